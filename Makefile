@@ -1,0 +1,61 @@
+# `make help` lists the targets. What they do stands in scripts/; here stands what needs what.
+
+LUA         ?= lua5.4
+LUAROCKS    ?= luarocks --lua-version 5.4
+CARGO       ?= cargo
+PREFIX      ?= /usr/local
+LUA_LIBDIR  ?= $(PREFIX)/lib/lua/5.4
+LUA_DATADIR ?= $(PREFIX)/share/lua/5.4
+ROCK_TREE   ?= $(CURDIR)/build/rock
+
+# The tests build a Lua of their own in: a library for `require` cannot be linked into a test program.
+TEST_FEATURES := --no-default-features --features vendored,lua54
+
+export LUA LUAROCKS CARGO TEST_FEATURES
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+.PHONY: help setup build demo test lint fmt bench rock install clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what the other targets need besides Rust (Debian packages), where it is missing
+	@scripts/setup.sh cc lua headers luarocks busted
+
+build: ## build the library: build/hotreload.so
+	@scripts/build.sh
+
+demo: ## run the two example programs of demo/, installing what is missing
+	@scripts/setup.sh cc lua
+	@scripts/build.sh
+	@scripts/demo.sh
+
+test: setup build ## run the Rust tests and the specs, installing what is missing
+	@scripts/test.sh
+
+lint: ## check format, clippy and luacheck
+	@scripts/lint.sh
+
+fmt: ## format the Rust code
+	$(CARGO) fmt
+
+bench: ## measure how long reloads take
+	@scripts/setup.sh cc
+	$(CARGO) bench --locked $(TEST_FEATURES)
+
+rock: ## install with LuaRocks into a tree of its own: ROCK_TREE, build/rock
+	@scripts/setup.sh cc lua headers luarocks
+	$(LUAROCKS) make --tree '$(ROCK_TREE)'
+
+install: ## copy the built library to PREFIX (or LUA_LIBDIR and LUA_DATADIR), below DESTDIR if that is set
+	@test -f build/hotreload.so || scripts/build.sh
+	install -d '$(DESTDIR)$(LUA_LIBDIR)' '$(DESTDIR)$(LUA_DATADIR)/hotreload'
+	install -m 755 build/hotreload.so '$(DESTDIR)$(LUA_LIBDIR)/hotreload.so'
+	install -m 644 lua/reload.lua '$(DESTDIR)$(LUA_DATADIR)/reload.lua'
+	install -m 644 lua/hotreload/meta.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/meta.lua'
+
+clean: ## remove all that was built
+	$(CARGO) clean
+	rm -rf build

@@ -1,0 +1,52 @@
+//! What a reload costs, over the floor: reading the module's file, compiling it and running its
+//! chunk.
+//!
+//! `make bench` runs all of it; `cargo bench … -- 5000 --rounds 31` one case. For a profile,
+//! `--only hotreload --case 5000 --rounds 5` under `valgrind --tool=callgrind
+//! --toggle-collect='*measured*'`.
+
+// A benchmark is a host: it makes Lua states, and it counts memory and time.
+#![allow(unsafe_code)]
+
+mod args;
+mod cases;
+mod clock;
+mod figures;
+mod host;
+mod memory;
+mod module;
+mod participant;
+mod run;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// What failed, for people.
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match bench() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs and prints what the command line asks for; whether all of it ran and was right, not whether
+/// it was fast.
+fn bench() -> Outcome<bool> {
+    let args = args::Args::read()?;
+    let (mut right, mut costs) = (true, Vec::new());
+    table::head();
+    for case in args.cases {
+        let results = run::run(&case, &args.participants)?;
+        right &= results.iter().all(|(_, figures)| figures.is_ok());
+        costs.push((case, table::case(&case, &results)));
+    }
+    table::data(&costs);
+    Ok(right)
+}

@@ -1,0 +1,298 @@
+-- What programs call: argument checks, the hook (called from Lua, so that it may yield), and the report's shape.
+-- Part of the library (src/api.rs includes it); gets the native functions as its argument.
+-- The rules (R1.1) are those of docs/semantics.md.
+
+local core = ...
+
+local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, select, type, tostring
+local rawget, rawset, next, ipairs, pairs = rawget, rawset, next, ipairs, pairs
+local getmetatable, setmetatable = getmetatable, setmetatable
+local concat = table.concat
+local find, format = string.find, string.format
+local traceback = debug.traceback
+local globals, loaded = _G, package.loaded
+
+local hotreload = { _VERSION = core.version }
+
+-- Per module: its generation, and the source name of its functions.
+local records = {}
+-- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3).
+local lineage = setmetatable({}, { __mode = "k" })
+-- The module whose chunk is running, if any (R7.5).
+local loading
+-- Modules whose hook has not ended: name -> the transaction, held by the call that runs the hook.
+local hooking = setmetatable({}, { __mode = "v" })
+
+------------------------------------------------------------------------------------------------------------------------
+-- Arguments (R1.1)
+
+local function one_of(...)
+    local known = {}
+    for i = 1, select("#", ...) do known[(select(i, ...))] = true end
+    local names = concat({ ... }, "', '")
+    return function(value)
+        if not known[value] then return format("'%s' expected, got '%s'", names, tostring(value)) end
+    end
+end
+
+local function a(wanted)
+    return function(value)
+        if type(value) ~= wanted then return format("%s expected, got %s", wanted, type(value)) end
+    end
+end
+
+local checks = {
+    scope = one_of("module"),
+    on_conflict = one_of("error", "keep", "replace"),
+    data = one_of("keep", "replace"),
+    report = one_of("counts", "full"),
+    source = a("string"),
+    dry_run = a("boolean"),
+}
+
+local function bad_argument(number, name, message)
+    error(format("bad argument #%d to '%s' (%s)", number, name, message), 4)
+end
+
+--- Checks a table of options against `known`, and returns a copy of it that no metamethod of the caller's reaches.
+local function check_options(options, known, number, name)
+    local checked = {}
+    if options == nil then return checked end
+    if type(options) ~= "table" then
+        bad_argument(number, name, format("table expected, got %s", type(options)))
+    end
+    for key, value in next, options do
+        local check = known[key]
+        if not check then bad_argument(number, name, format("unknown option '%s'", tostring(key))) end
+        local wrong = check(value)
+        if wrong then bad_argument(number, name, format("option '%s': %s", key, wrong)) end
+        checked[key] = value
+    end
+    return checked
+end
+
+------------------------------------------------------------------------------------------------------------------------
+-- Which modules may be hot (R1.4)
+
+local patterns = { allow = {}, deny = {} }
+
+local function check_patterns(value)
+    local list = type(value) == "string" and { value } or value
+    if type(list) ~= "table" then return format("string or table expected, got %s", type(value)) end
+    for i, pattern in ipairs(list) do
+        if type(pattern) ~= "string" then return format("pattern #%d: string expected, got %s", i, type(pattern)) end
+        local ok, message = pcall(find, "", pattern)
+        if not ok then return format("'%s' is no pattern: %s", pattern, message) end
+    end
+end
+
+--- Says which modules may be reloaded. Each key given replaces that list.
+---@see hotreload.configure in meta.lua
+function hotreload.configure(options)
+    if type(options) ~= "table" then
+        error(format("bad argument #1 to 'configure' (table expected, got %s)", type(options)), 2)
+    end
+    local checked = check_options(options, { allow = check_patterns, deny = check_patterns }, 1, "configure")
+    for key, value in pairs(checked) do
+        local list = {}
+        for i, pattern in ipairs(type(value) == "string" and { value } or value) do list[i] = pattern end
+        patterns[key] = list
+    end
+end
+
+local function matching(list, name)
+    for _, pattern in ipairs(list) do
+        local ok, found = pcall(find, name, pattern)
+        if ok and found then return pattern end
+    end
+end
+
+local function refused(name)
+    local denied = matching(patterns.deny, name)
+    if denied then return format("it matches the deny pattern '%s' (hotreload.configure)", denied) end
+    if patterns.allow[1] and not matching(patterns.allow, name) then
+        return "it matches no allow pattern (hotreload.configure)"
+    end
+end
+
+------------------------------------------------------------------------------------------------------------------------
+-- The report (R10)
+
+local Report = {}
+
+local function add_list(lines, title, list)
+    if not list or not list[1] then return end
+    lines[#lines + 1] = format("  %s:", title)
+    for _, line in ipairs(list) do lines[#lines + 1] = "    " .. line end
+end
+
+--- A report as a text for people.
+function Report.__tostring(report)
+    local functions, cells, data = report.functions, report.cells, report.data
+    local lines = {
+        format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", report.module, report.generation,
+            report.file and " from " .. report.file or ""),
+        format("  functions: %d replaced (%d changed), %d added, %d removed",
+            functions.replaced, report.changed, functions.added, functions.removed),
+        format("  cells: %d joined, %d fresh; data: %d kept, %d added", cells.joined, cells.fresh, data.kept, data.added),
+    }
+    local conflicts = {}
+    for i, conflict in ipairs(report.conflicts) do
+        conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path, conflict.running, conflict.file,
+            conflict.line and format(" (line %d)", conflict.line) or "")
+    end
+    add_list(lines, "warnings", report.warnings)
+    add_list(lines, "conflicts", conflicts)
+    local paths = report.paths
+    if paths then
+        add_list(lines, "functions replaced", paths.functions.replaced)
+        add_list(lines, "functions changed", paths.changed)
+        add_list(lines, "functions added", paths.functions.added)
+        add_list(lines, "functions removed", paths.functions.removed)
+        add_list(lines, "data kept", paths.data.kept)
+        add_list(lines, "data added", paths.data.added)
+        add_list(lines, "cells joined", paths.cells.joined)
+        add_list(lines, "cells fresh", paths.cells.fresh)
+    end
+    return concat(lines, "\n")
+end
+
+local function new_report(name, generation, options, file, lists, replaced, added, removed, changed, joined, fresh, kept,
+        data_added, find_ms, load_ms, pair_ms, plan_ms, commit_ms)
+    local report = setmetatable({
+        module = name,
+        file = file,
+        generation = generation,
+        functions = { replaced = replaced, added = added, removed = removed },
+        changed = changed,
+        cells = { joined = joined, fresh = fresh },
+        data = { kept = kept, added = data_added },
+        warnings = lists and lists.warnings or {},
+        conflicts = lists and lists.conflicts or {},
+        elapsed_ms = {
+            find = find_ms, load = load_ms, pair = pair_ms, plan = plan_ms, commit = commit_ms,
+            total = find_ms + load_ms + pair_ms + plan_ms + commit_ms,
+        },
+    }, Report)
+    if options.dry_run then report.dry_run = true end
+    local paths = lists and lists.paths
+    if paths then
+        report.paths = {
+            functions = { replaced = paths.replaced, added = paths.added, removed = paths.removed },
+            changed = paths.changed,
+            cells = { joined = paths.joined, fresh = paths.fresh },
+            data = { kept = paths.kept, added = paths.data_added },
+        }
+    end
+    return report
+end
+
+------------------------------------------------------------------------------------------------------------------------
+-- The reload
+
+local function refusal(name, why)
+    return format("module '%s' cannot be reloaded: %s", name, why)
+end
+
+local function describe(err)
+    if type(err) == "string" or type(err) == "number" then return tostring(err) end
+    local mt = getmetatable(err)
+    if type(mt) == "table" and rawget(mt, "__tostring") then
+        local ok, text = pcall(tostring, err)
+        if ok then return text end
+    end
+    return format("(error object is a %s value)", type(err))
+end
+
+local function hook_failed(err)
+    return traceback(describe(err), 2)
+end
+
+--- Runs the hook, which may yield (R7.2). A hook that raises, or whose coroutine is closed, has its reload undone.
+local function run_hook(name, hook, object, report, transaction)
+    local guard <close> = setmetatable({}, {
+        __close = function()
+            if hooking[name] ~= transaction then return end
+            hooking[name] = nil -- the coroutine was closed while the hook waited
+            core.undo(transaction)
+        end,
+    })
+    hooking[name] = transaction
+    local ok, message = xpcall(hook, hook_failed, object, report)
+    hooking[name] = nil
+    if ok then return true end
+    local undone, why = core.undo(transaction)
+    message = format("the hook of module '%s' failed, the reload was undone: %s", name, message)
+    if not undone then message = message .. "\n" .. (why or "not enough memory") end
+    return false, message, guard
+end
+
+local function finish(name, options, record, ok, object, hook, transaction, source, file, lists, ...)
+    if not ok then
+        local message, conflicts = object, hook
+        if not conflicts then return false, message or "not enough memory; nothing was changed" end
+        return false, message, { module = name, conflicts = conflicts, warnings = {} }
+    end
+    local generation = record.generation + 1
+    local report = new_report(name, generation, options, file, lists, ...)
+    if options.dry_run then return true, report end
+    if hook then
+        local done, message = run_hook(name, hook, object, report, transaction)
+        if not done then return false, message end
+    end
+    record.generation = generation
+    record.source = source
+    return true, report
+end
+
+--- Replaces the code of a module while it runs; see `gg.reload` in meta.lua.
+function hotreload.reload(name, options)
+    if type(name) ~= "string" then
+        error(format("bad argument #1 to 'reload' (string expected, got %s)", type(name)), 2)
+    end
+    local checked = check_options(options, checks, 2, "reload")
+    if loading then
+        return false, refusal(name, format("the chunk of module '%s' is running in another reload; "
+            .. "call gg.reload when it has ended", loading))
+    end
+    if hooking[name] then
+        return false, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
+    end
+    local why = refused(name)
+    if why then return false, refusal(name, why) end
+    local safe = type(globals.gg) == "table" and rawget(globals.gg, "safe_reloads")
+    if checked.data == nil and type(safe) == "table" and rawget(safe, name) then checked.data = "replace" end
+
+    local record = records[name]
+    if not record then
+        record = { generation = 0, source = false }
+        records[name] = record
+    end
+    if not rawget(loaded, name) then
+        record.generation = 0
+    elseif record.generation == 0 then
+        record.generation = 1
+    end
+    loading = name
+    return finish(name, checked, record, (function(...)
+        loading = nil
+        return ...
+    end)(core.reload(name, checked, core.stock, lineage, record.source)))
+end
+
+------------------------------------------------------------------------------------------------------------------------
+-- gg
+
+--- Installs `gg.reload`; again at every `require`, should the program have made a new `gg`.
+local function install()
+    local gg = rawget(globals, "gg")
+    if gg == nil then
+        gg = {}
+        rawset(globals, "gg", gg)
+    end
+    if type(gg) ~= "table" then return end
+    rawset(gg, "reload", hotreload.reload)
+    if rawget(gg, "safe_reloads") == nil then rawset(gg, "safe_reloads", {}) end
+end
+
+return hotreload, install

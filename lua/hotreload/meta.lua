@@ -1,0 +1,101 @@
+---@meta hotreload
+-- The types of the public API, for editors that read LuaCATS annotations. No program runs this file.
+-- What each of these does: docs/semantics.md, by the rule that is named.
+
+---What `gg.reload` takes besides the module's name. Any other name, type or value raises a Lua argument error.
+---@class hotreload.Options
+---@field scope? "module"                           what follows the new code (R9); only `"module"` so far
+---@field on_conflict? "error"|"keep"|"replace"     a function where data was, or data where a function was (R6)
+---@field data? "keep"|"replace"                    for modules that are data: `"replace"` (R8)
+---@field source? string                            the module's new text, instead of its file's
+---@field dry_run? boolean                          say what would happen, change nothing
+---@field report? "counts"|"full"                   `"full"`: lists of paths besides the counts
+
+---@class hotreload.FunctionCounts
+---@field replaced integer
+---@field added integer
+---@field removed integer   functions that the file lacks now; they stay
+
+---@class hotreload.CellCounts
+---@field joined integer    upvalues that go on with what they held
+---@field fresh integer     upvalues that the file brings new
+
+---@class hotreload.DataCounts
+---@field kept integer
+---@field added integer
+
+---A slot that is a function on one side and something else on the other.
+---@class hotreload.Conflict
+---@field path string       such as `M.handlers.login`
+---@field running string    the type that the running program has there
+---@field file string       the type that the file has there
+---@field line? integer     the line in the file
+
+---Milliseconds, by phase.
+---@class hotreload.Elapsed
+---@field find number
+---@field load number
+---@field pair number
+---@field plan number
+---@field commit number
+---@field total number
+
+---Sorted lists, with `report = "full"` and in a dry run. A path is a field (`M.a.b`, `M.list[1]`, `M["odd key"]`), a
+---global (`_G.Player.f`), an upvalue (`M.dump@helper`) or a field of a metatable (`M<metatable>.__call`).
+---@class hotreload.Paths
+---@field functions { replaced: string[], added: string[], removed: string[] }
+---@field changed string[]
+---@field cells { joined: string[], fresh: string[] }
+---@field data { kept: string[], added: string[] }
+
+---What a reload did, or would do. Plain data; `tostring(report)` is a text for people.
+---@class hotreload.Report
+---@field module string
+---@field file? string                      the path; `":preload:"` or nil when the module is not from a file
+---@field generation integer                1 is the first load
+---@field dry_run? boolean                  true in a dry run
+---@field functions hotreload.FunctionCounts
+---@field changed integer                   those of the replaced functions whose code differs
+---@field cells hotreload.CellCounts
+---@field data hotreload.DataCounts
+---@field warnings string[]
+---@field conflicts hotreload.Conflict[]
+---@field elapsed_ms hotreload.Elapsed
+---@field paths? hotreload.Paths
+
+---Which modules may be reloaded: Lua patterns over the module's name. A key that is given replaces that list.
+---@class hotreload.Configuration
+---@field allow? string|string[]    where there are any, one of them must match
+---@field deny? string|string[]     none of them may match
+
+---@class hotreload
+---@field _VERSION string
+local hotreload = {}
+
+---Gives the running module the code of its file, and keeps its data.
+---A module that is not loaded yet is loaded.
+---
+---With `true` comes the report. With `false` comes a message, nothing is changed, and where the reason is
+---conflicts, the report follows.
+---@param name string
+---@param options? hotreload.Options
+---@return boolean ok
+---@return hotreload.Report|string result
+---@return hotreload.Report? report
+function hotreload.reload(name, options) end
+
+---Says which modules may be reloaded.
+---@param configuration hotreload.Configuration
+function hotreload.configure(configuration) end
+
+---What a module may define, as a field of the table that it returns or as a global function: called after each
+---reload of it, with what `package.loaded` holds. It may yield. If it raises, the reload is undone.
+---@alias hotreload.Hook fun(module: any, report: hotreload.Report)
+
+---The global table `gg`: whatever else a server keeps there, these two.
+---@class gg
+---@field reload fun(name: string, options?: hotreload.Options): boolean, hotreload.Report|string, hotreload.Report?
+---@field safe_reloads table<string, boolean>   modules that are data: `true` stands for `data = "replace"`
+gg = gg or {}
+
+return hotreload

@@ -1,0 +1,2 @@
+-- `require "reload"`, as existing servers spell it. It is `require "hotreload"`.
+return require "hotreload"

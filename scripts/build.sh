@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds the library for `require` and puts it at build/hotreload.so (that name on every system: Lua looks for it).
+# Cargo itself says where it left the library, so CARGO_TARGET_DIR and its like hold.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo=${CARGO:-cargo}
+if ! command -v "$cargo" >/dev/null; then
+  echo "build: cargo is missing: install Rust, https://rustup.rs" >&2
+  exit 1
+fi
+
+built=$("$cargo" build --release --locked --lib --message-format=json-render-diagnostics |
+  sed -nE 's/.*"(\/[^"]*\/libhotreload\.(so|dylib))".*/\1/p' | tail -n 1)
+if [ ! -f "$built" ]; then
+  echo "build: cargo made no libhotreload.so" >&2
+  exit 1
+fi
+
+mkdir -p build
+if ! cmp -s "$built" build/hotreload.so; then
+  # By another name first: a program that loads the library meanwhile gets the old one or the new one, whole.
+  cp "$built" "build/.hotreload.so.$$"
+  mv -f "build/.hotreload.so.$$" build/hotreload.so
+fi

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Installs what is missing: scripts/setup.sh TOOL...
+# Tools: cc lua headers luarocks busted luacheck. Says nothing and takes no time where all are there.
+# Installing means Debian packages, by apt-get, as root or with a sudo that asks no password. Elsewhere it says
+# what to install and fails. Nothing is ever taken from luarocks.org.
+set -euo pipefail
+
+lua=${LUA:-lua5.4}
+
+has() {
+  case $1 in
+    cc) printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1 ;;
+    lua) [ "$("$lua" -e 'io.write(_VERSION)' 2>/dev/null </dev/null)" = "Lua 5.4" ] ;;
+    headers) grep -qs '^#define LUA_VERSION_NUM[[:space:]]*504' /usr/include/lua5.4/lua.h /usr/include/lua54/lua.h \
+      /usr/include/lua.h /usr/local/include/lua5.4/lua.h /usr/local/include/lua.h /opt/homebrew/include/lua5.4/lua.h ;;
+    luarocks | busted | luacheck) command -v "$1" >/dev/null ;;
+    *) echo "setup: no tool is called '$1'" >&2; exit 2 ;;
+  esac
+}
+
+packages_of() {
+  case $1 in
+    cc) echo gcc libc6-dev ;;
+    lua) echo lua5.4 ;;
+    headers) echo liblua5.4-dev ;;
+    luarocks) echo luarocks ;;
+    busted) echo lua-busted ;;
+    luacheck) echo lua-check ;;
+  esac
+}
+
+missing_of() {
+  local tool
+  for tool in "$@"; do has "$tool" || printf '%s ' "$tool"; done
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+can_install() {
+  command -v apt-get >/dev/null &&
+    { [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; }
+}
+
+apt() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+if ! command -v "${CARGO:-cargo}" >/dev/null; then
+  echo "setup: cargo is missing: install Rust, https://rustup.rs" >&2
+  exit 1
+fi
+
+missing=$(missing_of "$@")
+[ -n "$missing" ] || exit 0
+
+packages=
+for tool in $missing; do packages+="$(packages_of "$tool") "; done
+packages=${packages% }
+
+if can_install; then
+  echo "setup: installing $packages"
+  # The package lists may be absent, or too old: they are fetched only if it does not go without.
+  # shellcheck disable=SC2086  # one word for each package
+  apt install --no-install-recommends $packages >/dev/null 2>&1 ||
+    { apt update >/dev/null && apt install --no-install-recommends $packages; } || true
+fi
+
+missing=$(missing_of "$@")
+[ -n "$missing" ] || exit 0
+packages=
+for tool in $missing; do packages+="$(packages_of "$tool") "; done
+{
+  echo "setup: missing: ${missing% }"
+  echo "setup: install these Debian packages, or what your system calls them: ${packages% }"
+  echo "setup: on Debian, as root: apt-get install ${packages% }"
+  case $missing in *lua\ *) echo "setup: or name your Lua 5.4: make LUA=/path/to/lua (now: $lua)" ;; esac
+} >&2
+exit 1

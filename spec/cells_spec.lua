@@ -1,0 +1,980 @@
+--- R4: which local of A2 is which local of A1, and what it then holds.
+
+local program = require "spec.support.program"
+local probe = require "spec.support.probe"
+
+local G = package.loaded._G
+local cell, held = probe.cell, probe.held
+
+local app
+local function start() app = program.new() end
+local function stop() app:unload() end
+
+describe("R4.1 a local of A1", function()
+  before_each(start)
+  after_each(stop)
+
+  local v1 = [[
+    local M, count = {}, 0
+    function M.inc() count = count + 1 return count end
+    function M.peek() return "nothing" end
+    return M
+  ]]
+
+  it("stays the cell of the function that used it", function()
+    local M = app:module("M", v1)
+    local before = cell(M.inc, "count")
+    M.inc()
+    app:update("M", (v1:gsub("count %+ 1", "count + 10")))
+    assert.equal(before, cell(M.inc, "count"))
+    assert.equal(11, M.inc())
+  end)
+
+  it("is the cell of a function that starts to use it", function()
+    local M = app:module("M", v1)
+    local before = cell(M.inc, "count")
+    M.inc()
+    app:update("M", (v1:gsub('"nothing"', "count")))
+    assert.equal(1, M.peek())
+    assert.equal(2, M.inc())
+    assert.equal(2, M.peek())
+    assert.equal(before, cell(M.peek, "count"))
+    assert.equal(before, cell(M.inc, "count"))
+  end)
+
+  it("is the cell of a brand-new function, wherever the file has it", function()
+    local M = app:module("M", v1)
+    local old = M.inc
+    M.inc()
+    app:update("M", (v1:gsub("return M%s*$", [[
+      function M.reset() count = 0 end
+      M.tools = { deep = { get = function() return count end } }
+      local function private() return count end
+      function M.through_private() return private() end
+      function M.maker() return function() return count end end
+      return setmetatable(M, { __call = function() return count end })
+    ]])))
+    old()
+    assert.same({ 2, 2, 2, 2 }, { M.tools.deep.get(), M.through_private(), M.maker()(), M() })
+    M.reset()
+    assert.same({ 0, 0, 0, 0 }, { M.tools.deep.get(), M.through_private(), M.maker()(), M() })
+    assert.equal(1, old())
+  end)
+
+  it("is the cell of functions in tables, too", function()
+    local M = app:module("M", [[
+      local count = 0
+      return { inc = function() count = count + 1 return count end, box = { get = function() return "nothing" end } }
+    ]])
+    M.inc()
+    app:update("M", [[
+      local count = 0
+      return { inc = function() count = count + 1 return count end, box = { get = function() return count end,
+        list = { function() return count end } } }
+    ]])
+    assert.same({ 1, 1, 2, 2, 2 }, { M.box.get(), M.box.list[1](), M.inc(), M.box.get(), M.box.list[1]() })
+  end)
+
+  it("stays the cell of functions that the file no longer has", function()
+    local M = app:module("M", v1)
+    M.inc()
+    app:update("M", [[
+      local M, count = {}, 0
+      function M.peek() return count end
+      return M
+    ]])
+    assert.same({ 1, 2, 2 }, { M.peek(), M.inc(), M.peek() })
+  end)
+
+  it("comes back to a function that had stopped to use it", function()
+    local M = app:module("M", [[
+      local M, count = {}, 0
+      function M.inc() count = count + 1 return count end
+      function M.get() return count end
+      return M
+    ]])
+    M.inc()
+    app:update("M", v1)
+    app:update("M", (v1:gsub('"nothing"', "count")))
+    assert.same({ 2, 2 }, { M.inc(), M.peek() })
+  end)
+
+  it("keeps its name's cells apart where two locals have one name", function()
+    local two = [[
+      local M = {}
+      local n = 0
+      function M.a() n = n + 1 return n end
+      local n = 100 -- luacheck: ignore
+      function M.b() n = n + 1 return n end
+      return M
+    ]]
+    local M = app:module("M", two)
+    M.a() M.b()
+    app:update("M", (two:gsub("return M%s*$", "function M.c() return n end return M")))
+    assert.same({ 2, 102, 102 }, { M.a(), M.b(), M.c() })
+    assert.not_equal(cell(M.a, "n"), cell(M.b, "n"))
+    assert.equal(cell(M.b, "n"), cell(M.c, "n"))
+  end)
+
+  it("keeps two locals of one name apart when one function uses both through a nested one", function()
+    local two = [[
+      local M = {}
+      local n = 0
+      local function low() n = n + 1 return n end
+      do
+        local n = 100
+        function M.f() n = n + 1 return "old", low(), n end
+      end
+      return M
+    ]]
+    local M = app:module("M", two)
+    M.f()
+    app:update("M", (two:gsub("old", "new")))
+    assert.same({ "new", 2, 102 }, { M.f() })
+    assert.same({ "new", 3, 103 }, { M.f() })
+  end)
+
+  it("stays one cell where the file now has two", function()
+    local M = app:module("M", [[
+      local M, n = {}, 0
+      function M.a() n = n + 1 return n end
+      function M.b() n = n + 1 return n end
+      return M
+    ]])
+    M.a() M.b()
+    app:update("M", [[
+      local M = {}
+      do local n = 50 function M.a() n = n + 10 return n end end
+      do local n = 60 function M.b() n = n + 10 return n end end
+      return M
+    ]])
+    assert.same({ 12, 22, 32 }, { M.a(), M.b(), M.a() })
+    assert.equal(cell(M.a, "n"), cell(M.b, "n"))
+  end)
+
+  it("is matched whatever the order in which functions use their locals", function()
+    local M = app:module("M", [[
+      local a, b, c = 1, 2, 3
+      return { f = function() return a, b, c end, set = function(x, y, z) a, b, c = x, y, z end }
+    ]])
+    M.set(10, 20, 30)
+    app:update("M", [[
+      local c, x, b, a = 0, "x", 0, 0
+      return { f = function() return c, x, a, b end, set = function(z, y, x) c, b, a = z, y, x end }
+    ]])
+    assert.same({ 30, "x", 10, 20 }, { M.f() })
+    M.set(300, 200, 100)
+    assert.same({ 300, "x", 100, 200 }, { M.f() })
+  end)
+
+  it("is matched by a name of any length", function()
+    local base = ("a_name_that_is_longer_than_forty_characters_"):rep(3)
+    local source = ([[
+      local LONG_a, LONG_b = 1, 2
+      LONG_global = LONG_global or {}
+      function LONG_global.LONG_field() return "old", LONG_a end
+      local M = {}
+      function M.LONG_f() LONG_a = LONG_a + 1 LONG_b = LONG_b + 10 return "old", LONG_a, LONG_b end
+      return M
+    ]]):gsub("LONG", base)
+    local M = app:module("M", source)
+    M[base .. "_f"]()
+    app:update("M", (source:gsub('"old"', '"new"')))
+    assert.same({ "new", 3, 22 }, { M[base .. "_f"]() })
+    assert.same({ "new", 3 }, { G[base .. "_global"][base .. "_field"]() })
+  end)
+
+  it("is matched in a function that has 255 upvalues", function()
+    local outer, inner, sum, bump = {}, {}, {}, {}
+    for i = 1, 150 do outer[i] = ("local o%d = %d"):format(i, i) end
+    for i = 1, 105 do inner[i] = ("local i%d = %d"):format(i, i) end
+    for i = 1, 255 do
+      local name = i <= 150 and "o" .. i or "i" .. i - 150
+      sum[i], bump[i] = name, ("%s = %s + STEP"):format(name, name)
+    end
+    local source = table.concat {
+      table.concat(outer, " "), "\nlocal M = {}\n(function()\n", table.concat(inner, " "), "\nfunction M.sum() return ",
+      table.concat(sum, " + "), " end\nfunction M.bump() ", table.concat(bump, " "), " end\nend)()\nreturn M",
+    }
+    local M = app:module("M", (source:gsub("STEP", "1")))
+    assert.equal(255, #probe.names(M.sum))
+    local initial = M.sum()
+    M.bump()
+    app:update("M", (source:gsub("STEP", "10")))
+    assert.equal(initial + 255, M.sum())
+    M.bump()
+    assert.equal(initial + 255 * 11, M.sum())
+    for _, name in ipairs { "o1", "o150", "i1", "i105" } do
+      assert.equal(cell(M.bump, name), cell(M.sum, name))
+    end
+  end)
+
+  it("keeps what it holds where the file declares it constant; a constant without a cell follows the file", function()
+    local source = [[
+      local cache <const> = {}
+      local limit <const> = 5
+      local started <const> = os.time()
+      return { add = function(x) cache[#cache + 1] = x return "old", #cache, limit, started end }
+    ]]
+    local M = app:module("M", source)
+    local _, _, _, started = M.add(1)
+    app:update("M", (source:gsub("old", "new"):gsub("= 5", "= 6"):gsub("os.time%(%)", "0")))
+    assert.same({ "new", 2, 6, started }, { M.add(2) })
+  end)
+
+  it("is untouched by a reload that is refused", function()
+    local M = app:module("M", v1)
+    local before = cell(M.inc, "count")
+    M.inc()
+    app:write("M", (v1:gsub('"nothing"', "count"):gsub("return M%s*$", "M.inc() M.inc() error 'late'")))
+    assert.matches("late", app:refused("M", nil, M))
+    assert.equal(2, M.inc())
+    assert.equal(before, cell(M.inc, "count"))
+    app:update("M", (v1:gsub('"nothing"', "count")))
+    assert.equal(2, M.peek())
+  end)
+
+  it("is reported as joined, and a new one as fresh", function()
+    local M = app:module("M", v1)
+    local v2 = v1:gsub("count %+ 1", "count + step"):gsub("count = {}, 0", "count, step = {}, 0, 5")
+    local report = app:update("M", v2, { report = "full" })
+    assert.equal(5, M.inc())
+    assert.is_true(probe.contains(report.paths.cells.joined, "M.inc@count"))
+    assert.is_true(probe.contains(report.paths.cells.fresh, "M.inc@step"))
+    assert.is_false(probe.contains(report.paths.cells.fresh, "@count"))
+    assert.is_false(probe.contains(report.paths.cells.joined, "@step"))
+  end)
+end)
+
+describe("R4.2 a cell that no pair matches", function()
+  before_each(start)
+  after_each(stop)
+
+  it("is matched by its name when a function was renamed", function()
+    local M = app:module("M", [[
+      local M, count = {}, 0
+      function M.inc() count = count + 1 return count end
+      return M
+    ]])
+    local before = cell(M.inc, "count")
+    M.inc()
+    app:update("M", [[
+      local M, count = {}, 0
+      function M.increment() count = count + 1 return count end
+      return M
+    ]])
+    assert.equal(before, cell(M.increment, "count"))
+    assert.same({ 2, 3, 4 }, { M.increment(), M.inc(), M.increment() })
+  end)
+
+  it("is matched by its name when all functions were renamed", function()
+    local M = app:module("M", [[
+      local M, count, log = {}, 0, {}
+      function M.inc() count = count + 1 log[#log + 1] = count end
+      function M.get() return count, #log end
+      return M
+    ]])
+    M.inc() M.inc()
+    app:update("M", [[
+      local M, log, count = {}, {}, 0
+      function M.bump() log[#log + 1] = count count = count + 1 end
+      function M.read() return count, #log end
+      return M
+    ]])
+    M.bump() M.inc()
+    assert.same({ 4, 4 }, { M.read() })
+    assert.equal(cell(M.read, "count"), cell(M.bump, "count"))
+    assert.equal(cell(M.get, "log"), cell(M.bump, "log"))
+  end)
+
+  it("is matched by its name when the function moved into a table", function()
+    local M = app:module("M", [[
+      local M, count = {}, 0
+      function M.inc() count = count + 1 return count end
+      return M
+    ]])
+    M.inc()
+    app:update("M", [[
+      local M, count = {}, 0
+      M.counter = { inc = function() count = count + 1 return count end }
+      return M
+    ]])
+    assert.equal(2, M.counter.inc())
+  end)
+
+  it("takes the one of two locals that is left when the other was matched through a pair", function()
+    local M = app:module("M", [[
+      local M = {}
+      do local n = 0 function M.a() n = n + 1 return n end end
+      do local n = 100 function M.b() n = n + 1 return n end end
+      return M
+    ]])
+    M.a() M.b()
+    app:update("M", [[
+      local M = {}
+      do local n = 0 function M.a() n = n + 1 return n end end
+      do local n = 100 function M.renamed() n = n + 1 return n end end
+      return M
+    ]])
+    assert.same({ 2, 102, 103 }, { M.a(), M.renamed(), M.b() })
+  end)
+
+  it("is new when it only has the name of one that was matched", function()
+    local M = app:module("M", [[
+      local M, n = {}, 0
+      function M.a() n = n + 1 return n end
+      return M
+    ]])
+    M.a()
+    local report = app:update("M", [[
+      local M = {}
+      do local n = 0 function M.a() n = n + 1 return n end end
+      do local n = 50 function M.b() n = n + 1 return n end end
+      return M
+    ]])
+    assert.same({ 2, 51, 3, 52 }, { M.a(), M.b(), M.a(), M.b() })
+    assert.is_true(report.cells.fresh >= 1)
+  end)
+
+  it("is new where two of A1's carry the name", function()
+    local M = app:module("M", [[
+      local M = {}
+      do local n = 10 function M.a() n = n + 1 return n end end
+      do local n = 20 function M.b() n = n + 1 return n end end
+      return M
+    ]])
+    M.a() M.b()
+    app:update("M", "local M, n = {}, 500 function M.c() n = n + 1 return n end return M")
+    assert.same({ 501, 12, 22, 502 }, { M.c(), M.a(), M.b(), M.c() })
+  end)
+
+  it("is new where two of A2's carry the name", function()
+    local M = app:module("M", "local M, n = {}, 10 function M.a() n = n + 1 return n end return M")
+    M.a()
+    app:update("M", [[
+      local M = {}
+      do local n = 500 function M.c() n = n + 1 return n end end
+      do local n = 600 function M.d() n = n + 1 return n end end
+      return M
+    ]])
+    assert.same({ 501, 601, 12 }, { M.c(), M.d(), M.a() })
+  end)
+
+  it("is shared by all new functions that share it in the file", function()
+    local M = app:module("M", "return { f = function() return 1 end }")
+    app:update("M", [[
+      local count = 5
+      return { f = function() return count end, inc = function() count = count + 1 return count end,
+        box = { get = function() return count end } }
+    ]])
+    assert.same({ 6, 6, 6 }, { M.inc(), M.f(), M.box.get() })
+  end)
+
+  it("takes nothing from a function that is not the module's", function()
+    app:write("lib", "return { make = function() local count = 1000 return function() return count end end }")
+    local M = app:module("M", "return { get = require 'lib'.make() }")
+    app:update("M", "local count = 1 return { get = require 'lib'.make(), added = function() return count end }")
+    assert.equal(1, M.added())
+    assert.equal(1000, M.get())
+  end)
+end)
+
+describe("R4.3 the value of a joined cell", function()
+  before_each(start)
+  after_each(stop)
+
+  it("stays nil or false when the program made it so", function()
+    local v1 = [[
+      local target, enabled, late = "goblin", true
+      local M = {}
+      function M.clear() target, enabled = nil, false end
+      function M.get() return target, enabled, late, "old" end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    M.clear()
+    app:update("M", (v1:gsub("true", "true, 'set now'"):gsub("old", "new")))
+    assert.same({ nil, false, nil, "new", n = 4 }, table.pack(M.get()))
+    M.clear()
+    app:update("M", (v1:gsub("true", "true, 'set now'"):gsub("old", "newer")))
+    assert.same({ nil, false, nil, "newer", n = 4 }, table.pack(M.get()))
+  end)
+
+  it("stays data of every kind", function()
+    local v1 = [[
+      local number, text, flag, box = 1, "file", false, { n = 1 }
+      local M = {}
+      function M.set(...) number, text, flag, box = ... end
+      function M.get() return number, text, flag, box, "old" end
+      return M
+    ]]
+    local M, box = app:module("M", v1), { n = 7 }
+    M.set(2.5, "run time", true, box)
+    app:update("M", (v1:gsub("old", "new")))
+    assert.same({ 2.5, "run time", true, box, "new" }, { M.get() })
+    assert.equal(box, (select(4, M.get())))
+  end)
+
+  it("is A2's function where it is a local helper, for old closures as well", function()
+    local v1 = [[
+      local function helper() return "old" end
+      local M = {}
+      function M.f() return helper() end
+      function M.make() return function() return helper() end end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    local old, closure = M.f, M.make()
+    app:update("M", (v1:gsub("old", "new")))
+    assert.same({ "new", "new", "new" }, { M.f(), old(), closure() })
+    assert.equal(held(old, "helper"), held(M.f, "helper"))
+  end)
+
+  it("is A2's function at the end of a chain of local helpers", function()
+    local v1 = [[
+      local n = 0
+      local function four() n = n + 1 return "old", n end
+      local function three() return four() end
+      local function two() return three() end
+      local function one() return two() end
+      return { f = function() return one() end }
+    ]]
+    local M = app:module("M", v1)
+    local old = M.f
+    M.f()
+    app:update("M", (v1:gsub("old", "new")))
+    assert.same({ "new", 2 }, { M.f() })
+    assert.same({ "new", 3 }, { old() })
+  end)
+
+  it("is A2's function where helpers call each other or themselves", function()
+    local v1 = [[
+      local calls, even, odd = 0
+      function even(n) calls = calls + 1 if n == 0 then return "old even" end return odd(n - 1) end
+      function odd(n) calls = calls + 1 if n == 0 then return "old odd" end return even(n - 1) end
+      local function down(n) if n == 0 then return "old bottom" end return down(n - 1) end
+      return { parity = function(n) return even(n) end, down = function(n) return down(n) end,
+        calls = function() return calls end }
+    ]]
+    local M = app:module("M", v1)
+    local parity = M.parity
+    assert.equal("old even", M.parity(4))
+    app:update("M", (v1:gsub("old", "new")))
+    assert.same({ "new even", "new odd", "new bottom" }, { M.parity(2), M.parity(3), M.down(3) })
+    assert.equal("new even", parity(2))
+    assert.equal(5 + 3 + 4 + 3, M.calls())
+    local even, odd = held(M.parity, "even"), held(held(M.parity, "even"), "odd")
+    assert.equal(even, held(odd, "even"))
+  end)
+
+  it("is A1's table, with A2's functions in it", function()
+    local v1 = [[
+      local cache = { hits = 0, find = function() return "old" end, sub = { f = function() return "old" end, n = 1 } }
+      return { find = function() cache.hits = cache.hits + 1 return cache.find(), cache.hits end,
+        cache = function() return cache end }
+    ]]
+    local M = app:module("M", v1)
+    local cache, sub = M.cache(), M.cache().sub
+    M.find()
+    sub.n = 5
+    app:update("M", (v1:gsub("old", "new"):gsub("hits = 0", "hits = 0, misses = 3")))
+    assert.equal(cache, M.cache())
+    assert.equal(sub, cache.sub)
+    assert.same({ "new", 2 }, { M.find() })
+    assert.same({ "new", 5, 3 }, { sub.f(), sub.n, cache.misses })
+  end)
+
+  it("follows one of the module's own functions that the program put there", function()
+    local v1 = [[
+      local M, state = {}
+      function M.idle() return "old idle" end
+      function M.busy() return "old busy" end
+      function M.go() state = M.busy end
+      function M.run() return (state or M.idle)() end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    M.go()
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new busy", M.run())
+    assert.equal(M.busy, held(M.run, "state"))
+  end)
+
+  it("follows one of the module's own functions though the file starts with another", function()
+    local v1 = [[
+      local M = {}
+      function M.idle() return "old idle" end
+      function M.busy() return "old busy" end
+      local state = M.idle
+      function M.go() state = M.busy end
+      function M.run() return state() end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    M.go()
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new busy", M.run())
+    app:update("M", (v1:gsub("old", "newer")))
+    assert.equal("newer busy", M.run())
+  end)
+
+  it("follows a local function that the program put there", function()
+    local v1 = [[
+      local M, state = {}
+      local function idle() return "old idle" end
+      local function busy() return "old busy" end
+      function M.start() state = idle end
+      function M.go() state = busy end
+      function M.run() return state() end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    M.start() M.go()
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new busy", M.run())
+    M.start()
+    assert.equal("new idle", M.run())
+  end)
+
+  it("is the file's function where a state still stands as the file set it", function()
+    local v1 = [[
+      local M = {}
+      function M.idle() return "old idle" end
+      local state = M.idle
+      function M.set(f) state = f end
+      function M.run() return state() end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new idle", M.run())
+  end)
+
+  it("stays a callback that the program set", function()
+    local v1 = [[
+      local M = {}
+      local on_event = function() return "nobody" end
+      function M.set(f) on_event = f end
+      function M.fire() return "old", on_event() end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    local function callback() return "somebody" end
+    M.set(callback)
+    app:update("M", (v1:gsub("old", "new"):gsub("nobody", "nobody here")))
+    assert.same({ "new", "somebody" }, { M.fire() })
+    assert.equal(callback, held(M.fire, "on_event"))
+    M.set(string.upper)
+    app:reloaded("M")
+    assert.equal(string.upper, held(M.fire, "on_event"))
+  end)
+
+  it("stays a table that the program put into the place of the file's", function()
+    local v1 = [[
+      local rows = { 1, 2, 3 }
+      return { set = function(t) rows = t end, rows = function() return rows, "old" end }
+    ]]
+    local M, mine = app:module("M", v1), { "mine" }
+    M.set(mine)
+    app:update("M", (v1:gsub("old", "new")))
+    local rows, text = M.rows()
+    assert.equal(mine, rows)
+    assert.same({ "mine" }, rows)
+    assert.equal("new", text)
+  end)
+
+  it("stays with a warning where the file has another kind", function()
+    local v1 = [[
+      local helper = function() return "function" end
+      local table_or_not = { f = function() return "table" end }
+      return { f = function() return helper, table_or_not, "old" end }
+    ]]
+    local M = app:module("M", v1)
+    local helper, t = M.f()
+    local report = app:update("M", [[
+      local helper = { f = function() return "table now" end }
+      local table_or_not = function() return "function now" end
+      return { f = function() return helper, table_or_not, "new" end }
+    ]])
+    assert.same({ helper, t, "new" }, { M.f() })
+    assert.is_true(probe.contains(report.warnings, "helper"))
+    assert.is_true(probe.contains(report.warnings, "table_or_not"))
+    assert.same({}, report.conflicts)
+  end)
+
+  it("is not touched when a reload that would change it is refused", function()
+    local v1 = [[
+      local cache = { find = function() return "old" end }
+      local function helper() return "old helper" end
+      return { f = function() return cache.find(), helper() end, g = function() end }
+    ]]
+    local M = app:module("M", v1)
+    local function broken(ending)
+      return (v1:gsub("old", "new"):gsub("g = function%(%) end", ending))
+    end
+    app:write("M", broken "g = 1")
+    app:refused("M", nil, M)
+    app:write("M", broken "g = error 'while loading'")
+    app:refused("M", nil, M)
+    assert.same({ "old", "old helper" }, { M.f() })
+    app:update("M", (v1:gsub("old", "corrected")))
+    assert.same({ "corrected", "corrected helper" }, { M.f() })
+  end)
+end)
+
+describe("R4.4 _ENV", function()
+  before_each(start)
+  after_each(stop)
+
+  it("is never matched when it moves to be the first upvalue", function()
+    local M = app:module("M", [[
+      local M, count = {}, 0
+      function M.f() count = count + 1 return tostring(count) end
+      return M
+    ]])
+    M.f()
+    assert.same({ "count", "_ENV" }, probe.names(M.f))
+    app:update("M", [[
+      local M, count = {}, 0
+      function M.f() print = print count = count + 1 return tostring(count) end
+      return M
+    ]])
+    assert.same({ "_ENV", "count" }, probe.names(M.f))
+    assert.equal("2", M.f())
+    assert.equal(G, held(M.f, "_ENV"))
+  end)
+
+  it("is never matched when only one side has it", function()
+    local M = app:module("M", [[
+      local M, count = {}, 0
+      function M.with() count = count + 1 return type(count), count end
+      function M.without() return count end
+      return M
+    ]])
+    M.with()
+    app:update("M", [[
+      local M, count = {}, 0
+      function M.with() count = count + 1 return count end
+      function M.without() return type(count), count end
+      return M
+    ]])
+    assert.equal(2, M.with())
+    assert.same({ "number", 2 }, { M.without() })
+  end)
+
+  it("is the environment that A2 was loaded with, whatever became of A1's", function()
+    local v1 = "local M = {} function M.f() return 'old', NAME end function M.set(v) SET = v end return M"
+    local M = app:module("M", v1)
+    G.NAME = "global"
+    local sandbox = { NAME = "sandbox" }
+    debug.setupvalue(M.f, 1, sandbox)
+    assert.equal("sandbox", (select(2, M.f())))
+    app:update("M", (v1:gsub("old", "new")))
+    assert.same({ "new", "global" }, { M.f() })
+    M.set(1)
+    assert.equal(1, rawget(G, "SET"))
+    assert.same({ NAME = "sandbox" }, sandbox)
+  end)
+
+  it("is a cell like any other where the file has a local of that name", function()
+    local v1 = [[
+      local M = {}
+      do
+        local _ENV = { n = 0, f = function() return "old f" end }
+        function M.inc() n = n + 1 return n, f() end
+      end
+      function M.global() return type(M) end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    local env = held(M.inc, "_ENV")
+    M.inc()
+    app:update("M", (v1:gsub("old", "new")))
+    assert.same({ 2, "new f" }, { M.inc() })
+    assert.equal(env, held(M.inc, "_ENV"))
+    assert.equal("table", M.global())
+    assert.equal(G, held(M.global, "_ENV"))
+  end)
+
+  it("is the module object where the file says so", function()
+    local v1 = [[
+      local print, setmetatable = print, setmetatable
+      local _ENV = {}
+      count = 0
+      function inc() count = count + 1 return "old", count end
+      function helper() return "old helper" end
+      function call() return helper() end
+      return _ENV
+    ]]
+    local M = app:module("M", v1)
+    local call = M.call
+    M.inc()
+    app:update("M", (v1:gsub("old", "new"):gsub("return _ENV", "function added() return count, helper() end %0")))
+    assert.same({ "new", 2 }, { M.inc() })
+    assert.equal("new helper", call())
+    assert.same({ 2, "new helper" }, { M.added() })
+    assert.is_nil(rawget(G, "inc"))
+    assert.equal(M, held(M.added, "_ENV"))
+  end)
+
+  it("is a cell like any other where a local of that name stands before the globals", function()
+    local v1 = [[
+      local base = _ENV
+      local _ENV = setmetatable({}, { __index = base })
+      local count = 0
+      function inc() count = count + 1 return "old " .. tostring(count) end
+      return { inc = inc, env = _ENV }
+    ]]
+    local M = app:module("M", v1)
+    local env = M.env
+    M.inc()
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new 2", M.inc())
+    assert.equal(env, M.env)
+    assert.equal(env.inc, M.inc)
+    assert.is_nil(rawget(G, "inc"))
+  end)
+
+  it("is left alone when the reload is refused", function()
+    local v1 = [[
+      local M = {}
+      local _ENV = { n = 0, error = error, f = function() return "old" end }
+      function M.inc() n = n + 1 return n, f() end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    M.inc()
+    app:write("M", (v1:gsub("old", "new"):gsub("return M%s*$", "n = 99 error 'late'")))
+    app:refused("M", nil, M)
+    assert.same({ 2, "old" }, { M.inc() })
+    app:update("M", (v1:gsub("old", "corrected")))
+    assert.same({ 3, "corrected" }, { M.inc() })
+  end)
+end)
+
+describe("R4.5 stripped code", function()
+  before_each(start)
+  after_each(stop)
+
+  local v1 = [[
+    local a, b = 1, 100
+    local M = {}
+    function M.inc() a = a + 1 b = b + 1 return a, b end
+    function M.get() return a, b end
+    return M
+  ]]
+
+  it("keeps its cells, matched by position", function()
+    local M = app:module("M", probe.strip(v1))
+    M.inc()
+    app:update("M", probe.strip((v1:gsub("a %+ 1", "a + 10"))))
+    assert.same({ 12, 102 }, { M.inc() })
+    assert.same({ 12, 102 }, { M.get() })
+    assert.equal(debug.upvalueid(M.inc, 1), debug.upvalueid(M.get, 1))
+  end)
+
+  it("keeps the cells of a module that was loaded as text", function()
+    local M = app:module("M", v1)
+    M.inc()
+    app:update("M", probe.strip((v1:gsub("a %+ 1", "a + 10"))))
+    assert.same({ 12, 102 }, { M.inc() })
+    app:update("M", (v1:gsub("a %+ 1", "a + 20")))
+    assert.same({ 32, 103 }, { M.inc() })
+  end)
+
+  it("has hot local helpers", function()
+    local source = [[
+      local n = 0
+      local function helper() n = n + 1 return "old", n end
+      return { f = function() return helper() end }
+    ]]
+    local M = app:module("M", probe.strip(source))
+    local old = M.f
+    M.f()
+    app:update("M", probe.strip((source:gsub("old", "new"))))
+    assert.same({ "new", 2 }, { M.f() })
+    assert.same({ "new", 3 }, { old() })
+  end)
+
+  it("joins a new function that shares a matched cell, and matches no cell by its missing name", function()
+    local M = app:module("M", probe.strip [[
+      local count, alone = 0, 7
+      local M = {}
+      function M.inc() count = count + 1 return count end
+      function M.gone() return alone end
+      return M
+    ]])
+    M.inc()
+    app:update("M", probe.strip [[
+      local count, other = 0, "new"
+      local M = {}
+      function M.inc() count = count + 1 return count end
+      function M.get() return count end
+      function M.added() return other end
+      return M
+    ]])
+    assert.same({ 2, 2, "new", 7 }, { M.inc(), M.get(), M.added(), M.gone() })
+  end)
+
+  it("sees the globals, wherever _ENV stands among its upvalues", function()
+    local M = app:module("M", probe.strip [[
+      local n = 0
+      return { f = function() n = n + 1 return tostring(n) end }
+    ]])
+    M.f()
+    app:update("M", probe.strip [[
+      local n = 0
+      return { f = function() n = n + 10 return tostring(n) .. "!" end }
+    ]])
+    assert.equal("11!", M.f())
+  end)
+
+  it("is refused when a function's number of upvalues differs", function()
+    local M = app:module("M", probe.strip(v1))
+    M.inc()
+    app:write("M", probe.strip((v1:gsub("return a, b end%s+return M", "return a, b, M end return M"))))
+    local message = app:refused("M", nil, M)
+    assert.matches("M.get", message, 1, true)
+    assert.matches("upvalue", message)
+    assert.same({ 3, 102 }, { M.inc() })
+    app:update("M", probe.strip((v1:gsub("a %+ 1", "a + 10"))))
+    assert.same({ 13, 103 }, { M.inc() })
+  end)
+
+  it("is refused for a local helper's number of upvalues, too", function()
+    local source = [[
+      local n, m = 0, 0
+      local function helper() n = n + 1 return "old", n end
+      return { f = function() return helper() end, m = function() return m end }
+    ]]
+    local M = app:module("M", probe.strip(source))
+    M.f()
+    app:write("M", probe.strip((source:gsub('"old", n', '"new", n, m'))))
+    assert.matches("upvalue", app:refused("M", nil, M))
+    assert.same({ "old", 2 }, { M.f() })
+    app:update("M", probe.strip((source:gsub("old", "corrected"))))
+    assert.same({ "corrected", 3 }, { M.f() })
+  end)
+end)
+
+describe("R4.6 one cell of A2 for two of A1", function()
+  before_each(start)
+  after_each(stop)
+
+  local v1 = [[
+    local M = {}
+    do local n = 0 function M.a() n = n + 1 return n end end
+    do local n = 100 function M.b() n = n + 1 return n end end
+    function M.c() return "old" end
+    return M
+  ]]
+  local v2 = [[
+    local M, n = {}, 7
+    function M.a() n = n + 1 return n end
+    function M.b() n = n + 1 return n end
+    function M.c() return "new" end
+    return M
+  ]]
+
+  it("is a conflict that names both places", function()
+    local M = app:module("M", v1)
+    M.a() M.b()
+    app:write("M", v2)
+    local message, report = app:refused("M", nil, M)
+    assert.matches("M.a@n", message, 1, true)
+    assert.matches("M.b@n", message, 1, true)
+    assert.is_true(#report.conflicts >= 1)
+    assert.same({ 2, 102, "old" }, { M.a(), M.b(), M.c() })
+    app:update("M", (v1:gsub("old", "corrected")))
+    assert.same({ 3, 103, "corrected" }, { M.a(), M.b(), M.c() })
+  end)
+
+  it("is a conflict where the functions stand in tables or behind helpers", function()
+    local M = app:module("M", [[
+      local M = { box = {} }
+      do local n = 0 function M.box.a() n = n + 1 return n end end
+      do
+        local n = 100
+        local function helper() n = n + 1 return n end
+        function M.b() return helper() end
+      end
+      return M
+    ]])
+    M.box.a()
+    app:write("M", [[
+      local M, n = { box = {} }, 7
+      function M.box.a() n = n + 1 return n end
+      local function helper() n = n + 1 return n end
+      function M.b() return helper() end
+      return M
+    ]])
+    local message = app:refused("M", nil, M)
+    assert.matches("M.box.a@n", message, 1, true)
+    assert.matches("helper@n", message, 1, true)
+    assert.same({ 2, 101 }, { M.box.a(), M.b() })
+  end)
+
+  it("keeps a cell of A1's with on_conflict 'keep'", function()
+    local M = app:module("M", v1)
+    M.a() M.b()
+    app:write("M", v2)
+    local report = app:reloaded("M", { on_conflict = "keep" })
+    assert.is_true(#report.conflicts >= 1)
+    assert.equal("new", M.c())
+    local first = M.a()
+    assert.is_true(first == 2 or first == 102)
+    assert.equal(first + 1, M.b())
+    assert.equal(cell(M.a, "n"), cell(M.b, "n"))
+  end)
+
+  it("takes A2's cell with on_conflict 'replace'", function()
+    local M = app:module("M", v1)
+    M.a() M.b()
+    app:write("M", v2)
+    app:reloaded("M", { on_conflict = "replace" })
+    assert.same({ 8, 9, "new" }, { M.a(), M.b(), M.c() })
+    assert.equal(cell(M.a, "n"), cell(M.b, "n"))
+  end)
+
+  it("is no conflict where both cells hold the same", function()
+    local M = app:module("M", (v1:gsub("n = 100", "n = 0")))
+    M.a() M.b()
+    app:update("M", v2)
+    assert.same({ 2, 3, "new" }, { M.a(), M.b(), M.c() })
+  end)
+
+  it("is no conflict where both hold a helper that becomes one", function()
+    local M = app:module("M", [[
+      local M = {}
+      do local function helper() return "old 1" end function M.a() return helper() end end
+      do local function helper() return "old 2" end function M.b() return helper() end end
+      return M
+    ]])
+    app:update("M", [[
+      local M = {}
+      local function helper() return "new" end
+      function M.a() return helper() end
+      function M.b() return helper() end
+      return M
+    ]])
+    assert.same({ "new", "new" }, { M.a(), M.b() })
+  end)
+
+  it("is no conflict where both hold an import that the file now has once", function()
+    app:write("one", "return { name = 'one' }")
+    app:write("two", "return { name = 'two' }")
+    local M = app:module("M", [[
+      local M = {}
+      do local lib = require "one" function M.a() return lib.name end end
+      do local lib = require "two" function M.b() return lib.name end end
+      return M
+    ]])
+    app:update("M", [[
+      local M, lib = {}, require "two"
+      function M.a() return lib.name end
+      function M.b() return lib.name end
+      return M
+    ]])
+    assert.same({ "two", "two" }, { M.a(), M.b() })
+  end)
+end)

@@ -1,0 +1,295 @@
+-- R8: data = "keep" (the default), data = "replace" and gg.safe_reloads.
+
+local program = require "spec.support.program"
+
+local V1 = [[
+  local M = {
+    version = 1, rate = 1, label = "one", flag = true,
+    items = { sword = { price = 10, tags = { "sharp" } }, bow = { price = 20 } },
+    list = { 1, 2, 3, 4 },
+  }
+  local limit, names = 10, { "a", "b" }
+  function M.limit() return limit, names end
+  function M.raise() limit = limit + 1 end
+  function M.name() return "v1" end
+  return M
+]]
+local V2 = [[
+  local M = {
+    version = 2, rate = 1.0, label = "two", flag = false, fresh = "new",
+    items = { sword = { price = 15, tags = { "sharp", "long" } }, axe = { price = 30 } },
+    list = { 5, 6 },
+  }
+  local limit, names = 20, { "c" }
+  function M.limit() return limit, names end
+  function M.raise() limit = limit + 1 end
+  function M.name() return "v2" end
+  return M
+]]
+
+describe("data policy (R8)", function()
+  local app, M
+  before_each(function()
+    app = program.new()
+    M = app:module("conf", V1)
+    M.raise()
+  end)
+  after_each(function() app:unload() end)
+
+  local function assert_kept()
+    assert.equal("v2", M.name())
+    assert.equal(11, (M.limit()))
+    assert.same({ "a", "b" }, (select(2, M.limit())))
+    assert.same({ 1, 1, "one", true }, { M.version, M.rate, M.label, M.flag })
+    assert.equal("integer", math.type(M.rate))
+    assert.same({ price = 10, tags = { "sharp" } }, M.items.sword)
+    assert.same({ price = 20 }, M.items.bow)
+    assert.same({ 1, 2, 3, 4 }, M.list)
+  end
+
+  local function assert_replaced()
+    assert.equal("v2", M.name())
+    assert.same({ 2, 1.0, "two", false, "new" }, { M.version, M.rate, M.label, M.flag, M.fresh })
+    assert.equal("float", math.type(M.rate))
+    assert.same({ sword = { price = 15, tags = { "sharp", "long" } }, axe = { price = 30 } }, M.items)
+    assert.same({ 5, 6 }, M.list)
+    assert.equal(20, (M.limit()))
+    assert.same({ "c" }, (select(2, M.limit())))
+  end
+
+  describe("keep", function()
+    it("is the default: A1's data stays, its code follows", function()
+      app:update("conf", V2)
+      assert_kept()
+    end)
+
+    it("can be said", function()
+      app:update("conf", V2, { data = "keep" })
+      assert_kept()
+    end)
+
+    it("adds what only A2 has (R5.1)", function()
+      app:update("conf", V2)
+      assert.equal("new", M.fresh)
+      assert.same({ price = 30 }, M.items.axe)
+    end)
+  end)
+
+  describe("replace", function()
+    it("overwrites top-level keys, nested tables and cells", function()
+      app:update("conf", V2, { data = "replace" })
+      assert_replaced()
+    end)
+
+    it("keeps the identity of the module object, of nested tables and of cells", function()
+      local items, sword, tags, list, names = M.items, M.items.sword, M.items.sword.tags, M.list, select(2, M.limit())
+      local raise = M.raise
+      app:update("conf", V2, { data = "replace" })
+      assert.equal(M, package.loaded.conf)
+      assert.equal(items, M.items)
+      assert.equal(sword, M.items.sword)
+      assert.equal(tags, M.items.sword.tags)
+      assert.equal(list, M.list)
+      assert.equal(names, (select(2, M.limit())))
+      raise()
+      assert.equal(21, (M.limit()))
+    end)
+
+    it("removes rows that are gone from the file, at any depth, also those that the program added", function()
+      M.items.spear = { price = 1 }
+      M.items.sword.tags.extra = true
+      M.list[10] = "far"
+      app:update("conf", V2, { data = "replace" })
+      assert_replaced()
+    end)
+
+    it("brings rows back that the program removed", function()
+      M.items.sword, M.list[1], M.label = nil, nil, nil
+      app:update("conf", V2, { data = "replace" })
+      assert_replaced()
+    end)
+
+    it("keeps top-level keys that only A1 has", function()
+      M.cache, M[1] = { "runtime" }, "first"
+      app:update("conf", V2, { data = "replace" })
+      assert.same({ "runtime" }, M.cache)
+      assert.equal("first", M[1])
+      assert_replaced()
+    end)
+
+    it("overwrites a change of kind among data", function()
+      app:update("conf", V2:gsub('label = "two"', 'label = { "two" }'):gsub("list = { 5, 6 }", "list = 56"),
+        { data = "replace" })
+      assert.same({ "two" }, M.label)
+      assert.equal(56, M.list)
+    end)
+
+    it("changes kinds inside of rows", function()
+      app:update("conf", V2:gsub("axe = { price = 30 }", "axe = 30, bow = 20"), { data = "replace" })
+      assert.equal(30, M.items.axe)
+      assert.equal(20, M.items.bow)
+    end)
+
+    it("handles keys of all kinds", function()
+      local source = [[
+        local M = { f = print, rows = { [1.5] = "a", [true] = "b", [false] = "c", ["\0"] = "d", [-1] = "e",
+          [2^53] = "f", [print] = "g" } }
+        return M
+      ]]
+      local N = app:module("keys", source)
+      N.rows[2.5], N.rows[true], N.rows[{}], N.rows[string] = "gone", "changed", "gone", "gone"
+      local rows = N.rows
+      app:update("keys", (source:gsub('"a"', '"A"')), { data = "replace" })
+      assert.equal(rows, N.rows)
+      assert.same({ [1.5] = "A", [true] = "b", [false] = "c", ["\0"] = "d", [-1] = "e", [2^53] = "f", [print] = "g" },
+        N.rows)
+    end)
+
+    it("leaves one table for one table of the file, and cycles closed", function()
+      local source = [[
+        local shared = { n = 1 }
+        local M = { rows = { a = shared, b = shared, loop = {} } }
+        M.rows.loop.loop, M.rows.loop.module = M.rows.loop, M
+        function M.f() end
+        return M
+      ]]
+      local N = app:module("shared", source)
+      local loop = N.rows.loop
+      app:update("shared", (source:gsub("n = 1", "n = 2")), { data = "replace" })
+      assert.equal(2, N.rows.a.n)
+      assert.equal(N.rows.a, N.rows.b)
+      assert.equal(loop, N.rows.loop)
+      assert.equal(loop, loop.loop)
+      assert.equal(N, loop.module)
+    end)
+
+    it("writes rows raw, past metamethods that raise", function()
+      local function refuse() error "touched" end
+      setmetatable(M.items, { __newindex = refuse, __index = refuse, __pairs = refuse, __len = refuse })
+      setmetatable(M, { __newindex = refuse, __metatable = "locked" })
+      app:update("conf", V2, { data = "replace" })
+      debug.setmetatable(M.items, nil)
+      debug.setmetatable(M, nil)
+      assert_replaced()
+    end)
+
+    it("takes an import for the value, never writing into its table (R3.3)", function()
+      app:module("store", "return { rows = { 'of the store' } }")
+      local rows, list = package.loaded.store.rows, M.list
+      app:update("conf", (V2:gsub("list = { 5, 6 }", "list = require 'store'.rows")), { data = "replace" })
+      assert.equal(rows, M.list)
+      assert.same({ "of the store" }, rows)
+      assert.same({ 1, 2, 3, 4 }, list)
+    end)
+
+    it("still refuses conflicts that involve a function (R6)", function()
+      app:write("conf", (V2:gsub("list = { 5, 6 }", "list = print")))
+      local message = app:refused("conf", { data = "replace" })
+      assert.truthy(message:find("conf.list", 1, true), message)
+      app:update("conf", V2, { data = "replace" })
+      assert_replaced()
+    end)
+
+    it("is put back when the chunk raises", function()
+      app:write("conf", (V2:gsub("return M", "error 'the chunk raises'")))
+      assert.matches("the chunk raises", (app:refused("conf", { data = "replace" })))
+      app:update("conf", V2, { data = "replace" })
+      assert_replaced()
+    end)
+
+    it("is undone when the hook raises, rows, cells and identities", function()
+      M.items.spear = { price = 1 }
+      M.list[10] = { "far" }
+      app:write("conf", (V2:gsub("return M", "function M.__hotfix() error 'the hook raises' end return M")))
+      assert.matches("the hook raises", (app:refused("conf", { data = "replace" })))
+      app:update("conf", V2, { data = "replace" })
+      assert_replaced()
+    end)
+
+    it("changes nothing in a dry run", function()
+      app:write("conf", V2)
+      local before = program.fingerprint()
+      assert.is_true((app:reload("conf", { data = "replace", dry_run = true })))
+      before:assert_unchanged()
+      app:reloaded("conf", { data = "replace" })
+      assert_replaced()
+    end)
+
+    it("replaces the data of a module that speaks through globals", function()
+      app:module("globals", "LIMITS = { low = 1, high = 9 } RATE = 1 function limits() return LIMITS end")
+      local limits = _G.LIMITS
+      limits.extra = true
+      app:update("globals", "LIMITS = { low = 2 } RATE = 2 function limits() return LIMITS end", { data = "replace" })
+      assert.equal(limits, _G.LIMITS)
+      assert.same({ low = 2 }, limits)
+      assert.equal(2, _G.RATE)
+      assert.equal(limits, _G.limits())
+    end)
+
+    it("is for one call", function()
+      app:update("conf", V2, { data = "replace" })
+      M.label = "changed at run time"
+      app:reloaded "conf"
+      assert.equal("changed at run time", M.label)
+    end)
+  end)
+
+  describe("gg.safe_reloads", function()
+    it("means replace for the modules that it marks, at every reload", function()
+      _G.gg.safe_reloads.conf = true
+      app:update("conf", V2)
+      assert_replaced()
+      M.label = "changed at run time"
+      app:reloaded "conf"
+      assert_replaced()
+    end)
+
+    it("says nothing about other modules, and nothing with false or after it is taken away", function()
+      _G.gg.safe_reloads.other = true
+      _G.gg.safe_reloads.conf = false
+      app:update("conf", V2)
+      assert_kept()
+      _G.gg.safe_reloads.conf = nil
+      app:update("conf", V2)
+      assert_kept()
+    end)
+
+    it("is beaten by an option of the call, either way", function()
+      _G.gg.safe_reloads.conf = true
+      app:update("conf", V2, { data = "keep" })
+      assert_kept()
+      _G.gg.safe_reloads.conf = nil
+      app:update("conf", V2, { data = "replace" })
+      assert_replaced()
+    end)
+
+    it("may be another table than at the start, one that the host made", function()
+      _G.gg.safe_reloads = { conf = true }
+      app:update("conf", V2)
+      assert_replaced()
+    end)
+
+    it("may be gone, no table or one that raises: data is kept", function()
+      for _, value in ipairs { false, 7, "conf", print, setmetatable({}, { __index = error }) } do
+        _G.gg.safe_reloads = value or nil
+        app:update("conf", V2)
+        assert_kept()
+        _G.gg.safe_reloads = {}
+      end
+    end)
+
+    it("is kept when the host made it before the library was loaded", function()
+      app:write("other", V1)
+      local out = app:subprocess([[
+        local mine = { other = true }
+        gg = { safe_reloads = mine, own = "kept" }
+        require "hotreload"
+        print(gg.safe_reloads == mine, gg.own, type(gg.reload))
+        local M = require "other"
+        M.label = "changed at run time"
+        print(gg.reload "other" == true, M.label)
+      ]])
+      assert.equal("true\tkept\tfunction\ntrue\tone\n", out)
+    end)
+  end)
+end)

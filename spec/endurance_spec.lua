@@ -1,0 +1,163 @@
+-- A thousand reloads: the same cells, no growth, and nothing of the old generations that stays alive (R4.1, R11).
+
+local program = require "spec.support.program"
+
+local function version(n)
+  return ([[
+    local M, count, rows = { data = { 1, 2, 3 } }, 0, {}
+    local function helper() return %d end
+    M.class = setmetatable({}, { __call = function() return %d end })
+    M.class.__index = M.class
+    function M.class.new() return setmetatable({}, M.class) end
+    function M.class:version() return helper() end
+    function M.bump() count = count + 1 rows[count %% 10 + 1] = count return count end
+    function M.version() return helper() end
+    M.handlers = { M.bump, on = { M.version } }
+    require "witness" (M, M.bump, helper)
+    return M
+  ]]):format(n, n)
+end
+
+--- `version(n)` with `last` instead of its last line.
+local function ending(n, last)
+  return (version(n):gsub("return M%s*$", last))
+end
+
+describe("a thousand reloads", function()
+  local app, M, noted
+  before_each(function()
+    app = program.new()
+    -- Knows all generations, weakly, where no reload can look.
+    noted = setmetatable({}, { __mode = "k" })
+    package.preload.witness = function()
+      return function(...)
+        for i = 1, select("#", ...) do noted[select(i, ...)] = true end
+      end
+    end
+    M = app:module("m", version(1))
+  end)
+  after_each(function() app:unload() end)
+
+  local function in_use()
+    collectgarbage()
+    collectgarbage()
+    -- A copy: the weak table itself grows with every generation that it saw.
+    local copy = setmetatable({}, { __mode = "k" })
+    for object in pairs(noted) do copy[object] = true end
+    noted = copy
+    collectgarbage()
+    return collectgarbage "count"
+  end
+
+  local function registry_size()
+    local n = 0
+    for _ in next, debug.getregistry() do n = n + 1 end
+    return n
+  end
+
+  local function assert_only_the_running_one_is_alive()
+    in_use()
+    local _, helper = debug.getupvalue(M.version, 1)
+    for _, object in ipairs { M, M.bump, helper } do
+      assert.is_true(noted[object])
+      noted[object] = nil
+    end
+    assert.is_nil((next(noted)))
+  end
+
+  --- Calls `once` a hundred times to warm up and nine hundred times more: memory and registry must not grow.
+  local function assert_steady(once)
+    for i = 1, 100 do once(i) end
+    local memory, entries = in_use(), registry_size()
+    for i = 101, 1000 do once(i) end
+    local grown, more = in_use() - memory, registry_size() - entries
+    -- Less than 10 bytes for each reload.
+    assert.is_true(grown < 9, ("%.1f KB more in use"):format(grown))
+    assert.is_true(more <= 2, ("%d more registry entries"):format(more))
+  end
+
+  it("keep cells, tables and data, and do not grow", function()
+    local data, instance = M.data, M.class.new()
+    local first = app:reloaded "m".generation
+    local cell, rows = debug.upvalueid(M.bump, 1), debug.upvalueid(M.bump, 2)
+    assert_steady(function(i)
+      app:reloaded("m", { source = version(i) })
+      M.bump()
+      assert.equal(i, M.version())
+    end)
+    assert.equal(cell, debug.upvalueid(M.bump, 1))
+    assert.equal(rows, debug.upvalueid(M.bump, 2))
+    assert.equal(data, M.data)
+    assert.equal(1000, instance:version())
+    assert.equal(1001, M.bump())
+    assert.equal(first + 1001, app:reloaded("m", { source = version(7) }).generation)
+  end)
+
+  it("leave no old generation alive", function()
+    for i = 1, 1000 do app:reloaded("m", { source = version(i) }) end
+    assert_only_the_running_one_is_alive()
+  end)
+
+  it("read from a file that is the same do not grow", function()
+    assert_steady(function() app:reloaded "m" end)
+  end)
+
+  it("that fail do not grow and leave no trace", function()
+    local sources = {
+      version(2) .. "syntax error",
+      ending(2, "error 'oh'"),
+      ending(2, "M.data = print return M"),
+      ending(2, "function M.__hotfix() error 'oh' end return M"),
+      ending(2, "coroutine.yield()"),
+    }
+    assert_steady(function(i)
+      assert.is_false((app:reload("m", { source = sources[i % #sources + 1] })))
+    end)
+    assert_only_the_running_one_is_alive()
+    app:reloaded("m", { source = version(2) })
+    assert.equal(2, M.version())
+  end)
+
+  it("that are dry do not grow", function()
+    assert_steady(function(i) app:reloaded("m", { source = version(i), dry_run = true }) end)
+    assert.equal(1, M.version())
+  end)
+
+  it("with full reports do not grow", function()
+    assert_steady(function(i) app:reloaded("m", { source = version(i), report = "full" }) end)
+  end)
+
+  it("with data = replace do not grow", function()
+    assert_steady(function(i) app:reloaded("m", { source = version(i), data = "replace" }) end)
+    assert.same({ 1, 2, 3 }, M.data)
+  end)
+
+  it("in coroutines, with hooks that yield, do not grow", function()
+    local source = ending(3, "function M.__hotfix() coroutine.yield() end return M")
+    local function start()
+      local thread = coroutine.create(function() return app:reload("m", { source = source }) end)
+      assert(coroutine.resume(thread))
+      return thread
+    end
+    local ends = {
+      function() assert.is_true(select(2, coroutine.resume(start()))) end,
+      function() assert.is_true(coroutine.close(start())) end,
+      function() assert.equal("suspended", coroutine.status(start())) end,
+    }
+    assert_steady(function(i)
+      ends[i % #ends + 1]()
+      if i % #ends == 2 then
+        collectgarbage()
+      end
+    end)
+    assert.equal(3, M.version())
+  end)
+
+  it("of new modules that are forgotten do not grow", function()
+    app:write("fresh", version(1))
+    assert_steady(function()
+      assert.equal(1, app:reloaded "fresh".generation)
+      package.loaded.fresh = nil
+    end)
+  end)
+end)

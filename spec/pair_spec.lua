@@ -1,0 +1,1030 @@
+--- R3: which table of A2 answers to which of A1, which function, and what an import is.
+
+local program = require "spec.support.program"
+local probe = require "spec.support.probe"
+
+local G = package.loaded._G
+
+describe("R3.1 table with table", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("keeps A1's tables and takes A2's functions at every depth", function()
+    local M = app:module("M", [[
+      return { f = function() return "old" end, x = 1,
+        a = { f = function() return "old a" end, x = 1, b = { c = { f = function() return "old c" end, x = 1 } } } }
+    ]])
+    local a, c = M.a, M.a.b.c
+    M.x, a.x, c.x = 11, 12, 13
+    app:update("M", [[
+      return { f = function() return "new" end, x = 2,
+        a = { f = function() return "new a" end, x = 2, b = { c = { f = function() return "new c" end, x = 2 } } } }
+    ]])
+    assert.equal(M, app:load "M")
+    assert.equal(a, M.a)
+    assert.equal(c, M.a.b.c)
+    assert.same({ "new", "new a", "new c" }, { M.f(), a.f(), c.f() })
+    assert.same({ 11, 12, 13 }, { M.x, a.x, c.x })
+  end)
+
+  it("keeps data whose kind differs from the file's", function()
+    local M = app:module("M", [[
+      return { to_table = 1, to_string = {}, to_number = "s", to_false = true, to_true = true, f = function() end }
+    ]])
+    local t = M.to_string
+    M.to_true, M.to_number = false, 2.5
+    app:update("M", [[
+      return { to_table = {}, to_string = "s", to_number = 1, to_false = false, to_true = true,
+        f = function() return "new" end }
+    ]])
+    assert.equal("new", M.f())
+    assert.equal(1, M.to_table)
+    assert.equal(t, M.to_string)
+    assert.equal(2.5, M.to_number)
+    assert.is_true(M.to_false)
+    assert.is_false(M.to_true)
+  end)
+
+  it("pairs functions and tables under keys of every kind", function()
+    local v1 = [[
+      local key = require "keys"
+      return {
+        [1] = function() return "old" end, [-7] = function() return "old" end, [2.5] = function() return "old" end,
+        [true] = function() return "old" end, [false] = { f = function() return "old" end, n = 1 },
+        [key] = function() return "old" end, [print] = { f = function() return "old" end, n = 1 },
+        ["odd key"] = function() return "old" end, [""] = function() return "old" end,
+        [math.huge] = function() return "old" end,
+      }
+    ]]
+    app:write("keys", "return {}")
+    local M = app:module("M", v1)
+    local in_false, in_print = M[false], M[print]
+    in_false.n, in_print.n = 5, 6
+    app:update("M", (v1:gsub('"old"', '"new"')))
+    for _, key in ipairs { 1, -7, 2.5, true, app:load "keys", "odd key", "", math.huge } do
+      assert.equal("new", M[key](), tostring(key))
+    end
+    assert.equal(in_false, M[false])
+    assert.equal(in_print, M[print])
+    assert.same({ "new", 5, "new", 6 }, { in_false.f(), in_false.n, in_print.f(), in_print.n })
+  end)
+
+  it("finds a table through a key that is itself a paired table", function()
+    local M = app:module("M", [[
+      local sub = {}
+      return { sub = sub, by_table = { [sub] = { f = function() return "old" end, n = 1 } } }
+    ]])
+    local sub, row = M.sub, M.by_table[M.sub]
+    row.n = 9
+    app:update("M", [[
+      local sub = {}
+      return { sub = sub, by_table = { [sub] = { f = function() return "new" end, n = 2 } } }
+    ]])
+    assert.equal(row, M.by_table[sub])
+    assert.same({ "new", 9 }, { row.f(), row.n })
+    local key = next(M.by_table)
+    assert.equal(sub, key)
+    assert.is_nil(next(M.by_table, key))
+  end)
+
+  it("keeps one table one where the file has it under several names", function()
+    local M = app:module("M", [[
+      local t = { f = function() return "old" end }
+      return { first = t, second = t, third = { t } }
+    ]])
+    local t = M.first
+    app:update("M", [[
+      local t = { f = function() return "new" end }
+      return { first = t, second = t, third = { t } }
+    ]])
+    assert.equal(t, M.first)
+    assert.equal(t, M.second)
+    assert.equal(t, M.third[1])
+    assert.equal("new", t.f())
+  end)
+
+  it("gives A2's one function to each of A1's tables that share A2's one table", function()
+    local M = app:module("M", [[
+      return { first = { f = function() return "old 1" end, n = 1 },
+        second = { f = function() return "old 2" end, n = 2 } }
+    ]])
+    local first, second = M.first, M.second
+    app:update("M", [[
+      local t = { f = function() return "new" end, n = 0 }
+      return { first = t, second = t }
+    ]])
+    assert.equal(first, M.first)
+    assert.equal(second, M.second)
+    assert.same({ "new", 1, "new", 2 }, { first.f(), first.n, second.f(), second.n })
+  end)
+
+  it("follows tables that refer to each other", function()
+    local v1 = [[
+      local a, b = { name = "a" }, { name = "b" }
+      a.b, b.a, a.self = b, a, a
+      function a.f() return "old a" end
+      function b.f() return "old b" end
+      return { a = a, loop = { b } }
+    ]]
+    local M = app:module("M", v1)
+    local a, b = M.a, M.a.b
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal(a, M.a)
+    assert.equal(b, a.b)
+    assert.equal(a, b.a)
+    assert.equal(a, a.self)
+    assert.equal(b, M.loop[1])
+    assert.same({ "new a", "new b" }, { a.f(), b.f() })
+  end)
+
+  it("follows a module object that refers to itself", function()
+    local v1 = [[
+      local M = {}
+      M.self, M.box = M, { M }
+      M[M] = M
+      function M.f() return "old", M end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal(M, M.self)
+    assert.equal(M, M.box[1])
+    assert.equal(M, M[M])
+    local text, object = M.f()
+    assert.equal("new", text)
+    assert.equal(M, object)
+    local tables = 0
+    for key in pairs(M) do
+      tables = tables + (type(key) == "table" and 1 or 0)
+    end
+    assert.equal(1, tables)
+  end)
+
+  it("walks a chain of 100,000 tables", function()
+    local v1 = [[
+      local head = { f = function() return "old head" end }
+      local t = head
+      for i = 1, 100000 do
+        t.next = { i = i }
+        t = t.next
+      end
+      t.f = function() return "old tail" end
+      return { head = head, tail = t }
+    ]]
+    local M = app:module("M", v1)
+    local tail = M.tail
+    tail.i = -1
+    app:update("M", (v1:gsub("old", "new")))
+    local t, steps = M.head, 0
+    while t.next do
+      t, steps = t.next, steps + 1
+    end
+    assert.equal(100000, steps)
+    assert.equal(tail, t)
+    assert.same({ "new head", "new tail", -1 }, { M.head.f(), t.f(), t.i })
+  end)
+
+  it("walks a chain of 100,000 metatables", function()
+    local v1 = [[
+      local head = {}
+      local t = head
+      for i = 1, 100000 do
+        local meta = {}
+        setmetatable(t, meta)
+        t = meta
+      end
+      t.f = function() return "old" end
+      return { head = head, tail = t }
+    ]]
+    local M = app:module("M", v1)
+    local tail = M.tail
+    app:update("M", (v1:gsub("old", "new")))
+    local t, steps = M.head, 0
+    while debug.getmetatable(t) do
+      t, steps = debug.getmetatable(t), steps + 1
+    end
+    assert.equal(100000, steps)
+    assert.equal(tail, t)
+    assert.equal("new", t.f())
+  end)
+
+  it("walks a chain of 100,000 closures", function()
+    local v1 = [[
+      local f = function() return "old" end
+      for i = 1, 100000 do
+        local inner = f
+        f = function(depth)
+          if depth == 0 then return "old step" end
+          return inner(depth - 1)
+        end
+      end
+      return { f = f }
+    ]]
+    local M = app:module("M", v1)
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new step", M.f(0))
+    assert.equal("new step", M.f(99999))
+    assert.equal("new", M.f(100000))
+  end)
+
+  it("keeps the metatable and takes its functions", function()
+    local v1 = [[
+      local M = { n = 1 }
+      return setmetatable(M, {
+        __call = function(self) return "old call", self.n end,
+        __index = function(_, key) return "old " .. key end,
+        limits = { f = function() return "old limit" end, max = 1 },
+      })
+    ]]
+    local M = app:module("M", v1)
+    local meta = getmetatable(M)
+    local limits = meta.limits
+    M.n, limits.max = 5, 99
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal(meta, getmetatable(M))
+    assert.equal(limits, meta.limits)
+    assert.same({ "new call", 5 }, { M() })
+    assert.same({ "new thing", "new limit", 99 }, { M.thing, limits.f(), limits.max })
+  end)
+
+  it("sets a metatable that only the file has, at the root and deep inside", function()
+    local M = app:module("M", "return { sub = { n = 1 } }")
+    local sub = M.sub
+    sub.n = 2
+    app:update("M", [[
+      return setmetatable({ sub = setmetatable({ n = 0 }, { __len = function(t) return t.n end }) },
+        { __call = function(self) return self.sub.n end })
+    ]])
+    assert.equal(sub, M.sub)
+    assert.equal(2, #sub)
+    assert.equal(2, M())
+  end)
+
+  it("keeps a metatable that only the running program has", function()
+    local M = app:module("M", "return { f = function() return 1 end }")
+    local meta = { __index = function() return "set at run time" end }
+    setmetatable(M, meta)
+    app:update("M", "return { f = function() return 2 end }")
+    assert.equal(meta, getmetatable(M))
+    assert.equal("set at run time", M.anything)
+    assert.equal(2, M.f())
+  end)
+
+  it("pairs nothing of a failed load", function()
+    local v1 = [[
+      local M = { sub = { f = function() return "old" end } }
+      M.sub.self = M.sub
+      return setmetatable(M, { __call = function() return "old call" end })
+    ]]
+    local M = app:module("M", v1)
+    app:write("M", (v1:gsub("old", "new"):gsub("return setmetatable%(M,", "error('no good') %0")))
+    assert.matches("no good", app:refused("M", nil, M))
+    assert.same({ "old", "old call" }, { M.sub.f(), M() })
+    app:update("M", (v1:gsub("old", "corrected")))
+    assert.same({ "corrected", "corrected call" }, { M.sub.f(), M() })
+  end)
+end)
+
+describe("R3.1 raw access", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  -- Every metamethod raises, and tells when it ran.
+  local hostile = [[
+    local function hostile(t)
+      local meta = { f = function() return "old" end }
+      for _, event in ipairs { "index", "newindex", "pairs", "eq", "lt", "le", "len", "call", "tostring", "concat",
+        "unm", "close" } do
+        meta["__" .. event] = function() FOUGHT = event error("__" .. event .. " ran") end
+      end
+      meta.__metatable, meta.__name = "hands off", "hostile"
+      return setmetatable(t, meta)
+    end
+  ]]
+
+  it("runs no metamethod of a table that fights back", function()
+    local v1 = hostile .. [[
+      local M = hostile { f = function() return "old" end, n = 1, sub = hostile { f = function() return "old" end } }
+      return M
+    ]]
+    local M = app:module("M", v1)
+    local sub = rawget(M, "sub")
+    rawset(M, "n", 7)
+    app:update("M", (v1:gsub('"old"', '"new"'):gsub("n = 1", "n = 2, added = hostile { f = print }")))
+    assert.is_nil(rawget(G, "FOUGHT"))
+    assert.is_true(rawequal(sub, rawget(M, "sub")))
+    assert.equal("new", rawget(M, "f")())
+    assert.equal("new", rawget(sub, "f")())
+    assert.equal("new", debug.getmetatable(M).f())
+    assert.equal("new", debug.getmetatable(sub).f())
+    assert.equal(7, rawget(M, "n"))
+    assert.equal(print, rawget(rawget(M, "added"), "f"))
+  end)
+
+  it("refuses a conflict inside a table that fights back without running its metamethods", function()
+    local v1 = hostile .. [[ return hostile { f = function() return "old" end, g = function() end } ]]
+    local M = app:module("M", v1)
+    app:write("M", (v1:gsub("g = function%(%) end", "g = {}")))
+    assert.matches("M.g", app:refused("M", nil, M), 1, true)
+    assert.is_nil(rawget(G, "FOUGHT"))
+    app:update("M", (v1:gsub('"old"', '"corrected"')))
+    assert.equal("corrected", rawget(M, "f")())
+  end)
+
+  it("keeps hostile tables that the program put where the file has tables", function()
+    local M = app:module("M", "return { box = { f = function() return 1 end }, list = {} }")
+    local fought
+    local function fight() fought = true error "fought" end
+    local meta = { __index = fight, __newindex = fight, __pairs = fight, __eq = fight, __len = fight, __metatable = 1 }
+    local box, list = setmetatable({ n = 1 }, meta), setmetatable({ 1 }, meta)
+    M.box, M.list = box, list
+    app:update("M", "return { box = { f = function() return 2 end, n = 0 }, list = {} }")
+    assert.is_nil(fought)
+    assert.is_true(rawequal(box, M.box))
+    assert.is_true(rawequal(list, M.list))
+    assert.equal(2, rawget(box, "f")())
+    assert.equal(1, rawget(box, "n"))
+    assert.equal(1, rawget(list, 1))
+  end)
+
+  it("reloads what stands behind a read-only module object", function()
+    local v1 = [[
+      local impl = { n = 1 }
+      function impl.bump() impl.n = impl.n + 1 return impl.n end
+      return setmetatable({}, { __index = impl, __newindex = function(_, k) error("old: read-only: " .. k) end,
+        __metatable = false })
+    ]]
+    local M = app:module("M", v1)
+    assert.equal(2, M.bump())
+    app:update("M", (v1:gsub("old", "new"):gsub("impl%.n %+ 1", "impl.n + 10"):gsub("return setmeta", [[
+      function impl.added() return impl.n end
+      %0]])))
+    assert.equal(12, M.bump())
+    assert.equal(12, M.added())
+    assert.is_nil(next(M))
+    assert.has_error(function() M.x = 1 end, "new: read-only: x")
+  end)
+
+  it("follows references to the globals and to package.loaded no further", function()
+    app:module("bystander", "return { f = function() return 'bystander' end, n = 1 }")
+    local v1 = [[
+      local M = { globals = _G, loaded = package.loaded, env = _ENV, lib = string }
+      package.loaded[...] = M
+      M.me = package.loaded[...]
+      function M.f() return "old" end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    local before = program.fingerprint(app:load "bystander", string, table)
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal(M, package.loaded.M)
+    assert.equal(M, M.me)
+    assert.equal(G, M.globals)
+    assert.equal(package.loaded, M.loaded)
+    assert.equal(G, M.env)
+    assert.equal("new", M.f())
+    local changed = before:changes()
+    assert.matches("%.f: function .- became another function", changed)
+    assert.equal(0, select(2, changed:gsub("\n", "")))
+  end)
+end)
+
+describe("R3.2 function with function", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("puts A2's function into the slot, and lets the old one work on the same data", function()
+    local M = app:module("M", [[
+      local M, count = {}, 0
+      function M.inc() count = count + 1 return count end
+      function M.get() return count end
+      return M
+    ]])
+    local old = M.inc
+    M.inc()
+    app:update("M", [[
+      local M, count = {}, 0
+      function M.inc() count = count + 100 return count end
+      function M.get() return count end
+      return M
+    ]])
+    assert.not_equal(old, M.inc)
+    assert.equal(101, M.inc())
+    assert.equal(102, old())
+    assert.equal(102, M.get())
+  end)
+
+  it("keeps one function one where the file has it under several names", function()
+    local v1 = [[
+      local M = {}
+      function M.f() return "old" end
+      M.alias, M.list = M.f, { M.f }
+      return M
+    ]]
+    local M = app:module("M", v1)
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new", M.f())
+    assert.equal(M.f, M.alias)
+    assert.equal(M.f, M.list[1])
+  end)
+
+  it("gives each slot the function that the file has there, though A1 had one for all", function()
+    local M = app:module("M", [[
+      local n = 1
+      local function f() return "old", n end
+      return { a = f, b = f, c = f, set = function(v) n = v end }
+    ]])
+    M.set(5)
+    app:update("M", [[
+      local n = 1
+      return { a = function() return "new a", n end, b = function() return "new b", n end,
+        c = function() return "new c", n end, set = function(v) n = v end }
+    ]])
+    assert.same({ "new a", 5 }, { M.a() })
+    assert.same({ "new b", 5 }, { M.b() })
+    assert.same({ "new c", 5 }, { M.c() })
+    M.set(6)
+    assert.same({ 6, 6 }, { select(2, M.a()), select(2, M.c()) })
+  end)
+
+  it("replaces a function that someone patched from outside, and takes no cell from the patch", function()
+    local M = app:module("M", [[
+      local M, count = {}, 1
+      function M.inc() count = count + 1 return count end
+      function M.get() return count end
+      return M
+    ]])
+    M.inc()
+    local count = 1000
+    local function patch() count = count + 1 return count end
+    M.inc = patch
+    M.inc()
+    app:update("M", [[
+      local M, count = {}, 1
+      function M.inc() count = count + 10 return count end
+      function M.get() return count end
+      return M
+    ]])
+    assert.equal(12, M.inc())
+    assert.equal(12, M.get())
+    assert.equal(1002, patch())
+    assert.not_equal(probe.cell(patch, "count"), probe.cell(M.inc, "count"))
+  end)
+
+  it("gives a patched function its own cell back when no other function kept it", function()
+    local M = app:module("M", [[
+      local M, count = {}, 1
+      function M.inc() count = count + 1 return count end
+      return M
+    ]])
+    local old = M.inc
+    old()
+    local count = 1000
+    M.inc = function() count = count + 1 return count end
+    app:update("M", [[
+      local M, count = {}, 1
+      function M.inc() count = count + 10 return count end
+      return M
+    ]])
+    assert.is_true(M.inc() < 1000)
+    assert.equal(1000, count)
+  end)
+
+  it("replaces a C function that was put in the place of one of the module's", function()
+    local M = app:module("M", "local M = {} function M.f() return 'old' end return M")
+    M.f = string.upper
+    app:update("M", "local M = {} function M.f() return 'new' end return M")
+    assert.equal("new", M.f())
+    assert.equal("UP", string.upper "up")
+  end)
+
+  it("keeps every function of a module whose new text does not compile", function()
+    local M = app:module("M", [[
+      local M, count = {}, 0
+      function M.inc() count = count + 1 return count end
+      return M
+    ]])
+    M.inc()
+    app:write("M", "local M = {} function M.inc( return end")
+    assert.matches("M.lua:1:", app:refused("M", nil, M), 1, true)
+    assert.equal(2, M.inc())
+    app:update("M", [[
+      local M, count = {}, 0
+      function M.inc() count = count + 5 return count end
+      return M
+    ]])
+    assert.equal(7, M.inc())
+  end)
+end)
+
+describe("R3.3 imports: a dependency swapped in the source", function()
+  local app
+  before_each(function()
+    app = program.new()
+    app:write("json.fast", [[
+      return { name = "fast", options = { depth = 1 }, encode = function() return "fast" end }
+    ]])
+    app:write("json.slow", [[
+      return { name = "slow", options = { depth = 2 }, extra = 1, encode = function() return "slow" end }
+    ]])
+  end)
+  after_each(function() app:unload() end)
+
+  local v1 = [[
+    local json = require "json.fast"
+    local M = { codec = json, nested = { codec = json } }
+    function M.encode() return json.encode() end
+    function M.depth() return json.options.depth end
+    return M
+  ]]
+  local v2 = v1:gsub("fast", "slow")
+
+  local function assert_swapped(M, fast, slow)
+    assert.same({ "slow", 2 }, { M.encode(), M.depth() })
+    assert.equal(slow, M.codec)
+    assert.equal(slow, M.nested.codec)
+    assert.same({ "fast", "fast", 1 }, { fast.name, fast.encode(), fast.options.depth })
+    assert.is_nil(fast.extra)
+    assert.same({ "slow", "slow", 2 }, { slow.name, slow.encode(), slow.options.depth })
+  end
+
+  it("takes one that is loaded already", function()
+    local M, fast, slow = app:module("M", v1), app:load "json.fast", app:load "json.slow"
+    local before = program.fingerprint(fast, slow)
+    app:update("M", v2)
+    assert_swapped(M, fast, slow)
+    assert.not_matches("\nroot %d", "\n" .. before:changes())
+  end)
+
+  it("takes one that the reload is the first to load", function()
+    local M = app:module("M", v1)
+    assert.is_nil(package.loaded["json.slow"])
+    app:update("M", v2)
+    assert_swapped(M, app:load "json.fast", package.loaded["json.slow"])
+  end)
+
+  it("swaps back and forth", function()
+    local M = app:module("M", v1)
+    app:update("M", v2)
+    app:update("M", v1)
+    assert.same({ "fast", 1 }, { M.encode(), M.depth() })
+    app:update("M", v2)
+    assert_swapped(M, app:load "json.fast", app:load "json.slow")
+  end)
+
+  it("shows the swap to old closures, too", function()
+    local M = app:module("M", v1)
+    local old = M.encode
+    app:update("M", v2)
+    assert.equal("slow", old())
+  end)
+
+  it("takes a module that returns a function", function()
+    app:write("one", "return function() return 'one' end")
+    app:write("two", "return function() return 'two' end")
+    local M = app:module("M", [[ local make = require "one" return { f = function() return make() end } ]])
+    app:update("M", [[ local make = require "two" return { f = function() return make() end } ]])
+    assert.equal("two", M.f())
+  end)
+
+  it("keeps the dependency, and forgets the new one, when the chunk raises after requiring it", function()
+    local M, fast = app:module("M", v1), app:load "json.fast"
+    app:write("M", (v2:gsub("return M%s*$", "error 'after require'")))
+    assert.matches("after require", app:refused("M", nil, M))
+    assert.is_nil(package.loaded["json.slow"])
+    assert.equal("fast", M.encode())
+    app:update("M", v2)
+    assert_swapped(M, fast, package.loaded["json.slow"])
+  end)
+
+  it("merges nothing of a newly loaded dependency into A1's table, and nothing of A1's into it", function()
+    local M = app:module("M", "return { codec = { encode = function() return 'own' end, n = 1 } }")
+    local own = M.codec
+    app:update("M", "return { codec = require 'json.slow' }")
+    local slow = package.loaded["json.slow"]
+    assert.equal(own, M.codec)
+    assert.same({ "own", 1 }, { own.encode(), own.n })
+    assert.is_nil(own.options)
+    assert.is_nil(own.name)
+    assert.is_nil(slow.n)
+    assert.equal("slow", slow.encode())
+  end)
+
+  it("keeps a table of the module that the file turns into an import", function()
+    local M = app:module("M", "local box = { n = 1 } return { get = function() return box, 'old' end }")
+    local box = M.get()
+    box.n = 5
+    app:update("M", "local box = require 'json.slow' return { get = function() return box, 'new' end }")
+    local still, text = M.get()
+    assert.equal(box, still)
+    assert.same({ n = 5 }, box)
+    assert.equal("new", text)
+  end)
+end)
+
+describe("R3.3 imports: values of the standard library", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("takes another function of the library from the source", function()
+    local M = app:module("M", [[
+      local round = math.floor
+      return { round = math.floor, f = function(x) return round(x) end }
+    ]])
+    app:update("M", [[
+      local round = math.ceil
+      return { round = math.ceil, f = function(x) return round(x) end }
+    ]])
+    assert.equal(3, M.f(2.5))
+    assert.equal(math.ceil, M.round)
+  end)
+
+  it("takes another table of the library, and writes to neither", function()
+    local M = app:module("M", "local lib = string return { f = function() return lib end, lib = string }")
+    local before = program.fingerprint(string, utf8)
+    app:update("M", "local lib = utf8 return { f = function() return lib end, lib = utf8 }")
+    assert.equal(utf8, M.f())
+    assert.equal(utf8, M.lib)
+    assert.not_matches("\nroot %d", "\n" .. before:changes())
+  end)
+
+  it("takes a module's function in the place of one of the library", function()
+    app:write("logger", "return { log = function(text) return 'logged ' .. text end }")
+    local M = app:module("M", "local log = tostring return { f = function() return log 'x' end }")
+    app:update("M", "local log = require 'logger'.log return { f = function() return log 'x' end }")
+    assert.equal("logged x", M.f())
+  end)
+
+  it("keeps the library's function when the swap is refused for another reason", function()
+    local v1 = "local round = math.floor return { f = function(x) return round(x) end, g = function() end }"
+    local M = app:module("M", v1)
+    app:write("M", (v1:gsub("floor", "ceil"):gsub("g = function%(%) end", "g = 1")))
+    app:refused("M", nil, M)
+    assert.equal(2, M.f(2.5))
+    app:update("M", (v1:gsub("floor", "ceil")))
+    assert.equal(3, M.f(2.5))
+  end)
+end)
+
+describe("R3.3 imports: live objects", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("keeps the object that was picked up at load, and merges nothing into any", function()
+    app:write("world", [[
+      local function session(name) return { name = name, hello = function() return name end } end
+      return { session = session, current = session "first" }
+    ]])
+    local v1 = [[
+      local session = require "world".current
+      return { session = session, box = { session = session }, name = function() return "old " .. session.hello() end }
+    ]]
+    local M, world = app:module("M", v1), app:load "world"
+    local first, second = world.current, world.session "second"
+    first.score, world.current = 10, second
+    local first_hello, second_hello = first.hello, second.hello
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new first", M.name())
+    assert.equal(first, M.session)
+    assert.equal(first, M.box.session)
+    assert.equal(second, world.current)
+    assert.same({ name = "first", score = 10, hello = first_hello }, first)
+    assert.same({ name = "second", hello = second_hello }, second)
+  end)
+
+  it("keeps the object of a global that was picked up at load", function()
+    G.current_room = { name = "lobby", enter = function() return "lobby" end }
+    local v1 = [[
+      local room = current_room
+      return { room = room, enter = function() return "old " .. room.enter() end }
+    ]]
+    local M, lobby = app:module("M", v1), G.current_room
+    local hall = { name = "hall", enter = function() return "hall" end, extra = true }
+    G.current_room = hall
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new lobby", M.enter())
+    assert.equal(lobby, M.room)
+    assert.is_nil(lobby.extra)
+    assert.equal("lobby", lobby.name)
+    assert.equal(hall, G.current_room)
+    assert.equal("hall", hall.name)
+  end)
+
+  it("keeps userdata and threads that were picked up at load", function()
+    local v1 = [[
+      local out, thread = CURRENT_FILE, coroutine.create(function() end)
+      return { f = function() return "old", out, thread end }
+    ]]
+    G.CURRENT_FILE = io.stdout
+    local M = app:module("M", v1)
+    local _, out, thread = M.f()
+    G.CURRENT_FILE = io.stderr
+    app:update("M", (v1:gsub("old", "new")))
+    local text, new_out, new_thread = M.f()
+    assert.equal("new", text)
+    assert.equal(out, new_out)
+    assert.equal(thread, new_thread)
+  end)
+end)
+
+describe("R3.3 imports: generations of an imported function", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local user = [[
+    local helper = require "util".helper
+    return { helper = helper, f = function() return "user 1: " .. helper() end }
+  ]]
+
+  it("takes the new generation after the other module was reloaded", function()
+    app:write("util", "return { helper = function() return 'helper 1' end }")
+    local M = app:module("user", user)
+    app:update("util", "return { helper = function() return 'helper 2' end }")
+    assert.equal("user 1: helper 1", M.f())
+    app:reloaded("user")
+    assert.equal("user 1: helper 2", M.f())
+    assert.equal(app:load "util".helper, M.helper)
+  end)
+
+  it("takes it after several generations, and when the importing file changed as well", function()
+    app:write("util", "return { helper = function() return 'helper 1' end }")
+    local M = app:module("user", user)
+    for n = 2, 4 do
+      app:update("util", ("return { helper = function() return 'helper %d' end }"):format(n))
+    end
+    app:update("user", (user:gsub("user 1", "user 2")))
+    assert.equal("user 2: helper 4", M.f())
+  end)
+
+  it("keeps an imported function that is still the current one", function()
+    app:write("util", "return { helper = function() return 'helper 1' end, other = function() return 'other' end }")
+    local M = app:module("user", user)
+    app:update("user", (user:gsub("user 1", "user 2")))
+    assert.equal("user 2: helper 1", M.f())
+    assert.equal(app:load "util".helper, M.helper)
+  end)
+end)
+
+describe("R3.3 imports: a cell that some function assigns", function()
+  local app
+  before_each(function()
+    app = program.new()
+    app:write("back.memory", "return { name = 'memory' }")
+    app:write("back.disk", "return { name = 'disk' }")
+    app:write("back.net", "return { name = 'net' }")
+  end)
+  after_each(function() app:unload() end)
+
+  local v1 = [[
+    local back = require "back.memory"
+    local M = {}
+    function M.use(name) back = require("back." .. name) end
+    function M.name() return "old " .. back.name end
+    return M
+  ]]
+
+  it("keeps the back end that was chosen at run time", function()
+    local M = app:module("M", v1)
+    M.use "disk"
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new disk", M.name())
+  end)
+
+  it("keeps it though the file's default became another", function()
+    local M = app:module("M", v1)
+    M.use "disk"
+    app:update("M", (v1:gsub("old", "new"):gsub("back%.memory", "back.net")))
+    assert.equal("new disk", M.name())
+    M.use "memory"
+    assert.equal("new memory", M.name())
+  end)
+
+  it("keeps it when only a nested function assigns it", function()
+    local nested = [[
+      local back = require "back.memory"
+      local M = {}
+      function M.user() return function(name) back = require("back." .. name) end end
+      function M.name() return "old " .. back.name end
+      return M
+    ]]
+    local M = app:module("M", nested)
+    M.user() "disk"
+    app:update("M", (nested:gsub("old", "new")))
+    assert.equal("new disk", M.name())
+  end)
+
+  it("keeps it when only the running version assigns it", function()
+    local M = app:module("M", v1)
+    local use = M.use
+    use "disk"
+    app:update("M", [[
+      local back = require "back.net"
+      local M = {}
+      function M.name() return "new " .. back.name end
+      return M
+    ]])
+    assert.equal("new disk", M.name())
+    use "memory"
+    assert.equal("new memory", M.name())
+  end)
+
+  it("keeps a function of the standard library that was chosen at run time", function()
+    local rounding = [[
+      local round = math.floor
+      local M = {}
+      function M.up() round = math.ceil end
+      function M.f(x) return "old", round(x) end
+      return M
+    ]]
+    local M = app:module("M", rounding)
+    M.up()
+    app:update("M", (rounding:gsub("old", "new")))
+    assert.same({ "new", 3 }, { M.f(2.5) })
+  end)
+
+  it("keeps it when the reload is refused, too", function()
+    local M = app:module("M", v1)
+    M.use "disk"
+    app:write("M", v1 .. "]]")
+    app:refused("M", nil, M)
+    assert.equal("old disk", M.name())
+    app:update("M", (v1:gsub("old", "new")))
+    assert.equal("new disk", M.name())
+  end)
+end)
+
+describe("R3.4 the order of a table", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  -- Twelve names, so that a wrong order shows up among the seeds.
+  local prelude = [[
+    require "hotreload"
+    local names = {}
+    for name in ("ant bee cat dog eel fox gnu hen ibis jay kid lark"):gmatch "%a+" do names[#names + 1] = name end
+    local function each(form, separator)
+      local lines = {}
+      for i, name in ipairs(names) do lines[i] = form:gsub("NAME", name):gsub("NUMBER", tostring(i)) end
+      return table.concat(lines, separator or "\n")
+    end
+    local function write(text)
+      local file = assert(io.open("M.lua", "w"))
+      file:write(text)
+      file:close()
+    end
+    local function start(text) write(text) return require "M" end
+    local function update(text)
+      write(text)
+      local ok, result = gg.reload("M")
+      print(ok, ok and result.functions.replaced .. " replaced" or result)
+      return ok
+    end
+  ]]
+
+  it("decides nothing where one table of A1 meets many of A2", function()
+    local out = app:subprocesses(20, prelude .. [==[
+      local M = start("local t = { f = function() return 'old' end } return {" .. each "NAME = t," .. "}")
+      update("return {" .. each "NAME = { f = function() return 'new NAME' end, n = NUMBER }," .. "}")
+      for _, name in ipairs(names) do print(name, M[name] == M.ant, M[name].f(), M[name].n) end
+    ]==])
+    assert.matches("^true\t", out)
+    assert.not_matches("old", out)
+    assert.not_matches("false", out)
+  end)
+
+  it("decides nothing where many tables of A1 meet one of A2", function()
+    local out = app:subprocesses(20, prelude .. [==[
+      local M = start("return {" .. each "NAME = { f = function() return 'old' end, n = NUMBER }," .. "}")
+      local tables = {}
+      for _, name in ipairs(names) do tables[name] = M[name] end
+      update("local t = { f = function() return 'new' end, box = {} } t.box.t = t return {"
+        .. each "NAME = t," .. "added = { t, [t] = 1 } }")
+      for _, name in ipairs(names) do
+        local t = M[name]
+        print(name, t == tables[name], t.f(), t.n, t.box == M.ant.box, t.box.t == t, t == M.added[1], M.added[t])
+      end
+    ]==])
+    assert.matches("^true\t", out)
+    assert.not_matches("old", out)
+    for line in out:gmatch "[^\n]*new[^\n]*" do
+      assert.matches("^%a+\ttrue\tnew\t", line)
+    end
+  end)
+
+  it("decides nothing where many functions of A1 meet one of A2", function()
+    local out = app:subprocesses(20, prelude .. [==[
+      local M = start("local M = {}" .. each [[ do local n = NUMBER function M.NAME() n = n + 100 return n end end ]]
+        .. "return M")
+      for _, name in ipairs(names) do M[name]() end
+      local ok = update("local M = {} local n = 0 local function f() n = n + 1 return n end "
+        .. each "M.NAME = f" .. " return M")
+      for _, name in ipairs(names) do print(name, M[name] == M.ant, M[name]()) end
+      gg.reload("M", { on_conflict = "keep" })
+      for _, name in ipairs(names) do print(name, M[name] == M.ant, M[name]()) end
+    ]==])
+    assert.matches("^false\t", out)
+  end)
+
+  it("decides nothing where one function of A1 meets many of A2", function()
+    local out = app:subprocesses(20, prelude .. [==[
+      local M = start("local n = 0 local function f() n = n + 1 return n end return {" .. each "NAME = f," .. "}")
+      M.ant()
+      update("local n = 0 return {" .. each "NAME = function() n = n + 1 return 'NAME', n end," .. "}")
+      for _, name in ipairs(names) do print(M[name]()) end
+    ]==])
+    assert.equal("true\t12 replaced\n", out:match "^[^\n]*\n")
+    local n = 1
+    for name, count in out:gmatch "(%a+)\t(%d+)\n" do
+      n = n + 1
+      assert.equal(n, tonumber(count), name)
+    end
+    assert.equal(13, n)
+  end)
+
+  it("decides nothing where tables changed places under some of their names", function()
+    local out = app:subprocesses(20, prelude .. [==[
+      local function shape(a, b)
+        return "local a = { name = 'a', f = function() return 'VERSION a' end }"
+          .. "local b = { name = 'b', f = function() return 'VERSION b' end }"
+          .. "return { a = a, b = b," .. each(("NAME = %s, NAME_other = %s,"):format(a, b)) .. "ADDED }"
+      end
+      local M = start((shape("a", "b"):gsub("VERSION", "old"):gsub("ADDED", "")))
+      update((shape("b", "a"):gsub("VERSION", "new"):gsub("ADDED", "added = { a, b, [a] = 'a', [b] = 'b' }")))
+      print(M.a.name, M.a.f(), M.b.name, M.b.f(), M.added[1].name, M.added[2].name, M.added[M.a], M.added[M.b])
+      for _, name in ipairs(names) do
+        print(name, M[name].name, M[name].f(), M[name .. "_other"].name, M[name .. "_other"].f())
+      end
+    ]==])
+    assert.matches("^true\t", out)
+    assert.not_matches("old", out)
+  end)
+
+  it("decides nothing in which cells match by name", function()
+    local out = app:subprocesses(20, prelude .. [==[
+      local M = start("local M = {}"
+        .. each [[ do local n, NAME = NUMBER, "old NAME" function M.NAME() n = n + 1 return n, NAME end end ]]
+        .. " return M")
+      for _, name in ipairs(names) do M[name]() end
+      update("local M = {}"
+        .. each [[ do local n, NAME = 1000, "new NAME" function M.NAME_renamed() return n, NAME end end ]]
+        .. each [[ do local n, other = 2000, "new" function M.NAME_fresh() return n, other end end ]]
+        .. " return M")
+      for _, name in ipairs(names) do print(name, M[name .. "_renamed"]()) print(M[name .. "_fresh"]()) end
+    ]==])
+    local renamed, fresh = 0, 0
+    for line in out:gmatch "[^\n]+" do
+      local name, n, text = line:match "^(%a+)\t(%d+)\t(.*)$"
+      if name and name ~= "true" then
+        renamed = renamed + 1
+        assert.same({ "1000", "old " .. name }, { n, text })
+      elseif line == "2000\tnew" then
+        fresh = fresh + 1
+      end
+    end
+    assert.same({ 12, 12 }, { renamed, fresh })
+  end)
+
+  it("decides nothing in the message that lists conflicts", function()
+    local out = app:subprocesses(20, prelude .. [==[
+      start("return {" .. each "NAME = function() end, sub_NAME = { f = function() end, g = NUMBER }," .. "}")
+      update("return {" .. each "NAME = {}, sub_NAME = { f = NUMBER, g = function() end }," .. "}")
+    ]==])
+    for name in ("ant bee cat dog eel fox gnu hen ibis jay kid lark"):gmatch "%a+" do
+      assert.matches("M." .. name, out, 1, true)
+      assert.matches("M.sub_" .. name .. ".f", out, 1, true)
+      assert.matches("M.sub_" .. name .. ".g", out, 1, true)
+    end
+  end)
+
+  it("decides nothing in which of the globals that a module sets are paired first", function()
+    local out = app:subprocesses(20, prelude .. [==[
+      start("local n, other = 0 " .. each [[
+        NAME = { next = other, n = NUMBER } other = NAME
+        function NAME.f() n = n + 1 return "old", n end
+        function NAME_call() return NAME.f() end]] .. " last = other")
+      for _, name in ipairs(names) do _G[name].f() end
+      update("local n, other = 0 " .. each [[
+        NAME = { next = other, n = 0 } other = NAME
+        function NAME.f() n = n + 1 return "new", n end
+        function NAME_call() return NAME.f() end]] .. " last = other")
+      print(last == lark)
+      for i, name in ipairs(names) do
+        print(name, _G[name].n, _G[name].next == _G[names[i - 1]], _G[name .. "_call"]())
+      end
+    ]==])
+    assert.equal("true\t24 replaced\ntrue\n", out:match "^[^\n]*\n[^\n]*\n")
+    local n = 12
+    for name, number, linked, text, count in out:gmatch "(%a+)\t(%d+)\t(%a+)\t(%a+)\t(%d+)\n" do
+      n = n + 1
+      assert.same({ tostring(n - 12), "true", "new", tostring(n) }, { number, linked, text, count }, name)
+    end
+    assert.equal(24, n)
+  end)
+end)

@@ -1,0 +1,330 @@
+//! Reads a dumped chunk of Lua 5.4: the names its code can use (R2.1), which upvalues it assigns (R3.3), and whether two
+//! functions are the same code (R10).
+//!
+//! Strict: a header or a byte that is not exactly as expected gives `None`, and the caller does without. It never reads
+//! past the end, never recurses deeper than [`MAX_DEPTH`], and allocates no more than the dump is long.
+
+use std::hash::Hasher;
+
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+
+use crate::error::Result;
+use crate::mem::{TryInsert, TryPush};
+
+/// Lua's own parser nests no deeper.
+const MAX_DEPTH: u32 = 220;
+
+const OP_LOADI: u32 = 1;
+const OP_SETUPVAL: u32 = 10;
+const OP_GETI: u32 = 13;
+const OP_SETI: u32 = 17;
+const OP_SETFIELD: u32 = 18;
+const OP_SETTABUP: u32 = 15;
+const OP_LAST: u32 = 82;
+
+/// A set of upvalue numbers, counted from 0.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct UpvalueSet([u64; 4]);
+
+impl UpvalueSet {
+    fn add(&mut self, i: u8) {
+        if let Some(word) = self.0.get_mut(usize::from(i / 64)) {
+            *word |= 1 << (i % 64);
+        }
+    }
+
+    /// Is the upvalue with this number, counted from 0, among them?
+    pub fn has(&self, i: u8) -> bool {
+        self.0.get(usize::from(i / 64)).is_some_and(|word| word >> (i % 64) & 1 == 1)
+    }
+}
+
+/// What a function's code amounts to, wherever it stands in its file.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Profile {
+    /// A hash of code, constants and nested functions, without any line.
+    pub digest: u64,
+    /// The upvalues that it, or a function nested in it, assigns.
+    pub assigned: UpvalueSet,
+}
+
+/// What is known of a chunk.
+#[derive(Default)]
+pub struct Chunk {
+    /// The strings that occur as constants.
+    pub names: FxHashSet<Vec<u8>>,
+    /// The integers that occur as constants or operands.
+    pub integers: FxHashSet<i64>,
+    /// How many instructions there are.
+    pub instructions: usize,
+    /// The functions by first and last line; none where two share them.
+    profiles: FxHashMap<(i32, i32), Option<Profile>>,
+}
+
+impl Chunk {
+    /// Reads a whole chunk; none when the dump is not exactly that of Lua 5.4.
+    pub fn read(dump: &[u8]) -> Result<Option<Chunk>> {
+        let mut chunk = Chunk::default();
+        let read = Reader::of(dump).map(|mut reader| reader.function(0, Some(&mut chunk)));
+        match read {
+            None | Some(Err(Stop::Format)) => Ok(None),
+            Some(Err(Stop::Memory)) => Err(crate::error::Error::Memory),
+            Some(Ok(_)) => Ok(Some(chunk)),
+        }
+    }
+
+    /// The profile of the one function on these lines.
+    pub fn profile(&self, line: i32, last: i32) -> Option<Profile> {
+        self.profiles.get(&(line, last)).copied().flatten()
+    }
+}
+
+/// The profile of a single dumped function.
+pub fn profile(dump: &[u8]) -> Option<Profile> {
+    Reader::of(dump)?.function(0, None).ok().map(|f| f.profile)
+}
+
+/// The line where the main function of a dump with line information stores under this string key, the last such line.
+pub fn store_line(dump: &[u8], key: &[u8]) -> Option<i32> {
+    let mut reader = Reader::of(dump)?;
+    reader.main_store_line(key).ok().flatten()
+}
+
+enum Stop {
+    Format,
+    Memory,
+}
+
+impl From<crate::error::Error> for Stop {
+    fn from(_: crate::error::Error) -> Self {
+        Stop::Memory
+    }
+}
+
+type Read<T> = std::result::Result<T, Stop>;
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+struct Function<'a> {
+    profile: Profile,
+    upvalues: &'a [u8],
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte))
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the header: version, format, sizes, integer and float samples.
+    fn of(dump: &'a [u8]) -> Option<Reader<'a>> {
+        let mut head = Vec::with_capacity(32);
+        head.extend_from_slice(b"\x1bLua\x54\x00\x19\x93\r\n\x1a\n\x04\x08\x08");
+        head.extend_from_slice(&0x5678_i64.to_ne_bytes());
+        head.extend_from_slice(&370.5_f64.to_ne_bytes());
+        let rest = dump.strip_prefix(head.as_slice())?;
+        let (_upvalues, rest) = rest.split_first()?;
+        cfg!(target_endian = "little").then_some(Reader { rest })
+    }
+
+    fn take(&mut self, n: usize) -> Read<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(n).ok_or(Stop::Format)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    fn byte(&mut self) -> Read<u8> {
+        let (byte, rest) = self.rest.split_first().ok_or(Stop::Format)?;
+        self.rest = rest;
+        Ok(*byte)
+    }
+
+    fn size(&mut self) -> Read<usize> {
+        let mut n: usize = 0;
+        loop {
+            let byte = self.byte()?;
+            if n >> 56 != 0 {
+                return Err(Stop::Format);
+            }
+            n = n << 7 | usize::from(byte & 0x7f);
+            if byte & 0x80 != 0 {
+                return Ok(n);
+            }
+        }
+    }
+
+    fn int(&mut self) -> Read<i32> {
+        i32::try_from(self.size()?).map_err(|_| Stop::Format)
+    }
+
+    fn count(&mut self) -> Read<usize> {
+        let n = self.size()?;
+        if n > self.rest.len() { Err(Stop::Format) } else { Ok(n) }
+    }
+
+    fn string(&mut self) -> Read<Option<&'a [u8]>> {
+        match self.size()? {
+            0 => Ok(None),
+            n => self.take(n - 1).map(Some),
+        }
+    }
+
+    fn code(&mut self) -> Read<&'a [u8]> {
+        let n = self.count()?;
+        self.take(n.checked_mul(4).ok_or(Stop::Format)?)
+    }
+
+    fn function(&mut self, depth: u32, mut chunk: Option<&mut Chunk>) -> Read<Function<'a>> {
+        if depth > MAX_DEPTH {
+            return Err(Stop::Format);
+        }
+        let mut hash = FxHasher::default();
+        let mut assigned = UpvalueSet::default();
+        self.string()?;
+        let (line, last) = (self.int()?, self.int()?);
+        hash.write(self.take(3)?);
+
+        let code = self.code()?;
+        hash.write(code);
+        for instruction in code.chunks_exact(4) {
+            let i = word(instruction);
+            let found = match i & 0x7f {
+                OP_SETUPVAL => {
+                    assigned.add((i >> 16 & 0xff) as u8);
+                    None
+                }
+                OP_LOADI => Some(i64::from(i >> 15) - 65535),
+                OP_GETI => Some(i64::from(i >> 24)),
+                OP_SETI => Some(i64::from(i >> 16 & 0xff)),
+                op if op > OP_LAST => return Err(Stop::Format),
+                _ => None,
+            };
+            if let (Some(n), Some(chunk)) = (found, chunk.as_deref_mut()) {
+                chunk.integers.try_insert_value(n, ())?;
+            }
+        }
+        if let Some(chunk) = chunk.as_deref_mut() {
+            chunk.instructions += code.len() / 4;
+        }
+
+        for _ in 0..self.count()? {
+            let tag = self.byte()?;
+            hash.write_u8(tag);
+            match tag {
+                0x00 | 0x01 | 0x11 => {}
+                0x03 => {
+                    let bytes = self.take(8)?;
+                    hash.write(bytes);
+                    let n = bytes.iter().rev().fold(0_u64, |n, byte| n << 8 | u64::from(*byte)) as i64;
+                    if let Some(chunk) = chunk.as_deref_mut() {
+                        chunk.integers.try_insert_value(n, ())?;
+                    }
+                }
+                0x13 => hash.write(self.take(8)?),
+                0x04 | 0x14 => {
+                    let text = self.string()?.ok_or(Stop::Format)?;
+                    hash.write(text);
+                    hash.write_usize(text.len());
+                    if let Some(chunk) = chunk.as_deref_mut()
+                        && !chunk.names.contains(text)
+                    {
+                        chunk.names.try_insert_value(text.to_vec(), ())?;
+                    }
+                }
+                _ => return Err(Stop::Format),
+            }
+        }
+
+        let upvalues = self.count()?;
+        let upvalues = self.take(upvalues.checked_mul(3).ok_or(Stop::Format)?)?;
+        hash.write(upvalues);
+
+        for _ in 0..self.count()? {
+            let nested = self.function(depth + 1, chunk.as_deref_mut())?;
+            hash.write_u64(nested.profile.digest);
+            for (i, upvalue) in nested.upvalues.chunks_exact(3).enumerate() {
+                if let ([in_stack, index, _], Ok(i)) = (upvalue, u8::try_from(i))
+                    && *in_stack == 0
+                    && nested.profile.assigned.has(i)
+                {
+                    assigned.add(*index);
+                }
+            }
+        }
+        self.skip_debug()?;
+
+        let profile = Profile { digest: hash.finish(), assigned };
+        if let Some(chunk) = chunk {
+            let twin = chunk.profiles.contains_key(&(line, last));
+            chunk.profiles.try_insert_value((line, last), (!twin).then_some(profile))?;
+        }
+        Ok(Function { profile, upvalues })
+    }
+
+    fn skip_debug(&mut self) -> Read<()> {
+        let lines = self.count()?;
+        self.take(lines)?;
+        for _ in 0..self.count()? {
+            self.int()?;
+            self.int()?;
+        }
+        for _ in 0..self.count()? {
+            self.string()?;
+            self.int()?;
+            self.int()?;
+        }
+        for _ in 0..self.count()? {
+            self.string()?;
+        }
+        Ok(())
+    }
+
+    fn main_store_line(&mut self, key: &[u8]) -> Read<Option<i32>> {
+        self.string()?;
+        let first = self.int()?;
+        self.int()?;
+        self.take(3)?;
+        let code = self.code()?;
+        let mut wanted = None;
+        for i in 0..self.count()? {
+            match self.byte()? {
+                0x00 | 0x01 | 0x11 => {}
+                0x03 | 0x13 => {
+                    self.take(8)?;
+                }
+                0x04 | 0x14 => {
+                    if self.string()? == Some(key) {
+                        wanted = Some(i as u32);
+                    }
+                }
+                _ => return Err(Stop::Format),
+            }
+        }
+        let upvalues = self.count()?;
+        self.take(upvalues.checked_mul(3).ok_or(Stop::Format)?)?;
+        for _ in 0..self.count()? {
+            self.function(1, None)?;
+        }
+        let count = self.count()?;
+        let deltas = self.take(count)?;
+        let mut absolute = Vec::new();
+        for _ in 0..self.count()? {
+            absolute.try_push((self.int()?, self.int()?))?;
+        }
+        let Some(wanted) = wanted else { return Ok(None) };
+        let mut absolute = absolute.into_iter();
+        let (mut line, mut found) = (first, None);
+        for (instruction, delta) in code.chunks_exact(4).zip(deltas) {
+            line = match *delta as i8 {
+                i8::MIN => absolute.next().ok_or(Stop::Format)?.1,
+                delta => line.checked_add(delta.into()).ok_or(Stop::Format)?,
+            };
+            let i = word(instruction);
+            if matches!(i & 0x7f, OP_SETFIELD | OP_SETTABUP) && i >> 16 & 0xff == wanted {
+                found = Some(line);
+            }
+        }
+        Ok(found)
+    }
+}

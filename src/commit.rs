@@ -1,0 +1,224 @@
+//! R7.1: applies a plan, each operation leaving its inverse, and undoes it.
+//!
+//! The only stage that writes to the running program. A [`Permit`] cannot be made elsewhere, and everything in
+//! [`Vm`] that changes the program asks for one. What `load` puts back goes through here as well.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{Error, Result};
+use crate::mem::TryPush;
+use crate::plan::Plan;
+use crate::raw::vm::{Ref, Vm};
+use crate::remember::{Change, Memory};
+
+/// The permission to change the running program.
+pub struct Permit(());
+
+const PERMIT: Permit = Permit(());
+
+/// One write, with what it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// `table[key] = new`
+    Slot {
+        /// The table.
+        table: Ref,
+        /// The key.
+        key: Ref,
+        /// What is written.
+        new: Ref,
+        /// What stood there.
+        old: Ref,
+    },
+    /// `setmetatable(table, new)`
+    Metatable {
+        /// The table.
+        table: Ref,
+        /// What is set.
+        new: Ref,
+        /// What was set.
+        old: Ref,
+    },
+    /// The upvalue with number `index` of `function` gets `new`.
+    Cell {
+        /// A function that has the cell.
+        function: Ref,
+        /// Which of its upvalues.
+        index: u8,
+        /// What is written.
+        new: Ref,
+        /// What the cell held.
+        old: Ref,
+    },
+}
+
+/// A join of one of A2's new functions to a cell of A1. It has no inverse: A2's functions go when their reload is undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Join {
+    /// A2's function.
+    pub function: Ref,
+    /// Which of its upvalues.
+    pub index: u8,
+    /// A function of A1 that has the cell.
+    pub donor: Ref,
+    /// Which of its upvalues.
+    pub donor_index: u8,
+}
+
+/// Applies the whole plan, or nothing of it.
+///
+/// # Errors
+/// [`Error::Memory`], with everything undone; [`Error::PutBack`] when that failed.
+pub fn commit(vm: &mut Vm, plan: &Plan) -> Result<()> {
+    let mut done = 0;
+    let outcome = catch_unwind(AssertUnwindSafe(|| apply_all(vm, plan, &mut done)));
+    let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("while committing".into())));
+    outcome.map_err(|error| match undo(vm, plan.ops.get(..done).unwrap_or_default()) {
+        0 => error,
+        left => Error::PutBack { cause: error.to_string(), left },
+    })
+}
+
+fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
+    for join in &plan.joins {
+        if !vm.join(&PERMIT, join.function, join.index, join.donor, join.donor_index) {
+            return Err(Error::Panic("a join that does not fit".into()));
+        }
+    }
+    for op in &plan.ops {
+        apply(vm, *op)?;
+        *done += 1;
+    }
+    Ok(())
+}
+
+/// Notes in the weak table `lineage` that each pair of functions is of one lineage (R3.3). Our own bookkeeping.
+pub fn note_lineage(vm: &mut Vm, lineage: Ref, pairs: &[(Ref, Ref)], next: Ref) -> Result<()> {
+    vm.note_pairs(&PERMIT, lineage, pairs, next)
+}
+
+fn apply(vm: &mut Vm, op: Op) -> Result<()> {
+    match op {
+        Op::Slot { table, key, new, .. } => return vm.set(&PERMIT, table, key, new),
+        Op::Metatable { table, new, .. } => vm.set_metatable(&PERMIT, table, new),
+        Op::Cell { function, index, new, .. } => vm.set_upvalue(&PERMIT, function, index, new),
+    }
+    Ok(())
+}
+
+/// Takes operations back, last first. What no longer holds what the operation put there has been changed since, and stays.
+/// Returns how many could not be taken back for want of memory.
+pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
+    let mut left = 0;
+    for op in ops.iter().rev() {
+        match *op {
+            Op::Slot { table, key, new, old } => {
+                if vm.holds(table, key, new) && vm.set(&PERMIT, table, key, old).is_err() {
+                    left += 1;
+                }
+            }
+            Op::Metatable { table, new, old } => {
+                if vm.metatable_val(table) == vm.val(new) {
+                    vm.set_metatable(&PERMIT, table, old);
+                }
+            }
+            Op::Cell { function, index, new, old } => {
+                if vm.upvalue_holds(function, index, new) {
+                    vm.set_upvalue(&PERMIT, function, index, old);
+                }
+            }
+        }
+    }
+    left
+}
+
+/// Puts changes back that A2's chunk made. Returns how many could not be, for want of memory.
+pub fn restore(vm: &mut Vm, changes: &[Change]) -> usize {
+    let mut left = 0;
+    for change in changes.iter().rev() {
+        match change.key {
+            Some(key) => left += usize::from(vm.set(&PERMIT, change.table, key, change.old).is_err()),
+            None => vm.set_metatable(&PERMIT, change.table, change.old),
+        }
+    }
+    left
+}
+
+/// Puts every remembered table back, change or not, without allocating anything but what the tables themselves need.
+/// Returns how many slots could not be put back, for want of memory.
+pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
+    let mut left = 0;
+    for i in 0..memory.len() {
+        let Some(was) = memory.slots_of(i) else { continue };
+        if was.is_whole() && vm.zip(was.table, Ref::NIL).is_ok() {
+            while vm.zip_next().is_some() {
+                if !(0..was.count).any(|i| vm.zip_key_is(was.slot(i).0)) {
+                    vm.zip_clear(&PERMIT);
+                }
+            }
+        }
+        for i in 0..was.count {
+            let (key, old) = was.slot(i);
+            if !vm.holds(was.table, key, old) {
+                left += usize::from(vm.set(&PERMIT, was.table, key, old).is_err());
+            }
+        }
+        vm.set_metatable(&PERMIT, was.table, was.metatable);
+    }
+    left
+}
+
+/// Fills a table of the reload's own making (a report).
+pub fn fill(vm: &mut Vm, table: Ref, key: Ref, value: Ref) -> Result<()> {
+    vm.set(&PERMIT, table, key, value)
+}
+
+/// Puts `value` into a field for the length of the chunk's run; [`give_back`] ends it.
+pub fn lend(vm: &mut Vm, table: Ref, key: Ref, value: Ref) -> Result<()> {
+    vm.set(&PERMIT, table, key, value)
+}
+
+/// Ends [`lend`] for a list: the field gets its own list back, with what was changed in the lent one meanwhile.
+pub fn give_back(vm: &mut Vm, table: Ref, key: Ref, own: Ref, lent: Ref, pairs: &[(Ref, Ref)]) -> Result<()> {
+    vm.set(&PERMIT, table, key, own)?;
+    let count = vm.raw_len(lent).max(vm.raw_len(own));
+    for i in 1..=count {
+        let value = vm.index(lent, i)?;
+        let original = pairs.iter().find(|(stand_in, _)| vm.raw_equal(*stand_in, value));
+        let value = original.map_or(value, |(_, original)| *original);
+        let index = vm.number(i)?;
+        if !vm.holds(own, index, value) {
+            vm.set(&PERMIT, own, index, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Operations as numbers, to be kept with [`Vm::freeze`].
+pub fn encode(ops: &[Op]) -> Result<Vec<u32>> {
+    let mut words = Vec::new();
+    words.try_reserve_exact(ops.len() * 5)?;
+    for op in ops {
+        words.extend_from_slice(&match *op {
+            Op::Slot { table, key, new, old } => [0, table.0, key.0, new.0, old.0],
+            Op::Metatable { table, new, old } => [1, table.0, 0, new.0, old.0],
+            Op::Cell { function, index, new, old } => [2, function.0, index.into(), new.0, old.0],
+        });
+    }
+    Ok(words)
+}
+
+/// The inverse of [`encode`].
+pub fn decode(words: &[u32]) -> Result<Vec<Op>> {
+    let mut ops = Vec::new();
+    for word in words.chunks_exact(5) {
+        let [tag, place, key, new, old] = *word else { continue };
+        let (place, new, old) = (Ref(place), Ref(new), Ref(old));
+        ops.try_push(match tag {
+            0 => Op::Slot { table: place, key: Ref(key), new, old },
+            1 => Op::Metatable { table: place, new, old },
+            _ => Op::Cell { function: place, index: key as u8, new, old },
+        })?;
+    }
+    Ok(ops)
+}

@@ -1,0 +1,116 @@
+//! The one error type, a variant for each way that a stage can fail.
+//!
+//! Messages are worded as Lua words them. Only `api.rs` turns an [`Error`] into a Lua string, through
+//! [`Error::to_bytes`]: what a chunk raised may be in any encoding and is handed on byte by byte.
+
+use std::collections::TryReserveError;
+
+/// What stops a reload. Whoever returns one has left the program as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// R1.4: this module may not be reloaded.
+    #[error("module '{name}' cannot be reloaded: {why}")]
+    Refused {
+        /// The module's name.
+        name: String,
+        /// The reason, and what to do.
+        why: String,
+    },
+    /// R1.2: no searcher found the module; `tried` is worded as `require` words it.
+    #[error("module '{name}' not found:{tried}")]
+    NotFound {
+        /// The module's name.
+        name: String,
+        /// One line for each place that was looked at.
+        tried: String,
+    },
+    /// R2.3: the file is there and cannot be read.
+    #[error("cannot read '{path}': {why}; nothing was changed")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The operating system's reason.
+        why: String,
+    },
+    /// R2.3: the text does not compile, or a searcher raised.
+    #[error("error loading module '{name}': {}", String::from_utf8_lossy(.text))]
+    Compile {
+        /// The module's name.
+        name: String,
+        /// Lua's message, with file and line.
+        text: Vec<u8>,
+    },
+    /// R2.3, R2.5: the chunk raised; `text` has the traceback.
+    #[error("error running module '{name}': {}", String::from_utf8_lossy(.text))]
+    Chunk {
+        /// The module's name.
+        name: String,
+        /// The error with its traceback.
+        text: Vec<u8>,
+    },
+    /// R4.5: upvalues without names whose numbers differ.
+    #[error(
+        "module '{name}' cannot be paired: {path} has upvalues without names (stripped code) and not the same ones \
+         as before; load a version with debug information"
+    )]
+    Stripped {
+        /// The module's name.
+        name: String,
+        /// The function's path.
+        path: String,
+    },
+    /// R6: every conflict, already worded, one line each.
+    #[error(
+        "module '{name}' was not reloaded, nothing was changed: {count} conflict(s):{lines}\n\
+         rename one side, or pass on_conflict = \"keep\" (the running value stays) or \"replace\" (the file's takes its place)"
+    )]
+    Conflicts {
+        /// The module's name.
+        name: String,
+        /// How many.
+        count: usize,
+        /// A line for each, beginning with a line break.
+        lines: String,
+    },
+    /// Lua or the process ran out of memory.
+    #[error("not enough memory; nothing was changed")]
+    Memory,
+    /// A Lua call that should not fail did (for example: C stack overflow).
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Lua(Vec<u8>),
+    /// A panic was caught.
+    #[error("internal error ({0}); nothing was changed; please report it")]
+    Panic(String),
+    /// Undoing failed: the only message that admits damage.
+    #[error("{cause}; and {left} slot(s) could not be put back: not enough memory")]
+    PutBack {
+        /// What made the undoing necessary.
+        cause: String,
+        /// How many writes were lost.
+        left: usize,
+    },
+}
+
+/// The result of a stage.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The message as Lua will see it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (head, text) = match self {
+            Error::Compile { name, text } => (format!("error loading module '{name}': "), text),
+            Error::Chunk { name, text } => (format!("error running module '{name}': "), text),
+            Error::Lua(text) => (String::new(), text),
+            other => return other.to_string().into_bytes(),
+        };
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(text);
+        bytes
+    }
+}
+
+impl From<TryReserveError> for Error {
+    fn from(_: TryReserveError) -> Self {
+        Error::Memory
+    }
+}

@@ -1,0 +1,273 @@
+//! R1: from a module's name to its code, as `require` finds it.
+//!
+//! Walks `package.searchers` in order. The stock searchers are recognised by their address and carried out here: the one for Lua
+//! files reads the file itself, so that a host's code cache cannot hand back old code, and the ones for C
+//! libraries only look, so that nothing is loaded. Any other searcher is called. Nothing is changed here.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read;
+
+use crate::error::{Error, Result};
+use crate::raw::stock::Stock;
+use crate::raw::vm::{Ref, Vm};
+
+/// The module as it runs, and what belongs to every module: where the stages find things.
+pub struct Context {
+    /// The module's name, a string.
+    pub name: Ref,
+    /// The module's name, for messages.
+    pub title: String,
+    /// `package.loaded`, as `require` sees it (the registry's).
+    pub loaded: Ref,
+    /// The globals table.
+    pub globals: Ref,
+    /// The table `package`.
+    pub package: Ref,
+    /// What `package.loaded` holds for the module: A1; nil when it is not loaded.
+    pub running: Ref,
+    /// The stock searchers.
+    pub stock: Stock,
+}
+
+impl Context {
+    /// Looks the module up in the running program.
+    pub fn new(vm: &mut Vm, name: Ref, stock: Stock) -> Result<Context> {
+        let title = String::from_utf8_lossy(&vm.bytes(name).unwrap_or_default()).into_owned();
+        let loaded = vm.registry("_LOADED")?;
+        let globals = vm.globals()?;
+        let package = vm.field(loaded, "package")?;
+        let running = vm.get(loaded, name)?;
+        let running = if vm.truthy(running) { running } else { Ref::NIL };
+        Ok(Context { name, title, loaded, globals, package, running, stock })
+    }
+
+    /// The module is loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.running != Ref::NIL
+    }
+}
+
+/// A2 before it runs.
+pub struct Found {
+    /// Text or binary code, or a loader that a searcher returned.
+    pub code: Code,
+    /// The second argument of the chunk: the file's path, `:preload:`, or what the searcher said.
+    pub data: Ref,
+    /// The file, for reports and messages.
+    pub file: Option<String>,
+}
+
+/// What will be run.
+pub enum Code {
+    /// To be compiled under this chunk name.
+    Text(Vec<u8>, CString),
+    /// A function that a searcher returned.
+    Loader(Ref),
+}
+
+/// The standard libraries' names (R1.4).
+pub const STANDARD: [&str; 10] = ["_G", "package", "coroutine", "table", "io", "os", "string", "math", "utf8", "debug"];
+
+/// Finds the module's code (R1.2), or the given `source`, under the module's own chunk name.
+///
+/// # Errors
+/// [`Error::Refused`] (R1.4), [`Error::NotFound`], [`Error::Unreadable`], [`Error::Compile`] when a searcher raised.
+pub fn find(vm: &mut Vm, context: &Context, source: Option<Vec<u8>>) -> Result<Found> {
+    refuse(vm, context)?;
+    let found = search(vm, context, source.is_none());
+    let Some(source) = source else { return found };
+    let (data, file, chunk_name) = match found {
+        Ok(Found { data, file, code: Code::Text(_, chunk_name) }) => (data, file, Some(chunk_name)),
+        Ok(Found { data, file, code: Code::Loader(loader) }) => (data, file, own_name(vm, loader)),
+        Err(Error::NotFound { .. } | Error::Unreadable { .. }) => (Ref::NIL, None, running_name(vm, context)?),
+        Err(error) => return Err(error),
+    };
+    let chunk_name = match chunk_name {
+        Some(name) => name,
+        None => c_string(format!("={}", context.title).as_bytes()),
+    };
+    Ok(Found { code: Code::Text(skip_first_line(source), chunk_name), data, file })
+}
+
+/// R1.4, as far as the name tells. (The patterns of `configure` are Lua's; the façade checks them.)
+fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
+    let refused = |why: &str| Err(Error::Refused { name: context.title.clone(), why: why.into() });
+    if STANDARD.contains(&context.title.as_str()) {
+        return refused("it is a standard library; only Lua modules of your own can be hot");
+    }
+    let own = vm.field(context.loaded, "hotreload")?;
+    let itself = context.is_loaded() && vm.raw_equal(own, context.running);
+    if itself || context.title == "hotreload" || context.title.starts_with("hotreload.") {
+        return refused("hotreload does not reload itself; restart the program to take a new version");
+    }
+    Ok(())
+}
+
+fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
+    let searchers = vm.field(context.package, "searchers")?;
+    if !vm.val(searchers).is_table() {
+        return Err(Error::Lua(b"'package.searchers' must be a table".to_vec()));
+    }
+    let mut tried = String::new();
+    for i in 1.. {
+        let searcher = vm.index(searchers, i)?;
+        if vm.val(searcher).is_nil() {
+            break;
+        }
+        let found = match vm.is_c_function(searcher) {
+            Some(address) if address == context.stock.preload => preloaded(vm, context, &mut tried)?,
+            Some(address) if address == context.stock.lua => lua_file(vm, context, read, &mut tried)?,
+            Some(address) if address == context.stock.c => {
+                c_library(vm, context, &context.title, &mut tried)?;
+                None
+            }
+            Some(address) if address == context.stock.c_root => {
+                if let Some((root, _)) = context.title.split_once('.') {
+                    c_library(vm, context, root, &mut tried)?;
+                }
+                None
+            }
+            _ => ask(vm, context, searcher, &mut tried)?,
+        };
+        if let Some(found) = found {
+            if let Code::Loader(loader) = found.code
+                && vm.is_c_function(loader).is_some()
+            {
+                return Err(c_module(context, "its loader is a C function"));
+            }
+            return Ok(found);
+        }
+    }
+    Err(Error::NotFound { name: context.title.clone(), tried })
+}
+
+fn c_module(context: &Context, how: &str) -> Error {
+    let why = format!("it is a C module ({how}); only Lua code can be replaced while it runs");
+    Error::Refused { name: context.title.clone(), why }
+}
+
+fn preloaded(vm: &mut Vm, context: &Context, tried: &mut String) -> Result<Option<Found>> {
+    let preload = vm.registry("_PRELOAD")?;
+    let loader = vm.get(preload, context.name)?;
+    if vm.val(loader).is_nil() {
+        tried.push_str(&format!("\n\tno field package.preload['{}']", context.title));
+        return Ok(None);
+    }
+    let data = vm.string(b":preload:")?;
+    Ok(Some(Found { code: Code::Loader(loader), data, file: None }))
+}
+
+fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Result<Option<Found>> {
+    let answer = vm.call(searcher, &[context.name], 2).map_err(|error| match error {
+        Error::Lua(text) => Error::Compile { name: context.title.clone(), text },
+        other => other,
+    })?;
+    let data = answer.after(1);
+    if vm.val(answer).is_function() {
+        let file = vm.bytes(data).map(|path| String::from_utf8_lossy(&path).into_owned());
+        return Ok(Some(Found { code: Code::Loader(answer), data, file }));
+    }
+    if let Some(text) = vm.bytes(answer) {
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let prefix = if text.starts_with("\n\t") { "" } else { "\n\t" };
+        tried.push_str(prefix);
+        tried.push_str(&text);
+    }
+    Ok(None)
+}
+
+fn lua_file(vm: &mut Vm, context: &Context, read: bool, tried: &mut String) -> Result<Option<Found>> {
+    let Some(path) = search_path(vm, context, "path", &context.title, tried)? else { return Ok(None) };
+    let chunk_name = c_string(&[b"@", path.as_bytes()].concat());
+    let text = if read { read_file(&path)? } else { Vec::new() };
+    let data = vm.string(path.as_bytes())?;
+    Ok(Some(Found { code: Code::Text(skip_first_line(text), chunk_name), data, file: Some(path) }))
+}
+
+fn c_library(vm: &mut Vm, context: &Context, name: &str, tried: &mut String) -> Result<()> {
+    match search_path(vm, context, "cpath", name, tried)? {
+        Some(path) => Err(c_module(context, &path)),
+        None => Ok(()),
+    }
+}
+
+/// `package.searchpath`, with the reason where a file is there but cannot be opened.
+fn search_path(vm: &mut Vm, context: &Context, field: &str, name: &str, tried: &mut String) -> Result<Option<String>> {
+    let templates = vm.field(context.package, field)?;
+    let Some(templates) = vm.bytes(templates) else {
+        return Err(Error::Lua(format!("'package.{field}' must be a string").into_bytes()));
+    };
+    let templates = String::from_utf8_lossy(&templates).into_owned();
+    let name = name.replace('.', std::path::MAIN_SEPARATOR_STR);
+    for template in templates.split(';').filter(|template| !template.is_empty()) {
+        let path = template.replace('?', &name);
+        match File::open(&path) {
+            Ok(_) => return Ok(Some(path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                tried.push_str(&format!("\n\tno file '{path}'"));
+            }
+            Err(error) => tried.push_str(&format!("\n\tno file '{path}' that can be opened ({error})")),
+        }
+    }
+    Ok(None)
+}
+
+fn read_file(path: &str) -> Result<Vec<u8>> {
+    let unreadable = |error: std::io::Error| Error::Unreadable { path: path.into(), why: error.to_string() };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let mut text = Vec::new();
+    text.try_reserve(usize::try_from(length).unwrap_or(0).saturating_add(1))?;
+    file.read_to_end(&mut text).map_err(unreadable)?;
+    Ok(text)
+}
+
+/// Leaves out a UTF-8 byte order mark and a first line that begins with `#`, as Lua's own loader does; its line break stays,
+/// so that lines keep their numbers.
+fn skip_first_line(mut text: Vec<u8>) -> Vec<u8> {
+    let mut start = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    if text.get(start) == Some(&b'#') {
+        let line = text.iter().skip(start).position(|byte| *byte == b'\n');
+        start = line.map_or(text.len(), |length| start + length);
+        if text.get(start + 1) == Some(&b'\x1b') {
+            start += 1;
+        }
+    }
+    text.drain(..start);
+    text
+}
+
+fn c_string(bytes: &[u8]) -> CString {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    CString::new(bytes.get(..end).unwrap_or_default()).unwrap_or_default()
+}
+
+fn own_name(vm: &Vm, function: Ref) -> Option<CString> {
+    vm.source(function).map(|source| c_string(&source))
+}
+
+/// The source name that most functions of the running module object have.
+fn running_name(vm: &mut Vm, context: &Context) -> Result<Option<CString>> {
+    if vm.val(context.running).is_function() {
+        return Ok(own_name(vm, context.running));
+    }
+    if !vm.val(context.running).is_table() {
+        return Ok(None);
+    }
+    let mut counts: Vec<(usize, usize, Ref)> = Vec::new();
+    vm.zip(context.running, Ref::NIL)?;
+    while let Some(entry) = vm.zip_next() {
+        if !entry.new.is_function() {
+            continue;
+        }
+        let function = vm.zip_keep()?;
+        let Some(info) = vm.info(function).filter(|info| info.lua) else { continue };
+        match counts.iter_mut().find(|(source, ..)| *source == info.source) {
+            Some((_, count, _)) => *count += 1,
+            None => counts.push((info.source, 1, function)),
+        }
+    }
+    let best = counts.into_iter().max_by_key(|(_, count, function)| (*count, std::cmp::Reverse(vm.source(*function))));
+    Ok(best.and_then(|(_, _, function)| own_name(vm, function)))
+}

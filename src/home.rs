@@ -1,0 +1,40 @@
+//! Which functions are the module's own: *home* functions (of any generation); every other function is foreign.
+
+use rustc_hash::FxHashMap;
+
+use crate::error::Result;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Info, Ref, Vm};
+
+/// The module's source names.
+#[derive(Default)]
+pub struct Home {
+    names: Vec<Vec<u8>>,
+    /// Answers by the address of a source name: a chunk's functions share one.
+    known: FxHashMap<usize, bool>,
+}
+
+impl Home {
+    /// Counts one more source name as the module's own.
+    pub fn add(&mut self, name: Vec<u8>) -> Result<()> {
+        if !self.names.contains(&name) {
+            self.names.try_push(name)?;
+            self.known.clear();
+        }
+        Ok(())
+    }
+
+    /// Is the function, of which `info` is known, the module's own?
+    #[inline]
+    pub fn owns(&mut self, vm: &Vm, function: Ref, info: &Info) -> Result<bool> {
+        if !info.lua {
+            return Ok(false);
+        }
+        if let Some(known) = self.known.get(&info.source) {
+            return Ok(*known);
+        }
+        let own = vm.source(function).is_some_and(|source| self.names.contains(&source));
+        self.known.try_insert_value(info.source, own)?;
+        Ok(own)
+    }
+}

@@ -1,0 +1,23 @@
+//! `hotreload`: replaces the code of a running Lua server without losing its data.
+//!
+//! A native module for Lua 5.4. `require "hotreload"` calls [`luaopen_hotreload`]; the way of a reload is in [`reload`].
+//! The rules (`R1.2`) that the comments cite are those of `docs/semantics.md`.
+
+mod api;
+mod bytecode;
+mod commit;
+mod error;
+mod find;
+mod home;
+mod load;
+mod mem;
+mod options;
+mod pair;
+mod plan;
+mod raw;
+mod reload;
+mod remember;
+mod report;
+mod site;
+
+pub use raw::guard::luaopen_hotreload;

@@ -1,0 +1,209 @@
+//! R2: runs A2 inside a transaction.
+//!
+//! The chunk runs in the running program and may write to it. When it has ended, well or not, everything remembered is
+//! put back at once; what it changed goes on as a list of [`Change`]s. So the later stages plan on A1 as it was, and
+//! nothing of it changes before `commit`.
+
+use crate::bytecode::Chunk;
+use crate::commit;
+use crate::error::{Error, Result};
+use crate::find::{Code, Context, Found};
+use crate::home::Home;
+use crate::raw::chunk::{StandIns, run};
+use crate::raw::tracker::Fresh;
+use crate::raw::vm::{Kind, Ref, Vm};
+use crate::remember::{Change, Memory};
+
+/// Entries of the running object that are looked at for a function of the module's own.
+const MOST_LOOKED_AT: usize = 10_000;
+
+/// A2, loaded; the running program is as it was.
+pub struct Loaded {
+    /// What the module returned: a table, a function, or nil for nothing.
+    pub value: Ref,
+    /// What its chunk changed in tables that existed.
+    pub changes: Vec<Change>,
+    /// What was remembered: it tells where a changed table stands.
+    pub memory: Memory,
+    /// What was created meanwhile.
+    pub fresh: Fresh,
+    /// The functions that are the module's own.
+    pub home: Home,
+    /// What is known of its code; none for a dump that is not exactly that of Lua 5.4.
+    pub chunk: Option<Chunk>,
+    /// Its main function.
+    pub main: Ref,
+    /// The cell of the chunk's own `_ENV` (R4.4).
+    pub environment: Option<usize>,
+}
+
+/// Compiles and runs A2, and puts back what its chunk changed.
+///
+/// # Errors
+/// [`Error::Compile`], [`Error::Chunk`] with a traceback, [`Error::Memory`]; the program is then as it was.
+pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<Vec<u8>>) -> Result<Loaded> {
+    let main = match &found.code {
+        Code::Loader(loader) => *loader,
+        Code::Text(code, chunk_name) => vm.load(code, chunk_name).map_err(|error| match error {
+            Error::Lua(text) => Error::Compile { name: context.title.clone(), text },
+            other => other,
+        })?,
+    };
+    let chunk = Chunk::read(vm.dump(main, true)?)?;
+    let mut home = home_of(vm, context, main, known_source)?;
+    let nothing = Chunk::default();
+    let memory = Memory::of(vm, context, chunk.as_ref().unwrap_or(&nothing), &mut home)?;
+
+    let searchers_key = vm.string(b"searchers")?;
+    let searchers = vm.get(context.package, searchers_key)?;
+    let count = vm.raw_len(searchers);
+    let stand_ins = StandIns::new(vm, searchers, count)?;
+    let originals: Vec<(Ref, Ref)> = (1..=count)
+        .map(|i| Ok((vm.index(stand_ins.list, i)?, vm.index(searchers, i)?)))
+        .collect::<Result<_>>()?;
+
+    commit::lend(vm, context.package, searchers_key, stand_ins.list)?;
+    let (outcome, fresh) = run(vm, main, context.name, found.data, stand_ins);
+    let returned = match &outcome {
+        Ok(value) => *value,
+        Err(_) => Ref::NIL,
+    };
+    let set = vm.get(context.loaded, context.name);
+    let given_back = if vm.holds(context.package, searchers_key, stand_ins.list) {
+        commit::give_back(vm, context.package, searchers_key, searchers, stand_ins.list, &originals)
+    } else {
+        Ok(())
+    };
+    let changes = put_back(vm, &memory, &fresh)?;
+    given_back?;
+    outcome.map_err(|error| match error {
+        Error::Lua(text) => Error::Chunk { name: context.title.clone(), text },
+        other => other,
+    })?;
+
+    let value = result_of(vm, context, returned, set?)?;
+    if main_is_wrapper(vm, main) {
+        adopt_sources(vm, value, &fresh, &mut home)?;
+    }
+    let changes = changes
+        .into_iter()
+        .filter(|change| !(change.table == context.loaded && change.key.is_some_and(|key| vm.raw_equal(key, context.name))))
+        .collect();
+    let environment = (1..=u8::MAX)
+        .map_while(|i| vm.upvalue(main, i).map(|upvalue| (i, upvalue.cell)))
+        .find(|(i, _)| vm.upvalue_name(main, *i) == b"_ENV" || matches!(found.code, Code::Text(..)))
+        .map(|(_, cell)| cell);
+    Ok(Loaded { value, changes, memory, fresh, home, chunk, main, environment })
+}
+
+/// What `require` would put into `package.loaded`: what the chunk returned, else what it put there itself.
+fn result_of(vm: &Vm, context: &Context, returned: Ref, set: Ref) -> Result<Ref> {
+    let value = if !vm.val(returned).is_nil() {
+        returned
+    } else if vm.raw_equal(set, context.running) {
+        Ref::NIL
+    } else {
+        set
+    };
+    match vm.val(value).kind {
+        Kind::Table | Kind::Function => Ok(value),
+        Kind::Nil | Kind::Boolean => Ok(Ref::NIL),
+        other => Err(Error::Refused {
+            name: context.title.clone(),
+            why: format!("it returns a {}; return a table, a function or nothing", other.name()),
+        }),
+    }
+}
+
+/// The module's source names: its loader's, the one on record, and, where no function of the running object has one of these
+/// (the file was found by another path), the one that ends in the same file name.
+fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<Vec<u8>>) -> Result<Home> {
+    let mut home = Home::default();
+    if let Some(source) = vm.source(main) {
+        home.add(source)?;
+    }
+    if let Some(source) = known_source {
+        home.add(source)?;
+    }
+    if !vm.val(context.running).is_table() {
+        return Ok(home);
+    }
+    let tail = context.title.replace('.', "/");
+    let mut moved = Vec::new();
+    let mut looked_at = 0;
+    vm.zip(context.running, Ref::NIL)?;
+    while let Some(entry) = vm.zip_next() {
+        looked_at += 1;
+        if looked_at > MOST_LOOKED_AT {
+            vm.zip_end();
+            break;
+        }
+        if !entry.new.is_function() {
+            continue;
+        }
+        let mark = vm.held();
+        let function = vm.zip_keep()?;
+        let info = vm.info(function).unwrap_or_default();
+        if info.lua {
+            if home.owns(vm, function, &info)? {
+                vm.release(mark);
+                vm.zip_end();
+                return Ok(home);
+            }
+            let source = vm.source(function).unwrap_or_default();
+            let path = String::from_utf8_lossy(&source).replace('\\', "/");
+            let fits = [format!("{tail}.lua"), format!("{tail}/init.lua")]
+                .iter()
+                .any(|end| path.strip_suffix(end.as_str()).is_some_and(|rest| rest == "@" || rest.ends_with('/')));
+            if fits && !moved.contains(&source) {
+                moved.push(source);
+            }
+        }
+        vm.release(mark);
+    }
+    for source in moved {
+        home.add(source)?;
+    }
+    Ok(home)
+}
+
+/// A loader that is no main chunk runs the module's code for it; that code has a source name of its own.
+fn main_is_wrapper(vm: &Vm, main: Ref) -> bool {
+    vm.info(main).is_some_and(|info| !info.main)
+}
+
+fn adopt_sources(vm: &mut Vm, value: Ref, fresh: &Fresh, home: &mut Home) -> Result<()> {
+    if !vm.val(value).is_table() {
+        return Ok(());
+    }
+    let mut sources = Vec::new();
+    vm.zip(value, Ref::NIL)?;
+    while let Some(entry) = vm.zip_next() {
+        if entry.new.is_function() && fresh.order(entry.new.addr).is_some() {
+            let mark = vm.held();
+            let function = vm.zip_keep()?;
+            if vm.info(function).is_some_and(|info| info.lua) {
+                sources.extend(vm.source(function));
+            }
+            vm.release(mark);
+        }
+    }
+    sources.into_iter().try_for_each(|source| home.add(source))
+}
+
+/// Puts everything remembered back and returns what was changed. Where there is no memory for the list, everything is put back
+/// all the same.
+fn put_back(vm: &mut Vm, memory: &Memory, fresh: &Fresh) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    let listed = (0..memory.len())
+        .try_for_each(|i| memory.changes(vm, i, |val| fresh.created(val.addr), &mut changes));
+    let mut lost = commit::restore(vm, &changes);
+    if listed.is_err() {
+        lost += commit::restore_all(vm, memory);
+    }
+    match (listed, lost) {
+        (Ok(()), 0) => Ok(changes),
+        (Err(error), 0) => Err(error),
+        (_, left) => Err(Error::PutBack { cause: "the module's chunk had changed the program".into(), left }),
+    }
+}

@@ -1,0 +1,61 @@
+//! `gg.reload`'s options, as the façade has checked them.
+
+use crate::error::Result;
+use crate::raw::vm::{Ref, Vm};
+
+/// R6: what happens to conflicts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnConflict {
+    /// The whole reload is refused.
+    Error,
+    /// A1's value stays.
+    Keep,
+    /// A2's value takes its place.
+    Replace,
+}
+
+/// R8: what happens to data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Data {
+    /// A1's stays.
+    Keep,
+    /// A2's takes its place.
+    Replace,
+}
+
+/// The options of one reload.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The text to load instead of the file's.
+    pub source: Option<Vec<u8>>,
+    /// R6.
+    pub on_conflict: OnConflict,
+    /// R8.
+    pub data: Data,
+    /// R10: do all but commit.
+    pub dry_run: bool,
+    /// R10: lists of paths beside the counts.
+    pub full: bool,
+}
+
+impl Options {
+    /// Reads the façade's table.
+    pub fn read(vm: &mut Vm, table: Ref) -> Result<Options> {
+        let mut text = |name| -> Result<Option<Vec<u8>>> {
+            let value = vm.field(table, name)?;
+            Ok(vm.bytes(value))
+        };
+        let source = text("source")?;
+        let on_conflict = match text("on_conflict")?.as_deref() {
+            Some(b"keep") => OnConflict::Keep,
+            Some(b"replace") => OnConflict::Replace,
+            _ => OnConflict::Error,
+        };
+        let data = if text("data")?.as_deref() == Some(b"replace") { Data::Replace } else { Data::Keep };
+        let report = text("report")?;
+        let dry_run = vm.field(table, "dry_run")?;
+        let dry_run = vm.truthy(dry_run);
+        let full = report.map_or(dry_run, |report| report == b"full");
+        Ok(Options { source, on_conflict, data, dry_run, full })
+    }
+}

@@ -1,0 +1,491 @@
+//! R4: the cells of both sides, which is which, and what a joined one then holds.
+
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
+
+use super::{Edge, Pairer, SharedCell};
+use crate::bytecode::UpvalueSet;
+use crate::error::Result;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Ref, Val};
+use crate::site::SiteId;
+
+/// The number of a name; names are equal when their numbers are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Name(u32);
+
+/// The names of upvalues. Short ones are shared by all functions of a Lua state, so an address is looked up most of the time,
+/// and the text only at its first sight.
+#[derive(Default)]
+pub struct Names {
+    by_address: FxHashMap<usize, Name>,
+    by_text: FxHashMap<Vec<u8>, Name>,
+    environment: Option<Name>,
+    none: Option<Name>,
+}
+
+impl Names {
+    fn of(&mut self, address: usize, text: impl FnOnce() -> Vec<u8>) -> Result<Name> {
+        if let Some(name) = self.by_address.get(&address) {
+            return Ok(*name);
+        }
+        let text = text();
+        let known = self.by_text.get(&text).copied();
+        let name = known.unwrap_or(Name(self.by_text.len() as u32));
+        if known.is_none() {
+            match text.as_slice() {
+                b"_ENV" => self.environment = Some(name),
+                b"(no name)" | b"" => self.none = Some(name),
+                _ => {}
+            }
+            self.by_text.try_insert_value(text, name)?;
+        }
+        self.by_address.try_insert_value(address, name)?;
+        Ok(name)
+    }
+
+    /// Is it the name of an upvalue that has none (stripped code)?
+    pub(super) fn is_none(&self, name: Name) -> bool {
+        self.none == Some(name)
+    }
+}
+
+/// One upvalue of a function of either side.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Upvalue {
+    /// Its name.
+    pub name: Name,
+    /// The number of its cell.
+    pub cell: u32,
+    /// Its own number, counted from 1.
+    pub index: u8,
+}
+
+/// The upvalues of one function.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Upvalues {
+    start: u32,
+    count: u8,
+}
+
+impl Upvalues {
+    /// How many.
+    pub fn len(self) -> u8 {
+        self.count
+    }
+    /// Their numbers, for [`super::Pairing::upvalue`].
+    pub fn numbers(self) -> Range<u32> {
+        self.start..self.start + u32::from(self.count)
+    }
+}
+
+/// A cell of A1.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell1 {
+    /// A function that has it.
+    pub function: Ref,
+    /// Which of its upvalues it is.
+    pub index: u8,
+    /// Some function assigns it.
+    pub assigned: bool,
+    id: usize,
+    name: Name,
+    home: bool,
+    matched: bool,
+}
+
+/// A cell of A2.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell2 {
+    /// A function that has it.
+    pub function: Ref,
+    /// Which of its upvalues it is.
+    pub index: u8,
+    /// The number of that function.
+    pub owner: u32,
+    /// Some function assigns it.
+    pub assigned: bool,
+    /// A1's cell that it is joined to.
+    pub answer: Option<u32>,
+    /// It is A1's very cell: nothing to join.
+    pub same: bool,
+    /// The chunk's own `_ENV` (R4.4).
+    pub environment: bool,
+    /// A home function has it.
+    pub home: bool,
+    name: Name,
+}
+
+/// What becomes of what a joined cell holds (R4.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CellFate {
+    /// A2's value is set: a function, an import, or data (R8).
+    Take,
+    /// A1's is a home function; if it is replaced elsewhere, its replacement is set.
+    Follow,
+    /// A1's stays.
+    Keep,
+    /// Two tables that are paired: A1's stays.
+    Merge,
+}
+
+/// Two cells that answer to each other.
+#[derive(Clone, Copy, Debug)]
+pub struct CellPair {
+    /// A1's.
+    pub old: u32,
+    /// A2's.
+    pub new: u32,
+    /// What A1's holds.
+    pub old_value: Ref,
+    /// What A2's holds.
+    pub new_value: Ref,
+    /// What becomes of it.
+    pub fate: CellFate,
+}
+
+/// Two functions that such cells hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CellEdge {
+    pair: CellPair,
+    edge: Edge,
+}
+
+impl Pairer<'_> {
+    /// Notes the cells of a function of A1.
+    pub(super) fn cells_of_old(
+        &mut self,
+        function: Ref,
+        count: u8,
+        home: bool,
+        assigned: Option<UpvalueSet>,
+    ) -> Result<Upvalues> {
+        let start = self.out.upvalues.len() as u32;
+        for index in 1..=count {
+            let Some(upvalue) = self.vm.upvalue(function, index) else { break };
+            let vm = &*self.vm;
+            let name = self.names.of(upvalue.name, || vm.upvalue_name(function, index))?;
+            // Code that cannot be read may assign anything.
+            let assigns = assigned.is_none_or(|assigned| assigned.has(index - 1));
+            let cell = match self.cells1.get(&upvalue.cell) {
+                Some(cell) => *cell,
+                None => {
+                    let number = self.out.old_cells.len() as u32;
+                    self.cells1.try_insert_value(upvalue.cell, number)?;
+                    let (id, matched) = (upvalue.cell, false);
+                    self.out.old_cells.try_push(Cell1 { function, index, assigned: false, id, name, home, matched })?;
+                    number
+                }
+            };
+            if let Some(cell) = self.out.old_cells.get_mut(cell as usize) {
+                cell.assigned |= assigns;
+                cell.home |= home;
+            }
+            self.out.upvalues.try_push(Upvalue { name, cell, index })?;
+        }
+        Ok(Upvalues { start, count: (self.out.upvalues.len() as u32 - start) as u8 })
+    }
+
+    /// Notes the cells of a function of A2.
+    pub(super) fn cells_of_new(
+        &mut self,
+        owner: u32,
+        function: Ref,
+        count: u8,
+        home: bool,
+        assigned: UpvalueSet,
+    ) -> Result<Upvalues> {
+        let start = self.out.upvalues.len() as u32;
+        for index in 1..=count {
+            let Some(upvalue) = self.vm.upvalue(function, index) else { break };
+            let vm = &*self.vm;
+            let name = self.names.of(upvalue.name, || vm.upvalue_name(function, index))?;
+            let cell = match self.cells2.get(&upvalue.cell) {
+                Some(cell) => *cell,
+                None => {
+                    let number = self.out.new_cells.len() as u32;
+                    self.cells2.try_insert_value(upvalue.cell, number)?;
+                    let environment = match self.loaded.environment {
+                        Some(environment) => environment == upvalue.cell,
+                        None => self.names.environment == Some(name) && self.is_globals(upvalue.value),
+                    };
+                    self.out.new_cells.try_push(Cell2 {
+                        function,
+                        index,
+                        owner,
+                        assigned: false,
+                        answer: None,
+                        same: false,
+                        environment,
+                        home,
+                        name,
+                    })?;
+                    number
+                }
+            };
+            if let Some(cell) = self.out.new_cells.get_mut(cell as usize) {
+                cell.assigned |= assigned.has(index - 1);
+                cell.home |= home;
+            }
+            self.out.upvalues.try_push(Upvalue { name, cell, index })?;
+        }
+        Ok(Upvalues { start, count: (self.out.upvalues.len() as u32 - start) as u8 })
+    }
+
+    fn is_globals(&self, val: Val) -> bool {
+        val == self.vm.val(self.context.globals)
+    }
+
+    /// The chunk's own `_ENV` of A1: it holds the globals. (A local of that name holds something else.)
+    pub(super) fn is_environment1(&self, cell: u32) -> bool {
+        self.out.old_cells.get(cell as usize).is_some_and(|cell| {
+            (self.names.environment == Some(cell.name) || self.names.is_none(cell.name))
+                && self.vm.upvalue(cell.function, cell.index).is_some_and(|upvalue| self.is_globals(upvalue.value))
+        })
+    }
+
+    pub(super) fn is_environment2(&self, cell: u32) -> bool {
+        self.out.new_cells.get(cell as usize).is_some_and(|cell| cell.environment)
+    }
+
+    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two (R4.6).
+    pub(super) fn match_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
+        let (Some(old), Some(new)) = (self.out.old_cells.get(c1 as usize), self.out.new_cells.get(c2 as usize)) else {
+            return Ok(());
+        };
+        if new.environment || self.names.environment == Some(old.name) && self.is_environment1(c1) {
+            return Ok(());
+        }
+        match new.answer {
+            Some(known) if known == c1 => return Ok(()),
+            Some(known) => {
+                let (old, new) = (self.old_value(known)?, self.old_value(c1)?);
+                if !self.vm.same(old, new) {
+                    self.out.shared.try_push(SharedCell { new: c2, old: [known, c1] })?;
+                }
+                return Ok(());
+            }
+            None => {}
+        }
+        let same = self.cells2.get(&old.id) == Some(&c2);
+        if let Some(new) = self.out.new_cells.get_mut(c2 as usize) {
+            new.answer = Some(c1);
+            new.same = same;
+        }
+        if let Some(old) = self.out.old_cells.get_mut(c1 as usize) {
+            old.matched = true;
+        }
+        if same { Ok(()) } else { self.pair_values(c1, c2) }
+    }
+
+    fn old_value(&mut self, c1: u32) -> Result<Ref> {
+        match self.out.old_cells.get(c1 as usize).copied() {
+            Some(cell) => self.vm.upvalue_value(cell.function, cell.index),
+            None => Ok(Ref::NIL),
+        }
+    }
+
+    /// R4.3
+    fn pair_values(&mut self, c1: u32, c2: u32) -> Result<()> {
+        let (Some(old), Some(new)) =
+            (self.out.old_cells.get(c1 as usize).copied(), self.out.new_cells.get(c2 as usize).copied())
+        else {
+            return Ok(());
+        };
+        let old_value = self.vm.upvalue_value(old.function, old.index)?;
+        let new_value = self.vm.upvalue_value(new.function, new.index)?;
+        let (o, n) = (self.vm.val(old_value), self.vm.val(new_value));
+        let mut pair = CellPair { old: c1, new: c2, old_value, new_value, fate: CellFate::Keep };
+        if o == n && o.addr != 0 {
+            return self.out.cell_pairs.try_push(pair);
+        }
+        let fresh = self.loaded.fresh.order(n.addr).is_some();
+        if o.is_table() && n.is_table() && fresh {
+            pair.fate = CellFate::Merge;
+            let site = self.cell_site(c2)?;
+            self.pair_tables(old_value, new_value, site, self.replace_data)?;
+            return self.out.cell_pairs.try_push(pair);
+        }
+        if o.is_function() && n.is_function() && fresh {
+            let site = self.cell_site(c2)?;
+            let (f1, f2) = (self.function1(old_value, site)?, self.function2(new_value, site)?);
+            if let (Some(f1), Some(f2)) = (f1, f2) {
+                let home = self.out.old.get(f1 as usize).is_some_and(|old| old.home);
+                if home || self.are_twins(f1, f2) {
+                    return self.cell_edges.try_push(CellEdge { pair, edge: Edge { f1, f2 } });
+                }
+            }
+            return self.out.cell_pairs.try_push(pair);
+        }
+        let old_is_home = o.is_function() && self.is_home(old_value)?;
+        let object = n.addr != 0 && n.kind != crate::raw::vm::Kind::String;
+        pair.fate = if !fresh && object && self.takes_import(c1, c2, o, pair, old_is_home)? {
+            CellFate::Take
+        } else if old_is_home {
+            let site = self.cell_site(c2)?;
+            self.function1(old_value, site)?;
+            CellFate::Follow
+        } else if self.replace_data && !o.is_function() && !n.is_function() && !self.vm.same(old_value, new_value) {
+            CellFate::Take
+        } else {
+            CellFate::Keep
+        };
+        if pair.fate == CellFate::Keep && o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() {
+            let site = self.cell_site(c2)?;
+            let path = self.out.sites.path(self.vm, &self.context.title, site);
+            self.out.warnings.try_push(format!(
+                "{path}: a {} while it runs, a {} in the file; the running value stays",
+                o.kind.name(),
+                n.kind.name()
+            ))?;
+        }
+        self.out.cell_pairs.try_push(pair)
+    }
+
+    /// R3.3 for cells: not where a function assigns the cell (a back end that was chosen at run time).
+    fn takes_import(&mut self, c1: u32, c2: u32, old: Val, pair: CellPair, old_is_home: bool) -> Result<bool> {
+        if self.is_assigned(c1, c2) {
+            return Ok(false);
+        }
+        let new_is_function = self.vm.val(pair.new_value).is_function();
+        Ok(old_is_home && new_is_function
+            || self.imports.takes(self.vm, self.context, old, pair.old_value, pair.new_value)?)
+    }
+
+    fn is_assigned(&self, c1: u32, c2: u32) -> bool {
+        self.out.old_cells.get(c1 as usize).is_some_and(|cell| cell.assigned)
+            || self.out.new_cells.get(c2 as usize).is_some_and(|cell| cell.assigned)
+    }
+
+    /// Where a cell of A2 stands: the upvalue of the first function that has it.
+    pub(super) fn cell_site(&mut self, c2: u32) -> Result<SiteId> {
+        let Some(cell) = self.out.new_cells.get(c2 as usize) else { return Ok(SiteId::MODULE) };
+        let parent = self.out.new.get(cell.owner as usize).map_or(SiteId::MODULE, |owner| owner.site);
+        self.out.sites.upvalue(parent, cell.function, cell.index)
+    }
+
+    /// Local helpers (R4.3): A2's function takes A1's place in the cell. Where some function assigns the cell, what it holds
+    /// may have been chosen at run time: that is looked at when all else is known.
+    pub(super) fn sort_cell_edges(&mut self) -> Result<()> {
+        let mut edges = std::mem::take(&mut self.cell_edges);
+        edges.sort_by_key(|edge| self.out.new_cells.get(edge.pair.new as usize).map(|cell| cell.owner));
+        for edge in edges {
+            if self.is_assigned(edge.pair.old, edge.pair.new) {
+                self.assigned_edges.try_push(edge)?;
+            } else {
+                self.take_edge(edge)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_edge(&mut self, edge: CellEdge) -> Result<()> {
+        self.out.cell_pairs.try_push(CellPair { fate: CellFate::Take, ..edge.pair })?;
+        self.edge(edge.edge)
+    }
+
+    /// Cells that some function assigns: a state that points at one of the module's own functions follows that function; what a
+    /// function of the module made at run time stays; else A2's takes the place, as for any local helper.
+    pub(super) fn resolve_assigned(&mut self) -> Result<()> {
+        for edge in std::mem::take(&mut self.assigned_edges) {
+            let Edge { f1, f2 } = edge.edge;
+            let answered = self.out.old.get(f1 as usize).is_some_and(|old| !old.answers.is_empty());
+            let taken = self.out.new.get(f2 as usize).is_some_and(|new| !new.partners.is_empty());
+            if answered {
+                self.out.cell_pairs.try_push(CellPair { fate: CellFate::Follow, ..edge.pair })?;
+            } else if taken || self.is_made_at_run_time(f1) {
+                self.out.cell_pairs.try_push(edge.pair)?;
+            } else {
+                self.take_edge(edge)?;
+                self.match_edges()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the function stand inside another one of A1's that is known?
+    fn is_made_at_run_time(&self, f1: u32) -> bool {
+        let Some(function) = self.out.old.get(f1 as usize) else { return false };
+        self.out.old.iter().any(|other| {
+            let (inner, outer) = (&function.info, &other.info);
+            other.home
+                && inner.source == outer.source
+                && (outer.line < inner.line && inner.last <= outer.last || outer.line <= inner.line && inner.last < outer.last)
+        })
+    }
+
+    /// When no pair leads on: what unmatched cells hold is A2's own, and may have functions of A2 in it. True when there was something.
+    pub(super) fn scan_unmatched(&mut self) -> Result<bool> {
+        let mut found = false;
+        while self.unmatched_scanned < self.out.new_cells.len() {
+            let number = self.unmatched_scanned;
+            self.unmatched_scanned += 1;
+            let Some(cell) = self.out.new_cells.get(number).copied() else { break };
+            if cell.environment || cell.answer.is_some() {
+                continue;
+            }
+            let Some(upvalue) = self.vm.upvalue(cell.function, cell.index) else { continue };
+            if self.loaded.fresh.order(upvalue.value.addr).is_none() {
+                continue;
+            }
+            if upvalue.value.is_function() && !self.out.by_address2.contains_key(&upvalue.value.addr) {
+                let value = self.vm.upvalue_value(cell.function, cell.index)?;
+                let site = self.cell_site(number as u32)?;
+                found |= self.function2(value, site)?.is_some();
+            } else if upvalue.value.is_table() && !self.scanned.contains(&upvalue.value.addr) {
+                let value = self.vm.upvalue_value(cell.function, cell.index)?;
+                let site = self.cell_site(number as u32)?;
+                self.scan_queue.try_reserve(1)?;
+                self.scan_queue.push_back((value, site));
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// R4.2: of the cells that no pair reached, those whose name exactly one of A1's and one of A2's carries.
+    pub(super) fn match_leftovers(&mut self) -> Result<bool> {
+        #[derive(Default)]
+        struct Count {
+            old: Vec<u32>,
+            new: Vec<u32>,
+        }
+        let mut counts: FxHashMap<Name, Count> = FxHashMap::default();
+        for (number, cell) in self.out.new_cells.iter().enumerate() {
+            if cell.home && !cell.environment && cell.answer.is_none() && !self.names.is_none(cell.name) {
+                if !counts.contains_key(&cell.name) {
+                    counts.try_insert_value(cell.name, Count::default())?;
+                }
+                if let Some(count) = counts.get_mut(&cell.name) {
+                    count.new.try_push(number as u32)?;
+                }
+            }
+        }
+        if counts.is_empty() {
+            return Ok(false);
+        }
+        for (number, cell) in self.out.old_cells.iter().enumerate() {
+            if cell.home
+                && !cell.matched
+                && let Some(count) = counts.get_mut(&cell.name)
+            {
+                count.old.try_push(number as u32)?;
+            }
+        }
+        let mut pairs = Vec::new();
+        for count in counts.into_values() {
+            if let ([old], [new]) = (count.old.as_slice(), count.new.as_slice())
+                && !(self.names.environment == self.out.old_cells.get(*old as usize).map(|cell| cell.name)
+                    && self.is_environment1(*old))
+            {
+                pairs.try_push((*new, *old))?;
+            }
+        }
+        pairs.sort_unstable();
+        for (new, old) in &pairs {
+            self.match_cells(*old, *new)?;
+        }
+        Ok(!pairs.is_empty())
+    }
+}

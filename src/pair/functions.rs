@@ -1,0 +1,231 @@
+//! The functions of both sides, and which answers to which.
+
+use super::cells::Upvalues;
+use super::{Edge, Pairer};
+use crate::bytecode::{self, Profile};
+use crate::error::{Error, Result};
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Info, Ref, Val};
+use crate::site::SiteId;
+
+/// A Lua function of A1.
+#[derive(Clone, Debug)]
+pub struct Function1 {
+    /// The function.
+    pub at: Ref,
+    /// Where it was met first.
+    pub site: SiteId,
+    /// What `lua_getinfo` says.
+    pub info: Info,
+    /// The module's own.
+    pub home: bool,
+    /// Its code; none until somebody asks.
+    pub profile: Option<Profile>,
+    /// The functions of A2 that answer to it, the best first.
+    pub answers: Vec<u32>,
+    pub(super) upvalues: Upvalues,
+    pub(super) looked_at: bool,
+    /// How many pairs it is in.
+    degree: u32,
+}
+
+/// A fresh Lua function of A2.
+#[derive(Clone, Debug)]
+pub struct Function2 {
+    /// The function.
+    pub at: Ref,
+    /// Where it was met first.
+    pub site: SiteId,
+    /// Its place in the order of creation.
+    pub order: u32,
+    /// What `lua_getinfo` says.
+    pub info: Info,
+    /// The module's own.
+    pub home: bool,
+    /// Its code.
+    pub profile: Profile,
+    /// The functions of A1 that it answers to.
+    pub partners: Vec<u32>,
+    /// Its upvalues.
+    pub upvalues: Upvalues,
+    /// How many pairs it is in.
+    degree: u32,
+}
+
+impl Pairer<'_> {
+    /// Meets a function of A1; none for a C function. Only of home functions the upvalues are looked at.
+    pub(super) fn function1(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
+        let address = self.vm.val(at).addr;
+        if let Some(known) = self.out.by_address1.get(&address) {
+            return Ok(Some(*known));
+        }
+        let Some(info) = self.vm.info(at).filter(|info| info.lua) else { return Ok(None) };
+        let home = self.loaded.home.owns(self.vm, at, &info)?;
+        let number = self.out.old.len() as u32;
+        self.out.by_address1.try_insert_value(address, number)?;
+        self.out.old.try_push(Function1 {
+            at,
+            site,
+            info,
+            home,
+            profile: None,
+            answers: Vec::new(),
+            upvalues: Upvalues::default(),
+            looked_at: false,
+            degree: 0,
+        })?;
+        if home {
+            self.look_at(number)?;
+            self.discover.try_push(number)?;
+        }
+        Ok(Some(number))
+    }
+
+    /// Notes the cells of a function of A1, and which of them it assigns.
+    pub(super) fn look_at(&mut self, f1: u32) -> Result<()> {
+        let Some(function) = self.out.old.get_mut(f1 as usize) else { return Ok(()) };
+        if std::mem::replace(&mut function.looked_at, true) {
+            return Ok(());
+        }
+        let (at, count, home) = (function.at, function.info.upvalues, function.home);
+        let profile = bytecode::profile(self.vm.dump(at, true)?);
+        let upvalues = self.cells_of_old(at, count, home, profile.map(|profile| profile.assigned))?;
+        if let Some(function) = self.out.old.get_mut(f1 as usize) {
+            function.upvalues = upvalues;
+            function.profile = profile;
+        }
+        Ok(())
+    }
+
+    /// Meets the home functions that a home function of A1 has in its upvalues.
+    pub(super) fn discover_upvalues(&mut self, f1: u32) -> Result<()> {
+        let Some(function) = self.out.old.get(f1 as usize) else { return Ok(()) };
+        let (at, site, count) = (function.at, function.site, function.info.upvalues);
+        for i in 1..=count {
+            let Some(upvalue) = self.vm.upvalue(at, i) else { break };
+            if upvalue.value.is_function() && !self.out.by_address1.contains_key(&upvalue.value.addr) {
+                let value = self.vm.upvalue_value(at, i)?;
+                let place = self.out.sites.upvalue(site, at, i)?;
+                self.function1(value, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Meets a function of A2; none for a C function and one that is not fresh.
+    pub(super) fn function2(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
+        let Val { addr: address, .. } = self.vm.val(at);
+        if let Some(known) = self.out.by_address2.get(&address) {
+            return Ok(Some(*known));
+        }
+        let Some(order) = self.loaded.fresh.order(address) else { return Ok(None) };
+        let Some(info) = self.vm.info(at).filter(|info| info.lua) else { return Ok(None) };
+        let home = self.loaded.home.owns(self.vm, at, &info)?;
+        let known = if home { self.loaded.chunk.as_ref().and_then(|chunk| chunk.profile(info.line, info.last)) } else { None };
+        let profile = match known {
+            Some(profile) => profile,
+            None => bytecode::profile(self.vm.dump(at, true)?).unwrap_or_default(),
+        };
+        let number = self.out.new.len() as u32;
+        self.out.by_address2.try_insert_value(address, number)?;
+        let upvalues = self.cells_of_new(number, at, info.upvalues, home, profile.assigned)?;
+        self.out.new.try_push(Function2 {
+            at,
+            site,
+            order,
+            info,
+            home,
+            profile,
+            partners: Vec::new(),
+            upvalues,
+            degree: 0,
+        })?;
+        Ok(Some(number))
+    }
+
+    /// Two functions of the same prototype, made by another module's code: closures of one factory.
+    pub(super) fn are_twins(&self, f1: u32, f2: u32) -> bool {
+        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else { return false };
+        !old.home && !new.home && old.info == new.info
+    }
+
+    /// Matches the cells of the new pairs of functions (R4.1). A pair whose sides both have another partner is an alias that the
+    /// source changed (`M.b = M.a`): its cells are those of the others.
+    pub(super) fn match_edges(&mut self) -> Result<()> {
+        let mut edges = std::mem::take(&mut self.edges);
+        for edge in &edges {
+            if let (Some(old), Some(new)) = (self.out.old.get_mut(edge.f1 as usize), self.out.new.get_mut(edge.f2 as usize)) {
+                old.degree += 1;
+                new.degree += 1;
+            }
+        }
+        edges.sort_by_key(|edge| self.out.new.get(edge.f2 as usize).map(|new| new.order));
+        let is_alias = |pairing: &super::Pairing, edge: &Edge| {
+            pairing.old.get(edge.f1 as usize).is_some_and(|old| old.degree > 1)
+                && pairing.new.get(edge.f2 as usize).is_some_and(|new| new.degree > 1)
+        };
+        for edge in edges.iter().filter(|edge| !is_alias(&self.out, edge)).copied().collect::<Vec<_>>() {
+            self.settle(edge)?;
+        }
+        for edge in edges {
+            if !is_alias(&self.out, &edge) {
+                continue;
+            }
+            if self.out.new.get(edge.f2 as usize).is_some_and(|new| new.partners.is_empty()) {
+                self.settle(edge)?;
+            } else if let Some(old) = self.out.old.get_mut(edge.f1 as usize) {
+                old.answers.try_push(edge.f2)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pair that stands: A2's function is the answer to A1's, and takes its cells.
+    fn settle(&mut self, edge: Edge) -> Result<()> {
+        if let (Some(old), Some(new)) = (self.out.old.get_mut(edge.f1 as usize), self.out.new.get_mut(edge.f2 as usize)) {
+            old.answers.try_push(edge.f2)?;
+            new.partners.try_push(edge.f1)?;
+        }
+        self.match_upvalues(edge.f1, edge.f2)
+    }
+
+    /// R4.1, R4.5
+    fn match_upvalues(&mut self, f1: u32, f2: u32) -> Result<()> {
+        let both_home = matches!(
+            (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)),
+            (Some(old), Some(new)) if old.home && new.home
+        );
+        if !both_home && !self.are_twins(f1, f2) {
+            return Ok(());
+        }
+        self.look_at(f1)?;
+        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else {
+            return Ok(());
+        };
+        let (ups1, ups2, site) = (old.upvalues, new.upvalues, new.site);
+        let nameless = ups1.numbers().chain(ups2.numbers()).any(|i| self.names.is_none(self.out.upvalue(i).name));
+        if !nameless {
+            for i in ups2.numbers() {
+                let new = self.out.upvalue(i);
+                let same_name = |old: &super::cells::Upvalue| old.name == new.name;
+                if let Some(old) = ups1.numbers().map(|i| self.out.upvalue(i)).find(same_name) {
+                    self.match_cells(old.cell, new.cell)?;
+                }
+            }
+            return Ok(());
+        }
+        let pairs = || ups1.numbers().zip(ups2.numbers());
+        let fits = ups1.len() == ups2.len()
+            && pairs().all(|(old, new)| {
+                self.is_environment1(self.out.upvalue(old).cell) == self.is_environment2(self.out.upvalue(new).cell)
+            });
+        if !fits {
+            let path = self.out.sites.path(self.vm, &self.context.title, site);
+            return Err(Error::Stripped { name: self.context.title.clone(), path });
+        }
+        for (old, new) in pairs() {
+            self.match_cells(self.out.upvalue(old).cell, self.out.upvalue(new).cell)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,419 @@
+//! R5, R6, R8: from pairs to a list of operations, or to every conflict.
+//!
+//! What is placed refers to A1's tables, never to A2's copies of them (R5.1). The program is only read here.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashSet;
+
+use crate::bytecode;
+use crate::commit::{Join, Op};
+use crate::error::{Error, Result};
+use crate::find::Context;
+use crate::load::Loaded;
+use crate::mem::{TryInsert, TryPush};
+use crate::options::{OnConflict, Options};
+use crate::pair::{CellFate, Function1, Function2, Pairing, Slot, What};
+use crate::raw::vm::{Ref, Vm};
+use crate::site::SiteId;
+
+/// One conflict (R6), in words.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    /// Where.
+    pub path: String,
+    /// What A1 has there.
+    pub running: String,
+    /// What A2 has there.
+    pub file: String,
+    /// A2's line, where it is known.
+    pub line: Option<i32>,
+}
+
+/// What the report counts, with the places where somebody may want the list.
+#[derive(Default, Debug)]
+pub struct Tally {
+    /// A2's functions that took a place of A1's.
+    pub replaced: Vec<SiteId>,
+    /// A2's functions that answer to none of A1's.
+    pub added: Vec<SiteId>,
+    /// Functions that only A1 has.
+    pub removed: Vec<SiteId>,
+    /// Of the replaced, those whose code differs.
+    pub changed: Vec<SiteId>,
+    /// A2's cells that are A1's now.
+    pub joined: Vec<u32>,
+    /// A2's cells that are new.
+    pub fresh: Vec<u32>,
+    /// Slots and cells whose data stayed.
+    pub data_kept: Vec<SiteId>,
+    /// Cells whose data stayed.
+    pub cells_kept: Vec<u32>,
+    /// Data that only A2 had.
+    pub data_added: Vec<SiteId>,
+    /// Data that A2's took the place of (R8), or that went.
+    pub data_replaced: Vec<SiteId>,
+}
+
+/// All that commit will do.
+#[derive(Default)]
+pub struct Plan {
+    /// A2's functions that get A1's cells.
+    pub joins: Vec<Join>,
+    /// The writes, in order.
+    pub ops: Vec<Op>,
+    /// For the report.
+    pub tally: Tally,
+    /// The module after the commit: what `package.loaded` holds.
+    pub object: Ref,
+    /// `__hotfix`, when A2 provides it (R7.2).
+    pub hook: Ref,
+    /// Functions of A1 and the functions of A2 that continue their lineage (R3.3).
+    pub lineage: Vec<(Ref, Ref)>,
+}
+
+/// Plans the whole reload.
+///
+/// # Errors
+/// [`Error::Conflicts`] with every conflict, when the options do not settle them; `conflicts` then has them as well.
+pub fn plan(
+    vm: &mut Vm,
+    context: &Context,
+    loaded: &Loaded,
+    pairing: &mut Pairing,
+    options: &Options,
+    conflicts: &mut Vec<Conflict>,
+) -> Result<Plan> {
+    let mut planner = Planner { vm, context, loaded, pairing, options, out: Plan::default(), found: BTreeMap::new() };
+    planner.hook()?;
+    planner.module()?;
+    planner.shared_cells()?;
+    planner.slots()?;
+    planner.cells()?;
+    planner.references()?;
+    planner.functions()?;
+    let Planner { out, found, .. } = planner;
+    conflicts.extend(found.into_values());
+    if !conflicts.is_empty() && options.on_conflict == OnConflict::Error {
+        return Err(refusal(context, conflicts));
+    }
+    Ok(out)
+}
+
+fn refusal(context: &Context, conflicts: &[Conflict]) -> Error {
+    let mut lines = String::new();
+    for conflict in conflicts {
+        lines.push_str(&format!("\n\t{}: {} while it runs, {} in the file", conflict.path, conflict.running, conflict.file));
+        if let Some(line) = conflict.line {
+            lines.push_str(&format!(" (line {line})"));
+        }
+    }
+    Error::Conflicts { name: context.title.clone(), count: conflicts.len(), lines }
+}
+
+struct Planner<'a> {
+    vm: &'a mut Vm,
+    context: &'a Context,
+    loaded: &'a Loaded,
+    pairing: &'a mut Pairing,
+    options: &'a Options,
+    out: Plan,
+    /// By path and kinds: sorted, and each named once.
+    found: BTreeMap<(String, String, String), Conflict>,
+}
+
+impl Planner<'_> {
+    fn op(&mut self, op: Op) -> Result<()> {
+        self.out.ops.try_push(op)
+    }
+
+    fn set(&mut self, table: Ref, key: Ref, new: Ref, old: Ref) -> Result<()> {
+        if self.vm.same(new, old) {
+            return Ok(());
+        }
+        let op = if key == Ref::NIL { Op::Metatable { table, new, old } } else { Op::Slot { table, key, new, old } };
+        self.op(op)
+    }
+
+    fn path(&self, site: SiteId) -> String {
+        self.pairing.sites.path(self.vm, &self.context.title, site)
+    }
+
+    fn slot_site(&mut self, slot: &Slot) -> Result<SiteId> {
+        if slot.key == Ref::NIL {
+            self.pairing.sites.metatable(slot.parent)
+        } else {
+            self.pairing.sites.key(slot.parent, slot.key)
+        }
+    }
+
+    /// A2's value as it is placed: a paired table's place is taken by A1's (R5.1).
+    fn placed(&self, value: Ref) -> Ref {
+        let val = self.vm.val(value);
+        match self.pairing.tables.get(&val.addr) {
+            Some(old) if val.is_table() => *old,
+            _ => value,
+        }
+    }
+
+    /// R7.2: a field of A2's object, or a global function that its chunk defined; the global is not kept.
+    fn hook(&mut self) -> Result<()> {
+        let key = self.vm.string(b"__hotfix")?;
+        let mut global = Ref::NIL;
+        let mut field = if self.vm.val(self.loaded.value) == self.vm.val(self.context.running) {
+            Ref::NIL // A2 wrote into A1's own table: among the changes, if anywhere
+        } else {
+            self.vm.get(self.loaded.value, key)?
+        };
+        let (running, globals) = (self.vm.val(self.context.running), self.vm.val(self.context.globals));
+        for i in 0..self.pairing.slots.len() {
+            let Some(slot) = self.pairing.slots.get(i).copied().filter(|slot| slot.change) else { continue };
+            let table = self.vm.val(slot.table);
+            if slot.key == Ref::NIL || table != running && table != globals || !self.vm.raw_equal(slot.key, key) {
+                continue;
+            }
+            if table == globals {
+                global = slot.new;
+                self.pairing.dropped.try_insert_value(i, ())?;
+            } else {
+                field = slot.new;
+            }
+        }
+        let callable = |vm: &Vm, value: Ref| if vm.val(value).is_function() { value } else { Ref::NIL };
+        let field = callable(self.vm, field);
+        self.out.hook = if field == Ref::NIL { callable(self.vm, global) } else { field };
+        Ok(())
+    }
+
+    /// What `package.loaded` will hold (R1.3, R1.5).
+    fn module(&mut self) -> Result<()> {
+        let (old, new) = (self.context.running, self.loaded.value);
+        let (o, n) = (self.vm.val(old), self.vm.val(new));
+        let yes = self.vm.boolean(true)?;
+        let nothing = |kind: crate::raw::vm::Val| !kind.is_table() && !kind.is_function();
+        let object = if !self.context.is_loaded() {
+            if nothing(n) { yes } else { new }
+        } else if o.is_table() && n.is_table() {
+            if self.pairing.tables.contains_key(&n.addr) || o == n { old } else { new }
+        } else if o.is_function() && n.is_function() {
+            new
+        } else if nothing(o) && nothing(n) {
+            old
+        } else {
+            let file = if nothing(n) { "nothing" } else { n.kind.name() };
+            let running = if nothing(o) { "nothing" } else { o.kind.name() };
+            let path = format!("{} (what the module returns)", self.context.title);
+            self.conflict(path, running.into(), file.into(), None);
+            match self.options.on_conflict {
+                OnConflict::Replace if nothing(n) => yes,
+                OnConflict::Replace => new,
+                _ => old,
+            }
+        };
+        self.out.object = object;
+        let old = self.vm.get(self.context.loaded, self.context.name)?;
+        self.set(self.context.loaded, self.context.name, object, old)
+    }
+
+    fn conflict(&mut self, path: String, running: String, file: String, line: Option<i32>) {
+        let key = (path.clone(), running.clone(), file.clone());
+        self.found.insert(key, Conflict { path, running, file, line });
+    }
+
+    /// R4.6
+    fn shared_cells(&mut self) -> Result<()> {
+        for shared in std::mem::take(&mut self.pairing.shared) {
+            let mut places = Vec::new();
+            for cell in shared.old {
+                let Some(cell) = self.pairing.old_cells.get(cell as usize).copied() else { continue };
+                let address = self.vm.val(cell.function).addr;
+                let site = self.pairing.old_at(address).map_or(SiteId::MODULE, |function| function.site);
+                let site = self.pairing.sites.upvalue(site, cell.function, cell.index)?;
+                places.push(self.path(site));
+            }
+            places.sort();
+            let line = self.owner_line(shared.new);
+            self.conflict(places.join(" and "), "two locals with different values".into(), "one local".into(), line);
+            if self.options.on_conflict == OnConflict::Replace
+                && let Some(cell) = self.pairing.new_cells.get_mut(shared.new as usize)
+            {
+                cell.answer = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn owner_line(&self, cell: u32) -> Option<i32> {
+        let owner = self.pairing.new_cells.get(cell as usize)?.owner;
+        self.pairing.new.get(owner as usize).map(|function| function.info.line)
+    }
+
+    fn slots(&mut self) -> Result<()> {
+        for i in 0..self.pairing.slots.len() {
+            let Some(slot) = self.pairing.slots.get(i).copied() else { break };
+            if !self.pairing.dropped.contains(&i) {
+                self.slot(&slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn slot(&mut self, slot: &Slot) -> Result<()> {
+        let is_function = self.vm.val(slot.new).is_function();
+        match slot.what {
+            What::Replace => self.set(slot.table, slot.key, slot.new, slot.old),
+            What::Take => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
+            What::Add | What::Overwrite | What::Remove => {
+                if !is_function {
+                    let site = self.slot_site(slot)?;
+                    let list = if slot.what == What::Add {
+                        &mut self.out.tally.data_added
+                    } else {
+                        &mut self.out.tally.data_replaced
+                    };
+                    list.try_push(site)?;
+                }
+                self.set(slot.table, slot.key, self.placed(slot.new), slot.old)
+            }
+            What::Follow => {
+                let site = self.slot_site(slot)?;
+                match self.pairing.answer(self.vm.val(slot.old).addr) {
+                    Some(new) => self.set(slot.table, slot.key, new, slot.old),
+                    None => self.out.tally.removed.try_push(site),
+                }
+            }
+            What::Merge => Ok(()),
+            What::Keep => {
+                if is_function && self.vm.val(slot.old).is_function() {
+                    return Ok(());
+                }
+                let site = self.slot_site(slot)?;
+                self.out.tally.data_kept.try_push(site)
+            }
+            What::Conflict => self.conflicting(slot),
+        }
+    }
+
+    /// R6
+    fn conflicting(&mut self, slot: &Slot) -> Result<()> {
+        let (o, n) = (self.vm.val(slot.old), self.vm.val(slot.new));
+        if o.is_function()
+            && let Some(new) = self.pairing.answer(o.addr)
+        {
+            return self.set(slot.table, slot.key, new, slot.old);
+        }
+        let site = self.slot_site(slot)?;
+        let line = if n.is_function() {
+            self.vm.info(slot.new).map(|info| info.line)
+        } else {
+            let key = self.vm.bytes(slot.key).unwrap_or_default();
+            let dump = self.vm.dump(self.loaded.main, false)?;
+            bytecode::store_line(dump, &key)
+        };
+        self.conflict(self.path(site), o.kind.name().into(), n.kind.name().into(), line);
+        match self.options.on_conflict {
+            OnConflict::Replace => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
+            OnConflict::Keep => self.out.tally.data_kept.try_push(site),
+            OnConflict::Error => Ok(()),
+        }
+    }
+
+    /// R4.3, R5.1: what joined and new cells hold.
+    fn cells(&mut self) -> Result<()> {
+        let mut set: FxHashSet<u32> = FxHashSet::default();
+        for pair in std::mem::take(&mut self.pairing.cell_pairs) {
+            let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else { continue };
+            let joined = self.pairing.new_cells.get(pair.new as usize).is_some_and(|new| new.answer == Some(pair.old));
+            let new = match pair.fate {
+                CellFate::Take => Some(self.placed(pair.new_value)),
+                CellFate::Follow => self.pairing.answer(self.vm.val(pair.old_value).addr),
+                CellFate::Keep | CellFate::Merge => None,
+            };
+            match new {
+                Some(new) if joined && !self.vm.same(new, pair.old_value) => {
+                    if set.try_insert_value(pair.old, ())?.is_none() {
+                        let old = pair.old_value;
+                        self.op(Op::Cell { function: cell.function, index: cell.index, new, old })?;
+                    }
+                }
+                _ if !self.vm.val(pair.old_value).is_function() => self.out.tally.cells_kept.try_push(pair.new)?,
+                _ => {}
+            }
+        }
+        for number in 0..self.pairing.new_cells.len() {
+            let Some(cell) = self.pairing.new_cells.get(number).copied() else { break };
+            if cell.environment || cell.same {
+                continue;
+            }
+            if cell.answer.is_some() {
+                self.out.tally.joined.try_push(number as u32)?;
+                continue;
+            }
+            if cell.home {
+                self.out.tally.fresh.try_push(number as u32)?;
+            }
+            let held = self.vm.upvalue(cell.function, cell.index);
+            if held.is_some_and(|held| self.pairing.tables.contains_key(&held.value.addr)) {
+                let old = self.vm.upvalue_value(cell.function, cell.index)?;
+                let new = self.placed(old);
+                self.op(Op::Cell { function: cell.function, index: cell.index, new, old })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// R5.1: new tables refer to A1's.
+    fn references(&mut self) -> Result<()> {
+        for reference in std::mem::take(&mut self.pairing.references) {
+            let (value, key) = (self.placed(reference.value), self.placed(reference.key));
+            if key != reference.key {
+                self.set(reference.table, reference.key, Ref::NIL, reference.value)?;
+                self.set(reference.table, key, value, Ref::NIL)?;
+            } else if value != reference.value {
+                self.set(reference.table, key, value, reference.value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The joins, and what the report says of functions.
+    fn functions(&mut self) -> Result<()> {
+        for number in 0..self.pairing.new.len() {
+            let Some(new) = self.pairing.new.get(number).cloned() else { break };
+            self.joins(&new)?;
+            let partner = new.partners.first().and_then(|f1| self.pairing.old.get(*f1 as usize)).cloned();
+            match partner {
+                Some(old) => {
+                    self.out.tally.replaced.try_push(new.site)?;
+                    if self.differs(&old, &new)? {
+                        self.out.tally.changed.try_push(new.site)?;
+                    }
+                    self.out.lineage.try_push((old.at, new.at))?;
+                }
+                None if new.home => self.out.tally.added.try_push(new.site)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn differs(&mut self, old: &Function1, new: &Function2) -> Result<bool> {
+        let profile = match old.profile {
+            Some(profile) => Some(profile),
+            None => bytecode::profile(self.vm.dump(old.at, true)?),
+        };
+        Ok(profile.is_none_or(|profile| profile.digest != new.profile.digest))
+    }
+
+    fn joins(&mut self, new: &Function2) -> Result<()> {
+        for number in new.upvalues.numbers() {
+            let upvalue = self.pairing.upvalue(number);
+            let Some(cell) = self.pairing.new_cells.get(upvalue.cell as usize).copied() else { continue };
+            let Some(donor) = cell.answer.filter(|_| !cell.same) else { continue };
+            let Some(donor) = self.pairing.old_cells.get(donor as usize) else { continue };
+            let join = Join { function: new.at, index: upvalue.index, donor: donor.function, donor_index: donor.index };
+            self.out.joins.try_push(join)?;
+        }
+        Ok(())
+    }
+}

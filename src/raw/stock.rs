@@ -1,0 +1,50 @@
+//! Lua's own searchers, recognised by the address of their C function wherever they stand in `package.searchers`.
+
+use mlua::ffi;
+
+/// The addresses of the four stock searchers.
+#[derive(Clone, Copy, Debug)]
+pub struct Stock {
+    /// `package.preload`
+    pub preload: usize,
+    /// Lua files along `package.path`
+    pub lua: usize,
+    /// C libraries along `package.cpath`
+    pub c: usize,
+    /// C libraries for the root of a dotted name
+    pub c_root: usize,
+}
+
+impl Stock {
+    /// Reads them off a fresh Lua state; none when there is no memory for one.
+    pub fn read() -> Option<Stock> {
+        // SAFETY: a state of our own, closed before the function returns; `luaopen_package` runs in protected mode.
+        unsafe {
+            let l = ffi::luaL_newstate();
+            if l.is_null() {
+                return None;
+            }
+            ffi::lua_pushcfunction(l, ffi::luaopen_package);
+            let mut found = None;
+            if ffi::lua_pcall(l, 0, 1, 0) == ffi::LUA_OK {
+                ffi::lua_pushnil(l);
+                while ffi::lua_next(l, 1) != 0 {
+                    let named = ffi::lua_type(l, -2) == ffi::LUA_TSTRING
+                        && std::ffi::CStr::from_ptr(ffi::lua_tostring(l, -2)) == c"searchers";
+                    if named {
+                        let at = |i| {
+                            ffi::lua_rawgeti(l, -1, i);
+                            let address = ffi::lua_tocfunction(l, -1).map_or(0, |f| f as usize);
+                            ffi::lua_settop(l, -2);
+                            address
+                        };
+                        found = Some(Stock { preload: at(1), lua: at(2), c: at(3), c_root: at(4) });
+                    }
+                    ffi::lua_settop(l, -2);
+                }
+            }
+            ffi::lua_close(l);
+            found
+        }
+    }
+}

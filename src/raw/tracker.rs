@@ -1,0 +1,112 @@
+//! Which tables and functions a chunk creates while it runs (R2.2).
+//!
+//! A wrapper stands in front of the state's own allocator. For a new object Lua passes it the object's type; it forwards
+//! and notes the address with a running number. It is taken away by [`Tracker::stop`], also when the chunk raised.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+
+use mlua::ffi::{self, lua_Alloc, lua_State};
+use rustc_hash::FxHashMap;
+
+/// What the chunk created, by address.
+#[derive(Default)]
+pub struct Fresh {
+    objects: FxHashMap<usize, u32>,
+    /// Objects that the chunk of a newly required dependency created.
+    foreign: FxHashMap<usize, ()>,
+}
+
+impl Fresh {
+    /// The object's place in the order of creation, for one that the chunk itself or what it called created.
+    #[inline]
+    pub fn order(&self, addr: usize) -> Option<u32> {
+        self.objects.get(&addr).copied()
+    }
+
+    /// Created meanwhile, be it by a newly required dependency's own chunk?
+    pub fn created(&self, addr: usize) -> bool {
+        self.objects.contains_key(&addr) || self.foreign.contains_key(&addr)
+    }
+}
+
+struct Notes {
+    inner: lua_Alloc,
+    inner_ud: *mut c_void,
+    fresh: Fresh,
+    next: u32,
+    /// How many dependencies are being loaded.
+    depth: *const Cell<u32>,
+}
+
+/// The wrapper, in place until it is stopped.
+pub struct Tracker {
+    l: *mut lua_State,
+    notes: Box<Notes>,
+}
+
+unsafe extern "C" fn allocate(ud: *mut c_void, old: *mut c_void, old_size: usize, new_size: usize) -> *mut c_void {
+    // SAFETY: `ud` is the box that the tracker owns; Lua calls its allocator on one thread and never from within it.
+    let notes = unsafe { &mut *ud.cast::<Notes>() };
+    let kind = old_size as c_int;
+    if old.is_null() && new_size > 0 && (kind == ffi::LUA_TTABLE || kind == ffi::LUA_TFUNCTION) {
+        // SAFETY: the counter outlives the tracker.
+        let foreign = unsafe { (*notes.depth).get() } > 0;
+        let room = if foreign { notes.fresh.foreign.try_reserve(1) } else { notes.fresh.objects.try_reserve(1) };
+        if room.is_err() {
+            return std::ptr::null_mut(); // Lua reports it as its own lack of memory
+        }
+        // SAFETY: forwarded as it came.
+        let new = unsafe { (notes.inner)(notes.inner_ud, old, old_size, new_size) };
+        if !new.is_null() {
+            if foreign {
+                notes.fresh.foreign.insert(new as usize, ());
+            } else {
+                notes.fresh.objects.insert(new as usize, notes.next);
+                notes.next += 1;
+            }
+        }
+        return new;
+    }
+    if new_size == 0 && !old.is_null() && notes.fresh.objects.remove(&(old as usize)).is_none() {
+        notes.fresh.foreign.remove(&(old as usize));
+    }
+    // SAFETY: forwarded as it came.
+    unsafe { (notes.inner)(notes.inner_ud, old, old_size, new_size) }
+}
+
+impl Tracker {
+    /// Puts the wrapper in place. What is created while `depth` is above 0 counts as a dependency's.
+    ///
+    /// # Safety
+    /// `l` and `depth` must outlive the tracker, and [`Tracker::stop`] must be called before it is dropped.
+    pub unsafe fn start(l: *mut lua_State, depth: *const Cell<u32>) -> Tracker {
+        let mut inner_ud = std::ptr::null_mut();
+        // SAFETY: reading and setting the allocator cannot raise; the box does not move while it is in place.
+        unsafe {
+            let inner = ffi::lua_getallocf(l, &raw mut inner_ud);
+            let mut notes = Box::new(Notes { inner, inner_ud, fresh: Fresh::default(), next: 0, depth });
+            ffi::lua_setallocf(l, allocate, (&raw mut *notes).cast());
+            Tracker { l, notes }
+        }
+    }
+
+    /// Takes the wrapper away and hands over what it noted.
+    pub fn stop(self) -> Fresh {
+        let mut ud = std::ptr::null_mut();
+        // SAFETY: as in `start`.
+        unsafe {
+            let current = ffi::lua_getallocf(self.l, &raw mut ud);
+            let mine: *const c_void = (&raw const *self.notes).cast();
+            if std::ptr::fn_addr_eq(current, allocate as lua_Alloc) && std::ptr::eq(ud, mine) {
+                ffi::lua_setallocf(self.l, self.notes.inner, self.notes.inner_ud);
+                self.notes.fresh
+            } else {
+                // The chunk put an allocator of its own in front of this one: the wrapper must live on behind it.
+                let notes = Box::leak(self.notes);
+                notes.depth = Box::leak(Box::new(Cell::new(1)));
+                std::mem::take(&mut notes.fresh)
+            }
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! R2.1: what is remembered before A2's chunk runs, and what it changed.
+//!
+//! A table is remembered when A2's code can name it: reached from the globals, `package.loaded`, the module object or the
+//! upvalues of A1's functions, by keys that occur in A2's code. The nearest are visited first, and no more tables than the code has
+//! instructions (at least [`MIN_TABLES`]): the cost grows with the code, never with the data.
+
+use std::collections::VecDeque;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::bytecode::Chunk;
+use crate::error::Result;
+use crate::find::Context;
+use crate::home::Home;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Kind, Ref, Val, Vm};
+
+/// Visited whatever the size of the code.
+const MIN_TABLES: usize = 1000;
+/// A table with no more entries is always remembered whole.
+const SMALL: usize = 32;
+
+/// One remembered table.
+struct Table {
+    table: Ref,
+    origin: Origin,
+    metatable: Ref,
+    slots: Slots,
+    /// `#table`, for tables of which only named slots are remembered.
+    border: i64,
+    /// Reached only through another module's object.
+    theirs: bool,
+}
+
+/// Where a remembered table was found, to name it in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The globals table.
+    Globals,
+    /// `package.loaded`.
+    Loaded,
+    /// The module's own object.
+    Module,
+    /// Under this key of the remembered table with this number.
+    Key(u32, Ref),
+    /// The metatable of the remembered table with this number.
+    Metatable(u32),
+    /// In the upvalue with this number of a function of the module.
+    Upvalue(Ref, u8),
+}
+
+enum Slots {
+    /// Every entry: value and key side by side, this many times from here.
+    All(Ref, u32),
+    /// The values under all the names, in their order, from here.
+    Named(Ref),
+}
+
+/// A slot, or a metatable, that A2's chunk changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// The table.
+    pub table: Ref,
+    /// Its number among the remembered tables.
+    pub number: u32,
+    /// The slot's key; none for the metatable.
+    pub key: Option<Ref>,
+    /// What stood there before.
+    pub old: Ref,
+    /// What the chunk left there.
+    pub new: Ref,
+}
+
+/// What is remembered.
+#[derive(Default)]
+pub struct Memory {
+    tables: Vec<Table>,
+    /// The names as Lua values, made when the first large table is met.
+    names: Vec<Ref>,
+    seen: FxHashSet<usize>,
+    theirs: FxHashSet<usize>,
+}
+
+/// A step of the walk: a table, or a home function whose upvalues lead on.
+enum Step {
+    Table(Ref, Origin),
+    Function(Ref, u8),
+}
+
+/// Where a walk began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// At the globals; functions are left for the next walk.
+    Globals,
+    /// At the module's own object and functions; other modules' objects are left for the next walk.
+    Own,
+    /// At other modules' objects.
+    Theirs,
+}
+
+impl Memory {
+    /// Walks the running program.
+    pub fn of(vm: &mut Vm, context: &Context, chunk: &Chunk, home: &mut Home) -> Result<Memory> {
+        let mut memory = Memory::default();
+        memory.seen.try_insert_value(vm.val(context.loaded).addr, ())?;
+
+        // Other modules' objects: what is reached only through them is theirs.
+        let mut others = Vec::new();
+        let (first, count) = memory.whole(vm, context.loaded, usize::MAX)?;
+        memory.tables.try_push(Table {
+            table: context.loaded,
+            origin: Origin::Loaded,
+            metatable: vm.metatable(context.loaded)?,
+            slots: Slots::All(first, count),
+            border: 0,
+            theirs: false,
+        })?;
+        let own = vm.val(context.running).addr;
+        for i in 0..count {
+            let object = first.after(2 * i);
+            let val = vm.val(object);
+            if val.is_table() && val.addr != own && val.addr != vm.val(context.globals).addr {
+                memory.theirs.try_insert_value(val.addr, ())?;
+                if is_named(vm, chunk, object.after(1)) {
+                    others.try_push(object)?;
+                }
+            }
+        }
+
+        let mut queue = VecDeque::new();
+        memory.meet(vm, home, &mut queue, context.globals, Origin::Globals)?;
+        let mut queue = memory.walk(vm, chunk, home, queue, Reach::Globals)?;
+        memory.meet(vm, home, &mut queue, context.running, Origin::Module)?;
+        let mut queue = memory.walk(vm, chunk, home, queue, Reach::Own)?;
+        for object in others {
+            memory.meet(vm, home, &mut queue, object, Origin::Key(0, object.after(1)))?;
+        }
+        memory.walk(vm, chunk, home, queue, Reach::Theirs)?;
+        Ok(memory)
+    }
+
+    fn meet(
+        &mut self,
+        vm: &Vm,
+        home: &mut Home,
+        queue: &mut VecDeque<Step>,
+        value: Ref,
+        origin: Origin,
+    ) -> Result<()> {
+        let val = vm.val(value);
+        let step = if val.is_table() {
+            Step::Table(value, origin)
+        } else if val.is_function()
+            && let Some(info) = vm.info(value)
+            && home.owns(vm, value, &info)?
+        {
+            Step::Function(value, info.upvalues)
+        } else {
+            return Ok(());
+        };
+        if self.seen.try_insert_value(val.addr, ())?.is_none() {
+            queue.try_reserve(1)?;
+            queue.push_back(step);
+        }
+        Ok(())
+    }
+
+    /// Goes through the queue, nearest first, and returns what it left for the next walk.
+    fn walk(
+        &mut self,
+        vm: &mut Vm,
+        chunk: &Chunk,
+        home: &mut Home,
+        mut queue: VecDeque<Step>,
+        reach: Reach,
+    ) -> Result<VecDeque<Step>> {
+        let limit = chunk.instructions.max(MIN_TABLES);
+        let mut left = VecDeque::new();
+        while let Some(step) = queue.pop_front() {
+            match step {
+                Step::Table(table, _) if reach == Reach::Own && self.theirs.contains(&vm.val(table).addr) => {
+                    left.try_reserve(1)?;
+                    left.push_back(step);
+                }
+                Step::Table(table, origin) if self.tables.len() < limit => {
+                    let number = self.tables.len() as u32;
+                    let metatable = vm.metatable(table)?;
+                    self.meet(vm, home, &mut queue, metatable, Origin::Metatable(number))?;
+                    let is_globals = reach == Reach::Globals && self.tables.len() == 1;
+                    let (slots, border) = self.slots(vm, chunk, table, is_globals)?;
+                    match slots {
+                        Slots::All(first, count) => {
+                            for i in 0..count {
+                                let value = first.after(2 * i);
+                                let kind = vm.val(value).kind;
+                                if kind == Kind::Function || (kind == Kind::Table && is_named(vm, chunk, value.after(1))) {
+                                    self.meet(vm, home, &mut queue, value, Origin::Key(number, value.after(1)))?;
+                                }
+                            }
+                        }
+                        Slots::Named(first) => {
+                            for i in 0..self.names.len() {
+                                let key = self.names.get(i).copied().unwrap_or_default();
+                                self.meet(vm, home, &mut queue, first.after(i as u32), Origin::Key(number, key))?;
+                            }
+                        }
+                    }
+                    self.tables.try_push(Table { table, origin, metatable, slots, border, theirs: reach == Reach::Theirs })?;
+                }
+                Step::Table(..) => {}
+                Step::Function(..) if reach == Reach::Globals => {
+                    left.try_reserve(1)?;
+                    left.push_back(step);
+                }
+                Step::Function(function, upvalues) => {
+                    for i in 1..=upvalues {
+                        let Some(upvalue) = vm.upvalue(function, i) else { break };
+                        let unseen = matches!(upvalue.value.kind, Kind::Table | Kind::Function)
+                            && !self.seen.contains(&upvalue.value.addr);
+                        if unseen {
+                            let value = vm.upvalue_value(function, i)?;
+                            self.meet(vm, home, &mut queue, value, Origin::Upvalue(function, i))?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// Remembers a table: whole when it has no more entries than there are names.
+    fn slots(&mut self, vm: &mut Vm, chunk: &Chunk, table: Ref, whole: bool) -> Result<(Slots, i64)> {
+        let names = chunk.names.len() + chunk.integers.len();
+        let mark = vm.held();
+        let most = if whole { usize::MAX } else { names.max(SMALL) };
+        let (first, count) = self.whole(vm, table, most)?;
+        if count as usize <= most {
+            return Ok((Slots::All(first, count), 0));
+        }
+        vm.release(mark);
+        if self.names.is_empty() {
+            for name in &chunk.names {
+                let name = vm.string(name)?;
+                self.names.try_push(name)?;
+            }
+            for integer in &chunk.integers {
+                let integer = vm.number(*integer)?;
+                self.names.try_push(integer)?;
+            }
+        }
+        let first = Ref(vm.held());
+        for name in &self.names {
+            vm.get(table, *name)?;
+        }
+        Ok((Slots::Named(first), vm.raw_len(table)))
+    }
+
+    /// Keeps a table's entries; gives up, with one more than `most`, when it has more than that.
+    fn whole(&self, vm: &mut Vm, table: Ref, most: usize) -> Result<(Ref, u32)> {
+        let first = Ref(vm.held());
+        let mut count = 0;
+        vm.zip(table, Ref::NIL)?;
+        while vm.zip_next().is_some() {
+            count += 1;
+            if count as usize > most {
+                vm.zip_end();
+                break;
+            }
+            if let Err(error) = vm.zip_keep_pair() {
+                vm.zip_end();
+                return Err(error);
+            }
+        }
+        Ok((first, count))
+    }
+
+    /// The tables that are remembered, in the order in which they were met.
+    pub fn len(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// Adds what the chunk changed in the table with this number to `changes`. In another module's table it counts only when all of it is
+    /// new functions and tables (R2.2): what the module's own functions did to its own data is left alone.
+    pub fn changes(&self, vm: &mut Vm, number: usize, created: impl Fn(Val) -> bool, changes: &mut Vec<Change>) -> Result<()> {
+        let Some(table) = self.tables.get(number) else { return Ok(()) };
+        let start = changes.len();
+        match table.slots {
+            Slots::All(first, count) => {
+                let whole = Whole { table: table.table, number: number as u32, first, count };
+                whole.changes(vm, changes)?;
+            },
+            Slots::Named(first) => {
+                for (key, old) in self.names.iter().zip(first.0..) {
+                    if !vm.holds(table.table, *key, Ref(old)) {
+                        let new = vm.get(table.table, *key)?;
+                        changes.try_push(Change { table: table.table, number: number as u32, key: Some(*key), old: Ref(old), new })?;
+                    }
+                }
+                for i in table.border + 1..=vm.raw_len(table.table) {
+                    let key = vm.number(i)?;
+                    if !self.names.iter().any(|name| vm.raw_equal(*name, key)) {
+                        let new = vm.get(table.table, key)?;
+                        changes.try_push(Change { table: table.table, number: number as u32, key: Some(key), old: Ref::NIL, new })?;
+                    }
+                }
+            }
+        }
+        let metatable = vm.metatable(table.table)?;
+        if vm.val(metatable) != vm.val(table.metatable) {
+            changes.try_push(Change { table: table.table, number: number as u32, key: None, old: table.metatable, new: metatable })?;
+        }
+        let counts = |change: &Change| created(vm.val(change.new));
+        if table.theirs && !changes.iter().skip(start).all(counts) {
+            changes.truncate(start);
+        }
+        Ok(())
+    }
+
+    /// Where the table with this number was found.
+    pub fn origin(&self, number: u32) -> Option<Origin> {
+        self.tables.get(number as usize).map(|table| table.origin)
+    }
+
+    /// Hands every remembered slot and metatable of the `i`-th table to `each`, as a change from now to then, and says how
+    /// to recognise the keys that it had. Allocates nothing.
+    pub fn slots_of(&self, i: usize) -> Option<Remembered<'_>> {
+        let table = self.tables.get(i).filter(|table| !table.theirs)?;
+        let (first, count, names) = match table.slots {
+            Slots::All(first, count) => (first, count, None),
+            Slots::Named(first) => (first, self.names.len() as u32, Some(self.names.as_slice())),
+        };
+        Some(Remembered { table: table.table, metatable: table.metatable, first, count, names })
+    }
+}
+
+/// One table's remembered state, to be put back without any bookkeeping.
+pub struct Remembered<'a> {
+    /// The table.
+    pub table: Ref,
+    /// Its metatable.
+    pub metatable: Ref,
+    first: Ref,
+    /// How many slots.
+    pub count: u32,
+    names: Option<&'a [Ref]>,
+}
+
+impl Remembered<'_> {
+    /// Key and value of the `i`-th slot.
+    pub fn slot(&self, i: u32) -> (Ref, Ref) {
+        match self.names {
+            Some(names) => (names.get(i as usize).copied().unwrap_or_default(), self.first.after(i)),
+            None => (self.first.after(2 * i + 1), self.first.after(2 * i)),
+        }
+    }
+
+    /// Are these all the entries that the table had?
+    pub fn is_whole(&self) -> bool {
+        self.names.is_none()
+    }
+}
+
+fn is_named(vm: &Vm, chunk: &Chunk, key: Ref) -> bool {
+    vm.with_bytes(key, |key| chunk.names.contains(key))
+        .or_else(|| vm.integer(key).map(|key| chunk.integers.contains(&key)))
+        .unwrap_or(false)
+}
+
+/// A table of which every entry is remembered.
+#[derive(Clone, Copy)]
+struct Whole {
+    table: Ref,
+    number: u32,
+    first: Ref,
+    count: u32,
+}
+
+impl Whole {
+    fn key(&self, i: u32) -> Ref {
+        self.first.after(2 * i + 1)
+    }
+
+    fn old(&self, i: u32) -> Ref {
+        self.first.after(2 * i)
+    }
+
+    fn change(&self, key: Ref, old: Ref, new: Ref) -> Change {
+        Change { table: self.table, number: self.number, key: Some(key), old, new }
+    }
+
+    /// Compares the table with its remembered entries. As long as both come in the same order, which is so unless the table
+    /// grew, that is one pass; from the first difference on, keys are looked up.
+    fn changes(&self, vm: &mut Vm, changes: &mut Vec<Change>) -> Result<()> {
+        let in_order = self.compare_in_order(vm, changes);
+        vm.zip_end();
+        let Some(same) = in_order? else { return Ok(()) };
+        let by_key = self.compare_by_key(vm, same, changes);
+        vm.zip_end();
+        by_key
+    }
+
+    /// Notes the current entry of the walk as a change of the `i`-th slot, if it is one.
+    fn compare(&self, vm: &mut Vm, i: u32, changes: &mut Vec<Change>) -> Result<()> {
+        if vm.zip_is(self.key(i), self.old(i)) {
+            return Ok(());
+        }
+        let new = vm.zip_keep_pair()?;
+        changes.try_push(self.change(self.key(i), self.old(i), new))
+    }
+
+    /// Returns how many keys came in order, when not all did.
+    fn compare_in_order(&self, vm: &mut Vm, changes: &mut Vec<Change>) -> Result<Option<u32>> {
+        let mut i = 0;
+        vm.zip(self.table, Ref::NIL)?;
+        while vm.zip_next().is_some() {
+            if i == self.count || !vm.zip_key_is(self.key(i)) {
+                return Ok(Some(i));
+            }
+            self.compare(vm, i, changes)?;
+            i += 1;
+        }
+        Ok((i < self.count).then_some(i))
+    }
+
+    fn compare_by_key(&self, vm: &mut Vm, same: u32, changes: &mut Vec<Change>) -> Result<()> {
+        let mut slots: FxHashMap<(Kind, u64), u32> = FxHashMap::default();
+        slots.try_reserve(self.count as usize)?;
+        for i in 0..self.count {
+            slots.try_insert_value(vm.identity(self.key(i)), i)?;
+        }
+        vm.zip(self.table, Ref::NIL)?;
+        while vm.zip_next().is_some() {
+            match slots.remove(&vm.zip_key_identity()) {
+                Some(i) if i < same => {} // compared already
+                Some(i) => self.compare(vm, i, changes)?,
+                None => {
+                    let new = vm.zip_keep_pair()?;
+                    changes.try_push(self.change(new.after(1), Ref::NIL, new))?;
+                }
+            }
+        }
+        for i in slots.into_values() {
+            changes.try_push(self.change(self.key(i), self.old(i), Ref::NIL))?;
+        }
+        Ok(())
+    }
+}

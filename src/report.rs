@@ -1,0 +1,119 @@
+//! R10: what was done, or would be. Counts always; paths when they are asked for.
+
+use crate::commit;
+use crate::error::Result;
+use crate::find::Context;
+use crate::pair::Pairing;
+use crate::plan::{Conflict, Tally};
+use crate::raw::vm::{Ref, Vm};
+use crate::site::SiteId;
+
+/// How many counts a report has; the façade names them in the same order.
+pub const COUNTS: usize = 8;
+
+/// What a report is made of.
+pub struct Lists<'a> {
+    /// The module.
+    pub context: &'a Context,
+    /// What was paired.
+    pub pairing: &'a mut Pairing,
+    /// What is planned.
+    pub tally: &'a Tally,
+    /// Conflicts that the options settle.
+    pub conflicts: &'a [Conflict],
+    /// Lists of paths beside the counts.
+    pub full: bool,
+}
+
+/// The counts, and a table with what there is to list, or nil.
+pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
+    let Lists { context, pairing, tally, conflicts, full } = lists;
+    let counts = [
+        tally.replaced.len(),
+        tally.added.len(),
+        tally.removed.len(),
+        tally.changed.len(),
+        tally.joined.len(),
+        tally.fresh.len(),
+        tally.data_kept.len() + tally.cells_kept.len(),
+        tally.data_added.len(),
+    ];
+    if !full && pairing.warnings.is_empty() && conflicts.is_empty() {
+        return Ok((counts, Ref::NIL));
+    }
+    let table = vm.table(3)?;
+    pairing.warnings.sort();
+    pairing.warnings.dedup();
+    put_strings(vm, table, "warnings", &pairing.warnings)?;
+    let conflict_list = conflict_table(vm, conflicts)?;
+    put(vm, table, "conflicts", conflict_list)?;
+    if full {
+        let paths = |vm: &Vm, sites: &[SiteId]| -> Vec<String> {
+            sites.iter().map(|site| pairing.sites.path(vm, &context.title, *site)).collect()
+        };
+        let slots = [
+            ("replaced", paths(vm, &tally.replaced)),
+            ("added", paths(vm, &tally.added)),
+            ("removed", paths(vm, &tally.removed)),
+            ("changed", paths(vm, &tally.changed)),
+            ("data_added", paths(vm, &tally.data_added)),
+        ];
+        let mut kept = paths(vm, &tally.data_kept);
+        kept.extend(cell_paths(vm, context, pairing, &tally.cells_kept)?);
+        let joined = cell_paths(vm, context, pairing, &tally.joined)?;
+        let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
+        let list = vm.table(8)?;
+        for (name, lines) in slots.into_iter().chain([("kept", kept), ("joined", joined), ("fresh", fresh)]) {
+            let mut lines = lines;
+            lines.sort();
+            put_strings(vm, list, name, &lines)?;
+        }
+        put(vm, table, "paths", list)?;
+    }
+    Ok((counts, table))
+}
+
+/// The conflicts as a list of tables.
+pub fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
+    let list = vm.table(0)?;
+    for (conflict, i) in conflicts.iter().zip(1..) {
+        let entry = vm.table(4)?;
+        for (name, text) in [("path", &conflict.path), ("running", &conflict.running), ("file", &conflict.file)] {
+            let text = vm.string(text.as_bytes())?;
+            put(vm, entry, name, text)?;
+        }
+        if let Some(line) = conflict.line {
+            let line = vm.number(line.into())?;
+            put(vm, entry, "line", line)?;
+        }
+        let key = vm.number(i)?;
+        commit::fill(vm, list, key, entry)?;
+    }
+    Ok(list)
+}
+
+fn cell_paths(vm: &Vm, context: &Context, pairing: &mut Pairing, cells: &[u32]) -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    for number in cells {
+        let Some(cell) = pairing.new_cells.get(*number as usize).copied() else { continue };
+        let owner = pairing.new.get(cell.owner as usize).map_or(SiteId::MODULE, |owner| owner.site);
+        let site = pairing.sites.upvalue(owner, cell.function, cell.index)?;
+        paths.push(pairing.sites.path(vm, &context.title, site));
+    }
+    Ok(paths)
+}
+
+fn put(vm: &mut Vm, table: Ref, name: &str, value: Ref) -> Result<()> {
+    let key = vm.string(name.as_bytes())?;
+    commit::fill(vm, table, key, value)
+}
+
+fn put_strings(vm: &mut Vm, table: Ref, name: &str, lines: &[String]) -> Result<()> {
+    let list = vm.table(0)?;
+    for (line, i) in lines.iter().zip(1..) {
+        let line = vm.string(line.as_bytes())?;
+        let key = vm.number(i)?;
+        commit::fill(vm, list, key, line)?;
+    }
+    put(vm, table, name, list)
+}

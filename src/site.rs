@@ -1,0 +1,142 @@
+//! Where things stand, for reports and messages: `TestReload.data6.func1`, `TestReload.dump@helper`.
+//!
+//! A [`Site`] is a step from another one; the text is made only when somebody reads it.
+
+use crate::error::Result;
+use crate::mem::TryPush;
+use crate::raw::vm::{Ref, Vm};
+use crate::remember::{Memory, Origin};
+
+/// The number of a site.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct SiteId(u32);
+
+impl SiteId {
+    /// The module itself.
+    pub const MODULE: SiteId = SiteId(0);
+    /// The globals table.
+    pub const GLOBALS: SiteId = SiteId(1);
+    /// `package.loaded`.
+    pub const LOADED: SiteId = SiteId(2);
+}
+
+/// A step.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Root(&'static str),
+    Key(Ref),
+    Metatable,
+    /// The upvalue with this number of this function.
+    Upvalue(Ref, u8),
+}
+
+/// All sites of a reload.
+pub struct Sites {
+    steps: Vec<(SiteId, Step)>,
+}
+
+impl Sites {
+    /// The three roots.
+    pub fn new() -> Result<Sites> {
+        let mut steps = Vec::new();
+        for root in ["", "_G", "package.loaded"] {
+            steps.try_push((SiteId::MODULE, Step::Root(root)))?;
+        }
+        Ok(Sites { steps })
+    }
+
+    fn add(&mut self, parent: SiteId, step: Step) -> Result<SiteId> {
+        self.steps.try_push((parent, step))?;
+        Ok(SiteId(self.steps.len() as u32 - 1))
+    }
+
+    /// The slot under a key.
+    pub fn key(&mut self, parent: SiteId, key: Ref) -> Result<SiteId> {
+        self.add(parent, Step::Key(key))
+    }
+
+    /// The metatable.
+    pub fn metatable(&mut self, parent: SiteId) -> Result<SiteId> {
+        self.add(parent, Step::Metatable)
+    }
+
+    /// An upvalue of the function that stands at `parent`.
+    pub fn upvalue(&mut self, parent: SiteId, function: Ref, index: u8) -> Result<SiteId> {
+        self.add(parent, Step::Upvalue(function, index))
+    }
+
+    /// The site of a remembered table.
+    pub fn remembered(&mut self, memory: &Memory, number: u32) -> Result<SiteId> {
+        let mut trail = Vec::new();
+        let mut at = number;
+        let mut site = loop {
+            match memory.origin(at) {
+                Some(Origin::Globals) => break SiteId::GLOBALS,
+                Some(Origin::Loaded) => break SiteId::LOADED,
+                Some(Origin::Module) | None => break SiteId::MODULE,
+                Some(Origin::Key(parent, key)) => {
+                    trail.try_push(Step::Key(key))?;
+                    at = parent;
+                }
+                Some(Origin::Metatable(parent)) => {
+                    trail.try_push(Step::Metatable)?;
+                    at = parent;
+                }
+                Some(Origin::Upvalue(function, index)) => {
+                    trail.try_push(Step::Upvalue(function, index))?;
+                    break SiteId::MODULE;
+                }
+            }
+        };
+        while let Some(step) = trail.pop() {
+            site = self.add(site, step)?;
+        }
+        Ok(site)
+    }
+
+    /// The path as text; `module` is the module's name.
+    pub fn path(&self, vm: &Vm, module: &str, site: SiteId) -> String {
+        let mut trail = Vec::new();
+        let mut at = site;
+        while let Some((parent, step)) = self.steps.get(at.0 as usize) {
+            trail.push(*step);
+            if matches!(step, Step::Root(_)) {
+                break;
+            }
+            at = *parent;
+        }
+        let mut text = String::new();
+        for step in trail.into_iter().rev() {
+            match step {
+                Step::Root("") => text.push_str(module),
+                Step::Root(name) => text.push_str(name),
+                Step::Key(key) => text.push_str(&key_text(vm, key)),
+                Step::Metatable => text.push_str("<metatable>"),
+                Step::Upvalue(function, index) => {
+                    text.push('@');
+                    text.push_str(&String::from_utf8_lossy(&vm.upvalue_name(function, index)));
+                }
+            }
+        }
+        text
+    }
+}
+
+fn key_text(vm: &Vm, key: Ref) -> String {
+    if let Some(bytes) = vm.bytes(key) {
+        let text = String::from_utf8_lossy(&bytes);
+        let mut letters = text.chars();
+        let is_name = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');
+        return if is_name { format!(".{text}") } else { format!("[{text:?}]") };
+    }
+    if let Some(integer) = vm.integer(key) {
+        return format!("[{integer}]");
+    }
+    let val = vm.val(key);
+    match vm.number_text(key) {
+        Some(text) => format!("[{text}]"),
+        None if val.addr == 0 => format!("[{}]", vm.truthy(key)),
+        None => format!("[{}: {:#x}]", val.kind.name(), val.addr),
+    }
+}
