@@ -259,7 +259,7 @@ describe("R5.2 what only the running program has", function()
   it("stays, and the report lists the functions among it as removed", function()
     local M = app:module("M", [[
       local count = 0
-      local M = { sub = {}, data = 1 }
+      local M = { sub = { f = function() end }, data = 1 }
       function M.gone() count = count + 1 return count end
       function M.sub.gone_too() return "still here" end
       function M.get() return count end
@@ -269,7 +269,7 @@ describe("R5.2 what only the running program has", function()
     M.extra = "run time"
     local report = app:update("M", [[
       local count = 0
-      local M = { sub = {} }
+      local M = { sub = { f = function() end } }
       function M.get() return count end
       return M
     ]], { report = "full" })
@@ -598,16 +598,17 @@ describe("R5.4 registrations", function()
     local source = [[
       local M = {}
       function M.on() return "old" end
+      function M.off() return "old" end
       local handlers = require "events".handlers
       handlers[#handlers + 1] = M.on
       return M
     ]]
     local M, handlers = app:module("M", source), app:load "events".handlers
-    local late = "handlers.x = M.on handlers[#handlers + 1] = 5 error 'late'"
+    local late = "handlers.x = M.on handlers[#handlers + 1] = print error 'late'"
     app:write("M", (source:gsub("old", "new"):gsub("return M%s*$", late)))
     app:refused("M", nil, M)
     assert.same({ M.on }, handlers)
-    app:write("M", (source:gsub("old", "new"):gsub("return M%s*$", "M.on = 5 return M")))
+    app:write("M", (source:gsub("old", "new"):gsub("return M%s*$", "M.off = 5 return M")))
     app:refused("M", nil, M)
     assert.same({ M.on }, handlers)
     app:update("M", (source:gsub("old", "corrected")))

@@ -218,7 +218,7 @@ describe("R4.1 a local of A1", function()
     ]]
     local M = app:module("M", source)
     local _, _, _, started = M.add(1)
-    app:update("M", (source:gsub("old", "new"):gsub("= 5", "= 6"):gsub("os.time%(%)", "0")))
+    app:update("M", (source:gsub("old", "new"):gsub("= 5", "= 6"):gsub("os.time%(%)", "tonumber '0'")))
     assert.same({ "new", 2, 6, started }, { M.add(2) })
   end)
 

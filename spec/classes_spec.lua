@@ -367,7 +367,7 @@ describe("A class library that returns the existing table by name (R3)", functio
       local Player = require "class".class "Player"
       local count = 100
       function Player:second() count = count + 1 return "old second", count end
-      return {}
+      return { class = function() return Player end }
     ]]
     local first = app:module("first", first_source)
     app:module("second", second_source)

@@ -113,6 +113,9 @@ describe("a hook that yields (R7.2)", function()
       thread = start()
       app:write("m", v2 "function M.name() return 'v3' end")
     end)
+    after_each(function()
+      if thread then coroutine.close(thread) end
+    end)
 
     it("has its module refused, and every other module allowed", function()
       assert.matches("hook", (app:refused "m"))

@@ -720,13 +720,16 @@ describe("R3.3 imports: live objects", function()
       local out, thread = CURRENT_FILE, coroutine.create(function() end)
       return { f = function() return "old", out, thread end }
     ]]
-    G.CURRENT_FILE = io.stdout
+    local first <close> = assert(io.tmpfile())
+    local second <close> = assert(io.tmpfile())
+    G.CURRENT_FILE = first
     local M = app:module("M", v1)
     local _, out, thread = M.f()
-    G.CURRENT_FILE = io.stderr
+    G.CURRENT_FILE = second
     app:update("M", (v1:gsub("old", "new")))
     local text, new_out, new_thread = M.f()
     assert.equal("new", text)
+    assert.equal(first, out)
     assert.equal(out, new_out)
     assert.equal(thread, new_thread)
   end)

@@ -68,7 +68,7 @@ describe("README.md", function()
     for name, text in pairs(subject.files) do
       app:write(name, text)
     end
-    local preamble = { "io.read = function()" }
+    local preamble = { "package.path = './?.lua;' .. package.path io.read = function()" }
     for name, text in pairs(subject.corrections) do
       app:write_file(name .. ".corrected", text)
       preamble[#preamble + 1] = ("assert(os.rename(%q, %q))"):format(name .. ".corrected", name .. ".lua")

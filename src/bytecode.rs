@@ -238,11 +238,11 @@ impl<'a> Reader<'a> {
 
         let upvalues = self.count()?;
         let upvalues = self.take(upvalues.checked_mul(3).ok_or(Stop::Format)?)?;
-        hash.write(upvalues);
 
         for _ in 0..self.count()? {
             let nested = self.function(depth + 1, chunk.as_deref_mut())?;
             hash.write_u64(nested.profile.digest);
+            hash.write(nested.upvalues); // where a function finds its own is the enclosing function's business
             for (i, upvalue) in nested.upvalues.chunks_exact(3).enumerate() {
                 if let ([in_stack, index, _], Ok(i)) = (upvalue, u8::try_from(i))
                     && *in_stack == 0

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue};
+pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use functions::{Function1, Function2};
 
 use crate::error::Result;
@@ -88,6 +88,16 @@ struct TablePair {
     site: SiteId,
     /// R8: hold exactly what A2's holds.
     exact: bool,
+}
+
+/// An entry of A2 whose key is a fresh table or function: A1 has it under what answers to that key, once that is known.
+#[derive(Clone, Copy)]
+struct Keyed {
+    table: Ref,
+    parent: SiteId,
+    key: Ref,
+    new: Ref,
+    change: bool,
 }
 
 /// Something that a table holds, to be taken in order of creation.
@@ -214,6 +224,9 @@ pub fn pair(
         pairs_seen: FxHashSet::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
+        keyed: Vec::new(),
+        exact: Vec::new(),
+        module_met: false,
         table_queue: VecDeque::new(),
         scan_queue: VecDeque::new(),
         discover: Vec::new(),
@@ -245,6 +258,10 @@ struct Pairer<'a> {
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
+    keyed: Vec<Keyed>,
+    /// R8: pairs whose rows that only A1 has will go.
+    exact: Vec<TablePair>,
+    module_met: bool,
     table_queue: VecDeque<TablePair>,
     scan_queue: VecDeque<(Ref, SiteId)>,
     /// A1's functions whose upvalues are to be looked at.
@@ -275,17 +292,36 @@ impl Pairer<'_> {
                 self.match_edges()?;
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
+            } else if self.take_keyed(false)? {
+                // tables under keys that are known by now
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
-            } else if self.scan_unmatched()? || self.match_leftovers()? {
+            } else if self.scan_unmatched()? || self.meet_module()? || self.match_leftovers()? {
                 // more to do
             } else if !self.functions_listed {
                 self.functions_listed = true;
                 self.lists()?;
-            } else {
-                return Ok(());
+            } else if !self.take_keyed(true)? {
+                break;
             }
         }
+        for pair in std::mem::take(&mut self.exact) {
+            self.rows_gone(&pair)?;
+        }
+        Ok(())
+    }
+
+    /// The module object bears code wherever A2's functions stand: A1's own functions in it are met before R4.2.
+    fn meet_module(&mut self) -> Result<bool> {
+        let met = std::mem::replace(&mut self.module_met, true);
+        if met || self.out.new.is_empty() || !self.vm.val(self.context.running).is_table() {
+            return Ok(false);
+        }
+        let new = self.vm.val(self.loaded.value);
+        if new.is_table() && self.is_fresh(new) {
+            self.enumerate(self.context.running, self.loaded.value, SiteId::MODULE, &FxHashSet::default())?;
+        }
+        Ok(true)
     }
 
     /// R3: the roots: the module object, and what A2's chunk changed.
@@ -356,6 +392,10 @@ impl Pairer<'_> {
             let site = self.out.sites.metatable(parent)?;
             return self.metatables(change.table, parent, site, change.old, change.new, true);
         };
+        if self.is_fresh(entry.key) {
+            let Change { table, new, .. } = change;
+            return self.keyed.try_push(Keyed { table, parent, key, new, change: true });
+        }
         let what = self.judge(entry, change.new, change.old)?;
         if what == What::Keep && entry.new.is_nil() {
             return Ok(()); // the chunk removed it: what A1 has stays (R5.2)
@@ -502,7 +542,11 @@ impl Pairer<'_> {
             if entry.new == entry.old && matches!(entry.new.kind, Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread) {
                 continue;
             }
-            if self.is_plain(entry) {
+            if self.is_fresh(entry.key) {
+                let base = self.vm.zip_keep()?;
+                let (table, parent, key) = (pair.old, pair.site, base.after(2));
+                self.keyed.try_push(Keyed { table, parent, key, new: base, change: false })?;
+            } else if self.is_plain(entry) {
                 self.plain(&pair)?;
             } else if !entry.old.is_nil() || !self.is_state(&pair, entry, list)? {
                 entries.try_push((entry, self.vm.zip_keep()?))?;
@@ -522,9 +566,63 @@ impl Pairer<'_> {
             self.enumerate(pair.old, pair.new, pair.site, &FxHashSet::default())?;
         }
         if pair.exact {
-            self.rows_gone(&pair)?;
+            self.exact.try_push(pair)?;
         }
         Ok(())
+    }
+
+    /// Takes the entries under fresh keys: those whose key answers to one of A1's, or, `last`, all that are left. True when
+    /// there was one.
+    fn take_keyed(&mut self, last: bool) -> Result<bool> {
+        let mut children = Vec::new();
+        let mut left = Vec::new();
+        let waiting = std::mem::take(&mut self.keyed);
+        let count = waiting.len();
+        for keyed in waiting {
+            match self.answer_to_key(keyed.key) {
+                Some(old_key) => self.take_under(keyed, old_key, &mut children)?,
+                None if last => self.take_under(keyed, keyed.key, &mut children)?,
+                None => left.try_push(keyed)?,
+            }
+        }
+        let found = left.len() < count;
+        self.keyed = left;
+        self.take_children(children)?;
+        Ok(found)
+    }
+
+    /// A1's table or function that a key of A2's answers to.
+    fn answer_to_key(&self, key: Ref) -> Option<Ref> {
+        let val = self.vm.val(key);
+        if val.is_table() {
+            return self.out.tables.get(&val.addr).copied();
+        }
+        let function = self.out.new.get(*self.out.by_address2.get(&val.addr)? as usize)?;
+        self.out.old.get(*function.partners.first()? as usize).map(|old| old.at)
+    }
+
+    fn take_under(&mut self, keyed: Keyed, old_key: Ref, children: &mut Vec<Child>) -> Result<()> {
+        let Keyed { table, parent, key, new, change } = keyed;
+        let old = self.vm.get(table, old_key)?;
+        let entry = Entry { key: self.vm.val(key), new: self.vm.val(new), old: self.vm.val(old) };
+        let what = self.judge(entry, new, old)?;
+        let is_function = entry.key.is_function();
+        let slot = Slot { table, parent, key: if is_function { key } else { old_key }, new, old, what, change };
+        if is_function {
+            self.function2(key, parent)?;
+        } else if old_key == key {
+            self.scan_queue.try_reserve(1)?;
+            self.scan_queue.push_back((key, parent));
+        }
+        if !is_function || old_key == key || entry.old.is_nil() {
+            self.out.slots.try_push(slot)?;
+            return self.child(slot, entry, children);
+        }
+        // A function as a key: the entry goes on under the function that takes its place.
+        let stays = matches!(what, What::Keep | What::Merge | What::Conflict);
+        self.out.slots.try_push(Slot { key: old_key, new: Ref::NIL, what: What::Remove, ..slot })?;
+        self.out.slots.try_push(Slot { new: if stays { old } else { new }, old: Ref::NIL, what: What::Replace, ..slot })?;
+        self.child(slot, entry, children)
     }
 
     /// Data on both sides, and neither an object: nothing to find out.
@@ -644,9 +742,11 @@ impl Pairer<'_> {
 
     /// R8: what A2's table does not hold goes from A1's.
     fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
+        let answered: FxHashSet<usize> = self.out.tables.values().map(|old| self.vm.val(*old).addr).collect();
         self.vm.zip(pair.old, pair.new)?;
         while let Some(entry) = self.vm.zip_next() {
-            if entry.old.is_nil() {
+            let by_object = answered.contains(&entry.key.addr) || self.out.by_address1.contains_key(&entry.key.addr);
+            if entry.old.is_nil() && !by_object {
                 let base = self.vm.zip_keep_pair()?;
                 self.out.slots.try_push(Slot {
                     table: pair.old,

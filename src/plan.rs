@@ -13,7 +13,7 @@ use crate::find::Context;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
 use crate::options::{OnConflict, Options};
-use crate::pair::{CellFate, Function1, Function2, Pairing, Slot, What};
+use crate::pair::{CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What};
 use crate::raw::vm::{Ref, Vm};
 use crate::site::SiteId;
 
@@ -304,7 +304,7 @@ impl Planner<'_> {
         }
         let site = self.slot_site(slot)?;
         let line = if n.is_function() {
-            self.vm.info(slot.new).map(|info| info.line)
+            self.vm.info(slot.new).map(|info| info.line).filter(|line| *line > 0)
         } else {
             let key = self.vm.bytes(slot.key).unwrap_or_default();
             let dump = self.vm.dump(self.loaded.main, false)?;
@@ -323,7 +323,8 @@ impl Planner<'_> {
         let mut set: FxHashSet<u32> = FxHashSet::default();
         for pair in std::mem::take(&mut self.pairing.cell_pairs) {
             let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else { continue };
-            let joined = self.pairing.new_cells.get(pair.new as usize).is_some_and(|new| new.answer == Some(pair.old));
+            let joined = self.pairing.new_cells.get(pair.new as usize).is_some_and(|new| new.answer.is_some());
+            let (o, n) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
             let new = match pair.fate {
                 CellFate::Take => Some(self.placed(pair.new_value)),
                 CellFate::Follow => self.pairing.answer(self.vm.val(pair.old_value).addr),
@@ -336,7 +337,8 @@ impl Planner<'_> {
                         self.op(Op::Cell { function: cell.function, index: cell.index, new, old })?;
                     }
                 }
-                _ if !self.vm.val(pair.old_value).is_function() => self.out.tally.cells_kept.try_push(pair.new)?,
+                None if o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() => self.kept_kind(&pair)?,
+                _ if !o.is_function() => self.out.tally.cells_kept.try_push(pair.new)?,
                 _ => {}
             }
         }
@@ -360,6 +362,24 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// R6: in a cell a change of kind is no conflict; the report warns.
+    fn kept_kind(&mut self, pair: &CellPair) -> Result<()> {
+        let path = self.cell_path(pair.new)?;
+        self.pairing.warnings.try_push(format!(
+            "{path}: a {} while it runs, a {} in the file; the running value stays",
+            self.vm.val(pair.old_value).kind.name(),
+            self.vm.val(pair.new_value).kind.name()
+        ))?;
+        self.out.tally.cells_kept.try_push(pair.new)
+    }
+
+    fn cell_path(&mut self, cell: u32) -> Result<String> {
+        let Some(cell) = self.pairing.new_cells.get(cell as usize).copied() else { return Ok(String::new()) };
+        let owner = self.pairing.new.get(cell.owner as usize).map_or(SiteId::MODULE, |owner| owner.site);
+        let site = self.pairing.sites.upvalue(owner, cell.function, cell.index)?;
+        Ok(self.path(site))
     }
 
     /// R5.1: new tables refer to A1's.
@@ -402,7 +422,9 @@ impl Planner<'_> {
             Some(profile) => Some(profile),
             None => bytecode::profile(self.vm.dump(old.at, true)?),
         };
-        Ok(profile.is_none_or(|profile| profile.digest != new.profile.digest))
+        let names = |upvalues: Upvalues| upvalues.numbers().map(|i| self.pairing.upvalue(i).name);
+        let same_names = old.upvalues.len() != new.upvalues.len() || names(old.upvalues).eq(names(new.upvalues));
+        Ok(!same_names || profile.is_none_or(|profile| profile.digest != new.profile.digest))
     }
 
     fn joins(&mut self, new: &Function2) -> Result<()> {

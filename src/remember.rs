@@ -279,8 +279,8 @@ impl Memory {
         self.tables.len()
     }
 
-    /// Adds what the chunk changed in the table with this number to `changes`. In another module's table it counts only when all of it is
-    /// new functions and tables (R2.2): what the module's own functions did to its own data is left alone.
+    /// Adds what the chunk changed in the table with this number to `changes`. In another module's table only slots that
+    /// got a new function or table count (R2.2): what the module's own functions did to its own data is left alone.
     pub fn changes(&self, vm: &mut Vm, number: usize, created: impl Fn(Val) -> bool, changes: &mut Vec<Change>) -> Result<()> {
         let Some(table) = self.tables.get(number) else { return Ok(()) };
         let start = changes.len();
@@ -309,9 +309,22 @@ impl Memory {
         if vm.val(metatable) != vm.val(table.metatable) {
             changes.try_push(Change { table: table.table, number: number as u32, key: None, old: table.metatable, new: metatable })?;
         }
-        let counts = |change: &Change| created(vm.val(change.new));
-        if table.theirs && !changes.iter().skip(start).all(counts) {
+        if table.theirs {
+            // A list is taken whole or not at all: put back in part, it would hold something twice or not at all.
+            let is_element = |change: &Change| change.key.is_some_and(|key| vm.integer(key).is_some());
+            let new = |change: &Change| created(vm.val(change.new));
+            let elements = || changes.iter().skip(start).filter(|change| is_element(change));
+            let appended = elements().all(|change| vm.val(change.old).is_nil()) && elements().any(new);
+            let whole = appended || elements().all(new);
+            let kept: Vec<Change> = changes
+                .iter()
+                .skip(start)
+                .filter(|change| if is_element(change) { whole } else { new(change) })
+                .copied()
+                .collect();
             changes.truncate(start);
+            changes.try_reserve(kept.len())?;
+            changes.extend(kept);
         }
         Ok(())
     }

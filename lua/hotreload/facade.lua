@@ -8,7 +8,8 @@ local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, selec
 local rawget, rawset, next, ipairs, pairs = rawget, rawset, next, ipairs, pairs
 local getmetatable, setmetatable = getmetatable, setmetatable
 local concat = table.concat
-local find, format = string.find, string.format
+local find, format, sub = string.find, string.format, string.sub
+local tonumber, math_type = tonumber, math.type
 local traceback = debug.traceback
 local globals, loaded = _G, package.loaded
 
@@ -17,11 +18,23 @@ local hotreload = { _VERSION = core.version }
 -- Per module: its generation, and the source name of its functions.
 local records = {}
 -- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3).
-local lineage = setmetatable({}, { __mode = "k" })
+local weak = { __mode = "k" }
+local lineage = setmetatable({}, weak)
 -- The module whose chunk is running, if any (R7.5).
 local loading
 -- Modules whose hook has not ended: name -> the transaction, held by the call that runs the hook.
 local hooking = setmetatable({}, { __mode = "v" })
+
+--- A weak table keeps room for what it lost. After each cycle of the collector the living move to a new one.
+local function after_collection()
+    if not loading then
+        local living = setmetatable({}, weak)
+        for key, number in next, lineage do living[key] = number end
+        lineage = living
+    end
+    setmetatable({}, { __gc = after_collection })
+end
+after_collection()
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Arguments (R1.1)
@@ -76,13 +89,50 @@ end
 
 local patterns = { allow = {}, deny = {} }
 
+--- Says what is wrong with a Lua pattern, or nothing. `string.find` complains only about the part that it reaches.
+local function malformed(pattern)
+    local open, captures, i = {}, 0, 1
+    while i <= #pattern do
+        local c = sub(pattern, i, i)
+        if c == "%" then
+            local class = sub(pattern, i + 1, i + 1)
+            if class == "" then return "ends with '%'" end
+            if class == "b" and i + 3 > #pattern then return "missing arguments to '%b'" end
+            if class == "f" and sub(pattern, i + 2, i + 2) ~= "[" then return "missing '[' after '%f'" end
+            if find(class, "%d") and (tonumber(class) > captures or class == "0") then return "invalid capture index" end
+            i = i + (class == "b" and 4 or 2)
+        elseif c == "[" then
+            local from = i + (sub(pattern, i + 1, i + 1) == "^" and 2 or 1)
+            i = from
+            while i == from or sub(pattern, i, i) ~= "]" do
+                if i > #pattern then return "missing ']'" end
+                i = i + (sub(pattern, i, i) == "%" and 2 or 1)
+            end
+            i = i + 1
+        else
+            if c == "(" then
+                captures = captures + 1
+                open[#open + 1] = captures
+            elseif c == ")" then
+                if not open[1] then return "')' without '('" end
+                open[#open] = nil
+            end
+            i = i + 1
+        end
+    end
+    if open[1] then return "unfinished capture" end
+    local ok, message = pcall(find, "", pattern)
+    if not ok then return message end
+end
+
 local function check_patterns(value)
     local list = type(value) == "string" and { value } or value
     if type(list) ~= "table" then return format("string or table expected, got %s", type(value)) end
-    for i, pattern in ipairs(list) do
-        if type(pattern) ~= "string" then return format("pattern #%d: string expected, got %s", i, type(pattern)) end
-        local ok, message = pcall(find, "", pattern)
-        if not ok then return format("'%s' is no pattern: %s", pattern, message) end
+    for key, pattern in next, list do
+        if math_type(key) ~= "integer" or key < 1 or key > #list then return "a list of patterns expected" end
+        if type(pattern) ~= "string" then return format("pattern #%d: string expected, got %s", key, type(pattern)) end
+        local wrong = malformed(pattern)
+        if wrong then return format("'%s' is no pattern: %s", pattern, wrong) end
     end
 end
 
@@ -246,9 +296,11 @@ local function finish(name, options, record, ok, object, hook, transaction, sour
 end
 
 --- Replaces the code of a module while it runs; see `gg.reload` in meta.lua.
-function hotreload.reload(name, options)
+function hotreload.reload(...)
+    local name, options = ...
     if type(name) ~= "string" then
-        error(format("bad argument #1 to 'reload' (string expected, got %s)", type(name)), 2)
+        local got = select("#", ...) == 0 and "no value" or type(name)
+        error(format("bad argument #1 to 'reload' (string expected, got %s)", got), 2)
     end
     local checked = check_options(options, checks, 2, "reload")
     if loading then

@@ -6,7 +6,7 @@
 --    probe.held(fn, name)        what that cell holds
 --    probe.names(fn)             the names of its upvalues, in order
 --    probe.witness(app)          make the module `witness`: modules under test call `require("witness").note(t)`, which
---                                keeps `t` weakly where no reload can look. Returns the witness:
+--                                keeps `t` weakly where no reload looks. Returns the witness:
 --    witness:others(object)      collects garbage; nil if every noted object but `object` is gone, else a text with
 --                                the path of a survivor
 --    probe.strip(source, path)   the source as a binary chunk without debug information
@@ -120,11 +120,18 @@ local Witness = {}
 Witness.__index = Witness
 
 function M.witness(app)
+  -- In a coroutine: neither a reload nor a fingerprint looks there.
   app:write("witness", [[
-    local seen = setmetatable({}, { __mode = "k" })
-    return { note = function(value) seen[value] = true end }
+    return { note = coroutine.wrap(function(value)
+      local seen = setmetatable({}, { __mode = "k" })
+      while true do
+        if value then seen[value] = true end
+        value = nil
+        value = coroutine.yield(seen)
+      end
+    end) }
   ]])
-  return setmetatable({ seen = M.held(app:load("witness").note, "seen") }, Witness)
+  return setmetatable({ seen = app:load("witness").note(nil) }, Witness)
 end
 
 function Witness:others(object)

@@ -260,11 +260,15 @@ impl Pairer<'_> {
         match new.answer {
             Some(known) if known == c1 => return Ok(()),
             Some(known) => {
-                let (old, new) = (self.old_value(known)?, self.old_value(c1)?);
-                if !self.vm.same(old, new) {
-                    self.out.shared.try_push(SharedCell { new: c2, old: [known, c1] })?;
+                let (first, second) = (self.old_value(known)?, self.old_value(c1)?);
+                if self.vm.same(first, second) {
+                    return Ok(());
                 }
-                return Ok(());
+                // Helpers and imports are no data: both cells get what the file has.
+                if self.is_code(first, c2)? && self.is_code(second, c2)? {
+                    return self.pair_values(c1, c2);
+                }
+                return self.out.shared.try_push(SharedCell { new: c2, old: [known, c1] });
             }
             None => {}
         }
@@ -277,6 +281,17 @@ impl Pairer<'_> {
             old.matched = true;
         }
         if same { Ok(()) } else { self.pair_values(c1, c2) }
+    }
+
+    /// Is what a cell of A1 holds a helper or an import that A2's value in `c2` takes the place of?
+    fn is_code(&mut self, old: Ref, c2: u32) -> Result<bool> {
+        let Some(cell) = self.out.new_cells.get(c2 as usize).copied() else { return Ok(false) };
+        let new = self.vm.upvalue_value(cell.function, cell.index)?;
+        let (o, n) = (self.vm.val(old), self.vm.val(new));
+        if o.is_function() && n.is_function() && self.is_home(old)? {
+            return Ok(true);
+        }
+        Ok(n.addr != 0 && (n == o || self.imports.takes(self.vm, self.context, o, old, new)?))
     }
 
     fn old_value(&mut self, c1: u32) -> Result<Ref> {
@@ -331,15 +346,6 @@ impl Pairer<'_> {
         } else {
             CellFate::Keep
         };
-        if pair.fate == CellFate::Keep && o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() {
-            let site = self.cell_site(c2)?;
-            let path = self.out.sites.path(self.vm, &self.context.title, site);
-            self.out.warnings.try_push(format!(
-                "{path}: a {} while it runs, a {} in the file; the running value stays",
-                o.kind.name(),
-                n.kind.name()
-            ))?;
-        }
         self.out.cell_pairs.try_push(pair)
     }
 

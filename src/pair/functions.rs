@@ -23,7 +23,8 @@ pub struct Function1 {
     pub profile: Option<Profile>,
     /// The functions of A2 that answer to it, the best first.
     pub answers: Vec<u32>,
-    pub(super) upvalues: Upvalues,
+    /// Its upvalues; none until its cells are looked at.
+    pub upvalues: Upvalues,
     pub(super) looked_at: bool,
     /// How many pairs it is in.
     degree: u32,

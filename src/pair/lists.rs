@@ -15,12 +15,13 @@ use crate::raw::vm::{Kind, Ref};
 type Added = Vec<usize>;
 
 impl Pairer<'_> {
-    /// Looks at every table into which A2's chunk put functions or tables under new keys.
+    /// Looks at every table into which A2's chunk put functions or tables under new integer keys. (Under another key it is a name,
+    /// not a registration.)
     pub(super) fn lists(&mut self) -> Result<()> {
         let mut by_table: FxHashMap<usize, Added> = FxHashMap::default();
         for (i, slot) in self.out.slots.iter().enumerate() {
             let new = self.vm.val(slot.new);
-            if slot.change && slot.what == What::Add && slot.key != Ref::NIL && self.is_fresh(new) {
+            if slot.change && slot.what == What::Add && self.is_fresh(new) && self.vm.integer(slot.key).is_some() {
                 let table = self.vm.val(slot.table).addr;
                 if !by_table.contains_key(&table) {
                     by_table.try_insert_value(table, Added::new())?;
@@ -64,7 +65,39 @@ impl Pairer<'_> {
             }
         }
         nameless.sort_unstable();
-        self.nameless(&nameless, held)
+        self.nameless(&nameless, held)?;
+        self.close_up(table)
+    }
+
+    /// What is still appended to a list stands right behind its end, also when some of it was dropped.
+    fn close_up(&mut self, table: Ref) -> Result<()> {
+        let (address, end) = (self.vm.val(table).addr, self.vm.raw_len(table));
+        let mut appended = Vec::new();
+        for (i, slot) in self.out.slots.iter().enumerate() {
+            if slot.change
+                && slot.what == What::Add
+                && self.vm.val(slot.table).addr == address
+                && let Some(key) = self.vm.integer(slot.key).filter(|key| *key > end)
+            {
+                appended.try_push((key, i))?;
+            }
+        }
+        appended.sort_unstable();
+        let mut next = end + 1;
+        for ((key, i), expected) in appended.into_iter().zip(end + 1..) {
+            if key != expected {
+                break; // not a list from here on
+            }
+            if self.out.dropped.contains(&i) {
+                continue;
+            }
+            let place = self.vm.number(next)?;
+            if let Some(slot) = self.out.slots.get_mut(i) {
+                slot.key = place;
+            }
+            next += 1;
+        }
+        Ok(())
     }
 
     /// A1's table that the added one answers to.
