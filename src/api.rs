@@ -3,6 +3,7 @@
 use mlua::{Function, Lua, Table, Value};
 
 use crate::error::{Error, Result};
+use crate::lineage::Lineage;
 use crate::options::Options;
 use crate::raw;
 use crate::raw::entry::Answer;
@@ -64,7 +65,7 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
         options: Options::read(vm, options)?,
         stock: Stock { preload, lua, c, c_root },
         source: vm.bytes(source),
-        lineage: (vm.argument(4)?, vm.string(b"next")?),
+        lineage: Lineage { table: vm.argument(4)?, counter: vm.string(b"last")? },
     };
     match reload::reload(vm, &request) {
         Ok(reply) => Ok(answers(&reply)),

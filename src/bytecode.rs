@@ -7,6 +7,7 @@
 use std::hash::Hasher;
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use smallvec::SmallVec;
 
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -15,6 +16,7 @@ use crate::mem::{TryInsert, TryPush};
 const MAX_DEPTH: u32 = 220;
 
 const OP_LOADI: u32 = 1;
+const OP_LOADK: u32 = 3;
 const OP_SETUPVAL: u32 = 10;
 const OP_GETI: u32 = 13;
 const OP_SETI: u32 = 17;
@@ -42,18 +44,49 @@ impl UpvalueSet {
 /// What a function's code amounts to, wherever it stands in its file.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Profile {
-    /// A hash of code, constants and nested functions, without any line.
-    pub digest: u64,
+    /// A hash of code, constants and nested functions, without any line: [`DIGEST_BITS`] of it.
+    pub digest: u32,
     /// The upvalues that it, or a function nested in it, assigns.
     pub assigned: UpvalueSet,
+}
+
+/// Two functions that differ pass for the same code once in four million times; only a report says so.
+const DIGEST_BITS: u32 = 22;
+/// How many upvalues' assignments a packed profile tells.
+const PACKED_UPVALUES: u32 = 16;
+
+impl Profile {
+    /// The bits of a packed profile.
+    pub const PACKED_BITS: u32 = DIGEST_BITS + PACKED_UPVALUES + 1;
+
+    /// The profile in the low bits of a number; 0 when it does not fit.
+    pub fn pack(self) -> u64 {
+        let [low, rest @ ..] = self.assigned.0;
+        if rest != [0; 3] || low >> PACKED_UPVALUES != 0 {
+            return 0;
+        }
+        1 | low << 1 | u64::from(self.digest) << (PACKED_UPVALUES + 1)
+    }
+
+    /// The inverse of [`Profile::pack`].
+    pub fn unpack(bits: u64) -> Option<Profile> {
+        if bits & 1 == 0 {
+            return None;
+        }
+        let assigned = UpvalueSet([bits >> 1 & ((1 << PACKED_UPVALUES) - 1), 0, 0, 0]);
+        let digest = (bits >> (PACKED_UPVALUES + 1) & ((1 << DIGEST_BITS) - 1)) as u32;
+        Some(Profile { digest, assigned })
+    }
 }
 
 /// What is known of a chunk.
 #[derive(Default)]
 pub struct Chunk {
-    /// The strings that occur as constants.
-    pub names: FxHashSet<Vec<u8>>,
-    /// The integers that occur as constants or operands.
+    /// The dump.
+    dump: Vec<u8>,
+    /// The strings that occur as constants, by their hash: start and length in the dump.
+    names: FxHashMap<u64, (u32, u32)>,
+    /// The integers that its code can use as keys.
     pub integers: FxHashSet<i64>,
     /// How many instructions there are.
     pub instructions: usize,
@@ -63,13 +96,19 @@ pub struct Chunk {
 
 impl Chunk {
     /// Reads a whole chunk; none when the dump is not exactly that of Lua 5.4.
-    pub fn read(dump: &[u8]) -> Result<Option<Chunk>> {
+    pub fn read(dump: Vec<u8>) -> Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
-        let read = Reader::of(dump).map(|mut reader| reader.function(0, Some(&mut chunk)));
+        let functions = dump.len() / 128;
+        chunk.profiles.try_reserve(functions)?;
+        chunk.names.try_reserve(functions)?;
+        let read = Reader::of(&dump).map(|mut reader| reader.function(0, Some(&mut chunk)).map(|_| ()));
         match read {
             None | Some(Err(Stop::Format)) => Ok(None),
             Some(Err(Stop::Memory)) => Err(crate::error::Error::Memory),
-            Some(Ok(_)) => Ok(Some(chunk)),
+            Some(Ok(())) => {
+                chunk.dump = dump;
+                Ok(Some(chunk))
+            }
         }
     }
 
@@ -77,6 +116,26 @@ impl Chunk {
     pub fn profile(&self, line: i32, last: i32) -> Option<Profile> {
         self.profiles.get(&(line, last)).copied().flatten()
     }
+
+    /// Does the string occur as a constant?
+    pub fn has_name(&self, name: &[u8]) -> bool {
+        self.names.get(&hash(name)).is_some_and(|range| self.text(*range) == name)
+    }
+
+    /// The strings that occur as constants.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.names.values().map(|range| self.text(*range))
+    }
+
+    fn text(&self, (start, length): (u32, u32)) -> &[u8] {
+        self.dump.get(start as usize..).and_then(|rest| rest.get(..length as usize)).unwrap_or_default()
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hash = FxHasher::default();
+    hash.write(bytes);
+    hash.finish()
 }
 
 /// The profile of a single dumped function.
@@ -105,6 +164,8 @@ type Read<T> = std::result::Result<T, Stop>;
 
 struct Reader<'a> {
     rest: &'a [u8],
+    /// The length of the whole dump.
+    length: usize,
 }
 
 struct Function<'a> {
@@ -119,13 +180,12 @@ fn word(bytes: &[u8]) -> u32 {
 impl<'a> Reader<'a> {
     /// Checks the header: version, format, sizes, integer and float samples.
     fn of(dump: &'a [u8]) -> Option<Reader<'a>> {
-        let mut head = Vec::with_capacity(32);
-        head.extend_from_slice(b"\x1bLua\x54\x00\x19\x93\r\n\x1a\n\x04\x08\x08");
-        head.extend_from_slice(&0x5678_i64.to_ne_bytes());
-        head.extend_from_slice(&370.5_f64.to_ne_bytes());
-        let rest = dump.strip_prefix(head.as_slice())?;
+        let rest = dump
+            .strip_prefix(b"\x1bLua\x54\x00\x19\x93\r\n\x1a\n\x04\x08\x08")?
+            .strip_prefix(&0x5678_i64.to_ne_bytes())?
+            .strip_prefix(&370.5_f64.to_ne_bytes())?;
         let (_upvalues, rest) = rest.split_first()?;
-        cfg!(target_endian = "little").then_some(Reader { rest })
+        cfg!(target_endian = "little").then_some(Reader { rest, length: dump.len() })
     }
 
     fn take(&mut self, n: usize) -> Read<&'a [u8]> {
@@ -187,28 +247,33 @@ impl<'a> Reader<'a> {
 
         let code = self.code()?;
         hash.write(code);
+        let mut loaded = SmallVec::<[u32; 8]>::new();
         for instruction in code.chunks_exact(4) {
             let i = word(instruction);
-            let found = match i & 0x7f {
+            let key = match i & 0x7f {
                 OP_SETUPVAL => {
                     assigned.add((i >> 16 & 0xff) as u8);
-                    None
+                    continue;
                 }
-                OP_LOADI => Some(i64::from(i >> 15) - 65535),
-                OP_GETI => Some(i64::from(i >> 24)),
-                OP_SETI => Some(i64::from(i >> 16 & 0xff)),
+                OP_LOADI => i64::from(i >> 15) - 65535,
+                OP_GETI => i64::from(i >> 24),
+                OP_SETI => i64::from(i >> 16 & 0xff),
+                OP_LOADK if chunk.is_some() => {
+                    loaded.try_push(i >> 15)?;
+                    continue;
+                }
                 op if op > OP_LAST => return Err(Stop::Format),
-                _ => None,
+                _ => continue,
             };
-            if let (Some(n), Some(chunk)) = (found, chunk.as_deref_mut()) {
-                chunk.integers.try_insert_value(n, ())?;
+            if let Some(chunk) = chunk.as_deref_mut() {
+                chunk.integers.try_insert_value(key, ())?;
             }
         }
         if let Some(chunk) = chunk.as_deref_mut() {
             chunk.instructions += code.len() / 4;
         }
 
-        for _ in 0..self.count()? {
+        for constant in 0..self.count()? {
             let tag = self.byte()?;
             hash.write_u8(tag);
             match tag {
@@ -217,19 +282,21 @@ impl<'a> Reader<'a> {
                     let bytes = self.take(8)?;
                     hash.write(bytes);
                     let n = bytes.iter().rev().fold(0_u64, |n, byte| n << 8 | u64::from(*byte)) as i64;
-                    if let Some(chunk) = chunk.as_deref_mut() {
+                    if let Some(chunk) = chunk.as_deref_mut()
+                        && loaded.contains(&(constant as u32))
+                    {
                         chunk.integers.try_insert_value(n, ())?;
                     }
                 }
                 0x13 => hash.write(self.take(8)?),
                 0x04 | 0x14 => {
                     let text = self.string()?.ok_or(Stop::Format)?;
-                    hash.write(text);
-                    hash.write_usize(text.len());
-                    if let Some(chunk) = chunk.as_deref_mut()
-                        && !chunk.names.contains(text)
-                    {
-                        chunk.names.try_insert_value(text.to_vec(), ())?;
+                    let text_hash = self::hash(text);
+                    hash.write_u64(text_hash);
+                    if let Some(chunk) = chunk.as_deref_mut() {
+                        let start = self.length - self.rest.len() - text.len();
+                        let range = (u32::try_from(start).map_err(|_| Stop::Format)?, text.len() as u32);
+                        chunk.names.try_insert_value(text_hash, range)?;
                     }
                 }
                 _ => return Err(Stop::Format),
@@ -241,7 +308,7 @@ impl<'a> Reader<'a> {
 
         for _ in 0..self.count()? {
             let nested = self.function(depth + 1, chunk.as_deref_mut())?;
-            hash.write_u64(nested.profile.digest);
+            hash.write_u32(nested.profile.digest);
             hash.write(nested.upvalues); // where a function finds its own is the enclosing function's business
             for (i, upvalue) in nested.upvalues.chunks_exact(3).enumerate() {
                 if let ([in_stack, index, _], Ok(i)) = (upvalue, u8::try_from(i))
@@ -254,7 +321,8 @@ impl<'a> Reader<'a> {
         }
         self.skip_debug()?;
 
-        let profile = Profile { digest: hash.finish(), assigned };
+        let digest = (hash.finish() >> (64 - DIGEST_BITS)) as u32;
+        let profile = Profile { digest, assigned };
         if let Some(chunk) = chunk {
             let twin = chunk.profiles.contains_key(&(line, last));
             chunk.profiles.try_insert_value((line, last), (!twin).then_some(profile))?;

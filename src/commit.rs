@@ -92,9 +92,9 @@ fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
     Ok(())
 }
 
-/// Notes in the weak table `lineage` that each pair of functions is of one lineage (R3.3). Our own bookkeeping.
-pub fn note_lineage(vm: &mut Vm, lineage: Ref, pairs: &[(Ref, Ref)], next: Ref) -> Result<()> {
-    vm.note_pairs(&PERMIT, lineage, pairs, next)
+/// Notes a number for each function in the weak table of lineages. Our own bookkeeping.
+pub fn note_lineage(vm: &mut Vm, table: Ref, numbers: &[(Ref, i64)]) -> Result<()> {
+    vm.set_numbers(&PERMIT, table, numbers)
 }
 
 fn apply(vm: &mut Vm, op: Op) -> Result<()> {

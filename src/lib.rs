@@ -9,6 +9,7 @@ mod commit;
 mod error;
 mod find;
 mod home;
+mod lineage;
 mod load;
 mod mem;
 mod options;

@@ -49,7 +49,9 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
             other => other,
         })?,
     };
-    let chunk = Chunk::read(vm.dump(main, true)?)?;
+    vm.reserve_dump(found.size())?;
+    vm.dump(main, true)?;
+    let chunk = Chunk::read(vm.take_dump())?;
     let mut home = home_of(vm, context, main, known_source)?;
     let nothing = Chunk::default();
     let memory = Memory::of(vm, context, chunk.as_ref().unwrap_or(&nothing), &mut home)?;

@@ -3,8 +3,9 @@
 use std::hash::Hash;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::{Array, SmallVec};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// `Vec::push` that can fail.
 pub trait TryPush<T> {
@@ -17,6 +18,17 @@ impl<T> TryPush<T> for Vec<T> {
     fn try_push(&mut self, value: T) -> Result<()> {
         if self.len() == self.capacity() {
             self.try_reserve(1)?;
+        }
+        self.push(value);
+        Ok(())
+    }
+}
+
+impl<A: Array> TryPush<A::Item> for SmallVec<A> {
+    #[inline]
+    fn try_push(&mut self, value: A::Item) -> Result<()> {
+        if self.len() == self.capacity() {
+            self.try_reserve(1).map_err(|_| Error::Memory)?;
         }
         self.push(value);
         Ok(())

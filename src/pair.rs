@@ -21,6 +21,7 @@ pub use functions::{Function1, Function2};
 
 use crate::error::Result;
 use crate::find::Context;
+use crate::lineage::Lineage;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
 use crate::options::{Data, Options};
@@ -194,7 +195,7 @@ pub fn pair(
     context: &Context,
     loaded: &mut Loaded,
     options: &Options,
-    lineage: Ref,
+    lineage: Lineage,
 ) -> Result<Pairing> {
     let mut pairer = Pairer {
         out: Pairing {
@@ -218,6 +219,7 @@ pub fn pair(
         context,
         replace_data: options.data == Data::Replace,
         imports: imports::Imports::new(lineage),
+        lineage,
         names: cells::Names::default(),
         cells1: FxHashMap::default(),
         cells2: FxHashMap::default(),
@@ -251,6 +253,7 @@ struct Pairer<'a> {
     out: Pairing,
     replace_data: bool,
     imports: imports::Imports,
+    lineage: Lineage,
     names: cells::Names,
     cells1: FxHashMap<usize, u32>,
     cells2: FxHashMap<usize, u32>,
@@ -264,8 +267,8 @@ struct Pairer<'a> {
     module_met: bool,
     table_queue: VecDeque<TablePair>,
     scan_queue: VecDeque<(Ref, SiteId)>,
-    /// A1's functions whose upvalues are to be looked at.
-    discover: Vec<u32>,
+    /// A1's cells that hold functions which are to be met: a function, its upvalue's number, and where it stands.
+    discover: Vec<(Ref, u8, SiteId)>,
     /// New pairs of functions.
     edges: Vec<Edge>,
     edges_seen: FxHashSet<Edge>,
@@ -286,8 +289,8 @@ impl Pairer<'_> {
                 self.table_pair(pair)?;
             } else if let Some((table, site)) = self.scan_queue.pop_front() {
                 self.scan(table, site)?;
-            } else if let Some(f1) = self.discover.pop() {
-                self.discover_upvalues(f1)?;
+            } else if let Some((function, index, site)) = self.discover.pop() {
+                self.discover_upvalue(function, index, site)?;
             } else if !self.edges.is_empty() {
                 self.match_edges()?;
             } else if !self.cell_edges.is_empty() {
@@ -406,7 +409,7 @@ impl Pairer<'_> {
     }
 
     fn is_fresh(&self, val: Val) -> bool {
-        self.loaded.fresh.order(val.addr).is_some()
+        matches!(val.kind, Kind::Table | Kind::Function) && self.loaded.fresh.order(val.addr).is_some()
     }
 
     fn is_fresh_function(&self, val: Val) -> bool {

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashSet;
 
-use crate::bytecode;
+use crate::bytecode::{self, Profile};
 use crate::commit::{Join, Op};
 use crate::error::{Error, Result};
 use crate::find::Context;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
 use crate::options::{OnConflict, Options};
-use crate::pair::{CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What};
+use crate::pair::{CellFate, CellPair, Pairing, Slot, Upvalues, What};
 use crate::raw::vm::{Ref, Vm};
 use crate::site::SiteId;
 
@@ -68,8 +68,8 @@ pub struct Plan {
     pub object: Ref,
     /// `__hotfix`, when A2 provides it (R7.2).
     pub hook: Ref,
-    /// Functions of A1 and the functions of A2 that continue their lineage (R3.3).
-    pub lineage: Vec<(Ref, Ref)>,
+    /// A2's functions, each with the one of A1 whose lineage it continues (R3.3).
+    pub lineage: Vec<(Option<Ref>, Ref, Profile)>,
 }
 
 /// Plans the whole reload.
@@ -398,43 +398,53 @@ impl Planner<'_> {
 
     /// The joins, and what the report says of functions.
     fn functions(&mut self) -> Result<()> {
-        for number in 0..self.pairing.new.len() {
-            let Some(new) = self.pairing.new.get(number).cloned() else { break };
-            self.joins(&new)?;
-            let partner = new.partners.first().and_then(|f1| self.pairing.old.get(*f1 as usize)).cloned();
-            match partner {
-                Some(old) => {
-                    self.out.tally.replaced.try_push(new.site)?;
-                    if self.differs(&old, &new)? {
-                        self.out.tally.changed.try_push(new.site)?;
-                    }
-                    self.out.lineage.try_push((old.at, new.at))?;
+        let count = self.pairing.new.len();
+        self.out.lineage.try_reserve(count)?;
+        self.out.tally.replaced.try_reserve(count)?;
+        self.out.joins.try_reserve(count)?;
+        for number in 0..count {
+            let Some(new) = self.pairing.new.get(number) else { break };
+            let (at, site, home, upvalues, profile) = (new.at, new.site, new.home, new.upvalues, new.profile);
+            let partner = new.partners.first().copied();
+            self.joins(at, upvalues)?;
+            let old = partner.and_then(|f1| self.pairing.old.get(f1 as usize)).map(|old| (old.at, old.profile, old.upvalues));
+            if let Some((old_at, old_profile, old_upvalues)) = old {
+                self.out.tally.replaced.try_push(site)?;
+                if self.differs((old_at, old_profile, old_upvalues), profile, upvalues)? {
+                    self.out.tally.changed.try_push(site)?;
                 }
-                None if new.home => self.out.tally.added.try_push(new.site)?,
-                None => {}
+            } else if home {
+                self.out.tally.added.try_push(site)?;
             }
+            self.out.lineage.try_push((old.map(|(at, ..)| at), at, profile))?;
         }
         Ok(())
     }
 
-    fn differs(&mut self, old: &Function1, new: &Function2) -> Result<bool> {
-        let profile = match old.profile {
+    /// Does the code differ? The names of upvalues are part of it: the code has only their numbers.
+    fn differs(
+        &mut self,
+        (old, profile, old_upvalues): (Ref, Option<Profile>, Upvalues),
+        new: Profile,
+        upvalues: Upvalues,
+    ) -> Result<bool> {
+        let profile = match profile {
             Some(profile) => Some(profile),
-            None => bytecode::profile(self.vm.dump(old.at, true)?),
+            None => bytecode::profile(self.vm.dump(old, true)?),
         };
         let names = |upvalues: Upvalues| upvalues.numbers().map(|i| self.pairing.upvalue(i).name);
-        let same_names = old.upvalues.len() != new.upvalues.len() || names(old.upvalues).eq(names(new.upvalues));
-        Ok(!same_names || profile.is_none_or(|profile| profile.digest != new.profile.digest))
+        let same_names = old_upvalues.len() != upvalues.len() || names(old_upvalues).eq(names(upvalues));
+        Ok(!same_names || profile.is_none_or(|profile| profile.digest != new.digest))
     }
 
-    fn joins(&mut self, new: &Function2) -> Result<()> {
-        for number in new.upvalues.numbers() {
+    fn joins(&mut self, function: Ref, upvalues: Upvalues) -> Result<()> {
+        for number in upvalues.numbers() {
             let upvalue = self.pairing.upvalue(number);
-            let Some(cell) = self.pairing.new_cells.get(upvalue.cell as usize).copied() else { continue };
+            let Some(cell) = self.pairing.new_cells.get(upvalue.cell as usize) else { continue };
             let Some(donor) = cell.answer.filter(|_| !cell.same) else { continue };
             let Some(donor) = self.pairing.old_cells.get(donor as usize) else { continue };
-            let join = Join { function: new.at, index: upvalue.index, donor: donor.function, donor_index: donor.index };
-            self.out.joins.try_push(join)?;
+            let (donor, donor_index) = (donor.function, donor.index);
+            self.out.joins.try_push(Join { function, index: upvalue.index, donor, donor_index })?;
         }
         Ok(())
     }

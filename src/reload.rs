@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::find::{self, Context};
+use crate::lineage::Lineage;
 use crate::load;
 use crate::options::Options;
 use crate::pair;
@@ -26,8 +27,8 @@ pub struct Request {
     pub stock: Stock,
     /// The source name that the module's functions had at the last reload.
     pub source: Option<Vec<u8>>,
-    /// The weak table of lineages (R3.3), and the key of its counter.
-    pub lineage: (Ref, Ref),
+    /// What is remembered of functions.
+    pub lineage: Lineage,
 }
 
 /// What the façade gets.
@@ -79,7 +80,7 @@ pub fn reload(vm: &mut Vm, request: &Request) -> std::result::Result<Reply, Refu
     let mut loaded = load::load(vm, &context, &found, request.source.clone())?;
     clock.lap();
 
-    let mut pairing = pair::pair(vm, &context, &mut loaded, options, request.lineage.0)?;
+    let mut pairing = pair::pair(vm, &context, &mut loaded, options, request.lineage)?;
     clock.lap();
 
     let mut conflicts = Vec::new();
@@ -103,7 +104,7 @@ pub fn reload(vm: &mut Vm, request: &Request) -> std::result::Result<Reply, Refu
         if plan.hook != Ref::NIL {
             transaction = vm.freeze(&commit::encode(&plan.ops)?)?;
         }
-        commit::note_lineage(vm, request.lineage.0, &plan.lineage, request.lineage.1)?;
+        request.lineage.note(vm, &plan.lineage)?;
         commit::commit(vm, &plan)?;
     }
     clock.lap();

@@ -78,6 +78,8 @@ pub struct Memory {
     /// The names as Lua values, made when the first large table is met.
     names: Vec<Ref>,
     seen: FxHashSet<usize>,
+    /// Cells that were looked at.
+    cells: FxHashSet<usize>,
     theirs: FxHashSet<usize>,
 }
 
@@ -106,7 +108,7 @@ impl Memory {
 
         // Other modules' objects: what is reached only through them is theirs.
         let mut others = Vec::new();
-        let (first, count) = memory.whole(vm, context.loaded, usize::MAX)?;
+        let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
         memory.tables.try_push(Table {
             table: context.loaded,
             origin: Origin::Loaded,
@@ -192,7 +194,7 @@ impl Memory {
                         Slots::All(first, count) => {
                             for i in 0..count {
                                 let value = first.after(2 * i);
-                                let kind = vm.val(value).kind;
+                                let kind = vm.kind(value);
                                 if kind == Kind::Function || (kind == Kind::Table && is_named(vm, chunk, value.after(1))) {
                                     self.meet(vm, home, &mut queue, value, Origin::Key(number, value.after(1)))?;
                                 }
@@ -214,10 +216,12 @@ impl Memory {
                 }
                 Step::Function(function, upvalues) => {
                     for i in 1..=upvalues {
+                        // The functions of a module share most of their cells.
+                        if self.cells.try_insert_value(vm.cell(function, i), ())?.is_some() {
+                            continue;
+                        }
                         let Some(upvalue) = vm.upvalue(function, i) else { break };
-                        let unseen = matches!(upvalue.value.kind, Kind::Table | Kind::Function)
-                            && !self.seen.contains(&upvalue.value.addr);
-                        if unseen {
+                        if matches!(upvalue.value.kind, Kind::Table | Kind::Function) {
                             let value = vm.upvalue_value(function, i)?;
                             self.meet(vm, home, &mut queue, value, Origin::Upvalue(function, i))?;
                         }
@@ -230,16 +234,16 @@ impl Memory {
 
     /// Remembers a table: whole when it has no more entries than there are names.
     fn slots(&mut self, vm: &mut Vm, chunk: &Chunk, table: Ref, whole: bool) -> Result<(Slots, i64)> {
-        let names = chunk.names.len() + chunk.integers.len();
+        let names = chunk.names().len() + chunk.integers.len();
         let mark = vm.held();
         let most = if whole { usize::MAX } else { names.max(SMALL) };
-        let (first, count) = self.whole(vm, table, most)?;
+        let (first, count) = vm.keep_entries(table, most)?;
         if count as usize <= most {
             return Ok((Slots::All(first, count), 0));
         }
         vm.release(mark);
         if self.names.is_empty() {
-            for name in &chunk.names {
+            for name in chunk.names() {
                 let name = vm.string(name)?;
                 self.names.try_push(name)?;
             }
@@ -253,25 +257,6 @@ impl Memory {
             vm.get(table, *name)?;
         }
         Ok((Slots::Named(first), vm.raw_len(table)))
-    }
-
-    /// Keeps a table's entries; gives up, with one more than `most`, when it has more than that.
-    fn whole(&self, vm: &mut Vm, table: Ref, most: usize) -> Result<(Ref, u32)> {
-        let first = Ref(vm.held());
-        let mut count = 0;
-        vm.zip(table, Ref::NIL)?;
-        while vm.zip_next().is_some() {
-            count += 1;
-            if count as usize > most {
-                vm.zip_end();
-                break;
-            }
-            if let Err(error) = vm.zip_keep_pair() {
-                vm.zip_end();
-                return Err(error);
-            }
-        }
-        Ok((first, count))
     }
 
     /// The tables that are remembered, in the order in which they were met.
@@ -374,7 +359,7 @@ impl Remembered<'_> {
 }
 
 fn is_named(vm: &Vm, chunk: &Chunk, key: Ref) -> bool {
-    vm.with_bytes(key, |key| chunk.names.contains(key))
+    vm.with_bytes(key, |key| chunk.has_name(key))
         .or_else(|| vm.integer(key).map(|key| chunk.integers.contains(&key)))
         .unwrap_or(false)
 }
@@ -404,9 +389,15 @@ impl Whole {
     /// Compares the table with its remembered entries. As long as both come in the same order, which is so unless the table
     /// grew, that is one pass; from the first difference on, keys are looked up.
     fn changes(&self, vm: &mut Vm, changes: &mut Vec<Change>) -> Result<()> {
-        let in_order = self.compare_in_order(vm, changes);
-        vm.zip_end();
-        let Some(same) = in_order? else { return Ok(()) };
+        let mut differ = Vec::new();
+        let (same, all) = vm.compare_entries(self.table, self.first, self.count, |i| differ.try_push(i))?;
+        for i in differ {
+            let new = vm.get(self.table, self.key(i))?;
+            changes.try_push(self.change(self.key(i), self.old(i), new))?;
+        }
+        if all {
+            return Ok(());
+        }
         let by_key = self.compare_by_key(vm, same, changes);
         vm.zip_end();
         by_key
@@ -419,20 +410,6 @@ impl Whole {
         }
         let new = vm.zip_keep_pair()?;
         changes.try_push(self.change(self.key(i), self.old(i), new))
-    }
-
-    /// Returns how many keys came in order, when not all did.
-    fn compare_in_order(&self, vm: &mut Vm, changes: &mut Vec<Change>) -> Result<Option<u32>> {
-        let mut i = 0;
-        vm.zip(self.table, Ref::NIL)?;
-        while vm.zip_next().is_some() {
-            if i == self.count || !vm.zip_key_is(self.key(i)) {
-                return Ok(Some(i));
-            }
-            self.compare(vm, i, changes)?;
-            i += 1;
-        }
-        Ok((i < self.count).then_some(i))
     }
 
     fn compare_by_key(&self, vm: &mut Vm, same: u32, changes: &mut Vec<Change>) -> Result<()> {

@@ -157,23 +157,28 @@ impl Pairer<'_> {
     pub(super) fn cells_of_old(
         &mut self,
         function: Ref,
+        site: SiteId,
         count: u8,
         home: bool,
         assigned: Option<UpvalueSet>,
     ) -> Result<Upvalues> {
         let start = self.out.upvalues.len() as u32;
         for index in 1..=count {
-            let Some(upvalue) = self.vm.upvalue(function, index) else { break };
+            let Some((name, id)) = self.vm.upvalue_cell(function, index) else { break };
             let vm = &*self.vm;
-            let name = self.names.of(upvalue.name, || vm.upvalue_name(function, index))?;
+            let name = self.names.of(name, || vm.upvalue_name(function, index))?;
             // Code that cannot be read may assign anything.
             let assigns = assigned.is_none_or(|assigned| assigned.has(index - 1));
-            let cell = match self.cells1.get(&upvalue.cell) {
+            let cell = match self.cells1.get(&id) {
                 Some(cell) => *cell,
                 None => {
                     let number = self.out.old_cells.len() as u32;
-                    self.cells1.try_insert_value(upvalue.cell, number)?;
-                    let (id, matched) = (upvalue.cell, false);
+                    self.cells1.try_insert_value(id, number)?;
+                    let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
+                    if home && held.is_some_and(|held| held.is_function() && !self.out.by_address1.contains_key(&held.addr)) {
+                        self.discover.try_push((function, index, site))?;
+                    }
+                    let matched = false;
                     self.out.old_cells.try_push(Cell1 { function, index, assigned: false, id, name, home, matched })?;
                     number
                 }
@@ -198,17 +203,20 @@ impl Pairer<'_> {
     ) -> Result<Upvalues> {
         let start = self.out.upvalues.len() as u32;
         for index in 1..=count {
-            let Some(upvalue) = self.vm.upvalue(function, index) else { break };
+            let Some((name, id)) = self.vm.upvalue_cell(function, index) else { break };
             let vm = &*self.vm;
-            let name = self.names.of(upvalue.name, || vm.upvalue_name(function, index))?;
-            let cell = match self.cells2.get(&upvalue.cell) {
+            let name = self.names.of(name, || vm.upvalue_name(function, index))?;
+            let cell = match self.cells2.get(&id) {
                 Some(cell) => *cell,
                 None => {
                     let number = self.out.new_cells.len() as u32;
-                    self.cells2.try_insert_value(upvalue.cell, number)?;
+                    self.cells2.try_insert_value(id, number)?;
                     let environment = match self.loaded.environment {
-                        Some(environment) => environment == upvalue.cell,
-                        None => self.names.environment == Some(name) && self.is_globals(upvalue.value),
+                        Some(environment) => environment == id,
+                        None => {
+                            let held = self.vm.upvalue(function, index);
+                            self.names.environment == Some(name) && held.is_some_and(|held| self.is_globals(held.value))
+                        }
                     };
                     self.out.new_cells.try_push(Cell2 {
                         function,

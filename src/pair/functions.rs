@@ -1,5 +1,7 @@
 //! The functions of both sides, and which answers to which.
 
+use smallvec::SmallVec;
+
 use super::cells::Upvalues;
 use super::{Edge, Pairer};
 use crate::bytecode::{self, Profile};
@@ -7,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Info, Ref, Val};
 use crate::site::SiteId;
+
+/// Numbers of functions: nearly always one.
+pub type Few = SmallVec<[u32; 2]>;
 
 /// A Lua function of A1.
 #[derive(Clone, Debug)]
@@ -22,7 +27,7 @@ pub struct Function1 {
     /// Its code; none until somebody asks.
     pub profile: Option<Profile>,
     /// The functions of A2 that answer to it, the best first.
-    pub answers: Vec<u32>,
+    pub answers: Few,
     /// Its upvalues; none until its cells are looked at.
     pub upvalues: Upvalues,
     pub(super) looked_at: bool,
@@ -46,7 +51,7 @@ pub struct Function2 {
     /// Its code.
     pub profile: Profile,
     /// The functions of A1 that it answers to.
-    pub partners: Vec<u32>,
+    pub partners: Few,
     /// Its upvalues.
     pub upvalues: Upvalues,
     /// How many pairs it is in.
@@ -70,14 +75,13 @@ impl Pairer<'_> {
             info,
             home,
             profile: None,
-            answers: Vec::new(),
+            answers: Few::new(),
             upvalues: Upvalues::default(),
             looked_at: false,
             degree: 0,
         })?;
         if home {
             self.look_at(number)?;
-            self.discover.try_push(number)?;
         }
         Ok(Some(number))
     }
@@ -88,9 +92,12 @@ impl Pairer<'_> {
         if std::mem::replace(&mut function.looked_at, true) {
             return Ok(());
         }
-        let (at, count, home) = (function.at, function.info.upvalues, function.home);
-        let profile = bytecode::profile(self.vm.dump(at, true)?);
-        let upvalues = self.cells_of_old(at, count, home, profile.map(|profile| profile.assigned))?;
+        let (at, site, count, home) = (function.at, function.site, function.info.upvalues, function.home);
+        let profile = match self.lineage.profile(self.vm, at) {
+            Some(profile) => Some(profile),
+            None => bytecode::profile(self.vm.dump(at, true)?),
+        };
+        let upvalues = self.cells_of_old(at, site, count, home, profile.map(|profile| profile.assigned))?;
         if let Some(function) = self.out.old.get_mut(f1 as usize) {
             function.upvalues = upvalues;
             function.profile = profile;
@@ -98,17 +105,12 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Meets the home functions that a home function of A1 has in its upvalues.
-    pub(super) fn discover_upvalues(&mut self, f1: u32) -> Result<()> {
-        let Some(function) = self.out.old.get(f1 as usize) else { return Ok(()) };
-        let (at, site, count) = (function.at, function.site, function.info.upvalues);
-        for i in 1..=count {
-            let Some(upvalue) = self.vm.upvalue(at, i) else { break };
-            if upvalue.value.is_function() && !self.out.by_address1.contains_key(&upvalue.value.addr) {
-                let value = self.vm.upvalue_value(at, i)?;
-                let place = self.out.sites.upvalue(site, at, i)?;
-                self.function1(value, place)?;
-            }
+    /// Meets the home function that a home function of A1 has in an upvalue.
+    pub(super) fn discover_upvalue(&mut self, function: Ref, index: u8, site: SiteId) -> Result<()> {
+        let value = self.vm.upvalue_value(function, index)?;
+        if !self.out.by_address1.contains_key(&self.vm.val(value).addr) {
+            let place = self.out.sites.upvalue(site, function, index)?;
+            self.function1(value, place)?;
         }
         Ok(())
     }
@@ -137,7 +139,7 @@ impl Pairer<'_> {
             info,
             home,
             profile,
-            partners: Vec::new(),
+            partners: Few::new(),
             upvalues,
             degree: 0,
         })?;

@@ -4,19 +4,19 @@ use rustc_hash::FxHashSet;
 
 use crate::error::Result;
 use crate::find::Context;
+use crate::lineage::Lineage;
 use crate::mem::TryInsert;
 use crate::raw::vm::{Kind, Ref, Val, Vm};
 
 /// Knows the objects of loaded modules and the standard library's values; looked up when first asked for.
 pub struct Imports {
-    /// Weakly, for every function that a reload replaced or placed: the number of its lineage.
-    lineage: Ref,
+    lineage: Lineage,
     known: Option<FxHashSet<usize>>,
 }
 
 impl Imports {
     /// Nothing looked up yet.
-    pub fn new(lineage: Ref) -> Imports {
+    pub fn new(lineage: Lineage) -> Imports {
         Imports { lineage, known: None }
     }
 
@@ -35,8 +35,7 @@ impl Imports {
         if !o.is_function() || !vm.val(new).is_function() {
             return Ok(false);
         }
-        let (mine, theirs) = (vm.get(self.lineage, old)?, vm.get(self.lineage, new)?);
-        Ok(!vm.val(mine).is_nil() && vm.raw_equal(mine, theirs))
+        Ok(self.lineage.is_one(vm, old, new))
     }
 }
 

@@ -140,8 +140,6 @@ pub struct Info {
 /// One upvalue of a function.
 #[derive(Clone, Copy, Debug)]
 pub struct Upvalue {
-    /// The address of its name: equal addresses are equal names.
-    pub name: usize,
     /// The cell's identity (`lua_upvalueid`).
     pub cell: usize,
     /// What the cell holds.
@@ -302,6 +300,14 @@ impl Vm {
             };
             Val { kind, addr }
         }
+    }
+
+    /// The value's type.
+    #[inline]
+    pub fn kind(&self, r: Ref) -> Kind {
+        let (thread, index) = self.at(r);
+        // SAFETY: a valid index.
+        Kind::of(unsafe { ffi::lua_type(thread, index) })
     }
 
     /// What the value is.
@@ -620,6 +626,80 @@ impl Vm {
         self.same_at(4, 5)
     }
 
+    /// Keeps every entry of a table, value and key side by side, and returns the first value and how many there are. Gives
+    /// up behind `most` entries: it then returns one more than that.
+    pub fn keep_entries(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
+        self.zip(table, Ref::NIL)?;
+        let (s, first) = (self.scratch, Ref(self.len));
+        let mut count = 0;
+        // SAFETY: the walked table stands at 1, the last key at 3; pairs move to the last holder, which has room.
+        unsafe {
+            ffi::lua_settop(s, 3);
+            while ffi::lua_next(s, 1) != 0 {
+                count += 1;
+                if count as usize > most {
+                    break;
+                }
+                if self.room >= 2 {
+                    ffi::lua_pushvalue(s, 3);
+                    let holder = self.holders.last().copied().unwrap_or(s);
+                    ffi::lua_xmove(s, holder, 2);
+                    self.room -= 2;
+                    self.len += 2;
+                } else {
+                    let kept = self.zip_keep_pair();
+                    if let Err(error) = kept {
+                        self.zip_end();
+                        return Err(error);
+                    }
+                    ffi::lua_settop(s, 3);
+                }
+            }
+        }
+        self.zip_end();
+        Ok((first, count))
+    }
+
+    /// Compares a table with entries that were kept from it, as long as they come in the same order. Hands the numbers of those
+    /// whose value differs to `changed`. Returns how many came in order, and whether that is all on both sides.
+    pub fn compare_entries(
+        &mut self,
+        table: Ref,
+        first: Ref,
+        count: u32,
+        mut changed: impl FnMut(u32) -> Result<()>,
+    ) -> Result<(u32, bool)> {
+        self.zip(table, Ref::NIL)?;
+        let s = self.scratch;
+        let mut i = 0;
+        // SAFETY: the walked table stands at 1, the key at 3, the value at 4, the kept ones above.
+        let all = unsafe {
+            loop {
+                ffi::lua_settop(s, 3);
+                if ffi::lua_next(s, 1) == 0 {
+                    break i == count;
+                }
+                if i == count {
+                    break false;
+                }
+                self.push(first.after(2 * i));
+                self.push(first.after(2 * i + 1));
+                if ffi::lua_rawequal(s, 3, 6) == 0 {
+                    break false;
+                }
+                if !self.same_at(4, 5) {
+                    if let Err(error) = changed(i) {
+                        self.zip_end();
+                        return Err(error);
+                    }
+                }
+                i += 1;
+            }
+        };
+        self.zip_end();
+        Ok((i, all))
+    }
+
     /// Keeps the current entry's value and key, side by side in this order.
     #[inline]
     pub fn zip_keep_pair(&mut self) -> Result<Ref> {
@@ -749,7 +829,35 @@ impl Vm {
             let value = Self::describe(thread, -1);
             ffi::lua_settop(thread, -2);
             let cell = ffi::lua_upvalueid(thread, index, i.into()) as usize;
-            Some(Upvalue { name: name as usize, cell, value })
+            Some(Upvalue { cell, value })
+        }
+    }
+
+    /// Name (by address) and cell of the `i`-th upvalue, without a look at what it holds.
+    #[inline]
+    pub fn upvalue_cell(&self, function: Ref, i: u8) -> Option<(usize, usize)> {
+        let (thread, index) = self.at(function);
+        // SAFETY: as in `upvalue`.
+        unsafe {
+            let name = ffi::lua_getupvalue(thread, index, i.into());
+            if name.is_null() {
+                return None;
+            }
+            ffi::lua_settop(thread, -2);
+            Some((name as usize, ffi::lua_upvalueid(thread, index, i.into()) as usize))
+        }
+    }
+
+    /// The cell of the `i`-th upvalue of a Lua function.
+    #[inline]
+    pub fn cell(&self, function: Ref, i: u8) -> usize {
+        let (thread, index) = self.at(function);
+        // SAFETY: Lua checks the number.
+        unsafe {
+            match ffi::lua_type(thread, index) {
+                ffi::LUA_TFUNCTION => ffi::lua_upvalueid(thread, index, i.into()) as usize,
+                _ => 0,
+            }
         }
     }
 
@@ -807,10 +915,16 @@ impl Vm {
             // SAFETY: `out` is the buffer that `dump` passes, `data` has `len` bytes.
             unsafe {
                 let out = &mut *out.cast::<Vec<u8>>();
-                if out.try_reserve(len).is_err() {
+                if out.capacity() - out.len() < len && out.try_reserve(len).is_err() {
                     return 1;
                 }
-                out.extend_from_slice(std::slice::from_raw_parts(data.cast::<u8>(), len));
+                // Most pieces are a byte or two: no call for them.
+                let end = out.as_mut_ptr().add(out.len());
+                match len {
+                    1 => end.write(data.cast::<u8>().read()),
+                    _ => std::ptr::copy_nonoverlapping(data.cast::<u8>(), end, len),
+                }
+                out.set_len(out.len() + len);
             }
             0
         }
@@ -824,6 +938,17 @@ impl Vm {
             failed
         };
         if failed == 0 { Ok(&self.buffer) } else { Err(Error::Memory) }
+    }
+
+    /// Makes room for a dump of about so many bytes.
+    pub fn reserve_dump(&mut self, bytes: usize) -> Result<()> {
+        self.buffer.clear();
+        Ok(self.buffer.try_reserve(bytes)?)
+    }
+
+    /// Takes the last dump away.
+    pub fn take_dump(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
     }
 
     /// Compiles a buffer, text or binary, and keeps the function.
@@ -1004,41 +1129,35 @@ impl Vm {
         }
     }
 
-    /// Gives both functions of each pair one number in the weak `table`: the one that the first has there, else a new one,
-    /// counted on from `table[next]`.
+    /// Sets `table[function] = number` for each pair, all behind one door.
     ///
     /// # Errors
     /// [`Error::Memory`]; the table may then have some of the numbers.
-    pub fn note_pairs(&mut self, _: &Permit, table: Ref, pairs: &[(Ref, Ref)], next: Ref) -> Result<()> {
+    pub fn set_numbers(&mut self, _: &Permit, table: Ref, pairs: &[(Ref, i64)]) -> Result<()> {
         let vm = &*self;
-        // SAFETY: one call behind the door for all; values pass over from their holders, which have room; the closure borrows.
+        // SAFETY: values pass over from their holders, which have room; the closure borrows.
         unsafe {
             door::protect(self.l, 0, |l| {
                 vm.push_onto(l, table);
-                vm.push_onto(l, next);
-                ffi::lua_rawget(l, 1);
-                let mut number = ffi::lua_tointeger(l, -1);
-                ffi::lua_settop(l, 1);
-                for (old, new) in pairs {
-                    vm.push_onto(l, *old);
-                    vm.push_onto(l, *new);
-                    ffi::lua_pushvalue(l, 2);
-                    if ffi::lua_rawget(l, 1) == ffi::LUA_TNIL {
-                        number += 1;
-                        ffi::lua_pushvalue(l, 2);
-                        ffi::lua_pushinteger(l, number);
-                        ffi::lua_rawset(l, 1);
-                        ffi::lua_pushinteger(l, number);
-                        ffi::lua_replace(l, 4);
-                    }
+                for (function, number) in pairs {
+                    vm.push_onto(l, *function);
+                    ffi::lua_pushinteger(l, *number);
                     ffi::lua_rawset(l, 1);
-                    ffi::lua_settop(l, 1);
                 }
-                vm.push_onto(l, next);
-                ffi::lua_pushinteger(l, number);
-                ffi::lua_rawset(l, 1);
                 ffi::lua_settop(l, 0);
             })
+        }
+    }
+
+    /// The integer `table[key]`, raw.
+    pub fn get_number(&self, table: Ref, key: Ref) -> Option<i64> {
+        self.push_get(table, key);
+        // SAFETY: the value is on top.
+        unsafe {
+            let number =
+                (ffi::lua_isinteger(self.scratch, -1) != 0).then(|| ffi::lua_tointeger(self.scratch, -1));
+            self.pop(1);
+            number
         }
     }
 
