@@ -9,7 +9,7 @@ lua=${LUA:-lua5.4}
 
 has() {
   case $1 in
-    cc) printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1 ;;
+    cc) cc -E -x c - <<<'#include <stdio.h>' >/dev/null 2>&1 ;;
     lua) [ "$("$lua" -e 'io.write(_VERSION)' 2>/dev/null </dev/null)" = "Lua 5.4" ] ;;
     headers) grep -qs '^#define LUA_VERSION_NUM[[:space:]]*504' /usr/include/lua5.4/lua.h /usr/include/lua54/lua.h \
       /usr/include/lua.h /usr/local/include/lua5.4/lua.h /usr/local/include/lua.h /opt/homebrew/include/lua5.4/lua.h ;;

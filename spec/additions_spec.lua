@@ -559,6 +559,20 @@ describe("R5.4 registrations", function()
     assert.same({ "off", 1 }, { G.HANDLERS[3]() })
   end)
 
+  it("do not double at the front of a list", function()
+    local function first() end
+    local function second() end
+    G.HANDLERS = { first, second }
+    local source = v1:gsub("HANDLERS%[.-\n", "table.insert(HANDLERS, 1, M.on)\n")
+    local M = app:module("M", source)
+    M.on()
+    for n = 1, 2 do
+      app:update("M", (source:gsub("old", "new " .. n)))
+      assert.same({ M.on, first, second }, G.HANDLERS)
+      assert.same({ "new " .. n, 1 + n }, { G.HANDLERS[1]() })
+    end
+  end)
+
   it("do not double under names", function()
     G.HANDLERS = {}
     local source = [[

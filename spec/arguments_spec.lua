@@ -171,6 +171,16 @@ describe("anything else than wrong arguments (R1.1)", function()
     app:reloaded "m"
   end)
 
+  it("does not raise under strict globals without gg", function()
+    _G.gg = nil
+    setmetatable(_G, {
+      __index = function(_, k) error("undeclared " .. tostring(k)) end,
+      __newindex = function(_, k) error("undeclared " .. tostring(k)) end,
+    })
+    app:reloaded "m"
+    assert.is_nil(rawget(_G, "gg"))
+  end)
+
   it("does not raise when package.loaded or package.preload is another table", function()
     package.loaded, package.preload = {}, {}
     local ok, result = pcall(app.hotreload.reload, "m")

@@ -157,6 +157,13 @@ describe("the hook (R7.2)", function()
       assert.is_nil(rawget(_G, "__hotfix"))
     end)
 
+    it("runs at a first load by gg.reload, too", function()
+      app:write("fresh", "function __hotfix(A1, report) require 'spy' (A1, report.generation) end return { f = print }")
+      app:reloaded "fresh"
+      assert.same({ n = 2, package.loaded.fresh, 1 }, app.seen[1])
+      assert.is_nil(rawget(_G, "__hotfix"))
+    end)
+
     it("is put back past a strict globals table", function()
       setmetatable(_G, {
         __index = function(_, k) error("undeclared " .. tostring(k)) end,
@@ -222,6 +229,7 @@ describe("the hook (R7.2)", function()
       for _, value in ipairs {
         "nil", "false", "42", "{}", "print", "coroutine.create(print)",
         "setmetatable({}, { __tostring = function() return 'told' end })",
+        "setmetatable({}, { __tostring = function() return 'told' end, __metatable = 'locked' })",
         "setmetatable({}, { __tostring = function() error 'again' end })",
         "setmetatable({}, { __tostring = function() return {} end })",
       } do

@@ -220,6 +220,22 @@ describe("find", function()
       app:update("m", V2)
     end)
 
+    it("works for a module whose file is gone, and for one that came from a preload function or a searcher", function()
+      local check = assert_follows(app:module("m", V1), "m")
+      app:remove "m"
+      check(app:reloaded("m", { source = V2 }))
+
+      package.preload.bundled = assert(load(V1, "@bundle.lua"))
+      check = assert_follows(app:load "bundled", "bundled")
+      check(app:reloaded("bundled", { source = V2 }))
+
+      table.insert(package.searchers, 2, function(name)
+        return name == "virtual" and assert(load(V1, "@virtual.lua")) or nil
+      end)
+      check = assert_follows(app:load "virtual", "virtual")
+      check(app:reloaded("virtual", { source = V2 }))
+    end)
+
     it("loads a module that is not loaded yet", function()
       app:write("m", V1)
       app:reloaded("m", { source = V2 })

@@ -135,6 +135,30 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       end)
     end)
 
+    it("puts back fields of inherited tables: a code that says Player.handlers may mean its base's", function()
+      assert_put_back([[
+        Player.handlers.on = function() end
+        Player.handlers.level = 2
+        Player.handlers = {}
+        table.insert(Player.grand, Player.handlers)
+      ]], function()
+        local Grand = { grand = { 1 } }
+        local Base = setmetatable({ handlers = { level = 1 } }, { __index = Grand })
+        Base.__index = Base
+        _G.Player = setmetatable({}, Base)
+      end)
+    end)
+
+    it("puts back what was appended to a list of a thousand entries", function()
+      assert_put_back([[
+        for i = 1, 10 do Handlers[#Handlers + 1] = function() return i end end
+        table.insert(Handlers, { 1 })
+      ]], function()
+        _G.Handlers = {}
+        for i = 1, 1000 do _G.Handlers[i] = function() return i end end
+      end)
+    end)
+
     it("puts back a class that only a private registry and A1's local hold", function()
       package.preload.class = function()
         local registry = {}

@@ -228,6 +228,26 @@ describe("R3.1 table with table", function()
     assert.equal("new", M.f(100000))
   end)
 
+  it("lists the functions of a deep chain in a report whose size is in proportion", function()
+    local v1 = [[
+      local head = {}
+      local t = head
+      for i = 1, 5000 do
+        t.next = { f = function() return "old" end }
+        t = t.next
+      end
+      return { head = head }
+    ]]
+    app:module("M", v1)
+    local report = app:update("M", (v1:gsub("old", "new")), { report = "full" })
+    assert.equal(5000, #report.paths.functions.replaced)
+    local longest = 0
+    for _, path in ipairs(report.paths.functions.replaced) do
+      longest = math.max(longest, #path)
+    end
+    assert.is_true(longest < 1024)
+  end)
+
   it("keeps the metatable and takes its functions", function()
     local v1 = [[
       local M = { n = 1 }
@@ -622,6 +642,89 @@ describe("R3.3 imports: a dependency swapped in the source", function()
     assert.equal(box, still)
     assert.same({ n = 5 }, box)
     assert.equal("new", text)
+  end)
+end)
+
+describe("R3.3 imports: a dependency that the file replaced by its own table", function()
+  local app
+  before_each(function()
+    app = program.new()
+    app:write("config", "return { n = 1, f = function() return 'config' end }")
+  end)
+  after_each(function() app:unload() end)
+
+  it("takes the file's table, and never writes to the module's", function()
+    local M = app:module("M", [[
+      local config = require "config"
+      return { config = config, get = function() return config end, sub = { config = config } }
+    ]])
+    local config = app:load "config"
+    local before = program.fingerprint(config)
+    app:update("M", [[
+      local config = { n = 2, f = function() return "own" end, added = 1 }
+      return { config = config, get = function() return config end, sub = { config = config } }
+    ]])
+    assert.not_matches("\nroot 1", "\n" .. before:changes())
+    assert.same({ "config", 1 }, { config.f(), config.n })
+    assert.same({ "own", 2, 1 }, { M.get().f(), M.get().n, M.get().added })
+    assert.equal(M.get(), M.config)
+    assert.equal(M.get(), M.sub.config)
+  end)
+
+  it("takes the file's table in the place of the standard library's or the globals", function()
+    local M = app:module("M", [[
+      local s = string
+      return { s = string, env = _G, upper = function() return s.upper "x" end }
+    ]])
+    local before = program.fingerprint(string)
+    app:update("M", [[
+      local s = { upper = function() return "own" end }
+      return { s = s, env = { print = function() return "own print" end }, upper = function() return s.upper "x" end }
+    ]])
+    assert.not_matches("\n_G%.%a+: ", "\n" .. before:changes())
+    assert.not_matches("\nroot 1", "\n" .. before:changes())
+    assert.same({ "own", "own", "own print" }, { M.upper(), M.s.upper(), M.env.print() })
+    assert.equal("X", string.upper "x")
+  end)
+
+  it("takes the file's metatable in the place of another module's", function()
+    app:write("shared", "return { __index = function() return 'shared' end }")
+    local M = app:module("M", "return setmetatable({ sub = setmetatable({}, require 'shared') }, require 'shared')")
+    local shared = app:load "shared"
+    local before = program.fingerprint(shared)
+    app:update("M", [[
+      local own = { __index = function() return "own" end, __call = function() return "call" end }
+      return setmetatable({ sub = setmetatable({}, own) }, own)
+    ]])
+    assert.not_matches("\nroot 1%.", "\n" .. before:changes())
+    assert.same({ "own", "own", "call" }, { M.anything, M.sub.anything, M() })
+    assert.equal("shared", setmetatable({}, shared).anything)
+  end)
+
+  it("takes another module's metatable from the source", function()
+    app:write("one", "return { __index = function() return 'one' end }")
+    app:write("two", "return { __index = function() return 'two' end }")
+    local M = app:module("M", "return setmetatable({}, require 'one')")
+    app:update("M", "return setmetatable({}, require 'two')")
+    assert.equal("two", M.anything)
+    assert.equal(app:load "two", getmetatable(M))
+    assert.equal("one", setmetatable({}, app:load "one").anything)
+  end)
+
+  it("keeps the module where the program chose it: in a cell that some function assigns", function()
+    local M = app:module("M", [[
+      local back = { name = "own" }
+      return { use = function(name) back = require(name) end, back = function() return back end }
+    ]])
+    M.use "config"
+    local config = app:load "config"
+    local before = program.fingerprint(config)
+    app:update("M", [[
+      local back = { name = "new own", f = function() return "own" end }
+      return { use = function(name) back = require(name) end, back = function() return back end }
+    ]])
+    assert.equal(config, M.back())
+    assert.not_matches("\nroot 1", "\n" .. before:changes())
   end)
 end)
 

@@ -108,6 +108,11 @@ describe("README.md", function()
     assert.are.same(targets, named)
   end)
 
+  it("asks for the Rust that Cargo.toml asks for", function()
+    local version = read "Cargo.toml":match '\nrust%-version = "([%d.]+)"'
+    assert.are.equal(version, readme:match "%[Rust%]%(%S+%) ([%d.]+) or later")
+  end)
+
   it("links to files that exist", function()
     for path in readme:gmatch "%]%(([^):#]+)%)" do
       assert.is_truthy(io.open(program.root .. "/" .. path), path)

@@ -102,6 +102,39 @@ describe("a reload from anywhere (R7.5)", function()
     assert.equal("v1", M.name())
   end)
 
+  it("is not locked out by an error that a debug hook raises in the middle, wherever that is", function()
+    -- In a process of its own: where it fails, no later reload works.
+    local out, code, err = app:subprocess [[
+      require "hotreload"
+      local source = "local n = 0 return { bump = function() n = n + 1 return n end, "
+        .. "a = function() return NUMBER end, b = function() return NUMBER end, __hotfix = function() end }"
+      package.preload.story = load((source:gsub("NUMBER", 0)), "@story.lua")
+      local story, k, events = require "story", 0, nil
+      repeat
+        k, events = k + 1, 0
+        package.preload.story = load((source:gsub("NUMBER", k)), "@story.lua")
+        pcall(function()
+          debug.sethook(function()
+            events = events + 1
+            if events == k then
+              debug.sethook()
+              error "the watchdog raises"
+            end
+          end, "", 1)
+          gg.reload "story"
+          debug.sethook()
+        end)
+        assert(story.a() == story.b(), "half a reload")
+        local ok, message = gg.reload "story"
+        assert(ok, message)
+        assert(story.a() == k and story.b() == k, "another version")
+      until events < k
+      print(k > 50, story.bump())
+    ]]
+    assert.equal(0, code, err)
+    assert.equal("true\t1\n", out)
+  end)
+
   it("works from another module's first load", function()
     app:write("boot", "return table.pack(gg.reload 'm')")
     assert_reloaded(table.unpack(app:load "boot", 1, 2))

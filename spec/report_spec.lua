@@ -277,6 +277,9 @@ describe("report (R10)", function()
     for path in pairs(by_path) do
       assert.truthy(message:find(path, 1, true), message)
     end
+    assert.is_nil(tostring(report):find "^table: ")
+    assert.truthy(tostring(report):find("m.peek", 1, true))
+    assert.equal("integer", math.type(report.functions.replaced))
     assert.same({}, app:update("m", V2).conflicts)
   end)
 
@@ -315,7 +318,14 @@ describe("report (R10)", function()
       ok, report = gg.reload("story", { dry_run = true })
       assert(ok, report)
       write(report, "")
+      local message
+      ok, message, report = gg.reload("story", {
+        source = "local M = { nested = { a = { f = 1 } } } for i = 1, 20 do M['f' .. i] = i end return M",
+      })
+      print(ok, message)
+      write(report, "")
     ]])
+    assert.matches("false\tmodule 'story'", out)
     assert.matches("story%.f20", out)
     assert.matches("story%.nested%.t7%.g", out)
   end)

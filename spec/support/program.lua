@@ -419,7 +419,9 @@ end
 
 function Program:write_file(path, bytes)
   local whole = self.dir .. "/" .. path
-  run("mkdir -p " .. quote(whole:match "^(.*)/"))
+  if path:find "/" then
+    run("mkdir -p " .. quote(whole:match "^(.*)/"))
+  end
   local file = assert(io.open(whole, "wb"))
   assert(file:write(bytes))
   assert(file:close())
