@@ -205,7 +205,7 @@ describe("R6 where a conflict is found", function()
   end)
 
   it("is told in a message that a person can read, however deep it lies", function()
-    local v1 = [[
+    local chain = [[
       local head = {}
       local t = head
       for i = 1, 100000 do
@@ -215,8 +215,8 @@ describe("R6 where a conflict is found", function()
       t.last = function() return "old" end
       return { head = head }
     ]]
-    local M = app:module("M", v1)
-    app:write("M", (v1:gsub("function%(%).-end", "5")))
+    local M = app:module("M", chain)
+    app:write("M", (chain:gsub("function%(%).-end", "5")))
     local ok, message, report = app:reload("M")
     assert.is_false(ok)
     assert.is_true(#message < 4096)
@@ -224,7 +224,7 @@ describe("R6 where a conflict is found", function()
     assert.matches("last", message)
     assert.equal(1, #report.conflicts)
     assert.is_true(#report.conflicts[1].path < 1024)
-    app:update("M", (v1:gsub("old", "corrected")))
+    app:update("M", (chain:gsub("old", "corrected")))
     local t = M.head
     while t.next do t = t.next end
     assert.equal("corrected", t.last())

@@ -306,6 +306,127 @@ describe("R3.1 table with table", function()
   end)
 end)
 
+describe("R3.1 references among the module's own tables", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  -- Each table answers to the one of its own name, wherever references point meanwhile.
+  local function assert_own(M, names, version)
+    for _, name in ipairs(names) do
+      assert.equal(name .. " " .. version, M[name].f())
+    end
+  end
+
+  it("stay as the program turned them, and no table gets another one's functions", function()
+    local v1 = [[
+      local M = {}
+      local function node(name)
+        return { name = name, f = function() return name .. " old" end }
+      end
+      M.x, M.y, M.z = node "x", node "y", node "z"
+      M.x.next, M.y.next, M.z.next = M.y, M.z, M.x
+      return M
+    ]]
+    local M = app:module("M", v1)
+    M.x.next, M.z.next, M.y.next = M.z, M.y, M.x
+    app:update("M", (v1:gsub("old", "new")))
+    assert_own(M, { "x", "y", "z" }, "new")
+    assert.same({ M.z, M.y, M.x }, { M.x.next, M.z.next, M.y.next })
+  end)
+
+  it("stay at the state that the program chose, in slots and cells", function()
+    local v1 = [[
+      local M = {
+        idle = { f = function() return "idle old" end }, busy = { f = function() return "busy old" end },
+        alarm = { f = function() return "alarm old" end },
+      }
+      local current = M.idle
+      M.current, M.before = M.idle, { M.idle, state = M.idle }
+      function M.go(state) current, M.current, M.before[1], M.before.state = state, state, state, state end
+      function M.f() return current.f() end
+      return M
+    ]]
+    local states = { "alarm", "busy", "idle" }
+    local M = app:module("M", v1)
+    for n, name in ipairs(states) do
+      M.go(M[name])
+      app:update("M", (v1:gsub("old", "new " .. n)))
+      assert_own(M, states, "new " .. n)
+      assert.equal(name .. " new " .. n, M.f())
+      assert.same({ M[name], M[name], M[name] }, { M.current, M.before[1], M.before.state })
+    end
+  end)
+
+  it("give no table another one's functions where the file made them point elsewhere", function()
+    local v1 = [[
+      local A, B, C = {}, {}, {}
+      function A.f() return "A old" end
+      function B.f() return "B old" end
+      function C.f() return "C old" end
+      local M = { A = A, B = B, C = C, default = FIRST, list = { FIRST, SECOND }, by_name = { first = FIRST } }
+      function M.get() return M.default.f() end
+      return M
+    ]]
+    local M = app:module("M", (v1:gsub("FIRST", "A"):gsub("SECOND", "B")))
+    local A, B, C = M.A, M.B, M.C
+    app:update("M", (v1:gsub("FIRST", "C"):gsub("SECOND", "A"):gsub("old", "new")))
+    assert_own(M, { "A", "B", "C" }, "new")
+    assert.same({ A, B, C }, { M.A, M.B, M.C })
+    assert.matches(" new$", M.get())
+  end)
+
+  it("give no class the methods of another where the file changed a parent", function()
+    local v1 = [[
+      local Animal, Plant = {}, {}
+      Animal.__index, Plant.__index = Animal, Plant
+      function Animal.f() return "Animal old" end
+      function Plant.f() return "Plant old" end
+      function Plant.grow() return "grow old" end
+      local Thing = setmetatable({}, { __index = Animal })
+      Thing.__index = Thing
+      return { Animal = Animal, Plant = Plant, thing = function() return setmetatable({}, Thing) end }
+    ]]
+    local M = app:module("M", v1)
+    local thing, animal = M.thing(), setmetatable({}, M.Animal)
+    app:update("M", (v1:gsub("old", "new"):gsub("__index = Animal }", "__index = Plant }")))
+    assert_own(M, { "Animal", "Plant" }, "new")
+    assert.equal("Animal new", animal.f())
+    assert.is_nil(animal.grow)
+    assert.matches(" new$", thing.f())
+  end)
+
+  it("give no class the methods of a new one that the file put between it and its child", function()
+    local v1 = [[
+      local Animal = {}
+      Animal.__index = Animal
+      function Animal.f() return "Animal old" end
+      local Cat = setmetatable({}, { __index = Animal })
+      Cat.__index = Cat
+      return { Animal = Animal, cat = function() return setmetatable({}, Cat) end }
+    ]]
+    local M = app:module("M", v1)
+    local cat, animal = M.cat(), setmetatable({}, M.Animal)
+    app:update("M", [[
+      local Animal = {}
+      Animal.__index = Animal
+      function Animal.f() return "Animal new" end
+      local Feline = setmetatable({}, { __index = Animal })
+      Feline.__index = Feline
+      function Feline.f() return "Feline new" end
+      function Feline.purr() return "purr" end
+      local Cat = setmetatable({}, { __index = Feline })
+      Cat.__index = Cat
+      return { Animal = Animal, Feline = Feline, cat = function() return setmetatable({}, Cat) end }
+    ]])
+    assert_own(M, { "Animal", "Feline" }, "new")
+    assert.not_equal(M.Animal, M.Feline)
+    assert.equal("Animal new", animal.f())
+    assert.is_nil(animal.purr)
+    assert.matches(" new$", cat.f())
+  end)
+end)
+
 describe("R3.1 raw access", function()
   local app
   before_each(function() app = program.new() end)

@@ -45,27 +45,27 @@ pub fn open(lua: &Lua) -> mlua::Result<Table> {
     Ok(library)
 }
 
-/// `core.reload(name, options, stock, lineage, source)` → `true, object, hook, transaction, source, file, lists, counts…, times…`,
+/// `core.reload(owed, name, options, stock, lineage, source)` → `owed,` `true, object, hook, transaction, source, file, lists, counts…, times…`,
 /// or `false, message, conflicts`.
 ///
 /// # Errors
 /// Whatever a stage refuses.
 pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
-    let options = vm.argument(2)?;
-    let stock = vm.argument(3)?;
+    let options = vm.argument(3)?;
+    let stock = vm.argument(4)?;
     let mut addresses = [0; 4];
     for (address, i) in addresses.iter_mut().zip(1..) {
         let value = vm.index(stock, i)?;
         *address = vm.integer(value).unwrap_or(0) as usize;
     }
     let [preload, lua, c, c_root] = addresses;
-    let source = vm.argument(5)?;
+    let source = vm.argument(6)?;
     let request = Request {
-        name: vm.argument(1)?,
+        name: vm.argument(2)?,
         options: Options::read(vm, options)?,
         stock: Stock { preload, lua, c, c_root },
         source: vm.bytes(source),
-        lineage: Lineage { table: vm.argument(4)?, counter: vm.string(b"last")? },
+        lineage: Lineage { table: vm.argument(5)?, counter: vm.string(b"last")? },
     };
     match reload::reload(vm, &request) {
         Ok(reply) => Ok(answers(&reply)),

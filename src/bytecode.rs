@@ -88,8 +88,6 @@ pub struct Chunk {
     names: FxHashMap<u64, (u32, u32)>,
     /// The integers that its code can use as keys.
     pub integers: FxHashSet<i64>,
-    /// How many instructions there are.
-    pub instructions: usize,
     /// The functions by first and last line; none where two share them.
     profiles: FxHashMap<(i32, i32), Option<Profile>>,
 }
@@ -115,6 +113,11 @@ impl Chunk {
     /// The profile of the one function on these lines.
     pub fn profile(&self, line: i32, last: i32) -> Option<Profile> {
         self.profiles.get(&(line, last)).copied().flatten()
+    }
+
+    /// How many functions it has, nearly.
+    pub fn functions(&self) -> usize {
+        self.profiles.len()
     }
 
     /// Does the string occur as a constant?
@@ -269,10 +272,6 @@ impl<'a> Reader<'a> {
                 chunk.integers.try_insert_value(key, ())?;
             }
         }
-        if let Some(chunk) = chunk.as_deref_mut() {
-            chunk.instructions += code.len() / 4;
-        }
-
         for constant in 0..self.count()? {
             let tag = self.byte()?;
             hash.write_u8(tag);

@@ -188,22 +188,28 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
 }
 
 fn lua_file(vm: &mut Vm, context: &Context, read: bool, tried: &mut String) -> Result<Option<Found>> {
-    let Some(path) = search_path(vm, context, "path", &context.title, tried)? else { return Ok(None) };
+    let Some((path, file)) = search_path(vm, context, "path", &context.title, tried)? else { return Ok(None) };
     let chunk_name = c_string(&[b"@", path.as_bytes()].concat());
-    let text = if read { read_file(&path)? } else { Vec::new() };
+    let text = if read { read_file(file, &path)? } else { Vec::new() };
     let data = vm.string(path.as_bytes())?;
     Ok(Some(Found { code: Code::Text(skip_first_line(text), chunk_name), data, file: Some(path) }))
 }
 
 fn c_library(vm: &mut Vm, context: &Context, name: &str, tried: &mut String) -> Result<()> {
     match search_path(vm, context, "cpath", name, tried)? {
-        Some(path) => Err(c_module(context, &path)),
+        Some((path, _)) => Err(c_module(context, &path)),
         None => Ok(()),
     }
 }
 
 /// `package.searchpath`, with the reason where a file is there but cannot be opened.
-fn search_path(vm: &mut Vm, context: &Context, field: &str, name: &str, tried: &mut String) -> Result<Option<String>> {
+fn search_path(
+    vm: &mut Vm,
+    context: &Context,
+    field: &str,
+    name: &str,
+    tried: &mut String,
+) -> Result<Option<(String, File)>> {
     let templates = vm.field(context.package, field)?;
     let Some(templates) = vm.bytes(templates) else {
         return Err(Error::Lua(format!("'package.{field}' must be a string").into_bytes()));
@@ -213,7 +219,7 @@ fn search_path(vm: &mut Vm, context: &Context, field: &str, name: &str, tried: &
     for template in templates.split(';').filter(|template| !template.is_empty()) {
         let path = template.replace('?', &name);
         match File::open(&path) {
-            Ok(_) => return Ok(Some(path)),
+            Ok(file) => return Ok(Some((path, file))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 tried.push_str(&format!("\n\tno file '{path}'"));
             }
@@ -223,9 +229,8 @@ fn search_path(vm: &mut Vm, context: &Context, field: &str, name: &str, tried: &
     Ok(None)
 }
 
-fn read_file(path: &str) -> Result<Vec<u8>> {
+fn read_file(mut file: File, path: &str) -> Result<Vec<u8>> {
     let unreadable = |error: std::io::Error| Error::Unreadable { path: path.into(), why: error.to_string() };
-    let mut file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     let mut text = Vec::new();
     text.try_reserve(usize::try_from(length).unwrap_or(0).saturating_add(1))?;

@@ -24,33 +24,49 @@ pub struct Lineage {
 impl Lineage {
     /// Are both functions generations of one?
     pub fn is_one(&self, vm: &Vm, a: Ref, b: Ref) -> bool {
-        let number = |function| vm.get_number(self.table, function).map(|n| n >> Profile::PACKED_BITS).filter(|n| *n != 0);
-        let number_of_a = number(a);
-        number_of_a.is_some() && number_of_a == number(b)
+        let lineage = |function| self.number(vm, function).map(|n| n >> Profile::PACKED_BITS).filter(|n| *n != 0);
+        let lineage_of_a = lineage(a);
+        lineage_of_a.is_some() && lineage_of_a == lineage(b)
     }
 
-    /// What is known of the function's code.
-    pub fn profile(&self, vm: &Vm, function: Ref) -> Option<Profile> {
-        Profile::unpack(vm.get_number(self.table, function)? as u64)
+    /// What is noted of a function.
+    pub fn number(&self, vm: &Vm, function: Ref) -> Option<i64> {
+        vm.get_number(self.table, function)
+    }
+
+    /// What a number tells of the function's code.
+    pub fn profile(number: i64) -> Option<Profile> {
+        Profile::unpack(number as u64)
     }
 
     /// Notes A2's functions, each with the function of A1 that it continues, if any.
-    pub fn note(&self, vm: &mut Vm, functions: &[(Option<Ref>, Ref, Profile)]) -> Result<()> {
+    pub fn note(&self, vm: &mut Vm, functions: &[Continued]) -> Result<()> {
         let mut last = vm.get_number(self.table, self.counter).unwrap_or(0);
         let mut numbers = Vec::new();
         numbers.try_reserve(functions.len() + 1)?;
-        for (old, new, profile) in functions {
-            let known = old.and_then(|old| vm.get_number(self.table, old)).map(|number| number >> Profile::PACKED_BITS);
+        for function in functions {
+            let known = function.old.and_then(|(_, number)| number).map(|number| number >> Profile::PACKED_BITS);
             let number = known.unwrap_or_else(|| {
                 last = (last + 1).min(MOST + 1);
                 if last > MOST { 0 } else { last }
             });
-            if let (Some(old), None) = (old, known) {
-                numbers.try_push((*old, number << Profile::PACKED_BITS))?;
+            if let (Some((old, _)), None) = (function.old, known) {
+                numbers.try_push((old, number << Profile::PACKED_BITS))?;
             }
-            numbers.try_push((*new, number << Profile::PACKED_BITS | profile.pack() as i64))?;
+            numbers.try_push((function.new, number << Profile::PACKED_BITS | function.profile.pack() as i64))?;
         }
         numbers.try_push((self.counter, last))?;
         commit::note_lineage(vm, self.table, &numbers)
     }
+}
+
+/// A function of A2.
+#[derive(Clone, Copy, Debug)]
+pub struct Continued {
+    /// The function of A1 whose lineage it continues, if any, and that one's number.
+    pub old: Option<(Ref, Option<i64>)>,
+    /// The function.
+    pub new: Ref,
+    /// Its code.
+    pub profile: Profile,
 }

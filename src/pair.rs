@@ -19,6 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use functions::{Function1, Function2};
 
+use crate::bytecode::Chunk;
 use crate::error::Result;
 use crate::find::Context;
 use crate::lineage::Lineage;
@@ -240,7 +241,7 @@ pub fn pair(
         functions_listed: false,
         loaded,
     };
-    let result = pairer.run();
+    let result = pairer.reserve().and_then(|()| pairer.run());
     pairer.vm.zip_end();
     result?;
     Ok(pairer.out)
@@ -282,6 +283,18 @@ struct Pairer<'a> {
 }
 
 impl Pairer<'_> {
+    /// Makes room for what the size of A2's code leads to expect.
+    fn reserve(&mut self) -> Result<()> {
+        let functions = self.loaded.chunk.as_ref().map_or(0, Chunk::functions);
+        self.out.old.try_reserve(functions)?;
+        self.out.new.try_reserve(functions)?;
+        self.out.slots.try_reserve(functions)?;
+        self.out.upvalues.try_reserve(functions * 8)?;
+        self.out.by_address1.try_reserve(functions)?;
+        self.out.by_address2.try_reserve(functions)?;
+        Ok(())
+    }
+
     fn run(&mut self) -> Result<()> {
         self.roots()?;
         loop {

@@ -10,6 +10,7 @@ use crate::bytecode::{self, Profile};
 use crate::commit::{Join, Op};
 use crate::error::{Error, Result};
 use crate::find::Context;
+use crate::lineage::Continued;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
 use crate::options::{OnConflict, Options};
@@ -69,7 +70,7 @@ pub struct Plan {
     /// `__hotfix`, when A2 provides it (R7.2).
     pub hook: Ref,
     /// A2's functions, each with the one of A1 whose lineage it continues (R3.3).
-    pub lineage: Vec<(Option<Ref>, Ref, Profile)>,
+    pub lineage: Vec<Continued>,
 }
 
 /// Plans the whole reload.
@@ -407,16 +408,17 @@ impl Planner<'_> {
             let (at, site, home, upvalues, profile) = (new.at, new.site, new.home, new.upvalues, new.profile);
             let partner = new.partners.first().copied();
             self.joins(at, upvalues)?;
-            let old = partner.and_then(|f1| self.pairing.old.get(f1 as usize)).map(|old| (old.at, old.profile, old.upvalues));
-            if let Some((old_at, old_profile, old_upvalues)) = old {
+            let old = partner.and_then(|f1| self.pairing.old.get(f1 as usize));
+            let continued = old.map(|old| (old.at, old.lineage));
+            if let Some(old) = old.map(|old| (old.at, old.profile, old.upvalues)) {
                 self.out.tally.replaced.try_push(site)?;
-                if self.differs((old_at, old_profile, old_upvalues), profile, upvalues)? {
+                if self.differs(old, profile, upvalues)? {
                     self.out.tally.changed.try_push(site)?;
                 }
             } else if home {
                 self.out.tally.added.try_push(site)?;
             }
-            self.out.lineage.try_push((old.map(|(at, ..)| at), at, profile))?;
+            self.out.lineage.try_push(Continued { old: continued, new: at, profile })?;
         }
         Ok(())
     }

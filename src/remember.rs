@@ -2,7 +2,7 @@
 //!
 //! A table is remembered when A2's code can name it: reached from the globals, `package.loaded`, the module object or the
 //! upvalues of A1's functions, by keys that occur in A2's code. The nearest are visited first, and no more tables than the code has
-//! instructions (at least [`MIN_TABLES`]): the cost grows with the code, never with the data.
+//! names (at least [`MIN_TABLES`]): the cost grows with the code, never with the data.
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ use crate::error::Result;
 use crate::find::Context;
 use crate::home::Home;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Kind, Ref, Val, Vm};
+use crate::raw::vm::{Info, Kind, Ref, Val, Vm};
 
 /// Visited whatever the size of the code.
-const MIN_TABLES: usize = 1000;
+const MIN_TABLES: usize = 256;
 /// A table with no more entries is always remembered whole.
 const SMALL: usize = 32;
 
@@ -80,13 +80,23 @@ pub struct Memory {
     seen: FxHashSet<usize>,
     /// Cells that were looked at.
     cells: FxHashSet<usize>,
+    /// Home functions that were met, by address.
+    functions: FxHashMap<usize, Met>,
+    /// Names (by address) and cells of their upvalues.
+    upvalues: Vec<(usize, usize)>,
     theirs: FxHashSet<usize>,
+}
+
+/// A home function that was met, and where its upvalues begin.
+struct Met {
+    info: Info,
+    first: u32,
 }
 
 /// A step of the walk: a table, or a home function whose upvalues lead on.
 enum Step {
     Table(Ref, Origin),
-    Function(Ref, u8),
+    Function(Ref, usize),
 }
 
 /// Where a walk began.
@@ -104,6 +114,10 @@ impl Memory {
     /// Walks the running program.
     pub fn of(vm: &mut Vm, context: &Context, chunk: &Chunk, home: &mut Home) -> Result<Memory> {
         let mut memory = Memory::default();
+        let functions = chunk.functions();
+        memory.seen.try_reserve(functions)?;
+        memory.functions.try_reserve(functions)?;
+        memory.upvalues.try_reserve(functions * 4)?;
         memory.seen.try_insert_value(vm.val(context.loaded).addr, ())?;
 
         // Other modules' objects: what is reached only through them is theirs.
@@ -150,20 +164,24 @@ impl Memory {
         origin: Origin,
     ) -> Result<()> {
         let val = vm.val(value);
+        if !matches!(val.kind, Kind::Table | Kind::Function)
+            || vm.is_c_function(value).is_some()
+            || self.seen.try_insert_value(val.addr, ())?.is_some()
+        {
+            return Ok(());
+        }
         let step = if val.is_table() {
             Step::Table(value, origin)
-        } else if val.is_function()
-            && let Some(info) = vm.info(value)
-            && home.owns(vm, value, &info)?
-        {
-            Step::Function(value, info.upvalues)
         } else {
-            return Ok(());
+            let info = vm.info(value).unwrap_or_default();
+            if !home.owns(vm, value, &info)? {
+                return Ok(());
+            }
+            self.functions.try_insert_value(val.addr, Met { info, first: u32::MAX })?;
+            Step::Function(value, val.addr)
         };
-        if self.seen.try_insert_value(val.addr, ())?.is_none() {
-            queue.try_reserve(1)?;
-            queue.push_back(step);
-        }
+        queue.try_reserve(1)?;
+        queue.push_back(step);
         Ok(())
     }
 
@@ -176,7 +194,7 @@ impl Memory {
         mut queue: VecDeque<Step>,
         reach: Reach,
     ) -> Result<VecDeque<Step>> {
-        let limit = chunk.instructions.max(MIN_TABLES);
+        let limit = chunk.names().len().max(MIN_TABLES);
         let mut left = VecDeque::new();
         while let Some(step) = queue.pop_front() {
             match step {
@@ -214,22 +232,47 @@ impl Memory {
                     left.try_reserve(1)?;
                     left.push_back(step);
                 }
-                Step::Function(function, upvalues) => {
-                    for i in 1..=upvalues {
-                        // The functions of a module share most of their cells.
-                        if self.cells.try_insert_value(vm.cell(function, i), ())?.is_some() {
-                            continue;
-                        }
-                        let Some(upvalue) = vm.upvalue(function, i) else { break };
-                        if matches!(upvalue.value.kind, Kind::Table | Kind::Function) {
-                            let value = vm.upvalue_value(function, i)?;
-                            self.meet(vm, home, &mut queue, value, Origin::Upvalue(function, i))?;
-                        }
-                    }
-                }
+                Step::Function(function, address) => self.visit(vm, home, &mut queue, function, address)?,
             }
         }
         Ok(left)
+    }
+
+    /// Notes the upvalues of a home function, and goes on from what they hold.
+    fn visit(
+        &mut self,
+        vm: &mut Vm,
+        home: &mut Home,
+        queue: &mut VecDeque<Step>,
+        function: Ref,
+        address: usize,
+    ) -> Result<()> {
+        let first = self.upvalues.len() as u32;
+        for i in 1..=u8::MAX {
+            let Some((name, cell)) = vm.upvalue_cell(function, i) else { break };
+            self.upvalues.try_push((name, cell))?;
+            // The functions of a module share most of their cells.
+            if self.cells.try_insert_value(cell, ())?.is_some() {
+                continue;
+            }
+            let held = vm.upvalue(function, i).map_or(Kind::Nil, |upvalue| upvalue.value.kind);
+            if matches!(held, Kind::Table | Kind::Function) {
+                let value = vm.upvalue_value(function, i)?;
+                self.meet(vm, home, queue, value, Origin::Upvalue(function, i))?;
+            }
+        }
+        if let Some(met) = self.functions.get_mut(&address) {
+            met.first = first;
+        }
+        Ok(())
+    }
+
+    /// What is known of a home function that was met, with names (by address) and cells of its upvalues.
+    pub fn function(&self, address: usize) -> Option<(Info, &[(usize, usize)])> {
+        let met = self.functions.get(&address)?;
+        let first = met.first as usize;
+        let upvalues = self.upvalues.get(first..first.checked_add(met.info.upvalues.into())?)?;
+        Some((met.info, upvalues))
     }
 
     /// Remembers a table: whole when it has no more entries than there are names.

@@ -22,11 +22,14 @@ local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
 -- The module whose chunk is running, if any (R7.5).
 local loading
+-- What reloads allocated since the collector's last cycle, in KiB.
+local owed = 0
 -- Modules whose hook has not ended: name -> the transaction, held by the call that runs the hook.
 local hooking = setmetatable({}, { __mode = "v" })
 
 --- A weak table keeps room for what it lost. After each cycle of the collector the living move to a new one.
 local function after_collection()
+    owed = 0
     if not loading then
         local living = setmetatable({}, weak)
         for key, number in next, lineage do living[key] = number end
@@ -264,20 +267,21 @@ local function run_hook(name, hook, object, report, transaction)
         __close = function()
             if hooking[name] ~= transaction then return end
             hooking[name] = nil -- the coroutine was closed while the hook waited
-            core.undo(transaction)
+            core.undo(owed, transaction)
         end,
     })
     hooking[name] = transaction
     local ok, message = xpcall(hook, hook_failed, object, report)
     hooking[name] = nil
     if ok then return true end
-    local undone, why = core.undo(transaction)
+    local _, undone, why = core.undo(owed, transaction)
     message = format("the hook of module '%s' failed, the reload was undone: %s", name, message)
     if not undone then message = message .. "\n" .. (why or "not enough memory") end
     return false, message, guard
 end
 
-local function finish(name, options, record, ok, object, hook, transaction, source, file, lists, ...)
+local function finish(name, options, record, now_owed, ok, object, hook, transaction, source, file, lists, ...)
+    loading, owed = nil, now_owed
     if not ok then
         local message, conflicts = object, hook
         if not conflicts then return false, message or "not enough memory; nothing was changed" end
@@ -326,10 +330,7 @@ function hotreload.reload(...)
         record.generation = 1
     end
     loading = name
-    return finish(name, checked, record, (function(...)
-        loading = nil
-        return ...
-    end)(core.reload(name, checked, core.stock, lineage, record.source)))
+    return finish(name, checked, record, core.reload(owed, name, checked, core.stock, lineage, record.source))
 end
 
 ------------------------------------------------------------------------------------------------------------------------

@@ -163,8 +163,10 @@ impl Pairer<'_> {
         assigned: Option<UpvalueSet>,
     ) -> Result<Upvalues> {
         let start = self.out.upvalues.len() as u32;
+        let address = self.vm.val(function).addr;
         for index in 1..=count {
-            let Some((name, id)) = self.vm.upvalue_cell(function, index) else { break };
+            let met = self.loaded.memory.function(address).and_then(|(_, upvalues)| upvalues.get(usize::from(index) - 1));
+            let Some((name, id)) = met.copied().or_else(|| self.vm.upvalue_cell(function, index)) else { break };
             let vm = &*self.vm;
             let name = self.names.of(name, || vm.upvalue_name(function, index))?;
             // Code that cannot be read may assign anything.

@@ -6,6 +6,7 @@ use super::cells::Upvalues;
 use super::{Edge, Pairer};
 use crate::bytecode::{self, Profile};
 use crate::error::{Error, Result};
+use crate::lineage::Lineage;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Info, Ref, Val};
 use crate::site::SiteId;
@@ -26,6 +27,8 @@ pub struct Function1 {
     pub home: bool,
     /// Its code; none until somebody asks.
     pub profile: Option<Profile>,
+    /// Its number in the table of lineages.
+    pub lineage: Option<i64>,
     /// The functions of A2 that answer to it, the best first.
     pub answers: Few,
     /// Its upvalues; none until its cells are looked at.
@@ -65,8 +68,13 @@ impl Pairer<'_> {
         if let Some(known) = self.out.by_address1.get(&address) {
             return Ok(Some(*known));
         }
-        let Some(info) = self.vm.info(at).filter(|info| info.lua) else { return Ok(None) };
-        let home = self.loaded.home.owns(self.vm, at, &info)?;
+        let (info, home) = match self.loaded.memory.function(address) {
+            Some((info, _)) => (info, true),
+            None => {
+                let Some(info) = self.vm.info(at).filter(|info| info.lua) else { return Ok(None) };
+                (info, self.loaded.home.owns(self.vm, at, &info)?)
+            }
+        };
         let number = self.out.old.len() as u32;
         self.out.by_address1.try_insert_value(address, number)?;
         self.out.old.try_push(Function1 {
@@ -75,6 +83,7 @@ impl Pairer<'_> {
             info,
             home,
             profile: None,
+            lineage: None,
             answers: Few::new(),
             upvalues: Upvalues::default(),
             looked_at: false,
@@ -93,7 +102,8 @@ impl Pairer<'_> {
             return Ok(());
         }
         let (at, site, count, home) = (function.at, function.site, function.info.upvalues, function.home);
-        let profile = match self.lineage.profile(self.vm, at) {
+        let lineage = self.lineage.number(self.vm, at);
+        let profile = match lineage.and_then(Lineage::profile) {
             Some(profile) => Some(profile),
             None => bytecode::profile(self.vm.dump(at, true)?),
         };
@@ -101,6 +111,7 @@ impl Pairer<'_> {
         if let Some(function) = self.out.old.get_mut(f1 as usize) {
             function.upvalues = upvalues;
             function.profile = profile;
+            function.lineage = lineage;
         }
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! No collection while a reload works, and the collector left exactly as it was found.
 //!
 //! Stopping and restarting it (`LUA_GCSTOP`, `LUA_GCRESTART`) would throw its debt away: after a restart a cycle begins at
-//! once, however long the pause had still to run, and whatever was allocated meanwhile is never accounted for. Instead the
-//! collector gets a large credit, which is taken back afterwards: it then owes just what it would have owed.
+//! once, however long the pause had still to run. Instead the collector gets a large credit, which is taken back afterwards.
+//!
+//! What the reload itself allocated is left for the program's own next cycle, as if the collector had been stopped, up to a
+//! limit: where reloads alone would double the program's memory before the next cycle ends (and no less than [`FREE`]),
+//! the collector has to work for what each of them allocates.
 
 use std::ffi::c_int;
 
@@ -10,11 +13,16 @@ use mlua::ffi::{self, lua_State};
 
 /// In KiB: more than a reload allocates, less than what could overflow Lua's count.
 const CREDIT: c_int = 64 << 20;
+/// In KiB: what reloads may allocate within one cycle in any case.
+const FREE: i64 = 32 << 10;
 
-/// The collector, paused until this is dropped.
+/// The collector, paused until [`Paused::end`], or until this is dropped.
 pub struct Paused {
     l: *mut lua_State,
     was_running: bool,
+    ended: bool,
+    /// In KiB, when the pause began.
+    in_use: i64,
 }
 
 impl Paused {
@@ -26,25 +34,41 @@ impl Paused {
         // SAFETY: a step with a negative size only moves the debt; it cannot collect and cannot raise.
         unsafe {
             let was_running = ffi::lua_gc(l, ffi::LUA_GCISRUNNING) == 1;
+            let in_use = ffi::lua_gc(l, ffi::LUA_GCCOUNT).into();
             if was_running {
                 ffi::lua_gc(l, ffi::LUA_GCSTEP, -CREDIT);
             }
-            Paused { l, was_running }
+            Paused { l, was_running, ended: false, in_use }
+        }
+    }
+
+    /// Ends the pause. `owed` is what earlier reloads allocated since the last cycle ended, in KiB; returns the same with
+    /// this one's share.
+    pub fn end(mut self, owed: i64) -> i64 {
+        // SAFETY: as in `new`. Where the debt is positive a step runs, as it would at some allocation; what a finalizer
+        // raises there is a warning, not an error. A chunk that stopped or restarted the collector is overruled.
+        unsafe {
+            self.ended = true;
+            let running = ffi::lua_gc(self.l, ffi::LUA_GCISRUNNING) == 1;
+            let allocated = (i64::from(ffi::lua_gc(self.l, ffi::LUA_GCCOUNT)) - self.in_use).max(0);
+            let owed = owed.max(0) + allocated;
+            let unpaid = if owed > self.in_use.max(FREE) { 0 } else { allocated };
+            match (self.was_running, running) {
+                (true, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTEP, CREDIT - unpaid as c_int),
+                (true, false) => ffi::lua_gc(self.l, ffi::LUA_GCRESTART),
+                (false, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTOP),
+                (false, false) => 0,
+            };
+            owed
         }
     }
 }
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        // SAFETY: as in `new`. When the debt is now positive a step runs, as it would have at some allocation before; what a
-        // finalizer raises there is a warning, not an error. A chunk that stopped or restarted the collector is overruled.
-        unsafe {
-            match (self.was_running, ffi::lua_gc(self.l, ffi::LUA_GCISRUNNING) == 1) {
-                (true, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTEP, CREDIT),
-                (true, false) => ffi::lua_gc(self.l, ffi::LUA_GCRESTART),
-                (false, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTOP),
-                (false, false) => 0,
-            };
+        if !self.ended {
+            let pause = Paused { ended: true, ..*self };
+            pause.end(i64::MAX / 2);
         }
     }
 }

@@ -26,7 +26,7 @@ pub enum Answer {
     Flag(bool),
 }
 
-/// `core.reload(state, name, options, record)`: see [`api::reload`].
+/// `core.reload(owed, …)`: see [`api::reload`]. The first result, before those, is what is owed to the collector.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -40,7 +40,7 @@ pub unsafe extern "C-unwind" fn reload(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `core.undo(transaction)`: see [`api::undo`].
+/// `core.undo(owed, transaction)`: see [`api::undo`]; first result as above.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -48,29 +48,32 @@ pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
     // SAFETY: as above.
     unsafe {
         answer(l, |l| {
-            let (mut vm, words) = Vm::thaw(l, 1)?;
+            let (mut vm, words) = Vm::thaw(l, 2)?;
             api::undo(&mut vm, &words).map(|answers| (vm, answers))
         })
     }
 }
 
-/// Runs `body` with the collector paused and pushes its answers; on an error `false` and the message (nil when there was no
-/// memory even for that).
+/// Runs `body` with the collector paused and returns what is owed to it, then the answers; on an error `false` and the message
+/// (nil when there was no memory even for that).
 unsafe fn answer(
     l: *mut lua_State,
     body: impl FnOnce(*mut lua_State) -> Result<(Vm, Vec<Answer>), Error>,
 ) -> c_int {
-    // SAFETY: nothing here jumps: all that may raise is behind a door, and the guard's step runs no error out of a finalizer.
+    // SAFETY: nothing here jumps: all that may raise is behind a door, and a step of the collector lets no error out of a
+    // finalizer. The first result's slot is filled last.
     unsafe {
         if ffi::lua_checkstack(l, RESULTS * 2) == 0 {
-            ffi::lua_settop(l, 0);
+            ffi::lua_settop(l, 1);
             ffi::lua_pushboolean(l, 0);
-            return 1;
+            return 2;
         }
+        let owed = ffi::lua_tointegerx(l, 1, std::ptr::null_mut());
         let paused = Paused::new(l);
         let outcome = catch_unwind(AssertUnwindSafe(|| body(l)));
         let top = ffi::lua_gettop(l);
-        let error = match outcome {
+        ffi::lua_pushinteger(l, owed);
+        match outcome {
             Ok(Ok((vm, answers))) => {
                 for answer in answers.iter().take(RESULTS as usize) {
                     match *answer {
@@ -80,23 +83,32 @@ unsafe fn answer(
                         Answer::Flag(flag) => ffi::lua_pushboolean(l, flag.into()),
                     }
                 }
-                drop((vm, answers));
-                drop(paused);
-                return ffi::lua_gettop(l) - top;
             }
-            Ok(Err(error)) => error,
-            Err(panic) => Error::Panic(panic.downcast_ref::<&str>().unwrap_or(&"a panic").to_string()),
-        };
-        ffi::lua_settop(l, top);
+            Ok(Err(error)) => fail(l, &error),
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().unwrap_or(&"a panic").to_string();
+                fail(l, &Error::Panic(text));
+            }
+        }
+        let owed = paused.end(owed);
+        ffi::lua_pushinteger(l, owed);
+        ffi::lua_replace(l, top + 1);
+        ffi::lua_gettop(l) - top
+    }
+}
+
+/// Pushes `false` and the error's message.
+unsafe fn fail(l: *mut lua_State, error: &Error) {
+    let message = error.to_bytes();
+    let text = message.as_slice();
+    // SAFETY: room was made by the caller; the string is made behind the door, in a closure that borrows.
+    unsafe {
         ffi::lua_pushboolean(l, 0);
-        let message = error.to_bytes();
-        drop(error);
-        let text = message.as_slice();
         let pushed = door::protect(l, 1, |l| {
             ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
         });
-        drop(message);
-        drop(paused);
-        1 + c_int::from(pushed.is_ok())
+        if pushed.is_err() {
+            ffi::lua_pushnil(l);
+        }
     }
 }

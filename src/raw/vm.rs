@@ -242,6 +242,19 @@ impl Vm {
         Ok(())
     }
 
+    /// Makes room for about `count` values at once.
+    pub fn reserve(&mut self, count: usize) -> Result<()> {
+        let used = self.len - (self.holders.len() as u32 - 1) * PER_THREAD;
+        let more = u32::try_from(count).unwrap_or(PER_THREAD).min(PER_THREAD - used);
+        let holder = self.holders.last().copied().unwrap_or(self.scratch);
+        // SAFETY: a live thread; a failure is reported, not raised.
+        if more > self.room && unsafe { ffi::lua_checkstack(holder, more as c_int + SLACK) } == 0 {
+            return Err(Error::Memory);
+        }
+        self.room = self.room.max(more);
+        Ok(())
+    }
+
     /// Moves the scratch's top value among the held ones. `scratch: [-1, +0, -]`
     #[inline]
     fn keep(&mut self) -> Result<Ref> {
@@ -845,19 +858,6 @@ impl Vm {
             }
             ffi::lua_settop(thread, -2);
             Some((name as usize, ffi::lua_upvalueid(thread, index, i.into()) as usize))
-        }
-    }
-
-    /// The cell of the `i`-th upvalue of a Lua function.
-    #[inline]
-    pub fn cell(&self, function: Ref, i: u8) -> usize {
-        let (thread, index) = self.at(function);
-        // SAFETY: Lua checks the number.
-        unsafe {
-            match ffi::lua_type(thread, index) {
-                ffi::LUA_TFUNCTION => ffi::lua_upvalueid(thread, index, i.into()) as usize,
-                _ => 0,
-            }
         }
     }
 
