@@ -1,7 +1,10 @@
 //! What the façade (`lua/hotreload/facade.lua`) may call, and how the library is opened.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use mlua::{Function, Lua, Table, Value};
 
+use crate::commit;
 use crate::error::{Error, Result};
 use crate::lineage::Lineage;
 use crate::options::Options;
@@ -9,8 +12,7 @@ use crate::raw;
 use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
 use crate::raw::vm::Vm;
-use crate::reload::{self, Refusal, Reply, Request};
-use crate::report;
+use crate::reload::{self, Request};
 
 /// The façade, part of the library: `require "hotreload"` needs one file.
 const FACADE: &str = include_str!("../lua/hotreload/facade.lua");
@@ -45,12 +47,14 @@ pub fn open(lua: &Lua) -> mlua::Result<Table> {
     Ok(library)
 }
 
-/// `core.reload(owed, name, options, stock, lineage, source)` → `owed,` `true, object, hook, transaction, source, file, lists, counts…, times…`,
-/// or `false, message, conflicts`.
+/// `core.reload(owed, name, options, stock, lineage, source, running)` → `owed, true, object, hook, transaction, source, file,
+/// lists, counts…, times…`, or `owed, false, message` and, for conflicts, what would have been done, in the same places.
+/// `running[1]` is the module's name while this works.
 ///
 /// # Errors
 /// Whatever a stage refuses.
 pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
+    let name = vm.argument(2)?;
     let options = vm.argument(3)?;
     let stock = vm.argument(4)?;
     let mut addresses = [0; 4];
@@ -61,32 +65,29 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
     let [preload, lua, c, c_root] = addresses;
     let source = vm.argument(6)?;
     let request = Request {
-        name: vm.argument(2)?,
+        name,
         options: Options::read(vm, options)?,
         stock: Stock { preload, lua, c, c_root },
         source: vm.bytes(source),
         lineage: Lineage { table: vm.argument(5)?, counter: vm.string(b"last")? },
     };
-    match reload::reload(vm, &request) {
-        Ok(reply) => Ok(answers(&reply)),
-        Err(refusal) => refuse(vm, refusal),
-    }
-}
-
-fn answers(reply: &Reply) -> Vec<Answer> {
-    let held = [reply.object, reply.hook, reply.transaction, reply.source, reply.file, reply.lists];
-    std::iter::once(Answer::Flag(true))
+    let (running, first) = (vm.argument(7)?, vm.number(1)?);
+    let idle = vm.boolean(false)?;
+    commit::fill(vm, running, first, name)?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| reload::reload(vm, &request)));
+    commit::fill(vm, running, first, idle)?;
+    let reply = outcome.unwrap_or_else(|_| Err(Error::Panic("in a stage of the reload".into())))?;
+    let first = match &reply.refusal {
+        None => reply.object,
+        Some(error) => vm.string(&error.to_bytes())?,
+    };
+    let held = [first, reply.hook, reply.transaction, reply.source, reply.file, reply.lists];
+    let done = Answer::Flag(reply.refusal.is_none());
+    Ok(std::iter::once(done)
         .chain(held.into_iter().map(Answer::Held))
         .chain(reply.counts.into_iter().map(Answer::Count))
         .chain(reply.elapsed.into_iter().map(Answer::Number))
-        .collect()
-}
-
-fn refuse(vm: &mut Vm, refusal: Refusal) -> Result<Vec<Answer>> {
-    let Refusal { error: Error::Conflicts { .. }, conflicts } = &refusal else { return Err(refusal.error) };
-    let list = report::conflict_table(vm, conflicts)?;
-    let message = vm.string(&refusal.error.to_bytes())?;
-    Ok(vec![Answer::Flag(false), Answer::Held(message), Answer::Held(list)])
+        .collect())
 }
 
 /// `core.undo(transaction)` → `true`, or `false, message`.

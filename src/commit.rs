@@ -85,6 +85,9 @@ fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
             return Err(Error::Panic("a join that does not fit".into()));
         }
     }
+    for copy in &plan.disarm {
+        vm.set_metatable(&PERMIT, *copy, Ref::NIL);
+    }
     for op in &plan.ops {
         apply(vm, *op)?;
         *done += 1;

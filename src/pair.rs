@@ -154,6 +154,8 @@ pub struct Pairing {
     upvalues: Vec<Upvalue>,
     /// A1's table for each paired table of A2.
     pub tables: FxHashMap<usize, Ref>,
+    /// A2's tables with metatables whose place A1's take: copies that nobody will hold.
+    pub copies: Vec<Ref>,
     /// References between fresh tables.
     pub references: Vec<Reference>,
     /// R4.6.
@@ -208,6 +210,7 @@ pub fn pair(
             cell_pairs: Vec::new(),
             upvalues: Vec::new(),
             tables: FxHashMap::default(),
+            copies: Vec::new(),
             references: Vec::new(),
             shared: Vec::new(),
             warnings: Vec::new(),
@@ -225,6 +228,8 @@ pub fn pair(
         cells1: FxHashMap::default(),
         cells2: FxHashMap::default(),
         pairs_seen: FxHashSet::default(),
+        answered: FxHashSet::default(),
+        references: Vec::new(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
@@ -259,6 +264,9 @@ struct Pairer<'a> {
     cells1: FxHashMap<usize, u32>,
     cells2: FxHashMap<usize, u32>,
     pairs_seen: FxHashSet<(usize, usize)>,
+    /// A1's tables that answer to one of A2's.
+    answered: FxHashSet<usize>,
+    references: Vec<TablePair>,
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
@@ -308,8 +316,8 @@ impl Pairer<'_> {
                 self.match_edges()?;
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
-            } else if self.take_keyed(false)? {
-                // tables under keys that are known by now
+            } else if self.take_keyed(false)? || self.take_references()? {
+                // tables under keys that are known by now, and by references
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.scan_unmatched()? || self.meet_module()? || self.match_leftovers()? {
@@ -365,7 +373,7 @@ impl Pairer<'_> {
 
     /// What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1.
     fn changes(&mut self) -> Result<()> {
-        let changes = std::mem::take(&mut self.loaded.changes);
+        let changes = self.loaded.changes.clone();
         let mut sites: FxHashMap<u32, SiteId> = FxHashMap::default();
         let mut children = Vec::new();
         for change in &changes {
@@ -399,7 +407,6 @@ impl Pairer<'_> {
                 self.enumerate(change.table, Ref::NIL, site, &written)?;
             }
         }
-        self.loaded.changes = changes;
         Ok(())
     }
 
@@ -445,8 +452,10 @@ impl Pairer<'_> {
                 let both_c = self.vm.is_c_function(new).is_some() && self.vm.is_c_function(old).is_some();
                 if both_c { What::Keep } else { What::Replace }
             }
+            // Another module's table is never written to: the file has a table of its own now (R3.3).
+            (Kind::Table, Kind::Table) if fresh && self.imports.is_module(self.vm, self.context, self.loaded, o)? => What::Take,
             (Kind::Table, Kind::Table) if fresh => What::Merge,
-            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.imports.takes(self.vm, self.context, o, old, new)? => {
+            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.imports.takes(self.vm, self.context, self.loaded, o, old, new)? => {
                 What::Take
             }
             (Kind::Function, Kind::Function) if self.is_home(old)? => What::Replace,
@@ -533,18 +542,53 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Pairs a table of A1 with a fresh one of A2, once.
+    /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this place is not its own but a
+    /// reference to it, which may point elsewhere by now: it is looked at again when all tables have been met.
     fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, exact: bool) -> Result<()> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
-        if self.pairs_seen.try_insert_value((old_addr, new_addr), ())?.is_some() {
-            return Ok(());
+        let pair = TablePair { old, new, site, exact };
+        if self.out.tables.contains_key(&new_addr) || self.answered.contains(&old_addr) {
+            if self.pairs_seen.contains(&(old_addr, new_addr)) {
+                return Ok(());
+            }
+            return self.references.try_push(pair);
         }
+        self.accept(pair, old_addr, new_addr)
+    }
+
+    fn accept(&mut self, pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
+        self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
+        self.answered.try_insert_value(old_addr, ())?;
         if !self.out.tables.contains_key(&new_addr) {
-            self.out.tables.try_insert_value(new_addr, old)?;
+            self.out.tables.try_insert_value(new_addr, pair.old)?;
+        }
+        if !self.vm.metatable_val(pair.new).is_nil() {
+            self.out.copies.try_push(pair.new)?;
         }
         self.table_queue.try_reserve(1)?;
-        self.table_queue.push_back(TablePair { old, new, site, exact });
+        self.table_queue.push_back(pair);
         Ok(())
+    }
+
+    /// References among tables: one that leads to a table of A1 which answers to none of A2's yet gives it the functions of A2's;
+    /// any other says nothing of what its table is. True when there was one of the first kind.
+    fn take_references(&mut self) -> Result<bool> {
+        let mut found = false;
+        for pair in std::mem::take(&mut self.references) {
+            let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+            if self.answered.contains(&old_addr) {
+                // A2's table, if it is new, has to be met all the same.
+                self.scan_queue.try_reserve(1)?;
+                if !self.out.tables.contains_key(&new_addr) {
+                    self.scan_queue.push_back((pair.new, pair.site));
+                    found = true;
+                }
+            } else {
+                self.accept(pair, old_addr, new_addr)?;
+                found = true;
+            }
+        }
+        Ok(found)
     }
 
     /// R3.1
@@ -702,9 +746,13 @@ impl Pairer<'_> {
                 self.scan_queue.push_back((new, site));
             }
             What::Add
+        } else if self.is_fresh(n) && self.imports.is_module(self.vm, self.context, self.loaded, o)? {
+            self.scan_queue.try_reserve(1)?;
+            self.scan_queue.push_back((new, site));
+            What::Take
         } else if self.is_fresh(n) {
             return self.pair_tables(old, new, site, false);
-        } else if self.imports.takes(self.vm, self.context, o, old, new)? {
+        } else if self.imports.takes(self.vm, self.context, self.loaded, o, old, new)? {
             What::Take
         } else {
             return Ok(());

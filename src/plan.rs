@@ -59,12 +59,16 @@ pub struct Tally {
 /// All that commit will do.
 #[derive(Default)]
 pub struct Plan {
+    /// A2's copies of tables that A1 has, with finalizers: these must not run.
+    pub disarm: Vec<Ref>,
     /// A2's functions that get A1's cells.
     pub joins: Vec<Join>,
     /// The writes, in order.
     pub ops: Vec<Op>,
     /// For the report.
     pub tally: Tally,
+    /// Every conflict, sorted; unless the options settle them there is nothing to commit.
+    pub conflicts: Vec<Conflict>,
     /// The module after the commit: what `package.loaded` holds.
     pub object: Ref,
     /// `__hotfix`, when A2 provides it (R7.2).
@@ -76,14 +80,13 @@ pub struct Plan {
 /// Plans the whole reload.
 ///
 /// # Errors
-/// [`Error::Conflicts`] with every conflict, when the options do not settle them; `conflicts` then has them as well.
+/// [`Error::Memory`].
 pub fn plan(
     vm: &mut Vm,
     context: &Context,
     loaded: &Loaded,
     pairing: &mut Pairing,
     options: &Options,
-    conflicts: &mut Vec<Conflict>,
 ) -> Result<Plan> {
     let mut planner = Planner { vm, context, loaded, pairing, options, out: Plan::default(), found: BTreeMap::new() };
     planner.hook()?;
@@ -93,23 +96,25 @@ pub fn plan(
     planner.cells()?;
     planner.references()?;
     planner.functions()?;
-    let Planner { out, found, .. } = planner;
-    conflicts.extend(found.into_values());
-    if !conflicts.is_empty() && options.on_conflict == OnConflict::Error {
-        return Err(refusal(context, conflicts));
-    }
+    planner.finalizers()?;
+    let Planner { mut out, found, .. } = planner;
+    out.conflicts.extend(found.into_values());
     Ok(out)
 }
 
-fn refusal(context: &Context, conflicts: &[Conflict]) -> Error {
+/// The refusal of a plan with conflicts (R6); none where there are none, or the options settle them.
+pub fn refusal(context: &Context, plan: &Plan, options: &Options) -> Option<Error> {
+    if plan.conflicts.is_empty() || options.on_conflict != OnConflict::Error {
+        return None;
+    }
     let mut lines = String::new();
-    for conflict in conflicts {
+    for conflict in &plan.conflicts {
         lines.push_str(&format!("\n\t{}: {} while it runs, {} in the file", conflict.path, conflict.running, conflict.file));
         if let Some(line) = conflict.line {
             lines.push_str(&format!(" (line {line})"));
         }
     }
-    Error::Conflicts { name: context.title.clone(), count: conflicts.len(), lines }
+    Some(Error::Conflicts { name: context.title.clone(), count: plan.conflicts.len(), lines })
 }
 
 struct Planner<'a> {
@@ -392,6 +397,19 @@ impl Planner<'_> {
                 self.set(reference.table, key, value, Ref::NIL)?;
             } else if value != reference.value {
                 self.set(reference.table, key, value, reference.value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A copy that nobody holds would be finalized after the reload, by A2's code on A1's cells.
+    fn finalizers(&mut self) -> Result<()> {
+        let key = self.vm.string(b"__gc")?;
+        for copy in std::mem::take(&mut self.pairing.copies) {
+            let metatable = self.vm.metatable(copy)?;
+            let finalizer = self.vm.get(metatable, key)?;
+            if finalizer != Ref::NIL && !self.vm.val(finalizer).is_nil() {
+                self.out.disarm.try_push(copy)?;
             }
         }
         Ok(())

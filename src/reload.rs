@@ -12,7 +12,7 @@ use crate::lineage::Lineage;
 use crate::load;
 use crate::options::Options;
 use crate::pair;
-use crate::plan::{self, Conflict};
+use crate::plan;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 use crate::report::{self, Lists};
@@ -33,6 +33,8 @@ pub struct Request {
 
 /// What the façade gets.
 pub struct Reply {
+    /// Why nothing was done, when there are conflicts; the rest is then what would have been done.
+    pub refusal: Option<Error>,
     /// The module's object: what `package.loaded` holds; `true` for none.
     pub object: Ref,
     /// `__hotfix`, or nil (R7.2).
@@ -51,25 +53,12 @@ pub struct Reply {
     pub elapsed: [f64; 5],
 }
 
-/// Why there is no [`Reply`].
-pub struct Refusal {
-    /// The reason.
-    pub error: Error,
-    /// The conflicts, when that is what it was.
-    pub conflicts: Vec<Conflict>,
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Refusal { error, conflicts: Vec::new() }
-    }
-}
 
 /// Reloads one module (R1 to R8), or plans it (R10).
 ///
 /// # Errors
 /// Whatever a stage refuses; the program is then as it was.
-pub fn reload(vm: &mut Vm, request: &Request) -> std::result::Result<Reply, Refusal> {
+pub fn reload(vm: &mut Vm, request: &Request) -> Result<Reply> {
     let options = &request.options;
     let mut clock = Clock::new();
 
@@ -83,15 +72,18 @@ pub fn reload(vm: &mut Vm, request: &Request) -> std::result::Result<Reply, Refu
     let mut pairing = pair::pair(vm, &context, &mut loaded, options, request.lineage)?;
     clock.lap();
 
-    let mut conflicts = Vec::new();
-    let plan = match plan::plan(vm, &context, &loaded, &mut pairing, options, &mut conflicts) {
-        Ok(plan) => plan,
-        Err(error) => return Err(Refusal { error, conflicts }),
-    };
+    let plan = plan::plan(vm, &context, &loaded, &mut pairing, options)?;
+    let refusal = plan::refusal(&context, &plan, options);
     clock.lap();
 
     // Everything that could fail is made before the commit, so that a reload that was done is never called a failure.
-    let lists = Lists { context: &context, pairing: &mut pairing, tally: &plan.tally, conflicts: &conflicts, full: options.full };
+    let lists = Lists {
+        context: &context,
+        pairing: &mut pairing,
+        tally: &plan.tally,
+        conflicts: &plan.conflicts,
+        full: options.full,
+    };
     let (counts, lists) = report::report(vm, lists)?;
     let source = vm.source(loaded.main).unwrap_or_default();
     let source = vm.string(&source)?;
@@ -100,7 +92,7 @@ pub fn reload(vm: &mut Vm, request: &Request) -> std::result::Result<Reply, Refu
         None => Ref::NIL,
     };
     let mut transaction = Ref::NIL;
-    if !options.dry_run {
+    if !options.dry_run && refusal.is_none() {
         if plan.hook != Ref::NIL {
             transaction = vm.freeze(&commit::encode(&plan.ops)?)?;
         }
@@ -110,6 +102,7 @@ pub fn reload(vm: &mut Vm, request: &Request) -> std::result::Result<Reply, Refu
     clock.lap();
 
     Ok(Reply {
+        refusal,
         object: plan.object,
         hook: plan.hook,
         transaction,

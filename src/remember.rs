@@ -77,6 +77,7 @@ pub struct Memory {
     tables: Vec<Table>,
     /// The names as Lua values, made when the first large table is met.
     names: Vec<Ref>,
+    index_key: Ref,
     seen: FxHashSet<usize>,
     /// Cells that were looked at.
     cells: FxHashSet<usize>,
@@ -113,7 +114,7 @@ enum Reach {
 impl Memory {
     /// Walks the running program.
     pub fn of(vm: &mut Vm, context: &Context, chunk: &Chunk, home: &mut Home) -> Result<Memory> {
-        let mut memory = Memory::default();
+        let mut memory = Memory { index_key: vm.string(b"__index")?, ..Memory::default() };
         let functions = chunk.functions();
         memory.seen.try_reserve(functions)?;
         memory.functions.try_reserve(functions)?;
@@ -145,6 +146,8 @@ impl Memory {
 
         let mut queue = VecDeque::new();
         memory.meet(vm, home, &mut queue, context.globals, Origin::Globals)?;
+        let strings = vm.metatable(context.name)?;
+        memory.meet(vm, home, &mut queue, strings, Origin::Globals)?;
         let mut queue = memory.walk(vm, chunk, home, queue, Reach::Globals)?;
         memory.meet(vm, home, &mut queue, context.running, Origin::Module)?;
         let mut queue = memory.walk(vm, chunk, home, queue, Reach::Own)?;
@@ -205,7 +208,12 @@ impl Memory {
                 Step::Table(table, origin) if self.tables.len() < limit => {
                     let number = self.tables.len() as u32;
                     let metatable = vm.metatable(table)?;
-                    self.meet(vm, home, &mut queue, metatable, Origin::Metatable(number))?;
+                    if metatable != Ref::NIL {
+                        self.meet(vm, home, &mut queue, metatable, Origin::Metatable(number))?;
+                        // A field that the code names may be an inherited one.
+                        let parent = vm.get(metatable, self.index_key)?;
+                        self.meet(vm, home, &mut queue, parent, Origin::Metatable(number))?;
+                    }
                     let is_globals = reach == Reach::Globals && self.tables.len() == 1;
                     let (slots, border) = self.slots(vm, chunk, table, is_globals)?;
                     match slots {

@@ -74,7 +74,7 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
 }
 
 /// The conflicts as a list of tables.
-pub fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
+fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
     let list = vm.table(0)?;
     for (conflict, i) in conflicts.iter().zip(1..) {
         let entry = vm.table(4)?;

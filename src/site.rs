@@ -33,20 +33,30 @@ enum Step {
 /// All sites of a reload.
 pub struct Sites {
     steps: Vec<(SiteId, Step)>,
+    /// For each site the root that it stands below.
+    roots: Vec<u8>,
 }
+
+/// A longer path is shortened in the middle: root, and this many last steps.
+const MOST_STEPS: usize = 24;
+/// A longer key is shortened.
+const MOST_BYTES: usize = 60;
 
 impl Sites {
     /// The three roots.
     pub fn new() -> Result<Sites> {
-        let mut steps = Vec::new();
-        for root in ["", "_G", "package.loaded"] {
+        let (mut steps, mut roots) = (Vec::new(), Vec::new());
+        for (root, i) in ["", "_G", "package.loaded"].into_iter().zip(0..) {
             steps.try_push((SiteId::MODULE, Step::Root(root)))?;
+            roots.try_push(i)?;
         }
-        Ok(Sites { steps })
+        Ok(Sites { steps, roots })
     }
 
     fn add(&mut self, parent: SiteId, step: Step) -> Result<SiteId> {
+        let root = self.roots.get(parent.0 as usize).copied().unwrap_or_default();
         self.steps.try_push((parent, step))?;
+        self.roots.try_push(root)?;
         Ok(SiteId(self.steps.len() as u32 - 1))
     }
 
@@ -104,8 +114,16 @@ impl Sites {
                 break;
             }
             at = *parent;
+            if trail.len() == MOST_STEPS {
+                break;
+            }
         }
         let mut text = String::new();
+        if !matches!(trail.last(), Some(Step::Root(_))) {
+            let root = self.roots.get(site.0 as usize).copied().unwrap_or_default();
+            text = self.path(vm, module, SiteId(root.into()));
+            text.push_str("...");
+        }
         for step in trail.into_iter().rev() {
             match step {
                 Step::Root("") => text.push_str(module),
@@ -124,7 +142,11 @@ impl Sites {
 
 fn key_text(vm: &Vm, key: Ref) -> String {
     if let Some(bytes) = vm.bytes(key) {
-        let text = String::from_utf8_lossy(&bytes);
+        let short = bytes.get(..MOST_BYTES).unwrap_or(&bytes);
+        let mut text = String::from_utf8_lossy(short).into_owned();
+        if short.len() < bytes.len() {
+            text.push_str("...");
+        }
         let mut letters = text.chars();
         let is_name = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');

@@ -6,11 +6,11 @@ local core = ...
 
 local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, select, type, tostring
 local rawget, rawset, next, ipairs, pairs = rawget, rawset, next, ipairs, pairs
-local getmetatable, setmetatable = getmetatable, setmetatable
+local setmetatable = setmetatable
 local concat = table.concat
 local find, format, sub = string.find, string.format, string.sub
 local tonumber, math_type = tonumber, math.type
-local traceback = debug.traceback
+local traceback, metatable_of = debug.traceback, debug.getmetatable
 local globals, loaded = _G, package.loaded
 
 local hotreload = { _VERSION = core.version }
@@ -20,8 +20,8 @@ local records = {}
 -- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
--- The module whose chunk is running, if any (R7.5).
-local loading
+-- [1]: the module whose chunk is running, or false (R7.5). Set and reset natively, where no error can come between.
+local running = { false }
 -- What reloads allocated since the collector's last cycle, in KiB.
 local owed = 0
 -- Modules whose hook has not ended: name -> the transaction, held by the call that runs the hook.
@@ -30,7 +30,7 @@ local hooking = setmetatable({}, { __mode = "v" })
 --- A weak table keeps room for what it lost. After each cycle of the collector the living move to a new one.
 local function after_collection()
     owed = 0
-    if not loading then
+    if not running[1] then
         local living = setmetatable({}, weak)
         for key, number in next, lineage do living[key] = number end
         lineage = living
@@ -249,7 +249,7 @@ end
 
 local function describe(err)
     if type(err) == "string" or type(err) == "number" then return tostring(err) end
-    local mt = getmetatable(err)
+    local mt = metatable_of(err)
     if type(mt) == "table" and rawget(mt, "__tostring") then
         local ok, text = pcall(tostring, err)
         if ok then return text end
@@ -281,21 +281,24 @@ local function run_hook(name, hook, object, report, transaction)
 end
 
 local function finish(name, options, record, now_owed, ok, object, hook, transaction, source, file, lists, ...)
-    loading, owed = nil, now_owed
+    owed = now_owed
     if not ok then
-        local message, conflicts = object, hook
-        if not conflicts then return false, message or "not enough memory; nothing was changed" end
-        return false, message, { module = name, conflicts = conflicts, warnings = {} }
+        local message = object or "not enough memory; nothing was changed"
+        if not lists then return false, message end
+        return false, message, new_report(name, record.generation, options, file, lists, ...)
     end
     local generation = record.generation + 1
     local report = new_report(name, generation, options, file, lists, ...)
     if options.dry_run then return true, report end
+    local last = record.source
+    record.generation, record.source = generation, source
     if hook then
         local done, message = run_hook(name, hook, object, report, transaction)
-        if not done then return false, message end
+        if not done then
+            record.generation, record.source = generation - 1, last
+            return false, message
+        end
     end
-    record.generation = generation
-    record.source = source
     return true, report
 end
 
@@ -307,16 +310,17 @@ function hotreload.reload(...)
         error(format("bad argument #1 to 'reload' (string expected, got %s)", got), 2)
     end
     local checked = check_options(options, checks, 2, "reload")
-    if loading then
+    if running[1] then
         return false, refusal(name, format("the chunk of module '%s' is running in another reload; "
-            .. "call gg.reload when it has ended", loading))
+            .. "call gg.reload when it has ended", running[1]))
     end
     if hooking[name] then
         return false, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
     end
     local why = refused(name)
     if why then return false, refusal(name, why) end
-    local safe = type(globals.gg) == "table" and rawget(globals.gg, "safe_reloads")
+    local gg = rawget(globals, "gg")
+    local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
     if checked.data == nil and type(safe) == "table" and rawget(safe, name) then checked.data = "replace" end
 
     local record = records[name]
@@ -329,8 +333,8 @@ function hotreload.reload(...)
     elseif record.generation == 0 then
         record.generation = 1
     end
-    loading = name
-    return finish(name, checked, record, core.reload(owed, name, checked, core.stock, lineage, record.source))
+    return finish(name, checked, record, 
+        core.reload(owed, name, checked, core.stock, lineage, record.source, running))
 end
 
 ------------------------------------------------------------------------------------------------------------------------

@@ -301,7 +301,7 @@ impl Pairer<'_> {
         if o.is_function() && n.is_function() && self.is_home(old)? {
             return Ok(true);
         }
-        Ok(n.addr != 0 && (n == o || self.imports.takes(self.vm, self.context, o, old, new)?))
+        Ok(n.addr != 0 && (n == o || self.imports.takes(self.vm, self.context, self.loaded, o, old, new)?))
     }
 
     fn old_value(&mut self, c1: u32) -> Result<Ref> {
@@ -326,6 +326,16 @@ impl Pairer<'_> {
             return self.out.cell_pairs.try_push(pair);
         }
         let fresh = self.loaded.fresh.order(n.addr).is_some();
+        if o.is_table() && n.is_table() && fresh && self.imports.is_module(self.vm, self.context, self.loaded, o)? {
+            // Another module's table is never written to (R3.3); unless a function assigns the cell, the file's own is set.
+            if !self.is_assigned(c1, c2) {
+                pair.fate = CellFate::Take;
+                let site = self.cell_site(c2)?;
+                self.scan_queue.try_reserve(1)?;
+                self.scan_queue.push_back((new_value, site));
+            }
+            return self.out.cell_pairs.try_push(pair);
+        }
         if o.is_table() && n.is_table() && fresh {
             pair.fate = CellFate::Merge;
             let site = self.cell_site(c2)?;
@@ -366,7 +376,7 @@ impl Pairer<'_> {
         }
         let new_is_function = self.vm.val(pair.new_value).is_function();
         Ok(old_is_home && new_is_function
-            || self.imports.takes(self.vm, self.context, old, pair.old_value, pair.new_value)?)
+            || self.imports.takes(self.vm, self.context, self.loaded, old, pair.old_value, pair.new_value)?)
     }
 
     fn is_assigned(&self, c1: u32, c2: u32) -> bool {
