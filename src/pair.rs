@@ -11,6 +11,7 @@ mod cells;
 mod functions;
 mod imports;
 mod lists;
+mod rows;
 
 use std::collections::VecDeque;
 
@@ -229,6 +230,7 @@ pub fn pair(
         cells2: FxHashMap::default(),
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
+        moved: FxHashSet::default(),
         references: Vec::new(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
@@ -266,6 +268,8 @@ struct Pairer<'a> {
     pairs_seen: FxHashSet<(usize, usize)>,
     /// A1's tables that answer to one of A2's.
     answered: FxHashSet<usize>,
+    /// Rows of A2's lists that are not compared with what stands at their index.
+    moved: FxHashSet<usize>,
     references: Vec<TablePair>,
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
@@ -423,6 +427,10 @@ impl Pairer<'_> {
         if what == What::Keep && entry.new.is_nil() {
             return Ok(()); // the chunk removed it: what A1 has stays (R5.2)
         }
+        let is_data = !entry.new.is_function() && !self.is_fresh(entry.new);
+        if what == What::Add && is_data && self.vm.integer(key).is_some() {
+            return Ok(()); // R5.3: lists are state
+        }
         let slot = Slot { table: change.table, parent, key, new: change.new, old: change.old, what, change: true };
         self.out.slots.try_push(slot)?;
         self.child(slot, entry, children)
@@ -507,8 +515,13 @@ impl Pairer<'_> {
         for twins in children.chunk_by_mut(|a, b| a.order == b.order).filter(|twins| twins.len() > 1) {
             twins.sort_by_cached_key(|child| (vm.bytes(child.key), vm.integer(child.key), vm.number_text(child.key)));
         }
-        for child in children {
+        let references = self.references_among(&children)?;
+        for (i, child) in children.into_iter().enumerate() {
             match child.kind {
+                ChildKind::Pair if references.contains(&i) => {
+                    let (old, new, site, exact) = (child.old, child.new, child.site, self.replace_data);
+                    self.references.try_push(TablePair { old, new, site, exact })?;
+                }
                 ChildKind::Pair => self.pair_tables(child.old, child.new, child.site, self.replace_data)?,
                 ChildKind::Scan => {
                     if self.vm.val(child.old).is_function() {
@@ -533,6 +546,34 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Which of the table pairs have a partner of their own on both sides: references that point elsewhere by now
+    /// (`M.current = M.idle` in the file, `M.alarm` at run time).
+    fn references_among(&self, children: &[Child]) -> Result<FxHashSet<usize>> {
+        let mut partners: FxHashMap<usize, (usize, bool)> = FxHashMap::default();
+        let pairs = || children.iter().enumerate().filter(|(_, child)| child.kind == ChildKind::Pair);
+        let addresses = |child: &Child| (self.vm.val(child.old).addr, self.vm.val(child.new).addr);
+        for (_, child) in pairs() {
+            let (old, new) = addresses(child);
+            for (one, other) in [(old, new), (new, old)] {
+                match partners.get_mut(&one) {
+                    Some((first, several)) => *several |= *first != other,
+                    None => {
+                        partners.try_insert_value(one, (other, false))?;
+                    }
+                }
+            }
+        }
+        let several = |address: usize| partners.get(&address).is_some_and(|(_, several)| *several);
+        let mut references = FxHashSet::default();
+        for (i, child) in pairs() {
+            let (old, new) = addresses(child);
+            if several(old) && several(new) {
+                references.try_insert_value(i, ())?;
+            }
+        }
+        Ok(references)
     }
 
     fn edge(&mut self, edge: Edge) -> Result<()> {
@@ -612,10 +653,14 @@ impl Pairer<'_> {
                 entries.try_push((entry, self.vm.zip_keep()?))?;
             }
         }
+        self.realign(&pair, list, &entries)?;
         let mut children = Vec::new();
         for (entry, base) in entries {
             let (new, old, key) = (base, base.after(1), base.after(2));
-            let what = self.judge(entry, new, old)?;
+            let mut what = self.judge(entry, new, old)?;
+            if what == What::Merge && self.moved.contains(&entry.new.addr) {
+                what = What::Keep; // the row stands elsewhere by now, and is paired there
+            }
             let slot = Slot { table: pair.old, parent: pair.site, key, new, old, what, change: false };
             self.out.slots.try_push(slot)?;
             self.child(slot, entry, &mut children)?;

@@ -33,31 +33,34 @@ enum Step {
 /// All sites of a reload.
 pub struct Sites {
     steps: Vec<(SiteId, Step)>,
-    /// For each site the root that it stands below.
-    roots: Vec<u8>,
+    /// For each site its depth, and itself or its ancestor at [`HEAD`].
+    heads: Vec<(u32, SiteId)>,
 }
 
-/// A longer path is shortened in the middle: root, and this many last steps.
-const MOST_STEPS: usize = 24;
+/// A longer path is shortened in the middle, to so many steps at its end…
+const TAIL: usize = 20;
+/// …and so many at its beginning.
+const HEAD: u32 = 3;
 /// A longer key is shortened.
 const MOST_BYTES: usize = 60;
 
 impl Sites {
     /// The three roots.
     pub fn new() -> Result<Sites> {
-        let (mut steps, mut roots) = (Vec::new(), Vec::new());
+        let (mut steps, mut heads) = (Vec::new(), Vec::new());
         for (root, i) in ["", "_G", "package.loaded"].into_iter().zip(0..) {
             steps.try_push((SiteId::MODULE, Step::Root(root)))?;
-            roots.try_push(i)?;
+            heads.try_push((0, SiteId(i)))?;
         }
-        Ok(Sites { steps, roots })
+        Ok(Sites { steps, heads })
     }
 
     fn add(&mut self, parent: SiteId, step: Step) -> Result<SiteId> {
-        let root = self.roots.get(parent.0 as usize).copied().unwrap_or_default();
+        let site = SiteId(self.steps.len() as u32);
+        let (depth, head) = self.heads.get(parent.0 as usize).copied().unwrap_or_default();
         self.steps.try_push((parent, step))?;
-        self.roots.try_push(root)?;
-        Ok(SiteId(self.steps.len() as u32 - 1))
+        self.heads.try_push((depth + 1, if depth < HEAD { site } else { head }))?;
+        Ok(site)
     }
 
     /// The slot under a key.
@@ -106,6 +109,7 @@ impl Sites {
 
     /// The path as text; `module` is the module's name.
     pub fn path(&self, vm: &Vm, module: &str, site: SiteId) -> String {
+        let (depth, head) = self.heads.get(site.0 as usize).copied().unwrap_or_default();
         let mut trail = Vec::new();
         let mut at = site;
         while let Some((parent, step)) = self.steps.get(at.0 as usize) {
@@ -114,14 +118,13 @@ impl Sites {
                 break;
             }
             at = *parent;
-            if trail.len() == MOST_STEPS {
+            if trail.len() == TAIL && depth > HEAD + TAIL as u32 {
                 break;
             }
         }
         let mut text = String::new();
         if !matches!(trail.last(), Some(Step::Root(_))) {
-            let root = self.roots.get(site.0 as usize).copied().unwrap_or_default();
-            text = self.path(vm, module, SiteId(root.into()));
+            text = self.path(vm, module, head);
             text.push_str("...");
         }
         for step in trail.into_iter().rev() {

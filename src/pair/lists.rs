@@ -6,7 +6,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Edge, Pairer, What};
+use super::{Edge, Pairer, Slot, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Kind, Ref};
@@ -21,7 +21,11 @@ impl Pairer<'_> {
         let mut by_table: FxHashMap<usize, Added> = FxHashMap::default();
         for (i, slot) in self.out.slots.iter().enumerate() {
             let new = self.vm.val(slot.new);
-            if slot.change && slot.what == What::Add && self.is_fresh(new) && self.vm.integer(slot.key).is_some() {
+            if slot.change
+                && slot.what == What::Add
+                && matches!(new.kind, Kind::Function | Kind::Table)
+                && self.vm.integer(slot.key).is_some()
+            {
                 let table = self.vm.val(slot.table).addr;
                 if !by_table.contains_key(&table) {
                     by_table.try_insert_value(table, Added::new())?;
@@ -37,20 +41,27 @@ impl Pairer<'_> {
     }
 
     fn list(&mut self, added: &Added) -> Result<()> {
-        let Some(table) = added.first().and_then(|i| self.out.slots.get(*i)).map(|slot| slot.table) else { return Ok(()) };
+        let Some(Slot { table, parent, .. }) = added.first().and_then(|i| self.out.slots.get(*i)).copied() else { return Ok(()) };
         let held = self.held_functions(table)?;
-        let held_tables = if added.iter().any(|i| self.counterpart_table(*i).is_some()) {
-            self.held_tables(table)?
-        } else {
-            FxHashSet::default()
-        };
+        let held_objects = self.held_objects(table)?;
+        let mut rows = Vec::new();
         let mut nameless = Vec::new();
         for i in added {
             let Some(slot) = self.out.slots.get(*i).copied() else { continue };
             let new = self.vm.val(slot.new);
+            if !self.is_fresh(new) {
+                if held_objects.contains(&new.addr) {
+                    self.out.dropped.try_insert_value(*i, ())?; // a list that was shifted
+                }
+                continue;
+            }
             if new.kind == Kind::Table {
-                if self.counterpart_table(*i).is_some_and(|old| held_tables.contains(&old)) {
-                    self.out.dropped.try_insert_value(*i, ())?;
+                match self.counterpart_table(*i) {
+                    Some(old) if held_objects.contains(&old) => {
+                        self.out.dropped.try_insert_value(*i, ())?;
+                    }
+                    Some(_) => {}
+                    None => rows.try_push((*i, self.vm.integer(slot.key).unwrap_or_default(), slot.new))?,
                 }
                 continue;
             }
@@ -66,6 +77,16 @@ impl Pairer<'_> {
         }
         nameless.sort_unstable();
         self.nameless(&nameless, held)?;
+        rows.sort_unstable_by_key(|(_, key, _)| *key);
+        let by_key: Vec<_> = rows.iter().map(|(_, key, new)| (*key, *new)).collect();
+        if !by_key.is_empty() {
+            let found = self.match_rows(table, parent, &by_key)?;
+            for (i, _, new) in rows {
+                if found.contains(&new) {
+                    self.out.dropped.try_insert_value(i, ())?;
+                }
+            }
+        }
         self.close_up(table)
     }
 
@@ -122,11 +143,12 @@ impl Pairer<'_> {
         Ok(held)
     }
 
-    fn held_tables(&mut self, table: Ref) -> Result<FxHashSet<usize>> {
+    /// The addresses of the tables and functions that a table holds.
+    fn held_objects(&mut self, table: Ref) -> Result<FxHashSet<usize>> {
         let mut held = FxHashSet::default();
         self.vm.zip(table, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {
-            if entry.new.is_table() {
+            if matches!(entry.new.kind, Kind::Table | Kind::Function) {
                 held.try_insert_value(entry.new.addr, ())?;
             }
         }

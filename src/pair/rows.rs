@@ -1,0 +1,155 @@
+//! Lists of records (R5.3, R5.4): which row is which, when the program has moved, added or removed some.
+//!
+//! A row of A2 that has functions answers to a row of A1 whose plain fields (its name, its id) are the same as the file's. What is left
+//! answers by its place, where both have as many.
+
+use super::{Pairer, TablePair};
+use crate::error::Result;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Entry, Kind, Ref};
+use crate::site::SiteId;
+
+/// Longer lists are compared by index.
+const MOST_ROWS: usize = 500;
+
+/// A row and its index.
+pub(super) type Row = (i64, Ref);
+
+impl Pairer<'_> {
+    /// Pairs the rows of a list whose running rows do not stand where the file's do.
+    pub(super) fn realign(&mut self, pair: &TablePair, list: i64, entries: &[(Entry, Ref)]) -> Result<()> {
+        if pair.exact || list == 0 {
+            return Ok(());
+        }
+        let mut new_rows: Vec<Row> = Vec::new();
+        let mut in_place = true;
+        for (entry, base) in entries {
+            let Some(index) = self.vm.integer(base.after(2)).filter(|index| (1..=list).contains(index)) else { continue };
+            if entry.new.is_table() && self.is_fresh(entry.new) && self.bears_code(*base)? {
+                in_place = in_place && entry.old.is_table() && self.same_fields(base.after(1), *base)?;
+                new_rows.try_push((index, *base))?;
+            }
+        }
+        if in_place || new_rows.len() > MOST_ROWS {
+            return Ok(());
+        }
+        let old_rows = self.rows_of(pair.old)?;
+        let missing = list != self.vm.raw_len(pair.old);
+        for (index, new) in &new_rows {
+            let stands = old_rows.iter().find(|(at, _)| at == index).copied();
+            let fits = match stands {
+                Some((_, old)) => self.same_fields(old, *new)?,
+                None => false,
+            };
+            if fits {
+                continue;
+            }
+            let mut found = None;
+            for (at, old) in &old_rows {
+                if self.same_fields(*old, *new)? {
+                    found = Some((*at, *old));
+                    break;
+                }
+            }
+            if found.is_some() || missing {
+                self.moved.try_insert_value(self.vm.val(*new).addr, ())?;
+            }
+            if let Some((at, old)) = found {
+                let site = self.row_site(pair.site, at)?;
+                self.pair_tables(old, *new, site, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pairs rows that A2's chunk appended to a list with the rows of the module's own that stand there. Returns those of A2 that
+    /// found one.
+    pub(super) fn match_rows(&mut self, list: Ref, site: SiteId, added: &[Row]) -> Result<Vec<Ref>> {
+        let mut held = Vec::new();
+        for (at, old) in self.rows_of(list)? {
+            if !self.answered.contains(&self.vm.val(old).addr) && self.has_own_function(old)? {
+                held.try_push((at, old))?;
+            }
+        }
+        let mut matched = Vec::new();
+        let mut left = Vec::new();
+        for (_, new) in added {
+            let mut place = None;
+            for (i, (_, old)) in held.iter().enumerate() {
+                if self.same_fields(*old, *new)? {
+                    place = Some(i);
+                    break;
+                }
+            }
+            match place {
+                Some(i) => matched.try_push((held.remove(i), *new))?,
+                None => left.try_push(*new)?,
+            }
+        }
+        if left.len() == held.len() {
+            matched.extend(held.into_iter().zip(left));
+        }
+        let mut found = Vec::new();
+        for ((at, old), new) in matched {
+            let place = self.row_site(site, at)?;
+            self.pair_tables(old, new, place, false)?;
+            found.try_push(new)?;
+        }
+        Ok(found)
+    }
+
+    fn row_site(&mut self, list: SiteId, index: i64) -> Result<SiteId> {
+        let key = self.vm.number(index)?;
+        self.out.sites.key(list, key)
+    }
+
+    /// The tables that a list holds, by index.
+    fn rows_of(&mut self, list: Ref) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for index in 1..=self.vm.raw_len(list).min(MOST_ROWS as i64) {
+            let row = self.vm.index(list, index)?;
+            if self.vm.kind(row) == Kind::Table {
+                rows.try_push((index, row))?;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn bears_code(&mut self, table: Ref) -> Result<bool> {
+        let mut found = false;
+        self.vm.zip(table, Ref::NIL)?;
+        while let Some(entry) = self.vm.zip_next() {
+            found |= entry.new.is_function();
+        }
+        Ok(found)
+    }
+
+    fn has_own_function(&mut self, table: Ref) -> Result<bool> {
+        let mut functions = Vec::new();
+        self.vm.zip(table, Ref::NIL)?;
+        while let Some(entry) = self.vm.zip_next() {
+            if entry.new.is_function() {
+                functions.try_push(self.vm.zip_keep_pair()?)?;
+            }
+        }
+        for function in functions {
+            if self.is_home(function)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Has the running row every plain field of the file's, with the same value, and at least one?
+    fn same_fields(&mut self, old: Ref, new: Ref) -> Result<bool> {
+        let (mut some, mut same) = (false, true);
+        self.vm.zip(new, old)?;
+        while let Some(entry) = self.vm.zip_next() {
+            if matches!(entry.new.kind, Kind::String | Kind::Number | Kind::Boolean) {
+                some = true;
+                same = same && self.vm.zip_equal();
+            }
+        }
+        Ok(some && same)
+    }
+}

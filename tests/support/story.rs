@@ -1,0 +1,487 @@
+//! Stories: a module `m` in two versions, a program that has used the first one, and what it finds after the reload.
+
+use super::Program;
+
+/// One story. All its texts get the table of `program.lua` as their argument.
+pub struct Story {
+    pub name: &'static str,
+    /// The files as they are first, by module.
+    pub before: &'static [(&'static str, &'static str)],
+    /// The files that are there when the reload comes.
+    pub after: &'static [(&'static str, &'static str)],
+    /// Runs with the first files.
+    pub start: &'static str,
+    /// The options of the reload, a Lua expression.
+    pub options: &'static str,
+    /// What the reload does when nothing fails.
+    pub ends: End,
+    /// Runs after a reload that was done, or was refused as it should, or failed: makes a good reload where none was done
+    /// (`test.done` tells), and looks at what the program has then.
+    pub settle: &'static str,
+}
+
+/// How a reload ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It is done.
+    Done,
+    /// It is done and changes nothing: a dry run.
+    Dry,
+    /// It is refused or undone, and the message has this in it.
+    Refused(&'static str),
+}
+
+impl Story {
+    /// A program at the point where the reload comes.
+    pub fn begin(&self) -> Program {
+        let program = Program::new();
+        self.prepare(&program);
+        program
+    }
+
+    /// Brings a new program to the point where the reload comes.
+    pub fn prepare(&self, program: &Program) {
+        for (module, text) in self.before {
+            program.write(module, text);
+        }
+        program.must(self.start);
+        for (module, text) in self.after {
+            program.write(module, text);
+        }
+    }
+
+    /// Runs `settle`.
+    #[track_caller]
+    pub fn settle(&self, program: &Program, done: bool) {
+        program.must(&format!("local test = ... test.done = {done}"));
+        program.must(self.settle);
+    }
+}
+
+/// All stories, the small ones first.
+pub const ALL: [&Story; 12] = [
+    &FIRST, &FUNCTIONS, &CLASS, &GLOBALS, &REGISTRY, &RAISES, &REPLACE, &HOOK, &HOOK_RAISES, &ROWS_BACK, &DRY, &CONFLICTS,
+];
+
+/// The module is not loaded yet, and has a dependency.
+pub const FIRST: Story = Story {
+    name: "first",
+    before: &[],
+    after: &[
+        ("m", "local dep = require 'dep' FIRST = true return { dep = dep, f = function() return dep.value end }"),
+        ("dep", "return { value = 7 }"),
+    ],
+    start: "",
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        local m = package.loaded.m
+        test.equal(m.f(), 7)
+        test.equal(m.dep, package.loaded.dep)
+        test.equal(FIRST, true)
+        test.reload 'm'
+        test.equal(package.loaded.m, m)",
+};
+
+/// Functions that share cells, in nested tables.
+pub const FUNCTIONS: Story = Story {
+    name: "functions",
+    before: &[(
+        "m",
+        "local count, log = 0, {}
+        local function note(x)
+            count = count + 1
+            log[#log + 1] = 'v1 ' .. x
+        end
+        local M = { nested = { deep = { data = 1, limits = { 1, 2 } } }, limit = 10 }
+        function M.add(x) note(x) return count end
+        function M.log() return log end
+        function M.nested.deep.f() return 'v1', count end
+        return M",
+    )],
+    after: &[(
+        "m",
+        "local log, count = {}, 100
+        local extra = { 'extra' }
+        local function note(x)
+            count = count + 10
+            log[#log + 1] = 'v2 ' .. x .. #extra
+        end
+        local M = { nested = { deep = { data = 2, limits = { 3 }, more = { extra = extra } } }, limit = 20 }
+        function M.add(x) note(x) return count end
+        function M.log() return log end
+        function M.reset() count = 0 end
+        function M.nested.deep.f() return 'v2', count end
+        function M.nested.deep.g() return M end
+        return M",
+    )],
+    start: "
+        m = require 'm'
+        m.add 'a'
+        m.nested.deep.data = 42
+        m.own = { m.add }
+        old_add, old_log, old_f = m.add, m.log(), m.nested.deep.f",
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        test.equal(package.loaded.m, m)
+        test.equal(m.add 'b', 11)
+        test.equal(old_add 'c', 21)
+        test.equal(m.log(), old_log)
+        test.equal(table.concat(old_log, '; '), 'v1 a; v2 b1; v2 c1')
+        test.equal(m.nested.deep.data, 42)
+        test.equal(#m.nested.deep.limits, 2)
+        test.equal(m.limit, 10)
+        test.equal(m.nested.deep.g(), m)
+        test.equal(m.nested.deep.f(), 'v2')
+        test.equal(select(2, m.nested.deep.f()), 21)
+        test.equal(m.nested.deep.more.extra[1], 'extra')
+        m.reset()
+        test.equal(select(2, old_f()), 0)",
+};
+
+/// A class, its instances, inheritance, and a metatable that only the new file has.
+pub const CLASS: Story = Story {
+    name: "class",
+    before: &[(
+        "m",
+        "local Base = {}
+        Base.__index = Base
+        function Base.name() return 'base v1' end
+        local Class = setmetatable({}, Base)
+        Class.__index = Class
+        local made = 0
+        function Class.new(n)
+            made = made + 1
+            return setmetatable({ n = n }, Class)
+        end
+        function Class:get() return self.n end
+        return { Class = Class, made = function() return made end }",
+    )],
+    after: &[(
+        "m",
+        "local Base = {}
+        Base.__index = Base
+        function Base.name() return 'base v2' end
+        local Class = setmetatable({}, Base)
+        Class.__index = Class
+        local made = 0
+        function Class.new(n)
+            made = made + 1
+            return setmetatable({ n = n }, Class)
+        end
+        function Class:get() return self.n * 2 end
+        function Class.__add(a, b) return Class.new(a.n + b.n) end
+        return setmetatable({ Class = Class, made = function() return made end },
+            { __call = function(_, n) return Class.new(n) end })",
+    )],
+    start: "m = require 'm' object = m.Class.new(5)",
+    options: "{ report = 'full' }",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        test.equal(getmetatable(object), m.Class)
+        test.equal(object:get(), 10)
+        test.equal(object.name(), 'base v2')
+        local sum = object + m(1)
+        test.equal(sum:get(), 12)
+        test.equal(getmetatable(sum), m.Class)
+        test.equal(m.made(), 3)",
+};
+
+/// A module that returns nothing and speaks through globals.
+pub const GLOBALS: Story = Story {
+    name: "globals",
+    before: &[(
+        "m",
+        "Player = Player or {}
+        players = players or { count = 0 }
+        local joined = 0
+        function Player:join() joined = joined + 1 players.count = players.count + 1 return 'v1' end
+        function tick() return joined end
+        kind = 'v1'",
+    )],
+    after: &[(
+        "m",
+        "Player = Player or {}
+        players = players or { count = 0 }
+        new_global = { function() end }
+        local joined = 0
+        function Player:join() joined = joined + 1 players.count = players.count + 1 return 'v2' end
+        function Player:leave() joined = joined - 1 players.count = players.count - 1 end
+        function tick() return -joined end
+        function tock() return tick() end
+        kind = 'v2'",
+    )],
+    start: "require 'm' Player:join() old_tick = tick player = Player",
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        test.equal(Player, player)
+        test.equal(Player:join(), 'v2')
+        test.equal(tick(), -2)
+        test.equal(old_tick(), 2)
+        Player:leave()
+        test.equal(tock(), -1)
+        test.equal(players.count, 1)
+        test.equal(kind, 'v1')
+        test.equal(package.loaded.m, true)",
+};
+
+/// Handlers that a module registers with another one, and many additions, so that tables grow in the commit.
+pub const REGISTRY: Story = Story {
+    name: "registry",
+    before: &[
+        ("bus", "return { handlers = {}, named = {} }"),
+        (
+            "m",
+            "local bus = require 'bus'
+            local seen = 0
+            local M = {}
+            function M.on() seen = seen + 1 return 'v1' end
+            bus.handlers[#bus.handlers + 1] = M.on
+            bus.named.m = M.on
+            function M.seen() return seen end
+            return M",
+        ),
+    ],
+    after: &[(
+        "m",
+        "local bus = require 'bus'
+        local seen = 0
+        local M = {}
+        function M.on() seen = seen + 1 return 'v2' end
+        function M.off() seen = seen - 1 return 'v2' end
+        bus.handlers[#bus.handlers + 1] = M.on
+        bus.handlers[#bus.handlers + 1] = M.off
+        bus.named.m = M.on
+        bus.named.also = M.off
+        bus.named.a, bus.named.b, bus.named.c = M.on, M.off, { M.on }
+        function M.seen() return seen end
+        function M.a1() return M end
+        function M.a2() return M.a1 end
+        function M.a3() return M.a2 end
+        M.list = { M.a1, M.a2, M.a3, { M.a1, x = { y = { z = M.a1 } } } }
+        M.strings = { a = 'a', b = 'b', c = 'c', d = 'd', e = 'e' }
+        return M",
+    )],
+    start: "m, bus = require 'm', require 'bus' for _, f in ipairs(bus.handlers) do f() end",
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        test.equal(#bus.handlers, 2)
+        test.equal(bus.handlers[1], m.on)
+        test.equal(bus.handlers[2], m.off)
+        test.equal(bus.named.m, m.on)
+        test.equal(bus.named.also, m.off)
+        test.equal(m.on(), 'v2')
+        test.equal(m.seen(), 2)
+        test.equal(m.a1(), m)
+        test.equal(m.list[4].x.y.z, m.a1)
+        test.equal(m.strings.e, 'e')",
+};
+
+/// The chunk writes to what exists, requires a new dependency, and raises.
+pub const RAISES: Story = Story {
+    name: "raises",
+    before: &[("m", "shared = { a = 1, b = 2, list = { 1, 2, 3 } } return { f = function() return 'v1' end }")],
+    after: &[
+        ("dep", "dep_runs = (dep_runs or 0) + 1 shared.dep = true return { runs = dep_runs }"),
+        (
+            "m",
+            "shared.a, shared.b, shared.c = nil, 'changed', function() end
+            shared.list[2], shared.list[4] = nil, 'more'
+            setmetatable(shared, { __index = shared })
+            another_global, shared.d, shared.e, shared.f, shared.g = {}, {}, {}, {}, {}
+            for i = 1, 40 do _G['global' .. i] = i end
+            local dep = require 'dep'
+            shared = { f = dep }
+            function print() end
+            error({ 'not a string' })",
+        ),
+    ],
+    start: "m = require 'm' old_f, old_shared = m.f, shared",
+    options: "nil",
+    ends: End::Refused("running module 'm'"),
+    settle: "
+        local test = ...
+        test.equal(test.done, false)
+        test.equal(package.loaded.dep, nil)
+        test.reload('m', { source = [[
+            local dep = require 'dep'
+            return { f = function() return 'v2', dep.runs, shared.a end }
+        ]] })
+        local text, runs, a = m.f()
+        test.equal(text, 'v2')
+        test.equal(runs, 1, 'runs of the dependency')
+        test.equal(a, 1)
+        test.equal(shared, old_shared)",
+};
+
+/// A module that is data.
+pub const REPLACE: Story = Story {
+    name: "replace",
+    before: &[(
+        "m",
+        "local rates = { 1, 2, 3 }
+        return { items = { sword = { price = 1 }, shield = { price = 2 }, bow = { price = 3 } }, rates = rates,
+            get = function(i) return rates[i] end }",
+    )],
+    after: &[(
+        "m",
+        "local rates = { 4, 5 }
+        return { items = { sword = { price = 10, tags = { 'sharp' } }, axe = { price = 4 } }, rates = rates, new = {},
+            get = function(i) return rates[i], 'v2' end }",
+    )],
+    start: "m = require 'm' items, sword, rates = m.items, m.items.sword, m.rates m.items.runtime = {} m.own = 1",
+    options: "{ data = 'replace' }",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload('m', { data = 'replace' }) end
+        test.equal(m.items, items)
+        test.equal(items.sword, sword)
+        test.equal(sword.price, 10)
+        test.equal(sword.tags[1], 'sharp')
+        test.equal(items.shield, nil)
+        test.equal(items.runtime, nil)
+        test.equal(items.axe.price, 4)
+        test.equal(m.rates, rates)
+        test.equal(table.concat(rates, ' '), '4 5')
+        test.equal(m.get(1), 4)
+        test.equal(m.own, 1)",
+};
+
+/// A hook that looks at the report and changes data.
+pub const HOOK: Story = Story {
+    name: "hook",
+    before: &[("m", "local n = 1 return { f = function() return n end }")],
+    after: &[(
+        "m",
+        "local n = 1
+        local M = { f = function() return n, 'v2' end }
+        function M.__hotfix(object, report)
+            if object ~= package.loaded.m or report.generation < 2 then error 'odd arguments' end
+            n = n + 10
+            object.migrated = true
+        end
+        return M",
+    )],
+    start: "m = require 'm'",
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then
+            m.migrated = nil
+            if select(2, m.f()) == nil and m.f() == 1 then test.reload 'm' end
+        end
+        test.equal(m.f(), 11)
+        test.equal(select(2, m.f()), 'v2')
+        test.equal(m.migrated, true)",
+};
+
+/// The hook raises, behind a commit that added, changed and set much, and a new dependency.
+pub const HOOK_RAISES: Story = Story {
+    name: "hook raises",
+    before: &[("m", "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, sub = { a = 1 } }")],
+    after: &[
+        ("dep", "return { 'dep' }"),
+        (
+            "m",
+            "local n, t, new = 1, { f = function() end }, require 'dep'
+            a_global, b_global = {}, function() return new end
+            local M = { f = function() n = n + 1 t.x = n return new end, sub = { a = 2, b = {}, c = print, d = 'd' } }
+            M.g, M.h, M.i, M.j, M.k = M.f, function() return M end, {}, 'j', { M = M }
+            function M.__hotfix() error 'hook says no' end
+            return setmetatable(M, { __call = M.f })",
+        ),
+    ],
+    start: "m = require 'm' m.f()",
+    options: "nil",
+    ends: End::Refused("hook says no"),
+    settle: "
+        local test = ...
+        test.equal(test.done, false)
+        test.equal(m.f(), 3)
+        test.reload('m', { source = 'local n, t = 1, {} return { f = function() n = n + 100 return n end }' })
+        test.equal(m.f(), 103)",
+};
+
+/// Rows that the file no longer has go, others come, and then the hook raises: the rows must be there again.
+pub const ROWS_BACK: Story = Story {
+    name: "rows back",
+    before: &[(
+        "m",
+        "local M = { rows = {}, list = {} }
+        for i = 1, 20 do M.rows['row' .. i], M.list[i] = { i }, i end
+        return M",
+    )],
+    after: &[(
+        "m",
+        "local M = { rows = {}, list = {} }
+        for i = 11, 40 do M.rows['row' .. i], M.list[i - 10] = { i }, -i end
+        M.list[15] = nil
+        function M.__hotfix() error 'hook says no' end
+        return M",
+    )],
+    start: "m = require 'm' for i = 1, 20, 3 do m.rows['row' .. i] = nil m.rows['own' .. i] = i end",
+    options: "{ data = 'replace' }",
+    ends: End::Refused("hook says no"),
+    settle: "
+        local test = ...
+        test.equal(test.done, false)
+        test.equal(m.rows.own1, 1)
+        test.equal(m.rows.row2[1], 2)
+        test.reload('m', { data = 'replace', source = 'return { rows = { a = 1 }, list = {} }' })
+        test.equal(next(m.rows), 'a')
+        test.equal(#m.list, 0)",
+};
+
+/// A dry run.
+pub const DRY: Story = Story {
+    name: "dry",
+    before: FUNCTIONS.before,
+    after: FUNCTIONS.after,
+    start: FUNCTIONS.start,
+    options: "{ dry_run = true }",
+    ends: End::Dry,
+    settle: "
+        local test = ...
+        test.equal(m.nested.deep.g, nil)
+        test.reload 'm'
+        test.equal(m.add 'b', 11)
+        test.equal(m.nested.deep.g(), m)",
+};
+
+/// Conflicts, all of which are named.
+pub const CONFLICTS: Story = Story {
+    name: "conflicts",
+    before: &[(
+        "m",
+        "return { a = { b = { c = function() end, d = function() end } }, e = function() end, f = function() return 'v1' end }",
+    )],
+    after: &[(
+        "m",
+        "return { a = { b = { c = {}, d = 4 } }, e = 'text', f = function() return 'v2' end }",
+    )],
+    start: "m = require 'm'",
+    options: "nil",
+    ends: End::Refused("3 conflict(s)"),
+    settle: "
+        local test = ...
+        test.equal(test.done, false)
+        test.reload('m', { on_conflict = 'replace' })
+        test.equal(m.f(), 'v2')
+        test.equal(m.a.b.d, 4)
+        test.equal(m.e, 'text')",
+};
