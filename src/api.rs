@@ -35,7 +35,7 @@ pub fn open(lua: &Lua) -> mlua::Result<Table> {
     let stock = Stock::read().ok_or_else(|| mlua::Error::MemoryError("no memory to open hotreload".into()))?;
     let core = lua.create_table()?;
     core.set("reload", raw::function(lua, raw::entry::reload)?)?;
-    core.set("undo", raw::function(lua, raw::entry::undo)?)?;
+    core.set("close", raw::function(lua, raw::entry::close)?)?;
     core.set("version", concat!("hotreload ", env!("CARGO_PKG_VERSION")))?;
     let addresses = [stock.preload, stock.lua, stock.c, stock.c_root].map(|address| address as i64);
     core.set("stock", addresses)?;
@@ -90,12 +90,10 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
         .collect())
 }
 
-/// `core.undo(transaction)` → `true`, or `false, message`.
+/// Undoes a reload whose hook raised (R7.2), from what [`crate::commit::encode`] made of its operations.
 ///
 /// # Errors
 /// [`Error::PutBack`] when there was no memory to undo all of it.
-pub fn undo(vm: &mut Vm, words: &[u32]) -> Result<Vec<Answer>> {
-    reload::undo(vm, words)?;
-    Ok(vec![Answer::Flag(true)])
+pub fn undo(vm: &mut Vm, words: &[u32]) -> Result<()> {
+    reload::undo(vm, words)
 }
-

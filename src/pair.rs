@@ -550,7 +550,7 @@ impl Pairer<'_> {
 
     /// Which of the table pairs have a partner of their own on both sides: references that point elsewhere by now
     /// (`M.current = M.idle` in the file, `M.alarm` at run time).
-    fn references_among(&self, children: &[Child]) -> Result<FxHashSet<usize>> {
+    fn references_among(&mut self, children: &[Child]) -> Result<FxHashSet<usize>> {
         let mut partners: FxHashMap<usize, (usize, bool)> = FxHashMap::default();
         let pairs = || children.iter().enumerate().filter(|(_, child)| child.kind == ChildKind::Pair);
         let addresses = |child: &Child| (self.vm.val(child.old).addr, self.vm.val(child.new).addr);
@@ -567,9 +567,18 @@ impl Pairer<'_> {
         }
         let several = |address: usize| partners.get(&address).is_some_and(|(_, several)| *several);
         let mut references = FxHashSet::default();
+        let mut in_doubt = Vec::new();
         for (i, child) in pairs() {
             let (old, new) = addresses(child);
             if several(old) && several(new) {
+                references.try_insert_value(i, ())?;
+            } else if several(new) {
+                in_doubt.try_push((i, child.old))?;
+            }
+        }
+        // Of several places of one table of A2 those come first where A1 has functions of the module's own.
+        for (i, old) in in_doubt {
+            if !self.has_own_function(old)? {
                 references.try_insert_value(i, ())?;
             }
         }
@@ -617,10 +626,12 @@ impl Pairer<'_> {
         let mut found = false;
         for pair in std::mem::take(&mut self.references) {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-            if self.answered.contains(&old_addr) {
+            // A table that the program put there for itself, without a function of the module's own, stays as it is.
+            let has_place = self.out.tables.contains_key(&new_addr);
+            if self.answered.contains(&old_addr) || has_place && !self.has_own_function(pair.old)? {
                 // A2's table, if it is new, has to be met all the same.
                 self.scan_queue.try_reserve(1)?;
-                if !self.out.tables.contains_key(&new_addr) {
+                if !has_place {
                     self.scan_queue.push_back((pair.new, pair.site));
                     found = true;
                 }

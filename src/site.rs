@@ -162,6 +162,6 @@ fn key_text(vm: &Vm, key: Ref) -> String {
     match vm.number_text(key) {
         Some(text) => format!("[{text}]"),
         None if val.addr == 0 => format!("[{}]", vm.truthy(key)),
-        None => format!("[{}: {:#x}]", val.kind.name(), val.addr),
+        None => format!("[{}]", val.kind.name()),
     }
 }

@@ -24,7 +24,7 @@ local lineage = setmetatable({}, weak)
 local running = { false }
 -- What reloads allocated since the collector's last cycle, in KiB.
 local owed = 0
--- Modules whose hook has not ended: name -> the transaction, held by the call that runs the hook.
+-- Modules whose reload has not ended: name -> its guard, held by the call that runs it.
 local hooking = setmetatable({}, { __mode = "v" })
 
 --- A weak table keeps room for what it lost. After each cycle of the collector the living move to a new one.
@@ -102,7 +102,9 @@ local function malformed(pattern)
             if class == "" then return "ends with '%'" end
             if class == "b" and i + 3 > #pattern then return "missing arguments to '%b'" end
             if class == "f" and sub(pattern, i + 2, i + 2) ~= "[" then return "missing '[' after '%f'" end
-            if find(class, "%d") and (tonumber(class) > captures or class == "0") then return "invalid capture index" end
+            if find(class, "%d") and (class == "0" or tonumber(class) > captures) then
+                return "invalid capture index"
+            end
             i = i + (class == "b" and 4 or 2)
         elseif c == "[" then
             local from = i + (sub(pattern, i + 1, i + 1) == "^" and 2 or 1)
@@ -187,7 +189,8 @@ function Report.__tostring(report)
             report.file and " from " .. report.file or ""),
         format("  functions: %d replaced (%d changed), %d added, %d removed",
             functions.replaced, report.changed, functions.added, functions.removed),
-        format("  cells: %d joined, %d fresh; data: %d kept, %d added", cells.joined, cells.fresh, data.kept, data.added),
+        format("  cells: %d joined, %d fresh; data: %d kept, %d added",
+            cells.joined, cells.fresh, data.kept, data.added),
     }
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do
@@ -210,33 +213,53 @@ function Report.__tostring(report)
     return concat(lines, "\n")
 end
 
-local function new_report(name, generation, options, file, lists, replaced, added, removed, changed, joined, fresh, kept,
-        data_added, find_ms, load_ms, pair_ms, plan_ms, commit_ms)
-    local report = setmetatable({
+--- A report with room for all that it will say: `fill` allocates nothing, so that no reload fails once it is done.
+local function blank_report(name, options)
+    local full = options.report == "full" or options.dry_run and options.report ~= "counts"
+    return setmetatable({
         module = name,
-        file = file,
-        generation = generation,
-        functions = { replaced = replaced, added = added, removed = removed },
-        changed = changed,
-        cells = { joined = joined, fresh = fresh },
-        data = { kept = kept, added = data_added },
-        warnings = lists and lists.warnings or {},
-        conflicts = lists and lists.conflicts or {},
-        elapsed_ms = {
-            find = find_ms, load = load_ms, pair = pair_ms, plan = plan_ms, commit = commit_ms,
-            total = find_ms + load_ms + pair_ms + plan_ms + commit_ms,
+        file = false,
+        generation = 0,
+        dry_run = false,
+        functions = { replaced = 0, added = 0, removed = 0 },
+        changed = 0,
+        cells = { joined = 0, fresh = 0 },
+        data = { kept = 0, added = 0 },
+        warnings = {},
+        conflicts = {},
+        elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, total = 0 },
+        paths = full and {
+            functions = { replaced = false, added = false, removed = false },
+            changed = false,
+            cells = { joined = false, fresh = false },
+            data = { kept = false, added = false },
         },
     }, Report)
-    if options.dry_run then report.dry_run = true end
-    local paths = lists and lists.paths
-    if paths then
-        report.paths = {
-            functions = { replaced = paths.replaced, added = paths.added, removed = paths.removed },
-            changed = paths.changed,
-            cells = { joined = paths.joined, fresh = paths.fresh },
-            data = { kept = paths.kept, added = paths.data_added },
-        }
+end
+
+local function fill(report, generation, dry, file, lists,
+        replaced, added, removed, changed, joined, fresh, kept, data_added,
+        find_ms, load_ms, pair_ms, plan_ms, commit_ms)
+    report.file, report.generation, report.dry_run = file, generation, dry or nil
+    local functions, cells, data, elapsed = report.functions, report.cells, report.data, report.elapsed_ms
+    functions.replaced, functions.added, functions.removed = replaced, added, removed
+    report.changed = changed
+    cells.joined, cells.fresh = joined, fresh
+    data.kept, data.added = kept, data_added
+    elapsed.find, elapsed.load, elapsed.pair = find_ms, load_ms, pair_ms
+    elapsed.plan, elapsed.commit = plan_ms, commit_ms
+    elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms
+    if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
+    local paths, found = report.paths, lists and lists.paths
+    if not paths or not found then
+        report.paths = nil
+        return report
     end
+    functions, cells, data = paths.functions, paths.cells, paths.data
+    functions.replaced, functions.added, functions.removed = found.replaced, found.added, found.removed
+    paths.changed = found.changed
+    cells.joined, cells.fresh = found.joined, found.fresh
+    data.kept, data.added = found.kept, found.data_added
     return report
 end
 
@@ -261,45 +284,39 @@ local function hook_failed(err)
     return traceback(describe(err), 2)
 end
 
+-- A guard stands for a reload from before its commit to the end of its hook:
+-- { open, transaction, record, generation and source before }. Its end is native, where no error from outside (a debug
+-- hook's) can come between: it is closed, and undone when there is a transaction, which is as long as the hook has not
+-- ended well.
+local Guard = { __close = core.close }
+
 --- Runs the hook, which may yield (R7.2). A hook that raises, or whose coroutine is closed, has its reload undone.
-local function run_hook(name, hook, object, report, transaction)
-    local guard <close> = setmetatable({}, {
-        __close = function()
-            if hooking[name] ~= transaction then return end
-            hooking[name] = nil -- the coroutine was closed while the hook waited
-            core.undo(owed, transaction)
-        end,
-    })
-    hooking[name] = transaction
+local function run_hook(guard, name, hook, object, report)
     local ok, message = xpcall(hook, hook_failed, object, report)
-    hooking[name] = nil
-    if ok then return true end
-    local _, undone, why = core.undo(owed, transaction)
+    if ok then
+        guard[2] = false
+        return true, report
+    end
+    local undone, why = core.close(guard)
     message = format("the hook of module '%s' failed, the reload was undone: %s", name, message)
-    if not undone then message = message .. "\n" .. (why or "not enough memory") end
-    return false, message, guard
+    if not undone then message = format("%s\n%s", message, why or "not enough memory") end
+    return false, message
 end
 
-local function finish(name, options, record, now_owed, ok, object, hook, transaction, source, file, lists, ...)
+local function finish(guard, name, dry, report, now_owed, ok, object, hook, transaction, source, file, lists, ...)
     owed = now_owed
+    local record, generation = guard[3], guard[4]
     if not ok then
         local message = object or "not enough memory; nothing was changed"
         if not lists then return false, message end
-        return false, message, new_report(name, record.generation, options, file, lists, ...)
+        return false, message, fill(report, generation, dry, file, lists, ...)
     end
-    local generation = record.generation + 1
-    local report = new_report(name, generation, options, file, lists, ...)
-    if options.dry_run then return true, report end
-    local last = record.source
-    record.generation, record.source = generation, source
-    if hook then
-        local done, message = run_hook(name, hook, object, report, transaction)
-        if not done then
-            record.generation, record.source = generation - 1, last
-            return false, message
-        end
-    end
-    return true, report
+    guard[2] = transaction or false
+    fill(report, generation + 1, dry, file, lists, ...)
+    if dry then return true, report end
+    record.generation, record.source = generation + 1, source
+    if not hook then return true, report end
+    return run_hook(guard, name, hook, object, report)
 end
 
 --- Replaces the code of a module while it runs; see `gg.reload` in meta.lua.
@@ -314,7 +331,8 @@ function hotreload.reload(...)
         return false, refusal(name, format("the chunk of module '%s' is running in another reload; "
             .. "call gg.reload when it has ended", running[1]))
     end
-    if hooking[name] then
+    local last = hooking[name]
+    if last and last[1] then
         return false, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
     end
     local why = refused(name)
@@ -333,7 +351,11 @@ function hotreload.reload(...)
     elseif record.generation == 0 then
         record.generation = 1
     end
-    return finish(name, checked, record, 
+    -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
+    local report = blank_report(name, checked)
+    local guard <close> = setmetatable({ true, false, record, record.generation, record.source }, Guard)
+    hooking[name] = guard
+    return finish(guard, name, checked.dry_run or false, report,
         core.reload(owed, name, checked, core.stock, lineage, record.source, running))
 end
 

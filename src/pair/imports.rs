@@ -12,33 +12,41 @@ use crate::raw::vm::{Kind, Ref, Val, Vm};
 /// Knows the objects of loaded modules and the standard library's values; looked up when first asked for.
 pub struct Imports {
     lineage: Lineage,
-    known: Option<Known>,
-}
-
-#[derive(Default)]
-struct Known {
     /// The objects of loaded modules, the globals among them.
-    modules: FxHashSet<usize>,
+    modules: Option<FxHashSet<usize>>,
     /// Functions and files of the standard libraries.
-    values: FxHashSet<usize>,
+    values: Option<FxHashSet<usize>>,
 }
 
 impl Imports {
     /// Nothing looked up yet.
     pub fn new(lineage: Lineage) -> Imports {
-        Imports { lineage, known: None }
-    }
-
-    fn known(&mut self, vm: &mut Vm, context: &Context, loaded: &Loaded) -> Result<&Known> {
-        if self.known.is_none() {
-            self.known = Some(look_up(vm, context, loaded)?);
-        }
-        Ok(self.known.get_or_insert_default())
+        Imports { lineage, modules: None, values: None }
     }
 
     /// Is it the object of another loaded module, or the globals? No walk may be under way.
     pub fn is_module(&mut self, vm: &mut Vm, context: &Context, loaded: &Loaded, object: Val) -> Result<bool> {
-        Ok(object.is_table() && self.known(vm, context, loaded)?.modules.contains(&object.addr))
+        if object.addr == 0 {
+            return Ok(false);
+        }
+        let modules = match self.modules.take() {
+            Some(modules) => modules,
+            None => modules(vm, context, loaded)?,
+        };
+        let known = modules.contains(&object.addr);
+        self.modules = Some(modules);
+        Ok(known)
+    }
+
+    /// Is it a function or a file of the standard libraries?
+    fn is_standard(&mut self, vm: &mut Vm, context: &Context, object: Val) -> Result<bool> {
+        let values = match self.values.take() {
+            Some(values) => values,
+            None => standard_values(vm, context)?,
+        };
+        let known = values.contains(&object.addr);
+        self.values = Some(values);
+        Ok(known)
     }
 
     /// Does the imported `new` take the place of `old`: is `old` a loaded module's object, a standard-library value, or an
@@ -52,38 +60,38 @@ impl Imports {
         old: Ref,
         new: Ref,
     ) -> Result<bool> {
-        if o.addr == 0 {
-            return Ok(false);
-        }
-        let known = self.known(vm, context, loaded)?;
-        if known.modules.contains(&o.addr) || known.values.contains(&o.addr) {
-            return Ok(true);
-        }
-        Ok(o.is_function() && vm.val(new).is_function() && self.lineage.is_one(vm, old, new))
+        Ok(o.addr != 0
+            && (self.is_module(vm, context, loaded, o)?
+                || self.is_standard(vm, context, o)?
+                || o.is_function() && vm.val(new).is_function() && self.lineage.is_one(vm, old, new)))
     }
 }
 
-fn look_up(vm: &mut Vm, context: &Context, loaded: &Loaded) -> Result<Known> {
-    let mut known = Known::default();
-    let mut libraries = Vec::new();
+fn modules(vm: &mut Vm, context: &Context, loaded: &Loaded) -> Result<FxHashSet<usize>> {
+    let mut modules = FxHashSet::default();
     let own = vm.val(context.running).addr;
     vm.zip(context.loaded, Ref::NIL)?;
     while let Some(entry) = vm.zip_next() {
         if entry.new.addr != 0 && entry.new.addr != own {
-            known.modules.try_insert_value(entry.new.addr, ())?;
-        }
-        let standard = vm.zip_key_bytes(|name| std::str::from_utf8(name).is_ok_and(|name| STANDARD.contains(&name)));
-        if standard == Some(true) && entry.new.is_table() {
-            libraries.push(vm.zip_keep_pair()?);
+            modules.try_insert_value(entry.new.addr, ())?;
         }
     }
     // What the module itself puts into `package.loaded` is its own.
     for change in loaded.changes.iter().filter(|change| change.table == context.loaded) {
         if loaded.fresh.order(vm.val(change.new).addr).is_some() {
-            known.modules.remove(&vm.val(change.old).addr);
+            modules.remove(&vm.val(change.old).addr);
         }
     }
-    for library in libraries {
+    Ok(modules)
+}
+
+fn standard_values(vm: &mut Vm, context: &Context) -> Result<FxHashSet<usize>> {
+    let mut values = FxHashSet::default();
+    for library in STANDARD {
+        let library = vm.field(context.loaded, library)?;
+        if !vm.val(library).is_table() {
+            continue;
+        }
         vm.zip(library, Ref::NIL)?;
         while let Some(entry) = vm.zip_next() {
             let c_function = entry.new.is_function() && {
@@ -94,9 +102,9 @@ fn look_up(vm: &mut Vm, context: &Context, loaded: &Loaded) -> Result<Known> {
                 is_c
             };
             if c_function || entry.new.kind == Kind::Userdata {
-                known.values.try_insert_value(entry.new.addr, ())?;
+                values.try_insert_value(entry.new.addr, ())?;
             }
         }
     }
-    Ok(known)
+    Ok(values)
 }

@@ -124,7 +124,7 @@ impl Pairer<'_> {
         Ok(found)
     }
 
-    fn has_own_function(&mut self, table: Ref) -> Result<bool> {
+    pub(super) fn has_own_function(&mut self, table: Ref) -> Result<bool> {
         let mut functions = Vec::new();
         self.vm.zip(table, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {

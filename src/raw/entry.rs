@@ -40,17 +40,48 @@ pub unsafe extern "C-unwind" fn reload(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `core.undo(owed, transaction)`: see [`api::undo`]; first result as above.
+/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, transaction, record, generation, source }`, and undoes its
+/// transaction, if it has one; the record then gets its generation and source back.
 ///
 /// # Safety
 /// To be called by Lua.
-pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
-    // SAFETY: as above.
+pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
+    // SAFETY: raw access to a table that is checked; its keys stand, so the writes allocate nothing, and the strings are those
+    // of the record's keys; behind the door all the same.
     unsafe {
-        answer(l, |l| {
+        ffi::lua_settop(l, 1);
+        if ffi::lua_checkstack(l, RESULTS) == 0 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
+            return 0;
+        }
+        ffi::lua_pushboolean(l, 0);
+        ffi::lua_rawseti(l, 1, 1);
+        if ffi::lua_rawgeti(l, 1, 2) != ffi::LUA_TTABLE {
+            ffi::lua_pushboolean(l, 1);
+            return 1;
+        }
+        ffi::lua_pushboolean(l, 0);
+        ffi::lua_rawseti(l, 1, 2);
+        let paused = Paused::new(l);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
             let (mut vm, words) = Vm::thaw(l, 2)?;
-            api::undo(&mut vm, &words).map(|answers| (vm, answers))
-        })
+            api::undo(&mut vm, &words)
+        }));
+        let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("while undoing".into())));
+        ffi::lua_settop(l, 1);
+        ffi::lua_rawgeti(l, 1, 3);
+        for (slot, name) in [(4, c"generation"), (5, c"source")] {
+            ffi::lua_pushstring(l, name.as_ptr());
+            ffi::lua_rawgeti(l, 1, slot);
+            ffi::lua_rawset(l, 2);
+        }
+        ffi::lua_settop(l, 1);
+        match &outcome {
+            Ok(()) => ffi::lua_pushboolean(l, 1),
+            Err(error) => fail(l, error),
+        }
+        drop(outcome);
+        drop(paused);
+        ffi::lua_gettop(l) - 1
     }
 }
 

@@ -596,19 +596,6 @@ impl Vm {
         Ok(base)
     }
 
-    /// Hands the current key's bytes to `f` when it is a string.
-    pub fn zip_key_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        // SAFETY: the key stands at 3; a string is read without conversion (which would break the walk).
-        unsafe {
-            if ffi::lua_type(self.scratch, 3) != ffi::LUA_TSTRING {
-                return None;
-            }
-            let mut len = 0;
-            let start = ffi::lua_tolstring(self.scratch, 3, &raw mut len);
-            Some(f(std::slice::from_raw_parts(start.cast::<u8>(), len)))
-        }
-    }
-
     /// The current key when it is an integer.
     pub fn zip_key_integer(&self) -> Option<i64> {
         // SAFETY: the key stands at 3.

@@ -11,7 +11,7 @@ pub enum Fault {
     None,
     /// So many requests fail, from the one with this number on.
     At { first: u64, count: u64 },
-    /// Every request fails the first time: each allocation becomes a full collection.
+    /// Every request for a new block fails the first time: each such allocation becomes a full collection.
     Collect,
     /// No more than so many bytes beyond those held when armed.
     Limit(usize),
@@ -28,9 +28,19 @@ impl Fault {
         Fault::At { first, count: 2 }
     }
 
+    /// So many requests fail, enough for a failure while the first one is dealt with.
+    pub const fn some(first: u64) -> Fault {
+        Fault::At { first, count: 8 }
+    }
+
     /// From this request on all fail.
     pub const fn from(first: u64) -> Fault {
         Fault::At { first, count: u64::MAX }
+    }
+
+    /// Is there no memory for a second attempt either?
+    pub const fn stays(self) -> bool {
+        !matches!(self, Fault::At { count: 0..=2, .. })
     }
 }
 
@@ -98,13 +108,13 @@ impl Memory {
         self.held.get()
     }
 
-    fn fails(&self, more: usize) -> bool {
+    fn fails(&self, new: bool, more: usize) -> bool {
         let number = self.requests.get() + 1;
         self.requests.set(number);
         let fails = match self.fault.get() {
             Fault::None => false,
             Fault::At { first, count } => number >= first && number - first < count,
-            Fault::Collect => !self.failed_last.get(),
+            Fault::Collect => new && !self.failed_last.get(),
             Fault::Limit(_) => self.held.get() + more > self.ceiling.get(),
         };
         self.failed_last.set(fails);
@@ -141,7 +151,7 @@ pub unsafe extern "C" fn allocate(
     // SAFETY: the user data outlives the state, which calls from one thread.
     let memory = unsafe { &*ud.cast::<Memory>() };
     let was = if old.is_null() { 0 } else { old_size };
-    if new_size > was && memory.fails(new_size - was) {
+    if new_size > was && memory.fails(old.is_null(), new_size - was) {
         return ptr::null_mut();
     }
     // SAFETY: every block was made here: its shift stands before it, and it begins `HEAD` and the shift before that.

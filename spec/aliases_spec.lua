@@ -1,0 +1,68 @@
+-- R3.1, R3.4: a table of A2 that stands in several places answers to one table of A1. A place that points elsewhere
+-- at run time is data: it stays, and what it points at is not taken for the table of the file.
+
+local program = require "spec.support.program"
+
+local STATES = [[
+  local M = { idle = { name = "idle" }, run = { name = "run" } }
+  function M.idle.update() return "idle v1" end
+  function M.run.update() return "run v1" end
+  function M.run.stop() return "stopped v1" end
+  M.current = M.idle
+  local active = M.idle
+  function M.active() return active end
+  function M.switch(state) M.current, active = state, state end
+  return M
+]]
+
+describe("a table in several places (R3.1, R3.4)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("is one table of A1: a state machine keeps its state, and each state its own functions", function()
+    local M = app:module("states", STATES)
+    local idle, run = M.idle, M.run
+    M.switch(M.run)
+    local report = app:update("states", (STATES:gsub("v1", "v2")), { report = "full" })
+    assert.equal(idle, M.idle)
+    assert.equal(run, M.run)
+    assert.equal(run, M.current)
+    assert.equal(run, M.active())
+    assert.equal("idle v2", M.idle.update())
+    assert.equal("run v2", M.run.update())
+    assert.equal("stopped v2", M.run.stop())
+    assert.is_nil(rawget(M.idle, "stop"))
+    assert.same({ "idle", "run" }, { M.idle.name, M.run.name })
+    assert.same({}, report.paths.functions.added)
+    assert.same({}, report.paths.functions.removed)
+  end)
+
+  it("leaves a table alone that the program put in one of the places", function()
+    local M = app:module("states", STATES)
+    M.current = { "the program's own" }
+    app:update("states", (STATES:gsub("v1", "v2")))
+    assert.same({ "the program's own" }, M.current)
+    assert.equal("idle v2", M.idle.update())
+  end)
+
+  it("leaves a table alone that took the place of a module's reference to itself", function()
+    local source = "local M = { data = 1 } M.self = M function M.f() return 'v1' end return M"
+    local M = app:module("m", source)
+    M.self = { "the program's own" }
+    app:update("m", (source:gsub("v1", "v2")))
+    assert.same({ "the program's own" }, M.self)
+    assert.equal("v2", M.f())
+  end)
+
+  it("does not depend on the order in which places are met", function()
+    app:write("states", STATES)
+    assert.equal("run v1\tidle v1\trun\n", app:subprocesses(20, [[
+      require "hotreload"
+      local M = require "states"
+      M.switch(M.run)
+      assert(gg.reload "states")
+      print(M.run.update(), M.idle.update(), M.current.name)
+    ]]))
+  end)
+end)
