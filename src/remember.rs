@@ -83,8 +83,8 @@ pub struct Memory {
     cells: FxHashSet<usize>,
     /// Home functions that were met, by address.
     functions: FxHashMap<usize, Met>,
-    /// Names (by address) and cells of their upvalues.
-    upvalues: Vec<(usize, usize)>,
+    /// The cells of their upvalues.
+    upvalues: Vec<usize>,
     theirs: FxHashSet<usize>,
 }
 
@@ -256,9 +256,10 @@ impl Memory {
         address: usize,
     ) -> Result<()> {
         let first = self.upvalues.len() as u32;
-        for i in 1..=u8::MAX {
-            let Some((name, cell)) = vm.upvalue_cell(function, i) else { break };
-            self.upvalues.try_push((name, cell))?;
+        let count = self.functions.get(&address).map_or(0, |met| met.info.upvalues);
+        for i in 1..=count {
+            let cell = vm.cell(function, i);
+            self.upvalues.try_push(cell)?;
             // The functions of a module share most of their cells.
             if self.cells.try_insert_value(cell, ())?.is_some() {
                 continue;
@@ -275,12 +276,14 @@ impl Memory {
         Ok(())
     }
 
-    /// What is known of a home function that was met, with names (by address) and cells of its upvalues.
-    pub fn function(&self, address: usize) -> Option<(Info, &[(usize, usize)])> {
-        let met = self.functions.get(&address)?;
-        let first = met.first as usize;
-        let upvalues = self.upvalues.get(first..first.checked_add(met.info.upvalues.into())?)?;
-        Some((met.info, upvalues))
+    /// What is known of a home function that was met, and the number of its first upvalue.
+    pub fn function(&self, address: usize) -> Option<(Info, usize)> {
+        self.functions.get(&address).map(|met| (met.info, met.first as usize))
+    }
+
+    /// The cell of the upvalue with this number.
+    pub fn cell(&self, number: usize) -> Option<usize> {
+        self.upvalues.get(number).copied()
     }
 
     /// Remembers a table: whole when it has no more entries than there are names.

@@ -51,8 +51,8 @@
 ---What a reload did, or would do. Plain data; `tostring(report)` is a text for people.
 ---@class hotreload.Report
 ---@field module string
----@field file? string                      the path; `":preload:"` or nil when the module is not from a file
----@field generation integer                1 is the first load
+---@field file? string                      the path, or what a custom searcher gave; nil from `package.preload`
+---@field generation integer                1 is the first load; in a dry run the one that there would be
 ---@field dry_run? boolean                  true in a dry run
 ---@field functions hotreload.FunctionCounts
 ---@field changed integer                   those of the replaced functions whose code differs
@@ -89,7 +89,8 @@ function hotreload.reload(name, options) end
 function hotreload.configure(configuration) end
 
 ---What a module may define, as a field of the table that it returns or as a global function: called after each
----reload of it, with what `package.loaded` holds. It may yield. If it raises, the reload is undone.
+---`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it
+---raises, the reload is undone.
 ---@alias hotreload.Hook fun(module: any, report: hotreload.Report)
 
 ---The global table `gg`: whatever else a server keeps there, these two.

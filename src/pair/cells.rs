@@ -153,6 +153,13 @@ pub(super) struct CellEdge {
 }
 
 impl Pairer<'_> {
+    /// The name by which a function knows one of its upvalues.
+    pub(super) fn name(&mut self, function: Ref, index: u8) -> Result<Name> {
+        let address = self.vm.upvalue_name_address(function, index);
+        let vm = &*self.vm;
+        self.names.of(address, || vm.upvalue_name(function, index))
+    }
+
     /// Notes the cells of a function of A1.
     pub(super) fn cells_of_old(
         &mut self,
@@ -163,18 +170,17 @@ impl Pairer<'_> {
         assigned: Option<UpvalueSet>,
     ) -> Result<Upvalues> {
         let start = self.out.upvalues.len() as u32;
-        let address = self.vm.val(function).addr;
+        let first = self.loaded.memory.function(self.vm.val(function).addr).map(|(_, first)| first);
         for index in 1..=count {
-            let met = self.loaded.memory.function(address).and_then(|(_, upvalues)| upvalues.get(usize::from(index) - 1));
-            let Some((name, id)) = met.copied().or_else(|| self.vm.upvalue_cell(function, index)) else { break };
-            let vm = &*self.vm;
-            let name = self.names.of(name, || vm.upvalue_name(function, index))?;
+            let met = first.and_then(|first| self.loaded.memory.cell(first + usize::from(index) - 1));
+            let id = met.unwrap_or_else(|| self.vm.cell(function, index));
             // Code that cannot be read may assign anything.
             let assigns = assigned.is_none_or(|assigned| assigned.has(index - 1));
-            let cell = match self.cells1.get(&id) {
+            let number = match self.cells1.get(&id) {
                 Some(cell) => *cell,
                 None => {
                     let number = self.out.old_cells.len() as u32;
+                    let name = self.name(function, index)?;
                     self.cells1.try_insert_value(id, number)?;
                     let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
                     if home && held.is_some_and(|held| held.is_function() && !self.out.by_address1.contains_key(&held.addr)) {
@@ -185,11 +191,13 @@ impl Pairer<'_> {
                     number
                 }
             };
-            if let Some(cell) = self.out.old_cells.get_mut(cell as usize) {
+            if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
                 cell.assigned |= assigns;
                 cell.home |= home;
+                // All functions know a cell by one name; where somebody joined another, `match_upvalues` asks again.
+                let name = cell.name;
+                self.out.upvalues.try_push(Upvalue { name, cell: number, index })?;
             }
-            self.out.upvalues.try_push(Upvalue { name, cell, index })?;
         }
         Ok(Upvalues { start, count: (self.out.upvalues.len() as u32 - start) as u8 })
     }
@@ -205,13 +213,12 @@ impl Pairer<'_> {
     ) -> Result<Upvalues> {
         let start = self.out.upvalues.len() as u32;
         for index in 1..=count {
-            let Some((name, id)) = self.vm.upvalue_cell(function, index) else { break };
-            let vm = &*self.vm;
-            let name = self.names.of(name, || vm.upvalue_name(function, index))?;
-            let cell = match self.cells2.get(&id) {
+            let id = self.vm.cell(function, index);
+            let number = match self.cells2.get(&id) {
                 Some(cell) => *cell,
                 None => {
                     let number = self.out.new_cells.len() as u32;
+                    let name = self.name(function, index)?;
                     self.cells2.try_insert_value(id, number)?;
                     let environment = match self.loaded.environment {
                         Some(environment) => environment == id,
@@ -234,11 +241,12 @@ impl Pairer<'_> {
                     number
                 }
             };
-            if let Some(cell) = self.out.new_cells.get_mut(cell as usize) {
+            if let Some(cell) = self.out.new_cells.get_mut(number as usize) {
                 cell.assigned |= assigned.has(index - 1);
                 cell.home |= home;
+                let name = cell.name;
+                self.out.upvalues.try_push(Upvalue { name, cell: number, index })?;
             }
-            self.out.upvalues.try_push(Upvalue { name, cell, index })?;
         }
         Ok(Upvalues { start, count: (self.out.upvalues.len() as u32 - start) as u8 })
     }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::cells::Upvalues;
+use super::cells::{Name, Upvalue, Upvalues};
 use super::{Edge, Pairer};
 use crate::bytecode::{self, Profile};
 use crate::error::{Error, Result};
@@ -203,6 +203,18 @@ impl Pairer<'_> {
         self.match_upvalues(edge.f1, edge.f2)
     }
 
+    /// The upvalue of a function of A1 that the function itself knows by this name, whatever others call its cell (somebody
+    /// joined cells of different names at run time).
+    fn own_name(&mut self, function: Ref, upvalues: Upvalues, name: Name) -> Result<Option<Upvalue>> {
+        for number in upvalues.numbers() {
+            let upvalue = self.out.upvalue(number);
+            if self.name(function, upvalue.index)? == name {
+                return Ok(Some(upvalue));
+            }
+        }
+        Ok(None)
+    }
+
     /// R4.1, R4.5
     fn match_upvalues(&mut self, f1: u32, f2: u32) -> Result<()> {
         let both_home = matches!(
@@ -216,13 +228,17 @@ impl Pairer<'_> {
         let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else {
             return Ok(());
         };
-        let (ups1, ups2, site) = (old.upvalues, new.upvalues, new.site);
+        let (old_at, ups1, ups2, site) = (old.at, old.upvalues, new.upvalues, new.site);
         let nameless = ups1.numbers().chain(ups2.numbers()).any(|i| self.names.is_none(self.out.upvalue(i).name));
         if !nameless {
             for i in ups2.numbers() {
                 let new = self.out.upvalue(i);
-                let same_name = |old: &super::cells::Upvalue| old.name == new.name;
-                if let Some(old) = ups1.numbers().map(|i| self.out.upvalue(i)).find(same_name) {
+                let same_name = |old: &Upvalue| old.name == new.name;
+                let found = match ups1.numbers().map(|i| self.out.upvalue(i)).find(same_name) {
+                    Some(old) => Some(old),
+                    None => self.own_name(old_at, ups1, new.name)?,
+                };
+                if let Some(old) = found {
                     self.match_cells(old.cell, new.cell)?;
                 }
             }

@@ -14,7 +14,7 @@ use mlua::ffi::{self, lua_State};
 /// In KiB: more than a reload allocates, less than what could overflow Lua's count.
 const CREDIT: c_int = 64 << 20;
 /// In KiB: what reloads may allocate within one cycle in any case.
-const FREE: i64 = 32 << 10;
+const FREE: i64 = 16 << 10;
 
 /// The collector, paused until [`Paused::end`], or until this is dropped.
 pub struct Paused {

@@ -446,24 +446,42 @@ impl Vm {
 
     /// `table[key]`, raw; nil when `table` is none.
     pub fn get(&mut self, table: Ref, key: Ref) -> Result<Ref> {
-        self.push_get(table, key);
-        self.keep()
+        self.make_room()?;
+        let thread = self.push_get(table, key);
+        let holder = self.holders.last().copied().unwrap_or(self.scratch);
+        if thread != holder {
+            // SAFETY: both threads are of one state; the holder has room.
+            unsafe { ffi::lua_xmove(thread, holder, 1) };
+        }
+        self.room -= 1;
+        self.len += 1;
+        Ok(Ref(self.len - 1))
     }
 
     /// Is `table[key]`, raw, the same value as `value`?
     pub fn holds(&self, table: Ref, key: Ref, value: Ref) -> bool {
-        self.push_get(table, key);
-        self.push(value);
-        let same = self.same_at(-1, -2);
-        self.pop(2);
-        same
+        let thread = self.push_get(table, key);
+        // SAFETY: the thread is a holder; what was pushed is popped.
+        unsafe {
+            self.push_beside(thread, value);
+            let same = Self::same_on(thread, -1, -2);
+            ffi::lua_settop(thread, -3);
+            same
+        }
     }
 
     /// Are two values of the scratch the same: raw equal, of the same number type, or both not a number?
     #[inline]
     fn same_at(&self, a: c_int, b: c_int) -> bool {
-        let s = self.scratch;
         // SAFETY: valid indices of the scratch.
+        unsafe { Self::same_on(self.scratch, a, b) }
+    }
+
+    /// # Safety
+    /// Valid indices of a live thread.
+    #[inline]
+    unsafe fn same_on(s: *mut lua_State, a: c_int, b: c_int) -> bool {
+        // SAFETY: as promised.
         unsafe {
             if ffi::lua_rawequal(s, a, b) == 0 {
                 let nan = |i| ffi::lua_type(s, i) == ffi::LUA_TNUMBER && ffi::lua_tonumber(s, i).is_nan();
@@ -473,17 +491,35 @@ impl Vm {
         }
     }
 
-    fn push_get(&self, table: Ref, key: Ref) {
-        self.push(table);
-        // SAFETY: a table is on top before the raw access; anything else is replaced by nil.
+    /// Leaves `table[key]`, raw, on top of the thread that it returns; nil when `table` is none. `[-0, +1, -]`
+    #[inline]
+    fn push_get(&self, table: Ref, key: Ref) -> *mut lua_State {
+        let (thread, index) = self.at(table);
+        // SAFETY: raw access to a table that is checked, on its holder, which has room for values in passing.
         unsafe {
-            if ffi::lua_type(self.scratch, -1) == ffi::LUA_TTABLE {
-                self.push(key);
-                ffi::lua_rawget(self.scratch, -2);
+            if ffi::lua_type(thread, index) == ffi::LUA_TTABLE {
+                self.push_beside(thread, key);
+                ffi::lua_rawget(thread, index);
             } else {
-                ffi::lua_pushnil(self.scratch);
+                ffi::lua_pushnil(thread);
             }
-            ffi::lua_replace(self.scratch, -2);
+        }
+        thread
+    }
+
+    /// Copies a held value to the top of one of the view's own threads. `thread: [-0, +1, -]`
+    ///
+    /// # Safety
+    /// `thread` must be a holder or the scratch.
+    #[inline]
+    unsafe fn push_beside(&self, thread: *mut lua_State, r: Ref) {
+        let (holder, index) = self.at(r);
+        // SAFETY: holders have SLACK slots.
+        unsafe {
+            ffi::lua_pushvalue(holder, index);
+            if holder != thread {
+                ffi::lua_xmove(holder, thread, 1);
+            }
         }
     }
 
@@ -833,18 +869,29 @@ impl Vm {
         }
     }
 
-    /// Name (by address) and cell of the `i`-th upvalue, without a look at what it holds.
-    #[inline]
-    pub fn upvalue_cell(&self, function: Ref, i: u8) -> Option<(usize, usize)> {
+    /// The address of the `i`-th upvalue's name: equal addresses are equal names. 0 past the last.
+    pub fn upvalue_name_address(&self, function: Ref, i: u8) -> usize {
         let (thread, index) = self.at(function);
         // SAFETY: as in `upvalue`.
         unsafe {
             let name = ffi::lua_getupvalue(thread, index, i.into());
-            if name.is_null() {
-                return None;
+            if !name.is_null() {
+                ffi::lua_settop(thread, -2);
             }
-            ffi::lua_settop(thread, -2);
-            Some((name as usize, ffi::lua_upvalueid(thread, index, i.into()) as usize))
+            name as usize
+        }
+    }
+
+    /// The cell of the `i`-th upvalue of a Lua function that has that many.
+    #[inline]
+    pub fn cell(&self, function: Ref, i: u8) -> usize {
+        let (thread, index) = self.at(function);
+        // SAFETY: checked to be a function; Lua gives null for a number that is none.
+        unsafe {
+            match ffi::lua_type(thread, index) {
+                ffi::LUA_TFUNCTION => ffi::lua_upvalueid(thread, index, i.into()) as usize,
+                _ => 0,
+            }
         }
     }
 
@@ -1015,39 +1062,36 @@ impl Vm {
     /// # Errors
     /// [`Error::Memory`] when a new key needs room that is not to be had; the table is then unchanged.
     pub fn set(&mut self, _: &Permit, table: Ref, key: Ref, value: Ref) -> Result<()> {
-        self.push(table);
-        self.push(key);
-        // SAFETY: the table is checked; a write over an existing key and a nil over nothing cannot raise.
+        let (thread, index) = self.at(table);
+        let (key_holder, key_index) = self.at(key);
+        // SAFETY: the table is checked; a write over an existing key and a nil over nothing cannot raise; any other write goes
+        // behind the door, which the values reach from their holders.
         unsafe {
-            let s = self.scratch;
-            if ffi::lua_type(s, -2) != ffi::LUA_TTABLE || ffi::lua_type(s, -1) == ffi::LUA_TNIL {
-                self.pop(2);
+            if ffi::lua_type(thread, index) != ffi::LUA_TTABLE
+                || ffi::lua_type(key_holder, key_index) == ffi::LUA_TNIL
+            {
                 return Ok(());
             }
-            ffi::lua_pushvalue(s, -1);
-            let there = ffi::lua_rawget(s, -3) != ffi::LUA_TNIL;
-            ffi::lua_settop(s, -2);
-            self.push(value);
+            self.push_get(table, key);
+            let there = ffi::lua_type(thread, -1) != ffi::LUA_TNIL;
+            ffi::lua_settop(thread, -2);
             if there {
-                ffi::lua_rawset(s, -3);
-                self.pop(1);
+                self.push_beside(thread, key);
+                self.push_beside(thread, value);
+                ffi::lua_rawset(thread, index);
                 return Ok(());
             }
-            if ffi::lua_type(s, -1) == ffi::LUA_TNIL {
-                self.pop(3);
+            if self.kind(value) == Kind::Nil {
                 return Ok(());
             }
-            // A new key may allocate: the write goes behind the door, on copies; the originals wait on the scratch.
-            let outcome = door::protect(self.l, 0, |l| {
-                for index in [-3, -2, -1] {
-                    ffi::lua_pushvalue(s, index);
-                    ffi::lua_xmove(s, l, 1);
+            let vm = &*self;
+            door::protect(self.l, 0, |l| {
+                for r in [table, key, value] {
+                    vm.push_onto(l, r);
                 }
                 ffi::lua_rawset(l, -3);
                 ffi::lua_settop(l, 0);
-            });
-            self.pop(3);
-            outcome
+            })
         }
     }
 
@@ -1138,12 +1182,11 @@ impl Vm {
 
     /// The integer `table[key]`, raw.
     pub fn get_number(&self, table: Ref, key: Ref) -> Option<i64> {
-        self.push_get(table, key);
+        let thread = self.push_get(table, key);
         // SAFETY: the value is on top.
         unsafe {
-            let number =
-                (ffi::lua_isinteger(self.scratch, -1) != 0).then(|| ffi::lua_tointeger(self.scratch, -1));
-            self.pop(1);
+            let number = (ffi::lua_isinteger(thread, -1) != 0).then(|| ffi::lua_tointeger(thread, -1));
+            ffi::lua_settop(thread, -2);
             number
         }
     }
