@@ -293,3 +293,16 @@ describe("data policy (R8)", function()
     end)
   end)
 end)
+
+describe("the report of a reload that replaces data (R8, R10)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("counts and lists what was overwritten and what went", function()
+    app:module("config", "return { rate = 1, rows = { a = 1, b = 2 } }")
+    local report = app:update("config", "return { rate = 2, rows = { a = 1 } }", { data = "replace", report = "full" })
+    assert.equal(2, report.data.replaced)
+    assert.same({ "config.rate", "config.rows.b" }, report.paths.data.replaced)
+  end)
+end)

@@ -47,9 +47,9 @@ pub fn open(lua: &Lua) -> mlua::Result<Table> {
     Ok(library)
 }
 
-/// `core.reload(owed, name, options, stock, lineage, source, running)` → `owed, true, object, hook, transaction, source, file,
+/// `core.reload(owed, name, options, stock, lineage, source, running, guard)` → `owed, true, object, hook, source, file,
 /// lists, counts…, times…`, or `owed, false, message` and, for conflicts, what would have been done, in the same places.
-/// `running[1]` is the module's name while this works.
+/// `running[1]` is the module's name while this works; `guard[2]` is what undoes the reload, when a hook is to run.
 ///
 /// # Errors
 /// Whatever a stage refuses.
@@ -70,6 +70,7 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
         stock: Stock { preload, lua, c, c_root },
         source: vm.bytes(source),
         lineage: Lineage { table: vm.argument(5)?, counter: vm.string(b"last")? },
+        guard: vm.argument(8)?,
     };
     let (running, first) = (vm.argument(7)?, vm.number(1)?);
     let idle = vm.boolean(false)?;
@@ -81,7 +82,7 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
         None => reply.object,
         Some(error) => vm.string(&error.to_bytes())?,
     };
-    let held = [first, reply.hook, reply.transaction, reply.source, reply.file, reply.lists];
+    let held = [first, reply.hook, reply.source, reply.file, reply.lists];
     let done = Answer::Flag(reply.refusal.is_none());
     Ok(std::iter::once(done)
         .chain(held.into_iter().map(Answer::Held))

@@ -116,8 +116,8 @@ pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
     for op in ops.iter().rev() {
         match *op {
             Op::Slot { table, key, new, old } => {
-                if vm.holds(table, key, new) && vm.set(&PERMIT, table, key, old).is_err() {
-                    left += 1;
+                if vm.holds(table, key, new) {
+                    left += usize::from(!put_back(vm, table, key, old));
                 }
             }
             Op::Metatable { table, new, old } => {
@@ -135,12 +135,17 @@ pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
     left
 }
 
+/// Writes a slot back, more than once where there is no memory for it at first: each try collects garbage.
+fn put_back(vm: &mut Vm, table: Ref, key: Ref, old: Ref) -> bool {
+    (0..3).any(|_| vm.set(&PERMIT, table, key, old).is_ok())
+}
+
 /// Puts changes back that A2's chunk made. Returns how many could not be, for want of memory.
 pub fn restore(vm: &mut Vm, changes: &[Change]) -> usize {
     let mut left = 0;
     for change in changes.iter().rev() {
         match change.key {
-            Some(key) => left += usize::from(vm.set(&PERMIT, change.table, key, change.old).is_err()),
+            Some(key) => left += usize::from(!put_back(vm, change.table, key, change.old)),
             None => vm.set_metatable(&PERMIT, change.table, change.old),
         }
     }
@@ -163,7 +168,7 @@ pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
         for i in 0..was.count {
             let (key, old) = was.slot(i);
             if !vm.holds(was.table, key, old) {
-                left += usize::from(vm.set(&PERMIT, was.table, key, old).is_err());
+                left += usize::from(!put_back(vm, was.table, key, old));
             }
         }
         vm.set_metatable(&PERMIT, was.table, was.metatable);

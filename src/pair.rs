@@ -646,7 +646,7 @@ impl Pairer<'_> {
     /// R3.1
     fn table_pair(&mut self, pair: TablePair) -> Result<()> {
         let mut bears_code = false;
-        let mut entries = Vec::new();
+        let (mut entries, mut rows) = (Vec::new(), Vec::new());
         let list = self.vm.raw_len(pair.new);
         self.vm.zip(pair.new, pair.old)?;
         while let Some(entry) = self.vm.zip_next() {
@@ -660,11 +660,13 @@ impl Pairer<'_> {
                 self.keyed.try_push(Keyed { table, parent, key, new: base, change: false })?;
             } else if self.is_plain(entry) {
                 self.plain(&pair)?;
+            } else if entry.old.is_nil() && entry.new.is_table() && !pair.exact && self.vm.zip_key_integer().is_some() {
+                rows.try_push(self.vm.zip_keep()?)?; // a row that stands elsewhere by now, or is gone
             } else if !entry.old.is_nil() || !self.is_state(&pair, entry, list)? {
                 entries.try_push((entry, self.vm.zip_keep()?))?;
             }
         }
-        self.realign(&pair, list, &entries)?;
+        self.realign(&pair, list, &entries, rows)?;
         let mut children = Vec::new();
         for (entry, base) in entries {
             let (new, old, key) = (base, base.after(1), base.after(2));

@@ -14,7 +14,7 @@ use crate::lineage::Continued;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
 use crate::options::{OnConflict, Options};
-use crate::pair::{CellFate, CellPair, Pairing, Slot, Upvalues, What};
+use crate::pair::{Cell1, CellFate, CellPair, Pairing, Slot, Upvalues, What};
 use crate::raw::vm::{Ref, Vm};
 use crate::site::SiteId;
 
@@ -338,10 +338,10 @@ impl Planner<'_> {
             };
             match new {
                 Some(new) if joined && !self.vm.same(new, pair.old_value) => {
-                    if set.try_insert_value(pair.old, ())?.is_none() {
-                        let old = pair.old_value;
-                        self.op(Op::Cell { function: cell.function, index: cell.index, new, old })?;
-                    }
+                    let first = set.try_insert_value(pair.old, ())?.is_none();
+                    let Cell1 { function, index, .. } = cell;
+                    let op = Op::Cell { function, index, new, old: pair.old_value };
+                    self.out.ops.extend(first.then_some(op));
                 }
                 None if o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() => self.kept_kind(&pair)?,
                 _ if !o.is_function() => self.out.tally.cells_kept.try_push(pair.new)?,

@@ -29,6 +29,8 @@ pub struct Request {
     pub source: Option<Vec<u8>>,
     /// What is remembered of functions.
     pub lineage: Lineage,
+    /// The façade's guard: its second element is what undoes the reload, from before the commit on, when a hook is to run.
+    pub guard: Ref,
 }
 
 /// What the façade gets.
@@ -39,8 +41,6 @@ pub struct Reply {
     pub object: Ref,
     /// `__hotfix`, or nil (R7.2).
     pub hook: Ref,
-    /// What undoes the reload while its hook runs; nil without a hook.
-    pub transaction: Ref,
     /// The source name of A2's functions.
     pub source: Ref,
     /// The file's path, or nil.
@@ -91,13 +91,17 @@ pub fn reload(vm: &mut Vm, request: &Request) -> Result<Reply> {
         Some(file) => vm.string(file.as_bytes())?,
         None => Ref::NIL,
     };
-    let mut transaction = Ref::NIL;
     if !options.dry_run && refusal.is_none() {
-        if plan.hook != Ref::NIL {
-            transaction = vm.freeze(&commit::encode(&plan.ops)?)?;
-        }
         request.lineage.note(vm, &plan.lineage)?;
-        commit::commit(vm, &plan)?;
+        let (place, none) = (vm.number(2)?, vm.boolean(false)?);
+        if plan.hook != Ref::NIL {
+            let transaction = vm.freeze(&commit::encode(&plan.ops)?)?;
+            commit::fill(vm, request.guard, place, transaction)?;
+        }
+        if let Err(error) = commit::commit(vm, &plan) {
+            commit::fill(vm, request.guard, place, none)?;
+            return Err(error);
+        }
     }
     clock.lap();
 
@@ -105,7 +109,6 @@ pub fn reload(vm: &mut Vm, request: &Request) -> Result<Reply> {
         refusal,
         object: plan.object,
         hook: plan.hook,
-        transaction,
         source,
         file,
         lists,

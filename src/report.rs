@@ -9,7 +9,7 @@ use crate::raw::vm::{Ref, Vm};
 use crate::site::SiteId;
 
 /// How many counts a report has; the façade names them in the same order.
-pub const COUNTS: usize = 8;
+pub const COUNTS: usize = 9;
 
 /// What a report is made of.
 pub struct Lists<'a> {
@@ -37,6 +37,7 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         tally.fresh.len(),
         tally.data_kept.len() + tally.cells_kept.len(),
         tally.data_added.len(),
+        tally.data_replaced.len(),
     ];
     if !full && pairing.warnings.is_empty() && conflicts.is_empty() {
         return Ok((counts, Ref::NIL));
@@ -57,12 +58,13 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
             ("removed", paths(vm, &tally.removed)),
             ("changed", paths(vm, &tally.changed)),
             ("data_added", paths(vm, &tally.data_added)),
+            ("data_replaced", paths(vm, &tally.data_replaced)),
         ];
         let mut kept = paths(vm, &tally.data_kept);
         kept.extend(cell_paths(vm, context, pairing, &tally.cells_kept)?);
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
-        let list = vm.table(8)?;
+        let list = vm.table(9)?;
         for (name, lines) in slots.into_iter().chain([("kept", kept), ("joined", joined), ("fresh", fresh)]) {
             let mut lines = lines;
             lines.sort();

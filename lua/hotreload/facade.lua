@@ -207,6 +207,7 @@ function Report.__tostring(report)
         add_list(lines, "functions removed", paths.functions.removed)
         add_list(lines, "data kept", paths.data.kept)
         add_list(lines, "data added", paths.data.added)
+        add_list(lines, "data replaced", paths.data.replaced)
         add_list(lines, "cells joined", paths.cells.joined)
         add_list(lines, "cells fresh", paths.cells.fresh)
     end
@@ -224,7 +225,7 @@ local function blank_report(name, options)
         functions = { replaced = 0, added = 0, removed = 0 },
         changed = 0,
         cells = { joined = 0, fresh = 0 },
-        data = { kept = 0, added = 0 },
+        data = { kept = 0, added = 0, replaced = 0 },
         warnings = {},
         conflicts = {},
         elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, total = 0 },
@@ -232,20 +233,20 @@ local function blank_report(name, options)
             functions = { replaced = false, added = false, removed = false },
             changed = false,
             cells = { joined = false, fresh = false },
-            data = { kept = false, added = false },
+            data = { kept = false, added = false, replaced = false },
         },
     }, Report)
 end
 
 local function fill(report, generation, dry, file, lists,
-        replaced, added, removed, changed, joined, fresh, kept, data_added,
+        replaced, added, removed, changed, joined, fresh, kept, data_added, data_replaced,
         find_ms, load_ms, pair_ms, plan_ms, commit_ms)
     report.file, report.generation, report.dry_run = file, generation, dry or nil
     local functions, cells, data, elapsed = report.functions, report.cells, report.data, report.elapsed_ms
     functions.replaced, functions.added, functions.removed = replaced, added, removed
     report.changed = changed
     cells.joined, cells.fresh = joined, fresh
-    data.kept, data.added = kept, data_added
+    data.kept, data.added, data.replaced = kept, data_added, data_replaced
     elapsed.find, elapsed.load, elapsed.pair = find_ms, load_ms, pair_ms
     elapsed.plan, elapsed.commit = plan_ms, commit_ms
     elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms
@@ -259,7 +260,7 @@ local function fill(report, generation, dry, file, lists,
     functions.replaced, functions.added, functions.removed = found.replaced, found.added, found.removed
     paths.changed = found.changed
     cells.joined, cells.fresh = found.joined, found.fresh
-    data.kept, data.added = found.kept, found.data_added
+    data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced
     return report
 end
 
@@ -284,6 +285,10 @@ local function hook_failed(err)
     return traceback(describe(err), 2)
 end
 
+-- Messages for when there is no memory to make one.
+local NO_MEMORY = "not enough memory; nothing was changed"
+local NOT_PUT_BACK = "not enough memory, and some of the program could not be put back"
+
 -- A guard stands for a reload from before its commit to the end of its hook:
 -- { open, transaction, record, generation and source before }. Its end is native, where no error from outside (a debug
 -- hook's) can come between: it is closed, and undone when there is a transaction, which is as long as the hook has not
@@ -292,26 +297,29 @@ local Guard = { __close = core.close }
 
 --- Runs the hook, which may yield (R7.2). A hook that raises, or whose coroutine is closed, has its reload undone.
 local function run_hook(guard, name, hook, object, report)
+    hooking[name] = guard
     local ok, message = xpcall(hook, hook_failed, object, report)
+    guard[1] = false
     if ok then
         guard[2] = false
         return true, report
     end
     local undone, why = core.close(guard)
-    message = format("the hook of module '%s' failed, the reload was undone: %s", name, message)
-    if not undone then message = format("%s\n%s", message, why or "not enough memory") end
-    return false, message
+    if not undone then
+        why = why == 1 and NOT_PUT_BACK or why or NO_MEMORY
+        return false, format("the hook of module '%s' failed: %s\n%s", name, tostring(message), why)
+    end
+    return false, format("the hook of module '%s' failed, the reload was undone: %s", name, tostring(message))
 end
 
-local function finish(guard, name, dry, report, now_owed, ok, object, hook, transaction, source, file, lists, ...)
+local function finish(guard, name, dry, report, now_owed, ok, object, hook, source, file, lists, ...)
     owed = now_owed
     local record, generation = guard[3], guard[4]
     if not ok then
-        local message = object or "not enough memory; nothing was changed"
+        local message = object == 1 and NOT_PUT_BACK or object or NO_MEMORY
         if not lists then return false, message end
         return false, message, fill(report, generation, dry, file, lists, ...)
     end
-    guard[2] = transaction or false
     fill(report, generation + 1, dry, file, lists, ...)
     if dry then return true, report end
     record.generation, record.source = generation + 1, source
@@ -354,9 +362,9 @@ function hotreload.reload(...)
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local report = blank_report(name, checked)
     local guard <close> = setmetatable({ true, false, record, record.generation, record.source }, Guard)
-    hooking[name] = guard
+    if hooking[name] == nil then hooking[name] = false end -- a place for the guard
     return finish(guard, name, checked.dry_run or false, report,
-        core.reload(owed, name, checked, core.stock, lineage, record.source, running))
+        core.reload(owed, name, checked, core.stock, lineage, record.source, running, guard))
 end
 
 ------------------------------------------------------------------------------------------------------------------------

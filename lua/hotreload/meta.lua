@@ -23,6 +23,7 @@
 ---@class hotreload.DataCounts
 ---@field kept integer
 ---@field added integer
+---@field replaced integer  overwritten or taken out, with `data = "replace"`
 
 ---A slot that is a function on one side and something else on the other.
 ---@class hotreload.Conflict
@@ -46,7 +47,7 @@
 ---@field functions { replaced: string[], added: string[], removed: string[] }
 ---@field changed string[]
 ---@field cells { joined: string[], fresh: string[] }
----@field data { kept: string[], added: string[] }
+---@field data { kept: string[], added: string[], replaced: string[] }
 
 ---What a reload did, or would do. Plain data; `tostring(report)` is a text for people.
 ---@class hotreload.Report

@@ -16,8 +16,15 @@ const MOST_ROWS: usize = 500;
 pub(super) type Row = (i64, Ref);
 
 impl Pairer<'_> {
-    /// Pairs the rows of a list whose running rows do not stand where the file's do.
-    pub(super) fn realign(&mut self, pair: &TablePair, list: i64, entries: &[(Entry, Ref)]) -> Result<()> {
+    /// Pairs the rows of a list whose running rows do not stand where the file's do. `beyond`: rows of A2 at whose index A1 has
+    /// nothing.
+    pub(super) fn realign(
+        &mut self,
+        pair: &TablePair,
+        list: i64,
+        entries: &[(Entry, Ref)],
+        beyond: Vec<Ref>,
+    ) -> Result<()> {
         if pair.exact || list == 0 {
             return Ok(());
         }
@@ -28,6 +35,15 @@ impl Pairer<'_> {
             if entry.new.is_table() && self.is_fresh(entry.new) && self.bears_code(*base)? {
                 in_place = in_place && entry.old.is_table() && self.same_fields(base.after(1), *base)?;
                 new_rows.try_push((index, *base))?;
+            }
+        }
+        for base in beyond {
+            if let Some(index) = self.vm.integer(base.after(2)).filter(|index| (1..=list).contains(index))
+                && self.is_fresh(self.vm.val(base))
+                && self.bears_code(base)?
+            {
+                in_place = false;
+                new_rows.try_push((index, base))?;
             }
         }
         if in_place || new_rows.len() > MOST_ROWS {

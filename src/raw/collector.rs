@@ -52,9 +52,9 @@ impl Paused {
             let running = ffi::lua_gc(self.l, ffi::LUA_GCISRUNNING) == 1;
             let allocated = (i64::from(ffi::lua_gc(self.l, ffi::LUA_GCCOUNT)) - self.in_use).max(0);
             let owed = owed.max(0) + allocated;
-            let unpaid = if owed > self.in_use.max(FREE) { 0 } else { allocated };
+            let let_off = if owed > self.in_use.max(FREE) { 0 } else { allocated };
             match (self.was_running, running) {
-                (true, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTEP, CREDIT - unpaid as c_int),
+                (true, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTEP, CREDIT - let_off as c_int),
                 (true, false) => ffi::lua_gc(self.l, ffi::LUA_GCRESTART),
                 (false, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTOP),
                 (false, false) => 0,
@@ -67,6 +67,7 @@ impl Paused {
 impl Drop for Paused {
     fn drop(&mut self) {
         if !self.ended {
+            // Not through `end`: the collector works for all of it.
             let pause = Paused { ended: true, ..*self };
             pause.end(i64::MAX / 2);
         }

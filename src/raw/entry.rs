@@ -46,8 +46,8 @@ pub unsafe extern "C-unwind" fn reload(l: *mut lua_State) -> c_int {
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
-    // SAFETY: raw access to a table that is checked; its keys stand, so the writes allocate nothing, and the strings are those
-    // of the record's keys; behind the door all the same.
+    // SAFETY: raw access to tables that are checked or the façade's own; all keys stand, so the writes allocate nothing, and the
+    // two strings are short ones that exist, as the record has them for keys.
     unsafe {
         ffi::lua_settop(l, 1);
         if ffi::lua_checkstack(l, RESULTS) == 0 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
@@ -59,14 +59,24 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
             ffi::lua_pushboolean(l, 1);
             return 1;
         }
-        ffi::lua_pushboolean(l, 0);
-        ffi::lua_rawseti(l, 1, 2);
         let paused = Paused::new(l);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let (mut vm, words) = Vm::thaw(l, 2)?;
-            api::undo(&mut vm, &words)
-        }));
-        let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("while undoing".into())));
+        let mut outcome = Err(Error::Memory);
+        for _ in 0..3 {
+            // Memory that is short now may be there at the next try: each one collects garbage.
+            let attempt = catch_unwind(AssertUnwindSafe(|| {
+                let (mut vm, words) = Vm::thaw(l, 2)?;
+                api::undo(&mut vm, &words)
+            }));
+            ffi::lua_settop(l, 2);
+            outcome = attempt.unwrap_or_else(|_| Err(Error::Panic("while undoing".into())));
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        if !matches!(outcome, Err(Error::Memory)) {
+            ffi::lua_pushboolean(l, 0);
+            ffi::lua_rawseti(l, 1, 2);
+        }
         ffi::lua_settop(l, 1);
         ffi::lua_rawgeti(l, 1, 3);
         for (slot, name) in [(4, c"generation"), (5, c"source")] {
@@ -139,7 +149,10 @@ unsafe fn fail(l: *mut lua_State, error: &Error) {
             ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
         });
         if pushed.is_err() {
-            ffi::lua_pushnil(l);
+            match error {
+                Error::PutBack { .. } => ffi::lua_pushinteger(l, 1), // the façade has words for it
+                _ => ffi::lua_pushnil(l),
+            }
         }
     }
 }

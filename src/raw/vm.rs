@@ -723,11 +723,11 @@ impl Vm {
                 if ffi::lua_rawequal(s, 3, 6) == 0 {
                     break false;
                 }
-                if !self.same_at(4, 5) {
-                    if let Err(error) = changed(i) {
-                        self.zip_end();
-                        return Err(error);
-                    }
+                if !self.same_at(4, 5)
+                    && let Err(error) = changed(i)
+                {
+                    self.zip_end();
+                    return Err(error);
                 }
                 i += 1;
             }
@@ -938,7 +938,7 @@ impl Vm {
         }
     }
 
-    /// The stripped binary form of a Lua function (`lua_dump`); the slice is good until the next call.
+    /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice is good until the next call.
     pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
         unsafe extern "C-unwind" fn write(
             _: *mut lua_State,
@@ -1048,7 +1048,7 @@ impl Vm {
         self.keep_from_caller()
     }
 
-    /// Is this table's identity that of the registry's? (It is never walked.)
+    /// The address of a C function; none for any other value.
     pub fn is_c_function(&self, r: Ref) -> Option<usize> {
         let (thread, index) = self.at(r);
         // SAFETY: a valid index.
