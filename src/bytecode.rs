@@ -23,6 +23,8 @@ const OP_SETI: u32 = 17;
 const OP_SETFIELD: u32 = 18;
 const OP_SETTABUP: u32 = 15;
 const OP_LAST: u32 = 82;
+/// The operations that a reader of code looks at.
+const INTERESTING: u128 = 1 << OP_LOADI | 1 << OP_LOADK | 1 << OP_SETUPVAL | 1 << OP_GETI | 1 << OP_SETI;
 
 /// A set of upvalue numbers, counted from 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -96,9 +98,8 @@ impl Chunk {
     /// Reads a whole chunk; none when the dump is not exactly that of Lua 5.4.
     pub fn read(dump: Vec<u8>) -> Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
-        let functions = dump.len() / 128;
-        chunk.profiles.try_reserve(functions)?;
-        chunk.names.try_reserve(functions)?;
+        chunk.profiles.try_reserve(dump.len() / 256)?;
+        chunk.names.try_reserve(dump.len() / 64)?;
         let read = Reader::of(&dump).map(|mut reader| reader.function(0, Some(&mut chunk)).map(|_| ()));
         match read {
             None | Some(Err(Stop::Format)) => Ok(None),
@@ -176,8 +177,9 @@ struct Function<'a> {
     upvalues: &'a [u8],
 }
 
+#[inline]
 fn word(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte))
+    bytes.try_into().map_or(0, u32::from_le_bytes)
 }
 
 impl<'a> Reader<'a> {
@@ -253,7 +255,11 @@ impl<'a> Reader<'a> {
         let mut loaded = SmallVec::<[u32; 8]>::new();
         for instruction in code.chunks_exact(4) {
             let i = word(instruction);
-            let key = match i & 0x7f {
+            let op = i & 0x7f;
+            if op <= OP_LAST && INTERESTING >> op & 1 == 0 {
+                continue;
+            }
+            let key = match op {
                 OP_SETUPVAL => {
                     assigned.add((i >> 16 & 0xff) as u8);
                     continue;
@@ -265,8 +271,8 @@ impl<'a> Reader<'a> {
                     loaded.try_push(i >> 15)?;
                     continue;
                 }
-                op if op > OP_LAST => return Err(Stop::Format),
-                _ => continue,
+                OP_LOADK => continue,
+                _ => return Err(Stop::Format),
             };
             if let Some(chunk) = chunk.as_deref_mut() {
                 chunk.integers.try_insert_value(key, ())?;
@@ -280,7 +286,7 @@ impl<'a> Reader<'a> {
                 0x03 => {
                     let bytes = self.take(8)?;
                     hash.write(bytes);
-                    let n = bytes.iter().rev().fold(0_u64, |n, byte| n << 8 | u64::from(*byte)) as i64;
+                    let n = bytes.try_into().map_or(0, i64::from_le_bytes);
                     if let Some(chunk) = chunk.as_deref_mut()
                         && loaded.contains(&(constant as u32))
                     {

@@ -647,10 +647,12 @@ impl Pairer<'_> {
     fn table_pair(&mut self, pair: TablePair) -> Result<()> {
         let mut bears_code = false;
         let (mut entries, mut rows) = (Vec::new(), Vec::new());
+        let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         self.vm.zip(pair.new, pair.old)?;
         while let Some(entry) = self.vm.zip_next() {
             bears_code |= entry.new.is_function();
+            shared += u32::from(!entry.old.is_nil());
             if entry.new == entry.old && matches!(entry.new.kind, Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread) {
                 continue;
             }
@@ -668,6 +670,9 @@ impl Pairer<'_> {
         }
         self.realign(&pair, list, &entries, rows)?;
         let mut children = Vec::new();
+        children.try_reserve(entries.len())?;
+        self.out.slots.try_reserve(entries.len())?;
+        self.out.sites.reserve(entries.len())?;
         for (entry, base) in entries {
             let (new, old, key) = (base, base.after(1), base.after(2));
             let mut what = self.judge(entry, new, old)?;
@@ -680,7 +685,9 @@ impl Pairer<'_> {
         }
         self.take_children(children)?;
         self.pair_metatables(&pair)?;
-        if bears_code {
+        // Where A1 has as many entries as both sides share, it has none of its own.
+        let address = self.vm.val(pair.old).addr;
+        if bears_code && self.loaded.memory.entries(self.vm, address) != Some(shared) {
             self.enumerate(pair.old, pair.new, pair.site, &FxHashSet::default())?;
         }
         if pair.exact {

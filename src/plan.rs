@@ -255,6 +255,7 @@ impl Planner<'_> {
     }
 
     fn slots(&mut self) -> Result<()> {
+        self.out.ops.try_reserve(self.pairing.slots.len())?;
         for i in 0..self.pairing.slots.len() {
             let Some(slot) = self.pairing.slots.get(i).copied() else { break };
             if !self.pairing.dropped.contains(&i) {
@@ -267,7 +268,11 @@ impl Planner<'_> {
     fn slot(&mut self, slot: &Slot) -> Result<()> {
         let is_function = self.vm.val(slot.new).is_function();
         match slot.what {
-            What::Replace => self.set(slot.table, slot.key, slot.new, slot.old),
+            What::Replace if slot.key != Ref::NIL => {
+                let Slot { table, key, new, old, .. } = *slot;
+                self.op(Op::Slot { table, key, new, old })
+            }
+            What::Replace => Ok(()), // a module that is a function: `module` sets it
             What::Take => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
             What::Add | What::Overwrite | What::Remove => {
                 if !is_function {
@@ -420,7 +425,7 @@ impl Planner<'_> {
         let count = self.pairing.new.len();
         self.out.lineage.try_reserve(count)?;
         self.out.tally.replaced.try_reserve(count)?;
-        self.out.joins.try_reserve(count)?;
+        self.out.joins.try_reserve(count * 4)?;
         for number in 0..count {
             let Some(new) = self.pairing.new.get(number) else { break };
             let (at, site, home, upvalues, profile) = (new.at, new.site, new.home, new.upvalues, new.profile);

@@ -281,6 +281,15 @@ impl Memory {
         self.functions.get(&address).map(|met| (met.info, met.first as usize))
     }
 
+    /// How many entries a table has that is remembered whole.
+    pub fn entries(&self, vm: &Vm, address: usize) -> Option<u32> {
+        let table = self.tables.iter().find(|table| vm.val(table.table).addr == address)?;
+        match table.slots {
+            Slots::All(_, count) => Some(count),
+            Slots::Named(_) => None,
+        }
+    }
+
     /// The cell of the upvalue with this number.
     pub fn cell(&self, number: usize) -> Option<usize> {
         self.upvalues.get(number).copied()

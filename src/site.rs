@@ -55,6 +55,13 @@ impl Sites {
         Ok(Sites { steps, heads })
     }
 
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, count: usize) -> Result<()> {
+        self.steps.try_reserve(count)?;
+        self.heads.try_reserve(count)?;
+        Ok(())
+    }
+
     fn add(&mut self, parent: SiteId, step: Step) -> Result<SiteId> {
         let site = SiteId(self.steps.len() as u32);
         let (depth, head) = self.heads.get(parent.0 as usize).copied().unwrap_or_default();

@@ -165,12 +165,11 @@ impl Pairer<'_> {
         &mut self,
         function: Ref,
         site: SiteId,
-        count: u8,
+        (count, first): (u8, Option<usize>),
         home: bool,
         assigned: Option<UpvalueSet>,
     ) -> Result<Upvalues> {
         let start = self.out.upvalues.len() as u32;
-        let first = self.loaded.memory.function(self.vm.val(function).addr).map(|(_, first)| first);
         for index in 1..=count {
             let met = first.and_then(|first| self.loaded.memory.cell(first + usize::from(index) - 1));
             let id = met.unwrap_or_else(|| self.vm.cell(function, index));

@@ -34,6 +34,8 @@ pub struct Function1 {
     /// Its upvalues; none until its cells are looked at.
     pub upvalues: Upvalues,
     pub(super) looked_at: bool,
+    /// The number of its first upvalue among those that were met before the load.
+    met: Option<usize>,
     /// How many pairs it is in.
     degree: u32,
 }
@@ -68,11 +70,11 @@ impl Pairer<'_> {
         if let Some(known) = self.out.by_address1.get(&address) {
             return Ok(Some(*known));
         }
-        let (info, home) = match self.loaded.memory.function(address) {
-            Some((info, _)) => (info, true),
+        let (info, home, met) = match self.loaded.memory.function(address) {
+            Some((info, first)) => (info, true, Some(first)),
             None => {
                 let Some(info) = self.vm.info(at).filter(|info| info.lua) else { return Ok(None) };
-                (info, self.loaded.home.owns(self.vm, at, &info)?)
+                (info, self.loaded.home.owns(self.vm, at, &info)?, None)
             }
         };
         let number = self.out.old.len() as u32;
@@ -87,6 +89,7 @@ impl Pairer<'_> {
             answers: Few::new(),
             upvalues: Upvalues::default(),
             looked_at: false,
+            met,
             degree: 0,
         })?;
         if home {
@@ -101,13 +104,14 @@ impl Pairer<'_> {
         if std::mem::replace(&mut function.looked_at, true) {
             return Ok(());
         }
-        let (at, site, count, home) = (function.at, function.site, function.info.upvalues, function.home);
+        let (at, site, count, home, met) =
+            (function.at, function.site, function.info.upvalues, function.home, function.met);
         let lineage = self.lineage.number(self.vm, at);
         let profile = match lineage.and_then(Lineage::profile) {
             Some(profile) => Some(profile),
             None => bytecode::profile(self.vm.dump(at, true)?),
         };
-        let upvalues = self.cells_of_old(at, site, count, home, profile.map(|profile| profile.assigned))?;
+        let upvalues = self.cells_of_old(at, site, (count, met), home, profile.map(|profile| profile.assigned))?;
         if let Some(function) = self.out.old.get_mut(f1 as usize) {
             function.upvalues = upvalues;
             function.profile = profile;

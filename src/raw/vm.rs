@@ -271,6 +271,21 @@ impl Vm {
         Ok(Ref(self.len - 1))
     }
 
+    /// Copies a held value and the one after it to the scratch's top. `scratch: [-0, +2, -]`
+    #[inline]
+    fn push_pair(&self, r: Ref) {
+        let ((thread, index), (other, other_index)) = (self.at(r), self.at(r.after(1)));
+        // SAFETY: as in `push`.
+        unsafe {
+            ffi::lua_pushvalue(thread, index);
+            if thread != other {
+                ffi::lua_xmove(thread, self.scratch, 1);
+            }
+            ffi::lua_pushvalue(other, other_index);
+            ffi::lua_xmove(other, self.scratch, if thread == other { 2 } else { 1 });
+        }
+    }
+
     /// Copies a held value to the scratch's top. `scratch: [-0, +1, -]`
     #[inline]
     fn push(&self, r: Ref) {
@@ -624,6 +639,19 @@ impl Vm {
     #[inline]
     pub fn zip_keep(&mut self) -> Result<Ref> {
         let base = Ref(self.len);
+        if self.room >= 3 {
+            let holder = self.holders.last().copied().unwrap_or(self.scratch);
+            // SAFETY: the entry stands at 3, 4, 5; the holder has room.
+            unsafe {
+                ffi::lua_pushvalue(self.scratch, 4);
+                ffi::lua_pushvalue(self.scratch, 5);
+                ffi::lua_pushvalue(self.scratch, 3);
+                ffi::lua_xmove(self.scratch, holder, 3);
+            }
+            self.room -= 3;
+            self.len += 3;
+            return Ok(base);
+        }
         for index in [4, 5, 3] {
             // SAFETY: the entry stands at 3, 4, 5.
             unsafe { ffi::lua_pushvalue(self.scratch, index) };
@@ -718,8 +746,7 @@ impl Vm {
                 if i == count {
                     break false;
                 }
-                self.push(first.after(2 * i));
-                self.push(first.after(2 * i + 1));
+                self.push_pair(first.after(2 * i));
                 if ffi::lua_rawequal(s, 3, 6) == 0 {
                     break false;
                 }
@@ -1137,8 +1164,9 @@ impl Vm {
     unsafe fn has_upvalue(thread: *mut lua_State, index: c_int, i: u8) -> bool {
         // SAFETY: `lua_upvalueid` returns null for a number that is none.
         unsafe {
-            ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
-                && ffi::lua_iscfunction(thread, index) == 0
+            // A Lua function with such an upvalue: a C function has ids as well, and nothing else has any.
+            ffi::lua_iscfunction(thread, index) == 0
+                && ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
                 && !ffi::lua_upvalueid(thread, index, i.into()).is_null()
         }
     }
