@@ -24,7 +24,7 @@ const OP_SETFIELD: u32 = 18;
 const OP_SETTABUP: u32 = 15;
 const OP_LAST: u32 = 82;
 /// The operations that a reader of code looks at.
-const INTERESTING: u128 = 1 << OP_LOADI | 1 << OP_LOADK | 1 << OP_SETUPVAL | 1 << OP_GETI | 1 << OP_SETI;
+const INTERESTING: u64 = 1 << OP_LOADI | 1 << OP_LOADK | 1 << OP_SETUPVAL | 1 << OP_GETI | 1 << OP_SETI;
 
 /// A set of upvalue numbers, counted from 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -170,7 +170,11 @@ struct Reader<'a> {
     rest: &'a [u8],
     /// The length of the whole dump.
     length: usize,
+    /// Hashes of names that were noted already: functions name the same things again and again.
+    recent: [u64; RECENT],
 }
+
+const RECENT: usize = 256;
 
 struct Function<'a> {
     profile: Profile,
@@ -190,7 +194,12 @@ impl<'a> Reader<'a> {
             .strip_prefix(&0x5678_i64.to_ne_bytes())?
             .strip_prefix(&370.5_f64.to_ne_bytes())?;
         let (_upvalues, rest) = rest.split_first()?;
-        cfg!(target_endian = "little").then_some(Reader { rest, length: dump.len() })
+        cfg!(target_endian = "little").then_some(Reader { rest, length: dump.len(), recent: [0; RECENT] })
+    }
+
+    /// Was this hash seen a short while ago?
+    fn is_recent(&mut self, hash: u64) -> bool {
+        self.recent.get_mut(hash as usize % RECENT).is_some_and(|slot| std::mem::replace(slot, hash) == hash)
     }
 
     fn take(&mut self, n: usize) -> Read<&'a [u8]> {
@@ -256,7 +265,7 @@ impl<'a> Reader<'a> {
         for instruction in code.chunks_exact(4) {
             let i = word(instruction);
             let op = i & 0x7f;
-            if op <= OP_LAST && INTERESTING >> op & 1 == 0 {
+            if op < 64 && INTERESTING >> op & 1 == 0 {
                 continue;
             }
             let key = match op {
@@ -271,7 +280,7 @@ impl<'a> Reader<'a> {
                     loaded.try_push(i >> 15)?;
                     continue;
                 }
-                OP_LOADK => continue,
+                OP_LOADK | 64..=OP_LAST => continue,
                 _ => return Err(Stop::Format),
             };
             if let Some(chunk) = chunk.as_deref_mut() {
@@ -298,7 +307,9 @@ impl<'a> Reader<'a> {
                     let text = self.string()?.ok_or(Stop::Format)?;
                     let text_hash = self::hash(text);
                     hash.write_u64(text_hash);
-                    if let Some(chunk) = chunk.as_deref_mut() {
+                    if let Some(chunk) = chunk.as_deref_mut()
+                        && !self.is_recent(text_hash)
+                    {
                         let start = self.length - self.rest.len() - text.len();
                         let range = (u32::try_from(start).map_err(|_| Stop::Format)?, text.len() as u32);
                         chunk.names.try_insert_value(text_hash, range)?;

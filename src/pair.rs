@@ -687,7 +687,9 @@ impl Pairer<'_> {
         self.pair_metatables(&pair)?;
         // Where A1 has as many entries as both sides share, it has none of its own.
         let address = self.vm.val(pair.old).addr;
-        if bears_code && self.loaded.memory.entries(self.vm, address) != Some(shared) {
+        if self.loaded.memory.entries(self.vm, address) == Some(shared) {
+            self.bearing.try_insert_value(address, ())?;
+        } else if bears_code {
             self.enumerate(pair.old, pair.new, pair.site, &FxHashSet::default())?;
         }
         if pair.exact {

@@ -373,9 +373,7 @@ fn take_hook(l: *mut lua_State) {
 
 fn call_with_hook(program: &Program, story: &Story, hook: Hook, after: u64) -> (Outcome, bool) {
     program.must("local test = ... test.snapshot()");
-    program.push("return gg.reload");
-    program.push("return 'm'");
-    program.push(&format!("return {}", story.options));
+    story.push(program);
     set_hook(program.state(), hook, after);
     let outcome = program.call(2, Fault::None);
     take_hook(program.state());

@@ -47,9 +47,7 @@ unsafe impl GlobalAlloc for Counting {
 fn tell(story: &Story, memory: Memory) {
     let program = Program::with(memory);
     story.prepare(&program);
-    program.push("return gg.reload");
-    program.push("return 'm'");
-    program.push(&format!("return {}", story.options));
+    story.push(&program);
     let outcome = program.call(2, Fault::None);
     match story.ends {
         End::Done | End::Dry => assert_eq!(outcome, Outcome::Done, "{}", story.name),

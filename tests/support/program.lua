@@ -4,6 +4,7 @@
 --                         the metatables of basic types and the given values. Tables with raw keys, values and metatable,
 --                         functions with name, cell and value of each upvalue. Objects are held and compared by themselves.
 --                         Coroutine stacks and the library's own functions are left out.
+--    test.taken           that was done
 --    test.changes()       nil while all of that is as it was, else a text with a line for each difference
 --    test.describe(...)   a text that tells the shape of values: what they hold, and which of it is shared; the order of
 --                         tables and the addresses of objects are not in it
@@ -79,6 +80,7 @@ function test.snapshot(...)
         records[i] = record
         i = i + 1
     end
+    test.taken = true
     taken = { objects = objects, places = places, records = records, basic = basic, roots = roots }
 end
 

@@ -11,6 +11,8 @@ pub struct Story {
     pub after: &'static [(&'static str, &'static str)],
     /// Runs with the first files.
     pub start: &'static str,
+    /// What is called: a text that returns the function. Its arguments are the module's name and the options.
+    pub call: &'static str,
     /// The options of the reload, a Lua expression.
     pub options: &'static str,
     /// What the reload does when nothing fails.
@@ -50,6 +52,13 @@ impl Story {
         }
     }
 
+    /// Pushes the function and the two arguments of the story's call.
+    pub fn push(&self, program: &Program) {
+        program.push(self.call);
+        program.push("return 'm'");
+        program.push(&format!("return {}", self.options));
+    }
+
     /// Runs `settle`.
     #[track_caller]
     pub fn settle(&self, program: &Program, done: bool) {
@@ -58,10 +67,13 @@ impl Story {
     }
 }
 
+const RELOAD: &str = "return gg.reload";
+const GO: &str = "local test = ... return test.go";
+
 /// All stories.
-pub const ALL: [&Story; 13] = [
-    &FIRST, &FUNCTIONS, &AGAIN, &CLASS, &GLOBALS, &REGISTRY, &RAISES, &REPLACE, &HOOK, &HOOK_RAISES, &ROWS_BACK, &DRY,
-    &CONFLICTS,
+pub const ALL: [&Story; 16] = [
+    &FIRST, &FUNCTIONS, &AGAIN, &CLASS, &GLOBALS, &REGISTRY, &RAISES, &REPLACE, &HOOK, &HOOK_RAISES, &ROWS_BACK,
+    &HOOK_WAITS, &HOOK_WAITS_AND_RAISES, &HOOK_IS_CLOSED, &DRY, &CONFLICTS,
 ];
 
 /// The module is not loaded yet, and has a dependency.
@@ -73,6 +85,7 @@ pub const FIRST: Story = Story {
         ("dep", "return { value = 7 }"),
     ],
     start: "",
+    call: RELOAD,
     options: "nil",
     ends: End::Done,
     settle: "
@@ -124,6 +137,7 @@ pub const FUNCTIONS: Story = Story {
         m.nested.deep.data = 42
         m.own = { m.add }
         old_add, old_log, old_f = m.add, m.log(), m.nested.deep.f",
+    call: RELOAD,
     options: "nil",
     ends: End::Done,
     settle: "
@@ -159,6 +173,7 @@ pub const AGAIN: Story = Story {
         old_add, old_log, old_f = m.add, m.log(), m.nested.deep.f
         test.reload 'm'
         test.reload('m', { data = 'keep' })",
+    call: RELOAD,
     options: "nil",
     ends: End::Done,
     settle: FUNCTIONS.settle,
@@ -200,6 +215,7 @@ pub const CLASS: Story = Story {
             { __call = function(_, n) return Class.new(n) end })",
     )],
     start: "m = require 'm' object = m.Class.new(5)",
+    call: RELOAD,
     options: "{ report = 'full' }",
     ends: End::Done,
     settle: "
@@ -239,6 +255,7 @@ pub const GLOBALS: Story = Story {
         kind = 'v2'",
     )],
     start: "require 'm' Player:join() kept = { tick = tick, player = Player }",
+    call: RELOAD,
     options: "nil",
     ends: End::Done,
     settle: "
@@ -293,6 +310,7 @@ pub const REGISTRY: Story = Story {
         return M",
     )],
     start: "m, bus = require 'm', require 'bus' for _, f in ipairs(bus.handlers) do f() end",
+    call: RELOAD,
     options: "nil",
     ends: End::Done,
     settle: "
@@ -330,6 +348,7 @@ pub const RAISES: Story = Story {
         ),
     ],
     start: "m = require 'm' old_f, old_shared = m.f, shared",
+    call: RELOAD,
     options: "nil",
     ends: End::Refused("running module 'm'"),
     settle: "
@@ -363,6 +382,7 @@ pub const REPLACE: Story = Story {
             get = function(i) return rates[i], 'v2' end }",
     )],
     start: "m = require 'm' items, sword, rates = m.items, m.items.sword, m.rates m.items.runtime = {} m.own = 1",
+    call: RELOAD,
     options: "{ data = 'replace' }",
     ends: End::Done,
     settle: "
@@ -397,6 +417,7 @@ pub const HOOK: Story = Story {
         return M",
     )],
     start: "m = require 'm'",
+    call: RELOAD,
     options: "nil",
     ends: End::Done,
     settle: "
@@ -424,6 +445,7 @@ pub const HOOK_RAISES: Story = Story {
         ),
     ],
     start: "m = require 'm' m.f()",
+    call: RELOAD,
     options: "nil",
     ends: End::Refused("hook says no"),
     settle: "
@@ -453,6 +475,7 @@ pub const ROWS_BACK: Story = Story {
         return M",
     )],
     start: "m = require 'm'",
+    call: RELOAD,
     options: "{ data = 'replace' }",
     ends: End::Refused("hook says no"),
     settle: "
@@ -467,12 +490,118 @@ pub const ROWS_BACK: Story = Story {
         test.equal(#m.list, 0)",
 };
 
+/// A hook has waited in a coroutine and goes on: the part from there to the end of the reload.
+pub const HOOK_WAITS: Story = Story {
+    name: "hook waits",
+    before: HOOK.before,
+    after: &[],
+    start: "
+        local test = ...
+        m = require 'm'
+        test.snapshot()
+        local co = coroutine.create(gg.reload)
+        assert(coroutine.resume(co, 'm', { source = [[
+            local n = 1
+            local M = { f = function() return n, 'v2' end }
+            function M.__hotfix(object, report)
+                coroutine.yield()
+                local text = tostring(report)
+                if object ~= package.loaded.m or report.generation < 2 then error('odd arguments ' .. text) end
+                n, object.migrated = n + 10, true
+            end
+            return M
+        ]] }))
+        test.equal(select(2, m.f()), 'v2')
+        function test.go()
+            local resumed, done, message = coroutine.resume(co)
+            if not resumed then error(done, 0) end
+            return done, message
+        end",
+    call: GO,
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then
+            test.reload('m', { source = [[
+                local n = 1
+                return { f = function() return n, 'v2' end, __hotfix = function(M) n, M.migrated = 11, true end }
+            ]] })
+        end
+        test.equal(m.f(), 11)
+        test.equal(select(2, m.f()), 'v2')
+        test.equal(m.migrated, true)",
+};
+
+/// The same with a hook that raises when it goes on.
+pub const HOOK_WAITS_AND_RAISES: Story = Story {
+    name: "hook waits and raises",
+    before: &[
+        ("dep", "return { 'dep' }"),
+        ("m", "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, sub = { a = 1 } }"),
+    ],
+    after: &[],
+    start: "
+        local test = ...
+        m = require 'm'
+        m.f()
+        test.snapshot()
+        local co = coroutine.create(gg.reload)
+        assert(coroutine.resume(co, 'm', { source = [[
+            local n, t, new = 1, { f = function() end }, require 'dep'
+            a_global, b_global = {}, function() return new end
+            local M = { f = function() n = n + 1 t.x = n return new end, sub = { a = 2, b = {}, c = print, d = 'd' } }
+            M.g, M.h, M.i, M.j, M.k = M.f, function() return M end, {}, 'j', { M = M }
+            function M.__hotfix() coroutine.yield() error('hook says no' .. #{ {}, {} }) end
+            return setmetatable(M, { __call = M.f })
+        ]] }))
+        test.equal(m.j, 'j')
+        function test.go()
+            local resumed, done, message = coroutine.resume(co)
+            if not resumed then error(done, 0) end
+            return done, message
+        end",
+    call: GO,
+    options: "nil",
+    ends: End::Refused("hook says no"),
+    settle: HOOK_RAISES.settle,
+};
+
+/// The coroutine of a waiting hook is closed.
+pub const HOOK_IS_CLOSED: Story = Story {
+    name: "hook is closed",
+    before: ROWS_BACK.before,
+    after: &[],
+    start: "
+        local test = ...
+        m = require 'm'
+        test.snapshot()
+        local co = coroutine.create(gg.reload)
+        assert(coroutine.resume(co, 'm', { data = 'replace', source = [[
+            local M = { rows = {}, list = {} }
+            for i = 17, 48 do M.rows['row' .. i], M.list[i - 10] = { i }, -i end
+            M.list[15] = nil
+            function M.__hotfix() coroutine.yield() end
+            return M
+        ]] }))
+        test.equal(m.rows.row1, nil)
+        function test.go()
+            assert(coroutine.close(co))
+            return false, 'it was closed'
+        end",
+    call: GO,
+    options: "nil",
+    ends: End::Refused("it was closed"),
+    settle: ROWS_BACK.settle,
+};
+
 /// A dry run.
 pub const DRY: Story = Story {
     name: "dry",
     before: FUNCTIONS.before,
     after: FUNCTIONS.after,
     start: FUNCTIONS.start,
+    call: RELOAD,
     options: "{ dry_run = true }",
     ends: End::Dry,
     settle: "
@@ -495,6 +624,7 @@ pub const CONFLICTS: Story = Story {
         "return { a = { b = { c = {}, d = 4 } }, e = 'text', f = function() return 'v2' end }",
     )],
     start: "m = require 'm'",
+    call: RELOAD,
     options: "nil",
     ends: End::Refused("3 conflict(s)"),
     settle: "
