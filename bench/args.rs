@@ -33,10 +33,7 @@ impl Args {
         if let Some(rounds) = rounds {
             cases.iter_mut().for_each(|case| case.rounds = rounds);
         }
-        Ok(Self {
-            cases,
-            participants,
-        })
+        Ok(Self { cases, participants })
     }
 }
 

@@ -67,9 +67,17 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
     let request = Request {
         name,
         options: Options::read(vm, options)?,
-        stock: Stock { preload, lua, c, c_root },
+        stock: Stock {
+            preload,
+            lua,
+            c,
+            c_root,
+        },
         source: vm.bytes(source),
-        lineage: Lineage { table: vm.argument(5)?, counter: vm.string(b"last")? },
+        lineage: Lineage {
+            table: vm.argument(5)?,
+            counter: vm.string(b"last")?,
+        },
         guard: vm.argument(8)?,
     };
     let (running, first) = (vm.argument(7)?, vm.number(1)?);

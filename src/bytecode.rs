@@ -39,7 +39,9 @@ impl UpvalueSet {
 
     /// Is the upvalue with this number, counted from 0, among them?
     pub fn has(&self, i: u8) -> bool {
-        self.0.get(usize::from(i / 64)).is_some_and(|word| word >> (i % 64) & 1 == 1)
+        self.0
+            .get(usize::from(i / 64))
+            .is_some_and(|word| word >> (i % 64) & 1 == 1)
     }
 }
 
@@ -123,7 +125,9 @@ impl Chunk {
 
     /// Does the string occur as a constant?
     pub fn has_name(&self, name: &[u8]) -> bool {
-        self.names.get(&hash(name)).is_some_and(|range| self.text(*range) == name)
+        self.names
+            .get(&hash(name))
+            .is_some_and(|range| self.text(*range) == name)
     }
 
     /// The strings that occur as constants.
@@ -132,7 +136,10 @@ impl Chunk {
     }
 
     fn text(&self, (start, length): (u32, u32)) -> &[u8] {
-        self.dump.get(start as usize..).and_then(|rest| rest.get(..length as usize)).unwrap_or_default()
+        self.dump
+            .get(start as usize..)
+            .and_then(|rest| rest.get(..length as usize))
+            .unwrap_or_default()
     }
 }
 
@@ -194,12 +201,18 @@ impl<'a> Reader<'a> {
             .strip_prefix(&0x5678_i64.to_ne_bytes())?
             .strip_prefix(&370.5_f64.to_ne_bytes())?;
         let (_upvalues, rest) = rest.split_first()?;
-        cfg!(target_endian = "little").then_some(Reader { rest, length: dump.len(), recent: [0; RECENT] })
+        cfg!(target_endian = "little").then_some(Reader {
+            rest,
+            length: dump.len(),
+            recent: [0; RECENT],
+        })
     }
 
     /// Was this hash seen a short while ago?
     fn is_recent(&mut self, hash: u64) -> bool {
-        self.recent.get_mut(hash as usize % RECENT).is_some_and(|slot| std::mem::replace(slot, hash) == hash)
+        self.recent
+            .get_mut(hash as usize % RECENT)
+            .is_some_and(|slot| std::mem::replace(slot, hash) == hash)
     }
 
     fn take(&mut self, n: usize) -> Read<&'a [u8]> {
@@ -341,7 +354,9 @@ impl<'a> Reader<'a> {
         let profile = Profile { digest, assigned };
         if let Some(chunk) = chunk {
             let twin = chunk.profiles.contains_key(&(line, last));
-            chunk.profiles.try_insert_value((line, last), (!twin).then_some(profile))?;
+            chunk
+                .profiles
+                .try_insert_value((line, last), (!twin).then_some(profile))?;
         }
         Ok(Function { profile, upvalues })
     }
@@ -396,7 +411,9 @@ impl<'a> Reader<'a> {
         for _ in 0..self.count()? {
             absolute.try_push((self.int()?, self.int()?))?;
         }
-        let Some(wanted) = wanted else { return Ok(None) };
+        let Some(wanted) = wanted else {
+            return Ok(None);
+        };
         let mut absolute = absolute.into_iter();
         let (mut line, mut found) = (first, None);
         for (instruction, delta) in code.chunks_exact(4).zip(deltas) {

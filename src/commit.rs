@@ -75,7 +75,10 @@ pub fn commit(vm: &mut Vm, plan: &Plan) -> Result<()> {
     let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("while committing".into())));
     outcome.map_err(|error| match undo(vm, plan.ops.get(..done).unwrap_or_default()) {
         0 => error,
-        left => Error::PutBack { cause: error.to_string(), left },
+        left => Error::PutBack {
+            cause: error.to_string(),
+            left,
+        },
     })
 }
 
@@ -104,7 +107,9 @@ fn apply(vm: &mut Vm, op: Op) -> Result<()> {
     match op {
         Op::Slot { table, key, new, .. } => return vm.set(&PERMIT, table, key, new),
         Op::Metatable { table, new, .. } => vm.set_metatable(&PERMIT, table, new),
-        Op::Cell { function, index, new, .. } => vm.set_upvalue(&PERMIT, function, index, new),
+        Op::Cell {
+            function, index, new, ..
+        } => vm.set_upvalue(&PERMIT, function, index, new),
     }
     Ok(())
 }
@@ -125,7 +130,12 @@ pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
                     vm.set_metatable(&PERMIT, table, old);
                 }
             }
-            Op::Cell { function, index, new, old } => {
+            Op::Cell {
+                function,
+                index,
+                new,
+                old,
+            } => {
                 if vm.upvalue_holds(function, index, new) {
                     vm.set_upvalue(&PERMIT, function, index, old);
                 }
@@ -157,7 +167,9 @@ pub fn restore(vm: &mut Vm, changes: &[Change]) -> usize {
 pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
     let mut left = 0;
     for i in 0..memory.len() {
-        let Some(was) = memory.slots_of(i) else { continue };
+        let Some(was) = memory.slots_of(i) else {
+            continue;
+        };
         if was.is_whole() && vm.zip(was.table, Ref::NIL).is_ok() {
             while vm.zip_next().is_some() {
                 if !(0..was.count).any(|i| vm.zip_key_is(was.slot(i).0)) {
@@ -210,7 +222,12 @@ pub fn encode(ops: &[Op]) -> Result<Vec<u32>> {
         words.extend_from_slice(&match *op {
             Op::Slot { table, key, new, old } => [0, table.0, key.0, new.0, old.0],
             Op::Metatable { table, new, old } => [1, table.0, 0, new.0, old.0],
-            Op::Cell { function, index, new, old } => [2, function.0, index.into(), new.0, old.0],
+            Op::Cell {
+                function,
+                index,
+                new,
+                old,
+            } => [2, function.0, index.into(), new.0, old.0],
         });
     }
     Ok(words)
@@ -220,12 +237,24 @@ pub fn encode(ops: &[Op]) -> Result<Vec<u32>> {
 pub fn decode(words: &[u32]) -> Result<Vec<Op>> {
     let mut ops = Vec::new();
     for word in words.chunks_exact(5) {
-        let [tag, place, key, new, old] = *word else { continue };
+        let [tag, place, key, new, old] = *word else {
+            continue;
+        };
         let (place, new, old) = (Ref(place), Ref(new), Ref(old));
         ops.try_push(match tag {
-            0 => Op::Slot { table: place, key: Ref(key), new, old },
+            0 => Op::Slot {
+                table: place,
+                key: Ref(key),
+                new,
+                old,
+            },
             1 => Op::Metatable { table: place, new, old },
-            _ => Op::Cell { function: place, index: key as u8, new, old },
+            _ => Op::Cell {
+                function: place,
+                index: key as u8,
+                new,
+                old,
+            },
         })?;
     }
     Ok(ops)

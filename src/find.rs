@@ -39,7 +39,15 @@ impl Context {
         let package = vm.field(loaded, "package")?;
         let running = vm.get(loaded, name)?;
         let running = if vm.truthy(running) { running } else { Ref::NIL };
-        Ok(Context { name, title, loaded, globals, package, running, stock })
+        Ok(Context {
+            name,
+            title,
+            loaded,
+            globals,
+            package,
+            running,
+            stock,
+        })
     }
 
     /// The module is loaded.
@@ -77,7 +85,18 @@ pub enum Code {
 }
 
 /// The standard libraries' names (R1.4).
-pub const STANDARD: [&str; 10] = ["_G", "package", "coroutine", "table", "io", "os", "string", "math", "utf8", "debug"];
+pub const STANDARD: [&str; 10] = [
+    "_G",
+    "package",
+    "coroutine",
+    "table",
+    "io",
+    "os",
+    "string",
+    "math",
+    "utf8",
+    "debug",
+];
 
 /// Finds the module's code (R1.2), or the given `source`, under the module's own chunk name.
 ///
@@ -88,8 +107,16 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Vec<u8>>) -> Result<F
     let found = search(vm, context, source.is_none());
     let Some(source) = source else { return found };
     let (data, file, chunk_name) = match found {
-        Ok(Found { data, file, code: Code::Text(_, chunk_name) }) => (data, file, Some(chunk_name)),
-        Ok(Found { data, file, code: Code::Loader(loader) }) => (data, file, own_name(vm, loader)),
+        Ok(Found {
+            data,
+            file,
+            code: Code::Text(_, chunk_name),
+        }) => (data, file, Some(chunk_name)),
+        Ok(Found {
+            data,
+            file,
+            code: Code::Loader(loader),
+        }) => (data, file, own_name(vm, loader)),
         Err(Error::NotFound { .. } | Error::Unreadable { .. }) => (Ref::NIL, None, running_name(vm, context)?),
         Err(error) => return Err(error),
     };
@@ -97,12 +124,21 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Vec<u8>>) -> Result<F
         Some(name) => name,
         None => c_string(format!("={}", context.title).as_bytes()),
     };
-    Ok(Found { code: Code::Text(skip_first_line(source), chunk_name), data, file })
+    Ok(Found {
+        code: Code::Text(skip_first_line(source), chunk_name),
+        data,
+        file,
+    })
 }
 
 /// R1.4, as far as the name tells. (The patterns of `configure` are Lua's; the façade checks them.)
 fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
-    let refused = |why: &str| Err(Error::Refused { name: context.title.clone(), why: why.into() });
+    let refused = |why: &str| {
+        Err(Error::Refused {
+            name: context.title.clone(),
+            why: why.into(),
+        })
+    };
     if STANDARD.contains(&context.title.as_str()) {
         return refused("it is a standard library; only Lua modules of your own can be hot");
     }
@@ -149,12 +185,18 @@ fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
             return Ok(found);
         }
     }
-    Err(Error::NotFound { name: context.title.clone(), tried })
+    Err(Error::NotFound {
+        name: context.title.clone(),
+        tried,
+    })
 }
 
 fn c_module(context: &Context, how: &str) -> Error {
     let why = format!("it is a C module ({how}); only Lua code can be replaced while it runs");
-    Error::Refused { name: context.title.clone(), why }
+    Error::Refused {
+        name: context.title.clone(),
+        why,
+    }
 }
 
 fn preloaded(vm: &mut Vm, context: &Context, tried: &mut String) -> Result<Option<Found>> {
@@ -165,18 +207,29 @@ fn preloaded(vm: &mut Vm, context: &Context, tried: &mut String) -> Result<Optio
         return Ok(None);
     }
     let data = vm.string(b":preload:")?;
-    Ok(Some(Found { code: Code::Loader(loader), data, file: None }))
+    Ok(Some(Found {
+        code: Code::Loader(loader),
+        data,
+        file: None,
+    }))
 }
 
 fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Result<Option<Found>> {
     let answer = vm.call(searcher, &[context.name], 2).map_err(|error| match error {
-        Error::Lua(text) => Error::Compile { name: context.title.clone(), text },
+        Error::Lua(text) => Error::Compile {
+            name: context.title.clone(),
+            text,
+        },
         other => other,
     })?;
     let data = answer.after(1);
     if vm.val(answer).is_function() {
         let file = vm.bytes(data).map(|path| String::from_utf8_lossy(&path).into_owned());
-        return Ok(Some(Found { code: Code::Loader(answer), data, file }));
+        return Ok(Some(Found {
+            code: Code::Loader(answer),
+            data,
+            file,
+        }));
     }
     if let Some(text) = vm.bytes(answer) {
         let text = String::from_utf8_lossy(&text).into_owned();
@@ -188,11 +241,17 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
 }
 
 fn lua_file(vm: &mut Vm, context: &Context, read: bool, tried: &mut String) -> Result<Option<Found>> {
-    let Some((path, file)) = search_path(vm, context, "path", &context.title, tried)? else { return Ok(None) };
+    let Some((path, file)) = search_path(vm, context, "path", &context.title, tried)? else {
+        return Ok(None);
+    };
     let chunk_name = c_string(&[b"@", path.as_bytes()].concat());
     let text = if read { read_file(file, &path)? } else { Vec::new() };
     let data = vm.string(path.as_bytes())?;
-    Ok(Some(Found { code: Code::Text(skip_first_line(text), chunk_name), data, file: Some(path) }))
+    Ok(Some(Found {
+        code: Code::Text(skip_first_line(text), chunk_name),
+        data,
+        file: Some(path),
+    }))
 }
 
 fn c_library(vm: &mut Vm, context: &Context, name: &str, tried: &mut String) -> Result<()> {
@@ -230,7 +289,10 @@ fn search_path(
 }
 
 fn read_file(mut file: File, path: &str) -> Result<Vec<u8>> {
-    let unreadable = |error: std::io::Error| Error::Unreadable { path: path.into(), why: error.to_string() };
+    let unreadable = |error: std::io::Error| Error::Unreadable {
+        path: path.into(),
+        why: error.to_string(),
+    };
     let length = file.metadata().map_err(unreadable)?.len();
     let mut text = Vec::new();
     text.try_reserve(usize::try_from(length).unwrap_or(0).saturating_add(1))?;
@@ -277,12 +339,16 @@ fn running_name(vm: &mut Vm, context: &Context) -> Result<Option<CString>> {
             continue;
         }
         let function = vm.zip_keep()?;
-        let Some(info) = vm.info(function).filter(|info| info.lua) else { continue };
+        let Some(info) = vm.info(function).filter(|info| info.lua) else {
+            continue;
+        };
         match counts.iter_mut().find(|(source, ..)| *source == info.source) {
             Some((_, count, _)) => *count += 1,
             None => counts.push((info.source, 1, function)),
         }
     }
-    let best = counts.into_iter().max_by_key(|(_, count, function)| (*count, std::cmp::Reverse(vm.source(*function))));
+    let best = counts
+        .into_iter()
+        .max_by_key(|(_, count, function)| (*count, std::cmp::Reverse(vm.source(*function))));
     Ok(best.and_then(|(_, _, function)| own_name(vm, function)))
 }

@@ -24,7 +24,11 @@ pub struct Lineage {
 impl Lineage {
     /// Are both functions generations of one?
     pub fn is_one(&self, vm: &Vm, a: Ref, b: Ref) -> bool {
-        let lineage = |function| self.number(vm, function).map(|n| n >> Profile::PACKED_BITS).filter(|n| *n != 0);
+        let lineage = |function| {
+            self.number(vm, function)
+                .map(|n| n >> Profile::PACKED_BITS)
+                .filter(|n| *n != 0)
+        };
         let lineage_of_a = lineage(a);
         lineage_of_a.is_some() && lineage_of_a == lineage(b)
     }
@@ -45,7 +49,10 @@ impl Lineage {
         let mut numbers = Vec::new();
         numbers.try_reserve(functions.len() + 1)?;
         for function in functions {
-            let known = function.old.and_then(|(_, number)| number).map(|number| number >> Profile::PACKED_BITS);
+            let known = function
+                .old
+                .and_then(|(_, number)| number)
+                .map(|number| number >> Profile::PACKED_BITS);
             let number = known.unwrap_or_else(|| {
                 last = (last + 1).min(MOST + 1);
                 if last > MOST { 0 } else { last }
@@ -53,7 +60,10 @@ impl Lineage {
             if let (Some((old, _)), None) = (function.old, known) {
                 numbers.try_push((old, number << Profile::PACKED_BITS))?;
             }
-            numbers.try_push((function.new, number << Profile::PACKED_BITS | function.profile.pack() as i64))?;
+            numbers.try_push((
+                function.new,
+                number << Profile::PACKED_BITS | function.profile.pack() as i64,
+            ))?;
         }
         numbers.try_push((self.counter, last))?;
         commit::note_lineage(vm, self.table, &numbers)

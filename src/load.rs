@@ -48,7 +48,10 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
     let main = match &found.code {
         Code::Loader(loader) => *loader,
         Code::Text(code, chunk_name) => vm.load(code, chunk_name).map_err(|error| match error {
-            Error::Lua(text) => Error::Compile { name: context.title.clone(), text },
+            Error::Lua(text) => Error::Compile {
+                name: context.title.clone(),
+                text,
+            },
             other => other,
         })?,
     };
@@ -76,14 +79,24 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
     };
     let set = vm.get(context.loaded, context.name);
     let given_back = if vm.holds(context.package, searchers_key, stand_ins.list) {
-        commit::give_back(vm, context.package, searchers_key, searchers, stand_ins.list, &originals)
+        commit::give_back(
+            vm,
+            context.package,
+            searchers_key,
+            searchers,
+            stand_ins.list,
+            &originals,
+        )
     } else {
         Ok(())
     };
     let changes = put_back(vm, &memory, &fresh)?;
     given_back?;
     outcome.map_err(|error| match error {
-        Error::Lua(text) => Error::Chunk { name: context.title.clone(), text },
+        Error::Lua(text) => Error::Chunk {
+            name: context.title.clone(),
+            text,
+        },
         other => other,
     })?;
 
@@ -93,13 +106,24 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
     }
     let changes = changes
         .into_iter()
-        .filter(|change| !(change.table == context.loaded && change.key.is_some_and(|key| vm.raw_equal(key, context.name))))
+        .filter(|change| {
+            !(change.table == context.loaded && change.key.is_some_and(|key| vm.raw_equal(key, context.name)))
+        })
         .collect();
     let environment = (1..=u8::MAX)
         .map_while(|i| vm.upvalue(main, i).map(|upvalue| (i, upvalue.cell)))
         .find(|(i, _)| vm.upvalue_name(main, *i) == b"_ENV" || matches!(found.code, Code::Text(..)))
         .map(|(_, cell)| cell);
-    Ok(Loaded { value, changes, memory, fresh, home, chunk, main, environment })
+    Ok(Loaded {
+        value,
+        changes,
+        memory,
+        fresh,
+        home,
+        chunk,
+        main,
+        environment,
+    })
 }
 
 /// What `require` would put into `package.loaded`: what the chunk returned, else what it put there itself.
@@ -158,9 +182,10 @@ fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<Vec<u
             }
             let source = vm.source(function).unwrap_or_default();
             let path = String::from_utf8_lossy(&source).replace('\\', "/");
-            let fits = [format!("{tail}.lua"), format!("{tail}/init.lua")]
-                .iter()
-                .any(|end| path.strip_suffix(end.as_str()).is_some_and(|rest| rest == "@" || rest.ends_with('/')));
+            let fits = [format!("{tail}.lua"), format!("{tail}/init.lua")].iter().any(|end| {
+                path.strip_suffix(end.as_str())
+                    .is_some_and(|rest| rest == "@" || rest.ends_with('/'))
+            });
             if fits && !moved.contains(&source) {
                 moved.push(source);
             }
@@ -201,8 +226,7 @@ fn adopt_sources(vm: &mut Vm, value: Ref, fresh: &Fresh, home: &mut Home) -> Res
 /// all the same.
 fn put_back(vm: &mut Vm, memory: &Memory, fresh: &Fresh) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    let listed = (0..memory.len())
-        .try_for_each(|i| memory.changes(vm, i, |val| fresh.created(val.addr), &mut changes));
+    let listed = (0..memory.len()).try_for_each(|i| memory.changes(vm, i, |val| fresh.created(val.addr), &mut changes));
     let mut lost = commit::restore(vm, &changes);
     if listed.is_err() {
         lost += commit::restore_all(vm, memory);
@@ -210,6 +234,9 @@ fn put_back(vm: &mut Vm, memory: &Memory, fresh: &Fresh) -> Result<Vec<Change>> 
     match (listed, lost) {
         (Ok(()), 0) => Ok(changes),
         (Err(error), 0) => Err(error),
-        (_, left) => Err(Error::PutBack { cause: "the module's chunk had changed the program".into(), left }),
+        (_, left) => Err(Error::PutBack {
+            cause: "the module's chunk had changed the program".into(),
+            left,
+        }),
     }
 }

@@ -51,11 +51,21 @@ impl Options {
             Some(b"replace") => OnConflict::Replace,
             _ => OnConflict::Error,
         };
-        let data = if text("data")?.as_deref() == Some(b"replace") { Data::Replace } else { Data::Keep };
+        let data = if text("data")?.as_deref() == Some(b"replace") {
+            Data::Replace
+        } else {
+            Data::Keep
+        };
         let report = text("report")?;
         let dry_run = vm.field(table, "dry_run")?;
         let dry_run = vm.truthy(dry_run);
         let full = report.map_or(dry_run, |report| report == b"full");
-        Ok(Options { source, on_conflict, data, dry_run, full })
+        Ok(Options {
+            source,
+            on_conflict,
+            data,
+            dry_run,
+            full,
+        })
     }
 }

@@ -347,7 +347,12 @@ impl Pairer<'_> {
         }
         let new = self.vm.val(self.loaded.value);
         if new.is_table() && self.is_fresh(new) {
-            self.enumerate(self.context.running, self.loaded.value, SiteId::MODULE, &FxHashSet::default())?;
+            self.enumerate(
+                self.context.running,
+                self.loaded.value,
+                SiteId::MODULE,
+                &FxHashSet::default(),
+            )?;
         }
         Ok(true)
     }
@@ -421,7 +426,13 @@ impl Pairer<'_> {
         };
         if self.is_fresh(entry.key) {
             let Change { table, new, .. } = change;
-            return self.keyed.try_push(Keyed { table, parent, key, new, change: true });
+            return self.keyed.try_push(Keyed {
+                table,
+                parent,
+                key,
+                new,
+                change: true,
+            });
         }
         let what = self.judge(entry, change.new, change.old)?;
         if what == What::Keep && entry.new.is_nil() {
@@ -431,7 +442,15 @@ impl Pairer<'_> {
         if what == What::Add && is_data && self.vm.integer(key).is_some() {
             return Ok(()); // R5.3: lists are state
         }
-        let slot = Slot { table: change.table, parent, key, new: change.new, old: change.old, what, change: true };
+        let slot = Slot {
+            table: change.table,
+            parent,
+            key,
+            new: change.new,
+            old: change.old,
+            what,
+            change: true,
+        };
         self.out.slots.try_push(slot)?;
         self.child(slot, entry, children)
     }
@@ -461,9 +480,15 @@ impl Pairer<'_> {
                 if both_c { What::Keep } else { What::Replace }
             }
             // Another module's table is never written to: the file has a table of its own now (R3.3).
-            (Kind::Table, Kind::Table) if fresh && self.imports.is_module(self.vm, self.context, self.loaded, o)? => What::Take,
+            (Kind::Table, Kind::Table) if fresh && self.imports.is_module(self.vm, self.context, self.loaded, o)? => {
+                What::Take
+            }
             (Kind::Table, Kind::Table) if fresh => What::Merge,
-            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.imports.takes(self.vm, self.context, self.loaded, o, old, new)? => {
+            _ if !fresh
+                && n.addr != 0
+                && n.kind != Kind::String
+                && self.imports.takes(self.vm, self.context, self.loaded, o, old, new)? =>
+            {
                 What::Take
             }
             (Kind::Function, Kind::Function) if self.is_home(old)? => What::Replace,
@@ -499,12 +524,26 @@ impl Pairer<'_> {
             }
         };
         let site = self.out.sites.key(slot.parent, slot.key)?;
-        children.try_push(Child { order: order.unwrap_or(u32::MAX), key: slot.key, site, new: slot.new, old: slot.old, kind })
+        children.try_push(Child {
+            order: order.unwrap_or(u32::MAX),
+            key: slot.key,
+            site,
+            new: slot.new,
+            old: slot.old,
+            kind,
+        })
     }
 
     fn slot_edge(&mut self, children: &mut Vec<Child>, key: Ref, site: SiteId, new: Ref, old: Ref) -> Result<()> {
         let order = self.loaded.fresh.order(self.vm.val(new).addr).unwrap_or(u32::MAX);
-        children.try_push(Child { order, key, site, new, old, kind: ChildKind::Edge })
+        children.try_push(Child {
+            order,
+            key,
+            site,
+            new,
+            old,
+            kind: ChildKind::Edge,
+        })
     }
 
     /// Takes what tables hold in the order in which A2's chunk created it.
@@ -512,7 +551,10 @@ impl Pairer<'_> {
         children.sort_unstable_by_key(|child| child.order);
         // One object under several keys of one table: by key.
         let vm = &*self.vm;
-        for twins in children.chunk_by_mut(|a, b| a.order == b.order).filter(|twins| twins.len() > 1) {
+        for twins in children
+            .chunk_by_mut(|a, b| a.order == b.order)
+            .filter(|twins| twins.len() > 1)
+        {
             twins.sort_by_cached_key(|child| (vm.bytes(child.key), vm.integer(child.key), vm.number_text(child.key)));
         }
         let references = self.references_among(&children)?;
@@ -552,7 +594,12 @@ impl Pairer<'_> {
     /// (`M.current = M.idle` in the file, `M.alarm` at run time).
     fn references_among(&mut self, children: &[Child]) -> Result<FxHashSet<usize>> {
         let mut partners: FxHashMap<usize, (usize, bool)> = FxHashMap::default();
-        let pairs = || children.iter().enumerate().filter(|(_, child)| child.kind == ChildKind::Pair);
+        let pairs = || {
+            children
+                .iter()
+                .enumerate()
+                .filter(|(_, child)| child.kind == ChildKind::Pair)
+        };
         let addresses = |child: &Child| (self.vm.val(child.old).addr, self.vm.val(child.new).addr);
         for (_, child) in pairs() {
             let (old, new) = addresses(child);
@@ -653,13 +700,24 @@ impl Pairer<'_> {
         while let Some(entry) = self.vm.zip_next() {
             bears_code |= entry.new.is_function();
             shared += u32::from(!entry.old.is_nil());
-            if entry.new == entry.old && matches!(entry.new.kind, Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread) {
+            if entry.new == entry.old
+                && matches!(
+                    entry.new.kind,
+                    Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread
+                )
+            {
                 continue;
             }
             if self.is_fresh(entry.key) {
                 let base = self.vm.zip_keep()?;
                 let (table, parent, key) = (pair.old, pair.site, base.after(2));
-                self.keyed.try_push(Keyed { table, parent, key, new: base, change: false })?;
+                self.keyed.try_push(Keyed {
+                    table,
+                    parent,
+                    key,
+                    new: base,
+                    change: false,
+                })?;
             } else if self.is_plain(entry) {
                 self.plain(&pair)?;
             } else if entry.old.is_nil() && entry.new.is_table() && !pair.exact && self.vm.zip_key_integer().is_some() {
@@ -679,7 +737,15 @@ impl Pairer<'_> {
             if what == What::Merge && self.moved.contains(&entry.new.addr) {
                 what = What::Keep; // the row stands elsewhere by now, and is paired there
             }
-            let slot = Slot { table: pair.old, parent: pair.site, key, new, old, what, change: false };
+            let slot = Slot {
+                table: pair.old,
+                parent: pair.site,
+                key,
+                new,
+                old,
+                what,
+                change: false,
+            };
             self.out.slots.try_push(slot)?;
             self.child(slot, entry, &mut children)?;
         }
@@ -729,12 +795,30 @@ impl Pairer<'_> {
     }
 
     fn take_under(&mut self, keyed: Keyed, old_key: Ref, children: &mut Vec<Child>) -> Result<()> {
-        let Keyed { table, parent, key, new, change } = keyed;
+        let Keyed {
+            table,
+            parent,
+            key,
+            new,
+            change,
+        } = keyed;
         let old = self.vm.get(table, old_key)?;
-        let entry = Entry { key: self.vm.val(key), new: self.vm.val(new), old: self.vm.val(old) };
+        let entry = Entry {
+            key: self.vm.val(key),
+            new: self.vm.val(new),
+            old: self.vm.val(old),
+        };
         let what = self.judge(entry, new, old)?;
         let is_function = entry.key.is_function();
-        let slot = Slot { table, parent, key: if is_function { key } else { old_key }, new, old, what, change };
+        let slot = Slot {
+            table,
+            parent,
+            key: if is_function { key } else { old_key },
+            new,
+            old,
+            what,
+            change,
+        };
         if is_function {
             self.function2(key, parent)?;
         } else if old_key == key {
@@ -747,8 +831,18 @@ impl Pairer<'_> {
         }
         // A function as a key: the entry goes on under the function that takes its place.
         let stays = matches!(what, What::Keep | What::Merge | What::Conflict);
-        self.out.slots.try_push(Slot { key: old_key, new: Ref::NIL, what: What::Remove, ..slot })?;
-        self.out.slots.try_push(Slot { new: if stays { old } else { new }, old: Ref::NIL, what: What::Replace, ..slot })?;
+        self.out.slots.try_push(Slot {
+            key: old_key,
+            new: Ref::NIL,
+            what: What::Remove,
+            ..slot
+        })?;
+        self.out.slots.try_push(Slot {
+            new: if stays { old } else { new },
+            old: Ref::NIL,
+            what: What::Replace,
+            ..slot
+        })?;
         self.child(slot, entry, children)
     }
 
@@ -759,7 +853,11 @@ impl Pairer<'_> {
     }
 
     fn plain(&mut self, pair: &TablePair) -> Result<()> {
-        let what = if self.replace_data && !self.vm.zip_equal() { What::Overwrite } else { What::Keep };
+        let what = if self.replace_data && !self.vm.zip_equal() {
+            What::Overwrite
+        } else {
+            What::Keep
+        };
         let base = self.vm.zip_keep()?;
         self.out.slots.try_push(Slot {
             table: pair.old,
@@ -774,7 +872,9 @@ impl Pairer<'_> {
 
     /// R5.3: integer keys are never added to an existing table; a function outside the list is (a sparse dispatch table).
     fn is_state(&mut self, pair: &TablePair, entry: Entry, list: i64) -> Result<bool> {
-        let Some(key) = self.vm.zip_key_integer().filter(|_| !pair.exact) else { return Ok(false) };
+        let Some(key) = self.vm.zip_key_integer().filter(|_| !pair.exact) else {
+            return Ok(false);
+        };
         if !entry.new.is_function() {
             return Ok(true);
         }
@@ -824,17 +924,19 @@ impl Pairer<'_> {
         } else {
             return Ok(());
         };
-        self.out.slots.try_push(Slot { table, parent, key: Ref::NIL, new, old, what, change })
+        self.out.slots.try_push(Slot {
+            table,
+            parent,
+            key: Ref::NIL,
+            new,
+            old,
+            what,
+            change,
+        })
     }
 
     /// Meets the functions that only A1 has in a code-bearing table (R5.2): their cells count for R4.2.
-    fn enumerate(
-        &mut self,
-        table: Ref,
-        new: Ref,
-        site: SiteId,
-        written: &FxHashSet<(usize, Kind, u64)>,
-    ) -> Result<()> {
+    fn enumerate(&mut self, table: Ref, new: Ref, site: SiteId, written: &FxHashSet<(usize, Kind, u64)>) -> Result<()> {
         let address = self.vm.val(table).addr;
         if self.bearing.try_insert_value(address, ())?.is_some() {
             return Ok(());
@@ -903,7 +1005,11 @@ impl Pairer<'_> {
         let mut children = Vec::new();
         self.vm.zip(table, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {
-            let key_order = if entry.key.is_table() { self.loaded.fresh.order(entry.key.addr) } else { None };
+            let key_order = if entry.key.is_table() {
+                self.loaded.fresh.order(entry.key.addr)
+            } else {
+                None
+            };
             let order = self.loaded.fresh.order(entry.new.addr);
             let kind = match (entry.new.kind, order) {
                 (Kind::Function, Some(_)) => ChildKind::Function,
@@ -916,20 +1022,42 @@ impl Pairer<'_> {
             let place = self.out.sites.key(site, key)?;
             if order.is_some() {
                 let (order, old) = (order.unwrap_or(u32::MAX), Ref::NIL);
-                children.try_push(Child { order, key, site: place, new: base, old, kind })?;
+                children.try_push(Child {
+                    order,
+                    key,
+                    site: place,
+                    new: base,
+                    old,
+                    kind,
+                })?;
             }
             if let Some(order) = key_order {
-                children.try_push(Child { order, key, site: place, new: key, old: Ref::NIL, kind: ChildKind::Scan })?;
+                children.try_push(Child {
+                    order,
+                    key,
+                    site: place,
+                    new: key,
+                    old: Ref::NIL,
+                    kind: ChildKind::Scan,
+                })?;
             }
             if key_order.is_some() || entry.new.is_table() {
-                self.out.references.try_push(Reference { table, key, value: base })?;
+                self.out.references.try_push(Reference {
+                    table,
+                    key,
+                    value: base,
+                })?;
             }
         }
         self.take_children(children)?;
         let metatable = self.vm.metatable(table)?;
         if self.is_fresh(self.vm.val(metatable)) {
             let place = self.out.sites.metatable(site)?;
-            self.out.references.try_push(Reference { table, key: Ref::NIL, value: metatable })?;
+            self.out.references.try_push(Reference {
+                table,
+                key: Ref::NIL,
+                value: metatable,
+            })?;
             self.scan_queue.try_reserve(1)?;
             self.scan_queue.push_back((metatable, place));
         }

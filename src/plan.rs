@@ -81,14 +81,16 @@ pub struct Plan {
 ///
 /// # Errors
 /// [`Error::Memory`].
-pub fn plan(
-    vm: &mut Vm,
-    context: &Context,
-    loaded: &Loaded,
-    pairing: &mut Pairing,
-    options: &Options,
-) -> Result<Plan> {
-    let mut planner = Planner { vm, context, loaded, pairing, options, out: Plan::default(), found: BTreeMap::new() };
+pub fn plan(vm: &mut Vm, context: &Context, loaded: &Loaded, pairing: &mut Pairing, options: &Options) -> Result<Plan> {
+    let mut planner = Planner {
+        vm,
+        context,
+        loaded,
+        pairing,
+        options,
+        out: Plan::default(),
+        found: BTreeMap::new(),
+    };
     planner.hook()?;
     planner.module()?;
     planner.shared_cells()?;
@@ -109,12 +111,19 @@ pub fn refusal(context: &Context, plan: &Plan, options: &Options) -> Option<Erro
     }
     let mut lines = String::new();
     for conflict in &plan.conflicts {
-        lines.push_str(&format!("\n\t{}: {} while it runs, {} in the file", conflict.path, conflict.running, conflict.file));
+        lines.push_str(&format!(
+            "\n\t{}: {} while it runs, {} in the file",
+            conflict.path, conflict.running, conflict.file
+        ));
         if let Some(line) = conflict.line {
             lines.push_str(&format!(" (line {line})"));
         }
     }
-    Some(Error::Conflicts { name: context.title.clone(), count: plan.conflicts.len(), lines })
+    Some(Error::Conflicts {
+        name: context.title.clone(),
+        count: plan.conflicts.len(),
+        lines,
+    })
 }
 
 struct Planner<'a> {
@@ -137,7 +146,11 @@ impl Planner<'_> {
         if self.vm.same(new, old) {
             return Ok(());
         }
-        let op = if key == Ref::NIL { Op::Metatable { table, new, old } } else { Op::Slot { table, key, new, old } };
+        let op = if key == Ref::NIL {
+            Op::Metatable { table, new, old }
+        } else {
+            Op::Slot { table, key, new, old }
+        };
         self.op(op)
     }
 
@@ -173,7 +186,9 @@ impl Planner<'_> {
         };
         let (running, globals) = (self.vm.val(self.context.running), self.vm.val(self.context.globals));
         for i in 0..self.pairing.slots.len() {
-            let Some(slot) = self.pairing.slots.get(i).copied().filter(|slot| slot.change) else { continue };
+            let Some(slot) = self.pairing.slots.get(i).copied().filter(|slot| slot.change) else {
+                continue;
+            };
             let table = self.vm.val(slot.table);
             if slot.key == Ref::NIL || table != running && table != globals || !self.vm.raw_equal(slot.key, key) {
                 continue;
@@ -185,9 +200,15 @@ impl Planner<'_> {
                 field = slot.new;
             }
         }
-        let callable = |vm: &Vm, value: Ref| if vm.val(value).is_function() { value } else { Ref::NIL };
+        let callable = |vm: &Vm, value: Ref| {
+            if vm.val(value).is_function() { value } else { Ref::NIL }
+        };
         let field = callable(self.vm, field);
-        self.out.hook = if field == Ref::NIL { callable(self.vm, global) } else { field };
+        self.out.hook = if field == Ref::NIL {
+            callable(self.vm, global)
+        } else {
+            field
+        };
         Ok(())
     }
 
@@ -200,7 +221,11 @@ impl Planner<'_> {
         let object = if !self.context.is_loaded() {
             if nothing(n) { yes } else { new }
         } else if o.is_table() && n.is_table() {
-            if self.pairing.tables.contains_key(&n.addr) || o == n { old } else { new }
+            if self.pairing.tables.contains_key(&n.addr) || o == n {
+                old
+            } else {
+                new
+            }
         } else if o.is_function() && n.is_function() {
             new
         } else if nothing(o) && nothing(n) {
@@ -223,7 +248,15 @@ impl Planner<'_> {
 
     fn conflict(&mut self, path: String, running: String, file: String, line: Option<i32>) {
         let key = (path.clone(), running.clone(), file.clone());
-        self.found.insert(key, Conflict { path, running, file, line });
+        self.found.insert(
+            key,
+            Conflict {
+                path,
+                running,
+                file,
+                line,
+            },
+        );
     }
 
     /// R4.6
@@ -231,15 +264,25 @@ impl Planner<'_> {
         for shared in std::mem::take(&mut self.pairing.shared) {
             let mut places = Vec::new();
             for cell in shared.old {
-                let Some(cell) = self.pairing.old_cells.get(cell as usize).copied() else { continue };
+                let Some(cell) = self.pairing.old_cells.get(cell as usize).copied() else {
+                    continue;
+                };
                 let address = self.vm.val(cell.function).addr;
-                let site = self.pairing.old_at(address).map_or(SiteId::MODULE, |function| function.site);
+                let site = self
+                    .pairing
+                    .old_at(address)
+                    .map_or(SiteId::MODULE, |function| function.site);
                 let site = self.pairing.sites.upvalue(site, cell.function, cell.index)?;
                 places.push(self.path(site));
             }
             places.sort();
             let line = self.owner_line(shared.new);
-            self.conflict(places.join(" and "), "two locals with different values".into(), "one local".into(), line);
+            self.conflict(
+                places.join(" and "),
+                "two locals with different values".into(),
+                "one local".into(),
+                line,
+            );
             if self.options.on_conflict == OnConflict::Replace
                 && let Some(cell) = self.pairing.new_cells.get_mut(shared.new as usize)
             {
@@ -257,7 +300,9 @@ impl Planner<'_> {
     fn slots(&mut self) -> Result<()> {
         self.out.ops.try_reserve(self.pairing.slots.len())?;
         for i in 0..self.pairing.slots.len() {
-            let Some(slot) = self.pairing.slots.get(i).copied() else { break };
+            let Some(slot) = self.pairing.slots.get(i).copied() else {
+                break;
+            };
             if !self.pairing.dropped.contains(&i) {
                 self.slot(&slot)?;
             }
@@ -269,7 +314,9 @@ impl Planner<'_> {
         let is_function = self.vm.val(slot.new).is_function();
         match slot.what {
             What::Replace if slot.key != Ref::NIL => {
-                let Slot { table, key, new, old, .. } = *slot;
+                let Slot {
+                    table, key, new, old, ..
+                } = *slot;
                 self.op(Op::Slot { table, key, new, old })
             }
             What::Replace => Ok(()), // a module that is a function: `module` sets it
@@ -333,8 +380,14 @@ impl Planner<'_> {
     fn cells(&mut self) -> Result<()> {
         let mut set: FxHashSet<u32> = FxHashSet::default();
         for pair in std::mem::take(&mut self.pairing.cell_pairs) {
-            let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else { continue };
-            let joined = self.pairing.new_cells.get(pair.new as usize).is_some_and(|new| new.answer.is_some());
+            let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
+                continue;
+            };
+            let joined = self
+                .pairing
+                .new_cells
+                .get(pair.new as usize)
+                .is_some_and(|new| new.answer.is_some());
             let (o, n) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
             let new = match pair.fate {
                 CellFate::Take => Some(self.placed(pair.new_value)),
@@ -345,7 +398,12 @@ impl Planner<'_> {
                 Some(new) if joined && !self.vm.same(new, pair.old_value) => {
                     let first = set.try_insert_value(pair.old, ())?.is_none();
                     let Cell1 { function, index, .. } = cell;
-                    let op = Op::Cell { function, index, new, old: pair.old_value };
+                    let op = Op::Cell {
+                        function,
+                        index,
+                        new,
+                        old: pair.old_value,
+                    };
                     self.out.ops.extend(first.then_some(op));
                 }
                 None if o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() => self.kept_kind(&pair)?,
@@ -354,7 +412,9 @@ impl Planner<'_> {
             }
         }
         for number in 0..self.pairing.new_cells.len() {
-            let Some(cell) = self.pairing.new_cells.get(number).copied() else { break };
+            let Some(cell) = self.pairing.new_cells.get(number).copied() else {
+                break;
+            };
             if cell.environment || cell.same {
                 continue;
             }
@@ -369,7 +429,12 @@ impl Planner<'_> {
             if held.is_some_and(|held| self.pairing.tables.contains_key(&held.value.addr)) {
                 let old = self.vm.upvalue_value(cell.function, cell.index)?;
                 let new = self.placed(old);
-                self.op(Op::Cell { function: cell.function, index: cell.index, new, old })?;
+                self.op(Op::Cell {
+                    function: cell.function,
+                    index: cell.index,
+                    new,
+                    old,
+                })?;
             }
         }
         Ok(())
@@ -387,8 +452,14 @@ impl Planner<'_> {
     }
 
     fn cell_path(&mut self, cell: u32) -> Result<String> {
-        let Some(cell) = self.pairing.new_cells.get(cell as usize).copied() else { return Ok(String::new()) };
-        let owner = self.pairing.new.get(cell.owner as usize).map_or(SiteId::MODULE, |owner| owner.site);
+        let Some(cell) = self.pairing.new_cells.get(cell as usize).copied() else {
+            return Ok(String::new());
+        };
+        let owner = self
+            .pairing
+            .new
+            .get(cell.owner as usize)
+            .map_or(SiteId::MODULE, |owner| owner.site);
         let site = self.pairing.sites.upvalue(owner, cell.function, cell.index)?;
         Ok(self.path(site))
     }
@@ -427,7 +498,9 @@ impl Planner<'_> {
         self.out.tally.replaced.try_reserve(count)?;
         self.out.joins.try_reserve(count * 4)?;
         for number in 0..count {
-            let Some(new) = self.pairing.new.get(number) else { break };
+            let Some(new) = self.pairing.new.get(number) else {
+                break;
+            };
             let (at, site, home, upvalues, profile) = (new.at, new.site, new.home, new.upvalues, new.profile);
             let partner = new.partners.first().copied();
             self.joins(at, upvalues)?;
@@ -441,7 +514,11 @@ impl Planner<'_> {
             } else if home {
                 self.out.tally.added.try_push(site)?;
             }
-            self.out.lineage.try_push(Continued { old: continued, new: at, profile })?;
+            self.out.lineage.try_push(Continued {
+                old: continued,
+                new: at,
+                profile,
+            })?;
         }
         Ok(())
     }
@@ -465,11 +542,22 @@ impl Planner<'_> {
     fn joins(&mut self, function: Ref, upvalues: Upvalues) -> Result<()> {
         for number in upvalues.numbers() {
             let upvalue = self.pairing.upvalue(number);
-            let Some(cell) = self.pairing.new_cells.get(upvalue.cell as usize) else { continue };
-            let Some(donor) = cell.answer.filter(|_| !cell.same) else { continue };
-            let Some(donor) = self.pairing.old_cells.get(donor as usize) else { continue };
+            let Some(cell) = self.pairing.new_cells.get(upvalue.cell as usize) else {
+                continue;
+            };
+            let Some(donor) = cell.answer.filter(|_| !cell.same) else {
+                continue;
+            };
+            let Some(donor) = self.pairing.old_cells.get(donor as usize) else {
+                continue;
+            };
             let (donor, donor_index) = (donor.function, donor.index);
-            self.out.joins.try_push(Join { function, index: upvalue.index, donor, donor_index })?;
+            self.out.joins.try_push(Join {
+                function,
+                index: upvalue.index,
+                donor,
+                donor_index,
+            })?;
         }
         Ok(())
     }

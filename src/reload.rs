@@ -53,7 +53,6 @@ pub struct Reply {
     pub elapsed: [f64; 5],
 }
 
-
 /// Reloads one module (R1 to R8), or plans it (R10).
 ///
 /// # Errors
@@ -125,7 +124,10 @@ pub fn undo(vm: &mut Vm, words: &[u32]) -> Result<()> {
     let ops = commit::decode(words)?;
     match commit::undo(vm, &ops) {
         0 => Ok(()),
-        left => Err(Error::PutBack { cause: "the hook raised".into(), left }),
+        left => Err(Error::PutBack {
+            cause: "the hook raised".into(),
+            left,
+        }),
     }
 }
 
@@ -137,7 +139,11 @@ struct Clock {
 
 impl Clock {
     fn new() -> Clock {
-        Clock { last: Instant::now(), laps: [0.0; 5], next: 0 }
+        Clock {
+            last: Instant::now(),
+            laps: [0.0; 5],
+            next: 0,
+        }
     }
 
     fn lap(&mut self) {

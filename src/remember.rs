@@ -114,7 +114,10 @@ enum Reach {
 impl Memory {
     /// Walks the running program.
     pub fn of(vm: &mut Vm, context: &Context, chunk: &Chunk, home: &mut Home) -> Result<Memory> {
-        let mut memory = Memory { index_key: vm.string(b"__index")?, ..Memory::default() };
+        let mut memory = Memory {
+            index_key: vm.string(b"__index")?,
+            ..Memory::default()
+        };
         let functions = chunk.functions();
         memory.seen.try_reserve(functions)?;
         memory.functions.try_reserve(functions)?;
@@ -158,14 +161,7 @@ impl Memory {
         Ok(memory)
     }
 
-    fn meet(
-        &mut self,
-        vm: &Vm,
-        home: &mut Home,
-        queue: &mut VecDeque<Step>,
-        value: Ref,
-        origin: Origin,
-    ) -> Result<()> {
+    fn meet(&mut self, vm: &Vm, home: &mut Home, queue: &mut VecDeque<Step>, value: Ref, origin: Origin) -> Result<()> {
         let val = vm.val(value);
         if !matches!(val.kind, Kind::Table | Kind::Function)
             || vm.is_c_function(value).is_some()
@@ -180,7 +176,8 @@ impl Memory {
             if !home.owns(vm, value, &info)? {
                 return Ok(());
             }
-            self.functions.try_insert_value(val.addr, Met { info, first: u32::MAX })?;
+            self.functions
+                .try_insert_value(val.addr, Met { info, first: u32::MAX })?;
             Step::Function(value, val.addr)
         };
         queue.try_reserve(1)?;
@@ -221,7 +218,9 @@ impl Memory {
                             for i in 0..count {
                                 let value = first.after(2 * i);
                                 let kind = vm.kind(value);
-                                if kind == Kind::Function || (kind == Kind::Table && is_named(vm, chunk, value.after(1))) {
+                                if kind == Kind::Function
+                                    || (kind == Kind::Table && is_named(vm, chunk, value.after(1)))
+                                {
                                     self.meet(vm, home, &mut queue, value, Origin::Key(number, value.after(1)))?;
                                 }
                             }
@@ -233,7 +232,14 @@ impl Memory {
                             }
                         }
                     }
-                    self.tables.try_push(Table { table, origin, metatable, slots, border, theirs: reach == Reach::Theirs })?;
+                    self.tables.try_push(Table {
+                        table,
+                        origin,
+                        metatable,
+                        slots,
+                        border,
+                        theirs: reach == Reach::Theirs,
+                    })?;
                 }
                 Step::Table(..) => {}
                 Step::Function(..) if reach == Reach::Globals => {
@@ -329,33 +335,64 @@ impl Memory {
 
     /// Adds what the chunk changed in the table with this number to `changes`. In another module's table only slots that
     /// got a new function or table count (R2.2): what the module's own functions did to its own data is left alone.
-    pub fn changes(&self, vm: &mut Vm, number: usize, created: impl Fn(Val) -> bool, changes: &mut Vec<Change>) -> Result<()> {
-        let Some(table) = self.tables.get(number) else { return Ok(()) };
+    pub fn changes(
+        &self,
+        vm: &mut Vm,
+        number: usize,
+        created: impl Fn(Val) -> bool,
+        changes: &mut Vec<Change>,
+    ) -> Result<()> {
+        let Some(table) = self.tables.get(number) else {
+            return Ok(());
+        };
         let start = changes.len();
         match table.slots {
             Slots::All(first, count) => {
-                let whole = Whole { table: table.table, number: number as u32, first, count };
+                let whole = Whole {
+                    table: table.table,
+                    number: number as u32,
+                    first,
+                    count,
+                };
                 whole.changes(vm, changes)?;
-            },
+            }
             Slots::Named(first) => {
                 for (key, old) in self.names.iter().zip(first.0..) {
                     if !vm.holds(table.table, *key, Ref(old)) {
                         let new = vm.get(table.table, *key)?;
-                        changes.try_push(Change { table: table.table, number: number as u32, key: Some(*key), old: Ref(old), new })?;
+                        changes.try_push(Change {
+                            table: table.table,
+                            number: number as u32,
+                            key: Some(*key),
+                            old: Ref(old),
+                            new,
+                        })?;
                     }
                 }
                 for i in table.border + 1..=vm.raw_len(table.table) {
                     let key = vm.number(i)?;
                     if !self.names.iter().any(|name| vm.raw_equal(*name, key)) {
                         let new = vm.get(table.table, key)?;
-                        changes.try_push(Change { table: table.table, number: number as u32, key: Some(key), old: Ref::NIL, new })?;
+                        changes.try_push(Change {
+                            table: table.table,
+                            number: number as u32,
+                            key: Some(key),
+                            old: Ref::NIL,
+                            new,
+                        })?;
                     }
                 }
             }
         }
         let metatable = vm.metatable(table.table)?;
         if vm.val(metatable) != vm.val(table.metatable) {
-            changes.try_push(Change { table: table.table, number: number as u32, key: None, old: table.metatable, new: metatable })?;
+            changes.try_push(Change {
+                table: table.table,
+                number: number as u32,
+                key: None,
+                old: table.metatable,
+                new: metatable,
+            })?;
         }
         if table.theirs {
             // A list is taken whole or not at all: put back in part, it would hold something twice or not at all.
@@ -390,7 +427,13 @@ impl Memory {
             Slots::All(first, count) => (first, count, None),
             Slots::Named(first) => (first, self.names.len() as u32, Some(self.names.as_slice())),
         };
-        Some(Remembered { table: table.table, metatable: table.metatable, first, count, names })
+        Some(Remembered {
+            table: table.table,
+            metatable: table.metatable,
+            first,
+            count,
+            names,
+        })
     }
 }
 
@@ -446,7 +489,13 @@ impl Whole {
     }
 
     fn change(&self, key: Ref, old: Ref, new: Ref) -> Change {
-        Change { table: self.table, number: self.number, key: Some(key), old, new }
+        Change {
+            table: self.table,
+            number: self.number,
+            key: Some(key),
+            old,
+            new,
+        }
     }
 
     /// Compares the table with its remembered entries. As long as both come in the same order, which is so unless the table

@@ -27,7 +27,13 @@ pub struct Lists<'a> {
 
 /// The counts, and a table with what there is to list, or nil.
 pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
-    let Lists { context, pairing, tally, conflicts, full } = lists;
+    let Lists {
+        context,
+        pairing,
+        tally,
+        conflicts,
+        full,
+    } = lists;
     let counts = [
         tally.replaced.len(),
         tally.added.len(),
@@ -50,7 +56,10 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
     put(vm, table, "conflicts", conflict_list)?;
     if full {
         let paths = |vm: &Vm, sites: &[SiteId]| -> Vec<String> {
-            sites.iter().map(|site| pairing.sites.path(vm, &context.title, *site)).collect()
+            sites
+                .iter()
+                .map(|site| pairing.sites.path(vm, &context.title, *site))
+                .collect()
         };
         let slots = [
             ("replaced", paths(vm, &tally.replaced)),
@@ -65,7 +74,10 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
         let list = vm.table(9)?;
-        for (name, lines) in slots.into_iter().chain([("kept", kept), ("joined", joined), ("fresh", fresh)]) {
+        for (name, lines) in slots
+            .into_iter()
+            .chain([("kept", kept), ("joined", joined), ("fresh", fresh)])
+        {
             let mut lines = lines;
             lines.sort();
             put_strings(vm, list, name, &lines)?;
@@ -80,7 +92,11 @@ fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
     let list = vm.table(0)?;
     for (conflict, i) in conflicts.iter().zip(1..) {
         let entry = vm.table(4)?;
-        for (name, text) in [("path", &conflict.path), ("running", &conflict.running), ("file", &conflict.file)] {
+        for (name, text) in [
+            ("path", &conflict.path),
+            ("running", &conflict.running),
+            ("file", &conflict.file),
+        ] {
             let text = vm.string(text.as_bytes())?;
             put(vm, entry, name, text)?;
         }
@@ -97,8 +113,13 @@ fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
 fn cell_paths(vm: &Vm, context: &Context, pairing: &mut Pairing, cells: &[u32]) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     for number in cells {
-        let Some(cell) = pairing.new_cells.get(*number as usize).copied() else { continue };
-        let owner = pairing.new.get(cell.owner as usize).map_or(SiteId::MODULE, |owner| owner.site);
+        let Some(cell) = pairing.new_cells.get(*number as usize).copied() else {
+            continue;
+        };
+        let owner = pairing
+            .new
+            .get(cell.owner as usize)
+            .map_or(SiteId::MODULE, |owner| owner.site);
         let site = pairing.sites.upvalue(owner, cell.function, cell.index)?;
         paths.push(pairing.sites.path(vm, &context.title, site));
     }

@@ -66,7 +66,8 @@ impl Sites {
         let site = SiteId(self.steps.len() as u32);
         let (depth, head) = self.heads.get(parent.0 as usize).copied().unwrap_or_default();
         self.steps.try_push((parent, step))?;
-        self.heads.try_push((depth + 1, if depth < HEAD { site } else { head }))?;
+        self.heads
+            .try_push((depth + 1, if depth < HEAD { site } else { head }))?;
         Ok(site)
     }
 
@@ -160,7 +161,11 @@ fn key_text(vm: &Vm, key: Ref) -> String {
         let mut letters = text.chars();
         let is_name = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');
-        return if is_name { format!(".{text}") } else { format!("[{text:?}]") };
+        return if is_name {
+            format!(".{text}")
+        } else {
+            format!("[{text:?}]")
+        };
     }
     if let Some(integer) = vm.integer(key) {
         return format!("[{integer}]");

@@ -123,7 +123,10 @@ fn whole_chunks() {
             reload(&program, &bytes, "stripped");
         } else {
             assert_eq!(reload(&program, &bytes, "whole"), Outcome::Done);
-            assert_eq!(reload(&program, &[&bytes[..], b"behind"].concat(), "more behind it"), Outcome::Done);
+            assert_eq!(
+                reload(&program, &[&bytes[..], b"behind"].concat(), "more behind it"),
+                Outcome::Done
+            );
         }
         still_works(&program);
     }
@@ -150,7 +153,9 @@ fn headers_of_other_kinds() {
     for i in 1..31 {
         for value in [0, 1, 0x51, 0x53, 0x55, 0xff] {
             let mut chunk = bytes.clone();
-            let Some(byte) = chunk.get_mut(i).filter(|byte| **byte != value) else { continue };
+            let Some(byte) = chunk.get_mut(i).filter(|byte| **byte != value) else {
+                continue;
+            };
             *byte = value;
             let outcome = reload(&program, &chunk, &format!("byte {i} is {value}"));
             assert!(matches!(outcome, Outcome::Refused(_)), "byte {i} is {value}");
@@ -166,7 +171,9 @@ fn chunks_with_changed_bytes() {
     for strip in [false, true] {
         let program = begin();
         let bytes = compiled(strip);
-        let Some(original) = Dump::read(&bytes) else { panic!("the dump") };
+        let Some(original) = Dump::read(&bytes) else {
+            panic!("the dump")
+        };
         let (mut used, mut done) = (0, 0);
         for i in 31..bytes.len() {
             for change in [0x01, 0x80, 0xff, 0x42] {
@@ -193,7 +200,9 @@ fn chunks_with_changed_bytes() {
 #[track_caller]
 fn changed(program: &Program, what: &str, change: impl FnOnce(&mut Function)) -> Outcome {
     let bytes = compiled(false);
-    let Some(original) = Dump::read(&bytes) else { panic!("the dump") };
+    let Some(original) = Dump::read(&bytes) else {
+        panic!("the dump")
+    };
     let mut dump = original.clone();
     change(&mut dump.main);
     assert!(dump.runs_as(&original), "{what} changes what runs");
@@ -207,9 +216,16 @@ fn functions_that_are_nested_too_deep() {
     for depth in [100, 218, 219, 220, 221, 222, 1000] {
         let program = begin();
         changed(&program, &format!("functions nested {depth} deep"), |main| {
-            let mut inner = Function { frame: [0, 0, 2], code: vec![0x47, 0, 1, 0], ..Function::default() };
+            let mut inner = Function {
+                frame: [0, 0, 2],
+                code: vec![0x47, 0, 1, 0],
+                ..Function::default()
+            };
             for _ in 0..depth {
-                inner = Function { functions: vec![inner.clone()], ..inner.without_functions() };
+                inner = Function {
+                    functions: vec![inner.clone()],
+                    ..inner.without_functions()
+                };
             }
             if let Some(function) = main.functions.last_mut() {
                 function.functions.push(inner);
@@ -226,7 +242,9 @@ fn every_operation_in_code_that_is_not_run() {
         let outcome = changed(&program, &format!("operation {operation}"), |main| {
             if let Some(function) = main.functions.last_mut() {
                 for arguments in [[0, 0, 0], [0xff, 0xff, 0xff], [0x80, 0x7f, 0x01]] {
-                    function.code.extend([operation, arguments[0], arguments[1], arguments[2]]);
+                    function
+                        .code
+                        .extend([operation, arguments[0], arguments[1], arguments[2]]);
                 }
                 function.lines.extend([0; 3]);
             }
@@ -244,13 +262,17 @@ fn odd_constants() {
             continue;
         }
         changed(&program, &format!("a constant of type {tag}"), |main| {
-            main.functions.iter_mut().for_each(|function| function.constants.push((tag, Vec::new())));
+            main.functions
+                .iter_mut()
+                .for_each(|function| function.constants.push((tag, Vec::new())));
         });
     }
     for text in [&b""[..], b"\0", b"\xff\xfe", &[b'x'; 40], &[b'x'; 41], &[b'x'; 100_000]] {
         changed(&program, "odd strings", |main| {
             for tag in [0x04, 0x14] {
-                main.functions.iter_mut().for_each(|function| function.constants.push((tag, text.to_vec())));
+                main.functions
+                    .iter_mut()
+                    .for_each(|function| function.constants.push((tag, text.to_vec())));
             }
         });
     }
@@ -272,7 +294,9 @@ fn odd_constants() {
 fn code_that_points_beyond_its_constants() {
     let program = begin();
     let outcome = changed(&program, "constants that are not there", |main| {
-        main.functions.iter_mut().for_each(|function| function.constants.clear());
+        main.functions
+            .iter_mut()
+            .for_each(|function| function.constants.clear());
     });
     assert_eq!(outcome, Outcome::Done);
     still_works(&program);
@@ -331,8 +355,15 @@ fn odd_lines_beside_a_conflict() {
 
 #[test]
 fn odd_names() {
-    let names: [Option<&[u8]>; 7] =
-        [None, Some(b""), Some(b"\0"), Some(b"_ENV"), Some(b"\xff\xfe"), Some(b"(no name)"), Some(&[b'n'; 5000])];
+    let names: [Option<&[u8]>; 7] = [
+        None,
+        Some(b""),
+        Some(b"\0"),
+        Some(b"_ENV"),
+        Some(b"\xff\xfe"),
+        Some(b"(no name)"),
+        Some(&[b'n'; 5000]),
+    ];
     for name in names {
         let program = begin();
         let name = name.map(<[u8]>::to_vec);
@@ -341,10 +372,16 @@ fn odd_names() {
                 function.names.fill(name.clone());
             }
         });
-        changed(&program, &format!("a main upvalue of the name {name:?}"), |main| main.names = vec![name.clone()]);
+        changed(&program, &format!("a main upvalue of the name {name:?}"), |main| {
+            main.names = vec![name.clone()]
+        });
         changed(&program, "some names", |main| {
             for function in &mut main.functions {
-                function.names.iter_mut().skip(1).for_each(|other| other.clone_from(&name));
+                function
+                    .names
+                    .iter_mut()
+                    .skip(1)
+                    .for_each(|other| other.clone_from(&name));
             }
         });
         still_works(&program);
@@ -353,12 +390,22 @@ fn odd_names() {
 
 #[test]
 fn odd_sources() {
-    let sources: [Option<&[u8]>; 8] =
-        [None, Some(b""), Some(b"@"), Some(b"=?"), Some(b"=stdin"), Some(b"\0\xff"), Some(b"=[C]"), Some(&[b'@'; 5000])];
+    let sources: [Option<&[u8]>; 8] = [
+        None,
+        Some(b""),
+        Some(b"@"),
+        Some(b"=?"),
+        Some(b"=stdin"),
+        Some(b"\0\xff"),
+        Some(b"=[C]"),
+        Some(&[b'@'; 5000]),
+    ];
     for source in sources {
         let program = begin();
         let source = source.map(<[u8]>::to_vec);
-        changed(&program, &format!("the source {source:?}"), |main| main.source.clone_from(&source));
+        changed(&program, &format!("the source {source:?}"), |main| {
+            main.source.clone_from(&source)
+        });
         changed(&program, &format!("functions of the source {source:?}"), |main| {
             for function in &mut main.functions {
                 function.source.clone_from(&source);
@@ -372,20 +419,35 @@ fn odd_sources() {
 #[test]
 fn loaders_of_all_kinds() {
     let loaders = [
-        ("load('local M = { data = {} } function M.f() return 2 end return M', '@elsewhere.lua')", true),
-        ("load(string.dump(load 'return { data = {}, f = function() return 2 end }', true))", true),
+        (
+            "load('local M = { data = {} } function M.f() return 2 end return M', '@elsewhere.lua')",
+            true,
+        ),
+        (
+            "load(string.dump(load 'return { data = {}, f = function() return 2 end }', true))",
+            true,
+        ),
         ("function() return { data = {}, f = function() return 2 end } end", true),
-        ("(function(...) local up = ... return function() return { data = {}, f = function() return up end } end end)(2)", true),
+        (
+            "(function(...) local up = ... return function() return { data = {}, f = function() return up end } end end)(2)",
+            true,
+        ),
         ("m.f", true),
         ("function() return m end", true),
         ("function() package.loaded.m = { data = {} } end", true),
-        ("function() return coroutine.wrap(function() return { data = {} } end)() end", true),
+        (
+            "function() return coroutine.wrap(function() return { data = {} } end)() end",
+            true,
+        ),
         ("function() coroutine.yield() end", false),
         ("function() return nil end", false),
         ("function() return 'a string' end", false),
         ("function() return false end", false),
         ("function() error() end", false),
-        ("function() error(setmetatable({}, { __tostring = function() return {} end })) end", false),
+        (
+            "function() error(setmetatable({}, { __tostring = function() return {} end })) end",
+            false,
+        ),
         ("function() local function f() return f() + 1 end return f() end", false),
         ("function() return require 'm2' end", false),
         ("print", false),

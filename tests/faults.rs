@@ -40,10 +40,14 @@ fn tell(story: &Story, fault: Fault) -> Told {
         wrong.push("the collector was started or stopped".to_owned());
     }
     // Where memory does not come back, what the chunk itself took out cannot be put back: then the message must say so.
-    let admitted = fault.stays()
-        && matches!(&outcome, Outcome::Refused(Some(text)) if text.contains("could not be put back"));
+    let admitted =
+        fault.stays() && matches!(&outcome, Outcome::Refused(Some(text)) if text.contains("could not be put back"));
     if admitted {
-        return Told { hit, outcome, wrong: None };
+        return Told {
+            hit,
+            outcome,
+            wrong: None,
+        };
     }
     if !done || story.ends == End::Dry {
         let changes = program.must("local test = ... return test.changes()");
@@ -77,7 +81,11 @@ fn tell(story: &Story, fault: Fault) -> Told {
 fn settle(story: &Story, program: &Program, done: bool) -> Result<(), String> {
     program.run(&format!("local test = ... test.done = {done}"))?;
     program.run(story.settle)?;
-    if program.has_own_allocator() { Ok(()) } else { Err("another allocator".to_owned()) }
+    if program.has_own_allocator() {
+        Ok(())
+    } else {
+        Err("another allocator".to_owned())
+    }
 }
 
 /// Tells a story with one fault after the other until none is met; fails with all that was wrong.
@@ -92,8 +100,18 @@ fn tell_all(story: &Story, faults: impl Iterator<Item = Fault>) {
             break;
         }
     }
-    let shown = wrong.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{}: {} of {tellings} went wrong:\n{shown}", story.name, wrong.len());
+    let shown = wrong
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(
+        wrong.is_empty(),
+        "{}: {} of {tellings} went wrong:\n{shown}",
+        story.name,
+        wrong.len()
+    );
 }
 
 /// Tells a story with a full collection at every allocation of a new block: all must be as without.
@@ -103,7 +121,9 @@ fn tell_collecting(story: &Story) {
     assert_eq!(told.wrong, None, "{}", story.name);
     let expected = match story.ends {
         End::Done | End::Dry => matches!(told.outcome, Outcome::Done),
-        End::Refused(part) => matches!(&told.outcome, Outcome::Refused(Some(text)) if text.contains(part)),
+        End::Refused(part) => {
+            matches!(&told.outcome, Outcome::Refused(Some(text)) if text.contains(part))
+        }
     };
     assert!(expected, "{}: {:?}", story.name, told.outcome);
 }

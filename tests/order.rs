@@ -83,9 +83,11 @@ fn begin(seed: u64) -> Program {
         let j = (x % (i as u64 + 1)) as usize;
         statements.swap(i, j);
     }
-    for (first, second) in
-        [("M.Class", "M.object"), ("M.handlers", "M.via_function"), ("function M.count", "Shared")]
-    {
+    for (first, second) in [
+        ("M.Class", "M.object"),
+        ("M.handlers", "M.via_function"),
+        ("function M.count", "Shared"),
+    ] {
         let place = |start: &str| statements.iter().position(|text| text.starts_with(start));
         if let (Some(i), Some(j)) = (place(first), place(second))
             && i > j
@@ -94,7 +96,10 @@ fn begin(seed: u64) -> Program {
         }
     }
     let body = statements.join(" ");
-    program.write("m", format!("local M, n, list, map = {{}}, 0, {{}}, {{}} {body} return M"));
+    program.write(
+        "m",
+        format!("local M, n, list, map = {{}}, 0, {{}}, {{}} {body} return M"),
+    );
     program.must(&format!(
         "local test = ...
         math.randomseed({seed})

@@ -83,7 +83,10 @@ fn attempts() -> Program {
 
 /// A good attempt, from the top.
 fn still_works(program: &Program) {
-    assert_eq!(program.must("local test = ... test.attempt() return test.check()"), "done");
+    assert_eq!(
+        program.must("local test = ... test.attempt() return test.check()"),
+        "done"
+    );
     assert!(program.has_own_allocator());
 }
 
@@ -193,7 +196,10 @@ fn next_to_the_limit_of_the_stack() {
         return ('%d %d %d'):format(counts.done, counts.refused, counts.raised)",
     );
     let counts: Vec<u32> = counts.split(' ').filter_map(|count| count.parse().ok()).collect();
-    assert!(matches!(counts[..], [10..=u32::MAX, 1..=u32::MAX, 1..=u32::MAX]), "done, refused, raised: {counts:?}");
+    assert!(
+        matches!(counts[..], [10..=u32::MAX, 1..=u32::MAX, 1..=u32::MAX]),
+        "done, refused, raised: {counts:?}"
+    );
     still_works(&program);
 }
 
@@ -387,10 +393,17 @@ fn whole(program: &Program, story: &Story, outcome: &Outcome, when: u64) {
     if matches!(outcome, Outcome::Refused(_)) {
         assert!(!done, "{}, event {when}: {outcome:?}, but\n{changes}", story.name);
     }
-    assert!(program.has_own_allocator() && program.is_collecting(), "{}, event {when}", story.name);
+    assert!(
+        program.has_own_allocator() && program.is_collecting(),
+        "{}, event {when}",
+        story.name
+    );
     program.must(&format!("local test = ... test.done = {done}"));
     if let Err(message) = program.run(story.settle) {
-        panic!("{}, event {when}: {outcome:?}, afterwards: {message}; changes:\n{changes}", story.name);
+        panic!(
+            "{}, event {when}: {outcome:?}, afterwards: {message}; changes:\n{changes}",
+            story.name
+        );
     }
 }
 
@@ -518,13 +531,19 @@ fn under_a_debug_hook_that_yields_in_a_coroutine_that_is_closed() {
 #[test]
 fn under_a_debug_hook_that_yields_in_a_coroutine_that_is_lost() {
     for story in HOOKED {
-        stopped(story, "local test = ... test.co = nil collectgarbage() collectgarbage()");
+        stopped(
+            story,
+            "local test = ... test.co = nil collectgarbage() collectgarbage()",
+        );
     }
 }
 
 #[test]
 fn under_a_debug_hook_that_yields_to_another_reload() {
     for story in HOOKED {
-        stopped(story, "local test = ... gg.reload 'm' assert(coroutine.resume(test.co))");
+        stopped(
+            story,
+            "local test = ... gg.reload 'm' assert(coroutine.resume(test.co))",
+        );
     }
 }

@@ -95,7 +95,9 @@ fn a_state_moves_to_another_thread() {
         moved.0.must("local test = ... test.reload 'm'");
         moved
     });
-    let Ok(moved) = moved.join() else { panic!("the other thread failed") };
+    let Ok(moved) = moved.join() else {
+        panic!("the other thread failed")
+    };
     story::FUNCTIONS.settle(&moved.0, true);
 }
 
@@ -271,7 +273,13 @@ fn a_waiting_hook_goes_on() {
 /// A finalizer that reloads when the state is closed: whatever it gets, the state must close.
 #[test]
 fn a_state_is_closed_by_way_of_a_reload() {
-    for lost in ["", "package.loaded.m = nil", "package.searchers = nil", "package.path = nil", "debug = nil"] {
+    for lost in [
+        "",
+        "package.loaded.m = nil",
+        "package.searchers = nil",
+        "package.path = nil",
+        "debug = nil",
+    ] {
         let program = story::FUNCTIONS.begin();
         program.must(&format!(
             "local reload = gg.reload
@@ -317,7 +325,11 @@ fn failed_reloads_leave_nothing_behind() {
         let before = HELD.get();
         program.call(2, Fault::once(n));
         // (The outcome's message is gone by now.)
-        assert_eq!(HELD.get() - before, 0, "request {n}: bytes that a failed reload left behind");
+        assert_eq!(
+            HELD.get() - before,
+            0,
+            "request {n}: bytes that a failed reload left behind"
+        );
         if program.memory.failed() == 0 {
             break;
         }

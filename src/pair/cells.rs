@@ -182,11 +182,21 @@ impl Pairer<'_> {
                     let name = self.name(function, index)?;
                     self.cells1.try_insert_value(id, number)?;
                     let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
-                    if home && held.is_some_and(|held| held.is_function() && !self.out.by_address1.contains_key(&held.addr)) {
+                    if home
+                        && held.is_some_and(|held| held.is_function() && !self.out.by_address1.contains_key(&held.addr))
+                    {
                         self.discover.try_push((function, index, site))?;
                     }
                     let matched = false;
-                    self.out.old_cells.try_push(Cell1 { function, index, assigned: false, id, name, home, matched })?;
+                    self.out.old_cells.try_push(Cell1 {
+                        function,
+                        index,
+                        assigned: false,
+                        id,
+                        name,
+                        home,
+                        matched,
+                    })?;
                     number
                 }
             };
@@ -195,10 +205,17 @@ impl Pairer<'_> {
                 cell.home |= home;
                 // All functions know a cell by one name; where somebody joined another, `match_upvalues` asks again.
                 let name = cell.name;
-                self.out.upvalues.try_push(Upvalue { name, cell: number, index })?;
+                self.out.upvalues.try_push(Upvalue {
+                    name,
+                    cell: number,
+                    index,
+                })?;
             }
         }
-        Ok(Upvalues { start, count: (self.out.upvalues.len() as u32 - start) as u8 })
+        Ok(Upvalues {
+            start,
+            count: (self.out.upvalues.len() as u32 - start) as u8,
+        })
     }
 
     /// Notes the cells of a function of A2.
@@ -244,10 +261,17 @@ impl Pairer<'_> {
                 cell.assigned |= assigned.has(index - 1);
                 cell.home |= home;
                 let name = cell.name;
-                self.out.upvalues.try_push(Upvalue { name, cell: number, index })?;
+                self.out.upvalues.try_push(Upvalue {
+                    name,
+                    cell: number,
+                    index,
+                })?;
             }
         }
-        Ok(Upvalues { start, count: (self.out.upvalues.len() as u32 - start) as u8 })
+        Ok(Upvalues {
+            start,
+            count: (self.out.upvalues.len() as u32 - start) as u8,
+        })
     }
 
     fn is_globals(&self, val: Val) -> bool {
@@ -258,12 +282,18 @@ impl Pairer<'_> {
     pub(super) fn is_environment1(&self, cell: u32) -> bool {
         self.out.old_cells.get(cell as usize).is_some_and(|cell| {
             (self.names.environment == Some(cell.name) || self.names.is_none(cell.name))
-                && self.vm.upvalue(cell.function, cell.index).is_some_and(|upvalue| self.is_globals(upvalue.value))
+                && self
+                    .vm
+                    .upvalue(cell.function, cell.index)
+                    .is_some_and(|upvalue| self.is_globals(upvalue.value))
         })
     }
 
     pub(super) fn is_environment2(&self, cell: u32) -> bool {
-        self.out.new_cells.get(cell as usize).is_some_and(|cell| cell.environment)
+        self.out
+            .new_cells
+            .get(cell as usize)
+            .is_some_and(|cell| cell.environment)
     }
 
     /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two (R4.6).
@@ -285,7 +315,10 @@ impl Pairer<'_> {
                 if self.is_code(first, c2)? && self.is_code(second, c2)? {
                     return self.pair_values(c1, c2);
                 }
-                return self.out.shared.try_push(SharedCell { new: c2, old: [known, c1] });
+                return self.out.shared.try_push(SharedCell {
+                    new: c2,
+                    old: [known, c1],
+                });
             }
             None => {}
         }
@@ -302,7 +335,9 @@ impl Pairer<'_> {
 
     /// Is what a cell of A1 holds a helper or an import that A2's value in `c2` takes the place of?
     fn is_code(&mut self, old: Ref, c2: u32) -> Result<bool> {
-        let Some(cell) = self.out.new_cells.get(c2 as usize).copied() else { return Ok(false) };
+        let Some(cell) = self.out.new_cells.get(c2 as usize).copied() else {
+            return Ok(false);
+        };
         let new = self.vm.upvalue_value(cell.function, cell.index)?;
         let (o, n) = (self.vm.val(old), self.vm.val(new));
         if o.is_function() && n.is_function() && self.is_home(old)? {
@@ -320,15 +355,22 @@ impl Pairer<'_> {
 
     /// R4.3
     fn pair_values(&mut self, c1: u32, c2: u32) -> Result<()> {
-        let (Some(old), Some(new)) =
-            (self.out.old_cells.get(c1 as usize).copied(), self.out.new_cells.get(c2 as usize).copied())
-        else {
+        let (Some(old), Some(new)) = (
+            self.out.old_cells.get(c1 as usize).copied(),
+            self.out.new_cells.get(c2 as usize).copied(),
+        ) else {
             return Ok(());
         };
         let old_value = self.vm.upvalue_value(old.function, old.index)?;
         let new_value = self.vm.upvalue_value(new.function, new.index)?;
         let (o, n) = (self.vm.val(old_value), self.vm.val(new_value));
-        let mut pair = CellPair { old: c1, new: c2, old_value, new_value, fate: CellFate::Keep };
+        let mut pair = CellPair {
+            old: c1,
+            new: c2,
+            old_value,
+            new_value,
+            fate: CellFate::Keep,
+        };
         if o == n && o.addr != 0 {
             return self.out.cell_pairs.try_push(pair);
         }
@@ -355,7 +397,10 @@ impl Pairer<'_> {
             if let (Some(f1), Some(f2)) = (f1, f2) {
                 let home = self.out.old.get(f1 as usize).is_some_and(|old| old.home);
                 if home || self.are_twins(f1, f2) {
-                    return self.cell_edges.try_push(CellEdge { pair, edge: Edge { f1, f2 } });
+                    return self.cell_edges.try_push(CellEdge {
+                        pair,
+                        edge: Edge { f1, f2 },
+                    });
                 }
             }
             return self.out.cell_pairs.try_push(pair);
@@ -383,7 +428,9 @@ impl Pairer<'_> {
         }
         let new_is_function = self.vm.val(pair.new_value).is_function();
         Ok(old_is_home && new_is_function
-            || self.imports.takes(self.vm, self.context, self.loaded, old, pair.old_value, pair.new_value)?)
+            || self
+                .imports
+                .takes(self.vm, self.context, self.loaded, old, pair.old_value, pair.new_value)?)
     }
 
     fn is_assigned(&self, c1: u32, c2: u32) -> bool {
@@ -393,8 +440,14 @@ impl Pairer<'_> {
 
     /// Where a cell of A2 stands: the upvalue of the first function that has it.
     pub(super) fn cell_site(&mut self, c2: u32) -> Result<SiteId> {
-        let Some(cell) = self.out.new_cells.get(c2 as usize) else { return Ok(SiteId::MODULE) };
-        let parent = self.out.new.get(cell.owner as usize).map_or(SiteId::MODULE, |owner| owner.site);
+        let Some(cell) = self.out.new_cells.get(c2 as usize) else {
+            return Ok(SiteId::MODULE);
+        };
+        let parent = self
+            .out
+            .new
+            .get(cell.owner as usize)
+            .map_or(SiteId::MODULE, |owner| owner.site);
         self.out.sites.upvalue(parent, cell.function, cell.index)
     }
 
@@ -414,7 +467,10 @@ impl Pairer<'_> {
     }
 
     fn take_edge(&mut self, edge: CellEdge) -> Result<()> {
-        self.out.cell_pairs.try_push(CellPair { fate: CellFate::Take, ..edge.pair })?;
+        self.out.cell_pairs.try_push(CellPair {
+            fate: CellFate::Take,
+            ..edge.pair
+        })?;
         self.edge(edge.edge)
     }
 
@@ -424,9 +480,16 @@ impl Pairer<'_> {
         for edge in std::mem::take(&mut self.assigned_edges) {
             let Edge { f1, f2 } = edge.edge;
             let answered = self.out.old.get(f1 as usize).is_some_and(|old| !old.answers.is_empty());
-            let taken = self.out.new.get(f2 as usize).is_some_and(|new| !new.partners.is_empty());
+            let taken = self
+                .out
+                .new
+                .get(f2 as usize)
+                .is_some_and(|new| !new.partners.is_empty());
             if answered {
-                self.out.cell_pairs.try_push(CellPair { fate: CellFate::Follow, ..edge.pair })?;
+                self.out.cell_pairs.try_push(CellPair {
+                    fate: CellFate::Follow,
+                    ..edge.pair
+                })?;
             } else if taken || self.is_made_at_run_time(f1) {
                 self.out.cell_pairs.try_push(edge.pair)?;
             } else {
@@ -439,12 +502,15 @@ impl Pairer<'_> {
 
     /// Does the function stand inside another one of A1's that is known?
     fn is_made_at_run_time(&self, f1: u32) -> bool {
-        let Some(function) = self.out.old.get(f1 as usize) else { return false };
+        let Some(function) = self.out.old.get(f1 as usize) else {
+            return false;
+        };
         self.out.old.iter().any(|other| {
             let (inner, outer) = (&function.info, &other.info);
             other.home
                 && inner.source == outer.source
-                && (outer.line < inner.line && inner.last <= outer.last || outer.line <= inner.line && inner.last < outer.last)
+                && (outer.line < inner.line && inner.last <= outer.last
+                    || outer.line <= inner.line && inner.last < outer.last)
         })
     }
 
@@ -454,11 +520,15 @@ impl Pairer<'_> {
         while self.unmatched_scanned < self.out.new_cells.len() {
             let number = self.unmatched_scanned;
             self.unmatched_scanned += 1;
-            let Some(cell) = self.out.new_cells.get(number).copied() else { break };
+            let Some(cell) = self.out.new_cells.get(number).copied() else {
+                break;
+            };
             if cell.environment || cell.answer.is_some() {
                 continue;
             }
-            let Some(upvalue) = self.vm.upvalue(cell.function, cell.index) else { continue };
+            let Some(upvalue) = self.vm.upvalue(cell.function, cell.index) else {
+                continue;
+            };
             if self.loaded.fresh.order(upvalue.value.addr).is_none() {
                 continue;
             }

@@ -73,7 +73,9 @@ impl Pairer<'_> {
         let (info, home, met) = match self.loaded.memory.function(address) {
             Some((info, first)) => (info, true, Some(first)),
             None => {
-                let Some(info) = self.vm.info(at).filter(|info| info.lua) else { return Ok(None) };
+                let Some(info) = self.vm.info(at).filter(|info| info.lua) else {
+                    return Ok(None);
+                };
                 (info, self.loaded.home.owns(self.vm, at, &info)?, None)
             }
         };
@@ -100,12 +102,19 @@ impl Pairer<'_> {
 
     /// Notes the cells of a function of A1, and which of them it assigns.
     pub(super) fn look_at(&mut self, f1: u32) -> Result<()> {
-        let Some(function) = self.out.old.get_mut(f1 as usize) else { return Ok(()) };
+        let Some(function) = self.out.old.get_mut(f1 as usize) else {
+            return Ok(());
+        };
         if std::mem::replace(&mut function.looked_at, true) {
             return Ok(());
         }
-        let (at, site, count, home, met) =
-            (function.at, function.site, function.info.upvalues, function.home, function.met);
+        let (at, site, count, home, met) = (
+            function.at,
+            function.site,
+            function.info.upvalues,
+            function.home,
+            function.met,
+        );
         let lineage = self.lineage.number(self.vm, at);
         let profile = match lineage.and_then(Lineage::profile) {
             Some(profile) => Some(profile),
@@ -136,10 +145,21 @@ impl Pairer<'_> {
         if let Some(known) = self.out.by_address2.get(&address) {
             return Ok(Some(*known));
         }
-        let Some(order) = self.loaded.fresh.order(address) else { return Ok(None) };
-        let Some(info) = self.vm.info(at).filter(|info| info.lua) else { return Ok(None) };
+        let Some(order) = self.loaded.fresh.order(address) else {
+            return Ok(None);
+        };
+        let Some(info) = self.vm.info(at).filter(|info| info.lua) else {
+            return Ok(None);
+        };
         let home = self.loaded.home.owns(self.vm, at, &info)?;
-        let known = if home { self.loaded.chunk.as_ref().and_then(|chunk| chunk.profile(info.line, info.last)) } else { None };
+        let known = if home {
+            self.loaded
+                .chunk
+                .as_ref()
+                .and_then(|chunk| chunk.profile(info.line, info.last))
+        } else {
+            None
+        };
         let profile = match known {
             Some(profile) => profile,
             None => bytecode::profile(self.vm.dump(at, true)?).unwrap_or_default(),
@@ -163,7 +183,9 @@ impl Pairer<'_> {
 
     /// Two functions of the same prototype, made by another module's code: closures of one factory.
     pub(super) fn are_twins(&self, f1: u32, f2: u32) -> bool {
-        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else { return false };
+        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else {
+            return false;
+        };
         !old.home && !new.home && old.info == new.info
     }
 
@@ -172,7 +194,10 @@ impl Pairer<'_> {
     pub(super) fn match_edges(&mut self) -> Result<()> {
         let mut edges = std::mem::take(&mut self.edges);
         for edge in &edges {
-            if let (Some(old), Some(new)) = (self.out.old.get_mut(edge.f1 as usize), self.out.new.get_mut(edge.f2 as usize)) {
+            if let (Some(old), Some(new)) = (
+                self.out.old.get_mut(edge.f1 as usize),
+                self.out.new.get_mut(edge.f2 as usize),
+            ) {
                 old.degree += 1;
                 new.degree += 1;
             }
@@ -182,14 +207,24 @@ impl Pairer<'_> {
             pairing.old.get(edge.f1 as usize).is_some_and(|old| old.degree > 1)
                 && pairing.new.get(edge.f2 as usize).is_some_and(|new| new.degree > 1)
         };
-        for edge in edges.iter().filter(|edge| !is_alias(&self.out, edge)).copied().collect::<Vec<_>>() {
+        for edge in edges
+            .iter()
+            .filter(|edge| !is_alias(&self.out, edge))
+            .copied()
+            .collect::<Vec<_>>()
+        {
             self.settle(edge)?;
         }
         for edge in edges {
             if !is_alias(&self.out, &edge) {
                 continue;
             }
-            if self.out.new.get(edge.f2 as usize).is_some_and(|new| new.partners.is_empty()) {
+            if self
+                .out
+                .new
+                .get(edge.f2 as usize)
+                .is_some_and(|new| new.partners.is_empty())
+            {
                 self.settle(edge)?;
             } else if let Some(old) = self.out.old.get_mut(edge.f1 as usize) {
                 old.answers.try_push(edge.f2)?;
@@ -200,7 +235,10 @@ impl Pairer<'_> {
 
     /// A pair that stands: A2's function is the answer to A1's, and takes its cells.
     fn settle(&mut self, edge: Edge) -> Result<()> {
-        if let (Some(old), Some(new)) = (self.out.old.get_mut(edge.f1 as usize), self.out.new.get_mut(edge.f2 as usize)) {
+        if let (Some(old), Some(new)) = (
+            self.out.old.get_mut(edge.f1 as usize),
+            self.out.new.get_mut(edge.f2 as usize),
+        ) {
             old.answers.try_push(edge.f2)?;
             new.partners.try_push(edge.f1)?;
         }
@@ -233,7 +271,10 @@ impl Pairer<'_> {
             return Ok(());
         };
         let (old_at, ups1, ups2, site) = (old.at, old.upvalues, new.upvalues, new.site);
-        let nameless = ups1.numbers().chain(ups2.numbers()).any(|i| self.names.is_none(self.out.upvalue(i).name));
+        let nameless = ups1
+            .numbers()
+            .chain(ups2.numbers())
+            .any(|i| self.names.is_none(self.out.upvalue(i).name));
         if !nameless {
             for i in ups2.numbers() {
                 let new = self.out.upvalue(i);
@@ -255,7 +296,10 @@ impl Pairer<'_> {
             });
         if !fits {
             let path = self.out.sites.path(self.vm, &self.context.title, site);
-            return Err(Error::Stripped { name: self.context.title.clone(), path });
+            return Err(Error::Stripped {
+                name: self.context.title.clone(),
+                path,
+            });
         }
         for (old, new) in pairs() {
             self.match_cells(self.out.upvalue(old).cell, self.out.upvalue(new).cell)?;

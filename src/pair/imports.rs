@@ -21,7 +21,11 @@ pub struct Imports {
 impl Imports {
     /// Nothing looked up yet.
     pub fn new(lineage: Lineage) -> Imports {
-        Imports { lineage, modules: None, values: None }
+        Imports {
+            lineage,
+            modules: None,
+            values: None,
+        }
     }
 
     /// Is it the object of another loaded module, or the globals? No walk may be under way.

@@ -41,13 +41,17 @@ impl Pairer<'_> {
     }
 
     fn list(&mut self, added: &Added) -> Result<()> {
-        let Some(Slot { table, parent, .. }) = added.first().and_then(|i| self.out.slots.get(*i)).copied() else { return Ok(()) };
+        let Some(Slot { table, parent, .. }) = added.first().and_then(|i| self.out.slots.get(*i)).copied() else {
+            return Ok(());
+        };
         let held = self.held_functions(table)?;
         let held_objects = self.held_objects(table)?;
         let mut rows = Vec::new();
         let mut nameless = Vec::new();
         for i in added {
-            let Some(slot) = self.out.slots.get(*i).copied() else { continue };
+            let Some(slot) = self.out.slots.get(*i).copied() else {
+                continue;
+            };
             let new = self.vm.val(slot.new);
             if !self.is_fresh(new) {
                 if held_objects.contains(&new.addr) {
@@ -65,8 +69,12 @@ impl Pairer<'_> {
                 }
                 continue;
             }
-            let Some(f2) = self.out.by_address2.get(&new.addr).copied() else { continue };
-            let Some(function) = self.out.new.get(f2 as usize) else { continue };
+            let Some(f2) = self.out.by_address2.get(&new.addr).copied() else {
+                continue;
+            };
+            let Some(function) = self.out.new.get(f2 as usize) else {
+                continue;
+            };
             if held.iter().any(|(_, f1)| function.partners.contains(f1)) {
                 self.out.dropped.try_insert_value(*i, ())?;
             } else if function.partners.is_empty()
@@ -160,7 +168,12 @@ impl Pairer<'_> {
         let mut free: Vec<u32> = held
             .into_iter()
             .filter(|(key, f1)| {
-                key.is_some() && self.out.old.get(*f1 as usize).is_some_and(|function| function.answers.is_empty())
+                key.is_some()
+                    && self
+                        .out
+                        .old
+                        .get(*f1 as usize)
+                        .is_some_and(|function| function.answers.is_empty())
             })
             .map(|(_, f1)| f1)
             .collect();
@@ -171,9 +184,16 @@ impl Pairer<'_> {
                 let old = self.out.old.get(*f1 as usize).and_then(|function| function.profile);
                 old.is_some() && old.map(|profile| profile.digest) == digest
             };
-            let place = if in_order { (!free.is_empty()).then_some(0) } else { free.iter().position(same_code) };
+            let place = if in_order {
+                (!free.is_empty()).then_some(0)
+            } else {
+                free.iter().position(same_code)
+            };
             if let Some(place) = place {
-                self.edge(Edge { f1: free.remove(place), f2: *f2 })?;
+                self.edge(Edge {
+                    f1: free.remove(place),
+                    f2: *f2,
+                })?;
                 self.out.dropped.try_insert_value(*slot, ())?;
             }
         }

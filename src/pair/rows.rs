@@ -31,14 +31,23 @@ impl Pairer<'_> {
         let mut new_rows: Vec<Row> = Vec::new();
         let mut in_place = true;
         for (entry, base) in entries {
-            let Some(index) = self.vm.integer(base.after(2)).filter(|index| (1..=list).contains(index)) else { continue };
+            let Some(index) = self
+                .vm
+                .integer(base.after(2))
+                .filter(|index| (1..=list).contains(index))
+            else {
+                continue;
+            };
             if entry.new.is_table() && self.is_fresh(entry.new) && self.bears_code(*base)? {
                 in_place = in_place && entry.old.is_table() && self.same_fields(base.after(1), *base)?;
                 new_rows.try_push((index, *base))?;
             }
         }
         for base in beyond {
-            if let Some(index) = self.vm.integer(base.after(2)).filter(|index| (1..=list).contains(index))
+            if let Some(index) = self
+                .vm
+                .integer(base.after(2))
+                .filter(|index| (1..=list).contains(index))
                 && self.is_fresh(self.vm.val(base))
                 && self.bears_code(base)?
             {

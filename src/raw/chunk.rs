@@ -108,7 +108,11 @@ unsafe extern "C-unwind" fn loader(l: *mut lua_State) -> c_int {
         if let Some(depth) = depth {
             depth.set(depth.get() - 1);
         }
-        if status == ffi::LUA_OK { ffi::lua_gettop(l) } else { ffi::lua_error(l) }
+        if status == ffi::LUA_OK {
+            ffi::lua_gettop(l)
+        } else {
+            ffi::lua_error(l)
+        }
     }
 }
 

@@ -38,7 +38,12 @@ impl Paused {
             if was_running {
                 ffi::lua_gc(l, ffi::LUA_GCSTEP, -CREDIT);
             }
-            Paused { l, was_running, ended: false, in_use }
+            Paused {
+                l,
+                was_running,
+                ended: false,
+                in_use,
+            }
         }
     }
 

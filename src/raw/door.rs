@@ -88,7 +88,11 @@ pub unsafe fn call(l: *mut lua_State, args: c_int, results: c_int) -> Result<()>
         ffi::lua_pushcfunction(l, traceback);
         ffi::lua_insert(l, handler);
         let status = ffi::lua_pcall(l, args, results, handler);
-        let outcome = if status == ffi::LUA_OK { Ok(()) } else { Err(take_error(l, status)) };
+        let outcome = if status == ffi::LUA_OK {
+            Ok(())
+        } else {
+            Err(take_error(l, status))
+        };
         ffi::lua_remove(l, handler);
         outcome
     }
@@ -129,6 +133,10 @@ unsafe fn take_error(l: *mut lua_State, status: c_int) -> Error {
             format!("(error object is a {} value)", kind.to_string_lossy()).into_bytes()
         };
         ffi::lua_settop(l, -2);
-        if status == ffi::LUA_ERRMEM { Error::Memory } else { Error::Lua(text) }
+        if status == ffi::LUA_ERRMEM {
+            Error::Memory
+        } else {
+            Error::Lua(text)
+        }
     }
 }

@@ -97,10 +97,7 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
 
 /// Runs `body` with the collector paused and returns what is owed to it, then the answers; on an error `false` and the message
 /// (nil when there was no memory even for that).
-unsafe fn answer(
-    l: *mut lua_State,
-    body: impl FnOnce(*mut lua_State) -> Result<(Vm, Vec<Answer>), Error>,
-) -> c_int {
+unsafe fn answer(l: *mut lua_State, body: impl FnOnce(*mut lua_State) -> Result<(Vm, Vec<Answer>), Error>) -> c_int {
     // SAFETY: nothing here jumps: all that may raise is behind a door, and a step of the collector lets no error out of a
     // finalizer. The first result's slot is filled last.
     unsafe {

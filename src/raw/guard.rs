@@ -28,7 +28,11 @@ pub unsafe extern "C-unwind" fn luaopen_hotreload(l: *mut lua_State) -> c_int {
         let found = version_global(l, old);
         let named = found.is_null() || CStr::from_ptr(found) == NAME;
         if old || !named || ffi::lua_version(l).to_bits() != VERSION.to_bits() {
-            let found = if found.is_null() { c"another version".as_ptr() } else { found };
+            let found = if found.is_null() {
+                c"another version".as_ptr()
+            } else {
+                found
+            };
             ffi::lua_pushfstring(
                 l,
                 c"hotreload is built for Lua 5.4, but this is %s: run the program with lua5.4, or build hotreload for its Lua"
@@ -67,7 +71,11 @@ unsafe fn version_global(l: *mut lua_State, is_5_1: bool) -> *const c_char {
             return std::ptr::null();
         }
         let text = ffi::lua_tolstring(l, -1, std::ptr::null_mut());
-        if CStr::from_ptr(text).to_bytes().starts_with(b"Lua ") { text } else { std::ptr::null() }
+        if CStr::from_ptr(text).to_bytes().starts_with(b"Lua ") {
+            text
+        } else {
+            std::ptr::null()
+        }
     }
 }
 
@@ -77,7 +85,11 @@ unsafe fn version_global(l: *mut lua_State, is_5_1: bool) -> *const c_char {
 /// symbol`, before `luaopen_hotreload` could say what is wrong. These stand-ins give the loader something to bind to. In a Lua 5.4
 /// the program's own functions come first in the order of look-up (ELF's rule of interposition), so these are never reached. They
 /// are written in assembly so that the compiler cannot see them and take them for the real ones.
-#[cfg(all(feature = "module", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(all(
+    feature = "module",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod stand_ins {
     use std::arch::naked_asm;
 
@@ -108,9 +120,19 @@ mod stand_ins {
     #[unsafe(naked)]
     extern "C" fn lua_absindex() {
         #[cfg(target_arch = "x86_64")]
-        naked_asm!(".globl hotreload_absindex", ".hidden hotreload_absindex", "hotreload_absindex:", "ud2");
+        naked_asm!(
+            ".globl hotreload_absindex",
+            ".hidden hotreload_absindex",
+            "hotreload_absindex:",
+            "ud2"
+        );
         #[cfg(target_arch = "aarch64")]
-        naked_asm!(".globl hotreload_absindex", ".hidden hotreload_absindex", "hotreload_absindex:", "udf #0");
+        naked_asm!(
+            ".globl hotreload_absindex",
+            ".hidden hotreload_absindex",
+            "hotreload_absindex:",
+            "udf #0"
+        );
     }
 
     unsafe extern "C" {
@@ -123,7 +145,11 @@ mod stand_ins {
     }
 }
 
-#[cfg(not(all(feature = "module", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[cfg(not(all(
+    feature = "module",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
 mod stand_ins {
     /// None here: an older Lua cannot bind the library at all.
     pub fn in_use() -> bool {

@@ -38,7 +38,12 @@ impl Stock {
                             ffi::lua_settop(l, -2);
                             address
                         };
-                        found = Some(Stock { preload: at(1), lua: at(2), c: at(3), c_root: at(4) });
+                        found = Some(Stock {
+                            preload: at(1),
+                            lua: at(2),
+                            c: at(3),
+                            c_root: at(4),
+                        });
                     }
                     ffi::lua_settop(l, -2);
                 }

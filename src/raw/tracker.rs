@@ -52,7 +52,11 @@ unsafe extern "C" fn allocate(ud: *mut c_void, old: *mut c_void, old_size: usize
     if old.is_null() && new_size > 0 && (kind == ffi::LUA_TTABLE || kind == ffi::LUA_TFUNCTION) {
         // SAFETY: the counter outlives the tracker.
         let foreign = unsafe { (*notes.depth).get() } > 0;
-        let room = if foreign { notes.fresh.foreign.try_reserve(1) } else { notes.fresh.objects.try_reserve(1) };
+        let room = if foreign {
+            notes.fresh.foreign.try_reserve(1)
+        } else {
+            notes.fresh.objects.try_reserve(1)
+        };
         if room.is_err() {
             return std::ptr::null_mut(); // Lua reports it as its own lack of memory
         }
@@ -85,7 +89,13 @@ impl Tracker {
         // SAFETY: reading and setting the allocator cannot raise; the box does not move while it is in place.
         unsafe {
             let inner = ffi::lua_getallocf(l, &raw mut inner_ud);
-            let mut notes = Box::new(Notes { inner, inner_ud, fresh: Fresh::default(), next: 0, depth });
+            let mut notes = Box::new(Notes {
+                inner,
+                inner_ud,
+                fresh: Fresh::default(),
+                next: 0,
+                depth,
+            });
             ffi::lua_setallocf(l, allocate, (&raw mut *notes).cast());
             Tracker { l, notes }
         }

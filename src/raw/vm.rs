@@ -210,7 +210,11 @@ impl Vm {
     #[inline]
     pub(super) fn at(&self, r: Ref) -> (*mut lua_State, c_int) {
         let i = if r.0 < self.len { r.0 } else { 0 };
-        let holder = self.holders.get((i / PER_THREAD) as usize).copied().unwrap_or(self.scratch);
+        let holder = self
+            .holders
+            .get((i / PER_THREAD) as usize)
+            .copied()
+            .unwrap_or(self.scratch);
         (holder, (i % PER_THREAD) as c_int + 1)
     }
 
@@ -364,7 +368,8 @@ impl Vm {
         let (thread, index) = self.at(r);
         // SAFETY: a valid index; a number is read as what it is.
         unsafe {
-            (ffi::lua_type(thread, index) == ffi::LUA_TNUMBER).then(|| format!("{:?}", ffi::lua_tonumber(thread, index)))
+            (ffi::lua_type(thread, index) == ffi::LUA_TNUMBER)
+                .then(|| format!("{:?}", ffi::lua_tonumber(thread, index)))
         }
     }
 
@@ -998,7 +1003,11 @@ impl Vm {
             ffi::lua_settop(thread, -2);
             failed
         };
-        if failed == 0 { Ok(&self.buffer) } else { Err(Error::Memory) }
+        if failed == 0 {
+            Ok(&self.buffer)
+        } else {
+            Err(Error::Memory)
+        }
     }
 
     /// Makes room for a dump of about so many bytes.
@@ -1019,8 +1028,13 @@ impl Vm {
     pub fn load(&mut self, code: &[u8], chunk_name: &CStr) -> Result<Ref> {
         // SAFETY: the parser runs in protected mode and reports its status; its one result is on top of the scratch.
         unsafe {
-            let status =
-                ffi::luaL_loadbufferx(self.scratch, code.as_ptr().cast(), code.len(), chunk_name.as_ptr(), null());
+            let status = ffi::luaL_loadbufferx(
+                self.scratch,
+                code.as_ptr().cast(),
+                code.len(),
+                chunk_name.as_ptr(),
+                null(),
+            );
             if status == ffi::LUA_OK {
                 return self.keep();
             }
@@ -1094,8 +1108,7 @@ impl Vm {
         // SAFETY: the table is checked; a write over an existing key and a nil over nothing cannot raise; any other write goes
         // behind the door, which the values reach from their holders.
         unsafe {
-            if ffi::lua_type(thread, index) != ffi::LUA_TTABLE
-                || ffi::lua_type(key_holder, key_index) == ffi::LUA_TNIL
+            if ffi::lua_type(thread, index) != ffi::LUA_TTABLE || ffi::lua_type(key_holder, key_index) == ffi::LUA_TNIL
             {
                 return Ok(());
             }
@@ -1304,7 +1317,11 @@ impl Vm {
             let start = ffi::lua_tolstring(l, -1, &raw mut size);
             let bytes = std::slice::from_raw_parts(start.cast::<u8>(), size);
             words.try_reserve_exact(size / size_of::<u32>())?;
-            words.extend(bytes.chunks_exact(4).map(|word| word.iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte))));
+            words.extend(
+                bytes
+                    .chunks_exact(4)
+                    .map(|word| word.iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte))),
+            );
             vm.scratch = vm.holders.pop().ok_or_else(odd)?;
         }
         if vm.len > vm.holders.len() as u32 * PER_THREAD {

@@ -34,7 +34,10 @@ impl Dump {
     pub fn read(bytes: &[u8]) -> Option<Dump> {
         let (header, rest) = bytes.split_at_checked(HEADER + 1)?;
         let main = Reader { rest }.function()?;
-        Some(Dump { header: header.to_vec(), main })
+        Some(Dump {
+            header: header.to_vec(),
+            main,
+        })
     }
 
     pub fn write(&self) -> Vec<u8> {
@@ -68,7 +71,10 @@ impl Dump {
 impl Function {
     /// The function alone.
     pub fn without_functions(&self) -> Function {
-        Function { functions: Vec::new(), ..self.clone() }
+        Function {
+            functions: Vec::new(),
+            ..self.clone()
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -204,7 +210,11 @@ impl Reader<'_> {
             names: Vec::new(),
         };
         // Lua takes any number but 0 for that of the upvalues.
-        let count = if self.number()? == 0 { 0 } else { function.upvalues.len() };
+        let count = if self.number()? == 0 {
+            0
+        } else {
+            function.upvalues.len()
+        };
         function.names = (0..count).map(|_| self.string()).collect::<Option<_>>()?;
         Some(function)
     }

@@ -10,7 +10,10 @@ use std::ptr;
 pub enum Fault {
     None,
     /// So many requests fail, from the one with this number on.
-    At { first: u64, count: u64 },
+    At {
+        first: u64,
+        count: u64,
+    },
     /// Every request for a new block fails the first time: each such allocation becomes a full collection.
     Collect,
     /// No more than so many bytes beyond those held when armed.
@@ -142,12 +145,7 @@ const HEAD: usize = 16;
 const POISON: u8 = 0xdd;
 
 /// The `lua_Alloc`; its user data is a [`Memory`].
-pub unsafe extern "C" fn allocate(
-    ud: *mut c_void,
-    old: *mut c_void,
-    old_size: usize,
-    new_size: usize,
-) -> *mut c_void {
+pub unsafe extern "C" fn allocate(ud: *mut c_void, old: *mut c_void, old_size: usize, new_size: usize) -> *mut c_void {
     // SAFETY: the user data outlives the state, which calls from one thread.
     let memory = unsafe { &*ud.cast::<Memory>() };
     let was = if old.is_null() { 0 } else { old_size };

@@ -99,8 +99,7 @@ impl Program {
         // SAFETY: the text is read within its length.
         unsafe {
             let size = text.len();
-            let status =
-                ffi::luaL_loadbufferx(self.l, text.as_ptr().cast(), size, name.as_ptr(), c"t".as_ptr());
+            let status = ffi::luaL_loadbufferx(self.l, text.as_ptr().cast(), size, name.as_ptr(), c"t".as_ptr());
             assert_eq!(status, ffi::LUA_OK, "{}", self.text_at(-1));
         }
     }
@@ -167,8 +166,7 @@ impl Program {
         let mut ud: *mut c_void = ptr::null_mut();
         // SAFETY: reading the allocator changes nothing.
         let found = unsafe { ffi::lua_getallocf(self.l, &raw mut ud) };
-        ptr::fn_addr_eq(found, memory::allocate as ffi::lua_Alloc)
-            && ptr::eq(ud.cast_const().cast(), &*self.memory)
+        ptr::fn_addr_eq(found, memory::allocate as ffi::lua_Alloc) && ptr::eq(ud.cast_const().cast(), &*self.memory)
     }
 
     /// Is the collector running?

@@ -72,8 +72,22 @@ const GO: &str = "local test = ... return test.go";
 
 /// All stories.
 pub const ALL: [&Story; 16] = [
-    &FIRST, &FUNCTIONS, &AGAIN, &CLASS, &GLOBALS, &REGISTRY, &RAISES, &REPLACE, &HOOK, &HOOK_RAISES, &ROWS_BACK,
-    &HOOK_WAITS, &HOOK_WAITS_AND_RAISES, &HOOK_IS_CLOSED, &DRY, &CONFLICTS,
+    &FIRST,
+    &FUNCTIONS,
+    &AGAIN,
+    &CLASS,
+    &GLOBALS,
+    &REGISTRY,
+    &RAISES,
+    &REPLACE,
+    &HOOK,
+    &HOOK_RAISES,
+    &ROWS_BACK,
+    &HOOK_WAITS,
+    &HOOK_WAITS_AND_RAISES,
+    &HOOK_IS_CLOSED,
+    &DRY,
+    &CONFLICTS,
 ];
 
 /// The module is not loaded yet, and has a dependency.
@@ -81,7 +95,10 @@ pub const FIRST: Story = Story {
     name: "first",
     before: &[],
     after: &[
-        ("m", "local dep = require 'dep' FIRST = true return { dep = dep, f = function() return dep.value end }"),
+        (
+            "m",
+            "local dep = require 'dep' FIRST = true return { dep = dep, f = function() return dep.value end }",
+        ),
         ("dep", "return { value = 7 }"),
     ],
     start: "",
@@ -331,9 +348,15 @@ pub const REGISTRY: Story = Story {
 /// The chunk writes to what exists, requires a new dependency, and raises.
 pub const RAISES: Story = Story {
     name: "raises",
-    before: &[("m", "shared = { a = 1, b = 2, list = { 1, 2, 3 } } return { f = function() return 'v1' end }")],
+    before: &[(
+        "m",
+        "shared = { a = 1, b = 2, list = { 1, 2, 3 } } return { f = function() return 'v1' end }",
+    )],
     after: &[
-        ("dep", "dep_runs = (dep_runs or 0) + 1 shared.dep = true return { runs = dep_runs }"),
+        (
+            "dep",
+            "dep_runs = (dep_runs or 0) + 1 shared.dep = true return { runs = dep_runs }",
+        ),
         (
             "m",
             "shared.a, shared.b, shared.c = nil, 'changed', function() end
@@ -404,7 +427,10 @@ pub const REPLACE: Story = Story {
 /// A hook that looks at the report and changes data.
 pub const HOOK: Story = Story {
     name: "hook",
-    before: &[("m", "local n = 1 return { f = function() return n end, migrated = false }")],
+    before: &[(
+        "m",
+        "local n = 1 return { f = function() return n end, migrated = false }",
+    )],
     after: &[(
         "m",
         "local n = 1
@@ -431,7 +457,10 @@ pub const HOOK: Story = Story {
 /// The hook raises, behind a commit that added, changed and set much, and a new dependency.
 pub const HOOK_RAISES: Story = Story {
     name: "hook raises",
-    before: &[("m", "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, sub = { a = 1 } }")],
+    before: &[(
+        "m",
+        "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, sub = { a = 1 } }",
+    )],
     after: &[
         ("dep", "return { 'dep' }"),
         (
@@ -538,7 +567,10 @@ pub const HOOK_WAITS_AND_RAISES: Story = Story {
     name: "hook waits and raises",
     before: &[
         ("dep", "return { 'dep' }"),
-        ("m", "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, sub = { a = 1 } }"),
+        (
+            "m",
+            "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, sub = { a = 1 } }",
+        ),
     ],
     after: &[],
     start: "
