@@ -306,3 +306,25 @@ describe("the report of a reload that replaces data (R8, R10)", function()
     assert.same({ "config.rate", "config.rows.b" }, report.paths.data.replaced)
   end)
 end)
+
+describe("lists (R8) with data = \"replace\"", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("get the file's elements, also where the module object is the list", function()
+    local prices = app:module("prices", "return { 1, 2, 3, { 10 } }")
+    local row = prices[4]
+    app:update("prices", "return { 1, 5, 3, { 10, 20 }, 6 }", { data = "replace" })
+    assert.same({ 1, 5, 3, { 10, 20 }, 6 }, prices)
+    assert.equal(row, prices[4])
+  end)
+
+  it("get the file's elements in a global that existed", function()
+    rawset(_G, "PRICES", { 1 })
+    app:module("prices", "PRICES[2], PRICES[3] = 2, 3")
+    app:update("prices", "PRICES[2], PRICES[3], PRICES[4] = 20, 30, 40", { data = "replace" })
+    assert.same({ 1, 20, 30, 40 }, rawget(_G, "PRICES"))
+    rawset(_G, "PRICES", nil)
+  end)
+end)

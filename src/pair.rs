@@ -438,7 +438,7 @@ impl Pairer<'_> {
         if what == What::Keep && entry.new.is_nil() {
             return Ok(()); // the chunk removed it: what A1 has stays (R5.2)
         }
-        let is_data = !entry.new.is_function() && !self.is_fresh(entry.new);
+        let is_data = !entry.new.is_function() && !self.is_fresh(entry.new) && !self.replace_data;
         if what == What::Add && is_data && self.vm.integer(key).is_some() {
             return Ok(()); // R5.3: lists are state
         }
@@ -720,7 +720,7 @@ impl Pairer<'_> {
                 })?;
             } else if self.is_plain(entry) {
                 self.plain(&pair)?;
-            } else if entry.old.is_nil() && entry.new.is_table() && !pair.exact && self.vm.zip_key_integer().is_some() {
+            } else if entry.old.is_nil() && entry.new.is_table() && !self.replace_data && self.vm.zip_key_integer().is_some() {
                 rows.try_push(self.vm.zip_keep()?)?; // a row that stands elsewhere by now, or is gone
             } else if !entry.old.is_nil() || !self.is_state(&pair, entry, list)? {
                 entries.try_push((entry, self.vm.zip_keep()?))?;
@@ -872,7 +872,7 @@ impl Pairer<'_> {
 
     /// R5.3: integer keys are never added to an existing table; a function outside the list is (a sparse dispatch table).
     fn is_state(&mut self, pair: &TablePair, entry: Entry, list: i64) -> Result<bool> {
-        let Some(key) = self.vm.zip_key_integer().filter(|_| !pair.exact) else {
+        let Some(key) = self.vm.zip_key_integer().filter(|_| !self.replace_data) else {
             return Ok(false);
         };
         if !entry.new.is_function() {

@@ -189,9 +189,8 @@ fn next_to_the_limit_of_the_stack() {
                 counts[how] = counts[how] + 1
                 depth = depth + 1
             end
-            return ...
         end
-        local co = coroutine.create(function() return (fill(table.unpack({}, 1, 999000))) end)
+        local co = coroutine.create(function() fill(table.unpack({}, 1, 999000)) end)
         assert(coroutine.resume(co))
         return ('%d %d %d'):format(counts.done, counts.refused, counts.raised)",
     );
@@ -386,10 +385,16 @@ fn call_with_hook(program: &Program, story: &Story, hook: Hook, after: u64) -> (
     (outcome, COUNTDOWN.get() == 0)
 }
 
+/// What has changed, apart from what a hook (`__hotfix`) wrote itself.
+fn changes(program: &Program) -> String {
+    let changes = program.must("local test = ... return test.changes() or ''");
+    changes.lines().filter(|line| !line.starts_with("_G.m.migrated")).collect::<Vec<_>>().join("\n")
+}
+
 /// What a reload that was cut short has left: nothing, or all of the new version.
 fn whole(program: &Program, story: &Story, outcome: &Outcome, when: u64) {
-    let changes = program.must("local test = ... return test.changes()");
-    let done = changes != "nil";
+    let changes = changes(program);
+    let done = !changes.is_empty();
     if matches!(outcome, Outcome::Refused(_)) {
         assert!(!done, "{}, event {when}: {outcome:?}, but\n{changes}", story.name);
     }
@@ -407,11 +412,11 @@ fn whole(program: &Program, story: &Story, outcome: &Outcome, when: u64) {
     }
 }
 
-const HOOKED: [&Story; 3] = [&story::REGISTRY, &story::RAISES, &story::FIRST];
+const HOOKED: [&Story; 2] = [&story::REGISTRY, &story::FIRST];
 
 #[test]
 fn under_a_debug_hook_that_counts() {
-    for story in HOOKED.into_iter().chain([&story::HOOK]) {
+    for story in HOOKED.into_iter().chain([&story::HOOK, &story::RAISES]) {
         let program = story.begin();
         let (outcome, _) = call_with_hook(&program, story, counts, u64::MAX);
         story.settle(&program, outcome == Outcome::Done);
@@ -420,7 +425,7 @@ fn under_a_debug_hook_that_counts() {
 
 #[test]
 fn under_a_debug_hook_that_raises() {
-    for story in HOOKED.into_iter().chain([&story::HOOK]) {
+    for story in HOOKED.into_iter().chain([&story::HOOK, &story::RAISES]) {
         for event in 1.. {
             let program = story.begin();
             let (outcome, acted) = call_with_hook(&program, story, raises, event);
@@ -485,7 +490,7 @@ fn begin_in_coroutine(story: &Story) -> Program {
 
 #[test]
 fn under_a_debug_hook_that_yields_at_every_instruction() {
-    for story in HOOKED.into_iter().chain([&story::HOOK]) {
+    for story in HOOKED.into_iter().chain([&story::HOOK, &story::RAISES]) {
         let program = begin_in_coroutine(story);
         let mut yielded = 0;
         while resume(&program, yields, 0) == ffi::LUA_YIELD {
@@ -513,8 +518,8 @@ fn stopped(story: &Story, then: &str) {
             continue; // where no yield is allowed
         }
         program.must(then);
-        let changes = program.must("local test = ... return test.changes()");
-        program.must(&format!("local test = ... test.done = {}", changes != "nil"));
+        let changes = changes(&program);
+        program.must(&format!("local test = ... test.done = {}", !changes.is_empty()));
         if let Err(message) = program.run(story.settle) {
             panic!("{}, event {event}: {message}; changes:\n{changes}", story.name);
         }

@@ -25,7 +25,7 @@ impl Pairer<'_> {
         entries: &[(Entry, Ref)],
         beyond: Vec<Ref>,
     ) -> Result<()> {
-        if pair.exact || list == 0 {
+        if self.replace_data || list == 0 {
             return Ok(());
         }
         let mut new_rows: Vec<Row> = Vec::new();

@@ -438,7 +438,7 @@ pub const HOOK: Story = Story {
         function M.__hotfix(object, report)
             local text = tostring(report)
             if object ~= package.loaded.m or report.generation < 2 then error('odd arguments ' .. text) end
-            n, object.migrated = n + 10, true
+            object.migrated = true
         end
         return M",
     )],
@@ -449,7 +449,7 @@ pub const HOOK: Story = Story {
     settle: "
         local test = ...
         if not test.done then test.reload 'm' end
-        test.equal(m.f(), 11)
+        test.equal(m.f(), 1)
         test.equal(select(2, m.f()), 'v2')
         test.equal(m.migrated, true)",
 };
