@@ -114,6 +114,14 @@ fn tell_all(story: &Story, faults: impl Iterator<Item = Fault>) {
     );
 }
 
+/// Tells a story with each of some faults, met or not; fails with all that was wrong.
+#[track_caller]
+fn tell_some(story: &Story, faults: impl Iterator<Item = Fault>) {
+    let wrong: Vec<_> = faults.filter_map(|fault| tell(story, fault).wrong).collect();
+    let shown = wrong.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(wrong.is_empty(), "{}: {} went wrong:\n{shown}", story.name, wrong.len());
+}
+
 /// Tells a story with a full collection at every allocation of a new block: all must be as without.
 #[track_caller]
 fn tell_collecting(story: &Story) {
@@ -133,10 +141,16 @@ fn limits() -> impl Iterator<Item = Fault> {
     std::iter::successors(Some(0_usize), |limit| Some(limit + 32 + limit / 64)).map(Fault::Limit)
 }
 
+fn now_and_then() -> impl Iterator<Item = Fault> {
+    let chances = [3, 6, 12, 25, 50].into_iter().cycle();
+    (1..=60).zip(chances).map(|(seed, one_in)| Fault::Now { seed, one_in })
+}
+
 macro_rules! stories {
     ($($name:ident $story:ident)*) => {$(
         mod $name {
-            use super::{Fault, limits, story::$story as STORY, tell_all, tell_collecting};
+            use super::{Fault, limits, now_and_then, story::$story as STORY};
+            use super::{tell_all, tell_collecting, tell_some};
 
             #[test]
             fn survives_a_request_that_is_granted_when_repeated() {
@@ -164,6 +178,11 @@ macro_rules! stories {
             }
 
             #[test]
+            fn survives_requests_that_fail_now_and_then() {
+                tell_some(&STORY, now_and_then());
+            }
+
+            #[test]
             fn is_the_same_when_every_allocation_collects() {
                 tell_collecting(&STORY);
             }
@@ -188,6 +207,76 @@ stories! {
     hook_is_closed HOOK_IS_CLOSED
     dry DRY
     conflicts CONFLICTS
+}
+
+mod big {
+    use super::story::BIG;
+    use super::{Fault, tell, tell_collecting, tell_some};
+
+    /// Some of the requests that a reload makes, the first and the last ones among them.
+    fn requests() -> impl Iterator<Item = u64> {
+        let all = (1..).find(|step| !tell(&BIG, Fault::hiccup(step * 50)).hit).unwrap_or(1) * 50;
+        (1..=20).chain((21..all).step_by(29))
+    }
+
+    #[test]
+    fn survives_a_failed_request() {
+        tell_some(&BIG, requests().map(Fault::once));
+    }
+
+    #[test]
+    fn survives_an_end_of_all_memory() {
+        tell_some(&BIG, requests().map(Fault::from));
+    }
+
+    #[test]
+    fn survives_a_limit() {
+        tell_some(&BIG, (0..40).map(|step| Fault::Limit(step * 20_000)));
+    }
+
+    #[test]
+    fn is_the_same_when_every_allocation_collects() {
+        tell_collecting(&BIG);
+    }
+}
+
+/// After a fault the collector goes on as before: garbage does not pile up.
+#[test]
+fn garbage_is_collected_after_a_fault() {
+    for mode in ["incremental", "generational"] {
+        for n in (1..).step_by(7) {
+            let program = story::FUNCTIONS.begin();
+            program.must(&format!("collectgarbage '{mode}' collectgarbage()"));
+            story::FUNCTIONS.push(&program);
+            program.call(2, Fault::once(n));
+            let hit = program.memory.failed() > 0;
+            program.must(
+                "local before = collectgarbage 'count'
+                for _ = 1, 40000 do local _ = { {} } end
+                local now = collectgarbage 'count'
+                if now > before + 1500 then error(('%.0f KiB before, %.0f KiB now'):format(before, now)) end",
+            );
+            if !hit {
+                break;
+            }
+        }
+    }
+}
+
+/// In the other mode of the collector, emergency collections are of another kind.
+#[test]
+fn generations_are_collected_at_every_allocation() {
+    for story in story::ALL {
+        let program = story.begin();
+        program.must("collectgarbage 'generational'");
+        story.push(&program);
+        let outcome = program.call(2, Fault::Collect);
+        match story.ends {
+            End::Done | End::Dry => assert_eq!(outcome, Outcome::Done, "{}", story.name),
+            End::Refused(_) => assert!(matches!(outcome, Outcome::Refused(Some(_))), "{}: {outcome:?}", story.name),
+        }
+        story.settle(&program, outcome == Outcome::Done);
+    }
 }
 
 /// `require "hotreload"` with one fault after the other: it raises, and can be tried again.

@@ -7,6 +7,7 @@
 
 mod support;
 
+use support::memory::{next, scramble};
 use support::{Memory, Program};
 
 const SEEDS: u64 = 200;
@@ -75,12 +76,10 @@ fn begin(seed: u64) -> Program {
     let program = Program::with(Memory::scattered(seed));
     let mut statements: Vec<&str> = FIRST.to_vec();
     // The order of what builds on other statements stays.
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut state = scramble(seed);
     for i in (1..statements.len()).rev() {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        let j = (x % (i as u64 + 1)) as usize;
+        state = next(state);
+        let j = (state % (i as u64 + 1)) as usize;
         statements.swap(i, j);
     }
     for (first, second) in [

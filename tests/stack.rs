@@ -388,7 +388,11 @@ fn call_with_hook(program: &Program, story: &Story, hook: Hook, after: u64) -> (
 /// What has changed, apart from what a hook (`__hotfix`) wrote itself.
 fn changes(program: &Program) -> String {
     let changes = program.must("local test = ... return test.changes() or ''");
-    changes.lines().filter(|line| !line.starts_with("_G.m.migrated")).collect::<Vec<_>>().join("\n")
+    changes
+        .lines()
+        .filter(|line| !line.starts_with("_G.m.migrated"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// What a reload that was cut short has left: nothing, or all of the new version.

@@ -16,6 +16,8 @@ pub enum Fault {
     },
     /// Every request for a new block fails the first time: each such allocation becomes a full collection.
     Collect,
+    /// Each request fails with a chance of one in so many, told by the seed.
+    Now { seed: u64, one_in: u64 },
     /// No more than so many bytes beyond those held when armed.
     Limit(usize),
 }
@@ -55,6 +57,8 @@ pub struct Memory {
     failed_last: Cell<bool>,
     held: Cell<usize>,
     ceiling: Cell<usize>,
+    /// The state of a generator that decides which requests fail.
+    luck: Cell<u64>,
     /// When not 0: the state of a generator that decides how far apart blocks are.
     scatter: Cell<u64>,
 }
@@ -71,6 +75,7 @@ impl Memory {
             failed_last: Cell::new(false),
             held: Cell::new(0),
             ceiling: Cell::new(usize::MAX),
+            luck: Cell::new(0),
             scatter: Cell::new(0),
         }
     }
@@ -78,7 +83,7 @@ impl Memory {
     /// Blocks lie in an order, and a state has a hash seed, that depends on `seed`.
     pub fn scattered(seed: u64) -> Memory {
         let memory = Memory::new();
-        memory.scatter.set(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        memory.scatter.set(scramble(seed));
         memory
     }
 
@@ -86,8 +91,10 @@ impl Memory {
         self.requests.set(0);
         self.failed.set(0);
         self.failed_last.set(false);
-        if let Fault::Limit(more) = fault {
-            self.ceiling.set(self.held.get() + more);
+        match fault {
+            Fault::Limit(more) => self.ceiling.set(self.held.get() + more),
+            Fault::Now { seed, .. } => self.luck.set(scramble(seed)),
+            _ => {}
         }
         self.fault.set(fault);
     }
@@ -118,6 +125,10 @@ impl Memory {
             Fault::None => false,
             Fault::At { first, count } => number >= first && number - first < count,
             Fault::Collect => new && !self.failed_last.get(),
+            Fault::Now { one_in, .. } => {
+                self.luck.set(next(self.luck.get()));
+                self.luck.get() % one_in == 0
+            }
             Fault::Limit(_) => self.held.get() + more > self.ceiling.get(),
         };
         self.failed_last.set(fails);
@@ -127,16 +138,25 @@ impl Memory {
 
     /// How far the next block is moved.
     fn shift(&self) -> usize {
-        let mut x = self.scatter.get();
-        if x == 0 {
+        if self.scatter.get() == 0 {
             return 0;
         }
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.scatter.set(x);
-        16 * (x % STEPS) as usize
+        self.scatter.set(next(self.scatter.get()));
+        16 * (self.scatter.get() % STEPS) as usize
     }
+}
+
+/// The first state of a generator: never 0.
+pub const fn scramble(seed: u64) -> u64 {
+    seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+}
+
+/// The next state of a generator (xorshift).
+pub const fn next(mut state: u64) -> u64 {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    state
 }
 
 /// The room before a block: how far it was moved.

@@ -667,3 +667,51 @@ pub const CONFLICTS: Story = Story {
         test.equal(m.a.b.d, 4)
         test.equal(m.e, 'text')",
 };
+
+/// Hundreds of functions, nested tables, classes and rows: for some faults only.
+pub const BIG: Story = Story {
+    name: "big",
+    before: &[],
+    after: &[],
+    start: "
+        local test = ...
+        local function text(version)
+            local lines = { 'local count, list, map, M = 0, {}, {}, { parts = {}, rows = {} }' }
+            for i = 1, 150 do
+                lines[#lines + 1] = ('function M.f%d(x) count = count + 1 list[x or 1] = map return %d, count end'):format(i, version)
+                if i % 5 == 0 then
+                    lines[#lines + 1] = ('do local c = { n = %d } c.__index = c function c:get() return count, %d end '
+                        .. 'M.parts.c%d = { class = c, own = { c.get, %d } } end'):format(i, version, i, i)
+                end
+                lines[#lines + 1] = ('M.rows.row%d = { %d, v%d = %d }'):format(i, i, version, i)
+            end
+            for i = 1, version * 10 do lines[#lines + 1] = ('M.new%d_%d = { function() return map end }'):format(version, i) end
+            lines[#lines + 1] = 'return M'
+            return table.concat(lines, '\\n')
+        end
+        test.text = text(2)
+        local first = load(text(1), '@big.lua')
+        package.preload.m = first
+        m = require 'm'
+        package.preload.m = nil
+        m.f1()
+        m.rows.row7.v1 = 'run time'
+        rows, f2, get = m.rows, m.f2, m.parts.c5.class.get
+        function test.go(name) return gg.reload(name, { source = test.text }) end",
+    call: GO,
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload('m', { source = test.text }) end
+        local version, count = m.f150()
+        test.equal(version, 2)
+        test.equal(count, 2)
+        test.equal(f2(), 1)
+        test.equal(get(), 3)
+        test.equal(select(2, m.parts.c5.class:get()), 2)
+        test.equal(m.rows, rows)
+        test.equal(rows.row7.v1, 'run time')
+        test.equal(rows.row8.v2, 8)
+        test.equal(m.new2_20[1](), m.new2_1[1]())",
+};

@@ -1,0 +1,93 @@
+//! What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1 (R3).
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Child, Keyed, Pairer, Slot, What};
+use crate::error::Result;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Entry, Kind, Ref, Val};
+use crate::remember::Change;
+use crate::site::SiteId;
+
+impl Pairer<'_> {
+    /// What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1.
+    pub(super) fn changes(&mut self) -> Result<()> {
+        let changes = self.loaded.changes.clone();
+        let mut sites: FxHashMap<u32, SiteId> = FxHashMap::default();
+        let mut children = Vec::new();
+        for change in &changes {
+            let parent = match sites.get(&change.number) {
+                Some(site) => *site,
+                None => {
+                    let site = self.out.sites.remembered(&self.loaded.memory, change.number)?;
+                    sites.try_insert_value(change.number, site)?;
+                    site
+                }
+            };
+            let entry = Entry {
+                key: change.key.map_or_else(Val::default, |key| self.vm.val(key)),
+                new: self.vm.val(change.new),
+                old: self.vm.val(change.old),
+            };
+            self.change(*change, parent, entry, &mut children)?;
+        }
+        self.take_children(children)?;
+        // Tables into which the chunk put functions are code-bearing: A1's own are met as well.
+        let mut written: FxHashSet<(usize, Kind, u64)> = FxHashSet::default();
+        for change in &changes {
+            if let Some(key) = change.key {
+                let (kind, bits) = self.vm.identity(key);
+                written.try_insert_value((self.vm.val(change.table).addr, kind, bits), ())?;
+            }
+        }
+        for change in &changes {
+            if change.key.is_some() && self.is_fresh_function(self.vm.val(change.new)) {
+                let site = sites.get(&change.number).copied().unwrap_or_default();
+                self.enumerate(change.table, Ref::NIL, site, &written)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn change(
+        &mut self,
+        change: Change,
+        parent: SiteId,
+        entry: Entry,
+        children: &mut Vec<Child>,
+    ) -> Result<()> {
+        let Some(key) = change.key else {
+            let site = self.out.sites.metatable(parent)?;
+            return self.metatables(change.table, parent, site, change.old, change.new, true);
+        };
+        if self.is_fresh(entry.key) {
+            let Change { table, new, .. } = change;
+            return self.keyed.try_push(Keyed {
+                table,
+                parent,
+                key,
+                new,
+                change: true,
+            });
+        }
+        let what = self.judge(entry, change.new, change.old)?;
+        if what == What::Keep && entry.new.is_nil() {
+            return Ok(()); // the chunk removed it: what A1 has stays (R5.2)
+        }
+        let is_data = !entry.new.is_function() && !self.is_fresh(entry.new) && !self.replace_data;
+        if what == What::Add && is_data && self.vm.integer(key).is_some() {
+            return Ok(()); // R5.3: lists are state
+        }
+        let slot = Slot {
+            table: change.table,
+            parent,
+            key,
+            new: change.new,
+            old: change.old,
+            what,
+            change: true,
+        };
+        self.out.slots.try_push(slot)?;
+        self.child(slot, entry, children)
+    }
+}

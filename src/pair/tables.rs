@@ -1,0 +1,345 @@
+//! R3.1: which table of A1 answers to which of A2's, and what they hold.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
+use crate::error::Result;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Entry, Kind, Ref, Val};
+use crate::site::SiteId;
+
+impl Pairer<'_> {
+    /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this place is not its own but a
+    /// reference to it, which may point elsewhere by now: it is looked at again when all tables have been met.
+    pub(super) fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, exact: bool) -> Result<()> {
+        let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
+        let pair = TablePair { old, new, site, exact };
+        if self.out.tables.contains_key(&new_addr) || self.answered.contains(&old_addr) {
+            if self.pairs_seen.contains(&(old_addr, new_addr)) {
+                return Ok(());
+            }
+            return self.references.try_push(pair);
+        }
+        self.accept(pair, old_addr, new_addr)
+    }
+
+    pub(super) fn accept(&mut self, pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
+        self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
+        self.answered.try_insert_value(old_addr, ())?;
+        if !self.out.tables.contains_key(&new_addr) {
+            self.out.tables.try_insert_value(new_addr, pair.old)?;
+        }
+        if !self.vm.metatable_val(pair.new).is_nil() {
+            self.out.copies.try_push(pair.new)?;
+        }
+        self.table_queue.try_reserve(1)?;
+        self.table_queue.push_back(pair);
+        Ok(())
+    }
+
+    /// References among tables: one that leads to a table of A1 which answers to none of A2's yet gives it the functions of A2's;
+    /// any other says nothing of what its table is. True when there was one of the first kind.
+    pub(super) fn take_references(&mut self) -> Result<bool> {
+        let mut found = false;
+        for pair in std::mem::take(&mut self.references) {
+            let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+            // A table that the program put there for itself, without a function of the module's own, stays as it is.
+            let has_place = self.out.tables.contains_key(&new_addr);
+            if self.answered.contains(&old_addr) || has_place && !self.has_own_function(pair.old)? {
+                // A2's table, if it is new, has to be met all the same.
+                self.scan_queue.try_reserve(1)?;
+                if !has_place {
+                    self.scan_queue.push_back((pair.new, pair.site));
+                    found = true;
+                }
+            } else {
+                self.accept(pair, old_addr, new_addr)?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Which of the table pairs have a partner of their own on both sides: references that point elsewhere by now
+    /// (`M.current = M.idle` in the file, `M.alarm` at run time).
+    pub(super) fn references_among(&mut self, children: &[Child]) -> Result<FxHashSet<usize>> {
+        let mut partners: FxHashMap<usize, (usize, bool)> = FxHashMap::default();
+        let pairs = || {
+            children
+                .iter()
+                .enumerate()
+                .filter(|(_, child)| child.kind == ChildKind::Pair)
+        };
+        let addresses = |child: &Child| (self.vm.val(child.old).addr, self.vm.val(child.new).addr);
+        for (_, child) in pairs() {
+            let (old, new) = addresses(child);
+            for (one, other) in [(old, new), (new, old)] {
+                match partners.get_mut(&one) {
+                    Some((first, several)) => *several |= *first != other,
+                    None => {
+                        partners.try_insert_value(one, (other, false))?;
+                    }
+                }
+            }
+        }
+        let several = |address: usize| partners.get(&address).is_some_and(|(_, several)| *several);
+        let mut references = FxHashSet::default();
+        let mut in_doubt = Vec::new();
+        for (i, child) in pairs() {
+            let (old, new) = addresses(child);
+            if several(old) && several(new) {
+                references.try_insert_value(i, ())?;
+            } else if several(new) {
+                in_doubt.try_push((i, child.old))?;
+            }
+        }
+        // Of several places of one table of A2 those come first where A1 has functions of the module's own.
+        for (i, old) in in_doubt {
+            if !self.has_own_function(old)? {
+                references.try_insert_value(i, ())?;
+            }
+        }
+        Ok(references)
+    }
+
+    /// R3.1
+    pub(super) fn table_pair(&mut self, pair: TablePair) -> Result<()> {
+        let mut bears_code = false;
+        let (mut entries, mut rows) = (Vec::new(), Vec::new());
+        let mut shared = 0;
+        let list = self.vm.raw_len(pair.new);
+        self.vm.zip(pair.new, pair.old)?;
+        while let Some(entry) = self.vm.zip_next() {
+            bears_code |= entry.new.is_function();
+            shared += u32::from(!entry.old.is_nil());
+            if entry.new == entry.old
+                && matches!(
+                    entry.new.kind,
+                    Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread
+                )
+            {
+                continue;
+            }
+            if self.is_fresh(entry.key) {
+                let base = self.vm.zip_keep()?;
+                let (table, parent, key) = (pair.old, pair.site, base.after(2));
+                self.keyed.try_push(Keyed {
+                    table,
+                    parent,
+                    key,
+                    new: base,
+                    change: false,
+                })?;
+            } else if self.is_plain(entry) {
+                self.plain(&pair)?;
+            } else if entry.old.is_nil()
+                && entry.new.is_table()
+                && !self.replace_data
+                && self.vm.zip_key_integer().is_some()
+            {
+                rows.try_push(self.vm.zip_keep()?)?; // a row that stands elsewhere by now, or is gone
+            } else if !entry.old.is_nil() || !self.is_state(&pair, entry, list)? {
+                entries.try_push((entry, self.vm.zip_keep()?))?;
+            }
+        }
+        self.realign(&pair, list, &entries, rows)?;
+        let mut children = Vec::new();
+        children.try_reserve(entries.len())?;
+        self.out.slots.try_reserve(entries.len())?;
+        self.out.sites.reserve(entries.len())?;
+        for (entry, base) in entries {
+            let (new, old, key) = (base, base.after(1), base.after(2));
+            let mut what = self.judge(entry, new, old)?;
+            if what == What::Merge && self.moved.contains(&entry.new.addr) {
+                what = What::Keep; // the row stands elsewhere by now, and is paired there
+            }
+            let slot = Slot {
+                table: pair.old,
+                parent: pair.site,
+                key,
+                new,
+                old,
+                what,
+                change: false,
+            };
+            self.out.slots.try_push(slot)?;
+            self.child(slot, entry, &mut children)?;
+        }
+        self.take_children(children)?;
+        self.pair_metatables(&pair)?;
+        // Where A1 has as many entries as both sides share, it has none of its own.
+        let address = self.vm.val(pair.old).addr;
+        if self.loaded.memory.entries(self.vm, address) == Some(shared) {
+            self.bearing.try_insert_value(address, ())?;
+        } else if bears_code {
+            self.enumerate(pair.old, pair.new, pair.site, &FxHashSet::default())?;
+        }
+        if pair.exact {
+            self.exact.try_push(pair)?;
+        }
+        Ok(())
+    }
+
+    /// Data on both sides, and neither an object: nothing to find out.
+    pub(super) fn is_plain(&self, entry: Entry) -> bool {
+        let plain = |val: Val| matches!(val.kind, Kind::Boolean | Kind::Number | Kind::String);
+        plain(entry.new) && (plain(entry.old) || entry.old.is_table())
+    }
+
+    pub(super) fn plain(&mut self, pair: &TablePair) -> Result<()> {
+        let what = if self.replace_data && !self.vm.zip_equal() {
+            What::Overwrite
+        } else {
+            What::Keep
+        };
+        let base = self.vm.zip_keep()?;
+        self.out.slots.try_push(Slot {
+            table: pair.old,
+            parent: pair.site,
+            key: base.after(2),
+            new: base,
+            old: base.after(1),
+            what,
+            change: false,
+        })
+    }
+
+    /// R5.3: integer keys are never added to an existing table; a function outside the list is (a sparse dispatch table).
+    pub(super) fn is_state(&mut self, pair: &TablePair, entry: Entry, list: i64) -> Result<bool> {
+        let Some(key) = self.vm.zip_key_integer().filter(|_| !self.replace_data) else {
+            return Ok(false);
+        };
+        if !entry.new.is_function() {
+            return Ok(true);
+        }
+        if !(1..=list).contains(&key) {
+            return Ok(false);
+        }
+        let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
+        self.out.warnings.try_push(format!(
+            "{path}[{key}]: a new function in a list that exists; lists are state, so it was not added (R5.3)"
+        ))?;
+        // What it shares with the others is shared all the same.
+        let base = self.vm.zip_keep()?;
+        let site = self.out.sites.key(pair.site, base.after(2))?;
+        self.function2(base, site)?;
+        Ok(true)
+    }
+
+    pub(super) fn pair_metatables(&mut self, pair: &TablePair) -> Result<()> {
+        if self.vm.metatable_val(pair.new).is_nil() {
+            return Ok(());
+        }
+        let (old, new) = (self.vm.metatable(pair.old)?, self.vm.metatable(pair.new)?);
+        let site = self.out.sites.metatable(pair.site)?;
+        self.metatables(pair.old, pair.site, site, old, new, false)
+    }
+
+    /// R3.1: metatables pair as tables do; one that only A2 has is set.
+    pub(super) fn metatables(
+        &mut self,
+        table: Ref,
+        parent: SiteId,
+        site: SiteId,
+        old: Ref,
+        new: Ref,
+        change: bool,
+    ) -> Result<()> {
+        let (o, n) = (self.vm.val(old), self.vm.val(new));
+        if n.is_nil() || n == o {
+            return Ok(());
+        }
+        let what = if o.is_nil() {
+            if self.is_fresh(n) {
+                self.scan_queue.try_reserve(1)?;
+                self.scan_queue.push_back((new, site));
+            }
+            What::Add
+        } else if self.is_fresh(n) && self.imports.is_module(self.vm, self.context, self.loaded, o)? {
+            self.scan_queue.try_reserve(1)?;
+            self.scan_queue.push_back((new, site));
+            What::Take
+        } else if self.is_fresh(n) {
+            return self.pair_tables(old, new, site, false);
+        } else if self.imports.takes(self.vm, self.context, self.loaded, o, old, new)? {
+            What::Take
+        } else {
+            return Ok(());
+        };
+        self.out.slots.try_push(Slot {
+            table,
+            parent,
+            key: Ref::NIL,
+            new,
+            old,
+            what,
+            change,
+        })
+    }
+
+    /// Meets the functions that only A1 has in a code-bearing table (R5.2): their cells count for R4.2.
+    pub(super) fn enumerate(
+        &mut self,
+        table: Ref,
+        new: Ref,
+        site: SiteId,
+        written: &FxHashSet<(usize, Kind, u64)>,
+    ) -> Result<()> {
+        let address = self.vm.val(table).addr;
+        if self.bearing.try_insert_value(address, ())?.is_some() {
+            return Ok(());
+        }
+        self.vm.zip(table, new)?;
+        while let Some(entry) = self.vm.zip_next() {
+            // Here A1's table is walked, so its value is the entry's new one.
+            if !entry.new.is_function() || !entry.old.is_nil() {
+                continue;
+            }
+            let (kind, bits) = self.vm.zip_key_identity();
+            if written.contains(&(address, kind, bits)) {
+                continue;
+            }
+            let mark = self.vm.held();
+            let value = self.vm.zip_keep_pair()?;
+            if !self.is_home(value)? {
+                self.vm.release(mark);
+                continue;
+            }
+            let key = value.after(1);
+            let place = self.out.sites.key(site, key)?;
+            self.function1(value, place)?;
+            self.out.slots.try_push(Slot {
+                table,
+                parent: site,
+                key,
+                new: Ref::NIL,
+                old: value,
+                what: What::Follow,
+                change: false,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// R8: what A2's table does not hold goes from A1's.
+    pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
+        let answered: FxHashSet<usize> = self.out.tables.values().map(|old| self.vm.val(*old).addr).collect();
+        self.vm.zip(pair.old, pair.new)?;
+        while let Some(entry) = self.vm.zip_next() {
+            let by_object = answered.contains(&entry.key.addr) || self.out.by_address1.contains_key(&entry.key.addr);
+            if entry.old.is_nil() && !by_object {
+                let base = self.vm.zip_keep_pair()?;
+                self.out.slots.try_push(Slot {
+                    table: pair.old,
+                    parent: pair.site,
+                    key: base.after(1),
+                    new: Ref::NIL,
+                    old: base,
+                    what: What::Remove,
+                    change: false,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! Functions: what is known of them, their upvalues, their binary form; compiling and calling.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr::null;
+
+use mlua::ffi::{self, lua_Debug, lua_State};
+
+use super::{Info, Ref, SLACK, Upvalue, Vm};
+use crate::error::{Error, Result};
+use crate::raw::door;
+
+impl Vm {
+    /// What is known of a function; nothing for another value.
+    pub fn info(&self, function: Ref) -> Option<Info> {
+        let ar = self.debug_info(function)?;
+        // SAFETY: `lua_getinfo` filled these with strings that live as long as the function.
+        let what = unsafe { CStr::from_ptr(ar.what) };
+        Some(Info {
+            source: ar.source as usize,
+            line: ar.linedefined,
+            last: ar.lastlinedefined,
+            upvalues: ar.nups,
+            params: ar.nparams,
+            lua: what != c"C",
+            main: what == c"main",
+        })
+    }
+
+    /// The name of a function's source, as `debug.getinfo(f, "S").source` gives it.
+    pub fn source(&self, function: Ref) -> Option<Vec<u8>> {
+        let ar = self.debug_info(function)?;
+        // SAFETY: a string of `srclen` bytes that lives as long as the function.
+        Some(unsafe { std::slice::from_raw_parts(ar.source.cast::<u8>(), ar.srclen) }.to_vec())
+    }
+
+    fn debug_info(&self, function: Ref) -> Option<lua_Debug> {
+        let (thread, index) = self.at(function);
+        // SAFETY: the function is checked to be one, and popped by the call; "S" and "u" allocate nothing.
+        unsafe {
+            if ffi::lua_type(thread, index) != ffi::LUA_TFUNCTION {
+                return None;
+            }
+            let mut ar: lua_Debug = std::mem::zeroed();
+            ffi::lua_pushvalue(thread, index);
+            (ffi::lua_getinfo(thread, c">Su".as_ptr(), &raw mut ar) != 0).then_some(ar)
+        }
+    }
+
+    /// The `i`-th upvalue, counted from 1; none past the last.
+    #[inline]
+    pub fn upvalue(&self, function: Ref, i: u8) -> Option<Upvalue> {
+        let (thread, index) = self.at(function);
+        // SAFETY: Lua checks the number; the holder has room for the value in passing.
+        unsafe {
+            let name = ffi::lua_getupvalue(thread, index, i.into());
+            if name.is_null() {
+                return None;
+            }
+            let value = Self::describe(thread, -1);
+            ffi::lua_settop(thread, -2);
+            let cell = ffi::lua_upvalueid(thread, index, i.into()) as usize;
+            Some(Upvalue { cell, value })
+        }
+    }
+
+    /// The address of the `i`-th upvalue's name: equal addresses are equal names. 0 past the last.
+    pub fn upvalue_name_address(&self, function: Ref, i: u8) -> usize {
+        let (thread, index) = self.at(function);
+        // SAFETY: as in `upvalue`.
+        unsafe {
+            let name = ffi::lua_getupvalue(thread, index, i.into());
+            if !name.is_null() {
+                ffi::lua_settop(thread, -2);
+            }
+            name as usize
+        }
+    }
+
+    /// The cell of the `i`-th upvalue of a Lua function that has that many.
+    #[inline]
+    pub fn cell(&self, function: Ref, i: u8) -> usize {
+        let (thread, index) = self.at(function);
+        // SAFETY: checked to be a function; Lua gives null for a number that is none.
+        unsafe {
+            match ffi::lua_type(thread, index) {
+                ffi::LUA_TFUNCTION => ffi::lua_upvalueid(thread, index, i.into()) as usize,
+                _ => 0,
+            }
+        }
+    }
+
+    /// The name of the `i`-th upvalue; empty when it has none.
+    pub fn upvalue_name(&self, function: Ref, i: u8) -> Vec<u8> {
+        let (thread, index) = self.at(function);
+        // SAFETY: as in `upvalue`; the name lives as long as the function.
+        unsafe {
+            let name = ffi::lua_getupvalue(thread, index, i.into());
+            if name.is_null() {
+                return Vec::new();
+            }
+            ffi::lua_settop(thread, -2);
+            CStr::from_ptr(name).to_bytes().to_vec()
+        }
+    }
+
+    /// Keeps what the `i`-th upvalue holds; nil past the last.
+    pub fn upvalue_value(&mut self, function: Ref, i: u8) -> Result<Ref> {
+        let (thread, index) = self.at(function);
+        // SAFETY: as in `upvalue`; the value moves to the scratch.
+        unsafe {
+            if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
+                return Ok(Ref::NIL);
+            }
+            ffi::lua_xmove(thread, self.scratch, 1);
+        }
+        self.keep()
+    }
+
+    /// Does the `i`-th upvalue hold this very value?
+    pub fn upvalue_holds(&self, function: Ref, i: u8, value: Ref) -> bool {
+        let (thread, index) = self.at(function);
+        // SAFETY: as in `upvalue`; the value moves to the scratch.
+        unsafe {
+            if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
+                return false;
+            }
+            ffi::lua_xmove(thread, self.scratch, 1);
+            self.push(value);
+            let same = self.same_at(-1, -2);
+            self.pop(2);
+            same
+        }
+    }
+
+    /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice is good until the next call.
+    pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
+        unsafe extern "C-unwind" fn write(
+            _: *mut lua_State,
+            data: *const c_void,
+            len: usize,
+            out: *mut c_void,
+        ) -> c_int {
+            // SAFETY: `out` is the buffer that `dump` passes, `data` has `len` bytes.
+            unsafe {
+                let out = &mut *out.cast::<Vec<u8>>();
+                if out.capacity() - out.len() < len && out.try_reserve(len).is_err() {
+                    return 1;
+                }
+                // Most pieces are a byte or two: no call for them.
+                let end = out.as_mut_ptr().add(out.len());
+                match len {
+                    1 => end.write(data.cast::<u8>().read()),
+                    _ => std::ptr::copy_nonoverlapping(data.cast::<u8>(), end, len),
+                }
+                out.set_len(out.len() + len);
+            }
+            0
+        }
+        self.buffer.clear();
+        let (thread, index) = self.at(function);
+        // SAFETY: the function is copied to the top for the call and popped again; the writer cannot raise.
+        let failed = unsafe {
+            ffi::lua_pushvalue(thread, index);
+            let failed = ffi::lua_dump(thread, write, (&raw mut self.buffer).cast(), strip.into());
+            ffi::lua_settop(thread, -2);
+            failed
+        };
+        if failed == 0 {
+            Ok(&self.buffer)
+        } else {
+            Err(Error::Memory)
+        }
+    }
+
+    /// Makes room for a dump of about so many bytes.
+    pub fn reserve_dump(&mut self, bytes: usize) -> Result<()> {
+        self.buffer.clear();
+        Ok(self.buffer.try_reserve(bytes)?)
+    }
+
+    /// Takes the last dump away.
+    pub fn take_dump(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Compiles a buffer, text or binary, and keeps the function.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], or [`Error::Lua`] with the compiler's message.
+    pub fn load(&mut self, code: &[u8], chunk_name: &CStr) -> Result<Ref> {
+        // SAFETY: the parser runs in protected mode and reports its status; its one result is on top of the scratch.
+        unsafe {
+            let status = ffi::luaL_loadbufferx(
+                self.scratch,
+                code.as_ptr().cast(),
+                code.len(),
+                chunk_name.as_ptr(),
+                null(),
+            );
+            if status == ffi::LUA_OK {
+                return self.keep();
+            }
+            let message = self.keep()?;
+            Err(match self.bytes(message) {
+                Some(text) if status != ffi::LUA_ERRMEM => Error::Lua(text),
+                _ => Error::Memory,
+            })
+        }
+    }
+
+    /// Calls a held function on the asking state, as Lua would, and keeps its first `results` results, side by side.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], or [`Error::Lua`] with the message and a traceback.
+    pub fn call(&mut self, function: Ref, args: &[Ref], results: u8) -> Result<Ref> {
+        // SAFETY: room is checked first; `door::call` leaves exactly `results` values.
+        unsafe {
+            if ffi::lua_checkstack(self.l, args.len() as c_int + c_int::from(results) + SLACK) == 0 {
+                return Err(Error::Memory);
+            }
+            self.push_to_caller(function);
+            for arg in args {
+                self.push_to_caller(*arg);
+            }
+            door::call(self.l, args.len() as c_int, results.into())?;
+            if self.len == u32::MAX {
+                return Err(Error::Memory);
+            }
+        }
+        let base = Ref(self.len);
+        for i in (1..=c_int::from(results)).rev() {
+            // SAFETY: the results stand on top, the first deepest.
+            unsafe { ffi::lua_pushvalue(self.l, -i) };
+            if let Err(error) = self.keep_from_caller() {
+                // SAFETY: the results are dropped.
+                unsafe { ffi::lua_settop(self.l, -c_int::from(results) - 1) };
+                return Err(error);
+            }
+        }
+        // SAFETY: the results are kept, their first copies go.
+        unsafe { ffi::lua_settop(self.l, -c_int::from(results) - 1) };
+        Ok(base)
+    }
+}

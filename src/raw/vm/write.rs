@@ -1,0 +1,135 @@
+//! What changes the program. Everything here asks for a [`Permit`], which only `commit.rs` can make.
+
+use std::ffi::c_int;
+
+use mlua::ffi::{self, lua_State};
+
+use super::{Kind, Ref, Vm};
+use crate::commit::Permit;
+use crate::error::Result;
+use crate::raw::door;
+
+impl Vm {
+    /// `table[key] = value`, raw. A key that stands already is overwritten without any allocation.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when a new key needs room that is not to be had; the table is then unchanged.
+    pub fn set(&mut self, _: &Permit, table: Ref, key: Ref, value: Ref) -> Result<()> {
+        let (thread, index) = self.at(table);
+        let (key_holder, key_index) = self.at(key);
+        // SAFETY: the table is checked; a write over an existing key and a nil over nothing cannot raise; any other write goes
+        // behind the door, which the values reach from their holders.
+        unsafe {
+            if ffi::lua_type(thread, index) != ffi::LUA_TTABLE || ffi::lua_type(key_holder, key_index) == ffi::LUA_TNIL
+            {
+                return Ok(());
+            }
+            self.push_get(table, key);
+            let there = ffi::lua_type(thread, -1) != ffi::LUA_TNIL;
+            ffi::lua_settop(thread, -2);
+            if there {
+                self.push_beside(thread, key);
+                self.push_beside(thread, value);
+                ffi::lua_rawset(thread, index);
+                return Ok(());
+            }
+            if self.kind(value) == Kind::Nil {
+                return Ok(());
+            }
+            let vm = &*self;
+            door::protect(self.l, 0, |l| {
+                for r in [table, key, value] {
+                    vm.push_onto(l, r);
+                }
+                ffi::lua_rawset(l, -3);
+                ffi::lua_settop(l, 0);
+            })
+        }
+    }
+
+    /// Sets what the `i`-th upvalue of a Lua function holds.
+    pub fn set_upvalue(&mut self, _: &Permit, function: Ref, i: u8, value: Ref) {
+        let (thread, index) = self.at(function);
+        self.push(value);
+        // SAFETY: the value moves to the holder; Lua checks the number and leaves the value when there is no such upvalue.
+        unsafe {
+            ffi::lua_xmove(self.scratch, thread, 1);
+            if ffi::lua_setupvalue(thread, index, i.into()).is_null() {
+                ffi::lua_settop(thread, -2);
+            }
+        }
+    }
+
+    /// Makes the `i`-th upvalue of `function` share the cell of the `j`-th of `donor`. False, and nothing done, when
+    /// one of them is no Lua function or has no such upvalue.
+    pub fn join(&mut self, _: &Permit, function: Ref, i: u8, donor: Ref, j: u8) -> bool {
+        let (thread, index) = self.at(function);
+        let (other, other_index) = self.at(donor);
+        // SAFETY: both are Lua functions with those upvalues (a C function or a bad number would be undefined); functions
+        // on different holders meet on the scratch.
+        unsafe {
+            if !Self::has_upvalue(thread, index, i) || !Self::has_upvalue(other, other_index, j) {
+                return false;
+            }
+            if thread == other {
+                ffi::lua_upvaluejoin(thread, index, i.into(), other_index, j.into());
+            } else {
+                self.push(function);
+                self.push(donor);
+                ffi::lua_upvaluejoin(self.scratch, -2, i.into(), -1, j.into());
+                self.pop(2);
+            }
+        }
+        true
+    }
+
+    /// # Safety
+    /// A valid index of a live thread.
+    #[inline]
+    unsafe fn has_upvalue(thread: *mut lua_State, index: c_int, i: u8) -> bool {
+        // SAFETY: `lua_upvalueid` returns null for a number that is none.
+        unsafe {
+            // A Lua function with such an upvalue: a C function has ids as well, and nothing else has any.
+            ffi::lua_iscfunction(thread, index) == 0
+                && ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
+                && !ffi::lua_upvalueid(thread, index, i.into()).is_null()
+        }
+    }
+
+    /// Sets the metatable of a table; nil takes it away.
+    pub fn set_metatable(&mut self, _: &Permit, table: Ref, metatable: Ref) {
+        self.push(table);
+        self.push(metatable);
+        // SAFETY: a table, and a table or nil on top, else nothing is set.
+        unsafe {
+            let s = self.scratch;
+            let kind = ffi::lua_type(s, -1);
+            if ffi::lua_type(s, -2) == ffi::LUA_TTABLE && (kind == ffi::LUA_TTABLE || kind == ffi::LUA_TNIL) {
+                ffi::lua_setmetatable(s, -2);
+                self.pop(1);
+            } else {
+                self.pop(2);
+            }
+        }
+    }
+
+    /// Sets `table[function] = number` for each pair, all behind one door.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; the table may then have some of the numbers.
+    pub fn set_numbers(&mut self, _: &Permit, table: Ref, pairs: &[(Ref, i64)]) -> Result<()> {
+        let vm = &*self;
+        // SAFETY: values pass over from their holders, which have room; the closure borrows.
+        unsafe {
+            door::protect(self.l, 0, |l| {
+                vm.push_onto(l, table);
+                for (function, number) in pairs {
+                    vm.push_onto(l, *function);
+                    ffi::lua_pushinteger(l, *number);
+                    ffi::lua_rawset(l, 1);
+                }
+                ffi::lua_settop(l, 0);
+            })
+        }
+    }
+}
