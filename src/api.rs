@@ -1,51 +1,15 @@
-//! What the façade (`lua/hotreload/facade.lua`) may call, and how the library is opened.
+//! What the façade (`lua/hotreload/facade.lua`) may call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use mlua::{Function, Lua, Table, Value};
 
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::lineage::Lineage;
 use crate::options::Options;
-use crate::raw;
 use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
 use crate::raw::vm::Vm;
 use crate::reload::{self, Request};
-
-/// The façade, part of the library: `require "hotreload"` needs one file.
-const FACADE: &str = include_str!("../lua/hotreload/facade.lua");
-/// Where the library's table stands in the registry, so that opening it twice gives the same one.
-const LIBRARY: &str = "hotreload";
-/// Beside it: what installs `gg.reload`.
-const INSTALL: &str = "hotreload.install";
-
-/// Opens the library: installs `gg.reload` and returns the library's table, the same one every time.
-///
-/// # Errors
-/// Out of memory, or a Lua without its `package` library.
-pub fn open(lua: &Lua) -> mlua::Result<Table> {
-    if let (Value::Table(library), Value::Function(install)) =
-        (lua.named_registry_value(LIBRARY)?, lua.named_registry_value(INSTALL)?)
-    {
-        install.call::<()>(())?;
-        return Ok(library);
-    }
-    let stock = Stock::read().ok_or_else(|| mlua::Error::MemoryError("no memory to open hotreload".into()))?;
-    let core = lua.create_table()?;
-    core.set("reload", raw::function(lua, raw::entry::reload)?)?;
-    core.set("close", raw::function(lua, raw::entry::close)?)?;
-    core.set("version", concat!("hotreload ", env!("CARGO_PKG_VERSION")))?;
-    let addresses = [stock.preload, stock.lua, stock.c, stock.c_root].map(|address| address as i64);
-    core.set("stock", addresses)?;
-    let facade: Function = lua.load(FACADE).set_name("=hotreload").into_function()?;
-    let (library, install): (Table, Function) = facade.call(core)?;
-    install.call::<()>(())?;
-    lua.set_named_registry_value(LIBRARY, &library)?;
-    lua.set_named_registry_value(INSTALL, install)?;
-    Ok(library)
-}
 
 /// `core.reload(owed, name, options, stock, lineage, source, running, guard)` → `owed, true, object, hook, source, file,
 /// lists, counts…, times…`, or `owed, false, message` and, for conflicts, what would have been done, in the same places.

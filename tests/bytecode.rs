@@ -3,7 +3,8 @@
 //!
 //! Lua does not check code, so only chunks are used that Lua refuses, or of which what is run is as the compiler wrote it.
 
-#![allow(unsafe_code)]
+// A test is a host, and fails by panicking.
+#![allow(unsafe_code, clippy::expect_used, clippy::panic)]
 
 mod support;
 

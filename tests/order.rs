@@ -3,7 +3,8 @@
 //! The same reload in many states: their seeds differ, their blocks lie in other orders, and their tables were filled in other
 //! orders and are of other sizes. What the program is afterwards, and the report, must be the same text.
 
-#![allow(unsafe_code)]
+// A test is a host, and fails by panicking.
+#![allow(unsafe_code, clippy::expect_used, clippy::panic)]
 
 mod support;
 

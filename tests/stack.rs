@@ -3,7 +3,8 @@
 //!
 //! Where Lua itself has no room left, the call may raise as any other call would there; the program is then as it was.
 
-#![allow(unsafe_code)]
+// A test is a host, and fails by panicking.
+#![allow(unsafe_code, clippy::expect_used, clippy::panic)]
 
 mod support;
 

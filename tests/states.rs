@@ -1,7 +1,8 @@
 //! Many Lua states in one process: each has its own program, nothing is shared, and all that a state held is gone when it is
 //! closed.
 
-#![allow(unsafe_code)]
+// A test is a host, and fails by panicking.
+#![allow(unsafe_code, clippy::expect_used, clippy::panic)]
 
 mod support;
 

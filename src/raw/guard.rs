@@ -1,12 +1,10 @@
 //! The right Lua, or a clear message (R1.6): checked before anything else is called.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::panic::catch_unwind;
 
-use mlua::Lua;
 use mlua::ffi::{self, lua_State};
 
-use crate::api;
+use super::open::open;
 
 /// The version that this library is built for.
 const VERSION: f64 = 504.0;
@@ -41,16 +39,8 @@ pub unsafe extern "C-unwind" fn luaopen_hotreload(l: *mut lua_State) -> c_int {
             );
             ffi::lua_error(l);
         }
-        // mlua panics where it finds no memory for its first values; that must not cross Lua's frames.
-        match catch_unwind(|| Lua::entrypoint1(l, api::open)) {
-            Ok(results) => results,
-            Err(panic) => {
-                drop(panic);
-                ffi::lua_settop(l, 0);
-                ffi::lua_pushstring(l, c"hotreload cannot be opened: not enough memory".as_ptr());
-                ffi::lua_error(l)
-            }
-        }
+        ffi::lua_settop(l, 0);
+        open(l)
     }
 }
 

@@ -17,7 +17,10 @@ pub enum Fault {
     /// Every request for a new block fails the first time: each such allocation becomes a full collection.
     Collect,
     /// Each request fails with a chance of one in so many, told by the seed.
-    Now { seed: u64, one_in: u64 },
+    Now {
+        seed: u64,
+        one_in: u64,
+    },
     /// No more than so many bytes beyond those held when armed.
     Limit(usize),
 }
@@ -127,7 +130,7 @@ impl Memory {
             Fault::Collect => new && !self.failed_last.get(),
             Fault::Now { one_in, .. } => {
                 self.luck.set(next(self.luck.get()));
-                self.luck.get() % one_in == 0
+                self.luck.get().is_multiple_of(one_in)
             }
             Fault::Limit(_) => self.held.get() + more > self.ceiling.get(),
         };

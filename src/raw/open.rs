@@ -1,0 +1,71 @@
+//! Opens the library, with Lua's own calls alone: where memory is short they raise as any other call does, and nothing of
+//! Rust's is alive that would have to be dropped.
+
+use std::ffi::{CStr, c_int};
+
+use mlua::ffi::{self, lua_State};
+
+use super::entry;
+use super::stock::Stock;
+
+/// The façade, part of the library: `require "hotreload"` needs one file.
+const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
+/// Where the library's table stands in the registry, so that opening it twice gives the same one.
+const LIBRARY: &CStr = c"hotreload";
+/// Beside it: what installs `gg.reload`.
+const INSTALL: &CStr = c"hotreload.install";
+const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
+
+/// Installs `gg.reload` and leaves the library's table on the stack, the same one every time. `[-0, +1, e]`
+///
+/// # Errors
+/// Raises when there is no memory for it; it can then be tried again.
+///
+/// # Safety
+/// Only in a C function that Lua called, of the right version.
+pub unsafe fn open(l: *mut lua_State) -> c_int {
+    // SAFETY: within the frame of a C function, with room made; a raise leaves nothing behind.
+    unsafe {
+        ffi::luaL_checkstack(l, 10, std::ptr::null());
+        let known = ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, LIBRARY.as_ptr()) == ffi::LUA_TTABLE
+            && ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, INSTALL.as_ptr()) == ffi::LUA_TFUNCTION;
+        if !known {
+            make(l);
+        }
+        ffi::lua_call(l, 0, 0);
+        1
+    }
+}
+
+/// Runs the façade with its native part, and leaves the library and what installs it. `[-0, +2, e]`
+unsafe fn make(l: *mut lua_State) {
+    // SAFETY: as in `open`.
+    unsafe {
+        let Some(stock) = Stock::read() else {
+            ffi::lua_pushstring(l, c"not enough memory".as_ptr());
+            ffi::lua_error(l)
+        };
+        let name = c"=hotreload".as_ptr();
+        if ffi::luaL_loadbufferx(l, FACADE.as_ptr().cast(), FACADE.len(), name, c"t".as_ptr()) != ffi::LUA_OK {
+            ffi::lua_error(l);
+        }
+        ffi::lua_createtable(l, 0, 4);
+        ffi::lua_pushcfunction(l, entry::reload);
+        ffi::lua_setfield(l, -2, c"reload".as_ptr());
+        ffi::lua_pushcfunction(l, entry::close);
+        ffi::lua_setfield(l, -2, c"close".as_ptr());
+        ffi::lua_pushlstring(l, VERSION.as_ptr().cast(), VERSION.len());
+        ffi::lua_setfield(l, -2, c"version".as_ptr());
+        ffi::lua_createtable(l, 4, 0);
+        for (address, i) in [stock.preload, stock.lua, stock.c, stock.c_root].into_iter().zip(1..) {
+            ffi::lua_pushinteger(l, address as i64);
+            ffi::lua_rawseti(l, -2, i);
+        }
+        ffi::lua_setfield(l, -2, c"stock".as_ptr());
+        ffi::lua_call(l, 1, 2);
+        ffi::lua_pushvalue(l, -1);
+        ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, INSTALL.as_ptr());
+        ffi::lua_pushvalue(l, -2);
+        ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, LIBRARY.as_ptr());
+    }
+}
