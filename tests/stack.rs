@@ -448,7 +448,7 @@ fn under_a_debug_hook_that_raises() {
 #[test]
 fn under_a_debug_hook_that_reloads() {
     for story in HOOKED {
-        for event in 1.. {
+        for event in (1..).step_by(3) {
             let program = story.begin();
             let (outcome, acted) = call_with_hook(&program, story, reloads, event);
             if !acted {
@@ -511,9 +511,9 @@ fn under_a_debug_hook_that_yields_at_every_instruction() {
     }
 }
 
-/// Stops a reload at every event at which a hook may yield, does something with its coroutine, and looks at the program.
-fn stopped(story: &Story, then: &str) {
-    for event in 1.. {
+/// Stops a reload at every so many-th event, where a hook may yield, does something with its coroutine, and looks at the program.
+fn stopped(story: &Story, step: usize, then: &str) {
+    for event in (1..).step_by(step) {
         let program = begin_in_coroutine(story);
         let status = resume(&program, yields_once, event);
         if COUNTDOWN.get() > 0 {
@@ -534,7 +534,7 @@ fn stopped(story: &Story, then: &str) {
 #[test]
 fn under_a_debug_hook_that_yields_in_a_coroutine_that_is_closed() {
     for story in HOOKED.into_iter().chain([&story::HOOK]) {
-        stopped(story, "local test = ... assert(coroutine.close(test.co))");
+        stopped(story, 1, "local test = ... assert(coroutine.close(test.co))");
     }
 }
 
@@ -543,6 +543,7 @@ fn under_a_debug_hook_that_yields_in_a_coroutine_that_is_lost() {
     for story in HOOKED {
         stopped(
             story,
+            3,
             "local test = ... test.co = nil collectgarbage() collectgarbage()",
         );
     }
@@ -553,6 +554,7 @@ fn under_a_debug_hook_that_yields_to_another_reload() {
     for story in HOOKED {
         stopped(
             story,
+            3,
             "local test = ... gg.reload 'm' assert(coroutine.resume(test.co))",
         );
     }
