@@ -104,4 +104,22 @@ describe("finalizers of copies that a reload drops (R5.1)", function()
     end
     app:unload()
   end)
+
+  it("do not run after a dry run or a refused reload either", function()
+    local app = program.new()
+    rawset(_G, "CLOSED", 0)
+    local source = [[
+      local M = { handle = setmetatable({}, { __gc = function() CLOSED = CLOSED + 1 end }) }
+      function M.f() return "v1" end
+      return M
+    ]]
+    local M = app:module("m", source)
+    app:update("m", source, { dry_run = true })
+    app:reload("m", { source = (source:gsub("function M.f.-end", "M.f = 5")) })
+    collectgarbage()
+    collectgarbage()
+    assert.same({ 0, "v1" }, { rawget(_G, "CLOSED"), M.f() })
+    rawset(_G, "CLOSED", nil)
+    app:unload()
+  end)
 end)

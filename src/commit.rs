@@ -82,15 +82,21 @@ pub fn commit(vm: &mut Vm, plan: &Plan) -> Result<()> {
     })
 }
 
+/// Takes the metatables off A2's copies of tables that A1 has, so that no finalizer of the file's runs on something that the
+/// program never had. Also for a plan that is not carried out.
+pub fn disarm(vm: &mut Vm, plan: &Plan) {
+    for copy in &plan.disarm {
+        vm.set_metatable(&PERMIT, *copy, Ref::NIL);
+    }
+}
+
 fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
     for join in &plan.joins {
         if !vm.join(&PERMIT, join.function, join.index, join.donor, join.donor_index) {
             return Err(Error::Panic("a join that does not fit".into()));
         }
     }
-    for copy in &plan.disarm {
-        vm.set_metatable(&PERMIT, *copy, Ref::NIL);
-    }
+    disarm(vm, plan);
     for op in &plan.ops {
         apply(vm, *op)?;
         *done += 1;

@@ -101,6 +101,8 @@ pub fn reload(vm: &mut Vm, request: &Request) -> Result<Reply> {
             commit::fill(vm, request.guard, place, none)?;
             return Err(error);
         }
+    } else {
+        commit::disarm(vm, &plan);
     }
     clock.lap();
 
