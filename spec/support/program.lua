@@ -508,13 +508,18 @@ function Program:subprocess(script, options)
   file:write(script)
   file:close()
 
-  local path = ("%s/?.lua;%s/?/init.lua;%s/lua/?.lua;%s/lua/?/init.lua"):format(self.dir, self.dir, M.root, M.root)
-  local cpath = M.root .. "/build/?.so"
+  local root = M.root
   local lua = options.lua or "lua5.4"
   if options.unprivileged and M.is_root then
+    -- The checkout may stand where only root can read: the library comes along.
+    root = self.dir .. "/checkout"
+    run(("mkdir -p %s && cp -r %s %s %s && chmod -R a+rX %s"):format(quote(root), quote(M.root .. "/lua"),
+      quote(M.root .. "/build"), quote(root), quote(root)))
     run(("chmod a+rx %s; chmod a+r %s.lua"):format(quote(self.dir), quote(base)))
     lua = "setpriv --reuid=nobody --clear-groups " .. lua
   end
+  local path = ("%s/?.lua;%s/?/init.lua;%s/lua/?.lua;%s/lua/?/init.lua"):format(self.dir, self.dir, root, root)
+  local cpath = root .. "/build/?.so"
   -- env keeps the caller's LUA_INIT and LUA_PATH_5_4 out; exec lets a signal through.
   local limit = options.kilobytes and ("ulimit -v %d && "):format(options.kilobytes) or ""
   local command = ("cd %s && %sexec env -i PATH=\"$PATH\" HOME=\"$HOME\" LUA_PATH=%s LUA_CPATH=%s timeout 300 %s %s "
