@@ -312,10 +312,10 @@ impl Memory {
         }
         vm.release(mark);
         if self.names.is_empty() {
-            for name in chunk.names() {
-                let name = vm.string(name)?;
-                self.names.try_push(name)?;
-            }
+            let first = vm.strings(chunk.names())?;
+            self.names.try_reserve(names)?;
+            self.names
+                .extend((0..chunk.names().len() as u32).map(|i| first.after(i)));
             for integer in &chunk.integers {
                 let integer = vm.number(*integer)?;
                 self.names.try_push(integer)?;

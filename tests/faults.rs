@@ -291,3 +291,57 @@ fn generations_are_collected_at_every_allocation() {
         story.settle(&program, outcome == Outcome::Done);
     }
 }
+
+/// A collection that a fault brought about leaves a finalizer to be run when the pause of the collector ends: inside of the
+/// reload, behind its commit. The finalizer reloads the module once more.
+#[test]
+fn a_finalizer_reloads_at_the_end_of_a_reload() {
+    let mut nested = 0;
+    for hook in ["", "__hotfix = function(M) M.hooked = VERSION end,"] {
+        for n in 1.. {
+            let program = Program::new();
+            let source = "
+                local calls = 0
+                local function helper() calls = calls + 1 return VERSION end
+                return { HOOK f = function() return helper(), calls end, sub = { g = function() return VERSION end } }";
+            program.write("m", source.replace("HOOK", "").replace("VERSION", "1"));
+            program.must(&format!(
+                "m = require 'm' m.f()
+                local source = [[{}]]
+                local function version(n) return {{ source = (source:gsub('VERSION', n)) }} end
+                local third = version(3)
+                setmetatable({{}}, {{ __gc = function() inner = table.pack(gg.reload('m', third)) end }})
+                second = version(2)",
+                source.replace("HOOK", hook)
+            ));
+            program.push("return gg.reload");
+            program.push("return 'm'");
+            program.push("return second");
+            let outcome = program.call(2, Fault::hiccup(n));
+            let hit = program.memory.failed() > 0;
+            let is = program.must(
+                "local test = ...
+                local ran = inner ~= nil
+                collectgarbage()
+                local is, calls = m.f()
+                test.equal(calls, 2)
+                test.equal(m.sub.g(), is, 'one version')
+                if rawget(m, '__hotfix') then test.equal(m.hooked, is, 'the version that ran its hook') end
+                local before = inner and inner[1] and inner[2].generation or 1
+                local after = test.reload('m').generation
+                if after <= before then error(('generation %d after %d'):format(after, before)) end
+                test.equal(m.f(), 1)
+                return ('%d %s'):format(is, ran)",
+            );
+            assert!(
+                is != "1 true" || outcome != Outcome::Done,
+                "request {n}: {outcome:?}, {is}"
+            );
+            nested += u32::from(is.ends_with("true"));
+            if !hit {
+                break;
+            }
+        }
+    }
+    assert!(nested > 20, "only {nested} reloads in a finalizer");
+}

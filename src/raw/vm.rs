@@ -430,6 +430,38 @@ impl Vm {
         self.keep_from_caller()
     }
 
+    /// Keeps many new strings, side by side, all behind one door; returns the first.
+    pub fn strings<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> Result<Ref> {
+        let first = Ref(self.len);
+        let mut batch: Vec<&[u8]> = Vec::new();
+        let mut texts = texts.peekable();
+        while texts.peek().is_some() {
+            self.make_room()?;
+            batch.clear();
+            batch.try_reserve(self.room as usize)?;
+            batch.extend(texts.by_ref().take(self.room as usize));
+            let holder = self.holders.last().copied().unwrap_or(self.scratch);
+            let slice = batch.as_slice();
+            // SAFETY: the holder has room for the batch; where memory ends, what came that far is taken off again.
+            unsafe {
+                let top = ffi::lua_gettop(holder);
+                let made = door::protect(self.l, 0, |l| {
+                    for text in slice {
+                        ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
+                        ffi::lua_xmove(l, holder, 1);
+                    }
+                });
+                if let Err(error) = made {
+                    ffi::lua_settop(holder, top);
+                    return Err(error);
+                }
+            }
+            self.room -= batch.len() as u32;
+            self.len += batch.len() as u32;
+        }
+        Ok(first)
+    }
+
     /// Keeps an integer.
     pub fn number(&mut self, n: i64) -> Result<Ref> {
         // SAFETY: the scratch has room.
