@@ -18,13 +18,21 @@ const MAX_DEPTH: u32 = 220;
 const OP_LOADI: u32 = 1;
 const OP_LOADK: u32 = 3;
 const OP_SETUPVAL: u32 = 10;
+const OP_GETTABLE: u32 = 12;
 const OP_GETI: u32 = 13;
+const OP_SETTABLE: u32 = 16;
 const OP_SETI: u32 = 17;
 const OP_SETFIELD: u32 = 18;
 const OP_SETTABUP: u32 = 15;
 const OP_LAST: u32 = 82;
 /// The operations that a reader of code looks at.
-const INTERESTING: u64 = 1 << OP_LOADI | 1 << OP_LOADK | 1 << OP_SETUPVAL | 1 << OP_GETI | 1 << OP_SETI;
+const INTERESTING: u64 = 1 << OP_LOADI
+    | 1 << OP_LOADK
+    | 1 << OP_SETUPVAL
+    | 1 << OP_GETTABLE
+    | 1 << OP_GETI
+    | 1 << OP_SETTABLE
+    | 1 << OP_SETI;
 
 /// A set of upvalue numbers, counted from 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -90,7 +98,7 @@ pub struct Chunk {
     dump: Vec<u8>,
     /// The strings that occur as constants, by their hash: start and length in the dump.
     names: FxHashMap<u64, (u32, u32)>,
-    /// The integers that its code can use as keys.
+    /// The integers that its code uses as keys.
     pub integers: FxHashSet<i64>,
     /// The functions by first and last line; none where two share them.
     profiles: FxHashMap<(i32, i32), Option<Profile>>,
@@ -158,6 +166,14 @@ pub fn profile(dump: &[u8]) -> Option<Profile> {
 pub fn store_line(dump: &[u8], key: &[u8]) -> Option<i32> {
     let mut reader = Reader::of(dump)?;
     reader.main_store_line(key).ok().flatten()
+}
+
+/// A number in a register.
+#[derive(Clone, Copy)]
+enum Load {
+    Integer(i64),
+    /// The constant with this number.
+    Constant(u32),
 }
 
 enum Stop {
@@ -274,7 +290,10 @@ impl<'a> Reader<'a> {
 
         let code = self.code()?;
         hash.write(code);
-        let mut loaded = SmallVec::<[u32; 8]>::new();
+        // Which number each register was loaded with last, and which of them serve as keys.
+        let mut loads = SmallVec::<[Load; 16]>::new();
+        let mut registers = [0_u8; 256];
+        let mut wanted = SmallVec::<[u32; 8]>::new();
         for instruction in code.chunks_exact(4) {
             let i = word(instruction);
             let op = i & 0x7f;
@@ -286,20 +305,48 @@ impl<'a> Reader<'a> {
                     assigned.add((i >> 16 & 0xff) as u8);
                     continue;
                 }
-                OP_LOADI => i64::from(i >> 15) - 65535,
-                OP_GETI => i64::from(i >> 24),
-                OP_SETI => i64::from(i >> 16 & 0xff),
-                OP_LOADK if chunk.is_some() => {
-                    loaded.try_push(i >> 15)?;
+                OP_LOADI | OP_LOADK => {
+                    let load = if op == OP_LOADI {
+                        Load::Integer(i64::from(i >> 15) - 65535)
+                    } else {
+                        Load::Constant(i >> 15)
+                    };
+                    if chunk.is_some() {
+                        if loads.len() == usize::from(u8::MAX) {
+                            loads.clear(); // in a very long function the oldest are forgotten
+                            registers = [0; 256];
+                        }
+                        loads.try_push(load)?;
+                        if let Some(register) = registers.get_mut((i >> 7 & 0xff) as usize) {
+                            *register = loads.len() as u8;
+                        }
+                    }
                     continue;
                 }
-                OP_LOADK | 64..=OP_LAST => continue,
+                OP_GETTABLE | OP_SETTABLE => {
+                    let register = if op == OP_GETTABLE { i >> 24 } else { i >> 16 & 0xff };
+                    let load = registers
+                        .get(register as usize)
+                        .and_then(|load| loads.get(usize::from(*load).wrapping_sub(1)));
+                    match load {
+                        Some(Load::Integer(integer)) => *integer,
+                        Some(Load::Constant(constant)) => {
+                            wanted.try_push(*constant)?;
+                            continue;
+                        }
+                        None => continue,
+                    }
+                }
+                OP_GETI => i64::from(i >> 24),
+                OP_SETI => i64::from(i >> 16 & 0xff),
+                64..=OP_LAST => continue,
                 _ => return Err(Stop::Format),
             };
             if let Some(chunk) = chunk.as_deref_mut() {
                 chunk.integers.try_insert_value(key, ())?;
             }
         }
+
         for constant in 0..self.count()? {
             let tag = self.byte()?;
             hash.write_u8(tag);
@@ -310,7 +357,7 @@ impl<'a> Reader<'a> {
                     hash.write(bytes);
                     let n = bytes.try_into().map_or(0, i64::from_le_bytes);
                     if let Some(chunk) = chunk.as_deref_mut()
-                        && loaded.contains(&(constant as u32))
+                        && wanted.contains(&(constant as u32))
                     {
                         chunk.integers.try_insert_value(n, ())?;
                     }
