@@ -13,7 +13,7 @@ use crate::reload::{self, Request};
 
 /// `core.reload(owed, name, options, stock, lineage, source, running, guard)` → `owed, true, object, hook, source, file,
 /// lists, counts…, times…`, or `owed, false, message` and, for conflicts, what would have been done, in the same places.
-/// `running[1]` is the module's name while this works; `guard[2]` is what undoes the reload, when a hook is to run.
+/// `running[1]` is the module's name while this works (the entry point resets it); `guard[2]` is what undoes the reload, when a hook is to run.
 ///
 /// # Errors
 /// Whatever a stage refuses.
@@ -45,10 +45,8 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
         guard: vm.argument(8)?,
     };
     let (running, first) = (vm.argument(7)?, vm.number(1)?);
-    let idle = vm.boolean(false)?;
     commit::fill(vm, running, first, name)?;
     let outcome = catch_unwind(AssertUnwindSafe(|| reload::reload(vm, &request)));
-    commit::fill(vm, running, first, idle)?;
     let reply = outcome.unwrap_or_else(|_| Err(Error::Panic("in a stage of the reload".into())))?;
     let first = match &reply.refusal {
         None => reply.object,

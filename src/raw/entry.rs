@@ -31,12 +31,19 @@ pub enum Answer {
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn reload(l: *mut lua_State) -> c_int {
-    // SAFETY: the running state; the view lives within the call.
+    const RUNNING: c_int = 7;
+    // SAFETY: the running state; the view lives within the call. The flag is reset behind the collector's step, whose finalizers
+    // may ask for a reload; its key stands, so nothing is allocated.
     unsafe {
-        answer(l, |l| {
+        let results = answer(l, |l| {
             let mut vm = Vm::open(l)?;
             api::reload(&mut vm).map(|answers| (vm, answers))
-        })
+        });
+        if ffi::lua_type(l, RUNNING) == ffi::LUA_TTABLE {
+            ffi::lua_pushboolean(l, 0);
+            ffi::lua_rawseti(l, RUNNING, 1);
+        }
+        results
     }
 }
 

@@ -13,6 +13,7 @@ pub mod story;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process};
 
@@ -22,6 +23,9 @@ pub use memory::{Fault, Memory};
 
 /// The registry's field with the Lua side.
 const SUPPORT: &CStr = c"hotreload.tests";
+
+/// The Lua side, compiled once.
+static LUA_SIDE: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// A running Lua program.
 pub struct Program {
@@ -74,7 +78,15 @@ impl Program {
             ffi::lua_pushcfunction(l, hotreload::luaopen_hotreload);
             ffi::lua_setfield(l, -2, c"hotreload".as_ptr());
             ffi::lua_pop(l, 1);
-            program.load(include_str!("program.lua"));
+            let code = LUA_SIDE.get_or_init(|| program.compile(include_str!("program.lua")));
+            let status = ffi::luaL_loadbufferx(
+                l,
+                code.as_ptr().cast(),
+                code.len(),
+                c"program.lua".as_ptr(),
+                c"b".as_ptr(),
+            );
+            assert_eq!(status, ffi::LUA_OK, "{}", program.text_at(-1));
             assert_eq!(ffi::lua_pcall(l, 0, 1, 0), ffi::LUA_OK, "{}", program.text_at(-1));
             ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, SUPPORT.as_ptr());
         }
@@ -90,6 +102,28 @@ impl Program {
     /// Writes the file of a module.
     pub fn write(&self, module: &str, text: impl AsRef<[u8]>) {
         self.folder.write(module, text);
+    }
+
+    /// The binary form of a text.
+    fn compile(&self, text: &str) -> Vec<u8> {
+        unsafe extern "C-unwind" fn write(
+            _: *mut lua_State,
+            from: *const c_void,
+            size: usize,
+            to: *mut c_void,
+        ) -> c_int {
+            // SAFETY: the bytes are read within their length; `to` is the vector below.
+            unsafe { (*to.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(from.cast(), size)) };
+            0
+        }
+        let mut code: Vec<u8> = Vec::new();
+        self.load(text);
+        // SAFETY: the function is on top; the writer does not raise.
+        unsafe {
+            ffi::lua_dump(self.l, write, (&raw mut code).cast(), 0);
+            ffi::lua_pop(self.l, 1);
+        }
+        code
     }
 
     /// Compiles a text onto the stack.
