@@ -37,7 +37,7 @@ pub unsafe fn protect<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_in
         let ticket = unsafe { &mut *ffi::lua_touserdata(l, 1).cast::<Ticket<F>>() };
         // SAFETY: within this function's own frame.
         unsafe { ffi::lua_settop(l, 0) };
-        // A Lua error passes through as a jump or a foreign exception; only Rust's own panics are caught here.
+        // A Lua error jumps past this frame (Lua is built as C); only Rust's own panics are caught here.
         if catch_unwind(AssertUnwindSafe(|| (ticket.body)(l))).is_err() {
             ticket.panicked = true;
             // SAFETY: within this function's own frame; filling with nil up to any number of results.
