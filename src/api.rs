@@ -60,11 +60,3 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
         .chain(reply.elapsed.into_iter().map(Answer::Number))
         .collect())
 }
-
-/// Undoes a reload whose hook raised (R7.2), from what [`crate::commit::encode`] made of its operations.
-///
-/// # Errors
-/// [`Error::PutBack`] when there was no memory to undo all of it.
-pub fn undo(vm: &mut Vm, words: &[u32]) -> Result<()> {
-    reload::undo(vm, words)
-}

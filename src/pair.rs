@@ -180,6 +180,18 @@ impl Pairing {
         self.upvalues.get(number as usize).copied().unwrap_or_default()
     }
 
+    /// Where a cell of A2 stands: the upvalue of the first function that has it.
+    pub fn cell_site(&mut self, cell: u32) -> Result<SiteId> {
+        let Some(cell) = self.new_cells.get(cell as usize) else {
+            return Ok(SiteId::MODULE);
+        };
+        let owner = self
+            .new
+            .get(cell.owner as usize)
+            .map_or(SiteId::MODULE, |owner| owner.site);
+        self.sites.upvalue(owner, cell.function, cell.index)
+    }
+
     /// The function of A2 that takes the place of this one of A1, wherever it stands.
     pub fn answer(&self, address: usize) -> Option<Ref> {
         let function = self.old.get(*self.by_address1.get(&address)? as usize)?;

@@ -442,26 +442,14 @@ impl Planner<'_> {
 
     /// R6: in a cell a change of kind is no conflict; the report warns.
     fn kept_kind(&mut self, pair: &CellPair) -> Result<()> {
-        let path = self.cell_path(pair.new)?;
+        let site = self.pairing.cell_site(pair.new)?;
+        let path = self.path(site);
         self.pairing.warnings.try_push(format!(
             "{path}: a {} while it runs, a {} in the file; the running value stays",
             self.vm.val(pair.old_value).kind.name(),
             self.vm.val(pair.new_value).kind.name()
         ))?;
         self.out.tally.cells_kept.try_push(pair.new)
-    }
-
-    fn cell_path(&mut self, cell: u32) -> Result<String> {
-        let Some(cell) = self.pairing.new_cells.get(cell as usize).copied() else {
-            return Ok(String::new());
-        };
-        let owner = self
-            .pairing
-            .new
-            .get(cell.owner as usize)
-            .map_or(SiteId::MODULE, |owner| owner.site);
-        let site = self.pairing.sites.upvalue(owner, cell.function, cell.index)?;
-        Ok(self.path(site))
     }
 
     /// R5.1: new tables refer to A1's.

@@ -118,7 +118,7 @@ pub fn reload(vm: &mut Vm, request: &Request) -> Result<Reply> {
     })
 }
 
-/// Undoes a reload whose hook raised (R7.2).
+/// Undoes a reload whose hook raised (R7.2), from what [`commit::encode`] made of its operations.
 ///
 /// # Errors
 /// [`Error::PutBack`] when there was no memory for it.

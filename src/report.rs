@@ -113,14 +113,7 @@ fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
 fn cell_paths(vm: &Vm, context: &Context, pairing: &mut Pairing, cells: &[u32]) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     for number in cells {
-        let Some(cell) = pairing.new_cells.get(*number as usize).copied() else {
-            continue;
-        };
-        let owner = pairing
-            .new
-            .get(cell.owner as usize)
-            .map_or(SiteId::MODULE, |owner| owner.site);
-        let site = pairing.sites.upvalue(owner, cell.function, cell.index)?;
+        let site = pairing.cell_site(*number)?;
         paths.push(pairing.sites.path(vm, &context.title, site));
     }
     Ok(paths)

@@ -212,10 +212,13 @@ impl Pairer<'_> {
                 })?;
             }
         }
-        Ok(Upvalues {
-            start,
-            count: (self.out.upvalues.len() as u32 - start) as u8,
-        })
+        Ok(self.upvalues_since(start))
+    }
+
+    /// The upvalues that were noted last, from this number on: those of one function.
+    fn upvalues_since(&self, start: u32) -> Upvalues {
+        let count = (self.out.upvalues.len() as u32 - start) as u8;
+        Upvalues { start, count }
     }
 
     /// Notes the cells of a function of A2.
@@ -268,10 +271,7 @@ impl Pairer<'_> {
                 })?;
             }
         }
-        Ok(Upvalues {
-            start,
-            count: (self.out.upvalues.len() as u32 - start) as u8,
-        })
+        Ok(self.upvalues_since(start))
     }
 
     fn is_globals(&self, val: Val) -> bool {
@@ -379,7 +379,7 @@ impl Pairer<'_> {
             // Another module's table is never written to (R3.3); unless a function assigns the cell, the file's own is set.
             if !self.is_assigned(c1, c2) {
                 pair.fate = CellFate::Take;
-                let site = self.cell_site(c2)?;
+                let site = self.out.cell_site(c2)?;
                 self.scan_queue.try_reserve(1)?;
                 self.scan_queue.push_back((new_value, site));
             }
@@ -387,12 +387,12 @@ impl Pairer<'_> {
         }
         if o.is_table() && n.is_table() && fresh {
             pair.fate = CellFate::Merge;
-            let site = self.cell_site(c2)?;
+            let site = self.out.cell_site(c2)?;
             self.pair_tables(old_value, new_value, site, self.replace_data)?;
             return self.out.cell_pairs.try_push(pair);
         }
         if o.is_function() && n.is_function() && fresh {
-            let site = self.cell_site(c2)?;
+            let site = self.out.cell_site(c2)?;
             let (f1, f2) = (self.function1(old_value, site)?, self.function2(new_value, site)?);
             if let (Some(f1), Some(f2)) = (f1, f2) {
                 let home = self.out.old.get(f1 as usize).is_some_and(|old| old.home);
@@ -410,7 +410,7 @@ impl Pairer<'_> {
         pair.fate = if !fresh && object && self.takes_import(c1, c2, o, pair, old_is_home)? {
             CellFate::Take
         } else if old_is_home {
-            let site = self.cell_site(c2)?;
+            let site = self.out.cell_site(c2)?;
             self.function1(old_value, site)?;
             CellFate::Follow
         } else if self.replace_data && !o.is_function() && !n.is_function() && !self.vm.same(old_value, new_value) {
@@ -436,19 +436,6 @@ impl Pairer<'_> {
     fn is_assigned(&self, c1: u32, c2: u32) -> bool {
         self.out.old_cells.get(c1 as usize).is_some_and(|cell| cell.assigned)
             || self.out.new_cells.get(c2 as usize).is_some_and(|cell| cell.assigned)
-    }
-
-    /// Where a cell of A2 stands: the upvalue of the first function that has it.
-    pub(super) fn cell_site(&mut self, c2: u32) -> Result<SiteId> {
-        let Some(cell) = self.out.new_cells.get(c2 as usize) else {
-            return Ok(SiteId::MODULE);
-        };
-        let parent = self
-            .out
-            .new
-            .get(cell.owner as usize)
-            .map_or(SiteId::MODULE, |owner| owner.site);
-        self.out.sites.upvalue(parent, cell.function, cell.index)
     }
 
     /// Local helpers (R4.3): A2's function takes A1's place in the cell. Where some function assigns the cell, what it holds
@@ -534,11 +521,11 @@ impl Pairer<'_> {
             }
             if upvalue.value.is_function() && !self.out.by_address2.contains_key(&upvalue.value.addr) {
                 let value = self.vm.upvalue_value(cell.function, cell.index)?;
-                let site = self.cell_site(number as u32)?;
+                let site = self.out.cell_site(number as u32)?;
                 found |= self.function2(value, site)?.is_some();
             } else if upvalue.value.is_table() && !self.scanned.contains(&upvalue.value.addr) {
                 let value = self.vm.upvalue_value(cell.function, cell.index)?;
-                let site = self.cell_site(number as u32)?;
+                let site = self.out.cell_site(number as u32)?;
                 self.scan_queue.try_reserve(1)?;
                 self.scan_queue.push_back((value, site));
                 found = true;

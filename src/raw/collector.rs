@@ -50,6 +50,10 @@ impl Paused {
     /// Ends the pause. `owed` is what earlier reloads allocated since the last cycle ended, in KiB; returns the same with
     /// this one's share.
     pub fn end(mut self, owed: i64) -> i64 {
+        self.take_back(owed)
+    }
+
+    fn take_back(&mut self, owed: i64) -> i64 {
         // SAFETY: as in `new`. Where the debt is positive a step runs, as it would at some allocation; what a finalizer
         // raises there is a warning, not an error. A chunk that stopped or restarted the collector is overruled.
         unsafe {
@@ -72,9 +76,7 @@ impl Paused {
 impl Drop for Paused {
     fn drop(&mut self) {
         if !self.ended {
-            // Not through `end`: the collector works for all of it.
-            let pause = Paused { ended: true, ..*self };
-            pause.end(i64::MAX / 2);
+            self.take_back(i64::MAX / 2); // more than any limit: the collector works for all of it
         }
     }
 }

@@ -72,7 +72,7 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
             // Memory that is short now may be there at the next try: each one collects garbage.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
                 let (mut vm, words) = Vm::thaw(l, 2)?;
-                api::undo(&mut vm, &words)
+                crate::reload::undo(&mut vm, &words)
             }));
             ffi::lua_settop(l, 2);
             outcome = attempt.unwrap_or_else(|_| Err(Error::Panic("while undoing".into())));

@@ -176,7 +176,18 @@ impl Vm {
     /// # Safety
     /// `l` must be the running state, and the view must not outlive the C function's frame.
     pub unsafe fn open(l: *mut lua_State) -> Result<Vm> {
-        let mut vm = Vm {
+        let mut vm = Vm::without_threads(l);
+        vm.scratch = vm.new_thread()?;
+        vm.add_holder()?;
+        // SAFETY: the new scratch has room.
+        unsafe { ffi::lua_pushnil(vm.scratch) };
+        vm.keep()?; // Ref::NIL
+        Ok(vm)
+    }
+
+    /// A view that holds nothing and has no threads yet.
+    fn without_threads(l: *mut lua_State) -> Vm {
+        Vm {
             l,
             scratch: null_mut(),
             holders: Vec::new(),
@@ -184,13 +195,7 @@ impl Vm {
             room: 0,
             zipping: false,
             buffer: Vec::new(),
-        };
-        vm.scratch = vm.new_thread()?;
-        vm.add_holder()?;
-        // SAFETY: the new scratch has room.
-        unsafe { ffi::lua_pushnil(vm.scratch) };
-        vm.keep()?; // Ref::NIL
-        Ok(vm)
+        }
     }
 
     fn new_thread(&mut self) -> Result<*mut lua_State> {

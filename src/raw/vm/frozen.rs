@@ -1,7 +1,6 @@
 //! A view that outlives the call: what undoes a reload while its hook runs.
 
 use std::ffi::c_int;
-use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_State};
 
@@ -43,15 +42,7 @@ impl Vm {
     /// As for [`Vm::open`], and the value must come from [`Vm::freeze`]: only the façade has one.
     pub unsafe fn thaw(l: *mut lua_State, index: c_int) -> Result<(Vm, Vec<u32>)> {
         let odd = || Error::Panic("not a frozen reload".into());
-        let mut vm = Vm {
-            l,
-            scratch: null_mut(),
-            holders: Vec::new(),
-            len: 0,
-            room: 0,
-            zipping: false,
-            buffer: Vec::new(),
-        };
+        let mut vm = Vm::without_threads(l);
         let mut words = Vec::new();
         // SAFETY: types are checked before anything is believed; the string's bytes are read within its length.
         unsafe {

@@ -223,9 +223,6 @@ impl Vm {
                 self.push_to_caller(*arg);
             }
             door::call(self.l, args.len() as c_int, results.into())?;
-            if self.len == u32::MAX {
-                return Err(Error::Memory);
-            }
         }
         let base = Ref(self.len);
         for i in (1..=c_int::from(results)).rev() {
