@@ -1,15 +1,14 @@
--- What programs call: argument checks, the hook (called from Lua, so that it may yield), and the report's shape.
--- Part of the library (src/api.rs includes it); gets the native functions as its argument.
+-- What programs call: the way of a reload around its native part, and the hook (called from Lua, so that it may yield).
+-- Part of the library (src/raw/open.rs includes it); gets the native functions as its argument, with what the files
+-- beside this one return.
 -- The rules (R1.1) are those of docs/semantics.md.
 
 local core = ...
+local arguments, allow, reports = core.arguments, core.allow, core.report
 
 local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, select, type, tostring
-local rawget, rawset, next, ipairs, pairs = rawget, rawset, next, ipairs, pairs
-local setmetatable = setmetatable
-local concat = table.concat
-local find, format, sub = string.find, string.format, string.sub
-local tonumber, math_type = tonumber, math.type
+local rawget, rawset, next, pairs = rawget, rawset, next, pairs
+local setmetatable, format = setmetatable, string.format
 local traceback, metatable_of = debug.traceback, debug.getmetatable
 local globals, loaded = _G, package.loaded
 
@@ -42,104 +41,16 @@ after_collection()
 ------------------------------------------------------------------------------------------------------------------------
 -- Arguments (R1.1)
 
-local function one_of(...)
-    local known = {}
-    for i = 1, select("#", ...) do known[(select(i, ...))] = true end
-    local names = concat({ ... }, "', '")
-    return function(value)
-        if not known[value] then return format("'%s' expected, got '%s'", names, tostring(value)) end
-    end
-end
-
-local function a(wanted)
-    return function(value)
-        if type(value) ~= wanted then return format("%s expected, got %s", wanted, type(value)) end
-    end
-end
-
-local checks = {
-    scope = one_of("module"),
-    on_conflict = one_of("error", "keep", "replace"),
-    data = one_of("keep", "replace"),
-    report = one_of("counts", "full"),
-    source = a("string"),
-    dry_run = a("boolean"),
+local options_of_reload = {
+    scope = arguments.one_of("module"),
+    on_conflict = arguments.one_of("error", "keep", "replace"),
+    data = arguments.one_of("keep", "replace"),
+    report = arguments.one_of("counts", "full"),
+    source = arguments.a("string"),
+    dry_run = arguments.a("boolean"),
 }
 
-local function bad_argument(number, name, message)
-    error(format("bad argument #%d to '%s' (%s)", number, name, message), 4)
-end
-
---- Checks a table of options against `known`, and returns a copy of it that no metamethod of the caller's reaches.
-local function check_options(options, known, number, name)
-    local checked = {}
-    if options == nil then return checked end
-    if type(options) ~= "table" then
-        bad_argument(number, name, format("table expected, got %s", type(options)))
-    end
-    for key, value in next, options do
-        local check = known[key]
-        if not check then bad_argument(number, name, format("unknown option '%s'", tostring(key))) end
-        local wrong = check(value)
-        if wrong then bad_argument(number, name, format("option '%s': %s", key, wrong)) end
-        checked[key] = value
-    end
-    return checked
-end
-
-------------------------------------------------------------------------------------------------------------------------
--- Which modules may be hot (R1.4)
-
-local patterns = { allow = {}, deny = {} }
-
---- Says what is wrong with a Lua pattern, or nothing. `string.find` complains only about the part that it reaches.
-local function malformed(pattern)
-    local open, captures, i = {}, 0, 1
-    while i <= #pattern do
-        local c = sub(pattern, i, i)
-        if c == "%" then
-            local class = sub(pattern, i + 1, i + 1)
-            if class == "" then return "ends with '%'" end
-            if class == "b" and i + 3 > #pattern then return "missing arguments to '%b'" end
-            if class == "f" and sub(pattern, i + 2, i + 2) ~= "[" then return "missing '[' after '%f'" end
-            if find(class, "%d") and (class == "0" or tonumber(class) > captures) then
-                return "invalid capture index"
-            end
-            i = i + (class == "b" and 4 or 2)
-        elseif c == "[" then
-            local from = i + (sub(pattern, i + 1, i + 1) == "^" and 2 or 1)
-            i = from
-            while i == from or sub(pattern, i, i) ~= "]" do
-                if i > #pattern then return "missing ']'" end
-                i = i + (sub(pattern, i, i) == "%" and 2 or 1)
-            end
-            i = i + 1
-        else
-            if c == "(" then
-                captures = captures + 1
-                open[#open + 1] = captures
-            elseif c == ")" then
-                if not open[1] then return "')' without '('" end
-                open[#open] = nil
-            end
-            i = i + 1
-        end
-    end
-    if open[1] then return "unfinished capture" end
-    local ok, message = pcall(find, "", pattern)
-    if not ok then return message end
-end
-
-local function check_patterns(value)
-    local list = type(value) == "string" and { value } or value
-    if type(list) ~= "table" then return format("string or table expected, got %s", type(value)) end
-    for key, pattern in next, list do
-        if math_type(key) ~= "integer" or key < 1 or key > #list then return "a list of patterns expected" end
-        if type(pattern) ~= "string" then return format("pattern #%d: string expected, got %s", key, type(pattern)) end
-        local wrong = malformed(pattern)
-        if wrong then return format("'%s' is no pattern: %s", pattern, wrong) end
-    end
-end
+local settings = { allow = allow.check, deny = allow.check }
 
 --- Says which modules may be reloaded. Each key given replaces that list.
 ---@see hotreload.configure in meta.lua
@@ -147,121 +58,8 @@ function hotreload.configure(options)
     if type(options) ~= "table" then
         error(format("bad argument #1 to 'configure' (table expected, got %s)", type(options)), 2)
     end
-    local checked = check_options(options, { allow = check_patterns, deny = check_patterns }, 1, "configure")
-    for key, value in pairs(checked) do
-        local list = {}
-        for i, pattern in ipairs(type(value) == "string" and { value } or value) do list[i] = pattern end
-        patterns[key] = list
-    end
-end
-
-local function matching(list, name)
-    for _, pattern in ipairs(list) do
-        local ok, found = pcall(find, name, pattern)
-        if ok and found then return pattern end
-    end
-end
-
-local function refused(name)
-    local denied = matching(patterns.deny, name)
-    if denied then return format("it matches the deny pattern '%s' (hotreload.configure)", denied) end
-    if patterns.allow[1] and not matching(patterns.allow, name) then
-        return "it matches no allow pattern (hotreload.configure)"
-    end
-end
-
-------------------------------------------------------------------------------------------------------------------------
--- The report (R10)
-
-local Report = {}
-
-local function add_list(lines, title, list)
-    if not list or not list[1] then return end
-    lines[#lines + 1] = format("  %s:", title)
-    for _, line in ipairs(list) do lines[#lines + 1] = "    " .. line end
-end
-
---- A report as a text for people.
-function Report.__tostring(report)
-    local functions, cells, data = report.functions, report.cells, report.data
-    local lines = {
-        format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", report.module, report.generation,
-            report.file and " from " .. report.file or ""),
-        format("  functions: %d replaced (%d changed), %d added, %d removed",
-            functions.replaced, report.changed, functions.added, functions.removed),
-        format("  cells: %d joined, %d fresh; data: %d kept, %d added",
-            cells.joined, cells.fresh, data.kept, data.added),
-    }
-    local conflicts = {}
-    for i, conflict in ipairs(report.conflicts) do
-        conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path, conflict.running, conflict.file,
-            conflict.line and format(" (line %d)", conflict.line) or "")
-    end
-    add_list(lines, "warnings", report.warnings)
-    add_list(lines, "conflicts", conflicts)
-    local paths = report.paths
-    if paths then
-        add_list(lines, "functions replaced", paths.functions.replaced)
-        add_list(lines, "functions changed", paths.changed)
-        add_list(lines, "functions added", paths.functions.added)
-        add_list(lines, "functions removed", paths.functions.removed)
-        add_list(lines, "data kept", paths.data.kept)
-        add_list(lines, "data added", paths.data.added)
-        add_list(lines, "data replaced", paths.data.replaced)
-        add_list(lines, "cells joined", paths.cells.joined)
-        add_list(lines, "cells fresh", paths.cells.fresh)
-    end
-    return concat(lines, "\n")
-end
-
---- A report with room for all that it will say: `fill` allocates nothing, so that no reload fails once it is done.
-local function blank_report(name, options)
-    local full = options.report == "full" or options.dry_run and options.report ~= "counts"
-    return setmetatable({
-        module = name,
-        file = false,
-        generation = 0,
-        dry_run = false,
-        functions = { replaced = 0, added = 0, removed = 0 },
-        changed = 0,
-        cells = { joined = 0, fresh = 0 },
-        data = { kept = 0, added = 0, replaced = 0 },
-        warnings = {},
-        conflicts = {},
-        elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, total = 0 },
-        paths = full and {
-            functions = { replaced = false, added = false, removed = false },
-            changed = false,
-            cells = { joined = false, fresh = false },
-            data = { kept = false, added = false, replaced = false },
-        },
-    }, Report)
-end
-
-local function fill(report, generation, dry, file, lists,
-        replaced, added, removed, changed, joined, fresh, kept, data_added, data_replaced,
-        find_ms, load_ms, pair_ms, plan_ms, commit_ms)
-    report.file, report.generation, report.dry_run = file, generation, dry or nil
-    local functions, cells, data, elapsed = report.functions, report.cells, report.data, report.elapsed_ms
-    functions.replaced, functions.added, functions.removed = replaced, added, removed
-    report.changed = changed
-    cells.joined, cells.fresh = joined, fresh
-    data.kept, data.added, data.replaced = kept, data_added, data_replaced
-    elapsed.find, elapsed.load, elapsed.pair = find_ms, load_ms, pair_ms
-    elapsed.plan, elapsed.commit = plan_ms, commit_ms
-    elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms
-    if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
-    local paths, found = report.paths, lists and lists.paths
-    if not paths or not found then
-        report.paths = nil
-        return report
-    end
-    functions, cells, data = paths.functions, paths.cells, paths.data
-    functions.replaced, functions.added, functions.removed = found.replaced, found.added, found.removed
-    paths.changed = found.changed
-    cells.joined, cells.fresh = found.joined, found.fresh
-    data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced
-    return report
+    local checked = arguments.check(options, settings, 1, "configure")
+    for which, value in pairs(checked) do allow.set(which, value) end
 end
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -318,9 +116,9 @@ local function finish(guard, name, dry, report, now_owed, ok, object, hook, sour
     if not ok then
         local message = object == 1 and NOT_PUT_BACK or object or NO_MEMORY
         if not lists then return false, message end
-        return false, message, fill(report, generation, dry, file, lists, ...)
+        return false, message, reports.fill(report, generation, dry, file, lists, ...)
     end
-    fill(report, generation + 1, dry, file, lists, ...)
+    reports.fill(report, generation + 1, dry, file, lists, ...)
     if dry then return true, report end
     record.generation, record.source = generation + 1, source
     if not hook then return true, report end
@@ -334,7 +132,7 @@ function hotreload.reload(...)
         local got = select("#", ...) == 0 and "no value" or type(name)
         error(format("bad argument #1 to 'reload' (string expected, got %s)", got), 2)
     end
-    local checked = check_options(options, checks, 2, "reload")
+    local checked = arguments.check(options, options_of_reload, 2, "reload")
     if running[1] then
         return false, refusal(name, format("the chunk of module '%s' is running in another reload; "
             .. "call gg.reload when it has ended", running[1]))
@@ -343,7 +141,7 @@ function hotreload.reload(...)
     if last and last[1] then
         return false, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
     end
-    local why = refused(name)
+    local why = allow.refused(name)
     if why then return false, refusal(name, why) end
     local gg = rawget(globals, "gg")
     local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
@@ -360,7 +158,7 @@ function hotreload.reload(...)
         record.generation = 1
     end
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
-    local report = blank_report(name, checked)
+    local report = reports.blank(name, checked)
     local guard <close> = setmetatable({ true, false, record, record.generation, record.source }, Guard)
     if hooking[name] == nil then hooking[name] = false end -- a place for the guard
     return finish(guard, name, checked.dry_run or false, report,

@@ -8,7 +8,13 @@ use mlua::ffi::{self, lua_State};
 use super::entry;
 use super::stock::Stock;
 
-/// The façade, part of the library: `require "hotreload"` needs one file.
+/// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is a field of `core` for the
+/// ones after it and for the façade.
+const PARTS: [(&CStr, &str); 3] = [
+    (c"arguments", include_str!("../../lua/hotreload/arguments.lua")),
+    (c"allow", include_str!("../../lua/hotreload/allow.lua")),
+    (c"report", include_str!("../../lua/hotreload/report.lua")),
+];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.
 const LIBRARY: &CStr = c"hotreload";
@@ -45,11 +51,7 @@ unsafe fn make(l: *mut lua_State) {
             ffi::lua_pushstring(l, c"not enough memory".as_ptr());
             ffi::lua_error(l)
         };
-        let name = c"=hotreload".as_ptr();
-        if ffi::luaL_loadbufferx(l, FACADE.as_ptr().cast(), FACADE.len(), name, c"t".as_ptr()) != ffi::LUA_OK {
-            ffi::lua_error(l);
-        }
-        ffi::lua_createtable(l, 0, 4);
+        ffi::lua_createtable(l, 0, 4 + PARTS.len() as c_int);
         ffi::lua_pushcfunction(l, entry::reload);
         ffi::lua_setfield(l, -2, c"reload".as_ptr());
         ffi::lua_pushcfunction(l, entry::close);
@@ -62,10 +64,27 @@ unsafe fn make(l: *mut lua_State) {
             ffi::lua_rawseti(l, -2, i);
         }
         ffi::lua_setfield(l, -2, c"stock".as_ptr());
-        ffi::lua_call(l, 1, 2);
+        for (name, text) in PARTS {
+            run_part(l, text, 1);
+            ffi::lua_setfield(l, -2, name.as_ptr());
+        }
+        run_part(l, FACADE, 2);
         ffi::lua_pushvalue(l, -1);
         ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, INSTALL.as_ptr());
         ffi::lua_pushvalue(l, -2);
         ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, LIBRARY.as_ptr());
+    }
+}
+
+/// Runs a part of the library with `core`, which stands on top, as its argument. `[-0, +results, e]`
+unsafe fn run_part(l: *mut lua_State, text: &str, results: c_int) {
+    // SAFETY: as in `open`.
+    unsafe {
+        let name = c"=hotreload".as_ptr();
+        if ffi::luaL_loadbufferx(l, text.as_ptr().cast(), text.len(), name, c"t".as_ptr()) != ffi::LUA_OK {
+            ffi::lua_error(l);
+        }
+        ffi::lua_pushvalue(l, -2);
+        ffi::lua_call(l, 1, results);
     }
 }

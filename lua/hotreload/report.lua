@@ -1,0 +1,100 @@
+-- The shape of a report, and its text (R10). Part of the library (src/raw/open.rs includes it).
+
+local ipairs, setmetatable = ipairs, setmetatable
+local concat, format = table.concat, string.format
+
+local reports = {}
+
+local Report = {}
+
+local function add_list(lines, title, list)
+    if not list or not list[1] then return end
+    lines[#lines + 1] = format("  %s:", title)
+    for _, line in ipairs(list) do lines[#lines + 1] = "    " .. line end
+end
+
+--- A report as a text for people.
+function Report.__tostring(report)
+    local functions, cells, data = report.functions, report.cells, report.data
+    local lines = {
+        format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", report.module, report.generation,
+            report.file and " from " .. report.file or ""),
+        format("  functions: %d replaced (%d changed), %d added, %d removed",
+            functions.replaced, report.changed, functions.added, functions.removed),
+        format("  cells: %d joined, %d fresh; data: %d kept, %d added",
+            cells.joined, cells.fresh, data.kept, data.added),
+    }
+    local conflicts = {}
+    for i, conflict in ipairs(report.conflicts) do
+        conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path, conflict.running, conflict.file,
+            conflict.line and format(" (line %d)", conflict.line) or "")
+    end
+    add_list(lines, "warnings", report.warnings)
+    add_list(lines, "conflicts", conflicts)
+    local paths = report.paths
+    if paths then
+        add_list(lines, "functions replaced", paths.functions.replaced)
+        add_list(lines, "functions changed", paths.changed)
+        add_list(lines, "functions added", paths.functions.added)
+        add_list(lines, "functions removed", paths.functions.removed)
+        add_list(lines, "data kept", paths.data.kept)
+        add_list(lines, "data added", paths.data.added)
+        add_list(lines, "data replaced", paths.data.replaced)
+        add_list(lines, "cells joined", paths.cells.joined)
+        add_list(lines, "cells fresh", paths.cells.fresh)
+    end
+    return concat(lines, "\n")
+end
+
+--- A report with room for all that it will say: `fill` allocates nothing, so that no reload fails once it is done.
+function reports.blank(name, options)
+    local full = options.report == "full" or options.dry_run and options.report ~= "counts"
+    return setmetatable({
+        module = name,
+        file = false,
+        generation = 0,
+        dry_run = false,
+        functions = { replaced = 0, added = 0, removed = 0 },
+        changed = 0,
+        cells = { joined = 0, fresh = 0 },
+        data = { kept = 0, added = 0, replaced = 0 },
+        warnings = {},
+        conflicts = {},
+        elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, total = 0 },
+        paths = full and {
+            functions = { replaced = false, added = false, removed = false },
+            changed = false,
+            cells = { joined = false, fresh = false },
+            data = { kept = false, added = false, replaced = false },
+        },
+    }, Report)
+end
+
+--- Fills a blank report in with what the native part answered.
+function reports.fill(report, generation, dry, file, lists,
+        replaced, added, removed, changed, joined, fresh, kept, data_added, data_replaced,
+        find_ms, load_ms, pair_ms, plan_ms, commit_ms)
+    report.file, report.generation, report.dry_run = file, generation, dry or nil
+    local functions, cells, data, elapsed = report.functions, report.cells, report.data, report.elapsed_ms
+    functions.replaced, functions.added, functions.removed = replaced, added, removed
+    report.changed = changed
+    cells.joined, cells.fresh = joined, fresh
+    data.kept, data.added, data.replaced = kept, data_added, data_replaced
+    elapsed.find, elapsed.load, elapsed.pair = find_ms, load_ms, pair_ms
+    elapsed.plan, elapsed.commit = plan_ms, commit_ms
+    elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms
+    if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
+    local paths, found = report.paths, lists and lists.paths
+    if not paths or not found then
+        report.paths = nil
+        return report
+    end
+    functions, cells, data = paths.functions, paths.cells, paths.data
+    functions.replaced, functions.added, functions.removed = found.replaced, found.added, found.removed
+    paths.changed = found.changed
+    cells.joined, cells.fresh = found.joined, found.fresh
+    data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced
+    return report
+end
+
+return reports

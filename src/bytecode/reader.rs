@@ -1,0 +1,110 @@
+//! Reads the pieces of a dump of Lua 5.4: the header, sizes, strings. Strict, and never past the end.
+
+/// Why reading ends early.
+pub(super) enum Stop {
+    /// Not exactly a dump of Lua 5.4.
+    Format,
+    Memory,
+}
+
+impl From<crate::error::Error> for Stop {
+    fn from(_: crate::error::Error) -> Self {
+        Stop::Memory
+    }
+}
+
+pub(super) type Read<T> = std::result::Result<T, Stop>;
+
+/// What is left of a dump.
+pub(super) struct Reader<'a> {
+    pub(super) rest: &'a [u8],
+    /// The length of the whole dump.
+    pub(super) length: usize,
+    /// Hashes of names that were noted already: functions name the same things again and again.
+    recent: [u64; RECENT],
+}
+
+const RECENT: usize = 256;
+
+/// A little-endian word.
+#[inline]
+pub(super) fn word(bytes: &[u8]) -> u32 {
+    bytes.try_into().map_or(0, u32::from_le_bytes)
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the header: version, format, sizes, integer and float samples.
+    pub(super) fn of(dump: &'a [u8]) -> Option<Reader<'a>> {
+        let rest = dump
+            .strip_prefix(b"\x1bLua\x54\x00\x19\x93\r\n\x1a\n\x04\x08\x08")?
+            .strip_prefix(&0x5678_i64.to_ne_bytes())?
+            .strip_prefix(&370.5_f64.to_ne_bytes())?;
+        let (_upvalues, rest) = rest.split_first()?;
+        cfg!(target_endian = "little").then_some(Reader {
+            rest,
+            length: dump.len(),
+            recent: [0; RECENT],
+        })
+    }
+
+    /// Was this hash seen a short while ago?
+    pub(super) fn is_recent(&mut self, hash: u64) -> bool {
+        self.recent
+            .get_mut(hash as usize % RECENT)
+            .is_some_and(|slot| std::mem::replace(slot, hash) == hash)
+    }
+
+    /// The next `n` bytes.
+    pub(super) fn take(&mut self, n: usize) -> Read<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(n).ok_or(Stop::Format)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    /// One byte.
+    pub(super) fn byte(&mut self) -> Read<u8> {
+        let (byte, rest) = self.rest.split_first().ok_or(Stop::Format)?;
+        self.rest = rest;
+        Ok(*byte)
+    }
+
+    /// A size, as Lua writes it: seven bits a byte, the last one marked.
+    pub(super) fn size(&mut self) -> Read<usize> {
+        let mut n: usize = 0;
+        loop {
+            let byte = self.byte()?;
+            if n >> 56 != 0 {
+                return Err(Stop::Format);
+            }
+            n = n << 7 | usize::from(byte & 0x7f);
+            if byte & 0x80 != 0 {
+                return Ok(n);
+            }
+        }
+    }
+
+    /// An `int`, written as a size.
+    pub(super) fn int(&mut self) -> Read<i32> {
+        i32::try_from(self.size()?).map_err(|_| Stop::Format)
+    }
+
+    /// The number of things that follow; no more than there are bytes.
+    pub(super) fn count(&mut self) -> Read<usize> {
+        let n = self.size()?;
+        if n > self.rest.len() { Err(Stop::Format) } else { Ok(n) }
+    }
+
+    /// A string; none for a null one.
+    pub(super) fn string(&mut self) -> Read<Option<&'a [u8]>> {
+        match self.size()? {
+            0 => Ok(None),
+            n => self.take(n - 1).map(Some),
+        }
+    }
+
+    /// The instructions of a function.
+    pub(super) fn code(&mut self) -> Read<&'a [u8]> {
+        let n = self.count()?;
+        self.take(n.checked_mul(4).ok_or(Stop::Format)?)
+    }
+}
