@@ -1,7 +1,7 @@
 -- What the public functions take, and the errors for anything else (R1.1).
 -- Part of the library (src/raw/open.rs includes it).
 
-local error, select, type, tostring, next = error, select, type, tostring, next
+local select, type, tostring, next = select, type, tostring, next
 local concat, format = table.concat, string.format
 
 local arguments = {}
@@ -24,21 +24,22 @@ function arguments.a(wanted)
 end
 
 local function bad_argument(number, name, message)
-    error(format("bad argument #%d to '%s' (%s)", number, name, message), 4)
+    return nil, format("bad argument #%d to '%s' (%s)", number, name, message)
 end
 
---- Checks a table of options against `known`, and returns a copy of it that no metamethod of the caller's reaches.
+--- Checks a table of options against `known`. Returns a copy of it that no metamethod of the caller's reaches, or nil and
+--- what is wrong with argument `number` of the function `name`.
 function arguments.check(options, known, number, name)
     local checked = {}
     if options == nil then return checked end
     if type(options) ~= "table" then
-        bad_argument(number, name, format("table expected, got %s", type(options)))
+        return bad_argument(number, name, format("table expected, got %s", type(options)))
     end
     for key, value in next, options do
         local check = known[key]
-        if not check then bad_argument(number, name, format("unknown option '%s'", tostring(key))) end
+        if not check then return bad_argument(number, name, format("unknown option '%s'", tostring(key))) end
         local wrong = check(value)
-        if wrong then bad_argument(number, name, format("option '%s': %s", key, wrong)) end
+        if wrong then return bad_argument(number, name, format("option '%s': %s", key, wrong)) end
         checked[key] = value
     end
     return checked

@@ -58,7 +58,8 @@ function hotreload.configure(options)
     if type(options) ~= "table" then
         error(format("bad argument #1 to 'configure' (table expected, got %s)", type(options)), 2)
     end
-    local checked = arguments.check(options, settings, 1, "configure")
+    local checked, wrong = arguments.check(options, settings, 1, "configure")
+    if not checked then error(wrong, 2) end
     for which, value in pairs(checked) do allow.set(which, value) end
 end
 
@@ -125,24 +126,24 @@ local function finish(guard, name, dry, report, now_owed, ok, object, hook, sour
     return run_hook(guard, name, hook, object, report)
 end
 
---- Replaces the code of a module while it runs; see `gg.reload` in meta.lua.
-function hotreload.reload(...)
-    local name, options = ...
+--- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
+--- speaks against the reload as a refusal: little but a lack of memory raises here.
+local function prepare(count, name, options)
     if type(name) ~= "string" then
-        local got = select("#", ...) == 0 and "no value" or type(name)
-        error(format("bad argument #1 to 'reload' (string expected, got %s)", got), 2)
+        return format("bad argument #1 to 'reload' (string expected, got %s)", count == 0 and "no value" or type(name))
     end
-    local checked = arguments.check(options, options_of_reload, 2, "reload")
+    local checked, wrong = arguments.check(options, options_of_reload, 2, "reload")
+    if not checked then return wrong end
     if running[1] then
-        return false, refusal(name, format("the chunk of module '%s' is running in another reload; "
+        return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
             .. "call gg.reload when it has ended", running[1]))
     end
     local last = hooking[name]
     if last and last[1] then
-        return false, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
+        return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
     end
     local why = allow.refused(name)
-    if why then return false, refusal(name, why) end
+    if why then return nil, refusal(name, why) end
     local gg = rawget(globals, "gg")
     local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
     if checked.data == nil and type(safe) == "table" and rawget(safe, name) then checked.data = "replace" end
@@ -157,10 +158,20 @@ function hotreload.reload(...)
     elseif record.generation == 0 then
         record.generation = 1
     end
-    -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
-    local report = reports.blank(name, checked)
-    local guard <close> = setmetatable({ true, false, record, record.generation, record.source }, Guard)
     if hooking[name] == nil then hooking[name] = false end -- a place for the guard
+    return nil, nil, checked, record, reports.blank(name, checked),
+        setmetatable({ true, false, record, record.generation, record.source }, Guard)
+end
+
+--- Replaces the code of a module while it runs; see `gg.reload` in meta.lua.
+function hotreload.reload(...)
+    local name = ...
+    local ready, wrong, why, checked, record, report, open = pcall(prepare, select("#", ...), ...)
+    if wrong == "not enough memory" then return false, NO_MEMORY end
+    if not ready or wrong then error(wrong, 2) end
+    if why then return false, why end
+    -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
+    local guard <close> = open
     return finish(guard, name, checked.dry_run or false, report,
         core.reload(owed, name, checked, core.stock, lineage, record.source, running, guard))
 end
