@@ -4,6 +4,7 @@
 //! Strict: a header or a byte that is not exactly as expected gives `None`, and the caller does without. It never reads
 //! past the end, never recurses deeper than [`MAX_DEPTH`], and allocates no more than the dump is long.
 
+pub mod outline;
 mod reader;
 
 use std::hash::Hasher;

@@ -132,7 +132,10 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Vec<u8>>) -> Result<F
 }
 
 /// R1.4, as far as the name tells. (The patterns of `configure` are Lua's; the façade checks them.)
-fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Refused`].
+pub fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
     let refused = |why: &str| {
         Err(Error::Refused {
             name: context.title.clone(),
@@ -150,7 +153,11 @@ fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
+/// Asks the searchers in order. Unless `read`, the text of a Lua file is left empty: the file is there and can be opened.
+///
+/// # Errors
+/// As [`find`], but for what a name alone refuses.
+pub fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
     let searchers = vm.field(context.package, "searchers")?;
     if !vm.val(searchers).is_table() {
         return Err(Error::Lua(b"'package.searchers' must be a table".to_vec()));
@@ -286,6 +293,18 @@ fn search_path(
         }
     }
     Ok(None)
+}
+
+/// A Lua file's text, as it is compiled.
+///
+/// # Errors
+/// [`Error::Unreadable`], [`Error::Memory`].
+pub fn read(path: &str) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|error| Error::Unreadable {
+        path: path.into(),
+        why: error.to_string(),
+    })?;
+    read_file(file, path).map(skip_first_line)
 }
 
 fn read_file(mut file: File, path: &str) -> Result<Vec<u8>> {

@@ -5,6 +5,7 @@
 
 mod api;
 mod bytecode;
+mod changed;
 mod commit;
 mod error;
 mod find;

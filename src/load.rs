@@ -147,7 +147,7 @@ fn result_of(vm: &Vm, context: &Context, returned: Ref, set: Ref) -> Result<Ref>
 
 /// The module's source names: its loader's, the one on record, and, where no function of the running object has one of these
 /// (the file was found by another path), the one that ends in the same file name.
-fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<Vec<u8>>) -> Result<Home> {
+pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<Vec<u8>>) -> Result<Home> {
     let mut home = Home::default();
     if let Some(source) = vm.source(main) {
         home.add(source)?;

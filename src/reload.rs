@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use crate::changed;
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::find::{self, Context};
@@ -63,6 +64,7 @@ pub fn reload(vm: &mut Vm, request: &Request) -> Result<Reply> {
 
     let context = Context::new(vm, request.name, request.stock)?;
     let found = find::find(vm, &context, options.source.clone())?;
+    changed::note(vm, &context, &found)?;
     clock.lap();
 
     let mut loaded = load::load(vm, &context, &found, request.source.clone())?;

@@ -27,8 +27,8 @@ local function bad_argument(number, name, message)
     return nil, format("bad argument #%d to '%s' (%s)", number, name, message)
 end
 
---- Checks a table of options against `known`. Returns a copy of it that no metamethod of the caller's reaches, or nil and
---- what is wrong with argument `number` of the function `name`.
+--- Checks a table of options against `known`. Returns a copy of it that no metamethod of the caller's reaches, or nil
+--- and what is wrong with argument `number` of the function `name`.
 function arguments.check(options, known, number, name)
     local checked = {}
     if options == nil then return checked end

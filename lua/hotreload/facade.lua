@@ -4,7 +4,7 @@
 -- The rules (R1.1) are those of docs/semantics.md.
 
 local core = ...
-local arguments, allow, reports = core.arguments, core.allow, core.report
+local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 
 local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, select, type, tostring
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
@@ -122,6 +122,7 @@ local function finish(guard, name, dry, report, now_owed, ok, object, hook, sour
     reports.fill(report, generation + 1, dry, file, lists, ...)
     if dry then return true, report end
     record.generation, record.source = generation + 1, source
+    changes.reloaded(name, generation + 1)
     if not hook then return true, report end
     return run_hook(guard, name, hook, object, report)
 end
@@ -159,6 +160,7 @@ local function prepare(count, name, options)
         record.generation = 1
     end
     if hooking[name] == nil then hooking[name] = false end -- a place for the guard
+    changes.expect(name)
     return nil, nil, checked, record, reports.blank(name, checked),
         setmetatable({ true, false, record, record.generation, record.source }, Guard)
 end
@@ -175,6 +177,12 @@ function hotreload.reload(...)
     return finish(guard, name, checked.dry_run or false, report,
         core.reload(owed, name, checked, core.stock, lineage, record.source, running, guard))
 end
+
+changes.install(hotreload, function(name)
+    local record = records[name]
+    if not record then return 0, nil end
+    return record.generation, record.source
+end)
 
 ------------------------------------------------------------------------------------------------------------------------
 -- gg

@@ -89,6 +89,21 @@ function hotreload.reload(name, options) end
 ---@param configuration hotreload.Configuration
 function hotreload.configure(configuration) end
 
+---What `hotreload.changed` takes.
+---@class hotreload.ChangedOptions
+---@field names? string[]     only these modules; all that are loaded otherwise
+---@field quick? boolean      read no file again whose path, size and times are as at the last look
+
+---Which loaded modules' files differ from what runs, by content (R12).
+---
+---The list is sorted. The problems say, for a module whose file is gone, unreadable or broken, what is wrong. The
+---third result has a digest of each file that was looked at.
+---@param options? hotreload.ChangedOptions
+---@return string[] names
+---@return table<string, string> problems
+---@return table<string, integer> contents
+function hotreload.changed(options) end
+
 ---What a module may define, as a field of the table that it returns or as a global function: called after each
 ---`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it
 ---raises, the reload is undone.

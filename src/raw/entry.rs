@@ -102,6 +102,20 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
     }
 }
 
+/// `core.look(owed, …)`: see [`changed::look`](crate::changed::look).
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state; the view lives within the call.
+    unsafe {
+        answer(l, |l| {
+            let mut vm = Vm::open(l)?;
+            crate::changed::look(&mut vm).map(|answers| (vm, answers))
+        })
+    }
+}
+
 /// Runs `body` with the collector paused and returns what is owed to it, then the answers; on an error `false` and the message
 /// (nil when there was no memory even for that).
 unsafe fn answer(l: *mut lua_State, body: impl FnOnce(*mut lua_State) -> Result<(Vm, Vec<Answer>), Error>) -> c_int {

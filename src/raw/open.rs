@@ -10,9 +10,10 @@ use super::stock::Stock;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is a field of `core` for the
 /// ones after it and for the façade.
-const PARTS: [(&CStr, &str); 3] = [
+const PARTS: [(&CStr, &str); 4] = [
     (c"arguments", include_str!("../../lua/hotreload/arguments.lua")),
     (c"allow", include_str!("../../lua/hotreload/allow.lua")),
+    (c"changes", include_str!("../../lua/hotreload/changes.lua")),
     (c"report", include_str!("../../lua/hotreload/report.lua")),
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
@@ -20,6 +21,8 @@ const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 const LIBRARY: &CStr = c"hotreload";
 /// Beside it: what installs `gg.reload`.
 const INSTALL: &CStr = c"hotreload.install";
+/// And: the content that each module was loaded from last (R12.1).
+const CONTENTS: &CStr = c"hotreload.contents";
 const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
 
 /// Installs `gg.reload` and leaves the library's table on the stack, the same one every time. `[-0, +1, e]`
@@ -51,11 +54,17 @@ unsafe fn make(l: *mut lua_State) {
             ffi::lua_pushstring(l, c"not enough memory".as_ptr());
             ffi::lua_error(l)
         };
-        ffi::lua_createtable(l, 0, 4 + PARTS.len() as c_int);
+        ffi::lua_createtable(l, 0, 6 + PARTS.len() as c_int);
         ffi::lua_pushcfunction(l, entry::reload);
         ffi::lua_setfield(l, -2, c"reload".as_ptr());
         ffi::lua_pushcfunction(l, entry::close);
         ffi::lua_setfield(l, -2, c"close".as_ptr());
+        ffi::lua_pushcfunction(l, entry::look);
+        ffi::lua_setfield(l, -2, c"look".as_ptr());
+        ffi::lua_createtable(l, 0, 0);
+        ffi::lua_pushvalue(l, -1);
+        ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, CONTENTS.as_ptr());
+        ffi::lua_setfield(l, -2, c"contents".as_ptr());
         ffi::lua_pushlstring(l, VERSION.as_ptr().cast(), VERSION.len());
         ffi::lua_setfield(l, -2, c"version".as_ptr());
         ffi::lua_createtable(l, 4, 0);

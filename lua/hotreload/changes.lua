@@ -1,0 +1,122 @@
+-- Which modules' files differ from what runs (R12), and what is on record of the files.
+-- Part of the library (src/raw/open.rs includes it).
+
+local core = ...
+local arguments, allow = core.arguments, core.allow
+local look, stock, contents = core.look, core.stock, core.contents
+
+local error, type, next, rawget, rawequal, pcall = error, type, next, rawget, rawequal, pcall
+local setmetatable = setmetatable
+local format, sort, math_type = string.format, table.sort, math.type
+local globals, loaded = _G, package.loaded
+
+local changes = {}
+
+-- A look's allocations are the collector's business at once, as any function's are.
+local OWED = 1 << 62
+
+-- Per module, of the file that it was loaded from last and of the one before: { content, generation, content,
+-- generation }. A generation that comes back (R7.3) is known by its number.
+local records = {}
+-- Per module: { content on record, stamp } of the last look that found no difference.
+local looks = {}
+-- The objects that both are about, held weakly: a module that the program loaded anew has another one.
+local weak = { __mode = "v" }
+local recorded, looked_at = setmetatable({}, weak), setmetatable({}, weak)
+
+--- Makes a place for what `reloaded` will put down.
+function changes.expect(name)
+    if not records[name] then records[name] = { false, 0, false, 0 } end
+    if recorded[name] == nil then recorded[name] = false end
+end
+
+--- Puts down that the module was loaded from the file (or source) that the native part noted last. Allocates nothing.
+function changes.reloaded(name, generation)
+    local record = records[name]
+    record[3], record[4] = record[1], record[2]
+    record[1], record[2] = contents[name] or false, generation
+    recorded[name] = rawget(loaded, name)
+end
+
+local function content_on_record(name, generation)
+    local record = records[name]
+    if not record or not rawequal(recorded[name], rawget(loaded, name)) then return nil end
+    if record[2] == generation then return record[1] or nil end
+    return record[4] == generation and record[3] or nil
+end
+
+local function is_list_of_names(value)
+    if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
+    for key, name in next, value do
+        if math_type(key) ~= "integer" or key < 1 or key > #value then return "a list of names expected" end
+        if type(name) ~= "string" then return format("name #%d: string expected, got %s", key, type(name)) end
+    end
+end
+
+local options_of_changed = { names = is_list_of_names, quick = arguments.a("boolean") }
+
+local function loaded_names(among)
+    local names = {}
+    if among then
+        local taken = {}
+        for _, name in next, among do
+            if rawget(loaded, name) and not taken[name] then
+                taken[name] = true
+                names[#names + 1] = name
+            end
+        end
+    else
+        for name, object in next, loaded do
+            if type(name) == "string" and object then names[#names + 1] = name end
+        end
+    end
+    sort(names)
+    return names
+end
+
+--- Makes `hotreload.changed`; `generation_of` tells a module's generation (0: no reload has loaded it) and its source
+--- name.
+---@see hotreload.changed in meta.lua
+function changes.install(hotreload, generation_of)
+    local function changed(options)
+        local checked, wrong = arguments.check(options, options_of_changed, 1, "changed")
+        if not checked then return nil, wrong end
+        local gg = rawget(globals, "gg")
+        local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
+        local names, problems, found = {}, {}, {}
+        for _, name in next, loaded_names(checked.names) do
+            if not allow.refused(name) then
+                local generation, source = generation_of(name)
+                local on_record = content_on_record(name, generation)
+                local last = looks[name]
+                if not rawequal(looked_at[name], rawget(loaded, name)) or last and last[3] ~= generation then
+                    last = nil
+                end
+                local content = on_record or last and last[1] or nil
+                local exact = type(safe) == "table" and rawget(safe, name) and true or false
+                local _, state, now, stamp, message = look(OWED, name, stock, source, content,
+                    checked.quick and last and last[2] or nil, exact)
+                found[name] = now
+                if not state then
+                    error(message or now or "not enough memory", 0)
+                elseif state == "same" then
+                    looks[name], looked_at[name] = { now, stamp, generation }, rawget(loaded, name)
+                elseif state == "changed" then
+                    names[#names + 1] = name
+                elseif state ~= "none" then
+                    problems[name] = message or state
+                end
+            end
+        end
+        return names, problems, found
+    end
+
+    function hotreload.changed(options)
+        local done, names, problems, found = pcall(changed, options)
+        if not done then error(names, 0) end
+        if not names then error(problems, 2) end
+        return names, problems, found
+    end
+end
+
+return changes

@@ -1,0 +1,156 @@
+//! What a main chunk does with its functions and constants, read from its code: for telling a file from what runs.
+
+use super::reader::{Read, Reader, Stop, word};
+use super::{Chunk, Profile};
+use crate::error::{Error, Result};
+use crate::mem::TryPush;
+
+const OP_MOVE: u32 = 0;
+const OP_LOADNIL: u32 = 8;
+const OP_SETTABUP: u32 = 15;
+const OP_SETTABLE: u32 = 16;
+const OP_SETI: u32 = 17;
+const OP_SETFIELD: u32 = 18;
+const OP_CALL: u32 = 68;
+const OP_RETURN: u32 = 70;
+const OP_CLOSURE: u32 = 79;
+const OP_LAST: u32 = 82;
+
+/// Makes tables and constants, puts them into one another, and returns: MOVE, LOADI, LOADF, LOADK, LOADKX, LOADFALSE, LOADTRUE,
+/// LOADNIL, SETTABLE, SETI, SETFIELD, NEWTABLE, RETURN, RETURN0, RETURN1, SETLIST, VARARGPREP, EXTRAARG.
+const CONSTANT: u128 = 0b1_1011_1110 // all of 1..=8 but 6, which belongs to a comparison
+    | 1 << OP_MOVE
+    | 1 << OP_SETTABLE
+    | 1 << OP_SETI
+    | 1 << OP_SETFIELD
+    | 1 << 19
+    | 1 << 70
+    | 1 << 71
+    | 1 << 72
+    | 1 << 78
+    | 1 << 81
+    | 1 << OP_LAST;
+
+/// A main chunk, from outside.
+#[derive(Default, Debug)]
+pub struct Outline {
+    /// It only builds tables of constants and returns: it calls nothing, reads no variable, has no function and no jump.
+    pub is_constant: bool,
+    /// The functions that it stores in a field or a global.
+    pub stored: Vec<Stored>,
+    /// The register that it returns at its end.
+    pub returned: Option<usize>,
+}
+
+/// A function that a main chunk stores under a name.
+#[derive(Debug)]
+pub struct Stored {
+    /// First line.
+    pub line: i32,
+    /// Last line.
+    pub last: i32,
+    /// The field or the global.
+    pub name: Vec<u8>,
+    /// The register of the table; none for a global.
+    pub table: Option<usize>,
+}
+
+impl Outline {
+    /// Reads a chunk; none when the dump is not exactly that of Lua 5.4.
+    pub fn read(dump: &[u8]) -> Result<Option<Outline>> {
+        match Reader::of(dump).map(|mut reader| reader.outline()) {
+            None | Some(Err(Stop::Format)) => Ok(None),
+            Some(Err(Stop::Memory)) => Err(Error::Memory),
+            Some(Ok(outline)) => Ok(Some(outline)),
+        }
+    }
+}
+
+impl Chunk {
+    /// The functions on these lines: none when there are none, and no profile when there are several.
+    pub fn on_lines(&self, line: i32, last: i32) -> Option<Option<Profile>> {
+        self.profiles.get(&(line, last)).copied()
+    }
+}
+
+impl Reader<'_> {
+    fn outline(&mut self) -> Read<Outline> {
+        self.string()?;
+        self.int()?;
+        self.int()?;
+        self.take(3)?;
+        let code = self.code()?;
+        let mut names = Vec::new();
+        for _ in 0..self.count()? {
+            let name = match self.byte()? {
+                0x00 | 0x01 | 0x11 => None,
+                0x03 | 0x13 => {
+                    self.take(8)?;
+                    None
+                }
+                0x04 | 0x14 => self.string()?,
+                _ => return Err(Stop::Format),
+            };
+            names.try_push(name)?;
+        }
+        let upvalues = self.count()?;
+        self.take(upvalues.checked_mul(3).ok_or(Stop::Format)?)?;
+        let mut lines = Vec::new();
+        for _ in 0..self.count()? {
+            let start = self.rest;
+            self.string()?;
+            lines.try_push((self.int()?, self.int()?))?;
+            self.rest = start;
+            self.function(1, None)?;
+        }
+
+        let mut outline = Outline {
+            is_constant: lines.is_empty(),
+            stored: Vec::new(),
+            returned: None,
+        };
+        // Which function each register holds: its number and one.
+        let mut holds = [0_usize; 256];
+        for instruction in code.chunks_exact(4) {
+            let i = word(instruction);
+            let (op, a, b, c) = (i & 0x7f, (i >> 7 & 0xff) as usize, i >> 16 & 0xff, i >> 24);
+            if op > OP_LAST {
+                return Err(Stop::Format);
+            }
+            outline.is_constant &= CONSTANT >> op & 1 == 1;
+            match op {
+                OP_SETFIELD | OP_SETTABUP if i >> 15 & 1 == 0 => {
+                    let held = holds.get(c as usize).and_then(|held| held.checked_sub(1));
+                    let name = names.get(b as usize).copied().flatten();
+                    if let (Some((line, last)), Some(name)) = (held.and_then(|held| lines.get(held)), name) {
+                        let mut copy = Vec::new();
+                        copy.try_reserve_exact(name.len()).map_err(|_| Stop::Memory)?;
+                        copy.extend_from_slice(name);
+                        outline.stored.try_push(Stored {
+                            line: *line,
+                            last: *last,
+                            name: copy,
+                            table: (op == OP_SETFIELD).then_some(a),
+                        })?;
+                    }
+                }
+                OP_SETFIELD | OP_SETTABUP | OP_SETTABLE | OP_SETI => {}
+                OP_RETURN if b == 2 => outline.returned = Some(a),
+                OP_CLOSURE => set(&mut holds, a, (i >> 15) as usize + 1),
+                OP_MOVE => {
+                    let held = holds.get(b as usize).copied().unwrap_or(0);
+                    set(&mut holds, a, held);
+                }
+                OP_CALL | OP_LOADNIL => holds.iter_mut().skip(a).for_each(|held| *held = 0),
+                _ => set(&mut holds, a, 0),
+            }
+        }
+        Ok(outline)
+    }
+}
+
+fn set(holds: &mut [usize; 256], register: usize, value: usize) {
+    if let Some(held) = holds.get_mut(register) {
+        *held = value;
+    }
+}
