@@ -4,8 +4,14 @@
 //! Strict: a header or a byte that is not exactly as expected gives `None`, and the caller does without. It never reads
 //! past the end, never recurses deeper than [`MAX_DEPTH`], and allocates no more than the dump is long.
 
+#[cfg_attr(not(test), allow(dead_code, reason = "for closures of old factories, R9.3"))]
+pub mod cut;
 pub mod outline;
 mod reader;
+#[cfg(test)]
+mod tests;
+#[cfg_attr(not(test), allow(dead_code, reason = "for closures of old factories, R9.3"))]
+pub mod tree;
 
 use std::hash::Hasher;
 

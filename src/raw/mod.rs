@@ -17,5 +17,7 @@ pub mod entry;
 pub mod guard;
 pub mod open;
 pub mod stock;
+#[cfg(test)]
+pub mod testing;
 pub mod tracker;
 pub mod vm;

@@ -1,0 +1,70 @@
+//! A Lua state for the unit tests of the crate's inner parts.
+
+// A test is a host, and fails by panicking.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use mlua::ffi::{self, lua_State};
+
+use super::vm::{Ref, Vm};
+
+/// A state with the standard libraries, closed when it is dropped.
+pub struct State(*mut lua_State);
+
+impl State {
+    pub fn new() -> State {
+        // SAFETY: a state of our own.
+        unsafe {
+            let l = ffi::luaL_newstate();
+            assert!(!l.is_null());
+            ffi::luaL_openlibs(l);
+            State(l)
+        }
+    }
+
+    /// Runs a text, which must not raise; it may set globals.
+    #[track_caller]
+    pub fn run(&self, text: &str) {
+        // SAFETY: the text is read within its length; the call is protected; the stack is as before.
+        unsafe {
+            let l = self.0;
+            let name = c"=story";
+            let failed = ffi::luaL_loadbufferx(l, text.as_ptr().cast(), text.len(), name.as_ptr(), c"t".as_ptr())
+                != ffi::LUA_OK
+                || ffi::lua_pcall(l, 0, 0, 0) != ffi::LUA_OK;
+            let message = if failed {
+                let mut size = 0;
+                let start = ffi::luaL_tolstring(l, -1, &raw mut size);
+                String::from_utf8_lossy(std::slice::from_raw_parts(start.cast::<u8>(), size)).into_owned()
+            } else {
+                String::new()
+            };
+            ffi::lua_settop(l, 0);
+            assert!(!failed, "{message}\nin:\n{text}");
+        }
+    }
+
+    /// Hands a view of the state to `body`.
+    pub fn view<R>(&self, body: impl FnOnce(&mut Vm) -> R) -> R {
+        // SAFETY: nothing runs in the state; its base frame outlives the view.
+        unsafe {
+            let mut vm = Vm::open(self.0).expect("memory");
+            let result = body(&mut vm);
+            drop(vm);
+            ffi::lua_settop(self.0, 0);
+            result
+        }
+    }
+
+    /// A global.
+    pub fn global(vm: &mut Vm, name: &str) -> Ref {
+        let globals = vm.globals().expect("memory");
+        vm.field(globals, name).expect("memory")
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // SAFETY: nothing runs in the state.
+        unsafe { ffi::lua_close(self.0) };
+    }
+}
