@@ -26,13 +26,15 @@ describe("arguments of gg.reload (R1.1)", function()
   end
 
   it("raises for a name that is no string", function()
-    assert_raises "bad argument #1 .*string expected, got n"
-    assert_raises("bad argument #1 .*string expected, got nil", nil)
-    assert_raises("bad argument #1 .*string expected, got boolean", true)
-    assert_raises("bad argument #1 .*string expected, got function", print)
-    assert_raises("bad argument #1 .*string expected, got table", {})
-    assert_raises("bad argument #1", { "m", "n" })
-    assert_raises("bad argument #1", setmetatable({}, { __tostring = function() return "m" end }))
+    assert_raises "bad argument #1 .*string or table expected, got n"
+    assert_raises("bad argument #1 .*string or table expected, got nil", nil)
+    assert_raises("bad argument #1 .*string or table expected, got boolean", true)
+    assert_raises("bad argument #1 .*string or table expected, got function", print)
+    assert_raises("bad argument #1 .*no names in the list", {})
+    assert_raises("bad argument #1 .*name #2: string expected, got number", { "m", 3 })
+    assert_raises("bad argument #1 .*a list of names expected", { "m", n = "n" })
+    assert_raises("bad argument #1 .*no names", setmetatable({}, { __tostring = function() return "m" end }))
+    assert_raises("bad argument #2 .*'source'", { "m", "n" }, { source = V1 })
   end)
 
   it("raises for options that are no table", function()

@@ -1,35 +1,33 @@
 //! What the façade (`lua/hotreload/facade.lua`) may call.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::commit;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lineage::Lineage;
+use crate::mem::TryPush;
 use crate::options::Options;
-use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
-use crate::raw::vm::Vm;
-use crate::reload::{self, Request};
+use crate::raw::vm::{Ref, Vm};
+use crate::reload::{self, Module, Request, Staged};
 
-/// `core.reload(owed, name, options, stock, lineage, source, running, guard)` → `owed, true, object, hook, source, file,
-/// lists, counts…, times…`, or `owed, false, message` and, for conflicts, what would have been done, in the same places.
-/// `running[1]` is the module's name while this works (the entry point resets it); `guard[2]` is what undoes the reload, when a hook is to run.
+/// `core.reload(owed, batch, options, stock, lineage, running)` → `owed, true`, or `owed, false, message`.
+///
+/// `batch` is a list of items `{ name, is_data, source, answers, undo }`, one for each module. `answers` is a list with room for what
+/// became of it ([`Staged::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
+/// element of `undo` gets what undoes the module's reload. `running[1]` is the first module's name while this works (the entry point
+/// resets it).
 ///
 /// # Errors
-/// Whatever a stage refuses.
-pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
-    let name = vm.argument(2)?;
-    let options = vm.argument(3)?;
-    let stock = vm.argument(4)?;
+/// Whatever a stage refuses, in the reply when there are answers all the same.
+pub fn reload(vm: &mut Vm) -> Result<Reply> {
+    let (batch, options, stock) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
     let mut addresses = [0; 4];
     for (address, i) in addresses.iter_mut().zip(1..) {
         let value = vm.index(stock, i)?;
         *address = vm.integer(value).unwrap_or(0) as usize;
     }
     let [preload, lua, c, c_root] = addresses;
-    let source = vm.argument(6)?;
     let request = Request {
-        name,
+        modules: modules(vm, batch)?,
         options: Options::read(vm, options)?,
         stock: Stock {
             preload,
@@ -37,26 +35,48 @@ pub fn reload(vm: &mut Vm) -> Result<Vec<Answer>> {
             c,
             c_root,
         },
-        source: vm.bytes(source),
         lineage: Lineage {
             table: vm.argument(5)?,
             counter: vm.string(b"last")?,
         },
-        guard: vm.argument(8)?,
     };
-    let (running, first) = (vm.argument(7)?, vm.number(1)?);
+    let (running, first) = (vm.argument(6)?, vm.number(1)?);
+    let name = request.modules.first().map_or(Ref::NIL, |module| module.name);
     commit::fill(vm, running, first, name)?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| reload::reload(vm, &request)));
-    let reply = outcome.unwrap_or_else(|_| Err(Error::Panic("in a stage of the reload".into())))?;
-    let first = match &reply.refusal {
-        None => reply.object,
-        Some(error) => vm.string(&error.to_bytes())?,
-    };
-    let held = [first, reply.hook, reply.source, reply.file, reply.lists];
-    let done = Answer::Flag(reply.refusal.is_none());
-    Ok(std::iter::once(done)
-        .chain(held.into_iter().map(Answer::Held))
-        .chain(reply.counts.into_iter().map(Answer::Count))
-        .chain(reply.elapsed.into_iter().map(Answer::Number))
-        .collect())
+    let mut staged = Vec::new();
+    let outcome = reload::reload(vm, &request, &mut staged);
+    match outcome {
+        Err(error) if staged.len() < request.modules.len() => Err(error),
+        outcome => Ok(Reply {
+            modules: request.modules,
+            staged,
+            outcome,
+        }),
+    }
+}
+
+/// What `core.reload` answers with. To hand it over allocates nothing.
+pub struct Reply {
+    /// The modules, with the façade's tables for them.
+    pub modules: Vec<Module>,
+    /// What became of them.
+    pub staged: Vec<Staged>,
+    /// Done, or why not.
+    pub outcome: Result<()>,
+}
+
+fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
+    let mut modules = Vec::new();
+    for i in 1..=vm.raw_len(batch) {
+        let item = vm.index(batch, i)?;
+        let (is_data, source) = (vm.field(item, "is_data")?, vm.field(item, "source")?);
+        modules.try_push(Module {
+            name: vm.field(item, "name")?,
+            answers: vm.field(item, "answers")?,
+            undo: vm.field(item, "undo")?,
+            is_data: vm.truthy(is_data),
+            source: vm.bytes(source),
+        })?;
+    }
+    Ok(modules)
 }

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::find::{self, Code, Context, Found};
 use crate::load;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::entry::Answer;
+use crate::raw::entry::{Answer, Answers};
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 
@@ -100,7 +100,7 @@ fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
 ///
 /// # Errors
 /// [`Error::Memory`]; nothing else.
-pub fn look(vm: &mut Vm) -> Result<Vec<Answer>> {
+pub fn look(vm: &mut Vm) -> Result<Answers> {
     let (name, stock, source) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
     let (content, stamp, exact) = (vm.argument(5)?, vm.argument(6)?, vm.argument(7)?);
     let mut addresses = [0; 4];

@@ -6,7 +6,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Result};
-use crate::mem::TryPush;
 use crate::plan::Plan;
 use crate::raw::vm::{Ref, Vm};
 use crate::remember::{Change, Memory};
@@ -50,6 +49,17 @@ pub enum Op {
         /// What the cell held.
         old: Ref,
     },
+}
+
+impl Op {
+    /// A write under a key, or of the metatable when `key` is nil.
+    pub fn write(table: Ref, key: Ref, new: Ref, old: Ref) -> Op {
+        if key == Ref::NIL {
+            Op::Metatable { table, new, old }
+        } else {
+            Op::Slot { table, key, new, old }
+        }
+    }
 }
 
 /// A join of one of A2's new functions to a cell of A1. It has no inverse: A2's functions go when their reload is undone.
@@ -97,6 +107,9 @@ fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
         }
     }
     disarm(vm, plan);
+    for op in &plan.own {
+        apply(vm, *op)?;
+    }
     for op in &plan.ops {
         apply(vm, *op)?;
         *done += 1;
@@ -220,48 +233,52 @@ pub fn give_back(vm: &mut Vm, table: Ref, key: Ref, own: Ref, lent: Ref, pairs: 
     Ok(())
 }
 
-/// Operations as numbers, to be kept with [`Vm::freeze`].
-pub fn encode(ops: &[Op]) -> Result<Vec<u32>> {
-    let mut words = Vec::new();
-    words.try_reserve_exact(ops.len() * 5)?;
+/// Keeps what undoes operations for a later call; [`undo_frozen`] takes it.
+pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
+    let (mut values, mut words) = (Vec::new(), Vec::new());
+    values.try_reserve_exact(ops.len() * FROZEN_VALUES)?;
+    words.try_reserve_exact(ops.len())?;
     for op in ops {
-        words.extend_from_slice(&match *op {
-            Op::Slot { table, key, new, old } => [0, table.0, key.0, new.0, old.0],
-            Op::Metatable { table, new, old } => [1, table.0, 0, new.0, old.0],
+        let (tag, refs) = match *op {
+            Op::Slot { table, key, new, old } => (0, [table, key, new, old]),
+            Op::Metatable { table, new, old } => (1, [table, Ref::NIL, new, old]),
             Op::Cell {
                 function,
                 index,
                 new,
                 old,
-            } => [2, function.0, index.into(), new.0, old.0],
-        });
+            } => (2 | u32::from(index) << 8, [function, Ref::NIL, new, old]),
+        };
+        words.push(tag);
+        values.extend_from_slice(&refs);
     }
-    Ok(words)
+    vm.freeze(&values, &words)
 }
 
-/// The inverse of [`encode`].
-pub fn decode(words: &[u32]) -> Result<Vec<Op>> {
+/// Values that [`freeze`] keeps for each operation: place, key, new and old.
+const FROZEN_VALUES: usize = 4;
+
+/// Undoes what [`freeze`] kept, in the view that came of it; see [`undo`].
+pub fn undo_frozen(vm: &mut Vm, words: &[u32]) -> Result<usize> {
     let mut ops = Vec::new();
-    for word in words.chunks_exact(5) {
-        let [tag, place, key, new, old] = *word else {
-            continue;
-        };
-        let (place, new, old) = (Ref(place), Ref(new), Ref(old));
-        ops.try_push(match tag {
+    ops.try_reserve_exact(words.len())?;
+    for (word, first) in words.iter().zip((1..).step_by(FROZEN_VALUES).map(Ref)) {
+        let [place, key, new, old] = [first, first.after(1), first.after(2), first.after(3)];
+        ops.push(match word & 0xff {
             0 => Op::Slot {
                 table: place,
-                key: Ref(key),
+                key,
                 new,
                 old,
             },
             1 => Op::Metatable { table: place, new, old },
             _ => Op::Cell {
                 function: place,
-                index: key as u8,
+                index: (word >> 8) as u8,
                 new,
                 old,
             },
-        })?;
+        });
     }
-    Ok(ops)
+    Ok(undo(vm, &ops))
 }

@@ -61,12 +61,16 @@ pub enum Error {
     },
     /// R6: every conflict, already worded, one line each.
     #[error(
-        "module '{name}' was not reloaded, nothing was changed: {count} conflict(s):{lines}\n\
-         rename one side, or pass on_conflict = \"keep\" (the running value stays) or \"replace\" (the file's takes its place)"
+        "module{} {modules} {} not reloaded, nothing was changed: {count} conflict(s):{lines}\n\
+         rename one side, or pass on_conflict = \"keep\" (the running value stays) or \"replace\" (the file's takes its place)",
+        if *.many { "s" } else { "" },
+        if *.many { "were" } else { "was" }
     )]
     Conflicts {
-        /// The module's name.
-        name: String,
+        /// The modules' names, quoted.
+        modules: String,
+        /// More than one module.
+        many: bool,
         /// How many.
         count: usize,
         /// A line for each, beginning with a line break.

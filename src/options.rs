@@ -39,6 +39,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// The options of one module of several: where the call says nothing of data, `is_data` does (`gg.safe_reloads`).
+    pub fn of(all: &Options, is_data: bool) -> Options {
+        Options {
+            source: None, // `find` has taken it
+            data: if is_data { Data::Replace } else { all.data },
+            ..all.clone()
+        }
+    }
+
     /// Reads the façade's table.
     pub fn read(vm: &mut Vm, table: Ref) -> Result<Options> {
         let mut text = |name| -> Result<Option<Vec<u8>>> {

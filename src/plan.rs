@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use crate::bytecode::{self, Profile};
 use crate::commit::{Join, Op};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::find::Context;
 use crate::lineage::Continued;
 use crate::load::Loaded;
@@ -29,6 +29,17 @@ pub struct Conflict {
     pub file: String,
     /// A2's line, where it is known.
     pub line: Option<i32>,
+}
+
+impl Conflict {
+    /// A line of a message, beginning with a line break.
+    pub fn line(&self) -> String {
+        let line = self.line.map_or_else(String::new, |line| format!(" (line {line})"));
+        format!(
+            "\n\t{}: {} while it runs, {} in the file{line}",
+            self.path, self.running, self.file
+        )
+    }
 }
 
 /// What the report counts, with the places where somebody may want the list.
@@ -63,8 +74,10 @@ pub struct Plan {
     pub disarm: Vec<Ref>,
     /// A2's functions that get A1's cells.
     pub joins: Vec<Join>,
-    /// The writes, in order.
+    /// The writes into the program, in order.
     pub ops: Vec<Op>,
+    /// Writes into A2's own tables and cells, made before the others. They have no inverse: A2 goes when its reload is undone.
+    pub own: Vec<Op>,
     /// For the report.
     pub tally: Tally,
     /// Every conflict, sorted; unless the options settle them there is nothing to commit.
@@ -104,28 +117,6 @@ pub fn plan(vm: &mut Vm, context: &Context, loaded: &Loaded, pairing: &mut Pairi
     Ok(out)
 }
 
-/// The refusal of a plan with conflicts (R6); none where there are none, or the options settle them.
-pub fn refusal(context: &Context, plan: &Plan, options: &Options) -> Option<Error> {
-    if plan.conflicts.is_empty() || options.on_conflict != OnConflict::Error {
-        return None;
-    }
-    let mut lines = String::new();
-    for conflict in &plan.conflicts {
-        lines.push_str(&format!(
-            "\n\t{}: {} while it runs, {} in the file",
-            conflict.path, conflict.running, conflict.file
-        ));
-        if let Some(line) = conflict.line {
-            lines.push_str(&format!(" (line {line})"));
-        }
-    }
-    Some(Error::Conflicts {
-        name: context.title.clone(),
-        count: plan.conflicts.len(),
-        lines,
-    })
-}
-
 struct Planner<'a> {
     vm: &'a mut Vm,
     context: &'a Context,
@@ -146,12 +137,7 @@ impl Planner<'_> {
         if self.vm.same(new, old) {
             return Ok(());
         }
-        let op = if key == Ref::NIL {
-            Op::Metatable { table, new, old }
-        } else {
-            Op::Slot { table, key, new, old }
-        };
-        self.op(op)
+        self.op(Op::write(table, key, new, old))
     }
 
     fn path(&self, site: SiteId) -> String {
@@ -429,7 +415,7 @@ impl Planner<'_> {
             if held.is_some_and(|held| self.pairing.tables.contains_key(&held.value.addr)) {
                 let old = self.vm.upvalue_value(cell.function, cell.index)?;
                 let new = self.placed(old);
-                self.op(Op::Cell {
+                self.out.own.try_push(Op::Cell {
                     function: cell.function,
                     index: cell.index,
                     new,
@@ -457,10 +443,15 @@ impl Planner<'_> {
         for reference in std::mem::take(&mut self.pairing.references) {
             let (value, key) = (self.placed(reference.value), self.placed(reference.key));
             if key != reference.key {
-                self.set(reference.table, reference.key, Ref::NIL, reference.value)?;
-                self.set(reference.table, key, value, Ref::NIL)?;
+                let gone = Op::write(reference.table, reference.key, Ref::NIL, reference.value);
+                self.out.own.try_push(gone)?;
+                self.out
+                    .own
+                    .try_push(Op::write(reference.table, key, value, Ref::NIL))?;
             } else if value != reference.value {
-                self.set(reference.table, key, value, reference.value)?;
+                self.out
+                    .own
+                    .try_push(Op::write(reference.table, key, value, reference.value))?;
             }
         }
         Ok(())

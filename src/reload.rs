@@ -1,43 +1,55 @@
-//! THE PIPELINE: find → load → pair → plan → commit → report.
+//! THE PIPELINE: find → load → pair → plan → commit → report, for one module after another.
 //!
 //! Each stage takes what the one before it found and hands on what it found itself. Until `commit` nothing of the running
-//! program is changed; a dry run is a reload that stops before it.
+//! program is changed; a dry run is a reload that stops before it. Several modules are one transaction (R7.4): each one's chunk
+//! runs on what those before it have committed, and all of it is undone unless all of them succeed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::changed;
-use crate::commit;
+use crate::commit::{self, Op};
 use crate::error::{Error, Result};
-use crate::find::{self, Context};
+use crate::find::{self, Context, Found};
 use crate::lineage::Lineage;
 use crate::load;
-use crate::options::Options;
+use crate::mem::TryPush;
+use crate::options::{OnConflict, Options};
 use crate::pair;
-use crate::plan;
+use crate::plan::{self, Conflict};
+use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 use crate::report::{self, Lists};
 
 /// What the façade passes on.
 pub struct Request {
-    /// The module's name.
-    pub name: Ref,
+    /// The modules, in the order in which they are reloaded.
+    pub modules: Vec<Module>,
     /// R1.2, R6, R8, R10.
     pub options: Options,
     /// Lua's own searchers.
     pub stock: Stock,
-    /// The source name that the module's functions had at the last reload.
-    pub source: Option<Vec<u8>>,
     /// What is remembered of functions.
     pub lineage: Lineage,
-    /// The façade's guard: its second element is what undoes the reload, from before the commit on, when a hook is to run.
-    pub guard: Ref,
 }
 
-/// What the façade gets.
-pub struct Reply {
-    /// Why nothing was done, when there are conflicts; the rest is then what would have been done.
-    pub refusal: Option<Error>,
+/// One module that is to be reloaded.
+pub struct Module {
+    /// Its name.
+    pub name: Ref,
+    /// The façade's list for what became of it.
+    pub answers: Ref,
+    /// The façade's list whose first element undoes it.
+    pub undo: Ref,
+    /// R8: its data follow the file (`gg.safe_reloads`).
+    pub is_data: bool,
+    /// The source name that its functions had at the last reload.
+    pub source: Option<Vec<u8>>,
+}
+
+/// What became of one module.
+pub struct Staged {
     /// The module's object: what `package.loaded` holds; `true` for none.
     pub object: Ref,
     /// `__hotfix`, or nil (R7.2).
@@ -48,36 +60,98 @@ pub struct Reply {
     pub file: Ref,
     /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
     pub lists: Ref,
+    /// What undoes it in a later call, or nil.
+    pub transaction: Ref,
     /// The report's counts, in the façade's order.
     pub counts: [usize; report::COUNTS],
     /// Milliseconds for find, load, pair, plan, commit.
-    pub elapsed: [f64; 5],
+    pub elapsed: [f64; PHASES],
+    conflicts: Vec<Conflict>,
+    /// What was committed; taken back when the transaction fails.
+    committed: Vec<Op>,
 }
 
-/// Reloads one module (R1 to R8), or plans it (R10).
+impl Staged {
+    /// What the façade gets, in its order.
+    pub fn answers(&self) -> impl Iterator<Item = Answer> {
+        let held = [self.object, self.hook, self.source, self.file, self.lists].map(Answer::Held);
+        held.into_iter()
+            .chain(self.counts.map(Answer::Count))
+            .chain(self.elapsed.map(Answer::Number))
+    }
+}
+
+/// The phases that a report gives times for.
+pub const PHASES: usize = 5;
+
+/// Reloads modules (R1 to R8), or plans it (R10): all of them or none. What became of each goes to `staged`, also when conflicts are
+/// the reason for a refusal; the program is then as it was.
 ///
 /// # Errors
 /// Whatever a stage refuses; the program is then as it was.
-pub fn reload(vm: &mut Vm, request: &Request) -> Result<Reply> {
-    let options = &request.options;
+pub fn reload(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Result<()> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| transaction(vm, request, staged)));
+    let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("in a stage of the reload".into())));
+    if outcome.is_ok() && !request.options.dry_run {
+        return Ok(());
+    }
+    let mut left = 0;
+    for done in staged.iter_mut().rev() {
+        left += commit::undo(vm, &std::mem::take(&mut done.committed));
+    }
+    match (outcome, left) {
+        (outcome, 0) => outcome,
+        (outcome, left) => Err(Error::PutBack {
+            cause: outcome.map_or_else(|error| error.to_string(), |()| "it was a dry run".into()),
+            left,
+        }),
+    }
+}
+
+fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Result<()> {
+    let mut found = Vec::new();
+    for module in &request.modules {
+        let mut clock = Clock::new();
+        let context = Context::new(vm, module.name, request.stock)?;
+        let code = find::find(vm, &context, request.options.source.clone())?;
+        changed::note(vm, &context, &code)?;
+        found.try_push((code, clock.lap()))?;
+    }
+    for (i, (module, (found, elapsed))) in request.modules.iter().zip(found).enumerate() {
+        // Those after it are planned on what it commits, in a dry run, too.
+        let needed = !request.options.dry_run || i + 1 < request.modules.len();
+        let mut done = stage(vm, request, module, &found, needed)?;
+        if let Some(first) = done.elapsed.first_mut() {
+            *first = elapsed;
+        }
+        staged.try_push(done)?;
+    }
+    if request.options.on_conflict == OnConflict::Error && staged.iter().any(|done| !done.conflicts.is_empty()) {
+        return Err(refusal(vm, request, staged));
+    }
+    if !request.options.dry_run {
+        for done in staged {
+            done.transaction = commit::freeze(vm, &done.committed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes one module through the stages.
+fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed: bool) -> Result<Staged> {
+    let options = Options::of(&request.options, module.is_data);
     let mut clock = Clock::new();
+    let context = Context::new(vm, module.name, request.stock)?;
+    let mut loaded = load::load(vm, &context, found, module.source.clone())?;
+    let load_ms = clock.lap();
 
-    let context = Context::new(vm, request.name, request.stock)?;
-    let found = find::find(vm, &context, options.source.clone())?;
-    changed::note(vm, &context, &found)?;
-    clock.lap();
+    let mut pairing = pair::pair(vm, &context, &mut loaded, &options, request.lineage)?;
+    let pair_ms = clock.lap();
 
-    let mut loaded = load::load(vm, &context, &found, request.source.clone())?;
-    clock.lap();
+    let mut plan = plan::plan(vm, &context, &loaded, &mut pairing, &options)?;
+    let plan_ms = clock.lap();
 
-    let mut pairing = pair::pair(vm, &context, &mut loaded, options, request.lineage)?;
-    clock.lap();
-
-    let plan = plan::plan(vm, &context, &loaded, &mut pairing, options)?;
-    let refusal = plan::refusal(&context, &plan, options);
-    clock.lap();
-
-    // Everything that could fail is made before the commit, so that a reload that was done is never called a failure.
+    // Everything that could fail is made before the commit.
     let lists = Lists {
         context: &context,
         pairing: &mut pairing,
@@ -92,70 +166,73 @@ pub fn reload(vm: &mut Vm, request: &Request) -> Result<Reply> {
         Some(file) => vm.string(file.as_bytes())?,
         None => Ref::NIL,
     };
-    if !options.dry_run && refusal.is_none() {
+    let refused = options.on_conflict == OnConflict::Error && !plan.conflicts.is_empty();
+    let committed = if needed && !refused {
         request.lineage.note(vm, &plan.lineage)?;
-        let (place, none) = (vm.number(2)?, vm.boolean(false)?);
-        if plan.hook != Ref::NIL {
-            let transaction = vm.freeze(&commit::encode(&plan.ops)?)?;
-            commit::fill(vm, request.guard, place, transaction)?;
-        }
-        if let Err(error) = commit::commit(vm, &plan) {
-            commit::fill(vm, request.guard, place, none)?;
-            return Err(error);
-        }
+        commit::commit(vm, &plan)?;
+        std::mem::take(&mut plan.ops)
     } else {
         commit::disarm(vm, &plan);
-    }
-    clock.lap();
-
-    Ok(Reply {
-        refusal,
+        Vec::new()
+    };
+    Ok(Staged {
         object: plan.object,
         hook: plan.hook,
         source,
         file,
         lists,
+        transaction: Ref::NIL,
         counts,
-        elapsed: clock.laps,
+        elapsed: [0.0, load_ms, pair_ms, plan_ms, clock.lap()],
+        conflicts: plan.conflicts,
+        committed,
     })
 }
 
-/// Undoes a reload whose hook raised (R7.2), from what [`commit::encode`] made of its operations.
+/// R6: every conflict of every module.
+fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
+    let names = request.modules.iter().map(|module| {
+        let name = vm.bytes(module.name).unwrap_or_default();
+        format!("'{}'", String::from_utf8_lossy(&name))
+    });
+    Error::Conflicts {
+        modules: names.collect::<Vec<_>>().join(", "),
+        many: request.modules.len() > 1,
+        count: staged.iter().map(|done| done.conflicts.len()).sum(),
+        lines: staged
+            .iter()
+            .flat_map(|done| &done.conflicts)
+            .map(Conflict::line)
+            .collect(),
+    }
+}
+
+/// Undoes a reload (R7.2, R7.3), from what [`commit::freeze`] made of its operations.
 ///
 /// # Errors
 /// [`Error::PutBack`] when there was no memory for it.
 pub fn undo(vm: &mut Vm, words: &[u32]) -> Result<()> {
-    let ops = commit::decode(words)?;
-    match commit::undo(vm, &ops) {
+    match commit::undo_frozen(vm, words)? {
         0 => Ok(()),
         left => Err(Error::PutBack {
-            cause: "the hook raised".into(),
+            cause: "it was to be undone".into(),
             left,
         }),
     }
 }
 
-struct Clock {
-    last: Instant,
-    laps: [f64; 5],
-    next: usize,
-}
+struct Clock(Instant);
 
 impl Clock {
     fn new() -> Clock {
-        Clock {
-            last: Instant::now(),
-            laps: [0.0; 5],
-            next: 0,
-        }
+        Clock(Instant::now())
     }
 
-    fn lap(&mut self) {
+    /// Milliseconds since the last lap.
+    fn lap(&mut self) -> f64 {
         let now = Instant::now();
-        if let Some(lap) = self.laps.get_mut(self.next) {
-            *lap = now.duration_since(self.last).as_secs_f64() * 1e3;
-        }
-        self.next += 1;
-        self.last = now;
+        let lap = now.duration_since(self.0).as_secs_f64() * 1e3;
+        self.0 = now;
+        lap
     }
 }

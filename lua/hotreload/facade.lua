@@ -8,14 +8,19 @@ local arguments, allow, reports, changes = core.arguments, core.allow, core.repo
 
 local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, select, type, tostring
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
-local setmetatable, format = setmetatable, string.format
+local setmetatable, rawequal, rawlen, math_type = setmetatable, rawequal, rawlen, math.type
+local format, unpack = string.format, table.unpack
 local traceback, metatable_of = debug.traceback, debug.getmetatable
 local globals, loaded = _G, package.loaded
 
 local hotreload = { _VERSION = core.version }
 
--- Per module: its generation, and the source name of its functions.
+-- Per module: its generation, the source name of its functions, and the entry that undoes its last reload.
 local records = {}
+-- What `core.reload` answers for each module, by its place in the list `answers`: five values, counts, times.
+local OBJECT, HOOK, SOURCE, FILE, ANSWERS = 1, 2, 3, 4, 5 + reports.NUMBERS
+-- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
+local objects = setmetatable({}, { __mode = "v" })
 -- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
@@ -88,53 +93,77 @@ end
 local NO_MEMORY = "not enough memory; nothing was changed"
 local NOT_PUT_BACK = "not enough memory, and some of the program could not be put back"
 
--- A guard stands for a reload from before its commit to the end of its hook:
--- { open, transaction, record, generation and source before }. Its end is native, where no error from outside (a debug
--- hook's) can come between: it is closed, and undone when there is a transaction, which is as long as the hook has not
--- ended well.
+local function message_of(native)
+    return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
+end
+
+-- A guard stands for a reload from before its commit to the end of its hooks: { open, entries }. An entry undoes one
+-- module's reload: { transaction, record, generation and source before }. The guard's end is native, where no error
+-- from outside (a debug hook's) can come between: it is closed, and undone as long as it has its entries, which is
+-- until the hooks have ended well.
 local Guard = { __close = core.close }
 
---- Runs the hook, which may yield (R7.2). A hook that raises, or whose coroutine is closed, has its reload undone.
-local function run_hook(guard, name, hook, object, report)
-    hooking[name] = guard
-    local ok, message = xpcall(hook, hook_failed, object, report)
-    guard[1] = false
-    if ok then
-        guard[2] = false
-        return true, report
+--- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
+local function run_hooks(guard, batch)
+    for i = 1, #batch do
+        local item = batch[i]
+        local hook = item.answers[HOOK]
+        if hook then
+            local ok, message = xpcall(hook, hook_failed, item.answers[OBJECT], item.report)
+            if not ok then
+                local undone, why = core.close(guard)
+                local outcome = undone and ", the reload was undone" or ""
+                why = undone and "" or "\n" .. message_of(why)
+                return format("the hook of module '%s' failed%s: %s%s", item.name, outcome, tostring(message), why)
+            end
+        end
     end
-    local undone, why = core.close(guard)
-    if not undone then
-        why = why == 1 and NOT_PUT_BACK or why or NO_MEMORY
-        return false, format("the hook of module '%s' failed: %s\n%s", name, tostring(message), why)
-    end
-    return false, format("the hook of module '%s' failed, the reload was undone: %s", name, tostring(message))
 end
 
-local function finish(guard, name, dry, report, now_owed, ok, object, hook, source, file, lists, ...)
+--- What the caller gets: the report of one module, or a list of them.
+local function result_of(batch)
+    return batch.single and batch[1].report or batch.reports
+end
+
+local function finish(guard, batch, dry, now_owed, ok, message)
     owed = now_owed
-    local record, generation = guard[3], guard[4]
-    if not ok then
-        local message = object == 1 and NOT_PUT_BACK or object or NO_MEMORY
-        if not lists then return false, message end
-        return false, message, reports.fill(report, generation, dry, file, lists, ...)
+    local answered = batch[#batch].answers[OBJECT] ~= false
+    for i = 1, answered and #batch or 0 do
+        local item = batch[i]
+        local generation = item.undo[3] + (ok and 1 or 0)
+        reports.fill(item.report, generation, dry, unpack(item.answers, FILE, ANSWERS))
     end
-    reports.fill(report, generation + 1, dry, file, lists, ...)
-    if dry then return true, report end
-    record.generation, record.source = generation + 1, source
-    changes.reloaded(name, generation + 1)
-    if not hook then return true, report end
-    return run_hook(guard, name, hook, object, report)
+    if not ok and not answered then return false, message_of(message) end
+    if not ok then return false, message_of(message), result_of(batch) end
+    if dry then return true, result_of(batch) end
+    for i = 1, #batch do
+        local item = batch[i]
+        local record = item.undo[2]
+        record.generation, record.source = item.undo[3] + 1, item.answers[SOURCE]
+        changes.reloaded(item.name, record.generation)
+        hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
+    end
+    local failure = run_hooks(guard, batch)
+    if failure then return false, failure end
+    guard[1], guard[2] = false, false
+    for i = 1, #batch do
+        local undo = batch[i].undo
+        undo[2].undo = undo
+    end
+    return true, result_of(batch)
 end
 
---- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
---- speaks against the reload as a refusal: little but a lack of memory raises here.
-local function prepare(count, name, options)
-    if type(name) ~= "string" then
-        return format("bad argument #1 to 'reload' (string expected, got %s)", count == 0 and "no value" or type(name))
+--- What is known of a module ends with it: the program may have forgotten it, and maybe loaded it anew.
+local function update(record, name)
+    local object = rawget(loaded, name) or false
+    if not rawequal(objects[name], object) then
+        record.generation, record.undo = object and 1 or 0, false
+        objects[name] = object
     end
-    local checked, wrong = arguments.check(options, options_of_reload, 2, "reload")
-    if not checked then return wrong end
+end
+
+--- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil and why not.
+local function item_of(name, options)
     if running[1] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
             .. "call gg.reload when it has ended", running[1]))
@@ -147,35 +176,110 @@ local function prepare(count, name, options)
     if why then return nil, refusal(name, why) end
     local gg = rawget(globals, "gg")
     local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
-    if checked.data == nil and type(safe) == "table" and rawget(safe, name) then checked.data = "replace" end
 
     local record = records[name]
     if not record then
-        record = { generation = 0, source = false }
+        record = { generation = 0, source = false, undo = false }
         records[name] = record
     end
-    if not rawget(loaded, name) then
-        record.generation = 0
-    elseif record.generation == 0 then
-        record.generation = 1
-    end
-    if hooking[name] == nil then hooking[name] = false end -- a place for the guard
+    update(record, name)
     changes.expect(name)
-    return nil, nil, checked, record, reports.blank(name, checked),
-        setmetatable({ true, false, record, record.generation, record.source }, Guard)
+    local answers = {}
+    for i = 1, ANSWERS do answers[i] = false end
+    return {
+        name = name,
+        is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
+        source = record.source,
+        answers = answers,
+        undo = { false, record, record.generation, record.source },
+        report = reports.blank(name, options),
+    }
 end
 
---- Replaces the code of a module while it runs; see `gg.reload` in meta.lua.
+--- The modules' names as a list; or nil and what is wrong with the argument.
+local function names_of(count, names, of)
+    if type(names) == "string" then return { names } end
+    local wrong
+    if type(names) ~= "table" then
+        wrong = format("string or table expected, got %s", count == 0 and "no value" or type(names))
+    else
+        local list, seen = {}, {}
+        for key in next, names do
+            if math_type(key) ~= "integer" or key < 1 or key > rawlen(names) then wrong = "a list of names expected" end
+        end
+        for i = 1, rawlen(names) do
+            local name = rawget(names, i)
+            if type(name) ~= "string" then
+                wrong = wrong or format("name #%d: string expected, got %s", i, type(name))
+            elseif not seen[name] then
+                seen[name], list[#list + 1] = true, name
+            end
+        end
+        if not list[1] then wrong = wrong or "no names in the list" end
+        if not wrong then return list end
+    end
+    return nil, format("bad argument #1 to '%s' (%s)", of, wrong)
+end
+
+--- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
+--- speaks against the reload as a refusal: little but a lack of memory raises here.
+local function prepare(count, names, options)
+    local list, wrong = names_of(count, names, "reload")
+    if not list then return wrong end
+    local checked
+    checked, wrong = arguments.check(options, options_of_reload, 2, "reload")
+    if not checked then return wrong end
+    local single = type(names) == "string"
+    if checked.source and not single then
+        return "bad argument #2 to 'reload' (option 'source': for a single module only)"
+    end
+    local entries = {}
+    local guard = setmetatable({ true, entries }, Guard)
+    local batch = { single = single, reports = {} }
+    for i = 1, #list do
+        local item, why = item_of(list[i], checked)
+        if not item then return nil, why end
+        batch[i], entries[i], batch.reports[i] = item, item.undo, item.report
+    end
+    for i = 1, #list do
+        if hooking[list[i]] == nil then hooking[list[i]] = false end -- a place for the guard
+    end
+    return nil, nil, batch, checked, guard
+end
+
+--- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
 function hotreload.reload(...)
-    local name = ...
-    local ready, wrong, why, checked, record, report, open = pcall(prepare, select("#", ...), ...)
+    local ready, wrong, why, batch, checked, open = pcall(prepare, select("#", ...), ...)
     if wrong == "not enough memory" then return false, NO_MEMORY end
     if not ready or wrong then error(wrong, 2) end
     if why then return false, why end
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local guard <close> = open
-    return finish(guard, name, checked.dry_run or false, report,
-        core.reload(owed, name, checked, core.stock, lineage, record.source, running, guard))
+    return finish(guard, batch, checked.dry_run or false,
+        core.reload(owed, batch, checked, core.stock, lineage, running))
+end
+
+--- Undoes the last reload of a module; see `hotreload.undo` in meta.lua.
+function hotreload.undo(...)
+    local name = ...
+    if type(name) ~= "string" then
+        local got = select("#", ...) == 0 and "no value" or type(name)
+        error(format("bad argument #1 to 'undo' (string expected, got %s)", got), 2)
+    end
+    local cannot = "the last reload of module '%s' cannot be undone: %s"
+    if running[1] then
+        return false, format(cannot, name, format("the chunk of module '%s' is running in a reload", running[1]))
+    end
+    local last, record = hooking[name], records[name]
+    if last and last[1] then return false, format(cannot, name, "its hook (__hotfix) has not ended yet") end
+    if record then update(record, name) end
+    if not record or not record.undo then
+        return false, format(cannot, name, "there was none, or it is undone already")
+    end
+    local ok, message = core.undo(record.undo)
+    if not ok then return false, message_of(message) end
+    record.undo, objects[name] = false, rawget(loaded, name) or false
+    return true
 end
 
 changes.install(hotreload, function(name)

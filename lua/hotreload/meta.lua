@@ -78,12 +78,21 @@ local hotreload = {}
 ---
 ---With `true` comes the report. With `false` comes a message, nothing is changed, and where the reason is
 ---conflicts, the report follows.
----@param name string
+---
+---A list of names is one transaction (R7.4): all or none. The reports are then a list as well.
+---@param name string|string[]
 ---@param options? hotreload.Options
 ---@return boolean ok
----@return hotreload.Report|string result
----@return hotreload.Report? report
+---@return hotreload.Report|hotreload.Report[]|string result
+---@return hotreload.Report|hotreload.Report[]|nil reports
 function hotreload.reload(name, options) end
+
+---Takes the last reload of a module back (R7.3): functions, cells and what was added. Data that changed since stays.
+---Once for each reload; `false` and a message where there is nothing to undo.
+---@param name string
+---@return boolean ok
+---@return string? message
+function hotreload.undo(name) end
 
 ---Says which modules may be reloaded.
 ---@param configuration hotreload.Configuration
@@ -109,9 +118,11 @@ function hotreload.changed(options) end
 ---raises, the reload is undone.
 ---@alias hotreload.Hook fun(module: any, report: hotreload.Report)
 
+---@alias hotreload.Reload fun(name: string|string[], options?: hotreload.Options): boolean, any, any
+
 ---The global table `gg`: whatever else a server keeps there, these two.
 ---@class gg
----@field reload fun(name: string, options?: hotreload.Options): boolean, hotreload.Report|string, hotreload.Report?
+---@field reload hotreload.Reload
 ---@field safe_reloads table<string, boolean>   modules that are data: `true` stands for `data = "replace"`
 gg = gg or {}
 

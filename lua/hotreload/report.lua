@@ -3,7 +3,10 @@
 local ipairs, setmetatable = ipairs, setmetatable
 local concat, format = table.concat, string.format
 
-local reports = {}
+local reports = {
+    -- How many numbers `fill` takes: counts and times.
+    NUMBERS = 9 + 5,
+}
 
 local Report = {}
 

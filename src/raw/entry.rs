@@ -4,15 +4,16 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi::{self, lua_State};
+use smallvec::{SmallVec, smallvec};
 
 use super::collector::Paused;
 use super::door;
 use super::vm::{Ref, Vm};
-use crate::api;
+use crate::api::{self, Reply};
 use crate::error::Error;
 
-/// Values that an entry point returns at most.
-const RESULTS: c_int = 40;
+/// Room that an entry point makes for what it pushes.
+const ROOM: c_int = 40;
 
 /// One value of an answer to the façade: all that is left to do is to push it, which cannot fail.
 pub enum Answer {
@@ -26,18 +27,38 @@ pub enum Answer {
     Flag(bool),
 }
 
+impl Answer {
+    /// `[-0, +1, -]`
+    ///
+    /// # Safety
+    /// `l` has room, and is the state that `vm` was opened for.
+    unsafe fn push(&self, l: *mut lua_State, vm: &Vm) {
+        // SAFETY: as promised; none of these allocates.
+        unsafe {
+            match *self {
+                Answer::Held(held) => vm.push_to_caller(held),
+                Answer::Count(count) => ffi::lua_pushinteger(l, count as i64),
+                Answer::Number(number) => ffi::lua_pushnumber(l, number),
+                Answer::Flag(flag) => ffi::lua_pushboolean(l, flag.into()),
+            }
+        }
+    }
+}
+
 /// `core.reload(owed, …)`: see [`api::reload`]. The first result, before those, is what is owed to the collector.
 ///
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn reload(l: *mut lua_State) -> c_int {
-    const RUNNING: c_int = 7;
+    const RUNNING: c_int = 6;
     // SAFETY: the running state; the view lives within the call. The flag is reset behind the collector's step, whose finalizers
     // may ask for a reload; its key stands, so nothing is allocated.
     unsafe {
-        let results = answer(l, |l| {
+        let results = with_collector_paused(l, |l| {
             let mut vm = Vm::open(l)?;
-            api::reload(&mut vm).map(|answers| (vm, answers))
+            let reply = api::reload(&mut vm)?;
+            hand_over(l, &vm, &reply);
+            reply.outcome.map(|()| (vm, smallvec![Answer::Flag(true)]))
         });
         if ffi::lua_type(l, RUNNING) == ffi::LUA_TTABLE {
             ffi::lua_pushboolean(l, 0);
@@ -47,34 +68,100 @@ pub unsafe extern "C-unwind" fn reload(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, transaction, record, generation, source }`, and undoes its
-/// transaction, if it has one; the record then gets its generation and source back.
+/// Fills in the façade's lists. `[-0, +0, -]`
+///
+/// # Safety
+/// As for [`reload`]; the lists have an element for each answer, so that no write allocates anything.
+unsafe fn hand_over(l: *mut lua_State, vm: &Vm, reply: &Reply) {
+    // SAFETY: as promised, with room for the table and a value.
+    unsafe {
+        let top = ffi::lua_gettop(l);
+        for (module, staged) in reply.modules.iter().zip(&reply.staged) {
+            vm.push_to_caller(module.answers);
+            for (answer, i) in staged.answers().zip(1..) {
+                answer.push(l, vm);
+                ffi::lua_rawseti(l, -2, i);
+            }
+            if reply.outcome.is_ok() {
+                vm.push_to_caller(module.undo);
+                vm.push_to_caller(staged.transaction);
+                ffi::lua_rawseti(l, -2, 1);
+            }
+            ffi::lua_settop(l, top);
+        }
+    }
+}
+
+/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries }`, and undoes its entries, the last first, if it
+/// still has them.
 ///
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
-    // SAFETY: raw access to tables that are checked or the façade's own; all keys stand, so the writes allocate nothing, and the
-    // two strings are short ones that exist, as the record has them for keys.
+    // SAFETY: raw access to tables that are checked; all keys stand, so the writes allocate nothing.
     unsafe {
         ffi::lua_settop(l, 1);
-        if ffi::lua_checkstack(l, RESULTS) == 0 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
+        if ffi::lua_checkstack(l, ROOM) == 0 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
             return 0;
         }
         ffi::lua_pushboolean(l, 0);
         ffi::lua_rawseti(l, 1, 1);
-        if ffi::lua_rawgeti(l, 1, 2) != ffi::LUA_TTABLE {
-            ffi::lua_pushboolean(l, 1);
-            return 1;
+        let mut outcome = Ok(());
+        if ffi::lua_rawgeti(l, 1, 2) == ffi::LUA_TTABLE {
+            for i in (1..=ffi::lua_rawlen(l, 2) as i64).rev() {
+                ffi::lua_rawgeti(l, 2, i);
+                outcome = undo_entry(l, 3).and(outcome);
+                ffi::lua_settop(l, 2);
+            }
+            if !matches!(outcome, Err(Error::Memory)) {
+                ffi::lua_pushboolean(l, 0);
+                ffi::lua_rawseti(l, 1, 2);
+            }
         }
+        ffi::lua_settop(l, 1);
+        done(l, outcome)
+    }
+}
+
+/// `core.undo(entry)` → `true`, or `false, message`: undoes one module's reload (R7.3).
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
+    // SAFETY: the frame has one argument, and room is made.
+    unsafe {
+        ffi::lua_settop(l, 1);
+        if ffi::lua_checkstack(l, ROOM) == 0 {
+            return 0;
+        }
+        let outcome = undo_entry(l, 1);
+        ffi::lua_settop(l, 1);
+        done(l, outcome)
+    }
+}
+
+/// Undoes an entry `{ transaction, record, generation, source }`, the table at `index`: the record then gets its generation and source
+/// back. An entry without a transaction is left alone. `[-0, +n, -]`
+///
+/// # Safety
+/// Within a C function's frame; the table is the façade's own.
+unsafe fn undo_entry(l: *mut lua_State, index: c_int) -> Result<(), Error> {
+    // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the two strings are short ones that exist, as
+    // the record has them for keys.
+    unsafe {
+        if ffi::lua_type(l, index) != ffi::LUA_TTABLE || ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE {
+            return Ok(());
+        }
+        let transaction = ffi::lua_gettop(l);
         let paused = Paused::new(l);
         let mut outcome = Err(Error::Memory);
         for _ in 0..3 {
             // Memory that is short now may be there at the next try: each one collects garbage.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
-                let (mut vm, words) = Vm::thaw(l, 2)?;
+                let (mut vm, words) = Vm::thaw(l, transaction)?;
                 crate::reload::undo(&mut vm, &words)
             }));
-            ffi::lua_settop(l, 2);
+            ffi::lua_settop(l, transaction);
             outcome = attempt.unwrap_or_else(|_| Err(Error::Panic("while undoing".into())));
             if outcome.is_ok() {
                 break;
@@ -82,23 +169,17 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
         }
         if !matches!(outcome, Err(Error::Memory)) {
             ffi::lua_pushboolean(l, 0);
-            ffi::lua_rawseti(l, 1, 2);
+            ffi::lua_rawseti(l, index, 1);
         }
-        ffi::lua_settop(l, 1);
-        ffi::lua_rawgeti(l, 1, 3);
-        for (slot, name) in [(4, c"generation"), (5, c"source")] {
+        ffi::lua_rawgeti(l, index, 2);
+        let record = ffi::lua_gettop(l);
+        for (slot, name) in [(3, c"generation"), (4, c"source")] {
             ffi::lua_pushstring(l, name.as_ptr());
-            ffi::lua_rawgeti(l, 1, slot);
-            ffi::lua_rawset(l, 2);
+            ffi::lua_rawgeti(l, index, slot);
+            ffi::lua_rawset(l, record);
         }
-        ffi::lua_settop(l, 1);
-        match &outcome {
-            Ok(()) => ffi::lua_pushboolean(l, 1),
-            Err(error) => fail(l, error),
-        }
-        drop(outcome);
         drop(paused);
-        ffi::lua_gettop(l) - 1
+        outcome
     }
 }
 
@@ -109,20 +190,43 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
 pub unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
     // SAFETY: the running state; the view lives within the call.
     unsafe {
-        answer(l, |l| {
+        with_collector_paused(l, |l| {
             let mut vm = Vm::open(l)?;
             crate::changed::look(&mut vm).map(|answers| (vm, answers))
         })
     }
 }
 
+/// Pushes `true`, or `false` and the message. `[-0, +1 or 2, -]`
+unsafe fn done(l: *mut lua_State, outcome: Result<(), Error>) -> c_int {
+    // SAFETY: room was made by the caller.
+    unsafe {
+        match outcome {
+            Ok(()) => {
+                ffi::lua_pushboolean(l, 1);
+                1
+            }
+            Err(error) => {
+                fail(l, &error);
+                2
+            }
+        }
+    }
+}
+
+/// What an entry point answers. To make and push it allocates nothing.
+pub type Answers = SmallVec<[Answer; 8]>;
+
 /// Runs `body` with the collector paused and returns what is owed to it, then the answers; on an error `false` and the message
 /// (nil when there was no memory even for that).
-unsafe fn answer(l: *mut lua_State, body: impl FnOnce(*mut lua_State) -> Result<(Vm, Vec<Answer>), Error>) -> c_int {
+unsafe fn with_collector_paused(
+    l: *mut lua_State,
+    body: impl FnOnce(*mut lua_State) -> Result<(Vm, Answers), Error>,
+) -> c_int {
     // SAFETY: nothing here jumps: all that may raise is behind a door, and a step of the collector lets no error out of a
     // finalizer. The first result's slot is filled last.
     unsafe {
-        if ffi::lua_checkstack(l, RESULTS * 2) == 0 {
+        if ffi::lua_checkstack(l, ROOM * 2) == 0 {
             ffi::lua_settop(l, 1);
             ffi::lua_pushboolean(l, 0);
             return 2;
@@ -133,16 +237,7 @@ unsafe fn answer(l: *mut lua_State, body: impl FnOnce(*mut lua_State) -> Result<
         let top = ffi::lua_gettop(l);
         ffi::lua_pushinteger(l, owed);
         match outcome {
-            Ok(Ok((vm, answers))) => {
-                for answer in answers.iter().take(RESULTS as usize) {
-                    match *answer {
-                        Answer::Held(held) => vm.push_to_caller(held),
-                        Answer::Count(count) => ffi::lua_pushinteger(l, count as i64),
-                        Answer::Number(number) => ffi::lua_pushnumber(l, number),
-                        Answer::Flag(flag) => ffi::lua_pushboolean(l, flag.into()),
-                    }
-                }
-            }
+            Ok(Ok((vm, answers))) => answers.iter().for_each(|answer| answer.push(l, &vm)),
             Ok(Err(error)) => fail(l, &error),
             Err(panic) => {
                 let text = panic.downcast_ref::<&str>().unwrap_or(&"a panic").to_string();

@@ -23,6 +23,13 @@ const LIBRARY: &CStr = c"hotreload";
 const INSTALL: &CStr = c"hotreload.install";
 /// And: the content that each module was loaded from last (R12.1).
 const CONTENTS: &CStr = c"hotreload.contents";
+/// The native part of `core`.
+const ENTRIES: [(&CStr, ffi::lua_CFunction); 4] = [
+    (c"reload", entry::reload),
+    (c"close", entry::close),
+    (c"undo", entry::undo),
+    (c"look", entry::look),
+];
 const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
 
 /// Installs `gg.reload` and leaves the library's table on the stack, the same one every time. `[-0, +1, e]`
@@ -54,13 +61,11 @@ unsafe fn make(l: *mut lua_State) {
             ffi::lua_pushstring(l, c"not enough memory".as_ptr());
             ffi::lua_error(l)
         };
-        ffi::lua_createtable(l, 0, 6 + PARTS.len() as c_int);
-        ffi::lua_pushcfunction(l, entry::reload);
-        ffi::lua_setfield(l, -2, c"reload".as_ptr());
-        ffi::lua_pushcfunction(l, entry::close);
-        ffi::lua_setfield(l, -2, c"close".as_ptr());
-        ffi::lua_pushcfunction(l, entry::look);
-        ffi::lua_setfield(l, -2, c"look".as_ptr());
+        ffi::lua_createtable(l, 0, (ENTRIES.len() + PARTS.len()) as c_int + 3);
+        for (name, function) in ENTRIES {
+            ffi::lua_pushcfunction(l, function);
+            ffi::lua_setfield(l, -2, name.as_ptr());
+        }
         ffi::lua_createtable(l, 0, 0);
         ffi::lua_pushvalue(l, -1);
         ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, CONTENTS.as_ptr());

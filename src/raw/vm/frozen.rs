@@ -1,4 +1,4 @@
-//! A view that outlives the call: what undoes a reload while its hook runs.
+//! Values that outlive the call: what undoes a reload, while its hook runs and until the next one.
 
 use std::ffi::c_int;
 
@@ -10,30 +10,64 @@ use crate::mem::TryPush;
 use crate::raw::door;
 
 impl Vm {
-    /// Puts the held values and `words` into a table, so that [`Vm::thaw`] can go on with them in a later call.
-    pub fn freeze(&mut self, words: &[u32]) -> Result<Ref> {
-        let threads = || self.holders.iter().copied().chain([self.scratch]);
-        let (count, len) = (self.holders.len() as c_int + 1, self.len);
-        // SAFETY: behind the door; threads push themselves onto their own stacks, which have room, and move over. The bytes
-        // of `words` are read within their length.
+    /// Copies held values, and `words`, into a table of its own, so that [`Vm::thaw`] can go on with them in a later call. In the
+    /// thawed view the `i`-th of `values` has the handle `i + 1`. Nothing else that this view holds is kept alive.
+    pub fn freeze(&mut self, values: &[Ref], words: &[u32]) -> Result<Ref> {
+        let per_thread = PER_THREAD as usize;
+        let made = (values.len() / per_thread + 2) as u32; // a scratch and the holders, the first with a nil of its own
+        let first = Ref(self.len);
+        for _ in 0..made {
+            self.keep_thread()?;
+        }
+        let mut left = values;
+        for i in 1..made {
+            let thread = self.thread(first.after(i));
+            let nils = usize::from(i == 1);
+            let (here, rest) = left.split_at(left.len().min(per_thread - nils));
+            left = rest;
+            // SAFETY: a thread of the new view's own, for which room is made; a failure is reported, not raised.
+            unsafe {
+                if ffi::lua_checkstack(thread, (here.len() + nils) as c_int + SLACK) == 0 {
+                    return Err(Error::Memory);
+                }
+                ffi::lua_settop(thread, nils as c_int);
+                for value in here {
+                    self.push_onto(thread, *value);
+                }
+            }
+        }
+        let (vm, count) = (&*self, values.len() as i64 + 1);
+        // SAFETY: behind the door; the threads move over from their holder. The bytes of `words` are read within their length.
         unsafe {
             door::protect(self.l, 1, |l| {
-                ffi::lua_createtable(l, count, 0);
-                for (thread, i) in threads().zip(1..) {
-                    ffi::lua_pushthread(thread);
-                    ffi::lua_xmove(thread, l, 1);
-                    ffi::lua_rawseti(l, 1, i);
+                ffi::lua_createtable(l, made as c_int + 2, 0);
+                for i in 0..made {
+                    vm.push_onto(l, first.after(i));
+                    ffi::lua_rawseti(l, 1, i64::from(i) + 1);
                 }
-                ffi::lua_pushinteger(l, len.into());
-                ffi::lua_rawseti(l, 1, i64::from(count) + 1);
+                ffi::lua_pushinteger(l, count);
+                ffi::lua_rawseti(l, 1, i64::from(made) + 1);
                 ffi::lua_pushlstring(l, words.as_ptr().cast(), size_of_val(words));
-                ffi::lua_rawseti(l, 1, i64::from(count) + 2);
+                ffi::lua_rawseti(l, 1, i64::from(made) + 2);
             })?;
         }
         self.keep_from_caller()
     }
 
-    /// Goes on with a frozen view, the table at `index` of the frame of `l`. `[-0, +n, -]`
+    /// Keeps a new thread.
+    fn keep_thread(&mut self) -> Result<Ref> {
+        self.new_thread()?;
+        self.keep_from_caller()
+    }
+
+    /// A held thread.
+    fn thread(&self, r: Ref) -> *mut lua_State {
+        let (holder, index) = self.at(r);
+        // SAFETY: a valid index; the value is a thread, or the result is null and never used by the callers here.
+        unsafe { ffi::lua_tothread(holder, index) }
+    }
+
+    /// Goes on with frozen values, the table at `index` of the frame of `l`. `[-0, +n, -]`
     ///
     /// # Errors
     /// [`Error::Memory`]; [`Error::Panic`] when the value is none.
@@ -59,7 +93,11 @@ impl Vm {
                 if thread.is_null() {
                     return Err(odd());
                 }
-                vm.holders.try_push(thread)?;
+                if i == 1 {
+                    vm.scratch = thread;
+                } else {
+                    vm.holders.try_push(thread)?;
+                }
             }
             ffi::lua_rawgeti(l, index, i64::from(count) - 1);
             vm.len = u32::try_from(ffi::lua_tointeger(l, -1)).map_err(|_| odd())?;
@@ -76,9 +114,8 @@ impl Vm {
                     .chunks_exact(4)
                     .map(|word| word.iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte))),
             );
-            vm.scratch = vm.holders.pop().ok_or_else(odd)?;
         }
-        if vm.len > vm.holders.len() as u32 * PER_THREAD {
+        if vm.holders.is_empty() || vm.len > vm.holders.len() as u32 * PER_THREAD {
             return Err(odd());
         }
         Ok((vm, words))

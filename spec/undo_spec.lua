@@ -1,0 +1,149 @@
+-- R7.3: the last reload of a module is taken back.
+
+local program = require "spec.support.program"
+
+local V1 = [[
+  local M = { limit = 1 }
+  local count = 0
+  local function step() return 1 end
+  function M.add() count = count + step() return count end
+  function M.gone() return "old" end
+  return M
+]]
+local V2 = [[
+  local M = { limit = 2, extra = { x = 1 } }
+  local count = 0
+  local function step() return 10 end
+  function M.add() count = count + step() return count end
+  function M.more() return "new" .. count end
+  return M
+]]
+
+describe("hotreload.undo (R7.3)", function()
+  local app, M, undo
+  before_each(function()
+    app = program.new()
+    M = app:module("m", V1)
+    undo = app.hotreload.undo
+  end)
+  after_each(function() app:unload() end)
+
+  it("brings the old functions back on the data as it is now, any number of times", function()
+    local old = M.add
+    assert.equal(1, M.add())
+    for round = 1, 3 do
+      app:reloaded("m", { source = V2 })
+      local before = M.add()
+      assert.equal(before + 10, M.add())
+      assert.is_true(undo "m")
+      assert.equal(old, M.add)
+      assert.equal(before + 11, M.add())
+      assert.is_nil(M.more)
+      assert.is_nil(M.extra, "round " .. round)
+      assert.equal("old", M.gone())
+    end
+  end)
+
+  it("leaves alone what was changed since", function()
+    app:reloaded("m", { source = V2 })
+    local patch = function() return "patched" end
+    M.add, M.limit, M.extra = patch, 7, "mine"
+    assert.is_true(undo "m")
+    assert.equal(patch, M.add)
+    assert.equal(7, M.limit)
+    assert.equal("mine", M.extra)
+    assert.is_nil(M.more)
+  end)
+
+  it("takes the program back to what it was, when nothing ran in between", function()
+    M.add()
+    local before = program.fingerprint()
+    app:reloaded("m", { source = V2 })
+    assert.is_true(undo "m")
+    before:assert_unchanged()
+  end)
+
+  it("brings the generation back", function()
+    assert.equal(2, app:reloaded("m", { source = V2 }).generation)
+    undo "m"
+    assert.equal(2, app:reloaded("m", { source = V2 }).generation)
+    assert.equal(3, app:reloaded("m", { source = V2 }).generation)
+  end)
+
+  it("takes a first load back", function()
+    app:write("fresh", "FRESH_GLOBAL = 1 return {}")
+    app:reloaded "fresh"
+    assert.is_true(undo "fresh")
+    assert.is_nil(package.loaded.fresh)
+    assert.is_nil(rawget(_G, "FRESH_GLOBAL"))
+  end)
+
+  it("takes back data that data = 'replace' had replaced", function()
+    M.limit = 5
+    app:reloaded("m", { source = V2, data = "replace" })
+    assert.equal(2, M.limit)
+    assert.is_true(undo "m")
+    assert.equal(5, M.limit)
+  end)
+
+  it("says so when there is nothing to undo, and changes nothing", function()
+    local before = program.fingerprint()
+    local function assert_nothing(name)
+      local ok, message = undo(name)
+      assert.is_false(ok)
+      assert.matches("module '" .. name .. "' cannot be undone: there was none", message, 1, true)
+    end
+    assert_nothing "m"
+    assert_nothing "no.such.module"
+    app:reload("m", { source = "error 'no'" })
+    app:reload("m", { source = V2, dry_run = true })
+    assert_nothing "m"
+    before:assert_unchanged()
+    app:reloaded("m", { source = V2 })
+    undo "m"
+    assert_nothing "m"
+  end)
+
+  it("does not undo a reload of a module that was forgotten and loaded anew since", function()
+    app:reloaded("m", { source = V2 })
+    package.loaded.m = nil
+    local again = require "m"
+    local before = program.fingerprint()
+    assert.is_false((undo "m"))
+    before:assert_unchanged()
+    assert.equal(2, app:reloaded("m", { source = V2 }).generation)
+    assert.is_function(again.more)
+  end)
+
+  it("does not undo an earlier reload when a later one failed", function()
+    app:reloaded("m", { source = V2 })
+    app:reload("m", { source = "error 'no'" })
+    assert.is_true(undo "m")
+    assert.is_nil(M.more)
+  end)
+
+  it("is refused while the module's hook runs", function()
+    local source = V2:gsub("return M%s*$", "function M.__hotfix() coroutine.yield() end return M")
+    local thread = coroutine.create(function() return app:reload("m", { source = source }) end)
+    coroutine.resume(thread)
+    local ok, message = undo "m"
+    assert.is_false(ok)
+    assert.matches("its hook (__hotfix) has not ended yet", message, 1, true)
+    assert.is_true(select(2, coroutine.resume(thread)))
+    assert.is_true(undo "m")
+  end)
+
+  it("is refused to a chunk that a reload runs", function()
+    local source = "UNDONE = table.pack(require('hotreload').undo 'm') " .. V2
+    app:reloaded("m", { source = source })
+    local result = rawget(_G, "UNDONE")
+    rawset(_G, "UNDONE", nil)
+    assert.is_false(result[1])
+    assert.matches("is running in a reload", result[2], 1, true)
+  end)
+
+  it("raises for a name that is no string", function()
+    assert.has_error(function() undo() end, "bad argument #1 to 'undo' (string expected, got no value)")
+    assert.has_error(function() undo { "m" } end, "bad argument #1 to 'undo' (string expected, got table)")
+  end)
+end)
