@@ -36,14 +36,21 @@ const OP_SETI: u32 = 17;
 const OP_SETFIELD: u32 = 18;
 const OP_SETTABUP: u32 = 15;
 const OP_LAST: u32 = 82;
-/// The operations that a reader of code looks at.
-const INTERESTING: u64 = 1 << OP_LOADI
-    | 1 << OP_LOADK
-    | 1 << OP_SETUPVAL
-    | 1 << OP_GETTABLE
-    | 1 << OP_GETI
-    | 1 << OP_SETTABLE
-    | 1 << OP_SETI;
+/// For each operation whether a reader of code looks at it; what is no operation at all is looked at, too.
+#[expect(clippy::indexing_slicing, reason = "it is worked out when this compiles")]
+const INTERESTING: [bool; 128] = {
+    let mut interesting = [false; 128];
+    let mut op = 0;
+    while op < interesting.len() {
+        interesting[op] = op as u32 > OP_LAST
+            || matches!(
+                op as u32,
+                OP_LOADI | OP_LOADK | OP_SETUPVAL | OP_GETTABLE | OP_GETI | OP_SETTABLE | OP_SETI
+            );
+        op += 1;
+    }
+    interesting
+};
 
 /// A set of upvalue numbers, counted from 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -209,12 +216,12 @@ impl<'a> Reader<'a> {
         let mut loads = SmallVec::<[Load; 16]>::new();
         let mut registers = [0_u8; 256];
         let mut wanted = SmallVec::<[u32; 8]>::new();
-        for instruction in code.chunks_exact(4) {
-            let i = word(instruction);
-            let op = i & 0x7f;
-            if op < 64 && INTERESTING >> op & 1 == 0 {
+        for instruction in code.as_chunks().0 {
+            let i = u32::from_le_bytes(*instruction);
+            if INTERESTING.get((i & 0x7f) as usize) == Some(&false) {
                 continue;
             }
+            let op = i & 0x7f;
             let key = match op {
                 OP_SETUPVAL => {
                     assigned.add((i >> 16 & 0xff) as u8);
@@ -254,7 +261,6 @@ impl<'a> Reader<'a> {
                 }
                 OP_GETI => i64::from(i >> 24),
                 OP_SETI => i64::from(i >> 16 & 0xff),
-                64..=OP_LAST => continue,
                 _ => return Err(Stop::Format),
             };
             if let Some(chunk) = chunk.as_deref_mut() {

@@ -10,7 +10,7 @@ use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime};
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashSet, FxHasher};
 
 use crate::bytecode::outline::Outline;
 use crate::bytecode::{self, Chunk};
@@ -54,8 +54,9 @@ fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
     }
 }
 
+/// (Each reload makes one of its whole text: a fast hash, as nobody chooses the texts to be alike.)
 fn digest(bytes: &[u8]) -> i64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FxHasher::default();
     hasher.write(bytes);
     hasher.finish() as i64
 }

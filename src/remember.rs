@@ -50,7 +50,7 @@ pub enum Origin {
 }
 
 enum Slots {
-    /// Every entry: value and key side by side, this many times from here.
+    /// Every entry: key and value side by side, this many times from here.
     All(Ref, u32),
     /// The values under all the names, in their order, from here.
     Named(Ref),
@@ -137,12 +137,12 @@ impl Memory {
         })?;
         let own = vm.val(context.running).addr;
         for i in 0..count {
-            let object = first.after(2 * i);
-            let val = vm.val(object);
+            let key = first.after(2 * i);
+            let val = vm.val(key.after(1));
             if val.is_table() && val.addr != own && val.addr != vm.val(context.globals).addr {
                 memory.theirs.try_insert_value(val.addr, ())?;
-                if is_named(vm, chunk, object.after(1)) {
-                    others.try_push(object)?;
+                if is_named(vm, chunk, key) {
+                    others.try_push(key)?;
                 }
             }
         }
@@ -154,8 +154,8 @@ impl Memory {
         let mut queue = memory.walk(vm, chunk, home, queue, Reach::Globals)?;
         memory.meet(vm, home, &mut queue, context.running, Origin::Module)?;
         let mut queue = memory.walk(vm, chunk, home, queue, Reach::Own)?;
-        for object in others {
-            memory.meet(vm, home, &mut queue, object, Origin::Key(0, object.after(1)))?;
+        for key in others {
+            memory.meet(vm, home, &mut queue, key.after(1), Origin::Key(0, key))?;
         }
         memory.walk(vm, chunk, home, queue, Reach::Theirs)?;
         Ok(memory)
@@ -216,12 +216,11 @@ impl Memory {
                     match slots {
                         Slots::All(first, count) => {
                             for i in 0..count {
-                                let value = first.after(2 * i);
+                                let key = first.after(2 * i);
+                                let value = key.after(1);
                                 let kind = vm.kind(value);
-                                if kind == Kind::Function
-                                    || (kind == Kind::Table && is_named(vm, chunk, value.after(1)))
-                                {
-                                    self.meet(vm, home, &mut queue, value, Origin::Key(number, value.after(1)))?;
+                                if kind == Kind::Function || (kind == Kind::Table && is_named(vm, chunk, key)) {
+                                    self.meet(vm, home, &mut queue, value, Origin::Key(number, key))?;
                                 }
                             }
                         }
@@ -454,7 +453,7 @@ impl Remembered<'_> {
     pub fn slot(&self, i: u32) -> (Ref, Ref) {
         match self.names {
             Some(names) => (names.get(i as usize).copied().unwrap_or_default(), self.first.after(i)),
-            None => (self.first.after(2 * i + 1), self.first.after(2 * i)),
+            None => (self.first.after(2 * i), self.first.after(2 * i + 1)),
         }
     }
 
@@ -481,11 +480,11 @@ struct Whole {
 
 impl Whole {
     fn key(&self, i: u32) -> Ref {
-        self.first.after(2 * i + 1)
+        self.first.after(2 * i)
     }
 
     fn old(&self, i: u32) -> Ref {
-        self.first.after(2 * i)
+        self.first.after(2 * i + 1)
     }
 
     fn change(&self, key: Ref, old: Ref, new: Ref) -> Change {

@@ -68,9 +68,20 @@ impl<'a> Reader<'a> {
         Ok(*byte)
     }
 
-    /// A size, as Lua writes it: seven bits a byte, the last one marked.
+    /// A size, as Lua writes it: seven bits a byte, the last one marked. Nearly always it is one byte.
+    #[inline]
     pub(super) fn size(&mut self) -> Read<usize> {
-        let mut n: usize = 0;
+        let byte = self.byte()?;
+        let first = usize::from(byte & 0x7f);
+        if byte & 0x80 != 0 {
+            Ok(first)
+        } else {
+            self.longer_size(first)
+        }
+    }
+
+    #[inline(never)]
+    fn longer_size(&mut self, mut n: usize) -> Read<usize> {
         loop {
             let byte = self.byte()?;
             if n >> 56 != 0 {

@@ -554,7 +554,7 @@ impl Vm {
                 let nan = |i| ffi::lua_type(s, i) == ffi::LUA_TNUMBER && ffi::lua_tonumber(s, i).is_nan();
                 return nan(a) && nan(b);
             }
-            ffi::lua_isinteger(s, a) == ffi::lua_isinteger(s, b)
+            ffi::lua_type(s, a) != ffi::LUA_TNUMBER || ffi::lua_isinteger(s, a) == ffi::lua_isinteger(s, b)
         }
     }
 

@@ -134,26 +134,43 @@ impl Vm {
 
     /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice is good until the next call.
     pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
+        // Most pieces are a byte: no call, and no registers saved, for them.
         unsafe extern "C-unwind" fn write(
-            _: *mut lua_State,
+            l: *mut lua_State,
             data: *const c_void,
             len: usize,
             out: *mut c_void,
         ) -> c_int {
             // SAFETY: `out` is the buffer that `dump` passes, `data` has `len` bytes.
             unsafe {
-                let out = &mut *out.cast::<Vec<u8>>();
-                if out.capacity() - out.len() < len && out.try_reserve(len).is_err() {
-                    return 1;
+                let buffer = &mut *out.cast::<Vec<u8>>();
+                let used = buffer.len();
+                if len != 1 || used == buffer.capacity() {
+                    return write_more(l, data, len, out);
                 }
-                // Most pieces are a byte or two: no call for them.
-                let end = out.as_mut_ptr().add(out.len());
-                match len {
-                    1 => end.write(data.cast::<u8>().read()),
-                    _ => std::ptr::copy_nonoverlapping(data.cast::<u8>(), end, len),
-                }
-                out.set_len(out.len() + len);
+                buffer.as_mut_ptr().add(used).write(data.cast::<u8>().read());
+                buffer.set_len(used + 1);
             }
+            0
+        }
+        #[inline(never)]
+        unsafe extern "C-unwind" fn write_more(
+            _: *mut lua_State,
+            data: *const c_void,
+            len: usize,
+            out: *mut c_void,
+        ) -> c_int {
+            // SAFETY: as in `write`.
+            let (buffer, piece) = unsafe {
+                (
+                    &mut *out.cast::<Vec<u8>>(),
+                    std::slice::from_raw_parts(data.cast::<u8>(), len),
+                )
+            };
+            if buffer.try_reserve(len).is_err() {
+                return 1;
+            }
+            buffer.extend_from_slice(piece);
             0
         }
         self.buffer.clear();

@@ -1,5 +1,7 @@
 //! Walks over tables: one at a time, beside another table, on the scratch thread. No metamethod runs.
 
+use std::ffi::c_int;
+
 use mlua::ffi;
 
 use super::{Entry, Kind, Ref, Vm};
@@ -106,38 +108,58 @@ impl Vm {
         self.same_at(4, 5)
     }
 
-    /// Keeps every entry of a table, value and key side by side, and returns the first value and how many there are. Gives
+    /// Keeps every entry of a table, key and value side by side, and returns the first key and how many there are. Gives
     /// up behind `most` entries: it then returns one more than that.
     pub fn keep_entries(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
-        self.zip(table, Ref::NIL)?;
-        let (s, first) = (self.scratch, Ref(self.len));
-        let mut count = 0;
-        // SAFETY: the walked table stands at 1, the last key at 3; pairs move to the last holder, which has room.
+        let (first, mut key, mut count) = (Ref(self.len), Ref::NIL, 0);
+        while count as usize <= most && self.keep_next(table, key)? {
+            key = first.after(2 * count);
+            count += 1;
+        }
+        Ok((first, count))
+    }
+
+    /// Keeps the entry of a table behind `key`, the first one behind nil: its key and value, side by side. False at the end.
+    #[inline]
+    fn keep_next(&mut self, table: Ref, key: Ref) -> Result<bool> {
+        self.make_room()?;
+        let (thread, index) = self.at(table);
+        let holder = self.holders.last().copied().unwrap_or(self.scratch);
+        if thread != holder || self.room < 2 {
+            return self.keep_next_across(table, key);
+        }
+        // SAFETY: a table is walked on its own holder, which has room for the entry; the key is one of its keys, or nil.
         unsafe {
-            ffi::lua_settop(s, 3);
-            while ffi::lua_next(s, 1) != 0 {
-                count += 1;
-                if count as usize > most {
-                    break;
-                }
-                if self.room >= 2 {
-                    ffi::lua_pushvalue(s, 3);
-                    let holder = self.holders.last().copied().unwrap_or(s);
-                    ffi::lua_xmove(s, holder, 2);
-                    self.room -= 2;
-                    self.len += 2;
-                } else {
-                    let kept = self.zip_keep_pair();
-                    if let Err(error) = kept {
-                        self.zip_end();
-                        return Err(error);
-                    }
-                    ffi::lua_settop(s, 3);
-                }
+            if ffi::lua_type(holder, index) != ffi::LUA_TTABLE {
+                return Ok(false);
+            }
+            self.push_beside(holder, key);
+            if ffi::lua_next(holder, index) == 0 {
+                return Ok(false);
             }
         }
-        self.zip_end();
-        Ok((first, count))
+        self.room -= 2;
+        self.len += 2;
+        Ok(true)
+    }
+
+    /// [`Vm::keep_next`] where the table and the entry do not stand on one holder.
+    #[cold]
+    fn keep_next_across(&mut self, table: Ref, key: Ref) -> Result<bool> {
+        let s = self.scratch;
+        // SAFETY: as in `keep_next`, on the scratch, which is left as it was.
+        unsafe {
+            let top = ffi::lua_gettop(s);
+            self.push(table);
+            self.push(key);
+            let mut kept = Ok(false);
+            if ffi::lua_type(s, top + 1) == ffi::LUA_TTABLE && ffi::lua_next(s, top + 1) != 0 {
+                ffi::lua_pushvalue(s, -2);
+                kept = self.keep().and_then(|_| self.keep()).map(|_| true);
+            }
+            ffi::lua_settop(s, top);
+            kept
+        }
     }
 
     /// Compares a table with entries that were kept from it, as long as they come in the same order. Hands the numbers of those
@@ -149,34 +171,46 @@ impl Vm {
         count: u32,
         mut changed: impl FnMut(u32) -> Result<()>,
     ) -> Result<(u32, bool)> {
-        self.zip(table, Ref::NIL)?;
-        let s = self.scratch;
+        if !self.val(table).is_table() {
+            return Ok((0, count == 0));
+        }
+        let (thread, start) = self.at(first);
+        // Where all of it stands on one holder, the walk goes on there, and nothing is copied.
+        let in_place = self.at(table).0 == thread && (count == 0 || self.at(first.after(2 * count - 1)).0 == thread);
+        let s = if in_place { thread } else { self.scratch };
         let mut i = 0;
-        // SAFETY: the walked table stands at 1, the key at 3, the value at 4, the kept ones above.
-        let all = unsafe {
-            loop {
-                ffi::lua_settop(s, 3);
-                if ffi::lua_next(s, 1) == 0 {
-                    break i == count;
+        // SAFETY: the key and the value of the walk stand on top of a thread with room for them and for copies of the kept
+        // ones; the thread is left as it was.
+        unsafe {
+            let top = ffi::lua_gettop(s);
+            self.push_beside(s, table);
+            ffi::lua_pushnil(s);
+            let outcome = loop {
+                if ffi::lua_next(s, top + 1) == 0 {
+                    break Ok((i, i == count));
                 }
                 if i == count {
-                    break false;
+                    break Ok((i, false));
                 }
-                self.push_pair(first.after(2 * i));
-                if ffi::lua_rawequal(s, 3, 6) == 0 {
-                    break false;
+                let mut kept = start + 2 * i as c_int;
+                if !in_place {
+                    self.push_pair(first.after(2 * i));
+                    kept = top + 4;
                 }
-                if !self.same_at(4, 5)
+                if ffi::lua_rawequal(s, top + 2, kept) == 0 {
+                    break Ok((i, false));
+                }
+                if !Self::same_on(s, top + 3, kept + 1)
                     && let Err(error) = changed(i)
                 {
-                    self.zip_end();
-                    return Err(error);
+                    break Err(error);
                 }
+                ffi::lua_settop(s, top + 2);
                 i += 1;
-            }
-        };
-        self.zip_end();
-        Ok((i, all))
+            };
+            ffi::lua_settop(s, top);
+            outcome
+        }
     }
 
     /// Keeps the current entry's value and key, side by side in this order.
