@@ -13,6 +13,8 @@ mod home;
 mod lineage;
 mod load;
 mod mem;
+#[cfg_attr(not(test), allow(dead_code, reason = "for the scope vm, R9.3"))]
+mod nested;
 mod options;
 mod pair;
 mod plan;
