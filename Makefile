@@ -54,7 +54,7 @@ install: ## copy the built library to PREFIX (or LUA_LIBDIR and LUA_DATADIR), be
 	install -d '$(DESTDIR)$(LUA_LIBDIR)' '$(DESTDIR)$(LUA_DATADIR)/hotreload'
 	install -m 755 build/hotreload.so '$(DESTDIR)$(LUA_LIBDIR)/hotreload.so'
 	install -m 644 lua/reload.lua '$(DESTDIR)$(LUA_DATADIR)/reload.lua'
-	install -m 644 lua/hotreload/meta.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/meta.lua'
+	install -m 644 lua/hotreload/meta.lua lua/hotreload/watch.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/'
 
 clean: ## remove all that was built
 	$(CARGO) clean

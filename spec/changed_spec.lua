@@ -116,6 +116,19 @@ describe("hotreload.changed (R12.1)", function()
       assert.equal("", (among("m", "bus")))
     end)
 
+    it("lists nothing for functions that the file itself takes away again", function()
+      app:module("m", [[
+        local M = {}
+        function M.build() end
+        M.built = M.build
+        M.build = nil
+        function TheBuilder() end
+        TheBuilder = nil
+        return M
+      ]])
+      assert.equal("", (among "m"))
+    end)
+
     it("does not look into other modules", function()
       app:module("other", CODE)
       app:module("m", "local other = require 'other' return { f = function() return other end, other = other }")

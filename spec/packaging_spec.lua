@@ -122,6 +122,7 @@ describe("luarocks make", function()
       local hotreload = require "hotreload"
       assert(require "reload" == hotreload and gg.reload == hotreload.reload)
       assert(package.searchpath("hotreload.meta", package.path))
+      assert(require "hotreload.watch".new {}:poll() == 0)
       print(hotreload._VERSION)
     ]]
     output, ok = shell(("cd / && %s lua5.4 -e %s"):format(paths, quote(script)))
@@ -142,6 +143,7 @@ describe("make install", function()
     local files = shell(("cd %s && find . -type f | LC_ALL=C sort"):format(quote(root)))
     assert.are.equal("./opt/lua/lib/lua/5.4/hotreload.so\n"
       .. "./opt/lua/share/lua/5.4/hotreload/meta.lua\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/watch.lua\n"
       .. "./opt/lua/share/lua/5.4/reload.lua\n", files)
   end)
 end)

@@ -33,7 +33,8 @@ end
 --- Puts down that the module was loaded from the file (or source) that the native part noted last. Allocates nothing.
 function changes.reloaded(name, generation)
     local record = records[name]
-    record[3], record[4] = record[1], record[2]
+    -- After a reload that was undone the generation before it is still that.
+    if record[2] < generation then record[3], record[4] = record[1], record[2] end
     record[1], record[2] = contents[name] or false, generation
     recorded[name] = rawget(loaded, name)
 end

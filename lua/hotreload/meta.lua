@@ -113,6 +113,51 @@ function hotreload.configure(configuration) end
 ---@return table<string, integer> contents
 function hotreload.changed(options) end
 
+---What `watch.new` takes. Any other name, type or value raises a Lua argument error.
+---@class hotreload.WatchOptions
+---@field interval? number    seconds between two looks; 1
+---@field settle? number      seconds that a file must have been as it is; 0.25
+---@field most? integer       modules that one poll looks at, at most; 250
+---@field filter? string|string[]|fun(name: string): boolean   which modules: Lua patterns over the name, or a function
+---@field together? boolean   all that changed is one transaction: all or none
+---@field options? hotreload.Options   for each reload; not `source` and not `dry_run`
+---@field on_reload? fun(name: string, report: hotreload.Report)
+---@field on_error? fun(name: string, message: string)   writes to stderr where there is none
+---@field clock? fun(): number   the time in seconds; `os.time`
+
+---A watcher, made by `watch.new`.
+---@class hotreload.Watcher
+local Watcher = {}
+
+---Looks at the files when it is time to, and reloads what changed. For the program's own loop: it never waits and never
+---raises.
+---@return integer reloaded   how many modules
+---@return integer failing    how many cannot be reloaded as their files stand
+function Watcher:poll() end
+
+---Looks at all files at once, whether or not it is time to.
+---@return integer reloaded
+---@return integer failing
+function Watcher:check() end
+
+---What cannot be reloaded as the files stand: name → message.
+---@return table<string, string>
+function Watcher:failing() end
+
+---What `require "hotreload.watch"` returns.
+---@class hotreload.watch
+local watch = {}
+
+---Makes a watcher: it reloads modules whose files change, when it is polled (R12.5).
+---@param options? hotreload.WatchOptions
+---@return hotreload.Watcher
+function watch.new(options) end
+
+---Puts modules' names into an order in which each comes after those that it requires, as far as its text shows.
+---@param names string[]
+---@return string[]
+function watch.order(names) end
+
 ---What a module may define, as a field of the table that it returns or as a global function: called after each
 ---`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it
 ---raises, the reload is undone.

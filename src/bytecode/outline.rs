@@ -119,10 +119,15 @@ impl Reader<'_> {
             }
             outline.is_constant &= CONSTANT >> op & 1 == 1;
             match op {
-                OP_SETFIELD | OP_SETTABUP if i >> 15 & 1 == 0 => {
-                    let held = holds.get(c as usize).and_then(|held| held.checked_sub(1));
-                    let name = names.get(b as usize).copied().flatten();
-                    if let (Some((line, last)), Some(name)) = (held.and_then(|held| lines.get(held)), name) {
+                OP_SETFIELD | OP_SETTABUP => {
+                    let is_constant = i >> 15 & 1 == 1;
+                    let held = holds.get(c as usize).filter(|_| !is_constant);
+                    let held = held.and_then(|held| lines.get(held.checked_sub(1)?));
+                    let name = names.get(b as usize).copied().flatten().unwrap_or_default();
+                    let table = (op == OP_SETFIELD).then_some(a);
+                    // What is stored last counts: `M.only_for_loading = nil`.
+                    outline.stored.retain(|other| other.table != table || other.name != name);
+                    if let Some((line, last)) = held {
                         let mut copy = Vec::new();
                         copy.try_reserve_exact(name.len()).map_err(|_| Stop::Memory)?;
                         copy.extend_from_slice(name);
@@ -130,11 +135,11 @@ impl Reader<'_> {
                             line: *line,
                             last: *last,
                             name: copy,
-                            table: (op == OP_SETFIELD).then_some(a),
+                            table,
                         })?;
                     }
                 }
-                OP_SETFIELD | OP_SETTABUP | OP_SETTABLE | OP_SETI => {}
+                OP_SETTABLE | OP_SETI => {}
                 OP_RETURN if b == 2 => outline.returned = Some(a),
                 OP_CLOSURE => set(&mut holds, a, (i >> 15) as usize + 1),
                 OP_MOVE => {

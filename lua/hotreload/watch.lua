@@ -1,0 +1,362 @@
+-- require "hotreload.watch": reloads modules whose files change (R12.5). The program polls it from its own loop; there
+-- is no thread, and no poll waits for anything.
+--
+--    local watcher = require "hotreload.watch".new { interval = 1 }
+--    while serving do tick() watcher:poll() end
+
+local hotreload = require "hotreload"
+
+local error, ipairs, next, pairs, pcall, setmetatable = error, ipairs, next, pairs, pcall, setmetatable
+local tostring, type = tostring, type
+local find, format, gmatch, sort = string.find, string.format, string.gmatch, table.sort
+local running, status = coroutine.running, coroutine.status
+local open, searchpath, stderr = io.open, package.searchpath, io.stderr
+
+local watch = {}
+
+------------------------------------------------------------------------------------------------------------------------
+-- Options (R1.1)
+
+local function a(wanted)
+    return function(value)
+        if type(value) ~= wanted then return format("%s expected, got %s", wanted, type(value)) end
+    end
+end
+
+local function seconds(value)
+    if type(value) ~= "number" then return format("number expected, got %s", type(value)) end
+    if not (value >= 0 and value < math.huge) then return "a number of seconds expected" end
+end
+
+local function filter(value)
+    if type(value) == "function" then return nil end
+    local list = type(value) == "string" and { value } or value
+    if type(list) ~= "table" then return format("string, table or function expected, got %s", type(value)) end
+    for key, pattern in next, list do
+        if math.type(key) ~= "integer" or key < 1 or key > #list then return "a list of patterns expected" end
+        if type(pattern) ~= "string" then return format("pattern #%d: string expected, got %s", key, type(pattern)) end
+        local ok, message = pcall(find, "", pattern)
+        if not ok then return format("'%s' is no pattern: %s", pattern, message) end
+    end
+end
+
+--- A check: options for `gg.reload`, which knows itself what it takes. (It refuses a standard library before all else.)
+local function options_of_reload(value)
+    if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
+    for _, name in ipairs { "source", "dry_run" } do
+        if value[name] ~= nil then return format("'%s' is not for files that are watched", name) end
+    end
+    local ok, message = pcall(hotreload.reload, "_G", value)
+    if not ok then return message end
+end
+
+local function modules(value)
+    if math.type(value) ~= "integer" or value < 1 then return "a number of modules expected" end
+end
+
+local known = {
+    most = modules, interval = seconds, settle = seconds, filter = filter, together = a "boolean",
+    options = options_of_reload,
+    on_reload = a "function", on_error = a "function", clock = a "function",
+}
+
+local function write_error(name, message)
+    stderr:write("hotreload: ", name, ": ", message, "\n")
+end
+
+local function matcher(value)
+    if value == nil or type(value) == "function" then return value end
+    local list = {}
+    for i, pattern in ipairs(type(value) == "string" and { value } or value) do list[i] = pattern end
+    return function(name)
+        for _, pattern in ipairs(list) do
+            if find(name, pattern) then return true end
+        end
+        return false
+    end
+end
+
+------------------------------------------------------------------------------------------------------------------------
+-- The order of modules that depend on one another
+
+local function text_of(name)
+    local path = searchpath(name, package.path)
+    local file = path and open(path, "rb")
+    local text = file and file:read "a"
+    if file then file:close() end
+    return text or ""
+end
+
+--- Puts names into an order in which a module comes after those that it requires: by the calls of `require` with a
+--- string that its file shows. Modules of a cycle, and all others, come by name. Returns a new list.
+---@see hotreload.watch in meta.lua
+function watch.order(names)
+    local wanted = a "table"(names)
+    if wanted then error(format("bad argument #1 to 'order' (%s)", wanted), 2) end
+    local sorted, among = {}, {}
+    for i, name in ipairs(names) do sorted[i], among[name] = name, true end
+    sort(sorted)
+    local needs = {}
+    for _, name in ipairs(sorted) do
+        local list = {}
+        for _, needed in gmatch(text_of(name), "require%s*%(?%s*([\"'])([^\"'\n]+)%1") do
+            if among[needed] and needed ~= name then list[#list + 1] = needed end
+        end
+        sort(list)
+        needs[name] = list
+    end
+    local ordered, met = {}, {}
+    for _, start in ipairs(sorted) do
+        -- Depth first, on a list: { name, the next of its needs }.
+        local path = { { start, 1 } }
+        if met[start] then path[1] = nil end
+        met[start] = true
+        while path[1] do
+            local top = path[#path]
+            local needed = needs[top[1]][top[2]]
+            top[2] = top[2] + 1
+            if not needed then
+                ordered[#ordered + 1] = top[1]
+                path[#path] = nil
+            elseif not met[needed] then
+                met[needed] = true
+                path[#path + 1] = { needed, 1 }
+            end
+        end
+    end
+    return ordered
+end
+
+------------------------------------------------------------------------------------------------------------------------
+-- The watcher
+
+local Watcher = {}
+Watcher.__index = Watcher
+
+--- Calls one of the program's functions. What it raises goes to `on_error`, and from there to stderr.
+local function tell(self, which, name, ...)
+    local ok, err = pcall(self[which], name, ...)
+    if ok then return end
+    local message = format("%s raised: %s", which, tostring(err))
+    if which ~= "on_error" and pcall(self.on_error, name, message) then return end
+    pcall(write_error, name, message)
+end
+
+local function names_to_watch(self)
+    local names, matches = {}, self.matches
+    for name, object in next, package.loaded do
+        if type(name) == "string" and object then
+            local ok, wanted = true, true
+            if matches then ok, wanted = pcall(matches, name) end
+            if not ok then tell(self, "on_error", name, "filter raised: " .. tostring(wanted)) end
+            if ok and wanted then names[#names + 1] = name end
+        end
+    end
+    return names
+end
+
+--- Notes what a look found for a module. Returns whether it has been so for long enough.
+local function has_settled(self, name, what, now)
+    local seen = self.seen[name]
+    if not seen or seen.what ~= what or now < seen.since then
+        seen = { what = what, since = now }
+        self.seen[name] = seen
+        return self.settle == 0
+    end
+    return now - seen.since >= self.settle
+end
+
+--- A failure is told once for each content of the file and message.
+local function failed(self, name, what, message)
+    local last = self.failures[name]
+    self.failures[name] = { what = what, message = message }
+    if not last or last.what ~= what or last.message ~= message then tell(self, "on_error", name, message) end
+end
+
+local function reload(self, names)
+    local options = {}
+    for key, value in pairs(self.options) do options[key] = value end
+    local ok, done, result = pcall(hotreload.reload, names, options)
+    if not ok then return false, tostring(done) end
+    return done, result
+end
+
+local function reloaded(self, name, report)
+    self.failures[name], self.seen[name] = nil, nil
+    tell(self, "on_reload", name, report)
+end
+
+--- One after the other. What failed is tried again as long as another one succeeds: it may have needed that one.
+local function one_by_one(self, ready, retries, contents)
+    local count, messages = 0, {}
+    local left, progress = ready
+    repeat
+        local todo = left
+        left, progress = {}, false
+        for _, name in ipairs(todo) do
+            local ok, result = reload(self, name)
+            if ok then
+                count, progress = count + 1, true
+                reloaded(self, name, result)
+            else
+                messages[name] = result
+                left[#left + 1] = name
+            end
+        end
+        if progress and retries then
+            for _, name in ipairs(retries) do left[#left + 1] = name end
+            left, retries = watch.order(left), nil
+        end
+    until not progress or not left[1]
+    for _, name in ipairs(left) do failed(self, name, contents[name], messages[name]) end
+    return count
+end
+
+--- All of them or none (R7.4).
+local function all_together(self, names, contents)
+    local ok, result = reload(self, names)
+    if not ok then
+        for _, name in ipairs(names) do failed(self, name, contents[name], result) end
+        return 0
+    end
+    for i, name in ipairs(names) do reloaded(self, name, result[i]) end
+    return #names
+end
+
+--- Looks at the next modules of the round that is under way, or of a new one. Returns the round when that was all.
+local function look(self, most)
+    local round = self.round or { names = names_to_watch(self), next = 1, changed = {}, problems = {}, contents = {} }
+    local slice = table.move(round.names, round.next, math.min(round.next + most - 1, #round.names), 1, {})
+    round.next = round.next + #slice
+    local changed, problems, contents = hotreload.changed { names = slice, quick = true }
+    table.move(changed, 1, #changed, #round.changed + 1, round.changed)
+    for name, message in pairs(problems) do round.problems[name] = message end
+    for name, content in pairs(contents) do round.contents[name] = content end
+    self.round = round.next <= #round.names and round or nil
+    return not self.round and round
+end
+
+--- Acts on what a round has found; returns how many modules it reloaded.
+local function act(self, round, now)
+    local unsettled, found, contents = false, {}, round.contents
+    local ready, retries, broken = {}, {}, {}
+    for _, name in ipairs(round.changed) do
+        found[name] = true
+        local last = self.failures[name]
+        if not has_settled(self, name, contents[name], now) then
+            unsettled = true
+        elseif last and last.what == contents[name] then
+            retries[#retries + 1] = name
+        else
+            ready[#ready + 1] = name
+        end
+    end
+    for name in pairs(round.problems) do broken[#broken + 1] = name end
+    sort(broken)
+    for _, name in ipairs(broken) do
+        found[name] = true
+        local what = contents[name] or "gone"
+        if has_settled(self, name, what, now) then
+            failed(self, name, what, round.problems[name])
+        else
+            unsettled = true
+        end
+    end
+    for _, state in ipairs { self.seen, self.failures } do
+        for name in pairs(state) do
+            if not found[name] then state[name] = nil end
+        end
+    end
+    self.due = now + (unsettled and self.settle < self.interval and self.settle or self.interval)
+    if not ready[1] then return 0 end
+    if not self.together then return one_by_one(self, watch.order(ready), retries, contents) end
+    for _, name in ipairs(retries) do ready[#ready + 1] = name end
+    return all_together(self, watch.order(ready), contents)
+end
+
+local function look_and_act(self, now, most)
+    local round = look(self, most)
+    return round and act(self, round, now) or 0
+end
+
+local function count_of(set)
+    local count = 0
+    for _ in pairs(set) do count = count + 1 end
+    return count
+end
+
+local function go_on(self, now, most)
+    -- A hook may yield: until it has ended, other calls do nothing. A coroutine that is dropped does not hold them up.
+    local busy = self.busy[1]
+    if busy and status(busy) ~= "dead" then return 0, count_of(self.failures) end
+    self.busy[1] = running()
+    local ok, count = pcall(look_and_act, self, now, most)
+    self.busy[1] = nil
+    if not ok then
+        self.round = nil
+        tell(self, "on_error", "hotreload.watch", tostring(count))
+        count = 0
+    end
+    return count, count_of(self.failures)
+end
+
+--- Looks at once, whether or not the interval has passed.
+---@see hotreload.Watcher in meta.lua
+function Watcher:check()
+    return go_on(self, self.clock(), math.maxinteger // 2)
+end
+
+--- Looks when the interval has passed since the last look, at no more modules than `most`.
+---@see hotreload.Watcher in meta.lua
+function Watcher:poll()
+    local now = self.clock()
+    if not self.round and now < self.due and now >= self.last then return 0, count_of(self.failures) end
+    self.last, self.due = now, now + self.interval
+    return go_on(self, now, self.most)
+end
+
+--- What could not be reloaded as the files stand: name → message.
+---@see hotreload.Watcher in meta.lua
+function Watcher:failing()
+    local messages = {}
+    for name, failure in pairs(self.failures) do messages[name] = failure.message end
+    return messages
+end
+
+--- Makes a watcher. From now on it knows the files of the modules that are loaded.
+---@see hotreload.watch in meta.lua
+function watch.new(options)
+    local checked = {}
+    if options ~= nil and type(options) ~= "table" then
+        error(format("bad argument #1 to 'new' (table expected, got %s)", type(options)), 2)
+    end
+    for key, value in next, options or {} do
+        local check = known[key]
+        local wrong = not check and format("unknown option '%s'", tostring(key)) or check and check(value)
+        if wrong then
+            error(format("bad argument #1 to 'new' (%s%s)", check and format("option '%s': ", key) or "", wrong), 2)
+        end
+        checked[key] = value
+    end
+    local self = setmetatable({
+        interval = checked.interval or 1,
+        settle = checked.settle or 0.25,
+        most = checked.most or 250,
+        matches = matcher(checked.filter),
+        together = checked.together or false,
+        options = {},
+        on_reload = checked.on_reload or function() end,
+        on_error = checked.on_error or write_error,
+        clock = checked.clock or os.time,
+        seen = {}, -- name → what the file looks like, and since when
+        failures = {}, -- name → what the file looked like when it failed, and the message
+        busy = setmetatable({}, { __mode = "v" }),
+        last = -math.huge,
+        due = -math.huge,
+    }, Watcher)
+    for key, value in next, checked.options or {} do self.options[key] = value end
+    hotreload.changed { names = names_to_watch(self), quick = true }
+    return self
+end
+
+return watch
