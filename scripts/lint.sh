@@ -15,7 +15,7 @@ check "$cargo" clippy --locked --all-targets -- -D warnings
 # shellcheck disable=SC2086  # one word for each option
 check "$cargo" clippy --locked --all-targets ${TEST_FEATURES:---no-default-features --features vendored,lua54} -- -D warnings
 if scripts/setup.sh luacheck; then
-  check luacheck --quiet lua spec bench demo .busted .luacheckrc .luarocks
+  check luacheck --quiet lua spec bench demo examples .busted .luacheckrc .luarocks
   # Given as a file, a rockspec stands for the modules that it lists.
   # shellcheck disable=SC2094  # nothing is written
   check luacheck --quiet --std rockspec --filename hotreload-dev-1.rockspec - <hotreload-dev-1.rockspec

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing: scripts/setup.sh TOOL...
-# Tools: cc lua headers luarocks busted luacheck. Says nothing and takes no time where all are there.
+# Installs what is missing: scripts/setup.sh TOOL... [--if-possible TOOL...]
+# Tools: cc lua headers luarocks busted luacheck luasocket. Says nothing and takes no time where all are there. Some specs
+# need the tools behind --if-possible: where they cannot be had, it says so, and succeeds.
 # Installing means Debian packages, by apt-get, as root or with a sudo that asks no password. Elsewhere it says
 # what to install and fails. Nothing is ever taken from luarocks.org.
 set -euo pipefail
@@ -14,6 +15,7 @@ has() {
     headers) grep -qs '^#define LUA_VERSION_NUM[[:space:]]*504' /usr/include/lua5.4/lua.h /usr/include/lua54/lua.h \
       /usr/include/lua.h /usr/local/include/lua5.4/lua.h /usr/local/include/lua.h /opt/homebrew/include/lua5.4/lua.h ;;
     luarocks | busted | luacheck) command -v "$1" >/dev/null ;;
+    luasocket) "$lua" -e 'require "socket"' >/dev/null 2>&1 </dev/null ;;
     *) echo "setup: no tool is called '$1'" >&2; exit 2 ;;
   esac
 }
@@ -26,6 +28,7 @@ packages_of() {
     luarocks) echo luarocks ;;
     busted) echo lua-busted ;;
     luacheck) echo lua-check ;;
+    luasocket) echo lua-socket ;;
   esac
 }
 
@@ -52,8 +55,33 @@ if ! command -v "${CARGO:-cargo}" >/dev/null; then
   exit 1
 fi
 
-missing=$(missing_of "$@")
-[ -n "$missing" ] || exit 0
+wanted=() wishes=() list=wanted
+for tool in "$@"; do
+  case $tool:$list in
+    --if-possible:*) list=wishes ;;
+    *:wanted) wanted+=("$tool") ;;
+    *) wishes+=("$tool") ;;
+  esac
+done
+
+# The wishes come last, and need no package lists of their own: these are there, or were fetched for the rest.
+wish() {
+  local missing tool packages
+  missing=$(missing_of ${wishes[@]+"${wishes[@]}"})
+  [ -n "$missing" ] || return 0
+  for tool in $missing; do
+    packages=$(packages_of "$tool")
+    # shellcheck disable=SC2086  # one word for each package
+    if can_install && apt install --no-install-recommends $packages >/dev/null 2>&1; then
+      echo "setup: installed $packages"
+    fi
+  done
+  missing=$(missing_of ${wishes[@]+"${wishes[@]}"})
+  [ -z "$missing" ] || echo "setup: not to be had: ${missing% }; specs that need it are skipped"
+}
+
+missing=$(missing_of ${wanted[@]+"${wanted[@]}"})
+[ -n "$missing" ] || { wish; exit 0; }
 
 packages=
 for tool in $missing; do packages+="$(packages_of "$tool") "; done
@@ -67,8 +95,8 @@ if can_install; then
     { apt update >/dev/null && apt install --no-install-recommends $packages; } || true
 fi
 
-missing=$(missing_of "$@")
-[ -n "$missing" ] || exit 0
+missing=$(missing_of ${wanted[@]+"${wanted[@]}"})
+[ -n "$missing" ] || { wish; exit 0; }
 packages=
 for tool in $missing; do packages+="$(packages_of "$tool") "; done
 {

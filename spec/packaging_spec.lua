@@ -333,6 +333,22 @@ describe("the script", function()
       assert.is_truthy(output:find("missing: busted", 1, true), output)
     end)
 
+    it("installs what is only wished for where it can, and succeeds where it cannot", function()
+      stand_in("cargo", "exit 0")
+      stand_in("lua5.4", 'case "$*" in *socket*) [ -f bin/has_socket ] ;; *) printf "Lua 5.4" ;; esac')
+      local output, ok = setup "lua --if-possible luasocket"
+      assert.is_true(ok, output)
+      assert.are.equal("setup: not to be had: luasocket; specs that need it are skipped\n", output)
+      stand_in("id", "echo 0")
+      stand_in("apt-get", 'case "$*" in *update*) exit 9 ;; *" lua-socket") : >bin/has_socket ;; esac')
+      output, ok = setup "lua --if-possible luasocket"
+      assert.is_true(ok, output)
+      assert.are.equal("setup: installed lua-socket\n", output)
+      output, ok = setup "lua --if-possible luasocket"
+      assert.is_true(ok, output)
+      assert.are.equal("", output)
+    end)
+
     it("says where Rust comes from where there is none", function()
       local output, ok = setup "cc"
       assert.is_false(ok)

@@ -181,8 +181,9 @@ local function reload(self, names)
     return done, result
 end
 
-local function reloaded(self, name, report)
+local function reloaded(self, name, report, content)
     self.failures[name], self.seen[name] = nil, nil
+    self.taken[name] = content
     tell(self, "on_reload", name, report)
 end
 
@@ -197,7 +198,7 @@ local function one_by_one(self, ready, retries, contents)
             local ok, result = reload(self, name)
             if ok then
                 count, progress = count + 1, true
-                reloaded(self, name, result)
+                reloaded(self, name, result, contents[name])
             else
                 messages[name] = result
                 left[#left + 1] = name
@@ -219,7 +220,7 @@ local function all_together(self, names, contents)
         for _, name in ipairs(names) do failed(self, name, contents[name], result) end
         return 0
     end
-    for i, name in ipairs(names) do reloaded(self, name, result[i]) end
+    for i, name in ipairs(names) do reloaded(self, name, result[i], contents[name]) end
     return #names
 end
 
@@ -241,14 +242,17 @@ local function act(self, round, now)
     local unsettled, found, contents = false, {}, round.contents
     local ready, retries, broken = {}, {}, {}
     for _, name in ipairs(round.changed) do
-        found[name] = true
-        local last = self.failures[name]
-        if not has_settled(self, name, contents[name], now) then
-            unsettled = true
-        elseif last and last.what == contents[name] then
-            retries[#retries + 1] = name
-        else
-            ready[#ready + 1] = name
+        local content, last = contents[name], self.failures[name]
+        -- What this watcher took once, and does not run any more, was undone.
+        if content ~= self.taken[name] then
+            found[name] = true
+            if not has_settled(self, name, content, now) then
+                unsettled = true
+            elseif last and last.what == content then
+                retries[#retries + 1] = name
+            else
+                ready[#ready + 1] = name
+            end
         end
     end
     for name in pairs(round.problems) do broken[#broken + 1] = name end
@@ -349,6 +353,7 @@ function watch.new(options)
         on_error = checked.on_error or write_error,
         clock = checked.clock or os.time,
         seen = {}, -- name → what the file looks like, and since when
+        taken = {}, -- name → the content that it was reloaded from last
         failures = {}, -- name → what the file looked like when it failed, and the message
         busy = setmetatable({}, { __mode = "v" }),
         last = -math.huge,
