@@ -129,6 +129,28 @@ describe("hotreload.changed (R12.1)", function()
       assert.equal("", (among "m"))
     end)
 
+    it("lists nothing for functions that the file may leave out, or puts into other tables", function()
+      app:module("m", [[
+        local M = {}
+        function M.always() end
+        if M.never then
+          function M.only_then() end
+        else
+          function M.else_then() end
+        end
+        for _ = 1, 0 do function M.in_loop() end end
+        for _ in pairs {} do function M.in_other_loop() end end
+        do
+          local private = { one = function() end, two = function() end }
+          M.one = private.one
+        end
+        return { always = M.always, late = function() end }
+      ]])
+      assert.equal("", (among "m"))
+      edit("m", "return {", "return { new = function() end,")
+      assert.equal("m", (among "m"))
+    end)
+
     it("does not look into other modules", function()
       app:module("other", CODE)
       app:module("m", "local other = require 'other' return { f = function() return other end, other = other }")
@@ -219,6 +241,37 @@ describe("hotreload.changed (R12.1)", function()
       assert.equal("", (among "m"))
     end)
 
+    it("knows what runs after an undo, and after a reload behind it", function()
+      app:module("m", CODE)
+      app:reloaded "m"
+      edit("m", "count + 1", "count + 2")
+      app:reloaded "m"
+      assert.is_true(app.hotreload.undo "m")
+      assert.equal("m", (among "m"))
+      app:write("m", CODE)
+      assert.equal("", (among "m"))
+      edit("m", "count + 1", "count + 3")
+      app:reloaded "m"
+      assert.equal("", (among "m"))
+      assert.is_true(app.hotreload.undo "m")
+      assert.equal("m", (among "m"))
+      app:write("m", CODE)
+      assert.equal("", (among "m"))
+    end)
+
+    it("knows the files of a transaction, and of one that failed", function()
+      app:module("m", CODE)
+      app:module("n", CODE)
+      assert.is_true((app.hotreload.reload { "m", "n" }))
+      edit("m", "count = 0", "count = 1")
+      app:write("n", "error 'no'")
+      assert.is_false((app.hotreload.reload { "m", "n" }))
+      assert.equal("m n", (among("m", "n")))
+      app:write("n", CODE)
+      assert.is_true((app.hotreload.reload { "m", "n" }))
+      assert.equal("", (among("m", "n")))
+    end)
+
     it("knows the file of a module that gg.reload loaded first", function()
       app:write("m", CODE)
       app:reloaded "m"
@@ -274,10 +327,13 @@ describe("hotreload.changed (R12.1)", function()
   it("leaves out what gg.reload would refuse, and what has no file", function()
     package.preload.packed = load "return { f = function() end }"
     app:load "packed"
+    package.loaded.made = { f = function() end }
     app:module("locked", CODE)
     app:write("locked", "return {}")
     app.hotreload.configure { deny = "^locked$" }
-    local names, problems, contents = changed { names = { "packed", "locked", "string", "_G", "hotreload", "lfs" } }
+    local names, problems, contents = changed {
+      names = { "packed", "made", "locked", "string", "_G", "hotreload", "lfs" },
+    }
     assert.same({}, names)
     assert.same({}, problems)
     assert.same({}, contents)

@@ -127,6 +127,7 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
         Ok(view) => view,
         Err(Error::Memory) => return Err(Error::Memory),
         Err(Error::Refused { .. }) => View::only("none"),
+        Err(Error::NotFound { .. }) if record.content.is_none() && !had_file(vm, &context)? => View::only("none"),
         Err(error @ (Error::NotFound { .. } | Error::Unreadable { .. })) => View {
             message: Some(error.to_bytes()),
             ..View::only("gone")
@@ -148,6 +149,12 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
         *place = value;
     }
     Ok(held.into_iter().map(Answer::Held).collect())
+}
+
+/// Does a function of the running module come from a file of its name? Else the program itself put the module there.
+fn had_file(vm: &mut Vm, context: &Context) -> Result<bool> {
+    let home = load::home_of(vm, context, Ref::NIL, None)?;
+    Ok(!home.is_empty())
 }
 
 /// What is known of a module's file.
@@ -274,12 +281,7 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
             Some(table) if Some(table) == outline.returned && vm.val(context.running).is_table() => {
                 vm.get(context.running, name).map(|value| vm.val(value).is_nil())?
             }
-            table => {
-                let beside = |other: &&bytecode::outline::Stored| {
-                    other.table == table && seen.contains(&(other.line, other.last))
-                };
-                running.is_whole && outline.stored.iter().find(beside).is_some() && !running.has_key(vm, name)?
-            }
+            table => running.is_whole && running.lacks(vm, name, &outline, table)?,
         };
         if is_new {
             return Ok(true);
@@ -351,17 +353,38 @@ impl Running {
         Ok(running)
     }
 
-    fn has_key(&self, vm: &mut Vm, key: Ref) -> Result<bool> {
-        for table in &self.tables {
-            let mark = vm.held();
-            let value = vm.get(*table, key)?;
-            let is_there = !vm.val(value).is_nil();
-            vm.release(mark);
-            if is_there {
-                return Ok(true);
+    /// Is one of the tables the one that the file stores under these functions, all but the one with this name?
+    fn lacks(&self, vm: &mut Vm, name: Ref, outline: &Outline, table: Option<usize>) -> Result<bool> {
+        let mark = vm.held();
+        let mut others = Vec::new();
+        for other in outline.stored.iter().filter(|other| other.table == table) {
+            let other = vm.string(&other.name)?;
+            if !vm.same(other, name) {
+                others.try_push(other)?;
             }
         }
-        Ok(false)
+        let mut found = false;
+        for table in &self.tables {
+            if self.has(vm, *table, name)? {
+                found = false;
+                break;
+            }
+            let mut has_all = !others.is_empty();
+            for other in &others {
+                has_all = has_all && self.has(vm, *table, *other)?;
+            }
+            found |= has_all;
+        }
+        vm.release(mark);
+        Ok(found)
+    }
+
+    fn has(&self, vm: &mut Vm, table: Ref, key: Ref) -> Result<bool> {
+        let mark = vm.held();
+        let value = vm.get(table, key)?;
+        let is_there = !vm.val(value).is_nil();
+        vm.release(mark);
+        Ok(is_there)
     }
 }
 

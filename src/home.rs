@@ -24,6 +24,11 @@ impl Home {
         Ok(())
     }
 
+    /// Is no name known?
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// Is the function, of which `info` is known, the module's own?
     #[inline]
     pub fn owns(&mut self, vm: &Vm, function: Ref, info: &Info) -> Result<bool> {

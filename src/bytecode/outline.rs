@@ -11,10 +11,16 @@ const OP_SETTABUP: u32 = 15;
 const OP_SETTABLE: u32 = 16;
 const OP_SETI: u32 = 17;
 const OP_SETFIELD: u32 = 18;
+const OP_JMP: u32 = 56;
 const OP_CALL: u32 = 68;
 const OP_RETURN: u32 = 70;
+const OP_FORPREP: u32 = 74;
+const OP_TFORPREP: u32 = 75;
+const OP_SETLIST: u32 = 78;
 const OP_CLOSURE: u32 = 79;
 const OP_LAST: u32 = 82;
+/// A jump's distance is stored with this added.
+const JUMP_BIAS: usize = (1 << 24) - 1;
 
 /// Makes tables and constants, puts them into one another, and returns: MOVE, LOADI, LOADF, LOADK, LOADKX, LOADFALSE, LOADTRUE,
 /// LOADNIL, SETTABLE, SETI, SETFIELD, NEWTABLE, RETURN, RETURN0, RETURN1, SETLIST, VARARGPREP, EXTRAARG.
@@ -36,9 +42,9 @@ const CONSTANT: u128 = 0b1_1011_1110 // all of 1..=8 but 6, which belongs to a c
 pub struct Outline {
     /// It only builds tables of constants and returns: it calls nothing, reads no variable, has no function and no jump.
     pub is_constant: bool,
-    /// The functions that it stores in a field or a global.
+    /// The functions that it stores in a field or a global, in any case.
     pub stored: Vec<Stored>,
-    /// The register that it returns at its end.
+    /// The value that it returns at its end.
     pub returned: Option<usize>,
 }
 
@@ -51,7 +57,7 @@ pub struct Stored {
     pub last: i32,
     /// The field or the global.
     pub name: Vec<u8>,
-    /// The register of the table; none for a global.
+    /// The table, by the number of the instruction that made it; none for a global.
     pub table: Option<usize>,
 }
 
@@ -109,11 +115,13 @@ impl Reader<'_> {
             stored: Vec::new(),
             returned: None,
         };
-        // Which function each register holds: its number and one.
-        let mut holds = [0_usize; 256];
-        for instruction in code.chunks_exact(4) {
+        // What each register holds: a function, by its number and one; and any value, by the number of the instruction that made it.
+        let (mut holds, mut values) = ([0_usize; 256], [0_usize; 256]);
+        // Up to here code may have been jumped over.
+        let mut conditional = 0;
+        for (instruction, at) in code.chunks_exact(4).zip(1_usize..) {
             let i = word(instruction);
-            let (op, a, b, c) = (i & 0x7f, (i >> 7 & 0xff) as usize, i >> 16 & 0xff, i >> 24);
+            let (op, a, b, c) = (i & 0x7f, (i >> 7 & 0xff) as usize, (i >> 16 & 0xff) as usize, i >> 24);
             if op > OP_LAST {
                 return Err(Stop::Format);
             }
@@ -123,11 +131,13 @@ impl Reader<'_> {
                     let is_constant = i >> 15 & 1 == 1;
                     let held = holds.get(c as usize).filter(|_| !is_constant);
                     let held = held.and_then(|held| lines.get(held.checked_sub(1)?));
-                    let name = names.get(b as usize).copied().flatten().unwrap_or_default();
-                    let table = (op == OP_SETFIELD).then_some(a);
+                    let name = names.get(b).copied().flatten().unwrap_or_default();
+                    let table = values.get(a).copied().filter(|_| op == OP_SETFIELD);
                     // What is stored last counts: `M.only_for_loading = nil`.
-                    outline.stored.retain(|other| other.table != table || other.name != name);
-                    if let Some((line, last)) = held {
+                    outline
+                        .stored
+                        .retain(|other| other.table != table || other.name != name);
+                    if let Some((line, last)) = held.filter(|_| at >= conditional) {
                         let mut copy = Vec::new();
                         copy.try_reserve_exact(name.len()).map_err(|_| Stop::Memory)?;
                         copy.extend_from_slice(name);
@@ -139,23 +149,26 @@ impl Reader<'_> {
                         })?;
                     }
                 }
-                OP_SETTABLE | OP_SETI => {}
-                OP_RETURN if b == 2 => outline.returned = Some(a),
-                OP_CLOSURE => set(&mut holds, a, (i >> 15) as usize + 1),
+                OP_SETTABLE | OP_SETI | OP_SETLIST => {}
+                OP_JMP => conditional = conditional.max((at + (i >> 7) as usize).saturating_sub(JUMP_BIAS)),
+                OP_FORPREP | OP_TFORPREP => conditional = conditional.max(at + (i >> 15) as usize),
+                OP_RETURN if b == 2 => outline.returned = values.get(a).copied(),
+                OP_CLOSURE => set(&mut holds, &mut values, a, (i >> 15) as usize + 1, at),
                 OP_MOVE => {
-                    let held = holds.get(b as usize).copied().unwrap_or(0);
-                    set(&mut holds, a, held);
+                    let held = holds.get(b).copied().unwrap_or(0);
+                    let value = values.get(b).copied().unwrap_or(0);
+                    set(&mut holds, &mut values, a, held, value);
                 }
-                OP_CALL | OP_LOADNIL => holds.iter_mut().skip(a).for_each(|held| *held = 0),
-                _ => set(&mut holds, a, 0),
+                OP_CALL | OP_LOADNIL => (a..=255).for_each(|a| set(&mut holds, &mut values, a, 0, at)),
+                _ => set(&mut holds, &mut values, a, 0, at),
             }
         }
         Ok(outline)
     }
 }
 
-fn set(holds: &mut [usize; 256], register: usize, value: usize) {
-    if let Some(held) = holds.get_mut(register) {
-        *held = value;
+fn set(holds: &mut [usize; 256], values: &mut [usize; 256], register: usize, held: usize, value: usize) {
+    if let (Some(slot), Some(other)) = (holds.get_mut(register), values.get_mut(register)) {
+        (*slot, *other) = (held, value);
     }
 }
