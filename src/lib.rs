@@ -25,3 +25,5 @@ mod report;
 mod site;
 
 pub use raw::guard::luaopen_hotreload;
+#[cfg(feature = "vendored")]
+pub use raw::heap::probe::walk as walk_heap;

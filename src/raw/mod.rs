@@ -4,6 +4,7 @@
 //! * [`door`]: the one way into a Lua call that may raise;
 //! * [`tracker`]: which tables and functions a chunk creates;
 //! * [`collector`]: no collection while a reload works;
+//! * [`heap`]: the walk over the whole VM;
 //! * [`guard`]: the right Lua, or a clear message; [`open`]: the library's table;
 //! * [`entry`]: what the façade calls.
 //!
@@ -15,6 +16,8 @@ pub mod collector;
 pub mod door;
 pub mod entry;
 pub mod guard;
+#[cfg_attr(not(feature = "vendored"), allow(dead_code))]
+pub mod heap;
 pub mod open;
 pub mod stock;
 #[cfg(test)]

@@ -325,6 +325,11 @@ impl Vm {
         self.keep()
     }
 
+    /// The threads on which the values stand.
+    pub(super) fn threads(&self) -> impl Iterator<Item = *mut lua_State> + '_ {
+        self.holders.iter().copied().chain([self.scratch])
+    }
+
     /// The state that asked for the reload.
     pub(super) fn caller(&self) -> *mut lua_State {
         self.l
