@@ -19,6 +19,7 @@ mod orphans;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::hash::Hasher;
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -58,7 +59,7 @@ pub enum Answer {
     Moved {
         /// The new closure: one for each old one, however often it is asked for.
         new: Ref,
-        /// What gives it its cells, to be done before anything calls it; nothing when it was asked for before.
+        /// What gives it its cells, to be done before anything calls it; nothing where that was done.
         joins: Joins,
     },
     /// Its code is A2's already, lines included.
@@ -138,7 +139,8 @@ pub struct Nested {
     /// Functions that certainly have no answer.
     lost: FxHashMap<u64, Reason>,
     aligned: FxHashSet<(u64, Id)>,
-    queue: Vec<(Id, Id)>,
+    /// Pairs of functions whose nested ones have not been aligned yet.
+    queue: VecDeque<(Id, Id)>,
     /// A2's functions that answer to something.
     answered: FxHashSet<Id>,
     /// Lines of A1's functions and numbers of A2's, where both stand in the main chunk.
@@ -176,7 +178,7 @@ impl Nested {
             outer: FxHashMap::default(),
             lost: FxHashMap::default(),
             aligned: FxHashSet::default(),
-            queue: Vec::new(),
+            queue: VecDeque::new(),
             answered: FxHashSet::default(),
             anchors: Vec::new(),
             module: FxHashMap::default(),
@@ -265,13 +267,6 @@ impl Nested {
                 same_code,
             }) => (old, new, sources, same_code),
         };
-        let mark = vm.held();
-        let known = vm.get(values.moved, closure)?;
-        if vm.val(known).is_function() {
-            let joins = Joins::new();
-            return Ok(Answer::Moved { new: known, joins });
-        }
-        vm.release(mark);
         let mut donors: SmallVec<[(Ref, u8); 8]> = SmallVec::new();
         for source in self.sources_of(sources) {
             donors.try_push(match *source {
@@ -290,20 +285,28 @@ impl Nested {
         if same_code && donors.iter().zip(1..).all(has) {
             return Ok(Answer::Same);
         }
-        let Some(factory) = self.factory(vm, values, new)? else {
-            return Ok(Answer::Stale(Reason::Format));
+        let known = vm.get(values.moved, closure)?;
+        let new = if vm.val(known).is_function() {
+            known
+        } else {
+            let Some(factory) = self.factory(vm, values, new)? else {
+                return Ok(Answer::Stale(Reason::Format));
+            };
+            let new = vm.instantiate(factory)?;
+            commit::fill(vm, values.moved, closure, new)?;
+            new
         };
-        let new = vm.instantiate(factory)?;
         let mut joins = Joins::new();
         for ((donor, donor_index), index) in donors.into_iter().zip(1..) {
-            joins.try_push(Join {
-                function: new,
-                index,
-                donor,
-                donor_index,
-            })?;
+            if vm.cell(new, index) != vm.cell(donor, donor_index) {
+                joins.try_push(Join {
+                    function: new,
+                    index,
+                    donor,
+                    donor_index,
+                })?;
+            }
         }
-        commit::fill(vm, values.moved, closure, new)?;
         Ok(Answer::Moved { new, joins })
     }
 
@@ -408,7 +411,14 @@ impl Nested {
     fn link_outer(&mut self, old: Id, new: Id) -> Result<()> {
         insert_link(&mut self.outer, self.old.exact(old), old, new)?;
         self.answered.try_insert_value(new, ())?;
-        self.queue.try_push((old, new))
+        self.enqueue(old, new)
+    }
+
+    /// What is nested in two functions is to be aligned.
+    fn enqueue(&mut self, old: Id, new: Id) -> Result<()> {
+        self.queue.try_reserve(1)?;
+        self.queue.push_back((old, new));
+        Ok(())
     }
 
     /// A function, and all that is nested in it, has no answer but by another way.
@@ -424,50 +434,55 @@ impl Nested {
         Ok(())
     }
 
-    /// Aligns what is nested in pairs of functions, and what is nested in that.
+    /// Aligns what is nested in pairs of functions, and what is nested in that. Where memory ends, what is not done stays in the
+    /// queue.
     fn align(&mut self) -> Result<()> {
-        let mut next = 0;
-        while let Some((old, new)) = self.queue.get(next).copied() {
-            next += 1;
-            if self.aligned.try_insert_value((self.old.exact(old), new), ())?.is_some() {
-                continue;
+        while let Some((old, new)) = self.queue.front().copied() {
+            let pair = (self.old.exact(old), new);
+            if !self.aligned.contains(&pair) {
+                self.align_children(old, new)?;
+                self.aligned.try_insert_value(pair, ())?;
             }
-            let (olds, news) = (self.old.children(old)?, self.new.children(new)?);
-            if olds.is_empty() {
-                continue;
-            }
-            let mut alignment = Alignment::new(self.features(&self.old, &olds)?, self.features(&self.new, &news)?)?;
-            for (i, child) in olds.iter().enumerate() {
-                let exact = self.old.exact(*child);
-                let known = self.links.get(&exact).or_else(|| self.outer.get(&exact));
-                if let Some(Link::To { new, .. }) = known
-                    && let Some(j) = news.iter().position(|id| id == new)
-                {
-                    alignment.join(i, j);
-                }
-            }
-            let found = alignment.run()?;
-            let mut twins: FxHashMap<u64, Match> = FxHashMap::default();
-            for (child, found) in olds.iter().zip(&found) {
-                // Functions that nothing tells apart: they all have the same answer, or there is doubt.
-                let exact = self.old.exact(*child);
-                let one = twins.get(&exact).is_none_or(|known| known == found);
-                twins.try_insert_value(exact, if one { *found } else { Match::Doubtful })?;
-            }
-            for child in olds {
-                match twins.get(&self.old.exact(child)).copied().unwrap_or(Match::Doubtful) {
-                    Match::To(j) => {
-                        let Some(node) = news.get(j).copied() else { continue };
-                        insert_link(&mut self.links, self.old.exact(child), child, node)?;
-                        self.answered.try_insert_value(node, ())?;
-                        self.queue.try_push((child, node))?;
-                    }
-                    Match::Not => self.lose(child, Reason::Gone)?,
-                    Match::Doubtful => self.lose(child, Reason::Doubtful)?,
-                }
+            self.queue.pop_front();
+        }
+        Ok(())
+    }
+
+    fn align_children(&mut self, old: Id, new: Id) -> Result<()> {
+        let (olds, news) = (self.old.children(old)?, self.new.children(new)?);
+        if olds.is_empty() {
+            return Ok(());
+        }
+        let mut alignment = Alignment::new(self.features(&self.old, &olds)?, self.features(&self.new, &news)?)?;
+        for (i, child) in olds.iter().enumerate() {
+            let exact = self.old.exact(*child);
+            let known = self.links.get(&exact).or_else(|| self.outer.get(&exact));
+            if let Some(Link::To { new, .. }) = known
+                && let Some(j) = news.iter().position(|id| id == new)
+            {
+                alignment.join(i, j);
             }
         }
-        self.queue.clear();
+        let found = alignment.run()?;
+        let mut twins: FxHashMap<u64, Match> = FxHashMap::default();
+        for (child, found) in olds.iter().zip(&found) {
+            // Functions that nothing tells apart: they all have the same answer, or there is doubt.
+            let exact = self.old.exact(*child);
+            let one = twins.get(&exact).is_none_or(|known| known == found);
+            twins.try_insert_value(exact, if one { *found } else { Match::Doubtful })?;
+        }
+        for child in olds {
+            match twins.get(&self.old.exact(child)).copied().unwrap_or(Match::Doubtful) {
+                Match::To(j) => {
+                    let Some(node) = news.get(j).copied() else { continue };
+                    insert_link(&mut self.links, self.old.exact(child), child, node)?;
+                    self.answered.try_insert_value(node, ())?;
+                    self.enqueue(child, node)?;
+                }
+                Match::Not => self.lose(child, Reason::Gone)?,
+                Match::Doubtful => self.lose(child, Reason::Doubtful)?,
+            }
+        }
         Ok(())
     }
 
@@ -543,7 +558,7 @@ impl Nested {
         };
         if is_chunk {
             if self.has_main && id.function == 0 {
-                self.queue.try_push((id, self.main()))?;
+                self.enqueue(id, self.main())?;
                 self.align()?;
             }
             return Ok(Decision::Stale(Reason::Chunk));
@@ -553,9 +568,11 @@ impl Nested {
 
     /// Decides what is open.
     fn settle(&mut self) -> Result<()> {
+        self.align()?; // what a lack of memory has left
         while !self.open.is_empty() {
             let mut orphans = Vec::new();
-            for prototype in std::mem::take(&mut self.open) {
+            for i in 0..self.open.len() {
+                let prototype = self.open.get(i).copied().unwrap_or_default();
                 let Some(Decision::Open(id)) = self.decisions.get(prototype as usize).copied() else {
                     continue;
                 };
@@ -584,9 +601,9 @@ impl Nested {
                     *place = decision;
                 }
             }
-            for (_, prototype, _) in &orphans {
-                self.open.try_push(*prototype)?;
-            }
+            let decisions = &self.decisions;
+            let is_open = |prototype: &u32| matches!(decisions.get(*prototype as usize), Some(Decision::Open(_)));
+            self.open.retain(is_open);
             if !orphans.is_empty() {
                 // In an order that does not depend on when they were met.
                 orphans.sort_unstable();

@@ -18,7 +18,7 @@ const LEFT_OVER: u32 = 300;
 /// What the neighbours say for a candidate that stands between theirs.
 pub const FITS: u32 = 60;
 /// Comparisons of one list with another, at most.
-pub const COMPARISONS: usize = 100_000;
+pub const COMPARISONS: usize = 20_000;
 
 /// What is known of one function that may have an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::bytecode::tree::{Captured, Function, Tree};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mem::{TryInsert, TryPush};
 
 /// A function of a forest.
@@ -49,11 +49,13 @@ impl Forest {
     pub fn plant(&mut self, tree: Tree) -> Result<Id> {
         let number = self.trees.len() as u32;
         self.by_exact.try_reserve(tree.len() as usize)?;
+        self.trees.try_push(tree)?; // first: an index of a tree that is not there would be that of the next one
+        let Some(tree) = self.trees.last() else {
+            return Err(Error::Memory);
+        };
         for function in 0..tree.len() {
-            let Some(exact) = tree.get(function).map(|function| function.exact) else {
-                break;
-            };
             let id = Id { tree: number, function };
+            let exact = tree.get(function).map_or(0, |function| function.exact);
             match self.by_exact.get_mut(&exact) {
                 Some(ids) => ids.try_push(id)?,
                 None => {
@@ -61,7 +63,6 @@ impl Forest {
                 }
             }
         }
-        self.trees.try_push(tree)?;
         Ok(Id {
             tree: number,
             function: 0,

@@ -111,7 +111,7 @@ impl Nested {
     fn alike(&self, orphans: &[Id]) -> Result<Vec<(Id, Id)>> {
         let candidates = self.candidates()?;
         let mut found = Vec::new();
-        if orphans.len().saturating_mul(candidates.len()) > 10 * COMPARISONS {
+        if orphans.len().saturating_mul(candidates.len()) > 20 * COMPARISONS {
             return Ok(found);
         }
         let (olds, news) = (

@@ -6,6 +6,7 @@
 use super::{Answer, Nested, Values};
 use crate::bytecode::cut::{Cutter, TEMPLATE};
 use crate::commit;
+use crate::error::Error;
 use crate::find::{self, Context};
 use crate::lineage::Lineage;
 use crate::load;
@@ -769,4 +770,44 @@ fn no_hook_runs_meanwhile() {
         },
     );
     state.run("debug.sethook() follows(1)");
+}
+
+/// A lack of memory at any request of Lua's is reported, and asking again gives what it would have given.
+#[test]
+fn memory_that_ends_is_reported() {
+    let second = COUNTERS.replace("return n end", "return 'n', n end");
+    for first in 1.. {
+        let state = begin(COUNTERS, TWO_COUNTERS);
+        let mut failed = 0;
+        reload_with(&state, &second, Way::Plain, |vm, nested| {
+            let values = Values {
+                functions: State::global(vm, "functions"),
+                moved: State::global(vm, "moved"),
+            };
+            let old = State::global(vm, "old");
+            let closures: Vec<Ref> = (1..=4).map(|i| vm.element(old, i).expect("memory")).collect();
+            state.memory().arm(first);
+            let outcomes: Vec<_> = closures
+                .iter()
+                .map(|closure| nested.answer(vm, values, *closure))
+                .collect();
+            failed = state.memory().disarm();
+            let errors = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+            assert!(
+                outcomes
+                    .iter()
+                    .all(|outcome| matches!(outcome, Ok(Answer::Moved { .. }) | Err(Error::Memory)))
+            );
+            assert_eq!(errors > 0, failed == 2, "request {first}: {outcomes:?}");
+        });
+        // (The joins of the first try were lost.)
+        state.run(
+            "for i = 1, 4 do follows(i) end
+            equal(select(2, new[1]()), 2) equal(select(2, new[2](5)), 7) equal(select(2, new[3]()), 10)",
+        );
+        if failed == 0 {
+            assert!(first > 10, "{first}");
+            break;
+        }
+    }
 }

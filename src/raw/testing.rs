@@ -3,22 +3,81 @@
 // A test is a host, and fails by panicking.
 #![allow(clippy::expect_used, clippy::panic)]
 
+use std::cell::Cell;
+use std::ffi::c_void;
+
 use mlua::ffi::{self, lua_State};
 
 use super::vm::{Ref, Vm};
 
 /// A state with the standard libraries, closed when it is dropped.
-pub struct State(*mut lua_State);
+pub struct State(*mut lua_State, Box<Memory>);
+
+/// Fails when it is told to.
+#[derive(Default)]
+pub struct Memory {
+    /// The number of the next request, from 1, while it is armed; else 0.
+    next: Cell<u64>,
+    /// The first request that fails; the next one, after Lua's emergency collection, fails as well.
+    first: Cell<u64>,
+    failed: Cell<u64>,
+}
+
+impl Memory {
+    /// Lets the request with this number fail, and the one after it.
+    pub fn arm(&self, first: u64) {
+        self.next.set(1);
+        self.first.set(first);
+        self.failed.set(0);
+    }
+
+    /// Ends that; returns how many requests have failed.
+    pub fn disarm(&self) -> u64 {
+        self.next.set(0);
+        self.failed.get()
+    }
+
+    fn refuses(&self) -> bool {
+        let number = self.next.get();
+        if number == 0 {
+            return false;
+        }
+        self.next.set(number + 1);
+        let fails = (self.first.get()..self.first.get() + 2).contains(&number);
+        self.failed.set(self.failed.get() + u64::from(fails));
+        fails
+    }
+}
+
+unsafe extern "C" fn allocate(ud: *mut c_void, block: *mut c_void, old: usize, size: usize) -> *mut c_void {
+    // SAFETY: `ud` is the state's `Memory`; blocks come from this allocator.
+    unsafe {
+        if size == 0 {
+            libc::free(block);
+            return std::ptr::null_mut();
+        }
+        if (block.is_null() || size > old) && (*ud.cast::<Memory>()).refuses() {
+            return std::ptr::null_mut();
+        }
+        libc::realloc(block, size)
+    }
+}
 
 impl State {
     pub fn new() -> State {
         // SAFETY: a state of our own.
         unsafe {
-            let l = ffi::luaL_newstate();
+            let memory = Box::<Memory>::default();
+            let l = ffi::lua_newstate(allocate, std::ptr::from_ref(&*memory).cast_mut().cast());
             assert!(!l.is_null());
             ffi::luaL_openlibs(l);
-            State(l)
+            State(l, memory)
         }
+    }
+
+    /// What the state has its memory from.
+    pub fn memory(&self) -> &Memory {
+        &self.1
     }
 
     /// Runs a text, which must not raise; it may set globals.
