@@ -5,6 +5,7 @@
 
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
+local hooks, plans = core.hooks, core.plan
 
 local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, select, type, tostring
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
@@ -55,7 +56,14 @@ local options_of_reload = {
     dry_run = arguments.a("boolean"),
 }
 
-local settings = { allow = allow.check, deny = allow.check }
+local settings = {
+    allow = allow.check,
+    deny = allow.check,
+    before = hooks.check,
+    after = hooks.check,
+    on_error = hooks.check,
+    log = hooks.check,
+}
 
 --- Says which modules may be reloaded. Each key given replaces that list.
 ---@see hotreload.configure in meta.lua
@@ -65,7 +73,7 @@ function hotreload.configure(options)
     end
     local checked, wrong = arguments.check(options, settings, 1, "configure")
     if not checked then error(wrong, 2) end
-    for which, value in pairs(checked) do allow.set(which, value) end
+    for which, value in pairs(checked) do (hooks.has(which) and hooks or allow).set(which, value) end
 end
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -247,8 +255,8 @@ local function prepare(count, names, options)
     return nil, nil, batch, checked, guard
 end
 
---- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
-function hotreload.reload(...)
+--- Replaces the code of modules while they run, without the program's hooks.
+local function reload(...)
     local ready, wrong, why, batch, checked, open = pcall(prepare, select("#", ...), ...)
     if wrong == "not enough memory" then return false, NO_MEMORY end
     if not ready or wrong then error(wrong, 2) end
@@ -258,6 +266,10 @@ function hotreload.reload(...)
     return finish(guard, batch, checked.dry_run or false,
         core.reload(owed, batch, checked, core.stock, lineage, running))
 end
+
+--- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
+hotreload.reload = hooks.around(reload)
+plans.install(hotreload, reload, options_of_reload)
 
 --- Undoes the last reload of a module; see `hotreload.undo` in meta.lua.
 function hotreload.undo(...)

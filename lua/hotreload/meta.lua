@@ -64,10 +64,15 @@
 ---@field elapsed_ms hotreload.Elapsed
 ---@field paths? hotreload.Paths
 
----Which modules may be reloaded: Lua patterns over the module's name. A key that is given replaces that list.
+---What `hotreload.configure` takes: which modules may be reloaded, by Lua patterns over the module's name, and what is
+---called around every reload. A key that is given replaces what was there; `false` takes a function away.
 ---@class hotreload.Configuration
 ---@field allow? string|string[]    where there are any, one of them must match
 ---@field deny? string|string[]     none of them may match
+---@field before? false|fun(name: string, plan: hotreload.Report): boolean?   `false`, or raising, refuses the reload
+---@field after? false|fun(name: string, report: hotreload.Report)            when a reload is done
+---@field on_error? false|fun(name: string, message: string)                  when a reload failed or was refused
+---@field log? false|fun(level: "info"|"warning"|"error", message: string)    a line for each of these
 
 ---@class hotreload
 ---@field _VERSION string
@@ -97,6 +102,18 @@ function hotreload.undo(name) end
 ---Says which modules may be reloaded.
 ---@param configuration hotreload.Configuration
 function hotreload.configure(configuration) end
+
+---What `hotreload.plan` takes: the options of a reload, but for `dry_run` and `report`.
+---@class hotreload.PlanOptions : hotreload.Options
+---@field color? boolean|"auto"   with colours; `"auto"`: when standard output is a terminal
+
+---What a reload would do, as a text for a person; or what one has done, of its report. Nothing is changed.
+---`nil` and a message where the module cannot be reloaded. Conflicts are shown.
+---@param what string|hotreload.Report   a module's name, or a report
+---@param options? hotreload.PlanOptions
+---@return string? text
+---@return string? message
+function hotreload.plan(what, options) end
 
 ---What `hotreload.changed` takes.
 ---@class hotreload.ChangedOptions

@@ -2,6 +2,7 @@
 //! Rust's is alive that would have to be dropped.
 
 use std::ffi::{CStr, c_int};
+use std::io::IsTerminal;
 
 use mlua::ffi::{self, lua_State};
 
@@ -10,10 +11,12 @@ use super::stock::Stock;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is a field of `core` for the
 /// ones after it and for the façade.
-const PARTS: [(&CStr, &str); 4] = [
+const PARTS: [(&CStr, &str); 6] = [
     (c"arguments", include_str!("../../lua/hotreload/arguments.lua")),
     (c"allow", include_str!("../../lua/hotreload/allow.lua")),
     (c"changes", include_str!("../../lua/hotreload/changes.lua")),
+    (c"hooks", include_str!("../../lua/hotreload/hooks.lua")),
+    (c"plan", include_str!("../../lua/hotreload/plan.lua")),
     (c"report", include_str!("../../lua/hotreload/report.lua")),
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
@@ -61,7 +64,7 @@ unsafe fn make(l: *mut lua_State) {
             ffi::lua_pushstring(l, c"not enough memory".as_ptr());
             ffi::lua_error(l)
         };
-        ffi::lua_createtable(l, 0, (ENTRIES.len() + PARTS.len()) as c_int + 3);
+        ffi::lua_createtable(l, 0, (ENTRIES.len() + PARTS.len()) as c_int + 4);
         for (name, function) in ENTRIES {
             ffi::lua_pushcfunction(l, function);
             ffi::lua_setfield(l, -2, name.as_ptr());
@@ -70,6 +73,8 @@ unsafe fn make(l: *mut lua_State) {
         ffi::lua_pushvalue(l, -1);
         ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, CONTENTS.as_ptr());
         ffi::lua_setfield(l, -2, c"contents".as_ptr());
+        ffi::lua_pushboolean(l, std::io::stdout().is_terminal().into());
+        ffi::lua_setfield(l, -2, c"terminal".as_ptr());
         ffi::lua_pushlstring(l, VERSION.as_ptr().cast(), VERSION.len());
         ffi::lua_setfield(l, -2, c"version".as_ptr());
         ffi::lua_createtable(l, 4, 0);

@@ -1,0 +1,106 @@
+-- The program's own functions around every reload (R7.6): `before`, `after`, `on_error`, `log` of `configure`.
+-- Part of the library (src/raw/open.rs includes it).
+
+local error, ipairs, next, pcall, rawget, rawlen, tostring, type = error, ipairs, next, pcall, rawget, rawlen, tostring,
+    type
+local format, pack, unpack = string.format, table.pack, table.unpack
+
+local hooks = {}
+
+local installed = { before = false, after = false, on_error = false, log = false }
+local any = false
+
+--- Is this a key of `configure` that names a hook?
+function hooks.has(which)
+    return installed[which] ~= nil
+end
+
+--- A check: a function, or false for none.
+function hooks.check(value)
+    if value ~= false and type(value) ~= "function" then
+        return format("function or false expected, got %s", type(value))
+    end
+end
+
+--- Takes a checked hook.
+function hooks.set(which, value)
+    installed[which] = value
+    any = false
+    for _, hook in next, installed do any = any or hook ~= false end
+end
+
+local function log(level, message)
+    if installed.log then pcall(installed.log, level, message) end
+end
+
+--- Calls a hook that can change nothing any more: what it raises is logged.
+local function tell(which, name, value)
+    if not installed[which] then return end
+    local ok, err = pcall(installed[which], name, value)
+    if not ok then log("error", format("%s raised for module '%s': %s", which, name, tostring(err))) end
+end
+
+local function failed(names, message)
+    for _, name in ipairs(names) do tell("on_error", name, message) end
+    log("error", message)
+end
+
+--- Why `before` is against a reload; nothing if it is not. It gets what the reload would do, which a dry run tells.
+local function veto(reports)
+    for _, report in ipairs(reports) do
+        local ok, verdict = pcall(installed.before, report.module, report)
+        local why = not ok and "before raised: " .. tostring(verdict) or "before was against it"
+        if not ok or verdict == false then
+            return format("module '%s' was not reloaded, nothing was changed: %s (hotreload.configure)",
+                report.module, why)
+        end
+    end
+end
+
+local function with_hooks(reload, names, options)
+    local list = { names }
+    if type(names) == "table" then
+        for i = 1, rawlen(names) do list[i] = rawget(names, i) end
+    end
+    if installed.before then
+        local dry = options
+        if type(options) == "table" or options == nil then
+            dry = {}
+            for key, value in next, options or {} do dry[key] = value end
+            dry.dry_run, dry.report = true, "full"
+        end
+        local right, ok, result, report = pcall(reload, names, dry)
+        if not right then error(result or ok, 0) end
+        local why = ok and veto(type(names) == "table" and result or { result }) or not ok and result
+        if why then
+            failed(list, why)
+            return false, why, report
+        end
+    end
+    local results = pack(pcall(reload, names, options))
+    local right, ok, result = unpack(results, 1, 3)
+    if not right then error(ok, 0) end
+    if not ok then failed(list, result) end
+    for _, report in ipairs(not ok and {} or type(names) == "table" and result or { result }) do
+        tell("after", report.module, report)
+        for _, warning in ipairs(report.warnings) do
+            log("warning", format("module '%s': %s", report.module, warning))
+        end
+        log("info", format("module '%s' was reloaded: generation %d, %d function(s) changed", report.module,
+            report.generation, report.changed))
+    end
+    return unpack(results, 2, results.n)
+end
+
+--- `reload` with the hooks around it. A dry run has none; what is wrong with the arguments is raised in the caller.
+function hooks.around(reload)
+    return function(...)
+        local names, options = ...
+        if not any or type(options) == "table" and rawget(options, "dry_run") then return reload(...) end
+        local results = pack(pcall(with_hooks, reload, names, options))
+        if not results[1] then error(results[2], 2) end
+        return unpack(results, 2, results.n)
+    end
+end
+
+return hooks

@@ -1,0 +1,133 @@
+-- hotreload.plan: the dry run as a text for a person (R10.1).
+
+local program = require "spec.support.program"
+
+local V1 = [[
+local M = { level = 1 }
+local count = 0
+function M.hit() count = count + 1 return count end
+function M.same() return count end
+function M.gone() end
+return M
+]]
+local V2 = [[
+local M = { level = 2, extra = true }
+local count = 0
+function M.hit() count = count + 2 return count end
+function M.same() return count end
+function M.new() end
+return M
+]]
+
+describe("hotreload.plan (R10.1)", function()
+  local app, M, plan
+  before_each(function()
+    app = program.new()
+    M = app:module("skill", V1)
+    plan = app.hotreload.plan
+  end)
+  after_each(function() app:unload() end)
+
+  it("shows what would be, sorted, and changes nothing", function()
+    app:write("skill", V2)
+    local before = program.fingerprint(M)
+    local text, message = plan "skill"
+    before:assert_unchanged()
+    assert.is_nil(message)
+    assert.equal((([[
+plan of skill: generation 2, from FILE
+  functions whose code differs:
+    ~ skill.hit
+  functions added:
+    + skill.new
+  functions that the file lacks, which stay:
+    - skill.gone
+  functions of the same code:
+    = skill.same
+  data added:
+    + skill.extra
+  data kept:
+    = skill.hit@count
+    = skill.level
+  upvalues joined:
+    = skill.hit@count]]):gsub("FILE", function() return app:path "skill" end)), text)
+  end)
+
+  it("says the same of a report after the reload", function()
+    app:write("skill", V2)
+    local text = plan "skill"
+    local report = app:reloaded("skill", { report = "full" })
+    assert.equal((text:gsub("^plan of", "reload of")), plan(report))
+    app:write("skill", V1)
+    text = plan(app:reloaded "skill") -- a report without lists
+    assert.matches("^reload of skill: generation 3, from [^\n]*\n  functions: 1 differ, 0 added, 1 removed, 3 re", text)
+  end)
+
+  it("shows conflicts and how they would be settled", function()
+    app:write("skill", "local M = {}\nM.hit = 1\nreturn M")
+    local text = plan "skill"
+    assert.matches("conflicts, for which it is refused:\n    ! skill.hit: function while it runs, number in the", text)
+    text = plan("skill", { on_conflict = "keep" })
+    assert.matches("  conflicts:\n", text)
+  end)
+
+  it("takes the options of a reload", function()
+    assert.matches("+ skill.added", plan("skill", { source = "local M = {} function M.added() end return M" }), 1, true)
+    app:write("skill", V2)
+    assert.matches("~ skill.level", plan("skill", { data = "replace" }), 1, true)
+  end)
+
+  it("gives nil and a message for a file that is broken, gone or refused", function()
+    app:write("skill", "return {")
+    local text, message = plan "skill"
+    assert.is_nil(text)
+    assert.matches("skill.lua:1:", message)
+    assert.is_nil((plan "no.such.module"))
+    assert.is_nil((plan "string"))
+  end)
+
+  it("has colours when they are asked for, and else none", function()
+    app:write("skill", V2)
+    assert.falsy(plan "skill":find "\27")
+    assert.falsy(plan("skill", { color = false }):find "\27")
+    local colored = plan("skill", { color = true })
+    assert.truthy(colored:find("    \27[32m+ skill.new\27[0m", 1, true))
+    assert.truthy(colored:find("    \27[31m- skill.gone\27[0m", 1, true))
+    assert.equal(plan "skill", (colored:gsub("\27%[%d*m", "")))
+    -- No terminal here, whatever the environment says.
+    local out = app:subprocess [[
+      require "hotreload"
+      require "skill"
+      print(require "hotreload".plan("skill", { color = "auto" }):find "\27")
+    ]]
+    assert.equal("nil\n", out)
+  end)
+
+  it("has colours on a terminal where they may be (auto)", function()
+    if not os.execute "command -v script >/dev/null" then return pending "script(1) is not installed" end
+    app:write("auto", [[
+      local hotreload = require "hotreload"
+      require "skill"
+      print(hotreload.plan("skill", { color = "auto", source = "return { n = function() end }" }):find "\27" ~= nil)
+      os.exit(0)
+    ]])
+    local paths = ("LUA_PATH='%s/?.lua' LUA_CPATH='%s/build/?.so'"):format(app.dir, program.root)
+    local pipe = assert(io.popen(("%s script -qec 'lua5.4 %s' /dev/null </dev/null"):format(paths, app:path "auto")))
+    local out = pipe:read "a"
+    pipe:close()
+    assert.matches("^true", out)
+  end)
+
+  it("raises for wrong arguments, and blames the caller", function()
+    for _, wrong in ipairs {
+      { 1 }, {}, { {} }, { "skill", 1 }, { "skill", { nonsense = 1 } }, { "skill", { color = "red" } },
+      { "skill", { dry_run = true } }, { "skill", { report = "full" } }, { "skill", { scope = "everything" } },
+    } do
+      local ok, message = pcall(plan, table.unpack(wrong))
+      assert.is_false(ok)
+      assert.matches("bad argument #[12] to 'plan'", message)
+    end
+    local chunk = assert(load("\n\nlocal p = ... local x = p(1) return x", "=caller"))
+    assert.matches("^caller:3: bad argument", select(2, pcall(chunk, plan)))
+  end)
+end)
