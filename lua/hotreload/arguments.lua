@@ -2,7 +2,7 @@
 -- Part of the library (src/raw/open.rs includes it).
 
 local select, type, tostring, next = select, type, tostring, next
-local concat, format = table.concat, string.format
+local concat, format, sort = table.concat, string.format, table.sort
 
 local arguments = {}
 
@@ -27,6 +27,14 @@ local function bad_argument(number, name, message)
     return nil, format("bad argument #%d to '%s' (%s)", number, name, message)
 end
 
+--- For the message about an unknown option: the known ones, sorted.
+local function names_of(known)
+    local names = {}
+    for name in next, known do names[#names + 1] = name end
+    sort(names)
+    return concat(names, ", ")
+end
+
 --- Checks a table of options against `known`. Returns a copy of it that no metamethod of the caller's reaches, or nil
 --- and what is wrong with argument `number` of the function `name`.
 function arguments.check(options, known, number, name)
@@ -37,7 +45,9 @@ function arguments.check(options, known, number, name)
     end
     for key, value in next, options do
         local check = known[key]
-        if not check then return bad_argument(number, name, format("unknown option '%s'", tostring(key))) end
+        if not check then
+            return bad_argument(number, name, format("unknown option '%s'; known: %s", tostring(key), names_of(known)))
+        end
         local wrong = check(value)
         if wrong then return bad_argument(number, name, format("option '%s': %s", key, wrong)) end
         checked[key] = value

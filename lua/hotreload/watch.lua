@@ -336,7 +336,15 @@ function watch.new(options)
     end
     for key, value in next, options or {} do
         local check = known[key]
-        local wrong = not check and format("unknown option '%s'", tostring(key)) or check and check(value)
+        local wrong
+        if check then
+            wrong = check(value)
+        else
+            local names = {}
+            for name in pairs(known) do names[#names + 1] = name end
+            sort(names)
+            wrong = format("unknown option '%s'; known: %s", tostring(key), table.concat(names, ", "))
+        end
         if wrong then
             error(format("bad argument #1 to 'new' (%s%s)", check and format("option '%s': ", key) or "", wrong), 2)
         end

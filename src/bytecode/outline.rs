@@ -126,6 +126,7 @@ impl Reader<'_> {
                 return Err(Stop::Format);
             }
             outline.is_constant &= CONSTANT >> op & 1 == 1;
+            let in_any_case = at > conditional;
             match op {
                 OP_SETFIELD | OP_SETTABUP => {
                     let is_constant = i >> 15 & 1 == 1;
@@ -137,7 +138,7 @@ impl Reader<'_> {
                     outline
                         .stored
                         .retain(|other| other.table != table || other.name != name);
-                    if let Some((line, last)) = held.filter(|_| at >= conditional) {
+                    if let Some((line, last)) = held.filter(|_| in_any_case) {
                         let mut copy = Vec::new();
                         copy.try_reserve_exact(name.len()).map_err(|_| Stop::Memory)?;
                         copy.extend_from_slice(name);
@@ -151,10 +152,10 @@ impl Reader<'_> {
                 }
                 OP_SETTABLE | OP_SETI | OP_SETLIST => {}
                 OP_JMP => conditional = conditional.max((at + (i >> 7) as usize).saturating_sub(JUMP_BIAS)),
-                OP_FORPREP | OP_TFORPREP => conditional = conditional.max(at + (i >> 15) as usize),
+                OP_FORPREP | OP_TFORPREP => conditional = conditional.max(at + (i >> 15) as usize + 1),
                 OP_RETURN if b == 2 => outline.returned = values.get(a).copied(),
-                OP_CLOSURE => set(&mut holds, &mut values, a, (i >> 15) as usize + 1, at),
-                OP_MOVE => {
+                OP_CLOSURE if in_any_case => set(&mut holds, &mut values, a, (i >> 15) as usize + 1, at),
+                OP_MOVE if in_any_case => {
                     let held = holds.get(b).copied().unwrap_or(0);
                     let value = values.get(b).copied().unwrap_or(0);
                     set(&mut holds, &mut values, a, held, value);
