@@ -101,10 +101,8 @@ pub fn disarm(vm: &mut Vm, plan: &Plan) {
 }
 
 fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
-    for join in &plan.joins {
-        if !vm.join(&PERMIT, join.function, join.index, join.donor, join.donor_index) {
-            return Err(Error::Panic("a join that does not fit".into()));
-        }
+    if !vm.join(&PERMIT, &plan.joins) {
+        return Err(Error::Panic("a join that does not fit".into()));
     }
     disarm(vm, plan);
     for op in &plan.own {

@@ -10,6 +10,7 @@ mod commit;
 mod error;
 mod find;
 mod home;
+mod known;
 mod lineage;
 mod load;
 mod mem;

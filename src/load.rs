@@ -61,6 +61,7 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
     let mut home = home_of(vm, context, main, known_source)?;
     let nothing = Chunk::default();
     vm.reserve(chunk.as_ref().map_or(0, Chunk::functions) * HELD_PER_FUNCTION)?;
+    let expected = chunk.as_ref().map_or(0, |chunk| chunk.functions() * 3 / 2);
     let memory = Memory::of(vm, context, chunk.as_ref().unwrap_or(&nothing), &mut home)?;
 
     let searchers_key = vm.string(b"searchers")?;
@@ -72,7 +73,7 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
         .collect::<Result<_>>()?;
 
     commit::lend(vm, context.package, searchers_key, stand_ins.list)?;
-    let (outcome, fresh) = run(vm, main, context.name, found.data, stand_ins);
+    let (outcome, fresh) = run(vm, main, context.name, found.data, stand_ins, expected);
     let returned = match &outcome {
         Ok(value) => *value,
         Err(_) => Ref::NIL,

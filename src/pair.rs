@@ -27,9 +27,10 @@ pub use functions::{Function1, Function2};
 use crate::bytecode::Chunk;
 use crate::error::Result;
 use crate::find::Context;
+use crate::known::{Known, Numbers};
 use crate::lineage::Lineage;
 use crate::load::Loaded;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::TryPush;
 use crate::options::{Data, Options};
 use crate::raw::vm::{Entry, Kind, Ref, Val, Vm};
 use crate::site::{SiteId, Sites};
@@ -170,11 +171,18 @@ pub struct Pairing {
     pub sites: Sites,
     /// Additions that are none (R5.4): indices of `slots`.
     pub dropped: FxHashSet<usize>,
-    by_address1: FxHashMap<usize, u32>,
-    by_address2: FxHashMap<usize, u32>,
+    /// A1's functions and cells by address…
+    known: Known,
+    /// …and the numbers of those that pairing has met.
+    met1: Numbers,
 }
 
 impl Pairing {
+    /// The number of a function of A1 that pairing has met.
+    fn number1(&self, address: usize) -> Option<u32> {
+        self.known.number(address).and_then(|known| self.met1.get(known))
+    }
+
     /// An upvalue by its number.
     pub fn upvalue(&self, number: u32) -> Upvalue {
         self.upvalues.get(number as usize).copied().unwrap_or_default()
@@ -194,14 +202,14 @@ impl Pairing {
 
     /// The function of A2 that takes the place of this one of A1, wherever it stands.
     pub fn answer(&self, address: usize) -> Option<Ref> {
-        let function = self.old.get(*self.by_address1.get(&address)? as usize)?;
+        let function = self.old_at(address)?;
         let best = function.answers.first()?;
         self.new.get(*best as usize).map(|f| f.at)
     }
 
-    /// The number of a function of A1.
+    /// A function of A1.
     pub fn old_at(&self, address: usize) -> Option<&Function1> {
-        self.old.get(*self.by_address1.get(&address)? as usize)
+        self.old.get(self.number1(address)? as usize)
     }
 }
 
@@ -232,8 +240,8 @@ pub fn pair(
             warnings: Vec::new(),
             sites: Sites::new()?,
             dropped: FxHashSet::default(),
-            by_address1: FxHashMap::default(),
-            by_address2: FxHashMap::default(),
+            known: std::mem::take(&mut loaded.memory.known),
+            met1: Numbers::default(),
         },
         vm,
         context,
@@ -241,7 +249,8 @@ pub fn pair(
         imports: imports::Imports::new(lineage),
         lineage,
         names: cells::Names::default(),
-        cells1: FxHashMap::default(),
+        met2: Numbers::default(),
+        cells1: Numbers::default(),
         cells2: FxHashMap::default(),
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
@@ -256,7 +265,6 @@ pub fn pair(
         scan_queue: VecDeque::new(),
         discover: Vec::new(),
         edges: Vec::new(),
-        edges_seen: FxHashSet::default(),
         cell_edges: Vec::new(),
         assigned_edges: Vec::new(),
         unmatched_scanned: 0,
@@ -278,7 +286,10 @@ struct Pairer<'a> {
     imports: imports::Imports,
     lineage: Lineage,
     names: cells::Names,
-    cells1: FxHashMap<usize, u32>,
+    /// A2's functions that were met, by their order of creation.
+    met2: Numbers,
+    /// A1's cells that were met, by their number among the known ones.
+    cells1: Numbers,
     cells2: FxHashMap<usize, u32>,
     pairs_seen: FxHashSet<(usize, usize)>,
     /// A1's tables that answer to one of A2's.
@@ -299,7 +310,6 @@ struct Pairer<'a> {
     discover: Vec<(Ref, u8, SiteId)>,
     /// New pairs of functions.
     edges: Vec<Edge>,
-    edges_seen: FxHashSet<Edge>,
     /// New pairs of functions that two cells hold.
     cell_edges: Vec<cells::CellEdge>,
     /// The same, where some function assigns the cell: looked at last.
@@ -317,8 +327,6 @@ impl Pairer<'_> {
         self.out.new.try_reserve(functions)?;
         self.out.slots.try_reserve(functions)?;
         self.out.upvalues.try_reserve(functions * 8)?;
-        self.out.by_address1.try_reserve(functions)?;
-        self.out.by_address2.try_reserve(functions)?;
         Ok(())
     }
 
@@ -531,9 +539,13 @@ impl Pairer<'_> {
     }
 
     fn edge(&mut self, edge: Edge) -> Result<()> {
-        if self.edges_seen.try_insert_value(edge, ())?.is_none() {
-            self.edges.try_push(edge)?;
+        let Some(new) = self.out.new.get_mut(edge.f2 as usize) else {
+            return Ok(());
+        };
+        if new.edges.contains(&edge.f1) {
+            return Ok(());
         }
-        Ok(())
+        new.edges.try_push(edge.f1)?;
+        self.edges.try_push(edge)
     }
 }

@@ -12,8 +12,9 @@ use crate::bytecode::Chunk;
 use crate::error::Result;
 use crate::find::Context;
 use crate::home::Home;
+use crate::known::Known;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Info, Kind, Ref, Val, Vm};
+use crate::raw::vm::{Kind, Ref, Val, Vm};
 
 /// Visited whatever the size of the code.
 const MIN_TABLES: usize = 256;
@@ -78,26 +79,18 @@ pub struct Memory {
     /// The names as Lua values, made when the first large table is met.
     names: Vec<Ref>,
     index_key: Ref,
-    seen: FxHashSet<usize>,
-    /// Cells that were looked at.
-    cells: FxHashSet<usize>,
-    /// Home functions that were met, by address.
-    functions: FxHashMap<usize, Met>,
-    /// The cells of their upvalues.
-    upvalues: Vec<usize>,
+    /// How many entries each table has that is remembered whole, by address.
+    whole: FxHashMap<usize, u32>,
     theirs: FxHashSet<usize>,
-}
-
-/// A home function that was met, and where its upvalues begin.
-struct Met {
-    info: Info,
-    first: u32,
+    /// The home functions that were met, and their cells. Pairing takes it over.
+    pub known: Known,
 }
 
 /// A step of the walk: a table, or a home function whose upvalues lead on.
 enum Step {
     Table(Ref, Origin),
-    Function(Ref, usize),
+    /// With its number.
+    Function(Ref, u32),
 }
 
 /// Where a walk began.
@@ -118,11 +111,8 @@ impl Memory {
             index_key: vm.string(b"__index")?,
             ..Memory::default()
         };
-        let functions = chunk.functions();
-        memory.seen.try_reserve(functions)?;
-        memory.functions.try_reserve(functions)?;
-        memory.upvalues.try_reserve(functions * 4)?;
-        memory.seen.try_insert_value(vm.val(context.loaded).addr, ())?;
+        memory.known.reserve(chunk.functions())?;
+        memory.known.see(vm.val(context.loaded).addr)?;
 
         // Other modules' objects: what is reached only through them is theirs.
         let mut others = Vec::new();
@@ -165,7 +155,7 @@ impl Memory {
         let val = vm.val(value);
         if !matches!(val.kind, Kind::Table | Kind::Function)
             || vm.is_c_function(value).is_some()
-            || self.seen.try_insert_value(val.addr, ())?.is_some()
+            || !self.known.see(val.addr)?
         {
             return Ok(());
         }
@@ -176,9 +166,7 @@ impl Memory {
             if !home.owns(vm, value, &info)? {
                 return Ok(());
             }
-            self.functions
-                .try_insert_value(val.addr, Met { info, first: u32::MAX })?;
-            Step::Function(value, val.addr)
+            Step::Function(value, self.known.add(val.addr, info, true)?)
         };
         queue.try_reserve(1)?;
         queue.push_back(step);
@@ -245,7 +233,7 @@ impl Memory {
                     left.try_reserve(1)?;
                     left.push_back(step);
                 }
-                Step::Function(function, address) => self.visit(vm, home, &mut queue, function, address)?,
+                Step::Function(function, number) => self.visit(vm, home, &mut queue, function, number)?,
             }
         }
         Ok(left)
@@ -258,15 +246,13 @@ impl Memory {
         home: &mut Home,
         queue: &mut VecDeque<Step>,
         function: Ref,
-        address: usize,
+        number: u32,
     ) -> Result<()> {
-        let first = self.upvalues.len() as u32;
-        let count = self.functions.get(&address).map_or(0, |met| met.info.upvalues);
+        self.known.begin(number);
+        let count = self.known.function(number).map_or(0, |known| known.info.upvalues);
         for i in 1..=count {
-            let cell = vm.cell(function, i);
-            self.upvalues.try_push(cell)?;
             // The functions of a module share most of their cells.
-            if self.cells.try_insert_value(cell, ())?.is_some() {
+            if !self.known.list(vm.cell(function, i))? {
                 continue;
             }
             let held = vm.upvalue(function, i).map_or(Kind::Nil, |upvalue| upvalue.value.kind);
@@ -275,29 +261,12 @@ impl Memory {
                 self.meet(vm, home, queue, value, Origin::Upvalue(function, i))?;
             }
         }
-        if let Some(met) = self.functions.get_mut(&address) {
-            met.first = first;
-        }
         Ok(())
     }
 
-    /// What is known of a home function that was met, and the number of its first upvalue.
-    pub fn function(&self, address: usize) -> Option<(Info, usize)> {
-        self.functions.get(&address).map(|met| (met.info, met.first as usize))
-    }
-
     /// How many entries a table has that is remembered whole.
-    pub fn entries(&self, vm: &Vm, address: usize) -> Option<u32> {
-        let table = self.tables.iter().find(|table| vm.val(table.table).addr == address)?;
-        match table.slots {
-            Slots::All(_, count) => Some(count),
-            Slots::Named(_) => None,
-        }
-    }
-
-    /// The cell of the upvalue with this number.
-    pub fn cell(&self, number: usize) -> Option<usize> {
-        self.upvalues.get(number).copied()
+    pub fn entries(&self, address: usize) -> Option<u32> {
+        self.whole.get(&address).copied()
     }
 
     /// Remembers a table: whole when it has no more entries than there are names.
@@ -307,6 +276,7 @@ impl Memory {
         let most = if whole { usize::MAX } else { names.max(SMALL) };
         let (first, count) = vm.keep_entries(table, most)?;
         if count as usize <= most {
+            self.whole.try_insert_value(vm.val(table).addr, count)?;
             return Ok((Slots::All(first, count), 0));
         }
         vm.release(mark);
@@ -383,8 +353,8 @@ impl Memory {
                 }
             }
         }
-        let metatable = vm.metatable(table.table)?;
-        if vm.val(metatable) != vm.val(table.metatable) {
+        if vm.metatable_val(table.table) != vm.val(table.metatable) {
+            let metatable = vm.metatable(table.table)?;
             changes.try_push(Change {
                 table: table.table,
                 number: number as u32,

@@ -26,21 +26,24 @@ pub struct Names {
 }
 
 impl Names {
-    fn of(&mut self, address: usize, text: impl FnOnce() -> Vec<u8>) -> Result<Name> {
-        if let Some(name) = self.by_address.get(&address) {
-            return Ok(*name);
-        }
-        let text = text();
-        let known = self.by_text.get(&text).copied();
-        let name = known.unwrap_or(Name(self.by_text.len() as u32));
-        if known.is_none() {
-            match text.as_slice() {
-                b"_ENV" => self.environment = Some(name),
-                b"(no name)" | b"" => self.none = Some(name),
-                _ => {}
+    /// The number of the name at an address that is met for the first time.
+    fn add(&mut self, address: usize, text: &[u8]) -> Result<Name> {
+        let name = match self.by_text.get(text) {
+            Some(name) => *name,
+            None => {
+                let name = Name(self.by_text.len() as u32);
+                match text {
+                    b"_ENV" => self.environment = Some(name),
+                    b"(no name)" | b"" => self.none = Some(name),
+                    _ => {}
+                }
+                let mut own = Vec::new();
+                own.try_reserve_exact(text.len())?;
+                own.extend_from_slice(text);
+                self.by_text.try_insert_value(own, name)?;
+                name
             }
-            self.by_text.try_insert_value(text, name)?;
-        }
+        };
         self.by_address.try_insert_value(address, name)?;
         Ok(name)
     }
@@ -48,6 +51,11 @@ impl Names {
     /// Is it the name of an upvalue that has none (stripped code)?
     pub(super) fn is_none(&self, name: Name) -> bool {
         self.none == Some(name)
+    }
+
+    /// Are there upvalues without a name?
+    pub(super) fn has_none(&self) -> bool {
+        self.none.is_some()
     }
 }
 
@@ -89,7 +97,6 @@ pub struct Cell1 {
     pub index: u8,
     /// Some function assigns it.
     pub assigned: bool,
-    id: usize,
     name: Name,
     home: bool,
     matched: bool,
@@ -156,8 +163,12 @@ impl Pairer<'_> {
     /// The name by which a function knows one of its upvalues.
     pub(super) fn name(&mut self, function: Ref, index: u8) -> Result<Name> {
         let address = self.vm.upvalue_name_address(function, index);
-        let vm = &*self.vm;
-        self.names.of(address, || vm.upvalue_name(function, index))
+        if let Some(name) = self.names.by_address.get(&address) {
+            return Ok(*name);
+        }
+        let names = &mut self.names;
+        self.vm
+            .with_upvalue_name(function, index, |text| names.add(address, text))
     }
 
     /// Notes the cells of a function of A1.
@@ -165,54 +176,56 @@ impl Pairer<'_> {
         &mut self,
         function: Ref,
         site: SiteId,
-        (count, first): (u8, Option<usize>),
+        (count, first): (u8, Option<u32>),
         home: bool,
         assigned: Option<UpvalueSet>,
     ) -> Result<Upvalues> {
         let start = self.out.upvalues.len() as u32;
+        self.out.upvalues.try_reserve(count.into())?;
         for index in 1..=count {
-            let met = first.and_then(|first| self.loaded.memory.cell(first + usize::from(index) - 1));
-            let id = met.unwrap_or_else(|| self.vm.cell(function, index));
-            // Code that cannot be read may assign anything.
-            let assigns = assigned.is_none_or(|assigned| assigned.has(index - 1));
-            let number = match self.cells1.get(&id) {
-                Some(cell) => *cell,
-                None => {
-                    let number = self.out.old_cells.len() as u32;
-                    let name = self.name(function, index)?;
-                    self.cells1.try_insert_value(id, number)?;
-                    let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
-                    if home
-                        && held.is_some_and(|held| held.is_function() && !self.out.by_address1.contains_key(&held.addr))
-                    {
-                        self.discover.try_push((function, index, site))?;
-                    }
-                    let matched = false;
-                    self.out.old_cells.try_push(Cell1 {
-                        function,
-                        index,
-                        assigned: false,
-                        id,
-                        name,
-                        home,
-                        matched,
-                    })?;
-                    number
-                }
+            let listed = first.and_then(|first| self.out.known.cell_of(first + u32::from(index) - 1));
+            let known = match listed {
+                Some(known) => known,
+                None => self.out.known.cell(self.vm.cell(function, index))?,
+            };
+            let number = match self.cells1.get(known) {
+                Some(number) => number,
+                None => self.cell1(known, function, index, site, home)?,
             };
             if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
-                cell.assigned |= assigns;
+                // Code that cannot be read may assign anything.
+                cell.assigned |= assigned.is_none_or(|assigned| assigned.has(index - 1));
                 cell.home |= home;
                 // All functions know a cell by one name; where somebody joined another, `match_upvalues` asks again.
-                let name = cell.name;
-                self.out.upvalues.try_push(Upvalue {
-                    name,
+                self.out.upvalues.push(Upvalue {
+                    name: cell.name,
                     cell: number,
                     index,
-                })?;
+                });
             }
         }
         Ok(self.upvalues_since(start))
+    }
+
+    /// Meets a cell of A1 in an upvalue.
+    #[cold]
+    fn cell1(&mut self, known: u32, function: Ref, index: u8, site: SiteId, home: bool) -> Result<u32> {
+        let number = self.out.old_cells.len() as u32;
+        let name = self.name(function, index)?;
+        self.cells1.set(known, number)?;
+        let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
+        if home && held.is_some_and(|held| held.is_function() && self.out.number1(held.addr).is_none()) {
+            self.discover.try_push((function, index, site))?;
+        }
+        self.out.old_cells.try_push(Cell1 {
+            function,
+            index,
+            assigned: false,
+            name,
+            home,
+            matched: false,
+        })?;
+        Ok(number)
     }
 
     /// The upvalues that were noted last, from this number on: those of one function.
@@ -231,47 +244,51 @@ impl Pairer<'_> {
         assigned: UpvalueSet,
     ) -> Result<Upvalues> {
         let start = self.out.upvalues.len() as u32;
+        self.out.upvalues.try_reserve(count.into())?;
         for index in 1..=count {
             let id = self.vm.cell(function, index);
             let number = match self.cells2.get(&id) {
-                Some(cell) => *cell,
-                None => {
-                    let number = self.out.new_cells.len() as u32;
-                    let name = self.name(function, index)?;
-                    self.cells2.try_insert_value(id, number)?;
-                    let environment = match self.loaded.environment {
-                        Some(environment) => environment == id,
-                        None => {
-                            let held = self.vm.upvalue(function, index);
-                            self.names.environment == Some(name) && held.is_some_and(|held| self.is_globals(held.value))
-                        }
-                    };
-                    self.out.new_cells.try_push(Cell2 {
-                        function,
-                        index,
-                        owner,
-                        assigned: false,
-                        answer: None,
-                        same: false,
-                        environment,
-                        home,
-                        name,
-                    })?;
-                    number
-                }
+                Some(number) => *number,
+                None => self.cell2(id, owner, function, index, home)?,
             };
             if let Some(cell) = self.out.new_cells.get_mut(number as usize) {
                 cell.assigned |= assigned.has(index - 1);
                 cell.home |= home;
-                let name = cell.name;
-                self.out.upvalues.try_push(Upvalue {
-                    name,
+                self.out.upvalues.push(Upvalue {
+                    name: cell.name,
                     cell: number,
                     index,
-                })?;
+                });
             }
         }
         Ok(self.upvalues_since(start))
+    }
+
+    /// Meets a cell of A2 in an upvalue.
+    #[cold]
+    fn cell2(&mut self, id: usize, owner: u32, function: Ref, index: u8, home: bool) -> Result<u32> {
+        let number = self.out.new_cells.len() as u32;
+        let name = self.name(function, index)?;
+        self.cells2.try_insert_value(id, number)?;
+        let environment = match self.loaded.environment {
+            Some(environment) => environment == id,
+            None => {
+                let held = self.vm.upvalue(function, index);
+                self.names.environment == Some(name) && held.is_some_and(|held| self.is_globals(held.value))
+            }
+        };
+        self.out.new_cells.try_push(Cell2 {
+            function,
+            index,
+            owner,
+            assigned: false,
+            answer: None,
+            same: false,
+            environment,
+            home,
+            name,
+        })?;
+        Ok(number)
     }
 
     fn is_globals(&self, val: Val) -> bool {
@@ -296,33 +313,38 @@ impl Pairer<'_> {
             .is_some_and(|cell| cell.environment)
     }
 
-    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two (R4.6).
+    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two (R4.6). Nearly always they do
+    /// already: functions share their cells with others.
+    #[inline]
     pub(super) fn match_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
+        match self.out.new_cells.get(c2 as usize) {
+            Some(new) if new.answer == Some(c1) => Ok(()),
+            _ => self.match_other_cells(c1, c2),
+        }
+    }
+
+    fn match_other_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
         let (Some(old), Some(new)) = (self.out.old_cells.get(c1 as usize), self.out.new_cells.get(c2 as usize)) else {
             return Ok(());
         };
         if new.environment || self.names.environment == Some(old.name) && self.is_environment1(c1) {
             return Ok(());
         }
-        match new.answer {
-            Some(known) if known == c1 => return Ok(()),
-            Some(known) => {
-                let (first, second) = (self.old_value(known)?, self.old_value(c1)?);
-                if self.vm.same(first, second) {
-                    return Ok(());
-                }
-                // Helpers and imports are no data: both cells get what the file has.
-                if self.is_code(first, c2)? && self.is_code(second, c2)? {
-                    return self.pair_values(c1, c2);
-                }
-                return self.out.shared.try_push(SharedCell {
-                    new: c2,
-                    old: [known, c1],
-                });
+        if let Some(known) = new.answer {
+            let (first, second) = (self.old_value(known)?, self.old_value(c1)?);
+            if self.vm.same(first, second) {
+                return Ok(());
             }
-            None => {}
+            // Helpers and imports are no data: both cells get what the file has.
+            if self.is_code(first, c2)? && self.is_code(second, c2)? {
+                return self.pair_values(c1, c2);
+            }
+            return self.out.shared.try_push(SharedCell {
+                new: c2,
+                old: [known, c1],
+            });
         }
-        let same = self.cells2.get(&old.id) == Some(&c2);
+        let same = self.cells2.get(&self.vm.cell(old.function, old.index)) == Some(&c2);
         if let Some(new) = self.out.new_cells.get_mut(c2 as usize) {
             new.answer = Some(c1);
             new.same = same;
@@ -519,7 +541,7 @@ impl Pairer<'_> {
             if self.loaded.fresh.order(upvalue.value.addr).is_none() {
                 continue;
             }
-            if upvalue.value.is_function() && !self.out.by_address2.contains_key(&upvalue.value.addr) {
+            if upvalue.value.is_function() && self.number2(upvalue.value.addr).is_none() {
                 let value = self.vm.upvalue_value(cell.function, cell.index)?;
                 let site = self.out.cell_site(number as u32)?;
                 found |= self.function2(value, site)?.is_some();

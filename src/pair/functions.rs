@@ -6,8 +6,9 @@ use super::cells::{Name, Upvalue, Upvalues};
 use super::{Edge, Pairer};
 use crate::bytecode::{self, Profile};
 use crate::error::{Error, Result};
+use crate::known::Function;
 use crate::lineage::Lineage;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::TryPush;
 use crate::raw::vm::{Info, Ref, Val};
 use crate::site::SiteId;
 
@@ -34,8 +35,8 @@ pub struct Function1 {
     /// Its upvalues; none until its cells are looked at.
     pub upvalues: Upvalues,
     pub(super) looked_at: bool,
-    /// The number of its first upvalue among those that were met before the load.
-    met: Option<usize>,
+    /// The number of its first upvalue, if they are listed.
+    first: Option<u32>,
     /// How many pairs it is in.
     degree: u32,
 }
@@ -57,6 +58,8 @@ pub struct Function2 {
     pub profile: Profile,
     /// The functions of A1 that it answers to.
     pub partners: Few,
+    /// The functions of A1 that it was compared with.
+    pub(super) edges: Few,
     /// Its upvalues.
     pub upvalues: Upvalues,
     /// How many pairs it is in.
@@ -67,20 +70,24 @@ impl Pairer<'_> {
     /// Meets a function of A1; none for a C function. Only of home functions the upvalues are looked at.
     pub(super) fn function1(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
         let address = self.vm.val(at).addr;
-        if let Some(known) = self.out.by_address1.get(&address) {
-            return Ok(Some(*known));
-        }
-        let (info, home, met) = match self.loaded.memory.function(address) {
-            Some((info, first)) => (info, true, Some(first)),
+        let known = match self.out.known.number(address) {
+            Some(known) => known,
             None => {
                 let Some(info) = self.vm.info(at).filter(|info| info.lua) else {
                     return Ok(None);
                 };
-                (info, self.loaded.home.owns(self.vm, at, &info)?, None)
+                let home = self.loaded.home.owns(self.vm, at, &info)?;
+                self.out.known.add(address, info, home)?
             }
         };
+        if let Some(met) = self.out.met1.get(known) {
+            return Ok(Some(met));
+        }
+        let Some(Function { info, home, first }) = self.out.known.function(known) else {
+            return Ok(None);
+        };
         let number = self.out.old.len() as u32;
-        self.out.by_address1.try_insert_value(address, number)?;
+        self.out.met1.set(known, number)?;
         self.out.old.try_push(Function1 {
             at,
             site,
@@ -91,7 +98,7 @@ impl Pairer<'_> {
             answers: Few::new(),
             upvalues: Upvalues::default(),
             looked_at: false,
-            met,
+            first,
             degree: 0,
         })?;
         if home {
@@ -108,19 +115,19 @@ impl Pairer<'_> {
         if std::mem::replace(&mut function.looked_at, true) {
             return Ok(());
         }
-        let (at, site, count, home, met) = (
+        let (at, site, count, home, first) = (
             function.at,
             function.site,
             function.info.upvalues,
             function.home,
-            function.met,
+            function.first,
         );
         let lineage = self.lineage.number(self.vm, at);
         let profile = match lineage.and_then(Lineage::profile) {
             Some(profile) => Some(profile),
             None => bytecode::profile(self.vm.dump(at, true)?),
         };
-        let upvalues = self.cells_of_old(at, site, (count, met), home, profile.map(|profile| profile.assigned))?;
+        let upvalues = self.cells_of_old(at, site, (count, first), home, profile.map(|profile| profile.assigned))?;
         if let Some(function) = self.out.old.get_mut(f1 as usize) {
             function.upvalues = upvalues;
             function.profile = profile;
@@ -132,22 +139,27 @@ impl Pairer<'_> {
     /// Meets the home function that a home function of A1 has in an upvalue.
     pub(super) fn discover_upvalue(&mut self, function: Ref, index: u8, site: SiteId) -> Result<()> {
         let value = self.vm.upvalue_value(function, index)?;
-        if !self.out.by_address1.contains_key(&self.vm.val(value).addr) {
+        if self.out.number1(self.vm.val(value).addr).is_none() {
             let place = self.out.sites.upvalue(site, function, index)?;
             self.function1(value, place)?;
         }
         Ok(())
     }
 
+    /// The number of a function of A2 that was met.
+    pub(super) fn number2(&self, address: usize) -> Option<u32> {
+        self.loaded.fresh.order(address).and_then(|order| self.met2.get(order))
+    }
+
     /// Meets a function of A2; none for a C function and one that is not fresh.
     pub(super) fn function2(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
         let Val { addr: address, .. } = self.vm.val(at);
-        if let Some(known) = self.out.by_address2.get(&address) {
-            return Ok(Some(*known));
-        }
         let Some(order) = self.loaded.fresh.order(address) else {
             return Ok(None);
         };
+        if let Some(met) = self.met2.get(order) {
+            return Ok(Some(met));
+        }
         let Some(info) = self.vm.info(at).filter(|info| info.lua) else {
             return Ok(None);
         };
@@ -165,7 +177,7 @@ impl Pairer<'_> {
             None => bytecode::profile(self.vm.dump(at, true)?).unwrap_or_default(),
         };
         let number = self.out.new.len() as u32;
-        self.out.by_address2.try_insert_value(address, number)?;
+        self.met2.set(order, number)?;
         let upvalues = self.cells_of_new(number, at, info.upvalues, home, profile.assigned)?;
         self.out.new.try_push(Function2 {
             at,
@@ -175,6 +187,7 @@ impl Pairer<'_> {
             home,
             profile,
             partners: Few::new(),
+            edges: Few::new(),
             upvalues,
             degree: 0,
         })?;
@@ -271,10 +284,11 @@ impl Pairer<'_> {
             return Ok(());
         };
         let (old_at, ups1, ups2, site) = (old.at, old.upvalues, new.upvalues, new.site);
-        let nameless = ups1
-            .numbers()
-            .chain(ups2.numbers())
-            .any(|i| self.names.is_none(self.out.upvalue(i).name));
+        let nameless = self.names.has_none()
+            && ups1
+                .numbers()
+                .chain(ups2.numbers())
+                .any(|i| self.names.is_none(self.out.upvalue(i).name));
         if !nameless {
             for i in ups2.numbers() {
                 let new = self.out.upvalue(i);

@@ -32,7 +32,7 @@ impl Pairer<'_> {
         if val.is_table() {
             return self.out.tables.get(&val.addr).copied();
         }
-        let function = self.out.new.get(*self.out.by_address2.get(&val.addr)? as usize)?;
+        let function = self.out.new.get(self.number2(val.addr)? as usize)?;
         self.out.old.get(*function.partners.first()? as usize).map(|old| old.at)
     }
 

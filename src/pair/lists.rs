@@ -69,7 +69,7 @@ impl Pairer<'_> {
                 }
                 continue;
             }
-            let Some(f2) = self.out.by_address2.get(&new.addr).copied() else {
+            let Some(f2) = self.number2(new.addr) else {
                 continue;
             };
             let Some(function) = self.out.new.get(f2 as usize) else {
@@ -142,9 +142,9 @@ impl Pairer<'_> {
         for slot in &self.out.slots {
             if slot.what == What::Follow
                 && self.vm.val(slot.table).addr == address
-                && let Some(f1) = self.out.by_address1.get(&self.vm.val(slot.old).addr)
+                && let Some(f1) = self.out.number1(self.vm.val(slot.old).addr)
             {
-                held.try_push((self.vm.integer(slot.key), *f1))?;
+                held.try_push((self.vm.integer(slot.key), f1))?;
             }
         }
         held.sort_unstable();

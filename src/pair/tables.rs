@@ -169,7 +169,7 @@ impl Pairer<'_> {
         self.pair_metatables(&pair)?;
         // Where A1 has as many entries as both sides share, it has none of its own.
         let address = self.vm.val(pair.old).addr;
-        if self.loaded.memory.entries(self.vm, address) == Some(shared) {
+        if self.loaded.memory.entries(address) == Some(shared) {
             self.bearing.try_insert_value(address, ())?;
         } else if bears_code {
             self.enumerate(pair.old, pair.new, pair.site, &FxHashSet::default())?;
@@ -326,7 +326,7 @@ impl Pairer<'_> {
         let answered: FxHashSet<usize> = self.out.tables.values().map(|old| self.vm.val(*old).addr).collect();
         self.vm.zip(pair.old, pair.new)?;
         while let Some(entry) = self.vm.zip_next() {
-            let by_object = answered.contains(&entry.key.addr) || self.out.by_address1.contains_key(&entry.key.addr);
+            let by_object = answered.contains(&entry.key.addr) || self.out.number1(entry.key.addr).is_some();
             if entry.old.is_nil() && !by_object {
                 let base = self.vm.zip_keep_pair()?;
                 self.out.slots.try_push(Slot {

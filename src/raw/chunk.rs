@@ -120,13 +120,26 @@ unsafe extern "C-unwind" fn loader(l: *mut lua_State) -> c_int {
 ///
 /// # Errors
 /// As [`Vm::call`].
-pub fn run(vm: &mut Vm, loader: Ref, name: Ref, data: Ref, stand_ins: StandIns) -> (Result<Ref>, Fresh) {
+///
+/// `expected`: about how many objects it will create.
+pub fn run(
+    vm: &mut Vm,
+    loader: Ref,
+    name: Ref,
+    data: Ref,
+    stand_ins: StandIns,
+    expected: usize,
+) -> (Result<Ref>, Fresh) {
+    let fresh = match Fresh::expecting(expected) {
+        Ok(fresh) => fresh,
+        Err(error) => return (Err(error), Fresh::default()),
+    };
     let depth = Box::new(Cell::new(0));
     if let Err(error) = stand_ins.count_in(vm, Some(&depth)) {
         return (Err(error), Fresh::default());
     }
     // SAFETY: state and counter outlive the tracker, which is stopped in any case, a panic included.
-    let tracker = unsafe { Tracker::start(vm.caller(), &raw const *depth) };
+    let tracker = unsafe { Tracker::start(vm.caller(), fresh, &raw const *depth) };
     let outcome = catch_unwind(AssertUnwindSafe(|| vm.call(loader, &[name, data], 1)));
     let fresh = tracker.stop();
     let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("while the chunk ran".into())));

@@ -9,6 +9,8 @@ use std::ffi::{c_int, c_void};
 use mlua::ffi::{self, lua_Alloc, lua_State};
 use rustc_hash::FxHashMap;
 
+use crate::error::Result;
+
 /// What the chunk created, by address.
 #[derive(Default)]
 pub struct Fresh {
@@ -18,6 +20,13 @@ pub struct Fresh {
 }
 
 impl Fresh {
+    /// Nothing yet, with room for so many objects.
+    pub fn expecting(count: usize) -> Result<Fresh> {
+        let mut fresh = Fresh::default();
+        fresh.objects.try_reserve(count)?;
+        Ok(fresh)
+    }
+
     /// The object's place in the order of creation, for one that the chunk itself or what it called created.
     #[inline]
     pub fn order(&self, addr: usize) -> Option<u32> {
@@ -80,11 +89,11 @@ unsafe extern "C" fn allocate(ud: *mut c_void, old: *mut c_void, old_size: usize
 }
 
 impl Tracker {
-    /// Puts the wrapper in place. What is created while `depth` is above 0 counts as a dependency's.
+    /// Puts the wrapper in place, to note objects in `fresh`. What is created while `depth` is above 0 counts as a dependency's.
     ///
     /// # Safety
     /// `l` and `depth` must outlive the tracker, and [`Tracker::stop`] must be called before it is dropped.
-    pub unsafe fn start(l: *mut lua_State, depth: *const Cell<u32>) -> Tracker {
+    pub unsafe fn start(l: *mut lua_State, fresh: Fresh, depth: *const Cell<u32>) -> Tracker {
         let mut inner_ud = std::ptr::null_mut();
         // SAFETY: reading and setting the allocator cannot raise; the box does not move while it is in place.
         unsafe {
@@ -92,7 +101,7 @@ impl Tracker {
             let mut notes = Box::new(Notes {
                 inner,
                 inner_ud,
-                fresh: Fresh::default(),
+                fresh,
                 next: 0,
                 depth,
             });

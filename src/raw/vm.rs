@@ -347,7 +347,7 @@ impl Vm {
         unsafe {
             let kind = Kind::of(ffi::lua_type(thread, index));
             let addr = match kind {
-                Kind::Nil | Kind::Boolean | Kind::Number => 0,
+                Kind::Nil | Kind::Boolean | Kind::Number | Kind::String => 0,
                 _ => ffi::lua_topointer(thread, index) as usize,
             };
             Val { kind, addr }
@@ -711,11 +711,12 @@ impl Vm {
     /// The integer `table[key]`, raw.
     pub fn get_number(&self, table: Ref, key: Ref) -> Option<i64> {
         let thread = self.push_get(table, key);
-        // SAFETY: the value is on top.
+        // SAFETY: the value is on top; it is no string, which would be converted.
         unsafe {
-            let number = (ffi::lua_isinteger(thread, -1) != 0).then(|| ffi::lua_tointeger(thread, -1));
+            let mut is_number = 0;
+            let number = ffi::lua_tointegerx(thread, -1, &raw mut is_number);
             ffi::lua_settop(thread, -2);
-            number
+            (is_number != 0).then_some(number)
         }
     }
 

@@ -13,16 +13,16 @@ impl Vm {
     /// What is known of a function; nothing for another value.
     pub fn info(&self, function: Ref) -> Option<Info> {
         let ar = self.debug_info(function)?;
-        // SAFETY: `lua_getinfo` filled these with strings that live as long as the function.
-        let what = unsafe { CStr::from_ptr(ar.what) };
+        // SAFETY: one of "Lua", "C" and "main".
+        let what = unsafe { ar.what.cast::<u8>().read() };
         Some(Info {
             source: ar.source as usize,
             line: ar.linedefined,
             last: ar.lastlinedefined,
             upvalues: ar.nups,
             params: ar.nparams,
-            lua: what != c"C",
-            main: what == c"main",
+            lua: what != b'C',
+            main: what == b'm',
         })
     }
 
@@ -91,15 +91,20 @@ impl Vm {
 
     /// The name of the `i`-th upvalue; empty when it has none.
     pub fn upvalue_name(&self, function: Ref, i: u8) -> Vec<u8> {
+        self.with_upvalue_name(function, i, |name| name.to_vec())
+    }
+
+    /// Hands the name of the `i`-th upvalue to `f`; an empty one when it has none.
+    pub fn with_upvalue_name<R>(&self, function: Ref, i: u8, f: impl FnOnce(&[u8]) -> R) -> R {
         let (thread, index) = self.at(function);
         // SAFETY: as in `upvalue`; the name lives as long as the function.
         unsafe {
             let name = ffi::lua_getupvalue(thread, index, i.into());
             if name.is_null() {
-                return Vec::new();
+                return f(&[]);
             }
             ffi::lua_settop(thread, -2);
-            CStr::from_ptr(name).to_bytes().to_vec()
+            f(CStr::from_ptr(name).to_bytes())
         }
     }
 

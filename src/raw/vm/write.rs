@@ -5,9 +5,12 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_State};
 
 use super::{Kind, Ref, Vm};
-use crate::commit::Permit;
+use crate::commit::{Join, Permit};
 use crate::error::Result;
 use crate::raw::door;
+
+/// How many donors [`Vm::join`] keeps in mind.
+const RECENT_DONORS: usize = 64;
 
 impl Vm {
     /// `table[key] = value`, raw. A key that stands already is overwritten without any allocation.
@@ -60,40 +63,60 @@ impl Vm {
         }
     }
 
-    /// Makes the `i`-th upvalue of `function` share the cell of the `j`-th of `donor`. False, and nothing done, when
-    /// one of them is no Lua function or has no such upvalue.
-    pub fn join(&mut self, _: &Permit, function: Ref, i: u8, donor: Ref, j: u8) -> bool {
-        let (thread, index) = self.at(function);
-        let (other, other_index) = self.at(donor);
-        // SAFETY: both are Lua functions with those upvalues (a C function or a bad number would be undefined); functions
-        // on different holders meet on the scratch.
-        unsafe {
-            if !Self::has_upvalue(thread, index, i) || !Self::has_upvalue(other, other_index, j) {
-                return false;
+    /// Makes upvalues share the cells of others, one after another. False at the first that does not fit, as one of its functions is
+    /// no Lua function or has no such upvalue; those behind it are left.
+    pub fn join(&mut self, _: &Permit, joins: &[Join]) -> bool {
+        // Functions share their cells: what was found to fit a short while ago is not looked at again.
+        let mut function = Ref::NIL;
+        let mut donors = [(Ref::NIL, 0); RECENT_DONORS];
+        for join in joins {
+            let (thread, index) = self.at(join.function);
+            let (other, other_index) = self.at(join.donor);
+            let (i, j) = (join.index, join.donor_index);
+            let donor = (join.donor, j);
+            let recent = donors.get_mut((join.donor.0 as usize + usize::from(j)) % RECENT_DONORS);
+            // SAFETY: both are Lua functions with those upvalues (a C function or a bad number would be undefined); functions
+            // on different holders meet on the scratch.
+            unsafe {
+                let function_fits = join.function == function || Self::is_lua_function(thread, index);
+                let donor_fits = recent.as_deref() == Some(&donor)
+                    || Self::is_lua_function(other, other_index) && Self::has_upvalue(other, other_index, j);
+                if !function_fits || !donor_fits || !Self::has_upvalue(thread, index, i) {
+                    return false;
+                }
+                if thread == other {
+                    ffi::lua_upvaluejoin(thread, index, i.into(), other_index, j.into());
+                } else {
+                    self.push(join.function);
+                    self.push(join.donor);
+                    ffi::lua_upvaluejoin(self.scratch, -2, i.into(), -1, j.into());
+                    self.pop(2);
+                }
             }
-            if thread == other {
-                ffi::lua_upvaluejoin(thread, index, i.into(), other_index, j.into());
-            } else {
-                self.push(function);
-                self.push(donor);
-                ffi::lua_upvaluejoin(self.scratch, -2, i.into(), -1, j.into());
-                self.pop(2);
+            function = join.function;
+            if let Some(recent) = recent {
+                *recent = donor;
             }
         }
         true
     }
 
+    /// A function that is written in Lua? (A C function has upvalues as well, but no cells.)
+    ///
     /// # Safety
     /// A valid index of a live thread.
     #[inline]
+    unsafe fn is_lua_function(thread: *mut lua_State, index: c_int) -> bool {
+        // SAFETY: as promised.
+        unsafe { ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(thread, index) == 0 }
+    }
+
+    /// # Safety
+    /// The valid index of a Lua function on a live thread.
+    #[inline]
     unsafe fn has_upvalue(thread: *mut lua_State, index: c_int, i: u8) -> bool {
-        // SAFETY: `lua_upvalueid` returns null for a number that is none.
-        unsafe {
-            // A Lua function with such an upvalue: a C function has ids as well, and nothing else has any.
-            ffi::lua_iscfunction(thread, index) == 0
-                && ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
-                && !ffi::lua_upvalueid(thread, index, i.into()).is_null()
-        }
+        // SAFETY: null for a number that is none.
+        unsafe { !ffi::lua_upvalueid(thread, index, i.into()).is_null() }
     }
 
     /// Sets the metatable of a table; nil takes it away.
