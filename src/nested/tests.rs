@@ -811,3 +811,145 @@ fn memory_that_ends_is_reported() {
         }
     }
 }
+
+/// A generator of numbers for tests.
+struct Luck(u64);
+
+impl Luck {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+
+    fn shuffle<T>(&mut self, list: &mut [T]) {
+        for i in (1..list.len()).rev() {
+            list.swap(i, self.below(i as u64 + 1) as usize);
+        }
+    }
+}
+
+/// A function that a factory makes: what it tells of itself, under which name, and how its code was changed.
+#[derive(Clone)]
+struct Made {
+    id: u64,
+    named: bool,
+    variable: u64,
+    factor: u64,
+    inner: bool,
+}
+
+/// A factory with these functions, in this order. Each function returns its id and the variable that it changes.
+fn factory(functions: &[Made], locals: u64, lines: u64) -> String {
+    let mut text = "\n".repeat(lines as usize) + "local M, total = {}, 0\nfunction M.new(on)\n";
+    for i in 0..locals {
+        text += &format!("    local extra{i} = {i} on(extra{i})\n");
+    }
+    text += "    local v0, v1, v2, o = 0, 10, 20, {}\n";
+    for Made {
+        id,
+        named,
+        variable,
+        factor,
+        inner,
+    } in functions
+    {
+        let body =
+            format!("total = total + 1 v{variable} = v{variable} + k * {factor} return 'id{id}', v{variable}, total");
+        let body = if *inner {
+            format!("return (function() {body} end)()")
+        } else {
+            body
+        };
+        text += &if *named {
+            format!("    o.f{id} = function(k) {body} end on(o.f{id}, 'id{id}', 'v{variable}')\n")
+        } else {
+            format!("    on(function(k) {body} end, 'id{id}', 'v{variable}')\n")
+        };
+    }
+    text + "    return o\nend\nfunction M.total() return total end\nreturn M"
+}
+
+/// Whatever is moved, changed, and added or removed: no closure ever gets the code of another one, or another one's variables, and
+/// those that have names or that did not change follow.
+#[test]
+fn random_factories() {
+    for seed in 1..=150 {
+        let mut luck = Luck(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let count = 1 + luck.below(7);
+        let mut functions: Vec<Made> = (0..count)
+            .map(|id| Made {
+                id,
+                named: luck.below(2) == 0,
+                variable: luck.below(3),
+                factor: 1,
+                inner: luck.below(3) == 0,
+            })
+            .collect();
+        let first = factory(&functions, 0, 0);
+        luck.shuffle(&mut functions);
+        for function in &mut functions {
+            if luck.below(3) == 0 {
+                function.factor = 2 + luck.below(3);
+            }
+        }
+        let mut kept: Vec<u64> = (0..count).collect();
+        if luck.below(2) == 0 {
+            for id in count..count + luck.below(3) {
+                let at = luck.below(functions.len() as u64 + 1) as usize;
+                let (named, variable, inner) = (luck.below(2) == 0, luck.below(3), luck.below(3) == 0);
+                functions.insert(
+                    at,
+                    Made {
+                        id,
+                        named,
+                        variable,
+                        factor: 3,
+                        inner,
+                    },
+                );
+            }
+        } else {
+            let gone = functions.pop().map(|function| function.id);
+            kept.retain(|id| Some(*id) != gone);
+        }
+        let second = factory(&functions, luck.below(4), 1 + luck.below(5));
+        let expected: String = functions
+            .iter()
+            .map(|f| format!("id{} = {{ {}, {} }}, ", f.id, f.factor, f.named || f.factor == 1))
+            .collect();
+        let state = begin(
+            &first,
+            "old, told = {}, {}
+            for _ = 1, 2 do
+                m.new(function(f, id, variable)
+                    if id then old[#old + 1], told[#old + 1] = f, { id = id, variable = variable } end
+                end)
+            end",
+        );
+        let way = *WAYS.get(luck.below(4) as usize).expect("there");
+        reload(&state, &second, way);
+        state.run(&format!(
+            "local expected, calls = {{ {expected} }}, 0
+            for i, f in ipairs(old) do
+                local what = string.format('seed {seed}, {way:?}: %d (%s)', i, told[i].id)
+                local wanted = expected[told[i].id]
+                if type(new[i]) == 'function' then
+                    assert(wanted, what .. ' is gone')
+                    local _, before = f(0)
+                    local id, after, total = new[i](1)
+                    calls = calls + 2
+                    equal(id, told[i].id, what) equal(after - before, wanted[1], what)
+                    equal(total, calls, what) equal(m.total(), calls, what)
+                    equal(select(2, f(0)), after, what)
+                    calls = calls + 1
+                elseif new[i] == 'same' then
+                    equal(wanted and wanted[1], 1, what)
+                else
+                    assert(not wanted or not wanted[2], what .. ': ' .. tostring(new[i]))
+                end
+            end"
+        ));
+    }
+}
