@@ -387,7 +387,7 @@ describe("R4.3 the value of a joined cell", function()
     local v1 = [[
       local target, enabled, late = "goblin", true
       local M = {}
-      function M.clear() target, enabled = nil, false end
+      function M.clear() target, enabled, late = nil, false, nil end
       function M.get() return target, enabled, late, "old" end
       return M
     ]]

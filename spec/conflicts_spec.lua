@@ -436,7 +436,7 @@ describe("R6 cells", function()
       local log = function() return "old log" end
       local queue = { 1, 2, 3 }
       local limit = 5
-      return { f = function() return log, queue, limit, "old" end }
+      return { f = function() return log, queue, limit, "old" end, set = function(v) limit = v end }
     ]])
     local log, queue = M.f()
     queue[4] = 4
@@ -468,7 +468,8 @@ describe("R6 cells", function()
   end)
 
   it("keep the program's value though on_conflict says 'replace'", function()
-    local M = app:module("M", "local limit = 5 return { f = function() return limit, 'old' end }")
+    local M = app:module("M", "local limit = 5 return { f = function() return limit, 'old' end, "
+      .. "set = function(v) limit = v end }")
     local report = app:update("M", "local limit = function() end return { f = function() return limit, 'new' end }",
       { on_conflict = "replace" })
     assert.same({ 5, "new" }, { M.f() })

@@ -126,7 +126,7 @@ describe("R3.4 the order of a table", function()
       local name, n, text = line:match "^(%a+)\t(%d+)\t(.*)$"
       if name and name ~= "true" then
         renamed = renamed + 1
-        assert.same({ "1000", "old " .. name }, { n, text })
+        assert.same({ "1000", "new " .. name }, { n, text })
       elseif line == "2000\tnew" then
         fresh = fresh + 1
       end

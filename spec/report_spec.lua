@@ -256,9 +256,9 @@ describe("report (R10)", function()
     local report = app:reloaded "m"
     assert.same({}, report.warnings)
     -- A kind change in a cell: A1's value stays, with a warning (R6).
-    report = app:update("m", (V2:gsub("local added_cell = 5", "local function added_cell() end")))
+    report = app:update("m", (V2:gsub("count, step = (.-), 0, 1", "count, step = %1, function() end, 1")))
     assert.equal(1, #report.warnings)
-    assert.truthy(report.warnings[1]:find("added_cell", 1, true))
+    assert.truthy(report.warnings[1]:find("count", 1, true))
   end)
 
   it("lists conflicts with path, both kinds and A2's line, in the message, too", function()

@@ -4,6 +4,7 @@
 //! Strict: a header or a byte that is not exactly as expected gives `None`, and the caller does without. It never reads
 //! past the end, never recurses deeper than [`MAX_DEPTH`], and allocates no more than the dump is long.
 
+pub mod constants;
 #[cfg_attr(not(test), allow(dead_code, reason = "for closures of old factories, R9.3"))]
 pub mod cut;
 pub mod outline;
@@ -120,6 +121,8 @@ pub struct Chunk {
     pub integers: FxHashSet<i64>,
     /// The functions by first and last line; none where two share them.
     profiles: FxHashMap<(i32, i32), Option<Profile>>,
+    /// First and last line of each function of its main function that assigns one of that function's locals.
+    pub setters: Vec<(i32, i32)>,
 }
 
 impl Chunk {
@@ -195,6 +198,7 @@ enum Load {
 }
 
 struct Function<'a> {
+    lines: (i32, i32),
     profile: Profile,
     upvalues: &'a [u8],
 }
@@ -307,13 +311,20 @@ impl<'a> Reader<'a> {
             let nested = self.function(depth + 1, chunk.as_deref_mut())?;
             hash.write_u32(nested.profile.digest);
             hash.write(nested.upvalues); // where a function finds its own is the enclosing function's business
+            let mut sets_locals = false;
             for (i, upvalue) in nested.upvalues.chunks_exact(3).enumerate() {
                 if let ([in_stack, index, _], Ok(i)) = (upvalue, u8::try_from(i))
-                    && *in_stack == 0
                     && nested.profile.assigned.has(i)
                 {
-                    assigned.add(*index);
+                    if *in_stack == 0 {
+                        assigned.add(*index);
+                    } else {
+                        sets_locals = true;
+                    }
                 }
+            }
+            if let Some(chunk) = chunk.as_deref_mut().filter(|_| sets_locals && depth == 0) {
+                chunk.setters.try_push(nested.lines)?;
             }
         }
         self.skip_debug()?;
@@ -326,7 +337,11 @@ impl<'a> Reader<'a> {
                 .profiles
                 .try_insert_value((line, last), (!twin).then_some(profile))?;
         }
-        Ok(Function { profile, upvalues })
+        Ok(Function {
+            lines: (line, last),
+            profile,
+            upvalues,
+        })
     }
 
     fn skip_debug(&mut self) -> Read<()> {

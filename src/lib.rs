@@ -20,6 +20,7 @@ mod options;
 mod pair;
 mod plan;
 mod raw;
+mod record;
 mod reload;
 mod remember;
 mod report;

@@ -32,6 +32,8 @@ pub struct Options {
     pub on_conflict: OnConflict,
     /// R8.
     pub data: Data,
+    /// R4.7: constants follow the file.
+    pub constants: bool,
     /// R10: do all but commit.
     pub dry_run: bool,
     /// R10: lists of paths beside the counts.
@@ -65,6 +67,7 @@ impl Options {
         } else {
             Data::Keep
         };
+        let constants = text("constants")?.as_deref() != Some(b"keep");
         let report = text("report")?;
         let dry_run = vm.field(table, "dry_run")?;
         let dry_run = vm.truthy(dry_run);
@@ -73,6 +76,7 @@ impl Options {
             source,
             on_conflict,
             data,
+            constants,
             dry_run,
             full,
         })

@@ -9,6 +9,7 @@
 
 mod cells;
 mod changes;
+mod constants;
 mod fresh;
 mod functions;
 mod imports;
@@ -33,6 +34,7 @@ use crate::load::Loaded;
 use crate::mem::TryPush;
 use crate::options::{Data, Options};
 use crate::raw::vm::{Entry, Kind, Ref, Val, Vm};
+use crate::record::Assigned;
 use crate::site::{SiteId, Sites};
 
 /// What becomes of a slot.
@@ -175,6 +177,8 @@ pub struct Pairing {
     known: Known,
     /// …and the numbers of those that pairing has met.
     met1: Numbers,
+    /// The locals that some function assigns, for the next reloads (R4.7).
+    pub assigned: Assigned,
 }
 
 impl Pairing {
@@ -224,6 +228,7 @@ pub fn pair(
     options: &Options,
     lineage: Lineage,
 ) -> Result<Pairing> {
+    let assigned = Assigned::read(vm, lineage.table, context.name, context.running)?;
     let mut pairer = Pairer {
         out: Pairing {
             slots: Vec::new(),
@@ -242,6 +247,7 @@ pub fn pair(
             dropped: FxHashSet::default(),
             known: std::mem::take(&mut loaded.memory.known),
             met1: Numbers::default(),
+            assigned: Assigned::default(),
         },
         vm,
         context,
@@ -251,6 +257,7 @@ pub fn pair(
         names: cells::Names::default(),
         met2: Numbers::default(),
         cells1: Numbers::default(),
+        constants: constants::Constants::new(options.constants, assigned),
         cells2: FxHashMap::default(),
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
@@ -274,6 +281,7 @@ pub fn pair(
     let result = pairer.reserve().and_then(|()| pairer.run());
     pairer.vm.zip_end();
     result?;
+    pairer.out.assigned = pairer.take_assigned();
     Ok(pairer.out)
 }
 
@@ -290,6 +298,7 @@ struct Pairer<'a> {
     met2: Numbers,
     /// A1's cells that were met, by their number among the known ones.
     cells1: Numbers,
+    constants: constants::Constants,
     cells2: FxHashMap<usize, u32>,
     pairs_seen: FxHashSet<(usize, usize)>,
     /// A1's tables that answer to one of A2's.
@@ -347,6 +356,8 @@ impl Pairer<'_> {
                 // tables under keys that are known by now, and by references
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
+            } else if self.meet_constants()? {
+                // functions that take the place of another value
             } else if self.scan_unmatched()? || self.meet_module()? || self.match_leftovers()? {
                 // more to do
             } else if !self.functions_listed {
@@ -359,7 +370,7 @@ impl Pairer<'_> {
         for pair in std::mem::take(&mut self.exact) {
             self.rows_gone(&pair)?;
         }
-        Ok(())
+        self.settle_constants()
     }
 
     /// The module object bears code wherever A2's functions stand: A1's own functions in it are met before R4.2.

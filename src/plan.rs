@@ -63,7 +63,7 @@ pub struct Tally {
     pub cells_kept: Vec<u32>,
     /// Data that only A2 had.
     pub data_added: Vec<SiteId>,
-    /// Data that A2's took the place of (R8), or that went.
+    /// Data that A2's took the place of (R8), or that went, and constants (R4.7).
     pub data_replaced: Vec<SiteId>,
 }
 
@@ -376,7 +376,7 @@ impl Planner<'_> {
                 .is_some_and(|new| new.answer.is_some());
             let (o, n) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
             let new = match pair.fate {
-                CellFate::Take => Some(self.placed(pair.new_value)),
+                CellFate::Take | CellFate::Constant => Some(self.placed(pair.new_value)),
                 CellFate::Follow => self.pairing.answer(self.vm.val(pair.old_value).addr),
                 CellFate::Keep | CellFate::Merge => None,
             };
@@ -391,6 +391,10 @@ impl Planner<'_> {
                         old: pair.old_value,
                     };
                     self.out.ops.extend(first.then_some(op));
+                    if first && pair.fate == CellFate::Constant {
+                        let site = self.pairing.cell_site(pair.new)?;
+                        self.out.tally.data_replaced.try_push(site)?;
+                    }
                 }
                 None if o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() => self.kept_kind(&pair)?,
                 _ if !o.is_function() => self.out.tally.cells_kept.try_push(pair.new)?,

@@ -169,6 +169,9 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
     let refused = options.on_conflict == OnConflict::Error && !plan.conflicts.is_empty();
     let committed = if needed && !refused {
         request.lineage.note(vm, &plan.lineage)?;
+        pairing
+            .assigned
+            .keep(vm, request.lineage.table, module.name, plan.object)?;
         commit::commit(vm, &plan)?;
         std::mem::take(&mut plan.ops)
     } else {

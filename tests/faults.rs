@@ -205,6 +205,7 @@ stories! {
     registry REGISTRY
     raises RAISES
     replace REPLACE
+    constants CONSTANTS
     hook HOOK
     hook_raises HOOK_RAISES
     rows_back ROWS_BACK

@@ -22,7 +22,8 @@ local records = {}
 local OBJECT, HOOK, SOURCE, FILE, ANSWERS = 1, 2, 3, 4, 5 + reports.NUMBERS
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
 local objects = setmetatable({}, { __mode = "v" })
--- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3).
+-- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3). For every module,
+-- under its object: the locals that some function has assigned (R4.7).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
 -- [1]: the module whose chunk is running, or false (R7.5). Set and reset natively, where no error can come between.
@@ -51,6 +52,7 @@ local options_of_reload = {
     scope = arguments.one_of("module"),
     on_conflict = arguments.one_of("error", "keep", "replace"),
     data = arguments.one_of("keep", "replace"),
+    constants = arguments.one_of("follow", "keep"),
     report = arguments.one_of("counts", "full"),
     source = arguments.a("string"),
     dry_run = arguments.a("boolean"),

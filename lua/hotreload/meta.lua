@@ -7,6 +7,7 @@
 ---@field scope? "module"                           what follows the new code (R9); only `"module"` so far
 ---@field on_conflict? "error"|"keep"|"replace"     a function where data was, or data where a function was (R6)
 ---@field data? "keep"|"replace"                    for modules that are data: `"replace"` (R8)
+---@field constants? "follow"|"keep"               locals that nothing assigns take what the file says, or stay (R4.7)
 ---@field source? string                            the module's new text, instead of its file's
 ---@field dry_run? boolean                          say what would happen, change nothing
 ---@field report? "counts"|"full"                   `"full"`: lists of paths besides the counts
@@ -23,7 +24,7 @@
 ---@class hotreload.DataCounts
 ---@field kept integer
 ---@field added integer
----@field replaced integer  overwritten or taken out, with `data = "replace"`
+---@field replaced integer  constants that followed the file; with `data = "replace"` what was overwritten or taken out
 
 ---A slot that is a function on one side and something else on the other.
 ---@class hotreload.Conflict

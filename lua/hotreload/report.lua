@@ -24,8 +24,9 @@ function Report.__tostring(report)
             report.file and " from " .. report.file or ""),
         format("  functions: %d replaced (%d changed), %d added, %d removed",
             functions.replaced, report.changed, functions.added, functions.removed),
-        format("  cells: %d joined, %d fresh; data: %d kept, %d added",
-            cells.joined, cells.fresh, data.kept, data.added),
+        format("  cells: %d joined, %d fresh; data: %d kept, %d added%s",
+            cells.joined, cells.fresh, data.kept, data.added,
+            data.replaced > 0 and format(", %d replaced", data.replaced) or ""),
     }
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do

@@ -47,6 +47,20 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads on at this place of a dump whose header was checked.
+    pub(super) fn at(dump: &'a [u8], start: usize) -> Option<Reader<'a>> {
+        Some(Reader {
+            rest: dump.get(start..)?,
+            length: dump.len(),
+            recent: [0; RECENT],
+        })
+    }
+
+    /// Where in the dump it is.
+    pub(super) fn position(&self) -> usize {
+        self.length - self.rest.len()
+    }
+
     /// Was this hash seen a short while ago?
     pub(super) fn is_recent(&mut self, hash: u64) -> bool {
         self.recent
@@ -111,6 +125,32 @@ impl<'a> Reader<'a> {
             0 => Ok(None),
             n => self.take(n - 1).map(Some),
         }
+    }
+
+    /// Where a string stands in the dump, and its length; none for a null one.
+    pub(super) fn span(&mut self) -> Read<Option<(u32, u32)>> {
+        let Some(text) = self.string()? else {
+            return Ok(None);
+        };
+        let start = u32::try_from(self.position() - text.len()).map_err(|_| Stop::Format)?;
+        Ok(Some((start, text.len() as u32)))
+    }
+
+    /// Passes by the constants of a function.
+    pub(super) fn skip_constants(&mut self) -> Read<()> {
+        for _ in 0..self.count()? {
+            match self.byte()? {
+                0x00 | 0x01 | 0x11 => {}
+                0x03 | 0x13 => {
+                    self.take(8)?;
+                }
+                0x04 | 0x14 => {
+                    self.string()?;
+                }
+                _ => return Err(Stop::Format),
+            }
+        }
+        Ok(())
     }
 
     /// The instructions of a function.

@@ -3,6 +3,7 @@
 // A test fails by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use super::constants::{Init, Sought, Text};
 use super::cut::{Cutter, TEMPLATE};
 use super::hash;
 use super::tree::Tree;
@@ -416,4 +417,53 @@ fn sizes_beyond_the_end_are_refused() {
 fn what_stands_behind_a_chunk_is_left() {
     let bytes = [with_header(&function(&[], 0)), b"behind".to_vec()].concat();
     assert!(Tree::read(bytes).expect("memory").is_some());
+}
+
+/// Asks for every upvalue of every function of a text; returns how many are constants.
+fn constants(text: &Text) -> usize {
+    let mut found = 0;
+    for (lines, upvalues) in text.functions() {
+        let sought = Sought {
+            lines,
+            upvalues,
+            digest: 0,
+        };
+        for index in 0..=upvalues {
+            text.is_assigned(&sought, index);
+            let constant = |name: &[u8]| text.all(&sought, index, name, |init| init != Init::Computed);
+            found += [b"count".as_slice(), b"list", b"M", b"A", b"f", b"log"]
+                .iter()
+                .filter(|name| constant(name))
+                .count();
+        }
+    }
+    text.assigned().map(Iterator::count);
+    found
+}
+
+#[test]
+fn constants_are_read_or_refused_whatever_the_bytes() {
+    let source = format!("local A, f, log <const>, s = 60, math.floor, require 'x'.y, nil\n{MIXED}")
+        .replace("return M", "function M.g() return A, f, log, s end return M")
+        .replace("local list", "list");
+    State::new().view(|vm| {
+        let whole = dump(vm, &source, false);
+        let text = |bytes: &[u8]| Text::read(bytes.to_vec()).expect("memory");
+        assert_eq!(text(&whole).map(|text| constants(&text)), Some(3), "A, f, log");
+        let stripped = dump(vm, &source, true);
+        assert_eq!(text(&stripped).map(|text| constants(&text)), Some(0));
+        assert!(text(&stripped).is_some_and(|text| text.assigned().is_none()));
+        for end in 0..whole.len() - 1 {
+            assert!(text(&whole[..end]).is_none(), "the first {end} bytes");
+        }
+        for i in 0..whole.len() {
+            for change in [0x01, 0x80, 0xff, 0x42] {
+                let mut bytes = whole.clone();
+                bytes[i] ^= change;
+                if let Some(text) = text(&bytes) {
+                    constants(&text);
+                }
+            }
+        }
+    });
 }

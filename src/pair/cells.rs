@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Edge, Pairer, SharedCell};
 use crate::bytecode::UpvalueSet;
@@ -46,6 +46,12 @@ impl Names {
         };
         self.by_address.try_insert_value(address, name)?;
         Ok(name)
+    }
+
+    /// Hands the texts of these names to `f`.
+    pub(super) fn each_of(&self, names: &FxHashSet<Name>, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut found = self.by_text.iter().filter(|(_, name)| names.contains(name));
+        found.try_for_each(|(text, _)| f(text))
     }
 
     /// Is it the name of an upvalue that has none (stripped code)?
@@ -97,8 +103,8 @@ pub struct Cell1 {
     pub index: u8,
     /// Some function assigns it.
     pub assigned: bool,
-    name: Name,
-    home: bool,
+    pub(super) name: Name,
+    pub(super) home: bool,
     matched: bool,
 }
 
@@ -121,7 +127,7 @@ pub struct Cell2 {
     pub environment: bool,
     /// A home function has it.
     pub home: bool,
-    name: Name,
+    pub(super) name: Name,
 }
 
 /// What becomes of what a joined cell holds (R4.3).
@@ -129,6 +135,8 @@ pub struct Cell2 {
 pub enum CellFate {
     /// A2's value is set: a function, an import, or data (R8).
     Take,
+    /// A2's value is set: nothing assigns the local (R4.7).
+    Constant,
     /// A1's is a home function; if it is replaced elsewhere, its replacement is set.
     Follow,
     /// A1's stays.
@@ -399,7 +407,7 @@ impl Pairer<'_> {
         let fresh = self.loaded.fresh.order(n.addr).is_some();
         if o.is_table() && n.is_table() && fresh && self.imports.is_module(self.vm, self.context, self.loaded, o)? {
             // Another module's table is never written to (R3.3); unless a function assigns the cell, the file's own is set.
-            if !self.is_assigned(c1, c2) {
+            if !self.is_assigned_anywhere(c1, c2)? {
                 pair.fate = CellFate::Take;
                 let site = self.out.cell_site(c2)?;
                 self.scan_queue.try_reserve(1)?;
@@ -445,17 +453,15 @@ impl Pairer<'_> {
 
     /// R3.3 for cells: not where a function assigns the cell (a back end that was chosen at run time).
     fn takes_import(&mut self, c1: u32, c2: u32, old: Val, pair: CellPair, old_is_home: bool) -> Result<bool> {
-        if self.is_assigned(c1, c2) {
-            return Ok(false);
-        }
         let new_is_function = self.vm.val(pair.new_value).is_function();
-        Ok(old_is_home && new_is_function
+        let takes = old_is_home && new_is_function
             || self
                 .imports
-                .takes(self.vm, self.context, self.loaded, old, pair.old_value, pair.new_value)?)
+                .takes(self.vm, self.context, self.loaded, old, pair.old_value, pair.new_value)?;
+        Ok(takes && !self.is_assigned_anywhere(c1, c2)?)
     }
 
-    fn is_assigned(&self, c1: u32, c2: u32) -> bool {
+    pub(super) fn is_assigned(&self, c1: u32, c2: u32) -> bool {
         self.out.old_cells.get(c1 as usize).is_some_and(|cell| cell.assigned)
             || self.out.new_cells.get(c2 as usize).is_some_and(|cell| cell.assigned)
     }
@@ -510,7 +516,7 @@ impl Pairer<'_> {
     }
 
     /// Does the function stand inside another one of A1's that is known?
-    fn is_made_at_run_time(&self, f1: u32) -> bool {
+    pub(super) fn is_made_at_run_time(&self, f1: u32) -> bool {
         let Some(function) = self.out.old.get(f1 as usize) else {
             return false;
         };

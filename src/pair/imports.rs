@@ -71,6 +71,40 @@ impl Imports {
     }
 }
 
+/// Entries of a module's object that are looked at.
+const MOST_LOOKED_AT: usize = 10_000;
+
+impl Imports {
+    /// Is it an import that somebody else holds: another loaded module's object, what stands in one or in the globals, or a
+    /// value of the standard libraries? No walk may be under way.
+    pub fn holds(&mut self, vm: &mut Vm, context: &Context, loaded: &Loaded, object: Val) -> Result<bool> {
+        if self.is_module(vm, context, loaded, object)? || self.is_standard(vm, context, object)? {
+            return Ok(true);
+        }
+        let own = vm.val(context.running).addr;
+        let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
+        for module in (0..count).map(|i| first.after(2 * i + 1)) {
+            let val = vm.val(module);
+            if !val.is_table() || val.addr == own {
+                continue;
+            }
+            vm.zip(module, Ref::NIL)?;
+            for _ in 0..MOST_LOOKED_AT {
+                match vm.zip_next() {
+                    Some(entry) if entry.new == object => {
+                        vm.zip_end();
+                        return Ok(true);
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            vm.zip_end();
+        }
+        Ok(false)
+    }
+}
+
 fn modules(vm: &mut Vm, context: &Context, loaded: &Loaded) -> Result<FxHashSet<usize>> {
     let mut modules = FxHashSet::default();
     let own = vm.val(context.running).addr;

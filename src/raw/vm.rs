@@ -383,6 +383,16 @@ impl Vm {
         unsafe { (ffi::lua_isinteger(thread, index) != 0).then(|| ffi::lua_tointeger(thread, index)) }
     }
 
+    /// The float, for a number that is one.
+    pub fn float(&self, r: Ref) -> Option<f64> {
+        let (thread, index) = self.at(r);
+        // SAFETY: a valid index; no conversion, as type and subtype are checked.
+        unsafe {
+            (ffi::lua_type(thread, index) == ffi::LUA_TNUMBER && ffi::lua_isinteger(thread, index) == 0)
+                .then(|| ffi::lua_tonumber(thread, index))
+        }
+    }
+
     /// A number that is no integer, as text.
     pub fn number_text(&self, r: Ref) -> Option<String> {
         let (thread, index) = self.at(r);
@@ -504,6 +514,13 @@ impl Vm {
     pub fn globals(&mut self) -> Result<Ref> {
         // SAFETY: the registry always has its globals; raw access cannot raise.
         unsafe { ffi::lua_rawgeti(self.scratch, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_GLOBALS as _) };
+        self.keep()
+    }
+
+    /// The registry.
+    pub fn registry_table(&mut self) -> Result<Ref> {
+        // SAFETY: the scratch has room.
+        unsafe { ffi::lua_pushvalue(self.scratch, ffi::LUA_REGISTRYINDEX) };
         self.keep()
     }
 

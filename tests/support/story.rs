@@ -71,7 +71,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 16] = [
+pub const ALL: [&Story; 17] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -80,6 +80,7 @@ pub const ALL: [&Story; 16] = [
     &REGISTRY,
     &RAISES,
     &REPLACE,
+    &CONSTANTS,
     &HOOK,
     &HOOK_RAISES,
     &ROWS_BACK,
@@ -387,6 +388,48 @@ pub const RAISES: Story = Story {
         test.equal(runs, 1, 'runs of the dependency')
         test.equal(a, 1)
         test.equal(shared, old_shared)",
+};
+
+/// Constants, in two reloads: the second one knows from the first what some function assigned. One is a setter that is handed away.
+pub const CONSTANTS: Story = Story {
+    name: "constants",
+    before: &[
+        (
+            "bus",
+            "local on = {} return { on = function(f) on[#on + 1] = f end, hit = function(n) on[1](n) end }",
+        ),
+        (
+            "m",
+            "local MAX, level, log = 60, 1, print
+            require 'bus'.on(function(n) level = n end)
+            return { get = function() return MAX, level, log end }",
+        ),
+    ],
+    after: &[(
+        "m",
+        "local MAX, level = 80, 1
+        local lines = 0
+        local function log() lines = lines + 1 return lines end
+        return { get = function() return MAX, level, log end }",
+    )],
+    start: "
+        local test = ...
+        m, bus = require 'm', require 'bus'
+        test.reload 'm'
+        bus.hit(57)",
+    call: RELOAD,
+    options: "{ report = 'full' }",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        local max, level, log = m.get()
+        test.equal(max, 80)
+        test.equal(level, 57)
+        test.equal(log() + log(), 3)
+        test.reload('m', { source = 'local MAX, level = 90, 2 return { get = function() return MAX, level end }' })
+        test.equal(m.get(), 90)
+        test.equal(select(2, m.get()), 57)",
 };
 
 /// A module that is data.

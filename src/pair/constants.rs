@@ -1,0 +1,379 @@
+//! R4.7: constants follow the file.
+//!
+//! Looked at are only cells whose two values differ, so that most reloads do no more here than to go through the pairs of cells. A
+//! constant is what is proved to be one; all else keeps A1's value.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Pairer;
+use super::cells::{CellFate, CellPair, Name};
+use crate::bytecode::constants::{Init, Sought, Text};
+use crate::bytecode::{self, UpvalueSet};
+use crate::error::Result;
+use crate::lineage::Lineage;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Kind, Ref};
+use crate::record::Assigned;
+use crate::remember::Change;
+
+/// Objects and entries that are looked at in search of a function of A1 that assigns what looks like a constant.
+const MOST_SEARCHED: usize = 20_000;
+/// Entries of a table that is searched: with more of them it holds data.
+const MOST_ENTRIES: usize = 1_000;
+
+/// What is found out about constants, once it is asked for.
+pub(super) struct Constants {
+    /// `options.constants`
+    follow: bool,
+    /// A2's text; none inside where it cannot be read.
+    text: Option<Option<Text>>,
+    /// What earlier reloads know to be assigned.
+    assigned: Assigned,
+    /// Pairs of cells up to this one were looked at for functions to be met.
+    met: usize,
+}
+
+impl Constants {
+    pub(super) fn new(follow: bool, assigned: Assigned) -> Constants {
+        Constants {
+            follow,
+            text: None,
+            assigned,
+            met: 0,
+        }
+    }
+}
+
+impl Pairer<'_> {
+    /// A2's function takes the place of a value that is none (`local log = print` becomes `local function log`): it is met like any
+    /// other, since its cells are to be joined. True when there was one.
+    pub(super) fn meet_constants(&mut self) -> Result<bool> {
+        let mut found = false;
+        while let Some(pair) = self.out.cell_pairs.get(self.constants.met).copied() {
+            self.constants.met += 1;
+            let new = self.vm.val(pair.new_value);
+            if new.is_function()
+                && self.is_fresh(new)
+                && self.number2(new.addr).is_none()
+                && self.may_be_constant(&pair)
+                && self.is_proved(&pair)?
+            {
+                let site = self.out.cell_site(pair.new)?;
+                found |= self.function2(pair.new_value, site)?.is_some();
+            }
+        }
+        Ok(found)
+    }
+
+    /// When all else is known: which cells are constants, and what the next reloads are to know.
+    pub(super) fn settle_constants(&mut self) -> Result<()> {
+        let mut candidates: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
+        for i in 0..self.out.cell_pairs.len() {
+            let Some(pair) = self.out.cell_pairs.get(i).copied() else {
+                break;
+            };
+            if self.may_be_constant(&pair) && self.is_proved(&pair)? && self.may_go(&pair)? {
+                if !candidates.contains_key(&pair.old) {
+                    candidates.try_insert_value(pair.old, Vec::new())?;
+                }
+                if let Some(pairs) = candidates.get_mut(&pair.old) {
+                    pairs.try_push(i)?;
+                }
+            }
+        }
+        if !candidates.is_empty() {
+            candidates.retain(|old, pairs| self.agree(*old, pairs));
+            self.search_setters(&candidates)?;
+        }
+        for (old, pairs) in &candidates {
+            if self.out.old_cells.get(*old as usize).is_some_and(|cell| cell.assigned) {
+                continue;
+            }
+            for i in pairs {
+                if let Some(pair) = self.out.cell_pairs.get_mut(*i) {
+                    pair.fate = CellFate::Constant;
+                }
+            }
+        }
+        self.note_assigned()
+    }
+
+    /// All that is asked without looking at the text.
+    fn may_be_constant(&self, pair: &CellPair) -> bool {
+        let (Some(old), Some(new)) = (
+            self.out.old_cells.get(pair.old as usize),
+            self.out.new_cells.get(pair.new as usize),
+        ) else {
+            return false;
+        };
+        self.constants.follow
+            && matches!(pair.fate, CellFate::Keep | CellFate::Follow)
+            && !(old.assigned || new.assigned)
+            && old.home
+            && new.home
+            && old.name == new.name
+            && new.answer == Some(pair.old)
+            && !self.vm.same(pair.old_value, pair.new_value)
+            && !self
+                .constants
+                .assigned
+                .has(&self.vm.upvalue_name(new.function, new.index))
+    }
+
+    /// Does A2's text prove that the cell holds what a literal, an import or a function put there, and that nothing assigns it?
+    fn is_proved(&mut self, pair: &CellPair) -> Result<bool> {
+        let new = self.vm.val(pair.new_value);
+        let fresh = self.is_fresh(new);
+        let Some((sought, index, name)) = self.sought(pair.new) else {
+            return Ok(false);
+        };
+        // What the chunk itself takes the place of, or the module's own function, is what a wrapper wraps.
+        let taken = |change: &Change| self.vm.val(change.old) == new;
+        let import = new.addr != 0 && new.kind != Kind::String && !fresh && !self.loaded.changes.iter().any(taken);
+        let import = import && !(new.is_function() && self.is_home(pair.new_value)?);
+        self.read_text()?;
+        let (vm, value) = (&*self.vm, pair.new_value);
+        let fits = |init: Init<'_>| match init {
+            Init::Nil => new.is_nil(),
+            Init::Boolean(b) => new.kind == Kind::Boolean && vm.truthy(value) == b,
+            Init::Integer(n) => vm.integer(value) == Some(n),
+            Init::Float(n) => vm.float(value).is_some_and(|value| value.to_bits() == n.to_bits()),
+            Init::String(text) => vm.with_bytes(value, |bytes| bytes == text) == Some(true),
+            Init::Function => new.is_function() && fresh,
+            Init::Import => import,
+            Init::Computed => false,
+        };
+        let text = self.constants.text.as_ref().and_then(Option::as_ref);
+        Ok(text.is_some_and(|text| text.all(&sought, index, &name, fits)))
+    }
+
+    /// The function of A2 by which a cell is looked up in the text; none when the text is not that function's.
+    fn sought(&self, cell: u32) -> Option<(Sought, u8, Vec<u8>)> {
+        let cell = self.out.new_cells.get(cell as usize)?;
+        let owner = self.out.new.get(cell.owner as usize)?;
+        if self.vm.info(self.loaded.main)?.source != owner.info.source {
+            return None;
+        }
+        let sought = Sought {
+            lines: (owner.info.line, owner.info.last),
+            upvalues: owner.info.upvalues,
+            digest: owner.profile.digest,
+        };
+        Some((sought, cell.index, self.vm.upvalue_name(cell.function, cell.index)))
+    }
+
+    fn read_text(&mut self) -> Result<()> {
+        if self.constants.text.is_none() {
+            self.constants.text = Some(match self.loaded.chunk {
+                Some(_) => {
+                    self.vm.dump(self.loaded.main, false)?;
+                    Text::read(self.vm.take_dump())?
+                }
+                None => None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Does some function assign the cell, of any version that is known, whether it can be reached or not?
+    pub(super) fn is_assigned_anywhere(&mut self, c1: u32, c2: u32) -> Result<bool> {
+        if self.is_assigned(c1, c2) {
+            return Ok(true);
+        }
+        let Some((sought, index, name)) = self.sought(c2) else {
+            return Ok(false);
+        };
+        if self.constants.assigned.has(&name) {
+            return Ok(true);
+        }
+        if self.loaded.chunk.as_ref().is_none_or(|chunk| chunk.setters.is_empty()) {
+            return Ok(false);
+        }
+        self.read_text()?;
+        let text = self.constants.text.as_ref().and_then(Option::as_ref);
+        Ok(text.is_some_and(|text| text.is_assigned(&sought, index)))
+    }
+
+    /// May what A1's cell holds go? What is held nowhere else may be state itself: a table, a closure with cells of its own.
+    fn may_go(&mut self, pair: &CellPair) -> Result<bool> {
+        let old = self.vm.val(pair.old_value);
+        if !matches!(old.kind, Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread) {
+            return Ok(true);
+        }
+        if old.is_function() {
+            if self.is_home(pair.old_value)? {
+                let site = self.out.cell_site(pair.new)?;
+                let met = self.function1(pair.old_value, site)?;
+                return Ok(met.is_some_and(|f1| !self.is_made_at_run_time(f1) && !self.has_state(f1)));
+            }
+            let own = |i: &u8| self.vm.upvalue_name(pair.old_value, *i) != b"_ENV";
+            let upvalues = self.vm.info(pair.old_value).map_or(0, |info| info.upvalues);
+            if !(1..=upvalues).any(|i| own(&i)) || self.lineage.number(self.vm, pair.old_value).is_some() {
+                return Ok(true);
+            }
+        }
+        self.imports.holds(self.vm, self.context, self.loaded, old)
+    }
+
+    /// Does the function have a cell to itself that it assigns?
+    fn has_state(&self, f1: u32) -> bool {
+        let cells_of = |number: usize| {
+            let upvalues = self
+                .out
+                .old
+                .get(number)
+                .map(|function| function.upvalues)
+                .unwrap_or_default();
+            upvalues.numbers().map(|i| self.out.upvalue(i).cell)
+        };
+        let assigned = |cell: &u32| self.out.old_cells.get(*cell as usize).is_some_and(|cell| cell.assigned);
+        let others = (0..self.out.old.len()).filter(|number| *number != f1 as usize);
+        cells_of(f1 as usize)
+            .filter(assigned)
+            .any(|cell| !others.clone().any(|number| cells_of(number).any(|other| other == cell)))
+    }
+
+    /// One cell of A1 that answers to several of A2's takes what all of them say, or nothing.
+    fn agree(&self, old: u32, candidates: &[usize]) -> bool {
+        let of = |i: &usize| self.out.cell_pairs.get(*i);
+        let all = self.out.cell_pairs.iter().filter(|pair| pair.old == old).count();
+        let first = candidates.first().and_then(of);
+        all == candidates.len()
+            && candidates
+                .iter()
+                .filter_map(of)
+                .all(|pair| first.is_some_and(|first| self.vm.same(first.new_value, pair.new_value)))
+    }
+
+    /// Looks for functions of A1 that assign one of the cells and that the file lacks now: behind A1's functions and tables, in
+    /// other modules, in the registry. The nearest first, a whole level at a time, and no more than [`MOST_SEARCHED`].
+    fn search_setters(&mut self, candidates: &FxHashMap<u32, Vec<usize>>) -> Result<()> {
+        let mut cells: FxHashMap<usize, u32> = FxHashMap::default();
+        for old in candidates.keys() {
+            if let Some(cell) = self.out.old_cells.get(*old as usize) {
+                cells.try_insert_value(self.vm.cell(cell.function, cell.index), *old)?;
+            }
+        }
+        let mut seen: FxHashSet<usize> = FxHashSet::default();
+        let mut level = vec![self.context.running, self.vm.registry_table()?];
+        for function in &self.out.old {
+            level.try_push(function.at)?;
+        }
+        let mode = self.vm.string(b"__mode")?;
+        let mut looked_at = 0;
+        while !level.is_empty() && looked_at + level.len() <= MOST_SEARCHED {
+            let mut next = Vec::new();
+            for object in std::mem::take(&mut level) {
+                let val = self.vm.val(object);
+                if seen.try_insert_value(val.addr, ())?.is_some() {
+                    continue;
+                }
+                looked_at += 1;
+                let mut meet = |vm: &crate::raw::vm::Vm, value: Ref| {
+                    let val = vm.val(value);
+                    if (val.is_table() || val.is_function()) && !seen.contains(&val.addr) {
+                        next.try_push(value)
+                    } else {
+                        Ok(())
+                    }
+                };
+                let metatable = self.vm.metatable(object)?;
+                meet(self.vm, metatable)?;
+                if val.is_table() {
+                    // What is only held weakly may be gone already.
+                    if metatable != Ref::NIL && !self.vm.holds(metatable, mode, Ref::NIL) {
+                        continue;
+                    }
+                    let mark = self.vm.held();
+                    let (first, count) = self.vm.keep_entries(object, MOST_ENTRIES)?;
+                    if count as usize > MOST_ENTRIES {
+                        self.vm.release(mark);
+                        continue;
+                    }
+                    looked_at += count as usize;
+                    for i in 0..2 * count {
+                        meet(self.vm, first.after(i))?;
+                    }
+                } else if val.is_function() {
+                    let mut index = 1;
+                    while let Some(upvalue) = self.vm.upvalue(object, index) {
+                        if upvalue.value.is_table() || upvalue.value.is_function() {
+                            let value = self.vm.upvalue_value(object, index)?;
+                            meet(self.vm, value)?;
+                        }
+                        if let Some(old) = cells.get(&upvalue.cell).copied()
+                            && self.assigns(object, index)?
+                            && let Some(cell) = self.out.old_cells.get_mut(old as usize)
+                        {
+                            cell.assigned = true;
+                        }
+                        let Some(following) = index.checked_add(1) else {
+                            break;
+                        };
+                        index = following;
+                    }
+                }
+            }
+            level = next;
+        }
+        Ok(())
+    }
+
+    /// Does the function assign its upvalue with this number, counted from 1?
+    fn assigns(&mut self, function: Ref, index: u8) -> Result<bool> {
+        if self.vm.is_c_function(function).is_some() {
+            return Ok(false);
+        }
+        let known = self.lineage.number(self.vm, function).and_then(Lineage::profile);
+        let profile = match known {
+            Some(profile) => Some(profile),
+            None => bytecode::profile(self.vm.dump(function, true)?),
+        };
+        let assigns = |assigned: UpvalueSet| assigned.has(index.wrapping_sub(1));
+        Ok(profile.is_none_or(|profile| assigns(profile.assigned)))
+    }
+
+    /// What the next reloads have to know: every local of A1 and A2 that some function assigns.
+    fn note_assigned(&mut self) -> Result<()> {
+        let mut names: FxHashSet<Name> = FxHashSet::default();
+        let old = self.out.old_cells.iter().filter(|cell| cell.home && cell.assigned);
+        let new = self.out.new_cells.iter().filter(|cell| cell.home && cell.assigned);
+        for name in old.map(|cell| cell.name).chain(new.map(|cell| cell.name)) {
+            names.try_insert_value(name, ())?;
+        }
+        let assigned = &mut self.constants.assigned;
+        self.names.each_of(&names, |text| assigned.add(text))?;
+
+        let Some(chunk) = &self.loaded.chunk else {
+            return assigned.add_all();
+        };
+        // Functions that no pair led to were handed to somebody else.
+        let mut met: FxHashSet<(i32, i32)> = FxHashSet::default();
+        if !chunk.setters.is_empty() {
+            for function in self.out.new.iter().filter(|function| function.home) {
+                met.try_insert_value((function.info.line, function.info.last), ())?;
+            }
+        }
+        let is_unmet = |lines: &(i32, i32)| chunk.profile(lines.0, lines.1).is_none() || !met.contains(lines);
+        if chunk.setters.iter().any(is_unmet) {
+            self.read_text()?;
+            let assigned = &mut self.constants.assigned;
+            match self
+                .constants
+                .text
+                .as_ref()
+                .and_then(Option::as_ref)
+                .map(Text::assigned)
+            {
+                Some(Some(mut names)) => names.try_for_each(|name| assigned.add(name))?,
+                _ => assigned.add_all()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known to be assigned, to be kept once the reload is done.
+    pub(super) fn take_assigned(&mut self) -> Assigned {
+        std::mem::take(&mut self.constants.assigned)
+    }
+}
