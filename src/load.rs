@@ -17,8 +17,10 @@ use crate::remember::{Change, Memory};
 /// Entries of the running object that are looked at for a function of the module's own.
 const MOST_LOOKED_AT: usize = 10_000;
 
-/// Values that a reload holds for each function, about.
+/// Values that a reload holds for each function, about…
 const HELD_PER_FUNCTION: usize = 6;
+/// …and for the globals, the standard libraries and the module's tables.
+const HELD_BESIDES: usize = 1500;
 
 /// A2, loaded; the running program is as it was.
 pub struct Loaded {
@@ -60,7 +62,7 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
     let chunk = Chunk::read(vm.take_dump())?;
     let mut home = home_of(vm, context, main, known_source)?;
     let nothing = Chunk::default();
-    vm.reserve(chunk.as_ref().map_or(0, Chunk::functions) * HELD_PER_FUNCTION)?;
+    vm.reserve(chunk.as_ref().map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.as_ref().map_or(0, |chunk| chunk.functions() * 3 / 2);
     let memory = Memory::of(vm, context, chunk.as_ref().unwrap_or(&nothing), &mut home)?;
 

@@ -76,8 +76,10 @@ pub struct Change {
 #[derive(Default)]
 pub struct Memory {
     tables: Vec<Table>,
-    /// The names as Lua values, made when the first large table is met.
-    names: Vec<Ref>,
+    /// The names as Lua values, side by side, made when the first large table is met.
+    names: Ref,
+    /// How many of them.
+    names_count: u32,
     index_key: Ref,
     /// How many entries each table has that is remembered whole, by address.
     whole: FxHashMap<usize, u32>,
@@ -200,7 +202,8 @@ impl Memory {
                         self.meet(vm, home, &mut queue, parent, Origin::Metatable(number))?;
                     }
                     let is_globals = reach == Reach::Globals && self.tables.len() == 1;
-                    let (slots, border) = self.slots(vm, chunk, table, is_globals)?;
+                    let mut objects = Vec::new();
+                    let (slots, border) = self.slots(vm, chunk, table, is_globals, &mut objects)?;
                     match slots {
                         Slots::All(first, count) => {
                             for i in 0..count {
@@ -213,9 +216,9 @@ impl Memory {
                             }
                         }
                         Slots::Named(first) => {
-                            for i in 0..self.names.len() {
-                                let key = self.names.get(i).copied().unwrap_or_default();
-                                self.meet(vm, home, &mut queue, first.after(i as u32), Origin::Key(number, key))?;
+                            for i in objects {
+                                let key = self.names.after(i);
+                                self.meet(vm, home, &mut queue, first.after(i), Origin::Key(number, key))?;
                             }
                         }
                     }
@@ -269,8 +272,16 @@ impl Memory {
         self.whole.get(&address).copied()
     }
 
-    /// Remembers a table: whole when it has no more entries than there are names.
-    fn slots(&mut self, vm: &mut Vm, chunk: &Chunk, table: Ref, whole: bool) -> Result<(Slots, i64)> {
+    /// Remembers a table: whole when it has no more entries than there are names. Of a larger one, `objects` gets the numbers of the
+    /// names under which it holds tables and functions.
+    fn slots(
+        &mut self,
+        vm: &mut Vm,
+        chunk: &Chunk,
+        table: Ref,
+        whole: bool,
+        objects: &mut Vec<u32>,
+    ) -> Result<(Slots, i64)> {
         let names = chunk.names().len() + chunk.integers.len();
         let mark = vm.held();
         let most = if whole { usize::MAX } else { names.max(SMALL) };
@@ -280,20 +291,14 @@ impl Memory {
             return Ok((Slots::All(first, count), 0));
         }
         vm.release(mark);
-        if self.names.is_empty() {
-            let first = vm.strings(chunk.names())?;
-            self.names.try_reserve(names)?;
-            self.names
-                .extend((0..chunk.names().len() as u32).map(|i| first.after(i)));
+        if self.names_count == 0 {
+            self.names = vm.strings(chunk.names())?;
             for integer in &chunk.integers {
-                let integer = vm.number(*integer)?;
-                self.names.try_push(integer)?;
+                vm.number(*integer)?;
             }
+            self.names_count = names as u32;
         }
-        let first = Ref(vm.held());
-        for name in &self.names {
-            vm.get(table, *name)?;
-        }
+        let first = vm.keep_each(table, self.names, self.names_count, |i| objects.try_push(i))?;
         Ok((Slots::Named(first), vm.raw_len(table)))
     }
 
@@ -326,21 +331,22 @@ impl Memory {
                 whole.changes(vm, changes)?;
             }
             Slots::Named(first) => {
-                for (key, old) in self.names.iter().zip(first.0..) {
-                    if !vm.holds(table.table, *key, Ref(old)) {
-                        let new = vm.get(table.table, *key)?;
-                        changes.try_push(Change {
-                            table: table.table,
-                            number: number as u32,
-                            key: Some(*key),
-                            old: Ref(old),
-                            new,
-                        })?;
-                    }
+                let mut differ = Vec::new();
+                vm.compare_each(table.table, self.names, first, self.names_count, |i| differ.try_push(i))?;
+                for i in differ {
+                    let key = self.names.after(i);
+                    let new = vm.get(table.table, key)?;
+                    changes.try_push(Change {
+                        table: table.table,
+                        number: number as u32,
+                        key: Some(key),
+                        old: first.after(i),
+                        new,
+                    })?;
                 }
                 for i in table.border + 1..=vm.raw_len(table.table) {
                     let key = vm.number(i)?;
-                    if !self.names.iter().any(|name| vm.raw_equal(*name, key)) {
+                    if !self.names().any(|name| vm.raw_equal(name, key)) {
                         let new = vm.get(table.table, key)?;
                         changes.try_push(Change {
                             table: table.table,
@@ -383,6 +389,11 @@ impl Memory {
         Ok(())
     }
 
+    /// The names as Lua values.
+    fn names(&self) -> impl Iterator<Item = Ref> {
+        (0..self.names_count).map(|i| self.names.after(i))
+    }
+
     /// Where the table with this number was found.
     pub fn origin(&self, number: u32) -> Option<Origin> {
         self.tables.get(number as usize).map(|table| table.origin)
@@ -390,11 +401,11 @@ impl Memory {
 
     /// Hands every remembered slot and metatable of the `i`-th table to `each`, as a change from now to then, and says how
     /// to recognise the keys that it had. Allocates nothing.
-    pub fn slots_of(&self, i: usize) -> Option<Remembered<'_>> {
+    pub fn slots_of(&self, i: usize) -> Option<Remembered> {
         let table = self.tables.get(i).filter(|table| !table.theirs)?;
         let (first, count, names) = match table.slots {
             Slots::All(first, count) => (first, count, None),
-            Slots::Named(first) => (first, self.names.len() as u32, Some(self.names.as_slice())),
+            Slots::Named(first) => (first, self.names_count, Some(self.names)),
         };
         Some(Remembered {
             table: table.table,
@@ -407,7 +418,7 @@ impl Memory {
 }
 
 /// One table's remembered state, to be put back without any bookkeeping.
-pub struct Remembered<'a> {
+pub struct Remembered {
     /// The table.
     pub table: Ref,
     /// Its metatable.
@@ -415,14 +426,15 @@ pub struct Remembered<'a> {
     first: Ref,
     /// How many slots.
     pub count: u32,
-    names: Option<&'a [Ref]>,
+    /// The first of its keys, for a table of which only named slots are remembered.
+    names: Option<Ref>,
 }
 
-impl Remembered<'_> {
+impl Remembered {
     /// Key and value of the `i`-th slot.
     pub fn slot(&self, i: u32) -> (Ref, Ref) {
         match self.names {
-            Some(names) => (names.get(i as usize).copied().unwrap_or_default(), self.first.after(i)),
+            Some(names) => (names.after(i), self.first.after(i)),
             None => (self.first.after(2 * i), self.first.after(2 * i + 1)),
         }
     }

@@ -167,6 +167,20 @@ pub struct Vm {
     room: u32,
     zipping: bool,
     buffer: Vec<u8>,
+    /// The threads are this view's own: they are empty when it ends.
+    owns_threads: bool,
+}
+
+/// Gives back at once what the holders' stacks took, for the next reload to use: as garbage it would wait for the collector.
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if self.owns_threads {
+            for thread in self.holders.drain(..).chain([self.scratch]).filter(|thread| !thread.is_null()) {
+                // SAFETY: a live thread on the frame of `l`, which runs nothing, with nothing to close: no error can come of it.
+                unsafe { ffi::lua_resetthread(thread) };
+            }
+        }
+    }
 }
 
 impl Vm {
@@ -179,6 +193,7 @@ impl Vm {
     /// `l` must be the running state, and the view must not outlive the C function's frame.
     pub unsafe fn open(l: *mut lua_State) -> Result<Vm> {
         let mut vm = Vm::without_threads(l);
+        vm.owns_threads = true;
         vm.scratch = vm.new_thread()?;
         vm.add_holder()?;
         // SAFETY: the new scratch has room.
@@ -197,6 +212,7 @@ impl Vm {
             room: 0,
             zipping: false,
             buffer: Vec::new(),
+            owns_threads: false,
         }
     }
 

@@ -162,6 +162,57 @@ impl Vm {
         }
     }
 
+    /// Keeps what a table holds under each of `count` keys that stand side by side, in their order. Hands the number of each that is
+    /// an object to `object`.
+    pub fn keep_each(
+        &mut self,
+        table: Ref,
+        keys: Ref,
+        count: u32,
+        mut object: impl FnMut(u32) -> Result<()>,
+    ) -> Result<Ref> {
+        let first = Ref(self.len);
+        for i in 0..count {
+            let value = self.get(table, keys.after(i))?;
+            if matches!(self.kind(value), Kind::Table | Kind::Function) {
+                object(i)?;
+            }
+        }
+        Ok(first)
+    }
+
+    /// Compares what a table holds under each of `count` keys with what [`Vm::keep_each`] kept. Hands the numbers of those that
+    /// differ to `changed`.
+    pub fn compare_each(
+        &self,
+        table: Ref,
+        keys: Ref,
+        values: Ref,
+        count: u32,
+        mut changed: impl FnMut(u32) -> Result<()>,
+    ) -> Result<()> {
+        for i in 0..count {
+            let (holder, index) = self.at(values.after(i));
+            let thread = self.push_get(table, keys.after(i));
+            // SAFETY: the value is on top of a holder, which has room for one more. Nearly always there is none, and was none.
+            let same = unsafe {
+                let top = ffi::lua_gettop(thread);
+                let same = if ffi::lua_type(thread, top) == ffi::LUA_TNIL {
+                    ffi::lua_type(holder, index) == ffi::LUA_TNIL
+                } else {
+                    self.push_beside(thread, values.after(i));
+                    Self::same_on(thread, top, top + 1)
+                };
+                ffi::lua_settop(thread, top - 1);
+                same
+            };
+            if !same {
+                changed(i)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Compares a table with entries that were kept from it, as long as they come in the same order. Hands the numbers of those
     /// whose value differs to `changed`. Returns how many came in order, and whether that is all on both sides.
     pub fn compare_entries(
