@@ -175,7 +175,12 @@ pub struct Vm {
 impl Drop for Vm {
     fn drop(&mut self) {
         if self.owns_threads {
-            for thread in self.holders.drain(..).chain([self.scratch]).filter(|thread| !thread.is_null()) {
+            for thread in self
+                .holders
+                .drain(..)
+                .chain([self.scratch])
+                .filter(|thread| !thread.is_null())
+            {
                 // SAFETY: a live thread on the frame of `l`, which runs nothing, with nothing to close: no error can come of it.
                 unsafe { ffi::lua_resetthread(thread) };
             }

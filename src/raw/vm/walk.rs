@@ -111,49 +111,63 @@ impl Vm {
     /// Keeps every entry of a table, key and value side by side, and returns the first key and how many there are. Gives
     /// up behind `most` entries: it then returns one more than that.
     pub fn keep_entries(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
-        let (first, mut key, mut count) = (Ref(self.len), Ref::NIL, 0);
-        while count as usize <= most && self.keep_next(table, key)? {
-            key = first.after(2 * count);
-            count += 1;
+        let (first, mut count) = (Ref(self.len), 0);
+        let mut ended = !self.val(table).is_table();
+        while !ended && count as usize <= most {
+            self.make_room()?;
+            let last = if count == 0 {
+                Ref::NIL
+            } else {
+                first.after(2 * count - 2)
+            };
+            if self.room >= 2 && self.holders.last() == Some(&self.at(table).0) {
+                let wanted = most.saturating_add(1) - count as usize;
+                let kept;
+                (kept, ended) = self.keep_in_place(table, last, wanted.min(self.room as usize / 2) as u32);
+                count += kept;
+            } else {
+                ended = !self.keep_across(table, last)?;
+                count += u32::from(!ended);
+            }
         }
         Ok((first, count))
     }
 
-    /// Keeps the entry of a table behind `key`, the first one behind nil: its key and value, side by side. False at the end.
-    #[inline]
-    fn keep_next(&mut self, table: Ref, key: Ref) -> Result<bool> {
-        self.make_room()?;
-        let (thread, index) = self.at(table);
-        let holder = self.holders.last().copied().unwrap_or(self.scratch);
-        if thread != holder || self.room < 2 {
-            return self.keep_next_across(table, key);
-        }
-        // SAFETY: a table is walked on its own holder, which has room for the entry; the key is one of its keys, or nil.
-        unsafe {
-            if ffi::lua_type(holder, index) != ffi::LUA_TTABLE {
-                return Ok(false);
+    /// Keeps up to `most` entries behind `key`, the first ones behind nil. The table stands on the last holder, which has room for
+    /// them. Returns how many there were, and whether the table ended.
+    fn keep_in_place(&mut self, table: Ref, key: Ref, most: u32) -> (u32, bool) {
+        let (holder, index) = self.at(table);
+        let mut kept = 0;
+        // SAFETY: a table, and one of its keys, or nil, on top; key and value stay where they are pushed.
+        let ended = unsafe {
+            loop {
+                match kept {
+                    _ if kept == most => break false,
+                    0 => self.push_beside(holder, key),
+                    _ => ffi::lua_pushvalue(holder, -2),
+                }
+                if ffi::lua_next(holder, index) == 0 {
+                    break true;
+                }
+                kept += 1;
             }
-            self.push_beside(holder, key);
-            if ffi::lua_next(holder, index) == 0 {
-                return Ok(false);
-            }
-        }
-        self.room -= 2;
-        self.len += 2;
-        Ok(true)
+        };
+        self.room -= 2 * kept;
+        self.len += 2 * kept;
+        (kept, ended)
     }
 
-    /// [`Vm::keep_next`] where the table and the entry do not stand on one holder.
+    /// Keeps the entry behind `key` where the table and the entry do not stand on one holder. False at the end.
     #[cold]
-    fn keep_next_across(&mut self, table: Ref, key: Ref) -> Result<bool> {
+    fn keep_across(&mut self, table: Ref, key: Ref) -> Result<bool> {
         let s = self.scratch;
-        // SAFETY: as in `keep_next`, on the scratch, which is left as it was.
+        // SAFETY: a table, and one of its keys, or nil, on the scratch, which is left as it was.
         unsafe {
             let top = ffi::lua_gettop(s);
             self.push(table);
             self.push(key);
             let mut kept = Ok(false);
-            if ffi::lua_type(s, top + 1) == ffi::LUA_TTABLE && ffi::lua_next(s, top + 1) != 0 {
+            if ffi::lua_next(s, top + 1) != 0 {
                 ffi::lua_pushvalue(s, -2);
                 kept = self.keep().and_then(|_| self.keep()).map(|_| true);
             }
