@@ -4,12 +4,14 @@ use std::env;
 
 use crate::Outcome;
 use crate::cases::{CASES, Case};
+use crate::heap::{HEAPS, Heap};
 use crate::participant::Who;
 
 /// What to run.
 pub struct Args {
     pub cases: Vec<Case>,
     pub participants: Vec<Who>,
+    pub heaps: Vec<Heap>,
 }
 
 impl Args {
@@ -17,32 +19,44 @@ impl Args {
     pub fn read() -> Outcome<Self> {
         let mut rest = env::args().skip(1);
         let (mut cases, mut participants, mut rounds) = (Vec::new(), Who::ALL.to_vec(), None);
+        let mut heaps = Vec::new();
         while let Some(arg) = rest.next() {
             let mut value = || rest.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
                 "--bench" => {} // cargo's own
                 "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
                 "--only" => participants = value()?.split(',').map(who).collect::<Outcome<_>>()?,
-                "--case" => cases.push(case(&value()?)?),
-                name => cases.push(case(name)?),
+                "--case" => take(&value()?, &mut cases, &mut heaps)?,
+                name => take(name, &mut cases, &mut heaps)?,
             }
         }
-        if cases.is_empty() {
+        if cases.is_empty() && heaps.is_empty() {
             cases.extend(CASES);
+            heaps.extend(HEAPS);
         }
         if let Some(rounds) = rounds {
             cases.iter_mut().for_each(|case| case.rounds = rounds);
+            heaps.iter_mut().for_each(|heap| heap.rounds = rounds);
         }
-        Ok(Self { cases, participants })
+        Ok(Self {
+            cases,
+            participants,
+            heaps,
+        })
     }
 }
 
-fn case(name: &str) -> Outcome<Case> {
-    let names = || CASES.map(|case| case.name).join(", ");
-    CASES
-        .into_iter()
-        .find(|case| case.name == name)
-        .ok_or_else(|| format!("no case {name:?}; there are {}", names()).into())
+/// Adds the case of that name.
+fn take(name: &str, cases: &mut Vec<Case>, heaps: &mut Vec<Heap>) -> Outcome<()> {
+    let names = || CASES.map(|case| case.name).join(", ") + ", " + &HEAPS.map(|heap| heap.name).join(", ");
+    if let Some(case) = CASES.into_iter().find(|case| case.name == name) {
+        cases.push(case);
+    } else if let Some(heap) = HEAPS.into_iter().find(|heap| heap.name == name) {
+        heaps.push(heap);
+    } else {
+        return Err(format!("no case {name:?}; there are {}", names()).into());
+    }
+    Ok(())
 }
 
 fn who(name: &str) -> Outcome<Who> {

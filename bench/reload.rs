@@ -1,6 +1,8 @@
 //! What a reload costs, over the floor: reading the module's file, compiling it and running its
 //! chunk.
 //!
+//! Then what a walk over a whole VM costs, over a full collection (`heap.rs`).
+//!
 //! `make bench` runs all of it; `cargo bench … -- 5000 --rounds 31` one case. For a profile,
 //! `--only hotreload --case 5000 --rounds 5` under `valgrind --tool=callgrind
 //! --toggle-collect='*measured*'`.
@@ -12,6 +14,7 @@ mod args;
 mod cases;
 mod clock;
 mod figures;
+mod heap;
 mod host;
 mod memory;
 mod module;
@@ -41,12 +44,15 @@ fn main() -> ExitCode {
 fn bench() -> Outcome<bool> {
     let args = args::Args::read()?;
     let (mut right, mut costs) = (true, Vec::new());
-    table::head();
+    if !args.cases.is_empty() {
+        table::head();
+    }
     for case in args.cases {
         let results = run::run(&case, &args.participants)?;
         right &= results.iter().all(|(_, figures)| figures.is_ok());
         costs.push((case, table::case(&case, &results)));
     }
     table::data(&costs);
+    right &= heap::run(&args.heaps);
     Ok(right)
 }

@@ -115,8 +115,10 @@ impl State {
         self.spare = Vec::new();
         self.full = Vec::new();
         self.aside = Vec::new();
-        // SAFETY: the anchor's stack holds nothing that is used again.
-        unsafe { ffi::lua_settop(self.anchor, 0) };
+        if !self.anchor.is_null() {
+            // SAFETY: the anchor's stack holds nothing that is used again.
+            unsafe { ffi::lua_settop(self.anchor, 0) };
+        }
         self.current = Segment::NONE;
         self.fill = Segment::NONE;
     }
