@@ -20,6 +20,8 @@ local hotreload = { _VERSION = core.version }
 local records = {}
 -- What `core.reload` answers for each module, by its place in the list `answers`: five values, counts, times.
 local OBJECT, HOOK, SOURCE, FILE, ANSWERS = 1, 2, 3, 4, 5 + reports.NUMBERS
+local no_answers = {}
+for i = 1, ANSWERS do no_answers[i] = false end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
 local objects = setmetatable({}, { __mode = "v" })
 -- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3). For every module,
@@ -194,13 +196,11 @@ local function item_of(name, options)
     end
     update(record, name)
     changes.expect(name)
-    local answers = {}
-    for i = 1, ANSWERS do answers[i] = false end
     return {
         name = name,
         is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
         source = record.source,
-        answers = answers,
+        answers = { unpack(no_answers) },
         undo = { false, record, record.generation, record.source },
         report = reports.blank(name, options),
     }

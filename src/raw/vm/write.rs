@@ -27,15 +27,15 @@ impl Vm {
             {
                 return Ok(());
             }
-            self.push_get(table, key);
-            let there = ffi::lua_type(thread, -1) != ffi::LUA_TNIL;
-            ffi::lua_settop(thread, -2);
-            if there {
-                self.push_beside(thread, key);
+            self.push_beside(thread, key);
+            ffi::lua_pushvalue(thread, -1);
+            if ffi::lua_rawget(thread, index) != ffi::LUA_TNIL {
+                ffi::lua_settop(thread, -2);
                 self.push_beside(thread, value);
                 ffi::lua_rawset(thread, index);
                 return Ok(());
             }
+            ffi::lua_settop(thread, -3);
             if self.kind(value) == Kind::Nil {
                 return Ok(());
             }
