@@ -1,20 +1,27 @@
 //! What the façade (`lua/hotreload/facade.lua`) may call.
 
+use std::time::{Duration, Instant};
+
+use smallvec::smallvec;
+
 use crate::commit;
 use crate::error::Result;
 use crate::lineage::Lineage;
 use crate::mem::TryPush;
 use crate::options::Options;
+use crate::raw::entry::{Answer, Answers};
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 use crate::reload::{self, Module, Request, Staged};
+use crate::sweep;
 
-/// `core.reload(owed, batch, options, stock, lineage, running)` → `owed, true`, or `owed, false, message`.
+/// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or `owed, false, message`.
 ///
 /// `batch` is a list of items `{ name, is_data, source, answers, undo }`, one for each module. `answers` is a list with room for what
 /// became of it ([`Staged::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
 /// element of `undo` gets what undoes the module's reload. `running[1]` is the first module's name while this works (the entry point
-/// resets it).
+/// resets it). `own` is a list of the façade's tables that no walk enters: the records first, the open guards second. `sweeping` has
+/// the sweep in slices (R9.4).
 ///
 /// # Errors
 /// Whatever a stage refuses, in the reply when there are answers all the same.
@@ -39,6 +46,8 @@ pub fn reload(vm: &mut Vm) -> Result<Reply> {
             table: vm.argument(5)?,
             counter: vm.string(b"last")?,
         },
+        own: vm.argument(7)?,
+        sweeping: vm.argument(8)?,
     };
     let (running, first) = (vm.argument(6)?, vm.number(1)?);
     let name = request.modules.first().map_or(Ref::NIL, |module| module.name);
@@ -63,6 +72,32 @@ pub struct Reply {
     pub staged: Vec<Staged>,
     /// Done, or why not.
     pub outcome: Result<()>,
+}
+
+/// `core.sweep(owed, sweeping, budget_ms, lineage, own)` → `owed, done, objects, waiting, passes, references, stale`: one slice (R9.4).
+///
+/// # Errors
+/// [`crate::error::Error::Memory`].
+pub fn sweep(vm: &mut Vm) -> Result<Answers> {
+    let started = Instant::now();
+    let (state, budget) = (vm.argument(2)?, vm.argument(3)?);
+    let lineage = Lineage {
+        table: vm.argument(4)?,
+        counter: Ref::NIL,
+    };
+    let own = vm.argument(5)?;
+    let deadline = vm
+        .any_number(budget)
+        .map(|ms| started + Duration::from_secs_f64((ms / 1e3).clamp(0.0, 3600.0)));
+    let slice = sweep::slice(vm, state, own, lineage, deadline)?;
+    Ok(smallvec![
+        Answer::Flag(slice.done),
+        Answer::Count(slice.objects as usize),
+        Answer::Count(slice.waiting as usize),
+        Answer::Count(slice.passes as usize),
+        Answer::Count(slice.references),
+        Answer::Count(slice.stale),
+    ])
 }
 
 fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {

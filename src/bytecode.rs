@@ -5,13 +5,11 @@
 //! past the end, never recurses deeper than [`MAX_DEPTH`], and allocates no more than the dump is long.
 
 pub mod constants;
-#[cfg_attr(not(test), allow(dead_code, reason = "for closures of old factories, R9.3"))]
 pub mod cut;
 pub mod outline;
 mod reader;
 #[cfg(test)]
 mod tests;
-#[cfg_attr(not(test), allow(dead_code, reason = "for closures of old factories, R9.3"))]
 pub mod tree;
 
 use std::hash::Hasher;

@@ -7,8 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::raw::heap::Place;
 use crate::raw::vm::{Ref, Vm};
 use crate::remember::{Change, Memory};
+use crate::sweep::Found;
 
 /// The permission to change the running program.
 pub struct Permit(());
@@ -47,6 +49,15 @@ pub enum Op {
         /// What is written.
         new: Ref,
         /// What the cell held.
+        old: Ref,
+    },
+    /// Any place that a walk over the VM found (R9). Only good within its call: it is never kept for a later one.
+    Place {
+        /// Where.
+        place: Place,
+        /// What is written.
+        new: Ref,
+        /// What stood there.
         old: Ref,
     },
 }
@@ -101,9 +112,7 @@ pub fn disarm(vm: &mut Vm, plan: &Plan) {
 }
 
 fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
-    if !vm.join(&PERMIT, &plan.joins) {
-        return Err(Error::Panic("a join that does not fit".into()));
-    }
+    join(vm, &plan.joins)?;
     disarm(vm, plan);
     for op in &plan.own {
         apply(vm, *op)?;
@@ -115,6 +124,41 @@ fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
     Ok(())
 }
 
+fn join(vm: &mut Vm, joins: &[Join]) -> Result<()> {
+    if vm.join(&PERMIT, joins) {
+        Ok(())
+    } else {
+        Err(Error::Panic("a join that does not fit".into()))
+    }
+}
+
+/// Lets functions of the reload's own, which the program never sees, share cells that are to stay alive.
+pub fn keep_cells(vm: &mut Vm, joins: &[Join]) -> Result<()> {
+    join(vm, joins)
+}
+
+/// Applies what a sweep planned (R9), or nothing of it.
+///
+/// # Errors
+/// As [`commit`].
+pub fn sweep(vm: &mut Vm, found: &Found) -> Result<()> {
+    let mut done = 0;
+    let outcome = join(vm, &found.joins).and_then(|()| {
+        found.ops.iter().try_for_each(|op| {
+            apply(vm, *op)?;
+            done += 1;
+            Ok(())
+        })
+    });
+    outcome.map_err(|error| match undo(vm, found.ops.get(..done).unwrap_or_default()) {
+        0 => error,
+        left => Error::PutBack {
+            cause: error.to_string(),
+            left,
+        },
+    })
+}
+
 /// Notes a number for each function in the weak table of lineages. Our own bookkeeping.
 pub fn note_lineage(vm: &mut Vm, table: Ref, numbers: &[(Ref, i64)]) -> Result<()> {
     vm.set_numbers(&PERMIT, table, numbers)
@@ -123,6 +167,7 @@ pub fn note_lineage(vm: &mut Vm, table: Ref, numbers: &[(Ref, i64)]) -> Result<(
 fn apply(vm: &mut Vm, op: Op) -> Result<()> {
     match op {
         Op::Slot { table, key, new, .. } => return vm.set(&PERMIT, table, key, new),
+        Op::Place { place, new, .. } => return vm.set_place(&PERMIT, place, new),
         Op::Metatable { table, new, .. } => vm.set_metatable(&PERMIT, table, new),
         Op::Cell {
             function, index, new, ..
@@ -140,6 +185,11 @@ pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
             Op::Slot { table, key, new, old } => {
                 if vm.holds(table, key, new) {
                     left += usize::from(!put_back(vm, table, key, old));
+                }
+            }
+            Op::Place { place, new, old } => {
+                if vm.place_holds(place, new) {
+                    left += usize::from(!(0..3).any(|_| vm.set_place(&PERMIT, place, old).is_ok()));
                 }
             }
             Op::Metatable { table, new, old } => {
@@ -238,6 +288,7 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
     words.try_reserve_exact(ops.len())?;
     for op in ops {
         let (tag, refs) = match *op {
+            Op::Place { .. } => continue,
             Op::Slot { table, key, new, old } => (0, [table, key, new, old]),
             Op::Metatable { table, new, old } => (1, [table, Ref::NIL, new, old]),
             Op::Cell {

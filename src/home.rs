@@ -29,6 +29,11 @@ impl Home {
         self.names.is_empty()
     }
 
+    /// Is it one of the module's source names?
+    pub fn has(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|own| own == name)
+    }
+
     /// Is the function, of which `info` is known, the module's own?
     #[inline]
     pub fn owns(&mut self, vm: &Vm, function: Ref, info: &Info) -> Result<bool> {

@@ -14,7 +14,6 @@ mod known;
 mod lineage;
 mod load;
 mod mem;
-#[cfg_attr(not(test), allow(dead_code, reason = "for the scope vm, R9.3"))]
 mod nested;
 mod options;
 mod pair;
@@ -25,6 +24,7 @@ mod reload;
 mod remember;
 mod report;
 mod site;
+mod sweep;
 
 pub use raw::guard::luaopen_hotreload;
 #[cfg(feature = "vendored")]

@@ -34,6 +34,10 @@ pub struct Options {
     pub data: Data,
     /// R4.7: constants follow the file.
     pub constants: bool,
+    /// R9: the rest of the VM follows.
+    pub vm: bool,
+    /// R9.4: not now, but in slices.
+    pub sliced: bool,
     /// R10: do all but commit.
     pub dry_run: bool,
     /// R10: lists of paths beside the counts.
@@ -68,7 +72,10 @@ impl Options {
             Data::Keep
         };
         let constants = text("constants")?.as_deref() != Some(b"keep");
+        let whole_vm = text("scope")?.as_deref() == Some(b"vm");
         let report = text("report")?;
+        let budget = vm.field(table, "budget_ms")?;
+        let sliced = !vm.val(budget).is_nil();
         let dry_run = vm.field(table, "dry_run")?;
         let dry_run = vm.truthy(dry_run);
         let full = report.map_or(dry_run, |report| report == b"full");
@@ -77,6 +84,8 @@ impl Options {
             on_conflict,
             data,
             constants,
+            vm: whole_vm,
+            sliced,
             dry_run,
             full,
         })

@@ -161,6 +161,8 @@ pub struct Pairing {
     upvalues: Vec<Upvalue>,
     /// A1's table for each paired table of A2.
     pub tables: FxHashMap<usize, Ref>,
+    /// The same, as values: A2's table and A1's.
+    pub paired: Vec<(Ref, Ref)>,
     /// A2's tables with metatables whose place A1's take: copies that nobody will hold.
     pub copies: Vec<Ref>,
     /// References between fresh tables.
@@ -239,6 +241,7 @@ pub fn pair(
             cell_pairs: Vec::new(),
             upvalues: Vec::new(),
             tables: FxHashMap::default(),
+            paired: Vec::new(),
             copies: Vec::new(),
             references: Vec::new(),
             shared: Vec::new(),

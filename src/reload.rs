@@ -21,6 +21,7 @@ use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 use crate::report::{self, Lists};
+use crate::sweep::{self, Cells, Tables, Target};
 
 /// What the façade passes on.
 pub struct Request {
@@ -32,6 +33,10 @@ pub struct Request {
     pub stock: Stock,
     /// What is remembered of functions.
     pub lineage: Lineage,
+    /// The façade's own tables, which no walk enters.
+    pub own: Ref,
+    /// The sweep that is under way, if there is one (R9.4); a sweep in slices is put there.
+    pub sweeping: Ref,
 }
 
 /// One module that is to be reloaded.
@@ -64,8 +69,14 @@ pub struct Staged {
     pub transaction: Ref,
     /// The report's counts, in the façade's order.
     pub counts: [usize; report::COUNTS],
-    /// Milliseconds for find, load, pair, plan, commit.
+    /// Milliseconds for find, load, pair, plan, commit, sweep.
     pub elapsed: [f64; PHASES],
+    /// R9: places elsewhere that hold something new, and closures that stay old.
+    pub swept: [usize; 2],
+    /// What undoes the references (R7.3): new function → old one; or nil.
+    pub back: Ref,
+    /// For the sweep.
+    target: Option<(Target, Tables)>,
     conflicts: Vec<Conflict>,
     /// What was committed; taken back when the transaction fails.
     committed: Vec<Op>,
@@ -77,12 +88,13 @@ impl Staged {
         let held = [self.object, self.hook, self.source, self.file, self.lists].map(Answer::Held);
         held.into_iter()
             .chain(self.counts.map(Answer::Count))
+            .chain(self.swept.map(Answer::Count))
             .chain(self.elapsed.map(Answer::Number))
     }
 }
 
 /// The phases that a report gives times for.
-pub const PHASES: usize = 5;
+pub const PHASES: usize = 6;
 
 /// Reloads modules (R1 to R8), or plans it (R10): all of them or none. What became of each goes to `staged`, also when conflicts are
 /// the reason for a refusal; the program is then as it was.
@@ -90,12 +102,13 @@ pub const PHASES: usize = 5;
 /// # Errors
 /// Whatever a stage refuses; the program is then as it was.
 pub fn reload(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Result<()> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| transaction(vm, request, staged)));
+    let mut swept = Vec::new();
+    let outcome = catch_unwind(AssertUnwindSafe(|| transaction(vm, request, staged, &mut swept)));
     let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("in a stage of the reload".into())));
     if outcome.is_ok() && !request.options.dry_run {
         return Ok(());
     }
-    let mut left = 0;
+    let mut left = commit::undo(vm, &swept);
     for done in staged.iter_mut().rev() {
         left += commit::undo(vm, &std::mem::take(&mut done.committed));
     }
@@ -108,7 +121,7 @@ pub fn reload(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Resul
     }
 }
 
-fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Result<()> {
+fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: &mut Vec<Op>) -> Result<()> {
     let mut found = Vec::new();
     for module in &request.modules {
         let mut clock = Clock::new();
@@ -119,7 +132,7 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Resu
     }
     for (i, (module, (found, elapsed))) in request.modules.iter().zip(found).enumerate() {
         // Those after it are planned on what it commits, in a dry run, too.
-        let needed = !request.options.dry_run || i + 1 < request.modules.len();
+        let needed = !request.options.dry_run || request.options.vm || i + 1 < request.modules.len();
         let mut done = stage(vm, request, module, &found, needed)?;
         if let Some(first) = done.elapsed.first_mut() {
             *first = elapsed;
@@ -129,9 +142,51 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Resu
     if request.options.on_conflict == OnConflict::Error && staged.iter().any(|done| !done.conflicts.is_empty()) {
         return Err(refusal(vm, request, staged));
     }
+    if request.options.vm {
+        sweep_all(vm, request, staged, swept)?;
+    }
     if !request.options.dry_run {
         for done in staged {
             done.transaction = commit::freeze(vm, &done.committed)?;
+        }
+    }
+    Ok(())
+}
+
+/// R9: the rest of the VM follows, now or in slices; in a dry run it is only looked at.
+fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut Vec<Op>) -> Result<()> {
+    let mut targets = Vec::new();
+    for done in staged.iter_mut() {
+        if let Some(target) = done.target.take() {
+            done.back = target.1.back;
+            targets.try_push(target)?;
+        }
+    }
+    if request.options.sliced && !request.options.dry_run {
+        return sweep::enlist(vm, request.sweeping, targets);
+    }
+    let mut clock = Clock::new();
+    let skip = sweep::bookkeeping(vm, request.own)?;
+    let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
+    let (found, _) = sweep::walk(vm, heap, &mut targets, request.lineage, None)?;
+    if !request.options.dry_run {
+        commit::sweep(vm, &found)?;
+        *swept = found.ops;
+    }
+    let walked = clock.lap();
+    // Whose references these are is not told apart: the first module's report has them all.
+    let mut warnings = found.warnings;
+    let mut stale = 0;
+    for (target, _) in &targets {
+        warnings.try_reserve(1)?;
+        warnings.extend(target.warnings());
+        stale += target.stale();
+    }
+    if let Some(first) = staged.first_mut() {
+        first.swept = [found.references, stale];
+        first.lists = report::add_warnings(vm, first.lists, &warnings)?;
+        if let Some(sweep) = first.elapsed.last_mut() {
+            *sweep = walked;
         }
     }
     Ok(())
@@ -166,6 +221,10 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
         Some(file) => vm.string(file.as_bytes())?,
         None => Ref::NIL,
     };
+    let cells = match options.vm {
+        true => Some(Cells::of(vm, &pairing, options.sliced)?),
+        false => None,
+    };
     let refused = options.on_conflict == OnConflict::Error && !plan.conflicts.is_empty();
     let committed = if needed && !refused {
         request.lineage.note(vm, &plan.lineage)?;
@@ -178,7 +237,15 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
         commit::disarm(vm, &plan);
         Vec::new()
     };
+    let commit_ms = clock.lap();
+    let target = match cells {
+        Some(cells) if !refused => Some(Target::new(vm, &context, loaded, &pairing, request.lineage, cells)?),
+        _ => None,
+    };
     Ok(Staged {
+        swept: [0; 2],
+        back: Ref::NIL,
+        target,
         object: plan.object,
         hook: plan.hook,
         source,
@@ -186,7 +253,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
         lists,
         transaction: Ref::NIL,
         counts,
-        elapsed: [0.0, load_ms, pair_ms, plan_ms, clock.lap()],
+        elapsed: [0.0, load_ms, pair_ms, plan_ms, commit_ms, 0.0],
         conflicts: plan.conflicts,
         committed,
     })
@@ -210,12 +277,19 @@ fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
     }
 }
 
-/// Undoes a reload (R7.2, R7.3), from what [`commit::freeze`] made of its operations.
+/// Undoes a reload (R7.2, R7.3), from what [`commit::freeze`] made of its operations, and where it had scope `"vm"` all references: `back`
+/// has new functions and the old ones, `own` is the façade's list of its tables.
 ///
 /// # Errors
 /// [`Error::PutBack`] when there was no memory for it.
-pub fn undo(vm: &mut Vm, words: &[u32]) -> Result<()> {
-    match commit::undo_frozen(vm, words)? {
+pub fn undo(vm: &mut Vm, words: &[u32], back: Ref, own: Ref) -> Result<()> {
+    let left = commit::undo_frozen(vm, words)?;
+    if vm.val(back).is_table() {
+        let skip = sweep::bookkeeping(vm, own)?;
+        let found = sweep::walk_back(vm, back, &skip)?;
+        commit::sweep(vm, &found)?;
+    }
+    match left {
         0 => Ok(()),
         left => Err(Error::PutBack {
             cause: "it was to be undone".into(),

@@ -87,6 +87,27 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
     Ok((counts, table))
 }
 
+/// Adds warnings to what [`report`] made, sorted among themselves.
+pub fn add_warnings(vm: &mut Vm, lists: Ref, warnings: &[String]) -> Result<Ref> {
+    if warnings.is_empty() {
+        return Ok(lists);
+    }
+    let table = if lists == Ref::NIL { vm.table(2)? } else { lists };
+    if lists == Ref::NIL {
+        put_strings(vm, table, "warnings", &[])?;
+        put_strings(vm, table, "conflicts", &[])?;
+    }
+    let list = vm.field(table, "warnings")?;
+    let mut warnings: Vec<&String> = warnings.iter().collect();
+    warnings.sort();
+    for (line, i) in warnings.into_iter().zip(vm.raw_len(list) + 1..) {
+        let line = vm.string(line.as_bytes())?;
+        let key = vm.number(i)?;
+        commit::fill(vm, list, key, line)?;
+    }
+    Ok(table)
+}
+
 /// The conflicts as a list of tables.
 fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
     let list = vm.table(0)?;

@@ -23,6 +23,12 @@ function arguments.a(wanted)
     end
 end
 
+--- A check: a time in milliseconds.
+function arguments.milliseconds(value)
+    if type(value) ~= "number" then return format("number expected, got %s", type(value)) end
+    if not (value > 0 and value < 1 / 0) then return format("a positive number expected, got %s", value) end
+end
+
 local function bad_argument(number, name, message)
     return nil, format("bad argument #%d to '%s' (%s)", number, name, message)
 end

@@ -34,6 +34,10 @@ local running = { false }
 local owed = 0
 -- Modules whose reload has not ended: name -> its guard, held by the call that runs it.
 local hooking = setmetatable({}, { __mode = "v" })
+-- The sweep in slices that is under way (R9.4): what the native part keeps of it; and the names of its modules.
+local sweeping, swept_modules = {}, {}
+-- The tables that no walk over the VM enters; the first two are known to the native part.
+local own = { records, hooking, lineage, objects, sweeping }
 
 --- A weak table keeps room for what it lost. After each cycle of the collector the living move to a new one.
 local function after_collection()
@@ -41,7 +45,7 @@ local function after_collection()
     if not running[1] then
         local living = setmetatable({}, weak)
         for key, number in next, lineage do living[key] = number end
-        lineage = living
+        lineage, own[3] = living, living
     end
     setmetatable({}, { __gc = after_collection })
 end
@@ -51,7 +55,8 @@ after_collection()
 -- Arguments (R1.1)
 
 local options_of_reload = {
-    scope = arguments.one_of("module"),
+    scope = arguments.one_of("module", "vm"),
+    budget_ms = arguments.milliseconds,
     on_conflict = arguments.one_of("error", "keep", "replace"),
     data = arguments.one_of("keep", "replace"),
     constants = arguments.one_of("follow", "keep"),
@@ -109,10 +114,10 @@ local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
 end
 
--- A guard stands for a reload from before its commit to the end of its hooks: { open, entries }. An entry undoes one
--- module's reload: { transaction, record, generation and source before }. The guard's end is native, where no error
--- from outside (a debug hook's) can come between: it is closed, and undone as long as it has its entries, which is
--- until the hooks have ended well.
+-- A guard stands for a reload from before its commit to the end of its hooks: { open, entries, own }. An entry undoes
+-- one module's reload: { transaction, record, generation and source before, what undoes references }. The guard's end
+-- is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
+-- has its entries, which is until the hooks have ended well.
 local Guard = { __close = core.close }
 
 --- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
@@ -174,6 +179,38 @@ local function update(record, name)
     end
 end
 
+--- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
+--- stale; nil and a message when it failed.
+local function sweep(budget_ms)
+    if running[1] then return nil, format("the chunk of module '%s' is running in a reload", running[1]) end
+    if next(sweeping) == nil then return true, 0, 0, 0, 0, 0 end
+    local done, walked, waiting, passes, references, stale
+    repeat
+        owed, done, walked, waiting, passes, references, stale = core.sweep(owed, sweeping, budget_ms, lineage, own)
+        if not waiting then return nil, message_of(walked) end
+    until done or budget_ms
+    if done then
+        for key in next, sweeping do sweeping[key] = nil end
+        for name in next, swept_modules do swept_modules[name] = nil end
+    end
+    return done, walked, waiting, passes, references, stale
+end
+
+local function finish_sweep()
+    local done, why = sweep()
+    return done, not done and "the sweep that is under way cannot be finished: " .. why or nil
+end
+
+--- A reload of a module that a sweep in slices is still about joins it; one that wants all at once waits for it.
+local function meet_sweep(list, checked)
+    if next(sweeping) == nil then return true end
+    if checked.scope == "vm" and not checked.budget_ms and not checked.dry_run then return finish_sweep() end
+    for i = 1, #list do
+        if swept_modules[list[i]] and not checked.dry_run then checked.scope, checked.budget_ms = "vm", 1 end
+    end
+    return true
+end
+
 --- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil and why not.
 local function item_of(name, options)
     if running[1] then
@@ -201,7 +238,7 @@ local function item_of(name, options)
         is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
         source = record.source,
         answers = { unpack(no_answers) },
-        undo = { false, record, record.generation, record.source },
+        undo = { false, record, record.generation, record.source, false },
         report = reports.blank(name, options),
     }
 end
@@ -239,20 +276,27 @@ local function prepare(count, names, options)
     local checked
     checked, wrong = arguments.check(options, options_of_reload, 2, "reload")
     if not checked then return wrong end
+    if checked.budget_ms and checked.scope ~= "vm" then
+        return "bad argument #2 to 'reload' (option 'budget_ms': for scope = \"vm\" only)"
+    end
     local single = type(names) == "string"
     if checked.source and not single then
         return "bad argument #2 to 'reload' (option 'source': for a single module only)"
     end
+    local met, why = meet_sweep(list, checked)
+    if not met then return nil, why end
     local entries = {}
-    local guard = setmetatable({ true, entries }, Guard)
+    local guard = setmetatable({ true, entries, own }, Guard)
     local batch = { single = single, reports = {} }
     for i = 1, #list do
-        local item, why = item_of(list[i], checked)
+        local item
+        item, why = item_of(list[i], checked)
         if not item then return nil, why end
         batch[i], entries[i], batch.reports[i] = item, item.undo, item.report
     end
     for i = 1, #list do
         if hooking[list[i]] == nil then hooking[list[i]] = false end -- a place for the guard
+        if checked.budget_ms then swept_modules[list[i]] = true end
     end
     return nil, nil, batch, checked, guard
 end
@@ -266,7 +310,7 @@ local function reload(...)
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local guard <close> = open
     return finish(guard, batch, checked.dry_run or false,
-        core.reload(owed, batch, checked, core.stock, lineage, running))
+        core.reload(owed, batch, checked, core.stock, lineage, running, own, sweeping))
 end
 
 --- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
@@ -290,10 +334,21 @@ function hotreload.undo(...)
     if not record or not record.undo then
         return false, format(cannot, name, "there was none, or it is undone already")
     end
-    local ok, message = core.undo(record.undo)
+    local swept, why = finish_sweep()
+    if not swept then return false, why end
+    local ok, message = core.undo(record.undo, own)
     if not ok then return false, message_of(message) end
     record.undo, objects[name] = false, rawget(loaded, name) or false
     return true
+end
+
+--- Goes on with a sweep in slices; see `hotreload.sweep` in meta.lua.
+function hotreload.sweep(budget_ms)
+    local wrong = budget_ms ~= nil and arguments.milliseconds(budget_ms)
+    if wrong then error(format("bad argument #1 to 'sweep' (%s)", wrong), 2) end
+    local done, walked, waiting, passes, references, stale = sweep(budget_ms)
+    if done == nil then return nil, walked end
+    return done, { objects = walked, waiting = waiting, passes = passes, references = references, stale = stale }
 end
 
 changes.install(hotreload, function(name)

@@ -4,7 +4,8 @@
 
 ---What `gg.reload` takes besides the module's name. Any other name, type or value raises a Lua argument error.
 ---@class hotreload.Options
----@field scope? "module"                           what follows the new code (R9); only `"module"` so far
+---@field scope? "module"|"vm"                      what follows the new code: the module, or every reference (R9)
+---@field budget_ms? number                         with `scope = "vm"`: in slices, see `hotreload.sweep` (R9.4)
 ---@field on_conflict? "error"|"keep"|"replace"     a function where data was, or data where a function was (R6)
 ---@field data? "keep"|"replace"                    for modules that are data: `"replace"` (R8)
 ---@field constants? "follow"|"keep"               locals that nothing assigns take what the file says, or stay (R4.7)
@@ -40,6 +41,7 @@
 ---@field pair number
 ---@field plan number
 ---@field commit number
+---@field sweep number   with `scope = "vm"`
 ---@field total number
 
 ---Sorted lists, with `report = "full"` and in a dry run. A path is a field (`M.a.b`, `M.list[1]`, `M["odd key"]`), a
@@ -60,6 +62,8 @@
 ---@field changed integer                   those of the replaced functions whose code differs
 ---@field cells hotreload.CellCounts
 ---@field data hotreload.DataCounts
+---@field references? integer               with `scope = "vm"`: places elsewhere that follow
+---@field stale? integer                    with `scope = "vm"`: old functions that stay; the warnings say why
 ---@field warnings string[]
 ---@field conflicts hotreload.Conflict[]
 ---@field elapsed_ms hotreload.Elapsed
@@ -92,6 +96,21 @@ local hotreload = {}
 ---@return hotreload.Report|hotreload.Report[]|string result
 ---@return hotreload.Report|hotreload.Report[]|nil reports
 function hotreload.reload(name, options) end
+
+---How far a sweep has come (R9.4).
+---@class hotreload.Progress
+---@field objects integer      that this pass has looked at
+---@field waiting integer      that are known to wait
+---@field passes integer       that have ended
+---@field references integer   places that hold something new
+---@field stale integer        old functions that stay
+
+---Goes on with the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds, or all of it.
+---Done when a whole pass found nothing to change; nil and a message when it cannot go on now.
+---@param budget_ms? number
+---@return boolean? done
+---@return hotreload.Progress|string progress
+function hotreload.sweep(budget_ms) end
 
 ---Takes the last reload of a module back (R7.3): functions, cells and what was added. Data that changed since stays.
 ---Once for each reload; `false` and a message where there is nothing to undo.

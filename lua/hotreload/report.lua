@@ -5,7 +5,7 @@ local concat, format = table.concat, string.format
 
 local reports = {
     -- How many numbers `fill` takes: counts and times.
-    NUMBERS = 9 + 5,
+    NUMBERS = 9 + 2 + 6,
 }
 
 local Report = {}
@@ -28,6 +28,10 @@ function Report.__tostring(report)
             cells.joined, cells.fresh, data.kept, data.added,
             data.replaced > 0 and format(", %d replaced", data.replaced) or ""),
     }
+    if report.references then
+        lines[#lines + 1] = format("  references: %d elsewhere follow, %d old functions stay",
+            report.references, report.stale)
+    end
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do
         conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path, conflict.running, conflict.file,
@@ -62,9 +66,11 @@ function reports.blank(name, options)
         changed = 0,
         cells = { joined = 0, fresh = 0 },
         data = { kept = 0, added = 0, replaced = 0 },
+        references = options.scope == "vm" and 0 or nil,
+        stale = options.scope == "vm" and 0 or nil,
         warnings = {},
         conflicts = {},
-        elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, total = 0 },
+        elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, sweep = 0, total = 0 },
         paths = full and {
             functions = { replaced = false, added = false, removed = false },
             changed = false,
@@ -76,8 +82,8 @@ end
 
 --- Fills a blank report in with what the native part answered.
 function reports.fill(report, generation, dry, file, lists,
-        replaced, added, removed, changed, joined, fresh, kept, data_added, data_replaced,
-        find_ms, load_ms, pair_ms, plan_ms, commit_ms)
+        replaced, added, removed, changed, joined, fresh, kept, data_added, data_replaced, references, stale,
+        find_ms, load_ms, pair_ms, plan_ms, commit_ms, sweep_ms)
     report.file, report.generation, report.dry_run = file, generation, dry or nil
     local functions, cells, data, elapsed = report.functions, report.cells, report.data, report.elapsed_ms
     functions.replaced, functions.added, functions.removed = replaced, added, removed
@@ -85,8 +91,9 @@ function reports.fill(report, generation, dry, file, lists,
     cells.joined, cells.fresh = joined, fresh
     data.kept, data.added, data.replaced = kept, data_added, data_replaced
     elapsed.find, elapsed.load, elapsed.pair = find_ms, load_ms, pair_ms
-    elapsed.plan, elapsed.commit = plan_ms, commit_ms
-    elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms
+    elapsed.plan, elapsed.commit, elapsed.sweep = plan_ms, commit_ms, sweep_ms
+    elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms + sweep_ms
+    if report.references then report.references, report.stale = references, stale end
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths
     if not paths or not found then

@@ -44,6 +44,7 @@ pub struct Function {
     /// The line where it begins, 0 for a main chunk.
     pub line: i32,
     /// The line where it ends.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests tell functions by their lines"))]
     pub last: i32,
     /// Number of parameters.
     pub params: u8,

@@ -28,6 +28,7 @@ impl Pairer<'_> {
         self.answered.try_insert_value(old_addr, ())?;
         if !self.out.tables.contains_key(&new_addr) {
             self.out.tables.try_insert_value(new_addr, pair.old)?;
+            self.out.paired.try_push((pair.new, pair.old))?;
         }
         if !self.vm.metatable_val(pair.new).is_nil() {
             self.out.copies.try_push(pair.new)?;

@@ -86,13 +86,15 @@ unsafe fn hand_over(l: *mut lua_State, vm: &Vm, reply: &Reply) {
                 vm.push_to_caller(module.undo);
                 vm.push_to_caller(staged.transaction);
                 ffi::lua_rawseti(l, -2, 1);
+                vm.push_to_caller(staged.back);
+                ffi::lua_rawseti(l, -2, 5);
             }
             ffi::lua_settop(l, top);
         }
     }
 }
 
-/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries }`, and undoes its entries, the last first, if it
+/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own }`, and undoes its entries, the last first, if it
 /// still has them.
 ///
 /// # Safety
@@ -108,10 +110,11 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
         ffi::lua_rawseti(l, 1, 1);
         let mut outcome = Ok(());
         if ffi::lua_rawgeti(l, 1, 2) == ffi::LUA_TTABLE {
+            ffi::lua_rawgeti(l, 1, 3);
             for i in (1..=ffi::lua_rawlen(l, 2) as i64).rev() {
                 ffi::lua_rawgeti(l, 2, i);
-                outcome = undo_entry(l, 3).and(outcome);
-                ffi::lua_settop(l, 2);
+                outcome = undo_entry(l, 4, 3).and(outcome);
+                ffi::lua_settop(l, 3);
             }
             if !matches!(outcome, Err(Error::Memory)) {
                 ffi::lua_pushboolean(l, 0);
@@ -123,29 +126,29 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `core.undo(entry)` → `true`, or `false, message`: undoes one module's reload (R7.3).
+/// `core.undo(entry, own)` → `true`, or `false, message`: undoes one module's reload (R7.3).
 ///
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
     // SAFETY: the frame has one argument, and room is made.
     unsafe {
-        ffi::lua_settop(l, 1);
+        ffi::lua_settop(l, 2);
         if ffi::lua_checkstack(l, ROOM) == 0 {
             return 0;
         }
-        let outcome = undo_entry(l, 1);
+        let outcome = undo_entry(l, 1, 2);
         ffi::lua_settop(l, 1);
         done(l, outcome)
     }
 }
 
-/// Undoes an entry `{ transaction, record, generation, source }`, the table at `index`: the record then gets its generation and source
-/// back. An entry without a transaction is left alone. `[-0, +n, -]`
+/// Undoes an entry `{ transaction, record, generation, source, back }`, the table at `index`: the record then gets its generation and
+/// source back. `own` is the index of the façade's list of its tables. An entry without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
-unsafe fn undo_entry(l: *mut lua_State, index: c_int) -> Result<(), Error> {
+unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int) -> Result<(), Error> {
     // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the two strings are short ones that exist, as
     // the record has them for keys.
     unsafe {
@@ -159,7 +162,10 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int) -> Result<(), Error> {
             // Memory that is short now may be there at the next try: each one collects garbage.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
                 let (mut vm, words) = Vm::thaw(l, transaction)?;
-                crate::reload::undo(&mut vm, &words)
+                let own = vm.argument(own)?;
+                ffi::lua_rawgeti(l, index, 5);
+                let back = vm.keep_from_caller()?;
+                crate::reload::undo(&mut vm, &words, back, own)
             }));
             ffi::lua_settop(l, transaction);
             outcome = attempt.unwrap_or_else(|_| Err(Error::Panic("while undoing".into())));
@@ -216,6 +222,20 @@ unsafe fn done(l: *mut lua_State, outcome: Result<(), Error>) -> c_int {
 
 /// What an entry point answers. To make and push it allocates nothing.
 pub type Answers = SmallVec<[Answer; 8]>;
+
+/// `core.sweep(owed, …)`: see [`api::sweep`].
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn sweep(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state; the view lives within the call.
+    unsafe {
+        with_collector_paused(l, |l| {
+            let mut vm = Vm::open(l)?;
+            api::sweep(&mut vm).map(|answers| (vm, answers))
+        })
+    }
+}
 
 /// Runs `body` with the collector paused and returns what is owed to it, then the answers; on an error `false` and the message
 /// (nil when there was no memory even for that).

@@ -6,6 +6,7 @@
 //! * [`collector`]: no collection while a reload works;
 //! * [`heap`]: the walk over the whole VM;
 //! * [`guard`]: the right Lua, or a clear message; [`open`]: the library's table;
+//! * [`owned`]: values of Rust's that live in the Lua state;
 //! * [`entry`]: what the façade calls.
 //!
 //! Everything else in the crate is safe Rust and cannot break the host's memory.
@@ -16,9 +17,9 @@ pub mod collector;
 pub mod door;
 pub mod entry;
 pub mod guard;
-#[cfg_attr(not(feature = "vendored"), allow(dead_code))]
 pub mod heap;
 pub mod open;
+pub mod owned;
 pub mod stock;
 #[cfg(test)]
 pub mod testing;

@@ -27,11 +27,12 @@ const INSTALL: &CStr = c"hotreload.install";
 /// And: the content that each module was loaded from last (R12.1).
 const CONTENTS: &CStr = c"hotreload.contents";
 /// The native part of `core`.
-const ENTRIES: [(&CStr, ffi::lua_CFunction); 4] = [
+const ENTRIES: [(&CStr, ffi::lua_CFunction); 5] = [
     (c"reload", entry::reload),
     (c"close", entry::close),
     (c"undo", entry::undo),
     (c"look", entry::look),
+    (c"sweep", entry::sweep),
 ];
 const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
 

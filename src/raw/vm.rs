@@ -9,12 +9,13 @@
 //!
 //! * `walk`: over tables; `function`: functions and their upvalues;
 //! * `write`: what changes the program, with a permit that only `commit.rs` can make;
+//! * `place`: reads and writes the places that only a walk over the whole VM finds;
 //! * `frozen`: a view that outlives its call.
 
-#[cfg_attr(not(test), allow(dead_code, reason = "for closures of old factories, R9.3"))]
 mod closure;
 mod frozen;
 mod function;
+mod place;
 mod walk;
 mod write;
 
@@ -414,6 +415,13 @@ impl Vm {
         }
     }
 
+    /// A number, be it an integer or not.
+    pub fn any_number(&self, r: Ref) -> Option<f64> {
+        let (thread, index) = self.at(r);
+        // SAFETY: a valid index; no conversion of strings, as the type is checked.
+        unsafe { (ffi::lua_type(thread, index) == ffi::LUA_TNUMBER).then(|| ffi::lua_tonumber(thread, index)) }
+    }
+
     /// A number that is no integer, as text.
     pub fn number_text(&self, r: Ref) -> Option<String> {
         let (thread, index) = self.at(r);
@@ -735,6 +743,21 @@ impl Vm {
         // SAFETY: the allocation is behind the door.
         unsafe {
             door::protect(self.l, 1, |l| ffi::lua_createtable(l, 0, fields.into()))?;
+        }
+        self.keep_from_caller()
+    }
+
+    /// Keeps a new table that holds its keys weakly.
+    pub fn weak_table(&mut self) -> Result<Ref> {
+        // SAFETY: the allocations are behind the door.
+        unsafe {
+            door::protect(self.l, 1, |l| {
+                ffi::lua_createtable(l, 0, 0);
+                ffi::lua_createtable(l, 0, 1);
+                ffi::lua_pushstring(l, c"k".as_ptr());
+                ffi::lua_setfield(l, -2, c"__mode".as_ptr());
+                ffi::lua_setmetatable(l, -2);
+            })?;
         }
         self.keep_from_caller()
     }

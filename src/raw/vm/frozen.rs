@@ -115,8 +115,16 @@ impl Vm {
                     .map(|word| word.iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte))),
             );
         }
-        if vm.holders.is_empty() || vm.len > vm.holders.len() as u32 * PER_THREAD {
+        let last = vm
+            .len
+            .checked_sub((vm.holders.len() as u32).saturating_sub(1) * PER_THREAD);
+        let (Some(holder), Some(height)) = (vm.holders.last(), last.filter(|height| *height <= PER_THREAD)) else {
             return Err(odd());
+        };
+        // SAFETY: a thread of the view's own; what an earlier call left above the frozen values goes.
+        unsafe {
+            ffi::lua_settop(*holder, height as c_int);
+            ffi::lua_settop(vm.scratch, 0);
         }
         Ok((vm, words))
     }

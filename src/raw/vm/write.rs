@@ -119,16 +119,15 @@ impl Vm {
         unsafe { !ffi::lua_upvalueid(thread, index, i.into()).is_null() }
     }
 
-    /// Sets the metatable of a table; nil takes it away.
-    pub fn set_metatable(&mut self, _: &Permit, table: Ref, metatable: Ref) {
-        self.push(table);
+    /// Sets the metatable of a value; nil takes it away. For a table or full userdata it is its own, for any other that of its type.
+    pub fn set_metatable(&mut self, _: &Permit, of: Ref, metatable: Ref) {
+        self.push(of);
         self.push(metatable);
-        // SAFETY: a table, and a table or nil on top, else nothing is set.
+        // SAFETY: a table or nil on top, else nothing is set.
         unsafe {
-            let s = self.scratch;
-            let kind = ffi::lua_type(s, -1);
-            if ffi::lua_type(s, -2) == ffi::LUA_TTABLE && (kind == ffi::LUA_TTABLE || kind == ffi::LUA_TNIL) {
-                ffi::lua_setmetatable(s, -2);
+            let kind = ffi::lua_type(self.scratch, -1);
+            if kind == ffi::LUA_TTABLE || kind == ffi::LUA_TNIL {
+                ffi::lua_setmetatable(self.scratch, -2);
                 self.pop(1);
             } else {
                 self.pop(2);

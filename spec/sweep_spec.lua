@@ -1,0 +1,401 @@
+-- R9: with scope = "vm" every reference in the VM follows, wherever it stands.
+
+local program = require "spec.support.program"
+
+local V1 = [[
+  local M, count = {}, 0
+  M.class = {}
+  function M.f() count = count + 1 return "v1", count end
+  function M.class.go() return "v1" end
+  function M.gone() return "v1" end
+  return M
+]]
+local V2 = V1:gsub("v1", "v2"):gsub("function M.gone.-end", "")
+
+describe("scope = 'vm' (R9)", function()
+  local app, M
+  before_each(function()
+    app = program.new()
+    M = app:module("m", V1)
+  end)
+  after_each(function() app:unload() end)
+
+  local function reload(options)
+    options = options or {}
+    options.scope, options.source = "vm", options.source or V2
+    return app:reloaded("m", options)
+  end
+
+  --- For each kind of place: puts the value there, and returns what gets it from there.
+  local places = {
+    ["a field of a table"] = function(f)
+      local t = { deep = { f = f } }
+      return function() return t.deep.f end, t
+    end,
+    ["the array part of a table"] = function(f)
+      local t = { 1, 2, f }
+      return function() return t[3] end, t
+    end,
+    ["a key of a table"] = function(f)
+      local t = { [f] = "value" }
+      return function()
+        assert.equal("value", t[next(t)])
+        return (next(t))
+      end, t
+    end,
+    ["a key that is its own value"] = function(f)
+      local t = { [f] = f }
+      return function()
+        local key, value = next(t)
+        assert.equal(key, value)
+        return key
+      end, t
+    end,
+    ["a weak table"] = function(f)
+      local t = setmetatable({ f, [f] = 1 }, { __mode = "kv" })
+      return function() return t[1] end, t
+    end,
+    ["a field of a metatable"] = function(f)
+      local t = setmetatable({}, { __call = f, __metatable = false })
+      return function() return debug.getmetatable(t).__call end, t
+    end,
+    ["an upvalue"] = function(f)
+      local get = function() return f end
+      return get, get
+    end,
+    ["an upvalue of a C function"] = function(f)
+      local iterator = coroutine.wrap(f)
+      local co = select(2, debug.getupvalue(iterator, 1))
+      assert.equal("thread", type(co))
+      return function() return iterator end, iterator, true
+    end,
+    ["a user value"] = function(f)
+      local file = io.tmpfile()
+      if not debug.setuservalue(file, f, 1) then
+        file:close()
+        return nil
+      end
+      return function() return (debug.getuservalue(file, 1)) end, file
+    end,
+    ["the registry"] = function(f)
+      debug.getregistry()["spec.place"] = f
+      return function()
+        local value = debug.getregistry()["spec.place"]
+        debug.getregistry()["spec.place"] = nil
+        return value
+      end
+    end,
+    ["a global"] = function(f)
+      rawset(_G, "SPEC_PLACE", f)
+      return function()
+        local value = rawget(_G, "SPEC_PLACE")
+        rawset(_G, "SPEC_PLACE", nil)
+        return value
+      end
+    end,
+    ["a local of a suspended coroutine"] = function(f)
+      local co = coroutine.create(function(given)
+        local mine = given
+        coroutine.yield()
+        return mine
+      end)
+      coroutine.resume(co, f)
+      return function() return select(2, coroutine.resume(co)) end, co
+    end,
+    ["a vararg of a suspended coroutine"] = function(f)
+      local co = coroutine.create(function(...)
+        local function inner(...)
+          coroutine.yield()
+          return (select(2, ...))
+        end
+        return (inner(1, ...))
+      end)
+      coroutine.resume(co, f)
+      return function() return select(2, coroutine.resume(co)) end, co
+    end,
+    ["a temporary of a suspended coroutine"] = function(f)
+      local co = coroutine.create(function(given)
+        local function id(x) return x end
+        local function wait() coroutine.yield() return 1 end
+        return (select(1, id(given), wait()))
+      end)
+      coroutine.resume(co, f)
+      return function() return select(2, coroutine.resume(co)) end, co
+    end,
+    ["a coroutine that has not started"] = function(f)
+      local co = coroutine.create(function(given) return given end)
+      local started = coroutine.create(f)
+      return function()
+        coroutine.resume(co)
+        return function() return select(2, coroutine.resume(started)) end
+      end, started
+    end,
+    ["a coroutine that waits in a C function"] = function(f)
+      local co = coroutine.create(function(given)
+        return select(2, pcall(function()
+          local mine = given
+          coroutine.yield()
+          return mine
+        end))
+      end)
+      coroutine.resume(co, f)
+      return function() return select(2, coroutine.resume(co)) end, co
+    end,
+  }
+
+  for name, place in pairs(places) do
+    it("reaches " .. name, function()
+      local get, holder = place(M.f)
+      if not get then return end
+      local report = reload()
+      assert.is_true(report.references >= 1)
+      assert.equal("v2", (get()()), name .. tostring(holder))
+    end)
+  end
+
+  it("reaches the locals of the functions that are running", function()
+    local mine = M.f
+    reload()
+    assert.equal("v2", (mine()))
+    assert.equal(M.f, mine)
+  end)
+
+  it("reaches the metatables of the basic types", function()
+    local before = debug.getmetatable(0)
+    debug.setmetatable(0, { __call = M.f })
+    reload()
+    local call = debug.getmetatable(0).__call
+    debug.setmetatable(0, before)
+    assert.equal(M.f, call)
+  end)
+
+  it("counts the places that it changed, and changes nothing else", function()
+    local t = { M.f, M.f, other = { M.class.go } }
+    local report = reload()
+    assert.is_true(report.references >= 3) -- a stack may still have one in a slot that nobody uses
+    assert.equal(0, report.stale)
+    assert.same({ M.f, M.f, other = { M.class.go } }, t)
+  end)
+
+  it("reaches functions of earlier generations", function()
+    local first = { M.f }
+    app:reloaded("m", { source = V2 })
+    local second = { M.f }
+    app:reloaded("m", { source = V1 })
+    reload()
+    assert.equal(M.f, first[1])
+    assert.equal(M.f, second[1])
+  end)
+
+  it("leaves alone what the file lacks now", function()
+    local t = { M.gone }
+    reload()
+    assert.equal("v1", t[1]())
+    assert.equal(M.gone, t[1])
+  end)
+
+  it("runs no metamethod and reaches into tables that fight back", function()
+    local function fight() error "a metamethod ran" end
+    local mt = { __index = fight, __newindex = fight, __pairs = fight, __eq = fight, __metatable = false }
+    local t = setmetatable({ M.f, [M.class.go] = 1 }, mt)
+    reload()
+    assert.equal(M.f, rawget(t, 1))
+    assert.equal(1, rawget(t, M.class.go))
+  end)
+
+  it("keeps the running entry where keys collide, and warns", function()
+    local registry = {}
+    rawset(_G, "SPEC_HAND", function(f) registry[f] = "file's" end)
+    registry[M.f] = "running"
+    local report = reload { source = V2:gsub("return M%s*$", "SPEC_HAND(M.f) return M") }
+    rawset(_G, "SPEC_HAND", nil)
+    assert.same({ [M.f] = "running" }, registry)
+    assert.matches("both the running function and the file's for a key", report.warnings[1], 1, true)
+  end)
+
+  it("replaces A2's second copies of tables by A1's", function()
+    local registry = {}
+    rawset(_G, "SPEC_HAND", function(class) registry[#registry + 1] = class end)
+    reload { source = V2:gsub("return M%s*$", "SPEC_HAND(M) SPEC_HAND(M.class) return M") }
+    rawset(_G, "SPEC_HAND", nil)
+    assert.equal(M, registry[1])
+    assert.equal(M.class, registry[2])
+  end)
+
+  it("binds functions that A2's chunk handed to others to A1's cells", function()
+    local bus = {}
+    rawset(_G, "SPEC_HAND", function(f) bus[#bus + 1] = f end)
+    M.f()
+    reload { source = V2:gsub("return M%s*$", "SPEC_HAND(function() return count end) return M") }
+    rawset(_G, "SPEC_HAND", nil)
+    assert.equal(1, bus[1]())
+    M.f()
+    assert.equal(2, bus[1]())
+  end)
+
+  it("keeps nothing alive and leaves weak tables weak", function()
+    local weak = setmetatable({ {} , { M.f } }, { __mode = "v" })
+    reload()
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(weak[1])
+    assert.is_nil(weak[2])
+  end)
+
+  it("changes nothing in a dry run, and says what would follow", function()
+    local t = { M.f }
+    local before = program.fingerprint()
+    local report = reload { dry_run = true }
+    before:assert_unchanged()
+    assert.is_true(report.references >= 1)
+    assert.equal("v1", (t[1]()))
+  end)
+
+  it("undoes references with the reload when the hook raises", function()
+    local t = { [M.f] = M.f }
+    local mine = M.f
+    local source = V2:gsub("return M%s*$", "function M.__hotfix() error 'no' end return M")
+    assert.is_false((app:reload("m", { scope = "vm", source = source })))
+    assert.equal("v1", (mine()))
+    assert.same({ [M.f] = M.f }, t)
+    assert.equal("v1", (M.f()))
+  end)
+
+  it("undoes references with hotreload.undo, also those made since", function()
+    local t = { [M.f] = M.f }
+    local mine = M.f
+    reload()
+    local since = { M.f }
+    assert.is_true(app.hotreload.undo "m")
+    assert.equal("v1", (mine()))
+    assert.equal(M.f, mine)
+    assert.same({ [M.f] = M.f }, t)
+    assert.equal("v1", (since[1]()))
+  end)
+
+  it("takes several modules at once", function()
+    local N = app:module("n", "return { g = function() return 'n1' end }")
+    local t = { M.f, N.g }
+    app:write("m", V2)
+    app:write("n", "return { g = function() return 'n2' end }")
+    assert.is_true((app.hotreload.reload({ "m", "n" }, { scope = "vm" })))
+    assert.equal("v2", (t[1]()))
+    assert.equal("n2", (t[2]()))
+  end)
+end)
+
+describe("a sweep in slices (R9.4)", function()
+  local app, M
+  before_each(function()
+    app = program.new()
+    M = app:module("m", V1)
+  end)
+  after_each(function()
+    while not app.hotreload.sweep() do end
+    app:unload()
+  end)
+
+  local function heap(size)
+    local all = {}
+    for i = 1, size do all[i] = { name = "row " .. i, f = i % 100 == 0 and M.f or nil } end
+    return all
+  end
+
+  it("changes nothing outside of the module at first, and everything in the end", function()
+    local all = heap(50000)
+    app:reloaded("m", { source = V2, scope = "vm", budget_ms = 0.2 })
+    assert.equal("v2", (M.f()))
+    assert.equal("v1", (all[100].f()))
+    local slices, done, progress = 0
+    repeat
+      slices = slices + 1
+      done, progress = app.hotreload.sweep(0.2)
+    until done or slices > 100000
+    assert.is_true(done)
+    assert.is_true(slices > 2)
+    assert.is_true(progress.references >= 500)
+    for i = 100, 50000, 100 do assert.equal(M.f, all[i].f) end
+  end)
+
+  it("finds what the program moves about in between", function()
+    local all, old = heap(20000), { M.f }
+    app:reloaded("m", { source = V2, scope = "vm", budget_ms = 0.1 })
+    local round = 0
+    repeat
+      round = round + 1
+      local i = round % #all + 1
+      all[i].f, all[#all - i + 1].f = old[1], all[i].f
+      all[i].new = { all[i].f, co = coroutine.create(function() return all[i].f end) }
+      if round % 7 == 0 then collectgarbage() end
+    until app.hotreload.sweep(0.1) or round > 100000
+    assert.is_true((app.hotreload.sweep()))
+    for i = 1, #all do
+      local f = all[i].f
+      assert.is_true(f == nil or f == M.f)
+      assert.is_true(all[i].new == nil or all[i].new[1] == nil or all[i].new[1] == M.f)
+    end
+  end)
+
+  it("is done at once when none is under way", function()
+    local done, progress = app.hotreload.sweep(1)
+    assert.is_true(done)
+    assert.equal(0, progress.references)
+  end)
+
+  it("goes on to the end without a budget", function()
+    local all = heap(2000)
+    app:reloaded("m", { source = V2, scope = "vm", budget_ms = 1 })
+    assert.is_true((app.hotreload.sweep()))
+    assert.equal(M.f, all[100].f)
+  end)
+
+  it("is joined by a second reload of the same module", function()
+    local all = heap(20000)
+    app:reloaded("m", { source = V2, scope = "vm", budget_ms = 0.1 })
+    app.hotreload.sweep(0.1)
+    app:reloaded("m", { source = V1:gsub("v1", "v3"), scope = "vm", budget_ms = 0.1 })
+    app.hotreload.sweep()
+    for i = 100, 20000, 100 do assert.equal("v3", (all[i].f())) end
+  end)
+
+  it("is joined by a reload of a swept module in module scope, and by another module", function()
+    local N = app:module("n", "return { g = function() return 'n1' end }")
+    local all = heap(20000)
+    all[1].f = N.g
+    app:reloaded("m", { source = V2, scope = "vm", budget_ms = 0.1 })
+    app:reloaded("n", { source = "return { g = function() return 'n2' end }", scope = "vm", budget_ms = 0.1 })
+    app:reloaded("m", { source = V1:gsub("v1", "v3") })
+    app.hotreload.sweep()
+    assert.equal("n2", all[1].f())
+    for i = 100, 20000, 100 do assert.equal("v3", (all[i].f())) end
+  end)
+
+  it("is finished before an undo", function()
+    local all = heap(2000)
+    app:reloaded("m", { source = V2, scope = "vm", budget_ms = 1 })
+    assert.is_true(app.hotreload.undo "m")
+    assert.is_true((app.hotreload.sweep(1)))
+    for i = 100, 2000, 100 do assert.equal("v1", (all[i].f())) end
+  end)
+
+  it("binds functions of A2 that others hold, in a later slice", function()
+    local bus = {}
+    rawset(_G, "SPEC_HAND", function(f) bus[#bus + 1] = f end)
+    M.f()
+    local source = V2:gsub("return M%s*$", "SPEC_HAND(function() return count end) return M")
+    app:reloaded("m", { source = source, scope = "vm", budget_ms = 1 })
+    rawset(_G, "SPEC_HAND", nil)
+    collectgarbage()
+    app.hotreload.sweep()
+    M.f()
+    assert.equal(2, bus[1]())
+  end)
+
+  it("raises for a budget that is no positive number", function()
+    for _, wrong in ipairs { "1", 0, -1, 0 / 0, 1 / 0, {} } do
+      assert.is_false((pcall(app.hotreload.sweep, wrong)))
+      assert.is_false((pcall(app.hotreload.reload, "m", { scope = "vm", budget_ms = wrong })))
+    end
+    assert.is_false((pcall(app.hotreload.reload, "m", { budget_ms = 1 })))
+  end)
+end)

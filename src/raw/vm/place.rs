@@ -1,0 +1,144 @@
+//! Places outside of tables and cells where a value may stand (R9): metatables of any type, user values, stacks.
+
+use std::mem::MaybeUninit;
+
+use mlua::ffi::{self, lua_Debug, lua_State};
+
+use super::{Ref, Vm};
+use crate::commit::Permit;
+use crate::raw::heap::Place;
+
+impl Vm {
+    /// Does the place hold this very value?
+    pub fn place_holds(&self, place: Place, value: Ref) -> bool {
+        self.push_place(place);
+        self.push(value);
+        let same = self.same_at(-1, -2);
+        self.pop(2);
+        same
+    }
+
+    /// Writes a value into a place; where there is no such place any more, nothing is done. It allocates nothing, but for a key
+    /// that a table has no longer.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::error::Error::Memory), with nothing done.
+    pub fn set_place(&mut self, permit: &Permit, place: Place, value: Ref) -> crate::error::Result<()> {
+        match place {
+            Place::Value { table, key } => return self.set(permit, table, key, value),
+            Place::Key { .. } => {} // a key is moved by two writes of values
+            Place::Upvalue { function, index } => self.set_upvalue(permit, function, index, value),
+            Place::Metatable { of } | Place::TypeMetatable { of } => self.set_metatable(permit, of, value),
+            Place::UserValue { userdata, n } => {
+                self.push(userdata);
+                self.push(value);
+                // SAFETY: a full userdata below the value; Lua checks the number.
+                unsafe {
+                    if ffi::lua_type(self.scratch, -2) == ffi::LUA_TUSERDATA {
+                        ffi::lua_setiuservalue(self.scratch, -2, n.into());
+                        self.pop(1);
+                    } else {
+                        self.pop(2);
+                    }
+                }
+            }
+            Place::Local { thread, level, n } => {
+                let co = self.coroutine(thread);
+                // SAFETY: a live coroutine with room for the value, which the call pops; Lua checks level and number.
+                unsafe {
+                    let mut ar = MaybeUninit::<lua_Debug>::zeroed();
+                    if !co.is_null() && ffi::lua_getstack(co, level as i32, ar.as_mut_ptr()) != 0 {
+                        self.push(value);
+                        ffi::lua_xmove(self.scratch, co, 1);
+                        ffi::lua_setlocal(co, ar.as_ptr(), n);
+                    }
+                }
+            }
+            Place::Slot { thread, index } => {
+                let co = self.coroutine(thread);
+                // SAFETY: as above; the index is checked against the coroutine's own stack.
+                unsafe {
+                    if !co.is_null() && index >= 1 && index <= ffi::lua_gettop(co) {
+                        self.push(value);
+                        ffi::lua_xmove(self.scratch, co, 1);
+                        ffi::lua_replace(co, index);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what a place holds to the scratch's top; nil where there is none. `scratch: [-0, +1, -]`
+    fn push_place(&self, place: Place) {
+        let s = self.scratch;
+        // SAFETY: types, levels and numbers are checked, by Lua or here; a coroutine has room for a value in passing.
+        unsafe {
+            let top = ffi::lua_gettop(s);
+            match place {
+                Place::Value { table, key } => {
+                    let thread = self.push_get(table, key);
+                    ffi::lua_xmove(thread, s, 1);
+                }
+                Place::Key { key, .. } => self.push(key),
+                Place::Upvalue { function, index } => {
+                    self.push(function);
+                    if ffi::lua_type(s, -1) == ffi::LUA_TFUNCTION {
+                        ffi::lua_getupvalue(s, -1, index.into());
+                    }
+                }
+                Place::Metatable { of } | Place::TypeMetatable { of } => {
+                    self.push(of);
+                    ffi::lua_getmetatable(s, -1);
+                }
+                Place::UserValue { userdata, n } => {
+                    self.push(userdata);
+                    if ffi::lua_type(s, -1) == ffi::LUA_TUSERDATA {
+                        ffi::lua_getiuservalue(s, -1, n.into());
+                    }
+                }
+                Place::Local { thread, level, n } => {
+                    let co = self.coroutine(thread);
+                    let mut ar = MaybeUninit::<lua_Debug>::zeroed();
+                    self.push(Ref::NIL);
+                    if !co.is_null()
+                        && ffi::lua_getstack(co, level as i32, ar.as_mut_ptr()) != 0
+                        && !ffi::lua_getlocal(co, ar.as_ptr(), n).is_null()
+                    {
+                        ffi::lua_xmove(co, s, 1);
+                    }
+                }
+                Place::Slot { thread, index } => {
+                    let co = self.coroutine(thread);
+                    self.push(Ref::NIL);
+                    if !co.is_null() && index >= 1 && index <= ffi::lua_gettop(co) {
+                        ffi::lua_pushvalue(co, index);
+                        ffi::lua_xmove(co, s, 1);
+                    }
+                }
+            }
+            // What was asked stands below what was found; where nothing was, nil takes its place.
+            match ffi::lua_gettop(s) - top {
+                1 if matches!(place, Place::Value { .. } | Place::Key { .. }) => {}
+                1 => {
+                    self.push(Ref::NIL);
+                    ffi::lua_replace(s, -2);
+                }
+                _ => ffi::lua_replace(s, -2),
+            }
+        }
+    }
+
+    /// The coroutine, with room for two values in passing; null when the value is none, or there is no room.
+    fn coroutine(&self, thread: Ref) -> *mut lua_State {
+        let (holder, index) = self.at(thread);
+        // SAFETY: a valid index; room is made on the coroutine itself.
+        unsafe {
+            let co = ffi::lua_tothread(holder, index);
+            if co.is_null() || ffi::lua_checkstack(co, 2) == 0 {
+                return std::ptr::null_mut();
+            }
+            co
+        }
+    }
+}

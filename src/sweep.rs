@@ -1,0 +1,620 @@
+//! R9: every other reference in the VM follows: old functions → new ones, A2's paired tables → A1's.
+//!
+//! [`Heap`] finds the places that hold a function of the module's own, or one of A2's second copies; here stands what each of
+//! them is to hold. The result is a list of operations for `commit`. Nothing is changed here.
+//!
+//! What takes an old function's place: the function of A2 that answers to it (R3); else, for a function of an earlier generation, the one
+//! that continues its lineage; else, for a closure that a factory made, what [`Nested`] makes for it (R9.3).
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+
+use crate::bytecode::Profile;
+use crate::commit::{self, Join, Op};
+use crate::error::Result;
+use crate::find::Context;
+use crate::home::Home;
+use crate::lineage::Lineage;
+use crate::load::Loaded;
+use crate::mem::{TryInsert, TryPush};
+use crate::nested::{Answer, Nested, Values};
+use crate::pair::Pairing;
+use crate::raw::heap::{Heap, Hit, Place};
+use crate::raw::owned;
+use crate::raw::tracker::Fresh;
+use crate::raw::vm::{Ref, Vm};
+
+/// One reloaded module, for the sweep.
+pub struct Target {
+    /// Its name.
+    title: String,
+    /// Its source names.
+    home: Home,
+    /// What answers to closures that old factories made.
+    nested: Nested,
+    /// What A2's chunk created; only within the call that ran it.
+    fresh: Option<Fresh>,
+    /// A2's cells before the commit, and which upvalue of a function among the donors was joined to A1's cell then.
+    cells: FxHashMap<usize, (u32, u8)>,
+    /// Old closures that stay: how many, by line and reason.
+    stale: BTreeMap<(i32, String), usize>,
+}
+
+/// The Lua values of a target: tables, all of them the library's own.
+#[derive(Clone, Copy)]
+pub struct Tables {
+    /// Weak keys: A2's paired tables and A1's functions → what takes their place.
+    moves: Ref,
+    /// Lineage → function.
+    current: Ref,
+    /// Weak keys: new function → old one, for undoing.
+    pub back: Ref,
+    /// Functions of A2 that have cells of A1; below zero what keeps A2's own cells alive.
+    donors: Ref,
+    /// What [`Nested`] needs.
+    values: Values,
+}
+
+/// What a value is to a module.
+enum Look {
+    /// This one takes its place.
+    Moved(Ref),
+    /// Nothing that would have to change.
+    Stays,
+    /// A function of A2 that pairing has not met.
+    Unmet,
+    /// Of an older generation, or unknown; with its line.
+    Old(i32),
+}
+
+/// A2's cells, noted before the commit joins its functions to A1's.
+pub struct Cells {
+    donors: Ref,
+    cells: FxHashMap<usize, (u32, u8)>,
+}
+
+impl Cells {
+    /// Notes them. Where they are to be known in later calls (`lasting`), something has to keep them alive.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn of(vm: &mut Vm, pairing: &Pairing, lasting: bool) -> Result<Cells> {
+        let (donors, mut cells) = (vm.table(0)?, FxHashMap::default());
+        let (mut slots, mut joins) = (FxHashMap::default(), Vec::new());
+        let mut keeper = (Ref::NIL, KEEPS);
+        for cell in pairing
+            .new_cells
+            .iter()
+            .filter(|cell| cell.answer.is_some() && !cell.same)
+        {
+            let slot = match slots.get(&cell.function) {
+                Some(slot) => *slot,
+                None => {
+                    let slot = slots.len() as u32 + 1;
+                    let key = vm.number(slot.into())?;
+                    commit::fill(vm, donors, key, cell.function)?;
+                    slots.try_insert_value(cell.function, slot)?;
+                    slot
+                }
+            };
+            cells.try_insert_value(vm.cell(cell.function, cell.index), (slot, cell.index))?;
+            if lasting {
+                if keeper.1 == KEEPS {
+                    let kept = joins.len() as i64 / i64::from(KEEPS) + 1;
+                    keeper = (keeper_of(vm)?, 0);
+                    let key = vm.number(-kept)?;
+                    commit::fill(vm, donors, key, keeper.0)?;
+                }
+                keeper.1 += 1;
+                joins.try_push(Join {
+                    function: keeper.0,
+                    index: keeper.1,
+                    donor: cell.function,
+                    donor_index: cell.index,
+                })?;
+            }
+        }
+        commit::keep_cells(vm, &joins)?;
+        Ok(Cells { donors, cells })
+    }
+}
+
+/// How many cells one function keeps alive.
+const KEEPS: u8 = 200;
+
+/// A function with [`KEEPS`] upvalues.
+fn keeper_of(vm: &mut Vm) -> Result<Ref> {
+    let names: Vec<String> = (0..KEEPS).map(|i| format!("a{i}")).collect();
+    let names = names.join(",");
+    let factory = vm.load(
+        format!("local {names} return function() return {names} end").as_bytes(),
+        c"=?",
+    )?;
+    vm.instantiate(factory)
+}
+
+impl Target {
+    /// What is known of a module that was committed; `cells` were noted before that.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn new(
+        vm: &mut Vm,
+        context: &Context,
+        loaded: Loaded,
+        pairing: &Pairing,
+        lineage: Lineage,
+        cells: Cells,
+    ) -> Result<(Target, Tables)> {
+        let values = Values {
+            functions: vm.table(0)?,
+            moved: vm.weak_table()?,
+        };
+        let tables = Tables {
+            moves: vm.weak_table()?,
+            current: vm.table(0)?,
+            back: vm.weak_table()?,
+            donors: cells.donors,
+            values,
+        };
+        for (new, old) in &pairing.paired {
+            commit::fill(vm, tables.moves, *new, *old)?;
+        }
+        for function in pairing.old.iter().filter(|function| function.home) {
+            let new = function.answers.first().and_then(|f2| pairing.new.get(*f2 as usize));
+            // What A2 lacks stays (R5.2).
+            commit::fill(vm, tables.moves, function.at, new.map_or(function.at, |new| new.at))?;
+        }
+        for function in &pairing.new {
+            if let Some(number) = lineage_of(vm, lineage, function.at)? {
+                commit::fill(vm, tables.current, number, function.at)?;
+            }
+            let partner = function.partners.first().and_then(|f1| pairing.old.get(*f1 as usize));
+            if let Some(old) = partner.filter(|old| old.home) {
+                commit::fill(vm, tables.back, function.at, old.at)?;
+            }
+        }
+        let nested = Nested::new(vm, pairing, &loaded, values)?;
+        let target = Target {
+            title: context.title.clone(),
+            home: loaded.home,
+            nested,
+            fresh: Some(loaded.fresh),
+            cells: cells.cells,
+            stale: BTreeMap::new(),
+        };
+        Ok((target, tables))
+    }
+
+    /// What a value is to this module.
+    fn look(&mut self, vm: &mut Vm, tables: Tables, lineage: Lineage, value: Ref) -> Result<Look> {
+        let moved = vm.get(tables.moves, value)?;
+        if !vm.val(moved).is_nil() {
+            return Ok(Look::Moved(moved));
+        }
+        let Some(info) = vm.info(value) else {
+            return Ok(Look::Stays);
+        };
+        if !self.home.owns(vm, value, &info)? {
+            return Ok(Look::Stays);
+        }
+        if let Some(number) = lineage_of(vm, lineage, value)? {
+            let current = vm.get(tables.current, number)?;
+            if vm.val(current) == vm.val(value) {
+                return Ok(Look::Stays);
+            }
+            if !vm.val(current).is_nil() {
+                return Ok(Look::Moved(current));
+            }
+        }
+        if self
+            .fresh
+            .as_ref()
+            .is_some_and(|fresh| fresh.order(vm.val(value).addr).is_some())
+        {
+            return Ok(Look::Unmet);
+        }
+        Ok(Look::Old(info.line))
+    }
+
+    /// What is to stand where `value` stands; `value` itself when nothing else.
+    fn step(
+        &mut self,
+        vm: &mut Vm,
+        tables: Tables,
+        lineage: Lineage,
+        value: Ref,
+        joins: &mut Vec<Join>,
+    ) -> Result<Ref> {
+        let line = match self.look(vm, tables, lineage, value)? {
+            Look::Moved(new) => return Ok(new),
+            Look::Stays => return Ok(value),
+            Look::Unmet => return self.bind(vm, tables, value, joins).map(|()| value),
+            Look::Old(line) => line,
+        };
+        match self.nested.answer(vm, tables.values, value)? {
+            Answer::Same => self.bind(vm, tables, value, joins).map(|()| value),
+            Answer::Moved { new, joins: cells } => {
+                joins.try_reserve(cells.len())?;
+                joins.extend(cells);
+                commit::fill(vm, tables.back, new, value)?;
+                Ok(new)
+            }
+            Answer::Stale(reason) => {
+                let words = self.nested.words(reason);
+                *self.stale.entry((line, words)).or_default() += 1;
+                Ok(value)
+            }
+        }
+    }
+
+    /// Joins the cells of a function of A2, which its chunk handed to others, as those of the functions that share them.
+    fn bind(&self, vm: &mut Vm, tables: Tables, function: Ref, joins: &mut Vec<Join>) -> Result<()> {
+        let upvalues = vm.info(function).map_or(0, |info| info.upvalues);
+        for index in 1..=upvalues {
+            if let Some((slot, donor_index)) = self.cells.get(&vm.cell(function, index)).copied() {
+                joins.try_push(Join {
+                    function,
+                    index,
+                    donor: vm.element(tables.donors, slot)?,
+                    donor_index,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the operator should know.
+    pub fn warnings(&self) -> Vec<String> {
+        let stale = self.stale.iter().map(|((line, why), count)| {
+            let (what, keep) = if *count == 1 {
+                ("a function".to_string(), "keeps its")
+            } else {
+                (format!("{count} functions"), "keep their")
+            };
+            format!("{}: {what} of old line {line} {keep} old code: {why}", self.title)
+        });
+        stale.chain(self.nested.warning().map(str::to_string)).collect()
+    }
+
+    /// How many old closures stay as they are.
+    pub fn stale(&self) -> usize {
+        self.stale.values().sum()
+    }
+}
+
+/// The number of a function's lineage as a value; none when it has none.
+fn lineage_of(vm: &mut Vm, lineage: Lineage, function: Ref) -> Result<Option<Ref>> {
+    match lineage
+        .number(vm, function)
+        .map_or(0, |number| number >> Profile::PACKED_BITS)
+    {
+        0 => Ok(None),
+        number => vm.number(number).map(Some),
+    }
+}
+
+/// What a walk found, as operations.
+#[derive(Default)]
+pub struct Found {
+    /// Cells for closures that were made, and for A2's functions that others hold.
+    pub joins: Vec<Join>,
+    /// The writes, in order.
+    pub ops: Vec<Op>,
+    /// How many places hold something else then.
+    pub references: usize,
+    /// Keys that collide (R9.2).
+    pub warnings: Vec<String>,
+}
+
+/// Begins a pass over the VM for these modules.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`].
+pub fn begin(vm: &mut Vm, skip: &[Ref], targets: impl Iterator<Item = Tables>) -> Result<Heap> {
+    let heap = Heap::start(vm, skip)?;
+    for tables in targets {
+        let (first, count) = vm.keep_entries(tables.moves, usize::MAX)?;
+        // Functions are asked for by their source; of tables only A2's second copies.
+        for key in (0..count).map(|i| vm.val(first.after(2 * i))) {
+            if key.is_table() {
+                heap.want(vm, key.addr)?;
+            }
+        }
+    }
+    Ok(heap)
+}
+
+/// Walks the VM, or goes on with that until the deadline, and plans what is to change. The flag says that the walk is at its end.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`].
+pub fn walk(
+    vm: &mut Vm,
+    heap: Heap,
+    targets: &mut [(Target, Tables)],
+    lineage: Lineage,
+    deadline: Option<Instant>,
+) -> Result<(Found, bool)> {
+    let mut hits = Vec::new();
+    let wanted =
+        |targets: &[(Target, Tables)], source: &[u8]| targets.iter().any(|(target, _)| target.home.has(source));
+    let done = heap.walk(vm, |_, source| wanted(targets, source), &mut hits, deadline)?;
+    let mut found = Found::default();
+    // All of them are known before the first is decided: the outcome depends on no order.
+    for hit in &hits {
+        for (target, tables) in targets.iter_mut() {
+            if matches!(target.look(vm, *tables, lineage, hit.value)?, Look::Old(_)) {
+                target.nested.meet(vm, hit.value)?;
+            }
+        }
+    }
+    let mut joins = Vec::new();
+    let mut known: FxHashMap<usize, Ref> = FxHashMap::default();
+    let mut resolve = |vm: &mut Vm, value: Ref| {
+        let address = vm.val(value).addr;
+        if let Some(known) = known.get(&address) {
+            return Ok(*known);
+        }
+        let mut now = value;
+        for (target, tables) in targets.iter_mut() {
+            now = target.step(vm, *tables, lineage, now, &mut joins)?;
+        }
+        known.try_insert_value(address, now)?;
+        Ok(now)
+    };
+    plan(vm, &hits, &mut found, &mut resolve)?;
+    found.joins = joins;
+    Ok((found, done))
+}
+
+/// Makes operations of what a walk found; `resolve` says what is to stand in the place of a value.
+fn plan(
+    vm: &mut Vm,
+    hits: &[Hit],
+    found: &mut Found,
+    resolve: &mut dyn FnMut(&mut Vm, Ref) -> Result<Ref>,
+) -> Result<()> {
+    let mut keys = Vec::new();
+    for hit in hits {
+        let new = resolve(vm, hit.value)?;
+        if vm.val(new) == vm.val(hit.value) {
+            continue;
+        }
+        if let Place::Key { table, key } = hit.place {
+            keys.try_push((table, key, new))?;
+            continue;
+        }
+        found.references += 1;
+        let (place, old) = (hit.place, hit.value);
+        found.ops.try_push(Op::Place { place, new, old })?;
+    }
+    // Keys come last: an entry moves with its value, which may be another one by then.
+    for (table, key, new) in keys {
+        let old = vm.get(table, key)?;
+        let there = vm.get(table, new)?;
+        let value = resolve(vm, old)?;
+        found.references += 1;
+        found.ops.try_push(Op::write(table, key, Ref::NIL, value))?;
+        let is_function = vm.val(key).is_function();
+        if vm.val(there).is_nil() {
+            found.ops.try_push(Op::write(table, new, value, Ref::NIL))?;
+            continue;
+        }
+        found.warnings.try_push(format!(
+            "a table has both the running {0} and the file's for a key: the running one's entry stays",
+            vm.val(key).kind.name()
+        ))?;
+        // A1's entry: that of the old function, or of the table that A2's is a copy of.
+        if is_function && !vm.same(there, value) {
+            found.ops.try_push(Op::write(table, new, value, there))?;
+        }
+    }
+    Ok(())
+}
+
+/// Plans the way back (R7.3): every reference to a key of `back` becomes one to its value.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`].
+pub fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
+    let (mut found, mut hits) = (Found::default(), Vec::new());
+    let heap = Heap::start(vm, own)?;
+    let (first, count) = vm.keep_entries(back, usize::MAX)?;
+    for i in 0..count {
+        heap.want(vm, vm.val(first.after(2 * i)).addr)?;
+    }
+    heap.walk(vm, |_, _| false, &mut hits, None)?;
+    plan(vm, &hits, &mut found, &mut |vm, value| {
+        let old = vm.get(back, value)?;
+        Ok(if vm.val(old).is_nil() { value } else { old })
+    })?;
+    Ok(found)
+}
+
+/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list: the table of records first, the one of
+/// open guards second.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`].
+pub fn bookkeeping(vm: &mut Vm, own: Ref) -> Result<Vec<Ref>> {
+    let mut skip = Vec::new();
+    let add_values = |vm: &mut Vm, skip: &mut Vec<Ref>, table: Ref| -> Result<(Ref, u32)> {
+        let (first, count) = vm.keep_entries(table, usize::MAX)?;
+        for i in 0..count {
+            skip.try_push(first.after(2 * i + 1))?;
+        }
+        Ok((first, count))
+    };
+    skip.try_push(own)?;
+    add_values(vm, &mut skip, own)?;
+    let records = vm.index(own, 1)?;
+    add_values(vm, &mut skip, records)?;
+    let guards = vm.index(own, 2)?;
+    let (first, count) = add_values(vm, &mut skip, guards)?;
+    for i in 0..count {
+        let entries = vm.index(first.after(2 * i + 1), 2)?;
+        if vm.val(entries).is_table() {
+            skip.try_push(entries)?;
+            add_values(vm, &mut skip, entries)?;
+        }
+    }
+    Ok(skip)
+}
+
+/// A sweep in slices (R9.4), between two calls. Its Lua values stand in a table of the façade's: this one's owner, the walk's handle, and
+/// then the tables of each target.
+#[derive(Default)]
+pub struct Sweeping {
+    targets: Vec<Target>,
+    /// The pass that is under way changed something, or began before a target joined.
+    changed: bool,
+    passes: u32,
+    references: usize,
+    warnings: Vec<String>,
+}
+
+/// What a slice did.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Slice {
+    /// A whole pass found nothing to change.
+    pub done: bool,
+    /// Objects that this pass has looked at.
+    pub objects: u64,
+    /// Objects that are known to wait.
+    pub waiting: u64,
+    /// Passes that have ended.
+    pub passes: u32,
+    /// Places that hold something new, all slices together.
+    pub references: usize,
+    /// Old closures that stay.
+    pub stale: usize,
+}
+
+const OWNER: i64 = 1;
+const HANDLE: i64 = 2;
+/// Tables of one target.
+const TABLES: i64 = 6;
+
+fn put(vm: &mut Vm, state: Ref, i: i64, value: Ref) -> Result<()> {
+    let key = vm.number(i)?;
+    commit::fill(vm, state, key, value)
+}
+
+impl Tables {
+    fn all(self) -> [Ref; TABLES as usize] {
+        let Values { functions, moved } = self.values;
+        [self.moves, self.current, self.back, self.donors, functions, moved]
+    }
+
+    fn read(vm: &mut Vm, state: Ref, number: usize) -> Result<Tables> {
+        let first = HANDLE + 1 + number as i64 * TABLES;
+        Ok(Tables {
+            moves: vm.index(state, first)?,
+            current: vm.index(state, first + 1)?,
+            back: vm.index(state, first + 2)?,
+            donors: vm.index(state, first + 3)?,
+            values: Values {
+                functions: vm.index(state, first + 4)?,
+                moved: vm.index(state, first + 5)?,
+            },
+        })
+    }
+}
+
+/// Adds modules to the sweep whose Lua values stand in `state`, a table that is empty where none is under way.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`]; the sweep is then as it was.
+pub fn enlist(vm: &mut Vm, state: Ref, targets: Vec<(Target, Tables)>) -> Result<()> {
+    let mut owner = vm.index(state, OWNER)?;
+    if vm.val(owner).is_nil() {
+        owner = owned::own(vm, Sweeping::default())?;
+        put(vm, state, OWNER, owner)?;
+    }
+    let known = owned::with(vm, owner, |_, sweeping: &mut Sweeping| -> Result<usize> {
+        sweeping.targets.try_reserve(targets.len())?;
+        Ok(sweeping.targets.len())
+    })??;
+    for (number, (_, tables)) in targets.iter().enumerate() {
+        for (table, i) in tables.all().into_iter().zip(0..) {
+            put(vm, state, HANDLE + 1 + (known + number) as i64 * TABLES + i, table)?;
+        }
+    }
+    put(vm, state, HANDLE, Ref::NIL)?; // the pass that is under way does not look for these
+    owned::with(vm, owner, |_, sweeping: &mut Sweeping| {
+        for (mut target, _) in targets {
+            target.fresh = None; // its addresses are good for this call alone
+            sweeping.targets.push(target);
+        }
+        sweeping.changed = true;
+    })
+}
+
+/// Goes on with a sweep until the deadline.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`]; what the slice had found is then not changed, and the pass begins anew with the next slice.
+pub fn slice(vm: &mut Vm, state: Ref, own: Ref, lineage: Lineage, deadline: Option<Instant>) -> Result<Slice> {
+    let owner = vm.index(state, OWNER)?;
+    let mut sweeping = owned::with(vm, owner, |_, sweeping: &mut Sweeping| std::mem::take(sweeping))?;
+    let outcome = go_on(vm, state, own, lineage, deadline, &mut sweeping);
+    if outcome.is_err() {
+        sweeping.changed = true;
+        // The key stands, so this allocates nothing.
+        put(vm, state, HANDLE, Ref::NIL)?;
+    }
+    owned::with(vm, owner, |_, place: &mut Sweeping| *place = sweeping)?;
+    outcome
+}
+
+fn go_on(
+    vm: &mut Vm,
+    state: Ref,
+    own: Ref,
+    lineage: Lineage,
+    deadline: Option<Instant>,
+    sweeping: &mut Sweeping,
+) -> Result<Slice> {
+    let skip = bookkeeping(vm, own)?;
+    let mut targets = Vec::new();
+    targets.try_reserve(sweeping.targets.len())?;
+    for number in 0..sweeping.targets.len() {
+        targets.push(Tables::read(vm, state, number)?);
+    }
+    let handle = vm.index(state, HANDLE)?;
+    let heap = if vm.val(handle).is_nil() {
+        let heap = begin(vm, &skip, targets.iter().copied())?;
+        put(vm, state, HANDLE, heap.handle())?;
+        sweeping.targets.iter_mut().for_each(|target| target.stale.clear());
+        heap
+    } else {
+        Heap::resume(vm, handle, &skip)?
+    };
+    let mut pairs: Vec<(Target, Tables)> = std::mem::take(&mut sweeping.targets).into_iter().zip(targets).collect();
+    let walked = walk(vm, heap, &mut pairs, lineage, deadline);
+    sweeping.targets = pairs.into_iter().map(|(target, _)| target).collect();
+    let (found, ended) = walked?;
+    commit::sweep(vm, &found)?;
+    sweeping.changed |= !found.ops.is_empty() || !found.joins.is_empty();
+    sweeping.references += found.references;
+    sweeping.warnings.extend(found.warnings);
+    let progress = heap.progress(vm)?;
+    let mut done = false;
+    if ended {
+        done = !sweeping.changed;
+        sweeping.changed = false;
+        sweeping.passes += 1;
+        put(vm, state, HANDLE, Ref::NIL)?;
+    }
+    Ok(Slice {
+        done,
+        objects: progress.objects,
+        waiting: progress.waiting,
+        passes: sweeping.passes,
+        references: sweeping.references,
+        stale: sweeping.targets.iter().map(Target::stale).sum(),
+    })
+}
