@@ -62,8 +62,8 @@
 ---@field changed integer                   those of the replaced functions whose code differs
 ---@field cells hotreload.CellCounts
 ---@field data hotreload.DataCounts
----@field references? integer               with `scope = "vm"`: places elsewhere that follow
----@field stale? integer                    with `scope = "vm"`: old functions that stay; the warnings say why
+---@field references integer                with `scope = "vm"`: places elsewhere that follow
+---@field stale integer                     with `scope = "vm"`: old functions that stay; the warnings say why
 ---@field warnings string[]
 ---@field conflicts hotreload.Conflict[]
 ---@field elapsed_ms hotreload.Elapsed

@@ -28,7 +28,7 @@ function Report.__tostring(report)
             cells.joined, cells.fresh, data.kept, data.added,
             data.replaced > 0 and format(", %d replaced", data.replaced) or ""),
     }
-    if report.references then
+    if report.references + report.stale > 0 then
         lines[#lines + 1] = format("  references: %d elsewhere follow, %d old functions stay",
             report.references, report.stale)
     end
@@ -66,8 +66,8 @@ function reports.blank(name, options)
         changed = 0,
         cells = { joined = 0, fresh = 0 },
         data = { kept = 0, added = 0, replaced = 0 },
-        references = options.scope == "vm" and 0 or nil,
-        stale = options.scope == "vm" and 0 or nil,
+        references = 0,
+        stale = 0,
         warnings = {},
         conflicts = {},
         elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, sweep = 0, total = 0 },
@@ -93,7 +93,7 @@ function reports.fill(report, generation, dry, file, lists,
     elapsed.find, elapsed.load, elapsed.pair = find_ms, load_ms, pair_ms
     elapsed.plan, elapsed.commit, elapsed.sweep = plan_ms, commit_ms, sweep_ms
     elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms + sweep_ms
-    if report.references then report.references, report.stale = references, stale end
+    report.references, report.stale = references, stale
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths
     if not paths or not found then
