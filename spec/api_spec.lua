@@ -101,6 +101,7 @@ describe("the public API", function()
     ["hotreload.reload"] = { class = "hotreload.Options", call = function(o) hotreload.reload("_G", o) end },
     ["hotreload.plan"] = { class = "hotreload.PlanOptions", also = "hotreload.Options",
       call = function(o) hotreload.plan("_G", o) end },
+    ["hotreload.stale"] = { class = "hotreload.StaleOptions", call = function(o) hotreload.stale(nil, o) end },
     ["hotreload.changed"] = { class = "hotreload.ChangedOptions", call = hotreload.changed },
     ["hotreload.configure"] = { class = "hotreload.Configuration", call = hotreload.configure },
     ["watch.new"] = { class = "hotreload.WatchOptions", call = watch.new },

@@ -24,6 +24,7 @@ mod reload;
 mod remember;
 mod report;
 mod site;
+mod stale;
 mod sweep;
 
 pub use raw::guard::luaopen_hotreload;

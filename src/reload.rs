@@ -63,6 +63,8 @@ pub struct Staged {
     pub source: Ref,
     /// The file's path, or nil.
     pub file: Ref,
+    /// A2's main function.
+    pub main: Ref,
     /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
     pub lists: Ref,
     /// What undoes it in a later call, or nil.
@@ -85,7 +87,7 @@ pub struct Staged {
 impl Staged {
     /// What the façade gets, in its order.
     pub fn answers(&self) -> impl Iterator<Item = Answer> {
-        let held = [self.object, self.hook, self.source, self.file, self.lists].map(Answer::Held);
+        let held = [self.object, self.hook, self.source, self.main, self.file, self.lists].map(Answer::Held);
         held.into_iter()
             .chain(self.counts.map(Answer::Count))
             .chain(self.swept.map(Answer::Count))
@@ -238,6 +240,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
         Vec::new()
     };
     let commit_ms = clock.lap();
+    let main = loaded.main;
     let target = match cells {
         Some(cells) if !refused => Some(Target::new(vm, &context, loaded, &pairing, request.lineage, cells)?),
         _ => None,
@@ -249,6 +252,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
         object: plan.object,
         hook: plan.hook,
         source,
+        main,
         file,
         lists,
         transaction: Ref::NIL,

@@ -5,7 +5,7 @@
 
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
-local hooks, plans = core.hooks, core.plan
+local hooks, plans, stales = core.hooks, core.plan, core.stales
 
 local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, select, type, tostring
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
@@ -16,10 +16,11 @@ local globals, loaded = _G, package.loaded
 
 local hotreload = { _VERSION = core.version }
 
--- Per module: its generation, the source name of its functions, and the entry that undoes its last reload.
+-- Per module: its generation, the source name of its functions, the entry that undoes its last reload, and the main
+-- functions of its last two chunks (R11).
 local records = {}
--- What `core.reload` answers for each module, by its place in the list `answers`: five values, counts, times.
-local OBJECT, HOOK, SOURCE, FILE, ANSWERS = 1, 2, 3, 4, 5 + reports.NUMBERS
+-- What `core.reload` answers for each module, by its place in the list `answers`: six values, counts, times.
+local OBJECT, HOOK, SOURCE, MAIN, FILE, ANSWERS = 1, 2, 3, 4, 5, 6 + reports.NUMBERS
 local no_answers = {}
 for i = 1, ANSWERS do no_answers[i] = false end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
@@ -157,6 +158,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         local item = batch[i]
         local record = item.undo[2]
         record.generation, record.source = item.undo[3] + 1, item.answers[SOURCE]
+        record.main, record.previous = item.answers[MAIN], record.main
         changes.reloaded(item.name, record.generation)
         hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
     end
@@ -175,6 +177,7 @@ local function update(record, name)
     local object = rawget(loaded, name) or false
     if not rawequal(objects[name], object) then
         record.generation, record.undo = object and 1 or 0, false
+        record.main, record.previous = false, false
         objects[name] = object
     end
 end
@@ -228,7 +231,7 @@ local function item_of(name, options)
 
     local record = records[name]
     if not record then
-        record = { generation = 0, source = false, undo = false }
+        record = { generation = 0, source = false, undo = false, main = false, previous = false }
         records[name] = record
     end
     update(record, name)
@@ -238,7 +241,7 @@ local function item_of(name, options)
         is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
         source = record.source,
         answers = { unpack(no_answers) },
-        undo = { false, record, record.generation, record.source, false },
+        undo = { false, record, record.generation, record.source, false, record.main, record.previous },
         report = reports.blank(name, options),
     }
 end
@@ -350,6 +353,14 @@ function hotreload.sweep(budget_ms)
     if done == nil then return nil, walked end
     return done, { objects = walked, waiting = waiting, passes = passes, references = references, stale = stale }
 end
+
+stales.install(hotreload, records, function(modules)
+    if running[1] then return nil, format("the chunk of module '%s' is running in a reload", running[1]) end
+    local found, why
+    owed, found, why = core.stale(owed, own, modules)
+    if not found then return nil, message_of(why) end
+    return found
+end, own)
 
 changes.install(hotreload, function(name)
     local record = records[name]

@@ -112,6 +112,25 @@ function hotreload.reload(name, options) end
 ---@return hotreload.Progress|string progress
 function hotreload.sweep(budget_ms) end
 
+---A function of an older generation that is still alive (R11).
+---@class hotreload.Stale
+---@field module string
+---@field generation? integer   nil where that is more than two reloads ago
+---@field name? string          what it is called where it stands
+---@field line integer          in the text that it was compiled from
+---@field paths? string[]       with `paths = true`: where it is referenced from
+
+---What `hotreload.stale` takes.
+---@class hotreload.StaleOptions
+---@field paths? boolean   also where each is referenced from; this is slow
+
+---Which functions still run old code (R11), of one module or of all that were reloaded. Keeps nothing alive.
+---@param name? string
+---@param options? hotreload.StaleOptions
+---@return hotreload.Stale[]? list
+---@return string? message
+function hotreload.stale(name, options) end
+
 ---Takes the last reload of a module back (R7.3): functions, cells and what was added. Data that changed since stays.
 ---Once for each reload; `false` and a message where there is nothing to undo.
 ---@param name string

@@ -143,13 +143,13 @@ pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Undoes an entry `{ transaction, record, generation, source, back }`, the table at `index`: the record then gets its generation and
-/// source back. `own` is the index of the façade's list of its tables. An entry without a transaction is left alone. `[-0, +n, -]`
+/// Undoes an entry `{ transaction, record, generation, source, back, main, previous }`, the table at `index`: the record then gets its
+/// generation, source and chunks back. `own` is the index of the façade's list of its tables. An entry without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
 unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int) -> Result<(), Error> {
-    // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the two strings are short ones that exist, as
+    // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the strings are short ones that exist, as
     // the record has them for keys.
     unsafe {
         if ffi::lua_type(l, index) != ffi::LUA_TTABLE || ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE {
@@ -179,7 +179,7 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int) -> Result<(), 
         }
         ffi::lua_rawgeti(l, index, 2);
         let record = ffi::lua_gettop(l);
-        for (slot, name) in [(3, c"generation"), (4, c"source")] {
+        for (slot, name) in [(3, c"generation"), (4, c"source"), (6, c"main"), (7, c"previous")] {
             ffi::lua_pushstring(l, name.as_ptr());
             ffi::lua_rawgeti(l, index, slot);
             ffi::lua_rawset(l, record);
@@ -233,6 +233,20 @@ pub unsafe extern "C-unwind" fn sweep(l: *mut lua_State) -> c_int {
         with_collector_paused(l, |l| {
             let mut vm = Vm::open(l)?;
             api::sweep(&mut vm).map(|answers| (vm, answers))
+        })
+    }
+}
+
+/// `core.stale(owed, …)`: see [`stale::stale`](crate::stale::stale).
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn stale(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state; the view lives within the call.
+    unsafe {
+        with_collector_paused(l, |l| {
+            let mut vm = Vm::open(l)?;
+            crate::stale::stale(&mut vm).map(|list| (vm, smallvec![Answer::Held(list)]))
         })
     }
 }

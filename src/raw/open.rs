@@ -11,13 +11,14 @@ use super::stock::Stock;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is a field of `core` for the
 /// ones after it and for the façade.
-const PARTS: [(&CStr, &str); 6] = [
+const PARTS: [(&CStr, &str); 7] = [
     (c"arguments", include_str!("../../lua/hotreload/arguments.lua")),
     (c"allow", include_str!("../../lua/hotreload/allow.lua")),
     (c"changes", include_str!("../../lua/hotreload/changes.lua")),
     (c"hooks", include_str!("../../lua/hotreload/hooks.lua")),
     (c"plan", include_str!("../../lua/hotreload/plan.lua")),
     (c"report", include_str!("../../lua/hotreload/report.lua")),
+    (c"stales", include_str!("../../lua/hotreload/stale.lua")),
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.
@@ -27,12 +28,13 @@ const INSTALL: &CStr = c"hotreload.install";
 /// And: the content that each module was loaded from last (R12.1).
 const CONTENTS: &CStr = c"hotreload.contents";
 /// The native part of `core`.
-const ENTRIES: [(&CStr, ffi::lua_CFunction); 5] = [
+const ENTRIES: [(&CStr, ffi::lua_CFunction); 6] = [
     (c"reload", entry::reload),
     (c"close", entry::close),
     (c"undo", entry::undo),
     (c"look", entry::look),
     (c"sweep", entry::sweep),
+    (c"stale", entry::stale),
 ];
 const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
 
