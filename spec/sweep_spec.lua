@@ -195,6 +195,14 @@ describe("scope = 'vm' (R9)", function()
     assert.equal(M.gone, t[1])
   end)
 
+  it("moves each key with its own value", function()
+    local t, u, v = { [M.f] = 1, [M.class.go] = true }, { [M.f] = "one", [M.class.go] = 2.5 }, { [M.f] = false }
+    reload()
+    assert.same({ [M.f] = 1, [M.class.go] = true }, t)
+    assert.same({ [M.f] = "one", [M.class.go] = 2.5 }, u)
+    assert.same({ [M.f] = false }, v)
+  end)
+
   it("runs no metamethod and reaches into tables that fight back", function()
     local function fight() error "a metamethod ran" end
     local mt = { __index = fight, __newindex = fight, __pairs = fight, __eq = fight, __metatable = false }

@@ -51,7 +51,7 @@ pub enum Op {
         /// What the cell held.
         old: Ref,
     },
-    /// Any place that a walk over the VM found (R9). Only good within its call: it is never kept for a later one.
+    /// Any place that a walk over the VM found (R9).
     Place {
         /// Where.
         place: Place,
@@ -167,7 +167,12 @@ pub fn note_lineage(vm: &mut Vm, table: Ref, numbers: &[(Ref, i64)]) -> Result<(
 fn apply(vm: &mut Vm, op: Op) -> Result<()> {
     match op {
         Op::Slot { table, key, new, .. } => return vm.set(&PERMIT, table, key, new),
-        Op::Place { place, new, .. } => return vm.set_place(&PERMIT, place, new),
+        // What was changed since the plan was made stays.
+        Op::Place { place, new, old } => {
+            if vm.place_holds(place, old)? {
+                return vm.set_place(&PERMIT, place, new);
+            }
+        }
         Op::Metatable { table, new, .. } => vm.set_metatable(&PERMIT, table, new),
         Op::Cell {
             function, index, new, ..
@@ -188,9 +193,12 @@ pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
                 }
             }
             Op::Place { place, new, old } => {
-                if vm.place_holds(place, new) {
-                    left += usize::from(!(0..3).any(|_| vm.set_place(&PERMIT, place, old).is_ok()));
-                }
+                let mut put_back = || match vm.place_holds(place, new) {
+                    Ok(true) => vm.set_place(&PERMIT, place, old).is_ok(),
+                    Ok(false) => true,
+                    Err(_) => false,
+                };
+                left += usize::from(!(0..3).any(|_| put_back()));
             }
             Op::Metatable { table, new, old } => {
                 if vm.metatable_val(table) == vm.val(new) {
@@ -281,24 +289,35 @@ pub fn give_back(vm: &mut Vm, table: Ref, key: Ref, own: Ref, lent: Ref, pairs: 
     Ok(())
 }
 
-/// Keeps what undoes operations for a later call; [`undo_frozen`] takes it.
+/// Keeps what undoes operations for a later call; [`undo_frozen`] takes it. Places on the stack of the running coroutine are left
+/// out: it will be another one by then.
 pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
     let (mut values, mut words) = (Vec::new(), Vec::new());
     values.try_reserve_exact(ops.len() * FROZEN_VALUES)?;
-    words.try_reserve_exact(ops.len())?;
+    words.try_reserve_exact(ops.len() * FROZEN_WORDS)?;
     for op in ops {
-        let (tag, refs) = match *op {
-            Op::Place { .. } => continue,
-            Op::Slot { table, key, new, old } => (0, [table, key, new, old]),
-            Op::Metatable { table, new, old } => (1, [table, Ref::NIL, new, old]),
+        let (what, refs) = match *op {
+            Op::Slot { table, key, new, old } => ([0, 0, 0], [table, key, new, old]),
+            Op::Metatable { table, new, old } => ([1, 0, 0], [table, Ref::NIL, new, old]),
             Op::Cell {
                 function,
                 index,
                 new,
                 old,
-            } => (2 | u32::from(index) << 8, [function, Ref::NIL, new, old]),
+            } => ([2, index.into(), 0], [function, Ref::NIL, new, old]),
+            Op::Place { place, new, old } => match place {
+                Place::Value { table, key } => ([0, 0, 0], [table, key, new, old]),
+                Place::Metatable { of } | Place::TypeMetatable { of } => ([1, 0, 0], [of, Ref::NIL, new, old]),
+                Place::Upvalue { function, index } => ([2, index.into(), 0], [function, Ref::NIL, new, old]),
+                Place::UserValue { userdata, n } => ([3, n.into(), 0], [userdata, Ref::NIL, new, old]),
+                Place::Local { thread, level, n } if !vm.is_running(thread) => {
+                    ([4, level, n.cast_unsigned()], [thread, Ref::NIL, new, old])
+                }
+                Place::Slot { thread, index } => ([5, index.cast_unsigned(), 0], [thread, Ref::NIL, new, old]),
+                Place::Local { .. } | Place::Key { .. } => continue,
+            },
         };
-        words.push(tag);
+        words.extend_from_slice(&what);
         values.extend_from_slice(&refs);
     }
     vm.freeze(&values, &words)
@@ -306,28 +325,42 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
 
 /// Values that [`freeze`] keeps for each operation: place, key, new and old.
 const FROZEN_VALUES: usize = 4;
+/// And words: which kind of operation, and two numbers.
+const FROZEN_WORDS: usize = 3;
 
 /// Undoes what [`freeze`] kept, in the view that came of it; see [`undo`].
 pub fn undo_frozen(vm: &mut Vm, words: &[u32]) -> Result<usize> {
     let mut ops = Vec::new();
-    ops.try_reserve_exact(words.len())?;
-    for (word, first) in words.iter().zip((1..).step_by(FROZEN_VALUES).map(Ref)) {
-        let [place, key, new, old] = [first, first.after(1), first.after(2), first.after(3)];
-        ops.push(match word & 0xff {
-            0 => Op::Slot {
-                table: place,
-                key,
-                new,
-                old,
+    ops.try_reserve_exact(words.len() / FROZEN_WORDS)?;
+    for (words, first) in words
+        .chunks_exact(FROZEN_WORDS)
+        .zip((1..).step_by(FROZEN_VALUES).map(Ref))
+    {
+        let ([at, key, new, old], &[kind, i, n]) = ([0, 1, 2, 3].map(|i| first.after(i)), words) else {
+            continue;
+        };
+        let place = match kind {
+            0 => Place::Value { table: at, key },
+            1 => Place::Metatable { of: at },
+            2 => Place::Upvalue {
+                function: at,
+                index: i as u8,
             },
-            1 => Op::Metatable { table: place, new, old },
-            _ => Op::Cell {
-                function: place,
-                index: (word >> 8) as u8,
-                new,
-                old,
+            3 => Place::UserValue {
+                userdata: at,
+                n: i as u16,
             },
-        });
+            4 => Place::Local {
+                thread: at,
+                level: i,
+                n: n.cast_signed(),
+            },
+            _ => Place::Slot {
+                thread: at,
+                index: i.cast_signed(),
+            },
+        };
+        ops.push(Op::Place { place, new, old });
     }
     Ok(undo(vm, &ops))
 }

@@ -48,6 +48,8 @@ impl Lineage {
         let mut last = vm.get_number(self.table, self.counter).unwrap_or(0);
         let mut numbers = Vec::new();
         numbers.try_reserve(functions.len() + 1)?;
+        // The count comes first: should memory end in between, no number is given to two lineages.
+        numbers.try_push((self.counter, last))?;
         for function in functions {
             let known = function
                 .old
@@ -65,7 +67,9 @@ impl Lineage {
                 number << Profile::PACKED_BITS | function.profile.pack() as i64,
             ))?;
         }
-        numbers.try_push((self.counter, last))?;
+        if let Some(count) = numbers.first_mut() {
+            count.1 = last;
+        }
         commit::note_lineage(vm, self.table, &numbers)
     }
 }

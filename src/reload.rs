@@ -12,16 +12,16 @@ use crate::commit::{self, Op};
 use crate::error::{Error, Result};
 use crate::find::{self, Context, Found};
 use crate::lineage::Lineage;
-use crate::load;
+use crate::load::{self, Loaded};
 use crate::mem::TryPush;
 use crate::options::{OnConflict, Options};
-use crate::pair;
+use crate::pair::{self, Pairing};
 use crate::plan::{self, Conflict};
 use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 use crate::report::{self, Lists};
-use crate::sweep::{self, Cells, Tables, Target};
+use crate::sweep::{self, Cells, Target};
 
 /// What the façade passes on.
 pub struct Request {
@@ -77,11 +77,21 @@ pub struct Staged {
     pub swept: [usize; 2],
     /// What undoes the references (R7.3): new function → old one; or nil.
     pub back: Ref,
+    /// What undoes them without any memory, as long as the hooks run; or nil.
+    pub references: Ref,
     /// For the sweep.
-    target: Option<(Target, Tables)>,
+    parts: Option<Parts>,
     conflicts: Vec<Conflict>,
     /// What was committed; taken back when the transaction fails.
     committed: Vec<Op>,
+}
+
+/// What a sweep needs of a module that was committed.
+struct Parts {
+    context: Context,
+    loaded: Loaded,
+    pairing: Pairing,
+    cells: Cells,
 }
 
 impl Staged {
@@ -132,6 +142,7 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
         changed::note(vm, &context, &code)?;
         found.try_push((code, clock.lap()))?;
     }
+    staged.try_reserve_exact(request.modules.len())?;
     for (i, (module, (found, elapsed))) in request.modules.iter().zip(found).enumerate() {
         // Those after it are planned on what it commits, in a dry run, too.
         let needed = !request.options.dry_run || request.options.vm || i + 1 < request.modules.len();
@@ -139,7 +150,7 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
         if let Some(first) = done.elapsed.first_mut() {
             *first = elapsed;
         }
-        staged.try_push(done)?;
+        staged.push(done);
     }
     if request.options.on_conflict == OnConflict::Error && staged.iter().any(|done| !done.conflicts.is_empty()) {
         return Err(refusal(vm, request, staged));
@@ -148,8 +159,11 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
         sweep_all(vm, request, staged, swept)?;
     }
     if !request.options.dry_run {
-        for done in staged {
+        for done in staged.iter_mut() {
             done.transaction = commit::freeze(vm, &done.committed)?;
+        }
+        if let Some(first) = staged.first_mut().filter(|_| !swept.is_empty()) {
+            first.references = commit::freeze(vm, swept)?;
         }
     }
     Ok(())
@@ -159,7 +173,14 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
 fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut Vec<Op>) -> Result<()> {
     let mut targets = Vec::new();
     for done in staged.iter_mut() {
-        if let Some(target) = done.target.take() {
+        if let Some(parts) = done.parts.take() {
+            let Parts {
+                context,
+                loaded,
+                pairing,
+                cells,
+            } = parts;
+            let target = Target::new(vm, &context, loaded, &pairing, request.lineage, cells)?;
             done.back = target.1.back;
             targets.try_push(target)?;
         }
@@ -239,16 +260,20 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
         commit::disarm(vm, &plan);
         Vec::new()
     };
-    let commit_ms = clock.lap();
     let main = loaded.main;
-    let target = match cells {
-        Some(cells) if !refused => Some(Target::new(vm, &context, loaded, &pairing, request.lineage, cells)?),
-        _ => None,
-    };
+    // Nothing may fail from here on: whoever gets this can take back what was committed.
+    let commit_ms = clock.lap();
+    let parts = cells.filter(|_| !refused).map(|cells| Parts {
+        context,
+        loaded,
+        pairing,
+        cells,
+    });
     Ok(Staged {
         swept: [0; 2],
         back: Ref::NIL,
-        target,
+        references: Ref::NIL,
+        parts,
         object: plan.object,
         hook: plan.hook,
         source,
@@ -281,18 +306,20 @@ fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
     }
 }
 
-/// Undoes a reload (R7.2, R7.3), from what [`commit::freeze`] made of its operations, and where it had scope `"vm"` all references: `back`
-/// has new functions and the old ones, `own` is the façade's list of its tables.
+/// The way back of all references, planned (R7.3): `back` has new functions and the old ones, `own` is the façade's list of its tables.
 ///
 /// # Errors
-/// [`Error::PutBack`] when there was no memory for it.
-pub fn undo(vm: &mut Vm, words: &[u32], back: Ref, own: Ref) -> Result<()> {
-    let left = commit::undo_frozen(vm, words)?;
-    if vm.val(back).is_table() {
-        let skip = sweep::bookkeeping(vm, own)?;
-        let found = sweep::walk_back(vm, back, &skip)?;
-        commit::sweep(vm, &found)?;
-    }
+/// [`Error::Memory`].
+pub fn plan_way_back(vm: &mut Vm, back: Ref, own: Ref) -> Result<sweep::Found> {
+    let skip = sweep::bookkeeping(vm, own)?;
+    sweep::walk_back(vm, back, &skip)
+}
+
+/// What an undoing that left something behind says; nothing where nothing is left.
+///
+/// # Errors
+/// [`Error::PutBack`].
+pub fn undone(left: usize) -> Result<()> {
     match left {
         0 => Ok(()),
         left => Err(Error::PutBack {

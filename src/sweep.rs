@@ -354,7 +354,11 @@ pub fn walk(
     let mut joins = Vec::new();
     let mut known: FxHashMap<usize, Ref> = FxHashMap::default();
     let mut resolve = |vm: &mut Vm, value: Ref| {
-        let address = vm.val(value).addr;
+        let val = vm.val(value);
+        if !val.is_table() && !val.is_function() {
+            return Ok(value);
+        }
+        let address = val.addr;
         if let Some(known) = known.get(&address) {
             return Ok(*known);
         }

@@ -214,6 +214,12 @@ stories! {
     hook_is_closed HOOK_IS_CLOSED
     dry DRY
     conflicts CONFLICTS
+    everywhere EVERYWHERE
+    everywhere_and_back EVERYWHERE_AND_BACK
+    everywhere_dry EVERYWHERE_DRY
+    several SEVERAL
+    several_and_back SEVERAL_AND_BACK
+    undo UNDO
 }
 
 mod big {

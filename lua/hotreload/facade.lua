@@ -167,7 +167,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
     guard[1], guard[2] = false, false
     for i = 1, #batch do
         local undo = batch[i].undo
-        undo[2].undo = undo
+        undo[2].undo, undo[8] = undo, false
     end
     return true, result_of(batch)
 end
@@ -241,7 +241,7 @@ local function item_of(name, options)
         is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
         source = record.source,
         answers = { unpack(no_answers) },
-        undo = { false, record, record.generation, record.source, false, record.main, record.previous },
+        undo = { false, record, record.generation, record.source, false, record.main, record.previous, false },
         report = reports.blank(name, options),
     }
 end

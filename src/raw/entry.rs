@@ -10,7 +10,9 @@ use super::collector::Paused;
 use super::door;
 use super::vm::{Ref, Vm};
 use crate::api::{self, Reply};
+use crate::commit;
 use crate::error::Error;
+use crate::reload;
 
 /// Room that an entry point makes for what it pushes.
 const ROOM: c_int = 40;
@@ -88,6 +90,8 @@ unsafe fn hand_over(l: *mut lua_State, vm: &Vm, reply: &Reply) {
                 ffi::lua_rawseti(l, -2, 1);
                 vm.push_to_caller(staged.back);
                 ffi::lua_rawseti(l, -2, 5);
+                vm.push_to_caller(staged.references);
+                ffi::lua_rawseti(l, -2, 8);
             }
             ffi::lua_settop(l, top);
         }
@@ -113,7 +117,7 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
             ffi::lua_rawgeti(l, 1, 3);
             for i in (1..=ffi::lua_rawlen(l, 2) as i64).rev() {
                 ffi::lua_rawgeti(l, 2, i);
-                outcome = undo_entry(l, 4, 3).and(outcome);
+                outcome = undo_entry(l, 4, 3, true).and(outcome);
                 ffi::lua_settop(l, 3);
             }
             if !matches!(outcome, Err(Error::Memory)) {
@@ -137,37 +141,31 @@ pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
         if ffi::lua_checkstack(l, ROOM) == 0 {
             return 0;
         }
-        let outcome = undo_entry(l, 1, 2);
+        let outcome = undo_entry(l, 1, 2, false);
         ffi::lua_settop(l, 1);
         done(l, outcome)
     }
 }
 
-/// Undoes an entry `{ transaction, record, generation, source, back, main, previous }`, the table at `index`: the record then gets its
+/// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references }`, the table at `index`: the record then gets its
 /// generation, source and chunks back. `own` is the index of the façade's list of its tables. An entry without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
-unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int) -> Result<(), Error> {
+unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Result<(), Error> {
     // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the strings are short ones that exist, as
     // the record has them for keys.
     unsafe {
         if ffi::lua_type(l, index) != ffi::LUA_TTABLE || ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE {
             return Ok(());
         }
-        let transaction = ffi::lua_gettop(l);
+        let top = ffi::lua_gettop(l);
         let paused = Paused::new(l);
         let mut outcome = Err(Error::Memory);
         for _ in 0..3 {
             // Memory that is short now may be there at the next try: each one collects garbage.
-            let attempt = catch_unwind(AssertUnwindSafe(|| {
-                let (mut vm, words) = Vm::thaw(l, transaction)?;
-                let own = vm.argument(own)?;
-                ffi::lua_rawgeti(l, index, 5);
-                let back = vm.keep_from_caller()?;
-                crate::reload::undo(&mut vm, &words, back, own)
-            }));
-            ffi::lua_settop(l, transaction);
+            let attempt = catch_unwind(AssertUnwindSafe(|| attempt(l, index, own, must)));
+            ffi::lua_settop(l, top);
             outcome = attempt.unwrap_or_else(|_| Err(Error::Panic("while undoing".into())));
             if outcome.is_ok() {
                 break;
@@ -200,6 +198,43 @@ pub unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
             let mut vm = Vm::open(l)?;
             crate::changed::look(&mut vm).map(|answers| (vm, answers))
         })
+    }
+}
+
+/// Undoes an entry. Where it `must` be, it is undone as far as there is memory for it; else all of it or nothing. `[-0, +n, -]`
+///
+/// # Safety
+/// As for [`undo_entry`].
+unsafe fn attempt(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Result<(), Error> {
+    // SAFETY: raw access to the entry; types are checked where something is taken out.
+    unsafe {
+        let way_back = match ffi::lua_rawgeti(l, index, 5) {
+            ffi::LUA_TTABLE => {
+                let back = ffi::lua_gettop(l);
+                Vm::open(l).and_then(|mut vm| {
+                    let (back, own) = (vm.argument(back)?, vm.argument(own)?);
+                    let found = reload::plan_way_back(&mut vm, back, own)?;
+                    Ok(Some((vm, found)))
+                })
+            }
+            _ => Ok(None),
+        };
+        if let (Err(_), false) = (&way_back, must) {
+            return way_back.map(|_| ());
+        }
+        let mut left = 0;
+        for transaction in [8, 1] {
+            if ffi::lua_rawgeti(l, index, transaction) == ffi::LUA_TTABLE {
+                let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
+                left += commit::undo_frozen(&mut vm, &words)?;
+            }
+        }
+        match way_back {
+            Ok(None) => {}
+            Ok(Some((mut vm, found))) => commit::sweep(&mut vm, &found)?,
+            Err(_) => left += 1,
+        }
+        reload::undone(left)
     }
 }
 

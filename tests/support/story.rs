@@ -71,7 +71,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 17] = [
+pub const ALL: [&Story; 23] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -89,6 +89,12 @@ pub const ALL: [&Story; 17] = [
     &HOOK_IS_CLOSED,
     &DRY,
     &CONFLICTS,
+    &EVERYWHERE,
+    &EVERYWHERE_AND_BACK,
+    &EVERYWHERE_DRY,
+    &SEVERAL,
+    &SEVERAL_AND_BACK,
+    &UNDO,
 ];
 
 /// The module is not loaded yet, and has a dependency.
@@ -115,6 +121,161 @@ pub const FIRST: Story = Story {
         test.equal(FIRST, true)
         test.reload 'm'
         test.equal(package.loaded.m, m)",
+};
+
+/// Scope "vm": references in all kinds of places, and a closure of a factory.
+pub const EVERYWHERE: Story = Story {
+    name: "everywhere",
+    before: &[(
+        "m",
+        "local count, M = 0, { class = {} }
+        function M.f() count = count + 1 return 'v1', count end
+        function M.new(x) return function() x = x + 1 return 'v1', x end end
+        return M",
+    )],
+    after: &[(
+        "m",
+        "local extra, count, M = 'v2', 0, { class = {} }
+        function M.f() count = count + 1 return extra, count end
+        function M.new(x) return function() x = x + 1 return extra, x end end
+        return M",
+    )],
+    start: "
+        m = require 'm'
+        held = { m.f, { cb = m.new(10) }, [m.f] = 'key' }
+        keeper = coroutine.create(function(f) local mine = f coroutine.yield() return mine() end)
+        coroutine.resume(keeper, m.f)
+        m.f()",
+    call: RELOAD,
+    options: "{ scope = 'vm' }",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload('m', { scope = 'vm' }) end
+        test.equal(held[1], m.f)
+        test.equal(held[m.f], 'key')
+        test.equal(held[1](), 'v2')
+        test.equal(held[2].cb(), 'v2')
+        test.equal(select(2, held[2].cb()), 12)
+        test.equal(select(2, coroutine.resume(keeper)), 'v2')",
+};
+
+/// The same, and the hook raises: all references go back.
+pub const EVERYWHERE_AND_BACK: Story = Story {
+    name: "everywhere and back",
+    after: &[(
+        "m",
+        "local extra, count, M = 'v2', 0, { class = {} }
+        function M.f() count = count + 1 return extra, count end
+        function M.new(x) return function() x = x + 1 return extra, x end end
+        function M.__hotfix() error 'hook says no' end
+        return M",
+    )],
+    ends: End::Refused("hook says no"),
+    settle: "
+        local test = ...
+        test.equal(held[1], m.f)
+        test.equal(held[m.f], 'key')
+        test.equal(held[1](), 'v1')
+        test.equal(held[2].cb(), 'v1')
+        test.equal(select(2, held[2].cb()), 12)
+        test.equal(select(2, coroutine.resume(keeper)), 'v1')",
+    ..EVERYWHERE
+};
+
+/// The same, dry.
+pub const EVERYWHERE_DRY: Story = Story {
+    name: "everywhere, dry",
+    options: "{ scope = 'vm', dry_run = true }",
+    ends: End::Dry,
+    after: EVERYWHERE_AND_BACK.after,
+    settle: EVERYWHERE_AND_BACK.settle,
+    ..EVERYWHERE
+};
+
+/// Two modules at once; the second takes something from the first.
+pub const SEVERAL: Story = Story {
+    name: "several",
+    before: &[
+        (
+            "m",
+            "local n = 0 return { f = function() n = n + 1 return 'v1', n end }",
+        ),
+        (
+            "other",
+            "local f = require('m').f return { g = function() return f() end }",
+        ),
+    ],
+    after: &[
+        (
+            "m",
+            "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() return 'new' end }",
+        ),
+        (
+            "other",
+            "local new = require('m').new return { g = function() return new() end }",
+        ),
+    ],
+    start: "
+        m, other = require 'm', require 'other'
+        m.f()",
+    call: "return function(_, options) return gg.reload({ 'm', 'other' }, options) end",
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then assert(gg.reload { 'm', 'other' }) end
+        test.equal(m.f(), 'v2')
+        test.equal(select(2, m.f()), 3)
+        test.equal(other.g(), 'new')",
+};
+
+/// The same, and the second one raises.
+pub const SEVERAL_AND_BACK: Story = Story {
+    name: "several and back",
+    after: &[
+        (
+            "m",
+            "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() return 'new' end }",
+        ),
+        ("other", "local new = require('m').new error(new())"),
+    ],
+    ends: End::Refused("new"),
+    settle: "
+        local test = ...
+        test.equal(m.f(), 'v1')
+        test.equal(m.new, nil)
+        test.equal(select(2, other.g()), 3)
+        test.reload 'm'
+        test.equal(m.f(), 'v2')",
+    ..SEVERAL
+};
+
+/// The last reload is undone, in scope "vm".
+pub const UNDO: Story = Story {
+    name: "undo",
+    start: "
+        local test = ...
+        m = require 'm'
+        held = { m.f, { cb = m.new(10) }, [m.f] = 'key' }
+        m.f()
+        test.reload('m', { scope = 'vm' })
+        since = { m.f }",
+    call: "return function(name) return require('hotreload').undo(name) end",
+    options: "nil",
+    settle: "
+        local test = ...
+        if not test.done then assert(require('hotreload').undo 'm') end
+        test.equal(held[1], m.f)
+        test.equal(since[1], m.f)
+        test.equal(held[m.f], 'key')
+        test.equal(held[1](), 'v1')
+        test.equal(held[2].cb(), 'v1')
+        test.equal(select(2, held[2].cb()), 12)
+        test.reload('m', { scope = 'vm' })
+        test.equal(held[1](), 'v2')
+        test.equal(held[2].cb(), 'v2')",
+    ..EVERYWHERE
 };
 
 /// Functions that share cells, in nested tables.

@@ -6,24 +6,35 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::{Ref, Vm};
 use crate::commit::Permit;
+use crate::error::{Error, Result};
 use crate::raw::heap::Place;
 
 impl Vm {
     /// Does the place hold this very value?
-    pub fn place_holds(&self, place: Place, value: Ref) -> bool {
-        self.push_place(place);
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when a coroutine's stack has no room for a look at it.
+    pub fn place_holds(&self, place: Place, value: Ref) -> Result<bool> {
+        self.push_place(place)?;
         self.push(value);
         let same = self.same_at(-1, -2);
         self.pop(2);
-        same
+        Ok(same)
+    }
+
+    /// Is it the coroutine that is running?
+    pub fn is_running(&self, thread: Ref) -> bool {
+        let (holder, index) = self.at(thread);
+        // SAFETY: a valid index.
+        std::ptr::eq(unsafe { ffi::lua_tothread(holder, index) }, self.l)
     }
 
     /// Writes a value into a place; where there is no such place any more, nothing is done. It allocates nothing, but for a key
     /// that a table has no longer.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::error::Error::Memory), with nothing done.
-    pub fn set_place(&mut self, permit: &Permit, place: Place, value: Ref) -> crate::error::Result<()> {
+    /// [`Error::Memory`], with nothing done.
+    pub fn set_place(&mut self, permit: &Permit, place: Place, value: Ref) -> Result<()> {
         match place {
             Place::Value { table, key } => return self.set(permit, table, key, value),
             Place::Key { .. } => {} // a key is moved by two writes of values
@@ -43,7 +54,7 @@ impl Vm {
                 }
             }
             Place::Local { thread, level, n } => {
-                let co = self.coroutine(thread);
+                let co = self.coroutine(thread)?;
                 // SAFETY: a live coroutine with room for the value, which the call pops; Lua checks level and number.
                 unsafe {
                     let mut ar = MaybeUninit::<lua_Debug>::zeroed();
@@ -55,7 +66,7 @@ impl Vm {
                 }
             }
             Place::Slot { thread, index } => {
-                let co = self.coroutine(thread);
+                let co = self.coroutine(thread)?;
                 // SAFETY: as above; the index is checked against the coroutine's own stack.
                 unsafe {
                     if !co.is_null() && index >= 1 && index <= ffi::lua_gettop(co) {
@@ -70,7 +81,7 @@ impl Vm {
     }
 
     /// Copies what a place holds to the scratch's top; nil where there is none. `scratch: [-0, +1, -]`
-    fn push_place(&self, place: Place) {
+    fn push_place(&self, place: Place) -> Result<()> {
         let s = self.scratch;
         // SAFETY: types, levels and numbers are checked, by Lua or here; a coroutine has room for a value in passing.
         unsafe {
@@ -98,7 +109,7 @@ impl Vm {
                     }
                 }
                 Place::Local { thread, level, n } => {
-                    let co = self.coroutine(thread);
+                    let co = self.coroutine(thread)?;
                     let mut ar = MaybeUninit::<lua_Debug>::zeroed();
                     self.push(Ref::NIL);
                     if !co.is_null()
@@ -109,7 +120,7 @@ impl Vm {
                     }
                 }
                 Place::Slot { thread, index } => {
-                    let co = self.coroutine(thread);
+                    let co = self.coroutine(thread)?;
                     self.push(Ref::NIL);
                     if !co.is_null() && index >= 1 && index <= ffi::lua_gettop(co) {
                         ffi::lua_pushvalue(co, index);
@@ -127,18 +138,19 @@ impl Vm {
                 _ => ffi::lua_replace(s, -2),
             }
         }
+        Ok(())
     }
 
-    /// The coroutine, with room for two values in passing; null when the value is none, or there is no room.
-    fn coroutine(&self, thread: Ref) -> *mut lua_State {
+    /// The coroutine, with room for two values in passing; null when the value is none.
+    fn coroutine(&self, thread: Ref) -> Result<*mut lua_State> {
         let (holder, index) = self.at(thread);
         // SAFETY: a valid index; room is made on the coroutine itself.
         unsafe {
             let co = ffi::lua_tothread(holder, index);
-            if co.is_null() || ffi::lua_checkstack(co, 2) == 0 {
-                return std::ptr::null_mut();
+            if !co.is_null() && ffi::lua_checkstack(co, 2) == 0 {
+                return Err(Error::Memory);
             }
-            co
+            Ok(co)
         }
     }
 }
