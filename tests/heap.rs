@@ -800,6 +800,51 @@ fn slices_survive_whatever_the_program_does_in_between() {
 }
 
 #[test]
+fn slices_end_whatever_the_shape_of_the_heap() {
+    check(
+        r#"
+        local list, wide, closures, threads = {}, {}, function() end, {}
+        for _ = 1, 20000 do list = { list } end
+        for i = 1, 20000 do wide[i] = i end
+        for _ = 1, 20000 do local up = closures closures = function() return up end end
+        for i = 1, 5000 do threads[i] = coroutine.create(print) end
+        for _, it in ipairs { list, wide, closures, threads, parked(table.unpack(wide)) } do
+          kept = it
+          local slices, pass, done = 0, nil, nil
+          repeat
+            pass, done = walk(pass, {}, 0)
+            slices = slices + 1
+          until done
+          -- Without a budget a slice is some hundred entries.
+          assert(slices >= 10, slices)
+        end
+    "#,
+    );
+}
+
+#[test]
+fn tells_the_smallest_objects_apart() {
+    check(
+        r#"
+        -- What holds the last reference is met only if nothing else was taken for it.
+        local all, last = {}, {}
+        for i = 1, 5000 do
+          all[3 * i - 2], all[3 * i - 1], all[3 * i] = function() end, box(), box({ old })
+        end
+        kept = all
+        local n = 0
+        for _, hit in ipairs(find { old }) do if hit.place == "value" and hit.key == 1 then n = n + 1 end end
+        assert(n >= 5000, n)
+        local functions = {}
+        for i = 1, 5000 do functions[i] = all[3 * i - 2] end
+        local hits, found = find(functions), 0
+        for _, hit in ipairs(hits) do if hit.container == all then found = found + 1 end end
+        assert(found == 5000, found)
+    "#,
+    );
+}
+
+#[test]
 fn a_slice_sees_the_stack_of_the_coroutine_that_runs() {
     check(
         r#"

@@ -178,10 +178,7 @@ impl Heap {
     /// [`Error::Memory`]; [`Error::Panic`] when this is no pass.
     pub fn want(self, vm: &Vm, address: usize) -> Result<()> {
         // SAFETY: nothing else uses the pass's state meanwhile.
-        unsafe {
-            let state = &mut *pause::state(vm, self.0)?;
-            state.seen.want(address).ok_or(Error::Memory)
-        }
+        unsafe { (*pause::state(vm, self.0)?).want(address) }
     }
 
     /// How far the pass has come.
@@ -321,15 +318,15 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         Ok(true)
     }
 
-    /// Looks at the clock, and begins to count anew.
+    /// Looks at the clock. If there is time left, it begins to count anew; if not, whoever asks next is told the same.
     #[cold]
     fn time_is_over(&mut self) -> bool {
-        self.credit = CHECK;
-        let Some(deadline) = self.deadline else {
-            return false;
-        };
         let waiting = u32::try_from(self.state.waiting()).unwrap_or(u32::MAX);
-        Instant::now() + SLEEP * waiting >= deadline
+        let over = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() + SLEEP * waiting >= deadline);
+        self.credit = if over { 0 } else { CHECK };
+        over
     }
 
     /// What is known of the value of type `t` on top of `src`. A function that is met for the first time is asked for, a coroutine of
@@ -345,6 +342,9 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                 if t != ffi::LUA_TTABLE {
                     self.first_sight(src, t, address, &mut sight)?;
                 }
+            }
+            if sight.wanted {
+                sight.wanted = self.state.wanted.contains(&address);
             }
             Ok(sight)
         }
@@ -372,7 +372,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                     self.last_source = (source as usize, len, (self.wants)(source as usize, bytes));
                 }
                 if self.last_source.2 {
-                    self.state.seen.want(address).ok_or(Error::Memory)?;
+                    self.state.want(address)?;
                     sight.wanted = true;
                 }
             } else if t == ffi::LUA_TTHREAD && self.vm.threads().any(|own| own as usize == address) {

@@ -7,12 +7,13 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_State};
+use rustc_hash::FxHashSet;
 
 use super::Progress;
-use super::seen::Seen;
+use super::seen::{GRAIN, Seen};
 use super::segment::{BATCH, SLACK, Segment};
 use crate::error::{Error, Result};
-use crate::mem::TryPush;
+use crate::mem::{TryInsert, TryPush};
 use crate::raw::door;
 use crate::raw::vm::{Ref, Vm};
 
@@ -53,6 +54,8 @@ enum Phase {
 /// A pass.
 pub struct State {
     pub seen: Seen,
+    /// The addresses that are wanted: the bits may take a C function's neighbour for it.
+    pub wanted: FxHashSet<usize>,
     pub anchor: *mut lua_State,
     /// Is worked off, from its top down.
     pub current: Segment,
@@ -69,9 +72,10 @@ pub struct State {
 }
 
 impl State {
-    const fn new() -> State {
+    fn new() -> State {
         State {
             seen: Seen::new(),
+            wanted: FxHashSet::default(),
             anchor: null_mut(),
             current: Segment::NONE,
             fill: Segment::NONE,
@@ -90,6 +94,12 @@ impl State {
             waiting: self.waiting() as u64,
             bytes: self.seen.bytes(),
         }
+    }
+
+    /// References to this address are wanted.
+    pub fn want(&mut self, address: usize) -> Result<()> {
+        self.wanted.try_insert_value(address, ())?;
+        self.seen.want(address).ok_or(Error::Memory)
     }
 
     /// Objects that wait.
@@ -112,6 +122,7 @@ impl State {
     pub fn finish(&mut self) {
         self.phase = Phase::Done;
         self.seen.clear();
+        self.wanted = FxHashSet::default();
         self.spare = Vec::new();
         self.full = Vec::new();
         self.aside = Vec::new();
@@ -277,11 +288,12 @@ impl State {
     }
 }
 
-/// What tells an object by its address: a full userdata's is that of its memory, which may be where another object begins.
+/// What tells an object by its address: a full userdata's is that of its memory, which may end where another object begins. What stands
+/// before it in the same block takes four words and more.
 #[inline(always)]
 pub fn key(address: usize, t: c_int) -> usize {
     if t == ffi::LUA_TUSERDATA {
-        address.wrapping_sub(2 * size_of::<usize>())
+        address.wrapping_sub(GRAIN)
     } else {
         address
     }

@@ -1,6 +1,7 @@
 //! What a pass has met: bits over addresses.
 //!
-//! Two objects never begin within the same two machine words, so one bit for each two words of address space tells them apart.
+//! Two objects never begin within the same four machine words, so one bit for each four words of address space tells them apart. (C functions
+//! are no objects, and may begin closer together; they hold nothing.)
 //! The bits stand in pages; a page covers [`COVERS`] bytes of addresses and is found by a table whose hash is the page's number, so
 //! that the pages of a heap, which lie side by side, do not collide. A page in which something is wanted has a second set of bits.
 
@@ -9,8 +10,8 @@ use std::ptr::null_mut;
 
 use crate::error::Result;
 
-/// Two machine words: no two objects begin closer to each other.
-const GRAIN: usize = 2 * size_of::<usize>();
+/// Four machine words: what the smallest object of Lua 5.4 takes, a Lua function without upvalues.
+pub const GRAIN: usize = 4 * size_of::<usize>();
 const GRAIN_BITS: u32 = GRAIN.trailing_zeros();
 /// Address bits that a page covers.
 const PAGE_BITS: u32 = 18;
