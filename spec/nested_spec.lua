@@ -1,0 +1,121 @@
+-- R9.3: with scope = "vm" closures that old factories made are hot, too.
+
+local program = require "spec.support.program"
+
+describe("closures of old factories (R9.3)", function()
+  local app, name
+  local number = 0
+  before_each(function()
+    app = program.new()
+    number = number + 1
+    name = "nested" .. number -- closures of an earlier spec may still be about
+  end)
+  after_each(function() app:unload() end)
+
+  local function reload(source) return app:reloaded(name, { source = source, scope = "vm" }) end
+
+  it("get the new code on their own cells, each on its own", function()
+    local M = app:module(name, [[
+      local M = {}
+      function M.new(name)
+        local hp = 10
+        return { hit = function(n) hp = hp - n return "v1 " .. name .. hp end, hp = function() return hp end }
+      end
+      return M]])
+    local one, two = M.new "one", M.new "two"
+    one.hit(1)
+    local report = reload [[
+      local M = {}
+      local unit = " hp"
+      function M.new(name)
+        local unused, hp = {}, 10
+        local function hit(n) hp = hp - 2 * n return "v2 " .. name .. hp .. unit end
+        return { hit = hit, hp = function() return hp end }
+      end
+      return M]]
+    assert.equal(0, report.stale)
+    assert.equal("v2 one7 hp", one.hit(1))
+    assert.equal("v2 two8 hp", two.hit(1))
+    assert.equal(7, one.hp())
+    assert.equal(8, two.hp())
+  end)
+
+  it("go on sharing what they shared", function()
+    local M = app:module(name, [[
+      local M = {}
+      function M.pair() local n = 0 return function() n = n + 1 return n end, function() return n end end
+      return M]])
+    local add, get = M.pair()
+    add()
+    reload [[
+      local M = {}
+      function M.pair() local n = 0 return function() n = n + 10 return n end, function() return -n end end
+      return M]]
+    assert.equal(11, add())
+    local held = get
+    assert.equal(-11, held())
+  end)
+
+  it("are one closure wherever one closure was", function()
+    local M = app:module(name, "return { new = function(x) return function() return 'v1', x end end }")
+    local f = M.new(1)
+    local t = { f, f, [f] = f }
+    reload "return { new = function(x) return function() return 'v2', x end end }"
+    assert.equal(t[1], t[2])
+    assert.equal(t[1], t[t[1]])
+    assert.equal("v2", (t[1]()))
+  end)
+
+  it("follow through several levels, and through several reloads in scope 'vm'", function()
+    local source = [[
+      local M = {}
+      function M.new(a) return function(b) return function(c) return "v1", a, b, c end end end
+      return M]]
+    local M = app:module(name, source)
+    local middle = M.new(1)
+    local inner = middle(2)
+    for i = 2, 4 do
+      reload((source:gsub("v1", "v" .. i):gsub("return M", "local pad" .. i .. " return M")))
+      assert.same({ "v" .. i, 1, 2, 3 }, { inner(3) })
+      assert.same({ "v" .. i, 1, 5, 6 }, { middle(5)(6) })
+    end
+  end)
+
+  it("stay old, with a reason, where they lack a variable of the factory", function()
+    local M = app:module(name, [[
+      local M = {}
+      function M.new(a, b) return function() return "v1", a end end
+      return M]])
+    local f = M.new(1, 2)
+    local report = reload [[
+      local M = {}
+      function M.new(a, b) return function() return "v2", a, b end end
+      return M]]
+    assert.equal("v1", (f()))
+    assert.equal(1, report.stale)
+    assert.matches("it would need 'b', a local of the function that made it", report.warnings[1], 1, true)
+    assert.same({ "v2", 1, 2 }, { M.new(1, 2)() })
+  end)
+
+  it("stay old where the file has no function for them", function()
+    local M = app:module(name, [[
+      local M = {}
+      function M.new(a) return function() return "v1", a end end
+      return M]])
+    local f = M.new(1)
+    local report = reload "local M = {} function M.new(a) return a end return M"
+    assert.equal("v1", (f()))
+    assert.equal(1, report.stale)
+  end)
+
+  it("are taken back by undo", function()
+    local M = app:module(name, "return { new = function(x) return function() x = x + 1 return 'v1', x end end }")
+    local t = { M.new(1) }
+    local old = setmetatable({ t[1] }, { __mode = "v" })
+    reload "return { new = function(x) return function() x = x + 1 return 'v2', x end end }"
+    assert.equal("v2", (t[1]()))
+    assert.is_true(app.hotreload.undo(name))
+    assert.same({ "v1", 3 }, { t[1]() })
+    assert.is_truthy(old[1] == nil or old[1] == t[1])
+  end)
+end)
