@@ -151,6 +151,17 @@ describe("scope = 'vm' (R9)", function()
       assert.is_true(report.references >= 1)
       assert.equal("v2", (get()()), name .. tostring(holder))
     end)
+
+    -- A coroutine's own function is never a table.
+    if name ~= "an upvalue of a C function" and name ~= "a coroutine that has not started" then
+      it("reaches A2's second copy of a table in " .. name, function()
+        local get, holder
+        rawset(_G, "SPEC_HAND", function(class) get, holder = place(class) end)
+        reload { source = V2:gsub("return M%s*$", "SPEC_HAND(M.class) return M") }
+        rawset(_G, "SPEC_HAND", nil)
+        if get then assert.equal(M.class, get(), name .. tostring(holder)) end
+      end)
+    end
   end
 
   it("reaches the locals of the functions that are running", function()
