@@ -94,7 +94,12 @@ pub fn commit(vm: &mut Vm, plan: &Plan) -> Result<()> {
     let mut done = 0;
     let outcome = catch_unwind(AssertUnwindSafe(|| apply_all(vm, plan, &mut done)));
     let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("while committing".into())));
-    outcome.map_err(|error| match undo(vm, plan.ops.get(..done).unwrap_or_default()) {
+    or_undo(vm, outcome, plan.ops.get(..done).unwrap_or_default())
+}
+
+/// Where `outcome` is a failure, takes back what was done until then.
+fn or_undo(vm: &mut Vm, outcome: Result<()>, done: &[Op]) -> Result<()> {
+    outcome.map_err(|error| match undo(vm, done) {
         0 => error,
         left => Error::PutBack {
             cause: error.to_string(),
@@ -150,13 +155,7 @@ pub fn sweep(vm: &mut Vm, found: &Found) -> Result<()> {
             Ok(())
         })
     });
-    outcome.map_err(|error| match undo(vm, found.ops.get(..done).unwrap_or_default()) {
-        0 => error,
-        left => Error::PutBack {
-            cause: error.to_string(),
-            left,
-        },
-    })
+    or_undo(vm, outcome, found.ops.get(..done).unwrap_or_default())
 }
 
 /// Notes a number for each function in the weak table of lineages. Our own bookkeeping.

@@ -477,7 +477,6 @@ pub struct Sweeping {
     changed: bool,
     passes: u32,
     references: usize,
-    warnings: Vec<String>,
 }
 
 /// What a slice did.
@@ -565,12 +564,12 @@ pub fn slice(vm: &mut Vm, state: Ref, own: Ref, lineage: Lineage, deadline: Opti
     let owner = vm.index(state, OWNER)?;
     let mut sweeping = owned::with(vm, owner, |_, sweeping: &mut Sweeping| std::mem::take(sweeping))?;
     let outcome = go_on(vm, state, own, lineage, deadline, &mut sweeping);
+    sweeping.changed |= outcome.is_err();
+    // Before anything else can fail: the sweep goes on from here.
+    owned::with(vm, owner, |_, place: &mut Sweeping| *place = sweeping)?;
     if outcome.is_err() {
-        sweeping.changed = true;
-        // The key stands, so this allocates nothing.
         put(vm, state, HANDLE, Ref::NIL)?;
     }
-    owned::with(vm, owner, |_, place: &mut Sweeping| *place = sweeping)?;
     outcome
 }
 
@@ -604,7 +603,6 @@ fn go_on(
     commit::sweep(vm, &found)?;
     sweeping.changed |= !found.ops.is_empty() || !found.joins.is_empty();
     sweeping.references += found.references;
-    sweeping.warnings.extend(found.warnings);
     let progress = heap.progress(vm)?;
     let mut done = false;
     if ended {

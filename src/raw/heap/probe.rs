@@ -1,4 +1,4 @@
-//! The walk alone, for the tests and the benchmark: a C function that is no part of the library's table.
+//! The walk alone, for the tests: a C function that is no part of the library's table.
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
