@@ -12,6 +12,10 @@ description = {
 dependencies = {
   "lua >= 5.4, < 5.5",
 }
+test = {
+  type = "command",
+  command = "make test",
+}
 build = {
   type = "make",
   build_target = "build",

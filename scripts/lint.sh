@@ -17,8 +17,10 @@ check "$cargo" clippy --locked --all-targets ${TEST_FEATURES:---no-default-featu
 if scripts/setup.sh luacheck; then
   check luacheck --quiet lua spec bench demo examples .busted .luacheckrc .luarocks
   # Given as a file, a rockspec stands for the modules that it lists.
-  # shellcheck disable=SC2094  # nothing is written
-  check luacheck --quiet --std rockspec --filename hotreload-dev-1.rockspec - <hotreload-dev-1.rockspec
+  for rockspec in *.rockspec; do
+    # shellcheck disable=SC2094  # nothing is written
+    check luacheck --quiet --std rockspec --filename "$rockspec" - <"$rockspec"
+  done
 else
   echo "== luacheck is not installed: the Lua files were NOT checked"
 fi

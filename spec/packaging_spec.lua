@@ -42,16 +42,30 @@ local function cargo(key)
   return read "Cargo.toml":match("%[package%].-\n" .. key .. '%s*=%s*"([^"]*)"')
 end
 
+local RELEASE = ("hotreload-%s-1.rockspec"):format(cargo "version")
+
 describe("the package", function()
   it("has its version in Cargo.toml alone", function()
     local version = assert.is_truthy(cargo "version")
     assert.are.equal("hotreload " .. version, require "hotreload"._VERSION)
     assert.are.equal("dev-1", load_table "hotreload-dev-1.rockspec".version)
+    assert.are.equal(version .. "-1", load_table(RELEASE).version)
+    assert.are.equal("v" .. version, load_table(RELEASE).source.tag)
+  end)
+
+  it("has one rockspec for checkouts and one for the release, which differ in version and source alone", function()
+    local found = shell "ls *.rockspec"
+    assert.are.equal(RELEASE .. "\nhotreload-dev-1.rockspec\n", found)
+    local release, dev = load_table(RELEASE), load_table "hotreload-dev-1.rockspec"
+    for _, rockspec in ipairs { release, dev } do
+      rockspec.version, rockspec.source = nil, nil
+    end
+    assert.are.same(dev, release)
   end)
 
   it("has a changelog that knows the version", function()
-    local heading = "\n## [" .. cargo "version" .. "]"
-    assert.is_truthy(read "CHANGELOG.md":find(heading, 1, true))
+    local heading = "\n## %[" .. cargo "version":gsub("%.", "%%.") .. "%] %- %d%d%d%d%-%d%d%-%d%d\n"
+    assert.is_truthy(read "CHANGELOG.md":find(heading))
   end)
 
   it("says the same of itself in Cargo.toml and in the rockspec", function()
@@ -107,14 +121,15 @@ describe("luarocks make", function()
   end)
   after_each(function() os.execute("rm -rf " .. quote(tree)) end)
 
-  it("installs into a tree of one's own, from which `require` takes all modules", function()
+  local function installs(rockspec, version)
     if not is_installed "luarocks" then
       return pending "luarocks is not installed"
     end
     -- A make above this one would hand its flags down.
-    local output, ok = shell(("env -u MAKEFLAGS -u MAKELEVEL luarocks --lua-version 5.4 make --tree %s"):format(
-      quote(tree)))
+    local output, ok = shell(("env -u MAKEFLAGS -u MAKELEVEL luarocks --lua-version 5.4 make --tree %s %s"):format(
+      quote(tree), rockspec))
     assert.is_true(ok, output)
+    assert.is_truthy(output:find("hotreload " .. version .. " is now installed", 1, true), output)
 
     local paths = ("LUA_PATH_5_4=%s LUA_CPATH_5_4=%s"):format(quote(tree .. "/share/lua/5.4/?.lua"),
       quote(tree .. "/lib/lua/5.4/?.so"))
@@ -128,7 +143,44 @@ describe("luarocks make", function()
     output, ok = shell(("cd / && %s lua5.4 -e %s"):format(paths, quote(script)))
     assert.are.equal("hotreload " .. cargo "version" .. "\n", output)
     assert.is_true(ok)
+  end
+
+  it("installs into a tree of one's own, from which `require` takes all modules", function()
+    installs("", "dev-1")
   end)
+
+  it("does so with the rockspec of the release", function() installs(RELEASE, cargo "version" .. "-1") end)
+end)
+
+describe("luarocks test", function()
+  local dir
+  before_each(function()
+    dir = os.tmpname()
+    assert(os.execute(("rm %s && mkdir %s"):format(quote(dir), quote(dir))))
+  end)
+  after_each(function() os.execute("rm -rf " .. quote(dir)) end)
+
+  --- Runs it with a `make` that notes how it was called and ends with this status.
+  local function luarocks_test(rockspec, status)
+    write(dir .. "/make", ("#!/bin/sh\necho \"$*\" in \"$PWD\" >>%s/calls\nexit %d\n"):format(dir, status))
+    assert(os.execute("chmod +x " .. quote(dir .. "/make")))
+    local output, ok = shell(("PATH=%s:\"$PATH\" luarocks --lua-version 5.4 test %s"):format(quote(dir), rockspec))
+    local _, called = shell("test -f " .. quote(dir .. "/calls"))
+    assert.is_true(called, output)
+    assert.are.equal(("test in %s\n"):format(program.root), read(dir .. "/calls"))
+    assert(os.remove(dir .. "/calls"))
+    return ok
+  end
+
+  for title, rockspec in pairs { ["in a checkout"] = "", ["of the release"] = RELEASE } do
+    it("runs `make test` " .. title .. ", and fails when that fails", function()
+      if not is_installed "luarocks" then
+        return pending "luarocks is not installed"
+      end
+      assert.is_true(luarocks_test(rockspec, 0))
+      assert.is_false(luarocks_test(rockspec, 2))
+    end)
+  end
 end)
 
 describe("make install", function()

@@ -1,0 +1,30 @@
+rockspec_format = "3.0"
+package = "hotreload"
+version = "0.1.0-1"
+source = {
+  -- To be set to where the project is published, before the rockspec is; `luarocks make` fetches nothing.
+  url = "git+https://example.org/hotreload.git",
+  tag = "v0.1.0",
+}
+description = {
+  summary = "Replaces the code of a running Lua server without losing its data",
+  license = "MIT",
+}
+dependencies = {
+  "lua >= 5.4, < 5.5",
+}
+test = {
+  type = "command",
+  command = "make test",
+}
+build = {
+  type = "make",
+  build_target = "build",
+  build_variables = {
+    CFLAGS = "$(CFLAGS)",
+  },
+  install_variables = {
+    LUA_LIBDIR = "$(LIBDIR)",
+    LUA_DATADIR = "$(LUADIR)",
+  },
+}
