@@ -162,12 +162,16 @@ impl Chunk {
         self.names.values().map(|range| self.text(*range))
     }
 
-    fn text(&self, (start, length): (u32, u32)) -> &[u8] {
-        self.dump
-            .get(start as usize..)
-            .and_then(|rest| rest.get(..length as usize))
-            .unwrap_or_default()
+    /// A part of the dump: where it stands, and its length.
+    pub fn text(&self, span: (u32, u32)) -> &[u8] {
+        text_at(&self.dump, span)
     }
+}
+
+fn text_at(dump: &[u8], (start, length): (u32, u32)) -> &[u8] {
+    dump.get(start as usize..)
+        .and_then(|rest| rest.get(..length as usize))
+        .unwrap_or_default()
 }
 
 fn hash(bytes: &[u8]) -> u64 {

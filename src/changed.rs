@@ -275,13 +275,13 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
         if is_alone && seen.contains(&(stored.line, stored.last)) {
             continue;
         }
-        let name = vm.string(&stored.name)?;
+        let name = vm.string(chunk.text(stored.name))?;
         let is_new = match stored.table {
             None => vm.get(context.globals, name).map(|value| vm.val(value).is_nil())?,
             Some(table) if Some(table) == outline.returned && vm.val(context.running).is_table() => {
                 vm.get(context.running, name).map(|value| vm.val(value).is_nil())?
             }
-            table => running.is_whole && running.lacks(vm, name, &outline, table)?,
+            table => running.is_whole && running.lacks(vm, name, &outline, &chunk, table)?,
         };
         if is_new {
             return Ok(true);
@@ -354,11 +354,11 @@ impl Running {
     }
 
     /// Is one of the tables the one that the file stores under these functions, all but the one with this name?
-    fn lacks(&self, vm: &mut Vm, name: Ref, outline: &Outline, table: Option<usize>) -> Result<bool> {
+    fn lacks(&self, vm: &mut Vm, name: Ref, outline: &Outline, chunk: &Chunk, table: Option<usize>) -> Result<bool> {
         let mark = vm.held();
         let mut others = Vec::new();
         for other in outline.stored.iter().filter(|other| other.table == table) {
-            let other = vm.string(&other.name)?;
+            let other = vm.string(chunk.text(other.name))?;
             if !vm.same(other, name) {
                 others.try_push(other)?;
             }

@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 
 use super::reader::{Read, Reader, Stop, word};
-use super::{MAX_DEPTH, OP_LAST, OP_SETUPVAL, UpvalueSet};
+use super::{MAX_DEPTH, OP_LAST, OP_SETUPVAL, UpvalueSet, text_at};
 use crate::error::{Error, Result};
 use crate::mem::TryPush;
 
@@ -180,11 +180,8 @@ impl Text {
         Some(reader.function(1, None).ok()?.profile.digest)
     }
 
-    fn bytes(&self, (start, length): Span) -> &[u8] {
-        self.dump
-            .get(start as usize..)
-            .and_then(|rest| rest.get(..length as usize))
-            .unwrap_or_default()
+    fn bytes(&self, span: Span) -> &[u8] {
+        text_at(&self.dump, span)
     }
 
     /// First and last line of each nested function, and how many upvalues it has.

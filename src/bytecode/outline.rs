@@ -1,7 +1,7 @@
 //! What a main chunk does with its functions and constants, read from its code: for telling a file from what runs.
 
 use super::reader::{Read, Reader, Stop, word};
-use super::{Chunk, Profile};
+use super::{Chunk, Profile, text_at};
 use crate::error::{Error, Result};
 use crate::mem::TryPush;
 
@@ -55,8 +55,9 @@ pub struct Stored {
     pub line: i32,
     /// Last line.
     pub last: i32,
-    /// The field or the global.
-    pub name: Vec<u8>,
+    /// The field or the global: where its name stands in the dump, and its length ([`Chunk::text`]). A copy could be asked for by
+    /// every instruction of a dump that no compiler wrote.
+    pub name: (u32, u32),
     /// The table, by the number of the instruction that made it; none for a global.
     pub table: Option<usize>,
 }
@@ -64,7 +65,7 @@ pub struct Stored {
 impl Outline {
     /// Reads a chunk; none when the dump is not exactly that of Lua 5.4.
     pub fn read(dump: &[u8]) -> Result<Option<Outline>> {
-        match Reader::of(dump).map(|mut reader| reader.outline()) {
+        match Reader::of(dump).map(|mut reader| reader.outline(dump)) {
             None | Some(Err(Stop::Format)) => Ok(None),
             Some(Err(Stop::Memory)) => Err(Error::Memory),
             Some(Ok(outline)) => Ok(Some(outline)),
@@ -80,7 +81,7 @@ impl Chunk {
 }
 
 impl Reader<'_> {
-    fn outline(&mut self) -> Read<Outline> {
+    fn outline(&mut self, dump: &[u8]) -> Read<Outline> {
         self.string()?;
         self.int()?;
         self.int()?;
@@ -94,7 +95,11 @@ impl Reader<'_> {
                     self.take(8)?;
                     None
                 }
-                0x04 | 0x14 => self.string()?,
+                0x04 => self.span()?,
+                0x14 => {
+                    self.string()?; // a long string is never the name of a field
+                    None
+                }
                 _ => return Err(Stop::Format),
             };
             names.try_push(name)?;
@@ -132,20 +137,18 @@ impl Reader<'_> {
                     let is_constant = i >> 15 & 1 == 1;
                     let held = holds.get(c as usize).filter(|_| !is_constant);
                     let held = held.and_then(|held| lines.get(held.checked_sub(1)?));
-                    let name = names.get(b).copied().flatten().unwrap_or_default();
+                    let name = names.get(b).copied().flatten().ok_or(Stop::Format)?;
+                    let text = text_at(dump, name);
                     let table = values.get(a).copied().filter(|_| op == OP_SETFIELD);
                     // What is stored last counts: `M.only_for_loading = nil`.
                     outline
                         .stored
-                        .retain(|other| other.table != table || other.name != name);
+                        .retain(|other| other.table != table || text_at(dump, other.name) != text);
                     if let Some((line, last)) = held.filter(|_| in_any_case) {
-                        let mut copy = Vec::new();
-                        copy.try_reserve_exact(name.len()).map_err(|_| Stop::Memory)?;
-                        copy.extend_from_slice(name);
                         outline.stored.try_push(Stored {
                             line: *line,
                             last: *last,
-                            name: copy,
+                            name,
                             table,
                         })?;
                     }
