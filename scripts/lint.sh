@@ -11,11 +11,12 @@ check() {
 }
 
 check "$cargo" fmt --check
+check "$cargo" fmt --manifest-path fuzz/Cargo.toml --check
 check "$cargo" clippy --locked --all-targets -- -D warnings
 # shellcheck disable=SC2086  # one word for each option
 check "$cargo" clippy --locked --all-targets ${TEST_FEATURES:---no-default-features --features vendored,lua54} -- -D warnings
 if scripts/setup.sh luacheck; then
-  check luacheck --quiet lua spec bench demo examples .busted .luacheckrc .luarocks
+  check luacheck --quiet lua spec bench demo examples fuzz/seeds.lua .busted .luacheckrc .luarocks
   # Given as a file, a rockspec stands for the modules that it lists.
   for rockspec in *.rockspec; do
     # shellcheck disable=SC2094  # nothing is written

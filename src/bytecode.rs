@@ -7,6 +7,8 @@
 pub mod constants;
 pub mod cut;
 pub mod outline;
+#[cfg(feature = "vendored")]
+pub mod probe;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,9 @@ mod site;
 mod stale;
 mod sweep;
 
+#[cfg(feature = "vendored")]
+#[doc(hidden)]
+pub use bytecode::probe as readers;
 pub use raw::guard::luaopen_hotreload;
 #[cfg(feature = "vendored")]
 pub use raw::heap::probe::walk as walk_heap;

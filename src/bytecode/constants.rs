@@ -185,7 +185,7 @@ impl Text {
     }
 
     /// First and last line of each nested function, and how many upvalues it has.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "vendored"))]
     pub fn functions(&self) -> impl Iterator<Item = ((i32, i32), u8)> {
         let upvalues = |nested: &Nested| nested.upvalues.len().min(255) as u8;
         self.nested

@@ -326,42 +326,6 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
     );
 }
 
-#[test]
-fn dumps_that_are_cut_off_or_changed_are_read_or_refused() {
-    let state = State::new();
-    state.view(|vm| {
-        for strip in [false, true] {
-            let bytes = dump(vm, MIXED, strip);
-            let cutter = cutter(vm);
-            for length in 0..bytes.len() {
-                assert!(
-                    Tree::read(bytes[..length].to_vec()).expect("memory").is_none(),
-                    "the first {length} bytes"
-                );
-            }
-            let mut read = 0;
-            for i in 0..bytes.len() {
-                for change in [0x01, 0x80, 0xff, 0x7f, 0x42] {
-                    let mut changed = bytes.clone();
-                    changed[i] ^= change;
-                    if let Some(tree) = Tree::read(changed).expect("memory") {
-                        read += 1;
-                        for number in 0..tree.len() {
-                            assert!(cutter.cut(&tree, number).expect("memory").is_some());
-                            let _ = (
-                                tree.source(number),
-                                names(&tree, number),
-                                tree.operations(number).count(),
-                            );
-                        }
-                    }
-                }
-            }
-            assert!(read > 1000, "{read}");
-        }
-    });
-}
-
 /// A function of a hostile dump: as small as Lua allows, or with sizes that are not there.
 fn function(children: &[u8], count: u8) -> Vec<u8> {
     let head = [0x80, 0x80, 0x80, 0, 0, 2, 0x81, 0x47, 0, 1, 0, 0x80, 0x80];
@@ -442,7 +406,7 @@ fn constants(text: &Text) -> usize {
 }
 
 #[test]
-fn constants_are_read_or_refused_whatever_the_bytes() {
+fn constants_are_found_where_the_code_proves_them() {
     let source = format!("local A, f, log <const>, s = 60, math.floor, require 'x'.y, nil\n{MIXED}")
         .replace("return M", "function M.g() return A, f, log, s end return M")
         .replace("local list", "list");
@@ -453,17 +417,5 @@ fn constants_are_read_or_refused_whatever_the_bytes() {
         let stripped = dump(vm, &source, true);
         assert_eq!(text(&stripped).map(|text| constants(&text)), Some(0));
         assert!(text(&stripped).is_some_and(|text| text.assigned().is_none()));
-        for end in 0..whole.len() - 1 {
-            assert!(text(&whole[..end]).is_none(), "the first {end} bytes");
-        }
-        for i in 0..whole.len() {
-            for change in [0x01, 0x80, 0xff, 0x42] {
-                let mut bytes = whole.clone();
-                bytes[i] ^= change;
-                if let Some(text) = text(&bytes) {
-                    constants(&text);
-                }
-            }
-        }
     });
 }

@@ -1,0 +1,91 @@
+//! A global allocator that counts what each thread holds, and that refuses requests when it is told to.
+//!
+//! To be used, it has to be the program's: `#[global_allocator] static LEDGER: Ledger = Ledger;`
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr;
+
+/// The allocator.
+pub struct Ledger;
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static MOST: Cell<isize> = const { Cell::new(0) };
+    /// Requests to come before those that fail; none fails while it is negative.
+    static UNTIL: Cell<i64> = const { Cell::new(-1) };
+    /// How many fail then.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+    static FAILED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Calls `f`; returns what it returns, and the most bytes that this thread held meanwhile beyond those it held before. A block
+/// that grows counts twice for a moment, as it may have to be copied.
+pub fn most_held<R>(f: impl FnOnce() -> R) -> (R, usize) {
+    let before = HELD.get();
+    MOST.set(before);
+    let result = f();
+    (result, (MOST.get() - before).try_into().unwrap_or(0))
+}
+
+/// Calls `f`, and refuses `count` of this thread's requests, from the one with the number `first` on, counted from 1; returns
+/// what it returns, and how many have failed.
+pub fn refusing<R>(first: u64, count: u64, f: impl FnOnce() -> R) -> (R, u64) {
+    FAILED.set(0);
+    COUNT.set(count);
+    UNTIL.set(first as i64 - 1);
+    let result = f();
+    UNTIL.set(-1);
+    (result, FAILED.get())
+}
+
+fn refuses() -> bool {
+    let until = UNTIL.get();
+    if until < 0 {
+        return false;
+    }
+    if until > 0 {
+        UNTIL.set(until - 1);
+        return false;
+    }
+    if COUNT.get() == 0 {
+        UNTIL.set(-1);
+        return false;
+    }
+    COUNT.set(COUNT.get() - 1);
+    FAILED.set(FAILED.get() + 1);
+    true
+}
+
+fn note(more: usize, less: usize) {
+    HELD.set(HELD.get() + more as isize);
+    MOST.set(MOST.get().max(HELD.get()));
+    HELD.set(HELD.get() - less as isize);
+}
+
+// SAFETY: every request goes to the system's allocator, or fails as its contract allows; the counting allocates nothing.
+unsafe impl GlobalAlloc for Ledger {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if refuses() {
+            return ptr::null_mut();
+        }
+        note(layout.size(), 0);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        note(0, layout.size());
+        // SAFETY: the block came from there.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if size > layout.size() && refuses() {
+            return ptr::null_mut();
+        }
+        note(size, layout.size());
+        // SAFETY: the block came from there; the caller keeps the contract.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
