@@ -337,6 +337,32 @@ describe("a sweep in slices (R9.4)", function()
     for i = 100, 50000, 100 do assert.equal(M.f, all[i].f) end
   end)
 
+  it("warns as a sweep at once does: of keys that collide, and of why functions stay", function()
+    local old = "local M, a = {}, 1 function M.make(x) return function() return a end end return M"
+    local new = old:gsub("return a", "return a + x"):gsub("return M$", "SPEC_HAND(M.make) return M")
+    local function warnings(name, budget_ms)
+      local registry = {}
+      local N = app:module(name, old)
+      local closure = N.make()
+      registry[N.make] = closure
+      rawset(_G, "SPEC_HAND", function(f) registry[f] = "file's" end)
+      local report = app:reloaded(name, { source = new, scope = "vm", budget_ms = budget_ms })
+      rawset(_G, "SPEC_HAND", nil)
+      local done, progress = not budget_ms, report
+      if budget_ms then assert.same({}, report.warnings) end
+      while not done do done, progress = app.hotreload.sweep(0.1) end
+      assert.equal(closure, registry[N.make])
+      return progress.warnings
+    end
+    local function texts(list)
+      for i, text in ipairs(list) do list[i] = text:gsub("^%w+: ", "") end
+      return list
+    end
+    local at_once = texts(warnings("whole"))
+    assert.equal(2, #at_once)
+    assert.same(at_once, texts(warnings("sliced", 0.1)))
+  end)
+
   it("finds what the program moves about in between", function()
     local all, old = heap(20000), { M.f }
     app:reloaded("m", { source = V2, scope = "vm", budget_ms = 0.1 })
@@ -360,6 +386,7 @@ describe("a sweep in slices (R9.4)", function()
     local done, progress = app.hotreload.sweep(1)
     assert.is_true(done)
     assert.equal(0, progress.references)
+    assert.same({}, progress.warnings)
   end)
 
   it("goes on to the end without a budget", function()

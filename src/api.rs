@@ -13,6 +13,7 @@ use crate::raw::entry::{Answer, Answers};
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 use crate::reload::{self, Module, Request, Staged};
+use crate::report;
 use crate::sweep;
 
 /// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or `owed, false, message`.
@@ -74,7 +75,8 @@ pub struct Reply {
     pub outcome: Result<()>,
 }
 
-/// `core.sweep(owed, sweeping, budget_ms, lineage, own)` → `owed, done, objects, waiting, passes, references, stale`: one slice (R9.4).
+/// `core.sweep(owed, sweeping, budget_ms, lineage, own)` → `owed, done, objects, waiting, passes, references, stale, warnings`: one slice
+/// (R9.4).
 ///
 /// # Errors
 /// [`crate::error::Error::Memory`].
@@ -90,6 +92,7 @@ pub fn sweep(vm: &mut Vm) -> Result<Answers> {
         .any_number(budget)
         .map(|ms| started + Duration::from_secs_f64((ms / 1e3).clamp(0.0, 3600.0)));
     let slice = sweep::slice(vm, state, own, lineage, deadline)?;
+    let warnings = report::strings(vm, &slice.warnings)?;
     Ok(smallvec![
         Answer::Flag(slice.done),
         Answer::Count(slice.objects as usize),
@@ -97,6 +100,7 @@ pub fn sweep(vm: &mut Vm) -> Result<Answers> {
         Answer::Count(slice.passes as usize),
         Answer::Count(slice.references),
         Answer::Count(slice.stale),
+        Answer::Held(warnings),
     ])
 }
 

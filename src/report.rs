@@ -78,8 +78,6 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
             .into_iter()
             .chain([("kept", kept), ("joined", joined), ("fresh", fresh)])
         {
-            let mut lines = lines;
-            lines.sort();
             put_strings(vm, list, name, &lines)?;
         }
         put(vm, table, "paths", list)?;
@@ -98,14 +96,27 @@ pub fn add_warnings(vm: &mut Vm, lists: Ref, warnings: &[String]) -> Result<Ref>
         put_strings(vm, table, "conflicts", &[])?;
     }
     let list = vm.field(table, "warnings")?;
-    let mut warnings: Vec<&String> = warnings.iter().collect();
-    warnings.sort();
-    for (line, i) in warnings.into_iter().zip(vm.raw_len(list) + 1..) {
+    append(vm, list, warnings)?;
+    Ok(table)
+}
+
+/// Lines as a list, sorted.
+pub fn strings(vm: &mut Vm, lines: &[String]) -> Result<Ref> {
+    let list = vm.table(0)?;
+    append(vm, list, lines)?;
+    Ok(list)
+}
+
+/// Adds lines to a list, sorted among themselves.
+fn append(vm: &mut Vm, list: Ref, lines: &[String]) -> Result<()> {
+    let mut lines: Vec<&String> = lines.iter().collect();
+    lines.sort();
+    for (line, i) in lines.into_iter().zip(vm.raw_len(list) + 1..) {
         let line = vm.string(line.as_bytes())?;
         let key = vm.number(i)?;
         commit::fill(vm, list, key, line)?;
     }
-    Ok(table)
+    Ok(())
 }
 
 /// The conflicts as a list of tables.
@@ -146,11 +157,6 @@ fn put(vm: &mut Vm, table: Ref, name: &str, value: Ref) -> Result<()> {
 }
 
 fn put_strings(vm: &mut Vm, table: Ref, name: &str, lines: &[String]) -> Result<()> {
-    let list = vm.table(0)?;
-    for (line, i) in lines.iter().zip(1..) {
-        let line = vm.string(line.as_bytes())?;
-        let key = vm.number(i)?;
-        commit::fill(vm, list, key, line)?;
-    }
+    let list = strings(vm, lines)?;
     put(vm, table, name, list)
 }

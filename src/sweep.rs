@@ -6,10 +6,10 @@
 //! What takes an old function's place: the function of A2 that answers to it (R3); else, for a function of an earlier generation, the one
 //! that continues its lineage; else, for a closure that a factory made, what [`Nested`] makes for it (R9.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bytecode::Profile;
 use crate::commit::{self, Join, Op};
@@ -38,8 +38,8 @@ pub struct Target {
     fresh: Option<Fresh>,
     /// A2's cells before the commit, and which upvalue of a function among the donors was joined to A1's cell then.
     cells: FxHashMap<usize, (u32, u8)>,
-    /// Old closures that stay: how many, by line and reason.
-    stale: BTreeMap<(i32, String), usize>,
+    /// Old closures that stay, by line and reason: their addresses, as a slice may meet again what an earlier one has met.
+    stale: BTreeMap<(i32, String), FxHashSet<usize>>,
 }
 
 /// The Lua values of a target: tables, all of them the library's own.
@@ -244,7 +244,8 @@ impl Target {
             }
             Answer::Stale(reason) => {
                 let words = self.nested.words(reason);
-                *self.stale.entry((line, words)).or_default() += 1;
+                let stale = self.stale.entry((line, words)).or_default();
+                stale.try_insert_value(vm.val(value).addr, ())?;
                 Ok(value)
             }
         }
@@ -268,8 +269,9 @@ impl Target {
 
     /// What the operator should know.
     pub fn warnings(&self) -> Vec<String> {
-        let stale = self.stale.iter().map(|((line, why), count)| {
-            let (what, keep) = if *count == 1 {
+        let stale = self.stale.iter().map(|((line, why), which)| {
+            let count = which.len();
+            let (what, keep) = if count == 1 {
                 ("a function".to_string(), "keeps its")
             } else {
                 (format!("{count} functions"), "keep their")
@@ -281,7 +283,7 @@ impl Target {
 
     /// How many old closures stay as they are.
     pub fn stale(&self) -> usize {
-        self.stale.values().sum()
+        self.stale.values().map(FxHashSet::len).sum()
     }
 }
 
@@ -477,10 +479,12 @@ pub struct Sweeping {
     changed: bool,
     passes: u32,
     references: usize,
+    /// Keys that collided; each sentence once.
+    collisions: BTreeSet<String>,
 }
 
 /// What a slice did.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Slice {
     /// A whole pass found nothing to change.
     pub done: bool,
@@ -494,6 +498,8 @@ pub struct Slice {
     pub references: usize,
     /// Old closures that stay.
     pub stale: usize,
+    /// What the operator should know: keys that collided so far, and why closures stay.
+    pub warnings: Vec<String>,
 }
 
 const OWNER: i64 = 1;
@@ -603,6 +609,7 @@ fn go_on(
     commit::sweep(vm, &found)?;
     sweeping.changed |= !found.ops.is_empty() || !found.joins.is_empty();
     sweeping.references += found.references;
+    sweeping.collisions.extend(found.warnings);
     let progress = heap.progress(vm)?;
     let mut done = false;
     if ended {
@@ -611,6 +618,8 @@ fn go_on(
         sweeping.passes += 1;
         put(vm, state, HANDLE, Ref::NIL)?;
     }
+    let collisions = sweeping.collisions.iter().cloned();
+    let stale = sweeping.targets.iter().flat_map(Target::warnings);
     Ok(Slice {
         done,
         objects: progress.objects,
@@ -618,5 +627,6 @@ fn go_on(
         passes: sweeping.passes,
         references: sweeping.references,
         stale: sweeping.targets.iter().map(Target::stale).sum(),
+        warnings: collisions.chain(stale).collect(),
     })
 }

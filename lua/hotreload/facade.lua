@@ -183,20 +183,21 @@ local function update(record, name)
 end
 
 --- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
---- stale; nil and a message when it failed.
+--- stale, warnings; nil and a message when it failed.
 local function sweep(budget_ms)
     if running[1] then return nil, format("the chunk of module '%s' is running in a reload", running[1]) end
-    if next(sweeping) == nil then return true, 0, 0, 0, 0, 0 end
-    local done, walked, waiting, passes, references, stale
+    if next(sweeping) == nil then return true, 0, 0, 0, 0, 0, {} end
+    local done, walked, waiting, passes, references, stale, warnings
     repeat
-        owed, done, walked, waiting, passes, references, stale = core.sweep(owed, sweeping, budget_ms, lineage, own)
+        owed, done, walked, waiting, passes, references, stale, warnings =
+            core.sweep(owed, sweeping, budget_ms, lineage, own)
         if not waiting then return nil, message_of(walked) end
     until done or budget_ms
     if done then
         for key in next, sweeping do sweeping[key] = nil end
         for name in next, swept_modules do swept_modules[name] = nil end
     end
-    return done, walked, waiting, passes, references, stale
+    return done, walked, waiting, passes, references, stale, warnings
 end
 
 local function finish_sweep()
@@ -349,9 +350,12 @@ end
 function hotreload.sweep(budget_ms)
     local wrong = budget_ms ~= nil and arguments.milliseconds(budget_ms)
     if wrong then error(format("bad argument #1 to 'sweep' (%s)", wrong), 2) end
-    local done, walked, waiting, passes, references, stale = sweep(budget_ms)
+    local done, walked, waiting, passes, references, stale, warnings = sweep(budget_ms)
     if done == nil then return nil, walked end
-    return done, { objects = walked, waiting = waiting, passes = passes, references = references, stale = stale }
+    return done, {
+        objects = walked, waiting = waiting, passes = passes,
+        references = references, stale = stale, warnings = warnings,
+    }
 end
 
 stales.install(hotreload, records, function(modules)

@@ -104,6 +104,7 @@ function hotreload.reload(name, options) end
 ---@field passes integer       that have ended
 ---@field references integer   places that hold something new
 ---@field stale integer        old functions that stay
+---@field warnings string[]    keys that collided, and why functions stay
 
 ---Goes on with the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds, or all of it.
 ---Done when a whole pass found nothing to change; nil and a message when it cannot go on now.
