@@ -18,7 +18,7 @@ use crate::sweep;
 
 /// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or `owed, false, message`.
 ///
-/// `batch` is a list of items `{ name, is_data, source, answers, undo }`, one for each module. `answers` is a list with room for what
+/// `batch` is a list of items `{ name, is_data, source, base, answers, undo }`, one for each module. `answers` is a list with room for what
 /// became of it ([`Staged::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
 /// element of `undo` gets what undoes the module's reload. `running[1]` is the first module's name while this works (the entry point
 /// resets it). `own` is a list of the façade's tables that no walk enters: the records first, the open guards second. `sweeping` has
@@ -115,6 +115,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
             undo: vm.field(item, "undo")?,
             is_data: vm.truthy(is_data),
             source: vm.bytes(source),
+            base: vm.field(item, "base")?,
         })?;
     }
     Ok(modules)

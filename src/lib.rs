@@ -4,6 +4,7 @@
 //! The rules (`R1.2`) that the comments cite are those of `docs/semantics.md`.
 
 mod api;
+mod base;
 mod bytecode;
 mod changed;
 mod commit;

@@ -21,6 +21,8 @@ pub enum Data {
     Keep,
     /// A2's takes its place.
     Replace,
+    /// A2's takes the place of what the program did not change.
+    Merge,
 }
 
 /// The options of one reload.
@@ -66,10 +68,10 @@ impl Options {
             Some(b"replace") => OnConflict::Replace,
             _ => OnConflict::Error,
         };
-        let data = if text("data")?.as_deref() == Some(b"replace") {
-            Data::Replace
-        } else {
-            Data::Keep
+        let data = match text("data")?.as_deref() {
+            Some(b"replace") => Data::Replace,
+            Some(b"merge") => Data::Merge,
+            _ => Data::Keep,
         };
         let constants = text("constants")?.as_deref() != Some(b"keep");
         let whole_vm = text("scope")?.as_deref() == Some(b"vm");

@@ -15,6 +15,8 @@ mod functions;
 mod imports;
 mod keyed;
 mod lists;
+mod merge;
+mod note;
 mod rows;
 mod tables;
 
@@ -24,7 +26,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use functions::{Function1, Function2};
+pub use note::Pathed;
 
+use crate::base::{Base, Places};
 use crate::bytecode::Chunk;
 use crate::error::Result;
 use crate::find::Context;
@@ -181,6 +185,10 @@ pub struct Pairing {
     met1: Numbers,
     /// The locals that some function assigns, for the next reloads (R4.7).
     pub assigned: Assigned,
+    /// A2's tables that take part in the reload, as they were met.
+    pathed: Vec<Pathed>,
+    /// What will be on record (R8), unless it is a dry run.
+    pub record: Vec<u64>,
 }
 
 impl Pairing {
@@ -229,8 +237,13 @@ pub fn pair(
     loaded: &mut Loaded,
     options: &Options,
     lineage: Lineage,
+    base: Base,
 ) -> Result<Pairing> {
     let assigned = Assigned::read(vm, lineage.table, context.name, context.running)?;
+    let base = match merge::is_of_another_load(vm, context, loaded, lineage)? {
+        true => Base::default(),
+        false => base,
+    };
     let mut pairer = Pairer {
         out: Pairing {
             slots: Vec::new(),
@@ -251,10 +264,17 @@ pub fn pair(
             known: std::mem::take(&mut loaded.memory.known),
             met1: Numbers::default(),
             assigned: Assigned::default(),
+            pathed: Vec::new(),
+            record: Vec::new(),
         },
         vm,
         context,
         replace_data: options.data == Data::Replace,
+        merges: options.data == Data::Merge && base.is_known(),
+        base,
+        places: Places::default(),
+        followed: FxHashSet::default(),
+        change_sites: FxHashMap::default(),
         imports: imports::Imports::new(lineage),
         lineage,
         names: cells::Names::default(),
@@ -285,6 +305,9 @@ pub fn pair(
     pairer.vm.zip_end();
     result?;
     pairer.out.assigned = pairer.take_assigned();
+    if !options.dry_run {
+        pairer.out.record = pairer.note()?;
+    }
     Ok(pairer.out)
 }
 
@@ -294,6 +317,15 @@ struct Pairer<'a> {
     loaded: &'a mut Loaded,
     out: Pairing,
     replace_data: bool,
+    /// R8: what the program did not change follows the file.
+    merges: bool,
+    /// What is on record.
+    base: Base,
+    places: Places,
+    /// Places of A1's tables that something else of the file takes: the words of their keys.
+    followed: FxHashSet<u64>,
+    /// Where the tables stand that A2's chunk wrote to, by number.
+    change_sites: FxHashMap<u32, SiteId>,
     imports: imports::Imports,
     lineage: Lineage,
     names: cells::Names,
@@ -373,6 +405,7 @@ impl Pairer<'_> {
         for pair in std::mem::take(&mut self.exact) {
             self.rows_gone(&pair)?;
         }
+        self.gone()?;
         self.settle_constants()
     }
 
@@ -517,7 +550,12 @@ impl Pairer<'_> {
             .chunk_by_mut(|a, b| a.order == b.order)
             .filter(|twins| twins.len() > 1)
         {
-            twins.sort_by_cached_key(|child| (vm.bytes(child.key), vm.integer(child.key), vm.number_text(child.key)));
+            // Keys that are objects come last: they have no order, and no path (R8).
+            let is_object = |key| vm.val(key).addr != 0;
+            twins.sort_by_cached_key(|child| {
+                let key = child.key;
+                (is_object(key), vm.bytes(key), vm.integer(key), vm.number_text(key))
+            });
         }
         let references = self.references_among(&children)?;
         for (i, child) in children.into_iter().enumerate() {

@@ -391,7 +391,9 @@ impl Planner<'_> {
                         old: pair.old_value,
                     };
                     self.out.ops.extend(first.then_some(op));
-                    if first && pair.fate == CellFate::Constant {
+                    // An object for an object is an import.
+                    let is_data = (o.addr == 0 || n.addr == 0) && !n.is_function();
+                    if first && (pair.fate == CellFate::Constant || pair.fate == CellFate::Take && is_data) {
                         let site = self.pairing.cell_site(pair.new)?;
                         self.out.tally.data_replaced.try_push(site)?;
                     }

@@ -7,6 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use crate::base::{self, Base};
 use crate::changed;
 use crate::commit::{self, Op};
 use crate::error::{Error, Result};
@@ -51,6 +52,8 @@ pub struct Module {
     pub is_data: bool,
     /// The source name that its functions had at the last reload.
     pub source: Option<Vec<u8>>,
+    /// What is on record of it (R8): a string, or any other value for nothing.
+    pub base: Ref,
 }
 
 /// What became of one module.
@@ -65,6 +68,8 @@ pub struct Staged {
     pub file: Ref,
     /// A2's main function.
     pub main: Ref,
+    /// What is on record now (R8), or nil.
+    pub base: Ref,
     /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
     pub lists: Ref,
     /// What undoes it in a later call, or nil.
@@ -97,7 +102,7 @@ struct Parts {
 impl Staged {
     /// What the façade gets, in its order.
     pub fn answers(&self) -> impl Iterator<Item = Answer> {
-        let held = [self.object, self.hook, self.source, self.main, self.file, self.lists].map(Answer::Held);
+        let held = [self.object, self.hook, self.source, self.main, self.base, self.file, self.lists].map(Answer::Held);
         held.into_iter()
             .chain(self.counts.map(Answer::Count))
             .chain(self.swept.map(Answer::Count))
@@ -223,7 +228,8 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
     let mut loaded = load::load(vm, &context, found, module.source.clone())?;
     let load_ms = clock.lap();
 
-    let mut pairing = pair::pair(vm, &context, &mut loaded, &options, request.lineage)?;
+    let base = Base::read(vm, module.base)?;
+    let mut pairing = pair::pair(vm, &context, &mut loaded, &options, request.lineage, base)?;
     let pair_ms = clock.lap();
 
     let mut plan = plan::plan(vm, &context, &loaded, &mut pairing, &options)?;
@@ -243,6 +249,10 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
     let file = match &found.file {
         Some(file) => vm.string(file.as_bytes())?,
         None => Ref::NIL,
+    };
+    let base = match options.dry_run {
+        true => Ref::NIL,
+        false => base::pack(vm, std::mem::take(&mut pairing.record))?,
     };
     let cells = match options.vm {
         true => Some(Cells::of(vm, &pairing, options.sliced)?),
@@ -278,6 +288,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
         hook: plan.hook,
         source,
         main,
+        base,
         file,
         lists,
         transaction: Ref::NIL,

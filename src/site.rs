@@ -18,13 +18,21 @@ impl SiteId {
     pub const GLOBALS: SiteId = SiteId(1);
     /// `package.loaded`.
     pub const LOADED: SiteId = SiteId(2);
+
+    /// The site's number: sites are numbered from 0, each behind its parent.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// A step.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub enum Step {
+    /// A root, by its name; the module itself has none.
     Root(&'static str),
+    /// The slot under a key.
     Key(Ref),
+    /// The metatable.
     Metatable,
     /// The upvalue with this number of this function.
     Upvalue(Ref, u8),
@@ -60,6 +68,11 @@ impl Sites {
         self.steps.try_reserve(count)?;
         self.heads.try_reserve(count)?;
         Ok(())
+    }
+
+    /// The last step to a site, and where it begins.
+    pub fn step(&self, site: SiteId) -> Option<(SiteId, Step)> {
+        self.steps.get(site.index()).copied()
     }
 
     fn add(&mut self, parent: SiteId, step: Step) -> Result<SiteId> {

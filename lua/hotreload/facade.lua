@@ -16,11 +16,11 @@ local globals, loaded = _G, package.loaded
 
 local hotreload = { _VERSION = core.version }
 
--- Per module: its generation, the source name of its functions, the entry that undoes its last reload, and the main
--- functions of its last two chunks (R11).
+-- Per module: its generation, the source name of its functions, the entry that undoes its last reload, the main
+-- functions of its last two chunks (R11), and what is on record of A0 (R8; src/base.rs).
 local records = {}
--- What `core.reload` answers for each module, by its place in the list `answers`: six values, counts, times.
-local OBJECT, HOOK, SOURCE, MAIN, FILE, ANSWERS = 1, 2, 3, 4, 5, 6 + reports.NUMBERS
+-- What `core.reload` answers for each module, by its place in the list `answers`: seven values, counts, times.
+local OBJECT, HOOK, SOURCE, MAIN, BASE, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7 + reports.NUMBERS
 local no_answers = {}
 for i = 1, ANSWERS do no_answers[i] = false end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
@@ -59,7 +59,7 @@ local options_of_reload = {
     scope = arguments.one_of("module", "vm"),
     budget_ms = arguments.milliseconds,
     on_conflict = arguments.one_of("error", "keep", "replace"),
-    data = arguments.one_of("keep", "replace"),
+    data = arguments.one_of("keep", "merge", "replace"),
     constants = arguments.one_of("follow", "keep"),
     report = arguments.one_of("counts", "full"),
     source = arguments.a("string"),
@@ -159,6 +159,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         local record = item.undo[2]
         record.generation, record.source = item.undo[3] + 1, item.answers[SOURCE]
         record.main, record.previous = item.answers[MAIN], record.main
+        record.base = item.answers[BASE]
         changes.reloaded(item.name, record.generation)
         hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
     end
@@ -177,7 +178,7 @@ local function update(record, name)
     local object = rawget(loaded, name) or false
     if not rawequal(objects[name], object) then
         record.generation, record.undo = object and 1 or 0, false
-        record.main, record.previous = false, false
+        record.main, record.previous, record.base = false, false, false
         objects[name] = object
     end
 end
@@ -232,7 +233,7 @@ local function item_of(name, options)
 
     local record = records[name]
     if not record then
-        record = { generation = 0, source = false, undo = false, main = false, previous = false }
+        record = { generation = 0, source = false, undo = false, main = false, previous = false, base = false }
         records[name] = record
     end
     update(record, name)
@@ -241,8 +242,10 @@ local function item_of(name, options)
         name = name,
         is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
         source = record.source,
+        base = record.base,
         answers = { unpack(no_answers) },
-        undo = { false, record, record.generation, record.source, false, record.main, record.previous, false },
+        undo = { false, record, record.generation, record.source, false, record.main, record.previous, false,
+            record.base },
         report = reports.blank(name, options),
     }
 end

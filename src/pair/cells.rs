@@ -445,6 +445,13 @@ impl Pairer<'_> {
             CellFate::Follow
         } else if self.replace_data && !o.is_function() && !n.is_function() && !self.vm.same(old_value, new_value) {
             CellFate::Take
+        } else if self.cell_follows(&pair, fresh)? {
+            if n.is_table() {
+                let site = self.out.cell_site(c2)?;
+                self.scan_queue.try_reserve(1)?;
+                self.scan_queue.push_back((new_value, site));
+            }
+            CellFate::Take
         } else {
             CellFate::Keep
         };

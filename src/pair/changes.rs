@@ -13,7 +13,7 @@ impl Pairer<'_> {
     /// What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1.
     pub(super) fn changes(&mut self) -> Result<()> {
         let changes = self.loaded.changes.clone();
-        let mut sites: FxHashMap<u32, SiteId> = FxHashMap::default();
+        let mut sites: FxHashMap<u32, SiteId> = std::mem::take(&mut self.change_sites);
         let mut children = Vec::new();
         for change in &changes {
             let parent = match sites.get(&change.number) {
@@ -46,6 +46,7 @@ impl Pairer<'_> {
                 self.enumerate(change.table, Ref::NIL, site, &written)?;
             }
         }
+        self.change_sites = sites;
         Ok(())
     }
 
@@ -78,7 +79,7 @@ impl Pairer<'_> {
         if what == What::Add && is_data && self.vm.integer(key).is_some() {
             return Ok(()); // R5.3: lists are state
         }
-        let slot = Slot {
+        let mut slot = Slot {
             table: change.table,
             parent,
             key,
@@ -87,6 +88,7 @@ impl Pairer<'_> {
             what,
             change: true,
         };
+        slot.what = self.three_way(what, &slot, entry)?;
         self.out.slots.try_push(slot)?;
         self.child(slot, entry, children)
     }

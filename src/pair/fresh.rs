@@ -1,6 +1,6 @@
 //! Fresh tables that answer to none of A1's (R5.1).
 
-use super::{Child, ChildKind, Pairer, Reference};
+use super::{Child, ChildKind, Pairer, Pathed, Reference};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Kind, Ref};
@@ -14,6 +14,8 @@ impl Pairer<'_> {
         if !self.is_fresh(self.vm.val(table)) || self.scanned.try_insert_value(address, ())?.is_some() {
             return Ok(());
         }
+        let (new, old) = (table, Ref::NIL);
+        self.out.pathed.try_push(Pathed { new, old, site })?;
         let mut children = Vec::new();
         self.vm.zip(table, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {

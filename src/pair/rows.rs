@@ -23,7 +23,7 @@ impl Pairer<'_> {
         pair: &TablePair,
         list: i64,
         entries: &[(Entry, Ref)],
-        beyond: Vec<Ref>,
+        beyond: &[Ref],
     ) -> Result<()> {
         if self.replace_data || list == 0 {
             return Ok(());
@@ -43,7 +43,7 @@ impl Pairer<'_> {
                 new_rows.try_push((index, *base))?;
             }
         }
-        for base in beyond {
+        for base in beyond.iter().copied() {
             if let Some(index) = self
                 .vm
                 .integer(base.after(2))

@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
+use super::{Child, ChildKind, Keyed, Pairer, Pathed, Slot, TablePair, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Entry, Kind, Ref, Val};
@@ -30,6 +30,8 @@ impl Pairer<'_> {
             self.out.tables.try_insert_value(new_addr, pair.old)?;
             self.out.paired.try_push((pair.new, pair.old))?;
         }
+        let TablePair { old, new, site, .. } = pair;
+        self.out.pathed.try_push(Pathed { new, old, site })?;
         if !self.vm.metatable_val(pair.new).is_nil() {
             self.out.copies.try_push(pair.new)?;
         }
@@ -143,7 +145,8 @@ impl Pairer<'_> {
                 entries.try_push((entry, self.vm.zip_keep()?))?;
             }
         }
-        self.realign(&pair, list, &entries, rows)?;
+        self.realign(&pair, list, &entries, &rows)?;
+        self.new_rows(&pair, list, rows, &mut entries)?;
         let mut children = Vec::new();
         children.try_reserve(entries.len())?;
         self.out.slots.try_reserve(entries.len())?;
@@ -154,7 +157,7 @@ impl Pairer<'_> {
             if what == What::Merge && self.moved.contains(&entry.new.addr) {
                 what = What::Keep; // the row stands elsewhere by now, and is paired there
             }
-            let slot = Slot {
+            let mut slot = Slot {
                 table: pair.old,
                 parent: pair.site,
                 key,
@@ -163,6 +166,7 @@ impl Pairer<'_> {
                 what,
                 change: false,
             };
+            slot.what = self.three_way(what, &slot, entry)?;
             self.out.slots.try_push(slot)?;
             self.child(slot, entry, &mut children)?;
         }
@@ -184,11 +188,27 @@ impl Pairer<'_> {
     /// Data on both sides, and neither an object: nothing to find out.
     pub(super) fn is_plain(&self, entry: Entry) -> bool {
         let plain = |val: Val| matches!(val.kind, Kind::Boolean | Kind::Number | Kind::String);
-        plain(entry.new) && (plain(entry.old) || entry.old.is_table())
+        plain(entry.new) && (plain(entry.old) || entry.old.is_table() && !self.merges)
+    }
+
+    /// R5.3: rows of A2's list whose place A1's lacks, and that answer to none of A1's.
+    fn new_rows(&mut self, pair: &TablePair, list: i64, rows: Vec<Ref>, entries: &mut Vec<(Entry, Ref)>) -> Result<()> {
+        for row in rows {
+            let new = self.vm.val(row);
+            let index = self.vm.integer(row.after(2)).unwrap_or_default();
+            let is_reference = |other: &TablePair| self.vm.val(other.new) == new;
+            let answers = self.out.tables.contains_key(&new.addr) || self.references.iter().any(is_reference);
+            if !answers && self.may_grow(pair, list, index)? {
+                self.moved.remove(&new.addr);
+                let (key, old) = (self.vm.val(row.after(2)), Val::default());
+                entries.try_push((Entry { key, new, old }, row))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn plain(&mut self, pair: &TablePair) -> Result<()> {
-        let what = if self.replace_data && !self.vm.zip_equal() {
+        let what = if self.replace_data && !self.vm.zip_equal() || self.scalar_follows(pair)? {
             What::Overwrite
         } else {
             What::Keep
@@ -205,11 +225,15 @@ impl Pairer<'_> {
         })
     }
 
-    /// R5.3: integer keys are never added to an existing table; a function outside the list is (a sparse dispatch table).
+    /// R5.3: without a record, integer keys are never added to an existing table; a function outside the list is (a sparse dispatch
+    /// table).
     pub(super) fn is_state(&mut self, pair: &TablePair, entry: Entry, list: i64) -> Result<bool> {
         let Some(key) = self.vm.zip_key_integer().filter(|_| !self.replace_data) else {
             return Ok(false);
         };
+        if self.may_grow(pair, list, key)? {
+            return Ok(false);
+        }
         if !entry.new.is_function() {
             return Ok(true);
         }

@@ -147,8 +147,8 @@ pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references }`, the table at `index`: the record then gets its
-/// generation, source and chunks back. `own` is the index of the façade's list of its tables. An entry without a transaction is left alone. `[-0, +n, -]`
+/// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references, base }`, the table at `index`: the record
+/// then gets its generation, source, chunks and what is on record of A0 back. `own` is the index of the façade's list of its tables. An entry without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
@@ -177,7 +177,7 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int, must: bool) ->
         }
         ffi::lua_rawgeti(l, index, 2);
         let record = ffi::lua_gettop(l);
-        for (slot, name) in [(3, c"generation"), (4, c"source"), (6, c"main"), (7, c"previous")] {
+        for (slot, name) in [(3, c"generation"), (4, c"source"), (6, c"main"), (7, c"previous"), (9, c"base")] {
             ffi::lua_pushstring(l, name.as_ptr());
             ffi::lua_rawgeti(l, index, slot);
             ffi::lua_rawset(l, record);

@@ -7,12 +7,13 @@
 //! The invariant: every function here and in the files below leaves the scratch as high as it found it (but for the one walk
 //! that may be under way), and calls nothing that may raise except through [`door`].
 //!
-//! * `walk`: over tables; `function`: functions and their upvalues;
+//! * `walk`: over tables; `function`: functions and their upvalues; `digest`: digests of scalars;
 //! * `write`: what changes the program, with a permit that only `commit.rs` can make;
 //! * `place`: reads and writes the places that only a walk over the whole VM finds;
 //! * `frozen`: a view that outlives its call.
 
 mod closure;
+mod digest;
 mod frozen;
 mod function;
 mod place;
@@ -24,6 +25,8 @@ use std::hash::BuildHasher;
 use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_State};
+
+pub use digest::Part;
 
 use super::door;
 use crate::error::{Error, Result};

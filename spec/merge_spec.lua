@@ -1,0 +1,622 @@
+-- R8, R5.3: data = "merge", and what the record of A0 does in every mode. The record is taken here by `gg.reload`, which
+-- loads the module first (R1.3); spec/track_spec.lua is about `require`.
+
+local program = require "spec.support.program"
+
+local V1 = [[
+  local M = {
+    rate = 0.3, name = "one", on = true, off = false, count = 1,
+    items = { sword = { price = 10, kind = "blade" }, bow = { price = 20 } },
+    list = { "a", "b", "c" },
+  }
+  local limit, hidden, unset = 10, { level = 1 }, nil
+  function M.limit() return limit, hidden, unset end
+  function M.raise(n) limit, unset = n, n end
+  function M.version() return 1 end
+  return M
+]]
+
+local function change(text, changes)
+  for from, to in pairs(changes) do
+    local start, stop = text:find(from, 1, true)
+    assert(start, from)
+    text = text:sub(1, start - 1) .. to .. text:sub(stop + 1)
+  end
+  return text
+end
+
+describe("data = 'merge' (R8)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  --- Loads a module with a record.
+  local function load_first(text, name)
+    app:update(name or "m", text)
+    return package.loaded[name or "m"]
+  end
+
+  local function merge(text, options)
+    options = options or {}
+    options.data, options.report = "merge", "full"
+    return app:update("m", text, options)
+  end
+
+  it("lets what the program did not change follow the file", function()
+    local M = load_first(V1)
+    local items, sword, hidden = M.items, M.items.sword, select(2, M.limit())
+    merge(change(V1, {
+      ["rate = 0.3"] = "rate = 0.5", ['"one"'] = '"two"', ["on = true"] = "on = false", ["off = false"] = "off = true",
+      ["price = 10"] = "price = 15", ["level = 1"] = "level = 2", ["limit, hidden, unset = 10"] = "limit, hidden, unset = 20",
+      ["nil\n"] = "'set'\n", ["return 1 end"] = "return 2 end",
+    }))
+    assert.same({ 0.5, "two", false, true }, { M.rate, M.name, M.on, M.off })
+    assert.same({ sword = { price = 15, kind = "blade" }, bow = { price = 20 } }, M.items)
+    assert.same({ 20, { level = 2 }, "set" }, { M.limit() })
+    assert.equal(items, M.items)
+    assert.equal(sword, M.items.sword)
+    assert.equal(hidden, (select(2, M.limit())))
+    assert.equal(2, M.version())
+  end)
+
+  it("keeps what the program changed, at any depth, in cells as well", function()
+    local M = load_first(V1)
+    M.rate, M.on, M.items.sword.price, M.list[2] = 9, "yes", 99, "B"
+    M.raise(77)
+    select(2, M.limit()).level = 50
+    merge(change(V1, {
+      ["rate = 0.3"] = "rate = 0.5", ["on = true"] = "on = false", ["price = 10"] = "price = 15",
+      ["level = 1"] = "level = 2", ["unset = 10"] = "unset = 20", ['"blade"'] = '"edge"', ['"b"'] = '"x"', ['"c"'] = '"y"',
+    }))
+    assert.same({ 9, "yes", { price = 99, kind = "edge" } }, { M.rate, M.on, M.items.sword })
+    assert.same({ "a", "B", "y" }, M.list)
+    assert.same({ 77, { level = 50 }, 77 }, { M.limit() })
+  end)
+
+  it("tells an integer from a float, and a value from its text", function()
+    local M = load_first "return { a = 1, b = 1, c = '1', d = 2.0, e = 0/0, f = 1 }"
+    M.a, M.c = 1.0, 1
+    merge "return { a = 5, b = 1.0, c = '5', d = 2, e = 1, f = '1' }"
+    assert.same({ "float", 1.0 }, { math.type(M.a), M.a })
+    assert.equal("float", math.type(M.b))
+    assert.equal(1, M.c)
+    assert.equal("integer", math.type(M.d))
+    assert.equal(1, M.e)
+    assert.equal("1", M.f)
+  end)
+
+  it("takes a value that was changed and changed back for one that was not changed", function()
+    local M = load_first "return { rate = 1 }"
+    M.rate = 7
+    M.rate = 1
+    merge "return { rate = 2 }"
+    assert.equal(2, M.rate)
+  end)
+
+  it("leaves what no record covers: a module that `require` loaded, a key that only the program has", function()
+    local N = app:module("other", "return { rate = 1 }")
+    app:update("other", "return { rate = 2 }", { data = "merge" })
+    assert.equal(1, N.rate)
+    local M = load_first "return { rate = 1 }"
+    M.mine = 1
+    merge "return { rate = 1, mine = 2 }"
+    assert.equal(1, M.mine)
+  end)
+
+  it("lets what a `keep` in between left behind follow later", function()
+    local M = load_first "return { rate = 1, size = 1 }"
+    M.size = 5
+    app:update("m", "return { rate = 2, size = 2 }")
+    assert.same({ rate = 1, size = 5 }, M)
+    merge "return { rate = 3, size = 3 }"
+    assert.same({ rate = 3, size = 5 }, M)
+    merge "return { rate = 4, size = 4 }"
+    assert.same({ rate = 4, size = 5 }, M)
+  end)
+
+  it("measures by what a `replace` in between put there", function()
+    local M = load_first "return { rate = 1, size = 1 }"
+    M.size = 5
+    app:update("m", "return { rate = 2, size = 2 }", { data = "replace" })
+    M.rate = 9
+    merge "return { rate = 3, size = 3 }"
+    assert.same({ rate = 9, size = 3 }, M)
+  end)
+
+  it("is exact for many keys: 3,000 rows, every third changed", function()
+    local function text(offset)
+      local lines = { "return {" }
+      for i = 1, 3000 do lines[#lines + 1] = ("['k%d'] = { v = %d, w = %q },"):format(i, i + offset, offset .. "w") end
+      return table.concat(lines, "\n") .. "}"
+    end
+    local M = load_first(text(0))
+    for i = 3, 3000, 3 do M["k" .. i].v = -i end
+    local report = merge(text(1))
+    for i = 1, 3000 do
+      assert.equal(i % 3 == 0 and -i or i + 1, M["k" .. i].v)
+      assert.equal("1w", M["k" .. i].w)
+    end
+    assert.equal(5000, report.data.replaced)
+    assert.equal(1000, report.data.kept)
+  end)
+
+  it("lets kinds change among data where nothing was changed", function()
+    local M = load_first "return { a = 1, b = { 1, x = { y = 2 } }, c = 1, d = { 1 }, e = { 1 } }"
+    M.c, M.d[1] = 2, 2
+    local e = M.e
+    merge "return { a = { 5 }, b = 'scalar', c = { 5 }, d = 'scalar', e = { 1, 2 } }"
+    assert.same({ a = { 5 }, b = "scalar", c = 2, d = { 2 }, e = { 1, 2 } }, M)
+    assert.equal(e, M.e)
+    merge "return { a = 6, b = { 7 }, c = 6, d = 6, e = 6 }"
+    assert.same({ a = 6, b = { 7 }, c = 2, d = { 2 }, e = 6 }, M)
+  end)
+
+  it("leaves functions to R6 as before", function()
+    local M = load_first "return { a = 1, f = function() end }"
+    app:write("m", "return { a = function() end, f = 1 }")
+    local message = app:refused("m", { data = "merge" }, M)
+    assert.matches("m.a: number while it runs, function in the file", message, 1, true)
+    assert.matches("m.f: function while it runs, number in the file", message, 1, true)
+  end)
+
+  it("lets kinds change in cells", function()
+    local text = "local a, b = %s, %s return { get = function() return a, b end, set = function(x) a, b = x, x end }"
+    local M = load_first(text:format("1", "nil"))
+    merge(text:format("{ 5 }", "{ 6 }"))
+    assert.same({ { 5 }, { 6 } }, { M.get() })
+    merge(text:format("nil", "7"))
+    assert.same({ n = 2, nil, 7 }, table.pack(M.get()))
+    M.set(3)
+    merge(text:format("8", "{ 9 }"))
+    assert.same({ 3, 3 }, { M.get() })
+  end)
+
+  it("does not merge cells of which the module has two of one name", function()
+    local text = [[
+      local M = {}
+      do local x = %d function M.a(v) x = v or x return x end end
+      do local x = %d function M.b(v) x = v or x return x end end
+      return M
+    ]]
+    local M = load_first(text:format(1, 2))
+    merge(text:format(10, 20))
+    assert.same({ 1, 2 }, { M.a(), M.b() })
+  end)
+
+  describe("of rows that are gone from the file", function()
+    it("takes those out that the program did not change, whole rows and scalars", function()
+      local M = load_first(V1)
+      M.items.axe = { price = 1 }
+      local report = merge(change(V1, { [", bow = { price = 20 }"] = "", ['name = "one", '] = "", [', kind = "blade"'] = "" }))
+      assert.same({ sword = { price = 10 }, axe = { price = 1 } }, M.items)
+      assert.is_nil(M.name)
+      assert.same({ "m.items.bow", "m.items.sword.kind", "m.name" }, report.paths.data.replaced)
+    end)
+
+    it("keeps those that the program changed in any way", function()
+      local M = load_first [[return { rows = {
+        a = { v = 1 }, b = { v = 1, w = 2 }, c = { v = 1 }, d = { v = { 1 } }, e = { v = 1 }, f = { run = print }, g = 1,
+      } }]]
+      M.rows.a.v, M.rows.b.w, M.rows.c.new, M.rows.d.v[1], M.rows.g = 2, nil, 3, 4, 5
+      setmetatable(M.rows.e, {})
+      merge "return { rows = {} }"
+      local left = {}
+      for key in pairs(M.rows) do left[#left + 1] = key end
+      table.sort(left)
+      assert.same({ "a", "b", "c", "d", "e", "f", "g" }, left)
+    end)
+
+    it("keeps them in the other modes (R5.2)", function()
+      local M = load_first(V1)
+      app:update("m", change(V1, { [", bow = { price = 20 }"] = "", ['name = "one", '] = "" }))
+      assert.equal("one", M.name)
+      assert.same({ price = 20 }, M.items.bow)
+    end)
+
+    it("keeps functions (R5.2)", function()
+      local M = load_first(V1)
+      merge(change(V1, { ["function M.version() return 1 end"] = "" }))
+      assert.equal(1, M.version())
+    end)
+
+    it("keeps a row that the file has elsewhere by now", function()
+      local M = load_first "local row = { 1 } return { a = row, b = row }"
+      local row = M.a
+      merge "return { b = { 1 } }"
+      assert.equal(row, M.b)
+    end)
+
+    it("walks no table whose keys the file has all: rows of the program cost nothing", function()
+      local M = load_first "return { rows = { a = 1 }, other = 1 }"
+      -- A key that is not on record is all that such a walk could meet.
+      for i = 1, 100 do M.rows[i] = i end
+      merge "return { rows = { a = 2 } }"
+      assert.equal(2, M.rows.a)
+      assert.equal(100, #M.rows)
+      assert.is_nil(M.other)
+    end)
+  end)
+
+  describe("of lists", function()
+    local function lists(first, second, program_does)
+      local M = load_first(("return { list = { %s } }"):format(first))
+      if program_does then program_does(M.list) end
+      merge(("return { list = { %s } }"):format(second))
+      return M.list
+    end
+
+    it("follows the file where the program changed nothing", function()
+      assert.same({ 1, 9, 2, 3 }, lists("1, 2, 3", "1, 9, 2, 3"))
+      package.loaded.m = nil
+      assert.same({ 7 }, lists("1, 2, 3", "7"))
+      package.loaded.m = nil
+      assert.same({ 1, 2 }, lists("", "1, 2"))
+      package.loaded.m = nil
+      assert.same({}, lists("1, 2", ""))
+      package.loaded.m = nil
+      assert.same({ { id = 1 }, { id = 9 }, { id = 2 } }, lists("{ id = 1 }, { id = 2 }", "{ id = 1 }, { id = 9 }, { id = 2 }"))
+    end)
+
+    it("adds no rows to a list that has another length by now", function()
+      assert.same({ 1, 2, "mine" }, lists("1, 2", "1, 2, 3, 4", function(list) list[3] = "mine" end))
+      package.loaded.m = nil
+      assert.same({ 1 }, lists("1, 2", "1, 2, 3", function(list) list[2] = nil end))
+      package.loaded.m = nil
+      assert.same({ 2, 3 }, lists("1, 2, 3", "1, 2, 3, 4", function(list) table.remove(list, 1) end))
+    end)
+
+    it("makes no holes where it takes rows out", function()
+      assert.same({ 1, 2, "mine" }, lists("1, 2", "1", function(list) list[3] = "mine" end))
+      package.loaded.m = nil
+      assert.same({ 1, 2, 3, "own" }, lists("1, 2, 3, 4", "1", function(list) list[4] = "own" end))
+      package.loaded.m = nil
+      assert.same({ 1, 2, "own" }, lists("1, 2, 3, 4", "1", function(list) list[3] = "own" end))
+    end)
+  end)
+
+  it("works in modules that speak through globals", function()
+    load_first "RATE, LIMITS = 1, { low = 1, high = 2 } Box = Box or {} Box.size = 1 function limits() return LIMITS end"
+    local limits = _G.LIMITS
+    limits.high = 5
+    merge "RATE, LIMITS = 1, { low = 1, high = 2 } Box = Box or {} Box.size = 1 function limits() return LIMITS, 2 end"
+    merge "RATE, LIMITS = 2, { low = 2, high = 3 } Box = Box or {} Box.size = 2 function limits() return LIMITS end"
+    assert.same({ 2, { low = 2, high = 5 }, 2 }, { _G.RATE, _G.LIMITS, _G.Box.size })
+    assert.equal(limits, _G.LIMITS)
+    _G.RATE, _G.Box.size = 7, 7
+    merge "RATE, LIMITS = 3, { low = 3, high = 3 } Box = Box or {} Box.size = 3 function limits() return LIMITS end"
+    assert.same({ 7, { low = 3, high = 5 }, 7 }, { _G.RATE, _G.LIMITS, _G.Box.size })
+  end)
+
+  it("works in classes that a library makes, and in metatables", function()
+    app:write("class", [[
+      return function(name) local class = { name = name } class.__index = class return setmetatable(class, { kind = "c" }) end
+    ]])
+    local text = [[
+      local Unit = require "class" "Unit"
+      Unit.speed, Unit.power = %d, %d
+      function Unit:go() return self.speed end
+      return setmetatable({ Unit = Unit }, { version = %d, __index = { inherited = %d } })
+    ]]
+    local M = load_first(text:format(1, 1, 1, 1))
+    M.Unit.power = 50
+    merge(text:format(2, 2, 2, 2))
+    assert.same({ 2, 50, 2, 2 }, { M.Unit.speed, M.Unit.power, getmetatable(M).version, M.inherited })
+  end)
+
+  it("works for keys of all kinds, and through shared tables and cycles", function()
+    local text = [[
+      local shared = { v = %d }
+      local M = { [1.5] = %d, [true] = %d, [false] = %d, [-3] = %d, [2^53] = %d, ["\0"] = %d, a = shared, b = shared }
+      M.self, shared.up, M[shared] = M, M, %d
+      return M
+    ]]
+    local function of(n) return (text:gsub("%%d", n)) end
+    local M = load_first(of(1))
+    M[true] = 7
+    merge(of(2))
+    assert.same({ 2, 7, 2, 2, 2, 2, 2 }, { M[1.5], M[true], M[false], M[-3], M[2 ^ 53], M["\0"], M.a.v })
+    assert.equal(M.a, M.b)
+    assert.equal(1, M[M.a]) -- a key that is an object is not on record
+  end)
+
+  it("never runs a metamethod", function()
+    local M = load_first "return { rows = { a = 1, b = 2 } }"
+    local function refuse() error "touched" end
+    local touchy = { __index = refuse, __newindex = refuse, __pairs = refuse, __len = refuse, __eq = refuse }
+    setmetatable(M, touchy)
+    setmetatable(M.rows, touchy)
+    merge "return { rows = { a = 5 } }"
+    debug.setmetatable(M.rows, nil)
+    assert.same({ a = 5 }, rawget(M, "rows"))
+  end)
+
+  it("is a value of gg.safe_reloads no more than before: `true` means replace, an option beats it", function()
+    local M = load_first "return { rate = 1, size = 1 }"
+    gg.safe_reloads.m = true
+    M.size = 5
+    merge "return { rate = 2, size = 2 }"
+    assert.same({ rate = 2, size = 5 }, M)
+  end)
+
+  describe("in the report", function()
+    it("has what followed and what stayed, in the plan's text, too", function()
+      local M = load_first(V1)
+      M.rate = 9
+      local text = change(V1, { ["rate = 0.3"] = "rate = 0.5", ['"one"'] = '"two"', ["unset = 10"] = "unset = 20" })
+      app:write("m", text)
+      local plan = app.hotreload.plan("m", { data = "merge" })
+      assert.matches("data replaced:\n    ~ m.limit@limit\n    ~ m.name\n", plan, 1, true)
+      assert.matches("= m.rate\n", plan, 1, true)
+      local report = merge(text)
+      assert.same({ "m.limit@limit", "m.name" }, report.paths.data.replaced)
+      assert.equal(2, report.data.replaced)
+      local kept = {}
+      for _, path in ipairs(report.paths.data.kept) do kept[path] = true end
+      assert.is_true(kept["m.rate"])
+      assert.is_nil(kept["m.name"])
+    end)
+  end)
+
+  describe("that does not come about", function()
+    local V2 = change(V1, { ["rate = 0.3"] = "rate = 0.5", [", bow = { price = 20 }"] = "", ["unset = 10"] = "unset = 20" })
+
+    local function assert_follows_still(M)
+      assert.equal(0.3, M.rate)
+      assert.equal(10, (M.limit()))
+      assert.same({ price = 20 }, M.items.bow)
+      merge(V2)
+      assert.equal(0.5, M.rate)
+      assert.equal(20, (M.limit()))
+      assert.is_nil(M.items.bow)
+    end
+
+    it("changes neither program nor record: a chunk that raises", function()
+      local M = load_first(V1)
+      app:write("m", change(V2, { ["return M\n"] = "error 'no'\n" }))
+      app:refused("m", { data = "merge" }, M)
+      assert_follows_still(M)
+    end)
+
+    it("changes neither program nor record: conflicts", function()
+      local M = load_first(V1)
+      app:write("m", change(V2, { ["count = 1"] = "count = print" }))
+      app:refused("m", { data = "merge" }, M)
+      assert_follows_still(M)
+    end)
+
+    it("changes neither program nor record: a dry run", function()
+      local M = load_first(V1)
+      app:write("m", V2)
+      local before = program.fingerprint(M)
+      app:reloaded("m", { data = "merge", dry_run = true })
+      before:assert_unchanged()
+      assert_follows_still(M)
+    end)
+
+    it("changes neither program nor record: a hook that raises", function()
+      local M = load_first(V1)
+      app:write("m", change(V2, { ["return M\n"] = "function M.__hotfix() error 'no' end return M\n" }))
+      app:refused("m", { data = "merge" }, M)
+      assert_follows_still(M)
+    end)
+
+    it("changes neither program nor record: undo", function()
+      local M = load_first(V1)
+      merge(V2)
+      assert.equal(0.5, M.rate)
+      assert.is_true(app.hotreload.undo "m")
+      assert_follows_still(M)
+    end)
+
+    it("changes neither program nor record: the second of two modules", function()
+      local M = load_first(V1)
+      app:write("m", V2)
+      app:module("broken", "return { f = function() end }")
+      app:write("broken", "error 'no'")
+      local before = program.fingerprint(M)
+      assert.is_false((app:reload({ "m", "broken" }, { data = "merge" })))
+      before:assert_unchanged()
+      assert_follows_still(M)
+    end)
+  end)
+
+  it("works for lists of modules, and in scope 'vm'", function()
+    local M, N = load_first(V1), load_first("local M = require 'm' return { rate = M.rate, own = 1 }", "n")
+    N.own = 5
+    local rows = { M.items.sword }
+    app:write("m", change(V1, { ["rate = 0.3"] = "rate = 0.5", ["price = 10"] = "price = 15" }))
+    app:write("n", "local M = require 'm' return { rate = M.rate, own = 2 }")
+    app:reloaded({ "m", "n" }, { data = "merge", scope = "vm" })
+    assert.same({ 0.5, 0.5, 5, 15 }, { M.rate, N.rate, N.own, rows[1].price })
+  end)
+
+  it("forgets what was on record of a module that was loaded anew", function()
+    local M = load_first "return { rate = 1 }"
+    package.loaded.m = nil
+    app:write("m", "return { rate = 1 }")
+    local N = require "m"
+    assert.not_equal(M, N)
+    merge "return { rate = 2 }"
+    assert.equal(1, N.rate)
+  end)
+
+  it("has one outcome, whatever the order of a table", function()
+    app:write("first", [[
+      local shared = { v = 1 }
+      local M = { x = shared, y = { shared }, list = {} }
+      for i = 1, 60 do M["k" .. i], M.list[i] = i, { id = i, shared = shared } end
+      local here, there = shared, { shared }
+      function M.get() return here, there end
+      return M
+    ]])
+    local out = app:subprocesses(8, [[
+      require "hotreload"
+      local file = io.open("first.lua")
+      local text = file:read "a"
+      file:close()
+      assert(gg.reload "first")
+      local M = require "first"
+      for i = 1, 60, 7 do M["k" .. i], M.list[i].id = -i, -i end
+      M.x.v = 9
+      local source = text:gsub("v = 1", "v = 2"):gsub("= i, {", "= i + 100, {"):gsub("id = i", "id = i + 100")
+      local _, report = assert(gg.reload("first", { source = source, data = "merge", report = "full" }))
+      print(M.x.v, report.data.kept, report.data.replaced, table.concat(report.paths.data.replaced, " "))
+      for i = 1, 60 do print(M["k" .. i], M.list[i].id) end
+    ]])
+    assert.matches("^9\t", out)
+  end)
+end)
+
+describe("what the program removed (R5.3)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local TEXT = [[
+    local M = { data = 1, table = { 1 }, rows = { a = 1, b = 2 }, on = { [101] = function() return 1 end } }
+    function M.start() M.start = nil end
+    function M.stop() end
+    return M
+  ]]
+
+  for _, mode in ipairs { "keep", "merge" } do
+    it("does not come back with data = '" .. mode .. "': data, tables, rows, functions", function()
+      app:update("m", TEXT)
+      local M = package.loaded.m
+      M.start()
+      M.data, M.table, M.rows.a, M.on[101] = nil, nil, nil, nil
+      for _ = 1, 3 do
+        app:write("m", TEXT)
+        local report = app:reloaded("m", { data = mode, report = "full" })
+        assert.same({ rows = { b = 2 } }, { data = M.data, table = M.table, rows = M.rows, start = M.start, on = M.on[101] })
+        assert.same({}, report.paths.data.added)
+        local kept = {}
+        for _, path in ipairs(report.paths.data.kept) do kept[path] = true end
+        assert.is_true(kept["m.data"] and kept["m.start"] and kept["m.rows.a"])
+      end
+      assert.is_function(M.stop)
+    end)
+  end
+
+  it("comes back with data = 'replace'", function()
+    app:update("m", TEXT)
+    local M = package.loaded.m
+    M.data, M.rows.a = nil, nil
+    app:reloaded("m", { data = "replace" })
+    assert.same({ 1, { a = 1, b = 2 } }, { M.data, M.rows })
+  end)
+
+  it("comes back without a record, at the first reload; from then on it stays away", function()
+    local M = app:module("m", "return { a = 1 }")
+    M.a = nil
+    app:reloaded "m"
+    assert.equal(1, M.a)
+    M.a = nil
+    app:reloaded "m"
+    assert.is_nil(M.a)
+  end)
+
+  it("is no hindrance to new keys, and to one that the file lacked in between", function()
+    app:update("m", "return { a = 1, b = 2 }")
+    local M = package.loaded.m
+    M.a = nil
+    app:update("m", "return { a = 1, b = 2, c = 3 }")
+    assert.same({ b = 2, c = 3 }, M)
+    app:update("m", "return { b = 2, c = 3 }")
+    app:update("m", "return { a = 1, b = 2, c = 3 }")
+    assert.same({ a = 1, b = 2, c = 3 }, M)
+  end)
+
+  it("stays away among the globals, until the module is loaded anew", function()
+    app:update("m", "RATE, Box = 1, Box or {} Box.a = 1 function go() end function stop() end")
+    _G.RATE, _G.Box.a, _G.go = nil, nil, nil
+    app:update("m", "RATE, Box = 2, Box or {} Box.a = 2 function go() end function stop() return 2 end")
+    assert.same({}, { rawget(_G, "RATE"), _G.Box.a, rawget(_G, "go") })
+    assert.equal(2, _G.stop())
+  end)
+
+  it("does not run the hook less: a module may take its hook out", function()
+    local text = "local M = { ran = 0 } function M.__hotfix(self) self.ran = self.ran + 1 self.__hotfix = nil end return M"
+    app:update("m", text)
+    app:update("m", text)
+    app:update("m", text)
+    assert.equal(3, package.loaded.m.ran)
+  end)
+
+  it("comes back when undo takes back that it was never added", function()
+    app:update("m", "return { a = 1 }")
+    local M = package.loaded.m
+    M.a = nil
+    app:update("m", "return { a = 1, b = 2 }")
+    assert.is_true(app.hotreload.undo "m")
+    assert.same({}, M)
+    app:update("m", "return { a = 1, b = 2 }")
+    assert.same({ b = 2 }, M)
+  end)
+
+  describe("and lists", function()
+    it("grow by what the file appends where they are as long as A0 left them, in every mode", function()
+      app:update("m", "return { list = { 1, 2 }, on = { function() return 1 end }, rows = { { f = function() end } }, [5] = 1 }")
+      local M = package.loaded.m
+      app:update("m", [[return {
+        list = { 1, 2, 3 }, on = { function() return 2 end, function() return 3 end },
+        rows = { { f = function() end }, { f = function() return 4 end } }, [5] = 1, [7] = 7,
+      }]])
+      assert.same({ 1, 2, 3 }, M.list)
+      assert.same({ 2, 3, 4, 7 }, { M.on[1](), M.on[2](), M.rows[2].f(), M[7] })
+    end)
+
+    it("do not grow where the program changed their length", function()
+      app:update("m", "return { list = { 1, 2 }, queue = { 1, 2 } }")
+      local M = package.loaded.m
+      M.list[3], M.queue[1], M.queue[2] = "mine", nil, nil
+      app:update("m", "return { list = { 1, 2, 3, 4 }, queue = { 1, 2, 3 } }")
+      assert.same({ 1, 2, "mine" }, M.list)
+      assert.same({}, M.queue)
+    end)
+
+    it("have one outcome at the first reload and at the second", function()
+      local M = app:module("m", "return { list = { 1, 2 } }")
+      for _ = 1, 3 do
+        app:update("m", "return { list = { 1, 2, 3 } }")
+        assert.same({ 1, 2 }, M.list)
+      end
+    end)
+  end)
+end)
+
+describe("the record of A0 (R8)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("keeps nothing alive", function()
+    app:update("m", "return { row = { 1 }, long = ('x'):rep(1000), f = function() end }")
+    local M = package.loaded.m
+    local weak = setmetatable({ M.row, M.f }, { __mode = "v" })
+    M.row, M.f, M.long = nil, nil, nil
+    collectgarbage()
+    collectgarbage()
+    assert.same({}, weak)
+  end)
+
+  it("does not grow with reloads", function()
+    local function text(i) return ("K%d = 1 return { ['k%d'] = { %d }, f = function() return %d end }"):format(i % 2, i, i, i) end
+    app:update("m", text(0))
+    local M = package.loaded.m
+    local function step(i)
+      app:reloaded("m", { source = text(i), data = "merge" })
+      for key, value in pairs(M) do
+        if type(value) == "table" and key ~= "k" .. i then M[key] = nil end
+      end
+    end
+    for i = 1, 50 do step(i) end
+    collectgarbage()
+    collectgarbage()
+    local before = collectgarbage "count"
+    for i = 51, 450 do step(i) end
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(collectgarbage "count" - before < 16, collectgarbage "count" - before)
+  end)
+end)

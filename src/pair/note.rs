@@ -1,0 +1,237 @@
+//! R8: what the next reload is to have on record of this load.
+//!
+//! For each key of A2 its word. For each scalar, where what will run is what the file says: the word of that; else the word that was on
+//! record, if it is still what runs. So a value that only the file changed is known to be the program's neither now nor later.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::merge::is_scalar;
+use super::{CellFate, Pairer};
+use crate::base::{self, Kind as Had, Path, Place};
+use crate::error::Result;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Kind, Part, Ref, Val};
+use crate::site::SiteId;
+
+/// A table of A2 whose keys are recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Pathed {
+    /// A2's table.
+    pub new: Ref,
+    /// The table of A1 that it answers to; `NIL` for one that only A2 has.
+    pub old: Ref,
+    /// Where it stands.
+    pub site: SiteId,
+}
+
+impl Pairer<'_> {
+    /// All words of the new record.
+    pub(super) fn note(&mut self) -> Result<Vec<u64>> {
+        let mut words = Vec::new();
+        let mut paths: FxHashMap<usize, Path> = FxHashMap::default();
+        let mut tables = Vec::new();
+        tables.try_reserve(self.out.pathed.len())?;
+        for i in 0..self.out.pathed.len() {
+            let Some(pathed) = self.out.pathed.get(i).copied() else {
+                break;
+            };
+            let address = self.vm.val(pathed.new).addr;
+            if let Some(path) = self.path(pathed.site)?
+                && !paths.contains_key(&address)
+            {
+                paths.try_insert_value(address, path)?;
+                tables.push((pathed, path));
+            }
+        }
+        for (pathed, path) in tables {
+            self.note_table(pathed, path, &paths, &mut words)?;
+        }
+        self.note_changes(&paths, &mut words)?;
+        self.note_cells(&paths, &mut words)?;
+        words.sort_unstable();
+        Ok(words)
+    }
+
+    fn note_table(
+        &mut self,
+        pathed: Pathed,
+        path: Path,
+        paths: &FxHashMap<usize, Path>,
+        words: &mut Vec<u64>,
+    ) -> Result<()> {
+        self.vm.zip(pathed.new, pathed.old)?;
+        while let Some(entry) = self.vm.zip_next() {
+            let Some(place) = self.vm.zip_digest(Part::Key).map(|key| path.place(key)) else {
+                continue;
+            };
+            let kind = kind_of(entry.new, place, paths);
+            words.try_push(place.word(kind))?;
+            if kind != Had::Scalar && !is_scalar(entry.old) {
+                continue;
+            }
+            let new = self.vm.zip_digest(Part::New);
+            let value = if kind == Had::Scalar && (entry.old.is_nil() || self.replace_data || self.vm.zip_equal()) {
+                new.map(|new| place.value(new))
+            } else if is_scalar(entry.old) || entry.old.is_table() {
+                self.value_word(place, new, self.vm.zip_digest(Part::Old))
+            } else {
+                None
+            };
+            if let Some(value) = value {
+                words.try_push(value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The word for a value that A1 has another one for: of the file's, when A1's follows it; of A1's, when that is on record.
+    fn value_word(&self, place: Place, new: Option<u64>, old: Option<u64>) -> Option<u64> {
+        let on_record = self.base.had(place, old);
+        let follows = self.merges && (on_record || self.followed.contains(&place.word(Had::Table)));
+        let word = |value: Option<u64>| value.map(|value| place.value(value));
+        if follows {
+            word(new)
+        } else if on_record {
+            word(old)
+        } else {
+            None
+        }
+    }
+
+    /// What A2's chunk wrote into tables that existed, and what is on record of these besides.
+    fn note_changes(&mut self, paths: &FxHashMap<usize, Path>, words: &mut Vec<u64>) -> Result<()> {
+        let mut written: FxHashSet<u64> = FxHashSet::default();
+        let globals = self.vm.val(self.context.globals);
+        for i in 0..self.loaded.changes.len() {
+            let Some(change) = self.loaded.changes.get(i).copied() else {
+                break;
+            };
+            let (Some(key), Some(site)) = (change.key, self.change_sites.get(&change.number).copied()) else {
+                continue;
+            };
+            let is_hook = || self.vm.with_bytes(key, |key| key == b"__hotfix") == Some(true);
+            if self.vm.integer(key).is_some() || self.vm.val(change.table) == globals && is_hook() {
+                continue;
+            }
+            let path = self.path(site)?;
+            let Some(place) = path.and_then(|path| self.vm.digest(key).map(|key| path.place(key))) else {
+                continue;
+            };
+            written.try_insert_value(place.word(Had::Other), ())?;
+            let (new, old) = (self.vm.val(change.new), self.vm.val(change.old));
+            if new.is_nil() {
+                continue;
+            }
+            let kind = kind_of(new, place, paths);
+            words.try_push(place.word(kind))?;
+            let (new, digest) = (self.vm.digest(change.new), self.vm.digest(change.old));
+            let value = match kind {
+                Had::Scalar if old.is_nil() || self.replace_data => new.map(|new| place.value(new)),
+                _ if is_scalar(old) || old.is_table() => self.value_word(place, new, digest),
+                _ => None,
+            };
+            if let Some(value) = value {
+                words.try_push(value)?;
+            }
+        }
+        words.sort_unstable();
+        if self.base.has_more_keys(words) {
+            self.note_the_rest(&written, words)?;
+        }
+        Ok(())
+    }
+
+    /// Where a table that existed holds what is on record already, the chunk has changed nothing: that stays on record.
+    fn note_the_rest(&mut self, written: &FxHashSet<u64>, words: &mut Vec<u64>) -> Result<()> {
+        for number in 0..self.loaded.memory.len() {
+            let Some(was) = self.loaded.memory.slots_of(number) else {
+                continue;
+            };
+            if self.answered.contains(&self.vm.val(was.table).addr) || was.table == self.context.loaded {
+                continue;
+            }
+            let site = self.out.sites.remembered(&self.loaded.memory, number as u32)?;
+            let Some(path) = self.path(site)?.filter(|path| self.base.has_keys(*path)) else {
+                continue;
+            };
+            for i in 0..was.count {
+                let (key, value) = was.slot(i);
+                let Some(place) = self.vm.digest(key).map(|key| path.place(key)) else {
+                    continue;
+                };
+                let Some(kind) = self.base.key(place) else {
+                    continue;
+                };
+                if written.contains(&place.word(Had::Other)) {
+                    continue;
+                }
+                words.try_push(place.word(kind))?;
+                if let Some(value) = self.vm.digest(value).filter(|value| self.base.had(place, Some(*value))) {
+                    words.try_push(place.value(value))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Locals: where one local alone has the name, and holds data.
+    fn note_cells(&mut self, paths: &FxHashMap<usize, Path>, words: &mut Vec<u64>) -> Result<()> {
+        let counted = |cell: &super::Cell2| cell.home && !cell.environment;
+        let mut counts: FxHashMap<super::cells::Name, u32> = FxHashMap::default();
+        for cell in self.out.new_cells.iter().filter(|cell| counted(cell)) {
+            let count = counts.get(&cell.name).copied().unwrap_or(0);
+            counts.try_insert_value(cell.name, count + 1)?;
+        }
+        let mut pairs: FxHashMap<u32, usize> = FxHashMap::default();
+        for (i, pair) in self.out.cell_pairs.iter().enumerate() {
+            pairs.try_insert_value(pair.new, i)?;
+        }
+        for (number, cell) in self.out.new_cells.iter().enumerate() {
+            if !counted(cell) || counts.get(&cell.name) != Some(&1) {
+                continue;
+            }
+            let pair = pairs.get(&(number as u32)).and_then(|i| self.out.cell_pairs.get(*i));
+            let Some(held) = pair
+                .map(|pair| self.vm.val(pair.new_value))
+                .or_else(|| self.vm.upvalue(cell.function, cell.index).map(|held| held.value))
+            else {
+                continue;
+            };
+            if !is_scalar(held) && !held.is_nil() && !held.is_table() {
+                continue;
+            }
+            let place = base::local(self.vm, cell.function, cell.index);
+            if held.is_table() {
+                if kind_of(held, place, paths) == Had::Table {
+                    words.try_push(place.word(Had::Table))?;
+                }
+            }
+            let digest = match pair {
+                Some(pair) => {
+                    let follows = matches!(pair.fate, CellFate::Take | CellFate::Constant);
+                    let (new, old) = (self.vm.digest(pair.new_value), self.vm.digest(pair.old_value));
+                    let same = self.vm.same(pair.new_value, pair.old_value);
+                    if follows || same {
+                        new
+                    } else {
+                        old.filter(|old| self.base.had(place, Some(*old)))
+                    }
+                }
+                None => self.vm.upvalue_digest(cell.function, cell.index),
+            };
+            if let Some(digest) = digest {
+                words.try_push(place.value(digest))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the word of a key says of what it holds.
+fn kind_of(val: Val, place: Place, paths: &FxHashMap<usize, Path>) -> Had {
+    match val.kind {
+        Kind::Boolean | Kind::Number | Kind::String => Had::Scalar,
+        Kind::Table if paths.get(&val.addr) == Some(&place.path()) => Had::Table,
+        _ => Had::Other,
+    }
+}
