@@ -135,7 +135,10 @@ impl Base {
     pub fn key(&self, place: Place) -> Option<Kind> {
         let first = place.word(Kind::Other);
         let at = self.words.partition_point(|word| *word < first);
-        let found = self.words.get(at).filter(|word| **word >> KIND_BITS == first >> KIND_BITS)?;
+        let found = self
+            .words
+            .get(at)
+            .filter(|word| **word >> KIND_BITS == first >> KIND_BITS)?;
         match found & ((1 << KIND_BITS) - 1) {
             0 => Some(Kind::Other),
             1 => Some(Kind::Table),
@@ -251,9 +254,7 @@ impl Places {
         };
         while let Some((site, step)) = trail.pop() {
             let place = match step {
-                Step::Key(key) => found
-                    .path
-                    .and_then(|path| vm.digest(key).map(|key| path.place(key))),
+                Step::Key(key) => found.path.and_then(|path| vm.digest(key).map(|key| path.place(key))),
                 Step::Upvalue(function, index) => Some(local(vm, function, index)),
                 Step::Root(_) | Step::Metatable => None,
             };

@@ -102,7 +102,16 @@ struct Parts {
 impl Staged {
     /// What the façade gets, in its order.
     pub fn answers(&self) -> impl Iterator<Item = Answer> {
-        let held = [self.object, self.hook, self.source, self.main, self.base, self.file, self.lists].map(Answer::Held);
+        let held = [
+            self.object,
+            self.hook,
+            self.source,
+            self.main,
+            self.base,
+            self.file,
+            self.lists,
+        ]
+        .map(Answer::Held);
         held.into_iter()
             .chain(self.counts.map(Answer::Count))
             .chain(self.swept.map(Answer::Count))

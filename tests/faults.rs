@@ -205,6 +205,7 @@ stories! {
     registry REGISTRY
     raises RAISES
     replace REPLACE
+    merge MERGE
     constants CONSTANTS
     hook HOOK
     hook_raises HOOK_RAISES

@@ -7,7 +7,7 @@
 ---@field scope? "module"|"vm"                      what follows the new code: the module, or every reference (R9)
 ---@field budget_ms? number                         with `scope = "vm"`: in slices, see `hotreload.sweep` (R9.4)
 ---@field on_conflict? "error"|"keep"|"replace"     a function where data was, or data where a function was (R6)
----@field data? "keep"|"replace"                    for modules that are data: `"replace"` (R8)
+---@field data? "keep"|"merge"|"replace"            what follows: none, what the program did not change, all (R8)
 ---@field constants? "follow"|"keep"               locals that nothing assigns take what the file says, or stay (R4.7)
 ---@field source? string                            the module's new text, instead of its file's
 ---@field dry_run? boolean                          say what would happen, change nothing
@@ -25,7 +25,7 @@
 ---@class hotreload.DataCounts
 ---@field kept integer
 ---@field added integer
----@field replaced integer  constants that followed the file; with `data = "replace"` what was overwritten or taken out
+---@field replaced integer  constants, and with `data` what was overwritten or taken out
 
 ---A slot that is a function on one side and something else on the other.
 ---@class hotreload.Conflict

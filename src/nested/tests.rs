@@ -86,7 +86,15 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
             table: vm.table(0).expect("memory"),
             counter: vm.string(b"last").expect("memory"),
         };
-        let mut pairing = pair::pair(vm, &context, &mut loaded, &options, lineage).expect("pairs");
+        let mut pairing = pair::pair(
+            vm,
+            &context,
+            &mut loaded,
+            &options,
+            lineage,
+            crate::base::Base::default(),
+        )
+        .expect("pairs");
         let mut plan = plan::plan(vm, &context, &loaded, &mut pairing, &options).expect("plans");
         assert!(plan.conflicts.is_empty());
         let values = Values {

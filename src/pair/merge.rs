@@ -33,7 +33,11 @@ pub(super) fn is_of_another_load(
     }
     let mut some = false;
     for number in 0..loaded.memory.len() {
-        let Some(globals) = loaded.memory.slots_of(number).filter(|was| was.table == context.globals) else {
+        let Some(globals) = loaded
+            .memory
+            .slots_of(number)
+            .filter(|was| was.table == context.globals)
+        else {
             continue;
         };
         for i in 0..globals.count {

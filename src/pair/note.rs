@@ -201,10 +201,8 @@ impl Pairer<'_> {
                 continue;
             }
             let place = base::local(self.vm, cell.function, cell.index);
-            if held.is_table() {
-                if kind_of(held, place, paths) == Had::Table {
-                    words.try_push(place.word(Had::Table))?;
-                }
+            if kind_of(held, place, paths) == Had::Table {
+                words.try_push(place.word(Had::Table))?;
             }
             let digest = match pair {
                 Some(pair) => {

@@ -177,7 +177,13 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int, must: bool) ->
         }
         ffi::lua_rawgeti(l, index, 2);
         let record = ffi::lua_gettop(l);
-        for (slot, name) in [(3, c"generation"), (4, c"source"), (6, c"main"), (7, c"previous"), (9, c"base")] {
+        for (slot, name) in [
+            (3, c"generation"),
+            (4, c"source"),
+            (6, c"main"),
+            (7, c"previous"),
+            (9, c"base"),
+        ] {
             ffi::lua_pushstring(l, name.as_ptr());
             ffi::lua_rawgeti(l, index, slot);
             ffi::lua_rawset(l, record);

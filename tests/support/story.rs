@@ -71,7 +71,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 23] = [
+pub const ALL: [&Story; 24] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -80,6 +80,7 @@ pub const ALL: [&Story; 23] = [
     &REGISTRY,
     &RAISES,
     &REPLACE,
+    &MERGE,
     &CONSTANTS,
     &HOOK,
     &HOOK_RAISES,
@@ -829,6 +830,46 @@ pub const HOOK_IS_CLOSED: Story = Story {
     options: "nil",
     ends: End::Refused("it was closed"),
     settle: ROWS_BACK.settle,
+};
+
+/// Three-way data: what the program did not change follows, what it removed stays away, also after a reload that failed.
+pub const MERGE: Story = Story {
+    name: "merge",
+    before: &[(
+        "m",
+        "GLOBAL = 1 local n, kept = 1, 1
+        local M = { rate = 1, changed = 1, removed = 1, rows = { a = { 1 }, b = { 1 } }, list = { 1, 2 } }
+        function M.get() return n, kept end function M.keep(x) kept = x end return M",
+    )],
+    after: &[(
+        "m",
+        "GLOBAL = 2 local n, kept = 2, 2
+        local M = { rate = 2, changed = 2, removed = 2, rows = { a = { 2 } }, list = { 1, 2, 3, { 4 } }, more = { 2 } }
+        function M.get() return n, kept end function M.keep(x) kept = x end return M",
+    )],
+    start: "
+        local test = ...
+        test.reload 'm'
+        m = package.loaded.m
+        m.changed, m.removed = 'run time', nil
+        m.keep(7)",
+    call: RELOAD,
+    options: "{ data = 'merge' }",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload('m', { data = 'merge' }) end
+        test.equal(GLOBAL, 2)
+        test.equal(m.rate, 2)
+        test.equal(m.changed, 'run time')
+        test.equal(m.removed, nil)
+        test.equal(m.rows.a[1], 2)
+        test.equal(m.rows.b, nil)
+        test.equal(#m.list, 4)
+        test.equal(m.more[1], 2)
+        local n, kept = m.get()
+        test.equal(n, 2)
+        test.equal(kept, 7)",
 };
 
 /// A dry run.
