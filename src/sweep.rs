@@ -594,13 +594,13 @@ fn go_on(
         targets.push(Tables::read(vm, state, number)?);
     }
     let handle = vm.index(state, HANDLE)?;
-    let heap = if vm.val(handle).is_nil() {
+    let heap = if Heap::can_resume(vm, handle) {
+        Heap::resume(vm, handle, &skip)?
+    } else {
         let heap = begin(vm, &skip, targets.iter().copied())?;
         put(vm, state, HANDLE, heap.handle())?;
         sweeping.targets.iter_mut().for_each(|target| target.stale.clear());
         heap
-    } else {
-        Heap::resume(vm, handle, &skip)?
     };
     let mut pairs: Vec<(Target, Tables)> = std::mem::take(&mut sweeping.targets).into_iter().zip(targets).collect();
     let walked = walk(vm, heap, &mut pairs, lineage, deadline);

@@ -221,6 +221,9 @@ stories! {
     several SEVERAL
     several_and_back SEVERAL_AND_BACK
     undo UNDO
+    sliced SLICED
+    changed CHANGED
+    stale STALE
 }
 
 mod big {

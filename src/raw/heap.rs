@@ -151,6 +151,12 @@ impl Heap {
         Ok(heap)
     }
 
+    /// Is `handle` a pass that can go on? One that an error broke off cannot.
+    pub fn can_resume(vm: &Vm, handle: Ref) -> bool {
+        // SAFETY: nothing else uses the pass's state meanwhile.
+        pause::state(vm, handle).is_ok_and(|state| unsafe { !(*state).is_over() })
+    }
+
     /// The full userdata that owns the pass: to be kept where the pass is to be continued. It holds no object of the program.
     pub fn handle(self) -> Ref {
         self.0

@@ -71,7 +71,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 24] = [
+pub const ALL: [&Story; 27] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -96,6 +96,9 @@ pub const ALL: [&Story; 24] = [
     &SEVERAL,
     &SEVERAL_AND_BACK,
     &UNDO,
+    &SLICED,
+    &CHANGED,
+    &STALE,
 ];
 
 /// The module is not loaded yet, and has a dependency.
@@ -276,6 +279,101 @@ pub const UNDO: Story = Story {
         test.reload('m', { scope = 'vm' })
         test.equal(held[1](), 'v2')
         test.equal(held[2].cb(), 'v2')",
+    ..EVERYWHERE
+};
+
+/// One slice of a sweep that a reload has left (R9.4): it walks all of this program.
+pub const SLICED: Story = Story {
+    name: "sliced",
+    start: "
+        local test = ...
+        m = require 'm'
+        held = { m.f, { cb = m.new(10) }, [m.f] = 'key' }
+        keeper = coroutine.create(function(f) local mine = f coroutine.yield() return mine() end)
+        coroutine.resume(keeper, m.f)
+        m.f()
+        local extra_first = [[
+            local extra, count, M = 'v2', 0, { class = {} }
+            function M.f() count = count + 1 return extra, count end
+            function M.new(x) return function() x = x + 1 return extra, x end end
+            return M
+        ]]
+        test.reload('m', { scope = 'vm', budget_ms = 10000, source = extra_first })",
+    call: "return function()
+        local done, progress = require('hotreload').sweep(10000)
+        if done == nil then return false, progress end
+        return progress.references > 0
+    end",
+    options: "nil",
+    settle: "
+        local sweep = require('hotreload').sweep
+        repeat
+            local done, why = sweep(10000)
+            if done == nil then error(why) end
+        until done
+        local test = ...
+        test.equal(held[1], m.f)
+        test.equal(held[m.f], 'key')
+        test.equal(held[1](), 'v2')
+        test.equal(held[2].cb(), 'v2')
+        test.equal(select(2, held[2].cb()), 12)
+        test.equal(select(2, coroutine.resume(keeper)), 'v2')",
+    ..EVERYWHERE
+};
+
+/// Which files changed (R12): the file of `m` did, that of `other` did not.
+pub const CHANGED: Story = Story {
+    name: "changed",
+    before: SEVERAL.before,
+    after: &[(
+        "m",
+        "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() return 'new' end }",
+    )],
+    start: SEVERAL.start,
+    call: "return function()
+        local names, problems = require('hotreload').changed()
+        return names[1] == 'm' and not names[2], problems.m or problems.other
+    end",
+    options: "nil",
+    ends: End::Dry,
+    settle: "
+        local test = ...
+        local names, problems = require('hotreload').changed()
+        test.equal(names[1], 'm')
+        test.equal(names[2], nil)
+        test.equal(next(problems), nil)
+        test.reload 'm'
+        test.equal(m.f(), 'v2')",
+};
+
+/// What still runs old code (R11).
+pub const STALE: Story = Story {
+    name: "stale",
+    start: "
+        local test = ...
+        m = require 'm'
+        held = { m.f, { cb = m.new(10) }, [m.f] = 'key' }
+        m.f()
+        test.reload('m', { source = [[
+            local count, M = 0, { class = {} }
+
+            function M.f() count = count + 1 return 'v2', count end
+            function M.new(x) return function() x = x + 1 return 'v2', x end end
+            return M
+        ]] })",
+    call: "return function()
+        local list, why = require('hotreload').stale()
+        return list and list[1] ~= nil, why
+    end",
+    options: "nil",
+    ends: End::Dry,
+    settle: "
+        local test = ...
+        local lines = {}
+        for i, old in ipairs(require('hotreload').stale()) do lines[i] = old.line end
+        table.sort(lines)
+        test.equal(table.concat(lines, ' '), '2 3')
+        test.equal(m.f(), 'v2')",
     ..EVERYWHERE
 };
 

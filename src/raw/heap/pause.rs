@@ -102,6 +102,11 @@ impl State {
         self.seen.want(address).ok_or(Error::Memory)
     }
 
+    /// Can the pass not go on, as it is at its end or an error came between?
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Done | Phase::Broken)
+    }
+
     /// Objects that wait.
     pub fn waiting(&self) -> usize {
         let asleep = match self.phase {
