@@ -16,7 +16,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup build demo test fuzz lint fmt bench rock install clean
+.PHONY: help setup build demo test stress fuzz lint fmt bench rock install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ demo: ## run the two example programs of demo/, installing what is missing
 
 test: setup build ## run the Rust tests and the specs, installing what is missing
 	@scripts/test.sh
+
+stress: ## run whole what `make test` runs in part
+	@scripts/setup.sh cc
+	@scripts/stress.sh
 
 fuzz: ## feed the readers of bytes with what a fuzzer finds, FUZZ_SECONDS (60) each; wants a nightly Rust and cargo-fuzz
 	@scripts/fuzz.sh

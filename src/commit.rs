@@ -3,9 +3,8 @@
 //! The only stage that writes to the running program. A [`Permit`] cannot be made elsewhere, and everything in
 //! [`Vm`] that changes the program asks for one. What `load` puts back goes through here as well.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::error::{Error, Result};
+use crate::fault::{self, caught, insist};
 use crate::plan::Plan;
 use crate::raw::heap::Place;
 use crate::raw::vm::{Ref, Vm};
@@ -92,8 +91,7 @@ pub struct Join {
 /// [`Error::Memory`], with everything undone; [`Error::PutBack`] when that failed.
 pub fn commit(vm: &mut Vm, plan: &Plan) -> Result<()> {
     let mut done = 0;
-    let outcome = catch_unwind(AssertUnwindSafe(|| apply_all(vm, plan, &mut done)));
-    let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("while committing".into())));
+    let outcome = caught("while committing", || apply_all(vm, plan, &mut done));
     or_undo(vm, outcome, plan.ops.get(..done).unwrap_or_default())
 }
 
@@ -126,10 +124,11 @@ fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
         apply(vm, *op)?;
         *done += 1;
     }
-    Ok(())
+    fault::point()
 }
 
 fn join(vm: &mut Vm, joins: &[Join]) -> Result<()> {
+    fault::point()?;
     if vm.join(&PERMIT, joins) {
         Ok(())
     } else {
@@ -148,12 +147,13 @@ pub fn keep_cells(vm: &mut Vm, joins: &[Join]) -> Result<()> {
 /// As [`commit`].
 pub fn sweep(vm: &mut Vm, found: &Found) -> Result<()> {
     let mut done = 0;
-    let outcome = join(vm, &found.joins).and_then(|()| {
-        found.ops.iter().try_for_each(|op| {
+    let outcome = caught("while the references followed", || {
+        join(vm, &found.joins)?;
+        for op in &found.ops {
             apply(vm, *op)?;
             done += 1;
-            Ok(())
-        })
+        }
+        fault::point()
     });
     or_undo(vm, outcome, found.ops.get(..done).unwrap_or_default())
 }
@@ -164,6 +164,7 @@ pub fn note_lineage(vm: &mut Vm, table: Ref, numbers: &[(Ref, i64)]) -> Result<(
 }
 
 fn apply(vm: &mut Vm, op: Op) -> Result<()> {
+    fault::point()?;
     match op {
         Op::Slot { table, key, new, .. } => return vm.set(&PERMIT, table, key, new),
         // What was changed since the plan was made stays.
@@ -181,65 +182,76 @@ fn apply(vm: &mut Vm, op: Op) -> Result<()> {
 }
 
 /// Takes operations back, last first. What no longer holds what the operation put there has been changed since, and stays.
-/// Returns how many could not be taken back for want of memory.
+/// Returns how many could not be taken back.
 pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
     let mut left = 0;
     for op in ops.iter().rev() {
-        match *op {
-            Op::Slot { table, key, new, old } => {
-                if vm.holds(table, key, new) {
-                    left += usize::from(!put_back(vm, table, key, old));
-                }
-            }
-            Op::Place { place, new, old } => {
-                let mut put_back = || match vm.place_holds(place, new) {
-                    Ok(true) => vm.set_place(&PERMIT, place, old).is_ok(),
-                    Ok(false) => true,
-                    Err(_) => false,
-                };
-                left += usize::from(!(0..3).any(|_| put_back()));
-            }
-            Op::Metatable { table, new, old } => {
-                if vm.metatable_val(table) == vm.val(new) {
-                    vm.set_metatable(&PERMIT, table, old);
-                }
-            }
-            Op::Cell {
-                function,
-                index,
-                new,
-                old,
-            } => {
-                if vm.upvalue_holds(function, index, new) {
-                    vm.set_upvalue(&PERMIT, function, index, old);
-                }
-            }
-        }
+        left += usize::from(insist("while undoing", || take_back(vm, *op)).is_err());
     }
     left
 }
 
-/// Writes a slot back, more than once where there is no memory for it at first: each try collects garbage.
-fn put_back(vm: &mut Vm, table: Ref, key: Ref, old: Ref) -> bool {
-    (0..3).any(|_| vm.set(&PERMIT, table, key, old).is_ok())
+fn take_back(vm: &mut Vm, op: Op) -> Result<()> {
+    fault::point()?;
+    match op {
+        Op::Slot { table, key, new, old } => {
+            if vm.holds(table, key, new) {
+                return vm.set(&PERMIT, table, key, old);
+            }
+        }
+        Op::Place { place, new, old } => {
+            if vm.place_holds(place, new)? {
+                return vm.set_place(&PERMIT, place, old);
+            }
+        }
+        Op::Metatable { table, new, old } => {
+            if vm.metatable_val(table) == vm.val(new) {
+                vm.set_metatable(&PERMIT, table, old);
+            }
+        }
+        Op::Cell {
+            function,
+            index,
+            new,
+            old,
+        } => {
+            if vm.upvalue_holds(function, index, new) {
+                vm.set_upvalue(&PERMIT, function, index, old);
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Puts changes back that A2's chunk made. Returns how many could not be, for want of memory.
+/// Puts one remembered slot, or with no key the metatable, back. Returns how many could not be: 0 or 1.
+fn put_back(vm: &mut Vm, table: Ref, key: Option<Ref>, old: Ref) -> usize {
+    let done = insist("while putting back", || {
+        fault::point()?;
+        match key {
+            Some(key) => vm.set(&PERMIT, table, key, old),
+            None => {
+                vm.set_metatable(&PERMIT, table, old);
+                Ok(())
+            }
+        }
+    });
+    usize::from(done.is_err())
+}
+
+/// Puts changes back that A2's chunk made. Returns how many could not be.
 pub fn restore(vm: &mut Vm, changes: &[Change]) -> usize {
     let mut left = 0;
     for change in changes.iter().rev() {
-        match change.key {
-            Some(key) => left += usize::from(!put_back(vm, change.table, key, change.old)),
-            None => vm.set_metatable(&PERMIT, change.table, change.old),
-        }
+        left += put_back(vm, change.table, change.key, change.old);
     }
     left
 }
 
 /// Puts every remembered table back, change or not, without allocating anything but what the tables themselves need.
-/// Returns how many slots could not be put back, for want of memory.
+/// Returns how many slots could not be put back.
 pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
     let mut left = 0;
+    vm.zip_end(); // the walk that failed
     for i in 0..memory.len() {
         let Some(was) = memory.slots_of(i) else {
             continue;
@@ -254,10 +266,10 @@ pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
         for i in 0..was.count {
             let (key, old) = was.slot(i);
             if !vm.holds(was.table, key, old) {
-                left += usize::from(!put_back(vm, was.table, key, old));
+                left += put_back(vm, was.table, Some(key), old);
             }
         }
-        vm.set_metatable(&PERMIT, was.table, was.metatable);
+        left += put_back(vm, was.table, None, was.metatable);
     }
     left
 }
@@ -274,6 +286,7 @@ pub fn lend(vm: &mut Vm, table: Ref, key: Ref, value: Ref) -> Result<()> {
 
 /// Ends [`lend`] for a list: the field gets its own list back, with what was changed in the lent one meanwhile.
 pub fn give_back(vm: &mut Vm, table: Ref, key: Ref, own: Ref, lent: Ref, pairs: &[(Ref, Ref)]) -> Result<()> {
+    fault::point()?;
     vm.set(&PERMIT, table, key, own)?;
     let count = vm.raw_len(lent).max(vm.raw_len(own));
     for i in 1..=count {

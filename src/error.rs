@@ -85,8 +85,11 @@ pub enum Error {
     /// A panic was caught.
     #[error("internal error ({0}); nothing was changed; please report it")]
     Panic(String),
-    /// Undoing failed: the only message that admits damage.
-    #[error("{cause}; and {left} slot(s) could not be put back: not enough memory")]
+    /// A reload whose hooks did not end well could not be undone, or not as a whole.
+    #[error("the reload could not be undone: {0}")]
+    NotUndone(String),
+    /// Undoing failed in part: with [`Error::NotUndone`] the only message that admits damage.
+    #[error("{cause}; and {left} slot(s) could not be put back")]
     PutBack {
         /// What made the undoing necessary.
         cause: String,

@@ -9,6 +9,10 @@ mod bytecode;
 mod changed;
 mod commit;
 mod error;
+#[cfg(not(feature = "vendored"))]
+mod fault;
+#[cfg(feature = "vendored")]
+pub mod fault;
 mod find;
 mod home;
 mod known;

@@ -7,6 +7,7 @@
 use crate::bytecode::Chunk;
 use crate::commit;
 use crate::error::{Error, Result};
+use crate::fault::{self, caught, insist};
 use crate::find::{Code, Context, Found};
 use crate::home::Home;
 use crate::raw::chunk::{StandIns, run};
@@ -75,21 +76,21 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
         .collect::<Result<_>>()?;
 
     commit::lend(vm, context.package, searchers_key, stand_ins.list)?;
+    // From here to `put_back` nothing may get past: neither an error nor a panic.
     let (outcome, fresh) = run(vm, main, context.name, found.data, stand_ins, expected);
     let returned = match &outcome {
         Ok(value) => *value,
         Err(_) => Ref::NIL,
     };
-    let set = vm.get(context.loaded, context.name);
-    let given_back = if vm.holds(context.package, searchers_key, stand_ins.list) {
-        commit::give_back(
-            vm,
-            context.package,
-            searchers_key,
-            searchers,
-            stand_ins.list,
-            &originals,
-        )
+    let set = caught("after the chunk", || {
+        fault::point()?;
+        vm.get(context.loaded, context.name)
+    });
+    let (package, lent) = (context.package, stand_ins.list);
+    let given_back = if vm.holds(package, searchers_key, lent) {
+        insist("while the searchers were given back", || {
+            commit::give_back(vm, package, searchers_key, searchers, lent, &originals)
+        })
     } else {
         Ok(())
     };
@@ -229,7 +230,10 @@ fn adopt_sources(vm: &mut Vm, value: Ref, fresh: &Fresh, home: &mut Home) -> Res
 /// all the same.
 fn put_back(vm: &mut Vm, memory: &Memory, fresh: &Fresh) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    let listed = (0..memory.len()).try_for_each(|i| memory.changes(vm, i, |val| fresh.created(val.addr), &mut changes));
+    let listed = caught("while looking for what the chunk changed", || {
+        fault::point()?;
+        (0..memory.len()).try_for_each(|i| memory.changes(vm, i, |val| fresh.created(val.addr), &mut changes))
+    });
     let mut lost = commit::restore(vm, &changes);
     if listed.is_err() {
         lost += commit::restore_all(vm, memory);

@@ -4,13 +4,13 @@
 //! program is changed; a dry run is a reload that stops before it. Several modules are one transaction (R7.4): each one's chunk
 //! runs on what those before it have committed, and all of it is undone unless all of them succeed.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::base::{self, Base};
 use crate::changed;
 use crate::commit::{self, Op};
 use crate::error::{Error, Result};
+use crate::fault::{self, caught};
 use crate::find::{self, Context, Found};
 use crate::lineage::Lineage;
 use crate::load::{self, Loaded};
@@ -129,8 +129,9 @@ pub const PHASES: usize = 6;
 /// Whatever a stage refuses; the program is then as it was.
 pub fn reload(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Result<()> {
     let mut swept = Vec::new();
-    let outcome = catch_unwind(AssertUnwindSafe(|| transaction(vm, request, staged, &mut swept)));
-    let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("in a stage of the reload".into())));
+    let outcome = caught("in a stage of the reload", || {
+        transaction(vm, request, staged, &mut swept)
+    });
     if outcome.is_ok() && !request.options.dry_run {
         return Ok(());
     }
@@ -152,7 +153,9 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
     for module in &request.modules {
         let mut clock = Clock::new();
         let context = Context::new(vm, module.name, request.stock)?;
+        fault::point()?;
         let code = find::find(vm, &context, request.options.source.clone())?;
+        fault::point()?;
         changed::note(vm, &context, &code)?;
         found.try_push((code, clock.lap()))?;
     }
@@ -180,7 +183,8 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
             first.references = commit::freeze(vm, swept)?;
         }
     }
-    Ok(())
+    // Whoever gets this has only to hand it over.
+    fault::point()
 }
 
 /// R9: the rest of the VM follows, now or in slices; in a dry run it is only looked at.
@@ -202,6 +206,7 @@ fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut 
     if request.options.sliced && !request.options.dry_run {
         return sweep::enlist(vm, request.sweeping, targets);
     }
+    fault::point()?;
     let mut clock = Clock::new();
     let skip = sweep::bookkeeping(vm, request.own)?;
     let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
@@ -211,6 +216,7 @@ fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut 
         *swept = found.ops;
     }
     let walked = clock.lap();
+    fault::point()?;
     // Whose references these are is not told apart: the first module's report has them all.
     let mut warnings = found.warnings;
     let mut stale = 0;
@@ -236,13 +242,16 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
     let context = Context::new(vm, module.name, request.stock)?;
     let mut loaded = load::load(vm, &context, found, module.source.clone())?;
     let load_ms = clock.lap();
+    fault::point()?;
 
     let base = Base::read(vm, module.base)?;
     let mut pairing = pair::pair(vm, &context, &mut loaded, &options, request.lineage, base)?;
     let pair_ms = clock.lap();
+    fault::point()?;
 
     let mut plan = plan::plan(vm, &context, &loaded, &mut pairing, &options)?;
     let plan_ms = clock.lap();
+    fault::point()?;
 
     // Everything that could fail is made before the commit.
     let lists = Lists {
@@ -267,6 +276,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
         true => Some(Cells::of(vm, &pairing, options.sliced)?),
         false => None,
     };
+    fault::point()?;
     let refused = options.on_conflict == OnConflict::Error && !plan.conflicts.is_empty();
     let committed = if needed && !refused {
         request.lineage.note(vm, &plan.lineage)?;

@@ -14,6 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::bytecode::Profile;
 use crate::commit::{self, Join, Op};
 use crate::error::Result;
+use crate::fault::{self, caught, insist};
 use crate::find::Context;
 use crate::home::Home;
 use crate::lineage::Lineage;
@@ -344,6 +345,7 @@ pub fn walk(
     let wanted =
         |targets: &[(Target, Tables)], source: &[u8]| targets.iter().any(|(target, _)| target.home.has(source));
     let done = heap.walk(vm, |_, source| wanted(targets, source), &mut hits, deadline)?;
+    fault::point()?;
     let mut found = Found::default();
     // All of them are known before the first is decided: the outcome depends on no order.
     for hit in &hits {
@@ -372,6 +374,7 @@ pub fn walk(
         Ok(now)
     };
     plan(vm, &hits, &mut found, &mut resolve)?;
+    fault::point()?;
     found.joins = joins;
     Ok((found, done))
 }
@@ -569,12 +572,12 @@ pub fn enlist(vm: &mut Vm, state: Ref, targets: Vec<(Target, Tables)>) -> Result
 pub fn slice(vm: &mut Vm, state: Ref, own: Ref, lineage: Lineage, deadline: Option<Instant>) -> Result<Slice> {
     let owner = vm.index(state, OWNER)?;
     let mut sweeping = owned::with(vm, owner, |_, sweeping: &mut Sweeping| std::mem::take(sweeping))?;
-    let outcome = go_on(vm, state, own, lineage, deadline, &mut sweeping);
+    let outcome = caught("in a slice", || go_on(vm, state, own, lineage, deadline, &mut sweeping));
     sweeping.changed |= outcome.is_err();
     // Before anything else can fail: the sweep goes on from here.
     owned::with(vm, owner, |_, place: &mut Sweeping| *place = sweeping)?;
     if outcome.is_err() {
-        put(vm, state, HANDLE, Ref::NIL)?;
+        insist("after a slice", || put(vm, state, HANDLE, Ref::NIL))?;
     }
     outcome
 }
@@ -603,13 +606,15 @@ fn go_on(
         heap
     };
     let mut pairs: Vec<(Target, Tables)> = std::mem::take(&mut sweeping.targets).into_iter().zip(targets).collect();
-    let walked = walk(vm, heap, &mut pairs, lineage, deadline);
+    let walked = caught("in a slice", || walk(vm, heap, &mut pairs, lineage, deadline));
     sweeping.targets = pairs.into_iter().map(|(target, _)| target).collect();
     let (found, ended) = walked?;
+    fault::point()?;
     commit::sweep(vm, &found)?;
     sweeping.changed |= !found.ops.is_empty() || !found.joins.is_empty();
     sweeping.references += found.references;
     sweeping.collisions.extend(found.warnings);
+    fault::point()?;
     let progress = heap.progress(vm)?;
     let mut done = false;
     if ended {

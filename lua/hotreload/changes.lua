@@ -7,7 +7,7 @@ local look, stock, contents = core.look, core.stock, core.contents
 
 local error, type, next, rawget, rawequal, pcall = error, type, next, rawget, rawequal, pcall
 local setmetatable = setmetatable
-local format, sort, math_type = string.format, table.sort, math.type
+local find, format, sort, math_type = string.find, string.format, table.sort, math.type
 local globals, loaded = _G, package.loaded
 
 local changes = {}
@@ -97,9 +97,14 @@ function changes.install(hotreload, generation_of)
                 local exact = type(safe) == "table" and rawget(safe, name) and true or false
                 local _, state, now, stamp, message = look(OWED, name, stock, source, content,
                     checked.quick and last and last[2] or nil, exact)
+                if not state then -- the look itself failed
+                    local why = now or "not enough memory"
+                    if find(why, "^not enough memory") then error(why, 0) end
+                    problems[name], now = why, nil
+                end
                 found[name] = now
                 if not state then
-                    error(message or now or "not enough memory", 0)
+                    looks[name] = nil
                 elseif state == "same" then
                     looks[name], looked_at[name] = { now, stamp, generation }, rawget(loaded, name)
                 elseif state == "changed" then

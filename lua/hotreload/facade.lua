@@ -109,17 +109,17 @@ end
 
 -- Messages for when there is no memory to make one.
 local NO_MEMORY = "not enough memory; nothing was changed"
-local NOT_PUT_BACK = "not enough memory, and some of the program could not be put back"
+local NOT_PUT_BACK = "some of the program could not be put back"
 
 local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
 end
 
--- A guard stands for a reload from before its commit to the end of its hooks: { open, entries, own }. An entry undoes
--- one module's reload: { transaction, record, generation and source before, what undoes references }. The guard's end
--- is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
--- has its entries, which is until the hooks have ended well.
-local Guard = { __close = core.close }
+-- A guard stands for a reload from before its commit to the end of its hooks: { open, entries, own, told }. An entry
+-- undoes one module's reload: { transaction, record, generation and source before, what undoes references }. Its
+-- end is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
+-- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
+local Guard = { __close = core["end"] }
 
 --- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
 local function run_hooks(guard, batch)
@@ -131,6 +131,7 @@ local function run_hooks(guard, batch)
             if not ok then
                 local undone, why = core.close(guard)
                 local outcome = undone and ", the reload was undone" or ""
+                guard[4] = true -- what could not be undone is told here
                 why = undone and "" or "\n" .. message_of(why)
                 return format("the hook of module '%s' failed%s: %s%s", item.name, outcome, tostring(message), why)
             end
@@ -293,7 +294,7 @@ local function prepare(count, names, options)
     local met, why = meet_sweep(list, checked)
     if not met then return nil, why end
     local entries = {}
-    local guard = setmetatable({ true, entries, own }, Guard)
+    local guard = setmetatable({ true, entries, own, false }, Guard)
     local batch = { single = single, reports = {} }
     for i = 1, #list do
         local item

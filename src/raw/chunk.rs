@@ -5,14 +5,14 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi::{self, lua_State};
 
 use super::door;
 use super::tracker::{Fresh, Tracker};
 use super::vm::{Ref, Vm};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fault::{caught, insist};
 
 /// The stand-ins for a list of searchers.
 #[derive(Clone, Copy)]
@@ -116,7 +116,8 @@ unsafe extern "C-unwind" fn loader(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Calls `loader(name, data)` and keeps its first result, and says what was created meanwhile, also when it failed.
+/// Calls `loader(name, data)` and keeps its first result, and says what was created meanwhile, also when it failed. A panic is an error
+/// like any other.
 ///
 /// # Errors
 /// As [`Vm::call`].
@@ -135,15 +136,17 @@ pub fn run(
         Err(error) => return (Err(error), Fresh::default()),
     };
     let depth = Box::new(Cell::new(0));
-    if let Err(error) = stand_ins.count_in(vm, Some(&depth)) {
-        return (Err(error), Fresh::default());
-    }
-    // SAFETY: state and counter outlive the tracker, which is stopped in any case, a panic included.
-    let tracker = unsafe { Tracker::start(vm.caller(), fresh, &raw const *depth) };
-    let outcome = catch_unwind(AssertUnwindSafe(|| vm.call(loader, &[name, data], 1)));
-    let fresh = tracker.stop();
-    let outcome = outcome.unwrap_or_else(|_| Err(Error::Panic("while the chunk ran".into())));
-    match stand_ins.count_in(vm, None) {
+    let counted = caught("before the chunk", || stand_ins.count_in(vm, Some(&depth)));
+    let (outcome, fresh) = match counted {
+        Ok(()) => {
+            // SAFETY: state and counter outlive the tracker, which is stopped in any case, a panic included.
+            let tracker = unsafe { Tracker::start(vm.caller(), fresh, &raw const *depth) };
+            let outcome = caught("while the chunk ran", || vm.call(loader, &[name, data], 1));
+            (outcome, tracker.stop())
+        }
+        Err(error) => (Err(error), Fresh::default()),
+    };
+    match insist("after the chunk", || stand_ins.count_in(vm, None)) {
         Ok(()) => (outcome, fresh),
         Err(error) => {
             Box::leak(depth); // the stand-ins still point to it

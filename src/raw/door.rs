@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mlua::ffi::{self, lua_State};
 
 use crate::error::{Error, Result};
+use crate::fault;
 
 /// Room that every entry point makes sure of before it pushes: function, arguments, results.
 const ROOM: c_int = 8;
@@ -47,6 +48,7 @@ pub unsafe fn protect<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_in
         unsafe { ffi::lua_gettop(l) }
     }
 
+    fault::point()?;
     let mut ticket = Ticket { body, panicked: false };
     // SAFETY: room is checked before anything is pushed; pushing a light C function and a light userdata cannot raise.
     let status = unsafe {
@@ -80,6 +82,10 @@ pub unsafe fn protect<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_in
 pub unsafe fn call(l: *mut lua_State, args: c_int, results: c_int) -> Result<()> {
     // SAFETY: the handler goes below the function, into room that is checked first.
     unsafe {
+        if let Err(error) = fault::point() {
+            ffi::lua_settop(l, -args - 2);
+            return Err(error);
+        }
         if ffi::lua_checkstack(l, ROOM + results) == 0 {
             ffi::lua_settop(l, -args - 2);
             return Err(Error::Memory);

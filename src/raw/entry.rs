@@ -1,7 +1,6 @@
 //! What the façade calls: C functions around the safe stages. Whatever happens inside, they return; they never raise.
 
 use std::ffi::c_int;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi::{self, lua_State};
 use smallvec::{SmallVec, smallvec};
@@ -12,6 +11,7 @@ use super::vm::{Ref, Vm};
 use crate::api::{self, Reply};
 use crate::commit;
 use crate::error::Error;
+use crate::fault::{self, caught};
 use crate::reload;
 
 /// Room that an entry point makes for what it pushes.
@@ -98,7 +98,7 @@ unsafe fn hand_over(l: *mut lua_State, vm: &Vm, reply: &Reply) {
     }
 }
 
-/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own }`, and undoes its entries, the last first, if it
+/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told }`, and undoes its entries, the last first, if it
 /// still has them.
 ///
 /// # Safety
@@ -120,13 +120,41 @@ pub unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
                 outcome = undo_entry(l, 4, 3, true).and(outcome);
                 ffi::lua_settop(l, 3);
             }
-            if !matches!(outcome, Err(Error::Memory)) {
+            // What could not be undone at all is left for another try.
+            if matches!(outcome, Ok(()) | Err(Error::PutBack { .. })) {
                 ffi::lua_pushboolean(l, 0);
                 ffi::lua_rawseti(l, 1, 2);
             }
         }
         ffi::lua_settop(l, 1);
+        let outcome = outcome.map_err(|error| match error {
+            Error::PutBack { .. } => error,
+            other => Error::NotUndone(other.to_string()),
+        });
         done(l, outcome)
+    }
+}
+
+/// A guard's `__close`: as [`close`]; where a reload could not be undone and nobody has been told (`guard[4]`), it raises what `close`
+/// says, so that `coroutine.close` returns it.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn end(l: *mut lua_State) -> c_int {
+    // SAFETY: no Rust value lives across the raise.
+    unsafe {
+        if close(l) != 2 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
+            return 0;
+        }
+        ffi::lua_rawgeti(l, 1, 4);
+        if ffi::lua_toboolean(l, -1) != 0 {
+            return 0;
+        }
+        ffi::lua_settop(l, 3);
+        if ffi::lua_type(l, 3) != ffi::LUA_TSTRING {
+            ffi::lua_pushstring(l, c"the reload could not be undone".as_ptr());
+        }
+        ffi::lua_error(l)
     }
 }
 
@@ -164,14 +192,23 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int, must: bool) ->
         let mut outcome = Err(Error::Memory);
         for _ in 0..3 {
             // Memory that is short now may be there at the next try: each one collects garbage.
-            let attempt = catch_unwind(AssertUnwindSafe(|| attempt(l, index, own, must)));
+            let attempt = caught("while undoing", || attempt(l, index, own, must));
             ffi::lua_settop(l, top);
-            outcome = attempt.unwrap_or_else(|_| Err(Error::Panic("while undoing".into())));
+            outcome = match (outcome, attempt) {
+                (_, Ok(())) => Ok(()),
+                // A later try may fail before it does anything; the earlier one has.
+                (Err(damage @ Error::PutBack { .. }), Err(_)) => Err(damage),
+                (_, Err(error)) => Err(error),
+            };
             if outcome.is_ok() {
                 break;
             }
         }
-        if !matches!(outcome, Err(Error::Memory)) {
+        if !must && outcome.is_err() {
+            drop(paused);
+            return outcome; // it can be asked for again
+        }
+        if matches!(outcome, Ok(()) | Err(Error::PutBack { .. })) {
             ffi::lua_pushboolean(l, 0);
             ffi::lua_rawseti(l, index, 1);
         }
@@ -214,6 +251,7 @@ pub unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
 unsafe fn attempt(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Result<(), Error> {
     // SAFETY: raw access to the entry; types are checked where something is taken out.
     unsafe {
+        fault::point()?;
         let way_back = match ffi::lua_rawgeti(l, index, 5) {
             ffi::LUA_TTABLE => {
                 let back = ffi::lua_gettop(l);
@@ -229,17 +267,22 @@ unsafe fn attempt(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Re
             return way_back.map(|_| ());
         }
         let mut left = 0;
+        let mut begun = false;
         for transaction in [8, 1] {
             if ffi::lua_rawgeti(l, index, transaction) == ffi::LUA_TTABLE {
-                let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
-                left += commit::undo_frozen(&mut vm, &words)?;
+                let view = Vm::thaw(l, ffi::lua_gettop(l));
+                match view.and_then(|(mut vm, words)| commit::undo_frozen(&mut vm, &words)) {
+                    Ok(lost) => (left, begun) = (left + lost, true),
+                    Err(error) if !begun => return Err(error),
+                    Err(_) => left += 1, // no more "nothing was changed"
+                }
             }
         }
-        match way_back {
-            Ok(None) => {}
-            Ok(Some((mut vm, found))) => commit::sweep(&mut vm, &found)?,
-            Err(_) => left += 1,
-        }
+        left += match way_back {
+            Ok(None) => 0,
+            Ok(Some((mut vm, found))) => usize::from(commit::sweep(&mut vm, &found).is_err()),
+            Err(_) => 1,
+        };
         reload::undone(left)
     }
 }
@@ -308,16 +351,15 @@ unsafe fn with_collector_paused(
         }
         let owed = ffi::lua_tointegerx(l, 1, std::ptr::null_mut());
         let paused = Paused::new(l);
-        let outcome = catch_unwind(AssertUnwindSafe(|| body(l)));
+        let outcome = caught("in the library", || {
+            fault::point()?;
+            body(l)
+        });
         let top = ffi::lua_gettop(l);
         ffi::lua_pushinteger(l, owed);
         match outcome {
-            Ok(Ok((vm, answers))) => answers.iter().for_each(|answer| answer.push(l, &vm)),
-            Ok(Err(error)) => fail(l, &error),
-            Err(panic) => {
-                let text = panic.downcast_ref::<&str>().unwrap_or(&"a panic").to_string();
-                fail(l, &Error::Panic(text));
-            }
+            Ok((vm, answers)) => answers.iter().for_each(|answer| answer.push(l, &vm)),
+            Err(error) => fail(l, &error),
         }
         let owed = paused.end(owed);
         ffi::lua_pushinteger(l, owed);
@@ -328,17 +370,22 @@ unsafe fn with_collector_paused(
 
 /// Pushes `false` and the error's message.
 unsafe fn fail(l: *mut lua_State, error: &Error) {
-    let message = error.to_bytes();
-    let text = message.as_slice();
     // SAFETY: room was made by the caller; the string is made behind the door, in a closure that borrows.
     unsafe {
         ffi::lua_pushboolean(l, 0);
-        let pushed = door::protect(l, 1, |l| {
-            ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
+        let top = ffi::lua_gettop(l);
+        let pushed = caught("while making a message", || {
+            let message = error.to_bytes();
+            let text = message.as_slice();
+            door::protect(l, 1, |l| {
+                ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
+            })
         });
         if pushed.is_err() {
+            ffi::lua_settop(l, top);
             match error {
-                Error::PutBack { .. } => ffi::lua_pushinteger(l, 1), // the façade has words for it
+                // The façade has words for it.
+                Error::PutBack { .. } | Error::NotUndone(_) => ffi::lua_pushinteger(l, 1),
                 _ => ffi::lua_pushnil(l),
             }
         }

@@ -43,6 +43,7 @@ use self::pause::State;
 use self::segment::BATCH;
 use super::vm::{Ref, Vm};
 use crate::error::{Error, Result};
+use crate::fault::{self, caught};
 use crate::mem::{TryInsert, TryPush};
 
 /// Where a value stands: a place that can be written to.
@@ -225,7 +226,7 @@ impl Heap {
             last_source: (0, 0, false),
             cells: FxHashSet::default(),
         };
-        let done = walk.slice();
+        let done = caught("in a walk over the VM", || walk.slice());
         if done.is_err() {
             walk.state.give_up();
         }
@@ -310,6 +311,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
 
     /// The next segment becomes the current one; `false` when nothing waits any more.
     unsafe fn next_segment(&mut self) -> Result<bool> {
+        fault::point()?;
         let state = &mut *self.state;
         if state.fill.len > 0 {
             std::mem::swap(&mut state.current, &mut state.fill);
@@ -429,6 +431,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
 
     /// Notes the value at `value` of `src` as a hit.
     unsafe fn hit(&mut self, place: Place, src: *mut lua_State, value: i32) -> Result<()> {
+        fault::point()?;
         // SAFETY: as in `keep`.
         let value = unsafe { self.keep(src, value)? };
         self.hits.try_push(Hit { place, value })

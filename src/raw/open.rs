@@ -28,9 +28,10 @@ const INSTALL: &CStr = c"hotreload.install";
 /// And: the content that each module was loaded from last (R12.1).
 const CONTENTS: &CStr = c"hotreload.contents";
 /// The native part of `core`.
-const ENTRIES: [(&CStr, ffi::lua_CFunction); 6] = [
+const ENTRIES: [(&CStr, ffi::lua_CFunction); 7] = [
     (c"reload", entry::reload),
     (c"close", entry::close),
+    (c"end", entry::end),
     (c"undo", entry::undo),
     (c"look", entry::look),
     (c"sweep", entry::sweep),

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The tests that `make test` runs in part, or for a short while, whole: one after the other, each with what it was told of.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export HOTRELOAD_STRESS=1
+# shellcheck disable=SC2086  # one word for each option
+rust() { "${CARGO:-cargo}" test --locked ${TEST_FEATURES:---no-default-features --features vendored,lua54} "$@" </dev/null; }
+
+rust --test raises

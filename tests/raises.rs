@@ -1,0 +1,199 @@
+//! R7.1, R2.3: wherever a reload panics or fails, at the bounds of its stages, between two operations of the commit, in a walk over the VM,
+//! while it is undone, the program is as it was, and the same reload then works.
+//!
+//! Every story is told again and again, each time with another point of the library failing ([`hotreload::fault`]), until none is
+//! met any more. What a program's own functions raise: `spec/raises_spec.lua`.
+
+#![cfg(feature = "vendored")] // only that build has the points
+// A test is a host, and fails by panicking.
+#![allow(unsafe_code, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use hotreload::fault::{self, Fault};
+use support::story::{self, End, Story};
+use support::{Fault as Memory, Outcome};
+
+/// So many points fail when all do from some one on.
+const FOR_EVER: u64 = u64::MAX;
+
+/// How many of the tellings that went wrong are shown.
+const SHOWN: usize = 20;
+
+/// What became of one telling.
+struct Told {
+    failed: u64,
+    wrong: Option<String>,
+}
+
+/// Tells a story with `count` points failing in its reload, from the one with the number `first` on.
+fn tell(story: &Story, kind: Fault, first: u64, count: u64) -> Told {
+    let program = story.begin();
+    program.must("local test = ... if not test.taken then test.snapshot() end");
+    let collecting = program.is_collecting();
+    story.push(&program);
+    fault::arm(kind, first, count);
+    let outcome = program.call(2, Memory::None);
+    let met = fault::disarm();
+    let done = outcome == Outcome::Done;
+
+    let mut wrong = Vec::new();
+    if !program.has_own_allocator() {
+        wrong.push("the state has another allocator".to_owned());
+    }
+    if program.is_collecting() != collecting {
+        wrong.push("the collector was started or stopped".to_owned());
+    }
+    // Where everything fails from some point on, nothing can be put back: then the message must say so.
+    let text = match &outcome {
+        Outcome::Refused(Some(text)) | Outcome::Raised(text) => text.as_str(),
+        _ => "",
+    };
+    let admitted = count == FOR_EVER
+        && ["could not be put back", "could not be undone"]
+            .iter()
+            .any(|words| text.contains(words));
+    // Only one of two failures in a row is that of the message itself: then there is none.
+    let speechless = count > 1 && text == "not enough memory";
+    if !admitted {
+        if !done || story.ends == End::Dry {
+            let changes = program.must("local test = ... return test.changes()");
+            if changes != "nil" {
+                let lines: Vec<_> = changes.lines().take(3).collect();
+                wrong.push(format!("changes: {}", lines.join("; ")));
+            }
+        }
+        match (&outcome, story.ends) {
+            (Outcome::Refused(None), _) => wrong.push("refused without a message".to_owned()),
+            (Outcome::Raised(_), _) if !speechless => wrong.push("raised".to_owned()),
+            (Outcome::Done, End::Refused(_)) => wrong.push("not refused".to_owned()),
+            (Outcome::Refused(Some(message)), End::Refused(part)) if met.failed == 0 && !message.contains(part) => {
+                wrong.push("refused for another reason".to_owned());
+            }
+            (Outcome::Refused(_), End::Done | End::Dry) if met.failed == 0 => {
+                wrong.push("failed without a fault".to_owned());
+            }
+            _ => {}
+        }
+        let settled = program.run(&format!("local test = ... test.done = {done}"));
+        if let Err(message) = settled.and_then(|_| program.run(story.settle)) {
+            wrong.push(format!("afterwards: {message}"));
+        }
+        if !program.has_own_allocator() || program.is_collecting() != collecting {
+            wrong.push("afterwards: another allocator, or the collector was stopped".to_owned());
+        }
+    }
+    let wrong = (!wrong.is_empty()).then(|| {
+        format!(
+            "{count} of kind {kind:?} from {first}: {outcome:?}: {}",
+            wrong.join(" | ")
+        )
+    });
+    Told {
+        failed: met.failed,
+        wrong,
+    }
+}
+
+/// How far apart the points are that are tried: 1 when `HOTRELOAD_STRESS` is set.
+fn step(usual: usize) -> usize {
+    if std::env::var_os("HOTRELOAD_STRESS").is_some() {
+        1
+    } else {
+        usual
+    }
+}
+
+/// Tells a story with one point after the other failing, until none is met.
+#[track_caller]
+fn tell_all(story: &Story, kind: Fault, count: u64, step: usize) {
+    let (mut tellings, mut hit, mut wrong) = (0, 0, Vec::new());
+    for first in (1..).step_by(step) {
+        let told = tell(story, kind, first, count);
+        tellings += 1;
+        wrong.extend(told.wrong);
+        if told.failed == 0 {
+            break;
+        }
+        hit += 1;
+    }
+    let shown: Vec<_> = wrong.iter().take(SHOWN).map(String::as_str).collect();
+    assert!(
+        wrong.is_empty(),
+        "{}: {} of {tellings} went wrong:\n{}",
+        story.name,
+        wrong.len(),
+        shown.join("\n")
+    );
+    assert!(hit > 0, "{}: no point failed", story.name);
+    if std::env::var_os("HOTRELOAD_STRESS").is_some() {
+        println!("{}: {hit} tellings with {count} x {kind:?}", story.name);
+    }
+}
+
+macro_rules! stories {
+    ($($name:ident $story:ident)*) => {$(
+        mod $name {
+            use super::{FOR_EVER, Fault, step, story::$story as STORY, tell_all};
+
+            #[test]
+            fn survives_a_panic() {
+                tell_all(&STORY, Fault::Panic, 1, step(2));
+            }
+
+            #[test]
+            fn survives_an_error() {
+                tell_all(&STORY, Fault::Error, 1, step(5));
+            }
+
+            #[test]
+            fn survives_two_panics_in_a_row() {
+                tell_all(&STORY, Fault::Panic, 2, step(7));
+            }
+
+            #[test]
+            fn survives_two_errors_in_a_row() {
+                tell_all(&STORY, Fault::Error, 2, step(11));
+            }
+
+            #[test]
+            fn survives_panics_from_some_point_on() {
+                tell_all(&STORY, Fault::Panic, FOR_EVER, step(7));
+            }
+
+            #[test]
+            fn survives_errors_from_some_point_on() {
+                tell_all(&STORY, Fault::Error, FOR_EVER, step(11));
+            }
+        }
+    )*};
+}
+
+stories! {
+    first FIRST
+    functions FUNCTIONS
+    again AGAIN
+    class CLASS
+    globals GLOBALS
+    registry REGISTRY
+    raises RAISES
+    replace REPLACE
+    constants CONSTANTS
+    hook HOOK
+    hook_raises HOOK_RAISES
+    rows_back ROWS_BACK
+    hook_waits_and_raises HOOK_WAITS_AND_RAISES
+    hook_is_closed HOOK_IS_CLOSED
+    dry DRY
+    conflicts CONFLICTS
+    everywhere EVERYWHERE
+    everywhere_and_back EVERYWHERE_AND_BACK
+    everywhere_dry EVERYWHERE_DRY
+    several SEVERAL
+    several_and_back SEVERAL_AND_BACK
+    undo UNDO
+    merge MERGE
+    sliced SLICED
+    changed CHANGED
+    stale STALE
+}
