@@ -36,7 +36,7 @@ test: setup build ## run the Rust tests and the specs, installing what is missin
 	@scripts/test.sh
 
 stress: ## run whole what `make test` runs in part
-	@scripts/setup.sh cc
+	@scripts/setup.sh cc lua headers
 	@scripts/stress.sh
 
 fuzz: ## feed the readers of bytes with what a fuzzer finds, FUZZ_SECONDS (60) each; wants a nightly Rust and cargo-fuzz

@@ -8,3 +8,7 @@ export HOTRELOAD_STRESS=1
 rust() { "${CARGO:-cargo}" test --locked ${TEST_FEATURES:---no-default-features --features vendored,lua54} "$@" </dev/null; }
 
 rust --test raises
+rust --test threads -- --nocapture
+scripts/build.sh
+scripts/hosts.sh 8 20000 64
+scripts/hosts.sh 1 2000 1

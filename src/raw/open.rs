@@ -60,6 +60,19 @@ pub unsafe fn open(l: *mut lua_State) -> c_int {
     }
 }
 
+/// Is standard output a terminal? Rust's own `stdout` would allocate a buffer for this library, which is lost when Lua unloads it.
+fn stdout_is_terminal() -> bool {
+    #[cfg(unix)]
+    {
+        // SAFETY: the number is only asked about, whether it is open or not.
+        unsafe { std::os::fd::BorrowedFd::borrow_raw(1) }.is_terminal()
+    }
+    #[cfg(not(unix))]
+    {
+        std::io::stdout().is_terminal()
+    }
+}
+
 /// Runs the façade with its native part, and leaves the library and what installs it. `[-0, +2, e]`
 unsafe fn make(l: *mut lua_State) {
     // SAFETY: as in `open`.
@@ -77,7 +90,7 @@ unsafe fn make(l: *mut lua_State) {
         ffi::lua_pushvalue(l, -1);
         ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, CONTENTS.as_ptr());
         ffi::lua_setfield(l, -2, c"contents".as_ptr());
-        ffi::lua_pushboolean(l, std::io::stdout().is_terminal().into());
+        ffi::lua_pushboolean(l, stdout_is_terminal().into());
         ffi::lua_setfield(l, -2, c"terminal".as_ptr());
         ffi::lua_pushlstring(l, VERSION.as_ptr().cast(), VERSION.len());
         ffi::lua_setfield(l, -2, c"version".as_ptr());
