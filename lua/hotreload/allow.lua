@@ -2,6 +2,7 @@
 -- Part of the library (src/raw/open.rs includes it).
 
 local pcall, type, next, ipairs, tonumber, math_type = pcall, type, next, ipairs, tonumber, math.type
+local rawget, rawlen = rawget, rawlen
 local find, format, sub = string.find, string.format, string.sub
 
 local allow = {}
@@ -51,7 +52,7 @@ function allow.check(value)
     local list = type(value) == "string" and { value } or value
     if type(list) ~= "table" then return format("string or table expected, got %s", type(value)) end
     for key, pattern in next, list do
-        if math_type(key) ~= "integer" or key < 1 or key > #list then return "a list of patterns expected" end
+        if math_type(key) ~= "integer" or key < 1 or key > rawlen(list) then return "a list of patterns expected" end
         if type(pattern) ~= "string" then return format("pattern #%d: string expected, got %s", key, type(pattern)) end
         local wrong = malformed(pattern)
         if wrong then return format("'%s' is no pattern: %s", pattern, wrong) end
@@ -60,8 +61,8 @@ end
 
 --- Takes a checked pattern, or a list of them, for the list `which`: "allow" or "deny".
 function allow.set(which, value)
-    local list = {}
-    for i, pattern in ipairs(type(value) == "string" and { value } or value) do list[i] = pattern end
+    local list, given = {}, type(value) == "string" and { value } or value
+    for i = 1, rawlen(given) do list[i] = rawget(given, i) end
     patterns[which] = list
 end
 

@@ -1,10 +1,22 @@
 -- What the public functions take, and the errors for anything else (R1.1).
 -- Part of the library (src/raw/open.rs includes it).
 
-local select, type, tostring, next = select, type, tostring, next
+local select, type, tostring, next, pcall, rawget = select, type, tostring, next, pcall, rawget
+local metatable_of = debug.getmetatable
 local concat, format, sort = table.concat, string.format, table.sort
 
 local arguments = {}
+
+--- An error object as text, whatever it is: its `__tostring` may raise.
+function arguments.text(err)
+    if type(err) == "string" or type(err) == "number" then return tostring(err) end
+    local mt = metatable_of(err)
+    if type(mt) == "table" and rawget(mt, "__tostring") then
+        local ok, text = pcall(tostring, err)
+        if ok then return text end
+    end
+    return format("(error object is a %s value)", type(err))
+end
 
 --- A check: one of these values.
 function arguments.one_of(...)

@@ -6,7 +6,7 @@ local arguments, allow = core.arguments, core.allow
 local look, stock, contents = core.look, core.stock, core.contents
 
 local error, type, next, rawget, rawequal, pcall = error, type, next, rawget, rawequal, pcall
-local setmetatable = setmetatable
+local setmetatable, rawlen = setmetatable, rawlen
 local find, format, sort, math_type = string.find, string.format, table.sort, math.type
 local globals, loaded = _G, package.loaded
 
@@ -49,7 +49,7 @@ end
 local function is_list_of_names(value)
     if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
     for key, name in next, value do
-        if math_type(key) ~= "integer" or key < 1 or key > #value then return "a list of names expected" end
+        if math_type(key) ~= "integer" or key < 1 or key > rawlen(value) then return "a list of names expected" end
         if type(name) ~= "string" then return format("name #%d: string expected, got %s", key, type(name)) end
     end
 end

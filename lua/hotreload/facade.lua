@@ -11,7 +11,7 @@ local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, selec
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
 local setmetatable, rawequal, rawlen, math_type = setmetatable, rawequal, rawlen, math.type
 local format, unpack = string.format, table.unpack
-local traceback, metatable_of = debug.traceback, debug.getmetatable
+local traceback = debug.traceback
 local globals, loaded = _G, package.loaded
 
 local hotreload = { _VERSION = core.version }
@@ -93,18 +93,8 @@ local function refusal(name, why)
     return format("module '%s' cannot be reloaded: %s", name, why)
 end
 
-local function describe(err)
-    if type(err) == "string" or type(err) == "number" then return tostring(err) end
-    local mt = metatable_of(err)
-    if type(mt) == "table" and rawget(mt, "__tostring") then
-        local ok, text = pcall(tostring, err)
-        if ok then return text end
-    end
-    return format("(error object is a %s value)", type(err))
-end
-
 local function hook_failed(err)
-    return traceback(describe(err), 2)
+    return traceback(arguments.text(err), 2)
 end
 
 -- Messages for when there is no memory to make one.

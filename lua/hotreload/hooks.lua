@@ -1,8 +1,10 @@
 -- The program's own functions around every reload (R7.6): `before`, `after`, `on_error`, `log` of `configure`.
 -- Part of the library (src/raw/open.rs includes it).
 
-local error, ipairs, next, pcall, rawget, rawlen, tostring, type = error, ipairs, next, pcall, rawget, rawlen, tostring,
-    type
+local core = ...
+local text_of = core.arguments.text
+
+local error, ipairs, next, pcall, rawget, rawlen, type = error, ipairs, next, pcall, rawget, rawlen, type
 local format, pack, unpack = string.format, table.pack, table.unpack
 
 local hooks = {}
@@ -37,7 +39,7 @@ end
 local function tell(which, name, value)
     if not installed[which] then return end
     local ok, err = pcall(installed[which], name, value)
-    if not ok then log("error", format("%s raised for module '%s': %s", which, name, tostring(err))) end
+    if not ok then log("error", format("%s raised for module '%s': %s", which, name, text_of(err))) end
 end
 
 local function failed(names, message)
@@ -48,11 +50,12 @@ end
 --- Why `before` is against a reload; nothing if it is not. It gets what the reload would do, which a dry run tells.
 local function veto(reports)
     for _, report in ipairs(reports) do
-        local ok, verdict = pcall(installed.before, report.module, report)
-        local why = not ok and "before raised: " .. tostring(verdict) or "before was against it"
+        local name = report.module
+        local ok, verdict = pcall(installed.before, name, report)
+        local why = not ok and "before raised: " .. text_of(verdict) or "before was against it"
         if not ok or verdict == false then
             return format("module '%s' was not reloaded, nothing was changed: %s (hotreload.configure)",
-                report.module, why)
+                name, why)
         end
     end
 end
@@ -82,12 +85,13 @@ local function with_hooks(reload, names, options)
     if not right then error(ok, 0) end
     if not ok then failed(list, result) end
     for _, report in ipairs(not ok and {} or type(names) == "table" and result or { result }) do
-        tell("after", report.module, report)
-        for _, warning in ipairs(report.warnings) do
-            log("warning", format("module '%s': %s", report.module, warning))
-        end
-        log("info", format("module '%s' was reloaded: generation %d, %d function(s) changed", report.module,
-            report.generation, report.changed))
+        -- What `after` does to the report is its own affair.
+        local name, warnings = report.module, { unpack(report.warnings) }
+        local line = format("module '%s' was reloaded: generation %d, %d function(s) changed", name, report.generation,
+            report.changed)
+        tell("after", name, report)
+        for _, warning in ipairs(warnings) do log("warning", format("module '%s': %s", name, warning)) end
+        log("info", line)
     end
     return unpack(results, 2, results.n)
 end

@@ -133,11 +133,17 @@ end
 local Watcher = {}
 Watcher.__index = Watcher
 
+--- An error object as text, whatever it is: its `__tostring` may raise.
+local function describe(err)
+    local ok, text = pcall(tostring, err)
+    return ok and text or format("(error object is a %s value)", type(err))
+end
+
 --- Calls one of the program's functions. What it raises goes to `on_error`, and from there to stderr.
 local function tell(self, which, name, ...)
     local ok, err = pcall(self[which], name, ...)
     if ok then return end
-    local message = format("%s raised: %s", which, tostring(err))
+    local message = format("%s raised: %s", which, describe(err))
     if which ~= "on_error" and pcall(self.on_error, name, message) then return end
     pcall(write_error, name, message)
 end
@@ -148,7 +154,7 @@ local function names_to_watch(self)
         if type(name) == "string" and object then
             local ok, wanted = true, true
             if matches then ok, wanted = pcall(matches, name) end
-            if not ok then tell(self, "on_error", name, "filter raised: " .. tostring(wanted)) end
+            if not ok then tell(self, "on_error", name, "filter raised: " .. describe(wanted)) end
             if ok and wanted then names[#names + 1] = name end
         end
     end
@@ -177,7 +183,7 @@ local function reload(self, names)
     local options = {}
     for key, value in pairs(self.options) do options[key] = value end
     local ok, done, result = pcall(hotreload.reload, names, options)
-    if not ok then return false, tostring(done) end
+    if not ok then return false, describe(done) end
     return done, result
 end
 
@@ -298,22 +304,33 @@ local function go_on(self, now, most)
     self.busy[1] = nil
     if not ok then
         self.round = nil
-        tell(self, "on_error", "hotreload.watch", tostring(count))
+        tell(self, "on_error", "hotreload.watch", describe(count))
         count = 0
     end
     return count, count_of(self.failures)
 end
 
+--- The program's time; nothing, and `on_error` is told, where its clock has none.
+local function time_of(self)
+    local ok, now = pcall(self.clock)
+    if ok and type(now) == "number" then return now end
+    tell(self, "on_error", "hotreload.watch",
+        ok and format("the clock gave no number: %s", type(now)) or "clock raised: " .. describe(now))
+end
+
 --- Looks at once, whether or not the interval has passed.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:check()
-    return go_on(self, self.clock(), math.maxinteger // 2)
+    local now = time_of(self)
+    if not now then return 0, count_of(self.failures) end
+    return go_on(self, now, math.maxinteger // 2)
 end
 
 --- Looks when the interval has passed since the last look, at no more modules than `most`.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:poll()
-    local now = self.clock()
+    local now = time_of(self)
+    if not now then return 0, count_of(self.failures) end
     if not self.round and now < self.due and now >= self.last then return 0, count_of(self.failures) end
     self.last, self.due = now, now + self.interval
     return go_on(self, now, self.most)
