@@ -2,7 +2,7 @@
 //! while it is undone, the program is as it was, and the same reload then works.
 //!
 //! Every story is told again and again, each time with another point of the library failing ([`hotreload::fault`]), until none is
-//! met any more. What a program's own functions raise: `spec/raises_spec.lua`.
+//! met any more. Behind that: what a host's functions in C raise. What a program's Lua functions raise: `spec/raises_spec.lua`.
 
 #![cfg(feature = "vendored")] // only that build has the points
 // A test is a host, and fails by panicking.
@@ -10,9 +10,12 @@
 
 mod support;
 
+use std::ffi::c_int;
+
 use hotreload::fault::{self, Fault};
+use mlua::ffi::{self, lua_State};
 use support::story::{self, End, Story};
-use support::{Fault as Memory, Outcome};
+use support::{Fault as Memory, Outcome, Program};
 
 /// So many points fail when all do from some one on.
 const FOR_EVER: u64 = u64::MAX;
@@ -138,32 +141,32 @@ macro_rules! stories {
 
             #[test]
             fn survives_a_panic() {
-                tell_all(&STORY, Fault::Panic, 1, step(2));
+                tell_all(&STORY, Fault::Panic, 1, step(5));
             }
 
             #[test]
             fn survives_an_error() {
-                tell_all(&STORY, Fault::Error, 1, step(5));
+                tell_all(&STORY, Fault::Error, 1, step(11));
             }
 
             #[test]
             fn survives_two_panics_in_a_row() {
-                tell_all(&STORY, Fault::Panic, 2, step(7));
+                tell_all(&STORY, Fault::Panic, 2, step(17));
             }
 
             #[test]
             fn survives_two_errors_in_a_row() {
-                tell_all(&STORY, Fault::Error, 2, step(11));
+                tell_all(&STORY, Fault::Error, 2, step(23));
             }
 
             #[test]
             fn survives_panics_from_some_point_on() {
-                tell_all(&STORY, Fault::Panic, FOR_EVER, step(7));
+                tell_all(&STORY, Fault::Panic, FOR_EVER, step(17));
             }
 
             #[test]
             fn survives_errors_from_some_point_on() {
-                tell_all(&STORY, Fault::Error, FOR_EVER, step(11));
+                tell_all(&STORY, Fault::Error, FOR_EVER, step(23));
             }
         }
     )*};
@@ -196,4 +199,152 @@ stories! {
     sliced SLICED
     changed CHANGED
     stale STALE
+}
+
+// ------------------------------------------------------------------------------------------------- functions of a host in C
+
+/// `error 'host'`
+unsafe extern "C-unwind" fn raises_text(l: *mut lua_State) -> c_int {
+    // SAFETY: no Rust value lives across the jump; so it is in all of these.
+    unsafe { ffi::luaL_error(l, c"host".as_ptr()) }
+}
+
+/// `error(nil)`
+unsafe extern "C-unwind" fn raises_nil(l: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        ffi::lua_settop(l, 0);
+        ffi::lua_pushnil(l);
+        ffi::lua_error(l)
+    }
+}
+
+/// Raises an address, with a full stack below it.
+unsafe extern "C-unwind" fn raises_userdata(l: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        while ffi::lua_gettop(l) < 200 && ffi::lua_checkstack(l, 2) != 0 {
+            ffi::lua_pushboolean(l, 1);
+        }
+        ffi::lua_pushlightuserdata(l, l.cast());
+        ffi::lua_error(l)
+    }
+}
+
+/// Asks for more stack than there is.
+unsafe extern "C-unwind" fn fills_the_stack(l: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        ffi::luaL_checkstack(l, 2_000_000, c"host".as_ptr());
+        0
+    }
+}
+
+/// Yields, where nothing can be yielded to.
+unsafe extern "C-unwind" fn yields(l: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe { ffi::lua_yield(l, 0) }
+}
+
+/// Raises behind a protected call of its own, which fails.
+unsafe extern "C-unwind" fn raises_again(l: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        ffi::lua_pushcfunction(l, raises_text);
+        ffi::lua_pcall(l, 0, 0, 0);
+        ffi::lua_error(l)
+    }
+}
+
+/// Whatever a host's C function does in a chunk, a hook, a searcher or a callback: the reload is done or refused. (A panic or a C++ exception
+/// must not get out of one: Lua, built as C, does not survive that.)
+#[test]
+fn functions_of_a_host_raise_and_yield() {
+    let functions: [ffi::lua_CFunction; 6] = [
+        raises_text,
+        raises_nil,
+        raises_userdata,
+        fills_the_stack,
+        yields,
+        raises_again,
+    ];
+    for (number, function) in functions.into_iter().enumerate() {
+        let program = Program::new();
+        program.write("m", "local n = 0 return { f = function() n = n + 1 return n, 1 end }");
+        // SAFETY: nothing runs in the state; there is room on its stack.
+        unsafe {
+            ffi::lua_pushcfunction(program.state(), function);
+            ffi::lua_setglobal(program.state(), c"host".as_ptr());
+        }
+        let tried = program.must(
+            "local test = ...
+            local hotreload = require 'hotreload'
+            m = require 'm'
+            local host, calls, version, tried = host, 0, 1, 0
+            local function good(n)
+                return 'local n = 0 return { f = function() n = n + 1 return n, ' .. n .. ' end }'
+            end
+            local function refused(what, source, scope)
+                test.snapshot(m)
+                local called, done, message = pcall(gg.reload, 'm', { source = source, scope = scope })
+                if not called or done or type(message) ~= 'string' then
+                    error(what .. ': ' .. tostring(done) .. ' ' .. tostring(message))
+                end
+                local changes = test.changes()
+                if changes then error(what .. ': ' .. changes) end
+                calls, tried = calls + 1, tried + 1
+                local n, v = m.f()
+                test.equal(n, calls, what)
+                test.equal(v, version, what)
+                test.equal(collectgarbage 'isrunning', true, what)
+            end
+            local function done(what)
+                version, calls, tried = version + 1, calls + 1, tried + 1
+                test.reload('m', { source = good(version) })
+                local n, v = m.f()
+                test.equal(n, calls, what)
+                test.equal(v, version, what)
+            end
+            for _, scope in ipairs { 'module', 'vm' } do
+                refused('chunk', 'fresh = {} host() return {}', scope)
+                refused('chunk, in a coroutine', 'fresh = {} coroutine.wrap(host)() error(1)', scope)
+                refused('chunk, in a callback', 'fresh = {} table.sort({ 2, 1 }, host) error(1)', scope)
+                refused('chunk, on closing', 'local v <close> = setmetatable({}, { __close = host }) error(1)', scope)
+                refused('chunk, in a message handler', 'xpcall(error, host) error(1)', scope)
+                refused('chunk, in a finalizer', 'setmetatable({}, { __gc = host }) collectgarbage() error(1)', scope)
+                refused('hook', good(0):gsub('}$', ', __hotfix = function() host() end }'), scope)
+                refused('hook itself', good(0):gsub('}$', ', __hotfix = host }'), scope)
+                refused('hook, on closing', good(0):gsub('}$', [[, __hotfix = function()
+                    local v <close> = setmetatable({}, { __close = host })
+                    error(1)
+                end }]]), scope)
+            end
+            table.insert(package.searchers, 1, host)
+            refused('searcher', good(0))
+            package.searchers[1] = function() return host end
+            refused('loader', nil)
+            table.remove(package.searchers, 1)
+            package.preload.dep = host
+            refused('dependency', 'fresh = {} ' .. good(0):gsub('return', 'require \"dep\" return', 1))
+            package.preload.dep = nil
+            hotreload.configure { before = host }
+            refused('before', good(0))
+            hotreload.configure { before = false, after = host, log = host, on_error = host }
+            done('after')
+            refused('on_error', 'error(1)')
+            hotreload.configure { after = false, log = false, on_error = false }
+            setmetatable({}, { __gc = host })
+            done('finalizer')
+            collectgarbage()
+            done('at last')
+            return tried",
+        );
+        assert!(
+            tried.parse::<u32>().is_ok_and(|tried| tried > 20),
+            "function {number}: {tried}"
+        );
+        assert!(program.has_own_allocator() && program.is_collecting());
+        // SAFETY: asking changes nothing.
+        assert_eq!(unsafe { ffi::lua_gettop(program.state()) }, 0, "values on the stack");
+    }
 }
