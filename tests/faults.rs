@@ -41,8 +41,7 @@ fn tell(story: &Story, fault: Fault) -> Told {
         wrong.push("the collector was started or stopped".to_owned());
     }
     // Where memory does not come back, what the chunk itself took out cannot be put back: then the message must say so.
-    let admitted =
-        fault.stays() && matches!(&outcome, Outcome::Refused(Some(text)) if text.contains("could not be put back"));
+    let admitted = fault.stays() && outcome.admits_damage();
     if admitted {
         return Told {
             hit,

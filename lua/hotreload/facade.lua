@@ -7,7 +7,7 @@ local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 local hooks, plans, stales = core.hooks, core.plan, core.stales
 
-local error, pcall, xpcall, select, type, tostring = error, pcall, xpcall, select, type, tostring
+local error, pcall, xpcall, select, type = error, pcall, xpcall, select, type
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
 local setmetatable, rawequal, rawlen, math_type = setmetatable, rawequal, rawlen, math.type
 local format, unpack = string.format, table.unpack
@@ -105,8 +105,8 @@ local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
 end
 
--- A guard stands for a reload from before its commit to the end of its hooks: { open, entries, own, told }. An entry
--- undoes one module's reload: { transaction, record, generation and source before, what undoes references }. Its
+-- A guard stands for a reload from before its commit to the end of its hooks: { open, entries, own, told, message }. An
+-- entry undoes one module's reload: { transaction, record, generation and source before, what undoes references }. Its
 -- end is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
 -- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
 local Guard = { __close = core["end"] }
@@ -120,10 +120,14 @@ local function run_hooks(guard, batch)
             local ok, message = xpcall(hook, hook_failed, item.answers[OBJECT], item.report)
             if not ok then
                 local undone, why = core.close(guard)
-                local outcome = undone and ", the reload was undone" or ""
-                guard[4] = true -- what could not be undone is told here
-                why = undone and "" or "\n" .. message_of(why)
-                return format("the hook of module '%s' failed%s: %s%s", item.name, outcome, tostring(message), why)
+                if undone then
+                    return format("the hook of module '%s' failed, the reload was undone: %s", item.name, message)
+                end
+                -- What could not be undone is told here, be there memory for a message or not.
+                guard[4] = true
+                local told, text = pcall(format, "the hook of module '%s' failed: %s\n%s", item.name, message,
+                    why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
+                return told and text or NOT_PUT_BACK
             end
         end
     end
@@ -284,7 +288,7 @@ local function prepare(count, names, options)
     local met, why = meet_sweep(list, checked)
     if not met then return nil, why end
     local entries = {}
-    local guard = setmetatable({ true, entries, own, false }, Guard)
+    local guard = setmetatable({ true, entries, own, false, NOT_PUT_BACK }, Guard)
     local batch = { single = single, reports = {} }
     for i = 1, #list do
         local item

@@ -98,7 +98,7 @@ unsafe fn hand_over(l: *mut lua_State, vm: &Vm, reply: &Reply) {
     }
 }
 
-/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told }`, and undoes its entries, the last first, if it
+/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told, message }`, and undoes its entries, the last first, if it
 /// still has them.
 ///
 /// # Safety
@@ -152,7 +152,7 @@ pub unsafe extern "C-unwind" fn end(l: *mut lua_State) -> c_int {
         }
         ffi::lua_settop(l, 3);
         if ffi::lua_type(l, 3) != ffi::LUA_TSTRING {
-            ffi::lua_pushstring(l, c"the reload could not be undone".as_ptr());
+            ffi::lua_rawgeti(l, 1, 5); // there is no memory for another one
         }
         ffi::lua_error(l)
     }

@@ -45,6 +45,16 @@ pub enum Outcome {
     Raised(String),
 }
 
+impl Outcome {
+    /// It failed, and says that some of the program could not be put back.
+    pub fn admits_damage(&self) -> bool {
+        let (Outcome::Refused(Some(text)) | Outcome::Raised(text)) = self else {
+            return false;
+        };
+        text.contains("could not be put back") || text.contains("could not be undone")
+    }
+}
+
 impl Program {
     /// A new state with the standard libraries and `hotreload`, which finds modules in a folder of its own.
     pub fn new() -> Program {
