@@ -271,6 +271,38 @@ describe("scope = 'vm' (R9)", function()
     assert.equal("v1", (t[1]()))
   end)
 
+  it("reaches what one of the module's functions made and a local keeps", function()
+    local source = [[
+      local convert
+      local function choose(mode)
+        if mode == "twice" then
+          convert = function(x) return "old", x * 2 end
+        else
+          convert = function(x) return "old", x end
+        end
+      end
+      choose "once"
+      return { choose = choose, convert = function(x) return convert(x) end }
+    ]]
+    local N = app:module("n", source)
+    N.choose "twice"
+    local report = app:update("n", "\n" .. source:gsub("old", "new"), { scope = "vm" })
+    assert.same({ "new", 6 }, { N.convert(3) })
+    assert.equal(0, report.stale)
+    assert.same({}, report.warnings)
+    assert.same({}, app.hotreload.stale "n")
+    assert.is_true(app.hotreload.undo "n")
+    assert.same({ "old", 6 }, { N.convert(3) })
+  end)
+
+  it("does not count what undoing needs as old functions that stay", function()
+    for i = 1, 4 do
+      local report = reload { source = ("\n"):rep(i) .. V2 }
+      assert.equal(0, report.stale)
+      assert.same({}, report.warnings)
+    end
+  end)
+
   it("undoes references with the reload when the hook raises", function()
     local t = { [M.f] = M.f }
     local mine = M.f

@@ -247,6 +247,19 @@ impl Nested {
         self.prototype(vm, closure).map(|_| ())
     }
 
+    /// Whether it is known that another function makes this one, and what answers to it inside that function's answer.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn is_made(&self, vm: &mut Vm, closure: Ref) -> Result<bool> {
+        if self.cutter.is_none() {
+            return Ok(false);
+        }
+        let tree = tree_of(vm, closure)?;
+        let exact = tree.as_ref().and_then(|tree| tree.get(0)).map(|function| function.exact);
+        Ok(exact.is_some_and(|exact| matches!(self.links.get(&exact), Some(Link::To { .. }))))
+    }
+
     /// What becomes of an old closure, a home function that is not itself one of a pair.
     ///
     /// # Errors

@@ -208,7 +208,11 @@ fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut 
     }
     fault::point()?;
     let mut clock = Clock::new();
-    let skip = sweep::bookkeeping(vm, request.own)?;
+    let mut skip = sweep::bookkeeping(vm, request.own)?;
+    // What undoing this reload will need is in no record yet; the chunks of the last reloads are in it.
+    for module in &request.modules {
+        skip.try_push(module.undo)?;
+    }
     let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
     let (found, _) = sweep::walk(vm, heap, &mut targets, request.lineage, None)?;
     if !request.options.dry_run {

@@ -163,11 +163,6 @@ impl Target {
         for (new, old) in &pairing.paired {
             commit::fill(vm, tables.moves, *new, *old)?;
         }
-        for function in pairing.old.iter().filter(|function| function.home) {
-            let new = function.answers.first().and_then(|f2| pairing.new.get(*f2 as usize));
-            // What A2 lacks stays (R5.2).
-            commit::fill(vm, tables.moves, function.at, new.map_or(function.at, |new| new.at))?;
-        }
         for function in &pairing.new {
             if let Some(number) = lineage_of(vm, lineage, function.at)? {
                 commit::fill(vm, tables.current, number, function.at)?;
@@ -178,6 +173,13 @@ impl Target {
             }
         }
         let nested = Nested::new(vm, pairing, &loaded, values)?;
+        for function in pairing.old.iter().filter(|function| function.home) {
+            let new = function.answers.first().and_then(|f2| pairing.new.get(*f2 as usize));
+            // What A2 lacks stays (R5.2); what a function made inside itself is no such thing, wherever it is kept (R9.3).
+            if new.is_some() || !nested.is_made(vm, function.at)? {
+                commit::fill(vm, tables.moves, function.at, new.map_or(function.at, |new| new.at))?;
+            }
+        }
         let target = Target {
             title: context.title.clone(),
             home: loaded.home,
