@@ -295,6 +295,28 @@ describe("scope = 'vm' (R9)", function()
     assert.same({ "old", 6 }, { N.convert(3) })
   end)
 
+  it("reaches older generations that a function holds which the file lacks", function()
+    local source = [[
+      local function send(x) return "old", x end
+      local function command(name) return function() return name, send(1) end end
+      local M = { commands = { get = command "get" } }
+      function M.command(name)
+        local wire = send
+        return function() return name, wire(2) end
+      end
+      return M
+    ]]
+    local N = app:module("n", source)
+    local M2 = N.command "shout"
+    N.commands.shout = M2
+    app:update("n", (source:gsub("old", "newer")))
+    assert.same({ "shout", "old", 2 }, { N.commands.shout() })
+    app:update("n", (source:gsub("old", "newest")), { scope = "vm" })
+    assert.same({ "shout", "newest", 2 }, { N.commands.shout() })
+    assert.same({ "get", "newest", 1 }, { N.commands.get() })
+    assert.same({ "shout", "newest", 2 }, { M2() })
+  end)
+
   it("does not count what undoing needs as old functions that stay", function()
     for i = 1, 4 do
       local report = reload { source = ("\n"):rep(i) .. V2 }

@@ -256,7 +256,10 @@ impl Nested {
             return Ok(false);
         }
         let tree = tree_of(vm, closure)?;
-        let exact = tree.as_ref().and_then(|tree| tree.get(0)).map(|function| function.exact);
+        let exact = tree
+            .as_ref()
+            .and_then(|tree| tree.get(0))
+            .map(|function| function.exact);
         Ok(exact.is_some_and(|exact| matches!(self.links.get(&exact), Some(Link::To { .. }))))
     }
 

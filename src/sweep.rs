@@ -175,8 +175,16 @@ impl Target {
         let nested = Nested::new(vm, pairing, &loaded, values)?;
         for function in pairing.old.iter().filter(|function| function.home) {
             let new = function.answers.first().and_then(|f2| pairing.new.get(*f2 as usize));
-            // What A2 lacks stays (R5.2); what a function made inside itself is no such thing, wherever it is kept (R9.3).
-            if new.is_some() || !nested.is_made(vm, function.at)? {
+            // What A2 lacks stays (R5.2). That is none of an earlier generation which a newer one continues, and none that a function
+            // made inside itself (R9.3), whatever of the module holds it.
+            let continued = match lineage_of(vm, lineage, function.at)? {
+                Some(number) if new.is_none() => {
+                    let current = vm.get(tables.current, number)?;
+                    !vm.val(current).is_nil()
+                }
+                _ => false,
+            };
+            if new.is_some() || !continued && !nested.is_made(vm, function.at)? {
                 commit::fill(vm, tables.moves, function.at, new.map_or(function.at, |new| new.at))?;
             }
         }
