@@ -428,3 +428,62 @@ describe("R3.3 imports: a cell that some function assigns", function()
     assert.equal("new disk", M.name())
   end)
 end)
+
+describe("a table that another module fills and returns (R3.3)", function()
+  local app, classes, list
+  local source = [[
+    local M = { kinds = { list = { _name = "list" } } }
+    local set = { _name = "set", size = 0 }
+    function M.set() return set end
+    function M.make() return "old", M.kinds.list, set end
+    return M
+  ]]
+  before_each(function()
+    app = program.new()
+    classes = app:module("classes", source)
+    list = app:module("list", [[
+      local list = require "classes".kinds.list
+      function list.first(t) return t[1] end
+      return list
+    ]])
+    app:module("set", [[
+      local set = require "classes".set()
+      set._name, set.size = "another name", 12
+      function set.has(t, k) return t[k] end
+      return set
+    ]])
+  end)
+  after_each(function() app:unload() end)
+
+  it("stays what it is when the module that made it is reloaded, in fields and cells", function()
+    local set = app:load "set"
+    for round = 1, 3 do
+      app:update("classes", "\n" .. source:gsub("old", "new" .. round))
+      assert.same({ "new" .. round, list, set }, { classes.make() })
+      assert.equal(list, classes.kinds.list)
+      assert.same({ "another name", 12 }, { set._name, set.size })
+      assert.equal("x", list.first { "x" })
+      for _, name in ipairs { "list", "set" } do
+        local report = app:reloaded(name)
+        assert.same({ 0, 0, 0 }, { report.functions.added, report.data.added, report.cells.fresh })
+      end
+    end
+    assert.equal(set, classes.set())
+  end)
+
+  it("gives way to a table of the file's own that has other fields, functions or a metatable", function()
+    for _, own in ipairs { "{}", "{ _name = 1 }", "{ other = 'x' }", "{ _name = 'list', f = print }",
+      "setmetatable({ _name = 'list' }, {})", "{ _name = 'list', {} }" } do
+      app:update("classes", (source:gsub('{ _name = "list" }', own)))
+      assert.not_equal(list, classes.kinds.list, own)
+      assert.equal("list", list._name)
+      assert.is_nil(list.f)
+      classes.kinds.list = list
+    end
+  end)
+
+  it("is not touched by a reload that fails", function()
+    app:write("classes", (source:gsub("return M%s*$", "error 'late'")))
+    app:refused("classes", nil, classes, list)
+  end)
+end)

@@ -475,9 +475,7 @@ impl Pairer<'_> {
                 if both_c { What::Keep } else { What::Replace }
             }
             // Another module's table is never written to: the file has a table of its own now (R3.3).
-            (Kind::Table, Kind::Table) if fresh && self.imports.is_module(self.vm, self.context, self.loaded, o)? => {
-                What::Take
-            }
+            (Kind::Table, Kind::Table) if fresh && self.was_import(old, new)? => What::Take,
             (Kind::Table, Kind::Table) if fresh => What::Merge,
             _ if !fresh
                 && n.addr != 0
@@ -493,6 +491,13 @@ impl Pairer<'_> {
             _ if self.replace_data && !self.vm.same(new, old) => What::Overwrite,
             _ => What::Keep,
         })
+    }
+
+    /// R3.3: is A1's table an import that the file has a table of its own for now?
+    fn was_import(&mut self, old: Ref, new: Ref) -> Result<bool> {
+        let (vm, replace) = (&mut *self.vm, self.replace_data);
+        self.imports
+            .was_import(vm, self.context, self.loaded, old, new, replace)
     }
 
     fn is_home(&mut self, function: Ref) -> Result<bool> {

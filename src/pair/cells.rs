@@ -405,7 +405,7 @@ impl Pairer<'_> {
             return self.out.cell_pairs.try_push(pair);
         }
         let fresh = self.loaded.fresh.order(n.addr).is_some();
-        if o.is_table() && n.is_table() && fresh && self.imports.is_module(self.vm, self.context, self.loaded, o)? {
+        if o.is_table() && n.is_table() && fresh && self.was_import(old_value, new_value)? {
             // Another module's table is never written to (R3.3); unless a function assigns the cell, the file's own is set.
             if !self.is_assigned_anywhere(c1, c2)? {
                 pair.fate = CellFate::Take;

@@ -42,6 +42,45 @@ impl Imports {
         Ok(known)
     }
 
+    /// Was `old`, another loaded module's object, imported where the file has the table `new` of its own now? Then it is not to be
+    /// written to. But where the file's table begins with plain fields alone, and the running one has all of these, of the same
+    /// types, it is that very table: this module made it, and the other one filled it and returned it. No walk may be under way.
+    pub fn was_import(
+        &mut self,
+        vm: &mut Vm,
+        context: &Context,
+        loaded: &Loaded,
+        old: Ref,
+        new: Ref,
+        replace_data: bool,
+    ) -> Result<bool> {
+        if !self.is_module(vm, context, loaded, vm.val(old))? {
+            return Ok(false);
+        }
+        if replace_data || !vm.metatable_val(new).is_nil() {
+            return Ok(true);
+        }
+        let (first, count) = vm.keep_entries(new, MOST_COMPARED)?;
+        if count == 0 || count as usize > MOST_COMPARED {
+            return Ok(true);
+        }
+        for i in 0..count {
+            let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
+            let plain = [key, value].into_iter().all(|part| {
+                let val = vm.val(part);
+                val.kind == Kind::String || val.addr == 0
+            });
+            if !plain {
+                return Ok(true);
+            }
+            let running = vm.get(old, key)?;
+            if vm.val(running).kind != vm.val(value).kind {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Is it a function or a file of the standard libraries?
     fn is_standard(&mut self, vm: &mut Vm, context: &Context, object: Val) -> Result<bool> {
         let values = match self.values.take() {
@@ -71,6 +110,8 @@ impl Imports {
     }
 }
 
+/// Entries of a table that are compared with those of another module's object.
+const MOST_COMPARED: usize = 50;
 /// Entries of a module's object that are looked at.
 const MOST_LOOKED_AT: usize = 10_000;
 
