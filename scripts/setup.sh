@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing: scripts/setup.sh TOOL... [--if-possible TOOL...]
-# Tools: cc lua headers luarocks busted luacheck luasocket. Says nothing and takes no time where all are there. Some specs
-# need the tools behind --if-possible: where they cannot be had, it says so, and succeeds.
+# Tools: cc lua headers luarocks busted luacheck luasocket packages (the last: those of spec/support/packages). Says nothing
+# and takes no time where all are there. Some specs need the tools behind --if-possible: where they cannot be had, it says
+# so, and succeeds.
 # Installing means Debian packages, by apt-get, as root or with a sudo that asks no password. Elsewhere it says
 # what to install and fails. Nothing is ever taken from luarocks.org.
 set -euo pipefail
@@ -16,6 +17,11 @@ has() {
       /usr/include/lua.h /usr/local/include/lua5.4/lua.h /usr/local/include/lua.h /opt/homebrew/include/lua5.4/lua.h ;;
     luarocks | busted | luacheck) command -v "$1" >/dev/null ;;
     luasocket) "$lua" -e 'require "socket"' >/dev/null 2>&1 </dev/null ;;
+    packages)
+      # shellcheck disable=SC2046  # one word for each package
+      [ "$(dpkg-query -W -f='${db:Status-Abbrev}\n' $(packages_of packages) 2>/dev/null | grep -c '^ii')" = \
+        "$(packages_of packages | wc -w)" ]
+      ;;
     *) echo "setup: no tool is called '$1'" >&2; exit 2 ;;
   esac
 }
@@ -29,6 +35,7 @@ packages_of() {
     busted) echo lua-busted ;;
     luacheck) echo lua-check ;;
     luasocket) echo lua-socket ;;
+    packages) sed -n 's/^  debian = "\(.*\)",$/\1/p' "${0%/*}"/../spec/support/packages/*.lua | paste -s -d ' ' ;;
   esac
 }
 
@@ -66,14 +73,20 @@ done
 
 # The wishes come last, and need no package lists of their own: these are there, or were fetched for the rest.
 wish() {
-  local missing tool packages
+  local missing tool packages package
   missing=$(missing_of ${wishes[@]+"${wishes[@]}"})
   [ -n "$missing" ] || return 0
   for tool in $missing; do
     packages=$(packages_of "$tool")
+    can_install || continue
     # shellcheck disable=SC2086  # one word for each package
-    if can_install && apt install --no-install-recommends $packages >/dev/null 2>&1; then
+    if apt install --no-install-recommends $packages >/dev/null 2>&1; then
       echo "setup: installed $packages"
+    else
+      # One that this Debian has not keeps none of the others away.
+      for package in $packages; do
+        [ "$package" = "$packages" ] || apt install --no-install-recommends "$package" >/dev/null 2>&1 || true
+      done
     fi
   done
   missing=$(missing_of ${wishes[@]+"${wishes[@]}"})

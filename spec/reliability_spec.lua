@@ -8,10 +8,11 @@ local page = read "docs/reliability.md"
 
 document.specs("docs/reliability.md", _ENV)
 
---- The cells of the rows of all tables on the page, but for headings.
+--- The cells of the rows of the tables of promises, but for headings.
 local function rows()
   local found = {}
-  for line in page:gmatch "\n(|[^\n]+|)%f[\n]" do
+  local promises = assert(page:match "\n## Promises\n.-\n## ")
+  for line in promises:gmatch "\n(|[^\n]+|)%f[\n]" do
     local cells = {}
     for cell in line:gmatch "|%s*([^|]*[^|%s])%s*%f[|]" do cells[#cells + 1] = cell end
     if cells[1] ~= "Promise" and not line:find "^| %-%-%-" then
