@@ -1,5 +1,7 @@
 //! Lua's own searchers, recognised by the address of their C function wherever they stand in `package.searchers`.
 
+use std::ffi::c_int;
+
 use mlua::ffi;
 
 /// The addresses of the four stock searchers.
@@ -18,13 +20,13 @@ pub struct Stock {
 impl Stock {
     /// Reads them off a fresh Lua state; none when there is no memory for one.
     pub fn read() -> Option<Stock> {
-        // SAFETY: a state of our own, closed before the function returns; `luaopen_package` runs in protected mode.
+        // SAFETY: a state of our own, closed before the function returns; `open_package` runs in protected mode.
         unsafe {
             let l = ffi::luaL_newstate();
             if l.is_null() {
                 return None;
             }
-            ffi::lua_pushcfunction(l, ffi::luaopen_package);
+            ffi::lua_pushcfunction(l, open_package);
             let mut found = None;
             if ffi::lua_pcall(l, 0, 1, 0) == ffi::LUA_OK {
                 ffi::lua_pushnil(l);
@@ -51,5 +53,18 @@ impl Stock {
             ffi::lua_close(l);
             found
         }
+    }
+}
+
+/// Opens `package` and takes nothing from the environment (R1.10), as `lua -E` does. `[-0, +1, e]`
+///
+/// # Safety
+/// Called by Lua, in protected mode.
+unsafe extern "C-unwind" fn open_package(l: *mut ffi::lua_State) -> c_int {
+    // SAFETY: a C function has room for 20 values; `luaopen_package` is one itself, and leaves its table on top.
+    unsafe {
+        ffi::lua_pushboolean(l, 1);
+        ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, c"LUA_NOENV".as_ptr());
+        ffi::luaopen_package(l)
     }
 }
