@@ -8,6 +8,7 @@
 use std::ffi::CString;
 use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustc_hash::{FxHashSet, FxHasher};
@@ -15,7 +16,7 @@ use rustc_hash::{FxHashSet, FxHasher};
 use crate::bytecode::outline::Outline;
 use crate::bytecode::{self, Chunk};
 use crate::commit;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, without_text};
 use crate::find::{self, Code, Context, Found};
 use crate::load;
 use crate::mem::{TryInsert, TryPush};
@@ -63,7 +64,7 @@ fn digest(bytes: &[u8]) -> i64 {
 
 /// What tells a file from another one without reading it: where it stands, size, and times. None for a file that is so young that it
 /// may change without any of these.
-fn stamp(path: &str) -> Option<i64> {
+fn stamp(path: &Path) -> Option<i64> {
     let metadata = std::fs::metadata(path).ok()?;
     let now = SystemTime::now();
     let settled = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age >= SETTLED);
@@ -93,7 +94,7 @@ fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
     Some(([modified, modified], (0, 0)))
 }
 
-/// `core.look(owed, name, stock, source, content, stamp, exact)` → `owed, state, content, stamp, message`.
+/// `core.look(owed, name, stock, source, content, stamp, exact, text_only)` → `owed, state, content, stamp, message`.
 ///
 /// `content` is what is on record (nil for nothing), `stamp` what the last look gave (nil for a look that reads the file in any case).
 /// States: `same`, `changed`; `broken` (does not compile) and `gone` (not found, or not to be read), with a message; `none` for what
@@ -104,6 +105,7 @@ fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
 pub fn look(vm: &mut Vm) -> Result<Answers> {
     let (name, stock, source) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
     let (content, stamp, exact) = (vm.argument(5)?, vm.argument(6)?, vm.argument(7)?);
+    let text_only = vm.argument(8)?;
     let mut addresses = [0; 4];
     for (address, i) in addresses.iter_mut().zip(1..) {
         let value = vm.index(stock, i)?;
@@ -122,6 +124,7 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
         content: vm.integer(content),
         stamp: vm.integer(stamp),
         exact: vm.truthy(exact),
+        text_only: vm.truthy(text_only),
     };
     let view = match view(vm, &context, &record) {
         Ok(view) => view,
@@ -163,6 +166,8 @@ struct Record {
     content: Option<i64>,
     stamp: Option<i64>,
     exact: bool,
+    /// R1.8
+    text_only: bool,
 }
 
 /// What a look found.
@@ -211,12 +216,17 @@ fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
     if record.content == Some(content) {
         return Ok(with("same", None));
     }
+    if record.text_only
+        && let Err(error) = find::refuse_binary(context, &found.code)
+    {
+        return Ok(with("broken", Some(error.to_bytes())));
+    }
     let main = match compile(vm, &found, &path) {
         Ok(main) => main,
         Err(Error::Lua(text)) => {
             let error = Error::Compile {
                 name: context.title.clone(),
-                text,
+                text: without_text(text),
             };
             return Ok(with("broken", Some(error.to_bytes())));
         }
@@ -227,12 +237,13 @@ fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
 }
 
 /// The file's main function. A wrapper's file may be anything: what is no Lua cannot be compared, so the wrapper itself is taken.
-fn compile(vm: &mut Vm, found: &Found, path: &str) -> Result<Ref> {
+fn compile(vm: &mut Vm, found: &Found, path: &Path) -> Result<Ref> {
     match &found.code {
         Code::Text(text, chunk_name) => vm.load(text, chunk_name),
         Code::Loader(loader) if vm.info(*loader).is_some_and(|info| info.main) => Ok(*loader),
         Code::Loader(loader) => {
-            let name = CString::new(format!("@{path}")).unwrap_or_default();
+            let name = [b"@", path.as_os_str().as_encoded_bytes()].concat();
+            let name = CString::new(name).unwrap_or_default();
             match find::read(path).and_then(|text| vm.load(&text, &name)) {
                 Err(Error::Memory) => Err(Error::Memory),
                 compiled => Ok(compiled.unwrap_or(*loader)),

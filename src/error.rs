@@ -121,3 +121,51 @@ impl From<TryReserveError> for Error {
         Error::Memory
     }
 }
+
+/// The most characters of a name or a path that a message has.
+const MOST_SHOWN: usize = 300;
+/// The most bytes of a file's text that a message has.
+const MOST_OF_TEXT: usize = 60;
+
+/// A name or a path as it stands in a message: what would end the line or steer a terminal is written out (`\010`, as in Lua's own
+/// strings), and of a long one the middle is left out. (R1.9)
+pub fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let count = text.chars().count();
+    let left_out = if count > MOST_SHOWN {
+        MOST_SHOWN / 2..count - MOST_SHOWN / 2
+    } else {
+        count..count
+    };
+    let mut shown = String::new();
+    for (i, letter) in text.chars().enumerate() {
+        if i == left_out.start {
+            shown.push_str("...");
+        }
+        if left_out.contains(&i) {
+            continue;
+        }
+        if letter.is_control() {
+            shown.push_str(&format!("\\{:03}", u32::from(letter)));
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// What Lua's compiler says of a text, with no more of that text than a short token. (R1.9: an unfinished string is a token, and may be the
+/// rest of the file.)
+pub fn without_text(message: Vec<u8>) -> Vec<u8> {
+    const NEAR: &[u8] = b" near '";
+    let Some(start) = message.windows(NEAR.len()).position(|part| part == NEAR) else {
+        return message;
+    };
+    let (head, token) = message.split_at(start + NEAR.len());
+    let token = token.strip_suffix(b"'").unwrap_or(token);
+    let (token, more) = match token.get(..MOST_OF_TEXT) {
+        Some(short) if short.len() < token.len() => (short, "...'"),
+        _ => (token, "'"),
+    };
+    [head, shown(token).as_bytes(), more.as_bytes()].concat()
+}

@@ -3,12 +3,15 @@
 //! Walks `package.searchers` in order. The stock searchers are recognised by their address and carried out here: the one for Lua
 //! files reads the file itself, so that a host's code cache cannot hand back old code, and the ones for C
 //! libraries only look, so that nothing is loaded. Any other searcher is called. Nothing is changed here.
+//!
+//! A name reaches no file that it would not reach under `require` (R1.7).
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 
@@ -16,8 +19,10 @@ use crate::raw::vm::{Ref, Vm};
 pub struct Context {
     /// The module's name, a string.
     pub name: Ref,
-    /// The module's name, for messages.
+    /// The module's name, for messages: see [`shown`].
     pub title: String,
+    /// The module's name, byte by byte.
+    pub bytes: Vec<u8>,
     /// `package.loaded`, as `require` sees it (the registry's).
     pub loaded: Ref,
     /// The globals table.
@@ -33,7 +38,8 @@ pub struct Context {
 impl Context {
     /// Looks the module up in the running program.
     pub fn new(vm: &mut Vm, name: Ref, stock: Stock) -> Result<Context> {
-        let title = String::from_utf8_lossy(&vm.bytes(name).unwrap_or_default()).into_owned();
+        let bytes = vm.bytes(name).unwrap_or_default();
+        let title = shown(&bytes);
         let loaded = vm.registry("_LOADED")?;
         let globals = vm.globals()?;
         let package = vm.field(loaded, "package")?;
@@ -42,6 +48,7 @@ impl Context {
         Ok(Context {
             name,
             title,
+            bytes,
             loaded,
             globals,
             package,
@@ -62,8 +69,8 @@ pub struct Found {
     pub code: Code,
     /// The second argument of the chunk: the file's path, `:preload:`, or what the searcher said.
     pub data: Ref,
-    /// The file, for reports and messages.
-    pub file: Option<String>,
+    /// The file.
+    pub file: Option<PathBuf>,
 }
 
 impl Found {
@@ -122,7 +129,7 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Vec<u8>>) -> Result<F
     };
     let chunk_name = match chunk_name {
         Some(name) => name,
-        None => c_string(format!("={}", context.title).as_bytes()),
+        None => c_string(&[b"=", &context.bytes[..]].concat()),
     };
     Ok(Found {
         code: Code::Text(skip_first_line(source), chunk_name),
@@ -142,12 +149,15 @@ pub fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
             why: why.into(),
         })
     };
-    if STANDARD.contains(&context.title.as_str()) {
+    if context.bytes.contains(&0) {
+        return refused("its name has a NUL byte, and Lua would take the name to end there; give the name without it");
+    }
+    if STANDARD.iter().any(|name| name.as_bytes() == context.bytes) {
         return refused("it is a standard library; only Lua modules of your own can be hot");
     }
     let own = vm.field(context.loaded, "hotreload")?;
     let itself = context.is_loaded() && vm.raw_equal(own, context.running);
-    if itself || context.title == "hotreload" || context.title.starts_with("hotreload.") {
+    if itself || context.bytes == b"hotreload" || context.bytes.starts_with(b"hotreload.") {
         return refused("hotreload does not reload itself; restart the program to take a new version");
     }
     Ok(())
@@ -172,11 +182,12 @@ pub fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
             Some(address) if address == context.stock.preload => preloaded(vm, context, &mut tried)?,
             Some(address) if address == context.stock.lua => lua_file(vm, context, read, &mut tried)?,
             Some(address) if address == context.stock.c => {
-                c_library(vm, context, &context.title, &mut tried)?;
+                c_library(vm, context, &context.bytes, &mut tried)?;
                 None
             }
             Some(address) if address == context.stock.c_root => {
-                if let Some((root, _)) = context.title.split_once('.') {
+                let dot = context.bytes.iter().position(|byte| *byte == b'.');
+                if let Some(root) = dot.and_then(|dot| context.bytes.get(..dot)) {
                     c_library(vm, context, root, &mut tried)?;
                 }
                 None
@@ -231,7 +242,7 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
     })?;
     let data = answer.after(1);
     if vm.val(answer).is_function() {
-        let file = vm.bytes(data).map(|path| String::from_utf8_lossy(&path).into_owned());
+        let file = vm.bytes(data).map(path_of);
         return Ok(Some(Found {
             code: Code::Loader(answer),
             data,
@@ -248,22 +259,26 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
 }
 
 fn lua_file(vm: &mut Vm, context: &Context, read: bool, tried: &mut String) -> Result<Option<Found>> {
-    let Some((path, file)) = search_path(vm, context, "path", &context.title, tried)? else {
+    let Some((path, file)) = search_path(vm, context, "path", &context.bytes, tried)? else {
         return Ok(None);
     };
-    let chunk_name = c_string(&[b"@", path.as_bytes()].concat());
-    let text = if read { read_file(file, &path)? } else { Vec::new() };
-    let data = vm.string(path.as_bytes())?;
+    let chunk_name = c_string(&[b"@", &path[..]].concat());
+    let text = if read {
+        read_file(file, &shown(&path))?
+    } else {
+        Vec::new()
+    };
+    let data = vm.string(&path)?;
     Ok(Some(Found {
         code: Code::Text(skip_first_line(text), chunk_name),
         data,
-        file: Some(path),
+        file: Some(path_of(path)),
     }))
 }
 
-fn c_library(vm: &mut Vm, context: &Context, name: &str, tried: &mut String) -> Result<()> {
+fn c_library(vm: &mut Vm, context: &Context, name: &[u8], tried: &mut String) -> Result<()> {
     match search_path(vm, context, "cpath", name, tried)? {
-        Some((path, _)) => Err(c_module(context, &path)),
+        Some((path, _)) => Err(c_module(context, &shown(&path))),
         None => Ok(()),
     }
 }
@@ -273,23 +288,34 @@ fn search_path(
     vm: &mut Vm,
     context: &Context,
     field: &str,
-    name: &str,
+    name: &[u8],
     tried: &mut String,
-) -> Result<Option<(String, File)>> {
+) -> Result<Option<(Vec<u8>, File)>> {
     let templates = vm.field(context.package, field)?;
     let Some(templates) = vm.bytes(templates) else {
         return Err(Error::Lua(format!("'package.{field}' must be a string").into_bytes()));
     };
-    let templates = String::from_utf8_lossy(&templates).into_owned();
-    let name = name.replace('.', std::path::MAIN_SEPARATOR_STR);
-    for template in templates.split(';').filter(|template| !template.is_empty()) {
-        let path = template.replace('?', &name);
-        match File::open(&path) {
+    // Lua puts the name into the templates before it takes these apart: behind a `;` the name would be a template of its own.
+    if name.contains(&b';') {
+        tried.push_str(&format!("\n\tno file in 'package.{field}' for a name with a ';'"));
+        return Ok(None);
+    }
+    let separator = std::path::MAIN_SEPARATOR as u8;
+    let name: Vec<u8> = name
+        .iter()
+        .map(|byte| if *byte == b'.' { separator } else { *byte })
+        .collect();
+    for template in templates
+        .split(|byte| *byte == b';')
+        .filter(|template| !template.is_empty())
+    {
+        let path = template.split(|byte| *byte == b'?').collect::<Vec<_>>().join(&name[..]);
+        match File::open(path_of(path.clone())) {
             Ok(file) => return Ok(Some((path, file))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                tried.push_str(&format!("\n\tno file '{path}'"));
+                tried.push_str(&format!("\n\tno file '{}'", shown(&path)));
             }
-            Err(error) => tried.push_str(&format!("\n\tno file '{path}' that can be opened ({error})")),
+            Err(error) => tried.push_str(&format!("\n\tno file '{}' that can be opened ({error})", shown(&path))),
         }
     }
     Ok(None)
@@ -299,12 +325,39 @@ fn search_path(
 ///
 /// # Errors
 /// [`Error::Unreadable`], [`Error::Memory`].
-pub fn read(path: &str) -> Result<Vec<u8>> {
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let name = shown(path.as_os_str().as_encoded_bytes());
     let file = File::open(path).map_err(|error| Error::Unreadable {
-        path: path.into(),
+        path: name.clone(),
         why: error.to_string(),
     })?;
-    read_file(file, path).map(skip_first_line)
+    read_file(file, &name).map(skip_first_line)
+}
+
+/// A path of Lua's, byte by byte where the system has such.
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
+/// R1.8: no binary code, where only text is wanted.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub fn refuse_binary(context: &Context, code: &Code) -> Result<()> {
+    match code {
+        Code::Text(text, _) if text.first() == Some(&b'\x1b') => Err(Error::Refused {
+            name: context.title.clone(),
+            why: "its code is a binary chunk, and only text is wanted (text_only); give it as text".into(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn read_file(mut file: File, path: &str) -> Result<Vec<u8>> {

@@ -6,7 +6,7 @@
 
 use crate::bytecode::Chunk;
 use crate::commit;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, without_text};
 use crate::fault::{self, caught, insist};
 use crate::find::{Code, Context, Found};
 use crate::home::Home;
@@ -53,7 +53,7 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
         Code::Text(code, chunk_name) => vm.load(code, chunk_name).map_err(|error| match error {
             Error::Lua(text) => Error::Compile {
                 name: context.title.clone(),
-                text,
+                text: without_text(text),
             },
             other => other,
         })?,
@@ -162,7 +162,7 @@ pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<V
     if !vm.val(context.running).is_table() {
         return Ok(home);
     }
-    let tail = context.title.replace('.', "/");
+    let tail = String::from_utf8_lossy(&context.bytes).replace('.', "/");
     let mut moved = Vec::new();
     let mut looked_at = 0;
     vm.zip(context.running, Ref::NIL)?;

@@ -40,6 +40,8 @@ pub struct Options {
     pub vm: bool,
     /// R9.4: not now, but in slices.
     pub sliced: bool,
+    /// R1.8: binary chunks are refused.
+    pub text_only: bool,
     /// R10: do all but commit.
     pub dry_run: bool,
     /// R10: lists of paths beside the counts.
@@ -78,6 +80,8 @@ impl Options {
         let report = text("report")?;
         let budget = vm.field(table, "budget_ms")?;
         let sliced = !vm.val(budget).is_nil();
+        let text_only = vm.field(table, "text_only")?;
+        let text_only = vm.truthy(text_only);
         let dry_run = vm.field(table, "dry_run")?;
         let dry_run = vm.truthy(dry_run);
         let full = report.map_or(dry_run, |report| report == b"full");
@@ -88,6 +92,7 @@ impl Options {
             constants,
             vm: whole_vm,
             sliced,
+            text_only,
             dry_run,
             full,
         })

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::base::{self, Base};
 use crate::changed;
 use crate::commit::{self, Op};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::fault::{self, caught};
 use crate::find::{self, Context, Found};
 use crate::lineage::Lineage;
@@ -156,6 +156,9 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
         fault::point()?;
         let code = find::find(vm, &context, request.options.source.clone())?;
         fault::point()?;
+        if request.options.text_only {
+            find::refuse_binary(&context, &code.code)?;
+        }
         changed::note(vm, &context, &code)?;
         found.try_push((code, clock.lap()))?;
     }
@@ -269,7 +272,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
     let source = vm.source(loaded.main).unwrap_or_default();
     let source = vm.string(&source)?;
     let file = match &found.file {
-        Some(file) => vm.string(file.as_bytes())?,
+        Some(file) => vm.string(file.as_os_str().as_encoded_bytes())?,
         None => Ref::NIL,
     };
     let base = match options.dry_run {
@@ -326,7 +329,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed:
 fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
     let names = request.modules.iter().map(|module| {
         let name = vm.bytes(module.name).unwrap_or_default();
-        format!("'{}'", String::from_utf8_lossy(&name))
+        format!("'{}'", shown(&name))
     });
     Error::Conflicts {
         modules: names.collect::<Vec<_>>().join(", "),

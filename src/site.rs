@@ -2,7 +2,7 @@
 //!
 //! A [`Site`] is a step from another one; the text is made only when somebody reads it.
 
-use crate::error::Result;
+use crate::error::{Result, shown};
 use crate::mem::TryPush;
 use crate::raw::vm::{Ref, Vm};
 use crate::remember::{Memory, Origin};
@@ -156,7 +156,7 @@ impl Sites {
                 Step::Metatable => text.push_str("<metatable>"),
                 Step::Upvalue(function, index) => {
                     text.push('@');
-                    text.push_str(&String::from_utf8_lossy(&vm.upvalue_name(function, index)));
+                    text.push_str(&shown(&vm.upvalue_name(function, index)));
                 }
             }
         }

@@ -1,11 +1,11 @@
--- Which modules may be hot (R1.4): Lua patterns over the module's name.
+-- Which modules may be hot (R1.4): Lua patterns over the module's name; and whether binary chunks may be (R1.8).
 -- Part of the library (src/raw/open.rs includes it).
 
 local pcall, type, next, ipairs, tonumber, math_type = pcall, type, next, ipairs, tonumber, math.type
 local rawget, rawlen = rawget, rawlen
 local find, format, sub = string.find, string.format, string.sub
 
-local allow = {}
+local allow = { text_only = false }
 
 local patterns = { allow = {}, deny = {} }
 

@@ -4,6 +4,7 @@
 local select, type, tostring, next, pcall, rawget = select, type, tostring, next, pcall, rawget
 local metatable_of = debug.getmetatable
 local concat, format, sort = table.concat, string.format, table.sort
+local byte, gsub, sub = string.byte, string.gsub, string.sub
 
 local arguments = {}
 
@@ -39,6 +40,20 @@ end
 function arguments.milliseconds(value)
     if type(value) ~= "number" then return format("number expected, got %s", type(value)) end
     if not (value > 0 and value < 1 / 0) then return format("a positive number expected, got %s", value) end
+end
+
+-- As many bytes of a name stand in a message.
+local MOST_SHOWN = 300
+
+local function written_out(c)
+    return format("\\%03d", byte(c, -1))
+end
+
+--- A name as it stands in a message or a report's text: what would end the line or steer a terminal is written out, and
+--- of a long one the middle is left out (R1.9; as `shown` in src/error.rs).
+function arguments.shown(name)
+    if #name > MOST_SHOWN then name = sub(name, 1, MOST_SHOWN // 2) .. "..." .. sub(name, -MOST_SHOWN // 2) end
+    return (gsub(gsub(name, "\xC2[\x80-\x9F]", written_out), "%c", written_out))
 end
 
 local function bad_argument(number, name, message)

@@ -96,7 +96,7 @@ function changes.install(hotreload, generation_of)
                 local content = on_record or last and last[1] or nil
                 local exact = type(safe) == "table" and rawget(safe, name) and true or false
                 local _, state, now, stamp, message = look(OWED, name, stock, source, content,
-                    checked.quick and last and last[2] or nil, exact)
+                    checked.quick and last and last[2] or nil, exact, allow.text_only)
                 if not state then -- the look itself failed
                     local why = now or "not enough memory"
                     if find(why, "^not enough memory") then error(why, 0) end

@@ -6,6 +6,7 @@
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 local hooks, plans, stales = core.hooks, core.plan, core.stales
+local shown = arguments.shown
 
 local error, pcall, xpcall, select, type = error, pcall, xpcall, select, type
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
@@ -64,11 +65,13 @@ local options_of_reload = {
     report = arguments.one_of("counts", "full"),
     source = arguments.a("string"),
     dry_run = arguments.a("boolean"),
+    text_only = arguments.a("boolean"),
 }
 
 local settings = {
     allow = allow.check,
     deny = allow.check,
+    text_only = arguments.a("boolean"),
     before = hooks.check,
     after = hooks.check,
     on_error = hooks.check,
@@ -83,14 +86,20 @@ function hotreload.configure(options)
     end
     local checked, wrong = arguments.check(options, settings, 1, "configure")
     if not checked then error(wrong, 2) end
-    for which, value in pairs(checked) do (hooks.has(which) and hooks or allow).set(which, value) end
+    for which, value in pairs(checked) do
+        if which == "text_only" then
+            allow.text_only = value
+        else
+            (hooks.has(which) and hooks or allow).set(which, value)
+        end
+    end
 end
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The reload
 
 local function refusal(name, why)
-    return format("module '%s' cannot be reloaded: %s", name, why)
+    return format("module '%s' cannot be reloaded: %s", shown(name), why)
 end
 
 local function hook_failed(err)
@@ -111,6 +120,10 @@ end
 -- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
 local Guard = { __close = core["end"] }
 
+local function half_undone(name, message, why)
+    return format("the hook of module '%s' failed: %s\n%s", shown(name), message, why)
+end
+
 --- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
 local function run_hooks(guard, batch)
     for i = 1, #batch do
@@ -121,11 +134,11 @@ local function run_hooks(guard, batch)
             if not ok then
                 local undone, why = core.close(guard)
                 if undone then
-                    return format("the hook of module '%s' failed, the reload was undone: %s", item.name, message)
+                    return format("the hook of module '%s' failed, the reload was undone: %s", shown(item.name), message)
                 end
                 -- What could not be undone is told here, be there memory for a message or not.
                 guard[4] = true
-                local told, text = pcall(format, "the hook of module '%s' failed: %s\n%s", item.name, message,
+                local told, text = pcall(half_undone, item.name, message,
                     why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
                 return told and text or NOT_PUT_BACK
             end
@@ -181,7 +194,7 @@ end
 --- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
 --- stale, warnings; nil and a message when it failed.
 local function sweep(budget_ms)
-    if running[1] then return nil, format("the chunk of module '%s' is running in a reload", running[1]) end
+    if running[1] then return nil, format("the chunk of module '%s' is running in a reload", shown(running[1])) end
     if next(sweeping) == nil then return true, 0, 0, 0, 0, 0, {} end
     local done, walked, waiting, passes, references, stale, warnings
     repeat
@@ -215,7 +228,7 @@ end
 local function item_of(name, options)
     if running[1] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
-            .. "call gg.reload when it has ended", running[1]))
+            .. "call gg.reload when it has ended", shown(running[1])))
     end
     local last = hooking[name]
     if last and last[1] then
@@ -285,6 +298,7 @@ local function prepare(count, names, options)
     if checked.source and not single then
         return "bad argument #2 to 'reload' (option 'source': for a single module only)"
     end
+    checked.text_only = checked.text_only or allow.text_only
     local met, why = meet_sweep(list, checked)
     if not met then return nil, why end
     local entries = {}
@@ -327,14 +341,16 @@ function hotreload.undo(...)
         error(format("bad argument #1 to 'undo' (string expected, got %s)", got), 2)
     end
     local cannot = "the last reload of module '%s' cannot be undone: %s"
+    local title = shown(name)
     if running[1] then
-        return false, format(cannot, name, format("the chunk of module '%s' is running in a reload", running[1]))
+        return false, format(cannot, title,
+            format("the chunk of module '%s' is running in a reload", shown(running[1])))
     end
     local last, record = hooking[name], records[name]
-    if last and last[1] then return false, format(cannot, name, "its hook (__hotfix) has not ended yet") end
+    if last and last[1] then return false, format(cannot, title, "its hook (__hotfix) has not ended yet") end
     if record then update(record, name) end
     if not record or not record.undo then
-        return false, format(cannot, name, "there was none, or it is undone already")
+        return false, format(cannot, title, "there was none, or it is undone already")
     end
     local swept, why = finish_sweep()
     if not swept then return false, why end
@@ -357,7 +373,7 @@ function hotreload.sweep(budget_ms)
 end
 
 stales.install(hotreload, records, function(modules)
-    if running[1] then return nil, format("the chunk of module '%s' is running in a reload", running[1]) end
+    if running[1] then return nil, format("the chunk of module '%s' is running in a reload", shown(running[1])) end
     local found, why
     owed, found, why = core.stale(owed, own, modules)
     if not found then return nil, message_of(why) end

@@ -2,7 +2,7 @@
 -- Part of the library (src/raw/open.rs includes it).
 
 local core = ...
-local text_of = core.arguments.text
+local text_of, shown = core.arguments.text, core.arguments.shown
 
 local error, ipairs, next, pcall, rawget, rawlen, type = error, ipairs, next, pcall, rawget, rawlen, type
 local format, pack, unpack = string.format, table.pack, table.unpack
@@ -39,7 +39,7 @@ end
 local function tell(which, name, value)
     if not installed[which] then return end
     local ok, err = pcall(installed[which], name, value)
-    if not ok then log("error", format("%s raised for module '%s': %s", which, name, text_of(err))) end
+    if not ok then log("error", format("%s raised for module '%s': %s", which, shown(name), text_of(err))) end
 end
 
 local function failed(names, message)
@@ -55,7 +55,7 @@ local function veto(reports)
         local why = not ok and "before raised: " .. text_of(verdict) or "before was against it"
         if not ok or verdict == false then
             return format("module '%s' was not reloaded, nothing was changed: %s (hotreload.configure)",
-                name, why)
+                shown(name), why)
         end
     end
 end
@@ -86,11 +86,11 @@ local function with_hooks(reload, names, options)
     if not ok then failed(list, result) end
     for _, report in ipairs(not ok and {} or type(names) == "table" and result or { result }) do
         -- What `after` does to the report is its own affair.
-        local name, warnings = report.module, { unpack(report.warnings) }
-        local line = format("module '%s' was reloaded: generation %d, %d function(s) changed", name, report.generation,
+        local title, warnings = shown(report.module), { unpack(report.warnings) }
+        local line = format("module '%s' was reloaded: generation %d, %d function(s) changed", title, report.generation,
             report.changed)
-        tell("after", name, report)
-        for _, warning in ipairs(warnings) do log("warning", format("module '%s': %s", name, warning)) end
+        tell("after", report.module, report)
+        for _, warning in ipairs(warnings) do log("warning", format("module '%s': %s", title, warning)) end
         log("info", line)
     end
     return unpack(results, 2, results.n)

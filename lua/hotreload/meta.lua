@@ -12,6 +12,7 @@
 ---@field source? string                            the module's new text, instead of its file's
 ---@field dry_run? boolean                          say what would happen, change nothing
 ---@field report? "counts"|"full"                   `"full"`: lists of paths besides the counts
+---@field text_only? boolean                        binary chunks are refused (R1.8)
 
 ---@class hotreload.FunctionCounts
 ---@field replaced integer
@@ -74,6 +75,7 @@
 ---@class hotreload.Configuration
 ---@field allow? string|string[]    where there are any, one of them must match
 ---@field deny? string|string[]     none of them may match
+---@field text_only? boolean        binary chunks are refused, whatever a call says (R1.8)
 ---@field before? false|fun(name: string, plan: hotreload.Report): boolean?   `false`, or raising, refuses the reload
 ---@field after? false|fun(name: string, report: hotreload.Report)            when a reload is done
 ---@field on_error? false|fun(name: string, message: string)                  when a reload failed or was refused

@@ -3,6 +3,7 @@
 
 local core = ...
 local arguments = core.arguments
+local shown = arguments.shown
 
 local error, ipairs, next, pcall, rawget, select, type = error, ipairs, next, pcall, rawget, select, type
 local concat, format = table.concat, string.format
@@ -32,8 +33,8 @@ local function without(list, other)
 end
 
 local function text_of(report, refused, color)
-    local lines = { format("%s%s: generation %d%s", report.dry_run and "plan of " or "reload of ", report.module,
-        report.generation, report.file and ", from " .. report.file or "") }
+    local lines = { format("%s%s: generation %d%s", report.dry_run and "plan of " or "reload of ",
+        shown(report.module), report.generation, report.file and ", from " .. shown(report.file) or "") }
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do
         conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path, conflict.running, conflict.file,

@@ -1,5 +1,8 @@
 -- The shape of a report, and its text (R10). Part of the library (src/raw/open.rs includes it).
 
+local core = ...
+local shown = core.arguments.shown
+
 local ipairs, setmetatable = ipairs, setmetatable
 local concat, format = table.concat, string.format
 
@@ -20,8 +23,8 @@ end
 function Report.__tostring(report)
     local functions, cells, data = report.functions, report.cells, report.data
     local lines = {
-        format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", report.module, report.generation,
-            report.file and " from " .. report.file or ""),
+        format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", shown(report.module),
+            report.generation, report.file and " from " .. shown(report.file) or ""),
         format("  functions: %d replaced (%d changed), %d added, %d removed",
             functions.replaced, report.changed, functions.added, functions.removed),
         format("  cells: %d joined, %d fresh; data: %d kept, %d added%s",

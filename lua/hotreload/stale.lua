@@ -182,7 +182,7 @@ function stale.install(hotreload, records, walk, own)
         local checked, why = arguments.check(options, options_of_stale, 2, "stale")
         if wrong or not checked then error(wrong or why, 2) end
         if name ~= nil and not rawget(package.loaded, name) then
-            return nil, format("module '%s' is not loaded", name)
+            return nil, format("module '%s' is not loaded", arguments.shown(name))
         end
         return list(name, checked)
     end

@@ -21,7 +21,7 @@
 --    app:subprocess(script, options)  run a script in a process of its own, below the program's directory, with this
 --                                     checkout in package.path and cpath; returns stdout, code, stderr, how
 --                                     (how: "exit" or "signal"). options: lua = "lua5.4", unprivileged = true,
---                                     kilobytes = limit of its address space
+--                                     kilobytes = limit of its address space, environment = "A=1 B=2"
 --    app:subprocesses(count, script)  the same in `count` processes, each with another hash seed: all must exit
 --                                     with 0 and print the same; returns that output
 --    app.dir, app.hotreload           the directory; the library's table (nil where it is not built)
@@ -403,7 +403,7 @@ function Program:unload()
   end
   local hotreload, gg = self.hotreload, rawget(real_G, "gg")
   if hotreload then
-    hotreload.configure { allow = {}, deny = {} }
+    hotreload.configure { allow = {}, deny = {}, text_only = false }
     for name in next, gg.safe_reloads do
       gg.safe_reloads[name] = nil
     end
@@ -522,9 +522,9 @@ function Program:subprocess(script, options)
   local cpath = root .. "/build/?.so"
   -- env keeps the caller's LUA_INIT and LUA_PATH_5_4 out; exec lets a signal through.
   local limit = options.kilobytes and ("ulimit -v %d && "):format(options.kilobytes) or ""
-  local command = ("cd %s && %sexec env -i PATH=\"$PATH\" HOME=\"$HOME\" LUA_PATH=%s LUA_CPATH=%s timeout 300 %s %s "
-    .. ">%s.out 2>%s.err"):format(quote(self.dir), limit, quote(path), quote(cpath), lua, quote(base .. ".lua"),
-    quote(base), quote(base))
+  local command = ("cd %s && %sexec env -i PATH=\"$PATH\" HOME=\"$HOME\" LUA_PATH=%s LUA_CPATH=%s %s timeout 300 %s %s "
+    .. ">%s.out 2>%s.err"):format(quote(self.dir), limit, quote(path), quote(cpath), options.environment or "", lua,
+    quote(base .. ".lua"), quote(base), quote(base))
   local _, how, code = os.execute(command)
   return slurp(base .. ".out"), code, slurp(base .. ".err"), how
 end
