@@ -284,14 +284,14 @@ describe("scope = 'vm' (R9)", function()
       choose "once"
       return { choose = choose, convert = function(x) return convert(x) end }
     ]]
-    local N = app:module("n", source)
+    local N = app:module("maker", source)
     N.choose "twice"
-    local report = app:update("n", "\n" .. source:gsub("old", "new"), { scope = "vm" })
+    local report = app:update("maker", "\n" .. source:gsub("old", "new"), { scope = "vm" })
     assert.same({ "new", 6 }, { N.convert(3) })
-    assert.equal(0, report.stale)
     assert.same({}, report.warnings)
-    assert.same({}, app.hotreload.stale "n")
-    assert.is_true(app.hotreload.undo "n")
+    assert.equal(0, report.stale)
+    assert.same({}, app.hotreload.stale "maker")
+    assert.is_true(app.hotreload.undo "maker")
     assert.same({ "old", 6 }, { N.convert(3) })
   end)
 
@@ -306,12 +306,12 @@ describe("scope = 'vm' (R9)", function()
       end
       return M
     ]]
-    local N = app:module("n", source)
+    local N = app:module("maker", source)
     local M2 = N.command "shout"
     N.commands.shout = M2
-    app:update("n", (source:gsub("old", "newer")))
+    app:update("maker", (source:gsub("old", "newer")))
     assert.same({ "shout", "old", 2 }, { N.commands.shout() })
-    app:update("n", (source:gsub("old", "newest")), { scope = "vm" })
+    app:update("maker", (source:gsub("old", "newest")), { scope = "vm" })
     assert.same({ "shout", "newest", 2 }, { N.commands.shout() })
     assert.same({ "get", "newest", 1 }, { N.commands.get() })
     assert.same({ "shout", "newest", 2 }, { M2() })
