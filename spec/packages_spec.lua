@@ -62,6 +62,7 @@ describe("A package of Debian", function()
           assert.is_true(#reason > 10)
         end
       end
+      for module in pairs(subject.needs or {}) do assert.is_truthy(page:find("`" .. module .. "`", 1, true), module) end
       if subject.old then assert.is_truthy(page:find(subject.debian, 1, true), name) end
     end
     assert.is_true(count > 10)

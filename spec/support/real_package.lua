@@ -8,6 +8,7 @@
 --    objects     function() → function() → string: makes objects that live on through the reloads. The function that it
 --                returns works with them; the same text at each call
 --    unloadable  module → reason: what a plain `require` cannot load in this Lua
+--    needs       module → what it requires: not loaded where that cannot be loaded
 --    programs    module → reason: not loaded here, since to load it is to run a program
 --    refused     module → reason: what cannot be loaded once more, so that its reload is refused
 --    vm_only     module → reason: reloaded with scope = "vm" only
@@ -98,7 +99,8 @@ function real_package.run(package_file)
   package.path = ("%s/?.lua;%s/?/init.lua;%s"):format(directory, directory, package.path)
   local unloadable, vm_only, grows = subject.unloadable or {}, subject.vm_only or {}, subject.grows or {}
   for _, name in ipairs(names) do
-    if not (subject.programs and subject.programs[name]) then
+    local needed = subject.needs and subject.needs[name]
+    if not (subject.programs and subject.programs[name]) and (not needed or pcall(require, needed)) then
       local ok, message = pcall(require, name)
       if unloadable[name] then
         assert(not ok, name .. " is said to be unloadable, and is not")

@@ -3,9 +3,7 @@
 return {
   debian = "lua-check",
 
-  unloadable = {
-    ["luacheck.vendor.sha1.bit32_ops"] = "it needs `bit32`, which Lua 5.4 has not",
-  },
+  needs = { ["luacheck.vendor.sha1.bit32_ops"] = "bit32" },
   changed = {
     ["luacheck.multithreading"] = "it returns early, and the file has a function behind that",
   },

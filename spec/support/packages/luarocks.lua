@@ -3,9 +3,7 @@
 return {
   debian = "luarocks",
 
-  unloadable = {
-    ["luarocks.tools.zip"] = "it needs a library that is not installed (zlib)",
-  },
+  needs = { ["luarocks.tools.zip"] = "zlib" },
 
   use = function()
     local vers, queries, dir = require "luarocks.core.vers", require "luarocks.queries", require "luarocks.dir"
