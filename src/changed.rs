@@ -413,8 +413,10 @@ fn others(vm: &mut Vm, context: &Context) -> Result<FxHashSet<usize>> {
 
 /// Does a table of constants differ from the running one? `main` does nothing but build it, so it can be called.
 fn data_differs(vm: &mut Vm, context: &Context, main: Ref, exact: bool) -> Result<bool> {
-    let Ok(file) = vm.call(main, &[], 1) else {
-        return Ok(false);
+    let file = match vm.call(main, &[], 1) {
+        Ok(file) => file,
+        Err(Error::Memory) => return Err(Error::Memory),
+        Err(_) => return Ok(false),
     };
     if !vm.val(file).is_table() || !vm.val(context.running).is_table() {
         return Ok(vm.val(file).is_table() != vm.val(context.running).is_table());
