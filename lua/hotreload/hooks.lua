@@ -5,7 +5,9 @@ local core = ...
 local text_of, shown = core.arguments.text, core.arguments.shown
 
 local error, ipairs, next, pcall, rawget, rawlen, type = error, ipairs, next, pcall, rawget, rawlen, type
-local format, pack, unpack = string.format, table.pack, table.unpack
+local format, unpack = string.format, table.unpack
+
+local NO_MEMORY = "not enough memory; nothing was changed"
 
 local hooks = {}
 
@@ -43,8 +45,27 @@ local function tell(which, name, value)
 end
 
 local function failed(names, message)
-    for _, name in ipairs(names) do tell("on_error", name, message) end
+    if type(names) == "string" then
+        tell("on_error", names, message)
+    else
+        for i = 1, rawlen(names) do tell("on_error", rawget(names, i), message) end
+    end
     log("error", message)
+end
+
+--- What `after` does to the report is its own affair: what is logged of it is read before.
+local function told(report)
+    local title, warnings = shown(report.module), { unpack(report.warnings) }
+    local line = format("module '%s' was reloaded: generation %d, %d function(s) changed", title, report.generation,
+        report.changed)
+    tell("after", report.module, report)
+    for _, warning in ipairs(warnings) do log("warning", format("module '%s': %s", title, warning)) end
+    log("info", line)
+end
+
+local function succeeded(names, result)
+    if type(names) == "string" then return told(result) end
+    for _, report in ipairs(result) do told(report) end
 end
 
 --- Why `before` is against a reload; nothing if it is not. It gets what the reload would do, which a dry run tells.
@@ -61,10 +82,6 @@ local function veto(reports)
 end
 
 local function with_hooks(reload, names, options)
-    local list = { names }
-    if type(names) == "table" then
-        for i = 1, rawlen(names) do list[i] = rawget(names, i) end
-    end
     if installed.before then
         local dry = options
         if type(options) == "table" or options == nil then
@@ -73,27 +90,23 @@ local function with_hooks(reload, names, options)
             dry.dry_run, dry.report = true, "full"
         end
         local right, ok, result, report = pcall(reload, names, dry)
-        if not right then error(result or ok, 0) end
+        if not right then error(ok, 0) end
         local why = ok and veto(type(names) == "table" and result or { result }) or not ok and result
-        if why then
-            failed(list, why)
-            return false, why, report
-        end
+        if why then return false, why, report end
     end
-    local results = pack(pcall(reload, names, options))
-    local right, ok, result = unpack(results, 1, 3)
-    if not right then error(ok, 0) end
-    if not ok then failed(list, result) end
-    for _, report in ipairs(not ok and {} or type(names) == "table" and result or { result }) do
-        -- What `after` does to the report is its own affair.
-        local title, warnings = shown(report.module), { unpack(report.warnings) }
-        local line = format("module '%s' was reloaded: generation %d, %d function(s) changed", title, report.generation,
-            report.changed)
-        tell("after", report.module, report)
-        for _, warning in ipairs(warnings) do log("warning", format("module '%s': %s", title, warning)) end
-        log("info", line)
+    return reload(names, options)
+end
+
+--- Lets the hooks hear of what a reload came to, and returns it. The reload is done, or has failed, by now: nothing
+--- that happens here can change that, a lack of memory neither.
+local function heard(names, right, ok, result, ...)
+    if not right then
+        -- What raises is what is wrong with the arguments; or no memory, before anything was changed.
+        if ok ~= "not enough memory" then error(ok, 2) end
+        ok, result = false, NO_MEMORY
     end
-    return unpack(results, 2, results.n)
+    pcall(ok and succeeded or failed, names, result)
+    return ok, result, ...
 end
 
 --- `reload` with the hooks around it. A dry run has none; what is wrong with the arguments is raised in the caller.
@@ -101,9 +114,7 @@ function hooks.around(reload)
     return function(...)
         local names, options = ...
         if not any or type(options) == "table" and rawget(options, "dry_run") then return reload(...) end
-        local results = pack(pcall(with_hooks, reload, names, options))
-        if not results[1] then error(results[2], 2) end
-        return unpack(results, 2, results.n)
+        return heard(names, pcall(with_hooks, reload, names, options))
     end
 end
 
