@@ -172,9 +172,11 @@ local function has_settled(self, name, what, now)
     return now - seen.since >= self.settle
 end
 
---- A failure is told once for each content of the file and message.
+--- A failure is told once for each content of the file and message. A lack of memory says nothing of the file: the next
+--- look tries again.
 local function failed(self, name, what, message)
     local last = self.failures[name]
+    if find(message, "not enough memory", 1, true) then what = false end
     self.failures[name] = { what = what, message = message }
     if not last or last.what ~= what or last.message ~= message then tell(self, "on_error", name, message) end
 end
@@ -193,9 +195,10 @@ local function reloaded(self, name, report, content)
     tell(self, "on_reload", name, report)
 end
 
---- One after the other. What failed is tried again as long as another one succeeds: it may have needed that one.
+--- One after the other; counts in `self.count`, so that what is done counts whatever happens afterwards. What failed
+--- is tried again as long as another one succeeds: it may have needed that one.
 local function one_by_one(self, ready, retries, contents)
-    local count, messages = 0, {}
+    local messages = {}
     local left, progress = ready
     repeat
         local todo = left
@@ -203,7 +206,7 @@ local function one_by_one(self, ready, retries, contents)
         for _, name in ipairs(todo) do
             local ok, result = reload(self, name)
             if ok then
-                count, progress = count + 1, true
+                self.count, progress = self.count + 1, true
                 reloaded(self, name, result, contents[name])
             else
                 messages[name] = result
@@ -216,7 +219,6 @@ local function one_by_one(self, ready, retries, contents)
         end
     until not progress or not left[1]
     for _, name in ipairs(left) do failed(self, name, contents[name], messages[name]) end
-    return count
 end
 
 --- All of them or none (R7.4).
@@ -224,10 +226,10 @@ local function all_together(self, names, contents)
     local ok, result = reload(self, names)
     if not ok then
         for _, name in ipairs(names) do failed(self, name, contents[name], result) end
-        return 0
+        return
     end
+    self.count = #names
     for i, name in ipairs(names) do reloaded(self, name, result[i], contents[name]) end
-    return #names
 end
 
 --- Looks at the next modules of the round that is under way, or of a new one. Returns the round when that was all.
@@ -243,7 +245,7 @@ local function look(self, most)
     return not self.round and round
 end
 
---- Acts on what a round has found; returns how many modules it reloaded.
+--- Acts on what a round has found.
 local function act(self, round, now)
     local unsettled, found, contents = false, {}, round.contents
     local ready, retries, broken = {}, {}, {}
@@ -278,15 +280,18 @@ local function act(self, round, now)
         end
     end
     self.due = now + (unsettled and self.settle < self.interval and self.settle or self.interval)
-    if not ready[1] then return 0 end
-    if not self.together then return one_by_one(self, watch.order(ready), retries, contents) end
-    for _, name in ipairs(retries) do ready[#ready + 1] = name end
-    return all_together(self, watch.order(ready), contents)
+    if not ready[1] then return end
+    if not self.together then
+        one_by_one(self, watch.order(ready), retries, contents)
+    else
+        for _, name in ipairs(retries) do ready[#ready + 1] = name end
+        all_together(self, watch.order(ready), contents)
+    end
 end
 
 local function look_and_act(self, now, most)
     local round = look(self, most)
-    return round and act(self, round, now) or 0
+    if round then act(self, round, now) end
 end
 
 local function count_of(set)
@@ -299,15 +304,14 @@ local function go_on(self, now, most)
     -- A hook may yield: until it has ended, other calls do nothing. A coroutine that is dropped does not hold them up.
     local busy = self.busy[1]
     if busy and status(busy) ~= "dead" then return 0, count_of(self.failures) end
-    self.busy[1] = running()
-    local ok, count = pcall(look_and_act, self, now, most)
+    self.busy[1], self.count = running(), 0
+    local ok, err = pcall(look_and_act, self, now, most)
     self.busy[1] = nil
     if not ok then
         self.round = nil
-        tell(self, "on_error", "hotreload.watch", describe(count))
-        count = 0
+        tell(self, "on_error", "hotreload.watch", describe(err))
     end
-    return count, count_of(self.failures)
+    return self.count, count_of(self.failures)
 end
 
 --- The program's time; nothing, and `on_error` is told, where its clock has none.
@@ -380,6 +384,7 @@ function watch.new(options)
         seen = {}, -- name → what the file looks like, and since when
         taken = {}, -- name → the content that it was reloaded from last
         failures = {}, -- name → what the file looked like when it failed, and the message
+        count = 0, -- modules that the look that is under way, or was last, has reloaded
         busy = setmetatable({}, { __mode = "v" }),
         last = -math.huge,
         due = -math.huge,
