@@ -8,6 +8,7 @@
 #[allow(dead_code)]
 mod dump;
 #[path = "support/ledger.rs"]
+#[allow(dead_code)]
 mod ledger;
 
 use std::ffi::{c_int, c_void};

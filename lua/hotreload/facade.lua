@@ -134,7 +134,8 @@ local function run_hooks(guard, batch)
             if not ok then
                 local undone, why = core.close(guard)
                 if undone then
-                    return format("the hook of module '%s' failed, the reload was undone: %s", shown(item.name), message)
+                    return format("the hook of module '%s' failed, the reload was undone: %s", shown(item.name),
+                        message)
                 end
                 -- What could not be undone is told here, be there memory for a message or not.
                 guard[4] = true

@@ -19,6 +19,11 @@ thread_local! {
     static FAILED: Cell<u64> = const { Cell::new(0) };
 }
 
+/// Bytes that this thread has asked for and not given back: less than none where another thread asked for them.
+pub fn held() -> isize {
+    HELD.get()
+}
+
 /// Calls `f`; returns what it returns, and the most bytes that this thread held meanwhile beyond those it held before. A block
 /// that grows counts twice for a moment, as it may have to be copied.
 pub fn most_held<R>(f: impl FnOnce() -> R) -> (R, usize) {

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod dump;
+pub mod ledger;
 pub mod memory;
 pub mod story;
 

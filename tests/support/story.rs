@@ -29,6 +29,8 @@ pub enum End {
     Done,
     /// It is done and changes nothing: a dry run.
     Dry,
+    /// It is done. What fails may have done part of it, and the next call goes on: a sweep in slices.
+    Part,
     /// It is refused or undone, and the message has this in it.
     Refused(&'static str),
 }
@@ -71,7 +73,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 27] = [
+pub const ALL: [&Story; 33] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -99,6 +101,12 @@ pub const ALL: [&Story; 27] = [
     &SLICED,
     &CHANGED,
     &STALE,
+    &BEGUN,
+    &SWEEP,
+    &PLAN,
+    &CHANGED_DATA,
+    &WATCH,
+    &CONFIGURED,
 ];
 
 /// The module is not loaded yet, and has a dependency.
@@ -375,6 +383,217 @@ pub const STALE: Story = Story {
         test.equal(table.concat(lines, ' '), '2 3')
         test.equal(m.f(), 'v2')",
     ..EVERYWHERE
+};
+
+/// Scope "vm" in slices: the reload itself, which commits and walks for as long as it may.
+pub const BEGUN: Story = Story {
+    name: "begun",
+    options: "{ scope = 'vm', budget_ms = 0.001 }",
+    settle: "
+        local test = ...
+        local hotreload = require 'hotreload'
+        if not test.done then test.reload('m', { scope = 'vm', budget_ms = 0.001 }) end
+        test.equal(m.f(), 'v2')
+        while not assert(hotreload.sweep()) do end
+        test.equal(held[1], m.f)
+        test.equal(held[m.f], 'key')
+        test.equal(held[2].cb(), 'v2')
+        test.equal(select(2, held[2].cb()), 12)
+        test.equal(select(2, coroutine.resume(keeper)), 'v2')
+        test.reload('m', { scope = 'vm' })",
+    ..EVERYWHERE
+};
+
+/// The slices that come after it, of as little as can be, to the end.
+pub const SWEEP: Story = Story {
+    name: "sweep",
+    start: "
+        local test = ...
+        m = require 'm'
+        held = { m.f, { cb = m.new(10) }, [m.f] = 'key' }
+        keeper = coroutine.create(function(f) local mine = f coroutine.yield() return mine() end)
+        coroutine.resume(keeper, m.f)
+        m.f()
+        local sweep = require('hotreload').sweep
+        function test.sweep()
+            for _ = 1, 1000 do
+                local done, why = sweep(0.001)
+                if done then return true end
+                if done == nil then return nil, why end
+            end
+            return nil, 'no end'
+        end
+        test.options = { scope = 'vm', budget_ms = 0.001, source = [[
+            local extra, count, M = 'v2', 0, { class = {} }
+            function M.f() count = count + 1 return extra, count end
+            function M.new(x) return function() x = x + 1 return extra, x end end
+            return M
+        ]] }
+        assert(gg.reload('m', test.options))",
+    call: "local test = ... return test.sweep",
+    options: "nil",
+    ends: End::Part,
+    settle: "
+        local test = ...
+        while not assert(require('hotreload').sweep()) do end
+        test.equal(held[1], m.f)
+        test.equal(held[m.f], 'key')
+        test.equal(held[2].cb(), 'v2')
+        test.equal(select(2, held[2].cb()), 12)
+        test.equal(select(2, coroutine.resume(keeper)), 'v2')
+        test.reload('m', { scope = 'vm' })",
+    ..EVERYWHERE
+};
+
+/// The list of what still runs old code, with the ways to each, which many steps lead to: for some faults only.
+pub const STALE_WAYS: Story = Story {
+    name: "stale, with ways",
+    start: "
+        local test = ...
+        m = require 'm'
+        held = { m.f, { cb = m.new(10) } }
+        test.options = { source = [[
+            local count, M = 0, { class = {} }
+            function M.f() count = count + 1 return 'v2', count end
+            function M.new(x) return function() x = x + 1 return 'v2', x end end
+            return M
+        ]] }
+        test.reload('m', test.options)
+        local stale = require('hotreload').stale
+        function test.go(name, options)
+            local list, why = stale(name, options)
+            if not list then return list, why end
+            return #list == 2 and #list[1].paths > 0, 'an incomplete list'
+        end",
+    call: GO,
+    options: "{ paths = true }",
+    ends: End::Dry,
+    settle: "
+        local test = ...
+        test.equal(test.go('m', { paths = true }), true)
+        test.equal(held[1](), 'v1')
+        test.reload('m', { scope = 'vm' })
+        test.equal(held[1](), 'v2')
+        test.equal(held[1], m.f)",
+    ..EVERYWHERE
+};
+
+/// The text for a person of what a reload would do.
+pub const PLAN: Story = Story {
+    name: "plan",
+    before: FUNCTIONS.before,
+    after: FUNCTIONS.after,
+    start: FUNCTIONS.start,
+    call: "return require('hotreload').plan",
+    options: "{ scope = 'vm' }",
+    ends: End::Dry,
+    settle: DRY.settle,
+};
+
+/// Which files changed: one that only builds a table, and that has no record yet.
+pub const CHANGED_DATA: Story = Story {
+    name: "changed data",
+    before: &[(
+        "m",
+        "return { rows = { { 1, 'a' }, { 2, 'b' } }, limit = 3, name = 'v1' }",
+    )],
+    after: &[(
+        "m",
+        "return { rows = { { 1, 'a' }, { 2, 'c' } }, limit = 3, name = 'v1' }",
+    )],
+    start: "
+        local test = ...
+        m = require 'm'
+        local changed, options = require('hotreload').changed, { names = { 'm' } }
+        function test.go(_, is)
+            local list, problems = changed(options)
+            if problems.m then return nil, problems.m end
+            return (list[1] == 'm') == is, 'a wrong answer'
+        end",
+    call: GO,
+    options: "true",
+    ends: End::Dry,
+    settle: "
+        local test = ...
+        assert(test.go('m', true))
+        test.reload('m', { data = 'replace' })
+        test.equal(m.rows[2][2], 'c')
+        test.equal(test.go('m', false), true)",
+};
+
+/// The watcher finds a changed file, and reloads it. When that fails, a later look does it.
+pub const WATCH: Story = Story {
+    name: "watch",
+    before: &[
+        ("hotreload.watch", include_str!("../../lua/hotreload/watch.lua")),
+        (
+            "m",
+            "local n = 0 return { f = function() n = n + 1 return 'v1', n end }",
+        ),
+    ],
+    after: &[(
+        "m",
+        "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() return 'new' end }",
+    )],
+    start: "
+        local test = ...
+        m = require 'm'
+        m.f()
+        local why
+        local watcher = require('hotreload.watch').new {
+            filter = '^m$', interval = 0, settle = 0, on_error = function(_, message) why = message end,
+        }
+        function test.go()
+            why = nil
+            local count = watcher:poll()
+            return count == 1, why
+        end",
+    call: GO,
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then assert(test.go()) end
+        test.equal(m.f(), 'v2')
+        test.equal(select(2, m.f()), 3)
+        test.equal(m.new(), 'new')
+        test.equal(test.go(), false)",
+};
+
+/// Functions of the program's own around the reload.
+pub const CONFIGURED: Story = Story {
+    name: "configured",
+    before: FUNCTIONS.before,
+    after: FUNCTIONS.after,
+    start: "
+        local test = ...
+        m = require 'm'
+        m.add 'a'
+        m.nested.deep.data = 42
+        m.own = { m.add }
+        old_add, old_log, old_f = m.add, m.log(), m.nested.deep.f
+        local count = 0
+        require('hotreload').configure {
+            before = function(_, plan) count = count + plan.functions.replaced end,
+            after = function(_, report) count = count - report.functions.replaced end,
+            on_error = function() count = 0 end,
+            log = function() end,
+        }
+        function test.count() return count end
+        function test.reset() count = 0 end",
+    call: RELOAD,
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then
+            test.reset()
+            test.reload 'm'
+            test.equal(test.count(), 0)
+        end
+        test.equal(m.add 'b', 11)
+        test.equal(old_add 'c', 21)
+        test.equal(m.nested.deep.g(), m)",
 };
 
 /// Functions that share cells, in nested tables.
