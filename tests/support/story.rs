@@ -508,14 +508,14 @@ pub const CHANGED_DATA: Story = Story {
         function test.go(_, is)
             local list, problems = changed(options)
             if problems.m then return nil, problems.m end
-            return (list[1] == 'm') == is, 'a wrong answer'
+            return (list[1] == 'm') == (is ~= false), 'a wrong answer'
         end",
     call: GO,
-    options: "true",
+    options: "nil",
     ends: End::Dry,
     settle: "
         local test = ...
-        assert(test.go('m', true))
+        assert(test.go())
         test.reload('m', { data = 'replace' })
         test.equal(m.rows[2][2], 'c')
         test.equal(test.go('m', false), true)",
