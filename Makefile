@@ -16,7 +16,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup build demo test stress fuzz lint fmt bench rock install clean
+.PHONY: help setup build demo test stress valgrind asan fuzz lint fmt bench rock install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -35,9 +35,17 @@ demo: ## run the two example programs of demo/, installing what is missing
 test: setup build ## run the Rust tests and the specs, installing what is missing
 	@scripts/test.sh
 
-stress: ## run whole what `make test` runs in part
-	@scripts/setup.sh cc lua headers
+stress: ## run whole what `make test` runs in part; the stories in a Lua with its own checks; the specs under valgrind
+	@scripts/setup.sh cc lua headers busted
 	@scripts/stress.sh
+
+valgrind: ## run the specs under valgrind: no error, no block lost
+	@scripts/setup.sh cc lua headers busted
+	@scripts/valgrind.sh
+
+asan: ## run the Rust tests, the built-in Lua included, under AddressSanitizer; wants a nightly Rust
+	@scripts/setup.sh cc
+	@scripts/asan.sh
 
 fuzz: ## feed the readers of bytes with what a fuzzer finds, FUZZ_SECONDS (60) each; wants a nightly Rust and cargo-fuzz
 	@scripts/fuzz.sh
