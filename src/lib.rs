@@ -31,6 +31,7 @@ mod report;
 mod site;
 mod stale;
 mod sweep;
+mod track;
 
 #[cfg(feature = "vendored")]
 #[doc(hidden)]

@@ -207,7 +207,8 @@ fn main_is_wrapper(vm: &Vm, main: Ref) -> bool {
     vm.info(main).is_some_and(|info| !info.main)
 }
 
-fn adopt_sources(vm: &mut Vm, value: Ref, fresh: &Fresh, home: &mut Home) -> Result<()> {
+/// Counts the sources of the fresh functions in the module's object as its own.
+pub fn adopt_sources(vm: &mut Vm, value: Ref, fresh: &Fresh, home: &mut Home) -> Result<()> {
     if !vm.val(value).is_table() {
         return Ok(());
     }

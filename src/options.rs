@@ -49,6 +49,20 @@ pub struct Options {
 }
 
 impl Options {
+    /// Those of a load by `require`.
+    pub fn of_first_load() -> Options {
+        Options {
+            source: None,
+            on_conflict: OnConflict::Error,
+            data: Data::Keep,
+            constants: true,
+            vm: false,
+            sliced: false,
+            dry_run: false,
+            full: false,
+        }
+    }
+
     /// The options of one module of several: where the call says nothing of data, `is_data` does (`gg.safe_reloads`).
     pub fn of(all: &Options, is_data: bool) -> Options {
         Options {

@@ -33,7 +33,7 @@ use crate::bytecode::Chunk;
 use crate::error::Result;
 use crate::find::Context;
 use crate::known::{Known, Numbers};
-use crate::lineage::Lineage;
+use crate::lineage::{Continued, Lineage};
 use crate::load::Loaded;
 use crate::mem::TryPush;
 use crate::options::{Data, Options};
@@ -219,6 +219,18 @@ impl Pairing {
         let function = self.old_at(address)?;
         let best = function.answers.first()?;
         self.new.get(*best as usize).map(|f| f.at)
+    }
+
+    /// A2's functions, with the code of each: for the table of lineages, where none continues another one.
+    pub fn functions(&self) -> Result<Vec<Continued>> {
+        let mut functions = Vec::new();
+        functions.try_reserve_exact(self.new.len())?;
+        functions.extend(self.new.iter().map(|function| Continued {
+            old: None,
+            new: function.at,
+            profile: function.profile,
+        }));
+        Ok(functions)
     }
 
     /// A function of A1.

@@ -153,6 +153,20 @@ impl Memory {
         Ok(memory)
     }
 
+    /// Of a load that is done: the globals have number 0, and nothing else is remembered.
+    pub fn of_globals(globals: Ref) -> Result<Memory> {
+        let mut memory = Memory::default();
+        memory.tables.try_push(Table {
+            table: globals,
+            origin: Origin::Globals,
+            metatable: Ref::NIL,
+            slots: Slots::All(Ref::NIL, 0),
+            border: 0,
+            theirs: false,
+        })?;
+        Ok(memory)
+    }
+
     fn meet(&mut self, vm: &Vm, home: &mut Home, queue: &mut VecDeque<Step>, value: Ref, origin: Origin) -> Result<()> {
         let val = vm.val(value);
         if !matches!(val.kind, Kind::Table | Kind::Function)

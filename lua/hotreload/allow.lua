@@ -59,19 +59,25 @@ function allow.check(value)
     end
 end
 
---- Takes a checked pattern, or a list of them, for the list `which`: "allow" or "deny".
-function allow.set(which, value)
+--- A checked pattern, or list of them, as a list of the library's own.
+function allow.list(value)
     local list, given = {}, type(value) == "string" and { value } or value
     for i = 1, rawlen(given) do list[i] = rawget(given, i) end
-    patterns[which] = list
+    return list
 end
 
+--- Takes a checked pattern, or a list of them, for the list `which`: "allow" or "deny".
+function allow.set(which, value) patterns[which] = allow.list(value) end
+
+--- The first pattern of a list that a name matches.
 local function matching(list, name)
     for _, pattern in ipairs(list) do
         local ok, found = pcall(find, name, pattern)
         if ok and found then return pattern end
     end
 end
+
+allow.matching = matching
 
 --- Why the module with this name may not be reloaded; nothing if it may.
 function allow.refused(name)

@@ -182,6 +182,10 @@ local function finish(guard, batch, dry, now_owed, ok, message)
     return true, result_of(batch)
 end
 
+local function new_record()
+    return { generation = 0, source = false, undo = false, main = false, previous = false, base = false }
+end
+
 --- What is known of a module ends with it: the program may have forgotten it, and maybe loaded it anew.
 local function update(record, name)
     local object = rawget(loaded, name) or false
@@ -242,7 +246,7 @@ local function item_of(name, options)
 
     local record = records[name]
     if not record then
-        record = { generation = 0, source = false, undo = false, main = false, previous = false, base = false }
+        record = new_record()
         records[name] = record
     end
     update(record, name)
@@ -380,6 +384,16 @@ stales.install(hotreload, records, function(modules)
     if not found then return nil, message_of(why) end
     return found
 end, own)
+
+core.track_part.install(hotreload, function(name, object, watch, loader, before, value)
+    local now_owed, base = core.track(owed, name, watch, loader, before, value, lineage)
+    owed = now_owed
+    local record = records[name] or new_record()
+    records[name] = record
+    -- What is known of a module ends with it.
+    record.generation, record.source, record.undo, record.main, record.previous = 1, false, false, false, false
+    record.base, objects[name] = base or false, object
+end)
 
 changes.install(hotreload, function(name)
     local record = records[name]

@@ -116,6 +116,16 @@ unsafe extern "C-unwind" fn loader(l: *mut lua_State) -> c_int {
     }
 }
 
+/// Is the value at an index a stand-in's loader? Its first upvalue is the loader that it stands for.
+///
+/// # Safety
+/// A valid index of a live state.
+pub unsafe fn is_stand_in(l: *mut lua_State, index: c_int) -> bool {
+    // SAFETY: as promised.
+    let function = unsafe { ffi::lua_tocfunction(l, index) };
+    function.is_some_and(|function| std::ptr::fn_addr_eq(function, loader as ffi::lua_CFunction))
+}
+
 /// Calls `loader(name, data)` and keeps its first result, and says what was created meanwhile, also when it failed. A panic is an error
 /// like any other.
 ///
@@ -140,7 +150,7 @@ pub fn run(
     let (outcome, fresh) = match counted {
         Ok(()) => {
             // SAFETY: state and counter outlive the tracker, which is stopped in any case, a panic included.
-            let tracker = unsafe { Tracker::start(vm.caller(), fresh, &raw const *depth) };
+            let tracker = unsafe { Tracker::start(vm.caller(), Some(fresh), &raw const *depth) };
             let outcome = caught("while the chunk ran", || vm.call(loader, &[name, data], 1));
             (outcome, tracker.stop())
         }

@@ -5,9 +5,11 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_State};
 use smallvec::{SmallVec, smallvec};
 
+use super::chunk;
 use super::collector::Paused;
 use super::door;
 use super::vm::{Ref, Vm};
+use super::watch;
 use crate::api::{self, Reply};
 use crate::commit;
 use crate::error::Error;
@@ -333,6 +335,86 @@ pub unsafe extern "C-unwind" fn stale(l: *mut lua_State) -> c_int {
             crate::stale::stale(&mut vm).map(|list| (vm, smallvec![Answer::Held(list)]))
         })
     }
+}
+
+/// `core.watch(owed, quiet)` → `owed, watch`: from now on what Lua creates is noted (or, `quiet`, only kept from whoever notes it
+/// besides), until `core.unwatch`.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn watch(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state; the view lives within the call.
+    unsafe {
+        with_collector_paused(l, |l| {
+            let mut vm = Vm::open(l)?;
+            let quiet = vm.argument(2)?;
+            let quiet = vm.truthy(quiet);
+            let watch = watch::start(&mut vm, quiet)?;
+            Ok((vm, smallvec![Answer::Held(watch)]))
+        })
+    }
+}
+
+/// `core.unwatch(watch)`: ends it. Allocates nothing.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn unwatch(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state, with the argument in its frame.
+    unsafe { watch::stop(l, 1) };
+    0
+}
+
+/// `core.track(owed, …)`: see [`track::track`](crate::track::track).
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn track(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state; the view lives within the call.
+    unsafe {
+        with_collector_paused(l, |l| {
+            let mut vm = Vm::open(l)?;
+            let base = crate::track::track(&mut vm)?;
+            Ok((vm, smallvec![Answer::Held(base)]))
+        })
+    }
+}
+
+/// `core.code_of(loader)`: the Lua function that a loader is, or that one of the stand-ins of a reload calls; nil for any other C function.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn code_of(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state, with room for the upvalue.
+    unsafe {
+        ffi::lua_settop(l, 1);
+        if chunk::is_stand_in(l, 1) {
+            ffi::lua_getupvalue(l, 1, 1);
+        }
+        if ffi::lua_type(l, -1) != ffi::LUA_TFUNCTION || ffi::lua_iscfunction(l, -1) != 0 {
+            ffi::lua_pushnil(l);
+        }
+        1
+    }
+}
+
+/// `core.call(f, …)`: calls it as a C function does, so that what it raises has no line of the façade's before it. It may yield.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state; nothing that needs dropping lives across the call.
+    unsafe {
+        ffi::luaL_checkany(l, 1);
+        ffi::lua_callk(l, ffi::lua_gettop(l) - 1, ffi::LUA_MULTRET, 0, Some(called));
+        ffi::lua_gettop(l)
+    }
+}
+
+/// Goes on with [`call`] when what it calls has yielded.
+unsafe extern "C-unwind" fn called(l: *mut lua_State, _: c_int, _: ffi::lua_KContext) -> c_int {
+    // SAFETY: the results of the call are all that is in the frame.
+    unsafe { ffi::lua_gettop(l) }
 }
 
 /// Runs `body` with the collector paused and returns what is owed to it, then the answers; on an error `false` and the message

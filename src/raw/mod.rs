@@ -25,3 +25,4 @@ pub mod stock;
 pub mod testing;
 pub mod tracker;
 pub mod vm;
+pub mod watch;

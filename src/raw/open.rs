@@ -11,7 +11,7 @@ use super::stock::Stock;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is a field of `core` for the
 /// ones after it and for the façade.
-const PARTS: [(&CStr, &str); 7] = [
+const PARTS: [(&CStr, &str); 8] = [
     (c"arguments", include_str!("../../lua/hotreload/arguments.lua")),
     (c"allow", include_str!("../../lua/hotreload/allow.lua")),
     (c"changes", include_str!("../../lua/hotreload/changes.lua")),
@@ -19,6 +19,7 @@ const PARTS: [(&CStr, &str); 7] = [
     (c"plan", include_str!("../../lua/hotreload/plan.lua")),
     (c"report", include_str!("../../lua/hotreload/report.lua")),
     (c"stales", include_str!("../../lua/hotreload/stale.lua")),
+    (c"track_part", include_str!("../../lua/hotreload/track.lua")),
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.
@@ -27,8 +28,10 @@ const LIBRARY: &CStr = c"hotreload";
 const INSTALL: &CStr = c"hotreload.install";
 /// And: the content that each module was loaded from last (R12.1).
 const CONTENTS: &CStr = c"hotreload.contents";
+/// And: the function of `hotreload.track` in `package.searchers`, and the searcher that it stands for.
+pub const STANDING: &CStr = c"hotreload.standing";
 /// The native part of `core`.
-const ENTRIES: [(&CStr, ffi::lua_CFunction); 7] = [
+const ENTRIES: [(&CStr, ffi::lua_CFunction); 12] = [
     (c"reload", entry::reload),
     (c"close", entry::close),
     (c"end", entry::end),
@@ -36,6 +39,11 @@ const ENTRIES: [(&CStr, ffi::lua_CFunction); 7] = [
     (c"look", entry::look),
     (c"sweep", entry::sweep),
     (c"stale", entry::stale),
+    (c"watch", entry::watch),
+    (c"unwatch", entry::unwatch),
+    (c"track", entry::track),
+    (c"code_of", entry::code_of),
+    (c"call", entry::call),
 ];
 const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
 
@@ -81,7 +89,7 @@ unsafe fn make(l: *mut lua_State) {
             ffi::lua_pushstring(l, c"not enough memory".as_ptr());
             ffi::lua_error(l)
         };
-        ffi::lua_createtable(l, 0, (ENTRIES.len() + PARTS.len()) as c_int + 4);
+        ffi::lua_createtable(l, 0, (ENTRIES.len() + PARTS.len()) as c_int + 5);
         for (name, function) in ENTRIES {
             ffi::lua_pushcfunction(l, function);
             ffi::lua_setfield(l, -2, name.as_ptr());
@@ -90,6 +98,10 @@ unsafe fn make(l: *mut lua_State) {
         ffi::lua_pushvalue(l, -1);
         ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, CONTENTS.as_ptr());
         ffi::lua_setfield(l, -2, c"contents".as_ptr());
+        ffi::lua_createtable(l, 2, 0);
+        ffi::lua_pushvalue(l, -1);
+        ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, STANDING.as_ptr());
+        ffi::lua_setfield(l, -2, c"standing".as_ptr());
         ffi::lua_pushboolean(l, stdout_is_terminal().into());
         ffi::lua_setfield(l, -2, c"terminal".as_ptr());
         ffi::lua_pushlstring(l, VERSION.as_ptr().cast(), VERSION.len());

@@ -59,17 +59,26 @@ pub fn own<T: 'static>(vm: &mut Vm, value: T) -> Result<Ref> {
 /// [`Error::Panic`] when the userdata owns no such value.
 pub fn with<T: 'static, R>(vm: &mut Vm, owner: Ref, f: impl FnOnce(&mut Vm, &mut T) -> R) -> Result<R> {
     let (thread, index) = vm.at(owner);
-    // SAFETY: type and size are checked before anything is believed; the owner is held, so the value stays where it is.
+    // SAFETY: the owner is held, so the value stays where it is.
+    match unsafe { at(thread, index) } {
+        Some(value) => Ok(f(vm, value)),
+        None => Err(Error::Panic("not a value of the library's".into())),
+    }
+}
+
+/// The value that the userdata at an index owns; none where there is no such value. `[-0, +0, -]`
+///
+/// # Safety
+/// A valid index of a live thread. The value stays as long as the userdata does; nobody else may have it meanwhile.
+pub unsafe fn at<'a, T: 'static>(l: *mut lua_State, index: c_int) -> Option<&'a mut T> {
+    // SAFETY: type and size are checked before anything is believed.
     unsafe {
-        let slot = ffi::lua_touserdata(thread, index).cast::<Slot<T>>();
-        let fits = ffi::lua_type(thread, index) == ffi::LUA_TUSERDATA
-            && ffi::lua_rawlen(thread, index) as usize == size_of::<Slot<T>>()
+        let slot = ffi::lua_touserdata(l, index).cast::<Slot<T>>();
+        let fits = ffi::lua_type(l, index) == ffi::LUA_TUSERDATA
+            && ffi::lua_rawlen(l, index) as usize == size_of::<Slot<T>>()
             && (*slot).of == TypeId::of::<T>()
             && (*slot).live;
-        if !fits {
-            return Err(Error::Panic("not a value of the library's".into()));
-        }
-        Ok(f(vm, (*slot).value.assume_init_mut()))
+        fits.then(|| (*slot).value.assume_init_mut())
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use mlua::ffi;
 
 /// The addresses of the four stock searchers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Stock {
     /// `package.preload`
     pub preload: usize,

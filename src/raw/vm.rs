@@ -549,6 +549,17 @@ impl Vm {
         self.keep()
     }
 
+    /// The state's main thread.
+    pub(super) fn main_thread(&self) -> *mut lua_State {
+        // SAFETY: the registry always has it, for as long as the state is open.
+        unsafe {
+            ffi::lua_rawgeti(self.scratch, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD as _);
+            let thread = ffi::lua_tothread(self.scratch, -1);
+            self.pop(1);
+            thread
+        }
+    }
+
     /// The registry.
     pub fn registry_table(&mut self) -> Result<Ref> {
         // SAFETY: the scratch has room.

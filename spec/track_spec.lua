@@ -1,0 +1,314 @@
+-- R8: `hotreload.track`: modules that `require` loads from then on have a record of A0.
+
+local program = require "spec.support.program"
+local hotreload = require "hotreload"
+
+local V1 = "local n = 1 return { rate = 1, gone = 1, rows = { a = { 1 }, b = { 2 } }, get = function() return n end }"
+local V2 = "local n = 2 return { rate = 2, gone = 2, rows = { a = { 5 } }, get = function() return n end }"
+
+describe("hotreload.track (R8)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function()
+    app:unload()
+    package.loaded.track_probe = nil
+  end)
+
+  local function assert_has_record(name)
+    local M = package.loaded[name]
+    M.gone = nil
+    app:update(name, V2, { data = "merge" })
+    assert.same({ 2, { a = { 5 } }, 2 }, { M.rate, M.rows, M.get() })
+    assert.is_nil(M.gone)
+  end
+
+  local function assert_has_none(name)
+    local M = package.loaded[name]
+    M.gone = nil
+    app:update(name, V2, { data = "merge" })
+    assert.same({ 1, 2 }, { M.rate, M.gone })
+  end
+
+  it("gives a record to every module that is loaded from then on", function()
+    app:module("early", V1)
+    assert.is_true(hotreload.track())
+    app:module("late", V1)
+    assert_has_none "early"
+    assert_has_record "late"
+  end)
+
+  it("takes a pattern, or a list of patterns; the last call counts", function()
+    assert.is_true(hotreload.track "^conf%.")
+    app:module("conf.a", V1)
+    app:module("other", V1)
+    assert.is_true(hotreload.track { "^x", "ther2$" })
+    app:module("other2", V1)
+    app:module("conf.b", V1)
+    assert.is_true(hotreload.track {})
+    app:module("x", V1)
+    assert_has_record "conf.a"
+    assert_has_none "other"
+    assert_has_record "other2"
+    assert_has_none "conf.b"
+    assert_has_none "x"
+  end)
+
+  it("raises for what is no pattern, and changes nothing then", function()
+    for value, message in pairs {
+      [7] = "bad argument #1 to 'track' (string or table expected, got number)",
+      ["["] = "bad argument #1 to 'track' ('[' is no pattern: missing ']')",
+      [true] = "bad argument #1 to 'track' (string or table expected, got boolean)",
+    } do
+      local before = program.fingerprint()
+      local ok, err = pcall(hotreload.track, value)
+      before:assert_unchanged()
+      assert.is_false(ok)
+      assert.equal(message, (err:gsub("^[^:]*:%d+: ", "")))
+    end
+    assert.has_error(function() hotreload.track { "a", 7 } end)
+    assert.has_error(function() hotreload.track { key = "a" } end)
+  end)
+
+  it("says so where package.searchers is no table", function()
+    package.searchers = nil
+    local ok, message = hotreload.track()
+    assert.same({ false, "'package.searchers' must be a table" }, { ok, message })
+  end)
+
+  it("stands in the first searcher's place, once, and leaves the others where they are", function()
+    local before = { table.unpack(package.searchers) }
+    hotreload.track()
+    hotreload.track()
+    assert.equal(#before, #package.searchers)
+    for i = 2, #before do assert.equal(before[i], package.searchers[i]) end
+    assert.not_equal(before[1], package.searchers[1])
+    package.searchers = { table.unpack(before) } -- another list, without it
+    hotreload.track()
+    app:module("m", V1)
+    assert_has_record "m"
+  end)
+
+  describe("leaves `require` as it is:", function()
+    --- What a script prints with and without tracking: must be the same.
+    local function same(files, script)
+      for name, text in pairs(files) do app:write(name, text) end
+      local head = "local hotreload = require 'hotreload' local trace = %s if trace then hotreload.track() end "
+      local plain, code = app:subprocess(head:format "false" .. script)
+      assert.equal(0, code)
+      local tracked, other, err = app:subprocess(head:format "true" .. script)
+      assert.equal("", err)
+      assert.equal(code, other)
+      assert.equal((plain:gsub("script%-%d+", "")), (tracked:gsub("script%-%d+", "")))
+      return plain
+    end
+
+    it("value, loader data, arguments of the chunk, what is in package.loaded", function()
+      local out = same({
+        t = "ARGS = { ... } return { 1 }", s = "return 'text'", f = "return false", n = "return nil",
+        self = "package.loaded[...] = 'own'", two = "return 1, 2",
+      }, [[
+        for _, name in ipairs { "t", "s", "f", "n", "self", "two" } do
+          local function show(...)
+            local parts = {}
+            for i = 1, select("#", ...) do
+              local value = select(i, ...)
+              parts[i] = type(value) == "table" and "table" or tostring(value)
+            end
+            print(name, select("#", ...), table.concat(parts, " "), type(package.loaded[name]))
+          end
+          show(require(name))
+          show(require(name))
+        end
+        print(#ARGS, ARGS[1], ARGS[2])
+      ]])
+      assert.matches("^t\t2\ttable [^\n]*/t.lua\ttable\n", out)
+    end)
+
+    it("preloaded modules and custom searchers, wherever they stand and whenever they come", function()
+      same({}, [[
+        package.preload.a = function(...) return { "a", ... } end
+        table.insert(package.searchers, 2, function(name)
+          if name == "b" then return function(...) return { "b", ... } end, "data of b" end
+          return "\n\tno b here: " .. name
+        end)
+        package.searchers[#package.searchers + 1] = function(name)
+          return name == "c" and function(...) return { "c", ... } end or nil, "data of c"
+        end
+        for _, name in ipairs { "a", "b", "c" } do
+          local value, data = require(name)
+          print(name, data, table.unpack(value))
+        end
+        print(pcall(require, "nowhere"))
+      ]])
+    end)
+
+    it("C modules", function()
+      if not pcall(require, "lfs") then return pending "lfs is not installed" end
+      hotreload.track()
+      local loaded = package.loaded.lfs
+      package.loaded.lfs = nil
+      assert.equal("function", type(require "lfs".attributes))
+      package.loaded.lfs = loaded
+      assert.matches("C module", (app:refused "lfs"))
+    end)
+
+    it("errors, whatever they are, and a second try", function()
+      local out = same({
+        raises = "error { 'a table' }", text = "local x = nil\nreturn x.y", broken = "return +",
+        outer = "return require 'text'", level = "error('of the caller', 2)",
+        again = "TRIES = (TRIES or 0) + 1 if TRIES < 2 then error 'first' end return TRIES",
+      }, [[
+        for _, name in ipairs { "raises", "text", "broken", "outer", "level", "nowhere", "again", "again" } do
+          local ok, err = pcall(require, name)
+          print(name, ok, type(err) == "table" and err[1] or err, package.loaded[name])
+        end
+      ]])
+      assert.matches("text.lua:2: attempt to index a nil value", out, 1, true)
+    end)
+
+    it("tracebacks, down to the line in the module", function()
+      app:write("deep", "local function inner()\n  error 'here'\nend\nlocal function outer() inner() end\nouter()")
+      local out = app:subprocess [[
+        require "hotreload".track()
+        print(select(2, xpcall(require, debug.traceback, "deep")))
+      ]]
+      assert.matches("deep.lua:2: in upvalue 'inner'", out, 1, true)
+      assert.matches("deep.lua:4: in local 'outer'", out, 1, true)
+      assert.matches("deep.lua:5: in main chunk", out, 1, true)
+      assert.matches("in function 'require'", out, 1, true)
+    end)
+  end)
+
+  it("works where a module requires others, tracked or not: what is theirs is theirs", function()
+    hotreload.track "^m$"
+    app:write("theirs", "return { rate = 1, rows = { a = 1 } }")
+    local text = [[
+      local theirs = require 'theirs'
+      return { rate = %d, theirs = theirs, rows = theirs.rows, own = { %s } }
+    ]]
+    local M = app:module("m", text:format(1, ""))
+    app:update("m", text:format(2, 1), { data = "merge" })
+    assert.same({ 2, { 1 }, { a = 1 } }, { M.rate, M.own, M.rows })
+    hotreload.track()
+    app:write("inner", V1)
+    app:write("outer", (V1:gsub("return {", "return { inner = require 'inner',", 1)))
+    require "outer"
+    assert_has_record "inner"
+    app:write("outer", V2)
+    assert_has_record "outer"
+  end)
+
+  it("covers what a module sets among the globals", function()
+    hotreload.track()
+    app:module("m", "RATE, REMOVED, BOX = 1, 1, { low = 1, high = 1 } function box() return BOX end")
+    local G = _G
+    rawset(G, "REMOVED", nil)
+    G.BOX.high = 9
+    app:update("m", "RATE, REMOVED, BOX = 2, 2, { low = 2, high = 2 } function box() return BOX, 2 end",
+      { data = "merge" })
+    assert.same({ 2, { low = 2, high = 9 } }, { rawget(G, "RATE"), (G.box()) })
+    assert.is_nil(rawget(G, "REMOVED"))
+  end)
+
+  it("covers cells and classes", function()
+    hotreload.track()
+    app:write("class", "return function(name) local c = { name = name } c.__index = c return setmetatable(c, {}) end")
+    local text = [[
+      local count, Unit = %d, require "class" "Unit"
+      Unit.speed, Unit.power = %d, %d
+      function Unit.count(n) count = n or count return count end
+      return Unit
+    ]]
+    local Unit = app:module("unit", text:format(1, 1, 1))
+    Unit.power = 7
+    app:update("unit", text:format(2, 2, 2), { data = "merge" })
+    assert.same({ 2, 7, 2 }, { Unit.speed, Unit.power, Unit.count() })
+  end)
+
+  it("knows from then on which locals are state (R4.7)", function()
+    hotreload.track()
+    local M = app:module("m", "local n = 1 return { set = function(x) n = x end, get = function() return n end }")
+    M.set(1)
+    app:update("m", "local n = 2 return { get = function() return n end }")
+    assert.equal(1, M.get())
+  end)
+
+  it("takes a new record where the program loads a module anew", function()
+    hotreload.track()
+    app:module("m", V1)
+    app:update("m", V1)
+    package.loaded.m = nil
+    local M = require "m"
+    assert.equal(1, app:reloaded("m", { dry_run = true }).generation - 1)
+    assert_has_record "m"
+    assert.equal(M, package.loaded.m)
+  end)
+
+  it("lets a reload load what is not loaded yet, with its record", function()
+    hotreload.track()
+    app:update("m", V1)
+    assert_has_record "m"
+    app:update("n", V1)
+    app:write("dependency", V1)
+    app:update("n", (V1:gsub("return {", "return { dependency = require 'dependency',", 1)))
+    assert_has_record "dependency"
+  end)
+
+  it("forgets a dependency that a failed reload had loaded", function()
+    hotreload.track()
+    app:module("m", V1)
+    app:write("dependency", V1)
+    app:write("m", "require 'dependency' error 'no'")
+    app:refused "m"
+    assert.is_nil(package.loaded.dependency)
+    app:write("m", V1)
+    app:module("dependency", V1)
+    assert_has_record "dependency"
+  end)
+
+  it("notes nothing of what others create, where a host's own `require` yields in a load", function()
+    app:write("slow", "local M = { rate = 1 } coroutine.yield() M.more = { 1 } return M")
+    app:write("quick", V1)
+    local out = app:subprocess [[
+      local hotreload = require "hotreload"
+      hotreload.track()
+      local function host_require(name)
+        if package.loaded[name] == nil then
+          local loader, data = package.searchers[1](name)
+          package.loaded[name] = loader(name, data)
+        end
+        return package.loaded[name]
+      end
+      local first, dropped = coroutine.create(host_require), coroutine.create(host_require)
+      coroutine.resume(first, "slow")
+      coroutine.resume(dropped, "slow")
+      dropped = nil
+      require "quick"
+      for _ = 1, 3 do
+        for i = 1, 20000 do local _ = { { i } } end
+        collectgarbage()
+      end
+      print(coroutine.resume(first))
+      collectgarbage()
+      local before = collectgarbage "count"
+      local kept = {}
+      for i = 1, 20000 do kept[i] = { i } end
+      kept = nil
+      collectgarbage()
+      print(collectgarbage "count" - before < 64)
+      print(gg.reload("quick", { source = "return { rate = 5 }", data = "merge" }) == true, require "quick".rate)
+      print(gg.reload("slow", { source = "return { rate = 5, more = { 1 } }", data = "merge" }) == true)
+    ]]
+    assert.matches("^true\ttable: [^\n]*\ntrue\ntrue\t5\ntrue\n$", out)
+  end)
+
+  it("keeps nothing alive", function()
+    hotreload.track()
+    local weak = setmetatable({ app:module("m", V1) }, { __mode = "v" })
+    weak[2] = weak[1].rows
+    package.loaded.m = nil
+    collectgarbage()
+    collectgarbage()
+    assert.same({}, weak)
+  end)
+end)

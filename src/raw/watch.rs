@@ -1,0 +1,63 @@
+//! A tracker that lives from one call to another: while `require` runs the loader of a module that is to have a record (R8).
+//!
+//! It is owned by a userdata, so that it ends with the coroutine in which the load was given up.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+
+use mlua::ffi::{self, lua_State};
+
+use super::owned;
+use super::tracker::{Fresh, Tracker};
+use super::vm::{Ref, Vm};
+use crate::error::Result;
+
+/// Objects that a module is expected to create.
+const EXPECTED: usize = 64;
+
+/// What the userdata owns. The tracker is dropped first: it points to the counter.
+#[derive(Default)]
+struct Watch {
+    tracker: Option<Tracker>,
+    fresh: Option<Fresh>,
+    depth: Box<Cell<u32>>,
+}
+
+/// Starts a watch, and keeps the userdata that owns it. A `quiet` one notes nothing.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`].
+pub fn start(vm: &mut Vm, quiet: bool) -> Result<Ref> {
+    let owner = owned::own(vm, Watch::default())?;
+    let fresh = if quiet { None } else { Some(Fresh::expecting(EXPECTED)?) };
+    owned::with(vm, owner, |vm, watch: &mut Watch| {
+        // SAFETY: the main thread lives as long as the state, and the tracker goes with the userdata, or before; the counter is on
+        // the heap, in the same userdata.
+        watch.tracker = Some(unsafe { Tracker::start(vm.main_thread(), fresh, &raw const *watch.depth) });
+    })?;
+    Ok(owner)
+}
+
+/// Ends the watch whose userdata stands at `index`. `[-0, +0, -]`
+///
+/// # Safety
+/// A live state.
+pub unsafe fn stop(l: *mut lua_State, index: c_int) {
+    // SAFETY: as promised; what is no watch is left alone.
+    unsafe {
+        if ffi::lua_gettop(l) < index {
+            return;
+        }
+        if let Some(watch) = owned::at::<Watch>(l, index)
+            && let Some(tracker) = watch.tracker.take()
+        {
+            watch.fresh = Some(tracker.stop());
+        }
+    }
+}
+
+/// What a watch has noted, once it has ended.
+pub fn take(vm: &mut Vm, owner: Ref) -> Result<Fresh> {
+    let fresh = owned::with(vm, owner, |_, watch: &mut Watch| watch.fresh.take())?;
+    Ok(fresh.unwrap_or_default())
+}

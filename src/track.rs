@@ -1,0 +1,98 @@
+//! R8: the record of a module that `require` has just loaded.
+//!
+//! The load itself was Lua's. What it created is known (`raw/watch.rs`), and what it set among the globals; from there on it is a first
+//! load like any other (R1.3): pairing with nothing, from which the record is made. Nothing of the program is changed.
+
+use crate::base::{self, Base};
+use crate::bytecode::Chunk;
+use crate::error::Result;
+use crate::find::Context;
+use crate::home::Home;
+use crate::lineage::Lineage;
+use crate::load::{self, Loaded};
+use crate::options::Options;
+use crate::pair;
+use crate::raw::stock::Stock;
+use crate::raw::vm::{Kind, Ref, Vm};
+use crate::raw::watch;
+use crate::remember::{Change, Memory};
+
+/// `core.track(owed, name, watch, loader, before, value, lineage)` → `owed, record`.
+///
+/// `before` has what the globals held before `loader` ran, `value` is what it returned.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`].
+pub fn track(vm: &mut Vm) -> Result<Ref> {
+    let (name, owner, main) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
+    let (before, returned) = (vm.argument(5)?, vm.argument(6)?);
+    let lineage = Lineage {
+        table: vm.argument(7)?,
+        counter: vm.string(b"last")?,
+    };
+    let fresh = watch::take(vm, owner)?;
+    let mut context = Context::new(vm, name, Stock::default())?;
+    let value = match vm.kind(returned) {
+        Kind::Nil => context.running,
+        _ => returned,
+    };
+    // What the loader has put into `package.loaded` itself is no earlier module.
+    context.running = Ref::NIL;
+    let value = match vm.kind(value) {
+        Kind::Table | Kind::Function => value,
+        _ => Ref::NIL,
+    };
+    vm.dump(main, true)?;
+    let chunk = Chunk::read(vm.take_dump())?;
+    let mut home = Home::default();
+    if let Some(source) = vm.source(main) {
+        home.add(source)?;
+    }
+    if vm.info(main).is_some_and(|info| !info.main) {
+        load::adopt_sources(vm, value, &fresh, &mut home)?;
+    }
+    let environment = (1..=u8::MAX)
+        .map_while(|i| vm.upvalue(main, i).map(|upvalue| (i, upvalue.cell)))
+        .find(|(i, _)| vm.upvalue_name(main, *i) == b"_ENV")
+        .map(|(_, cell)| cell);
+    let memory = Memory::of_globals(context.globals)?;
+    let changes = changes(vm, context.globals, before)?;
+    let mut loaded = Loaded {
+        value,
+        changes,
+        memory,
+        fresh,
+        home,
+        chunk,
+        main,
+        environment,
+    };
+    let options = Options::of_first_load();
+    let mut pairing = pair::pair(vm, &context, &mut loaded, &options, lineage, Base::default())?;
+    let functions = pairing.functions()?;
+    lineage.note(vm, &functions)?;
+    let object = if value == Ref::NIL { vm.boolean(true)? } else { value };
+    pairing.assigned.keep(vm, lineage.table, name, object)?;
+    base::pack(vm, std::mem::take(&mut pairing.record))
+}
+
+/// What differs among the globals.
+fn changes(vm: &mut Vm, globals: Ref, before: Ref) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    vm.zip(globals, before)?;
+    while vm.zip_next().is_some() {
+        if vm.zip_equal() {
+            continue;
+        }
+        let new = vm.zip_keep()?;
+        changes.try_reserve(1)?;
+        changes.push(Change {
+            table: globals,
+            number: 0,
+            key: Some(new.after(2)),
+            old: new.after(1),
+            new,
+        });
+    }
+    Ok(changes)
+}
