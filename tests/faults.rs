@@ -267,6 +267,7 @@ stories! {
     raises RAISES 1
     replace REPLACE 1
     merge MERGE 1
+    track TRACK 3
     constants CONSTANTS 1
     hook HOOK 1
     hook_raises HOOK_RAISES 1

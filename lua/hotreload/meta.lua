@@ -157,6 +157,13 @@ function hotreload.configure(configuration) end
 ---@return string? message
 function hotreload.plan(what, options) end
 
+---Modules that `require` loads from now on get a record of what their file said (R8): for `data = "merge"`, and so
+---that what the program removes does not come back. To be called before they are loaded; the last call counts.
+---@param patterns? string|string[]   Lua patterns over the module's name; all modules otherwise
+---@return boolean ok
+---@return string? message
+function hotreload.track(patterns) end
+
 ---What `hotreload.changed` takes.
 ---@class hotreload.ChangedOptions
 ---@field names? string[]     only these modules; all that are loaded otherwise

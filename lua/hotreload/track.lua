@@ -23,17 +23,17 @@ local track = {}
 local standing = core.standing
 -- The patterns; false before the first call.
 local wanted = false
--- Loads that are under way; a coroutine that is dropped in one takes it out.
-local under_way = setmetatable({}, { __mode = "k" })
+-- Loads: { watch, or false when it has ended }. A coroutine that is dropped in one takes it out.
+local loads = setmetatable({}, { __mode = "k" })
 
-local function close(load)
-    if under_way[load] then
-        under_way[load] = nil
-        core.unwatch(load[1])
+-- Its end is native: no error from outside can come between.
+local Load = { __close = core.unwatch }
+
+local function is_one_under_way()
+    for load in next, loads do
+        if load[1] then return true end
     end
 end
-
-local Load = { __close = close }
 
 local function searchers()
     local package = rawget(loaded, "package")
@@ -51,38 +51,36 @@ end
 --- Makes `hotreload.track`. `note(name, object, watch, code, before, value)` puts down what a load has left.
 ---@see hotreload.track in meta.lua
 function track.install(hotreload, note)
-    local function take(name, code, before, load, value)
+    local function take(name, code, before, watch, value)
         local object = value
         if object == nil then object = rawget(loaded, name) end
         if object == nil then object = true end
-        note(name, object, load[1], code, before, value)
+        note(name, object, watch, code, before, value)
     end
 
     --- After the loader: no more of its objects are noted, and what it left is put down. Memory that is short costs the
     --- record, not the load.
     local function finish(name, code, before, load, ...)
-        if under_way[load] then
-            under_way[load] = nil
-            core.unwatch(load[1])
-            if before then pcall(take, name, code, before, load, (...)) end
-        end
+        local watch = load[1]
+        core.unwatch(load)
+        if watch and before then pcall(take, name, code, before, watch, (...)) end
         return ...
     end
 
-    local function begin(tracked)
+    --- Begins a load; returns what the globals hold, if it is to be tracked.
+    local function begin(load, tracked)
         local before = tracked and {}
         for name, value in next, before and globals or {} do before[name] = value end
+        loads[load] = true
         local _, watch = core.watch(OWED, not tracked)
-        local load = setmetatable({ watch }, Load)
-        if watch then under_way[load] = true end
-        return load, before
+        load[1] = watch
+        return before
     end
 
     --- Calls the loader, whose code is `code`.
     local function run(name, tracked, code, loader, ...)
-        local ready, state, before = pcall(begin, tracked)
-        if not ready or not state[1] then return call(loader, ...) end
-        local load <close> = state
+        local load <close> = setmetatable({ false }, Load)
+        local _, before = pcall(begin, load, tracked)
         return finish(name, code, before, load, call(loader, ...))
     end
 
@@ -96,7 +94,7 @@ function track.install(hotreload, note)
 
     local function find(name)
         local tracked = matches(name)
-        if not tracked and next(under_way) == nil then return first(name) end
+        if not tracked and not is_one_under_way() then return first(name) end
         local loader, data = first(name)
         if type(loader) ~= "function" then
             local list, message = searchers(), loader

@@ -355,14 +355,21 @@ pub unsafe extern "C-unwind" fn watch(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `core.unwatch(watch)`: ends it. Allocates nothing.
+/// `core.unwatch(load)`: ends the watch that is the first element of `load`, which then is false. Allocates nothing.
 ///
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn unwatch(l: *mut lua_State) -> c_int {
-    // SAFETY: the running state, with the argument in its frame.
-    unsafe { watch::stop(l, 1) };
-    0
+    // SAFETY: raw access to a table that is checked; its first element stands, so the write allocates nothing.
+    unsafe {
+        ffi::lua_settop(l, 1);
+        if ffi::lua_type(l, 1) == ffi::LUA_TTABLE && ffi::lua_rawgeti(l, 1, 1) == ffi::LUA_TUSERDATA {
+            watch::stop(l, 2);
+            ffi::lua_pushboolean(l, 0);
+            ffi::lua_rawseti(l, 1, 1);
+        }
+        0
+    }
 }
 
 /// `core.track(owed, …)`: see [`track::track`](crate::track::track).

@@ -33,6 +33,8 @@ local function left_out()
     if library then
         for _, member in next, library do out[member] = true end
     end
+    local standing = debug.getregistry()["hotreload.standing"]
+    if standing and standing[1] then out[standing[1]] = true end -- in package.searchers
     return out
 end
 

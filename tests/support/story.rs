@@ -73,7 +73,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 33] = [
+pub const ALL: [&Story; 34] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -83,6 +83,7 @@ pub const ALL: [&Story; 33] = [
     &RAISES,
     &REPLACE,
     &MERGE,
+    &TRACK,
     &CONSTANTS,
     &HOOK,
     &HOOK_RAISES,
@@ -1187,6 +1188,48 @@ pub const MERGE: Story = Story {
         local n, kept = m.get()
         test.equal(n, 2)
         test.equal(kept, 7)",
+};
+
+/// `require` loads a module with a record, and one that it needs. Where memory is short, the record may be missing, never half of it.
+pub const TRACK: Story = Story {
+    name: "track",
+    before: &[(
+        "m",
+        "local dep = require 'dep' local n = 1
+        return { dep = dep, a = 1, b = { c = 1 }, get = function() return n end, set = function(x) n = x end }",
+    ), ("dep", "return { value = 7 }")],
+    after: &[],
+    start: "
+        local test = ...
+        require 'hotreload'.track()
+        function test.go(name)
+            local ok, err = pcall(require, name)
+            if not ok then
+                package.loaded.dep = nil
+                error(err, 0)
+            end
+            return true
+        end",
+    call: GO,
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        local m = require 'm'
+        m.a = m.a + 0
+        test.reload('m', { data = 'merge', source = [[
+            local dep = require 'dep' local n = 2
+            return { dep = dep, a = 2, b = { c = 2 }, get = function() return n, 'new' end, set = function(x) n = x end }
+        ]] })
+        test.equal(m.b.c, m.a)
+        local n, new = m.get()
+        test.equal(n, m.a)
+        test.equal(new, 'new')
+        test.equal(m.dep, package.loaded.dep)
+        if not test.done then return end
+        m.a = 9
+        test.reload('m', { data = 'merge' })
+        test.equal(m.a, 9)",
 };
 
 /// A dry run.
