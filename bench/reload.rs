@@ -1,7 +1,8 @@
 //! What a reload costs, over the floor: reading the module's file, compiling it and running its
 //! chunk.
 //!
-//! Then what a walk over a whole VM costs, over a full collection (`heap.rs`).
+//! Then what a walk over a whole VM costs, over a full collection (`heap.rs`), and what the record of
+//! A0 costs (`record.rs`).
 //!
 //! `make bench` runs all of it; `cargo bench … -- 5000 --rounds 31` one case. For a profile,
 //! `--only hotreload --case 5000 --rounds 5` under `valgrind --tool=callgrind
@@ -19,6 +20,7 @@ mod host;
 mod memory;
 mod module;
 mod participant;
+mod record;
 mod run;
 mod table;
 
@@ -54,5 +56,6 @@ fn bench() -> Outcome<bool> {
     }
     table::data(&costs);
     right &= heap::run(&args.heaps);
+    right &= record::run(&args.records);
     Ok(right)
 }

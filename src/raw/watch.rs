@@ -15,12 +15,13 @@ use crate::error::Result;
 /// Objects that a module is expected to create.
 const EXPECTED: usize = 64;
 
-/// What the userdata owns. The tracker is dropped first: it points to the counter.
+/// What the userdata owns. The tracker is dropped first: it points to the counter. When both have ended there is nothing left that
+/// would have to wait for the collector.
 #[derive(Default)]
 struct Watch {
     tracker: Option<Tracker>,
     fresh: Option<Fresh>,
-    depth: Box<Cell<u32>>,
+    depth: Option<Box<Cell<u32>>>,
 }
 
 /// Starts a watch, and keeps the userdata that owns it. A `quiet` one notes nothing.
@@ -31,9 +32,10 @@ pub fn start(vm: &mut Vm, quiet: bool) -> Result<Ref> {
     let owner = owned::own(vm, Watch::default())?;
     let fresh = if quiet { None } else { Some(Fresh::expecting(EXPECTED)?) };
     owned::with(vm, owner, |vm, watch: &mut Watch| {
+        let depth = watch.depth.insert(Box::default());
         // SAFETY: the main thread lives as long as the state, and the tracker goes with the userdata, or before; the counter is on
-        // the heap, in the same userdata.
-        watch.tracker = Some(unsafe { Tracker::start(vm.main_thread(), fresh, &raw const *watch.depth) });
+        // the heap, and goes behind it.
+        watch.tracker = Some(unsafe { Tracker::start(vm.main_thread(), fresh, &raw const **depth) });
     })?;
     Ok(owner)
 }
@@ -52,6 +54,7 @@ pub unsafe fn stop(l: *mut lua_State, index: c_int) {
             && let Some(tracker) = watch.tracker.take()
         {
             watch.fresh = Some(tracker.stop());
+            watch.depth = None;
         }
     }
 }
