@@ -8,8 +8,10 @@
 //! The set is sorted, and packed into one Lua string, which the façade keeps. A word's upper [`PATH_BITS`] bits are those of the table's
 //! path, so that the words of one table stand together; the lowest two say what kind of word it is.
 
+use rustc_hash::FxHashMap;
+
 use crate::error::Result;
-use crate::mem::TryPush;
+use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Ref, Vm};
 use crate::site::{SiteId, Sites, Step};
 
@@ -185,25 +187,22 @@ impl Base {
     }
 }
 
-/// Packs words into a Lua string.
+/// Packs words, which are sorted, into a Lua string.
 ///
 /// # Errors
 /// [`crate::error::Error::Memory`].
 pub fn pack(vm: &mut Vm, mut words: Vec<u64>) -> Result<Ref> {
-    words.sort_unstable();
     words.dedup();
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(size_of_val(words.as_slice()))?;
-    for word in words {
-        bytes.extend_from_slice(&word.to_le_bytes());
-    }
+    bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
     vm.string(&bytes)
 }
 
 /// The places of sites, each worked out once.
 #[derive(Default)]
 pub struct Places {
-    known: Vec<Option<Known>>,
+    known: FxHashMap<SiteId, Known>,
 }
 
 /// Where a site stands.
@@ -230,7 +229,7 @@ impl Places {
         let mut trail = Vec::new();
         let mut at = site;
         let mut found = loop {
-            if let Some(known) = self.known.get(at.index()).copied().flatten() {
+            if let Some(known) = self.known.get(&at).copied() {
                 break known;
             }
             match sites.step(at) {
@@ -265,14 +264,7 @@ impl Places {
                     _ => place.map(Place::path),
                 },
             };
-            let index = site.index();
-            if index >= self.known.len() {
-                self.known.try_reserve(index + 1 - self.known.len())?;
-                self.known.resize(index + 1, None);
-            }
-            if let Some(known) = self.known.get_mut(index) {
-                *known = Some(found);
-            }
+            self.known.try_insert_value(site, found)?;
         }
         Ok(found)
     }
@@ -280,5 +272,5 @@ impl Places {
 
 /// The place of a local, by its name.
 pub fn local(vm: &Vm, function: Ref, index: u8) -> Place {
-    Path::LOCALS.place(Vm::digest_of(&vm.upvalue_name(function, index)))
+    Path::LOCALS.place(vm.with_upvalue_name(function, index, Vm::digest_of))
 }

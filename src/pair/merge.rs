@@ -68,11 +68,16 @@ impl Pairer<'_> {
     }
 
     /// What becomes of a slot of which `judge` has said `what`, as the record has it. No walk may be under way.
+    #[inline]
     pub(super) fn three_way(&mut self, what: What, slot: &Slot, entry: Entry) -> Result<What> {
         let asked = what == What::Add && !self.replace_data || what == What::Keep && self.merges;
         if !asked || !self.base.is_known() {
             return Ok(what);
         }
+        self.as_on_record(what, slot, entry)
+    }
+
+    fn as_on_record(&mut self, what: What, slot: &Slot, entry: Entry) -> Result<What> {
         // In a table that existed, an integer key is a registration's (R5.4), and no name.
         if slot.change && self.vm.integer(slot.key).is_some() {
             return Ok(what);

@@ -10,7 +10,7 @@ use super::{CellFate, Pairer};
 use crate::base::{self, Kind as Had, Path, Place};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Kind, Part, Ref, Val};
+use crate::raw::vm::{Kind, Ref, Val};
 use crate::site::SiteId;
 
 /// A table of A2 whose keys are recorded.
@@ -25,7 +25,7 @@ pub struct Pathed {
 }
 
 impl Pairer<'_> {
-    /// All words of the new record.
+    /// All words of the new record, sorted.
     pub(super) fn note(&mut self) -> Result<Vec<u64>> {
         let mut words = Vec::new();
         let mut paths: FxHashMap<usize, Path> = FxHashMap::default();
@@ -46,42 +46,31 @@ impl Pairer<'_> {
         for (pathed, path) in tables {
             self.note_table(pathed, path, &paths, &mut words)?;
         }
-        self.note_changes(&paths, &mut words)?;
         self.note_cells(&paths, &mut words)?;
-        words.sort_unstable();
+        self.note_changes(&paths, &mut words)?;
         Ok(words)
     }
 
     fn note_table(
-        &mut self,
+        &self,
         pathed: Pathed,
         path: Path,
         paths: &FxHashMap<usize, Path>,
         words: &mut Vec<u64>,
     ) -> Result<()> {
-        self.vm.zip(pathed.new, pathed.old)?;
-        while let Some(entry) = self.vm.zip_next() {
-            let Some(place) = self.vm.zip_digest(Part::Key).map(|key| path.place(key)) else {
-                continue;
-            };
+        self.vm.each_digest(pathed.new, pathed.old, |entry| {
+            let place = path.place(entry.key);
             let kind = kind_of(entry.new, place, paths);
             words.try_push(place.word(kind))?;
-            if kind != Had::Scalar && !is_scalar(entry.old) {
-                continue;
-            }
-            let new = self.vm.zip_digest(Part::New);
-            let value = if kind == Had::Scalar && (entry.old.is_nil() || self.replace_data || self.vm.zip_equal()) {
-                new.map(|new| place.value(new))
-            } else if is_scalar(entry.old) || entry.old.is_table() {
-                self.value_word(place, new, self.vm.zip_digest(Part::Old))
-            } else {
-                None
+            let old = entry.old_digest;
+            let value = match entry.digest {
+                Some(new) if entry.old.is_nil() || self.replace_data || old == Some(new) => Some(place.value(new)),
+                None if kind == Had::Other => None,
+                new if is_scalar(entry.old) || entry.old.is_table() => self.value_word(place, new, old),
+                _ => None,
             };
-            if let Some(value) = value {
-                words.try_push(value)?;
-            }
-        }
-        Ok(())
+            value.map_or(Ok(()), |value| words.try_push(value))
+        })
     }
 
     /// The word for a value that A1 has another one for: of the file's, when A1's follows it; of A1's, when that is on record.
@@ -137,6 +126,7 @@ impl Pairer<'_> {
         words.sort_unstable();
         if self.base.has_more_keys(words) {
             self.note_the_rest(&written, words)?;
+            words.sort_unstable();
         }
         Ok(())
     }
@@ -177,20 +167,27 @@ impl Pairer<'_> {
     /// Locals: where one local alone has the name, and holds data.
     fn note_cells(&mut self, paths: &FxHashMap<usize, Path>, words: &mut Vec<u64>) -> Result<()> {
         let counted = |cell: &super::Cell2| cell.home && !cell.environment;
-        let mut counts: FxHashMap<super::cells::Name, u32> = FxHashMap::default();
+        let mut counts: Vec<u8> = Vec::new();
+        counts.try_reserve_exact(self.names.len())?;
+        counts.resize(self.names.len(), 0);
         for cell in self.out.new_cells.iter().filter(|cell| counted(cell)) {
-            let count = counts.get(&cell.name).copied().unwrap_or(0);
-            counts.try_insert_value(cell.name, count + 1)?;
+            if let Some(count) = counts.get_mut(cell.name.index()) {
+                *count = count.saturating_add(1);
+            }
         }
-        let mut pairs: FxHashMap<u32, usize> = FxHashMap::default();
+        let mut pairs: Vec<u32> = Vec::new();
+        pairs.try_reserve_exact(self.out.new_cells.len())?;
+        pairs.resize(self.out.new_cells.len(), u32::MAX);
         for (i, pair) in self.out.cell_pairs.iter().enumerate() {
-            pairs.try_insert_value(pair.new, i)?;
+            if let Some(place) = pairs.get_mut(pair.new as usize) {
+                *place = i as u32;
+            }
         }
         for (number, cell) in self.out.new_cells.iter().enumerate() {
-            if !counted(cell) || counts.get(&cell.name) != Some(&1) {
+            if !counted(cell) || counts.get(cell.name.index()) != Some(&1) {
                 continue;
             }
-            let pair = pairs.get(&(number as u32)).and_then(|i| self.out.cell_pairs.get(*i));
+            let pair = pairs.get(number).and_then(|i| self.out.cell_pairs.get(*i as usize));
             let Some(held) = pair
                 .map(|pair| self.vm.val(pair.new_value))
                 .or_else(|| self.vm.upvalue(cell.function, cell.index).map(|held| held.value))

@@ -6,7 +6,8 @@ use std::hash::Hasher;
 use mlua::ffi::{self, lua_State};
 use rustc_hash::FxHasher;
 
-use super::{Ref, Vm};
+use super::{Ref, Val, Vm};
+use crate::error::Result;
 
 /// One of the three values of the entry that a walk is at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +20,23 @@ pub enum Part {
     Old = 5,
 }
 
+/// One entry of a table whose key is a scalar, as [`Vm::each_digest`] hands it out.
+#[derive(Clone, Copy, Debug)]
+pub struct Digested {
+    /// The digest of the key.
+    pub key: u64,
+    /// The value.
+    pub new: Val,
+    /// Its digest, if it is a scalar.
+    pub digest: Option<u64>,
+    /// What the other table holds under the key; looked up for scalars and tables alone.
+    pub old: Val,
+    /// Its digest; that of nil where nothing was looked up.
+    pub old_digest: Option<u64>,
+}
+
 // The types, so that no integer has the digest of a float, or of a boolean.
+const NIL: u64 = 1;
 const INTEGER: u64 = 0x9e37_79b9_7f4a_7c15;
 const FLOAT: u64 = 0xc2b2_ae3d_27d4_eb4f;
 const STRING: u64 = 0x1656_67b1_9e37_79f9;
@@ -58,6 +75,50 @@ impl Vm {
         }
     }
 
+    /// Hands the entries of a table to `f`, beside what another one (or `NIL`) holds under their keys; those whose key is no scalar are
+    /// left out. No metamethod runs.
+    pub fn each_digest(&self, new: Ref, old: Ref, mut f: impl FnMut(Digested) -> Result<()>) -> Result<()> {
+        let ((s, table), (other, other_index)) = (self.at(new), self.at(old));
+        // SAFETY: two tables on holders, which have room for values in passing; the walk stands on top of the first one's, and the
+        // threads are left as they were.
+        unsafe {
+            if ffi::lua_type(s, table) != ffi::LUA_TTABLE {
+                return Ok(());
+            }
+            let has_other = ffi::lua_type(other, other_index) == ffi::LUA_TTABLE;
+            let top = ffi::lua_gettop(s);
+            ffi::lua_pushnil(s);
+            let mut outcome = Ok(());
+            while outcome.is_ok() && ffi::lua_next(s, table) != 0 {
+                if let Some(key) = digest_at(s, top + 1) {
+                    let new = Self::describe(s, top + 2);
+                    let digest = if new.addr == 0 { digest_at(s, top + 2) } else { None };
+                    let (mut old, mut old_digest) = (Val::default(), Some(NIL));
+                    if has_other && (new.addr == 0 || new.is_table()) {
+                        ffi::lua_pushvalue(s, top + 1);
+                        if other != s {
+                            ffi::lua_xmove(s, other, 1);
+                        }
+                        ffi::lua_rawget(other, other_index);
+                        old = Self::describe(other, -1);
+                        old_digest = digest_at(other, -1);
+                        ffi::lua_settop(other, -2);
+                    }
+                    outcome = f(Digested {
+                        key,
+                        new,
+                        digest,
+                        old,
+                        old_digest,
+                    });
+                }
+                ffi::lua_settop(s, top + 1);
+            }
+            ffi::lua_settop(s, top);
+            outcome
+        }
+    }
+
     /// The digest of a part of the current entry of the walk; none when it is no scalar.
     #[inline]
     pub fn zip_digest(&self, part: Part) -> Option<u64> {
@@ -79,7 +140,7 @@ unsafe fn digest_at(thread: *mut lua_State, index: c_int) -> Option<u64> {
     // SAFETY: a value is read as what it is, so nothing is converted.
     unsafe {
         Some(match ffi::lua_type(thread, index) {
-            ffi::LUA_TNIL => 1,
+            ffi::LUA_TNIL => NIL,
             ffi::LUA_TBOOLEAN => 2 + u64::from(ffi::lua_toboolean(thread, index) != 0),
             ffi::LUA_TNUMBER if ffi::lua_isinteger(thread, index) != 0 => {
                 Vm::digest_of_integer(ffi::lua_tointeger(thread, index))
