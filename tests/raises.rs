@@ -193,6 +193,7 @@ stories! {
     several_and_back SEVERAL_AND_BACK
     undo UNDO
     merge MERGE
+    track TRACK
     sliced SLICED
     changed CHANGED
     stale STALE
