@@ -96,8 +96,11 @@ describe("data = 'merge' (R8)", function()
 
   it("leaves what no record covers: a module that `require` loaded, a key that only the program has", function()
     local N = app:module("other", "return { rate = 1 }")
-    app:update("other", "return { rate = 2 }", { data = "merge" })
+    local report = app:update("other", "return { rate = 2 }", { data = "merge" })
     assert.equal(1, N.rate)
+    assert.same({ "other: there is no record of what it was loaded with, so none of its data follows the file "
+      .. "(R8; hotreload.track)" }, report.warnings)
+    assert.same({}, app:update("other", "return { rate = 2 }", { data = "merge" }).warnings)
     local M = load_first "return { rate = 1 }"
     M.mine = 1
     merge "return { rate = 1, mine = 2 }"
@@ -553,6 +556,14 @@ describe("what the program removed (R5.3)", function()
     app:update("m", "RATE, Box = 2, Box or {} Box.a = 2 function go() end function stop() return 2 end")
     assert.same({}, { rawget(_G, "RATE"), _G.Box.a, rawget(_G, "go") })
     assert.equal(2, _G.stop())
+  end)
+
+  it("is no module: what a chunk puts into package.loaded is there again", function()
+    local text = "package.loaded['m.part'] = { v = 1 } return {}"
+    app:update("m", text)
+    package.loaded["m.part"] = nil
+    app:update("m", text)
+    assert.same({ v = 1 }, package.loaded["m.part"])
   end)
 
   it("does not run the hook less: a module may take its hook out", function()

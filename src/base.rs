@@ -9,6 +9,7 @@
 //! path, so that the words of one table stand together; the lowest two say what kind of word it is.
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -226,7 +227,7 @@ impl Places {
     }
 
     fn find(&mut self, vm: &Vm, sites: &Sites, site: SiteId) -> Result<Known> {
-        let mut trail = Vec::new();
+        let mut trail: SmallVec<[_; 8]> = SmallVec::new();
         let mut at = site;
         let mut found = loop {
             if let Some(known) = self.known.get(&at).copied() {

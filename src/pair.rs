@@ -313,6 +313,12 @@ pub fn pair(
         functions_listed: false,
         loaded,
     };
+    if options.data == Data::Merge && context.is_loaded() && !pairer.base.is_known() {
+        pairer.out.warnings.try_push(format!(
+            "{}: there is no record of what it was loaded with, so none of its data follows the file (R8; hotreload.track)",
+            context.title
+        ))?;
+    }
     let result = pairer.reserve().and_then(|()| pairer.run());
     pairer.vm.zip_end();
     result?;

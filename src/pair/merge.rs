@@ -62,6 +62,12 @@ impl Pairer<'_> {
         self.places.path(self.vm, &self.out.sites, site)
     }
 
+    /// Is what a chunk writes into a table that existed recorded? An integer key is a registration's (R5.4), and no name; a module that is
+    /// loaded is no data.
+    pub(super) fn is_recorded(&self, table: Ref, key: Ref) -> bool {
+        self.vm.integer(key).is_none() && table != self.context.loaded
+    }
+
     fn place(&mut self, parent: SiteId, key: Ref) -> Result<Option<Place>> {
         let path = self.path(parent)?;
         Ok(path.and_then(|path| self.vm.digest(key).map(|key| path.place(key))))
@@ -78,8 +84,7 @@ impl Pairer<'_> {
     }
 
     fn as_on_record(&mut self, what: What, slot: &Slot, entry: Entry) -> Result<What> {
-        // In a table that existed, an integer key is a registration's (R5.4), and no name.
-        if slot.change && self.vm.integer(slot.key).is_some() {
+        if slot.change && !self.is_recorded(slot.table, slot.key) {
             return Ok(what);
         }
         let Some(place) = self.place(slot.parent, slot.key)? else {

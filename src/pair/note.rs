@@ -99,7 +99,7 @@ impl Pairer<'_> {
                 continue;
             };
             let is_hook = || self.vm.with_bytes(key, |key| key == b"__hotfix") == Some(true);
-            if self.vm.integer(key).is_some() || self.vm.val(change.table) == globals && is_hook() {
+            if !self.is_recorded(change.table, key) || self.vm.val(change.table) == globals && is_hook() {
                 continue;
             }
             let path = self.path(site)?;
