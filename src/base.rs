@@ -62,7 +62,7 @@ impl Path {
 
     /// The path of one of the roots (a name that [`Step::Root`] has).
     fn root(name: &str) -> Path {
-        Path(mix(2 + name.len() as u64))
+        Path(mix(Vm::digest_of(name.as_bytes())))
     }
 
     /// The place under the key with this digest ([`Vm::digest`]).

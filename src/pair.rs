@@ -26,7 +26,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use functions::{Function1, Function2};
-pub use note::Pathed;
 
 use crate::base::{Base, Places};
 use crate::bytecode::Chunk;
@@ -185,8 +184,6 @@ pub struct Pairing {
     met1: Numbers,
     /// The locals that some function assigns, for the next reloads (R4.7).
     pub assigned: Assigned,
-    /// A2's tables that take part in the reload, as they were met.
-    pathed: Vec<Pathed>,
     /// What will be on record (R8), unless it is a dry run.
     pub record: Vec<u64>,
 }
@@ -276,7 +273,6 @@ pub fn pair(
             known: std::mem::take(&mut loaded.memory.known),
             met1: Numbers::default(),
             assigned: Assigned::default(),
-            pathed: Vec::new(),
             record: Vec::new(),
         },
         vm,
@@ -301,7 +297,8 @@ pub fn pair(
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
-        exact: Vec::new(),
+        compared: Vec::new(),
+        notes: note::Notes::new(!options.dry_run),
         module_met: false,
         table_queue: VecDeque::new(),
         scan_queue: VecDeque::new(),
@@ -323,9 +320,7 @@ pub fn pair(
     pairer.vm.zip_end();
     result?;
     pairer.out.assigned = pairer.take_assigned();
-    if !options.dry_run {
-        pairer.out.record = pairer.note()?;
-    }
+    pairer.out.record = pairer.record()?;
     Ok(pairer.out)
 }
 
@@ -363,8 +358,9 @@ struct Pairer<'a> {
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
     keyed: Vec<Keyed>,
-    /// R8: pairs whose rows that only A1 has will go.
-    exact: Vec<TablePair>,
+    /// R8: pairs of which what only A1 has may go.
+    compared: Vec<TablePair>,
+    notes: note::Notes,
     module_met: bool,
     table_queue: VecDeque<TablePair>,
     scan_queue: VecDeque<(Ref, SiteId)>,
@@ -420,10 +416,13 @@ impl Pairer<'_> {
                 break;
             }
         }
-        for pair in std::mem::take(&mut self.exact) {
-            self.rows_gone(&pair)?;
+        for pair in std::mem::take(&mut self.compared) {
+            if pair.exact {
+                self.rows_gone(&pair)?;
+            } else {
+                self.gone(&pair)?;
+            }
         }
-        self.gone()?;
         self.settle_constants()
     }
 

@@ -1,6 +1,6 @@
 //! Fresh tables that answer to none of A1's (R5.1).
 
-use super::{Child, ChildKind, Pairer, Pathed, Reference};
+use super::{Child, ChildKind, Pairer, Reference};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Kind, Ref};
@@ -14,11 +14,13 @@ impl Pairer<'_> {
         if !self.is_fresh(self.vm.val(table)) || self.scanned.try_insert_value(address, ())?.is_some() {
             return Ok(());
         }
-        let (new, old) = (table, Ref::NIL);
-        self.out.pathed.try_push(Pathed { new, old, site })?;
+        let path = self.note_table(table, site)?;
         let mut children = Vec::new();
         self.vm.zip(table, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {
+            if let Some(path) = path {
+                self.note_entry(path, entry)?;
+            }
             let key_order = if entry.key.is_table() {
                 self.loaded.fresh.order(entry.key.addr)
             } else {

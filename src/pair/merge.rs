@@ -201,22 +201,11 @@ impl Pairer<'_> {
     }
 
     /// R8: what the file has no longer, and the program did not change, goes from A1's tables.
-    pub(super) fn gone(&mut self) -> Result<()> {
-        if !self.merges || !self.base.is_known() {
+    pub(super) fn gone(&mut self, pair: &TablePair) -> Result<()> {
+        let (old, new, site) = (pair.old, pair.new, pair.site);
+        let Some(path) = self.path(site)? else {
             return Ok(());
-        }
-        for i in 0..self.out.pathed.len() {
-            let Some(pathed) = self.out.pathed.get(i).copied().filter(|pathed| pathed.old != Ref::NIL) else {
-                continue;
-            };
-            if let Some(path) = self.path(pathed.site)? {
-                self.gone_from(pathed.old, pathed.new, pathed.site, path)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn gone_from(&mut self, old: Ref, new: Ref, site: SiteId, path: Path) -> Result<()> {
+        };
         // A1's table is walked only when the file's lacks a key: it may have any number of rows.
         let on_record = self.base.keys(path);
         if on_record == 0 {

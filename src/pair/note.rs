@@ -10,67 +10,92 @@ use super::{CellFate, Pairer};
 use crate::base::{self, Kind as Had, Path, Place};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Kind, Ref, Val};
+use crate::raw::vm::{Entry, Kind, Part, Ref, Val};
 use crate::site::SiteId;
 
-/// A table of A2 whose keys are recorded.
-#[derive(Clone, Copy, Debug)]
-pub struct Pathed {
-    /// A2's table.
-    pub new: Ref,
-    /// The table of A1 that it answers to; `NIL` for one that only A2 has.
-    pub old: Ref,
-    /// Where it stands.
-    pub site: SiteId,
+/// What is noted as A2's tables are walked.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// Off in a dry run.
+    on: bool,
+    words: Vec<u64>,
+    /// The path of each of A2's tables: the first under which it was met.
+    paths: FxHashMap<usize, Path>,
+    /// Keys that hold tables: whether one is the table's own place is known when all have been met.
+    tables: Vec<(Place, Val)>,
+    /// Scalars for which A1 has something else: digests of A2's value and of A1's.
+    differing: Vec<(Place, Option<u64>, Option<u64>)>,
+}
+
+impl Notes {
+    pub(super) fn new(on: bool) -> Notes {
+        Notes { on, ..Notes::default() }
+    }
 }
 
 impl Pairer<'_> {
-    /// All words of the new record, sorted.
-    pub(super) fn note(&mut self) -> Result<Vec<u64>> {
-        let mut words = Vec::new();
-        let mut paths: FxHashMap<usize, Path> = FxHashMap::default();
-        let mut tables = Vec::new();
-        tables.try_reserve(self.out.pathed.len())?;
-        for i in 0..self.out.pathed.len() {
-            let Some(pathed) = self.out.pathed.get(i).copied() else {
-                break;
-            };
-            let address = self.vm.val(pathed.new).addr;
-            if let Some(path) = self.path(pathed.site)?
-                && !paths.contains_key(&address)
-            {
-                paths.try_insert_value(address, path)?;
-                tables.push((pathed, path));
+    /// Begins to note what a table of A2 holds; none where nothing of it can be on record, or all is.
+    pub(super) fn note_table(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
+        let address = self.vm.val(table).addr;
+        if !self.notes.on || self.notes.paths.contains_key(&address) {
+            return Ok(None);
+        }
+        let path = self.path(site)?;
+        if let Some(path) = path {
+            self.notes.paths.try_insert_value(address, path)?;
+        }
+        Ok(path)
+    }
+
+    /// Notes the current entry of a walk over a table of A2.
+    pub(super) fn note_entry(&mut self, path: Path, entry: Entry) -> Result<()> {
+        let Some(place) = self.vm.zip_digest(Part::Key).map(|key| path.place(key)) else {
+            return Ok(());
+        };
+        let Entry { new, old, .. } = entry;
+        let scalar = is_scalar(new);
+        if new.is_table() {
+            self.notes.tables.try_push((place, new))?;
+        } else {
+            let kind = if scalar { Had::Scalar } else { Had::Other };
+            self.notes.words.try_push(place.word(kind))?;
+        }
+        if scalar && (old.is_nil() || self.replace_data || self.vm.zip_equal()) {
+            if let Some(new) = self.vm.zip_digest(Part::New) {
+                self.notes.words.try_push(place.value(new))?;
             }
+        } else if is_scalar(old) || scalar && old.is_table() {
+            let (new, old) = (self.vm.zip_digest(Part::New), self.vm.zip_digest(Part::Old));
+            self.notes.differing.try_push((place, new, old))?;
         }
-        for (pathed, path) in tables {
-            self.note_table(pathed, path, &paths, &mut words)?;
+        Ok(())
+    }
+
+    /// All words of the new record, sorted; none in a dry run.
+    pub(super) fn record(&mut self) -> Result<Vec<u64>> {
+        let Notes {
+            on,
+            mut words,
+            paths,
+            tables,
+            differing,
+        } = std::mem::take(&mut self.notes);
+        if !on {
+            return Ok(words);
         }
+        words.try_reserve(tables.len() + differing.len())?;
+        words.extend(
+            tables
+                .iter()
+                .map(|(place, table)| place.word(kind_of(*table, *place, &paths))),
+        );
+        let differing = differing
+            .into_iter()
+            .filter_map(|(place, new, old)| self.value_word(place, new, old));
+        words.extend(differing);
         self.note_cells(&paths, &mut words)?;
         self.note_changes(&paths, &mut words)?;
         Ok(words)
-    }
-
-    fn note_table(
-        &self,
-        pathed: Pathed,
-        path: Path,
-        paths: &FxHashMap<usize, Path>,
-        words: &mut Vec<u64>,
-    ) -> Result<()> {
-        self.vm.each_digest(pathed.new, pathed.old, |entry| {
-            let place = path.place(entry.key);
-            let kind = kind_of(entry.new, place, paths);
-            words.try_push(place.word(kind))?;
-            let old = entry.old_digest;
-            let value = match entry.digest {
-                Some(new) if entry.old.is_nil() || self.replace_data || old == Some(new) => Some(place.value(new)),
-                None if kind == Had::Other => None,
-                new if is_scalar(entry.old) || entry.old.is_table() => self.value_word(place, new, old),
-                _ => None,
-            };
-            value.map_or(Ok(()), |value| words.try_push(value))
-        })
     }
 
     /// The word for a value that A1 has another one for: of the file's, when A1's follows it; of A1's, when that is on record.

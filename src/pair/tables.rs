@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Child, ChildKind, Keyed, Pairer, Pathed, Slot, TablePair, What};
+use super::{Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Entry, Kind, Ref, Val};
@@ -30,8 +30,6 @@ impl Pairer<'_> {
             self.out.tables.try_insert_value(new_addr, pair.old)?;
             self.out.paired.try_push((pair.new, pair.old))?;
         }
-        let TablePair { old, new, site, .. } = pair;
-        self.out.pathed.try_push(Pathed { new, old, site })?;
         if !self.vm.metatable_val(pair.new).is_nil() {
             self.out.copies.try_push(pair.new)?;
         }
@@ -111,8 +109,12 @@ impl Pairer<'_> {
         let (mut entries, mut rows) = (Vec::new(), Vec::new());
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
+        let path = self.note_table(pair.new, pair.site)?;
         self.vm.zip(pair.new, pair.old)?;
         while let Some(entry) = self.vm.zip_next() {
+            if let Some(path) = path {
+                self.note_entry(path, entry)?;
+            }
             bears_code |= entry.new.is_function();
             shared += u32::from(!entry.old.is_nil());
             if entry.new == entry.old
@@ -179,8 +181,8 @@ impl Pairer<'_> {
         } else if bears_code {
             self.enumerate(pair.old, pair.new, pair.site, &FxHashSet::default())?;
         }
-        if pair.exact {
-            self.exact.try_push(pair)?;
+        if pair.exact || self.merges {
+            self.compared.try_push(pair)?;
         }
         Ok(())
     }

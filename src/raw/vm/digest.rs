@@ -6,8 +6,7 @@ use std::hash::Hasher;
 use mlua::ffi::{self, lua_State};
 use rustc_hash::FxHasher;
 
-use super::{Ref, Val, Vm};
-use crate::error::Result;
+use super::{Ref, Vm};
 
 /// One of the three values of the entry that a walk is at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,21 +17,6 @@ pub enum Part {
     New = 4,
     /// The value in the other one.
     Old = 5,
-}
-
-/// One entry of a table whose key is a scalar, as [`Vm::each_digest`] hands it out.
-#[derive(Clone, Copy, Debug)]
-pub struct Digested {
-    /// The digest of the key.
-    pub key: u64,
-    /// The value.
-    pub new: Val,
-    /// Its digest, if it is a scalar.
-    pub digest: Option<u64>,
-    /// What the other table holds under the key; looked up for scalars and tables alone.
-    pub old: Val,
-    /// Its digest; that of nil where nothing was looked up.
-    pub old_digest: Option<u64>,
 }
 
 // The types, so that no integer has the digest of a float, or of a boolean.
@@ -72,50 +56,6 @@ impl Vm {
             let digest = digest_at(thread, -1);
             ffi::lua_settop(thread, -2);
             digest
-        }
-    }
-
-    /// Hands the entries of a table to `f`, beside what another one (or `NIL`) holds under their keys; those whose key is no scalar are
-    /// left out. No metamethod runs.
-    pub fn each_digest(&self, new: Ref, old: Ref, mut f: impl FnMut(Digested) -> Result<()>) -> Result<()> {
-        let ((s, table), (other, other_index)) = (self.at(new), self.at(old));
-        // SAFETY: two tables on holders, which have room for values in passing; the walk stands on top of the first one's, and the
-        // threads are left as they were.
-        unsafe {
-            if ffi::lua_type(s, table) != ffi::LUA_TTABLE {
-                return Ok(());
-            }
-            let has_other = ffi::lua_type(other, other_index) == ffi::LUA_TTABLE;
-            let top = ffi::lua_gettop(s);
-            ffi::lua_pushnil(s);
-            let mut outcome = Ok(());
-            while outcome.is_ok() && ffi::lua_next(s, table) != 0 {
-                if let Some(key) = digest_at(s, top + 1) {
-                    let new = Self::describe(s, top + 2);
-                    let digest = if new.addr == 0 { digest_at(s, top + 2) } else { None };
-                    let (mut old, mut old_digest) = (Val::default(), Some(NIL));
-                    if has_other && (new.addr == 0 || new.is_table()) {
-                        ffi::lua_pushvalue(s, top + 1);
-                        if other != s {
-                            ffi::lua_xmove(s, other, 1);
-                        }
-                        ffi::lua_rawget(other, other_index);
-                        old = Self::describe(other, -1);
-                        old_digest = digest_at(other, -1);
-                        ffi::lua_settop(other, -2);
-                    }
-                    outcome = f(Digested {
-                        key,
-                        new,
-                        digest,
-                        old,
-                        old_digest,
-                    });
-                }
-                ffi::lua_settop(s, top + 1);
-            }
-            ffi::lua_settop(s, top);
-            outcome
         }
     }
 
