@@ -58,6 +58,7 @@ impl Options {
             constants: true,
             vm: false,
             sliced: false,
+            text_only: false,
             dry_run: false,
             full: false,
         }
