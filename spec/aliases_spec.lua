@@ -65,4 +65,19 @@ describe("a table in several places (R3.1, R3.4)", function()
       print(M.run.update(), M.idle.update(), M.current.name)
     ]]))
   end)
+
+  it("follows in an object that the file takes up again, wherever in the module the function itself stands (R5.2)", function()
+    local source = [[
+      Kept = Kept or {}
+      local M = Kept
+      M.sub = { f = function() return "v1" end }
+      return M
+    ]]
+    local M = app:module("kept", source)
+    M.alias = M.sub.f
+    local report = app:update("kept", (source:gsub("v1", "v2")))
+    assert.equal("v2", M.alias())
+    assert.equal(M.sub.f, M.alias)
+    assert.equal(0, report.functions.removed)
+  end)
 end)

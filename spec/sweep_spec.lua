@@ -359,6 +359,101 @@ describe("scope = 'vm' (R9)", function()
   end)
 end)
 
+describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local vm = { scope = "vm" }
+
+  it("keeps its code, though the module's object has nothing else and a local of the file is like it", function()
+    local M = app:module("only", [[
+      local M = {}
+      local function other(n, v) n = tostring(n) return "other", n, v end
+      M.f = function(n, v) n = tostring(n) return "f", n, v end
+      return M
+    ]])
+    local report = app:update("only", [[
+      local M = {}
+      local function other(n, v) n = tostring(n) return "other", n, v end
+      return M
+    ]], vm)
+    assert.equal("f", (M.f()))
+    assert.equal(1, report.functions.removed)
+  end)
+
+  it("keeps its code in an object that the file takes up again (M = M or {})", function()
+    local source = [[
+      Kept = Kept or {}
+      local M = Kept
+      local function other(n, v) n = tostring(n) return "other", n, v end
+      M.sub = { f = function(n, v) n = tostring(n) return "sub" end }
+      GONE
+      return M
+    ]]
+    local M = app:module("kept", (source:gsub("GONE", 'M.f = function(n, v) n = tostring(n) return "f", n, v end')))
+    local report = app:update("kept", (source:gsub("GONE", "")), vm)
+    assert.equal("f", (M.f()))
+    assert.equal(1, report.functions.removed)
+  end)
+
+  it("keeps its code where an earlier reload has met it, though a new function of the file is like it", function()
+    local first = [[
+      local M = { sub = {} }
+      M.sub.f = function(n, v) n = tostring(n) return "sub.f" end
+      M.g = function(n, v) n = tostring(n) return "g" end
+      return M
+    ]]
+    local M = app:module("nested", first)
+    app:update("nested", first .. "\n")
+    app:update("nested", [[
+      local M = {}
+      M.g = function(n, v) n = tostring(n) return "g" end
+      M.f = function(n, v) n = tostring(n) return "f" end
+      return M
+    ]], vm)
+    assert.same({ "sub.f", "f" }, { M.sub.f(), M.f() })
+  end)
+
+  it("keeps its code as a global, though a new function of the file is like it", function()
+    local first = [[
+      local M = {}
+      M.f = function(n, v) n = tostring(n) return "M.f" end
+      Gone = function(n, v) n = tostring(n) return "Gone" end
+      return M
+    ]]
+    local M = app:module("globals", first)
+    app:update("globals", first .. "\n")
+    app:update("globals", [[
+      local M = {}
+      local function new(n, v) n = tostring(n) return "new" end M.call = function() return new() end
+      M.f = function(n, v) n = tostring(n) return "M.f" end
+      return M
+    ]], vm)
+    assert.same({ "Gone", "M.f" }, { rawget(package.loaded._G, "Gone")(), M.f() })
+  end)
+
+  it("follows all the same when a factory of the file made it, and the program put it into the module (R9.3)", function()
+    local source = [[
+      local M, calls = {}, 0
+      function M.new(x)
+        return { get = function() calls = calls + 1 return "v1", x, calls end }
+      end
+      return M
+    ]]
+    local M = app:module("made", source)
+    M.current = M.new(7).get
+    M.current()
+    local held = { M.current }
+    app:update("made", (source:gsub("v1", "v2")), vm)
+    assert.same({ "v2", 7, 2 }, { M.current() })
+    assert.equal(M.current, held[1])
+    assert.is_true(app.hotreload.undo "made")
+    assert.same({ "v1", 7, 3 }, { M.current() })
+    assert.equal(M.current, held[1])
+  end)
+end)
+
 describe("a sweep in slices (R9.4)", function()
   local app, M
   before_each(function()

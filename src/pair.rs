@@ -300,6 +300,8 @@ pub fn pair(
         compared: Vec::new(),
         notes: note::Notes::new(!options.dry_run),
         module_met: false,
+        written: FxHashSet::default(),
+        everywhere: options.vm,
         table_queue: VecDeque::new(),
         scan_queue: VecDeque::new(),
         discover: Vec::new(),
@@ -362,6 +364,10 @@ struct Pairer<'a> {
     compared: Vec<TablePair>,
     notes: note::Notes,
     module_met: bool,
+    /// What A2's chunk wrote into tables that existed: table and key.
+    written: FxHashSet<(usize, Kind, u64)>,
+    /// R9: a walk over the VM comes after the commit.
+    everywhere: bool,
     table_queue: VecDeque<TablePair>,
     scan_queue: VecDeque<(Ref, SiteId)>,
     /// A1's cells that hold functions which are to be met: a function, its upvalue's number, and where it stands.
@@ -426,20 +432,21 @@ impl Pairer<'_> {
         self.settle_constants()
     }
 
-    /// The module object bears code wherever A2's functions stand: A1's own functions in it are met before R4.2.
+    /// The module object bears code wherever A2's functions stand: A1's own functions in it are met before R4.2. A walk over the VM
+    /// must know them in any case: what the file lacks stays (R5.2).
     fn meet_module(&mut self) -> Result<bool> {
         let met = std::mem::replace(&mut self.module_met, true);
-        if met || self.out.new.is_empty() || !self.vm.val(self.context.running).is_table() {
+        if met || self.out.new.is_empty() && !self.everywhere || !self.vm.val(self.context.running).is_table() {
             return Ok(false);
         }
-        let new = self.vm.val(self.loaded.value);
-        if new.is_table() && self.is_fresh(new) {
-            self.enumerate(
-                self.context.running,
-                self.loaded.value,
-                SiteId::MODULE,
-                &FxHashSet::default(),
-            )?;
+        let (old, new) = (self.context.running, self.loaded.value);
+        if self.is_fresh(self.vm.val(new)) && self.vm.val(new).is_table() {
+            self.enumerate(old, new, SiteId::MODULE, &FxHashSet::default())?;
+        } else if self.vm.same(old, new) {
+            // A2 wrote into A1's own object.
+            let written = std::mem::take(&mut self.written);
+            self.enumerate(old, Ref::NIL, SiteId::MODULE, &written)?;
+            self.written = written;
         }
         Ok(true)
     }

@@ -47,6 +47,7 @@ impl Pairer<'_> {
             }
         }
         self.change_sites = sites;
+        self.written = written;
         Ok(())
     }
 
