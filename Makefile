@@ -47,7 +47,7 @@ asan: ## run the Rust tests, the built-in Lua included, under AddressSanitizer; 
 	@scripts/setup.sh cc
 	@scripts/asan.sh
 
-fuzz: ## feed the readers of bytes with what a fuzzer finds, FUZZ_SECONDS (60) each; wants a nightly Rust and cargo-fuzz
+fuzz: ## reload FUZZ_CASES (100000) generated programs; then fuzz the readers of bytes, FUZZ_SECONDS (60) each, with a nightly Rust
 	@scripts/fuzz.sh
 
 lint: ## check format, clippy and luacheck

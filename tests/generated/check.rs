@@ -1,0 +1,378 @@
+//! Runs a case in Lua and in the reference program, and compares them.
+
+use std::fmt::Write;
+
+use super::Sums;
+use super::heap::{self, GLOBALS, HELD, Heap, Key, Kind, Value};
+use super::model::{Argument, Case, OnConflict, Op, Round, Style, Trial, Version};
+use super::oracle::{Expected, Open, Oracle};
+use super::render;
+use super::support::Program;
+
+/// What reloads that were done are counted as.
+pub const RELOADS: &str = "reloads";
+
+const HARNESS: &str = include_str!("harness.lua");
+
+/// A case on its way.
+struct Run<'a> {
+    program: Program,
+    heap: Heap,
+    oracle: Oracle,
+    /// What was done, for the message.
+    story: String,
+    sums: &'a mut Sums,
+}
+
+/// Tries a case, and counts what happened in it.
+///
+/// # Errors
+/// The story, and what differs.
+pub fn case(case: &Case, sums: &mut Sums) -> Result<(), String> {
+    let mut version = case.first.clone();
+    let first = version.resolved();
+    let text = render::file(&first);
+    let program = Program::new();
+    program.must(HARNESS);
+    program.write("m", &text);
+    let mut heap = Heap::new();
+    let oracle = Oracle::first(&mut heap, &first);
+    let mut run = Run {
+        program,
+        heap,
+        oracle,
+        story: format!("---- the first version\n{text}"),
+        sums,
+    };
+    run.lua("require 'm'", "")?;
+    run.compare("after the first load")?;
+    for (number, round) in (1..).zip(&case.rounds) {
+        for edit in &round.edits {
+            version.edit(edit, number);
+        }
+        match run.round(number, round, &version.resolved()) {
+            Ok(()) => {}
+            Err(Stop::Open(reason)) => {
+                *run.sums.open.entry(reason).or_default() += 1;
+                return Ok(());
+            }
+            // What the next version is compared with would be another one than its edits.
+            Err(Stop::Refused) => return Ok(()),
+            Err(Stop::Wrong(message)) => return Err(message),
+        }
+    }
+    Ok(())
+}
+
+enum Stop {
+    Refused,
+    Open(&'static str),
+    Wrong(String),
+}
+
+impl From<Open> for Stop {
+    fn from(open: Open) -> Stop {
+        Stop::Open(open.0)
+    }
+}
+
+impl From<String> for Stop {
+    fn from(message: String) -> Stop {
+        Stop::Wrong(message)
+    }
+}
+
+impl Run<'_> {
+    fn count(&mut self, what: &'static str) {
+        *self.sums.done.entry(what).or_default() += 1;
+    }
+
+    fn wrong(&self, what: &str) -> String {
+        format!("{}---- {what}", self.story)
+    }
+
+    /// Runs a text; its result must be as expected.
+    fn lua(&mut self, text: &str, expected: &str) -> Result<(), String> {
+        let _ = writeln!(self.story, "---- do\n{text}");
+        let result = self.program.run(&format!("local test = ... {text}"));
+        let log = self.program.must("local test = ... return test.begin()");
+        match result {
+            Err(message) => Err(self.wrong(&format!("it raised: {message}"))),
+            Ok(_) if log != expected => Err(self.wrong(&format!("reported {log}\n     expected {expected}"))),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Compares all that there is, and what functions do.
+    fn compare(&mut self, when: &str) -> Result<(), String> {
+        let expected = self.heap.walk();
+        match self.program.run("local test = ... return test.walk()") {
+            Ok(is) if is == expected => Ok(()),
+            Ok(is) => {
+                let mut differences = String::new();
+                let (mut a, mut b) = (is.lines(), expected.lines());
+                loop {
+                    match (a.next(), b.next()) {
+                        (None, None) => break,
+                        (is, expected) if is == expected => {
+                            let _ = writeln!(differences, "   {}", is.unwrap_or_default());
+                        }
+                        (is, expected) => {
+                            let _ = writeln!(differences, "is {}", is.unwrap_or("nothing"));
+                            let _ = writeln!(differences, " = {}", expected.unwrap_or("nothing"));
+                        }
+                    }
+                }
+                Err(self.wrong(&format!("{when}, is and expected:\n{differences}")))
+            }
+            Err(message) => Err(self.wrong(&format!("{when}: {message}"))),
+        }
+    }
+
+    fn round(&mut self, number: u32, round: &Round, version: &Version) -> Result<(), Stop> {
+        for op in &round.history {
+            self.step(op)?;
+        }
+        self.compare("after the history")?;
+        let text = render::file(version);
+        let _ = writeln!(self.story, "---- version {}\n{text}", number + 1);
+        let scope = if round.everywhere { "vm" } else { "module" };
+        let conflict = match round.on_conflict {
+            OnConflict::Error => "error",
+            OnConflict::Keep => "keep",
+            OnConflict::Replace => "replace",
+        };
+        let options = format!("scope = '{scope}', on_conflict = '{conflict}'");
+        self.trial(round, version, &text, &options)?;
+        let expected = self
+            .oracle
+            .reload(&mut self.heap, version, round.everywhere, round.on_conflict)?;
+        match expected {
+            Expected::Refused => {
+                self.count("refused for conflicts");
+                self.unchanged(&text, &options, Some("conflict"))?;
+                self.compare("after a refusal")?;
+                Err(Stop::Refused)
+            }
+            Expected::Done(_) => {
+                self.count(RELOADS);
+                self.reload(&text, &options)?;
+                self.compare("after the reload")?;
+                if round.again {
+                    self.count("reloads of the same text");
+                    self.oracle
+                        .reload(&mut self.heap, version, round.everywhere, OnConflict::Error)?;
+                    self.reload(&text, &options)?;
+                    self.compare("after a second reload of the same text")?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn reload(&mut self, text: &str, options: &str) -> Result<(), String> {
+        self.program.write("m", text);
+        self.lua(
+            &format!(
+                "test.f = nil local ok, message = gg.reload('m', {{ {options} }}) if not ok then error(message, 0) end"
+            ),
+            "",
+        )
+    }
+
+    /// A reload that is dry, or is refused with a message that holds this, changes nothing.
+    fn unchanged(&mut self, text: &str, options: &str, refused: Option<&str>) -> Result<(), String> {
+        self.program.write("m", text);
+        let _ = writeln!(self.story, "---- with the text\n{text}");
+        let wrong = match refused {
+            None => "not ok".to_owned(),
+            Some(message) => format!("ok or not message:find([[{message}]], 1, true)"),
+        };
+        self.lua(
+            &format!(
+                "test.f = nil test.snapshot() local ok, message = gg.reload('m', {{ {options} }})
+                local changes = test.changes() if changes then error(changes, 0) end
+                if {wrong} then error('it should be another outcome: ' .. tostring(message), 0) end"
+            ),
+            "",
+        )
+    }
+
+    /// What else is tried with the next version before it is reloaded.
+    fn trial(&mut self, round: &Round, version: &Version, text: &str, options: &str) -> Result<(), Stop> {
+        let mut heap = self.heap.clone();
+        let mut oracle = self.oracle.clone();
+        let expected = oracle.reload(&mut heap, version, round.everywhere, round.on_conflict)?;
+        let cut = |tail: &str| format!("{}\n{tail}\n", text.trim_end().trim_end_matches("return M").trim_end());
+        match (round.trial, expected) {
+            (Trial::Nothing, _) => {}
+            (Trial::Dry, expected) => {
+                self.count("dry runs");
+                let message = matches!(expected, Expected::Refused).then_some("conflict");
+                self.unchanged(text, &format!("{options}, dry_run = true"), message)?;
+            }
+            (Trial::Raises, _) => {
+                self.count("versions that raise");
+                self.unchanged(&cut("error 'at the end'"), options, Some("at the end"))?;
+            }
+            (Trial::Syntax, _) => {
+                self.count("versions that do not compile");
+                self.unchanged(&format!("{text} end"), options, Some("expected"))?;
+            }
+            (Trial::Kind, _) => {
+                self.count("versions that return something else");
+                self.unchanged(&cut("return 5"), "", Some(""))?;
+            }
+            (_, Expected::Refused) => {}
+            (Trial::Hook, Expected::Done(_)) => {
+                self.count("hooks that raise");
+                let hook = match version.style {
+                    Style::Returned | Style::KeptAndReturned => {
+                        "function M.__hotfix() error 'in the hook' end return M"
+                    }
+                    Style::Global | Style::Kept => "function __hotfix() error 'in the hook' end",
+                };
+                self.unchanged(&cut(hook), options, Some("in the hook"))?;
+            }
+            (Trial::Undone, Expected::Done(undo)) => {
+                self.count("reloads undone at once");
+                if round.everywhere {
+                    // R9.2: what referred to an older generation refers to the last one then.
+                    self.reload(text, options)?;
+                    self.lua("test.f = nil assert(require('hotreload').undo 'm')", "")?;
+                    oracle.undo(&mut heap, &undo);
+                    self.heap = heap;
+                    self.oracle = oracle;
+                    self.compare("after it was undone")?;
+                    return Ok(());
+                }
+                self.program.write("m", text);
+                self.lua(
+                    &format!(
+                        "test.f = nil test.snapshot() assert(gg.reload('m', {{ {options} }}))
+                        assert(require('hotreload').undo 'm')
+                        local changes = test.changes() if changes then error(changes, 0) end"
+                    ),
+                    "",
+                )?;
+            }
+            (Trial::UndoneLater, Expected::Done(undo)) => {
+                self.count("reloads undone later");
+                self.heap = heap;
+                self.oracle = oracle;
+                self.reload(text, options)?;
+                self.compare("after the reload that will be undone")?;
+                self.lua("test.f = nil assert(require('hotreload').undo 'm')", "")?;
+                self.oracle.undo(&mut self.heap, &undo);
+                self.compare("after it was undone")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something at run time, in both programs. Where there is nothing to do it with, nothing is done.
+    fn step(&mut self, op: &Op) -> Result<(), String> {
+        let heap = &mut self.heap;
+        let function = |heap: &Heap, n: u8| {
+            let count = heap.told_functions.len();
+            let at = usize::from(n).checked_rem(count)?;
+            Some((Value::Function(heap.told_functions[at]), format!("test.f[{}]", at + 1)))
+        };
+        let table = |heap: &Heap, n: u8| {
+            let at = usize::from(n).checked_rem(heap.told_tables.len())?;
+            let table = heap.told_tables[at];
+            let origin = heap.tables[table].origin.as_deref().unwrap_or("made at run time");
+            Some((table, format!("test.t[{}]", at + 1), format!(" -- {origin}")))
+        };
+        let append = |heap: &mut Heap, value: Value| {
+            let key = Key::Int(heap.length(HELD) + 1);
+            heap.put(HELD, key, value);
+        };
+        let line = match *op {
+            Op::Call(f, n, argument) => function(heap, f).and_then(|(f, text)| {
+                let (v, v_text) = match argument {
+                    None => (Value::Nil, "nil".to_owned()),
+                    Some(Argument::Num(v)) => (Value::Num(i64::from(v)), v.to_string()),
+                    Some(Argument::Function(v)) => function(heap, v)?,
+                };
+                heap.call(f, &[Value::Num(i64::from(n)), v]);
+                Some(format!("{text}({n}, {v_text})"))
+            }),
+            Op::Method(t, key, n) => table(heap, t).map(|(t, text, note)| {
+                let f = heap.index(t, &Key::name(format!("f{key}")));
+                if heap::is_function(f) {
+                    heap.call(f, &[Value::Table(t), Value::Num(i64::from(n))]);
+                }
+                format!("test.method({text}, 'f{key}', {n}){note}")
+            }),
+            Op::Make(f, v) => function(heap, f).map(|(f, text)| {
+                let made = heap.call(f, &[Value::Num(1), Value::Num(i64::from(v))]);
+                if made != Value::Nil {
+                    append(heap, made);
+                }
+                format!("test.make({text}, {v})")
+            }),
+            Op::Hold(f) => function(heap, f).map(|(f, text)| {
+                append(heap, f);
+                format!("test.hold({text})")
+            }),
+            Op::HoldTable(t) => table(heap, t).map(|(t, text, note)| {
+                append(heap, Value::Table(t));
+                format!("test.hold({text}){note}")
+            }),
+            Op::SetField(t, key, value) => table(heap, t).map(|(t, text, note)| {
+                heap.put(t, Key::name(format!("d{key}")), heap::scalar(value));
+                format!("{text}.d{key} = {}{note}", render::scalar(value))
+            }),
+            Op::RemoveField(t, key) => table(heap, t).map(|(t, text, note)| {
+                heap.put(t, Key::name(format!("d{key}")), Value::Nil);
+                format!("{text}.d{key} = nil{note}")
+            }),
+            Op::StoreFunction(t, key, f) => {
+                table(heap, t)
+                    .zip(function(heap, f))
+                    .map(|((t, text, note), (f, f_text))| {
+                        heap.put(t, Key::name(format!("r{key}")), f);
+                        format!("{text}.r{key} = {f_text}{note}")
+                    })
+            }
+            Op::StoreTable(t, key, other) => {
+                table(heap, t)
+                    .zip(table(heap, other))
+                    .map(|((t, text, note), (other, other_text, _))| {
+                        heap.put(t, Key::name(format!("r{key}")), Value::Table(other));
+                        format!("{text}.r{key} = {other_text}{note}")
+                    })
+            }
+            Op::ReplaceTable(t, key) => table(heap, t).map(|(t, text, note)| {
+                let new = heap.table(None);
+                heap.put(t, Key::name(format!("d{key}")), Value::Table(new));
+                format!("{text}.d{key} = {{}}{note}")
+            }),
+            Op::Patch(t, n) => table(heap, t).and_then(|(t, text, note)| {
+                let fields = heap.tables[t].fields.clone();
+                let functions: Vec<_> = fields
+                    .into_iter()
+                    .filter_map(|(key, value)| match (key, value) {
+                        (Key::Name(key), Value::Function(f)) if heap.functions[f].is_home() => Some((key, value)),
+                        _ => None,
+                    })
+                    .collect();
+                let (key, value) = functions.get(usize::from(n).checked_rem(functions.len())?)?;
+                let old = heap.cell(*value);
+                let patch = heap.closure(Kind::Foreign, [("old".to_owned(), old)].into());
+                heap.put(t, Key::name(key.clone()), Value::Function(patch));
+                Some(format!("test.patch({text}, '{key}'){note}"))
+            }),
+            Op::SetGlobal(key, value) => {
+                heap.put(GLOBALS, Key::name(format!("g_d{key}")), heap::scalar(value));
+                Some(format!("g_d{key} = {}", render::scalar(value)))
+            }
+        };
+        let expected = std::mem::take(&mut self.heap.log).join(" ");
+        match line {
+            Some(line) => self.lua(&line, &expected),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,768 @@
+//! What is generated: a module's first version, and rounds of a history, edits and a reload.
+//!
+//! All references are small numbers that are taken modulo what there is, or names that count only where they are declared. So
+//! any part of a case can be left out when it shrinks, and the rest still means something. [`Version::resolved`] drops what
+//! means nothing; the renderer and the reference program both work on its result.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+/// A local of the main chunk. The kind is in the name, so that every version agrees about it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Local {
+    /// The module's object.
+    M,
+    /// A scalar: state where some function assigns it, else a constant.
+    C(u8),
+    /// An import.
+    I(u8),
+    /// A table of data.
+    T(u8),
+    /// A class.
+    K(u8),
+    /// A local function.
+    H(u8),
+    /// A callback: nil or a function, chosen at run time.
+    B(u8),
+}
+
+impl Local {
+    pub fn name(self) -> String {
+        match self {
+            Local::M => "M".to_owned(),
+            Local::C(n) => format!("c{n}"),
+            Local::I(n) => format!("i{n}"),
+            Local::T(n) => format!("t{n}"),
+            Local::K(n) => format!("k{n}"),
+            Local::H(n) => format!("h{n}"),
+            Local::B(n) => format!("b{n}"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scalar {
+    True,
+    Num(u8),
+    Str(u8),
+}
+
+/// What a module may import: values of the standard libraries, and of the module `dep`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Import {
+    Floor,
+    Ceil,
+    /// The object of the module.
+    Dep,
+    /// A function of the module.
+    DepF,
+    DepG,
+}
+
+impl Import {
+    pub const ALL: [Import; 5] = [Import::Floor, Import::Ceil, Import::Dep, Import::DepF, Import::DepG];
+
+    pub fn is_function(self) -> bool {
+        self != Import::Dep
+    }
+}
+
+/// What a local is initialised with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Init {
+    /// `local c0` or a literal.
+    Literal(Option<Scalar>),
+    /// A number that a call gives.
+    Computed(u8),
+    Import(Import),
+    /// Fields and the first elements of a list.
+    Table(Vec<(u8, Scalar)>, u8),
+    /// Its `__index` is itself; with a parent it has a metatable.
+    Class(Option<u8>),
+    /// `local function`, or declared here and given its function after all locals.
+    Function(Function, bool),
+    /// A local function's value.
+    Choice(u8),
+}
+
+/// Something that a function does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// Reports the value of a local.
+    Read(Local),
+    /// Adds 1 to a scalar.
+    Add(Local),
+    /// Assigns the argument, if there is one.
+    Set(Local),
+    /// Calls what a local holds.
+    Call(Local),
+    /// Calls a field of the module's object.
+    CallM(u8),
+    /// Calls a method of a class.
+    CallK(u8, u8),
+    /// Reports a field of a local table.
+    Field(Local, u8),
+    /// Adds 1 to a field of a local table.
+    Write(Local, u8),
+    /// Appends to a local table's list.
+    Push(Local),
+    /// Reports a global.
+    Global(u8),
+    /// Adds 1 to a global.
+    AddGlobal(u8),
+    /// Inside a factory's function: reports the factory's own local.
+    Own,
+    /// Adds 1 to it.
+    AddOwn,
+}
+
+/// What a function returns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Gives {
+    Nothing,
+    /// A new object of a class.
+    Instance(u8),
+    /// A closure: under a local name or nameless.
+    Closure(bool, Vec<Use>),
+    /// A table of two closures that share a variable.
+    Object(Vec<Use>, Vec<Use>),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Function {
+    pub uses: Vec<Use>,
+    pub gives: Gives,
+    /// The round in which it was written; it reports it.
+    pub revision: u32,
+}
+
+/// A table that the module writes to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum At {
+    M,
+    /// A table in a field of the module's object.
+    Sub(u8),
+    /// A local table or class.
+    Local(Local),
+    Globals,
+    /// The list `REG`, which exists before the module: what is written is appended.
+    List,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Field {
+    /// Meant for a function.
+    F(u8),
+    /// Meant for data.
+    D(u8),
+    /// Meant for a second name of something.
+    P(u8),
+}
+
+impl Field {
+    pub fn name(self) -> String {
+        match self {
+            Field::F(n) => format!("f{n}"),
+            Field::D(n) => format!("d{n}"),
+            Field::P(n) => format!("p{n}"),
+        }
+    }
+}
+
+/// What a slot is set to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Content {
+    Scalar(Scalar),
+    /// A new table of data.
+    Table(Vec<(u8, Scalar)>),
+    Function(Function),
+    /// A function of the module's object that was set before.
+    Alias(u8),
+    /// A local table, class or the module's object.
+    Ref(Local),
+    Import(Import),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slot {
+    pub at: At,
+    pub field: Field,
+    pub content: Content,
+}
+
+/// How the module hands out its object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Style {
+    /// It returns a new table.
+    Returned,
+    /// It sets the global `Mod` to a new table, and returns nothing.
+    Global,
+    /// `Mod = Mod or {}`, and it returns nothing.
+    Kept,
+    /// `Mod = Mod or {}`, and it returns that.
+    KeptAndReturned,
+}
+
+/// A version of the module's file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version {
+    pub style: Style,
+    pub locals: Vec<(Local, Init)>,
+    pub slots: Vec<Slot>,
+}
+
+/// A change of the file.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    TouchAll,
+    Touch(u8),
+    PutLocal(Local, Init),
+    DropLocal(u8),
+    MoveLocal(u8, u8),
+    PutSlot(Slot),
+    DropSlot(u8),
+    MoveSlot(u8, u8),
+    Rename(u8, u8),
+    Body(u8, Vec<Use>),
+}
+
+/// An argument of a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Argument {
+    Num(u8),
+    Function(u8),
+}
+
+/// Something that the program does at run time.
+#[derive(Clone, Debug)]
+pub enum Op {
+    Call(u8, u8, Option<Argument>),
+    Method(u8, u8, u8),
+    /// Calls a function and holds what it returns.
+    Make(u8, u8),
+    Hold(u8),
+    HoldTable(u8),
+    SetField(u8, u8, Scalar),
+    RemoveField(u8, u8),
+    StoreFunction(u8, u8, u8),
+    StoreTable(u8, u8, u8),
+    ReplaceTable(u8, u8),
+    /// A foreign function that calls the old one takes its place.
+    Patch(u8, u8),
+    SetGlobal(u8, Scalar),
+}
+
+/// What else is tried in a round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trial {
+    Nothing,
+    /// A dry run changes nothing.
+    Dry,
+    /// A version that raises at its end, does not compile or returns something else is refused and changes nothing.
+    Raises,
+    Syntax,
+    Kind,
+    /// A reload that is undone at once leaves the program as it was.
+    Undone,
+    /// A reload that is undone after its functions have run gives the old functions and leaves the data as it is.
+    UndoneLater,
+    /// The hook raises.
+    Hook,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnConflict {
+    Error,
+    Keep,
+    Replace,
+}
+
+#[derive(Clone, Debug)]
+pub struct Round {
+    pub history: Vec<Op>,
+    pub edits: Vec<Edit>,
+    pub everywhere: bool,
+    pub on_conflict: OnConflict,
+    pub trial: Trial,
+    pub again: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub first: Version,
+    pub rounds: Vec<Round>,
+}
+
+impl Version {
+    /// The version without what means nothing: names declared twice, uses of what is not declared or not visible.
+    pub fn resolved(&self) -> Version {
+        let mut locals: Vec<(Local, Init)> = Vec::new();
+        for (local, init) in &self.locals {
+            if locals.iter().any(|(known, _)| known == local) {
+                continue;
+            }
+            let init = match init {
+                Init::Class(Some(parent))
+                    if !locals
+                        .iter()
+                        .any(|(known, init)| *known == Local::K(*parent) && matches!(init, Init::Class(_))) =>
+                {
+                    Init::Class(None)
+                }
+                Init::Choice(choice)
+                    if !locals.iter().any(|(known, init)| {
+                        *known == Local::H(*choice) && matches!(init, Init::Function(_, false))
+                    }) =>
+                {
+                    Init::Literal(None)
+                }
+                Init::Table(fields, length) => {
+                    let mut kept: Vec<(u8, Scalar)> = Vec::new();
+                    for field in fields {
+                        if !kept.iter().any(|known| known.0 == field.0) {
+                            kept.push(*field);
+                        }
+                    }
+                    Init::Table(kept, *length)
+                }
+                other => other.clone(),
+            };
+            locals.push((*local, init));
+        }
+        let all: Vec<Local> = locals.iter().map(|(local, _)| *local).chain([Local::M]).collect();
+        let mut seen = vec![Local::M];
+        for (local, init) in &mut locals {
+            seen.push(*local);
+            if let Init::Function(function, forward) = init {
+                function.resolve(if *forward { &all } else { &seen });
+            }
+        }
+        let mut slots: Vec<Slot> = Vec::new();
+        for slot in &self.slots {
+            if slot.at != At::List
+                && slots
+                    .iter()
+                    .any(|known| (known.at, known.field) == (slot.at, slot.field))
+            {
+                continue;
+            }
+            if slot.at == At::List
+                && slots
+                    .iter()
+                    .any(|known| known.at == At::List && known.content == slot.content)
+            {
+                continue;
+            }
+            let fits = match (slot.at, &slot.content) {
+                (At::Local(local), _) if !all.contains(&local) => false,
+                // A list takes functions that have a name, and plain data.
+                (At::List, Content::Alias(_) | Content::Scalar(_)) => true,
+                (At::List, _) => false,
+                _ => true,
+            } && match &slot.content {
+                Content::Alias(target) => slots.iter().any(|known| {
+                    known.at == At::M
+                        && known.field == Field::F(*target)
+                        && matches!(known.content, Content::Function(_))
+                }),
+                Content::Ref(local) => all.contains(local),
+                _ => true,
+            };
+            if fits {
+                let mut slot = slot.clone();
+                match &mut slot.content {
+                    Content::Function(function) => function.resolve(&all),
+                    Content::Table(fields) => {
+                        let mut kept: Vec<(u8, Scalar)> = Vec::new();
+                        for field in fields.iter() {
+                            if !kept.iter().any(|known| known.0 == field.0) {
+                                kept.push(*field);
+                            }
+                        }
+                        *fields = kept;
+                    }
+                    _ => {}
+                }
+                slots.push(slot);
+            }
+        }
+        Version {
+            style: self.style,
+            locals,
+            slots,
+        }
+    }
+
+    /// All functions of the main chunk, to be changed.
+    fn functions(&mut self) -> Vec<&mut Function> {
+        let locals = self.locals.iter_mut().filter_map(|(_, init)| match init {
+            Init::Function(function, _) => Some(function),
+            _ => None,
+        });
+        let slots = self.slots.iter_mut().filter_map(|slot| match &mut slot.content {
+            Content::Function(function) => Some(function),
+            _ => None,
+        });
+        locals.chain(slots).collect()
+    }
+
+    pub fn edit(&mut self, edit: &Edit, round: u32) {
+        let written = |function: &Function| Function {
+            revision: round,
+            ..function.clone()
+        };
+        let (locals, slots) = (self.locals.len().max(1), self.slots.len().max(1));
+        match edit {
+            Edit::TouchAll => self.functions().into_iter().for_each(|f| f.revision = round),
+            Edit::Touch(n) => {
+                let mut functions = self.functions();
+                let count = functions.len().max(1);
+                if let Some(function) = functions.get_mut(usize::from(*n) % count) {
+                    function.revision = round;
+                }
+            }
+            Edit::PutLocal(local, init) => {
+                let init = match init {
+                    Init::Function(function, forward) => Init::Function(written(function), *forward),
+                    other => other.clone(),
+                };
+                match self.locals.iter_mut().find(|(known, _)| known == local) {
+                    Some(known) => known.1 = init,
+                    None => self.locals.push((*local, init)),
+                }
+            }
+            Edit::DropLocal(n) => {
+                if !self.locals.is_empty() {
+                    self.locals.remove(usize::from(*n) % locals);
+                }
+            }
+            Edit::MoveLocal(from, to) => {
+                if !self.locals.is_empty() {
+                    let moved = self.locals.remove(usize::from(*from) % locals);
+                    self.locals.insert(usize::from(*to) % locals, moved);
+                }
+            }
+            Edit::PutSlot(slot) => {
+                let mut slot = slot.clone();
+                if let Content::Function(function) = &mut slot.content {
+                    function.revision = round;
+                }
+                let known = |known: &&mut Slot| slot.at != At::List && (known.at, known.field) == (slot.at, slot.field);
+                match self.slots.iter_mut().find(known) {
+                    Some(known) => *known = slot,
+                    None => self.slots.push(slot),
+                }
+            }
+            Edit::DropSlot(n) => {
+                if !self.slots.is_empty() {
+                    self.slots.remove(usize::from(*n) % slots);
+                }
+            }
+            Edit::MoveSlot(from, to) => {
+                if !self.slots.is_empty() {
+                    let moved = self.slots.remove(usize::from(*from) % slots);
+                    self.slots.insert(usize::from(*to) % slots, moved);
+                }
+            }
+            Edit::Rename(n, key) => {
+                if let Some(slot) = self.slots.get_mut(usize::from(*n) % slots)
+                    && matches!(slot.content, Content::Function(_))
+                {
+                    slot.field = Field::F(*key);
+                }
+            }
+            Edit::Body(n, uses) => {
+                let mut functions = self.functions();
+                let count = functions.len().max(1);
+                if let Some(function) = functions.get_mut(usize::from(*n) % count) {
+                    function.uses.clone_from(uses);
+                    function.revision = round;
+                }
+            }
+        }
+    }
+
+    /// Locals that some function assigns.
+    pub fn assigned(&self) -> Vec<Local> {
+        let mut version = self.clone();
+        let mut assigned = Vec::new();
+        for function in version.functions() {
+            for part in function.parts() {
+                assigned.extend(part.iter().filter_map(|does| match does {
+                    Use::Add(local) | Use::Set(local) => Some(*local),
+                    _ => None,
+                }));
+            }
+        }
+        assigned
+    }
+}
+
+impl Function {
+    fn resolve(&mut self, visible: &[Local]) {
+        let sees = |local: Local| visible.contains(&local);
+        let fits = |does: &Use, nested: bool| match *does {
+            Use::Read(local) | Use::Add(local) | Use::Set(local) | Use::Call(local) => sees(local),
+            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) => sees(local),
+            Use::CallK(class, _) => sees(Local::K(class)),
+            Use::Own | Use::AddOwn => nested,
+            Use::CallM(_) | Use::Global(_) | Use::AddGlobal(_) => true,
+        };
+        self.uses.retain(|does| fits(does, false));
+        match &mut self.gives {
+            Gives::Instance(class) if !sees(Local::K(*class)) => self.gives = Gives::Nothing,
+            Gives::Closure(_, uses) => uses.retain(|does| fits(does, true)),
+            Gives::Object(get, set) => {
+                get.retain(|does| fits(does, true));
+                set.retain(|does| fits(does, true));
+            }
+            Gives::Nothing | Gives::Instance(_) => {}
+        }
+    }
+
+    /// The function's own body and those nested in it.
+    pub fn parts(&self) -> Vec<&[Use]> {
+        match &self.gives {
+            Gives::Closure(_, uses) => vec![&self.uses, uses],
+            Gives::Object(get, set) => vec![&self.uses, get, set],
+            Gives::Nothing | Gives::Instance(_) => vec![&self.uses],
+        }
+    }
+
+    /// The locals that it captures, nested functions included.
+    pub fn captured(&self) -> Vec<Local> {
+        let mut locals: Vec<Local> = self.parts().into_iter().flatten().filter_map(Use::local).collect();
+        if let Gives::Instance(class) = self.gives {
+            locals.push(Local::K(class));
+        }
+        locals.sort_unstable();
+        locals.dedup();
+        locals
+    }
+}
+
+impl Use {
+    /// The local of the main chunk that it needs.
+    pub fn local(&self) -> Option<Local> {
+        match *self {
+            Use::Read(local) | Use::Add(local) | Use::Set(local) | Use::Call(local) => Some(local),
+            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) => Some(local),
+            Use::CallM(_) => Some(Local::M),
+            Use::CallK(class, _) => Some(Local::K(class)),
+            Use::Global(_) | Use::AddGlobal(_) | Use::Own | Use::AddOwn => None,
+        }
+    }
+}
+
+// How many names there are of each kind: few, so that versions and functions meet in them.
+const CELLS: u8 = 5;
+const IMPORTS: u8 = 2;
+const TABLES: u8 = 3;
+const CLASSES: u8 = 2;
+const HELPERS: u8 = 3;
+const CALLBACKS: u8 = 2;
+pub const SUBS: u8 = 2;
+pub const FUNCTIONS: u8 = 5;
+pub const DATA: u8 = 3;
+pub const SECOND: u8 = 3;
+pub const STORED: u8 = 3;
+pub const GLOBALS: u8 = 2;
+
+fn scalar() -> impl Strategy<Value = Scalar> {
+    prop_oneof![4 => (0..9_u8).prop_map(Scalar::Num), 1 => (0..3_u8).prop_map(Scalar::Str), 1 => Just(Scalar::True)]
+}
+
+fn import() -> impl Strategy<Value = Import> {
+    proptest::sample::select(Import::ALL.to_vec())
+}
+
+fn fields() -> impl Strategy<Value = Vec<(u8, Scalar)>> {
+    vec((0..DATA, scalar()), 0..3)
+}
+
+fn cell() -> impl Strategy<Value = Local> {
+    (0..CELLS).prop_map(Local::C)
+}
+
+fn table() -> impl Strategy<Value = Local> {
+    (0..TABLES).prop_map(Local::T)
+}
+
+fn any_local() -> impl Strategy<Value = Local> {
+    prop_oneof![
+        4 => cell(),
+        1 => (0..IMPORTS).prop_map(Local::I),
+        2 => table(),
+        1 => (0..CLASSES).prop_map(Local::K),
+        1 => (0..HELPERS).prop_map(Local::H),
+        1 => (0..CALLBACKS).prop_map(Local::B),
+        1 => Just(Local::M),
+    ]
+}
+
+fn one_use(nested: bool) -> impl Strategy<Value = Use> {
+    let own = u32::from(nested) * 3;
+    prop_oneof![
+        6 => any_local().prop_map(Use::Read),
+        4 => cell().prop_map(Use::Add),
+        1 => cell().prop_map(Use::Set),
+        1 => (0..CALLBACKS).prop_map(|n| Use::Set(Local::B(n))),
+        3 => (0..HELPERS).prop_map(|n| Use::Call(Local::H(n))),
+        1 => (0..IMPORTS).prop_map(|n| Use::Call(Local::I(n))),
+        1 => (0..CALLBACKS).prop_map(|n| Use::Call(Local::B(n))),
+        2 => (0..FUNCTIONS).prop_map(Use::CallM),
+        1 => (0..CLASSES, 0..FUNCTIONS).prop_map(|(class, f)| Use::CallK(class, f)),
+        1 => (table(), 0..DATA).prop_map(|(t, d)| Use::Field(t, d)),
+        1 => (table(), 0..DATA).prop_map(|(t, d)| Use::Write(t, d)),
+        1 => table().prop_map(Use::Push),
+        1 => (0..GLOBALS).prop_map(Use::Global),
+        1 => (0..GLOBALS).prop_map(Use::AddGlobal),
+        1 + own => Just(Use::Own),
+        1 + own => Just(Use::AddOwn),
+    ]
+}
+
+fn uses(nested: bool) -> impl Strategy<Value = Vec<Use>> {
+    vec(one_use(nested), 0..4)
+}
+
+fn function() -> impl Strategy<Value = Function> {
+    let gives = prop_oneof![
+        8 => Just(Gives::Nothing),
+        1 => (0..CLASSES).prop_map(Gives::Instance),
+        1 => (any::<bool>(), uses(true)).prop_map(|(named, uses)| Gives::Closure(named, uses)),
+        1 => (uses(true), uses(true)).prop_map(|(get, set)| Gives::Object(get, set)),
+    ];
+    (uses(false), gives).prop_map(|(uses, gives)| Function {
+        uses,
+        gives,
+        revision: 0,
+    })
+}
+
+fn local() -> impl Strategy<Value = (Local, Init)> {
+    prop_oneof![
+        6 => (cell(), option::weighted(0.8, scalar())).prop_map(|(c, init)| (c, Init::Literal(init))),
+        1 => (cell(), 0..9_u8).prop_map(|(c, n)| (c, Init::Computed(n))),
+        2 => (0..IMPORTS, import()).prop_map(|(i, import)| (Local::I(i), Init::Import(import))),
+        1 => (0..IMPORTS, function()).prop_map(|(i, f)| (Local::I(i), Init::Function(f, false))),
+        3 => (table(), fields(), 0..3_u8).prop_map(|(t, fields, length)| (t, Init::Table(fields, length))),
+        2 => (0..CLASSES, option::of(0..CLASSES)).prop_map(|(k, parent)| (Local::K(k), Init::Class(parent))),
+        3 => (0..HELPERS, function(), any::<bool>())
+            .prop_map(|(h, f, forward)| (Local::H(h), Init::Function(f, forward))),
+        2 => (0..CALLBACKS, option::of(0..HELPERS))
+            .prop_map(|(b, h)| (Local::B(b), h.map_or(Init::Literal(None), Init::Choice))),
+    ]
+}
+
+fn slot() -> impl Strategy<Value = Slot> {
+    let home = prop_oneof![
+        6 => Just(At::M),
+        2 => (0..SUBS).prop_map(At::Sub),
+        1 => table().prop_map(At::Local),
+        2 => (0..CLASSES).prop_map(|k| At::Local(Local::K(k))),
+        1 => Just(At::Globals),
+    ];
+    let other = prop_oneof![4 => Just(At::M), 2 => (0..SUBS).prop_map(At::Sub), 1 => table().prop_map(At::Local)];
+    let with_globals = prop_oneof![4 => Just(At::M), 2 => (0..SUBS).prop_map(At::Sub), 1 => table().prop_map(At::Local), 1 => Just(At::Globals)];
+    let tables = prop_oneof![table(), (0..CLASSES).prop_map(Local::K), Just(Local::M)];
+    prop_oneof![
+        12 => (home, 0..FUNCTIONS, function())
+            .prop_map(|(at, f, function)| (at, Field::F(f), Content::Function(function))),
+        3 => (with_globals, 0..DATA, scalar()).prop_map(|(at, d, s)| (at, Field::D(d), Content::Scalar(s))),
+        2 => (other.clone(), 0..DATA, fields()).prop_map(|(at, d, f)| (at, Field::D(d), Content::Table(f))),
+        2 => (other.clone(), 0..SECOND, 0..FUNCTIONS).prop_map(|(at, p, f)| (at, Field::P(p), Content::Alias(f))),
+        2 => (other.clone(), 0..SECOND, tables).prop_map(|(at, p, l)| (at, Field::P(p), Content::Ref(l))),
+        1 => (other.clone(), 0..SECOND, import()).prop_map(|(at, p, i)| (at, Field::P(p), Content::Import(i))),
+        1 => (0..FUNCTIONS).prop_map(|f| (At::List, Field::P(0), Content::Alias(f))),
+        // A change of kind.
+        1 => (other, 0..FUNCTIONS, scalar()).prop_map(|(at, f, s)| (at, Field::F(f), Content::Scalar(s))),
+    ]
+    .prop_map(|(at, field, content)| Slot { at, field, content })
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    let style = prop_oneof![
+        6 => Just(Style::Returned),
+        1 => Just(Style::Global),
+        1 => Just(Style::Kept),
+        1 => Just(Style::KeptAndReturned),
+    ];
+    (style, vec(local(), 0..9), vec(slot(), 0..10)).prop_map(|(style, locals, slots)| Version { style, locals, slots })
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        4 => Just(Edit::TouchAll),
+        2 => any::<u8>().prop_map(Edit::Touch),
+        4 => local().prop_map(|(local, init)| Edit::PutLocal(local, init)),
+        1 => any::<u8>().prop_map(Edit::DropLocal),
+        1 => any::<(u8, u8)>().prop_map(|(from, to)| Edit::MoveLocal(from, to)),
+        6 => slot().prop_map(Edit::PutSlot),
+        3 => any::<u8>().prop_map(Edit::DropSlot),
+        1 => any::<(u8, u8)>().prop_map(|(from, to)| Edit::MoveSlot(from, to)),
+        1 => (any::<u8>(), 0..FUNCTIONS).prop_map(|(n, key)| Edit::Rename(n, key)),
+        3 => (any::<u8>(), uses(false)).prop_map(|(n, uses)| Edit::Body(n, uses)),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let argument = prop_oneof![
+        3 => Just(None),
+        2 => (0..9_u8).prop_map(|n| Some(Argument::Num(n))),
+        2 => any::<u8>().prop_map(|f| Some(Argument::Function(f))),
+    ];
+    prop_oneof![
+        6 => (any::<u8>(), 0..3_u8, argument).prop_map(|(f, n, v)| Op::Call(f, n, v)),
+        2 => (any::<u8>(), 0..FUNCTIONS, 0..3_u8).prop_map(|(t, f, n)| Op::Method(t, f, n)),
+        4 => (any::<u8>(), 0..9_u8).prop_map(|(f, n)| Op::Make(f, n)),
+        2 => any::<u8>().prop_map(Op::Hold),
+        1 => any::<u8>().prop_map(Op::HoldTable),
+        3 => (any::<u8>(), 0..DATA, scalar()).prop_map(|(t, d, s)| Op::SetField(t, d, s)),
+        2 => (any::<u8>(), 0..DATA).prop_map(|(t, d)| Op::RemoveField(t, d)),
+        2 => (any::<u8>(), 0..STORED, any::<u8>()).prop_map(|(t, r, f)| Op::StoreFunction(t, r, f)),
+        1 => (any::<u8>(), 0..STORED, any::<u8>()).prop_map(|(t, r, other)| Op::StoreTable(t, r, other)),
+        1 => (any::<u8>(), 0..DATA).prop_map(|(t, d)| Op::ReplaceTable(t, d)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(t, f)| Op::Patch(t, f)),
+        1 => (0..GLOBALS, scalar()).prop_map(|(g, s)| Op::SetGlobal(g, s)),
+    ]
+}
+
+fn round() -> impl Strategy<Value = Round> {
+    let trial = proptest::sample::select(vec![
+        Trial::Nothing,
+        Trial::Dry,
+        Trial::Raises,
+        Trial::Syntax,
+        Trial::Kind,
+        Trial::Undone,
+        Trial::UndoneLater,
+        Trial::Hook,
+    ]);
+    let on_conflict = prop_oneof![
+        2 => Just(OnConflict::Error),
+        1 => Just(OnConflict::Keep),
+        1 => Just(OnConflict::Replace),
+    ];
+    (
+        vec(op(), 0..8),
+        vec(edit(), 0..6),
+        any::<bool>(),
+        on_conflict,
+        trial,
+        any::<bool>(),
+    )
+        .prop_map(|(history, edits, everywhere, on_conflict, trial, again)| Round {
+            history,
+            edits,
+            everywhere,
+            on_conflict,
+            trial,
+            again,
+        })
+}
+
+pub fn case() -> impl Strategy<Value = Case> {
+    (version(), vec(round(), 1..4)).prop_map(|(first, rounds)| Case { first, rounds })
+}
