@@ -66,7 +66,7 @@ describe("a table in several places (R3.1, R3.4)", function()
     ]]))
   end)
 
-  it("follows in an object that the file takes up again, wherever in the module the function itself stands (R5.2)", function()
+  it("follows in an object that the file takes up again, wherever the function itself stands (R5.2)", function()
     local source = [[
       Kept = Kept or {}
       local M = Kept

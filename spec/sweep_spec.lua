@@ -348,6 +348,19 @@ describe("scope = 'vm' (R9)", function()
     assert.equal("v1", (since[1]()))
   end)
 
+  it("undoes references to a function that somebody has patched in one of its places", function()
+    local source = "local M = { f = function() return 'v1' end } M.z = M.f return M"
+    local N = app:module("patched", source)
+    local t = { N.f }
+    local old = N.f
+    N.f = function() return "patched " .. old() end
+    app:update("patched", (source:gsub("v1", "v2")), { scope = "vm" })
+    assert.same({ "v2", "v2" }, { N.f(), t[1]() })
+    assert.is_true(app.hotreload.undo "patched")
+    assert.same({ "patched v1", "v1", "v1" }, { N.f(), N.z(), t[1]() })
+    assert.equal(N.z, t[1])
+  end)
+
   it("takes several modules at once", function()
     local N = app:module("n", "return { g = function() return 'n1' end }")
     local t = { M.f, N.g }
@@ -433,7 +446,7 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.same({ "Gone", "M.f" }, { rawget(package.loaded._G, "Gone")(), M.f() })
   end)
 
-  it("follows all the same when a factory of the file made it, and the program put it into the module (R9.3)", function()
+  it("follows all the same when a factory of the file made it and the program put it into the module", function()
     local source = [[
       local M, calls = {}, 0
       function M.new(x)

@@ -167,8 +167,9 @@ impl Target {
             if let Some(number) = lineage_of(vm, lineage, function.at)? {
                 commit::fill(vm, tables.current, number, function.at)?;
             }
-            let partner = function.partners.first().and_then(|f1| pairing.old.get(*f1 as usize));
-            if let Some(old) = partner.filter(|old| old.home) {
+            // In one of its places a foreign function may stand, which follows nowhere else.
+            let mut partners = function.partners.iter().filter_map(|f1| pairing.old.get(*f1 as usize));
+            if let Some(old) = partners.find(|old| old.home) {
                 commit::fill(vm, tables.back, function.at, old.at)?;
             }
         }
