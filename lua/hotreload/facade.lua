@@ -41,17 +41,24 @@ local sweeping, swept_modules = {}, {}
 -- The tables that no walk over the VM enters; the first two are known to the native part.
 local own = { records, hooking, lineage, objects, sweeping }
 
---- A weak table keeps room for what it lost. After each cycle of the collector the living move to a new one.
+-- The collector has ended a cycle, and the weak table keeps room for what it lost.
+local collected = false
+
 local function after_collection()
-    owed = 0
-    if not running[1] then
-        local living = setmetatable({}, weak)
-        for key, number in next, lineage do living[key] = number end
-        lineage, own[3] = living, living
-    end
+    owed, collected = 0, true
     setmetatable({}, { __gc = after_collection })
 end
 after_collection()
+
+--- After a cycle of the collector the living move to a new table. Not while a chunk runs, nor whenever the collector
+--- likes: a reload that is under way notes its functions in the one that it was given.
+local function move_living()
+    collected = false
+    if running[1] then return end
+    local living = setmetatable({}, weak)
+    for key, number in next, lineage do living[key] = number end
+    lineage, own[3] = living, living
+end
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Arguments (R1.1)
@@ -291,6 +298,7 @@ end
 --- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
 --- speaks against the reload as a refusal: little but a lack of memory raises here.
 local function prepare(count, names, options)
+    if collected then move_living() end
     local list, wrong = names_of(count, names, "reload")
     if not list then return wrong end
     local checked
