@@ -362,6 +362,23 @@ fn garbage_is_collected_after_a_fault() {
     }
 }
 
+/// The whole story with a full collection at every allocation: what comes before and after the reload as well.
+#[test]
+fn whole_stories_are_the_same_when_every_allocation_collects() {
+    for story in story::ALL.into_iter().chain([&story::STALE_WAYS]) {
+        let program = Program::new();
+        program.memory.arm(Fault::Collect);
+        story.prepare(&program);
+        story.push(&program);
+        let outcome = program.call(2, Fault::Collect);
+        program.memory.arm(Fault::Collect);
+        if let Err(message) = settle(story, &program, outcome == Outcome::Done) {
+            panic!("{}: {outcome:?}: {message}", story.name);
+        }
+        program.memory.disarm();
+    }
+}
+
 /// In the other mode of the collector, emergency collections are of another kind.
 #[test]
 fn generations_are_collected_at_every_allocation() {

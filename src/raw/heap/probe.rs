@@ -34,12 +34,13 @@ pub unsafe extern "C-unwind" fn walk(l: *mut lua_State) -> c_int {
     unsafe {
         let begun = Instant::now();
         ffi::lua_settop(l, 5);
-        if ffi::lua_checkstack(l, 40) == 0 {
-            return 0;
-        }
+        let has_room = ffi::lua_checkstack(l, 40) != 0;
         let count_only = ffi::lua_toboolean(l, 5) != 0;
         let paused = Paused::new(l);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if !has_room {
+                return Err(Error::Memory);
+            }
             let mut vm = Vm::open(l)?;
             let found = find(&mut vm)?;
             vm.push_to_caller(found.heap.handle());
