@@ -138,6 +138,8 @@ pub struct Nested {
     outer: FxHashMap<u64, Link>,
     /// Functions that certainly have no answer.
     lost: FxHashMap<u64, Reason>,
+    /// Functions that stood in the module, and that the file lacks.
+    lacking: FxHashSet<u64>,
     aligned: FxHashSet<(u64, Id)>,
     /// Pairs of functions whose nested ones have not been aligned yet.
     queue: VecDeque<(Id, Id)>,
@@ -177,6 +179,7 @@ impl Nested {
             links: FxHashMap::default(),
             outer: FxHashMap::default(),
             lost: FxHashMap::default(),
+            lacking: FxHashSet::default(),
             aligned: FxHashSet::default(),
             queue: VecDeque::new(),
             answered: FxHashSet::default(),
@@ -247,20 +250,40 @@ impl Nested {
         self.prototype(vm, closure).map(|_| ())
     }
 
-    /// Whether it is known that another function makes this one, and what answers to it inside that function's answer.
+    /// The same, for a function that stood in the module, and to which pairing found no answer. Only what is nested in another
+    /// function than the main chunk may have one (R5.2).
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn is_made(&self, vm: &mut Vm, closure: Ref) -> Result<bool> {
-        if self.cutter.is_none() {
-            return Ok(false);
+    pub fn lacks(&mut self, vm: &mut Vm, function: Ref) -> Result<()> {
+        let prototype = self.prototype(vm, function)?;
+        let decision = prototype.and_then(|number| self.decisions.get(number as usize).copied());
+        if let Some(Decision::Open(id)) = decision {
+            self.lacking.try_insert_value(self.old.exact(id), ())?;
         }
-        let tree = tree_of(vm, closure)?;
-        let exact = tree
-            .as_ref()
-            .and_then(|tree| tree.get(0))
-            .map(|function| function.exact);
-        Ok(exact.is_some_and(|exact| matches!(self.links.get(&exact), Some(Link::To { .. }))))
+        Ok(())
+    }
+
+    /// Did a function to which something answers make this one?
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn is_made_by_known(&mut self, vm: &mut Vm, closure: Ref) -> Result<bool> {
+        let prototype = self.prototype(vm, closure)?;
+        let Some(Decision::Open(id)) = prototype.and_then(|number| self.decisions.get(number as usize).copied()) else {
+            return Ok(false);
+        };
+        let Some(Link::To { old, .. }) = self.links.get(&self.old.exact(id)) else {
+            return Ok(false);
+        };
+        let around = self.old.parent(*old).and_then(|id| self.old.get(id));
+        Ok(around.is_some_and(|around| around.line != 0))
+    }
+
+    /// Is a function lacking, as far as this place of it tells?
+    fn is_lacking(&self, exact: u64, place: Option<Id>) -> bool {
+        let around = place.and_then(|id| self.old.parent(id)).and_then(|id| self.old.get(id));
+        self.lacking.contains(&exact) && around.is_none_or(|around| around.line == 0)
     }
 
     /// What becomes of an old closure, a home function that is not itself one of a pair.
@@ -594,7 +617,12 @@ impl Nested {
                 };
                 let exact = self.old.exact(id);
                 let link = self.links.get(&exact).or_else(|| self.outer.get(&exact)).copied();
+                let place = match link {
+                    Some(Link::To { old, .. }) => Some(old),
+                    _ => None,
+                };
                 let decision = match link {
+                    _ if self.is_lacking(exact, place) => Decision::Stale(Reason::Gone),
                     Some(Link::To { old, new }) => match self.sources(old, new)? {
                         Ok(sources) => Decision::Move {
                             old,

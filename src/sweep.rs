@@ -67,7 +67,11 @@ enum Look {
     /// A function of A2 that pairing has not met.
     Unmet,
     /// Of an older generation, or unknown; with its line.
-    Old(i32),
+    Old {
+        line: i32,
+        /// An earlier reload has met it in the module, and the file has nothing that continues it.
+        lacking: bool,
+    },
 }
 
 /// A2's cells, noted before the commit joins its functions to A1's.
@@ -173,7 +177,7 @@ impl Target {
                 commit::fill(vm, tables.back, function.at, old.at)?;
             }
         }
-        let nested = Nested::new(vm, pairing, &loaded, values)?;
+        let mut nested = Nested::new(vm, pairing, &loaded, values)?;
         for function in pairing.old.iter().filter(|function| function.home) {
             let new = function.answers.first().and_then(|f2| pairing.new.get(*f2 as usize));
             // What A2 lacks stays (R5.2). That is none of an earlier generation which a newer one continues, and none that a function
@@ -185,7 +189,7 @@ impl Target {
                 }
                 _ => false,
             };
-            if new.is_some() || !continued && !nested.is_made(vm, function.at)? {
+            if new.is_some() || !continued && !nested.is_made_by_known(vm, function.at)? {
                 commit::fill(vm, tables.moves, function.at, new.map_or(function.at, |new| new.at))?;
             }
         }
@@ -212,7 +216,8 @@ impl Target {
         if !self.home.owns(vm, value, &info)? {
             return Ok(Look::Stays);
         }
-        if let Some(number) = lineage_of(vm, lineage, value)? {
+        let number = lineage_of(vm, lineage, value)?;
+        if let Some(number) = number {
             let current = vm.get(tables.current, number)?;
             if vm.val(current) == vm.val(value) {
                 return Ok(Look::Stays);
@@ -228,7 +233,10 @@ impl Target {
         {
             return Ok(Look::Unmet);
         }
-        Ok(Look::Old(info.line))
+        Ok(Look::Old {
+            line: info.line,
+            lacking: number.is_some(),
+        })
     }
 
     /// What is to stand where `value` stands; `value` itself when nothing else.
@@ -244,7 +252,7 @@ impl Target {
             Look::Moved(new) => return Ok(new),
             Look::Stays => return Ok(value),
             Look::Unmet => return self.bind(vm, tables, value, joins).map(|()| value),
-            Look::Old(line) => line,
+            Look::Old { line, .. } => line,
         };
         match self.nested.answer(vm, tables.values, value)? {
             Answer::Same => self.bind(vm, tables, value, joins).map(|()| value),
@@ -361,8 +369,11 @@ pub fn walk(
     // All of them are known before the first is decided: the outcome depends on no order.
     for hit in &hits {
         for (target, tables) in targets.iter_mut() {
-            if matches!(target.look(vm, *tables, lineage, hit.value)?, Look::Old(_)) {
-                target.nested.meet(vm, hit.value)?;
+            match target.look(vm, *tables, lineage, hit.value)? {
+                // R5.2: it is not taken for a closure whose factory is gone.
+                Look::Old { lacking: true, .. } => target.nested.lacks(vm, hit.value)?,
+                Look::Old { .. } => target.nested.meet(vm, hit.value)?,
+                _ => {}
             }
         }
     }
