@@ -774,9 +774,14 @@ impl Reload<'_> {
             if self.fresh_function(value).is_none() {
                 continue;
             }
-            let mut held = false;
+            let (mut held, mut unanswered) = (false, false);
             for known in self.heap.tables[LIST].fields.values() {
-                held |= self.follow(oracle, *known)? == value;
+                let now = self.follow(oracle, *known)?;
+                held |= now == value;
+                unanswered |= now == *known && self.home(now).is_some();
+            }
+            if !held && unanswered {
+                return Err(Open("a handler that goes by order or code"));
             }
             if !held {
                 length += 1;
