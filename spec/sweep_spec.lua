@@ -446,6 +446,32 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.same({ "Gone", "M.f" }, { rawget(package.loaded._G, "Gone")(), M.f() })
   end)
 
+  it("keeps its code in every later reload, wherever the program holds it", function()
+    local first = [[
+      local M = {}
+      local function other(n, v) n = tostring(n) return "other", n, v end
+      M.sub = { f = function(n, v) n = tostring(n) return "f", n, v end, g = function() return "g" end }
+      return M
+    ]]
+    local M = app:module("later", first)
+    app:update("later", (first:gsub("f = function.-end, ", "")))
+    app:update("later", (first:gsub("M.sub = .-\n", "")), vm)
+    assert.same({ "f", "g" }, { (M.sub.f()), (M.sub.g()) })
+  end)
+
+  it("is not what one of two functions is that have come of one: each stays what it is, reload after reload", function()
+    local source = "local M = { f = function() return 'f' end } M.z = ALIAS return M"
+    local M = app:module("split", (source:gsub("ALIAS", "M.f")))
+    local split = source:gsub("ALIAS", "function() return 'z' end")
+    app:update("split", (source:gsub("ALIAS", "M.f")))
+    for _ = 1, 3 do
+      app:update("split", split, vm)
+      assert.same({ "f", "z" }, { M.f(), M.z() })
+      assert.is_true(app.hotreload.undo "split")
+      assert.same({ "f", "f" }, { M.f(), M.z() })
+    end
+  end)
+
   it("follows all the same when a factory of the file made it and the program put it into the module", function()
     local source = [[
       local M, calls = {}, 0

@@ -505,6 +505,19 @@ impl Planner<'_> {
                 profile,
             })?;
         }
+        // What the file lacks has stood in the module: a later sweep must know that, wherever it stands then (R5.2).
+        let lacking = self
+            .pairing
+            .old
+            .iter()
+            .filter(|old| old.home && old.answers.is_empty() && old.lineage.is_none());
+        for (at, profile) in lacking.filter_map(|old| Some((old.at, old.profile?))) {
+            self.out.lineage.try_push(Continued {
+                old: None,
+                new: at,
+                profile,
+            })?;
+        }
         Ok(())
     }
 

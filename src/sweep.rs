@@ -168,6 +168,8 @@ impl Target {
             commit::fill(vm, tables.moves, *new, *old)?;
         }
         for function in &pairing.new {
+            // Of one function of A1 two may have come, and both continue its lineage.
+            commit::fill(vm, tables.moves, function.at, function.at)?;
             if let Some(number) = lineage_of(vm, lineage, function.at)? {
                 commit::fill(vm, tables.current, number, function.at)?;
             }
