@@ -18,57 +18,30 @@ const PERMIT: Permit = Permit(());
 
 /// One write, with what it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// `table[key] = new`
-    Slot {
-        /// The table.
-        table: Ref,
-        /// The key.
-        key: Ref,
-        /// What is written.
-        new: Ref,
-        /// What stood there.
-        old: Ref,
-    },
-    /// `setmetatable(table, new)`
-    Metatable {
-        /// The table.
-        table: Ref,
-        /// What is set.
-        new: Ref,
-        /// What was set.
-        old: Ref,
-    },
-    /// The upvalue with number `index` of `function` gets `new`.
-    Cell {
-        /// A function that has the cell.
-        function: Ref,
-        /// Which of its upvalues.
-        index: u8,
-        /// What is written.
-        new: Ref,
-        /// What the cell held.
-        old: Ref,
-    },
-    /// Any place that a walk over the VM found (R9).
-    Place {
-        /// Where.
-        place: Place,
-        /// What is written.
-        new: Ref,
-        /// What stood there.
-        old: Ref,
-    },
+pub struct Op {
+    /// Where.
+    pub place: Place,
+    /// What is written.
+    pub new: Ref,
+    /// What stood there.
+    pub old: Ref,
 }
 
 impl Op {
     /// A write under a key, or of the metatable when `key` is nil.
     pub fn write(table: Ref, key: Ref, new: Ref, old: Ref) -> Op {
-        if key == Ref::NIL {
-            Op::Metatable { table, new, old }
+        let place = if key == Ref::NIL {
+            Place::Metatable { of: table }
         } else {
-            Op::Slot { table, key, new, old }
-        }
+            Place::Value { table, key }
+        };
+        Op { place, new, old }
+    }
+
+    /// A write into the cell that the upvalue with this number is.
+    pub fn cell(function: Ref, index: u8, new: Ref, old: Ref) -> Op {
+        let place = Place::Upvalue { function, index };
+        Op { place, new, old }
     }
 }
 
@@ -149,8 +122,11 @@ pub fn sweep(vm: &mut Vm, found: &Found) -> Result<()> {
     let mut done = 0;
     let outcome = caught("while the references followed", || {
         join(vm, &found.joins)?;
-        for op in &found.ops {
-            apply(vm, *op)?;
+        for (i, op) in found.ops.iter().enumerate() {
+            // What was changed since the walk stays. The writes that move keys build on one another.
+            if i >= found.places || vm.place_holds(op.place, op.old)? {
+                apply(vm, *op)?;
+            }
             done += 1;
         }
         fault::point()
@@ -165,20 +141,7 @@ pub fn note_lineage(vm: &mut Vm, table: Ref, numbers: &[(Ref, i64)]) -> Result<(
 
 fn apply(vm: &mut Vm, op: Op) -> Result<()> {
     fault::point()?;
-    match op {
-        Op::Slot { table, key, new, .. } => return vm.set(&PERMIT, table, key, new),
-        // What was changed since the plan was made stays.
-        Op::Place { place, new, old } => {
-            if vm.place_holds(place, old)? {
-                return vm.set_place(&PERMIT, place, new);
-            }
-        }
-        Op::Metatable { table, new, .. } => vm.set_metatable(&PERMIT, table, new),
-        Op::Cell {
-            function, index, new, ..
-        } => vm.set_upvalue(&PERMIT, function, index, new),
-    }
-    Ok(())
+    vm.set_place(&PERMIT, op.place, op.new)
 }
 
 /// Takes operations back, last first. What no longer holds what the operation put there has been changed since, and stays.
@@ -193,32 +156,8 @@ pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
 
 fn take_back(vm: &mut Vm, op: Op) -> Result<()> {
     fault::point()?;
-    match op {
-        Op::Slot { table, key, new, old } => {
-            if vm.holds(table, key, new) {
-                return vm.set(&PERMIT, table, key, old);
-            }
-        }
-        Op::Place { place, new, old } => {
-            if vm.place_holds(place, new)? {
-                return vm.set_place(&PERMIT, place, old);
-            }
-        }
-        Op::Metatable { table, new, old } => {
-            if vm.metatable_val(table) == vm.val(new) {
-                vm.set_metatable(&PERMIT, table, old);
-            }
-        }
-        Op::Cell {
-            function,
-            index,
-            new,
-            old,
-        } => {
-            if vm.upvalue_holds(function, index, new) {
-                vm.set_upvalue(&PERMIT, function, index, old);
-            }
-        }
+    if vm.place_holds(op.place, op.new)? {
+        return vm.set_place(&PERMIT, op.place, op.old);
     }
     Ok(())
 }
@@ -308,29 +247,20 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
     values.try_reserve_exact(ops.len() * FROZEN_VALUES)?;
     words.try_reserve_exact(ops.len() * FROZEN_WORDS)?;
     for op in ops {
-        let (what, refs) = match *op {
-            Op::Slot { table, key, new, old } => ([0, 0, 0], [table, key, new, old]),
-            Op::Metatable { table, new, old } => ([1, 0, 0], [table, Ref::NIL, new, old]),
-            Op::Cell {
-                function,
-                index,
-                new,
-                old,
-            } => ([2, index.into(), 0], [function, Ref::NIL, new, old]),
-            Op::Place { place, new, old } => match place {
-                Place::Value { table, key } => ([0, 0, 0], [table, key, new, old]),
-                Place::Metatable { of } | Place::TypeMetatable { of } => ([1, 0, 0], [of, Ref::NIL, new, old]),
-                Place::Upvalue { function, index } => ([2, index.into(), 0], [function, Ref::NIL, new, old]),
-                Place::UserValue { userdata, n } => ([3, n.into(), 0], [userdata, Ref::NIL, new, old]),
-                Place::Local { thread, level, n } if !vm.is_running(thread) => {
-                    ([4, level, n.cast_unsigned()], [thread, Ref::NIL, new, old])
-                }
-                Place::Slot { thread, index } => ([5, index.cast_unsigned(), 0], [thread, Ref::NIL, new, old]),
-                Place::Local { .. } | Place::Key { .. } => continue,
-            },
+        let Op { place, new, old } = *op;
+        let (what, [of, key]) = match place {
+            Place::Value { table, key } => ([0, 0, 0], [table, key]),
+            Place::Metatable { of } | Place::TypeMetatable { of } => ([1, 0, 0], [of, Ref::NIL]),
+            Place::Upvalue { function, index } => ([2, index.into(), 0], [function, Ref::NIL]),
+            Place::UserValue { userdata, n } => ([3, n.into(), 0], [userdata, Ref::NIL]),
+            Place::Local { thread, level, n } if !vm.is_running(thread) => {
+                ([4, level, n.cast_unsigned()], [thread, Ref::NIL])
+            }
+            Place::Slot { thread, index } => ([5, index.cast_unsigned(), 0], [thread, Ref::NIL]),
+            Place::Local { .. } | Place::Key { .. } => continue,
         };
         words.extend_from_slice(&what);
-        values.extend_from_slice(&refs);
+        values.extend_from_slice(&[of, key, new, old]);
     }
     vm.freeze(&values, &words)
 }
@@ -372,7 +302,7 @@ pub fn undo_frozen(vm: &mut Vm, words: &[u32]) -> Result<usize> {
                 index: i.cast_signed(),
             },
         };
-        ops.push(Op::Place { place, new, old });
+        ops.push(Op { place, new, old });
     }
     Ok(undo(vm, &ops))
 }

@@ -303,7 +303,7 @@ impl Planner<'_> {
                 let Slot {
                     table, key, new, old, ..
                 } = *slot;
-                self.op(Op::Slot { table, key, new, old })
+                self.op(Op::write(table, key, new, old))
             }
             What::Replace => Ok(()), // a module that is a function: `module` sets it
             What::Take => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
@@ -384,12 +384,7 @@ impl Planner<'_> {
                 Some(new) if joined && !self.vm.same(new, pair.old_value) => {
                     let first = set.try_insert_value(pair.old, ())?.is_none();
                     let Cell1 { function, index, .. } = cell;
-                    let op = Op::Cell {
-                        function,
-                        index,
-                        new,
-                        old: pair.old_value,
-                    };
+                    let op = Op::cell(function, index, new, pair.old_value);
                     self.out.ops.extend(first.then_some(op));
                     // An object for an object is an import.
                     let is_data = (o.addr == 0 || n.addr == 0) && !n.is_function();
@@ -421,12 +416,7 @@ impl Planner<'_> {
             if held.is_some_and(|held| self.pairing.tables.contains_key(&held.value.addr)) {
                 let old = self.vm.upvalue_value(cell.function, cell.index)?;
                 let new = self.placed(old);
-                self.out.own.try_push(Op::Cell {
-                    function: cell.function,
-                    index: cell.index,
-                    new,
-                    old,
-                })?;
+                self.out.own.try_push(Op::cell(cell.function, cell.index, new, old))?;
             }
         }
         Ok(())

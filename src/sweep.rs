@@ -221,9 +221,6 @@ impl Target {
         let number = lineage_of(vm, lineage, value)?;
         if let Some(number) = number {
             let current = vm.get(tables.current, number)?;
-            if vm.val(current) == vm.val(value) {
-                return Ok(Look::Stays);
-            }
             if !vm.val(current).is_nil() {
                 return Ok(Look::Moved(current));
             }
@@ -327,6 +324,8 @@ pub struct Found {
     pub joins: Vec<Join>,
     /// The writes, in order.
     pub ops: Vec<Op>,
+    /// How many of them, the first ones, are of places that the walk found; those behind move keys.
+    pub places: usize,
     /// How many places hold something else then.
     pub references: usize,
     /// Keys that collide (R9.2).
@@ -422,8 +421,9 @@ fn plan(
         }
         found.references += 1;
         let (place, old) = (hit.place, hit.value);
-        found.ops.try_push(Op::Place { place, new, old })?;
+        found.ops.try_push(Op { place, new, old })?;
     }
+    found.places = found.ops.len();
     // Keys come last: an entry moves with its value, which may be another one by then.
     for (table, key, new) in keys {
         let old = vm.get(table, key)?;

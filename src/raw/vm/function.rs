@@ -121,22 +121,6 @@ impl Vm {
         self.keep()
     }
 
-    /// Does the `i`-th upvalue hold this very value?
-    pub fn upvalue_holds(&self, function: Ref, i: u8, value: Ref) -> bool {
-        let (thread, index) = self.at(function);
-        // SAFETY: as in `upvalue`; the value moves to the scratch.
-        unsafe {
-            if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
-                return false;
-            }
-            ffi::lua_xmove(thread, self.scratch, 1);
-            self.push(value);
-            let same = self.same_at(-1, -2);
-            self.pop(2);
-            same
-        }
-    }
-
     /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice is good until the next call.
     pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
         // Most pieces are a byte: no call, and no registers saved, for them.
