@@ -115,17 +115,9 @@ pub struct Base {
 impl Base {
     /// Reads what [`pack`] made; any other value is no record.
     pub fn read(vm: &Vm, packed: Ref) -> Result<Base> {
-        let mut words: Vec<u64> = Vec::new();
-        let read: Option<Result<()>> = vm.with_bytes(packed, |bytes| {
-            words.try_reserve_exact(bytes.len() / size_of::<u64>())?;
-            words.extend(
-                bytes
-                    .chunks_exact(size_of::<u64>())
-                    .map(|word| word.try_into().map_or(0, u64::from_le_bytes)),
-            );
-            Ok(())
-        });
-        let known = read.transpose()?.is_some();
+        let words = vm.words(packed)?;
+        let known = words.is_some();
+        let words = words.unwrap_or_default();
         Ok(Base { words, known })
     }
 
@@ -194,10 +186,7 @@ impl Base {
 /// [`crate::error::Error::Memory`].
 pub fn pack(vm: &mut Vm, mut words: Vec<u64>) -> Result<Ref> {
     words.dedup();
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size_of_val(words.as_slice()))?;
-    bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
-    vm.string(&bytes)
+    vm.packed(&words)
 }
 
 /// The places of sites, each worked out once.

@@ -21,6 +21,7 @@ use crate::find::{self, Code, Context, Found};
 use crate::load;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::entry::{Answer, Answers};
+use crate::raw::open::CONTENTS;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 
@@ -35,7 +36,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// [`Error::Memory`].
 pub fn note(vm: &mut Vm, context: &Context, found: &Found) -> Result<()> {
     let content = content_of(vm, found)?;
-    let contents = vm.registry("hotreload.contents")?;
+    let contents = vm.registry(CONTENTS)?;
     let content = vm.number(content)?;
     commit::fill(vm, contents, context.name, content)
 }

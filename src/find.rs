@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, shown};
+use crate::raw::open::STANDING;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 
@@ -40,7 +41,7 @@ impl Context {
     pub fn new(vm: &mut Vm, name: Ref, stock: Stock) -> Result<Context> {
         let bytes = vm.bytes(name).unwrap_or_default();
         let title = shown(&bytes);
-        let loaded = vm.registry("_LOADED")?;
+        let loaded = vm.registry(c"_LOADED")?;
         let globals = vm.globals()?;
         let package = vm.field(loaded, "package")?;
         let running = vm.get(loaded, name)?;
@@ -217,7 +218,7 @@ fn standing_for(vm: &mut Vm, searcher: Ref) -> Result<Ref> {
     if vm.is_c_function(searcher).is_some() {
         return Ok(searcher);
     }
-    let standing = vm.registry("hotreload.standing")?;
+    let standing = vm.registry(STANDING)?;
     let ours = vm.index(standing, 1)?;
     if vm.raw_equal(ours, searcher) {
         return vm.index(standing, 2);
@@ -234,7 +235,7 @@ fn c_module(context: &Context, how: &str) -> Error {
 }
 
 fn preloaded(vm: &mut Vm, context: &Context, tried: &mut String) -> Result<Option<Found>> {
-    let preload = vm.registry("_PRELOAD")?;
+    let preload = vm.registry(c"_PRELOAD")?;
     let loader = vm.get(preload, context.name)?;
     if vm.val(loader).is_nil() {
         tried.push_str(&format!("\n\tno field package.preload['{}']", context.title));

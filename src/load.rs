@@ -105,19 +105,14 @@ pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<
     })?;
 
     let value = result_of(vm, context, returned, set?)?;
-    if main_is_wrapper(vm, main) {
-        adopt_sources(vm, value, &fresh, &mut home)?;
-    }
+    adopt_sources(vm, main, value, &fresh, &mut home)?;
     let changes = changes
         .into_iter()
         .filter(|change| {
             !(change.table == context.loaded && change.key.is_some_and(|key| vm.raw_equal(key, context.name)))
         })
         .collect();
-    let environment = (1..=u8::MAX)
-        .map_while(|i| vm.upvalue(main, i).map(|upvalue| (i, upvalue.cell)))
-        .find(|(i, _)| vm.upvalue_name(main, *i) == b"_ENV" || matches!(found.code, Code::Text(..)))
-        .map(|(_, cell)| cell);
+    let environment = environment_of(vm, main, matches!(found.code, Code::Text(..)));
     Ok(Loaded {
         value,
         changes,
@@ -202,14 +197,18 @@ pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<V
     Ok(home)
 }
 
-/// A loader that is no main chunk runs the module's code for it; that code has a source name of its own.
-fn main_is_wrapper(vm: &Vm, main: Ref) -> bool {
-    vm.info(main).is_some_and(|info| !info.main)
+/// The cell of a main function's `_ENV`; of one that was compiled here (`ours`) it is the first, whatever its name.
+pub fn environment_of(vm: &Vm, main: Ref, ours: bool) -> Option<usize> {
+    (1..=u8::MAX)
+        .map_while(|i| vm.upvalue(main, i).map(|upvalue| (i, upvalue.cell)))
+        .find(|(i, _)| ours || vm.upvalue_name(main, *i) == b"_ENV")
+        .map(|(_, cell)| cell)
 }
 
-/// Counts the sources of the fresh functions in the module's object as its own.
-pub fn adopt_sources(vm: &mut Vm, value: Ref, fresh: &Fresh, home: &mut Home) -> Result<()> {
-    if !vm.val(value).is_table() {
+/// A loader that is no main chunk runs the module's code for it; that code has a source name of its own. The sources of the fresh
+/// functions in the module's object count then as the module's own.
+pub fn adopt_sources(vm: &mut Vm, main: Ref, value: Ref, fresh: &Fresh, home: &mut Home) -> Result<()> {
+    if vm.info(main).is_none_or(|info| info.main) || !vm.val(value).is_table() {
         return Ok(());
     }
     let mut sources = Vec::new();

@@ -256,9 +256,7 @@ impl Nested {
     /// # Errors
     /// [`Error::Memory`].
     pub fn lacks(&mut self, vm: &mut Vm, function: Ref) -> Result<()> {
-        let prototype = self.prototype(vm, function)?;
-        let decision = prototype.and_then(|number| self.decisions.get(number as usize).copied());
-        if let Some(Decision::Open(id)) = decision {
+        if let Some(id) = self.open(vm, function)? {
             self.lacking.try_insert_value(self.old.exact(id), ())?;
         }
         Ok(())
@@ -269,21 +267,31 @@ impl Nested {
     /// # Errors
     /// [`Error::Memory`].
     pub fn is_made_by_known(&mut self, vm: &mut Vm, closure: Ref) -> Result<bool> {
-        let prototype = self.prototype(vm, closure)?;
-        let Some(Decision::Open(id)) = prototype.and_then(|number| self.decisions.get(number as usize).copied()) else {
-            return Ok(false);
-        };
-        let Some(Link::To { old, .. }) = self.links.get(&self.old.exact(id)) else {
-            return Ok(false);
-        };
-        let around = self.old.parent(*old).and_then(|id| self.old.get(id));
-        Ok(around.is_some_and(|around| around.line != 0))
+        let link = self
+            .open(vm, closure)?
+            .and_then(|id| self.links.get(&self.old.exact(id)));
+        Ok(matches!(link, Some(Link::To { old, .. }) if self.is_inside(*old)))
     }
 
     /// Is a function lacking, as far as this place of it tells?
     fn is_lacking(&self, exact: u64, place: Option<Id>) -> bool {
-        let around = place.and_then(|id| self.old.parent(id)).and_then(|id| self.old.get(id));
-        self.lacking.contains(&exact) && around.is_none_or(|around| around.line == 0)
+        self.lacking.contains(&exact) && !place.is_some_and(|id| self.is_inside(id))
+    }
+
+    /// Is it nested in another function than the main chunk?
+    fn is_inside(&self, id: Id) -> bool {
+        let around = self.old.parent(id).and_then(|id| self.old.get(id));
+        around.is_some_and(|around| around.line != 0)
+    }
+
+    /// What is known of the code of a home function of which nothing is decided; none where that cannot be read.
+    fn open(&mut self, vm: &mut Vm, function: Ref) -> Result<Option<Id>> {
+        let prototype = self.prototype(vm, function)?;
+        let decision = prototype.and_then(|number| self.decisions.get(number as usize));
+        Ok(match decision {
+            Some(Decision::Open(id)) => Some(*id),
+            _ => None,
+        })
     }
 
     /// What becomes of an old closure, a home function that is not itself one of a pair.

@@ -5,13 +5,8 @@
 //! One string for each module, in the façade's weak table: the sorted hashes of the locals' names. Two names with one hash count as
 //! one, which keeps data. It stands under the module's object, so that it is gone when the module is loaded anew.
 
-use std::hash::Hasher;
-
-use rustc_hash::FxHasher;
-
 use crate::commit;
 use crate::error::Result;
-use crate::mem::TryPush;
 use crate::raw::vm::{Ref, Vm};
 
 /// Stands for every name: some of the code could not be read.
@@ -30,24 +25,18 @@ impl Assigned {
     pub fn read(vm: &mut Vm, table: Ref, name: Ref, object: Ref) -> Result<Assigned> {
         let key = key(vm, name, object)?;
         let packed = vm.get(table, key)?;
-        let mut hashes = Vec::new();
-        vm.with_bytes(packed, |bytes| {
-            bytes
-                .chunks_exact(8)
-                .try_for_each(|word| hashes.try_push(word.try_into().map_or(ALL, u64::from_le_bytes)))
-        })
-        .unwrap_or(Ok(()))?;
+        let hashes = vm.words(packed)?.unwrap_or_default();
         Ok(Assigned { hashes, grown: false })
     }
 
     /// Has a local of this name been assigned?
     pub fn has(&self, name: &[u8]) -> bool {
-        self.hashes.last() == Some(&ALL) || self.hashes.binary_search(&hash(name)).is_ok()
+        self.hashes.last() == Some(&ALL) || self.hashes.binary_search(&Vm::digest_of(name)).is_ok()
     }
 
     /// One more name.
     pub fn add(&mut self, name: &[u8]) -> Result<()> {
-        self.insert(hash(name))
+        self.insert(Vm::digest_of(name))
     }
 
     /// Code that could not be read may assign anything.
@@ -69,13 +58,8 @@ impl Assigned {
         if !self.grown {
             return Ok(());
         }
-        let mut packed = Vec::new();
-        packed.try_reserve_exact(self.hashes.len() * 8)?;
-        for hash in &self.hashes {
-            packed.extend_from_slice(&hash.to_le_bytes());
-        }
         let key = key(vm, name, object)?;
-        let packed = vm.string(&packed)?;
+        let packed = vm.packed(&self.hashes)?;
         commit::fill(vm, table, key, packed)
     }
 }
@@ -88,10 +72,4 @@ fn key(vm: &mut Vm, name: Ref, object: Ref) -> Result<Ref> {
     let mut key = b"assigned in ".to_vec();
     vm.with_bytes(name, |name| key.extend_from_slice(name));
     vm.string(&key)
-}
-
-fn hash(name: &[u8]) -> u64 {
-    let mut hasher = FxHasher::default();
-    hasher.write(name);
-    hasher.finish()
 }

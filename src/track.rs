@@ -10,6 +10,7 @@ use crate::find::Context;
 use crate::home::Home;
 use crate::lineage::Lineage;
 use crate::load::{self, Loaded};
+use crate::mem::TryPush;
 use crate::options::Options;
 use crate::pair;
 use crate::raw::stock::Stock;
@@ -48,13 +49,8 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
     if let Some(source) = vm.source(main) {
         home.add(source)?;
     }
-    if vm.info(main).is_some_and(|info| !info.main) {
-        load::adopt_sources(vm, value, &fresh, &mut home)?;
-    }
-    let environment = (1..=u8::MAX)
-        .map_while(|i| vm.upvalue(main, i).map(|upvalue| (i, upvalue.cell)))
-        .find(|(i, _)| vm.upvalue_name(main, *i) == b"_ENV")
-        .map(|(_, cell)| cell);
+    load::adopt_sources(vm, main, value, &fresh, &mut home)?;
+    let environment = load::environment_of(vm, main, false);
     let memory = Memory::of_globals(context.globals)?;
     let changes = changes(vm, context.globals, before)?;
     let mut loaded = Loaded {
@@ -85,14 +81,13 @@ fn changes(vm: &mut Vm, globals: Ref, before: Ref) -> Result<Vec<Change>> {
             continue;
         }
         let new = vm.zip_keep()?;
-        changes.try_reserve(1)?;
-        changes.push(Change {
+        changes.try_push(Change {
             table: globals,
             number: 0,
             key: Some(new.after(2)),
             old: new.after(1),
             new,
-        });
+        })?;
     }
     Ok(changes)
 }

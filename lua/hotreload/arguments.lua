@@ -8,6 +8,9 @@ local byte, gsub, sub = string.byte, string.gsub, string.sub
 
 local arguments = {}
 
+-- The message for when there is no memory to make one.
+arguments.NO_MEMORY = "not enough memory; nothing was changed"
+
 --- An error object as text, whatever it is: its `__tostring` may raise.
 function arguments.text(err)
     if type(err) == "string" or type(err) == "number" then return tostring(err) end

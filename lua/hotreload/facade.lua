@@ -114,7 +114,7 @@ local function hook_failed(err)
 end
 
 -- Messages for when there is no memory to make one.
-local NO_MEMORY = "not enough memory; nothing was changed"
+local NO_MEMORY = arguments.NO_MEMORY
 local NOT_PUT_BACK = "some of the program could not be put back"
 
 local function message_of(native)
@@ -126,6 +126,11 @@ end
 -- end is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
 -- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
 local Guard = { __close = core["end"] }
+
+--- Why nothing can be done while a chunk runs.
+local function why_busy()
+    return format("the chunk of module '%s' is running in a reload", shown(running[1]))
+end
 
 local function half_undone(name, message, why)
     return format("the hook of module '%s' failed: %s\n%s", shown(name), message, why)
@@ -206,7 +211,7 @@ end
 --- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
 --- stale, warnings; nil and a message when it failed.
 local function sweep(budget_ms)
-    if running[1] then return nil, format("the chunk of module '%s' is running in a reload", shown(running[1])) end
+    if running[1] then return nil, why_busy() end
     if next(sweeping) == nil then return true, 0, 0, 0, 0, 0, {} end
     local done, walked, waiting, passes, references, stale, warnings
     repeat
@@ -357,7 +362,7 @@ function hotreload.undo(...)
     local title = shown(name)
     if running[1] then
         return false, format(cannot, title,
-            format("the chunk of module '%s' is running in a reload", shown(running[1])))
+            why_busy())
     end
     local last, record = hooking[name], records[name]
     if last and last[1] then return false, format(cannot, title, "its hook (__hotfix) has not ended yet") end
@@ -386,7 +391,7 @@ function hotreload.sweep(budget_ms)
 end
 
 stales.install(hotreload, records, function(modules)
-    if running[1] then return nil, format("the chunk of module '%s' is running in a reload", shown(running[1])) end
+    if running[1] then return nil, why_busy() end
     local found, why
     owed, found, why = core.stale(owed, own, modules)
     if not found then return nil, message_of(why) end

@@ -2,12 +2,10 @@
 -- Part of the library (src/raw/open.rs includes it).
 
 local core = ...
-local text_of, shown = core.arguments.text, core.arguments.shown
+local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown, core.arguments.NO_MEMORY
 
 local error, ipairs, next, pcall, rawget, rawlen, type = error, ipairs, next, pcall, rawget, rawlen, type
 local format, unpack = string.format, table.unpack
-
-local NO_MEMORY = "not enough memory; nothing was changed"
 
 local hooks = {}
 

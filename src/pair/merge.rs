@@ -68,9 +68,14 @@ impl Pairer<'_> {
         self.vm.integer(key).is_none() && table != self.context.loaded
     }
 
-    fn place(&mut self, parent: SiteId, key: Ref) -> Result<Option<Place>> {
-        let path = self.path(parent)?;
-        Ok(path.and_then(|path| self.vm.digest(key).map(|key| path.place(key))))
+    /// The place of a key in the table with this path; none for a key that is an object.
+    pub(super) fn place_of(&self, path: Path, key: Ref) -> Option<Place> {
+        self.vm.digest(key).map(|key| path.place(key))
+    }
+
+    /// The same for the key of the walk's current entry.
+    pub(super) fn zip_place(&self, path: Path) -> Option<Place> {
+        self.vm.zip_digest(Part::Key).map(|key| path.place(key))
     }
 
     /// What becomes of a slot of which `judge` has said `what`, as the record has it. No walk may be under way.
@@ -87,7 +92,7 @@ impl Pairer<'_> {
         if slot.change && !self.is_recorded(slot.table, slot.key) {
             return Ok(what);
         }
-        let Some(place) = self.place(slot.parent, slot.key)? else {
+        let Some(place) = self.path(slot.parent)?.and_then(|path| self.place_of(path, slot.key)) else {
             return Ok(what);
         };
         let Entry { new, old, .. } = entry;
@@ -109,8 +114,7 @@ impl Pairer<'_> {
         if !self.merges || self.vm.zip_equal() {
             return Ok(false);
         }
-        let path = self.path(pair.site)?;
-        let place = path.and_then(|path| self.vm.zip_digest(Part::Key).map(|key| path.place(key)));
+        let place = self.path(pair.site)?.and_then(|path| self.zip_place(path));
         let old = self.vm.zip_digest(Part::Old);
         Ok(place.is_some_and(|place| self.base.had(place, old)))
     }
@@ -158,7 +162,7 @@ impl Pairer<'_> {
             self.vm.zip(table, Ref::NIL)?;
             while let Some(entry) = self.vm.zip_next() {
                 count += 1;
-                let place = self.vm.zip_digest(Part::Key).map(|key| path.place(key));
+                let place = self.zip_place(path);
                 let same = match place {
                     Some(place) if is_scalar(entry.new) => self.base.had(place, self.vm.zip_digest(Part::New)),
                     Some(place) if entry.new.is_table() => self.base.key(place) == Some(Had::Table),
@@ -214,7 +218,7 @@ impl Pairer<'_> {
         let mut found = 0;
         self.vm.zip(new, Ref::NIL)?;
         while self.vm.zip_next().is_some() {
-            let place = self.vm.zip_digest(Part::Key).map(|key| path.place(key));
+            let place = self.zip_place(path);
             found += usize::from(place.is_some_and(|place| self.base.key(place).is_some()));
         }
         if found >= on_record {
@@ -227,7 +231,7 @@ impl Pairer<'_> {
             if !entry.old.is_nil() || !(is_scalar(entry.new) || entry.new.is_table()) {
                 continue;
             }
-            let Some(place) = self.vm.zip_digest(Part::Key).map(|key| path.place(key)) else {
+            let Some(place) = self.zip_place(path) else {
                 continue;
             };
             if self.base.key(place).is_none() {

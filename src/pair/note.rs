@@ -49,7 +49,7 @@ impl Pairer<'_> {
 
     /// Notes the current entry of a walk over a table of A2.
     pub(super) fn note_entry(&mut self, path: Path, entry: Entry) -> Result<()> {
-        let Some(place) = self.vm.zip_digest(Part::Key).map(|key| path.place(key)) else {
+        let Some(place) = self.zip_place(path) else {
             return Ok(());
         };
         let Entry { new, old, .. } = entry;
@@ -128,7 +128,7 @@ impl Pairer<'_> {
                 continue;
             }
             let path = self.path(site)?;
-            let Some(place) = path.and_then(|path| self.vm.digest(key).map(|key| path.place(key))) else {
+            let Some(place) = path.and_then(|path| self.place_of(path, key)) else {
                 continue;
             };
             written.try_insert_value(place.word(Had::Other), ())?;
@@ -171,7 +171,7 @@ impl Pairer<'_> {
             };
             for i in 0..was.count {
                 let (key, value) = was.slot(i);
-                let Some(place) = self.vm.digest(key).map(|key| path.place(key)) else {
+                let Some(place) = self.place_of(path, key) else {
                     continue;
                 };
                 let Some(kind) = self.base.key(place) else {
@@ -250,7 +250,7 @@ impl Pairer<'_> {
 /// What the word of a key says of what it holds.
 fn kind_of(val: Val, place: Place, paths: &FxHashMap<usize, Path>) -> Had {
     match val.kind {
-        Kind::Boolean | Kind::Number | Kind::String => Had::Scalar,
+        _ if is_scalar(val) => Had::Scalar,
         Kind::Table if paths.get(&val.addr) == Some(&place.path()) => Had::Table,
         _ => Had::Other,
     }

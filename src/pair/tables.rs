@@ -2,6 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::merge::is_scalar;
 use super::{Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -189,8 +190,7 @@ impl Pairer<'_> {
 
     /// Data on both sides, and neither an object: nothing to find out.
     pub(super) fn is_plain(&self, entry: Entry) -> bool {
-        let plain = |val: Val| matches!(val.kind, Kind::Boolean | Kind::Number | Kind::String);
-        plain(entry.new) && (plain(entry.old) || entry.old.is_table() && !self.merges)
+        is_scalar(entry.new) && (is_scalar(entry.old) || entry.old.is_table() && !self.merges)
     }
 
     /// R5.3: rows of A2's list whose place A1's lacks, and that answer to none of A1's.

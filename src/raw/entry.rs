@@ -237,13 +237,8 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int, must: bool) ->
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
-    // SAFETY: the running state; the view lives within the call.
-    unsafe {
-        with_collector_paused(l, |l| {
-            let mut vm = Vm::open(l)?;
-            crate::changed::look(&mut vm).map(|answers| (vm, answers))
-        })
-    }
+    // SAFETY: Lua calls this, with its running state.
+    unsafe { with_view(l, crate::changed::look) }
 }
 
 /// Undoes an entry. Where it `must` be, it is undone as far as there is memory for it; else all of it or nothing. `[-0, +n, -]`
@@ -314,13 +309,8 @@ pub type Answers = SmallVec<[Answer; 8]>;
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn sweep(l: *mut lua_State) -> c_int {
-    // SAFETY: the running state; the view lives within the call.
-    unsafe {
-        with_collector_paused(l, |l| {
-            let mut vm = Vm::open(l)?;
-            api::sweep(&mut vm).map(|answers| (vm, answers))
-        })
-    }
+    // SAFETY: Lua calls this, with its running state.
+    unsafe { with_view(l, api::sweep) }
 }
 
 /// `core.stale(owed, …)`: see [`stale::stale`](crate::stale::stale).
@@ -328,13 +318,8 @@ pub unsafe extern "C-unwind" fn sweep(l: *mut lua_State) -> c_int {
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn stale(l: *mut lua_State) -> c_int {
-    // SAFETY: the running state; the view lives within the call.
-    unsafe {
-        with_collector_paused(l, |l| {
-            let mut vm = Vm::open(l)?;
-            crate::stale::stale(&mut vm).map(|list| (vm, smallvec![Answer::Held(list)]))
-        })
-    }
+    // SAFETY: Lua calls this, with its running state.
+    unsafe { with_view(l, |vm| Ok(smallvec![Answer::Held(crate::stale::stale(vm)?)])) }
 }
 
 /// `core.watch(owed, quiet)` → `owed, watch`: from now on what Lua creates is noted (or, `quiet`, only kept from whoever notes it
@@ -343,14 +328,12 @@ pub unsafe extern "C-unwind" fn stale(l: *mut lua_State) -> c_int {
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn watch(l: *mut lua_State) -> c_int {
-    // SAFETY: the running state; the view lives within the call.
+    // SAFETY: Lua calls this, with its running state.
     unsafe {
-        with_collector_paused(l, |l| {
-            let mut vm = Vm::open(l)?;
+        with_view(l, |vm| {
             let quiet = vm.argument(2)?;
             let quiet = vm.truthy(quiet);
-            let watch = watch::start(&mut vm, quiet)?;
-            Ok((vm, smallvec![Answer::Held(watch)]))
+            Ok(smallvec![Answer::Held(watch::start(vm, quiet)?)])
         })
     }
 }
@@ -377,14 +360,8 @@ pub unsafe extern "C-unwind" fn unwatch(l: *mut lua_State) -> c_int {
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn track(l: *mut lua_State) -> c_int {
-    // SAFETY: the running state; the view lives within the call.
-    unsafe {
-        with_collector_paused(l, |l| {
-            let mut vm = Vm::open(l)?;
-            let base = crate::track::track(&mut vm)?;
-            Ok((vm, smallvec![Answer::Held(base)]))
-        })
-    }
+    // SAFETY: Lua calls this, with its running state.
+    unsafe { with_view(l, |vm| Ok(smallvec![Answer::Held(crate::track::track(vm)?)])) }
 }
 
 /// `core.code_of(loader)`: the Lua function that a loader is, or that one of the stand-ins of a reload calls; nil for any other C function.
@@ -422,6 +399,17 @@ pub unsafe extern "C-unwind" fn call(l: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn called(l: *mut lua_State, _: c_int, _: ffi::lua_KContext) -> c_int {
     // SAFETY: the results of the call are all that is in the frame.
     unsafe { ffi::lua_gettop(l) }
+}
+
+/// [`with_collector_paused`], for what only needs a view of the state.
+unsafe fn with_view(l: *mut lua_State, body: impl FnOnce(&mut Vm) -> Result<Answers, Error>) -> c_int {
+    // SAFETY: the running state; the view lives within the call.
+    unsafe {
+        with_collector_paused(l, |l| {
+            let mut vm = Vm::open(l)?;
+            body(&mut vm).map(|answers| (vm, answers))
+        })
+    }
 }
 
 /// Runs `body` with the collector paused and returns what is owed to it, then the answers; on an error `false` and the message

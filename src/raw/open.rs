@@ -27,7 +27,7 @@ const LIBRARY: &CStr = c"hotreload";
 /// Beside it: what installs `gg.reload`.
 const INSTALL: &CStr = c"hotreload.install";
 /// And: the content that each module was loaded from last (R12.1).
-const CONTENTS: &CStr = c"hotreload.contents";
+pub const CONTENTS: &CStr = c"hotreload.contents";
 /// And: the function of `hotreload.track` in `package.searchers`, and the searcher that it stands for.
 pub const STANDING: &CStr = c"hotreload.standing";
 /// The native part of `core`.

@@ -20,7 +20,7 @@ mod place;
 mod walk;
 mod write;
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::hash::BuildHasher;
 use std::ptr::null_mut;
 
@@ -440,6 +440,25 @@ impl Vm {
         self.with_bytes(r, |bytes| bytes.to_vec())
     }
 
+    /// The 64-bit words that [`Vm::packed`] put into a string; none for a value of any other type.
+    pub fn words(&self, r: Ref) -> Result<Option<Vec<u64>>> {
+        let read = self.with_bytes(r, |bytes| -> Result<Vec<u64>> {
+            let mut words = Vec::new();
+            words.try_reserve_exact(bytes.len() / size_of::<u64>())?;
+            words.extend(bytes.as_chunks().0.iter().copied().map(u64::from_le_bytes));
+            Ok(words)
+        });
+        read.transpose()
+    }
+
+    /// Keeps words as one string.
+    pub fn packed(&mut self, words: &[u64]) -> Result<Ref> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size_of_val(words))?;
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        self.string(&bytes)
+    }
+
     /// Hands the bytes of a string to `f`; none for any other type.
     pub fn with_bytes<R>(&self, r: Ref, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let (thread, index) = self.at(r);
@@ -568,8 +587,8 @@ impl Vm {
     }
 
     /// A field of the registry, raw.
-    pub fn registry(&mut self, name: &str) -> Result<Ref> {
-        let key = self.string(name.as_bytes())?;
+    pub fn registry(&mut self, name: &CStr) -> Result<Ref> {
+        let key = self.string(name.to_bytes())?;
         self.push(key);
         // SAFETY: raw access cannot raise.
         unsafe { ffi::lua_rawget(self.scratch, ffi::LUA_REGISTRYINDEX) };
