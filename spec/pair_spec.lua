@@ -376,6 +376,103 @@ describe("R3.1 references among the module's own tables", function()
     assert.matches(" new$", M.get())
   end)
 
+  it("give no table another one's functions where locals alone tell which is which", function()
+    local v1 = [[
+      local Idle, Alarm = {}, {}
+      function Idle.f() return "idle old" end
+      function Alarm.f() return "alarm old" end
+      local M = { current = Idle }
+      function M.idle() return Idle.f() end
+      function M.alarm() return Alarm.f() end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    local current = M.current
+    app:update("M", (v1:gsub("current = Idle", "current = Alarm"):gsub("old", "new")))
+    assert.same({ "idle new", "alarm new" }, { M.idle(), M.alarm() })
+    assert.equal(current, M.current)
+    assert.equal("idle new", M.current.f())
+  end)
+
+  it("give no class to another's local where they are known to their own methods alone", function()
+    local v1 = [[
+      local Idle, Alarm = { name = "idle" }, { name = "alarm" }
+      function Idle.f() return Idle.name .. " old" end
+      function Alarm.f() return Alarm.name .. " old" end
+      return { current = Idle, states = { Idle, Alarm, idle = Idle, alarm = Alarm } }
+    ]]
+    local M = app:module("M", v1)
+    app:update("M", (v1:gsub("current = Idle", "current = Alarm"):gsub("old", "new")))
+    assert_own(M.states, { "idle", "alarm" }, "new")
+  end)
+
+  it("give no table the functions of one that the file has put into its place, and keeps beside it", function()
+    local M = app:module("M", [[
+      local Base = {}
+      function Base.f() return "Base old" end
+      local M = { default = Base }
+      function M.Base() return Base end
+      return M
+    ]])
+    local Base = M.Base()
+    app:update("M", [[
+      local Base = {}
+      function Base.f() return "Base new" end
+      local Fancy = {}
+      function Fancy.f() return "Fancy new" end
+      local M = { default = Fancy }
+      function M.Base() return Base end
+      function M.Fancy() return Fancy end
+      return M
+    ]])
+    assert.equal(Base, M.Base())
+    assert.same({ "Base new", "Fancy new" }, { M.Base().f(), M.Fancy().f() })
+    assert.equal(Base, M.default)
+  end)
+
+  it("of a local point at what the program chose, though the file begins with another table", function()
+    local v1 = [[
+      local current
+      local Idle, Alarm = {}, {}
+      function Idle.f() return "idle old" end
+      function Alarm.f() return "alarm old" end
+      current = Idle
+      local M = {}
+      function M.current() return current.f() end
+      function M.set() current = Alarm end
+      function M.all() return Idle.f(), Alarm.f() end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    M.set()
+    app:update("M", (v1:gsub("old", "new")))
+    assert.same({ "alarm new", "idle new", "alarm new" }, { M.current(), M.all() })
+  end)
+
+  it("add the file's keys to the table that has most of them, where no functions tell which it is", function()
+    local v1 = [[
+      local shared = { limit = 1, size = 2 }
+      return { cache = CACHE, shared = shared, f = function() return "f" end }
+    ]]
+    local M = app:module("M", (v1:gsub("CACHE", "{}")))
+    local cache, shared = M.cache, M.shared
+    app:update("M", (v1:gsub("CACHE", "shared"):gsub("size = 2", "size = 2, added = 3")))
+    assert.same({ {}, { limit = 1, size = 2, added = 3 } }, { M.cache, M.shared })
+    assert.same({ cache, shared }, { M.cache, M.shared })
+  end)
+
+  it("add no keys to a table that the file has at another of its places as well", function()
+    local v1 = [[
+      local limits, shared = { limit = 1 }, { size = 2, __index = 3 }
+      return { cache = CACHE, shared = shared, f = function() return "f" end }
+    ]]
+    local M = app:module("M", (v1:gsub("CACHE", "shared")))
+    local shared = M.shared
+    app:update("M", (v1:gsub("CACHE", "limits"):gsub("size = 2", "size = 2, added = 3")))
+    assert.same({ shared, shared }, { M.cache, M.shared })
+    assert.same({ size = 2, added = 3, __index = 3 }, shared)
+  end)
+
   it("give no class the methods of another where the file changed a parent", function()
     local v1 = [[
       local Animal, Plant = {}, {}

@@ -16,6 +16,7 @@ mod imports;
 mod keyed;
 mod lists;
 mod merge;
+mod named;
 mod note;
 mod rows;
 mod tables;
@@ -225,7 +226,7 @@ impl Pairing {
         functions.extend(self.new.iter().map(|function| Continued {
             old: None,
             new: function.at,
-            profile: function.profile,
+            profile: Some(function.profile),
         }));
         Ok(functions)
     }
@@ -286,6 +287,8 @@ pub fn pair(
         imports: imports::Imports::new(lineage),
         lineage,
         names: cells::Names::default(),
+        named1: named::Named::default(),
+        named2: named::Named::default(),
         met2: Numbers::default(),
         cells1: Numbers::default(),
         constants: constants::Constants::new(options.constants, assigned),
@@ -344,6 +347,9 @@ struct Pairer<'a> {
     imports: imports::Imports,
     lineage: Lineage,
     names: cells::Names,
+    /// A1's tables by their locals, and A2's.
+    named1: named::Named,
+    named2: named::Named,
     /// A2's functions that were met, by their order of creation.
     met2: Numbers,
     /// A1's cells that were met, by their number among the known ones.
@@ -432,11 +438,12 @@ impl Pairer<'_> {
         self.settle_constants()
     }
 
-    /// The module object bears code wherever A2's functions stand: A1's own functions in it are met before R4.2. A walk over the VM
+    /// The module object bears code wherever A2's functions stand, or some of A1's: A1's own functions in it are met before R4.2. A walk over the VM
     /// must know them in any case: what the file lacks stays (R5.2).
     fn meet_module(&mut self) -> Result<bool> {
         let met = std::mem::replace(&mut self.module_met, true);
-        if met || self.out.new.is_empty() && !self.everywhere || !self.vm.val(self.context.running).is_table() {
+        let has_code = !self.out.new.is_empty() || self.out.known.has_home_function();
+        if met || !has_code && !self.everywhere || !self.vm.val(self.context.running).is_table() {
             return Ok(false);
         }
         let (old, new) = (self.context.running, self.loaded.value);
@@ -587,13 +594,11 @@ impl Pairer<'_> {
             });
         }
         let references = self.references_among(&children)?;
+        let mut pairs = Vec::new();
         for (i, child) in children.into_iter().enumerate() {
             match child.kind {
-                ChildKind::Pair if references.contains(&i) => {
-                    let (old, new, site, exact) = (child.old, child.new, child.site, self.replace_data);
-                    self.references.try_push(TablePair { old, new, site, exact })?;
-                }
-                ChildKind::Pair => self.pair_tables(child.old, child.new, child.site, self.replace_data)?,
+                // The functions come first: their cells tell what locals the tables have.
+                ChildKind::Pair => pairs.try_push((child, references.contains(&i)))?,
                 ChildKind::Scan => {
                     if self.vm.val(child.old).is_function() {
                         self.function1(child.old, child.site)?;
@@ -614,6 +619,17 @@ impl Pairer<'_> {
                         self.edge(Edge { f1, f2 })?;
                     }
                 }
+            }
+        }
+        for (child, _) in &pairs {
+            self.peek(child.old, child.new)?;
+        }
+        for (child, is_reference) in pairs {
+            let (old, new, site, exact) = (child.old, child.new, child.site, self.replace_data);
+            if is_reference || self.leads_elsewhere(old, new, None)? {
+                self.references.try_push(TablePair { old, new, site, exact })?;
+            } else {
+                self.pair_tables(old, new, site, exact)?;
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Edge, Pairer, SharedCell};
+use super::{Edge, Pairer, SharedCell, TablePair};
 use crate::bytecode::UpvalueSet;
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -234,8 +234,12 @@ impl Pairer<'_> {
         let name = self.name(function, index)?;
         self.cells1.set(known, number)?;
         let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
-        if home && held.is_some_and(|held| held.is_function() && self.out.number1(held.addr).is_none()) {
-            self.discover.try_push((function, index, site))?;
+        match held.filter(|_| home) {
+            Some(held) if held.is_function() && self.out.number1(held.addr).is_none() => {
+                self.discover.try_push((function, index, site))?;
+            }
+            Some(held) if held.is_table() => self.named1.note(name, held.addr, self.vm.cell(function, index))?,
+            _ => {}
         }
         self.out.old_cells.try_push(Cell1 {
             function,
@@ -290,13 +294,14 @@ impl Pairer<'_> {
         let number = self.out.new_cells.len() as u32;
         let name = self.name(function, index)?;
         self.cells2.try_insert_value(id, number)?;
+        let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
         let environment = match self.loaded.environment {
             Some(environment) => environment == id,
-            None => {
-                let held = self.vm.upvalue(function, index);
-                self.names.environment == Some(name) && held.is_some_and(|held| self.is_globals(held.value))
-            }
+            None => self.names.environment == Some(name) && held.is_some_and(|held| self.is_globals(held)),
         };
+        if let Some(held) = held.filter(|held| home && held.is_table()) {
+            self.named2.note(name, held.addr, id)?;
+        }
         self.out.new_cells.try_push(Cell2 {
             function,
             index,
@@ -430,7 +435,14 @@ impl Pairer<'_> {
         if o.is_table() && n.is_table() && fresh {
             pair.fate = CellFate::Merge;
             let site = self.out.cell_site(c2)?;
-            self.pair_tables(old_value, new_value, site, self.replace_data)?;
+            let exact = self.replace_data;
+            self.peek(old_value, new_value)?;
+            if self.leads_elsewhere(old_value, new_value, Some(new.name))? {
+                let (old, new) = (old_value, new_value);
+                self.references.try_push(TablePair { old, new, site, exact })?;
+            } else {
+                self.pair_tables(old_value, new_value, site, exact)?;
+            }
             return self.out.cell_pairs.try_push(pair);
         }
         if o.is_function() && n.is_function() && fresh {

@@ -86,22 +86,49 @@ impl Pairer<'_> {
         }
         let several = |address: usize| partners.get(&address).is_some_and(|(_, several)| *several);
         let mut references = FxHashSet::default();
-        let mut in_doubt = Vec::new();
+        let mut rivals = Vec::new();
         for (i, child) in pairs() {
             let (old, new) = addresses(child);
-            if several(old) && several(new) {
-                references.try_insert_value(i, ())?;
-            } else if several(new) {
-                in_doubt.try_push((i, child.old))?;
+            match (several(old), several(new)) {
+                (true, true) => {
+                    references.try_insert_value(i, ())?;
+                }
+                (false, false) => {}
+                (true, false) => rivals.try_push((old, false, i, child.old, child.new))?,
+                (false, true) => rivals.try_push((new, true, i, child.old, child.new))?,
             }
         }
-        // Of several places of one table of A2 those come first where A1 has functions of the module's own.
-        for (i, old) in in_doubt {
-            if !self.has_own_function(old)? {
-                references.try_insert_value(i, ())?;
+        // Of several places of one table those come first where A2's leads to functions of the module's own in A1; else that one where
+        // the two have most keys in common.
+        rivals.sort_by_key(|(shared, ..)| *shared);
+        for places in rivals.chunk_by(|a, b| a.0 == b.0) {
+            let (mut has_first, mut best) = (false, None);
+            for (_, is_new, i, old, new) in places {
+                if *is_new && self.has_own_function(*old)? {
+                    has_first = true;
+                    continue;
+                }
+                references.try_insert_value(*i, ())?;
+                let keys = self.keys_in_common(*old, *new)?;
+                if best.is_none_or(|(most, _)| keys > most) {
+                    best = Some((keys, *i));
+                }
+            }
+            if let (false, Some((_, i))) = (has_first, best) {
+                references.remove(&i);
             }
         }
         Ok(references)
+    }
+
+    /// How many keys both tables have.
+    fn keys_in_common(&mut self, old: Ref, new: Ref) -> Result<u32> {
+        let mut common = 0;
+        self.vm.zip(new, old)?;
+        while let Some(entry) = self.vm.zip_next() {
+            common += u32::from(!entry.old.is_nil());
+        }
+        Ok(common)
     }
 
     /// R3.1
