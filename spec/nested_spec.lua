@@ -81,6 +81,23 @@ describe("closures of old factories (R9.3)", function()
     end
   end)
 
+  it("follow where they use a local of the module more than they did, or less", function()
+    local more = [[
+      local function log(n) return "log " .. n end
+      local M = {}
+      function M.new(v) return function(n) n = tostring(n) return v, BODY end end
+      return M
+    ]]
+    local less = more:gsub("local function log.-\n", ""):gsub("BODY", '"less"'):gsub("return v, ", "return ")
+    more = more:gsub("BODY", 'log "more"'):gsub("return v, ", "return ")
+    local M = app:module("M", less)
+    local f = { M.new(1) }
+    app:update("M", more, { scope = "vm" })
+    assert.equal("log more", f[1]())
+    app:update("M", less, { scope = "vm" })
+    assert.equal("less", f[1]())
+  end)
+
   it("stay old, with a reason, where they lack a variable of the factory", function()
     local M = app:module(name, [[
       local M = {}

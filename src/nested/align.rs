@@ -13,6 +13,8 @@ use crate::mem::{TryInsert, TryPush};
 pub const LIKE: u32 = 550;
 /// How much better than any other an answer must be.
 pub const MARGIN: u32 = 80;
+/// How much it counts what two functions capture.
+const NAMES: u32 = 8;
 /// What two functions must have in common that nothing else is left for.
 const LEFT_OVER: u32 = 300;
 /// What the neighbours say for a candidate that stands between theirs.
@@ -55,6 +57,8 @@ pub struct Features {
 pub struct Likeness {
     /// In thousandths, or a little above or below where their names speak for or against it.
     pub score: u32,
+    /// The same without what they capture, and without their own names.
+    pub body: u32,
     /// They share something that tells them from any other two functions.
     pub telling: bool,
 }
@@ -121,7 +125,6 @@ impl Features {
         let names = common(&self.names, &other.names);
         let constants = common(&self.constants, &other.constants);
         let children = common(&self.children, &other.children);
-        add(8, names);
         add(6, constants);
         add(3, children);
         add(4, self.common_operations(other));
@@ -137,9 +140,13 @@ impl Features {
                 0
             }),
         );
+        let body = sum / whole.max(1);
+        let score = match names {
+            Some(share) => (sum + NAMES * share) / (whole + NAMES),
+            None => body,
+        };
         let named = self.place != 0 && other.place != 0;
         let same_place = named && self.place == other.place;
-        let score: u32 = sum / whole.max(1);
         let score = match (named, same_place) {
             (true, true) => score + 200,
             (true, false) => score.saturating_sub(200),
@@ -151,7 +158,7 @@ impl Features {
             || shares(constants)
             || shares(children)
             || same_names && self.params > 0 && self.param_names != 0;
-        Likeness { score, telling }
+        Likeness { score, body, telling }
     }
 
     fn common_operations(&self, other: &Features) -> Option<u32> {
@@ -165,11 +172,13 @@ impl Features {
     fn may_be(&self, other: &Features) -> bool {
         let renamed = self.place != 0 && other.place != 0 && self.place != other.place;
         let names = common(&self.names, &other.names);
+        let likeness = self.likeness(other);
+        // Where it only uses more than it did, or less, the rest of it tells.
+        let grown = || likeness.telling && likeness.body >= LIKE && is_within(&self.names, &other.names);
         !renamed
             && self.params == other.params
             && self.vararg == other.vararg
-            && names.is_none_or(|share| share >= 500)
-            && self.likeness(other).score >= LEFT_OVER
+            && (names.is_none_or(|share| share >= 500) && likeness.score >= LEFT_OVER || grown())
     }
 }
 
@@ -193,6 +202,12 @@ fn common(a: &[u64], b: &[u64]) -> Option<u32> {
         };
     }
     Some((2000 * shared / both) as u32)
+}
+
+/// Has one of two sorted lists all that the other has?
+fn is_within(a: &[u64], b: &[u64]) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    short.iter().all(|name| long.binary_search(name).is_ok())
 }
 
 /// The functions that stand directly in one function of either side, and what answers to what so far.
