@@ -295,6 +295,21 @@ describe("scope = 'vm' (R9)", function()
     assert.same({ "old", 6 }, { N.convert(3) })
   end)
 
+  it("reaches older generations of a function in whose place a patch stood", function()
+    local source = [[
+      local M = { f = function() return "GENERATION" end }
+      M.g = M.f
+      return M
+    ]]
+    local N = app:module("M", (source:gsub("GENERATION", "one")))
+    local held = { N.f }
+    N.f = function() return held[1]() end -- a patch
+    app:update("M", (source:gsub("GENERATION", "two")))
+    app:update("M", (source:gsub("GENERATION", "three")), { scope = "vm" })
+    assert.equal(N.f, held[1])
+    assert.same({ "three", "three" }, { N.f(), N.g() })
+  end)
+
   it("reaches older generations that a function holds which the file lacks", function()
     local source = [[
       local function send(x) return "old", x end
@@ -457,6 +472,22 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     app:update("later", (first:gsub("f = function.-end, ", "")))
     app:update("later", (first:gsub("M.sub = .-\n", "")), vm)
     assert.same({ "f", "g" }, { (M.sub.f()), (M.sub.g()) })
+  end)
+
+  it("keeps its code where a module-scope reload left the file without any function", function()
+    local first = [[
+      local M = {}
+      local function other(n, v) n = tostring(n) return "other", n, v end
+      M.f = function(n, v) n = tostring(n) return "f", n, v end
+      return M
+    ]]
+    local M = app:module("empty", first)
+    local gone = first:gsub("M.f = .-end", "")
+    app:update("empty", gone)
+    local f = M.f
+    M.f = function() return f() end -- a patch
+    app:update("empty", gone .. "\n", vm)
+    assert.equal("f", (M.f()))
   end)
 
   it("is not what one of two functions is that have come of one: each stays what it is, reload after reload", function()

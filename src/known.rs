@@ -76,6 +76,11 @@ impl Known {
         self.functions.get(number as usize).copied()
     }
 
+    /// Is one of the functions the module's own?
+    pub fn has_home_function(&self) -> bool {
+        self.functions.iter().any(|function| function.home)
+    }
+
     /// Begins the list of a function's upvalues: its cells are to follow, one [`Known::list`] for each.
     pub fn begin(&mut self, number: u32) {
         let first = self.upvalues.len() as u32;

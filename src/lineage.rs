@@ -64,7 +64,7 @@ impl Lineage {
             }
             numbers.try_push((
                 function.new,
-                number << Profile::PACKED_BITS | function.profile.pack() as i64,
+                number << Profile::PACKED_BITS | function.profile.map_or(0, Profile::pack) as i64,
             ))?;
         }
         if let Some(count) = numbers.first_mut() {
@@ -81,6 +81,6 @@ pub struct Continued {
     pub old: Option<(Ref, Option<i64>)>,
     /// The function.
     pub new: Ref,
-    /// Its code.
-    pub profile: Profile,
+    /// Its code, if it has been read.
+    pub profile: Option<Profile>,
 }

@@ -477,10 +477,10 @@ impl Planner<'_> {
                 break;
             };
             let (at, site, home, upvalues, profile) = (new.at, new.site, new.home, new.upvalues, new.profile);
-            let partner = new.partners.first().copied();
-            self.joins(at, upvalues)?;
-            let old = partner.and_then(|f1| self.pairing.old.get(f1 as usize));
-            let continued = old.map(|old| (old.at, old.lineage));
+            let mut partners = new.partners.iter().filter_map(|f1| self.pairing.old.get(*f1 as usize));
+            let old = partners.clone().next();
+            // In one of its places a foreign function may stand, which is no generation of it.
+            let continued = partners.find(|old| old.home).or(old).map(|old| (old.at, old.lineage));
             if let Some(old) = old.map(|old| (old.at, old.profile, old.upvalues)) {
                 self.out.tally.replaced.try_push(site)?;
                 if self.differs(old, profile, upvalues)? {
@@ -489,10 +489,11 @@ impl Planner<'_> {
             } else if home {
                 self.out.tally.added.try_push(site)?;
             }
+            self.joins(at, upvalues)?;
             self.out.lineage.try_push(Continued {
                 old: continued,
                 new: at,
-                profile,
+                profile: Some(profile),
             })?;
         }
         // What the file lacks has stood in the module: a later sweep must know that, wherever it stands then (R5.2).
@@ -501,11 +502,11 @@ impl Planner<'_> {
             .old
             .iter()
             .filter(|old| old.home && old.answers.is_empty() && old.lineage.is_none());
-        for (at, profile) in lacking.filter_map(|old| Some((old.at, old.profile?))) {
+        for old in lacking {
             self.out.lineage.try_push(Continued {
                 old: None,
-                new: at,
-                profile,
+                new: old.at,
+                profile: old.profile,
             })?;
         }
         Ok(())
