@@ -280,9 +280,9 @@ impl Run<'_> {
         };
         let table = |heap: &Heap, n: u8| {
             let at = usize::from(n).checked_rem(heap.told_tables.len())?;
-            let table = heap.told_tables[at];
+            let (table, number) = heap.told_tables[at];
             let origin = heap.tables[table].origin.as_deref().unwrap_or("made at run time");
-            Some((table, format!("test.t[{}]", at + 1), format!(" -- {origin}")))
+            Some((table, format!("test.t[{number}]"), format!(" -- {origin}")))
         };
         let append = |heap: &mut Heap, value: Value| {
             let key = Key::Int(heap.length(HELD) + 1);

@@ -98,8 +98,8 @@ pub struct Heap {
     /// The numbers under which tables and cells were told.
     table_numbers: HashMap<usize, usize>,
     cell_numbers: HashMap<usize, usize>,
-    /// Tables by that number, from 1.
-    pub told_tables: Vec<usize>,
+    /// Tables of the last walk, with that number.
+    pub told_tables: Vec<(usize, usize)>,
     /// Functions by their number in the last walk, from 1.
     pub told_functions: Vec<usize>,
     /// While a chunk runs: tables from here on are its own; and what it wrote to others.
@@ -535,6 +535,7 @@ impl Heap {
     pub fn walk(&mut self) -> String {
         let mut walk = Walk::default();
         let mut lines = Vec::new();
+        self.told_tables.clear();
         let module = match self.get(GLOBALS, &Key::name("Mod")) {
             Value::Nil => self.loaded,
             global => global,
@@ -601,11 +602,9 @@ impl Heap {
         match value {
             Value::Table(table) => {
                 let next = self.table_numbers.len() + 1;
-                let number = *self.table_numbers.entry(table).or_insert_with(|| {
-                    self.told_tables.push(table);
-                    next
-                });
+                let number = *self.table_numbers.entry(table).or_insert(next);
                 if walk.met.insert(value, 0).is_none() {
+                    self.told_tables.push((table, number));
                     walk.queue.push(value);
                 }
                 format!("t{number}")

@@ -48,7 +48,12 @@ pub struct Oracle {
     met: BTreeSet<usize>,
     /// R5.3: the keys that the last reload's chunk left, by table. The first load leaves no record.
     record: BTreeMap<String, BTreeSet<Key>>,
+    /// Where these tables stood then.
+    places: Places,
 }
+
+/// The places of A2's tables, by the place where the file makes them.
+type Places = BTreeMap<String, BTreeSet<String>>;
 
 /// How the cells and tables of two versions answer to each other.
 struct Pairs {
@@ -75,6 +80,7 @@ struct Reload<'a> {
     near: BTreeSet<usize>,
     writes: Vec<(Place, Value, Value)>,
     conflicts: bool,
+    places: Places,
 }
 
 impl Oracle {
@@ -86,6 +92,7 @@ impl Oracle {
             successors: HashMap::new(),
             met: BTreeSet::new(),
             record: BTreeMap::new(),
+            places: Places::new(),
         }
     }
 
@@ -122,8 +129,10 @@ impl Oracle {
             near: BTreeSet::new(),
             writes: Vec::new(),
             conflicts: false,
+            places: Places::new(),
         };
         reload.pair()?;
+        reload.places = reload.places();
         reload.plan(self)?;
         if reload.conflicts && on_conflict == OnConflict::Error {
             return Ok(Expected::Refused);
@@ -133,6 +142,7 @@ impl Oracle {
             write(reload.heap, place, *new);
         }
         self.record = reload.record();
+        self.places = std::mem::take(&mut reload.places);
         let mut moved = Vec::new();
         for (old, answers) in &reload.pairs.answers {
             match answers.len() {
@@ -141,11 +151,11 @@ impl Oracle {
             }
         }
         let assigned = std::mem::take(&mut reload.assigned);
-        let writes = std::mem::take(&mut reload.writes);
         self.met.extend(reload.near.iter().chain(&reload.reached));
         if everywhere {
             reload.everywhere(self, &mut moved)?;
         }
+        let writes = reload.writes;
         self.assigned = assigned;
         self.successors.extend(moved.iter().copied());
         Ok(Expected::Done(Undo {
@@ -720,11 +730,59 @@ impl Reload<'_> {
         Ok(())
     }
 
+    /// Where A2's tables stand, as far as pairing can see.
+    fn places(&self) -> Places {
+        let mut places = Places::new();
+        let mut add = |value: Value, place: String| {
+            if let Some(table) = self.fresh_table(value)
+                && let Some(origin) = &self.heap.tables[table].origin
+            {
+                places.entry(origin.clone()).or_default().insert(place);
+            }
+        };
+        add(self.ran.object, "module".to_owned());
+        for change in &self.ran.changes {
+            add(
+                change.new,
+                format!("{:?}.{:?}", self.heap.tables[change.table].origin, change.key),
+            );
+        }
+        for table in &self.heap.tables[self.ran.tables..] {
+            for (key, value) in &table.fields {
+                add(*value, format!("{:?}.{key:?}", table.origin));
+            }
+            if let Some(meta) = table.meta {
+                add(Value::Table(meta), format!("{:?}<meta>", table.origin));
+            }
+        }
+        for (name, cell) in &self.ran.locals {
+            let captured = |function: &usize| self.heap.functions[*function].cells.contains_key(name);
+            if self.reached.iter().any(captured) {
+                add(self.heap.cells[*cell], name.clone());
+            }
+        }
+        places
+    }
+
+    /// A record goes by a table's place: what the file has moved since has none, or another table's.
+    fn is_moved(&self, oracle: &Oracle, origin: &str) -> bool {
+        let now = self.places.get(origin);
+        let was = oracle.places.get(origin);
+        let taken = |place: &String| {
+            let others = oracle.places.iter().filter(|(other, _)| *other != origin);
+            others.into_iter().any(|(_, places)| places.contains(place))
+        };
+        oracle.record.contains_key(origin) && now != was || now.is_some_and(|now| now.iter().any(taken))
+    }
+
     /// R5.3: whether a key that A1's table lacks is added to it.
     fn may_add(&self, oracle: &Oracle, old: usize, new: usize, key: &Key) -> Result<bool, Open> {
         let origin = self.heap.tables[new].origin.clone().unwrap_or_default();
         let record = oracle.record.get(&origin);
         let had = record.is_some_and(|keys| keys.contains(key));
+        if (had || matches!(key, Key::Int(_))) && self.is_moved(oracle, &origin) {
+            return Err(Open("the record of a table that the file has moved"));
+        }
         if had && matches!(self.version.style, Style::Global | Style::Kept) {
             return Err(Open("the record of a module without an object"));
         }
@@ -824,12 +882,15 @@ impl Reload<'_> {
                 by_origin.insert(origin.to_owned(), *function);
             }
         }
-        let roots = [
+        let mut roots = vec![
             self.heap.loaded,
             Value::Table(GLOBALS),
             Value::Table(LIST),
             Value::Table(HELD),
         ];
+        // What undoing the reload would bring back.
+        roots.extend(moved.iter().map(|(old, _)| Value::Function(*old)));
+        roots.extend(self.writes.iter().map(|(_, old, _)| *old));
         for value in reach(self.heap, roots, (0, 0), true) {
             let Value::Function(function) = value else { continue };
             if function >= self.ran.functions || map.contains_key(&function) {
