@@ -38,6 +38,8 @@ local owed = 0
 local hooking = setmetatable({}, { __mode = "v" })
 -- The sweep in slices that is under way (R9.4): what the native part keeps of it; and the names of its modules.
 local sweeping, swept_modules = {}, {}
+-- How often a reload has asked to join it.
+local joined = 0
 -- The tables that no walk over the VM enters; the first two are known to the native part.
 local own = { records, hooking, lineage, objects, sweeping }
 
@@ -215,9 +217,12 @@ local function sweep(budget_ms)
     if next(sweeping) == nil then return true, 0, 0, 0, 0, 0, {} end
     local done, walked, waiting, passes, references, stale, warnings
     repeat
+        local before = joined
         owed, done, walked, waiting, passes, references, stale, warnings =
             core.sweep(owed, sweeping, budget_ms, lineage, own)
         if not waiting then return nil, message_of(walked) end
+        -- A finalizer that the collector calls behind the slice may have reloaded a module.
+        done = done and joined == before
     until done or budget_ms
     if done then
         for key in next, sweeping do sweeping[key] = nil end
@@ -266,13 +271,21 @@ local function item_of(name, options)
     return {
         name = name,
         is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
-        source = record.source,
-        base = record.base,
+        source = false,
+        base = false,
         answers = { unpack(no_answers) },
-        undo = { false, record, record.generation, record.source, false, record.main, record.previous, false,
-            record.base },
+        undo = { false, record, 0, false, false, false, false, false, false },
         report = reports.blank(name, options),
     }
+end
+
+--- Reads what is on record of a module when nothing is allocated any more: until then a finalizer may have reloaded it.
+local function read_record(item)
+    local undo = item.undo
+    local record = undo[2]
+    item.source, item.base = record.source, record.base
+    undo[3], undo[4], undo[6], undo[7], undo[9] = record.generation, record.source, record.main, record.previous,
+        record.base
 end
 
 --- The modules' names as a list; or nil and what is wrong with the argument.
@@ -319,6 +332,7 @@ local function prepare(count, names, options)
     checked.text_only = checked.text_only or allow.text_only
     local met, why = meet_sweep(list, checked)
     if not met then return nil, why end
+    if checked.budget_ms then joined = joined + 1 end
     local entries = {}
     local guard = setmetatable({ true, entries, own, false, NOT_PUT_BACK }, Guard)
     local batch = { single = single, reports = {} }
@@ -343,6 +357,7 @@ local function reload(...)
     if why then return false, why end
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local guard <close> = open
+    for i = 1, #batch do read_record(batch[i]) end
     return finish(guard, batch, checked.dry_run or false,
         core.reload(owed, batch, checked, core.stock, lineage, running, own, sweeping))
 end
@@ -372,9 +387,11 @@ function hotreload.undo(...)
     end
     local swept, why = finish_sweep()
     if not swept then return false, why end
-    local ok, message = core.undo(record.undo, own)
+    local entry = record.undo
+    local ok, message = core.undo(entry, own)
     if not ok then return false, message_of(message) end
-    record.undo, objects[name] = false, rawget(loaded, name) or false
+    -- A finalizer that the collector calls behind it may have reloaded the module once more.
+    if rawequal(record.undo, entry) then record.undo, objects[name] = false, rawget(loaded, name) or false end
     return true
 end
 

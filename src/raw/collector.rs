@@ -11,10 +11,32 @@ use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 
+use super::door;
+use crate::fault::caught;
+
 /// In KiB: more than a reload allocates, less than what could overflow Lua's count.
 const CREDIT: c_int = 64 << 20;
+/// In KiB: a credit that is given once more behind code of the program, which may have spent the first one by a collection.
+const MORE: c_int = 1 << 20;
+/// How often that is done, so that all of it can be taken back by one number.
+const MOST: u16 = 512;
 /// In KiB: what reloads may allocate within one cycle in any case.
 const FREE: i64 = 16 << 10;
+
+/// Keeps a pause up behind code of the program, which may have collected garbage, or set the collector going: without this,
+/// finalizers would run in what comes then. `given` counts how often that was done, for [`Paused::end`].
+///
+/// # Safety
+/// `l` must be running, within a [`Paused`].
+pub unsafe fn keep_paused(l: *mut lua_State, given: &mut u16) {
+    // SAFETY: as in `Paused::new`. A collector that does not run may have a debt that is larger than this, and would step.
+    unsafe {
+        if *given < MOST && ffi::lua_gc(l, ffi::LUA_GCISRUNNING) == 1 {
+            *given += 1;
+            ffi::lua_gc(l, ffi::LUA_GCSTEP, -MORE);
+        }
+    }
+}
 
 /// The collector, paused until [`Paused::end`], or until this is dropped.
 pub struct Paused {
@@ -48,14 +70,15 @@ impl Paused {
     }
 
     /// Ends the pause. `owed` is what earlier reloads allocated since the last cycle ended, in KiB; returns the same with
-    /// this one's share.
-    pub fn end(mut self, owed: i64) -> i64 {
-        self.take_back(owed)
+    /// this one's share. `given` is the count of [`keep_paused`].
+    pub fn end(mut self, owed: i64, given: u16) -> i64 {
+        self.take_back(owed, given)
     }
 
-    fn take_back(&mut self, owed: i64) -> i64 {
-        // SAFETY: as in `new`. Where the debt is positive a step runs, as it would at some allocation; what a finalizer
-        // raises there is a warning, not an error. A chunk that stopped or restarted the collector is overruled.
+    fn take_back(&mut self, owed: i64, given: u16) -> i64 {
+        // SAFETY: as in `new`. Where the debt is positive a step runs, as it would at some allocation. What a finalizer raises there
+        // is a warning; should the host's own function for these raise, then the door is there. A chunk that stopped or restarted the
+        // collector is overruled.
         unsafe {
             self.ended = true;
             let running = ffi::lua_gc(self.l, ffi::LUA_GCISRUNNING) == 1;
@@ -63,11 +86,11 @@ impl Paused {
             let owed = owed.max(0) + allocated;
             let let_off = if owed > self.in_use.max(FREE) { 0 } else { allocated };
             match (self.was_running, running) {
-                (true, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTEP, CREDIT - let_off as c_int),
-                (true, false) => ffi::lua_gc(self.l, ffi::LUA_GCRESTART),
-                (false, true) => ffi::lua_gc(self.l, ffi::LUA_GCSTOP),
-                (false, false) => 0,
-            };
+                (true, true) => step(self.l, CREDIT + c_int::from(given) * MORE - let_off as c_int),
+                (true, false) => _ = ffi::lua_gc(self.l, ffi::LUA_GCRESTART),
+                (false, true) => _ = ffi::lua_gc(self.l, ffi::LUA_GCSTOP),
+                (false, false) => {}
+            }
             owed
         }
     }
@@ -76,7 +99,29 @@ impl Paused {
 impl Drop for Paused {
     fn drop(&mut self) {
         if !self.ended {
-            self.take_back(i64::MAX / 2); // more than any limit: the collector works for all of it
+            self.take_back(i64::MAX / 2, 0); // more than any limit: the collector works for all of it
+        }
+    }
+}
+
+/// Adds `debt` KiB to the collector's debt, and lets it work if there is one then. An error ends that step, and nothing else: the
+/// debt is added, and the next allocation goes on. `[-0, +0, -]`
+///
+/// # Safety
+/// `l` must be running.
+unsafe fn step(l: *mut lua_State, debt: c_int) {
+    let mut begun = false;
+    let at = &raw mut begun;
+    // SAFETY: the flag outlives the call. Where the door has no room even for its own frame the step is made before it.
+    unsafe {
+        _ = caught("in a step of the collector", || {
+            door::protect(l, 0, |l| {
+                at.write(true);
+                ffi::lua_gc(l, ffi::LUA_GCSTEP, debt);
+            })
+        });
+        if !begun {
+            ffi::lua_gc(l, ffi::LUA_GCSTEP, debt);
         }
     }
 }

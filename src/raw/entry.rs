@@ -58,11 +58,10 @@ pub unsafe extern "C-unwind" fn reload(l: *mut lua_State) -> c_int {
     // SAFETY: the running state; the view lives within the call. The flag is reset behind the collector's step, whose finalizers
     // may ask for a reload; its key stands, so nothing is allocated.
     unsafe {
-        let results = with_collector_paused(l, |l| {
-            let mut vm = Vm::open(l)?;
-            let reply = api::reload(&mut vm)?;
-            hand_over(l, &vm, &reply);
-            reply.outcome.map(|()| (vm, smallvec![Answer::Flag(true)]))
+        let results = with_view(l, |vm| {
+            let reply = api::reload(vm)?;
+            hand_over(l, vm, &reply);
+            reply.outcome.map(|()| smallvec![Answer::Flag(true)])
         });
         if ffi::lua_type(l, RUNNING) == ffi::LUA_TTABLE {
             ffi::lua_pushboolean(l, 0);
@@ -401,25 +400,11 @@ unsafe extern "C-unwind" fn called(l: *mut lua_State, _: c_int, _: ffi::lua_KCon
     unsafe { ffi::lua_gettop(l) }
 }
 
-/// [`with_collector_paused`], for what only needs a view of the state.
+/// Runs `body` with a view of the state and the collector paused, and returns what is owed to it, then the answers; on an error `false` and
+/// the message (nil when there was no memory even for that).
 unsafe fn with_view(l: *mut lua_State, body: impl FnOnce(&mut Vm) -> Result<Answers, Error>) -> c_int {
-    // SAFETY: the running state; the view lives within the call.
-    unsafe {
-        with_collector_paused(l, |l| {
-            let mut vm = Vm::open(l)?;
-            body(&mut vm).map(|answers| (vm, answers))
-        })
-    }
-}
-
-/// Runs `body` with the collector paused and returns what is owed to it, then the answers; on an error `false` and the message
-/// (nil when there was no memory even for that).
-unsafe fn with_collector_paused(
-    l: *mut lua_State,
-    body: impl FnOnce(*mut lua_State) -> Result<(Vm, Answers), Error>,
-) -> c_int {
-    // SAFETY: nothing here jumps: all that may raise is behind a door, and a step of the collector lets no error out of a
-    // finalizer. The first result's slot is filled last.
+    // SAFETY: the running state; the view lives within the call. Nothing here jumps: all that may raise is behind a door. The first
+    // result's slot is filled last.
     unsafe {
         if ffi::lua_checkstack(l, ROOM * 2) == 0 {
             ffi::lua_settop(l, 1);
@@ -428,17 +413,21 @@ unsafe fn with_collector_paused(
         }
         let owed = ffi::lua_tointegerx(l, 1, std::ptr::null_mut());
         let paused = Paused::new(l);
+        let mut vm = Vm::without_threads(l);
         let outcome = caught("in the library", || {
             fault::point()?;
-            body(l)
+            vm.make_threads()?;
+            body(&mut vm)
         });
         let top = ffi::lua_gettop(l);
         ffi::lua_pushinteger(l, owed);
         match outcome {
-            Ok((vm, answers)) => answers.iter().for_each(|answer| answer.push(l, &vm)),
+            Ok(answers) => answers.iter().for_each(|answer| answer.push(l, &vm)),
             Err(error) => fail(l, &error),
         }
-        let owed = paused.end(owed);
+        let given = vm.given;
+        drop(vm);
+        let owed = paused.end(owed, given);
         ffi::lua_pushinteger(l, owed);
         ffi::lua_replace(l, top + 1);
         ffi::lua_gettop(l) - top

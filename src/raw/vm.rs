@@ -173,6 +173,8 @@ pub struct Vm {
     buffer: Vec<u8>,
     /// The threads are this view's own: they are empty when it ends.
     owns_threads: bool,
+    /// How often the collector's pause was kept up behind a call of the program's code.
+    pub(super) given: u16,
 }
 
 /// Gives back at once what the holders' stacks took, for the next reload to use: as garbage it would wait for the collector.
@@ -202,17 +204,23 @@ impl Vm {
     /// `l` must be the running state, and the view must not outlive the C function's frame.
     pub unsafe fn open(l: *mut lua_State) -> Result<Vm> {
         let mut vm = Vm::without_threads(l);
-        vm.owns_threads = true;
-        vm.scratch = vm.new_thread()?;
-        vm.add_holder()?;
-        // SAFETY: the new scratch has room.
-        unsafe { ffi::lua_pushnil(vm.scratch) };
-        vm.keep()?; // Ref::NIL
+        vm.make_threads()?;
         Ok(vm)
     }
 
-    /// A view that holds nothing and has no threads yet.
-    fn without_threads(l: *mut lua_State) -> Vm {
+    /// The second half of [`Vm::open`], for a view that has no threads yet. `l: [-0, +2.., -]`
+    pub(super) fn make_threads(&mut self) -> Result<()> {
+        self.owns_threads = true;
+        self.scratch = self.new_thread()?;
+        self.add_holder()?;
+        // SAFETY: the new scratch has room.
+        unsafe { ffi::lua_pushnil(self.scratch) };
+        self.keep()?; // Ref::NIL
+        Ok(())
+    }
+
+    /// A view that holds nothing and has no threads yet; until it has some, nothing may be asked of it.
+    pub(super) fn without_threads(l: *mut lua_State) -> Vm {
         Vm {
             l,
             scratch: null_mut(),
@@ -222,6 +230,7 @@ impl Vm {
             zipping: false,
             buffer: Vec::new(),
             owns_threads: false,
+            given: 0,
         }
     }
 

@@ -7,7 +7,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::{Info, Ref, SLACK, Upvalue, Vm};
 use crate::error::{Error, Result};
-use crate::raw::door;
+use crate::raw::{collector, door};
 
 impl Vm {
     /// What is known of a function; nothing for another value.
@@ -228,7 +228,9 @@ impl Vm {
             for arg in args {
                 self.push_to_caller(*arg);
             }
-            door::call(self.l, args.len() as c_int, results.into())?;
+            let called = door::call(self.l, args.len() as c_int, results.into());
+            collector::keep_paused(self.l, &mut self.given);
+            called?;
         }
         let base = Ref(self.len);
         for i in (1..=c_int::from(results)).rev() {
