@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::{Error, Result};
 
 #[cfg(feature = "vendored")]
-pub use armed::{Fault, Met, arm, disarm};
+pub use armed::{Fault, Met, arm, collect, collects, disarm};
 
 /// How often is tried what must not fail.
 const TRIES: usize = 3;
@@ -89,6 +89,17 @@ mod armed {
 
     thread_local! {
         static PLAN: Cell<Plan> = const { Cell::new(NOTHING) };
+        static COLLECTS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From now on, or no longer, each call of this thread's that may raise begins with a full collection, finalizers included.
+    pub fn collect(on: bool) {
+        COLLECTS.set(on);
+    }
+
+    /// Does it?
+    pub fn collects() -> bool {
+        COLLECTS.get()
     }
 
     /// From now on `count` points of this thread fail, from the one with the number `first` on (counted from 1).

@@ -38,6 +38,11 @@ pub unsafe fn protect<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_in
         let ticket = unsafe { &mut *ffi::lua_touserdata(l, 1).cast::<Ticket<F>>() };
         // SAFETY: within this function's own frame.
         unsafe { ffi::lua_settop(l, 0) };
+        #[cfg(feature = "vendored")]
+        if fault::collects() {
+            // SAFETY: a full collection; what a warning raises ends this call like any other error.
+            unsafe { ffi::lua_gc(l, ffi::LUA_GCCOLLECT) };
+        }
         // A Lua error jumps past this frame (Lua is built as C); only Rust's own panics are caught here.
         if catch_unwind(AssertUnwindSafe(|| (ticket.body)(l))).is_err() {
             ticket.panicked = true;
