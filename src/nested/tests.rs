@@ -747,8 +747,8 @@ fn one_prototype_serves_all() {
 fn nothing_is_kept_alive() {
     let state = begin(
         COUNTERS,
-        "held = setmetatable({}, { __mode = 'k' }) for i = 1, 10 do held[m.new(i).get] = true end
-        old = {} for f in pairs(held) do old[#old + 1] = f end",
+        "old, held = {}, setmetatable({}, { __mode = 'k' })
+        for i = 1, 10 do old[i] = m.new(i).get held[old[i]] = true end",
     );
     reload(&state, &COUNTERS.replace("return n end", "return n, 1 end"), Way::Plain);
     state.run(
