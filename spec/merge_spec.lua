@@ -649,13 +649,21 @@ describe("the record of A0 (R8)", function()
         if type(value) == "table" and key ~= "k" .. i then M[key] = nil end
       end
     end
+    -- What is noted of functions keeps room for those that are gone, until the reload behind a collection.
+    local function in_use(i)
+      collectgarbage()
+      step(i)
+      collectgarbage()
+      collectgarbage()
+      return collectgarbage "count"
+    end
     for i = 1, 50 do step(i) end
-    collectgarbage()
-    collectgarbage()
-    local before = collectgarbage "count"
-    for i = 51, 450 do step(i) end
-    collectgarbage()
-    collectgarbage()
-    assert.is_true(collectgarbage "count" - before < 16, collectgarbage "count" - before)
+    local first = in_use(51)
+    for i = 52, 250 do step(i) end
+    local second = in_use(251)
+    for i = 252, 450 do step(i) end
+    local third = in_use(451)
+    -- What is lost is lost in both halves; the table of strings, which all specs share, may double in one.
+    assert.is_true(math.min(second - first, third - second) < 8, second - first, third - second)
   end)
 end)
