@@ -103,4 +103,21 @@ describe("the collector (R2.2)", function()
     assert.equal(100, _G.gc_count)
     assert.equal("v2", package.loaded.m.g())
   end)
+
+  -- The program itself allocates next to nothing here: were all of it left to the program's own cycle, none would begin.
+  for _, mode in ipairs { "incremental", "generational" } do
+    it("collects what reloads alone leave behind, " .. mode, function()
+      local source = "local waste = ('x'):rep(1 << 20) " .. GOOD
+      local options = { source = source }
+      collectgarbage(mode)
+      collectgarbage()
+      local start, most = collectgarbage "count", 0
+      for _ = 1, 100 do
+        app:reloaded("m", options)
+        most = math.max(most, collectgarbage "count")
+      end
+      collectgarbage "incremental"
+      assert.is_true(most < 4 * start + 16 * 1024, ("from %.0f to %.0f KiB"):format(start, most))
+    end)
+  end
 end)

@@ -167,7 +167,8 @@ local function result_of(batch)
 end
 
 local function finish(guard, batch, dry, now_owed, ok, message)
-    owed = now_owed
+    -- Where a cycle ended meanwhile, nothing is owed any more.
+    owed = collected and 0 or now_owed
     local answered = batch[#batch].answers[OBJECT] ~= false
     for i = 1, answered and #batch or 0 do
         local item = batch[i]

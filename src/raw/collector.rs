@@ -4,7 +4,7 @@
 //! once, however long the pause had still to run. Instead the collector gets a large credit, which is taken back afterwards.
 //!
 //! What the reload itself allocated is left for the program's own next cycle, as if the collector had been stopped, up to a
-//! limit: where reloads alone would double the program's memory before the next cycle ends (and no less than [`FREE`]),
+//! limit: where reloads alone would add a [`SHARE`] to the program's memory before the next cycle ends (and no less than [`FREE`]),
 //! the collector has to work for what each of them allocates.
 
 use std::ffi::c_int;
@@ -21,7 +21,9 @@ const MORE: c_int = 1 << 20;
 /// How often that is done, so that all of it can be taken back by one number.
 const MOST: u16 = 512;
 /// In KiB: what reloads may allocate within one cycle in any case.
-const FREE: i64 = 16 << 10;
+const FREE: i64 = 4 << 10;
+/// One part in so many of the program's memory: what reloads may allocate within one cycle where that is more.
+const SHARE: i64 = 4;
 
 /// Keeps a pause up behind code of the program, which may have collected garbage, or set the collector going: without this,
 /// finalizers would run in what comes then. `given` counts how often that was done, for [`Paused::end`].
@@ -83,8 +85,10 @@ impl Paused {
             self.ended = true;
             let running = ffi::lua_gc(self.l, ffi::LUA_GCISRUNNING) == 1;
             let allocated = (i64::from(ffi::lua_gc(self.l, ffi::LUA_GCCOUNT)) - self.in_use).max(0);
-            let owed = owed.max(0) + allocated;
-            let let_off = if owed > self.in_use.max(FREE) { 0 } else { allocated };
+            // Without what reloads have left since then: the program as the last cycle left it.
+            let without = self.in_use - owed.max(0);
+            let owed = owed.max(0).saturating_add(allocated);
+            let let_off = if owed > (without / SHARE).max(FREE) { 0 } else { allocated };
             match (self.was_running, running) {
                 (true, true) => step(self.l, CREDIT + c_int::from(given) * MORE - let_off as c_int),
                 (true, false) => _ = ffi::lua_gc(self.l, ffi::LUA_GCRESTART),
