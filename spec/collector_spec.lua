@@ -104,7 +104,7 @@ describe("the collector (R2.2)", function()
     assert.equal("v2", package.loaded.m.g())
   end)
 
-  -- The program itself allocates next to nothing here: were all of it left to the program's own cycle, none would begin.
+  -- The program itself allocates next to nothing here: were all left to its own cycle, none would begin.
   for _, mode in ipairs { "incremental", "generational" } do
     it("collects what reloads alone leave behind, " .. mode, function()
       local source = "local waste = ('x'):rep(1 << 20) " .. GOOD

@@ -6,6 +6,7 @@
 
 pub mod constants;
 pub mod cut;
+mod lines;
 pub mod outline;
 #[cfg(feature = "vendored")]
 pub mod probe;
@@ -19,6 +20,7 @@ use std::hash::Hasher;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use smallvec::SmallVec;
 
+use lines::ByLines;
 use reader::{Read, Reader, Stop, word};
 
 use crate::error::Result;
@@ -58,9 +60,20 @@ const INTERESTING: [bool; 128] = {
 pub struct UpvalueSet([u64; 4]);
 
 impl UpvalueSet {
+    /// Every number.
+    pub const ALL: UpvalueSet = UpvalueSet([u64::MAX; 4]);
+
     fn add(&mut self, i: u8) {
         if let Some(word) = self.0.get_mut(usize::from(i / 64)) {
             *word |= 1 << (i % 64);
+        }
+    }
+
+    /// Hands each number below `count` to `f`.
+    #[inline]
+    pub fn each(self, count: u8, mut f: impl FnMut(u8)) {
+        if self.0 != [0; 4] {
+            (0..count).filter(|i| self.has(*i)).for_each(&mut f);
         }
     }
 
@@ -119,8 +132,7 @@ pub struct Chunk {
     names: FxHashMap<u64, (u32, u32)>,
     /// The integers that its code uses as keys.
     pub integers: FxHashSet<i64>,
-    /// The functions by first and last line; none where two share them.
-    profiles: FxHashMap<(i32, i32), Option<Profile>>,
+    functions: ByLines,
     /// First and last line of each function of its main function that assigns one of that function's locals.
     pub setters: Vec<(i32, i32)>,
 }
@@ -129,27 +141,33 @@ impl Chunk {
     /// Reads a whole chunk; none when the dump is not exactly that of Lua 5.4.
     pub fn read(dump: Vec<u8>) -> Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
-        chunk.profiles.try_reserve(dump.len() / 256)?;
+        chunk.functions.reserve(dump.len() / 256)?;
         chunk.names.try_reserve(dump.len() / 64)?;
         let read = Reader::of(&dump).map(|mut reader| reader.function(0, Some(&mut chunk)).map(|_| ()));
         match read {
             None | Some(Err(Stop::Format)) => Ok(None),
             Some(Err(Stop::Memory)) => Err(crate::error::Error::Memory),
             Some(Ok(())) => {
+                chunk.functions.sort();
                 chunk.dump = dump;
                 Ok(Some(chunk))
             }
         }
     }
 
-    /// The profile of the one function on these lines.
-    pub fn profile(&self, line: i32, last: i32) -> Option<Profile> {
-        self.profiles.get(&(line, last)).copied().flatten()
+    /// The profile of the one function on these lines, which counts as met from now on.
+    pub fn meet(&mut self, line: i32, last: i32) -> Option<Profile> {
+        self.functions.meet((line, last))
+    }
+
+    /// Is there a function of the main function that assigns one of its locals, and that was not met?
+    pub fn has_unmet_setter(&self) -> bool {
+        !self.setters.iter().all(|lines| self.functions.is_met(*lines))
     }
 
     /// How many functions it has, nearly.
     pub fn functions(&self) -> usize {
-        self.profiles.len()
+        self.functions.len()
     }
 
     /// Does the string occur as a constant?
@@ -216,6 +234,10 @@ impl<'a> Reader<'a> {
         let mut assigned = UpvalueSet::default();
         self.string()?;
         let (line, last) = (self.int()?, self.int()?);
+        let number = match chunk.as_deref_mut() {
+            Some(chunk) => chunk.functions.push((line, last))?,
+            None => 0,
+        };
         hash.write(self.take(3)?);
 
         let code = self.code()?;
@@ -336,10 +358,7 @@ impl<'a> Reader<'a> {
         let digest = (hash.finish() >> (64 - DIGEST_BITS)) as u32;
         let profile = Profile { digest, assigned };
         if let Some(chunk) = chunk {
-            let twin = chunk.profiles.contains_key(&(line, last));
-            chunk
-                .profiles
-                .try_insert_value((line, last), (!twin).then_some(profile))?;
+            chunk.functions.set_profile(number, profile);
         }
         Ok(Function {
             lines: (line, last),

@@ -12,6 +12,8 @@ pub struct Home {
     names: Vec<Vec<u8>>,
     /// Answers by the address of a source name: a chunk's functions share one.
     known: FxHashMap<usize, bool>,
+    /// The last answer: those of one chunk come in a row.
+    last: Option<(usize, bool)>,
 }
 
 impl Home {
@@ -20,6 +22,7 @@ impl Home {
         if !self.names.contains(&name) {
             self.names.try_push(name)?;
             self.known.clear();
+            self.last = None;
         }
         Ok(())
     }
@@ -40,11 +43,20 @@ impl Home {
         if !info.lua {
             return Ok(false);
         }
+        match self.last {
+            Some((source, own)) if source == info.source => Ok(own),
+            _ => self.looks_up(vm, function, info),
+        }
+    }
+
+    fn looks_up(&mut self, vm: &Vm, function: Ref, info: &Info) -> Result<bool> {
         if let Some(known) = self.known.get(&info.source) {
+            self.last = Some((info.source, *known));
             return Ok(*known);
         }
         let own = vm.source(function).is_some_and(|source| self.names.contains(&source));
         self.known.try_insert_value(info.source, own)?;
+        self.last = Some((info.source, own));
         Ok(own)
     }
 }

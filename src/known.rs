@@ -1,7 +1,8 @@
 //! The functions of A1 and their cells, by number.
 //!
 //! An address is looked up once, and what the stages know of a function or a cell stands in lists under its number. The walk before
-//! the load (`remember.rs`) numbers the module's own functions and their cells; pairing numbers what else it meets.
+//! the load (`remember.rs`) numbers the module's own functions and their cells; pairing numbers what else it meets. What the cells of
+//! a function are is found out once for all functions that have the same ones.
 
 use std::collections::hash_map::Entry;
 
@@ -21,8 +22,8 @@ pub struct Function {
     pub info: Info,
     /// The module's own.
     pub home: bool,
-    /// The number of its first upvalue; none as long as its upvalues are not listed.
-    pub first: Option<u32>,
+    /// The number of its list of cells; none as long as its upvalues are not looked at.
+    pub list: Option<u32>,
 }
 
 /// Functions and cells of A1.
@@ -32,8 +33,8 @@ pub struct Known {
     objects: FxHashMap<usize, u32>,
     functions: Vec<Function>,
     cells: FxHashMap<usize, u32>,
-    /// The cells of listed upvalues.
-    upvalues: Vec<u32>,
+    /// The cells of each function.
+    pub lists: CellLists,
 }
 
 impl Known {
@@ -42,7 +43,6 @@ impl Known {
         self.objects.try_reserve(functions + functions / 4)?;
         self.functions.try_reserve(functions)?;
         self.cells.try_reserve(functions / 4)?;
-        self.upvalues.try_reserve(functions * 4)?;
         Ok(())
     }
 
@@ -58,8 +58,8 @@ impl Known {
     /// Numbers a function.
     pub fn add(&mut self, address: usize, info: Info, home: bool) -> Result<u32> {
         let number = self.functions.len() as u32;
-        let first = None;
-        self.functions.try_push(Function { info, home, first })?;
+        let list = None;
+        self.functions.try_push(Function { info, home, list })?;
         self.objects.try_insert_value(address, number)?;
         Ok(number)
     }
@@ -81,20 +81,19 @@ impl Known {
         self.functions.iter().any(|function| function.home)
     }
 
-    /// Begins the list of a function's upvalues: its cells are to follow, one [`Known::list`] for each.
-    pub fn begin(&mut self, number: u32) {
-        let first = self.upvalues.len() as u32;
+    /// Notes the cells of a function. True when it is the first one with these.
+    pub fn list(&mut self, number: u32, cells: &[usize]) -> Result<bool> {
+        let (list, first) = self.lists.number(cells)?;
         if let Some(function) = self.functions.get_mut(number as usize) {
-            function.first = Some(first);
+            function.list = Some(list);
         }
+        Ok(first)
     }
 
-    /// Lists the next upvalue by the address of its cell. True when the cell was not known.
-    #[inline]
-    pub fn list(&mut self, cell: usize) -> Result<bool> {
+    /// Notes that a cell was seen; false when it had been before.
+    pub fn see_cell(&mut self, address: usize) -> Result<bool> {
         let known = self.cells.len();
-        let number = self.cell(cell)?;
-        self.upvalues.try_push(number)?;
+        self.cell(address)?;
         Ok(self.cells.len() > known)
     }
 
@@ -113,11 +112,47 @@ impl Known {
         self.cells.try_insert_value(address, number)?;
         Ok(number)
     }
+}
 
-    /// The cell of a listed upvalue.
-    #[inline]
-    pub fn cell_of(&self, upvalue: u32) -> Option<u32> {
-        self.upvalues.get(upvalue as usize).copied()
+/// Lists of cells by address. Functions that have the same cells in the same order, as many of one module do, share one.
+#[derive(Default)]
+pub struct CellLists {
+    /// By a hash of the addresses; where two lists have one hash, the later ones are not shared.
+    by_hash: FxHashMap<u64, u32>,
+    cells: Vec<usize>,
+    /// Where each list begins.
+    starts: Vec<u32>,
+}
+
+impl CellLists {
+    /// The number of the list of these cells, and whether it is a new one.
+    pub fn number(&mut self, cells: &[usize]) -> Result<(u32, bool)> {
+        const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |hash: u64, cell: &usize| (hash.rotate_left(23) ^ *cell as u64).wrapping_mul(MIX);
+        let hash = cells.iter().fold(MIX, mix);
+        let known = self.by_hash.get(&hash).copied();
+        if let Some(number) = known
+            && self.cells(number) == cells
+        {
+            return Ok((number, false));
+        }
+        let number = self.starts.len() as u32;
+        self.cells.try_reserve(cells.len())?;
+        self.starts.try_push(self.cells.len() as u32)?;
+        self.cells.extend_from_slice(cells);
+        if known.is_none() {
+            self.by_hash.try_insert_value(hash, number)?;
+        }
+        Ok((number, true))
+    }
+
+    /// The cells of a list.
+    pub fn cells(&self, number: u32) -> &[usize] {
+        let start = |number: u32| self.starts.get(number as usize).map(|start| *start as usize);
+        let end = start(number + 1).unwrap_or(self.cells.len());
+        start(number)
+            .and_then(|start| self.cells.get(start..end))
+            .unwrap_or_default()
     }
 }
 

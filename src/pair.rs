@@ -32,7 +32,7 @@ use crate::base::{Base, Places};
 use crate::bytecode::Chunk;
 use crate::error::Result;
 use crate::find::Context;
-use crate::known::{Known, Numbers};
+use crate::known::{CellLists, Known, Numbers};
 use crate::lineage::{Continued, Lineage};
 use crate::load::Loaded;
 use crate::mem::TryPush;
@@ -200,6 +200,14 @@ impl Pairing {
         self.upvalues.get(number as usize).copied().unwrap_or_default()
     }
 
+    /// The upvalues of a function.
+    pub fn upvalues_of(&self, upvalues: Upvalues) -> &[Upvalue] {
+        let numbers = upvalues.numbers();
+        self.upvalues
+            .get(numbers.start as usize..numbers.end as usize)
+            .unwrap_or_default()
+    }
+
     /// Where a cell of A2 stands: the upvalue of the first function that has it.
     pub fn cell_site(&mut self, cell: u32) -> Result<SiteId> {
         let Some(cell) = self.new_cells.get(cell as usize) else {
@@ -291,6 +299,10 @@ pub fn pair(
         named2: named::Named::default(),
         met2: Numbers::default(),
         cells1: Numbers::default(),
+        lists1: cells::ByList::default(),
+        new_lists: CellLists::default(),
+        lists2: cells::ByList::default(),
+        matched: Numbers::default(),
         constants: constants::Constants::new(options.constants, assigned),
         cells2: FxHashMap::default(),
         pairs_seen: FxHashSet::default(),
@@ -354,6 +366,14 @@ struct Pairer<'a> {
     met2: Numbers,
     /// A1's cells that were met, by their number among the known ones.
     cells1: Numbers,
+    /// A1's lists of cells that were met.
+    lists1: cells::ByList,
+    /// A2's lists of cells…
+    new_lists: CellLists,
+    /// …and those that were met.
+    lists2: cells::ByList,
+    /// Upvalues of A2 (the first of a list) and those of A1 to which they answer, all of them, by nothing but their names.
+    matched: Numbers,
     constants: constants::Constants,
     cells2: FxHashMap<usize, u32>,
     pairs_seen: FxHashSet<(usize, usize)>,

@@ -523,14 +523,14 @@ impl Planner<'_> {
             Some(profile) => Some(profile),
             None => bytecode::profile(self.vm.dump(old, true)?),
         };
-        let names = |upvalues: Upvalues| upvalues.numbers().map(|i| self.pairing.upvalue(i).name);
+        let names = |upvalues: Upvalues| self.pairing.upvalues_of(upvalues).iter().map(|upvalue| upvalue.name);
         let same_names = old_upvalues.len() != upvalues.len() || names(old_upvalues).eq(names(upvalues));
         Ok(!same_names || profile.is_none_or(|profile| profile.digest != new.digest))
     }
 
     fn joins(&mut self, function: Ref, upvalues: Upvalues) -> Result<()> {
-        for number in upvalues.numbers() {
-            let upvalue = self.pairing.upvalue(number);
+        // The highest first: whatever has that one has the others.
+        for upvalue in self.pairing.upvalues_of(upvalues).iter().rev() {
             let Some(cell) = self.pairing.new_cells.get(upvalue.cell as usize) else {
                 continue;
             };

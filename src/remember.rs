@@ -265,11 +265,13 @@ impl Memory {
         function: Ref,
         number: u32,
     ) -> Result<()> {
-        self.known.begin(number);
         let count = self.known.function(number).map_or(0, |known| known.info.upvalues);
+        // The functions of a module share most of their cells.
+        if !self.known.list(number, vm.cells(function, count)?)? {
+            return Ok(());
+        }
         for i in 1..=count {
-            // The functions of a module share most of their cells.
-            if !self.known.list(vm.cell(function, i))? {
+            if !self.known.see_cell(vm.cell(function, i))? {
                 continue;
             }
             let held = vm.upvalue(function, i).map_or(Kind::Nil, |upvalue| upvalue.value.kind);

@@ -76,7 +76,7 @@ impl Outline {
 impl Chunk {
     /// The functions on these lines: none when there are none, and no profile when there are several.
     pub fn on_lines(&self, line: i32, last: i32) -> Option<Option<Profile>> {
-        self.profiles.get(&(line, last)).copied()
+        self.functions.get((line, last))
     }
 }
 

@@ -5,7 +5,6 @@ use std::ops::Range;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Edge, Pairer, SharedCell, TablePair};
-use crate::bytecode::UpvalueSet;
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Ref, Val};
@@ -100,9 +99,41 @@ impl Upvalues {
     pub fn len(self) -> u8 {
         self.count
     }
+    /// None?
+    pub fn is_empty(self) -> bool {
+        self.count == 0
+    }
+    /// The number of the first one, if there is one.
+    pub fn first(self) -> u32 {
+        self.start
+    }
     /// Their numbers, for [`super::Pairing::upvalue`].
     pub fn numbers(self) -> Range<u32> {
         self.start..self.start + u32::from(self.count)
+    }
+}
+
+/// The upvalues of the functions that have one list of cells, under the list's number.
+#[derive(Default)]
+pub(super) struct ByList(Vec<Option<(Upvalues, bool)>>);
+
+impl ByList {
+    /// None as long as no function with this list was met, or, for a `home` function, no such one.
+    fn get(&self, list: u32, home: bool) -> Option<Upvalues> {
+        let (upvalues, has_home) = self.0.get(list as usize).copied()??;
+        (has_home || !home).then_some(upvalues)
+    }
+
+    fn set(&mut self, list: u32, upvalues: Upvalues, home: bool) -> Result<()> {
+        let index = list as usize;
+        if index >= self.0.len() {
+            self.0.try_reserve(index + 1 - self.0.len())?;
+            self.0.resize(index + 1, None);
+        }
+        if let Some(place) = self.0.get_mut(index) {
+            *place = Some((upvalues, home));
+        }
+        Ok(())
     }
 }
 
@@ -191,30 +222,24 @@ impl Pairer<'_> {
             .with_upvalue_name(function, index, |text| names.add(address, text))
     }
 
-    /// Notes the cells of a function of A1.
-    pub(super) fn cells_of_old(
-        &mut self,
-        function: Ref,
-        site: SiteId,
-        (count, first): (u8, Option<u32>),
-        home: bool,
-        assigned: Option<UpvalueSet>,
-    ) -> Result<Upvalues> {
+    /// The cells of a function of A1, which are those of a list.
+    pub(super) fn cells_of_old(&mut self, list: u32, function: Ref, site: SiteId, home: bool) -> Result<Upvalues> {
+        if let Some(known) = self.lists1.get(list, home) {
+            return Ok(known);
+        }
         let start = self.out.upvalues.len() as u32;
-        self.out.upvalues.try_reserve(count.into())?;
-        for index in 1..=count {
-            let listed = first.and_then(|first| self.out.known.cell_of(first + u32::from(index) - 1));
-            let known = match listed {
-                Some(known) => known,
-                None => self.out.known.cell(self.vm.cell(function, index))?,
+        let count = self.out.known.lists.cells(list).len();
+        self.out.upvalues.try_reserve(count)?;
+        for (i, index) in (0..count).zip(1..) {
+            let Some(address) = self.out.known.lists.cells(list).get(i).copied() else {
+                break;
             };
+            let known = self.out.known.cell(address)?;
             let number = match self.cells1.get(known) {
                 Some(number) => number,
                 None => self.cell1(known, function, index, site, home)?,
             };
             if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
-                // Code that cannot be read may assign anything.
-                cell.assigned |= assigned.is_none_or(|assigned| assigned.has(index - 1));
                 cell.home |= home;
                 // All functions know a cell by one name; where somebody joined another, `match_upvalues` asks again.
                 self.out.upvalues.push(Upvalue {
@@ -224,7 +249,9 @@ impl Pairer<'_> {
                 });
             }
         }
-        Ok(self.upvalues_since(start))
+        let upvalues = self.upvalues_since(start);
+        self.lists1.set(list, upvalues, home)?;
+        Ok(upvalues)
     }
 
     /// Meets a cell of A1 in an upvalue.
@@ -258,25 +285,23 @@ impl Pairer<'_> {
         Upvalues { start, count }
     }
 
-    /// Notes the cells of a function of A2.
-    pub(super) fn cells_of_new(
-        &mut self,
-        owner: u32,
-        function: Ref,
-        count: u8,
-        home: bool,
-        assigned: UpvalueSet,
-    ) -> Result<Upvalues> {
+    /// The cells of a function of A2.
+    pub(super) fn cells_of_new(&mut self, owner: u32, function: Ref, count: u8, home: bool) -> Result<Upvalues> {
+        let (list, _) = self.new_lists.number(self.vm.cells(function, count)?)?;
+        if let Some(known) = self.lists2.get(list, home) {
+            return Ok(known);
+        }
         let start = self.out.upvalues.len() as u32;
         self.out.upvalues.try_reserve(count.into())?;
-        for index in 1..=count {
-            let id = self.vm.cell(function, index);
+        for (i, index) in (0..usize::from(count)).zip(1..) {
+            let Some(id) = self.new_lists.cells(list).get(i).copied() else {
+                break;
+            };
             let number = match self.cells2.get(&id) {
                 Some(number) => *number,
                 None => self.cell2(id, owner, function, index, home)?,
             };
             if let Some(cell) = self.out.new_cells.get_mut(number as usize) {
-                cell.assigned |= assigned.has(index - 1);
                 cell.home |= home;
                 self.out.upvalues.push(Upvalue {
                     name: cell.name,
@@ -285,7 +310,9 @@ impl Pairer<'_> {
                 });
             }
         }
-        Ok(self.upvalues_since(start))
+        let upvalues = self.upvalues_since(start);
+        self.lists2.set(list, upvalues, home)?;
+        Ok(upvalues)
     }
 
     /// Meets a cell of A2 in an upvalue.
@@ -338,14 +365,18 @@ impl Pairer<'_> {
             .is_some_and(|cell| cell.environment)
     }
 
-    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two (R4.6). Nearly always they do
-    /// already: functions share their cells with others.
-    #[inline]
+    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two (R4.6).
     pub(super) fn match_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
         match self.out.new_cells.get(c2 as usize) {
             Some(new) if new.answer == Some(c1) => Ok(()),
             _ => self.match_other_cells(c1, c2),
         }
+    }
+
+    /// Would [`Pairer::match_cells`] do nothing more?
+    pub(super) fn is_settled(&self, c1: u32, c2: u32) -> bool {
+        let new = self.out.new_cells.get(c2 as usize);
+        new.is_some_and(|new| new.environment || new.answer == Some(c1))
     }
 
     fn match_other_cells(&mut self, c1: u32, c2: u32) -> Result<()> {

@@ -348,14 +348,7 @@ impl Pairer<'_> {
             return assigned.add_all();
         };
         // Functions that no pair led to were handed to somebody else.
-        let mut met: FxHashSet<(i32, i32)> = FxHashSet::default();
-        if !chunk.setters.is_empty() {
-            for function in self.out.new.iter().filter(|function| function.home) {
-                met.try_insert_value((function.info.line, function.info.last), ())?;
-            }
-        }
-        let is_unmet = |lines: &(i32, i32)| chunk.profile(lines.0, lines.1).is_none() || !met.contains(lines);
-        if chunk.setters.iter().any(is_unmet) {
+        if chunk.has_unmet_setter() {
             self.read_text()?;
             let assigned = &mut self.constants.assigned;
             match self

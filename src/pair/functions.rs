@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::cells::{Name, Upvalue, Upvalues};
 use super::{Edge, Pairer};
-use crate::bytecode::{self, Profile};
+use crate::bytecode::{self, Profile, UpvalueSet};
 use crate::error::{Error, Result};
 use crate::known::Function;
 use crate::lineage::Lineage;
@@ -35,8 +35,8 @@ pub struct Function1 {
     /// Its upvalues; none until its cells are looked at.
     pub upvalues: Upvalues,
     pub(super) looked_at: bool,
-    /// The number of its first upvalue, if they are listed.
-    first: Option<u32>,
+    /// The number of its list of cells, if that is known.
+    list: Option<u32>,
     /// How many pairs it is in.
     degree: u32,
 }
@@ -83,7 +83,7 @@ impl Pairer<'_> {
         if let Some(met) = self.out.met1.get(known) {
             return Ok(Some(met));
         }
-        let Some(Function { info, home, first }) = self.out.known.function(known) else {
+        let Some(Function { info, home, list }) = self.out.known.function(known) else {
             return Ok(None);
         };
         let number = self.out.old.len() as u32;
@@ -98,7 +98,7 @@ impl Pairer<'_> {
             answers: Few::new(),
             upvalues: Upvalues::default(),
             looked_at: false,
-            first,
+            list,
             degree: 0,
         })?;
         if home {
@@ -115,19 +115,36 @@ impl Pairer<'_> {
         if std::mem::replace(&mut function.looked_at, true) {
             return Ok(());
         }
-        let (at, site, count, home, first) = (
+        let (at, site, count, home, list) = (
             function.at,
             function.site,
             function.info.upvalues,
             function.home,
-            function.first,
+            function.list,
         );
         let lineage = self.lineage.number(self.vm, at);
         let profile = match lineage.and_then(Lineage::profile) {
             Some(profile) => Some(profile),
             None => bytecode::profile(self.vm.dump(at, true)?),
         };
-        let upvalues = self.cells_of_old(at, site, (count, first), home, profile.map(|profile| profile.assigned))?;
+        let list = match list {
+            Some(list) => list,
+            None => self.out.known.lists.number(self.vm.cells(at, count)?)?.0,
+        };
+        let upvalues = self.cells_of_old(list, at, site, home)?;
+        // Code that cannot be read may assign anything.
+        let assigned = profile.map_or(UpvalueSet::ALL, |profile| profile.assigned);
+        assigned.each(upvalues.len(), |i| {
+            if let Some(cell) = self
+                .out
+                .upvalues_of(upvalues)
+                .get(usize::from(i))
+                .map(|upvalue| upvalue.cell)
+                && let Some(cell) = self.out.old_cells.get_mut(cell as usize)
+            {
+                cell.assigned = true;
+            }
+        });
         if let Some(function) = self.out.old.get_mut(f1 as usize) {
             function.upvalues = upvalues;
             function.profile = profile;
@@ -165,10 +182,8 @@ impl Pairer<'_> {
         };
         let home = self.loaded.home.owns(self.vm, at, &info)?;
         let known = if home {
-            self.loaded
-                .chunk
-                .as_ref()
-                .and_then(|chunk| chunk.profile(info.line, info.last))
+            let chunk = self.loaded.chunk.as_mut();
+            chunk.and_then(|chunk| chunk.meet(info.line, info.last))
         } else {
             None
         };
@@ -178,7 +193,18 @@ impl Pairer<'_> {
         };
         let number = self.out.new.len() as u32;
         self.met2.set(order, number)?;
-        let upvalues = self.cells_of_new(number, at, info.upvalues, home, profile.assigned)?;
+        let upvalues = self.cells_of_new(number, at, info.upvalues, home)?;
+        profile.assigned.each(upvalues.len(), |i| {
+            if let Some(cell) = self
+                .out
+                .upvalues_of(upvalues)
+                .get(usize::from(i))
+                .map(|upvalue| upvalue.cell)
+                && let Some(cell) = self.out.new_cells.get_mut(cell as usize)
+            {
+                cell.assigned = true;
+            }
+        });
         self.out.new.try_push(Function2 {
             at,
             site,
@@ -270,6 +296,34 @@ impl Pairer<'_> {
         Ok(None)
     }
 
+    /// R4.1: by the names of the cells, and where that fails by the names that the function of A1 has for them.
+    fn match_by_name(&mut self, old_at: Ref, ups1: Upvalues, ups2: Upvalues) -> Result<()> {
+        // Most functions have the cells of others, whose counterparts have been matched with the same ones.
+        if ups2.is_empty() || self.matched.get(ups2.first()) == Some(ups1.first()) {
+            return Ok(());
+        }
+        let mut settled = !ups1.is_empty();
+        for i in ups2.numbers() {
+            let new = self.out.upvalue(i);
+            let mut olds = self.out.upvalues_of(ups1).iter();
+            let found = match olds.find(|old| old.name == new.name).copied() {
+                Some(old) => Some(old),
+                None => {
+                    settled = false;
+                    self.own_name(old_at, ups1, new.name)?
+                }
+            };
+            if let Some(old) = found {
+                self.match_cells(old.cell, new.cell)?;
+                settled &= self.is_settled(old.cell, new.cell);
+            }
+        }
+        if settled {
+            self.matched.set(ups2.first(), ups1.first())?;
+        }
+        Ok(())
+    }
+
     /// R4.1, R4.5
     fn match_upvalues(&mut self, f1: u32, f2: u32) -> Result<()> {
         let both_home = matches!(
@@ -290,18 +344,7 @@ impl Pairer<'_> {
                 .chain(ups2.numbers())
                 .any(|i| self.names.is_none(self.out.upvalue(i).name));
         if !nameless {
-            for i in ups2.numbers() {
-                let new = self.out.upvalue(i);
-                let same_name = |old: &Upvalue| old.name == new.name;
-                let found = match ups1.numbers().map(|i| self.out.upvalue(i)).find(same_name) {
-                    Some(old) => Some(old),
-                    None => self.own_name(old_at, ups1, new.name)?,
-                };
-                if let Some(old) = found {
-                    self.match_cells(old.cell, new.cell)?;
-                }
-            }
-            return Ok(());
+            return self.match_by_name(old_at, ups1, ups2);
         }
         let pairs = || ups1.numbers().zip(ups2.numbers());
         let fits = ups1.len() == ups2.len()

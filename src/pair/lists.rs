@@ -20,10 +20,9 @@ impl Pairer<'_> {
     pub(super) fn lists(&mut self) -> Result<()> {
         let mut by_table: FxHashMap<usize, Added> = FxHashMap::default();
         for (i, slot) in self.out.slots.iter().enumerate() {
-            let new = self.vm.val(slot.new);
             if slot.change
                 && slot.what == What::Add
-                && matches!(new.kind, Kind::Function | Kind::Table)
+                && matches!(self.vm.kind(slot.new), Kind::Function | Kind::Table)
                 && self.vm.integer(slot.key).is_some()
             {
                 let table = self.vm.val(slot.table).addr;

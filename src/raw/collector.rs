@@ -21,7 +21,7 @@ const MORE: c_int = 1 << 20;
 /// How often that is done, so that all of it can be taken back by one number.
 const MOST: u16 = 512;
 /// In KiB: what reloads may allocate within one cycle in any case.
-const FREE: i64 = 4 << 10;
+const FREE: i64 = 8 << 10;
 /// One part in so many of the program's memory: what reloads may allocate within one cycle where that is more.
 const SHARE: i64 = 4;
 
@@ -88,7 +88,11 @@ impl Paused {
             // Without what reloads have left since then: the program as the last cycle left it.
             let without = self.in_use - owed.max(0);
             let owed = owed.max(0).saturating_add(allocated);
-            let let_off = if owed > (without / SHARE).max(FREE) { 0 } else { allocated };
+            let let_off = if owed > (without / SHARE).max(FREE) {
+                0
+            } else {
+                allocated
+            };
             match (self.was_running, running) {
                 (true, true) => step(self.l, CREDIT + c_int::from(given) * MORE - let_off as c_int),
                 (true, false) => _ = ffi::lua_gc(self.l, ffi::LUA_GCRESTART),

@@ -170,7 +170,10 @@ pub struct Vm {
     /// Slots that the last holder is known to have left.
     room: u32,
     zipping: bool,
+    /// The walk is beside another table.
+    zip_has_old: bool,
     buffer: Vec<u8>,
+    cells: Vec<usize>,
     /// The threads are this view's own: they are empty when it ends.
     owns_threads: bool,
     /// How often the collector's pause was kept up behind a call of the program's code.
@@ -228,7 +231,9 @@ impl Vm {
             len: 0,
             room: 0,
             zipping: false,
+            zip_has_old: false,
             buffer: Vec::new(),
+            cells: Vec::new(),
             owns_threads: false,
             given: 0,
         }
@@ -378,14 +383,19 @@ impl Vm {
     #[inline]
     fn describe(thread: *mut lua_State, index: c_int) -> Val {
         // SAFETY: any valid index of a live thread.
-        unsafe {
-            let kind = Kind::of(ffi::lua_type(thread, index));
-            let addr = match kind {
-                Kind::Nil | Kind::Boolean | Kind::Number | Kind::String => 0,
-                _ => ffi::lua_topointer(thread, index) as usize,
-            };
-            Val { kind, addr }
-        }
+        Self::describe_as(unsafe { ffi::lua_type(thread, index) }, thread, index)
+    }
+
+    /// [`Vm::describe`] for a value whose type is known.
+    #[inline]
+    fn describe_as(tag: c_int, thread: *mut lua_State, index: c_int) -> Val {
+        let kind = Kind::of(tag);
+        let addr = match kind {
+            Kind::Nil | Kind::Boolean | Kind::Number | Kind::String => 0,
+            // SAFETY: any valid index of a live thread.
+            _ => unsafe { ffi::lua_topointer(thread, index) as usize },
+        };
+        Val { kind, addr }
     }
 
     /// The value's type.

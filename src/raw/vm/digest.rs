@@ -62,14 +62,11 @@ impl Vm {
     /// The digest of a part of the current entry of the walk; none when it is no scalar.
     #[inline]
     pub fn zip_digest(&self, part: Part) -> Option<u64> {
-        // SAFETY: the entry stands at 3, 4, 5; no index past the top is read, where no walk is under way.
-        unsafe {
-            let index = part as c_int;
-            if index > ffi::lua_gettop(self.scratch) {
-                return None;
-            }
-            digest_at(self.scratch, index)
+        if !self.zipping {
+            return None;
         }
+        // SAFETY: the entry of the walk stands at 3, 4, 5.
+        unsafe { digest_at(self.scratch, part as c_int) }
     }
 }
 

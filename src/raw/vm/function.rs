@@ -1,6 +1,7 @@
 //! Functions: what is known of them, their upvalues, their binary form; compiling and calling.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::mem::MaybeUninit;
 use std::ptr::null;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
@@ -12,37 +13,43 @@ use crate::raw::{collector, door};
 impl Vm {
     /// What is known of a function; nothing for another value.
     pub fn info(&self, function: Ref) -> Option<Info> {
-        let ar = self.debug_info(function)?;
-        // SAFETY: one of "Lua", "C" and "main".
-        let what = unsafe { ar.what.cast::<u8>().read() };
-        Some(Info {
-            source: ar.source as usize,
-            line: ar.linedefined,
-            last: ar.lastlinedefined,
-            upvalues: ar.nups,
-            params: ar.nparams,
-            lua: what != b'C',
-            main: what == b'm',
+        self.with_debug_info(function, |ar| {
+            // SAFETY: what "S" and "u" fill in; one of "Lua", "C" and "main".
+            unsafe {
+                let what = (*ar).what.cast::<u8>().read();
+                Info {
+                    source: (*ar).source as usize,
+                    line: (*ar).linedefined,
+                    last: (*ar).lastlinedefined,
+                    upvalues: (*ar).nups,
+                    params: (*ar).nparams,
+                    lua: what != b'C',
+                    main: what == b'm',
+                }
+            }
         })
     }
 
     /// The name of a function's source, as `debug.getinfo(f, "S").source` gives it.
     pub fn source(&self, function: Ref) -> Option<Vec<u8>> {
-        let ar = self.debug_info(function)?;
-        // SAFETY: a string of `srclen` bytes that lives as long as the function.
-        Some(unsafe { std::slice::from_raw_parts(ar.source.cast::<u8>(), ar.srclen) }.to_vec())
+        self.with_debug_info(function, |ar| {
+            // SAFETY: what "S" fills in; a string of `srclen` bytes that lives as long as the function.
+            unsafe { std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen) }.to_vec()
+        })
     }
 
-    fn debug_info(&self, function: Ref) -> Option<lua_Debug> {
+    /// Hands what `lua_getinfo` tells of a function, the parts "S" and "u", to `f`; nothing else of it is filled in.
+    #[inline]
+    fn with_debug_info<R>(&self, function: Ref, f: impl FnOnce(*const lua_Debug) -> R) -> Option<R> {
         let (thread, index) = self.at(function);
         // SAFETY: the function is checked to be one, and popped by the call; "S" and "u" allocate nothing.
         unsafe {
             if ffi::lua_type(thread, index) != ffi::LUA_TFUNCTION {
                 return None;
             }
-            let mut ar: lua_Debug = std::mem::zeroed();
+            let mut ar = MaybeUninit::<lua_Debug>::uninit();
             ffi::lua_pushvalue(thread, index);
-            (ffi::lua_getinfo(thread, c">Su".as_ptr(), &raw mut ar) != 0).then_some(ar)
+            (ffi::lua_getinfo(thread, c">Su".as_ptr(), ar.as_mut_ptr()) != 0).then(|| f(ar.as_ptr()))
         }
     }
 
@@ -87,6 +94,22 @@ impl Vm {
                 _ => 0,
             }
         }
+    }
+
+    /// The cells of the first `count` upvalues of a Lua function that has that many; the slice is good until the next call.
+    #[inline]
+    pub fn cells(&mut self, function: Ref, count: u8) -> Result<&[usize]> {
+        let (thread, index) = self.at(function);
+        self.cells.clear();
+        self.cells.try_reserve(count.into())?;
+        // SAFETY: as in `cell`.
+        unsafe {
+            if ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION {
+                let cell = |i| ffi::lua_upvalueid(thread, index, i) as usize;
+                self.cells.extend((1..=c_int::from(count)).map(cell));
+            }
+        }
+        Ok(&self.cells)
     }
 
     /// The name of the `i`-th upvalue; empty when it has none.

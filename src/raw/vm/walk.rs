@@ -22,6 +22,7 @@ impl Vm {
         self.push(old);
         // SAFETY: room as above.
         unsafe { ffi::lua_pushnil(self.scratch) };
+        self.zip_has_old = self.val(old).is_table();
         Ok(())
     }
 
@@ -39,16 +40,17 @@ impl Vm {
                 self.zip_end();
                 return None;
             }
-            if ffi::lua_type(s, 2) == ffi::LUA_TTABLE {
+            let old = if self.zip_has_old {
                 ffi::lua_pushvalue(s, 3);
-                ffi::lua_rawget(s, 2);
+                ffi::lua_rawget(s, 2)
             } else {
                 ffi::lua_pushnil(s);
-            }
+                ffi::LUA_TNIL
+            };
             Some(Entry {
                 key: Self::describe(s, 3),
                 new: Self::describe(s, 4),
-                old: Self::describe(s, 5),
+                old: Self::describe_as(old, s, 5),
             })
         }
     }

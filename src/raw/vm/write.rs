@@ -66,11 +66,12 @@ impl Vm {
     /// Makes upvalues share the cells of others, one after another. False at the first that does not fit, as one of its functions is
     /// no Lua function or has no such upvalue; those behind it are left.
     pub fn join(&mut self, _: &Permit, joins: &[Join]) -> bool {
-        // Functions share their cells: what was found to fit a short while ago is not looked at again.
-        let mut function = Ref::NIL;
-        let mut donors = [(Ref::NIL, 0); RECENT_DONORS];
+        // What was found to fit a short while ago is not looked at again: the upvalues of a function up to the highest one that was
+        // joined, and donors, since functions share their cells.
+        let (mut function, mut most) = (Ref::NIL, 0);
+        let (mut thread, mut index) = self.at(function);
+        let mut donors = [(Ref(u32::MAX), 0); RECENT_DONORS]; // of which there is none
         for join in joins {
-            let (thread, index) = self.at(join.function);
             let (other, other_index) = self.at(join.donor);
             let (i, j) = (join.index, join.donor_index);
             let donor = (join.donor, j);
@@ -78,11 +79,26 @@ impl Vm {
             // SAFETY: both are Lua functions with those upvalues (a C function or a bad number would be undefined); functions
             // on different holders meet on the scratch.
             unsafe {
-                let function_fits = join.function == function || Self::is_lua_function(thread, index);
-                let donor_fits = recent.as_deref() == Some(&donor)
-                    || Self::is_lua_function(other, other_index) && Self::has_upvalue(other, other_index, j);
-                if !function_fits || !donor_fits || !Self::has_upvalue(thread, index, i) {
-                    return false;
+                if join.function != function {
+                    (thread, index) = self.at(join.function);
+                    if !Self::is_lua_function(thread, index) {
+                        return false;
+                    }
+                    (function, most) = (join.function, 0);
+                }
+                if i > most || i == 0 {
+                    if !Self::has_upvalue(thread, index, i) {
+                        return false;
+                    }
+                    most = i;
+                }
+                if recent.as_deref() != Some(&donor) {
+                    if !Self::is_lua_function(other, other_index) || !Self::has_upvalue(other, other_index, j) {
+                        return false;
+                    }
+                    if let Some(recent) = recent {
+                        *recent = donor;
+                    }
                 }
                 if thread == other {
                     ffi::lua_upvaluejoin(thread, index, i.into(), other_index, j.into());
@@ -92,10 +108,6 @@ impl Vm {
                     ffi::lua_upvaluejoin(self.scratch, -2, i.into(), -1, j.into());
                     self.pop(2);
                 }
-            }
-            function = join.function;
-            if let Some(recent) = recent {
-                *recent = donor;
             }
         }
         true
