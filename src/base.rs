@@ -60,7 +60,7 @@ impl Path {
     /// The locals of the module: their names are the keys.
     pub const LOCALS: Path = Path(mix(1));
 
-    /// The path of one of the roots (a name that [`Step::Root`] has).
+    /// The path of one of the roots, by its name.
     fn root(name: &str) -> Path {
         Path(mix(Vm::digest_of(name.as_bytes())))
     }
@@ -205,6 +205,11 @@ struct Known {
 }
 
 impl Places {
+    /// Makes room for so many.
+    pub fn reserve(&mut self, sites: usize) -> Result<()> {
+        Ok(self.known.try_reserve(sites)?)
+    }
+
     /// The place of a site; none where it is not under a key that can be recorded.
     pub fn place(&mut self, vm: &Vm, sites: &Sites, site: SiteId) -> Result<Option<Place>> {
         Ok(self.find(vm, sites, site)?.place)
@@ -223,10 +228,10 @@ impl Places {
                 break known;
             }
             match sites.step(at) {
-                Some((_, Step::Root(name))) => {
+                Some((_, Step::Root(root))) => {
                     break Known {
                         place: None,
-                        path: Some(Path::root(name)),
+                        path: Some(Path::root(root.name())),
                     };
                 }
                 Some((parent, step)) => {

@@ -177,6 +177,13 @@ impl Chunk {
             .is_some_and(|range| self.text(*range) == name)
     }
 
+    /// Gives up the strings and integers, and the dump.
+    pub fn forget_names(&mut self) {
+        self.dump = Vec::new();
+        self.names = FxHashMap::default();
+        self.integers = FxHashSet::default();
+    }
+
     /// The strings that occur as constants.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.names.values().map(|range| self.text(*range))

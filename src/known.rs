@@ -55,6 +55,32 @@ impl Known {
         Ok(first)
     }
 
+    /// Notes that a function was seen, and numbers it if it is a home function that had not been before.
+    pub fn see_function(
+        &mut self,
+        address: usize,
+        info: impl FnOnce() -> Info,
+        is_home: impl FnOnce(&Info) -> Result<bool>,
+    ) -> Result<Option<u32>> {
+        self.objects.try_reserve(1)?;
+        let Entry::Vacant(seen) = self.objects.entry(address) else {
+            return Ok(None);
+        };
+        let info = info();
+        if !is_home(&info)? {
+            seen.insert(NONE);
+            return Ok(None);
+        }
+        let number = self.functions.len() as u32;
+        self.functions.try_push(Function {
+            info,
+            home: true,
+            list: None,
+        })?;
+        seen.insert(number);
+        Ok(Some(number))
+    }
+
     /// Numbers a function.
     pub fn add(&mut self, address: usize, info: Info, home: bool) -> Result<u32> {
         let number = self.functions.len() as u32;

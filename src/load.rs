@@ -43,29 +43,36 @@ pub struct Loaded {
     pub environment: Option<usize>,
 }
 
-/// Compiles and runs A2, and puts back what its chunk changed.
+/// Compiles and runs A2, and puts back what its chunk changed. Of `found` the text is gone afterwards.
 ///
 /// # Errors
 /// [`Error::Compile`], [`Error::Chunk`] with a traceback, [`Error::Memory`]; the program is then as it was.
-pub fn load(vm: &mut Vm, context: &Context, found: &Found, known_source: Option<Vec<u8>>) -> Result<Loaded> {
-    let main = match &found.code {
+pub fn load(vm: &mut Vm, context: &Context, found: &mut Found, known_source: Option<Vec<u8>>) -> Result<Loaded> {
+    let size = found.size();
+    let main = match &mut found.code {
         Code::Loader(loader) => *loader,
-        Code::Text(code, chunk_name) => vm.load(code, chunk_name).map_err(|error| match error {
-            Error::Lua(text) => Error::Compile {
-                name: context.title.clone(),
-                text: without_text(text),
-            },
-            other => other,
-        })?,
+        Code::Text(code, chunk_name) => {
+            let code = std::mem::take(code);
+            vm.load(&code, chunk_name).map_err(|error| match error {
+                Error::Lua(text) => Error::Compile {
+                    name: context.title.clone(),
+                    text: without_text(text),
+                },
+                other => other,
+            })?
+        }
     };
-    vm.reserve_dump(found.size())?;
+    vm.reserve_dump(size)?;
     vm.dump(main, true)?;
-    let chunk = Chunk::read(vm.take_dump())?;
+    let mut chunk = Chunk::read(vm.take_dump())?;
     let mut home = home_of(vm, context, main, known_source)?;
     let nothing = Chunk::default();
     vm.reserve(chunk.as_ref().map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.as_ref().map_or(0, |chunk| chunk.functions() * 3 / 2);
     let memory = Memory::of(vm, context, chunk.as_ref().unwrap_or(&nothing), &mut home)?;
+    if let Some(chunk) = &mut chunk {
+        chunk.forget_names();
+    }
 
     let searchers_key = vm.string(b"searchers")?;
     let searchers = vm.get(context.package, searchers_key)?;

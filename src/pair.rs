@@ -41,6 +41,9 @@ use crate::raw::vm::{Entry, Kind, Ref, Val, Vm};
 use crate::record::Assigned;
 use crate::site::{SiteId, Sites};
 
+/// The tables and cells of a small module.
+const SOME: usize = 28;
+
 /// What becomes of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum What {
@@ -312,6 +315,7 @@ pub fn pair(
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
+        entries: Vec::new(),
         compared: Vec::new(),
         notes: note::Notes::new(!options.dry_run),
         module_met: false,
@@ -386,6 +390,8 @@ struct Pairer<'a> {
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
     keyed: Vec<Keyed>,
+    /// The memory in which each pair of tables lists its entries; empty in between.
+    entries: Vec<(Entry, Ref)>,
     /// R8: pairs of which what only A1 has may go.
     compared: Vec<TablePair>,
     notes: note::Notes,
@@ -416,8 +422,17 @@ impl Pairer<'_> {
         self.out.old.try_reserve(functions)?;
         self.out.new.try_reserve(functions)?;
         self.out.slots.try_reserve(functions)?;
-        self.out.upvalues.try_reserve(functions * 8)?;
-        Ok(())
+        self.out.upvalues.try_reserve(functions)?;
+        self.out.sites.reserve(functions)?;
+        self.notes.reserve(functions)?;
+        // Tables, and cells and their names.
+        let few = SOME + functions / 16;
+        self.out.tables.try_reserve(few)?;
+        self.answered.try_reserve(few)?;
+        self.pairs_seen.try_reserve(few)?;
+        self.places.reserve(few)?;
+        self.cells2.try_reserve(few)?;
+        self.names.reserve(few)
     }
 
     fn run(&mut self) -> Result<()> {
@@ -641,6 +656,7 @@ impl Pairer<'_> {
                 }
             }
         }
+        pairs.retain(|(child, _)| !self.are_paired(child.old, child.new));
         for (child, _) in &pairs {
             self.peek(child.old, child.new)?;
         }

@@ -163,10 +163,10 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
         found.try_push((code, clock.lap()))?;
     }
     staged.try_reserve_exact(request.modules.len())?;
-    for (i, (module, (found, elapsed))) in request.modules.iter().zip(found).enumerate() {
+    for (i, (module, (mut found, elapsed))) in request.modules.iter().zip(found).enumerate() {
         // Those after it are planned on what it commits, in a dry run, too.
         let needed = !request.options.dry_run || request.options.vm || i + 1 < request.modules.len();
-        let mut done = stage(vm, request, module, &found, needed)?;
+        let mut done = stage(vm, request, module, &mut found, needed)?;
         if let Some(first) = done.elapsed.first_mut() {
             *first = elapsed;
         }
@@ -243,7 +243,7 @@ fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut 
 }
 
 /// Takes one module through the stages.
-fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &Found, needed: bool) -> Result<Staged> {
+fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &mut Found, needed: bool) -> Result<Staged> {
     let options = Options::of(&request.options, module.is_data);
     let mut clock = Clock::new();
     let context = Context::new(vm, module.name, request.stock)?;

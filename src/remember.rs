@@ -14,7 +14,7 @@ use crate::find::Context;
 use crate::home::Home;
 use crate::known::Known;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Kind, Ref, Val, Vm};
+use crate::raw::vm::{Info, Kind, Ref, Val, Vm};
 
 /// Visited whatever the size of the code.
 const MIN_TABLES: usize = 256;
@@ -169,20 +169,19 @@ impl Memory {
 
     fn meet(&mut self, vm: &Vm, home: &mut Home, queue: &mut VecDeque<Step>, value: Ref, origin: Origin) -> Result<()> {
         let val = vm.val(value);
-        if !matches!(val.kind, Kind::Table | Kind::Function)
-            || vm.is_c_function(value).is_some()
-            || !self.known.see(val.addr)?
-        {
-            return Ok(());
-        }
-        let step = if val.is_table() {
-            Step::Table(value, origin)
-        } else {
-            let info = vm.info(value).unwrap_or_default();
-            if !home.owns(vm, value, &info)? {
-                return Ok(());
+        let step = match val.kind {
+            Kind::Table if self.known.see(val.addr)? => Step::Table(value, origin),
+            Kind::Function if vm.is_c_function(value).is_none() => {
+                let home = |info: &Info| home.owns(vm, value, info);
+                let number = self
+                    .known
+                    .see_function(val.addr, || vm.info(value).unwrap_or_default(), home)?;
+                let Some(number) = number else {
+                    return Ok(());
+                };
+                Step::Function(value, number)
             }
-            Step::Function(value, self.known.add(val.addr, info, true)?)
+            _ => return Ok(()),
         };
         queue.try_reserve(1)?;
         queue.push_back(step);

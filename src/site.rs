@@ -28,14 +28,36 @@ impl SiteId {
 /// A step.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// A root, by its name; the module itself has none.
-    Root(&'static str),
+    /// A root.
+    Root(Root),
     /// The slot under a key.
     Key(Ref),
     /// The metatable.
     Metatable,
     /// The upvalue with this number of this function.
     Upvalue(Ref, u8),
+}
+
+/// Where a path begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// At the module itself.
+    Module,
+    /// At the globals table.
+    Globals,
+    /// At `package.loaded`.
+    Loaded,
+}
+
+impl Root {
+    /// Its name; the module itself has none.
+    pub fn name(self) -> &'static str {
+        match self {
+            Root::Module => "",
+            Root::Globals => "_G",
+            Root::Loaded => "package.loaded",
+        }
+    }
 }
 
 /// All sites of a reload.
@@ -56,7 +78,7 @@ impl Sites {
     /// The three roots.
     pub fn new() -> Result<Sites> {
         let (mut steps, mut heads) = (Vec::new(), Vec::new());
-        for (root, i) in ["", "_G", "package.loaded"].into_iter().zip(0..) {
+        for (root, i) in [Root::Module, Root::Globals, Root::Loaded].into_iter().zip(0..) {
             steps.try_push((SiteId::MODULE, Step::Root(root)))?;
             heads.try_push((0, SiteId(i)))?;
         }
@@ -150,8 +172,8 @@ impl Sites {
         }
         for step in trail.into_iter().rev() {
             match step {
-                Step::Root("") => text.push_str(module),
-                Step::Root(name) => text.push_str(name),
+                Step::Root(Root::Module) => text.push_str(module),
+                Step::Root(root) => text.push_str(root.name()),
                 Step::Key(key) => text.push_str(&key_text(vm, key)),
                 Step::Metatable => text.push_str("<metatable>"),
                 Step::Upvalue(function, index) => {

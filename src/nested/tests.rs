@@ -80,8 +80,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         let name = vm.string(b"m").expect("memory");
         let context = Context::new(vm, name, stock).expect("memory");
         let options = Options::read(vm, Ref::NIL).expect("memory");
-        let found = find::find(vm, &context, None).expect("found");
-        let mut loaded = load::load(vm, &context, &found, None).expect("loads");
+        let mut found = find::find(vm, &context, None).expect("found");
+        let mut loaded = load::load(vm, &context, &mut found, None).expect("loads");
         let lineage = Lineage {
             table: vm.table(0).expect("memory"),
             counter: vm.string(b"last").expect("memory"),

@@ -32,6 +32,13 @@ pub struct Names {
 }
 
 impl Names {
+    /// Makes room for so many.
+    pub(super) fn reserve(&mut self, names: usize) -> Result<()> {
+        self.by_address.try_reserve(names)?;
+        self.by_text.try_reserve(names)?;
+        Ok(())
+    }
+
     /// The number of the name at an address that is met for the first time.
     fn add(&mut self, address: usize, text: &[u8]) -> Result<Name> {
         let name = match self.by_text.get(text) {
@@ -465,6 +472,9 @@ impl Pairer<'_> {
         }
         if o.is_table() && n.is_table() && fresh {
             pair.fate = CellFate::Merge;
+            if self.are_paired(old_value, new_value) {
+                return self.out.cell_pairs.try_push(pair);
+            }
             let site = self.out.cell_site(c2)?;
             let exact = self.replace_data;
             self.peek(old_value, new_value)?;

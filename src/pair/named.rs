@@ -89,24 +89,28 @@ impl Pairer<'_> {
 
     /// Looks at functions that two tables have in common, those that A2 made first: a class knows itself by its file's local for it.
     pub(super) fn peek(&mut self, old: Ref, new: Ref) -> Result<()> {
-        let (mark, mut found) = (self.vm.held(), SmallVec::<[(u32, Ref); PEEKED + 1]>::new());
-        self.vm.zip(new, old)?;
+        let (mark, mut found) = (self.vm.held(), SmallVec::<[(u32, Ref, Ref); PEEKED + 1]>::new());
+        self.vm.zip(new, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {
-            if !entry.new.is_function() || !entry.old.is_function() {
+            if !entry.new.is_function() {
                 continue;
             }
             let Some(order) = self.loaded.fresh.order(entry.new.addr) else {
                 continue;
             };
-            let place = found.partition_point(|(known, _)| *known < order);
+            // Few of the functions of a large table come to this: only for these A1's is looked up.
+            let place = found.partition_point(|(known, ..)| *known < order);
             if place < PEEKED {
-                let base = self.vm.zip_keep()?;
-                found.insert(place, (order, base));
-                found.truncate(PEEKED);
+                let value = self.vm.zip_keep_pair()?;
+                let other = self.vm.get(old, value.after(1))?;
+                if self.vm.val(other).is_function() {
+                    found.insert(place, (order, value, other));
+                    found.truncate(PEEKED);
+                }
             }
         }
-        for (_, base) in found {
-            for (function, is_new) in [(base, true), (base.after(1), false)] {
+        for (_, value, other) in found {
+            for (function, is_new) in [(value, true), (other, false)] {
                 let Some(info) = self.vm.info(function).filter(|info| info.lua) else {
                     continue;
                 };

@@ -31,6 +31,14 @@ impl Notes {
     pub(super) fn new(on: bool) -> Notes {
         Notes { on, ..Notes::default() }
     }
+
+    /// Makes room for the words of so many keys.
+    pub(super) fn reserve(&mut self, keys: usize) -> Result<()> {
+        if self.on {
+            self.words.try_reserve(keys)?;
+        }
+        Ok(())
+    }
 }
 
 impl Pairer<'_> {

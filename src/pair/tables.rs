@@ -24,6 +24,12 @@ impl Pairer<'_> {
         self.accept(pair, old_addr, new_addr)
     }
 
+    /// Do the two answer to each other already? Then another place where they stand says nothing new.
+    pub(super) fn are_paired(&self, old: Ref, new: Ref) -> bool {
+        let pair = (self.vm.val(old).addr, self.vm.val(new).addr);
+        self.pairs_seen.contains(&pair)
+    }
+
     pub(super) fn accept(&mut self, pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
         self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
         self.answered.try_insert_value(old_addr, ())?;
@@ -134,7 +140,7 @@ impl Pairer<'_> {
     /// R3.1
     pub(super) fn table_pair(&mut self, pair: TablePair) -> Result<()> {
         let mut bears_code = false;
-        let (mut entries, mut rows) = (Vec::new(), Vec::new());
+        let (mut entries, mut rows) = (std::mem::take(&mut self.entries), Vec::new());
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         let path = self.note_table(pair.new, pair.site)?;
@@ -181,7 +187,7 @@ impl Pairer<'_> {
         children.try_reserve(entries.len())?;
         self.out.slots.try_reserve(entries.len())?;
         self.out.sites.reserve(entries.len())?;
-        for (entry, base) in entries {
+        for (entry, base) in entries.drain(..) {
             let (new, old, key) = (base, base.after(1), base.after(2));
             let mut what = self.judge(entry, new, old)?;
             if what == What::Merge && self.moved.contains(&entry.new.addr) {
@@ -200,6 +206,7 @@ impl Pairer<'_> {
             self.out.slots.try_push(slot)?;
             self.child(slot, entry, &mut children)?;
         }
+        self.entries = entries;
         self.take_children(children)?;
         self.pair_metatables(&pair)?;
         // Where A1 has as many entries as both sides share, it has none of its own.

@@ -111,9 +111,13 @@ impl Vm {
     }
 
     /// Keeps every entry of a table, key and value side by side, and returns the first key and how many there are. Gives
-    /// up behind `most` entries: it then returns one more than that.
+    /// up behind `most` entries: it then returns one more than that, and what it has kept by then, which may be none, is of no use.
     pub fn keep_entries(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
         let (first, mut count) = (Ref(self.len), 0);
+        // A list that has lost most of its elements takes as long to walk as a full one.
+        if usize::try_from(self.raw_len(table)).is_ok_and(|length| length > most) {
+            return Ok((first, u32::try_from(most + 1).unwrap_or(u32::MAX)));
+        }
         let mut ended = !self.val(table).is_table();
         while !ended && count as usize <= most {
             self.make_room()?;
