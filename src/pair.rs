@@ -18,6 +18,7 @@ mod lists;
 mod merge;
 mod named;
 mod note;
+mod parents;
 mod rows;
 mod tables;
 
@@ -312,6 +313,7 @@ pub fn pair(
         answered: FxHashSet::default(),
         moved: FxHashSet::default(),
         references: Vec::new(),
+        parents: parents::Parents::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
@@ -386,6 +388,8 @@ struct Pairer<'a> {
     /// Rows of A2's lists that are not compared with what stands at their index.
     moved: FxHashSet<usize>,
     references: Vec<TablePair>,
+    /// Metatables and `__index`.
+    parents: parents::Parents,
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
@@ -448,8 +452,8 @@ impl Pairer<'_> {
                 self.match_edges()?;
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
-            } else if self.take_keyed(false)? || self.take_references()? {
-                // tables under keys that are known by now, and by references
+            } else if self.take_keyed(false)? || self.take_parents()? || self.take_references()? {
+                // tables under keys that are known by now, where tables look for what they lack, and by references
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.meet_constants()? {
@@ -573,8 +577,8 @@ impl Pairer<'_> {
         }
     }
 
-    /// Notes what has to be looked at further below a slot.
-    fn child(&mut self, slot: Slot, entry: Entry, children: &mut Vec<Child>) -> Result<()> {
+    /// Notes what has to be looked at further below a slot; `holder` is A2's table that has it.
+    fn child(&mut self, slot: Slot, holder: Option<Ref>, entry: Entry, children: &mut Vec<Child>) -> Result<()> {
         let order = self.loaded.fresh.order(entry.new.addr);
         let kind = match (slot.what, entry.new.kind, order) {
             (What::Merge, ..) => ChildKind::Pair,
@@ -590,6 +594,9 @@ impl Pairer<'_> {
             }
         };
         let site = self.out.sites.key(slot.parent, slot.key)?;
+        if kind == ChildKind::Pair && self.meet_index(&slot, holder, site)? {
+            return Ok(());
+        }
         children.try_push(Child {
             order: order.unwrap_or(u32::MAX),
             key: slot.key,

@@ -2,6 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::parents::Parent;
 use super::{Child, Keyed, Pairer, Slot, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -60,7 +61,18 @@ impl Pairer<'_> {
     ) -> Result<()> {
         let Some(key) = change.key else {
             let site = self.out.sites.metatable(parent)?;
-            return self.metatables(change.table, parent, site, change.old, change.new, true);
+            let Change { table, old, new, .. } = change;
+            let place = Parent {
+                table,
+                site: parent,
+                key: Ref::NIL,
+                old,
+                new,
+                at: site,
+                change: true,
+                class: None,
+            };
+            return self.metatables(place, table);
         };
         if self.is_fresh(entry.key) {
             let Change { table, new, .. } = change;
@@ -91,6 +103,6 @@ impl Pairer<'_> {
         };
         slot.what = self.three_way(what, &slot, entry)?;
         self.out.slots.try_push(slot)?;
-        self.child(slot, entry, children)
+        self.child(slot, Some(change.table), entry, children)
     }
 }

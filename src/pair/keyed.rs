@@ -69,7 +69,7 @@ impl Pairer<'_> {
         }
         if !is_function || old_key == key || entry.old.is_nil() {
             self.out.slots.try_push(slot)?;
-            return self.child(slot, entry, children);
+            return self.child(slot, None, entry, children);
         }
         // A function as a key: the entry goes on under the function that takes its place.
         let stays = matches!(what, What::Keep | What::Merge | What::Conflict);
@@ -85,6 +85,6 @@ impl Pairer<'_> {
             what: What::Replace,
             ..slot
         })?;
-        self.child(slot, entry, children)
+        self.child(slot, None, entry, children)
     }
 }

@@ -140,7 +140,7 @@ impl Pairer<'_> {
         Ok(rows)
     }
 
-    fn bears_code(&mut self, table: Ref) -> Result<bool> {
+    pub(super) fn bears_code(&mut self, table: Ref) -> Result<bool> {
         let mut found = false;
         self.vm.zip(table, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {

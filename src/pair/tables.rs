@@ -3,6 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::merge::is_scalar;
+use super::parents::Parent;
 use super::{Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -53,6 +54,9 @@ impl Pairer<'_> {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             // A table that the program put there for itself, without a function of the module's own, stays as it is.
             let has_place = self.out.tables.contains_key(&new_addr);
+            if self.is_former_parent(&pair) {
+                continue;
+            }
             if self.answered.contains(&old_addr) || has_place && !self.has_own_function(pair.old)? {
                 // A2's table, if it is new, has to be met all the same.
                 self.scan_queue.try_reserve(1)?;
@@ -204,7 +208,7 @@ impl Pairer<'_> {
             };
             slot.what = self.three_way(what, &slot, entry)?;
             self.out.slots.try_push(slot)?;
-            self.child(slot, entry, &mut children)?;
+            self.child(slot, Some(pair.new), entry, &mut children)?;
         }
         self.entries = entries;
         self.take_children(children)?;
@@ -293,19 +297,23 @@ impl Pairer<'_> {
         }
         let (old, new) = (self.vm.metatable(pair.old)?, self.vm.metatable(pair.new)?);
         let site = self.out.sites.metatable(pair.site)?;
-        self.metatables(pair.old, pair.site, site, old, new, false)
+        let (table, parent) = (pair.old, pair.site);
+        let place = Parent {
+            table,
+            site: parent,
+            key: Ref::NIL,
+            old,
+            new,
+            at: site,
+            change: false,
+            class: None,
+        };
+        self.metatables(place, pair.new)
     }
 
-    /// R3.1: metatables pair as tables do; one that only A2 has is set.
-    pub(super) fn metatables(
-        &mut self,
-        table: Ref,
-        parent: SiteId,
-        site: SiteId,
-        old: Ref,
-        new: Ref,
-        change: bool,
-    ) -> Result<()> {
+    /// R3.1: metatables pair as tables do; one that only A2 has is set. `owner` is A2's table.
+    pub(super) fn metatables(&mut self, place: Parent, owner: Ref) -> Result<()> {
+        let Parent { old, new, at, .. } = place;
         let (o, n) = (self.vm.val(old), self.vm.val(new));
         if n.is_nil() || n == o {
             return Ok(());
@@ -313,28 +321,28 @@ impl Pairer<'_> {
         let what = if o.is_nil() {
             if self.is_fresh(n) {
                 self.scan_queue.try_reserve(1)?;
-                self.scan_queue.push_back((new, site));
+                self.scan_queue.push_back((new, at));
             }
             What::Add
         } else if self.is_fresh(n) && self.imports.is_module(self.vm, self.context, self.loaded, o)? {
             self.scan_queue.try_reserve(1)?;
-            self.scan_queue.push_back((new, site));
+            self.scan_queue.push_back((new, at));
             What::Take
         } else if self.is_fresh(n) {
-            return self.pair_tables(old, new, site, false);
+            return self.meet_metatables(place, owner);
         } else if self.imports.takes(self.vm, self.context, self.loaded, o, old, new)? {
             What::Take
         } else {
             return Ok(());
         };
         self.out.slots.try_push(Slot {
-            table,
-            parent,
+            table: place.table,
+            parent: place.site,
             key: Ref::NIL,
             new,
             old,
             what,
-            change,
+            change: place.change,
         })
     }
 
