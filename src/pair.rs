@@ -12,6 +12,7 @@ mod changes;
 mod constants;
 mod fresh;
 mod functions;
+mod handlers;
 mod imports;
 mod keyed;
 mod lists;
@@ -314,6 +315,7 @@ pub fn pair(
         moved: FxHashSet::default(),
         references: Vec::new(),
         parents: parents::Parents::default(),
+        handler_lists: Vec::new(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
@@ -390,6 +392,8 @@ struct Pairer<'a> {
     references: Vec<TablePair>,
     /// Metatables and `__index`.
     parents: parents::Parents,
+    /// Lists of functions that the program has changed.
+    handler_lists: Vec<handlers::Handlers>,
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
@@ -452,8 +456,12 @@ impl Pairer<'_> {
                 self.match_edges()?;
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
-            } else if self.take_keyed(false)? || self.take_parents()? || self.take_references()? {
-                // tables under keys that are known by now, where tables look for what they lack, and by references
+            } else if self.take_keyed(false)?
+                || self.take_parents()?
+                || self.take_references()?
+                || self.take_handlers()?
+            {
+                // tables under keys that are known by now, where tables look for what they lack, by references, and in lists
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.meet_constants()? {

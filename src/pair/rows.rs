@@ -10,7 +10,7 @@ use crate::raw::vm::{Entry, Kind, Ref};
 use crate::site::SiteId;
 
 /// Longer lists are compared by index.
-const MOST_ROWS: usize = 500;
+pub(super) const MOST_ROWS: usize = 500;
 
 /// A row and its index.
 pub(super) type Row = (i64, Ref);

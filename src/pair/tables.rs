@@ -144,7 +144,7 @@ impl Pairer<'_> {
     /// R3.1
     pub(super) fn table_pair(&mut self, pair: TablePair) -> Result<()> {
         let mut bears_code = false;
-        let (mut entries, mut rows) = (std::mem::take(&mut self.entries), Vec::new());
+        let (mut entries, mut rows, mut absent) = (std::mem::take(&mut self.entries), Vec::new(), Vec::new());
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         let path = self.note_table(pair.new, pair.site)?;
@@ -181,12 +181,15 @@ impl Pairer<'_> {
                 && self.vm.zip_key_integer().is_some()
             {
                 rows.try_push(self.vm.zip_keep()?)?; // a row that stands elsewhere by now, or is gone
+            } else if entry.old.is_nil() && self.is_in_list(entry, list) {
+                absent.try_push((entry, self.vm.zip_keep()?))?;
             } else if !entry.old.is_nil() || !self.is_state(&pair, entry, list)? {
                 entries.try_push((entry, self.vm.zip_keep()?))?;
             }
         }
         self.realign(&pair, list, &entries, &rows)?;
         self.new_rows(&pair, list, rows, &mut entries)?;
+        self.handlers(&pair, list, absent, &mut entries)?;
         let mut children = Vec::new();
         children.try_reserve(entries.len())?;
         self.out.slots.try_reserve(entries.len())?;
@@ -271,24 +274,13 @@ impl Pairer<'_> {
         let Some(key) = self.vm.zip_key_integer().filter(|_| !self.replace_data) else {
             return Ok(false);
         };
-        if self.may_grow(pair, list, key)? {
-            return Ok(false);
-        }
-        if !entry.new.is_function() {
-            return Ok(true);
-        }
-        if !(1..=list).contains(&key) {
-            return Ok(false);
-        }
-        let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
-        self.out.warnings.try_push(format!(
-            "{path}[{key}]: a new function in a list that exists; lists are state, so it was not added (R5.3)"
-        ))?;
-        // What it shares with the others is shared all the same.
-        let base = self.vm.zip_keep()?;
-        let site = self.out.sites.key(pair.site, base.after(2))?;
-        self.function2(base, site)?;
-        Ok(true)
+        Ok(!entry.new.is_function() && !self.may_grow(pair, list, key)?)
+    }
+
+    /// Is the walk's current entry a function in the list part of A2's table?
+    fn is_in_list(&self, entry: Entry, list: i64) -> bool {
+        let index = || self.vm.zip_key_integer();
+        entry.new.is_function() && !self.replace_data && index().is_some_and(|index| (1..=list).contains(&index))
     }
 
     pub(super) fn pair_metatables(&mut self, pair: &TablePair) -> Result<()> {
