@@ -290,3 +290,205 @@ describe("A list of handlers (R3.1, R5.3)", function()
       report.warnings)
   end)
 end)
+
+describe("Rows of a list that the file or the program has changed (R3.1)", function()
+  local function skills(version, ...)
+    local rows = {}
+    for i, row in ipairs { ... } do
+      rows[i] = ("{ name = %q, mp = %d, uses = 0, cast = function(r) r.uses = r.uses + 1 return r.name .. %q end }")
+        :format(row[1], row[2], " casts " .. row[1] .. version)
+    end
+    return ("return { list = { %s } }"):format(table.concat(rows, ",\n"))
+  end
+  local function assert_own(M, version, names)
+    local found = {}
+    for i, row in ipairs(M.list) do
+      found[i] = row.name
+      assert.equal(("%s casts %s%s"):format(row.name, row.name, version), row:cast())
+    end
+    assert.same(names, found)
+  end
+
+  edit("get their own functions though their numbers changed and they changed places", {
+    v1 = skills(1, { "fire", 1 }, { "ice", 2 }),
+    v2 = skills(2, { "ice", 6 }, { "fire", 5 }),
+    check = function(M) assert_own(M, 2, { "fire", "ice" }) end,
+  })
+
+  edit("get their own functions though they have state and the file has a new one in front", {
+    v1 = skills(1, { "fire", 1 }, { "ice", 2 }),
+    use = function(M) M.list[1]:cast() M.list[2]:cast() end,
+    v2 = skills(2, { "bolt", 3 }, { "fire", 1 }, { "ice", 2 }),
+    check = function(M)
+      assert_own(M, 2, { "fire", "ice" })
+      assert.same({ 2, 2 }, { M.list[1].uses, M.list[2].uses })
+    end,
+  })
+
+  edit("get their own functions though the program removed one and the file changed numbers", {
+    v1 = skills(1, { "fire", 1 }, { "ice", 2 }),
+    use = function(M) table.remove(M.list, 1) end,
+    v2 = skills(2, { "fire", 5 }, { "ice", 6 }),
+    check = function(M) assert_own(M, 2, { "ice" }) end,
+  })
+
+  local function tree(...)
+    local nodes = {}
+    for i, name in ipairs { ... } do
+      nodes[i] = ("{ type = 'act', run = function() return %q end }"):format(name)
+    end
+    return ("return { tree = { %s } }"):format(table.concat(nodes, ", "))
+  end
+
+  edit("stand as the file has them where their fields are all the same", {
+    v1 = tree("flee 1", "fight 1"),
+    v2 = tree("hide 2", "flee 2", "fight 2"),
+    check = function(M)
+      assert.equal("hide 2", M.tree[1].run())
+      assert.equal("flee 2", M.tree[2].run())
+    end,
+  })
+
+  it("that are not added are told in the report", function()
+    local app = program.new()
+    finally(function() app:unload() end)
+    app:module("told", skills(1, { "fire", 1 }))
+    local report = app:update("told", skills(1, { "fire", 1 }, { "ice", 2 }))
+    assert.equal(1, #report.warnings)
+    assert.matches("told.list[2]: a row with functions that the running list lacks", report.warnings[1], 1, true)
+  end)
+end)
+
+describe("A table that stands in several places of the file (R3.1)", function()
+  local function states(version, first, ...)
+    local names = {}
+    for i, name in ipairs { ... } do
+      names[i] = ("%q"):format(name)
+    end
+    return ([[
+      local M = { states = {} }
+      for _, name in ipairs { %s } do
+        M.states[name] = { enter = function() return name .. " %s" end }
+      end
+      M.current = M.states.%s
+      return M
+    ]]):format(table.concat(names, ", "), version, first)
+  end
+
+  edit("gives its functions to no other that the program has put into one of them", {
+    v1 = states("1", "idle", "idle", "run"),
+    use = function(M) M.current = M.states.run end,
+    v2 = states("2", "fly", "fly", "run", "idle"),
+    check = function(M)
+      for _, name in ipairs { "fly", "run", "idle" } do
+        assert.equal(name .. " 2", M.states[name].enter())
+      end
+      assert.equal(M.states.run, M.current)
+    end,
+  })
+
+  edit("gives its functions to none that the file had in one of them, and is no reason to refuse", {
+    v1 = states("1", "idle", "idle", "run"),
+    v2 = states("2", "run", "run", "idle"),
+    check = function(M)
+      assert.equal("idle 2", M.states.idle.enter())
+      assert.equal("run 2", M.states.run.enter())
+      assert.equal(M.states.idle, M.current) -- what A1 has there stays
+    end,
+  })
+
+  local objects = [[
+    local M = {}
+    local State = {} State.__index = State
+    function State:enter() return self.name .. " 1" end
+    local states = {}
+    for _, name in ipairs { "idle", "run" } do states[name] = setmetatable({ name = name }, State) end
+    local current = states.idle
+    function M.go(name) current = states[name] end
+    function M.enter(name) return (name and states[name] or current):enter() end
+    return M
+  ]]
+
+  edit("is not lost where locals hold both and only a metatable has functions", {
+    v1 = objects,
+    use = function(M) M.go "run" end,
+    v2 = (objects:gsub(" 1", " 2"):gsub('{ "idle", "run" }', '{ "fly", "run", "idle" }')
+      :gsub("= states.idle", "= states.fly")),
+    check = function(M)
+      assert.equal("run 2", M.enter())
+      assert.equal("fly 2", M.enter "fly")
+      assert.equal("idle 2", M.enter "idle")
+    end,
+  })
+
+  local items = "local M = { items = { %s } } M.default = M.items.%s return M"
+
+  edit("has the file's data where it is new, though it stands where another one stood", {
+    v1 = items:format("sword = { attack = 1 }, bow = { attack = 2 }", "sword"),
+    use = function(M, held) held.sword = M.items.sword end,
+    v2 = items:format("axe = { attack = 9 }, sword = { attack = 1 }, bow = { attack = 2 }", "axe"),
+    check = function(M, held)
+      assert.same({ 9, 1, 2 }, { M.items.axe.attack, M.items.sword.attack, M.items.bow.attack })
+      assert.equal(held.sword, M.items.sword)
+      assert.equal(held.sword, M.default)
+    end,
+  })
+
+  local numbers = [[
+    local M = { by_id = {} }
+    M.by_name = {}
+    local function define(id, name, run)
+      local row = { name = name, run = run }
+      M.by_id[id] = row
+      M.by_name[name] = row
+    end
+    define(%d, "login", function() return "login 1" end)
+    define(%d, "logout", function() return "logout 1" end)
+    return M
+  ]]
+
+  edit("is known by its name where numbers have changed", {
+    v1 = numbers:format(1001, 1002),
+    v2 = (numbers:format(1002, 1001):gsub(" 1\"", " 2\"")),
+    check = function(M)
+      for name, row in pairs(M.by_name) do
+        assert.equal(name, row.name)
+        assert.equal(name .. " 2", row.run())
+      end
+    end,
+  })
+
+  local kinds = [[
+    local M = { kinds = {} }
+    local Orc = {} Orc.__index = Orc
+    function Orc.hit() return "orc 1" end
+    M.kinds.orc, M.default = Orc, Orc
+    return M
+  ]]
+
+  edit("is a new class that gives no object of another one its methods", {
+    v1 = kinds,
+    use = function(M, held) held.orc = setmetatable({}, M.kinds.orc) end,
+    v2 = (kinds:gsub(" 1", " 2"):gsub("M.kinds.orc, M.default = Orc, Orc", [[
+      local Elf = {} Elf.__index = Elf
+      function Elf.hit() return "elf 2" end
+      M.kinds.orc, M.kinds.elf, M.default = Orc, Elf, Elf
+    ]])),
+    check = function(M, held)
+      assert.equal("orc 2", held.orc.hit())
+      assert.equal("orc 2", M.kinds.orc.hit())
+      assert.equal("elf 2", M.kinds.elf.hit())
+    end,
+  })
+
+  edit("is one with the running table where the file gives it a second name", {
+    v1 = "local M = {} M.config = { rate = 1 } return M",
+    use = function(M, held) M.config.rate = 7 held.config = M.config end,
+    v2 = "local M = {} local config = { rate = 2 } M.settings = config M.config = config return M",
+    check = function(M, held)
+      assert.equal(7, M.settings.rate)
+      assert.equal(held.config, M.config)
+      assert.equal(held.config, M.settings)
+    end,
+  })
+end)

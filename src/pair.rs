@@ -21,6 +21,7 @@ mod named;
 mod note;
 mod parents;
 mod rows;
+mod shared;
 mod tables;
 
 use std::collections::VecDeque;
@@ -316,6 +317,7 @@ pub fn pair(
         references: Vec::new(),
         parents: parents::Parents::default(),
         handler_lists: Vec::new(),
+        shared: shared::Shared::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
@@ -394,6 +396,8 @@ struct Pairer<'a> {
     parents: parents::Parents,
     /// Lists of functions that the program has changed.
     handler_lists: Vec<handlers::Handlers>,
+    /// Tables that stand in several places.
+    shared: shared::Shared,
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
@@ -444,6 +448,7 @@ impl Pairer<'_> {
     }
 
     fn run(&mut self) -> Result<()> {
+        self.count_places()?;
         self.roots()?;
         loop {
             if let Some(pair) = self.table_queue.pop_front() {
@@ -457,11 +462,13 @@ impl Pairer<'_> {
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
             } else if self.take_keyed(false)?
+                || self.take_shared()?
                 || self.take_parents()?
                 || self.take_references()?
                 || self.take_handlers()?
             {
-                // tables under keys that are known by now, where tables look for what they lack, by references, and in lists
+                // tables under keys that are known by now, in several places, where tables look for what they lack, by references,
+                // and in lists
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.meet_constants()? {
@@ -680,7 +687,8 @@ impl Pairer<'_> {
             if is_reference || self.leads_elsewhere(old, new, None)? {
                 self.references.try_push(TablePair { old, new, site, exact })?;
             } else {
-                self.pair_tables(old, new, site, exact)?;
+                let named = self.vm.kind(child.key) == Kind::String;
+                self.pair_at_place(TablePair { old, new, site, exact }, named, false)?;
             }
         }
         Ok(())

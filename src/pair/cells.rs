@@ -482,7 +482,8 @@ impl Pairer<'_> {
                 let (old, new) = (old_value, new_value);
                 self.references.try_push(TablePair { old, new, site, exact })?;
             } else {
-                self.pair_tables(old_value, new_value, site, exact)?;
+                let (old, new) = (old_value, new_value);
+                self.pair_at_place(TablePair { old, new, site, exact }, true, true)?;
             }
             return self.out.cell_pairs.try_push(pair);
         }

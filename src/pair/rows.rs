@@ -3,6 +3,9 @@
 //! A row of A2 that has functions answers to a row of A1 whose plain fields (its name, its id) are the same as the file's. What is left
 //! answers by its place, where both have as many.
 
+use std::cmp::Reverse;
+
+use super::merge::is_scalar;
 use super::{Pairer, TablePair};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -14,6 +17,12 @@ pub(super) const MOST_ROWS: usize = 500;
 
 /// A row and its index.
 pub(super) type Row = (i64, Ref);
+
+fn set(flags: &mut [bool], index: usize) {
+    if let Some(flag) = flags.get_mut(index) {
+        *flag = true;
+    }
+}
 
 impl Pairer<'_> {
     /// Pairs the rows of a list whose running rows do not stand where the file's do. `beyond`: rows of A2 at whose index A1 has
@@ -60,28 +69,72 @@ impl Pairer<'_> {
         }
         let old_rows = self.rows_of(pair.old)?;
         let missing = list != self.vm.raw_len(pair.old);
-        for (index, new) in &new_rows {
-            let stands = old_rows.iter().find(|(at, _)| at == index).copied();
-            let fits = match stands {
-                Some((_, old)) => self.same_fields(old, *new)?,
-                None => false,
-            };
-            if fits {
-                continue;
+        let mut taken = Vec::new(); // of A1's rows
+        taken.try_reserve_exact(old_rows.len())?;
+        taken.extend(old_rows.iter().map(|_| false));
+        let mut left = Vec::new();
+        for (index, new) in new_rows {
+            let stands = old_rows.iter().position(|(at, _)| *at == index);
+            match stands.zip(stands.and_then(|i| old_rows.get(i))) {
+                Some((i, (_, old))) if self.same_fields(*old, new)? => set(&mut taken, i),
+                _ => left.try_push((index, new))?,
             }
-            let mut found = None;
-            for (at, old) in &old_rows {
-                if self.same_fields(*old, *new)? {
-                    found = Some((*at, *old));
+        }
+        let mut found = Vec::new();
+        let mut strangers = Vec::new();
+        for (index, new) in left {
+            let mut place = None;
+            for (i, (_, old)) in old_rows.iter().enumerate() {
+                if taken.get(i) == Some(&false) && self.same_fields(*old, new)? {
+                    place = Some(i);
                     break;
                 }
             }
-            if found.is_some() || missing {
-                self.moved.try_insert_value(self.vm.val(*new).addr, ())?;
+            match place {
+                Some(i) => {
+                    set(&mut taken, i);
+                    found.try_push((i, new))?;
+                }
+                None => strangers.try_push((index, new))?,
             }
-            if let Some((at, old)) = found {
+        }
+        // Rows that the file or the program has changed: those that are most alike, first where they stand at one index.
+        let mut alike = Vec::new();
+        for (j, (index, new)) in strangers.iter().enumerate() {
+            for (i, (at, old)) in old_rows.iter().enumerate() {
+                if taken.get(i) == Some(&false)
+                    && let Some(likeness) = self.likeness(*old, *new)?
+                {
+                    alike.try_push((Reverse(likeness), at != index, j, i))?;
+                }
+            }
+        }
+        alike.sort_unstable();
+        for (_, elsewhere, j, i) in alike {
+            let Some((index, new)) = strangers.get(j).copied().filter(|(index, _)| *index > 0) else {
+                continue;
+            };
+            if taken.get(i) == Some(&false) {
+                set(&mut taken, i);
+                if elsewhere || missing {
+                    found.try_push((i, new))?;
+                }
+                if let Some(stranger) = strangers.get_mut(j) {
+                    stranger.0 = -index; // settled
+                }
+            }
+        }
+        for (index, new) in strangers {
+            let is_free = |at: i64| old_rows.iter().zip(&taken).any(|((i, _), taken)| *i == at && !taken);
+            if index > 0 && (missing || !is_free(index)) {
+                self.moved.try_insert_value(self.vm.val(new).addr, ())?;
+            }
+        }
+        for (i, new) in found {
+            self.moved.try_insert_value(self.vm.val(new).addr, ())?;
+            if let Some((at, old)) = old_rows.get(i).copied() {
                 let site = self.row_site(pair.site, at)?;
-                self.pair_tables(old, *new, site, false)?;
+                self.pair_tables(old, new, site, false)?;
             }
         }
         Ok(())
@@ -163,6 +216,26 @@ impl Pairer<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// How many plain fields both rows have with the same value; none where too little says that they are one: the file's row needs
+    /// an equal string, if it has strings, else an equal number.
+    fn likeness(&mut self, old: Ref, new: Ref) -> Result<Option<u32>> {
+        let (mut has_string, mut strings, mut numbers) = (false, 0, 0);
+        self.vm.zip(new, old)?;
+        while let Some(entry) = self.vm.zip_next() {
+            let equal = u32::from(is_scalar(entry.new) && self.vm.zip_equal());
+            match entry.new.kind {
+                Kind::String => {
+                    has_string = true;
+                    strings += equal;
+                }
+                Kind::Number => numbers += equal,
+                _ => {}
+            }
+        }
+        let some = if has_string { strings } else { numbers };
+        Ok((some > 0).then_some(strings + numbers))
     }
 
     /// Has the running row every plain field of the file's, with the same value, and at least one?

@@ -163,6 +163,9 @@ impl Pairer<'_> {
             {
                 continue;
             }
+            if entry.old.is_nil() {
+                self.note_lacking(entry.new)?;
+            }
             if self.is_fresh(entry.key) {
                 let base = self.vm.zip_keep()?;
                 let (table, parent, key) = (pair.old, pair.site, base.after(2));
@@ -245,6 +248,11 @@ impl Pairer<'_> {
                 self.moved.remove(&new.addr);
                 let (key, old) = (self.vm.val(row.after(2)), Val::default());
                 entries.try_push((Entry { key, new, old }, row))?;
+            } else if !answers && self.is_fresh(new) && self.bears_code(row)? {
+                let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
+                self.out.warnings.try_push(format!(
+                    "{path}[{index}]: a row with functions that the running list lacks; lists are state, so it was not added (R5.3)"
+                ))?;
             }
         }
         Ok(())
