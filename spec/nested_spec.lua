@@ -98,6 +98,46 @@ describe("closures of old factories (R9.3)", function()
     assert.equal("less", f[1]())
   end)
 
+  it("follow though reloads in the module's scope have gone by since they were made", function()
+    local source = [[
+      local count = 0
+      local M = {}
+      function M.other() return "OTHER" end
+      function M.new(name)
+        return { get = function() count = count + 1 return "GET", name, count end }
+      end
+      return M
+    ]]
+    local function version(other, get) return (source:gsub("OTHER", other):gsub("GET", get)) end
+    local M = app:module("M", version("1", "old"))
+    local objects = { M.new "first" }
+    for n = 2, 4 do
+      app:update("M", ("\n"):rep(n) .. version(tostring(n), "old"))
+      objects[n] = M.new("after " .. n)
+    end
+    local report = app:update("M", version("5", "new"), { scope = "vm" })
+    assert.same({ "new", "first", 1 }, { objects[1].get() })
+    assert.same({ "new", "after 2", 2 }, { objects[2].get() })
+    assert.same({ "new", "after 4", 3 }, { objects[4].get() })
+    assert.equal(0, report.stale)
+  end)
+
+  it("stay old where two functions of the module had their code, and were made by an earlier generation", function()
+    local source = [[
+      local M = {}
+      function M.new(name) return function() return "NEW", name, #name end end
+      function M.make(name) return function() return "MAKE", name, #name end end
+      return M
+    ]]
+    local function version(new, make) return (source:gsub("NEW", new):gsub("MAKE", make)) end
+    local M = app:module("M", version("old", "old"))
+    local f = { M.new "f" }
+    app:update("M", "\n" .. version("old", "old"))
+    local report = app:update("M", version("new", "made"), { scope = "vm" })
+    assert.equal("old", (f[1]()))
+    assert.equal(1, report.stale)
+  end)
+
   it("stay old, with a reason, where they lack a variable of the factory", function()
     local M = app:module(name, [[
       local M = {}

@@ -6,10 +6,9 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::Nested;
-use super::Reason;
 use super::align::{Best, COMPARISONS, FITS, LIKE};
 use super::forest::Id;
+use super::{Link, Nested, Reason};
 use crate::bytecode::tree::Tree;
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -35,6 +34,13 @@ impl Nested {
             if !inner.contains(exact) {
                 tops.try_push(*id)?;
             }
+        }
+        let earlier = self.earlier_generation(&tops)?;
+        if !earlier.is_empty() {
+            for (orphan, link) in earlier {
+                self.links.try_insert_value(self.old.exact(orphan), link)?;
+            }
+            return Ok(());
         }
         let mut found = self.same_code(&tops)?;
         if found.is_empty() {
@@ -70,6 +76,25 @@ impl Nested {
         self.new.parent(new) == Some(self.main())
             && before.is_none_or(|(_, function)| *function < new.function)
             && after.is_none_or(|(_, function)| new.function < *function)
+    }
+
+    /// Orphans of whose code A1 has a function, in one place: an earlier generation of its factory made them. What answers to that
+    /// function answers to them.
+    fn earlier_generation(&self, orphans: &[Id]) -> Result<Vec<(Id, Link)>> {
+        let mut by_code: FxHashMap<u64, Option<Link>> = FxHashMap::default();
+        for link in self.links.values() {
+            let Link::To { old, .. } = link else { continue };
+            let digest = self.old.get(*old).map_or(0, |function| function.digest);
+            let only = (!by_code.contains_key(&digest)).then_some(*link);
+            by_code.try_insert_value(digest, only)?;
+        }
+        let mut found = Vec::new();
+        for (orphan, features) in orphans.iter().zip(self.features(&self.old, orphans)?) {
+            if let Some(Some(link)) = by_code.get(&features.digest).filter(|_| !features.is_plain()) {
+                found.try_push((*orphan, *link))?;
+            }
+        }
+        Ok(found)
     }
 
     /// Orphans whose code A2 has unchanged, in one place.

@@ -52,6 +52,23 @@ pub struct Code {
     pub method: bool,
 }
 
+impl Code {
+    /// What the function with this name inside it does.
+    pub fn uses_of(&self, part: &str) -> Option<&[Use]> {
+        match (&self.gives, part) {
+            (Gives::Closure(_, uses), "inner") | (Gives::Object(uses, _), "get") | (Gives::Object(_, uses), "set") => {
+                Some(uses)
+            }
+            _ => None,
+        }
+    }
+
+    /// Have both, which stand in one place, the same function of this name in them?
+    pub fn makes_same(&self, other: &Code, part: &str) -> bool {
+        self.origin == other.origin && self.revision == other.revision && self.uses_of(part) == other.uses_of(part)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Kind {
     Home(Rc<Code>),
@@ -272,11 +289,8 @@ impl Heap {
                 Value::Nil
             }
             Kind::Nested(code, part) => {
-                let uses = match (&code.gives, part) {
-                    (Gives::Closure(_, uses), _) | (Gives::Object(uses, _), "get") | (Gives::Object(_, uses), _) => {
-                        uses
-                    }
-                    _ => return Value::Nil,
+                let Some(uses) = code.uses_of(part) else {
+                    return Value::Nil;
                 };
                 let n = number(argument(0));
                 self.log.push(format!("\"{}/{part}#{}\"", code.origin, code.revision));

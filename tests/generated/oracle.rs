@@ -915,13 +915,20 @@ impl Reload<'_> {
                     }
                 }
                 Kind::Nested(code, part) => {
-                    let is_factory = |old: &usize| match &self.heap.functions[*old].kind {
-                        Kind::Home(known) => Rc::ptr_eq(known, &code),
-                        _ => false,
-                    };
-                    if !self.pairs.answers.keys().any(is_factory) {
+                    // A1's factory: the one that made it, or a later generation that still has its code.
+                    let code = self
+                        .pairs
+                        .answers
+                        .keys()
+                        .find_map(|old| match &self.heap.functions[*old].kind {
+                            Kind::Home(known) if Rc::ptr_eq(known, &code) || known.makes_same(&code, part) => {
+                                Some(Rc::clone(known))
+                            }
+                            _ => None,
+                        });
+                    let Some(code) = code else {
                         return Err(Open("a closure of an earlier generation's factory"));
-                    }
+                    };
                     let Some(factory) = by_origin.get(&code.origin).copied() else {
                         return Err(Open("a closure whose factory is gone"));
                     };
