@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Sums;
 use super::heap::{self, GLOBALS, HELD, Heap, Key, Kind, Value};
-use super::model::{Argument, Case, OnConflict, Op, Round, Style, Trial, Version};
+use super::model::{Argument, Case, OnConflict, Op, Round, Scope, Style, Trial, Version};
 use super::oracle::{Expected, Open, Oracle};
 use super::render;
 use super::support::Program;
@@ -136,17 +136,21 @@ impl Run<'_> {
         self.compare("after the history")?;
         let text = render::file(version);
         let _ = writeln!(self.story, "---- version {}\n{text}", number + 1);
-        let scope = if round.everywhere { "vm" } else { "module" };
+        let (scope, everywhere) = match round.scope {
+            Scope::Module => ("'module'", false),
+            Scope::Vm => ("'vm'", true),
+            Scope::Sliced => ("'vm', budget_ms = 0.001", true),
+        };
         let conflict = match round.on_conflict {
             OnConflict::Error => "error",
             OnConflict::Keep => "keep",
             OnConflict::Replace => "replace",
         };
-        let options = format!("scope = '{scope}', on_conflict = '{conflict}'");
-        self.trial(round, version, &text, &options)?;
+        let options = format!("scope = {scope}, on_conflict = '{conflict}'");
+        self.trial(round, everywhere, version, &text, &options)?;
         let expected = self
             .oracle
-            .reload(&mut self.heap, version, round.everywhere, round.on_conflict)?;
+            .reload(&mut self.heap, version, everywhere, round.on_conflict)?;
         match expected {
             Expected::Refused => {
                 self.count("refused for conflicts");
@@ -161,7 +165,7 @@ impl Run<'_> {
                 if round.again {
                     self.count("reloads of the same text");
                     self.oracle
-                        .reload(&mut self.heap, version, round.everywhere, OnConflict::Error)?;
+                        .reload(&mut self.heap, version, everywhere, OnConflict::Error)?;
                     self.reload(&text, &options)?;
                     self.compare("after a second reload of the same text")?;
                 }
@@ -170,7 +174,16 @@ impl Run<'_> {
         }
     }
 
+    /// Reloads the module; a sweep in slices is carried to its end.
     fn reload(&mut self, text: &str, options: &str) -> Result<(), String> {
+        self.begin(text, options)?;
+        if options.contains("budget_ms") {
+            self.lua("repeat until require('hotreload').sweep(0.001)", "")?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, text: &str, options: &str) -> Result<(), String> {
         self.program.write("m", text);
         self.lua(
             &format!(
@@ -199,10 +212,17 @@ impl Run<'_> {
     }
 
     /// What else is tried with the next version before it is reloaded.
-    fn trial(&mut self, round: &Round, version: &Version, text: &str, options: &str) -> Result<(), Stop> {
+    fn trial(
+        &mut self,
+        round: &Round,
+        everywhere: bool,
+        version: &Version,
+        text: &str,
+        options: &str,
+    ) -> Result<(), Stop> {
         let mut heap = self.heap.clone();
         let mut oracle = self.oracle.clone();
-        let expected = oracle.reload(&mut heap, version, round.everywhere, round.on_conflict)?;
+        let expected = oracle.reload(&mut heap, version, everywhere, round.on_conflict)?;
         let cut = |tail: &str| format!("{}\n{tail}\n", text.trim_end().trim_end_matches("return M").trim_end());
         match (round.trial, expected) {
             (Trial::Nothing, _) => {}
@@ -236,9 +256,9 @@ impl Run<'_> {
             }
             (Trial::Undone, Expected::Done(undo)) => {
                 self.count("reloads undone at once");
-                if round.everywhere {
+                if everywhere {
                     // R9.2: what referred to an older generation refers to the last one then.
-                    self.reload(text, options)?;
+                    self.begin(text, options)?;
                     self.lua("test.f = nil assert(require('hotreload').undo 'm')", "")?;
                     oracle.undo(&mut heap, &undo);
                     self.heap = heap;

@@ -278,11 +278,21 @@ pub enum OnConflict {
     Replace,
 }
 
+/// Where references follow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    Module,
+    /// In the whole VM.
+    Vm,
+    /// The same, in slices.
+    Sliced,
+}
+
 #[derive(Clone, Debug)]
 pub struct Round {
     pub history: Vec<Op>,
     pub edits: Vec<Edit>,
-    pub everywhere: bool,
+    pub scope: Scope,
     pub on_conflict: OnConflict,
     pub trial: Trial,
     pub again: bool,
@@ -740,6 +750,11 @@ fn round() -> impl Strategy<Value = Round> {
         Trial::UndoneLater,
         Trial::Hook,
     ]);
+    let scope = prop_oneof![
+        3 => Just(Scope::Module),
+        2 => Just(Scope::Vm),
+        1 => Just(Scope::Sliced),
+    ];
     let on_conflict = prop_oneof![
         2 => Just(OnConflict::Error),
         1 => Just(OnConflict::Keep),
@@ -748,15 +763,15 @@ fn round() -> impl Strategy<Value = Round> {
     (
         vec(op(), 0..8),
         vec(edit(), 0..6),
-        any::<bool>(),
+        scope,
         on_conflict,
         trial,
         any::<bool>(),
     )
-        .prop_map(|(history, edits, everywhere, on_conflict, trial, again)| Round {
+        .prop_map(|(history, edits, scope, on_conflict, trial, again)| Round {
             history,
             edits,
-            everywhere,
+            scope,
             on_conflict,
             trial,
             again,
