@@ -645,6 +645,35 @@ describe("a sweep in slices (R9.4)", function()
     for i = 100, 2000, 100 do assert.equal("v1", (all[i].f())) end
   end)
 
+  it("brings nothing anywhere of a reload whose hook raises", function()
+    local all = heap(2000)
+    local raises = V2:gsub("return M%s*$", "function M.__hotfix() error 'in the hook' end return M")
+    assert.is_false((app.hotreload.reload("m", { source = raises, scope = "vm", budget_ms = 1 })))
+    assert.is_true((app.hotreload.sweep()))
+    assert.equal("v1", (M.f()))
+    for i = 100, 2000, 100 do assert.equal(M.f, all[i].f) end
+    app:reloaded("m", { source = V2, scope = "vm", budget_ms = 1 })
+    app.hotreload.sweep()
+    for i = 100, 2000, 100 do assert.equal("v2", (all[i].f())) end
+  end)
+
+  it("takes back what it has brought of a reload whose hook never ends, and goes on with the others", function()
+    local N = app:module("n", "return { g = function() return 'n1' end }")
+    local all = heap(20000)
+    all[1].f = N.g
+    app:reloaded("n", { source = "return { g = function() return 'n2' end }", scope = "vm", budget_ms = 0.1 })
+    local waits = V2:gsub("return M%s*$", "function M.__hotfix() coroutine.yield() end return M")
+    local waiting = coroutine.create(app.hotreload.reload)
+    coroutine.resume(waiting, "m", { source = waits, scope = "vm", budget_ms = 0.1 })
+    for _ = 1, 50 do app.hotreload.sweep(0.1) end
+    coroutine.close(waiting)
+    assert.is_true((app.hotreload.sweep()))
+    assert.equal("v1", (M.f()))
+    for i = 100, 20000, 100 do assert.equal(M.f, all[i].f) end
+    assert.equal("n2", all[1].f())
+    assert.equal(0, select(2, app.hotreload.sweep()).references)
+  end)
+
   it("binds functions of A2 that others hold, in a later slice", function()
     local bus = {}
     rawset(_G, "SPEC_HAND", function(f) bus[#bus + 1] = f end)

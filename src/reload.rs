@@ -22,7 +22,7 @@ use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
 use crate::report::{self, Lists};
-use crate::sweep::{self, Cells, Target};
+use crate::sweep::{self, Cells, Tables, Target};
 
 /// What the façade passes on.
 pub struct Request {
@@ -175,8 +175,13 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
     if request.options.on_conflict == OnConflict::Error && staged.iter().any(|done| !done.conflicts.is_empty()) {
         return Err(refusal(vm, request, staged));
     }
-    if request.options.vm {
-        sweep_all(vm, request, staged, swept)?;
+    let mut targets = match request.options.vm {
+        true => targets(vm, request, staged)?,
+        false => Vec::new(),
+    };
+    let sliced = request.options.sliced && !request.options.dry_run;
+    if request.options.vm && !sliced {
+        sweep_all(vm, request, &mut targets, staged, swept)?;
     }
     if !request.options.dry_run {
         for done in staged.iter_mut() {
@@ -186,12 +191,16 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
             first.references = commit::freeze(vm, swept)?;
         }
     }
-    // Whoever gets this has only to hand it over.
-    fault::point()
+    fault::point()?;
+    // Whoever gets this has only to hand it over: what a sweep knows of, it brings everywhere.
+    if sliced {
+        sweep::enlist(vm, request.sweeping, targets)?;
+    }
+    Ok(())
 }
 
-/// R9: the rest of the VM follows, now or in slices; in a dry run it is only looked at.
-fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut Vec<Op>) -> Result<()> {
+/// R9: what a sweep must know of each module.
+fn targets(vm: &mut Vm, request: &Request, staged: &mut [Staged]) -> Result<Vec<(Target, Tables)>> {
     let mut targets = Vec::new();
     for done in staged.iter_mut() {
         if let Some(parts) = done.parts.take() {
@@ -206,9 +215,17 @@ fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut 
             targets.try_push(target)?;
         }
     }
-    if request.options.sliced && !request.options.dry_run {
-        return sweep::enlist(vm, request.sweeping, targets);
-    }
+    Ok(targets)
+}
+
+/// R9: the rest of the VM follows, now; in a dry run it is only looked at.
+fn sweep_all(
+    vm: &mut Vm,
+    request: &Request,
+    targets: &mut [(Target, Tables)],
+    staged: &mut [Staged],
+    swept: &mut Vec<Op>,
+) -> Result<()> {
     fault::point()?;
     let mut clock = Clock::new();
     let mut skip = sweep::bookkeeping(vm, request.own)?;
@@ -217,7 +234,7 @@ fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut 
         skip.try_push(module.undo)?;
     }
     let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
-    let (found, _) = sweep::walk(vm, heap, &mut targets, request.lineage, None)?;
+    let (found, _) = sweep::walk(vm, heap, targets, request.lineage, None)?;
     if !request.options.dry_run {
         commit::sweep(vm, &found)?;
         *swept = found.ops;
@@ -227,7 +244,7 @@ fn sweep_all(vm: &mut Vm, request: &Request, staged: &mut [Staged], swept: &mut 
     // Whose references these are is not told apart: the first module's report has them all.
     let mut warnings = found.warnings;
     let mut stale = 0;
-    for (target, _) in &targets {
+    for (target, _) in targets.iter() {
         warnings.try_reserve(1)?;
         warnings.extend(target.warnings());
         stale += target.stale();

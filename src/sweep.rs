@@ -501,7 +501,8 @@ pub fn bookkeeping(vm: &mut Vm, own: Ref) -> Result<Vec<Ref>> {
 /// then the tables of each target.
 #[derive(Default)]
 pub struct Sweeping {
-    targets: Vec<Target>,
+    /// None where the reload was undone before the sweep was at its end.
+    targets: Vec<Option<Target>>,
     /// The pass that is under way changed something, or began before a target joined.
     changed: bool,
     passes: u32,
@@ -530,9 +531,12 @@ pub struct Slice {
 }
 
 const OWNER: i64 = 1;
-const HANDLE: i64 = 2;
-/// Tables of one target.
-const TABLES: i64 = 6;
+/// Where the walk's handle stands; the tables of the targets come behind it.
+pub const HANDLE: i64 = 2;
+/// Tables of one target: [`Tables::moves`] is the first; where it is none, the reload was undone.
+pub const TABLES: i64 = 6;
+/// Which of them is [`Tables::back`], counted from 0.
+pub const BACK: i64 = 2;
 
 fn put(vm: &mut Vm, state: Ref, i: i64, value: Ref) -> Result<()> {
     let key = vm.number(i)?;
@@ -583,7 +587,7 @@ pub fn enlist(vm: &mut Vm, state: Ref, targets: Vec<(Target, Tables)>) -> Result
     owned::with(vm, owner, |_, sweeping: &mut Sweeping| {
         for (mut target, _) in targets {
             target.fresh = None; // its addresses are good for this call alone
-            sweeping.targets.push(target);
+            sweeping.targets.push(Some(target));
         }
         sweeping.changed = true;
     })
@@ -615,23 +619,42 @@ fn go_on(
     sweeping: &mut Sweeping,
 ) -> Result<Slice> {
     let skip = bookkeeping(vm, own)?;
-    let mut targets = Vec::new();
-    targets.try_reserve(sweeping.targets.len())?;
-    for number in 0..sweeping.targets.len() {
-        targets.push(Tables::read(vm, state, number)?);
+    let mut tables = Vec::new();
+    tables.try_reserve(sweeping.targets.len())?;
+    for (number, target) in sweeping.targets.iter_mut().enumerate() {
+        match Tables::read(vm, state, number)? {
+            known if vm.val(known.moves).is_table() => tables.push((number, known)),
+            _ => *target = None,
+        }
+    }
+    if tables.is_empty() {
+        return Ok(sweeping.told(true));
     }
     let handle = vm.index(state, HANDLE)?;
     let heap = if Heap::can_resume(vm, handle) {
         Heap::resume(vm, handle, &skip)?
     } else {
-        let heap = begin(vm, &skip, targets.iter().copied())?;
+        let heap = begin(vm, &skip, tables.iter().map(|(_, tables)| *tables))?;
         put(vm, state, HANDLE, heap.handle())?;
-        sweeping.targets.iter_mut().for_each(|target| target.stale.clear());
+        let targets = sweeping.targets.iter_mut().flatten();
+        targets.for_each(|target| target.stale.clear());
         heap
     };
-    let mut pairs: Vec<(Target, Tables)> = std::mem::take(&mut sweeping.targets).into_iter().zip(targets).collect();
+    let (mut pairs, mut numbers) = (Vec::new(), Vec::new());
+    pairs.try_reserve(tables.len())?;
+    numbers.try_reserve(tables.len())?;
+    for (number, tables) in tables {
+        if let Some(target) = sweeping.targets.get_mut(number).and_then(Option::take) {
+            pairs.push((target, tables));
+            numbers.push(number);
+        }
+    }
     let walked = caught("in a slice", || walk(vm, heap, &mut pairs, lineage, deadline));
-    sweeping.targets = pairs.into_iter().map(|(target, _)| target).collect();
+    for (number, (target, _)) in numbers.into_iter().zip(pairs) {
+        if let Some(place) = sweeping.targets.get_mut(number) {
+            *place = Some(target);
+        }
+    }
     let (found, ended) = walked?;
     fault::point()?;
     commit::sweep(vm, &found)?;
@@ -647,15 +670,24 @@ fn go_on(
         sweeping.passes += 1;
         put(vm, state, HANDLE, Ref::NIL)?;
     }
-    let collisions = sweeping.collisions.iter().cloned();
-    let stale = sweeping.targets.iter().flat_map(Target::warnings);
     Ok(Slice {
-        done,
         objects: progress.objects,
         waiting: progress.waiting,
-        passes: sweeping.passes,
-        references: sweeping.references,
-        stale: sweeping.targets.iter().map(Target::stale).sum(),
-        warnings: collisions.chain(stale).collect(),
+        ..sweeping.told(done)
     })
+}
+
+impl Sweeping {
+    fn told(&self, done: bool) -> Slice {
+        let targets = || self.targets.iter().flatten();
+        let collisions = self.collisions.iter().cloned();
+        Slice {
+            done,
+            passes: self.passes,
+            references: self.references,
+            stale: targets().map(Target::stale).sum(),
+            warnings: collisions.chain(targets().flat_map(Target::warnings)).collect(),
+            ..Slice::default()
+        }
+    }
 }

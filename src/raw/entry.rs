@@ -15,6 +15,7 @@ use crate::commit;
 use crate::error::Error;
 use crate::fault::{self, caught};
 use crate::reload;
+use crate::sweep;
 
 /// Room that an entry point makes for what it pushes.
 const ROOM: c_int = 40;
@@ -188,6 +189,7 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int, must: bool) ->
         if ffi::lua_type(l, index) != ffi::LUA_TTABLE || ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE {
             return Ok(());
         }
+        withdraw(l, index, own);
         let top = ffi::lua_gettop(l);
         let paused = Paused::new(l);
         let mut outcome = Err(Error::Memory);
@@ -228,6 +230,35 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int, must: bool) ->
         }
         drop(paused);
         outcome
+    }
+}
+
+/// What an entry's reload brought on the way comes no further: takes its part out of the sweep in slices, if there is one. The next slice
+/// begins a pass without it. `[-0, +0, -]`
+///
+/// # Safety
+/// As for [`undo_entry`].
+unsafe fn withdraw(l: *mut lua_State, index: c_int, own: c_int) {
+    // SAFETY: raw access to tables that are checked; what is written has its key already, so the writes allocate nothing.
+    unsafe {
+        let top = ffi::lua_gettop(l);
+        if ffi::lua_rawgeti(l, index, 5) == ffi::LUA_TTABLE && ffi::lua_rawgeti(l, own, 5) == ffi::LUA_TTABLE {
+            let (back, sweeping) = (top + 1, top + 2);
+            let mut first = sweep::HANDLE + 1;
+            while ffi::lua_rawgeti(l, sweeping, first + sweep::BACK) == ffi::LUA_TTABLE {
+                if ffi::lua_rawequal(l, -1, back) != 0 {
+                    ffi::lua_pushboolean(l, 0);
+                    ffi::lua_rawseti(l, sweeping, first);
+                    if ffi::lua_rawgeti(l, sweeping, sweep::HANDLE) != ffi::LUA_TNIL {
+                        ffi::lua_pushnil(l);
+                        ffi::lua_rawseti(l, sweeping, sweep::HANDLE);
+                    }
+                }
+                ffi::lua_settop(l, sweeping);
+                first += sweep::TABLES;
+            }
+        }
+        ffi::lua_settop(l, top);
     }
 }
 
