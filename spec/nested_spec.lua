@@ -122,6 +122,23 @@ describe("closures of old factories (R9.3)", function()
     assert.equal(0, report.stale)
   end)
 
+  it("follow though the program has put them into the module, before and after such reloads", function()
+    local source = [[
+      local M = { sub = { other = function() return "OTHER" end } }
+      function M.new(name) return { get = function(n) n = tostring(n) return "GET " .. name end } end
+      return M
+    ]]
+    local function version(other, get) return (source:gsub("OTHER", other):gsub("GET", get)) end
+    local M = app:module("M", version("1", "old"))
+    local objects = { M.new "first", M.new "second" }
+    M.first = objects[1].get
+    app:update("M", "\n" .. version("2", "old"))
+    M.sub.second = objects[2].get
+    app:update("M", version("3", "new"), { scope = "vm" })
+    assert.same({ "new first", "new second" }, { M.first(), M.sub.second() })
+    assert.same({ M.first, M.sub.second }, { objects[1].get, objects[2].get })
+  end)
+
   it("stay old where two functions of the module had their code, and were made by an earlier generation", function()
     local source = [[
       local M = {}

@@ -16,6 +16,7 @@ pub mod fault;
 mod find;
 mod home;
 mod known;
+mod lacking;
 mod lineage;
 mod load;
 mod mem;

@@ -134,6 +134,8 @@ pub struct Nested {
     roots: FxHashMap<u32, Vec<Root>>,
     /// Answers by structure: to functions nested in others.
     links: FxHashMap<u64, Link>,
+    /// The links at first, by the code of A1's functions; none until somebody asks.
+    codes: Option<FxHashMap<u64, Option<Link>>>,
     /// Answers to functions that stand alone: those of the pairs, and closures whose factory is gone.
     outer: FxHashMap<u64, Link>,
     /// Functions that certainly have no answer.
@@ -177,6 +179,7 @@ impl Nested {
             has_main: false,
             roots: FxHashMap::default(),
             links: FxHashMap::default(),
+            codes: None,
             outer: FxHashMap::default(),
             lost: FxHashMap::default(),
             lacking: FxHashSet::default(),
@@ -267,10 +270,14 @@ impl Nested {
     /// # Errors
     /// [`Error::Memory`].
     pub fn is_made_by_known(&mut self, vm: &mut Vm, closure: Ref) -> Result<bool> {
-        let link = self
-            .open(vm, closure)?
-            .and_then(|id| self.links.get(&self.old.exact(id)));
-        Ok(matches!(link, Some(Link::To { old, .. }) if self.is_inside(*old)))
+        let Some(id) = self.open(vm, closure)? else {
+            return Ok(false);
+        };
+        let link = match self.links.get(&self.old.exact(id)) {
+            Some(link) => Some(*link),
+            None => self.earlier_generation(id)?,
+        };
+        Ok(matches!(link, Some(Link::To { old, .. }) if self.is_inside(old)))
     }
 
     /// Is a function lacking, as far as this place of it tells?
@@ -624,7 +631,10 @@ impl Nested {
                     continue;
                 };
                 let exact = self.old.exact(id);
-                let link = self.links.get(&exact).or_else(|| self.outer.get(&exact)).copied();
+                let link = match self.links.get(&exact).or_else(|| self.outer.get(&exact)) {
+                    Some(link) => Some(*link),
+                    None => self.earlier_generation(id)?,
+                };
                 let place = match link {
                     Some(Link::To { old, .. }) => Some(old),
                     _ => None,
@@ -703,7 +713,10 @@ fn insert_link(links: &mut FxHashMap<u64, Link>, exact: u64, old: Id, new: Id) -
 }
 
 /// The tree of a Lua function; none when its dump is not of the known format.
-fn tree_of(vm: &mut Vm, function: Ref) -> Result<Option<Tree>> {
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn tree_of(vm: &mut Vm, function: Ref) -> Result<Option<Tree>> {
     vm.dump(function, false)?;
     Tree::read(vm.take_dump())
 }

@@ -10,6 +10,7 @@ use crate::bytecode::{self, Profile};
 use crate::commit::{Join, Op};
 use crate::error::Result;
 use crate::find::Context;
+use crate::lacking;
 use crate::lineage::Continued;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
@@ -496,18 +497,14 @@ impl Planner<'_> {
                 profile: Some(profile),
             })?;
         }
-        // What the file lacks has stood in the module: a later sweep must know that, wherever it stands then (R5.2).
-        let lacking = self
-            .pairing
-            .old
-            .iter()
-            .filter(|old| old.home && old.answers.is_empty() && old.lineage.is_none());
-        for old in lacking {
-            self.out.lineage.try_push(Continued {
-                old: None,
-                new: old.at,
-                profile: old.profile,
-            })?;
+        for number in lacking::lacking(self.vm, &self.pairing.old)? {
+            if let Some(old) = self.pairing.old.get(number) {
+                self.out.lineage.try_push(Continued {
+                    old: None,
+                    new: old.at,
+                    profile: old.profile,
+                })?;
+            }
         }
         Ok(())
     }

@@ -35,13 +35,6 @@ impl Nested {
                 tops.try_push(*id)?;
             }
         }
-        let earlier = self.earlier_generation(&tops)?;
-        if !earlier.is_empty() {
-            for (orphan, link) in earlier {
-                self.links.try_insert_value(self.old.exact(orphan), link)?;
-            }
-            return Ok(());
-        }
         let mut found = self.same_code(&tops)?;
         if found.is_empty() {
             found = self.alike(&tops)?;
@@ -78,23 +71,33 @@ impl Nested {
             && after.is_none_or(|(_, function)| new.function < *function)
     }
 
-    /// Orphans of whose code A1 has a function, in one place: an earlier generation of its factory made them. What answers to that
-    /// function answers to them.
-    fn earlier_generation(&self, orphans: &[Id]) -> Result<Vec<(Id, Link)>> {
-        let mut by_code: FxHashMap<u64, Option<Link>> = FxHashMap::default();
+    /// What answers to a function that an earlier generation of its factory made: what answers to that one of A1's functions which has
+    /// its code, if there is one only. Of what stands in a function of A1 itself, more is known than that.
+    pub(super) fn earlier_generation(&mut self, id: Id) -> Result<Option<Link>> {
+        if self.old.find(self.old.exact(id)).iter().any(|id| id.function != 0) {
+            return Ok(None);
+        }
+        let codes = match self.codes.take() {
+            Some(codes) => codes,
+            None => self.codes()?,
+        };
+        let features = self.features(&self.old, &[id])?;
+        let told = features.first().filter(|features| !features.is_plain());
+        let link = told.and_then(|features| codes.get(&features.digest).copied().flatten());
+        self.codes = Some(codes);
+        Ok(link)
+    }
+
+    /// The links of A1's functions, by their code; none where two have one.
+    fn codes(&self) -> Result<FxHashMap<u64, Option<Link>>> {
+        let mut codes: FxHashMap<u64, Option<Link>> = FxHashMap::default();
         for link in self.links.values() {
             let Link::To { old, .. } = link else { continue };
             let digest = self.old.get(*old).map_or(0, |function| function.digest);
-            let only = (!by_code.contains_key(&digest)).then_some(*link);
-            by_code.try_insert_value(digest, only)?;
+            let only = (!codes.contains_key(&digest)).then_some(*link);
+            codes.try_insert_value(digest, only)?;
         }
-        let mut found = Vec::new();
-        for (orphan, features) in orphans.iter().zip(self.features(&self.old, orphans)?) {
-            if let Some(Some(link)) = by_code.get(&features.digest).filter(|_| !features.is_plain()) {
-                found.try_push((*orphan, *link))?;
-            }
-        }
-        Ok(found)
+        Ok(codes)
     }
 
     /// Orphans whose code A2 has unchanged, in one place.
