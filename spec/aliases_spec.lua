@@ -81,3 +81,43 @@ describe("a table in several places (R3.1, R3.4)", function()
     assert.equal(0, report.functions.removed)
   end)
 end)
+
+describe("a function in several places (R3.2)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local source = [[
+    local M = {}
+    NEW
+    function M.attack() return "attack VERSION" end
+    M.default = DEFAULT
+    HANDLERS = HANDLERS or {}
+    HANDLERS[#HANDLERS + 1] = M.attack
+    return M
+  ]]
+  local function version(number, new, default)
+    return (source:gsub("VERSION", number):gsub("NEW", new):gsub("DEFAULT", default))
+  end
+
+  for _, scope in ipairs { "module", "vm" } do
+    it("is not taken for a new one that the file puts into one of its places, scope " .. scope, function()
+      local M = app:module("M", version("v1", "", "M.attack"))
+      local held = { M.attack }
+      app:update("M", version("v2", 'function M.special() return "special" end', "M.special"), { scope = scope })
+      local handlers = rawget(package.loaded._G, "HANDLERS")
+      assert.same({ "attack v2", "special" }, { M.attack(), M.default() })
+      assert.same({ M.attack }, handlers)
+      if scope == "vm" then assert.equal(M.attack, held[1]) end
+    end)
+  end
+
+  it("goes on as the one that kept its code, where the file makes two of it", function()
+    local M = app:module("M", "local M = {} M.a = function() return 1 end M.b = M.a return M")
+    local held = { M.a }
+    local two = "local M = {} M.a = function() return 2 end M.b = function() return 1 end return M"
+    app:update("M", two, { scope = "vm" })
+    assert.same({ 2, 1 }, { M.a(), M.b() })
+    assert.equal(M.b, held[1])
+  end)
+end)

@@ -430,6 +430,26 @@ describe("R3.1 references among the module's own tables", function()
     assert.equal(Base, M.default)
   end)
 
+  it("give a class nothing of one that no local of a function has, and that is in its place now", function()
+    local v1 = [[
+      local Base = {}
+      local M = { default = Base }
+      function M.Base() return Base end
+      return M
+    ]]
+    local M = app:module("M", v1)
+    app:update("M", [[
+      local Base = { base = true }
+      local Fancy = { fancy = true }
+      function Fancy.f() return "Fancy" end
+      local M = { default = Fancy }
+      function M.Base() return Base end
+      return M
+    ]])
+    assert.same({ base = true }, M.Base())
+    assert.equal(M.Base(), M.default)
+  end)
+
   it("of a local point at what the program chose, though the file begins with another table", function()
     local v1 = [[
       local current

@@ -132,6 +132,11 @@ impl Known {
         }
     }
 
+    /// The number of a cell that is known.
+    pub fn cell_number(&self, address: usize) -> Option<u32> {
+        self.cells.get(&address).copied()
+    }
+
     #[cold]
     fn add_cell(&mut self, address: usize) -> Result<u32> {
         let number = self.cells.len() as u32;

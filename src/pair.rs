@@ -477,11 +477,13 @@ impl Pairer<'_> {
                 // more to do
             } else if !self.functions_listed {
                 self.functions_listed = true;
+                self.rank_answers();
                 self.lists()?;
             } else if !self.take_keyed(true)? {
                 break;
             }
         }
+        self.rank_answers();
         for pair in std::mem::take(&mut self.compared) {
             if pair.exact {
                 self.rows_gone(&pair)?;
@@ -667,7 +669,10 @@ impl Pairer<'_> {
                     if self.vm.val(child.old).is_function() {
                         self.function1(child.old, child.site)?;
                     }
-                    self.function2(child.new, child.site)?;
+                    let f2 = self.function2(child.new, child.site)?;
+                    if let Some(new) = f2.and_then(|f2| self.out.new.get_mut(f2 as usize)) {
+                        new.added |= child.old != Ref::NIL && self.vm.val(child.old).is_nil();
+                    }
                 }
                 ChildKind::Edge => {
                     let f1 = self.function1(child.old, child.site)?;

@@ -62,6 +62,8 @@ pub struct Function2 {
     pub(super) edges: Few,
     /// Its upvalues.
     pub upvalues: Upvalues,
+    /// It stands under a name, too, that A1's table lacks.
+    pub(super) added: bool,
     /// How many pairs it is in.
     degree: u32,
 }
@@ -215,6 +217,7 @@ impl Pairer<'_> {
             partners: Few::new(),
             edges: Few::new(),
             upvalues,
+            added: false,
             degree: 0,
         })?;
         Ok(Some(number))
@@ -270,6 +273,19 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Of several functions of A2 in the places of one of A1, that one answers to it in all other places which has no new name besides, and
+    /// then one with its code: the others are what the file has put into one of its places.
+    pub(super) fn rank_answers(&mut self) {
+        let new = &self.out.new;
+        for old in self.out.old.iter_mut().filter(|old| old.answers.len() > 1) {
+            let digest = old.profile.map(|profile| profile.digest);
+            old.answers.sort_by_key(|f2| {
+                let new = new.get(*f2 as usize);
+                new.map(|new| (new.added, Some(new.profile.digest) != digest))
+            });
+        }
     }
 
     /// A pair that stands: A2's function is the answer to A1's, and takes its cells.

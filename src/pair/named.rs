@@ -13,7 +13,7 @@ use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::Ref;
 
 /// Of two tables so many functions are looked at for who knows them, at most.
-const PEEKED: usize = 8;
+const PEEKED: usize = 2;
 
 /// A table that a local holds.
 #[derive(Clone, Copy)]
@@ -50,45 +50,100 @@ impl Named {
         }
     }
 
-    /// The names of a table, but for one.
-    fn names(&self, table: usize, but: Option<Name>) -> impl Iterator<Item = Name> {
-        let names = self.names.get(&table).map_or(&[][..], SmallVec::as_slice);
-        names.iter().copied().filter(move |name| Some(*name) != but)
-    }
-
-    /// What the local of this name holds; none where that is no table, or nobody knows which.
-    fn table(&self, name: Name) -> Option<usize> {
-        self.tables.get(&name).copied().flatten().map(|held| held.table)
+    fn knows(&self, table: usize) -> bool {
+        self.names.contains_key(&table)
     }
 }
 
+/// Which side.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    A1,
+    A2,
+}
+
 impl Pairer<'_> {
+    fn named(&self, side: Side) -> &Named {
+        match side {
+            Side::A1 => &self.named1,
+            Side::A2 => &self.named2,
+        }
+    }
+
+    /// What the local of this name holds; none where that is no table, or nobody knows which.
+    fn held(&self, side: Side, name: Name) -> Option<Held> {
+        self.named(side).tables.get(&name).copied().flatten()
+    }
+
+    /// Does some function assign the local of this name? Then what it holds is state, and tells nothing.
+    fn is_variable(&self, name: Name) -> bool {
+        let old = self
+            .held(Side::A1, name)
+            .and_then(|held| self.out.known.cell_number(held.cell));
+        let old = old.and_then(|number| self.cells1.get(number));
+        let new = self.held(Side::A2, name).and_then(|held| self.cells2.get(&held.cell));
+        old.and_then(|cell| self.out.old_cells.get(cell as usize))
+            .is_some_and(|cell| cell.assigned)
+            || new
+                .and_then(|cell| self.out.new_cells.get(*cell as usize))
+                .is_some_and(|cell| cell.assigned)
+    }
+
+    /// The names of a table, but for one.
+    fn names(&self, side: Side, table: usize, but: Option<Name>) -> impl Iterator<Item = Name> {
+        let names = self.named(side).names.get(&table).map_or(&[][..], SmallVec::as_slice);
+        let names = names.iter().copied();
+        names.filter(move |name| Some(*name) != but && !self.is_variable(*name))
+    }
+
+    /// Does a local that one side has for this table hold another one than `answer` on the other side? `alone`: and one that no other
+    /// local of the two sides speaks for.
+    fn is_another(&self, side: Side, table: usize, answer: usize, own: Option<Name>, alone: bool) -> bool {
+        let other = if side == Side::A1 { Side::A2 } else { Side::A1 };
+        self.names(side, table, own).any(|name| {
+            self.held(other, name).is_some_and(|found| {
+                let mut names = self.names(other, found.table, None);
+                let speaks_for = |name| self.held(side, name).is_none_or(|held| held.table == table);
+                found.table != answer && (!alone || names.all(speaks_for))
+            })
+        })
+    }
+
     /// Does a place that has one table in A1 and another one in A2 rather lead elsewhere by now than say that the two are one? `own` is
     /// the name of the local that is the place, if it is one.
     pub(super) fn leads_elsewhere(&mut self, old: Ref, new: Ref, own: Option<Name>) -> Result<bool> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
-        let (named1, named2) = (&self.named1, &self.named2);
-        let is_other = |table: Option<usize>, one: usize| table.is_some_and(|table| table != one);
-        let old_is_other = named1
-            .names(old_addr, own)
-            .any(|name| is_other(named2.table(name), new_addr));
-        let new_is_other = named2
-            .names(new_addr, own)
-            .any(|name| is_other(named1.table(name), old_addr));
+        let old_is_another = |alone| self.is_another(Side::A1, old_addr, new_addr, own, alone);
+        let new_is_another = self.is_another(Side::A2, new_addr, old_addr, own, false);
         // Each has names, and none that the other one has.
         let are_strangers = || {
-            let is_shared = |name| named1.names(old_addr, own).any(|known| known == name);
-            let mut names = named2.names(new_addr, own).peekable();
-            names.peek().is_some() && named1.names(old_addr, own).next().is_some() && !names.any(is_shared)
+            let is_shared = |name| self.names(Side::A1, old_addr, own).any(|known| known == name);
+            let mut names = self.names(Side::A2, new_addr, own).peekable();
+            let both_have = names.peek().is_some() && self.names(Side::A1, old_addr, own).next().is_some();
+            both_have && !names.any(is_shared)
         };
-        if old_is_other && new_is_other || are_strangers() {
+        if new_is_another && old_is_another(false) || are_strangers() {
             return Ok(true);
         }
-        Ok(new_is_other && !self.has_own_function(old)?)
+        if own.is_none() {
+            return Ok(old_is_another(true) || new_is_another && !self.has_own_function(old)?);
+        }
+        // Fields come before locals, where each of the two has one that still waits.
+        let (mut old_waits, mut new_waits) = (false, false);
+        for pair in &self.references {
+            let (o, n) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+            old_waits |= o == old_addr && n != new_addr;
+            new_waits |= n == new_addr && o != old_addr;
+        }
+        Ok(old_waits && new_waits)
     }
 
     /// Looks at functions that two tables have in common, those that A2 made first: a class knows itself by its file's local for it.
     pub(super) fn peek(&mut self, old: Ref, new: Ref) -> Result<()> {
+        let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
+        if self.named1.knows(old_addr) && self.named2.knows(new_addr) {
+            return Ok(());
+        }
         let (mark, mut found) = (self.vm.held(), SmallVec::<[(u32, Ref, Ref); PEEKED + 1]>::new());
         self.vm.zip(new, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {
@@ -110,24 +165,32 @@ impl Pairer<'_> {
             }
         }
         for (_, value, other) in found {
-            for (function, is_new) in [(value, true), (other, false)] {
-                let Some(info) = self.vm.info(function).filter(|info| info.lua) else {
-                    continue;
-                };
-                if !self.loaded.home.owns(self.vm, function, &info)? {
-                    continue;
-                }
-                for index in 1..=info.upvalues {
-                    let held = self.vm.upvalue(function, index).filter(|held| held.value.is_table());
-                    if let Some(held) = held {
-                        let name = self.name(function, index)?;
-                        let named = if is_new { &mut self.named2 } else { &mut self.named1 };
-                        named.note(name, held.value.addr, held.cell)?;
-                    }
-                }
-            }
+            self.peek_at(value, true)?;
+            self.peek_at(other, false)?;
         }
         self.vm.release(mark);
+        Ok(())
+    }
+
+    /// Notes the tables that a function's locals hold.
+    fn peek_at(&mut self, function: Ref, is_new: bool) -> Result<()> {
+        let known = self.out.known.number(self.vm.val(function).addr);
+        let known = known.and_then(|number| self.out.known.function(number));
+        let (upvalues, home) = match known {
+            Some(known) => (known.info.upvalues, known.home),
+            None => match self.vm.info(function).filter(|info| info.lua) {
+                Some(info) => (info.upvalues, self.loaded.home.owns(self.vm, function, &info)?),
+                None => return Ok(()),
+            },
+        };
+        for index in 1..=if home { upvalues } else { 0 } {
+            let held = self.vm.upvalue(function, index).filter(|held| held.value.is_table());
+            if let Some(held) = held {
+                let name = self.name(function, index)?;
+                let named = if is_new { &mut self.named2 } else { &mut self.named1 };
+                named.note(name, held.value.addr, held.cell)?;
+            }
+        }
         Ok(())
     }
 }

@@ -50,7 +50,10 @@ impl Pairer<'_> {
     /// any other says nothing of what its table is. True when there was one of the first kind.
     pub(super) fn take_references(&mut self) -> Result<bool> {
         let mut found = false;
-        for pair in std::mem::take(&mut self.references) {
+        // Those come first whose table of A2 has no place yet.
+        let mut references = std::mem::take(&mut self.references);
+        references.sort_by_key(|pair| self.out.tables.contains_key(&self.vm.val(pair.new).addr));
+        for pair in references {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             // A table that the program put there for itself, without a function of the module's own, stays as it is.
             let has_place = self.out.tables.contains_key(&new_addr);
