@@ -521,6 +521,15 @@ describe("what the program removed (R5.3)", function()
     end)
   end
 
+  it("does not come back where the file has got another place for its table in the meantime", function()
+    local text = "local t = { x = 1, y = 2 } local M = { last = t } M.first = FIRST return M"
+    local M = app:module("m", (text:gsub("FIRST", "nil")))
+    app:update("m", (text:gsub("FIRST", "t")))
+    M.last.x = nil
+    for _ = 1, 2 do app:update("m", (text:gsub("FIRST", "t"))) end
+    assert.same({ y = 2 }, M.last)
+  end)
+
   it("comes back with data = 'replace'", function()
     app:update("m", TEXT)
     local M = package.loaded.m

@@ -21,6 +21,8 @@ pub(super) struct Notes {
     words: Vec<u64>,
     /// The path of each of A2's tables: the first under which it was met.
     paths: FxHashMap<usize, Path>,
+    /// Tables whose entries are noted.
+    noted: FxHashSet<usize>,
     /// Keys that hold tables: whether one is the table's own place is known when all have been met.
     tables: Vec<(Place, Val)>,
     /// Scalars for which A1 has something else: digests of A2's value and of A1's.
@@ -42,17 +44,32 @@ impl Notes {
 }
 
 impl Pairer<'_> {
-    /// Begins to note what a table of A2 holds; none where nothing of it can be on record, or all is.
-    pub(super) fn note_table(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
+    /// Notes where a table of A2 stands. Of several places the first one counts, whatever A1 has there.
+    pub(super) fn note_place(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
         let address = self.vm.val(table).addr;
-        if !self.notes.on || self.notes.paths.contains_key(&address) {
+        if !self.notes.on {
             return Ok(None);
+        }
+        if let Some(path) = self.notes.paths.get(&address) {
+            return Ok(Some(*path));
         }
         let path = self.path(site)?;
         if let Some(path) = path {
             self.notes.paths.try_insert_value(address, path)?;
         }
         Ok(path)
+    }
+
+    /// Begins to note what a table of A2 holds; none where nothing of it can be on record, or all is.
+    pub(super) fn note_table(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
+        let path = self.note_place(table, site)?;
+        let first = path.is_some()
+            && self
+                .notes
+                .noted
+                .try_insert_value(self.vm.val(table).addr, ())?
+                .is_none();
+        Ok(path.filter(|_| first))
     }
 
     /// Notes the current entry of a walk over a table of A2.
@@ -87,6 +104,7 @@ impl Pairer<'_> {
             paths,
             tables,
             differing,
+            ..
         } = std::mem::take(&mut self.notes);
         if !on {
             return Ok(words);
