@@ -450,6 +450,21 @@ describe("R3.1 references among the module's own tables", function()
     assert.equal(M.Base(), M.default)
   end)
 
+  it("say nothing of a class that a local has, though the place leads to the module itself by now", function()
+    local function source(place, functions)
+      return "local Base = {} function Base.f() return 'Base' end local M = {} M.sub = { at = " .. place .. " } "
+        .. functions .. " return M"
+    end
+    local first = "function M.f() return Base end"
+    local M = app:module("M", source("Base", first))
+    local Base = M.f()
+    app:update("M", source("M", first))
+    app:update("M", source("M", "function M.f() return M end function M.g() return Base end"))
+    assert.equal(Base, M.g())
+    assert.equal("Base", Base.f())
+    assert.is_nil(rawget(Base, "g"))
+  end)
+
   it("of a local point at what the program chose, though the file begins with another table", function()
     local v1 = [[
       local current

@@ -464,7 +464,7 @@ impl Pairer<'_> {
             } else if self.take_keyed(false)?
                 || self.take_shared()?
                 || self.take_parents()?
-                || self.take_references()?
+                || self.take_references(false)?
                 || self.take_handlers()?
             {
                 // tables under keys that are known by now, in several places, where tables look for what they lack, by references,
@@ -473,7 +473,11 @@ impl Pairer<'_> {
                 self.resolve_assigned()?;
             } else if self.meet_constants()? {
                 // functions that take the place of another value
-            } else if self.scan_unmatched()? || self.meet_module()? || self.match_leftovers()? {
+            } else if self.scan_unmatched()?
+                || self.meet_module()?
+                || self.match_leftovers()?
+                || self.take_references(true)?
+            {
                 // more to do
             } else if !self.functions_listed {
                 self.functions_listed = true;
@@ -651,6 +655,12 @@ impl Pairer<'_> {
                 let key = child.key;
                 (is_object(key), vm.bytes(key), vm.integer(key), vm.number_text(key))
             });
+        }
+        for child in children
+            .iter()
+            .filter(|child| matches!(child.kind, ChildKind::Pair | ChildKind::Scan))
+        {
+            self.note_place(child.new, child.site)?;
         }
         let references = self.references_among(&children)?;
         let mut pairs = Vec::new();

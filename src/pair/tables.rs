@@ -47,27 +47,30 @@ impl Pairer<'_> {
     }
 
     /// References among tables: one that leads to a table of A1 which answers to none of A2's yet gives it the functions of A2's;
-    /// any other says nothing of what its table is. True when there was one of the first kind.
-    pub(super) fn take_references(&mut self) -> Result<bool> {
+    /// any other says nothing of what its table is. Where A2's table has a place already, that waits until all else has been met (`last`).
+    /// True when there was one of the first kind.
+    pub(super) fn take_references(&mut self, last: bool) -> Result<bool> {
         let mut found = false;
-        // Those come first whose table of A2 has no place yet.
-        let mut references = std::mem::take(&mut self.references);
-        references.sort_by_key(|pair| self.out.tables.contains_key(&self.vm.val(pair.new).addr));
-        for pair in references {
+        for pair in std::mem::take(&mut self.references) {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-            // A table that the program put there for itself, without a function of the module's own, stays as it is.
             let has_place = self.out.tables.contains_key(&new_addr);
             if self.is_former_parent(&pair) {
                 continue;
             }
-            if self.answered.contains(&old_addr) || has_place && !self.has_own_function(pair.old)? {
+            if self.answered.contains(&old_addr) {
                 // A2's table, if it is new, has to be met all the same.
-                self.scan_queue.try_reserve(1)?;
                 if !has_place {
+                    self.scan_queue.try_reserve(1)?;
                     self.scan_queue.push_back((pair.new, pair.site));
                     found = true;
                 }
-            } else {
+            } else if !has_place {
+                self.accept(pair, old_addr, new_addr)?;
+                found = true;
+            } else if !last {
+                self.references.try_push(pair)?;
+            } else if self.has_own_function(pair.old)? {
+                // A table that the program put there for itself, without a function of the module's own, stays as it is.
                 self.accept(pair, old_addr, new_addr)?;
                 found = true;
             }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::rc::Rc;
 
-use super::model::{At, Content, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version};
+use super::model::{self, At, Content, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version};
 use super::render;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -61,6 +61,14 @@ impl Code {
             }
             _ => None,
         }
+    }
+
+    /// The locals that it or a function in it assigns.
+    pub fn assigned(&self) -> impl Iterator<Item = Local> {
+        let inner = ["inner", "get", "set"]
+            .into_iter()
+            .filter_map(|part| self.uses_of(part));
+        model::assigned(&self.uses).chain(inner.flat_map(model::assigned))
     }
 
     /// Have both, which stand in one place, the same function of this name in them?

@@ -496,20 +496,25 @@ impl Version {
     /// Locals that some function assigns.
     pub fn assigned(&self) -> Vec<Local> {
         let mut version = self.clone();
-        let mut assigned = Vec::new();
-        for function in version.functions() {
-            for part in function.parts() {
-                assigned.extend(part.iter().filter_map(|does| match does {
-                    Use::Add(local) | Use::Set(local) => Some(*local),
-                    _ => None,
-                }));
-            }
-        }
-        assigned
+        let functions = version.functions().into_iter();
+        functions.flat_map(|function| function.assigned()).collect()
     }
 }
 
+/// Locals that are assigned.
+pub fn assigned(uses: &[Use]) -> impl Iterator<Item = Local> {
+    uses.iter().filter_map(|does| match does {
+        Use::Add(local) | Use::Set(local) => Some(*local),
+        _ => None,
+    })
+}
+
 impl Function {
+    /// Locals that it or a function in it assigns.
+    pub fn assigned(&self) -> Vec<Local> {
+        self.parts().into_iter().flat_map(assigned).collect()
+    }
+
     fn resolve(&mut self, visible: &[Local]) {
         let sees = |local: Local| visible.contains(&local);
         let fits = |does: &Use, nested: bool| match *does {

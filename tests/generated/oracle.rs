@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::heap::{Closure, GLOBALS, HELD, Heap, Key, Kind, LIST, Ran, Value, is_function, nested_names};
-use super::model::{Gives, Import, Init, Local, OnConflict, Style, Version};
+use super::model::{self, Gives, Import, Init, Local, OnConflict, Style, Version};
 
 /// The rules do not say what comes out.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Undo {
     /// In scope "vm": functions and what took their place.
     moved: Vec<(usize, usize)>,
     everywhere: bool,
-    before: Oracle,
+    before: Box<Oracle>,
 }
 
 pub enum Expected {
@@ -40,8 +40,8 @@ pub enum Expected {
 /// What is known of the module from earlier reloads.
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
-    /// Locals that a function of some version assigns.
-    assigned: BTreeSet<Local>,
+    /// Locals that a function of some version assigns. Of what the first load left, only functions that are still there tell.
+    assigned: Option<BTreeSet<Local>>,
     /// Functions and what took their place.
     successors: HashMap<usize, usize>,
     /// Functions that some reload has looked at.
@@ -88,7 +88,7 @@ impl Oracle {
         let ran = heap.chunk(version);
         heap.loaded = ran.object;
         Oracle {
-            assigned: version.assigned().into_iter().collect(),
+            assigned: None,
             successors: HashMap::new(),
             met: BTreeSet::new(),
             record: BTreeMap::new(),
@@ -107,12 +107,13 @@ impl Oracle {
         everywhere: bool,
         on_conflict: OnConflict,
     ) -> Result<Expected, Open> {
-        let before = self.clone();
+        let before = Box::new(self.clone());
+        let known = self.assigned.clone().unwrap_or_else(|| assigned_by_what_is_there(heap));
         let ran = heap.chunk(version);
         for change in &ran.changes {
             heap.put(change.table, change.key.clone(), change.old);
         }
-        let assigned = self.assigned.iter().copied().chain(version.assigned()).collect();
+        let assigned = known.into_iter().chain(version.assigned()).collect();
         let mut reload = Reload {
             heap,
             version,
@@ -156,7 +157,7 @@ impl Oracle {
             reload.everywhere(self, &mut moved)?;
         }
         let writes = reload.writes;
-        self.assigned = assigned;
+        self.assigned = Some(assigned);
         self.successors.extend(moved.iter().copied());
         Ok(Expected::Done(Undo {
             writes,
@@ -168,7 +169,7 @@ impl Oracle {
 
     /// Undoes the last reload: functions, cells and what was added, where it still stands.
     pub fn undo(&mut self, heap: &mut Heap, undo: &Undo) {
-        *self = undo.before.clone();
+        *self = (*undo.before).clone();
         for (place, old, new) in undo.writes.iter().rev() {
             if read(heap, place) == *new {
                 write(heap, place, *old);
@@ -247,6 +248,26 @@ fn reach(
         list.extend(next.into_iter().filter(|value| seen.insert(*value)));
     }
     list
+}
+
+/// Locals that functions assign which something refers to.
+fn assigned_by_what_is_there(heap: &Heap) -> BTreeSet<Local> {
+    let roots = [
+        heap.loaded,
+        Value::Table(GLOBALS),
+        Value::Table(LIST),
+        Value::Table(HELD),
+    ];
+    let mut assigned = BTreeSet::new();
+    for value in reach(heap, roots, (0, 0), true) {
+        let Value::Function(function) = value else { continue };
+        match &heap.functions[function].kind {
+            Kind::Home(code) => assigned.extend(code.assigned()),
+            Kind::Nested(code, part) => assigned.extend(code.uses_of(part).into_iter().flat_map(model::assigned)),
+            Kind::Foreign => {}
+        }
+    }
+    assigned
 }
 
 impl Reload<'_> {
