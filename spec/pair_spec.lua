@@ -508,6 +508,18 @@ describe("R3.1 references among the module's own tables", function()
     assert.same({ size = 2, added = 3, __index = 3 }, shared)
   end)
 
+  it("add nothing to a table that stays at one of its places, where the other one gets a table with more", function()
+    local first = "local a = { x = 1 } local b = { x = 2, y = 3 } return { p = a, q = a, f = function() end }"
+    local M = app:module("M", first)
+    local a = M.p
+    app:update("M", (first:gsub("q = a", "q = b"):gsub("x = 1", "x = 1, z = 4")))
+    assert.equal(a, M.p)
+    assert.same({ x = 1, z = 4 }, a)
+    local N = app:module("N", first)
+    app:update("N", "local b = { x = 2, y = 3 } local a = { x = 1 } return { q = b, p = a }")
+    assert.same({ x = 1 }, N.p)
+  end)
+
   it("give no class the methods of another where the file changed a parent", function()
     local v1 = [[
       local Animal, Plant = {}, {}

@@ -1,5 +1,7 @@
 //! R3.1: which table of A1 answers to which of A2's, and what they hold.
 
+use std::cmp::Reverse;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::merge::is_scalar;
@@ -125,9 +127,9 @@ impl Pairer<'_> {
                     continue;
                 }
                 references.try_insert_value(*i, ())?;
-                let keys = self.keys_in_common(*old, *new)?;
-                if best.is_none_or(|(most, _)| keys > most) {
-                    best = Some((keys, *i));
+                let likeness = self.likeness(*old, *new)?;
+                if best.is_none_or(|(most, _)| likeness > most) {
+                    best = Some((likeness, *i));
                 }
             }
             if let (false, Some((_, i))) = (has_first, best) {
@@ -137,14 +139,15 @@ impl Pairer<'_> {
         Ok(references)
     }
 
-    /// How many keys both tables have.
-    fn keys_in_common(&mut self, old: Ref, new: Ref) -> Result<u32> {
-        let mut common = 0;
+    /// How many keys both tables have, and then how few A2's has besides.
+    fn likeness(&mut self, old: Ref, new: Ref) -> Result<(u32, Reverse<u32>)> {
+        let (mut common, mut besides) = (0, 0);
         self.vm.zip(new, old)?;
         while let Some(entry) = self.vm.zip_next() {
-            common += u32::from(!entry.old.is_nil());
+            let count = if entry.old.is_nil() { &mut besides } else { &mut common };
+            *count += 1;
         }
-        Ok(common)
+        Ok((common, Reverse(besides)))
     }
 
     /// R3.1
