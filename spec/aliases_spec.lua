@@ -55,6 +55,24 @@ describe("a table in several places (R3.1, R3.4)", function()
     assert.equal("v2", M.f())
   end)
 
+  it("is no other one where the file takes it up again, though a reference to it leads elsewhere now", function()
+    local source = [[
+      Kept = Kept or {}
+      local M = Kept
+      local Base = { base = true }
+      function Base.f() return "Base" end
+      function M.f() return "M" end
+      M.Base = Base
+      M.default = DEFAULT
+      return M
+    ]]
+    local M = app:module("kept", (source:gsub("DEFAULT", "M")))
+    app:update("kept", (source:gsub("DEFAULT", "Base"):gsub("M.Base = Base", "")))
+    assert.equal(M, M.default)
+    assert.is_nil(rawget(M, "base"))
+    assert.same({ "M", "Base" }, { M.f(), M.Base.f() })
+  end)
+
   it("does not depend on the order in which places are met", function()
     app:write("states", STATES)
     assert.equal("run v1\tidle v1\trun\n", app:subprocesses(20, [[

@@ -313,6 +313,7 @@ pub fn pair(
         cells2: FxHashMap::default(),
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
+        taken_up: FxHashSet::default(),
         moved: FxHashSet::default(),
         references: Vec::new(),
         parents: parents::Parents::default(),
@@ -389,6 +390,8 @@ struct Pairer<'a> {
     pairs_seen: FxHashSet<(usize, usize)>,
     /// A1's tables that answer to one of A2's.
     answered: FxHashSet<usize>,
+    /// A1's tables that the file takes up again (`M = M or {}`).
+    taken_up: FxHashSet<usize>,
     /// Rows of A2's lists that are not compared with what stands at their index.
     moved: FxHashSet<usize>,
     references: Vec<TablePair>,

@@ -7,7 +7,7 @@ use super::{Child, Keyed, Pairer, Slot, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Entry, Kind, Ref, Val};
-use crate::remember::Change;
+use crate::remember::{Change, Origin};
 use crate::site::SiteId;
 
 impl Pairer<'_> {
@@ -32,8 +32,6 @@ impl Pairer<'_> {
             };
             self.change(*change, parent, entry, &mut children)?;
         }
-        self.take_children(children)?;
-        // Tables into which the chunk put functions are code-bearing: A1's own are met as well.
         let mut written: FxHashSet<(usize, Kind, u64)> = FxHashSet::default();
         for change in &changes {
             if let Some(key) = change.key {
@@ -41,6 +39,26 @@ impl Pairer<'_> {
                 written.try_insert_value((self.vm.val(change.table).addr, kind, bits), ())?;
             }
         }
+        // A table into which the chunk wrote, and which it left in its place, is the file's own as well: it answers to no other one.
+        for change in &changes {
+            let place = match self.loaded.memory.origin(change.number) {
+                Some(Origin::Key(parent, key)) => self
+                    .loaded
+                    .memory
+                    .slots_of(parent as usize)
+                    .map(|parent| (parent.table, key)),
+                _ => None,
+            };
+            let is_replaced = place.is_some_and(|(table, key)| {
+                let (kind, bits) = self.vm.identity(key);
+                written.contains(&(self.vm.val(table).addr, kind, bits))
+            });
+            if !is_replaced {
+                self.taken_up.try_insert_value(self.vm.val(change.table).addr, ())?;
+            }
+        }
+        self.take_children(children)?;
+        // Tables into which the chunk put functions are code-bearing: A1's own are met as well.
         for change in &changes {
             if change.key.is_some() && self.is_fresh_function(self.vm.val(change.new)) {
                 let site = sites.get(&change.number).copied().unwrap_or_default();

@@ -18,7 +18,7 @@ impl Pairer<'_> {
     pub(super) fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, exact: bool) -> Result<()> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
         let pair = TablePair { old, new, site, exact };
-        if self.out.tables.contains_key(&new_addr) || self.answered.contains(&old_addr) {
+        if self.out.tables.contains_key(&new_addr) || self.has_partner(old_addr) {
             if self.pairs_seen.contains(&(old_addr, new_addr)) {
                 return Ok(());
             }
@@ -31,6 +31,11 @@ impl Pairer<'_> {
     pub(super) fn are_paired(&self, old: Ref, new: Ref) -> bool {
         let pair = (self.vm.val(old).addr, self.vm.val(new).addr);
         self.pairs_seen.contains(&pair)
+    }
+
+    /// Does a table of A1 answer to one of A2's already, or is it one itself?
+    fn has_partner(&self, old: usize) -> bool {
+        self.answered.contains(&old) || self.taken_up.contains(&old)
     }
 
     pub(super) fn accept(&mut self, pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
@@ -59,7 +64,7 @@ impl Pairer<'_> {
             if self.is_former_parent(&pair) {
                 continue;
             }
-            if self.answered.contains(&old_addr) {
+            if self.has_partner(old_addr) {
                 // A2's table, if it is new, has to be met all the same.
                 if !has_place {
                     self.scan_queue.try_reserve(1)?;

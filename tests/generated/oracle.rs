@@ -666,6 +666,9 @@ impl Reload<'_> {
                 Value::Function(_) | Value::Import(_) => Ok(new),
                 _ => self.follow(oracle, old),
             },
+            Init::Import(_) if self.ran.changes.iter().any(|change| change.old == new) => {
+                Err(Open("an import that the chunk takes the place of"))
+            }
             Init::Import(import) => match old {
                 Value::Function(_) if !import.is_function() => Err(Open("a function becomes the object of a module")),
                 _ => Ok(new),
