@@ -5,7 +5,9 @@
 //!
 //! What the reload itself allocated is left for the program's own next cycle, as if the collector had been stopped, up to a
 //! limit: where reloads alone would add a [`SHARE`] to the program's memory before the next cycle ends (and no less than [`FREE`]),
-//! the collector has to work for what each of them allocates.
+//! the collector has to work for what each of them allocates. For a reload that allocates much, in itself and beside the program
+//! ([`MUCH`]), it works in any case: what such a one leaves would make the next ones slower, as memory that is in no cache, than the
+//! collector does.
 
 use std::ffi::c_int;
 
@@ -24,6 +26,9 @@ const MOST: u16 = 512;
 const FREE: i64 = 8 << 10;
 /// One part in so many of the program's memory: what reloads may allocate within one cycle where that is more.
 const SHARE: i64 = 4;
+
+/// In KiB, and one part in so many of the program's memory: what is much for one reload. It is more than either.
+const MUCH: (i64, i64) = (512, 10);
 
 /// Keeps a pause up behind code of the program, which may have collected garbage, or set the collector going: without this,
 /// finalizers would run in what comes then. `given` counts how often that was done, for [`Paused::end`].
@@ -88,10 +93,10 @@ impl Paused {
             // Without what reloads have left since then: the program as the last cycle left it.
             let without = self.in_use - owed.max(0);
             let owed = owed.max(0).saturating_add(allocated);
-            let let_off = if owed > (without / SHARE).max(FREE) {
-                0
-            } else {
-                allocated
+            let is_much = allocated > MUCH.0.max(without / MUCH.1);
+            let let_off = match is_much || owed > FREE.max(without / SHARE) {
+                true => 0,
+                false => allocated,
             };
             match (self.was_running, running) {
                 (true, true) => step(self.l, CREDIT + c_int::from(given) * MORE - let_off as c_int),
