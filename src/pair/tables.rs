@@ -132,7 +132,7 @@ impl Pairer<'_> {
                     continue;
                 }
                 references.try_insert_value(*i, ())?;
-                let likeness = self.likeness(*old, *new)?;
+                let likeness = self.keys_in_common(*old, *new)?;
                 if best.is_none_or(|(most, _)| likeness > most) {
                     best = Some((likeness, *i));
                 }
@@ -145,7 +145,7 @@ impl Pairer<'_> {
     }
 
     /// How many keys both tables have, and then how few A2's has besides.
-    fn likeness(&mut self, old: Ref, new: Ref) -> Result<(u32, Reverse<u32>)> {
+    fn keys_in_common(&mut self, old: Ref, new: Ref) -> Result<(u32, Reverse<u32>)> {
         let (mut common, mut besides) = (0, 0);
         self.vm.zip(new, old)?;
         while let Some(entry) = self.vm.zip_next() {
