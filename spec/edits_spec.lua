@@ -349,6 +349,36 @@ describe("Rows of a list that the file or the program has changed (R3.1)", funct
     end,
   })
 
+  local parents = [[
+    local A, B = { a = function() return "a 1" end }, { b = function() return "b 1" end }
+    local list = { A, B }
+    local function find(_, key)
+      for _, parent in ipairs(list) do
+        if parent[key] then return parent[key] end
+      end
+    end
+    return setmetatable({}, { __index = find })
+  ]]
+
+  edit("without plain fields are known by the names of their functions, where these tell", {
+    v1 = parents,
+    v2 = (parents:gsub(" 1", " 2"):gsub("{ A, B }", "{ { c = function() end }, A, B }")),
+    check = function(M)
+      assert.equal("a 2", M.a())
+      assert.equal("b 2", M.b())
+    end,
+  })
+
+  edit("without plain fields and with the same names stay as they are, rather than run another one's code", {
+    v1 = "return { { run = function() return 'x 1' end }, { run = function() return 'y 1' end } }",
+    v2 = "return { { run = function() return 'new' end }, { run = function() return 'x 2' end }, "
+      .. "{ run = function() return 'y 2' end } }",
+    check = function(M)
+      assert.matches("^x", M[1].run())
+      assert.matches("^y", M[2].run())
+    end,
+  })
+
   it("that are not added are told in the report", function()
     local app = program.new()
     finally(function() app:unload() end)

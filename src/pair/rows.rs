@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 
+use rustc_hash::FxHashMap;
+
 use super::merge::is_scalar;
 use super::{Pairer, TablePair};
 use crate::error::Result;
@@ -17,6 +19,54 @@ pub(super) const MOST_ROWS: usize = 500;
 
 /// A row and its index.
 pub(super) type Row = (i64, Ref);
+
+/// Two rows that are alike: is the sign weak; how much; do they stand at different indices; which row of A2 and which of A1.
+type Alike = (bool, Reverse<u32>, bool, usize, usize);
+
+/// The pairs of rows, the best first. A weak sign counts where each of the two has no other that is as good.
+fn unambiguous(mut alike: Vec<Alike>) -> Result<Vec<Alike>> {
+    let (mut best2, mut best1): (FxHashMap<usize, Best>, FxHashMap<usize, Best>) = Default::default();
+    for (weak, Reverse(likeness), _, j, i) in &alike {
+        for (best, row) in [(&mut best2, j), (&mut best1, i)] {
+            if !*weak {
+                continue;
+            }
+            match best.get_mut(row) {
+                Some(best) if *likeness > best.most => {
+                    *best = Best {
+                        most: *likeness,
+                        rows: 1,
+                    }
+                }
+                Some(best) => best.rows += u32::from(*likeness == best.most),
+                None => {
+                    best.try_insert_value(
+                        *row,
+                        Best {
+                            most: *likeness,
+                            rows: 1,
+                        },
+                    )?;
+                }
+            }
+        }
+    }
+    let is_best = |best: &FxHashMap<usize, Best>, row: usize, likeness: u32| {
+        best.get(&row)
+            .is_some_and(|best| best.most == likeness && best.rows == 1)
+    };
+    alike.retain(|(weak, Reverse(likeness), _, j, i)| {
+        !weak || is_best(&best2, *j, *likeness) && is_best(&best1, *i, *likeness)
+    });
+    alike.sort_unstable();
+    Ok(alike)
+}
+
+/// How much the rows that are most like one have in common with it, and how many they are.
+struct Best {
+    most: u32,
+    rows: u32,
+}
 
 fn set(flags: &mut [bool], index: usize) {
     if let Some(flag) = flags.get_mut(index) {
@@ -103,14 +153,14 @@ impl Pairer<'_> {
         for (j, (index, new)) in strangers.iter().enumerate() {
             for (i, (at, old)) in old_rows.iter().enumerate() {
                 if taken.get(i) == Some(&false)
-                    && let Some(likeness) = self.likeness(*old, *new)?
+                    && let Some((weak, likeness)) = self.likeness(*old, *new)?
                 {
-                    alike.try_push((Reverse(likeness), at != index, j, i))?;
+                    alike.try_push((weak, Reverse(likeness), at != index, j, i))?;
                 }
             }
         }
-        alike.sort_unstable();
-        for (_, elsewhere, j, i) in alike {
+        let alike = unambiguous(alike)?;
+        for (_, _, elsewhere, j, i) in alike {
             let Some((index, new)) = strangers.get(j).copied().filter(|(index, _)| *index > 0) else {
                 continue;
             };
@@ -219,9 +269,9 @@ impl Pairer<'_> {
     }
 
     /// How many plain fields both rows have with the same value; none where too little says that they are one: the file's row needs
-    /// an equal string, if it has strings, else an equal number.
-    fn likeness(&mut self, old: Ref, new: Ref) -> Result<Option<u32>> {
-        let (mut has_string, mut strings, mut numbers) = (false, 0, 0);
+    /// an equal string, if it has strings, else an equal number. Of a row without either it is a weak sign how many names of functions both have.
+    fn likeness(&mut self, old: Ref, new: Ref) -> Result<Option<(bool, u32)>> {
+        let (mut has_string, mut has_number, mut strings, mut numbers, mut functions) = (false, false, 0, 0, 0);
         self.vm.zip(new, old)?;
         while let Some(entry) = self.vm.zip_next() {
             let equal = u32::from(is_scalar(entry.new) && self.vm.zip_equal());
@@ -230,12 +280,21 @@ impl Pairer<'_> {
                     has_string = true;
                     strings += equal;
                 }
-                Kind::Number => numbers += equal,
+                Kind::Number => {
+                    has_number = true;
+                    numbers += equal;
+                }
+                Kind::Function => functions += u32::from(entry.old.is_function()),
                 _ => {}
             }
         }
-        let some = if has_string { strings } else { numbers };
-        Ok((some > 0).then_some(strings + numbers))
+        let weak = !has_string && !has_number;
+        let (some, all) = match (weak, has_string) {
+            (true, _) => (functions, functions),
+            (_, true) => (strings, strings + numbers),
+            _ => (numbers, numbers),
+        };
+        Ok((some > 0).then_some((weak, all)))
     }
 
     /// Has the running row every plain field of the file's, with the same value, and at least one?
