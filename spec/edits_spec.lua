@@ -427,6 +427,18 @@ describe("A table that stands in several places of the file (R3.1)", function()
     end,
   })
 
+  edit("gives its functions to none that the file has dropped and the program has put into one of them", {
+    v1 = states("1", "idle", "idle", "run"),
+    use = function(M) M.current = M.states.run end,
+    v2 = states("2", "idle", "idle"),
+    check = function(M, _, scope)
+      assert.equal("idle 2", M.states.idle.enter())
+      -- What the file lacks stays (R5.2); but a closure of a loop that the file has follows (R9.3).
+      assert.equal(scope == "vm" and "run 2" or "run 1", M.current.enter())
+      assert.equal(M.states.run, M.current)
+    end,
+  })
+
   local objects = [[
     local M = {}
     local State = {} State.__index = State

@@ -189,7 +189,7 @@ impl Pairer<'_> {
             let Some(((is_new, forced, ..), _)) = ranked.first().copied() else {
                 break;
             };
-            for ((new, free, ..), at) in ranked {
+            for ((new, free, ..), Reverse(at)) in ranked {
                 if round < MOST_ROUNDS && (new, free) != (is_new, forced) {
                     break;
                 }
@@ -225,7 +225,7 @@ impl Pairer<'_> {
     }
 
     /// The claims that are open, with what tells the better ones: smaller is better.
-    fn rank(&self, claims: &mut [Claim]) -> Result<Vec<(Rank, usize)>> {
+    fn rank(&self, claims: &mut [Claim]) -> Result<Vec<(Rank, Reverse<usize>)>> {
         let (mut of_old, mut of_new): (FxHashMap<usize, u32>, FxHashMap<usize, u32>) = Default::default();
         for claim in claims.iter_mut() {
             claim.done |= self.answered.contains(&claim.old) || self.out.tables.contains_key(&claim.new);
@@ -247,7 +247,7 @@ impl Pairer<'_> {
                 !claim.named,
                 Reverse(claim.equal),
             );
-            ranked.try_push((rank, at))?;
+            ranked.try_push((rank, Reverse(at)))?; // deeper places, which are met later, are more often a table's own
         }
         Ok(ranked)
     }

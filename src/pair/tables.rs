@@ -12,6 +12,9 @@ use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Entry, Kind, Ref, Val};
 use crate::site::SiteId;
 
+/// Entries of a table of A1 that are looked at for a table beside another one.
+const MOST_BESIDE: usize = 1_000;
+
 impl Pairer<'_> {
     /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this place is not its own but a
     /// reference to it, which may point elsewhere by now: it is looked at again when all tables have been met.
@@ -76,13 +79,47 @@ impl Pairer<'_> {
                 found = true;
             } else if !last {
                 self.references.try_push(pair)?;
-            } else if self.has_own_function(pair.old)? {
+            } else if self.has_own_function(pair.old)? && !self.is_dropped(&pair)? {
                 // A table that the program put there for itself, without a function of the module's own, stays as it is.
                 self.accept(pair, old_addr, new_addr)?;
                 found = true;
             }
         }
         Ok(found)
+    }
+
+    /// Does A1 have the table beside the one that answers to A2's, under a key that the file lacks now? Then it is another one, which
+    /// the file has dropped (R5.2).
+    fn is_dropped(&mut self, pair: &TablePair) -> Result<bool> {
+        let (old, new) = (self.vm.val(pair.old), self.vm.val(pair.new));
+        let Some(partner) = self.out.tables.get(&new.addr).map(|table| self.vm.val(*table)) else {
+            return Ok(false);
+        };
+        let is_place =
+            |slot: &&Slot| slot.what == What::Merge && self.vm.val(slot.new) == new && self.vm.val(slot.old) == partner;
+        let mut holders = Vec::new();
+        for slot in self.out.slots.iter().filter(is_place) {
+            let holder = self.vm.val(slot.table);
+            let mut paired = self.out.paired.iter();
+            if let Some((file, _)) = paired.find(|(_, table)| self.vm.val(*table) == holder) {
+                holders.try_push((slot.table, *file))?;
+            }
+        }
+        for (holder, file) in holders {
+            self.vm.zip(holder, file)?;
+            for _ in 0..MOST_BESIDE {
+                match self.vm.zip_next() {
+                    Some(entry) if entry.new == old && entry.old.is_nil() => {
+                        self.vm.zip_end();
+                        return Ok(true);
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            self.vm.zip_end();
+        }
+        Ok(false)
     }
 
     /// Which of the table pairs have a partner of their own on both sides: references that point elsewhere by now
