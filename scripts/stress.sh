@@ -12,6 +12,8 @@ export HOTRELOAD_STRESS=1
 
 rust --test raises
 rust --test threads -- --nocapture
+rust --test finalizers
+rust --test refused -- --nocapture
 scripts/build.sh
 scripts/hosts.sh 8 20000 64
 scripts/hosts.sh 1 2000 1

@@ -114,7 +114,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
             answers: vm.field(item, "answers")?,
             undo: vm.field(item, "undo")?,
             is_data: vm.truthy(is_data),
-            source: vm.bytes(source),
+            source: vm.bytes(source)?,
             base: vm.field(item, "base")?,
         })?;
     }

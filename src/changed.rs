@@ -5,6 +5,7 @@
 //! code; of a file that is nothing but a table of constants the table is compared. Nothing of the program is changed, and nothing
 //! of it runs but searchers that are not Lua's own.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -121,7 +122,7 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
     };
     let context = Context::new(vm, name, stock)?;
     let record = Record {
-        source: vm.bytes(source),
+        source: vm.bytes(source)?,
         content: vm.integer(content),
         stamp: vm.integer(stamp),
         exact: vm.truthy(exact),
@@ -176,7 +177,7 @@ struct View {
     state: &'static str,
     content: Option<i64>,
     stamp: Option<i64>,
-    message: Option<Vec<u8>>,
+    message: Option<Cow<'static, [u8]>>,
 }
 
 impl View {

@@ -3,7 +3,12 @@
 //! Messages are worded as Lua words them. Only `api.rs` turns an [`Error`] into a Lua string, through
 //! [`Error::to_bytes`]: what a chunk raised may be in any encoding and is handed on byte by byte.
 
+use std::borrow::Cow;
 use std::collections::TryReserveError;
+use std::fmt::{self, Write};
+
+/// What [`Error::Memory`] says.
+const NO_MEMORY: &str = "not enough memory; nothing was changed";
 
 /// What stops a reload. Whoever returns one has left the program as it was.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +82,7 @@ pub enum Error {
         lines: String,
     },
     /// Lua or the process ran out of memory.
-    #[error("not enough memory; nothing was changed")]
+    #[error("{NO_MEMORY}")]
     Memory,
     /// A Lua call that should not fail did (for example: C stack overflow).
     #[error("{}", String::from_utf8_lossy(.0))]
@@ -102,17 +107,38 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// The message as Lua will see it.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The message as Lua will see it. That of a lack of memory needs none.
+    pub fn to_bytes(&self) -> Cow<'static, [u8]> {
         let (head, text) = match self {
+            Error::Memory => return Cow::Borrowed(NO_MEMORY.as_bytes()),
             Error::Compile { name, text } => (format!("error loading module '{name}': "), text),
             Error::Chunk { name, text } => (format!("error running module '{name}': "), text),
             Error::Lua(text) => (String::new(), text),
-            other => return other.to_string().into_bytes(),
+            other => {
+                let mut text = Text(Vec::new());
+                return match write!(text, "{other}") {
+                    Ok(()) => text.0.into(),
+                    Err(_) => Cow::Borrowed(NO_MEMORY.as_bytes()),
+                };
+            }
         };
         let mut bytes = head.into_bytes();
+        if bytes.try_reserve_exact(text.len()).is_err() {
+            return Cow::Borrowed(NO_MEMORY.as_bytes());
+        }
         bytes.extend_from_slice(text);
-        bytes
+        bytes.into()
+    }
+}
+
+/// A text whose growth can fail.
+struct Text(Vec<u8>);
+
+impl Write for Text {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.0.try_reserve(part.len()).map_err(|_| fmt::Error)?;
+        self.0.extend_from_slice(part.as_bytes());
+        Ok(())
     }
 }
 

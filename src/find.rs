@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, shown};
+use crate::mem::TryPush;
 use crate::raw::open::STANDING;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
@@ -39,7 +40,7 @@ pub struct Context {
 impl Context {
     /// Looks the module up in the running program.
     pub fn new(vm: &mut Vm, name: Ref, stock: Stock) -> Result<Context> {
-        let bytes = vm.bytes(name).unwrap_or_default();
+        let bytes = vm.bytes(name)?.unwrap_or_default();
         let title = shown(&bytes);
         let loaded = vm.registry(c"_LOADED")?;
         let globals = vm.globals()?;
@@ -124,13 +125,13 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Vec<u8>>) -> Result<F
             data,
             file,
             code: Code::Loader(loader),
-        }) => (data, file, own_name(vm, loader)),
+        }) => (data, file, own_name(vm, loader)?),
         Err(Error::NotFound { .. } | Error::Unreadable { .. }) => (Ref::NIL, None, running_name(vm, context)?),
         Err(error) => return Err(error),
     };
     let chunk_name = match chunk_name {
         Some(name) => name,
-        None => c_string(&[b"=", &context.bytes[..]].concat()),
+        None => c_string(&[b"=", &context.bytes[..]].concat())?,
     };
     Ok(Found {
         code: Code::Text(skip_first_line(source), chunk_name),
@@ -259,14 +260,14 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
     })?;
     let data = answer.after(1);
     if vm.val(answer).is_function() {
-        let file = vm.bytes(data).map(path_of);
+        let file = vm.bytes(data)?.map(path_of);
         return Ok(Some(Found {
             code: Code::Loader(answer),
             data,
             file,
         }));
     }
-    if let Some(text) = vm.bytes(answer) {
+    if let Some(text) = vm.bytes(answer)? {
         let text = String::from_utf8_lossy(&text).into_owned();
         let prefix = if text.starts_with("\n\t") { "" } else { "\n\t" };
         tried.push_str(prefix);
@@ -279,7 +280,7 @@ fn lua_file(vm: &mut Vm, context: &Context, read: bool, tried: &mut String) -> R
     let Some((path, file)) = search_path(vm, context, "path", &context.bytes, tried)? else {
         return Ok(None);
     };
-    let chunk_name = c_string(&[b"@", &path[..]].concat());
+    let chunk_name = c_string(&[b"@", &path[..]].concat())?;
     let text = if read {
         read_file(file, &shown(&path))?
     } else {
@@ -309,7 +310,7 @@ fn search_path(
     tried: &mut String,
 ) -> Result<Option<(Vec<u8>, File)>> {
     let templates = vm.field(context.package, field)?;
-    let Some(templates) = vm.bytes(templates) else {
+    let Some(templates) = vm.bytes(templates)? else {
         return Err(Error::Lua(format!("'package.{field}' must be a string").into_bytes()));
     };
     // Lua puts the name into the templates before it takes these apart: behind a `;` the name would be a template of its own.
@@ -404,19 +405,26 @@ fn skip_first_line(mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
-fn c_string(bytes: &[u8]) -> CString {
+/// What stands before the first zero byte.
+fn c_string(bytes: &[u8]) -> Result<CString> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    CString::new(bytes.get(..end).unwrap_or_default()).unwrap_or_default()
+    let bytes = bytes.get(..end).unwrap_or_default();
+    let mut ended = Vec::new();
+    ended.try_reserve_exact(bytes.len() + 1)?;
+    ended.extend_from_slice(bytes);
+    ended.push(0);
+    Ok(CString::from_vec_with_nul(ended).unwrap_or_default())
 }
 
-fn own_name(vm: &Vm, function: Ref) -> Option<CString> {
-    vm.source(function).map(|source| c_string(&source))
+/// A function's source name, which is all of its text where the program gave none.
+fn own_name(vm: &Vm, function: Ref) -> Result<Option<CString>> {
+    vm.with_source(function, c_string).transpose()
 }
 
 /// The source name that most functions of the running module object have.
 fn running_name(vm: &mut Vm, context: &Context) -> Result<Option<CString>> {
     if vm.val(context.running).is_function() {
-        return Ok(own_name(vm, context.running));
+        return own_name(vm, context.running);
     }
     if !vm.val(context.running).is_table() {
         return Ok(None);
@@ -433,11 +441,21 @@ fn running_name(vm: &mut Vm, context: &Context) -> Result<Option<CString>> {
         };
         match counts.iter_mut().find(|(source, ..)| *source == info.source) {
             Some((_, count, _)) => *count += 1,
-            None => counts.push((info.source, 1, function)),
+            None => counts.try_push((info.source, 1, function))?,
         }
     }
-    let best = counts
-        .into_iter()
-        .max_by_key(|(_, count, function)| (*count, std::cmp::Reverse(vm.source(*function))));
-    Ok(best.and_then(|(_, _, function)| own_name(vm, function)))
+    let mut best: Option<(usize, CString)> = None;
+    for (_, count, function) in counts {
+        let Some(name) = own_name(vm, function)? else {
+            continue;
+        };
+        // Of two with as many the first by name.
+        let wins = best
+            .as_ref()
+            .is_none_or(|(most, first)| (count, &**first) > (*most, &*name));
+        if wins {
+            best = Some((count, name));
+        }
+    }
+    Ok(best.map(|(_, name)| name))
 }

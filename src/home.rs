@@ -54,7 +54,7 @@ impl Home {
             self.last = Some((info.source, *known));
             return Ok(*known);
         }
-        let own = vm.source(function).is_some_and(|source| self.names.contains(&source));
+        let own = vm.with_source(function, |source| self.has(source)).unwrap_or(false);
         self.known.try_insert_value(info.source, own)?;
         self.last = Some((info.source, own));
         Ok(own)

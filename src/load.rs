@@ -10,6 +10,7 @@ use crate::error::{Error, Result, without_text};
 use crate::fault::{self, caught, insist};
 use crate::find::{Code, Context, Found};
 use crate::home::Home;
+use crate::mem::{TryPush, collected};
 use crate::raw::chunk::{StandIns, run};
 use crate::raw::tracker::Fresh;
 use crate::raw::vm::{Kind, Ref, Vm};
@@ -78,9 +79,7 @@ pub fn load(vm: &mut Vm, context: &Context, found: &mut Found, known_source: Opt
     let searchers = vm.get(context.package, searchers_key)?;
     let count = vm.raw_len(searchers);
     let stand_ins = StandIns::new(vm, searchers, count)?;
-    let originals: Vec<(Ref, Ref)> = (1..=count)
-        .map(|i| Ok((vm.index(stand_ins.list, i)?, vm.index(searchers, i)?)))
-        .collect::<Result<_>>()?;
+    let originals = collected((1..=count).map(|i| Ok((vm.index(stand_ins.list, i)?, vm.index(searchers, i)?))))?;
 
     commit::lend(vm, context.package, searchers_key, stand_ins.list)?;
     // From here to `put_back` nothing may get past: neither an error nor a panic.
@@ -101,7 +100,7 @@ pub fn load(vm: &mut Vm, context: &Context, found: &mut Found, known_source: Opt
     } else {
         Ok(())
     };
-    let changes = put_back(vm, &memory, &fresh)?;
+    let mut changes = put_back(vm, &memory, &fresh)?;
     given_back?;
     outcome.map_err(|error| match error {
         Error::Lua(text) => Error::Chunk {
@@ -113,12 +112,9 @@ pub fn load(vm: &mut Vm, context: &Context, found: &mut Found, known_source: Opt
 
     let value = result_of(vm, context, returned, set?)?;
     adopt_sources(vm, main, value, &fresh, &mut home)?;
-    let changes = changes
-        .into_iter()
-        .filter(|change| {
-            !(change.table == context.loaded && change.key.is_some_and(|key| vm.raw_equal(key, context.name)))
-        })
-        .collect();
+    changes.retain(|change| {
+        !(change.table == context.loaded && change.key.is_some_and(|key| vm.raw_equal(key, context.name)))
+    });
     let environment = environment_of(vm, main, matches!(found.code, Code::Text(..)));
     Ok(Loaded {
         value,
@@ -155,7 +151,7 @@ fn result_of(vm: &Vm, context: &Context, returned: Ref, set: Ref) -> Result<Ref>
 /// (the file was found by another path), the one that ends in the same file name.
 pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<Vec<u8>>) -> Result<Home> {
     let mut home = Home::default();
-    if let Some(source) = vm.source(main) {
+    if let Some(source) = vm.source(main)? {
         home.add(source)?;
     }
     if let Some(source) = known_source {
@@ -186,14 +182,22 @@ pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<V
                 vm.zip_end();
                 return Ok(home);
             }
-            let source = vm.source(function).unwrap_or_default();
+            // Of a chunk without a name it is all of its text.
+            if vm
+                .with_source(function, |source| source.first() != Some(&b'@'))
+                .unwrap_or(true)
+            {
+                vm.release(mark);
+                continue;
+            }
+            let source = vm.source(function)?.unwrap_or_default();
             let path = String::from_utf8_lossy(&source).replace('\\', "/");
             let fits = [format!("{tail}.lua"), format!("{tail}/init.lua")].iter().any(|end| {
                 path.strip_suffix(end.as_str())
                     .is_some_and(|rest| rest == "@" || rest.ends_with('/'))
             });
             if fits && !moved.contains(&source) {
-                moved.push(source);
+                moved.try_push(source)?;
             }
         }
         vm.release(mark);
@@ -224,8 +228,9 @@ pub fn adopt_sources(vm: &mut Vm, main: Ref, value: Ref, fresh: &Fresh, home: &m
         if entry.new.is_function() && fresh.order(entry.new.addr).is_some() {
             let mark = vm.held();
             let function = vm.zip_keep()?;
-            if vm.info(function).is_some_and(|info| info.lua) {
-                sources.extend(vm.source(function));
+            let is_lua = vm.info(function).is_some_and(|info| info.lua);
+            if let Some(source) = vm.source(function)?.filter(|_| is_lua) {
+                sources.try_push(source)?;
             }
             vm.release(mark);
         }

@@ -1,5 +1,6 @@
 //! Collections that report a failed allocation instead of aborting the process.
 
+use std::collections::VecDeque;
 use std::hash::Hash;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -33,6 +34,56 @@ impl<A: Array> TryPush<A::Item> for SmallVec<A> {
         self.push(value);
         Ok(())
     }
+}
+
+impl<T> TryPush<T> for VecDeque<T> {
+    #[inline]
+    fn try_push(&mut self, value: T) -> Result<()> {
+        if self.len() == self.capacity() {
+            self.try_reserve(1)?;
+        }
+        self.push_back(value);
+        Ok(())
+    }
+}
+
+/// A stable sort that can fail; nothing is sorted then. (That of the standard library takes what memory it needs.)
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn sort_by_key<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) -> Result<()> {
+    let mut keyed = Vec::new();
+    keyed.try_reserve_exact(list.len())?;
+    keyed.extend(list.iter().enumerate().map(|(i, item)| (key(item), i, *item)));
+    keyed.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.cmp(&b.1)));
+    for (place, (.., item)) in list.iter_mut().zip(keyed) {
+        *place = item;
+    }
+    Ok(())
+}
+
+/// A copy that can fail.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn copied<T: Copy>(items: &[T]) -> Result<Vec<T>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(items.len())?;
+    copy.extend_from_slice(items);
+    Ok(copy)
+}
+
+/// `collect` that can fail, for items that may be errors.
+///
+/// # Errors
+/// [`Error::Memory`], or the first item that is one.
+pub fn collected<T>(items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve(items.size_hint().0)?;
+    for item in items {
+        list.try_push(item?)?;
+    }
+    Ok(list)
 }
 
 /// `insert` that can fail, for maps and sets.

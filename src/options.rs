@@ -26,7 +26,7 @@ pub enum Data {
 }
 
 /// The options of one reload.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// The text to load instead of the file's.
     pub source: Option<Vec<u8>>,
@@ -69,7 +69,7 @@ impl Options {
         Options {
             source: None, // `find` has taken it
             data: if is_data { Data::Replace } else { all.data },
-            ..all.clone()
+            ..*all
         }
     }
 
@@ -77,7 +77,7 @@ impl Options {
     pub fn read(vm: &mut Vm, table: Ref) -> Result<Options> {
         let mut text = |name| -> Result<Option<Vec<u8>>> {
             let value = vm.field(table, name)?;
-            Ok(vm.bytes(value))
+            vm.bytes(value)
         };
         let source = text("source")?;
         let on_conflict = match text("on_conflict")?.as_deref() {

@@ -24,6 +24,7 @@ mod rows;
 mod shared;
 mod tables;
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -533,7 +534,7 @@ impl Pairer<'_> {
         } else if old_val.is_function() && new_val.is_function() {
             self.slot_edge(&mut children, Ref::NIL, SiteId::MODULE, new, old)?;
         } else if new_val.is_table() {
-            self.scan_queue.push_back((new, SiteId::MODULE));
+            self.scan_queue.try_push((new, SiteId::MODULE))?;
         } else if new_val.is_function() {
             self.function2(new, SiteId::MODULE)?;
         }
@@ -652,12 +653,7 @@ impl Pairer<'_> {
             .chunk_by_mut(|a, b| a.order == b.order)
             .filter(|twins| twins.len() > 1)
         {
-            // Keys that are objects come last: they have no order, and no path (R8).
-            let is_object = |key| vm.val(key).addr != 0;
-            twins.sort_by_cached_key(|child| {
-                let key = child.key;
-                (is_object(key), vm.bytes(key), vm.integer(key), vm.number_text(key))
-            });
+            twins.sort_unstable_by(|a, b| by_key(vm, a.key, b.key));
         }
         for child in children
             .iter()
@@ -675,8 +671,7 @@ impl Pairer<'_> {
                     if self.vm.val(child.old).is_function() {
                         self.function1(child.old, child.site)?;
                     }
-                    self.scan_queue.try_reserve(1)?;
-                    self.scan_queue.push_back((child.new, child.site));
+                    self.scan_queue.try_push((child.new, child.site))?;
                 }
                 ChildKind::Function => {
                     if self.vm.val(child.old).is_function() {
@@ -722,4 +717,17 @@ impl Pairer<'_> {
         new.edges.try_push(edge.f1)?;
         self.edges.try_push(edge)
     }
+}
+
+/// The order of two keys of one table. Those that are objects come last: they have no order, and no path (R8).
+fn by_key(vm: &Vm, a: Ref, b: Ref) -> Ordering {
+    let is_object = |key| vm.val(key).addr != 0;
+    let is_text = |key| vm.kind(key) == Kind::String;
+    let texts = || vm.with_bytes(a, |a| vm.with_bytes(b, |b| a.cmp(b))).flatten();
+    is_object(a)
+        .cmp(&is_object(b))
+        .then_with(|| is_text(a).cmp(&is_text(b)))
+        .then_with(|| texts().unwrap_or(Ordering::Equal))
+        .then_with(|| vm.integer(a).cmp(&vm.integer(b)))
+        .then_with(|| vm.number_text(a).cmp(&vm.number_text(b)))
 }

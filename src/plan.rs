@@ -114,6 +114,7 @@ pub fn plan(vm: &mut Vm, context: &Context, loaded: &Loaded, pairing: &mut Pairi
     planner.functions()?;
     planner.finalizers()?;
     let Planner { mut out, found, .. } = planner;
+    out.conflicts.try_reserve(found.len())?;
     out.conflicts.extend(found.into_values());
     Ok(out)
 }
@@ -260,9 +261,9 @@ impl Planner<'_> {
                     .old_at(address)
                     .map_or(SiteId::MODULE, |function| function.site);
                 let site = self.pairing.sites.upvalue(site, cell.function, cell.index)?;
-                places.push(self.path(site));
+                places.try_push(self.path(site))?;
             }
-            places.sort();
+            places.sort_unstable();
             let line = self.owner_line(shared.new);
             self.conflict(
                 places.join(" and "),
@@ -351,7 +352,7 @@ impl Planner<'_> {
         let line = if n.is_function() {
             self.vm.info(slot.new).map(|info| info.line).filter(|line| *line > 0)
         } else {
-            let key = self.vm.bytes(slot.key).unwrap_or_default();
+            let key = self.vm.bytes(slot.key)?.unwrap_or_default();
             let dump = self.vm.dump(self.loaded.main, false)?;
             bytecode::store_line(dump, &key)
         };
@@ -386,7 +387,9 @@ impl Planner<'_> {
                     let first = set.try_insert_value(pair.old, ())?.is_none();
                     let Cell1 { function, index, .. } = cell;
                     let op = Op::cell(function, index, new, pair.old_value);
-                    self.out.ops.extend(first.then_some(op));
+                    if first {
+                        self.out.ops.try_push(op)?;
+                    }
                     // An object for an object is an import.
                     let is_data = (o.addr == 0 || n.addr == 0) && !n.is_function();
                     if first && (pair.fate == CellFate::Constant || pair.fate == CellFate::Take && is_data) {

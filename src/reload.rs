@@ -14,7 +14,7 @@ use crate::fault::{self, caught};
 use crate::find::{self, Context, Found};
 use crate::lineage::Lineage;
 use crate::load::{self, Loaded};
-use crate::mem::TryPush;
+use crate::mem::{TryPush, copied};
 use crate::options::{OnConflict, Options};
 use crate::pair::{self, Pairing};
 use crate::plan::{self, Conflict};
@@ -154,7 +154,7 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
         let mut clock = Clock::new();
         let context = Context::new(vm, module.name, request.stock)?;
         fault::point()?;
-        let code = find::find(vm, &context, request.options.source.clone())?;
+        let code = find::find(vm, &context, copy_of(&request.options.source)?)?;
         fault::point()?;
         if request.options.text_only {
             find::refuse_binary(&context, &code.code)?;
@@ -245,8 +245,9 @@ fn sweep_all(
     let mut warnings = found.warnings;
     let mut stale = 0;
     for (target, _) in targets.iter() {
-        warnings.try_reserve(1)?;
-        warnings.extend(target.warnings());
+        let more = target.warnings()?;
+        warnings.try_reserve(more.len())?;
+        warnings.extend(more);
         stale += target.stale();
     }
     if let Some(first) = staged.first_mut() {
@@ -264,7 +265,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &mut Found, nee
     let options = Options::of(&request.options, module.is_data);
     let mut clock = Clock::new();
     let context = Context::new(vm, module.name, request.stock)?;
-    let mut loaded = load::load(vm, &context, found, module.source.clone())?;
+    let mut loaded = load::load(vm, &context, found, copy_of(&module.source)?)?;
     let load_ms = clock.lap();
     fault::point()?;
 
@@ -286,7 +287,7 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &mut Found, nee
         full: options.full,
     };
     let (counts, lists) = report::report(vm, lists)?;
-    let source = vm.source(loaded.main).unwrap_or_default();
+    let source = vm.source(loaded.main)?.unwrap_or_default();
     let source = vm.string(&source)?;
     let file = match &found.file {
         Some(file) => vm.string(file.as_os_str().as_encoded_bytes())?,
@@ -342,21 +343,31 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &mut Found, nee
     })
 }
 
+fn copy_of(text: &Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    text.as_deref().map(copied).transpose()
+}
+
 /// R6: every conflict of every module.
 fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
     let names = request.modules.iter().map(|module| {
-        let name = vm.bytes(module.name).unwrap_or_default();
-        format!("'{}'", shown(&name))
+        let name = vm.with_bytes(module.name, shown).unwrap_or_default();
+        format!("'{name}'")
     });
+    let modules = names.collect::<Vec<_>>().join(", ");
+    let (mut count, mut lines) = (0, String::new());
+    for conflict in staged.iter().flat_map(|done| &done.conflicts) {
+        let line = conflict.line();
+        if lines.try_reserve(line.len()).is_err() {
+            return Error::Memory;
+        }
+        lines.push_str(&line);
+        count += 1;
+    }
     Error::Conflicts {
-        modules: names.collect::<Vec<_>>().join(", "),
+        modules,
         many: request.modules.len() > 1,
-        count: staged.iter().map(|done| done.conflicts.len()).sum(),
-        lines: staged
-            .iter()
-            .flat_map(|done| &done.conflicts)
-            .map(Conflict::line)
-            .collect(),
+        count,
+        lines,
     }
 }
 

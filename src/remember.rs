@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::find::Context;
 use crate::home::Home;
 use crate::known::Known;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::{TryInsert, TryPush, collected};
 use crate::raw::vm::{Info, Kind, Ref, Val, Vm};
 
 /// Visited whatever the size of the code.
@@ -391,12 +391,12 @@ impl Memory {
             let elements = || changes.iter().skip(start).filter(|change| is_element(change));
             let appended = elements().all(|change| vm.val(change.old).is_nil()) && elements().any(new);
             let whole = appended || elements().all(new);
-            let kept: Vec<Change> = changes
+            let kept = changes
                 .iter()
                 .skip(start)
                 .filter(|change| if is_element(change) { whole } else { new(change) })
-                .copied()
-                .collect();
+                .copied();
+            let kept = collected(kept.map(Ok))?;
             changes.truncate(start);
             changes.try_reserve(kept.len())?;
             changes.extend(kept);

@@ -3,6 +3,7 @@
 use crate::commit;
 use crate::error::Result;
 use crate::find::Context;
+use crate::mem::{TryPush, collected};
 use crate::pair::Pairing;
 use crate::plan::{Conflict, Tally};
 use crate::raw::vm::{Ref, Vm};
@@ -49,28 +50,31 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         return Ok((counts, Ref::NIL));
     }
     let table = vm.table(3)?;
-    pairing.warnings.sort();
+    pairing.warnings.sort_unstable();
     pairing.warnings.dedup();
     put_strings(vm, table, "warnings", &pairing.warnings)?;
     let conflict_list = conflict_table(vm, conflicts)?;
     put(vm, table, "conflicts", conflict_list)?;
     if full {
-        let paths = |vm: &Vm, sites: &[SiteId]| -> Vec<String> {
-            sites
-                .iter()
-                .map(|site| pairing.sites.path(vm, &context.title, *site))
-                .collect()
+        let paths = |vm: &Vm, sites: &[SiteId]| -> Result<Vec<String>> {
+            collected(
+                sites
+                    .iter()
+                    .map(|site| Ok(pairing.sites.path(vm, &context.title, *site))),
+            )
         };
         let slots = [
-            ("replaced", paths(vm, &tally.replaced)),
-            ("added", paths(vm, &tally.added)),
-            ("removed", paths(vm, &tally.removed)),
-            ("changed", paths(vm, &tally.changed)),
-            ("data_added", paths(vm, &tally.data_added)),
-            ("data_replaced", paths(vm, &tally.data_replaced)),
+            ("replaced", paths(vm, &tally.replaced)?),
+            ("added", paths(vm, &tally.added)?),
+            ("removed", paths(vm, &tally.removed)?),
+            ("changed", paths(vm, &tally.changed)?),
+            ("data_added", paths(vm, &tally.data_added)?),
+            ("data_replaced", paths(vm, &tally.data_replaced)?),
         ];
-        let mut kept = paths(vm, &tally.data_kept);
-        kept.extend(cell_paths(vm, context, pairing, &tally.cells_kept)?);
+        let mut kept = paths(vm, &tally.data_kept)?;
+        let cells = cell_paths(vm, context, pairing, &tally.cells_kept)?;
+        kept.try_reserve(cells.len())?;
+        kept.extend(cells);
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
         let list = vm.table(9)?;
@@ -109,8 +113,8 @@ pub fn strings(vm: &mut Vm, lines: &[String]) -> Result<Ref> {
 
 /// Adds lines to a list, sorted among themselves.
 fn append(vm: &mut Vm, list: Ref, lines: &[String]) -> Result<()> {
-    let mut lines: Vec<&String> = lines.iter().collect();
-    lines.sort();
+    let mut lines = collected(lines.iter().map(Ok))?;
+    lines.sort_unstable();
     for (line, i) in lines.into_iter().zip(vm.raw_len(list) + 1..) {
         let line = vm.string(line.as_bytes())?;
         let key = vm.number(i)?;
@@ -146,7 +150,7 @@ fn cell_paths(vm: &Vm, context: &Context, pairing: &mut Pairing, cells: &[u32]) 
     let mut paths = Vec::new();
     for number in cells {
         let site = pairing.cell_site(*number)?;
-        paths.push(pairing.sites.path(vm, &context.title, site));
+        paths.try_push(pairing.sites.path(vm, &context.title, site))?;
     }
     Ok(paths)
 }

@@ -187,12 +187,15 @@ impl Sites {
 }
 
 fn key_text(vm: &Vm, key: Ref) -> String {
-    if let Some(bytes) = vm.bytes(key) {
-        let short = bytes.get(..MOST_BYTES).unwrap_or(&bytes);
+    let start = vm.with_bytes(key, |bytes| {
+        let short = bytes.get(..MOST_BYTES).unwrap_or(bytes);
         let mut text = String::from_utf8_lossy(short).into_owned();
         if short.len() < bytes.len() {
             text.push_str("...");
         }
+        text
+    });
+    if let Some(text) = start {
         let mut letters = text.chars();
         let is_name = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');

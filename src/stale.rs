@@ -88,7 +88,7 @@ pub fn stale(vm: &mut Vm) -> Result<Ref> {
 fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
     let source = vm.index(module, 1)?;
     let mut home = Home::default();
-    home.add(vm.bytes(source).unwrap_or_default())?;
+    home.add(vm.bytes(source)?.unwrap_or_default())?;
     let mut chunks = [FxHashSet::default(), FxHashSet::default()];
     for (chunk, i) in chunks.iter_mut().zip(2..) {
         let main = vm.index(module, i)?;

@@ -19,7 +19,7 @@ use crate::find::Context;
 use crate::home::Home;
 use crate::lineage::Lineage;
 use crate::load::Loaded;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::{TryInsert, TryPush, collected};
 use crate::nested::{Answer, Nested, Values};
 use crate::pair::Pairing;
 use crate::raw::heap::{Heap, Hit, Place};
@@ -131,12 +131,17 @@ const KEEPS: u8 = 200;
 
 /// A function with [`KEEPS`] upvalues.
 fn keeper_of(vm: &mut Vm) -> Result<Ref> {
-    let names: Vec<String> = (0..KEEPS).map(|i| format!("a{i}")).collect();
-    let names = names.join(",");
-    let factory = vm.load(
-        format!("local {names} return function() return {names} end").as_bytes(),
-        c"=?",
-    )?;
+    let mut code = String::new();
+    code.try_reserve(usize::from(KEEPS) * 2 * ",a000".len() + 64)?;
+    for part in ["local ", " return function() return "] {
+        code.push_str(part);
+        for i in 0..KEEPS {
+            code.push_str(if i == 0 { "a" } else { ",a" });
+            code.push_str(&i.to_string());
+        }
+    }
+    code.push_str(" end");
+    let factory = vm.load(code.as_bytes(), c"=?")?;
     vm.instantiate(factory)
 }
 
@@ -287,7 +292,7 @@ impl Target {
     }
 
     /// What the operator should know.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Result<Vec<String>> {
         let stale = self.stale.iter().map(|((line, why), which)| {
             let count = which.len();
             let (what, keep) = if count == 1 {
@@ -297,7 +302,7 @@ impl Target {
             };
             format!("{}: {what} of old line {line} {keep} old code: {why}", self.title)
         });
-        stale.chain(self.nested.warning().map(str::to_string)).collect()
+        collected(stale.chain(self.nested.warning().map(str::to_string)).map(Ok))
     }
 
     /// How many old closures stay as they are.
@@ -628,7 +633,7 @@ fn go_on(
         }
     }
     if tables.is_empty() {
-        return Ok(sweeping.told(true));
+        return sweeping.told(true);
     }
     let handle = vm.index(state, HANDLE)?;
     let heap = if Heap::can_resume(vm, handle) {
@@ -673,21 +678,25 @@ fn go_on(
     Ok(Slice {
         objects: progress.objects,
         waiting: progress.waiting,
-        ..sweeping.told(done)
+        ..sweeping.told(done)?
     })
 }
 
 impl Sweeping {
-    fn told(&self, done: bool) -> Slice {
-        let targets = || self.targets.iter().flatten();
-        let collisions = self.collisions.iter().cloned();
-        Slice {
+    fn told(&self, done: bool) -> Result<Slice> {
+        let mut warnings = collected(self.collisions.iter().cloned().map(Ok))?;
+        for target in self.targets.iter().flatten() {
+            let more = target.warnings()?;
+            warnings.try_reserve(more.len())?;
+            warnings.extend(more);
+        }
+        Ok(Slice {
             done,
             passes: self.passes,
             references: self.references,
-            stale: targets().map(Target::stale).sum(),
-            warnings: collisions.chain(targets().flat_map(Target::warnings)).collect(),
+            stale: self.targets.iter().flatten().map(Target::stale).sum(),
+            warnings,
             ..Slice::default()
-        }
+        })
     }
 }

@@ -46,7 +46,7 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
     vm.dump(main, true)?;
     let chunk = Chunk::read(vm.take_dump())?;
     let mut home = Home::default();
-    if let Some(source) = vm.source(main) {
+    if let Some(source) = vm.source(main)? {
         home.add(source)?;
     }
     load::adopt_sources(vm, main, value, &fresh, &mut home)?;

@@ -179,7 +179,7 @@ fn a_lack_of_memory_is_reported() {
             let whole = read(&bytes);
             let mut requests = 0;
             for first in 1.. {
-                let (verdict, failed) = refusing(first, 1, || read(&bytes));
+                let (verdict, failed) = refusing(first, 1, false, || read(&bytes));
                 if failed == 0 {
                     assert_eq!(verdict, whole, "{name}");
                     break;

@@ -253,7 +253,10 @@ fn every_function_can_be_cut() {
                 );
                 assert_eq!(usize::from(info.upvalues), tree.captured(number).len());
                 if !strip {
-                    assert_eq!(vm.source(closure).as_deref(), Some(tree.source(number)));
+                    assert_eq!(
+                        vm.source(closure).expect("memory").as_deref(),
+                        Some(tree.source(number))
+                    );
                 }
                 // What is made of it is recognised as the same function again.
                 let own = vm.dump(closure, false).expect("memory").to_vec();

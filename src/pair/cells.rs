@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Edge, Pairer, SharedCell, TablePair};
 use crate::error::Result;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::{TryInsert, TryPush, sort_by_key};
 use crate::raw::vm::{Ref, Val};
 use crate::site::SiteId;
 
@@ -249,11 +249,11 @@ impl Pairer<'_> {
             if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
                 cell.home |= home;
                 // All functions know a cell by one name; where somebody joined another, `match_upvalues` asks again.
-                self.out.upvalues.push(Upvalue {
+                self.out.upvalues.try_push(Upvalue {
                     name: cell.name,
                     cell: number,
                     index,
-                });
+                })?;
             }
         }
         let upvalues = self.upvalues_since(start);
@@ -310,11 +310,11 @@ impl Pairer<'_> {
             };
             if let Some(cell) = self.out.new_cells.get_mut(number as usize) {
                 cell.home |= home;
-                self.out.upvalues.push(Upvalue {
+                self.out.upvalues.try_push(Upvalue {
                     name: cell.name,
                     cell: number,
                     index,
-                });
+                })?;
             }
         }
         let upvalues = self.upvalues_since(start);
@@ -465,8 +465,7 @@ impl Pairer<'_> {
             if !self.is_assigned_anywhere(c1, c2)? {
                 pair.fate = CellFate::Take;
                 let site = self.out.cell_site(c2)?;
-                self.scan_queue.try_reserve(1)?;
-                self.scan_queue.push_back((new_value, site));
+                self.scan_queue.try_push((new_value, site))?;
             }
             return self.out.cell_pairs.try_push(pair);
         }
@@ -514,8 +513,7 @@ impl Pairer<'_> {
         } else if self.cell_follows(&pair, fresh)? {
             if n.is_table() {
                 let site = self.out.cell_site(c2)?;
-                self.scan_queue.try_reserve(1)?;
-                self.scan_queue.push_back((new_value, site));
+                self.scan_queue.try_push((new_value, site))?;
             }
             CellFate::Take
         } else {
@@ -543,7 +541,9 @@ impl Pairer<'_> {
     /// may have been chosen at run time: that is looked at when all else is known.
     pub(super) fn sort_cell_edges(&mut self) -> Result<()> {
         let mut edges = std::mem::take(&mut self.cell_edges);
-        edges.sort_by_key(|edge| self.out.new_cells.get(edge.pair.new as usize).map(|cell| cell.owner));
+        sort_by_key(&mut edges, |edge| {
+            self.out.new_cells.get(edge.pair.new as usize).map(|cell| cell.owner)
+        })?;
         for edge in edges {
             if self.is_assigned(edge.pair.old, edge.pair.new) {
                 self.assigned_edges.try_push(edge)?;
@@ -627,8 +627,7 @@ impl Pairer<'_> {
             } else if upvalue.value.is_table() && !self.scanned.contains(&upvalue.value.addr) {
                 let value = self.vm.upvalue_value(cell.function, cell.index)?;
                 let site = self.out.cell_site(number as u32)?;
-                self.scan_queue.try_reserve(1)?;
-                self.scan_queue.push_back((value, site));
+                self.scan_queue.try_push((value, site))?;
                 found = true;
             }
         }

@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::parents::Parent;
 use super::{Child, Keyed, Pairer, Slot, What};
 use crate::error::Result;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::{TryInsert, TryPush, copied};
 use crate::raw::vm::{Entry, Kind, Ref, Val};
 use crate::remember::{Change, Origin};
 use crate::site::SiteId;
@@ -13,7 +13,7 @@ use crate::site::SiteId;
 impl Pairer<'_> {
     /// What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1.
     pub(super) fn changes(&mut self) -> Result<()> {
-        let changes = self.loaded.changes.clone();
+        let changes = copied(&self.loaded.changes)?;
         let mut sites: FxHashMap<u32, SiteId> = std::mem::take(&mut self.change_sites);
         let mut children = Vec::new();
         for change in &changes {

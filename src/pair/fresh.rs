@@ -74,8 +74,7 @@ impl Pairer<'_> {
                 key: Ref::NIL,
                 value: metatable,
             })?;
-            self.scan_queue.try_reserve(1)?;
-            self.scan_queue.push_back((metatable, place));
+            self.scan_queue.try_push((metatable, place))?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::bytecode::{self, Profile, UpvalueSet};
 use crate::error::{Error, Result};
 use crate::known::Function;
 use crate::lineage::Lineage;
-use crate::mem::TryPush;
+use crate::mem::{TryPush, collected, sort_by_key};
 use crate::raw::vm::{Info, Ref, Val};
 use crate::site::SiteId;
 
@@ -244,17 +244,15 @@ impl Pairer<'_> {
                 new.degree += 1;
             }
         }
-        edges.sort_by_key(|edge| self.out.new.get(edge.f2 as usize).map(|new| new.order));
+        sort_by_key(&mut edges, |edge| {
+            self.out.new.get(edge.f2 as usize).map(|new| new.order)
+        })?;
         let is_alias = |pairing: &super::Pairing, edge: &Edge| {
             pairing.old.get(edge.f1 as usize).is_some_and(|old| old.degree > 1)
                 && pairing.new.get(edge.f2 as usize).is_some_and(|new| new.degree > 1)
         };
-        for edge in edges
-            .iter()
-            .filter(|edge| !is_alias(&self.out, edge))
-            .copied()
-            .collect::<Vec<_>>()
-        {
+        let first = edges.iter().filter(|edge| !is_alias(&self.out, edge)).copied();
+        for edge in collected(first.map(Ok))? {
             self.settle(edge)?;
         }
         for edge in edges {

@@ -64,8 +64,7 @@ impl Pairer<'_> {
         if is_function {
             self.function2(key, parent)?;
         } else if old_key == key {
-            self.scan_queue.try_reserve(1)?;
-            self.scan_queue.push_back((key, parent));
+            self.scan_queue.try_push((key, parent))?;
         }
         if !is_function || old_key == key || entry.old.is_nil() {
             self.out.slots.try_push(slot)?;

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Edge, Pairer, Slot, What};
 use crate::error::Result;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::{TryInsert, TryPush, collected};
 use crate::raw::vm::{Kind, Ref};
 
 /// What was added to one table that existed: indices of slots.
@@ -34,8 +34,8 @@ impl Pairer<'_> {
                 }
             }
         }
-        let mut lists: Vec<Added> = by_table.into_values().collect();
-        lists.sort(); // by the first slot: tables in the order in which they were met
+        let mut lists = collected(by_table.into_values().map(Ok))?;
+        lists.sort_unstable(); // by the first slot: tables in the order in which they were met
         lists.iter().try_for_each(|added| self.list(added))
     }
 
@@ -85,7 +85,7 @@ impl Pairer<'_> {
         nameless.sort_unstable();
         self.nameless(&nameless, held)?;
         rows.sort_unstable_by_key(|(_, key, _)| *key);
-        let by_key: Vec<_> = rows.iter().map(|(_, key, new)| (*key, *new)).collect();
+        let by_key = collected(rows.iter().map(|(_, key, new)| Ok((*key, *new))))?;
         if !by_key.is_empty() {
             let found = self.match_rows(table, parent, &by_key)?;
             for (i, _, new) in rows {
@@ -164,7 +164,7 @@ impl Pairer<'_> {
 
     /// Functions that no name leads to.
     fn nameless(&mut self, added: &[(i64, usize, u32)], held: Vec<(Option<i64>, u32)>) -> Result<()> {
-        let mut free: Vec<u32> = held
+        let free = held
             .into_iter()
             .filter(|(key, f1)| {
                 key.is_some()
@@ -174,8 +174,8 @@ impl Pairer<'_> {
                         .get(*f1 as usize)
                         .is_some_and(|function| function.answers.is_empty())
             })
-            .map(|(_, f1)| f1)
-            .collect();
+            .map(|(_, f1)| Ok(f1));
+        let mut free = collected(free)?;
         let in_order = free.len() == added.len();
         for (_, slot, f2) in added {
             let digest = self.out.new.get(*f2 as usize).map(|function| function.profile.digest);

@@ -8,7 +8,7 @@ use super::merge::is_scalar;
 use super::parents::Parent;
 use super::{Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
 use crate::error::Result;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::{TryInsert, TryPush, sort_by_key};
 use crate::raw::vm::{Entry, Kind, Ref, Val};
 use crate::site::SiteId;
 
@@ -70,8 +70,7 @@ impl Pairer<'_> {
             if self.has_partner(old_addr) {
                 // A2's table, if it is new, has to be met all the same.
                 if !has_place {
-                    self.scan_queue.try_reserve(1)?;
-                    self.scan_queue.push_back((pair.new, pair.site));
+                    self.scan_queue.try_push((pair.new, pair.site))?;
                     found = true;
                 }
             } else if !has_place {
@@ -160,7 +159,7 @@ impl Pairer<'_> {
         }
         // Of several places of one table those come first where A2's leads to functions of the module's own in A1; else that one where
         // the two have most keys in common.
-        rivals.sort_by_key(|(shared, ..)| *shared);
+        sort_by_key(&mut rivals, |(shared, ..)| *shared)?;
         for places in rivals.chunk_by(|a, b| a.0 == b.0) {
             let (mut has_first, mut best) = (false, None);
             for (_, is_new, i, old, new) in places {
@@ -371,13 +370,11 @@ impl Pairer<'_> {
         }
         let what = if o.is_nil() {
             if self.is_fresh(n) {
-                self.scan_queue.try_reserve(1)?;
-                self.scan_queue.push_back((new, at));
+                self.scan_queue.try_push((new, at))?;
             }
             What::Add
         } else if self.is_fresh(n) && self.imports.is_module(self.vm, self.context, self.loaded, o)? {
-            self.scan_queue.try_reserve(1)?;
-            self.scan_queue.push_back((new, at));
+            self.scan_queue.try_push((new, at))?;
             What::Take
         } else if self.is_fresh(n) {
             return self.meet_metatables(place, owner);
@@ -443,7 +440,10 @@ impl Pairer<'_> {
 
     /// R8: what A2's table does not hold goes from A1's.
     pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
-        let answered: FxHashSet<usize> = self.out.tables.values().map(|old| self.vm.val(*old).addr).collect();
+        let mut answered: FxHashSet<usize> = FxHashSet::default();
+        for old in self.out.tables.values() {
+            answered.try_insert_value(self.vm.val(*old).addr, ())?;
+        }
         self.vm.zip(pair.old, pair.new)?;
         while let Some(entry) = self.vm.zip_next() {
             let by_object = answered.contains(&entry.key.addr) || self.out.number1(entry.key.addr).is_some();

@@ -11,6 +11,7 @@ use mlua::ffi::{self, lua_State};
 
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::mem::copied;
 
 /// Room that every entry point makes sure of before it pushes: function, arguments, results.
 const ROOM: c_int = 8;
@@ -138,16 +139,15 @@ unsafe fn take_error(l: *mut lua_State, status: c_int) -> Error {
         let text = if ffi::lua_type(l, -1) == ffi::LUA_TSTRING {
             let mut len = 0;
             let start = ffi::lua_tolstring(l, -1, &raw mut len);
-            std::slice::from_raw_parts(start.cast::<u8>(), len).to_vec()
+            copied(std::slice::from_raw_parts(start.cast::<u8>(), len))
         } else {
             let kind = std::ffi::CStr::from_ptr(ffi::lua_typename(l, ffi::lua_type(l, -1)));
-            format!("(error object is a {} value)", kind.to_string_lossy()).into_bytes()
+            Ok(format!("(error object is a {} value)", kind.to_string_lossy()).into_bytes())
         };
         ffi::lua_settop(l, -2);
-        if status == ffi::LUA_ERRMEM {
-            Error::Memory
-        } else {
-            Error::Lua(text)
+        match text {
+            Ok(text) if status != ffi::LUA_ERRMEM => Error::Lua(text),
+            _ => Error::Memory,
         }
     }
 }

@@ -473,7 +473,7 @@ unsafe fn fail(l: *mut lua_State, error: &Error) {
         let top = ffi::lua_gettop(l);
         let pushed = caught("while making a message", || {
             let message = error.to_bytes();
-            let text = message.as_slice();
+            let text = &*message;
             door::protect(l, 1, |l| {
                 ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
             })

@@ -30,7 +30,7 @@ pub use digest::Part;
 
 use super::door;
 use crate::error::{Error, Result};
-use crate::mem::TryPush;
+use crate::mem::{TryPush, copied};
 
 /// Values for each holding thread: well under Lua's limit of a million slots.
 const PER_THREAD: u32 = 1 << 17;
@@ -455,8 +455,8 @@ impl Vm {
     }
 
     /// The bytes of a string; none for any other type.
-    pub fn bytes(&self, r: Ref) -> Option<Vec<u8>> {
-        self.with_bytes(r, |bytes| bytes.to_vec())
+    pub fn bytes(&self, r: Ref) -> Result<Option<Vec<u8>>> {
+        self.with_bytes(r, copied).transpose()
     }
 
     /// The 64-bit words that [`Vm::packed`] put into a string; none for a value of any other type.

@@ -17,6 +17,10 @@ thread_local! {
     /// How many fail then.
     static COUNT: Cell<u64> = const { Cell::new(0) };
     static FAILED: Cell<u64> = const { Cell::new(0) };
+    /// Requests for fewer bytes are granted and not counted.
+    static LEAST: Cell<usize> = const { Cell::new(0) };
+    /// Is the stack of the first that fails to be shown?
+    static SHOWN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Bytes that this thread has asked for and not given back: less than none where another thread asked for them.
@@ -33,9 +37,10 @@ pub fn most_held<R>(f: impl FnOnce() -> R) -> (R, usize) {
     (result, (MOST.get() - before).try_into().unwrap_or(0))
 }
 
-/// Calls `f`, and refuses `count` of this thread's requests, from the one with the number `first` on, counted from 1; returns
-/// what it returns, and how many have failed.
-pub fn refusing<R>(first: u64, count: u64, f: impl FnOnce() -> R) -> (R, u64) {
+/// Calls `f`, and refuses `count` of this thread's requests, from the one with the number `first` on, counted from 1, and shows the
+/// stack of the first one (`shown`); returns what it returns, and how many have failed.
+pub fn refusing<R>(first: u64, count: u64, shown: bool, f: impl FnOnce() -> R) -> (R, u64) {
+    SHOWN.set(shown);
     FAILED.set(0);
     COUNT.set(count);
     UNTIL.set(first as i64 - 1);
@@ -44,9 +49,14 @@ pub fn refusing<R>(first: u64, count: u64, f: impl FnOnce() -> R) -> (R, u64) {
     (result, FAILED.get())
 }
 
-fn refuses() -> bool {
+/// From now on [`refusing`] is about this thread's requests for so many bytes and more.
+pub fn refuse_only_from(least: usize) {
+    LEAST.set(least);
+}
+
+fn refuses(size: usize) -> bool {
     let until = UNTIL.get();
-    if until < 0 {
+    if until < 0 || size < LEAST.get() {
         return false;
     }
     if until > 0 {
@@ -59,6 +69,12 @@ fn refuses() -> bool {
     }
     COUNT.set(COUNT.get() - 1);
     FAILED.set(FAILED.get() + 1);
+    if SHOWN.replace(false) {
+        // What this asks for itself is granted.
+        UNTIL.set(-1);
+        eprintln!("{}", std::backtrace::Backtrace::force_capture());
+        UNTIL.set(0);
+    }
     true
 }
 
@@ -71,7 +87,7 @@ fn note(more: usize, less: usize) {
 // SAFETY: every request goes to the system's allocator, or fails as its contract allows; the counting allocates nothing.
 unsafe impl GlobalAlloc for Ledger {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if refuses() {
+        if refuses(layout.size()) {
             return ptr::null_mut();
         }
         note(layout.size(), 0);
@@ -86,7 +102,7 @@ unsafe impl GlobalAlloc for Ledger {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if size > layout.size() && refuses() {
+        if size > layout.size() && refuses(size) {
             return ptr::null_mut();
         }
         note(size, layout.size());

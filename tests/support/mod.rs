@@ -232,7 +232,7 @@ impl Program {
     }
 
     /// The value at a stack index, for a message.
-    fn text_at(&self, index: c_int) -> String {
+    pub fn text_at(&self, index: c_int) -> String {
         // SAFETY: a valid index; `luaL_tolstring` may run a `__tostring`, of the tests' own objects only.
         unsafe {
             let mut size = 0;

@@ -57,11 +57,11 @@ pub unsafe extern "C-unwind" fn walk(l: *mut lua_State) -> c_int {
         let message = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_bytes()),
-            Err(_) => Some(b"a panic".to_vec()),
+            Err(_) => Some(b"a panic".as_slice().into()),
         };
         drop(paused);
         if let Some(message) = message {
-            let text = message.as_slice();
+            let text = &*message;
             ffi::lua_pushnil(l);
             let pushed = door::protect(l, 1, |l| {
                 ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
@@ -81,7 +81,7 @@ fn find(vm: &mut Vm) -> Result<Found> {
     let deadline = vm
         .integer(budget)
         .map(|budget| Instant::now() + Duration::from_micros(budget.unsigned_abs()));
-    let source = vm.bytes(source);
+    let source = vm.bytes(source)?;
     let heap = if vm.val(handle).is_nil() {
         Heap::start(vm, &[wanted])?
     } else {

@@ -8,6 +8,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::{Info, Ref, SLACK, Upvalue, Vm};
 use crate::error::{Error, Result};
+use crate::mem::copied;
 use crate::raw::{collector, door};
 
 impl Vm {
@@ -31,10 +32,15 @@ impl Vm {
     }
 
     /// The name of a function's source, as `debug.getinfo(f, "S").source` gives it.
-    pub fn source(&self, function: Ref) -> Option<Vec<u8>> {
+    pub fn source(&self, function: Ref) -> Result<Option<Vec<u8>>> {
+        self.with_source(function, copied).transpose()
+    }
+
+    /// Hands the name of a function's source to `f`.
+    pub fn with_source<R>(&self, function: Ref, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.with_debug_info(function, |ar| {
             // SAFETY: what "S" fills in; a string of `srclen` bytes that lives as long as the function.
-            unsafe { std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen) }.to_vec()
+            f(unsafe { std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen) })
         })
     }
 
@@ -230,7 +236,7 @@ impl Vm {
                 return self.keep();
             }
             let message = self.keep()?;
-            Err(match self.bytes(message) {
+            Err(match self.bytes(message)? {
                 Some(text) if status != ffi::LUA_ERRMEM => Error::Lua(text),
                 _ => Error::Memory,
             })
