@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The in-process tests under AddressSanitizer, the built-in Lua included: nothing is read or written outside of what is allocated,
-# or after it is freed. Of tests/faults.rs those tests that collect at every allocation; the rest would take hours.
+# or after it is freed. Of tests/faults.rs those tests that collect at every allocation; the rest would take hours. A quarter of
+# an hour.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,7 +32,7 @@ run() {
   cargo +nightly test --locked --no-fail-fast --target "$target" \
     ${TEST_FEATURES:---no-default-features --features vendored,lua54} "$@" 2>&1 | tee -a "$log"
 }
-run --lib --test bytecode --test heap --test opening --test order --test readers --test stack --test states
+run --lib --test bytecode --test finalizers --test heap --test opening --test order --test readers --test stack --test states
 run --test faults -- every_allocation
 
 if ! grep -q "__asan_report" <(nm -A "$CARGO_TARGET_DIR/$target"/debug/build/mlua-sys-*/out/lib/liblua5.4.a 2>/dev/null); then

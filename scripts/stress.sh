@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests that `make test` runs in part, or for a short while, whole: one after the other, each with what it was told of. Then
-# the stories in a Lua with its own checks on, and the specs under valgrind. An hour and more.
+# the stories in a Lua with its own checks on, and the specs under valgrind. The better part of an hour. Of
+# tests/refused.rs it is still a part: each telling has a process of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -167,6 +167,27 @@ describe("a thousand reloads", function()
     assert.equal(3, M.version())
   end)
 
+  it("in slices that nobody goes on with do not grow, and keep what waits bounded (R9.4)", function()
+    local held = { M.version, { M.bump }, [M.version] = 1 }
+    local function reload(from, to)
+      for i = from, to do
+        app:reloaded("m", { source = version(i), scope = "vm", budget_ms = 0.001 })
+        M.bump()
+      end
+      return in_use()
+    end
+    -- Each time as many wait.
+    local first = reload(1, 128)
+    local second = reload(129, 576)
+    local third = reload(577, 1024)
+    assert.is_true(math.min(second - first, third - second) < 8, second - first, third - second)
+    assert.is_true(third < first + 64, third - first)
+    repeat until app.hotreload.sweep()
+    assert.equal(1024, held[1]())
+    assert.equal(M.bump, held[2][1])
+    assert.equal(1, held[M.version])
+  end)
+
   it("of new modules that are forgotten do not grow", function()
     app:write("fresh", version(1))
     assert_steady(function()

@@ -3,7 +3,7 @@
 //!
 //! A request that cannot report its refusal ends the process: of large ones there is none. So each refusal is tried in a process of its own, a
 //! fork of one in which the story has come to its reload. `make test` leaves most requests out; with `HOTRELOAD_STRESS` in the
-//! environment it is every third large one, and every ninth of any size. With `HOTRELOAD_STACKS` the stack of each that ends
+//! environment it is every 13th large one, and every ninth of any size. With `HOTRELOAD_STACKS` the stack of each that ends
 //! the process is shown; `HOTRELOAD_STORY` names the only story to be told.
 
 #![cfg(target_os = "linux")]
@@ -254,7 +254,7 @@ const LARGE: usize = 2048;
 #[test]
 fn a_refused_request_of_rust_s_ends_no_process_and_changes_nothing() {
     ledger::refuse_only_from(LARGE);
-    let (told, ended) = tell_all(GROWN.iter(), if is_stress() { 3 } else { 131 });
+    let (told, ended) = tell_all(GROWN.iter(), if is_stress() { 13 } else { 131 });
     println!("refused: {told} reloads with large requests refused, {ended} ended the process");
     assert!(told > 20, "only {told}");
     assert_eq!(ended, 0, "of {told} ended the process");

@@ -38,8 +38,10 @@ local owed = 0
 local hooking = setmetatable({}, { __mode = "v" })
 -- The sweep in slices that is under way (R9.4): what the native part keeps of it; and the names of its modules.
 local sweeping, swept_modules = {}, {}
--- How often a reload has asked to join it.
-local joined = 0
+-- How often a reload has asked to join it, ever and since it began; and how many may before it is finished at once:
+-- what each of them leaves for it is kept until then.
+local joined, waiting_reloads = 0, 0
+local MOST_WAITING = 32
 -- The tables that no walk over the VM enters; the first two are known to the native part.
 local own = { records, hooking, lineage, objects, sweeping }
 
@@ -228,6 +230,7 @@ local function sweep(budget_ms)
     if done then
         for key in next, sweeping do sweeping[key] = nil end
         for name in next, swept_modules do swept_modules[name] = nil end
+        waiting_reloads = 0
     end
     return done, walked, waiting, passes, references, stale, warnings
 end
@@ -244,6 +247,8 @@ local function meet_sweep(list, checked)
     for i = 1, #list do
         if swept_modules[list[i]] and not checked.dry_run then checked.scope, checked.budget_ms = "vm", 1 end
     end
+    -- Nobody goes on with it.
+    if checked.budget_ms and not checked.dry_run and waiting_reloads >= MOST_WAITING then return finish_sweep() end
     return true
 end
 
@@ -333,7 +338,9 @@ local function prepare(count, names, options)
     checked.text_only = checked.text_only or allow.text_only
     local met, why = meet_sweep(list, checked)
     if not met then return nil, why end
-    if checked.budget_ms then joined = joined + 1 end
+    if checked.budget_ms and not checked.dry_run then
+        joined, waiting_reloads = joined + 1, waiting_reloads + 1
+    end
     local entries = {}
     local guard = setmetatable({ true, entries, own, false, NOT_PUT_BACK }, Guard)
     local batch = { single = single, reports = {} }
