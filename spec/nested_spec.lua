@@ -139,6 +139,24 @@ describe("closures of old factories (R9.3)", function()
     assert.same({ M.first, M.sub.second }, { objects[1].get, objects[2].get })
   end)
 
+  it("follow though the program holds an earlier generation of the factory, in whose place a patch stood", function()
+    local source = [[
+      local M = {}
+      function M.new(name)
+        return function(n) n = tostring(n) return "GET " .. name end
+      end
+      return M
+    ]]
+    local M = app:module("M", (source:gsub("GET", "old")))
+    local f = { M.new "first" }
+    app:update("M", (source:gsub("GET", "old")))
+    local held = M.new
+    M.new = function(...) return held(...) end -- a patch
+    app:update("M", "\n" .. source:gsub("GET", "old"))
+    app:update("M", (source:gsub("GET", "new")), { scope = "vm" })
+    assert.equal("new first", f[1]())
+  end)
+
   it("stay old where two functions of the module had their code, and were made by an earlier generation", function()
     local source = [[
       local M = {}

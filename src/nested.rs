@@ -128,6 +128,8 @@ pub struct Nested {
     cutter: Option<Cutter>,
     /// A hash of `_ENV`.
     environment: u64,
+    /// So many trees of `old`, the first ones, are of A1's functions.
+    running: u32,
     /// A2's main function stands in the first tree of `new`.
     has_main: bool,
     /// The pairs that have a tree of A1's as their first function.
@@ -176,6 +178,7 @@ impl Nested {
             new: Forest::default(),
             cutter: cutter(vm)?,
             environment: environment.finish(),
+            running: 0,
             has_main: false,
             roots: FxHashMap::default(),
             links: FxHashMap::default(),
@@ -212,6 +215,7 @@ impl Nested {
         }
         let nodes = nested.functions_of_new(vm, pairing, values)?;
         nested.functions_of_old(vm, pairing, values, &nodes)?;
+        nested.running = nested.old.len();
         nested.align()?;
         nested.anchors.sort_unstable();
         Ok(nested)

@@ -69,6 +69,11 @@ impl Forest {
         })
     }
 
+    /// How many trees there are.
+    pub fn len(&self) -> u32 {
+        self.trees.len() as u32
+    }
+
     /// The functions that are exactly this one, lines included, in the order in which they were added.
     pub fn find(&self, exact: u64) -> &[Id] {
         self.by_exact.get(&exact).map_or(&[], SmallVec::as_slice)

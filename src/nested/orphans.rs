@@ -74,7 +74,8 @@ impl Nested {
     /// What answers to a function that an earlier generation of its factory made: what answers to that one of A1's functions which has
     /// its code, if there is one only. Of what stands in a function of A1 itself, more is known than that.
     pub(super) fn earlier_generation(&mut self, id: Id) -> Result<Option<Link>> {
-        if self.old.find(self.old.exact(id)).iter().any(|id| id.function != 0) {
+        let mut places = self.old.find(self.old.exact(id)).iter();
+        if places.any(|id| id.tree < self.running && id.function != 0) {
             return Ok(None);
         }
         let codes = match self.codes.take() {
