@@ -9,6 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Pairer, TablePair};
 use crate::error::Result;
+use crate::known::CellLists;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Kind, Ref, Val};
 
@@ -62,7 +63,7 @@ impl Pairer<'_> {
             return Ok(());
         }
         let mark = self.vm.held();
-        let mut seen = FxHashSet::default();
+        let (mut seen, mut cells) = (FxHashSet::default(), CellLists::default());
         let mut work = vec![self.loaded.value];
         for i in 0..self.loaded.changes.len() {
             let Some(change) = self.loaded.changes.get(i).copied() else {
@@ -85,6 +86,10 @@ impl Pairer<'_> {
                     .vm
                     .info(object)
                     .map_or(0, |info| if info.lua { info.upvalues } else { 0 });
+                // Functions with the same cells hold the same.
+                if !cells.number(self.vm.cells(object, upvalues)?)?.1 {
+                    continue;
+                }
                 for i in 1..=upvalues {
                     let held = self.vm.upvalue(object, i).map(|held| held.value);
                     if held.is_some_and(|held| self.is_fresh(held) && !seen.contains(&held.addr)) {
