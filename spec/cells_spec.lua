@@ -602,6 +602,26 @@ describe("R4.3 the value of a joined cell", function()
     assert.same({}, report.conflicts)
   end)
 
+  it("stays at the function that was chosen at run time, in later reloads, too, when nothing assigns it", function()
+    local v1 = [[
+      local function first() return "first VERSION" end
+      local chosen = first
+      local M = {}
+      function M.second() return "second VERSION" end
+      function M.choose() chosen = M.second end
+      function M.f() return chosen() end
+      return M
+    ]]
+    local M = app:module("M", (v1:gsub("VERSION", "1")))
+    M.choose()
+    local without = v1:gsub("function M.choose.-end\n", "")
+    for _, version in ipairs { "2", "3", "4" } do
+      app:update("M", (without:gsub("VERSION", version)))
+      M.choose = nil
+      assert.equal("second " .. version, M.f())
+    end
+  end)
+
   it("is not touched when a reload that would change it is refused", function()
     local v1 = [[
       local cache = { find = function() return "old" end }

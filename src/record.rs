@@ -29,6 +29,11 @@ impl Assigned {
         Ok(Assigned { hashes, grown: false })
     }
 
+    /// Is none known?
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
     /// Has a local of this name been assigned?
     pub fn has(&self, name: &[u8]) -> bool {
         self.hashes.last() == Some(&ALL) || self.hashes.binary_search(&Vm::digest_of(name)).is_ok()

@@ -545,7 +545,7 @@ impl Pairer<'_> {
             self.out.new_cells.get(edge.pair.new as usize).map(|cell| cell.owner)
         })?;
         for edge in edges {
-            if self.is_assigned(edge.pair.old, edge.pair.new) {
+            if self.is_assigned(edge.pair.old, edge.pair.new) || self.was_assigned(edge.pair.new) {
                 self.assigned_edges.try_push(edge)?;
             } else {
                 self.take_edge(edge)?;

@@ -194,6 +194,12 @@ impl Pairer<'_> {
         Ok(text.is_some_and(|text| text.is_assigned(&sought, index)))
     }
 
+    /// Has an earlier version assigned the local? What was state once stays state.
+    pub(super) fn was_assigned(&self, c2: u32) -> bool {
+        let assigned = &self.constants.assigned;
+        !assigned.is_empty() && self.sought(c2).is_some_and(|(.., name)| assigned.has(&name))
+    }
+
     /// May what A1's cell holds go? What is held nowhere else may be state itself: a table, a closure with cells of its own.
     fn may_go(&mut self, pair: &CellPair) -> Result<bool> {
         let old = self.vm.val(pair.old_value);

@@ -923,6 +923,9 @@ impl Reload<'_> {
             // An older generation follows the one that took its place.
             let mut last = function;
             while let Some(next) = oracle.successors.get(&last) {
+                if self.origin(last) != self.origin(*next) {
+                    return Err(Open("an older generation of a function that became another one"));
+                }
                 last = *next;
             }
             let Closure { kind, cells } = self.heap.functions[last].clone();
