@@ -50,6 +50,8 @@ pub struct Oracle {
     record: BTreeMap<String, BTreeSet<Key>>,
     /// Where these tables stood then.
     places: Places,
+    /// Tables that some record had.
+    recorded: BTreeSet<String>,
 }
 
 /// The places of A2's tables, by the place where the file makes them.
@@ -93,6 +95,7 @@ impl Oracle {
             met: BTreeSet::new(),
             record: BTreeMap::new(),
             places: Places::new(),
+            recorded: BTreeSet::new(),
         }
     }
 
@@ -143,6 +146,7 @@ impl Oracle {
             write(reload.heap, place, *new);
         }
         self.record = reload.record();
+        self.recorded.extend(self.record.keys().cloned());
         self.places = std::mem::take(&mut reload.places);
         let mut moved = Vec::new();
         for (old, answers) in &reload.pairs.answers {
@@ -804,6 +808,9 @@ impl Reload<'_> {
         let origin = self.heap.tables[new].origin.clone().unwrap_or_default();
         let record = oracle.record.get(&origin);
         let had = record.is_some_and(|keys| keys.contains(key));
+        if record.is_none() && oracle.recorded.contains(&origin) {
+            return Err(Open("the record of a table that the last version did not use"));
+        }
         if (had || matches!(key, Key::Int(_))) && self.is_moved(oracle, &origin) {
             return Err(Open("the record of a table that the file has moved"));
         }
