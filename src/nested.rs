@@ -474,9 +474,7 @@ impl Nested {
 
     /// What is nested in two functions is to be aligned.
     fn enqueue(&mut self, old: Id, new: Id) -> Result<()> {
-        self.queue.try_reserve(1)?;
-        self.queue.push_back((old, new));
-        Ok(())
+        self.queue.try_push((old, new))
     }
 
     /// A function, and all that is nested in it, has no answer but by another way.

@@ -215,6 +215,12 @@ impl Pairing {
             .unwrap_or_default()
     }
 
+    /// The number of the cell of a function's upvalue with this number, counted from 0.
+    fn cell_number(&self, upvalues: Upvalues, i: u8) -> Option<u32> {
+        let upvalue = self.upvalues_of(upvalues).get(usize::from(i));
+        upvalue.map(|upvalue| upvalue.cell)
+    }
+
     /// Where a cell of A2 stands: the upvalue of the first function that has it.
     pub fn cell_site(&mut self, cell: u32) -> Result<SiteId> {
         let Some(cell) = self.new_cells.get(cell as usize) else {

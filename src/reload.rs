@@ -245,9 +245,7 @@ fn sweep_all(
     let mut warnings = found.warnings;
     let mut stale = 0;
     for (target, _) in targets.iter() {
-        let more = target.warnings()?;
-        warnings.try_reserve(more.len())?;
-        warnings.extend(more);
+        target.warn(&mut warnings)?;
         stale += target.stale();
     }
     if let Some(first) = staged.first_mut() {

@@ -183,9 +183,7 @@ impl Memory {
             }
             _ => return Ok(()),
         };
-        queue.try_reserve(1)?;
-        queue.push_back(step);
-        Ok(())
+        queue.try_push(step)
     }
 
     /// Goes through the queue, nearest first, and returns what it left for the next walk.

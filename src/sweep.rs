@@ -291,8 +291,11 @@ impl Target {
         Ok(())
     }
 
-    /// What the operator should know.
-    pub fn warnings(&self) -> Result<Vec<String>> {
+    /// Appends what the operator should know.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn warn(&self, warnings: &mut Vec<String>) -> Result<()> {
         let stale = self.stale.iter().map(|((line, why), which)| {
             let count = which.len();
             let (what, keep) = if count == 1 {
@@ -302,7 +305,10 @@ impl Target {
             };
             format!("{}: {what} of old line {line} {keep} old code: {why}", self.title)
         });
-        collected(stale.chain(self.nested.warning().map(str::to_string)).map(Ok))
+        for warning in stale.chain(self.nested.warning().map(str::to_string)) {
+            warnings.try_push(warning)?;
+        }
+        Ok(())
     }
 
     /// How many old closures stay as they are.
@@ -686,9 +692,7 @@ impl Sweeping {
     fn told(&self, done: bool) -> Result<Slice> {
         let mut warnings = collected(self.collisions.iter().cloned().map(Ok))?;
         for target in self.targets.iter().flatten() {
-            let more = target.warnings()?;
-            warnings.try_reserve(more.len())?;
-            warnings.extend(more);
+            target.warn(&mut warnings)?;
         }
         Ok(Slice {
             done,

@@ -78,19 +78,9 @@ impl Pairer<'_> {
         children: &mut Vec<Child>,
     ) -> Result<()> {
         let Some(key) = change.key else {
-            let site = self.out.sites.metatable(parent)?;
-            let Change { table, old, new, .. } = change;
-            let place = Parent {
-                table,
-                site: parent,
-                key: Ref::NIL,
-                old,
-                new,
-                at: site,
-                change: true,
-                class: None,
-            };
-            return self.metatables(place, table);
+            let at = self.out.sites.metatable(parent)?;
+            let place = Parent::metatable(change.table, [parent, at], [change.old, change.new], true);
+            return self.metatables(place, change.table);
         };
         if self.is_fresh(entry.key) {
             let Change { table, new, .. } = change;

@@ -137,13 +137,8 @@ impl Pairer<'_> {
         // Code that cannot be read may assign anything.
         let assigned = profile.map_or(UpvalueSet::ALL, |profile| profile.assigned);
         assigned.each(upvalues.len(), |i| {
-            if let Some(cell) = self
-                .out
-                .upvalues_of(upvalues)
-                .get(usize::from(i))
-                .map(|upvalue| upvalue.cell)
-                && let Some(cell) = self.out.old_cells.get_mut(cell as usize)
-            {
+            let cell = self.out.cell_number(upvalues, i);
+            if let Some(cell) = cell.and_then(|cell| self.out.old_cells.get_mut(cell as usize)) {
                 cell.assigned = true;
             }
         });
@@ -197,13 +192,8 @@ impl Pairer<'_> {
         self.met2.set(order, number)?;
         let upvalues = self.cells_of_new(number, at, info.upvalues, home)?;
         profile.assigned.each(upvalues.len(), |i| {
-            if let Some(cell) = self
-                .out
-                .upvalues_of(upvalues)
-                .get(usize::from(i))
-                .map(|upvalue| upvalue.cell)
-                && let Some(cell) = self.out.new_cells.get_mut(cell as usize)
-            {
+            let cell = self.out.cell_number(upvalues, i);
+            if let Some(cell) = cell.and_then(|cell| self.out.new_cells.get_mut(cell as usize)) {
                 cell.assigned = true;
             }
         });

@@ -51,6 +51,22 @@ pub(super) struct Parents {
     changed: FxHashSet<(usize, usize)>,
 }
 
+impl Parent {
+    /// The metatable's place of a table of A1: what stands there in A1 and in A2, and where the table and that stand.
+    pub(super) fn metatable(table: Ref, [site, at]: [SiteId; 2], [old, new]: [Ref; 2], change: bool) -> Parent {
+        Parent {
+            table,
+            site,
+            key: Ref::NIL,
+            old,
+            new,
+            at,
+            change,
+            class: None,
+        }
+    }
+}
+
 impl Pairer<'_> {
     /// A metatable's place with two tables of the module's own.
     pub(super) fn meet_metatables(&mut self, parent: Parent, owner: Ref) -> Result<()> {
@@ -172,8 +188,7 @@ impl Pairer<'_> {
             self.lead_fields(class, parent)?;
         }
         if !has_place {
-            self.scan_queue.try_reserve(1)?;
-            self.scan_queue.push_back((parent.new, parent.at));
+            self.scan_queue.try_push((parent.new, parent.at))?;
         }
         Ok(true)
     }

@@ -213,8 +213,7 @@ impl Pairer<'_> {
                 };
                 if is_new {
                     // A table that A1 lacks in a place of its own: here is a reference to it, and A1 refers to another one.
-                    self.scan_queue.try_reserve(1)?;
-                    self.scan_queue.push_back((pair.new, pair.site));
+                    self.scan_queue.try_push((pair.new, pair.site))?;
                 } else {
                     self.pair_tables(pair.old, pair.new, pair.site, pair.exact)?;
                 }

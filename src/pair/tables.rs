@@ -51,9 +51,7 @@ impl Pairer<'_> {
         if !self.vm.metatable_val(pair.new).is_nil() {
             self.out.copies.try_push(pair.new)?;
         }
-        self.table_queue.try_reserve(1)?;
-        self.table_queue.push_back(pair);
-        Ok(())
+        self.table_queue.try_push(pair)
     }
 
     /// References among tables: one that leads to a table of A1 which answers to none of A2's yet gives it the functions of A2's;
@@ -346,18 +344,8 @@ impl Pairer<'_> {
             return Ok(());
         }
         let (old, new) = (self.vm.metatable(pair.old)?, self.vm.metatable(pair.new)?);
-        let site = self.out.sites.metatable(pair.site)?;
-        let (table, parent) = (pair.old, pair.site);
-        let place = Parent {
-            table,
-            site: parent,
-            key: Ref::NIL,
-            old,
-            new,
-            at: site,
-            change: false,
-            class: None,
-        };
+        let at = self.out.sites.metatable(pair.site)?;
+        let place = Parent::metatable(pair.old, [pair.site, at], [old, new], false);
         self.metatables(place, pair.new)
     }
 
