@@ -3,8 +3,11 @@
 //! The only stage that writes to the running program. A [`Permit`] cannot be made elsewhere, and everything in
 //! [`Vm`] that changes the program asks for one. What `load` puts back goes through here as well.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::fault::{self, caught, insist};
+use crate::mem::TryPush;
 use crate::plan::Plan;
 use crate::raw::heap::Place;
 use crate::raw::vm::{Ref, Vm};
@@ -45,17 +48,73 @@ impl Op {
     }
 }
 
-/// A join of one of A2's new functions to a cell of A1. It has no inverse: A2's functions go when their reload is undone.
+/// A join of one upvalue of a new function to a cell that another one has. It has no inverse: A2's functions go when their reload
+/// is undone.
 #[derive(Clone, Copy, Debug)]
 pub struct Join {
-    /// A2's function.
-    pub function: Ref,
-    /// Which of its upvalues.
+    /// Which of the function's upvalues.
     pub index: u8,
-    /// A function of A1 that has the cell.
+    /// A function that has the cell.
     pub donor: Ref,
     /// Which of its upvalues.
     pub donor_index: u8,
+}
+
+/// The joins of many functions. Functions with the same cells have one list of them.
+#[derive(Default)]
+pub struct Joins {
+    list: Vec<Join>,
+    /// Each function, and which of the list are its own.
+    functions: Vec<(Ref, Range<u32>)>,
+}
+
+impl Joins {
+    /// Makes room for so many functions.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn reserve(&mut self, functions: usize) -> Result<()> {
+        Ok(self.functions.try_reserve(functions)?)
+    }
+
+    /// Adds the joins of a function, and returns its number.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], with nothing added.
+    pub fn add(&mut self, function: Ref, joins: &[Join]) -> Result<u32> {
+        let (number, start) = (self.functions.len() as u32, self.list.len() as u32);
+        self.list.try_reserve(joins.len())?;
+        self.functions.try_push((function, start..start + joins.len() as u32))?;
+        self.list.extend_from_slice(joins);
+        Ok(number)
+    }
+
+    /// Adds the joins of a function that has the cells of the one with this number.
+    ///
+    /// # Errors
+    /// As [`Joins::add`].
+    pub fn add_same(&mut self, function: Ref, number: u32) -> Result<()> {
+        let place = self.functions.get(number as usize).map(|(_, place)| place.clone());
+        self.functions.try_push((function, place.unwrap_or_default()))
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All joins, those of functions with the same cells once.
+    pub fn list(&self) -> &[Join] {
+        &self.list
+    }
+
+    /// Each function with its joins.
+    pub fn functions(&self) -> impl Iterator<Item = (Ref, &[Join])> {
+        let joins = |place: &Range<u32>| self.list.get(place.start as usize..place.end as usize);
+        self.functions
+            .iter()
+            .map(move |(function, place)| (*function, joins(place).unwrap_or_default()))
+    }
 }
 
 /// Applies the whole plan, or nothing of it.
@@ -110,7 +169,7 @@ fn join(vm: &mut Vm, joins: &[Join]) -> Result<()> {
 }
 
 /// Lets functions of the reload's own, which the program never sees, share cells that are to stay alive.
-pub fn keep_cells(vm: &mut Vm, joins: &[Join]) -> Result<()> {
+pub fn keep_cells(vm: &mut Vm, joins: &Joins) -> Result<()> {
     join(vm, joins)
 }
 

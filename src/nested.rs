@@ -358,7 +358,6 @@ impl Nested {
         for ((donor, donor_index), index) in donors.into_iter().zip(1..) {
             if vm.cell(new, index) != vm.cell(donor, donor_index) {
                 joins.try_push(Join {
-                    function: new,
                     index,
                     donor,
                     donor_index,

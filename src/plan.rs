@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashSet;
 
-use crate::bytecode::{self, Profile};
-use crate::commit::{Join, Op};
+use crate::bytecode;
+use crate::commit::{Join, Joins, Op};
 use crate::error::Result;
 use crate::find::Context;
+use crate::known::Numbers;
 use crate::lacking;
 use crate::lineage::Continued;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
 use crate::options::{OnConflict, Options};
-use crate::pair::{Cell1, CellFate, CellPair, Pairing, Slot, Upvalues, What};
-use crate::raw::vm::{Ref, Vm};
+use crate::pair::{Cell1, CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What};
+use crate::raw::vm::{Kind, Ref, Vm};
 use crate::site::SiteId;
 
 /// One conflict (R6), in words.
@@ -74,7 +75,7 @@ pub struct Plan {
     /// A2's copies of tables that A1 has, with finalizers: these must not run.
     pub disarm: Vec<Ref>,
     /// A2's functions that get A1's cells.
-    pub joins: Vec<Join>,
+    pub joins: Joins,
     /// The writes into the program, in order.
     pub ops: Vec<Op>,
     /// Writes into A2's own tables and cells, made before the others. They have no inverse: A2 goes when its reload is undone.
@@ -299,7 +300,7 @@ impl Planner<'_> {
     }
 
     fn slot(&mut self, slot: &Slot) -> Result<()> {
-        let is_function = self.vm.val(slot.new).is_function();
+        let is_function = |vm: &Vm, value: Ref| vm.kind(value) == Kind::Function;
         match slot.what {
             What::Replace if slot.key != Ref::NIL => {
                 let Slot {
@@ -310,7 +311,7 @@ impl Planner<'_> {
             What::Replace => Ok(()), // a module that is a function: `module` sets it
             What::Take => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
             What::Add | What::Overwrite | What::Remove => {
-                if !is_function {
+                if !is_function(self.vm, slot.new) {
                     let site = self.slot_site(slot)?;
                     let list = if slot.what == What::Add {
                         &mut self.out.tally.data_added
@@ -330,7 +331,7 @@ impl Planner<'_> {
             }
             What::Merge => Ok(()),
             What::Keep => {
-                if is_function && self.vm.val(slot.old).is_function() {
+                if is_function(self.vm, slot.new) && is_function(self.vm, slot.old) {
                     return Ok(());
                 }
                 let site = self.slot_site(slot)?;
@@ -472,37 +473,39 @@ impl Planner<'_> {
 
     /// The joins, and what the report says of functions.
     fn functions(&mut self) -> Result<()> {
-        let count = self.pairing.new.len();
-        self.out.lineage.try_reserve(count)?;
-        self.out.tally.replaced.try_reserve(count)?;
-        self.out.joins.try_reserve(count * 4)?;
-        for number in 0..count {
-            let Some(new) = self.pairing.new.get(number) else {
-                break;
-            };
-            let (at, site, home, upvalues, profile) = (new.at, new.site, new.home, new.upvalues, new.profile);
-            let mut partners = new.partners.iter().filter_map(|f1| self.pairing.old.get(*f1 as usize));
-            let old = partners.clone().next();
+        let Planner { vm, pairing, out, .. } = self;
+        let count = pairing.new.len();
+        out.lineage.try_reserve(count)?;
+        out.tally.replaced.try_reserve(count)?;
+        out.tally.changed.try_reserve(count)?;
+        out.joins.reserve(count)?;
+        let mut lists = JoinLists::default();
+        for new in &pairing.new {
+            let mut partners = new.partners.iter().filter_map(|f1| pairing.old.get(*f1 as usize));
+            let old = partners.next();
             // In one of its places a foreign function may stand, which is no generation of it.
-            let continued = partners.find(|old| old.home).or(old).map(|old| (old.at, old.lineage));
-            if let Some(old) = old.map(|old| (old.at, old.profile, old.upvalues)) {
-                self.out.tally.replaced.try_push(site)?;
-                if self.differs(old, profile, upvalues)? {
-                    self.out.tally.changed.try_push(site)?;
+            let continued = match old {
+                Some(old) if !old.home => partners.find(|old| old.home).or(Some(old)),
+                old => old,
+            };
+            if let Some(old) = old {
+                out.tally.replaced.try_push(new.site)?;
+                if differs(vm, pairing, old, new)? {
+                    out.tally.changed.try_push(new.site)?;
                 }
-            } else if home {
-                self.out.tally.added.try_push(site)?;
+            } else if new.home {
+                out.tally.added.try_push(new.site)?;
             }
-            self.joins(at, upvalues)?;
-            self.out.lineage.try_push(Continued {
-                old: continued,
-                new: at,
-                profile: Some(profile),
+            lists.add(pairing, new, &mut out.joins)?;
+            out.lineage.try_push(Continued {
+                old: continued.map(|old| (old.at, old.lineage)),
+                new: new.at,
+                profile: Some(new.profile),
             })?;
         }
-        for number in lacking::lacking(self.vm, &self.pairing.old)? {
-            if let Some(old) = self.pairing.old.get(number) {
-                self.out.lineage.try_push(Continued {
+        for number in lacking::lacking(vm, &pairing.old)? {
+            if let Some(old) = pairing.old.get(number) {
+                out.lineage.try_push(Continued {
                     old: None,
                     new: old.at,
                     profile: old.profile,
@@ -511,43 +514,54 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
 
-    /// Does the code differ? The names of upvalues are part of it: the code has only their numbers.
-    fn differs(
-        &mut self,
-        (old, profile, old_upvalues): (Ref, Option<Profile>, Upvalues),
-        new: Profile,
-        upvalues: Upvalues,
-    ) -> Result<bool> {
-        let profile = match profile {
-            Some(profile) => Some(profile),
-            None => bytecode::profile(self.vm.dump(old, true)?),
-        };
-        let names = |upvalues: Upvalues| self.pairing.upvalues_of(upvalues).iter().map(|upvalue| upvalue.name);
-        let same_names = old_upvalues.len() != upvalues.len() || names(old_upvalues).eq(names(upvalues));
-        Ok(!same_names || profile.is_none_or(|profile| profile.digest != new.digest))
-    }
+/// Does the code differ? The names of upvalues are part of it: the code has only their numbers.
+fn differs(vm: &mut Vm, pairing: &Pairing, old: &Function1, new: &Function2) -> Result<bool> {
+    let profile = match old.profile {
+        Some(profile) => Some(profile),
+        None => bytecode::profile(vm.dump(old.at, true)?),
+    };
+    let names = |upvalues: Upvalues| pairing.upvalues_of(upvalues).iter().map(|upvalue| upvalue.name);
+    let same_names = || old.upvalues.len() != new.upvalues.len() || names(old.upvalues).eq(names(new.upvalues));
+    Ok(profile.is_none_or(|profile| profile.digest != new.profile.digest) || !same_names())
+}
 
-    fn joins(&mut self, function: Ref, upvalues: Upvalues) -> Result<()> {
+/// The joins of functions with the same cells, planned once.
+#[derive(Default)]
+struct JoinLists {
+    /// The first function of each list among the joins, by the number of the list's first upvalue.
+    first: Numbers,
+    list: Vec<Join>,
+}
+
+impl JoinLists {
+    fn add(&mut self, pairing: &Pairing, function: &Function2, joins: &mut Joins) -> Result<()> {
+        let upvalues = function.upvalues;
+        if upvalues.is_empty() {
+            return Ok(());
+        }
+        if let Some(first) = self.first.get(upvalues.first()) {
+            return joins.add_same(function.at, first);
+        }
+        self.list.clear();
         // The highest first: whatever has that one has the others.
-        for upvalue in self.pairing.upvalues_of(upvalues).iter().rev() {
-            let Some(cell) = self.pairing.new_cells.get(upvalue.cell as usize) else {
+        for upvalue in pairing.upvalues_of(upvalues).iter().rev() {
+            let Some(cell) = pairing.new_cells.get(upvalue.cell as usize) else {
                 continue;
             };
             let Some(donor) = cell.answer.filter(|_| !cell.same) else {
                 continue;
             };
-            let Some(donor) = self.pairing.old_cells.get(donor as usize) else {
-                continue;
-            };
-            let (donor, donor_index) = (donor.function, donor.index);
-            self.out.joins.try_push(Join {
-                function,
-                index: upvalue.index,
-                donor,
-                donor_index,
-            })?;
+            if let Some(donor) = pairing.old_cells.get(donor as usize) {
+                self.list.try_push(Join {
+                    index: upvalue.index,
+                    donor: donor.function,
+                    donor_index: donor.index,
+                })?;
+            }
         }
-        Ok(())
+        let first = joins.add(function.at, &self.list)?;
+        self.first.set(upvalues.first(), first)
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bytecode::Profile;
-use crate::commit::{self, Join, Op};
+use crate::commit::{self, Join, Joins, Op};
 use crate::error::Result;
 use crate::fault::{self, caught, insist};
 use crate::find::Context;
@@ -87,8 +87,8 @@ impl Cells {
     /// [`crate::error::Error::Memory`].
     pub fn of(vm: &mut Vm, pairing: &Pairing, lasting: bool) -> Result<Cells> {
         let (donors, mut cells) = (vm.table(0)?, FxHashMap::default());
-        let (mut slots, mut joins) = (FxHashMap::default(), Vec::new());
-        let mut keeper = (Ref::NIL, KEEPS);
+        let (mut slots, mut joins) = (FxHashMap::default(), Joins::default());
+        let (mut keepers, mut keeper) = (0, (Ref::NIL, KEEPS));
         for cell in pairing
             .new_cells
             .iter()
@@ -107,18 +107,18 @@ impl Cells {
             cells.try_insert_value(vm.cell(cell.function, cell.index), (slot, cell.index))?;
             if lasting {
                 if keeper.1 == KEEPS {
-                    let kept = joins.len() as i64 / i64::from(KEEPS) + 1;
+                    keepers += 1;
                     keeper = (keeper_of(vm)?, 0);
-                    let key = vm.number(-kept)?;
+                    let key = vm.number(-keepers)?;
                     commit::fill(vm, donors, key, keeper.0)?;
                 }
                 keeper.1 += 1;
-                joins.try_push(Join {
-                    function: keeper.0,
+                let join = Join {
                     index: keeper.1,
                     donor: cell.function,
                     donor_index: cell.index,
-                })?;
+                };
+                joins.add(keeper.0, &[join])?;
             }
         }
         commit::keep_cells(vm, &joins)?;
@@ -244,14 +244,7 @@ impl Target {
     }
 
     /// What is to stand where `value` stands; `value` itself when nothing else.
-    fn step(
-        &mut self,
-        vm: &mut Vm,
-        tables: Tables,
-        lineage: Lineage,
-        value: Ref,
-        joins: &mut Vec<Join>,
-    ) -> Result<Ref> {
+    fn step(&mut self, vm: &mut Vm, tables: Tables, lineage: Lineage, value: Ref, joins: &mut Joins) -> Result<Ref> {
         let line = match self.look(vm, tables, lineage, value)? {
             Look::Moved(new) => return Ok(new),
             Look::Stays => return Ok(value),
@@ -261,8 +254,7 @@ impl Target {
         match self.nested.answer(vm, tables.values, value)? {
             Answer::Same => self.bind(vm, tables, value, joins).map(|()| value),
             Answer::Moved { new, joins: cells } => {
-                joins.try_reserve(cells.len())?;
-                joins.extend(cells);
+                joins.add(new, &cells)?;
                 commit::fill(vm, tables.back, new, value)?;
                 Ok(new)
             }
@@ -276,19 +268,19 @@ impl Target {
     }
 
     /// Joins the cells of a function of A2, which its chunk handed to others, as those of the functions that share them.
-    fn bind(&self, vm: &mut Vm, tables: Tables, function: Ref, joins: &mut Vec<Join>) -> Result<()> {
+    fn bind(&self, vm: &mut Vm, tables: Tables, function: Ref, joins: &mut Joins) -> Result<()> {
         let upvalues = vm.info(function).map_or(0, |info| info.upvalues);
+        let mut cells = Vec::new();
         for index in 1..=upvalues {
             if let Some((slot, donor_index)) = self.cells.get(&vm.cell(function, index)).copied() {
-                joins.try_push(Join {
-                    function,
+                cells.try_push(Join {
                     index,
                     donor: vm.element(tables.donors, slot)?,
                     donor_index,
                 })?;
             }
         }
-        Ok(())
+        joins.add(function, &cells).map(|_| ())
     }
 
     /// Appends what the operator should know.
@@ -332,7 +324,7 @@ fn lineage_of(vm: &mut Vm, lineage: Lineage, function: Ref) -> Result<Option<Ref
 #[derive(Default)]
 pub struct Found {
     /// Cells for closures that were made, and for A2's functions that others hold.
-    pub joins: Vec<Join>,
+    pub joins: Joins,
     /// The writes, in order.
     pub ops: Vec<Op>,
     /// How many of them, the first ones, are of places that the walk found; those behind move keys.
@@ -389,7 +381,7 @@ pub fn walk(
             }
         }
     }
-    let mut joins = Vec::new();
+    let mut joins = Joins::default();
     let mut known: FxHashMap<usize, Ref> = FxHashMap::default();
     let mut resolve = |vm: &mut Vm, value: Ref| {
         let val = vm.val(value);

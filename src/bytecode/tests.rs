@@ -308,14 +308,12 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
         let mut plan = crate::plan::Plan::default();
         for i in 1..=2 {
             let function = vm.instantiate(factory).expect("memory");
-            for index in 1..=2 {
-                plan.joins.push(commit::Join {
-                    function,
-                    index,
-                    donor: old,
-                    donor_index: index,
-                });
-            }
+            let joins = [1, 2].map(|index| commit::Join {
+                index,
+                donor: old,
+                donor_index: index,
+            });
+            plan.joins.add(function, &joins).expect("memory");
             let key = vm.number(i).expect("memory");
             commit::fill(vm, result, key, function).expect("memory");
         }

@@ -55,7 +55,7 @@ fn ask(vm: &mut Vm, nested: &mut Nested, plan: &mut Plan, way: Way) {
         let closure = vm.element(old, i).expect("memory");
         let value = match nested.answer(vm, values, closure).expect("memory") {
             Answer::Moved { new, joins } => {
-                plan.joins.extend(joins);
+                plan.joins.add(new, &joins).expect("memory");
                 new
             }
             Answer::Same => vm.string(b"same").expect("memory"),

@@ -5,12 +5,9 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_State};
 
 use super::{Kind, Ref, Vm};
-use crate::commit::{Join, Permit};
+use crate::commit::{Joins, Permit};
 use crate::error::Result;
 use crate::raw::door;
-
-/// How many donors [`Vm::join`] keeps in mind.
-const RECENT_DONORS: usize = 64;
 
 impl Vm {
     /// `table[key] = value`, raw. A key that stands already is overwritten without any allocation.
@@ -63,50 +60,43 @@ impl Vm {
         }
     }
 
-    /// Makes upvalues share the cells of others, one after another. False at the first that does not fit, as one of its functions is
-    /// no Lua function or has no such upvalue; those behind it are left.
-    pub fn join(&mut self, _: &Permit, joins: &[Join]) -> bool {
-        // What was found to fit a short while ago is not looked at again: the upvalues of a function up to the highest one that was
-        // joined, and donors, since functions share their cells.
-        let (mut function, mut most) = (Ref::NIL, 0);
-        let (mut thread, mut index) = self.at(function);
-        let mut donors = [(Ref(u32::MAX), 0); RECENT_DONORS]; // of which there is none
-        for join in joins {
-            let (other, other_index) = self.at(join.donor);
-            let (i, j) = (join.index, join.donor_index);
-            let donor = (join.donor, j);
-            let recent = donors.get_mut((join.donor.0 as usize + usize::from(j)) % RECENT_DONORS);
-            // SAFETY: both are Lua functions with those upvalues (a C function or a bad number would be undefined); functions
-            // on different holders meet on the scratch.
-            unsafe {
-                if join.function != function {
-                    (thread, index) = self.at(join.function);
-                    if !Self::is_lua_function(thread, index) {
-                        return false;
+    /// Makes upvalues share the cells of others. False when one of the functions is no Lua function or has no such upvalue: before
+    /// anything is joined where that one was to give a cell, else at the first that was to get one.
+    pub fn join(&mut self, _: &Permit, joins: &Joins) -> bool {
+        for join in joins.list() {
+            let (thread, index) = self.at(join.donor);
+            // SAFETY: valid indices.
+            if unsafe { !Self::is_lua_function(thread, index) || !Self::has_upvalue(thread, index, join.donor_index) } {
+                return false;
+            }
+        }
+        for (function, joins) in joins.functions() {
+            let (thread, index) = self.at(function);
+            // SAFETY: a valid index.
+            if unsafe { !Self::is_lua_function(thread, index) } {
+                return false;
+            }
+            let mut most = 0; // it has the upvalues up to this one
+            for join in joins {
+                let (i, j) = (join.index, join.donor_index);
+                let (donor, donor_index) = self.at(join.donor);
+                // SAFETY: both are Lua functions with those upvalues (a C function or a bad number would be undefined); functions
+                // on different holders meet on the scratch.
+                unsafe {
+                    if i > most || i == 0 {
+                        if !Self::has_upvalue(thread, index, i) {
+                            return false;
+                        }
+                        most = i;
                     }
-                    (function, most) = (join.function, 0);
-                }
-                if i > most || i == 0 {
-                    if !Self::has_upvalue(thread, index, i) {
-                        return false;
+                    if thread == donor {
+                        ffi::lua_upvaluejoin(thread, index, i.into(), donor_index, j.into());
+                    } else {
+                        self.push(function);
+                        self.push(join.donor);
+                        ffi::lua_upvaluejoin(self.scratch, -2, i.into(), -1, j.into());
+                        self.pop(2);
                     }
-                    most = i;
-                }
-                if recent.as_deref() != Some(&donor) {
-                    if !Self::is_lua_function(other, other_index) || !Self::has_upvalue(other, other_index, j) {
-                        return false;
-                    }
-                    if let Some(recent) = recent {
-                        *recent = donor;
-                    }
-                }
-                if thread == other {
-                    ffi::lua_upvaluejoin(thread, index, i.into(), other_index, j.into());
-                } else {
-                    self.push(join.function);
-                    self.push(join.donor);
-                    ffi::lua_upvaluejoin(self.scratch, -2, i.into(), -1, j.into());
-                    self.pop(2);
                 }
             }
         }
