@@ -149,17 +149,12 @@ pub fn disarm(vm: &mut Vm, plan: &Plan) {
 fn apply_all(vm: &mut Vm, plan: &Plan, done: &mut usize) -> Result<()> {
     join(vm, &plan.joins)?;
     disarm(vm, plan);
-    for op in &plan.own {
-        apply(vm, *op)?;
-    }
-    for op in &plan.ops {
-        apply(vm, *op)?;
-        *done += 1;
-    }
+    vm.set_places(&PERMIT, &plan.own, &mut 0)?;
+    vm.set_places(&PERMIT, &plan.ops, done)?;
     fault::point()
 }
 
-fn join(vm: &mut Vm, joins: &[Join]) -> Result<()> {
+fn join(vm: &mut Vm, joins: &Joins) -> Result<()> {
     fault::point()?;
     if vm.join(&PERMIT, joins) {
         Ok(())

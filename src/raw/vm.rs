@@ -846,4 +846,23 @@ impl Vm {
             ffi::lua_xmove(thread, l, 1);
         }
     }
+    /// Copies two held values to the top of `l`. `l: [-0, +2, -]`
+    ///
+    /// # Safety
+    /// As for [`Vm::push_onto`].
+    #[inline]
+    unsafe fn push_both_onto(&self, l: *mut lua_State, first: Ref, second: Ref) {
+        let ((thread, index), (other, other_index)) = (self.at(first), self.at(second));
+        // SAFETY: as promised.
+        unsafe {
+            if thread == other {
+                ffi::lua_pushvalue(thread, index);
+                ffi::lua_pushvalue(thread, other_index);
+                ffi::lua_xmove(thread, l, 2);
+            } else {
+                self.push_onto(l, first);
+                self.push_onto(l, second);
+            }
+        }
+    }
 }

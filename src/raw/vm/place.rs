@@ -5,8 +5,10 @@ use std::mem::MaybeUninit;
 use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::{Ref, Vm};
-use crate::commit::Permit;
+use crate::commit::{Op, Permit};
 use crate::error::{Error, Result};
+use crate::fault;
+use crate::raw::door;
 use crate::raw::heap::Place;
 
 impl Vm {
@@ -78,6 +80,51 @@ impl Vm {
             }
         }
         Ok(())
+    }
+
+    /// Writes each operation's new value into its place, one after another, all behind one door. `done` counts those that are
+    /// written, whatever comes then: a write that raises has done nothing. Not for places on the running coroutine's stack, where
+    /// the door has a frame.
+    ///
+    /// # Errors
+    /// As [`Vm::set_place`].
+    pub fn set_places(&mut self, permit: &Permit, ops: &[Op], done: &mut usize) -> Result<()> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        let (l, vm, failed) = (self.l, &mut *self, &mut outcome);
+        // SAFETY: values pass over from their holders, which have room; the closure borrows. What raises is a write on `l`, whose frame
+        // it is.
+        unsafe {
+            door::protect(l, 0, |l| {
+                let mut table_on_top = None;
+                for op in ops {
+                    let written = fault::point().and_then(|()| match op.place {
+                        Place::Value { table, key } => {
+                            if table_on_top != Some(table) {
+                                ffi::lua_settop(l, 0);
+                                vm.push_onto(l, table);
+                                table_on_top = Some(table);
+                            }
+                            if ffi::lua_type(l, 1) == ffi::LUA_TTABLE {
+                                vm.push_both_onto(l, key, op.new);
+                                ffi::lua_rawset(l, 1);
+                            }
+                            Ok(())
+                        }
+                        place => vm.set_place(permit, place, op.new),
+                    });
+                    if let Err(error) = written {
+                        *failed = Err(error);
+                        break;
+                    }
+                    *done += 1;
+                }
+                ffi::lua_settop(l, 0);
+            })?;
+        }
+        outcome
     }
 
     /// Copies what a place holds to the scratch's top; nil where there is none. `scratch: [-0, +1, -]`
