@@ -300,42 +300,53 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
     let (mut values, mut words) = (Vec::new(), Vec::new());
     values.try_reserve_exact(ops.len() * FROZEN_VALUES)?;
     words.try_reserve_exact(ops.len() * FROZEN_WORDS)?;
+    let mut last = Ref::NIL;
     for op in ops {
         let Op { place, new, old } = *op;
-        let (what, [of, key]) = match place {
-            Place::Value { table, key } => ([0, 0, 0], [table, key]),
-            Place::Metatable { of } | Place::TypeMetatable { of } => ([1, 0, 0], [of, Ref::NIL]),
-            Place::Upvalue { function, index } => ([2, index.into(), 0], [function, Ref::NIL]),
-            Place::UserValue { userdata, n } => ([3, n.into(), 0], [userdata, Ref::NIL]),
+        let ([what, i, n], of, key) = match place {
+            Place::Value { table, key } => ([0, 0, 0], table, key),
+            Place::Metatable { of } | Place::TypeMetatable { of } => ([1, 0, 0], of, Ref::NIL),
+            Place::Upvalue { function, index } => ([2, index.into(), 0], function, Ref::NIL),
+            Place::UserValue { userdata, n } => ([3, n.into(), 0], userdata, Ref::NIL),
             Place::Local { thread, level, n } if !vm.is_running(thread) => {
-                ([4, level, n.cast_unsigned()], [thread, Ref::NIL])
+                ([4, level, n.cast_unsigned()], thread, Ref::NIL)
             }
-            Place::Slot { thread, index } => ([5, index.cast_unsigned(), 0], [thread, Ref::NIL]),
+            Place::Slot { thread, index } => ([5, index.cast_unsigned(), 0], thread, Ref::NIL),
             Place::Local { .. } | Place::Key { .. } => continue,
         };
-        words.extend_from_slice(&what);
-        values.extend_from_slice(&[of, key, new, old]);
+        if of == last {
+            words.extend_from_slice(&[what | SAME, i, n]);
+        } else {
+            words.extend_from_slice(&[what, i, n]);
+            values.push(of);
+            last = of;
+        }
+        values.extend_from_slice(&[new, old, key]);
     }
     vm.freeze(&values, &words)
 }
 
-/// Values that [`freeze`] keeps for each operation: place, key, new and old.
+/// The most values that [`freeze`] keeps for an operation: what the place is in, unless it is that of the one before, then new value, old
+/// value and key.
 const FROZEN_VALUES: usize = 4;
 /// And words: which kind of operation, and two numbers.
 const FROZEN_WORDS: usize = 3;
+/// Added to the kind of an operation on what the one before was on.
+const SAME: u32 = 8;
 
 /// Undoes what [`freeze`] kept, in the view that came of it; see [`undo`].
 pub fn undo_frozen(vm: &mut Vm, words: &[u32]) -> Result<usize> {
     let mut ops = Vec::new();
     ops.try_reserve_exact(words.len() / FROZEN_WORDS)?;
-    for (words, first) in words
-        .chunks_exact(FROZEN_WORDS)
-        .zip((1..).step_by(FROZEN_VALUES).map(Ref))
-    {
-        let ([at, key, new, old], &[kind, i, n]) = ([0, 1, 2, 3].map(|i| first.after(i)), words) else {
-            continue;
-        };
-        let place = match kind {
+    let (mut at, mut next) = (Ref::NIL, Ref::NIL.after(1));
+    for words in words.chunks_exact(FROZEN_WORDS) {
+        let &[kind, i, n] = words else { continue };
+        if kind & SAME == 0 {
+            (at, next) = (next, next.after(1));
+        }
+        let [new, old, key] = [0, 1, 2].map(|i| next.after(i));
+        next = next.after(3);
+        let place = match kind & !SAME {
             0 => Place::Value { table: at, key },
             1 => Place::Metatable { of: at },
             2 => Place::Upvalue {

@@ -865,4 +865,25 @@ impl Vm {
             }
         }
     }
+    /// Copies held values to the top of `l`, those that stand on one holder a few at a time. `l: [-0, +n, -]`
+    ///
+    /// # Safety
+    /// As for [`Vm::push_onto`].
+    unsafe fn push_all_onto(&self, l: *mut lua_State, values: &[Ref]) {
+        let (mut from, mut count) = (self.scratch, 0);
+        for value in values {
+            let (thread, index) = self.at(*value);
+            // SAFETY: as promised; no more stand on a holder in passing than it has SLACK for.
+            unsafe {
+                if thread != from || count == SLACK / 2 {
+                    ffi::lua_xmove(from, l, count);
+                    (from, count) = (thread, 0);
+                }
+                ffi::lua_pushvalue(thread, index);
+            }
+            count += 1;
+        }
+        // SAFETY: as promised.
+        unsafe { ffi::lua_xmove(from, l, count) };
+    }
 }

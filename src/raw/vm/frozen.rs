@@ -31,9 +31,7 @@ impl Vm {
                     return Err(Error::Memory);
                 }
                 ffi::lua_settop(thread, nils as c_int);
-                for value in here {
-                    self.push_onto(thread, *value);
-                }
+                self.push_all_onto(thread, here);
             }
         }
         let (vm, count) = (&*self, values.len() as i64 + 1);
