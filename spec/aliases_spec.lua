@@ -130,6 +130,24 @@ describe("a function in several places (R3.2)", function()
     end)
   end
 
+  it("is not taken for a new global function that the file puts into one of its places", function()
+    local globals = rawget(package.loaded._G, "_G")
+    local file = [[
+      NEW
+      function aliases_attack() return "attack VERSION" end
+      ALIASES = { default = DEFAULT }
+      ALIASES_HELD = ALIASES_HELD or { aliases_attack }
+    ]]
+    local function text(number, new, default)
+      return (file:gsub("VERSION", number):gsub("NEW", new):gsub("DEFAULT", default))
+    end
+    app:module("aliases", text("v1", "", "aliases_attack"))
+    local new = 'function aliases_special() return "special" end'
+    app:update("aliases", text("v2", new, "aliases_special"), { scope = "vm" })
+    assert.same({ "attack v2", "special" }, { globals.aliases_attack(), globals.ALIASES.default() })
+    assert.equal(globals.aliases_attack, globals.ALIASES_HELD[1])
+  end)
+
   it("goes on as the one that kept its code, where the file makes two of it", function()
     local M = app:module("M", "local M = {} M.a = function() return 1 end M.b = M.a return M")
     local held = { M.a }

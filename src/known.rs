@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::Info;
+use crate::raw::vm::{Info, Ref};
 
 /// The number of an object that was seen and is no numbered function.
 const NONE: u32 = u32::MAX;
@@ -35,6 +35,8 @@ pub struct Known {
     cells: FxHashMap<usize, u32>,
     /// The cells of each function.
     pub lists: CellLists,
+    /// Cells that hold tables: a function, its upvalue's number, and the table's address.
+    pub tables: Vec<(Ref, u8, usize)>,
 }
 
 impl Known {
@@ -100,6 +102,11 @@ impl Known {
     #[inline]
     pub fn function(&self, number: u32) -> Option<Function> {
         self.functions.get(number as usize).copied()
+    }
+
+    /// How many functions there are.
+    pub fn functions(&self) -> usize {
+        self.functions.len()
     }
 
     /// Is one of the functions the module's own?
@@ -198,12 +205,21 @@ impl Numbers {
         self.0.get(number as usize).copied().filter(|found| *found != NONE)
     }
 
+    /// Makes room for numbers below this one.
+    pub fn reserve(&mut self, count: usize) -> Result<()> {
+        if let Some(more) = count.checked_sub(self.0.len()) {
+            self.0.try_reserve(more)?;
+            self.0.resize(count, NONE);
+        }
+        Ok(())
+    }
+
     /// Notes something under a number.
+    #[inline]
     pub fn set(&mut self, number: u32, value: u32) -> Result<()> {
         let index = number as usize;
         if index >= self.0.len() {
-            self.0.try_reserve(index + 1 - self.0.len())?;
-            self.0.resize(index + 1, NONE);
+            self.reserve(index + 1)?;
         }
         if let Some(place) = self.0.get_mut(index) {
             *place = value;

@@ -22,6 +22,7 @@ mod note;
 mod parents;
 mod rows;
 mod shared;
+mod survey;
 mod tables;
 
 use std::cmp::Ordering;
@@ -36,12 +37,12 @@ use crate::base::{Base, Places};
 use crate::bytecode::Chunk;
 use crate::error::Result;
 use crate::find::Context;
-use crate::known::{CellLists, Known, Numbers};
+use crate::known::{Known, Numbers};
 use crate::lineage::{Continued, Lineage};
 use crate::load::Loaded;
-use crate::mem::TryPush;
+use crate::mem::{TryPush, sort_by_number};
 use crate::options::{Data, Options};
-use crate::raw::vm::{Entry, Kind, Ref, Val, Vm};
+use crate::raw::vm::{Kind, Ref, Val, Vm};
 use crate::record::Assigned;
 use crate::site::{SiteId, Sites};
 
@@ -101,6 +102,18 @@ pub struct Reference {
     pub value: Ref,
 }
 
+/// An entry of A2's table, or of what its chunk wrote, beside what A1's table holds under its key.
+#[derive(Clone, Copy)]
+struct Beside {
+    key: Ref,
+    new: Ref,
+    old: Ref,
+    new_val: Val,
+    old_val: Val,
+    /// Where A2's value stands in the order of creation, if it is fresh.
+    order: Option<u32>,
+}
+
 /// Two tables to be compared.
 struct TablePair {
     old: Ref,
@@ -121,6 +134,7 @@ struct Keyed {
 }
 
 /// Something that a table holds, to be taken in order of creation.
+#[derive(Clone, Copy)]
 struct Child {
     order: u32,
     key: Ref,
@@ -128,6 +142,8 @@ struct Child {
     new: Ref,
     old: Ref,
     kind: ChildKind,
+    /// It stands in a table that A1 has, under a name that A1 lacks there. (An integer is a registration's, and no name.)
+    added: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -307,13 +323,13 @@ pub fn pair(
         change_sites: FxHashMap::default(),
         imports: imports::Imports::new(lineage),
         lineage,
+        survey: survey::Survey::default(),
         names: cells::Names::default(),
         named1: named::Named::default(),
         named2: named::Named::default(),
         met2: Numbers::default(),
         cells1: Numbers::default(),
         lists1: cells::ByList::default(),
-        new_lists: CellLists::default(),
         lists2: cells::ByList::default(),
         matched: Numbers::default(),
         constants: constants::Constants::new(options.constants, assigned),
@@ -376,6 +392,8 @@ struct Pairer<'a> {
     change_sites: FxHashMap<u32, SiteId>,
     imports: imports::Imports,
     lineage: Lineage,
+    /// A2's tables and functions.
+    survey: survey::Survey,
     names: cells::Names,
     /// A1's tables by their locals, and A2's.
     named1: named::Named,
@@ -386,9 +404,7 @@ struct Pairer<'a> {
     cells1: Numbers,
     /// A1's lists of cells that were met.
     lists1: cells::ByList,
-    /// A2's lists of cells…
-    new_lists: CellLists,
-    /// …and those that were met.
+    /// A2's lists of cells that were met.
     lists2: cells::ByList,
     /// Upvalues of A2 (the first of a list) and those of A1 to which they answer, all of them, by nothing but their names.
     matched: Numbers,
@@ -413,7 +429,7 @@ struct Pairer<'a> {
     bearing: FxHashSet<usize>,
     keyed: Vec<Keyed>,
     /// The memory in which each pair of tables lists its entries; empty in between.
-    entries: Vec<(Entry, Ref)>,
+    entries: Vec<Beside>,
     /// R8: pairs of which what only A1 has may go.
     compared: Vec<TablePair>,
     notes: note::Notes,
@@ -446,6 +462,9 @@ impl Pairer<'_> {
         self.out.slots.try_reserve(functions)?;
         self.out.upvalues.try_reserve(functions)?;
         self.out.sites.reserve(functions)?;
+        self.survey.reserve(functions, self.loaded.fresh.len())?;
+        self.met2.reserve(self.loaded.fresh.len())?;
+        self.out.met1.reserve(self.out.known.functions())?;
         self.notes.reserve(functions)?;
         // Tables, and cells and their names.
         let few = SOME + functions / 16;
@@ -458,7 +477,8 @@ impl Pairer<'_> {
     }
 
     fn run(&mut self) -> Result<()> {
-        self.count_places()?;
+        self.name_tables()?;
+        self.survey()?;
         self.roots()?;
         loop {
             if let Some(pair) = self.table_queue.pop_front() {
@@ -552,23 +572,43 @@ impl Pairer<'_> {
     }
 
     fn is_fresh(&self, val: Val) -> bool {
-        matches!(val.kind, Kind::Table | Kind::Function) && self.loaded.fresh.order(val.addr).is_some()
+        self.order_of(val).is_some()
     }
 
     fn is_fresh_function(&self, val: Val) -> bool {
         val.is_function() && self.is_fresh(val)
     }
 
-    /// What becomes of a slot. `new` and `old` are asked for only where their values matter.
-    fn judge(&mut self, entry: Entry, new: Ref, old: Ref) -> Result<What> {
-        let Entry { new: n, old: o, .. } = entry;
+    /// What A2's value has beside it.
+    fn beside(&self, key: Ref, new: Ref, old: Ref) -> Beside {
+        let new_val = self.vm.val(new);
+        Beside {
+            key,
+            new,
+            old,
+            new_val,
+            old_val: self.vm.val(old),
+            order: self.order_of(new_val),
+        }
+    }
+
+    /// What becomes of a slot.
+    fn judge(&mut self, beside: &Beside) -> Result<What> {
+        let Beside {
+            new,
+            old,
+            new_val: n,
+            old_val: o,
+            order,
+            ..
+        } = *beside;
         if o.is_nil() {
             return Ok(if n.is_nil() { What::Keep } else { What::Add });
         }
         if n == o && n.addr != 0 || n.is_nil() {
             return Ok(What::Keep);
         }
-        let fresh = self.is_fresh(n);
+        let fresh = order.is_some();
         Ok(match (o.kind, n.kind) {
             (Kind::Function, Kind::Function) if fresh => {
                 // A generator or iterator that a library made is an object with state, not code.
@@ -609,15 +649,15 @@ impl Pairer<'_> {
     }
 
     /// Notes what has to be looked at further below a slot; `holder` is A2's table that has it.
-    fn child(&mut self, slot: Slot, holder: Option<Ref>, entry: Entry, children: &mut Vec<Child>) -> Result<()> {
-        let order = self.loaded.fresh.order(entry.new.addr);
-        let kind = match (slot.what, entry.new.kind, order) {
+    fn child(&mut self, slot: Slot, holder: Option<Ref>, beside: &Beside, children: &mut Vec<Child>) -> Result<()> {
+        let order = beside.order;
+        let kind = match (slot.what, beside.new_val.kind, order) {
             (What::Merge, ..) => ChildKind::Pair,
             (What::Replace, ..) => ChildKind::Edge,
             (_, Kind::Function, Some(_)) => ChildKind::Function,
             (What::Add | What::Overwrite | What::Take | What::Conflict, Kind::Table, Some(_)) => ChildKind::Scan,
             _ => {
-                if entry.old.is_function() {
+                if beside.old_val.is_function() {
                     let site = self.out.sites.key(slot.parent, slot.key)?;
                     self.function1(slot.old, site)?;
                 }
@@ -635,6 +675,7 @@ impl Pairer<'_> {
             new: slot.new,
             old: slot.old,
             kind,
+            added: beside.old_val.is_nil() && self.vm.integer(slot.key).is_none(),
         })
     }
 
@@ -647,12 +688,13 @@ impl Pairer<'_> {
             new,
             old,
             kind: ChildKind::Edge,
+            added: false,
         })
     }
 
     /// Takes what tables hold in the order in which A2's chunk created it.
     fn take_children(&mut self, mut children: Vec<Child>) -> Result<()> {
-        children.sort_unstable_by_key(|child| child.order);
+        sort_by_number(&mut children, |child| child.order)?;
         // One object under several keys of one table: by key.
         let vm = &*self.vm;
         for twins in children
@@ -683,9 +725,9 @@ impl Pairer<'_> {
                     if self.vm.val(child.old).is_function() {
                         self.function1(child.old, child.site)?;
                     }
-                    let f2 = self.function2(child.new, child.site)?;
+                    let f2 = self.function2_of(child.order, child.new, child.site)?;
                     if let Some(new) = f2.and_then(|f2| self.out.new.get_mut(f2 as usize)) {
-                        new.added |= child.old != Ref::NIL && self.vm.val(child.old).is_nil();
+                        new.added |= child.added;
                     }
                 }
                 ChildKind::Edge => {
@@ -698,9 +740,6 @@ impl Pairer<'_> {
             }
         }
         pairs.retain(|(child, _)| !self.are_paired(child.old, child.new));
-        for (child, _) in &pairs {
-            self.peek(child.old, child.new)?;
-        }
         for (child, is_reference) in pairs {
             let (old, new, site, exact) = (child.old, child.new, child.site, self.replace_data);
             if is_reference || self.leads_elsewhere(old, new, None)? {

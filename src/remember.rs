@@ -271,8 +271,11 @@ impl Memory {
             if !self.known.see_cell(vm.cell(function, i))? {
                 continue;
             }
-            let held = vm.upvalue(function, i).map_or(Kind::Nil, |upvalue| upvalue.value.kind);
-            if matches!(held, Kind::Table | Kind::Function) {
+            let held = vm.upvalue(function, i).map_or(Val::default(), |upvalue| upvalue.value);
+            if held.is_table() {
+                self.known.tables.try_push((function, i, held.addr))?;
+            }
+            if matches!(held.kind, Kind::Table | Kind::Function) {
                 let value = vm.upvalue_value(function, i)?;
                 self.meet(vm, home, queue, value, Origin::Upvalue(function, i))?;
             }

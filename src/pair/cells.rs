@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Edge, Pairer, SharedCell, TablePair};
 use crate::error::Result;
-use crate::mem::{TryInsert, TryPush, sort_by_key};
+use crate::mem::{TryInsert, TryPush, sort_by_number};
 use crate::raw::vm::{Ref, Val};
 use crate::site::SiteId;
 
@@ -292,16 +292,16 @@ impl Pairer<'_> {
         Upvalues { start, count }
     }
 
-    /// The cells of a function of A2.
-    pub(super) fn cells_of_new(&mut self, owner: u32, function: Ref, count: u8, home: bool) -> Result<Upvalues> {
-        let (list, _) = self.new_lists.number(self.vm.cells(function, count)?)?;
+    /// The cells of a function of A2, which are those of a list.
+    pub(super) fn cells_of_new(&mut self, owner: u32, function: Ref, list: u32, home: bool) -> Result<Upvalues> {
         if let Some(known) = self.lists2.get(list, home) {
             return Ok(known);
         }
         let start = self.out.upvalues.len() as u32;
-        self.out.upvalues.try_reserve(count.into())?;
-        for (i, index) in (0..usize::from(count)).zip(1..) {
-            let Some(id) = self.new_lists.cells(list).get(i).copied() else {
+        let count = self.survey.lists.cells(list).len();
+        self.out.upvalues.try_reserve(count)?;
+        for (i, index) in (0..count).zip(1..) {
+            let Some(id) = self.survey.lists.cells(list).get(i).copied() else {
                 break;
             };
             let number = match self.cells2.get(&id) {
@@ -476,7 +476,6 @@ impl Pairer<'_> {
             }
             let site = self.out.cell_site(c2)?;
             let exact = self.replace_data;
-            self.peek(old_value, new_value)?;
             if self.leads_elsewhere(old_value, new_value, Some(new.name))? {
                 let (old, new) = (old_value, new_value);
                 self.references.try_push(TablePair { old, new, site, exact })?;
@@ -541,8 +540,11 @@ impl Pairer<'_> {
     /// may have been chosen at run time: that is looked at when all else is known.
     pub(super) fn sort_cell_edges(&mut self) -> Result<()> {
         let mut edges = std::mem::take(&mut self.cell_edges);
-        sort_by_key(&mut edges, |edge| {
-            self.out.new_cells.get(edge.pair.new as usize).map(|cell| cell.owner)
+        sort_by_number(&mut edges, |edge| {
+            self.out
+                .new_cells
+                .get(edge.pair.new as usize)
+                .map_or(0, |cell| cell.owner)
         })?;
         for edge in edges {
             if self.is_assigned(edge.pair.old, edge.pair.new) || self.was_assigned(edge.pair.new) {

@@ -6,7 +6,7 @@ use super::parents::Parent;
 use super::{Child, Keyed, Pairer, Slot, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, copied};
-use crate::raw::vm::{Entry, Kind, Ref, Val};
+use crate::raw::vm::{Kind, Ref};
 use crate::remember::{Change, Origin};
 use crate::site::SiteId;
 
@@ -25,12 +25,7 @@ impl Pairer<'_> {
                     site
                 }
             };
-            let entry = Entry {
-                key: change.key.map_or_else(Val::default, |key| self.vm.val(key)),
-                new: self.vm.val(change.new),
-                old: self.vm.val(change.old),
-            };
-            self.change(*change, parent, entry, &mut children)?;
+            self.change(*change, parent, &mut children)?;
         }
         let mut written: FxHashSet<(usize, Kind, u64)> = FxHashSet::default();
         for change in &changes {
@@ -70,19 +65,13 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    pub(super) fn change(
-        &mut self,
-        change: Change,
-        parent: SiteId,
-        entry: Entry,
-        children: &mut Vec<Child>,
-    ) -> Result<()> {
+    fn change(&mut self, change: Change, parent: SiteId, children: &mut Vec<Child>) -> Result<()> {
         let Some(key) = change.key else {
             let at = self.out.sites.metatable(parent)?;
             let place = Parent::metatable(change.table, [parent, at], [change.old, change.new], true);
             return self.metatables(place, change.table);
         };
-        if self.is_fresh(entry.key) {
+        if self.is_fresh(self.vm.val(key)) {
             let Change { table, new, .. } = change;
             return self.keyed.try_push(Keyed {
                 table,
@@ -92,11 +81,12 @@ impl Pairer<'_> {
                 change: true,
             });
         }
-        let what = self.judge(entry, change.new, change.old)?;
-        if what == What::Keep && entry.new.is_nil() {
+        let beside = self.beside(key, change.new, change.old);
+        let what = self.judge(&beside)?;
+        if what == What::Keep && beside.new_val.is_nil() {
             return Ok(()); // the chunk removed it: what A1 has stays (R5.2)
         }
-        let is_data = !entry.new.is_function() && !self.is_fresh(entry.new) && !self.replace_data;
+        let is_data = !beside.new_val.is_function() && beside.order.is_none() && !self.replace_data;
         if what == What::Add && is_data && self.vm.integer(key).is_some() {
             return Ok(()); // R5.3: lists are state
         }
@@ -109,8 +99,8 @@ impl Pairer<'_> {
             what,
             change: true,
         };
-        slot.what = self.three_way(what, &slot, entry)?;
+        slot.what = self.three_way(what, &slot, &beside)?;
         self.out.slots.try_push(slot)?;
-        self.child(slot, Some(change.table), entry, children)
+        self.child(slot, Some(change.table), &beside, children)
     }
 }

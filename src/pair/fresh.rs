@@ -3,66 +3,58 @@
 use super::{Child, ChildKind, Pairer, Reference};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Kind, Ref};
+use crate::raw::vm::{Kind, Ref, Val};
 use crate::site::SiteId;
 
 impl Pairer<'_> {
     /// Goes through a fresh table that answers to none of A1's: its functions are A2's as well, and it may refer to tables that
     /// do answer to one.
     pub(super) fn scan(&mut self, table: Ref, site: SiteId) -> Result<()> {
-        let address = self.vm.val(table).addr;
-        if !self.is_fresh(self.vm.val(table)) || self.scanned.try_insert_value(address, ())?.is_some() {
+        let Some(order) = self.order_of(self.vm.val(table)) else {
+            return Ok(());
+        };
+        if self.scanned.try_insert_value(self.vm.val(table).addr, ())?.is_some() {
             return Ok(());
         }
         let path = self.note_table(table, site)?;
         let mut children = Vec::new();
-        self.vm.zip(table, Ref::NIL)?;
-        while let Some(entry) = self.vm.zip_next() {
+        for item in self.items(table, order)? {
+            let Some(item) = self.survey.item(item) else {
+                break;
+            };
+            let (key, value, order) = (item.key, item.value(), item.order);
             if let Some(path) = path {
-                self.note_entry(path, entry)?;
+                self.note_entry(path, &item.beside(Ref::NIL, Val::default()))?;
             }
-            let key_order = if entry.key.is_table() {
-                self.loaded.fresh.order(entry.key.addr)
-            } else {
-                None
+            let key_order = match self.vm.kind(key) {
+                Kind::Table => self.order_of(self.vm.val(key)),
+                _ => None,
             };
-            let order = self.loaded.fresh.order(entry.new.addr);
-            let kind = match (entry.new.kind, order) {
-                (Kind::Function, Some(_)) => ChildKind::Function,
-                (Kind::Table, Some(_)) => ChildKind::Scan,
-                _ if key_order.is_some() => ChildKind::Scan,
-                _ => continue,
-            };
-            let base = self.vm.zip_keep()?;
-            let key = base.after(2);
-            let place = self.out.sites.key(site, key)?;
-            if order.is_some() {
-                let (order, old) = (order.unwrap_or(u32::MAX), Ref::NIL);
+            if order.is_none() && key_order.is_none() {
+                continue;
+            }
+            let site = self.out.sites.key(site, key)?;
+            let mut child = |order, new, kind| {
                 children.try_push(Child {
                     order,
                     key,
-                    site: place,
-                    new: base,
-                    old,
+                    site,
+                    new,
+                    old: Ref::NIL,
                     kind,
-                })?;
+                    added: false,
+                })
+            };
+            match order {
+                Some(order) if item.val.is_function() => child(order, value, ChildKind::Function)?,
+                Some(order) => child(order, value, ChildKind::Scan)?,
+                None => {}
             }
             if let Some(order) = key_order {
-                children.try_push(Child {
-                    order,
-                    key,
-                    site: place,
-                    new: key,
-                    old: Ref::NIL,
-                    kind: ChildKind::Scan,
-                })?;
+                child(order, key, ChildKind::Scan)?;
             }
-            if key_order.is_some() || entry.new.is_table() {
-                self.out.references.try_push(Reference {
-                    table,
-                    key,
-                    value: base,
-                })?;
+            if key_order.is_some() || item.val.is_table() {
+                self.out.references.try_push(Reference { table, key, value })?;
             }
         }
         self.take_children(children)?;

@@ -3,13 +3,13 @@
 use smallvec::SmallVec;
 
 use super::cells::{Name, Upvalue, Upvalues};
-use super::{Edge, Pairer};
+use super::{Edge, Pairer, survey};
 use crate::bytecode::{self, Profile, UpvalueSet};
 use crate::error::{Error, Result};
 use crate::known::Function;
 use crate::lineage::Lineage;
-use crate::mem::{TryPush, collected, sort_by_key};
-use crate::raw::vm::{Info, Ref, Val};
+use crate::mem::{TryPush, collected, sort_by_number};
+use crate::raw::vm::{Info, Ref};
 use crate::site::SiteId;
 
 /// Numbers of functions: nearly always one.
@@ -90,7 +90,7 @@ impl Pairer<'_> {
         };
         let number = self.out.old.len() as u32;
         self.out.met1.set(known, number)?;
-        self.out.old.try_push(Function1 {
+        let mut function = Function1 {
             at,
             site,
             info,
@@ -102,51 +102,40 @@ impl Pairer<'_> {
             looked_at: false,
             list,
             degree: 0,
-        })?;
+        };
         if home {
-            self.look_at(number)?;
+            self.look_at(&mut function)?;
         }
+        self.out.old.try_push(function)?;
         Ok(Some(number))
     }
 
     /// Notes the cells of a function of A1, and which of them it assigns.
-    pub(super) fn look_at(&mut self, f1: u32) -> Result<()> {
-        let Some(function) = self.out.old.get_mut(f1 as usize) else {
-            return Ok(());
+    fn look_at(&mut self, function: &mut Function1) -> Result<()> {
+        let (at, site, home) = (function.at, function.site, function.home);
+        let list = match function.list {
+            Some(list) => list,
+            None => {
+                let cells = self.vm.cells(at, function.info.upvalues)?;
+                self.out.known.lists.number(cells)?.0
+            }
         };
-        if std::mem::replace(&mut function.looked_at, true) {
-            return Ok(());
-        }
-        let (at, site, count, home, list) = (
-            function.at,
-            function.site,
-            function.info.upvalues,
-            function.home,
-            function.list,
-        );
-        let lineage = self.lineage.number(self.vm, at);
-        let profile = match lineage.and_then(Lineage::profile) {
+        let upvalues = self.cells_of_old(list, at, site, home)?;
+        function.lineage = self.lineage.number(self.vm, at);
+        function.profile = match function.lineage.and_then(Lineage::profile) {
             Some(profile) => Some(profile),
             None => bytecode::profile(self.vm.dump(at, true)?),
         };
-        let list = match list {
-            Some(list) => list,
-            None => self.out.known.lists.number(self.vm.cells(at, count)?)?.0,
-        };
-        let upvalues = self.cells_of_old(list, at, site, home)?;
         // Code that cannot be read may assign anything.
-        let assigned = profile.map_or(UpvalueSet::ALL, |profile| profile.assigned);
+        let assigned = function.profile.map_or(UpvalueSet::ALL, |profile| profile.assigned);
         assigned.each(upvalues.len(), |i| {
             let cell = self.out.cell_number(upvalues, i);
             if let Some(cell) = cell.and_then(|cell| self.out.old_cells.get_mut(cell as usize)) {
                 cell.assigned = true;
             }
         });
-        if let Some(function) = self.out.old.get_mut(f1 as usize) {
-            function.upvalues = upvalues;
-            function.profile = profile;
-            function.lineage = lineage;
-        }
+        function.upvalues = upvalues;
+        function.looked_at = true;
         Ok(())
     }
 
@@ -167,17 +156,20 @@ impl Pairer<'_> {
 
     /// Meets a function of A2; none for a C function and one that is not fresh.
     pub(super) fn function2(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
-        let Val { addr: address, .. } = self.vm.val(at);
-        let Some(order) = self.loaded.fresh.order(address) else {
-            return Ok(None);
-        };
+        match self.order_of(self.vm.val(at)) {
+            Some(order) => self.function2_of(order, at, site),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for one whose place in the order of creation is known.
+    pub(super) fn function2_of(&mut self, order: u32, at: Ref, site: SiteId) -> Result<Option<u32>> {
         if let Some(met) = self.met2.get(order) {
             return Ok(Some(met));
         }
-        let Some(info) = self.vm.info(at).filter(|info| info.lua) else {
+        let Some((survey::Function { info, home, list }, _)) = self.surveyed(at, order)? else {
             return Ok(None);
         };
-        let home = self.loaded.home.owns(self.vm, at, &info)?;
         let known = if home {
             let chunk = self.loaded.chunk.as_mut();
             chunk.and_then(|chunk| chunk.meet(info.line, info.last))
@@ -190,7 +182,7 @@ impl Pairer<'_> {
         };
         let number = self.out.new.len() as u32;
         self.met2.set(order, number)?;
-        let upvalues = self.cells_of_new(number, at, info.upvalues, home)?;
+        let upvalues = self.cells_of_new(number, at, list, home)?;
         profile.assigned.each(upvalues.len(), |i| {
             let cell = self.out.cell_number(upvalues, i);
             if let Some(cell) = cell.and_then(|cell| self.out.new_cells.get_mut(cell as usize)) {
@@ -234,8 +226,8 @@ impl Pairer<'_> {
                 new.degree += 1;
             }
         }
-        sort_by_key(&mut edges, |edge| {
-            self.out.new.get(edge.f2 as usize).map(|new| new.order)
+        sort_by_number(&mut edges, |edge| {
+            self.out.new.get(edge.f2 as usize).map_or(0, |new| new.order)
         })?;
         let is_alias = |pairing: &super::Pairing, edge: &Edge| {
             pairing.old.get(edge.f1 as usize).is_some_and(|old| old.degree > 1)
@@ -337,7 +329,12 @@ impl Pairer<'_> {
         if !both_home && !self.are_twins(f1, f2) {
             return Ok(());
         }
-        self.look_at(f1)?;
+        if let Some(mut foreign) = self.out.old.get(f1 as usize).filter(|old| !old.looked_at).cloned() {
+            self.look_at(&mut foreign)?;
+            if let Some(old) = self.out.old.get_mut(f1 as usize) {
+                *old = foreign;
+            }
+        }
         let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else {
             return Ok(());
         };

@@ -5,10 +5,10 @@
 //! as its own counterpart, and what the file has besides is not added.
 
 use super::rows::MOST_ROWS;
-use super::{Edge, Pairer, Slot, TablePair, What};
+use super::{Beside, Edge, Pairer, Slot, TablePair, What};
 use crate::error::Result;
-use crate::mem::TryPush;
-use crate::raw::vm::{Entry, Ref};
+use crate::mem::{TryPush, sort_by_number};
+use crate::raw::vm::Ref;
 use crate::site::SiteId;
 
 /// A handler of A1.
@@ -24,8 +24,8 @@ struct Running {
 #[derive(Clone, Copy)]
 struct Written {
     index: i64,
-    /// Value and, for the slot, A1's value and the key.
-    base: Ref,
+    key: Ref,
+    value: Ref,
     f2: u32,
     /// The index of the one that it answers to, in the list of those that run.
     place: Option<usize>,
@@ -48,27 +48,27 @@ impl Pairer<'_> {
         &mut self,
         pair: &TablePair,
         list: i64,
-        absent: Vec<(Entry, Ref)>,
-        entries: &mut Vec<(Entry, Ref)>,
+        absent: Vec<Beside>,
+        entries: &mut Vec<Beside>,
     ) -> Result<()> {
-        if self.replace_data {
+        if self.replace_data || list == 0 {
             return Ok(());
         }
         let (mut present, mut all_home, mut all_functions) = (0, true, true);
-        for (entry, base) in &*entries {
-            if self.is_handler(*entry, *base, list) {
+        for beside in &*entries {
+            if self.is_handler(beside, list) {
                 present += 1;
-                all_functions &= entry.old.is_function();
-                all_home = all_home && self.is_home(base.after(1))?;
+                all_functions &= beside.old_val.is_function();
+                all_home = all_home && self.is_home(beside.old)?;
             }
         }
         let mut missing = Vec::new();
-        for (entry, base) in absent {
-            let index = self.vm.integer(base.after(2)).unwrap_or_default();
+        for beside in absent {
+            let index = self.vm.integer(beside.key).unwrap_or_default();
             if self.may_grow(pair, list, index)? {
-                entries.try_push((entry, base))?;
+                entries.try_push(beside)?;
             } else {
-                missing.try_push((entry, base))?;
+                missing.try_push(beside)?;
             }
         }
         let end = self.vm.raw_len(pair.old);
@@ -77,31 +77,32 @@ impl Pairer<'_> {
         if present == 0 || !all_functions || all_home && (end == list || grows) || !is_short {
             return missing
                 .into_iter()
-                .try_for_each(|(_, base)| self.not_added(pair.site, base));
+                .try_for_each(|missing| self.not_added(pair.site, missing.key, missing.new));
         }
         let mut found = missing;
         let mut rest = Vec::new();
-        for (entry, base) in entries.drain(..) {
-            if self.is_handler(entry, base, list) {
-                found.try_push((entry, base))?;
+        for beside in entries.drain(..) {
+            if self.is_handler(&beside, list) {
+                found.try_push(beside)?;
             } else {
-                rest.try_push((entry, base))?;
+                rest.try_push(beside)?;
             }
         }
         entries.append(&mut rest);
-        found.sort_by_cached_key(|(entry, _)| self.loaded.fresh.order(entry.new.addr));
+        sort_by_number(&mut found, |beside| beside.order.unwrap_or_default())?;
         let mut new = Vec::new();
-        for (_, base) in found {
-            let (index, key) = (self.vm.integer(base.after(2)).unwrap_or_default(), base.after(2));
+        for Beside { key, new: value, .. } in found {
+            let index = self.vm.integer(key).unwrap_or_default();
             let site = self.out.sites.key(pair.site, key)?;
-            match self.function2(base, site)? {
+            match self.function2(value, site)? {
                 Some(f2) => new.try_push(Written {
                     index,
-                    base,
+                    key,
+                    value,
                     f2,
                     place: None,
                 })?,
-                None => self.not_added(pair.site, base)?,
+                None => self.not_added(pair.site, key, value)?,
             }
         }
         new.sort_unstable_by_key(|handler| handler.index);
@@ -125,18 +126,16 @@ impl Pairer<'_> {
     }
 
     /// A function of the file in the list part of its table.
-    fn is_handler(&self, entry: Entry, base: Ref, list: i64) -> bool {
-        self.is_fresh_function(entry.new)
-            && self
-                .vm
-                .integer(base.after(2))
-                .is_some_and(|index| (1..=list).contains(&index))
-            && self.vm.info(base).is_some_and(|info| info.lua)
+    fn is_handler(&self, beside: &Beside, list: i64) -> bool {
+        let index = || self.vm.integer(beside.key);
+        beside.new_val.is_function()
+            && beside.order.is_some()
+            && index().is_some_and(|index| (1..=list).contains(&index))
+            && self.vm.is_c_function(beside.new).is_none()
     }
 
     /// R5.3: a function is not added to a list that exists; the report warns.
-    fn not_added(&mut self, list: SiteId, base: Ref) -> Result<()> {
-        let key = base.after(2);
+    fn not_added(&mut self, list: SiteId, key: Ref, function: Ref) -> Result<()> {
         let (path, index) = (
             self.out.sites.path(self.vm, &self.context.title, list),
             self.vm.integer(key).unwrap_or_default(),
@@ -146,7 +145,7 @@ impl Pairer<'_> {
         ))?;
         // What it shares with the others is shared all the same.
         let site = self.out.sites.key(list, key)?;
-        self.function2(base, site).map(|_| ())
+        self.function2(function, site).map(|_| ())
     }
 
     /// When names have told what they can: the lists that wait. True when there were any.
@@ -177,7 +176,7 @@ impl Pairer<'_> {
             let f1 = new.place.and_then(|place| list.old.get(place)).and_then(|old| old.f1);
             match f1 {
                 Some(f1) => self.edge(Edge { f1, f2: new.f2 })?,
-                None => self.not_added(list.site, new.base)?,
+                None => self.not_added(list.site, new.key, new.value)?,
             }
         }
         // The others of A1's follow as well, wherever they answer to something; those behind the file's list have their slots already.
@@ -287,14 +286,14 @@ impl Pairer<'_> {
     fn by_index(&mut self, list: &Handlers) -> Result<()> {
         for new in &list.new {
             let Some(old) = list.old.iter().find(|old| old.index == new.index) else {
-                self.not_added(list.site, new.base)?;
+                self.not_added(list.site, new.key, new.value)?;
                 continue;
             };
             self.out.slots.try_push(Slot {
                 table: list.table,
                 parent: list.site,
-                key: new.base.after(2),
-                new: new.base,
+                key: new.key,
+                new: new.value,
                 old: old.value,
                 what: What::Replace,
                 change: false,

@@ -3,7 +3,7 @@
 use super::{Child, Keyed, Pairer, Slot, What};
 use crate::error::Result;
 use crate::mem::TryPush;
-use crate::raw::vm::{Entry, Ref};
+use crate::raw::vm::{Kind, Ref};
 
 impl Pairer<'_> {
     /// Takes the entries under fresh keys: those whose key answers to one of A1's, or, `last`, all that are left. True when
@@ -45,13 +45,9 @@ impl Pairer<'_> {
             change,
         } = keyed;
         let old = self.vm.get(table, old_key)?;
-        let entry = Entry {
-            key: self.vm.val(key),
-            new: self.vm.val(new),
-            old: self.vm.val(old),
-        };
-        let what = self.judge(entry, new, old)?;
-        let is_function = entry.key.is_function();
+        let beside = self.beside(key, new, old);
+        let what = self.judge(&beside)?;
+        let is_function = self.vm.kind(key) == Kind::Function;
         let slot = Slot {
             table,
             parent,
@@ -66,9 +62,9 @@ impl Pairer<'_> {
         } else if old_key == key {
             self.scan_queue.try_push((key, parent))?;
         }
-        if !is_function || old_key == key || entry.old.is_nil() {
+        if !is_function || old_key == key || beside.old_val.is_nil() {
             self.out.slots.try_push(slot)?;
-            return self.child(slot, None, entry, children);
+            return self.child(slot, None, &beside, children);
         }
         // A function as a key: the entry goes on under the function that takes its place.
         let stays = matches!(what, What::Keep | What::Merge | What::Conflict);
@@ -84,6 +80,6 @@ impl Pairer<'_> {
             what: What::Replace,
             ..slot
         })?;
-        self.child(slot, None, entry, children)
+        self.child(slot, None, &beside, children)
     }
 }

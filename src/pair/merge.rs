@@ -5,14 +5,14 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{CellPair, Pairer, Slot, TablePair, What};
+use super::{Beside, CellPair, Pairer, Slot, TablePair, What};
 use crate::base::{self, Kind as Had, Path, Place};
 use crate::error::Result;
 use crate::find::Context;
 use crate::lineage::Lineage;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Entry, Kind, Part, Ref, Val, Vm};
+use crate::raw::vm::{Kind, Part, Ref, Val, Vm};
 use crate::site::SiteId;
 
 /// A string, a number or a boolean?
@@ -80,27 +80,27 @@ impl Pairer<'_> {
 
     /// What becomes of a slot of which `judge` has said `what`, as the record has it. No walk may be under way.
     #[inline]
-    pub(super) fn three_way(&mut self, what: What, slot: &Slot, entry: Entry) -> Result<What> {
+    pub(super) fn three_way(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
         let asked = what == What::Add && !self.replace_data || what == What::Keep && self.merges;
         if !asked || !self.base.is_known() {
             return Ok(what);
         }
-        self.as_on_record(what, slot, entry)
+        self.as_on_record(what, slot, beside)
     }
 
-    fn as_on_record(&mut self, what: What, slot: &Slot, entry: Entry) -> Result<What> {
+    fn as_on_record(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
         if slot.change && !self.is_recorded(slot.table, slot.key) {
             return Ok(what);
         }
         let Some(place) = self.path(slot.parent)?.and_then(|path| self.place_of(path, slot.key)) else {
             return Ok(what);
         };
-        let Entry { new, old, .. } = entry;
+        let (new, old) = (beside.new_val, beside.old_val);
         if what == What::Add {
             let removed = self.base.key(place).is_some();
             return Ok(if removed { What::Keep } else { What::Add });
         }
-        let follows = (is_scalar(new) || new.is_table() && self.is_fresh(new) && !old.is_table())
+        let follows = (is_scalar(new) || new.is_table() && beside.order.is_some() && !old.is_table())
             && !self.vm.same(slot.new, slot.old)
             && self.is_as_loaded(place, slot.old)?;
         if follows && old.is_table() {
@@ -109,13 +109,13 @@ impl Pairer<'_> {
         Ok(if follows { What::Overwrite } else { What::Keep })
     }
 
-    /// R8: the current entry of the walk has scalars on both sides: does A1's follow the file?
-    pub(super) fn scalar_follows(&mut self, pair: &TablePair) -> Result<bool> {
-        if !self.merges || self.vm.zip_equal() {
+    /// R8: there are scalars on both sides: does A1's follow the file?
+    pub(super) fn scalar_follows(&mut self, pair: &TablePair, beside: &Beside) -> Result<bool> {
+        if !self.merges || self.vm.same(beside.new, beside.old) {
             return Ok(false);
         }
-        let place = self.path(pair.site)?.and_then(|path| self.zip_place(path));
-        let old = self.vm.zip_digest(Part::Old);
+        let place = self.path(pair.site)?.and_then(|path| self.place_of(path, beside.key));
+        let old = self.vm.digest(beside.old);
         Ok(place.is_some_and(|place| self.base.had(place, old)))
     }
 

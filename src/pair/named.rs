@@ -12,9 +12,6 @@ use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::Ref;
 
-/// Of two tables so many functions are looked at for who knows them, at most.
-const PEEKED: usize = 2;
-
 /// A table that a local holds.
 #[derive(Clone, Copy)]
 struct Held {
@@ -49,10 +46,6 @@ impl Named {
             _ => Ok(()),
         }
     }
-
-    fn knows(&self, table: usize) -> bool {
-        self.names.contains_key(&table)
-    }
 }
 
 /// Which side.
@@ -63,6 +56,15 @@ enum Side {
 }
 
 impl Pairer<'_> {
+    /// Notes what the locals of A1's functions hold, as far as these are known before anything is paired.
+    pub(super) fn name_tables(&mut self) -> Result<()> {
+        for (function, index, table) in std::mem::take(&mut self.out.known.tables) {
+            let name = self.name(function, index)?;
+            self.named1.note(name, table, self.vm.cell(function, index))?;
+        }
+        Ok(())
+    }
+
     fn named(&self, side: Side) -> &Named {
         match side {
             Side::A1 => &self.named1,
@@ -136,61 +138,5 @@ impl Pairer<'_> {
             new_waits |= n == new_addr && o != old_addr;
         }
         Ok(old_waits && new_waits)
-    }
-
-    /// Looks at functions that two tables have in common, those that A2 made first: a class knows itself by its file's local for it.
-    pub(super) fn peek(&mut self, old: Ref, new: Ref) -> Result<()> {
-        let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
-        if self.named1.knows(old_addr) && self.named2.knows(new_addr) {
-            return Ok(());
-        }
-        let (mark, mut found) = (self.vm.held(), SmallVec::<[(u32, Ref, Ref); PEEKED + 1]>::new());
-        self.vm.zip(new, Ref::NIL)?;
-        while let Some(entry) = self.vm.zip_next() {
-            if !entry.new.is_function() {
-                continue;
-            }
-            let Some(order) = self.loaded.fresh.order(entry.new.addr) else {
-                continue;
-            };
-            // Few of the functions of a large table come to this: only for these A1's is looked up.
-            let place = found.partition_point(|(known, ..)| *known < order);
-            if place < PEEKED {
-                let value = self.vm.zip_keep_pair()?;
-                let other = self.vm.get(old, value.after(1))?;
-                if self.vm.val(other).is_function() {
-                    found.insert(place, (order, value, other));
-                    found.truncate(PEEKED);
-                }
-            }
-        }
-        for (_, value, other) in found {
-            self.peek_at(value, true)?;
-            self.peek_at(other, false)?;
-        }
-        self.vm.release(mark);
-        Ok(())
-    }
-
-    /// Notes the tables that a function's locals hold.
-    fn peek_at(&mut self, function: Ref, is_new: bool) -> Result<()> {
-        let known = self.out.known.number(self.vm.val(function).addr);
-        let known = known.and_then(|number| self.out.known.function(number));
-        let (upvalues, home) = match known {
-            Some(known) => (known.info.upvalues, known.home),
-            None => match self.vm.info(function).filter(|info| info.lua) {
-                Some(info) => (info.upvalues, self.loaded.home.owns(self.vm, function, &info)?),
-                None => return Ok(()),
-            },
-        };
-        for index in 1..=if home { upvalues } else { 0 } {
-            let held = self.vm.upvalue(function, index).filter(|held| held.value.is_table());
-            if let Some(held) = held {
-                let name = self.name(function, index)?;
-                let named = if is_new { &mut self.named2 } else { &mut self.named1 };
-                named.note(name, held.value.addr, held.cell)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -6,11 +6,11 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::merge::is_scalar;
-use super::{CellFate, Pairer};
+use super::{Beside, CellFate, Pairer};
 use crate::base::{self, Kind as Had, Path, Place};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Entry, Kind, Part, Ref, Val};
+use crate::raw::vm::{Kind, Ref, Val};
 use crate::site::SiteId;
 
 /// What is noted as A2's tables are walked.
@@ -72,12 +72,12 @@ impl Pairer<'_> {
         Ok(path.filter(|_| first))
     }
 
-    /// Notes the current entry of a walk over a table of A2.
-    pub(super) fn note_entry(&mut self, path: Path, entry: Entry) -> Result<()> {
-        let Some(place) = self.zip_place(path) else {
+    /// Notes an entry of a table of A2.
+    pub(super) fn note_entry(&mut self, path: Path, beside: &Beside) -> Result<()> {
+        let Some(place) = self.place_of(path, beside.key) else {
             return Ok(());
         };
-        let Entry { new, old, .. } = entry;
+        let (new, old) = (beside.new_val, beside.old_val);
         let scalar = is_scalar(new);
         if new.is_table() {
             self.notes.tables.try_push((place, new))?;
@@ -85,12 +85,12 @@ impl Pairer<'_> {
             let kind = if scalar { Had::Scalar } else { Had::Other };
             self.notes.words.try_push(place.word(kind))?;
         }
-        if scalar && (old.is_nil() || self.replace_data || self.vm.zip_equal()) {
-            if let Some(new) = self.vm.zip_digest(Part::New) {
+        if scalar && (old.is_nil() || self.replace_data || self.vm.same(beside.new, beside.old)) {
+            if let Some(new) = self.vm.digest(beside.new) {
                 self.notes.words.try_push(place.value(new))?;
             }
         } else if is_scalar(old) || scalar && old.is_table() {
-            let (new, old) = (self.vm.zip_digest(Part::New), self.vm.zip_digest(Part::Old));
+            let (new, old) = (self.vm.digest(beside.new), self.vm.digest(beside.old));
             self.notes.differing.try_push((place, new, old))?;
         }
         Ok(())

@@ -80,11 +80,8 @@ impl Pairer<'_> {
             let metatable = self.vm.val(parent.new).addr;
             self.parents.metatables.try_insert_value(metatable, class)?;
         }
-        if class.is_none() {
-            self.peek(parent.old, parent.new)?;
-            if !self.is_taken(&parent) && !self.leads_elsewhere(parent.old, parent.new, None)? {
-                return self.pair_tables(parent.old, parent.new, parent.at, false);
-            }
+        if class.is_none() && !self.is_taken(&parent) && !self.leads_elsewhere(parent.old, parent.new, None)? {
+            return self.pair_tables(parent.old, parent.new, parent.at, false);
         }
         self.parents.waiting.try_push(Parent { class, ..parent })
     }
@@ -142,7 +139,6 @@ impl Pairer<'_> {
                 later.try_push(parent)?;
                 continue;
             }
-            self.peek(parent.old, parent.new)?;
             if self.leads_elsewhere(parent.old, parent.new, None)? {
                 later.try_push(parent)?;
             } else {

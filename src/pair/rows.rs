@@ -8,10 +8,10 @@ use std::cmp::Reverse;
 use rustc_hash::FxHashMap;
 
 use super::merge::is_scalar;
-use super::{Pairer, TablePair};
+use super::{Beside, Pairer, TablePair};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Entry, Kind, Ref};
+use crate::raw::vm::{Kind, Ref};
 use crate::site::SiteId;
 
 /// Longer lists are compared by index.
@@ -77,41 +77,22 @@ fn set(flags: &mut [bool], index: usize) {
 impl Pairer<'_> {
     /// Pairs the rows of a list whose running rows do not stand where the file's do. `beyond`: rows of A2 at whose index A1 has
     /// nothing.
-    pub(super) fn realign(
-        &mut self,
-        pair: &TablePair,
-        list: i64,
-        entries: &[(Entry, Ref)],
-        beyond: &[Ref],
-    ) -> Result<()> {
+    pub(super) fn realign(&mut self, pair: &TablePair, list: i64, entries: &[Beside], beyond: &[Beside]) -> Result<()> {
         if self.replace_data || list == 0 {
             return Ok(());
         }
         let mut new_rows: Vec<Row> = Vec::new();
         let mut in_place = true;
-        for (entry, base) in entries {
-            let Some(index) = self
-                .vm
-                .integer(base.after(2))
-                .filter(|index| (1..=list).contains(index))
-            else {
+        for beside in entries.iter().chain(beyond) {
+            if !beside.new_val.is_table() || beside.order.is_none() {
+                continue;
+            }
+            let Some(index) = self.vm.integer(beside.key).filter(|index| (1..=list).contains(index)) else {
                 continue;
             };
-            if entry.new.is_table() && self.is_fresh(entry.new) && self.bears_code(*base)? {
-                in_place = in_place && entry.old.is_table() && self.same_fields(base.after(1), *base)?;
-                new_rows.try_push((index, *base))?;
-            }
-        }
-        for base in beyond.iter().copied() {
-            if let Some(index) = self
-                .vm
-                .integer(base.after(2))
-                .filter(|index| (1..=list).contains(index))
-                && self.is_fresh(self.vm.val(base))
-                && self.bears_code(base)?
-            {
-                in_place = false;
-                new_rows.try_push((index, base))?;
+            if self.bears_code(beside.new)? {
+                in_place = in_place && beside.old_val.is_table() && self.same_fields(beside.old, beside.new)?;
+                new_rows.try_push((index, beside.new))?;
             }
         }
         if in_place || new_rows.len() > MOST_ROWS {

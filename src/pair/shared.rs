@@ -7,24 +7,18 @@ use std::cmp::Reverse;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Pairer, TablePair};
+use super::{Beside, Pairer, TablePair};
 use crate::error::Result;
-use crate::known::CellLists;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Kind, Ref, Val};
-
-/// Entries of A2's tables that are looked at for places; those of a file with more are tables of data.
-const MOST_ENTRIES: u32 = 20_000;
+use crate::raw::vm::{Kind, Ref};
 
 /// Rounds of settling; what is left then goes as it is ranked.
 const MOST_ROUNDS: u32 = 16;
 
-/// How often the tables of A2 stand in tables, and what is left to settle.
+/// What is left to settle.
 #[derive(Default)]
 pub(super) struct Shared {
-    /// Places of A2's tables in tables, by address. Not `__index` and metatables (`parents.rs`), nor a table's reference to itself.
-    places: FxHashMap<usize, u32>,
-    /// Those that A1 lacks at a place in a table that it has.
+    /// Tables with several places that A1 lacks at one, in a table that it has.
     lacking: FxHashSet<usize>,
     waiting: Vec<Waiting>,
 }
@@ -57,84 +51,11 @@ struct Claim {
 type Rank = (bool, u32, Reverse<u32>, bool, Reverse<u32>);
 
 impl Pairer<'_> {
-    /// Counts the places of A2's tables.
-    pub(super) fn count_places(&mut self) -> Result<()> {
-        if self.replace_data {
-            return Ok(());
-        }
-        let mark = self.vm.held();
-        let (mut seen, mut cells) = (FxHashSet::default(), CellLists::default());
-        let mut work = vec![self.loaded.value];
-        for i in 0..self.loaded.changes.len() {
-            let Some(change) = self.loaded.changes.get(i).copied() else {
-                break;
-            };
-            let new = self.vm.val(change.new);
-            if new.is_table() && self.is_fresh(new) {
-                self.count_place(new.addr)?;
-            }
-            work.try_push(change.new)?;
-        }
-        let mut left = MOST_ENTRIES;
-        while let Some(object) = work.pop() {
-            let val = self.vm.val(object);
-            if !self.is_fresh(val) || seen.try_insert_value(val.addr, ())?.is_some() {
-                continue;
-            }
-            if val.is_function() {
-                let upvalues = self
-                    .vm
-                    .info(object)
-                    .map_or(0, |info| if info.lua { info.upvalues } else { 0 });
-                // Functions with the same cells hold the same.
-                if !cells.number(self.vm.cells(object, upvalues)?)?.1 {
-                    continue;
-                }
-                for i in 1..=upvalues {
-                    let held = self.vm.upvalue(object, i).map(|held| held.value);
-                    if held.is_some_and(|held| self.is_fresh(held) && !seen.contains(&held.addr)) {
-                        work.try_push(self.vm.upvalue_value(object, i)?)?;
-                    }
-                }
-                continue;
-            }
-            let metatable = self.vm.metatable_val(object);
-            if self.is_fresh(metatable) && !seen.contains(&metatable.addr) {
-                work.try_push(self.vm.metatable(object)?)?;
-            }
-            self.vm.zip(object, Ref::NIL)?;
-            while let Some(entry) = self.vm.zip_next() {
-                let Some(rest) = left.checked_sub(1) else {
-                    self.vm.zip_end();
-                    self.vm.release(mark);
-                    return Ok(());
-                };
-                left = rest;
-                if !matches!(entry.new.kind, Kind::Table | Kind::Function) || !self.is_fresh(entry.new) {
-                    continue;
-                }
-                let is_place = entry.new.is_table() && entry.new != val;
-                if is_place || !seen.contains(&entry.new.addr) {
-                    let value = self.vm.zip_keep_pair()?;
-                    work.try_push(value)?;
-                    if is_place && self.vm.with_bytes(value.after(1), |key| key == b"__index") != Some(true) {
-                        self.count_place(entry.new.addr)?;
-                    }
-                }
-            }
-        }
-        self.vm.release(mark);
-        Ok(())
-    }
-
-    fn count_place(&mut self, address: usize) -> Result<()> {
-        count(&mut self.shared.places, address)
-    }
-
     /// Pairs two tables that a place leads to; the place waits where A2's table has others. `in_cell`: it is no place in a table.
     pub(super) fn pair_at_place(&mut self, pair: TablePair, named: bool, in_cell: bool) -> Result<()> {
         let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-        let places = self.shared.places.get(&new).copied().unwrap_or(0) + u32::from(in_cell);
+        let order = self.order_of(self.vm.val(pair.new)).filter(|_| !self.replace_data);
+        let places = order.map_or(0, |order| self.survey.places(order)) + u32::from(in_cell);
         if places < 2 || self.pairs_seen.contains(&(old, new)) {
             return self.pair_tables(pair.old, pair.new, pair.site, pair.exact);
         }
@@ -257,8 +178,9 @@ impl Pairer<'_> {
     }
 
     /// Notes that A1's table has nothing under a key that A2's has a table under.
-    pub(super) fn note_lacking(&mut self, new: Val) -> Result<()> {
-        if new.is_table() && self.shared.places.get(&new.addr).is_some_and(|places| *places > 1) {
+    pub(super) fn note_lacking(&mut self, beside: &Beside) -> Result<()> {
+        let new = beside.new_val;
+        if new.is_table() && beside.order.is_some_and(|order| self.survey.places(order) > 1) {
             self.shared.lacking.try_insert_value(new.addr, ())?;
         }
         Ok(())

@@ -6,10 +6,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::merge::is_scalar;
 use super::parents::Parent;
-use super::{Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
+use super::{Beside, Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
 use crate::error::Result;
-use crate::mem::{TryInsert, TryPush, sort_by_key};
-use crate::raw::vm::{Entry, Kind, Ref, Val};
+use crate::mem::{TryInsert, TryPush, sort_by_number};
+use crate::raw::vm::{Kind, Ref};
 use crate::site::SiteId;
 
 /// Entries of a table of A1 that are looked at for a table beside another one.
@@ -122,7 +122,8 @@ impl Pairer<'_> {
     /// Which of the table pairs have a partner of their own on both sides: references that point elsewhere by now
     /// (`M.current = M.idle` in the file, `M.alarm` at run time).
     pub(super) fn references_among(&mut self, children: &[Child]) -> Result<FxHashSet<usize>> {
-        let mut partners: FxHashMap<usize, (usize, bool)> = FxHashMap::default();
+        // Of each table: one that stands beside it, whether there are several, and the number of the table.
+        let mut partners: FxHashMap<usize, (usize, bool, u32)> = FxHashMap::default();
         let pairs = || {
             children
                 .iter()
@@ -134,14 +135,16 @@ impl Pairer<'_> {
             let (old, new) = addresses(child);
             for (one, other) in [(old, new), (new, old)] {
                 match partners.get_mut(&one) {
-                    Some((first, several)) => *several |= *first != other,
+                    Some((first, several, _)) => *several |= *first != other,
                     None => {
-                        partners.try_insert_value(one, (other, false))?;
+                        let number = partners.len() as u32;
+                        partners.try_insert_value(one, (other, false, number))?;
                     }
                 }
             }
         }
-        let several = |address: usize| partners.get(&address).is_some_and(|(_, several)| *several);
+        let several = |address: usize| partners.get(&address).is_some_and(|(_, several, _)| *several);
+        let number = |address: usize| partners.get(&address).map_or(0, |(.., number)| *number);
         let mut references = FxHashSet::default();
         let mut rivals = Vec::new();
         for (i, child) in pairs() {
@@ -151,13 +154,13 @@ impl Pairer<'_> {
                     references.try_insert_value(i, ())?;
                 }
                 (false, false) => {}
-                (true, false) => rivals.try_push((old, false, i, child.old, child.new))?,
-                (false, true) => rivals.try_push((new, true, i, child.old, child.new))?,
+                (true, false) => rivals.try_push((number(old), false, i, child.old, child.new))?,
+                (false, true) => rivals.try_push((number(new), true, i, child.old, child.new))?,
             }
         }
         // Of several places of one table those come first where A2's leads to functions of the module's own in A1; else that one where
         // the two have most keys in common.
-        sort_by_key(&mut rivals, |(shared, ..)| *shared)?;
+        sort_by_number(&mut rivals, |(shared, ..)| *shared)?;
         for places in rivals.chunk_by(|a, b| a.0 == b.0) {
             let (mut has_first, mut best) = (false, None);
             for (_, is_new, i, old, new) in places {
@@ -192,50 +195,52 @@ impl Pairer<'_> {
     /// R3.1
     pub(super) fn table_pair(&mut self, pair: TablePair) -> Result<()> {
         let mut bears_code = false;
+        let Some(order) = self.order_of(self.vm.val(pair.new)) else {
+            return Ok(());
+        };
         let (mut entries, mut rows, mut absent) = (std::mem::take(&mut self.entries), Vec::new(), Vec::new());
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         let path = self.note_table(pair.new, pair.site)?;
-        self.vm.zip(pair.new, pair.old)?;
-        while let Some(entry) = self.vm.zip_next() {
+        for item in self.items(pair.new, order)? {
+            let Some(item) = self.survey.item(item) else {
+                break;
+            };
+            let (key, new_val) = (item.key, item.val);
+            let (old, old_val) = self.vm.look_up(pair.old, key)?;
+            let beside = item.beside(old, old_val);
             if let Some(path) = path {
-                self.note_entry(path, entry)?;
+                self.note_entry(path, &beside)?;
             }
-            bears_code |= entry.new.is_function();
-            shared += u32::from(!entry.old.is_nil());
-            if entry.new == entry.old
+            bears_code |= new_val.is_function();
+            shared += u32::from(!old_val.is_nil());
+            if new_val == old_val
                 && matches!(
-                    entry.new.kind,
+                    new_val.kind,
                     Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread
                 )
             {
                 continue;
             }
-            if entry.old.is_nil() {
-                self.note_lacking(entry.new)?;
+            if old_val.is_nil() {
+                self.note_lacking(&beside)?;
             }
-            if self.is_fresh(entry.key) {
-                let base = self.vm.zip_keep()?;
-                let (table, parent, key) = (pair.old, pair.site, base.after(2));
+            if self.is_fresh_key(key) {
                 self.keyed.try_push(Keyed {
-                    table,
-                    parent,
+                    table: pair.old,
+                    parent: pair.site,
                     key,
-                    new: base,
+                    new: beside.new,
                     change: false,
                 })?;
-            } else if self.is_plain(entry) {
-                self.plain(&pair)?;
-            } else if entry.old.is_nil()
-                && entry.new.is_table()
-                && !self.replace_data
-                && self.vm.zip_key_integer().is_some()
-            {
-                rows.try_push(self.vm.zip_keep()?)?; // a row that stands elsewhere by now, or is gone
-            } else if entry.old.is_nil() && self.is_in_list(entry, list) {
-                absent.try_push((entry, self.vm.zip_keep()?))?;
-            } else if !entry.old.is_nil() || !self.is_state(&pair, entry, list)? {
-                entries.try_push((entry, self.vm.zip_keep()?))?;
+            } else if self.is_plain(&beside) {
+                self.plain(&pair, &beside)?;
+            } else if old_val.is_nil() && new_val.is_table() && !self.replace_data && self.vm.integer(key).is_some() {
+                rows.try_push(beside)?; // a row that stands elsewhere by now, or is gone
+            } else if old_val.is_nil() && self.is_in_list(&beside, list) {
+                absent.try_push(beside)?;
+            } else if !old_val.is_nil() || !self.is_state(&pair, &beside, list)? {
+                entries.try_push(beside)?;
             }
         }
         self.realign(&pair, list, &entries, &rows)?;
@@ -245,24 +250,23 @@ impl Pairer<'_> {
         children.try_reserve(entries.len())?;
         self.out.slots.try_reserve(entries.len())?;
         self.out.sites.reserve(entries.len())?;
-        for (entry, base) in entries.drain(..) {
-            let (new, old, key) = (base, base.after(1), base.after(2));
-            let mut what = self.judge(entry, new, old)?;
-            if what == What::Merge && self.moved.contains(&entry.new.addr) {
+        for beside in entries.drain(..) {
+            let mut what = self.judge(&beside)?;
+            if what == What::Merge && self.moved.contains(&beside.new_val.addr) {
                 what = What::Keep; // the row stands elsewhere by now, and is paired there
             }
             let mut slot = Slot {
                 table: pair.old,
                 parent: pair.site,
-                key,
-                new,
-                old,
+                key: beside.key,
+                new: beside.new,
+                old: beside.old,
                 what,
                 change: false,
             };
-            slot.what = self.three_way(what, &slot, entry)?;
+            slot.what = self.three_way(what, &slot, &beside)?;
             self.out.slots.try_push(slot)?;
-            self.child(slot, Some(pair.new), entry, &mut children)?;
+            self.child(slot, Some(pair.new), &beside, &mut children)?;
         }
         self.entries = entries;
         self.take_children(children)?;
@@ -280,23 +284,27 @@ impl Pairer<'_> {
         Ok(())
     }
 
+    /// Is a key a fresh table or function?
+    fn is_fresh_key(&self, key: Ref) -> bool {
+        matches!(self.vm.kind(key), Kind::Table | Kind::Function) && self.is_fresh(self.vm.val(key))
+    }
+
     /// Data on both sides, and neither an object: nothing to find out.
-    pub(super) fn is_plain(&self, entry: Entry) -> bool {
-        is_scalar(entry.new) && (is_scalar(entry.old) || entry.old.is_table() && !self.merges)
+    fn is_plain(&self, beside: &Beside) -> bool {
+        is_scalar(beside.new_val) && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
     }
 
     /// R5.3: rows of A2's list whose place A1's lacks, and that answer to none of A1's.
-    fn new_rows(&mut self, pair: &TablePair, list: i64, rows: Vec<Ref>, entries: &mut Vec<(Entry, Ref)>) -> Result<()> {
+    fn new_rows(&mut self, pair: &TablePair, list: i64, rows: Vec<Beside>, entries: &mut Vec<Beside>) -> Result<()> {
         for row in rows {
-            let new = self.vm.val(row);
-            let index = self.vm.integer(row.after(2)).unwrap_or_default();
+            let new = row.new_val;
+            let index = self.vm.integer(row.key).unwrap_or_default();
             let is_reference = |other: &TablePair| self.vm.val(other.new) == new;
             let answers = self.out.tables.contains_key(&new.addr) || self.references.iter().any(is_reference);
             if !answers && self.may_grow(pair, list, index)? {
                 self.moved.remove(&new.addr);
-                let (key, old) = (self.vm.val(row.after(2)), Val::default());
-                entries.try_push((Entry { key, new, old }, row))?;
-            } else if !answers && self.is_fresh(new) && self.bears_code(row)? {
+                entries.try_push(row)?;
+            } else if !answers && row.order.is_some() && self.bears_code(row.new)? {
                 let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
                 self.out.warnings.try_push(format!(
                     "{path}[{index}]: a row with functions that the running list lacks; lists are state, so it was not added (R5.3)"
@@ -306,19 +314,19 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    pub(super) fn plain(&mut self, pair: &TablePair) -> Result<()> {
-        let what = if self.replace_data && !self.vm.zip_equal() || self.scalar_follows(pair)? {
+    fn plain(&mut self, pair: &TablePair, beside: &Beside) -> Result<()> {
+        let Beside { key, new, old, .. } = *beside;
+        let what = if self.replace_data && !self.vm.same(new, old) || self.scalar_follows(pair, beside)? {
             What::Overwrite
         } else {
             What::Keep
         };
-        let base = self.vm.zip_keep()?;
         self.out.slots.try_push(Slot {
             table: pair.old,
             parent: pair.site,
-            key: base.after(2),
-            new: base,
-            old: base.after(1),
+            key,
+            new,
+            old,
             what,
             change: false,
         })
@@ -326,17 +334,17 @@ impl Pairer<'_> {
 
     /// R5.3: without a record, integer keys are never added to an existing table; a function outside the list is (a sparse dispatch
     /// table).
-    pub(super) fn is_state(&mut self, pair: &TablePair, entry: Entry, list: i64) -> Result<bool> {
-        let Some(key) = self.vm.zip_key_integer().filter(|_| !self.replace_data) else {
+    fn is_state(&mut self, pair: &TablePair, beside: &Beside, list: i64) -> Result<bool> {
+        let Some(key) = self.vm.integer(beside.key).filter(|_| !self.replace_data) else {
             return Ok(false);
         };
-        Ok(!entry.new.is_function() && !self.may_grow(pair, list, key)?)
+        Ok(!beside.new_val.is_function() && !self.may_grow(pair, list, key)?)
     }
 
-    /// Is the walk's current entry a function in the list part of A2's table?
-    fn is_in_list(&self, entry: Entry, list: i64) -> bool {
-        let index = || self.vm.zip_key_integer();
-        entry.new.is_function() && !self.replace_data && index().is_some_and(|index| (1..=list).contains(&index))
+    /// Is it a function in the list part of A2's table?
+    fn is_in_list(&self, beside: &Beside, list: i64) -> bool {
+        let index = || self.vm.integer(beside.key);
+        beside.new_val.is_function() && !self.replace_data && index().is_some_and(|index| (1..=list).contains(&index))
     }
 
     pub(super) fn pair_metatables(&mut self, pair: &TablePair) -> Result<()> {

@@ -27,6 +27,11 @@ impl Fresh {
         Ok(fresh)
     }
 
+    /// How many objects the chunk itself, or what it called, created and left.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
     /// The object's place in the order of creation, for one that the chunk itself or what it called created.
     #[inline]
     pub fn order(&self, addr: usize) -> Option<u32> {

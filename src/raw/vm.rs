@@ -504,6 +504,11 @@ impl Vm {
 
     /// Equal without metamethods, and of the same number type: 1 and 1.0 differ.
     pub fn same(&self, a: Ref, b: Ref) -> bool {
+        let ((thread, index), (other, other_index)) = (self.at(a), self.at(b));
+        if thread == other {
+            // SAFETY: valid indices of one thread.
+            return unsafe { Self::same_on(thread, index, other_index) };
+        }
         self.push(a);
         self.push(b);
         let same = self.same_at(-1, -2);
@@ -626,6 +631,27 @@ impl Vm {
         self.room -= 1;
         self.len += 1;
         Ok(Ref(self.len - 1))
+    }
+
+    /// `table[key]`, raw, and what it is. Nothing is kept for nil.
+    pub fn look_up(&mut self, table: Ref, key: Ref) -> Result<(Ref, Val)> {
+        self.make_room()?;
+        let thread = self.push_get(table, key);
+        let val = Self::describe(thread, -1);
+        let holder = self.holders.last().copied().unwrap_or(self.scratch);
+        // SAFETY: both threads are of one state; the holder has room.
+        unsafe {
+            if val.is_nil() {
+                ffi::lua_settop(thread, -2);
+                return Ok((Ref::NIL, val));
+            }
+            if thread != holder {
+                ffi::lua_xmove(thread, holder, 1);
+            }
+        }
+        self.room -= 1;
+        self.len += 1;
+        Ok((Ref(self.len - 1), val))
     }
 
     /// Is `table[key]`, raw, the same value as `value`?

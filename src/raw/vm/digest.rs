@@ -8,15 +8,13 @@ use rustc_hash::FxHasher;
 
 use super::{Ref, Vm};
 
-/// One of the three values of the entry that a walk is at.
+/// A value of the entry that a walk is at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     /// The key.
     Key = 3,
     /// The value in the table that is walked.
     New = 4,
-    /// The value in the other one.
-    Old = 5,
 }
 
 // The types, so that no integer has the digest of a float, or of a boolean.
@@ -65,7 +63,7 @@ impl Vm {
         if !self.zipping {
             return None;
         }
-        // SAFETY: the entry of the walk stands at 3, 4, 5.
+        // SAFETY: the entry of the walk stands at 3 and 4.
         unsafe { digest_at(self.scratch, part as c_int) }
     }
 }

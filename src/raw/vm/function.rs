@@ -112,7 +112,7 @@ impl Vm {
         unsafe {
             if ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION {
                 let cell = |i| ffi::lua_upvalueid(thread, index, i) as usize;
-                self.cells.extend((1..=c_int::from(count)).map(cell));
+                self.cells.extend((1..c_int::from(count) + 1).map(cell));
             }
         }
         Ok(&self.cells)
