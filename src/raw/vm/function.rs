@@ -152,54 +152,16 @@ impl Vm {
 
     /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice is good until the next call.
     pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
-        // Most pieces are a byte: no call, and no registers saved, for them.
-        unsafe extern "C-unwind" fn write(
-            l: *mut lua_State,
-            data: *const c_void,
-            len: usize,
-            out: *mut c_void,
-        ) -> c_int {
-            // SAFETY: `out` is the buffer that `dump` passes, `data` has `len` bytes.
-            unsafe {
-                let buffer = &mut *out.cast::<Vec<u8>>();
-                let used = buffer.len();
-                if len != 1 || used == buffer.capacity() {
-                    return write_more(l, data, len, out);
-                }
-                buffer.as_mut_ptr().add(used).write(data.cast::<u8>().read());
-                buffer.set_len(used + 1);
-            }
-            0
-        }
-        #[inline(never)]
-        unsafe extern "C-unwind" fn write_more(
-            _: *mut lua_State,
-            data: *const c_void,
-            len: usize,
-            out: *mut c_void,
-        ) -> c_int {
-            // SAFETY: as in `write`.
-            let (buffer, piece) = unsafe {
-                (
-                    &mut *out.cast::<Vec<u8>>(),
-                    std::slice::from_raw_parts(data.cast::<u8>(), len),
-                )
-            };
-            if buffer.try_reserve(len).is_err() {
-                return 1;
-            }
-            buffer.extend_from_slice(piece);
-            0
-        }
-        self.buffer.clear();
         let (thread, index) = self.at(function);
+        let mut out = Output::to(&mut self.buffer);
         // SAFETY: the function is copied to the top for the call and popped again; the writer cannot raise.
         let failed = unsafe {
             ffi::lua_pushvalue(thread, index);
-            let failed = ffi::lua_dump(thread, write, (&raw mut self.buffer).cast(), strip.into());
+            let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip.into());
             ffi::lua_settop(thread, -2);
             failed
         };
+        out.finish();
         if failed == 0 {
             Ok(&self.buffer)
         } else {
@@ -274,5 +236,105 @@ impl Vm {
         // SAFETY: the results are kept, their first copies go.
         unsafe { ffi::lua_settop(self.l, -c_int::from(results) - 1) };
         Ok(base)
+    }
+}
+
+/// Where `lua_dump` writes to. A dump comes in many small pieces, most of them a byte: no call is made for them, and no more looked at
+/// than where the next one goes.
+struct Output<'a> {
+    buffer: &'a mut Vec<u8>,
+    /// Behind the last piece, and behind the buffer's room.
+    next: *mut u8,
+    end: *mut u8,
+}
+
+impl<'a> Output<'a> {
+    /// Writes from the buffer's beginning.
+    fn to(buffer: &'a mut Vec<u8>) -> Output<'a> {
+        buffer.clear();
+        let room = buffer.spare_capacity_mut().as_mut_ptr_range();
+        Output {
+            next: room.start.cast(),
+            end: room.end.cast(),
+            buffer,
+        }
+    }
+
+    /// A `lua_Writer`. [-0, +0, -]
+    unsafe extern "C-unwind" fn write(l: *mut lua_State, data: *const c_void, len: usize, out: *mut c_void) -> c_int {
+        // SAFETY: `out` is the output that `dump` passes, `data` has `len` bytes; `next` to `end` is room.
+        unsafe {
+            let (output, from) = (&mut *out.cast::<Output>(), data.cast::<u8>());
+            let to = output.next;
+            if len == 1 && to != output.end {
+                output.next = to.add(1);
+                to.write(from.read());
+                return 0;
+            }
+            if !(2..=16).contains(&len) || len > output.end.addr() - to.addr() {
+                return Self::write_any(l, data, len, out);
+            }
+            output.next = to.add(len);
+            match len {
+                8.. => copy_ends::<8>(from, to, len),
+                4.. => copy_ends::<4>(from, to, len),
+                _ => copy_ends::<2>(from, to, len),
+            }
+        }
+        0
+    }
+
+    /// A piece of any length, for which there may be no room yet. [-0, +0, -]
+    #[inline(never)]
+    unsafe extern "C-unwind" fn write_any(
+        _: *mut lua_State,
+        data: *const c_void,
+        len: usize,
+        out: *mut c_void,
+    ) -> c_int {
+        // SAFETY: as in `write`.
+        unsafe {
+            let output = &mut *out.cast::<Output>();
+            if len > output.end.addr() - output.next.addr() && !output.grow(len) {
+                return 1;
+            }
+            let to = output.next;
+            output.next = to.add(len);
+            to.copy_from_nonoverlapping(data.cast::<u8>(), len);
+        }
+        0
+    }
+
+    /// Makes room for a piece; false when there is no memory.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, len: usize) -> bool {
+        self.finish();
+        let grown = self.buffer.try_reserve(len).is_ok();
+        let room = self.buffer.spare_capacity_mut().as_mut_ptr_range();
+        (self.next, self.end) = (room.start.cast(), room.end.cast());
+        grown
+    }
+
+    /// What was written is the buffer's.
+    fn finish(&mut self) {
+        let len = self.next.addr() - self.buffer.as_ptr().addr();
+        // SAFETY: every byte before `next` was written.
+        unsafe { self.buffer.set_len(len) };
+    }
+}
+
+/// Copies N to 2 N bytes without a call: the first N and the last N, which may overlap.
+///
+/// # Safety
+/// `len` is in that range, and so many bytes can be read and written; they are not the same ones.
+#[inline(always)]
+unsafe fn copy_ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: as promised.
+    unsafe {
+        let (head, tail) = (from.cast::<[u8; N]>(), from.add(len - N).cast::<[u8; N]>());
+        let (head, tail) = (head.read(), tail.read());
+        to.cast::<[u8; N]>().write(head);
+        to.add(len - N).cast::<[u8; N]>().write(tail);
     }
 }
