@@ -177,7 +177,7 @@ impl Text {
 
     fn digest(&self, nested: &Nested) -> Option<u32> {
         let mut reader = Reader::at(&self.dump, nested.start)?;
-        Some(reader.function(1, None).ok()?.profile.digest)
+        Some(reader.function(1, &mut UpvalueSet::default(), None).ok()?.digest)
     }
 
     fn bytes(&self, span: Span) -> &[u8] {
@@ -220,8 +220,7 @@ impl Text {
             };
             self.constants.try_push(constant)?;
         }
-        let upvalues = reader.count()?;
-        reader.take(upvalues.checked_mul(3).ok_or(Stop::Format)?)?;
+        reader.upvalues()?;
         for number in 0..reader.count()? {
             self.nested(reader, 1, None, number as u32)?;
         }
@@ -279,15 +278,13 @@ impl Text {
                 assigned.add((instruction >> 16 & 0xff) as u8);
             }
         }
-        reader.skip_constants()?;
+        let constants = reader.count()?;
+        reader.skip_constants(constants)?;
         let mut upvalues = Vec::new();
-        for _ in 0..reader.count()? {
-            let [in_stack, index, _] = *reader.take(3)? else {
-                return Err(Stop::Format);
-            };
+        for [in_stack, index, _] in reader.upvalues()?.as_chunks().0 {
             upvalues.try_push(Captured {
-                in_stack: in_stack != 0,
-                index,
+                in_stack: *in_stack != 0,
+                index: *index,
                 assigned: false,
                 local: None,
             })?;

@@ -2,7 +2,6 @@
 
 use super::Profile;
 use crate::error::Result;
-use crate::mem::TryPush;
 
 /// Functions by their lines.
 #[derive(Default)]
@@ -29,27 +28,34 @@ impl ByLines {
 
     /// One more function, which comes before those in it: so they are nearly sorted. Its profile is to follow, and [`ByLines::sort`].
     /// Returns its number until then.
-    pub fn push(&mut self, lines: (i32, i32)) -> Result<usize> {
-        self.functions.try_push(OnLines {
+    #[inline(always)]
+    pub fn push(&mut self, lines: (i32, i32)) -> Result<u32> {
+        let number = self.functions.len() as u32;
+        if self.functions.len() == self.functions.capacity() {
+            self.functions.try_reserve(1)?;
+        }
+        self.functions.push(OnLines {
             lines,
             profile: None,
             met: false,
-        })?;
-        Ok(self.functions.len() - 1)
+        });
+        Ok(number)
     }
 
     /// The profile of a function.
-    pub fn set_profile(&mut self, number: usize, profile: Profile) {
-        if let Some(function) = self.functions.get_mut(number) {
+    pub fn set_profile(&mut self, number: u32, profile: Profile) {
+        if let Some(function) = self.functions.get_mut(number as usize) {
             function.profile = Some(profile);
         }
     }
 
     /// All functions are there.
     pub fn sort(&mut self) {
-        if !self.functions.is_sorted_by_key(|function| function.lines) {
-            self.functions.sort_unstable_by_key(|function| function.lines);
+        let is_before = |a: &OnLines, b: &OnLines| a.lines < b.lines;
+        if self.functions.is_sorted_by(is_before) {
+            return; // and none is the twin of another one
         }
+        self.functions.sort_unstable_by_key(|function| function.lines);
         self.functions.dedup_by(|twin, first| {
             let is_twin = twin.lines == first.lines;
             if is_twin {

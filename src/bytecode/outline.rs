@@ -1,7 +1,7 @@
 //! What a main chunk does with its functions and constants, read from its code: for telling a file from what runs.
 
 use super::reader::{Read, Reader, Stop, word};
-use super::{Chunk, Profile, text_at};
+use super::{Chunk, Profile, UpvalueSet, text_at};
 use crate::error::{Error, Result};
 use crate::mem::TryPush;
 
@@ -104,15 +104,10 @@ impl Reader<'_> {
             };
             names.try_push(name)?;
         }
-        let upvalues = self.count()?;
-        self.take(upvalues.checked_mul(3).ok_or(Stop::Format)?)?;
+        self.upvalues()?;
         let mut lines = Vec::new();
         for _ in 0..self.count()? {
-            let start = self.rest;
-            self.string()?;
-            lines.try_push((self.int()?, self.int()?))?;
-            self.rest = start;
-            self.function(1, None)?;
+            lines.try_push(self.function(1, &mut UpvalueSet::default(), None)?.lines)?;
         }
 
         let mut outline = Outline {

@@ -15,16 +15,13 @@ impl From<crate::error::Error> for Stop {
 
 pub(super) type Read<T> = std::result::Result<T, Stop>;
 
-/// What is left of a dump.
+/// A place in a dump. It is small, and its methods are inlined, so that a copy of it stands in registers.
+#[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
-    pub(super) rest: &'a [u8],
-    /// The length of the whole dump.
-    pub(super) length: usize,
-    /// Hashes of names that were noted already: functions name the same things again and again.
-    recent: [u64; RECENT],
+    dump: &'a [u8],
+    /// How many bytes were read; no more than there are.
+    at: usize,
 }
-
-const RECENT: usize = 256;
 
 /// A little-endian word.
 #[inline]
@@ -33,93 +30,96 @@ pub(super) fn word(bytes: &[u8]) -> u32 {
 }
 
 impl<'a> Reader<'a> {
-    /// Checks the header: version, format, sizes, integer and float samples.
+    /// Checks the header: version, format, sizes, integer and float samples. What stands in a dump is numbered with 32 bits.
     pub(super) fn of(dump: &'a [u8]) -> Option<Reader<'a>> {
-        let rest = dump
+        let (_upvalues, rest) = dump
             .strip_prefix(b"\x1bLua\x54\x00\x19\x93\r\n\x1a\n\x04\x08\x08")?
             .strip_prefix(&0x5678_i64.to_ne_bytes())?
-            .strip_prefix(&370.5_f64.to_ne_bytes())?;
-        let (_upvalues, rest) = rest.split_first()?;
-        cfg!(target_endian = "little").then_some(Reader {
-            rest,
-            length: dump.len(),
-            recent: [0; RECENT],
+            .strip_prefix(&370.5_f64.to_ne_bytes())?
+            .split_first()?;
+        let is_known = cfg!(target_endian = "little") && u32::try_from(dump.len()).is_ok();
+        is_known.then_some(Reader {
+            dump,
+            at: dump.len() - rest.len(),
         })
     }
 
     /// Reads on at this place of a dump whose header was checked.
-    pub(super) fn at(dump: &'a [u8], start: usize) -> Option<Reader<'a>> {
-        Some(Reader {
-            rest: dump.get(start..)?,
-            length: dump.len(),
-            recent: [0; RECENT],
-        })
+    pub(super) fn at(dump: &'a [u8], at: usize) -> Option<Reader<'a>> {
+        (at <= dump.len()).then_some(Reader { dump, at })
     }
 
     /// Where in the dump it is.
+    #[inline(always)]
     pub(super) fn position(&self) -> usize {
-        self.length - self.rest.len()
+        self.at
     }
 
-    /// Was this hash seen a short while ago?
-    pub(super) fn is_recent(&mut self, hash: u64) -> bool {
-        self.recent
-            .get_mut(hash as usize % RECENT)
-            .is_some_and(|slot| std::mem::replace(slot, hash) == hash)
+    /// Goes on at a place behind this one, up to which a copy has read.
+    #[inline(always)]
+    pub(super) fn go_to(&mut self, position: usize) {
+        self.at = position.min(self.dump.len());
+    }
+
+    /// What was read since it was at this place.
+    #[inline(always)]
+    pub(super) fn since(&self, position: usize) -> &'a [u8] {
+        self.dump.get(position..self.at).unwrap_or_default()
     }
 
     /// The next `n` bytes.
+    #[inline(always)]
     pub(super) fn take(&mut self, n: usize) -> Read<&'a [u8]> {
-        let (head, rest) = self.rest.split_at_checked(n).ok_or(Stop::Format)?;
-        self.rest = rest;
-        Ok(head)
+        let end = self.at.checked_add(n).ok_or(Stop::Format)?;
+        let bytes = self.dump.get(self.at..end).ok_or(Stop::Format)?;
+        self.at = end;
+        Ok(bytes)
     }
 
     /// One byte.
+    #[inline(always)]
     pub(super) fn byte(&mut self) -> Read<u8> {
-        let (byte, rest) = self.rest.split_first().ok_or(Stop::Format)?;
-        self.rest = rest;
+        let byte = self.dump.get(self.at).ok_or(Stop::Format)?;
+        self.at += 1;
         Ok(*byte)
     }
 
-    /// A size, as Lua writes it: seven bits a byte, the last one marked. Nearly always it is one byte.
-    #[inline]
+    /// A size, as Lua writes it: seven bits a byte, the last one marked. Nearly always it is one byte, or two.
+    #[inline(always)]
     pub(super) fn size(&mut self) -> Read<usize> {
-        let byte = self.byte()?;
-        let first = usize::from(byte & 0x7f);
-        if byte & 0x80 != 0 {
-            Ok(first)
-        } else {
-            self.longer_size(first)
+        let first = self.byte()?;
+        if first & 0x80 != 0 {
+            return Ok(usize::from(first & 0x7f));
         }
-    }
-
-    #[inline(never)]
-    fn longer_size(&mut self, mut n: usize) -> Read<usize> {
-        loop {
-            let byte = self.byte()?;
-            if n >> 56 != 0 {
-                return Err(Stop::Format);
-            }
-            n = n << 7 | usize::from(byte & 0x7f);
-            if byte & 0x80 != 0 {
-                return Ok(n);
-            }
+        let second = self.byte()?;
+        let n = usize::from(first) << 7 | usize::from(second & 0x7f);
+        if second & 0x80 != 0 {
+            return Ok(n);
         }
+        let (n, at) = longer_size(n, *self)?;
+        self.at = at;
+        Ok(n)
     }
 
     /// An `int`, written as a size.
+    #[inline(always)]
     pub(super) fn int(&mut self) -> Read<i32> {
         i32::try_from(self.size()?).map_err(|_| Stop::Format)
     }
 
     /// The number of things that follow; no more than there are bytes.
+    #[inline(always)]
     pub(super) fn count(&mut self) -> Read<usize> {
         let n = self.size()?;
-        if n > self.rest.len() { Err(Stop::Format) } else { Ok(n) }
+        if n > self.dump.len() - self.at {
+            Err(Stop::Format)
+        } else {
+            Ok(n)
+        }
     }
 
     /// A string; none for a null one.
+    #[inline(always)]
     pub(super) fn string(&mut self) -> Read<Option<&'a [u8]>> {
         match self.size()? {
             0 => Ok(None),
@@ -132,13 +132,12 @@ impl<'a> Reader<'a> {
         let Some(text) = self.string()? else {
             return Ok(None);
         };
-        let start = u32::try_from(self.position() - text.len()).map_err(|_| Stop::Format)?;
-        Ok(Some((start, text.len() as u32)))
+        Ok(Some(((self.position() - text.len()) as u32, text.len() as u32)))
     }
 
-    /// Passes by the constants of a function.
-    pub(super) fn skip_constants(&mut self) -> Read<()> {
-        for _ in 0..self.count()? {
+    /// Passes by so many constants of a function.
+    pub(super) fn skip_constants(&mut self, count: usize) -> Read<()> {
+        for _ in 0..count {
             match self.byte()? {
                 0x00 | 0x01 | 0x11 => {}
                 0x03 | 0x13 => {
@@ -154,8 +153,31 @@ impl<'a> Reader<'a> {
     }
 
     /// The instructions of a function.
+    #[inline(always)]
     pub(super) fn code(&mut self) -> Read<&'a [u8]> {
-        let n = self.count()?;
+        let n = self.size()?;
         self.take(n.checked_mul(4).ok_or(Stop::Format)?)
+    }
+
+    /// The descriptions of a function's upvalues, three bytes each; no more than Lua allows.
+    #[inline(always)]
+    pub(super) fn upvalues(&mut self) -> Read<&'a [u8]> {
+        let n = u8::try_from(self.size()?).map_err(|_| Stop::Format)?;
+        self.take(usize::from(n) * 3)
+    }
+}
+
+/// A size of more than two bytes, and where the reader is then.
+#[inline(never)]
+fn longer_size(mut n: usize, mut reader: Reader<'_>) -> Read<(usize, usize)> {
+    loop {
+        let byte = reader.byte()?;
+        if n >> 56 != 0 {
+            return Err(Stop::Format);
+        }
+        n = n << 7 | usize::from(byte & 0x7f);
+        if byte & 0x80 != 0 {
+            return Ok((n, reader.at));
+        }
     }
 }

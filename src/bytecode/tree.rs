@@ -204,7 +204,7 @@ impl Builder<'_> {
             return Err(Stop::Format);
         }
         let number = self.out.functions.len() as u32;
-        let here = |reader: &Reader<'_>| (reader.length - reader.rest.len()) as u32;
+        let here = |reader: &Reader<'_>| reader.position() as u32;
         let start = here(reader);
         let source = reader.string()?.map_or(0, |text| text.len() as u32);
         let body = here(reader);
@@ -350,7 +350,7 @@ impl Builder<'_> {
             let Some(name) = reader.string()? else { continue };
             let place = upvalues.0 as usize + i;
             if let Some(captured) = self.out.captured.get_mut(place) {
-                let end = reader.length - reader.rest.len();
+                let end = reader.position();
                 captured.name = hash(name);
                 captured.text = ((end - name.len()) as u32, name.len() as u32);
             }
