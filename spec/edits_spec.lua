@@ -534,3 +534,124 @@ describe("A table that stands in several places of the file (R3.1)", function()
     end,
   })
 end)
+
+describe("A table that stands in several places of the running program (R3.1)", function()
+  edit("stays what it is where the file has a table of its own for one of them", {
+    v1 = [[
+      local M = {}
+      M.states = { idle = { enter = function() return "idle 1" end }, run = { enter = function() return "run 1" end } }
+      M.current = M.states.idle
+      return M
+    ]],
+    use = function(M, held)
+      M.current = M.states.run
+      held.run = M.states.run
+    end,
+    v2 = [[
+      local M = {}
+      M.states = { idle = { enter = function() return "idle 2" end }, run = { enter = function() return "run 2" end } }
+      M.current = { enter = function() return "new" end }
+      return M
+    ]],
+    check = function(M, held)
+      assert.equal("idle 2", M.states.idle.enter())
+      assert.equal("run 2", M.states.run.enter())
+      assert.equal(held.run, M.states.run)
+      assert.equal(held.run, M.current)
+    end,
+  })
+
+  edit("has its place where the program has not put it", {
+    v1 = [[
+      local M = {}
+      M.modes = { day = { light = function() return "day 1" end } }
+      M.mode, M.last = M.modes.day, M.modes.day
+      return M
+    ]],
+    use = function(M, held) held.day = M.modes.day end,
+    v2 = [[
+      local M = {}
+      M.mode = { light = function() return "mode 2" end }
+      M.last = { light = function() return "last 2" end }
+      M.modes = { day = { light = function() return "day 2" end } }
+      return M
+    ]],
+    check = function(M, held)
+      assert.equal("day 2", held.day.light())
+      assert.equal(held.day, M.modes.day)
+    end,
+  })
+end)
+
+describe("A class that the file moves", function()
+  local classes = [[
+    local M = {}
+    BEFORE
+    local Player = {}
+    Player.__index = Player
+    local count = 0
+    function Player.new(name)
+      count = count + 1
+      return setmetatable({ name = name }, Player)
+    end
+    function Player:hello() return self.name .. " VERSION, of " .. count end
+    M.PLACE = Player
+    return M
+  ]]
+  local function moved(version, before, place)
+    return (classes:gsub("VERSION", version):gsub("BEFORE", before):gsub("PLACE", place))
+  end
+
+  edit("to another table stays the class that it is, by its local (R4.2)", {
+    v1 = moved("1", "", "Player"),
+    use = function(M, held) held.class, held.ann = M.Player, M.Player.new("ann") end,
+    v2 = moved("2", "M.classes = {}", "classes.Player"),
+    check = function(M, held)
+      assert.equal(held.class, M.classes.Player)
+      assert.equal("ann 2, of 1", held.ann:hello())
+      assert.equal("bob 2, of 2", M.classes.Player.new("bob"):hello())
+    end,
+  })
+
+  edit("to another name does, too", {
+    v1 = moved("1", "", "Player"),
+    use = function(M, held) held.class, held.ann = M.Player, M.Player.new("ann") end,
+    v2 = moved("2", "", "Hero"),
+    check = function(M, held)
+      assert.equal(held.class, M.Hero)
+      assert.equal("ann 2, of 1", held.ann:hello())
+    end,
+  })
+end)
+
+describe("A new local (R4.2)", function()
+  edit("shares nothing with a local of its name of which a factory has made one", {
+    v1 = [[
+      local M = { made = {} }
+      function M.make()
+        local cache = { "a maker's own" }
+        M.made.maker = { get = function() return cache end }
+      end
+      return M
+    ]],
+    use = function(M, held)
+      M.make()
+      held.cache = M.made.maker.get()
+    end,
+    v2 = [[
+      local M = { made = {} }
+      local cache = { "the module's" }
+      function M.make()
+        local cache = { "a maker's own" }
+        M.made.maker = { get = function() return cache end }
+      end
+      function M.cached() return cache end
+      return M
+    ]],
+    check = function(M, held)
+      assert.same({ "the module's" }, M.cached())
+      assert.equal(held.cache, M.made.maker.get())
+      assert.same({ "a maker's own" }, held.cache)
+    end,
+  })
+end)

@@ -18,6 +18,8 @@ const NONE: u32 = u32::MAX;
 /// A function of A1.
 #[derive(Clone, Copy, Debug)]
 pub struct Function {
+    /// The function.
+    pub at: Ref,
     /// What `lua_getinfo` says.
     pub info: Info,
     /// The module's own.
@@ -37,6 +39,8 @@ pub struct Known {
     pub lists: CellLists,
     /// Cells that hold tables: a function, its upvalue's number, and the table's address.
     pub tables: Vec<(Ref, u8, usize)>,
+    /// Tables by address that stand in tables under keys: in how many such places.
+    places: FxHashMap<usize, u32>,
 }
 
 impl Known {
@@ -57,10 +61,22 @@ impl Known {
         Ok(first)
     }
 
+    /// Notes that a table stands in a table under a key.
+    pub fn count_place(&mut self, table: usize) -> Result<()> {
+        self.places.try_reserve(1)?;
+        *self.places.entry(table).or_insert(0) += 1;
+        Ok(())
+    }
+
+    /// In how many places does a table stand, as far as is known?
+    pub fn places(&self, table: usize) -> u32 {
+        self.places.get(&table).copied().unwrap_or(0)
+    }
+
     /// Notes that a function was seen, and numbers it if it is a home function that had not been before.
     pub fn see_function(
         &mut self,
-        address: usize,
+        (at, address): (Ref, usize),
         info: impl FnOnce() -> Info,
         is_home: impl FnOnce(&Info) -> Result<bool>,
     ) -> Result<Option<u32>> {
@@ -74,20 +90,22 @@ impl Known {
             return Ok(None);
         }
         let number = self.functions.len() as u32;
+        let list = None;
         self.functions.try_push(Function {
+            at,
             info,
             home: true,
-            list: None,
+            list,
         })?;
         seen.insert(number);
         Ok(Some(number))
     }
 
     /// Numbers a function.
-    pub fn add(&mut self, address: usize, info: Info, home: bool) -> Result<u32> {
+    pub fn add(&mut self, (at, address): (Ref, usize), info: Info, home: bool) -> Result<u32> {
         let number = self.functions.len() as u32;
         let list = None;
-        self.functions.try_push(Function { info, home, list })?;
+        self.functions.try_push(Function { at, info, home, list })?;
         self.objects.try_insert_value(address, number)?;
         Ok(number)
     }

@@ -15,6 +15,7 @@ mod functions;
 mod handlers;
 mod imports;
 mod keyed;
+mod leftovers;
 mod lists;
 mod merge;
 mod named;

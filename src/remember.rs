@@ -175,7 +175,7 @@ impl Memory {
                 let home = |info: &Info| home.owns(vm, value, info);
                 let number = self
                     .known
-                    .see_function(val.addr, || vm.info(value).unwrap_or_default(), home)?;
+                    .see_function((value, val.addr), || vm.info(value).unwrap_or_default(), home)?;
                 let Some(number) = number else {
                     return Ok(());
                 };
@@ -220,15 +220,20 @@ impl Memory {
                             for i in 0..count {
                                 let key = first.after(2 * i);
                                 let value = key.after(1);
-                                let kind = vm.kind(value);
-                                if kind == Kind::Function || (kind == Kind::Table && is_named(vm, chunk, key)) {
-                                    self.meet(vm, home, &mut queue, value, Origin::Key(number, key))?;
+                                match vm.kind(value) {
+                                    Kind::Function => {}
+                                    Kind::Table if is_named(vm, chunk, key) => {
+                                        self.count_place(vm, table, key, value)?
+                                    }
+                                    _ => continue,
                                 }
+                                self.meet(vm, home, &mut queue, value, Origin::Key(number, key))?;
                             }
                         }
                         Slots::Named(first) => {
                             for i in objects {
                                 let key = self.names.after(i);
+                                self.count_place(vm, table, key, first.after(i))?;
                                 self.meet(vm, home, &mut queue, first.after(i), Origin::Key(number, key))?;
                             }
                         }
@@ -251,6 +256,15 @@ impl Memory {
             }
         }
         Ok(left)
+    }
+
+    /// Notes that a value stands in a table, if it is a table. `__index` is no place (`pair/parents.rs`), nor is a table's reference to itself.
+    fn count_place(&mut self, vm: &Vm, holder: Ref, key: Ref, value: Ref) -> Result<()> {
+        let val = vm.val(value);
+        if val.is_table() && val != vm.val(holder) && !vm.is_string(key, b"__index") {
+            self.known.count_place(val.addr)?;
+        }
+        Ok(())
     }
 
     /// Notes the upvalues of a home function, and goes on from what they hold.

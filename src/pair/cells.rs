@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{Edge, Pairer, SharedCell, TablePair};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, sort_by_number};
-use crate::raw::vm::{Ref, Val};
+use crate::raw::vm::{Kind, Ref, Val};
 use crate::site::SiteId;
 
 /// The number of a name; names are equal when their numbers are.
@@ -155,7 +155,7 @@ pub struct Cell1 {
     pub assigned: bool,
     pub(super) name: Name,
     pub(super) home: bool,
-    matched: bool,
+    pub(super) matched: bool,
 }
 
 /// A cell of A2.
@@ -500,7 +500,7 @@ impl Pairer<'_> {
             return self.out.cell_pairs.try_push(pair);
         }
         let old_is_home = o.is_function() && self.is_home(old_value)?;
-        let object = n.addr != 0 && n.kind != crate::raw::vm::Kind::String;
+        let object = n.addr != 0 && n.kind != Kind::String;
         pair.fate = if !fresh && object && self.takes_import(c1, c2, o, pair, old_is_home)? {
             CellFate::Take
         } else if old_is_home {
@@ -634,50 +634,5 @@ impl Pairer<'_> {
             }
         }
         Ok(found)
-    }
-
-    /// R4.2: of the cells that no pair reached, those whose name exactly one of A1's and one of A2's carries.
-    pub(super) fn match_leftovers(&mut self) -> Result<bool> {
-        #[derive(Default)]
-        struct Count {
-            old: Vec<u32>,
-            new: Vec<u32>,
-        }
-        let mut counts: FxHashMap<Name, Count> = FxHashMap::default();
-        for (number, cell) in self.out.new_cells.iter().enumerate() {
-            if cell.home && !cell.environment && cell.answer.is_none() && !self.names.is_none(cell.name) {
-                if !counts.contains_key(&cell.name) {
-                    counts.try_insert_value(cell.name, Count::default())?;
-                }
-                if let Some(count) = counts.get_mut(&cell.name) {
-                    count.new.try_push(number as u32)?;
-                }
-            }
-        }
-        if counts.is_empty() {
-            return Ok(false);
-        }
-        for (number, cell) in self.out.old_cells.iter().enumerate() {
-            if cell.home
-                && !cell.matched
-                && let Some(count) = counts.get_mut(&cell.name)
-            {
-                count.old.try_push(number as u32)?;
-            }
-        }
-        let mut pairs = Vec::new();
-        for count in counts.into_values() {
-            if let ([old], [new]) = (count.old.as_slice(), count.new.as_slice())
-                && !(self.names.environment == self.out.old_cells.get(*old as usize).map(|cell| cell.name)
-                    && self.is_environment1(*old))
-            {
-                pairs.try_push((*new, *old))?;
-            }
-        }
-        pairs.sort_unstable();
-        for (new, old) in &pairs {
-            self.match_cells(*old, *new)?;
-        }
-        Ok(!pairs.is_empty())
     }
 }

@@ -138,7 +138,7 @@ impl Pairer<'_> {
             Init::Boolean(b) => new.kind == Kind::Boolean && vm.truthy(value) == b,
             Init::Integer(n) => vm.integer(value) == Some(n),
             Init::Float(n) => vm.float(value).is_some_and(|value| value.to_bits() == n.to_bits()),
-            Init::String(text) => vm.with_bytes(value, |bytes| bytes == text) == Some(true),
+            Init::String(text) => vm.is_string(value, text),
             Init::Function => new.is_function() && fresh,
             Init::Import => import,
             Init::Computed => false,

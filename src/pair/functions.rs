@@ -79,13 +79,13 @@ impl Pairer<'_> {
                     return Ok(None);
                 };
                 let home = self.loaded.home.owns(self.vm, at, &info)?;
-                self.out.known.add(address, info, home)?
+                self.out.known.add((at, address), info, home)?
             }
         };
         if let Some(met) = self.out.met1.get(known) {
             return Ok(Some(met));
         }
-        let Some(Function { info, home, list }) = self.out.known.function(known) else {
+        let Some(Function { info, home, list, .. }) = self.out.known.function(known) else {
             return Ok(None);
         };
         let number = self.out.old.len() as u32;

@@ -149,7 +149,7 @@ impl Pairer<'_> {
             let (Some(key), Some(site)) = (change.key, self.change_sites.get(&change.number).copied()) else {
                 continue;
             };
-            let is_hook = || self.vm.with_bytes(key, |key| key == b"__hotfix") == Some(true);
+            let is_hook = || self.vm.is_string(key, b"__hotfix");
             if !self.is_recorded(change.table, key) || self.vm.val(change.table) == globals && is_hook() {
                 continue;
             }

@@ -88,7 +88,7 @@ impl Pairer<'_> {
 
     /// Is the slot of A2's table `holder` an `__index` with two tables? It waits, if so.
     pub(super) fn meet_index(&mut self, slot: &Slot, holder: Option<Ref>, at: SiteId) -> Result<bool> {
-        let is_index = self.vm.with_bytes(slot.key, |key| key == b"__index") == Some(true);
+        let is_index = self.vm.is_string(slot.key, b"__index");
         let Some(holder) = holder.filter(|_| is_index && !self.replace_data) else {
             return Ok(false);
         };
@@ -126,7 +126,7 @@ impl Pairer<'_> {
     /// Has one side of the place a partner elsewhere?
     fn is_taken(&self, parent: &Parent) -> bool {
         let (old, new) = (self.vm.val(parent.old).addr, self.vm.val(parent.new).addr);
-        !self.pairs_seen.contains(&(old, new)) && (self.answered.contains(&old) || self.out.tables.contains_key(&new))
+        !self.pairs_seen.contains(&(old, new)) && !self.are_free(old, new)
     }
 
     /// Takes the places that wait: first those that lead to one table, as far as is known. True when there were any.
@@ -166,7 +166,7 @@ impl Pairer<'_> {
         let follows = if has_place {
             parent.class.is_some()
         } else {
-            self.answered.contains(&old)
+            self.has_partner(old)
         };
         if !follows || !self.has_own_function(parent.old)? || !self.bears_code(parent.new)? {
             let exact = self.replace_data;

@@ -176,7 +176,7 @@ impl Pairer<'_> {
     pub(super) fn match_rows(&mut self, list: Ref, site: SiteId, added: &[Row]) -> Result<Vec<Ref>> {
         let mut held = Vec::new();
         for (at, old) in self.rows_of(list)? {
-            if !self.answered.contains(&self.vm.val(old).addr) && self.has_own_function(old)? {
+            if !self.has_partner(self.vm.val(old).addr) && self.has_own_function(old)? {
                 held.try_push((at, old))?;
             }
         }

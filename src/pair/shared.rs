@@ -1,7 +1,7 @@
-//! R3.1: tables that stand in several places of the file (`M.current = M.states.idle`).
+//! R3.1: tables that stand in several places of the file (`M.current = M.states.idle`), or of the running program.
 //!
-//! One of the places is the table's own, the others refer to it, and may lead elsewhere in A1. A table with several places waits until
-//! all that have one are paired: then most of A1's tables are known, and what is left is settled by what the places say together.
+//! One of the places is the table's own, the others refer to it, and may lead elsewhere on the other side. A table with several places
+//! waits until all that have one are paired: then most tables are known, and what is left is settled by what the places say together.
 
 use std::cmp::Reverse;
 
@@ -51,15 +51,15 @@ struct Claim {
 type Rank = (bool, u32, Reverse<u32>, bool, Reverse<u32>);
 
 impl Pairer<'_> {
-    /// Pairs two tables that a place leads to; the place waits where A2's table has others. `in_cell`: it is no place in a table.
+    /// Pairs two tables that a place leads to; the place waits where one of them has others. `in_cell`: it is no place in a table.
     pub(super) fn pair_at_place(&mut self, pair: TablePair, named: bool, in_cell: bool) -> Result<()> {
-        let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-        let order = self.order_of(self.vm.val(pair.new)).filter(|_| !self.replace_data);
-        let places = order.map_or(0, |order| self.survey.places(order)) + u32::from(in_cell);
-        if places < 2 || self.pairs_seen.contains(&(old, new)) {
-            return self.pair_tables(pair.old, pair.new, pair.site, pair.exact);
+        let (old, new) = (self.vm.val(pair.old), self.vm.val(pair.new));
+        let places = |order| self.survey.places(order) + u32::from(in_cell);
+        let has_others = self.out.known.places(old.addr) > 1 || self.order_of(new).map_or(0, places) > 1;
+        if has_others && !self.replace_data && !self.are_paired(pair.old, pair.new) {
+            return self.shared.waiting.try_push(Waiting { pair, named });
         }
-        self.shared.waiting.try_push(Waiting { pair, named })
+        self.pair_tables(pair.old, pair.new, pair.site, pair.exact)
     }
 
     /// Settles the places that wait. A table whose places leave one partner only has it; what nothing tells goes by the number of places
@@ -122,7 +122,7 @@ impl Pairer<'_> {
                 let Some(claim) = claims.get_mut(at).filter(|claim| !claim.done) else {
                     continue;
                 };
-                if self.answered.contains(&claim.old) || self.out.tables.contains_key(&claim.new) {
+                if !self.are_free(claim.old, claim.new) {
                     continue;
                 }
                 claim.done = true;
@@ -153,7 +153,7 @@ impl Pairer<'_> {
     fn rank(&self, claims: &mut [Claim]) -> Result<Vec<(Rank, Reverse<usize>)>> {
         let (mut of_old, mut of_new): (FxHashMap<usize, u32>, FxHashMap<usize, u32>) = Default::default();
         for claim in claims.iter_mut() {
-            claim.done |= self.answered.contains(&claim.old) || self.out.tables.contains_key(&claim.new);
+            claim.done |= !self.are_free(claim.old, claim.new);
             if !claim.done {
                 count(&mut of_old, claim.old)?;
                 count(&mut of_new, claim.new)?;

@@ -168,7 +168,7 @@ impl Pairer<'_> {
             let Some(found) = item.order else {
                 continue;
             };
-            if item.val.is_table() && found != order && !self.is_key(item.key, b"__index") {
+            if item.val.is_table() && found != order && !self.vm.is_string(item.key, b"__index") {
                 self.survey.count_place(found)?;
             }
             if !self.survey.knows(item.val, found) {
@@ -182,11 +182,6 @@ impl Pairer<'_> {
             work.try_push((self.vm.metatable(table)?, found))?;
         }
         Ok(true)
-    }
-
-    /// Is a key this string?
-    pub(super) fn is_key(&self, key: Ref, text: &[u8]) -> bool {
-        self.vm.with_bytes(key, |key| key == text) == Some(true)
     }
 
     /// Goes on from what the cells of a function hold, and notes which tables its locals are.

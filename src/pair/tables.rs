@@ -21,7 +21,7 @@ impl Pairer<'_> {
     pub(super) fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, exact: bool) -> Result<()> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
         let pair = TablePair { old, new, site, exact };
-        if self.out.tables.contains_key(&new_addr) || self.has_partner(old_addr) {
+        if !self.are_free(old_addr, new_addr) {
             if self.pairs_seen.contains(&(old_addr, new_addr)) {
                 return Ok(());
             }
@@ -37,8 +37,13 @@ impl Pairer<'_> {
     }
 
     /// Does a table of A1 answer to one of A2's already, or is it one itself?
-    fn has_partner(&self, old: usize) -> bool {
+    pub(super) fn has_partner(&self, old: usize) -> bool {
         self.answered.contains(&old) || self.taken_up.contains(&old)
+    }
+
+    /// Has neither of the two a partner?
+    pub(super) fn are_free(&self, old: usize, new: usize) -> bool {
+        !self.has_partner(old) && !self.out.tables.contains_key(&new)
     }
 
     pub(super) fn accept(&mut self, pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {

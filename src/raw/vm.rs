@@ -492,6 +492,11 @@ impl Vm {
         }
     }
 
+    /// Is it the string of these bytes?
+    pub fn is_string(&self, r: Ref, bytes: &[u8]) -> bool {
+        self.with_bytes(r, |own| own == bytes) == Some(true)
+    }
+
     /// Equal without metamethods.
     pub fn raw_equal(&self, a: Ref, b: Ref) -> bool {
         self.push(a);

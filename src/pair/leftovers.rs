@@ -1,0 +1,156 @@
+//! R4.2: cells that no pair reached, by their names.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Pairer;
+use super::cells::Name;
+use crate::error::Result;
+use crate::mem::{TryInsert, TryPush};
+use crate::raw::vm::{Info, Kind, Ref, Val};
+use crate::site::SiteId;
+
+/// Entries that are looked at for functions that no pair led to.
+const MOST_ENTRIES: u32 = 10_000;
+
+impl Pairer<'_> {
+    /// R4.2: of the cells that no pair reached, those whose name exactly one of A1's and one of A2's carries.
+    pub(super) fn match_leftovers(&mut self) -> Result<bool> {
+        #[derive(Default)]
+        struct Count {
+            old: Vec<u32>,
+            new: Vec<u32>,
+        }
+        let mut counts: FxHashMap<Name, Count> = FxHashMap::default();
+        for (number, cell) in self.out.new_cells.iter().enumerate() {
+            if cell.home && !cell.environment && cell.answer.is_none() && !self.names.is_none(cell.name) {
+                if !counts.contains_key(&cell.name) {
+                    counts.try_insert_value(cell.name, Count::default())?;
+                }
+                if let Some(count) = counts.get_mut(&cell.name) {
+                    count.new.try_push(number as u32)?;
+                }
+            }
+        }
+        if counts.is_empty() {
+            return Ok(false);
+        }
+        let mut wanted = FxHashSet::default();
+        for (name, _) in counts.iter().filter(|(_, count)| count.new.len() == 1) {
+            wanted.try_insert_value(*name, ())?;
+        }
+        self.meet_namesakes(wanted)?;
+        for (number, cell) in self.out.old_cells.iter().enumerate() {
+            if cell.home
+                && !cell.matched
+                && let Some(count) = counts.get_mut(&cell.name)
+            {
+                count.old.try_push(number as u32)?;
+            }
+        }
+        let mut pairs = Vec::new();
+        for count in counts.into_values() {
+            if let ([old], [new]) = (count.old.as_slice(), count.new.as_slice())
+                && !self.is_environment1(*old)
+            {
+                pairs.try_push((*new, *old))?;
+            }
+        }
+        pairs.sort_unstable();
+        for (new, old) in &pairs {
+            self.match_cells(*old, *new)?;
+        }
+        Ok(!pairs.is_empty())
+    }
+
+    /// Meets the functions of A1 that no pair led to (those of a class that the file has moved) and that have the only cell of a name
+    /// that no cell has which was met.
+    fn meet_namesakes(&mut self, mut wanted: FxHashSet<Name>) -> Result<()> {
+        for cell in &self.out.old_cells {
+            wanted.remove(&cell.name);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.number_leftovers()?;
+        /// Its address, and the function; none where several cells have the name.
+        type Found = Option<(usize, Ref)>;
+        let mut found: FxHashMap<Name, Found> = FxHashMap::default();
+        for number in 0..self.out.known.functions() as u32 {
+            let unmet = self.out.met1.get(number).is_none();
+            let Some(function) = self.out.known.function(number).filter(|known| unmet && known.home) else {
+                continue;
+            };
+            let Some(list) = function.list.filter(|_| !self.may_be_nested(&function.info)) else {
+                continue;
+            };
+            for (i, index) in (0..usize::from(function.info.upvalues)).zip(1..) {
+                let Some(cell) = self.out.known.lists.cells(list).get(i).copied() else {
+                    break;
+                };
+                let name = self.name(function.at, index)?;
+                match found.get_mut(&name) {
+                    Some(Some((known, _))) if *known == cell => {}
+                    Some(known) => *known = None,
+                    None if wanted.contains(&name) => {
+                        found.try_insert_value(name, Some((cell, function.at)))?;
+                    }
+                    None => {}
+                }
+            }
+        }
+        let mut functions = Vec::new();
+        for (_, function) in found.into_values().flatten() {
+            functions.try_push(function)?;
+        }
+        functions.sort_unstable_by_key(|function| self.vm.info(*function).map(|info| (info.line, info.last)));
+        functions
+            .into_iter()
+            .try_for_each(|function| self.function1(function, SiteId::MODULE).map(|_| ()))
+    }
+
+    /// Does a function stand on lines of one of A1's that was met? That one may have made it.
+    fn may_be_nested(&self, inner: &Info) -> bool {
+        self.out.old.iter().any(|other| {
+            let outer = &other.info;
+            other.home && inner.source == outer.source && outer.line <= inner.line && inner.last <= outer.last
+        })
+    }
+
+    /// Numbers the functions in tables of A1's module object to which no table of A2 answers: the file may name them no longer.
+    fn number_leftovers(&mut self) -> Result<()> {
+        let (running, mut left) = (self.context.running, MOST_ENTRIES);
+        if self.vm.kind(running) != Kind::Table {
+            return Ok(());
+        }
+        let unanswered = |pairer: &Self, val: Val| val.is_table() && !pairer.answered.contains(&val.addr);
+        for table in self.look_through(running, &mut left, unanswered)? {
+            let unknown = |pairer: &Self, val: Val| val.is_function() && pairer.out.known.number(val.addr).is_none();
+            for function in self.look_through(table, &mut left, unknown)? {
+                let Some(info) = self.vm.info(function).filter(|info| info.lua) else {
+                    continue;
+                };
+                let home = self.loaded.home.owns(self.vm, function, &info)?;
+                let address = self.vm.val(function).addr;
+                let number = self.out.known.add((function, address), info, home)?;
+                self.out.known.list(number, self.vm.cells(function, info.upvalues)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what a table holds and is `wanted`, among its first `left` entries.
+    fn look_through(&mut self, table: Ref, left: &mut u32, wanted: impl Fn(&Self, Val) -> bool) -> Result<Vec<Ref>> {
+        let mut found = Vec::new();
+        self.vm.zip(table, Ref::NIL)?;
+        while let Some(entry) = self.vm.zip_next() {
+            if wanted(self, entry.new) {
+                found.try_push(self.vm.zip_keep_pair()?)?;
+            }
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.vm.zip_end();
+            }
+        }
+        Ok(found)
+    }
+}
