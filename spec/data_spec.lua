@@ -328,3 +328,94 @@ describe("lists (R8) with data = \"replace\"", function()
     rawset(_G, "PRICES", nil)
   end)
 end)
+
+describe("tables in several places (R8) with data = \"replace\"", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local function items(n, default)
+    local text = "local M = {} M.items = { sword = { n = %d }, shield = { n = %d, def = 1 } } M.default = %s return M"
+    return text:format(n, n, default)
+  end
+
+  it("stand where the file has them, and each is the one that it was", function()
+    local M = app:module("conf", items(1, "M.items.shield"))
+    local sword, shield = M.items.sword, M.items.shield
+    local report = app:update("conf", items(2, "M.items.sword"), { data = "replace", report = "full" })
+    assert.same({ sword = { n = 2 }, shield = { n = 2, def = 1 } }, M.items)
+    assert.equal(sword, M.items.sword)
+    assert.equal(shield, M.items.shield)
+    assert.equal(sword, M.default)
+    assert.same({ "conf.default", "conf.items.shield.n", "conf.items.sword.n" }, report.paths.data.replaced)
+    assert.True(require("hotreload").undo("conf"))
+    assert.equal(shield, M.default)
+  end)
+
+  it("stand there again where the program has put another one", function()
+    local M = app:module("conf", items(1, "M.items.shield"))
+    M.default = M.items.sword
+    app:update("conf", items(2, "M.items.shield"), { data = "replace" })
+    assert.equal(M.items.shield, M.default)
+    assert.same({ n = 2 }, M.items.sword)
+  end)
+
+  it("get a table of the file's own for one of them", function()
+    local M = app:module("conf", items(1, "M.items.shield"))
+    local shield = M.items.shield
+    app:update("conf", items(2, "{ own = true, like = M.items.sword }"), { data = "replace" })
+    assert.equal(shield, M.items.shield)
+    assert.same({ n = 2, def = 1 }, M.items.shield)
+    assert.same({ own = true, like = { n = 2 } }, M.default)
+    assert.equal(M.items.sword, M.default.like)
+  end)
+
+  it("become one of two, and whoever holds the other one sees the file's data, too", function()
+    local M = app:module("conf", "local M = {} M.a = { x = 1 } M.b = { y = 1 } return M")
+    local a, b = M.a, M.b
+    app:update("conf", "local M = {} M.a = { x = 2 } M.b = M.a return M", { data = "replace" })
+    assert.same({ x = 2 }, M.a)
+    assert.equal(M.a, M.b)
+    assert.same({ { x = 2 }, { x = 2 } }, { a, b })
+  end)
+
+  it("become two of one", function()
+    local M = app:module("conf", "local M = {} M.a = { x = 2 } M.b = M.a return M")
+    app:update("conf", "local M = {} M.a = { x = 1 } M.b = { y = 1 } return M", { data = "replace" })
+    assert.same({ a = { x = 1 }, b = { y = 1 } }, M)
+  end)
+
+  it("stand in lists as the file has them", function()
+    local source = "local M = {} local a, b = { 'a' }, { 'b' } M.all = { a, b } M.order = { ORDER } return M"
+    local M = app:module("conf", (source:gsub("ORDER", "a, b, a")))
+    app:update("conf", (source:gsub("ORDER", "b, a")), { data = "replace" })
+    assert.same({ M.all[2], M.all[1] }, M.order)
+    assert.equal(M.all[2], M.order[1])
+    assert.equal(M.all[1], M.order[2])
+  end)
+
+  it("are held by locals as the file has them", function()
+    local source = [[
+      local M = { one = { n = VERSION }, two = { n = VERSION } }
+      local current = M.WHICH
+      function M.current() return current end
+      return M
+    ]]
+    local function version(number, which) return (source:gsub("VERSION", number):gsub("WHICH", which)) end
+    local M = app:module("conf", version(1, "one"))
+    local one, two = M.one, M.two
+    app:update("conf", version(2, "two"), { data = "replace" })
+    assert.same({ { n = 2 }, { n = 2 } }, { one, two })
+    assert.equal(two, M.current())
+    assert.equal(one, M.one)
+    assert.equal(two, M.two)
+  end)
+
+  it("stay as they are in the other modes", function()
+    local M = app:module("conf", items(1, "M.items.shield"))
+    local shield = M.default
+    app:update("conf", items(2, "M.items.sword"))
+    assert.equal(shield, M.default)
+    assert.same({ sword = { n = 1 }, shield = { n = 1, def = 1 } }, M.items)
+  end)
+end)

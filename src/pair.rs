@@ -710,12 +710,11 @@ impl Pairer<'_> {
         {
             self.note_place(child.new, child.site)?;
         }
-        let references = self.references_among(&children)?;
         let mut pairs = Vec::new();
-        for (i, child) in children.into_iter().enumerate() {
+        for child in children {
             match child.kind {
                 // The functions come first: their cells tell what locals the tables have.
-                ChildKind::Pair => pairs.try_push((child, references.contains(&i)))?,
+                ChildKind::Pair => pairs.try_push(child)?,
                 ChildKind::Scan => {
                     if self.vm.val(child.old).is_function() {
                         self.function1(child.old, child.site)?;
@@ -740,10 +739,12 @@ impl Pairer<'_> {
                 }
             }
         }
-        pairs.retain(|(child, _)| !self.are_paired(child.old, child.new));
-        for (child, is_reference) in pairs {
+        for child in pairs {
             let (old, new, site, exact) = (child.old, child.new, child.site, self.replace_data);
-            if is_reference || self.leads_elsewhere(old, new, None)? {
+            if self.are_paired(old, new) {
+                continue; // another place where they stand says nothing new
+            }
+            if self.leads_elsewhere(old, new, None)? {
                 self.references.try_push(TablePair { old, new, site, exact })?;
             } else {
                 let named = self.vm.kind(child.key) == Kind::String;

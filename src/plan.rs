@@ -15,7 +15,7 @@ use crate::lacking;
 use crate::lineage::Continued;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
-use crate::options::{OnConflict, Options};
+use crate::options::{Data, OnConflict, Options};
 use crate::pair::{Cell1, CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What};
 use crate::raw::vm::{Kind, Ref, Vm};
 use crate::site::SiteId;
@@ -329,7 +329,7 @@ impl Planner<'_> {
                     None => self.out.tally.removed.try_push(site),
                 }
             }
-            What::Merge => Ok(()),
+            What::Merge => self.merged(slot),
             What::Keep => {
                 if is_function(self.vm, slot.new) && is_function(self.vm, slot.old) {
                     return Ok(());
@@ -339,6 +339,17 @@ impl Planner<'_> {
             }
             What::Conflict => self.conflicting(slot),
         }
+    }
+
+    /// Two tables: A1's stays, but where the data follow the file (R8), and the place leads to another table in it.
+    fn merged(&mut self, slot: &Slot) -> Result<()> {
+        let new = self.placed(slot.new);
+        if self.options.data != Data::Replace || self.vm.same(new, slot.old) {
+            return Ok(());
+        }
+        let site = self.slot_site(slot)?;
+        self.out.tally.data_replaced.try_push(site)?;
+        self.set(slot.table, slot.key, new, slot.old)
     }
 
     /// R6
@@ -381,6 +392,7 @@ impl Planner<'_> {
             let new = match pair.fate {
                 CellFate::Take | CellFate::Constant => Some(self.placed(pair.new_value)),
                 CellFate::Follow => self.pairing.answer(self.vm.val(pair.old_value).addr),
+                CellFate::Merge if self.options.data == Data::Replace => Some(self.placed(pair.new_value)),
                 CellFate::Keep | CellFate::Merge => None,
             };
             match new {
@@ -391,9 +403,13 @@ impl Planner<'_> {
                     if first {
                         self.out.ops.try_push(op)?;
                     }
-                    // An object for an object is an import.
+                    // An object for an object is an import, or another of the module's own tables.
                     let is_data = (o.addr == 0 || n.addr == 0) && !n.is_function();
-                    if first && (pair.fate == CellFate::Constant || pair.fate == CellFate::Take && is_data) {
+                    let replaces = match pair.fate {
+                        CellFate::Constant | CellFate::Merge => true,
+                        fate => fate == CellFate::Take && is_data,
+                    };
+                    if first && replaces {
                         let site = self.pairing.cell_site(pair.new)?;
                         self.out.tally.data_replaced.try_push(site)?;
                     }

@@ -56,7 +56,7 @@ impl Pairer<'_> {
         let (old, new) = (self.vm.val(pair.old), self.vm.val(pair.new));
         let places = |order| self.survey.places(order) + u32::from(in_cell);
         let has_others = self.out.known.places(old.addr) > 1 || self.order_of(new).map_or(0, places) > 1;
-        if has_others && !self.replace_data && !self.are_paired(pair.old, pair.new) {
+        if has_others && !self.are_paired(pair.old, pair.new) {
             return self.shared.waiting.try_push(Waiting { pair, named });
         }
         self.pair_tables(pair.old, pair.new, pair.site, pair.exact)

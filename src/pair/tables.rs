@@ -1,14 +1,12 @@
 //! R3.1: which table of A1 answers to which of A2's, and what they hold.
 
-use std::cmp::Reverse;
-
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use super::merge::is_scalar;
 use super::parents::Parent;
-use super::{Beside, Child, ChildKind, Keyed, Pairer, Slot, TablePair, What};
+use super::{Beside, Keyed, Pairer, Slot, TablePair, What};
 use crate::error::Result;
-use crate::mem::{TryInsert, TryPush, sort_by_number};
+use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Kind, Ref};
 use crate::site::SiteId;
 
@@ -81,7 +79,7 @@ impl Pairer<'_> {
                 found = true;
             } else if !last {
                 self.references.try_push(pair)?;
-            } else if self.has_own_function(pair.old)? && !self.is_dropped(&pair)? {
+            } else if pair.exact || self.has_own_function(pair.old)? && !self.is_dropped(&pair)? {
                 // A table that the program put there for itself, without a function of the module's own, stays as it is.
                 self.accept(pair, old_addr, new_addr)?;
                 found = true;
@@ -122,79 +120,6 @@ impl Pairer<'_> {
             self.vm.zip_end();
         }
         Ok(false)
-    }
-
-    /// Which of the table pairs have a partner of their own on both sides: references that point elsewhere by now
-    /// (`M.current = M.idle` in the file, `M.alarm` at run time).
-    pub(super) fn references_among(&mut self, children: &[Child]) -> Result<FxHashSet<usize>> {
-        // Of each table: one that stands beside it, whether there are several, and the number of the table.
-        let mut partners: FxHashMap<usize, (usize, bool, u32)> = FxHashMap::default();
-        let pairs = || {
-            children
-                .iter()
-                .enumerate()
-                .filter(|(_, child)| child.kind == ChildKind::Pair)
-        };
-        let addresses = |child: &Child| (self.vm.val(child.old).addr, self.vm.val(child.new).addr);
-        for (_, child) in pairs() {
-            let (old, new) = addresses(child);
-            for (one, other) in [(old, new), (new, old)] {
-                match partners.get_mut(&one) {
-                    Some((first, several, _)) => *several |= *first != other,
-                    None => {
-                        let number = partners.len() as u32;
-                        partners.try_insert_value(one, (other, false, number))?;
-                    }
-                }
-            }
-        }
-        let several = |address: usize| partners.get(&address).is_some_and(|(_, several, _)| *several);
-        let number = |address: usize| partners.get(&address).map_or(0, |(.., number)| *number);
-        let mut references = FxHashSet::default();
-        let mut rivals = Vec::new();
-        for (i, child) in pairs() {
-            let (old, new) = addresses(child);
-            match (several(old), several(new)) {
-                (true, true) => {
-                    references.try_insert_value(i, ())?;
-                }
-                (false, false) => {}
-                (true, false) => rivals.try_push((number(old), false, i, child.old, child.new))?,
-                (false, true) => rivals.try_push((number(new), true, i, child.old, child.new))?,
-            }
-        }
-        // Of several places of one table those come first where A2's leads to functions of the module's own in A1; else that one where
-        // the two have most keys in common.
-        sort_by_number(&mut rivals, |(shared, ..)| *shared)?;
-        for places in rivals.chunk_by(|a, b| a.0 == b.0) {
-            let (mut has_first, mut best) = (false, None);
-            for (_, is_new, i, old, new) in places {
-                if *is_new && self.has_own_function(*old)? {
-                    has_first = true;
-                    continue;
-                }
-                references.try_insert_value(*i, ())?;
-                let likeness = self.keys_in_common(*old, *new)?;
-                if best.is_none_or(|(most, _)| likeness > most) {
-                    best = Some((likeness, *i));
-                }
-            }
-            if let (false, Some((_, i))) = (has_first, best) {
-                references.remove(&i);
-            }
-        }
-        Ok(references)
-    }
-
-    /// How many keys both tables have, and then how few A2's has besides.
-    fn keys_in_common(&mut self, old: Ref, new: Ref) -> Result<(u32, Reverse<u32>)> {
-        let (mut common, mut besides) = (0, 0);
-        self.vm.zip(new, old)?;
-        while let Some(entry) = self.vm.zip_next() {
-            let count = if entry.old.is_nil() { &mut besides } else { &mut common };
-            *count += 1;
-        }
-        Ok((common, Reverse(besides)))
     }
 
     /// R3.1
