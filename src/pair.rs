@@ -554,6 +554,10 @@ impl Pairer<'_> {
         let (old, new) = (self.context.running, self.loaded.value);
         let (old_val, new_val) = (self.vm.val(old), self.vm.val(new));
         let mut children = Vec::new();
+        if self.is_fresh(new_val) && new_val.is_table() {
+            // Its first place is the module itself, also where the chunk has made it a global, too.
+            self.note_place(new, SiteId::MODULE)?;
+        }
         if old_val.is_table() && new_val.is_table() {
             if old_val != new_val && self.is_fresh(new_val) {
                 self.pair_tables(old, new, SiteId::MODULE, false)?;

@@ -84,6 +84,8 @@ pub struct Memory {
     /// How many entries each table has that is remembered whole, by address.
     whole: FxHashMap<usize, u32>,
     theirs: FxHashSet<usize>,
+    /// The address of the module's own object; 0 where it has none.
+    own: usize,
     /// The home functions that were met, and their cells. Pairing takes it over.
     pub known: Known,
 }
@@ -128,6 +130,7 @@ impl Memory {
             theirs: false,
         })?;
         let own = vm.val(context.running).addr;
+        memory.own = own;
         for i in 0..count {
             let key = first.after(2 * i);
             let val = vm.val(key.after(1));
@@ -169,6 +172,8 @@ impl Memory {
 
     fn meet(&mut self, vm: &Vm, home: &mut Home, queue: &mut VecDeque<Step>, value: Ref, origin: Origin) -> Result<()> {
         let val = vm.val(value);
+        // The object is the module itself wherever it is met first: a record of what is in it goes by path (R8).
+        let origin = if val.addr == self.own { Origin::Module } else { origin };
         let step = match val.kind {
             Kind::Table if self.known.see(val.addr)? => Step::Table(value, origin),
             Kind::Function if vm.is_c_function(value).is_none() => {
