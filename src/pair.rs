@@ -42,7 +42,7 @@ use crate::known::{Known, Numbers};
 use crate::lineage::{Continued, Lineage};
 use crate::load::Loaded;
 use crate::mem::{TryPush, sort_by_number};
-use crate::options::{Data, Options};
+use crate::options::{Data, OnConflict, Options};
 use crate::raw::vm::{Kind, Ref, Val, Vm};
 use crate::record::Assigned;
 use crate::site::{SiteId, Sites};
@@ -317,6 +317,7 @@ pub fn pair(
         vm,
         context,
         replace_data: options.data == Data::Replace,
+        replaces: options.on_conflict == OnConflict::Replace,
         merges: options.data == Data::Merge && base.is_known(),
         base,
         places: Places::default(),
@@ -382,6 +383,8 @@ struct Pairer<'a> {
     loaded: &'a mut Loaded,
     out: Pairing,
     replace_data: bool,
+    /// R6: in a conflict the file's takes the place.
+    replaces: bool,
     /// R8: what the program did not change follows the file.
     merges: bool,
     /// What is on record.

@@ -6,7 +6,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::merge::is_scalar;
-use super::{Beside, CellFate, Pairer};
+use super::{Beside, CellFate, Pairer, What};
 use crate::base::{self, Kind as Had, Path, Place};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
@@ -119,6 +119,7 @@ impl Pairer<'_> {
             .into_iter()
             .filter_map(|(place, new, old)| self.value_word(place, new, old));
         words.extend(differing);
+        self.note_conflicts(&mut words)?;
         self.note_cells(&paths, &mut words)?;
         self.note_changes(&paths, &mut words)?;
         Ok(words)
@@ -136,6 +137,29 @@ impl Pairer<'_> {
         } else {
             None
         }
+    }
+
+    /// Scalars that take a function's place (R6): then what runs is what the file says.
+    fn note_conflicts(&mut self, words: &mut Vec<u64>) -> Result<()> {
+        for i in 0..self.out.slots.len() {
+            let slot = self.out.slots.get(i).copied();
+            let Some(slot) = slot.filter(|slot| self.replaces && slot.what == What::Conflict) else {
+                continue;
+            };
+            let (new, old) = (self.vm.val(slot.new), self.vm.val(slot.old));
+            if !is_scalar(new)
+                || self.out.answer(old.addr).is_some()
+                || slot.change && !self.is_recorded(slot.table, slot.key)
+            {
+                continue;
+            }
+            let place = self.path(slot.parent)?.and_then(|path| self.place_of(path, slot.key));
+            let value = self.vm.digest(slot.new);
+            if let Some(word) = place.zip(value).map(|(place, value)| place.value(value)) {
+                words.try_push(word)?;
+            }
+        }
+        Ok(())
     }
 
     /// What A2's chunk wrote into tables that existed, and what is on record of these besides.
