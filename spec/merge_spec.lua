@@ -302,6 +302,47 @@ describe("data = 'merge' (R8)", function()
     assert.same({ 7, { low = 3, high = 5 }, 7 }, { _G.RATE, _G.LIMITS, _G.Box.size })
   end)
 
+  it("works in an object that is a global as well, and that the file takes up again", function()
+    finally(function() rawset(_G, "Kept", nil) end)
+    local function text(n)
+      return ("Kept = Kept or {} Kept.rate, Kept.rows = %d, { a = %d, b = %d } return Kept"):format(n, n, n)
+    end
+    local M = load_first(text(1))
+    M.rows.b = nil
+    merge(text(2))
+    assert.same({ rate = 2, rows = { a = 2 } }, M)
+    M.rate = 9
+    merge(text(3))
+    assert.same({ rate = 9, rows = { a = 3 } }, M)
+  end)
+
+  it("leaves in a table that existed what the file does not write any more", function()
+    finally(function() rawset(_G, "Kept", nil) rawset(_G, "RATE", nil) end)
+    local M = load_first "Kept = Kept or {} Kept.a, Kept.b, RATE = 1, { 1 }, 1 return Kept"
+    merge "Kept = Kept or {} Kept.c = 1 return Kept"
+    assert.same({ { a = 1, b = { 1 }, c = 1 }, 1 }, { M, rawget(_G, "RATE") })
+  end)
+
+  it("has on record what a conflict gave to the file", function()
+    local M = load_first "return { a = function() end }"
+    app:update("m", "return { a = 1 }", { on_conflict = "replace" })
+    assert.same({ a = 1 }, M)
+    merge "return { a = 2 }"
+    assert.same({ a = 2 }, M)
+  end)
+
+  it("knows a table by each of the places that the file keeps for it, and the tables in it", function()
+    local text = "local t = { x = %d, inner = { %d } } local M = { %s } function M.t() return t end return M"
+    local function of(n, places) return (text:gsub("%%d", n):gsub("%%s", places)) end
+    local M = load_first(of(1, "b = t"))
+    merge(of(2, "b = t, a = t"))
+    merge(of(3, "b = t, a = t, c = t"))
+    assert.same({ x = 3, inner = { 3 } }, M.t())
+    assert.is_true(M.a == M.t() and M.b == M.t() and M.c == M.t())
+    merge(of(4, "a = t, c = t, b = t"))
+    assert.same({ x = 4, inner = { 4 } }, M.t())
+  end)
+
   it("works in classes that a library makes, and in metatables", function()
     app:write("class", [[
       return function(name)

@@ -62,6 +62,12 @@ impl Pairer<'_> {
         self.places.path(self.vm, &self.out.sites, site)
     }
 
+    /// Had A0 a table at a site, with a record under this path?
+    pub(super) fn has_table_on_record(&mut self, site: SiteId) -> Result<bool> {
+        let place = self.places.place(self.vm, &self.out.sites, site)?;
+        Ok(place.is_some_and(|place| self.base.key(place) == Some(Had::Table)))
+    }
+
     /// Is what a chunk writes into a table that existed recorded? An integer key is a registration's (R5.4), and no name; a module that is
     /// loaded is no data.
     pub(super) fn is_recorded(&self, table: Ref, key: Ref) -> bool {

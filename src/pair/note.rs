@@ -60,16 +60,21 @@ impl Pairer<'_> {
         Ok(path)
     }
 
-    /// Begins to note what a table of A2 holds; none where nothing of it can be on record, or all is.
+    /// Begins to note what a table of A2 holds, where it stands at `site`; none where nothing of it can be on record, or all is. Where it is
+    /// walked first counts, so that what is in it has a path of the same kind.
     pub(super) fn note_table(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
-        let path = self.note_place(table, site)?;
-        let first = path.is_some()
-            && self
-                .notes
-                .noted
-                .try_insert_value(self.vm.val(table).addr, ())?
-                .is_none();
-        Ok(path.filter(|_| first))
+        if !self.notes.on {
+            return Ok(None);
+        }
+        let address = self.vm.val(table).addr;
+        let Some(path) = self.path(site)? else {
+            return Ok(None);
+        };
+        let first = self.notes.noted.try_insert_value(address, ())?.is_none();
+        if first {
+            self.notes.paths.try_insert_value(address, path)?;
+        }
+        Ok(Some(path).filter(|_| first))
     }
 
     /// Notes an entry of a table of A2.

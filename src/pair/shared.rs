@@ -100,12 +100,19 @@ impl Pairer<'_> {
             }
             places.try_push((at, Some(pair)))?;
         }
-        // The first place of each claim, for the tables' path.
+        // The first place of each claim, for the tables' path: one under which A0 had a table on record (R8), if there is any.
         let mut first = Vec::new();
         first.try_reserve_exact(claims.len())?;
         first.extend(claims.iter().map(|_| usize::MAX));
         for (i, (at, _)) in places.iter().enumerate() {
             if let Some(first) = first.get_mut(*at).filter(|first| **first == usize::MAX) {
+                *first = i;
+            }
+        }
+        for (i, (at, pair)) in places.iter().enumerate().rev() {
+            if let (Some(first), Some(pair)) = (first.get_mut(*at), pair)
+                && self.has_table_on_record(pair.site)?
+            {
                 *first = i;
             }
         }
