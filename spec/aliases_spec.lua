@@ -73,6 +73,14 @@ describe("a table in several places (R3.1, R3.4)", function()
     assert.same({ "M", "Base" }, { M.f(), M.Base.f() })
   end)
 
+  it("stays one table under a new name, also where the program has put a number in place of its only string", function()
+    local M = app:module("m", "local t = { 1, 's' } return { first = t }")
+    M.first[2] = 0
+    app:update("m", "local t = { 1, 's' } return { first = t, second = t }")
+    assert.equal(M.first, M.second)
+    assert.same({ 1, 0 }, M.first)
+  end)
+
   it("does not depend on the order in which places are met", function()
     app:write("states", STATES)
     assert.equal("run v1\tidle v1\trun\n", app:subprocesses(20, [[

@@ -199,7 +199,7 @@ impl Pairer<'_> {
         self.vm.zip(new, old)?;
         while let Some(entry) = self.vm.zip_next() {
             if super::merge::is_scalar(entry.new) && super::merge::is_scalar(entry.old) {
-                let is_string = entry.new.kind == Kind::String;
+                let is_string = entry.new.kind == Kind::String && entry.old.kind == Kind::String;
                 if self.vm.zip_equal() {
                     equal += 1;
                     same |= is_string;
