@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::Sums;
-use super::heap::{self, GLOBALS, HELD, Heap, Key, Kind, Value};
-use super::model::{Argument, Case, OnConflict, Op, Round, Scope, Style, Trial, Version};
-use super::oracle::{Expected, Open, Oracle};
+use super::heap::{self, GLOBALS, HELD, Heap, Key, Kind, LIST, Value};
+use super::model::{Argument, Case, OnConflict, Op, Policy, Round, Scope, Style, Trial, Version};
+use super::oracle::{Expected, How, Open, Oracle};
 use super::render;
 use super::support::Program;
 
@@ -36,7 +36,7 @@ pub fn case(case: &Case, sums: &mut Sums) -> Result<(), String> {
     program.must(HARNESS);
     program.write("m", &text);
     let mut heap = Heap::new();
-    let oracle = Oracle::first(&mut heap, &first);
+    let oracle = Oracle::first(&mut heap, &first, case.tracked);
     let mut run = Run {
         program,
         heap,
@@ -44,6 +44,9 @@ pub fn case(case: &Case, sums: &mut Sums) -> Result<(), String> {
         story: format!("---- the first version\n{text}"),
         sums,
     };
+    if case.tracked {
+        run.lua("assert(require('hotreload').track())", "")?;
+    }
     run.lua("require 'm'", "")?;
     run.compare("after the first load")?;
     for (number, round) in (1..).zip(&case.rounds) {
@@ -146,11 +149,19 @@ impl Run<'_> {
             OnConflict::Keep => "keep",
             OnConflict::Replace => "replace",
         };
-        let options = format!("scope = {scope}, on_conflict = '{conflict}'");
-        self.trial(round, everywhere, version, &text, &options)?;
-        let expected = self
-            .oracle
-            .reload(&mut self.heap, version, everywhere, round.on_conflict)?;
+        let data = match round.policy {
+            Policy::Keep => "keep",
+            Policy::Merge => "merge",
+            Policy::Replace => "replace",
+        };
+        let options = format!("scope = {scope}, on_conflict = '{conflict}', data = '{data}'");
+        let how = How {
+            everywhere,
+            on_conflict: round.on_conflict,
+            policy: round.policy,
+        };
+        self.trial(round, how, version, &text, &options)?;
+        let expected = self.oracle.reload(&mut self.heap, version, how)?;
         match expected {
             Expected::Refused => {
                 self.count("refused for conflicts");
@@ -158,14 +169,30 @@ impl Run<'_> {
                 self.compare("after a refusal")?;
                 Err(Stop::Refused)
             }
-            Expected::Done(_) => {
+            Expected::Done(done) => {
+                let data = done.data();
+                for (what, count) in [
+                    ("values that followed the file", data.followed),
+                    ("values that stayed", data.stayed),
+                    ("values that went", data.gone),
+                ] {
+                    *self.sums.done.entry(what).or_default() += count;
+                }
                 self.count(RELOADS);
+                self.count(match round.policy {
+                    Policy::Keep => "that keep data",
+                    Policy::Merge => "that merge data",
+                    Policy::Replace => "that replace data",
+                });
                 self.reload(&text, &options)?;
                 self.compare("after the reload")?;
                 if round.again {
                     self.count("reloads of the same text");
-                    self.oracle
-                        .reload(&mut self.heap, version, everywhere, OnConflict::Error)?;
+                    let how = How {
+                        on_conflict: OnConflict::Error,
+                        ..how
+                    };
+                    self.oracle.reload(&mut self.heap, version, how)?;
                     self.reload(&text, &options)?;
                     self.compare("after a second reload of the same text")?;
                 }
@@ -212,17 +239,10 @@ impl Run<'_> {
     }
 
     /// What else is tried with the next version before it is reloaded.
-    fn trial(
-        &mut self,
-        round: &Round,
-        everywhere: bool,
-        version: &Version,
-        text: &str,
-        options: &str,
-    ) -> Result<(), Stop> {
+    fn trial(&mut self, round: &Round, how: How, version: &Version, text: &str, options: &str) -> Result<(), Stop> {
         let mut heap = self.heap.clone();
         let mut oracle = self.oracle.clone();
-        let expected = oracle.reload(&mut heap, version, everywhere, round.on_conflict)?;
+        let expected = oracle.reload(&mut heap, version, how)?;
         let cut = |tail: &str| format!("{}\n{tail}\n", text.trim_end().trim_end_matches("return M").trim_end());
         match (round.trial, expected) {
             (Trial::Nothing, _) => {}
@@ -256,7 +276,7 @@ impl Run<'_> {
             }
             (Trial::Undone, Expected::Done(undo)) => {
                 self.count("reloads undone at once");
-                if everywhere {
+                if how.everywhere {
                     // R9.2: what referred to an older generation refers to the last one then.
                     self.begin(text, options)?;
                     self.lua("test.f = nil assert(require('hotreload').undo 'm')", "")?;
@@ -304,6 +324,11 @@ impl Run<'_> {
             let origin = heap.tables[table].origin.as_deref().unwrap_or("made at run time");
             Some((table, format!("test.t[{number}]"), format!(" -- {origin}")))
         };
+        let data = |heap: &Heap, n: u8| table(heap, n).filter(|(t, ..)| ![GLOBALS, LIST, HELD].contains(t));
+        let row = |heap: &Heap, t: usize, n: u8| {
+            let length = heap.length(t);
+            Some(i64::from(n).checked_rem(length)? + 1)
+        };
         let append = |heap: &mut Heap, value: Value| {
             let key = Key::Int(heap.length(HELD) + 1);
             heap.put(HELD, key, value);
@@ -312,6 +337,7 @@ impl Run<'_> {
             Op::Call(f, n, argument) => function(heap, f).and_then(|(f, text)| {
                 let (v, v_text) = match argument {
                     None => (Value::Nil, "nil".to_owned()),
+                    Some(Argument::False) => (Value::False, "false".to_owned()),
                     Some(Argument::Num(v)) => (Value::Num(i64::from(v)), v.to_string()),
                     Some(Argument::Function(v)) => function(heap, v)?,
                 };
@@ -368,6 +394,36 @@ impl Run<'_> {
                 let new = heap.table(None);
                 heap.put(t, Key::name(format!("d{key}")), Value::Table(new));
                 format!("{text}.d{key} = {{}}{note}")
+            }),
+            Op::Append(t, value) => data(heap, t).map(|(t, text, note)| {
+                heap.put(t, Key::Int(heap.length(t) + 1), heap::scalar(value));
+                format!("{text}[#{text} + 1] = {}{note}", render::scalar(value))
+            }),
+            Op::AppendTable(t, value) => data(heap, t).map(|(t, text, note)| {
+                let row = heap.table(None);
+                heap.put(row, Key::name("d0"), heap::scalar(value));
+                heap.put(t, Key::Int(heap.length(t) + 1), Value::Table(row));
+                format!("{text}[#{text} + 1] = {{ d0 = {} }}{note}", render::scalar(value))
+            }),
+            Op::RemoveRow(t, n) => data(heap, t).and_then(|(t, text, note)| {
+                let row = row(heap, t, n)?;
+                let length = heap.length(t);
+                for n in row..=length {
+                    heap.put(t, Key::Int(n), heap.get(t, &Key::Int(n + 1)));
+                }
+                Some(format!("table.remove({text}, {row}){note}"))
+            }),
+            Op::SetRow(t, n, value) => data(heap, t).and_then(|(t, text, note)| {
+                let row = row(heap, t, n)?;
+                heap.put(t, Key::Int(row), heap::scalar(value));
+                Some(format!("{text}[{row}] = {}{note}", render::scalar(value)))
+            }),
+            Op::SwapRows(t, n, m) => data(heap, t).and_then(|(t, text, note)| {
+                let (n, m) = row(heap, t, n).zip(row(heap, t, m))?;
+                let (first, second) = (heap.get(t, &Key::Int(n)), heap.get(t, &Key::Int(m)));
+                heap.put(t, Key::Int(n), second);
+                heap.put(t, Key::Int(m), first);
+                Some(format!("{text}[{n}], {text}[{m}] = {text}[{m}], {text}[{n}]{note}"))
             }),
             Op::Patch(t, n) => table(heap, t).and_then(|(t, text, note)| {
                 let fields = heap.tables[t].fields.clone();

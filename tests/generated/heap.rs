@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::rc::Rc;
 
-use super::model::{self, At, Content, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version};
+use super::model::{self, At, Content, Data, Entry, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version};
 use super::render;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Value {
     Nil,
     True,
+    False,
     Num(i64),
     Str(u8),
     Table(usize),
@@ -37,8 +38,10 @@ impl Key {
 pub struct Table {
     pub fields: BTreeMap<Key, Value>,
     pub meta: Option<usize>,
-    /// Where the file makes it; none for one that was made at run time.
+    /// Where the file makes it, the same for all rows of a list; none for one that was made at run time.
     pub origin: Option<String>,
+    /// The same, and which row.
+    pub path: Option<String>,
 }
 
 /// The code of a function.
@@ -146,6 +149,7 @@ pub struct Ran {
 pub fn scalar(value: Scalar) -> Value {
     match value {
         Scalar::True => Value::True,
+        Scalar::False => Value::False,
         Scalar::Num(n) => Value::Num(i64::from(n)),
         Scalar::Str(n) => Value::Str(n),
     }
@@ -155,6 +159,7 @@ impl Heap {
     pub fn new() -> Heap {
         let origin = |name: &str| Table {
             origin: Some(name.to_owned()),
+            path: Some(name.to_owned()),
             ..Table::default()
         };
         Heap {
@@ -232,6 +237,7 @@ impl Heap {
 
     pub fn table(&mut self, origin: Option<String>) -> usize {
         self.tables.push(Table {
+            path: origin.clone(),
             origin,
             ..Table::default()
         });
@@ -252,6 +258,7 @@ impl Heap {
         match value {
             Value::Nil => "nil".to_owned(),
             Value::True => "true".to_owned(),
+            Value::False => "false".to_owned(),
             Value::Num(n) => n.to_string(),
             Value::Str(n) => format!("\"s{n}\""),
             Value::Table(_) => "table".to_owned(),
@@ -378,6 +385,7 @@ impl Heap {
                         self.cells[cell(local)] = v;
                     }
                 }
+                Use::Clear(local) => self.cells[cell(local)] = Value::Nil,
                 Use::Call(local) => self.call_limited(self.cells[cell(local)], n),
                 Use::CallM(key) => self.call_field(self.cells[cell(Local::M)], key, n),
                 Use::CallK(class, key) => self.call_field(self.cells[cell(Local::K(class))], key, n),
@@ -397,6 +405,12 @@ impl Heap {
                     if let Value::Table(table) = self.cells[cell(local)] {
                         let key = Key::Int(self.length(table) + 1);
                         self.set(table, key, Value::Num(n));
+                    }
+                }
+                Use::Pop(local) => {
+                    if let Value::Table(table) = self.cells[cell(local)] {
+                        let key = Key::Int(self.length(table));
+                        self.set(table, key, Value::Nil);
                     }
                 }
                 Use::Global(key) => self.report(self.get(GLOBALS, &Key::name(format!("g_d{key}")))),
@@ -445,13 +459,7 @@ impl Heap {
                 Init::Literal(Some(value)) => scalar(*value),
                 Init::Computed(n) => Value::Num(i64::from(*n)),
                 Init::Import(import) => Value::Import(*import),
-                Init::Table(named, length) => {
-                    let table = self.data(name, named);
-                    for n in 1..=i64::from(*length) {
-                        self.put(table, Key::Int(n), Value::Num(n));
-                    }
-                    Value::Table(table)
-                }
+                Init::Table(data) => Value::Table(self.data(&name, &name, data)),
                 Init::Class(parent) => {
                     let class = self.table(Some(name.clone()));
                     if let Some(parent) = parent {
@@ -503,7 +511,7 @@ impl Heap {
             };
             let value = match &slot.content {
                 Content::Scalar(value) => scalar(*value),
-                Content::Table(named) => Value::Table(self.data(origin, named)),
+                Content::Table(data) => Value::Table(self.data(&origin, &origin, data)),
                 Content::Function(code) => {
                     let method = matches!(slot.at, At::Local(Local::K(_)));
                     Value::Function(self.define(origin, code, method, &locals))
@@ -528,10 +536,24 @@ impl Heap {
         }
     }
 
-    fn data(&mut self, origin: String, named: &[(u8, Scalar)]) -> usize {
-        let table = self.table(Some(origin));
-        for (key, value) in named {
-            self.put(table, Key::name(format!("d{key}")), scalar(*value));
+    fn data(&mut self, origin: &str, path: &str, data: &Data) -> usize {
+        let table = self.table(Some(origin.to_owned()));
+        self.tables[table].path = Some(path.to_owned());
+        let entry = |heap: &mut Heap, key: Key, row: &str, name: &str, entry: &Entry| {
+            let value = match entry {
+                Entry::Scalar(value) => scalar(*value),
+                Entry::Table(data) => {
+                    Value::Table(heap.data(&format!("{origin}{row}"), &format!("{path}{name}"), data))
+                }
+            };
+            heap.put(table, key, value);
+        };
+        for (key, value) in &data.fields {
+            let name = format!(".d{key}");
+            entry(self, Key::name(format!("d{key}")), &name, &name, value);
+        }
+        for (n, value) in (1..).zip(&data.rows) {
+            entry(self, Key::Int(n), "[]", &format!("[{n}]"), value);
         }
         table
     }

@@ -44,8 +44,86 @@ impl Local {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scalar {
     True,
+    False,
     Num(u8),
     Str(u8),
+}
+
+/// What a file says of a table of data.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Data {
+    pub fields: Vec<(u8, Entry)>,
+    /// The first elements of its list.
+    pub rows: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    Scalar(Scalar),
+    Table(Data),
+}
+
+impl Data {
+    fn resolve(&mut self) {
+        let mut kept: Vec<(u8, Entry)> = Vec::new();
+        for field in self.fields.drain(..) {
+            if !kept.iter().any(|known| known.0 == field.0) {
+                kept.push(field);
+            }
+        }
+        self.fields = kept;
+        let entries = self.fields.iter_mut().map(|(_, entry)| entry).chain(&mut self.rows);
+        for entry in entries {
+            if let Entry::Table(data) = entry {
+                data.resolve();
+            }
+        }
+    }
+
+    /// This table and those in it, one of them: the one that this many stand before.
+    fn nth(&mut self, n: &mut usize) -> Option<&mut Data> {
+        if *n == 0 {
+            return Some(self);
+        }
+        *n -= 1;
+        let entries = self.fields.iter_mut().map(|(_, entry)| entry).chain(&mut self.rows);
+        for entry in entries {
+            if let Entry::Table(data) = entry
+                && let Some(found) = data.nth(n)
+            {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    fn scalars<'a>(&'a mut self, all: &mut Vec<&'a mut Scalar>) {
+        let entries = self.fields.iter_mut().map(|(_, entry)| entry).chain(&mut self.rows);
+        for entry in entries {
+            match entry {
+                Entry::Scalar(value) => all.push(value),
+                Entry::Table(data) => data.scalars(all),
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        let entries = self.fields.iter().map(|(_, entry)| entry).chain(&self.rows);
+        let counts = entries.map(|entry| match entry {
+            Entry::Scalar(_) => 0,
+            Entry::Table(data) => data.count(),
+        });
+        1 + counts.sum::<usize>()
+    }
+}
+
+/// A change of the rows of a table of data.
+#[derive(Clone, Debug)]
+pub enum RowEdit {
+    Insert(u8, Entry),
+    Remove(u8),
+    Set(u8, Entry),
+    Swap(u8, u8),
 }
 
 /// What a module may import: values of the standard libraries, and of the module `dep`.
@@ -76,8 +154,7 @@ pub enum Init {
     /// A number that a call gives.
     Computed(u8),
     Import(Import),
-    /// Fields and the first elements of a list.
-    Table(Vec<(u8, Scalar)>, u8),
+    Table(Data),
     /// Its `__index` is itself; with a parent it has a metatable.
     Class(Option<u8>),
     /// `local function`, or declared here and given its function after all locals.
@@ -95,6 +172,8 @@ pub enum Use {
     Add(Local),
     /// Assigns the argument, if there is one.
     Set(Local),
+    /// Sets a scalar to nil.
+    Clear(Local),
     /// Calls what a local holds.
     Call(Local),
     /// Calls a field of the module's object.
@@ -107,6 +186,8 @@ pub enum Use {
     Write(Local, u8),
     /// Appends to a local table's list.
     Push(Local),
+    /// Removes the last of it.
+    Pop(Local),
     /// Reports a global.
     Global(u8),
     /// Adds 1 to a global.
@@ -175,7 +256,7 @@ impl Field {
 pub enum Content {
     Scalar(Scalar),
     /// A new table of data.
-    Table(Vec<(u8, Scalar)>),
+    Table(Data),
     Function(Function),
     /// A function of the module's object that was set before.
     Alias(u8),
@@ -225,6 +306,15 @@ pub enum Edit {
     MoveSlot(u8, u8),
     Rename(u8, u8),
     Body(u8, Vec<Use>),
+    /// A scalar is initialised with something else.
+    Literal(u8, Option<Scalar>),
+    /// One of all values in tables becomes another one.
+    Value(u8, Scalar),
+    /// A field of one of the tables of data.
+    Entry(u8, u8, Option<Entry>),
+    Rows(u8, RowEdit),
+    /// Something else than a function gets another place.
+    Relocate(u8, At, u8),
 }
 
 /// An argument of a call.
@@ -232,6 +322,7 @@ pub enum Edit {
 pub enum Argument {
     Num(u8),
     Function(u8),
+    False,
 }
 
 /// Something that the program does at run time.
@@ -248,6 +339,12 @@ pub enum Op {
     StoreFunction(u8, u8, u8),
     StoreTable(u8, u8, u8),
     ReplaceTable(u8, u8),
+    /// Rows of a table of data.
+    Append(u8, Scalar),
+    AppendTable(u8, Scalar),
+    RemoveRow(u8, u8),
+    SetRow(u8, u8, Scalar),
+    SwapRows(u8, u8, u8),
     /// A foreign function that calls the old one takes its place.
     Patch(u8, u8),
     SetGlobal(u8, Scalar),
@@ -288,18 +385,29 @@ pub enum Scope {
     Sliced,
 }
 
+/// What happens to data (R8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    Keep,
+    Merge,
+    Replace,
+}
+
 #[derive(Clone, Debug)]
 pub struct Round {
     pub history: Vec<Op>,
     pub edits: Vec<Edit>,
     pub scope: Scope,
     pub on_conflict: OnConflict,
+    pub policy: Policy,
     pub trial: Trial,
     pub again: bool,
 }
 
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// The first version is loaded after `hotreload.track()`.
+    pub tracked: bool,
     pub first: Version,
     pub rounds: Vec<Round>,
 }
@@ -327,14 +435,10 @@ impl Version {
                 {
                     Init::Literal(None)
                 }
-                Init::Table(fields, length) => {
-                    let mut kept: Vec<(u8, Scalar)> = Vec::new();
-                    for field in fields {
-                        if !kept.iter().any(|known| known.0 == field.0) {
-                            kept.push(*field);
-                        }
-                    }
-                    Init::Table(kept, *length)
+                Init::Table(data) => {
+                    let mut data = data.clone();
+                    data.resolve();
+                    Init::Table(data)
                 }
                 other => other.clone(),
             };
@@ -383,15 +487,7 @@ impl Version {
                 let mut slot = slot.clone();
                 match &mut slot.content {
                     Content::Function(function) => function.resolve(&all),
-                    Content::Table(fields) => {
-                        let mut kept: Vec<(u8, Scalar)> = Vec::new();
-                        for field in fields.iter() {
-                            if !kept.iter().any(|known| known.0 == field.0) {
-                                kept.push(*field);
-                            }
-                        }
-                        *fields = kept;
-                    }
+                    Content::Table(data) => data.resolve(),
                     _ => {}
                 }
                 slots.push(slot);
@@ -415,6 +511,22 @@ impl Version {
             _ => None,
         });
         locals.chain(slots).collect()
+    }
+
+    /// One of the tables of data.
+    fn data(&mut self, n: u8) -> Option<&mut Data> {
+        let locals = self.locals.iter_mut().filter_map(|(_, init)| match init {
+            Init::Table(data) => Some(data),
+            _ => None,
+        });
+        let slots = self.slots.iter_mut().filter_map(|slot| match &mut slot.content {
+            Content::Table(data) => Some(data),
+            _ => None,
+        });
+        let all: Vec<&mut Data> = locals.chain(slots).collect();
+        let count: usize = all.iter().map(|data| data.count()).sum();
+        let mut n = usize::from(n).checked_rem(count)?;
+        all.into_iter().find_map(|data| data.nth(&mut n))
     }
 
     pub fn edit(&mut self, edit: &Edit, round: u32) {
@@ -490,6 +602,62 @@ impl Version {
                     function.revision = round;
                 }
             }
+            Edit::Literal(n, value) => {
+                let literals = self.locals.iter_mut().filter_map(|(_, init)| match init {
+                    Init::Literal(known) => Some(known),
+                    _ => None,
+                });
+                let mut literals: Vec<_> = literals.collect();
+                let count = literals.len().max(1);
+                if let Some(known) = literals.get_mut(usize::from(*n) % count) {
+                    **known = *value;
+                }
+            }
+            Edit::Value(n, value) => {
+                let mut all = Vec::new();
+                for (_, init) in &mut self.locals {
+                    if let Init::Table(data) = init {
+                        data.scalars(&mut all);
+                    }
+                }
+                for slot in &mut self.slots {
+                    match &mut slot.content {
+                        Content::Scalar(value) => all.push(value),
+                        Content::Table(data) => data.scalars(&mut all),
+                        _ => {}
+                    }
+                }
+                let count = all.len().max(1);
+                if let Some(known) = all.get_mut(usize::from(*n) % count) {
+                    **known = *value;
+                }
+            }
+            Edit::Entry(n, key, value) => {
+                if let Some(data) = self.data(*n) {
+                    data.fields.retain(|(known, _)| known != key);
+                    data.fields.extend(value.clone().map(|value| (*key, value)));
+                }
+            }
+            Edit::Rows(n, edit) => {
+                if let Some(data) = self.data(*n) {
+                    edit.apply(&mut data.rows);
+                }
+            }
+            Edit::Relocate(n, at, key) => {
+                let others = self.slots.iter_mut().filter(|slot| slot.at != At::List);
+                let mut others: Vec<_> = others
+                    .filter(|slot| !matches!(slot.content, Content::Function(_)))
+                    .collect();
+                let count = others.len().max(1);
+                if let Some(slot) = others.get_mut(usize::from(*n) % count) {
+                    slot.at = *at;
+                    slot.field = match slot.field {
+                        Field::F(_) => Field::F(*key),
+                        Field::D(_) => Field::D(*key),
+                        Field::P(_) => Field::P(*key),
+                    };
+                }
+            }
         }
     }
 
@@ -501,10 +669,34 @@ impl Version {
     }
 }
 
+impl RowEdit {
+    fn apply(&self, rows: &mut Vec<Entry>) {
+        let at = |n: u8| usize::from(n).checked_rem(rows.len());
+        match self {
+            RowEdit::Insert(n, entry) => rows.insert(usize::from(*n) % (rows.len() + 1), entry.clone()),
+            RowEdit::Remove(n) => {
+                if let Some(at) = at(*n) {
+                    rows.remove(at);
+                }
+            }
+            RowEdit::Set(n, entry) => {
+                if let Some(at) = at(*n) {
+                    rows[at] = entry.clone();
+                }
+            }
+            RowEdit::Swap(n, m) => {
+                if let Some((n, m)) = at(*n).zip(at(*m)) {
+                    rows.swap(n, m);
+                }
+            }
+        }
+    }
+}
+
 /// Locals that are assigned.
 pub fn assigned(uses: &[Use]) -> impl Iterator<Item = Local> {
     uses.iter().filter_map(|does| match does {
-        Use::Add(local) | Use::Set(local) => Some(*local),
+        Use::Add(local) | Use::Set(local) | Use::Clear(local) => Some(*local),
         _ => None,
     })
 }
@@ -518,8 +710,8 @@ impl Function {
     fn resolve(&mut self, visible: &[Local]) {
         let sees = |local: Local| visible.contains(&local);
         let fits = |does: &Use, nested: bool| match *does {
-            Use::Read(local) | Use::Add(local) | Use::Set(local) | Use::Call(local) => sees(local),
-            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) => sees(local),
+            Use::Read(local) | Use::Add(local) | Use::Set(local) | Use::Clear(local) | Use::Call(local) => sees(local),
+            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) | Use::Pop(local) => sees(local),
             Use::CallK(class, _) => sees(Local::K(class)),
             Use::Own | Use::AddOwn => nested,
             Use::CallM(_) | Use::Global(_) | Use::AddGlobal(_) => true,
@@ -561,8 +753,8 @@ impl Use {
     /// The local of the main chunk that it needs.
     pub fn local(&self) -> Option<Local> {
         match *self {
-            Use::Read(local) | Use::Add(local) | Use::Set(local) | Use::Call(local) => Some(local),
-            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) => Some(local),
+            Use::Read(local) | Use::Add(local) | Use::Set(local) | Use::Clear(local) | Use::Call(local) => Some(local),
+            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) | Use::Pop(local) => Some(local),
             Use::CallM(_) => Some(Local::M),
             Use::CallK(class, _) => Some(Local::K(class)),
             Use::Global(_) | Use::AddGlobal(_) | Use::Own | Use::AddOwn => None,
@@ -585,15 +777,40 @@ pub const STORED: u8 = 3;
 pub const GLOBALS: u8 = 2;
 
 fn scalar() -> impl Strategy<Value = Scalar> {
-    prop_oneof![4 => (0..9_u8).prop_map(Scalar::Num), 1 => (0..3_u8).prop_map(Scalar::Str), 1 => Just(Scalar::True)]
+    prop_oneof![
+        6 => (0..9_u8).prop_map(Scalar::Num),
+        2 => (0..3_u8).prop_map(Scalar::Str),
+        1 => Just(Scalar::True),
+        1 => Just(Scalar::False),
+    ]
 }
 
 fn import() -> impl Strategy<Value = Import> {
     proptest::sample::select(Import::ALL.to_vec())
 }
 
-fn fields() -> impl Strategy<Value = Vec<(u8, Scalar)>> {
-    vec((0..DATA, scalar()), 0..3)
+fn entry() -> impl Strategy<Value = Entry> {
+    prop_oneof![
+        4 => scalar().prop_map(Entry::Scalar),
+        1 => data(2).prop_map(Entry::Table),
+    ]
+}
+
+/// A table with tables in it down to this depth.
+fn data(depth: u8) -> BoxedStrategy<Data> {
+    let entry = if depth == 0 {
+        scalar().prop_map(Entry::Scalar).boxed()
+    } else {
+        prop_oneof![
+            4 => scalar().prop_map(Entry::Scalar),
+            1 => data(depth - 1).prop_map(Entry::Table),
+        ]
+        .boxed()
+    };
+    let rows = prop_oneof![2 => Just(Vec::new()), 1 => vec(entry.clone(), 1..4)];
+    (vec((0..DATA, entry), 0..3), rows)
+        .prop_map(|(fields, rows)| Data { fields, rows })
+        .boxed()
 }
 
 fn cell() -> impl Strategy<Value = Local> {
@@ -622,6 +839,7 @@ fn one_use(nested: bool) -> impl Strategy<Value = Use> {
         6 => any_local().prop_map(Use::Read),
         4 => cell().prop_map(Use::Add),
         1 => cell().prop_map(Use::Set),
+        1 => cell().prop_map(Use::Clear),
         1 => (0..CALLBACKS).prop_map(|n| Use::Set(Local::B(n))),
         3 => (0..HELPERS).prop_map(|n| Use::Call(Local::H(n))),
         1 => (0..IMPORTS).prop_map(|n| Use::Call(Local::I(n))),
@@ -631,6 +849,7 @@ fn one_use(nested: bool) -> impl Strategy<Value = Use> {
         1 => (table(), 0..DATA).prop_map(|(t, d)| Use::Field(t, d)),
         1 => (table(), 0..DATA).prop_map(|(t, d)| Use::Write(t, d)),
         1 => table().prop_map(Use::Push),
+        1 => table().prop_map(Use::Pop),
         1 => (0..GLOBALS).prop_map(Use::Global),
         1 => (0..GLOBALS).prop_map(Use::AddGlobal),
         1 + own => Just(Use::Own),
@@ -662,7 +881,7 @@ fn local() -> impl Strategy<Value = (Local, Init)> {
         1 => (cell(), 0..9_u8).prop_map(|(c, n)| (c, Init::Computed(n))),
         2 => (0..IMPORTS, import()).prop_map(|(i, import)| (Local::I(i), Init::Import(import))),
         1 => (0..IMPORTS, function()).prop_map(|(i, f)| (Local::I(i), Init::Function(f, false))),
-        3 => (table(), fields(), 0..3_u8).prop_map(|(t, fields, length)| (t, Init::Table(fields, length))),
+        3 => (table(), data(2)).prop_map(|(t, data)| (t, Init::Table(data))),
         2 => (0..CLASSES, option::of(0..CLASSES)).prop_map(|(k, parent)| (Local::K(k), Init::Class(parent))),
         3 => (0..HELPERS, function(), any::<bool>())
             .prop_map(|(h, f, forward)| (Local::H(h), Init::Function(f, forward))),
@@ -685,8 +904,8 @@ fn slot() -> impl Strategy<Value = Slot> {
     prop_oneof![
         12 => (home, 0..FUNCTIONS, function())
             .prop_map(|(at, f, function)| (at, Field::F(f), Content::Function(function))),
-        3 => (with_globals, 0..DATA, scalar()).prop_map(|(at, d, s)| (at, Field::D(d), Content::Scalar(s))),
-        2 => (other.clone(), 0..DATA, fields()).prop_map(|(at, d, f)| (at, Field::D(d), Content::Table(f))),
+        5 => (with_globals, 0..DATA, scalar()).prop_map(|(at, d, s)| (at, Field::D(d), Content::Scalar(s))),
+        2 => (other.clone(), 0..DATA, data(2)).prop_map(|(at, d, f)| (at, Field::D(d), Content::Table(f))),
         2 => (other.clone(), 0..SECOND, 0..FUNCTIONS).prop_map(|(at, p, f)| (at, Field::P(p), Content::Alias(f))),
         2 => (other.clone(), 0..SECOND, tables).prop_map(|(at, p, l)| (at, Field::P(p), Content::Ref(l))),
         1 => (other.clone(), 0..SECOND, import()).prop_map(|(at, p, i)| (at, Field::P(p), Content::Import(i))),
@@ -707,6 +926,19 @@ fn version() -> impl Strategy<Value = Version> {
     (style, vec(local(), 0..9), vec(slot(), 0..10)).prop_map(|(style, locals, slots)| Version { style, locals, slots })
 }
 
+fn place() -> impl Strategy<Value = At> {
+    prop_oneof![4 => Just(At::M), 2 => (0..SUBS).prop_map(At::Sub), 1 => table().prop_map(At::Local)]
+}
+
+fn row_edit() -> impl Strategy<Value = RowEdit> {
+    prop_oneof![
+        (any::<u8>(), entry()).prop_map(|(n, entry)| RowEdit::Insert(n, entry)),
+        any::<u8>().prop_map(RowEdit::Remove),
+        (any::<u8>(), entry()).prop_map(|(n, entry)| RowEdit::Set(n, entry)),
+        any::<(u8, u8)>().prop_map(|(n, m)| RowEdit::Swap(n, m)),
+    ]
+}
+
 fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         4 => Just(Edit::TouchAll),
@@ -719,6 +951,12 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => any::<(u8, u8)>().prop_map(|(from, to)| Edit::MoveSlot(from, to)),
         1 => (any::<u8>(), 0..FUNCTIONS).prop_map(|(n, key)| Edit::Rename(n, key)),
         3 => (any::<u8>(), uses(false)).prop_map(|(n, uses)| Edit::Body(n, uses)),
+        3 => (any::<u8>(), option::weighted(0.8, scalar())).prop_map(|(n, value)| Edit::Literal(n, value)),
+        8 => (any::<u8>(), scalar()).prop_map(|(n, value)| Edit::Value(n, value)),
+        4 => (any::<u8>(), 0..DATA, option::weighted(0.7, entry()))
+            .prop_map(|(n, key, value)| Edit::Entry(n, key, value)),
+        3 => (any::<u8>(), row_edit()).prop_map(|(n, edit)| Edit::Rows(n, edit)),
+        1 => (any::<u8>(), place(), 0..DATA).prop_map(|(n, at, key)| Edit::Relocate(n, at, key)),
     ]
 }
 
@@ -727,6 +965,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(None),
         2 => (0..9_u8).prop_map(|n| Some(Argument::Num(n))),
         2 => any::<u8>().prop_map(|f| Some(Argument::Function(f))),
+        1 => Just(Some(Argument::False)),
     ];
     prop_oneof![
         6 => (any::<u8>(), 0..3_u8, argument).prop_map(|(f, n, v)| Op::Call(f, n, v)),
@@ -739,6 +978,11 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<u8>(), 0..STORED, any::<u8>()).prop_map(|(t, r, f)| Op::StoreFunction(t, r, f)),
         1 => (any::<u8>(), 0..STORED, any::<u8>()).prop_map(|(t, r, other)| Op::StoreTable(t, r, other)),
         1 => (any::<u8>(), 0..DATA).prop_map(|(t, d)| Op::ReplaceTable(t, d)),
+        1 => (any::<u8>(), scalar()).prop_map(|(t, s)| Op::Append(t, s)),
+        1 => (any::<u8>(), scalar()).prop_map(|(t, s)| Op::AppendTable(t, s)),
+        2 => any::<(u8, u8)>().prop_map(|(t, n)| Op::RemoveRow(t, n)),
+        2 => (any::<u8>(), any::<u8>(), scalar()).prop_map(|(t, n, s)| Op::SetRow(t, n, s)),
+        2 => any::<(u8, u8, u8)>().prop_map(|(t, n, m)| Op::SwapRows(t, n, m)),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(t, f)| Op::Patch(t, f)),
         1 => (0..GLOBALS, scalar()).prop_map(|(g, s)| Op::SetGlobal(g, s)),
     ]
@@ -765,24 +1009,33 @@ fn round() -> impl Strategy<Value = Round> {
         1 => Just(OnConflict::Keep),
         1 => Just(OnConflict::Replace),
     ];
+    let policy = prop_oneof![
+        2 => Just(Policy::Keep),
+        3 => Just(Policy::Merge),
+    ];
     (
         vec(op(), 0..8),
         vec(edit(), 0..6),
         scope,
-        on_conflict,
+        (on_conflict, policy),
         trial,
         any::<bool>(),
     )
-        .prop_map(|(history, edits, scope, on_conflict, trial, again)| Round {
+        .prop_map(|(history, edits, scope, (on_conflict, policy), trial, again)| Round {
             history,
             edits,
             scope,
             on_conflict,
+            policy,
             trial,
             again,
         })
 }
 
 pub fn case() -> impl Strategy<Value = Case> {
-    (version(), vec(round(), 1..4)).prop_map(|(first, rounds)| Case { first, rounds })
+    (any::<u8>().prop_map(|n| n >= 64), version(), vec(round(), 1..4)).prop_map(|(tracked, first, rounds)| Case {
+        tracked,
+        first,
+        rounds,
+    })
 }

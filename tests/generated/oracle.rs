@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
-use super::heap::{Closure, GLOBALS, HELD, Heap, Key, Kind, LIST, Ran, Value, is_function, nested_names};
-use super::model::{self, Gives, Import, Init, Local, OnConflict, Style, Version};
+use super::heap::{Closure, GLOBALS, HELD, Heap, Key, Kind, LIST, Ran, Table, Value, is_function, nested_names};
+use super::model::{self, Gives, Import, Init, Local, OnConflict, Policy, Style, Version};
 
 /// The rules do not say what comes out.
 #[derive(Debug)]
@@ -29,12 +29,56 @@ pub struct Undo {
     moved: Vec<(usize, usize)>,
     everywhere: bool,
     before: Box<Oracle>,
+    data: Data,
+}
+
+/// What became of data that differs from the file's.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Data {
+    /// It became the file's.
+    pub followed: u64,
+    pub stayed: u64,
+    /// The file has it no longer, and it went.
+    pub gone: u64,
+}
+
+impl Undo {
+    pub fn data(&self) -> Data {
+        self.data
+    }
 }
 
 pub enum Expected {
     Done(Undo),
     /// For conflicts.
     Refused,
+}
+
+/// How a reload is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub everywhere: bool,
+    pub on_conflict: OnConflict,
+    pub policy: Policy,
+}
+
+/// What is on record of a key or cell (R8).
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Known {
+    Scalar(Value),
+    /// A table, with a record of its own under this path.
+    Table(String),
+    /// Only that the file had it.
+    Key,
+}
+
+/// What a load left in the module's tables and cells: tables by path, cells by name.
+#[derive(Clone, Debug, Default)]
+struct Record {
+    tables: BTreeMap<String, BTreeMap<Key, Known>>,
+    /// Keys of tables that existed which the chunk did not write: they may be on record.
+    unsure: BTreeSet<(String, Key)>,
+    cells: BTreeMap<String, Known>,
 }
 
 /// What is known of the module from earlier reloads.
@@ -46,18 +90,22 @@ pub struct Oracle {
     successors: HashMap<usize, usize>,
     /// Functions that some reload has looked at.
     met: BTreeSet<usize>,
-    /// R5.3: the keys that the last reload's chunk left, by table. The first load leaves no record.
-    record: BTreeMap<String, BTreeSet<Key>>,
+    /// R5.3, R8: what the last chunk left. The first load leaves no record, but for a tracked module.
+    record: Record,
     /// Where these tables stood then.
     places: Places,
     /// Tables that some record had.
     recorded: BTreeSet<String>,
 }
 
-/// The places of A2's tables, by the place where the file makes them.
-type Places = BTreeMap<String, BTreeSet<String>>;
+/// The places of A2's tables, by the place where the file makes them: the table that has it, in the same way, and under which key.
+type Places = BTreeMap<String, BTreeSet<(Option<String>, String)>>;
+
+/// What is on record of a table, and whether that is sure.
+type OnRecord<'a> = (Option<&'a BTreeMap<Key, Known>>, bool);
 
 /// How the cells and tables of two versions answer to each other.
+#[derive(Default)]
 struct Pairs {
     /// A2's cell to A1's.
     cells: BTreeMap<usize, usize>,
@@ -75,6 +123,7 @@ struct Reload<'a> {
     ran: Ran,
     assigned: BTreeSet<Local>,
     on_conflict: OnConflict,
+    policy: Policy,
     pairs: Pairs,
     /// A2's functions that something of A2 refers to.
     reached: BTreeSet<usize>,
@@ -83,33 +132,40 @@ struct Reload<'a> {
     writes: Vec<(Place, Value, Value)>,
     conflicts: bool,
     places: Places,
+    data: Data,
 }
 
 impl Oracle {
-    pub fn first(heap: &mut Heap, version: &Version) -> Oracle {
+    pub fn first(heap: &mut Heap, version: &Version, tracked: bool) -> Oracle {
         let ran = heap.chunk(version);
         heap.loaded = ran.object;
-        Oracle {
-            assigned: None,
-            successors: HashMap::new(),
-            met: BTreeSet::new(),
-            record: BTreeMap::new(),
-            places: Places::new(),
-            recorded: BTreeSet::new(),
+        let mut oracle = Oracle::default();
+        if tracked {
+            let how = How {
+                everywhere: false,
+                on_conflict: OnConflict::Error,
+                policy: Policy::Keep,
+            };
+            let mut reload = Reload::new(heap, version, ran, version.assigned().into_iter().collect(), how);
+            reload.reach();
+            oracle.note(&mut reload);
+            oracle.assigned = Some(reload.assigned);
         }
+        oracle
+    }
+
+    /// Takes the record.
+    fn note(&mut self, reload: &mut Reload) {
+        self.record = reload.record(self);
+        self.recorded.extend(self.record.tables.keys().cloned());
+        self.places = reload.places();
     }
 
     /// Reloads the module.
     ///
     /// # Errors
     /// [`Open`]: the rules do not say what comes out; the heap is of no use then.
-    pub fn reload(
-        &mut self,
-        heap: &mut Heap,
-        version: &Version,
-        everywhere: bool,
-        on_conflict: OnConflict,
-    ) -> Result<Expected, Open> {
+    pub fn reload(&mut self, heap: &mut Heap, version: &Version, how: How) -> Result<Expected, Open> {
         let before = Box::new(self.clone());
         let known = self.assigned.clone().unwrap_or_else(|| assigned_by_what_is_there(heap));
         let ran = heap.chunk(version);
@@ -117,37 +173,18 @@ impl Oracle {
             heap.put(change.table, change.key.clone(), change.old);
         }
         let assigned = known.into_iter().chain(version.assigned()).collect();
-        let mut reload = Reload {
-            heap,
-            version,
-            ran,
-            assigned,
-            on_conflict,
-            pairs: Pairs {
-                cells: BTreeMap::new(),
-                tables: BTreeMap::new(),
-                answers: BTreeMap::new(),
-                enumerated: BTreeSet::new(),
-            },
-            reached: BTreeSet::new(),
-            near: BTreeSet::new(),
-            writes: Vec::new(),
-            conflicts: false,
-            places: Places::new(),
-        };
+        let mut reload = Reload::new(heap, version, ran, assigned, how);
         reload.pair()?;
-        reload.places = reload.places();
         reload.plan(self)?;
-        if reload.conflicts && on_conflict == OnConflict::Error {
+        if reload.conflicts && how.on_conflict == OnConflict::Error {
+            *self = *before;
             return Ok(Expected::Refused);
         }
         reload.settle_fresh();
         for (place, _, new) in &reload.writes {
             write(reload.heap, place, *new);
         }
-        self.record = reload.record();
-        self.recorded.extend(self.record.keys().cloned());
-        self.places = std::mem::take(&mut reload.places);
+        self.note(&mut reload);
         let mut moved = Vec::new();
         for (old, answers) in &reload.pairs.answers {
             match answers.len() {
@@ -157,17 +194,18 @@ impl Oracle {
         }
         let assigned = std::mem::take(&mut reload.assigned);
         self.met.extend(reload.near.iter().chain(&reload.reached));
-        if everywhere {
+        if how.everywhere {
             reload.everywhere(self, &mut moved)?;
         }
-        let writes = reload.writes;
+        let (writes, data) = (reload.writes, reload.data);
         self.assigned = Some(assigned);
         self.successors.extend(moved.iter().copied());
         Ok(Expected::Done(Undo {
             writes,
             moved,
-            everywhere,
+            everywhere: how.everywhere,
             before,
+            data,
         }))
     }
 
@@ -274,7 +312,69 @@ fn assigned_by_what_is_there(heap: &Heap) -> BTreeSet<Local> {
     assigned
 }
 
-impl Reload<'_> {
+/// Has a table what is on record under this path and nothing else, at any depth?
+fn is_unchanged(heap: &Heap, record: &Record, table: usize, path: &str, around: &mut Vec<usize>) -> Result<bool, Open> {
+    let Some(keys) = record.tables.get(path) else {
+        return Err(Open("a table whose record is not the module's"));
+    };
+    let Table { fields, meta, .. } = &heap.tables[table];
+    if meta.is_some() || !fields.keys().eq(keys.keys()) {
+        return Ok(false);
+    }
+    let pairs = || fields.values().zip(keys.values());
+    let scalars = pairs().all(|pair| match pair {
+        (Value::Table(_), Known::Table(_)) => true,
+        (value, Known::Scalar(known)) => value == known,
+        _ => false,
+    });
+    if !scalars {
+        return Ok(false);
+    }
+    if around.contains(&table) {
+        return Err(Open("a table that is in itself"));
+    }
+    around.push(table);
+    for pair in pairs() {
+        if let (Value::Table(inner), Known::Table(path)) = pair
+            && !is_unchanged(heap, record, *inner, path, around)?
+        {
+            return Ok(false);
+        }
+    }
+    around.pop();
+    Ok(true)
+}
+
+const MOVED: &str = "the record of a table that the file has moved";
+
+impl<'a> Reload<'a> {
+    fn new(heap: &'a mut Heap, version: &'a Version, ran: Ran, assigned: BTreeSet<Local>, how: How) -> Reload<'a> {
+        Reload {
+            heap,
+            version,
+            ran,
+            assigned,
+            on_conflict: how.on_conflict,
+            policy: how.policy,
+            pairs: Pairs::default(),
+            reached: BTreeSet::new(),
+            near: BTreeSet::new(),
+            writes: Vec::new(),
+            conflicts: false,
+            places: Places::new(),
+            data: Data::default(),
+        }
+    }
+
+    /// What of A2 something refers to.
+    fn reach(&mut self) {
+        let fresh = (self.ran.tables, self.ran.functions);
+        let changed = self.ran.changes.iter().map(|change| change.new);
+        let roots: Vec<Value> = changed.chain([self.ran.object]).collect();
+        let reached = reach(self.heap, roots, fresh, false);
+        self.reached = reached.iter().filter_map(|value| self.fresh_function(*value)).collect();
+    }
+
     fn fresh_table(&self, value: Value) -> Option<usize> {
         match value {
             Value::Table(table) if table >= self.ran.tables => Some(table),
@@ -323,20 +423,11 @@ impl Reload<'_> {
     }
 
     fn pair(&mut self) -> Result<(), Open> {
-        let fresh = (self.ran.tables, self.ran.functions);
-        let roots2 = self
-            .ran
-            .changes
-            .iter()
-            .map(|change| change.new)
-            .chain([self.ran.object]);
-        let reached2 = reach(self.heap, roots2.collect::<Vec<_>>(), fresh, false);
-        self.reached = reached2
-            .iter()
-            .filter_map(|value| self.fresh_function(*value))
-            .collect();
+        self.reach();
         self.pair_cells()?;
         self.pair_tables()?;
+        self.places = self.places();
+        self.check_places()?;
         self.pair_functions();
         self.check_near()
     }
@@ -445,6 +536,29 @@ impl Reload<'_> {
             }
             answered.insert(old);
             self.pair_two(old, new, &mut queue);
+        }
+        Ok(())
+    }
+
+    /// R3.1: a table that stands in several places may be a new one where A1 lacks it at one of them and its strings are others.
+    fn check_places(&self) -> Result<(), Open> {
+        for (new, old) in &self.pairs.tables {
+            let (mine, theirs) = (&self.heap.tables[*old], &self.heap.tables[*new]);
+            let several = theirs.path.as_ref().and_then(|path| self.places.get(path));
+            if several.is_none_or(|places| places.len() < 2) {
+                continue;
+            }
+            let strings: Vec<bool> = theirs
+                .fields
+                .iter()
+                .filter_map(|(key, value)| match (mine.fields.get(key), value) {
+                    (Some(Value::Str(old)), Value::Str(new)) => Some(old == new),
+                    _ => None,
+                })
+                .collect();
+            if !strings.is_empty() && !strings.contains(&true) {
+                return Err(Open("a table with several places and other strings"));
+            }
         }
         Ok(())
     }
@@ -694,18 +808,45 @@ impl Reload<'_> {
     fn plan(&mut self, oracle: &Oracle) -> Result<(), Open> {
         for (new, old) in self.pairs.cells.clone() {
             let (was, is) = (self.heap.cells[old], self.heap.cells[new]);
-            let content = self.content(oracle, was, is, new)?;
+            let mut locals = self.ran.locals.iter();
+            let known = locals.find(|(_, cell)| **cell == new);
+            let known = known.and_then(|(name, _)| oracle.record.cells.get(name));
+            let content = match self.merged(oracle, known, was, is)? {
+                Some(content) if content != was => content,
+                _ => self.content(oracle, was, is, new)?,
+            };
             self.note(Place::Cell(old), was, content);
         }
         for (new, old) in self.pairs.tables.clone() {
-            for (key, value) in self.heap.tables[new].fields.clone() {
+            let path = self.heap.tables[new].path.clone().unwrap_or_default();
+            let (record, sure) = self.on_record(oracle, &path);
+            let fields = self.heap.tables[new].fields.clone();
+            for (key, value) in fields.clone() {
                 let was = self.heap.get(old, &key);
                 if was == Value::Nil && !self.may_add(oracle, old, new, &key)? {
                     continue;
                 }
-                let is = self.slot(oracle, was, value)?;
+                let known = record.and_then(|keys| keys.get(&key));
+                if self.policy == Policy::Merge
+                    && was != value
+                    && !oracle.record.tables.contains_key(&path)
+                    && oracle.recorded.contains(&path)
+                {
+                    return Err(Open("the record of a table that the last version did not use"));
+                }
+                let merged = if was == Value::Nil {
+                    None
+                } else {
+                    self.merged(oracle, known, was, value)?
+                };
+                let is = match merged {
+                    Some(is) if is != was && !sure => return Err(Open(MOVED)),
+                    Some(is) => is,
+                    None => self.slot(oracle, was, value)?,
+                };
                 self.note(Place::Slot(old, key), was, is);
             }
+            self.gone(oracle, old, &path, |key| fields.contains_key(key))?;
             if let (None, Some(meta)) = (self.heap.tables[old].meta, self.heap.tables[new].meta) {
                 self.note(Place::Meta(old), Value::Nil, self.own(Value::Table(meta)));
             }
@@ -713,20 +854,28 @@ impl Reload<'_> {
         let mut written = BTreeSet::new();
         for change in self.ran.changes.clone() {
             written.insert((change.table, change.key.clone()));
-            let origin = self.heap.tables[change.table].origin.clone().unwrap_or_default();
-            let gone = oracle
-                .record
-                .get(&origin)
-                .is_some_and(|keys| keys.contains(&change.key));
-            let gone = gone && change.old == Value::Nil;
-            if gone && matches!(self.version.style, Style::Global | Style::Kept) {
-                return Err(Open("the record of a module without an object"));
+            let path = self.heap.tables[change.table].path.clone().unwrap_or_default();
+            let record = oracle.record.tables.get(&path);
+            let known = record.and_then(|keys| keys.get(&change.key));
+            let unsure = oracle.record.unsure.contains(&(path, change.key.clone()));
+            if unsure && (change.old == Value::Nil || self.policy == Policy::Merge && change.old != change.new) {
+                return Err(Open(
+                    "a key of a table that existed, which the last version did not write",
+                ));
             }
-            if gone {
-                return Err(Open("a key that was written again with the value that was there"));
+            if known.is_some() && change.old == Value::Nil && self.policy != Policy::Replace {
+                continue;
             }
             if change.table != LIST {
-                let is = self.slot(oracle, change.old, change.new)?;
+                let merged = if change.old == Value::Nil {
+                    None
+                } else {
+                    self.merged(oracle, known, change.old, change.new)?
+                };
+                let is = match merged {
+                    Some(is) => is,
+                    None => self.slot(oracle, change.old, change.new)?,
+                };
                 self.note(Place::Slot(change.table, change.key), change.old, is);
             }
         }
@@ -758,95 +907,257 @@ impl Reload<'_> {
         Ok(())
     }
 
+    /// R8: what comes of data beside data, when data is merged.
+    fn merged(&mut self, oracle: &Oracle, known: Option<&Known>, was: Value, is: Value) -> Result<Option<Value>, Open> {
+        let data = |value: Value| !is_function(value) && !matches!(value, Value::Import(_));
+        let is_table = |value: Value| matches!(value, Value::Table(_));
+        if self.policy != Policy::Merge
+            || !data(was)
+            || !data(is)
+            || is_table(is) && self.fresh_table(is).is_none()
+            || is_table(was) && is_table(is)
+            || was == is
+        {
+            return Ok(None);
+        }
+        let follows = self.is_unchanged(oracle, known, was)?;
+        self.data.followed += u64::from(follows);
+        self.data.stayed += u64::from(!follows);
+        Ok(Some(if follows { self.own(is) } else { was }))
+    }
+
+    fn is_unchanged(&self, oracle: &Oracle, known: Option<&Known>, value: Value) -> Result<bool, Open> {
+        match (known, value) {
+            (Some(Known::Scalar(known)), _) => Ok(*known == value),
+            (Some(Known::Table(path)), Value::Table(table)) => {
+                is_unchanged(self.heap, &oracle.record, table, path, &mut Vec::new())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// R8: what is on record, the program did not change and the file has no longer.
+    fn gone(&mut self, oracle: &Oracle, table: usize, path: &str, has: impl Fn(&Key) -> bool) -> Result<(), Open> {
+        let (record, sure) = self.on_record(oracle, path);
+        let Some(record) = record else {
+            return Ok(());
+        };
+        if self.policy != Policy::Merge {
+            return Ok(());
+        }
+        let length = record.keys().filter(|key| matches!(key, Key::Int(_))).count() as i64;
+        let has_holes = self.heap.tables[table].fields.keys().any(|key| match key {
+            Key::Int(n) => *n > self.heap.length(table),
+            Key::Name(_) => false,
+        });
+        if has_holes {
+            return Err(Open("a list with holes"));
+        }
+        let rows = (1..=length).rev().map(Key::Int).take_while(|key| !has(key));
+        let rows = rows.take(if self.heap.length(table) == length {
+            usize::MAX
+        } else {
+            0
+        });
+        let names = record.keys().filter(|key| matches!(key, Key::Name(_)) && !has(key));
+        let mut rows_end = false;
+        for key in rows.chain(names.cloned()) {
+            let is_row = matches!(key, Key::Int(_));
+            if is_row && rows_end {
+                continue;
+            }
+            let value = self.heap.get(table, &key);
+            if value != Value::Nil && self.is_unchanged(oracle, record.get(&key), value)? {
+                if !sure {
+                    return Err(Open(MOVED));
+                }
+                if let Value::Table(gone) = value
+                    && self.pairs.tables.values().any(|paired| *paired == gone)
+                {
+                    return Err(Open("a table that goes in one place and has another one"));
+                }
+                self.data.gone += 1;
+                self.note(Place::Slot(table, key), value, Value::Nil);
+            } else {
+                rows_end |= is_row;
+            }
+        }
+        Ok(())
+    }
+
     /// Where A2's tables stand, as far as pairing can see.
     fn places(&self) -> Places {
         let mut places = Places::new();
-        let mut add = |value: Value, place: String| {
+        let mut add = |value: Value, parent: Option<&String>, place: String| {
             if let Some(table) = self.fresh_table(value)
-                && let Some(origin) = &self.heap.tables[table].origin
+                && let Some(path) = &self.heap.tables[table].path
             {
-                places.entry(origin.clone()).or_default().insert(place);
+                let place = (parent.cloned(), place);
+                places.entry(path.clone()).or_default().insert(place);
             }
         };
-        add(self.ran.object, "module".to_owned());
+        add(self.ran.object, None, "module".to_owned());
         for change in &self.ran.changes {
-            add(
-                change.new,
-                format!("{:?}.{:?}", self.heap.tables[change.table].origin, change.key),
-            );
+            let path = self.heap.tables[change.table].path.as_ref();
+            add(change.new, path, format!("{:?}", change.key));
         }
         for table in &self.heap.tables[self.ran.tables..] {
             for (key, value) in &table.fields {
-                add(*value, format!("{:?}.{key:?}", table.origin));
+                add(*value, table.path.as_ref(), format!("{key:?}"));
             }
             if let Some(meta) = table.meta {
-                add(Value::Table(meta), format!("{:?}<meta>", table.origin));
+                add(Value::Table(meta), table.path.as_ref(), "<meta>".to_owned());
             }
         }
         for (name, cell) in &self.ran.locals {
             let captured = |function: &usize| self.heap.functions[*function].cells.contains_key(name);
             if self.reached.iter().any(captured) {
-                add(self.heap.cells[*cell], name.clone());
+                add(self.heap.cells[*cell], None, name.clone());
             }
         }
         places
     }
 
-    /// A record goes by a table's place: what the file has moved since has none, or another table's.
-    fn is_moved(&self, oracle: &Oracle, origin: &str) -> bool {
-        let now = self.places.get(origin);
-        let was = oracle.places.get(origin);
-        let taken = |place: &String| {
-            let others = oracle.places.iter().filter(|(other, _)| *other != origin);
-            others.into_iter().any(|(_, places)| places.contains(place))
+    /// What is on record of the table that the file makes here. A record goes by a table's place: it is there while all places that it
+    /// had are the table's still, and not when none of them is.
+    fn on_record<'o>(&self, oracle: &'o Oracle, path: &str) -> OnRecord<'o> {
+        let record = oracle.record.tables.get(path);
+        let now = self.places.get(path);
+        let taken = |place: &(Option<String>, String)| {
+            let mut others = oracle.places.iter().filter(|(other, _)| *other != path);
+            others.any(|(_, places)| places.contains(place))
         };
-        oracle.record.contains_key(origin) && now != was || now.is_some_and(|now| now.iter().any(taken))
+        if now.is_some_and(|now| now.iter().any(taken)) {
+            return (record, false);
+        }
+        let mut tables = vec![path];
+        let mut at = 0;
+        while let Some(path) = tables.get(at).copied() {
+            at += 1;
+            if path == "M" && matches!(self.version.style, Style::Kept | Style::KeptAndReturned) {
+                continue; // the chunk takes it up again
+            }
+            let (Some(was), now) = (oracle.places.get(path), self.places.get(path)) else {
+                continue;
+            };
+            if now.is_none_or(|now| now.is_disjoint(was)) {
+                return (None, at == 1);
+            }
+            if now.is_some_and(|now| !was.is_subset(now)) {
+                return (record, false);
+            }
+            for parent in was.iter().filter_map(|(parent, _)| parent.as_deref()) {
+                if !tables.contains(&parent) {
+                    tables.push(parent);
+                }
+            }
+        }
+        (record, true)
     }
 
     /// R5.3: whether a key that A1's table lacks is added to it.
     fn may_add(&self, oracle: &Oracle, old: usize, new: usize, key: &Key) -> Result<bool, Open> {
-        let origin = self.heap.tables[new].origin.clone().unwrap_or_default();
-        let record = oracle.record.get(&origin);
-        let had = record.is_some_and(|keys| keys.contains(key));
-        if record.is_none() && oracle.recorded.contains(&origin) {
+        let path = self.heap.tables[new].path.clone().unwrap_or_default();
+        let (record, sure) = self.on_record(oracle, &path);
+        let had = record.is_some_and(|keys| keys.contains_key(key));
+        if sure && !oracle.record.tables.contains_key(&path) && oracle.recorded.contains(&path) {
             return Err(Open("the record of a table that the last version did not use"));
         }
-        if (had || matches!(key, Key::Int(_))) && self.is_moved(oracle, &origin) {
-            return Err(Open("the record of a table that the file has moved"));
-        }
-        if had && matches!(self.version.style, Style::Global | Style::Kept) {
-            return Err(Open("the record of a module without an object"));
+        if (had || matches!(key, Key::Int(_))) && !sure {
+            return Err(Open(MOVED));
         }
         Ok(match (key, record) {
             (Key::Name(_), _) => !had,
             (Key::Int(_), None) => false,
             (Key::Int(_), Some(keys)) => {
-                let length = keys.iter().filter(|key| matches!(key, Key::Int(_))).count() as i64;
+                let length = keys.keys().filter(|key| matches!(key, Key::Int(_))).count() as i64;
                 !had && self.heap.length(old) == length
             }
         })
     }
 
-    /// What the chunk left.
-    fn record(&self) -> BTreeMap<String, BTreeSet<Key>> {
-        let mut record: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
+    /// What the chunk left (R8), when all is written.
+    fn record(&self, oracle: &Oracle) -> Record {
+        let mut record = Record::default();
         let running = reach(self.heap, [self.heap.loaded, Value::Table(GLOBALS)], (0, 0), false);
         for number in self.ran.tables..self.heap.tables.len() {
             let table = &self.heap.tables[number];
-            let runs = self.pairs.tables.contains_key(&number) || running.contains(&Value::Table(number));
-            if let (Some(origin), true) = (&table.origin, runs) {
-                record
-                    .entry(origin.clone())
-                    .or_default()
-                    .extend(table.fields.keys().cloned());
+            let partner = self.pairs.tables.get(&number).copied();
+            if let Some(path) = &table.path
+                && (partner.is_some() || running.contains(&Value::Table(number)))
+            {
+                record.tables.entry(path.clone()).or_default();
+                for (key, value) in &table.fields {
+                    let runs = self.heap.get(partner.unwrap_or(number), key);
+                    let older = oracle.record.tables.get(path).and_then(|keys| keys.get(key));
+                    let known = self.known(*value, runs, older);
+                    let keys = record.tables.entry(path.clone()).or_default();
+                    keys.insert(key.clone(), known);
+                }
             }
         }
         for change in self.ran.changes.iter().filter(|change| change.table != LIST) {
-            if let Some(origin) = &self.heap.tables[change.table].origin {
-                record.entry(origin.clone()).or_default().insert(change.key.clone());
+            if let Some(path) = &self.heap.tables[change.table].path {
+                let had = |record: &BTreeMap<String, BTreeMap<Key, Known>>| {
+                    record.get(path).is_some_and(|keys| keys.contains_key(&change.key))
+                };
+                // That the chunk writes what is there already is not seen.
+                if change.old == change.new && !had(&oracle.record.tables) {
+                    continue;
+                }
+                let runs = self.heap.get(change.table, &change.key);
+                let older = oracle.record.tables.get(path).and_then(|keys| keys.get(&change.key));
+                let known = self.known(self.own(change.new), runs, older);
+                let keys = record.tables.entry(path.clone()).or_default();
+                keys.insert(change.key.clone(), known);
+            }
+        }
+        for path in ["_G", "M"] {
+            let mut fresh = self.heap.tables[self.ran.tables..].iter();
+            let made = fresh.any(|table| table.path.as_deref() == Some(path));
+            let older = oracle.record.tables.get(path).filter(|_| !made);
+            for key in older.into_iter().flat_map(BTreeMap::keys) {
+                let has = record.tables.get(path).is_some_and(|keys| keys.contains_key(key));
+                if !has {
+                    record.unsure.insert((path.to_owned(), key.clone()));
+                }
+            }
+            let older = oracle.record.unsure.iter().filter(|(other, _)| other == path && !made);
+            let older: Vec<_> = older
+                .filter(|(_, key)| record.tables.get(path).is_none_or(|keys| !keys.contains_key(key)))
+                .cloned()
+                .collect();
+            record.unsure.extend(older);
+        }
+        for (name, cell) in &self.ran.locals {
+            let captured = |function: &usize| self.heap.functions[*function].cells.contains_key(name);
+            if self.reached.iter().any(captured) {
+                let runs = self.heap.cells[self.pairs.cells.get(cell).copied().unwrap_or(*cell)];
+                let older = oracle.record.cells.get(name);
+                let known = self.known(self.own(self.heap.cells[*cell]), runs, older);
+                record.cells.insert(name.clone(), known);
             }
         }
         record
+    }
+
+    /// What goes on record of a place: what the file says if that runs, else, when data is kept, what is on record if that runs.
+    fn known(&self, file: Value, runs: Value, older: Option<&Known>) -> Known {
+        let path = |table: usize| {
+            let partner = self.pairs.tables.iter().find(|(_, old)| **old == table);
+            self.heap.tables[partner.map_or(table, |(new, _)| *new)].path.clone()
+        };
+        match file {
+            _ if is_function(file) || matches!(file, Value::Import(_)) => {}
+            Value::Table(table) if file == runs => return path(table).map_or(Known::Key, Known::Table),
+            _ if file == runs => return Known::Scalar(file),
+            _ => {}
+        }
+        // A value is a scalar: of a table that the file has changed to one nothing stays on record.
+        match older {
+            Some(Known::Scalar(older)) if self.policy == Policy::Keep && *older == runs => Known::Scalar(runs),
+            _ => Known::Key,
+        }
     }
 
     /// R5.4, R5.3: what the chunk appended to a list.

@@ -5,11 +5,12 @@
 
 use std::fmt::Write;
 
-use super::model::{At, Content, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version};
+use super::model::{At, Content, Data, Entry, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version};
 
 pub fn scalar(value: Scalar) -> String {
     match value {
         Scalar::True => "true".to_owned(),
+        Scalar::False => "false".to_owned(),
         Scalar::Num(n) => n.to_string(),
         Scalar::Str(n) => format!("\"s{n}\""),
     }
@@ -25,10 +26,20 @@ fn import(value: Import) -> &'static str {
     }
 }
 
-fn fields(fields: &[(u8, Scalar)], length: u8) -> String {
-    let named = fields.iter().map(|(key, value)| format!("d{key} = {}", scalar(*value)));
-    let listed = (1..=length).map(|n| n.to_string());
-    format!("{{ {} }}", named.chain(listed).collect::<Vec<_>>().join(", "))
+fn entry(value: &Entry) -> String {
+    match value {
+        Entry::Scalar(value) => scalar(*value),
+        Entry::Table(value) => data(value),
+    }
+}
+
+fn data(value: &Data) -> String {
+    let named = value
+        .fields
+        .iter()
+        .map(|(key, value)| format!("d{key} = {}", entry(value)));
+    let all: Vec<String> = named.chain(value.rows.iter().map(entry)).collect();
+    format!("{{ {} }}", all.join(", "))
 }
 
 fn does(does: Use) -> String {
@@ -36,12 +47,14 @@ fn does(does: Use) -> String {
         Use::Read(local) => format!("T({})", local.name()),
         Use::Add(local) => format!("{0} = N({0}) + 1", local.name()),
         Use::Set(local) => format!("if v ~= nil then {} = v end", local.name()),
+        Use::Clear(local) => format!("{} = nil", local.name()),
         Use::Call(local) => format!("C({}, n)", local.name()),
         Use::CallM(key) => format!("C(M.f{key}, n)"),
         Use::CallK(class, key) => format!("C(k{class}.f{key}, n)"),
         Use::Field(local, key) => format!("T({}.d{key})", local.name()),
         Use::Write(local, key) => format!("{0}.d{key} = N({0}.d{key}) + 1", local.name()),
         Use::Push(local) => format!("{0}[#{0} + 1] = n", local.name()),
+        Use::Pop(local) => format!("{0}[#{0}] = nil", local.name()),
         Use::Global(key) => format!("T(g_d{key})"),
         Use::AddGlobal(key) => format!("g_d{key} = N(g_d{key}) + 1"),
         Use::Own => "T(x)".to_owned(),
@@ -127,7 +140,7 @@ pub fn file(version: &Version) -> String {
             Init::Literal(Some(value)) => writeln!(text, "local {name} = {}", scalar(*value)),
             Init::Computed(n) => writeln!(text, "local {name} = tonumber \"{n}\""),
             Init::Import(value) => writeln!(text, "local {name} = {}", import(*value)),
-            Init::Table(named, length) => writeln!(text, "local {name} = {}", fields(named, *length)),
+            Init::Table(value) => writeln!(text, "local {name} = {}", data(value)),
             Init::Class(None) => writeln!(text, "local {name} = {{}} {name}.__index = {name}"),
             Init::Class(Some(parent)) => writeln!(
                 text,
@@ -156,7 +169,7 @@ pub fn file(version: &Version) -> String {
         };
         let value = match &slot.content {
             Content::Scalar(value) => scalar(*value),
-            Content::Table(named) => fields(named, 0),
+            Content::Table(value) => data(value),
             Content::Function(code) => {
                 let method = matches!(slot.at, At::Local(Local::K(_)));
                 format!("function{}", function(&target, code, method))
