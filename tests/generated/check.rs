@@ -150,11 +150,16 @@ impl Run<'_> {
             OnConflict::Replace => "replace",
         };
         let data = match round.policy {
-            Policy::Keep => "keep",
-            Policy::Merge => "merge",
-            Policy::Replace => "replace",
+            Policy::Keep => ", data = 'keep'",
+            Policy::Merge => ", data = 'merge'",
+            Policy::Replace => ", data = 'replace'",
+            Policy::Marked => "",
         };
-        let options = format!("scope = {scope}, on_conflict = '{conflict}', data = '{data}'");
+        if round.policy == Policy::Marked {
+            // From now on: what a call says beats it.
+            self.lua("gg.safe_reloads = { m = true }", "")?;
+        }
+        let options = format!("scope = {scope}, on_conflict = '{conflict}'{data}");
         let how = How {
             everywhere,
             on_conflict: round.on_conflict,
@@ -182,7 +187,7 @@ impl Run<'_> {
                 self.count(match round.policy {
                     Policy::Keep => "that keep data",
                     Policy::Merge => "that merge data",
-                    Policy::Replace => "that replace data",
+                    Policy::Replace | Policy::Marked => "that replace data",
                 });
                 self.reload(&text, &options)?;
                 self.compare("after the reload")?;

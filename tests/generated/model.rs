@@ -391,6 +391,8 @@ pub enum Policy {
     Keep,
     Merge,
     Replace,
+    /// The same as replace, because `gg.safe_reloads` says so.
+    Marked,
 }
 
 #[derive(Clone, Debug)]
@@ -1012,6 +1014,8 @@ fn round() -> impl Strategy<Value = Round> {
     let policy = prop_oneof![
         2 => Just(Policy::Keep),
         3 => Just(Policy::Merge),
+        1 => Just(Policy::Replace),
+        1 => Just(Policy::Marked),
     ];
     (
         vec(op(), 0..8),

@@ -355,7 +355,10 @@ impl<'a> Reload<'a> {
             ran,
             assigned,
             on_conflict: how.on_conflict,
-            policy: how.policy,
+            policy: match how.policy {
+                Policy::Marked => Policy::Replace,
+                policy => policy,
+            },
             pairs: Pairs::default(),
             reached: BTreeSet::new(),
             near: BTreeSet::new(),
@@ -502,6 +505,9 @@ impl<'a> Reload<'a> {
                     return Err(Open("a table of the host in a place of the module"));
                 }
                 if self.heap.tables[old].origin != self.heap.tables[new].origin {
+                    if self.policy == Policy::Replace && self.heap.tables[old].origin.is_some() {
+                        return Err(Open("a reference to another table, where data is replaced"));
+                    }
                     later.push((old, new));
                 } else if !self.pairs.tables.contains_key(&new) && answered.insert(old) {
                     self.pair_two(old, new, &mut queue);
@@ -727,6 +733,11 @@ impl<'a> Reload<'a> {
         if old == new {
             return Ok(old);
         }
+        let is_data = |value: Value| !is_function(value);
+        if self.policy == Policy::Replace && is_data(old) && is_data(new) {
+            self.data.followed += 1;
+            return Ok(self.own(new));
+        }
         if self.fresh_function(new).is_some() {
             return Ok(if is_function(old) { new } else { self.conflict(old, new) });
         }
@@ -778,6 +789,15 @@ impl<'a> Reload<'a> {
         let init = self.version.locals.iter().find(|(known, _)| *known == local);
         let Some((_, init)) = init else { return Ok(old) };
         let assigned = self.assigned.contains(&local);
+        let is_data = |value: Value| !is_function(value) && !matches!(value, Value::Import(_));
+        if self.policy == Policy::Replace && !matches!(init, Init::Import(_)) {
+            if is_data(old) && is_data(new) {
+                return Ok(self.own(new));
+            }
+            if assigned && matches!(init, Init::Literal(Some(_)) | Init::Computed(_)) {
+                return Err(Open("a function in a cell whose data is replaced"));
+            }
+        }
         match init {
             Init::Table(..) | Init::Class(_) | Init::Computed(_) => self.follow(oracle, old),
             Init::Function(..) => match old {
@@ -847,6 +867,16 @@ impl<'a> Reload<'a> {
                 self.note(Place::Slot(old, key), was, is);
             }
             self.gone(oracle, old, &path, |key| fields.contains_key(key))?;
+            // A metatable is behaviour.
+            let exact = Value::Table(old) != self.heap.loaded && !path.ends_with("<meta>");
+            if self.policy == Policy::Replace && exact {
+                for (key, value) in self.heap.tables[old].fields.clone() {
+                    if !fields.contains_key(&key) {
+                        self.data.gone += 1;
+                        self.note(Place::Slot(old, key), value, Value::Nil);
+                    }
+                }
+            }
             if let (None, Some(meta)) = (self.heap.tables[old].meta, self.heap.tables[new].meta) {
                 self.note(Place::Meta(old), Value::Nil, self.own(Value::Table(meta)));
             }
@@ -857,13 +887,17 @@ impl<'a> Reload<'a> {
             let path = self.heap.tables[change.table].path.clone().unwrap_or_default();
             let record = oracle.record.tables.get(&path);
             let known = record.and_then(|keys| keys.get(&change.key));
+            let replaces = self.policy == Policy::Replace;
             let unsure = oracle.record.unsure.contains(&(path, change.key.clone()));
-            if unsure && (change.old == Value::Nil || self.policy == Policy::Merge && change.old != change.new) {
+            if unsure
+                && !replaces
+                && (change.old == Value::Nil || self.policy == Policy::Merge && change.old != change.new)
+            {
                 return Err(Open(
                     "a key of a table that existed, which the last version did not write",
                 ));
             }
-            if known.is_some() && change.old == Value::Nil && self.policy != Policy::Replace {
+            if known.is_some() && change.old == Value::Nil && !replaces {
                 continue;
             }
             if change.table != LIST {
@@ -1057,6 +1091,9 @@ impl<'a> Reload<'a> {
 
     /// R5.3: whether a key that A1's table lacks is added to it.
     fn may_add(&self, oracle: &Oracle, old: usize, new: usize, key: &Key) -> Result<bool, Open> {
+        if self.policy == Policy::Replace {
+            return Ok(true);
+        }
         let path = self.heap.tables[new].path.clone().unwrap_or_default();
         let (record, sure) = self.on_record(oracle, &path);
         let had = record.is_some_and(|keys| keys.contains_key(key));
