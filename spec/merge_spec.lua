@@ -316,6 +316,15 @@ describe("data = 'merge' (R8)", function()
     assert.same({ rate = 9, rows = { a = 3 } }, M)
   end)
 
+  it("lets follow what a `keep` has left behind in a table that is known by a local of a renamed function", function()
+    local text = "local t = { { v = %d } } return { %s = function() return t[1].v end }"
+    local M = load_first(text:format(1, "before"))
+    app:update("m", text:format(2, "after"))
+    assert.equal(1, M.after())
+    merge(text:format(2, "after"))
+    assert.equal(2, M.after())
+  end)
+
   it("leaves in a table that existed what the file does not write any more", function()
     finally(function() rawset(_G, "Kept", nil) rawset(_G, "RATE", nil) end)
     local M = load_first "Kept = Kept or {} Kept.a, Kept.b, RATE = 1, { 1 }, 1 return Kept"

@@ -16,7 +16,7 @@ impl Pairer<'_> {
         if self.scanned.try_insert_value(self.vm.val(table).addr, ())?.is_some() {
             return Ok(());
         }
-        let path = self.note_table(table, site)?;
+        let path = self.note_alone(table, site)?;
         let mut children = Vec::new();
         for item in self.items(table, order)? {
             let Some(item) = self.survey.item(item) else {

@@ -23,10 +23,23 @@ pub(super) struct Notes {
     paths: FxHashMap<usize, Path>,
     /// Tables whose entries are noted.
     noted: FxHashSet<usize>,
+    /// Those of them that were noted when nothing of A1 was known to answer to them.
+    alone: FxHashSet<usize>,
+    /// Words of values that are not what runs after all.
+    retracted: FxHashSet<u64>,
     /// Keys that hold tables: whether one is the table's own place is known when all have been met.
     tables: Vec<(Place, Val)>,
-    /// Scalars for which A1 has something else: digests of A2's value and of A1's.
-    differing: Vec<(Place, Option<u64>, Option<u64>)>,
+    differing: Vec<Differing>,
+}
+
+/// A scalar for which A1 has something else.
+struct Differing {
+    place: Place,
+    /// Where it may be on record.
+    known: Option<Place>,
+    /// The digests of A2's value and of A1's.
+    new: Option<u64>,
+    old: Option<u64>,
 }
 
 impl Notes {
@@ -77,6 +90,41 @@ impl Pairer<'_> {
         Ok(Some(path).filter(|_| first))
     }
 
+    /// The same for a table that answers to none of A1's, as far as is known.
+    pub(super) fn note_alone(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
+        let path = self.note_table(table, site)?;
+        if path.is_some() {
+            self.notes.alone.try_insert_value(self.vm.val(table).addr, ())?;
+        }
+        Ok(path)
+    }
+
+    /// The path of a table of A2 that was noted alone, and answers to one of A1's after all.
+    pub(super) fn noted_alone(&mut self, table: Ref) -> Option<Path> {
+        let address = self.vm.val(table).addr;
+        let path = self.notes.paths.get(&address).copied();
+        path.filter(|_| self.notes.alone.remove(&address))
+    }
+
+    /// Notes what A1's table has beside an entry that was noted alone.
+    pub(super) fn note_beside(&mut self, path: Path, site: SiteId, beside: &Beside) -> Result<()> {
+        let (new, old) = (beside.new_val, beside.old_val);
+        let stays = is_scalar(old) || is_scalar(new) && old.is_table();
+        if self.replace_data || !stays || self.vm.same(beside.new, beside.old) {
+            return Ok(());
+        }
+        let Some(place) = self.place_of(path, beside.key) else {
+            return Ok(());
+        };
+        // What is on record of it goes by the place where the two were found to answer to each other.
+        let known = self.path(site)?.and_then(|path| self.place_of(path, beside.key));
+        let (new, old) = (self.vm.digest(beside.new), self.vm.digest(beside.old));
+        if let Some(new) = new {
+            self.notes.retracted.try_insert_value(place.value(new), ())?;
+        }
+        self.notes.differing.try_push(Differing { place, known, new, old })
+    }
+
     /// Notes an entry of a table of A2.
     pub(super) fn note_entry(&mut self, path: Path, beside: &Beside) -> Result<()> {
         let Some(place) = self.place_of(path, beside.key) else {
@@ -96,7 +144,12 @@ impl Pairer<'_> {
             }
         } else if is_scalar(old) || scalar && old.is_table() {
             let (new, old) = (self.vm.digest(beside.new), self.vm.digest(beside.old));
-            self.notes.differing.try_push((place, new, old))?;
+            self.notes.differing.try_push(Differing {
+                place,
+                known: Some(place),
+                new,
+                old,
+            })?;
         }
         Ok(())
     }
@@ -109,10 +162,14 @@ impl Pairer<'_> {
             paths,
             tables,
             differing,
+            retracted,
             ..
         } = std::mem::take(&mut self.notes);
         if !on {
             return Ok(words);
+        }
+        if !retracted.is_empty() {
+            words.retain(|word| !retracted.contains(word));
         }
         words.try_reserve(tables.len() + differing.len())?;
         words.extend(
@@ -122,7 +179,7 @@ impl Pairer<'_> {
         );
         let differing = differing
             .into_iter()
-            .filter_map(|(place, new, old)| self.value_word(place, new, old));
+            .filter_map(|differing| self.value_word(&differing));
         words.extend(differing);
         self.note_conflicts(&mut words)?;
         self.note_cells(&paths, &mut words)?;
@@ -131,9 +188,11 @@ impl Pairer<'_> {
     }
 
     /// The word for a value that A1 has another one for: of the file's, when A1's follows it; of A1's, when that is on record.
-    fn value_word(&self, place: Place, new: Option<u64>, old: Option<u64>) -> Option<u64> {
-        let on_record = self.base.had(place, old);
-        let follows = self.merges && (on_record || self.followed.contains(&place.word(Had::Table)));
+    fn value_word(&self, differing: &Differing) -> Option<u64> {
+        let Differing { place, known, new, old } = *differing;
+        let on_record = known.is_some_and(|known| self.base.had(known, old));
+        let followed = || known.is_some_and(|known| self.followed.contains(&known.word(Had::Table)));
+        let follows = self.merges && (on_record || followed());
         let word = |value: Option<u64>| value.map(|value| place.value(value));
         if follows {
             word(new)
@@ -196,7 +255,12 @@ impl Pairer<'_> {
             let (new, digest) = (self.vm.digest(change.new), self.vm.digest(change.old));
             let value = match kind {
                 Had::Scalar if old.is_nil() || self.replace_data => new.map(|new| place.value(new)),
-                _ if is_scalar(old) || old.is_table() => self.value_word(place, new, digest),
+                _ if is_scalar(old) || old.is_table() => self.value_word(&Differing {
+                    place,
+                    known: Some(place),
+                    new,
+                    old: digest,
+                }),
                 _ => None,
             };
             if let Some(value) = value {

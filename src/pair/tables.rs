@@ -132,6 +132,7 @@ impl Pairer<'_> {
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         let path = self.note_table(pair.new, pair.site)?;
+        let noted = self.noted_alone(pair.new);
         for item in self.items(pair.new, order)? {
             let Some(item) = self.survey.item(item) else {
                 break;
@@ -141,6 +142,9 @@ impl Pairer<'_> {
             let beside = item.beside(old, old_val);
             if let Some(path) = path {
                 self.note_entry(path, &beside)?;
+            }
+            if let Some(path) = noted {
+                self.note_beside(path, pair.site, &beside)?;
             }
             bears_code |= new_val.is_function();
             shared += u32::from(!old_val.is_nil());
