@@ -193,11 +193,9 @@ impl Run<'_> {
                 self.compare("after the reload")?;
                 if round.again {
                     self.count("reloads of the same text");
-                    let how = How {
-                        on_conflict: OnConflict::Error,
-                        ..how
-                    };
-                    self.oracle.reload(&mut self.heap, version, how)?;
+                    if let Expected::Refused = self.oracle.reload(&mut self.heap, version, how)? {
+                        return Err(Stop::Wrong(self.wrong("a conflict with the same text")));
+                    }
                     self.reload(&text, &options)?;
                     self.compare("after a second reload of the same text")?;
                 }

@@ -1074,10 +1074,15 @@ impl<'a> Reload<'a> {
             let (Some(was), now) = (oracle.places.get(path), self.places.get(path)) else {
                 continue;
             };
-            if now.is_none_or(|now| now.is_disjoint(was)) {
-                return (None, at == 1);
+            let is_object =
+                |places: &BTreeSet<(Option<String>, String)>| places.iter().any(|(_, name)| name == "module");
+            if is_object(was) && now.is_some_and(is_object) {
+                continue;
             }
-            if now.is_some_and(|now| !was.is_subset(now)) {
+            if at == 1 && now.is_none_or(|now| now.is_disjoint(was)) {
+                return (None, true);
+            }
+            if now.is_none_or(|now| !was.is_subset(now)) {
                 return (record, false);
             }
             for parent in was.iter().filter_map(|(parent, _)| parent.as_deref()) {
@@ -1269,11 +1274,16 @@ impl<'a> Reload<'a> {
         ];
         // What undoing the reload would bring back.
         roots.extend(moved.iter().map(|(old, _)| Value::Function(*old)));
+        let alive: HashSet<Value> = reach(self.heap, roots.clone(), (0, 0), true).into_iter().collect();
+        let taken_out = self.policy == Policy::Replace;
         roots.extend(self.writes.iter().map(|(_, old, _)| *old));
         for value in reach(self.heap, roots, (0, 0), true) {
             let Value::Function(function) = value else { continue };
             if function >= self.ran.functions || map.contains_key(&function) {
                 continue;
+            }
+            if taken_out && !alive.contains(&value) {
+                return Err(Open("a function in what was taken out"));
             }
             // An older generation follows the one that took its place.
             let mut last = function;
@@ -1288,6 +1298,9 @@ impl<'a> Reload<'a> {
                 Kind::Foreign => {}
                 Kind::Home(code) => {
                     if let Some(new) = map.get(&last).copied() {
+                        if function != last && self.origin(last) != self.origin(new) {
+                            return Err(Open("an older generation of a function that became another one"));
+                        }
                         moved.push((function, new));
                         map.insert(function, new);
                     } else if by_origin.contains_key(&code.origin) {
