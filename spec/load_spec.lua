@@ -159,6 +159,17 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       end)
     end)
 
+    it("puts back what was written under an integer that a long chunk had loaded long before", function()
+      local slots = {}
+      for i = 1, 100 do slots[70000 + i] = { value = i } end
+      _G.slots_by_id = slots
+      finally(function() _G.slots_by_id = nil end)
+      local loads = {}
+      for i = 1, 300 do loads[i] = ("last = %d"):format(i) end
+      assert_put_back(("local id, last = 70042, 0 %s slots_by_id[id] = 'written'"):format(table.concat(loads, " ")))
+      assert.same({ value = 42 }, slots[70042])
+    end)
+
     it("puts back a class that only a private registry and A1's local hold", function()
       package.preload.class = function()
         local registry = {}
