@@ -13,7 +13,7 @@ use super::watch;
 use crate::api::{self, Reply};
 use crate::commit;
 use crate::error::Error;
-use crate::fault::{self, caught};
+use crate::fault::{self, caught, insist};
 use crate::reload;
 use crate::sweep;
 
@@ -471,7 +471,8 @@ unsafe fn fail(l: *mut lua_State, error: &Error) {
     unsafe {
         ffi::lua_pushboolean(l, 0);
         let top = ffi::lua_gettop(l);
-        let pushed = caught("while making a message", || {
+        // What the collector lets out here must not take the place of what is to be said.
+        let pushed = insist("while making a message", || {
             let message = error.to_bytes();
             let text = &*message;
             door::protect(l, 1, |l| {
