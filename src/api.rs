@@ -108,14 +108,14 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
     let mut modules = Vec::new();
     for i in 1..=vm.raw_len(batch) {
         let item = vm.index(batch, i)?;
-        let (is_data, source) = (vm.field(item, "is_data")?, vm.field(item, "source")?);
+        let name = vm.fields(item, ["name", "answers", "undo", "is_data", "source", "base"])?;
         modules.try_push(Module {
-            name: vm.field(item, "name")?,
-            answers: vm.field(item, "answers")?,
-            undo: vm.field(item, "undo")?,
-            is_data: vm.truthy(is_data),
-            source: vm.bytes(source)?,
-            base: vm.field(item, "base")?,
+            name,
+            answers: name.after(1),
+            undo: name.after(2),
+            is_data: vm.truthy(name.after(3)),
+            source: vm.bytes(name.after(4))?,
+            base: name.after(5),
         })?;
     }
     Ok(modules)

@@ -157,6 +157,9 @@ const MOST_OF_TEXT: usize = 60;
 /// strings), and of a long one the middle is left out. (R1.9)
 pub fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
+    if bytes.len() <= MOST_SHOWN && bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into_owned(); // nearly always
+    }
     let count = text.chars().count();
     let left_out = if count > MOST_SHOWN {
         MOST_SHOWN / 2..count - MOST_SHOWN / 2

@@ -75,30 +75,26 @@ impl Options {
 
     /// Reads the façade's table.
     pub fn read(vm: &mut Vm, table: Ref) -> Result<Options> {
-        let mut text = |name| -> Result<Option<Vec<u8>>> {
-            let value = vm.field(table, name)?;
-            vm.bytes(value)
-        };
-        let source = text("source")?;
-        let on_conflict = match text("on_conflict")?.as_deref() {
+        let names = ["source", "on_conflict", "data", "constants", "scope", "report"];
+        let texts = vm.fields(table, names)?;
+        let text = |i| vm.bytes(texts.after(i));
+        let source = text(0)?;
+        let on_conflict = match text(1)?.as_deref() {
             Some(b"keep") => OnConflict::Keep,
             Some(b"replace") => OnConflict::Replace,
             _ => OnConflict::Error,
         };
-        let data = match text("data")?.as_deref() {
+        let data = match text(2)?.as_deref() {
             Some(b"replace") => Data::Replace,
             Some(b"merge") => Data::Merge,
             _ => Data::Keep,
         };
-        let constants = text("constants")?.as_deref() != Some(b"keep");
-        let whole_vm = text("scope")?.as_deref() == Some(b"vm");
-        let report = text("report")?;
-        let budget = vm.field(table, "budget_ms")?;
+        let constants = text(3)?.as_deref() != Some(b"keep");
+        let whole_vm = text(4)?.as_deref() == Some(b"vm");
+        let report = text(5)?;
+        let budget = vm.fields(table, ["budget_ms", "text_only", "dry_run"])?;
         let sliced = !vm.val(budget).is_nil();
-        let text_only = vm.field(table, "text_only")?;
-        let text_only = vm.truthy(text_only);
-        let dry_run = vm.field(table, "dry_run")?;
-        let dry_run = vm.truthy(dry_run);
+        let (text_only, dry_run) = (vm.truthy(budget.after(1)), vm.truthy(budget.after(2)));
         let full = report.map_or(dry_run, |report| report == b"full");
         Ok(Options {
             source,

@@ -379,6 +379,8 @@ impl Planner<'_> {
     /// R4.3, R5.1: what joined and new cells hold.
     fn cells(&mut self) -> Result<()> {
         let mut set: FxHashSet<u32> = FxHashSet::default();
+        self.out.tally.cells_kept.try_reserve(self.pairing.cell_pairs.len())?;
+        self.out.tally.joined.try_reserve(self.pairing.new_cells.len())?;
         for pair in std::mem::take(&mut self.pairing.cell_pairs) {
             let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
                 continue;
@@ -476,6 +478,9 @@ impl Planner<'_> {
 
     /// A copy that nobody holds would be finalized after the reload, by A2's code on A1's cells.
     fn finalizers(&mut self) -> Result<()> {
+        if self.pairing.copies.is_empty() {
+            return Ok(());
+        }
         let key = self.vm.string(b"__gc")?;
         for copy in std::mem::take(&mut self.pairing.copies) {
             let metatable = self.vm.metatable(copy)?;

@@ -246,7 +246,7 @@ impl Vm {
                 ffi::lua_newthread(l);
             })?;
             let thread = ffi::lua_tothread(self.l, -1);
-            if ffi::lua_checkstack(thread, SLACK * 4) == 0 {
+            if ffi::lua_checkstack(thread, SLACK * 2) == 0 {
                 return Err(Error::Memory);
             }
             Ok(thread)
@@ -728,6 +728,16 @@ impl Vm {
     pub fn field(&mut self, table: Ref, name: &str) -> Result<Ref> {
         let key = self.string(name.as_bytes())?;
         self.get(table, key)
+    }
+
+    /// `table[name]`, raw, for each of these names, side by side; returns the first.
+    pub fn fields<const N: usize>(&mut self, table: Ref, names: [&str; N]) -> Result<Ref> {
+        let keys = self.strings(names.iter().map(|name| name.as_bytes()))?;
+        let first = Ref(self.len);
+        for i in 0..N as u32 {
+            self.get(table, keys.after(i))?;
+        }
+        Ok(first)
     }
 
     /// `table[i]`, raw.
