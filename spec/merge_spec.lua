@@ -352,6 +352,17 @@ describe("data = 'merge' (R8)", function()
     assert.same({ x = 4, inner = { 4 } }, M.t())
   end)
 
+  it("knows a table by a place at which the program has none", function()
+    local text = "local t = { x = %d, y = 1 } local M = { first = t } function M.t() return t end return M"
+    local M = load_first(text:format(1))
+    M.first, M.t().y = nil, nil
+    merge(text:format(2))
+    assert.same({ x = 2 }, M.t())
+    merge(text:format(3))
+    assert.same({ x = 3 }, M.t())
+    assert.is_nil(M.first)
+  end)
+
   it("works in classes that a library makes, and in metatables", function()
     app:write("class", [[
       return function(name)

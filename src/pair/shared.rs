@@ -8,9 +8,11 @@ use std::cmp::Reverse;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Beside, Pairer, TablePair};
+use crate::base::Kind as Had;
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Kind, Ref};
+use crate::site::SiteId;
 
 /// Rounds of settling; what is left then goes as it is ranked.
 const MOST_ROUNDS: u32 = 16;
@@ -20,6 +22,8 @@ const MOST_ROUNDS: u32 = 16;
 pub(super) struct Shared {
     /// Tables with several places that A1 lacks at one, in a table that it has.
     lacking: FxHashSet<usize>,
+    /// Where a table of A2 is on record (R8), for places at which A1 has no table.
+    recorded: FxHashMap<usize, SiteId>,
     waiting: Vec<Waiting>,
 }
 
@@ -191,6 +195,24 @@ impl Pairer<'_> {
             self.shared.lacking.try_insert_value(new.addr, ())?;
         }
         Ok(())
+    }
+
+    /// Notes that A1 has no table where A2's has one, and where the record has one: should it answer to one of A1's elsewhere, this is its path.
+    pub(super) fn note_recorded(&mut self, pair: &TablePair, beside: &Beside) -> Result<()> {
+        if !self.base.is_known() || beside.order.is_none() {
+            return Ok(());
+        }
+        let place = self.path(pair.site)?.and_then(|path| self.place_of(path, beside.key));
+        if place.is_some_and(|place| self.base.key(place) == Some(Had::Table)) {
+            let site = self.out.sites.key(pair.site, beside.key)?;
+            self.shared.recorded.try_insert_value(beside.new_val.addr, site)?;
+        }
+        Ok(())
+    }
+
+    /// The site whose path a pair of tables has.
+    pub(super) fn recorded_site(&self, new: usize, site: SiteId) -> SiteId {
+        self.shared.recorded.get(&new).copied().unwrap_or(site)
     }
 
     /// How many plain fields of A2's table A1's has with the same value; and do all strings that both have differ, one at least?

@@ -44,7 +44,8 @@ impl Pairer<'_> {
         !self.has_partner(old) && !self.out.tables.contains_key(&new)
     }
 
-    pub(super) fn accept(&mut self, pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
+    pub(super) fn accept(&mut self, mut pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
+        pair.site = self.recorded_site(new_addr, pair.site);
         self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
         self.answered.try_insert_value(old_addr, ())?;
         if !self.out.tables.contains_key(&new_addr) {
@@ -158,6 +159,9 @@ impl Pairer<'_> {
             }
             if old_val.is_nil() {
                 self.note_lacking(&beside)?;
+            }
+            if new_val.is_table() && !old_val.is_table() {
+                self.note_recorded(&pair, &beside)?;
             }
             if self.is_fresh_key(key) {
                 self.keyed.try_push(Keyed {
