@@ -4,13 +4,16 @@ use std::fmt::Write;
 
 use super::Sums;
 use super::heap::{self, GLOBALS, HELD, Heap, Key, Kind, LIST, Value};
-use super::model::{Argument, Case, OnConflict, Op, Policy, Round, Scope, Style, Trial, Version};
-use super::oracle::{Expected, How, Open, Oracle};
+use super::model::{Argument, Case, OnConflict, Op, Policy, Round, Scope, Style, Trial, Version, Which};
+use super::oracle::{Expected, How, Open, Oracle, Undo};
 use super::render;
 use super::support::Program;
 
 /// What reloads that were done are counted as.
 pub const RELOADS: &str = "reloads";
+
+/// The modules' names.
+const NAMES: [&str; 2] = ["m", "n"];
 
 const HARNESS: &str = include_str!("harness.lua");
 
@@ -19,6 +22,10 @@ struct Run<'a> {
     program: Program,
     heap: Heap,
     oracle: Oracle,
+    /// Of the second module, where there is one.
+    second: Oracle,
+    /// Which modules `gg.safe_reloads` marks.
+    marked: [bool; 2],
     /// What was done, for the message.
     story: String,
     sums: &'a mut Sums,
@@ -41,6 +48,8 @@ pub fn case(case: &Case, sums: &mut Sums) -> Result<(), String> {
         program,
         heap,
         oracle,
+        second: Oracle::default(),
+        marked: [false; 2],
         story: format!("---- the first version\n{text}"),
         sums,
     };
@@ -48,12 +57,36 @@ pub fn case(case: &Case, sums: &mut Sums) -> Result<(), String> {
         run.lua("assert(require('hotreload').track())", "")?;
     }
     run.lua("require 'm'", "")?;
+    let mut other = case.second.clone();
+    if let Some(other) = &other {
+        let first = other.resolved();
+        let text = render::file(&first);
+        run.program.write(NAMES[1], &text);
+        let _ = writeln!(run.story, "---- the first version of the second module\n{text}");
+        run.second = Oracle::first(&mut run.heap, &first, case.tracked);
+        run.lua("require 'n'", "")?;
+    }
     run.compare("after the first load")?;
     for (number, round) in (1..).zip(&case.rounds) {
         for edit in &round.edits {
             version.edit(edit, number);
         }
-        match run.round(number, round, &version.resolved()) {
+        let done = match &mut other {
+            None => run.round(number, round, &[version.resolved()]),
+            Some(other) => {
+                for edit in &round.others {
+                    other.edit(edit, number);
+                }
+                let versions = match round.which {
+                    Which::First => vec![version.resolved()],
+                    Which::Second => vec![other.resolved()],
+                    Which::Both => vec![version.resolved(), other.resolved()],
+                    Which::Swapped => vec![other.resolved(), version.resolved()],
+                };
+                run.round(number, round, &versions)
+            }
+        };
+        match done {
             Ok(()) => {}
             Err(Stop::Open(reason)) => {
                 *run.sums.open.entry(reason).or_default() += 1;
@@ -65,6 +98,29 @@ pub fn case(case: &Case, sums: &mut Sums) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// One reload, of one module or of both.
+struct Reload<'a> {
+    versions: &'a [Version],
+    texts: &'a [String],
+    options: String,
+    how: How,
+}
+
+impl Reload<'_> {
+    /// The first argument of `gg.reload`.
+    fn names(&self) -> String {
+        let names: Vec<String> = self
+            .versions
+            .iter()
+            .map(|version| format!("'{}'", NAMES[usize::from(version.module)]))
+            .collect();
+        match names.as_slice() {
+            [name] => name.clone(),
+            _ => format!("{{ {} }}", names.join(", ")),
+        }
+    }
 }
 
 enum Stop {
@@ -132,14 +188,19 @@ impl Run<'_> {
         }
     }
 
-    fn round(&mut self, number: u32, round: &Round, version: &Version) -> Result<(), Stop> {
+    fn round(&mut self, number: u32, round: &Round, versions: &[Version]) -> Result<(), Stop> {
         for op in &round.history {
             self.step(op)?;
         }
         self.compare("after the history")?;
-        let text = render::file(version);
-        let _ = writeln!(self.story, "---- version {}\n{text}", number + 1);
+        let texts: Vec<String> = versions.iter().map(render::file).collect();
+        for (version, text) in versions.iter().zip(&texts) {
+            let name = NAMES[usize::from(version.module)];
+            let _ = writeln!(self.story, "---- version {} of {name}\n{text}", number + 1);
+        }
+        // Of several modules the walk is one for all, which the reference program does not do.
         let (scope, everywhere) = match round.scope {
+            _ if versions.len() > 1 => ("'module'", false),
             Scope::Module => ("'module'", false),
             Scope::Vm => ("'vm'", true),
             Scope::Sliced => ("'vm', budget_ms = 0.001", true),
@@ -157,46 +218,63 @@ impl Run<'_> {
         };
         if round.policy == Policy::Marked {
             // From now on: what a call says beats it.
-            self.lua("gg.safe_reloads = { m = true }", "")?;
+            let module = usize::from(versions[0].module);
+            self.marked[module] = true;
+            self.lua(
+                &format!(
+                    "gg.safe_reloads = gg.safe_reloads or {{}} gg.safe_reloads.{} = true",
+                    NAMES[module]
+                ),
+                "",
+            )?;
         }
-        let options = format!("scope = {scope}, on_conflict = '{conflict}'{data}");
-        let how = How {
-            everywhere,
-            on_conflict: round.on_conflict,
-            policy: round.policy,
+        let reload = Reload {
+            versions,
+            texts: &texts,
+            options: format!("scope = {scope}, on_conflict = '{conflict}'{data}"),
+            how: How {
+                everywhere,
+                on_conflict: round.on_conflict,
+                policy: round.policy,
+            },
         };
-        self.trial(round, how, version, &text, &options)?;
-        let expected = self.oracle.reload(&mut self.heap, version, how)?;
-        match expected {
-            Expected::Refused => {
+        self.trial(round, &reload)?;
+        match self.expect(&reload)? {
+            None => {
                 self.count("refused for conflicts");
-                self.unchanged(&text, &options, Some("conflict"))?;
+                self.unchanged(&reload, &texts, "", Some("conflict"))?;
                 self.compare("after a refusal")?;
                 Err(Stop::Refused)
             }
-            Expected::Done(done) => {
-                let data = done.data();
-                for (what, count) in [
-                    ("values that followed the file", data.followed),
-                    ("values that stayed", data.stayed),
-                    ("values that went", data.gone),
-                ] {
-                    *self.sums.done.entry(what).or_default() += count;
+            Some(done) => {
+                for done in &done {
+                    let data = done.data();
+                    for (what, count) in [
+                        ("values that followed the file", data.followed),
+                        ("values that stayed", data.stayed),
+                        ("values that went", data.gone),
+                        ("imports that followed the other module", data.imported),
+                    ] {
+                        *self.sums.done.entry(what).or_default() += count;
+                    }
                 }
                 self.count(RELOADS);
+                if versions.len() > 1 {
+                    self.count("of two modules");
+                }
                 self.count(match round.policy {
                     Policy::Keep => "that keep data",
                     Policy::Merge => "that merge data",
                     Policy::Replace | Policy::Marked => "that replace data",
                 });
-                self.reload(&text, &options)?;
+                self.reload(&reload)?;
                 self.compare("after the reload")?;
                 if round.again {
                     self.count("reloads of the same text");
-                    if let Expected::Refused = self.oracle.reload(&mut self.heap, version, how)? {
+                    if self.expect(&reload)?.is_none() {
                         return Err(Stop::Wrong(self.wrong("a conflict with the same text")));
                     }
-                    self.reload(&text, &options)?;
+                    self.reload(&reload)?;
                     self.compare("after a second reload of the same text")?;
                 }
                 Ok(())
@@ -204,113 +282,188 @@ impl Run<'_> {
         }
     }
 
-    /// Reloads the module; a sweep in slices is carried to its end.
-    fn reload(&mut self, text: &str, options: &str) -> Result<(), String> {
-        self.begin(text, options)?;
-        if options.contains("budget_ms") {
+    /// Reloads the modules of the reference program, one after the other; none if they are refused, and nothing was done.
+    fn expect(&mut self, reload: &Reload) -> Result<Option<Vec<Undo>>, Open> {
+        let before = (self.heap.clone(), self.oracle.clone(), self.second.clone());
+        let mut done = Vec::new();
+        for version in reload.versions {
+            let mut how = reload.how;
+            if how.policy == Policy::Marked && !self.marked[usize::from(version.module)] {
+                how.policy = Policy::Keep;
+            }
+            let (own, other) = match version.module {
+                0 => (&mut self.oracle, &self.second),
+                _ => (&mut self.second, &self.oracle),
+            };
+            match own.reload(&mut self.heap, version, how, other)? {
+                Expected::Done(undo) => done.push(undo),
+                // All or none (R7.4).
+                Expected::Refused => {
+                    (self.heap, self.oracle, self.second) = before;
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(done))
+    }
+
+    fn write(&self, reload: &Reload, texts: &[String]) {
+        for (version, text) in reload.versions.iter().zip(texts) {
+            self.program.write(NAMES[usize::from(version.module)], text);
+        }
+    }
+
+    /// Reloads the modules; a sweep in slices is carried to its end.
+    fn reload(&mut self, reload: &Reload) -> Result<(), String> {
+        self.begin(reload)?;
+        if reload.options.contains("budget_ms") {
             self.lua("repeat until require('hotreload').sweep(0.001)", "")?;
         }
         Ok(())
     }
 
-    fn begin(&mut self, text: &str, options: &str) -> Result<(), String> {
-        self.program.write("m", text);
+    fn begin(&mut self, reload: &Reload) -> Result<(), String> {
+        self.write(reload, reload.texts);
         self.lua(
             &format!(
-                "test.f = nil local ok, message = gg.reload('m', {{ {options} }}) if not ok then error(message, 0) end"
+                "test.f = nil local ok, message = gg.reload({}, {{ {} }}) if not ok then error(message, 0) end",
+                reload.names(),
+                reload.options
             ),
             "",
         )
     }
 
     /// A reload that is dry, or is refused with a message that holds this, changes nothing.
-    fn unchanged(&mut self, text: &str, options: &str, refused: Option<&str>) -> Result<(), String> {
-        self.program.write("m", text);
-        let _ = writeln!(self.story, "---- with the text\n{text}");
+    fn unchanged(
+        &mut self,
+        reload: &Reload,
+        texts: &[String],
+        more: &str,
+        refused: Option<&str>,
+    ) -> Result<(), String> {
+        self.write(reload, texts);
+        for text in texts {
+            let _ = writeln!(self.story, "---- with the text\n{text}");
+        }
         let wrong = match refused {
             None => "not ok".to_owned(),
             Some(message) => format!("ok or not message:find([[{message}]], 1, true)"),
         };
         self.lua(
             &format!(
-                "test.f = nil test.snapshot() local ok, message = gg.reload('m', {{ {options} }})
+                "test.f = nil test.snapshot() local ok, message = gg.reload({}, {{ {}{more} }})
                 local changes = test.changes() if changes then error(changes, 0) end
-                if {wrong} then error('it should be another outcome: ' .. tostring(message), 0) end"
+                if {wrong} then error('it should be another outcome: ' .. tostring(message), 0) end",
+                reload.names(),
+                reload.options
             ),
             "",
         )
     }
 
-    /// What else is tried with the next version before it is reloaded.
-    fn trial(&mut self, round: &Round, how: How, version: &Version, text: &str, options: &str) -> Result<(), Stop> {
-        let mut heap = self.heap.clone();
-        let mut oracle = self.oracle.clone();
-        let expected = oracle.reload(&mut heap, version, how)?;
-        let cut = |tail: &str| format!("{}\n{tail}\n", text.trim_end().trim_end_matches("return M").trim_end());
+    /// What else is tried with the next versions before they are reloaded.
+    fn trial(&mut self, round: &Round, reload: &Reload) -> Result<(), Stop> {
+        let before = (self.heap.clone(), self.oracle.clone(), self.second.clone());
+        let expected = self.expect(reload);
+        let after = (self.heap.clone(), self.oracle.clone(), self.second.clone());
+        (self.heap, self.oracle, self.second) = before;
+        let expected = expected?;
+        let failing = if round.first_fails {
+            0
+        } else {
+            reload.versions.len() - 1
+        };
+        let with = |change: &dyn Fn(&str) -> String| {
+            let mut texts = reload.texts.to_vec();
+            texts[failing] = change(&texts[failing]);
+            texts
+        };
+        let cut = |text: &str, tail: &str| {
+            let text = text.trim_end().trim_end_matches("return M").trim_end();
+            format!("{text}\n{tail}\n")
+        };
+        let name = NAMES[usize::from(reload.versions[0].module)];
+        let single = reload.versions.len() == 1;
         match (round.trial, expected) {
             (Trial::Nothing, _) => {}
             (Trial::Dry, expected) => {
                 self.count("dry runs");
-                let message = matches!(expected, Expected::Refused).then_some("conflict");
-                self.unchanged(text, &format!("{options}, dry_run = true"), message)?;
+                let message = expected.is_none().then_some("conflict");
+                self.unchanged(reload, reload.texts, ", dry_run = true", message)?;
             }
             (Trial::Raises, _) => {
                 self.count("versions that raise");
-                self.unchanged(&cut("error 'at the end'"), options, Some("at the end"))?;
+                let texts = with(&|text| cut(text, "error 'at the end'"));
+                self.unchanged(reload, &texts, "", Some("at the end"))?;
             }
             (Trial::Syntax, _) => {
                 self.count("versions that do not compile");
-                self.unchanged(&format!("{text} end"), options, Some("expected"))?;
+                let texts = with(&|text| format!("{text} end"));
+                self.unchanged(reload, &texts, "", Some("expected"))?;
             }
             (Trial::Kind, _) => {
                 self.count("versions that return something else");
-                self.unchanged(&cut("return 5"), "", Some(""))?;
+                let texts = with(&|text| cut(text, "return 5"));
+                self.unchanged(reload, &texts, ", on_conflict = 'error'", Some(""))?;
             }
-            (_, Expected::Refused) => {}
-            (Trial::Hook, Expected::Done(_)) => {
+            (_, None) => {}
+            (Trial::Hook, Some(_)) => {
                 self.count("hooks that raise");
-                let hook = match version.style {
+                let hook = match reload.versions[failing].style {
                     Style::Returned | Style::KeptAndReturned => {
                         "function M.__hotfix() error 'in the hook' end return M"
                     }
                     Style::Global | Style::Kept => "function __hotfix() error 'in the hook' end",
                 };
-                self.unchanged(&cut(hook), options, Some("in the hook"))?;
+                let texts = with(&|text| cut(text, hook));
+                self.unchanged(reload, &texts, "", Some("in the hook"))?;
             }
-            (Trial::Undone, Expected::Done(undo)) => {
+            (Trial::Undone | Trial::UndoneLater, Some(_)) if !single => {}
+            (Trial::Undone, Some(done)) => {
                 self.count("reloads undone at once");
-                if how.everywhere {
+                if reload.how.everywhere {
                     // R9.2: what referred to an older generation refers to the last one then.
-                    self.begin(text, options)?;
-                    self.lua("test.f = nil assert(require('hotreload').undo 'm')", "")?;
-                    oracle.undo(&mut heap, &undo);
-                    self.heap = heap;
-                    self.oracle = oracle;
+                    self.begin(reload)?;
+                    self.lua(&format!("test.f = nil assert(require('hotreload').undo '{name}')"), "")?;
+                    (self.heap, self.oracle, self.second) = after;
+                    self.undo(reload, &done);
                     self.compare("after it was undone")?;
                     return Ok(());
                 }
-                self.program.write("m", text);
+                self.write(reload, reload.texts);
                 self.lua(
                     &format!(
-                        "test.f = nil test.snapshot() assert(gg.reload('m', {{ {options} }}))
-                        assert(require('hotreload').undo 'm')
-                        local changes = test.changes() if changes then error(changes, 0) end"
+                        "test.f = nil test.snapshot() assert(gg.reload('{name}', {{ {} }}))
+                        assert(require('hotreload').undo '{name}')
+                        local changes = test.changes() if changes then error(changes, 0) end",
+                        reload.options
                     ),
                     "",
                 )?;
             }
-            (Trial::UndoneLater, Expected::Done(undo)) => {
+            (Trial::UndoneLater, Some(done)) => {
                 self.count("reloads undone later");
-                self.heap = heap;
-                self.oracle = oracle;
-                self.reload(text, options)?;
+                (self.heap, self.oracle, self.second) = after;
+                self.reload(reload)?;
                 self.compare("after the reload that will be undone")?;
-                self.lua("test.f = nil assert(require('hotreload').undo 'm')", "")?;
-                self.oracle.undo(&mut self.heap, &undo);
+                self.lua(&format!("test.f = nil assert(require('hotreload').undo '{name}')"), "")?;
+                self.undo(reload, &done);
                 self.compare("after it was undone")?;
             }
         }
         Ok(())
+    }
+
+    /// Undoes the reload of one module.
+    fn undo(&mut self, reload: &Reload, done: &[Undo]) {
+        let own = match reload.versions[0].module {
+            0 => &mut self.oracle,
+            _ => &mut self.second,
+        };
+        for undo in done {
+            own.undo(&mut self.heap, undo);
+        }
     }
 
     /// Does something at run time, in both programs. Where there is nothing to do it with, nothing is done.
@@ -433,7 +586,7 @@ impl Run<'_> {
                 let functions: Vec<_> = fields
                     .into_iter()
                     .filter_map(|(key, value)| match (key, value) {
-                        (Key::Name(key), Value::Function(f)) if heap.functions[f].is_home() => Some((key, value)),
+                        (Key::Name(key), Value::Function(f)) if !heap.functions[f].is_patch() => Some((key, value)),
                         _ => None,
                     })
                     .collect();

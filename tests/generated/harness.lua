@@ -101,9 +101,9 @@ function test.walk()
         end
         return word(value)
     end
-    local roots = { rawget(_G, "Mod") or package.loaded.m, package.loaded.m, REG, H }
-    for i = 1, 4 do lines[i] = format("root %d: %s", i, show(roots[i])) end
-    for _, prefix in ipairs { "g_f", "g_d" } do
+    local roots = { rawget(_G, "Mod") or package.loaded.m, package.loaded.m, package.loaded.n, REG, H }
+    for i = 1, 5 do lines[i] = format("root %d: %s", i, show(roots[i])) end
+    for _, prefix in ipairs { "g_f", "g_d", "j_f", "j_d" } do
         for n = 0, 4 do
             local name = prefix .. n
             local value = rawget(_G, name)

@@ -53,6 +53,8 @@ pub struct Code {
     pub gives: Gives,
     pub revision: u32,
     pub method: bool,
+    /// Which module's.
+    pub module: u8,
 }
 
 impl Code {
@@ -97,8 +99,9 @@ pub struct Closure {
 }
 
 impl Closure {
-    pub fn is_home(&self) -> bool {
-        !matches!(self.kind, Kind::Foreign)
+    /// A patch?
+    pub fn is_patch(&self) -> bool {
+        matches!(self.kind, Kind::Foreign)
     }
 }
 
@@ -120,8 +123,10 @@ pub struct Heap {
     pub tables: Vec<Table>,
     pub functions: Vec<Closure>,
     pub cells: Vec<Value>,
-    /// What `package.loaded` has.
-    pub loaded: Value,
+    /// What `package.loaded` has for each module.
+    pub loaded: [Value; 2],
+    /// The module whose functions are home functions.
+    pub module: u8,
     pub log: Vec<String>,
     /// The numbers under which tables and cells were told.
     table_numbers: HashMap<usize, usize>,
@@ -166,7 +171,8 @@ impl Heap {
             tables: vec![origin("_G"), origin("REG"), origin("H")],
             functions: Vec::new(),
             cells: Vec::new(),
-            loaded: Value::Nil,
+            loaded: [Value::Nil; 2],
+            module: 0,
             log: Vec::new(),
             table_numbers: HashMap::new(),
             cell_numbers: HashMap::new(),
@@ -174,6 +180,27 @@ impl Heap {
             told_functions: Vec::new(),
             mark: 0,
             changes: Vec::new(),
+        }
+    }
+
+    /// The module's object.
+    pub fn object(&self) -> Value {
+        self.loaded[usize::from(self.module)]
+    }
+
+    pub fn is_home(&self, function: usize) -> bool {
+        match &self.functions[function].kind {
+            Kind::Home(code) | Kind::Nested(code, _) => code.module == self.module,
+            Kind::Foreign => false,
+        }
+    }
+
+    fn import(&self, import: Import) -> Value {
+        match (import, self.loaded[0]) {
+            (Import::Module, object) => object,
+            (Import::ModuleF(key), Value::Table(object)) => self.get(object, &Key::name(format!("f{key}"))),
+            (Import::ModuleF(_), _) => Value::Nil,
+            _ => Value::Import(import),
         }
     }
 
@@ -440,9 +467,11 @@ impl Heap {
     pub fn chunk(&mut self, version: &Version) -> Ran {
         let (tables, functions, cells) = (self.tables.len(), self.functions.len(), self.cells.len());
         self.mark = tables;
+        self.module = version.module;
+        let tag = |place: &str| render::tag(version.module, place);
         let object = match (version.style, self.get(GLOBALS, &Key::name("Mod"))) {
             (Style::Kept | Style::KeptAndReturned, known @ Value::Table(_)) => known,
-            _ => Value::Table(self.table(Some("M".to_owned()))),
+            _ => Value::Table(self.table(Some(tag("M")))),
         };
         if version.style != Style::Returned {
             self.set(GLOBALS, Key::name("Mod"), object);
@@ -458,12 +487,12 @@ impl Heap {
                 Init::Literal(None) => Value::Nil,
                 Init::Literal(Some(value)) => scalar(*value),
                 Init::Computed(n) => Value::Num(i64::from(*n)),
-                Init::Import(import) => Value::Import(*import),
-                Init::Table(data) => Value::Table(self.data(&name, &name, data)),
+                Init::Import(import) => self.import(*import),
+                Init::Table(data) => Value::Table(self.data(&tag(&name), &tag(&name), data)),
                 Init::Class(parent) => {
-                    let class = self.table(Some(name.clone()));
+                    let class = self.table(Some(tag(&name)));
                     if let Some(parent) = parent {
-                        let meta = self.table(Some(format!("{name}<meta>")));
+                        let meta = self.table(Some(tag(&format!("{name}<meta>"))));
                         let parent = self.cells[locals[&Local::K(*parent).name()]];
                         self.put(meta, Key::name("__index"), parent);
                         self.tables[class].meta = Some(meta);
@@ -471,7 +500,7 @@ impl Heap {
                     self.put(class, Key::name("__index"), Value::Table(class));
                     Value::Table(class)
                 }
-                Init::Function(code, false) => Value::Function(self.define(name, code, false, &locals)),
+                Init::Function(code, false) => Value::Function(self.define(tag(&name), code, false, &locals)),
                 Init::Function(code, true) => {
                     forward.push((name, code));
                     Value::Nil
@@ -480,19 +509,20 @@ impl Heap {
             };
         }
         for (name, code) in forward {
-            let function = self.define(name.clone(), code, false, &locals);
+            let function = self.define(tag(&name), code, false, &locals);
             self.cells[locals[&name]] = Value::Function(function);
         }
         let mut subs = BTreeMap::new();
         for slot in &version.slots {
-            let origin = render::place(slot.at, slot.field);
+            let place = render::place(version.module, slot.at, slot.field);
+            let origin = tag(&place);
             let (table, key) = match slot.at {
                 At::M => (module, Key::name(slot.field.name())),
                 At::Sub(n) => {
                     let sub = match subs.get(&n) {
                         Some(sub) => *sub,
                         None => {
-                            let sub = self.table(Some(format!("M.s{n}")));
+                            let sub = self.table(Some(tag(&format!("M.s{n}"))));
                             self.set(module, Key::name(format!("s{n}")), Value::Table(sub));
                             subs.insert(n, sub);
                             sub
@@ -506,7 +536,7 @@ impl Heap {
                     };
                     (table, Key::name(slot.field.name()))
                 }
-                At::Globals => (GLOBALS, Key::name(origin.clone())),
+                At::Globals => (GLOBALS, Key::name(place)),
                 At::List => (LIST, Key::Int(self.length(LIST) + 1)),
             };
             let value = match &slot.content {
@@ -518,7 +548,7 @@ impl Heap {
                 }
                 Content::Alias(target) => self.get(module, &Key::name(format!("f{target}"))),
                 Content::Ref(local) => self.cells[locals[&local.name()]],
-                Content::Import(import) => Value::Import(*import),
+                Content::Import(import) => self.import(*import),
             };
             self.set(table, key, value);
         }
@@ -571,6 +601,7 @@ impl Heap {
             gives: code.gives.clone(),
             revision: code.revision,
             method,
+            module: self.module,
         };
         self.closure(Kind::Home(Rc::new(code)), cells)
     }
@@ -581,16 +612,22 @@ impl Heap {
         let mut lines = Vec::new();
         self.told_tables.clear();
         let module = match self.get(GLOBALS, &Key::name("Mod")) {
-            Value::Nil => self.loaded,
+            Value::Nil => self.loaded[0],
             global => global,
         };
-        for (n, root) in [module, self.loaded, Value::Table(LIST), Value::Table(HELD)]
-            .into_iter()
-            .enumerate()
+        for (n, root) in [
+            module,
+            self.loaded[0],
+            self.loaded[1],
+            Value::Table(LIST),
+            Value::Table(HELD),
+        ]
+        .into_iter()
+        .enumerate()
         {
             lines.push(format!("root {}: {}", n + 1, self.show(root, &mut walk)));
         }
-        for prefix in ["g_f", "g_d"] {
+        for prefix in ["g_f", "g_d", "j_f", "j_d"] {
             for n in 0..5 {
                 let name = format!("{prefix}{n}");
                 let value = self.get(GLOBALS, &Key::name(name.clone()));
@@ -684,6 +721,7 @@ fn import_word(import: Import) -> &'static str {
         Import::Dep => "dep",
         Import::DepF => "dep.f",
         Import::DepG => "dep.g",
+        Import::Module | Import::ModuleF(_) => unreachable!("it is a value of its own"),
     }
 }
 

@@ -1,9 +1,10 @@
 //! R3 to R9 on generated programs: pairs of versions with histories at run time, compared with a reference program.
 //!
 //! A case is a module's first version, loaded with a record or without, and some rounds: a history, a new version, a reload that keeps,
-//! merges or replaces data (R8). The reference program (`heap.rs`) runs all of it as well, and `oracle.rs` does to it what
-//! docs/semantics.md says. After each step both tell what there is and what every function does when it is called; the two texts must be
-//! the same. What differs is shrunk, and told with both files.
+//! merges or replaces data (R8). Some cases have a second module, which imports what the first one has; they are reloaded one by one or as a
+//! list, all or none (R7.4). The reference program (`heap.rs`) runs all of it as well, and `oracle.rs` does to it what docs/semantics.md
+//! says. After each step both tell what there is and what every function does when it is called; the two texts must be the same. What
+//! differs is shrunk, and told with both files.
 //!
 //! `HOTRELOAD_CASES` sets how many cases are tried, `HOTRELOAD_SEED` where the generator starts (`random`: anywhere).
 

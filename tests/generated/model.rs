@@ -136,13 +136,26 @@ pub enum Import {
     /// A function of the module.
     DepF,
     DepG,
+    /// The object of the first module, for the second one.
+    Module,
+    /// A function of that.
+    ModuleF(u8),
 }
 
 impl Import {
     pub const ALL: [Import; 5] = [Import::Floor, Import::Ceil, Import::Dep, Import::DepF, Import::DepG];
 
+    /// What the module with this number imports instead: the first one does not know the second one.
+    fn of(self, module: u8) -> Import {
+        match self {
+            Import::Module if module == 0 => Import::Dep,
+            Import::ModuleF(_) if module == 0 => Import::DepF,
+            other => other,
+        }
+    }
+
     pub fn is_function(self) -> bool {
-        self != Import::Dep
+        !matches!(self, Import::Dep | Import::Module)
     }
 }
 
@@ -288,6 +301,8 @@ pub enum Style {
 /// A version of the module's file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Version {
+    /// The module's number: 0 or 1.
+    pub module: u8,
     pub style: Style,
     pub locals: Vec<(Local, Init)>,
     pub slots: Vec<Slot>,
@@ -395,8 +410,24 @@ pub enum Policy {
     Marked,
 }
 
+/// Which modules are reloaded, where there are two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    First,
+    Second,
+    /// A list of both, in this order…
+    Both,
+    /// …or in the other one.
+    Swapped,
+}
+
 #[derive(Clone, Debug)]
 pub struct Round {
+    pub which: Which,
+    /// Of the second module.
+    pub others: Vec<Edit>,
+    /// Of a list the first one fails, or the last one.
+    pub first_fails: bool,
     pub history: Vec<Op>,
     pub edits: Vec<Edit>,
     pub scope: Scope,
@@ -411,6 +442,7 @@ pub struct Case {
     /// The first version is loaded after `hotreload.track()`.
     pub tracked: bool,
     pub first: Version,
+    pub second: Option<Version>,
     pub rounds: Vec<Round>,
 }
 
@@ -442,6 +474,7 @@ impl Version {
                     data.resolve();
                     Init::Table(data)
                 }
+                Init::Import(import) => Init::Import(import.of(self.module)),
                 other => other.clone(),
             };
             locals.push((*local, init));
@@ -490,16 +523,28 @@ impl Version {
                 match &mut slot.content {
                     Content::Function(function) => function.resolve(&all),
                     Content::Table(data) => data.resolve(),
+                    Content::Import(import) => *import = import.of(self.module),
                     _ => {}
                 }
                 slots.push(slot);
             }
         }
         Version {
+            module: self.module,
             style: self.style,
             locals,
             slots,
         }
+    }
+
+    /// Of two modules both have an object: the first one may speak through a global as well.
+    pub fn with_object(mut self, module: u8) -> Version {
+        self.module = module;
+        self.style = match self.style {
+            Style::Kept | Style::KeptAndReturned if module == 0 => Style::KeptAndReturned,
+            _ => Style::Returned,
+        };
+        self
     }
 
     /// All functions of the main chunk, to be changed.
@@ -788,7 +833,11 @@ fn scalar() -> impl Strategy<Value = Scalar> {
 }
 
 fn import() -> impl Strategy<Value = Import> {
-    proptest::sample::select(Import::ALL.to_vec())
+    prop_oneof![
+        2 => proptest::sample::select(Import::ALL.to_vec()),
+        1 => Just(Import::Module),
+        2 => (0..FUNCTIONS).prop_map(Import::ModuleF),
+    ]
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
@@ -925,7 +974,12 @@ fn version() -> impl Strategy<Value = Version> {
         1 => Just(Style::Kept),
         1 => Just(Style::KeptAndReturned),
     ];
-    (style, vec(local(), 0..9), vec(slot(), 0..10)).prop_map(|(style, locals, slots)| Version { style, locals, slots })
+    (style, vec(local(), 0..9), vec(slot(), 0..10)).prop_map(|(style, locals, slots)| Version {
+        module: 0,
+        style,
+        locals,
+        slots,
+    })
 }
 
 fn place() -> impl Strategy<Value = At> {
@@ -1011,6 +1065,12 @@ fn round() -> impl Strategy<Value = Round> {
         1 => Just(OnConflict::Keep),
         1 => Just(OnConflict::Replace),
     ];
+    let which = prop_oneof![
+        1 => Just(Which::First),
+        1 => Just(Which::Second),
+        3 => Just(Which::Both),
+        1 => Just(Which::Swapped),
+    ];
     let policy = prop_oneof![
         2 => Just(Policy::Keep),
         3 => Just(Policy::Merge),
@@ -1024,22 +1084,34 @@ fn round() -> impl Strategy<Value = Round> {
         (on_conflict, policy),
         trial,
         any::<bool>(),
+        (which, vec(edit(), 0..6), any::<bool>()),
     )
-        .prop_map(|(history, edits, scope, (on_conflict, policy), trial, again)| Round {
-            history,
-            edits,
-            scope,
-            on_conflict,
-            policy,
-            trial,
-            again,
-        })
+        .prop_map(
+            |(history, edits, scope, (on_conflict, policy), trial, again, of_two)| Round {
+                which: of_two.0,
+                others: of_two.1,
+                first_fails: of_two.2,
+                history,
+                edits,
+                scope,
+                on_conflict,
+                policy,
+                trial,
+                again,
+            },
+        )
 }
 
 pub fn case() -> impl Strategy<Value = Case> {
-    (any::<u8>().prop_map(|n| n >= 64), version(), vec(round(), 1..4)).prop_map(|(tracked, first, rounds)| Case {
+    let tracked = any::<u8>().prop_map(|n| n >= 64);
+    let second = option::weighted(0.3, version());
+    (tracked, version(), second, vec(round(), 1..4)).prop_map(|(tracked, first, second, rounds)| Case {
         tracked,
-        first,
+        first: match second {
+            Some(_) => first.with_object(0),
+            None => first,
+        },
+        second: second.map(|second| second.with_object(1)),
         rounds,
     })
 }

@@ -40,6 +40,8 @@ pub struct Data {
     pub stayed: u64,
     /// The file has it no longer, and it went.
     pub gone: u64,
+    /// Functions and objects of the other module that took the place of what was there.
+    pub imported: u64,
 }
 
 impl Undo {
@@ -88,6 +90,8 @@ pub struct Oracle {
     assigned: Option<BTreeSet<Local>>,
     /// Functions and what took their place.
     successors: HashMap<usize, usize>,
+    /// Some reload was undone.
+    some_undone: bool,
     /// Functions that some reload has looked at.
     met: BTreeSet<usize>,
     /// R5.3, R8: what the last chunk left. The first load leaves no record, but for a tracked module.
@@ -133,12 +137,15 @@ struct Reload<'a> {
     conflicts: bool,
     places: Places,
     data: Data,
+    /// Functions of the other module and what took their place.
+    generations: HashMap<usize, usize>,
+    some_undone: bool,
 }
 
 impl Oracle {
     pub fn first(heap: &mut Heap, version: &Version, tracked: bool) -> Oracle {
         let ran = heap.chunk(version);
-        heap.loaded = ran.object;
+        heap.loaded[usize::from(version.module)] = ran.object;
         let mut oracle = Oracle::default();
         if tracked {
             let how = How {
@@ -165,8 +172,9 @@ impl Oracle {
     ///
     /// # Errors
     /// [`Open`]: the rules do not say what comes out; the heap is of no use then.
-    pub fn reload(&mut self, heap: &mut Heap, version: &Version, how: How) -> Result<Expected, Open> {
+    pub fn reload(&mut self, heap: &mut Heap, version: &Version, how: How, other: &Oracle) -> Result<Expected, Open> {
         let before = Box::new(self.clone());
+        heap.module = version.module;
         let known = self.assigned.clone().unwrap_or_else(|| assigned_by_what_is_there(heap));
         let ran = heap.chunk(version);
         for change in &ran.changes {
@@ -174,6 +182,8 @@ impl Oracle {
         }
         let assigned = known.into_iter().chain(version.assigned()).collect();
         let mut reload = Reload::new(heap, version, ran, assigned, how);
+        reload.generations = other.successors.clone();
+        reload.some_undone = other.some_undone;
         reload.pair()?;
         reload.plan(self)?;
         if reload.conflicts && how.on_conflict == OnConflict::Error {
@@ -212,6 +222,7 @@ impl Oracle {
     /// Undoes the last reload: functions, cells and what was added, where it still stands.
     pub fn undo(&mut self, heap: &mut Heap, undo: &Undo) {
         *self = (*undo.before).clone();
+        self.some_undone = true;
         for (place, old, new) in undo.writes.iter().rev() {
             if read(heap, place) == *new {
                 write(heap, place, *old);
@@ -260,6 +271,11 @@ fn replace_everywhere(heap: &mut Heap, map: &HashMap<usize, usize>) {
         .for_each(replaced);
 }
 
+/// A function of another module, or a patch?
+fn is_foreign(heap: &Heap, value: Value) -> bool {
+    matches!(value, Value::Function(function) if !heap.is_home(function))
+}
+
 /// Everything that can be reached from some values: tables and functions.
 fn reach(
     heap: &Heap,
@@ -281,7 +297,7 @@ fn reach(
             }
             Value::Function(function) if function >= from.1 => {
                 let closure = &heap.functions[function];
-                if through_foreign || closure.is_home() {
+                if through_foreign || heap.is_home(function) {
                     next.extend(closure.cells.values().map(|cell| heap.cells[*cell]));
                 }
             }
@@ -295,7 +311,8 @@ fn reach(
 /// Locals that functions assign which something refers to.
 fn assigned_by_what_is_there(heap: &Heap) -> BTreeSet<Local> {
     let roots = [
-        heap.loaded,
+        heap.loaded[0],
+        heap.loaded[1],
         Value::Table(GLOBALS),
         Value::Table(LIST),
         Value::Table(HELD),
@@ -303,6 +320,9 @@ fn assigned_by_what_is_there(heap: &Heap) -> BTreeSet<Local> {
     let mut assigned = BTreeSet::new();
     for value in reach(heap, roots, (0, 0), true) {
         let Value::Function(function) = value else { continue };
+        if !heap.is_home(function) {
+            continue;
+        }
         match &heap.functions[function].kind {
             Kind::Home(code) => assigned.extend(code.assigned()),
             Kind::Nested(code, part) => assigned.extend(code.uses_of(part).into_iter().flat_map(model::assigned)),
@@ -366,6 +386,8 @@ impl<'a> Reload<'a> {
             conflicts: false,
             places: Places::new(),
             data: Data::default(),
+            generations: HashMap::new(),
+            some_undone: false,
         }
     }
 
@@ -394,8 +416,47 @@ impl<'a> Reload<'a> {
 
     fn home(&self, value: Value) -> Option<usize> {
         match value {
-            Value::Function(function) if self.heap.functions[function].is_home() => Some(function),
+            Value::Function(function) if self.heap.is_home(function) => Some(function),
             _ => None,
+        }
+    }
+
+    /// The other module's object?
+    fn is_object(&self, value: Value) -> bool {
+        matches!(value, Value::Table(_)) && value == self.heap.loaded[1 - usize::from(self.heap.module)]
+    }
+
+    /// R3.3: what comes of the other module's object, or of a function of the other module or the program, that the file imports.
+    fn import(&mut self, oracle: &Oracle, old: Value, new: Value) -> Result<Value, Open> {
+        const KIND: Open = Open("an import of another kind");
+        let Value::Function(new_function) = new else {
+            return match old {
+                Value::Import(Import::Dep) => Ok(new),
+                Value::Import(_) => Err(KIND),
+                Value::Function(_) => self.data_beside(oracle, old, new),
+                _ if self.is_object(old) || self.policy == Policy::Replace => Ok(new),
+                _ => Ok(old),
+            };
+        };
+        match old {
+            Value::Import(Import::Floor | Import::Ceil) => Ok(new),
+            Value::Import(Import::Dep) => Err(KIND),
+            Value::Import(_) => Ok(old),
+            Value::Function(function) if self.heap.is_home(function) => Ok(new),
+            Value::Function(mut function) => {
+                while let Some(next) = self.generations.get(&function) {
+                    function = *next;
+                    if function == new_function {
+                        return Ok(new);
+                    }
+                }
+                if self.some_undone {
+                    return Err(Open("an import of a function whose reload was undone"));
+                }
+                Ok(old)
+            }
+            _ if self.is_object(old) => Err(KIND),
+            _ => Ok(self.conflict(old, new)),
         }
     }
 
@@ -438,7 +499,7 @@ impl<'a> Reload<'a> {
     /// R4.1, R4.2: names are unique in each version.
     fn pair_cells(&mut self) -> Result<(), Open> {
         let mut known: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-        let reached1 = reach(self.heap, [self.heap.loaded, Value::Table(GLOBALS)], (0, 0), false);
+        let reached1 = reach(self.heap, [self.heap.object(), Value::Table(GLOBALS)], (0, 0), false);
         for value in reached1 {
             if let Some(function) = self.home(value) {
                 for (name, cell) in &self.heap.functions[function].cells {
@@ -449,7 +510,8 @@ impl<'a> Reload<'a> {
         let hidden = reach(
             self.heap,
             [
-                self.heap.loaded,
+                self.heap.loaded[0],
+                self.heap.loaded[1],
                 Value::Table(GLOBALS),
                 Value::Table(LIST),
                 Value::Table(HELD),
@@ -486,7 +548,7 @@ impl<'a> Reload<'a> {
     /// R3.1
     fn pair_tables(&mut self) -> Result<(), Open> {
         let mut queue: VecDeque<(Value, Value)> = VecDeque::new();
-        queue.push_back((self.heap.loaded, self.ran.object));
+        queue.push_back((self.heap.object(), self.ran.object));
         queue.extend(self.ran.changes.iter().map(|change| (change.old, change.new)));
         queue.extend(
             self.pairs
@@ -501,6 +563,9 @@ impl<'a> Reload<'a> {
                 let (Value::Table(old), Some(new)) = (old, self.fresh_table(new)) else {
                     continue;
                 };
+                if self.is_object(Value::Table(old)) {
+                    continue; // nothing is merged into it
+                }
                 if old == GLOBALS || old == LIST || old == HELD {
                     return Err(Open("a table of the host in a place of the module"));
                 }
@@ -581,7 +646,7 @@ impl<'a> Reload<'a> {
 
     /// R3.2, R4.3
     fn pair_functions(&mut self) {
-        let mut places: Vec<(Value, Value)> = vec![(self.heap.loaded, self.ran.object)];
+        let mut places: Vec<(Value, Value)> = vec![(self.heap.object(), self.ran.object)];
         places.extend(
             self.ran
                 .changes
@@ -593,7 +658,7 @@ impl<'a> Reload<'a> {
             let fields = &self.heap.tables[*new].fields;
             places.extend(fields.iter().map(|(key, value)| (self.heap.get(*old, key), *value)));
             let code = fields.values().any(|value| is_function(*value));
-            let module = Value::Table(*old) == self.heap.loaded;
+            let module = Value::Table(*old) == self.heap.object();
             if code || module {
                 self.pairs.enumerated.insert(*old);
             }
@@ -603,7 +668,7 @@ impl<'a> Reload<'a> {
                 self.pairs.enumerated.insert(change.table);
             }
         }
-        if let Value::Table(module) = self.heap.loaded {
+        if let Value::Table(module) = self.heap.object() {
             self.pairs.enumerated.insert(module);
         }
         for (new, old) in &self.pairs.cells {
@@ -634,10 +699,10 @@ impl<'a> Reload<'a> {
     fn check_near(&mut self) -> Result<(), Open> {
         let (mut cells, mut tables) = (BTreeSet::new(), BTreeSet::new());
         let mut functions = BTreeSet::new();
-        let mut places: Vec<(Value, Value)> = vec![(self.heap.loaded, self.ran.object)];
+        let mut places: Vec<(Value, Value)> = vec![(self.heap.object(), self.ran.object)];
         places.extend(self.ran.changes.iter().map(|change| (change.old, change.new)));
         for table in &self.pairs.enumerated {
-            let is_root = Value::Table(*table) == self.heap.loaded
+            let is_root = Value::Table(*table) == self.heap.object()
                 || self.ran.changes.iter().any(|change| change.table == *table);
             if is_root {
                 places.extend(
@@ -733,6 +798,11 @@ impl<'a> Reload<'a> {
         if old == new {
             return Ok(old);
         }
+        if self.is_object(new) || is_foreign(self.heap, new) {
+            let is = self.import(oracle, old, new)?;
+            self.data.imported += u64::from(is == new && is != old);
+            return Ok(is);
+        }
         let is_data = |value: Value| !is_function(value);
         if self.policy == Policy::Replace && is_data(old) && is_data(new) {
             self.data.followed += 1;
@@ -743,16 +813,21 @@ impl<'a> Reload<'a> {
         }
         if let Value::Import(import) = new {
             return match old {
+                _ if self.is_object(old) => {
+                    if import.is_function() {
+                        Err(Open("an import of another kind"))
+                    } else {
+                        Ok(new)
+                    }
+                }
                 Value::Import(known) if known.is_function() == import.is_function() => match known {
                     Import::Floor | Import::Ceil | Import::Dep => Ok(new),
-                    Import::DepF | Import::DepG => Ok(old),
+                    _ => Ok(old),
                 },
                 Value::Import(_) => Err(Open("an import of another kind")),
-                Value::Function(function) if import.is_function() => Ok(if self.heap.functions[function].is_home() {
-                    new
-                } else {
-                    old
-                }),
+                Value::Function(function) if import.is_function() => {
+                    Ok(if self.heap.is_home(function) { new } else { old })
+                }
                 Value::Function(_) => self.data_beside(oracle, old, new),
                 _ if import.is_function() => Ok(self.conflict(old, new)),
                 _ => Ok(old),
@@ -764,7 +839,7 @@ impl<'a> Reload<'a> {
         if is_function(old) {
             return self.data_beside(oracle, old, new);
         }
-        if old == Value::Import(Import::Dep) && self.fresh_table(new).is_some() {
+        if (old == Value::Import(Import::Dep) || self.is_object(old)) && self.fresh_table(new).is_some() {
             return Ok(self.own(new));
         }
         Ok(old)
@@ -807,6 +882,11 @@ impl<'a> Reload<'a> {
             Init::Import(_) if self.ran.changes.iter().any(|change| change.old == new) => {
                 Err(Open("an import that the chunk takes the place of"))
             }
+            Init::Import(_)
+                if old != new && !is_function(new) && !matches!(new, Value::Import(_)) && !self.is_object(new) =>
+            {
+                Err(Open("an import that is no object"))
+            }
             Init::Import(import) => match old {
                 Value::Function(_) if !import.is_function() => Err(Open("a function becomes the object of a module")),
                 _ => Ok(new),
@@ -835,6 +915,8 @@ impl<'a> Reload<'a> {
                 Some(content) if content != was => content,
                 _ => self.content(oracle, was, is, new)?,
             };
+            let imports = self.is_object(content) || is_foreign(self.heap, content);
+            self.data.imported += u64::from(was != content && imports);
             self.note(Place::Cell(old), was, content);
         }
         for (new, old) in self.pairs.tables.clone() {
@@ -868,7 +950,7 @@ impl<'a> Reload<'a> {
             }
             self.gone(oracle, old, &path, |key| fields.contains_key(key))?;
             // A metatable is behaviour.
-            let exact = Value::Table(old) != self.heap.loaded && !path.ends_with("<meta>");
+            let exact = Value::Table(old) != self.heap.object() && !path.ends_with("<meta>");
             if self.policy == Policy::Replace && exact {
                 for (key, value) in self.heap.tables[old].fields.clone() {
                     if !fields.contains_key(&key) {
@@ -943,7 +1025,7 @@ impl<'a> Reload<'a> {
 
     /// R8: what comes of data beside data, when data is merged.
     fn merged(&mut self, oracle: &Oracle, known: Option<&Known>, was: Value, is: Value) -> Result<Option<Value>, Open> {
-        let data = |value: Value| !is_function(value) && !matches!(value, Value::Import(_));
+        let data = |value: Value| !is_function(value) && !matches!(value, Value::Import(_)) && !self.is_object(value);
         let is_table = |value: Value| matches!(value, Value::Table(_));
         if self.policy != Policy::Merge
             || !data(was)
@@ -1121,7 +1203,7 @@ impl<'a> Reload<'a> {
     /// What the chunk left (R8), when all is written.
     fn record(&self, oracle: &Oracle) -> Record {
         let mut record = Record::default();
-        let running = reach(self.heap, [self.heap.loaded, Value::Table(GLOBALS)], (0, 0), false);
+        let running = reach(self.heap, [self.heap.object(), Value::Table(GLOBALS)], (0, 0), false);
         for number in self.ran.tables..self.heap.tables.len() {
             let table = &self.heap.tables[number];
             let partner = self.pairs.tables.get(&number).copied();
@@ -1190,7 +1272,7 @@ impl<'a> Reload<'a> {
             self.heap.tables[partner.map_or(table, |(new, _)| *new)].path.clone()
         };
         match file {
-            _ if is_function(file) || matches!(file, Value::Import(_)) => {}
+            _ if is_function(file) || matches!(file, Value::Import(_)) || self.is_object(file) => {}
             Value::Table(table) if file == runs => return path(table).map_or(Known::Key, Known::Table),
             _ if file == runs => return Known::Scalar(file),
             _ => {}
@@ -1267,7 +1349,8 @@ impl<'a> Reload<'a> {
             }
         }
         let mut roots = vec![
-            self.heap.loaded,
+            self.heap.loaded[0],
+            self.heap.loaded[1],
             Value::Table(GLOBALS),
             Value::Table(LIST),
             Value::Table(HELD),
@@ -1280,6 +1363,9 @@ impl<'a> Reload<'a> {
         for value in reach(self.heap, roots, (0, 0), true) {
             let Value::Function(function) = value else { continue };
             if function >= self.ran.functions || map.contains_key(&function) {
+                continue;
+            }
+            if !self.heap.is_home(function) && !self.heap.functions[function].is_patch() {
                 continue;
             }
             if taken_out && !alive.contains(&value) {

@@ -16,14 +16,17 @@ pub fn scalar(value: Scalar) -> String {
     }
 }
 
-fn import(value: Import) -> &'static str {
-    match value {
+fn import(value: Import) -> String {
+    let text = match value {
         Import::Floor => "math.floor",
         Import::Ceil => "math.ceil",
         Import::Dep => "require \"dep\"",
         Import::DepF => "require(\"dep\").f",
         Import::DepG => "require(\"dep\").g",
-    }
+        Import::Module => "require \"m\"",
+        Import::ModuleF(key) => return format!("require(\"m\").f{key}"),
+    };
+    text.to_owned()
 }
 
 fn entry(value: &Entry) -> String {
@@ -109,19 +112,27 @@ fn function(name: &str, function: &Function, method: bool) -> String {
     text
 }
 
-fn container(at: At) -> String {
+fn container(module: u8, at: At) -> String {
     match at {
         At::M => "M.".to_owned(),
         At::Sub(n) => format!("M.s{n}."),
         At::Local(local) => format!("{}.", local.name()),
-        At::Globals => "g_".to_owned(),
+        At::Globals => GLOBALS[usize::from(module)].to_owned(),
         At::List => "REG[#REG + 1]".to_owned(),
     }
 }
 
+/// What the modules' globals begin with.
+pub const GLOBALS: [&str; 2] = ["g_", "j_"];
+
 /// Where a slot stands.
-pub fn place(at: At, field: super::model::Field) -> String {
-    format!("{}{}", container(at), field.name())
+pub fn place(module: u8, at: At, field: super::model::Field) -> String {
+    format!("{}{}", container(module, at), field.name())
+}
+
+/// A place in the file of a module: no other one has it.
+pub fn tag(module: u8, place: &str) -> String {
+    format!("{}{place}", if module == 0 { "" } else { "n:" })
 }
 
 /// The file of a resolved version.
@@ -132,6 +143,7 @@ pub fn file(version: &Version) -> String {
         Style::Global => "local M = {} Mod = M\n",
         Style::Kept | Style::KeptAndReturned => "Mod = Mod or {} local M = Mod\n",
     });
+    let module = version.module;
     let mut forward = String::new();
     for (local, init) in &version.locals {
         let name = local.name();
@@ -146,9 +158,13 @@ pub fn file(version: &Version) -> String {
                 text,
                 "local {name} = setmetatable({{}}, {{ __index = k{parent} }}) {name}.__index = {name}"
             ),
-            Init::Function(code, false) => writeln!(text, "local function {name}{}", function(&name, code, false)),
+            Init::Function(code, false) => writeln!(
+                text,
+                "local function {name}{}",
+                function(&tag(module, &name), code, false)
+            ),
             Init::Function(code, true) => {
-                let _ = writeln!(forward, "function {name}{}", function(&name, code, false));
+                let _ = writeln!(forward, "function {name}{}", function(&tag(module, &name), code, false));
                 writeln!(text, "local {name}")
             }
             Init::Choice(helper) => writeln!(text, "local {name} = h{helper}"),
@@ -164,19 +180,19 @@ pub fn file(version: &Version) -> String {
             let _ = writeln!(text, "M.s{n} = {{}}");
         }
         let target = match slot.at {
-            At::List => container(slot.at),
-            at => place(at, slot.field),
+            At::List => container(module, slot.at),
+            at => place(module, at, slot.field),
         };
         let value = match &slot.content {
             Content::Scalar(value) => scalar(*value),
             Content::Table(value) => data(value),
             Content::Function(code) => {
                 let method = matches!(slot.at, At::Local(Local::K(_)));
-                format!("function{}", function(&target, code, method))
+                format!("function{}", function(&tag(module, &target), code, method))
             }
             Content::Alias(key) => format!("M.f{key}"),
             Content::Ref(local) => local.name(),
-            Content::Import(value) => import(*value).to_owned(),
+            Content::Import(value) => import(*value),
         };
         let _ = writeln!(text, "{target} = {value}");
     }
