@@ -200,6 +200,12 @@ impl Pairer<'_> {
         !assigned.is_empty() && self.sought(c2).is_some_and(|(.., name)| assigned.has(&name))
     }
 
+    /// The same, of an upvalue of A1.
+    pub(super) fn was_assigned_in(&self, function: Ref, index: u8) -> bool {
+        let assigned = &self.constants.assigned;
+        !assigned.is_empty() && self.vm.with_upvalue_name(function, index, |name| assigned.has(name))
+    }
+
     /// May what A1's cell holds go? What is held nowhere else may be state itself: a table, a closure with cells of its own.
     fn may_go(&mut self, pair: &CellPair) -> Result<bool> {
         let old = self.vm.val(pair.old_value);

@@ -3,7 +3,7 @@
 //! `M.current = Idle` becomes `M.current = Alarm` in the file: the place now leads to another table, and says nothing of what either
 //! is. Their locals do: A1's table is known as `Idle`, which is another table in A2, and A2's as `Alarm`, which A1 has, too.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::Pairer;
@@ -26,9 +26,21 @@ pub(super) struct Named {
     /// None where several locals have the name.
     tables: FxHashMap<Name, Option<Held>>,
     names: FxHashMap<usize, SmallVec<[Name; 2]>>,
+    /// The cells that some function is known to assign before pairing meets it.
+    assigned: FxHashSet<usize>,
 }
 
 impl Named {
+    /// Does a local hold the table?
+    pub(super) fn has_name(&self, table: usize) -> bool {
+        self.names.contains_key(&table)
+    }
+
+    /// Notes that some function assigns a cell.
+    pub(super) fn note_assigned(&mut self, cell: usize) -> Result<()> {
+        self.assigned.try_insert_value(cell, ()).map(|_| ())
+    }
+
     /// Notes what a local holds.
     pub(super) fn note(&mut self, name: Name, table: usize, cell: usize) -> Result<()> {
         match self.tables.get_mut(&name) {
@@ -60,7 +72,11 @@ impl Pairer<'_> {
     pub(super) fn name_tables(&mut self) -> Result<()> {
         for (function, index, table) in std::mem::take(&mut self.out.known.tables) {
             let name = self.name(function, index)?;
-            self.named1.note(name, table, self.vm.cell(function, index))?;
+            let cell = self.vm.cell(function, index);
+            self.named1.note(name, table, cell)?;
+            if self.was_assigned_in(function, index) {
+                self.named1.note_assigned(cell)?;
+            }
         }
         Ok(())
     }
@@ -84,8 +100,15 @@ impl Pairer<'_> {
             .and_then(|held| self.out.known.cell_number(held.cell));
         let old = old.and_then(|number| self.cells1.get(number));
         let new = self.held(Side::A2, name).and_then(|held| self.cells2.get(&held.cell));
-        old.and_then(|cell| self.out.old_cells.get(cell as usize))
-            .is_some_and(|cell| cell.assigned)
+        let is_assigned = |side| {
+            let held = self.held(side, name);
+            held.is_some_and(|held| self.named(side).assigned.contains(&held.cell))
+        };
+        is_assigned(Side::A1)
+            || is_assigned(Side::A2)
+            || old
+                .and_then(|cell| self.out.old_cells.get(cell as usize))
+                .is_some_and(|cell| cell.assigned)
             || new
                 .and_then(|cell| self.out.new_cells.get(*cell as usize))
                 .is_some_and(|cell| cell.assigned)

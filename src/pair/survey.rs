@@ -192,10 +192,22 @@ impl Pairer<'_> {
         cells: &mut FxHashSet<usize>,
         work: &mut Vec<(Ref, u32)>,
     ) -> Result<()> {
-        // Functions with the same cells hold the same.
-        let Some((Function { info, home, .. }, true)) = self.surveyed(function, order)? else {
+        let Some((Function { info, home, .. }, first)) = self.surveyed(function, order)? else {
             return Ok(());
         };
+        let chunk = self.loaded.chunk.as_ref().filter(|_| home);
+        if let Some(assigned) = chunk.and_then(|chunk| chunk.assigned_by(info.line, info.last)) {
+            let mut result = Ok(());
+            assigned.each(info.upvalues, |i| {
+                if result.is_ok() {
+                    result = self.named2.note_assigned(self.vm.cell(function, i + 1));
+                }
+            });
+            result?;
+        }
+        if !first {
+            return Ok(()); // functions with the same cells hold the same
+        }
         for index in 1..=info.upvalues {
             let Some(held) = self.vm.upvalue(function, index) else {
                 break;
