@@ -655,3 +655,108 @@ describe("A new local (R4.2)", function()
     end,
   })
 end)
+
+describe("A table with several places that the file gives another table one of (R3.1)", function()
+  -- `idle` stands under `first` and `second`; `extra` says more.
+  local function module(version, first, second, extra)
+    return ([[
+      local M = { states = {} }
+      local current
+      M.%s = { hits = 1, enter = function() return "idle VERSION" end }
+      M.%s = %s
+      %s
+      function M.go(state) current = state end
+      function M.now() return current end
+      return M
+    ]]):format(first, second, "M." .. first, extra or ""):gsub("VERSION", version)
+  end
+  local function assert_idle(M, held)
+    assert.equal("idle 2", held.idle.enter())
+    assert.equal(held.idle, M.idle)
+    assert.equal(held.idle, M.current) -- what A1 has there stays
+  end
+  local own = [[M.current = { hits = 5, enter = function() return "own" end }]]
+
+  edit("is known by what the chunk makes first", {
+    v1 = module("1", "idle", "current"),
+    use = function(M, held)
+      held.idle = M.idle
+      M.idle.hits = 7
+    end,
+    v2 = module("2", "idle", "current", own),
+    check = assert_idle,
+  })
+
+  edit("is known by its deeper place, whatever comes first", {
+    v1 = module("1", "states.idle", "current"),
+    use = function(M, held)
+      held.idle = M.states.idle
+      M.states.idle.hits = 7
+    end,
+    v2 = ([[
+      local M = { states = {} }
+      M.current = { hits = 5, enter = function() return "own" end }
+      M.states.idle = { hits = 1, enter = function() return "idle 2" end }
+      M.last = M.states.idle
+      return M
+    ]]),
+    check = function(M, held)
+      assert.equal("idle 2", held.idle.enter())
+      assert.equal(held.idle, M.states.idle)
+      assert.equal(held.idle, M.last)
+    end,
+  })
+
+  edit("is not what a local holds that some function assigns, and that the file starts with another one", {
+    v1 = [[
+      local M = { states = {}, list = {} }
+      local current
+      local idle = { enter = function() return "idle 1" end }
+      M.states.idle, M.list.idle = idle, idle
+      function M.idle() return idle end
+      current = idle
+      function M.go(state) current = state end
+      function M.now() return current end
+      return M
+    ]],
+    use = function(M, held) held.idle = M.states.idle end,
+    v2 = [[
+      local M = { states = {}, list = {} }
+      local current
+      local idle = { enter = function() return "idle 2" end }
+      M.states.idle, M.list.idle, M.last = idle, idle, idle
+      function M.idle() return idle end
+      M.states.fly = { enter = function() return "fly 2" end }
+      current = M.states.fly
+      function M.go(state) current = state end
+      function M.now() return current end
+      return M
+    ]],
+    check = function(M, held)
+      assert.equal("idle 2", held.idle.enter())
+      assert.equal("fly 2", M.states.fly.enter())
+      for _, state in ipairs { M.states.idle, M.list.idle, M.last, M.idle(), M.now() } do
+        assert.equal(held.idle, state)
+      end
+    end,
+  })
+
+  for _, data in ipairs { "keep", "merge", "replace" } do
+    it("is not a table without functions that the program put there, with data = " .. data, function()
+      local app = program.new()
+      finally(function() app:unload() end)
+      local text = module("1", "idle", "states.fallback")
+      local M = app:module("foreign", text)
+      app:reloaded "foreign"
+      local idle, own_table = M.idle, { hits = 77 }
+      idle.hits, M.states.fallback = 7, own_table
+      app:update("foreign", (text:gsub("idle 1", "idle 2")), { data = data })
+      assert.equal("idle 2", idle.enter())
+      assert.equal(idle, M.idle)
+      assert.equal(data == "replace" and idle or own_table, M.states.fallback)
+      if data ~= "replace" then -- which gives a table the file's place, and then updates it, too (R8)
+        assert.same({ hits = 77 }, own_table)
+      end
+    end)
+  end
+end)

@@ -15,7 +15,7 @@ use crate::raw::vm::{Kind, Ref};
 use crate::site::SiteId;
 
 /// Rounds of settling; what is left then goes as it is ranked.
-const MOST_ROUNDS: u32 = 16;
+const MOST_ROUNDS: u32 = 32;
 
 /// What is left to settle.
 #[derive(Default)]
@@ -32,6 +32,8 @@ struct Waiting {
     pair: TablePair,
     /// The place is a name: a key that is a string.
     named: bool,
+    /// How deep it is; a local is none.
+    depth: u32,
 }
 
 /// Two tables that may be one, as some places say.
@@ -42,17 +44,30 @@ struct Claim {
     elsewhere: bool,
     /// It is rather a new one than A1's.
     is_new: bool,
+    /// A2's table has functions, and A1's none of the module's own: the program has put it there.
+    foreign: bool,
     votes: u32,
     named: bool,
     equal: u32,
+    /// The deepest place.
+    depth: u32,
+    /// A2's table in the order of creation.
+    order: u32,
     /// It is settled…
     done: bool,
     /// …as a new one.
     lacks: bool,
 }
 
-/// Is it a new table; how many sides have other partners; how many places agree; is none of them a name; the equal plain fields.
-type Rank = (bool, u32, Reverse<u32>, bool, Reverse<u32>);
+/// Is it a new table, or one of the program's own; how many sides have other partners; how many places agree; is none of them a name; how deep
+/// the deepest is, since such places are more often a table's own. What follows decides among equals: does A1 lack it elsewhere; the equal
+/// plain fields; the order of creation, as a table is made before others refer to it.
+type Rank = (
+    (bool, bool, u32, Reverse<u32>, bool, Reverse<u32>),
+    bool,
+    Reverse<u32>,
+    u32,
+);
 
 impl Pairer<'_> {
     /// Pairs two tables that a place leads to; the place waits where one of them has others. `in_cell`: it is no place in a table.
@@ -61,7 +76,8 @@ impl Pairer<'_> {
         let places = |order| self.survey.places(order) + u32::from(in_cell);
         let has_others = self.out.known.places(old.addr) > 1 || self.order_of(new).map_or(0, places) > 1;
         if has_others && !self.are_paired(pair.old, pair.new) {
-            return self.shared.waiting.try_push(Waiting { pair, named });
+            let depth = if in_cell { 0 } else { self.out.sites.depth(pair.site) };
+            return self.shared.waiting.try_push(Waiting { pair, named, depth });
         }
         self.pair_tables(pair.old, pair.new, pair.site, pair.exact)
     }
@@ -76,22 +92,26 @@ impl Pairer<'_> {
         let mut claims: Vec<Claim> = Vec::new();
         let mut known: FxHashMap<(usize, usize), usize> = FxHashMap::default();
         let mut places = Vec::new();
-        for Waiting { pair, named } in waiting {
+        for Waiting { pair, named, depth } in waiting {
             let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let at = match known.get(&(old, new)) {
                 Some(at) => *at,
                 None => {
                     let elsewhere = self.shared.lacking.contains(&new);
                     let (equal, other_name) = self.compare_fields(pair.old, pair.new)?;
+                    let foreign = self.bears_code(pair.new)? && !self.has_own_function(pair.old)?;
                     known.try_insert_value((old, new), claims.len())?;
                     claims.try_push(Claim {
                         old,
                         new,
                         elsewhere,
                         is_new: elsewhere && other_name,
+                        foreign,
                         votes: 0,
                         named: false,
                         equal,
+                        depth: 0,
+                        order: self.loaded.fresh.order(new).unwrap_or(u32::MAX),
                         done: false,
                         lacks: false,
                     })?;
@@ -101,6 +121,7 @@ impl Pairer<'_> {
             if let Some(claim) = claims.get_mut(at) {
                 claim.votes += 1;
                 claim.named |= named;
+                claim.depth = claim.depth.max(depth);
             }
             places.try_push((at, Some(pair)))?;
         }
@@ -123,11 +144,11 @@ impl Pairer<'_> {
         for round in 0..=MOST_ROUNDS {
             let mut ranked = self.rank(&mut claims)?;
             ranked.sort_unstable();
-            let Some(((is_new, forced, ..), _)) = ranked.first().copied() else {
+            let Some(((best, ..), _)) = ranked.first().copied() else {
                 break;
             };
-            for ((new, free, ..), Reverse(at)) in ranked {
-                if round < MOST_ROUNDS && (new, free) != (is_new, forced) {
+            for ((found, ..), at) in ranked {
+                if round < MOST_ROUNDS && found != best {
                     break;
                 }
                 let Some(claim) = claims.get_mut(at).filter(|claim| !claim.done) else {
@@ -161,11 +182,11 @@ impl Pairer<'_> {
     }
 
     /// The claims that are open, with what tells the better ones: smaller is better.
-    fn rank(&self, claims: &mut [Claim]) -> Result<Vec<(Rank, Reverse<usize>)>> {
+    fn rank(&self, claims: &mut [Claim]) -> Result<Vec<(Rank, usize)>> {
         let (mut of_old, mut of_new): (FxHashMap<usize, u32>, FxHashMap<usize, u32>) = Default::default();
         for claim in claims.iter_mut() {
             claim.done |= !self.are_free(claim.old, claim.new);
-            if !claim.done {
+            if !claim.done && !claim.foreign {
                 count(&mut of_old, claim.old)?;
                 count(&mut of_new, claim.new)?;
             }
@@ -174,16 +195,22 @@ impl Pairer<'_> {
         for (at, claim) in claims.iter().enumerate().filter(|(_, claim)| !claim.done) {
             let alone = |counts: &FxHashMap<usize, u32>, table: usize| counts.get(&table) == Some(&1);
             let old_alone = alone(&of_old, claim.old);
-            let new_alone = alone(&of_new, claim.new) && !claim.elsewhere;
+            let new_alone = alone(&of_new, claim.new);
             let free = 2 - u32::from(old_alone) - u32::from(new_alone);
             let rank = (
-                claim.is_new,
-                free,
-                Reverse(claim.votes),
-                !claim.named,
+                (
+                    claim.is_new,
+                    claim.foreign,
+                    free,
+                    Reverse(claim.votes),
+                    !claim.named,
+                    Reverse(claim.depth),
+                ),
+                claim.elsewhere,
                 Reverse(claim.equal),
+                claim.order,
             );
-            ranked.try_push((rank, Reverse(at)))?; // deeper places, which are met later, are more often a table's own
+            ranked.try_push((rank, at))?;
         }
         Ok(ranked)
     }
@@ -191,7 +218,8 @@ impl Pairer<'_> {
     /// Notes that A1's table has nothing under a key that A2's has a table under.
     pub(super) fn note_lacking(&mut self, beside: &Beside) -> Result<()> {
         let new = beside.new_val;
-        if new.is_table() && beside.order.is_some_and(|order| self.survey.places(order) > 1) {
+        let has_others = |order| self.survey.places(order) > 1 || self.named2.has_name(new.addr);
+        if new.is_table() && beside.order.is_some_and(has_others) {
             self.shared.lacking.try_insert_value(new.addr, ())?;
         }
         Ok(())
