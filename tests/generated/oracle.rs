@@ -1248,7 +1248,10 @@ impl<'a> Reload<'a> {
             }
             let older = oracle.record.unsure.iter().filter(|(other, _)| other == path && !made);
             let older: Vec<_> = older
-                .filter(|(_, key)| record.tables.get(path).is_none_or(|keys| !keys.contains_key(key)))
+                .filter(|(_, key)| {
+                    let known = record.tables.get(path).and_then(|keys| keys.get(key));
+                    known.is_none_or(|known| *known == Known::Key)
+                })
                 .cloned()
                 .collect();
             record.unsure.extend(older);
