@@ -40,23 +40,25 @@ struct Waiting {
 struct Claim {
     old: usize,
     new: usize,
+    /// The places that are left. The first one is the tables' path: one under which A0 had a table on record (R8), if there is any.
+    places: Vec<TablePair>,
+    has_record: bool,
+    /// How many there were.
+    votes: u32,
+    /// One of them is a name.
+    named: bool,
     /// A2's table stands at a place, too, that A1 has nothing at.
     elsewhere: bool,
     /// It is rather a new one than A1's.
     is_new: bool,
     /// A2's table has functions, and A1's none of the module's own: the program has put it there.
     foreign: bool,
-    votes: u32,
-    named: bool,
     equal: u32,
     /// The deepest place.
     depth: u32,
     /// A2's table in the order of creation.
     order: u32,
-    /// It is settled…
     done: bool,
-    /// …as a new one.
-    lacks: bool,
 }
 
 /// Is it a new table, or one of the program's own; how many sides have other partners; how many places agree; is none of them a name; how deep
@@ -89,58 +91,7 @@ impl Pairer<'_> {
         if waiting.is_empty() {
             return Ok(false);
         }
-        let mut claims: Vec<Claim> = Vec::new();
-        let mut known: FxHashMap<(usize, usize), usize> = FxHashMap::default();
-        let mut places = Vec::new();
-        for Waiting { pair, named, depth } in waiting {
-            let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-            let at = match known.get(&(old, new)) {
-                Some(at) => *at,
-                None => {
-                    let elsewhere = self.shared.lacking.contains(&new);
-                    let (equal, other_name) = self.compare_fields(pair.old, pair.new)?;
-                    let foreign = self.bears_code(pair.new)? && !self.has_own_function(pair.old)?;
-                    known.try_insert_value((old, new), claims.len())?;
-                    claims.try_push(Claim {
-                        old,
-                        new,
-                        elsewhere,
-                        is_new: elsewhere && other_name,
-                        foreign,
-                        votes: 0,
-                        named: false,
-                        equal,
-                        depth: 0,
-                        order: self.loaded.fresh.order(new).unwrap_or(u32::MAX),
-                        done: false,
-                        lacks: false,
-                    })?;
-                    claims.len() - 1
-                }
-            };
-            if let Some(claim) = claims.get_mut(at) {
-                claim.votes += 1;
-                claim.named |= named;
-                claim.depth = claim.depth.max(depth);
-            }
-            places.try_push((at, Some(pair)))?;
-        }
-        // The first place of each claim, for the tables' path: one under which A0 had a table on record (R8), if there is any.
-        let mut first = Vec::new();
-        first.try_reserve_exact(claims.len())?;
-        first.extend(claims.iter().map(|_| usize::MAX));
-        for (i, (at, _)) in places.iter().enumerate() {
-            if let Some(first) = first.get_mut(*at).filter(|first| **first == usize::MAX) {
-                *first = i;
-            }
-        }
-        for (i, (at, pair)) in places.iter().enumerate().rev() {
-            if let (Some(first), Some(pair)) = (first.get_mut(*at), pair)
-                && self.has_table_on_record(pair.site)?
-            {
-                *first = i;
-            }
-        }
+        let mut claims = self.claims(waiting)?;
         for round in 0..=MOST_ROUNDS {
             let mut ranked = self.rank(&mut claims)?;
             ranked.sort_unstable();
@@ -151,34 +102,68 @@ impl Pairer<'_> {
                 if round < MOST_ROUNDS && found != best {
                     break;
                 }
-                let Some(claim) = claims.get_mut(at).filter(|claim| !claim.done) else {
+                let Some(claim) = claims.get_mut(at).filter(|claim| !claim.places.is_empty()) else {
                     continue;
                 };
                 if !self.are_free(claim.old, claim.new) {
                     continue;
                 }
                 claim.done = true;
-                let is_new = claim.is_new;
-                claim.lacks = is_new;
-                let place = first.get(at).and_then(|i| places.get_mut(*i));
-                let Some(pair) = place.and_then(|(_, pair)| pair.take()) else {
-                    continue;
-                };
-                if is_new {
+                let pair = claim.places.remove(0);
+                if claim.is_new {
                     // A table that A1 lacks in a place of its own: here is a reference to it, and A1 refers to another one.
+                    claim.places = Vec::new();
                     self.scan_queue.try_push((pair.new, pair.site))?;
                 } else {
                     self.pair_tables(pair.old, pair.new, pair.site, pair.exact)?;
                 }
             }
         }
-        for (at, pair) in places {
-            let is_new = claims.get(at).is_some_and(|claim| claim.lacks);
-            if let Some(pair) = pair.filter(|_| !is_new) {
-                self.pair_tables(pair.old, pair.new, pair.site, pair.exact)?;
-            }
+        for pair in claims.into_iter().flat_map(|claim| claim.places) {
+            self.pair_tables(pair.old, pair.new, pair.site, pair.exact)?;
         }
         Ok(true)
+    }
+
+    /// What the places say together.
+    fn claims(&mut self, waiting: Vec<Waiting>) -> Result<Vec<Claim>> {
+        let mut claims: Vec<Claim> = Vec::new();
+        let mut known: FxHashMap<(usize, usize), usize> = FxHashMap::default();
+        for Waiting { pair, named, depth } in waiting {
+            let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+            if !known.contains_key(&(old, new)) {
+                let elsewhere = self.shared.lacking.contains(&new);
+                let (equal, other_name) = self.compare_fields(pair.old, pair.new)?;
+                let foreign = self.bears_code(pair.new)? && !self.has_own_function(pair.old)?;
+                known.try_insert_value((old, new), claims.len())?;
+                claims.try_push(Claim {
+                    old,
+                    new,
+                    places: Vec::new(),
+                    has_record: false,
+                    votes: 0,
+                    named: false,
+                    elsewhere,
+                    is_new: elsewhere && other_name,
+                    foreign,
+                    equal,
+                    depth: 0,
+                    order: self.loaded.fresh.order(new).unwrap_or(u32::MAX),
+                    done: false,
+                })?;
+            }
+            let has_record = self.has_table_on_record(pair.site)?;
+            if let Some(claim) = known.get(&(old, new)).and_then(|at| claims.get_mut(*at)) {
+                claim.votes += 1;
+                claim.named |= named;
+                claim.depth = claim.depth.max(depth);
+                claim.places.try_push(pair)?;
+                if has_record && !std::mem::replace(&mut claim.has_record, true) {
+                    claim.places.rotate_right(1);
+                }
+            }
+        }
+        Ok(claims)
     }
 
     /// The claims that are open, with what tells the better ones: smaller is better.
