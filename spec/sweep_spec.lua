@@ -522,6 +522,52 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.same({ "v1", 7, 3 }, { M.current() })
     assert.equal(M.current, held[1])
   end)
+
+  -- The local function is as like the one that went as can be, and nothing else has it.
+  local source = [[
+    Taken = Taken or {}
+    local function unused(n)
+      n = tostring(n)
+      return "unused"
+    end
+    FUNCTION
+  ]]
+  local dropped = [[
+    function Taken.dropped(n)
+      n = tostring(n)
+      return "dropped"
+    end
+  ]]
+
+  for _, before in ipairs { "at its first reload", "after a reload" } do
+    it("stays in a table that the file takes up again and puts no function into, " .. before, function()
+      local with, without = source:gsub("FUNCTION", dropped), source:gsub("FUNCTION", "")
+      app:module("taken", with)
+      if before == "after a reload" then app:update("taken", with) end
+      local taken = rawget(package.loaded._G, "Taken")
+      local function_before = taken.dropped
+      app:update("taken", without, { scope = "vm" })
+      assert.equal(function_before, taken.dropped)
+      assert.equal("dropped", taken.dropped(1))
+    end)
+  end
+
+  it("is no older generation of a function that goes on, which the program has put into a table", function()
+    local factory = [[
+      local M = {}
+      TABLE
+      function M.make() return function() return "VERSION" end end
+      return M
+    ]]
+    local function version(number, list) return (factory:gsub("VERSION", number):gsub("TABLE", list)) end
+    local M = app:module("factory", version("1", "M.list = {}"))
+    local made = { M.make() }
+    M.list.old = M.make
+    app:update("factory", version("1", ""))
+    app:update("factory", version("2", ""), vm)
+    assert.equal("2", made[1]())
+    assert.equal(M.make, M.list.old)
+  end)
 end)
 
 describe("a sweep in slices (R9.4)", function()

@@ -145,7 +145,7 @@ pub struct Chunk {
     /// The integers that its code uses as keys.
     pub integers: FxHashSet<i64>,
     functions: ByLines,
-    /// First and last line of each function of its main function that assigns one of that function's locals.
+    /// First and last line of each function of its main function that assigns one of that function's locals; sorted.
     pub setters: Vec<(i32, i32)>,
 }
 
@@ -171,6 +171,9 @@ impl Chunk {
             Some(Err(Stop::Memory)) => Err(crate::error::Error::Memory),
             Some(Ok(())) => {
                 chunk.functions.sort();
+                if !chunk.setters.is_sorted() {
+                    chunk.setters.sort_unstable();
+                }
                 chunk.dump = dump;
                 Ok(Some(chunk))
             }
@@ -194,7 +197,7 @@ impl Chunk {
 
     /// Is there a function of the main function that assigns one of its locals, and that was not met?
     pub fn has_unmet_setter(&self) -> bool {
-        !self.setters.iter().all(|lines| self.functions.is_met(*lines))
+        !self.functions.are_met(&self.setters)
     }
 
     /// How many functions it has, nearly.

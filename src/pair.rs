@@ -351,6 +351,7 @@ pub fn pair(
         compared: Vec::new(),
         notes: note::Notes::new(!options.dry_run),
         module_met: false,
+        known_met: false,
         written: FxHashSet::default(),
         everywhere: options.vm,
         table_queue: VecDeque::new(),
@@ -438,6 +439,7 @@ struct Pairer<'a> {
     compared: Vec<TablePair>,
     notes: note::Notes,
     module_met: bool,
+    known_met: bool,
     /// What A2's chunk wrote into tables that existed: table and key.
     written: FxHashSet<(usize, Kind, u64)>,
     /// R9: a walk over the VM comes after the commit.
@@ -509,8 +511,9 @@ impl Pairer<'_> {
                 // functions that take the place of another value
             } else if self.scan_unmatched()?
                 || self.meet_module()?
-                || self.match_leftovers()?
+                || !self.known_met && self.match_leftovers()?
                 || self.take_references(true)?
+                || self.meet_known()?
             {
                 // more to do
             } else if !self.functions_listed {

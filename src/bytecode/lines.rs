@@ -95,9 +95,12 @@ impl ByLines {
         function.profile
     }
 
-    /// Is there one alone on these lines, and was it met?
-    pub fn is_met(&self, lines: (i32, i32)) -> bool {
-        let function = self.position(lines).and_then(|at| self.functions.get(at));
-        function.is_some_and(|function| function.met && function.profile.is_some())
+    /// Is there one alone on each of these lines, which are sorted, and was it met?
+    pub fn are_met(&self, lines: &[(i32, i32)]) -> bool {
+        let mut functions = self.functions.iter();
+        lines.iter().all(|lines| {
+            let function = functions.find(|function| function.lines >= *lines);
+            function.is_some_and(|function| function.lines == *lines && function.met && function.profile.is_some())
+        })
     }
 }

@@ -8,7 +8,7 @@ use crate::bytecode::{self, Profile, UpvalueSet};
 use crate::error::{Error, Result};
 use crate::known::Function;
 use crate::lineage::Lineage;
-use crate::mem::{TryPush, collected, sort_by_number};
+use crate::mem::{TryPush, sort_by_number};
 use crate::raw::vm::{Info, Ref};
 use crate::site::SiteId;
 
@@ -233,20 +233,17 @@ impl Pairer<'_> {
             pairing.old.get(edge.f1 as usize).is_some_and(|old| old.degree > 1)
                 && pairing.new.get(edge.f2 as usize).is_some_and(|new| new.degree > 1)
         };
-        let first = edges.iter().filter(|edge| !is_alias(&self.out, edge)).copied();
-        for edge in collected(first.map(Ok))? {
-            self.settle(edge)?;
-        }
+        let mut aliases = Vec::new();
         for edge in edges {
-            if !is_alias(&self.out, &edge) {
-                continue;
+            if is_alias(&self.out, &edge) {
+                aliases.try_push(edge)?;
+            } else {
+                self.settle(edge)?;
             }
-            if self
-                .out
-                .new
-                .get(edge.f2 as usize)
-                .is_some_and(|new| new.partners.is_empty())
-            {
+        }
+        for edge in aliases {
+            let new = self.out.new.get(edge.f2 as usize);
+            if new.is_some_and(|new| new.partners.is_empty()) {
                 self.settle(edge)?;
             } else if let Some(old) = self.out.old.get_mut(edge.f1 as usize) {
                 old.answers.try_push(edge.f2)?;

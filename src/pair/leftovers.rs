@@ -108,6 +108,30 @@ impl Pairer<'_> {
             .try_for_each(|function| self.function1(function, SiteId::MODULE).map(|_| ()))
     }
 
+    /// A walk over the VM (R9) must know what else stands in the module: what the file lacks stays (R5.2), and is no closure of a factory's. (A
+    /// later reload knows that by what the first one has numbered: `lacking.rs`.)
+    /// A function on the lines of one that goes on is another closure of that one's code (of a loop), and goes on as well (R9.3).
+    pub(super) fn meet_known(&mut self) -> Result<bool> {
+        let is_later = self.out.old.iter().any(|old| old.lineage.is_some());
+        if !self.everywhere || std::mem::replace(&mut self.known_met, true) || is_later {
+            return Ok(false);
+        }
+        self.number_leftovers()?;
+        let lines = |info: &Info| (info.source, info.line, info.last);
+        let mut answered = FxHashSet::default();
+        for old in self.out.old.iter().filter(|old| !old.answers.is_empty()) {
+            answered.try_insert_value(lines(&old.info), ())?;
+        }
+        for number in 0..self.out.known.functions() as u32 {
+            let is_left = self.out.met1.get(number).is_none();
+            let known = self.out.known.function(number).filter(|known| is_left && known.home);
+            if let Some(function) = known.filter(|known| !answered.contains(&lines(&known.info))) {
+                self.function1(function.at, SiteId::MODULE)?;
+            }
+        }
+        Ok(true)
+    }
+
     /// Does a function stand on lines of one of A1's that was met? That one may have made it.
     fn may_be_nested(&self, inner: &Info) -> bool {
         self.out.old.iter().any(|other| {
