@@ -419,3 +419,23 @@ describe("tables in several places (R8) with data = \"replace\"", function()
     assert.same({ sword = { n = 1 }, shield = { n = 1, def = 1 } }, M.items)
   end)
 end)
+
+describe("a class's metatable (R8) with data = \"replace\"", function()
+  it("is no data: what the program put into it stays", function()
+    local app = program.new()
+    finally(function() app:unload() end)
+    local source = [[
+      local Base = {} Base.__index = Base
+      local M = setmetatable({}, { __index = Base })
+      M.__index = M
+      function M.version() return VERSION end
+      return M
+    ]]
+    local M = app:module("meta", (source:gsub("VERSION", "1")))
+    local function call() return "called" end
+    getmetatable(M).__call = call
+    app:update("meta", (source:gsub("VERSION", "2")), { data = "replace" })
+    assert.equal(2, M.version())
+    assert.equal("called", M())
+  end)
+end)

@@ -143,7 +143,7 @@ impl Pairer<'_> {
                 later.try_push(parent)?;
             } else {
                 found = true;
-                self.pair_tables(parent.old, parent.new, parent.at, self.replace_data)?;
+                self.pair_tables(parent.old, parent.new, parent.at, false)?; // behaviour, and no data (R8)
             }
         }
         if found {
@@ -169,12 +169,11 @@ impl Pairer<'_> {
             self.has_partner(old)
         };
         if !follows || !self.has_own_function(parent.old)? || !self.bears_code(parent.new)? {
-            let exact = self.replace_data;
             self.references.try_push(TablePair {
                 old: parent.old,
                 new: parent.new,
                 site: parent.at,
-                exact,
+                exact: false,
             })?;
             return Ok(true);
         }
