@@ -188,9 +188,7 @@ impl Chunk {
     /// Does the function on these lines assign locals of the main function, and which of its upvalues are they? All of them count where several
     /// functions stand on the lines.
     pub fn assigned_by(&self, line: i32, last: i32) -> Option<UpvalueSet> {
-        if !self.setters.contains(&(line, last)) {
-            return None;
-        }
+        self.setters.binary_search(&(line, last)).ok()?;
         let profile = self.functions.get((line, last)).flatten();
         Some(profile.map_or(UpvalueSet::ALL, |profile| profile.assigned))
     }
