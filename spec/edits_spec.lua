@@ -741,6 +741,27 @@ describe("A table with several places that the file gives another table one of (
     end,
   })
 
+  local config = [[
+    local M = { opts = {} }
+    local sword = { price = 1, name = "sword" }
+    M.sword, M.opts.fallback = sword, sword
+    return M
+  ]]
+
+  edit("is not one that the program put into a deeper place and that has none of its fields", {
+    v1 = config,
+    use = function(M, held)
+      held.sword, held.own = M.sword, { price = 77 }
+      M.sword.price, M.opts.fallback = 5, held.own
+    end,
+    v2 = (config:gsub("price = 1", "price = 2")),
+    check = function(M, held)
+      assert.same({ price = 5, name = "sword" }, held.sword)
+      assert.same({ price = 77 }, held.own)
+      assert.same({ held.sword, held.own }, { M.sword, M.opts.fallback })
+    end,
+  })
+
   for _, data in ipairs { "keep", "merge", "replace" } do
     it("is not a table without functions that the program put there, with data = " .. data, function()
       local app = program.new()

@@ -61,13 +61,12 @@ struct Claim {
     done: bool,
 }
 
-/// Is it a new table, or one of the program's own; how many sides have other partners; how many places agree; is none of them a name; how deep
-/// the deepest is, since such places are more often a table's own. What follows decides among equals: does A1 lack it elsewhere; the equal
-/// plain fields; the order of creation, as a table is made before others refer to it.
+/// Is it a new table, or one of the program's own; how many sides have other partners; how many places agree; is none of them a name; the
+/// equal plain fields; how deep the deepest place is, since such ones are more often a table's own. What follows decides among equals: does A1
+/// lack it elsewhere; the order of creation, as a table is made before others refer to it.
 type Rank = (
-    (bool, bool, u32, Reverse<u32>, bool, Reverse<u32>),
+    (bool, bool, u32, Reverse<u32>, bool, Reverse<u32>, Reverse<u32>),
     bool,
-    Reverse<u32>,
     u32,
 );
 
@@ -189,10 +188,10 @@ impl Pairer<'_> {
                     free,
                     Reverse(claim.votes),
                     !claim.named,
+                    Reverse(claim.equal),
                     Reverse(claim.depth),
                 ),
                 claim.elsewhere,
-                Reverse(claim.equal),
                 claim.order,
             );
             ranked.try_push((rank, at))?;
