@@ -21,7 +21,7 @@ local hotreload = { _VERSION = core.version }
 -- functions of its last two chunks (R11), and what is on record of A0 (R8; src/base.rs).
 local records = {}
 -- What `core.reload` answers for each module, by its place in the list `answers`: seven values, counts, times.
-local OBJECT, HOOK, SOURCE, MAIN, BASE, FILE, REPLACED, ADDED, ANSWERS = 1, 2, 3, 4, 5, 6, 8, 9, 7 + reports.NUMBERS
+local OBJECT, HOOK, SOURCE, MAIN, BASE, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7 + reports.NUMBERS
 local no_answers = {}
 for i = 1, ANSWERS do no_answers[i] = false end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
@@ -54,19 +54,14 @@ local function after_collection()
 end
 after_collection()
 
--- How many functions were noted since the living moved last, and how many lived then.
-local noted, lived = 0, 0
--- Lua uses the room of the dead again: a move is worth while only where so many times the living were noted.
-local MOST_NOTED = 4
-
 --- After a cycle of the collector the living move to a new table. Not while a chunk runs, nor whenever the collector
 --- likes: a reload that is under way notes its functions in the one that it was given.
 local function move_living()
     collected = false
-    if running[1] or noted < MOST_NOTED * lived then return end
-    local living, count = setmetatable({}, weak), 0
-    for key, number in next, lineage do living[key], count = number, count + 1 end
-    lineage, own[3], noted, lived = living, living, 0, count
+    if running[1] then return end
+    local living = setmetatable({}, weak)
+    for key, number in next, lineage do living[key] = number end
+    lineage, own[3] = living, living
 end
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -191,7 +186,6 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         record.generation, record.source = item.undo[3] + 1, item.answers[SOURCE]
         record.main, record.previous = item.answers[MAIN], record.main
         record.base = item.answers[BASE]
-        noted = noted + item.answers[REPLACED] + item.answers[ADDED]
         changes.reloaded(item.name, record.generation)
         hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
     end
