@@ -28,16 +28,25 @@ impl Names {
     /// Adds a string by its hash, if it is a new one: where it stands in the dump, and its length.
     #[inline(always)]
     pub fn add(&mut self, hash: u64, span: impl FnOnce() -> (u32, u32)) -> Read<()> {
+        match self.find(hash) {
+            Ok(_) => Ok(()),
+            Err(at) => self.add_at(at, Name { hash, span: span() }),
+        }
+    }
+
+    /// The string with this hash, or the place for one.
+    #[inline(always)]
+    fn find(&self, hash: u64) -> std::result::Result<&Name, usize> {
         let mask = self.places.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
         while let Some(place) = self.places.get(at) {
             match self.found.get((*place as usize).wrapping_sub(1)) {
-                Some(name) if name.hash == hash => return Ok(()),
+                Some(name) if name.hash == hash => return Ok(name),
                 Some(_) => at = (at + 1) & mask,
                 None => break,
             }
         }
-        self.add_at(at, Name { hash, span: span() })
+        Err(at)
     }
 
     /// Adds a string that is none of those there, at the place that was found for it.
@@ -73,15 +82,7 @@ impl Names {
 
     /// Where the string with this hash stands, and its length.
     pub fn get(&self, hash: u64) -> Option<(u32, u32)> {
-        let mask = self.places.len().wrapping_sub(1);
-        let mut at = hash as usize & mask;
-        loop {
-            let name = self.found.get((*self.places.get(at)? as usize).wrapping_sub(1))?;
-            if name.hash == hash {
-                return Some(name.span);
-            }
-            at = (at + 1) & mask;
-        }
+        self.find(hash).ok().map(|name| name.span)
     }
 
     /// Where each string stands, and its length.

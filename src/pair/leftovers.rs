@@ -5,6 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Pairer;
 use super::cells::Name;
 use crate::error::Result;
+use crate::known::Function;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Info, Kind, Ref, Val};
 use crate::site::SiteId;
@@ -76,8 +77,7 @@ impl Pairer<'_> {
         type Found = Option<(usize, Ref)>;
         let mut found: FxHashMap<Name, Found> = FxHashMap::default();
         for number in 0..self.out.known.functions() as u32 {
-            let unmet = self.out.met1.get(number).is_none();
-            let Some(function) = self.out.known.function(number).filter(|known| unmet && known.home) else {
+            let Some(function) = self.unmet(number) else {
                 continue;
             };
             let Some(list) = function.list.filter(|_| !self.may_be_nested(&function.info)) else {
@@ -123,13 +123,18 @@ impl Pairer<'_> {
             answered.try_insert_value(lines(&old.info), ())?;
         }
         for number in 0..self.out.known.functions() as u32 {
-            let is_left = self.out.met1.get(number).is_none();
-            let known = self.out.known.function(number).filter(|known| is_left && known.home);
-            if let Some(function) = known.filter(|known| !answered.contains(&lines(&known.info))) {
+            let unmet = self.unmet(number);
+            if let Some(function) = unmet.filter(|unmet| !answered.contains(&lines(&unmet.info))) {
                 self.function1(function.at, SiteId::MODULE)?;
             }
         }
         Ok(true)
+    }
+
+    /// The known function with this number, if it is the module's own and no pair led to it.
+    fn unmet(&self, number: u32) -> Option<Function> {
+        let known = self.out.known.function(number)?;
+        (known.home && self.out.met1.get(number).is_none()).then_some(known)
     }
 
     /// Does a function stand on lines of one of A1's that was met? That one may have made it.

@@ -205,9 +205,12 @@ impl Pairer<'_> {
 
     /// Scalars that take a function's place (R6): then what runs is what the file says.
     fn note_conflicts(&mut self, words: &mut Vec<u64>) -> Result<()> {
+        if !self.replaces {
+            return Ok(());
+        }
         for i in 0..self.out.slots.len() {
             let slot = self.out.slots.get(i).copied();
-            let Some(slot) = slot.filter(|slot| self.replaces && slot.what == What::Conflict) else {
+            let Some(slot) = slot.filter(|slot| slot.what == What::Conflict) else {
                 continue;
             };
             let (new, old) = (self.vm.val(slot.new), self.vm.val(slot.old));

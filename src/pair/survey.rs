@@ -70,7 +70,7 @@ pub(super) struct Survey {
     /// The lists of cells of its functions.
     pub(super) lists: CellLists,
     /// In how many places each table stands. Not `__index` and metatables (`parents.rs`), nor a table's reference to itself.
-    places: Vec<u32>,
+    places: Numbers,
 }
 
 impl Survey {
@@ -89,19 +89,11 @@ impl Survey {
 
     /// In how many places does a table stand?
     pub(super) fn places(&self, order: u32) -> u32 {
-        self.places.get(order as usize).copied().unwrap_or(0)
+        self.places.get(order).unwrap_or(0)
     }
 
     fn count_place(&mut self, order: u32) -> Result<()> {
-        let index = order as usize;
-        if index >= self.places.len() {
-            self.places.try_reserve(index + 1 - self.places.len())?;
-            self.places.resize(index + 1, 0);
-        }
-        if let Some(places) = self.places.get_mut(index) {
-            *places += 1;
-        }
-        Ok(())
+        self.places.set(order, self.places(order) + 1)
     }
 
     fn knows(&self, val: Val, order: u32) -> bool {

@@ -163,7 +163,7 @@ impl Pairer<'_> {
             if new_val.is_table() && !old_val.is_table() {
                 self.note_recorded(&pair, &beside)?;
             }
-            if self.is_fresh_key(key) {
+            if self.is_fresh(self.vm.val(key)) {
                 self.keyed.try_push(Keyed {
                     table: pair.old,
                     parent: pair.site,
@@ -220,11 +220,6 @@ impl Pairer<'_> {
             self.compared.try_push(pair)?;
         }
         Ok(())
-    }
-
-    /// Is a key a fresh table or function?
-    fn is_fresh_key(&self, key: Ref) -> bool {
-        matches!(self.vm.kind(key), Kind::Table | Kind::Function) && self.is_fresh(self.vm.val(key))
     }
 
     /// Data on both sides, and neither an object: nothing to find out.
