@@ -7,20 +7,7 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-read -r -a lua < <(pkg-config --cflags --libs lua5.4 2>/dev/null || true) || true
-if [ "${#lua[@]}" = 0 ]; then
-  lua=(-llua5.4)
-  for place in /usr/include/lua5.4 /usr/include/lua54 /usr/include /usr/local/include/lua5.4 /usr/local/include; do
-    if grep -qs '^#define LUA_VERSION_NUM[[:space:]]*504' "$place/lua.h"; then
-      lua=("-I$place" -llua5.4)
-      break
-    fi
-  done
-fi
-echo 'int main(void) { return 0; }' >"$work/nothing.c"
-if ! "${CC:-cc}" -include lua.h "$work/nothing.c" -o "$work/nothing" "${lua[@]}" 2>"$work/why"; then
-  cat "$work/why" >&2
-  exit 3
-fi
+lua=$(scripts/lua_flags.sh)
+read -r -a lua <<<"$lua"
 "${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror -O1 tests/hosts.c -o "$work/hosts" "${lua[@]}" -lpthread -ldl
 "$work/hosts" "$PWD/build/?.so" "$@"

@@ -148,12 +148,14 @@ pub fn run(
     let depth = Box::new(Cell::new(0));
     let counted = caught("before the chunk", || stand_ins.count_in(vm, Some(&depth)));
     let (outcome, fresh) = match counted {
-        Ok(()) => {
-            // SAFETY: state and counter outlive the tracker, which is stopped in any case, a panic included.
-            let tracker = unsafe { Tracker::start(vm.caller(), Some(fresh), &raw const *depth) };
-            let outcome = caught("while the chunk ran", || vm.call(loader, &[name, data], 1));
-            (outcome, tracker.stop())
-        }
+        // SAFETY: state and counter outlive the tracker, which is stopped in any case, a panic included.
+        Ok(()) => match unsafe { Tracker::start(vm, Some(fresh), &raw const *depth) } {
+            Ok(tracker) => {
+                let outcome = caught("while the chunk ran", || vm.call(loader, &[name, data], 1));
+                (outcome, tracker.stop())
+            }
+            Err(error) => (Err(error), Fresh::default()),
+        },
         Err(error) => (Err(error), Fresh::default()),
     };
     match insist("after the chunk", || stand_ins.count_in(vm, None)) {

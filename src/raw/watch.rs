@@ -31,12 +31,12 @@ struct Watch {
 pub fn start(vm: &mut Vm, quiet: bool) -> Result<Ref> {
     let owner = owned::own(vm, Watch::default())?;
     let fresh = if quiet { None } else { Some(Fresh::expecting(EXPECTED)?) };
-    owned::with(vm, owner, |vm, watch: &mut Watch| {
+    owned::with(vm, owner, |vm, watch: &mut Watch| -> Result<()> {
         let depth = watch.depth.insert(Box::default());
-        // SAFETY: the main thread lives as long as the state, and the tracker goes with the userdata, or before; the counter is on
-        // the heap, and goes behind it.
-        watch.tracker = Some(unsafe { Tracker::start(vm.main_thread(), fresh, &raw const **depth) });
-    })?;
+        // SAFETY: the tracker goes with the userdata, or before, so the state outlives it; the counter is on the heap, and goes behind it.
+        watch.tracker = Some(unsafe { Tracker::start(vm, fresh, &raw const **depth) }?);
+        Ok(())
+    })??;
     Ok(owner)
 }
 
