@@ -397,6 +397,39 @@ describe("find", function()
       check(app:update("m", V2))
     end)
 
+    -- In a process of its own, which ends: a file without an end takes all memory, a pipe waits for ever.
+    for what, make in pairs {
+      ["a named pipe"] = "mkfifo m.lua",
+      ["a device"] = "ln -s /dev/zero m.lua",
+      ["a directory"] = "mkdir m.lua",
+    } do
+      it("is refused when it is " .. what, function()
+        app:write("m", V1)
+        local out, code, err = app:subprocess([[
+          local hotreload = require "hotreload"
+          local watcher = require "hotreload.watch".new {
+            interval = 0, settle = 0, filter = "^m$",
+            on_error = function(name, message) print("on_error", name, message) end,
+          }
+          local m = require "m"
+          os.remove "m.lua"
+          if not os.execute "]] .. make .. [[" then os.exit(3) end
+          print(gg.reload "m")
+          print(select(2, hotreload.changed()).m)
+          print(watcher:poll())
+          print(hotreload.requires "m")
+          print(table.concat(require "hotreload.watch".order { "m" }))
+          print(gg.reload("m", { source = "return { name = function() return 'given' end }" }), m.name())
+          os.execute "rm -r m.lua"
+        ]], { lua = "timeout 20 lua5.4", kilobytes = 200000 })
+        if code == 3 then return pending("no command makes " .. what) end
+        local refused = ("cannot read '%s': it is %s; only a regular file is read; nothing was changed"):format(
+          app:path "m", what)
+        assert.equal(("exit 0\nfalse\tR\nR\non_error\tm\tR\n0\t1\nnil\tR\nm\ntrue\tgiven\n"):gsub("R", refused),
+          ("exit %d\n%s%s"):format(code, out, err))
+      end)
+    end
+
     it("is refused when the permission is missing", function()
       app:write("open.m", V1)
       app:write("closed.m", V2)

@@ -437,6 +437,30 @@ describe("hotreload.watch", function()
       assert.equal("chain0001", ordered[500])
     end)
 
+    it("is by what each file requires", function()
+      local hotreload = require "hotreload"
+      app:write("m1", "require 'm3' require(\"m2\") require 'm3' local f = require")
+      assert.same({ "m2", "m3" }, hotreload.requires "m1")
+      package.preload.m2 = function() return {} end
+      finally(function() package.preload.m2 = nil end)
+      assert.same({}, hotreload.requires "m2")
+      local names, message = hotreload.requires "no.such.file"
+      assert.is_nil(names)
+      assert.matches("^module 'no%.such%.file' not found", message)
+      names, message = hotreload.requires "string"
+      assert.is_nil(names)
+      assert.matches("standard library", message)
+      hotreload.configure { deny = "^m1$" }
+      finally(function()
+        hotreload.configure { deny = {} }
+        package.preload.m2 = nil
+      end)
+      names, message = hotreload.requires "m1"
+      assert.is_nil(names)
+      assert.matches("deny pattern", message)
+      assert.error_matches(function() hotreload.requires(1) end, "bad argument #1 to 'requires'")
+    end)
+
     it("raises for what is no list", function()
       assert.error_matches(function() watch.order() end, "bad argument #1 to 'order'")
     end)

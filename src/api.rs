@@ -28,21 +28,10 @@ use crate::sweep;
 /// Whatever a stage refuses, in the reply when there are answers all the same.
 pub fn reload(vm: &mut Vm) -> Result<Reply> {
     let (batch, options, stock) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
-    let mut addresses = [0; 4];
-    for (address, i) in addresses.iter_mut().zip(1..) {
-        let value = vm.index(stock, i)?;
-        *address = vm.integer(value).unwrap_or(0) as usize;
-    }
-    let [preload, lua, c, c_root] = addresses;
     let request = Request {
         modules: modules(vm, batch)?,
         options: Options::read(vm, options)?,
-        stock: Stock {
-            preload,
-            lua,
-            c,
-            c_root,
-        },
+        stock: Stock::of(vm, stock)?,
         lineage: Lineage {
             table: vm.argument(5)?,
             counter: vm.string(b"last")?,

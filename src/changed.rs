@@ -108,18 +108,7 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
     let (name, stock, source) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
     let (content, stamp, exact) = (vm.argument(5)?, vm.argument(6)?, vm.argument(7)?);
     let text_only = vm.argument(8)?;
-    let mut addresses = [0; 4];
-    for (address, i) in addresses.iter_mut().zip(1..) {
-        let value = vm.index(stock, i)?;
-        *address = vm.integer(value).unwrap_or(0) as usize;
-    }
-    let [preload, lua, c, c_root] = addresses;
-    let stock = Stock {
-        preload,
-        lua,
-        c,
-        c_root,
-    };
+    let stock = Stock::of(vm, stock)?;
     let context = Context::new(vm, name, stock)?;
     let record = Record {
         source: vm.bytes(source)?,
@@ -154,6 +143,27 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
         *place = value;
     }
     Ok(held.into_iter().map(Answer::Held).collect())
+}
+
+/// `core.text(owed, name, stock)` → `owed, text`: what the module's file says; nil for a module without a file.
+///
+/// # Errors
+/// As [`find::search`], and what a name alone refuses.
+pub fn text(vm: &mut Vm) -> Result<Answers> {
+    let (name, stock) = (vm.argument(2)?, vm.argument(3)?);
+    let stock = Stock::of(vm, stock)?;
+    let context = Context::new(vm, name, stock)?;
+    find::refuse(vm, &context)?;
+    let found = find::search(vm, &context, true)?;
+    let text = match (found.code, found.file) {
+        (Code::Text(text, _), _) => vm.string(&text)?,
+        (Code::Loader(_), Some(path)) => {
+            let text = find::read(&path)?;
+            vm.string(&text)?
+        }
+        (Code::Loader(_), None) => Ref::NIL,
+    };
+    Ok([text].into_iter().map(Answer::Held).collect())
 }
 
 /// Does a function of the running module come from a file of its name? Else the program itself put the module there.

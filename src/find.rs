@@ -7,8 +7,8 @@
 //! A name reaches no file that it would not reach under `require` (R1.7).
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, shown};
@@ -281,11 +281,7 @@ fn lua_file(vm: &mut Vm, context: &Context, read: bool, tried: &mut String) -> R
         return Ok(None);
     };
     let chunk_name = c_string(&[b"@", &path[..]].concat())?;
-    let text = if read {
-        read_file(file, &shown(&path))?
-    } else {
-        Vec::new()
-    };
+    let text = read_file(file, &shown(&path), read)?;
     let data = vm.string(&path)?;
     Ok(Some(Found {
         code: Code::Text(skip_first_line(text), chunk_name),
@@ -328,9 +324,9 @@ fn search_path(
         .filter(|template| !template.is_empty())
     {
         let path = template.split(|byte| *byte == b'?').collect::<Vec<_>>().join(&name[..]);
-        match File::open(path_of(path.clone())) {
+        match open(&path_of(path.clone())) {
             Ok(file) => return Ok(Some((path, file))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 tried.push_str(&format!("\n\tno file '{}'", shown(&path)));
             }
             Err(error) => tried.push_str(&format!("\n\tno file '{}' that can be opened ({error})", shown(&path))),
@@ -345,11 +341,19 @@ fn search_path(
 /// [`Error::Unreadable`], [`Error::Memory`].
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let name = shown(path.as_os_str().as_encoded_bytes());
-    let file = File::open(path).map_err(|error| Error::Unreadable {
-        path: name.clone(),
-        why: error.to_string(),
-    })?;
-    read_file(file, &name).map(skip_first_line)
+    let file = open(path).map_err(|error| unreadable(&name, error))?;
+    read_file(file, &name, true).map(skip_first_line)
+}
+
+/// Opens a file and waits for nobody: a named pipe that nobody writes to would hold the program up.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    }
+    options.read(true).open(path)
 }
 
 /// A path of Lua's, byte by byte where the system has such.
@@ -378,16 +382,50 @@ pub fn refuse_binary(context: &Context, code: &Code) -> Result<()> {
     }
 }
 
-fn read_file(mut file: File, path: &str) -> Result<Vec<u8>> {
-    let unreadable = |error: std::io::Error| Error::Unreadable {
+/// The text of an open file, if it is to be `read`. Only a regular file is: a pipe may wait for ever, a device may have no end.
+fn read_file(mut file: File, path: &str, read: bool) -> Result<Vec<u8>> {
+    let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
+    if !metadata.is_file() {
+        return Err(Error::Unreadable {
+            path: path.into(),
+            why: format!("it is {}; only a regular file is read", kind_of(metadata.file_type())),
+        });
+    }
+    let mut text = Vec::new();
+    if read {
+        text.try_reserve(usize::try_from(metadata.len()).unwrap_or(usize::MAX).saturating_add(1))?;
+        file.read_to_end(&mut text).map_err(|error| unreadable(path, error))?;
+    }
+    Ok(text)
+}
+
+/// What a file is that is no regular one.
+fn kind_of(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    if kind.is_dir() {
+        "a directory"
+    } else {
+        "no regular file"
+    }
+}
+
+fn unreadable(path: &str, error: io::Error) -> Error {
+    if error.kind() == ErrorKind::OutOfMemory {
+        return Error::Memory;
+    }
+    Error::Unreadable {
         path: path.into(),
         why: error.to_string(),
-    };
-    let length = file.metadata().map_err(unreadable)?.len();
-    let mut text = Vec::new();
-    text.try_reserve(usize::try_from(length).unwrap_or(0).saturating_add(1))?;
-    file.read_to_end(&mut text).map_err(unreadable)?;
-    Ok(text)
+    }
 }
 
 /// Leaves out a UTF-8 byte order mark and a first line that begins with `#`, as Lua's own loader does; its line break stays,

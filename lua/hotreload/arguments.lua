@@ -59,6 +59,11 @@ function arguments.shown(name)
     return (gsub(gsub(name, "\xC2[\x80-\x9F]", written_out), "%c", written_out))
 end
 
+--- The message for a module that is not taken (R1.4).
+function arguments.refusal(name, why)
+    return format("module '%s' cannot be reloaded: %s", arguments.shown(name), why)
+end
+
 local function bad_argument(number, name, message)
     return nil, format("bad argument #%d to '%s' (%s)", number, name, message)
 end

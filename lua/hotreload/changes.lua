@@ -3,11 +3,11 @@
 
 local core = ...
 local arguments, allow = core.arguments, core.allow
-local look, stock, contents = core.look, core.stock, core.contents
+local look, text, stock, contents = core.look, core.text, core.stock, core.contents
 
 local error, type, next, rawget, rawequal, pcall = error, type, next, rawget, rawequal, pcall
 local setmetatable, rawlen = setmetatable, rawlen
-local find, format, sort, math_type = string.find, string.format, table.sort, math.type
+local find, format, gmatch, sort, math_type = string.find, string.format, string.gmatch, table.sort, math.type
 local globals, loaded = _G, package.loaded
 
 local changes = {}
@@ -115,6 +115,27 @@ function changes.install(hotreload, generation_of)
             end
         end
         return names, problems, found
+    end
+
+    --- Which modules a module's file requires, as far as calls of `require` with a string show.
+    ---@see hotreload.requires in meta.lua
+    function hotreload.requires(name)
+        if type(name) ~= "string" then
+            error(format("bad argument #1 to 'requires' (string expected, got %s)", type(name)), 2)
+        end
+        local why = allow.refused(name)
+        if why then return nil, arguments.refusal(name, why) end
+        local _, source, message = text(OWED, name, stock)
+        if source == false then return nil, message or arguments.NO_MEMORY end -- (nil: it has no file)
+        local list, known = {}, {}
+        for _, needed in gmatch(source or "", "require%s*%(?%s*([\"'])([^\"'\n]+)%1") do
+            if not known[needed] then
+                known[needed] = true
+                list[#list + 1] = needed
+            end
+        end
+        sort(list)
+        return list
     end
 
     function hotreload.changed(options)

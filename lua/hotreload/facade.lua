@@ -6,7 +6,7 @@
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 local hooks, plans, stales = core.hooks, core.plan, core.stales
-local shown = arguments.shown
+local shown, refusal = arguments.shown, arguments.refusal
 
 local error, pcall, xpcall, select, type = error, pcall, xpcall, select, type
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
@@ -108,10 +108,6 @@ end
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The reload
-
-local function refusal(name, why)
-    return format("module '%s' cannot be reloaded: %s", shown(name), why)
-end
 
 local function hook_failed(err)
     return traceback(arguments.text(err), 2)

@@ -179,6 +179,15 @@ function hotreload.track(patterns) end
 ---@return table<string, integer> contents
 function hotreload.changed(options) end
 
+---Which modules a module's file requires, as far as calls of `require` with a string show in its text (R12.6).
+---
+---The list is sorted, and empty for a module without a file. For a name that is refused (R1.4) or not found, and for a
+---file that cannot be read, `nil` and a message.
+---@param name string
+---@return string[]? names
+---@return string? message
+function hotreload.requires(name) end
+
 ---What `watch.new` takes. Any other name, type or value raises a Lua argument error.
 ---@class hotreload.WatchOptions
 ---@field interval? number    seconds between two looks; 1

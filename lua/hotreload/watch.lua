@@ -8,9 +8,9 @@ local hotreload = require "hotreload"
 
 local error, ipairs, next, pairs, pcall, setmetatable = error, ipairs, next, pairs, pcall, setmetatable
 local tostring, type = tostring, type
-local find, format, gmatch, sort = string.find, string.format, string.gmatch, table.sort
+local find, format, sort = string.find, string.format, table.sort
 local running, status = coroutine.running, coroutine.status
-local open, searchpath, stderr = io.open, package.searchpath, io.stderr
+local stderr = io.stderr
 
 local watch = {}
 
@@ -79,14 +79,6 @@ end
 ------------------------------------------------------------------------------------------------------------------------
 -- The order of modules that depend on one another
 
-local function text_of(name)
-    local path = searchpath(name, package.path)
-    local file = path and open(path, "rb")
-    local text = file and file:read "a"
-    if file then file:close() end
-    return text or ""
-end
-
 --- Puts names into an order in which a module comes after those that it requires: by the calls of `require` with a
 --- string that its file shows. Modules of a cycle, and all others, come by name. Returns a new list.
 ---@see hotreload.watch in meta.lua
@@ -99,10 +91,9 @@ function watch.order(names)
     local needs = {}
     for _, name in ipairs(sorted) do
         local list = {}
-        for _, needed in gmatch(text_of(name), "require%s*%(?%s*([\"'])([^\"'\n]+)%1") do
+        for _, needed in ipairs(type(name) == "string" and hotreload.requires(name) or {}) do
             if among[needed] and needed ~= name then list[#list + 1] = needed end
         end
-        sort(list)
         needs[name] = list
     end
     local ordered, met = {}, {}

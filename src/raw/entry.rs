@@ -271,6 +271,15 @@ pub unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
     unsafe { with_view(l, crate::changed::look) }
 }
 
+/// `core.text(owed, …)`: see [`changed::text`](crate::changed::text).
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn text(l: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this, with its running state.
+    unsafe { with_view(l, crate::changed::text) }
+}
+
 /// Undoes an entry. Where it `must` be, it is undone as far as there is memory for it; else all of it or nothing. `[-0, +n, -]`
 ///
 /// # Safety

@@ -31,12 +31,13 @@ pub const CONTENTS: &CStr = c"hotreload.contents";
 /// And: the function of `hotreload.track` in `package.searchers`, and the searcher that it stands for.
 pub const STANDING: &CStr = c"hotreload.standing";
 /// The native part of `core`.
-const ENTRIES: [(&CStr, ffi::lua_CFunction); 12] = [
+const ENTRIES: [(&CStr, ffi::lua_CFunction); 13] = [
     (c"reload", entry::reload),
     (c"close", entry::close),
     (c"end", entry::end),
     (c"undo", entry::undo),
     (c"look", entry::look),
+    (c"text", entry::text),
     (c"sweep", entry::sweep),
     (c"stale", entry::stale),
     (c"watch", entry::watch),

@@ -4,6 +4,9 @@ use std::ffi::c_int;
 
 use mlua::ffi;
 
+use super::vm::{Ref, Vm};
+use crate::error::Result;
+
 /// The addresses of the four stock searchers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stock {
@@ -18,6 +21,25 @@ pub struct Stock {
 }
 
 impl Stock {
+    /// Those that the façade keeps, a list of integers in the order of the fields.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn of(vm: &mut Vm, list: Ref) -> Result<Stock> {
+        let mut addresses = [0; 4];
+        for (address, i) in addresses.iter_mut().zip(1..) {
+            let value = vm.index(list, i)?;
+            *address = vm.integer(value).unwrap_or(0) as usize;
+        }
+        let [preload, lua, c, c_root] = addresses;
+        Ok(Stock {
+            preload,
+            lua,
+            c,
+            c_root,
+        })
+    }
+
     /// Reads them off a fresh Lua state; none when there is no memory for one.
     pub fn read() -> Option<Stock> {
         // SAFETY: a state of our own, closed before the function returns; `open_package` runs in protected mode.
