@@ -363,3 +363,55 @@ describe("the environment (R1.10)", function()
     end
   end)
 end)
+
+describe("what undoes a reload, changed through the debug library,", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  -- It is a list: threads with values, how many values, words.
+  local CHANGES = {
+    ["more values than there are"] = "t[#t - 1] = 100000",
+    ["fewer than none"] = "t[#t - 1] = -1",
+    ["the running thread"] = "t[2] = coroutine.running()",
+    ["one thread twice"] = "t[2] = t[1]",
+    ["a thread that has ended"] = "t[2] = coroutine.wrap(coroutine.running)()",
+    ["a thread that waits"] = "t[2] = coroutine.create(coroutine.yield) coroutine.resume(t[2])",
+    ["no thread"] = "t[2] = 7",
+  }
+  for what, change in pairs(CHANGES) do
+    it("is refused: " .. what, function()
+      app:write("m", V1)
+      local out, code, err, how = app:subprocess([[
+        local hotreload = require "hotreload"
+        local m, seen, frozen = require "m", {}, nil
+        local function visit(value)
+          if type(value) ~= "table" and type(value) ~= "function" or seen[value] then return end
+          seen[value] = true
+          if type(value) == "function" then
+            for i = 1, 255 do
+              local name, held = debug.getupvalue(value, i)
+              if not name then return end
+              visit(held)
+            end
+            return
+          end
+          if type(value[1]) == "thread" and math.type(value[#value - 1]) == "integer" then frozen = value end
+          for _, held in next, value do visit(held) end
+        end
+        m.f()
+        assert(gg.reload("m", { source = io.open "m.lua":read "a":gsub("v1", "v2") }))
+        visit(hotreload.undo)
+        local t = frozen
+        ]] .. change .. [[
+
+        print(hotreload.undo "m")
+        print(m.f())
+        collectgarbage()
+      ]])
+      assert.equal("", err)
+      assert.equal("exit 0", ("%s %d"):format(how, code))
+      assert.matches("^false\t[^\n]*nothing was changed[^\n]*\nv2\t2\n$", out)
+    end)
+  end
+end)

@@ -655,6 +655,35 @@ describe("a sweep in slices (R9.4)", function()
     assert.same({}, progress.warnings)
   end)
 
+  it("knows functions by their source, whatever was collected in between", function()
+    -- Names of the same length: a new one comes to stand where an old one stood.
+    local old = "local M = {} function M.f() return 1 end return M"
+    local function name(i) return ("a module of two, the name of which is a long string %d"):format(i) end
+    local N = app:module(name(1), old)
+    app:module(name(2), old)
+    local function functions_of(i)
+      local held = {}
+      for k = 1, 300 do held[k] = load("return 0", "@" .. app:path(name(i))) end
+      return held
+    end
+    local all, held = {}, functions_of(2)
+    for i = 1, 20000 do all[i] = { f = N.f } end
+    for i = 1, 2 do app:write(name(i), (old:gsub("1", "2"))) end
+    app:reloaded({ name(1), name(2) }, { scope = "vm", budget_ms = 0.1 })
+    local done, progress
+    repeat done, progress = app.hotreload.sweep(0.5) until progress.passes > 0
+    assert.is_false(done)
+    assert.equal(300, #held)
+    held = nil -- luacheck: ignore
+    collectgarbage()
+    held = functions_of(1)
+    repeat done, progress = app.hotreload.sweep(0.5) until done
+    assert.equal(300, #held)
+    assert.equal(N.f, all[1].f)
+    assert.equal(1, #progress.warnings)
+    assert.matches("^" .. name(1) .. ": 300 functions of old line 0", progress.warnings[1])
+  end)
+
   it("goes on to the end without a budget", function()
     local all = heap(2000)
     app:reloaded("m", { source = V2, scope = "vm", budget_ms = 1 })

@@ -45,12 +45,12 @@ pub fn note(vm: &mut Vm, context: &Context, found: &Found) -> Result<()> {
 /// A digest of the text that is compiled, or of a loader's code.
 fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
     match &found.code {
-        Code::Text(text, _) => Ok(digest(text)),
+        Code::Text(text, _) => Ok(digest(text.bytes())),
         Code::Loader(loader) => {
             if let (Some(false), Some(path)) = (vm.info(*loader).map(|info| info.main), &found.file)
                 && let Ok(text) = find::read(path)
             {
-                return Ok(digest(&text)); // a wrapper: its own code says nothing of the file
+                return Ok(digest(text.bytes())); // a wrapper: its own code says nothing of the file
             }
             Ok(digest(vm.dump(*loader, false)?))
         }
@@ -156,10 +156,10 @@ pub fn text(vm: &mut Vm) -> Result<Answers> {
     find::refuse(vm, &context)?;
     let found = find::search(vm, &context, true)?;
     let text = match (found.code, found.file) {
-        (Code::Text(text, _), _) => vm.string(&text)?,
+        (Code::Text(text, _), _) => vm.string(text.bytes())?,
         (Code::Loader(_), Some(path)) => {
             let text = find::read(&path)?;
-            vm.string(&text)?
+            vm.string(text.bytes())?
         }
         (Code::Loader(_), None) => Ref::NIL,
     };

@@ -8,11 +8,12 @@
 
 use std::ffi::CString;
 use std::fs::{File, FileType, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, shown};
 use crate::mem::TryPush;
+use crate::raw::code::Given;
 use crate::raw::open::STANDING;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
@@ -79,7 +80,7 @@ impl Found {
     /// The text's length in bytes, about that of the compiled code.
     pub fn size(&self) -> usize {
         match &self.code {
-            Code::Text(text, _) => text.len(),
+            Code::Text(text, _) => text.bytes().len(),
             Code::Loader(_) => 0,
         }
     }
@@ -88,7 +89,7 @@ impl Found {
 /// What will be run.
 pub enum Code {
     /// To be compiled under this chunk name.
-    Text(Vec<u8>, CString),
+    Text(Given, CString),
     /// A function that a searcher returned.
     Loader(Ref),
 }
@@ -111,7 +112,7 @@ pub const STANDARD: [&str; 10] = [
 ///
 /// # Errors
 /// [`Error::Refused`] (R1.4), [`Error::NotFound`], [`Error::Unreadable`], [`Error::Compile`] when a searcher raised.
-pub fn find(vm: &mut Vm, context: &Context, source: Option<Vec<u8>>) -> Result<Found> {
+pub fn find(vm: &mut Vm, context: &Context, source: Option<Given>) -> Result<Found> {
     refuse(vm, context)?;
     let found = search(vm, context, source.is_none());
     let Some(source) = source else { return found };
@@ -134,7 +135,7 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Vec<u8>>) -> Result<F
         None => c_string(&[b"=", &context.bytes[..]].concat())?,
     };
     Ok(Found {
-        code: Code::Text(skip_first_line(source), chunk_name),
+        code: Code::Text(source.without_first_line(), chunk_name),
         data,
         file,
     })
@@ -284,7 +285,7 @@ fn lua_file(vm: &mut Vm, context: &Context, read: bool, tried: &mut String) -> R
     let text = read_file(file, &shown(&path), read)?;
     let data = vm.string(&path)?;
     Ok(Some(Found {
-        code: Code::Text(skip_first_line(text), chunk_name),
+        code: Code::Text(text.without_first_line(), chunk_name),
         data,
         file: Some(path_of(path)),
     }))
@@ -339,10 +340,10 @@ fn search_path(
 ///
 /// # Errors
 /// [`Error::Unreadable`], [`Error::Memory`].
-pub fn read(path: &Path) -> Result<Vec<u8>> {
+pub fn read(path: &Path) -> Result<Given> {
     let name = shown(path.as_os_str().as_encoded_bytes());
     let file = open(path).map_err(|error| unreadable(&name, error))?;
-    read_file(file, &name, true).map(skip_first_line)
+    read_file(file, &name, true).map(Given::without_first_line)
 }
 
 /// Opens a file and waits for nobody: a named pipe that nobody writes to would hold the program up.
@@ -374,7 +375,7 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
 /// [`Error::Refused`].
 pub fn refuse_binary(context: &Context, code: &Code) -> Result<()> {
     match code {
-        Code::Text(text, _) if text.first() == Some(&b'\x1b') => Err(Error::Refused {
+        Code::Text(text, _) if text.bytes().first() == Some(&b'\x1b') => Err(Error::Refused {
             name: context.title.clone(),
             why: "its code is a binary chunk, and only text is wanted (text_only); give it as text".into(),
         }),
@@ -383,7 +384,7 @@ pub fn refuse_binary(context: &Context, code: &Code) -> Result<()> {
 }
 
 /// The text of an open file, if it is to be `read`. Only a regular file is: a pipe may wait for ever, a device may have no end.
-fn read_file(mut file: File, path: &str, read: bool) -> Result<Vec<u8>> {
+fn read_file(mut file: File, path: &str, read: bool) -> Result<Given> {
     let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
     if !metadata.is_file() {
         return Err(Error::Unreadable {
@@ -391,12 +392,10 @@ fn read_file(mut file: File, path: &str, read: bool) -> Result<Vec<u8>> {
             why: format!("it is {}; only a regular file is read", kind_of(metadata.file_type())),
         });
     }
-    let mut text = Vec::new();
-    if read {
-        text.try_reserve(usize::try_from(metadata.len()).unwrap_or(usize::MAX).saturating_add(1))?;
-        file.read_to_end(&mut text).map_err(|error| unreadable(path, error))?;
+    if !read {
+        return Ok(Given::default());
     }
-    Ok(text)
+    Given::read(&mut file, metadata.len()).map_err(|error| unreadable(path, error))
 }
 
 /// What a file is that is no regular one.
@@ -426,21 +425,6 @@ fn unreadable(path: &str, error: io::Error) -> Error {
         path: path.into(),
         why: error.to_string(),
     }
-}
-
-/// Leaves out a UTF-8 byte order mark and a first line that begins with `#`, as Lua's own loader does; its line break stays,
-/// so that lines keep their numbers.
-fn skip_first_line(mut text: Vec<u8>) -> Vec<u8> {
-    let mut start = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-    if text.get(start) == Some(&b'#') {
-        let line = text.iter().skip(start).position(|byte| *byte == b'\n');
-        start = line.map_or(text.len(), |length| start + length);
-        if text.get(start + 1) == Some(&b'\x1b') {
-            start += 1;
-        }
-    }
-    text.drain(..start);
-    text
 }
 
 /// What stands before the first zero byte.

@@ -10,10 +10,12 @@ use crate::raw::vm::{Info, Ref, Vm};
 #[derive(Default)]
 pub struct Home {
     names: Vec<Vec<u8>>,
-    /// Answers by the address of a source name: a chunk's functions share one.
+    /// Answers by the address of a source name: a chunk's functions share one. They are good until the program's code runs.
     known: FxHashMap<usize, bool>,
     /// The last answer: those of one chunk come in a row.
     last: Option<(usize, bool)>,
+    /// [`Vm::calls`] when these were noted.
+    calls: u32,
 }
 
 impl Home {
@@ -21,10 +23,16 @@ impl Home {
     pub fn add(&mut self, name: Vec<u8>) -> Result<()> {
         if !self.names.contains(&name) {
             self.names.try_push(name)?;
-            self.known.clear();
-            self.last = None;
+            self.forget_addresses();
         }
         Ok(())
+    }
+
+    /// Forgets what is known by address, where the program's code has run: the name of a function that was collected may have left its
+    /// address to another one.
+    pub fn forget_addresses(&mut self) {
+        self.known.clear();
+        self.last = None;
     }
 
     /// Is no name known?
@@ -42,6 +50,10 @@ impl Home {
     pub fn owns(&mut self, vm: &Vm, function: Ref, info: &Info) -> Result<bool> {
         if !info.lua {
             return Ok(false);
+        }
+        if self.calls != vm.calls() {
+            self.forget_addresses();
+            self.calls = vm.calls();
         }
         match self.last {
             Some((source, own)) if source == info.source => Ok(own),

@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use crate::bytecode::cut::{Cutter, TEMPLATE};
 use crate::bytecode::tree::Tree;
 use crate::commit::{self, Join};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
 use crate::pair::Pairing;
@@ -684,16 +684,9 @@ impl Nested {
         let (Some(cutter), Some(tree)) = (&self.cutter, self.new.tree(new.tree)) else {
             return Ok(None);
         };
-        let Some(code) = cutter.cut(tree, new.function)? else {
+        let Some(factory) = vm.load_cut(cutter, tree, new.function)? else {
+            self.cutter = None;
             return Ok(None);
-        };
-        let factory = match vm.load(&code, c"=?") {
-            Ok(factory) if vm.dump(factory, false)? == code => factory,
-            Err(Error::Memory) => return Err(Error::Memory),
-            _ => {
-                self.cutter = None;
-                return Ok(None);
-            }
         };
         let slot = self.keep(vm, values, factory)?;
         self.factories.try_insert_value(new, slot)?;
@@ -724,7 +717,7 @@ pub fn tree_of(vm: &mut Vm, function: Ref) -> Result<Option<Tree>> {
 
 /// What cuts functions, checked against the running Lua.
 fn cutter(vm: &mut Vm) -> Result<Option<Cutter>> {
-    let template = vm.load(TEMPLATE, c"=?")?;
+    let template = vm.load_text(TEMPLATE, c"=?")?;
     vm.dump(template, false)?;
     Cutter::new(vm.take_dump())
 }

@@ -1,6 +1,7 @@
 //! `gg.reload`'s options, as the façade has checked them.
 
 use crate::error::Result;
+use crate::raw::code::Given;
 use crate::raw::vm::{Ref, Vm};
 
 /// R6: what happens to conflicts.
@@ -29,7 +30,7 @@ pub enum Data {
 #[derive(Debug)]
 pub struct Options {
     /// The text to load instead of the file's.
-    pub source: Option<Vec<u8>>,
+    pub source: Option<Given>,
     /// R6.
     pub on_conflict: OnConflict,
     /// R8.
@@ -78,7 +79,7 @@ impl Options {
         let names = ["source", "on_conflict", "data", "constants", "scope", "report"];
         let texts = vm.fields(table, names)?;
         let text = |i| vm.bytes(texts.after(i));
-        let source = text(0)?;
+        let source = Given::string(vm, texts)?;
         let on_conflict = match text(1)?.as_deref() {
             Some(b"keep") => OnConflict::Keep,
             Some(b"replace") => OnConflict::Replace,

@@ -18,6 +18,7 @@ use crate::mem::{TryPush, copied};
 use crate::options::{OnConflict, Options};
 use crate::pair::{self, Pairing};
 use crate::plan::{self, Conflict};
+use crate::raw::code::Given;
 use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
@@ -154,7 +155,8 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
         let mut clock = Clock::new();
         let context = Context::new(vm, module.name, request.stock)?;
         fault::point()?;
-        let code = find::find(vm, &context, copy_of(&request.options.source)?)?;
+        let source = request.options.source.as_ref().map(Given::copy).transpose()?;
+        let code = find::find(vm, &context, source)?;
         fault::point()?;
         if request.options.text_only {
             find::refuse_binary(&context, &code.code)?;

@@ -141,7 +141,7 @@ fn keeper_of(vm: &mut Vm) -> Result<Ref> {
         }
     }
     code.push_str(" end");
-    let factory = vm.load(code.as_bytes(), c"=?")?;
+    let factory = vm.load_text(code.as_bytes(), c"=?")?;
     vm.instantiate(factory)
 }
 
@@ -621,6 +621,9 @@ fn go_on(
     deadline: Option<Instant>,
     sweeping: &mut Sweeping,
 ) -> Result<Slice> {
+    // Since the last slice the program has run, and may have collected functions.
+    let targets = sweeping.targets.iter_mut().flatten();
+    targets.for_each(|target| target.home.forget_addresses());
     let skip = bookkeeping(vm, own)?;
     let mut tables = Vec::new();
     tables.try_reserve(sweeping.targets.len())?;

@@ -13,7 +13,7 @@ use crate::raw::testing::State;
 /// What is known of a text's stripped dump.
 fn chunk(text: &str) -> Chunk {
     State::new().view(|vm| {
-        let main = vm.load(text.as_bytes(), c"=text").expect("compiles");
+        let main = vm.load_text(text.as_bytes(), c"=text").expect("compiles");
         let dump = vm.dump(main, true).expect("memory").to_vec();
         Chunk::read(dump).expect("memory").expect("a dump")
     })

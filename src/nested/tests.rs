@@ -711,7 +711,7 @@ fn a_lua_of_another_format_moves_nothing() {
 fn a_cut_that_lua_takes_for_something_else_is_not_used() {
     let state = begin(COUNTERS, TWO_COUNTERS);
     reload_with(&state, &format!("\n{COUNTERS}"), Way::Plain, |vm, nested| {
-        let template = vm.load(TEMPLATE, c"=?").expect("compiles");
+        let template = vm.load_text(TEMPLATE, c"=?").expect("compiles");
         let mut template = vm.dump(template, false).expect("memory").to_vec();
         template.push(0);
         nested.cutter = Cutter::new(template).expect("memory");

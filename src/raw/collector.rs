@@ -36,7 +36,7 @@ const MUCH: (i64, i64) = (512, 10);
 /// # Safety
 /// `l` must be running, within a [`Paused`].
 pub unsafe fn keep_paused(l: *mut lua_State, given: &mut u16) {
-    // SAFETY: as in `Paused::new`. A collector that does not run may have a debt that is larger than this, and would step.
+    // SAFETY: a step with a negative size only moves the debt; it cannot collect and cannot raise. A collector that does not run may have a debt that is larger than this, and would step.
     unsafe {
         if *given < MOST && ffi::lua_gc(l, ffi::LUA_GCISRUNNING) == 1 {
             *given += 1;
@@ -83,7 +83,7 @@ impl Paused {
     }
 
     fn take_back(&mut self, owed: i64, given: u16) -> i64 {
-        // SAFETY: as in `new`. Where the debt is positive a step runs, as it would at some allocation. What a finalizer raises there
+        // SAFETY: the state is alive and running, as `new` was promised. Where the debt is positive a step runs, as it would at some allocation. What a finalizer raises there
         // is a warning; should the host's own function for these raise, then the door is there. A chunk that stopped or restarted the
         // collector is overruled.
         unsafe {

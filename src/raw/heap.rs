@@ -432,7 +432,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
     /// Notes the value at `value` of `src` as a hit.
     unsafe fn hit(&mut self, place: Place, src: *mut lua_State, value: i32) -> Result<()> {
         fault::point()?;
-        // SAFETY: as in `keep`.
+        // SAFETY: both threads are of one state, and `src` has room for one more.
         let value = unsafe { self.keep(src, value)? };
         self.hits.try_push(Hit { place, value })
     }

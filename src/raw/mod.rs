@@ -2,6 +2,7 @@
 //!
 //! * [`vm`]: values of the running program, held by handle, and the calls that cannot raise;
 //! * [`door`]: the one way into a Lua call that may raise;
+//! * [`code`]: where the code comes from that Lua is to load;
 //! * [`tracker`]: which tables and functions a chunk creates;
 //! * [`collector`]: no collection while a reload works;
 //! * [`heap`]: the walk over the whole VM;
@@ -13,6 +14,7 @@
 #![allow(unsafe_code)]
 
 pub mod chunk;
+pub mod code;
 pub mod collector;
 pub mod door;
 pub mod entry;

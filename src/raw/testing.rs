@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::cell::Cell;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 
 use mlua::ffi::{self, lua_State};
 
@@ -112,6 +112,12 @@ impl State {
             ffi::lua_settop(self.0, 0);
             result
         }
+    }
+
+    /// Loads what [`Vm::dump`] gave.
+    pub fn load_dump(vm: &mut Vm, dump: &[u8], name: &CStr) -> Ref {
+        // SAFETY: the dump is one of this very Lua's, as it came.
+        unsafe { vm.load_binary(dump, name) }.expect("loads")
     }
 
     /// A global.

@@ -135,7 +135,8 @@ pub struct Entry {
 /// What `lua_getinfo` tells of a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
-    /// The address of its source name: equal addresses are equal names.
+    /// The address of its source name. Equal addresses are equal names as long as no function is collected: until the program's code
+    /// runs ([`Vm::calls`]).
     pub source: usize,
     /// First line, 0 for a main chunk.
     pub line: i32,
@@ -176,6 +177,8 @@ pub struct Vm {
     cells: Vec<usize>,
     /// The threads are this view's own: they are empty when it ends.
     owns_threads: bool,
+    /// How often code of the program's was called.
+    calls: u32,
     /// How often the collector's pause was kept up behind a call of the program's code.
     pub(super) given: u16,
 }
@@ -235,6 +238,7 @@ impl Vm {
             buffer: Vec::new(),
             cells: Vec::new(),
             owns_threads: false,
+            calls: 0,
             given: 0,
         }
     }
@@ -258,6 +262,12 @@ impl Vm {
         self.holders.try_push(thread)?;
         self.room = 0;
         Ok(())
+    }
+
+    /// A number that is another one after each call of the program's code, which may collect garbage: an address that was noted
+    /// before may be another object's then.
+    pub fn calls(&self) -> u32 {
+        self.calls
     }
 
     /// The thread and the stack index of a value.
@@ -333,7 +343,7 @@ impl Vm {
     #[inline]
     fn push_pair(&self, r: Ref) {
         let ((thread, index), (other, other_index)) = (self.at(r), self.at(r.after(1)));
-        // SAFETY: as in `push`.
+        // SAFETY: valid indices of holders, which have SLACK slots; the scratch has room for all that one call needs.
         unsafe {
             ffi::lua_pushvalue(thread, index);
             if thread != other {

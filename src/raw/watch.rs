@@ -45,16 +45,17 @@ pub fn start(vm: &mut Vm, quiet: bool) -> Result<Ref> {
 /// # Safety
 /// A live state.
 pub unsafe fn stop(l: *mut lua_State, index: c_int) {
-    // SAFETY: as promised; what is no watch is left alone.
+    // SAFETY: a live state, as promised, and an index of its frame; what is no watch is left alone. The loan ends here.
     unsafe {
         if ffi::lua_gettop(l) < index {
             return;
         }
-        if let Some(watch) = owned::at::<Watch>(l, index)
-            && let Some(tracker) = watch.tracker.take()
-        {
-            watch.fresh = Some(tracker.stop());
-            watch.depth = None;
+        if let Some(mut loan) = owned::lend::<Watch>(l, index) {
+            let watch = loan.value();
+            if let Some(tracker) = watch.tracker.take() {
+                watch.fresh = Some(tracker.stop());
+                watch.depth = None;
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
 
     /// Lets the top value of `src` wait: in any case, or if it is met for the first time. `src: [-1, +0, -]`
     unsafe fn root(&mut self, src: *mut lua_State, t: i32, always: bool) -> Result<()> {
-        // SAFETY: as in `look` and `take`.
+        // SAFETY: the value of type `t` is on top of `src`, a live thread of the state, and is taken off.
         unsafe {
             let sight = self.look(src, t)?;
             self.wait(src, sight.fresh || always)
@@ -53,7 +53,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
 
     /// As [`Walk::take`], from the fill segment itself, too.
     unsafe fn wait(&mut self, src: *mut lua_State, fresh: bool) -> Result<()> {
-        // SAFETY: as in `take`.
+        // SAFETY: the value is on top of `src`, a live thread of the state; on the fill segment it may stay where it is.
         unsafe {
             if fresh && src == self.state.fill.thread && self.state.fill.len < BATCH {
                 self.state.fill.len += 1;

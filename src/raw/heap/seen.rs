@@ -110,7 +110,7 @@ impl Seen {
     pub fn forget(&mut self, address: usize) {
         let (word, bit) = place(address);
         if let Some(page) = self.page(address) {
-            // SAFETY: as in `meet`.
+            // SAFETY: the page is one of `pages`, to which nothing else points now.
             let page = unsafe { &mut *page };
             if let Some(met) = page.met.get_mut(word) {
                 *met &= !bit;
@@ -122,7 +122,7 @@ impl Seen {
     pub fn want(&mut self, address: usize) -> Option<()> {
         let page = self.page(address)?;
         let (word, bit) = place(address);
-        // SAFETY: as in `meet`.
+        // SAFETY: the page is one of `pages`, to which nothing else points now.
         let page = unsafe { &mut *page };
         if page.wanted.is_none() {
             page.wanted = Some(zeroed()?);

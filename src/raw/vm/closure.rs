@@ -3,7 +3,9 @@
 use mlua::ffi;
 
 use super::{Ref, Vm};
-use crate::error::Result;
+use crate::bytecode::cut::Cutter;
+use crate::bytecode::tree::Tree;
+use crate::error::{Error, Result};
 use crate::raw::door;
 
 impl Vm {
@@ -21,11 +23,29 @@ impl Vm {
         self.keep()
     }
 
+    /// Loads what [`Cutter::cut`] makes of a function, checks that Lua has the same of it, byte by byte, and keeps it; none where there is no
+    /// such function, or Lua has something else. The trees must be those of dumps that Lua made.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn load_cut(&mut self, cutter: &Cutter, tree: &Tree, number: u32) -> Result<Option<Ref>> {
+        let Some(code) = cutter.cut(tree, number)? else {
+            return Ok(None);
+        };
+        // SAFETY: both functions in it were dumped by this Lua, whole, and both readers are strict about that. Each variable that the nested
+        // one captures is the first upvalue of the main one, which has it: `Cutter::new` has checked.
+        match unsafe { self.load_binary(&code, c"=?") } {
+            Ok(factory) if self.dump(factory, false)? == code => Ok(Some(factory)),
+            Err(Error::Memory) => Err(Error::Memory),
+            _ => Ok(None),
+        }
+    }
+
     /// Calls a function that does nothing but return a new closure, and keeps that. It runs on the scratch, which no debug hook of
     /// the program watches. `[-0, +1, m]`
     ///
     /// # Errors
-    /// [`crate::error::Error::Memory`].
+    /// [`Error::Memory`].
     pub fn instantiate(&mut self, factory: Ref) -> Result<Ref> {
         let (thread, index) = self.at(factory);
         // SAFETY: the scratch is a thread of the reload's own, with room; the factory moves from its holder, which has room for a

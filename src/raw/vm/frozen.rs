@@ -1,8 +1,9 @@
 //! Values that outlive the call: what undoes a reload, while its hook runs and until the next one.
 
 use std::ffi::c_int;
+use std::mem::MaybeUninit;
 
-use mlua::ffi::{self, lua_State};
+use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::{PER_THREAD, Ref, SLACK, Vm};
 use crate::error::{Error, Result};
@@ -65,13 +66,24 @@ impl Vm {
         unsafe { ffi::lua_tothread(holder, index) }
     }
 
+    /// Is a function active on the thread, or has it ended with an error? Neither is so for a thread of a frozen view.
+    ///
+    /// # Safety
+    /// A live thread.
+    unsafe fn runs(thread: *mut lua_State) -> bool {
+        let mut ar = MaybeUninit::<lua_Debug>::uninit();
+        // SAFETY: as promised; nothing of the activation is read.
+        unsafe { ffi::lua_status(thread) != ffi::LUA_OK || ffi::lua_getstack(thread, 0, ar.as_mut_ptr()) != 0 }
+    }
+
     /// Goes on with frozen values, the table at `index` of the frame of `l`. `[-0, +n, -]`
     ///
     /// # Errors
-    /// [`Error::Memory`]; [`Error::Panic`] when the value is none.
+    /// [`Error::Memory`]; [`Error::Panic`] when the value is none. A program can change what it is made of, through the debug library:
+    /// no thread that runs anything is taken, and none is made higher than it is.
     ///
     /// # Safety
-    /// As for [`Vm::open`], and the value must come from [`Vm::freeze`]: only the façade has one.
+    /// `l` must be the running state, and the view must not outlive the C function's frame.
     pub unsafe fn thaw(l: *mut lua_State, index: c_int) -> Result<(Vm, Vec<u32>)> {
         let odd = || Error::Panic("not a frozen reload".into());
         let mut vm = Vm::without_threads(l);
@@ -81,15 +93,18 @@ impl Vm {
             if ffi::lua_type(l, index) != ffi::LUA_TTABLE {
                 return Err(odd());
             }
-            let count = ffi::lua_rawlen(l, index) as c_int;
+            let count = c_int::try_from(ffi::lua_rawlen(l, index)).map_err(|_| odd())?;
             if ffi::lua_checkstack(l, count + SLACK) == 0 {
                 return Err(Error::Memory);
             }
             for i in 1..=count - 2 {
                 ffi::lua_rawgeti(l, index, i.into());
                 let thread = ffi::lua_tothread(l, -1);
-                if thread.is_null() {
+                if thread.is_null() || Vm::runs(thread) || vm.threads().any(|known| known == thread) {
                     return Err(odd());
+                }
+                if ffi::lua_checkstack(thread, SLACK * 2) == 0 {
+                    return Err(Error::Memory);
                 }
                 if i == 1 {
                     vm.scratch = thread;
@@ -119,8 +134,11 @@ impl Vm {
         let (Some(holder), Some(height)) = (vm.holders.last(), last.filter(|height| *height <= PER_THREAD)) else {
             return Err(odd());
         };
-        // SAFETY: a thread of the view's own; what an earlier call left above the frozen values goes.
+        // SAFETY: threads that run nothing, and a height that the holder has; what an earlier call left above the frozen values goes.
         unsafe {
+            if (height as c_int) > ffi::lua_gettop(*holder) {
+                return Err(odd());
+            }
             ffi::lua_settop(*holder, height as c_int);
             ffi::lua_settop(vm.scratch, 0);
         }

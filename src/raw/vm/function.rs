@@ -1,6 +1,6 @@
 //! Functions: what is known of them, their upvalues, their binary form; compiling and calling.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null;
 
@@ -9,6 +9,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 use super::{Info, Ref, SLACK, Upvalue, Vm};
 use crate::error::{Error, Result};
 use crate::mem::copied;
+use crate::raw::code::Given;
 use crate::raw::{collector, door};
 
 impl Vm {
@@ -71,6 +72,7 @@ impl Vm {
             }
             let value = Self::describe(thread, -1);
             ffi::lua_settop(thread, -2);
+            // It has this upvalue.
             let cell = ffi::lua_upvalueid(thread, index, i.into()) as usize;
             Some(Upvalue { cell, value })
         }
@@ -79,7 +81,7 @@ impl Vm {
     /// The address of the `i`-th upvalue's name: equal addresses are equal names. 0 past the last.
     pub fn upvalue_name_address(&self, function: Ref, i: u8) -> usize {
         let (thread, index) = self.at(function);
-        // SAFETY: as in `upvalue`.
+        // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null for a number that is none.
         unsafe {
             let name = ffi::lua_getupvalue(thread, index, i.into());
             if !name.is_null() {
@@ -89,28 +91,49 @@ impl Vm {
         }
     }
 
-    /// The cell of the `i`-th upvalue of a Lua function that has that many.
+    /// Has the value at an index an upvalue with this number? `lua_upvalueid` is not to be asked: before Lua 5.4.3 it looks behind
+    /// the last one.
+    ///
+    /// # Safety
+    /// The valid index of a function on a thread with room for a value.
+    #[inline]
+    pub(super) unsafe fn has_upvalue(thread: *mut lua_State, index: c_int, i: u8) -> bool {
+        // SAFETY: as promised; what was pushed is popped. Every Lua 5.4 gives null for a number that is none.
+        unsafe {
+            let has = !ffi::lua_getupvalue(thread, index, i.into()).is_null();
+            if has {
+                ffi::lua_settop(thread, -2);
+            }
+            has
+        }
+    }
+
+    /// The cell of the `i`-th upvalue of a function; 0 past the last, and for another value.
     #[inline]
     pub fn cell(&self, function: Ref, i: u8) -> usize {
         let (thread, index) = self.at(function);
-        // SAFETY: checked to be a function; Lua gives null for a number that is none.
+        // SAFETY: checked to be a function that has this upvalue; the holder has room for a value in passing.
         unsafe {
-            match ffi::lua_type(thread, index) {
-                ffi::LUA_TFUNCTION => ffi::lua_upvalueid(thread, index, i.into()) as usize,
-                _ => 0,
+            if ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION && Self::has_upvalue(thread, index, i) {
+                ffi::lua_upvalueid(thread, index, i.into()) as usize
+            } else {
+                0
             }
         }
     }
 
-    /// The cells of the first `count` upvalues of a Lua function that has that many; the slice is good until the next call.
+    /// The cells of the first `count` upvalues of a function; none where it has not that many. The slice is good until the next call.
     #[inline]
     pub fn cells(&mut self, function: Ref, count: u8) -> Result<&[usize]> {
         let (thread, index) = self.at(function);
         self.cells.clear();
         self.cells.try_reserve(count.into())?;
-        // SAFETY: as in `cell`.
+        // SAFETY: checked to be a function that has the last one, and so all before it; the holder has room for a value in passing.
         unsafe {
-            if ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION {
+            if count > 0
+                && ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
+                && Self::has_upvalue(thread, index, count)
+            {
                 let cell = |i| ffi::lua_upvalueid(thread, index, i) as usize;
                 self.cells.extend((1..c_int::from(count) + 1).map(cell));
             }
@@ -126,7 +149,8 @@ impl Vm {
     /// Hands the name of the `i`-th upvalue to `f`; an empty one when it has none.
     pub fn with_upvalue_name<R>(&self, function: Ref, i: u8, f: impl FnOnce(&[u8]) -> R) -> R {
         let (thread, index) = self.at(function);
-        // SAFETY: as in `upvalue`; the name lives as long as the function.
+        // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null for a number that is none; the name
+        // lives as long as the function.
         unsafe {
             let name = ffi::lua_getupvalue(thread, index, i.into());
             if name.is_null() {
@@ -140,7 +164,8 @@ impl Vm {
     /// Keeps what the `i`-th upvalue holds; nil past the last.
     pub fn upvalue_value(&mut self, function: Ref, i: u8) -> Result<Ref> {
         let (thread, index) = self.at(function);
-        // SAFETY: as in `upvalue`; the value moves to the scratch.
+        // SAFETY: a valid index, and the holder has room for the value in passing, which moves to the scratch. Lua pushes nothing for a
+        // number that is none.
         unsafe {
             if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
                 return Ok(Ref::NIL);
@@ -180,11 +205,40 @@ impl Vm {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Compiles a buffer, text or binary, and keeps the function.
+    /// Compiles a text and keeps the function. A binary chunk is refused.
     ///
     /// # Errors
     /// [`Error::Memory`], or [`Error::Lua`] with the compiler's message.
-    pub fn load(&mut self, code: &[u8], chunk_name: &CStr) -> Result<Ref> {
+    pub fn load_text(&mut self, text: &[u8], chunk_name: &CStr) -> Result<Ref> {
+        // SAFETY: of a text Lua's compiler makes what it can run.
+        unsafe { self.load_as(text, chunk_name, c"t".as_ptr()) }
+    }
+
+    /// Compiles what the program gave, text or binary, and keeps the function.
+    ///
+    /// # Errors
+    /// As [`Vm::load_text`].
+    pub fn load(&mut self, code: &Given, chunk_name: &CStr) -> Result<Ref> {
+        // SAFETY: a binary chunk is one that the program has chosen to load, as it might by `require` or `load`.
+        unsafe { self.load_as(code.bytes(), chunk_name, null()) }
+    }
+
+    /// Loads a binary chunk and keeps the function.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], or [`Error::Lua`] where Lua sees that it is none of its own.
+    ///
+    /// # Safety
+    /// Lua checks a chunk's header, and no more. The functions must be such as the compiler of this very Lua makes: dumped by
+    /// [`Vm::dump`], with at most the names and the places of captured variables changed, and these must exist.
+    pub unsafe fn load_binary(&mut self, dump: &[u8], chunk_name: &CStr) -> Result<Ref> {
+        // SAFETY: as promised, Lua can run it.
+        unsafe { self.load_as(dump, chunk_name, c"b".as_ptr()) }
+    }
+
+    /// # Safety
+    /// Where the mode, a string or null, lets a binary chunk pass: as for [`Vm::load_binary`].
+    unsafe fn load_as(&mut self, code: &[u8], chunk_name: &CStr, mode: *const c_char) -> Result<Ref> {
         // SAFETY: the parser runs in protected mode and reports its status; its one result is on top of the scratch.
         unsafe {
             let status = ffi::luaL_loadbufferx(
@@ -192,7 +246,7 @@ impl Vm {
                 code.as_ptr().cast(),
                 code.len(),
                 chunk_name.as_ptr(),
-                null(),
+                mode,
             );
             if status == ffi::LUA_OK {
                 return self.keep();
@@ -215,6 +269,7 @@ impl Vm {
             if ffi::lua_checkstack(self.l, args.len() as c_int + c_int::from(results) + SLACK) == 0 {
                 return Err(Error::Memory);
             }
+            self.calls = self.calls.wrapping_add(1);
             self.push_to_caller(function);
             for arg in args {
                 self.push_to_caller(*arg);
@@ -292,7 +347,7 @@ impl<'a> Output<'a> {
         len: usize,
         out: *mut c_void,
     ) -> c_int {
-        // SAFETY: as in `write`.
+        // SAFETY: `out` is the output that `dump` passes, `data` has `len` bytes, and `grow` has made room for them behind `next`.
         unsafe {
             let output = &mut *out.cast::<Output>();
             if len > output.end.addr() - output.next.addr() && !output.grow(len) {
@@ -336,5 +391,41 @@ unsafe fn copy_ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
         let (head, tail) = (head.read(), tail.read());
         to.cast::<[u8; N]>().write(head);
         to.add(len - N).cast::<[u8; N]>().write(tail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+
+    use crate::error::Error;
+    use crate::raw::testing::State;
+
+    #[test]
+    fn a_text_is_no_binary_chunk() {
+        let state = State::new();
+        state.view(|vm| {
+            let function = vm.load_text(b"return 1", c"=text").expect("compiles");
+            let dump = vm.dump(function, true).expect("memory").to_vec();
+            let refused = vm.load_text(&dump, c"=dump");
+            assert!(matches!(refused, Err(Error::Lua(text)) if text.starts_with(b"attempt to load a binary chunk")));
+            State::load_dump(vm, &dump, c"=dump");
+        });
+    }
+
+    #[test]
+    fn no_cell_stands_behind_the_last_upvalue() {
+        let state = State::new();
+        state.run("local a, b = 1, 2 function f() return a, b end");
+        state.view(|vm| {
+            let function = State::global(vm, "f");
+            let both = vm.cells(function, 2).expect("memory").to_vec();
+            assert_eq!(both, [vm.cell(function, 1), vm.cell(function, 2)]);
+            assert!(both.iter().all(|cell| *cell != 0));
+            for i in [0, 3, 255] {
+                assert_eq!(vm.cell(function, i), 0, "{i}");
+                assert_eq!(vm.cells(function, i).expect("memory"), [], "{i}");
+            }
+        });
     }
 }

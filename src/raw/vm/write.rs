@@ -113,14 +113,6 @@ impl Vm {
         unsafe { ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(thread, index) == 0 }
     }
 
-    /// # Safety
-    /// The valid index of a Lua function on a live thread.
-    #[inline]
-    unsafe fn has_upvalue(thread: *mut lua_State, index: c_int, i: u8) -> bool {
-        // SAFETY: null for a number that is none.
-        unsafe { !ffi::lua_upvalueid(thread, index, i.into()).is_null() }
-    }
-
     /// Sets the metatable of a value; nil takes it away. For a table or full userdata it is its own, for any other that of its type.
     pub fn set_metatable(&mut self, _: &Permit, of: Ref, metatable: Ref) {
         self.push(of);
