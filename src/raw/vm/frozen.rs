@@ -103,9 +103,6 @@ impl Vm {
                 if thread.is_null() || Vm::runs(thread) || vm.threads().any(|known| known == thread) {
                     return Err(odd());
                 }
-                if ffi::lua_checkstack(thread, SLACK * 2) == 0 {
-                    return Err(Error::Memory);
-                }
                 if i == 1 {
                     vm.scratch = thread;
                 } else {
@@ -141,6 +138,11 @@ impl Vm {
             }
             ffi::lua_settop(*holder, height as c_int);
             ffi::lua_settop(vm.scratch, 0);
+            // A thread of `freeze` has this room, and Lua asks for no memory: it does only where less than one slot more is left.
+            let room = |thread, slots| ffi::lua_checkstack(thread, slots - 1) != 0;
+            if !room(vm.scratch, SLACK * 2) || !vm.holders.iter().all(|holder| room(*holder, SLACK)) {
+                return Err(Error::Memory);
+            }
         }
         Ok((vm, words))
     }
