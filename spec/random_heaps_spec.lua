@@ -168,3 +168,70 @@ describe("a random heap (R9)", function()
     end)
   end
 end)
+
+describe("a random history of reloads that join a sweep (R9.4)", function()
+  local SOURCE = [[
+    local M, made = {}, 0
+    function M.f() return "VERSION" end
+    function M.new(i) made = made + 1 return function() return "VERSION", i, made end end
+    return M
+  ]]
+  local HISTORIES, STEPS, MOST_SLICES = 30, 40, 2000
+
+  for seed = 1, HISTORIES do
+    it("comes to its end, whatever texts come back: seed " .. seed, function()
+      local app = program.new()
+      finally(function() app:unload() end)
+      math.randomseed(seed)
+      local random, name, versions = math.random, "history" .. seed, 1 + seed % 4
+      local function text(version) return (SOURCE:gsub("VERSION", version)) end
+      local M = app:module(name, text "v1")
+      local made, count, running, undone = {}, 0, "v1", false
+
+      local function make()
+        count = count + 1
+        made[random(2) == 1 and count or ("key " .. count)] = { i = count, f = M.new(count), same = M.f }
+      end
+      local function ends()
+        local slices, done = 0
+        repeat
+          slices, done = slices + 1, app.hotreload.sweep(random() < 0.9 and 0.05 or nil)
+        until done or slices == MOST_SLICES
+        assert.is_true(done, "no end")
+        for _, entry in next, made do
+          local version, i = entry.f()
+          assert.equal(entry.i, i)
+          if not undone then assert.same({ running, running }, { version, entry.same() }) end
+        end
+      end
+
+      local steps = {
+        function() make() end,
+        function() make() end,
+        function() app.hotreload.sweep(0.05) end,
+        function()
+          running = "v" .. random(versions)
+          local budget = random(3) > 1 and 0.05 or nil
+          app:update(name, text(running), { scope = "vm", budget_ms = budget })
+        end,
+        function()
+          running = "v" .. random(versions)
+          app:update(name, text(running), { scope = "vm", budget_ms = 0.05 })
+          running = "v" .. random(versions)
+          app:update(name, text(running))
+        end,
+        function()
+          -- Closures that the undone reload's factory made keep its code.
+          undone = app.hotreload.undo(name) or undone
+          running = M.f()
+        end,
+      }
+      for _ = 1, STEPS do steps[random(random(4) > 1 and 5 or 6)]() end
+      ends()
+      app:update(name, text "last", { scope = "vm" })
+      running = "last"
+      ends()
+      collectgarbage()
+    end)
+  end
+end)

@@ -749,6 +749,82 @@ describe("a sweep in slices (R9.4)", function()
     assert.equal(0, select(2, app.hotreload.sweep()).references)
   end)
 
+  describe("that a hotfix and its revert have joined", function()
+    local SOURCE = "local M = {} function M.new(i) return function() return i, 'VERSION' end end return M"
+    local function version(name) return (SOURCE:gsub("VERSION", name)) end
+    local timer, N
+
+    local function reverted()
+      N = app:module("reverted", version "v1")
+      timer = { N.new(1) }
+      app:update("reverted", version "v2", { scope = "vm", budget_ms = 0.1 })
+      timer[2] = N.new(2)
+      app:update("reverted", version "v1")
+      timer[3] = N.new(3)
+    end
+
+    local function assert_runs(name)
+      for i, f in ipairs(timer) do assert.same({ i, name }, { f() }) end
+    end
+
+    it("ends with slices, and all runs the code of the revert", function()
+      reverted()
+      local slices = 0
+      repeat slices = slices + 1 until app.hotreload.sweep(1) or slices == 1000
+      assert.is_true(slices < 1000)
+      assert_runs "v1"
+      assert.same({}, app.hotreload.stale "reverted")
+    end)
+
+    it("ends without a budget", function()
+      reverted()
+      local done, progress = app.hotreload.sweep()
+      assert.is_true(done)
+      assert.is_true(progress.passes <= 3)
+      assert_runs "v1"
+    end)
+
+    it("ends before a reload at once, which goes on from the revert", function()
+      reverted()
+      app:update("reverted", version "v3", { scope = "vm" })
+      assert_runs "v3"
+    end)
+
+    it("ends before an undo", function()
+      reverted()
+      assert.is_true(app.hotreload.undo "reverted")
+      assert.is_true((app.hotreload.sweep()))
+      assert.same({ 2, "v2" }, { timer[2]() })
+    end)
+
+    it("ends before the 33rd reload that joins it", function()
+      reverted()
+      for i = 1, 40 do app:update("reverted", version(i % 2 == 0 and "v1" or "v2")) end
+      assert.is_true((app.hotreload.sweep()))
+      assert_runs "v1"
+    end)
+  end)
+
+  it("ends, with a warning, though a loop of old code makes functions all the time", function()
+    local source = [[
+      local M = {}
+      function M.loop() while true do coroutine.yield(function() return "VERSION" end) end end
+      return M
+    ]]
+    local N = app:module("loops", (source:gsub("VERSION", "v1")))
+    local loop = coroutine.wrap(N.loop)
+    local made = { loop() }
+    app:update("loops", (source:gsub("VERSION", "v2")), { scope = "vm", budget_ms = 1 })
+    local slices, done, progress = 0
+    repeat
+      slices, made[#made + 1] = slices + 1, loop()
+      done, progress = app.hotreload.sweep(1000)
+    until done or slices == 1000
+    assert.is_true(slices < 1000)
+    assert.equal("v2", made[1]())
+    assert.matches("the program goes on making them", progress.warnings[#progress.warnings], 1, true)
+  end)
+
   it("binds functions of A2 that others hold, in a later slice", function()
     local bus = {}
     rawset(_G, "SPEC_HAND", function(f) bus[#bus + 1] = f end)

@@ -269,6 +269,19 @@ impl Nested {
         Ok(())
     }
 
+    /// Is a home function's code that of a function of the file, lines included?
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn is_of_file(&mut self, vm: &mut Vm, function: Ref) -> Result<bool> {
+        let prototype = self.prototype(vm, function)?;
+        let decision = prototype.and_then(|number| self.decisions.get(number as usize));
+        Ok(matches!(
+            decision,
+            Some(Decision::Same | Decision::Move { same_code: true, .. })
+        ))
+    }
+
     /// Did a function to which something answers make this one?
     ///
     /// # Errors

@@ -13,13 +13,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bytecode::Profile;
 use crate::commit::{self, Join, Joins, Op};
-use crate::error::Result;
+use crate::error::{Result, shown};
 use crate::fault::{self, caught, insist};
 use crate::find::Context;
 use crate::home::Home;
 use crate::lineage::Lineage;
 use crate::load::Loaded;
-use crate::mem::{TryInsert, TryPush, collected};
+use crate::mem::{TryInsert, TryPush, collected, copied};
 use crate::nested::{Answer, Nested, Values};
 use crate::pair::Pairing;
 use crate::raw::heap::{Heap, Hit, Place};
@@ -30,7 +30,7 @@ use crate::raw::vm::{Ref, Vm};
 /// One reloaded module, for the sweep.
 pub struct Target {
     /// Its name.
-    title: String,
+    name: Vec<u8>,
     /// Its source names.
     home: Home,
     /// What answers to closures that old factories made.
@@ -201,7 +201,7 @@ impl Target {
             }
         }
         let target = Target {
-            title: context.title.clone(),
+            name: copied(&context.bytes)?,
             home: loaded.home,
             nested,
             fresh: Some(loaded.fresh),
@@ -243,12 +243,23 @@ impl Target {
         })
     }
 
+    /// Is this reload of the module the one that `value` comes from, as far as its code tells?
+    fn made(&mut self, vm: &mut Vm, tables: Tables, lineage: Lineage, value: Ref) -> Result<bool> {
+        match self.look(vm, tables, lineage, value)? {
+            Look::Moved(new) => Ok(vm.same(new, value)),
+            Look::Stays => Ok(false),
+            Look::Unmet => Ok(true),
+            Look::Old { .. } => Ok(tables.has_made(vm, value) || self.nested.is_of_file(vm, value)?),
+        }
+    }
+
     /// What is to stand where `value` stands; `value` itself when nothing else.
     fn step(&mut self, vm: &mut Vm, tables: Tables, lineage: Lineage, value: Ref, joins: &mut Joins) -> Result<Ref> {
         let line = match self.look(vm, tables, lineage, value)? {
             Look::Moved(new) => return Ok(new),
             Look::Stays => return Ok(value),
             Look::Unmet => return self.bind(vm, tables, value, joins).map(|()| value),
+            Look::Old { .. } if tables.has_made(vm, value) => return Ok(value),
             Look::Old { line, .. } => line,
         };
         match self.nested.answer(vm, tables.values, value)? {
@@ -295,7 +306,10 @@ impl Target {
             } else {
                 (format!("{count} functions"), "keep their")
             };
-            format!("{}: {what} of old line {line} {keep} old code: {why}", self.title)
+            format!(
+                "{}: {what} of old line {line} {keep} old code: {why}",
+                shown(&self.name)
+            )
         });
         for warning in stale.chain(self.nested.warning().map(str::to_string)) {
             warnings.try_push(warning)?;
@@ -307,6 +321,34 @@ impl Target {
     pub fn stale(&self) -> usize {
         self.stale.values().map(FxHashSet::len).sum()
     }
+}
+
+/// The part of a module's targets that `value` has yet to go through. `chain` has one target for
+/// each reload of the module, the oldest first.
+///
+/// A function goes through the last reload whose file has its code, and those behind it. So each
+/// step leads to a later reload than the one before, and no walk goes round in a circle where a
+/// text comes back: a hotfix (V1 → V2) and its revert (V2 → V1) leave functions of V1 alone, and
+/// bring those of V2 to V1.
+fn ahead<'a>(
+    vm: &mut Vm,
+    chain: &'a mut [(Target, Tables)],
+    lineage: Lineage,
+    value: Ref,
+) -> Result<&'a mut [(Target, Tables)]> {
+    let mut first = 0;
+    for (i, (target, tables)) in chain.iter_mut().enumerate().skip(1).rev() {
+        if target.made(vm, *tables, lineage, value)? {
+            first = i;
+            break;
+        }
+    }
+    Ok(chain.get_mut(first..).unwrap_or_default())
+}
+
+/// The targets of each module; those of one stand side by side.
+fn chains(targets: &mut [(Target, Tables)]) -> impl Iterator<Item = &mut [(Target, Tables)]> {
+    targets.chunk_by_mut(|(a, _), (b, _)| a.name == b.name)
 }
 
 /// The number of a function's lineage as a value; none when it has none.
@@ -354,6 +396,7 @@ pub fn begin(vm: &mut Vm, skip: &[Ref], targets: impl Iterator<Item = Tables>) -
 }
 
 /// Walks the VM, or goes on with that until the deadline, and plans what is to change. The flag says that the walk is at its end.
+/// The targets of one module stand side by side, the oldest first.
 ///
 /// # Errors
 /// [`crate::error::Error::Memory`].
@@ -372,12 +415,14 @@ pub fn walk(
     let mut found = Found::default();
     // All of them are known before the first is decided: the outcome depends on no order.
     for hit in &hits {
-        for (target, tables) in targets.iter_mut() {
-            match target.look(vm, *tables, lineage, hit.value)? {
-                // R5.2: it is not taken for a closure whose factory is gone.
-                Look::Old { lacking: true, .. } => target.nested.lacks(vm, hit.value)?,
-                Look::Old { .. } => target.nested.meet(vm, hit.value)?,
-                _ => {}
+        for chain in chains(targets) {
+            for (target, tables) in ahead(vm, chain, lineage, hit.value)? {
+                match target.look(vm, *tables, lineage, hit.value)? {
+                    // R5.2: it is not taken for a closure whose factory is gone.
+                    Look::Old { lacking: true, .. } => target.nested.lacks(vm, hit.value)?,
+                    Look::Old { .. } => target.nested.meet(vm, hit.value)?,
+                    _ => {}
+                }
             }
         }
     }
@@ -393,8 +438,10 @@ pub fn walk(
             return Ok(*known);
         }
         let mut now = value;
-        for (target, tables) in targets.iter_mut() {
-            now = target.step(vm, *tables, lineage, now, &mut joins)?;
+        for chain in chains(targets) {
+            for (target, tables) in ahead(vm, chain, lineage, now)? {
+                now = target.step(vm, *tables, lineage, now, &mut joins)?;
+            }
         }
         known.try_insert_value(address, now)?;
         Ok(now)
@@ -509,15 +556,22 @@ pub struct Sweeping {
     /// The pass that is under way changed something, or began before a target joined.
     changed: bool,
     passes: u32,
+    /// How many of them since a target joined last.
+    passes_since: u32,
     references: usize,
-    /// Keys that collided; each sentence once.
-    collisions: BTreeSet<String>,
+    /// What the passes found that the operator should know; each sentence once.
+    warnings: BTreeSet<String>,
 }
+
+/// So many passes are made behind the last reload that joined. Where the program does not run in
+/// between, three are enough (see [`ahead`]); the rest are for what it moves about. A loop of old
+/// code that makes functions all the time would keep a sweep going for ever.
+const MOST_PASSES: u32 = 16;
 
 /// What a slice did.
 #[derive(Clone, Default, Debug)]
 pub struct Slice {
-    /// A whole pass found nothing to change.
+    /// A whole pass found nothing to change, or there were [`MOST_PASSES`].
     pub done: bool,
     /// Objects that this pass has looked at.
     pub objects: u64,
@@ -547,6 +601,11 @@ fn put(vm: &mut Vm, state: Ref, i: i64, value: Ref) -> Result<()> {
 }
 
 impl Tables {
+    /// Is it a closure that took an old one's place?
+    fn has_made(self, vm: &Vm, closure: Ref) -> bool {
+        !vm.holds(self.back, closure, Ref::NIL)
+    }
+
     fn all(self) -> [Ref; TABLES as usize] {
         let Values { functions, moved } = self.values;
         [self.moves, self.current, self.back, self.donors, functions, moved]
@@ -593,6 +652,7 @@ pub fn enlist(vm: &mut Vm, state: Ref, targets: Vec<(Target, Tables)>) -> Result
             sweeping.targets.push(Some(target));
         }
         sweeping.changed = true;
+        sweeping.passes_since = 0;
     })
 }
 
@@ -633,6 +693,15 @@ fn go_on(
             _ => *target = None,
         }
     }
+    // Side by side what is of one module, the oldest first.
+    let name = |number: usize| {
+        sweeping
+            .targets
+            .get(number)
+            .and_then(Option::as_ref)
+            .map(|target| &target.name)
+    };
+    tables.sort_unstable_by_key(|(number, _)| (name(*number), *number));
     if tables.is_empty() {
         return sweeping.told(true);
     }
@@ -666,14 +735,22 @@ fn go_on(
     commit::sweep(vm, &found)?;
     sweeping.changed |= !found.ops.is_empty() || !found.joins.is_empty();
     sweeping.references += found.references;
-    sweeping.collisions.extend(found.warnings);
+    sweeping.warnings.extend(found.warnings);
     fault::point()?;
     let progress = heap.progress(vm)?;
     let mut done = false;
     if ended {
-        done = !sweeping.changed;
-        sweeping.changed = false;
         sweeping.passes += 1;
+        sweeping.passes_since += 1;
+        let is_last = sweeping.passes_since >= MOST_PASSES;
+        if sweeping.changed && is_last {
+            sweeping.warnings.insert(format!(
+                "the sweep ended after {MOST_PASSES} passes, and the last one still found old functions: the program goes on making \
+                 them; hotreload.stale lists what holds old code"
+            ));
+        }
+        done = !sweeping.changed || is_last;
+        sweeping.changed = false;
         put(vm, state, HANDLE, Ref::NIL)?;
     }
     Ok(Slice {
@@ -685,7 +762,7 @@ fn go_on(
 
 impl Sweeping {
     fn told(&self, done: bool) -> Result<Slice> {
-        let mut warnings = collected(self.collisions.iter().cloned().map(Ok))?;
+        let mut warnings = collected(self.warnings.iter().cloned().map(Ok))?;
         for target in self.targets.iter().flatten() {
             target.warn(&mut warnings)?;
         }

@@ -109,7 +109,8 @@ function hotreload.reload(name, options) end
 ---@field warnings string[]    keys that collided, and why functions stay
 
 ---Goes on with the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds, or all of it.
----Done when a whole pass found nothing to change; nil and a message when it cannot go on now.
+---Done when a whole pass found nothing to change, or, with a warning, after 16 passes; nil and a message when it cannot
+---go on now.
 ---@param budget_ms? number
 ---@return boolean? done
 ---@return hotreload.Progress|string progress
