@@ -570,6 +570,78 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
   end)
 end)
 
+describe("a walk while something is compiled (R9.2)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  -- The chunk that is being compiled has the module's own source name: its function is of the module.
+  local SCRIPT = [[
+    local hotreload = require "hotreload"
+    local text = "local n = 0 local M = {} " ..
+      "function M.f() n = n + 1 return VERSION, n end " ..
+      "function M.new() return function() return VERSION, n end end return M"
+    local function version(v) return (text:gsub("VERSION", v)) end
+    local file = io.open("m.lua", "w")
+    file:write(version "1")
+    file:close()
+    local M = require "m"
+    held = { M.f, M.new() }
+    local function update(v, budget_ms)
+      assert(gg.reload("m", { source = version(v), scope = "vm", budget_ms = budget_ms }))
+    end
+    local works = {
+      reload = function() update "2" end,
+      slices = function() update("2", 0.001) for _ = 1, 5 do hotreload.sweep(0.001) end end,
+      stale = function() update "2" assert(hotreload.stale("m", { paths = true })) end,
+      undo = function() update "3" assert(hotreload.undo "m") update "2" end,
+      coroutine = function()
+        coroutine.wrap(function() update "2" assert(hotreload.stale({ paths = true })) end)()
+      end,
+      kept = function()
+        -- Whoever has the debug library can put the unfinished function anywhere.
+        for level = 1, 8 do
+          local info = debug.getinfo(level, "f")
+          for n = 1, info and info.func == load and 20 or 0 do
+            local _, value = debug.getlocal(level, n)
+            if type(value) == "function" then M["kept" .. n] = value end
+          end
+        end
+        update "2"
+        assert(hotreload.changed())
+      end,
+    }
+    local function pieces_of(code, between)
+      local i = 0
+      return function()
+        i = i + 1
+        if i == #code // 2 then between() end
+        return i <= #code and code:sub(i, i) or nil
+      end
+    end
+    local source = "local a = 1 local function f() return a end return function() return f() end"
+    local up = 7
+    local function nested() return up, function() return function() return up end end end
+    local chunks = { text = source, binary = string.dump(load(source, "@./m.lua")), part = string.dump(nested) }
+    for what, work in pairs(works) do
+      for kind, code in pairs(chunks) do
+        local chunk = assert(load(pieces_of(code, work), "@./m.lua"))
+        if kind ~= "part" then assert(chunk()() == 1) end
+        while not hotreload.sweep() do end
+        assert(M.f() == 2 and held[1] == M.f and held[2]() == 2, what)
+        update "1"
+      end
+    end
+    print "whole"
+  ]]
+
+  it("leaves out the function that the compiler works on, or that is read from its binary form", function()
+    local stdout, code, stderr = app:subprocess(SCRIPT)
+    assert.equal("whole\n", stdout, stderr)
+    assert.equal(0, code, stderr)
+  end)
+end)
+
 describe("a sweep in slices (R9.4)", function()
   local app, M
   before_each(function()

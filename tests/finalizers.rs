@@ -420,3 +420,59 @@ fn a_finalizer_reloads_behind_an_undoing() {
     });
     assert!(behind > 10, "only {behind} reloads behind an undoing");
 }
+
+/// R9.2: the collector works inside the compiler as well. What a finalizer asks for then walks over
+/// the stack on which the function stands that is being compiled, here one of the module's own.
+#[test]
+fn finalizers_reload_while_the_compiler_works() {
+    let program = versions();
+    each_cycle(
+        &program,
+        "(function()
+            local hotreload = require 'hotreload'
+            inside, failed, n = 0, nil, 1
+            local function work()
+                n = n % 3 + 1
+                assert(gg.reload('m', version(n, inside % 4 == 0 and 0.001 or nil)))
+                hotreload.sweep(0.001)
+                assert(hotreload.stale('m', { paths = true }))
+                if inside % 5 == 0 then
+                    assert(hotreload.undo 'm')
+                    assert(gg.reload('m', version(n)))
+                end
+            end
+            return function()
+                local level, info = 1
+                repeat
+                    level = level + 1
+                    info = debug.getinfo(level, 'f')
+                until not info or info.func == load
+                if not info then return end
+                inside = inside + 1
+                local done, message = pcall(work)
+                if not done then failed = failed or message end
+            end
+        end)()",
+    );
+    program.must(
+        "local test = ...
+        local keys = {}
+        for i = 1, 500 do keys[i] = ('k%d = function() return a end,'):format(i) end
+        local source = debug.getinfo(m.f, 'S').source
+        collectgarbage('setpause', 0)
+        collectgarbage('setstepmul', 1000)
+        for i = 1, 200 do
+            local text = ('local a = %d return {%s}'):format(i, table.concat(keys))
+            local chunk = assert(load(text, source))
+            test.equal(chunk().k500(), i)
+            if inside >= 8 then break end
+        end
+        if failed then error(failed) end
+        if inside < 8 then error('only ' .. inside) end
+        while not require 'hotreload'.sweep() do end
+        test.equal(m.f(), n)
+        test.equal(held[1], m.f)
+        test.equal(held[m.f], 1)",
+    );
+    end_cycles(&program);
+}

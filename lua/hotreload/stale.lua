@@ -42,6 +42,7 @@ local function ways_to(holders, skip)
     local function meet(value, way)
         local kind = type(value)
         if not (entered[kind] and value) or seen[value] then return end
+        if kind == "function" and not core.is_whole(value) then return end
         seen[value] = true
         if holders[value] then ways[value], left = way, left - 1 end
         queue[#queue + 1], queue[#queue + 2] = value, way

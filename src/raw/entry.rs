@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use super::chunk;
 use super::collector::Paused;
 use super::door;
-use super::vm::{Ref, Vm};
+use super::vm::{self, Ref, Vm};
 use super::watch;
 use crate::api::{self, Reply};
 use crate::commit;
@@ -417,6 +417,24 @@ pub unsafe extern "C-unwind" fn code_of(l: *mut lua_State) -> c_int {
         if ffi::lua_type(l, -1) != ffi::LUA_TFUNCTION || ffi::lua_iscfunction(l, -1) != 0 {
             ffi::lua_pushnil(l);
         }
+        1
+    }
+}
+
+/// `core.is_whole(f)`: false for a function that the compiler works on: `debug.getupvalue` and the
+/// like must not be called for it.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn is_whole(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state, with room for a copy, which the call pops; the function is checked.
+    unsafe {
+        ffi::luaL_checktype(l, 1, ffi::LUA_TFUNCTION);
+        let mut ar = std::mem::MaybeUninit::<ffi::lua_Debug>::uninit();
+        ffi::lua_pushvalue(l, 1);
+        ffi::lua_getinfo(l, c">u".as_ptr(), ar.as_mut_ptr());
+        let upvalues = (&raw const (*ar.as_ptr()).nups).read();
+        ffi::lua_pushboolean(l, vm::is_whole(l, 1, upvalues).into());
         1
     }
 }

@@ -11,7 +11,7 @@
 //! than [`BATCH`] new objects, or a huge one, is *set aside* with its last key, until nothing else waits.
 //!
 //! **What is not seen**, for want of a function in Lua's API: values that a host keeps on the stack of a thread *below* the first
-//! function that runs on it; objects that wait for their finalizer; of a stack of more than 8,256 activations those in the middle
+//! function that runs on it; objects that wait for their finalizer; a function that is being compiled, which has no cells yet; of a stack of more than 8,256 activations those in the middle
 //! (Lua finds an activation by counting, so the time would grow with the square). The function of an activation has no place
 //! that could be written: it is walked, but is no hit.
 //!
@@ -41,7 +41,7 @@ use rustc_hash::FxHashSet;
 
 use self::pause::State;
 use self::segment::BATCH;
-use super::vm::{Ref, Vm};
+use super::vm::{Ref, Vm, is_whole};
 use crate::error::{Error, Result};
 use crate::fault::{self, caught};
 use crate::mem::{TryInsert, TryPush};
@@ -368,10 +368,16 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
     ) -> Result<()> {
         // SAFETY: the value is on top of `src`, which has room for one more.
         unsafe {
-            if t == ffi::LUA_TFUNCTION && !sight.wanted && ffi::lua_iscfunction(src, -1) == 0 {
+            if t == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(src, -1) == 0 {
                 let mut ar = std::mem::MaybeUninit::<ffi::lua_Debug>::uninit();
                 ffi::lua_pushvalue(src, -1);
-                ffi::lua_getinfo(src, c">S".as_ptr(), ar.as_mut_ptr());
+                ffi::lua_getinfo(src, c">Su".as_ptr(), ar.as_mut_ptr());
+                if !is_whole(src, -1, (&raw const (*ar.as_ptr()).nups).read()) {
+                    // It is met when the compiler is done with it, be that in a later slice.
+                    (sight.fresh, sight.wanted) = (false, false);
+                    self.state.seen.forget(address);
+                    return Ok(());
+                }
                 let source = (&raw const (*ar.as_ptr()).source).read();
                 let len = (&raw const (*ar.as_ptr()).srclen).read();
                 let (last, last_len, _) = self.last_source;

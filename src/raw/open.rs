@@ -44,6 +44,7 @@ const ENTRIES: [(&CStr, ffi::lua_CFunction); 13] = [
     (c"unwatch", entry::unwatch),
     (c"track", entry::track),
     (c"code_of", entry::code_of),
+    (c"is_whole", entry::is_whole),
     (c"call", entry::call),
 ];
 const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));

@@ -27,6 +27,7 @@ use std::ptr::null_mut;
 use mlua::ffi::{self, lua_State};
 
 pub use digest::Part;
+pub(in crate::raw) use function::is_whole;
 
 use super::door;
 use crate::error::{Error, Result};

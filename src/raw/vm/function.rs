@@ -13,19 +13,22 @@ use crate::raw::code::Given;
 use crate::raw::{collector, door};
 
 impl Vm {
-    /// What is known of a function; nothing for another value.
+    /// What is known of a function; nothing for another value. One that is not whole yet passes for
+    /// a C function without upvalues.
     pub fn info(&self, function: Ref) -> Option<Info> {
+        let (thread, index) = self.at(function);
         self.with_debug_info(function, |ar| {
-            // SAFETY: what "S" and "u" fill in; one of "Lua", "C" and "main".
+            // SAFETY: what "S" and "u" fill in, `what` is one of "Lua", "C" and "main"; a function.
             unsafe {
                 let what = (*ar).what.cast::<u8>().read();
+                let whole = is_whole(thread, index, (*ar).nups);
                 Info {
                     source: (*ar).source as usize,
                     line: (*ar).linedefined,
                     last: (*ar).lastlinedefined,
-                    upvalues: (*ar).nups,
+                    upvalues: if whole { (*ar).nups } else { 0 },
                     params: (*ar).nparams,
-                    lua: what != b'C',
+                    lua: whole && what != b'C',
                     main: what == b'm',
                 }
             }
@@ -64,16 +67,23 @@ impl Vm {
     #[inline]
     pub fn upvalue(&self, function: Ref, i: u8) -> Option<Upvalue> {
         let (thread, index) = self.at(function);
-        // SAFETY: Lua checks the number; the holder has room for the value in passing.
+        // Before Lua 5.4.3 `lua_upvalueid` looks behind the last upvalue, so the count is asked first.
+        let count = self.with_debug_info(function, |ar| {
+            // SAFETY: what "u" fills in.
+            unsafe { (*ar).nups }
+        })?;
+        if i == 0 || i > count {
+            return None;
+        }
+        // SAFETY: the function has this upvalue; the holder has room for the value in passing. A function that the compiler works on
+        // has no cell yet.
         unsafe {
-            let name = ffi::lua_getupvalue(thread, index, i.into());
-            if name.is_null() {
+            let cell = ffi::lua_upvalueid(thread, index, i.into()) as usize;
+            if cell == 0 || ffi::lua_getupvalue(thread, index, i.into()).is_null() {
                 return None;
             }
             let value = Self::describe(thread, -1);
             ffi::lua_settop(thread, -2);
-            // It has this upvalue.
-            let cell = ffi::lua_upvalueid(thread, index, i.into()) as usize;
             Some(Upvalue { cell, value })
         }
     }
@@ -176,8 +186,13 @@ impl Vm {
     }
 
     /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice is good until the next call.
+    /// That of a function that is not whole yet is empty.
     pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
         let (thread, index) = self.at(function);
+        if self.info(function).is_some_and(|info| !info.lua) {
+            self.buffer.clear();
+            return Ok(&self.buffer);
+        }
         let mut out = Output::to(&mut self.buffer);
         // SAFETY: the function is copied to the top for the call and popped again; the writer cannot raise.
         let failed = unsafe {
@@ -292,6 +307,19 @@ impl Vm {
         unsafe { ffi::lua_settop(self.l, -c_int::from(results) - 1) };
         Ok(base)
     }
+}
+
+/// Is a function whole, of which Lua says that it has so many upvalues? While the compiler works on
+/// a chunk, or a binary one is read, its function is on the stack, where a walk meets it: from a
+/// reader that was given to `load`, or from a finalizer that the collector calls meanwhile. Its code
+/// is in the making then, and Lua's functions for it must not be called, but for `lua_getinfo` with
+/// "S" and "u". The cells come last and in their order, so where the last one is there all is.
+///
+/// # Safety
+/// The value at `index` is a function.
+pub(in crate::raw) unsafe fn is_whole(l: *mut lua_State, index: c_int, upvalues: u8) -> bool {
+    // SAFETY: only the pointer to the cell is read, which is null at first; so it is past the last.
+    upvalues == 0 || unsafe { !ffi::lua_upvalueid(l, index, upvalues.into()).is_null() }
 }
 
 /// Where `lua_dump` writes to. A dump comes in many small pieces, most of them a byte: no call is made for them, and no more looked at
