@@ -168,24 +168,31 @@ pub fn keep_cells(vm: &mut Vm, joins: &Joins) -> Result<()> {
     join(vm, joins)
 }
 
-/// Applies what a sweep planned (R9), or nothing of it.
+/// Applies what a sweep planned (R9), or nothing of it. Returns what was done.
 ///
 /// # Errors
 /// As [`commit`].
-pub fn sweep(vm: &mut Vm, found: &Found) -> Result<()> {
-    let mut done = 0;
+pub fn sweep(vm: &mut Vm, found: &Found) -> Result<Vec<Op>> {
+    let mut done = Vec::new();
+    done.try_reserve_exact(found.ops.len())?;
     let outcome = caught("while the references followed", || {
         join(vm, &found.joins)?;
-        for (i, op) in found.ops.iter().enumerate() {
-            // What was changed since the walk stays. The writes that move keys build on one another.
-            if i >= found.places || vm.place_holds(op.place, op.old)? {
-                apply(vm, *op)?;
-            }
-            done += 1;
-        }
-        fault::point()
+        apply_most(vm, &found.ops, found.places, &mut done)
     });
-    or_undo(vm, outcome, found.ops.get(..done).unwrap_or_default())
+    or_undo(vm, outcome, &done).map(|()| done)
+}
+
+/// Does operations, each if its place holds what it replaces: what was changed since stays. Those
+/// from the one with the number `sure` on are done in any case: the writes that move keys build on
+/// one another. `done` gets what was done, and has room for all.
+fn apply_most(vm: &mut Vm, ops: &[Op], sure: usize, done: &mut Vec<Op>) -> Result<()> {
+    for (i, op) in ops.iter().enumerate() {
+        if i >= sure || vm.place_holds(op.place, op.old)? {
+            apply(vm, *op)?;
+            done.push(*op);
+        }
+    }
+    fault::point()
 }
 
 /// Notes a number for each function in the weak table of lineages. Our own bookkeeping.
@@ -334,8 +341,35 @@ const FROZEN_WORDS: usize = 3;
 /// Added to the kind of an operation on what the one before was on.
 const SAME: u32 = 8;
 
-/// Undoes what [`freeze`] kept, in the view that came of it; see [`undo`].
+/// Undoes what [`freeze`] kept, in the view that came of it, as far as that can be done; see [`undo`].
+///
+/// # Errors
+/// [`Error::Memory`], with nothing done.
 pub fn undo_frozen(vm: &mut Vm, words: &[u32]) -> Result<usize> {
+    Ok(undo(vm, &frozen(words)?))
+}
+
+/// Undoes what [`freeze`] kept, and then does `rest`: both or nothing.
+///
+/// # Errors
+/// As [`commit`], and those of `rest`.
+pub fn undo_whole(vm: &mut Vm, words: &[u32], rest: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut ops = frozen(words)?;
+    ops.reverse();
+    for op in &mut ops {
+        (op.new, op.old) = (op.old, op.new);
+    }
+    let mut done = Vec::new();
+    done.try_reserve_exact(ops.len())?;
+    let outcome = caught("while undoing", || {
+        apply_most(vm, &ops, ops.len(), &mut done)?;
+        rest()
+    });
+    or_undo(vm, outcome, &done)
+}
+
+/// The operations that [`freeze`] kept.
+fn frozen(words: &[u32]) -> Result<Vec<Op>> {
     let mut ops = Vec::new();
     ops.try_reserve_exact(words.len() / FROZEN_WORDS)?;
     let (mut at, mut next) = (Ref::NIL, Ref::NIL.after(1));
@@ -369,5 +403,5 @@ pub fn undo_frozen(vm: &mut Vm, words: &[u32]) -> Result<usize> {
         };
         ops.push(Op { place, new, old });
     }
-    Ok(undo(vm, &ops))
+    Ok(ops)
 }

@@ -93,7 +93,12 @@ pub enum Error {
     /// A reload whose hooks did not end well could not be undone, or not as a whole.
     #[error("the reload could not be undone: {0}")]
     NotUndone(String),
-    /// Undoing failed in part: with [`Error::NotUndone`] the only message that admits damage.
+    /// `hotreload.undo` could neither undo all of a reload nor take back what it had undone.
+    #[error(
+        "the reload is undone in part: {0} slot(s) could not be put back; free some memory and call hotreload.undo again"
+    )]
+    HalfUndone(usize),
+    /// Undoing failed in part: with the two before it the only message that admits damage.
     #[error("{cause}; and {left} slot(s) could not be put back")]
     PutBack {
         /// What made the undoing necessary.

@@ -238,8 +238,7 @@ fn sweep_all(
     let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
     let (found, _) = sweep::walk(vm, heap, targets, request.lineage, None)?;
     if !request.options.dry_run {
-        commit::sweep(vm, &found)?;
-        *swept = found.ops;
+        *swept = commit::sweep(vm, &found)?;
     }
     let walked = clock.lap();
     fault::point()?;
@@ -371,12 +370,16 @@ fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
     }
 }
 
-/// The way back of all references, planned (R7.3): `back` has new functions and the old ones, `own` is the façade's list of its tables.
+/// The way back of all references, planned (R7.3): `back`, which `entry` has, has new functions and
+/// the old ones, `own` is the façade's list of its tables.
 ///
 /// # Errors
 /// [`Error::Memory`].
-pub fn plan_way_back(vm: &mut Vm, back: Ref, own: Ref) -> Result<sweep::Found> {
-    let skip = sweep::bookkeeping(vm, own)?;
+pub fn plan_way_back(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<sweep::Found> {
+    let mut skip = sweep::bookkeeping(vm, own)?;
+    for own in [entry, back] {
+        skip.try_push(own)?; // they are on the running coroutine's stack
+    }
     sweep::walk_back(vm, back, &skip)
 }
 

@@ -474,13 +474,15 @@ fn plan(
         found.ops.try_push(Op { place, new, old })?;
     }
     found.places = found.ops.len();
-    // Keys come last: an entry moves with its value, which may be another one by then.
+    // Keys come last: an entry moves with its value, which may be another one by then. All new keys
+    // come before the first old one goes: what may fail for want of memory has lost nothing then.
+    let mut removals = Vec::new();
     for (table, key, new) in keys {
         let old = vm.get(table, key)?;
         let there = vm.get(table, new)?;
         let value = resolve(vm, old)?;
         found.references += 1;
-        found.ops.try_push(Op::write(table, key, Ref::NIL, value))?;
+        removals.try_push(Op::write(table, key, Ref::NIL, value))?;
         let is_function = vm.val(key).is_function();
         if vm.val(there).is_nil() {
             found.ops.try_push(Op::write(table, new, value, Ref::NIL))?;
@@ -495,6 +497,8 @@ fn plan(
             found.ops.try_push(Op::write(table, new, value, there))?;
         }
     }
+    found.ops.try_reserve(removals.len())?;
+    found.ops.extend(removals);
     Ok(())
 }
 

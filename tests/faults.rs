@@ -452,3 +452,74 @@ fn a_finalizer_reloads_at_the_end_of_a_reload() {
     }
     assert!(nested > 20, "only {nested} reloads in a finalizer");
 }
+
+/// R7.3: where memory is short, `hotreload.undo` undoes all or nothing, and says which. The keys of
+/// full tables move on the way back, so memory is wanted in the midst of it.
+#[test]
+fn an_undoing_is_done_as_a_whole_or_not_at_all() {
+    let text = "local n, M = 0, {}
+        function M.f() n = n + 1 return VERSION, n end
+        function M.g() return VERSION end
+        function M.new(x) return function() return VERSION, x end end
+        return M";
+    let kinds: [fn(u64) -> Fault; 3] = [Fault::once, Fault::some, Fault::from];
+    let (mut whole, mut refused) = (0, 0);
+    for kind in kinds {
+        for n in (1..).step_by(step(3)) {
+            let program = Program::new();
+            program.write("m", text.replace("VERSION", "1"));
+            program.must(
+                "m = require 'm'
+                sets, made = {}, {}
+                for i = 1, 12 do
+                    sets[i] = { [m.f] = 'f', [m.g] = 'g' }
+                    for k = 1, i % 7 do sets[i]['key' .. k] = k end
+                    made[i] = m.new(i)
+                end",
+            );
+            program.write("m", text.replace("VERSION", "2"));
+            program.must(
+                "local test = ...
+                test.reload('m', { scope = 'vm' })
+                test.snapshot()",
+            );
+            program.push("return require 'hotreload'.undo");
+            program.push("return 'm'");
+            let outcome = program.call(1, kind(n));
+            let hit = program.memory.failed() > 0;
+            let again = match &outcome {
+                Outcome::Done => None,
+                Outcome::Refused(Some(text)) => Some(text.clone()),
+                // The façade's own: before anything is done.
+                Outcome::Raised(text) if text == "not enough memory" => Some(text.clone()),
+                other => panic!("request {n}: {other:?}"),
+            };
+            if let Some(text) = again {
+                let changes = program.must("local test = ... return test.changes()");
+                let says = text.contains("call hotreload.undo again");
+                assert!(changes == "nil" || says, "request {n}: {text}: {changes}");
+                refused += 1;
+                program.must("assert(require 'hotreload'.undo 'm')");
+            } else {
+                whole += 1;
+            }
+            program.must(
+                "local test = ...
+                test.equal(m.f(), 1)
+                for i = 1, 12 do
+                    test.equal(sets[i][m.f], 'f')
+                    test.equal(sets[i][m.g], 'g')
+                    test.equal(made[i](), 1)
+                    test.equal(select(2, made[i]()), i)
+                    local count = 0
+                    for _ in pairs(sets[i]) do count = count + 1 end
+                    test.equal(count, 2 + i % 7)
+                end",
+            );
+            if !hit {
+                break;
+            }
+        }
+    }
+    assert!(whole > 3 && refused > 20, "{whole} done, {refused} refused");
+}

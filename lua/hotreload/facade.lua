@@ -116,6 +116,7 @@ end
 -- Messages for when there is no memory to make one.
 local NO_MEMORY = arguments.NO_MEMORY
 local NOT_PUT_BACK = "some of the program could not be put back"
+local HALF_UNDONE = NOT_PUT_BACK .. "; free some memory and call hotreload.undo again"
 
 local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
@@ -393,7 +394,7 @@ function hotreload.undo(...)
     if not swept then return false, why end
     local entry = record.undo
     local ok, message = core.undo(entry, own)
-    if not ok then return false, message_of(message) end
+    if not ok then return false, message == 1 and HALF_UNDONE or message_of(message) end
     -- A finalizer that the collector calls behind it may have reloaded the module once more.
     if rawequal(record.undo, entry) then record.undo, objects[name] = false, rawget(loaded, name) or false end
     return true

@@ -171,7 +171,10 @@ pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
         if ffi::lua_checkstack(l, ROOM) == 0 {
             return 0;
         }
-        let outcome = undo_entry(l, 1, 2, false);
+        let outcome = undo_entry(l, 1, 2, false).map_err(|error| match error {
+            Error::PutBack { left, .. } => Error::HalfUndone(left),
+            other => other,
+        });
         ffi::lua_settop(l, 1);
         done(l, outcome)
     }
@@ -280,7 +283,8 @@ pub unsafe extern "C-unwind" fn text(l: *mut lua_State) -> c_int {
     unsafe { with_view(l, crate::changed::text) }
 }
 
-/// Undoes an entry. Where it `must` be, it is undone as far as there is memory for it; else all of it or nothing. `[-0, +n, -]`
+/// Undoes an entry. Where it `must` be, it is undone as far as there is memory for it; else all of
+/// it or nothing. `[-0, +n, -]`
 ///
 /// # Safety
 /// As for [`undo_entry`].
@@ -292,15 +296,23 @@ unsafe fn attempt(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Re
             ffi::LUA_TTABLE => {
                 let back = ffi::lua_gettop(l);
                 Vm::open(l).and_then(|mut vm| {
-                    let (back, own) = (vm.argument(back)?, vm.argument(own)?);
-                    let found = reload::plan_way_back(&mut vm, back, own)?;
+                    let (entry, back, own) = (vm.argument(index)?, vm.argument(back)?, vm.argument(own)?);
+                    let found = reload::plan_way_back(&mut vm, entry, back, own)?;
                     Ok(Some((vm, found)))
                 })
             }
             _ => Ok(None),
         };
-        if let (Err(_), false) = (&way_back, must) {
-            return way_back.map(|_| ());
+        if !must {
+            let way_back = way_back?;
+            if ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE {
+                return Ok(());
+            }
+            let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
+            return commit::undo_whole(&mut vm, &words, || match way_back {
+                Some((mut vm, found)) => commit::sweep(&mut vm, &found).map(drop),
+                None => Ok(()),
+            });
         }
         let mut left = 0;
         let mut begun = false;
@@ -510,7 +522,7 @@ unsafe fn fail(l: *mut lua_State, error: &Error) {
             ffi::lua_settop(l, top);
             match error {
                 // The façade has words for it.
-                Error::PutBack { .. } | Error::NotUndone(_) => ffi::lua_pushinteger(l, 1),
+                Error::PutBack { .. } | Error::NotUndone(_) | Error::HalfUndone(_) => ffi::lua_pushinteger(l, 1),
                 _ => ffi::lua_pushnil(l),
             }
         }
