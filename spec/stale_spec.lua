@@ -77,6 +77,71 @@ describe("hotreload.stale (R11)", function()
     assert.same({}, stale(name))
   end)
 
+  describe("of what coroutines are in the midst of", function()
+    local LOOP = [[
+      local M = {}
+      function M.loop()
+        while true do
+          coroutine.yield "v1"
+        end
+      end
+      function M.fail() coroutine.yield() error "v1" end
+      function M.ask(reload)
+        local list = reload "v1"
+        return list
+      end
+      return M
+    ]]
+    local loops, L
+    before_each(function()
+      loops = name .. ".loops"
+      L = app:module(loops, LOOP)
+    end)
+
+    local function update() app:reloaded(loops, { source = LOOP:gsub("v1", "v2"), scope = "vm" }) end
+
+    it("lists the function of a suspended coroutine, and says where it is", function()
+      local co = coroutine.create(L.loop)
+      coroutine.resume(co)
+      held { co }
+      update()
+      assert.same({ { module = loops, generation = 1, line = 2 } }, stale(loops))
+      local paths = stale(loops, { paths = true })[1].paths
+      assert.equal(1, #paths)
+      assert.matches("^coroutine _G.SPEC_HELD%[1%] is suspended in .*loops%.lua:4$", paths[1])
+    end)
+
+    it("lists it where a function of C calls it", function()
+      held(coroutine.wrap(function() pcall(L.loop) end))
+      rawget(_G, "SPEC_HELD")()
+      update()
+      assert.equal(1, #stale(loops))
+    end)
+
+    it("lists the function that asks", function()
+      local list = L.ask(function()
+        update()
+        return stale(loops, { paths = true })
+      end)
+      assert.equal(1, #list)
+      assert.same({ 8, 1 }, { list[1].line, #list[1].paths })
+      assert.matches("^the main coroutine is running in .*loops%.lua:9$", list[1].paths[1])
+    end)
+
+    it("leaves out what will not go on: an ended coroutine, and one that an error ended", function()
+      local co = coroutine.create(L.fail)
+      coroutine.resume(co)
+      local closed = coroutine.create(L.loop)
+      coroutine.resume(closed)
+      held { co, closed }
+      update()
+      assert.equal(2, #stale(loops))
+      coroutine.resume(co)
+      coroutine.close(closed)
+      assert.same({}, stale(loops))
+    end)
+  end)
+
   it("keeps nothing alive", function()
     local weak = setmetatable({ M.f }, { __mode = "v" })
     held(setmetatable({ weak[1] }, { __mode = "v" }))

@@ -570,6 +570,56 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
   end)
 end)
 
+describe("what a walk cannot follow (R9.2)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  for _, budget_ms in ipairs { false, 1000 } do
+    local how = budget_ms and " (in slices)" or ""
+
+    local function warnings_of(name)
+      local report = app:reloaded(name, { source = V2, scope = "vm", budget_ms = budget_ms or nil })
+      local warnings = report.warnings
+      if budget_ms then
+        repeat
+          local done, progress = app.hotreload.sweep(budget_ms)
+          warnings = progress.warnings
+        until done
+      end
+      return table.concat(warnings, "\n")
+    end
+
+    it("is told: calls in the middle of a very deep stack" .. how, function()
+      local M = app:module("deep", V1)
+      local function deep(n)
+        local mine = M.f
+        if n == 0 then coroutine.yield() else deep(n - 1) end
+        return mine
+      end
+      local co = coroutine.create(deep)
+      coroutine.resume(co, 8000)
+      assert.equal("", warnings_of "deep")
+      co = coroutine.create(deep)
+      coroutine.resume(co, 9000)
+      assert.matches("a coroutine has more than 8256 calls under way", warnings_of "deep", 1, true)
+    end)
+
+    it("is told: a loop over keys that follow" .. how, function()
+      local M = app:module("loop", V1)
+      local set, other = { [M.f] = true, [M.class.go] = true }, { M.f }
+      for _ in pairs(other) do assert.equal("", warnings_of "loop") end
+      assert.is_true(app.hotreload.undo "loop")
+      local co = coroutine.wrap(function()
+        for key in pairs(set) do coroutine.yield(key) end
+      end)
+      co()
+      assert.matches("a loop goes over a table whose keys follow", warnings_of "loop", 1, true)
+      assert.same({ [M.f] = true, [M.class.go] = true }, set)
+    end)
+  end
+end)
+
 describe("a walk while something is compiled (R9.2)", function()
   local app
   before_each(function() app = program.new() end)

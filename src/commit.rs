@@ -319,7 +319,7 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
                 ([4, level, n.cast_unsigned()], thread, Ref::NIL)
             }
             Place::Slot { thread, index } => ([5, index.cast_unsigned(), 0], thread, Ref::NIL),
-            Place::Local { .. } | Place::Key { .. } => continue,
+            Place::Local { .. } | Place::Key { .. } | Place::Running { .. } => continue,
         };
         if of == last {
             words.extend_from_slice(&[what | SAME, i, n]);

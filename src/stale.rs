@@ -1,7 +1,7 @@
 //! R11: functions of older generations that are still alive, and where they are referenced from.
 //!
 //! A function is current when its code, lines included, is that of one in the chunk that was loaded last. What the library itself keeps
-//! to undo a reload does not count.
+//! to undo a reload does not count. A function that a coroutine is in the midst of is alive as well.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -142,5 +142,10 @@ fn words(vm: &mut Vm, place: Place) -> Result<(&'static str, Ref, Ref)> {
         Place::UserValue { userdata, n } => ("uservalue", userdata, vm.number(n.into())?),
         Place::Local { thread, n, .. } => ("local", thread, vm.number(n.into())?),
         Place::Slot { thread, index } => ("local", thread, vm.number(index.into())?),
+        Place::Running { thread, level } => {
+            let (suspended, line) = vm.activation(thread, level);
+            let kind = if suspended { "suspended" } else { "running" };
+            (kind, thread, vm.number(line.into())?)
+        }
     })
 }

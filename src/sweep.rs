@@ -22,7 +22,7 @@ use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush, collected, copied};
 use crate::nested::{Answer, Nested, Values};
 use crate::pair::Pairing;
-use crate::raw::heap::{Heap, Hit, Place};
+use crate::raw::heap::{Heap, Hit, MOST_CALLS, Place};
 use crate::raw::owned;
 use crate::raw::tracker::Fresh;
 use crate::raw::vm::{Ref, Vm};
@@ -373,7 +373,7 @@ pub struct Found {
     pub places: usize,
     /// How many places hold something else then.
     pub references: usize,
-    /// Keys that collide (R9.2).
+    /// Keys that collide or move under a loop, and stacks that are too deep (R9.2).
     pub warnings: Vec<String>,
 }
 
@@ -411,6 +411,7 @@ pub fn walk(
     let wanted =
         |targets: &[(Target, Tables)], source: &[u8]| targets.iter().any(|(target, _)| target.home.has(source));
     let done = heap.walk(vm, |_, source| wanted(targets, source), &mut hits, deadline)?;
+    hits.retain(|hit| !matches!(hit.place, Place::Running { .. })); // they finish the old code
     fault::point()?;
     let mut found = Found::default();
     // All of them are known before the first is decided: the outcome depends on no order.
@@ -446,7 +447,12 @@ pub fn walk(
         known.try_insert_value(address, now)?;
         Ok(now)
     };
-    plan(vm, &hits, &mut found, &mut resolve)?;
+    plan(vm, heap, &hits, &mut found, &mut resolve)?;
+    if heap.is_partial(vm)? {
+        found.warnings.try_push(format!(
+            "a coroutine has more than {MOST_CALLS} calls under way: what those in the middle hold stays old"
+        ))?;
+    }
     fault::point()?;
     found.joins = joins;
     Ok((found, done))
@@ -455,6 +461,7 @@ pub fn walk(
 /// Makes operations of what a walk found; `resolve` says what is to stand in the place of a value.
 fn plan(
     vm: &mut Vm,
+    heap: Heap,
     hits: &[Hit],
     found: &mut Found,
     resolve: &mut dyn FnMut(&mut Vm, Ref) -> Result<Ref>,
@@ -476,8 +483,9 @@ fn plan(
     found.places = found.ops.len();
     // Keys come last: an entry moves with its value, which may be another one by then. All new keys
     // come before the first old one goes: what may fail for want of memory has lost nothing then.
-    let mut removals = Vec::new();
+    let (mut removals, mut in_loop) = (Vec::new(), false);
     for (table, key, new) in keys {
+        in_loop |= heap.has_loop(vm, table)?;
         let old = vm.get(table, key)?;
         let there = vm.get(table, new)?;
         let value = resolve(vm, old)?;
@@ -497,6 +505,12 @@ fn plan(
             found.ops.try_push(Op::write(table, new, value, there))?;
         }
     }
+    if in_loop {
+        found.warnings.try_push(
+            "a loop goes over a table whose keys follow: it may come to some of them twice, and to others not at all"
+                .into(),
+        )?;
+    }
     found.ops.try_reserve(removals.len())?;
     found.ops.extend(removals);
     Ok(())
@@ -514,7 +528,8 @@ pub fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
         heap.want(vm, vm.val(first.after(2 * i)).addr)?;
     }
     heap.walk(vm, |_, _| false, &mut hits, None)?;
-    plan(vm, &hits, &mut found, &mut |vm, value| {
+    hits.retain(|hit| !matches!(hit.place, Place::Running { .. }));
+    plan(vm, heap, &hits, &mut found, &mut |vm, value| {
         let old = vm.get(back, value)?;
         Ok(if vm.val(old).is_nil() { value } else { old })
     })?;

@@ -106,7 +106,7 @@ function hotreload.reload(name, options) end
 ---@field passes integer       that have ended
 ---@field references integer   places that hold something new
 ---@field stale integer        old functions that stay
----@field warnings string[]    keys that collided, and why functions stay
+---@field warnings string[]    keys that collided, why functions stay, what was not looked at
 
 ---Goes on with the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds, or all of it.
 ---Done when a whole pass found nothing to change, or, with a warning, after 16 passes; nil and a message when it cannot
@@ -122,7 +122,7 @@ function hotreload.sweep(budget_ms) end
 ---@field generation? integer   nil where that is more than two reloads ago
 ---@field name? string          what it is called where it stands
 ---@field line integer          in the text that it was compiled from
----@field paths? string[]       with `paths = true`: where it is referenced from
+---@field paths? string[]       with `paths = true`: where it is referenced from, or which coroutine is in it
 
 ---What `hotreload.stale` takes.
 ---@class hotreload.StaleOptions

@@ -13,6 +13,7 @@ local getuservalue, getinfo, getregistry = debug.getuservalue, debug.getinfo, de
 local stale = {}
 
 local ROW = 7
+local MAIN_THREAD = 1 -- in the registry
 local options_of_stale = { paths = arguments.a("boolean") }
 
 -- The types of values that lead on.
@@ -104,7 +105,15 @@ local function nameless(holder)
     return format("function <%s:%d>", info.short_src, info.linedefined)
 end
 
-local function path(ways, kind, holder, key)
+--- Where a coroutine is in the midst of a function.
+local function activation(ways, kind, thread, line, f)
+    local which = thread == getregistry()[MAIN_THREAD] and "the main coroutine"
+        or ways[thread] and "coroutine " .. ways[thread] or "a coroutine"
+    return format("%s is %s in %s:%s", which, kind, getinfo(f, "S").short_src, line < 0 and "?" or line)
+end
+
+local function path(ways, kind, holder, key, f)
+    if kind == "suspended" or kind == "running" then return activation(ways, kind, holder, key, f) end
     local way = ways[holder] or nameless(holder)
     if kind == "value" then return way .. step(key) end
     if kind == "key" then return way .. "<key>" end
@@ -159,7 +168,7 @@ function stale.install(hotreload, records, walk, own)
             end
             local called = name_at(kind, holder, key)
             if called and (not entry.name or called < entry.name) then entry.name = called end
-            if checked.paths then entry.paths[#entry.paths + 1] = path(ways, kind, holder, key) end
+            if checked.paths then entry.paths[#entry.paths + 1] = path(ways, kind, holder, key, f) end
         end
         for _, entry in pairs(order) do
             if entry.paths then sort(entry.paths) end

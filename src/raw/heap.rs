@@ -12,8 +12,7 @@
 //!
 //! **What is not seen**, for want of a function in Lua's API: values that a host keeps on the stack of a thread *below* the first
 //! function that runs on it; objects that wait for their finalizer; a function that is being compiled, which has no cells yet; of a stack of more than 8,256 activations those in the middle
-//! (Lua finds an activation by counting, so the time would grow with the square). The function of an activation has no place
-//! that could be written: it is walked, but is no hit.
+//! (Lua finds an activation by counting, so the time would grow with the square; [`Heap::is_partial`]).
 //!
 //! **A pass in slices.** Between two calls of [`Heap::walk`] the program may do what it likes. Of the paused pass only a full userdata is left. It owns
 //! the bits over addresses ([`seen`]) and a weak table with the objects on their way, so that it keeps nothing alive, and is freed
@@ -39,6 +38,7 @@ use std::time::{Duration, Instant};
 use mlua::ffi::{self, lua_State};
 use rustc_hash::FxHashSet;
 
+pub use self::objects::MOST_CALLS;
 use self::pause::State;
 use self::segment::BATCH;
 use super::vm::{Ref, Vm, is_whole};
@@ -46,7 +46,7 @@ use crate::error::{Error, Result};
 use crate::fault::{self, caught};
 use crate::mem::{TryInsert, TryPush};
 
-/// Where a value stands: a place that can be written to.
+/// Where a value stands: a place that can be written to, but for [`Place::Running`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
     /// `table[key]`.
@@ -104,6 +104,14 @@ pub enum Place {
         thread: Ref,
         /// The index on its stack, from 1.
         index: i32,
+    },
+    /// An activation of a coroutine that may go on; the hit's value is its function. Nothing can be
+    /// written there.
+    Running {
+        /// The coroutine.
+        thread: Ref,
+        /// The activation; 0 is the innermost.
+        level: u32,
     },
 }
 
@@ -186,6 +194,24 @@ impl Heap {
     pub fn want(self, vm: &Vm, address: usize) -> Result<()> {
         // SAFETY: nothing else uses the pass's state meanwhile.
         unsafe { (*pause::state(vm, self.0)?).want(address) }
+    }
+
+    /// Has the pass met a loop (`for … in`) over this table?
+    ///
+    /// # Errors
+    /// [`Error::Panic`] when this is no pass.
+    pub fn has_loop(self, vm: &Vm, table: Ref) -> Result<bool> {
+        // SAFETY: nothing else uses the pass's state meanwhile.
+        unsafe { Ok((*pause::state(vm, self.0)?).loops.contains(&vm.val(table).addr)) }
+    }
+
+    /// Has the pass met a stack that is too deep to be looked at as a whole?
+    ///
+    /// # Errors
+    /// [`Error::Panic`] when this is no pass.
+    pub fn is_partial(self, vm: &Vm) -> Result<bool> {
+        // SAFETY: nothing else uses the pass's state meanwhile.
+        unsafe { Ok((*pause::state(vm, self.0)?).is_partial) }
     }
 
     /// How far the pass has come.

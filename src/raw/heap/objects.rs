@@ -2,13 +2,15 @@
 //!
 //! The object stands at `i`, the height of the current segment `g`. Each function takes it off, or sets it aside.
 
+use std::ffi::{CStr, c_char};
+
 use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::pause::Aside;
 use super::segment::{BATCH, SLACK};
 use super::{CHECK, Place, Walk};
 use crate::error::{Error, Result};
-use crate::mem::TryPush;
+use crate::mem::{TryInsert, TryPush};
 use crate::raw::door;
 
 /// Slots of a coroutine that are looked at in one go.
@@ -17,6 +19,8 @@ const STACK: i64 = 4096;
 /// end are looked at: the time would grow with the square of the depth.
 const INNERMOST: u32 = 1 << 13;
 const OUTERMOST: u32 = 1 << 6;
+/// So many activations of a coroutine are looked at.
+pub const MOST_CALLS: u32 = INNERMOST + OUTERMOST;
 /// Activations that are counted in the time of one slot.
 const STEPS: u32 = 16;
 
@@ -329,6 +333,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                 if ffi::lua_gettop(th) < FULL {
                     return Err(Error::Memory);
                 }
+                self.state.is_partial = true;
                 self.drop_top(g, i); // as high as a stack may be: no room to look at it
                 return Ok(());
             }
@@ -341,12 +346,13 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                 loop {
                     if level == INNERMOST {
                         level = level.max(depth(th).saturating_sub(OUTERMOST));
+                        self.state.is_partial |= level > INNERMOST;
                     }
                     if ffi::lua_getstack(th, level as i32, ar) == 0 {
                         break level.checked_sub(1);
                     }
                     if n == 1 && ffi::lua_getinfo(th, c"f".as_ptr(), ar) != 0 {
-                        self.slot(g, i, th, None)?;
+                        self.slot(g, i, th, level, FUNCTION)?;
                     }
                     left -= i64::from(level / STEPS);
                     if !self.locals(g, i, th, ar, level, &mut n, 1, &mut left)? {
@@ -386,8 +392,17 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
     ) -> Result<bool> {
         // SAFETY: `ar` is an activation of `th`, which has room.
         unsafe {
-            while !ffi::lua_getlocal(th, ar, *n).is_null() {
-                self.slot(g, i, th, Some((level, *n)))?;
+            loop {
+                let name = ffi::lua_getlocal(th, ar, *n);
+                if name.is_null() {
+                    break;
+                }
+                let is_table = ffi::lua_type(th, -1) == ffi::LUA_TTABLE;
+                if is_table && *name.cast::<u8>() == b'(' && is_of_loop(name) {
+                    let table = ffi::lua_topointer(th, -1) as usize;
+                    self.state.loops.try_insert_value(table, ())?;
+                }
+                self.slot(g, i, th, level, *n)?;
                 *n += step;
                 if self.tired(left) {
                     return Ok(false);
@@ -409,9 +424,10 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         self.time_is_over()
     }
 
-    /// The value on top of the coroutine `th`, which stands at `i` of `g`. `th: [-1, +0, -]`
+    /// The value on top of the coroutine `th`, which stands at `i` of `g`: of an activation the slot
+    /// `n`, or its [`FUNCTION`]. `th: [-1, +0, -]`
     #[inline(always)]
-    unsafe fn slot(&mut self, g: *mut lua_State, i: i32, th: *mut lua_State, at: Option<(u32, i32)>) -> Result<()> {
+    unsafe fn slot(&mut self, g: *mut lua_State, i: i32, th: *mut lua_State, level: u32, n: i32) -> Result<()> {
         // SAFETY: the value is on top.
         unsafe {
             let t = ffi::lua_type(th, -1);
@@ -422,11 +438,14 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
             // The view may come to keep something on the stack of the running coroutine: the value is moved away first.
             ffi::lua_xmove(th, g, 1);
             let sight = self.look(g, t)?;
-            if sight.wanted
-                && let Some((level, n)) = at
-            {
+            // A coroutine that an error ended goes on no more.
+            if sight.wanted && (n != FUNCTION || ffi::lua_status(th) <= ffi::LUA_YIELD) {
                 let thread = self.keep(g, i)?;
-                self.hit(Place::Local { thread, level, n }, g, i + 1)?;
+                let place = match n {
+                    FUNCTION => Place::Running { thread, level },
+                    _ => Place::Local { thread, level, n },
+                };
+                self.hit(place, g, i + 1)?;
             }
             self.take(g, sight.fresh)
         }
@@ -465,6 +484,19 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         }
         Ok(true)
     }
+}
+
+/// The number of no slot: it stands for the activation's function.
+const FUNCTION: i32 = 0;
+
+/// Is it the name of a variable of Lua's own in a loop?
+///
+/// # Safety
+/// A string of C's.
+#[cold]
+unsafe fn is_of_loop(name: *const c_char) -> bool {
+    // SAFETY: as promised.
+    unsafe { CStr::from_ptr(name) == c"(for state)" }
 }
 
 /// How many activations a coroutine has.

@@ -68,6 +68,10 @@ pub struct State {
     pub aside_thread: *mut lua_State,
     pub aside: Vec<Aside>,
     pub objects: u64,
+    /// Tables that loops (`for … in`) go over.
+    pub loops: FxHashSet<usize>,
+    /// Of some stack not all was looked at.
+    pub is_partial: bool,
     phase: Phase,
 }
 
@@ -84,6 +88,8 @@ impl State {
             aside_thread: null_mut(),
             aside: Vec::new(),
             objects: 0,
+            loops: FxHashSet::default(),
+            is_partial: false,
             phase: Phase::New,
         }
     }

@@ -120,6 +120,7 @@ unsafe fn push_hits(l: *mut lua_State, vm: &Vm, hits: &[Hit]) -> Result<()> {
                     Place::UserValue { userdata, n } => (c"user value", userdata, Ref::NIL, None, Some(n.into())),
                     Place::Local { thread, level, n } => (c"local", thread, Ref::NIL, Some(level), Some(n)),
                     Place::Slot { thread, index } => (c"slot", thread, Ref::NIL, None, Some(index)),
+                    Place::Running { thread, level } => (c"running", thread, Ref::NIL, Some(level), None),
                 };
                 ffi::lua_pushstring(l, place.as_ptr());
                 ffi::lua_setfield(l, -2, c"place".as_ptr());

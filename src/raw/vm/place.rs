@@ -24,6 +24,25 @@ impl Vm {
         Ok(same)
     }
 
+    /// Of an activation: is its coroutine suspended, and which line is it in? Line -1 where none is
+    /// known.
+    pub fn activation(&self, thread: Ref, level: u32) -> (bool, i32) {
+        let (holder, index) = self.at(thread);
+        // SAFETY: a valid index; Lua checks the level, and "l" takes and leaves nothing.
+        unsafe {
+            let co = ffi::lua_tothread(holder, index);
+            let mut ar = MaybeUninit::<lua_Debug>::zeroed();
+            let ar = ar.as_mut_ptr();
+            if co.is_null()
+                || ffi::lua_getstack(co, level as i32, ar) == 0
+                || ffi::lua_getinfo(co, c"l".as_ptr(), ar) == 0
+            {
+                return (false, -1);
+            }
+            (ffi::lua_status(co) == ffi::LUA_YIELD, (*ar).currentline)
+        }
+    }
+
     /// Is it the coroutine that is running?
     pub fn is_running(&self, thread: Ref) -> bool {
         let (holder, index) = self.at(thread);
@@ -39,7 +58,7 @@ impl Vm {
     pub fn set_place(&mut self, permit: &Permit, place: Place, value: Ref) -> Result<()> {
         match place {
             Place::Value { table, key } => return self.set(permit, table, key, value),
-            Place::Key { .. } => {} // a key is moved by two writes of values
+            Place::Key { .. } | Place::Running { .. } => {} // a key is moved by two writes of values
             Place::Upvalue { function, index } => self.set_upvalue(permit, function, index, value),
             Place::Metatable { of } | Place::TypeMetatable { of } => self.set_metatable(permit, of, value),
             Place::UserValue { userdata, n } => {
@@ -139,6 +158,7 @@ impl Vm {
                     ffi::lua_xmove(thread, s, 1);
                 }
                 Place::Key { key, .. } => self.push(key),
+                Place::Running { .. } => self.push(Ref::NIL),
                 Place::Upvalue { function, index } => {
                     self.push(function);
                     if ffi::lua_type(s, -1) == ffi::LUA_TFUNCTION {
@@ -177,7 +197,7 @@ impl Vm {
             }
             // What was asked stands below what was found; where nothing was, nil takes its place.
             match ffi::lua_gettop(s) - top {
-                1 if matches!(place, Place::Value { .. } | Place::Key { .. }) => {}
+                1 if matches!(place, Place::Value { .. } | Place::Key { .. } | Place::Running { .. }) => {}
                 1 => {
                     self.push(Ref::NIL);
                     ffi::lua_replace(s, -2);
