@@ -168,28 +168,30 @@ pub fn keep_cells(vm: &mut Vm, joins: &Joins) -> Result<()> {
     join(vm, joins)
 }
 
-/// Applies what a sweep planned (R9), or nothing of it. Returns what was done.
+/// Applies what a sweep planned (R9), or nothing of it. What was done is left in the list.
 ///
 /// # Errors
 /// As [`commit`].
-pub fn sweep(vm: &mut Vm, found: &Found) -> Result<Vec<Op>> {
-    let mut done = Vec::new();
-    done.try_reserve_exact(found.ops.len())?;
+pub fn sweep(vm: &mut Vm, found: &mut Found) -> Result<()> {
+    let mut done = 0;
     let outcome = caught("while the references followed", || {
         join(vm, &found.joins)?;
-        apply_most(vm, &found.ops, found.places, &mut done)
+        apply_most(vm, &mut found.ops, found.places, &mut done)
     });
-    or_undo(vm, outcome, &done).map(|()| done)
+    found.ops.truncate(done);
+    or_undo(vm, outcome, &found.ops)
 }
 
 /// Does operations, each if its place holds what it replaces: what was changed since stays. Those
 /// from the one with the number `sure` on are done in any case: the writes that move keys build on
-/// one another. `done` gets what was done, and has room for all.
-fn apply_most(vm: &mut Vm, ops: &[Op], sure: usize, done: &mut Vec<Op>) -> Result<()> {
-    for (i, op) in ops.iter().enumerate() {
+/// one another. The first `done` of the list are those that were done then.
+fn apply_most(vm: &mut Vm, ops: &mut [Op], sure: usize, done: &mut usize) -> Result<()> {
+    for i in 0..ops.len() {
+        let Some(op) = ops.get(i).copied() else { break };
         if i >= sure || vm.place_holds(op.place, op.old)? {
-            apply(vm, *op)?;
-            done.push(*op);
+            apply(vm, op)?;
+            ops.swap(*done, i);
+            *done += 1;
         }
     }
     fault::point()
@@ -359,13 +361,13 @@ pub fn undo_whole(vm: &mut Vm, words: &[u32], rest: impl FnOnce() -> Result<()>)
     for op in &mut ops {
         (op.new, op.old) = (op.old, op.new);
     }
-    let mut done = Vec::new();
-    done.try_reserve_exact(ops.len())?;
+    let (mut done, all) = (0, ops.len());
     let outcome = caught("while undoing", || {
-        apply_most(vm, &ops, ops.len(), &mut done)?;
+        apply_most(vm, &mut ops, all, &mut done)?;
         rest()
     });
-    or_undo(vm, outcome, &done)
+    ops.truncate(done);
+    or_undo(vm, outcome, &ops)
 }
 
 /// The operations that [`freeze`] kept.

@@ -155,6 +155,8 @@ pub struct Nested {
     module: FxHashMap<u32, Option<(u32, u8)>>,
     /// By a hash of the dump.
     prototypes: FxHashMap<u64, u32>,
+    /// By the address of a closure that is held; see [`Nested::forget_addresses`].
+    closures: FxHashMap<usize, u32>,
     decisions: Vec<Decision>,
     open: Vec<u32>,
     /// Where the factories of new closures are, among the [`Values`].
@@ -192,6 +194,7 @@ impl Nested {
             anchors: Vec::new(),
             module: FxHashMap::default(),
             prototypes: FxHashMap::default(),
+            closures: FxHashMap::default(),
             decisions: Vec::new(),
             open: Vec::new(),
             factories: FxHashMap::default(),
@@ -565,8 +568,26 @@ impl Nested {
         Ok(features)
     }
 
+    /// To be called when closures that were met may have died since: others may stand there.
+    pub fn forget_addresses(&mut self) {
+        self.closures.clear();
+    }
+
     /// The number of a closure's prototype; none for what is no Lua function, and where nothing is moved.
     fn prototype(&mut self, vm: &mut Vm, closure: Ref) -> Result<Option<u32>> {
+        let address = vm.val(closure).addr;
+        if let Some(number) = self.closures.get(&address) {
+            return Ok(Some(*number));
+        }
+        let number = self.read(vm, closure)?;
+        if let Some(number) = number {
+            self.closures.try_insert_value(address, number)?;
+        }
+        Ok(number)
+    }
+
+    /// The same, of one that was not met before.
+    fn read(&mut self, vm: &mut Vm, closure: Ref) -> Result<Option<u32>> {
         let Some(info) = vm.info(closure).filter(|info| info.lua) else {
             return Ok(None);
         };

@@ -236,9 +236,10 @@ fn sweep_all(
         skip.try_push(module.undo)?;
     }
     let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
-    let (found, _) = sweep::walk(vm, heap, targets, request.lineage, None)?;
+    let (mut found, _) = sweep::walk(vm, heap, targets, request.lineage, None)?;
     if !request.options.dry_run {
-        *swept = commit::sweep(vm, &found)?;
+        commit::sweep(vm, &mut found)?;
+        *swept = found.ops;
     }
     let walked = clock.lap();
     fault::point()?;

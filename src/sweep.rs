@@ -249,7 +249,7 @@ impl Target {
             Look::Moved(new) => Ok(vm.same(new, value)),
             Look::Stays => Ok(false),
             Look::Unmet => Ok(true),
-            Look::Old { .. } => Ok(tables.has_made(vm, value) || self.nested.is_of_file(vm, value)?),
+            Look::Old { .. } => self.nested.is_of_file(vm, value),
         }
     }
 
@@ -259,7 +259,6 @@ impl Target {
             Look::Moved(new) => return Ok(new),
             Look::Stays => return Ok(value),
             Look::Unmet => return self.bind(vm, tables, value, joins).map(|()| value),
-            Look::Old { .. } if tables.has_made(vm, value) => return Ok(value),
             Look::Old { line, .. } => line,
         };
         match self.nested.answer(vm, tables.values, value)? {
@@ -414,6 +413,9 @@ pub fn walk(
     hits.retain(|hit| !matches!(hit.place, Place::Running { .. })); // they finish the old code
     fault::point()?;
     let mut found = Found::default();
+    for (target, _) in targets.iter_mut() {
+        target.nested.forget_addresses();
+    }
     // All of them are known before the first is decided: the outcome depends on no order.
     for hit in &hits {
         for chain in chains(targets) {
@@ -620,11 +622,6 @@ fn put(vm: &mut Vm, state: Ref, i: i64, value: Ref) -> Result<()> {
 }
 
 impl Tables {
-    /// Is it a closure that took an old one's place?
-    fn has_made(self, vm: &Vm, closure: Ref) -> bool {
-        !vm.holds(self.back, closure, Ref::NIL)
-    }
-
     fn all(self) -> [Ref; TABLES as usize] {
         let Values { functions, moved } = self.values;
         [self.moves, self.current, self.back, self.donors, functions, moved]
@@ -749,9 +746,9 @@ fn go_on(
             *place = Some(target);
         }
     }
-    let (found, ended) = walked?;
+    let (mut found, ended) = walked?;
     fault::point()?;
-    commit::sweep(vm, &found)?;
+    commit::sweep(vm, &mut found)?;
     sweeping.changed |= !found.ops.is_empty() || !found.joins.is_empty();
     sweeping.references += found.references;
     sweeping.warnings.extend(found.warnings);

@@ -310,7 +310,7 @@ unsafe fn attempt(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Re
             }
             let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
             return commit::undo_whole(&mut vm, &words, || match way_back {
-                Some((mut vm, found)) => commit::sweep(&mut vm, &found).map(drop),
+                Some((mut vm, mut found)) => commit::sweep(&mut vm, &mut found),
                 None => Ok(()),
             });
         }
@@ -328,7 +328,7 @@ unsafe fn attempt(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Re
         }
         left += match way_back {
             Ok(None) => 0,
-            Ok(Some((mut vm, found))) => usize::from(commit::sweep(&mut vm, &found).is_err()),
+            Ok(Some((mut vm, mut found))) => usize::from(commit::sweep(&mut vm, &mut found).is_err()),
             Err(_) => 1,
         };
         reload::undone(left)

@@ -394,10 +394,13 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
     ) -> Result<()> {
         // SAFETY: the value is on top of `src`, which has room for one more.
         unsafe {
-            if t == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(src, -1) == 0 {
+            if t == ffi::LUA_TFUNCTION {
                 let mut ar = std::mem::MaybeUninit::<ffi::lua_Debug>::uninit();
                 ffi::lua_pushvalue(src, -1);
                 ffi::lua_getinfo(src, c">Su".as_ptr(), ar.as_mut_ptr());
+                if (&raw const (*ar.as_ptr()).what).read().cast::<u8>().read() == b'C' {
+                    return Ok(());
+                }
                 if !is_whole(src, -1, (&raw const (*ar.as_ptr()).nups).read()) {
                     // It is met when the compiler is done with it, be that in a later slice.
                     (sight.fresh, sight.wanted) = (false, false);

@@ -397,8 +397,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                 if name.is_null() {
                     break;
                 }
-                let is_table = ffi::lua_type(th, -1) == ffi::LUA_TTABLE;
-                if is_table && *name.cast::<u8>() == b'(' && is_of_loop(name) {
+                if is_of_loop(name) && ffi::lua_type(th, -1) == ffi::LUA_TTABLE {
                     let table = ffi::lua_topointer(th, -1) as usize;
                     self.state.loops.try_insert_value(table, ())?;
                 }
@@ -493,10 +492,10 @@ const FUNCTION: i32 = 0;
 ///
 /// # Safety
 /// A string of C's.
-#[cold]
+#[inline(always)]
 unsafe fn is_of_loop(name: *const c_char) -> bool {
     // SAFETY: as promised.
-    unsafe { CStr::from_ptr(name) == c"(for state)" }
+    unsafe { name.cast::<u8>().read() == b'(' && CStr::from_ptr(name) == c"(for state)" }
 }
 
 /// How many activations a coroutine has.

@@ -189,17 +189,23 @@ impl Vm {
     /// That of a function that is not whole yet is empty.
     pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
         let (thread, index) = self.at(function);
-        if self.info(function).is_some_and(|info| !info.lua) {
-            self.buffer.clear();
-            return Ok(&self.buffer);
-        }
         let mut out = Output::to(&mut self.buffer);
-        // SAFETY: the function is copied to the top for the call and popped again; the writer cannot raise.
+        // SAFETY: the function is copied to the top for a call, and popped again; the writer cannot raise.
+        // One with a cell is whole enough; of one without it is asked how many it is to have.
         let failed = unsafe {
-            ffi::lua_pushvalue(thread, index);
-            let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip.into());
-            ffi::lua_settop(thread, -2);
-            failed
+            let mut ar = MaybeUninit::<lua_Debug>::zeroed();
+            if ffi::lua_upvalueid(thread, index, 1).is_null() {
+                ffi::lua_pushvalue(thread, index);
+                ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
+            }
+            if is_whole(thread, index, (*ar.as_ptr()).nups) {
+                ffi::lua_pushvalue(thread, index);
+                let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip.into());
+                ffi::lua_settop(thread, -2);
+                failed
+            } else {
+                0
+            }
         };
         out.finish();
         if failed == 0 {
