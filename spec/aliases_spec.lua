@@ -46,6 +46,27 @@ describe("a table in several places (R3.1, R3.4)", function()
     assert.equal("idle v2", M.idle.update())
   end)
 
+  it("goes by the file's keys in a table of the program's that has very many entries", function()
+    local function text(version)
+      return ("local M = { a = { f = function() return %d end } } M.b = M.a return M"):format(version)
+    end
+    local function many(f)
+      local table_of_many = { f = f }
+      for i = 1, 20000 do table_of_many["row" .. i] = i end
+      return table_of_many
+    end
+    local M = app:module("M", text(1))
+    local N = app:module("N", text(1))
+    M.b, N.b = many(M.a.f), many(nil)
+    local b, of_program = M.b, N.b
+    app:update("M", text(2))
+    app:update("N", text(2))
+    assert.equal(b, M.b)
+    assert.equal(2, M.b.f())
+    assert.equal(of_program, N.b)
+    assert.is_nil(N.b.f) -- data alone
+  end)
+
   it("leaves a table alone that took the place of a module's reference to itself", function()
     local source = "local M = { data = 1 } M.self = M function M.f() return 'v1' end return M"
     local M = app:module("m", source)

@@ -80,6 +80,59 @@ describe("R4.7 a local with a literal that nothing assigns", function()
     assert.same({ 80, 80 }, { turn("local A = 60 local B = A", "local A = 80 local B = A", "A, B") })
   end)
 
+  it("takes the value of a constant through any number of names", function()
+    local list = { "local a0 = @" }
+    for i = 1, 100 do list[#list + 1] = ("local a%d = a%d"):format(i, i - 1) end
+    local text = table.concat(list, "\n")
+    assert.equal(80, turn(text:gsub("@", "60"), text:gsub("@", "80"), "a100"))
+  end)
+
+  it("tells functions on one line with the same code apart by the names of their locals", function()
+    local function text(a, b)
+      return ("local M = {} do local a = %d function M.a() return a end end "
+        .. "do local b = %d function M.b() return b end end return M"):format(a, b)
+    end
+    local M = app:module("M", text(1, 2))
+    app:update("M", text(10, 20))
+    assert.same({ 10, 20 }, { M.a(), M.b() })
+  end)
+
+  it("follows for functions on one line with the same code and the same name, where all locals say the same", function()
+    local function text(a, b)
+      return ("local M = {} do local a = %s function M.a() return a end end "
+        .. "do local a = %s function M.b() return a end end return M"):format(a, b)
+    end
+    local M = app:module("M", text(1, 2))
+    app:update("M", text(10, 10))
+    assert.same({ 10, 10 }, { M.a(), M.b() })
+    app:update("M", text(30, 40)) -- which is which cannot be told
+    assert.same({ 10, 10 }, { M.a(), M.b() })
+  end)
+
+  it("follows many locals on one line, and in many blocks", function()
+    for _, separator in ipairs { " ", "\n" } do
+      local function text(value)
+        local list = { "local M = {}" }
+        for i = 1, 1500 do
+          list[#list + 1] = ("do local c%d = %d function M.f%d() return c%d end end"):format(i, value + i, i, i)
+        end
+        return table.concat(list, separator) .. separator .. "return M"
+      end
+      local name = separator == " " and "line" or "blocks"
+      local M = app:module(name, text(0))
+      app:update(name, text(10000))
+      for i = 1, 1500 do assert.equal(10000 + i, M["f" .. i]()) end
+    end
+  end)
+
+  it("follows where jumps end before it, and stays where one may pass its value by", function()
+    local function text(value)
+      return ("if M then M.x = 1 elseif _G then M.x = 2 end local a = %d\n"
+        .. "local b = M.y and %d or %d local c = %d"):format(value, value, value, value)
+    end
+    assert.same({ 2, 1, 2 }, { turn(text(1), text(2), "a, b, c") })
+  end)
+
   it("follows where it has more constants before it than an instruction can number", function()
     local list = {}
     for i = 1, 140000 do list[i] = ("%d.5"):format(i) end

@@ -20,14 +20,14 @@ pub mod tree;
 
 use std::hash::Hasher;
 
-use rustc_hash::{FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use lines::ByLines;
 use names::Names;
 use reader::{Read, Reader, Stop, word};
 
-use crate::error::Result;
-use crate::mem::{TryInsert, TryPush};
+use crate::error::{Error, Result};
+use crate::mem::{TryInsert, TryPush, copied};
 
 /// Lua's own parser nests no deeper.
 const MAX_DEPTH: u32 = 220;
@@ -246,10 +246,17 @@ pub fn profile(dump: &[u8]) -> Option<Profile> {
     Some(Profile { digest, assigned })
 }
 
-/// The line where the main function of a dump with line information stores under this string key, the last such line.
-pub fn store_line(dump: &[u8], key: &[u8]) -> Option<i32> {
-    let mut reader = Reader::of(dump)?;
-    reader.main_store_line(key).ok().flatten()
+/// The lines where the main function of a dump with line information stores under string keys, the last one for each key. Keys that
+/// no instruction can name have none, and a dump that cannot be read has no lines.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn store_lines(dump: &[u8]) -> Result<FxHashMap<Vec<u8>, i32>> {
+    let mut found = FxHashMap::default();
+    match Reader::of(dump).map(|mut reader| reader.main_store_lines(&mut found)) {
+        Some(Err(Stop::Memory)) => Err(Error::Memory),
+        _ => Ok(found),
+    }
 }
 
 /// What a whole chunk is read for, besides profiles: its names and keys.
@@ -491,13 +498,14 @@ impl<'a> Reader<'a> {
         Ok(self)
     }
 
-    fn main_store_line(&mut self, key: &[u8]) -> Read<Option<i32>> {
+    fn main_store_lines(&mut self, found: &mut FxHashMap<Vec<u8>, i32>) -> Read<()> {
         self.string()?;
         let first = self.int()?;
         self.int()?;
         self.take(3)?;
         let code = self.code()?;
-        let mut wanted = None;
+        // The keys and lines of the constants that an instruction can name.
+        let (mut keys, mut stores) = ([None; 256], [None; 256]);
         for i in 0..self.count()? {
             match self.byte()? {
                 0x00 | 0x01 | 0x11 => {}
@@ -505,8 +513,9 @@ impl<'a> Reader<'a> {
                     self.take(8)?;
                 }
                 0x04 | 0x14 => {
-                    if self.string()? == Some(key) {
-                        wanted = Some(i as u32);
+                    let key = self.string()?;
+                    if let Some(place) = keys.get_mut(i) {
+                        *place = key;
                     }
                 }
                 _ => return Err(Stop::Format),
@@ -522,21 +531,25 @@ impl<'a> Reader<'a> {
         for _ in 0..self.count()? {
             absolute.try_push((self.int()?, self.int()?))?;
         }
-        let Some(wanted) = wanted else {
-            return Ok(None);
-        };
         let mut absolute = absolute.into_iter();
-        let (mut line, mut found) = (first, None);
+        let mut line = first;
         for (instruction, delta) in code.chunks_exact(4).zip(deltas) {
             line = match *delta as i8 {
                 i8::MIN => absolute.next().ok_or(Stop::Format)?.1,
                 delta => line.checked_add(delta.into()).ok_or(Stop::Format)?,
             };
             let i = word(instruction);
-            if matches!(i & 0x7f, OP_SETFIELD | OP_SETTABUP) && i >> 16 & 0xff == wanted {
-                found = Some(line);
+            if matches!(i & 0x7f, OP_SETFIELD | OP_SETTABUP)
+                && let Some(store) = stores.get_mut((i >> 16 & 0xff) as usize)
+            {
+                *store = Some(line);
             }
         }
-        Ok(found)
+        for (key, line) in keys.into_iter().zip(stores) {
+            if let (Some(key), Some(line)) = (key, line) {
+                found.try_insert_value(copied(key)?, line)?;
+            }
+        }
+        Ok(())
     }
 }

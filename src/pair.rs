@@ -23,6 +23,7 @@ mod note;
 mod parents;
 mod rows;
 mod shared;
+mod spans;
 mod survey;
 mod tables;
 
@@ -340,10 +341,12 @@ pub fn pair(
         answered: FxHashSet::default(),
         taken_up: FxHashSet::default(),
         moved: FxHashSet::default(),
-        references: Vec::new(),
+        references: tables::References::default(),
         parents: parents::Parents::default(),
         handler_lists: Vec::new(),
         shared: shared::Shared::default(),
+        spans: spans::Spans::default(),
+        code: rows::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
@@ -422,13 +425,18 @@ struct Pairer<'a> {
     taken_up: FxHashSet<usize>,
     /// Rows of A2's lists that are not compared with what stands at their index.
     moved: FxHashSet<usize>,
-    references: Vec<TablePair>,
+    /// Places that wait, since one of their tables stands elsewhere, too.
+    references: tables::References,
     /// Metatables and `__index`.
     parents: parents::Parents,
     /// Lists of functions that the program has changed.
     handler_lists: Vec<handlers::Handlers>,
     /// Tables that stand in several places.
     shared: shared::Shared,
+    /// The lines of A1's functions.
+    spans: spans::Spans,
+    /// Which tables have functions.
+    code: rows::Code,
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
@@ -755,7 +763,7 @@ impl Pairer<'_> {
                 continue; // another place where they stand says nothing new
             }
             if self.leads_elsewhere(old, new, None)? {
-                self.references.try_push(TablePair { old, new, site, exact })?;
+                self.refer(TablePair { old, new, site, exact })?;
             } else {
                 let named = self.vm.kind(child.key) == Kind::String;
                 self.pair_at_place(TablePair { old, new, site, exact }, named, false)?;

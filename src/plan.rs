@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bytecode;
 use crate::commit::{Join, Joins, Op};
@@ -105,6 +105,7 @@ pub fn plan(vm: &mut Vm, context: &Context, loaded: &Loaded, pairing: &mut Pairi
         options,
         out: Plan::default(),
         found: BTreeMap::new(),
+        lines: None,
     };
     planner.hook()?;
     planner.module()?;
@@ -129,6 +130,8 @@ struct Planner<'a> {
     out: Plan,
     /// By path and kinds: sorted, and each named once.
     found: BTreeMap<(String, String, String), Conflict>,
+    /// Where the file stores under which key, once that was asked for.
+    lines: Option<FxHashMap<Vec<u8>, i32>>,
 }
 
 impl Planner<'_> {
@@ -365,8 +368,11 @@ impl Planner<'_> {
             self.vm.info(slot.new).map(|info| info.line).filter(|line| *line > 0)
         } else {
             let key = self.vm.bytes(slot.key)?.unwrap_or_default();
-            let dump = self.vm.dump(self.loaded.main, false)?;
-            bytecode::store_line(dump, &key)
+            let lines = match self.lines.take() {
+                Some(lines) => lines,
+                None => bytecode::store_lines(self.vm.dump(self.loaded.main, false)?)?,
+            };
+            self.lines.insert(lines).get(&key).copied()
         };
         self.conflict(self.path(site), o.kind.name().into(), n.kind.name().into(), line);
         match self.options.on_conflict {

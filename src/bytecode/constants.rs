@@ -4,15 +4,16 @@
 //! What it says is proved from the code: an initialiser that control flow can pass by, a write to the local's register within its
 //! scope, or anything that is not understood makes the local [`Init::Computed`].
 
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::reader::{Read, Reader, Stop, word};
 use super::{MAX_DEPTH, OP_LAST, OP_SETUPVAL, UpvalueSet, text_at};
 use crate::error::{Error, Result};
-use crate::mem::TryPush;
+use crate::mem::{TryInsert, TryPush, collected};
 
-/// Aliases of aliases (`local a = b`) and fields of fields are followed no further.
-const MAX_STEPS: u32 = 32;
+/// Aliases of aliases (`local a = b`) are followed no further: no function has more registers, and so no more locals at a time.
+const MAX_STEPS: u32 = 256;
 
 /// How a local got its value, when nothing assigns it afterwards.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -34,7 +35,7 @@ pub enum Init<'a> {
 /// A part of the dump.
 type Span = (u32, u32);
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Constant {
     Nil,
     Boolean(bool),
@@ -50,8 +51,12 @@ struct Local {
     /// The instructions during which it is in scope.
     start: usize,
     end: usize,
+    /// The number of its name: equal names have one.
+    text: u32,
     /// A nested function assigns it.
     assigned: bool,
+    /// What initialised it, once it was asked for.
+    origin: Option<Origin>,
 }
 
 /// A nested function, at any depth; enclosing ones come first.
@@ -75,6 +80,14 @@ struct Captured {
     local: Option<u32>,
 }
 
+/// What an upvalue of a function that is sought is.
+enum Found<'a> {
+    /// The only function that it may be has this local there; none where that is not known.
+    Alone(Option<u32>),
+    /// Several may be meant.
+    Crowd(&'a Captures),
+}
+
 /// A chunk's text, as far as its main function's locals go.
 pub struct Text {
     dump: Vec<u8>,
@@ -84,8 +97,30 @@ pub struct Text {
     environment: Option<u32>,
     locals: Vec<Local>,
     nested: Vec<Nested>,
-    /// Jumps: from, to.
+    /// Jumps: to, from; sorted.
     jumps: Vec<(usize, usize)>,
+    /// Each register's locals in the order of their scopes: register, start, and the local's number.
+    by_register: Vec<(u32, usize, u32)>,
+    /// The locals' names, sorted.
+    texts: Vec<Span>,
+    /// The nested functions by their lines and how many upvalues they have.
+    by_lines: Vec<(Key, u32)>,
+    /// Where several have these: what their upvalues are, by the functions' digest as well.
+    crowds: FxHashMap<(Key, u32, u8), Captures>,
+}
+
+/// First and last line of a function, and how many upvalues it has.
+type Key = (i32, i32, usize);
+
+/// What an upvalue with one number is in all functions that look the same from outside.
+#[derive(Default)]
+struct Captures {
+    /// A nested function assigns one of these locals.
+    assigned: bool,
+    /// In one of the functions it is no local that is known.
+    unknown: bool,
+    /// The locals by the numbers of their names, sorted, each once.
+    locals: Vec<(u32, u32)>,
 }
 
 /// A function as the running program knows it: what tells it from others of its chunk.
@@ -110,8 +145,12 @@ impl Text {
             locals: Vec::new(),
             nested: Vec::new(),
             jumps: Vec::new(),
+            by_register: Vec::new(),
+            texts: Vec::new(),
+            by_lines: Vec::new(),
+            crowds: FxHashMap::default(),
         };
-        let read = Reader::of(&dump).map(|mut reader| text.main(&mut reader));
+        let read = Reader::of(&dump).map(|mut reader| text.main(&mut reader, &dump));
         match read {
             None | Some(Err(Stop::Format)) => Ok(None),
             Some(Err(Stop::Memory)) => Err(Error::Memory),
@@ -132,52 +171,71 @@ impl Text {
         (!nameless).then(|| locals.map(|local| self.bytes(local.name)))
     }
 
-    /// Whether `fits` holds for how the local was initialised that a function knows as upvalue `index`, counted from 1, and by
-    /// `name`; where several locals could be meant, for all of them.
-    pub fn all(&self, function: &Sought, index: u8, name: &[u8], mut fits: impl FnMut(Init<'_>) -> bool) -> bool {
-        let mut found = false;
-        for local in self.locals_of(function, index) {
-            let Some((number, local)) = local.and_then(|number| Some((number, self.locals.get(number as usize)?)))
-            else {
-                return false;
-            };
-            if self.bytes(local.name) != name {
-                continue; // another function on the same lines
+    /// How the local was initialised that a function knows as upvalue `index`, counted from 1, and by `name`. Where several locals
+    /// could be meant (functions on the same lines with the same code), and these were not initialised alike, it is [`Init::Computed`].
+    pub fn init(&mut self, function: &Sought, index: u8, name: &[u8]) -> Init<'_> {
+        let Ok(text) = self.texts.binary_search_by(|span| self.bytes(*span).cmp(name)) else {
+            return Init::Computed;
+        };
+        let has_name = |local: &u32| {
+            let local = self.locals.get(*local as usize);
+            local.is_some_and(|local| local.text == text as u32)
+        };
+        let (mut alone, range) = match self.captured(function, index) {
+            None => return Init::Computed,
+            Some(Found::Alone(local)) => (local.filter(has_name), 0..0),
+            Some(Found::Crowd(captures)) if captures.unknown => return Init::Computed,
+            Some(Found::Crowd(captures)) => {
+                let start = captures.locals.partition_point(|(other, _)| *other < text as u32);
+                let end = captures.locals.partition_point(|(other, _)| *other <= text as u32);
+                (None, start..end)
             }
-            if !fits(self.init(number)) {
-                return false;
+        };
+        let mut origin = None;
+        for i in range {
+            if let Some(Found::Crowd(captures)) = self.captured(function, index) {
+                alone = captures.locals.get(i).map(|(_, local)| *local);
             }
-            found = true;
+            let other = alone.map_or(Origin::Computed, |local| self.origin_of(local, 0));
+            if origin.is_some_and(|origin| origin != other) {
+                return Init::Computed;
+            }
+            origin = Some(other);
         }
-        found
+        let origin = match (origin, alone) {
+            (Some(origin), _) => origin,
+            (None, Some(local)) => self.origin_of(local, 0),
+            (None, None) => Origin::Computed,
+        };
+        self.shown(origin)
     }
 
     /// Does a nested function assign the local that is upvalue `index`, counted from 1, of a function, whether that
     /// function can be reached or not?
     pub fn is_assigned(&self, function: &Sought, index: u8) -> bool {
-        self.locals_of(function, index)
-            .into_iter()
-            .flatten()
-            .any(|number| self.locals.get(number as usize).is_some_and(|local| local.assigned))
+        match self.captured(function, index) {
+            Some(Found::Alone(local)) => local
+                .and_then(|local| self.locals.get(local as usize))
+                .is_some_and(|local| local.assigned),
+            Some(Found::Crowd(captures)) => captures.assigned,
+            None => false,
+        }
     }
 
-    /// The local that an upvalue is, for each function of the chunk that may be the one sought: functions may share their lines.
-    fn locals_of(&self, function: &Sought, index: u8) -> SmallVec<[Option<u32>; 2]> {
-        let fits = |nested: &&Nested| {
-            (nested.line, nested.last) == function.lines && nested.upvalues.len() == usize::from(function.upvalues)
-        };
-        let several = self.nested.iter().filter(fits).count() > 1;
-        self.nested
-            .iter()
-            .filter(fits)
-            .filter(|nested| !several || self.digest(nested) == Some(function.digest))
-            .map(|nested| nested.upvalues.get(usize::from(index).wrapping_sub(1))?.local)
-            .collect()
-    }
-
-    fn digest(&self, nested: &Nested) -> Option<u32> {
-        let mut reader = Reader::at(&self.dump, nested.start)?;
-        Some(reader.function(1, &mut UpvalueSet::default(), None).ok()?.digest)
+    /// What upvalue `index`, counted from 1, is in the functions of the chunk that may be the one sought; none where there is none.
+    fn captured(&self, function: &Sought, index: u8) -> Option<Found<'_>> {
+        let key = (function.lines.0, function.lines.1, usize::from(function.upvalues));
+        let start = self.by_lines.partition_point(|(other, _)| *other < key);
+        let (other, first) = self.by_lines.get(start)?;
+        if *other != key {
+            return None;
+        }
+        if self.by_lines.get(start + 1).is_some_and(|(other, _)| *other == key) {
+            return self.crowds.get(&(key, function.digest, index)).map(Found::Crowd);
+        }
+        let upvalues = &self.nested.get(*first as usize)?.upvalues;
+        let upvalue = upvalues.get(usize::from(index).wrapping_sub(1))?;
+        Some(Found::Alone(upvalue.local))
     }
 
     fn bytes(&self, span: Span) -> &[u8] {
@@ -195,7 +253,7 @@ impl Text {
 
     // -- Reading ------------------------------------------------------------------------------------------------------
 
-    fn main(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn main(&mut self, reader: &mut Reader<'_>, dump: &[u8]) -> Read<()> {
         reader.string()?;
         reader.int()?;
         reader.int()?;
@@ -245,7 +303,9 @@ impl Text {
                 register,
                 start,
                 end,
+                text: 0,
                 assigned: false,
+                origin: None,
             })?;
         }
         for number in 0..reader.count()? {
@@ -253,8 +313,72 @@ impl Text {
                 self.environment = Some(number as u32);
             }
         }
+        self.list_locals(dump)?;
         self.resolve()?;
+        self.list_functions(dump)?;
         self.find_jumps()
+    }
+
+    /// Sorts the locals by register, and their names.
+    fn list_locals(&mut self, dump: &[u8]) -> Read<()> {
+        let number = |(local, number): (&Local, u32)| Ok((local.register, local.start, number));
+        self.by_register = collected(self.locals.iter().zip(0..).map(number))?;
+        self.by_register.sort_unstable();
+        let text = |span: &Span| text_at(dump, *span);
+        self.texts = collected(self.locals.iter().map(|local| Ok(local.name)))?;
+        self.texts.sort_unstable_by_key(text);
+        self.texts.dedup_by_key(|span| text(span));
+        for local in &mut self.locals {
+            let found = self.texts.binary_search_by_key(&text(&local.name), text);
+            local.text = found.map_or(0, |found| found as u32);
+        }
+        Ok(())
+    }
+
+    /// Sorts the nested functions by their lines. Those that share them are told apart by their code.
+    fn list_functions(&mut self, dump: &[u8]) -> Read<()> {
+        let key = |(nested, number): (&Nested, u32)| Ok(((nested.line, nested.last, nested.upvalues.len()), number));
+        self.by_lines = collected(self.nested.iter().zip(0..).map(key))?;
+        self.by_lines.sort_unstable();
+        for crowd in self
+            .by_lines
+            .chunk_by(|a, b| a.0 == b.0)
+            .filter(|crowd| crowd.len() > 1)
+        {
+            for (key, number) in crowd {
+                let Some(nested) = self.nested.get(*number as usize) else {
+                    continue;
+                };
+                let Some(mut reader) = Reader::at(dump, nested.start) else {
+                    continue;
+                };
+                let digest = reader.function(1, &mut UpvalueSet::default(), None)?.digest;
+                for (upvalue, index) in nested.upvalues.iter().zip(1..=u8::MAX) {
+                    let place = (*key, digest, index);
+                    if !self.crowds.contains_key(&place) {
+                        self.crowds.try_insert_value(place, Captures::default())?;
+                    }
+                    let local = upvalue
+                        .local
+                        .and_then(|local| Some((self.locals.get(local as usize)?, local)));
+                    let Some(captures) = self.crowds.get_mut(&place) else {
+                        continue;
+                    };
+                    match local {
+                        Some((local, number)) => {
+                            captures.assigned |= local.assigned;
+                            captures.locals.try_push((local.text, number))?;
+                        }
+                        None => captures.unknown = true,
+                    }
+                }
+            }
+        }
+        for captures in self.crowds.values_mut() {
+            captures.locals.sort_unstable();
+            captures.locals.dedup();
+        }
+        Ok(())
     }
 
     /// Reads a nested function and all within it, and returns which of its upvalues they assign.
@@ -341,8 +465,10 @@ impl Text {
                         let register = u32::from(upvalue.index);
                         // A local function is in scope only behind the instruction that makes it.
                         let is_itself = self.code.get(pc).is_some_and(|i| i >> 7 & 0xff == register);
-                        live(&self.locals, register, pc)
-                            .or_else(|| live(&self.locals, register, pc + 1).filter(|_| is_itself))
+                        live(&self.locals, &self.by_register, register, pc).or_else(|| {
+                            let after = live(&self.locals, &self.by_register, register, pc + 1);
+                            after.filter(|_| is_itself)
+                        })
                     }
                     _ => None,
                 };
@@ -366,111 +492,151 @@ impl Text {
                 op::LFALSESKIP | op::EQ..=op::TESTSET => Some(next + 1),
                 _ => continue,
             };
-            self.jumps.try_push((pc, to.ok_or(Stop::Format)?))?;
+            self.jumps.try_push((to.ok_or(Stop::Format)?, pc))?;
         }
+        self.jumps.sort_unstable();
         Ok(())
     }
 
     // -- Proofs -------------------------------------------------------------------------------------------------------
 
-    /// How a local was initialised; [`Init::Computed`] as well where something may assign it.
-    fn init(&self, local: u32) -> Init<'_> {
-        match self.origin_of(local, 0) {
-            Some(Origin::Require) => Init::Import,
-            Some(Origin::Init(init)) => init,
-            None => Init::Computed,
+    /// How a local was initialised; [`Origin::Computed`] as well where something may assign it. It is found out once for each local.
+    fn origin_of(&mut self, number: u32, steps: u32) -> Origin {
+        let Some(local) = self.locals.get(number as usize) else {
+            return Origin::Computed;
+        };
+        if let Some(known) = local.origin {
+            return known;
         }
+        let origin = self.look_for_origin_of(number, steps).unwrap_or(Origin::Computed);
+        if let Some(local) = self.locals.get_mut(number as usize) {
+            local.origin = Some(origin);
+        }
+        origin
     }
 
-    fn origin_of(&self, number: u32, steps: u32) -> Option<Origin<'_>> {
+    fn look_for_origin_of(&mut self, number: u32, steps: u32) -> Option<Origin> {
         let local = self.locals.get(number as usize)?;
-        let scope = self.code.get(local.start..local.end.min(self.code.len()))?;
-        if local.assigned || scope.iter().any(|i| writes(*i, local.register)) {
+        let (start, register) = (local.start, local.register);
+        let scope = self.code.get(start..local.end.min(self.code.len()))?;
+        if local.assigned || steps > MAX_STEPS || scope.iter().any(|i| writes(*i, register)) {
             return None;
         }
-        let (origin, first) = self.origin(local.start, local.register, steps)?;
-        let passed_by = |(from, to): &(usize, usize)| first < *to && *to <= local.start && *from < local.start;
-        (!self.jumps.iter().any(passed_by)).then_some(origin)
+        let (origin, first) = self.origin(start, register, steps)?;
+        let after = self.jumps.partition_point(|(to, _)| *to <= first);
+        let passed_by = |(_, from): &(usize, usize)| *from < start;
+        let mut jumps = self.jumps.iter().skip(after).take_while(|(to, _)| *to <= start);
+        (!jumps.any(passed_by)).then_some(origin)
     }
 
     /// What the last write to a register before an instruction put there, and where the instructions begin that did it, when
     /// they run one after another.
-    fn origin(&self, before: usize, register: u32, steps: u32) -> Option<(Origin<'_>, usize)> {
-        if steps > MAX_STEPS {
-            return None;
-        }
-        let pc = self.code.get(..before)?.iter().rposition(|i| writes(*i, register))?;
-        let i = *self.code.get(pc)?;
-        let (b, c, bx) = (i >> 16 & 0xff, i >> 24, i >> 15);
-        let literal = |init| Some((Origin::Init(init), pc));
-        match i & 0x7f {
-            op::LOADI => literal(Init::Integer(i64::from(bx) - 0xffff)),
-            op::LOADF => literal(Init::Float((i64::from(bx) - 0xffff) as f64)),
-            op::LOADK => literal(self.constant(bx)?),
-            op::LOADKX => literal(self.constant(self.code.get(pc + 1)? >> 7)?),
-            op::LOADFALSE => literal(Init::Boolean(false)),
-            op::LOADTRUE => literal(Init::Boolean(true)),
-            op::LOADNIL => literal(Init::Nil),
-            op::CLOSURE => literal(Init::Function),
-            op::MOVE => {
-                let local = live(&self.locals, b, pc)?;
-                Some((self.origin_of(local, steps + 1)?, pc))
-            }
-            op::GETTABUP if self.environment == Some(b) => match self.constant(c)? {
-                Init::String(b"require") => Some((Origin::Require, pc)),
-                Init::String(_) => literal(Init::Import),
-                _ => None,
-            },
-            op::GETFIELD => {
-                let (table, first) = match live(&self.locals, b, pc) {
-                    Some(local) => (self.origin_of(local, steps + 1)?, pc),
-                    None => self.origin(pc, b, steps + 1)?,
-                };
-                matches!(table, Origin::Init(Init::Import)).then_some((table, first))
-            }
-            op::CALL if b == 2 && c == 2 && i >> 7 & 0xff == register => {
-                let (Origin::Require, first) = self.origin(pc, register, steps + 1)? else {
-                    return None;
-                };
-                let argument = self.code.get(..pc)?.iter().rfind(|i| writes(**i, register + 1))?;
-                let is_literal = argument & 0x7f == op::LOADK;
-                if !is_literal || !matches!(self.constant(argument >> 15)?, Init::String(_)) {
-                    return None;
+    fn origin(&mut self, mut before: usize, mut register: u32, steps: u32) -> Option<(Origin, usize)> {
+        let mut is_field = false;
+        let (origin, first) = loop {
+            let pc = self.last_write(before, register)?;
+            let i = *self.code.get(pc)?;
+            let (b, c, bx) = (i >> 16 & 0xff, i >> 24, i >> 15);
+            let origin = match i & 0x7f {
+                op::LOADI => Origin::Constant(Constant::Integer(i64::from(bx) - 0xffff)),
+                op::LOADF => Origin::Constant(Constant::Float((i64::from(bx) - 0xffff) as f64)),
+                op::LOADK => Origin::Constant(*self.constants.get(bx as usize)?),
+                op::LOADKX => {
+                    let number = self.code.get(pc + 1)? >> 7;
+                    Origin::Constant(*self.constants.get(number as usize)?)
                 }
-                Some((Origin::Init(Init::Import), first))
-            }
-            _ => None,
-        }
+                op::LOADFALSE => Origin::Constant(Constant::Boolean(false)),
+                op::LOADTRUE => Origin::Constant(Constant::Boolean(true)),
+                op::LOADNIL => Origin::Constant(Constant::Nil),
+                op::CLOSURE => Origin::Function,
+                op::MOVE => {
+                    let local = live(&self.locals, &self.by_register, b, pc)?;
+                    self.origin_of(local, steps + 1)
+                }
+                op::GETTABUP if self.environment == Some(b) => match self.constants.get(c as usize)? {
+                    Constant::String(name) if self.bytes(*name) == b"require" => Origin::Require,
+                    Constant::String(_) => Origin::Import,
+                    _ => return None,
+                },
+                op::GETFIELD => {
+                    is_field = true;
+                    match live(&self.locals, &self.by_register, b, pc) {
+                        Some(local) => self.origin_of(local, steps + 1),
+                        None => {
+                            (before, register) = (pc, b);
+                            continue;
+                        }
+                    }
+                }
+                op::CALL if b == 2 && c == 2 && i >> 7 & 0xff == register => {
+                    let first = self.require_before(pc, register, steps)?;
+                    break (Origin::Import, first);
+                }
+                _ => return None,
+            };
+            break (origin, pc);
+        };
+        (!is_field || origin == Origin::Import).then_some((origin, first))
     }
 
-    fn constant(&self, number: u32) -> Option<Init<'_>> {
-        Some(match *self.constants.get(number as usize)? {
-            Constant::Nil => Init::Nil,
-            Constant::Boolean(b) => Init::Boolean(b),
-            Constant::Integer(n) => Init::Integer(n),
-            Constant::Float(n) => Init::Float(n),
-            Constant::String(span) => Init::String(self.bytes(span)),
-        })
+    /// Does the call at an instruction call `require` with a literal? Then where the instructions begin that prepare it.
+    fn require_before(&mut self, call: usize, register: u32, steps: u32) -> Option<usize> {
+        let argument = *self.code.get(self.last_write(call, register + 1)?)?;
+        let is_literal = argument & 0x7f == op::LOADK
+            && matches!(self.constants.get((argument >> 15) as usize)?, Constant::String(_));
+        let pc = self.last_write(call, register)?;
+        let i = *self.code.get(pc)?;
+        let (b, c) = (i >> 16 & 0xff, i >> 24);
+        let is_require = match i & 0x7f {
+            op::GETTABUP if self.environment == Some(b) => {
+                matches!(self.constants.get(c as usize)?, Constant::String(name) if self.bytes(*name) == b"require")
+            }
+            op::MOVE => {
+                let local = live(&self.locals, &self.by_register, b, pc)?;
+                self.origin_of(local, steps + 1) == Origin::Require
+            }
+            _ => false,
+        };
+        (is_literal && is_require).then_some(pc)
+    }
+
+    /// The last instruction before another one that may write a register.
+    fn last_write(&self, before: usize, register: u32) -> Option<usize> {
+        self.code.get(..before)?.iter().rposition(|i| writes(*i, register))
+    }
+
+    /// An origin, for those outside.
+    fn shown(&self, origin: Origin) -> Init<'_> {
+        match origin {
+            Origin::Constant(Constant::Nil) => Init::Nil,
+            Origin::Constant(Constant::Boolean(b)) => Init::Boolean(b),
+            Origin::Constant(Constant::Integer(n)) => Init::Integer(n),
+            Origin::Constant(Constant::Float(n)) => Init::Float(n),
+            Origin::Constant(Constant::String(span)) => Init::String(self.bytes(span)),
+            Origin::Function => Init::Function,
+            Origin::Import | Origin::Require => Init::Import,
+            Origin::Computed => Init::Computed,
+        }
     }
 }
 
 /// What stands in a register.
-enum Origin<'a> {
-    Init(Init<'a>),
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    Constant(Constant),
+    Function,
+    Import,
     /// The global `require`: an import that may be called.
     Require,
+    Computed,
 }
 
-impl Local {
-    fn is_live(&self, pc: usize) -> bool {
-        self.start <= pc && pc < self.end
-    }
-}
-
-/// The local that has a register at an instruction.
-fn live(locals: &[Local], register: u32, pc: usize) -> Option<u32> {
-    let found = |local: &Local| local.register == register && local.is_live(pc);
-    locals.iter().position(found).map(|number| number as u32)
+/// The local that has a register at an instruction. `by_register`: [`Text::by_register`].
+fn live(locals: &[Local], by_register: &[(u32, usize, u32)], register: u32, pc: usize) -> Option<u32> {
+    let behind = by_register.partition_point(|(other, start, _)| (*other, *start) <= (register, pc));
+    let (other, _, number) = *by_register.get(behind.checked_sub(1)?)?;
+    let end = locals.get(number as usize)?.end;
+    (other == register && pc < end).then_some(number)
 }
 
 /// May the instruction write the register?

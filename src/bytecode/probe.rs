@@ -9,6 +9,7 @@ use super::outline::Outline;
 use super::tree::Tree;
 use super::{Chunk, Profile};
 use crate::error::{Error, Result};
+use crate::mem::collected;
 
 /// What a reader makes of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +82,8 @@ pub fn chunk(bytes: &[u8]) -> Verdict {
             packed == 0 || Profile::unpack(packed) == Some(own),
             "a profile that is packed as another one",
         )?;
-        for name in chunk.names().take(ASKED) {
-            super::store_line(bytes, name);
+        if super::store_lines(bytes).is_err() {
+            return Err(Verdict::NoMemory);
         }
         Ok(chunk.names().len() + chunk.functions() + chunk.integers.len())
     })
@@ -126,13 +127,14 @@ pub fn tree(bytes: &[u8]) -> Verdict {
 
 /// The proofs about constants.
 pub fn constants(bytes: &[u8]) -> Verdict {
-    verdict(copy(bytes).and_then(Text::read), |text| {
-        let mut things = 0;
-        let mut names = [b"".as_slice(); ASKED];
-        for (slot, name) in names.iter_mut().zip(text.assigned().into_iter().flatten()) {
-            *slot = name;
-        }
-        for (lines, upvalues) in text.functions().take(ASKED) {
+    verdict(copy(bytes).and_then(Text::read), |mut text| {
+        let names = text.assigned().into_iter().flatten().take(2).map(copy);
+        let functions = text.functions().take(ASKED).map(Ok);
+        let (Ok(names), Ok(functions)) = (collected(names), collected(functions)) else {
+            return Err(Verdict::NoMemory);
+        };
+        let (mut things, count) = (0, text.functions().count());
+        for (lines, upvalues) in functions {
             let sought = Sought {
                 lines,
                 upvalues,
@@ -140,17 +142,17 @@ pub fn constants(bytes: &[u8]) -> Verdict {
             };
             for index in (0..=upvalues).take(ASKED) {
                 let is_assigned = text.is_assigned(&sought, index);
-                for name in names.into_iter().take(2).chain([b"count".as_slice(), b"M"]) {
-                    let proved = text.all(&sought, index, name, |init| init != Init::Computed);
+                for name in names.iter().map(Vec::as_slice).chain([b"count".as_slice(), b"M"]) {
+                    let proved = text.init(&sought, index, name) != Init::Computed;
                     holds(
-                        !(proved && is_assigned && text.functions().count() == 1),
+                        !(proved && is_assigned && count == 1),
                         "a constant that something assigns",
                     )?;
                     things += usize::from(proved);
                 }
             }
         }
-        Ok(things + text.functions().count())
+        Ok(things + count)
     })
 }
 

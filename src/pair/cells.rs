@@ -478,7 +478,7 @@ impl Pairer<'_> {
             let exact = self.replace_data;
             if self.leads_elsewhere(old_value, new_value, Some(new.name))? {
                 let (old, new) = (old_value, new_value);
-                self.references.try_push(TablePair { old, new, site, exact })?;
+                self.refer(TablePair { old, new, site, exact })?;
             } else {
                 let (old, new) = (old_value, new_value);
                 self.pair_at_place(TablePair { old, new, site, exact }, true, true)?;
@@ -580,7 +580,7 @@ impl Pairer<'_> {
                     fate: CellFate::Follow,
                     ..edge.pair
                 })?;
-            } else if taken || self.is_made_at_run_time(f1) {
+            } else if taken || self.is_made_at_run_time(f1)? {
                 self.out.cell_pairs.try_push(edge.pair)?;
             } else {
                 self.take_edge(edge)?;
@@ -588,20 +588,6 @@ impl Pairer<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Does the function stand inside another one of A1's that is known?
-    pub(super) fn is_made_at_run_time(&self, f1: u32) -> bool {
-        let Some(function) = self.out.old.get(f1 as usize) else {
-            return false;
-        };
-        self.out.old.iter().any(|other| {
-            let (inner, outer) = (&function.info, &other.info);
-            other.home
-                && inner.source == outer.source
-                && (outer.line < inner.line && inner.last <= outer.last
-                    || outer.line <= inner.line && inner.last < outer.last)
-        })
     }
 
     /// When no pair leads on: what unmatched cells hold is A2's own, and may have functions of A2 in it. True when there was something.

@@ -14,7 +14,6 @@ use crate::lineage::Lineage;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::{Kind, Ref};
 use crate::record::Assigned;
-use crate::remember::Change;
 
 /// Objects and entries that are looked at in search of a function of A1 that assigns what looks like a constant.
 const MOST_SEARCHED: usize = 20_000;
@@ -31,6 +30,11 @@ pub(super) struct Constants {
     assigned: Assigned,
     /// Pairs of cells up to this one were looked at for functions to be met.
     met: usize,
+    /// What the chunk itself took the place of, by address; made when first asked for.
+    taken: Option<FxHashSet<usize>>,
+    /// In how many of A1's functions each of its cells is, of so many functions.
+    holders: Vec<u32>,
+    counted: usize,
 }
 
 impl Constants {
@@ -40,6 +44,9 @@ impl Constants {
             text: None,
             assigned,
             met: 0,
+            taken: None,
+            holders: Vec::new(),
+            counted: 0,
         }
     }
 }
@@ -82,7 +89,16 @@ impl Pairer<'_> {
             }
         }
         if !candidates.is_empty() {
-            candidates.retain(|old, pairs| self.agree(*old, pairs));
+            let mut all: Vec<u32> = Vec::new(); // the pairs of each cell of A1
+            all.try_reserve_exact(self.out.old_cells.len())?;
+            all.resize(self.out.old_cells.len(), 0);
+            for pair in &self.out.cell_pairs {
+                if let Some(count) = all.get_mut(pair.old as usize) {
+                    *count += 1;
+                }
+            }
+            let count = |old: u32| all.get(old as usize).map(|count| *count as usize);
+            candidates.retain(|old, pairs| count(*old) == Some(pairs.len()) && self.agree(pairs));
             self.search_setters(&candidates)?;
         }
         for (old, pairs) in &candidates {
@@ -128,8 +144,7 @@ impl Pairer<'_> {
             return Ok(false);
         };
         // What the chunk itself takes the place of, or the module's own function, is what a wrapper wraps.
-        let taken = |change: &Change| self.vm.val(change.old) == new;
-        let import = new.addr != 0 && new.kind != Kind::String && !fresh && !self.loaded.changes.iter().any(taken);
+        let import = new.addr != 0 && new.kind != Kind::String && !fresh && !self.is_taken_by_chunk(new.addr)?;
         let import = import && !(new.is_function() && self.is_home(pair.new_value)?);
         self.read_text()?;
         let (vm, value) = (&*self.vm, pair.new_value);
@@ -143,8 +158,20 @@ impl Pairer<'_> {
             Init::Import => import,
             Init::Computed => false,
         };
-        let text = self.constants.text.as_ref().and_then(Option::as_ref);
-        Ok(text.is_some_and(|text| text.all(&sought, index, &name, fits)))
+        let text = self.constants.text.as_mut().and_then(Option::as_mut);
+        Ok(text.is_some_and(|text| fits(text.init(&sought, index, &name))))
+    }
+
+    /// Did the chunk itself put something else in the place of the object at this address?
+    fn is_taken_by_chunk(&mut self, address: usize) -> Result<bool> {
+        if let Some(taken) = &self.constants.taken {
+            return Ok(taken.contains(&address));
+        }
+        let mut taken = FxHashSet::default();
+        for change in &self.loaded.changes {
+            taken.try_insert_value(self.vm.val(change.old).addr, ())?;
+        }
+        Ok(self.constants.taken.insert(taken).contains(&address))
     }
 
     /// The function of A2 by which a cell is looked up in the text; none when the text is not that function's.
@@ -216,7 +243,10 @@ impl Pairer<'_> {
             if self.is_home(pair.old_value)? {
                 let site = self.out.cell_site(pair.new)?;
                 let met = self.function1(pair.old_value, site)?;
-                return Ok(met.is_some_and(|f1| !self.is_made_at_run_time(f1) && !self.has_state(f1)));
+                return match met {
+                    Some(f1) => Ok(!self.is_made_at_run_time(f1)? && !self.has_state(f1)?),
+                    None => Ok(false),
+                };
             }
             let own = |i: &u8| self.vm.upvalue_name(pair.old_value, *i) != b"_ENV";
             let upvalues = self.vm.info(pair.old_value).map_or(0, |info| info.upvalues);
@@ -228,33 +258,39 @@ impl Pairer<'_> {
     }
 
     /// Does the function have a cell to itself that it assigns?
-    fn has_state(&self, f1: u32) -> bool {
-        let cells_of = |number: usize| {
-            let upvalues = self
-                .out
-                .old
-                .get(number)
-                .map(|function| function.upvalues)
-                .unwrap_or_default();
-            upvalues.numbers().map(|i| self.out.upvalue(i).cell)
+    fn has_state(&mut self, f1: u32) -> Result<bool> {
+        let Constants { holders, counted, .. } = &mut self.constants;
+        if let Some(more) = self.out.old_cells.len().checked_sub(holders.len()) {
+            holders.try_reserve(more)?;
+            holders.resize(self.out.old_cells.len(), 0);
+        }
+        for function in self.out.old.iter().skip(*counted) {
+            let upvalues = self.out.upvalues_of(function.upvalues);
+            for (i, upvalue) in upvalues.iter().enumerate() {
+                let is_first = !upvalues.iter().take(i).any(|other| other.cell == upvalue.cell);
+                if let Some(count) = holders.get_mut(upvalue.cell as usize).filter(|_| is_first) {
+                    *count += 1;
+                }
+            }
+        }
+        *counted = self.out.old.len();
+        let Some(function) = self.out.old.get(f1 as usize) else {
+            return Ok(false);
         };
-        let assigned = |cell: &u32| self.out.old_cells.get(*cell as usize).is_some_and(|cell| cell.assigned);
-        let others = (0..self.out.old.len()).filter(|number| *number != f1 as usize);
-        cells_of(f1 as usize)
-            .filter(assigned)
-            .any(|cell| !others.clone().any(|number| cells_of(number).any(|other| other == cell)))
+        Ok(self.out.upvalues_of(function.upvalues).iter().any(|upvalue| {
+            let cell = self.out.old_cells.get(upvalue.cell as usize);
+            cell.is_some_and(|cell| cell.assigned) && self.constants.holders.get(upvalue.cell as usize) == Some(&1)
+        }))
     }
 
     /// One cell of A1 that answers to several of A2's takes what all of them say, or nothing.
-    fn agree(&self, old: u32, candidates: &[usize]) -> bool {
+    fn agree(&self, candidates: &[usize]) -> bool {
         let of = |i: &usize| self.out.cell_pairs.get(*i);
-        let all = self.out.cell_pairs.iter().filter(|pair| pair.old == old).count();
         let first = candidates.first().and_then(of);
-        all == candidates.len()
-            && candidates
-                .iter()
-                .filter_map(of)
-                .all(|pair| first.is_some_and(|first| self.vm.same(first.new_value, pair.new_value)))
+        candidates
+            .iter()
+            .filter_map(of)
+            .all(|pair| first.is_some_and(|first| self.vm.same(first.new_value, pair.new_value)))
     }
 
     /// Looks for functions of A1 that assign one of the cells and that the file lacks now: behind A1's functions and tables, in

@@ -18,6 +18,8 @@ struct Running {
     value: Ref,
     /// Its number; none for a C function.
     f1: Option<u32>,
+    /// A function of the module made it.
+    made: bool,
 }
 
 /// A handler of A2.
@@ -113,7 +115,8 @@ impl Pairer<'_> {
             if self.vm.val(value).is_function() {
                 let site = self.out.sites.key(pair.site, key)?;
                 let f1 = self.function1(value, site)?;
-                old.try_push(Running { index, value, f1 })?;
+                let made = false; // not known yet
+                old.try_push(Running { index, value, f1, made })?;
             }
         }
         self.handler_lists.try_push(Handlers {
@@ -159,6 +162,12 @@ impl Pairer<'_> {
     }
 
     fn handler_list(&mut self, mut list: Handlers) -> Result<()> {
+        for old in &mut list.old {
+            old.made = match old.f1 {
+                Some(f1) => self.is_made_at_run_time(f1)?,
+                None => false,
+            };
+        }
         let mut free = Vec::new();
         free.try_reserve_exact(list.old.len())?;
         free.extend(list.old.iter().map(|_| true));
@@ -272,9 +281,9 @@ impl Pairer<'_> {
 
     /// A function of the module's own that nothing answers to yet, and that its chunk may have put into the list.
     fn nameless1(&self, list: &Handlers, i: usize) -> Option<&super::Function1> {
-        let f1 = list.old.get(i)?.f1?;
-        let function = self.out.old.get(f1 as usize)?;
-        (function.home && function.answers.is_empty() && !self.is_made_at_run_time(f1)).then_some(function)
+        let running = list.old.get(i).filter(|running| !running.made)?;
+        let function = self.out.old.get(running.f1? as usize)?;
+        (function.home && function.answers.is_empty()).then_some(function)
     }
 
     fn nameless2(&self, new: &Written) -> Option<&super::Function2> {

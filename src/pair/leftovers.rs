@@ -80,9 +80,12 @@ impl Pairer<'_> {
             let Some(function) = self.unmet(number) else {
                 continue;
             };
-            let Some(list) = function.list.filter(|_| !self.may_be_nested(&function.info)) else {
+            let Some(list) = function.list else {
                 continue;
             };
+            if self.may_be_nested(&function.info)? {
+                continue;
+            }
             for (i, index) in (0..usize::from(function.info.upvalues)).zip(1..) {
                 let Some(cell) = self.out.known.lists.cells(list).get(i).copied() else {
                     break;
@@ -135,14 +138,6 @@ impl Pairer<'_> {
     fn unmet(&self, number: u32) -> Option<Function> {
         let known = self.out.known.function(number)?;
         (known.home && self.out.met1.get(number).is_none()).then_some(known)
-    }
-
-    /// Does a function stand on lines of one of A1's that was met? That one may have made it.
-    fn may_be_nested(&self, inner: &Info) -> bool {
-        self.out.old.iter().any(|other| {
-            let outer = &other.info;
-            other.home && inner.source == outer.source && outer.line <= inner.line && inner.last <= outer.last
-        })
     }
 
     /// Numbers the functions in tables of A1's module object to which no table of A2 answers: the file may name them no longer.

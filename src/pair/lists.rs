@@ -11,14 +11,22 @@ use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, collected};
 use crate::raw::vm::{Kind, Ref};
 
-/// What was added to one table that existed: indices of slots.
-type Added = Vec<usize>;
+/// A table that existed, to which A2's chunk added functions or tables.
+#[derive(Default)]
+struct List {
+    /// What was added: indices of slots.
+    added: Vec<usize>,
+    /// The same with plain values, each with its key.
+    appended: Vec<(i64, usize)>,
+    /// The module's own functions that it holds, with their integer keys.
+    held: Vec<(Option<i64>, u32)>,
+}
 
 impl Pairer<'_> {
     /// Looks at every table into which A2's chunk put functions or tables under new integer keys. (Under another key it is a name,
     /// not a registration.)
     pub(super) fn lists(&mut self) -> Result<()> {
-        let mut by_table: FxHashMap<usize, Added> = FxHashMap::default();
+        let mut by_table: FxHashMap<usize, List> = FxHashMap::default();
         for (i, slot) in self.out.slots.iter().enumerate() {
             if slot.change
                 && slot.what == What::Add
@@ -27,27 +35,53 @@ impl Pairer<'_> {
             {
                 let table = self.vm.val(slot.table).addr;
                 if !by_table.contains_key(&table) {
-                    by_table.try_insert_value(table, Added::new())?;
+                    by_table.try_insert_value(table, List::default())?;
                 }
-                if let Some(added) = by_table.get_mut(&table) {
-                    added.try_push(i)?;
+                if let Some(list) = by_table.get_mut(&table) {
+                    list.added.try_push(i)?;
                 }
             }
         }
+        if by_table.is_empty() {
+            return Ok(());
+        }
+        for (i, slot) in self.out.slots.iter().enumerate() {
+            let Some(list) = by_table.get_mut(&self.vm.val(slot.table).addr) else {
+                continue;
+            };
+            let key = self.vm.integer(slot.key);
+            if let Some(key) = key.filter(|_| slot.change && slot.what == What::Add) {
+                list.appended.try_push((key, i))?;
+            } else if slot.what == What::Follow
+                && let Some(f1) = self.out.number1(self.vm.val(slot.old).addr)
+            {
+                list.held.try_push((key, f1))?;
+            }
+        }
         let mut lists = collected(by_table.into_values().map(Ok))?;
-        lists.sort_unstable(); // by the first slot: tables in the order in which they were met
-        lists.iter().try_for_each(|added| self.list(added))
+        // By the first slot: tables in the order in which they were met.
+        lists.sort_unstable_by_key(|list| list.added.first().copied());
+        lists.into_iter().try_for_each(|list| self.list(list))
     }
 
-    fn list(&mut self, added: &Added) -> Result<()> {
+    fn list(&mut self, list: List) -> Result<()> {
+        let List {
+            added,
+            appended,
+            mut held,
+        } = list;
         let Some(Slot { table, parent, .. }) = added.first().and_then(|i| self.out.slots.get(*i)).copied() else {
             return Ok(());
         };
-        let held = self.held_functions(table)?;
+        held.sort_unstable(); // in the order of their keys
+        let mut held_numbers = FxHashSet::default();
+        for (_, f1) in &held {
+            held_numbers.try_insert_value(*f1, ())?;
+        }
         let held_objects = self.held_objects(table)?;
         let mut rows = Vec::new();
         let mut nameless = Vec::new();
-        for i in added {
+        for i in &added {
             let Some(slot) = self.out.slots.get(*i).copied() else {
                 continue;
             };
@@ -74,7 +108,7 @@ impl Pairer<'_> {
             let Some(function) = self.out.new.get(f2 as usize) else {
                 continue;
             };
-            if held.iter().any(|(_, f1)| function.partners.contains(f1)) {
+            if function.partners.iter().any(|f1| held_numbers.contains(f1)) {
                 self.out.dropped.try_insert_value(*i, ())?;
             } else if function.partners.is_empty()
                 && let Some(key) = self.vm.integer(slot.key)
@@ -94,22 +128,13 @@ impl Pairer<'_> {
                 }
             }
         }
-        self.close_up(table)
+        self.close_up(table, appended)
     }
 
     /// What is still appended to a list stands right behind its end, also when some of it was dropped.
-    fn close_up(&mut self, table: Ref) -> Result<()> {
-        let (address, end) = (self.vm.val(table).addr, self.vm.raw_len(table));
-        let mut appended = Vec::new();
-        for (i, slot) in self.out.slots.iter().enumerate() {
-            if slot.change
-                && slot.what == What::Add
-                && self.vm.val(slot.table).addr == address
-                && let Some(key) = self.vm.integer(slot.key).filter(|key| *key > end)
-            {
-                appended.try_push((key, i))?;
-            }
-        }
+    fn close_up(&mut self, table: Ref, mut appended: Vec<(i64, usize)>) -> Result<()> {
+        let end = self.vm.raw_len(table);
+        appended.retain(|(key, _)| *key > end);
         appended.sort_unstable();
         let mut next = end + 1;
         for ((key, i), expected) in appended.into_iter().zip(end + 1..) {
@@ -132,22 +157,6 @@ impl Pairer<'_> {
     fn counterpart_table(&self, slot: usize) -> Option<usize> {
         let new = self.vm.val(self.out.slots.get(slot)?.new);
         self.out.tables.get(&new.addr).map(|old| self.vm.val(*old).addr)
-    }
-
-    /// The module's own functions that a table holds under integer keys or others, in the order of their keys.
-    fn held_functions(&self, table: Ref) -> Result<Vec<(Option<i64>, u32)>> {
-        let address = self.vm.val(table).addr;
-        let mut held = Vec::new();
-        for slot in &self.out.slots {
-            if slot.what == What::Follow
-                && self.vm.val(slot.table).addr == address
-                && let Some(f1) = self.out.number1(self.vm.val(slot.old).addr)
-            {
-                held.try_push((self.vm.integer(slot.key), f1))?;
-            }
-        }
-        held.sort_unstable();
-        Ok(held)
     }
 
     /// The addresses of the tables and functions that a table holds.
@@ -176,23 +185,31 @@ impl Pairer<'_> {
             })
             .map(|(_, f1)| Ok(f1));
         let mut free = collected(free)?;
+        free.reverse(); // the first are taken off the end
         let in_order = free.len() == added.len();
+        // Without their order: by their code.
+        let mut by_code: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        if !in_order {
+            for f1 in &free {
+                let Some(profile) = self.out.old.get(*f1 as usize).and_then(|function| function.profile) else {
+                    continue;
+                };
+                if !by_code.contains_key(&profile.digest) {
+                    by_code.try_insert_value(profile.digest, Vec::new())?;
+                }
+                if let Some(same_code) = by_code.get_mut(&profile.digest) {
+                    same_code.try_push(*f1)?;
+                }
+            }
+        }
         for (_, slot, f2) in added {
             let digest = self.out.new.get(*f2 as usize).map(|function| function.profile.digest);
-            let same_code = |f1: &u32| {
-                let old = self.out.old.get(*f1 as usize).and_then(|function| function.profile);
-                old.is_some() && old.map(|profile| profile.digest) == digest
+            let first = match in_order {
+                true => free.pop(),
+                false => digest.and_then(|digest| by_code.get_mut(&digest)?.pop()),
             };
-            let place = if in_order {
-                (!free.is_empty()).then_some(0)
-            } else {
-                free.iter().position(same_code)
-            };
-            if let Some(place) = place {
-                self.edge(Edge {
-                    f1: free.remove(place),
-                    f2: *f2,
-                })?;
+            if let Some(f1) = first {
+                self.edge(Edge { f1, f2: *f2 })?;
                 self.out.dropped.try_insert_value(*slot, ())?;
             }
         }

@@ -43,10 +43,12 @@ impl Named {
 
     /// Notes what a local holds.
     pub(super) fn note(&mut self, name: Name, table: usize, cell: usize) -> Result<()> {
+        let mut is_new = false;
         match self.tables.get_mut(&name) {
             Some(Some(known)) if known.cell == cell => return Ok(()),
             Some(known) => *known = None,
             None => {
+                is_new = true;
                 self.tables.try_insert_value(name, Some(Held { table, cell }))?;
             }
         }
@@ -54,7 +56,7 @@ impl Named {
             self.names.try_insert_value(table, SmallVec::new())?;
         }
         match self.names.get_mut(&table) {
-            Some(names) if !names.contains(&name) => names.try_push(name),
+            Some(names) if is_new || !names.contains(&name) => names.try_push(name),
             _ => Ok(()),
         }
     }
@@ -151,15 +153,9 @@ impl Pairer<'_> {
             return Ok(true);
         }
         if own.is_none() {
-            return Ok(old_is_another(true) || new_is_another && !self.has_own_function(old)?);
+            return Ok(old_is_another(true) || new_is_another && !self.has_own_function(old, new)?);
         }
         // Fields come before locals, where each of the two has one that still waits.
-        let (mut old_waits, mut new_waits) = (false, false);
-        for pair in &self.references {
-            let (o, n) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-            old_waits |= o == old_addr && n != new_addr;
-            new_waits |= n == new_addr && o != old_addr;
-        }
-        Ok(old_waits && new_waits)
+        Ok(self.references.both_lead_elsewhere(old_addr, new_addr))
     }
 }

@@ -168,8 +168,8 @@ impl Pairer<'_> {
         } else {
             self.has_partner(old)
         };
-        if !follows || !self.has_own_function(parent.old)? || !self.bears_code(parent.new)? {
-            self.references.try_push(TablePair {
+        if !follows || !self.has_own_function(parent.old, parent.new)? || !self.bears_code(parent.new)? {
+            self.refer(TablePair {
                 old: parent.old,
                 new: parent.new,
                 site: parent.at,

@@ -17,6 +17,18 @@ use crate::site::SiteId;
 /// Longer lists are compared by index.
 pub(super) const MOST_ROWS: usize = 500;
 
+/// A running table with more entries holds data.
+const MOST_LOOKED_AT: usize = 10_000;
+
+/// What was found out about tables, each of which may be asked for in many places.
+#[derive(Default)]
+pub(super) struct Code {
+    /// Does the table at an address have functions?
+    any: FxHashMap<usize, bool>,
+    /// Does A1's table have functions of the module's own, beside A2's?
+    own: FxHashMap<(usize, usize), bool>,
+}
+
 /// A row and its index.
 pub(super) type Row = (i64, Ref);
 
@@ -176,7 +188,7 @@ impl Pairer<'_> {
     pub(super) fn match_rows(&mut self, list: Ref, site: SiteId, added: &[Row]) -> Result<Vec<Ref>> {
         let mut held = Vec::new();
         for (at, old) in self.rows_of(list)? {
-            if !self.has_partner(self.vm.val(old).addr) && self.has_own_function(old)? {
+            if !self.has_partner(self.vm.val(old).addr) && self.has_own_function(old, Ref::NIL)? {
                 held.try_push((at, old))?;
             }
         }
@@ -224,29 +236,68 @@ impl Pairer<'_> {
         Ok(rows)
     }
 
+    /// Does a table of A2 have a function? No walk may be under way.
     pub(super) fn bears_code(&mut self, table: Ref) -> Result<bool> {
+        let address = self.vm.val(table).addr;
+        if let Some(known) = self.code.any.get(&address) {
+            return Ok(*known);
+        }
         let mut found = false;
         self.vm.zip(table, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {
-            found |= entry.new.is_function();
+            if entry.new.is_function() {
+                found = true;
+                self.vm.zip_end();
+            }
         }
+        self.code.any.try_insert_value(address, found)?;
         Ok(found)
     }
 
-    pub(super) fn has_own_function(&mut self, table: Ref) -> Result<bool> {
-        let mut functions = Vec::new();
-        self.vm.zip(table, Ref::NIL)?;
+    /// Does a table of A1 have a function of the module's own? One with more than [`MOST_LOOKED_AT`] entries holds data: there only the
+    /// keys of `new`, A2's table beside it, are looked up. No walk may be under way.
+    pub(super) fn has_own_function(&mut self, old: Ref, new: Ref) -> Result<bool> {
+        let tables = (self.vm.val(old).addr, self.vm.val(new).addr);
+        if let Some(known) = self.code.own.get(&tables) {
+            return Ok(*known);
+        }
+        let found = match self.has_own_among(old, Ref::NIL, MOST_LOOKED_AT)? {
+            None if self.vm.val(new).is_table() => self.has_own_among(new, old, usize::MAX)?,
+            found => found,
+        };
+        let found = found.unwrap_or(false);
+        self.code.own.try_insert_value(tables, found)?;
+        Ok(found)
+    }
+
+    /// Is a function of the module's own among the values of a table, or, with `beside`, among those that that one has under the table's
+    /// keys? None where the table has more than `most` entries, and none among the first of them.
+    fn has_own_among(&mut self, table: Ref, beside: Ref, most: usize) -> Result<Option<bool>> {
+        if usize::try_from(self.vm.raw_len(table)).is_ok_and(|length| length > most) {
+            return Ok(None);
+        }
+        let has_beside = beside != Ref::NIL;
+        let mut count = 0;
+        self.vm.zip(table, beside)?;
         while let Some(entry) = self.vm.zip_next() {
-            if entry.new.is_function() {
-                functions.try_push(self.vm.zip_keep_pair()?)?;
+            count += 1;
+            if count > most {
+                self.vm.zip_end();
+                return Ok(None);
+            }
+            if !(if has_beside { entry.old } else { entry.new }).is_function() {
+                continue;
+            }
+            let mark = self.vm.held();
+            let value = self.vm.zip_keep()?;
+            let is_own = self.is_home(if has_beside { value.after(1) } else { value })?;
+            self.vm.release(mark);
+            if is_own {
+                self.vm.zip_end();
+                return Ok(Some(true));
             }
         }
-        for function in functions {
-            if self.is_home(function)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(Some(false))
     }
 
     /// How many plain fields both rows have with the same value; none where too little says that they are one: the file's row needs

@@ -133,7 +133,7 @@ impl Pairer<'_> {
             if !known.contains_key(&(old, new)) {
                 let elsewhere = self.shared.lacking.contains(&new);
                 let (equal, other_name) = self.compare_fields(pair.old, pair.new)?;
-                let foreign = self.bears_code(pair.new)? && !self.has_own_function(pair.old)?;
+                let foreign = self.bears_code(pair.new)? && !self.has_own_function(pair.old, pair.new)?;
                 known.try_insert_value((old, new), claims.len())?;
                 claims.try_push(Claim {
                     old,

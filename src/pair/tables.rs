@@ -1,6 +1,6 @@
 //! R3.1: which table of A1 answers to which of A2's, and what they hold.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::merge::is_scalar;
 use super::parents::Parent;
@@ -13,6 +13,51 @@ use crate::site::SiteId;
 /// Entries of a table of A1 that are looked at for a table beside another one.
 const MOST_BESIDE: usize = 1_000;
 
+/// Places that wait. How many there are of each kind is counted, so that none has to look through them.
+#[derive(Default)]
+pub(super) struct References {
+    waiting: Vec<TablePair>,
+    /// By the addresses of A1's table and of A2's, by that of either alone.
+    of_both: FxHashMap<(usize, usize), u32>,
+    of_old: FxHashMap<usize, u32>,
+    of_new: FxHashMap<usize, u32>,
+}
+
+impl References {
+    fn add(&mut self, pair: TablePair, old: usize, new: usize) -> Result<()> {
+        fn count<K: Eq + std::hash::Hash>(counts: &mut FxHashMap<K, u32>, key: K) -> Result<()> {
+            counts.try_reserve(1)?;
+            *counts.entry(key).or_insert(0) += 1;
+            Ok(())
+        }
+        count(&mut self.of_both, (old, new))?;
+        count(&mut self.of_old, old)?;
+        count(&mut self.of_new, new)?;
+        self.waiting.try_push(pair)
+    }
+
+    /// Does a place lead to this table of A2?
+    fn has_new(&self, new: usize) -> bool {
+        self.of_new.contains_key(&new)
+    }
+
+    /// Does each of the two tables have a place that leads to another one than the other of the two?
+    pub(super) fn both_lead_elsewhere(&self, old: usize, new: usize) -> bool {
+        let both = self.of_both.get(&(old, new)).copied();
+        let has_more = |count: Option<&u32>| count.copied() > both.or(Some(0));
+        has_more(self.of_old.get(&old)) && has_more(self.of_new.get(&new))
+    }
+}
+
+/// What A1's tables have under keys that the file lacks now.
+#[derive(Default)]
+struct Dropped {
+    /// By the address of a table: the tables that have it so.
+    holders: FxHashMap<usize, Vec<usize>>,
+    /// Places where a table of A2 stands beside its answer: A1's holder, and A2's table.
+    places: FxHashSet<(usize, usize)>,
+}
+
 impl Pairer<'_> {
     /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this place is not its own but a
     /// reference to it, which may point elsewhere by now: it is looked at again when all tables have been met.
@@ -23,7 +68,7 @@ impl Pairer<'_> {
             if self.pairs_seen.contains(&(old_addr, new_addr)) {
                 return Ok(());
             }
-            return self.references.try_push(pair);
+            return self.refer(pair);
         }
         self.accept(pair, old_addr, new_addr)
     }
@@ -63,7 +108,8 @@ impl Pairer<'_> {
     /// True when there was one of the first kind.
     pub(super) fn take_references(&mut self, last: bool) -> Result<bool> {
         let mut found = false;
-        for pair in std::mem::take(&mut self.references) {
+        let mut beside = None;
+        for pair in std::mem::take(&mut self.references).waiting {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let has_place = self.out.tables.contains_key(&new_addr);
             if self.is_former_parent(&pair) {
@@ -79,8 +125,10 @@ impl Pairer<'_> {
                 self.accept(pair, old_addr, new_addr)?;
                 found = true;
             } else if !last {
-                self.references.try_push(pair)?;
-            } else if pair.exact || self.has_own_function(pair.old)? && !self.is_dropped(&pair)? {
+                self.refer(pair)?;
+            } else if pair.exact
+                || self.has_own_function(pair.old, pair.new)? && !self.is_dropped(&pair, &mut beside)?
+            {
                 // A table that the program put there for itself, without a function of the module's own, stays as it is.
                 self.accept(pair, old_addr, new_addr)?;
                 found = true;
@@ -89,38 +137,66 @@ impl Pairer<'_> {
         Ok(found)
     }
 
+    /// Lets a place wait.
+    pub(super) fn refer(&mut self, pair: TablePair) -> Result<()> {
+        let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+        self.references.add(pair, old, new)
+    }
+
     /// Does A1 have the table beside the one that answers to A2's, under a key that the file lacks now? Then it is another one, which
-    /// the file has dropped (R5.2).
-    fn is_dropped(&mut self, pair: &TablePair) -> Result<bool> {
-        let (old, new) = (self.vm.val(pair.old), self.vm.val(pair.new));
-        let Some(partner) = self.out.tables.get(&new.addr).map(|table| self.vm.val(*table)) else {
-            return Ok(false);
+    /// the file has dropped (R5.2). `beside`: what is known of that, once it was asked for.
+    fn is_dropped(&mut self, pair: &TablePair, beside: &mut Option<Dropped>) -> Result<bool> {
+        let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+        let beside = match beside {
+            Some(beside) => beside,
+            None => beside.insert(self.dropped()?),
         };
-        let is_place =
-            |slot: &&Slot| slot.what == What::Merge && self.vm.val(slot.new) == new && self.vm.val(slot.old) == partner;
-        let mut holders = Vec::new();
-        for slot in self.out.slots.iter().filter(is_place) {
-            let holder = self.vm.val(slot.table);
-            let mut paired = self.out.paired.iter();
-            if let Some((file, _)) = paired.find(|(_, table)| self.vm.val(*table) == holder) {
-                holders.try_push((slot.table, *file))?;
+        let mut holders = beside.holders.get(&old).into_iter().flatten();
+        Ok(holders.any(|holder| beside.places.contains(&(*holder, new))))
+    }
+
+    /// What A1's tables have under keys that the file lacks now.
+    fn dropped(&mut self) -> Result<Dropped> {
+        let mut files: FxHashMap<usize, Ref> = FxHashMap::default();
+        for (file, table) in &self.out.paired {
+            let address = self.vm.val(*table).addr;
+            if !files.contains_key(&address) {
+                files.try_insert_value(address, *file)?;
             }
         }
-        for (holder, file) in holders {
-            self.vm.zip(holder, file)?;
+        let mut dropped = Dropped::default();
+        for i in 0..self.out.slots.len() {
+            let Some(slot) = self.out.slots.get(i).copied().filter(|slot| slot.what == What::Merge) else {
+                continue;
+            };
+            let (holder, new) = (self.vm.val(slot.table).addr, self.vm.val(slot.new).addr);
+            let is_place = |answer: &Ref| self.vm.val(*answer) == self.vm.val(slot.old);
+            if !self.out.tables.get(&new).is_some_and(is_place) {
+                continue;
+            }
+            dropped.places.try_insert_value((holder, new), ())?;
+            // Each holder is walked once.
+            let Some(file) = files.remove(&holder) else {
+                continue;
+            };
+            self.vm.zip(slot.table, file)?;
             for _ in 0..MOST_BESIDE {
-                match self.vm.zip_next() {
-                    Some(entry) if entry.new == old && entry.old.is_nil() => {
-                        self.vm.zip_end();
-                        return Ok(true);
+                let Some(entry) = self.vm.zip_next() else {
+                    break;
+                };
+                if entry.new.is_table() && entry.old.is_nil() {
+                    let table = entry.new.addr;
+                    if !dropped.holders.contains_key(&table) {
+                        dropped.holders.try_insert_value(table, Vec::new())?;
                     }
-                    Some(_) => {}
-                    None => break,
+                    if let Some(holders) = dropped.holders.get_mut(&table) {
+                        holders.try_push(holder)?;
+                    }
                 }
             }
             self.vm.zip_end();
         }
-        Ok(false)
+        Ok(dropped)
     }
 
     /// R3.1
@@ -232,8 +308,7 @@ impl Pairer<'_> {
         for row in rows {
             let new = row.new_val;
             let index = self.vm.integer(row.key).unwrap_or_default();
-            let is_reference = |other: &TablePair| self.vm.val(other.new) == new;
-            let answers = self.out.tables.contains_key(&new.addr) || self.references.iter().any(is_reference);
+            let answers = self.out.tables.contains_key(&new.addr) || self.references.has_new(new.addr);
             if !answers && self.may_grow(pair, list, index)? {
                 self.moved.remove(&new.addr);
                 entries.try_push(row)?;
@@ -369,13 +444,9 @@ impl Pairer<'_> {
 
     /// R8: what A2's table does not hold goes from A1's.
     pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
-        let mut answered: FxHashSet<usize> = FxHashSet::default();
-        for old in self.out.tables.values() {
-            answered.try_insert_value(self.vm.val(*old).addr, ())?;
-        }
         self.vm.zip(pair.old, pair.new)?;
         while let Some(entry) = self.vm.zip_next() {
-            let by_object = answered.contains(&entry.key.addr) || self.out.number1(entry.key.addr).is_some();
+            let by_object = self.answered.contains(&entry.key.addr) || self.out.number1(entry.key.addr).is_some();
             if entry.old.is_nil() && !by_object {
                 let base = self.vm.zip_keep_pair()?;
                 self.out.slots.try_push(Slot {
