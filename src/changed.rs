@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustc_hash::{FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::bytecode::outline::Outline;
 use crate::bytecode::{self, Chunk};
@@ -24,7 +24,7 @@ use crate::mem::{TryInsert, TryPush};
 use crate::raw::entry::{Answer, Answers};
 use crate::raw::open::CONTENTS;
 use crate::raw::stock::Stock;
-use crate::raw::vm::{Ref, Vm};
+use crate::raw::vm::{Kind, Ref, Vm};
 
 /// Entries of running tables that are looked at for functions of the module's own.
 const MOST_LOOKED_AT: usize = 50_000;
@@ -96,7 +96,7 @@ fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
     Some(([modified, modified], (0, 0)))
 }
 
-/// `core.look(owed, name, stock, source, content, stamp, exact, text_only)` → `owed, state, content, stamp, message`.
+/// `core.look(owed, name, stock, source, content, stamp, exact, text_only, others)` → `owed, state, content, stamp, message`.
 ///
 /// `content` is what is on record (nil for nothing), `stamp` what the last look gave (nil for a look that reads the file in any case).
 /// States: `same`, `changed`; `broken` (does not compile) and `gone` (not found, or not to be read), with a message; `none` for what
@@ -107,7 +107,7 @@ fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
 pub fn look(vm: &mut Vm) -> Result<Answers> {
     let (name, stock, source) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
     let (content, stamp, exact) = (vm.argument(5)?, vm.argument(6)?, vm.argument(7)?);
-    let text_only = vm.argument(8)?;
+    let (text_only, others) = (vm.argument(8)?, vm.argument(9)?);
     let stock = Stock::of(vm, stock)?;
     let context = Context::new(vm, name, stock)?;
     let record = Record {
@@ -116,6 +116,7 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
         stamp: vm.integer(stamp),
         exact: vm.truthy(exact),
         text_only: vm.truthy(text_only),
+        others,
     };
     let view = match view(vm, &context, &record) {
         Ok(view) => view,
@@ -180,6 +181,8 @@ struct Record {
     exact: bool,
     /// R1.8
     text_only: bool,
+    /// A table that all looks of one call share; see [`fill_others`].
+    others: Ref,
 }
 
 /// What a look found.
@@ -293,7 +296,8 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
         }
     }
     // A function that the file puts under a name, and that runs nowhere, is new, unless it stands where nobody can see it.
-    for stored in &outline.stored {
+    let mut names = None;
+    for (number, stored) in outline.stored.iter().enumerate() {
         let is_alone = matches!(chunk.on_lines(stored.line, stored.last), Some(Some(_)));
         if is_alone && seen.contains(&(stored.line, stored.last)) {
             continue;
@@ -304,7 +308,14 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
             Some(table) if Some(table) == outline.returned && vm.val(context.running).is_table() => {
                 vm.get(context.running, name).map(|value| vm.val(value).is_nil())?
             }
-            table => running.is_whole && running.lacks(vm, name, &outline, &chunk, table)?,
+            _ if !running.is_whole => false,
+            table => {
+                let names = match &mut names {
+                    Some(names) => names,
+                    None => names.insert(running.names(vm, &outline, &chunk)?),
+                };
+                names.lack(number, table)
+            }
         };
         if is_new {
             return Ok(true);
@@ -324,10 +335,11 @@ struct Running {
 impl Running {
     fn of(vm: &mut Vm, context: &Context, main: Ref, record: &Record, chunk: &Chunk) -> Result<Running> {
         let mut home = load::home_of(vm, context, main, record.source.clone())?;
-        let mut met = others(vm, context)?;
+        fill_others(vm, context, record.others)?;
+        let own = vm.val(context.running).addr;
+        let mut met: FxHashSet<usize> = FxHashSet::default();
         let mut queue = Vec::new();
         if context.is_loaded() {
-            met.remove(&vm.val(context.running).addr);
             queue.try_push(context.running)?;
         }
         for name in chunk.names() {
@@ -344,6 +356,9 @@ impl Running {
             next += 1;
             let val = vm.val(value);
             if !(val.is_table() || val.is_function()) || met.try_insert_value(val.addr, ())?.is_some() {
+                continue;
+            }
+            if val.addr != own && !vm.holds(record.others, value, Ref::NIL) {
                 continue;
             }
             if val.is_function() {
@@ -376,51 +391,88 @@ impl Running {
         Ok(running)
     }
 
-    /// Is one of the tables the one that the file stores under these functions, all but the one with this name?
-    fn lacks(&self, vm: &mut Vm, name: Ref, outline: &Outline, chunk: &Chunk, table: Option<usize>) -> Result<bool> {
-        let mark = vm.held();
-        let mut others = Vec::new();
-        for other in outline.stored.iter().filter(|other| other.table == table) {
-            let other = vm.string(chunk.text(other.name))?;
-            if !vm.same(other, name) {
-                others.try_push(other)?;
+    /// Which of the tables have the names under which the file stores functions.
+    fn names(&self, vm: &mut Vm, outline: &Outline, chunk: &Chunk) -> Result<Names> {
+        let mut names = Names::default();
+        let mut numbers: FxHashMap<(Kind, u64), u32> = FxHashMap::default();
+        for stored in &outline.stored {
+            let name = vm.string(chunk.text(stored.name))?;
+            let identity = vm.identity(name);
+            let number = match numbers.get(&identity) {
+                Some(number) => *number,
+                None => {
+                    let number = names.tables.len() as u32;
+                    names.tables.try_push(Vec::new())?;
+                    numbers.try_insert_value(identity, number)?;
+                    number
+                }
+            };
+            if !names.of_table.contains_key(&stored.table) {
+                names.of_table.try_insert_value(stored.table, Vec::new())?;
+            }
+            if let Some(of_table) = names.of_table.get_mut(&stored.table) {
+                of_table.try_push(number)?;
+            }
+            names.of_stored.try_push(number)?;
+        }
+        for (table, number) in self.tables.iter().zip(0..) {
+            vm.zip(*table, Ref::NIL)?;
+            while vm.zip_next().is_some() {
+                let name = numbers.get(&vm.zip_key_identity());
+                if let Some(tables) = name.and_then(|name| names.tables.get_mut(*name as usize)) {
+                    tables.try_push(number)?;
+                }
             }
         }
-        let mut found = false;
-        for table in &self.tables {
-            if self.has(vm, *table, name)? {
-                found = false;
-                break;
-            }
-            let mut has_all = !others.is_empty();
-            for other in &others {
-                has_all = has_all && self.has(vm, *table, *other)?;
-            }
-            found |= has_all;
-        }
-        vm.release(mark);
-        Ok(found)
-    }
-
-    fn has(&self, vm: &mut Vm, table: Ref, key: Ref) -> Result<bool> {
-        let mark = vm.held();
-        let value = vm.get(table, key)?;
-        let is_there = !vm.val(value).is_nil();
-        vm.release(mark);
-        Ok(is_there)
+        Ok(names)
     }
 }
 
-/// The objects of all loaded modules, which are not looked into.
-fn others(vm: &mut Vm, context: &Context) -> Result<FxHashSet<usize>> {
-    let mut others = FxHashSet::default();
-    vm.zip(context.loaded, Ref::NIL)?;
-    while let Some(entry) = vm.zip_next() {
-        if entry.new.is_table() || entry.new.is_function() {
-            others.try_insert_value(entry.new.addr, ())?;
+/// The names under which a file stores functions, and the running tables that have them.
+#[derive(Default)]
+struct Names {
+    /// The number of each stored function's name.
+    of_stored: Vec<u32>,
+    /// Those that one table of the file has.
+    of_table: FxHashMap<Option<usize>, Vec<u32>>,
+    /// By the number of a name: the running tables that have it, by number and sorted.
+    tables: Vec<Vec<u32>>,
+}
+
+impl Names {
+    /// Is the table in which the file stores a function running, and with all of its other functions, but not this one?
+    fn lack(&self, stored: usize, table: Option<usize>) -> bool {
+        let tables = |name: u32| self.tables.get(name as usize).map_or(&[][..], Vec::as_slice);
+        let (Some(name), Some(all)) = (self.of_stored.get(stored), self.of_table.get(&table)) else {
+            return false;
+        };
+        if !tables(*name).is_empty() {
+            return false;
+        }
+        let others = || all.iter().filter(|other| *other != name);
+        // A name that no table has makes an end of it at once.
+        let Some(rarest) = others().min_by_key(|other| tables(**other).len()) else {
+            return false;
+        };
+        let has_all = |table: &u32| others().all(|other| tables(*other).binary_search(table).is_ok());
+        tables(*rarest).iter().any(has_all)
+    }
+}
+
+/// Fills a set with the objects of all loaded modules, which are not looked into; once for all modules of one call.
+fn fill_others(vm: &mut Vm, context: &Context, others: Ref) -> Result<()> {
+    let filled = vm.boolean(true)?;
+    let known = vm.get(others, filled)?;
+    if !vm.val(known).is_nil() {
+        return Ok(());
+    }
+    let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
+    for object in (0..count).map(|i| first.after(2 * i + 1)) {
+        if matches!(vm.kind(object), Kind::Table | Kind::Function) {
+            commit::fill(vm, others, object, filled)?;
         }
     }
-    Ok(others)
+    commit::fill(vm, others, filled, filled)
 }
 
 /// Does a table of constants differ from the running one? `main` does nothing but build it, so it can be called.

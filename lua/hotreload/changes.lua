@@ -85,6 +85,7 @@ function changes.install(hotreload, generation_of)
         local gg = rawget(globals, "gg")
         local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
         local names, problems, found = {}, {}, {}
+        local others = {} -- the objects of loaded modules, filled by the first look that needs them
         for _, name in next, loaded_names(checked.names) do
             if not allow.refused(name) then
                 local generation, source = generation_of(name)
@@ -96,7 +97,7 @@ function changes.install(hotreload, generation_of)
                 local content = on_record or last and last[1] or nil
                 local exact = type(safe) == "table" and rawget(safe, name) and true or false
                 local _, state, now, stamp, message = look(OWED, name, stock, source, content,
-                    checked.quick and last and last[2] or nil, exact, allow.text_only)
+                    checked.quick and last and last[2] or nil, exact, allow.text_only, others)
                 if not state then -- the look itself failed
                     local why = now or "not enough memory"
                     if find(why, "^not enough memory") then error(why, 0) end

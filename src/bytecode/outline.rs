@@ -1,9 +1,11 @@
 //! What a main chunk does with its functions and constants, read from its code: for telling a file from what runs.
 
+use rustc_hash::FxHashMap;
+
 use super::reader::{Read, Reader, Stop, word};
 use super::{Chunk, Profile, UpvalueSet, text_at};
 use crate::error::{Error, Result};
-use crate::mem::TryPush;
+use crate::mem::{TryInsert, TryPush, collected};
 
 const OP_MOVE: u32 = 0;
 const OP_LOADNIL: u32 = 8;
@@ -87,8 +89,9 @@ impl Reader<'_> {
         self.int()?;
         self.take(3)?;
         let code = self.code()?;
-        let mut names = Vec::new();
-        for _ in 0..self.count()? {
+        // The names, each with the number of the first constant that is this one.
+        let (mut names, mut numbers) = (Vec::new(), FxHashMap::default());
+        for number in 0..self.count()? {
             let name = match self.byte()? {
                 0x00 | 0x01 | 0x11 => None,
                 0x03 | 0x13 => {
@@ -101,6 +104,17 @@ impl Reader<'_> {
                     None
                 }
                 _ => return Err(Stop::Format),
+            };
+            let name = match name {
+                Some(name) => {
+                    let text = text_at(dump, name);
+                    let first = numbers.get(text).copied();
+                    if first.is_none() {
+                        numbers.try_insert_value(text, number)?;
+                    }
+                    Some((name, first.unwrap_or(number)))
+                }
+                None => None,
             };
             names.try_push(name)?;
         }
@@ -116,6 +130,9 @@ impl Reader<'_> {
             returned: None,
         };
         // What each register holds: a function, by its number and one; and any value, by the number of the instruction that made it.
+        // What is stored last counts (`M.only_for_loading = nil`): which of `stored` stands under a name in a table.
+        let mut last: FxHashMap<(Option<usize>, usize), usize> = FxHashMap::default();
+        let mut stored: Vec<Option<Stored>> = Vec::new();
         let (mut holds, mut values) = ([0_usize; 256], [0_usize; 256]);
         // Up to here code may have been jumped over.
         let mut conditional = 0;
@@ -132,20 +149,20 @@ impl Reader<'_> {
                     let is_constant = i >> 15 & 1 == 1;
                     let held = holds.get(c as usize).filter(|_| !is_constant);
                     let held = held.and_then(|held| lines.get(held.checked_sub(1)?));
-                    let name = names.get(b).copied().flatten().ok_or(Stop::Format)?;
-                    let text = text_at(dump, name);
+                    let (name, number) = names.get(b).copied().flatten().ok_or(Stop::Format)?;
                     let table = values.get(a).copied().filter(|_| op == OP_SETFIELD);
-                    // What is stored last counts: `M.only_for_loading = nil`.
-                    outline
-                        .stored
-                        .retain(|other| other.table != table || text_at(dump, other.name) != text);
-                    if let Some((line, last)) = held.filter(|_| in_any_case) {
-                        outline.stored.try_push(Stored {
+                    let before = last.remove(&(table, number));
+                    if let Some(before) = before.and_then(|before| stored.get_mut(before)) {
+                        *before = None;
+                    }
+                    if let Some((line, last_line)) = held.filter(|_| in_any_case) {
+                        last.try_insert_value((table, number), stored.len())?;
+                        stored.try_push(Some(Stored {
                             line: *line,
-                            last: *last,
+                            last: *last_line,
                             name,
                             table,
-                        })?;
+                        }))?;
                     }
                 }
                 OP_SETTABLE | OP_SETI | OP_SETLIST => {}
@@ -162,6 +179,7 @@ impl Reader<'_> {
                 _ => set(&mut holds, &mut values, a, 0, at),
             }
         }
+        outline.stored = collected(stored.into_iter().flatten().map(Ok))?;
         Ok(outline)
     }
 }
