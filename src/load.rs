@@ -14,7 +14,7 @@ use crate::mem::{TryPush, collected};
 use crate::raw::chunk::{StandIns, run};
 use crate::raw::tracker::Fresh;
 use crate::raw::vm::{Kind, Ref, Vm};
-use crate::remember::{Change, Memory};
+use crate::remember::{Change, Memory, Modules};
 
 /// Entries of the running object that are looked at for a function of the module's own.
 const MOST_LOOKED_AT: usize = 10_000;
@@ -44,11 +44,17 @@ pub struct Loaded {
     pub environment: Option<usize>,
 }
 
-/// Compiles and runs A2, and puts back what its chunk changed. Of `found` the text is gone afterwards.
+/// Compiles and runs A2, and puts back what its chunk changed. Of `found` the text is gone afterwards. `modules`: those that are loaded.
 ///
 /// # Errors
 /// [`Error::Compile`], [`Error::Chunk`] with a traceback, [`Error::Memory`]; the program is then as it was.
-pub fn load(vm: &mut Vm, context: &Context, found: &mut Found, known_source: Option<Vec<u8>>) -> Result<Loaded> {
+pub fn load(
+    vm: &mut Vm,
+    context: &Context,
+    found: &mut Found,
+    modules: Modules,
+    known_source: Option<Vec<u8>>,
+) -> Result<Loaded> {
     let size = found.size();
     let main = match &mut found.code {
         Code::Loader(loader) => *loader,
@@ -70,7 +76,7 @@ pub fn load(vm: &mut Vm, context: &Context, found: &mut Found, known_source: Opt
     let nothing = Chunk::default();
     vm.reserve(chunk.as_ref().map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.as_ref().map_or(0, |chunk| chunk.functions() * 3 / 2);
-    let memory = Memory::of(vm, context, chunk.as_ref().unwrap_or(&nothing), &mut home)?;
+    let memory = Memory::of(vm, context, modules, chunk.as_ref().unwrap_or(&nothing), &mut home)?;
     if let Some(chunk) = &mut chunk {
         chunk.forget_names();
     }

@@ -22,6 +22,7 @@ use crate::raw::code::Given;
 use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
 use crate::raw::vm::{Ref, Vm};
+use crate::remember::Modules;
 use crate::report::{self, Lists};
 use crate::sweep::{self, Cells, Tables, Target};
 
@@ -165,10 +166,11 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
         found.try_push((code, clock.lap()))?;
     }
     staged.try_reserve_exact(request.modules.len())?;
+    let mut modules = None;
     for (i, (module, (mut found, elapsed))) in request.modules.iter().zip(found).enumerate() {
         // Those after it are planned on what it commits, in a dry run, too.
         let needed = !request.options.dry_run || request.options.vm || i + 1 < request.modules.len();
-        let mut done = stage(vm, request, module, &mut found, needed)?;
+        let mut done = stage(vm, request, module, (&mut found, &mut modules), needed)?;
         if let Some(first) = done.elapsed.first_mut() {
             *first = elapsed;
         }
@@ -261,11 +263,23 @@ fn sweep_all(
 }
 
 /// Takes one module through the stages.
-fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &mut Found, needed: bool) -> Result<Staged> {
+/// `modules`: what is known of the loaded ones, for the next module as well.
+fn stage(
+    vm: &mut Vm,
+    request: &Request,
+    module: &Module,
+    (found, modules): (&mut Found, &mut Option<Modules>),
+    needed: bool,
+) -> Result<Staged> {
     let options = Options::of(&request.options, module.is_data);
     let mut clock = Clock::new();
-    let context = Context::new(vm, module.name, request.stock)?;
-    let mut loaded = load::load(vm, &context, found, copy_of(&module.source)?)?;
+    let mut context = Context::new(vm, module.name, request.stock)?;
+    let known = match modules.take().filter(|known| vm.raw_equal(known.table, context.loaded)) {
+        Some(known) => known,
+        None => Modules::of(vm, context.loaded)?,
+    };
+    context.loaded = known.table;
+    let mut loaded = load::load(vm, &context, found, known, copy_of(&module.source)?)?;
     let load_ms = clock.lap();
     fault::point()?;
 
@@ -315,6 +329,10 @@ fn stage(vm: &mut Vm, request: &Request, module: &Module, found: &mut Found, nee
         Vec::new()
     };
     let main = loaded.main;
+    // As long as `package.loaded` stays as it was, nobody has to look at it again.
+    if vm.same(plan.object, context.running) && loaded.changes.iter().all(|change| change.table != context.loaded) {
+        *modules = Some(std::mem::take(&mut loaded.memory.modules));
+    }
     // Nothing may fail from here on: whoever gets this can take back what was committed.
     let commit_ms = clock.lap();
     let parts = cells.filter(|_| !refused).map(|cells| Parts {

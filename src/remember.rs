@@ -72,6 +72,57 @@ pub struct Change {
     pub new: Ref,
 }
 
+/// The loaded modules as they are before a chunk runs. Those of one transaction share it, as long as no chunk and no commit has
+/// changed `package.loaded`.
+#[derive(Default)]
+pub struct Modules {
+    /// `package.loaded`.
+    pub table: Ref,
+    /// Its entries, key and value side by side, this many times from here.
+    entries: (Ref, u32),
+    /// The addresses of the objects.
+    objects: FxHashSet<usize>,
+}
+
+impl Modules {
+    /// Looks at `package.loaded`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::error::Error::Memory).
+    pub fn of(vm: &mut Vm, table: Ref) -> Result<Modules> {
+        let (first, count) = vm.keep_entries(table, usize::MAX)?;
+        let mut objects = FxHashSet::default();
+        objects.try_reserve(count as usize)?;
+        for i in 0..count {
+            let val = vm.val(first.after(2 * i + 1));
+            if val.addr != 0 {
+                objects.try_insert_value(val.addr, ())?;
+            }
+        }
+        Ok(Modules {
+            table,
+            entries: (first, count),
+            objects,
+        })
+    }
+
+    /// Has somebody looked?
+    pub fn is_known(&self) -> bool {
+        self.table != Ref::NIL
+    }
+
+    /// Is it the object of a module?
+    pub fn has(&self, object: usize) -> bool {
+        self.objects.contains(&object)
+    }
+
+    /// What the modules are: their names and objects.
+    pub fn entries(&self) -> impl Iterator<Item = (Ref, Ref)> {
+        let (first, count) = self.entries;
+        (0..count).map(move |i| (first.after(2 * i), first.after(2 * i + 1)))
+    }
+}
+
 /// What is remembered.
 #[derive(Default)]
 pub struct Memory {
@@ -83,9 +134,10 @@ pub struct Memory {
     index_key: Ref,
     /// How many entries each table has that is remembered whole, by address.
     whole: FxHashMap<usize, u32>,
-    theirs: FxHashSet<usize>,
-    /// The address of the module's own object; 0 where it has none.
-    own: usize,
+    /// The loaded modules.
+    pub modules: Modules,
+    /// The addresses of the module's own object, 0 where it has none, and of the globals: neither is another module's.
+    ours: [usize; 2],
     /// The home functions that were met, and their cells. Pairing takes it over.
     pub known: Known,
 }
@@ -110,9 +162,11 @@ enum Reach {
 
 impl Memory {
     /// Walks the running program.
-    pub fn of(vm: &mut Vm, context: &Context, chunk: &Chunk, home: &mut Home) -> Result<Memory> {
+    pub fn of(vm: &mut Vm, context: &Context, modules: Modules, chunk: &Chunk, home: &mut Home) -> Result<Memory> {
         let mut memory = Memory {
             index_key: vm.string(b"__index")?,
+            modules,
+            ours: [vm.val(context.running).addr, vm.val(context.globals).addr],
             ..Memory::default()
         };
         memory.known.reserve(chunk.functions())?;
@@ -120,7 +174,7 @@ impl Memory {
 
         // Other modules' objects: what is reached only through them is theirs.
         let mut others = Vec::new();
-        let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
+        let (first, count) = memory.modules.entries;
         memory.tables.try_push(Table {
             table: context.loaded,
             origin: Origin::Loaded,
@@ -129,18 +183,24 @@ impl Memory {
             border: 0,
             theirs: false,
         })?;
-        let own = vm.val(context.running).addr;
-        memory.own = own;
-        for i in 0..count {
-            let key = first.after(2 * i);
-            let val = vm.val(key.after(1));
-            if val.is_table() && val.addr != own && val.addr != vm.val(context.globals).addr {
-                memory.theirs.try_insert_value(val.addr, ())?;
-                if is_named(vm, chunk, key) {
-                    others.try_push(key)?;
+        if chunk.names().len() < count as usize {
+            for name in chunk.names() {
+                let mark = vm.held();
+                let name = vm.string(name)?;
+                let object = vm.get(context.loaded, name)?;
+                match vm.kind(object) {
+                    Kind::Table => others.try_push((name, object))?,
+                    _ => vm.release(mark),
+                }
+            }
+        } else {
+            for (name, object) in memory.modules.entries() {
+                if vm.kind(object) == Kind::Table && is_named(vm, chunk, name) {
+                    others.try_push((name, object))?;
                 }
             }
         }
+        others.retain(|(_, object)| memory.is_theirs(vm.val(*object)));
 
         let mut queue = VecDeque::new();
         memory.meet(vm, home, &mut queue, context.globals, Origin::Globals)?;
@@ -149,8 +209,8 @@ impl Memory {
         let mut queue = memory.walk(vm, chunk, home, queue, Reach::Globals)?;
         memory.meet(vm, home, &mut queue, context.running, Origin::Module)?;
         let mut queue = memory.walk(vm, chunk, home, queue, Reach::Own)?;
-        for key in others {
-            memory.meet(vm, home, &mut queue, key.after(1), Origin::Key(0, key))?;
+        for (name, object) in others {
+            memory.meet(vm, home, &mut queue, object, Origin::Key(0, name))?;
         }
         memory.walk(vm, chunk, home, queue, Reach::Theirs)?;
         Ok(memory)
@@ -173,7 +233,8 @@ impl Memory {
     fn meet(&mut self, vm: &Vm, home: &mut Home, queue: &mut VecDeque<Step>, value: Ref, origin: Origin) -> Result<()> {
         let val = vm.val(value);
         // The object is the module itself wherever it is met first: a record of what is in it goes by path (R8).
-        let origin = if val.addr == self.own { Origin::Module } else { origin };
+        let [own, _] = self.ours;
+        let origin = if val.addr == own { Origin::Module } else { origin };
         let step = match val.kind {
             Kind::Table if self.known.see(val.addr)? => Step::Table(value, origin),
             Kind::Function if vm.is_c_function(value).is_none() => {
@@ -191,6 +252,11 @@ impl Memory {
         queue.try_push(step)
     }
 
+    /// Is it another module's object?
+    fn is_theirs(&self, val: Val) -> bool {
+        !self.ours.contains(&val.addr) && self.modules.has(val.addr)
+    }
+
     /// Goes through the queue, nearest first, and returns what it left for the next walk.
     fn walk(
         &mut self,
@@ -204,7 +270,7 @@ impl Memory {
         let mut left = VecDeque::new();
         while let Some(step) = queue.pop_front() {
             match step {
-                Step::Table(table, _) if reach == Reach::Own && self.theirs.contains(&vm.val(table).addr) => {
+                Step::Table(table, _) if reach == Reach::Own && self.is_theirs(vm.val(table)) => {
                     left.try_reserve(1)?;
                     left.push_back(step);
                 }
@@ -379,9 +445,18 @@ impl Memory {
                         new,
                     })?;
                 }
-                for i in table.border + 1..=vm.raw_len(table.table) {
+                let appended = table.border + 1..=vm.raw_len(table.table);
+                let mut named: FxHashSet<i64> = FxHashSet::default();
+                for index in self
+                    .names()
+                    .filter_map(|name| vm.integer(name))
+                    .filter(|_| !appended.is_empty())
+                {
+                    named.try_insert_value(index, ())?;
+                }
+                for i in appended {
                     let key = vm.number(i)?;
-                    if !self.names().any(|name| vm.raw_equal(name, key)) {
+                    if !named.contains(&i) {
                         let new = vm.get(table.table, key)?;
                         changes.try_push(Change {
                             table: table.table,

@@ -16,6 +16,7 @@ use crate::plan::{self, Plan};
 use crate::raw::stock::Stock;
 use crate::raw::testing::State;
 use crate::raw::vm::{Ref, Vm};
+use crate::remember::Modules;
 
 /// How closures are asked for.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -81,7 +82,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         let context = Context::new(vm, name, stock).expect("memory");
         let options = Options::read(vm, Ref::NIL).expect("memory");
         let mut found = find::find(vm, &context, None).expect("found");
-        let mut loaded = load::load(vm, &context, &mut found, None).expect("loads");
+        let modules = Modules::of(vm, context.loaded).expect("memory");
+        let mut loaded = load::load(vm, &context, &mut found, modules, None).expect("loads");
         let lineage = Lineage {
             table: vm.table(0).expect("memory"),
             counter: vm.string(b"last").expect("memory"),

@@ -8,12 +8,16 @@ use crate::lineage::Lineage;
 use crate::load::Loaded;
 use crate::mem::TryInsert;
 use crate::raw::vm::{Kind, Ref, Val, Vm};
+use crate::remember::Modules;
 
 /// Knows the objects of loaded modules and the standard library's values; looked up when first asked for.
 pub struct Imports {
     lineage: Lineage,
-    /// The objects of loaded modules, the globals among them.
-    modules: Option<FxHashSet<usize>>,
+    modules: Modules,
+    /// Objects of modules in whose place the module itself has put others: these are its own.
+    replaced: Option<FxHashSet<usize>>,
+    /// What stands in the objects of other modules.
+    held: Option<FxHashSet<usize>>,
     /// Functions and files of the standard libraries.
     values: Option<FxHashSet<usize>>,
 }
@@ -23,23 +27,35 @@ impl Imports {
     pub fn new(lineage: Lineage) -> Imports {
         Imports {
             lineage,
-            modules: None,
+            modules: Modules::default(),
+            replaced: None,
+            held: None,
             values: None,
         }
     }
 
+    /// The loaded modules: nobody has looked at them yet after a first load.
+    fn modules<'a>(&'a mut self, vm: &mut Vm, context: &Context, loaded: &'a Loaded) -> Result<&'a Modules> {
+        if loaded.memory.modules.is_known() {
+            return Ok(&loaded.memory.modules);
+        }
+        if !self.modules.is_known() {
+            self.modules = Modules::of(vm, context.loaded)?;
+        }
+        Ok(&self.modules)
+    }
+
     /// Is it the object of another loaded module, or the globals? No walk may be under way.
     pub fn is_module(&mut self, vm: &mut Vm, context: &Context, loaded: &Loaded, object: Val) -> Result<bool> {
-        if object.addr == 0 {
+        let own = vm.val(context.running).addr;
+        if object.addr == 0 || object.addr == own || !self.modules(vm, context, loaded)?.has(object.addr) {
             return Ok(false);
         }
-        let modules = match self.modules.take() {
-            Some(modules) => modules,
-            None => modules(vm, context, loaded)?,
+        let replaced = match self.replaced.take() {
+            Some(replaced) => replaced,
+            None => replaced(vm, context, loaded)?,
         };
-        let known = modules.contains(&object.addr);
-        self.modules = Some(modules);
-        Ok(known)
+        Ok(!self.replaced.insert(replaced).contains(&object.addr))
     }
 
     /// Was `old`, another loaded module's object, imported where the file has the table `new` of its own now? Then it is not to be
@@ -122,46 +138,49 @@ impl Imports {
         if self.is_module(vm, context, loaded, object)? || self.is_standard(vm, context, object)? {
             return Ok(true);
         }
-        let own = vm.val(context.running).addr;
-        let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
-        for module in (0..count).map(|i| first.after(2 * i + 1)) {
-            let val = vm.val(module);
-            if !val.is_table() || val.addr == own {
-                continue;
+        let held = match self.held.take() {
+            Some(held) => held,
+            None => {
+                let modules = self.modules(vm, context, loaded)?;
+                held(vm, context, modules)?
             }
-            vm.zip(module, Ref::NIL)?;
-            for _ in 0..MOST_LOOKED_AT {
-                match vm.zip_next() {
-                    Some(entry) if entry.new == object => {
-                        vm.zip_end();
-                        return Ok(true);
-                    }
-                    Some(_) => {}
-                    None => break,
-                }
-            }
-            vm.zip_end();
-        }
-        Ok(false)
+        };
+        Ok(self.held.insert(held).contains(&object.addr))
     }
 }
 
-fn modules(vm: &mut Vm, context: &Context, loaded: &Loaded) -> Result<FxHashSet<usize>> {
-    let mut modules = FxHashSet::default();
+/// The objects that stand in other modules' objects.
+fn held(vm: &mut Vm, context: &Context, modules: &Modules) -> Result<FxHashSet<usize>> {
     let own = vm.val(context.running).addr;
-    vm.zip(context.loaded, Ref::NIL)?;
-    while let Some(entry) = vm.zip_next() {
-        if entry.new.addr != 0 && entry.new.addr != own {
-            modules.try_insert_value(entry.new.addr, ())?;
+    let mut held = FxHashSet::default();
+    for (_, module) in modules.entries() {
+        let val = vm.val(module);
+        if !val.is_table() || val.addr == own {
+            continue;
         }
+        vm.zip(module, Ref::NIL)?;
+        for _ in 0..MOST_LOOKED_AT {
+            let Some(entry) = vm.zip_next() else {
+                break;
+            };
+            if entry.new.addr != 0 && entry.new.kind != Kind::String {
+                held.try_insert_value(entry.new.addr, ())?;
+            }
+        }
+        vm.zip_end();
     }
-    // What the module itself puts into `package.loaded` is its own.
+    Ok(held)
+}
+
+/// What the module itself puts into `package.loaded` is its own.
+fn replaced(vm: &Vm, context: &Context, loaded: &Loaded) -> Result<FxHashSet<usize>> {
+    let mut replaced = FxHashSet::default();
     for change in loaded.changes.iter().filter(|change| change.table == context.loaded) {
         if loaded.fresh.order(vm.val(change.new).addr).is_some() {
-            modules.remove(&vm.val(change.old).addr);
+            replaced.try_insert_value(vm.val(change.old).addr, ())?;
         }
     }
-    Ok(modules)
+    Ok(replaced)
 }
 
 fn standard_values(vm: &mut Vm, context: &Context) -> Result<FxHashSet<usize>> {
