@@ -89,15 +89,61 @@ describe("hotreload.watch", function()
     assert.equal(2, M.f())
   end)
 
-  it("looks at no more modules in a poll than it is told (most), and acts when it has seen all", function()
+  it("looks at no more modules in a poll than it is told (most), and reloads no more of them", function()
     for i = 1, 5 do app:module("m" .. i, V1) end
     local watcher = new { most = 2 }
     for _ = 1, 3 do poll(watcher, 0) end
     for i = 1, 5, 2 do app:write("m" .. i, V2) end
     local counts = {}
     for i, seconds in ipairs { 0.5, 0.5, 0, 0, 0, 0 } do counts[i] = (poll(watcher, seconds)) end
-    assert.same({ 0, 0, 0, 3, 0, 0 }, counts)
+    assert.same({ 0, 0, 0, 2, 1, 0 }, counts)
     assert.same({ "reloaded m1", "reloaded m3", "reloaded m5" }, log)
+  end)
+
+  it("leaves a file that has changed again to the next look, when its turn comes in a later poll", function()
+    local modules = {}
+    for i = 1, 4 do modules[i] = app:module("m" .. i, V1) end
+    local watcher = new { most = 4 }
+    poll(watcher)
+    watcher.most = 2
+    for i = 1, 4 do app:write("m" .. i, V2) end
+    assert.equal(0, (poll(watcher, 1))) -- it has looked at two
+    assert.equal(2, (poll(watcher, 0)))
+    app:write("m3", V1) -- as it runs
+    app:write("m4", "return {")
+    assert.equal(0, (poll(watcher, 0)))
+    assert.same({ "reloaded m1", "reloaded m2" }, log)
+    assert.same({ 1, 1 }, { modules[3].f(), modules[4].f() })
+    poll(watcher, 1)
+    poll(watcher, 0)
+    assert.equal(3, #log)
+    assert.match("^error m4: ", log[3])
+  end)
+
+  it("tries what failed again when one of a later poll was what it needed", function()
+    app:module("m1", "return { f = function() return 1 end }")
+    app:module("m2", V1)
+    local watcher = new { most = 2 }
+    poll(watcher)
+    watcher.most = 1
+    app:write("m1", "assert(package.loaded.m2.f() == 2) return { f = function() return 2 end }")
+    app:write("m2", V2)
+    local counts = {}
+    for i = 1, 6 do counts[i] = (poll(watcher, 0.9)) end
+    assert.same({ "reloaded m2", "reloaded m1" }, log)
+    assert.equal(1, math.max(table.unpack(counts)))
+  end)
+
+  it("check finishes what polls have left, and looks", function()
+    for i = 1, 3 do app:module("m" .. i, V1) end
+    local watcher = new { most = 3 }
+    poll(watcher)
+    watcher.most = 1
+    for i = 1, 3 do app:write("m" .. i, V2) end
+    local count = 0
+    repeat count = count + poll(watcher) until count == 1
+    assert.equal(2, (watcher:check()))
+    assert.same({ "reloaded m1", "reloaded m2", "reloaded m3" }, log)
   end)
 
   it("waits until a file has been as it is for a while (settle)", function()

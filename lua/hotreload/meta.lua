@@ -193,7 +193,7 @@ function hotreload.requires(name) end
 ---@class hotreload.WatchOptions
 ---@field interval? number    seconds between two looks; 1
 ---@field settle? number      seconds that a file must have been as it is; 0.25
----@field most? integer       modules that one poll looks at, at most; 250
+---@field most? integer       modules that one poll looks at, and that it reloads, at most; 250
 ---@field filter? string|string[]|fun(name: string): boolean   which modules: Lua patterns over the name, or a function
 ---@field together? boolean   all that changed is one transaction: all or none
 ---@field options? hotreload.Options   for each reload; not `source` and not `dry_run`

@@ -186,30 +186,51 @@ local function reloaded(self, name, report, content)
     tell(self, "on_reload", name, report)
 end
 
---- One after the other; counts in `self.count`, so that what is done counts whatever happens afterwards. What failed
---- is tried again as long as another one succeeds: it may have needed that one.
-local function one_by_one(self, ready, retries, contents)
-    local messages = {}
-    local left, progress = ready
+--- Of some modules whose files differed when a round looked at them, those whose files are still as they were then.
+local function unchanged_since(names, contents)
+    local _, _, now = hotreload.changed { names = names, quick = true }
+    local still = {}
+    for _, name in ipairs(names) do still[name] = now[name] ~= nil and now[name] == contents[name] end
+    return still
+end
+
+--- One after the other, no more than `most` of them; what is left stays in `self.work` for the next poll. Counts in
+--- `self.count`, so that what is done counts whatever happens afterwards. What failed is tried again as long as
+--- another one succeeds: it may have needed that one. Returns how many more of `most` there may be.
+local function one_by_one(self, most)
+    local work = self.work
+    local last, still = work.next + most - 1, nil
+    if work.begun then
+        still = unchanged_since(table.move(work.todo, work.next, math.min(last, #work.todo), 1, {}), work.contents)
+    end
+    work.begun = true
     repeat
-        local todo = left
-        left, progress = {}, false
-        for _, name in ipairs(todo) do
-            local ok, result = reload(self, name)
-            if ok then
-                self.count, progress = self.count + 1, true
-                reloaded(self, name, result, contents[name])
-            else
-                messages[name] = result
-                left[#left + 1] = name
+        while work.next <= #work.todo do
+            if most == 0 then return 0 end
+            local name = work.todo[work.next]
+            most, work.next = most - 1, work.next + 1
+            -- What has changed once more is the next round's.
+            if not still or still[name] ~= false then
+                local ok, result = reload(self, name)
+                if ok then
+                    self.count, work.progress = self.count + 1, true
+                    reloaded(self, name, result, work.contents[name])
+                else
+                    work.messages[name] = result
+                    work.left[#work.left + 1] = name
+                end
             end
         end
-        if progress and retries then
-            for _, name in ipairs(retries) do left[#left + 1] = name end
-            left, retries = watch.order(left), nil
+        local left, progress = work.left, work.progress
+        if progress and work.retries then
+            for _, name in ipairs(work.retries) do left[#left + 1] = name end
+            left, work.retries = watch.order(left), nil
         end
+        work.todo, work.next, work.left, work.progress = left, 1, {}, false
     until not progress or not left[1]
-    for _, name in ipairs(left) do failed(self, name, contents[name], messages[name]) end
+    self.work = nil
+    for _, name in ipairs(work.todo) do failed(self, name, work.contents[name], work.messages[name]) end
+    return most
 end
 
 --- All of them or none (R7.4).
@@ -236,8 +257,8 @@ local function look(self, most)
     return not self.round and round
 end
 
---- Acts on what a round has found.
-local function act(self, round, now)
+--- Acts on what a round has found; reloads no more than `most` modules now.
+local function act(self, round, now, most)
     local unsettled, found, contents = false, {}, round.contents
     local ready, retries, broken = {}, {}, {}
     for _, name in ipairs(round.changed) do
@@ -273,16 +294,24 @@ local function act(self, round, now)
     self.due = now + (unsettled and self.settle < self.interval and self.settle or self.interval)
     if not ready[1] then return end
     if not self.together then
-        one_by_one(self, watch.order(ready), retries, contents)
+        self.work = {
+            todo = watch.order(ready), next = 1, left = {}, progress = false,
+            retries = retries, contents = contents, messages = {},
+        }
+        one_by_one(self, most)
     else
         for _, name in ipairs(retries) do ready[#ready + 1] = name end
         all_together(self, watch.order(ready), contents)
     end
 end
 
-local function look_and_act(self, now, most)
+--- Goes on with what earlier polls have left, and then looks, if that is `due`.
+local function look_and_act(self, now, most, due)
+    local rest = self.work and one_by_one(self, most) or most
+    if self.work or not due then return end
+    self.last, self.due = now, now + self.interval
     local round = look(self, most)
-    if round then act(self, round, now) end
+    if round then act(self, round, now, rest) end
 end
 
 local function count_of(set)
@@ -291,15 +320,15 @@ local function count_of(set)
     return count
 end
 
-local function go_on(self, now, most)
+local function go_on(self, now, most, due)
     -- A hook may yield: until it has ended, other calls do nothing. A coroutine that is dropped does not hold them up.
     local busy = self.busy[1]
     if busy and status(busy) ~= "dead" then return 0, count_of(self.failures) end
     self.busy[1], self.count = running(), 0
-    local ok, err = pcall(look_and_act, self, now, most)
+    local ok, err = pcall(look_and_act, self, now, most, due)
     self.busy[1] = nil
     if not ok then
-        self.round = nil
+        self.round, self.work = nil, nil
         tell(self, "on_error", "hotreload.watch", describe(err))
     end
     return self.count, count_of(self.failures)
@@ -318,17 +347,17 @@ end
 function Watcher:check()
     local now = time_of(self)
     if not now then return 0, count_of(self.failures) end
-    return go_on(self, now, math.maxinteger // 2)
+    return go_on(self, now, math.maxinteger // 2, true)
 end
 
---- Looks when the interval has passed since the last look, at no more modules than `most`.
+--- Looks when the interval has passed since the last look, at no more modules than `most`; reloads no more than that.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:poll()
     local now = time_of(self)
     if not now then return 0, count_of(self.failures) end
-    if not self.round and now < self.due and now >= self.last then return 0, count_of(self.failures) end
-    self.last, self.due = now, now + self.interval
-    return go_on(self, now, self.most)
+    local due = self.round or now >= self.due or now < self.last
+    if not due and not self.work then return 0, count_of(self.failures) end
+    return go_on(self, now, self.most, due)
 end
 
 --- What could not be reloaded as the files stand: name → message.
