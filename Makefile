@@ -16,7 +16,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup build demo test stress valgrind asan fuzz lint fmt bench rock install clean
+.PHONY: help setup build demo test stress valgrind asan fuzz lint fmt bench growth rock install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,10 @@ fmt: ## format the Rust code
 bench: ## measure how long reloads take
 	@scripts/setup.sh cc
 	$(CARGO) bench --locked $(TEST_FEATURES)
+
+growth: build ## measure how the cost of a reload grows with each size: the exponent; fails above 1.3
+	@scripts/setup.sh lua
+	@$(LUA) bench/growth.lua
 
 rock: ## install with LuaRocks into a tree of its own: ROCK_TREE, build/rock
 	@scripts/setup.sh cc lua headers luarocks
