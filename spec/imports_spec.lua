@@ -487,3 +487,141 @@ describe("a table that another module fills and returns (R3.3)", function()
     app:refused("classes", nil, classes, list)
   end)
 end)
+
+describe("a table with functions that is another module's object, too (R3.3)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local source = [[
+    local M = { types = { is = function() return "is 1" end, names = {} } }
+    local hidden = { count = 0, size = function(self) return "size 1", self.count end }
+    M.meta = setmetatable({}, { __call = function() return "call 1" end })
+    M.plain = { names = {} }
+    function M.hidden() return hidden end
+    return M
+  ]]
+
+  local function load_all()
+    local M = app:module("a", source)
+    local T = app:module("b", "local T = require 'a'.types T.extra = function() return 'b' end return T")
+    local H = app:module("c", "local H = require 'a'.hidden() H.own = function() end return H")
+    local C, P = app:module("d", "return require 'a'.meta"), app:module("e", "return require 'a'.plain")
+    T.names[1], H.count, C.used, P.names[1] = "kept", 7, true, "kept"
+    return M, T, H, C, P
+  end
+
+  for _, scope in ipairs { "module", "vm" } do
+    it("stays what it is, and gets the file's functions, in scope " .. scope, function()
+      local M, T, H, C, P = load_all()
+      for round = 1, 3 do
+        local text = round == 1 and source or source:gsub(" 1\"", " " .. round .. "\"")
+        app:update("a", text, { scope = scope })
+        assert.same({ T, C, P, H }, { M.types, M.meta, M.plain, M.hidden() })
+        assert.same({ "is " .. round, "call " .. round, "size " .. round, 7 }, { T.is(), C(), H:size() })
+        assert.same({ "kept", "b", true, "kept" }, { T.names[1], T.extra(), C.used, P.names[1] })
+        for _, name in ipairs { "b", "c", "d", "e" } do app:reloaded(name, { scope = scope }) end
+      end
+    end)
+  end
+
+  it("stays what it is where the data follow the file", function()
+    local M, T, H = load_all()
+    app:reloaded("a", { data = "replace" })
+    assert.equal(T, M.types)
+    assert.equal(H, M.hidden())
+  end)
+
+  it("gets what the file adds, and keeps what the other module has put in the place of one function", function()
+    local M, T = load_all()
+    app:module("f", "local T = require 'a'.types function T.more() return 'f' end return T")
+    local more = "more = function() return 'a' end, new = function() return 'new' end, names"
+    app:update("a", (source:gsub("names", more)))
+    assert.equal(T, M.types)
+    assert.same({ "new", "a", "kept" }, { T.new(), T.more(), T.names[1] })
+  end)
+
+  it("is another one where most of its functions are the other module's", function()
+    local other = app:module("other", "return { f = function() return 'other' end, g = function() end }")
+    local M = app:module("a", [[
+      local o = require "other"
+      function o.h() return 1 end
+      return { o = o, f = function() end }
+    ]])
+    app:update("a", [[
+      local function f() return "own" end
+      return { o = { f = f, g = f, h = f }, f = function() end }
+    ]])
+    assert.not_equal(other, M.o)
+    assert.same({ "own", "other", 1 }, { M.o.f(), other.f(), other.h() })
+  end)
+end)
+
+describe("a module that takes the place of what it wraps (R3.3, R4.7)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local wrappers = {
+    ["a callable object"] = "return setmetatable({}, { __call = function(_, ...) return 'log 1', inner(...) end })",
+    ["a function"] = "return function(...) return 'log 1', inner(...) end",
+    ["a callable part"] = [[
+      return { part = setmetatable({}, { __call = function(_, ...) return 'log 1', inner(...) end }) }
+    ]],
+    ["a function in a field"] = "return { part = function(...) return 'log 1', inner(...) end }",
+  }
+  for what, text in pairs(wrappers) do
+    for _, data in ipairs { "keep", "merge", "replace" } do
+      it(("goes on to call the former value: %s, data = %q"):format(what, data), function()
+        G.report = function(...) return "real", ... end
+        local real = G.report
+        local source = "local inner = report " .. text
+        local log = app:module("log", source)
+        G.report = type(log) == "table" and log.part or log
+        for round = 1, 3 do
+          app:update("log", (source:gsub("log 1", "log " .. round)), { data = data, scope = "vm" })
+          assert.same({ "log " .. round, "real", "x" }, { G.report "x" })
+        end
+        G.report = real
+      end)
+    end
+  end
+
+  it("goes on to call a function that a global still holds", function()
+    local log = app:module("log", [[
+      local print = tostring
+      return setmetatable({}, { __call = function(_, x) return "log " .. print(x) end })
+    ]])
+    local real = G.tostring
+    G.real_tostring, G.tostring = real, log -- so it is one of the standard library's values
+    local ok, message = gg.reload "log"
+    G.tostring = real
+    assert.is_true(ok, message)
+    assert.equal("log 1", log(1))
+  end)
+
+  for _, data in ipairs { "keep", "replace" } do
+    it("goes on to use the library that it stands for, in a local and in a field; data = " .. data, function()
+      local source = [[
+        local io = tools
+        return setmetatable({ inner = tools, own = function() return io.open() end }, { __index = tools })
+      ]]
+      G.tools = { open = function() return "open" end }
+      local wrapper, tools = app:module("tools_wrapper", source), G.tools
+      G.tools = wrapper
+      app:reloaded("tools_wrapper", { data = data })
+      assert.same({ "open", "open" }, { wrapper.own(), wrapper.open() })
+      assert.equal(tools, wrapper.inner)
+    end)
+  end
+
+  it("still takes another dependency from the file", function()
+    local source = [[
+      local inner = tostring
+      return setmetatable({}, { __call = function(_, x) return inner(x) end })
+    ]]
+    local log = app:module("log", source)
+    app:update("log", (source:gsub("tostring", "tonumber")))
+    assert.equal(1, log "1")
+  end)
+end)

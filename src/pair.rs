@@ -324,7 +324,7 @@ pub fn pair(
         places: Places::default(),
         followed: FxHashSet::default(),
         change_sites: FxHashMap::default(),
-        imports: imports::Imports::new(lineage),
+        imports: imports::Imports::default(),
         lineage,
         survey: survey::Survey::default(),
         names: cells::Names::default(),
@@ -637,27 +637,14 @@ impl Pairer<'_> {
             // Another module's table is never written to: the file has a table of its own now (R3.3).
             (Kind::Table, Kind::Table) if fresh && self.was_import(old, new)? => What::Take,
             (Kind::Table, Kind::Table) if fresh => What::Merge,
-            _ if !fresh
-                && n.addr != 0
-                && n.kind != Kind::String
-                && self.imports.takes(self.vm, self.context, self.loaded, o, old, new)? =>
-            {
-                What::Take
-            }
+            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.takes(o, old, new)? => What::Take,
             (Kind::Function, Kind::Function) if self.is_home(old)? => What::Replace,
             (Kind::Function, Kind::Function) => What::Keep,
             (Kind::Function, _) if !self.is_home(old)? => What::Keep,
             (Kind::Function, _) | (_, Kind::Function) => What::Conflict,
-            _ if self.replace_data && !self.vm.same(new, old) => What::Overwrite,
+            _ if self.replace_data && self.is_replacement(old, new)? => What::Overwrite,
             _ => What::Keep,
         })
-    }
-
-    /// R3.3: is A1's table an import that the file has a table of its own for now?
-    fn was_import(&mut self, old: Ref, new: Ref) -> Result<bool> {
-        let (vm, replace) = (&mut *self.vm, self.replace_data);
-        self.imports
-            .was_import(vm, self.context, self.loaded, old, new, replace)
     }
 
     fn is_home(&mut self, function: Ref) -> Result<bool> {

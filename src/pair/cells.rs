@@ -428,7 +428,7 @@ impl Pairer<'_> {
         if o.is_function() && n.is_function() && self.is_home(old)? {
             return Ok(true);
         }
-        Ok(n.addr != 0 && (n == o || self.imports.takes(self.vm, self.context, self.loaded, o, old, new)?))
+        Ok(n.addr != 0 && (n == o || self.takes(o, old, new)?))
     }
 
     fn old_value(&mut self, c1: u32) -> Result<Ref> {
@@ -507,7 +507,11 @@ impl Pairer<'_> {
             let site = self.out.cell_site(c2)?;
             self.function1(old_value, site)?;
             CellFate::Follow
-        } else if self.replace_data && !o.is_function() && !n.is_function() && !self.vm.same(old_value, new_value) {
+        } else if self.replace_data
+            && !o.is_function()
+            && !n.is_function()
+            && self.is_replacement(old_value, new_value)?
+        {
             CellFate::Take
         } else if self.cell_follows(&pair, fresh)? {
             if n.is_table() {
@@ -524,10 +528,7 @@ impl Pairer<'_> {
     /// R3.3 for cells: not where a function assigns the cell (a back end that was chosen at run time).
     fn takes_import(&mut self, c1: u32, c2: u32, old: Val, pair: CellPair, old_is_home: bool) -> Result<bool> {
         let new_is_function = self.vm.val(pair.new_value).is_function();
-        let takes = old_is_home && new_is_function
-            || self
-                .imports
-                .takes(self.vm, self.context, self.loaded, old, pair.old_value, pair.new_value)?;
+        let takes = old_is_home && new_is_function || self.takes(old, pair.old_value, pair.new_value)?;
         Ok(takes && !self.is_assigned_anywhere(c1, c2)?)
     }
 

@@ -145,7 +145,7 @@ impl Pairer<'_> {
         };
         // What the chunk itself takes the place of, or the module's own function, is what a wrapper wraps.
         let import = new.addr != 0 && new.kind != Kind::String && !fresh && !self.is_taken_by_chunk(new.addr)?;
-        let import = import && !(new.is_function() && self.is_home(pair.new_value)?);
+        let import = import && !self.is_own(pair.new_value)?;
         self.read_text()?;
         let (vm, value) = (&*self.vm, pair.new_value);
         let fits = |init: Init<'_>| match init {

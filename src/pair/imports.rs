@@ -2,17 +2,17 @@
 
 use rustc_hash::FxHashSet;
 
+use super::Pairer;
 use crate::error::Result;
 use crate::find::{Context, STANDARD};
-use crate::lineage::Lineage;
 use crate::load::Loaded;
 use crate::mem::TryInsert;
 use crate::raw::vm::{Kind, Ref, Val, Vm};
 use crate::remember::Modules;
 
 /// Knows the objects of loaded modules and the standard library's values; looked up when first asked for.
+#[derive(Default)]
 pub struct Imports {
-    lineage: Lineage,
     modules: Modules,
     /// Objects of modules in whose place the module itself has put others: these are its own.
     replaced: Option<FxHashSet<usize>>,
@@ -23,17 +23,6 @@ pub struct Imports {
 }
 
 impl Imports {
-    /// Nothing looked up yet.
-    pub fn new(lineage: Lineage) -> Imports {
-        Imports {
-            lineage,
-            modules: Modules::default(),
-            replaced: None,
-            held: None,
-            values: None,
-        }
-    }
-
     /// The loaded modules: nobody has looked at them yet after a first load.
     fn modules<'a>(&'a mut self, vm: &mut Vm, context: &Context, loaded: &'a Loaded) -> Result<&'a Modules> {
         if loaded.memory.modules.is_known() {
@@ -58,45 +47,6 @@ impl Imports {
         Ok(!self.replaced.insert(replaced).contains(&object.addr))
     }
 
-    /// Was `old`, another loaded module's object, imported where the file has the table `new` of its own now? Then it is not to be
-    /// written to. But where the file's table begins with plain fields alone, and the running one has all of these, of the same
-    /// types, it is that very table: this module made it, and the other one filled it and returned it. No walk may be under way.
-    pub fn was_import(
-        &mut self,
-        vm: &mut Vm,
-        context: &Context,
-        loaded: &Loaded,
-        old: Ref,
-        new: Ref,
-        replace_data: bool,
-    ) -> Result<bool> {
-        if !self.is_module(vm, context, loaded, vm.val(old))? {
-            return Ok(false);
-        }
-        if replace_data || !vm.metatable_val(new).is_nil() {
-            return Ok(true);
-        }
-        let (first, count) = vm.keep_entries(new, MOST_COMPARED)?;
-        if count == 0 || count as usize > MOST_COMPARED {
-            return Ok(true);
-        }
-        for i in 0..count {
-            let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
-            let plain = [key, value].into_iter().all(|part| {
-                let val = vm.val(part);
-                val.kind == Kind::String || val.addr == 0
-            });
-            if !plain {
-                return Ok(true);
-            }
-            let running = vm.get(old, key)?;
-            if vm.val(running).kind != vm.val(value).kind {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Is it a function or a file of the standard libraries?
     fn is_standard(&mut self, vm: &mut Vm, context: &Context, object: Val) -> Result<bool> {
         let values = match self.values.take() {
@@ -107,27 +57,10 @@ impl Imports {
         self.values = Some(values);
         Ok(known)
     }
-
-    /// Does the imported `new` take the place of `old`: is `old` a loaded module's object, a standard-library value, or an
-    /// older generation of the very function that is imported? No walk may be under way.
-    pub fn takes(
-        &mut self,
-        vm: &mut Vm,
-        context: &Context,
-        loaded: &Loaded,
-        o: Val,
-        old: Ref,
-        new: Ref,
-    ) -> Result<bool> {
-        Ok(o.addr != 0
-            && (self.is_module(vm, context, loaded, o)?
-                || self.is_standard(vm, context, o)?
-                || o.is_function() && vm.val(new).is_function() && self.lineage.is_one(vm, old, new)))
-    }
 }
 
 /// Entries of a table that are compared with those of another module's object.
-const MOST_COMPARED: usize = 50;
+const MOST_COMPARED: usize = 1_000;
 /// Entries of a module's object that are looked at.
 const MOST_LOOKED_AT: usize = 10_000;
 
@@ -146,6 +79,93 @@ impl Imports {
             }
         };
         Ok(self.held.insert(held).contains(&object.addr))
+    }
+}
+
+impl Pairer<'_> {
+    /// Is it the object of another loaded module, or the globals? No walk may be under way.
+    fn is_module(&mut self, object: Val) -> Result<bool> {
+        self.imports.is_module(self.vm, self.context, self.loaded, object)
+    }
+
+    /// R3.3: was `old`, another loaded module's object, imported where the file has the fresh table
+    /// `new` of its own now? Then it is not to be written to. No walk may be under way.
+    pub(super) fn was_import(&mut self, old: Ref, new: Ref) -> Result<bool> {
+        Ok(self.is_module(self.vm.val(old))? && !self.is_handed_over(old, new)?)
+    }
+
+    /// Did this module make another one's object `old`, from what the file says in `new`? (It keeps
+    /// the table under a name, and the other one fills it and returns it.) Where both have functions
+    /// under the same names, it did if at least half of A1's are the module's own. Else it did where the file's
+    /// table begins with plain fields and tables alone, and A1's has all of these, of the same types.
+    fn is_handed_over(&mut self, old: Ref, new: Ref) -> Result<bool> {
+        let (mut own, mut foreign) = (0, 0);
+        let mut plain = !self.replace_data && self.vm.metatable_val(new).is_nil();
+        let metatables = [self.vm.metatable(old)?, self.vm.metatable(new)?];
+        for [old, new] in [[old, new], metatables] {
+            if [old, new].iter().any(|table| !self.vm.val(*table).is_table()) {
+                continue;
+            }
+            let mark = self.vm.held();
+            let (first, count) = self.vm.keep_entries(new, MOST_COMPARED)?;
+            if count as usize > MOST_COMPARED {
+                return Ok(false);
+            }
+            plain &= count != 0;
+            for i in 0..count {
+                let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
+                let running = self.vm.get(old, key)?;
+                let [key, new, old] = [key, value, running].map(|part| self.vm.val(part));
+                let is_plain = |val: Val| val.kind == Kind::String || val.addr == 0;
+                plain &= is_plain(key) && (is_plain(new) || new.is_table()) && new.kind == old.kind;
+                if new.is_function() && old.is_function() {
+                    *(if self.is_home(running)? { &mut own } else { &mut foreign }) += 1;
+                }
+            }
+            self.vm.release(mark);
+        }
+        Ok(own > 0 && own >= foreign || plain)
+    }
+
+    /// Does the imported `new` take the place of `old`: is `old` a loaded module's object, a standard-library value, or an
+    /// older generation of the very function that is imported? No walk may be under way.
+    pub(super) fn takes(&mut self, o: Val, old: Ref, new: Ref) -> Result<bool> {
+        if o.addr == 0 {
+            return Ok(false);
+        }
+        let dependency = self.is_module(o)? || self.imports.is_standard(self.vm, self.context, o)?;
+        Ok(dependency && !self.is_own(new)?
+            || o.is_function() && self.vm.val(new).is_function() && self.lineage.is_one(self.vm, old, new))
+    }
+
+    /// Is it the module's own: its object, one of its functions, or a table that answers to one of
+    /// the file's or that one of its functions makes callable? What the chunk finds so in a place of
+    /// others is what this module has put there (`print = require "log"`): the module wraps what
+    /// was there before, and would call itself for ever.
+    pub(super) fn is_own(&mut self, value: Ref) -> Result<bool> {
+        let val = self.vm.val(value);
+        if val.is_function() {
+            return self.is_home(value);
+        }
+        if !val.is_table() {
+            return Ok(false);
+        }
+        if val == self.vm.val(self.context.running) || self.answered.contains(&val.addr) {
+            return Ok(true);
+        }
+        let metatable = self.vm.metatable(value)?;
+        if !self.vm.val(metatable).is_table() {
+            return Ok(false);
+        }
+        let key = self.vm.string(b"__call")?;
+        let call = self.vm.get(metatable, key)?;
+        self.is_home(call)
+    }
+
+    /// R8: is A2's `new` data that may take the place of `old`? Not where the module has put itself
+    /// in the place of what it wraps.
+    pub(super) fn is_replacement(&mut self, old: Ref, new: Ref) -> Result<bool> {
+        Ok(!self.vm.same(new, old) && (self.vm.val(old).addr == 0 || self.is_own(old)? || !self.is_own(new)?))
     }
 }
 

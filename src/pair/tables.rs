@@ -377,12 +377,12 @@ impl Pairer<'_> {
                 self.scan_queue.try_push((new, at))?;
             }
             What::Add
-        } else if self.is_fresh(n) && self.imports.is_module(self.vm, self.context, self.loaded, o)? {
+        } else if self.is_fresh(n) && self.was_import(old, new)? {
             self.scan_queue.try_push((new, at))?;
             What::Take
         } else if self.is_fresh(n) {
             return self.meet_metatables(place, owner);
-        } else if self.imports.takes(self.vm, self.context, self.loaded, o, old, new)? {
+        } else if self.takes(o, old, new)? {
             What::Take
         } else {
             return Ok(());
