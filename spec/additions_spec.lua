@@ -279,6 +279,47 @@ describe("R5.2 what only the running program has", function()
     assert.same({ "M.gone", "M.sub.gone_too" }, probe.sorted(report.paths.functions.removed))
   end)
 
+  it("is not removed by the file where the program has put it there", function()
+    local M = app:module("M", [[
+      local M = { sub = { f = function() end } }
+      function M.make(n) return function() return n end end
+      function M.short(n) return function() return n end end
+      function M.gone() end
+      return M
+    ]])
+    M.made, M.sub.made, M.short_made = M.make(1), M.make(2), M.short(3)
+    for _ = 1, 3 do
+      local report = app:update("M", [[
+        local M = { sub = { f = function() end } }
+        function M.make(n) return function() return n end end
+        function M.short(n) return function() return n end end
+        return M
+      ]], { report = "full" })
+      assert.same({ "M.gone" }, report.paths.functions.removed)
+      assert.same({ 1, 2, 3 }, { M.made(), M.sub.made(), M.short_made() })
+    end
+  end)
+
+  it("is not in the report of a module that hands on another one's object", function()
+    local source = "local M = {} function M.f() return 1 end function M.g() return 2 end return M"
+    app:write_file("pack/init.lua", "return require 'pack.pack'")
+    app:write_file("other/init.lua", "return require 'pack.pack'")
+    local M = app:module("pack.pack", source)
+    G.package.path = app.dir .. "/?/init.lua;" .. G.package.path
+    for _, name in ipairs { "pack", "other" } do
+      assert.equal(M, app:load(name))
+      for _, scope in ipairs { "module", "vm" } do
+        local report = app:reloaded(name, { report = "full", scope = scope })
+        assert.same({}, report.paths.functions.removed)
+        assert.same({ {}, 0 }, { report.warnings, report.stale or 0 })
+      end
+      assert.equal("plan of " .. name, app.hotreload.plan(name):match "^[^:]+")
+      assert.matches("\n  nothing$", app.hotreload.plan(name))
+    end
+    app:update("pack.pack", (source:gsub("return 1", "return 'new'")))
+    assert.equal("new", M.f())
+  end)
+
   it("stays in globals and in metatables", function()
     local M = app:module("M", [[
       function kept_global() return "kept" end

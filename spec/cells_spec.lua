@@ -622,6 +622,25 @@ describe("R4.3 the value of a joined cell", function()
     end
   end)
 
+  it("stays chosen where a function on one line made it", function()
+    local source = [[
+      local M = {}
+      local current, mode = function() return "default 1" end, function() return "mode 1" end
+      function M.set(n) current = function() return n end end function M.mode(f) mode = f end
+      function M.get() return current(), mode() end
+      return M
+    ]]
+    for _, one_line in ipairs { source, (source:gsub("%s*\n%s*", " ")) } do
+      local M = app:module("M", one_line)
+      for round = 1, 3 do
+        M.set(round)
+        app:update("M", (one_line:gsub(' 1"', " " .. round .. '"')))
+        assert.same({ round, "mode " .. round }, { M.get() })
+      end
+      package.loaded.M = nil
+    end
+  end)
+
   it("is not touched when a reload that would change it is refused", function()
     local v1 = [[
       local cache = { find = function() return "old" end }

@@ -88,6 +88,84 @@ describe("R3.1 table with table", function()
     assert.is_nil(next(M.by_table, key))
   end)
 
+  local function count(t)
+    local n = 0
+    for _ in pairs(t) do n = n + 1 end
+    return n
+  end
+
+  for _, scope in ipairs { "module", "vm" } do
+    it("finds an entry through a key that is a function without a name; scope = " .. scope, function()
+      local source = [[
+        local M, calls = { set = {}, weak = setmetatable({}, { __mode = "k" }) }, 0
+        LISTENERS = LISTENERS or {}
+        local function first() calls = calls + 1 return "first 1" end
+        M.set[first], M.set[function() calls = calls + 100 return "second 1" end] = { n = 1 }, 2
+        M.weak[first] = first
+        LISTENERS[function() calls = calls + 10000 return "global 1" end] = true
+        function M.add(f) local function made() return f() end M.set[made] = true return made end
+        function M.calls() return calls end
+        return M
+      ]]
+      local M = app:module("M", source)
+      local made = M.add(function() return "made" end)
+      local function foreign() return "foreign" end
+      local row
+      for f, value in pairs(M.set) do row = f() == "first 1" and value or row end
+      row.n, M.set[foreign] = 7, true
+      for round = 1, 3 do
+        local plan = app.hotreload.plan("M", { scope = scope })
+        assert.not_matches("added", plan)
+        assert.not_matches("stay", plan)
+        assert.not_matches("replaced", plan)
+        app:update("M", (source:gsub(' 1"', " " .. round .. '"')), { scope = scope })
+        local found = {}
+        for f, value in pairs(M.set) do found[f()] = value end
+        assert.same({ ["first " .. round] = row, ["second " .. round] = 2, made = true, foreign = true }, found)
+        assert.equal(7, row.n)
+        assert.same({ 4, 1, 1, true }, { count(M.set), count(M.weak), count(G.LISTENERS), M.set[foreign] })
+        if scope == "module" then assert.is_true(M.set[made]) end
+        assert.equal("global " .. round, next(G.LISTENERS)())
+        local before = M.calls()
+        for f in pairs(M.set) do f() end
+        assert.equal(before + 101, M.calls())
+      end
+    end)
+  end
+
+  it("adds a new function that is a key, and finds the others by their code", function()
+    local M = app:module("M", [[
+      local M = { set = {} }
+      M.set[function() return "a" end] = 1
+      return M
+    ]])
+    local report = app:update("M", [[
+      local M = { set = {} }
+      M.set[function() return "b" end] = 2
+      M.set[function() return "a" end] = 3
+      return M
+    ]])
+    local found = {}
+    for f, value in pairs(M.set) do found[f()] = value end
+    assert.same({ a = 1, b = 2 }, found)
+    assert.same({}, report.warnings)
+  end)
+
+  it("adds no function that is a key where it may be there already, and says so", function()
+    local loop = "for i = 1, 3 do M.set[function() return 'old', i end] = i end"
+    local two = "M.set[function() return 'a' end] = 1 M.set[function() end] = 2"
+    for _, text in ipairs { loop, two } do
+      local source = "local M = { set = {} } " .. text .. " return M"
+      local M = app:module("M", source)
+      local before = count(M.set)
+      local edited = source:gsub("old", "new"):gsub("'a' end%]", "'b' end] = 3 M.set[function() return 'c' end]")
+      local report = app:update("M", edited)
+      assert.equal(before, count(M.set))
+      assert.matches("M.set: functions as keys that nothing tells from others there", report.warnings[1], 1, true)
+      package.loaded.M = nil
+    end
+  end)
+
   it("keeps one table one where the file has it under several names", function()
     local M = app:module("M", [[
       local t = { f = function() return "old" end }

@@ -197,21 +197,51 @@ pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<V
                 continue;
             }
             let source = vm.source(function)?.unwrap_or_default();
-            let path = String::from_utf8_lossy(&source).replace('\\', "/");
-            let fits = [format!("{tail}.lua"), format!("{tail}/init.lua")].iter().any(|end| {
-                path.strip_suffix(end.as_str())
-                    .is_some_and(|rest| rest == "@" || rest.ends_with('/'))
-            });
-            if fits && !moved.contains(&source) {
+            if ends_in(&source, &tail) && !moved.contains(&source) {
                 moved.try_push(source)?;
             }
         }
         vm.release(mark);
     }
+    if !moved.is_empty() {
+        let longer = other_tails(vm, context, tail.len())?;
+        moved.retain(|source| !longer.iter().any(|tail| ends_in(source, tail)));
+    }
     for source in moved {
         home.add(source)?;
     }
     Ok(home)
+}
+
+/// Is it the source name of a file whose path ends as the name of a module does?
+fn ends_in(source: &[u8], tail: &str) -> bool {
+    let path = String::from_utf8_lossy(source).replace('\\', "/");
+    [".lua", "/init.lua"].iter().any(|end| {
+        path.strip_suffix(end)
+            .and_then(|path| path.strip_suffix(tail))
+            .is_some_and(|rest| rest == "@" || rest.ends_with('/'))
+    })
+}
+
+/// The ends of the paths of other modules with the same object (a module that ends in `return require "x.y"`), of those that are longer than
+/// this module's own: a path that ends so is the other one's.
+fn other_tails(vm: &mut Vm, context: &Context, length: usize) -> Result<Vec<String>> {
+    let (mut names, running) = (Vec::new(), vm.val(context.running));
+    vm.zip(context.loaded, Ref::NIL)?;
+    while let Some(entry) = vm.zip_next() {
+        if entry.new == running && entry.key.kind == Kind::String {
+            names.try_push(vm.zip_keep_pair()?.after(1))?;
+        }
+    }
+    let mut tails = Vec::new();
+    for name in names {
+        let name = vm.bytes(name)?.unwrap_or_default();
+        let tail = String::from_utf8_lossy(&name).replace('.', "/");
+        if tail.len() > length {
+            tails.try_push(tail)?;
+        }
+    }
+    Ok(tails)
 }
 
 /// The cell of a main function's `_ENV`; of one that was compiled here (`ours`) it is the first, whatever its name.

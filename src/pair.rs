@@ -23,7 +23,6 @@ mod note;
 mod parents;
 mod rows;
 mod shared;
-mod spans;
 mod survey;
 mod tables;
 
@@ -43,6 +42,7 @@ use crate::known::{Known, Numbers};
 use crate::lineage::{Continued, Lineage};
 use crate::load::Loaded;
 use crate::mem::{TryPush, sort_by_number};
+use crate::nesting::Nesting;
 use crate::options::{Data, OnConflict, Options};
 use crate::raw::vm::{Kind, Ref, Val, Vm};
 use crate::record::Assigned;
@@ -133,6 +133,8 @@ struct Keyed {
     key: Ref,
     new: Ref,
     change: bool,
+    /// Its key, a function, was compared with those that A1's table has as keys.
+    compared: bool,
 }
 
 /// Something that a table holds, to be taken in order of creation.
@@ -210,6 +212,8 @@ pub struct Pairing {
     met1: Numbers,
     /// The locals that some function assigns, for the next reloads (R4.7).
     pub assigned: Assigned,
+    /// Which functions of A1 others of them have made.
+    pub nesting: Nesting,
     /// What will be on record (R8), unless it is a dry run.
     pub record: Vec<u64>,
 }
@@ -270,6 +274,17 @@ impl Pairing {
         Ok(functions)
     }
 
+    /// Did a function of A1 that is known make this one?
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn is_made_at_run_time(&mut self, vm: &mut Vm, address: usize) -> Result<bool> {
+        let function = self.number1(address).and_then(|f1| self.old.get(f1 as usize));
+        function.map_or(Ok(false), |function| {
+            self.nesting.is_made_by_another(vm, &self.old, function)
+        })
+    }
+
     /// A function of A1.
     pub fn old_at(&self, address: usize) -> Option<&Function1> {
         self.old.get(self.number1(address)? as usize)
@@ -313,6 +328,7 @@ pub fn pair(
             known: std::mem::take(&mut loaded.memory.known),
             met1: Numbers::default(),
             assigned: Assigned::default(),
+            nesting: Nesting::default(),
             record: Vec::new(),
         },
         vm,
@@ -345,7 +361,6 @@ pub fn pair(
         parents: parents::Parents::default(),
         handler_lists: Vec::new(),
         shared: shared::Shared::default(),
-        spans: spans::Spans::default(),
         code: rows::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
@@ -434,7 +449,6 @@ struct Pairer<'a> {
     /// Tables that stand in several places.
     shared: shared::Shared,
     /// The lines of A1's functions.
-    spans: spans::Spans,
     /// Which tables have functions.
     code: rows::Code,
     scanned: FxHashSet<usize>,
@@ -510,9 +524,10 @@ impl Pairer<'_> {
                 || self.take_parents()?
                 || self.take_references(false)?
                 || self.take_handlers()?
+                || self.take_function_keys()?
             {
                 // tables under keys that are known by now, in several places, where tables look for what they lack, by references,
-                // and in lists
+                // and in lists; functions that are keys
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.meet_constants()? {

@@ -11,7 +11,6 @@ use crate::commit::{Join, Joins, Op};
 use crate::error::Result;
 use crate::find::Context;
 use crate::known::Numbers;
-use crate::lacking;
 use crate::lineage::Continued;
 use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
@@ -327,8 +326,11 @@ impl Planner<'_> {
             }
             What::Follow => {
                 let site = self.slot_site(slot)?;
-                match self.pairing.answer(self.vm.val(slot.old).addr) {
+                let address = self.vm.val(slot.old).addr;
+                match self.pairing.answer(address) {
                     Some(new) => self.set(slot.table, slot.key, new, slot.old),
+                    // The file never had what the program has put there.
+                    None if self.pairing.is_made_at_run_time(self.vm, address)? => Ok(()),
                     None => self.out.tally.removed.try_push(site),
                 }
             }
@@ -530,7 +532,7 @@ impl Planner<'_> {
                 profile: Some(new.profile),
             })?;
         }
-        for number in lacking::lacking(vm, &pairing.old)? {
+        for number in pairing.nesting.lacking(vm, &pairing.old)? {
             if let Some(old) = pairing.old.get(number) {
                 out.lineage.try_push(Continued {
                     old: None,

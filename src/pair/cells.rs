@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Edge, Pairer, SharedCell, TablePair};
+use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, sort_by_number};
 use crate::raw::vm::{Kind, Ref, Val};
@@ -589,6 +589,13 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Did another function of A1 that is known make this one?
+    pub(super) fn is_made_at_run_time(&mut self, f1: u32) -> Result<bool> {
+        let Pairing { old, nesting, .. } = &mut self.out;
+        let function = old.get(f1 as usize);
+        function.map_or(Ok(false), |function| nesting.is_made_by_another(self.vm, old, function))
     }
 
     /// When no pair leads on: what unmatched cells hold is A2's own, and may have functions of A2 in it. True when there was something.

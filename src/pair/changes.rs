@@ -79,6 +79,7 @@ impl Pairer<'_> {
                 key,
                 new,
                 change: true,
+                compared: false,
             });
         }
         let beside = self.beside(key, change.new, change.old);

@@ -243,10 +243,10 @@ impl Pairer<'_> {
             if self.is_home(pair.old_value)? {
                 let site = self.out.cell_site(pair.new)?;
                 let met = self.function1(pair.old_value, site)?;
-                return match met {
-                    Some(f1) => Ok(!self.is_made_at_run_time(f1)? && !self.has_state(f1)?),
-                    None => Ok(false),
-                };
+                return Ok(match met {
+                    Some(f1) => !self.is_made_at_run_time(f1)? && !self.has_state(f1)?,
+                    None => false,
+                });
             }
             let own = |i: &u8| self.vm.upvalue_name(pair.old_value, *i) != b"_ENV";
             let upvalues = self.vm.info(pair.old_value).map_or(0, |info| info.upvalues);

@@ -18,7 +18,7 @@ struct Running {
     value: Ref,
     /// Its number; none for a C function.
     f1: Option<u32>,
-    /// A function of the module made it.
+    /// The program has made it: no chunk has put it into the list.
     made: bool,
 }
 
@@ -115,8 +115,12 @@ impl Pairer<'_> {
             if self.vm.val(value).is_function() {
                 let site = self.out.sites.key(pair.site, key)?;
                 let f1 = self.function1(value, site)?;
-                let made = false; // not known yet
-                old.try_push(Running { index, value, f1, made })?;
+                old.try_push(Running {
+                    index,
+                    value,
+                    f1,
+                    made: false,
+                })?;
             }
         }
         self.handler_lists.try_push(Handlers {
@@ -171,6 +175,11 @@ impl Pairer<'_> {
         let mut free = Vec::new();
         free.try_reserve_exact(list.old.len())?;
         free.extend(list.old.iter().map(|_| true));
+        for running in &mut list.old {
+            if let Some(f1) = running.f1 {
+                running.made = self.is_made_at_run_time(f1)?;
+            }
+        }
         self.by_name(&mut list, &mut free);
         self.by_code(&mut list, &mut free);
         let is_moved = |new: &Written| {

@@ -1,9 +1,19 @@
 //! Entries of A2 under keys that are fresh tables or functions: A1 has them under what answers to the key.
 
-use super::{Child, Keyed, Pairer, Slot, What};
+use std::ops::Range;
+
+use super::{Child, Edge, Keyed, Pairer, Pairing, Slot, What};
+use crate::bytecode;
 use crate::error::Result;
+use crate::lineage::Lineage;
 use crate::mem::TryPush;
 use crate::raw::vm::{Kind, Ref};
+
+/// Entries of a table of A1 that are looked at for functions as keys.
+const MOST_ENTRIES: usize = 10_000;
+
+/// A function of A1 that is a key: its lines, its code, and itself.
+type FunctionKey = ((i32, i32, Option<u32>), Ref);
 
 impl Pairer<'_> {
     /// Takes the entries under fresh keys: those whose key answers to one of A1's, or, `last`, all that are left. True when
@@ -43,6 +53,7 @@ impl Pairer<'_> {
             key,
             new,
             change,
+            ..
         } = keyed;
         let old = self.vm.get(table, old_key)?;
         let beside = self.beside(key, new, old);
@@ -71,15 +82,140 @@ impl Pairer<'_> {
         self.out.slots.try_push(Slot {
             key: old_key,
             new: Ref::NIL,
-            what: What::Remove,
+            what: What::Replace,
             ..slot
         })?;
         self.out.slots.try_push(Slot {
             new: if stays { old } else { new },
             old: Ref::NIL,
-            what: What::Replace,
+            what: if stays { What::Replace } else { what },
             ..slot
         })?;
         self.child(slot, None, &beside, children)
+    }
+
+    /// Functions of the file that are nothing but keys (a set of listeners). When names have told what they can, those of one table answer to
+    /// the keys of A1's in their order if both have as many, else by equal code. True when there was such a pair.
+    pub(super) fn take_function_keys(&mut self) -> Result<bool> {
+        let (mut start, mut found) = (0, false);
+        while let Some(first) = self.keyed.get(start).copied() {
+            let same = |keyed: &&Keyed| keyed.table == first.table && keyed.compared == first.compared;
+            let end = start + self.keyed.iter().skip(start).take_while(same).count();
+            if !first.compared {
+                found |= self.compare_keys(start..end)?;
+            }
+            start = end;
+        }
+        self.keyed.retain(|keyed| keyed.new != Ref::NIL);
+        Ok(found)
+    }
+
+    /// The same for the entries of one table.
+    fn compare_keys(&mut self, range: Range<usize>) -> Result<bool> {
+        let (mut nameless, mut place) = (Vec::new(), None);
+        for i in range {
+            let Some(keyed) = self.keyed.get_mut(i) else { break };
+            keyed.compared = true;
+            let keyed = *keyed;
+            if self.vm.kind(keyed.key) == Kind::Function
+                && let Some(f2) = self.function2(keyed.key, keyed.parent)?
+                && let Some(new) = self.out.new.get(f2 as usize)
+                && new.home
+                && new.partners.is_empty()
+            {
+                nameless.try_push((new.order, f2, new.profile.digest, i))?;
+                place = Some((keyed.table, keyed.parent));
+            }
+        }
+        let Some((table, parent)) = place.filter(|_| !self.replace_data) else {
+            return Ok(false);
+        };
+        let (mut free, all) = self.function_keys(table)?;
+        let in_order = all && free.len() == nameless.len();
+        let rank = |code: Option<u32>| code.filter(|_| !in_order);
+        nameless.sort_unstable_by_key(|(order, _, code, _)| (rank(Some(*code)), *order));
+        free.sort_unstable_by_key(|((line, last, code), _)| (rank(*code), *line, *last));
+        let count = free.len();
+        let mut free = free.into_iter().peekable();
+        let (mut pairs, mut left) = (Vec::new(), Vec::new());
+        for (_, f2, code, i) in nameless {
+            while free
+                .next_if(|((.., other), _)| rank(*other) < rank(Some(code)))
+                .is_some()
+            {}
+            match free.next_if(|((.., other), _)| rank(*other) == rank(Some(code))) {
+                Some((_, key)) => pairs.try_push((key, f2))?,
+                None => left.try_push(i)?,
+            }
+        }
+        let is_free = !all || pairs.len() < count;
+        let some = !pairs.is_empty();
+        for (key, f2) in pairs {
+            let site = self.out.sites.key(parent, key)?;
+            if let Some(f1) = self.function1(key, site)? {
+                self.edge(Edge { f1, f2 })?;
+            }
+        }
+        // Which of them A1 has already nobody knows.
+        if is_free && !left.is_empty() {
+            for i in left {
+                if let Some(keyed) = self.keyed.get_mut(i) {
+                    keyed.new = Ref::NIL;
+                }
+            }
+            let path = self.out.sites.path(self.vm, &self.context.title, parent);
+            self.out.warnings.try_push(format!(
+                "{path}: functions as keys that nothing tells from others there; they were not added (R3.1)"
+            ))?;
+        }
+        Ok(some)
+    }
+
+    /// The functions of the module's own that are keys of A1's table, that no function of the module has made, and to which nothing answers, in the order
+    /// of their lines; of those that nothing tells apart none. The flag says that these are all.
+    fn function_keys(&mut self, table: Ref) -> Result<(Vec<FunctionKey>, bool)> {
+        let mut keys = Vec::new();
+        self.vm.zip(table, Ref::NIL)?;
+        for looked_at in 0.. {
+            let Some(entry) = self.vm.zip_next() else { break };
+            if looked_at == MOST_ENTRIES {
+                self.vm.zip_end();
+                return Ok((Vec::new(), false));
+            }
+            if entry.key.is_function() {
+                keys.try_push(self.vm.zip_keep_pair()?.after(1))?;
+            }
+        }
+        let mut free: Vec<FunctionKey> = Vec::new();
+        for key in keys {
+            let Some(info) = self.vm.info(key).filter(|info| info.lua) else {
+                continue;
+            };
+            let answered = self
+                .out
+                .old_at(self.vm.val(key).addr)
+                .is_some_and(|old| !old.answers.is_empty());
+            if answered || !self.loaded.home.owns(self.vm, key, &info)? {
+                continue;
+            }
+            let Pairing { old, nesting, .. } = &mut self.out;
+            if nesting.is_nested(self.vm, old, (key, &info), None)? {
+                continue;
+            }
+            let profile = match self.lineage.number(self.vm, key).and_then(Lineage::profile) {
+                Some(profile) => Some(profile),
+                None => bytecode::profile(self.vm.dump(key, true)?),
+            };
+            free.try_push(((info.line, info.last, profile.map(|profile| profile.digest)), key))?;
+        }
+        free.sort_unstable_by_key(|(code, _)| *code);
+        let mut apart = Vec::new();
+        for twins in free.chunk_by(|(a, _), (b, _)| a == b) {
+            if let [alone] = twins {
+                apart.try_push(*alone)?;
+            }
+        }
+        let all = apart.len() == free.len();
+        Ok((apart, all))
     }
 }

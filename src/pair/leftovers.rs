@@ -2,8 +2,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::Pairer;
 use super::cells::Name;
+use super::{Pairer, Pairing};
 use crate::error::Result;
 use crate::known::Function;
 use crate::mem::{TryInsert, TryPush};
@@ -83,8 +83,9 @@ impl Pairer<'_> {
             let Some(list) = function.list else {
                 continue;
             };
-            if self.may_be_nested(&function.info)? {
-                continue;
+            let (Pairing { old, nesting, .. }, at) = (&mut self.out, (function.at, &function.info));
+            if nesting.is_nested(self.vm, old, at, None)? {
+                continue; // another one may have made it
             }
             for (i, index) in (0..usize::from(function.info.upvalues)).zip(1..) {
                 let Some(cell) = self.out.known.lists.cells(list).get(i).copied() else {
@@ -112,7 +113,7 @@ impl Pairer<'_> {
     }
 
     /// A walk over the VM (R9) must know what else stands in the module: what the file lacks stays (R5.2), and is no closure of a factory's. (A
-    /// later reload knows that by what the first one has numbered: `lacking.rs`.)
+    /// later reload knows that by what the first one has numbered: `nesting.rs`.)
     /// A function on the lines of one that goes on is another closure of that one's code (of a loop), and goes on as well (R9.3).
     pub(super) fn meet_known(&mut self) -> Result<bool> {
         let is_later = self.out.old.iter().any(|old| old.lineage.is_some());

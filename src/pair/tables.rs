@@ -246,6 +246,7 @@ impl Pairer<'_> {
                     key,
                     new: beside.new,
                     change: false,
+                    compared: false,
                 })?;
             } else if self.is_plain(&beside) {
                 self.plain(&pair, &beside)?;

@@ -31,7 +31,7 @@ pub const CONTENTS: &CStr = c"hotreload.contents";
 /// And: the function of `hotreload.track` in `package.searchers`, and the searcher that it stands for.
 pub const STANDING: &CStr = c"hotreload.standing";
 /// The native part of `core`.
-const ENTRIES: [(&CStr, ffi::lua_CFunction); 13] = [
+const ENTRIES: [(&CStr, ffi::lua_CFunction); 14] = [
     (c"reload", entry::reload),
     (c"close", entry::close),
     (c"end", entry::end),
