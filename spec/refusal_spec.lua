@@ -217,6 +217,77 @@ describe("the kind of what a module returns (R1.5)", function()
   end
 end)
 
+describe("another spelling of a loaded module's name (R1.3)", function()
+  local app
+  before_each(function()
+    app = program.new()
+    package.path = ("%s/?.lua;%s/?/init.lua;%s/./game/?.lua;%s"):format(app.dir, app.dir, app.dir, package.path)
+    app:write("game.ai.wolf", "return { bite = function() return 1 end }")
+    app:write_file("pkg/init.lua", "return { f = function() return 1 end }")
+  end)
+  after_each(function() app:unload() end)
+
+  local spellings = {
+    ["game/ai/wolf"] = "game.ai.wolf", ["game//ai.wolf"] = "game.ai.wolf", ["ai.wolf"] = "game.ai.wolf",
+    ["pkg.init"] = "pkg", ["pkg/"] = "pkg",
+  }
+
+  it("is refused, and the message names the loaded one", function()
+    app:load "game.ai.wolf"
+    app:load "pkg"
+    for spelling, name in pairs(spellings) do
+      for _, options in ipairs { {}, { dry_run = true }, { source = "return { bite = print }" }, { scope = "vm" } } do
+        local message = app:refused(spelling, options)
+        assert.matches(("module '%s' cannot be reloaded: its file "):format(spelling), message, 1, true)
+        assert.matches((" is loaded as '%s'; give that name"):format(name), message, 1, true)
+        assert.is_nil(package.loaded[spelling])
+      end
+      local text, message = app.hotreload.plan(spelling)
+      assert.is_nil(text)
+      assert.matches(name, message, 1, true)
+    end
+  end)
+
+  it("is refused in a list, also where the list itself loads the module first", function()
+    for _, options in ipairs { {}, { dry_run = true } } do
+      app:write("user", "require 'pkg' return {}")
+      for _, list in ipairs { { "game.ai.wolf", "game/ai/wolf" }, { "user", "pkg.init" } } do
+        local message = app:refused(list, options)
+        assert.matches("; give that name", message, 1, true)
+        for _, name in ipairs { "game.ai.wolf", "game/ai/wolf", "user", "pkg", "pkg.init" } do
+          assert.is_nil(package.loaded[name])
+        end
+      end
+    end
+  end)
+
+  it("is a module of its own where the program has loaded it, and where it is another file", function()
+    app:load "game.ai.wolf"
+    local second = app:load "game/ai/wolf"
+    app:write("game.ai.wolf", "return { bite = function() return 2 end }")
+    app:reloaded "game/ai/wolf"
+    app:reloaded "game.ai.wolf"
+    assert.equal(2, second.bite())
+    app:write("wolf", "return {}")
+    app:write("game.wolf", "return {}")
+    for _, name in ipairs { "wolf", "game.wolf" } do
+      assert.equal(1, app:reloaded(name).generation)
+    end
+  end)
+
+  it("is a module of its own where the loaded one came from no file", function()
+    package.preload["game.ai.wolf"] = function() return { preloaded = true } end
+    app:load "game.ai.wolf"
+    assert.equal(1, app:reloaded "game/ai/wolf".generation)
+  end)
+
+  it("is loaded when the other one has been forgotten", function()
+    app:load "game.ai.wolf"
+    package.loaded["game.ai.wolf"] = nil
+    assert.equal(1, app:reloaded "game/ai/wolf".generation)
+  end)
+end)
+
 describe("a module that is not loaded yet (R1.3)", function()
   local app
   before_each(function() app = program.new() end)

@@ -16,7 +16,7 @@ use crate::mem::TryPush;
 use crate::raw::code::Given;
 use crate::raw::open::STANDING;
 use crate::raw::stock::Stock;
-use crate::raw::vm::{Ref, Vm};
+use crate::raw::vm::{Kind, Ref, Vm};
 
 /// The module as it runs, and what belongs to every module: where the stages find things.
 pub struct Context {
@@ -315,16 +315,7 @@ fn search_path(
         tried.push_str(&format!("\n\tno file in 'package.{field}' for a name with a ';'"));
         return Ok(None);
     }
-    let separator = std::path::MAIN_SEPARATOR as u8;
-    let name: Vec<u8> = name
-        .iter()
-        .map(|byte| if *byte == b'.' { separator } else { *byte })
-        .collect();
-    for template in templates
-        .split(|byte| *byte == b';')
-        .filter(|template| !template.is_empty())
-    {
-        let path = template.split(|byte| *byte == b'?').collect::<Vec<_>>().join(&name[..]);
+    for path in candidates(&templates, name) {
         match open(&path_of(path.clone())) {
             Ok(file) => return Ok(Some((path, file))),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -334,6 +325,70 @@ fn search_path(
         }
     }
     Ok(None)
+}
+
+/// The paths at which a module may be, in the order of the templates.
+fn candidates(templates: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let separator = std::path::MAIN_SEPARATOR as u8;
+    let name: Vec<u8> = name
+        .iter()
+        .map(|byte| if *byte == b'.' { separator } else { *byte })
+        .collect();
+    let templates = templates.split(|byte| *byte == b';');
+    templates
+        .filter(|template| !template.is_empty())
+        .map(move |template| template.split(|byte| *byte == b'?').collect::<Vec<_>>().join(&name[..]))
+}
+
+/// R1.3: refuses a name that is not loaded, and whose file is that of a loaded module (`game/ai/wolf` for `game.ai.wolf`): a second copy would
+/// have data of its own, and the edit would not reach what runs.
+///
+/// # Errors
+/// [`Error::Refused`], with the name to give.
+pub fn refuse_second_copy(vm: &mut Vm, context: &Context, found: &Found) -> Result<()> {
+    let Some(file) = found.file.as_deref().filter(|_| !context.is_loaded()) else {
+        return Ok(());
+    };
+    let templates = vm.field(context.package, "path")?;
+    let templates = vm.bytes(templates)?.unwrap_or_default();
+    let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
+    let mut names = Vec::new();
+    for (key, value) in (0..count).map(|i| (first.after(2 * i), first.after(2 * i + 1))) {
+        if vm.truthy(value) && vm.kind(key) == Kind::String {
+            names.try_push(vm.bytes(key)?.unwrap_or_default())?;
+        }
+    }
+    names.sort_unstable(); // of several names the first one is told
+    let preload = vm.registry(c"_PRELOAD")?;
+    for name in names {
+        let is_standard = STANDARD.iter().any(|standard| standard.as_bytes() == name);
+        if is_standard || !candidates(&templates, &name).any(|path| is_one_file(&path_of(path), file)) {
+            continue;
+        }
+        let key = vm.string(&name)?;
+        let loader = vm.get(preload, key)?;
+        let found = search_path(vm, context, "path", &name, &mut String::new())?;
+        if vm.val(loader).is_nil() && found.is_some_and(|(path, _)| is_one_file(&path_of(path), file)) {
+            let (path, name) = (shown(file.as_os_str().as_encoded_bytes()), shown(&name));
+            return Err(Error::Refused {
+                name: context.title.clone(),
+                why: format!(
+                    "its file {path} is loaded as '{name}'; give that name, since a second copy would have its own data"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Do two paths lead to one name in one directory? (A link from one file to another one may be meant to be a module of its own.)
+fn is_one_file(a: &Path, b: &Path) -> bool {
+    let directory = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new(".").canonicalize(),
+        Some(parent) => parent.canonicalize(),
+        None => path.canonicalize(),
+    };
+    a.file_name() == b.file_name() && (a == b || matches!((directory(a), directory(b)), (Ok(a), Ok(b)) if a == b))
 }
 
 /// A Lua file's text, as it is compiled.

@@ -274,6 +274,7 @@ fn stage(
     let options = Options::of(&request.options, module.is_data);
     let mut clock = Clock::new();
     let mut context = Context::new(vm, module.name, request.stock)?;
+    find::refuse_second_copy(vm, &context, found)?; // those before it are loaded by now
     let known = match modules.take().filter(|known| vm.raw_equal(known.table, context.loaded)) {
         Some(known) => known,
         None => Modules::of(vm, context.loaded)?,

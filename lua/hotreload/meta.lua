@@ -86,7 +86,7 @@
 local hotreload = {}
 
 ---Gives the running module the code of its file, and keeps its data.
----A module that is not loaded yet is loaded.
+---A module that is not loaded yet is loaded, but not another spelling of a loaded one's name.
 ---
 ---With `true` comes the report. With `false` comes a message, nothing is changed, and where the reason is
 ---conflicts, the report follows.
