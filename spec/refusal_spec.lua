@@ -217,6 +217,83 @@ describe("the kind of what a module returns (R1.5)", function()
   end
 end)
 
+describe("a module that puts itself into package.loaded and returns nothing (R1.5)", function()
+  local app
+  local G = package.loaded._G
+  before_each(function()
+    app = program.new()
+    app:write("polyfill", [[
+      function module(name)
+        local m = package.loaded[name]
+        if type(m) ~= "table" then
+          m = setmetatable({}, { __index = _G })
+          package.loaded[name] = m
+        end
+        debug.setupvalue(debug.getinfo(2, "f").func, 1, m)
+        return m
+      end
+    ]])
+    app:load "polyfill"
+  end)
+  after_each(function() app:unload() end)
+
+  local heads = {
+    ["module(...)"] = "module(...)",
+    ["a joined environment"] = [[
+      local m = package.loaded[...] or {}
+      package.loaded[...] = m
+      debug.upvaluejoin(debug.getinfo(1, "f").func, 1, function() return m end, 1)
+    ]],
+    ["a local environment"] = "local getinfo = debug.getinfo local _ENV = module(...)",
+    ["a name of package.loaded"] = "local _ENV = setmetatable(package.loaded[...] or {}, { __index = _ENV }) "
+      .. "package.loaded[...] = _ENV",
+  }
+  for what, head in pairs(heads) do
+    it("reloads, and keeps its data: " .. what, function()
+      local source = head .. [[
+
+        local n = 0
+        list = list or {}
+        local function helper() return "old" end
+        function take() n = n + 1 list[#list + 1] = n return helper(), n end
+        function gone() end
+      ]]
+      app:module("bank", source)
+      local bank = package.loaded.bank
+      assert.same({ "old", 1 }, { bank.take() })
+      for round, data in ipairs { "keep", "merge", "replace" } do
+        local new = source:gsub("old", data):gsub("function gone%(%) end", "")
+        local report = app:update("bank", new, { data = data == "replace" and "keep" or data, report = "full" })
+        assert.equal(bank, package.loaded.bank)
+        assert.same({ data, round + 1 }, { bank.take() })
+        assert.equal(round + 1, #bank.list)
+        assert.same({ "bank.gone" }, report.paths.functions.removed)
+      end
+      assert.is_true(app.hotreload.undo "bank")
+      assert.same({ "merge", 5 }, { bank.take() })
+    end)
+  end
+
+  it("reloads where it is data alone, and where gg.reload has loaded it", function()
+    app:write("settings", "module(...) rate = 1")
+    app:reloaded "settings"
+    local settings = package.loaded.settings
+    assert.equal(2, app:reloaded "settings".generation)
+    app:update("settings", "module(...) rate = 2 function f() end", { data = "merge" })
+    assert.same({ settings, 2 }, { package.loaded.settings, settings.rate })
+  end)
+
+  it("is refused where the file has merely lost its return, or returns a boolean", function()
+    app:module("M", "Player = Player or {} function Player.f() return 1 end return Player")
+    app:write("M", "Player = Player or {} function Player.f() return 2 end")
+    assert.matches("table while it runs, nothing in the file", (app:refused("M", nil, G.Player)))
+    app:write("bank", "module(...) function f() return 1 end")
+    app:load "bank"
+    app:write("bank", "module(...) function f() return 2 end package.loaded.other = 1 do return true end")
+    app:refused("bank", nil, package.loaded.bank)
+  end)
+end)
+
 describe("another spelling of a loaded module's name (R1.3)", function()
   local app
   before_each(function()

@@ -77,6 +77,7 @@ pub fn load(
     vm.reserve(chunk.as_ref().map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.as_ref().map_or(0, |chunk| chunk.functions() * 3 / 2);
     let memory = Memory::of(vm, context, modules, chunk.as_ref().unwrap_or(&nothing), &mut home)?;
+    let names_loaded = chunk.as_ref().is_some_and(|chunk| chunk.has_name(b"loaded"));
     if let Some(chunk) = &mut chunk {
         chunk.forget_names();
     }
@@ -116,7 +117,12 @@ pub fn load(
         other => other,
     })?;
 
-    let value = result_of(vm, context, returned, set?)?;
+    let value = match result_of(vm, context, returned, set?)? {
+        Ref::NIL if vm.val(returned).is_nil() && takes_up(vm, context, main, names_loaded, &changes)? => {
+            context.running
+        }
+        value => value,
+    };
     adopt_sources(vm, main, value, &fresh, &mut home)?;
     changes.retain(|change| {
         !(change.table == context.loaded && change.key.is_some_and(|key| vm.raw_equal(key, context.name)))
@@ -151,6 +157,27 @@ fn result_of(vm: &Vm, context: &Context, returned: Ref, set: Ref) -> Result<Ref>
             why: format!("it returns a {}; return a table, a function or nothing", other.name()),
         }),
     }
+}
+
+/// Does a chunk that returns nothing take its running object up from `package.loaded`, where the chunk itself had put it? It does where
+/// that is its environment, or one of functions that it wrote there (`module(...)`, as in Lua 5.1), or where it names `loaded` and wrote there.
+fn takes_up(vm: &mut Vm, context: &Context, main: Ref, names_loaded: bool, changes: &[Change]) -> Result<bool> {
+    let running = vm.val(context.running);
+    if !running.is_table() {
+        return Ok(false);
+    }
+    let mut written = changes
+        .iter()
+        .filter(|change| vm.val(change.table) == running)
+        .peekable();
+    if names_loaded && written.peek().is_some() {
+        return Ok(true);
+    }
+    let has_environment = |function: Ref| {
+        let mut upvalues = (1..=u8::MAX).map_while(|i| vm.upvalue(function, i).map(|upvalue| (i, upvalue.value)));
+        upvalues.any(|(i, value)| value == running && vm.upvalue_name(function, i) == b"_ENV")
+    };
+    Ok(has_environment(main) || written.any(|change| vm.val(change.new).is_function() && has_environment(change.new)))
 }
 
 /// The module's source names: its loader's, the one on record, and, where no function of the running object has one of these
