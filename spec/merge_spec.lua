@@ -707,6 +707,40 @@ describe("the record of A0 (R8)", function()
     assert.same({}, weak)
   end)
 
+  it("has a table where it looked for what another one lacks, though a closure holds it, too", function()
+    local forms = {
+      "{ __index = t }",
+      "{ __index = t, __pairs = function() return pairs(t) end }",
+      "{ __index = function(_, k) return t[k] end }",
+      "{ __index = t, __newindex = function(_, k, v) t[k] = v end }",
+    }
+    local heads = {
+      own = "local function wrap(t) return setmetatable({}, %s) end ",
+      foreign = "local wrap = require 'wrap' ",
+      ["the chunk's"] = "local t local function wrap(table) t = table return setmetatable({}, %s) end ",
+    }
+    for whose, head in pairs(heads) do
+      for i, form in ipairs(forms) do
+        local name = ("cfg_%s_%d"):format(whose:sub(1, 3), i)
+        package.loaded.wrap = load(("return function(t) return setmetatable({}, %s) end"):format(form))()
+        local text = (head .. "return wrap { rate = 1, mode = 'a', gone = 1, sub = { x = 1, y = 1 }, list = { 1, 2 } }")
+          :gsub("%%s", (form:gsub("%%", "%%%%")))
+        app:update(name, text)
+        local cfg = package.loaded[name]
+        cfg.sub.y, cfg.sub.own = 7, 8
+        for round = 2, 4 do
+          local new = text:gsub("rate = 1", "rate = " .. round):gsub("x = 1", "x = " .. round):gsub("gone = 1,", "")
+            :gsub("2 }", "2, 3 }")
+          local report = app:update(name, new, { data = "merge" })
+          assert.same({ round, "a", { x = round, y = 7, own = 8 } }, { cfg.rate, cfg.mode, cfg.sub }, name)
+          assert.same({ 1, 2, 3 }, cfg.list)
+          assert.is_nil(cfg.gone)
+          assert.same({}, report.warnings)
+        end
+      end
+    end
+  end)
+
   it("does not grow with reloads", function()
     local function text(i)
       return ("K%d = 1 return { ['k%d'] = { %d }, f = function() return %d end }"):format(i % 2, i, i, i)

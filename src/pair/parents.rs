@@ -7,6 +7,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Pairer, Slot, TablePair, What};
+use crate::base::Path;
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush};
 use crate::raw::vm::Ref;
@@ -49,6 +50,8 @@ pub(super) struct Parents {
     metatables: FxHashMap<usize, Class>,
     /// What a class's place led to, and what it leads to now: A1's table and A2's.
     changed: FxHashSet<(usize, usize)>,
+    /// The sites of places that have waited, by what they lead to: A1's table and A2's.
+    sites: FxHashMap<(usize, usize), SiteId>,
 }
 
 impl Parent {
@@ -83,7 +86,33 @@ impl Pairer<'_> {
         if class.is_none() && !self.is_taken(&parent) && !self.leads_elsewhere(parent.old, parent.new, None)? {
             return self.pair_tables(parent.old, parent.new, parent.at, false);
         }
-        self.parents.waiting.try_push(Parent { class, ..parent })
+        self.wait(Parent { class, ..parent })
+    }
+
+    fn wait(&mut self, parent: Parent) -> Result<()> {
+        if self.base.is_known() {
+            let tables = (self.vm.val(parent.old).addr, self.vm.val(parent.new).addr);
+            self.parents.sites.try_insert_value(tables, parent.at)?;
+        }
+        self.parents.waiting.try_push(parent)
+    }
+
+    /// Where two tables that answer to each other are on record (R8). A place that waits (`__index`) may be that, though a local has led
+    /// to them first.
+    pub(super) fn site_on_record(&mut self, tables: (usize, usize), site: SiteId) -> Result<SiteId> {
+        let Some(waiting) = self.parents.sites.get(&tables).copied() else {
+            return Ok(site);
+        };
+        let has_keys = |path: Option<Path>| path.is_some_and(|path| self.base.has_keys(path));
+        let (here, there) = (
+            self.places.path(self.vm, &self.out.sites, site)?,
+            self.places.path(self.vm, &self.out.sites, waiting)?,
+        );
+        Ok(if has_keys(there) && !has_keys(here) {
+            waiting
+        } else {
+            site
+        })
     }
 
     /// Is the slot of A2's table `holder` an `__index` with two tables? It waits, if so.
@@ -103,7 +132,7 @@ impl Pairer<'_> {
             }),
             None => None,
         };
-        self.parents.waiting.try_push(Parent {
+        self.wait(Parent {
             table: slot.table,
             site: slot.parent,
             key: slot.key,

@@ -90,7 +90,7 @@ impl Pairer<'_> {
     }
 
     pub(super) fn accept(&mut self, mut pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
-        pair.site = self.recorded_site(new_addr, pair.site);
+        pair.site = self.site_on_record((old_addr, new_addr), self.recorded_site(new_addr, pair.site))?;
         self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
         self.answered.try_insert_value(old_addr, ())?;
         if !self.out.tables.contains_key(&new_addr) {
