@@ -968,3 +968,74 @@ describe("a sweep in slices (R9.4)", function()
     assert.is_false((pcall(app.hotreload.reload, "m", { budget_ms = 1 })))
   end)
 end)
+
+describe("modules of one bundle, with scope = 'vm' (R9.2)", function()
+  local app
+  local G = package.loaded._G
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local source = [[
+    package.preload["b.one"] = function()
+      local M, count = {}, 0
+      function M.make(n) return function() count = count + 1 return "one 1", n end end
+      local function helper() return "helper 1" end
+      function M.f() count = count + 1 return "f 1", count, helper() end
+      HANDLERS[#HANDLERS + 1] = function() return "handler of one" end
+      return M
+    end
+    package.preload["b.two"] = function()
+      local one = require "b.one"
+      local M, total = {}, 0
+      function M.make(n) return function() total = total + 1 return "two 1", n end end
+      local function helper() return "helper 1" end
+      function M.f() total = total + 1 return "f 1", total, helper(), (one.f()) end
+      HANDLERS[#HANDLERS + 1] = function() return "handler of two" end
+      return M
+    end
+    return true
+  ]]
+
+  local function load_all(text, one, two)
+    G.HANDLERS = {}
+    app:module("bundle", text)
+    return app:load(one), app:load(two)
+  end
+
+  it("leave each other's functions alone, and do not count them", function()
+    local one, two = load_all(source, "b.one", "b.two")
+    local held = { one.make(1), two.make(2) }
+    one.f()
+    for _, name in ipairs { "b.two", "b.one", "b.two" } do
+      local report = app:reloaded(name, { scope = "vm" })
+      assert.same({ {}, 0 }, { report.warnings, report.stale })
+      assert.same({}, app.hotreload.stale(name))
+    end
+    assert.same({ "one 1", "two 1" }, { (held[1]()), (held[2]()) })
+    assert.same({ "f 1", 3, "helper 1" }, { one.f() })
+  end)
+
+  it("follow a new bundle one by one, each on its own data", function()
+    local text = source:gsub('"b%.', '"c.')
+    local one, two = load_all(text, "c.one", "c.two")
+    app:reloaded "c.two" -- from now on its last loader is known
+    local held = { one.make(1), two.make(2) }
+    one.f()
+    two.f()
+    local new = "\n" .. text:gsub(' 1"', ' 2"'):gsub("handler of", "new handler of")
+    app:update("bundle", new) -- the loaders alone
+    local first = G.HANDLERS[1]
+    local report = app:reloaded("c.two", { scope = "vm" })
+    assert.same({ {}, 0 }, { report.warnings, report.stale })
+    assert.same({ "f 2", 2, "helper 2", "f 1" }, { two.f() })
+    assert.same({ "one 1", 1, "two 2", 2 }, { held[1](), 1, held[2]() })
+    assert.equal("handler of one", first())
+    assert.equal(first, G.HANDLERS[1])
+    assert.same({ "new handler of two", 2 }, { G.HANDLERS[2](), #G.HANDLERS })
+    report = app:reloaded("c.one", { scope = "vm" })
+    assert.same({ {}, 0 }, { report.warnings, report.stale })
+    assert.same({ "one 2", 1 }, { held[1]() })
+    assert.same({ "f 2", 6, "helper 2" }, { one.f() })
+    assert.same({}, app.hotreload.stale "c.two")
+  end)
+end)

@@ -1,15 +1,20 @@
 //! Which functions are the module's own: *home* functions (of any generation); every other function is foreign.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::Result;
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::{TryInsert, TryPush, copied};
+use crate::nested::tree_of;
 use crate::raw::vm::{Info, Ref, Vm};
 
 /// The module's source names.
 #[derive(Default)]
 pub struct Home {
     names: Vec<Vec<u8>>,
+    /// The one of them that other modules may have as well: that of a loader which is no chunk but a function of one (a bundle).
+    shared: Option<Vec<u8>>,
+    /// What stands in that loader and in the one of the last reload, exactly.
+    codes: FxHashSet<u64>,
     /// Answers by the address of a source name: a chunk's functions share one. They are good until the program's code runs.
     known: FxHashMap<usize, bool>,
     /// The last answer: those of one chunk come in a row.
@@ -33,6 +38,63 @@ impl Home {
     pub fn forget_addresses(&mut self) {
         self.known.clear();
         self.last = None;
+    }
+
+    /// Counts the source name of the module's loader as its own. Other modules may have the name, too, where the loader is no main chunk.
+    pub fn add_loader(&mut self, vm: &mut Vm, loader: Ref) -> Result<()> {
+        let Some(name) = vm.source(loader)? else {
+            return Ok(());
+        };
+        if vm.info(loader).is_some_and(|info| !info.main) {
+            self.shared = Some(copied(&name)?);
+            self.read_loader(vm, loader)?;
+        }
+        self.add(name)
+    }
+
+    /// Notes what stands in one of the module's loaders, if other modules have its source name as well.
+    pub fn read_loader(&mut self, vm: &mut Vm, loader: Ref) -> Result<()> {
+        if !self.is_shared(vm, loader) {
+            return Ok(());
+        }
+        if let Some(tree) = tree_of(vm, loader)? {
+            for function in (0..tree.len()).filter_map(|number| tree.get(number)) {
+                self.codes.try_insert_value(function.exact, ())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// May one of the module's own functions, as far as its source name tells, be another module's of the same bundle?
+    pub fn is_shared(&self, vm: &Vm, function: Ref) -> bool {
+        let shared = self.shared.as_deref();
+        shared.is_some() && vm.with_source(function, |source| Some(source) == shared) == Some(true)
+    }
+
+    /// Is a function certainly the module's own: by its source name, or in a bundle by its code, lines included?
+    pub fn is_certain(&self, vm: &mut Vm, function: Ref) -> Result<bool> {
+        if !self.is_shared(vm, function) {
+            return Ok(true);
+        }
+        let tree = tree_of(vm, function)?;
+        let exact = tree.and_then(|tree| Some(tree.get(0)?.exact));
+        Ok(exact.is_some_and(|exact| self.codes.contains(&exact)))
+    }
+
+    /// Of functions of the module's own that stand in one place those that are certainly its own; all where none is.
+    pub fn certain<T>(&self, vm: &mut Vm, all: Vec<T>, function: impl Fn(&T) -> Option<Ref>) -> Result<Vec<T>> {
+        if self.shared.is_none() {
+            return Ok(all);
+        }
+        let (mut certain, mut doubtful) = (Vec::new(), Vec::new());
+        for item in all {
+            let is_certain = match function(&item) {
+                Some(function) => self.is_certain(vm, function)?,
+                None => false,
+            };
+            (if is_certain { &mut certain } else { &mut doubtful }).try_push(item)?;
+        }
+        Ok(if certain.is_empty() { doubtful } else { certain })
     }
 
     /// Is no name known?

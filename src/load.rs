@@ -184,9 +184,7 @@ fn takes_up(vm: &mut Vm, context: &Context, main: Ref, names_loaded: bool, chang
 /// (the file was found by another path), the one that ends in the same file name.
 pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<Vec<u8>>) -> Result<Home> {
     let mut home = Home::default();
-    if let Some(source) = vm.source(main)? {
-        home.add(source)?;
-    }
+    home.add_loader(vm, main)?;
     if let Some(source) = known_source {
         home.add(source)?;
     }

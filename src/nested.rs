@@ -252,6 +252,15 @@ impl Nested {
         }
     }
 
+    /// Does a closure's very code, lines included, stand in a function of A1 that pairing met, or in one that was asked for?
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn knows(&mut self, vm: &mut Vm, closure: Ref) -> Result<bool> {
+        let exact = tree_of(vm, closure)?.and_then(|tree| Some(tree.get(0)?.exact));
+        Ok(exact.is_some_and(|exact| !self.old.find(exact).is_empty()))
+    }
+
     /// Makes an old closure known before any is asked for (see above). It must be a home function.
     ///
     /// # Errors

@@ -58,6 +58,9 @@ pub struct Module {
     pub base: Ref,
 }
 
+/// Where in [`Module::undo`] the façade has the main function of the last reload.
+const LAST_MAIN: i64 = 6;
+
 /// What became of one module.
 pub struct Staged {
     /// The module's object: what `package.loaded` holds; `true` for none.
@@ -281,6 +284,8 @@ fn stage(
     };
     context.loaded = known.table;
     let mut loaded = load::load(vm, &context, found, known, copy_of(&module.source)?)?;
+    let last = vm.index(module.undo, LAST_MAIN)?;
+    loaded.home.read_loader(vm, last)?;
     let load_ms = clock.lap();
     fault::point()?;
 

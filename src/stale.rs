@@ -17,6 +17,8 @@ use crate::sweep;
 /// What is known of one module's last generations.
 struct Module {
     home: Home,
+    /// Other modules have its source name as well (a bundle): only what its last two chunks tell is its own.
+    shared: bool,
     /// The functions of its last two chunks, the newest first, by their exact code.
     chunks: [FxHashSet<u64>; 2],
 }
@@ -89,19 +91,20 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
     let source = vm.index(module, 1)?;
     let mut home = Home::default();
     home.add(vm.bytes(source)?.unwrap_or_default())?;
-    let mut chunks = [FxHashSet::default(), FxHashSet::default()];
+    let (mut chunks, mut shared) = ([FxHashSet::default(), FxHashSet::default()], false);
     for (chunk, i) in chunks.iter_mut().zip(2..) {
         let main = vm.index(module, i)?;
         if !vm.val(main).is_function() {
             continue;
         }
+        shared |= vm.info(main).is_some_and(|info| !info.main);
         vm.dump(main, false)?;
         if let Some(tree) = Tree::read(vm.take_dump())? {
             chunk.try_reserve(tree.len() as usize)?;
             chunk.extend((0..tree.len()).filter_map(|i| tree.get(i).map(|function| function.exact)));
         }
     }
-    Ok(Module { home, chunks })
+    Ok(Module { home, shared, chunks })
 }
 
 /// Whose function it is, its line, and its age.
@@ -123,6 +126,8 @@ fn age_of(vm: &mut Vm, modules: &mut [Module], function: Ref) -> Result<Option<(
             Age::Current
         } else if last.contains(&exact) {
             Age::Last
+        } else if module.shared {
+            continue;
         } else {
             Age::Older
         };

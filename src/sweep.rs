@@ -230,6 +230,9 @@ impl Target {
                 return Ok(Look::Moved(current));
             }
         }
+        if !self.home.is_certain(vm, value)? && !self.nested.knows(vm, value)? {
+            return Ok(Look::Stays); // another module's of the same bundle
+        }
         if self
             .fresh
             .as_ref()

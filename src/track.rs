@@ -46,9 +46,7 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
     vm.dump(main, true)?;
     let chunk = Chunk::read(vm.take_dump())?;
     let mut home = Home::default();
-    if let Some(source) = vm.source(main)? {
-        home.add(source)?;
-    }
+    home.add_loader(vm, main)?;
     load::adopt_sources(vm, main, value, &fresh, &mut home)?;
     let environment = load::environment_of(vm, main, false);
     let memory = Memory::of_globals(context.globals)?;

@@ -208,6 +208,7 @@ impl Pairer<'_> {
             };
             free.try_push(((info.line, info.last, profile.map(|profile| profile.digest)), key))?;
         }
+        let mut free = self.loaded.home.certain(self.vm, free, |(_, key)| Some(*key))?;
         free.sort_unstable_by_key(|(code, _)| *code);
         let mut apart = Vec::new();
         for twins in free.chunk_by(|(a, _), (b, _)| a == b) {

@@ -135,10 +135,11 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// The known function with this number, if it is the module's own and no pair led to it.
+    /// The known function with this number, if it is certainly the module's own and no pair led to it.
     fn unmet(&self, number: u32) -> Option<Function> {
         let known = self.out.known.function(number)?;
-        (known.home && self.out.met1.get(number).is_none()).then_some(known)
+        let unmet = known.home && self.out.met1.get(number).is_none();
+        (unmet && !self.loaded.home.is_shared(self.vm, known.at)).then_some(known)
     }
 
     /// Numbers the functions in tables of A1's module object to which no table of A2 answers: the file may name them no longer.

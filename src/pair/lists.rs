@@ -184,7 +184,9 @@ impl Pairer<'_> {
                         .is_some_and(|function| function.answers.is_empty())
             })
             .map(|(_, f1)| Ok(f1));
-        let mut free = collected(free)?;
+        let free = collected(free)?;
+        let function = |f1: &u32| self.out.old.get(*f1 as usize).map(|function| function.at);
+        let mut free = self.loaded.home.certain(self.vm, free, function)?;
         free.reverse(); // the first are taken off the end
         let in_order = free.len() == added.len();
         // Without their order: by their code.
