@@ -292,6 +292,7 @@ stories! {
     changed_data CHANGED_DATA 1
     watch WATCH 8
     configured CONFIGURED 9
+    bundle BUNDLE 5
 }
 
 /// Stories that ask for memory so often that not every request can fail; under stress it is every third one.

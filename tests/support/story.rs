@@ -73,7 +73,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 34] = [
+pub const ALL: [&Story; 35] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -108,6 +108,7 @@ pub const ALL: [&Story; 34] = [
     &CHANGED_DATA,
     &WATCH,
     &CONFIGURED,
+    &BUNDLE,
 ];
 
 /// The module is not loaded yet, and has a dependency.
@@ -1276,6 +1277,60 @@ pub const CONFLICTS: Story = Story {
         test.equal(m.f(), 'v2')
         test.equal(m.a.b.d, 4)
         test.equal(m.e, 'text')",
+};
+
+/// Two modules of one bundle, functions as keys, a function that one on the same line made, and a table with two places.
+pub const BUNDLE: Story = Story {
+    name: "bundle",
+    before: &[],
+    after: &[],
+    start: "
+        local text = [[
+            package.preload.m = function()
+                local M, n, current = { set = {} }, 0, function() return 'v1' end
+                local function listener() n = n + 1 return 'v1' end
+                M.set[listener], M.set[function() n = n + 10 end], LISTENERS[listener] = 'first', 'second', true
+                function M.choose(x) current = function() return x end end
+                function M.make() return function() n = n + 100 return 'v1', n end end
+                function M.f() return 'v1', n, current() end
+                HANDLERS[#HANDLERS + 1] = function() return 'v1' end
+                return M
+            end
+            package.preload.other = function()
+                HANDLERS[#HANDLERS + 1] = function() return 'other v1' end
+                return { f = require 'm'.f, g = function() return 'other v1' end }
+            end]]
+        local function bundle(version) load(text:gsub('v1', version), '@bundle.lua')() end
+        LISTENERS, HANDLERS = {}, {}
+        bundle 'v1'
+        m, other = require 'm', require 'other'
+        m.choose(7)
+        held, set, g = m.make(), m.set, other.g
+        held()
+        gg.reload 'm'
+        bundle 'v2'",
+    call: RELOAD,
+    options: "{ scope = 'vm' }",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload('m', { scope = 'vm' }) end
+        local function count(t) local n = 0 for _ in pairs(t) do n = n + 1 end return n end
+        for f in pairs(set) do f() end
+        local version, n, chosen = m.f()
+        test.equal(version, 'v2')
+        test.equal(n, 111)
+        test.equal(chosen, 7)
+        test.equal(set, m.set)
+        test.equal(count(set), 2)
+        test.equal(count(LISTENERS), 1)
+        test.equal(next(LISTENERS)(), 'v2')
+        test.equal(held(), 'v2')
+        test.equal(other.f(), 'v2')
+        test.equal(other.g, g)
+        test.equal(#HANDLERS, 2)
+        test.equal(HANDLERS[1](), 'v2')
+        test.equal(HANDLERS[2](), 'other v1')",
 };
 
 /// Hundreds of functions, nested tables, classes and rows: for some faults only.
