@@ -18,6 +18,8 @@ fi
 
 # The sanitizer is for what the target runs, not for build scripts: so the target is named.
 target=$(rustup run nightly rustc -vV | sed -n 's/^host: //p')
+# As many requests, bytes and seeds as in `make test-all`.
+export HOTRELOAD_ALL=1
 export CARGO_TARGET_DIR=$PWD/target/asan CARGO_INCREMENTAL=0
 export RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes"
 export CFLAGS="-fsanitize=address -fno-omit-frame-pointer -g -O1"

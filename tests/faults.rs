@@ -3,8 +3,8 @@
 //! Every story is told again and again, each time with another request failing, until a reload asks for no more memory
 //! than it gets. After each telling the state is closed, and holds nothing then; nor does Rust.
 //!
-//! `make test` leaves some requests out. With `HOTRELOAD_STRESS` in the environment (`make stress`) every request fails in every
-//! way. Each test prints how often its story was told, and how many requests failed.
+//! `make test` leaves most requests out, `make test-all` some. With `HOTRELOAD_STRESS` in the
+//! environment (`make stress`) every request fails in every way. Each test prints how often its story was told, and how many requests failed.
 
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]
@@ -12,11 +12,10 @@
 mod support;
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 
 use support::ledger::{self, Ledger};
 use support::story::{self, End, Story};
-use support::{Fault, Outcome, Program};
+use support::{Fault, Outcome, Program, is_stress, pick};
 
 #[global_allocator]
 static LEDGER: Ledger = Ledger;
@@ -39,15 +38,10 @@ fn print_told(name: &str) {
     );
 }
 
-/// How far apart the requests are that fail: `thinned`, but every one of them under stress.
+/// How far apart the requests are that fail: `thinned` in `make test-all`; under stress every one
+/// of them fails.
 fn step(thinned: usize) -> usize {
-    static STRESS: OnceLock<bool> = OnceLock::new();
-    let stress = *STRESS.get_or_init(|| std::env::var_os("HOTRELOAD_STRESS").is_some());
-    if stress { 1 } else { thinned }
-}
-
-fn is_stress() -> bool {
-    step(2) == 1
+    pick(5 * thinned, thinned, 1)
 }
 
 /// What became of one telling.
@@ -201,13 +195,22 @@ fn tell_collecting(story: &Story) {
 
 /// The limits that are tried, in growing steps; under stress, in steps of 64 bytes.
 fn limits(thinned: usize) -> impl Iterator<Item = Fault> {
-    let next = move |limit: &usize| Some(limit + if is_stress() { 64 } else { thinned * (64 + limit / 64) });
+    let next = move |limit: &usize| {
+        Some(
+            limit
+                + if is_stress() {
+                    64
+                } else {
+                    step(thinned) * (64 + limit / 64)
+                },
+        )
+    };
     std::iter::successors(Some(0_usize), next).map(Fault::Limit)
 }
 
 fn now_and_then(thinned: u64) -> impl Iterator<Item = Fault> {
     let chances = [3, 6, 12, 25, 50].into_iter().cycle();
-    (1..=if is_stress() { 200 } else { 40 / thinned })
+    (1..=pick((8 / thinned).max(1), 40 / thinned, 200))
         .zip(chances)
         .map(|(seed, one_in)| Fault::Now { seed, one_in })
 }
@@ -300,7 +303,7 @@ macro_rules! long_stories {
     ($($name:ident $story:ident $thinned:literal $limit:literal)*) => {$(
         mod $name {
             use super::story::$story as STORY;
-            use super::{Fault, is_stress, tell, tell_collecting, tell_some};
+            use super::{Fault, pick, tell, tell_collecting, tell_some};
 
             /// Some of the requests that a reload makes, the first and the last ones among them.
             fn requests() -> impl Iterator<Item = u64> {
@@ -308,7 +311,7 @@ macro_rules! long_stories {
                     .find(|step| !tell(&STORY, Fault::hiccup(step * 50)).hit)
                     .unwrap_or(1)
                     * 50;
-                (1..=20).chain((21..all).step_by(if is_stress() { 3 } else { $thinned }))
+                (1..=20).chain((21..all).step_by(pick(5 * $thinned, $thinned, 3)))
             }
 
             #[test]
@@ -323,7 +326,7 @@ macro_rules! long_stories {
 
             #[test]
             fn survives_a_limit() {
-                let steps = if is_stress() { 400 } else { 40 };
+                let steps = pick(10, 40, 400);
                 tell_some(&STORY, (0..steps).map(|step| Fault::Limit(step * $limit * 40 / steps)));
             }
 

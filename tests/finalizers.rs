@@ -14,7 +14,7 @@ use std::ptr;
 use hotreload::fault;
 use mlua::ffi::{self, lua_State};
 use support::story::{self, End, Story};
-use support::{Fault, Outcome, Program};
+use support::{Fault, Outcome, Program, is_stress};
 
 /// Calls what was pushed, with a full collection at each call into Lua that may raise.
 fn call_collecting(program: &Program, arguments: c_int) -> Outcome {
@@ -241,11 +241,7 @@ fn a_warning_that_the_host_makes_an_error_of_may_come_at_every_call() {
     // (The watcher takes it for a fault of the file, and waits until that changes.)
     for story in story::ALL.into_iter().filter(|story| story.name != story::WATCH.name) {
         // Of one that is refused the last call makes the message.
-        let step = if std::env::var_os("HOTRELOAD_STRESS").is_some() || story.name == "raises" {
-            1
-        } else {
-            7
-        };
+        let step = if is_stress() || story.name == "raises" { 1 } else { 7 };
         let mut n = 1;
         while tell_raising(story, n) {
             n += step;

@@ -9,7 +9,7 @@ mod support;
 use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
-use support::{Fault, Memory, Outcome, Program};
+use support::{Fault, Memory, Outcome, Program, pick};
 
 /// `c_closure(value, …)`: a C function with these upvalues.
 unsafe extern "C-unwind" fn c_closure(l: *mut lua_State) -> c_int {
@@ -750,7 +750,7 @@ const RANDOM_COUNT: &str = r#"
 
 #[test]
 fn finds_each_reference_of_random_heaps_whole_and_in_slices() {
-    for seed in 1..=12 {
+    for seed in 1..=pick(4, 12, 12) {
         let program = with(Memory::scattered(seed));
         program.must(&RANDOM.replacen("...", &seed.to_string(), 1));
         program.must(RANDOM_COUNT);
@@ -913,7 +913,7 @@ const SHORT: &str = r#"
 #[test]
 fn a_lack_of_memory_is_reported_and_changes_nothing() {
     for fault in [Fault::once as fn(u64) -> Fault, Fault::some, Fault::from, Fault::hiccup] {
-        for n in 1.. {
+        for n in (1..).step_by(pick(5, 1, 1)) {
             let program = program();
             program.must(SHORT);
             program.must("local hits = find { old } before = #hits");
@@ -938,7 +938,7 @@ fn a_lack_of_memory_is_reported_and_changes_nothing() {
 
 #[test]
 fn a_lack_of_memory_in_a_slice_ends_the_pass() {
-    for n in 1.. {
+    for n in (1..).step_by(pick(5, 1, 1)) {
         let program = program();
         program.must("kept = {} for i = 1, 3000 do kept[i] = { {}, function() return i end } end");
         program.must("pass = walk(nil, { old }, 0) for _ = 1, 10 do pass = walk(pass, { old }, 0) end");

@@ -15,7 +15,7 @@ use std::ffi::c_int;
 use hotreload::fault::{self, Fault};
 use mlua::ffi::{self, lua_State};
 use support::story::{self, End, Story};
-use support::{Fault as Memory, Outcome, Program};
+use support::{Fault as Memory, Outcome, Program, is_stress, pick};
 
 /// So many points fail when all do from some one on.
 const FOR_EVER: u64 = u64::MAX;
@@ -95,13 +95,9 @@ fn tell(story: &Story, kind: Fault, first: u64, count: u64, memory: Memory) -> T
     }
 }
 
-/// How far apart the points are that are tried: 1 when `HOTRELOAD_STRESS` is set.
+/// How far apart the points are that are tried: 1 under stress.
 fn step(usual: usize) -> usize {
-    if std::env::var_os("HOTRELOAD_STRESS").is_some() {
-        1
-    } else {
-        usual
-    }
+    pick(usual, usual, 1)
 }
 
 /// Tells a story with one point after the other failing, until none is met.
@@ -126,7 +122,7 @@ fn tell_all(story: &Story, kind: Fault, count: u64, step: usize) {
         shown.join("\n")
     );
     assert!(hit > 0, "{}: no point failed", story.name);
-    if std::env::var_os("HOTRELOAD_STRESS").is_some() {
+    if is_stress() {
         println!("{}: {hit} tellings with {count} x {kind:?}", story.name);
     }
 }

@@ -13,9 +13,9 @@
 mod support;
 
 use mlua::ffi;
-use support::Program;
 use support::ledger::{self, Ledger};
 use support::story::{self, End, Story};
+use support::{Program, is_stress, pick};
 
 #[global_allocator]
 static LEDGER: Ledger = Ledger;
@@ -137,10 +137,6 @@ fn tell_all<'a>(stories: impl Iterator<Item = &'a Story>, step: u64) -> (u32, u3
     (told, ended)
 }
 
-fn is_stress() -> bool {
-    std::env::var_os("HOTRELOAD_STRESS").is_some()
-}
-
 /// A module that has all that can be many: functions, locals, tables, rows, closures, references, conflicts, and a source name that is its text.
 const WIDE: Story = Story {
     name: "wide",
@@ -254,7 +250,7 @@ const LARGE: usize = 2048;
 #[test]
 fn a_refused_request_of_rust_s_ends_no_process_and_changes_nothing() {
     ledger::refuse_only_from(LARGE);
-    let (told, ended) = tell_all(GROWN.iter(), if is_stress() { 13 } else { 131 });
+    let (told, ended) = tell_all(GROWN.iter(), pick(393, 131, 13));
     println!("refused: {told} reloads with large requests refused, {ended} ended the process");
     assert!(told > 20, "only {told}");
     assert_eq!(ended, 0, "of {told} ended the process");

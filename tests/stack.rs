@@ -13,7 +13,7 @@ use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
 use support::story::{self, Story};
-use support::{Fault, Outcome, Program};
+use support::{Fault, Outcome, Program, pick};
 
 /// The Lua side: `attempt()` reloads `m` to a version with a number of its own, wherever it is called, and `check()`
 /// tells whether that was done, with all of the program as it should be.
@@ -431,7 +431,7 @@ fn under_a_debug_hook_that_counts() {
 #[test]
 fn under_a_debug_hook_that_raises() {
     for story in HOOKED.into_iter().chain([&story::HOOK, &story::RAISES]) {
-        for event in 1.. {
+        for event in (1..).step_by(pick(5, 1, 1)) {
             let program = story.begin();
             let (outcome, acted) = call_with_hook(&program, story, raises, event);
             if !acted {
@@ -448,7 +448,7 @@ fn under_a_debug_hook_that_raises() {
 #[test]
 fn under_a_debug_hook_that_reloads() {
     for story in HOOKED {
-        for event in (1..).step_by(3) {
+        for event in (1..).step_by(pick(11, 3, 3)) {
             let program = story.begin();
             let (outcome, acted) = call_with_hook(&program, story, reloads, event);
             if !acted {
@@ -534,7 +534,11 @@ fn stopped(story: &Story, step: usize, then: &str) {
 #[test]
 fn under_a_debug_hook_that_yields_in_a_coroutine_that_is_closed() {
     for story in HOOKED.into_iter().chain([&story::HOOK]) {
-        stopped(story, 1, "local test = ... assert(coroutine.close(test.co))");
+        stopped(
+            story,
+            pick(5, 1, 1),
+            "local test = ... assert(coroutine.close(test.co))",
+        );
     }
 }
 
@@ -543,7 +547,7 @@ fn under_a_debug_hook_that_yields_in_a_coroutine_that_is_lost() {
     for story in HOOKED {
         stopped(
             story,
-            3,
+            pick(11, 3, 3),
             "local test = ... test.co = nil collectgarbage() collectgarbage()",
         );
     }
@@ -554,7 +558,7 @@ fn under_a_debug_hook_that_yields_to_another_reload() {
     for story in HOOKED {
         stopped(
             story,
-            3,
+            pick(11, 3, 3),
             "local test = ... gg.reload 'm' assert(coroutine.resume(test.co))",
         );
     }

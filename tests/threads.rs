@@ -14,7 +14,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use support::story::{self, End, Story};
-use support::{Fault, Memory, Outcome, Program};
+use support::{Fault, Memory, Outcome, Program, pick};
 
 /// Counts the bytes that the process holds outside the states' own allocators.
 struct Counting;
@@ -155,11 +155,8 @@ fn tell(states: usize) -> usize {
 /// (One test alone in its process: what another one allocates meanwhile would count.)
 #[test]
 fn states_move_between_threads_and_leave_nothing_behind() {
-    let states = if std::env::var_os("HOTRELOAD_STRESS").is_some() {
-        2000
-    } else {
-        8 * story::ALL.len()
-    };
+    let usual = 8 * story::ALL.len();
+    let states = pick(usual, usual, 2000);
     tell(2 * story::ALL.len()); // what is made once in a process
     let before = HELD.load(Ordering::Relaxed);
     let moves = tell(states);

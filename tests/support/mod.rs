@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod dump;
+pub mod effort;
 pub mod ledger;
 pub mod memory;
 pub mod story;
@@ -20,6 +21,8 @@ use std::{env, fs, process};
 
 use mlua::ffi::{self, lua_State};
 
+#[allow(unused_imports)] // not every test program samples
+pub use effort::{is_stress, pick};
 pub use memory::{Fault, Memory};
 
 /// The registry's field with the Lua side.

@@ -3,7 +3,7 @@
 return {
   debian = "lua-check",
 
-  needs = { ["luacheck.vendor.sha1.bit32_ops"] = "bit32" },
+  needs = { ["luacheck.vendor.sha1.bit32_ops"] = "bit32", ["luacheck.vendor.sha1.bit_ops"] = "bit" },
   changed = {
     ["luacheck.multithreading"] = "it returns early, and the file has a function behind that",
   },
