@@ -16,7 +16,7 @@ const TRIES: usize = 3;
 /// A place where a test may let the library fail.
 ///
 /// # Errors
-/// In the tests' build, what [`arm`] asked for; it may also panic.
+/// In the tests' build, what `arm` asked for; it may also panic.
 #[inline(always)]
 pub fn point() -> Result<()> {
     #[cfg(feature = "vendored")]

@@ -1,6 +1,6 @@
 //! `hotreload`: replaces the code of a running Lua server without losing its data.
 //!
-//! A native module for Lua 5.4. `require "hotreload"` calls [`luaopen_hotreload`]; the way of a reload is in [`reload`].
+//! A native module for Lua 5.4. `require "hotreload"` calls [`luaopen_hotreload`]; the way of a reload is in `src/reload.rs`.
 //! The rules (`R1.2`) that the comments cite are those of `docs/semantics.md`.
 
 mod api;

@@ -13,7 +13,7 @@ const MOST_SPREAD: usize = 8;
 
 /// `Vec::push` that can fail.
 pub trait TryPush<T> {
-    /// Appends `value`, or returns [`Error::Memory`](crate::error::Error::Memory) and changes nothing.
+    /// Appends `value`, or returns [`Error::Memory`] and changes nothing.
     fn try_push(&mut self, value: T) -> Result<()>;
 }
 
@@ -124,7 +124,7 @@ pub fn collected<T>(items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
 
 /// `insert` that can fail, for maps and sets.
 pub trait TryInsert<K, V> {
-    /// Inserts, or returns [`Error::Memory`](crate::error::Error::Memory) and changes nothing.
+    /// Inserts, or returns [`Error::Memory`] and changes nothing.
     /// Returns what stood there before.
     fn try_insert_value(&mut self, key: K, value: V) -> Result<Option<V>>;
 }

@@ -94,7 +94,7 @@ pub struct Plan {
 /// Plans the whole reload.
 ///
 /// # Errors
-/// [`Error::Memory`].
+/// [`Error::Memory`](crate::error::Error::Memory).
 pub fn plan(vm: &mut Vm, context: &Context, loaded: &Loaded, pairing: &mut Pairing, options: &Options) -> Result<Plan> {
     let mut planner = Planner {
         vm,

@@ -1,6 +1,6 @@
 //! Where things stand, for reports and messages: `TestReload.data6.func1`, `TestReload.dump@helper`.
 //!
-//! A [`Site`] is a step from another one; the text is made only when somebody reads it.
+//! A [`SiteId`] is a step from another one; the text is made only when somebody reads it.
 
 use crate::error::{Result, shown};
 use crate::mem::TryPush;

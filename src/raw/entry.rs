@@ -75,7 +75,7 @@ pub unsafe extern "C-unwind" fn reload(l: *mut lua_State) -> c_int {
 /// Fills in the façade's lists. `[-0, +0, -]`
 ///
 /// # Safety
-/// As for [`reload`]; the lists have an element for each answer, so that no write allocates anything.
+/// As for [`reload()`]; the lists have an element for each answer, so that no write allocates anything.
 unsafe fn hand_over(l: *mut lua_State, vm: &Vm, reply: &Reply) {
     // SAFETY: as promised, with room for the table and a value.
     unsafe {

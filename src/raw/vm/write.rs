@@ -13,7 +13,7 @@ impl Vm {
     /// `table[key] = value`, raw. A key that stands already is overwritten without any allocation.
     ///
     /// # Errors
-    /// [`Error::Memory`] when a new key needs room that is not to be had; the table is then unchanged.
+    /// [`Error::Memory`](crate::error::Error::Memory) when a new key needs room that is not to be had; the table is then unchanged.
     pub fn set(&mut self, _: &Permit, table: Ref, key: Ref, value: Ref) -> Result<()> {
         let (thread, index) = self.at(table);
         let (key_holder, key_index) = self.at(key);
@@ -132,7 +132,7 @@ impl Vm {
     /// Sets `table[function] = number` for each pair, all behind one door.
     ///
     /// # Errors
-    /// [`Error::Memory`]; the table may then have some of the numbers.
+    /// [`Error::Memory`](crate::error::Error::Memory); the table may then have some of the numbers.
     pub fn set_numbers(&mut self, _: &Permit, table: Ref, pairs: &[(Ref, i64)]) -> Result<()> {
         let vm = &*self;
         // SAFETY: values pass over from their holders, which have room; the closure borrows.
