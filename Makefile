@@ -16,10 +16,11 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup build demo test stress valgrind asan fuzz lint fmt bench growth rock install clean
+.PHONY: help setup build demo test test-all stress valgrind asan fuzz mutants
+.PHONY: lint width arrows fmt bench growth rock install clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what the other targets need besides Rust (Debian packages), where it is missing
 	@scripts/setup.sh cc lua headers luarocks busted --if-possible luasocket packages
@@ -35,7 +36,10 @@ demo: ## run the two example programs of demo/, installing what is missing
 test: setup build ## run the Rust tests and the specs, installing what is missing
 	@scripts/test.sh
 
-stress: ## run whole what `make test` runs in part; the stories in a Lua with its own checks; the specs under valgrind
+test-all: setup build ## run the same tests with more requests, bytes and seeds in each
+	@scripts/test.sh --all
+
+stress: ## run everything that `make test` samples; the stories in a Lua with its own checks; the specs under valgrind
 	@scripts/setup.sh cc lua headers busted
 	@scripts/stress.sh
 
@@ -50,8 +54,17 @@ asan: ## run the Rust tests, the built-in Lua included, under AddressSanitizer; 
 fuzz: ## reload FUZZ_CASES (100000) generated programs; then fuzz the readers of bytes, FUZZ_SECONDS (60) each, with a nightly Rust
 	@scripts/fuzz.sh
 
-lint: ## check format, clippy and luacheck
+mutants: ## report each change to a stage (MUTANTS, src/pair) that no Rust test notices
+	@scripts/mutants.sh
+
+lint: ## check format, clippy, luacheck, shellcheck, documentation, licences, the width of lines
 	@scripts/lint.sh
+
+width: ## record that fewer lines are wider than 100 characters
+	@$(LUA) scripts/width.lua --record
+
+arrows: ## fail on an import in src/ that goes up in the order of rooms (scripts/arrows.lua)
+	@$(LUA) scripts/arrows.lua
 
 fmt: ## format the Rust code
 	$(CARGO) fmt

@@ -1,28 +1,99 @@
 #!/usr/bin/env bash
-# Format, clippy for both ways to build, luacheck. All are run, whichever fails first.
+# All that can be said about the code without running it. Every check runs, whichever fails first.
+# What a check needs and cannot be had skips it, with a message. The last line is the sum:
+# `N passed, N failed[, N skipped]`.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-cargo=${CARGO:-cargo}
-status=0
+cargo=${CARGO:-cargo} lua=${LUA:-lua5.4}
+read -r -a features <<<"${TEST_FEATURES:---no-default-features --features vendored,lua54}"
+passed=0 failed=0 skipped=0
+
+# check NAME COMMAND...
 check() {
-  echo "== $*"
-  "$@" || status=1
+  echo "== $1"
+  if "${@:2}" </dev/null; then
+    passed=$((passed + 1))
+  else
+    echo "lint: $1: failed" >&2
+    failed=$((failed + 1))
+  fi
 }
 
-check "$cargo" fmt --check
-check "$cargo" fmt --manifest-path fuzz/Cargo.toml --check
-check "$cargo" clippy --locked --all-targets -- -D warnings
-# shellcheck disable=SC2086  # one word for each option
-check "$cargo" clippy --locked --all-targets ${TEST_FEATURES:---no-default-features --features vendored,lua54} -- -D warnings
-if scripts/setup.sh luacheck; then
-  check luacheck --quiet lua spec bench demo examples fuzz/seeds.lua .busted .luacheckrc .luarocks
-  # Given as a file, a rockspec stands for the modules that it lists.
+# skip NAME WHY
+skip() {
+  echo "== $1: skipped: $2"
+  skipped=$((skipped + 1))
+}
+
+# Given as a file, a rockspec stands for the modules that it lists.
+rockspecs() {
+  local rockspec status=0
   for rockspec in *.rockspec; do
     # shellcheck disable=SC2094  # nothing is written
-    check luacheck --quiet --std rockspec --filename "$rockspec" - <"$rockspec"
+    luacheck --quiet --std rockspec --filename "$rockspec" - <"$rockspec" || status=1
   done
+  return "$status"
+}
+
+# Cargo's own list of what the library is built from, its licences against those that may be
+# combined with the library's own (MIT).
+licences() {
+  "$cargo" tree --locked --target all -e normal,build,dev "${features[@]}" --prefix none \
+    -f '{p} :: {l}' | "$lua" scripts/licences.lua
+}
+
+docs() { RUSTDOCFLAGS="-D warnings" "$cargo" doc --locked --no-deps --document-private-items; }
+
+if "$cargo" fmt --version >/dev/null 2>&1; then
+  check "format" "$cargo" fmt --check
+  check "format of fuzz/" "$cargo" fmt --manifest-path fuzz/Cargo.toml --check
 else
-  echo "== luacheck is not installed: the Lua files were NOT checked"
+  skip "format" "rustup component add rustfmt"
 fi
-exit "$status"
+if "$cargo" clippy --version >/dev/null 2>&1; then
+  check "clippy, as a library for require" "$cargo" clippy --locked --all-targets -- -D warnings
+  check "clippy, with a Lua built in" \
+    "$cargo" clippy --locked --all-targets "${features[@]}" -- -D warnings
+else
+  skip "clippy" "rustup component add clippy"
+fi
+check "documentation of the crate" docs
+
+oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+if rustup run "$oldest" rustc --version >/dev/null 2>&1; then
+  check "Rust $oldest, the oldest supported" env CARGO_TARGET_DIR=target/oldest \
+    rustup run "$oldest" cargo check --locked --all-targets "${features[@]}"
+else
+  skip "Rust $oldest, the oldest supported" "rustup toolchain install $oldest --profile minimal"
+fi
+
+scripts/setup.sh lua --if-possible luacheck shellcheck
+if "$lua" -v >/dev/null 2>&1; then
+  check "licences" licences
+  check "width of lines" "$lua" scripts/width.lua
+else
+  skip "licences and width of lines" "$lua is missing"
+fi
+if command -v cargo-deny >/dev/null; then
+  check "advisories" "$cargo" deny --locked check advisories
+else
+  skip "advisories" "cargo install cargo-deny --locked"
+fi
+if command -v luacheck >/dev/null; then
+  check "luacheck" luacheck --quiet lua spec bench demo examples scripts fuzz/seeds.lua \
+    .busted .luacheckrc .luarocks
+  check "luacheck of rockspecs" rockspecs
+else
+  skip "luacheck" "apt-get install lua-check"
+fi
+if command -v shellcheck >/dev/null; then
+  check "shellcheck" shellcheck scripts/*.sh .ci/run examples/*/run.sh
+else
+  skip "shellcheck" "apt-get install shellcheck"
+fi
+
+line="$passed passed, $failed failed"
+[ "$skipped" = 0 ] || line+=", $skipped skipped"
+echo "$line"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]

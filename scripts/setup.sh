@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing: scripts/setup.sh TOOL... [--if-possible TOOL...]
-# Tools: cc lua headers luarocks busted luacheck luasocket packages (the last: those of spec/support/packages). Says nothing
-# and takes no time where all are there. Some specs need the tools behind --if-possible: where they cannot be had, it says
-# so, and succeeds.
+# Tools: make cc lua headers luarocks busted luacheck shellcheck luasocket packages (the last: those
+# of spec/support/packages). Says nothing and takes no time where all are there. Some specs need
+# the tools behind --if-possible: where they cannot be had, it says so, and succeeds.
 # Installing means Debian packages, by apt-get, as root or with a sudo that asks no password. Elsewhere it says
 # what to install and fails. Nothing is ever taken from luarocks.org.
 set -euo pipefail
@@ -15,7 +15,7 @@ has() {
     lua) [ "$("$lua" -e 'io.write(_VERSION)' 2>/dev/null </dev/null)" = "Lua 5.4" ] ;;
     headers) grep -qs '^#define LUA_VERSION_NUM[[:space:]]*504' /usr/include/lua5.4/lua.h /usr/include/lua54/lua.h \
       /usr/include/lua.h /usr/local/include/lua5.4/lua.h /usr/local/include/lua.h /opt/homebrew/include/lua5.4/lua.h ;;
-    luarocks | busted | luacheck) command -v "$1" >/dev/null ;;
+    make | luarocks | busted | luacheck | shellcheck) command -v "$1" >/dev/null ;;
     luasocket) "$lua" -e 'require "socket"' >/dev/null 2>&1 </dev/null ;;
     packages)
       # shellcheck disable=SC2046  # one word for each package
@@ -28,6 +28,7 @@ has() {
 
 packages_of() {
   case $1 in
+    make | shellcheck) echo "$1" ;;
     cc) echo gcc libc6-dev ;;
     lua) echo lua5.4 ;;
     headers) echo liblua5.4-dev ;;
@@ -90,7 +91,7 @@ wish() {
     fi
   done
   missing=$(missing_of ${wishes[@]+"${wishes[@]}"})
-  [ -z "$missing" ] || echo "setup: not to be had: ${missing% }; specs that need it are skipped"
+  [ -z "$missing" ] || echo "setup: not to be had: ${missing% }; what needs it is skipped"
 }
 
 missing=$(missing_of ${wanted[@]+"${wanted[@]}"})

@@ -1,5 +1,6 @@
 -- What is handed over: versions that agree, a rock that installs, scripts that cannot pass by accident.
 
+local document = require "spec.support.document"
 local program = require "spec.support.program"
 
 local function read(path)
@@ -80,11 +81,11 @@ describe("the package", function()
   it("names only scripts and targets that exist", function()
     local makefile = read "Makefile"
     local targets = {}
-    for target in makefile:gmatch "\n([a-z]+):" do
+    for target in makefile:gmatch "\n([a-z-]+):" do
       targets[target] = true
     end
-    for phony in makefile:match "\n%.PHONY:([^\n]*)":gmatch "%S+" do
-      assert.is_true(targets[phony], phony)
+    for phonies in makefile:gmatch "\n%.PHONY:([^\n]*)" do
+      for phony in phonies:gmatch "%S+" do assert.is_true(targets[phony], phony) end
     end
     for script in makefile:gmatch "scripts/[%w_.]+" do
       local _, executable = shell("test -x " .. script)
@@ -110,6 +111,29 @@ describe("the package", function()
       assert.is_truthy(message:find(name, 1, true), message)
       assert.is_falsy(message:find("unknown option", 1, true), message)
     end
+  end)
+end)
+
+for _, path in ipairs { "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" } do
+  document.specs(path, _ENV)
+end
+
+describe("docs/decisions", function()
+  it("has pages in order, each with its four parts and a link in ARCHITECTURE.md", function()
+    local map, count = document.read "ARCHITECTURE.md", 0
+    local pipe = assert(io.popen("ls '" .. program.root .. "/docs/decisions'"))
+    for name in pipe:lines() do
+      count = count + 1
+      local page = document.read("docs/decisions/" .. name)
+      assert.are.equal(("%03d"):format(count), name:match "^(%d+)%-[%l%d-]+%.md$")
+      local title, parts = page:match "^# %d+%. ([^\n]+)\n", {}
+      for part in page:gmatch "\n## ([^\n]+)\n\n%S" do parts[#parts + 1] = part end
+      assert.are.same({ "Context", "Decision", "What it costs", "What would change it" }, parts)
+      local link = ("\n%d. [%s](docs/decisions/%s)\n"):format(count, title, name)
+      assert.is_truthy(map:find(link, 1, true), name)
+    end
+    pipe:close()
+    assert.is_true(count > 10)
   end)
 end)
 
@@ -228,7 +252,11 @@ describe("the script", function()
   local good_busted = 'echo 10 0 2 >"$HOTRELOAD_COUNTS"'
 
   describe("test.sh", function()
-    local function test(cargo_script, busted_script)
+    local function test(cargo_script, busted_script, files)
+      assert(os.execute(("mkdir %s/spec"):format(quote(app.dir))))
+      for _, file in ipairs(files or { "a" }) do
+        write(("%s/spec/%s_spec.lua"):format(app.dir, file), "")
+      end
       stand_in("cargo", cargo_script)
       stand_in("busted", busted_script)
       local output, ok = run "scripts/test.sh"
@@ -239,6 +267,35 @@ describe("the script", function()
       local line, ok = test(good_cargo, good_busted)
       assert.are.equal("15 passed, 0 failed, 3 skipped", line)
       assert.is_true(ok)
+    end)
+
+    it("adds up all files of specs, each of which has a process of its own", function()
+      local line, ok = test(good_cargo,
+        'case $* in *c_spec*) echo 1 0 0 ;; *) echo 10 0 2 ;; esac >"$HOTRELOAD_COUNTS"',
+        { "a", "b", "c" })
+      assert.are.equal("26 passed, 0 failed, 5 skipped", line)
+      assert.is_true(ok)
+    end)
+
+    it("fails with one file of specs that crashes, and counts the others", function()
+      local line, ok = test(good_cargo,
+        "case $* in *b_spec*) kill -SEGV $$ ;; esac\n" .. good_busted, { "a", "b", "c" })
+      assert.are.equal("25 passed, 1 failed, 5 skipped", line)
+      assert.is_false(ok)
+    end)
+
+    it("fails with one file of specs that has none, and counts the others", function()
+      local line, ok = test(good_cargo,
+        'case $* in *b_spec*) echo 0 0 0 ;; *) echo 10 0 2 ;; esac >"$HOTRELOAD_COUNTS"',
+        { "a", "b", "c" })
+      assert.are.equal("25 passed, 1 failed, 5 skipped", line)
+      assert.is_false(ok)
+    end)
+
+    it("shows what a file of specs has printed", function()
+      test(good_cargo, "echo a failure of $*\n" .. good_busted)
+      local output = run "scripts/test.sh"
+      assert.is_truthy(output:find("\n-- spec/a_spec.lua\na failure of ", 1, true), output)
     end)
 
     it("leaves out skipped tests where there are none", function()
@@ -295,35 +352,206 @@ describe("the script", function()
     end)
   end)
 
+  describe("arrows.lua", function()
+    --- Writes the files of a crate, and runs the script on it.
+    local function arrows(files, flag)
+      for name, text in pairs(files) do
+        assert(os.execute(("mkdir -p %s/src/%s"):format(quote(app.dir), name:match "^(.-)[^/]*$")))
+        write(("%s/src/%s.rs"):format(app.dir, name), text)
+      end
+      return run("lua5.4 scripts/arrows.lua " .. (flag or ""))
+    end
+
+    it("accepts imports that go down, and what only looks like one that goes up", function()
+      local output, ok = arrows {
+        api = "use crate::{code::{self, x::{Y as Z, W}}, lua};\n"
+          .. "fn f<'a>(x: &'a str) { crate::support::g(x, b'\"') }",
+        lua = "/* crate::api /* */ crate::api */ use crate::code::Thing; // crate::api\n"
+          .. 'const S: [&str; 2] = ["crate::api", r#"crate::"api"#];',
+        code = "pub(crate) use crate::model::Thing;",
+        ["code/x"] = "use super::Local;\n"
+          .. "#[cfg(test)] mod tests { use super::*; use crate::api::f; }",
+        model = "#[cfg(test)]\nmod tests;\nmod inner { use super::g; }",
+        ["model/tests"] = "use crate::api::f;",
+        support = "",
+      }
+      assert.are.equal("arrows: 7 imports between 6 files, 0 fault(s)\n", output)
+      assert.is_true(ok)
+    end)
+
+    for title, text in pairs {
+      ["a plain `use`"] = "\nuse crate::api::f;",
+      ["nested braces over several lines"] = "\nuse crate::{\n    lua,\n    api::{self, f},\n};",
+      ["an inline path"] = "fn f() {\n    crate::api::f()\n}",
+      ["a path with `super`"] = "mod inner {\n    use super::super::api::f;\n}",
+    } do
+      it("names the place of an import that goes up: " .. title, function()
+        local output, ok = arrows { api = "", lua = "", model = text }
+        local line = "src/model%.rs:2: `%S+api::f` goes up, from model to api\n"
+        assert.is_truthy(output:find(line), output)
+        assert.is_false(ok)
+      end)
+    end
+
+    it("fails on a file in no room", function()
+      local output, ok = arrows { api = "", other = "" }
+      assert.is_truthy(output:find("src/other.rs: the file is in no room", 1, true), output)
+      assert.is_false(ok)
+    end)
+
+    it("draws the rooms, their arrows and the circles of files", function()
+      local output, ok = arrows({
+        api = "use crate::code::C;", code = "use crate::api::A; use crate::lua::L;", lua = "",
+      }, "--draw")
+      assert.is_truthy(output:find("\napi %-> code +1\ncode %-> api +1\ncode %-> lua +1\n"), output)
+      assert.is_truthy(output:find("\ncircle of 2 files: api code\n", 1, true), output)
+      assert.is_true(ok)
+    end)
+  end)
+
   describe(".ci/run", function()
-    local function ci(test_script)
-      stand_in("make", test_script)
+    --- Runs it with a `make` that runs one script for the tests and one for the lints.
+    local function ci(test_script, lint_script)
+      lint_script = lint_script or 'echo "4 passed, 0 failed, 1 skipped"'
+      stand_in("make", ("case $1 in\n  test-all)\n%s\n;;\n  lint)\n%s\n;;\n  *) exit 9 ;;\nesac")
+        :format(test_script, lint_script))
       local output, ok = run ".ci/run"
       return last_line(output), ok
     end
 
-    it("ends with the sum, and succeeds when all passed", function()
+    it("ends with the sum of tests and lints, and succeeds when all passed", function()
       local line, ok = ci 'echo "7 passed, 0 failed, 2 skipped"'
-      assert.are.equal("7 passed, 0 failed", line)
+      assert.are.equal("11 passed, 0 failed", line)
       assert.is_true(ok)
     end)
 
     it("fails with a failed test", function()
       local line, ok = ci 'echo "7 passed, 1 failed"\nexit 2'
-      assert.are.equal("7 passed, 1 failed", line)
+      assert.are.equal("11 passed, 1 failed", line)
+      assert.is_false(ok)
+    end)
+
+    it("fails with a failed test that `make` does not report", function()
+      local line, ok = ci 'echo "7 passed, 1 failed"'
+      assert.are.equal("11 passed, 1 failed", line)
+      assert.is_false(ok)
+    end)
+
+    it("fails with a failed lint", function()
+      local line, ok = ci('echo "7 passed, 0 failed"', 'echo "3 passed, 1 failed"\nexit 2')
+      assert.are.equal("10 passed, 1 failed", line)
       assert.is_false(ok)
     end)
 
     it("fails when there is no sum", function()
       local line, ok = ci "exit 0"
-      assert.are.equal("0 passed, 1 failed", line)
+      assert.are.equal("4 passed, 1 failed", line)
+      assert.is_false(ok)
+      line, ok = ci('echo "7 passed, 0 failed"', "exit 0")
+      assert.are.equal("7 passed, 1 failed", line)
       assert.is_false(ok)
     end)
 
     it("fails when make fails after a sum without failures", function()
       local line, ok = ci 'echo "7 passed, 0 failed"\nexit 2'
-      assert.are.equal("7 passed, 1 failed", line)
+      assert.are.equal("11 passed, 1 failed", line)
       assert.is_false(ok)
+    end)
+  end)
+
+  describe("lint.sh", function()
+    it("counts its checks, and skips those whose tools are missing", function()
+      stand_in("cargo", 'case $* in *version*) exit 1 ;; tree*) echo "a v1 :: MIT" ;; esac')
+      write(app.dir .. "/Cargo.toml", 'rust-version = "0.1"\n')
+      write(app.dir .. "/a.rockspec", "")
+      stand_in("luacheck", "exit 0")
+      stand_in("shellcheck", "exit 0")
+      stand_in("git", "echo Cargo.toml")
+      local output, ok = run "scripts/lint.sh"
+      assert.are.equal("6 passed, 0 failed, 4 skipped", last_line(output))
+      local message = "\n== clippy: skipped: rustup component add clippy\n"
+      assert.is_truthy(output:find(message, 1, true), output)
+      assert.is_true(ok)
+    end)
+
+    it("names each check that fails, and runs the others", function()
+      stand_in("cargo", 'case $* in tree*) echo "a v1 :: GPL-3.0" ;; *clippy*) exit 1 ;; esac')
+      write(app.dir .. "/Cargo.toml", 'rust-version = "0.1"\n')
+      write(app.dir .. "/a.rockspec", "")
+      stand_in("luacheck", "exit 0")
+      stand_in("shellcheck", "exit 1")
+      stand_in("git", "echo Cargo.toml")
+      local output, ok = run "scripts/lint.sh"
+      assert.is_truthy(output:find("lint: licences: failed\n", 1, true), output)
+      assert.is_truthy(output:find("lint: shellcheck: failed\n", 1, true), output)
+      assert.is_truthy(last_line(output):find("^%d+ passed, [^0]"), output)
+      assert.is_false(ok)
+    end)
+  end)
+
+  describe("licences.lua", function()
+    local function licences(lines)
+      return run(("printf %s | lua5.4 scripts/licences.lua"):format(quote(lines)))
+    end
+
+    it("accepts what is allowed, as a choice or together", function()
+      local output, ok = licences("a v1 :: MIT\nb v2 :: GPL-2.0/MIT\n"
+        .. "c v1 :: (MIT OR Apache-2.0) AND Unicode-3.0 (*)\n"
+        .. "d v1 :: Apache-2.0 WITH LLVM-exception\n")
+      assert.are.equal("licences: 4 lines of packages, 0 fault(s)\n", output)
+      assert.is_true(ok)
+    end)
+
+    it("fails on a licence that is not, on a package without one, and on no package", function()
+      for _, licence in ipairs { "GPL-3.0", "MIT AND GPL-3.0", "", "MIT OR" } do
+        local output, ok = licences("a v1 :: " .. licence .. "\n")
+        assert.is_truthy(output:find("^a v1: the licence is not in"), output)
+        assert.is_false(ok)
+      end
+      assert.is_false(select(2, licences ""))
+    end)
+  end)
+
+  describe("width.lua", function()
+    local long = ("word "):rep(21)
+
+    local function width(files, flag)
+      local names = {}
+      for name, text in pairs(files) do
+        write(app.dir .. "/" .. name, text)
+        names[#names + 1] = "echo " .. name
+      end
+      stand_in("git", table.concat(names, "\n"))
+      write(app.dir .. "/scripts/width.txt", "1 known.lua\n")
+      return run("lua5.4 scripts/width.lua " .. (flag or ""))
+    end
+
+    it("fails on a wide line that is not on record, and names it", function()
+      local output, ok = width {
+        ["known.lua"] = long .. "\n", ["other.lua"] = "\n" .. long .. "\n",
+      }
+      local message = "^other.lua: 1 line%(s%) wider than 100 characters, where 0 are on record: 2\n"
+      assert.is_truthy(output:find(message), output)
+      assert.is_false(ok)
+      assert.is_false(select(2, width { ["known.lua"] = (long .. "\n"):rep(2) }))
+    end)
+
+    it("counts characters, and leaves out what nothing could break", function()
+      local output, ok = width {
+        ["a.lua"] = ("ü"):rep(50) .. " " .. ("é"):rep(49) .. "\n"
+          .. "-- https://" .. ("x"):rep(100) .. "\n",
+        ["a.md"] = "| " .. long .. "|\n```lua\n" .. long .. "\n```\n",
+        ["a.txt"] = long .. "\n",
+      }
+      assert.are.equal("width: 0 wide line(s) in 0 file(s), 0 file(s) with too many\n", output)
+      assert.is_true(ok)
+    end)
+
+    it("records fewer lines, and never more", function()
+      assert.is_false(select(2, width({ ["other.lua"] = long .. "\n" }, "--record")))
+      assert.are.equal("1 known.lua\n", read(app.dir .. "/scripts/width.txt"))
+      assert.is_true(select(2, width({ ["known.lua"] = "\n" }, "--record")))
+      assert.are.equal("", read(app.dir .. "/scripts/width.txt"))
     end)
   end)
 
@@ -390,7 +618,7 @@ describe("the script", function()
       stand_in("lua5.4", 'case "$*" in *socket*) [ -f bin/has_socket ] ;; *) printf "Lua 5.4" ;; esac')
       local output, ok = setup "lua --if-possible luasocket"
       assert.is_true(ok, output)
-      assert.are.equal("setup: not to be had: luasocket; specs that need it are skipped\n", output)
+      assert.are.equal("setup: not to be had: luasocket; what needs it is skipped\n", output)
       stand_in("id", "echo 0")
       stand_in("apt-get", 'case "$*" in *update*) exit 9 ;; *" lua-socket") : >bin/has_socket ;; esac')
       output, ok = setup "lua --if-possible luasocket"

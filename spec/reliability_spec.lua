@@ -30,7 +30,7 @@ end
 
 local function targets()
   local found = {}
-  for names in ("\n" .. read "Makefile"):gmatch "\n(%l[%l -]*):" do
+  for names in ("\n" .. read "Makefile"):gmatch "\n(%l[%l%- ]*):" do
     for name in names:gmatch "%S+" do found[name] = true end
   end
   return found
