@@ -233,16 +233,20 @@ describe("a chunk that raises (R2.1, R2.3)", function()
     end)
 
     it("forgets a newly required dependency, and what that one required, so that the next try runs both", function()
-      app.runs = 0
-      package.preload.counter = function() app.runs = app.runs + 1 return {} end
+      local runs = coroutine.wrap(function() -- what a table or an upvalue counts is put back
+        local n = 0
+        while true do if coroutine.yield(n) then n = n + 1 end end
+      end)
+      runs()
+      package.preload.counter = function() runs(true) return {} end
       app:write("dep", "require 'counter' dep_global = 1 return { loaded = true }")
       assert_put_back "local dep = require 'dep' assert(dep.loaded)"
-      assert.equal(1, app.runs)
+      assert.equal(1, runs())
       assert.is_nil(package.loaded.dep)
       assert.is_nil(package.loaded.counter)
 
       app:update("m", (V1:gsub("return M", "require 'dep' return M")))
-      assert.equal(2, app.runs)
+      assert.equal(2, runs())
       assert.equal(1, _G.dep_global)
       assert.is_true(package.loaded.dep.loaded)
     end)
@@ -282,17 +286,17 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       ]])
     end)
 
-    it("leaves what the other module's own functions did to its own data, whole", function()
+    it("puts back what the other module's own functions did to its own data, whole", function()
       local store = package.loaded.store
       local M = app:module("m", V1)
       app:write("m", "require 'store'.touch() require 'store'.touch() error 'the chunk raises'")
-      assert.is_false((app:reload "m"))
-      assert.equal(2, store.total)
-      assert.equal(3, store.touch())
+      app:refused "m"
+      assert.equal(0, store.total)
+      assert.equal(1, store.touch())
       app:update("m", V1)
       assert.equal(M, package.loaded.m)
-      assert.equal(4, store.touch())
-      assert.equal(4, store.total)
+      assert.equal(2, store.touch())
+      assert.equal(2, store.total)
     end)
   end)
 end)

@@ -18,7 +18,7 @@ use crate::sweep;
 
 /// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or `owed, false, message`.
 ///
-/// `batch` is a list of items `{ name, is_data, source, base, answers, undo }`, one for each module. `answers` is a list with room for what
+/// `batch` is a list of items `{ name, is_data, source, base, calls, answers, undo }`, one for each module. `answers` is a list with room for what
 /// became of it ([`Staged::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
 /// element of `undo` gets what undoes the module's reload. `running[1]` is the first module's name while this works (the entry point
 /// resets it). `own` is a list of the façade's tables that no walk enters: the records first, the open guards second. `sweeping` has
@@ -38,10 +38,11 @@ pub fn reload(vm: &mut Vm) -> Result<Reply> {
         },
         own: vm.argument(7)?,
         sweeping: vm.argument(8)?,
+        running: vm.argument(6)?,
     };
-    let (running, first) = (vm.argument(6)?, vm.number(1)?);
+    let first = vm.number(1)?;
     let name = request.modules.first().map_or(Ref::NIL, |module| module.name);
-    commit::fill(vm, running, first, name)?;
+    commit::fill(vm, request.running, first, name)?;
     let mut staged = Vec::new();
     let outcome = reload::reload(vm, &request, &mut staged);
     match outcome {
@@ -97,7 +98,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
     let mut modules = Vec::new();
     for i in 1..=vm.raw_len(batch) {
         let item = vm.index(batch, i)?;
-        let name = vm.fields(item, ["name", "answers", "undo", "is_data", "source", "base"])?;
+        let name = vm.fields(item, ["name", "answers", "undo", "is_data", "source", "base", "calls"])?;
         modules.try_push(Module {
             name,
             answers: name.after(1),
@@ -105,6 +106,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
             is_data: vm.truthy(name.after(3)),
             source: vm.bytes(name.after(4))?,
             base: name.after(5),
+            calls: name.after(6),
         })?;
     }
     Ok(modules)

@@ -250,7 +250,7 @@ impl Places {
             let place = match step {
                 Step::Key(key) => found.path.and_then(|path| vm.digest(key).map(|key| path.place(key))),
                 Step::Upvalue(function, index) => Some(local(vm, function, index)),
-                Step::Root(_) | Step::Metatable => None,
+                Step::Root(_) | Step::Metatable | Step::Elsewhere(_) => None,
             };
             found = Known {
                 place,

@@ -198,6 +198,11 @@ impl Chunk {
         !self.functions.are_met(&self.setters)
     }
 
+    /// The digests of its functions, but for those that share their lines with others.
+    pub fn digests(&self) -> impl Iterator<Item = u32> {
+        self.functions.profiles().map(|profile| profile.digest)
+    }
+
     /// How many functions it has, nearly.
     pub fn functions(&self) -> usize {
         self.functions.len()

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::effects::Past;
 use crate::error::{Error, Result};
 use crate::fault::{self, caught, insist};
 use crate::mem::TryPush;
@@ -276,31 +277,45 @@ pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
     left
 }
 
+/// Writes while the chunk runs, for what is put back when it has ended.
+///
+/// # Errors
+/// [`Error::Memory`], with nothing done.
+pub fn put_while_loading(vm: &mut Vm, place: Place, value: Ref) -> Result<()> {
+    fault::point()?;
+    vm.set_place(&PERMIT, place, value)
+}
+
+/// Puts all back that calls out of the chunk may have changed, change or not. Allocates nothing but what the tables need. Returns how
+/// many places could not be put back.
+pub fn restore_past(vm: &mut Vm, past: &Past) -> usize {
+    let mut left = 0;
+    vm.zip_end();
+    for number in 0..past.counts().0 {
+        if past.is_whole(number) && vm.zip(past.table(number), Ref::NIL).is_ok() {
+            while vm.zip_next().is_some() {
+                if !past.knows_key(vm, number) {
+                    vm.zip_clear(&PERMIT);
+                }
+            }
+        }
+    }
+    past.each(vm, |vm, place, old| {
+        let done = insist("while putting back", || {
+            fault::point()?;
+            match vm.place_holds(place, old)? {
+                true => Ok(()),
+                false => vm.set_place(&PERMIT, place, old),
+            }
+        });
+        left += usize::from(done.is_err());
+    });
+    left
+}
+
 /// Fills a table of the reload's own making (a report).
 pub fn fill(vm: &mut Vm, table: Ref, key: Ref, value: Ref) -> Result<()> {
     vm.set(&PERMIT, table, key, value)
-}
-
-/// Puts `value` into a field for the length of the chunk's run; [`give_back`] ends it.
-pub fn lend(vm: &mut Vm, table: Ref, key: Ref, value: Ref) -> Result<()> {
-    vm.set(&PERMIT, table, key, value)
-}
-
-/// Ends [`lend`] for a list: the field gets its own list back, with what was changed in the lent one meanwhile.
-pub fn give_back(vm: &mut Vm, table: Ref, key: Ref, own: Ref, lent: Ref, pairs: &[(Ref, Ref)]) -> Result<()> {
-    fault::point()?;
-    vm.set(&PERMIT, table, key, own)?;
-    let count = vm.raw_len(lent).max(vm.raw_len(own));
-    for i in 1..=count {
-        let value = vm.index(lent, i)?;
-        let original = pairs.iter().find(|(stand_in, _)| vm.raw_equal(*stand_in, value));
-        let value = original.map_or(value, |(_, original)| *original);
-        let index = vm.number(i)?;
-        if !vm.holds(own, index, value) {
-            vm.set(&PERMIT, own, index, value)?;
-        }
-    }
-    Ok(())
 }
 
 /// Keeps what undoes operations for a later call; [`undo_frozen`] takes it. Places on the stack of the running coroutine are left

@@ -8,6 +8,7 @@ mod base;
 mod bytecode;
 mod changed;
 mod commit;
+mod effects;
 mod error;
 #[cfg(not(feature = "vendored"))]
 mod fault;

@@ -7,13 +7,14 @@
 use crate::bytecode::Chunk;
 use crate::commit;
 use crate::error::{Error, Result, without_text};
-use crate::fault::{self, caught, insist};
+use crate::fault::{self, caught};
 use crate::find::{Code, Context, Found};
 use crate::home::Home;
-use crate::mem::{TryPush, collected};
-use crate::raw::chunk::{StandIns, run};
+use crate::mem::TryPush;
+use crate::effects::{Effects, Exchange, Left, Recorded};
+use crate::raw::chunk::run;
 use crate::raw::tracker::Fresh;
-use crate::raw::vm::{Kind, Ref, Vm};
+use crate::raw::vm::{Kind, Ref, Val, Vm};
 use crate::remember::{Change, Memory, Modules};
 
 /// Entries of the running object that are looked at for a function of the module's own.
@@ -42,9 +43,21 @@ pub struct Loaded {
     pub main: Ref,
     /// The cell of the chunk's own `_ENV` (R4.4).
     pub environment: Option<usize>,
+    /// What the calls that its chunk made have left to do (R5.4).
+    pub left: Left,
+}
+
+/// What is on record of the module's last load.
+#[derive(Default)]
+pub struct LastLoad {
+    /// The source name that its functions had.
+    pub source: Option<Vec<u8>>,
+    /// The calls that its chunk made.
+    pub calls: Option<Recorded>,
 }
 
 /// Compiles and runs A2, and puts back what its chunk changed. Of `found` the text is gone afterwards. `modules`: those that are loaded.
+/// `around` has the host's functions around the chunk.
 ///
 /// # Errors
 /// [`Error::Compile`], [`Error::Chunk`] with a traceback, [`Error::Memory`]; the program is then as it was.
@@ -53,7 +66,8 @@ pub fn load(
     context: &Context,
     found: &mut Found,
     modules: Modules,
-    known_source: Option<Vec<u8>>,
+    last: LastLoad,
+    around: [Ref; 2],
 ) -> Result<Loaded> {
     let size = found.size();
     let main = match &mut found.code {
@@ -72,52 +86,26 @@ pub fn load(
     vm.reserve_dump(size)?;
     vm.dump(main, true)?;
     let mut chunk = Chunk::read(vm.take_dump())?;
-    let mut home = home_of(vm, context, main, known_source)?;
-    let nothing = Chunk::default();
-    vm.reserve(chunk.as_ref().map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
-    let expected = chunk.as_ref().map_or(0, |chunk| chunk.functions() * 3 / 2);
-    let memory = Memory::of(vm, context, modules, chunk.as_ref().unwrap_or(&nothing), &mut home)?;
+    let mut home = home_of(vm, context, main, last.source)?;
+    let [before, after] = around;
+    call_host(vm, context, "before", before)?;
+    let ran = run_chunk(vm, context, modules, [main, found.data], &mut home, (chunk.as_ref(), last.calls));
+    let told = call_host(vm, context, "after", after);
+    let ran = ran?;
+    told?;
+    let Ran {
+        returned,
+        set,
+        mut changes,
+        memory,
+        fresh,
+        left,
+    } = ran;
     let names_loaded = chunk.as_ref().is_some_and(|chunk| chunk.has_name(b"loaded"));
     if let Some(chunk) = &mut chunk {
         chunk.forget_names();
     }
-
-    let searchers_key = vm.string(b"searchers")?;
-    let searchers = vm.get(context.package, searchers_key)?;
-    let count = vm.raw_len(searchers);
-    let stand_ins = StandIns::new(vm, searchers, count)?;
-    let originals = collected((1..=count).map(|i| Ok((vm.index(stand_ins.list, i)?, vm.index(searchers, i)?))))?;
-
-    commit::lend(vm, context.package, searchers_key, stand_ins.list)?;
-    // From here to `put_back` nothing may get past: neither an error nor a panic.
-    let (outcome, fresh) = run(vm, main, context.name, found.data, stand_ins, expected);
-    let returned = match &outcome {
-        Ok(value) => *value,
-        Err(_) => Ref::NIL,
-    };
-    let set = caught("after the chunk", || {
-        fault::point()?;
-        vm.get(context.loaded, context.name)
-    });
-    let (package, lent) = (context.package, stand_ins.list);
-    let given_back = if vm.holds(package, searchers_key, lent) {
-        insist("while the searchers were given back", || {
-            commit::give_back(vm, package, searchers_key, searchers, lent, &originals)
-        })
-    } else {
-        Ok(())
-    };
-    let mut changes = put_back(vm, &memory, &fresh)?;
-    given_back?;
-    outcome.map_err(|error| match error {
-        Error::Lua(text) => Error::Chunk {
-            name: context.title.clone(),
-            text,
-        },
-        other => other,
-    })?;
-
-    let value = match result_of(vm, context, returned, set?)? {
+    let value = match result_of(vm, context, returned, set)? {
         Ref::NIL if vm.val(returned).is_nil() && takes_up(vm, context, main, names_loaded, &changes)? => {
             context.running
         }
@@ -137,7 +125,104 @@ pub fn load(
         chunk,
         main,
         environment,
+        left,
     })
+}
+
+/// Calls the host's function before or behind the chunk (R2.6).
+fn call_host(vm: &mut Vm, context: &Context, which: &str, function: Ref) -> Result<()> {
+    if !vm.val(function).is_function() {
+        return Ok(());
+    }
+    vm.call(function, &[context.name], 0)
+        .map(|_| ())
+        .map_err(|error| match error {
+            Error::Lua(text) => Error::Refused {
+                name: context.title.clone(),
+                why: format!("chunk.{which} of 'configure' raised: {}", String::from_utf8_lossy(&text)),
+            },
+            other => other,
+        })
+}
+
+/// A chunk that has run; the program is as it was.
+struct Ran {
+    /// What it returned.
+    returned: Ref,
+    /// What it left in `package.loaded`.
+    set: Ref,
+    changes: Vec<Change>,
+    memory: Memory,
+    fresh: Fresh,
+    left: Left,
+}
+
+/// Runs the chunk whose main function, and loader data, are given, and puts back what it changed.
+fn run_chunk(
+    vm: &mut Vm,
+    context: &Context,
+    modules: Modules,
+    [main, data]: [Ref; 2],
+    home: &mut Home,
+    (chunk, recorded): (Option<&Chunk>, Option<Recorded>),
+) -> Result<Ran> {
+    let nothing = Chunk::default();
+    vm.reserve(chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
+    let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
+    let mut memory = Memory::of(vm, context, modules, chunk.unwrap_or(&nothing), home)?;
+    let address = vm.val(main).addr;
+    let mut effects = Effects::new(context, &memory, chunk, home, address, recorded);
+    // From here to `put_back` nothing may get past: neither an error nor a panic.
+    let ran = run(vm, main, [context.name, data], expected, &mut effects);
+    let (outcome, fresh) = (ran.outcome, ran.fresh);
+    let set = caught("after the chunk", || {
+        fault::point()?;
+        vm.get(context.loaded, context.name)
+    });
+    let (mut changes, mut left) = put_back(vm, &memory, effects, &fresh)?;
+    if ran.blinded {
+        left.calls.warnings.try_push(format!(
+            "{}: its chunk sets a debug hook, so the calls that it makes afterwards were not seen; what they did stays",
+            context.title
+        ))?;
+    }
+    let returned = outcome.map_err(|error| match error {
+        Error::Lua(text) => Error::Chunk {
+            name: context.title.clone(),
+            text: left.calls.explain(text),
+        },
+        other => other,
+    })?;
+    add_exchanges(vm, &mut memory, &left.exchanges, &mut changes)?;
+    Ok(Ran {
+        returned,
+        set: set?,
+        changes,
+        memory,
+        fresh,
+        left,
+    })
+}
+
+/// What the load has put in the place of something older, in tables of other modules that the code cannot name.
+fn add_exchanges(vm: &mut Vm, memory: &mut Memory, exchanges: &[Exchange], changes: &mut Vec<Change>) -> Result<()> {
+    for exchange in exchanges {
+        let number = memory.adopt(vm, exchange.table)?;
+        let same = |change: &&mut Change| {
+            change.number == number && change.key.is_some_and(|key| vm.raw_equal(key, exchange.key))
+        };
+        match changes.iter_mut().find(same) {
+            Some(known) => known.new = exchange.new,
+            None => changes.try_push(Change {
+                table: exchange.table,
+                number,
+                key: Some(exchange.key),
+                old: exchange.old,
+                new: exchange.new,
+            })?,
+        }
+    }
+    Ok(())
 }
 
 /// What `require` would put into `package.loaded`: what the chunk returned, else what it put there itself.
@@ -299,20 +384,29 @@ pub fn adopt_sources(vm: &mut Vm, main: Ref, value: Ref, fresh: &Fresh, home: &m
     sources.into_iter().try_for_each(|source| home.add(source))
 }
 
-/// Puts everything remembered back and returns what was changed. Where there is no memory for the list, everything is put back
-/// all the same.
-fn put_back(vm: &mut Vm, memory: &Memory, fresh: &Fresh) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
+/// Puts everything remembered back and returns what the chunk and its calls changed. Where there is no memory for the lists, everything
+/// is put back all the same.
+fn put_back(vm: &mut Vm, memory: &Memory, mut effects: Effects<'_>, fresh: &Fresh) -> Result<(Vec<Change>, Left)> {
+    let (mut changes, mut others) = (Vec::new(), Vec::new());
+    let created = |val: Val| fresh.created(val.addr);
     let listed = caught("while looking for what the chunk changed", || {
         fault::point()?;
-        (0..memory.len()).try_for_each(|i| memory.changes(vm, i, |val| fresh.created(val.addr), &mut changes))
+        effects.finish(vm)?;
+        (0..memory.len()).try_for_each(|i| memory.changes(vm, i, created, &mut changes, &mut others))
     });
-    let mut lost = commit::restore(vm, &changes);
-    if listed.is_err() {
+    let mut lost = commit::restore_past(vm, &effects.past);
+    lost += commit::restore(vm, &others);
+    lost += commit::restore(vm, &changes);
+    if listed.is_err() || !effects.past.is_empty() {
+        // What calls may have changed was remembered when the first of them was made: the chunk had changed some of it by then.
         lost += commit::restore_all(vm, memory);
     }
     match (listed, lost) {
-        (Ok(()), 0) => Ok(changes),
+        (Ok(()), 0) => {
+            let is_new = |val: Val| matches!(val.kind, Kind::Table | Kind::Function) && created(val);
+            let left = effects.left(vm, is_new, &mut changes, others)?;
+            Ok((changes, left))
+        }
         (Err(error), 0) => Err(error),
         (_, left) => Err(Error::PutBack {
             cause: "the module's chunk had changed the program".into(),

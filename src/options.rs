@@ -47,6 +47,8 @@ pub struct Options {
     pub dry_run: bool,
     /// R10: lists of paths beside the counts.
     pub full: bool,
+    /// R2.6: the host's functions around each chunk, before and after; nil for none.
+    pub around: [Ref; 2],
 }
 
 impl Options {
@@ -62,6 +64,7 @@ impl Options {
             text_only: false,
             dry_run: false,
             full: false,
+            around: [Ref::NIL; 2],
         }
     }
 
@@ -96,6 +99,7 @@ impl Options {
         let budget = vm.fields(table, ["budget_ms", "text_only", "dry_run"])?;
         let sliced = !vm.val(budget).is_nil();
         let (text_only, dry_run) = (vm.truthy(budget.after(1)), vm.truthy(budget.after(2)));
+        let around = vm.fields(table, ["chunk_before", "chunk_after"])?;
         let full = report.map_or(dry_run, |report| report == b"full");
         Ok(Options {
             source,
@@ -107,6 +111,7 @@ impl Options {
             text_only,
             dry_run,
             full,
+            around: [around, around.after(1)],
         })
     }
 }

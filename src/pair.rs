@@ -41,7 +41,7 @@ use crate::find::Context;
 use crate::known::{Known, Numbers};
 use crate::lineage::{Continued, Lineage};
 use crate::load::Loaded;
-use crate::mem::{TryPush, sort_by_number};
+use crate::mem::{TryPush, copied, sort_by_number};
 use crate::nesting::Nesting;
 use crate::options::{Data, OnConflict, Options};
 use crate::raw::vm::{Kind, Ref, Val, Vm};
@@ -260,6 +260,13 @@ impl Pairing {
         let function = self.old_at(address)?;
         let best = function.answers.first()?;
         self.new.get(*best as usize).map(|f| f.at)
+    }
+
+    /// Does this function of A1 answer to one that the file puts nowhere but into other modules' registries?
+    pub fn answers_elsewhere_only(&self, address: usize) -> bool {
+        let answer = self.old_at(address).and_then(|function| function.answers.first());
+        let site = answer.and_then(|answer| self.new.get(*answer as usize)).map(|new| new.site);
+        site.is_some_and(|site| self.sites.is_elsewhere(site))
     }
 
     /// A2's functions, with the code of each: for the table of lineages, where none continues another one.
@@ -543,7 +550,7 @@ impl Pairer<'_> {
                 self.functions_listed = true;
                 self.rank_answers();
                 self.lists()?;
-            } else if !self.take_keyed(true)? {
+            } else if !self.match_coroutines()? && !self.take_keyed(true)? {
                 break;
             }
         }
@@ -602,7 +609,29 @@ impl Pairer<'_> {
             self.function1(old, SiteId::MODULE)?;
         }
         self.take_children(children)?;
-        self.changes()
+        self.changes()?;
+        self.registered()
+    }
+
+    /// R5.4: what the calls of the chunk have found to answer to each other, and what they have placed.
+    fn registered(&mut self) -> Result<()> {
+        for (new, old) in copied(&self.loaded.left.pairs)? {
+            let site = self.out.sites.elsewhere(new)?;
+            if self.vm.val(new).is_table() {
+                self.pair_tables(old, new, site, false)?;
+            } else if let (Some(f1), Some(f2)) = (self.function1(old, site)?, self.function2(new, site)?) {
+                self.edge(Edge { f1, f2 })?;
+            }
+        }
+        for root in copied(&self.loaded.left.roots)? {
+            let site = self.out.sites.elsewhere(root)?;
+            if self.vm.val(root).is_table() {
+                self.scan_queue.try_push((root, site))?;
+            } else {
+                self.function2(root, site)?;
+            }
+        }
+        Ok(())
     }
 
     fn is_fresh(&self, val: Val) -> bool {

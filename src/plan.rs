@@ -16,6 +16,7 @@ use crate::load::Loaded;
 use crate::mem::{TryInsert, TryPush};
 use crate::options::{Data, OnConflict, Options};
 use crate::pair::{Cell1, CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What};
+use crate::raw::heap::Place;
 use crate::raw::vm::{Kind, Ref, Vm};
 use crate::site::SiteId;
 
@@ -112,6 +113,7 @@ pub fn plan(vm: &mut Vm, context: &Context, loaded: &Loaded, pairing: &mut Pairi
     planner.slots()?;
     planner.cells()?;
     planner.references()?;
+    planner.calls()?;
     planner.functions()?;
     planner.finalizers()?;
     let Planner { mut out, found, .. } = planner;
@@ -361,6 +363,7 @@ impl Planner<'_> {
     fn conflicting(&mut self, slot: &Slot) -> Result<()> {
         let (o, n) = (self.vm.val(slot.old), self.vm.val(slot.new));
         if o.is_function()
+            && !self.pairing.answers_elsewhere_only(o.addr)
             && let Some(new) = self.pairing.answer(o.addr)
         {
             return self.set(slot.table, slot.key, new, slot.old);
@@ -463,6 +466,29 @@ impl Planner<'_> {
             self.vm.val(pair.new_value).kind.name()
         ))?;
         self.out.tally.cells_kept.try_push(pair.new)
+    }
+
+    /// R5.4: what the chunk's calls did, but for repeats.
+    fn calls(&mut self) -> Result<()> {
+        self.out.ops.try_reserve(self.loaded.left.ops.len())?;
+        for op in &self.loaded.left.ops {
+            let mut op = Op {
+                new: self.placed(op.new),
+                ..*op
+            };
+            if let Place::Value { table, key } = op.place {
+                let placed = self.placed(key);
+                if placed != key {
+                    // The module's table may be a key there already.
+                    op.place = Place::Value { table, key: placed };
+                    op.old = self.vm.get(table, placed)?;
+                }
+            }
+            if !self.vm.same(op.new, op.old) {
+                self.out.ops.push(op); // there is room
+            }
+        }
+        Ok(())
     }
 
     /// R5.1: new tables refer to A1's.

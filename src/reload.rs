@@ -9,11 +9,12 @@ use std::time::Instant;
 use crate::base::{self, Base};
 use crate::changed;
 use crate::commit::{self, Op};
+use crate::effects::Recorded;
 use crate::error::{Error, Result, shown};
 use crate::fault::{self, caught};
 use crate::find::{self, Context, Found};
 use crate::lineage::Lineage;
-use crate::load::{self, Loaded};
+use crate::load::{self, LastLoad, Loaded};
 use crate::mem::{TryPush, copied};
 use crate::options::{OnConflict, Options};
 use crate::pair::{self, Pairing};
@@ -40,6 +41,8 @@ pub struct Request {
     pub own: Ref,
     /// The sweep that is under way, if there is one (R9.4); a sweep in slices is put there.
     pub sweeping: Ref,
+    /// The façade's list of what is running: the module whose turn it is, and whether that is loaded (R2.6).
+    pub running: Ref,
 }
 
 /// One module that is to be reloaded.
@@ -56,6 +59,8 @@ pub struct Module {
     pub source: Option<Vec<u8>>,
     /// What is on record of it (R8): a string, or any other value for nothing.
     pub base: Ref,
+    /// The calls of its last load (R5.4): a string, or any other value for nothing.
+    pub calls: Ref,
 }
 
 /// Where in [`Module::undo`] the façade has the main function of the last reload.
@@ -75,6 +80,8 @@ pub struct Staged {
     pub main: Ref,
     /// What is on record now (R8), or nil.
     pub base: Ref,
+    /// The calls of this load, or nil.
+    pub calls: Ref,
     /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
     pub lists: Ref,
     /// What undoes it in a later call, or nil.
@@ -113,6 +120,7 @@ impl Staged {
             self.source,
             self.main,
             self.base,
+            self.calls,
             self.file,
             self.lists,
         ]
@@ -283,7 +291,16 @@ fn stage(
         None => Modules::of(vm, context.loaded)?,
     };
     context.loaded = known.table;
-    let mut loaded = load::load(vm, &context, found, known, copy_of(&module.source)?)?;
+    announce(vm, request, module, &context)?;
+    let recorded = match vm.bytes(module.calls)? {
+        Some(text) => Some(Recorded::read(&text)?),
+        None => None,
+    };
+    let last_load = LastLoad {
+        source: copy_of(&module.source)?,
+        calls: recorded,
+    };
+    let mut loaded = load::load(vm, &context, found, known, last_load, options.around)?;
     let last = vm.index(module.undo, LAST_MAIN)?;
     loaded.home.read_loader(vm, last)?;
     let load_ms = clock.lap();
@@ -304,6 +321,7 @@ fn stage(
         pairing: &mut pairing,
         tally: &plan.tally,
         conflicts: &plan.conflicts,
+        calls: &loaded.left.calls,
         full: options.full,
     };
     let (counts, lists) = report::report(vm, lists)?;
@@ -317,6 +335,7 @@ fn stage(
         true => Ref::NIL,
         false => base::pack(vm, std::mem::take(&mut pairing.record))?,
     };
+    let calls = loaded.left.calls.pack(vm)?;
     let cells = match options.vm {
         true => Some(Cells::of(vm, &pairing, options.sliced)?),
         false => None,
@@ -357,6 +376,7 @@ fn stage(
         source,
         main,
         base,
+        calls,
         file,
         lists,
         transaction: Ref::NIL,
@@ -365,6 +385,16 @@ fn stage(
         conflicts: plan.conflicts,
         committed,
     })
+}
+
+/// R2.6: whose chunk is running, and whether it runs for a reload.
+fn announce(vm: &mut Vm, request: &Request, module: &Module, context: &Context) -> Result<()> {
+    let is_loaded = vm.boolean(context.is_loaded())?;
+    for (key, value) in [(1, module.name), (2, is_loaded)] {
+        let key = vm.number(key)?;
+        commit::fill(vm, request.running, key, value)?;
+    }
+    Ok(())
 }
 
 fn copy_of(text: &Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {

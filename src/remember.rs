@@ -48,6 +48,8 @@ pub enum Origin {
     Metatable(u32),
     /// In the upvalue with this number of a function of the module.
     Upvalue(Ref, u8),
+    /// In another module, where the code cannot name it: the table itself.
+    Elsewhere(Ref),
 }
 
 enum Slots {
@@ -403,19 +405,44 @@ impl Memory {
         Ok((Slots::Named(first), vm.raw_len(table)))
     }
 
+    /// A table with this number, and whether it is reached only through another module's object.
+    pub fn table(&self, number: usize) -> (Ref, bool) {
+        self.tables
+            .get(number)
+            .map_or((Ref::NIL, false), |table| (table.table, table.theirs))
+    }
+
+    /// Takes in a table of another module that the code cannot name, and returns its number. It is put back already.
+    pub fn adopt(&mut self, vm: &mut Vm, table: Ref) -> Result<u32> {
+        let known = self.tables.iter().position(|known| vm.val(known.table) == vm.val(table));
+        if let Some(known) = known {
+            return Ok(known as u32);
+        }
+        self.tables.try_push(Table {
+            table,
+            origin: Origin::Elsewhere(table),
+            metatable: vm.metatable(table)?,
+            slots: Slots::All(Ref::NIL, 0),
+            border: 0,
+            theirs: true,
+        })?;
+        Ok(self.tables.len() as u32 - 1)
+    }
+
     /// The tables that are remembered, in the order in which they were met.
     pub fn len(&self) -> usize {
         self.tables.len()
     }
 
     /// Adds what the chunk changed in the table with this number to `changes`. In another module's table only slots that
-    /// got a new function or table count (R2.2): what the module's own functions did to its own data is left alone.
+    /// got a new function or table count (R2.2): the rest, its own data, goes to `others`.
     pub fn changes(
         &self,
         vm: &mut Vm,
         number: usize,
         created: impl Fn(Val) -> bool,
         changes: &mut Vec<Change>,
+        others: &mut Vec<Change>,
     ) -> Result<()> {
         let Some(table) = self.tables.get(number) else {
             return Ok(());
@@ -486,15 +513,14 @@ impl Memory {
             let elements = || changes.iter().skip(start).filter(|change| is_element(change));
             let appended = elements().all(|change| vm.val(change.old).is_nil()) && elements().any(new);
             let whole = appended || elements().all(new);
-            let kept = changes
-                .iter()
-                .skip(start)
-                .filter(|change| if is_element(change) { whole } else { new(change) })
-                .copied();
-            let kept = collected(kept.map(Ok))?;
+            let counts = |change: &Change| if is_element(change) { whole } else { new(change) };
+            let all = collected(changes.iter().skip(start).copied().map(Ok))?;
+            others.try_reserve(all.len())?;
             changes.truncate(start);
-            changes.try_reserve(kept.len())?;
-            changes.extend(kept);
+            for change in all {
+                let list = if counts(&change) { &mut *changes } else { &mut *others };
+                list.push(change); // both have room
+            }
         }
         Ok(())
     }
@@ -512,7 +538,7 @@ impl Memory {
     /// Hands every remembered slot and metatable of the `i`-th table to `each`, as a change from now to then, and says how
     /// to recognise the keys that it had. Allocates nothing.
     pub fn slots_of(&self, i: usize) -> Option<Remembered> {
-        let table = self.tables.get(i).filter(|table| !table.theirs)?;
+        let table = self.tables.get(i)?;
         let (first, count, names) = match table.slots {
             Slots::All(first, count) => (first, count, None),
             Slots::Named(first) => (first, self.names_count, Some(self.names)),

@@ -1,6 +1,7 @@
 //! R10: what was done, or would be. Counts always; paths when they are asked for.
 
 use crate::commit;
+use crate::effects::Calls;
 use crate::error::Result;
 use crate::find::Context;
 use crate::mem::{TryPush, collected};
@@ -10,7 +11,7 @@ use crate::raw::vm::{Ref, Vm};
 use crate::site::SiteId;
 
 /// How many counts a report has; the façade names them in the same order.
-pub const COUNTS: usize = 9;
+pub const COUNTS: usize = 13;
 
 /// What a report is made of.
 pub struct Lists<'a> {
@@ -22,6 +23,8 @@ pub struct Lists<'a> {
     pub tally: &'a Tally,
     /// Conflicts that the options settle.
     pub conflicts: &'a [Conflict],
+    /// The calls of the chunk.
+    pub calls: &'a Calls,
     /// Lists of paths beside the counts.
     pub full: bool,
 }
@@ -33,6 +36,7 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         pairing,
         tally,
         conflicts,
+        calls,
         full,
     } = lists;
     let counts = [
@@ -45,7 +49,14 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         tally.data_kept.len() + tally.cells_kept.len(),
         tally.data_added.len(),
         tally.data_replaced.len(),
+        calls.repeated.len(),
+        calls.new.len(),
+        calls.gone.len(),
+        calls.irrevocable.len(),
     ];
+    for warning in &calls.warnings {
+        pairing.warnings.try_push(warning.clone())?;
+    }
     if !full && pairing.warnings.is_empty() && conflicts.is_empty() {
         return Ok((counts, Ref::NIL));
     }
@@ -77,12 +88,16 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         kept.extend(cells);
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
-        let list = vm.table(9)?;
+        let list = vm.table(13)?;
         for (name, lines) in slots
             .into_iter()
             .chain([("kept", kept), ("joined", joined), ("fresh", fresh)])
         {
             put_strings(vm, list, name, &lines)?;
+        }
+        let lists = [&calls.repeated, &calls.new, &calls.gone, &calls.irrevocable];
+        for (name, lines) in ["repeated", "new", "gone", "irrevocable"].into_iter().zip(lists) {
+            put_strings(vm, list, name, lines)?;
         }
         put(vm, table, "paths", list)?;
     }

@@ -36,6 +36,8 @@ pub enum Step {
     Metatable,
     /// The upvalue with this number of this function.
     Upvalue(Ref, u8),
+    /// An object that only another module holds.
+    Elsewhere(Ref),
 }
 
 /// Where a path begins.
@@ -126,6 +128,16 @@ impl Sites {
         self.add(parent, Step::Upvalue(function, index))
     }
 
+    /// An object of the module's that another module holds.
+    pub fn elsewhere(&mut self, object: Ref) -> Result<SiteId> {
+        self.add(SiteId::MODULE, Step::Elsewhere(object))
+    }
+
+    /// Is it an object that only another module holds?
+    pub fn is_elsewhere(&self, site: SiteId) -> bool {
+        matches!(self.step(site), Some((_, Step::Elsewhere(_))))
+    }
+
     /// The site of a remembered table.
     pub fn remembered(&mut self, memory: &Memory, number: u32) -> Result<SiteId> {
         let mut trail = Vec::new();
@@ -145,6 +157,10 @@ impl Sites {
                 }
                 Some(Origin::Upvalue(function, index)) => {
                     trail.try_push(Step::Upvalue(function, index))?;
+                    break SiteId::MODULE;
+                }
+                Some(Origin::Elsewhere(table)) => {
+                    trail.try_push(Step::Elsewhere(table))?;
                     break SiteId::MODULE;
                 }
             }
@@ -181,6 +197,10 @@ impl Sites {
                 Step::Root(root) => text.push_str(root.name()),
                 Step::Key(key) => text.push_str(&key_text(vm, key)),
                 Step::Metatable => text.push_str("<metatable>"),
+                Step::Elsewhere(object) => match vm.info(object).map(|info| info.line) {
+                    Some(line) => text.push_str(&format!("<function at line {line}>")),
+                    None => text.push_str("<registered>"),
+                },
                 Step::Upvalue(function, index) => {
                     text.push('@');
                     text.push_str(&shown(&vm.upvalue_name(function, index)));

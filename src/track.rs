@@ -5,6 +5,7 @@
 
 use crate::base::{self, Base};
 use crate::bytecode::Chunk;
+use crate::effects::Left;
 use crate::error::Result;
 use crate::find::Context;
 use crate::home::Home;
@@ -60,6 +61,7 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
         chunk,
         main,
         environment,
+        left: Left::default(),
     };
     let options = Options::of_first_load();
     let mut pairing = pair::pair(vm, &context, &mut loaded, &options, lineage, Base::default())?;

@@ -20,8 +20,8 @@ local hotreload = { _VERSION = core.version }
 -- Per module: its generation, the source name of its functions, the entry that undoes its last reload, the main
 -- functions of its last two chunks (R11), and what is on record of A0 (R8; src/base.rs).
 local records = {}
--- What `core.reload` answers for each module, by its place in the list `answers`: seven values, counts, times.
-local OBJECT, HOOK, SOURCE, MAIN, BASE, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7 + reports.NUMBERS
+-- What `core.reload` answers for each module, by its place in the list `answers`: eight values, counts, times.
+local OBJECT, HOOK, SOURCE, MAIN, BASE, CALLS, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7, 8 + reports.NUMBERS
 local no_answers = {}
 for i = 1, ANSWERS do no_answers[i] = false end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
@@ -31,7 +31,8 @@ local objects = setmetatable({}, { __mode = "v" })
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
 -- [1]: the module whose chunk is running, or false (R7.5). Set and reset natively, where no error can come between.
-local running = { false }
+-- [2]: it was loaded before; [3]: the reload is dry (R2.6).
+local running = { false, false, false }
 -- What reloads allocated since the collector's last cycle, in KiB.
 local owed = 0
 -- Modules whose reload has not ended: name -> its guard, held by the call that runs it.
@@ -87,6 +88,7 @@ local settings = {
     after = hooks.check,
     on_error = hooks.check,
     log = hooks.check,
+    chunk = hooks.check_chunk,
 }
 
 --- Says which modules may be reloaded. Each key given replaces that list.
@@ -100,6 +102,8 @@ function hotreload.configure(options)
     for which, value in pairs(checked) do
         if which == "text_only" then
             allow.text_only = value
+        elseif which == "chunk" then
+            hooks.set_chunk(value)
         else
             (hooks.has(which) and hooks or allow).set(which, value)
         end
@@ -182,7 +186,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         local record = item.undo[2]
         record.generation, record.source = item.undo[3] + 1, item.answers[SOURCE]
         record.main, record.previous = item.answers[MAIN], record.main
-        record.base = item.answers[BASE]
+        record.base, record.calls = item.answers[BASE], item.answers[CALLS]
         changes.reloaded(item.name, record.generation)
         hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
     end
@@ -197,7 +201,8 @@ local function finish(guard, batch, dry, now_owed, ok, message)
 end
 
 local function new_record()
-    return { generation = 0, source = false, undo = false, main = false, previous = false, base = false }
+    return { generation = 0, source = false, undo = false, main = false, previous = false, base = false,
+        calls = false }
 end
 
 --- What is known of a module ends with it: the program may have forgotten it, and maybe loaded it anew.
@@ -205,7 +210,7 @@ local function update(record, name)
     local object = rawget(loaded, name) or false
     if not rawequal(objects[name], object) then
         record.generation, record.undo = object and 1 or 0, false
-        record.main, record.previous, record.base = false, false, false
+        record.main, record.previous, record.base, record.calls = false, false, false, false
         objects[name] = object
     end
 end
@@ -276,8 +281,9 @@ local function item_of(name, options)
         is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
         source = false,
         base = false,
+        calls = false,
         answers = { unpack(no_answers) },
-        undo = { false, record, 0, false, false, false, false, false, false },
+        undo = { false, record, 0, false, false, false, false, false, false, false },
         report = reports.blank(name, options),
     }
 end
@@ -286,9 +292,9 @@ end
 local function read_record(item)
     local undo = item.undo
     local record = undo[2]
-    item.source, item.base = record.source, record.base
-    undo[3], undo[4], undo[6], undo[7], undo[9] = record.generation, record.source, record.main, record.previous,
-        record.base
+    item.source, item.base, item.calls = record.source, record.base, record.calls
+    undo[3], undo[4], undo[6], undo[7] = record.generation, record.source, record.main, record.previous
+    undo[9], undo[10] = record.base, record.calls
 end
 
 --- The modules' names as a list; or nil and what is wrong with the argument.
@@ -333,6 +339,7 @@ local function prepare(count, names, options)
         return "bad argument #2 to 'reload' (option 'source': for a single module only)"
     end
     checked.text_only = checked.text_only or allow.text_only
+    checked.chunk_before, checked.chunk_after = hooks.chunk()
     local met, why = meet_sweep(list, checked)
     if not met then return nil, why end
     if checked.budget_ms and not checked.dry_run then
@@ -363,6 +370,7 @@ local function reload(...)
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local guard <close> = open
     for i = 1, #batch do read_record(batch[i]) end
+    running[2], running[3] = false, checked.dry_run or false
     return finish(guard, batch, checked.dry_run or false,
         core.reload(owed, batch, checked, core.stock, lineage, running, own, sweeping))
 end
@@ -370,6 +378,11 @@ end
 --- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
 hotreload.reload = hooks.around(reload)
 plans.install(hotreload, reload, options_of_reload)
+
+--- The module whose chunk is running for a reload, and whether that is dry; see `hotreload.reloading` in meta.lua.
+function hotreload.reloading()
+    if running[1] and running[2] then return running[1], running[3] end
+end
 
 --- Undoes the last reload of a module; see `hotreload.undo` in meta.lua.
 function hotreload.undo(...)
@@ -427,7 +440,7 @@ core.track_part.install(hotreload, function(name, object, watch, loader, before,
     records[name] = record
     -- What is known of a module ends with it.
     record.generation, record.source, record.undo, record.main, record.previous = 1, false, false, false, false
-    record.base, objects[name] = base or false, object
+    record.base, record.calls, objects[name] = base or false, false, object
 end)
 
 changes.install(hotreload, function(name)

@@ -12,6 +12,31 @@ local hooks = {}
 local installed = { before = false, after = false, on_error = false, log = false }
 local any = false
 
+-- Around each chunk (R2.6).
+local chunk = { before = false, after = false }
+
+--- A check of `chunk`: a table with functions `before` and `after`, or false for none.
+function hooks.check_chunk(value)
+    if value == false then return end
+    if type(value) ~= "table" then return format("table or false expected, got %s", type(value)) end
+    for which, hook in next, value do
+        if chunk[which] == nil then return "a table with 'before' and 'after' expected" end
+        local wrong = hooks.check(hook)
+        if wrong then return format("'%s': %s", which, wrong) end
+    end
+end
+
+--- Takes a checked `chunk`, as a whole.
+function hooks.set_chunk(value)
+    chunk.before = value and rawget(value, "before") or false
+    chunk.after = value and rawget(value, "after") or false
+end
+
+--- The functions around each chunk, or false.
+function hooks.chunk()
+    return chunk.before, chunk.after
+end
+
 --- Is this a key of `configure` that names a hook?
 function hooks.has(which)
     return installed[which] ~= nil

@@ -12,11 +12,11 @@ local plans = {}
 
 local COLORS = { ["!"] = 31, ["-"] = 31, ["+"] = 32, ["~"] = 33 }
 
-local function section(lines, title, mark, list, color)
+local function section(lines, title, mark, list, color, note)
     if not list or not list[1] then return end
     lines[#lines + 1] = format("  %s:", title)
     for _, entry in ipairs(list) do
-        local line = format("%s %s", mark, entry)
+        local line = format("%s %s%s", mark, entry, note or "")
         if color and COLORS[mark] then line = format("\27[%dm%s\27[0m", COLORS[mark], line) end
         lines[#lines + 1] = "    " .. line
     end
@@ -52,6 +52,11 @@ local function text_of(report, refused, color)
         section(lines, "data added", "+", data.added, color)
         section(lines, "data replaced", "~", data.replaced, color)
         section(lines, "data kept", "=", data.kept, color)
+        local calls = paths.calls
+        section(lines, "calls of the file", "=", calls.repeated, color, "  registered already")
+        section(lines, "calls that are new", "+", calls.new, color)
+        section(lines, "calls that the file lacks", "-", calls.gone, color, "  no longer registered, stays")
+        section(lines, "calls that cannot be taken back", "!", calls.irrevocable, color, " will run again")
         section(lines, "upvalues joined", "=", cells.joined, color)
         section(lines, "upvalues new", "+", cells.fresh, color)
     else

@@ -8,7 +8,7 @@ local concat, format = table.concat, string.format
 
 local reports = {
     -- How many numbers `fill` takes: counts and times.
-    NUMBERS = 9 + 2 + 6,
+    NUMBERS = 13 + 2 + 6,
 }
 
 local Report = {}
@@ -21,7 +21,7 @@ end
 
 --- A report as a text for people.
 function Report.__tostring(report)
-    local functions, cells, data = report.functions, report.cells, report.data
+    local functions, cells, data, calls = report.functions, report.cells, report.data, report.calls
     local lines = {
         format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", shown(report.module),
             report.generation, report.file and " from " .. shown(report.file) or ""),
@@ -31,6 +31,10 @@ function Report.__tostring(report)
             cells.joined, cells.fresh, data.kept, data.added,
             data.replaced > 0 and format(", %d replaced", data.replaced) or ""),
     }
+    if calls.repeated + calls.new + calls.gone + calls.irrevocable > 0 then
+        lines[#lines + 1] = format("  calls: %d registered already, %d new, %d no longer made, %d that run again",
+            calls.repeated, calls.new, calls.gone, calls.irrevocable)
+    end
     if report.references + report.stale > 0 then
         lines[#lines + 1] = format("  references: %d elsewhere follow, %d old functions stay",
             report.references, report.stale)
@@ -53,6 +57,10 @@ function Report.__tostring(report)
         add_list(lines, "data replaced", paths.data.replaced)
         add_list(lines, "cells joined", paths.cells.joined)
         add_list(lines, "cells fresh", paths.cells.fresh)
+        add_list(lines, "calls that are registered already", paths.calls.repeated)
+        add_list(lines, "calls that are new", paths.calls.new)
+        add_list(lines, "calls no longer made, whose registration stays", paths.calls.gone)
+        add_list(lines, "calls that run again", paths.calls.irrevocable)
     end
     return concat(lines, "\n")
 end
@@ -69,6 +77,7 @@ function reports.blank(name, options)
         changed = 0,
         cells = { joined = 0, fresh = 0 },
         data = { kept = 0, added = 0, replaced = 0 },
+        calls = { repeated = 0, new = 0, gone = 0, irrevocable = 0 },
         references = 0,
         stale = 0,
         warnings = {},
@@ -79,13 +88,15 @@ function reports.blank(name, options)
             changed = false,
             cells = { joined = false, fresh = false },
             data = { kept = false, added = false, replaced = false },
+            calls = { repeated = false, new = false, gone = false, irrevocable = false },
         },
     }, Report)
 end
 
 --- Fills a blank report in with what the native part answered.
 function reports.fill(report, generation, dry, file, lists,
-        replaced, added, removed, changed, joined, fresh, kept, data_added, data_replaced, references, stale,
+        replaced, added, removed, changed, joined, fresh, kept, data_added, data_replaced,
+        repeated, new, gone, irrevocable, references, stale,
         find_ms, load_ms, pair_ms, plan_ms, commit_ms, sweep_ms)
     report.file, report.generation, report.dry_run = file, generation, dry or nil
     local functions, cells, data, elapsed = report.functions, report.cells, report.data, report.elapsed_ms
@@ -96,6 +107,8 @@ function reports.fill(report, generation, dry, file, lists,
     elapsed.find, elapsed.load, elapsed.pair = find_ms, load_ms, pair_ms
     elapsed.plan, elapsed.commit, elapsed.sweep = plan_ms, commit_ms, sweep_ms
     elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms + sweep_ms
+    local calls = report.calls
+    calls.repeated, calls.new, calls.gone, calls.irrevocable = repeated, new, gone, irrevocable
     report.references, report.stale = references, stale
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths
@@ -108,6 +121,8 @@ function reports.fill(report, generation, dry, file, lists,
     paths.changed = found.changed
     cells.joined, cells.fresh = found.joined, found.fresh
     data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced
+    calls = paths.calls
+    calls.repeated, calls.new, calls.gone, calls.irrevocable = found.repeated, found.new, found.gone, found.irrevocable
     return report
 end
 

@@ -65,6 +65,11 @@ impl ByLines {
         });
     }
 
+    /// The profiles that are known.
+    pub fn profiles(&self) -> impl Iterator<Item = Profile> {
+        self.functions.iter().filter_map(|function| function.profile)
+    }
+
     /// How many pairs of lines there are.
     pub fn len(&self) -> usize {
         self.functions.len()

@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use super::reader::{Read, Reader, Stop, word};
 use super::{Chunk, Profile, UpvalueSet, text_at};
 use crate::error::{Error, Result};
-use crate::mem::{TryInsert, TryPush, collected};
+use crate::mem::{TryInsert, TryPush, collected, copied};
 
 const OP_MOVE: u32 = 0;
 const OP_LOADNIL: u32 = 8;
@@ -76,6 +76,20 @@ impl Outline {
 }
 
 impl Chunk {
+    /// The names under which its main function stores functions: fields and globals.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn stored_names(&self) -> Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        if let Some(outline) = Outline::read(&self.dump)? {
+            for stored in &outline.stored {
+                names.try_push(copied(text_at(&self.dump, stored.name))?)?;
+            }
+        }
+        Ok(names)
+    }
+
     /// The functions on these lines: none when there are none, and no profile when there are several.
     pub fn on_lines(&self, line: i32, last: i32) -> Option<Option<Profile>> {
         self.functions.get((line, last))

@@ -6,8 +6,9 @@ use super::{Child, Edge, Keyed, Pairer, Pairing, Slot, What};
 use crate::bytecode;
 use crate::error::Result;
 use crate::lineage::Lineage;
-use crate::mem::TryPush;
+use crate::mem::{TryPush, copied};
 use crate::raw::vm::{Kind, Ref};
+use crate::site::SiteId;
 
 /// Entries of a table of A1 that are looked at for functions as keys.
 const MOST_ENTRIES: usize = 10_000;
@@ -16,6 +17,79 @@ const MOST_ENTRIES: usize = 10_000;
 type FunctionKey = ((i32, i32, Option<u32>), Ref);
 
 impl Pairer<'_> {
+    /// Is it an object that the load has made: a table, a function or a coroutine?
+    pub(super) fn is_fresh_key(&self, key: Ref) -> bool {
+        let val = self.vm.val(key);
+        self.is_fresh(val) || val.kind == Kind::Thread && self.loaded.left.threads.contains_key(&val.addr)
+    }
+
+    /// Coroutines of the file that are keys (`threads[coroutine.create(f)] = true`). Those of one table answer to A1's by equal code of
+    /// their functions, then in the order of their lines if both sides have as many. The one that runs goes on, and the file's is not
+    /// added. True when there was such a pair.
+    pub(super) fn match_coroutines(&mut self) -> Result<bool> {
+        let mut tables: Vec<Ref> = Vec::new();
+        for keyed in &self.keyed {
+            let is_known = tables.iter().any(|table| self.vm.val(*table) == self.vm.val(keyed.table));
+            if self.vm.kind(keyed.key) == Kind::Thread && !is_known {
+                tables.try_push(keyed.table)?;
+            }
+        }
+        let mut found = false;
+        for table in tables {
+            found |= self.match_coroutines_of(table)?;
+        }
+        Ok(found)
+    }
+
+    fn match_coroutines_of(&mut self, table: Ref) -> Result<bool> {
+        let mut new = Vec::new();
+        let at = self.vm.val(table);
+        for keyed in copied(&self.keyed)? {
+            let body = self.loaded.left.threads.get(&self.vm.val(keyed.key).addr).copied();
+            if let Some(body) = body.filter(|_| self.vm.val(keyed.table) == at)
+                && let Some(number) = self.function2(body, keyed.parent)?
+                && let Some(function) = self.out.new.get(number as usize).filter(|function| function.home)
+            {
+                new.try_push((function.info.line, function.profile.digest, keyed.key))?;
+            }
+        }
+        let mut old = Vec::new();
+        let (first, count) = self.vm.keep_entries(table, MOST_ENTRIES)?;
+        for key in (0..count.min(MOST_ENTRIES as u32)).map(|i| first.after(2 * i)) {
+            if self.vm.kind(key) != Kind::Thread || self.is_fresh_key(key) {
+                continue;
+            }
+            let Some((body, _)) = self.vm.body_of(key)? else {
+                old.try_push((0, None))?; // it has ended: what it did is done
+                continue;
+            };
+            if let Some(number) = self.function1(body, SiteId::MODULE)?
+                && let Some(function) = self.out.old.get(number as usize).filter(|function| function.home)
+            {
+                let digest = function.profile.map(|profile| profile.digest);
+                old.try_push((function.info.line, digest))?;
+            }
+        }
+        new.sort_unstable_by_key(|(line, ..)| *line);
+        let (mut answered, mut rest) = (Vec::new(), Vec::new());
+        for (_, digest, key) in new {
+            match old.iter().position(|(_, other)| *other == Some(digest)) {
+                Some(i) => {
+                    old.swap_remove(i);
+                    answered.try_push(key)?;
+                }
+                None => rest.try_push(key)?,
+            }
+        }
+        if rest.len() == old.len() {
+            answered.try_reserve(rest.len())?;
+            answered.extend(rest);
+        }
+        let vm = &*self.vm;
+        self.keyed.retain(|keyed| !answered.iter().any(|key| vm.val(*key) == vm.val(keyed.key)));
+        Ok(!answered.is_empty())
+    }
+
     /// Takes the entries under fresh keys: those whose key answers to one of A1's, or, `last`, all that are left. True when
     /// there was one.
     pub(super) fn take_keyed(&mut self, last: bool) -> Result<bool> {
@@ -39,8 +113,10 @@ impl Pairer<'_> {
     /// A1's table or function that a key of A2's answers to.
     pub(super) fn answer_to_key(&self, key: Ref) -> Option<Ref> {
         let val = self.vm.val(key);
-        if val.is_table() {
-            return self.out.tables.get(&val.addr).copied();
+        match val.kind {
+            Kind::Table => return self.out.tables.get(&val.addr).copied(),
+            Kind::Function => {}
+            _ => return None,
         }
         let function = self.out.new.get(self.number2(val.addr)? as usize)?;
         self.out.old.get(*function.partners.first()? as usize).map(|old| old.at)
@@ -70,7 +146,7 @@ impl Pairer<'_> {
         };
         if is_function {
             self.function2(key, parent)?;
-        } else if old_key == key {
+        } else if old_key == key && self.vm.val(key).is_table() {
             self.scan_queue.try_push((key, parent))?;
         }
         if !is_function || old_key == key || beside.old_val.is_nil() {

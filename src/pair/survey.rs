@@ -11,7 +11,7 @@ use rustc_hash::FxHashSet;
 use super::{Beside, Pairer};
 use crate::error::Result;
 use crate::known::{CellLists, Numbers};
-use crate::mem::{TryInsert, TryPush};
+use crate::mem::{TryInsert, TryPush, collected, copied};
 use crate::raw::vm::{Info, Kind, Ref, Val};
 
 /// Entries of A2's tables that the walk looks at; the tables of a file with more are looked at one by one.
@@ -125,6 +125,11 @@ impl Pairer<'_> {
             if let Some(order) = self.order_of(val).filter(|_| val.is_table()) {
                 self.survey.count_place(order)?;
             }
+            self.survey_from(new, &mut work)?;
+        }
+        let left = &self.loaded.left;
+        let placed = copied(&left.roots)?.into_iter().chain(left.pairs.iter().map(|(new, _)| *new));
+        for new in collected(placed.map(Ok))? {
             self.survey_from(new, &mut work)?;
         }
         while let Some((object, order)) = work.pop() {

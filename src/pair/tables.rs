@@ -239,7 +239,7 @@ impl Pairer<'_> {
             if new_val.is_table() && !old_val.is_table() {
                 self.note_recorded(&pair, &beside)?;
             }
-            if self.is_fresh(self.vm.val(key)) {
+            if self.is_fresh_key(key) {
                 self.keyed.try_push(Keyed {
                     table: pair.old,
                     parent: pair.site,

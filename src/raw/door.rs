@@ -110,6 +110,11 @@ pub unsafe fn call(l: *mut lua_State, args: c_int, results: c_int) -> Result<()>
     }
 }
 
+/// Is this the address of the message handler of [`call`]?
+pub fn is_handler(function: usize) -> bool {
+    traceback as ffi::lua_CFunction as usize == function
+}
+
 /// The message handler of [`call`]: whatever the error object is, a string with a traceback comes out.
 unsafe extern "C-unwind" fn traceback(l: *mut lua_State) -> c_int {
     // SAFETY: a message handler has LUA_MINSTACK slots and one argument; no Rust value lives across the calls.

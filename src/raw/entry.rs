@@ -5,7 +5,6 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_State};
 use smallvec::{SmallVec, smallvec};
 
-use super::chunk;
 use super::collector::Paused;
 use super::door;
 use super::vm::{self, Ref, Vm};
@@ -180,7 +179,7 @@ pub unsafe extern "C-unwind" fn undo(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references, base }`, the table at `index`: the record
+/// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references, base, calls }`, the table at `index`: the record
 /// then gets its generation, source, chunks and what is on record of A0 back. `own` is the index of the façade's list of its tables. An entry without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
@@ -226,6 +225,7 @@ unsafe fn undo_entry(l: *mut lua_State, index: c_int, own: c_int, must: bool) ->
             (6, c"main"),
             (7, c"previous"),
             (9, c"base"),
+            (10, c"calls"),
         ] {
             ffi::lua_pushstring(l, name.as_ptr());
             ffi::lua_rawgeti(l, index, slot);
@@ -415,7 +415,7 @@ pub unsafe extern "C-unwind" fn track(l: *mut lua_State) -> c_int {
     unsafe { with_view(l, |vm| Ok(smallvec![Answer::Held(crate::track::track(vm)?)])) }
 }
 
-/// `core.code_of(loader)`: the Lua function that a loader is, or that one of the stand-ins of a reload calls; nil for any other C function.
+/// `core.code_of(loader)`: the Lua function that a loader is; nil for a C function.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -423,9 +423,6 @@ pub unsafe extern "C-unwind" fn code_of(l: *mut lua_State) -> c_int {
     // SAFETY: the running state, with room for the upvalue.
     unsafe {
         ffi::lua_settop(l, 1);
-        if chunk::is_stand_in(l, 1) {
-            ffi::lua_getupvalue(l, 1, 1);
-        }
         if ffi::lua_type(l, -1) != ffi::LUA_TFUNCTION || ffi::lua_iscfunction(l, -1) != 0 {
             ffi::lua_pushnil(l);
         }

@@ -2,6 +2,7 @@
 //!
 //! * [`vm`]: values of the running program, held by handle, and the calls that cannot raise;
 //! * [`door`]: the one way into a Lua call that may raise;
+//! * [`calls`]: which calls a chunk makes;
 //! * [`code`]: where the code comes from that Lua is to load;
 //! * [`tracker`]: which tables and functions a chunk creates;
 //! * [`collector`]: no collection while a reload works;
@@ -13,6 +14,7 @@
 //! Everything else in the crate is safe Rust and cannot break the host's memory.
 #![allow(unsafe_code)]
 
+pub mod calls;
 pub mod chunk;
 pub mod code;
 pub mod collector;

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
+use std::marker::PhantomData;
 use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_Alloc, lua_State};
@@ -110,6 +111,29 @@ impl Notes {
         {
             fresh.foreign.remove(&object);
         }
+    }
+}
+
+/// What was created so far, while a tracker takes notes.
+#[derive(Clone, Copy)]
+pub struct Made<'a> {
+    /// The tracker's one element.
+    notes: *const Notes,
+    life: PhantomData<&'a Tracker>,
+}
+
+impl Made<'_> {
+    /// See [`Fresh::created`].
+    pub fn created(self, addr: usize) -> bool {
+        // SAFETY: the notes live as long as the tracker, and change only while Lua allocates.
+        unsafe { (*self.notes).fresh.as_ref().is_some_and(|fresh| fresh.created(addr)) }
+    }
+
+    /// From now on (`by` 1), and until as often -1 is given, a dependency is being loaded: what is created is its own.
+    pub fn dependency(self, by: i32) {
+        // SAFETY: as above; the counter outlives the tracker.
+        let depth = unsafe { &*(*self.notes).depth };
+        depth.set(depth.get().saturating_add_signed(by));
     }
 }
 
@@ -333,6 +357,14 @@ impl Tracker {
             (*front).newest = notes.as_mut_ptr();
             let l = vm.main_thread();
             Ok(Tracker { l, front, notes })
+        }
+    }
+
+    /// What was created so far.
+    pub fn made(&self) -> Made<'_> {
+        Made {
+            notes: self.notes.as_ptr(),
+            life: PhantomData,
         }
     }
 

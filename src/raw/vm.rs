@@ -244,7 +244,7 @@ impl Vm {
         }
     }
 
-    fn new_thread(&mut self) -> Result<*mut lua_State> {
+    pub(super) fn new_thread(&mut self) -> Result<*mut lua_State> {
         // SAFETY: the call goes through the door; the thread stays on the frame of `l`, which keeps it alive.
         unsafe {
             door::protect(self.l, 1, |l| {
@@ -260,7 +260,15 @@ impl Vm {
 
     fn add_holder(&mut self) -> Result<()> {
         let thread = self.new_thread()?;
-        self.holders.try_push(thread)?;
+        if let Err(error) = self.holders.try_push(thread) {
+            self.pop_from_caller();
+            return Err(error);
+        }
+        if let [.., before, _] = self.holders.as_slice() {
+            // The one before is full and keeps the new one alive: in a hook, the frame of `l` is not the reload's own.
+            // SAFETY: both threads are of one state; a holder has SLACK slots.
+            unsafe { ffi::lua_xmove(self.l, *before, 1) };
+        }
         self.room = 0;
         Ok(())
     }
@@ -269,6 +277,38 @@ impl Vm {
     /// before may be another object's then.
     pub fn calls(&self) -> u32 {
         self.calls
+    }
+
+    fn pop_from_caller(&self) {
+        // SAFETY: a value of this view's own is on top.
+        unsafe { ffi::lua_settop(self.l, -2) };
+    }
+
+    /// From now on what may raise is done on this coroutine of the state; returns the one on which it was done before.
+    pub(super) fn ask_on(&mut self, l: *mut lua_State) -> *mut lua_State {
+        std::mem::replace(&mut self.l, l)
+    }
+
+    /// Pushes a function and its arguments onto a coroutine. `l: [-0, +1+args, -]`
+    pub(super) fn push_call(&self, l: *mut lua_State, function: Ref, args: &[Ref]) -> Result<()> {
+        // SAFETY: a live coroutine; room is made first.
+        unsafe {
+            if ffi::lua_checkstack(l, args.len() as c_int + SLACK) == 0 {
+                return Err(Error::Memory);
+            }
+            self.push_onto(l, function);
+            for arg in args {
+                self.push_onto(l, *arg);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the top value of a coroutine of the state. `l: [-1, +0, -]`
+    pub(super) fn keep_from(&mut self, l: *mut lua_State) -> Result<Ref> {
+        // SAFETY: both threads are of one state.
+        unsafe { ffi::lua_xmove(l, self.scratch, 1) };
+        self.keep()
     }
 
     /// The thread and the stack index of a value.
@@ -370,9 +410,7 @@ impl Vm {
 
     /// Keeps the top value of the asking state's own stack. `l: [-1, +0, -]`
     pub(super) fn keep_from_caller(&mut self) -> Result<Ref> {
-        // SAFETY: both threads are of one state.
-        unsafe { ffi::lua_xmove(self.l, self.scratch, 1) };
-        self.keep()
+        self.keep_from(self.l)
     }
 
     /// The threads on which the values stand.

@@ -6,7 +6,7 @@ use std::ptr::null;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
 
-use super::{Info, Ref, SLACK, Upvalue, Vm};
+use super::{Info, Ref, Upvalue, Vm};
 use crate::error::{Error, Result};
 use crate::mem::copied;
 use crate::raw::code::Given;
@@ -280,23 +280,53 @@ impl Vm {
         }
     }
 
+    /// The collector stays paused, whatever the program's code that was called has done to it.
+    pub(in crate::raw) fn after_call(&mut self) {
+        // SAFETY: the asking state.
+        unsafe { collector::keep_paused(self.l, &mut self.given) };
+    }
+
+    /// The function with which a suspended coroutine began, and whether it has begun; none for one that has ended or is running.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn body_of(&mut self, thread: Ref) -> Result<Option<(Ref, bool)>> {
+        let (holder, index) = self.at(thread);
+        // SAFETY: a held coroutine; room is made for the function; levels are Lua's to check.
+        unsafe {
+            let co = ffi::lua_tothread(holder, index);
+            if co.is_null() || ffi::lua_checkstack(co, 4) == 0 {
+                return Ok(None);
+            }
+            let mut ar = MaybeUninit::<(lua_Debug, [u8; 1024])>::zeroed();
+            let ar: *mut lua_Debug = ar.as_mut_ptr().cast();
+            let mut level = 0;
+            while ffi::lua_getstack(co, level, ar) != 0 {
+                level += 1;
+            }
+            if level > 0 {
+                ffi::lua_getstack(co, level - 1, ar);
+                ffi::lua_getinfo(co, c"f".as_ptr(), ar);
+            } else if ffi::lua_status(co) == ffi::LUA_OK && ffi::lua_type(co, 1) == ffi::LUA_TFUNCTION {
+                ffi::lua_pushvalue(co, 1);
+            } else {
+                return Ok(None);
+            }
+            Ok(Some((self.keep_from(co)?, level > 0)))
+        }
+    }
+
     /// Calls a held function on the asking state, as Lua would, and keeps its first `results` results, side by side.
     ///
     /// # Errors
     /// [`Error::Memory`], or [`Error::Lua`] with the message and a traceback.
     pub fn call(&mut self, function: Ref, args: &[Ref], results: u8) -> Result<Ref> {
-        // SAFETY: room is checked first; `door::call` leaves exactly `results` values.
+        self.push_call(self.l, function, args)?;
+        // SAFETY: the function and its arguments are on top; `door::call` leaves exactly `results` values.
         unsafe {
-            if ffi::lua_checkstack(self.l, args.len() as c_int + c_int::from(results) + SLACK) == 0 {
-                return Err(Error::Memory);
-            }
             self.calls = self.calls.wrapping_add(1);
-            self.push_to_caller(function);
-            for arg in args {
-                self.push_to_caller(*arg);
-            }
             let called = door::call(self.l, args.len() as c_int, results.into());
-            collector::keep_paused(self.l, &mut self.given);
+            self.after_call();
             called?;
         }
         let base = Ref(self.len);

@@ -1,0 +1,887 @@
+-- Loading is a transaction over all the code that it runs (R2, R5.4, R7): what a chunk registers
+-- with other modules is there once. Registries × kinds of functions × scopes × what becomes of the
+-- reload; what the program does tells.
+
+local program = require "spec.support.program"
+local registries = require "spec.support.registries"
+
+local SCOPES = { "module", "vm" }
+
+-- Reloads after which the program is as before: what the file says, how it is asked for, what comes
+-- of it.
+local NOT_KEPT = {
+  { name = "a dry run", options = { dry_run = true }, ok = true },
+  { name = "a plan", plan = true, ok = true },
+  { name = "a chunk that raises", edit = { "return M\n$", "error 'boom'" }, message = "boom" },
+  { name = "a conflict", edit = { "return M\n$", "M.ping = 1 return M" }, message = "ping" },
+  { name = "a hook that raises", message = "bang",
+    edit = { "return M\n$", "function M.__hotfix() error 'bang' end return M" } },
+  { name = "a chunk that does not compile", message = "return",
+    edit = { "return M\n$", "return return" } },
+}
+
+describe("registrations", function()
+  local app
+  local function start()
+    app = program.new()
+  end
+  local function stop()
+    app:unload()
+  end
+
+  describe("of a module:", function()
+    -- One folder for all: the modules are loaded anew in each spec.
+    setup(start)
+    teardown(stop)
+    after_each(function()
+      for _, name in ipairs { "bus", "others", "chat" } do
+        package.loaded[name] = nil
+      end
+    end)
+
+    local registry, kind, scope, filled, bus, chat, others, fired, order
+
+    local function given(wanted_registry, wanted_kind, wanted_scope, wanted_fill)
+      registry, kind, scope, filled = wanted_registry, wanted_kind, wanted_scope, wanted_fill
+      fired, order = 0, nil
+      bus = app:module("bus", registries.bus(registry))
+      others = app:module("others", registries.others(registry))
+      if filled then
+        others.fill(1, 150)
+      end
+      chat = app:module("chat", registries.module(registry, kind, 1))
+      if filled then
+        others.fill(151, 300)
+      end
+    end
+
+    -- A damaged list may lead in a circle.
+    local CALLS = { __newindex = function(out, key, value)
+      if key == 1000 then
+        error "the functions are called again and again"
+      end
+      rawset(out, key, value)
+    end }
+
+    --- What runs, in the registry's order if it has one; and how often the late one runs.
+    local function fire()
+      if registry.weak then
+        collectgarbage()
+      end
+      fired = fired + 1
+      local out, late = setmetatable({}, CALLS), 0
+      bus.fire(out)
+      for i = #out, 1, -1 do
+        if out[i] == "late" then
+          late = late + 1
+          table.remove(out, i)
+        end
+      end
+      if not registry.ordered then
+        table.sort(out)
+      end
+      return table.concat(out, ", "), out.others or 0, late
+    end
+
+    --- Each function runs once, is that version's, goes on with its counter, and stands where it
+    --- stood; those of others run once; and what the registry counts is what it holds.
+    local function runs(version, what, late)
+      local ran, of_others, lates = fire()
+      order = order or ran:gsub(" v%d+ %d+", "")
+      local state = "ran %s; late %d; others %d; size %d; counted %s; total %s"
+      local size = 2 + (filled and 300 or 0) + (late and 1 or 0)
+      local wanted = order:gsub("%a+", ("%%0 v%d %d"):format(version, fired))
+      assert.equal(
+        state:format(wanted, late and 1 or 0, filled and 300 or 0, size, bus.count and size,
+          chat.total and 2 * fired),
+        state:format(ran, lates, of_others, bus.size(), bus.count and bus.count(),
+          chat.total and chat.total()), what)
+    end
+
+    local function edit(version, change)
+      local text = registries.module(registry, kind, version)
+      app:write("chat", change and text:gsub(change[1], change[2]) or text)
+    end
+
+    local function reload(version, what)
+      edit(version)
+      app:reloaded("chat", { scope = scope })
+      runs(version, what)
+    end
+
+    --- The registry goes on as if nothing had been: a late registration, the end of the first one.
+    local function goes_on(version)
+      local register = registries.registration(registry, "'late'", "f")
+      assert(load("local bus, f = ... " .. register))(bus, others.hold(function(out)
+        out[#out + 1] = "late"
+      end))
+      runs(version, "a late registration", true)
+      if registry.off then
+        chat.off()
+        local ran, of_others, late = fire()
+        assert.equal(("quit v%d %d, %d, 1"):format(version, fired, filled and 300 or 0),
+          ("%s, %d, %d"):format(ran, of_others, late), "after the chunk has ended one")
+      end
+    end
+
+    local function good()
+      runs(1, "before any reload")
+      reload(2, "the first reload")
+      reload(3, "the second reload")
+      reload(3, "a reload of the same text")
+      edit(4)
+      app:reloaded("chat", { scope = scope })
+      assert.is_true(app.hotreload.undo "chat")
+      runs(3, "undone")
+      reload(5, "after the undone one")
+      goes_on(5)
+    end
+
+    local function not_kept()
+      runs(1, "before any reload")
+      for _, case in ipairs(NOT_KEPT) do
+        edit(2, case.edit)
+        local before = program.fingerprint()
+        local ok, message
+        if case.plan then
+          ok, message = app.hotreload.plan("chat", { scope = scope })
+        else
+          local options = { scope = scope }
+          for key, value in pairs(case.options or {}) do options[key] = value end
+          ok, message = app:reload("chat", options)
+        end
+        assert.equal(case.ok or false, ok and true, case.name)
+        if not case.ok then
+          assert.matches(case.message, message, 1, true)
+        end
+        local changes = before:changes()
+        assert(changes == nil, case.name .. ": " .. tostring(changes))
+        runs(1, case.name)
+      end
+      reload(2, "the reload after them")
+      goes_on(2)
+    end
+
+    for _, entry in ipairs(registries.list) do
+      for _, name in ipairs(registries.kinds) do
+        if registries.fits(entry, name) then
+          for _, reach in ipairs(SCOPES) do
+            for _, fill in ipairs { false, true } do
+              -- Among others, a function is found by its name or by its place.
+              if not fill or name == "named" or name == "anonymous" then
+                local more = fill and ", 300 of others" or ""
+                it(("%s, %s function, scope %s%s"):format(entry.name, name, reach, more), function()
+                  given(entry, name, reach, fill)
+                  good()
+                end)
+              end
+            end
+          end
+          it(("%s, %s function, reloads that are not kept"):format(entry.name, name), function()
+            given(entry, name, "module", false)
+            not_kept()
+          end)
+        end
+      end
+      it(entry.name .. ", reloads that are not kept, 300 of others, scope vm", function()
+        given(entry, "named", "vm", true)
+        not_kept()
+      end)
+    end
+  end)
+
+  -- One bus for the rest. `fire` calls all in their order and tells what they returned; `events`
+  -- says what is there.
+  local BUS = [[
+    local bus = { list = {} }
+    function bus.on(event, f, owner, option)
+      bus.list[#bus.list + 1] = { event = event, f = f, owner = owner, option = option }
+    end
+    function bus.off(event)
+      for i = #bus.list, 1, -1 do
+        if bus.list[i].event == event then table.remove(bus.list, i) end
+      end
+    end
+    function bus.fire(...)
+      local out = {}
+      for i, entry in ipairs(bus.list) do out[i] = tostring(entry.f(...)) end
+      return table.concat(out, ", ")
+    end
+    function bus.events()
+      local out = {}
+      for i, entry in ipairs(bus.list) do out[i] = entry.event end
+      return table.concat(out, " ")
+    end
+    return bus]]
+
+  -- A module whose functions say their name, version and how often they have run.
+  local function text(version, registrations, functions)
+    local lines = { "local bus = require 'bus' local M = {}" }
+    for name in (functions or "hit quit"):gmatch "[%w_]+" do
+      lines[#lines + 1] = ([[
+        local NAMEs = 0
+        function M.NAME() NAMEs = NAMEs + 1 return "NAME vVERSION " .. NAMEs end]])
+        :gsub("NAME", name):gsub("VERSION", version)
+    end
+    lines[#lines + 1] = registrations:gsub("VERSION", version)
+    lines[#lines + 1] = "return M"
+    return table.concat(lines, "\n")
+  end
+
+  -- An anonymous function with a counter of its own.
+  local function anonymous(event, name)
+    return ([[do
+        local n = 0
+        bus.on(%q, function() n = n + 1 return "%s vVERSION " .. n end)
+      end ]]):format(event, name)
+  end
+
+  for _, scope in ipairs(SCOPES) do
+    describe(("by what was edited, scope %s:"):format(scope), function()
+      local bus
+      before_each(function()
+        start()
+        bus = app:module("bus", BUS)
+      end)
+      after_each(stop)
+
+      local function update(source, options)
+        options = options or {}
+        options.scope = options.scope or scope
+        return app:update("chat", source, options)
+      end
+
+      local BOTH = "bus.on('hit', M.hit) bus.on('quit', M.quit)"
+
+      it("a function that is registered twice on purpose runs twice", function()
+        local twice = "bus.on('hit', M.hit) bus.on('hit', M.hit)"
+        app:module("chat", text(1, twice))
+        assert.equal("hit v1 1, hit v1 2", bus.fire())
+        update(text(2, twice))
+        assert.equal("hit v2 3, hit v2 4", bus.fire())
+        update(text(3, twice))
+        assert.equal("hit v3 5, hit v3 6", bus.fire())
+      end)
+
+      it("a function that is registered for two events runs for each", function()
+        local two = "bus.on('hit', M.hit) bus.on('quit', M.hit)"
+        app:module("chat", text(1, two))
+        update(text(2, two))
+        assert.equal("hit quit", bus.events())
+        assert.equal("hit v2 1, hit v2 2", bus.fire())
+      end)
+
+      it("a third registration of a function is new, once", function()
+        local twice = "bus.on('hit', M.hit) bus.on('hit', M.hit) "
+        app:module("chat", text(1, twice))
+        for version = 2, 4 do
+          local report = update(text(version, twice .. "bus.on('hit', M.hit)"))
+          assert.equal(version == 2 and 1 or 0, report.calls.new)
+          assert.equal(version == 2 and 2 or 3, report.calls.repeated)
+          assert.equal(3, #bus.list)
+        end
+        assert.equal("hit v4 1, hit v4 2, hit v4 3", bus.fire())
+      end)
+
+      it("a second registration that the file no longer makes stays, and is told", function()
+        app:module("chat", text(1, "bus.on('hit', M.hit) bus.on('hit', M.hit)"))
+        app:reloaded "chat"
+        local report = update(text(2, "bus.on('hit', M.hit)"), { report = "full" })
+        assert.equal("hit hit", bus.events())
+        assert.equal(1, report.calls.gone)
+        assert.matches("hit", report.paths.calls.gone[1], 1, true)
+      end)
+
+      it("a new registration is made once, at the end, and undone", function()
+        app:module("chat", text(1, BOTH))
+        bus.fire()
+        for version = 2, 4 do
+          update(text(version, "bus.on('join', M.join) " .. BOTH, "hit quit join"))
+          assert.equal("hit quit join", bus.events())
+        end
+        assert.equal("hit v4 2, quit v4 2, join v4 1", bus.fire())
+        assert.is_true(app.hotreload.undo "chat")
+        assert.equal("hit quit join", bus.events())
+        assert.equal("hit v3 3, quit v3 3, join v3 2", bus.fire())
+      end)
+
+      it("undo takes a new registration back, but not where the bus has changed since", function()
+        app:module("chat", text(1, BOTH))
+        update(text(2, BOTH .. " bus.on('join', M.join)", "hit quit join"))
+        assert.is_true(app.hotreload.undo "chat")
+        assert.equal("hit quit", bus.events())
+        assert.equal("hit v1 1, quit v1 1", bus.fire())
+        update(text(3, BOTH .. " bus.on('join', M.join)", "hit quit join"))
+        bus.on("late", function() return "late" end)
+        bus.off "join"
+        assert.is_true(app.hotreload.undo "chat")
+        assert.equal("hit quit late", bus.events())
+        assert.equal("hit v1 2, quit v1 2, late", bus.fire())
+      end)
+
+      it("an event that is renamed is new, and the old one stays; the report has both", function()
+        app:module("chat", text(1, BOTH))
+        app:reloaded "chat"
+        local renamed = "bus.on('strike', M.hit) bus.on('quit', M.quit)"
+        local report = update(text(2, renamed), { report = "full" })
+        assert.equal("hit quit strike", bus.events())
+        assert.equal(1, report.calls.new)
+        assert.equal(1, report.calls.gone)
+        assert.equal(1, report.calls.repeated)
+        assert.matches("strike", report.paths.calls.new[1], 1, true)
+        assert.matches("hit", report.paths.calls.gone[1], 1, true)
+        assert.equal("hit v2 1", bus.list[3].f())
+      end)
+
+      it("a handler that is renamed takes the place of the event's", function()
+        app:module("chat", text(1, "bus.on('hit', M.on_hit) bus.on('quit', M.quit)", "on_hit quit"))
+        update(text(2, "bus.on('hit', M.hit_taken) bus.on('quit', M.quit)", "hit_taken quit"))
+        assert.equal("hit quit", bus.events())
+        assert.matches("^hit_taken v2 1, quit v2 1$", bus.fire())
+      end)
+
+      it("a handler that loses its name takes the place of the event's", function()
+        app:module("chat", text(1, BOTH))
+        update(text(2, anonymous("hit", "none") .. "bus.on('quit', M.quit)", "quit"))
+        assert.equal("hit quit", bus.events())
+        assert.equal("none v2 1, quit v2 1", bus.fire())
+      end)
+
+      it("the event's name tells anonymous functions apart, in any order", function()
+        app:module("chat", text(1, anonymous("hit", "a") .. anonymous("quit", "b")))
+        bus.list[1].f()
+        update(text(2, anonymous("quit", "b") .. anonymous("hit", "a")))
+        assert.equal("hit quit", bus.events())
+        assert.equal("a v2 2, b v2 1", bus.fire())
+      end)
+
+      it("equal code tells anonymous functions of one event apart, in any order", function()
+        local a = "do local n = 0 bus.on('hit', function() n = n + 1 return 'a ' .. n end) end\n"
+        local b = "do local n = 0 bus.on('hit', function() n = n + 1 return 'b ' .. n end) end\n"
+        app:module("chat", text(1, a .. b))
+        bus.list[1].f()
+        update(text(2, "\n\n" .. b .. a))
+        assert.equal("a 2, b 1", bus.fire())
+      end)
+
+      it("one of three anonymous functions of one event is edited", function()
+        local function three(second)
+          local all = anonymous("hit", "a") .. anonymous("hit", second) .. anonymous("hit", "c")
+          return (all:gsub("VERSION", "1"))
+        end
+        app:module("chat", text(1, three "b"))
+        bus.fire()
+        update(text(2, three "edited"))
+        assert.equal("a v1 2, edited v1 2, c v1 2", bus.fire())
+      end)
+
+      it("an anonymous function is registered before the others", function()
+        local a = anonymous("hit", "a"):gsub("VERSION", "1")
+        app:module("chat", text(1, a))
+        bus.fire()
+        update(text(2, anonymous("hit", "new") .. a))
+        assert.equal("a v1 2, new v2 1", bus.fire())
+      end)
+
+      it("a short function answers to the one before it", function()
+        app:write("signal", "local S = { h = {} } function S.on(f) S.h[#S.h + 1] = f end return S")
+        local S = app:load "signal"
+        local source = "require 'signal'.on(function(x) return 'old' .. x end) return {}"
+        app:module("chat", source)
+        update((source:gsub("old", "new")))
+        assert.equal(1, #S.h)
+        assert.equal("new!", S.h[1] "!")
+      end)
+
+      it("an option that is a boolean makes no second registration", function()
+        app:module("chat", text(1, "bus.on('hit', M.hit, nil, true)"))
+        update(text(2, "bus.on('hit', M.hit, nil, false)"))
+        assert.equal("hit v2 1", bus.fire())
+      end)
+
+      it("an entry that the program removed stays away", function()
+        app:module("chat", text(1, BOTH))
+        update(text(2, BOTH))
+        bus.off "hit"
+        for version = 3, 4 do
+          update(text(version, BOTH))
+          assert.equal("quit", bus.events())
+        end
+        assert.equal("quit v4 1", bus.fire())
+      end)
+
+      it("a handler for once that has run stays away", function()
+        app:write("once", [[
+          local once = { map = {}, ran = 0 }
+          function once.on(event, f) once.map[event] = { f = f, once = true } end
+          function once.fire(event)
+            local entry = once.map[event]
+            once.map[event] = nil
+            if entry then once.ran = once.ran + 1 return entry.f() end
+          end
+          return once]])
+        local once = app:load "once"
+        local registration = [[
+          local once = require "once"
+          once.on("start", M.hit)
+          once.on("stop", M.quit)]]
+        app:module("chat", text(1, registration))
+        update(text(2, registration))
+        assert.equal("hit v2 1", once.fire "start")
+        update(text(3, registration))
+        assert.is_nil(once.fire "start")
+        assert.equal("quit v3 1", once.fire "stop")
+        assert.equal(2, once.ran)
+      end)
+
+      it("an entry that the chunk itself removes and registers anew is there once", function()
+        local anew = "bus.off 'hit' bus.on('hit', M.hit)"
+        app:module("chat", text(1, anew))
+        bus.fire()
+        for version = 2, 4 do
+          update(text(version, anew))
+          assert.equal(("hit v%d %d"):format(version, version), bus.fire())
+        end
+        app:write("chat", text(5, anew .. " error 'boom'"))
+        app:refused("chat", { scope = scope })
+        assert.equal("hit v4 5", bus.fire())
+      end)
+
+      it("an interval that changed is the same timer, with a warning that has both", function()
+        app:write("timer", [[
+          local timer = { list = {}, last = 0 }
+          function timer.every(seconds, f)
+            timer.last = timer.last + 1
+            timer.list[#timer.list + 1] = { id = timer.last, seconds = seconds, f = f }
+            return timer.last
+          end
+          return timer]])
+        local timer = app:load "timer"
+        local every = [[
+          local timer = require "timer"
+          M.id = timer.every(%d, M.hit)
+          timer.every(60, M.quit)]]
+        app:module("chat", text(1, every:format(1205)))
+        local report = update(text(2, every:format(1217)))
+        assert.equal(2, #timer.list)
+        assert.equal(2, timer.last)
+        assert.equal(1205, timer.list[1].seconds)
+        assert.equal(60, timer.list[2].seconds)
+        assert.equal("hit v2 1", timer.list[1].f())
+        assert.equal(1, package.loaded.chat.id)
+        local warnings = table.concat(report.warnings, "\n")
+        assert.matches("%f[%d]1205%f[%D]", warnings)
+        assert.matches("%f[%d]1217%f[%D]", warnings)
+        assert.equal("", table.concat(update(text(3, every:format(1205))).warnings, "\n"))
+      end)
+
+      it("a wrapper of the module's own factory answers to the one before it", function()
+        local source = [[
+          local function guarded(f) return function(...) return f(...) end end
+          bus.on('hit', guarded(M.hit))
+          bus.on('quit', guarded(M.quit))]]
+        app:module("chat", text(1, source))
+        bus.fire()
+        update(text(2, source))
+        assert.equal("hit quit", bus.events())
+        assert.equal("hit v2 2, quit v2 2", bus.fire())
+      end)
+
+      it("the module that comes with its function is the running one", function()
+        local source = "bus.on('hit', M.hit, M)"
+        local M = app:module("chat", text(1, source))
+        for version = 2, 3 do
+          update(text(version, source))
+          assert.equal(1, #bus.list)
+          assert.equal(M, bus.list[1].owner)
+        end
+        assert.equal("hit v3 1", bus.fire())
+      end)
+
+      it("a thousand registrations are there once", function()
+        local thousand = [[
+          for i = 1, 1000 do
+            local n = 0
+            bus.on("event " .. i, function() n = n + 1 return i .. " vVERSION " .. n end)
+          end]]
+        app:module("chat", text(1, thousand))
+        bus.fire()
+        update(text(2, thousand))
+        assert.equal(1000, #bus.list)
+        for _, i in ipairs { 1, 2, 500, 999, 1000 } do
+          assert.equal(i .. " v2 2", bus.list[i].f())
+        end
+      end)
+
+      it("the options of a reload make no difference", function()
+        app:module("chat", text(1, BOTH .. " M.ping = function() end"))
+        for version, options in ipairs {
+          { data = "merge" }, { data = "replace" }, { constants = "keep" }, { report = "full" },
+          { on_conflict = "keep" }, { on_conflict = "replace" },
+        } do
+          local ping = options.on_conflict and " M.ping = 1" or " M.ping = function() end"
+          update(text(version, BOTH .. ping), options)
+          assert.equal("hit quit", bus.events())
+          assert.matches(("^hit v%d %%d+, quit v%d %%d+$"):format(version, version), bus.fire())
+        end
+      end)
+
+      it("a first load by reload registers once, or not at all", function()
+        for _, tail in ipairs { " error 'boom'", " function M.__hotfix() error 'boom' end" } do
+          app:write("chat", text(1, BOTH .. tail))
+          app:refused("chat", { scope = scope })
+        end
+        update(text(1, BOTH))
+        assert.equal("hit v1 1, quit v1 1", bus.fire())
+        update(text(2, BOTH))
+        assert.equal("hit v2 2, quit v2 2", bus.fire())
+      end)
+
+      it("a first load by reload is undone with what it registered", function()
+        update(text(1, BOTH))
+        assert.equal("hit quit", bus.events())
+        assert.is_true(app.hotreload.undo "chat")
+        assert.equal("", bus.events())
+        assert.is_nil(package.loaded.chat)
+      end)
+
+      it("a handler may ask for the reload", function()
+        local asks = [[
+          bus.on("hit", function()
+            if REQUEST then REQUEST() end
+            return "anonymous vVERSION"
+          end)]]
+        app:module("chat", text(1, asks))
+        app:write("chat", text(2, asks))
+        rawset(_G, "REQUEST", function()
+          rawset(_G, "REQUEST", nil)
+          app:reloaded("chat", { scope = scope })
+        end)
+        assert.equal("anonymous v1", bus.fire())
+        assert.equal("anonymous v2", bus.fire())
+      end)
+
+      it("a reload in a coroutine knows the registrations as well", function()
+        app:module("chat", text(1, BOTH))
+        app:write("chat", text(2, BOTH))
+        assert(coroutine.wrap(function()
+          return pcall(app.reloaded, app, "chat", { scope = scope })
+        end)())
+        assert.equal("hit v2 1, quit v2 1", bus.fire())
+      end)
+
+      it("objects that the module gives are there once", function()
+        app:write("world", [[
+          local world = { list = {}, by_name = {}, set = {} }
+          function world.add(object)
+            world.list[#world.list + 1] = object
+            world.by_name[object.name] = object
+            world.set[object] = true
+          end
+          return world]])
+        local world = app:load "world"
+        local source = [[
+          local world = require "world"
+          local M = { name = "chat", players = 0 }
+          function M.join() M.players = M.players + 1 return "vVERSION " .. M.players end
+          world.add(M)
+          return M]]
+        local M = app:module("chat", (source:gsub("VERSION", "1")))
+        M.join()
+        for version = 2, 3 do
+          update((source:gsub("VERSION", tostring(version))))
+          assert.same({ M }, world.list)
+          assert.equal(M, world.by_name.chat)
+          assert.equal(M, next(world.set))
+          assert.is_nil(next(world.set, M))
+          assert.equal(("v%d %d"):format(version, version), world.list[1].join())
+        end
+      end)
+
+      it("an object of a class that only the registry holds is there once", function()
+        local source = [[
+          local Bot = {}
+          Bot.__index = Bot
+          function Bot.run(self) self.runs = self.runs + 1 return "vVERSION " .. self.runs end
+          local function call(object) return function() return object:run() end end
+          bus.on("bot", call(setmetatable({ runs = 0 }, Bot)))
+          function M.class() return Bot end]]
+        app:module("chat", text(1, source))
+        assert.equal("v1 1", bus.fire())
+        update(text(2, source))
+        assert.equal("v2 2", bus.fire())
+      end)
+    end)
+
+    describe(("by hosts, scope %s:"):format(scope), function()
+      before_each(start)
+      after_each(stop)
+
+      it("a service of locals keeps its state", function()
+        local bus = app:module("bus", [[
+          local on = {}
+          return {
+            on = function(k, f) on[k] = f end,
+            send = function(k, ...) return on[k](...) end,
+          }]])
+        local source = [[
+          local bus = require "bus"
+          local gold = 0
+          bus.on("earn", function(n) gold = gold + n return gold end)]]
+        app:module("agent", source)
+        bus.send("earn", 100)
+        local report = app:update("agent", source .. " -- edited", { scope = scope })
+        assert.equal(101, bus.send("earn", 1))
+        assert.equal(1, report.calls.repeated)
+        app:update("agent", (source:gsub("gold %+ n", "gold + 2 * n")), { scope = scope })
+        assert.equal(103, bus.send("earn", 1))
+      end)
+
+      it("a service of several locals and commands keeps all of them", function()
+        local skynet = app:module("skynet", [[
+          local protocols = {}
+          local skynet = {}
+          function skynet.register_protocol(class) protocols[class.name] = class end
+          function skynet.dispatch(name, f)
+            local p = protocols[name]
+            local previous = p.dispatch
+            p.dispatch = f
+            return previous
+          end
+          function skynet.start(f) f() end
+          function skynet.send(name, ...) return protocols[name].dispatch(...) end
+          skynet.register_protocol { name = "lua", pack = table.pack }
+          return skynet]])
+        local source = [[
+          local skynet = require "skynet"
+          local CMD, users, total = {}, {}, 0
+          function CMD.login(name)
+            users[name], total = true, total + 1
+            return "vVERSION " .. total
+          end
+          function CMD.online(name) return users[name] end
+          skynet.start(function()
+            skynet.dispatch("lua", function(command, ...) return CMD[command](...) end)
+          end)]]
+        app:module("service", (source:gsub("VERSION", "1")))
+        assert.equal("v1 1", skynet.send("lua", "login", "ann"))
+        for version = 2, 4 do
+          app:update("service", (source:gsub("VERSION", tostring(version))), { scope = scope })
+          assert.equal(("v%d %d"):format(version, version), skynet.send("lua", "login", "bob"))
+          assert.is_true(skynet.send("lua", "online", "ann"))
+        end
+      end)
+
+      it("a handler and its module have one counter", function()
+        local bus = app:module("bus", [[
+          local on = {}
+          return {
+            on = function(k, f) on[k] = f end,
+            send = function(k, ...) return on[k](...) end,
+          }]])
+        local source = [[
+          local bus = require "bus"
+          local M = {}
+          local gold = 0
+          bus.on("earn", function(n) gold = gold + n return gold end)
+          function M.gold() return gold end
+          return M]]
+        local agent = app:module("agent", source)
+        bus.send("earn", 100)
+        for n = 1, 3 do
+          app:update("agent", source .. (" -- edit %d"):format(n), { scope = scope })
+          assert.equal(100 + n, bus.send("earn", 1))
+          assert.equal(100 + n, agent.gold())
+        end
+      end)
+
+      it("a module's own set of listeners does not grow", function()
+        local source = [[
+          local M = { listeners = {} }
+          local n = 0
+          M.listeners[function() n = n + 1 end] = true
+          function M.tick() for f in pairs(M.listeners) do f() end return n end
+          return M]]
+        local hub = app:module("hub", source)
+        hub.tick()
+        for n = 2, 4 do
+          app:update("hub", source .. " -- edited " .. n, { scope = scope })
+          assert.equal(n, hub.tick())
+        end
+      end)
+
+      it("a module's own set of coroutines does not grow", function()
+        local source = [[
+          local S, threads, ticks = {}, {}, 0
+          function S.spawn(f) threads[coroutine.create(f)] = true end
+          function S.run() for co in pairs(threads) do coroutine.resume(co) end return ticks end
+          S.spawn(function() while true do ticks = ticks + 1 coroutine.yield() end end)
+          return S]]
+        local S = app:module("sched", source)
+        assert.equal(1, S.run())
+        for n = 2, 4 do
+          app:update("sched", source .. " -- edited " .. n, { scope = scope })
+          assert.equal(n, S.run())
+        end
+      end)
+
+      it("coroutines of another module's set do not double, begun or not", function()
+        local S = app:module("sched", [[
+          local S, threads = {}, {}
+          function S.spawn(f) threads[coroutine.create(f)] = true end
+          function S.run() for co in pairs(threads) do assert(coroutine.resume(co)) end end
+          return S]])
+        local source = [[
+          local S = require "sched"
+          local M = { ticks = 0, tocks = 0 }
+          function M.tick() M.ticks = M.ticks + 1 end
+          S.spawn(function() while true do M.tick() coroutine.yield() end end)
+          S.spawn(function() while true do M.tocks = M.tocks + 1 coroutine.yield() end end)
+          return M]]
+        local M = app:module("game", source)
+        app:reloaded("game", { scope = scope })
+        S.run()
+        for n = 2, 4 do
+          app:update("game", source .. " -- edited " .. n, { scope = scope })
+          S.run()
+          assert.equal(n, M.ticks)
+          assert.equal(n, M.tocks)
+        end
+      end)
+
+      it("classes that a registry checks values against stay the same", function()
+        local reg = app:module("reg", [[
+          local reg, classes = { shapes = {} }, {}
+          function reg.register(tag, parts)
+            local class = { tag = tag, parts = parts }
+            classes[tag] = class
+            reg.shapes[tag] = { check = function(v) return getmetatable(v) == class end }
+            reg[tag] = function(...)
+              local node = setmetatable({ ... }, classes[tag])
+              for i, s in ipairs(classes[tag].parts) do assert(s.check(node[i])) end
+              return node
+            end
+          end
+          return reg]])
+        local source = [[
+          local reg = require "reg"
+          reg.register("Id", {})
+          reg.register("Var", { reg.shapes.Id })]]
+        app:module("defs", source)
+        local id = reg.Id()
+        for _ = 1, 3 do
+          app:reloaded("defs", { scope = scope })
+          reg.Var(reg.Id())
+          reg.Var(id)
+        end
+        app:update("defs", source .. " reg.register('Call', { reg.shapes.Var })", { scope = scope })
+        reg.Call(reg.Var(id))
+      end)
+
+      it("a plan, a dry run and a chunk that raises register nothing", function()
+        local bus = app:module("bus", [[
+          local n, list = 0, {}
+          return {
+            on = function(f) n = n + 1 list[n] = f end,
+            fire = function()
+              local t = {}
+              for i = 1, n do t[i] = list[i]() end
+              return table.concat(t, " ")
+            end,
+          }]])
+        local function source(version)
+          return ([[
+            local bus = require 'bus'
+            local M = {}
+            function M.f() return '%s' end
+            bus.on(M.f)
+            bus.on(function() return 'anonymous %s' end)
+          ]]):format(version, version)
+        end
+        app:module("m", source "v1" .. "return M")
+        app.hotreload.plan("m", { scope = scope })
+        local v2, broken = source "v2" .. "return M", source "v2" .. "error 'boom'"
+        assert.is_true((app:reload("m", { scope = scope, dry_run = true, source = v2 })))
+        assert.is_false((app:reload("m", { scope = scope, source = broken })))
+        assert.equal("v1 anonymous v1", bus.fire())
+        app:reloaded("m", { scope = scope, source = v2 })
+        assert.equal("v2 anonymous v2", bus.fire())
+      end)
+    end)
+
+    describe(("of two modules, scope %s:"):format(scope), function()
+      local bus
+      before_each(function()
+        start()
+        bus = app:module("bus", BUS)
+        app:module("chat", text(1, anonymous("hit", "anonymous"), "hit"))
+        app:module("shop", text(1, "bus.on('buy', M.buy)", "buy"))
+        app:load("chat")
+      end)
+      after_each(stop)
+
+      local function write(version, chat_tail, shop_tail)
+        app:write("chat", text(version, anonymous("hit", "anonymous") .. (chat_tail or ""), "hit"))
+        app:write("shop", text(version, "bus.on('buy', M.buy) " .. (shop_tail or ""), "buy"))
+      end
+
+      it("reloaded one by one", function()
+        write(2)
+        app:reloaded("shop", { scope = scope })
+        assert.equal("anonymous v1 1, buy v2 1", bus.fire())
+        app:reloaded("chat", { scope = scope })
+        assert.equal("anonymous v2 2, buy v2 2", bus.fire())
+      end)
+
+      it("reloaded as a list, in either order", function()
+        write(2)
+        app:reloaded({ "shop", "chat" }, { scope = scope })
+        assert.equal("anonymous v2 1, buy v2 1", bus.fire())
+        write(3)
+        app:reloaded({ "chat", "shop" }, { scope = scope })
+        assert.equal("anonymous v3 2, buy v3 2", bus.fire())
+      end)
+
+      it("reloaded with the bus", function()
+        for n, list in ipairs {
+          { "chat", "bus", "shop" }, { "bus", "chat", "shop" }, { "shop", "chat", "bus" },
+        } do
+          write(n + 1)
+          app:write("bus", (BUS:gsub("tostring%(", "tostring('bus " .. n .. ": ' .. ")))
+          app:reloaded(list, { scope = scope })
+          local wanted = "bus N: anonymous vM N, bus N: buy vM N"
+          assert.equal((wanted:gsub("N", n):gsub("M", n + 1)), bus.fire())
+        end
+      end)
+
+      it("of which the second one fails", function()
+        for _, tail in ipairs {
+          "error 'boom'", "M.buy = 1", "function M.__hotfix() error 'boom' end",
+        } do
+          write(2, nil, tail)
+          app:refused({ "chat", "shop" }, { scope = scope })
+          assert.is_true((app:reload("chat", { scope = scope, dry_run = true })))
+        end
+        assert.equal("anonymous v1 1, buy v1 1", bus.fire())
+        write(2)
+        app:reloaded({ "chat", "shop" }, { scope = scope })
+        assert.equal("anonymous v2 2, buy v2 2", bus.fire())
+      end)
+
+      it("undone one by one, in either order", function()
+        for _, order in ipairs { { "chat", "shop" }, { "shop", "chat" } } do
+          write(2, "bus.on('new', M.hit)", "bus.on('sell', M.buy)")
+          app:reloaded({ "chat", "shop" }, { scope = scope })
+          assert.equal("hit buy new sell", bus.events())
+          assert.is_true(app.hotreload.undo(order[1]))
+          assert.is_true(app.hotreload.undo(order[2]))
+          -- What stands behind another module's entry cannot go before it.
+          assert.matches("^hit buy", bus.events())
+          bus.off "new"
+          bus.off "sell"
+        end
+        assert.equal("anonymous v1 1, buy v1 1", bus.fire())
+      end)
+    end)
+  end
+end)
