@@ -5,11 +5,11 @@
 //! within another one: there the function runs on a thread of its own.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_Debug, lua_Hook, lua_State};
 
+use super::debug::Record;
 use super::door;
 use super::tracker::Made;
 use super::vm::{Ref, Vm};
@@ -119,10 +119,10 @@ impl Frame<'_> {
         // SAFETY: as in `callee`, for the frame below.
         unsafe {
             let mut ar = Record::new();
-            if ffi::lua_getstack(self.l, 1, ar.get()) == 0 {
+            if ffi::lua_getstack(self.l, 1, ar.as_mut_ptr()) == 0 {
                 return None;
             }
-            ffi::lua_getinfo(self.l, c"f".as_ptr(), ar.get());
+            ffi::lua_getinfo(self.l, c"f".as_ptr(), ar.as_mut_ptr());
             let addr = ffi::lua_topointer(self.l, -1) as usize;
             ffi::lua_settop(self.l, -2);
             Some(addr)
@@ -136,11 +136,11 @@ impl Frame<'_> {
             // SAFETY: as in `caller`; what "S" and "l" fill in.
             unsafe {
                 let mut ar = Record::new();
-                if ffi::lua_getstack(self.l, level, ar.get()) == 0 {
+                if ffi::lua_getstack(self.l, level, ar.as_mut_ptr()) == 0 {
                     return (String::from("?"), 0);
                 }
-                ffi::lua_getinfo(self.l, c"Sl".as_ptr(), ar.get());
-                let ar = ar.get();
+                ffi::lua_getinfo(self.l, c"Sl".as_ptr(), ar.as_mut_ptr());
+                let ar = ar.as_mut_ptr();
                 if (*ar).currentline >= 0 {
                     let source = std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen);
                     let source = source.strip_prefix(b"@").or(source.strip_prefix(b"=")).unwrap_or(b"?");
@@ -216,19 +216,6 @@ impl Frame<'_> {
     }
 }
 
-/// A `lua_Debug` with room behind it: a Lua built with a longer `LUA_IDSIZE` writes more.
-struct Record(MaybeUninit<(lua_Debug, [u8; 1024])>);
-
-impl Record {
-    fn new() -> Record {
-        Record(MaybeUninit::zeroed())
-    }
-
-    fn get(&mut self) -> *mut lua_Debug {
-        self.0.as_mut_ptr().cast()
-    }
-}
-
 /// The values of the locals of the function at `main`, where it is running on a coroutine: each name with what it holds.
 ///
 /// # Errors
@@ -243,10 +230,10 @@ pub fn locals(vm: &mut Vm, thread: usize, main: usize, list: &mut Vec<(Vec<u8>, 
         let mut ar = Record::new();
         let mut level = 0;
         loop {
-            if ffi::lua_getstack(l, level, ar.get()) == 0 {
+            if ffi::lua_getstack(l, level, ar.as_mut_ptr()) == 0 {
                 return Ok(()); // it has ended
             }
-            ffi::lua_getinfo(l, c"f".as_ptr(), ar.get());
+            ffi::lua_getinfo(l, c"f".as_ptr(), ar.as_mut_ptr());
             let found = ffi::lua_topointer(l, -1) as usize == main;
             ffi::lua_settop(l, -2);
             if found {
@@ -256,7 +243,7 @@ pub fn locals(vm: &mut Vm, thread: usize, main: usize, list: &mut Vec<(Vec<u8>, 
         }
         let mut i = 1;
         loop {
-            let name = ffi::lua_getlocal(l, ar.get(), i);
+            let name = ffi::lua_getlocal(l, ar.as_mut_ptr(), i);
             if name.is_null() {
                 return Ok(());
             }

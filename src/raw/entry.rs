@@ -439,7 +439,7 @@ pub unsafe extern "C-unwind" fn is_whole(l: *mut lua_State) -> c_int {
     // SAFETY: the running state, with room for a copy, which the call pops; the function is checked.
     unsafe {
         ffi::luaL_checktype(l, 1, ffi::LUA_TFUNCTION);
-        let mut ar = std::mem::MaybeUninit::<ffi::lua_Debug>::uninit();
+        let mut ar = super::debug::Record::new();
         ffi::lua_pushvalue(l, 1);
         ffi::lua_getinfo(l, c">u".as_ptr(), ar.as_mut_ptr());
         let upvalues = (&raw const (*ar.as_ptr()).nups).read();

@@ -41,6 +41,7 @@ use rustc_hash::FxHashSet;
 pub use self::objects::MOST_CALLS;
 use self::pause::State;
 use self::segment::BATCH;
+use super::debug::Record;
 use super::vm::{Ref, Vm, is_whole};
 use crate::error::{Error, Result};
 use crate::fault::{self, caught};
@@ -395,7 +396,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         // SAFETY: the value is on top of `src`, which has room for one more.
         unsafe {
             if t == ffi::LUA_TFUNCTION {
-                let mut ar = std::mem::MaybeUninit::<ffi::lua_Debug>::uninit();
+                let mut ar = Record::new();
                 ffi::lua_pushvalue(src, -1);
                 ffi::lua_getinfo(src, c">Su".as_ptr(), ar.as_mut_ptr());
                 if (&raw const (*ar.as_ptr()).what).read().cast::<u8>().read() == b'C' {

@@ -7,7 +7,9 @@
 //! * [`tracker`]: which tables and functions a chunk creates;
 //! * [`collector`]: no collection while a reload works;
 //! * [`heap`]: the walk over the whole VM;
-//! * [`guard`]: the right Lua, or a clear message; [`open`]: the library's table;
+//! * [`guard`]: the right Lua, or a clear message; [`host`]: which Lua it is; [`late`]: what the system's loader is asked for that;
+//! * [`debug`]: where Lua writes what it tells of a function;
+//! * [`open`]: the library's table;
 //! * [`owned`]: values of Rust's that live in the Lua state;
 //! * [`entry`]: what the façade calls.
 //!
@@ -18,10 +20,25 @@ pub mod calls;
 pub mod chunk;
 pub mod code;
 pub mod collector;
+pub mod debug;
 pub mod door;
 pub mod entry;
 pub mod guard;
 pub mod heap;
+pub mod host;
+#[cfg(all(
+    feature = "module",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub mod late;
+#[cfg(not(all(
+    feature = "module",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+#[path = "late/unknown.rs"]
+pub mod late;
 pub mod open;
 pub mod owned;
 pub mod stock;

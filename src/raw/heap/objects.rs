@@ -11,6 +11,7 @@ use super::segment::{BATCH, SLACK};
 use super::{CHECK, Place, Walk};
 use crate::error::{Error, Result};
 use crate::mem::{TryInsert, TryPush};
+use crate::raw::debug::Record;
 use crate::raw::door;
 
 /// Slots of a coroutine that are looked at in one go.
@@ -337,7 +338,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                 self.drop_top(g, i); // as high as a stack may be: no room to look at it
                 return Ok(());
             }
-            let mut ar = std::mem::MaybeUninit::<lua_Debug>::zeroed();
+            let mut ar = Record::new();
             let ar = ar.as_mut_ptr();
             let (mut level, mut n, mut left) = (level, n, STACK);
             let outermost = if ffi::lua_getstack(th, 0, ar) == 0 {
@@ -500,7 +501,7 @@ unsafe fn is_of_loop(name: *const c_char) -> bool {
 
 /// How many activations a coroutine has.
 unsafe fn depth(th: *mut lua_State) -> u32 {
-    let mut ar = std::mem::MaybeUninit::<lua_Debug>::uninit();
+    let mut ar = Record::new();
     // SAFETY: only the result is used.
     let mut reaches = |level: u32| unsafe { ffi::lua_getstack(th, level as i32, ar.as_mut_ptr()) != 0 };
     let (mut below, mut above) = (0, 1);

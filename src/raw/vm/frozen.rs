@@ -1,13 +1,13 @@
 //! Values that outlive the call: what undoes a reload, while its hook runs and until the next one.
 
 use std::ffi::c_int;
-use std::mem::MaybeUninit;
 
-use mlua::ffi::{self, lua_Debug, lua_State};
+use mlua::ffi::{self, lua_State};
 
 use super::{PER_THREAD, Ref, SLACK, Vm};
 use crate::error::{Error, Result};
 use crate::mem::TryPush;
+use crate::raw::debug::Record;
 use crate::raw::door;
 
 impl Vm {
@@ -71,7 +71,7 @@ impl Vm {
     /// # Safety
     /// A live thread.
     unsafe fn runs(thread: *mut lua_State) -> bool {
-        let mut ar = MaybeUninit::<lua_Debug>::uninit();
+        let mut ar = Record::new();
         // SAFETY: as promised; nothing of the activation is read.
         unsafe { ffi::lua_status(thread) != ffi::LUA_OK || ffi::lua_getstack(thread, 0, ar.as_mut_ptr()) != 0 }
     }

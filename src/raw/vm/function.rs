@@ -1,7 +1,6 @@
 //! Functions: what is known of them, their upvalues, their binary form; compiling and calling.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::mem::MaybeUninit;
 use std::ptr::null;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
@@ -10,6 +9,7 @@ use super::{Info, Ref, Upvalue, Vm};
 use crate::error::{Error, Result};
 use crate::mem::copied;
 use crate::raw::code::Given;
+use crate::raw::debug::Record;
 use crate::raw::{collector, door};
 
 impl Vm {
@@ -57,7 +57,7 @@ impl Vm {
             if ffi::lua_type(thread, index) != ffi::LUA_TFUNCTION {
                 return None;
             }
-            let mut ar = MaybeUninit::<lua_Debug>::uninit();
+            let mut ar = Record::new();
             ffi::lua_pushvalue(thread, index);
             (ffi::lua_getinfo(thread, c">Su".as_ptr(), ar.as_mut_ptr()) != 0).then(|| f(ar.as_ptr()))
         }
@@ -193,7 +193,7 @@ impl Vm {
         // SAFETY: the function is copied to the top for a call, and popped again; the writer cannot raise.
         // One with a cell is whole enough; of one without it is asked how many it is to have.
         let failed = unsafe {
-            let mut ar = MaybeUninit::<lua_Debug>::zeroed();
+            let mut ar = Record::new();
             if ffi::lua_upvalueid(thread, index, 1).is_null() {
                 ffi::lua_pushvalue(thread, index);
                 ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
@@ -298,8 +298,8 @@ impl Vm {
             if co.is_null() || ffi::lua_checkstack(co, 4) == 0 {
                 return Ok(None);
             }
-            let mut ar = MaybeUninit::<(lua_Debug, [u8; 1024])>::zeroed();
-            let ar: *mut lua_Debug = ar.as_mut_ptr().cast();
+            let mut ar = Record::new();
+            let ar = ar.as_mut_ptr();
             let mut level = 0;
             while ffi::lua_getstack(co, level, ar) != 0 {
                 level += 1;

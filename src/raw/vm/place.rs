@@ -1,13 +1,12 @@
 //! Places outside of tables and cells where a value may stand (R9): metatables of any type, user values, stacks.
 
-use std::mem::MaybeUninit;
-
-use mlua::ffi::{self, lua_Debug, lua_State};
+use mlua::ffi::{self, lua_State};
 
 use super::{Ref, Vm};
 use crate::commit::{Op, Permit};
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::raw::debug::Record;
 use crate::raw::door;
 use crate::raw::heap::Place;
 
@@ -31,7 +30,7 @@ impl Vm {
         // SAFETY: a valid index; Lua checks the level, and "l" takes and leaves nothing.
         unsafe {
             let co = ffi::lua_tothread(holder, index);
-            let mut ar = MaybeUninit::<lua_Debug>::zeroed();
+            let mut ar = Record::new();
             let ar = ar.as_mut_ptr();
             if co.is_null()
                 || ffi::lua_getstack(co, level as i32, ar) == 0
@@ -78,7 +77,7 @@ impl Vm {
                 let co = self.coroutine(thread)?;
                 // SAFETY: a live coroutine with room for the value, which the call pops; Lua checks level and number.
                 unsafe {
-                    let mut ar = MaybeUninit::<lua_Debug>::zeroed();
+                    let mut ar = Record::new();
                     if !co.is_null() && ffi::lua_getstack(co, level as i32, ar.as_mut_ptr()) != 0 {
                         self.push(value);
                         ffi::lua_xmove(self.scratch, co, 1);
@@ -177,7 +176,7 @@ impl Vm {
                 }
                 Place::Local { thread, level, n } => {
                     let co = self.coroutine(thread)?;
-                    let mut ar = MaybeUninit::<lua_Debug>::zeroed();
+                    let mut ar = Record::new();
                     self.push(Ref::NIL);
                     if !co.is_null()
                         && ffi::lua_getstack(co, level as i32, ar.as_mut_ptr()) != 0
