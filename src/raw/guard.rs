@@ -24,9 +24,9 @@ pub unsafe extern "C-unwind" fn enter(l: *mut lua_State, from: *const c_void) ->
     // is to be dropped.
     unsafe {
         match host::check(from) {
-            Ok(()) => {
+            Ok(stock) => {
                 ffi::lua_settop(l, 0);
-                return open(l);
+                return open(l, stock);
             }
             Err(Refusal::Two(there, here)) => return refuse_other(l, there, here),
             Err(Refusal::Memory) => {

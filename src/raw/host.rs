@@ -8,6 +8,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::debug;
 use super::late::{self, Object};
+use super::stock::Stock;
 
 /// Why the library does not open.
 pub enum Refusal {
@@ -61,11 +62,11 @@ impl Drop for Own {
 }
 
 /// Finds out whether the library can run in the Lua that has called it and goes on at `from` (null
-/// where that is not known).
+/// where that is not known). Returns the addresses of that Lua's searchers.
 ///
 /// # Errors
 /// Why it cannot.
-pub fn check(from: *const c_void) -> Result<(), Refusal> {
+pub fn check(from: *const c_void) -> Result<Stock, Refusal> {
     let built = |how| Err(Refusal::Text(BUILD, how));
     let missing = late::bind();
     // SAFETY: each Lua has `luaL_newstate` and `lua_close` in the same form.
@@ -119,7 +120,8 @@ pub fn check(from: *const c_void) -> Result<(), Refusal> {
     if seen.exceptions {
         return built(c"as C++ (its errors are exceptions, which do not get through the library)");
     }
-    Ok(())
+    // SAFETY: a state of the library's own; nothing is on its stack.
+    unsafe { Stock::read(l) }.ok_or(Refusal::Memory)
 }
 
 /// What a chunk returns, true or false; none when Lua is out of memory. `[-0, +0, -]`

@@ -56,14 +56,14 @@ const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
 ///
 /// # Safety
 /// Only in a C function that Lua called, of the right version.
-pub unsafe fn open(l: *mut lua_State) -> c_int {
+pub unsafe fn open(l: *mut lua_State, stock: Stock) -> c_int {
     // SAFETY: within the frame of a C function, with room made; a raise leaves nothing behind.
     unsafe {
         ffi::luaL_checkstack(l, 10, std::ptr::null());
         let known = ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, LIBRARY.as_ptr()) == ffi::LUA_TTABLE
             && ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, INSTALL.as_ptr()) == ffi::LUA_TFUNCTION;
         if !known {
-            make(l);
+            make(l, stock);
         }
         ffi::lua_call(l, 0, 0);
         1
@@ -84,13 +84,9 @@ fn stdout_is_terminal() -> bool {
 }
 
 /// Runs the façade with its native part, and leaves the library and what installs it. `[-0, +2, e]`
-unsafe fn make(l: *mut lua_State) {
+unsafe fn make(l: *mut lua_State, stock: Stock) {
     // SAFETY: within the frame of a C function, with room made by `open`; nothing that needs dropping lives across a raise.
     unsafe {
-        let Some(stock) = Stock::read() else {
-            ffi::lua_pushstring(l, c"not enough memory".as_ptr());
-            ffi::lua_error(l)
-        };
         ffi::lua_createtable(l, 0, (ENTRIES.len() + PARTS.len()) as c_int + 5);
         for (name, function) in ENTRIES {
             ffi::lua_pushcfunction(l, function);

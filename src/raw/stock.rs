@@ -40,14 +40,13 @@ impl Stock {
         })
     }
 
-    /// Reads them off a fresh Lua state; none when there is no memory for one.
-    pub fn read() -> Option<Stock> {
-        // SAFETY: a state of our own, closed before the function returns; `open_package` runs in protected mode.
+    /// Reads them off a fresh Lua state; none when there is no memory. `[-0, +?, -]`
+    ///
+    /// # Safety
+    /// `l` must be a state of the library's own, with nothing on its stack.
+    pub unsafe fn read(l: *mut ffi::lua_State) -> Option<Stock> {
+        // SAFETY: as promised; `open_package` runs in protected mode.
         unsafe {
-            let l = ffi::luaL_newstate();
-            if l.is_null() {
-                return None;
-            }
             ffi::lua_pushcfunction(l, open_package);
             let mut found = None;
             if ffi::lua_pcall(l, 0, 1, 0) == ffi::LUA_OK {
@@ -72,7 +71,6 @@ impl Stock {
                     ffi::lua_settop(l, -2);
                 }
             }
-            ffi::lua_close(l);
             found
         }
     }
