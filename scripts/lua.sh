@@ -12,6 +12,7 @@
 #   int32       integers and floats of 32 bits (LUA_32BITS)
 #   stack2m     two million values on a stack (LUAI_MAXSTACK)
 #   cxx         compiled as C++, with the names of C: errors are exceptions
+#   closed      a program that exports nothing
 #   hidden      a library that hides Lua's functions, for `lua --in`
 #   library     a library that exports them; Lua's headers are beside it
 # CFLAGS says how to compile, -O0 as a rule. Status 3: there is no compiler.
@@ -59,6 +60,7 @@ case $kind in
   -int32) define LUA_32BITS 1 ;;
   -stack2m) define LUAI_MAXSTACK 2000000 ;;
   -cxx) define LUA_API 'extern "C"' ;;
+  -closed) link=() ;;
   -hidden) compile+=(-DLIBRARY -fvisibility=hidden) link=(-shared) ;;
   -library) compile+=(-DLIBRARY) link=(-shared -Wl,-Bsymbolic) ;;
   *) echo "lua: no kind of build is called '${kind#-}'" >&2; exit 2 ;;
@@ -66,7 +68,7 @@ esac
 (
   cd "$work"
   "${c[@]}" "${compile[@]}" -c ./*.c
-  "${cc[@]}" "${link[@]}" ./*.o -o lua -lm -ldl
+  "${cc[@]}" ${link[@]+"${link[@]}"} ./*.o -o lua -lm -ldl
   rm ./*.[co]
 )
 echo "$stamp" >"$work/stamp"

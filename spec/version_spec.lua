@@ -138,6 +138,15 @@ describe("the version guard (R1.6)", function()
       end)
     end
 
+    it("leaves the message to the system's loader where no Lua shows its functions", function()
+      local lua = built "5.4-closed"
+      if not lua then return end
+      local out, code, err, how = app:subprocess(GUARDED, { lua = lua })
+      assert.equal("exit 0", how .. " " .. code, err)
+      assert.matches("^false\tstring\n.*undefined symbol: lua_", out)
+      assert.matches("\ntrue\nfalse\n$", out)
+    end)
+
     it("exports nothing that another library could take for a function of Lua's", function()
       if not os.execute "nm --version >/dev/null 2>&1" then return pending "no nm" end
       local library = program.root .. "/build/hotreload.so"
