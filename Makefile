@@ -16,7 +16,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup build demo test test-all stress valgrind asan fuzz mutants
+.PHONY: help setup build demo test test-all versions stress valgrind asan fuzz mutants
 .PHONY: lint width arrows fmt bench growth rock install clean
 
 help: ## show this list
@@ -35,6 +35,11 @@ demo: ## run the two example programs of demo/, installing what is missing
 
 test: setup build ## run the Rust tests and the specs, installing what is missing
 	@scripts/test.sh
+
+versions: ## run the demo, the hosts and some specs on the releases of Lua 5.4 (VERSIONS="5.4.0 5.4.9")
+	@scripts/setup.sh cc lua
+	@scripts/build.sh
+	@scripts/versions.sh
 
 test-all: setup build ## run the same tests with more requests, bytes and seeds in each
 	@scripts/test.sh --all

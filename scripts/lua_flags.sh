@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Prints what the C compiler needs for the installed Lua 5.4. Status 3: there is no C compiler, or no Lua 5.4 to link.
+# Prints what the C compiler needs for the installed Lua 5.4, or for the one in LUA_DIR. Status 3: there is no C compiler, or no Lua 5.4 to link.
 set -euo pipefail
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-read -r -a lua < <(pkg-config --cflags --libs lua5.4 2>/dev/null || true) || true
+if [ -n "${LUA_DIR:-}" ]; then
+  lua=("-I$LUA_DIR" "$LUA_DIR/lua")
+else
+  read -r -a lua < <(pkg-config --cflags --libs lua5.4 2>/dev/null || true) || true
+fi
 if [ "${#lua[@]}" = 0 ]; then
   lua=(-llua5.4)
   for place in /usr/include/lua5.4 /usr/include/lua54 /usr/include /usr/local/include/lua5.4 /usr/local/include; do
