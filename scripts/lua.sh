@@ -52,7 +52,7 @@ define() {
 }
 # In Lua 5.1 nothing else defines LUA_USE_DLOPEN, its loader of C libraries.
 read -r -a compile <<<"$cflags"
-compile+=(-w -fPIC -DLUA_USE_LINUX -DLUA_USE_DLOPEN) link=(-Wl,-E)
+compile+=(-w -fPIC -DLUA_USE_LINUX -DLUA_USE_DLOPEN) link=('-Wl,-E')
 case $kind in
   '') ;;
   -ids512) define LUA_IDSIZE 512 ;;
@@ -62,7 +62,7 @@ case $kind in
   -cxx) define LUA_API 'extern "C"' ;;
   -closed) link=() ;;
   -hidden) compile+=(-DLIBRARY -fvisibility=hidden) link=(-shared) ;;
-  -library) compile+=(-DLIBRARY) link=(-shared -Wl,-Bsymbolic) ;;
+  -library) compile+=(-DLIBRARY) link=(-shared '-Wl,-Bsymbolic') ;;
   *) echo "lua: no kind of build is called '${kind#-}'" >&2; exit 2 ;;
 esac
 (

@@ -13,14 +13,15 @@ declare -A crates=(
 )
 mapfile -t all < <(printf '%s\n' "${!crates[@]}" | sort)
 read -r -a versions <<<"${VERSIONS:-${all[*]}}"
-read -r -a specs <<<"${SPECS:-spec/document_spec.lua spec/edits_spec.lua spec/closures_spec.lua spec/nested_spec.lua \
-  spec/sweep_spec.lua spec/random_heaps_spec.lua spec/undo_spec.lua spec/track_spec.lua spec/watch_spec.lua}"
+default=(document edits closures nested sweep random_heaps undo track watch)
+read -r -a specs <<<"${SPECS:-$(printf 'spec/%s_spec.lua ' "${default[@]}")}"
 
 fetch=$PWD/target/luas/fetch
 mkdir -p "$fetch/src"
 : >"$fetch/src/lib.rs"
 {
-  printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n[build-dependencies]\n'
+  printf '%s\n' '[package]' 'name = "fetch"' 'version = "0.0.0"' 'edition = "2024"' '[workspace]' \
+    '[build-dependencies]'
   for version in "${versions[@]}"; do
     crate=${crates[$version]:?there is no crate with this release}
     printf 'lua%s = { package = "lua-src", version = "=%s" }\n' "${version//./}" "$crate"
