@@ -191,13 +191,10 @@ impl Vm {
         let (thread, index) = self.at(function);
         let mut out = Output::to(&mut self.buffer);
         // SAFETY: the function is copied to the top for a call, and popped again; the writer cannot raise.
-        // One with a cell is whole enough; of one without it is asked how many it is to have.
         let failed = unsafe {
             let mut ar = Record::new();
-            if ffi::lua_upvalueid(thread, index, 1).is_null() {
-                ffi::lua_pushvalue(thread, index);
-                ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
-            }
+            ffi::lua_pushvalue(thread, index);
+            ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
             if is_whole(thread, index, (*ar.as_ptr()).nups) {
                 ffi::lua_pushvalue(thread, index);
                 let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip.into());
