@@ -660,3 +660,63 @@ describe("R4.3 the value of a joined cell", function()
     assert.same({ "corrected", "corrected helper" }, { M.f() })
   end)
 end)
+
+-- Lua keeps one copy of a string of at most 40 bytes, and of a longer chunk name one for each chunk.
+for _, folder in ipairs { "short", "long" } do
+  describe("R4 under a chunk name that is " .. folder, function()
+    before_each(function() app = program.new(folder) end)
+    after_each(stop)
+
+    it("a new local gets a cell of its own, not that of an object's variable", function()
+      local v1 = [[
+        local M = { objs = {} }
+        function M.new()
+          local hp = 5
+          M.objs[1] = { get = function() return hp end }
+        end
+        return M
+      ]]
+      local M = app:module("M", v1)
+      assert.equal(folder == "long", #debug.getinfo(M.new, "S").source > 40)
+      M.new()
+      app:reloaded "M"
+      app:update("M", (v1:gsub("return M\n", "local hp = 100 function M.hp() hp = hp + 1 return hp end %0")))
+      assert.same({ 101, 5 }, { M.hp(), M.objs[1].get() })
+    end)
+
+    it("a function that was made and chosen at run time stays chosen in all later reloads", function()
+      local M = app:module("M", [[
+        local M = {}
+        local current = function() return "default" end
+        function M.set(n)
+          current = function() return n end
+        end
+        function M.get() return current() end
+        return M
+      ]])
+      M.set(7)
+      for _ = 1, 3 do
+        app:reloaded "M"
+        assert.equal(7, M.get())
+      end
+    end)
+
+    it("a function without a name in the module follows where the program holds it (R9.3)", function()
+      local v1 = [[
+        local M = {}
+        function M.timer(n) return function() n = n + 1 return "old", n end end
+        return M
+      ]]
+      local M = app:module("M", v1)
+      local held_here = { M.timer(1) }
+      app:reloaded("M", { scope = "vm" })
+      held_here[2] = M.timer(10)
+      rawset(_G, "held_here", held_here)
+      app:update("M", (v1:gsub("old", "new")), { scope = "vm" })
+      assert.same({ "new", 2 }, { held_here[1]() })
+      assert.same({ "new", 11 }, { held_here[2]() })
+      local stale = app.hotreload.stale "M"
+      assert.same({}, stale)
+    end)
+  end)
+end

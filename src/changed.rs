@@ -47,7 +47,7 @@ fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
     match &found.code {
         Code::Text(text, _) => Ok(digest(text.bytes())),
         Code::Loader(loader) => {
-            if let (Some(false), Some(path)) = (vm.info(*loader).map(|info| info.main), &found.file)
+            if let (Some(false), Some(path)) = (vm.info(*loader)?.map(|info| info.main), &found.file)
                 && let Ok(text) = find::read(path)
             {
                 return Ok(digest(text.bytes())); // a wrapper: its own code says nothing of the file
@@ -255,7 +255,7 @@ fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
 fn compile(vm: &mut Vm, found: &Found, path: &Path) -> Result<Ref> {
     match &found.code {
         Code::Text(text, chunk_name) => vm.load(text, chunk_name),
-        Code::Loader(loader) if vm.info(*loader).is_some_and(|info| info.main) => Ok(*loader),
+        Code::Loader(loader) if vm.info(*loader)?.is_some_and(|info| info.main) => Ok(*loader),
         Code::Loader(loader) => {
             let name = [b"@", path.as_os_str().as_encoded_bytes()].concat();
             let name = CString::new(name).unwrap_or_default();
@@ -283,7 +283,9 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
     let running = Running::of(vm, context, main, record, &chunk)?;
     let mut seen = FxHashSet::default();
     for function in &running.functions {
-        let Some(info) = vm.info(*function) else { continue };
+        let Some(info) = vm.info(*function)? else {
+            continue;
+        };
         let Some(profile) = chunk.on_lines(info.line, info.last) else {
             return Ok(true); // no function of the file is there
         };
@@ -362,7 +364,7 @@ impl Running {
                 continue;
             }
             if val.is_function() {
-                let Some(info) = vm.info(value).filter(|info| !info.main) else {
+                let Some(info) = vm.info(value)?.filter(|info| !info.main) else {
                     continue;
                 };
                 if home.owns(vm, value, &info)? {

@@ -638,7 +638,7 @@ impl<'a> Effects<'a> {
         let is_known = self.open.last().is_some_and(|call| call.entered.contains(&callee.addr));
         if !is_known && !is_own_new {
             let function = frame.function(vm)?;
-            let upvalues = vm.info(function).map_or(0, |info| info.upvalues);
+            let upvalues = vm.info(function)?.map_or(0, |info| info.upvalues);
             for i in 1..=upvalues {
                 let cell = self.past.see_cell(vm, function, i)?;
                 let is_first = match self.open.last_mut() {
@@ -921,7 +921,7 @@ impl<'a> Effects<'a> {
         }
         for (new, old) in &assignment.pairs {
             let is_own = vm.val(*new).is_function() && {
-                let info = vm.info(*new).unwrap_or_default();
+                let info = vm.info(*new)?.unwrap_or_default();
                 self.home.owns(vm, *new, &info)?
             };
             if is_own || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr) {
@@ -1009,7 +1009,7 @@ impl<'a> Effects<'a> {
         // The chunk itself may have taken the entry away, to make it anew.
         for number in &call.touched {
             for lost in self.past.lost(*number)? {
-                let info = vm.info(lost).unwrap_or_default();
+                let info = vm.info(lost)?.unwrap_or_default();
                 if vm.val(lost).is_table() || self.home.owns(vm, lost, &info)? {
                     return Ok(false);
                 }
@@ -1034,7 +1034,7 @@ impl<'a> Effects<'a> {
             };
             let Some(older) = older else { continue };
             if val.is_function() {
-                let info = vm.info(result).unwrap_or_default();
+                let info = vm.info(result)?.unwrap_or_default();
                 if self.home.owns(vm, result, &info)? {
                     continue;
                 }

@@ -16,7 +16,7 @@ use crate::mem::TryPush;
 use crate::raw::code::Given;
 use crate::raw::open::STANDING;
 use crate::raw::stock::Stock;
-use crate::raw::vm::{Kind, Ref, Vm};
+use crate::raw::vm::{Kind, Ref, SourceId, Vm};
 
 /// The module as it runs, and what belongs to every module: where the stages find things.
 pub struct Context {
@@ -506,14 +506,14 @@ fn running_name(vm: &mut Vm, context: &Context) -> Result<Option<CString>> {
     if !vm.val(context.running).is_table() {
         return Ok(None);
     }
-    let mut counts: Vec<(usize, usize, Ref)> = Vec::new();
+    let mut counts: Vec<(SourceId, usize, Ref)> = Vec::new();
     vm.zip(context.running, Ref::NIL)?;
     while let Some(entry) = vm.zip_next() {
         if !entry.new.is_function() {
             continue;
         }
         let function = vm.zip_keep()?;
-        let Some(info) = vm.info(function).filter(|info| info.lua) else {
+        let Some(info) = vm.info(function)?.filter(|info| info.lua) else {
             continue;
         };
         match counts.iter_mut().find(|(source, ..)| *source == info.source) {

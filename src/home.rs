@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, copied};
 use crate::nested::tree_of;
-use crate::raw::vm::{Info, Ref, Vm};
+use crate::raw::vm::{Info, Ref, SourceId, Vm};
 
 /// The module's source names.
 #[derive(Default)]
@@ -15,12 +15,10 @@ pub struct Home {
     shared: Option<Vec<u8>>,
     /// What stands in that loader and in the one of the last reload, exactly.
     codes: FxHashSet<u64>,
-    /// Answers by the address of a source name: a chunk's functions share one. They are good until the program's code runs.
-    known: FxHashMap<usize, bool>,
-    /// The last answer: those of one chunk come in a row.
-    last: Option<(usize, bool)>,
-    /// [`Vm::calls`] when these were noted.
-    calls: u32,
+    /// Answers by the number of a source's name.
+    known: FxHashMap<SourceId, bool>,
+    /// The last answer: the functions of one chunk come in a row.
+    last: Option<(SourceId, bool)>,
 }
 
 impl Home {
@@ -28,14 +26,13 @@ impl Home {
     pub fn add(&mut self, name: Vec<u8>) -> Result<()> {
         if !self.names.contains(&name) {
             self.names.try_push(name)?;
-            self.forget_addresses();
+            self.enter_view();
         }
         Ok(())
     }
 
-    /// Forgets what is known by address, where the program's code has run: the name of a function that was collected may have left its
-    /// address to another one.
-    pub fn forget_addresses(&mut self) {
+    /// Forgets the answers, which hold for one view of the program: sources have other numbers in the next one.
+    pub fn enter_view(&mut self) {
         self.known.clear();
         self.last = None;
     }
@@ -45,7 +42,7 @@ impl Home {
         let Some(name) = vm.source(loader)? else {
             return Ok(());
         };
-        if vm.info(loader).is_some_and(|info| !info.main) {
+        if vm.info(loader)?.is_some_and(|info| !info.main) {
             self.shared = Some(copied(&name)?);
             self.read_loader(vm, loader)?;
         }
@@ -112,10 +109,6 @@ impl Home {
     pub fn owns(&mut self, vm: &Vm, function: Ref, info: &Info) -> Result<bool> {
         if !info.lua {
             return Ok(false);
-        }
-        if self.calls != vm.calls() {
-            self.forget_addresses();
-            self.calls = vm.calls();
         }
         match self.last {
             Some((source, own)) if source == info.source => Ok(own),

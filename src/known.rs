@@ -73,22 +73,21 @@ impl Known {
         self.places.get(&table).copied().unwrap_or(0)
     }
 
-    /// Notes that a function was seen, and numbers it if it is a home function that had not been before.
+    /// Notes that a function was seen, and numbers it if it is a home function that had not been before: `home` tells what is known of
+    /// one, and nothing of any other function.
     pub fn see_function(
         &mut self,
         (at, address): (Ref, usize),
-        info: impl FnOnce() -> Info,
-        is_home: impl FnOnce(&Info) -> Result<bool>,
+        home: impl FnOnce() -> Result<Option<Info>>,
     ) -> Result<Option<u32>> {
         self.objects.try_reserve(1)?;
         let Entry::Vacant(seen) = self.objects.entry(address) else {
             return Ok(None);
         };
-        let info = info();
-        if !is_home(&info)? {
+        let Some(info) = home()? else {
             seen.insert(NONE);
             return Ok(None);
-        }
+        };
         let number = self.functions.len() as u32;
         let list = None;
         self.functions.try_push(Function {

@@ -291,7 +291,7 @@ pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<V
         }
         let mark = vm.held();
         let function = vm.zip_keep()?;
-        let info = vm.info(function).unwrap_or_default();
+        let info = vm.info(function)?.unwrap_or_default();
         if info.lua {
             if home.owns(vm, function, &info)? {
                 vm.release(mark);
@@ -365,7 +365,7 @@ pub fn environment_of(vm: &Vm, main: Ref, ours: bool) -> Option<usize> {
 /// A loader that is no main chunk runs the module's code for it; that code has a source name of its own. The sources of the fresh
 /// functions in the module's object count then as the module's own.
 pub fn adopt_sources(vm: &mut Vm, main: Ref, value: Ref, fresh: &Fresh, home: &mut Home) -> Result<()> {
-    if vm.info(main).is_none_or(|info| info.main) || !vm.val(value).is_table() {
+    if vm.info(main)?.is_none_or(|info| info.main) || !vm.val(value).is_table() {
         return Ok(());
     }
     let mut sources = Vec::new();
@@ -374,7 +374,7 @@ pub fn adopt_sources(vm: &mut Vm, main: Ref, value: Ref, fresh: &Fresh, home: &m
         if entry.new.is_function() && fresh.order(entry.new.addr).is_some() {
             let mark = vm.held();
             let function = vm.zip_keep()?;
-            let is_lua = vm.info(function).is_some_and(|info| info.lua);
+            let is_lua = vm.info(function)?.is_some_and(|info| info.lua);
             if let Some(source) = vm.source(function)?.filter(|_| is_lua) {
                 sources.try_push(source)?;
             }

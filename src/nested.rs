@@ -597,7 +597,7 @@ impl Nested {
 
     /// The same, of one that was not met before.
     fn read(&mut self, vm: &mut Vm, closure: Ref) -> Result<Option<u32>> {
-        let Some(info) = vm.info(closure).filter(|info| info.lua) else {
+        let Some(info) = vm.info(closure)?.filter(|info| info.lua) else {
             return Ok(None);
         };
         if self.cutter.is_none() {

@@ -10,10 +10,10 @@ use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, collected};
 use crate::nested::tree_of;
 use crate::pair::Function1;
-use crate::raw::vm::{Info, Ref, Vm};
+use crate::raw::vm::{Info, Ref, SourceId, Vm};
 
 /// Where a function begins and ends; the longest of those that begin on one line comes first.
-type Lines = (usize, i32, Reverse<i32>);
+type Lines = (SourceId, i32, Reverse<i32>);
 
 /// A function's lines, and a digest of its code; none where that cannot be read.
 type Code = (Lines, Option<u32>);

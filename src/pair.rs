@@ -315,6 +315,7 @@ pub fn pair(
         true => Base::default(),
         false => base,
     };
+    let source = vm.info(loaded.main)?.unwrap_or_default().source;
     let mut pairer = Pairer {
         out: Pairing {
             slots: Vec::new(),
@@ -358,7 +359,7 @@ pub fn pair(
         lists1: cells::ByList::default(),
         lists2: cells::ByList::default(),
         matched: Numbers::default(),
-        constants: constants::Constants::new(options.constants, assigned),
+        constants: constants::Constants::new(options.constants, source, assigned),
         cells2: FxHashMap::default(),
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
@@ -692,7 +693,7 @@ impl Pairer<'_> {
     }
 
     fn is_home(&mut self, function: Ref) -> Result<bool> {
-        match self.vm.info(function) {
+        match self.vm.info(function)? {
             Some(info) => self.loaded.home.owns(self.vm, function, &info),
             None => Ok(false),
         }

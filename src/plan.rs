@@ -370,7 +370,7 @@ impl Planner<'_> {
         }
         let site = self.slot_site(slot)?;
         let line = if n.is_function() {
-            self.vm.info(slot.new).map(|info| info.line).filter(|line| *line > 0)
+            self.vm.info(slot.new)?.map(|info| info.line).filter(|line| *line > 0)
         } else {
             let key = self.vm.bytes(slot.key)?.unwrap_or_default();
             let lines = match self.lines.take() {

@@ -14,7 +14,7 @@ use crate::find::Context;
 use crate::home::Home;
 use crate::known::Known;
 use crate::mem::{TryInsert, TryPush, collected};
-use crate::raw::vm::{Info, Kind, Ref, Val, Vm};
+use crate::raw::vm::{Kind, Ref, Val, Vm};
 
 /// Visited whatever the size of the code.
 const MIN_TABLES: usize = 256;
@@ -232,7 +232,14 @@ impl Memory {
         Ok(memory)
     }
 
-    fn meet(&mut self, vm: &Vm, home: &mut Home, queue: &mut VecDeque<Step>, value: Ref, origin: Origin) -> Result<()> {
+    fn meet(
+        &mut self,
+        vm: &mut Vm,
+        home: &mut Home,
+        queue: &mut VecDeque<Step>,
+        value: Ref,
+        origin: Origin,
+    ) -> Result<()> {
         let val = vm.val(value);
         // The object is the module itself wherever it is met first: a record of what is in it goes by path (R8).
         let [own, _] = self.ours;
@@ -240,10 +247,10 @@ impl Memory {
         let step = match val.kind {
             Kind::Table if self.known.see(val.addr)? => Step::Table(value, origin),
             Kind::Function if vm.is_c_function(value).is_none() => {
-                let home = |info: &Info| home.owns(vm, value, info);
-                let number = self
-                    .known
-                    .see_function((value, val.addr), || vm.info(value).unwrap_or_default(), home)?;
+                let number = self.known.see_function((value, val.addr), || {
+                    let info = vm.info(value)?.unwrap_or_default();
+                    Ok(home.owns(vm, value, &info)?.then_some(info))
+                })?;
                 let Some(number) = number else {
                     return Ok(());
                 };

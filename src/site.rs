@@ -197,7 +197,7 @@ impl Sites {
                 Step::Root(root) => text.push_str(root.name()),
                 Step::Key(key) => text.push_str(&key_text(vm, key)),
                 Step::Metatable => text.push_str("<metatable>"),
-                Step::Elsewhere(object) => match vm.info(object).map(|info| info.line) {
+                Step::Elsewhere(object) => match vm.line(object) {
                     Some(line) => text.push_str(&format!("<function at line {line}>")),
                     None => text.push_str("<registered>"),
                 },

@@ -97,7 +97,7 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
         if !vm.val(main).is_function() {
             continue;
         }
-        shared |= vm.info(main).is_some_and(|info| !info.main);
+        shared |= vm.info(main)?.is_some_and(|info| !info.main);
         vm.dump(main, false)?;
         if let Some(tree) = Tree::read(vm.take_dump())? {
             chunk.try_reserve(tree.len() as usize)?;
@@ -109,7 +109,7 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
 
 /// Whose function it is, its line, and its age.
 fn age_of(vm: &mut Vm, modules: &mut [Module], function: Ref) -> Result<Option<(usize, i32, Age)>> {
-    let Some(info) = vm.info(function) else {
+    let Some(info) = vm.info(function)? else {
         return Ok(None);
     };
     for (number, module) in modules.iter_mut().enumerate() {

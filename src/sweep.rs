@@ -217,7 +217,7 @@ impl Target {
         if !vm.val(moved).is_nil() {
             return Ok(Look::Moved(moved));
         }
-        let Some(info) = vm.info(value) else {
+        let Some(info) = vm.info(value)? else {
             return Ok(Look::Stays);
         };
         if !self.home.owns(vm, value, &info)? {
@@ -282,7 +282,7 @@ impl Target {
 
     /// Joins the cells of a function of A2, which its chunk handed to others, as those of the functions that share them.
     fn bind(&self, vm: &mut Vm, tables: Tables, function: Ref, joins: &mut Joins) -> Result<()> {
-        let upvalues = vm.info(function).map_or(0, |info| info.upvalues);
+        let upvalues = vm.info(function)?.map_or(0, |info| info.upvalues);
         let mut cells = Vec::new();
         for index in 1..=upvalues {
             if let Some((slot, donor_index)) = self.cells.get(&vm.cell(function, index)).copied() {
@@ -409,6 +409,7 @@ pub fn walk(
     lineage: Lineage,
     deadline: Option<Instant>,
 ) -> Result<(Found, bool)> {
+    targets.iter_mut().for_each(|(target, _)| target.home.enter_view());
     let mut hits = Vec::new();
     let wanted =
         |targets: &[(Target, Tables)], source: &[u8]| targets.iter().any(|(target, _)| target.home.has(source));
@@ -700,9 +701,6 @@ fn go_on(
     deadline: Option<Instant>,
     sweeping: &mut Sweeping,
 ) -> Result<Slice> {
-    // Since the last slice the program has run, and may have collected functions.
-    let targets = sweeping.targets.iter_mut().flatten();
-    targets.for_each(|target| target.home.forget_addresses());
     let skip = bookkeeping(vm, own)?;
     let mut tables = Vec::new();
     tables.try_reserve(sweeping.targets.len())?;

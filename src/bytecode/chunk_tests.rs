@@ -235,7 +235,7 @@ fn functions_have_one_profile_in_their_chunk_and_alone() {
         let list = State::global(vm, "list");
         for i in 1..=200 {
             let function = vm.element(list, i).expect("memory");
-            let info = vm.info(function).expect("a function");
+            let info = vm.info(function).expect("memory").expect("a function");
             let alone = profile(vm.dump(function, true).expect("memory"));
             assert!(alone.is_some());
             assert_eq!(chunk.on_lines(info.line, info.last), Some(alone), "function {i}");

@@ -246,7 +246,7 @@ fn every_function_can_be_cut() {
             for number in 0..tree.len() {
                 let factory = load_cut(vm, &cutter, &tree, number);
                 let closure = vm.instantiate(factory).expect("memory");
-                let info = vm.info(closure).expect("a function");
+                let info = vm.info(closure).expect("memory").expect("a function");
                 let function = tree.get(number).expect("there");
                 assert_eq!(
                     (info.line, info.last, info.params),

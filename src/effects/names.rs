@@ -102,7 +102,7 @@ impl Names {
     }
 
     fn name_running(&mut self, vm: &mut Vm, home: &mut Home, function: Ref, name: Vec<u8>) -> Result<()> {
-        let info = vm.info(function).unwrap_or_default();
+        let info = vm.info(function)?.unwrap_or_default();
         if !home.owns(vm, function, &info)? {
             return Ok(());
         }

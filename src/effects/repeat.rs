@@ -180,7 +180,7 @@ impl Search<'_> {
     }
 
     fn is_own(&mut self, function: Ref) -> Result<bool> {
-        let info = self.vm.info(function).unwrap_or_default();
+        let info = self.vm.info(function)?.unwrap_or_default();
         self.home.owns(self.vm, function, &info)
     }
 
@@ -419,7 +419,7 @@ impl Search<'_> {
                     }
                 }
                 Kind::Function if self.vm.is_c_function(at).is_none() && !self.is_own(at)? => {
-                    let upvalues = self.vm.info(at).map_or(0, |info| info.upvalues);
+                    let upvalues = self.vm.info(at)?.map_or(0, |info| info.upvalues);
                     for i in 1..=upvalues {
                         if self.vm.upvalue(at, i).is_some_and(|upvalue| upvalue.value.kind == kind) {
                             queue.try_push(self.vm.upvalue_value(at, i)?)?;
@@ -442,7 +442,7 @@ impl Search<'_> {
                 if self.is_own(value)? {
                     return Ok(true);
                 }
-                let upvalues = self.vm.info(value).map_or(0, |info| info.upvalues);
+                let upvalues = self.vm.info(value)?.map_or(0, |info| info.upvalues);
                 for i in (1..=upvalues).filter(|_| depth > 0) {
                     let held = self.vm.upvalue(value, i).map_or(Kind::Nil, |upvalue| upvalue.value.kind);
                     if matches!(held, Kind::Function | Kind::Table) {
@@ -726,11 +726,11 @@ impl Search<'_> {
                 return Ok(false);
             };
             assignment.score += score(likeness);
-            assignment.lines += self.vm.info(old).map_or(0, |info| u64::from(info.line.unsigned_abs()));
+            assignment.lines += self.vm.info(old)?.map_or(0, |info| u64::from(info.line.unsigned_abs()));
             assignment.places.try_push((place, old, new))?;
             return Ok(true);
         }
-        let (Some(a), Some(b)) = (self.vm.info(new), self.vm.info(old)) else {
+        let (Some(a), Some(b)) = (self.vm.info(new)?, self.vm.info(old)?) else {
             return Ok(false);
         };
         let codes = (self.vm.is_c_function(new), self.vm.is_c_function(old));

@@ -12,7 +12,7 @@ use crate::bytecode::{self, UpvalueSet};
 use crate::error::Result;
 use crate::lineage::Lineage;
 use crate::mem::{TryInsert, TryPush};
-use crate::raw::vm::{Kind, Ref};
+use crate::raw::vm::{Kind, Ref, SourceId};
 use crate::record::Assigned;
 
 /// Objects and entries that are looked at in search of a function of A1 that assigns what looks like a constant.
@@ -24,6 +24,8 @@ const MOST_ENTRIES: usize = 1_000;
 pub(super) struct Constants {
     /// `options.constants`
     follow: bool,
+    /// The source of A2's main function.
+    source: SourceId,
     /// A2's text; none inside where it cannot be read.
     text: Option<Option<Text>>,
     /// What earlier reloads know to be assigned.
@@ -38,9 +40,10 @@ pub(super) struct Constants {
 }
 
 impl Constants {
-    pub(super) fn new(follow: bool, assigned: Assigned) -> Constants {
+    pub(super) fn new(follow: bool, source: SourceId, assigned: Assigned) -> Constants {
         Constants {
             follow,
+            source,
             text: None,
             assigned,
             met: 0,
@@ -178,7 +181,7 @@ impl Pairer<'_> {
     fn sought(&self, cell: u32) -> Option<(Sought, u8, Vec<u8>)> {
         let cell = self.out.new_cells.get(cell as usize)?;
         let owner = self.out.new.get(cell.owner as usize)?;
-        if self.vm.info(self.loaded.main)?.source != owner.info.source {
+        if self.constants.source != owner.info.source {
             return None;
         }
         let sought = Sought {
@@ -248,8 +251,8 @@ impl Pairer<'_> {
                     None => false,
                 });
             }
+            let upvalues = self.vm.info(pair.old_value)?.map_or(0, |info| info.upvalues);
             let own = |i: &u8| self.vm.upvalue_name(pair.old_value, *i) != b"_ENV";
-            let upvalues = self.vm.info(pair.old_value).map_or(0, |info| info.upvalues);
             if !(1..=upvalues).any(|i| own(&i)) || self.lineage.number(self.vm, pair.old_value).is_some() {
                 return Ok(true);
             }

@@ -75,7 +75,7 @@ impl Pairer<'_> {
         let known = match self.out.known.number(address) {
             Some(known) => known,
             None => {
-                let Some(info) = self.vm.info(at).filter(|info| info.lua) else {
+                let Some(info) = self.vm.info(at)?.filter(|info| info.lua) else {
                     return Ok(None);
                 };
                 let home = self.loaded.home.owns(self.vm, at, &info)?;

@@ -264,7 +264,7 @@ impl Pairer<'_> {
         }
         let mut free: Vec<FunctionKey> = Vec::new();
         for key in keys {
-            let Some(info) = self.vm.info(key).filter(|info| info.lua) else {
+            let Some(info) = self.vm.info(key)?.filter(|info| info.lua) else {
                 continue;
             };
             let answered = self

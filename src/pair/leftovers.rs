@@ -73,8 +73,8 @@ impl Pairer<'_> {
             return Ok(());
         }
         self.number_leftovers()?;
-        /// Its address, and the function; none where several cells have the name.
-        type Found = Option<(usize, Ref)>;
+        /// Its address, and the function with its lines; none where several cells have the name.
+        type Found = Option<(usize, (i32, i32), Ref)>;
         let mut found: FxHashMap<Name, Found> = FxHashMap::default();
         for number in 0..self.out.known.functions() as u32 {
             let Some(function) = self.unmet(number) else {
@@ -93,23 +93,24 @@ impl Pairer<'_> {
                 };
                 let name = self.name(function.at, index)?;
                 match found.get_mut(&name) {
-                    Some(Some((known, _))) if *known == cell => {}
+                    Some(Some((known, ..))) if *known == cell => {}
                     Some(known) => *known = None,
                     None if wanted.contains(&name) => {
-                        found.try_insert_value(name, Some((cell, function.at)))?;
+                        let lines = (function.info.line, function.info.last);
+                        found.try_insert_value(name, Some((cell, lines, function.at)))?;
                     }
                     None => {}
                 }
             }
         }
         let mut functions = Vec::new();
-        for (_, function) in found.into_values().flatten() {
-            functions.try_push(function)?;
+        for (_, lines, function) in found.into_values().flatten() {
+            functions.try_push((lines, function))?;
         }
-        functions.sort_unstable_by_key(|function| self.vm.info(*function).map(|info| (info.line, info.last)));
+        functions.sort_unstable();
         functions
             .into_iter()
-            .try_for_each(|function| self.function1(function, SiteId::MODULE).map(|_| ()))
+            .try_for_each(|(_, function)| self.function1(function, SiteId::MODULE).map(|_| ()))
     }
 
     /// A walk over the VM (R9) must know what else stands in the module: what the file lacks stays (R5.2), and is no closure of a factory's. (A
@@ -152,7 +153,7 @@ impl Pairer<'_> {
         for table in self.look_through(running, &mut left, unanswered)? {
             let unknown = |pairer: &Self, val: Val| val.is_function() && pairer.out.known.number(val.addr).is_none();
             for function in self.look_through(table, &mut left, unknown)? {
-                let Some(info) = self.vm.info(function).filter(|info| info.lua) else {
+                let Some(info) = self.vm.info(function)?.filter(|info| info.lua) else {
                     continue;
                 };
                 let home = self.loaded.home.owns(self.vm, function, &info)?;

@@ -42,7 +42,7 @@ pub(super) fn is_of_another_load(
         };
         for i in 0..globals.count {
             let (_, value) = globals.slot(i);
-            let Some(info) = vm.info(value).filter(|info| info.lua) else {
+            let Some(info) = vm.info(value)?.filter(|info| info.lua) else {
                 continue;
             };
             if loaded.home.owns(vm, value, &info)? {

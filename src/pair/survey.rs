@@ -234,7 +234,7 @@ impl Pairer<'_> {
             let known = self.survey.infos.get(number as usize);
             return Ok(known.map(|known| (*known, false)));
         }
-        let Some(info) = self.vm.info(function).filter(|info| info.lua) else {
+        let Some(info) = self.vm.info(function)?.filter(|info| info.lua) else {
             return Ok(None);
         };
         let home = self.loaded.home.owns(self.vm, function, &info)?;

@@ -387,6 +387,7 @@ unsafe fn tell(observation: *mut Observation<'_>, l: *mut lua_State, ar: *mut lu
             made: observation.made,
         };
         let asking = vm.ask_on(l);
+        vm.forget_addresses();
         let outcome = caught("while a call was looked at", || match (*ar).event {
             ffi::LUA_HOOKRET => watcher.returned(vm, &frame),
             _ => watcher.called(vm, &frame),

@@ -7,7 +7,7 @@
 //! The invariant: every function here and in the files below leaves the scratch as high as it found it (but for the one walk
 //! that may be under way), and calls nothing that may raise except through [`door`].
 //!
-//! * `walk`: over tables; `function`: functions and their upvalues; `digest`: digests of scalars;
+//! * `walk`: over tables; `function`: functions and their upvalues; `source`: the names of sources; `digest`: digests of scalars;
 //! * `write`: what changes the program, with a permit that only `commit.rs` can make;
 //! * `place`: reads and writes the places that only a walk over the whole VM finds;
 //! * `frozen`: a view that outlives its call.
@@ -17,6 +17,7 @@ mod digest;
 mod frozen;
 mod function;
 mod place;
+mod source;
 mod walk;
 mod write;
 
@@ -28,6 +29,7 @@ use mlua::ffi::{self, lua_State};
 
 pub use digest::Part;
 pub(in crate::raw) use function::is_whole;
+pub use source::SourceId;
 
 use super::door;
 use crate::error::{Error, Result};
@@ -136,9 +138,8 @@ pub struct Entry {
 /// What `lua_getinfo` tells of a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
-    /// The address of its source name. Equal addresses are equal names as long as no function is collected: until the program's code
-    /// runs ([`Vm::calls`]).
-    pub source: usize,
+    /// The number of its source's name; of a C function the default.
+    pub source: SourceId,
     /// First line, 0 for a main chunk.
     pub line: i32,
     /// Last line.
@@ -176,10 +177,9 @@ pub struct Vm {
     zip_has_old: bool,
     buffer: Vec<u8>,
     cells: Vec<usize>,
+    sources: source::Sources,
     /// The threads are this view's own: they are empty when it ends.
     owns_threads: bool,
-    /// How often code of the program's was called.
-    calls: u32,
     /// How often the collector's pause was kept up behind a call of the program's code.
     pub(super) given: u16,
 }
@@ -238,8 +238,8 @@ impl Vm {
             zip_has_old: false,
             buffer: Vec::new(),
             cells: Vec::new(),
+            sources: source::Sources::default(),
             owns_threads: false,
-            calls: 0,
             given: 0,
         }
     }
@@ -273,15 +273,14 @@ impl Vm {
         Ok(())
     }
 
-    /// A number that is another one after each call of the program's code, which may collect garbage: an address that was noted
-    /// before may be another object's then.
-    pub fn calls(&self) -> u32 {
-        self.calls
-    }
-
     fn pop_from_caller(&self) {
         // SAFETY: a value of this view's own is on top.
         unsafe { ffi::lua_settop(self.l, -2) };
+    }
+
+    /// To be called where code of the program has run: what was known by address may be another object's now.
+    pub(super) fn forget_addresses(&mut self) {
+        self.sources.forget_addresses();
     }
 
     /// From now on what may raise is done on this coroutine of the state; returns the one on which it was done before.

@@ -258,8 +258,10 @@ impl Drop for Program {
     }
 }
 
-/// A new folder, deleted when it is dropped.
+/// A new folder, deleted when it is dropped. Its name is long, as on a server: the modules' chunk names
+/// have more than 40 bytes, and Lua makes such a string anew for each chunk.
 pub struct Folder {
+    root: PathBuf,
     path: PathBuf,
 }
 
@@ -267,9 +269,10 @@ impl Folder {
     pub fn new() -> Folder {
         static LAST: AtomicUsize = AtomicUsize::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("hotreload-test-{}-{number}", process::id()));
+        let root = env::temp_dir().join(format!("hotreload-test-{}-{number}", process::id()));
+        let path = root.join("server_modules");
         fs::create_dir_all(&path).expect("a folder for the test");
-        Folder { path }
+        Folder { root, path }
     }
 
     pub fn path(&self) -> &Path {
@@ -285,6 +288,6 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = fs::remove_dir_all(&self.root);
     }
 }

@@ -5,7 +5,7 @@ use std::ptr::null;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
 
-use super::{Info, Ref, Upvalue, Vm};
+use super::{Info, Ref, SourceId, Upvalue, Vm};
 use crate::error::{Error, Result};
 use crate::mem::copied;
 use crate::raw::code::Given;
@@ -15,24 +15,44 @@ use crate::raw::{collector, door};
 impl Vm {
     /// What is known of a function; nothing for another value. One that is not whole yet passes for
     /// a C function without upvalues.
-    pub fn info(&self, function: Ref) -> Option<Info> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn info(&mut self, function: Ref) -> Result<Option<Info>> {
         let (thread, index) = self.at(function);
-        self.with_debug_info(function, |ar| {
+        let told = self.with_debug_info(function, |ar| {
             // SAFETY: what "S" and "u" fill in, `what` is one of "Lua", "C" and "main"; a function.
             unsafe {
                 let what = (*ar).what.cast::<u8>().read();
                 let whole = is_whole(thread, index, (*ar).nups);
-                Info {
-                    source: (*ar).source as usize,
+                let info = Info {
+                    source: SourceId::default(),
                     line: (*ar).linedefined,
                     last: (*ar).lastlinedefined,
                     upvalues: if whole { (*ar).nups } else { 0 },
                     params: (*ar).nparams,
                     lua: whole && what != b'C',
                     main: what == b'm',
-                }
+                };
+                (info, (*ar).source.cast::<u8>(), (*ar).srclen)
             }
-        })
+        });
+        let Some((mut info, source, len)) = told else {
+            return Ok(None);
+        };
+        if info.lua {
+            // SAFETY: as in `with_source`; the function is held.
+            info.source = self
+                .sources
+                .number(unsafe { std::slice::from_raw_parts(source, len) })?;
+        }
+        Ok(Some(info))
+    }
+
+    /// The first line of a function in Lua.
+    pub fn line(&self, function: Ref) -> Option<i32> {
+        // SAFETY: what "S" fills in.
+        self.with_debug_info(function, |ar| unsafe { (*ar).linedefined })
     }
 
     /// The name of a function's source, as `debug.getinfo(f, "S").source` gives it.
@@ -257,6 +277,7 @@ impl Vm {
     /// # Safety
     /// Where the mode, a string or null, lets a binary chunk pass: as for [`Vm::load_binary`].
     unsafe fn load_as(&mut self, code: &[u8], chunk_name: &CStr, mode: *const c_char) -> Result<Ref> {
+        self.sources.forget_addresses();
         // SAFETY: the parser runs in protected mode and reports its status; its one result is on top of the scratch.
         unsafe {
             let status = ffi::luaL_loadbufferx(
@@ -319,9 +340,9 @@ impl Vm {
     /// [`Error::Memory`], or [`Error::Lua`] with the message and a traceback.
     pub fn call(&mut self, function: Ref, args: &[Ref], results: u8) -> Result<Ref> {
         self.push_call(self.l, function, args)?;
+        self.sources.forget_addresses();
         // SAFETY: the function and its arguments are on top; `door::call` leaves exactly `results` values.
         unsafe {
-            self.calls = self.calls.wrapping_add(1);
             let called = door::call(self.l, args.len() as c_int, results.into());
             self.after_call();
             called?;
