@@ -320,6 +320,18 @@ describe("R5.2 what only the running program has", function()
     assert.equal("new", M.f())
   end)
 
+  it("stays under a long key, and keeps its local, beside a function of the file under one alike", function()
+    local function key(i)
+      return "\xd3\x08\xa3\x85\x88\x6a\x3f\x24" .. ("%08d"):format(i) .. ("k"):rep(32)
+    end
+    G.commands, G.first, G.second = {}, key(1), key(2)
+    app:module("M", "local count = 0 commands[second] = function() count = count + 1 return count end")
+    G.commands[G.second]()
+    local report = app:update("M", "local count = 100 commands[first] = function() return count end")
+    assert.equal(1, report.functions.removed)
+    assert.same({ 2, 2 }, { G.commands[G.second](), G.commands[G.first]() })
+  end)
+
   it("stays in globals and in metatables", function()
     local M = app:module("M", [[
       function kept_global() return "kept" end

@@ -396,19 +396,14 @@ impl Running {
     /// Which of the tables have the names under which the file stores functions.
     fn names(&self, vm: &mut Vm, outline: &Outline, chunk: &Chunk) -> Result<Names> {
         let mut names = Names::default();
-        let mut numbers: FxHashMap<(Kind, u64), u32> = FxHashMap::default();
+        let mut texts = Vec::new();
         for stored in &outline.stored {
-            let name = vm.string(chunk.text(stored.name))?;
-            let identity = vm.identity(name);
-            let number = match numbers.get(&identity) {
-                Some(number) => *number,
-                None => {
-                    let number = names.tables.len() as u32;
-                    names.tables.try_push(Vec::new())?;
-                    numbers.try_insert_value(identity, number)?;
-                    number
-                }
-            };
+            texts.try_push(vm.string(chunk.text(stored.name))?)?;
+            names.tables.try_push(Vec::new())?;
+        }
+        let numbers = vm.numbered(texts.len() as u32, |i| texts.get(i as usize).copied().unwrap_or_default())?;
+        for (stored, name) in outline.stored.iter().zip(&texts) {
+            let number = vm.get_number(numbers, *name).unwrap_or_default() as u32;
             if !names.of_table.contains_key(&stored.table) {
                 names.of_table.try_insert_value(stored.table, Vec::new())?;
             }
@@ -420,8 +415,8 @@ impl Running {
         for (table, number) in self.tables.iter().zip(0..) {
             vm.zip(*table, Ref::NIL)?;
             while vm.zip_next().is_some() {
-                let name = numbers.get(&vm.zip_key_identity());
-                if let Some(tables) = name.and_then(|name| names.tables.get_mut(*name as usize)) {
+                let name = vm.zip_key_number(numbers);
+                if let Some(tables) = name.and_then(|name| names.tables.get_mut(name as usize)) {
                     tables.try_push(number)?;
                 }
             }

@@ -520,7 +520,7 @@ impl<'a> Effects<'a> {
                 for i in 0..count.min(256) {
                     let key = first.after(2 * i);
                     if vm.kind(key) == Kind::String {
-                        given.values.try_insert_value(vm.identity(key), ())?;
+                        given.values.try_insert_value(vm.key_hash(key), ())?;
                         given.held.try_push(key)?;
                     }
                     self.give(vm, made, given, key.after(1), depth - 1)?;
@@ -528,7 +528,7 @@ impl<'a> Effects<'a> {
                 Ok(())
             }
             _ => {
-                given.values.try_insert_value(vm.identity(value), ())?;
+                given.values.try_insert_value(vm.key_hash(value), ())?;
                 given.held.try_push(value)
             }
         }

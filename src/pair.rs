@@ -378,7 +378,7 @@ pub fn pair(
         notes: note::Notes::new(!options.dry_run),
         module_met: false,
         known_met: false,
-        written: FxHashSet::default(),
+        written: changes::Written::default(),
         everywhere: options.vm,
         table_queue: VecDeque::new(),
         scan_queue: VecDeque::new(),
@@ -471,7 +471,7 @@ struct Pairer<'a> {
     module_met: bool,
     known_met: bool,
     /// What A2's chunk wrote into tables that existed: table and key.
-    written: FxHashSet<(usize, Kind, u64)>,
+    written: changes::Written,
     /// R9: a walk over the VM comes after the commit.
     everywhere: bool,
     table_queue: VecDeque<TablePair>,
@@ -576,7 +576,7 @@ impl Pairer<'_> {
         }
         let (old, new) = (self.context.running, self.loaded.value);
         if self.is_fresh(self.vm.val(new)) && self.vm.val(new).is_table() {
-            self.enumerate(old, new, SiteId::MODULE, &FxHashSet::default())?;
+            self.enumerate(old, new, SiteId::MODULE, &changes::Written::default())?;
         } else if self.vm.same(old, new) {
             // A2 wrote into A1's own object.
             let written = std::mem::take(&mut self.written);

@@ -649,14 +649,13 @@ impl Whole {
     }
 
     fn compare_by_key(&self, vm: &mut Vm, same: u32, changes: &mut Vec<Change>) -> Result<()> {
-        let mut slots: FxHashMap<(Kind, u64), u32> = FxHashMap::default();
-        slots.try_reserve(self.count as usize)?;
-        for i in 0..self.count {
-            slots.try_insert_value(vm.identity(self.key(i)), i)?;
-        }
+        let numbers = vm.numbered(self.count, |i| self.key(i))?;
+        let mut left = self.count;
         vm.zip(self.table, Ref::NIL)?;
         while vm.zip_next().is_some() {
-            match slots.remove(&vm.zip_key_identity()) {
+            let number = vm.zip_key_number(numbers);
+            left -= u32::from(number.is_some());
+            match number {
                 Some(i) if i < same => {} // compared already
                 Some(i) => self.compare(vm, i, changes)?,
                 None => {
@@ -665,8 +664,13 @@ impl Whole {
                 }
             }
         }
-        for i in slots.into_values() {
-            changes.try_push(self.change(self.key(i), self.old(i), Ref::NIL))?;
+        if left == 0 {
+            return Ok(());
+        }
+        for i in same..self.count {
+            if !vm.has_key(self.table, self.key(i)) {
+                changes.try_push(self.change(self.key(i), self.old(i), Ref::NIL))?;
+            }
         }
         Ok(())
     }

@@ -204,7 +204,7 @@ impl Past {
         by_key.try_reserve(count as usize)?;
         for i in 0..count {
             let key = first.after(2 * i);
-            by_key.try_insert_value(vm.identity(key), i)?;
+            by_key.try_insert_value(vm.key_hash(key), i)?;
             keys.push((key, Held::of(key.after(1))));
         }
         let metatable = Held::of(vm.metatable(table)?);
@@ -245,7 +245,7 @@ impl Past {
         let Some(table) = self.tables.get_mut(number as usize) else {
             return Ok(0);
         };
-        let identity = vm.identity(key);
+        let identity = vm.key_hash(key);
         let is_key = |slot: u32| table.keys.get(slot as usize).is_some_and(|(own, _)| vm.raw_equal(*own, key));
         match table.by_key.get(&identity).copied() {
             Some(slot) if is_key(slot) => return Ok(slot),
@@ -348,7 +348,7 @@ impl Past {
             let known = self
                 .tables
                 .get(number as usize)
-                .is_some_and(|table| table.by_key.contains_key(&vm.identity(*key)));
+                .is_some_and(|table| table.by_key.contains_key(&vm.key_hash(*key)));
             // A key that the table never had, and has not now, needs no slot.
             if known || !vm.holds(table, *key, Ref::NIL) {
                 let spot = Spot::Slot(number, self.slot(vm, number, *key)?);
@@ -371,7 +371,7 @@ impl Past {
             let Some(known) = self.tables.get(number as usize) else {
                 continue;
             };
-            let slot = known.by_key.get(&vm.zip_key_identity()).copied();
+            let slot = known.by_key.get(&vm.zip_key_hash()).copied();
             let slot = slot.and_then(|slot| known.keys.get(slot as usize).map(|known| (slot, *known)));
             match slot {
                 Some((_, (key, held))) if vm.zip_is(key, held.now) => met += 1,
@@ -457,7 +457,7 @@ impl Past {
         let Some(table) = self.tables.get(number as usize) else {
             return true;
         };
-        let slot = table.by_key.get(&vm.zip_key_identity());
+        let slot = table.by_key.get(&vm.zip_key_hash());
         let is_key = |slot: u32| table.keys.get(slot as usize).is_some_and(|(key, _)| vm.zip_key_is(*key));
         slot.is_some_and(|slot| is_key(*slot) || (0..table.keys.len() as u32).any(is_key))
     }

@@ -338,7 +338,8 @@ impl Search<'_> {
     }
 
     fn is_given(&self, value: Ref) -> bool {
-        self.given.values.contains(&self.vm.identity(value))
+        self.given.values.contains(&self.vm.key_hash(value))
+            && self.given.held.iter().any(|given| self.vm.same(*given, value))
     }
 
     /// Entries of a remembered table, as they were before the call, which were there before the load; those that have functions of

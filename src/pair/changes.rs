@@ -1,14 +1,17 @@
 //! What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1 (R3).
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::parents::Parent;
 use super::{Child, Keyed, Pairer, Slot, What};
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, copied};
-use crate::raw::vm::{Kind, Ref};
+use crate::raw::vm::Ref;
 use crate::remember::{Change, Origin};
 use crate::site::SiteId;
+
+/// For each table into which the chunk wrote, by address, a table of the keys ([`crate::raw::vm::Vm::numbered`]).
+pub(super) type Written = FxHashMap<usize, Ref>;
 
 impl Pairer<'_> {
     /// What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1.
@@ -27,11 +30,18 @@ impl Pairer<'_> {
             };
             self.change(*change, parent, &mut children)?;
         }
-        let mut written: FxHashSet<(usize, Kind, u64)> = FxHashSet::default();
-        for change in &changes {
-            if let Some(key) = change.key {
-                let (kind, bits) = self.vm.identity(key);
-                written.try_insert_value((self.vm.val(change.table).addr, kind, bits), ())?;
+        let mut written = Written::default();
+        let mut keys = Vec::new();
+        for changes in changes.chunk_by(|a, b| a.number == b.number) {
+            keys.clear();
+            for change in changes {
+                keys.try_push(change.key.unwrap_or_default())?;
+            }
+            keys.retain(|key| *key != Ref::NIL);
+            if let (Some(change), false) = (changes.first(), keys.is_empty()) {
+                let key = |i: u32| keys.get(i as usize).copied().unwrap_or_default();
+                let numbers = self.vm.numbered(keys.len() as u32, key)?;
+                written.try_insert_value(self.vm.val(change.table).addr, numbers)?;
             }
         }
         // A table into which the chunk wrote, and which it left in its place, is the file's own as well: it answers to no other one.
@@ -45,8 +55,8 @@ impl Pairer<'_> {
                 _ => None,
             };
             let is_replaced = place.is_some_and(|(table, key)| {
-                let (kind, bits) = self.vm.identity(key);
-                written.contains(&(self.vm.val(table).addr, kind, bits))
+                let keys = written.get(&self.vm.val(table).addr);
+                keys.is_some_and(|keys| self.vm.has_key(*keys, key))
             });
             if !is_replaced {
                 self.taken_up.try_insert_value(self.vm.val(change.table).addr, ())?;

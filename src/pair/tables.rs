@@ -2,6 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::changes::Written;
 use super::merge::is_scalar;
 use super::parents::Parent;
 use super::{Beside, Keyed, Pairer, Slot, TablePair, What};
@@ -291,7 +292,7 @@ impl Pairer<'_> {
         if self.loaded.memory.entries(address) == Some(shared) {
             self.bearing.try_insert_value(address, ())?;
         } else if bears_code {
-            self.enumerate(pair.old, pair.new, pair.site, &FxHashSet::default())?;
+            self.enumerate(pair.old, pair.new, pair.site, &Written::default())?;
         }
         if pair.exact || self.merges {
             self.compared.try_push(pair)?;
@@ -400,25 +401,19 @@ impl Pairer<'_> {
     }
 
     /// Meets the functions that only A1 has in a code-bearing table (R5.2): their cells count for R4.2.
-    pub(super) fn enumerate(
-        &mut self,
-        table: Ref,
-        new: Ref,
-        site: SiteId,
-        written: &FxHashSet<(usize, Kind, u64)>,
-    ) -> Result<()> {
+    pub(super) fn enumerate(&mut self, table: Ref, new: Ref, site: SiteId, written: &Written) -> Result<()> {
         let address = self.vm.val(table).addr;
         if self.bearing.try_insert_value(address, ())?.is_some() {
             return Ok(());
         }
+        let written = written.get(&address).copied().unwrap_or_default();
         self.vm.zip(table, new)?;
         while let Some(entry) = self.vm.zip_next() {
             // Here A1's table is walked, so its value is the entry's new one.
             if !entry.new.is_function() || !entry.old.is_nil() {
                 continue;
             }
-            let (kind, bits) = self.vm.zip_key_identity();
-            if written.contains(&(address, kind, bits)) {
+            if self.vm.zip_key_number(written).is_some() {
                 continue;
             }
             let mark = self.vm.held();

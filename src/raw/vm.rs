@@ -719,6 +719,17 @@ impl Vm {
         }
     }
 
+    /// Has a table this key?
+    pub fn has_key(&self, table: Ref, key: Ref) -> bool {
+        let thread = self.push_get(table, key);
+        // SAFETY: the value is on top.
+        unsafe {
+            let has = ffi::lua_type(thread, -1) != ffi::LUA_TNIL;
+            ffi::lua_settop(thread, -2);
+            has
+        }
+    }
+
     /// Are two values of the scratch the same: raw equal, of the same number type, or both not a number?
     #[inline]
     fn same_at(&self, a: c_int, b: c_int) -> bool {
@@ -835,14 +846,34 @@ impl Vm {
         }
     }
 
-    /// A number that two values share when they are the same key of a table: the address of an object, the bits of a
-    /// number, a hash of a long string.
-    pub fn identity(&self, r: Ref) -> (Kind, u64) {
-        let (thread, index) = self.at(r);
-        Self::identity_at(thread, index)
+    /// Keeps a new table in which each of `count` keys has its number, counted from 0. So Lua says which keys are the same.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn numbered(&mut self, count: u32, key: impl Fn(u32) -> Ref) -> Result<Ref> {
+        let (vm, key) = (&*self, &key);
+        // SAFETY: what may raise is behind the door, and borrows; the keys pass over from their holders, which have room.
+        unsafe {
+            door::protect(self.l, 1, |l| {
+                ffi::lua_createtable(l, 0, c_int::try_from(count).unwrap_or(0));
+                for i in 0..count {
+                    vm.push_onto(l, key(i));
+                    ffi::lua_pushinteger(l, i.into());
+                    ffi::lua_rawset(l, 1);
+                }
+            })?;
+        }
+        self.keep_from_caller()
     }
 
-    fn identity_at(thread: *mut lua_State, index: c_int) -> (Kind, u64) {
+    /// A number that two values share if they are the same key of a table: the address of an object, the bits of a number, a hash of a
+    /// long string. Two long strings may share it as well: whoever looks something up by it compares the keys.
+    pub fn key_hash(&self, r: Ref) -> (Kind, u64) {
+        let (thread, index) = self.at(r);
+        Self::key_hash_at(thread, index)
+    }
+
+    fn key_hash_at(thread: *mut lua_State, index: c_int) -> (Kind, u64) {
         let mut val = Self::describe(thread, index);
         // SAFETY: a valid index; a string or number is read as what it is.
         let bits = unsafe {

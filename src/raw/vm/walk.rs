@@ -306,9 +306,27 @@ impl Vm {
         }
     }
 
-    /// The current key's identity, to find it again among held values: see [`Vm::identity`].
-    pub fn zip_key_identity(&self) -> (Kind, u64) {
-        Self::identity_at(self.scratch, 3)
+    /// The number of the current key in a table of [`Vm::numbered`]; none where that is nil, or lacks the key.
+    pub fn zip_key_number(&self, numbers: Ref) -> Option<u32> {
+        let (thread, index) = self.at(numbers);
+        // SAFETY: raw access to a table that is checked, on its holder, which has room for a value in passing; the entry's key
+        // stands at 3.
+        unsafe {
+            if !self.zipping || ffi::lua_type(thread, index) != ffi::LUA_TTABLE {
+                return None;
+            }
+            ffi::lua_pushvalue(self.scratch, 3);
+            ffi::lua_xmove(self.scratch, thread, 1);
+            let found = ffi::lua_rawget(thread, index) == ffi::LUA_TNUMBER;
+            let number = ffi::lua_tointeger(thread, -1);
+            ffi::lua_settop(thread, -2);
+            u32::try_from(number).ok().filter(|_| found)
+        }
+    }
+
+    /// [`Vm::key_hash`] of the current key.
+    pub fn zip_key_hash(&self) -> (Kind, u64) {
+        Self::key_hash_at(self.scratch, 3)
     }
 
     /// Ends a walk early.
