@@ -771,3 +771,22 @@ describe("the record of A0 (R8)", function()
     assert.is_true(math.min(second - first, third - second) < 8, second - first, third - second)
   end)
 end)
+
+-- Values that a client has chosen, for which some common fast hash is that of the file's value.
+describe("data = 'merge' (R8) with values chosen to be alike", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("keeps a string, a float for an integer, and one under a key", function()
+    local V = "return { motd = %q, limit = 100, names = { [%q] = 1 } }"
+    local motd = "Welcome to the server, have a very good time her"
+    local chosen = "A client has chosen this text...\xa9\x16\x19\x19\x0a\xaeA\x9a\x01\xad\xec\xa5P9\xceP"
+    app:update("m", V:format(motd, motd))
+    local M = package.loaded.m
+    M.motd, M.limit = chosen, 0x1.0f1858a10d46cp-223
+    M.names[motd], M.names[chosen] = nil, 1
+    app:update("m", "return { motd = 'Hello', limit = 200, names = {} }", { data = "merge" })
+    assert.same({ chosen, 0x1.0f1858a10d46cp-223, { [chosen] = 1 } }, { M.motd, M.limit, M.names })
+  end)
+end)

@@ -61,8 +61,8 @@ impl Path {
     pub const LOCALS: Path = Path(mix(1));
 
     /// The path of one of the roots, by its name.
-    fn root(name: &str) -> Path {
-        Path(mix(Vm::digest_of(name.as_bytes())))
+    fn root(vm: &Vm, name: &str) -> Path {
+        Path(mix(vm.digest_of(name.as_bytes())))
     }
 
     /// The place under the key with this digest ([`Vm::digest`]).
@@ -231,7 +231,7 @@ impl Places {
                 Some((_, Step::Root(root))) => {
                     break Known {
                         place: None,
-                        path: Some(Path::root(root.name())),
+                        path: Some(Path::root(vm, root.name())),
                     };
                 }
                 Some((parent, step)) => {
@@ -267,5 +267,5 @@ impl Places {
 
 /// The place of a local, by its name.
 pub fn local(vm: &Vm, function: Ref, index: u8) -> Place {
-    Path::LOCALS.place(vm.with_upvalue_name(function, index, Vm::digest_of))
+    Path::LOCALS.place(vm.with_upvalue_name(function, index, |name| vm.digest_of(name)))
 }

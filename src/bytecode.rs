@@ -18,9 +18,7 @@ mod reader;
 mod tests;
 pub mod tree;
 
-use std::hash::Hasher;
-
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use lines::ByLines;
 use names::Names;
@@ -28,6 +26,7 @@ use reader::{Read, Reader, Stop, word};
 
 use crate::error::{Error, Result};
 use crate::mem::{TryInsert, TryPush, copied};
+use crate::secret::Secret;
 
 /// Lua's own parser nests no deeper.
 const MAX_DEPTH: u32 = 220;
@@ -100,20 +99,48 @@ impl UpvalueSet {
 /// What a function's code amounts to, wherever it stands in its file.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Profile {
-    /// A hash of code, constants and nested functions, without any line: [`DIGEST_BITS`] of it.
-    pub digest: u32,
+    /// A digest of code, constants and nested functions, without any line.
+    pub digest: Digest,
     /// The upvalues that it, or a function nested in it, assigns.
     pub assigned: UpvalueSet,
 }
 
-/// Two functions that differ pass for the same code once in four million times; only a report says so.
-const DIGEST_BITS: u32 = 22;
+/// A digest of code. The highest [`PACKED_DIGEST`] bits are all that a packed one has left.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Digest {
+    bits: u64,
+    is_whole: bool,
+}
+
+impl Digest {
+    /// Is all of it there?
+    pub fn is_whole(self) -> bool {
+        self.is_whole
+    }
+
+    /// Are they of the same code? None where one is packed, and what is left of it says no more than that they may be.
+    pub fn is_equal(self, other: Digest) -> Option<bool> {
+        if (self.bits ^ other.bits) >> (64 - PACKED_DIGEST) != 0 {
+            Some(false)
+        } else {
+            (self.is_whole && other.is_whole).then_some(self.bits == other.bits)
+        }
+    }
+}
+
+/// How many bits of a digest a packed profile has: two functions that differ have the same ones once in four million times.
+const PACKED_DIGEST: u32 = 22;
 /// How many upvalues' assignments a packed profile tells.
 const PACKED_UPVALUES: u32 = 16;
 
 impl Profile {
     /// The bits of a packed profile.
-    pub const PACKED_BITS: u32 = DIGEST_BITS + PACKED_UPVALUES + 1;
+    pub const PACKED_BITS: u32 = PACKED_DIGEST + PACKED_UPVALUES + 1;
+
+    /// Is the code certainly the same as that of another function, if that one's is known?
+    pub fn is_same_code(self, other: Option<Profile>) -> bool {
+        other.is_some_and(|other| self.digest.is_equal(other.digest) == Some(true))
+    }
 
     /// The profile in the low bits of a number; 0 when it does not fit.
     pub fn pack(self) -> u64 {
@@ -121,16 +148,19 @@ impl Profile {
         if rest != [0; 3] || low >> PACKED_UPVALUES != 0 {
             return 0;
         }
-        1 | low << 1 | u64::from(self.digest) << (PACKED_UPVALUES + 1)
+        1 | low << 1 | self.digest.bits >> (64 - PACKED_DIGEST) << (PACKED_UPVALUES + 1)
     }
 
-    /// The inverse of [`Profile::pack`].
+    /// The inverse of [`Profile::pack`], but for the digest, of which a part is left.
     pub fn unpack(bits: u64) -> Option<Profile> {
         if bits & 1 == 0 {
             return None;
         }
         let assigned = UpvalueSet([bits >> 1 & ((1 << PACKED_UPVALUES) - 1), 0, 0, 0]);
-        let digest = (bits >> (PACKED_UPVALUES + 1) & ((1 << DIGEST_BITS) - 1)) as u32;
+        let digest = Digest {
+            bits: bits >> (PACKED_UPVALUES + 1) << (64 - PACKED_DIGEST),
+            is_whole: false,
+        };
         Some(Profile { digest, assigned })
     }
 }
@@ -151,19 +181,20 @@ pub struct Chunk {
 
 impl Chunk {
     /// Reads a whole chunk; none when the dump is not exactly that of Lua 5.4.
-    pub fn read(dump: Vec<u8>) -> Result<Option<Chunk>> {
+    pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
         chunk.functions.reserve(dump.len() / 256)?;
         chunk.names.reserve(dump.len() / 96)?;
         let mut scan = Scan {
             chunk: &mut chunk,
+            secret,
             loads: [(u32::MAX, 0); 256],
             keys: Vec::new(),
             has_keys: false,
         };
         let read = Reader::of(&dump).map(|mut reader| {
             reader
-                .function(0, &mut UpvalueSet::default(), Some(&mut scan))
+                .function(0, &mut UpvalueSet::default(), secret, Some(&mut scan))
                 .map(|_| ())
         });
         match read {
@@ -199,7 +230,7 @@ impl Chunk {
     }
 
     /// The digests of its functions, but for those that share their lines with others.
-    pub fn digests(&self) -> impl Iterator<Item = u32> {
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
         self.functions.profiles().map(|profile| profile.digest)
     }
 
@@ -209,8 +240,10 @@ impl Chunk {
     }
 
     /// Does the string occur as a constant?
-    pub fn has_name(&self, name: &[u8]) -> bool {
-        self.names.get(hash(name)).is_some_and(|span| self.text(span) == name)
+    pub fn has_name(&self, name: &[u8], secret: &Secret) -> bool {
+        self.names
+            .get(secret.digest(name))
+            .is_some_and(|span| self.text(span) == name)
     }
 
     /// Gives up the strings and integers, and the dump.
@@ -237,17 +270,10 @@ fn text_at(dump: &[u8], (start, length): (u32, u32)) -> &[u8] {
         .unwrap_or_default()
 }
 
-#[inline(always)]
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hash = FxHasher::default();
-    hash.write(bytes);
-    hash.finish()
-}
-
 /// The profile of a single dumped function.
-pub fn profile(dump: &[u8]) -> Option<Profile> {
+pub fn profile(dump: &[u8], secret: &Secret) -> Option<Profile> {
     let mut assigned = UpvalueSet::default();
-    let digest = Reader::of(dump)?.function(0, &mut assigned, None).ok()?.digest;
+    let digest = Reader::of(dump)?.function(0, &mut assigned, secret, None).ok()?.digest;
     Some(Profile { digest, assigned })
 }
 
@@ -267,6 +293,7 @@ pub fn store_lines(dump: &[u8]) -> Result<FxHashMap<Vec<u8>, i32>> {
 /// What a whole chunk is read for, besides profiles: its names and keys.
 struct Scan<'c> {
     chunk: &'c mut Chunk,
+    secret: &'c Secret,
     /// The last instruction that loaded a number into each register, and the number of its function.
     loads: [(u32, u32); 256],
     /// Of the function that is read, a bit for each constant: it serves as a key. And whether one does.
@@ -349,7 +376,7 @@ impl Scan<'_> {
             if tag & !0x10 == 0x04 {
                 let text = reader.string()?.ok_or(Stop::Format)?;
                 let span = || ((reader.position() - text.len()) as u32, text.len() as u32);
-                self.chunk.names.add(hash(text), span)?;
+                self.chunk.names.add(self.secret.digest(text), span)?;
                 continue;
             }
             match tag {
@@ -378,7 +405,7 @@ impl Scan<'_> {
 struct Function<'a> {
     lines: (i32, i32),
     /// [`Profile::digest`].
-    digest: u32,
+    digest: Digest,
     /// How it finds its upvalues.
     upvalues: &'a [u8],
 }
@@ -416,6 +443,7 @@ impl<'a> Reader<'a> {
         &mut self,
         depth: u32,
         assigned: &mut UpvalueSet,
+        secret: &Secret,
         mut scan: Option<&mut Scan<'_>>,
     ) -> Read<Function<'a>> {
         if depth > MAX_DEPTH {
@@ -437,16 +465,16 @@ impl<'a> Reader<'a> {
             None => reader.skip_constants(constants)?,
         }
         // The frame, the code and the constants.
-        let mut hash = FxHasher::default();
+        let mut hash = secret.hasher();
         hash.write(reader.since(start));
         let upvalues = reader.upvalues()?;
 
         for _ in 0..reader.count()? {
             *self = reader;
             let mut inner = UpvalueSet::default();
-            let nested = self.function(depth + 1, &mut inner, scan.as_deref_mut())?;
+            let nested = self.function(depth + 1, &mut inner, secret, scan.as_deref_mut())?;
             reader = *self;
-            hash.write_u32(nested.digest);
+            hash.write_u64(nested.digest.bits);
             hash.write(nested.upvalues); // where a function finds its own is the enclosing function's business
             let mut sets_locals = false;
             let descriptions = nested.upvalues.as_chunks().0;
@@ -462,7 +490,10 @@ impl<'a> Reader<'a> {
         reader.skip_debug()?;
         *self = reader;
 
-        let digest = (hash.finish() >> (64 - DIGEST_BITS)) as u32;
+        let digest = Digest {
+            bits: hash.finish(),
+            is_whole: true,
+        };
         if let Some(scan) = scan {
             let assigned = *assigned;
             scan.chunk.functions.set_profile(number, Profile { digest, assigned });
@@ -527,8 +558,9 @@ impl<'a> Reader<'a> {
             }
         }
         self.upvalues()?;
+        let nothing = Secret::default(); // the digests are of no use here
         for _ in 0..self.count()? {
-            self.function(1, &mut UpvalueSet::default(), None)?;
+            self.function(1, &mut UpvalueSet::default(), &nothing, None)?;
         }
         let count = self.count()?;
         let deltas = self.take(count)?;

@@ -12,10 +12,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::bytecode::Chunk;
 use crate::bytecode::outline::Outline;
-use crate::bytecode::{self, Chunk};
 use crate::commit;
 use crate::error::{Error, Result, without_text};
 use crate::find::{self, Code, Context, Found};
@@ -45,23 +45,23 @@ pub fn note(vm: &mut Vm, context: &Context, found: &Found) -> Result<()> {
 /// A digest of the text that is compiled, or of a loader's code.
 fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
     match &found.code {
-        Code::Text(text, _) => Ok(digest(text.bytes())),
+        Code::Text(text, _) => Ok(digest(vm, text.bytes())),
         Code::Loader(loader) => {
             if let (Some(false), Some(path)) = (vm.info(*loader)?.map(|info| info.main), &found.file)
                 && let Ok(text) = find::read(path)
             {
-                return Ok(digest(text.bytes())); // a wrapper: its own code says nothing of the file
+                return Ok(digest(vm, text.bytes())); // a wrapper: its own code says nothing of the file
             }
-            Ok(digest(vm.dump(*loader, false)?))
+            vm.dump(*loader, false)?;
+            let dump = vm.take_dump();
+            Ok(digest(vm, &dump))
         }
     }
 }
 
-/// (Each reload makes one of its whole text: a fast hash, as nobody chooses the texts to be alike.)
-fn digest(bytes: &[u8]) -> i64 {
-    let mut hasher = FxHasher::default();
-    hasher.write(bytes);
-    hasher.finish() as i64
+/// (`hotreload.changed` hands these out.)
+fn digest(vm: &Vm, bytes: &[u8]) -> i64 {
+    vm.secret().published_digest(bytes).cast_signed()
 }
 
 /// What tells a file from another one without reading it: where it stands, size, and times. None for a file that is so young that it
@@ -277,7 +277,7 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
     if outline.is_constant && data_differs(vm, context, main, record.exact)? {
         return Ok(true);
     }
-    let Some(chunk) = Chunk::read(dump)? else {
+    let Some(chunk) = Chunk::read(dump, vm.secret())? else {
         return Ok(false);
     };
     let running = Running::of(vm, context, main, record, &chunk)?;
@@ -290,10 +290,8 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
             return Ok(true); // no function of the file is there
         };
         seen.try_insert_value((info.line, info.last), ())?;
-        let own = bytecode::profile(vm.dump(*function, true)?);
-        if let (Some(profile), Some(own)) = (profile, own)
-            && profile.digest != own.digest
-        {
+        let own = vm.profile(*function)?;
+        if profile.is_some_and(|profile| own.is_some() && !profile.is_same_code(own)) {
             return Ok(true);
         }
     }

@@ -669,7 +669,7 @@ impl<'a> Effects<'a> {
             return Ok(());
         }
         let chunk = match vm.dump(function, true) {
-            Ok(_) => Chunk::read(vm.take_dump())?,
+            Ok(_) => Chunk::read(vm.take_dump(), vm.secret())?,
             Err(_) => None,
         };
         let mut constants = Constants::default();

@@ -30,6 +30,7 @@ mod record;
 mod reload;
 mod remember;
 mod report;
+mod secret;
 mod site;
 mod stale;
 mod sweep;

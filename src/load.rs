@@ -85,7 +85,7 @@ pub fn load(
     };
     vm.reserve_dump(size)?;
     vm.dump(main, true)?;
-    let mut chunk = Chunk::read(vm.take_dump())?;
+    let mut chunk = Chunk::read(vm.take_dump(), vm.secret())?;
     let mut home = home_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
@@ -101,7 +101,7 @@ pub fn load(
         fresh,
         left,
     } = ran;
-    let names_loaded = chunk.as_ref().is_some_and(|chunk| chunk.has_name(b"loaded"));
+    let names_loaded = chunk.as_ref().is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
     if let Some(chunk) = &mut chunk {
         chunk.forget_names();
     }

@@ -19,11 +19,9 @@ mod orphans;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::hash::Hasher;
-
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 
 use crate::bytecode::cut::{Cutter, TEMPLATE};
 use crate::bytecode::tree::Tree;
@@ -153,7 +151,7 @@ pub struct Nested {
     anchors: Vec<(i32, u32)>,
     /// The locals of A2's main function that one of its functions has; none where there are several of one.
     module: FxHashMap<u32, Option<(u32, u8)>>,
-    /// By a hash of the dump.
+    /// By a digest of the dump.
     prototypes: FxHashMap<u64, u32>,
     /// By the address of a closure that is held; see [`Nested::forget_addresses`].
     closures: FxHashMap<usize, u32>,
@@ -173,13 +171,11 @@ impl Nested {
     /// # Errors
     /// [`Error::Memory`].
     pub fn new(vm: &mut Vm, pairing: &Pairing, loaded: &Loaded, values: Values) -> Result<Nested> {
-        let mut environment = FxHasher::default();
-        environment.write(b"_ENV");
         let mut nested = Nested {
             old: Forest::default(),
             new: Forest::default(),
             cutter: cutter(vm)?,
-            environment: environment.finish(),
+            environment: vm.secret().digest(b"_ENV"),
             running: 0,
             has_main: false,
             roots: FxHashMap::default(),
@@ -603,14 +599,12 @@ impl Nested {
         if self.cutter.is_none() {
             return Ok(None);
         }
-        let mut hash = FxHasher::default();
-        hash.write(vm.dump(closure, false)?);
-        let hash = hash.finish();
-        if let Some(known) = self.prototypes.get(&hash) {
+        let digest = vm.dump_digest(closure)?;
+        if let Some(known) = self.prototypes.get(&digest) {
             return Ok(Some(*known));
         }
         let number = self.decisions.len() as u32;
-        let decision = match Tree::read(vm.take_dump())? {
+        let decision = match Tree::read(vm.take_dump(), vm.secret())? {
             None => Decision::Stale(Reason::Format),
             Some(tree) => self.met(tree, info.main)?,
         };
@@ -618,7 +612,7 @@ impl Nested {
             self.open.try_push(number)?;
         }
         self.decisions.try_push(decision)?;
-        self.prototypes.try_insert_value(hash, number)?;
+        self.prototypes.try_insert_value(digest, number)?;
         Ok(Some(number))
     }
 
@@ -755,7 +749,7 @@ fn insert_link(links: &mut FxHashMap<u64, Link>, exact: u64, old: Id, new: Id) -
 /// [`Error::Memory`].
 pub fn tree_of(vm: &mut Vm, function: Ref) -> Result<Option<Tree>> {
     vm.dump(function, false)?;
-    Tree::read(vm.take_dump())
+    Tree::read(vm.take_dump(), vm.secret())
 }
 
 /// What cuts functions, checked against the running Lua.

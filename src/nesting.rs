@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 
 use rustc_hash::FxHashSet;
 
+use crate::bytecode::Digest;
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, collected};
 use crate::nested::tree_of;
@@ -16,7 +17,7 @@ use crate::raw::vm::{Info, Ref, SourceId, Vm};
 type Lines = (SourceId, i32, Reverse<i32>);
 
 /// A function's lines, and a digest of its code; none where that cannot be read.
-type Code = (Lines, Option<u32>);
+type Code = (Lines, Option<Digest>);
 
 fn lines(info: &Info) -> Lines {
     (info.source, info.line, Reverse(info.last))
@@ -98,7 +99,7 @@ impl Nesting {
         vm: &mut Vm,
         old: &[Function1],
         (function, info): (Ref, &Info),
-        digest: Option<u32>,
+        digest: Option<Digest>,
     ) -> Result<bool> {
         self.read(old)?;
         let lines = lines(info);

@@ -549,13 +549,13 @@ impl Pairer<'_> {
                 // more to do
             } else if !self.functions_listed {
                 self.functions_listed = true;
-                self.rank_answers();
+                self.rank_answers()?;
                 self.lists()?;
             } else if !self.match_coroutines()? && !self.take_keyed(true)? {
                 break;
             }
         }
-        self.rank_answers();
+        self.rank_answers()?;
         for pair in std::mem::take(&mut self.compared) {
             if pair.exact {
                 self.rows_gone(&pair)?;

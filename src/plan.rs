@@ -575,11 +575,11 @@ impl Planner<'_> {
 fn differs(vm: &mut Vm, pairing: &Pairing, old: &Function1, new: &Function2) -> Result<bool> {
     let profile = match old.profile {
         Some(profile) => Some(profile),
-        None => bytecode::profile(vm.dump(old.at, true)?),
+        None => vm.profile(old.at)?,
     };
     let names = |upvalues: Upvalues| pairing.upvalues_of(upvalues).iter().map(|upvalue| upvalue.name);
     let same_names = || old.upvalues.len() != new.upvalues.len() || names(old.upvalues).eq(names(new.upvalues));
-    Ok(profile.is_none_or(|profile| profile.digest != new.profile.digest) || !same_names())
+    Ok(profile.is_none_or(|profile| profile.digest.is_equal(new.profile.digest) == Some(false)) || !same_names())
 }
 
 /// The joins of functions with the same cells, planned once.

@@ -35,13 +35,13 @@ impl Assigned {
     }
 
     /// Has a local of this name been assigned?
-    pub fn has(&self, name: &[u8]) -> bool {
-        self.hashes.last() == Some(&ALL) || self.hashes.binary_search(&Vm::digest_of(name)).is_ok()
+    pub fn has(&self, vm: &Vm, name: &[u8]) -> bool {
+        self.hashes.last() == Some(&ALL) || self.hashes.binary_search(&vm.digest_of(name)).is_ok()
     }
 
     /// One more name.
-    pub fn add(&mut self, name: &[u8]) -> Result<()> {
-        self.insert(Vm::digest_of(name))
+    pub fn add(&mut self, vm: &Vm, name: &[u8]) -> Result<()> {
+        self.insert(vm.digest_of(name))
     }
 
     /// Code that could not be read may assign anything.

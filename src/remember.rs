@@ -589,7 +589,7 @@ impl Remembered {
 }
 
 fn is_named(vm: &Vm, chunk: &Chunk, key: Ref) -> bool {
-    vm.with_bytes(key, |key| chunk.has_name(key))
+    vm.with_bytes(key, |key| chunk.has_name(key, vm.secret()))
         .or_else(|| vm.integer(key).map(|key| chunk.integers.contains(&key)))
         .unwrap_or(false)
 }

@@ -99,7 +99,7 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
         }
         shared |= vm.info(main)?.is_some_and(|info| !info.main);
         vm.dump(main, false)?;
-        if let Some(tree) = Tree::read(vm.take_dump())? {
+        if let Some(tree) = Tree::read(vm.take_dump(), vm.secret())? {
             chunk.try_reserve(tree.len() as usize)?;
             chunk.extend((0..tree.len()).filter_map(|i| tree.get(i).map(|function| function.exact)));
         }
@@ -117,7 +117,7 @@ fn age_of(vm: &mut Vm, modules: &mut [Module], function: Ref) -> Result<Option<(
             continue;
         }
         vm.dump(function, false)?;
-        let Some(tree) = Tree::read(vm.take_dump())? else {
+        let Some(tree) = Tree::read(vm.take_dump(), vm.secret())? else {
             return Ok(None);
         };
         let exact = tree.get(0).map_or(0, |function| function.exact);

@@ -45,7 +45,7 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
         _ => Ref::NIL,
     };
     vm.dump(main, true)?;
-    let chunk = Chunk::read(vm.take_dump())?;
+    let chunk = Chunk::read(vm.take_dump(), vm.secret())?;
     let mut home = Home::default();
     home.add_loader(vm, main)?;
     load::adopt_sources(vm, main, value, &fresh, &mut home)?;

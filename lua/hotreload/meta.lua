@@ -173,7 +173,7 @@ function hotreload.track(patterns) end
 ---Which loaded modules' files differ from what runs, by content (R12).
 ---
 ---The list is sorted. The problems say, for a module whose file is gone, unreadable or broken, what is wrong. The
----third result has a digest of each file that was looked at.
+---third result has a digest of each file that was looked at. Another Lua state has other digests of the same files.
 ---@param options? hotreload.ChangedOptions
 ---@return string[] names
 ---@return table<string, string> problems

@@ -7,15 +7,16 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::names::Names;
-use super::{Chunk, Profile, UpvalueSet, hash, profile};
+use super::{Chunk, Digest, Profile, UpvalueSet, profile};
 use crate::raw::testing::State;
+use crate::secret::Secret;
 
 /// What is known of a text's stripped dump.
 fn chunk(text: &str) -> Chunk {
     State::new().view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"=text").expect("compiles");
         let dump = vm.dump(main, true).expect("memory").to_vec();
-        Chunk::read(dump).expect("memory").expect("a dump")
+        Chunk::read(dump, &Secret::default()).expect("memory").expect("a dump")
     })
 }
 
@@ -48,12 +49,15 @@ fn each_name_is_known_once_and_no_other() {
     for name in &names {
         let field = format!("x{name}");
         assert!(
-            chunk.has_name(name.as_bytes()) && chunk.has_name(field.as_bytes()),
+            chunk.has_name(name.as_bytes(), &Secret::default()) && chunk.has_name(field.as_bytes(), &Secret::default()),
             "{name}"
         );
-        assert!(!chunk.has_name(format!("y{name}").as_bytes()), "{name}");
+        assert!(
+            !chunk.has_name(format!("y{name}").as_bytes(), &Secret::default()),
+            "{name}"
+        );
     }
-    assert!(!chunk.has_name(b""));
+    assert!(!chunk.has_name(b"", &Secret::default()));
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn names_are_found_by_their_hash() {
     // Many that begin their search at one place, and whatever else.
     let hashes: Vec<u64> = (0..200)
         .map(|i| i << 32 | 5)
-        .chain((0..500).map(|i| hash(&[i as u8, 3])))
+        .chain((0..500).map(|i| Secret::default().digest(&[i as u8, 3])))
         .collect();
     for (hash, i) in hashes.iter().zip(0..) {
         assert_eq!(names.get(*hash).is_some(), hashes[..i as usize].contains(hash));
@@ -195,8 +199,8 @@ fn digests_tell_code_apart_and_nothing_else() {
             state.run(&format!("f = load([==[\n{text}]==])()"));
             let alone = state.view(|vm| {
                 let f = State::global(vm, "f");
-                let stripped = profile(vm.dump(f, true).expect("memory")).expect("a dump");
-                let whole = profile(vm.dump(f, false).expect("memory")).expect("a dump");
+                let stripped = profile(vm.dump(f, true).expect("memory"), &Secret::default()).expect("a dump");
+                let whole = profile(vm.dump(f, false).expect("memory"), &Secret::default()).expect("a dump");
                 assert_eq!(stripped, whole, "debug information says nothing of the code");
                 stripped
             });
@@ -206,7 +210,7 @@ fn digests_tell_code_apart_and_nothing_else() {
         assert!(found.iter().all(|digest| *digest == found[0]), "{version}: {found:?}");
         found[0]
     });
-    let different: HashSet<u32> = digests.into_iter().collect();
+    let different: HashSet<Digest> = digests.into_iter().collect();
     // Names of upvalues are debug information: what differs in these alone is the same code.
     let same_but_for_names = 1;
     assert_eq!(different.len(), VERSIONS.len() - same_but_for_names, "{digests:?}");
@@ -236,11 +240,16 @@ fn functions_have_one_profile_in_their_chunk_and_alone() {
         for i in 1..=200 {
             let function = vm.element(list, i).expect("memory");
             let info = vm.info(function).expect("memory").expect("a function");
-            let alone = profile(vm.dump(function, true).expect("memory"));
+            let alone = profile(vm.dump(function, true).expect("memory"), &Secret::default());
             assert!(alone.is_some());
             assert_eq!(chunk.on_lines(info.line, info.last), Some(alone), "function {i}");
             let packed = alone.map_or(0, Profile::pack);
-            assert_eq!(Profile::unpack(packed), alone);
+            // A packed one tells the same of the upvalues; of the digest it has a part.
+            let (kept, alone) = (Profile::unpack(packed).expect("it fits"), alone.expect("there"));
+            assert_eq!(kept.assigned, alone.assigned);
+            assert_eq!(kept.digest.is_equal(alone.digest), None);
+            assert!(!alone.is_same_code(Some(kept)));
+            assert!(alone.is_same_code(Some(alone)));
         }
     });
 }

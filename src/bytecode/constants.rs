@@ -8,9 +8,10 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::reader::{Read, Reader, Stop, word};
-use super::{MAX_DEPTH, OP_LAST, OP_SETUPVAL, UpvalueSet, text_at};
+use super::{Digest, MAX_DEPTH, OP_LAST, OP_SETUPVAL, UpvalueSet, text_at};
 use crate::error::{Error, Result};
 use crate::mem::{TryInsert, TryPush, collected};
+use crate::secret::Secret;
 
 /// Aliases of aliases (`local a = b`) are followed no further: no function has more registers, and so no more locals at a time.
 const MAX_STEPS: u32 = 256;
@@ -90,6 +91,7 @@ enum Found<'a> {
 
 /// A chunk's text, as far as its main function's locals go.
 pub struct Text {
+    secret: Secret,
     dump: Vec<u8>,
     code: Vec<u32>,
     constants: Vec<Constant>,
@@ -106,7 +108,7 @@ pub struct Text {
     /// The nested functions by their lines and how many upvalues they have.
     by_lines: Vec<(Key, u32)>,
     /// Where several have these: what their upvalues are, by the functions' digest as well.
-    crowds: FxHashMap<(Key, u32, u8), Captures>,
+    crowds: FxHashMap<(Key, Digest, u8), Captures>,
 }
 
 /// First and last line of a function, and how many upvalues it has.
@@ -131,13 +133,14 @@ pub struct Sought {
     /// How many upvalues.
     pub upvalues: u8,
     /// [`super::Profile::digest`].
-    pub digest: u32,
+    pub digest: Digest,
 }
 
 impl Text {
     /// Reads a dump that was made with debug information; none when it is not exactly that of Lua 5.4.
-    pub fn read(dump: Vec<u8>) -> Result<Option<Text>> {
+    pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Text>> {
         let mut text = Text {
+            secret: secret.clone(),
             dump: Vec::new(),
             code: Vec::new(),
             constants: Vec::new(),
@@ -352,7 +355,7 @@ impl Text {
                 let Some(mut reader) = Reader::at(dump, nested.start) else {
                     continue;
                 };
-                let digest = reader.function(1, &mut UpvalueSet::default(), None)?.digest;
+                let digest = reader.function(1, &mut UpvalueSet::default(), &self.secret, None)?.digest;
                 for (upvalue, index) in nested.upvalues.iter().zip(1..=u8::MAX) {
                     let place = (*key, digest, index);
                     if !self.crowds.contains_key(&place) {

@@ -7,9 +7,10 @@ use super::constants::{Init, Sought, Text};
 use super::cut::Cutter;
 use super::outline::Outline;
 use super::tree::Tree;
-use super::{Chunk, Profile};
+use super::{Chunk, Digest, Profile};
 use crate::error::{Error, Result};
 use crate::mem::collected;
+use crate::secret::Secret;
 
 /// What a reader makes of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,65 +70,77 @@ fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// The scanner of names and keys, the profiles, and the line where a key is stored.
 pub fn chunk(bytes: &[u8]) -> Verdict {
-    verdict(copy(bytes).and_then(Chunk::read), |chunk| {
-        for name in chunk.names() {
-            holds(chunk.has_name(name), "a name that the chunk does not have")?;
-        }
-        for (line, last) in &chunk.setters {
-            holds(chunk.on_lines(*line, *last).is_some(), "a function without lines")?;
-        }
-        let own = super::profile(bytes).ok_or(Verdict::Wrong("a chunk without a profile"))?;
-        let packed = own.pack();
-        holds(
-            packed == 0 || Profile::unpack(packed) == Some(own),
-            "a profile that is packed as another one",
-        )?;
-        if super::store_lines(bytes).is_err() {
-            return Err(Verdict::NoMemory);
-        }
-        Ok(chunk.names().len() + chunk.functions() + chunk.integers.len())
-    })
+    verdict(
+        copy(bytes).and_then(|dump| Chunk::read(dump, &Secret::default())),
+        |chunk| {
+            for name in chunk.names() {
+                holds(
+                    chunk.has_name(name, &Secret::default()),
+                    "a name that the chunk does not have",
+                )?;
+            }
+            for (line, last) in &chunk.setters {
+                holds(chunk.on_lines(*line, *last).is_some(), "a function without lines")?;
+            }
+            let own = super::profile(bytes, &Secret::default()).ok_or(Verdict::Wrong("a chunk without a profile"))?;
+            let packed = own.pack();
+            holds(
+                packed == 0
+                    || Profile::unpack(packed).is_some_and(|profile| {
+                        profile.assigned == own.assigned && profile.digest.is_equal(own.digest).is_none()
+                    }),
+                "a profile that is packed as another one",
+            )?;
+            if super::store_lines(bytes).is_err() {
+                return Err(Verdict::NoMemory);
+            }
+            Ok(chunk.names().len() + chunk.functions() + chunk.integers.len())
+        },
+    )
 }
 
 /// The tree of functions.
 pub fn tree(bytes: &[u8]) -> Verdict {
-    verdict(copy(bytes).and_then(Tree::read), |tree| {
-        let mut things = 0;
-        for number in 0..tree.len() {
-            for child in tree.children(number) {
-                let parent = tree.get(child).and_then(|child| child.parent);
-                holds(parent == Some(number), "a child of another function")?;
-            }
-            for captured in tree.captured(number) {
-                let name = tree.name(captured);
+    verdict(
+        copy(bytes).and_then(|dump| Tree::read(dump, &Secret::default())),
+        |tree| {
+            let mut things = 0;
+            for number in 0..tree.len() {
+                for child in tree.children(number) {
+                    let parent = tree.get(child).and_then(|child| child.parent);
+                    holds(parent == Some(number), "a child of another function")?;
+                }
+                for captured in tree.captured(number) {
+                    let name = tree.name(captured);
+                    holds(
+                        captured.name
+                            == if name.is_empty() {
+                                captured.name
+                            } else {
+                                Secret::default().digest(name)
+                            },
+                        "a variable with another name",
+                    )?;
+                }
                 holds(
-                    captured.name
-                        == if name.is_empty() {
-                            captured.name
-                        } else {
-                            super::hash(name)
-                        },
-                    "a variable with another name",
+                    tree.source(number).len() <= bytes.len(),
+                    "a source name beyond the dump",
                 )?;
+                things += tree.captured(number).len() + tree.constants(number).len() + tree.operations(number).count();
             }
-            holds(
-                tree.source(number).len() <= bytes.len(),
-                "a source name beyond the dump",
-            )?;
-            things += tree.captured(number).len() + tree.constants(number).len() + tree.operations(number).count();
-        }
-        // What the tree takes, the scanner of names takes as well.
-        match copy(bytes).and_then(Chunk::read) {
-            Ok(Some(_)) => Ok(things),
-            Ok(None) => Err(Verdict::Wrong("a tree that is no chunk")),
-            Err(_) => Err(Verdict::NoMemory),
-        }
-    })
+            // What the tree takes, the scanner of names takes as well.
+            match copy(bytes).and_then(|dump| Chunk::read(dump, &Secret::default())) {
+                Ok(Some(_)) => Ok(things),
+                Ok(None) => Err(Verdict::Wrong("a tree that is no chunk")),
+                Err(_) => Err(Verdict::NoMemory),
+            }
+        },
+    )
 }
 
 /// The proofs about constants.
 pub fn constants(bytes: &[u8]) -> Verdict {
-    verdict(copy(bytes).and_then(Text::read), |mut text| {
+    verdict(copy(bytes).and_then(|dump| Text::read(dump, &Secret::default())), |mut text| {
         let names = text.assigned().into_iter().flatten().take(2).map(copy);
         let functions = text.functions().take(ASKED).map(Ok);
         let (Ok(names), Ok(functions)) = (collected(names), collected(functions)) else {
@@ -138,7 +151,7 @@ pub fn constants(bytes: &[u8]) -> Verdict {
             let sought = Sought {
                 lines,
                 upvalues,
-                digest: 0,
+                digest: Digest::default(),
             };
             for index in (0..=upvalues).take(ASKED) {
                 let is_assigned = text.is_assigned(&sought, index);
@@ -184,33 +197,36 @@ pub fn cut(template: &[u8], bytes: &[u8]) -> Verdict {
         Ok(None) => return Verdict::Wrong("a template that is none"),
         Err(_) => return Verdict::NoMemory,
     };
-    verdict(copy(bytes).and_then(Tree::read), |tree| {
-        // The main function itself would stand one level deeper than it may.
-        for number in 1..tree.len() {
-            let cut = match cutter.cut(&tree, number) {
-                Ok(Some(cut)) => cut,
-                Ok(None) => return Err(Verdict::Wrong("a function that cannot be cut")),
-                Err(_) => return Err(Verdict::NoMemory),
-            };
-            let again = match Tree::read(cut) {
-                Ok(Some(again)) => again,
-                Ok(None) => return Err(Verdict::Wrong("a cut that is no dump")),
-                Err(_) => return Err(Verdict::NoMemory),
-            };
-            let (Some(function), Some(alone)) = (tree.get(number), again.get(1)) else {
-                return Err(Verdict::Wrong("a cut without its function"));
-            };
-            holds(
-                (function.digest, function.exact, function.line) == (alone.digest, alone.exact, alone.line),
-                "a cut of another function",
-            )?;
-            let nested = |tree: &Tree, number| tree.children(number).count();
-            holds(
-                nested(&tree, number) == nested(&again, 1),
-                "a cut with other functions in it",
-            )?;
-            holds(again.source(1) == tree.source(number), "a cut of another source")?;
-        }
-        Ok(tree.len() as usize)
-    })
+    verdict(
+        copy(bytes).and_then(|dump| Tree::read(dump, &Secret::default())),
+        |tree| {
+            // The main function itself would stand one level deeper than it may.
+            for number in 1..tree.len() {
+                let cut = match cutter.cut(&tree, number) {
+                    Ok(Some(cut)) => cut,
+                    Ok(None) => return Err(Verdict::Wrong("a function that cannot be cut")),
+                    Err(_) => return Err(Verdict::NoMemory),
+                };
+                let again = match Tree::read(cut, &Secret::default()) {
+                    Ok(Some(again)) => again,
+                    Ok(None) => return Err(Verdict::Wrong("a cut that is no dump")),
+                    Err(_) => return Err(Verdict::NoMemory),
+                };
+                let (Some(function), Some(alone)) = (tree.get(number), again.get(1)) else {
+                    return Err(Verdict::Wrong("a cut without its function"));
+                };
+                holds(
+                    (function.digest, function.exact, function.line) == (alone.digest, alone.exact, alone.line),
+                    "a cut of another function",
+                )?;
+                let nested = |tree: &Tree, number| tree.children(number).count();
+                holds(
+                    nested(&tree, number) == nested(&again, 1),
+                    "a cut with other functions in it",
+                )?;
+                holds(again.source(1) == tree.source(number), "a cut of another source")?;
+            }
+            Ok(tree.len() as usize)
+        },
+    )
 }

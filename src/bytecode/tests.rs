@@ -3,13 +3,14 @@
 // A test fails by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use super::Digest;
 use super::constants::{Init, Sought, Text};
 use super::cut::{Cutter, TEMPLATE};
-use super::hash;
 use super::tree::Tree;
 use crate::commit;
 use crate::raw::testing::State;
 use crate::raw::vm::{Ref, Vm};
+use crate::secret::Secret;
 
 /// All that a function can be made of.
 const MIXED: &str = "
@@ -54,7 +55,11 @@ fn dump(vm: &mut Vm, text: &str, strip: bool) -> Vec<u8> {
 }
 
 fn tree(text: &str) -> Tree {
-    State::new().view(|vm| Tree::read(dump(vm, text, false)).expect("memory").expect("a dump"))
+    State::new().view(|vm| {
+        Tree::read(dump(vm, text, false), &Secret::default())
+            .expect("memory")
+            .expect("a dump")
+    })
 }
 
 fn cutter(vm: &mut Vm) -> Cutter {
@@ -123,15 +128,15 @@ fn a_function_knows_the_name_it_is_given() {
             .nth(nth);
         tree.get(number.expect("there")).expect("there").place
     };
-    assert_eq!(place(3, 0), hash(b"field"));
-    assert_eq!(place(4, 0), hash(b"named"));
-    assert_eq!(place(5, 0), hash(b"other"));
-    assert_eq!(place(6, 0), hash(b"held"));
-    assert_eq!(place(7, 0), hash(b"global"));
-    assert_eq!(place(8, 0), hash(b"f"));
-    assert_eq!(place(8, 1), hash(b"held"));
-    assert_eq!(place(9, 0), hash(b"entry"));
-    assert_eq!(place(10, 0), hash(b"other"));
+    assert_eq!(place(3, 0), Secret::default().digest(b"field"));
+    assert_eq!(place(4, 0), Secret::default().digest(b"named"));
+    assert_eq!(place(5, 0), Secret::default().digest(b"other"));
+    assert_eq!(place(6, 0), Secret::default().digest(b"held"));
+    assert_eq!(place(7, 0), Secret::default().digest(b"global"));
+    assert_eq!(place(8, 0), Secret::default().digest(b"f"));
+    assert_eq!(place(8, 1), Secret::default().digest(b"held"));
+    assert_eq!(place(9, 0), Secret::default().digest(b"entry"));
+    assert_eq!(place(10, 0), Secret::default().digest(b"other"));
     assert_eq!(place(11, 0), 0);
     assert_eq!(place(12, 0), 0);
 }
@@ -201,13 +206,13 @@ fn closures_are_found_in_the_tree() {
     ));
     state.view(|vm| {
         let chunk = State::global(vm, "chunk");
-        let whole = Tree::read(vm.dump(chunk, false).expect("memory").to_vec())
+        let whole = Tree::read(vm.dump(chunk, false).expect("memory").to_vec(), &Secret::default())
             .expect("memory")
             .expect("a dump");
         let live = State::global(vm, "live");
         for i in 1..=10 {
             let function = vm.element(live, i).expect("memory");
-            let own = Tree::read(vm.dump(function, false).expect("memory").to_vec())
+            let own = Tree::read(vm.dump(function, false).expect("memory").to_vec(), &Secret::default())
                 .expect("memory")
                 .expect("a dump");
             let own = own.get(0).expect("there");
@@ -242,7 +247,7 @@ fn every_function_can_be_cut() {
         let cutter = cutter(vm);
         for (text, strip) in [(MIXED, false), (MIXED, true)] {
             let bytes = dump(vm, text, strip);
-            let tree = Tree::read(bytes).expect("memory").expect("a dump");
+            let tree = Tree::read(bytes, &Secret::default()).expect("memory").expect("a dump");
             for number in 0..tree.len() {
                 let factory = load_cut(vm, &cutter, &tree, number);
                 let closure = vm.instantiate(factory).expect("memory");
@@ -261,7 +266,7 @@ fn every_function_can_be_cut() {
                 }
                 // What is made of it is recognised as the same function again.
                 let own = vm.dump(closure, false).expect("memory").to_vec();
-                let own = Tree::read(own).expect("memory").expect("a dump");
+                let own = Tree::read(own, &Secret::default()).expect("memory").expect("a dump");
                 assert_eq!(own.get(0).expect("there").exact, function.exact, "function {number}");
                 for (a, b) in (0..own.len()).zip(number..) {
                     let (a, b) = (own.get(a).expect("there"), tree.get(b).expect("there"));
@@ -281,7 +286,7 @@ fn short_and_empty_source_names_can_be_cut() {
                 .load_text(b"local x return function() return x end", name)
                 .expect("compiles");
             let bytes = vm.dump(main, false).expect("memory").to_vec();
-            let tree = Tree::read(bytes).expect("memory").expect("a dump");
+            let tree = Tree::read(bytes, &Secret::default()).expect("memory").expect("a dump");
             load_cut(vm, &cutter, &tree, 1);
         }
     });
@@ -301,7 +306,7 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
             State::global(vm, "live"),
             State::global(vm, "result"),
         );
-        let tree = Tree::read(vm.dump(chunk, false).expect("memory").to_vec())
+        let tree = Tree::read(vm.dump(chunk, false).expect("memory").to_vec(), &Secret::default())
             .expect("memory")
             .expect("a dump");
         let factory = load_cut(vm, &cutter, &tree, 1);
@@ -348,7 +353,7 @@ fn depth_is_bounded() {
     let mut inner = function(&[], 0);
     let mut depth = 0;
     while depth < 5000 {
-        let tree = Tree::read(with_header(&inner)).expect("memory");
+        let tree = Tree::read(with_header(&inner), &Secret::default()).expect("memory");
         assert_eq!(
             tree.map(|tree| tree.len()),
             (depth <= super::MAX_DEPTH).then_some(depth + 1),
@@ -366,14 +371,20 @@ fn depth_is_bounded() {
 fn sizes_beyond_the_end_are_refused() {
     let huge = [0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0xff];
     let whole = function(&[], 0);
-    assert!(Tree::read(with_header(&whole)).expect("memory").is_some());
+    assert!(
+        Tree::read(with_header(&whole), &Secret::default())
+            .expect("memory")
+            .is_some()
+    );
     for i in [0, 1, 2, 6, 11, 12, 13, 14, 15, 16, 17] {
         let mut bytes = whole[..i].to_vec();
         bytes.extend(huge);
         bytes.extend(&whole[i + 1..]);
         // A line may be any number, but for one that is none.
         assert!(
-            Tree::read(with_header(&bytes)).expect("memory").is_none(),
+            Tree::read(with_header(&bytes), &Secret::default())
+                .expect("memory")
+                .is_none(),
             "size at {i}"
         );
     }
@@ -382,7 +393,7 @@ fn sizes_beyond_the_end_are_refused() {
 #[test]
 fn what_stands_behind_a_chunk_is_left() {
     let bytes = [with_header(&function(&[], 0)), b"behind".to_vec()].concat();
-    assert!(Tree::read(bytes).expect("memory").is_some());
+    assert!(Tree::read(bytes, &Secret::default()).expect("memory").is_some());
 }
 
 /// Asks for every upvalue of every function of a text; returns how many are constants.
@@ -393,7 +404,7 @@ fn constants(text: &mut Text) -> usize {
         let sought = Sought {
             lines,
             upvalues,
-            digest: 0,
+            digest: Digest::default(),
         };
         for index in 0..=upvalues {
             text.is_assigned(&sought, index);
@@ -413,7 +424,7 @@ fn constants_are_found_where_the_code_proves_them() {
         .replace("local list", "list");
     State::new().view(|vm| {
         let whole = dump(vm, &source, false);
-        let text = |bytes: &[u8]| Text::read(bytes.to_vec()).expect("memory");
+        let text = |bytes: &[u8]| Text::read(bytes.to_vec(), &Secret::default()).expect("memory");
         assert_eq!(text(&whole).map(|mut text| constants(&mut text)), Some(3), "A, f, log");
         let stripped = dump(vm, &source, true);
         assert_eq!(text(&stripped).map(|mut text| constants(&mut text)), Some(0));

@@ -7,15 +7,13 @@
 //!
 //! Functions are numbered as they stand in the dump: a function, then those nested in it. The main function is number 0.
 
-use std::hash::Hasher;
 use std::ops::Range;
 
-use rustc_hash::FxHasher;
-
 use super::reader::{Read, Reader, Stop, word};
-use super::{MAX_DEPTH, OP_LAST, OP_SETFIELD, OP_SETTABUP, OP_SETUPVAL, hash};
+use super::{MAX_DEPTH, OP_LAST, OP_SETFIELD, OP_SETTABUP, OP_SETUPVAL};
 use crate::error::{Error, Result};
 use crate::mem::TryPush;
+use crate::secret::Secret;
 
 const OP_MOVE: u32 = 0;
 const OP_CLOSURE: u32 = 79;
@@ -89,7 +87,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn read(dump: Vec<u8>) -> Result<Option<Tree>> {
+    pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Tree>> {
         if u32::try_from(dump.len()).is_err() {
             return Ok(None);
         }
@@ -101,6 +99,7 @@ impl Tree {
                 constants: Vec::new(),
             },
             dump: &dump,
+            secret,
         };
         let read = Reader::of(&dump).map(|mut reader| builder.function(&mut reader, None, 0));
         match read {
@@ -195,6 +194,7 @@ struct Local {
 struct Builder<'a> {
     out: Tree,
     dump: &'a [u8],
+    secret: &'a Secret,
 }
 
 impl Builder<'_> {
@@ -245,11 +245,11 @@ impl Builder<'_> {
             source: body - source..body,
         })?;
 
-        let mut digest = FxHasher::default();
-        let mut exact = FxHasher::default();
+        let mut digest = self.secret.hasher();
+        let mut exact = self.secret.hasher();
         digest.write(slice(self.dump, frame..descriptors));
-        exact.write_u32(line as u32);
-        exact.write_u32(last as u32);
+        exact.write_u64(line as u64);
+        exact.write_u64(last as u64);
         exact.write(slice(self.dump, frame..descriptors));
         for _ in 0..reader.count()? {
             let child = self.function(reader, Some(number), depth + 1)?;
@@ -266,7 +266,7 @@ impl Builder<'_> {
         let locals = self.debug(reader, code, upvalues)?;
         let stop = here(reader);
         exact.write(slice(self.dump, debug..stop));
-        digest.write_u8(upvalues.1);
+        digest.write_u64(upvalues.1.into());
         for captured in self.out.captured(number) {
             digest.write_u64(captured.name);
         }
@@ -276,7 +276,7 @@ impl Builder<'_> {
         }
         self.closures(number, code, &locals)?;
 
-        let mut params_hash = FxHasher::default();
+        let mut params_hash = self.secret.hasher();
         let named = locals.iter().take(params.into()).filter(|local| local.start == 0);
         named.clone().for_each(|local| params_hash.write_u64(local.name));
         let param_names = if named.count() == 0 { 0 } else { params_hash.finish() };
@@ -296,9 +296,9 @@ impl Builder<'_> {
             let tag = reader.byte()?;
             let value = match tag {
                 0x00 | 0x01 | 0x11 => tag.into(),
-                0x03 | 0x13 => hash(reader.take(8)?).wrapping_add(tag.into()),
+                0x03 | 0x13 => self.secret.digest(reader.take(8)?).wrapping_add(tag.into()),
                 // Whether a string is short is no part of what it is.
-                0x04 | 0x14 => hash(reader.string()?.ok_or(Stop::Format)?),
+                0x04 | 0x14 => self.secret.digest(reader.string()?.ok_or(Stop::Format)?),
                 _ => return Err(Stop::Format),
             };
             self.out.constants.try_push(value)?;
@@ -338,7 +338,7 @@ impl Builder<'_> {
         }
         let mut locals = Vec::new();
         for _ in 0..reader.count()? {
-            let name = reader.string()?.map_or(0, hash);
+            let name = reader.string()?.map_or(0, |name| self.secret.digest(name));
             let (start, end) = (reader.int()? as u32, reader.int()? as u32);
             locals.try_push(Local { name, start, end })?;
         }
@@ -351,7 +351,7 @@ impl Builder<'_> {
             let place = upvalues.0 as usize + i;
             if let Some(captured) = self.out.captured.get_mut(place) {
                 let end = reader.position();
-                captured.name = hash(name);
+                captured.name = self.secret.digest(name);
                 captured.text = ((end - name.len()) as u32, name.len() as u32);
             }
         }

@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::bytecode::{self, Chunk};
+use crate::bytecode::{Chunk, Digest};
 use crate::error::Result;
 use crate::home::Home;
 use crate::mem::{TryInsert, TryPush, copied};
@@ -26,7 +26,7 @@ pub enum Likeness {
 }
 
 /// The code of a function, lines apart, as far as it is known.
-type Digest = Option<u32>;
+type Code = Option<Digest>;
 
 /// What is known of the functions of both sides.
 #[derive(Default)]
@@ -37,11 +37,11 @@ pub struct Names {
     /// Of the file: the names that its functions have so far.
     incoming: FxHashMap<usize, Vec<Vec<u8>>>,
     looked_at: usize,
-    digests: FxHashMap<usize, Digest>,
+    digests: FxHashMap<usize, Code>,
     /// The names under which the file's main chunk stores functions.
     defined: FxHashSet<Vec<u8>>,
     /// The code of all functions of the file.
-    file: FxHashSet<u32>,
+    file: FxHashSet<Digest>,
     /// Functions that answer to each other: the file's to the running one's, and back.
     pub answers: FxHashMap<usize, Ref>,
     answered: FxHashMap<usize, usize>,
@@ -208,12 +208,12 @@ impl Names {
     }
 
     /// The code of a function of the module; it lives as long as the load.
-    fn digest(&mut self, vm: &mut Vm, function: Ref) -> Result<Digest> {
+    fn digest(&mut self, vm: &mut Vm, function: Ref) -> Result<Code> {
         let address = vm.val(function).addr;
         if let Some(known) = self.digests.get(&address) {
             return Ok(*known);
         }
-        let digest = bytecode::profile(vm.dump(function, true)?).map(|profile| profile.digest);
+        let digest = vm.profile(function)?.map(|profile| profile.digest);
         self.digests.try_insert_value(address, digest)?;
         Ok(digest)
     }
@@ -249,7 +249,7 @@ impl Names {
         if others.iter().any(is_used) || own.iter().any(|name| self.named.get(name).is_some_and(|one| *one != old)) {
             return Ok(None);
         }
-        let new = bytecode::profile(vm.dump(incoming, true)?).map(|profile| profile.digest);
+        let new = vm.profile(incoming)?.map(|profile| profile.digest);
         let old = self.digest(vm, running)?;
         Ok(match old {
             Some(_) if new == old => Some(Likeness::Code),

@@ -7,8 +7,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Pairer;
 use super::cells::{CellFate, CellPair, Name};
+use crate::bytecode::UpvalueSet;
 use crate::bytecode::constants::{Init, Sought, Text};
-use crate::bytecode::{self, UpvalueSet};
 use crate::error::Result;
 use crate::lineage::Lineage;
 use crate::mem::{TryInsert, TryPush};
@@ -136,7 +136,7 @@ impl Pairer<'_> {
             && !self
                 .constants
                 .assigned
-                .has(&self.vm.upvalue_name(new.function, new.index))
+                .has(self.vm, &self.vm.upvalue_name(new.function, new.index))
     }
 
     /// Does A2's text prove that the cell holds what a literal, an import or a function put there, and that nothing assigns it?
@@ -197,7 +197,7 @@ impl Pairer<'_> {
             self.constants.text = Some(match self.loaded.chunk {
                 Some(_) => {
                     self.vm.dump(self.loaded.main, false)?;
-                    Text::read(self.vm.take_dump())?
+                    Text::read(self.vm.take_dump(), self.vm.secret())?
                 }
                 None => None,
             });
@@ -213,7 +213,7 @@ impl Pairer<'_> {
         let Some((sought, index, name)) = self.sought(c2) else {
             return Ok(false);
         };
-        if self.constants.assigned.has(&name) {
+        if self.constants.assigned.has(self.vm, &name) {
             return Ok(true);
         }
         if self.loaded.chunk.as_ref().is_none_or(|chunk| chunk.setters.is_empty()) {
@@ -227,13 +227,16 @@ impl Pairer<'_> {
     /// Has an earlier version assigned the local? What was state once stays state.
     pub(super) fn was_assigned(&self, c2: u32) -> bool {
         let assigned = &self.constants.assigned;
-        !assigned.is_empty() && self.sought(c2).is_some_and(|(.., name)| assigned.has(&name))
+        !assigned.is_empty() && self.sought(c2).is_some_and(|(.., name)| assigned.has(self.vm, &name))
     }
 
     /// The same, of an upvalue of A1.
     pub(super) fn was_assigned_in(&self, function: Ref, index: u8) -> bool {
         let assigned = &self.constants.assigned;
-        !assigned.is_empty() && self.vm.with_upvalue_name(function, index, |name| assigned.has(name))
+        !assigned.is_empty()
+            && self
+                .vm
+                .with_upvalue_name(function, index, |name| assigned.has(self.vm, name))
     }
 
     /// May what A1's cell holds go? What is held nowhere else may be state itself: a table, a closure with cells of its own.
@@ -378,7 +381,7 @@ impl Pairer<'_> {
         let known = self.lineage.number(self.vm, function).and_then(Lineage::profile);
         let profile = match known {
             Some(profile) => Some(profile),
-            None => bytecode::profile(self.vm.dump(function, true)?),
+            None => self.vm.profile(function)?,
         };
         let assigns = |assigned: UpvalueSet| assigned.has(index.wrapping_sub(1));
         Ok(profile.is_none_or(|profile| assigns(profile.assigned)))
@@ -393,7 +396,7 @@ impl Pairer<'_> {
             names.try_insert_value(name, ())?;
         }
         let assigned = &mut self.constants.assigned;
-        self.names.each_of(&names, |text| assigned.add(text))?;
+        self.names.each_of(&names, |text| assigned.add(self.vm, text))?;
 
         let Some(chunk) = &self.loaded.chunk else {
             return assigned.add_all();
@@ -409,7 +412,7 @@ impl Pairer<'_> {
                 .and_then(Option::as_ref)
                 .map(Text::assigned)
             {
-                Some(Some(mut names)) => names.try_for_each(|name| assigned.add(name))?,
+                Some(Some(mut names)) => names.try_for_each(|name| assigned.add(self.vm, name))?,
                 _ => assigned.add_all()?,
             }
         }

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::cells::{Name, Upvalue, Upvalues};
 use super::{Edge, Pairer, survey};
-use crate::bytecode::{self, Profile, UpvalueSet};
+use crate::bytecode::{Profile, UpvalueSet};
 use crate::error::{Error, Result};
 use crate::known::Function;
 use crate::lineage::Lineage;
@@ -124,7 +124,7 @@ impl Pairer<'_> {
         function.lineage = self.lineage.number(self.vm, at);
         function.profile = match function.lineage.and_then(Lineage::profile) {
             Some(profile) => Some(profile),
-            None => bytecode::profile(self.vm.dump(at, true)?),
+            None => self.vm.profile(at)?,
         };
         // Code that cannot be read may assign anything.
         let assigned = function.profile.map_or(UpvalueSet::ALL, |profile| profile.assigned);
@@ -178,7 +178,7 @@ impl Pairer<'_> {
         };
         let profile = match known {
             Some(profile) => profile,
-            None => bytecode::profile(self.vm.dump(at, true)?).unwrap_or_default(),
+            None => self.vm.profile(at)?.unwrap_or_default(),
         };
         let number = self.out.new.len() as u32;
         self.met2.set(order, number)?;
@@ -254,15 +254,33 @@ impl Pairer<'_> {
 
     /// Of several functions of A2 in the places of one of A1, that one answers to it in all other places which has no new name besides, and
     /// then one with its code: the others are what the file has put into one of its places.
-    pub(super) fn rank_answers(&mut self) {
+    pub(super) fn rank_answers(&mut self) -> Result<()> {
+        for f1 in 0..self.out.old.len() as u32 {
+            let several = |old: &Function1| old.answers.len() > 1;
+            if self.out.old.get(f1 as usize).is_some_and(several) {
+                self.know_code(f1)?;
+            }
+        }
         let new = &self.out.new;
         for old in self.out.old.iter_mut().filter(|old| old.answers.len() > 1) {
-            let digest = old.profile.map(|profile| profile.digest);
+            let profile = old.profile;
             old.answers.sort_by_key(|f2| {
                 let new = new.get(*f2 as usize);
-                new.map(|new| (new.added, Some(new.profile.digest) != digest))
+                new.map(|new| (new.added, !new.profile.is_same_code(profile)))
             });
         }
+        Ok(())
+    }
+
+    /// Makes sure that the whole digest of a function's code is known, where something is decided by it: the table of lineages has a
+    /// part of it.
+    pub(super) fn know_code(&mut self, f1: u32) -> Result<()> {
+        if let Some(old) = self.out.old.get_mut(f1 as usize)
+            && old.profile.is_some_and(|profile| !profile.digest.is_whole())
+        {
+            old.profile = self.vm.profile(old.at)?;
+        }
+        Ok(())
     }
 
     /// A pair that stands: A2's function is the answer to A1's, and takes its cells.

@@ -181,7 +181,7 @@ impl Pairer<'_> {
             }
         }
         self.by_name(&mut list, &mut free);
-        self.by_code(&mut list, &mut free);
+        self.by_code(&mut list, &mut free)?;
         let is_moved = |new: &Written| {
             let place = new.place.and_then(|place| list.old.get(place));
             place.is_some_and(|old| old.index != new.index)
@@ -250,12 +250,20 @@ impl Pairer<'_> {
         });
     }
 
-    fn by_code(&self, list: &mut Handlers, free: &mut [bool]) {
+    fn by_code(&mut self, list: &mut Handlers, free: &mut [bool]) -> Result<()> {
+        for i in 0..list.old.len() {
+            if let Some(f1) = list.old.get(i).and_then(|old| old.f1)
+                && self.nameless1(list, i).is_some()
+            {
+                self.know_code(f1)?;
+            }
+        }
         self.place(list, free, &[true, false], |pairer, list, i, new| {
             let old = pairer.nameless1(list, i).and_then(|old| old.profile);
             let new = pairer.nameless2(new);
-            old.zip(new).is_some_and(|(old, new)| old.digest == new.profile.digest)
+            new.is_some_and(|new| new.profile.is_same_code(old))
         });
+        Ok(())
     }
 
     /// What is left answers in its order, between those that are known; first what captures the same variables.

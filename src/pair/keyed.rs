@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use super::{Child, Edge, Keyed, Pairer, Pairing, Slot, What};
-use crate::bytecode;
+use crate::bytecode::Digest;
 use crate::error::Result;
-use crate::lineage::Lineage;
 use crate::mem::{TryPush, copied};
 use crate::raw::vm::{Kind, Ref};
 use crate::site::SiteId;
@@ -14,7 +13,7 @@ use crate::site::SiteId;
 const MOST_ENTRIES: usize = 10_000;
 
 /// A function of A1 that is a key: its lines, its code, and itself.
-type FunctionKey = ((i32, i32, Option<u32>), Ref);
+type FunctionKey = ((i32, i32, Option<Digest>), Ref);
 
 impl Pairer<'_> {
     /// Is it an object that the load has made: a table, a function or a coroutine?
@@ -63,9 +62,11 @@ impl Pairer<'_> {
                 old.try_push((0, None))?; // it has ended: what it did is done
                 continue;
             };
-            if let Some(number) = self.function1(body, SiteId::MODULE)?
-                && let Some(function) = self.out.old.get(number as usize).filter(|function| function.home)
-            {
+            let Some(number) = self.function1(body, SiteId::MODULE)? else {
+                continue;
+            };
+            self.know_code(number)?;
+            if let Some(function) = self.out.old.get(number as usize).filter(|function| function.home) {
                 let digest = function.profile.map(|profile| profile.digest);
                 old.try_push((function.info.line, digest))?;
             }
@@ -208,7 +209,7 @@ impl Pairer<'_> {
         };
         let (mut free, all) = self.function_keys(table)?;
         let in_order = all && free.len() == nameless.len();
-        let rank = |code: Option<u32>| code.filter(|_| !in_order);
+        let rank = |code: Option<Digest>| code.filter(|_| !in_order);
         nameless.sort_unstable_by_key(|(order, _, code, _)| (rank(Some(*code)), *order));
         free.sort_unstable_by_key(|((line, last, code), _)| (rank(*code), *line, *last));
         let count = free.len();
@@ -278,10 +279,7 @@ impl Pairer<'_> {
             if nesting.is_nested(self.vm, old, (key, &info), None)? {
                 continue;
             }
-            let profile = match self.lineage.number(self.vm, key).and_then(Lineage::profile) {
-                Some(profile) => Some(profile),
-                None => bytecode::profile(self.vm.dump(key, true)?),
-            };
+            let profile = self.vm.profile(key)?;
             free.try_push(((info.line, info.last, profile.map(|profile| profile.digest)), key))?;
         }
         let mut free = self.loaded.home.certain(self.vm, free, |(_, key)| Some(*key))?;

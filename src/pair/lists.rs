@@ -7,6 +7,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Edge, Pairer, Slot, What};
+use crate::bytecode::Digest;
 use crate::error::Result;
 use crate::mem::{TryInsert, TryPush, collected};
 use crate::raw::vm::{Kind, Ref};
@@ -190,9 +191,10 @@ impl Pairer<'_> {
         free.reverse(); // the first are taken off the end
         let in_order = free.len() == added.len();
         // Without their order: by their code.
-        let mut by_code: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        let mut by_code: FxHashMap<Digest, Vec<u32>> = FxHashMap::default();
         if !in_order {
             for f1 in &free {
+                self.know_code(*f1)?;
                 let Some(profile) = self.out.old.get(*f1 as usize).and_then(|function| function.profile) else {
                     continue;
                 };

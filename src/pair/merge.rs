@@ -202,7 +202,7 @@ impl Pairer<'_> {
         let Some(path) = self.path(pair.site)?.filter(|_| on_record) else {
             return Ok(false);
         };
-        let had = |index: i64| self.base.key(path.place(Vm::digest_of_integer(index))).is_some();
+        let had = |index: i64| self.base.key(path.place(self.vm.digest_of_integer(index))).is_some();
         if had(index) {
             return Ok(false);
         }
@@ -256,7 +256,7 @@ impl Pairer<'_> {
             }
         }
         // A list gets shorter from its end, and only one that is as long as A0 left it.
-        let had = |index: i64| self.base.key(path.place(Vm::digest_of_integer(index))).is_some();
+        let had = |index: i64| self.base.key(path.place(self.vm.digest_of_integer(index))).is_some();
         if !is_length(end, had) {
             return Ok(());
         }

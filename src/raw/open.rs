@@ -1,13 +1,14 @@
 //! Opens the library, with Lua's own calls alone: where memory is short they raise as any other call does, and nothing of
 //! Rust's is alive that would have to be dropped.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::io::IsTerminal;
 
 use mlua::ffi::{self, lua_State};
 
 use super::entry;
 use super::stock::Stock;
+use crate::secret::Secret;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is a field of `core` for the
 /// ones after it and for the façade.
@@ -30,6 +31,8 @@ const INSTALL: &CStr = c"hotreload.install";
 pub const CONTENTS: &CStr = c"hotreload.contents";
 /// And: the function of `hotreload.track` in `package.searchers`, and the searcher that it stands for.
 pub const STANDING: &CStr = c"hotreload.standing";
+/// Its address is the key, in the registry, of the state's secret ([`Secret`]): a number that no name in a program can be.
+static SECRET: u8 = 0;
 /// The native part of `core`.
 const ENTRIES: [(&CStr, ffi::lua_CFunction); 14] = [
     (c"reload", entry::reload),
@@ -48,6 +51,11 @@ const ENTRIES: [(&CStr, ffi::lua_CFunction); 14] = [
     (c"call", entry::call),
 ];
 const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
+
+/// The key of the state's secret in the registry.
+pub fn secret_key() -> *const c_void {
+    (&raw const SECRET).cast()
+}
 
 /// Installs `gg.reload` and leaves the library's table on the stack, the same one every time. `[-0, +1, e]`
 ///
@@ -87,6 +95,13 @@ fn stdout_is_terminal() -> bool {
 unsafe fn make(l: *mut lua_State, stock: Stock) {
     // SAFETY: within the frame of a C function, with room made by `open`; nothing that needs dropping lives across a raise.
     unsafe {
+        // One that is there already stays: digests of before go on to hold.
+        if ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, secret_key()) == ffi::LUA_TNIL {
+            let secret = Secret::draw();
+            ffi::lua_pushlstring(l, secret.as_ptr().cast(), secret.len());
+            ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, secret_key());
+        }
+        ffi::lua_pop(l, 1);
         ffi::lua_createtable(l, 0, (ENTRIES.len() + PARTS.len()) as c_int + 5);
         for (name, function) in ENTRIES {
             ffi::lua_pushcfunction(l, function);

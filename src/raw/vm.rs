@@ -34,6 +34,8 @@ pub use source::SourceId;
 use super::door;
 use crate::error::{Error, Result};
 use crate::mem::{TryPush, copied};
+use crate::raw::open;
+use crate::secret::{self, Secret};
 
 /// Values for each holding thread: well under Lua's limit of a million slots.
 const PER_THREAD: u32 = 1 << 17;
@@ -178,6 +180,7 @@ pub struct Vm {
     buffer: Vec<u8>,
     cells: Vec<usize>,
     sources: source::Sources,
+    secret: Secret,
     /// The threads are this view's own: they are empty when it ends.
     owns_threads: bool,
     /// How often the collector's pause was kept up behind a call of the program's code.
@@ -223,7 +226,30 @@ impl Vm {
         // SAFETY: the new scratch has room.
         unsafe { ffi::lua_pushnil(self.scratch) };
         self.keep()?; // Ref::NIL
+        self.read_secret();
         Ok(())
+    }
+
+    /// Takes the state's secret over, if the library has left one there.
+    fn read_secret(&mut self) {
+        // SAFETY: the scratch has room; the bytes are copied before the pop.
+        let packed = unsafe {
+            let kind = ffi::lua_rawgetp(self.scratch, ffi::LUA_REGISTRYINDEX, open::secret_key());
+            let mut len = 0;
+            let packed = match kind {
+                ffi::LUA_TSTRING => {
+                    let start = ffi::lua_tolstring(self.scratch, -1, &raw mut len);
+                    std::slice::from_raw_parts(start.cast::<u8>(), len).try_into().ok()
+                }
+                _ => None,
+            };
+            let packed: Option<[u8; secret::PACKED]> = packed;
+            self.pop(1);
+            packed
+        };
+        if let Some(packed) = packed {
+            self.secret = Secret::unpack(&packed);
+        }
     }
 
     /// A view that holds nothing and has no threads yet; until it has some, nothing may be asked of it.
@@ -239,6 +265,7 @@ impl Vm {
             buffer: Vec::new(),
             cells: Vec::new(),
             sources: source::Sources::default(),
+            secret: Secret::default(),
             owns_threads: false,
             given: 0,
         }

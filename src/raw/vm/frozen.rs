@@ -144,6 +144,7 @@ impl Vm {
                 return Err(Error::Memory);
             }
         }
+        vm.read_secret();
         Ok((vm, words))
     }
 }

@@ -6,6 +6,7 @@ use std::ptr::null;
 use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::{Info, Ref, SourceId, Upvalue, Vm};
+use crate::bytecode::{self, Profile};
 use crate::error::{Error, Result};
 use crate::mem::copied;
 use crate::raw::code::Given;
@@ -230,6 +231,24 @@ impl Vm {
         } else {
             Err(Error::Memory)
         }
+    }
+
+    /// What a function's code amounts to; none where its dump is not exactly that of Lua 5.4.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn profile(&mut self, function: Ref) -> Result<Option<Profile>> {
+        self.dump(function, true)?;
+        Ok(bytecode::profile(&self.buffer, &self.secret))
+    }
+
+    /// The digest of a function's dump, which [`Vm::take_dump`] then has.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn dump_digest(&mut self, function: Ref) -> Result<u64> {
+        self.dump(function, false)?;
+        Ok(self.secret.digest(&self.buffer))
     }
 
     /// Makes room for a dump of about so many bytes.
