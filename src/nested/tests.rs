@@ -9,7 +9,7 @@ use crate::commit;
 use crate::error::Error;
 use crate::find::{self, Context};
 use crate::lineage::Lineage;
-use crate::load;
+use crate::load::{self, LastLoad};
 use crate::options::Options;
 use crate::pair;
 use crate::plan::{self, Plan};
@@ -83,7 +83,7 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         let options = Options::read(vm, Ref::NIL).expect("memory");
         let mut found = find::find(vm, &context, None).expect("found");
         let modules = Modules::of(vm, context.loaded).expect("memory");
-        let mut loaded = load::load(vm, &context, &mut found, modules, None).expect("loads");
+        let mut loaded = load::load(vm, &context, &mut found, modules, LastLoad::default(), [Ref::NIL; 2]).expect("loads");
         let lineage = Lineage {
             table: vm.table(0).expect("memory"),
             counter: vm.string(b"last").expect("memory"),
