@@ -32,15 +32,17 @@ use crate::remember::{Change, Memory};
 use names::{Names, Sources};
 pub use past::Past;
 use past::{SMALL, Spot, Write};
-use repeat::{Assignment, Given, Search, Spotted};
+use repeat::{Assignment, Given, Holders, Search, Spotted};
 use standard::{Standard, Use};
 
 /// Entries of tables that are remembered in one load.
 const BUDGET: usize = 200_000;
 /// Tables that one entered function leads to, at most.
 const MOST_TABLES: usize = 2_048;
-/// Entries of all that is remembered up to which all of it is looked at for what a call has placed.
-const MOST_SEARCHED: usize = 20_000;
+/// Entries that are looked at in one load for what a call has placed where that is not looked for.
+const MOST_SEARCHED: usize = 200_000;
+/// Calls in one load for which Lua is asked how the caller names the function.
+const MOST_NAMED: u32 = 200;
 /// How deep the load's own tables are looked into for what a call is given.
 const GIVEN_DEPTH: u32 = 3;
 
@@ -247,10 +249,15 @@ pub struct Effects<'a> {
     log: Vec<Logged>,
     constants: FxHashMap<usize, Constants>,
     standard: Standard,
-    holders: FxHashMap<u32, Vec<(Ref, Ref)>>,
+    holders: FxHashMap<u32, Holders>,
     pairs: Vec<(Ref, Ref)>,
     calls: Calls,
     recorded: Option<Recorded>,
+    /// Entries that were looked at for what a call has placed somewhere else.
+    searched: usize,
+    /// How callers have named functions, by their addresses, and how often that was asked.
+    names_of_callees: FxHashMap<usize, (String, &'static str)>,
+    named: u32,
 }
 
 impl<'a> Effects<'a> {
@@ -281,6 +288,9 @@ impl<'a> Effects<'a> {
             pairs: Vec::new(),
             calls: Calls::default(),
             recorded,
+            searched: 0,
+            names_of_callees: FxHashMap::default(),
+            named: 0,
         }
     }
 
@@ -385,31 +395,71 @@ impl<'a> Effects<'a> {
         caller.is_some_and(|caller| self.standard.what(caller) == Some(Use::Require))
     }
 
-    /// A function in C is entered.
-    fn enter_c(&mut self, vm: &mut Vm, frame: &Frame<'_>, callee: &Callee, activation: &mut Activation) -> Result<()> {
+    /// A function in Lua is entered. False where nothing of what it has shown is kept.
+    fn enter_lua(
+        &mut self,
+        vm: &mut Vm,
+        frame: &Frame<'_>,
+        callee: &Callee,
+        activation: &mut Activation,
+        caller: Option<Role>,
+    ) -> Result<bool> {
+        let is_other = activation.role == Role::Other;
+        let begins = is_other && caller == Some(Role::Own);
+        if activation.role == Role::Between || !begins && self.open.is_empty() && !(is_other && callee.is_main) {
+            return Ok(false);
+        }
+        let args = frame.arguments(vm)?;
+        if is_other && callee.is_main {
+            if self.loads(vm, frame, callee, args)? {
+                activation.dependency = true;
+                frame.made.dependency(1);
+            } else if args.1 > 0 && vm.raw_equal(args.0, self.context.name) {
+                // The module's code, run by a loader of the program's.
+                activation.role = Role::Own;
+                self.home.add(frame.with_source(copied)?)?;
+            }
+        }
+        if begins && activation.role == Role::Other {
+            self.begin(vm, frame, args)?;
+            if let Some(call) = self.open.last_mut() {
+                call.loads = activation.dependency;
+            }
+        }
+        if self.open.is_empty() {
+            return Ok(false);
+        }
+        self.enter(vm, frame, callee, args)?;
+        Ok(true)
+    }
+
+    /// A function in C is entered. False where nothing of what it has shown is kept.
+    fn enter_c(&mut self, vm: &mut Vm, frame: &Frame<'_>, callee: &Callee, activation: &mut Activation) -> Result<bool> {
         self.standard.prepare(vm, self.context)?;
         match self.standard.what(callee.addr) {
-            Some(Use::Plain | Use::Require) => Ok(()),
+            Some(Use::Plain | Use::Require) => Ok(false),
             Some(Use::Yields) => {
                 if frame.thread() == self.chunk_at.0 {
                     self.open.iter_mut().for_each(|call| call.yields = true);
                 }
-                Ok(())
+                Ok(false)
             }
             Some(Use::Resumes) => {
                 let (thread, count) = frame.arguments(vm)?;
-                if count > 0 && vm.kind(thread) == Kind::Thread {
+                let is_thread = count > 0 && vm.kind(thread) == Kind::Thread;
+                if is_thread {
                     calls::follow(vm, thread)?;
                 }
-                Ok(())
+                Ok(is_thread)
             }
             Some(Use::Creates) => {
                 let (body, count) = frame.arguments(vm)?;
                 activation.body = (count > 0).then_some(body);
-                Ok(())
+                Ok(true)
             }
             Some(Use::Writes(which)) => {
                 let (first, count) = frame.arguments(vm)?;
+                let mut is_kept = false;
                 for i in which.iter().copied().filter(|i| *i < count) {
                     let written = first.after(i);
                     if vm.kind(written) == Kind::Table && !frame.made.created(vm.val(written).addr) {
@@ -417,11 +467,15 @@ impl<'a> Effects<'a> {
                         if let Some(call) = self.open.last_mut() {
                             call.all_of.try_insert_value(number, ())?;
                         }
+                        is_kept = true;
                     }
                 }
-                Ok(())
+                Ok(is_kept)
             }
-            None => self.enter_foreign_c(vm, frame, callee, activation),
+            None => {
+                self.enter_foreign_c(vm, frame, callee, activation)?;
+                Ok(true)
+            }
         }
     }
 
@@ -456,7 +510,7 @@ impl<'a> Effects<'a> {
             self.open = open;
             return Ok(());
         }
-        let (name, what) = frame.name();
+        let (name, what) = self.name(frame)?;
         if what == "for iterator" || self.is_within_dependency() {
             return Ok(());
         }
@@ -484,12 +538,27 @@ impl<'a> Effects<'a> {
         Ok(())
     }
 
+    /// How the caller names a function. Lua reads the caller's code for that, up to the call: with many calls the name that a function
+    /// had before does.
+    fn name(&mut self, frame: &Frame<'_>) -> Result<(String, &'static str)> {
+        let addr = frame.callee().addr;
+        self.named += 1;
+        if self.named > MOST_NAMED
+            && let Some((name, what)) = self.names_of_callees.get(&addr)
+        {
+            return Ok((copied_text(name)?, what));
+        }
+        let (name, what) = frame.name();
+        self.names_of_callees.try_insert_value(addr, (copied_text(&name)?, what))?;
+        Ok((name, what))
+    }
+
     /// A call out of the module begins.
     fn begin(&mut self, vm: &mut Vm, frame: &Frame<'_>, args: (Ref, u32)) -> Result<()> {
         self.settle(vm)?;
         let mut call = Call {
             place: frame.place(),
-            name: frame.name(),
+            name: self.name(frame)?,
             function: frame.function(vm)?,
             args,
             ..Call::default()
@@ -516,8 +585,8 @@ impl<'a> Effects<'a> {
                 if !val.is_table() || depth == 0 {
                     return Ok(());
                 }
-                let (first, count) = vm.keep_entries(value, 256)?;
-                for i in 0..count.min(256) {
+                let (first, count) = vm.keep_some(value, 256)?;
+                for i in 0..count {
                     let key = first.after(2 * i);
                     if vm.kind(key) == Kind::String {
                         given.values.try_insert_value(vm.key_hash(key), ())?;
@@ -704,8 +773,8 @@ impl<'a> Effects<'a> {
                 continue;
             }
             if made.created(val.addr) {
-                let (first, count) = vm.keep_entries(value, SMALL)?;
-                for i in 0..2 * count.min(SMALL as u32) {
+                let (first, count) = vm.keep_some(value, SMALL)?;
+                for i in 0..2 * count {
                     queue.try_push(first.after(i))?;
                 }
                 continue;
@@ -726,7 +795,7 @@ impl<'a> Effects<'a> {
                     queue.try_push(vm.get(value, key)?)?;
                 }
             }
-            if is_news && !is_globals && self.past.is_whole(number) {
+            if is_news && !is_globals && self.past.is_whole(number) && self.past.has_more_behind(number) {
                 // The rest is remembered as well, but not looked at in each call.
                 self.remember_behind(vm, made, number)?;
             }
@@ -745,7 +814,7 @@ impl<'a> Effects<'a> {
                 break;
             }
             let mut tables = Vec::new();
-            for (_, key, now) in self.past.entries(number) {
+            for (_, key, now) in self.past.entries(number).skip(self.past.behind(number)) {
                 for value in [key, now] {
                     let val = vm.val(value);
                     let is_old_table = val.is_table() && !made.created(val.addr);
@@ -754,6 +823,7 @@ impl<'a> Effects<'a> {
                     }
                 }
             }
+            self.past.note_behind(number);
             for table in tables {
                 let (number, is_first) = self.past.see_table(vm, table)?;
                 if is_first {
@@ -835,9 +905,11 @@ impl<'a> Effects<'a> {
             return Ok(());
         };
         let given_new = call.given.held.iter().any(|given| self.is_new(made, vm.val(*given)));
-        if !given_new || self.places_any(vm, made, &call.writes) || self.past.entries_in_all() > MOST_SEARCHED {
+        let size = self.past.entries_in_all();
+        if !given_new || self.places_any(vm, made, &call.writes) || self.searched + size > MOST_SEARCHED {
             return Ok(());
         }
+        self.searched += size;
         for number in 0..self.past.counts().0 {
             let mut writes = Vec::new();
             if self.past.is_whole(number) && vm.val(self.past.table(number)) != vm.val(self.context.globals) {
@@ -895,6 +967,8 @@ impl<'a> Effects<'a> {
             given: &call.given,
             loose: false,
             holders: &mut self.holders,
+            narrow: false,
+            narrowed: false,
         };
         let found = search.find(writes)?;
         if found.is_some() {
@@ -971,6 +1045,8 @@ impl<'a> Effects<'a> {
                     given: &call.given,
                     loose: false,
                     holders: &mut self.holders,
+            narrow: false,
+            narrowed: false,
                 };
                 if let Some((place, old)) = search.standing(*number, *given)? {
                     found.try_push((place, old, *given))?;
@@ -1000,10 +1076,12 @@ impl<'a> Effects<'a> {
         let Some(recorded) = &self.recorded else {
             return Ok(false);
         };
-        let same = |list: &[String]| list.iter().filter(|made| **made == label).count() as u32;
-        let count = same(&self.calls.repeated) + same(&self.calls.new);
         // What the text does not tell whole may have changed.
-        if label.contains("{...}") || recorded.0.get(label.as_bytes()).is_none_or(|recorded| count >= *recorded) {
+        let Some(recorded) = recorded.0.get(label.as_bytes()).filter(|_| !label.contains("{...}")) else {
+            return Ok(false);
+        };
+        let same = |list: &[String]| list.iter().filter(|made| **made == label).count() as u32;
+        if same(&self.calls.repeated) + same(&self.calls.new) >= *recorded {
             return Ok(false);
         }
         // The chunk itself may have taken the entry away, to make it anew.
@@ -1156,34 +1234,16 @@ impl Watcher for Effects<'_> {
             self.unwind(vm, frame, below)?;
             activation.calls = self.open.len();
         }
-        let caller = caller.or_else(|| self.caller());
-        match activation.role {
-            _ if callee.is_c => self.enter_c(vm, frame, &callee, &mut activation)?,
-            Role::Between => {}
-            role => {
-                let args = frame.arguments(vm)?;
-                if role == Role::Other && callee.is_main && self.loads(vm, frame, &callee, args)? {
-                    activation.dependency = true;
-                    frame.made.dependency(1);
-                } else if role == Role::Other
-                    && callee.is_main
-                    && args.1 > 0
-                    && vm.raw_equal(args.0, self.context.name)
-                {
-                    // The module's code, run by a loader of the program's.
-                    activation.role = Role::Own;
-                    self.home.add(frame.with_source(copied)?)?;
-                }
-                if activation.role == Role::Other && caller == Some(Role::Own) {
-                    self.begin(vm, frame, args)?;
-                    if let Some(call) = self.open.last_mut() {
-                        call.loads = activation.dependency;
-                    }
-                }
-                if !self.open.is_empty() {
-                    self.enter(vm, frame, &callee, args)?;
-                }
-            }
+        // What an event has shown is given up where nobody keeps it: the program's objects live no longer than without a reload.
+        let mark = vm.held();
+        let is_kept = if callee.is_c {
+            self.enter_c(vm, frame, &callee, &mut activation)?
+        } else {
+            let caller = caller.or_else(|| self.caller());
+            self.enter_lua(vm, frame, &callee, &mut activation, caller)?
+        };
+        if !is_kept {
+            vm.release(mark);
         }
         match self.running() {
             Some(running) => running.try_push(activation),

@@ -296,6 +296,12 @@ stories! {
     watch WATCH 8
     configured CONFIGURED 9
     bundle BUNDLE 5
+    bus BUS 5
+    bus_dry BUS_DRY 9
+    bus_raises BUS_RAISES 7
+    bus_conflicts BUS_CONFLICTS 9
+    bus_hook_raises BUS_HOOK_RAISES 7
+    bus_undo BUS_UNDO 5
 }
 
 /// Stories that ask for memory so often that not every request can fail; under stress it is every third one.
@@ -469,7 +475,7 @@ fn an_undoing_is_done_as_a_whole_or_not_at_all() {
     let kinds: [fn(u64) -> Fault; 3] = [Fault::once, Fault::some, Fault::from];
     let (mut whole, mut refused) = (0, 0);
     for kind in kinds {
-        for n in (1..).step_by(step(3)) {
+        for n in (1..).step_by(step(1)) {
             let program = Program::new();
             program.write("m", text.replace("VERSION", "1"));
             program.must(

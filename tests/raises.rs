@@ -193,6 +193,12 @@ stories! {
     sliced SLICED
     changed CHANGED
     stale STALE
+    bus BUS
+    bus_dry BUS_DRY
+    bus_raises BUS_RAISES
+    bus_conflicts BUS_CONFLICTS
+    bus_hook_raises BUS_HOOK_RAISES
+    bus_undo BUS_UNDO
 }
 
 /// The end of all memory on top: where nothing could be put back there may be no memory for the message either, and it is told all the same.

@@ -11,7 +11,7 @@ local shown, refusal = arguments.shown, arguments.refusal
 local error, pcall, xpcall, select, type = error, pcall, xpcall, select, type
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
 local setmetatable, rawequal, rawlen, math_type = setmetatable, rawequal, rawlen, math.type
-local format, unpack = string.format, table.unpack
+local format, move = string.format, table.move
 local traceback = debug.traceback
 local globals, loaded = _G, package.loaded
 
@@ -176,7 +176,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
     for i = 1, answered and #batch or 0 do
         local item = batch[i]
         local generation = item.undo[3] + (ok and 1 or 0)
-        reports.fill(item.report, generation, dry, unpack(item.answers, FILE, ANSWERS))
+        reports.fill(item.report, generation, dry, item.answers, FILE)
     end
     if not ok and not answered then return false, message_of(message) end
     if not ok then return false, message_of(message), result_of(batch) end
@@ -282,7 +282,7 @@ local function item_of(name, options)
         source = false,
         base = false,
         calls = false,
-        answers = { unpack(no_answers) },
+        answers = move(no_answers, 1, ANSWERS, 1, {}),
         undo = { false, record, 0, false, false, false, false, false, false, false },
         report = reports.blank(name, options),
     }

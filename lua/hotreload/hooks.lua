@@ -5,7 +5,7 @@ local core = ...
 local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown, core.arguments.NO_MEMORY
 
 local error, ipairs, next, pcall, rawget, rawlen, type = error, ipairs, next, pcall, rawget, rawlen, type
-local format, unpack = string.format, table.unpack
+local format, move = string.format, table.move
 
 local hooks = {}
 
@@ -78,7 +78,7 @@ end
 
 --- What `after` does to the report is its own affair: what is logged of it is read before.
 local function told(report)
-    local title, warnings = shown(report.module), { unpack(report.warnings) }
+    local title, warnings = shown(report.module), move(report.warnings, 1, #report.warnings, 1, {})
     local line = format("module '%s' was reloaded: generation %d, %d function(s) changed", title, report.generation,
         report.changed)
     tell("after", report.module, report)

@@ -93,23 +93,23 @@ function reports.blank(name, options)
     }, Report)
 end
 
---- Fills a blank report in with what the native part answered.
-function reports.fill(report, generation, dry, file, lists,
-        replaced, added, removed, changed, joined, fresh, kept, data_added, data_replaced,
-        repeated, new, gone, irrevocable, references, stale,
-        find_ms, load_ms, pair_ms, plan_ms, commit_ms, sweep_ms)
-    report.file, report.generation, report.dry_run = file, generation, dry or nil
-    local functions, cells, data, elapsed = report.functions, report.cells, report.data, report.elapsed_ms
-    functions.replaced, functions.added, functions.removed = replaced, added, removed
-    report.changed = changed
-    cells.joined, cells.fresh = joined, fresh
-    data.kept, data.added, data.replaced = kept, data_added, data_replaced
-    elapsed.find, elapsed.load, elapsed.pair = find_ms, load_ms, pair_ms
-    elapsed.plan, elapsed.commit, elapsed.sweep = plan_ms, commit_ms, sweep_ms
-    elapsed.total = find_ms + load_ms + pair_ms + plan_ms + commit_ms + sweep_ms
-    local calls = report.calls
-    calls.repeated, calls.new, calls.gone, calls.irrevocable = repeated, new, gone, irrevocable
-    report.references, report.stale = references, stale
+--- Fills a blank report in with what the native part answered: the file, lists, counts and times that stand in
+--- `answers` from the place `at` on. (As arguments they would need more stack, and the reload is done by now.)
+function reports.fill(report, generation, dry, answers, at)
+    local lists = answers[at + 1]
+    report.file, report.generation, report.dry_run = answers[at], generation, dry or nil
+    local functions, cells, data = report.functions, report.cells, report.data
+    functions.replaced, functions.added, functions.removed = answers[at + 2], answers[at + 3], answers[at + 4]
+    report.changed = answers[at + 5]
+    cells.joined, cells.fresh = answers[at + 6], answers[at + 7]
+    data.kept, data.added, data.replaced = answers[at + 8], answers[at + 9], answers[at + 10]
+    local calls, elapsed = report.calls, report.elapsed_ms
+    calls.repeated, calls.new = answers[at + 11], answers[at + 12]
+    calls.gone, calls.irrevocable = answers[at + 13], answers[at + 14]
+    report.references, report.stale = answers[at + 15], answers[at + 16]
+    elapsed.find, elapsed.load, elapsed.pair = answers[at + 17], answers[at + 18], answers[at + 19]
+    elapsed.plan, elapsed.commit, elapsed.sweep = answers[at + 20], answers[at + 21], answers[at + 22]
+    elapsed.total = elapsed.find + elapsed.load + elapsed.pair + elapsed.plan + elapsed.commit + elapsed.sweep
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths
     if not paths or not found then

@@ -26,7 +26,7 @@ pub enum Likeness {
 }
 
 /// The code of a function, lines apart, as far as it is known.
-type Code = Option<Digest>;
+pub type Code = Option<Digest>;
 
 /// What is known of the functions of both sides.
 #[derive(Default)]
@@ -36,8 +36,11 @@ pub struct Names {
     named: FxHashMap<Vec<u8>, usize>,
     /// Of the file: the names that its functions have so far.
     incoming: FxHashMap<usize, Vec<Vec<u8>>>,
+    incoming_names: FxHashSet<Vec<u8>>,
     looked_at: usize,
     digests: FxHashMap<usize, Code>,
+    /// A function of the file and its code.
+    last: Option<(Ref, Code)>,
     /// The names under which the file's main chunk stores functions.
     defined: FxHashSet<Vec<u8>>,
     /// The code of all functions of the file.
@@ -182,6 +185,7 @@ impl Names {
         if let Some(names) = self.incoming.get_mut(&address)
             && !names.contains(&name)
         {
+            self.incoming_names.try_insert_value(copied(&name)?, ())?;
             names.try_push(name)?;
         }
         Ok(())
@@ -207,8 +211,55 @@ impl Names {
         names.and_then(|names| names.iter().min()).map(|name| copied(name)).transpose()
     }
 
+    /// The functions of the module to which one of the file answers by what has been found in this load, or by name.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn likely(
+        &mut self,
+        vm: &mut Vm,
+        home: &mut Home,
+        made: Made<'_>,
+        sources: &Sources<'_>,
+        incoming: Ref,
+    ) -> Result<Vec<usize>> {
+        self.prepare(vm, home, sources)?;
+        let mut likely = Vec::new();
+        let address = vm.val(incoming).addr;
+        if let Some(answer) = self.answers.get(&address) {
+            likely.try_push(vm.val(*answer).addr)?;
+            return Ok(likely);
+        }
+        self.name_incoming(vm, made, sources.chunk_at, address)?;
+        for name in self.incoming.get(&address).map_or(&[][..], |names| names) {
+            if let Some(running) = self.named.get(name) {
+                likely.try_push(*running)?;
+            }
+        }
+        Ok(likely)
+    }
+
+    /// The code of a function of the file, which is held as long as it is the last one that was asked for.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn digest_of_new(&mut self, vm: &mut Vm, incoming: Ref) -> Result<Code> {
+        let address = vm.val(incoming).addr;
+        if let Some((known, digest)) = self.last
+            && vm.val(known).addr == address
+        {
+            return Ok(digest);
+        }
+        let digest = vm.profile(incoming)?.map(|profile| profile.digest);
+        self.last = Some((incoming, digest));
+        Ok(digest)
+    }
+
     /// The code of a function of the module; it lives as long as the load.
-    fn digest(&mut self, vm: &mut Vm, function: Ref) -> Result<Code> {
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn digest(&mut self, vm: &mut Vm, function: Ref) -> Result<Code> {
         let address = vm.val(function).addr;
         if let Some(known) = self.digests.get(&address) {
             return Ok(*known);
@@ -243,13 +294,11 @@ impl Names {
             return Ok(Some(Likeness::Name));
         }
         // The file has another function of that name, or the module has another one for this name.
-        let is_used = |name: &Vec<u8>| {
-            self.defined.contains(name) || self.incoming.values().any(|names| names.contains(name))
-        };
+        let is_used = |name: &Vec<u8>| self.defined.contains(name) || self.incoming_names.contains(name);
         if others.iter().any(is_used) || own.iter().any(|name| self.named.get(name).is_some_and(|one| *one != old)) {
             return Ok(None);
         }
-        let new = vm.profile(incoming)?.map(|profile| profile.digest);
+        let new = self.digest_of_new(vm, incoming)?;
         let old = self.digest(vm, running)?;
         Ok(match old {
             Some(_) if new == old => Some(Likeness::Code),

@@ -62,6 +62,8 @@ struct Table {
     border: i64,
     /// `#table` when it was seen first.
     end: i64,
+    /// So many of the entries have been looked at for tables behind them.
+    behind: usize,
     /// All entries are remembered. Of any other table only what is behind its end is put back.
     whole: bool,
 }
@@ -81,6 +83,8 @@ pub struct Past {
     by_cell: FxHashMap<usize, u32>,
     /// Entries that may still be remembered.
     budget: usize,
+    /// Entries that are.
+    entries: usize,
 }
 
 impl Past {
@@ -92,6 +96,7 @@ impl Past {
             cells: Vec::new(),
             by_cell: FxHashMap::default(),
             budget,
+            entries: 0,
         }
     }
 
@@ -131,9 +136,26 @@ impl Past {
         integer.is_some_and(|integer| integer > end)
     }
 
-    /// How many entries are remembered.
+    /// How many entries are remembered, about.
     pub fn entries_in_all(&self) -> usize {
-        self.tables.iter().map(|table| table.keys.len()).sum()
+        self.entries
+    }
+
+    /// How many entries of a table have been looked at for tables behind them.
+    pub fn behind(&self, number: u32) -> usize {
+        self.tables.get(number as usize).map_or(0, |table| table.behind)
+    }
+
+    /// Are there entries that have not been looked at for that?
+    pub fn has_more_behind(&self, number: u32) -> bool {
+        self.behind(number) < self.len(number)
+    }
+
+    /// From now on all that are there have been.
+    pub fn note_behind(&mut self, number: u32) {
+        if let Some(table) = self.tables.get_mut(number as usize) {
+            table.behind = table.keys.len();
+        }
     }
 
     /// Objects that a table has lost in this load.
@@ -199,6 +221,7 @@ impl Past {
             vm.release(mark);
         }
         self.budget -= count as usize;
+        self.entries += count as usize;
         let (mut keys, mut by_key) = (Vec::new(), FxHashMap::default());
         keys.try_reserve_exact(count as usize)?;
         by_key.try_reserve(count as usize)?;
@@ -215,6 +238,7 @@ impl Past {
             metatable,
             border: vm.raw_len(table),
             end: vm.raw_len(table),
+            behind: 0,
             whole,
         })?;
         Ok((number, true))
@@ -261,6 +285,7 @@ impl Past {
         let before = if is_empty { Ref::NIL } else { vm.get(table.table, key)? };
         table.by_key.try_insert_value(identity, slot)?;
         table.keys.try_push((key, Held::of(before)))?;
+        self.entries += 1;
         Ok(slot)
     }
 
@@ -364,6 +389,12 @@ impl Past {
     /// Looks at every entry of a table anew.
     pub fn look_at_all(&mut self, vm: &mut Vm, number: u32, writes: &mut Vec<Write>) -> Result<()> {
         let table = self.table(number);
+        if let Some(known) = self.tables.get(number as usize) {
+            let there = known.keys.iter().filter(|(_, held)| !vm.val(held.now).is_nil());
+            if vm.is_as(table, there.map(|(key, held)| (*key, held.now))) {
+                return self.look_at(vm, Spot::Metatable(number), writes);
+            }
+        }
         let mut met = 0;
         let mut found = Vec::new();
         vm.zip(table, Ref::NIL)?;

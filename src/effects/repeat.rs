@@ -9,6 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::{Likeness, Names, Sources};
 use super::past::{Past, SMALL, Spot, Write};
+use crate::bytecode::Digest;
 use crate::error::Result;
 use crate::home::Home;
 use crate::mem::{TryInsert, TryPush, collected};
@@ -20,6 +21,8 @@ use crate::raw::vm::{Kind, Ref, Val, Vm};
 const MOST_TRIES: u32 = 20_000;
 /// Objects of a chain (a linked list, closures over closures) that are followed.
 const MOST_BEHIND: usize = 2_000;
+/// Entries of a record that are looked at for a function of the module's own.
+const MOST_LOOKED_AT: usize = 100;
 /// How deep a record or wrapper may hold a function of the module's own.
 const DEPTH: u32 = 3;
 
@@ -44,7 +47,36 @@ pub struct Search<'a> {
     /// Numbers that were given may differ.
     pub loose: bool,
     /// Which entries of large tables hold functions of the module's own.
-    pub holders: &'a mut FxHashMap<u32, Vec<(Ref, Ref)>>,
+    pub holders: &'a mut FxHashMap<u32, Holders>,
+    /// Of large tables only those entries are candidates that hold a function of the same name or code.
+    pub narrow: bool,
+    /// Entries have been left out for that.
+    pub narrowed: bool,
+}
+
+/// The entries of a large table that hold functions of the module's own, as they were when they were first asked for.
+#[derive(Default)]
+pub struct Holders {
+    /// Key and value, in the order of integer keys.
+    entries: Vec<(Ref, Ref)>,
+    /// Records by the strings that they hold; and those that hold too much to be found so.
+    by_string: FxHashMap<(Kind, u64), Vec<u32>>,
+    large: Vec<u32>,
+    /// The module's functions, with the entry that holds each.
+    functions: Vec<(Ref, u32)>,
+    by_function: FxHashMap<usize, Vec<u32>>,
+    /// The same by the functions' code; made when it is first needed.
+    by_digest: Option<FxHashMap<Digest, Vec<u32>>>,
+}
+
+/// Appends to the list under a key.
+fn add_under<K: Eq + std::hash::Hash>(map: &mut FxHashMap<K, Vec<u32>>, key: K, entry: u32) -> Result<()> {
+    map.try_reserve(1)?;
+    let list = map.entry(key).or_default();
+    match list.last() {
+        Some(last) if *last == entry => Ok(()),
+        _ => list.try_push(entry),
+    }
 }
 
 /// What a call was given: its arguments, and what stands in those of its tables that the load has made.
@@ -189,6 +221,19 @@ impl Search<'_> {
     /// # Errors
     /// [`crate::error::Error::Memory`].
     pub fn find(&mut self, writes: &[Write]) -> Result<Option<Assignment>> {
+        // What has the same name or code is found at once. Where there is none such, all else is tried.
+        for narrow in [true, false] {
+            (self.narrow, self.narrowed) = (narrow, false);
+            let found = self.find_among(writes)?;
+            let is_best = |found: &Assignment| found.score >= found.places.len() as u32 * score(Likeness::Code);
+            if !self.narrowed || found.as_ref().is_some_and(is_best) {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_among(&mut self, writes: &[Write]) -> Result<Option<Assignment>> {
         let mut wanted = Vec::new();
         for write in writes {
             if !self.wanted(write, writes, &mut wanted)? {
@@ -302,7 +347,7 @@ impl Search<'_> {
             candidates,
         };
         if self.is_new(key_val) {
-            let candidates = self.candidates(table, writes, |vm, k1, _| vm.kind(k1) == key_val.kind)?;
+            let candidates = self.candidates(table, writes, key, |vm, k1, _| vm.kind(k1) == key_val.kind)?;
             return wanted.try_push(one(What::Key, candidates)).map(|()| true);
         }
         if !self.is_new(new_val) {
@@ -323,14 +368,14 @@ impl Search<'_> {
             }
         }
         if integer.is_some() {
-            let more = self.candidates(table, writes, |vm, k1, v1| {
+            let more = self.candidates(table, writes, new, |vm, k1, v1| {
                 vm.integer(k1).is_some() && vm.kind(v1) == new_val.kind
             })?;
             candidates.try_reserve(more.len())?;
             candidates.extend(more);
         } else if old_val.is_nil() && self.vm.kind(key) == Kind::String && !self.is_given(key) {
             // A name that the callee made: `"h" .. id`.
-            candidates = self.candidates(table, writes, |vm, k1, v1| {
+            candidates = self.candidates(table, writes, new, |vm, k1, v1| {
                 vm.kind(v1) == new_val.kind && are_same_but_digits(vm, key, k1)
             })?;
         }
@@ -348,6 +393,7 @@ impl Search<'_> {
         &mut self,
         table: u32,
         writes: &[Write],
+        new: Ref,
         fits: impl Fn(&Vm, Ref, Ref) -> bool,
     ) -> Result<Vec<(Ref, Ref)>> {
         let mut found = Vec::new();
@@ -361,19 +407,16 @@ impl Search<'_> {
                 found.try_push((key, value))?;
             }
         } else {
-            if !self.holders.contains_key(&table) {
-                let mut holders = Vec::new();
-                let entries = collected(self.past.entries(table).map(|(_, key, value)| Ok((key, value))))?;
-                for (key, value) in entries {
-                    if self.belongs(key, 0)? || self.belongs(value, DEPTH)? {
-                        holders.try_push((key, value))?;
-                    }
+            self.find_holders(table)?;
+            let some = self.narrowed(table, new)?;
+            if let Some(holders) = self.holders.get(&table) {
+                let count = some.as_ref().map_or(holders.entries.len(), Vec::len);
+                found.try_reserve(count)?;
+                match &some {
+                    Some(some) => found.extend(some.iter().filter_map(|i| holders.entries.get(*i as usize))),
+                    None => found.extend_from_slice(&holders.entries),
                 }
-                self.holders.try_insert_value(table, holders)?;
             }
-            let holders = self.holders.get(&table).map_or(&[][..], |holders| holders);
-            found.try_reserve(holders.len())?;
-            found.extend_from_slice(holders);
         }
         let (vm, made) = (&*self.vm, self.made);
         let is_old = |vm: &Vm, r: Ref| {
@@ -383,12 +426,106 @@ impl Search<'_> {
         found.retain(|(key, value)| {
             !vm.val(*value).is_nil() && is_old(vm, *key) && is_old(vm, *value) && fits(vm, *key, *value)
         });
-        found.sort_by_key(|(key, _)| vm.integer(*key));
+        if self.past.len(table) <= SMALL {
+            found.sort_by_key(|(key, _)| vm.integer(*key));
+        }
         // The caller wants value before key.
         for pair in &mut found {
             *pair = (pair.1, pair.0);
         }
         Ok(found)
+    }
+
+    /// Finds the entries of a large table that hold functions of the module's own, once.
+    fn find_holders(&mut self, table: u32) -> Result<()> {
+        if self.holders.contains_key(&table) {
+            return Ok(());
+        }
+        let mut holders = Holders::default();
+        let mut entries = collected(self.past.entries(table).map(|(_, key, value)| Ok((key, value))))?;
+        let vm = &*self.vm;
+        entries.sort_by_key(|(key, _)| vm.integer(*key));
+        for (key, value) in entries {
+            let mut functions = Vec::new();
+            let has_key = self.own_functions(key, 0, Some(&mut functions))?;
+            if !self.own_functions(value, DEPTH, Some(&mut functions))? && !has_key {
+                continue;
+            }
+            let entry = holders.entries.len() as u32;
+            holders.entries.try_push((key, value))?;
+            for function in functions {
+                holders.functions.try_push((function, entry))?;
+                add_under(&mut holders.by_function, self.vm.val(function).addr, entry)?;
+            }
+            let (first, count) = self.vm.keep_some(value, MOST_LOOKED_AT)?;
+            if count as usize == MOST_LOOKED_AT {
+                holders.large.try_push(entry)?;
+            }
+            for i in 0..count {
+                let held = first.after(2 * i + 1);
+                if self.vm.kind(held) == Kind::String {
+                    add_under(&mut holders.by_string, self.vm.key_hash(held), entry)?;
+                }
+            }
+        }
+        self.holders.try_insert_value(table, holders)?;
+        Ok(())
+    }
+
+    /// Those of a large table's entries with functions of the module's own that may be what a new object is; none for all.
+    fn narrowed(&mut self, table: u32, new: Ref) -> Result<Option<Vec<u32>>> {
+        if self.vm.kind(new) == Kind::Table {
+            // A string that was given stands in the older record as well.
+            let (first, count) = self.vm.keep_some(new, SMALL)?;
+            for value in (0..count).map(|i| first.after(2 * i + 1)) {
+                if self.vm.kind(value) == Kind::String
+                    && self.is_given(value)
+                    && let Some(holders) = self.holders.get(&table)
+                {
+                    let with = holders.by_string.get(&self.vm.key_hash(value)).map_or(&[][..], |list| list);
+                    let mut some = crate::mem::copied(with)?;
+                    some.try_reserve(holders.large.len())?;
+                    some.extend_from_slice(&holders.large);
+                    some.sort_unstable();
+                    return Ok(Some(some));
+                }
+            }
+        }
+        if !self.narrow || self.loose {
+            return Ok(None);
+        }
+        let mut functions = Vec::new();
+        self.own_functions(new, DEPTH, Some(&mut functions))?;
+        let mut some: Vec<u32> = Vec::new();
+        for function in functions {
+            let likely = self.names.likely(self.vm, self.home, self.made, self.sources, function)?;
+            let Some(holders) = self.holders.get_mut(&table) else { continue };
+            for address in &likely {
+                let with = holders.by_function.get(address).map_or(&[][..], |list| list);
+                some.try_reserve(with.len())?;
+                some.extend_from_slice(with);
+            }
+            if likely.is_empty() {
+                if holders.by_digest.is_none() {
+                    let mut by_digest = FxHashMap::default();
+                    for (function, entry) in &holders.functions {
+                        if let Some(digest) = self.names.digest(self.vm, *function)? {
+                            add_under(&mut by_digest, digest, *entry)?;
+                        }
+                    }
+                    holders.by_digest = Some(by_digest);
+                }
+                let digest = self.names.digest_of_new(self.vm, function)?;
+                let with = digest.and_then(|digest| holders.by_digest.as_ref()?.get(&digest));
+                let with = with.map_or(&[][..], |list| list);
+                some.try_reserve(with.len())?;
+                some.extend_from_slice(with);
+            }
+        }
+        some.sort_unstable();
+        some.dedup();
+        self.narrowed = true;
+        Ok(Some(some))
     }
 
     /// Older objects of a kind in a chain that begins at `start`: a linked list, a closure over the one before.
@@ -411,8 +548,8 @@ impl Search<'_> {
             }
             match val.kind {
                 Kind::Table => {
-                    let (first, count) = self.vm.keep_entries(at, 64)?;
-                    for i in 0..count.min(64) {
+                    let (first, count) = self.vm.keep_some(at, 64)?;
+                    for i in 0..count {
                         let value = first.after(2 * i + 1);
                         if matches!(self.vm.kind(value), Kind::Table) || self.vm.kind(value) == kind {
                             queue.try_push(value)?;
@@ -435,12 +572,24 @@ impl Search<'_> {
 
     /// Is it a function of the module's own, or a record or wrapper of one?
     pub fn belongs(&mut self, value: Ref, depth: u32) -> Result<bool> {
+        let mark = self.vm.held();
+        let belongs = self.own_functions(value, depth, None);
+        self.vm.release(mark);
+        belongs
+    }
+
+    /// The same; where there is a list, it gets all functions of the module's own that are found.
+    fn own_functions(&mut self, value: Ref, depth: u32, mut list: Option<&mut Vec<Ref>>) -> Result<bool> {
+        let mut found = false;
         match self.vm.kind(value) {
             Kind::Function => {
                 if self.vm.is_c_function(value).is_some() {
                     return Ok(false);
                 }
                 if self.is_own(value)? {
+                    if let Some(list) = list {
+                        list.try_push(value)?;
+                    }
                     return Ok(true);
                 }
                 let upvalues = self.vm.info(value)?.map_or(0, |info| info.upvalues);
@@ -448,32 +597,30 @@ impl Search<'_> {
                     let held = self.vm.upvalue(value, i).map_or(Kind::Nil, |upvalue| upvalue.value.kind);
                     if matches!(held, Kind::Function | Kind::Table) {
                         let held = self.vm.upvalue_value(value, i)?;
-                        if self.belongs(held, depth - 1)? {
-                            return Ok(true);
-                        }
+                        found |= self.own_functions(held, depth - 1, list.as_deref_mut())?;
                     }
-                }
-                Ok(false)
-            }
-            Kind::Table if depth > 0 => {
-                let mark = self.vm.held();
-                let (first, count) = self.vm.keep_entries(value, 100)?;
-                let mut found = false;
-                for i in 0..count.min(100) {
-                    let key = first.after(2 * i);
-                    if self.vm.kind(key) == Kind::Function && self.belongs(key, 0)?
-                        || self.belongs(key.after(1), depth - 1)?
-                    {
-                        found = true;
+                    if found && list.is_none() {
                         break;
                     }
                 }
-                self.vm.release(mark);
-                Ok(found)
             }
-            Kind::Thread => Ok(true),
-            _ => Ok(false),
+            Kind::Table if depth > 0 => {
+                let (first, count) = self.vm.keep_some(value, MOST_LOOKED_AT)?;
+                for i in 0..count {
+                    let key = first.after(2 * i);
+                    if self.vm.kind(key) == Kind::Function {
+                        found |= self.own_functions(key, 0, list.as_deref_mut())?;
+                    }
+                    found |= self.own_functions(key.after(1), depth - 1, list.as_deref_mut())?;
+                    if found && list.is_none() {
+                        break;
+                    }
+                }
+            }
+            Kind::Thread => found = true,
+            _ => {}
         }
+        Ok(found)
     }
 
     /// Where in a table, or in its records, a function stands to which the file's one answers: by name or code, or under a key that the
@@ -518,8 +665,8 @@ impl Search<'_> {
             return Ok((likeness >= Some(least)).then_some((Spotted::At(place), value)));
         }
         if val.is_table() && depth > 0 {
-            let (first, count) = self.vm.keep_entries(value, SMALL)?;
-            for i in 0..count.min(SMALL as u32) {
+            let (first, count) = self.vm.keep_some(value, SMALL)?;
+            for i in 0..count {
                 let (key, held) = (first.after(2 * i), first.after(2 * i + 1));
                 let place = Place::Value { table: value, key };
                 if let Some(found) = self.standing_in(place, held, new, least, depth - 1)? {

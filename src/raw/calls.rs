@@ -344,7 +344,9 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
             return;
         }
         let event = (*ar).event;
-        if matches!(event, ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL | ffi::LUA_HOOKRET) && !tell(observation, l, ar) {
+        if !tell(observation, l, ar) {
+            // The program may catch the error, and go on. So each instruction raises it again: `repeat until pcall(f)` ends, too.
+            ffi::lua_sethook(l, Some(hook), MASK | ffi::LUA_MASKCOUNT, 1);
             ffi::lua_pushstring(l, c"not enough memory".as_ptr());
             ffi::lua_error(l);
         }
@@ -367,7 +369,7 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
     }
 }
 
-/// Hands an event to the watcher. False where the load cannot go on.
+/// Hands a call or a return to the watcher. False where the load cannot go on.
 unsafe fn tell(observation: *mut Observation<'_>, l: *mut lua_State, ar: *mut lua_Debug) -> bool {
     // SAFETY: nobody else uses the view or the watcher while a function of the program's runs.
     unsafe {
@@ -378,6 +380,9 @@ unsafe fn tell(observation: *mut Observation<'_>, l: *mut lua_State, ar: *mut lu
         }
         if observation.failed.is_some() {
             return false;
+        }
+        if !matches!((*ar).event, ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL | ffi::LUA_HOOKRET) {
+            return true;
         }
         let (vm, watcher) = (&mut *observation.vm, &mut *observation.watcher);
         let frame = Frame {
@@ -449,27 +454,28 @@ fn run(vm: &mut Vm, function: Ref, args: [Ref; 2], observation: &mut Observation
             ffi::lua_pushlightuserdata(l, observation.cast());
             ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, key());
         })?;
-        let l = match sees_calls(asking, observation) {
-            Ok(true) => Ok(asking),
-            Ok(false) => vm.new_thread(),
-            Err(error) => Err(error),
-        };
-        let outcome = l.map(|l| {
+        // A panic must not get past the hooks.
+        let outcome = caught("while the chunk ran", || {
+            let l = match sees_calls(asking, observation)? {
+                true => asking,
+                false => vm.new_thread()?,
+            };
             (*observation).tells = true;
             (*observation).threads.push(Hooked::on(l)); // there is room
             (*observation).vm = &raw mut *vm;
-            let pushed = vm.push_call(l, function, &args);
-            let called = pushed.and_then(|()| door::call(l, args.len() as c_int, 1));
-            // What the watcher asks of Lua now is its own.
-            (*observation).tells = false;
-            if (*observation).failed.is_none() {
-                let ended = caught("behind the chunk", || {
-                    (*(*observation).watcher).ended(vm, (*observation).made)
-                });
-                (*observation).failed = ended.err();
-            }
-            (l, called)
+            let called = vm
+                .push_call(l, function, &args)
+                .and_then(|()| caught("while the chunk ran", || door::call(l, args.len() as c_int, 1)));
+            Ok((l, called))
         });
+        // What the watcher asks of Lua now is its own.
+        (*observation).tells = false;
+        if (*observation).failed.is_none() {
+            let ended = caught("behind the chunk", || {
+                (*(*observation).watcher).ended(vm, (*observation).made)
+            });
+            (*observation).failed = ended.err();
+        }
         let mut blinded = false;
         for hooked in &(*observation).threads {
             blinded |= !hooked.off();
@@ -488,9 +494,11 @@ unsafe fn sees_calls(l: *mut lua_State, observation: *mut Observation<'_>) -> Re
     unsafe {
         let hooked = Hooked::on(l);
         (*observation).threads.push(Hooked { mask: 0, ..hooked });
-        let called = door::protect(l, 0, |l| {
-            ffi::lua_pushcfunction(l, nothing);
-            ffi::lua_call(l, 0, 0);
+        let called = caught("before the chunk", || {
+            door::protect(l, 0, |l| {
+                ffi::lua_pushcfunction(l, nothing);
+                ffi::lua_call(l, 0, 0);
+            })
         });
         (*observation).threads.clear();
         hooked.off();

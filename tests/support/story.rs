@@ -73,7 +73,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 35] = [
+pub const ALL: [&Story; 41] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -109,6 +109,12 @@ pub const ALL: [&Story; 35] = [
     &WATCH,
     &CONFIGURED,
     &BUNDLE,
+    &BUS,
+    &BUS_DRY,
+    &BUS_RAISES,
+    &BUS_CONFLICTS,
+    &BUS_HOOK_RAISES,
+    &BUS_UNDO,
 ];
 
 /// The module is not loaded yet, and has a dependency.
@@ -1379,4 +1385,205 @@ pub const BIG: Story = Story {
         test.equal(rows.row7.v1, 'run time')
         test.equal(rows.row8.v2, 8)
         test.equal(m.new2_20[1](), m.new2_1[1]())",
+};
+
+/// Registrations with another module: by name with a record and a handle, without a name, as a coroutine, and one that is new. The
+/// other module counts them in a variable.
+pub const BUS: Story = Story {
+    name: "bus",
+    before: &[
+        (
+            "bus",
+            "local bus, made = { list = {}, named = {}, threads = {} }, 0
+            function bus.on(event, f, record)
+                made = made + 1
+                local handle = { id = made, event = event, f = f, record = record }
+                table.insert(bus.list, handle)
+                bus.named[event] = handle
+                return handle
+            end
+            function bus.spawn(body)
+                made = made + 1
+                bus.threads[#bus.threads + 1] = coroutine.create(body)
+            end
+            function bus.fire()
+                local out = {}
+                for i, handle in ipairs(bus.list) do out[i] = handle.f() end
+                return table.concat(out, ', ')
+            end
+            function bus.counts() return made, #bus.list, #bus.threads end
+            return bus",
+        ),
+        (
+            "m",
+            "local bus = require 'bus'
+            local M, n = {}, 0
+            function M.hit() n = n + 1 return 'hit v1 ' .. n end
+            M.handle = bus.on('hit', M.hit, { once = true })
+            M.handle.touched = M.handle.id
+            bus.on('quit', function() n = n + 1 return 'quit v1 ' .. n end)
+            bus.spawn(function() return M.hit() end)
+            return M",
+        ),
+    ],
+    after: &[(
+        "m",
+        "local bus = require 'bus'
+        local n, M = 0, {}
+        function M.hit() n = n + 1 return 'hit v2 ' .. n end
+        M.handle = bus.on('hit', M.hit, { once = true })
+        M.handle.touched = M.handle.id
+        bus.on('quit', function() n = n + 1 return 'quit v2 ' .. n end)
+        bus.spawn(function() return M.hit() end)
+        bus.on('more', function() n = n + 1 return 'more v2 ' .. n end)
+        return M",
+    )],
+    start: "
+        local test = ...
+        bus, m = require 'bus', require 'm'
+        handle, list, coroutines = m.handle, bus.list, bus.threads[1]
+        test.equal(bus.fire(), 'hit v1 1, quit v1 2')",
+    call: RELOAD,
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        test.equal(bus.fire(), 'hit v2 3, quit v2 4, more v2 5')
+        test.equal(m.hit(), 'hit v2 6')
+        local made, listed, threads = bus.counts()
+        test.equal(made, 4, 'made')
+        test.equal(listed, 3, 'listed')
+        test.equal(threads, 1, 'threads')
+        test.equal(m.handle, handle)
+        test.equal(bus.list[1], handle)
+        test.equal(bus.named.hit, handle)
+        test.equal(handle.id, 1)
+        test.equal(handle.touched, 1)
+        test.equal(bus.list[3].id, 4)
+        test.equal(bus.list, list)
+        test.equal(bus.threads[1], coroutines)
+        test.reload 'm'
+        test.equal(bus.counts(), 4, 'made after one more reload')
+        test.equal(bus.fire(), 'hit v2 7, quit v2 8, more v2 9')",
+};
+
+/// What holds while the reload of that module has not been kept: all of it is as before, and the next reload works.
+const BUS_AS_BEFORE: &str = "
+        local test = ...
+        test.equal(bus.fire(), 'hit v1 3, quit v1 4')
+        local made, listed, threads = bus.counts()
+        test.equal(made, 3, 'made')
+        test.equal(listed, 2, 'listed')
+        test.equal(threads, 1, 'threads')
+        test.equal(bus.named.more, nil)
+        test.equal(m.handle, handle)
+        test.reload('m', { source = [[
+            local bus = require 'bus'
+            local n, M = 0, {}
+            function M.hit() n = n + 1 return 'hit v3 ' .. n end
+            M.handle = bus.on('hit', M.hit, { once = true })
+            bus.on('quit', function() n = n + 1 return 'quit v3 ' .. n end)
+            bus.spawn(function() return M.hit() end)
+            return M]] })
+        test.equal(bus.fire(), 'hit v3 5, quit v3 6')
+        test.equal(bus.counts(), 3, 'made after the next reload')
+        test.equal(m.handle, handle)";
+
+/// The same, dry.
+pub const BUS_DRY: Story = Story {
+    name: "bus, dry",
+    options: "{ dry_run = true }",
+    ends: End::Dry,
+    settle: BUS_AS_BEFORE,
+    ..BUS
+};
+
+/// The same, and the chunk raises behind its registrations.
+pub const BUS_RAISES: Story = Story {
+    name: "bus, raising",
+    after: &[(
+        "m",
+        "local bus = require 'bus'
+        local n, M = 0, {}
+        function M.hit() n = n + 1 return 'hit v2 ' .. n end
+        M.handle = bus.on('hit', M.hit, { once = true })
+        bus.on('more', function() n = n + 1 return 'more v2 ' .. n end)
+        bus.spawn(function() return M.hit() end)
+        error 'chunk says no'",
+    )],
+    ends: End::Refused("chunk says no"),
+    settle: BUS_AS_BEFORE,
+    ..BUS
+};
+
+/// The same, and the file's `hit` is no function any more.
+pub const BUS_CONFLICTS: Story = Story {
+    name: "bus, conflicts",
+    after: &[(
+        "m",
+        "local bus = require 'bus'
+        local n, M = 0, { hit = 1 }
+        M.handle = bus.on('hit', function() n = n + 1 return 'hit v2 ' .. n end, { once = true })
+        bus.on('more', function() n = n + 1 return 'more v2 ' .. n end)
+        return M",
+    )],
+    ends: End::Refused("hit"),
+    settle: BUS_AS_BEFORE,
+    ..BUS
+};
+
+/// The same, and the hook raises: the commit is undone.
+pub const BUS_HOOK_RAISES: Story = Story {
+    name: "bus, hook raises",
+    after: &[(
+        "m",
+        "local bus = require 'bus'
+        local n, M = 0, {}
+        function M.hit() n = n + 1 return 'hit v2 ' .. n end
+        M.handle = bus.on('hit', M.hit, { once = true })
+        bus.on('quit', function() n = n + 1 return 'quit v2 ' .. n end)
+        bus.spawn(function() return M.hit() end)
+        bus.on('more', function() n = n + 1 return 'more v2 ' .. n end)
+        function M.__hotfix() error 'hook says no' end
+        return M",
+    )],
+    ends: End::Refused("hook says no"),
+    settle: BUS_AS_BEFORE,
+    ..BUS
+};
+
+/// The same, done and then undone: the new registration goes.
+pub const BUS_UNDO: Story = Story {
+    name: "bus, undone",
+    start: "
+        local test = ...
+        bus, m = require 'bus', require 'm'
+        handle, list, coroutines = m.handle, bus.list, bus.threads[1]
+        test.equal(bus.fire(), 'hit v1 1, quit v1 2')
+        test.reload('m', { source = [[
+            local bus = require 'bus'
+            local n, M = 0, {}
+            function M.hit() n = n + 1 return 'hit v3 ' .. n end
+            M.handle = bus.on('hit', M.hit, { once = true })
+            bus.on('quit', function() n = n + 1 return 'quit v3 ' .. n end)
+            bus.spawn(function() return M.hit() end)
+            bus.on('more', function() n = n + 1 return 'more v3 ' .. n end)
+            return M]] })
+        test.equal(bus.counts(), 4)",
+    call: "return function(name) return require('hotreload').undo(name) end",
+    settle: "
+        local test = ...
+        if not test.done then assert(require('hotreload').undo 'm') end
+        test.equal(bus.fire(), 'hit v1 3, quit v1 4')
+        local made, listed, threads = bus.counts()
+        test.equal(made, 3, 'made')
+        test.equal(listed, 2, 'listed')
+        test.equal(threads, 1, 'threads')
+        test.equal(bus.named.more, nil)
+        test.equal(m.handle, handle)
+        test.reload 'm'
+        test.equal(bus.fire(), 'hit v2 5, quit v2 6, more v2 7')
+        test.equal(bus.counts(), 4, 'made after the next reload')",
+    ..BUS
 };

@@ -110,16 +110,49 @@ impl Vm {
         self.same_at(4, 5)
     }
 
+    /// Is a table's walk exactly these keys and values, in this order? False, too, where it is not worth while to tell.
+    pub fn is_as(&self, table: Ref, mut entries: impl Iterator<Item = (Ref, Ref)>) -> bool {
+        let (holder, index) = self.at(table);
+        // SAFETY: a valid index; a holder has room for values in passing, and is as high as before in the end.
+        unsafe {
+            if ffi::lua_type(holder, index) != ffi::LUA_TTABLE {
+                return false;
+            }
+            let top = ffi::lua_gettop(holder);
+            ffi::lua_pushnil(holder);
+            let same = loop {
+                let ended = ffi::lua_next(holder, index) == 0;
+                let Some((key, value)) = entries.next() else { break ended };
+                let ((key_holder, key), (value_holder, value)) = (self.at(key), self.at(value));
+                if ended
+                    || (key_holder, value_holder) != (holder, holder)
+                    || ffi::lua_rawequal(holder, top + 1, key) == 0
+                    || !Self::same_on(holder, top + 2, value)
+                {
+                    break false;
+                }
+                ffi::lua_settop(holder, top + 1);
+            };
+            ffi::lua_settop(holder, top);
+            same
+        }
+    }
+
     /// Keeps every entry of a table, key and value side by side, and returns the first key and how many there are. Gives
     /// up behind `most` entries: it then returns one more than that, and what it has kept by then, which may be none, is of no use.
     pub fn keep_entries(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
-        let (first, mut count) = (Ref(self.len), 0);
         // A list that has lost most of its elements takes as long to walk as a full one.
         if usize::try_from(self.raw_len(table)).is_ok_and(|length| length > most) {
-            return Ok((first, u32::try_from(most + 1).unwrap_or(u32::MAX)));
+            return Ok((Ref(self.len), u32::try_from(most + 1).unwrap_or(u32::MAX)));
         }
+        self.keep_some(table, most.saturating_add(1))
+    }
+
+    /// Keeps up to `most` entries of a table, key and value side by side, and returns the first key and how many there are.
+    pub fn keep_some(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
+        let (first, mut count) = (Ref(self.len), 0);
         let mut ended = !self.val(table).is_table();
-        while !ended && count as usize <= most {
+        while !ended && (count as usize) < most {
             self.make_room()?;
             let last = if count == 0 {
                 Ref::NIL
@@ -127,7 +160,7 @@ impl Vm {
                 first.after(2 * count - 2)
             };
             if self.room >= 2 && self.holders.last() == Some(&self.at(table).0) {
-                let wanted = most.saturating_add(1) - count as usize;
+                let wanted = most - count as usize;
                 let kept;
                 (kept, ended) = self.keep_in_place(table, last, wanted.min(self.room as usize / 2) as u32);
                 count += kept;
