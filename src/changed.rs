@@ -399,7 +399,9 @@ impl Running {
             texts.try_push(vm.string(chunk.text(stored.name))?)?;
             names.tables.try_push(Vec::new())?;
         }
-        let numbers = vm.numbered(texts.len() as u32, |i| texts.get(i as usize).copied().unwrap_or_default())?;
+        let numbers = vm.numbered(texts.len() as u32, |i| {
+            texts.get(i as usize).copied().unwrap_or_default()
+        })?;
         for (stored, name) in outline.stored.iter().zip(&texts) {
             let number = vm.get_number(numbers, *name).unwrap_or_default() as u32;
             if !names.of_table.contains_key(&stored.table) {

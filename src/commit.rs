@@ -259,14 +259,17 @@ pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
         let Some(was) = memory.slots_of(i) else {
             continue;
         };
-        if was.is_whole() && vm.zip(was.table, Ref::NIL).is_ok() {
+        let is_as_it_was = was.is_whole() && vm.is_as(was.table, (0..was.count).map(|i| was.slot(i)));
+        if was.is_whole() && !is_as_it_was && vm.zip(was.table, Ref::NIL).is_ok() {
+            let mut next = 0; // most of the keys are met in the order in which they were
             while vm.zip_next().is_some() {
-                if !(0..was.count).any(|i| vm.zip_key_is(was.slot(i).0)) {
-                    vm.zip_clear(&PERMIT);
+                match (next..was.count).chain(0..next).find(|i| vm.zip_key_is(was.slot(*i).0)) {
+                    Some(met) => next = met + 1,
+                    None => vm.zip_clear(&PERMIT),
                 }
             }
         }
-        for i in 0..was.count {
+        for i in (0..was.count).filter(|_| !is_as_it_was) {
             let (key, old) = was.slot(i);
             if !vm.holds(was.table, key, old) {
                 left += put_back(vm, was.table, Some(key), old);

@@ -356,7 +356,9 @@ impl<'a> Effects<'a> {
     /// The nearest function in Lua that is running.
     fn caller(&self) -> Option<Role> {
         let running = self.active.iter().rev().flat_map(|(_, running)| running.iter().rev());
-        running.map(|activation| activation.role).find(|role| *role != Role::Between)
+        running
+            .map(|activation| activation.role)
+            .find(|role| *role != Role::Between)
     }
 
     fn is_within_dependency(&self) -> bool {
@@ -434,7 +436,13 @@ impl<'a> Effects<'a> {
     }
 
     /// A function in C is entered. False where nothing of what it has shown is kept.
-    fn enter_c(&mut self, vm: &mut Vm, frame: &Frame<'_>, callee: &Callee, activation: &mut Activation) -> Result<bool> {
+    fn enter_c(
+        &mut self,
+        vm: &mut Vm,
+        frame: &Frame<'_>,
+        callee: &Callee,
+        activation: &mut Activation,
+    ) -> Result<bool> {
         self.standard.prepare(vm, self.context)?;
         match self.standard.what(callee.addr) {
             Some(Use::Plain | Use::Require) => Ok(false),
@@ -491,7 +499,10 @@ impl<'a> Effects<'a> {
             return Ok(());
         }
         let function = frame.function(vm)?;
-        if vm.upvalue(function, 1).is_some_and(|upvalue| upvalue.value.kind == Kind::Thread) {
+        if vm
+            .upvalue(function, 1)
+            .is_some_and(|upvalue| upvalue.value.kind == Kind::Thread)
+        {
             let thread = vm.upvalue_value(function, 1)?; // what `coroutine.wrap` made
             return calls::follow(vm, thread);
         }
@@ -549,7 +560,8 @@ impl<'a> Effects<'a> {
             return Ok((copied_text(name)?, what));
         }
         let (name, what) = frame.name();
-        self.names_of_callees.try_insert_value(addr, (copied_text(&name)?, what))?;
+        self.names_of_callees
+            .try_insert_value(addr, (copied_text(&name)?, what))?;
         Ok((name, what))
     }
 
@@ -622,7 +634,9 @@ impl<'a> Effects<'a> {
     }
 
     fn log_own(&mut self, writes: Vec<Write>) -> Result<()> {
-        writes.into_iter().try_for_each(|write| self.log.try_push(Logged::Own(write)))
+        writes
+            .into_iter()
+            .try_for_each(|write| self.log.try_push(Logged::Own(write)))
     }
 
     /// Looks anew at what the innermost call may have changed in a table.
@@ -818,7 +832,11 @@ impl<'a> Effects<'a> {
                 for value in [key, now] {
                     let val = vm.val(value);
                     let is_old_table = val.is_table() && !made.created(val.addr);
-                    if is_old_table && ![self.context.globals, self.context.loaded].map(|t| vm.val(t)).contains(&val) {
+                    if is_old_table
+                        && ![self.context.globals, self.context.loaded]
+                            .map(|t| vm.val(t))
+                            .contains(&val)
+                    {
                         tables.try_push(value)?;
                     }
                 }
@@ -887,7 +905,10 @@ impl<'a> Effects<'a> {
     }
 
     fn put_back(&mut self, vm: &mut Vm, writes: &[Write]) -> Result<()> {
-        writes.iter().rev().try_for_each(|write| self.put(vm, write.spot, write.old))
+        writes
+            .iter()
+            .rev()
+            .try_for_each(|write| self.put(vm, write.spot, write.old))
     }
 
     /// Does one of the writes place something of the load?
@@ -1045,8 +1066,8 @@ impl<'a> Effects<'a> {
                     given: &call.given,
                     loose: false,
                     holders: &mut self.holders,
-            narrow: false,
-            narrowed: false,
+                    narrow: false,
+                    narrowed: false,
                 };
                 if let Some((place, old)) = search.standing(*number, *given)? {
                     found.try_push((place, old, *given))?;
@@ -1142,7 +1163,8 @@ impl<'a> Effects<'a> {
             }
             Spotted::Key(table) => {
                 let (number, _) = self.past.see_table(vm, table)?;
-                let ((from, value), (to, nothing)) = (self.past.under(vm, number, old)?, self.past.under(vm, number, new)?);
+                let ((from, value), (to, nothing)) =
+                    (self.past.under(vm, number, old)?, self.past.under(vm, number, new)?);
                 self.replace(vm, from, value, Ref::NIL)?;
                 self.replace(vm, to, nothing, value)
             }
@@ -1260,7 +1282,9 @@ impl Watcher for Effects<'_> {
         if !self.unwind(vm, frame, callee.addr)? {
             return Ok(());
         }
-        let body = self.running().and_then(|running| running.last().and_then(|last| last.body));
+        let body = self
+            .running()
+            .and_then(|running| running.last().and_then(|last| last.body));
         if let Some(body) = body {
             let mut thread = frame.result(vm, 0)?;
             if vm.kind(thread) == Kind::Function {

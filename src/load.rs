@@ -6,12 +6,12 @@
 
 use crate::bytecode::Chunk;
 use crate::commit;
+use crate::effects::{Effects, Exchange, Left, Recorded};
 use crate::error::{Error, Result, without_text};
 use crate::fault::{self, caught};
 use crate::find::{Code, Context, Found};
 use crate::home::Home;
 use crate::mem::TryPush;
-use crate::effects::{Effects, Exchange, Left, Recorded};
 use crate::raw::chunk::run;
 use crate::raw::tracker::Fresh;
 use crate::raw::vm::{Kind, Ref, Val, Vm};
@@ -89,7 +89,14 @@ pub fn load(
     let mut home = home_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
-    let ran = run_chunk(vm, context, modules, [main, found.data], &mut home, (chunk.as_ref(), last.calls));
+    let ran = run_chunk(
+        vm,
+        context,
+        modules,
+        [main, found.data],
+        &mut home,
+        (chunk.as_ref(), last.calls),
+    );
     let told = call_host(vm, context, "after", after);
     let ran = ran?;
     told?;
@@ -101,7 +108,9 @@ pub fn load(
         fresh,
         left,
     } = ran;
-    let names_loaded = chunk.as_ref().is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
+    let names_loaded = chunk
+        .as_ref()
+        .is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
     if let Some(chunk) = &mut chunk {
         chunk.forget_names();
     }
@@ -139,7 +148,10 @@ fn call_host(vm: &mut Vm, context: &Context, which: &str, function: Ref) -> Resu
         .map_err(|error| match error {
             Error::Lua(text) => Error::Refused {
                 name: context.title.clone(),
-                why: format!("chunk.{which} of 'configure' raised: {}", String::from_utf8_lossy(&text)),
+                why: format!(
+                    "chunk.{which} of 'configure' raised: {}",
+                    String::from_utf8_lossy(&text)
+                ),
             },
             other => other,
         })

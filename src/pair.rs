@@ -265,7 +265,9 @@ impl Pairing {
     /// Does this function of A1 answer to one that the file puts nowhere but into other modules' registries?
     pub fn answers_elsewhere_only(&self, address: usize) -> bool {
         let answer = self.old_at(address).and_then(|function| function.answers.first());
-        let site = answer.and_then(|answer| self.new.get(*answer as usize)).map(|new| new.site);
+        let site = answer
+            .and_then(|answer| self.new.get(*answer as usize))
+            .map(|new| new.site);
         site.is_some_and(|site| self.sites.is_elsewhere(site))
     }
 

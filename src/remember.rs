@@ -421,7 +421,10 @@ impl Memory {
 
     /// Takes in a table of another module that the code cannot name, and returns its number. It is put back already.
     pub fn adopt(&mut self, vm: &mut Vm, table: Ref) -> Result<u32> {
-        let known = self.tables.iter().position(|known| vm.val(known.table) == vm.val(table));
+        let known = self
+            .tables
+            .iter()
+            .position(|known| vm.val(known.table) == vm.val(table));
         if let Some(known) = known {
             return Ok(known as u32);
         }

@@ -475,7 +475,7 @@ fn an_undoing_is_done_as_a_whole_or_not_at_all() {
     let kinds: [fn(u64) -> Fault; 3] = [Fault::once, Fault::some, Fault::from];
     let (mut whole, mut refused) = (0, 0);
     for kind in kinds {
-        for n in (1..).step_by(step(1)) {
+        for n in (1..).step_by(pick(3, 1, 1)) {
             let program = Program::new();
             program.write("m", text.replace("VERSION", "1"));
             program.must(

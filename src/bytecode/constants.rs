@@ -355,7 +355,9 @@ impl Text {
                 let Some(mut reader) = Reader::at(dump, nested.start) else {
                     continue;
                 };
-                let digest = reader.function(1, &mut UpvalueSet::default(), &self.secret, None)?.digest;
+                let digest = reader
+                    .function(1, &mut UpvalueSet::default(), &self.secret, None)?
+                    .digest;
                 for (upvalue, index) in nested.upvalues.iter().zip(1..=u8::MAX) {
                     let place = (*key, digest, index);
                     if !self.crowds.contains_key(&place) {

@@ -140,33 +140,36 @@ pub fn tree(bytes: &[u8]) -> Verdict {
 
 /// The proofs about constants.
 pub fn constants(bytes: &[u8]) -> Verdict {
-    verdict(copy(bytes).and_then(|dump| Text::read(dump, &Secret::default())), |mut text| {
-        let names = text.assigned().into_iter().flatten().take(2).map(copy);
-        let functions = text.functions().take(ASKED).map(Ok);
-        let (Ok(names), Ok(functions)) = (collected(names), collected(functions)) else {
-            return Err(Verdict::NoMemory);
-        };
-        let (mut things, count) = (0, text.functions().count());
-        for (lines, upvalues) in functions {
-            let sought = Sought {
-                lines,
-                upvalues,
-                digest: Digest::default(),
+    verdict(
+        copy(bytes).and_then(|dump| Text::read(dump, &Secret::default())),
+        |mut text| {
+            let names = text.assigned().into_iter().flatten().take(2).map(copy);
+            let functions = text.functions().take(ASKED).map(Ok);
+            let (Ok(names), Ok(functions)) = (collected(names), collected(functions)) else {
+                return Err(Verdict::NoMemory);
             };
-            for index in (0..=upvalues).take(ASKED) {
-                let is_assigned = text.is_assigned(&sought, index);
-                for name in names.iter().map(Vec::as_slice).chain([b"count".as_slice(), b"M"]) {
-                    let proved = text.init(&sought, index, name) != Init::Computed;
-                    holds(
-                        !(proved && is_assigned && count == 1),
-                        "a constant that something assigns",
-                    )?;
-                    things += usize::from(proved);
+            let (mut things, count) = (0, text.functions().count());
+            for (lines, upvalues) in functions {
+                let sought = Sought {
+                    lines,
+                    upvalues,
+                    digest: Digest::default(),
+                };
+                for index in (0..=upvalues).take(ASKED) {
+                    let is_assigned = text.is_assigned(&sought, index);
+                    for name in names.iter().map(Vec::as_slice).chain([b"count".as_slice(), b"M"]) {
+                        let proved = text.init(&sought, index, name) != Init::Computed;
+                        holds(
+                            !(proved && is_assigned && count == 1),
+                            "a constant that something assigns",
+                        )?;
+                        things += usize::from(proved);
+                    }
                 }
             }
-        }
-        Ok(things + count)
-    })
+            Ok(things + count)
+        },
+    )
 }
 
 /// What the main chunk stores.

@@ -87,7 +87,10 @@ impl Names {
                 continue;
             };
             for i in 1..=function.info.upvalues {
-                if vm.upvalue(function.at, i).is_some_and(|upvalue| upvalue.value.is_function()) {
+                if vm
+                    .upvalue(function.at, i)
+                    .is_some_and(|upvalue| upvalue.value.is_function())
+                {
                     let (name, value) = (vm.upvalue_name(function.at, i), vm.upvalue_value(function.at, i)?);
                     self.name_running(vm, home, value, name)?;
                 }
@@ -208,7 +211,10 @@ impl Names {
         }
         self.name_incoming(vm, made, chunk_at, address)?;
         let names = self.incoming.get(&address);
-        names.and_then(|names| names.iter().min()).map(|name| copied(name)).transpose()
+        names
+            .and_then(|names| names.iter().min())
+            .map(|name| copied(name))
+            .transpose()
     }
 
     /// The functions of the module to which one of the file answers by what has been found in this load, or by name.
@@ -295,7 +301,11 @@ impl Names {
         }
         // The file has another function of that name, or the module has another one for this name.
         let is_used = |name: &Vec<u8>| self.defined.contains(name) || self.incoming_names.contains(name);
-        if others.iter().any(is_used) || own.iter().any(|name| self.named.get(name).is_some_and(|one| *one != old)) {
+        if others.iter().any(is_used)
+            || own
+                .iter()
+                .any(|name| self.named.get(name).is_some_and(|one| *one != old))
+        {
             return Ok(None);
         }
         let new = self.digest_of_new(vm, incoming)?;

@@ -178,7 +178,10 @@ impl Past {
     /// [`crate::error::Error::Memory`].
     pub fn standing(&self, vm: &Vm) -> Result<FxHashSet<usize>> {
         let mut standing = FxHashSet::default();
-        let slots = self.tables.iter().flat_map(|table| table.keys.iter().map(|(_, held)| held.now));
+        let slots = self
+            .tables
+            .iter()
+            .flat_map(|table| table.keys.iter().map(|(_, held)| held.now));
         for value in slots.chain(self.cells.iter().map(|cell| cell.held.now)) {
             let val = vm.val(value);
             if matches!(val.kind, Kind::Table | Kind::Function) {
@@ -270,7 +273,12 @@ impl Past {
             return Ok(0);
         };
         let identity = vm.key_hash(key);
-        let is_key = |slot: u32| table.keys.get(slot as usize).is_some_and(|(own, _)| vm.raw_equal(*own, key));
+        let is_key = |slot: u32| {
+            table
+                .keys
+                .get(slot as usize)
+                .is_some_and(|(own, _)| vm.raw_equal(*own, key))
+        };
         match table.by_key.get(&identity).copied() {
             Some(slot) if is_key(slot) => return Ok(slot),
             Some(_) => {
@@ -383,6 +391,17 @@ impl Past {
         if let Some(known) = self.tables.get_mut(number as usize) {
             known.border = vm.raw_len(known.table);
         }
+        self.look_at_metatable(vm, number, writes)
+    }
+
+    /// Looks at the metatable of a table anew.
+    fn look_at_metatable(&mut self, vm: &mut Vm, number: u32, writes: &mut Vec<Write>) -> Result<()> {
+        let Some(known) = self.tables.get(number as usize) else {
+            return Ok(());
+        };
+        if vm.metatable_val(known.table) == vm.val(known.metatable.now) {
+            return Ok(());
+        }
         self.look_at(vm, Spot::Metatable(number), writes)
     }
 
@@ -392,7 +411,7 @@ impl Past {
         if let Some(known) = self.tables.get(number as usize) {
             let there = known.keys.iter().filter(|(_, held)| !vm.val(held.now).is_nil());
             if vm.is_as(table, there.map(|(key, held)| (*key, held.now))) {
-                return self.look_at(vm, Spot::Metatable(number), writes);
+                return self.look_at_metatable(vm, number, writes);
             }
         }
         let mut met = 0;
@@ -432,13 +451,17 @@ impl Past {
             }
             for (spot, old) in gone {
                 self.note(spot, Ref::NIL);
-                writes.try_push(Write { spot, old, new: Ref::NIL })?;
+                writes.try_push(Write {
+                    spot,
+                    old,
+                    new: Ref::NIL,
+                })?;
             }
         }
         if let Some(known) = self.tables.get_mut(number as usize) {
             known.border = vm.raw_len(known.table);
         }
-        self.look_at(vm, Spot::Metatable(number), writes)
+        self.look_at_metatable(vm, number, writes)
     }
 
     /// Did a list change but at its end? Then a look at its end alone is not enough.
@@ -489,7 +512,12 @@ impl Past {
             return true;
         };
         let slot = table.by_key.get(&vm.zip_key_hash());
-        let is_key = |slot: u32| table.keys.get(slot as usize).is_some_and(|(key, _)| vm.zip_key_is(*key));
+        let is_key = |slot: u32| {
+            table
+                .keys
+                .get(slot as usize)
+                .is_some_and(|(key, _)| vm.zip_key_is(*key))
+        };
         slot.is_some_and(|slot| is_key(*slot) || (0..table.keys.len() as u32).any(is_key))
     }
 }

@@ -83,7 +83,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         let options = Options::read(vm, Ref::NIL).expect("memory");
         let mut found = find::find(vm, &context, None).expect("found");
         let modules = Modules::of(vm, context.loaded).expect("memory");
-        let mut loaded = load::load(vm, &context, &mut found, modules, LastLoad::default(), [Ref::NIL; 2]).expect("loads");
+        let mut loaded =
+            load::load(vm, &context, &mut found, modules, LastLoad::default(), [Ref::NIL; 2]).expect("loads");
         let lineage = Lineage {
             table: vm.table(0).expect("memory"),
             counter: vm.string(b"last").expect("memory"),

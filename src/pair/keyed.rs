@@ -28,7 +28,9 @@ impl Pairer<'_> {
     pub(super) fn match_coroutines(&mut self) -> Result<bool> {
         let mut tables: Vec<Ref> = Vec::new();
         for keyed in &self.keyed {
-            let is_known = tables.iter().any(|table| self.vm.val(*table) == self.vm.val(keyed.table));
+            let is_known = tables
+                .iter()
+                .any(|table| self.vm.val(*table) == self.vm.val(keyed.table));
             if self.vm.kind(keyed.key) == Kind::Thread && !is_known {
                 tables.try_push(keyed.table)?;
             }
@@ -87,7 +89,8 @@ impl Pairer<'_> {
             answered.extend(rest);
         }
         let vm = &*self.vm;
-        self.keyed.retain(|keyed| !answered.iter().any(|key| vm.val(*key) == vm.val(keyed.key)));
+        self.keyed
+            .retain(|keyed| !answered.iter().any(|key| vm.val(*key) == vm.val(keyed.key)));
         Ok(!answered.is_empty())
     }
 

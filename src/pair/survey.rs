@@ -128,7 +128,9 @@ impl Pairer<'_> {
             self.survey_from(new, &mut work)?;
         }
         let left = &self.loaded.left;
-        let placed = copied(&left.roots)?.into_iter().chain(left.pairs.iter().map(|(new, _)| *new));
+        let placed = copied(&left.roots)?
+            .into_iter()
+            .chain(left.pairs.iter().map(|(new, _)| *new));
         for new in collected(placed.map(Ok))? {
             self.survey_from(new, &mut work)?;
         }

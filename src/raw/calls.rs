@@ -93,7 +93,10 @@ impl Frame<'_> {
         // SAFETY: `callee` or this call has filled "S" in; the string lives as long as the function, which is running.
         unsafe {
             ffi::lua_getinfo(self.l, c"S".as_ptr(), self.ar);
-            f(std::slice::from_raw_parts((*self.ar).source.cast::<u8>(), (*self.ar).srclen))
+            f(std::slice::from_raw_parts(
+                (*self.ar).source.cast::<u8>(),
+                (*self.ar).srclen,
+            ))
         }
     }
 
@@ -381,7 +384,10 @@ unsafe fn tell(observation: *mut Observation<'_>, l: *mut lua_State, ar: *mut lu
         if observation.failed.is_some() {
             return false;
         }
-        if !matches!((*ar).event, ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL | ffi::LUA_HOOKRET) {
+        if !matches!(
+            (*ar).event,
+            ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL | ffi::LUA_HOOKRET
+        ) {
             return true;
         }
         let (vm, watcher) = (&mut *observation.vm, &mut *observation.watcher);

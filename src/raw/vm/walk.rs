@@ -122,7 +122,9 @@ impl Vm {
             ffi::lua_pushnil(holder);
             let same = loop {
                 let ended = ffi::lua_next(holder, index) == 0;
-                let Some((key, value)) = entries.next() else { break ended };
+                let Some((key, value)) = entries.next() else {
+                    break ended;
+                };
                 let ((key_holder, key), (value_holder, value)) = (self.at(key), self.at(value));
                 if ended
                     || (key_holder, value_holder) != (holder, holder)
