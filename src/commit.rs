@@ -29,9 +29,17 @@ pub struct Op {
     pub new: Ref,
     /// What stood there.
     pub old: Ref,
+    /// Neighbours with one number are what one call did: they are undone together or not at all. Zero for any other write.
+    pub call: u32,
 }
 
 impl Op {
+    /// A write that stands for itself.
+    pub fn new(place: Place, new: Ref, old: Ref) -> Op {
+        let call = 0;
+        Op { place, new, old, call }
+    }
+
     /// A write under a key, or of the metatable when `key` is nil.
     pub fn write(table: Ref, key: Ref, new: Ref, old: Ref) -> Op {
         let place = if key == Ref::NIL {
@@ -39,13 +47,13 @@ impl Op {
         } else {
             Place::Value { table, key }
         };
-        Op { place, new, old }
+        Op::new(place, new, old)
     }
 
     /// A write into the cell that the upvalue with this number is.
     pub fn cell(function: Ref, index: u8, new: Ref, old: Ref) -> Op {
         let place = Place::Upvalue { function, index };
-        Op { place, new, old }
+        Op::new(place, new, old)
     }
 }
 
@@ -208,14 +216,31 @@ fn apply(vm: &mut Vm, op: Op) -> Result<()> {
     vm.set_place(&PERMIT, op.place, op.new)
 }
 
-/// Takes operations back, last first. What no longer holds what the operation put there has been changed since, and stays.
-/// Returns how many could not be taken back.
+/// Takes operations back, last first. What no longer holds what the operation put there has been changed since, and stays, with all
+/// that the same call did. Returns how many could not be taken back.
 pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
     let mut left = 0;
-    for op in ops.iter().rev() {
-        left += usize::from(insist("while undoing", || take_back(vm, *op)).is_err());
+    for call in ops.chunk_by(is_one_call).rev() {
+        let stands = call.len() == 1 || insist("while undoing", || stands(vm, call)).unwrap_or(false);
+        for op in call.iter().rev().filter(|_| stands) {
+            left += usize::from(insist("while undoing", || take_back(vm, *op)).is_err());
+        }
     }
     left
+}
+
+fn is_one_call(a: &Op, b: &Op) -> bool {
+    a.call != 0 && a.call == b.call
+}
+
+/// Is all that a call did as it was left?
+fn stands(vm: &mut Vm, call: &[Op]) -> Result<bool> {
+    for op in call {
+        if !vm.place_holds(op.place, op.new)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn take_back(vm: &mut Vm, op: Op) -> Result<()> {
@@ -327,9 +352,9 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
     let (mut values, mut words) = (Vec::new(), Vec::new());
     values.try_reserve_exact(ops.len() * FROZEN_VALUES)?;
     words.try_reserve_exact(ops.len() * FROZEN_WORDS)?;
-    let mut last = Ref::NIL;
+    let (mut last, mut last_call) = (Ref::NIL, 0);
     for op in ops {
-        let Op { place, new, old } = *op;
+        let Op { place, new, old, call } = *op;
         let ([what, i, n], of, key) = match place {
             Place::Value { table, key } => ([0, 0, 0], table, key),
             Place::Metatable { of } | Place::TypeMetatable { of } => ([1, 0, 0], of, Ref::NIL),
@@ -341,6 +366,12 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
             Place::Slot { thread, index } => ([5, index.cast_unsigned(), 0], thread, Ref::NIL),
             Place::Local { .. } | Place::Key { .. } | Place::Running { .. } => continue,
         };
+        let what = if call != 0 && call == last_call {
+            what | SAME_CALL
+        } else {
+            what
+        };
+        last_call = call;
         if of == last {
             words.extend_from_slice(&[what | SAME, i, n]);
         } else {
@@ -360,6 +391,8 @@ const FROZEN_VALUES: usize = 4;
 const FROZEN_WORDS: usize = 3;
 /// Added to the kind of an operation on what the one before was on.
 const SAME: u32 = 8;
+/// It was done by the same call.
+const SAME_CALL: u32 = 16;
 
 /// Undoes what [`freeze`] kept, in the view that came of it, as far as that can be done; see [`undo`].
 ///
@@ -375,6 +408,20 @@ pub fn undo_frozen(vm: &mut Vm, words: &[u32]) -> Result<usize> {
 /// As [`commit`], and those of `rest`.
 pub fn undo_whole(vm: &mut Vm, words: &[u32], rest: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut ops = frozen(words)?;
+    let mut kept = 0;
+    let mut next = 0;
+    while let Some(call) = ops
+        .get(next..)
+        .and_then(|rest| rest.chunk_by(is_one_call).next())
+        .map(<[Op]>::len)
+    {
+        if call == 1 || stands(vm, ops.get(next..next + call).unwrap_or_default())? {
+            ops.copy_within(next..next + call, kept);
+            kept += call;
+        }
+        next += call;
+    }
+    ops.truncate(kept);
     ops.reverse();
     for op in &mut ops {
         (op.new, op.old) = (op.old, op.new);
@@ -393,6 +440,7 @@ fn frozen(words: &[u32]) -> Result<Vec<Op>> {
     let mut ops = Vec::new();
     ops.try_reserve_exact(words.len() / FROZEN_WORDS)?;
     let (mut at, mut next) = (Ref::NIL, Ref::NIL.after(1));
+    let mut call = 0;
     for words in words.chunks_exact(FROZEN_WORDS) {
         let &[kind, i, n] = words else { continue };
         if kind & SAME == 0 {
@@ -400,7 +448,8 @@ fn frozen(words: &[u32]) -> Result<Vec<Op>> {
         }
         let [new, old, key] = [0, 1, 2].map(|i| next.after(i));
         next = next.after(3);
-        let place = match kind & !SAME {
+        call += u32::from(kind & SAME_CALL == 0);
+        let place = match kind & !SAME & !SAME_CALL {
             0 => Place::Value { table: at, key },
             1 => Place::Metatable { of: at },
             2 => Place::Upvalue {
@@ -421,7 +470,7 @@ fn frozen(words: &[u32]) -> Result<Vec<Op>> {
                 index: i.cast_signed(),
             },
         };
-        ops.push(Op { place, new, old });
+        ops.push(Op { place, new, old, call });
     }
     Ok(ops)
 }

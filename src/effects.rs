@@ -128,6 +128,8 @@ pub struct Calls {
     pub gone: Vec<String>,
     /// C functions that ran and cannot be taken back.
     pub irrevocable: Vec<String>,
+    /// The first two, with the functions that were called.
+    made: Vec<(Ref, String)>,
     /// What the operator should know.
     pub warnings: Vec<String>,
     /// Calls that raised, and whose function stands there already.
@@ -148,49 +150,77 @@ impl Calls {
         text
     }
 
-    /// The calls for the record of the module: a string, a line for each.
+    /// A call that registers something: made before, or new.
+    fn note(&mut self, is_new: bool, function: Ref, label: String) -> Result<()> {
+        self.made.try_push((function, copied_text(&label)?))?;
+        if is_new { &mut self.new } else { &mut self.repeated }.try_push(label)
+    }
+
+    /// The calls for the record of the module, a string with a line for each call, under each function that was called. The table is
+    /// weak: where the other module is loaded anew, nothing is known of calls of its old functions.
     ///
     /// # Errors
     /// [`crate::error::Error::Memory`].
     pub fn pack(&self, vm: &mut Vm) -> Result<Ref> {
-        let mut text = Vec::new();
-        for call in self.repeated.iter().chain(&self.new) {
-            text.try_reserve(call.len() + 1)?;
-            text.extend_from_slice(call.as_bytes());
+        let mut texts: FxHashMap<usize, (Ref, Vec<u8>)> = FxHashMap::default();
+        for (function, label) in &self.made {
+            texts.try_reserve(1)?;
+            let (_, text) = texts.entry(vm.val(*function).addr).or_insert((*function, Vec::new()));
+            text.try_reserve(label.len() + 1)?;
+            text.extend_from_slice(label.as_bytes());
             text.push(b'\n');
         }
-        vm.string(&text)
+        let record = vm.weak_table()?;
+        for (function, text) in texts.into_values() {
+            let text = vm.string(&text)?;
+            let place = Place::Value {
+                table: record,
+                key: function,
+            };
+            commit::put_while_loading(vm, place, text)?;
+        }
+        Ok(record)
     }
 }
 
-/// The calls of the module's last load: how often each was made.
+/// The calls of the module's last load.
 #[derive(Default)]
-pub struct Recorded(FxHashMap<Vec<u8>, u32>);
+pub struct Recorded {
+    /// How often each was made.
+    calls: FxHashMap<Vec<u8>, u32>,
+    /// The functions that were called, by address.
+    functions: FxHashSet<usize>,
+}
 
 impl Recorded {
     /// The inverse of [`Calls::pack`].
     ///
     /// # Errors
     /// [`crate::error::Error::Memory`].
-    pub fn read(text: &[u8]) -> Result<Recorded> {
-        let mut calls = FxHashMap::default();
-        for call in text.split(|byte| *byte == b'\n').filter(|call| !call.is_empty()) {
-            let count = calls.get(call).copied().unwrap_or(0);
-            calls.try_insert_value(copied(call)?, count + 1)?;
+    pub fn read(vm: &mut Vm, record: Ref) -> Result<Recorded> {
+        let mut recorded = Recorded::default();
+        let (first, count) = vm.keep_entries(record, usize::MAX)?;
+        for function in (0..count).map(|i| first.after(2 * i)) {
+            recorded.functions.try_insert_value(vm.val(function).addr, ())?;
+            let text = vm.bytes(function.after(1))?.unwrap_or_default();
+            for call in text.split(|byte| *byte == b'\n').filter(|call| !call.is_empty()) {
+                let count = recorded.calls.get(call).copied().unwrap_or(0);
+                recorded.calls.try_insert_value(copied(call)?, count + 1)?;
+            }
         }
-        Ok(Recorded(calls))
+        Ok(recorded)
     }
 
     /// Takes one call off. False where there is none like it.
     fn take(&mut self, call: &str) -> bool {
-        let count = self.0.get_mut(call.as_bytes()).filter(|count| **count > 0);
+        let count = self.calls.get_mut(call.as_bytes()).filter(|count| **count > 0);
         count.map(|count| *count -= 1).is_some()
     }
 
     /// The calls that nobody has taken off.
     fn rest(self) -> Result<Vec<String>> {
         let mut rest = Vec::new();
-        for (call, count) in self.0 {
+        for (call, count) in self.calls {
             for _ in 0..count {
                 rest.try_push(String::from_utf8_lossy(&call).into_owned())?;
             }
@@ -251,6 +281,8 @@ pub struct Effects<'a> {
     standard: Standard,
     holders: FxHashMap<u32, Holders>,
     pairs: Vec<(Ref, Ref)>,
+    /// Older tables that repeats have returned to the chunk: their data stay.
+    handed: FxHashSet<u32>,
     calls: Calls,
     recorded: Option<Recorded>,
     /// Entries that were looked at for what a call has placed somewhere else.
@@ -286,6 +318,7 @@ impl<'a> Effects<'a> {
             standard: Standard::default(),
             holders: FxHashMap::default(),
             pairs: Vec::new(),
+            handed: FxHashSet::default(),
             calls: Calls::default(),
             recorded,
             searched: 0,
@@ -382,6 +415,10 @@ impl<'a> Effects<'a> {
 
     /// Does the function load a module that is not loaded? Such a loader has the module's name for its first argument.
     fn loads(&self, vm: &mut Vm, frame: &Frame<'_>, callee: &Callee, (first, count): (Ref, u32)) -> Result<bool> {
+        if !callee.is_c && !callee.is_main {
+            // A loader of "package.preload", which may have no parameters, or a searcher.
+            return Ok(self.is_from_require(frame));
+        }
         if count == 0 || vm.kind(first) != Kind::String || callee.is_c && (count != 2 || !self.is_from_require(frame)) {
             return Ok(false);
         }
@@ -408,11 +445,12 @@ impl<'a> Effects<'a> {
     ) -> Result<bool> {
         let is_other = activation.role == Role::Other;
         let begins = is_other && caller == Some(Role::Own);
-        if activation.role == Role::Between || !begins && self.open.is_empty() && !(is_other && callee.is_main) {
+        let may_load = is_other && (callee.is_main || self.is_from_require(frame));
+        if activation.role == Role::Between || !begins && self.open.is_empty() && !may_load {
             return Ok(false);
         }
         let args = frame.arguments(vm)?;
-        if is_other && callee.is_main {
+        if may_load {
             if self.loads(vm, frame, callee, args)? {
                 activation.dependency = true;
                 frame.made.dependency(1);
@@ -895,10 +933,11 @@ impl<'a> Effects<'a> {
         if places && let Some(assignment) = self.find_repeat(vm, made, &call, &writes)? {
             return self.take_back(vm, made, frame, &call, &writes, &assignment);
         }
-        if raised && self.replace_standing(vm, made, &call)? {
+        let is_recorded = places && self.is_recorded(vm, made, &call)?;
+        if (raised || is_recorded) && self.replace_standing(vm, made, &call, raised)? {
             return self.put_back(vm, &writes);
         }
-        if places && self.is_removed(vm, made, &call)? {
+        if is_recorded && self.is_removed(vm, made, &call)? {
             return self.put_back(vm, &writes);
         }
         self.keep(vm, made, call, writes, places)
@@ -973,6 +1012,7 @@ impl<'a> Effects<'a> {
     ) -> Result<Option<Assignment>> {
         let sources = Sources {
             globals: self.context.globals,
+            running: self.context.running,
             memory: self.memory,
             chunk: self.chunk,
             chunk_at: self.chunk_at,
@@ -1024,7 +1064,7 @@ impl<'a> Effects<'a> {
             }
         }
         if let Some(frame) = frame {
-            self.give_older(vm, frame, assignment)?;
+            self.give_older(vm, frame, assignment, writes)?;
         }
         let label = self.label(vm, made, call)?;
         if let Some((old, new)) = assignment.differs {
@@ -1036,14 +1076,16 @@ impl<'a> Effects<'a> {
                 text::value(vm, old)
             ))?;
         }
-        self.calls.repeated.try_push(label)
+        self.calls.note(false, call.function, label)
     }
 
     /// A registry may refuse what stands there already. Where a call that raised was given a function whose name or code stands in what
-    /// it could read, that one gets the file's code. True if there was one.
-    fn replace_standing(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
+    /// it could read, that one gets the file's code; so where the last load made the call, and its entry has changed since. True if there
+    /// was one.
+    fn replace_standing(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call, raised: bool) -> Result<bool> {
         let sources = Sources {
             globals: self.context.globals,
+            running: self.context.running,
             memory: self.memory,
             chunk: self.chunk,
             chunk_at: self.chunk_at,
@@ -1082,29 +1124,36 @@ impl<'a> Effects<'a> {
         }
         if !found.is_empty() {
             let label = self.label(vm, made, call)?;
-            self.calls.duplicates.try_push(copied_text(&label)?)?;
-            self.calls.repeated.try_push(label)?;
+            if raised {
+                self.calls.duplicates.try_push(copied_text(&label)?)?;
+            }
+            self.calls.note(false, call.function, label)?;
         }
         Ok(!found.is_empty())
     }
 
-    /// Was the call made by the last load, and has the program taken its entry away since? It stays away.
-    fn is_removed(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
-        if self.recorded.is_none() {
+    /// Did the last load make the call, and this one not yet as often?
+    fn is_recorded(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
+        let callee = vm.val(call.function).addr;
+        if !self
+            .recorded
+            .as_ref()
+            .is_some_and(|recorded| recorded.functions.contains(&callee))
+        {
             return Ok(false);
         }
         let label = self.label(vm, made, call)?;
-        let Some(recorded) = &self.recorded else {
-            return Ok(false);
-        };
+        let recorded = self
+            .recorded
+            .as_ref()
+            .and_then(|recorded| recorded.calls.get(label.as_bytes()));
+        let made = self.calls.made.iter().filter(|(_, made)| *made == label).count();
         // What the text does not tell whole may have changed.
-        let Some(recorded) = recorded.0.get(label.as_bytes()).filter(|_| !label.contains("{...}")) else {
-            return Ok(false);
-        };
-        let same = |list: &[String]| list.iter().filter(|made| **made == label).count() as u32;
-        if same(&self.calls.repeated) + same(&self.calls.new) >= *recorded {
-            return Ok(false);
-        }
+        Ok(recorded.is_some_and(|recorded| made < *recorded as usize) && !label.contains("{...}"))
+    }
+
+    /// The program has taken the entry of a recorded call away since. It stays away.
+    fn is_removed(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
         // The chunk itself may have taken the entry away, to make it anew.
         for number in &call.touched {
             for lost in self.past.lost(*number)? {
@@ -1114,18 +1163,34 @@ impl<'a> Effects<'a> {
                 }
             }
         }
-        self.calls.repeated.try_push(label)?;
+        let label = self.label(vm, made, call)?;
+        self.calls.note(false, call.function, label)?;
         Ok(true)
     }
 
     /// The chunk goes on with what the older call had returned: its handle, its number.
-    fn give_older(&mut self, vm: &mut Vm, frame: &Frame<'_>, assignment: &Assignment) -> Result<()> {
+    fn give_older(&mut self, vm: &mut Vm, frame: &Frame<'_>, assignment: &Assignment, writes: &[Write]) -> Result<()> {
+        // A number that the call made: a key, or what it counts with, before or after it has counted.
+        let is_counted = |vm: &Vm, past: &Past, result: i64| {
+            writes.iter().any(|write| {
+                let key = past.key(write.spot).and_then(|key| vm.integer(key));
+                let counter = vm.integer(write.old).and_then(|_| vm.integer(write.new));
+                key == Some(result)
+                    || counter.is_some_and(|counter| counter == result || Some(counter) == result.checked_add(1))
+            })
+        };
         for i in 0..frame.results() {
             let result = frame.result(vm, i)?;
             let val = vm.val(result);
             let older = match val.kind {
                 Kind::Table | Kind::Function | Kind::Thread => assignment.old(val.addr),
                 Kind::Number | Kind::String => {
+                    if vm
+                        .integer(result)
+                        .is_some_and(|result| !is_counted(vm, &self.past, result))
+                    {
+                        continue;
+                    }
                     let mut scalars = assignment.scalars.iter();
                     scalars.find(|(new, _)| vm.same(*new, result)).map(|(_, old)| *old)
                 }
@@ -1140,7 +1205,8 @@ impl<'a> Effects<'a> {
             }
             if val.is_table() {
                 // The chunk may go on writing into it.
-                self.past.see_table(vm, older)?;
+                let (number, _) = self.past.see_table(vm, older)?;
+                self.handed.try_insert_value(number, ())?;
             }
             frame.set_result(vm, i, older);
         }
@@ -1206,7 +1272,7 @@ impl<'a> Effects<'a> {
         }
         if places && !call.loads {
             let label = self.label(vm, made, &call)?;
-            self.calls.new.try_push(label)?;
+            self.calls.note(true, call.function, label)?;
         }
         self.log.try_push(Logged::Kept { writes, places })
     }
@@ -1235,6 +1301,10 @@ impl Watcher for Effects<'_> {
                 return Ok(());
             }
             self.chunk_at.0 = frame.thread();
+            let function = frame.function(vm)?;
+            if let (Some(chunk), Some(info)) = (self.chunk, vm.info(function)?) {
+                self.names.read(chunk, info.source)?;
+            }
         }
         self.on_coroutine(vm, frame)?;
         let mut activation = Activation {
@@ -1350,6 +1420,7 @@ impl Effects<'_> {
             threads,
             mut calls,
             recorded,
+            handed,
             ..
         } = self;
         if let Some(mut recorded) = recorded {
@@ -1372,13 +1443,21 @@ impl Effects<'_> {
         let standing = past.standing(vm)?;
         // Places whose fate is that of a call.
         let mut decided: FxHashSet<Spot> = FxHashSet::default();
-        for logged in log {
+        let last = last_writes(&log)?;
+        for (logged, at) in log.into_iter().zip(0..) {
             let (writes, places, by_call, is_settled) = match logged {
                 Logged::Own(write) => (one(write)?, false, false, false),
                 Logged::Replaced(write) => (one(write)?, true, true, true),
                 Logged::Kept { writes, places } => (writes, places, true, false),
             };
-            for write in writes {
+            for mut write in writes {
+                if let Some((last, true)) = last.get(&write.spot) {
+                    // The chunk has written there itself since: that alone counts.
+                    if *last != at {
+                        continue;
+                    }
+                    write.old = past.initial(write.spot);
+                }
                 let theirs = match write.spot {
                     Spot::Slot(table, _) | Spot::Metatable(table) => {
                         known.get(&vm.val(past.table(table)).addr).copied()
@@ -1396,8 +1475,10 @@ impl Effects<'_> {
                     let key = past.key(write.spot);
                     let (old, new) = (vm.val(write.old), vm.val(write.new));
                     let is_new_thing = is_exchange(old, new, &is_new) && !standing.contains(&old.addr);
-                    if let Some(key) = key.filter(|_| !by_call && !old.is_nil() || by_call && places && is_new_thing) {
-                        let Spot::Slot(table, _) = write.spot else { continue };
+                    let is_handed = |table| handed.contains(&table) && !old.is_nil();
+                    if let (Some(key), Spot::Slot(table, _)) = (key, write.spot)
+                        && (is_new_thing && (places || !by_call) || !by_call && is_handed(table))
+                    {
                         left.exchanges.try_push(Exchange {
                             table: past.table(table),
                             key,
@@ -1408,7 +1489,11 @@ impl Effects<'_> {
                     }
                     decided.try_insert_value(write.spot, ())?;
                 }
-                left.add(vm, &is_new, past.place(write.spot), write.new, write.old)?;
+                let op = Op {
+                    call: if by_call && !is_settled { at + 1 } else { 0 },
+                    ..Op::new(past.place(write.spot), write.new, write.old)
+                };
+                left.add(vm, &is_new, op)?;
             }
         }
         let loaded = vm.val(context.loaded).addr;
@@ -1433,7 +1518,7 @@ impl Effects<'_> {
         for change in others {
             if !is_decided(vm, &change)? {
                 let op = Op::write(change.table, change.key.unwrap_or(Ref::NIL), change.new, change.old);
-                left.add(vm, &is_new, op.place, op.new, op.old)?;
+                left.add(vm, &is_new, op)?;
             }
         }
         Ok(left)
@@ -1441,18 +1526,36 @@ impl Effects<'_> {
 }
 
 impl Left {
-    fn add(&mut self, vm: &Vm, is_new: &impl Fn(Val) -> bool, place: Place, new: Ref, old: Ref) -> Result<()> {
-        let key = match place {
+    fn add(&mut self, vm: &Vm, is_new: &impl Fn(Val) -> bool, op: Op) -> Result<()> {
+        let key = match op.place {
             Place::Value { key, .. } => key,
             _ => Ref::NIL,
         };
-        for value in [new, key] {
+        for value in [op.new, key] {
             if is_new(vm.val(value)) {
                 self.roots.try_push(value)?;
             }
         }
-        self.ops.try_push(Op { place, new, old })
+        self.ops.try_push(op)
     }
+}
+
+/// The number of the last entry of the log that writes to a spot, and whether that is the chunk's own.
+fn last_writes(log: &[Logged]) -> Result<FxHashMap<Spot, (u32, bool)>> {
+    let mut last = FxHashMap::default();
+    for (logged, at) in log.iter().zip(0..) {
+        match logged {
+            Logged::Own(write) => last.try_insert_value(write.spot, (at, true))?,
+            Logged::Replaced(write) => last.try_insert_value(write.spot, (at, false))?,
+            Logged::Kept { writes, .. } => {
+                for write in writes {
+                    last.try_insert_value(write.spot, (at, false))?;
+                }
+                None
+            }
+        };
+    }
+    Ok(last)
 }
 
 fn one(write: Write) -> Result<Vec<Write>> {

@@ -22,7 +22,7 @@ use crate::plan::{self, Conflict};
 use crate::raw::code::Given;
 use crate::raw::entry::Answer;
 use crate::raw::stock::Stock;
-use crate::raw::vm::{Ref, Vm};
+use crate::raw::vm::{Kind, Ref, Vm};
 use crate::remember::Modules;
 use crate::report::{self, Lists};
 use crate::sweep::{self, Cells, Tables, Target};
@@ -59,7 +59,7 @@ pub struct Module {
     pub source: Option<Vec<u8>>,
     /// What is on record of it (R8): a string, or any other value for nothing.
     pub base: Ref,
-    /// The calls of its last load (R5.4): a string, or any other value for nothing.
+    /// The calls of its last load (R5.4): a table, or any other value for nothing.
     pub calls: Ref,
 }
 
@@ -292,9 +292,9 @@ fn stage(
     };
     context.loaded = known.table;
     announce(vm, request, module, &context)?;
-    let recorded = match vm.bytes(module.calls)? {
-        Some(text) => Some(Recorded::read(&text)?),
-        None => None,
+    let recorded = match vm.kind(module.calls) {
+        Kind::Table => Some(Recorded::read(vm, module.calls)?),
+        _ => None,
     };
     let last_load = LastLoad {
         source: copy_of(&module.source)?,

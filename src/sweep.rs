@@ -484,7 +484,7 @@ fn plan(
         }
         found.references += 1;
         let (place, old) = (hit.place, hit.value);
-        found.ops.try_push(Op { place, new, old })?;
+        found.ops.try_push(Op::new(place, new, old))?;
     }
     found.places = found.ops.len();
     // Keys come last: an entry moves with its value, which may be another one by then. All new keys

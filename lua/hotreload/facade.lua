@@ -382,6 +382,7 @@ plans.install(hotreload, reload, options_of_reload)
 --- The module whose chunk is running for a reload, and whether that is dry; see `hotreload.reloading` in meta.lua.
 function hotreload.reloading()
     if running[1] and running[2] then return running[1], running[3] end
+    return nil
 end
 
 --- Undoes the last reload of a module; see `hotreload.undo` in meta.lua.

@@ -77,15 +77,15 @@ impl Outline {
 }
 
 impl Chunk {
-    /// The names under which its main function stores functions: fields and globals.
+    /// The names under which its main function stores functions, fields and globals, with the first and last lines of these.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn stored_names(&self) -> Result<Vec<Vec<u8>>> {
+    pub fn stored_names(&self) -> Result<Vec<(Vec<u8>, (i32, i32))>> {
         let mut names = Vec::new();
         if let Some(outline) = Outline::read(&self.dump)? {
             for stored in &outline.stored {
-                names.try_push(copied(text_at(&self.dump, stored.name))?)?;
+                names.try_push((copied(text_at(&self.dump, stored.name))?, (stored.line, stored.last)))?;
             }
         }
         Ok(names)

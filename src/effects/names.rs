@@ -8,7 +8,7 @@ use crate::home::Home;
 use crate::mem::{TryInsert, TryPush, copied};
 use crate::raw::calls;
 use crate::raw::tracker::Made;
-use crate::raw::vm::{Kind, Ref, Vm};
+use crate::raw::vm::{Kind, Ref, SourceId, Vm};
 use crate::remember::Memory;
 
 /// Entries of the tables of the file's locals that are looked at for names, in a whole load.
@@ -31,9 +31,9 @@ pub type Code = Option<Digest>;
 /// What is known of the functions of both sides.
 #[derive(Default)]
 pub struct Names {
-    /// Of the running module: the names of each function, and the function of each name.
+    /// Of the running module: the names of each function, and the function of each name; none where several have it.
     running: FxHashMap<usize, Vec<Vec<u8>>>,
-    named: FxHashMap<Vec<u8>, usize>,
+    named: FxHashMap<Vec<u8>, Option<usize>>,
     /// Of the file: the names that its functions have so far.
     incoming: FxHashMap<usize, Vec<Vec<u8>>>,
     incoming_names: FxHashSet<Vec<u8>>,
@@ -41,8 +41,11 @@ pub struct Names {
     digests: FxHashMap<usize, Code>,
     /// A function of the file and its code.
     last: Option<(Ref, Code)>,
-    /// The names under which the file's main chunk stores functions.
-    defined: FxHashSet<Vec<u8>>,
+    /// The names under which the file's main chunk stores functions, with the lines of each; none where several have the name.
+    defined: FxHashMap<Vec<u8>, Option<(i32, i32)>>,
+    /// The same by their lines, and the source to which these belong.
+    by_lines: FxHashMap<(i32, i32), Vec<u8>>,
+    source: Option<SourceId>,
     /// The code of all functions of the file.
     file: FxHashSet<Digest>,
     /// Functions that answer to each other: the file's to the running one's, and back.
@@ -55,6 +58,8 @@ pub struct Names {
 pub struct Sources<'a> {
     /// The table of globals.
     pub globals: Ref,
+    /// The module's object, or nil.
+    pub running: Ref,
     /// What was remembered before the chunk began.
     pub memory: &'a Memory,
     /// The file's code.
@@ -64,6 +69,27 @@ pub struct Sources<'a> {
 }
 
 impl Names {
+    /// Reads the names that the file's code gives to functions. `source` is that of its main function.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn read(&mut self, chunk: &Chunk, source: SourceId) -> Result<()> {
+        self.source = Some(source);
+        for (name, lines) in chunk.stored_names()? {
+            let lines = Some(lines).filter(|lines| self.defined.get(&name).is_none_or(|known| *known == Some(*lines)));
+            if let Some(lines) = lines {
+                self.by_lines.try_insert_value(lines, copied(&name)?)?;
+            }
+            self.defined.try_insert_value(name, lines)?;
+        }
+        Ok(())
+    }
+
+    /// Does the name belong to one function alone, on each side?
+    fn is_telling(&self, name: &[u8]) -> bool {
+        self.defined.get(name).is_none_or(Option::is_some) && self.named.get(name).is_none_or(Option::is_some)
+    }
+
     /// Reads the names of the running module's functions, once.
     fn prepare(&mut self, vm: &mut Vm, home: &mut Home, sources: &Sources<'_>) -> Result<()> {
         if std::mem::replace(&mut self.ready, true) {
@@ -97,9 +123,6 @@ impl Names {
             }
         }
         if let Some(chunk) = sources.chunk {
-            for name in chunk.stored_names()? {
-                self.defined.try_insert_value(name, ())?;
-            }
             for digest in chunk.digests() {
                 self.file.try_insert_value(digest, ())?;
             }
@@ -119,26 +142,38 @@ impl Names {
         if let Some(names) = self.running.get_mut(&address) {
             names.try_push(copied(&name)?)?;
         }
-        self.named.try_insert_value(name, address)?;
+        let known = self.named.get(&name).copied();
+        let alone = known.is_none_or(|known| known == Some(address)).then_some(address);
+        self.named.try_insert_value(name, alone)?;
         Ok(())
     }
 
-    /// Looks for names of a function of the file: among the locals of its chunk, and in the tables that these hold.
+    /// Looks for names of a function of the file: in the chunk's code, among its locals, and in the tables that these hold.
     fn name_incoming(
         &mut self,
         vm: &mut Vm,
         made: Made<'_>,
         (thread, main): (usize, usize),
-        incoming: usize,
+        function: Ref,
     ) -> Result<()> {
-        if self.incoming.contains_key(&incoming) || self.looked_at > MOST_LOOKED_AT {
+        let incoming = vm.val(function).addr;
+        if self.incoming.contains_key(&incoming) {
             return Ok(());
+        }
+        let info = vm.info(function)?.unwrap_or_default();
+        if Some(info.source) == self.source
+            && let Some(name) = self.by_lines.get(&(info.line, info.last))
+        {
+            self.note_incoming(incoming, copied(name)?)?;
         }
         let mut found = Vec::new();
         calls::locals(vm, thread, main, &mut found)?;
         let mut tables = Vec::new();
         for (name, value) in found {
             self.meet_incoming(vm, made, name, value, &mut tables)?;
+        }
+        if self.incoming.contains_key(&incoming) || self.looked_at > MOST_LOOKED_AT {
+            return Ok(());
         }
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         while let Some(table) = tables.pop() {
@@ -166,7 +201,7 @@ impl Names {
     /// Notes a function of the load under a name, or a table of the load to be looked into.
     fn meet_incoming(
         &mut self,
-        vm: &Vm,
+        vm: &mut Vm,
         made: Made<'_>,
         name: Vec<u8>,
         value: Ref,
@@ -174,7 +209,12 @@ impl Names {
     ) -> Result<()> {
         let val = vm.val(value);
         if val.is_function() && made.created(val.addr) {
-            self.note_incoming(val.addr, name)?;
+            // A local of a name that the code stores another function under says nothing.
+            let info = vm.info(value)?.unwrap_or_default();
+            let is_another = |lines: &Option<(i32, i32)>| *lines != Some((info.line, info.last));
+            if !self.defined.get(&name).is_some_and(is_another) {
+                self.note_incoming(val.addr, name)?;
+            }
         } else if val.is_table() && made.created(val.addr) {
             tables.try_push(value)?;
         }
@@ -209,7 +249,7 @@ impl Names {
         if !made.created(address) {
             return Ok(None);
         }
-        self.name_incoming(vm, made, chunk_at, address)?;
+        self.name_incoming(vm, made, chunk_at, function)?;
         let names = self.incoming.get(&address);
         names
             .and_then(|names| names.iter().min())
@@ -236,9 +276,11 @@ impl Names {
             likely.try_push(vm.val(*answer).addr)?;
             return Ok(likely);
         }
-        self.name_incoming(vm, made, sources.chunk_at, address)?;
+        self.name_incoming(vm, made, sources.chunk_at, incoming)?;
         for name in self.incoming.get(&address).map_or(&[][..], |names| names) {
-            if let Some(running) = self.named.get(name) {
+            if let Some(Some(running)) = self.named.get(name)
+                && self.is_telling(name)
+            {
                 likely.try_push(*running)?;
             }
         }
@@ -292,28 +334,27 @@ impl Names {
         if self.answered.contains_key(&old) {
             return Ok(None);
         }
-        self.name_incoming(vm, made, sources.chunk_at, new)?;
+        self.name_incoming(vm, made, sources.chunk_at, incoming)?;
         let nothing = Vec::new();
         let own = self.incoming.get(&new).unwrap_or(&nothing);
         let others = self.running.get(&old).unwrap_or(&nothing);
-        if own.iter().any(|name| others.contains(name)) {
+        let mut own = own.iter().filter(|name| self.is_telling(name));
+        let mut others = others.iter().filter(|name| self.is_telling(name));
+        if own.clone().any(|name| others.clone().any(|other| name == other)) {
             return Ok(Some(Likeness::Name));
         }
-        // The file has another function of that name, or the module has another one for this name.
-        let is_used = |name: &Vec<u8>| self.defined.contains(name) || self.incoming_names.contains(name);
-        if others.iter().any(is_used)
-            || own
-                .iter()
-                .any(|name| self.named.get(name).is_some_and(|one| *one != old))
-        {
+        // The file has another function of that name.
+        if others.any(|name| self.defined.contains_key(name) || self.incoming_names.contains(name)) {
             return Ok(None);
         }
+        // The module has another one for this name.
+        let is_taken = own.any(|name| self.named.get(name).is_some_and(|one| *one != Some(old)));
         let new = self.digest_of_new(vm, incoming)?;
         let old = self.digest(vm, running)?;
         Ok(match old {
             Some(_) if new == old => Some(Likeness::Code),
             Some(old) if self.file.contains(&old) => None, // left to the one of equal code
-            _ => Some(Likeness::Any),
+            _ => (!is_taken).then_some(Likeness::Any),
         })
     }
 

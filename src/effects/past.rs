@@ -297,6 +297,11 @@ impl Past {
         Ok(slot)
     }
 
+    /// What a spot held before the load.
+    pub fn initial(&mut self, spot: Spot) -> Ref {
+        self.held(spot).map_or(Ref::NIL, |held| held.initial)
+    }
+
     fn held(&mut self, spot: Spot) -> Option<&mut Held> {
         match spot {
             Spot::Slot(table, slot) => {

@@ -5,6 +5,8 @@
 //! that has `{ name = "hit", f = <the running on_hit> }`. The search tries the likeliest assignment first, and takes back what did
 //! not fit.
 
+use std::cmp::Ordering;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::{Likeness, Names, Sources};
@@ -106,6 +108,8 @@ pub struct Assignment {
     lines: u64,
     /// Two numbers that were given and differ: the older, the new one.
     pub differs: Option<(Ref, Ref)>,
+    /// How far all such numbers are apart.
+    distance: f64,
 }
 
 /// A place in an older object.
@@ -128,6 +132,7 @@ struct Mark {
     score: u32,
     lines: u64,
     differs: Option<(Ref, Ref)>,
+    distance: f64,
 }
 
 impl Assignment {
@@ -145,6 +150,7 @@ impl Assignment {
             score: self.score,
             lines: self.lines,
             differs: self.differs,
+            distance: self.distance,
         }
     }
 
@@ -158,6 +164,7 @@ impl Assignment {
         self.score = mark.score;
         self.lines = mark.lines;
         self.differs = mark.differs;
+        self.distance = mark.distance;
     }
 
     fn assign(&mut self, vm: &Vm, new: Ref, old: Ref) -> Result<()> {
@@ -234,9 +241,23 @@ impl Search<'_> {
     }
 
     fn find_among(&mut self, writes: &[Write]) -> Result<Option<Assignment>> {
+        // What the load put into this table before is only moved: `table.insert(list, 1, f)`.
+        let mut moved: FxHashSet<(Spot, usize)> = FxHashSet::default();
+        for write in writes {
+            let old = self.vm.val(write.old);
+            if let Spot::Slot(table, _) = write.spot
+                && self.is_new(old)
+            {
+                moved.try_insert_value((Spot::Metatable(table), old.addr), ())?;
+            }
+        }
+        let is_moved = |vm: &Vm, write: &Write| match write.spot {
+            Spot::Slot(table, _) => moved.contains(&(Spot::Metatable(table), vm.val(write.new).addr)),
+            _ => false,
+        };
         let mut wanted = Vec::new();
         for write in writes {
-            if !self.wanted(write, writes, &mut wanted)? {
+            if !is_moved(self.vm, write) && !self.wanted(write, writes, &mut wanted)? {
                 return Ok(None);
             }
         }
@@ -680,6 +701,11 @@ impl Search<'_> {
         }
         if val.is_table() && depth > 0 {
             let (first, count) = self.vm.keep_some(value, SMALL)?;
+            let is_named = |i| {
+                let held = first.after(2 * i + 1);
+                self.vm.kind(held) == Kind::String && self.is_given(held)
+            };
+            let least = if (0..count).any(is_named) { Likeness::Any } else { least };
             for i in 0..count {
                 let (key, held) = (first.after(2 * i), first.after(2 * i + 1));
                 let place = Place::Value { table: value, key };
@@ -764,7 +790,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// An assignment that fits: the best one is kept, the first of several. Where numbers may differ there must be one alone.
+    /// An assignment that fits: the best one is kept, the first of several. Where numbers may differ, that is the one in which they do
+    /// least, and there must be one alone.
     fn keep_best(&mut self, found: &Assignment, best: &mut Option<(Assignment, bool)>) -> Result<()> {
         let mut mine = false;
         for (_, old) in &found.pairs {
@@ -782,26 +809,28 @@ impl Search<'_> {
         if !mine {
             return Ok(());
         }
-        let several = best.as_ref().is_some_and(|(best, several)| {
-            *several
-                || found.pairs.iter().any(|(new, old)| {
-                    best.old(self.vm.val(*new).addr)
-                        .is_none_or(|other| !self.vm.same(other, *old))
-                })
+        let differ = best.as_ref().is_some_and(|(best, _)| {
+            found.pairs.iter().any(|(new, old)| {
+                best.old(self.vm.val(*new).addr)
+                    .is_none_or(|other| !self.vm.same(other, *old))
+            })
         });
+        let order = best.as_ref().map_or(Ordering::Greater, |(best, _)| {
+            let by_distance = best.distance.total_cmp(&found.distance);
+            found.score.cmp(&best.score).then(by_distance)
+        });
+        let several = order == Ordering::Equal && differ;
         match best {
-            Some((known, flag))
-                if (known.score, std::cmp::Reverse(known.lines)) >= (found.score, std::cmp::Reverse(found.lines)) =>
-            {
-                *flag = several;
-            }
+            Some((known, flag)) if order.then(known.lines.cmp(&found.lines)) != Ordering::Greater => *flag |= several,
             _ => {
+                let several = several || order == Ordering::Equal && best.as_ref().is_some_and(|(_, several)| *several);
                 let mut copy = Assignment {
                     places: crate::mem::copied(&found.places)?,
                     scalars: crate::mem::copied(&found.scalars)?,
                     score: found.score,
                     lines: found.lines,
                     differs: found.differs,
+                    distance: found.distance,
                     ..Assignment::default()
                 };
                 for (new, old) in &found.pairs {
@@ -826,6 +855,11 @@ impl Search<'_> {
         Ok(!self.is_given(new) || self.vm.same(new, old))
     }
 
+    fn number(&self, number: Ref) -> Option<f64> {
+        let integer = self.vm.integer(number).map(|integer| integer as f64);
+        integer.or_else(|| self.vm.float(number))
+    }
+
     fn scalar(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
         let kind = self.vm.kind(new);
         if kind == Kind::Boolean {
@@ -840,6 +874,9 @@ impl Search<'_> {
                     return Ok(true);
                 }
                 assignment.differs = Some((old, new));
+                if let (Some(a), Some(b)) = (self.number(old), self.number(new)) {
+                    assignment.distance += (a - b).abs();
+                }
                 Ok(self.loose)
             }
             Kind::Number => assignment.scalars.try_push((new, old)).map(|()| true),
@@ -921,7 +958,35 @@ impl Search<'_> {
         Ok(true)
     }
 
+    /// The module's object is the module's object, whatever data it has by now: its functions tell it.
+    fn unify_objects(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
+        let (first, count) = self.vm.keep_entries(new, usize::MAX)?;
+        let mut alike = false;
+        for i in 0..count {
+            let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
+            let there = self.vm.get(old, key)?;
+            let both = [value, there].map(|function| self.vm.val(function));
+            if both.iter().all(|val| val.is_function()) && self.is_new(both[0]) && self.is_own(value)? {
+                let mark = assignment.mark();
+                let place = Spotted::At(Place::Value { table: old, key });
+                let fits = self.unify(assignment, value, there, place)?;
+                alike |= fits;
+                if !fits {
+                    assignment.back(self.vm, mark);
+                }
+            }
+        }
+        Ok(alike)
+    }
+
     fn unify_tables(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
+        if self.vm.same(old, self.sources.running) && self.given.tables.contains(&self.vm.val(new).addr) {
+            let mark = assignment.mark();
+            if self.unify_objects(assignment, new, old)? {
+                return Ok(true);
+            }
+            assignment.back(self.vm, mark);
+        }
         let (metatable, other) = (self.vm.metatable(new)?, self.vm.metatable(old)?);
         let (m, o) = (self.vm.val(metatable), self.vm.val(other));
         if m.is_nil() != o.is_nil() || !m.is_nil() && !self.is_new(m) && m != o {

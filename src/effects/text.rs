@@ -44,6 +44,11 @@ pub(super) fn call(
     let mut text = callee(vm, call.function, call.args.0, (name, what), chunk_at)?;
     text.push('(');
     let (first, count) = call.args;
+    // What a caller leaves out at the end is nil.
+    let count = (skipped..count)
+        .rev()
+        .find(|i| vm.kind(first.after(*i)) != Kind::Nil)
+        .map_or(skipped, |last| last + 1);
     for i in skipped..count {
         if i > skipped {
             text.push_str(", ");

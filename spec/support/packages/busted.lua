@@ -55,6 +55,7 @@ return {
   grows = {
     ["busted.init"] = "it gives its object another metatable when it is used first; what the file's has besides "
       .. "is added to that",
+    ["luassert.formatters"] = "a snapshot of luassert is in force: its formatters are registered with that as well",
   },
 
   use = function()

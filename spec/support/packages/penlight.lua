@@ -7,7 +7,7 @@ return {
     ["pl.lexer"] = "it keeps lists of its own functions, and compares those with the functions of later calls",
   },
   grows = {
-    ["pl"] = "it sets `__index` for the globals, as `pl.strict` does, which is loaded after it",
+    ["pl.strict"] = "`pl` gives the globals a new metatable, and it sets that up as it did the first one",
   },
 
   use = function()

@@ -1,0 +1,342 @@
+-- Calls that a file repeats, where names, data or the program's own changes make them hard to know again (R5.4); what
+-- calls that stay do to large tables (R2.10); what undoing does with a registration (R7.3).
+
+local program = require "spec.support.program"
+
+local app
+
+local BUS = [[
+  local bus = { list = {} }
+  function bus.on(event, f, state)
+    bus.list[#bus.list + 1] = { event = event, f = f, state = state }
+    return f
+  end
+  function bus.add(m) bus.on("m", m.hit) return m end
+  function bus.fire()
+    local out = {}
+    for i, entry in ipairs(bus.list) do out[i] = entry.f() end
+    return table.concat(out, " ")
+  end
+  return bus]]
+
+--- Reloads a module with a new text, which must succeed; returns the report.
+local function update(name, text)
+  app:write(name, text)
+  local ok, report = app:reload(name, { report = "full" })
+  assert.is_true(ok, report)
+  return report
+end
+
+--- The text of a version: each `v1` becomes `v<n>`.
+local function version(text, n) return (text:gsub("v1", "v" .. n)) end
+
+describe("A call that a file repeats", function()
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local NAMED = {
+    ["a global function"] = [[
+      local bus = require "bus"
+      function on_hit() return "v1" end
+      bus.on("hit", on_hit)]],
+    ["a field of a global table that stays"] = [[
+      local bus = require "bus"
+      Player = Player or {}
+      function Player.hit() return "v1" end
+      bus.on("hit", Player.hit)]],
+    ["a method of a class that a registry made"] = [[
+      local bus, C = require "bus", require "class" "C"
+      function C.hit() return "v1" end
+      bus.on("hit", C.hit)
+      return C]],
+    ["a field of the object in package.loaded"] = [[
+      local bus, M = require "bus", package.loaded[...]
+      if type(M) ~= "table" then M = {} end
+      function M.hit() return "v1" end
+      bus.on("hit", M.hit)
+      return M]],
+    ["a function in a tail call of the chunk"] = [[
+      local bus, M = require "bus", {}
+      function M.hit() return "v1" end
+      return bus.on("hit", M.hit) and M]],
+    ["the module's object in a tail call of the chunk"] = [[
+      local bus, M = require "bus", {}
+      function M.hit() return "v1" end
+      return bus.add(M)]],
+    ["a local of a name that another function has as well"] = [[
+      local bus, M = require "bus", {}
+      do
+        local function hit() return "v1" end
+        bus.on("hit", hit)
+      end
+      local function hit() return "other" end
+      M.hit = hit
+      return M]],
+  }
+  for what, text in pairs(NAMED) do
+    it("is known by " .. what, function()
+      local bus = app:module("bus", BUS)
+      app:module("class", [[
+        local known = {}
+        return function(name)
+          known[name] = known[name] or {}
+          known[name].__index = known[name]
+          return known[name]
+        end]])
+      app:module("m", text)
+      update("m", text)
+      assert.equal(1, #bus.list)
+      for n = 2, 4 do
+        update("m", version(text, n))
+        assert.equal("v" .. n, bus.fire())
+      end
+    end)
+  end
+
+  it("tells methods of one name in two classes apart", function()
+    local bus = app:module("bus", BUS)
+    local text = [[
+      local bus, A, B = require "bus", {}, {}
+      function A.hit() return "a v1" end
+      function B.hit() return "b v1" end
+      FIRST
+      return { A, B }]]
+    local a, b = "bus.on('hit', A.hit)", "bus.on('hit', B.hit)"
+    app:module("m", (text:gsub("FIRST", a .. " " .. b)))
+    update("m", (text:gsub("FIRST", b .. " " .. a):gsub("a v1", "a v2")))
+    assert.equal("a v2 b v1", bus.fire())
+  end)
+
+  it("puts what it adds in front of a list", function()
+    local bus = app:module("bus", [[
+      local bus = { list = {} }
+      function bus.on(f) table.insert(bus.list, 1, f) end
+      function bus.fire()
+        local out = {}
+        for i, f in ipairs(bus.list) do out[i] = f() end
+        return table.concat(out, " ")
+      end
+      return bus]])
+    local text = [[
+      local bus, M = require "bus", {}
+      function M.a() return "a v1" end
+      function M.b() return "b v1" end
+      function M.c() return "c v1" end
+      bus.on(M.a) bus.on(M.b) bus.on(M.c)
+      return M]]
+    app:module("m", text)
+    for n = 2, 4 do
+      update("m", version(text, n))
+      assert.equal(version("c v1 b v1 a v1", n), bus.fire())
+    end
+  end)
+
+  it("has a number that counts down: the nearest one is its own", function()
+    local timers = app:module("timers", [[
+      local timers = { all = {} }
+      function timers.after(seconds, f)
+        local timer = { left = seconds, f = f }
+        timers.all[#timers.all + 1] = timer
+        return timer
+      end
+      function timers.tick()
+        for _, timer in ipairs(timers.all) do timer.left = timer.left - 1 end
+      end
+      function timers.run()
+        local out = {}
+        for i, timer in ipairs(timers.all) do out[i] = timer.f() end
+        return table.concat(out, " ")
+      end
+      return timers]])
+    local text = [[
+      local timers = require "timers"
+      timers.after(100, function() return "a v1" end)
+      timers.after(200, function() return "b v1" end)
+      return {}]]
+    app:module("m", text)
+    timers.tick()
+    for n = 2, 4 do
+      update("m", version(text, n))
+      assert.equal(version("a v1 b v1", n), timers.run())
+    end
+  end)
+
+  it("gives the module's object, whatever data that has by now", function()
+    local bus = app:module("bus", [[
+      local bus = { list = {} }
+      function bus.add(m) bus.list[#bus.list + 1] = m end
+      return bus]])
+    local text = [[
+      local bus = require "bus"
+      local M = { _VERSION = "v1", state = "shut", n = 0 }
+      function M.f() end
+      bus.add(M)
+      return M]]
+    local M = app:module("m", text)
+    M.n = 5
+    assert.same({}, update("m", text).warnings)
+    update("m", version(text, 2))
+    M.state = "open"
+    update("m", (version(text, 2):gsub("bus.add", "function M.g() end bus.add")))
+    assert.equal(1, #bus.list)
+    assert.equal(M, bus.list[1])
+  end)
+
+  it("returns a status that equals no number of its own making", function()
+    local bus = app:module("bus", [[
+      local bus = { list = {} }
+      function bus.on(e, f)
+        bus.list[#bus.list + 1] = { e = e, f = f, calls = 0 }
+        return 0
+      end
+      function bus.fire()
+        for _, entry in ipairs(bus.list) do entry.calls = entry.calls + 1 entry.f() end
+      end
+      return bus]])
+    local text = [[
+      local bus, M = require "bus", {}
+      function M.f() end
+      assert(bus.on("hit", M.f) == 0, "status")
+      return M]]
+    app:module("m", text)
+    bus.fire()
+    update("m", text)
+    assert.equal(1, #bus.list)
+    assert.equal(1, bus.list[1].calls)
+  end)
+
+  describe("and that the last load made", function()
+    local TEXT = [[
+      local bus = require "bus"
+      bus.on("hit", function() return "v1" end, "idle")
+      return {}]]
+
+    it("gives an entry whose data have changed since the new code", function()
+      local bus = app:module("bus", BUS)
+      app:module("m", TEXT)
+      update("m", TEXT)
+      bus.list[1].state = "busy"
+      update("m", version(TEXT, 2))
+      assert.equal("v2", bus.fire())
+      assert.equal("busy", bus.list[1].state)
+    end)
+
+    it("leaves away an entry that the program took away", function()
+      local bus = app:module("bus", BUS)
+      app:module("m", TEXT)
+      update("m", TEXT)
+      bus.list = {}
+      update("m", version(TEXT, 2))
+      assert.equal(0, #bus.list)
+    end)
+
+    it("registers with a registry that was loaded anew", function()
+      app:module("bus", BUS)
+      app:module("m", TEXT)
+      update("m", TEXT)
+      package.loaded.bus = nil
+      local bus = app:module("bus", BUS)
+      update("m", TEXT)
+      assert.equal(1, #bus.list)
+    end)
+  end)
+
+  it("is shown with the arguments that it was given", function()
+    app:module("bus", BUS)
+    local text = [[
+      local bus, M = require "bus", {}
+      function M.f() end
+      bus.on("hit", M.f)
+      return M]]
+    app:module("m", text)
+    assert.same({ 'bus.on("hit", m.f)' }, update("m", text).paths.calls.repeated)
+  end)
+end)
+
+describe("A call that stays", function()
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  for _, count in ipairs { 20, 100 } do
+    it(("does all that it does to a table of %d entries"):format(count), function()
+      local host = app:module("host", [[
+        local host = { sessions = {}, n = 0 }
+        function host.open(k) host.sessions[k] = { k = k } host.n = host.n + 1 end
+        function host.close_all()
+          for k in pairs(host.sessions) do host.sessions[k] = nil end
+          host.n = 0
+        end
+        return host]])
+      for i = 1, count do host.open("s" .. i) end
+      app:module("m", "return { f = function() end }")
+      update("m", "local host = require 'host' host.close_all() return { f = function() end }")
+      assert.equal(0, host.n)
+      assert.is_nil(next(host.sessions))
+    end)
+  end
+
+  it("is not taken for the file's own where a function of package.preload makes the module", function()
+    app:module("m", "return { limits = { max = 5, f = function() end } }")
+    package.preload.dependency = function() return { max = 9, f = function() end } end
+    finally(function()
+      package.preload.dependency = nil
+      package.loaded.dependency = nil
+    end)
+    update("m", "return { limits = require 'dependency' }")
+    assert.equal(9, package.loaded.dependency.max)
+  end)
+
+  describe("is undone whole or not at all", function()
+    local COUNTED = [[
+      local bus = { list = {}, n = 0 }
+      function bus.on(f)
+        bus.n = bus.n + 1
+        bus.list[bus.n] = f
+      end
+      function bus.fire()
+        local out = {}
+        for i = 1, bus.n do out[i] = bus.list[i]() end
+        return table.concat(out, " ")
+      end
+      return bus]]
+    local FIRST = [[
+      local bus, M = require "bus", {}
+      function M.a() return "a" end
+      bus.on(M.a)
+      return M]]
+    local SECOND = [[
+      local bus, M = require "bus", {}
+      function M.a() return "a" end
+      function M.b() return "b" end
+      bus.on(M.a) bus.on(M.b)
+      HOOK
+      return M]]
+
+    it("by hotreload.undo", function()
+      local bus = app:module("bus", COUNTED)
+      app:module("m", FIRST)
+      update("m", (SECOND:gsub("HOOK", "")))
+      bus.on(function() return "late" end)
+      assert.is_true((app.hotreload.undo "m"))
+      assert.equal("a b late", bus.fire())
+    end)
+
+    it("by hotreload.undo, where nothing came after it", function()
+      local bus = app:module("bus", COUNTED)
+      app:module("m", FIRST)
+      update("m", (SECOND:gsub("HOOK", "")))
+      assert.is_true((app.hotreload.undo "m"))
+      assert.equal("a", bus.fire())
+      assert.equal(1, bus.n)
+    end)
+
+    it("where a hook fails", function()
+      local bus = app:module("bus", COUNTED)
+      app:module("m", FIRST)
+      app:write("m", (SECOND:gsub("HOOK",
+        "function M.__hotfix() bus.on(function() return 'hook' end) error 'no' end")))
+      assert.is_false((app:reload "m"))
+      assert.equal("a b hook", bus.fire())
+    end)
+  end)
+end)
