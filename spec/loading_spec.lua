@@ -200,6 +200,65 @@ describe("a load that is not kept leaves no trace:", function()
     assert.equal("v2 1, plugin", app:load "bus".fire())
     assert.same({ "begin", "plugin" }, app:load "host".log)
   end)
+
+  it("what a coroutine that waited does when a call resumes it", function()
+    local worker = app:module("worker", [[
+      local jobs, done, worker = {}, 0, {}
+      local co = coroutine.create(function()
+        local own = { n = 0 }
+        while true do
+          local f = coroutine.yield(own.n)
+          done, own.n = done + 1, own.n + 1
+          jobs[#jobs + 1] = f
+        end
+      end)
+      coroutine.resume(co)
+      function worker.add(f) return select(2, coroutine.resume(co, f)) end
+      function worker.run() return #jobs, done, jobs[1] and jobs[1]() end
+      return worker]])
+    local source = chat(2, "require 'worker'.add(chat.on_hit)")
+    for name, run in pairs(NOT_KEPT) do
+      local before = program.fingerprint()
+      run(source)
+      local changes = before:changes()
+      assert(not changes, name .. ": " .. tostring(changes))
+    end
+    for version = 2, 4 do
+      app:update("chat", chat(version, "require 'worker'.add(chat.on_hit)"))
+      assert.same({ 1, 1, ("v%d %d"):format(version, version - 1) }, { worker.run() })
+    end
+    assert.equal(2, worker.add(print), "the coroutine's own count")
+  end)
+
+  it("what the chunk lets such a coroutine do by itself", function()
+    app:module("worker", [[
+      local worker = { done = 0, log = {} }
+      worker.co = coroutine.create(function(own)
+        while true do
+          worker.done, own[#own + 1] = worker.done + 1, "ran"
+          coroutine.yield()
+        end
+      end)
+      coroutine.resume(worker.co, worker.log)
+      worker.step = coroutine.wrap(function()
+        while true do coroutine.yield() worker.done = worker.done + 1 end
+      end)
+      worker.step()
+      return worker]])
+    local worker = app:load "worker"
+    local source = chat(2, [[
+      local worker = require "worker"
+      coroutine.resume(worker.co)
+      worker.step()]])
+    for name, run in pairs(NOT_KEPT) do
+      local before = program.fingerprint()
+      run(source)
+      local changes = before:changes()
+      assert(not changes, name .. ": " .. tostring(changes))
+    end
+    app:update("chat", source)
+    assert.same({ 3, 2 }, { worker.done, #worker.log })
+  end)
 end)
 
 describe("what other modules did stays when the reload is kept:", function()

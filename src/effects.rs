@@ -19,6 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::bytecode::Chunk;
 use crate::commit::{self, Op};
 use crate::error::Result;
+use crate::fault;
 use crate::find::Context;
 use crate::home::Home;
 use crate::mem::{TryInsert, TryPush, copied};
@@ -290,6 +291,8 @@ pub struct Effects<'a> {
     /// How callers have named functions, by their addresses, and how often that was asked.
     names_of_callees: FxHashMap<usize, (String, &'static str)>,
     named: u32,
+    /// Coroutines that the chunk itself has resumed.
+    resumed: FxHashSet<usize>,
 }
 
 impl<'a> Effects<'a> {
@@ -324,6 +327,7 @@ impl<'a> Effects<'a> {
             searched: 0,
             names_of_callees: FxHashMap::default(),
             named: 0,
+            resumed: FxHashSet::default(),
         }
     }
 
@@ -492,11 +496,11 @@ impl<'a> Effects<'a> {
             }
             Some(Use::Resumes) => {
                 let (thread, count) = frame.arguments(vm)?;
-                let is_thread = count > 0 && vm.kind(thread) == Kind::Thread;
-                if is_thread {
-                    calls::follow(vm, thread)?;
+                if count > 0 && vm.kind(thread) == Kind::Thread {
+                    self.resume(vm, frame.made, thread)?;
+                    return Ok(true);
                 }
-                Ok(is_thread)
+                Ok(false)
             }
             Some(Use::Creates) => {
                 let (body, count) = frame.arguments(vm)?;
@@ -542,7 +546,7 @@ impl<'a> Effects<'a> {
             .is_some_and(|upvalue| upvalue.value.kind == Kind::Thread)
         {
             let thread = vm.upvalue_value(function, 1)?; // what `coroutine.wrap` made
-            return calls::follow(vm, thread);
+            return self.resume(vm, frame.made, thread);
         }
         let args = frame.arguments(vm)?;
         if self.loads(vm, frame, callee, args)? {
@@ -759,29 +763,66 @@ impl<'a> Effects<'a> {
         let is_known = self.open.last().is_some_and(|call| call.entered.contains(&callee.addr));
         if !is_known && !is_own_new {
             let function = frame.function(vm)?;
-            let upvalues = vm.info(function)?.map_or(0, |info| info.upvalues);
-            for i in 1..=upvalues {
-                let cell = self.past.see_cell(vm, function, i)?;
-                let is_first = match self.open.last_mut() {
-                    Some(call) => call.cells_set.try_insert_value(cell, ())?.is_none(),
-                    None => false,
-                };
-                if is_first {
-                    let mut writes = Vec::new();
-                    self.past.look_at_cell(vm, cell, &mut writes)?;
-                    self.log_own(writes)?;
-                    if let Some(call) = self.open.last_mut() {
-                        call.cells.try_push(cell)?;
-                    }
-                }
-                queue.try_push(self.past.cell_now(cell))?;
-            }
-            self.read_constants(vm, function, callee.addr, frame.made)?;
-            if let Some(call) = self.open.last_mut() {
-                call.entered.try_insert_value(callee.addr, ())?;
-            }
+            self.enter_function(vm, frame.made, (function, callee.addr), &mut queue)?;
         }
         self.reach(vm, frame.made, queue)
+    }
+
+    /// Remembers the variables of a function that the innermost call enters, and queues what they hold.
+    fn enter_function(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        (function, addr): (Ref, usize),
+        queue: &mut VecDeque<Ref>,
+    ) -> Result<()> {
+        let upvalues = vm.info(function)?.map_or(0, |info| info.upvalues);
+        for i in 1..=upvalues {
+            let cell = self.past.see_cell(vm, function, i)?;
+            let is_first = match self.open.last_mut() {
+                Some(call) => call.cells_set.try_insert_value(cell, ())?.is_none(),
+                None => false,
+            };
+            if is_first {
+                let mut writes = Vec::new();
+                self.past.look_at_cell(vm, cell, &mut writes)?;
+                self.log_own(writes)?;
+                if let Some(call) = self.open.last_mut() {
+                    call.cells.try_push(cell)?;
+                }
+            }
+            queue.try_push(self.past.cell_now(cell))?;
+        }
+        self.read_constants(vm, function, addr, made)?;
+        if let Some(call) = self.open.last_mut() {
+            call.entered.try_insert_value(addr, ())?;
+        }
+        Ok(())
+    }
+
+    /// A coroutine is resumed: its functions go on without being entered. What they can change is
+    /// remembered, once in each call.
+    fn resume(&mut self, vm: &mut Vm, made: Made<'_>, thread: Ref) -> Result<()> {
+        calls::follow(vm, thread)?;
+        let addr = vm.val(thread).addr;
+        let resumed = self.open.last_mut().map_or(&mut self.resumed, |call| &mut call.entered);
+        if resumed.try_insert_value(addr, ())?.is_some() {
+            return Ok(());
+        }
+        let (mut functions, mut locals) = (Vec::new(), Vec::new());
+        calls::activations(vm, thread, &mut functions, &mut locals)?;
+        let mut queue = VecDeque::new();
+        for function in functions {
+            let info = vm.info(function)?.unwrap_or_default();
+            let addr = vm.val(function).addr;
+            if info.lua && !(made.created(addr) && self.home.owns(vm, function, &info)?) {
+                self.enter_function(vm, made, (function, addr), &mut queue)?;
+            }
+        }
+        for local in locals {
+            queue.try_push(local)?;
+        }
+        self.reach(vm, made, queue)
     }
 
     /// The strings and integers of a function's code.
@@ -892,6 +933,7 @@ impl<'a> Effects<'a> {
 
     /// A call out of the module has ended.
     fn close(&mut self, vm: &mut Vm, made: Made<'_>, frame: Option<&Frame<'_>>, ending: Ending) -> Result<()> {
+        fault::point()?;
         self.settle(vm)?;
         self.search_deeper(vm, made)?;
         let Some(mut call) = self.open.pop() else {
@@ -1049,7 +1091,9 @@ impl<'a> Effects<'a> {
         writes: &[Write],
         assignment: &Assignment,
     ) -> Result<()> {
+        fault::point()?;
         self.put_back(vm, writes)?;
+        fault::point()?;
         for (place, old, new) in &assignment.places {
             self.replace_at(vm, *place, *old, *new)?;
             self.names.pair(vm, *new, *old)?;
@@ -1385,6 +1429,7 @@ impl Effects<'_> {
     /// # Errors
     /// [`crate::error::Error::Memory`].
     pub fn finish(&mut self, vm: &mut Vm) -> Result<()> {
+        fault::point()?;
         let (tables, cells) = self.past.counts();
         let mut writes = Vec::new();
         for table in 0..tables {
@@ -1423,6 +1468,7 @@ impl Effects<'_> {
             handed,
             ..
         } = self;
+        fault::point()?;
         if let Some(mut recorded) = recorded {
             for call in calls.repeated.iter().chain(&calls.new) {
                 recorded.take(call);

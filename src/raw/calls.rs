@@ -263,6 +263,49 @@ pub fn locals(vm: &mut Vm, thread: usize, main: usize, list: &mut Vec<(Vec<u8>, 
     }
 }
 
+/// Levels of a coroutine that are looked at.
+const MOST_LEVELS: c_int = 200;
+/// Locals of one function that are.
+const MOST_LOCALS: c_int = 250;
+
+/// What a coroutine that waits, or has not begun, is going to work on: keeps its functions, and the
+/// values of their locals.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn activations(vm: &mut Vm, thread: Ref, functions: &mut Vec<Ref>, locals: &mut Vec<Ref>) -> Result<()> {
+    let (holder, index) = vm.at(thread);
+    // SAFETY: a held coroutine, which does not run; what is pushed there moves to the holders.
+    unsafe {
+        let l = ffi::lua_tothread(holder, index);
+        if l.is_null() || ffi::lua_checkstack(l, 4) == 0 {
+            return Ok(());
+        }
+        let mut ar = Record::new();
+        let mut level = 0;
+        while level < MOST_LEVELS && ffi::lua_getstack(l, level, ar.get()) != 0 {
+            ffi::lua_getinfo(l, c"f".as_ptr(), ar.get());
+            functions.try_push(vm.keep_from(l)?)?;
+            let mut i = 1;
+            while i <= MOST_LOCALS && !ffi::lua_getlocal(l, ar.get(), i).is_null() {
+                locals.try_push(vm.keep_from(l)?)?;
+                i += 1;
+            }
+            level += 1;
+        }
+        if level == 0 && ffi::lua_status(l) == ffi::LUA_OK {
+            // The function and its arguments stand on the stack.
+            for i in 1..=ffi::lua_gettop(l).min(MOST_LOCALS) {
+                ffi::lua_pushvalue(l, i);
+                let value = vm.keep_from(l)?;
+                let list = if i == 1 { &mut *functions } else { &mut *locals };
+                list.try_push(value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A coroutine on which the hook was put, and its own.
 #[derive(Clone, Copy)]
 struct Hooked {

@@ -1387,8 +1387,8 @@ pub const BIG: Story = Story {
         test.equal(m.new2_20[1](), m.new2_1[1]())",
 };
 
-/// Registrations with another module: by name with a record and a handle, without a name, as a coroutine, and one that is new. The
-/// other module counts them in a variable.
+/// Registrations with another module: by name with a record and a handle, without a name, as a
+/// coroutine, and one that is new. The other module counts them in a variable.
 pub const BUS: Story = Story {
     name: "bus",
     before: &[
@@ -1499,7 +1499,8 @@ pub const BUS_DRY: Story = Story {
     ..BUS
 };
 
-/// The same, and the chunk raises behind its registrations.
+/// The same, and the chunk raises behind its registrations. It makes the first one until it is done:
+/// where there is no memory to look at calls, the loop must end.
 pub const BUS_RAISES: Story = Story {
     name: "bus, raising",
     after: &[(
@@ -1507,7 +1508,7 @@ pub const BUS_RAISES: Story = Story {
         "local bus = require 'bus'
         local n, M = 0, {}
         function M.hit() n = n + 1 return 'hit v2 ' .. n end
-        M.handle = bus.on('hit', M.hit, { once = true })
+        repeat local ok, handle = pcall(bus.on, 'hit', M.hit, { once = true }) M.handle = handle until ok
         bus.on('more', function() n = n + 1 return 'more v2 ' .. n end)
         bus.spawn(function() return M.hit() end)
         error 'chunk says no'",
