@@ -283,11 +283,11 @@ pub fn activations(vm: &mut Vm, thread: Ref, functions: &mut Vec<Ref>, locals: &
         }
         let mut ar = Record::new();
         let mut level = 0;
-        while level < MOST_LEVELS && ffi::lua_getstack(l, level, ar.get()) != 0 {
-            ffi::lua_getinfo(l, c"f".as_ptr(), ar.get());
+        while level < MOST_LEVELS && ffi::lua_getstack(l, level, ar.as_mut_ptr()) != 0 {
+            ffi::lua_getinfo(l, c"f".as_ptr(), ar.as_mut_ptr());
             functions.try_push(vm.keep_from(l)?)?;
             let mut i = 1;
-            while i <= MOST_LOCALS && !ffi::lua_getlocal(l, ar.get(), i).is_null() {
+            while i <= MOST_LOCALS && !ffi::lua_getlocal(l, ar.as_mut_ptr(), i).is_null() {
                 locals.try_push(vm.keep_from(l)?)?;
                 i += 1;
             }
