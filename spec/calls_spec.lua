@@ -286,6 +286,52 @@ describe("A call that stays", function()
     assert.equal(9, package.loaded.dependency.max)
   end)
 
+  describe("and reaches much", function()
+    local RECORDS = [[
+      local host = { list = {} }
+      for i = 1, 5000 do host.list[i] = { stats = { n = 0 } } end
+      function host.bump()
+        for _, record in ipairs(host.list) do record.stats.n = record.stats.n + 1 end
+      end
+      function host.sum()
+        local sum = 0
+        for _, record in ipairs(host.list) do sum = sum + record.stats.n end
+        return sum
+      end
+      return host]]
+    local LARGE = [[
+      local big = { map = {}, n = 0 }
+      for i = 1, 300000 do big.map["k" .. i] = i end
+      function big.set(k, v) big.map[k] = v big.n = big.n + 1 end
+      return big]]
+
+    it("is put back by a dry run", function()
+      local host = app:module("host", RECORDS)
+      app:module("m", "return { f = function() end }")
+      app:write("m", "local host = require 'host' host.bump() return { f = function() end }")
+      assert.is_true((app:reload("m", { dry_run = true })))
+      assert.equal(0, host.sum())
+    end)
+
+    it("is put back as far as it is known, and named, where the chunk fails", function()
+      local big = app:module("big", LARGE)
+      app:module("m", "return { f = function() end }")
+      app:write("m", "local big = require 'big' big.set('k7', 'changed') error 'boom'")
+      local ok, message = app:reload "m"
+      assert.is_false(ok)
+      assert.same({ 0, 7 }, { big.n, big.map.k7 })
+      assert.matches("big.set(\"k7\", \"changed\") reaches more than 200000 entries", message, 1, true)
+    end)
+
+    it("is named in the report of a dry run", function()
+      app:module("big", LARGE)
+      app:module("m", "return { f = function() end }")
+      app:write("m", "local big = require 'big' big.set('k7', 'changed') return { f = function() end }")
+      local _, report = app:reload("m", { dry_run = true })
+      assert.matches("big.set", table.concat(report.warnings, "\n"), 1, true)
+    end)
+  end)
+
   describe("is undone whole or not at all", function()
     local COUNTED = [[
       local bus = { list = {}, n = 0 }

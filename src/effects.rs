@@ -133,6 +133,8 @@ pub struct Calls {
     made: Vec<(Ref, String)>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// Calls that can change more than is remembered.
+    pub beyond: Vec<String>,
     /// Calls that raised, and whose function stands there already.
     duplicates: Vec<String>,
     /// What ran and cannot be taken back, as it is told where the load fails.
@@ -144,6 +146,9 @@ impl Calls {
     pub fn explain(&self, mut text: Vec<u8>) -> Vec<u8> {
         for call in &self.duplicates {
             text.extend_from_slice(format!("\n{call}: registered already; see hotreload.reloading()").as_bytes());
+        }
+        for call in &self.beyond {
+            text.extend_from_slice(format!("\n{}", beyond(call)).as_bytes());
         }
         for ran in &self.ran {
             text.extend_from_slice(format!("\n{ran} ran and cannot be taken back").as_bytes());
@@ -182,6 +187,11 @@ impl Calls {
         }
         Ok(record)
     }
+}
+
+/// What is told of a call that can change more than is remembered, where its work is put back.
+pub fn beyond(call: &str) -> String {
+    format!("{call} reaches more than {BUDGET} entries of tables: look whether all that it changed was put back")
 }
 
 /// The calls of the module's last load.
@@ -883,8 +893,15 @@ impl<'a> Effects<'a> {
                 continue;
             }
             let keys = self.keys(vm, number)?;
+            let is_whole = self.past.is_whole(number);
+            if !is_whole && is_news {
+                self.note_beyond(vm, made)?;
+            }
             for key in keys {
                 if vm.kind(key) != Kind::Nil {
+                    if !is_whole {
+                        self.past.look_ahead(vm, number, key)?;
+                    }
                     queue.try_push(vm.get(value, key)?)?;
                 }
             }
@@ -896,15 +913,27 @@ impl<'a> Effects<'a> {
         Ok(())
     }
 
+    /// The innermost call can change more than is remembered.
+    fn note_beyond(&mut self, vm: &mut Vm, made: Made<'_>) -> Result<()> {
+        let Some(call) = self.open.pop() else {
+            return Ok(());
+        };
+        let label = self.label(vm, made, &call)?;
+        let (file, line) = &call.place;
+        let text = format!("{file}:{line}: {label}");
+        if !self.calls.beyond.contains(&text) {
+            self.calls.beyond.try_push(text)?;
+        }
+        self.open.try_push(call)
+    }
+
     /// Remembers the tables to which a large one leads.
     fn remember_behind(&mut self, vm: &mut Vm, made: Made<'_>, number: u32) -> Result<()> {
         let mut queue = VecDeque::new();
         queue.try_push(number)?;
-        let mut looked_at = 0;
         while let Some(number) = queue.pop_front() {
-            looked_at += 1;
-            if looked_at > MOST_TABLES {
-                break;
+            if !self.past.is_whole(number) {
+                return self.note_beyond(vm, made);
             }
             let mut tables = Vec::new();
             for (_, key, now) in self.past.entries(number).skip(self.past.behind(number)) {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::base::{self, Base};
 use crate::changed;
 use crate::commit::{self, Op};
-use crate::effects::Recorded;
+use crate::effects::{self, Recorded};
 use crate::error::{Error, Result, shown};
 use crate::fault::{self, caught};
 use crate::find::{self, Context, Found};
@@ -315,6 +315,12 @@ fn stage(
     let plan_ms = clock.lap();
     fault::point()?;
 
+    if options.dry_run {
+        let calls = &mut loaded.left.calls;
+        for call in &calls.beyond {
+            calls.warnings.try_push(effects::beyond(call))?;
+        }
+    }
     // Everything that could fail is made before the commit.
     let lists = Lists {
         context: &context,

@@ -41,6 +41,8 @@ struct Held {
     initial: Ref,
     /// When it was looked at last.
     now: Ref,
+    /// Of a table that is not remembered whole: it was looked at before the call ran.
+    in_time: bool,
 }
 
 impl Held {
@@ -48,6 +50,7 @@ impl Held {
         Held {
             initial: value,
             now: value,
+            in_time: false,
         }
     }
 }
@@ -124,9 +127,30 @@ impl Past {
     /// end of its list.
     pub fn is_known(&self, vm: &Vm, spot: Spot) -> bool {
         match spot {
-            Spot::Slot(number, _) => self.is_whole(number) || self.is_behind_end(vm, spot),
+            Spot::Slot(number, slot) => {
+                self.is_whole(number) || self.is_behind_end(vm, spot) || self.is_in_time(number, slot)
+            }
             Spot::Metatable(_) | Spot::Cell(_) => true,
         }
+    }
+
+    fn is_in_time(&self, number: u32, slot: u32) -> bool {
+        let table = self.tables.get(number as usize);
+        table
+            .and_then(|table| table.keys.get(slot as usize))
+            .is_some_and(|(_, held)| held.in_time)
+    }
+
+    /// Remembers what stands under a key of a table that is not remembered whole, before a call runs.
+    pub fn look_ahead(&mut self, vm: &mut Vm, number: u32, key: Ref) -> Result<()> {
+        let count = self.len(number);
+        let slot = self.slot(vm, number, key)?;
+        if slot as usize == count
+            && let Some(held) = self.held(Spot::Slot(number, slot))
+        {
+            held.in_time = true;
+        }
+        Ok(())
     }
 
     fn is_behind_end(&self, vm: &Vm, spot: Spot) -> bool {
@@ -492,7 +516,7 @@ impl Past {
     pub fn each(&self, vm: &mut Vm, mut each: impl FnMut(&mut Vm, Place, Ref)) {
         for (table, number) in self.tables.iter().zip(0..) {
             for ((key, held), slot) in table.keys.iter().zip(0..) {
-                if table.whole || self.is_behind_end(vm, Spot::Slot(number, slot)) {
+                if self.is_known(vm, Spot::Slot(number, slot)) {
                     let place = Place::Value {
                         table: table.table,
                         key: *key,
