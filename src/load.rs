@@ -43,7 +43,7 @@ pub struct Loaded {
     pub main: Ref,
     /// The cell of the chunk's own `_ENV` (R4.4).
     pub environment: Option<usize>,
-    /// What the calls that its chunk made have left to do (R5.4).
+    /// What the calls that its chunk made have left to do (R5.9).
     pub left: Left,
 }
 

@@ -468,7 +468,7 @@ impl Planner<'_> {
         self.out.tally.cells_kept.try_push(pair.new)
     }
 
-    /// R5.4: what the chunk's calls did, but for repeats.
+    /// R5.9: what the chunk's calls did, but for repeats.
     fn calls(&mut self) -> Result<()> {
         self.out.ops.try_reserve(self.loaded.left.ops.len())?;
         for op in &self.loaded.left.ops {

@@ -59,7 +59,7 @@ pub struct Module {
     pub source: Option<Vec<u8>>,
     /// What is on record of it (R8): a string, or any other value for nothing.
     pub base: Ref,
-    /// The calls of its last load (R5.4): a table, or any other value for nothing.
+    /// The calls of its last load (R5.8): a table, or any other value for nothing.
     pub calls: Ref,
 }
 

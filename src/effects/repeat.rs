@@ -1,4 +1,4 @@
-//! Is a call that registers something one that was made before (R5.4)?
+//! Is a call that registers something one that was made before (R5.5)?
 //!
 //! A call is a repeat where there is a one-to-one assignment of older objects to the new ones that it placed, under which all that
 //! it added is there already. For example `bus.on("hit", M.on_hit)` appends `{ name = "hit", f = <the file's on_hit> }` to a list
