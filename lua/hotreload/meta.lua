@@ -28,6 +28,14 @@
 ---@field added integer
 ---@field replaced integer  constants, and with `data` what was overwritten or taken out
 
+---Calls that register something of the file with other modules (R5.5). The lists of paths have
+---texts for them, such as `bus.on("hit", chat.on_hit)`.
+---@class hotreload.CallCounts
+---@field repeated integer      made before: taken back, and what stands there has the file's code
+---@field new integer           made for the first time
+---@field gone integer          no longer made; what they registered stays
+---@field irrevocable integer   C functions not of Lua's standard library, which run again
+
 ---A slot that is a function on one side and something else on the other.
 ---@class hotreload.Conflict
 ---@field path string       such as `M.handlers.login`
@@ -52,6 +60,7 @@
 ---@field changed string[]
 ---@field cells { joined: string[], fresh: string[] }
 ---@field data { kept: string[], added: string[], replaced: string[] }
+---@field calls { repeated: string[], new: string[], gone: string[], irrevocable: string[] }
 
 ---What a reload did, or would do. Plain data; `tostring(report)` is a text for people.
 ---@class hotreload.Report
@@ -63,12 +72,20 @@
 ---@field changed integer                   those of the replaced functions whose code differs
 ---@field cells hotreload.CellCounts
 ---@field data hotreload.DataCounts
+---@field calls hotreload.CallCounts
 ---@field references integer                with `scope = "vm"`: places elsewhere that follow
 ---@field stale integer                     with `scope = "vm"`: old functions that stay; the warnings say why
 ---@field warnings string[]
 ---@field conflicts hotreload.Conflict[]
 ---@field elapsed_ms hotreload.Elapsed
 ---@field paths? hotreload.Paths
+
+---What a host does around each chunk that a reload runs, dry or not (R2.6). Each gets the
+---module's name, and may not yield. If one raises, the reload is refused. What they change is not
+---put back.
+---@class hotreload.ChunkHooks
+---@field before? false|fun(name: string)   before the chunk
+---@field after? false|fun(name: string)    behind the chunk, whatever became of it
 
 ---What `hotreload.configure` takes: which modules may be reloaded, by Lua patterns over the module's name, and what is
 ---called around every reload. A key that is given replaces what was there; `false` takes a function away.
@@ -80,6 +97,7 @@
 ---@field after? false|fun(name: string, report: hotreload.Report)            when a reload is done
 ---@field on_error? false|fun(name: string, message: string)                  when a reload failed or was refused
 ---@field log? false|fun(level: "info"|"warning"|"error", message: string)    a line for each of these
+---@field chunk? false|hotreload.ChunkHooks   around each chunk that a reload runs (R2.6)
 
 ---@class hotreload
 ---@field _VERSION string
@@ -98,6 +116,12 @@ local hotreload = {}
 ---@return hotreload.Report|hotreload.Report[]|string result
 ---@return hotreload.Report|hotreload.Report[]|nil reports
 function hotreload.reload(name, options) end
+
+---Whose chunk is running for a reload, and whether that reload is dry (R2.6). `nil` at any other
+---time: while `require` loads a module, in a first load by `gg.reload`, and in hooks.
+---@return string? name
+---@return boolean? dry
+function hotreload.reloading() end
 
 ---How far a sweep has come (R9.4).
 ---@class hotreload.Progress
@@ -135,8 +159,9 @@ function hotreload.sweep(budget_ms) end
 ---@return string? message
 function hotreload.stale(name, options) end
 
----Takes the last reload of a module back (R7.3): functions, cells and what was added. Data that changed since stays.
----Once for each reload; `false` and a message where there is nothing to undo.
+---Undoes the last reload of a module (R7.3): functions, cells and what was added, registrations
+---with other modules among it. Data that changed since stays. Once for each reload; `false` and a
+---message if there is nothing to undo.
 ---@param name string
 ---@return boolean ok
 ---@return string? message
