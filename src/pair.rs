@@ -616,7 +616,7 @@ impl Pairer<'_> {
         self.registered()
     }
 
-    /// R5.7, R5.9: what the calls of the chunk have found to answer to each other, and what they have placed.
+    /// R5.7, R5.9: what the chunk's calls have found to answer to each other, and have placed.
     fn registered(&mut self) -> Result<()> {
         for (new, old) in copied(&self.loaded.left.pairs)? {
             let site = self.out.sites.elsewhere(new)?;

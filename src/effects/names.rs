@@ -1,4 +1,4 @@
-//! Which function of the module a function of the file answers to, as far as names and code tell (R5.6).
+//! Which function of the module a function of the file answers to, by name and code (R5.6).
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
