@@ -91,6 +91,20 @@ local function module(text, how)
     end
 end
 
+--- A module that registers `n` handlers on one bus, one a line; `fresh` begins the names of its events.
+local function registrations(line, fresh)
+    local text = lines("local bus, M = require 'bus', {}", fresh and line:gsub("'e", "'" .. fresh) or line, "return M")
+    return function(...)
+        if not package.loaded.bus then
+            write("bus", [[
+                local bus = { list = {} }
+                function bus.on(event, f) bus.list[#bus.list + 1] = { event = event, f = f } end
+                return bus]])
+        end
+        return module(text)(...)
+    end
+end
+
 --- The first `changed` after the module was loaded: nothing is on record.
 local function first_changed(text)
     return function(n)
@@ -167,6 +181,9 @@ local dimensions = {
     { "functions, full report", module(functions, { options = { report = "full" } }) },
     { "functions, scope vm", module(functions, { options = { scope = "vm" } }) },
     { "functions, dry run", module(functions, { options = { dry_run = true } }) },
+    { "registrations", registrations "function M.f$i() return $v end bus.on('e$i', M.f$i)" },
+    { "registrations without names", registrations "bus.on('e$i', function() return M, $i, $v end)" },
+    { "registrations, new", registrations("function M.f$i() return $v end bus.on('e$i', M.f$i)", "e$v.") },
     { "functions, undone", module(functions, { after = function() assert(hotreload.undo "m") end }) },
     { "functions, tracked, merge", module(functions, { track = true, options = { data = "merge" } }) },
     { "functions added", module(functions, { becomes = lines("local M = {}",

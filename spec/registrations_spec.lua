@@ -410,6 +410,38 @@ describe("registrations", function()
         assert.equal("quit v4 1", bus.fire())
       end)
 
+      it("one of two entries of a function that the program removed stays away", function()
+        local twice = "bus.on('hit', M.hit) bus.on('hit', M.hit)"
+        app:module("chat", text(1, twice))
+        update(text(2, twice))
+        table.remove(bus.list, 1)
+        for version = 3, 4 do
+          update(text(version, twice))
+          assert.equal(1, #bus.list)
+        end
+        assert.equal("hit v4 1", bus.fire())
+      end)
+
+      it("a registration that is gone for some versions, and comes back, is the old one", function()
+        app:module("chat", text(1, BOTH))
+        update(text(2, "bus.on('quit', M.quit)"))
+        update(text(3, "bus.on('quit', M.quit)"))
+        for version = 4, 5 do
+          update(text(version, BOTH))
+          assert.equal("hit quit", bus.events())
+        end
+        assert.equal("hit v5 1, quit v5 1", bus.fire())
+      end)
+
+      it("such a registration among 100 others is the old one, too", function()
+        for i = 1, 100 do bus.on("other " .. i, function() return i end) end
+        app:module("chat", text(1, BOTH))
+        update(text(2, "bus.on('quit', M.quit)"))
+        update(text(3, BOTH))
+        assert.equal(102, #bus.list)
+        assert.equal("hit v3 1", bus.list[101].f())
+      end)
+
       it("a handler for once that has run stays away", function()
         app:write("once", [[
           local once = { map = {}, ran = 0 }

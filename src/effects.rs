@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::fault;
 use crate::find::Context;
 use crate::home::Home;
+use crate::lineage::Lineage;
 use crate::mem::{TryInsert, TryPush, copied};
 use crate::raw::calls::{self, Callee, Frame, Watcher};
 use crate::raw::door;
@@ -296,6 +297,7 @@ pub struct Effects<'a> {
     handed: FxHashSet<u32>,
     calls: Calls,
     recorded: Option<Recorded>,
+    lineage: Option<Lineage>,
     /// Entries that were looked at for what a call has placed somewhere else.
     searched: usize,
     /// How callers have named functions, by their addresses, and how often that was asked.
@@ -313,7 +315,7 @@ impl<'a> Effects<'a> {
         chunk: Option<&'a Chunk>,
         home: &'a mut Home,
         main: usize,
-        recorded: Option<Recorded>,
+        (recorded, lineage): (Option<Recorded>, Option<Lineage>),
     ) -> Effects<'a> {
         Effects {
             context,
@@ -334,6 +336,7 @@ impl<'a> Effects<'a> {
             handed: FxHashSet::default(),
             calls: Calls::default(),
             recorded,
+            lineage,
             searched: 0,
             names_of_callees: FxHashMap::default(),
             named: 0,
@@ -1087,6 +1090,7 @@ impl<'a> Effects<'a> {
             memory: self.memory,
             chunk: self.chunk,
             chunk_at: self.chunk_at,
+            lineage: self.lineage,
         };
         let mut search = Search {
             vm,
@@ -1132,6 +1136,8 @@ impl<'a> Effects<'a> {
                 let info = vm.info(*new)?.unwrap_or_default();
                 self.home.owns(vm, *new, &info)?
             };
+            // Of an older generation the current one is paired by its name.
+            let is_own = is_own && self.names.current(vm, self.lineage, *old) == vm.val(*old).addr;
             if is_own || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr) {
                 self.pairs.try_push((*new, *old))?;
             }
@@ -1162,6 +1168,7 @@ impl<'a> Effects<'a> {
             memory: self.memory,
             chunk: self.chunk,
             chunk_at: self.chunk_at,
+            lineage: self.lineage,
         };
         let mut found = Vec::new();
         for given in &call.given.held {
@@ -1227,11 +1234,13 @@ impl<'a> Effects<'a> {
 
     /// The program has taken the entry of a recorded call away since. It stays away.
     fn is_removed(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
-        // The chunk itself may have taken the entry away, to make it anew.
+        // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put the file's function for is not
+        // taken away.)
         for number in &call.touched {
             for lost in self.past.lost(*number)? {
                 let info = vm.info(lost)?.unwrap_or_default();
-                if vm.val(lost).is_table() || self.home.owns(vm, lost, &info)? {
+                let is_own = !self.names.is_answered(vm, lost) && self.home.owns(vm, lost, &info)?;
+                if vm.val(lost).is_table() || is_own {
                     return Ok(false);
                 }
             }

@@ -24,13 +24,14 @@ pub struct Lineage {
 impl Lineage {
     /// Are both functions generations of one?
     pub fn is_one(&self, vm: &Vm, a: Ref, b: Ref) -> bool {
-        let lineage = |function| {
-            self.number(vm, function)
-                .map(|n| n >> Profile::PACKED_BITS)
-                .filter(|n| *n != 0)
-        };
-        let lineage_of_a = lineage(a);
-        lineage_of_a.is_some() && lineage_of_a == lineage(b)
+        let lineage_of_a = self.of(vm, a);
+        lineage_of_a.is_some() && lineage_of_a == self.of(vm, b)
+    }
+
+    /// The number of a function's lineage, if it has one.
+    pub fn of(&self, vm: &Vm, function: Ref) -> Option<i64> {
+        let number = self.number(vm, function)? >> Profile::PACKED_BITS;
+        (number != 0).then_some(number)
     }
 
     /// What is noted of a function.

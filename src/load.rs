@@ -11,6 +11,7 @@ use crate::error::{Error, Result, without_text};
 use crate::fault::{self, caught};
 use crate::find::{Code, Context, Found};
 use crate::home::Home;
+use crate::lineage::Lineage;
 use crate::mem::TryPush;
 use crate::raw::chunk::run;
 use crate::raw::tracker::Fresh;
@@ -54,6 +55,8 @@ pub struct LastLoad {
     pub source: Option<Vec<u8>>,
     /// The calls that its chunk made.
     pub calls: Option<Recorded>,
+    /// Which functions are generations of one.
+    pub lineage: Option<Lineage>,
 }
 
 /// Compiles and runs A2, and puts back what its chunk changed. Of `found` the text is gone afterwards. `modules`: those that are loaded.
@@ -95,7 +98,7 @@ pub fn load(
         modules,
         [main, found.data],
         &mut home,
-        (chunk.as_ref(), last.calls),
+        (chunk.as_ref(), last.calls, last.lineage),
     );
     let told = call_host(vm, context, "after", after);
     let ran = ran?;
@@ -176,14 +179,14 @@ fn run_chunk(
     modules: Modules,
     [main, data]: [Ref; 2],
     home: &mut Home,
-    (chunk, recorded): (Option<&Chunk>, Option<Recorded>),
+    (chunk, recorded, lineage): (Option<&Chunk>, Option<Recorded>, Option<Lineage>),
 ) -> Result<Ran> {
     let nothing = Chunk::default();
     vm.reserve(chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
     let mut memory = Memory::of(vm, context, modules, chunk.unwrap_or(&nothing), home)?;
     let address = vm.val(main).addr;
-    let mut effects = Effects::new(context, &memory, chunk, home, address, recorded);
+    let mut effects = Effects::new(context, &memory, chunk, home, address, (recorded, lineage));
     // From here to `put_back` nothing may get past: neither an error nor a panic.
     let ran = run(vm, main, [context.name, data], expected, &mut effects);
     let (outcome, fresh) = (ran.outcome, ran.fresh);

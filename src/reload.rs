@@ -299,6 +299,7 @@ fn stage(
     let last_load = LastLoad {
         source: copy_of(&module.source)?,
         calls: recorded,
+        lineage: Some(request.lineage),
     };
     let mut loaded = load::load(vm, &context, found, known, last_load, options.around)?;
     let last = vm.index(module.undo, LAST_MAIN)?;

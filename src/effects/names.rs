@@ -5,6 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::bytecode::{Chunk, Digest};
 use crate::error::Result;
 use crate::home::Home;
+use crate::lineage::Lineage;
 use crate::mem::{TryInsert, TryPush, copied};
 use crate::raw::calls;
 use crate::raw::tracker::Made;
@@ -34,6 +35,8 @@ pub struct Names {
     /// Of the running module: the names of each function, and the function of each name; none where several have it.
     running: FxHashMap<usize, Vec<Vec<u8>>>,
     named: FxHashMap<Vec<u8>, Option<usize>>,
+    /// The function with a name of each lineage, by its number.
+    of_lineage: FxHashMap<i64, usize>,
     /// Of the file: the names that its functions have so far.
     incoming: FxHashMap<usize, Vec<Vec<u8>>>,
     incoming_names: FxHashSet<Vec<u8>>,
@@ -66,6 +69,8 @@ pub struct Sources<'a> {
     pub chunk: Option<&'a Chunk>,
     /// The coroutine on which the chunk runs, and the address of its main function.
     pub chunk_at: (usize, usize),
+    /// Which functions are generations of one.
+    pub lineage: Option<Lineage>,
 }
 
 impl Names {
@@ -91,7 +96,10 @@ impl Names {
     }
 
     /// Reads the names of the running module's functions, once.
-    fn prepare(&mut self, vm: &mut Vm, home: &mut Home, sources: &Sources<'_>) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn prepare(&mut self, vm: &mut Vm, home: &mut Home, sources: &Sources<'_>) -> Result<()> {
         if std::mem::replace(&mut self.ready, true) {
             return Ok(());
         }
@@ -104,7 +112,7 @@ impl Names {
                 if vm.kind(value) == Kind::Function
                     && let Some(name) = vm.bytes(key)?
                 {
-                    self.name_running(vm, home, value, name)?;
+                    self.name_running(vm, home, (value, sources.lineage), name)?;
                 }
             }
         }
@@ -118,7 +126,7 @@ impl Names {
                     .is_some_and(|upvalue| upvalue.value.is_function())
                 {
                     let (name, value) = (vm.upvalue_name(function.at, i), vm.upvalue_value(function.at, i)?);
-                    self.name_running(vm, home, value, name)?;
+                    self.name_running(vm, home, (value, sources.lineage), name)?;
                 }
             }
         }
@@ -130,7 +138,13 @@ impl Names {
         Ok(())
     }
 
-    fn name_running(&mut self, vm: &mut Vm, home: &mut Home, function: Ref, name: Vec<u8>) -> Result<()> {
+    fn name_running(
+        &mut self,
+        vm: &mut Vm,
+        home: &mut Home,
+        (function, lineage): (Ref, Option<Lineage>),
+        name: Vec<u8>,
+    ) -> Result<()> {
         let info = vm.info(function)?.unwrap_or_default();
         if !home.owns(vm, function, &info)? {
             return Ok(());
@@ -138,6 +152,9 @@ impl Names {
         let address = vm.val(function).addr;
         if !self.running.contains_key(&address) {
             self.running.try_insert_value(address, Vec::new())?;
+            if let Some(number) = lineage.and_then(|lineage| lineage.of(vm, function)) {
+                self.of_lineage.try_insert_value(number, address)?;
+            }
         }
         if let Some(names) = self.running.get_mut(&address) {
             names.try_push(copied(&name)?)?;
@@ -273,7 +290,7 @@ impl Names {
         let mut likely = Vec::new();
         let address = vm.val(incoming).addr;
         if let Some(answer) = self.answers.get(&address) {
-            likely.try_push(vm.val(*answer).addr)?;
+            likely.try_push(self.current(vm, sources.lineage, *answer))?;
             return Ok(likely);
         }
         self.name_incoming(vm, made, sources.chunk_at, incoming)?;
@@ -327,17 +344,18 @@ impl Names {
         (incoming, running): (Ref, Ref),
     ) -> Result<Option<Likeness>> {
         self.prepare(vm, home, sources)?;
-        let (new, old) = (vm.val(incoming).addr, vm.val(running).addr);
+        let (new, current) = (vm.val(incoming).addr, self.current(vm, sources.lineage, running));
         if let Some(answer) = self.answers.get(&new) {
-            return Ok((vm.val(*answer).addr == old).then_some(Likeness::Name));
+            let is_one = self.current(vm, sources.lineage, *answer) == current;
+            return Ok(is_one.then_some(Likeness::Name));
         }
-        if self.answered.contains_key(&old) {
+        if self.answered.contains_key(&vm.val(running).addr) {
             return Ok(None);
         }
         self.name_incoming(vm, made, sources.chunk_at, incoming)?;
         let nothing = Vec::new();
         let own = self.incoming.get(&new).unwrap_or(&nothing);
-        let others = self.running.get(&old).unwrap_or(&nothing);
+        let others = self.running.get(&current).unwrap_or(&nothing);
         let mut own = own.iter().filter(|name| self.is_telling(name));
         let mut others = others.iter().filter(|name| self.is_telling(name));
         if own.clone().any(|name| others.clone().any(|other| name == other)) {
@@ -348,7 +366,7 @@ impl Names {
             return Ok(None);
         }
         // The module has another one for this name.
-        let is_taken = own.any(|name| self.named.get(name).is_some_and(|one| *one != Some(old)));
+        let is_taken = own.any(|name| self.named.get(name).is_some_and(|one| *one != Some(current)));
         let new = self.digest_of_new(vm, incoming)?;
         let old = self.digest(vm, running)?;
         Ok(match old {
@@ -356,6 +374,22 @@ impl Names {
             Some(old) if self.file.contains(&old) => None, // left to the one of equal code
             _ => (!is_taken).then_some(Likeness::Any),
         })
+    }
+
+    /// The function of the running module that is this one's current generation: the one with a name.
+    pub fn current(&self, vm: &Vm, lineage: Option<Lineage>, function: Ref) -> usize {
+        let address = vm.val(function).addr;
+        if self.running.contains_key(&address) {
+            return address;
+        }
+        let number = lineage.and_then(|lineage| lineage.of(vm, function));
+        let current = number.and_then(|number| self.of_lineage.get(&number));
+        current.copied().unwrap_or(address)
+    }
+
+    /// Has a function of the file been found that answers to this one?
+    pub fn is_answered(&self, vm: &Vm, running: Ref) -> bool {
+        self.answered.contains_key(&vm.val(running).addr)
     }
 
     /// Notes that two functions answer to each other.

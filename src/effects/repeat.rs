@@ -462,6 +462,7 @@ impl Search<'_> {
         if self.holders.contains_key(&table) {
             return Ok(());
         }
+        self.names.prepare(self.vm, self.home, self.sources)?;
         let mut holders = Holders::default();
         let mut entries = collected(self.past.entries(table).map(|(_, key, value)| Ok((key, value))))?;
         let vm = &*self.vm;
@@ -476,7 +477,8 @@ impl Search<'_> {
             holders.entries.try_push((key, value))?;
             for function in functions {
                 holders.functions.try_push((function, entry))?;
-                add_under(&mut holders.by_function, self.vm.val(function).addr, entry)?;
+                let current = self.names.current(self.vm, self.sources.lineage, function);
+                add_under(&mut holders.by_function, current, entry)?;
             }
             let (first, count) = self.vm.keep_some(value, MOST_LOOKED_AT)?;
             if count as usize == MOST_LOOKED_AT {

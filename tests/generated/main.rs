@@ -13,6 +13,7 @@
 // A generator lists its cases.
 #![allow(clippy::too_many_lines)]
 
+mod bus;
 mod check;
 mod heap;
 mod model;
