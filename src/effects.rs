@@ -295,6 +295,8 @@ pub struct Effects<'a> {
     pairs: Vec<(Ref, Ref)>,
     /// Older tables that repeats have returned to the chunk: their data stay.
     handed: FxHashSet<u32>,
+    /// Functions of the running module that the chunk has called itself, by address.
+    older: FxHashSet<usize>,
     calls: Calls,
     recorded: Option<Recorded>,
     lineage: Option<Lineage>,
@@ -334,6 +336,7 @@ impl<'a> Effects<'a> {
             holders: FxHashMap::default(),
             pairs: Vec::new(),
             handed: FxHashSet::default(),
+            older: FxHashSet::default(),
             calls: Calls::default(),
             recorded,
             lineage,
@@ -439,7 +442,9 @@ impl<'a> Effects<'a> {
         if count == 0 || vm.kind(first) != Kind::String || callee.is_c && (count != 2 || !self.is_from_require(frame)) {
             return Ok(false);
         }
-        if vm.raw_equal(first, self.context.name) {
+        // A string that is run (`load(template)("name")`) is no module; a file with one argument may be.
+        let is_file = count > 1 || frame.with_source(|source| source.starts_with(b"@"));
+        if !is_file || vm.raw_equal(first, self.context.name) {
             return Ok(false);
         }
         let loaded = vm.get(self.context.loaded, first)?;
@@ -463,6 +468,13 @@ impl<'a> Effects<'a> {
         let is_other = activation.role == Role::Other;
         let begins = is_other && caller == Some(Role::Own);
         let may_load = is_other && (callee.is_main || self.is_from_require(frame));
+        let is_older = activation.role == Role::Own && !callee.is_main && !frame.made.created(callee.addr);
+        if is_older && self.open.is_empty() && self.older.try_insert_value(callee.addr, ())?.is_none() {
+            // The chunk calls the running module: what that changes is the chunk's own work, and goes beyond what the file's names say.
+            let args = frame.arguments(vm)?;
+            self.enter(vm, frame, callee, args)?;
+            return Ok(true);
+        }
         if activation.role == Role::Between || !begins && self.open.is_empty() && !may_load {
             return Ok(false);
         }
@@ -737,7 +749,12 @@ impl<'a> Effects<'a> {
                 }
             }
         }
-        let mut next = vm.raw_len(self.past.table(number)) + 1;
+        // What was appended, or taken off, since the table was looked at last.
+        let (before, now) = (self.past.border(number), vm.raw_len(self.past.table(number)));
+        for i in before.min(now) + 1..=before.max(now) {
+            keys.try_push(vm.number(i)?)?;
+        }
+        let mut next = now + 1;
         while next > 0 {
             keys.try_push(vm.number(next)?)?;
             keys.try_push(vm.number(next - 1)?)?;
@@ -1105,6 +1122,8 @@ impl<'a> Effects<'a> {
             holders: &mut self.holders,
             narrow: false,
             narrowed: false,
+            pending: Vec::new(),
+            nested: 0,
         };
         let found = search.find(writes)?;
         if found.is_some() {
@@ -1190,6 +1209,8 @@ impl<'a> Effects<'a> {
                     holders: &mut self.holders,
                     narrow: false,
                     narrowed: false,
+                    pending: Vec::new(),
+                    nested: 0,
                 };
                 if let Some((place, old)) = search.standing(*number, *given)? {
                     found.try_push((place, old, *given))?;

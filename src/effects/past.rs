@@ -215,6 +215,11 @@ impl Past {
         Ok(standing)
     }
 
+    /// `#table` when it was looked at last.
+    pub fn border(&self, number: u32) -> i64 {
+        self.tables.get(number as usize).map_or(0, |table| table.border)
+    }
+
     /// Is all of it remembered?
     pub fn is_whole(&self, number: u32) -> bool {
         self.tables.get(number as usize).is_some_and(|table| table.whole)

@@ -21,6 +21,10 @@ use crate::raw::vm::{Kind, Ref, Val, Vm};
 
 /// Assignments that are tried for one call.
 const MOST_TRIES: u32 = 20_000;
+/// Writes of one call for which every assignment is tried. The search is a recursion over them.
+const MOST_WRITES: usize = 64;
+/// Tables that are keys of tables that are keys, and so on.
+const MOST_NESTED: u32 = 20;
 /// Objects of a chain (a linked list, closures over closures) that are followed.
 const MOST_BEHIND: usize = 2_000;
 /// Entries of a record that are looked at for a function of the module's own.
@@ -54,6 +58,10 @@ pub struct Search<'a> {
     pub narrow: bool,
     /// Entries have been left out for that.
     pub narrowed: bool,
+    /// Objects that are still to be compared, and where the older ones stand.
+    pub pending: Vec<(Ref, Ref, Spotted)>,
+    /// So many keys that are objects are being looked for, one in the other.
+    pub nested: u32,
 }
 
 /// The entries of a large table that hold functions of the module's own, as they were when they were first asked for.
@@ -279,7 +287,11 @@ impl Search<'_> {
             let mut best = None;
             let mut tries = 0;
             let mut keys = Vec::new();
-            self.search(&wanted, &mut assignment, &mut keys, bind, &mut tries, &mut best)?;
+            if wanted.len() > MOST_WRITES {
+                self.search_once(&wanted, &mut assignment, bind, &mut best)?;
+            } else {
+                self.search(&wanted, &mut assignment, &mut keys, bind, &mut tries, &mut best)?;
+            }
             if let Some((assignment, several)) = best {
                 return Ok((!self.loose || !several).then_some(assignment));
             }
@@ -736,46 +748,15 @@ impl Search<'_> {
         let Some((one, rest)) = wanted.split_first() else {
             return self.keep_best(assignment, best);
         };
-        let integer = self.vm.integer(one.key);
-        let table = one.table.map(|table| self.past.table(table));
         if one.what == What::Beside {
-            // What was given stands under the older key as well.
-            let old_key = keys
-                .iter()
-                .find(|(new, _)| bind && Some(*new) == integer)
-                .map(|(_, old)| *old);
-            if let (Some(old_key), Some(table)) = (old_key, table)
-                && !self.vm.holds(table, old_key, one.new)
-            {
-                return Ok(());
-            }
-            return self.search(rest, assignment, keys, bind, tries, best);
-        }
-        for (old, old_key) in &one.candidates {
-            let (mark, bound) = (assignment.mark(), keys.len());
-            let mut fits = true;
-            let place = match table {
-                Some(table) if *old_key != Ref::NIL => Spotted::At(Place::Value { table, key: *old_key }),
-                None if self.vm.same(*old, one.old) => one.place,
-                _ => Spotted::Nowhere,
+            return match self.stands_beside(one, keys, bind) {
+                true => self.search(rest, assignment, keys, bind, tries, best),
+                false => Ok(()),
             };
-            if one.what == What::Key {
-                // The candidate's value stands under the key that is to be the older one.
-                fits = self.unify(assignment, one.key, *old_key, Spotted::Key(table.unwrap_or_default()))?
-                    && (!Self::is_object(self.vm.val(one.new)) || self.value(assignment, one.new, *old, place)?);
-            } else {
-                if *old_key != Ref::NIL && self.vm.val(one.old).is_nil() {
-                    assignment.scalars.try_push((one.key, *old_key))?;
-                    if let (true, Some(integer)) = (bind, integer) {
-                        match keys.iter().find(|(new, _)| *new == integer) {
-                            Some((_, known)) => fits = self.vm.same(*known, *old_key),
-                            None => keys.try_push((integer, *old_key))?,
-                        }
-                    }
-                }
-                fits = fits && self.unify(assignment, one.new, *old, place)?;
-            }
-            if fits {
+        }
+        for candidate in &one.candidates {
+            let (mark, bound) = (assignment.mark(), keys.len());
+            if self.fits(one, *candidate, assignment, keys, bind)? {
                 self.search(rest, assignment, keys, bind, tries, best)?;
             }
             assignment.back(self.vm, mark);
@@ -790,6 +771,85 @@ impl Search<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The same for a call that places very much: each write takes the first candidate that fits, and none is gone back to.
+    fn search_once(
+        &mut self,
+        wanted: &[Wanted],
+        assignment: &mut Assignment,
+        bind: bool,
+        best: &mut Option<(Assignment, bool)>,
+    ) -> Result<()> {
+        let (mut keys, mut tries) = (Vec::new(), 0);
+        for one in wanted {
+            if one.what == What::Beside {
+                if !self.stands_beside(one, &keys, bind) {
+                    return Ok(());
+                }
+                continue;
+            }
+            let mut found = false;
+            for candidate in &one.candidates {
+                let (mark, bound) = (assignment.mark(), keys.len());
+                tries += 1;
+                found = tries <= MOST_TRIES && self.fits(one, *candidate, assignment, &mut keys, bind)?;
+                if found || tries > MOST_TRIES {
+                    break;
+                }
+                assignment.back(self.vm, mark);
+                keys.truncate(bound);
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+        self.keep_best(assignment, best)
+    }
+
+    /// Does what was given beside objects stand under the older key as well?
+    fn stands_beside(&self, one: &Wanted, keys: &[(i64, Ref)], bind: bool) -> bool {
+        let integer = self.vm.integer(one.key);
+        let known = keys.iter().find(|(new, _)| bind && Some(*new) == integer);
+        match (known, one.table) {
+            (Some((_, old_key)), Some(table)) => self.vm.holds(self.past.table(table), *old_key, one.new),
+            _ => true,
+        }
+    }
+
+    /// May the candidate, a value and its key, be what a write wants? If so, the assignment has both.
+    fn fits(
+        &mut self,
+        one: &Wanted,
+        (old, old_key): (Ref, Ref),
+        assignment: &mut Assignment,
+        keys: &mut Vec<(i64, Ref)>,
+        bind: bool,
+    ) -> Result<bool> {
+        let table = one.table.map(|table| self.past.table(table));
+        let place = match table {
+            Some(table) if old_key != Ref::NIL => Spotted::At(Place::Value { table, key: old_key }),
+            None if self.vm.same(old, one.old) => one.place,
+            _ => Spotted::Nowhere,
+        };
+        if one.what == What::Key {
+            // The candidate's value stands under the key that is to be the older one.
+            return Ok(
+                self.unify(assignment, one.key, old_key, Spotted::Key(table.unwrap_or_default()))?
+                    && (!Self::is_object(self.vm.val(one.new)) || self.value(assignment, one.new, old, place)?),
+            );
+        }
+        if old_key != Ref::NIL && self.vm.val(one.old).is_nil() {
+            assignment.scalars.try_push((one.key, old_key))?;
+            if let (true, Some(integer)) = (bind, self.vm.integer(one.key)) {
+                match keys.iter().find(|(new, _)| *new == integer) {
+                    Some((_, known)) if !self.vm.same(*known, old_key) => return Ok(false),
+                    Some(_) => {}
+                    None => keys.try_push((integer, old_key))?,
+                }
+            }
+        }
+        self.unify(assignment, one.new, old, place)
     }
 
     /// An assignment that fits: the best one is kept, the first of several. Where numbers may differ, that is the one in which they do
@@ -846,12 +906,21 @@ impl Search<'_> {
 
     /// May the older value be what the new one is?
     fn value(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
+        match self.is_new(self.vm.val(new)) {
+            true => self.unify(assignment, new, old, place),
+            false => self.value_later(assignment, new, old, place),
+        }
+    }
+
+    /// The same; what a new object leads to becomes pending.
+    fn value_later(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
         let val = self.vm.val(new);
         if !Self::is_object(val) {
             return self.scalar(assignment, new, old);
         }
         if self.is_new(val) {
-            return self.unify(assignment, new, old, place);
+            self.pending.try_push((new, old, place))?;
+            return Ok(true);
         }
         // An object that existed: given, it must be the same; else it is a link, and not compared.
         Ok(!self.is_given(new) || self.vm.same(new, old))
@@ -892,8 +961,23 @@ impl Search<'_> {
         }
     }
 
-    /// May the older object be what the new one is? If so, the assignment has both.
+    /// May the older object be what the new one is, with all that both lead to? If so, the assignment has them. What is left to compare
+    /// is a list, not a recursion: the program's data may be nested without end.
     fn unify(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
+        let start = self.pending.len();
+        self.pending.try_push((new, old, place))?;
+        while let Some((new, old, place)) = self.pending.get(start..).and_then(<[_]>::last).copied() {
+            self.pending.pop();
+            if !self.unify_one(assignment, new, old, place)? {
+                self.pending.truncate(start);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same without what they lead to, which becomes pending.
+    fn unify_one(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
         let (new_val, old_val) = (self.vm.val(new), self.vm.val(old));
         if new_val.kind != old_val.kind {
             return Ok(false);
@@ -914,7 +998,7 @@ impl Search<'_> {
         match new_val.kind {
             Kind::Function => self.unify_functions(assignment, new, old, place),
             Kind::Table => self.unify_tables(assignment, new, old),
-            Kind::Thread => self.unify_threads(assignment, new_val.addr, old),
+            Kind::Thread => self.unify_threads(new_val.addr, old),
             _ => Ok(false),
         }
     }
@@ -953,7 +1037,7 @@ impl Search<'_> {
                 function: old,
                 index: i,
             });
-            if !self.value(assignment, value, other, place)? {
+            if !self.value_later(assignment, value, other, place)? {
                 return Ok(false);
             }
         }
@@ -1017,16 +1101,29 @@ impl Search<'_> {
                 }
             } else {
                 let place = Spotted::At(Place::Value { table: old, key });
-                if !self.value(assignment, value, there, place)? {
+                if !self.value_later(assignment, value, there, place)? {
                     return Ok(false);
                 }
             }
         }
-        Ok(m.is_nil() || !self.is_new(m) || self.unify(assignment, metatable, other, Spotted::Nowhere)?)
+        if !m.is_nil() && self.is_new(m) {
+            self.pending.try_push((metatable, other, Spotted::Nowhere))?;
+        }
+        Ok(true)
     }
 
     /// An entry under a new object: some older one of the table has it.
     fn unify_under_key(&mut self, assignment: &mut Assignment, new: (Ref, Ref), old: Ref) -> Result<bool> {
+        if self.nested == MOST_NESTED {
+            return Ok(false);
+        }
+        self.nested += 1;
+        let found = self.find_under_key(assignment, new, old);
+        self.nested -= 1;
+        found
+    }
+
+    fn find_under_key(&mut self, assignment: &mut Assignment, new: (Ref, Ref), old: Ref) -> Result<bool> {
         let (first, count) = self.vm.keep_entries(old, usize::MAX)?;
         for i in 0..count {
             let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
@@ -1040,7 +1137,7 @@ impl Search<'_> {
         Ok(false)
     }
 
-    fn unify_threads(&mut self, assignment: &mut Assignment, new: usize, old: Ref) -> Result<bool> {
+    fn unify_threads(&mut self, new: usize, old: Ref) -> Result<bool> {
         let Some(function) = self.threads.get(&new).copied() else {
             return Ok(false);
         };
@@ -1055,7 +1152,8 @@ impl Search<'_> {
                     .likeness(self.vm, self.home, self.made, self.sources, (function, other))?
                     .is_some());
         }
-        self.unify(assignment, function, other, Spotted::Nowhere)
+        self.pending.try_push((function, other, Spotted::Nowhere))?;
+        Ok(true)
     }
 }
 
