@@ -291,7 +291,7 @@ pub struct Effects<'a> {
     log: Vec<Logged>,
     constants: FxHashMap<usize, Constants>,
     standard: Standard,
-    holders: FxHashMap<u32, Holders>,
+    holders: FxHashMap<(u32, bool), Holders>,
     pairs: Vec<(Ref, Ref)>,
     /// Older tables that repeats have returned to the chunk: their data stay.
     handed: FxHashSet<u32>,
@@ -996,6 +996,13 @@ impl<'a> Effects<'a> {
         }
         let places = self.places_any(vm, made, &writes);
         let may_repeat = ending != Ending::Yielded && !call.loads && !call.whole;
+        if may_repeat
+            && !raised
+            && writes.is_empty()
+            && self.replace_standing(vm, made, &call, Standing::UnderGivenKeys)?
+        {
+            return Ok(()); // a registry that keeps what it has
+        }
         if !may_repeat || !raised && !places {
             return self.keep(vm, made, call, writes, places);
         }
@@ -1025,7 +1032,14 @@ impl<'a> Effects<'a> {
             return self.take_back(vm, made, frame, &call, &writes, &assignment);
         }
         let is_recorded = places && self.is_recorded(vm, made, &call)?;
-        if (raised || is_recorded) && self.replace_standing(vm, made, &call, raised)? {
+        if (raised || is_recorded)
+            && self.replace_standing(
+                vm,
+                made,
+                &call,
+                if raised { Standing::Refused } else { Standing::Recorded },
+            )?
+        {
             return self.put_back(vm, &writes);
         }
         if is_recorded && self.is_removed(vm, made, &call)? {
@@ -1180,7 +1194,7 @@ impl<'a> Effects<'a> {
     /// A registry may refuse what stands there already. Where a call that raised was given a function whose name or code stands in what
     /// it could read, that one gets the file's code; so where the last load made the call, and its entry has changed since. True if there
     /// was one.
-    fn replace_standing(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call, raised: bool) -> Result<bool> {
+    fn replace_standing(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call, standing: Standing) -> Result<bool> {
         let sources = Sources {
             globals: self.context.globals,
             running: self.context.running,
@@ -1212,7 +1226,7 @@ impl<'a> Effects<'a> {
                     pending: Vec::new(),
                     nested: 0,
                 };
-                if let Some((place, old)) = search.standing(*number, *given)? {
+                if let Some((place, old)) = search.standing(*number, *given, standing == Standing::UnderGivenKeys)? {
                     found.try_push((place, old, *given))?;
                     break;
                 }
@@ -1225,7 +1239,7 @@ impl<'a> Effects<'a> {
         }
         if !found.is_empty() {
             let label = self.label(vm, made, call)?;
-            if raised {
+            if standing == Standing::Refused {
                 self.calls.duplicates.try_push(copied_text(&label)?)?;
             }
             self.calls.note(false, call.function, label)?;
@@ -1386,6 +1400,17 @@ impl<'a> Effects<'a> {
         }
         text::call(vm, self.context, &mut self.names, (self.chunk_at, made), call)
     }
+}
+
+/// Why an older function is looked for that stands where a call has not put the file's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The call raised.
+    Refused,
+    /// The last load made the call as well.
+    Recorded,
+    /// The call changed nothing: only what stands under a key that it was given.
+    UnderGivenKeys,
 }
 
 /// How a call ended.

@@ -52,8 +52,8 @@ pub struct Search<'a> {
     pub given: &'a Given,
     /// Numbers that were given may differ.
     pub loose: bool,
-    /// Which entries of large tables hold functions of the module's own.
-    pub holders: &'a mut FxHashMap<u32, Holders>,
+    /// Which entries of large tables hold functions of the module's own; and, for data, all records.
+    pub holders: &'a mut FxHashMap<(u32, bool), Holders>,
     /// Of large tables only those entries are candidates that hold a function of the same name or code.
     pub narrow: bool,
     /// Entries have been left out for that.
@@ -69,8 +69,8 @@ pub struct Search<'a> {
 pub struct Holders {
     /// Key and value, in the order of integer keys.
     entries: Vec<(Ref, Ref)>,
-    /// Records by the strings that they hold; and those that hold too much to be found so.
-    by_string: FxHashMap<(Kind, u64), Vec<u32>>,
+    /// Records by the strings and numbers that they hold; and those that hold too much to be found so.
+    by_value: FxHashMap<(Kind, u64), Vec<u32>>,
     large: Vec<u32>,
     /// The module's functions, with the entry that holds each.
     functions: Vec<(Ref, u32)>,
@@ -281,7 +281,8 @@ impl Search<'_> {
         if wanted.iter().all(|one| one.what == What::Beside) {
             return Ok(None);
         }
-        wanted.sort_by_key(|one| (one.what == What::Beside, one.candidates.len()));
+        let vm = &*self.vm;
+        wanted.sort_by_key(|one| (one.what == What::Beside, one.candidates.len(), vm.integer(one.key)));
         for bind in [true, false] {
             let mut assignment = Assignment::default();
             let mut best = None;
@@ -440,9 +441,10 @@ impl Search<'_> {
                 found.try_push((key, value))?;
             }
         } else {
-            self.find_holders(table)?;
-            let some = self.narrowed(table, new)?;
-            if let Some(holders) = self.holders.get(&table) {
+            let is_data = self.vm.kind(new) == Kind::Table && !self.belongs(new, DEPTH)?;
+            self.find_holders(table, is_data)?;
+            let some = self.narrowed((table, is_data), new)?;
+            if let Some(holders) = self.holders.get(&(table, is_data)) {
                 let count = some.as_ref().map_or(holders.entries.len(), Vec::len);
                 found.try_reserve(count)?;
                 match &some {
@@ -469,9 +471,9 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Finds the entries of a large table that hold functions of the module's own, once.
-    fn find_holders(&mut self, table: u32) -> Result<()> {
-        if self.holders.contains_key(&table) {
+    /// Finds the entries of a large table that hold functions of the module's own, once; or, for data, all records.
+    fn find_holders(&mut self, table: u32, is_data: bool) -> Result<()> {
+        if self.holders.contains_key(&(table, is_data)) {
             return Ok(());
         }
         self.names.prepare(self.vm, self.home, self.sources)?;
@@ -482,7 +484,8 @@ impl Search<'_> {
         for (key, value) in entries {
             let mut functions = Vec::new();
             let has_key = self.own_functions(key, 0, Some(&mut functions))?;
-            if !self.own_functions(value, DEPTH, Some(&mut functions))? && !has_key {
+            let is_row = is_data && self.vm.kind(value) == Kind::Table;
+            if !self.own_functions(value, DEPTH, Some(&mut functions))? && !has_key && !is_row {
                 continue;
             }
             let entry = holders.entries.len() as u32;
@@ -498,36 +501,49 @@ impl Search<'_> {
             }
             for i in 0..count {
                 let held = first.after(2 * i + 1);
-                if self.vm.kind(held) == Kind::String {
-                    add_under(&mut holders.by_string, self.vm.key_hash(held), entry)?;
+                if matches!(self.vm.kind(held), Kind::String | Kind::Number) {
+                    add_under(&mut holders.by_value, self.vm.key_hash(held), entry)?;
                 }
             }
         }
-        self.holders.try_insert_value(table, holders)?;
+        self.holders.try_insert_value((table, is_data), holders)?;
         Ok(())
     }
 
     /// Those of a large table's entries with functions of the module's own that may be what a new object is; none for all.
-    fn narrowed(&mut self, table: u32, new: Ref) -> Result<Option<Vec<u32>>> {
+    fn narrowed(&mut self, table: (u32, bool), new: Ref) -> Result<Option<Vec<u32>>> {
         if self.vm.kind(new) == Kind::Table {
-            // A string that was given stands in the older record as well.
+            // What was given stands in the older record as well: of several such values the rarest tells most.
             let (first, count) = self.vm.keep_some(new, SMALL)?;
+            let mut rarest: Option<(Kind, u64)> = None;
+            let with = |search: &Self, value| {
+                let holders = search.holders.get(&table);
+                holders
+                    .and_then(|holders| holders.by_value.get(&value))
+                    .map_or(0, Vec::len)
+            };
             for value in (0..count).map(|i| first.after(2 * i + 1)) {
-                if self.vm.kind(value) == Kind::String
-                    && self.is_given(value)
-                    && let Some(holders) = self.holders.get(&table)
-                {
-                    let with = holders
-                        .by_string
-                        .get(&self.vm.key_hash(value))
-                        .map_or(&[][..], |list| list);
-                    let mut some = crate::mem::copied(with)?;
-                    some.try_reserve(holders.large.len())?;
-                    some.extend_from_slice(&holders.large);
-                    some.sort_unstable();
-                    return Ok(Some(some));
+                let kind = self.vm.kind(value);
+                if (kind == Kind::String || kind == Kind::Number && !self.loose) && self.is_given(value) {
+                    let value = self.vm.key_hash(value);
+                    if rarest.is_none_or(|rarest| with(self, value) < with(self, rarest)) {
+                        rarest = Some(value);
+                    }
                 }
             }
+            if let Some(value) = rarest
+                && let Some(holders) = self.holders.get(&table)
+            {
+                let with = holders.by_value.get(&value).map_or(&[][..], |list| list);
+                let mut some = crate::mem::copied(with)?;
+                some.try_reserve(holders.large.len())?;
+                some.extend_from_slice(&holders.large);
+                some.sort_unstable();
+                return Ok(Some(some));
+            }
+        }
+        if table.1 && self.loose {
+            return Ok(Some(Vec::new())); // a row with other numbers is another row
         }
         if !self.narrow || self.loose {
             return Ok(None);
@@ -673,22 +689,33 @@ impl Search<'_> {
     ///
     /// # Errors
     /// [`crate::error::Error::Memory`].
-    pub fn standing(&mut self, table: u32, new: Ref) -> Result<Option<(Spotted, Ref)>> {
+    pub fn standing(&mut self, table: u32, new: Ref, under_given: bool) -> Result<Option<(Spotted, Ref)>> {
         if !self.is_own(new)? {
             return Ok(None);
         }
-        let entries = collected(self.past.entries(table).map(|(_, key, value)| Ok((key, value))))?;
         let at = self.past.table(table);
+        let mut entries = Vec::new();
+        if under_given {
+            for key in &self.given.held {
+                if self.vm.kind(*key) == Kind::String {
+                    entries.try_push((*key, self.vm.get(at, *key)?))?;
+                }
+            }
+        } else {
+            entries = collected(self.past.entries(table).map(|(_, key, value)| Ok((key, value))))?;
+        }
         for (key, value) in entries {
             if self.vm.same(at, self.sources.globals) {
                 return Ok(None); // everything stands behind it
             }
-            let least = if self.is_given(key) {
+            let least = if self.is_given(key) && !under_given {
                 Likeness::Any
             } else {
                 Likeness::Code
             };
-            if let Some(found) = self.standing_in(Place::Value { table: at, key }, value, new, least, DEPTH)? {
+            if let Some(found) =
+                self.standing_in(Place::Value { table: at, key }, value, new, (least, under_given), DEPTH)?
+            {
                 return Ok(Some(found));
             }
         }
@@ -700,7 +727,7 @@ impl Search<'_> {
         place: Place,
         value: Ref,
         new: Ref,
-        least: Likeness,
+        (least, strict): (Likeness, bool),
         depth: u32,
     ) -> Result<Option<(Spotted, Ref)>> {
         let val = self.vm.val(value);
@@ -719,11 +746,15 @@ impl Search<'_> {
                 let held = first.after(2 * i + 1);
                 self.vm.kind(held) == Kind::String && self.is_given(held)
             };
-            let least = if (0..count).any(is_named) { Likeness::Any } else { least };
+            let least = if !strict && (0..count).any(is_named) {
+                Likeness::Any
+            } else {
+                least
+            };
             for i in 0..count {
                 let (key, held) = (first.after(2 * i), first.after(2 * i + 1));
                 let place = Place::Value { table: value, key };
-                if let Some(found) = self.standing_in(place, held, new, least, depth - 1)? {
+                if let Some(found) = self.standing_in(place, held, new, (least, strict), depth - 1)? {
                     return Ok(Some(found));
                 }
             }
