@@ -5,7 +5,7 @@
 //! counter; what the program registered stays; what the program removed stays away, as soon as a
 //! reload has put the module's calls on record; what the file no longer has stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use proptest::collection::vec;
@@ -102,11 +102,14 @@ struct Model {
     entries: Vec<Entry>,
     made: u32,
     recorded: Option<BTreeMap<Call, u32>>,
+    /// Events that have had an entry.
+    known: BTreeSet<u8>,
 }
 
 impl Model {
     fn on(&mut self, entry: Entry, by_event: bool) {
         self.made += 1;
+        self.known.insert(entry.event());
         // Lists by events are told in the order of the events.
         let at = self
             .entries
@@ -148,6 +151,7 @@ impl Model {
     fn reload(&mut self, calls: &[Call], revision: u32, by_event: bool, vm: bool) {
         let mut made: BTreeMap<Call, u32> = BTreeMap::new();
         let before = self.entries.len();
+        let mut begun = BTreeSet::new();
         let mut taken = vec![false; before];
         let mut new = Vec::new();
         for call in calls {
@@ -167,7 +171,11 @@ impl Model {
             {
                 new.push(*call);
             }
-            *count += 1;
+            // The list of an event that a call has made is the load's own: what later calls do to it is
+            // not seen, so they are not on record.
+            if !by_event || self.known.contains(&call.0) || begun.insert(call.0) {
+                *count += 1;
+            }
         }
         if vm {
             self.sweep(revision, calls);
