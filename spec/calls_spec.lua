@@ -253,6 +253,59 @@ describe("A call that a file repeats", function()
   end)
 end)
 
+describe("What the chunk itself does to the program", function()
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("is put back after a dry run: the running module's functions count, and put functions of the file", function()
+    local bus = app:module("bus", "return { on = function() end }")
+    app:module("m", [[
+      local bus, M, n = require "bus", {}, 0
+      local last
+      function M.note(f) n = n + 1 last = f end
+      function M.state() return n, last and last() end
+      bus.on = M.note
+      return M]])
+    app:write("m", [[
+      local bus, M, n = require "bus", {}, 0
+      local last
+      function M.note(f) n = n + 1 last = f end
+      function M.state() return n, last and last() end
+      bus.on(function() return "new" end)
+      return M]])
+    assert.is_true((app:reload("m", { dry_run = true })))
+    assert.same({ 0 }, { package.loaded.m.state() })
+    assert.is_function(bus.on)
+  end)
+
+  it("is put back after a dry run: a table that it walks over", function()
+    local bus = app:module("bus", "local bus = { h = {} } for i = 1, 300 do bus.h['e' .. i] = i end return bus")
+    app:module("m", "return {}")
+    app:write("m", "local bus = require 'bus' for k in pairs(bus.h) do bus.h[k] = nil end return {}")
+    assert.is_true((app:reload("m", { dry_run = true })))
+    assert.equal(300, bus.h.e300)
+    assert.is_true((app:reload "m"))
+    assert.is_nil(next(bus.h))
+  end)
+
+  it("stays: rows of its own large table that it migrates", function()
+    local M = app:module("m", "local M = { players = {} } return M")
+    for i = 1, 300 do M.players["p" .. i] = { hp = i } end
+    app:write("m", [[
+      local M = { players = {} }
+      local old = package.loaded.m
+      for id, player in pairs(old.players) do
+        player.health, player.hp = player.hp, nil
+        old.players[id] = player
+      end
+      return M]])
+    assert.is_true((app:reload("m", { dry_run = true })))
+    assert.same({ hp = 7 }, M.players.p7)
+    assert.is_true((app:reload "m"))
+    assert.same({ health = 7 }, M.players.p7)
+  end)
+end)
+
 describe("A call that stays", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
@@ -284,6 +337,84 @@ describe("A call that stays", function()
     end)
     update("m", "return { limits = require 'dependency' }")
     assert.equal(9, package.loaded.dependency.max)
+  end)
+
+  it("was made by string.load with an argument, and is the file's own", function()
+    app:module("m", [[
+      local M = { n = 0 }
+      M.greet = load "local name = ... return function() return name .. ' v1' end" "hello"
+      return M]])
+    local M = package.loaded.m
+    update("m", [[
+      local M = { n = 0 }
+      M.greet = load "local name = ... return function() return name .. ' v2' end" "hello"
+      return M]])
+    assert.equal("hello v2", M.greet())
+  end)
+
+  it("appends several to a long list", function()
+    local bus = app:module("bus", [[
+      local bus = { list = {}, n = 0 }
+      function bus.add(...)
+        for _, f in ipairs { ... } do
+          bus.n = bus.n + 1
+          bus.list[bus.n] = f
+        end
+      end
+      return bus]])
+    for i = 1, 40 do bus.add(function() return i end) end
+    local text = [[
+      local bus = require "bus"
+      bus.add(function() return "a v1" end, function() return "b v1" end, function() return "c v1" end)
+      return {}]]
+    app:module("m", text)
+    update("m", version(text, 2))
+    assert.same({ 43, 43 }, { bus.n, #bus.list })
+    assert.same({ "a v2", "b v2", "c v2" }, { bus.list[41](), bus.list[42](), bus.list[43]() })
+  end)
+
+  it("adds rows of data to a long list", function()
+    local items = app:module("items", [[
+      local items = { list = {} }
+      function items.add(row) items.list[#items.list + 1] = row end
+      return items]])
+    local text = { "local items = require 'items'" }
+    for i = 1, 50 do text[#text + 1] = ("items.add { id = %d, name = 'item%d' }"):format(i, i) end
+    text[#text + 1] = "return {}"
+    text = table.concat(text, "\n")
+    app:module("m", text)
+    for _ = 1, 3 do update("m", text) end
+    assert.equal(50, #items.list)
+  end)
+
+  it("keeps what a registry that has the name already has, with the file's code", function()
+    local metrics = app:module("metrics", [[
+      local metrics = { all = {} }
+      function metrics.gauge(name, f)
+        if not metrics.all[name] then metrics.all[name] = f end
+      end
+      return metrics]])
+    local text = [[
+      local metrics, M = require "metrics", {}
+      function M.players() return "v1" end
+      metrics.gauge("players", M.players)
+      return M]]
+    app:module("m", text)
+    update("m", version(text, 2))
+    assert.equal("v2", metrics.all.players())
+  end)
+
+  it("gives data nested deeper than a stack", function()
+    local bus = app:module("bus", "local bus = { list = {} } function bus.add(t) bus.list[#bus.list + 1] = t end return bus")
+    local text = [[
+      local bus, top = require "bus", { f = function() end }
+      for _ = 1, 100000 do top = { top } end
+      bus.add(top)
+      return {}]]
+    app:module("m", text)
+    app:write("m", text)
+    assert.is_true((app:reload "m"))
+    assert.is_true(#bus.list >= 1)
   end)
 
   describe("and reaches much", function()

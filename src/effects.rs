@@ -527,6 +527,7 @@ impl<'a> Effects<'a> {
                 }
                 Ok(false)
             }
+            Some(Use::Walks) => self.walk(vm, frame),
             Some(Use::Creates) => {
                 let (body, count) = frame.arguments(vm)?;
                 activation.body = (count > 0).then_some(body);
@@ -552,6 +553,25 @@ impl<'a> Effects<'a> {
                 Ok(true)
             }
         }
+    }
+
+    /// The chunk itself walks over a table: it may change every entry, and what stands there.
+    fn walk(&mut self, vm: &mut Vm, frame: &Frame<'_>) -> Result<bool> {
+        if !self.open.is_empty() || self.caller() != Some(Role::Own) {
+            return Ok(false);
+        }
+        let (table, count) = frame.arguments(vm)?;
+        let val = vm.val(table);
+        let is_known = self.past.number(val.addr).is_some()
+            || [self.context.globals, self.context.loaded]
+                .iter()
+                .any(|one| vm.val(*one) == val);
+        if count == 0 || !val.is_table() || is_known || frame.made.created(val.addr) {
+            return Ok(false);
+        }
+        let (number, _) = self.past.see_table(vm, table)?;
+        self.remember_behind(vm, frame.made, number)?;
+        Ok(true)
     }
 
     /// A function in C that is not of the standard library.
@@ -1565,10 +1585,19 @@ impl Effects<'_> {
             calls,
             ..Left::default()
         };
+        // Of a large table, the changes have only what stands under these names, and what was appended.
+        let mut names: FxHashSet<(Kind, u64)> = FxHashSet::default();
         let mut known = FxHashMap::default();
         for number in 0..memory.len() {
             let (table, theirs) = memory.table(number);
-            known.try_insert_value(vm.val(table).addr, theirs)?;
+            let slots = memory.slots_of(number);
+            let is_whole = slots.as_ref().is_none_or(|slots| slots.is_whole());
+            known.try_insert_value(vm.val(table).addr, (theirs, is_whole))?;
+            if let Some(slots) = slots.filter(|_| !is_whole && names.is_empty()) {
+                for slot in 0..slots.count {
+                    names.try_insert_value(vm.key_hash(slots.slot(slot).0), ())?;
+                }
+            }
         }
         let standing = past.standing(vm)?;
         // Places whose fate is that of a call.
@@ -1594,6 +1623,12 @@ impl Effects<'_> {
                     }
                     Spot::Cell(_) => None,
                 };
+                let is_named = past
+                    .key(write.spot)
+                    .is_none_or(|key| names.contains(&vm.key_hash(key)) || past.is_behind_end(vm, write.spot));
+                let theirs = theirs
+                    .filter(|(_, is_whole)| *is_whole || by_call || is_named)
+                    .map(|(theirs, _)| theirs);
                 if is_settled {
                     decided.try_insert_value(write.spot, ())?;
                 } else if !decided.contains(&write.spot) {

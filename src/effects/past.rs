@@ -153,7 +153,8 @@ impl Past {
         Ok(())
     }
 
-    fn is_behind_end(&self, vm: &Vm, spot: Spot) -> bool {
+    /// Is it an element past the end that the list had before the load?
+    pub fn is_behind_end(&self, vm: &Vm, spot: Spot) -> bool {
         let Spot::Slot(number, _) = spot else { return false };
         let end = self.tables.get(number as usize).map_or(0, |table| table.end);
         let integer = self.key(spot).and_then(|key| vm.integer(key));

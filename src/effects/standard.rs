@@ -16,6 +16,8 @@ pub enum Use {
     Require,
     /// It runs the coroutine that is its first argument.
     Resumes,
+    /// It walks over the table that is its first argument.
+    Walks,
     /// It makes a coroutine.
     Creates,
     /// It lets the coroutine wait.
@@ -25,7 +27,9 @@ pub enum Use {
 }
 
 /// Those that do something that matters.
-const USES: [(&str, &str, Use); 12] = [
+const USES: [(&str, &str, Use); 14] = [
+    ("_G", "next", Use::Walks),
+    ("_G", "pairs", Use::Walks),
     ("_G", "require", Use::Require),
     ("_G", "rawset", Use::Writes(&[0])),
     ("_G", "setmetatable", Use::Writes(&[0])),
