@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use smallvec::smallvec;
 
-use crate::commit;
-use crate::error::Result;
-use crate::lineage::Lineage;
-use crate::mem::TryPush;
-use crate::options::Options;
-use crate::raw::entry::{Answer, Answers};
-use crate::raw::stock::Stock;
-use crate::raw::vm::{Ref, Vm};
+use crate::lua::entry::{Answer, Answers};
+use crate::lua::stock::Stock;
+use crate::lua::vm::{Ref, Vm};
+use crate::model::lineage::Lineage;
+use crate::model::options::Options;
 use crate::reload::{self, Module, Request, Staged};
-use crate::report;
-use crate::sweep;
+use crate::stages::commit;
+use crate::stages::report;
+use crate::stages::sweep;
+use crate::support::error::Result;
+use crate::support::mem::TryPush;
 
 /// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or `owed, false, message`.
 ///
@@ -69,7 +69,7 @@ pub struct Reply {
 /// (R9.4).
 ///
 /// # Errors
-/// [`crate::error::Error::Memory`].
+/// [`crate::support::error::Error::Memory`].
 pub fn sweep(vm: &mut Vm) -> Result<Answers> {
     let started = Instant::now();
     let (state, budget) = (vm.argument(2)?, vm.argument(3)?);

@@ -6,26 +6,26 @@
 
 use std::time::Instant;
 
-use crate::base::{self, Base};
-use crate::changed;
-use crate::commit::{self, Op};
-use crate::effects::Recorded;
-use crate::error::{Error, Result, shown};
-use crate::fault::{self, caught};
-use crate::find::{self, Context, Found};
-use crate::lineage::Lineage;
-use crate::load::{self, LastLoad, Loaded};
-use crate::mem::{TryPush, copied};
-use crate::options::{OnConflict, Options};
-use crate::pair::{self, Pairing};
-use crate::plan::{self, Conflict};
-use crate::raw::code::Given;
-use crate::raw::entry::Answer;
-use crate::raw::stock::Stock;
-use crate::raw::vm::{Ref, Vm};
-use crate::remember::Modules;
-use crate::report::{self, Lists};
-use crate::sweep::{self, Cells, Tables, Target};
+use crate::features::changed;
+use crate::lua::entry::Answer;
+use crate::lua::given::Given;
+use crate::lua::stock::Stock;
+use crate::lua::vm::{Ref, Vm};
+use crate::model::base::{self, Base};
+use crate::model::lineage::Lineage;
+use crate::model::options::{OnConflict, Options};
+use crate::stages::commit::{self, Op};
+use crate::stages::effects::Recorded;
+use crate::stages::find::{self, Context, Found};
+use crate::stages::load::{self, LastLoad, Loaded};
+use crate::stages::matching::{self, Pairing};
+use crate::stages::plan::{self, Conflict};
+use crate::stages::report::{self, Lists};
+use crate::stages::snapshot::Modules;
+use crate::stages::sweep::{self, Cells, Tables, Target};
+use crate::support::error::{Error, Result, shown};
+use crate::support::fault::{self, caught};
+use crate::support::mem::{TryPush, copied};
 
 /// What the façade passes on.
 pub struct Request {
@@ -307,7 +307,7 @@ fn stage(
     fault::point()?;
 
     let base = Base::read(vm, module.base)?;
-    let mut pairing = pair::pair(vm, &context, &mut loaded, &options, request.lineage, base)?;
+    let mut pairing = matching::pair(vm, &context, &mut loaded, &options, request.lineage, base)?;
     let pair_ms = clock.lap();
     fault::point()?;
 
