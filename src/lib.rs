@@ -9,12 +9,12 @@
 //!
 //! * `api`: what the façade may call;
 //! * `reload`: the pipeline;
-//! * [`features`]: what the façade may call besides a reload;
-//! * [`stages`]: the steps of a reload;
-//! * [`model`]: what the stages speak about;
-//! * [`lua`]: all unsafe code, behind safe functions;
-//! * [`code`]: the readers of bytecode;
-//! * [`support`]: errors, memory, faults.
+//! * `features`: what the façade may call besides a reload;
+//! * `stages`: the steps of a reload;
+//! * `model`: what the stages speak about;
+//! * `lua`: all unsafe code, behind safe functions;
+//! * `code`: the readers of bytecode;
+//! * `support`: errors, memory, faults.
 
 mod api;
 mod code;
@@ -28,8 +28,9 @@ mod support;
 #[cfg(feature = "vendored")]
 #[doc(hidden)]
 pub use code::probe as readers;
-pub use lua::guard::luaopen_hotreload;
 #[cfg(feature = "vendored")]
 pub use lua::heap::probe::walk as walk_heap;
 #[cfg(feature = "vendored")]
 pub use support::fault;
+
+lua::late::luaopen!(lua::guard::enter::<api::Core>);

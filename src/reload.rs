@@ -11,10 +11,11 @@ use crate::lua::entry::Answer;
 use crate::lua::given::Given;
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Ref, Vm};
+use crate::lua::write::{self, Op};
 use crate::model::base::{self, Base};
 use crate::model::lineage::Lineage;
 use crate::model::options::{OnConflict, Options};
-use crate::stages::commit::{self, Op};
+use crate::stages::commit;
 use crate::stages::effects::Recorded;
 use crate::stages::find::{self, Context, Found};
 use crate::stages::load::{self, LastLoad, Loaded};
@@ -148,9 +149,9 @@ pub fn reload(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Resul
     if outcome.is_ok() && !request.options.dry_run {
         return Ok(());
     }
-    let mut left = commit::undo(vm, &swept);
+    let mut left = write::undo(vm, &swept);
     for done in staged.iter_mut().rev() {
-        left += commit::undo(vm, &std::mem::take(&mut done.committed));
+        left += write::undo(vm, &std::mem::take(&mut done.committed));
     }
     match (outcome, left) {
         (outcome, 0) => outcome,
@@ -200,10 +201,10 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
     }
     if !request.options.dry_run {
         for done in staged.iter_mut() {
-            done.transaction = commit::freeze(vm, &done.committed)?;
+            done.transaction = write::freeze(vm, &done.committed)?;
         }
         if let Some(first) = staged.first_mut().filter(|_| !swept.is_empty()) {
-            first.references = commit::freeze(vm, swept)?;
+            first.references = write::freeze(vm, swept)?;
         }
     }
     fault::point()?;
@@ -251,7 +252,7 @@ fn sweep_all(
     let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
     let (mut found, _) = sweep::walk(vm, heap, targets, request.lineage, None)?;
     if !request.options.dry_run {
-        commit::sweep(vm, &mut found)?;
+        found.carry_out(vm)?;
         *swept = found.ops;
     }
     let walked = clock.lap();
@@ -392,7 +393,7 @@ fn announce(vm: &mut Vm, request: &Request, module: &Module, context: &Context) 
     let is_loaded = vm.boolean(context.is_loaded())?;
     for (key, value) in [(1, module.name), (2, is_loaded)] {
         let key = vm.number(key)?;
-        commit::fill(vm, request.running, key, value)?;
+        write::fill(vm, request.running, key, value)?;
     }
     Ok(())
 }
@@ -422,33 +423,6 @@ fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
         many: request.modules.len() > 1,
         count,
         lines,
-    }
-}
-
-/// The way back of all references, planned (R7.3): `back`, which `entry` has, has new functions and
-/// the old ones, `own` is the façade's list of its tables.
-///
-/// # Errors
-/// [`Error::Memory`].
-pub fn plan_way_back(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<sweep::Found> {
-    let mut skip = sweep::bookkeeping(vm, own)?;
-    for own in [entry, back] {
-        skip.try_push(own)?; // they are on the running coroutine's stack
-    }
-    sweep::walk_back(vm, back, &skip)
-}
-
-/// What an undoing that left something behind says; nothing where nothing is left.
-///
-/// # Errors
-/// [`Error::PutBack`].
-pub fn undone(left: usize) -> Result<()> {
-    match left {
-        0 => Ok(()),
-        left => Err(Error::PutBack {
-            cause: "it was to be undone".into(),
-            left,
-        }),
     }
 }
 

@@ -9,6 +9,7 @@ use super::hash;
 use super::tree::Tree;
 use crate::lua::testing::State;
 use crate::lua::vm::{Ref, Vm};
+use crate::lua::write;
 use crate::stages::commit;
 
 /// All that a function can be made of.
@@ -309,14 +310,14 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
         let mut plan = crate::stages::plan::Plan::default();
         for i in 1..=2 {
             let function = vm.instantiate(factory).expect("memory");
-            let joins = [1, 2].map(|index| commit::Join {
+            let joins = [1, 2].map(|index| write::Join {
                 index,
                 donor: old,
                 donor_index: index,
             });
             plan.joins.add(function, &joins).expect("memory");
             let key = vm.number(i).expect("memory");
-            commit::fill(vm, result, key, function).expect("memory");
+            write::fill(vm, result, key, function).expect("memory");
         }
         commit::commit(vm, &plan).expect("joins");
     });

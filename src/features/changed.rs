@@ -20,7 +20,7 @@ use crate::lua::entry::{Answer, Answers};
 use crate::lua::open::CONTENTS;
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Vm};
-use crate::stages::commit;
+use crate::lua::write;
 use crate::stages::find::{self, Code, Context, Found};
 use crate::stages::load;
 use crate::support::error::{Error, Result, without_text};
@@ -39,7 +39,7 @@ pub fn note(vm: &mut Vm, context: &Context, found: &Found) -> Result<()> {
     let content = content_of(vm, found)?;
     let contents = vm.registry(CONTENTS)?;
     let content = vm.number(content)?;
-    commit::fill(vm, contents, context.name, content)
+    write::fill(vm, contents, context.name, content)
 }
 
 /// A digest of the text that is compiled, or of a loader's code.
@@ -468,10 +468,10 @@ fn fill_others(vm: &mut Vm, context: &Context, others: Ref) -> Result<()> {
     let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
     for object in (0..count).map(|i| first.after(2 * i + 1)) {
         if matches!(vm.kind(object), Kind::Table | Kind::Function) {
-            commit::fill(vm, others, object, filled)?;
+            write::fill(vm, others, object, filled)?;
         }
     }
-    commit::fill(vm, others, filled, filled)
+    write::fill(vm, others, filled, filled)
 }
 
 /// Does a table of constants differ from the running one? `main` does nothing but build it, so it can be called.

@@ -8,8 +8,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::tree::Tree;
 use crate::lua::heap::{Heap, Place};
 use crate::lua::vm::{Ref, Vm};
+use crate::lua::write;
 use crate::model::home::Home;
-use crate::stages::commit;
 use crate::stages::sweep;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -80,7 +80,7 @@ pub fn stale(vm: &mut Vm) -> Result<Ref> {
         ];
         for value in row {
             let place = vm.number(next)?;
-            commit::fill(vm, out, place, value)?;
+            write::fill(vm, out, place, value)?;
             next += 1;
         }
     }

@@ -7,8 +7,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::host::{self, Refusal};
 use super::late::Object;
-pub use super::late::luaopen_hotreload;
-use super::open::open;
+use super::open::{Library, open};
 
 /// What `luaopen_hotreload` does; `from` is where its caller goes on, null where that is not known.
 /// `[-0, +1, e]`
@@ -17,8 +16,8 @@ use super::open::open;
 /// Raises when the running Lua is not one that the library was built for, or out of memory.
 ///
 /// # Safety
-/// To be called by `luaopen_hotreload`.
-pub unsafe extern "C-unwind" fn enter(l: *mut lua_State, from: *const c_void) -> c_int {
+/// To be called by `luaopen_hotreload`, which [`luaopen`](super::late::luaopen) makes.
+pub unsafe extern "C-unwind" fn enter<L: Library>(l: *mut lua_State, from: *const c_void) -> c_int {
     // SAFETY: a refused state is one of the Lua whose functions are called here, whichever version
     // that is: these have the same form in all. What raises jumps over this frame, in which nothing
     // is to be dropped.
@@ -26,7 +25,7 @@ pub unsafe extern "C-unwind" fn enter(l: *mut lua_State, from: *const c_void) ->
         match host::check(from) {
             Ok(stock) => {
                 ffi::lua_settop(l, 0);
-                return open(l, stock);
+                return open(l, stock, L::ENTRIES);
             }
             Err(Refusal::Two(there, here)) => return refuse_other(l, there, here),
             Err(Refusal::Memory) => {

@@ -11,25 +11,31 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use mlua::ffi::{self, lua_State};
 
-use super::guard::enter;
 use super::host::{Seen, see};
 
-/// What `require "hotreload"` calls: installs `gg.reload` and returns the library's table.
-/// `[-0, +1, e]`
-///
-/// # Errors
-/// Raises when the running Lua is not one that the library was built for, or out of memory.
-///
-/// # Safety
-/// To be called by Lua, as any `lua_CFunction`.
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-pub unsafe extern "C-unwind" fn luaopen_hotreload(l: *mut lua_State) -> c_int {
-    #[cfg(target_arch = "x86_64")]
-    naked_asm!("mov rsi, [rsp]", "jmp {enter}", enter = sym enter);
-    #[cfg(target_arch = "aarch64")]
-    naked_asm!("mov x1, x30", "b {enter}", enter = sym enter);
+/// Defines `luaopen_hotreload`: a jump to `$enter`, with the address where its caller goes on.
+macro_rules! luaopen {
+    ($enter:path) => {
+        /// What `require "hotreload"` calls: installs `gg.reload` and returns the library's table.
+        /// `[-0, +1, e]`
+        ///
+        /// # Errors
+        /// Raises when the running Lua is not one that the library was built for, or out of memory.
+        ///
+        /// # Safety
+        /// To be called by Lua, as any `lua_CFunction`.
+        #[allow(unsafe_code)]
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C-unwind" fn luaopen_hotreload(l: *mut mlua::ffi::lua_State) -> std::ffi::c_int {
+            #[cfg(target_arch = "x86_64")]
+            std::arch::naked_asm!("mov rsi, [rsp]", "jmp {enter}", enter = sym $enter);
+            #[cfg(target_arch = "aarch64")]
+            std::arch::naked_asm!("mov x1, x30", "b {enter}", enter = sym $enter);
+        }
+    };
 }
+pub(crate) use luaopen;
 
 /// [`see`] as a C function. `[-0, +0, -]`
 #[unsafe(naked)]

@@ -1,6 +1,7 @@
 //! The only unsafe code of the crate, behind safe functions.
 //!
 //! * [`vm`]: values of the running program, held by handle, and the calls that cannot raise;
+//! * [`mod@write`]: the only file that can write to the program;
 //! * [`door`]: the one way into a Lua call that may raise;
 //! * [`calls`]: which calls a chunk makes;
 //! * [`given`]: where the code comes from that Lua is to load;
@@ -11,7 +12,7 @@
 //! * [`debug`]: where Lua writes what it tells of a function;
 //! * [`open`]: the library's table;
 //! * [`owned`]: values of Rust's that live in the Lua state;
-//! * [`entry`]: what the façade calls.
+//! * [`entry`]: how the façade gets into the library; [`undo`]: a guard's end.
 //!
 //! Everything else in the crate is safe Rust and cannot break the host's memory.
 #![allow(unsafe_code)]
@@ -45,5 +46,7 @@ pub mod stock;
 #[cfg(test)]
 pub mod testing;
 pub mod tracker;
+pub mod undo;
 pub mod vm;
 pub mod watch;
+pub mod write;

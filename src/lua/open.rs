@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 
 use mlua::ffi::{self, lua_State};
 
-use super::entry;
+use super::entry::Entries;
 use super::stock::Stock;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is a field of `core` for the
@@ -30,23 +30,12 @@ const INSTALL: &CStr = c"hotreload.install";
 pub const CONTENTS: &CStr = c"hotreload.contents";
 /// And: the function of `hotreload.track` in `package.searchers`, and the searcher that it stands for.
 pub const STANDING: &CStr = c"hotreload.standing";
-/// The native part of `core`.
-const ENTRIES: [(&CStr, ffi::lua_CFunction); 14] = [
-    (c"reload", entry::reload),
-    (c"close", entry::close),
-    (c"end", entry::end),
-    (c"undo", entry::undo),
-    (c"look", entry::look),
-    (c"text", entry::text),
-    (c"sweep", entry::sweep),
-    (c"stale", entry::stale),
-    (c"watch", entry::watch),
-    (c"unwatch", entry::unwatch),
-    (c"track", entry::track),
-    (c"code_of", entry::code_of),
-    (c"is_whole", entry::is_whole),
-    (c"call", entry::call),
-];
+/// What the rooms above make of the library.
+pub trait Library {
+    /// The native part of `core`.
+    const ENTRIES: Entries;
+}
+
 const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
 
 /// Installs `gg.reload` and leaves the library's table on the stack, the same one every time. `[-0, +1, e]`
@@ -56,14 +45,14 @@ const VERSION: &str = concat!("hotreload ", env!("CARGO_PKG_VERSION"));
 ///
 /// # Safety
 /// Only in a C function that Lua called, of the right version.
-pub unsafe fn open(l: *mut lua_State, stock: Stock) -> c_int {
+pub unsafe fn open(l: *mut lua_State, stock: Stock, entries: Entries) -> c_int {
     // SAFETY: within the frame of a C function, with room made; a raise leaves nothing behind.
     unsafe {
         ffi::luaL_checkstack(l, 10, std::ptr::null());
         let known = ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, LIBRARY.as_ptr()) == ffi::LUA_TTABLE
             && ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, INSTALL.as_ptr()) == ffi::LUA_TFUNCTION;
         if !known {
-            make(l, stock);
+            make(l, stock, entries);
         }
         ffi::lua_call(l, 0, 0);
         1
@@ -84,11 +73,11 @@ fn stdout_is_terminal() -> bool {
 }
 
 /// Runs the façade with its native part, and leaves the library and what installs it. `[-0, +2, e]`
-unsafe fn make(l: *mut lua_State, stock: Stock) {
+unsafe fn make(l: *mut lua_State, stock: Stock, entries: Entries) {
     // SAFETY: within the frame of a C function, with room made by `open`; nothing that needs dropping lives across a raise.
     unsafe {
-        ffi::lua_createtable(l, 0, (ENTRIES.len() + PARTS.len()) as c_int + 5);
-        for (name, function) in ENTRIES {
+        ffi::lua_createtable(l, 0, (entries.len() + PARTS.len()) as c_int + 5);
+        for &(name, function) in entries {
             ffi::lua_pushcfunction(l, function);
             ffi::lua_setfield(l, -2, name.as_ptr());
         }

@@ -8,7 +8,7 @@
 //! that may be under way), and calls nothing that may raise except through [`door`].
 //!
 //! * `walk`: over tables; `function`: functions and their upvalues; `source`: the names of sources; `digest`: digests of scalars;
-//! * `write`: what changes the program, with a permit that only `commit.rs` can make;
+//! * `write`: what changes the program, with a permit that only `lua/write.rs` can make;
 //! * `place`: reads and writes the places that only a walk over the whole VM finds;
 //! * `frozen`: a view that outlives its call.
 
@@ -405,6 +405,11 @@ impl Vm {
     pub(super) fn push_to_caller(&self, r: Ref) {
         // SAFETY: the caller made room.
         unsafe { self.push_onto(self.l, r) };
+    }
+
+    /// The state that asked.
+    pub(super) fn asking(&self) -> *mut lua_State {
+        self.l
     }
 
     /// Keeps the top value of the asking state's own stack. `l: [-1, +0, -]`

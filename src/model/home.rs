@@ -3,7 +3,6 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::lua::vm::{Info, Ref, SourceId, Vm};
-use crate::stages::sweep::nested::tree_of;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
@@ -54,7 +53,7 @@ impl Home {
         if !self.is_shared(vm, loader) {
             return Ok(());
         }
-        if let Some(tree) = tree_of(vm, loader)? {
+        if let Some(tree) = vm.tree_of(loader)? {
             for function in (0..tree.len()).filter_map(|number| tree.get(number)) {
                 self.codes.try_insert_value(function.exact, ())?;
             }
@@ -73,7 +72,7 @@ impl Home {
         if !self.is_shared(vm, function) {
             return Ok(true);
         }
-        let tree = tree_of(vm, function)?;
+        let tree = vm.tree_of(function)?;
         let exact = tree.and_then(|tree| Some(tree.get(0)?.exact));
         Ok(exact.is_some_and(|exact| self.codes.contains(&exact)))
     }

@@ -5,7 +5,7 @@
 
 use crate::code::Profile;
 use crate::lua::vm::{Ref, Vm};
-use crate::stages::commit;
+use crate::lua::write;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -70,7 +70,7 @@ impl Lineage {
         if let Some(count) = numbers.first_mut() {
             count.1 = last;
         }
-        commit::note_lineage(vm, self.table, &numbers)
+        write::note_lineage(vm, self.table, &numbers)
     }
 }
 

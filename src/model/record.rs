@@ -6,7 +6,7 @@
 //! one, which keeps data. It stands under the module's object, so that it is gone when the module is loaded anew.
 
 use crate::lua::vm::{Ref, Vm};
-use crate::stages::commit;
+use crate::lua::write;
 use crate::support::error::Result;
 
 /// Stands for every name: some of the code could not be read.
@@ -65,7 +65,7 @@ impl Assigned {
         }
         let key = key(vm, name, object)?;
         let packed = vm.packed(&self.hashes)?;
-        commit::fill(vm, table, key, packed)
+        write::fill(vm, table, key, packed)
     }
 }
 

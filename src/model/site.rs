@@ -3,7 +3,6 @@
 //! A [`SiteId`] is a step from another one; the text is made only when somebody reads it.
 
 use crate::lua::vm::{Ref, Vm};
-use crate::stages::snapshot::{Memory, Origin};
 use crate::support::error::{Result, shown};
 use crate::support::mem::TryPush;
 
@@ -60,6 +59,25 @@ impl Root {
             Root::Loaded => "package.loaded",
         }
     }
+}
+
+/// Where a remembered table was found, to name it in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The globals table.
+    Globals,
+    /// `package.loaded`.
+    Loaded,
+    /// The module's own object.
+    Module,
+    /// Under this key of the remembered table with this number.
+    Key(u32, Ref),
+    /// The metatable of the remembered table with this number.
+    Metatable(u32),
+    /// In the upvalue with this number of a function of the module.
+    Upvalue(Ref, u8),
+    /// In another module, where the code cannot name it: the table itself.
+    Elsewhere(Ref),
 }
 
 /// All sites of a reload.
@@ -138,12 +156,12 @@ impl Sites {
         matches!(self.step(site), Some((_, Step::Elsewhere(_))))
     }
 
-    /// The site of a remembered table.
-    pub fn remembered(&mut self, memory: &Memory, number: u32) -> Result<SiteId> {
+    /// The site of the remembered table with this number; `origin` has where each one was found.
+    pub fn remembered(&mut self, number: u32, origin: impl Fn(u32) -> Option<Origin>) -> Result<SiteId> {
         let mut trail = Vec::new();
         let mut at = number;
         let mut site = loop {
-            match memory.origin(at) {
+            match origin(at) {
                 Some(Origin::Globals) => break SiteId::GLOBALS,
                 Some(Origin::Loaded) => break SiteId::LOADED,
                 Some(Origin::Module) | None => break SiteId::MODULE,

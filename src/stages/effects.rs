@@ -22,8 +22,8 @@ use crate::lua::door;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Made;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::write::{self, Op};
 use crate::model::home::Home;
-use crate::stages::commit::{self, Op};
 use crate::stages::find::Context;
 use crate::stages::snapshot::{Change, Memory};
 use crate::support::error::Result;
@@ -1093,7 +1093,7 @@ impl<'a> Effects<'a> {
     }
 
     fn put(&mut self, vm: &mut Vm, spot: Spot, value: Ref) -> Result<()> {
-        commit::put_while_loading(vm, self.past.place(spot), value)?;
+        write::put_while_loading(vm, self.past.place(spot), value)?;
         self.past.note(spot, value);
         Ok(())
     }

@@ -9,10 +9,9 @@ use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::model::home::Home;
-use crate::stages::commit;
 use crate::stages::effects::{Effects, Exchange, Left, Recorded};
 use crate::stages::find::{Code, Context, Found};
-use crate::stages::snapshot::{Change, Memory, Modules};
+use crate::stages::snapshot::{self, Change, Memory, Modules};
 use crate::support::error::{Error, Result, without_text};
 use crate::support::fault::{self, caught};
 use crate::support::mem::TryPush;
@@ -404,12 +403,12 @@ fn put_back(vm: &mut Vm, memory: &Memory, mut effects: Effects<'_>, fresh: &Fres
         effects.finish(vm)?;
         (0..memory.len()).try_for_each(|i| memory.changes(vm, i, created, &mut changes, &mut others))
     });
-    let mut lost = commit::restore_past(vm, &effects.past);
-    lost += commit::restore(vm, &others);
-    lost += commit::restore(vm, &changes);
+    let mut lost = effects.past.restore(vm);
+    lost += snapshot::restore(vm, &others);
+    lost += snapshot::restore(vm, &changes);
     if listed.is_err() || !effects.past.is_empty() {
         // What calls may have changed was remembered when the first of them was made: the chunk had changed some of it by then.
-        lost += commit::restore_all(vm, memory);
+        lost += snapshot::restore_all(vm, memory);
     }
     match (listed, lost) {
         (Ok(()), 0) => {

@@ -1,8 +1,8 @@
 //! R10: what was done, or would be. Counts always; paths when they are asked for.
 
 use crate::lua::vm::{Ref, Vm};
+use crate::lua::write;
 use crate::model::site::SiteId;
-use crate::stages::commit;
 use crate::stages::effects::Calls;
 use crate::stages::find::Context;
 use crate::stages::matching::Pairing;
@@ -133,7 +133,7 @@ fn append(vm: &mut Vm, list: Ref, lines: &[String]) -> Result<()> {
     for (line, i) in lines.into_iter().zip(vm.raw_len(list) + 1..) {
         let line = vm.string(line.as_bytes())?;
         let key = vm.number(i)?;
-        commit::fill(vm, list, key, line)?;
+        write::fill(vm, list, key, line)?;
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
             put(vm, entry, "line", line)?;
         }
         let key = vm.number(i)?;
-        commit::fill(vm, list, key, entry)?;
+        write::fill(vm, list, key, entry)?;
     }
     Ok(list)
 }
@@ -172,7 +172,7 @@ fn cell_paths(vm: &Vm, context: &Context, pairing: &mut Pairing, cells: &[u32]) 
 
 fn put(vm: &mut Vm, table: Ref, name: &str, value: Ref) -> Result<()> {
     let key = vm.string(name.as_bytes())?;
-    commit::fill(vm, table, key, value)
+    write::fill(vm, table, key, value)
 }
 
 fn put_strings(vm: &mut Vm, table: Ref, name: &str, lines: &[String]) -> Result<()> {

@@ -10,8 +10,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Chunk;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::write;
 use crate::model::home::Home;
 use crate::model::known::Known;
+use crate::model::site::Origin;
 use crate::stages::find::Context;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
@@ -31,25 +33,6 @@ struct Table {
     border: i64,
     /// Reached only through another module's object.
     theirs: bool,
-}
-
-/// Where a remembered table was found, to name it in messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The globals table.
-    Globals,
-    /// `package.loaded`.
-    Loaded,
-    /// The module's own object.
-    Module,
-    /// Under this key of the remembered table with this number.
-    Key(u32, Ref),
-    /// The metatable of the remembered table with this number.
-    Metatable(u32),
-    /// In the upvalue with this number of a function of the module.
-    Upvalue(Ref, u8),
-    /// In another module, where the code cannot name it: the table itself.
-    Elsewhere(Ref),
 }
 
 enum Slots {
@@ -561,6 +544,38 @@ impl Memory {
             names,
         })
     }
+}
+
+/// Puts changes back that A2's chunk made. Returns how many could not be.
+pub fn restore(vm: &mut Vm, changes: &[Change]) -> usize {
+    let mut left = 0;
+    for change in changes.iter().rev() {
+        left += write::put_back(vm, change.table, change.key, change.old);
+    }
+    left
+}
+
+/// Puts every remembered table back, change or not, without allocating anything but what the
+/// tables themselves need. Returns how many slots could not be put back.
+pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
+    let mut left = 0;
+    vm.zip_end(); // a walk that has failed
+    for i in 0..memory.len() {
+        let Some(was) = memory.slots_of(i) else {
+            continue;
+        };
+        if was.is_whole() {
+            write::keep_known(vm, was.table, |vm| (0..was.count).any(|i| vm.zip_key_is(was.slot(i).0)));
+        }
+        for i in 0..was.count {
+            let (key, old) = was.slot(i);
+            if !vm.holds(was.table, key, old) {
+                left += write::put_back(vm, was.table, Some(key), old);
+            }
+        }
+        left += write::put_back(vm, was.table, None, was.metatable);
+    }
+    left
 }
 
 /// One table's remembered state, to be put back without any bookkeeping.

@@ -6,7 +6,7 @@
 //! What takes an old function's place: the function of A2 that answers to it (R3); else, for a function of an earlier generation, the one
 //! that continues its lineage; else, for a closure that a factory made, what [`Nested`] makes for it (R9.3).
 
-pub mod nested;
+mod nested;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -17,10 +17,11 @@ use crate::code::Profile;
 use crate::lua::heap::{Heap, Hit, MOST_CALLS, Place};
 use crate::lua::owned;
 use crate::lua::tracker::Fresh;
+use crate::lua::undo::WayBack;
 use crate::lua::vm::{Ref, Vm};
+use crate::lua::write::{self, Join, Joins, Op};
 use crate::model::home::Home;
 use crate::model::lineage::Lineage;
-use crate::stages::commit::{self, Join, Joins, Op};
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::Pairing;
@@ -101,7 +102,7 @@ impl Cells {
                 None => {
                     let slot = slots.len() as u32 + 1;
                     let key = vm.number(slot.into())?;
-                    commit::fill(vm, donors, key, cell.function)?;
+                    write::fill(vm, donors, key, cell.function)?;
                     slots.try_insert_value(cell.function, slot)?;
                     slot
                 }
@@ -112,7 +113,7 @@ impl Cells {
                     keepers += 1;
                     keeper = (keeper_of(vm)?, 0);
                     let key = vm.number(-keepers)?;
-                    commit::fill(vm, donors, key, keeper.0)?;
+                    write::fill(vm, donors, key, keeper.0)?;
                 }
                 keeper.1 += 1;
                 let join = Join {
@@ -123,7 +124,7 @@ impl Cells {
                 joins.add(keeper.0, &[join])?;
             }
         }
-        commit::keep_cells(vm, &joins)?;
+        write::keep_cells(vm, &joins)?;
         Ok(Cells { donors, cells })
     }
 }
@@ -172,18 +173,18 @@ impl Target {
             values,
         };
         for (new, old) in &pairing.paired {
-            commit::fill(vm, tables.moves, *new, *old)?;
+            write::fill(vm, tables.moves, *new, *old)?;
         }
         for function in &pairing.new {
             // Of one function of A1 two may have come, and both continue its lineage.
-            commit::fill(vm, tables.moves, function.at, function.at)?;
+            write::fill(vm, tables.moves, function.at, function.at)?;
             if let Some(number) = lineage_of(vm, lineage, function.at)? {
-                commit::fill(vm, tables.current, number, function.at)?;
+                write::fill(vm, tables.current, number, function.at)?;
             }
             // In one of its places a foreign function may stand, which follows nowhere else.
             let mut partners = function.partners.iter().filter_map(|f1| pairing.old.get(*f1 as usize));
             if let Some(old) = partners.find(|old| old.home) {
-                commit::fill(vm, tables.back, function.at, old.at)?;
+                write::fill(vm, tables.back, function.at, old.at)?;
             }
         }
         let mut nested = Nested::new(vm, pairing, &loaded, values)?;
@@ -199,7 +200,7 @@ impl Target {
                 _ => false,
             };
             if new.is_some() || !continued && !nested.is_made_by_known(vm, function.at)? {
-                commit::fill(vm, tables.moves, function.at, new.map_or(function.at, |new| new.at))?;
+                write::fill(vm, tables.moves, function.at, new.map_or(function.at, |new| new.at))?;
             }
         }
         let target = Target {
@@ -270,7 +271,7 @@ impl Target {
             Answer::Same => self.bind(vm, tables, value, joins).map(|()| value),
             Answer::Moved { new, joins: cells } => {
                 joins.add(new, &cells)?;
-                commit::fill(vm, tables.back, new, value)?;
+                write::fill(vm, tables.back, new, value)?;
                 Ok(new)
             }
             Answer::Stale(reason) => {
@@ -379,6 +380,16 @@ pub struct Found {
     pub references: usize,
     /// Keys that collide or move under a loop, and stacks that are too deep (R9.2).
     pub warnings: Vec<String>,
+}
+
+impl Found {
+    /// Lets the references follow, all or none. What was done is left in the list.
+    ///
+    /// # Errors
+    /// As [`write::follow`].
+    pub fn carry_out(&mut self, vm: &mut Vm) -> Result<()> {
+        write::follow(vm, &self.joins, &mut self.ops, self.places)
+    }
 }
 
 /// Begins a pass over the VM for these modules.
@@ -524,11 +535,29 @@ fn plan(
     Ok(())
 }
 
+impl WayBack for Found {
+    const HANDLE: i64 = HANDLE;
+    const TABLES: i64 = TABLES;
+    const BACK: i64 = BACK;
+
+    fn plan(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<Found> {
+        let mut skip = bookkeeping(vm, own)?;
+        for own in [entry, back] {
+            skip.try_push(own)?; // they are on the running coroutine's stack
+        }
+        walk_back(vm, back, &skip)
+    }
+
+    fn go(&mut self, vm: &mut Vm) -> Result<()> {
+        self.carry_out(vm)
+    }
+}
+
 /// Plans the way back (R7.3): every reference to a key of `back` becomes one to its value.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
-pub fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
+fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
     let (mut found, mut hits) = (Found::default(), Vec::new());
     let heap = Heap::start(vm, own)?;
     let (first, count) = vm.keep_entries(back, usize::MAX)?;
@@ -616,15 +645,15 @@ pub struct Slice {
 
 const OWNER: i64 = 1;
 /// Where the walk's handle stands; the tables of the targets come behind it.
-pub const HANDLE: i64 = 2;
+const HANDLE: i64 = 2;
 /// Tables of one target: [`Tables::moves`] is the first; where it is none, the reload was undone.
-pub const TABLES: i64 = 6;
+const TABLES: i64 = 6;
 /// Which of them is [`Tables::back`], counted from 0.
-pub const BACK: i64 = 2;
+const BACK: i64 = 2;
 
 fn put(vm: &mut Vm, state: Ref, i: i64, value: Ref) -> Result<()> {
     let key = vm.number(i)?;
-    commit::fill(vm, state, key, value)
+    write::fill(vm, state, key, value)
 }
 
 impl Tables {
@@ -751,7 +780,7 @@ fn go_on(
     }
     let (mut found, ended) = walked?;
     fault::point()?;
-    commit::sweep(vm, &mut found)?;
+    found.carry_out(vm)?;
     sweeping.changed |= !found.ops.is_empty() || !found.joins.is_empty();
     sweeping.references += found.references;
     sweeping.warnings.extend(found.warnings);

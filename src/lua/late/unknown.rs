@@ -6,22 +6,28 @@ use std::ptr::null;
 
 use mlua::ffi::{self, lua_State};
 
-use super::guard::enter;
 use super::host::{Seen, see};
 
-/// What `require "hotreload"` calls: installs `gg.reload` and returns the library's table.
-/// `[-0, +1, e]`
-///
-/// # Errors
-/// Raises when the running Lua is not one that the library was built for, or out of memory.
-///
-/// # Safety
-/// To be called by Lua, as any `lua_CFunction`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn luaopen_hotreload(l: *mut lua_State) -> c_int {
-    // SAFETY: as promised.
-    unsafe { enter(l, null()) }
+/// Defines `luaopen_hotreload`: a call of `$enter`, which is not told its caller.
+macro_rules! luaopen {
+    ($enter:path) => {
+        /// What `require "hotreload"` calls: installs `gg.reload` and returns the library's table.
+        /// `[-0, +1, e]`
+        ///
+        /// # Errors
+        /// Raises when the running Lua is not one that the library was built for, or out of memory.
+        ///
+        /// # Safety
+        /// To be called by Lua, as any `lua_CFunction`.
+        #[allow(unsafe_code)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C-unwind" fn luaopen_hotreload(l: *mut mlua::ffi::lua_State) -> std::ffi::c_int {
+            // SAFETY: as promised.
+            unsafe { $enter(l, std::ptr::null()) }
+        }
+    };
 }
+pub(crate) use luaopen;
 
 /// Lets a state call [`see`] in protected mode; false when it could not.
 ///

@@ -23,6 +23,15 @@ impl Vm {
         self.keep()
     }
 
+    /// The tree of a Lua function; none when its dump is not of the known format.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn tree_of(&mut self, function: Ref) -> Result<Option<Tree>> {
+        self.dump(function, false)?;
+        Tree::read(self.take_dump())
+    }
+
     /// Loads what [`Cutter::cut`] makes of a function, checks that Lua has the same of it, byte by byte, and keeps it; none where there is no
     /// such function, or Lua has something else. The trees must be those of dumps that Lua made.
     ///

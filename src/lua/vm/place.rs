@@ -6,7 +6,7 @@ use super::{Ref, Vm};
 use crate::lua::debug::Record;
 use crate::lua::door;
 use crate::lua::heap::Place;
-use crate::stages::commit::{Op, Permit};
+use crate::lua::write::{Op, Permit};
 use crate::support::error::{Error, Result};
 use crate::support::fault;
 

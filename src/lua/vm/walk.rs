@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use mlua::ffi;
 
 use super::{Entry, Kind, Ref, Vm};
-use crate::stages::commit::Permit;
+use crate::lua::write::Permit;
 use crate::support::error::{Error, Result};
 
 impl Vm {

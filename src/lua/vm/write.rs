@@ -1,4 +1,5 @@
-//! What changes the program. Everything here asks for a [`Permit`], which only `commit.rs` can make.
+//! What changes the program. Everything here asks for a [`Permit`], which only `lua/write.rs` can
+//! make.
 
 use std::ffi::c_int;
 
@@ -6,7 +7,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::{Kind, Ref, Vm};
 use crate::lua::door;
-use crate::stages::commit::{Joins, Permit};
+use crate::lua::write::{Joins, Permit};
 use crate::support::error::Result;
 
 impl Vm {

@@ -5,8 +5,8 @@ use rustc_hash::FxHashMap;
 use super::parents::Parent;
 use super::{Child, Keyed, Pairer, Slot, What};
 use crate::lua::vm::Ref;
-use crate::model::site::SiteId;
-use crate::stages::snapshot::{Change, Origin};
+use crate::model::site::{Origin, SiteId};
+use crate::stages::snapshot::Change;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
@@ -23,7 +23,10 @@ impl Pairer<'_> {
             let parent = match sites.get(&change.number) {
                 Some(site) => *site,
                 None => {
-                    let site = self.out.sites.remembered(&self.loaded.memory, change.number)?;
+                    let site = self
+                        .out
+                        .sites
+                        .remembered(change.number, |table| self.loaded.memory.origin(table))?;
                     sites.try_insert_value(change.number, site)?;
                     site
                 }

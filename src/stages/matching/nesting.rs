@@ -8,7 +8,6 @@ use rustc_hash::FxHashSet;
 
 use crate::lua::vm::{Info, Ref, SourceId, Vm};
 use crate::stages::matching::Function1;
-use crate::stages::sweep::nested::tree_of;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
@@ -119,14 +118,14 @@ impl Nesting {
         }
         for (code, at) in on_lines {
             if self.read.try_insert_value(code, ())?.is_none()
-                && let Some(tree) = tree_of(vm, at)?
+                && let Some(tree) = vm.tree_of(at)?
             {
                 for inner in (1..tree.len()).filter_map(|number| tree.get(number)) {
                     self.nested.try_insert_value(inner.exact, ())?;
                 }
             }
         }
-        let exact = tree_of(vm, function)?.and_then(|tree| Some(tree.get(0)?.exact));
+        let exact = vm.tree_of(function)?.and_then(|tree| Some(tree.get(0)?.exact));
         Ok(exact.is_none_or(|exact| self.nested.contains(&exact)))
     }
 

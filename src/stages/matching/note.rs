@@ -287,7 +287,8 @@ impl Pairer<'_> {
             if self.answered.contains(&self.vm.val(was.table).addr) || was.table == self.context.loaded {
                 continue;
             }
-            let site = self.out.sites.remembered(&self.loaded.memory, number as u32)?;
+            let origin = |table| self.loaded.memory.origin(table);
+            let site = self.out.sites.remembered(number as u32, origin)?;
             let Some(path) = self.path(site)?.filter(|path| self.base.has_keys(*path)) else {
                 continue;
             };

@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use crate::code::cut::{Cutter, TEMPLATE};
 use crate::code::tree::Tree;
 use crate::lua::vm::{Ref, Vm};
-use crate::stages::commit::{self, Join};
+use crate::lua::write::{self, Join};
 use crate::stages::load::Loaded;
 use crate::stages::matching::Pairing;
 use crate::support::error::Result;
@@ -171,7 +171,7 @@ impl Nested {
     /// Reads both sides, and finds what answers to what.
     ///
     /// # Errors
-    /// [`Error::Memory`].
+    /// [`crate::support::error::Error::Memory`].
     pub fn new(vm: &mut Vm, pairing: &Pairing, loaded: &Loaded, values: Values) -> Result<Nested> {
         let mut environment = FxHasher::default();
         environment.write(b"_ENV");
@@ -206,7 +206,7 @@ impl Nested {
             return Ok(nested);
         }
         nested.keep(vm, values, loaded.main)?; // MAIN
-        match tree_of(vm, loaded.main)? {
+        match vm.tree_of(loaded.main)? {
             Some(tree) => {
                 nested.new.plant(tree)?;
                 nested.has_main = true;
@@ -255,16 +255,16 @@ impl Nested {
     /// Does a closure's very code, lines included, stand in a function of A1 that pairing met, or in one that was asked for?
     ///
     /// # Errors
-    /// [`Error::Memory`].
+    /// [`crate::support::error::Error::Memory`].
     pub fn knows(&mut self, vm: &mut Vm, closure: Ref) -> Result<bool> {
-        let exact = tree_of(vm, closure)?.and_then(|tree| Some(tree.get(0)?.exact));
+        let exact = vm.tree_of(closure)?.and_then(|tree| Some(tree.get(0)?.exact));
         Ok(exact.is_some_and(|exact| !self.old.find(exact).is_empty()))
     }
 
     /// Makes an old closure known before any is asked for (see above). It must be a home function.
     ///
     /// # Errors
-    /// [`Error::Memory`].
+    /// [`crate::support::error::Error::Memory`].
     pub fn meet(&mut self, vm: &mut Vm, closure: Ref) -> Result<()> {
         self.prototype(vm, closure).map(|_| ())
     }
@@ -273,7 +273,7 @@ impl Nested {
     /// function than the main chunk may have one (R5.2).
     ///
     /// # Errors
-    /// [`Error::Memory`].
+    /// [`crate::support::error::Error::Memory`].
     pub fn lacks(&mut self, vm: &mut Vm, function: Ref) -> Result<()> {
         if let Some(id) = self.open(vm, function)? {
             self.lacking.try_insert_value(self.old.exact(id), ())?;
@@ -284,7 +284,7 @@ impl Nested {
     /// Is a home function's code that of a function of the file, lines included?
     ///
     /// # Errors
-    /// [`Error::Memory`].
+    /// [`crate::support::error::Error::Memory`].
     pub fn is_of_file(&mut self, vm: &mut Vm, function: Ref) -> Result<bool> {
         let prototype = self.prototype(vm, function)?;
         let decision = prototype.and_then(|number| self.decisions.get(number as usize));
@@ -297,7 +297,7 @@ impl Nested {
     /// Did a function to which something answers make this one?
     ///
     /// # Errors
-    /// [`Error::Memory`].
+    /// [`crate::support::error::Error::Memory`].
     pub fn is_made_by_known(&mut self, vm: &mut Vm, closure: Ref) -> Result<bool> {
         let Some(id) = self.open(vm, closure)? else {
             return Ok(false);
@@ -333,7 +333,7 @@ impl Nested {
     /// What becomes of an old closure, a home function that is not itself one of a pair.
     ///
     /// # Errors
-    /// [`Error::Memory`].
+    /// [`crate::support::error::Error::Memory`].
     pub fn answer(&mut self, vm: &mut Vm, values: Values, closure: Ref) -> Result<Answer> {
         let Some(prototype) = self.prototype(vm, closure)? else {
             return Ok(Answer::Stale(Reason::Format));
@@ -376,7 +376,7 @@ impl Nested {
                 return Ok(Answer::Stale(Reason::Format));
             };
             let new = vm.instantiate(factory)?;
-            commit::fill(vm, values.moved, closure, new)?;
+            write::fill(vm, values.moved, closure, new)?;
             new
         };
         let mut joins = Joins::new();
@@ -396,7 +396,7 @@ impl Nested {
     fn keep(&mut self, vm: &mut Vm, values: Values, function: Ref) -> Result<u32> {
         let slot = self.slots + 1;
         let key = vm.number(slot.into())?;
-        commit::fill(vm, values.functions, key, function)?;
+        write::fill(vm, values.functions, key, function)?;
         self.slots = slot;
         Ok(slot)
     }
@@ -407,7 +407,7 @@ impl Nested {
         nodes.try_reserve_exact(pairing.new.len())?;
         let mut cells: FxHashMap<u32, usize> = FxHashMap::default();
         for function in &pairing.new {
-            let tree = if function.home { tree_of(vm, function.at)? } else { None };
+            let tree = if function.home { vm.tree_of(function.at)? } else { None };
             let Some(tree) = tree else {
                 nodes.push(None);
                 continue;
@@ -453,7 +453,7 @@ impl Nested {
     ) -> Result<()> {
         let mut unanswered = Vec::new();
         for function in pairing.old.iter().filter(|function| function.home) {
-            let Some(tree) = tree_of(vm, function.at)? else {
+            let Some(tree) = vm.tree_of(function.at)? else {
                 continue;
             };
             let exact = tree.get(0).map_or(0, |function| function.exact);
@@ -747,15 +747,6 @@ fn insert_link(links: &mut FxHashMap<u64, Link>, exact: u64, old: Id, new: Id) -
         }
     }
     Ok(())
-}
-
-/// The tree of a Lua function; none when its dump is not of the known format.
-///
-/// # Errors
-/// [`Error::Memory`].
-pub fn tree_of(vm: &mut Vm, function: Ref) -> Result<Option<Tree>> {
-    vm.dump(function, false)?;
-    Tree::read(vm.take_dump())
 }
 
 /// What cuts functions, checked against the running Lua.

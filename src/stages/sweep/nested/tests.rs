@@ -8,6 +8,7 @@ use crate::code::cut::{Cutter, TEMPLATE};
 use crate::lua::host;
 use crate::lua::testing::State;
 use crate::lua::vm::{Ref, Vm};
+use crate::lua::write;
 use crate::model::lineage::Lineage;
 use crate::model::options::Options;
 use crate::stages::commit;
@@ -63,7 +64,7 @@ fn ask(vm: &mut Vm, nested: &mut Nested, plan: &mut Plan, way: Way) {
             Answer::Stale(reason) => vm.string(nested.words(reason).as_bytes()).expect("memory"),
         };
         let key = vm.number(i.into()).expect("memory");
-        commit::fill(vm, new, key, value).expect("memory");
+        write::fill(vm, new, key, value).expect("memory");
     }
 }
 
@@ -83,7 +84,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         let options = Options::read(vm, Ref::NIL).expect("memory");
         let mut found = find::find(vm, &context, None).expect("found");
         let modules = Modules::of(vm, context.loaded).expect("memory");
-        let mut loaded = load::load(vm, &context, &mut found, modules, LastLoad::default(), [Ref::NIL; 2]).expect("loads");
+        let mut loaded =
+            load::load(vm, &context, &mut found, modules, LastLoad::default(), [Ref::NIL; 2]).expect("loads");
         let lineage = Lineage {
             table: vm.table(0).expect("memory"),
             counter: vm.string(b"last").expect("memory"),
