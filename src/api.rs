@@ -14,7 +14,7 @@ use crate::lua::open::Library;
 use crate::lua::stock::Stock;
 use crate::lua::undo;
 use crate::lua::vm::{Ref, Vm};
-use crate::lua::write;
+use crate::lua::write::{self, Permit};
 use crate::model::lineage::Lineage;
 use crate::model::options::Options;
 use crate::reload::{self, Module, Request, Staged};
@@ -57,7 +57,7 @@ struct Reload;
 impl Entry for Reload {
     const RUNNING: c_int = 6;
 
-    fn run(vm: &mut Vm) -> Result<Answers> {
+    fn run(vm: &mut Vm, permit: Permit) -> Result<Answers> {
         let (batch, options, stock) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
         let request = Request {
             modules: modules(vm, batch)?,
@@ -75,7 +75,7 @@ impl Entry for Reload {
         let name = request.modules.first().map_or(Ref::NIL, |module| module.name);
         write::fill(vm, request.running, first, name)?;
         let mut staged = Vec::new();
-        let outcome = reload::reload(vm, &request, &mut staged);
+        let outcome = reload::reload(vm, permit, &request, &mut staged);
         if outcome.is_ok() || staged.len() == request.modules.len() {
             hand_over(vm, &request.modules, &staged, outcome.is_ok());
         }
@@ -99,7 +99,7 @@ fn hand_over(vm: &Vm, modules: &[Module], staged: &[Staged], is_done: bool) {
 struct Look;
 
 impl Entry for Look {
-    fn run(vm: &mut Vm) -> Result<Answers> {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
         changed::look(vm)
     }
 }
@@ -108,7 +108,7 @@ impl Entry for Look {
 struct Text;
 
 impl Entry for Text {
-    fn run(vm: &mut Vm) -> Result<Answers> {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
         changed::text(vm)
     }
 }
@@ -117,7 +117,7 @@ impl Entry for Text {
 struct Stale;
 
 impl Entry for Stale {
-    fn run(vm: &mut Vm) -> Result<Answers> {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
         Ok(smallvec![Answer::Held(stale::stale(vm)?)])
     }
 }
@@ -126,7 +126,7 @@ impl Entry for Stale {
 struct Track;
 
 impl Entry for Track {
-    fn run(vm: &mut Vm) -> Result<Answers> {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
         Ok(smallvec![Answer::Held(track::track(vm)?)])
     }
 }
@@ -136,7 +136,7 @@ impl Entry for Track {
 struct Sweep;
 
 impl Entry for Sweep {
-    fn run(vm: &mut Vm) -> Result<Answers> {
+    fn run(vm: &mut Vm, permit: Permit) -> Result<Answers> {
         let started = Instant::now();
         let (state, budget) = (vm.argument(2)?, vm.argument(3)?);
         let lineage = Lineage {
@@ -147,7 +147,7 @@ impl Entry for Sweep {
         let deadline = vm
             .any_number(budget)
             .map(|ms| started + Duration::from_secs_f64((ms / 1e3).clamp(0.0, 3600.0)));
-        let slice = sweep::slice(vm, state, own, lineage, deadline)?;
+        let slice = sweep::slice(vm, permit, state, own, lineage, deadline)?;
         let warnings = report::strings(vm, &slice.warnings)?;
         Ok(smallvec![
             Answer::Flag(slice.done),

@@ -11,7 +11,7 @@ use crate::lua::entry::Answer;
 use crate::lua::given::Given;
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Ref, Vm};
-use crate::lua::write::{self, Op};
+use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
 use crate::model::lineage::Lineage;
 use crate::model::options::{OnConflict, Options};
@@ -141,17 +141,17 @@ pub const PHASES: usize = 6;
 ///
 /// # Errors
 /// Whatever a stage refuses; the program is then as it was.
-pub fn reload(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Result<()> {
+pub fn reload(vm: &mut Vm, permit: Permit, request: &Request, staged: &mut Vec<Staged>) -> Result<()> {
     let mut swept = Vec::new();
     let outcome = caught("in a stage of the reload", || {
-        transaction(vm, request, staged, &mut swept)
+        transaction(vm, permit, request, staged, &mut swept)
     });
     if outcome.is_ok() && !request.options.dry_run {
         return Ok(());
     }
-    let mut left = write::undo(vm, &swept);
+    let mut left = write::undo(vm, permit, &swept);
     for done in staged.iter_mut().rev() {
-        left += write::undo(vm, &std::mem::take(&mut done.committed));
+        left += write::undo(vm, permit, &std::mem::take(&mut done.committed));
     }
     match (outcome, left) {
         (outcome, 0) => outcome,
@@ -162,7 +162,13 @@ pub fn reload(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Resul
     }
 }
 
-fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: &mut Vec<Op>) -> Result<()> {
+fn transaction(
+    vm: &mut Vm,
+    permit: Permit,
+    request: &Request,
+    staged: &mut Vec<Staged>,
+    swept: &mut Vec<Op>,
+) -> Result<()> {
     let mut found = Vec::new();
     for module in &request.modules {
         let mut clock = Clock::new();
@@ -182,7 +188,7 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
     for (i, (module, (mut found, elapsed))) in request.modules.iter().zip(found).enumerate() {
         // Those after it are planned on what it commits, in a dry run, too.
         let needed = !request.options.dry_run || request.options.vm || i + 1 < request.modules.len();
-        let mut done = stage(vm, request, module, (&mut found, &mut modules), needed)?;
+        let mut done = stage(vm, permit, request, module, (&mut found, &mut modules), needed)?;
         if let Some(first) = done.elapsed.first_mut() {
             *first = elapsed;
         }
@@ -197,7 +203,7 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
     };
     let sliced = request.options.sliced && !request.options.dry_run;
     if request.options.vm && !sliced {
-        sweep_all(vm, request, &mut targets, staged, swept)?;
+        sweep_all(vm, permit, request, &mut targets, staged, swept)?;
     }
     if !request.options.dry_run {
         for done in staged.iter_mut() {
@@ -237,6 +243,7 @@ fn targets(vm: &mut Vm, request: &Request, staged: &mut [Staged]) -> Result<Vec<
 /// R9: the rest of the VM follows, now; in a dry run it is only looked at.
 fn sweep_all(
     vm: &mut Vm,
+    permit: Permit,
     request: &Request,
     targets: &mut [(Target, Tables)],
     staged: &mut [Staged],
@@ -252,7 +259,7 @@ fn sweep_all(
     let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
     let (mut found, _) = sweep::walk(vm, heap, targets, request.lineage, None)?;
     if !request.options.dry_run {
-        found.carry_out(vm)?;
+        found.carry_out(vm, permit)?;
         *swept = found.ops;
     }
     let walked = clock.lap();
@@ -278,6 +285,7 @@ fn sweep_all(
 /// `modules`: what is known of the loaded ones, for the next module as well.
 fn stage(
     vm: &mut Vm,
+    permit: Permit,
     request: &Request,
     module: &Module,
     (found, modules): (&mut Found, &mut Option<Modules>),
@@ -301,7 +309,7 @@ fn stage(
         source: copy_of(&module.source)?,
         calls: recorded,
     };
-    let mut loaded = load::load(vm, &context, found, known, last_load, options.around)?;
+    let mut loaded = load::load(vm, permit, &context, found, known, last_load, options.around)?;
     let last = vm.index(module.undo, LAST_MAIN)?;
     loaded.home.read_loader(vm, last)?;
     let load_ms = clock.lap();
@@ -348,10 +356,10 @@ fn stage(
         pairing
             .assigned
             .keep(vm, request.lineage.table, module.name, plan.object)?;
-        commit::commit(vm, &plan)?;
+        commit::commit(vm, permit, &plan)?;
         std::mem::take(&mut plan.ops)
     } else {
-        commit::disarm(vm, &plan);
+        commit::disarm(vm, permit, &plan);
         Vec::new()
     };
     let main = loaded.main;

@@ -9,7 +9,7 @@ use super::hash;
 use super::tree::Tree;
 use crate::lua::testing::State;
 use crate::lua::vm::{Ref, Vm};
-use crate::lua::write;
+use crate::lua::write::{self, Permit};
 use crate::stages::commit;
 
 /// All that a function can be made of.
@@ -319,7 +319,7 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
             let key = vm.number(i).expect("memory");
             write::fill(vm, result, key, function).expect("memory");
         }
-        commit::commit(vm, &plan).expect("joins");
+        commit::commit(vm, Permit::new(), &plan).expect("joins");
     });
     state.run(
         "local a, b = result[1], result[2]

@@ -10,6 +10,7 @@ use super::collector::Paused;
 use super::door;
 use super::vm::{self, Ref, Vm};
 use super::watch;
+use super::write::Permit;
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught, insist};
 
@@ -80,7 +81,7 @@ pub trait Entry {
     ///
     /// # Errors
     /// Whatever there is to tell: the façade gets `false` and the message.
-    fn run(vm: &mut Vm) -> Result<Answers>;
+    fn run(vm: &mut Vm, permit: Permit) -> Result<Answers>;
 }
 
 /// `core.<name>(owed, …)` → `owed, …` or `owed, false, message`: an entry as a C function.
@@ -91,7 +92,7 @@ pub unsafe extern "C-unwind" fn enter<E: Entry>(l: *mut lua_State) -> c_int {
     // SAFETY: the running state; the view lives within the call. The element stands, so the write
     // allocates nothing.
     unsafe {
-        let results = with_view(l, E::run);
+        let results = with_view(l, |vm| E::run(vm, Permit::new()));
         if E::RUNNING != 0 && ffi::lua_type(l, E::RUNNING) == ffi::LUA_TTABLE {
             ffi::lua_pushboolean(l, 0);
             ffi::lua_rawseti(l, E::RUNNING, 1);
@@ -129,7 +130,7 @@ impl Vm {
 pub struct Watch;
 
 impl Entry for Watch {
-    fn run(vm: &mut Vm) -> Result<Answers> {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
         let quiet = vm.argument(2)?;
         let quiet = vm.truthy(quiet);
         Ok(smallvec![Answer::Held(watch::start(vm, quiet)?)])

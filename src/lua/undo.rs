@@ -8,9 +8,11 @@ use mlua::ffi::{self, lua_State};
 use super::collector::Paused;
 use super::entry::{ROOM, done};
 use super::vm::{Ref, Vm};
-use super::write;
+use super::write::{self, Permit};
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught};
+
+const PERMIT: Permit = Permit::new();
 
 /// The way back of all references elsewhere (R7.3), and where a sweep in slices has what of it.
 pub trait WayBack: Sized {
@@ -33,7 +35,7 @@ pub trait WayBack: Sized {
     ///
     /// # Errors
     /// [`Error::Memory`], with nothing changed; [`Error::PutBack`] where that failed.
-    fn go(&mut self, vm: &mut Vm) -> Result<()>;
+    fn go(&mut self, vm: &mut Vm, permit: Permit) -> Result<()>;
 }
 
 /// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told, message }`, and undoes its entries, the last first, if it
@@ -228,8 +230,8 @@ unsafe fn attempt<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, must:
                 return Ok(());
             }
             let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
-            return write::undo_whole(&mut vm, &words, || match way_back {
-                Some((mut vm, mut way)) => way.go(&mut vm),
+            return write::undo_whole(&mut vm, PERMIT, &words, || match way_back {
+                Some((mut vm, mut way)) => way.go(&mut vm, PERMIT),
                 None => Ok(()),
             });
         }
@@ -238,7 +240,7 @@ unsafe fn attempt<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, must:
         for transaction in [8, 1] {
             if ffi::lua_rawgeti(l, index, transaction) == ffi::LUA_TTABLE {
                 let view = Vm::thaw(l, ffi::lua_gettop(l));
-                match view.and_then(|(mut vm, words)| write::undo_frozen(&mut vm, &words)) {
+                match view.and_then(|(mut vm, words)| write::undo_frozen(&mut vm, PERMIT, &words)) {
                     Ok(lost) => (left, begun) = (left + lost, true),
                     Err(error) if !begun => return Err(error),
                     Err(_) => left += 1, // no more "nothing was changed"
@@ -247,7 +249,7 @@ unsafe fn attempt<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, must:
         }
         left += match way_back {
             Ok(None) => 0,
-            Ok(Some((mut vm, mut way))) => usize::from(way.go(&mut vm).is_err()),
+            Ok(Some((mut vm, mut way))) => usize::from(way.go(&mut vm, PERMIT).is_err()),
             Err(_) => 1,
         };
         undone(left)

@@ -1,8 +1,8 @@
 //! R7.1: writes to the running program, each operation leaving its inverse, and undoes them.
 //!
-//! The only file that writes to the program. A [`Permit`] cannot be made elsewhere, and everything
-//! in [`Vm`] that changes the program asks for one. Whoever asks for a write asks here: `commit`
-//! with a plan, `load` with what it puts back, a sweep with the references that follow.
+//! Everything that changes the program asks for a [`Permit`]. It is made where Lua calls the library,
+//! and handed to `load`, `commit` and `sweep`. So the compiler checks that planning cannot write.
+//! What has no permit as an argument ([`fill`]) writes to objects of the library's own.
 
 use std::ops::Range;
 
@@ -12,10 +12,27 @@ use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught, insist};
 use crate::support::mem::TryPush;
 
-/// The permission to change the running program.
+/// The permission to change the running program. Only the way in from Lua has one to give away: a
+/// stage that is not handed one cannot write, and cannot call what writes.
+#[derive(Clone, Copy)]
 pub struct Permit(());
 
-const PERMIT: Permit = Permit(());
+impl Permit {
+    /// For what is called by Lua, and for tests.
+    #[cfg(not(test))]
+    pub(in crate::lua) const fn new() -> Permit {
+        Permit(())
+    }
+
+    /// For tests.
+    #[cfg(test)]
+    pub const fn new() -> Permit {
+        Permit(())
+    }
+}
+
+/// For objects of the library's own.
+const OWN: Permit = Permit(());
 
 /// One write, with what it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,15 +148,15 @@ pub struct Writes<'a> {
 ///
 /// # Errors
 /// [`Error::Memory`], with everything undone; [`Error::PutBack`] when that failed.
-pub fn apply_whole(vm: &mut Vm, writes: &Writes) -> Result<()> {
+pub fn apply_whole(vm: &mut Vm, permit: Permit, writes: &Writes) -> Result<()> {
     let mut done = 0;
-    let outcome = caught("while committing", || apply_all(vm, writes, &mut done));
-    or_undo(vm, outcome, writes.ops.get(..done).unwrap_or_default())
+    let outcome = caught("while committing", || apply_all(vm, permit, writes, &mut done));
+    or_undo(vm, permit, outcome, writes.ops.get(..done).unwrap_or_default())
 }
 
 /// Where `outcome` is a failure, takes back what was done until then.
-fn or_undo(vm: &mut Vm, outcome: Result<()>, done: &[Op]) -> Result<()> {
-    outcome.map_err(|error| match undo(vm, done) {
+fn or_undo(vm: &mut Vm, permit: Permit, outcome: Result<()>, done: &[Op]) -> Result<()> {
+    outcome.map_err(|error| match undo(vm, permit, done) {
         0 => error,
         left => Error::PutBack {
             cause: error.to_string(),
@@ -150,23 +167,23 @@ fn or_undo(vm: &mut Vm, outcome: Result<()>, done: &[Op]) -> Result<()> {
 
 /// Takes the metatables off objects of A2's, so that no finalizer of the file's runs on something
 /// that the program never had.
-pub fn disarm(vm: &mut Vm, fresh: &[Ref]) {
+pub fn disarm(vm: &mut Vm, permit: Permit, fresh: &[Ref]) {
     for object in fresh {
-        vm.set_metatable(&PERMIT, *object, Ref::NIL);
+        vm.set_metatable(permit, *object, Ref::NIL);
     }
 }
 
-fn apply_all(vm: &mut Vm, writes: &Writes, done: &mut usize) -> Result<()> {
-    join(vm, writes.joins)?;
-    disarm(vm, writes.disarm);
-    vm.set_places(&PERMIT, writes.fresh, &mut 0)?;
-    vm.set_places(&PERMIT, writes.ops, done)?;
+fn apply_all(vm: &mut Vm, permit: Permit, writes: &Writes, done: &mut usize) -> Result<()> {
+    join(vm, permit, writes.joins)?;
+    disarm(vm, permit, writes.disarm);
+    vm.set_places(permit, writes.fresh, &mut 0)?;
+    vm.set_places(permit, writes.ops, done)?;
     fault::point()
 }
 
-fn join(vm: &mut Vm, joins: &Joins) -> Result<()> {
+fn join(vm: &mut Vm, permit: Permit, joins: &Joins) -> Result<()> {
     fault::point()?;
-    if vm.join(&PERMIT, joins) {
+    if vm.join(permit, joins) {
         Ok(())
     } else {
         Err(Error::Panic("a join that does not fit".into()))
@@ -175,7 +192,7 @@ fn join(vm: &mut Vm, joins: &Joins) -> Result<()> {
 
 /// Lets functions of the reload's own, which the program never sees, share cells that are to stay alive.
 pub fn keep_cells(vm: &mut Vm, joins: &Joins) -> Result<()> {
-    join(vm, joins)
+    join(vm, OWN, joins)
 }
 
 /// Lets references follow (R9), all or none: the joins, then the operations, each if its place
@@ -184,24 +201,24 @@ pub fn keep_cells(vm: &mut Vm, joins: &Joins) -> Result<()> {
 ///
 /// # Errors
 /// As [`apply_whole`].
-pub fn follow(vm: &mut Vm, joins: &Joins, ops: &mut Vec<Op>, sure: usize) -> Result<()> {
+pub fn follow(vm: &mut Vm, permit: Permit, joins: &Joins, ops: &mut Vec<Op>, sure: usize) -> Result<()> {
     let mut done = 0;
     let outcome = caught("while the references followed", || {
-        join(vm, joins)?;
-        apply_most(vm, ops, sure, &mut done)
+        join(vm, permit, joins)?;
+        apply_most(vm, permit, ops, sure, &mut done)
     });
     ops.truncate(done);
-    or_undo(vm, outcome, ops)
+    or_undo(vm, permit, outcome, ops)
 }
 
 /// Does operations, each if its place holds what it replaces: what was changed since stays. Those
 /// from the one with the number `sure` on are done in any case: the writes that move keys build on
 /// one another. The first `done` of the list are those that were done then.
-fn apply_most(vm: &mut Vm, ops: &mut [Op], sure: usize, done: &mut usize) -> Result<()> {
+fn apply_most(vm: &mut Vm, permit: Permit, ops: &mut [Op], sure: usize, done: &mut usize) -> Result<()> {
     for i in 0..ops.len() {
         let Some(op) = ops.get(i).copied() else { break };
         if i >= sure || vm.place_holds(op.place, op.old)? {
-            apply(vm, op)?;
+            apply(vm, permit, op)?;
             ops.swap(*done, i);
             *done += 1;
         }
@@ -211,41 +228,41 @@ fn apply_most(vm: &mut Vm, ops: &mut [Op], sure: usize, done: &mut usize) -> Res
 
 /// Notes a number for each function in the weak table of lineages. Our own bookkeeping.
 pub fn note_lineage(vm: &mut Vm, table: Ref, numbers: &[(Ref, i64)]) -> Result<()> {
-    vm.set_numbers(&PERMIT, table, numbers)
+    vm.set_numbers(OWN, table, numbers)
 }
 
-fn apply(vm: &mut Vm, op: Op) -> Result<()> {
+fn apply(vm: &mut Vm, permit: Permit, op: Op) -> Result<()> {
     fault::point()?;
-    vm.set_place(&PERMIT, op.place, op.new)
+    vm.set_place(permit, op.place, op.new)
 }
 
 /// Takes operations back, last first. What no longer holds what the operation put there has been changed since, and stays.
 /// Returns how many could not be taken back.
-pub fn undo(vm: &mut Vm, ops: &[Op]) -> usize {
+pub fn undo(vm: &mut Vm, permit: Permit, ops: &[Op]) -> usize {
     let mut left = 0;
     for op in ops.iter().rev() {
-        left += usize::from(insist("while undoing", || take_back(vm, *op)).is_err());
+        left += usize::from(insist("while undoing", || take_back(vm, permit, *op)).is_err());
     }
     left
 }
 
-fn take_back(vm: &mut Vm, op: Op) -> Result<()> {
+fn take_back(vm: &mut Vm, permit: Permit, op: Op) -> Result<()> {
     fault::point()?;
     if vm.place_holds(op.place, op.new)? {
-        return vm.set_place(&PERMIT, op.place, op.old);
+        return vm.set_place(permit, op.place, op.old);
     }
     Ok(())
 }
 
 /// Puts one remembered slot, or with no key the metatable, back. Returns how many could not be: 0
 /// or 1.
-pub fn put_back(vm: &mut Vm, table: Ref, key: Option<Ref>, old: Ref) -> usize {
+pub fn put_back(vm: &mut Vm, permit: Permit, table: Ref, key: Option<Ref>, old: Ref) -> usize {
     let done = insist("while putting back", || {
         fault::point()?;
         match key {
-            Some(key) => vm.set(&PERMIT, table, key, old),
+            Some(key) => vm.set(permit, table, key, old),
             None => {
-                vm.set_metatable(&PERMIT, table, old);
+                vm.set_metatable(permit, table, old);
                 Ok(())
             }
         }
@@ -254,23 +271,23 @@ pub fn put_back(vm: &mut Vm, table: Ref, key: Option<Ref>, old: Ref) -> usize {
 }
 
 /// Puts back what a place held, if it holds something else. Returns how many could not be: 0 or 1.
-pub fn put_back_place(vm: &mut Vm, place: Place, old: Ref) -> usize {
+pub fn put_back_place(vm: &mut Vm, permit: Permit, place: Place, old: Ref) -> usize {
     let done = insist("while putting back", || {
         fault::point()?;
         match vm.place_holds(place, old)? {
             true => Ok(()),
-            false => vm.set_place(&PERMIT, place, old),
+            false => vm.set_place(permit, place, old),
         }
     });
     usize::from(done.is_err())
 }
 
 /// Takes the entries out of a table whose keys are not `known`. Allocates nothing.
-pub fn keep_known(vm: &mut Vm, table: Ref, mut known: impl FnMut(&Vm) -> bool) {
+pub fn keep_known(vm: &mut Vm, permit: Permit, table: Ref, mut known: impl FnMut(&Vm) -> bool) {
     if vm.zip(table, Ref::NIL).is_ok() {
         while vm.zip_next().is_some() {
             if !known(vm) {
-                vm.zip_clear(&PERMIT);
+                vm.zip_clear(permit);
             }
         }
     }
@@ -280,14 +297,14 @@ pub fn keep_known(vm: &mut Vm, table: Ref, mut known: impl FnMut(&Vm) -> bool) {
 ///
 /// # Errors
 /// [`Error::Memory`], with nothing done.
-pub fn put_while_loading(vm: &mut Vm, place: Place, value: Ref) -> Result<()> {
+pub fn put_while_loading(vm: &mut Vm, permit: Permit, place: Place, value: Ref) -> Result<()> {
     fault::point()?;
-    vm.set_place(&PERMIT, place, value)
+    vm.set_place(permit, place, value)
 }
 
 /// Fills a table of the reload's own making (a report).
 pub fn fill(vm: &mut Vm, table: Ref, key: Ref, value: Ref) -> Result<()> {
-    vm.set(&PERMIT, table, key, value)
+    vm.set(OWN, table, key, value)
 }
 
 /// Keeps what undoes operations for a later call; [`undo_frozen`] takes it. Places on the stack of the running coroutine are left
@@ -334,15 +351,15 @@ const SAME: u32 = 8;
 ///
 /// # Errors
 /// [`Error::Memory`], with nothing done.
-pub fn undo_frozen(vm: &mut Vm, words: &[u32]) -> Result<usize> {
-    Ok(undo(vm, &frozen(words)?))
+pub fn undo_frozen(vm: &mut Vm, permit: Permit, words: &[u32]) -> Result<usize> {
+    Ok(undo(vm, permit, &frozen(words)?))
 }
 
 /// Undoes what [`freeze`] kept, and then does `rest`: both or nothing.
 ///
 /// # Errors
 /// As [`apply_whole`], and those of `rest`.
-pub fn undo_whole(vm: &mut Vm, words: &[u32], rest: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn undo_whole(vm: &mut Vm, permit: Permit, words: &[u32], rest: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut ops = frozen(words)?;
     ops.reverse();
     for op in &mut ops {
@@ -350,11 +367,11 @@ pub fn undo_whole(vm: &mut Vm, words: &[u32], rest: impl FnOnce() -> Result<()>)
     }
     let (mut done, all) = (0, ops.len());
     let outcome = caught("while undoing", || {
-        apply_most(vm, &mut ops, all, &mut done)?;
+        apply_most(vm, permit, &mut ops, all, &mut done)?;
         rest()
     });
     ops.truncate(done);
-    or_undo(vm, outcome, &ops)
+    or_undo(vm, permit, outcome, &ops)
 }
 
 /// The operations that [`freeze`] kept.

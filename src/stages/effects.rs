@@ -22,7 +22,7 @@ use crate::lua::door;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Made;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
-use crate::lua::write::{self, Op};
+use crate::lua::write::{self, Op, Permit};
 use crate::model::home::Home;
 use crate::stages::find::Context;
 use crate::stages::snapshot::{Change, Memory};
@@ -230,6 +230,8 @@ pub struct Left {
 
 /// What is known of the calls of a chunk that is running.
 pub struct Effects<'a> {
+    /// To put back what calls have changed.
+    pub permit: Permit,
     context: &'a Context,
     memory: &'a Memory,
     chunk: Option<&'a Chunk>,
@@ -256,6 +258,7 @@ pub struct Effects<'a> {
 impl<'a> Effects<'a> {
     /// Before the chunk with this main function runs.
     pub fn new(
+        permit: Permit,
         context: &'a Context,
         memory: &'a Memory,
         chunk: Option<&'a Chunk>,
@@ -264,6 +267,7 @@ impl<'a> Effects<'a> {
         recorded: Option<Recorded>,
     ) -> Effects<'a> {
         Effects {
+            permit,
             context,
             memory,
             chunk,
@@ -1093,7 +1097,7 @@ impl<'a> Effects<'a> {
     }
 
     fn put(&mut self, vm: &mut Vm, spot: Spot, value: Ref) -> Result<()> {
-        write::put_while_loading(vm, self.past.place(spot), value)?;
+        write::put_while_loading(vm, self.permit, self.past.place(spot), value)?;
         self.past.note(spot, value);
         Ok(())
     }

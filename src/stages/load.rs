@@ -8,6 +8,7 @@ use crate::code::Chunk;
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::write::Permit;
 use crate::model::home::Home;
 use crate::stages::effects::{Effects, Exchange, Left, Recorded};
 use crate::stages::find::{Code, Context, Found};
@@ -62,6 +63,7 @@ pub struct LastLoad {
 /// [`Error::Compile`], [`Error::Chunk`] with a traceback, [`Error::Memory`]; the program is then as it was.
 pub fn load(
     vm: &mut Vm,
+    permit: Permit,
     context: &Context,
     found: &mut Found,
     modules: Modules,
@@ -90,6 +92,7 @@ pub fn load(
     call_host(vm, context, "before", before)?;
     let ran = run_chunk(
         vm,
+        permit,
         context,
         modules,
         [main, found.data],
@@ -169,6 +172,7 @@ struct Ran {
 /// Runs the chunk whose main function, and loader data, are given, and puts back what it changed.
 fn run_chunk(
     vm: &mut Vm,
+    permit: Permit,
     context: &Context,
     modules: Modules,
     [main, data]: [Ref; 2],
@@ -180,7 +184,7 @@ fn run_chunk(
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
     let mut memory = Memory::of(vm, context, modules, chunk.unwrap_or(&nothing), home)?;
     let address = vm.val(main).addr;
-    let mut effects = Effects::new(context, &memory, chunk, home, address, recorded);
+    let mut effects = Effects::new(permit, context, &memory, chunk, home, address, recorded);
     // From here to `put_back` nothing may get past: neither an error nor a panic.
     let ran = run(vm, main, [context.name, data], expected, &mut effects);
     let (outcome, fresh) = (ran.outcome, ran.fresh);
@@ -403,12 +407,12 @@ fn put_back(vm: &mut Vm, memory: &Memory, mut effects: Effects<'_>, fresh: &Fres
         effects.finish(vm)?;
         (0..memory.len()).try_for_each(|i| memory.changes(vm, i, created, &mut changes, &mut others))
     });
-    let mut lost = effects.past.restore(vm);
-    lost += snapshot::restore(vm, &others);
-    lost += snapshot::restore(vm, &changes);
+    let mut lost = effects.past.restore(vm, effects.permit);
+    lost += snapshot::restore(vm, effects.permit, &others);
+    lost += snapshot::restore(vm, effects.permit, &changes);
     if listed.is_err() || !effects.past.is_empty() {
         // What calls may have changed was remembered when the first of them was made: the chunk had changed some of it by then.
-        lost += snapshot::restore_all(vm, memory);
+        lost += snapshot::restore_all(vm, effects.permit, memory);
     }
     match (listed, lost) {
         (Ok(()), 0) => {

@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Chunk;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
-use crate::lua::write;
+use crate::lua::write::{self, Permit};
 use crate::model::home::Home;
 use crate::model::known::Known;
 use crate::model::site::Origin;
@@ -547,17 +547,17 @@ impl Memory {
 }
 
 /// Puts changes back that A2's chunk made. Returns how many could not be.
-pub fn restore(vm: &mut Vm, changes: &[Change]) -> usize {
+pub fn restore(vm: &mut Vm, permit: Permit, changes: &[Change]) -> usize {
     let mut left = 0;
     for change in changes.iter().rev() {
-        left += write::put_back(vm, change.table, change.key, change.old);
+        left += write::put_back(vm, permit, change.table, change.key, change.old);
     }
     left
 }
 
 /// Puts every remembered table back, change or not, without allocating anything but what the
 /// tables themselves need. Returns how many slots could not be put back.
-pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
+pub fn restore_all(vm: &mut Vm, permit: Permit, memory: &Memory) -> usize {
     let mut left = 0;
     vm.zip_end(); // a walk that has failed
     for i in 0..memory.len() {
@@ -565,15 +565,17 @@ pub fn restore_all(vm: &mut Vm, memory: &Memory) -> usize {
             continue;
         };
         if was.is_whole() {
-            write::keep_known(vm, was.table, |vm| (0..was.count).any(|i| vm.zip_key_is(was.slot(i).0)));
+            write::keep_known(vm, permit, was.table, |vm| {
+                (0..was.count).any(|i| vm.zip_key_is(was.slot(i).0))
+            });
         }
         for i in 0..was.count {
             let (key, old) = was.slot(i);
             if !vm.holds(was.table, key, old) {
-                left += write::put_back(vm, was.table, Some(key), old);
+                left += write::put_back(vm, permit, was.table, Some(key), old);
             }
         }
-        left += write::put_back(vm, was.table, None, was.metatable);
+        left += write::put_back(vm, permit, was.table, None, was.metatable);
     }
     left
 }

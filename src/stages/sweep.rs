@@ -19,7 +19,7 @@ use crate::lua::owned;
 use crate::lua::tracker::Fresh;
 use crate::lua::undo::WayBack;
 use crate::lua::vm::{Ref, Vm};
-use crate::lua::write::{self, Join, Joins, Op};
+use crate::lua::write::{self, Join, Joins, Op, Permit};
 use crate::model::home::Home;
 use crate::model::lineage::Lineage;
 use crate::stages::find::Context;
@@ -387,8 +387,8 @@ impl Found {
     ///
     /// # Errors
     /// As [`write::follow`].
-    pub fn carry_out(&mut self, vm: &mut Vm) -> Result<()> {
-        write::follow(vm, &self.joins, &mut self.ops, self.places)
+    pub fn carry_out(&mut self, vm: &mut Vm, permit: Permit) -> Result<()> {
+        write::follow(vm, permit, &self.joins, &mut self.ops, self.places)
     }
 }
 
@@ -548,8 +548,8 @@ impl WayBack for Found {
         walk_back(vm, back, &skip)
     }
 
-    fn go(&mut self, vm: &mut Vm) -> Result<()> {
-        self.carry_out(vm)
+    fn go(&mut self, vm: &mut Vm, permit: Permit) -> Result<()> {
+        self.carry_out(vm, permit)
     }
 }
 
@@ -711,10 +711,19 @@ pub fn enlist(vm: &mut Vm, state: Ref, targets: Vec<(Target, Tables)>) -> Result
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`]; what the slice had found is then not changed, and the pass begins anew with the next slice.
-pub fn slice(vm: &mut Vm, state: Ref, own: Ref, lineage: Lineage, deadline: Option<Instant>) -> Result<Slice> {
+pub fn slice(
+    vm: &mut Vm,
+    permit: Permit,
+    state: Ref,
+    own: Ref,
+    lineage: Lineage,
+    deadline: Option<Instant>,
+) -> Result<Slice> {
     let owner = vm.index(state, OWNER)?;
     let mut sweeping = owned::with(vm, owner, |_, sweeping: &mut Sweeping| std::mem::take(sweeping))?;
-    let outcome = caught("in a slice", || go_on(vm, state, own, lineage, deadline, &mut sweeping));
+    let outcome = caught("in a slice", || {
+        go_on(vm, permit, state, own, lineage, deadline, &mut sweeping)
+    });
     sweeping.changed |= outcome.is_err();
     // Before anything else can fail: the sweep goes on from here.
     owned::with(vm, owner, |_, place: &mut Sweeping| *place = sweeping)?;
@@ -726,6 +735,7 @@ pub fn slice(vm: &mut Vm, state: Ref, own: Ref, lineage: Lineage, deadline: Opti
 
 fn go_on(
     vm: &mut Vm,
+    permit: Permit,
     state: Ref,
     own: Ref,
     lineage: Lineage,
@@ -780,7 +790,7 @@ fn go_on(
     }
     let (mut found, ended) = walked?;
     fault::point()?;
-    found.carry_out(vm)?;
+    found.carry_out(vm, permit)?;
     sweeping.changed |= !found.ops.is_empty() || !found.joins.is_empty();
     sweeping.references += found.references;
     sweeping.warnings.extend(found.warnings);

@@ -54,7 +54,7 @@ impl Vm {
     ///
     /// # Errors
     /// [`Error::Memory`], with nothing done.
-    pub fn set_place(&mut self, permit: &Permit, place: Place, value: Ref) -> Result<()> {
+    pub fn set_place(&mut self, permit: Permit, place: Place, value: Ref) -> Result<()> {
         match place {
             Place::Value { table, key } => return self.set(permit, table, key, value),
             Place::Key { .. } | Place::Running { .. } => {} // a key is moved by two writes of values
@@ -106,7 +106,7 @@ impl Vm {
     ///
     /// # Errors
     /// As [`Vm::set_place`].
-    pub fn set_places(&mut self, permit: &Permit, ops: &[Op], done: &mut usize) -> Result<()> {
+    pub fn set_places(&mut self, permit: Permit, ops: &[Op], done: &mut usize) -> Result<()> {
         if ops.is_empty() {
             return Ok(());
         }

@@ -297,7 +297,7 @@ impl Vm {
     }
 
     /// Takes the current entry out of the table that is walked.
-    pub fn zip_clear(&mut self, _: &Permit) {
+    pub fn zip_clear(&mut self, _: Permit) {
         // SAFETY: the table stands at 1, the key at 3; a nil over an existing key allocates nothing.
         unsafe {
             ffi::lua_pushvalue(self.scratch, 3);

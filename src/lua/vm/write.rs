@@ -15,7 +15,7 @@ impl Vm {
     ///
     /// # Errors
     /// [`Error::Memory`](crate::support::error::Error::Memory) when a new key needs room that is not to be had; the table is then unchanged.
-    pub fn set(&mut self, _: &Permit, table: Ref, key: Ref, value: Ref) -> Result<()> {
+    pub fn set(&mut self, _: Permit, table: Ref, key: Ref, value: Ref) -> Result<()> {
         let (thread, index) = self.at(table);
         let (key_holder, key_index) = self.at(key);
         // SAFETY: the table is checked; a write over an existing key and a nil over nothing cannot raise; any other write goes
@@ -49,7 +49,7 @@ impl Vm {
     }
 
     /// Sets what the `i`-th upvalue of a Lua function holds.
-    pub fn set_upvalue(&mut self, _: &Permit, function: Ref, i: u8, value: Ref) {
+    pub fn set_upvalue(&mut self, _: Permit, function: Ref, i: u8, value: Ref) {
         let (thread, index) = self.at(function);
         self.push(value);
         // SAFETY: the value moves to the holder; Lua checks the number and leaves the value when there is no such upvalue.
@@ -63,7 +63,7 @@ impl Vm {
 
     /// Makes upvalues share the cells of others. False when one of the functions is no Lua function or has no such upvalue: before
     /// anything is joined where that one was to give a cell, else at the first that was to get one.
-    pub fn join(&mut self, _: &Permit, joins: &Joins) -> bool {
+    pub fn join(&mut self, _: Permit, joins: &Joins) -> bool {
         for join in joins.list() {
             let (thread, index) = self.at(join.donor);
             // SAFETY: valid indices.
@@ -115,7 +115,7 @@ impl Vm {
     }
 
     /// Sets the metatable of a value; nil takes it away. For a table or full userdata it is its own, for any other that of its type.
-    pub fn set_metatable(&mut self, _: &Permit, of: Ref, metatable: Ref) {
+    pub fn set_metatable(&mut self, _: Permit, of: Ref, metatable: Ref) {
         self.push(of);
         self.push(metatable);
         // SAFETY: a table or nil on top, else nothing is set.
@@ -134,7 +134,7 @@ impl Vm {
     ///
     /// # Errors
     /// [`Error::Memory`](crate::support::error::Error::Memory); the table may then have some of the numbers.
-    pub fn set_numbers(&mut self, _: &Permit, table: Ref, pairs: &[(Ref, i64)]) -> Result<()> {
+    pub fn set_numbers(&mut self, _: Permit, table: Ref, pairs: &[(Ref, i64)]) -> Result<()> {
         let vm = &*self;
         // SAFETY: values pass over from their holders, which have room; the closure borrows.
         unsafe {

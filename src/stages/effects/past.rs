@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::lua::heap::Place;
 use crate::lua::vm::{Kind, Ref, Vm};
-use crate::lua::write;
+use crate::lua::write::{self, Permit};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -482,15 +482,17 @@ impl Past {
 
     /// Puts all back that calls out of the chunk may have changed, change or not. Allocates nothing
     /// but what the tables need. Returns how many places could not be put back.
-    pub fn restore(&self, vm: &mut Vm) -> usize {
+    pub fn restore(&self, vm: &mut Vm, permit: Permit) -> usize {
         let mut left = 0;
         vm.zip_end(); // a walk that has failed
         for number in 0..self.counts().0 {
             if self.is_whole(number) {
-                write::keep_known(vm, self.table(number), |vm| self.knows_key(vm, number));
+                write::keep_known(vm, permit, self.table(number), |vm| self.knows_key(vm, number));
             }
         }
-        self.each(vm, |vm, place, old| left += write::put_back_place(vm, place, old));
+        self.each(vm, |vm, place, old| {
+            left += write::put_back_place(vm, permit, place, old)
+        });
         left
     }
 }

@@ -8,7 +8,7 @@ use crate::code::cut::{Cutter, TEMPLATE};
 use crate::lua::host;
 use crate::lua::testing::State;
 use crate::lua::vm::{Ref, Vm};
-use crate::lua::write;
+use crate::lua::write::{self, Permit};
 use crate::model::lineage::Lineage;
 use crate::model::options::Options;
 use crate::stages::commit;
@@ -84,8 +84,16 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         let options = Options::read(vm, Ref::NIL).expect("memory");
         let mut found = find::find(vm, &context, None).expect("found");
         let modules = Modules::of(vm, context.loaded).expect("memory");
-        let mut loaded =
-            load::load(vm, &context, &mut found, modules, LastLoad::default(), [Ref::NIL; 2]).expect("loads");
+        let mut loaded = load::load(
+            vm,
+            Permit::new(),
+            &context,
+            &mut found,
+            modules,
+            LastLoad::default(),
+            [Ref::NIL; 2],
+        )
+        .expect("loads");
         let lineage = Lineage {
             table: vm.table(0).expect("memory"),
             counter: vm.string(b"last").expect("memory"),
@@ -111,7 +119,7 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         if way != Way::Later {
             ask(vm, &mut nested, &mut plan, way);
         }
-        commit::commit(vm, &plan).expect("commits");
+        commit::commit(vm, Permit::new(), &plan).expect("commits");
         nested
     });
     if way == Way::Later {
@@ -119,7 +127,7 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         state.view(|vm| {
             let mut plan = Plan::default();
             ask(vm, &mut nested, &mut plan, way);
-            commit::commit(vm, &plan).expect("joins");
+            commit::commit(vm, Permit::new(), &plan).expect("joins");
         });
     }
     state.run("functions = nil collectgarbage() collectgarbage()");
