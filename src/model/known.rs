@@ -1,7 +1,7 @@
 //! The functions of A1 and their cells, by number.
 //!
 //! An address is looked up once, and what the stages know of a function or a cell stands in lists under its number. The walk before
-//! the load (`remember.rs`) numbers the module's own functions and their cells; pairing numbers what else it meets. What the cells of
+//! the load (`snapshot.rs`) numbers the module's own functions and their cells; pairing numbers what else it meets. What the cells of
 //! a function are is found out once for all functions that have the same ones.
 
 use std::collections::hash_map::Entry;

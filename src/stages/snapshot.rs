@@ -321,7 +321,8 @@ impl Memory {
         Ok(left)
     }
 
-    /// Notes that a value stands in a table, if it is a table. `__index` is no place (`pair/parents.rs`), nor is a table's reference to itself.
+    /// Notes that a value stands in a table, if it is a table. `__index` is no place
+    /// (`matching/parents.rs`), nor is a table's reference to itself.
     fn count_place(&mut self, vm: &Vm, holder: Ref, key: Ref, value: Ref) -> Result<()> {
         let val = vm.val(value);
         if val.is_table() && val != vm.val(holder) && !vm.is_string(key, b"__index") {

@@ -1,7 +1,8 @@
 //! The one error type, a variant for each way that a stage can fail.
 //!
-//! Messages are worded as Lua words them. Only `api.rs` turns an [`Error`] into a Lua string, through
-//! [`Error::to_bytes`]: what a chunk raised may be in any encoding and is handed on byte by byte.
+//! Messages are worded as Lua words them. Only `lua/entry.rs` turns an [`Error`] into a Lua string,
+//! through [`Error::to_bytes`]: what a chunk raised may be in any encoding and is handed on byte by
+//! byte.
 
 use std::borrow::Cow;
 use std::collections::TryReserveError;
