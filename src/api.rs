@@ -17,7 +17,7 @@ use crate::lua::vm::{Ref, Vm};
 use crate::lua::write::{self, Permit};
 use crate::model::lineage::Lineage;
 use crate::model::options::Options;
-use crate::reload::{self, Module, Request, Staged};
+use crate::reload::{self, Module, Request, Told};
 use crate::stages::report;
 use crate::stages::sweep::{self, Found};
 use crate::support::error::Result;
@@ -48,7 +48,7 @@ impl Library for Core {
 /// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or `owed, false, message`.
 ///
 /// `batch` is a list of items `{ name, is_data, source, base, calls, answers, undo }`, one for each module. `answers` is a list with room for what
-/// became of it ([`Staged::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
+/// became of it ([`Told::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
 /// element of `undo` gets what undoes the module's reload. `running[1]` is the first module's name while this works (the entry point
 /// resets it). `own` is a list of the façade's tables that no walk enters: the records first, the open guards second. `sweeping` has
 /// the sweep in slices (R9.4).
@@ -74,25 +74,28 @@ impl Entry for Reload {
         let first = vm.number(1)?;
         let name = request.modules.first().map_or(Ref::NIL, |module| module.name);
         write::fill(vm, request.running, first, name)?;
-        let mut staged = Vec::new();
-        let outcome = reload::reload(vm, permit, &request, &mut staged);
-        if outcome.is_ok() || staged.len() == request.modules.len() {
-            hand_over(vm, &request.modules, &staged, outcome.is_ok());
+        match reload::reload(vm, permit, &request) {
+            Ok(swept) => {
+                for (module, done) in request.modules.iter().zip(&swept) {
+                    tell(vm, module, &done.told);
+                    let held = [(1, done.transaction), (5, done.back), (8, done.references)];
+                    vm.fill_in(module.undo, held.map(|(i, held)| (i, Answer::Held(held))).into_iter());
+                }
+                Ok(smallvec![Answer::Flag(true)])
+            }
+            Err(refused) => {
+                for (module, told) in request.modules.iter().zip(&refused.told) {
+                    tell(vm, module, told);
+                }
+                Err(refused.error)
+            }
         }
-        outcome.map(|()| smallvec![Answer::Flag(true)])
     }
 }
 
-/// Fills in the façade's lists. Allocates nothing and cannot fail: they have an element for each
-/// answer.
-fn hand_over(vm: &Vm, modules: &[Module], staged: &[Staged], is_done: bool) {
-    for (module, staged) in modules.iter().zip(staged) {
-        vm.fill_in(module.answers, (1..).zip(staged.answers()));
-        if is_done {
-            let held = [(1, staged.transaction), (5, staged.back), (8, staged.references)];
-            vm.fill_in(module.undo, held.map(|(i, held)| (i, Answer::Held(held))).into_iter());
-        }
-    }
+/// Fills in the façade's list of what became of a module.
+fn tell(vm: &Vm, module: &Module, told: &Told) {
+    vm.fill_in(module.answers, (1..).zip(told.answers()));
 }
 
 /// `core.look(owed, …)`: see [`changed::look`].
