@@ -468,7 +468,7 @@ fn commit_module(
     };
     // As long as `package.loaded` stays as it was, nobody has to look at it again.
     if vm.same(plan.object, context.running) && loaded.changes.iter().all(|change| change.table != context.loaded) {
-        *modules = Some(std::mem::take(&mut loaded.memory.modules));
+        *modules = Some(std::mem::take(&mut loaded.snapshot.modules));
     }
     // Nothing may fail from here on: whoever gets this can take back what was committed.
     let [.., commit, _] = &mut told.elapsed;

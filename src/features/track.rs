@@ -15,7 +15,7 @@ use crate::stages::effects::Left;
 use crate::stages::find::Context;
 use crate::stages::load::{self, Loaded};
 use crate::stages::matching;
-use crate::stages::snapshot::{Change, Memory};
+use crate::stages::snapshot::{Change, Snapshot};
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -50,12 +50,12 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
     home.add_loader(vm, main)?;
     load::adopt_sources(vm, main, value, &fresh, &mut home)?;
     let environment = load::environment_of(vm, main, false);
-    let memory = Memory::of_globals(context.globals)?;
+    let snapshot = Snapshot::of_globals(context.globals)?;
     let changes = changes(vm, context.globals, before)?;
     let mut loaded = Loaded {
         value,
         changes,
-        memory,
+        snapshot,
         fresh,
         home,
         chunk,

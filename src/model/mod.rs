@@ -6,8 +6,8 @@
 
 pub mod base;
 pub mod home;
-pub mod known;
 pub mod lineage;
+pub mod objects;
 pub mod options;
 pub mod record;
 pub mod site;

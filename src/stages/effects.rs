@@ -25,7 +25,7 @@ use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::home::Home;
 use crate::stages::find::Context;
-use crate::stages::snapshot::{Change, Memory};
+use crate::stages::snapshot::{Change, Snapshot};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
@@ -233,7 +233,7 @@ pub struct Effects<'a> {
     /// To put back what calls have changed.
     pub permit: Permit,
     context: &'a Context,
-    memory: &'a Memory,
+    snapshot: &'a Snapshot,
     chunk: Option<&'a Chunk>,
     home: &'a mut Home,
     /// The coroutine on which the chunk runs and its main function, once it has begun.
@@ -260,7 +260,7 @@ impl<'a> Effects<'a> {
     pub fn new(
         permit: Permit,
         context: &'a Context,
-        memory: &'a Memory,
+        snapshot: &'a Snapshot,
         chunk: Option<&'a Chunk>,
         home: &'a mut Home,
         main: usize,
@@ -269,7 +269,7 @@ impl<'a> Effects<'a> {
         Effects {
             permit,
             context,
-            memory,
+            snapshot,
             chunk,
             home,
             chunk_at: (0, main),
@@ -898,7 +898,7 @@ impl<'a> Effects<'a> {
     ) -> Result<Option<Assignment>> {
         let sources = Sources {
             globals: self.context.globals,
-            memory: self.memory,
+            snapshot: self.snapshot,
             chunk: self.chunk,
             chunk_at: self.chunk_at,
         };
@@ -967,7 +967,7 @@ impl<'a> Effects<'a> {
     fn replace_standing(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
         let sources = Sources {
             globals: self.context.globals,
-            memory: self.memory,
+            snapshot: self.snapshot,
             chunk: self.chunk,
             chunk_at: self.chunk_at,
         };
@@ -1283,7 +1283,7 @@ impl Effects<'_> {
         let Effects {
             mut past,
             log,
-            memory,
+            snapshot,
             context,
             pairs,
             threads,
@@ -1304,8 +1304,8 @@ impl Effects<'_> {
             ..Left::default()
         };
         let mut known = FxHashMap::default();
-        for number in 0..memory.len() {
-            let (table, theirs) = memory.table(number);
+        for number in 0..snapshot.len() {
+            let (table, theirs) = snapshot.table(number);
             known.try_insert_value(vm.val(table).addr, theirs)?;
         }
         let standing = past.standing(vm)?;

@@ -12,7 +12,7 @@ use crate::lua::write::Permit;
 use crate::model::home::Home;
 use crate::stages::effects::{Effects, Exchange, Left, Recorded};
 use crate::stages::find::{Code, Context, Found};
-use crate::stages::snapshot::{self, Change, Memory, Modules};
+use crate::stages::snapshot::{self, Change, Modules, Snapshot};
 use crate::support::error::{Error, Result, without_text};
 use crate::support::fault::{self, caught};
 use crate::support::mem::TryPush;
@@ -32,7 +32,7 @@ pub struct Loaded {
     /// What its chunk changed in tables that existed.
     pub changes: Vec<Change>,
     /// What was remembered: it tells where a changed table stands.
-    pub memory: Memory,
+    pub snapshot: Snapshot,
     /// What was created meanwhile.
     pub fresh: Fresh,
     /// The functions that are the module's own.
@@ -106,7 +106,7 @@ pub fn load(
         returned,
         set,
         mut changes,
-        memory,
+        snapshot,
         fresh,
         left,
     } = ran;
@@ -128,7 +128,7 @@ pub fn load(
     Ok(Loaded {
         value,
         changes,
-        memory,
+        snapshot,
         fresh,
         home,
         chunk,
@@ -164,7 +164,7 @@ struct Ran {
     /// What it left in `package.loaded`.
     set: Ref,
     changes: Vec<Change>,
-    memory: Memory,
+    snapshot: Snapshot,
     fresh: Fresh,
     left: Left,
 }
@@ -182,9 +182,9 @@ fn run_chunk(
     let nothing = Chunk::default();
     vm.reserve(chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
-    let mut memory = Memory::of(vm, context, modules, chunk.unwrap_or(&nothing), home)?;
+    let mut snapshot = Snapshot::of(vm, context, modules, chunk.unwrap_or(&nothing), home)?;
     let address = vm.val(main).addr;
-    let mut effects = Effects::new(permit, context, &memory, chunk, home, address, recorded);
+    let mut effects = Effects::new(permit, context, &snapshot, chunk, home, address, recorded);
     // From here to `put_back` nothing may get past: neither an error nor a panic.
     let ran = run(vm, main, [context.name, data], expected, &mut effects);
     let (outcome, fresh) = (ran.outcome, ran.fresh);
@@ -192,7 +192,7 @@ fn run_chunk(
         fault::point()?;
         vm.get(context.loaded, context.name)
     });
-    let (mut changes, mut left) = put_back(vm, &memory, effects, &fresh)?;
+    let (mut changes, mut left) = put_back(vm, &snapshot, effects, &fresh)?;
     if ran.blinded {
         left.calls.warnings.try_push(format!(
             "{}: its chunk sets a debug hook, so the calls that it makes afterwards were not seen; what they did stays",
@@ -206,21 +206,26 @@ fn run_chunk(
         },
         other => other,
     })?;
-    add_exchanges(vm, &mut memory, &left.exchanges, &mut changes)?;
+    add_exchanges(vm, &mut snapshot, &left.exchanges, &mut changes)?;
     Ok(Ran {
         returned,
         set: set?,
         changes,
-        memory,
+        snapshot,
         fresh,
         left,
     })
 }
 
 /// What the load has put in the place of something older, in tables of other modules that the code cannot name.
-fn add_exchanges(vm: &mut Vm, memory: &mut Memory, exchanges: &[Exchange], changes: &mut Vec<Change>) -> Result<()> {
+fn add_exchanges(
+    vm: &mut Vm,
+    snapshot: &mut Snapshot,
+    exchanges: &[Exchange],
+    changes: &mut Vec<Change>,
+) -> Result<()> {
     for exchange in exchanges {
-        let number = memory.adopt(vm, exchange.table)?;
+        let number = snapshot.adopt(vm, exchange.table)?;
         let same = |change: &&mut Change| {
             change.number == number && change.key.is_some_and(|key| vm.raw_equal(key, exchange.key))
         };
@@ -399,20 +404,20 @@ pub fn adopt_sources(vm: &mut Vm, main: Ref, value: Ref, fresh: &Fresh, home: &m
 
 /// Puts everything remembered back and returns what the chunk and its calls changed. Where there is no memory for the lists, everything
 /// is put back all the same.
-fn put_back(vm: &mut Vm, memory: &Memory, mut effects: Effects<'_>, fresh: &Fresh) -> Result<(Vec<Change>, Left)> {
+fn put_back(vm: &mut Vm, snapshot: &Snapshot, mut effects: Effects<'_>, fresh: &Fresh) -> Result<(Vec<Change>, Left)> {
     let (mut changes, mut others) = (Vec::new(), Vec::new());
     let created = |val: Val| fresh.created(val.addr);
     let listed = caught("while looking for what the chunk changed", || {
         fault::point()?;
         effects.finish(vm)?;
-        (0..memory.len()).try_for_each(|i| memory.changes(vm, i, created, &mut changes, &mut others))
+        (0..snapshot.len()).try_for_each(|i| snapshot.changes(vm, i, created, &mut changes, &mut others))
     });
     let mut lost = effects.past.restore(vm, effects.permit);
     lost += snapshot::restore(vm, effects.permit, &others);
     lost += snapshot::restore(vm, effects.permit, &changes);
     if listed.is_err() || !effects.past.is_empty() {
         // What calls may have changed was remembered when the first of them was made: the chunk had changed some of it by then.
-        lost += snapshot::restore_all(vm, effects.permit, memory);
+        lost += snapshot::restore_all(vm, effects.permit, snapshot);
     }
     match (listed, lost) {
         (Ok(()), 0) => {

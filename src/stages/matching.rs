@@ -38,8 +38,8 @@ pub use functions::{Function1, Function2};
 use crate::code::Chunk;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::model::base::{Base, Places};
-use crate::model::known::{Known, Numbers};
 use crate::model::lineage::{Continued, Lineage};
+use crate::model::objects::{DenseMap, ObjectTable};
 use crate::model::options::{Data, OnConflict, Options};
 use crate::model::record::Assigned;
 use crate::model::site::{SiteId, Sites};
@@ -208,9 +208,9 @@ pub struct Pairing {
     /// Additions that are none (R5.4): indices of `slots`.
     pub dropped: FxHashSet<usize>,
     /// A1's functions and cells by address…
-    known: Known,
+    known: ObjectTable,
     /// …and the numbers of those that pairing has met.
-    met1: Numbers,
+    met1: DenseMap,
     /// The locals that some function assigns, for the next reloads (R4.7).
     pub assigned: Assigned,
     /// Which functions of A1 others of them have made.
@@ -336,8 +336,8 @@ pub fn pair(
             warnings: Vec::new(),
             sites: Sites::new()?,
             dropped: FxHashSet::default(),
-            known: std::mem::take(&mut loaded.memory.known),
-            met1: Numbers::default(),
+            known: std::mem::take(&mut loaded.snapshot.known),
+            met1: DenseMap::default(),
             assigned: Assigned::default(),
             nesting: Nesting::default(),
             record: Vec::new(),
@@ -357,11 +357,11 @@ pub fn pair(
         names: cells::Names::default(),
         named1: named::Named::default(),
         named2: named::Named::default(),
-        met2: Numbers::default(),
-        cells1: Numbers::default(),
+        met2: DenseMap::default(),
+        cells1: DenseMap::default(),
         lists1: cells::ByList::default(),
         lists2: cells::ByList::default(),
-        matched: Numbers::default(),
+        matched: DenseMap::default(),
         constants: constants::Constants::new(options.constants, source, assigned),
         cells2: FxHashMap::default(),
         pairs_seen: FxHashSet::default(),
@@ -433,15 +433,15 @@ struct Pairer<'a> {
     named1: named::Named,
     named2: named::Named,
     /// A2's functions that were met, by their order of creation.
-    met2: Numbers,
+    met2: DenseMap,
     /// A1's cells that were met, by their number among the known ones.
-    cells1: Numbers,
+    cells1: DenseMap,
     /// A1's lists of cells that were met.
     lists1: cells::ByList,
     /// A2's lists of cells that were met.
     lists2: cells::ByList,
     /// Upvalues of A2 (the first of a list) and those of A1 to which they answer, all of them, by nothing but their names.
-    matched: Numbers,
+    matched: DenseMap,
     constants: constants::Constants,
     cells2: FxHashMap<usize, u32>,
     pairs_seen: FxHashSet<(usize, usize)>,

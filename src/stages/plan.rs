@@ -10,8 +10,8 @@ use crate::code;
 use crate::lua::heap::Place;
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write::{Join, Joins, Op};
-use crate::model::known::Numbers;
 use crate::model::lineage::Continued;
+use crate::model::objects::DenseMap;
 use crate::model::options::{Data, OnConflict, Options};
 use crate::model::site::SiteId;
 use crate::stages::find::Context;
@@ -586,7 +586,7 @@ fn differs(vm: &mut Vm, pairing: &Pairing, old: &Function1, new: &Function2) -> 
 #[derive(Default)]
 struct JoinLists {
     /// The first function of each list among the joins, by the number of the list's first upvalue.
-    first: Numbers,
+    first: DenseMap,
     list: Vec<Join>,
 }
 

@@ -12,7 +12,7 @@ use crate::code::Chunk;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::lua::write::{self, Permit};
 use crate::model::home::Home;
-use crate::model::known::Known;
+use crate::model::objects::ObjectTable;
 use crate::model::site::Origin;
 use crate::stages::find::Context;
 use crate::support::error::Result;
@@ -110,7 +110,7 @@ impl Modules {
 
 /// What is remembered.
 #[derive(Default)]
-pub struct Memory {
+pub struct Snapshot {
     tables: Vec<Table>,
     /// The names as Lua values, side by side, made when the first large table is met.
     names: Ref,
@@ -124,7 +124,7 @@ pub struct Memory {
     /// The addresses of the module's own object, 0 where it has none, and of the globals: neither is another module's.
     ours: [usize; 2],
     /// The home functions that were met, and their cells. Pairing takes it over.
-    pub known: Known,
+    pub known: ObjectTable,
 }
 
 /// A step of the walk: a table, or a home function whose upvalues lead on.
@@ -145,22 +145,22 @@ enum Reach {
     Theirs,
 }
 
-impl Memory {
+impl Snapshot {
     /// Walks the running program.
-    pub fn of(vm: &mut Vm, context: &Context, modules: Modules, chunk: &Chunk, home: &mut Home) -> Result<Memory> {
-        let mut memory = Memory {
+    pub fn of(vm: &mut Vm, context: &Context, modules: Modules, chunk: &Chunk, home: &mut Home) -> Result<Snapshot> {
+        let mut snapshot = Snapshot {
             index_key: vm.string(b"__index")?,
             modules,
             ours: [vm.val(context.running).addr, vm.val(context.globals).addr],
-            ..Memory::default()
+            ..Snapshot::default()
         };
-        memory.known.reserve(chunk.functions())?;
-        memory.known.see(vm.val(context.loaded).addr)?;
+        snapshot.known.reserve(chunk.functions())?;
+        snapshot.known.see(vm.val(context.loaded).addr)?;
 
         // Other modules' objects: what is reached only through them is theirs.
         let mut others = Vec::new();
-        let (first, count) = memory.modules.entries;
-        memory.tables.try_push(Table {
+        let (first, count) = snapshot.modules.entries;
+        snapshot.tables.try_push(Table {
             table: context.loaded,
             origin: Origin::Loaded,
             metatable: vm.metatable(context.loaded)?,
@@ -179,32 +179,32 @@ impl Memory {
                 }
             }
         } else {
-            for (name, object) in memory.modules.entries() {
+            for (name, object) in snapshot.modules.entries() {
                 if vm.kind(object) == Kind::Table && is_named(vm, chunk, name) {
                     others.try_push((name, object))?;
                 }
             }
         }
-        others.retain(|(_, object)| memory.is_theirs(vm.val(*object)));
+        others.retain(|(_, object)| snapshot.is_theirs(vm.val(*object)));
 
         let mut queue = VecDeque::new();
-        memory.meet(vm, home, &mut queue, context.globals, Origin::Globals)?;
+        snapshot.meet(vm, home, &mut queue, context.globals, Origin::Globals)?;
         let strings = vm.metatable(context.name)?;
-        memory.meet(vm, home, &mut queue, strings, Origin::Globals)?;
-        let mut queue = memory.walk(vm, chunk, home, queue, Reach::Globals)?;
-        memory.meet(vm, home, &mut queue, context.running, Origin::Module)?;
-        let mut queue = memory.walk(vm, chunk, home, queue, Reach::Own)?;
+        snapshot.meet(vm, home, &mut queue, strings, Origin::Globals)?;
+        let mut queue = snapshot.walk(vm, chunk, home, queue, Reach::Globals)?;
+        snapshot.meet(vm, home, &mut queue, context.running, Origin::Module)?;
+        let mut queue = snapshot.walk(vm, chunk, home, queue, Reach::Own)?;
         for (name, object) in others {
-            memory.meet(vm, home, &mut queue, object, Origin::Key(0, name))?;
+            snapshot.meet(vm, home, &mut queue, object, Origin::Key(0, name))?;
         }
-        memory.walk(vm, chunk, home, queue, Reach::Theirs)?;
-        Ok(memory)
+        snapshot.walk(vm, chunk, home, queue, Reach::Theirs)?;
+        Ok(snapshot)
     }
 
     /// Of a load that is done: the globals have number 0, and nothing else is remembered.
-    pub fn of_globals(globals: Ref) -> Result<Memory> {
-        let mut memory = Memory::default();
-        memory.tables.try_push(Table {
+    pub fn of_globals(globals: Ref) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        snapshot.tables.try_push(Table {
             table: globals,
             origin: Origin::Globals,
             metatable: Ref::NIL,
@@ -212,7 +212,7 @@ impl Memory {
             border: 0,
             theirs: false,
         })?;
-        Ok(memory)
+        Ok(snapshot)
     }
 
     fn meet(
@@ -558,11 +558,11 @@ pub fn restore(vm: &mut Vm, permit: Permit, changes: &[Change]) -> usize {
 
 /// Puts every remembered table back, change or not, without allocating anything but what the
 /// tables themselves need. Returns how many slots could not be put back.
-pub fn restore_all(vm: &mut Vm, permit: Permit, memory: &Memory) -> usize {
+pub fn restore_all(vm: &mut Vm, permit: Permit, snapshot: &Snapshot) -> usize {
     let mut left = 0;
     vm.zip_end(); // a walk that has failed
-    for i in 0..memory.len() {
-        let Some(was) = memory.slots_of(i) else {
+    for i in 0..snapshot.len() {
+        let Some(was) = snapshot.slots_of(i) else {
             continue;
         };
         if was.is_whole() {

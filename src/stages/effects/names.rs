@@ -7,7 +7,7 @@ use crate::lua::calls;
 use crate::lua::tracker::Made;
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::home::Home;
-use crate::stages::snapshot::Memory;
+use crate::stages::snapshot::Snapshot;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
@@ -53,7 +53,7 @@ pub struct Sources<'a> {
     /// The table of globals.
     pub globals: Ref,
     /// What was remembered before the chunk began.
-    pub memory: &'a Memory,
+    pub snapshot: &'a Snapshot,
     /// The file's code.
     pub chunk: Option<&'a Chunk>,
     /// The coroutine on which the chunk runs, and the address of its main function.
@@ -66,8 +66,8 @@ impl Names {
         if std::mem::replace(&mut self.ready, true) {
             return Ok(());
         }
-        for i in 0..sources.memory.len() {
-            let Some(slots) = sources.memory.slots_of(i) else {
+        for i in 0..sources.snapshot.len() {
+            let Some(slots) = sources.snapshot.slots_of(i) else {
                 continue;
             };
             for slot in 0..slots.count {
@@ -79,8 +79,8 @@ impl Names {
                 }
             }
         }
-        for number in 0..sources.memory.known.functions() as u32 {
-            let Some(function) = sources.memory.known.function(number) else {
+        for number in 0..sources.snapshot.known.functions() as u32 {
+            let Some(function) = sources.snapshot.known.function(number) else {
                 continue;
             };
             for i in 1..=function.info.upvalues {

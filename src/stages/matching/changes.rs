@@ -26,7 +26,7 @@ impl Pairer<'_> {
                     let site = self
                         .out
                         .sites
-                        .remembered(change.number, |table| self.loaded.memory.origin(table))?;
+                        .remembered(change.number, |table| self.loaded.snapshot.origin(table))?;
                     sites.try_insert_value(change.number, site)?;
                     site
                 }
@@ -49,10 +49,10 @@ impl Pairer<'_> {
         }
         // A table into which the chunk wrote, and which it left in its place, is the file's own as well: it answers to no other one.
         for change in &changes {
-            let place = match self.loaded.memory.origin(change.number) {
+            let place = match self.loaded.snapshot.origin(change.number) {
                 Some(Origin::Key(parent, key)) => self
                     .loaded
-                    .memory
+                    .snapshot
                     .slots_of(parent as usize)
                     .map(|parent| (parent.table, key)),
                 _ => None,

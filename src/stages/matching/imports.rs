@@ -25,8 +25,8 @@ pub struct Imports {
 impl Imports {
     /// The loaded modules: nobody has looked at them yet after a first load.
     fn modules<'a>(&'a mut self, vm: &mut Vm, context: &Context, loaded: &'a Loaded) -> Result<&'a Modules> {
-        if loaded.memory.modules.is_known() {
-            return Ok(&loaded.memory.modules);
+        if loaded.snapshot.modules.is_known() {
+            return Ok(&loaded.snapshot.modules);
         }
         if !self.modules.is_known() {
             self.modules = Modules::of(vm, context.loaded)?;

@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::cells::Name;
 use super::{Pairer, Pairing};
 use crate::lua::vm::{Info, Kind, Ref, Val};
-use crate::model::known::Function;
+use crate::model::objects::Function;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};

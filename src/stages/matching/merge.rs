@@ -32,9 +32,9 @@ pub(super) fn is_of_another_load(
         return Ok(false);
     }
     let mut some = false;
-    for number in 0..loaded.memory.len() {
+    for number in 0..loaded.snapshot.len() {
         let Some(globals) = loaded
-            .memory
+            .snapshot
             .slots_of(number)
             .filter(|was| was.table == context.globals)
         else {

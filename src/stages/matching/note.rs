@@ -280,14 +280,14 @@ impl Pairer<'_> {
 
     /// Where a table that existed holds what is on record already, the chunk has changed nothing: that stays on record.
     fn note_the_rest(&mut self, written: &FxHashSet<u64>, words: &mut Vec<u64>) -> Result<()> {
-        for number in 0..self.loaded.memory.len() {
-            let Some(was) = self.loaded.memory.slots_of(number) else {
+        for number in 0..self.loaded.snapshot.len() {
+            let Some(was) = self.loaded.snapshot.slots_of(number) else {
                 continue;
             };
             if self.answered.contains(&self.vm.val(was.table).addr) || was.table == self.context.loaded {
                 continue;
             }
-            let origin = |table| self.loaded.memory.origin(table);
+            let origin = |table| self.loaded.snapshot.origin(table);
             let site = self.out.sites.remembered(number as u32, origin)?;
             let Some(path) = self.path(site)?.filter(|path| self.base.has_keys(*path)) else {
                 continue;

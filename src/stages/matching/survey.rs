@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 
 use super::{Beside, Pairer};
 use crate::lua::vm::{Info, Kind, Ref, Val};
-use crate::model::known::{CellLists, Numbers};
+use crate::model::objects::{CellLists, DenseMap};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
@@ -63,14 +63,14 @@ pub(super) struct Function {
 pub(super) struct Survey {
     items: Vec<Item>,
     /// Of each table that was looked at, the first item and the one behind its last.
-    tables: Numbers,
+    tables: DenseMap,
     ranges: Vec<(u32, u32)>,
-    functions: Numbers,
+    functions: DenseMap,
     infos: Vec<Function>,
     /// The lists of cells of its functions.
     pub(super) lists: CellLists,
     /// In how many places each table stands. Not `__index` and metatables (`parents.rs`), nor a table's reference to itself.
-    places: Numbers,
+    places: DenseMap,
 }
 
 impl Survey {

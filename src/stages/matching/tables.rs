@@ -289,7 +289,7 @@ impl Pairer<'_> {
         self.pair_metatables(&pair)?;
         // Where A1 has as many entries as both sides share, it has none of its own.
         let address = self.vm.val(pair.old).addr;
-        if self.loaded.memory.entries(address) == Some(shared) {
+        if self.loaded.snapshot.entries(address) == Some(shared) {
             self.bearing.try_insert_value(address, ())?;
         } else if bears_code {
             self.enumerate(pair.old, pair.new, pair.site, &Written::default())?;

@@ -30,7 +30,7 @@ pub struct Function {
 
 /// Functions and cells of A1.
 #[derive(Default)]
-pub struct Known {
+pub struct ObjectTable {
     /// Tables and functions that were seen, by address.
     objects: FxHashMap<usize, u32>,
     functions: Vec<Function>,
@@ -43,7 +43,7 @@ pub struct Known {
     places: FxHashMap<usize, u32>,
 }
 
-impl Known {
+impl ObjectTable {
     /// Makes room for what so many functions of the file lead to expect.
     pub fn reserve(&mut self, functions: usize) -> Result<()> {
         self.objects.try_reserve(functions + functions / 4)?;
@@ -213,9 +213,9 @@ impl CellLists {
 
 /// What is known of numbered things, where that is another number: a list with gaps.
 #[derive(Default)]
-pub struct Numbers(Vec<u32>);
+pub struct DenseMap(Vec<u32>);
 
-impl Numbers {
+impl DenseMap {
     /// What stands under a number.
     #[inline]
     pub fn get(&self, number: u32) -> Option<u32> {
