@@ -59,7 +59,7 @@ asan: ## run the Rust tests, the built-in Lua included, under AddressSanitizer; 
 fuzz: ## reload FUZZ_CASES (100000) generated programs; then fuzz the readers of bytes, FUZZ_SECONDS (60) each, with a nightly Rust
 	@scripts/fuzz.sh
 
-mutants: ## report each change to a stage (MUTANTS, src/pair) that no Rust test notices
+mutants: ## report each change to a stage (MUTANTS, src/stages/matching) that no Rust test notices
 	@scripts/mutants.sh
 
 lint: ## check format, clippy, luacheck, shellcheck, documentation, licences, the width of lines

@@ -20,12 +20,14 @@ local ROOMS = {
   "lib",
   "api",
   "reload",
+  "features",
   -- A stage takes what the stages before it hand on. So the last stage stands on top.
-  "stages/report", "stages/sweep", "stages/commit", "stages/plan", "stages/match", "stages/load",
+  "stages/mod",
+  "stages/report", "stages/sweep", "stages/commit", "stages/plan", "stages/matching", "stages/load",
   "stages/effects", "stages/snapshot", "stages/find",
+  "model",
   "lua",
   "code",
-  "model",
   "support",
 }
 

@@ -1,97 +1,167 @@
-//! What the façade (`lua/hotreload/facade.lua`) may call.
+//! What the façade (`lua/hotreload/facade.lua`) may call: [`Core`] lists it.
+//!
+//! The only room that knows both the façade's tables and the stages. It takes arguments apart and
+//! puts answers together; it decides nothing.
 
+use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
 use smallvec::smallvec;
 
-use crate::commit;
-use crate::error::Result;
-use crate::lineage::Lineage;
-use crate::mem::TryPush;
-use crate::options::Options;
-use crate::raw::entry::{Answer, Answers};
-use crate::raw::stock::Stock;
-use crate::raw::vm::{Ref, Vm};
-use crate::reload::{self, Module, Request, Staged};
-use crate::report;
-use crate::sweep;
+use crate::features::{changed, stale, track};
+use crate::lua::entry::{Answer, Answers, Entries, Entry, Watch, call, code_of, enter, is_whole, unwatch};
+use crate::lua::open::Library;
+use crate::lua::stock::Stock;
+use crate::lua::undo;
+use crate::lua::vm::{Ref, Vm};
+use crate::lua::write::{self, Permit};
+use crate::model::lineage::Lineage;
+use crate::model::options::Options;
+use crate::reload::{self, Module, Request, Told};
+use crate::stages::report;
+use crate::stages::sweep::{self, Found};
+use crate::support::error::Result;
+use crate::support::mem::TryPush;
+
+/// The library, as it is opened.
+pub struct Core;
+
+impl Library for Core {
+    const ENTRIES: Entries = &[
+        (c"reload", enter::<Reload>),
+        (c"close", undo::close::<Found>),
+        (c"end", undo::end::<Found>),
+        (c"undo", undo::undo::<Found>),
+        (c"look", enter::<Look>),
+        (c"text", enter::<Text>),
+        (c"sweep", enter::<Sweep>),
+        (c"stale", enter::<Stale>),
+        (c"watch", enter::<Watch>),
+        (c"unwatch", unwatch),
+        (c"track", enter::<Track>),
+        (c"code_of", code_of),
+        (c"is_whole", is_whole),
+        (c"call", call),
+    ];
+}
 
 /// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or `owed, false, message`.
 ///
 /// `batch` is a list of items `{ name, is_data, source, base, calls, answers, undo }`, one for each module. `answers` is a list with room for what
-/// became of it ([`Staged::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
+/// became of it ([`Told::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
 /// element of `undo` gets what undoes the module's reload. `running[1]` is the first module's name while this works (the entry point
 /// resets it). `own` is a list of the façade's tables that no walk enters: the records first, the open guards second. `sweeping` has
 /// the sweep in slices (R9.4).
-///
-/// # Errors
-/// Whatever a stage refuses, in the reply when there are answers all the same.
-pub fn reload(vm: &mut Vm) -> Result<Reply> {
-    let (batch, options, stock) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
-    let request = Request {
-        modules: modules(vm, batch)?,
-        options: Options::read(vm, options)?,
-        stock: Stock::of(vm, stock)?,
-        lineage: Lineage {
-            table: vm.argument(5)?,
-            counter: vm.string(b"last")?,
-        },
-        own: vm.argument(7)?,
-        sweeping: vm.argument(8)?,
-        running: vm.argument(6)?,
-    };
-    let first = vm.number(1)?;
-    let name = request.modules.first().map_or(Ref::NIL, |module| module.name);
-    commit::fill(vm, request.running, first, name)?;
-    let mut staged = Vec::new();
-    let outcome = reload::reload(vm, &request, &mut staged);
-    match outcome {
-        Err(error) if staged.len() < request.modules.len() => Err(error),
-        outcome => Ok(Reply {
-            modules: request.modules,
-            staged,
-            outcome,
-        }),
+struct Reload;
+
+impl Entry for Reload {
+    const RUNNING: c_int = 6;
+
+    fn run(vm: &mut Vm, permit: Permit) -> Result<Answers> {
+        let (batch, options, stock) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
+        let request = Request {
+            modules: modules(vm, batch)?,
+            options: Options::read(vm, options)?,
+            stock: Stock::of(vm, stock)?,
+            lineage: Lineage {
+                table: vm.argument(5)?,
+                counter: vm.string(b"last")?,
+            },
+            own: vm.argument(7)?,
+            sweeping: vm.argument(8)?,
+            running: vm.argument(Self::RUNNING)?,
+        };
+        let first = vm.number(1)?;
+        let name = request.modules.first().map_or(Ref::NIL, |module| module.name);
+        write::fill(vm, request.running, first, name)?;
+        match reload::reload(vm, permit, &request) {
+            Ok(swept) => {
+                for (module, done) in request.modules.iter().zip(&swept) {
+                    tell(vm, module, &done.told);
+                    let held = [(1, done.transaction), (5, done.back), (8, done.references)];
+                    vm.fill_in(module.undo, held.map(|(i, held)| (i, Answer::Held(held))).into_iter());
+                }
+                Ok(smallvec![Answer::Flag(true)])
+            }
+            Err(refused) => {
+                for (module, told) in request.modules.iter().zip(&refused.told) {
+                    tell(vm, module, told);
+                }
+                Err(refused.error)
+            }
+        }
     }
 }
 
-/// What `core.reload` answers with. To hand it over allocates nothing.
-pub struct Reply {
-    /// The modules, with the façade's tables for them.
-    pub modules: Vec<Module>,
-    /// What became of them.
-    pub staged: Vec<Staged>,
-    /// Done, or why not.
-    pub outcome: Result<()>,
+/// Fills in the façade's list of what became of a module.
+fn tell(vm: &Vm, module: &Module, told: &Told) {
+    vm.fill_in(module.answers, (1..).zip(told.answers()));
+}
+
+/// `core.look(owed, …)`: see [`changed::look`].
+struct Look;
+
+impl Entry for Look {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
+        changed::look(vm)
+    }
+}
+
+/// `core.text(owed, …)`: see [`changed::text`].
+struct Text;
+
+impl Entry for Text {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
+        changed::text(vm)
+    }
+}
+
+/// `core.stale(owed, …)`: see [`stale::stale`].
+struct Stale;
+
+impl Entry for Stale {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
+        Ok(smallvec![Answer::Held(stale::stale(vm)?)])
+    }
+}
+
+/// `core.track(owed, …)`: see [`track::track`].
+struct Track;
+
+impl Entry for Track {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
+        Ok(smallvec![Answer::Held(track::track(vm)?)])
+    }
 }
 
 /// `core.sweep(owed, sweeping, budget_ms, lineage, own)` → `owed, done, objects, waiting, passes, references, stale, warnings`: one slice
 /// (R9.4).
-///
-/// # Errors
-/// [`crate::error::Error::Memory`].
-pub fn sweep(vm: &mut Vm) -> Result<Answers> {
-    let started = Instant::now();
-    let (state, budget) = (vm.argument(2)?, vm.argument(3)?);
-    let lineage = Lineage {
-        table: vm.argument(4)?,
-        counter: Ref::NIL,
-    };
-    let own = vm.argument(5)?;
-    let deadline = vm
-        .any_number(budget)
-        .map(|ms| started + Duration::from_secs_f64((ms / 1e3).clamp(0.0, 3600.0)));
-    let slice = sweep::slice(vm, state, own, lineage, deadline)?;
-    let warnings = report::strings(vm, &slice.warnings)?;
-    Ok(smallvec![
-        Answer::Flag(slice.done),
-        Answer::Count(slice.objects as usize),
-        Answer::Count(slice.waiting as usize),
-        Answer::Count(slice.passes as usize),
-        Answer::Count(slice.references),
-        Answer::Count(slice.stale),
-        Answer::Held(warnings),
-    ])
+struct Sweep;
+
+impl Entry for Sweep {
+    fn run(vm: &mut Vm, permit: Permit) -> Result<Answers> {
+        let started = Instant::now();
+        let (state, budget) = (vm.argument(2)?, vm.argument(3)?);
+        let lineage = Lineage {
+            table: vm.argument(4)?,
+            counter: Ref::NIL,
+        };
+        let own = vm.argument(5)?;
+        let deadline = vm
+            .any_number(budget)
+            .map(|ms| started + Duration::from_secs_f64((ms / 1e3).clamp(0.0, 3600.0)));
+        let slice = sweep::slice(vm, permit, state, own, lineage, deadline)?;
+        let warnings = report::strings(vm, &slice.warnings)?;
+        Ok(smallvec![
+            Answer::Flag(slice.done),
+            Answer::Count(slice.objects as usize),
+            Answer::Count(slice.waiting as usize),
+            Answer::Count(slice.passes as usize),
+            Answer::Count(slice.references),
+            Answer::Count(slice.stale),
+            Answer::Held(warnings),
+        ])
+    }
 }
 
 fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {

@@ -1,44 +1,36 @@
 //! `hotreload`: replaces the code of a running Lua server without losing its data.
 //!
-//! A native module for Lua 5.4. `require "hotreload"` calls [`luaopen_hotreload`]; the way of a reload is in `src/reload.rs`.
-//! The rules (`R1.2`) that the comments cite are those of `docs/semantics.md`.
+//! A native module for Lua 5.4. `require "hotreload"` calls [`luaopen_hotreload`]; the way of a
+//! reload is in `src/reload.rs`. The rules (`R1.2`) that the comments cite are those of
+//! `docs/semantics.md`.
+//!
+//! The rooms, top first. A room may use the rooms below it and never one above it
+//! (`scripts/arrows.lua` checks it):
+//!
+//! * `api`: what the façade may call;
+//! * `reload`: the pipeline;
+//! * `features`: what the façade may call besides a reload;
+//! * `stages`: the steps of a reload;
+//! * `model`: what the stages speak about;
+//! * `lua`: all unsafe code, behind safe functions;
+//! * `code`: the readers of bytecode;
+//! * `support`: errors, memory, faults.
 
 mod api;
-mod base;
-mod bytecode;
-mod changed;
-mod commit;
-mod effects;
-mod error;
-#[cfg(not(feature = "vendored"))]
-mod fault;
-#[cfg(feature = "vendored")]
-pub mod fault;
-mod find;
-mod home;
-mod known;
-mod lineage;
-mod load;
-mod mem;
-mod nested;
-mod nesting;
-mod options;
-mod pair;
-mod plan;
-mod raw;
-mod record;
+mod code;
+mod features;
+mod lua;
+mod model;
 mod reload;
-mod remember;
-mod report;
-mod secret;
-mod site;
-mod stale;
-mod sweep;
-mod track;
+mod stages;
+mod support;
 
 #[cfg(feature = "vendored")]
 #[doc(hidden)]
-pub use bytecode::probe as readers;
-pub use raw::guard::luaopen_hotreload;
+pub use code::probe as readers;
 #[cfg(feature = "vendored")]
-pub use raw::heap::probe::walk as walk_heap;
+pub use lua::heap::probe::walk as walk_heap;
+#[cfg(feature = "vendored")]
+pub use support::fault;
+
+lua::late::luaopen!(lua::guard::enter::<api::Core>);

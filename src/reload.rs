@@ -6,26 +6,27 @@
 
 use std::time::Instant;
 
-use crate::base::{self, Base};
-use crate::changed;
-use crate::commit::{self, Op};
-use crate::effects::{self, Recorded};
-use crate::error::{Error, Result, shown};
-use crate::fault::{self, caught};
-use crate::find::{self, Context, Found};
-use crate::lineage::Lineage;
-use crate::load::{self, LastLoad, Loaded};
-use crate::mem::{TryPush, copied};
-use crate::options::{OnConflict, Options};
-use crate::pair::{self, Pairing};
-use crate::plan::{self, Conflict};
-use crate::raw::code::Given;
-use crate::raw::entry::Answer;
-use crate::raw::stock::Stock;
-use crate::raw::vm::{Kind, Ref, Vm};
-use crate::remember::Modules;
-use crate::report::{self, Lists};
-use crate::sweep::{self, Cells, Tables, Target};
+use crate::features::changed;
+use crate::lua::entry::Answer;
+use crate::lua::given::Given;
+use crate::lua::stock::Stock;
+use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::write::{self, Op, Permit};
+use crate::model::base::{self, Base};
+use crate::model::lineage::Lineage;
+use crate::model::options::{OnConflict, Options};
+use crate::stages::commit;
+use crate::stages::effects::{self, Recorded};
+use crate::stages::find::{self, Context, Found};
+use crate::stages::load::{self, LastLoad, Loaded};
+use crate::stages::matching::{self, Pairing};
+use crate::stages::plan::{self, Conflict, Plan};
+use crate::stages::report::{self, Lists};
+use crate::stages::snapshot::Modules;
+use crate::stages::sweep::{self, Cells, Tables, Target};
+use crate::support::error::{Error, Result, shown};
+use crate::support::fault::{self, caught};
+use crate::support::mem::{TryPush, copied};
 
 /// What the façade passes on.
 pub struct Request {
@@ -66,41 +67,26 @@ pub struct Module {
 /// Where in [`Module::undo`] the façade has the main function of the last reload.
 const LAST_MAIN: i64 = 6;
 
-/// What became of one module.
-pub struct Staged {
-    /// The module's object: what `package.loaded` holds; `true` for none.
-    pub object: Ref,
-    /// `__hotfix`, or nil (R7.2).
-    pub hook: Ref,
-    /// The source name of A2's functions.
-    pub source: Ref,
-    /// The file's path, or nil.
-    pub file: Ref,
-    /// A2's main function.
-    pub main: Ref,
-    /// What is on record now (R8), or nil.
-    pub base: Ref,
-    /// The calls of this load, or nil.
-    pub calls: Ref,
-    /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
-    pub lists: Ref,
-    /// What undoes it in a later call, or nil.
-    pub transaction: Ref,
-    /// The report's counts, in the façade's order.
-    pub counts: [usize; report::COUNTS],
-    /// Milliseconds for find, load, pair, plan, commit, sweep.
-    pub elapsed: [f64; PHASES],
-    /// R9: places elsewhere that hold something new, and closures that stay old.
-    pub swept: [usize; 2],
-    /// What undoes the references (R7.3): new function → old one; or nil.
-    pub back: Ref,
-    /// What undoes them without any memory, as long as the hooks run; or nil.
-    pub references: Ref,
+/// A module whose plan is made, with everything that could fail.
+struct Planned {
+    context: Context,
+    loaded: Loaded,
+    pairing: Pairing,
+    plan: Plan,
+    told: Told,
     /// For the sweep.
-    parts: Option<Parts>,
+    cells: Option<Cells>,
+    clock: Clock,
+}
+
+/// A module whose plan is carried out, if the program or a later module is to have it.
+struct Committed {
+    told: Told,
     conflicts: Vec<Conflict>,
-    /// What was committed; taken back when the transaction fails.
-    committed: Vec<Op>,
+    /// What was done; taken back when the transaction fails.
+    ops: Vec<Op>,
+    /// For the sweep; none where the plan was refused.
+    parts: Option<Parts>,
 }
 
 /// What a sweep needs of a module that was committed.
@@ -111,7 +97,54 @@ struct Parts {
     cells: Cells,
 }
 
-impl Staged {
+/// A module that is reloaded, with what undoes that.
+pub struct Swept {
+    /// What the façade gets to know.
+    pub told: Told,
+    /// What undoes it in a later call, or nil.
+    pub transaction: Ref,
+    /// What undoes the references (R7.3): new function → old one; or nil.
+    pub back: Ref,
+    /// What undoes them without any memory, as long as the hooks run; or nil.
+    pub references: Ref,
+}
+
+/// A reload that changed nothing.
+pub struct Refused {
+    /// Why.
+    pub error: Error,
+    /// What would have become of each module. Empty where not all of them came as far as a plan.
+    pub told: Vec<Told>,
+}
+
+/// What the façade gets to know of one module.
+#[derive(Clone, Copy)]
+pub struct Told {
+    /// The module's object: what `package.loaded` holds; `true` for none.
+    object: Ref,
+    /// `__hotfix`, or nil (R7.2).
+    hook: Ref,
+    /// The source name of A2's functions.
+    source: Ref,
+    /// The file's path, or nil.
+    file: Ref,
+    /// A2's main function.
+    main: Ref,
+    /// What is on record now (R8), or nil.
+    base: Ref,
+    /// The calls of this load, or nil.
+    calls: Ref,
+    /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
+    lists: Ref,
+    /// The report's counts, in the façade's order.
+    counts: [usize; report::COUNTS],
+    /// R9: places elsewhere that hold something new, and closures that stay old.
+    swept: [usize; 2],
+    /// Milliseconds for find, load, pair, plan, commit, sweep.
+    elapsed: [f64; PHASES],
+}
+
+impl Told {
     /// What the façade gets, in its order.
     pub fn answers(&self) -> impl Iterator<Item = Answer> {
         let held = [
@@ -135,75 +168,108 @@ impl Staged {
 /// The phases that a report gives times for.
 pub const PHASES: usize = 6;
 
-/// Reloads modules (R1 to R8), or plans it (R10): all of them or none. What became of each goes to `staged`, also when conflicts are
-/// the reason for a refusal; the program is then as it was.
+/// Reloads modules (R1 to R8), or plans it (R10): all of them or none.
 ///
 /// # Errors
 /// Whatever a stage refuses; the program is then as it was.
-pub fn reload(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>) -> Result<()> {
-    let mut swept = Vec::new();
+pub fn reload(vm: &mut Vm, permit: Permit, request: &Request) -> std::result::Result<Vec<Swept>, Refused> {
+    let (mut committed, mut followed) = (Vec::new(), Vec::new());
     let outcome = caught("in a stage of the reload", || {
-        transaction(vm, request, staged, &mut swept)
+        transaction(vm, permit, request, &mut committed, &mut followed)
     });
     if outcome.is_ok() && !request.options.dry_run {
-        return Ok(());
+        return outcome.map_err(|error| Refused::new(error, request, &committed));
     }
-    let mut left = commit::undo(vm, &swept);
-    for done in staged.iter_mut().rev() {
-        left += commit::undo(vm, &std::mem::take(&mut done.committed));
+    let mut left = write::undo(vm, permit, &followed);
+    for done in committed.iter().rev() {
+        left += write::undo(vm, permit, &done.ops);
     }
-    match (outcome, left) {
+    let outcome = match (outcome, left) {
         (outcome, 0) => outcome,
         (outcome, left) => Err(Error::PutBack {
-            cause: outcome.map_or_else(|error| error.to_string(), |()| "it was a dry run".into()),
+            cause: outcome.map_or_else(|error| error.to_string(), |_| "it was a dry run".into()),
             left,
         }),
+    };
+    outcome.map_err(|error| Refused::new(error, request, &committed))
+}
+
+impl Refused {
+    /// Where memory is short, nothing is told but the error.
+    fn new(error: Error, request: &Request, committed: &[Committed]) -> Refused {
+        let mut told = Vec::new();
+        if committed.len() == request.modules.len() && told.try_reserve_exact(committed.len()).is_ok() {
+            told.extend(committed.iter().map(|done| done.told));
+        }
+        Refused { error, told }
     }
 }
 
-fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: &mut Vec<Op>) -> Result<()> {
+/// `committed` and `followed` have what was done until then, however this ends.
+fn transaction(
+    vm: &mut Vm,
+    permit: Permit,
+    request: &Request,
+    committed: &mut Vec<Committed>,
+    followed: &mut Vec<Op>,
+) -> Result<Vec<Swept>> {
+    let options = &request.options;
     let mut found = Vec::new();
     for module in &request.modules {
         let mut clock = Clock::new();
         let context = Context::new(vm, module.name, request.stock)?;
         fault::point()?;
-        let source = request.options.source.as_ref().map(Given::copy).transpose()?;
+        let source = options.source.as_ref().map(Given::copy).transpose()?;
         let code = find::find(vm, &context, source)?;
         fault::point()?;
-        if request.options.text_only {
+        if options.text_only {
             find::refuse_binary(&context, &code.code)?;
         }
         changed::note(vm, &context, &code)?;
         found.try_push((code, clock.lap()))?;
     }
-    staged.try_reserve_exact(request.modules.len())?;
+    committed.try_reserve_exact(request.modules.len())?;
     let mut modules = None;
     for (i, (module, (mut found, elapsed))) in request.modules.iter().zip(found).enumerate() {
         // Those after it are planned on what it commits, in a dry run, too.
-        let needed = !request.options.dry_run || request.options.vm || i + 1 < request.modules.len();
-        let mut done = stage(vm, request, module, (&mut found, &mut modules), needed)?;
-        if let Some(first) = done.elapsed.first_mut() {
-            *first = elapsed;
-        }
-        staged.push(done);
+        let needed = !options.dry_run || options.vm || i + 1 < request.modules.len();
+        let mut planned = plan_module(vm, permit, request, module, (&mut found, &mut modules))?;
+        let [find, ..] = &mut planned.told.elapsed;
+        *find = elapsed;
+        committed.push(commit_module(
+            vm,
+            permit,
+            request,
+            module,
+            planned,
+            (&mut modules, needed),
+        )?);
     }
-    if request.options.on_conflict == OnConflict::Error && staged.iter().any(|done| !done.conflicts.is_empty()) {
-        return Err(refusal(vm, request, staged));
+    if options.on_conflict == OnConflict::Error && committed.iter().any(|done| !done.conflicts.is_empty()) {
+        return Err(refusal(vm, request, committed));
     }
-    let mut targets = match request.options.vm {
-        true => targets(vm, request, staged)?,
+    let mut swept = Vec::new();
+    swept.try_reserve_exact(committed.len())?;
+    swept.extend(committed.iter().map(|done| Swept {
+        told: done.told,
+        transaction: Ref::NIL,
+        back: Ref::NIL,
+        references: Ref::NIL,
+    }));
+    let mut targets = match options.vm {
+        true => targets(vm, request, committed, &mut swept)?,
         false => Vec::new(),
     };
-    let sliced = request.options.sliced && !request.options.dry_run;
-    if request.options.vm && !sliced {
-        sweep_all(vm, request, &mut targets, staged, swept)?;
+    let sliced = options.sliced && !options.dry_run;
+    if options.vm && !sliced {
+        sweep_all(vm, permit, request, &mut targets, (&mut swept, followed))?;
     }
-    if !request.options.dry_run {
-        for done in staged.iter_mut() {
-            done.transaction = commit::freeze(vm, &done.committed)?;
+    if !options.dry_run {
+        for (done, swept) in committed.iter().zip(&mut swept) {
+            swept.transaction = write::freeze(vm, &done.ops)?;
         }
-        if let Some(first) = staged.first_mut().filter(|_| !swept.is_empty()) {
-            first.references = commit::freeze(vm, swept)?;
+        if let Some(first) = swept.first_mut().filter(|_| !followed.is_empty()) {
+            first.references = write::freeze(vm, followed)?;
         }
     }
     fault::point()?;
@@ -211,13 +277,18 @@ fn transaction(vm: &mut Vm, request: &Request, staged: &mut Vec<Staged>, swept: 
     if sliced {
         sweep::enlist(vm, request.sweeping, targets)?;
     }
-    Ok(())
+    Ok(swept)
 }
 
 /// R9: what a sweep must know of each module.
-fn targets(vm: &mut Vm, request: &Request, staged: &mut [Staged]) -> Result<Vec<(Target, Tables)>> {
+fn targets(
+    vm: &mut Vm,
+    request: &Request,
+    committed: &mut [Committed],
+    swept: &mut [Swept],
+) -> Result<Vec<(Target, Tables)>> {
     let mut targets = Vec::new();
-    for done in staged.iter_mut() {
+    for (done, swept) in committed.iter_mut().zip(swept) {
         if let Some(parts) = done.parts.take() {
             let Parts {
                 context,
@@ -226,7 +297,7 @@ fn targets(vm: &mut Vm, request: &Request, staged: &mut [Staged]) -> Result<Vec<
                 cells,
             } = parts;
             let target = Target::new(vm, &context, loaded, &pairing, request.lineage, cells)?;
-            done.back = target.1.back;
+            swept.back = target.1.back;
             targets.try_push(target)?;
         }
     }
@@ -236,10 +307,10 @@ fn targets(vm: &mut Vm, request: &Request, staged: &mut [Staged]) -> Result<Vec<
 /// R9: the rest of the VM follows, now; in a dry run it is only looked at.
 fn sweep_all(
     vm: &mut Vm,
+    permit: Permit,
     request: &Request,
     targets: &mut [(Target, Tables)],
-    staged: &mut [Staged],
-    swept: &mut Vec<Op>,
+    (swept, followed): (&mut [Swept], &mut Vec<Op>),
 ) -> Result<()> {
     fault::point()?;
     let mut clock = Clock::new();
@@ -251,8 +322,8 @@ fn sweep_all(
     let heap = sweep::begin(vm, &skip, targets.iter().map(|(_, tables)| *tables))?;
     let (mut found, _) = sweep::walk(vm, heap, targets, request.lineage, None)?;
     if !request.options.dry_run {
-        commit::sweep(vm, &mut found)?;
-        *swept = found.ops;
+        found.carry_out(vm, permit)?;
+        *followed = found.ops;
     }
     let walked = clock.lap();
     fault::point()?;
@@ -263,25 +334,24 @@ fn sweep_all(
         target.warn(&mut warnings)?;
         stale += target.stale();
     }
-    if let Some(first) = staged.first_mut() {
+    if let Some(first) = swept.first_mut().map(|done| &mut done.told) {
         first.swept = [found.references, stale];
         first.lists = report::add_warnings(vm, first.lists, &warnings)?;
-        if let Some(sweep) = first.elapsed.last_mut() {
-            *sweep = walked;
-        }
+        let [.., sweep] = &mut first.elapsed;
+        *sweep = walked;
     }
     Ok(())
 }
 
-/// Takes one module through the stages.
+/// Takes one module through the stages, up to its plan.
 /// `modules`: what is known of the loaded ones, for the next module as well.
-fn stage(
+fn plan_module(
     vm: &mut Vm,
+    permit: Permit,
     request: &Request,
     module: &Module,
     (found, modules): (&mut Found, &mut Option<Modules>),
-    needed: bool,
-) -> Result<Staged> {
+) -> Result<Planned> {
     let options = Options::of(&request.options, module.is_data);
     let mut clock = Clock::new();
     let mut context = Context::new(vm, module.name, request.stock)?;
@@ -301,18 +371,18 @@ fn stage(
         calls: recorded,
         lineage: Some(request.lineage),
     };
-    let mut loaded = load::load(vm, &context, found, known, last_load, options.around)?;
+    let mut loaded = load::load(vm, permit, &context, found, known, last_load, options.around)?;
     let last = vm.index(module.undo, LAST_MAIN)?;
     loaded.home.read_loader(vm, last)?;
     let load_ms = clock.lap();
     fault::point()?;
 
     let base = Base::read(vm, module.base)?;
-    let mut pairing = pair::pair(vm, &context, &mut loaded, &options, request.lineage, base)?;
+    let mut pairing = matching::pair(vm, &context, &mut loaded, &options, request.lineage, base)?;
     let pair_ms = clock.lap();
     fault::point()?;
 
-    let mut plan = plan::plan(vm, &context, &loaded, &mut pairing, &options)?;
+    let plan = plan::plan(vm, &context, &loaded, &mut pairing, &options)?;
     let plan_ms = clock.lap();
     fault::point()?;
 
@@ -342,55 +412,85 @@ fn stage(
         true => Ref::NIL,
         false => base::pack(vm, std::mem::take(&mut pairing.record))?,
     };
-    let calls = loaded.left.calls.pack(vm)?;
+    let calls = loaded.left.calls.pack(vm, permit)?;
     let cells = match options.vm {
         true => Some(Cells::of(vm, &pairing, options.sliced)?),
         false => None,
     };
     fault::point()?;
-    let refused = options.on_conflict == OnConflict::Error && !plan.conflicts.is_empty();
-    let committed = if needed && !refused {
+    let told = Told {
+        object: plan.object,
+        hook: plan.hook,
+        source,
+        file,
+        main: loaded.main,
+        base,
+        calls,
+        lists,
+        counts,
+        swept: [0; 2],
+        elapsed: [0.0, load_ms, pair_ms, plan_ms, 0.0, 0.0],
+    };
+    Ok(Planned {
+        context,
+        loaded,
+        pairing,
+        plan,
+        told,
+        cells,
+        clock,
+    })
+}
+
+/// Carries the plan of a module out, if that is `needed` and nothing refuses it.
+/// `modules`: as for [`plan_module`].
+fn commit_module(
+    vm: &mut Vm,
+    permit: Permit,
+    request: &Request,
+    module: &Module,
+    planned: Planned,
+    (modules, needed): (&mut Option<Modules>, bool),
+) -> Result<Committed> {
+    let Planned {
+        context,
+        mut loaded,
+        pairing,
+        mut plan,
+        mut told,
+        cells,
+        mut clock,
+    } = planned;
+    let refused = request.options.on_conflict == OnConflict::Error && !plan.conflicts.is_empty();
+    let ops = if needed && !refused {
         request.lineage.note(vm, &plan.lineage)?;
         pairing
             .assigned
             .keep(vm, request.lineage.table, module.name, plan.object)?;
-        commit::commit(vm, &plan)?;
+        commit::commit(vm, permit, &plan)?;
         std::mem::take(&mut plan.ops)
     } else {
-        commit::disarm(vm, &plan);
+        commit::disarm(vm, permit, &plan);
         Vec::new()
     };
-    let main = loaded.main;
     // As long as `package.loaded` stays as it was, nobody has to look at it again.
     if vm.same(plan.object, context.running) && loaded.changes.iter().all(|change| change.table != context.loaded) {
-        *modules = Some(std::mem::take(&mut loaded.memory.modules));
+        *modules = Some(std::mem::take(&mut loaded.snapshot.modules));
     }
     // Nothing may fail from here on: whoever gets this can take back what was committed.
-    let commit_ms = clock.lap();
+    let [.., commit, _] = &mut told.elapsed;
+    *commit = clock.lap();
     let parts = cells.filter(|_| !refused).map(|cells| Parts {
         context,
         loaded,
         pairing,
         cells,
     });
-    Ok(Staged {
-        swept: [0; 2],
-        back: Ref::NIL,
-        references: Ref::NIL,
-        parts,
-        object: plan.object,
-        hook: plan.hook,
-        source,
-        main,
-        base,
-        calls,
-        file,
-        lists,
-        transaction: Ref::NIL,
-        counts,
-        elapsed: [0.0, load_ms, pair_ms, plan_ms, commit_ms, 0.0],
+    Ok(Committed {
+        told,
         conflicts: plan.conflicts,
-        committed,
+        ops,
+        parts,
     })
 }
 
@@ -399,7 +499,7 @@ fn announce(vm: &mut Vm, request: &Request, module: &Module, context: &Context) 
     let is_loaded = vm.boolean(context.is_loaded())?;
     for (key, value) in [(1, module.name), (2, is_loaded)] {
         let key = vm.number(key)?;
-        commit::fill(vm, request.running, key, value)?;
+        write::fill(vm, request.running, key, value)?;
     }
     Ok(())
 }
@@ -409,14 +509,14 @@ fn copy_of(text: &Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
 }
 
 /// R6: every conflict of every module.
-fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
+fn refusal(vm: &Vm, request: &Request, committed: &[Committed]) -> Error {
     let names = request.modules.iter().map(|module| {
         let name = vm.with_bytes(module.name, shown).unwrap_or_default();
         format!("'{name}'")
     });
     let modules = names.collect::<Vec<_>>().join(", ");
     let (mut count, mut lines) = (0, String::new());
-    for conflict in staged.iter().flat_map(|done| &done.conflicts) {
+    for conflict in committed.iter().flat_map(|done| &done.conflicts) {
         let line = conflict.line();
         if lines.try_reserve(line.len()).is_err() {
             return Error::Memory;
@@ -429,33 +529,6 @@ fn refusal(vm: &Vm, request: &Request, staged: &[Staged]) -> Error {
         many: request.modules.len() > 1,
         count,
         lines,
-    }
-}
-
-/// The way back of all references, planned (R7.3): `back`, which `entry` has, has new functions and
-/// the old ones, `own` is the façade's list of its tables.
-///
-/// # Errors
-/// [`Error::Memory`].
-pub fn plan_way_back(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<sweep::Found> {
-    let mut skip = sweep::bookkeeping(vm, own)?;
-    for own in [entry, back] {
-        skip.try_push(own)?; // they are on the running coroutine's stack
-    }
-    sweep::walk_back(vm, back, &skip)
-}
-
-/// What an undoing that left something behind says; nothing where nothing is left.
-///
-/// # Errors
-/// [`Error::PutBack`].
-pub fn undone(left: usize) -> Result<()> {
-    match left {
-        0 => Ok(()),
-        left => Err(Error::PutBack {
-            cause: "it was to be undone".into(),
-            left,
-        }),
     }
 }
 

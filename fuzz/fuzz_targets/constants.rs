@@ -1,4 +1,4 @@
-//! The proofs about constants (`src/bytecode/constants.rs`).
+//! The proofs about constants (`src/code/constants.rs`).
 #![no_main]
 
 hotreload_fuzz::target!(hotreload_fuzz::readers::constants);

@@ -1,4 +1,4 @@
-//! The tree of functions (`src/bytecode/tree.rs`).
+//! The tree of functions (`src/code/tree.rs`).
 #![no_main]
 
 hotreload_fuzz::target!(hotreload_fuzz::readers::tree);

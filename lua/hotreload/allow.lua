@@ -1,5 +1,5 @@
 -- Which modules may be hot (R1.4): Lua patterns over the module's name; and whether binary chunks may be (R1.8).
--- Part of the library (src/raw/open.rs includes it).
+-- Part of the library (src/lua/open.rs includes it).
 
 local pcall, type, next, ipairs, tonumber, math_type = pcall, type, next, ipairs, tonumber, math.type
 local rawget, rawlen = rawget, rawlen

@@ -1,5 +1,5 @@
 -- What the public functions take, and the errors for anything else (R1.1).
--- Part of the library (src/raw/open.rs includes it).
+-- Part of the library (src/lua/open.rs includes it).
 
 local select, type, tostring, next, pcall, rawget = select, type, tostring, next, pcall, rawget
 local metatable_of = debug.getmetatable
@@ -53,7 +53,7 @@ local function written_out(c)
 end
 
 --- A name as it stands in a message or a report's text: what would end the line or steer a terminal is written out, and
---- of a long one the middle is left out (R1.9; as `shown` in src/error.rs).
+--- of a long one the middle is left out (R1.9; as `shown` in src/support/error.rs).
 function arguments.shown(name)
     if #name > MOST_SHOWN then name = sub(name, 1, MOST_SHOWN // 2) .. "..." .. sub(name, -MOST_SHOWN // 2) end
     return (gsub(gsub(name, "\xC2[\x80-\x9F]", written_out), "%c", written_out))

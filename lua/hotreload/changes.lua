@@ -1,5 +1,5 @@
 -- Which modules' files differ from what runs (R12), and what is on record of the files.
--- Part of the library (src/raw/open.rs includes it).
+-- Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local arguments, allow = core.arguments, core.allow

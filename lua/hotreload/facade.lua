@@ -1,5 +1,5 @@
 -- What programs call: the way of a reload around its native part, and the hook (called from Lua, so that it may yield).
--- Part of the library (src/raw/open.rs includes it); gets the native functions as its argument, with what the files
+-- Part of the library (src/lua/open.rs includes it); gets the native functions as its argument, with what the files
 -- beside this one return.
 -- The rules (R1.1) are those of docs/semantics.md.
 
@@ -18,7 +18,7 @@ local globals, loaded = _G, package.loaded
 local hotreload = { _VERSION = core.version }
 
 -- Per module: its generation, the source name of its functions, the entry that undoes its last reload, the main
--- functions of its last two chunks (R11), and what is on record of A0 (R8; src/base.rs).
+-- functions of its last two chunks (R11), and what is on record of A0 (R8; src/model/base.rs).
 local records = {}
 -- What `core.reload` answers for each module, by its place in the list `answers`: eight values, counts, times.
 local OBJECT, HOOK, SOURCE, MAIN, BASE, CALLS, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7, 8 + reports.NUMBERS

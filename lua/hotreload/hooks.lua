@@ -1,5 +1,5 @@
 -- The program's own functions around every reload (R7.6): `before`, `after`, `on_error`, `log` of `configure`.
--- Part of the library (src/raw/open.rs includes it).
+-- Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown, core.arguments.NO_MEMORY

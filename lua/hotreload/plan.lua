@@ -1,5 +1,5 @@
 -- What a reload would do, or has done, as a text for a person (R10).
--- Part of the library (src/raw/open.rs includes it).
+-- Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local arguments = core.arguments

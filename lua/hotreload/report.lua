@@ -1,4 +1,4 @@
--- The shape of a report, and its text (R10). Part of the library (src/raw/open.rs includes it).
+-- The shape of a report, and its text (R10). Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local shown = core.arguments.shown

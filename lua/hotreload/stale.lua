@@ -1,5 +1,5 @@
 -- What still runs old code (R11): the text around the native walk, and the ways to what holds an old function.
--- Part of the library (src/raw/open.rs includes it).
+-- Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local arguments = core.arguments

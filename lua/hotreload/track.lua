@@ -1,5 +1,5 @@
 -- Modules that `require` loads get a record, too (R8): `hotreload.track`.
--- Part of the library (src/raw/open.rs includes it).
+-- Part of the library (src/lua/open.rs includes it).
 --
 -- One function stands in `package.searchers`, in the place of the first searcher, which it asks first; so the others
 -- stand where they stood, and what a host puts there later counts. Of a module that is to be tracked it looks for the

@@ -1,0 +1,111 @@
+//! The functions of a chunk by the lines on which each begins and ends: what is known of the one that stands there.
+
+use super::Profile;
+use crate::support::error::Result;
+
+/// Functions by their lines.
+#[derive(Default)]
+pub struct ByLines {
+    /// Sorted by lines once all are there; each pair of lines once.
+    functions: Vec<OnLines>,
+    /// Where the next one is asked for, most likely: they are met in the order of their lines.
+    next: usize,
+}
+
+#[derive(Clone, Copy)]
+struct OnLines {
+    lines: (i32, i32),
+    /// None where several functions stand on these lines.
+    profile: Option<Profile>,
+    met: bool,
+}
+
+impl ByLines {
+    /// Makes room for so many.
+    pub fn reserve(&mut self, count: usize) -> Result<()> {
+        Ok(self.functions.try_reserve(count)?)
+    }
+
+    /// One more function, which comes before those in it: so they are nearly sorted. Its profile is to follow, and [`ByLines::sort`].
+    /// Returns its number until then.
+    #[inline(always)]
+    pub fn push(&mut self, lines: (i32, i32)) -> Result<u32> {
+        let number = self.functions.len() as u32;
+        if self.functions.len() == self.functions.capacity() {
+            self.functions.try_reserve(1)?;
+        }
+        self.functions.push(OnLines {
+            lines,
+            profile: None,
+            met: false,
+        });
+        Ok(number)
+    }
+
+    /// The profile of a function.
+    pub fn set_profile(&mut self, number: u32, profile: Profile) {
+        if let Some(function) = self.functions.get_mut(number as usize) {
+            function.profile = Some(profile);
+        }
+    }
+
+    /// All functions are there.
+    pub fn sort(&mut self) {
+        let is_before = |a: &OnLines, b: &OnLines| a.lines < b.lines;
+        if self.functions.is_sorted_by(is_before) {
+            return; // and none is the twin of another one
+        }
+        self.functions.sort_unstable_by_key(|function| function.lines);
+        self.functions.dedup_by(|twin, first| {
+            let is_twin = twin.lines == first.lines;
+            if is_twin {
+                first.profile = None;
+            }
+            is_twin
+        });
+    }
+
+    /// The profiles that are known.
+    pub fn profiles(&self) -> impl Iterator<Item = Profile> {
+        self.functions.iter().filter_map(|function| function.profile)
+    }
+
+    /// How many pairs of lines there are.
+    pub fn len(&self) -> usize {
+        self.functions.len()
+    }
+
+    fn position(&self, lines: (i32, i32)) -> Option<usize> {
+        self.functions
+            .binary_search_by_key(&lines, |function| function.lines)
+            .ok()
+    }
+
+    /// Does any function stand on these lines? If it is one alone: its profile.
+    pub fn get(&self, lines: (i32, i32)) -> Option<Option<Profile>> {
+        let at = self.position(lines)?;
+        self.functions.get(at).map(|function| function.profile)
+    }
+
+    /// The profile of the one function on these lines, which counts as met from now on.
+    pub fn meet(&mut self, lines: (i32, i32)) -> Option<Profile> {
+        let next = self.functions.get(self.next);
+        let at = match next.is_some_and(|function| function.lines == lines) {
+            true => self.next,
+            false => self.position(lines)?,
+        };
+        self.next = at + 1;
+        let function = self.functions.get_mut(at)?;
+        function.met = true;
+        function.profile
+    }
+
+    /// Is there one alone on each of these lines, which are sorted, and was it met?
+    pub fn are_met(&self, lines: &[(i32, i32)]) -> bool {
+        let mut functions = self.functions.iter();
+        lines.iter().all(|lines| {
+            let function = functions.find(|function| function.lines >= *lines);
+            function.is_some_and(|function| function.lines == *lines && function.met && function.profile.is_some())
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The strings that occur as constants in a dump, each once, in the order of their first occurrence.
+
+use super::reader::Read;
+use crate::support::error::Result;
+use crate::support::mem::TryPush;
+
+/// Strings of a dump: where each stands. They are found by their hash; of two that have the same one, the first is known.
+#[derive(Default)]
+pub struct Names {
+    found: Vec<Name>,
+    /// For each string its number, counted from 1, at the first free place from where its hash says. A power of two of them, and at least
+    /// half of them free (0).
+    places: Vec<u32>,
+}
+
+struct Name {
+    hash: u64,
+    span: (u32, u32),
+}
+
+impl Names {
+    /// Makes room for so many.
+    pub fn reserve(&mut self, count: usize) -> Result<()> {
+        self.found.try_reserve(count.saturating_sub(self.found.len()))?;
+        self.spread(count.saturating_mul(2))
+    }
+
+    /// Adds a string by its hash, if it is a new one: where it stands in the dump, and its length.
+    #[inline(always)]
+    pub fn add(&mut self, hash: u64, span: impl FnOnce() -> (u32, u32)) -> Read<()> {
+        match self.find(hash) {
+            Ok(_) => Ok(()),
+            Err(at) => self.add_at(at, Name { hash, span: span() }),
+        }
+    }
+
+    /// The string with this hash, or the place for one.
+    #[inline(always)]
+    fn find(&self, hash: u64) -> std::result::Result<&Name, usize> {
+        let mask = self.places.len().wrapping_sub(1);
+        let mut at = hash as usize & mask;
+        while let Some(place) = self.places.get(at) {
+            match self.found.get((*place as usize).wrapping_sub(1)) {
+                Some(name) if name.hash == hash => return Ok(name),
+                Some(_) => at = (at + 1) & mask,
+                None => break,
+            }
+        }
+        Err(at)
+    }
+
+    /// Adds a string that is none of those there, at the place that was found for it.
+    #[inline(never)]
+    fn add_at(&mut self, at: usize, name: Name) -> Read<()> {
+        self.found.try_push(name)?;
+        if self.found.len() * 2 > self.places.len() {
+            self.spread(self.places.len() * 2)?;
+        } else if let Some(place) = self.places.get_mut(at) {
+            *place = self.found.len() as u32;
+        }
+        Ok(())
+    }
+
+    /// Gives each string its place among at least so many.
+    fn spread(&mut self, places: usize) -> Result<()> {
+        let places = places.max(16).next_power_of_two();
+        self.places.clear();
+        self.places.try_reserve_exact(places)?;
+        self.places.resize(places, 0);
+        let mask = places - 1;
+        for (name, number) in self.found.iter().zip(1..) {
+            let mut at = name.hash as usize & mask;
+            while self.places.get(at).is_some_and(|place| *place != 0) {
+                at = (at + 1) & mask;
+            }
+            if let Some(place) = self.places.get_mut(at) {
+                *place = number;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the string with this hash stands, and its length.
+    pub fn get(&self, hash: u64) -> Option<(u32, u32)> {
+        self.find(hash).ok().map(|name| name.span)
+    }
+
+    /// Where each string stands, and its length.
+    pub fn spans(&self) -> impl ExactSizeIterator<Item = (u32, u32)> {
+        self.found.iter().map(|name| name.span)
+    }
+}

@@ -1,0 +1,65 @@
+//! The code of a module, text or binary, as the program gave it.
+//!
+//! Lua runs a binary chunk as it stands, and one that no Lua has written can break the process. So the type says where code comes from: a
+//! [`Given`] is made of a file that `require` would load as well, or of a string of the program's, which could call `load` with it.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use super::vm::{Ref, Vm};
+use crate::support::error::Result;
+use crate::support::mem::copied;
+
+/// What a file or a string of the program's says.
+#[derive(Debug, Default)]
+pub struct Given(Vec<u8>);
+
+impl Given {
+    /// What is left to read in a file, which has about `length` bytes.
+    ///
+    /// # Errors
+    /// What reading gives; [`io::ErrorKind::OutOfMemory`].
+    pub fn read(file: &mut File, length: u64) -> io::Result<Given> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve(usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1))?;
+        file.read_to_end(&mut bytes)?;
+        Ok(Given(bytes))
+    }
+
+    /// A string of the program's; none for another value.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn string(vm: &Vm, value: Ref) -> Result<Option<Given>> {
+        Ok(vm.bytes(value)?.map(Given))
+    }
+
+    /// A copy.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn copy(&self) -> Result<Given> {
+        copied(&self.0).map(Given)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Without a UTF-8 byte order mark and a first line that begins with `#`, which Lua's own loader leaves out; the line break stays,
+    /// so that lines keep their numbers.
+    pub fn without_first_line(mut self) -> Given {
+        let text = &mut self.0;
+        let mut start = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        if text.get(start) == Some(&b'#') {
+            let line = text.iter().skip(start).position(|byte| *byte == b'\n');
+            start = line.map_or(text.len(), |length| start + length);
+            if text.get(start + 1) == Some(&b'\x1b') {
+                start += 1;
+            }
+        }
+        text.drain(..start);
+        self
+    }
+}

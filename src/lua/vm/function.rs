@@ -1,0 +1,532 @@
+//! Functions: what is known of them, their upvalues, their binary form; compiling and calling.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::null;
+
+use mlua::ffi::{self, lua_Debug, lua_State};
+
+use super::{Info, Ref, SourceId, Upvalue, Vm};
+use crate::code::{self, Profile};
+use crate::lua::debug::Record;
+use crate::lua::given::Given;
+use crate::lua::{collector, door};
+use crate::support::error::{Error, Result};
+use crate::support::mem::copied;
+
+impl Vm {
+    /// What is known of a function; nothing for another value. One that is not whole yet passes for
+    /// a C function without upvalues.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn info(&mut self, function: Ref) -> Result<Option<Info>> {
+        let (thread, index) = self.at(function);
+        let told = self.with_debug_info(function, |ar| {
+            // SAFETY: what "S" and "u" fill in, `what` is one of "Lua", "C" and "main"; a function.
+            unsafe {
+                let what = (*ar).what.cast::<u8>().read();
+                let whole = is_whole(thread, index, (*ar).nups);
+                let info = Info {
+                    source: SourceId::default(),
+                    line: (*ar).linedefined,
+                    last: (*ar).lastlinedefined,
+                    upvalues: if whole { (*ar).nups } else { 0 },
+                    params: (*ar).nparams,
+                    lua: whole && what != b'C',
+                    main: what == b'm',
+                };
+                (info, (*ar).source.cast::<u8>(), (*ar).srclen)
+            }
+        });
+        let Some((mut info, source, len)) = told else {
+            return Ok(None);
+        };
+        if info.lua {
+            // SAFETY: as in `with_source`; the function is held.
+            info.source = self
+                .sources
+                .number(unsafe { std::slice::from_raw_parts(source, len) })?;
+        }
+        Ok(Some(info))
+    }
+
+    /// The first line of a function in Lua.
+    pub fn line(&self, function: Ref) -> Option<i32> {
+        // SAFETY: what "S" fills in.
+        self.with_debug_info(function, |ar| unsafe { (*ar).linedefined })
+    }
+
+    /// The name of a function's source, as `debug.getinfo(f, "S").source` gives it.
+    pub fn source(&self, function: Ref) -> Result<Option<Vec<u8>>> {
+        self.with_source(function, copied).transpose()
+    }
+
+    /// Hands the name of a function's source to `f`.
+    pub fn with_source<R>(&self, function: Ref, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.with_debug_info(function, |ar| {
+            // SAFETY: what "S" fills in; a string of `srclen` bytes that lives as long as the function.
+            f(unsafe { std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen) })
+        })
+    }
+
+    /// Hands what `lua_getinfo` tells of a function, the parts "S" and "u", to `f`; nothing else of it is filled in.
+    #[inline]
+    fn with_debug_info<R>(&self, function: Ref, f: impl FnOnce(*const lua_Debug) -> R) -> Option<R> {
+        let (thread, index) = self.at(function);
+        // SAFETY: the function is checked to be one, and popped by the call; "S" and "u" allocate nothing.
+        unsafe {
+            if ffi::lua_type(thread, index) != ffi::LUA_TFUNCTION {
+                return None;
+            }
+            let mut ar = Record::new();
+            ffi::lua_pushvalue(thread, index);
+            (ffi::lua_getinfo(thread, c">Su".as_ptr(), ar.as_mut_ptr()) != 0).then(|| f(ar.as_ptr()))
+        }
+    }
+
+    /// The `i`-th upvalue, counted from 1; none past the last.
+    #[inline]
+    pub fn upvalue(&self, function: Ref, i: u8) -> Option<Upvalue> {
+        let (thread, index) = self.at(function);
+        // Before Lua 5.4.3 `lua_upvalueid` looks behind the last upvalue, so the count is asked first.
+        let count = self.with_debug_info(function, |ar| {
+            // SAFETY: what "u" fills in.
+            unsafe { (*ar).nups }
+        })?;
+        if i == 0 || i > count {
+            return None;
+        }
+        // SAFETY: the function has this upvalue; the holder has room for the value in passing. A function that the compiler works on
+        // has no cell yet.
+        unsafe {
+            let cell = ffi::lua_upvalueid(thread, index, i.into()) as usize;
+            if cell == 0 || ffi::lua_getupvalue(thread, index, i.into()).is_null() {
+                return None;
+            }
+            let value = Self::describe(thread, -1);
+            ffi::lua_settop(thread, -2);
+            Some(Upvalue { cell, value })
+        }
+    }
+
+    /// The address of the `i`-th upvalue's name: equal addresses are equal names. 0 past the last.
+    pub fn upvalue_name_address(&self, function: Ref, i: u8) -> usize {
+        let (thread, index) = self.at(function);
+        // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null for a number that is none.
+        unsafe {
+            let name = ffi::lua_getupvalue(thread, index, i.into());
+            if !name.is_null() {
+                ffi::lua_settop(thread, -2);
+            }
+            name as usize
+        }
+    }
+
+    /// Has the value at an index an upvalue with this number? `lua_upvalueid` is not to be asked: before Lua 5.4.3 it looks behind
+    /// the last one.
+    ///
+    /// # Safety
+    /// The valid index of a function on a thread with room for a value.
+    #[inline]
+    pub(super) unsafe fn has_upvalue(thread: *mut lua_State, index: c_int, i: u8) -> bool {
+        // SAFETY: as promised; what was pushed is popped. Every Lua 5.4 gives null for a number that is none.
+        unsafe {
+            let has = !ffi::lua_getupvalue(thread, index, i.into()).is_null();
+            if has {
+                ffi::lua_settop(thread, -2);
+            }
+            has
+        }
+    }
+
+    /// The cell of the `i`-th upvalue of a function; 0 past the last, and for another value.
+    #[inline]
+    pub fn cell(&self, function: Ref, i: u8) -> usize {
+        let (thread, index) = self.at(function);
+        // SAFETY: checked to be a function that has this upvalue; the holder has room for a value in passing.
+        unsafe {
+            if ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION && Self::has_upvalue(thread, index, i) {
+                ffi::lua_upvalueid(thread, index, i.into()) as usize
+            } else {
+                0
+            }
+        }
+    }
+
+    /// The cells of the first `count` upvalues of a function; none where it has not that many. The slice is good until the next call.
+    #[inline]
+    pub fn cells(&mut self, function: Ref, count: u8) -> Result<&[usize]> {
+        let (thread, index) = self.at(function);
+        self.cells.clear();
+        self.cells.try_reserve(count.into())?;
+        // SAFETY: checked to be a function that has the last one, and so all before it; the holder has room for a value in passing.
+        unsafe {
+            if count > 0
+                && ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
+                && Self::has_upvalue(thread, index, count)
+            {
+                let cell = |i| ffi::lua_upvalueid(thread, index, i) as usize;
+                self.cells.extend((1..c_int::from(count) + 1).map(cell));
+            }
+        }
+        Ok(&self.cells)
+    }
+
+    /// The name of the `i`-th upvalue; empty when it has none.
+    pub fn upvalue_name(&self, function: Ref, i: u8) -> Vec<u8> {
+        self.with_upvalue_name(function, i, |name| name.to_vec())
+    }
+
+    /// Hands the name of the `i`-th upvalue to `f`; an empty one when it has none.
+    pub fn with_upvalue_name<R>(&self, function: Ref, i: u8, f: impl FnOnce(&[u8]) -> R) -> R {
+        let (thread, index) = self.at(function);
+        // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null for a number that is none; the name
+        // lives as long as the function.
+        unsafe {
+            let name = ffi::lua_getupvalue(thread, index, i.into());
+            if name.is_null() {
+                return f(&[]);
+            }
+            ffi::lua_settop(thread, -2);
+            f(CStr::from_ptr(name).to_bytes())
+        }
+    }
+
+    /// Keeps what the `i`-th upvalue holds; nil past the last.
+    pub fn upvalue_value(&mut self, function: Ref, i: u8) -> Result<Ref> {
+        let (thread, index) = self.at(function);
+        // SAFETY: a valid index, and the holder has room for the value in passing, which moves to the scratch. Lua pushes nothing for a
+        // number that is none.
+        unsafe {
+            if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
+                return Ok(Ref::NIL);
+            }
+            ffi::lua_xmove(thread, self.scratch, 1);
+        }
+        self.keep()
+    }
+
+    /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice is good until the next call.
+    /// That of a function that is not whole yet is empty.
+    pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
+        let (thread, index) = self.at(function);
+        let mut out = Output::to(&mut self.buffer);
+        // SAFETY: the function is copied to the top for a call, and popped again; the writer cannot raise.
+        let failed = unsafe {
+            let mut ar = Record::new();
+            ffi::lua_pushvalue(thread, index);
+            ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
+            if is_whole(thread, index, (*ar.as_ptr()).nups) {
+                ffi::lua_pushvalue(thread, index);
+                let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip.into());
+                ffi::lua_settop(thread, -2);
+                failed
+            } else {
+                0
+            }
+        };
+        out.finish();
+        if failed == 0 {
+            Ok(&self.buffer)
+        } else {
+            Err(Error::Memory)
+        }
+    }
+
+    /// What a function's code amounts to; none where its dump is not exactly that of Lua 5.4.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn profile(&mut self, function: Ref) -> Result<Option<Profile>> {
+        self.dump(function, true)?;
+        Ok(code::profile(&self.buffer, &self.secret))
+    }
+
+    /// The digest of a function's dump, which [`Vm::take_dump`] then has.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn dump_digest(&mut self, function: Ref) -> Result<u64> {
+        self.dump(function, false)?;
+        Ok(self.secret.digest(&self.buffer))
+    }
+
+    /// Makes room for a dump of about so many bytes.
+    pub fn reserve_dump(&mut self, bytes: usize) -> Result<()> {
+        self.buffer.clear();
+        Ok(self.buffer.try_reserve(bytes)?)
+    }
+
+    /// Takes the last dump away.
+    pub fn take_dump(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Compiles a text and keeps the function. A binary chunk is refused.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], or [`Error::Lua`] with the compiler's message.
+    pub fn load_text(&mut self, text: &[u8], chunk_name: &CStr) -> Result<Ref> {
+        // SAFETY: of a text Lua's compiler makes what it can run.
+        unsafe { self.load_as(text, chunk_name, c"t".as_ptr()) }
+    }
+
+    /// Compiles what the program gave, text or binary, and keeps the function.
+    ///
+    /// # Errors
+    /// As [`Vm::load_text`].
+    pub fn load(&mut self, code: &Given, chunk_name: &CStr) -> Result<Ref> {
+        // SAFETY: a binary chunk is one that the program has chosen to load, as it might by `require` or `load`.
+        unsafe { self.load_as(code.bytes(), chunk_name, null()) }
+    }
+
+    /// Loads a binary chunk and keeps the function.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], or [`Error::Lua`] where Lua sees that it is none of its own.
+    ///
+    /// # Safety
+    /// Lua checks a chunk's header, and no more. The functions must be such as the compiler of this very Lua makes: dumped by
+    /// [`Vm::dump`], with at most the names and the places of captured variables changed, and these must exist.
+    pub unsafe fn load_binary(&mut self, dump: &[u8], chunk_name: &CStr) -> Result<Ref> {
+        // SAFETY: as promised, Lua can run it.
+        unsafe { self.load_as(dump, chunk_name, c"b".as_ptr()) }
+    }
+
+    /// # Safety
+    /// Where the mode, a string or null, lets a binary chunk pass: as for [`Vm::load_binary`].
+    unsafe fn load_as(&mut self, code: &[u8], chunk_name: &CStr, mode: *const c_char) -> Result<Ref> {
+        self.sources.forget_addresses();
+        // SAFETY: the parser runs in protected mode and reports its status; its one result is on top of the scratch.
+        unsafe {
+            let status = ffi::luaL_loadbufferx(
+                self.scratch,
+                code.as_ptr().cast(),
+                code.len(),
+                chunk_name.as_ptr(),
+                mode,
+            );
+            if status == ffi::LUA_OK {
+                return self.keep();
+            }
+            let message = self.keep()?;
+            Err(match self.bytes(message)? {
+                Some(text) if status != ffi::LUA_ERRMEM => Error::Lua(text),
+                _ => Error::Memory,
+            })
+        }
+    }
+
+    /// The collector stays paused, whatever the program's code that was called has done to it.
+    pub(in crate::lua) fn after_call(&mut self) {
+        // SAFETY: the asking state.
+        unsafe { collector::keep_paused(self.l, &mut self.given) };
+    }
+
+    /// The function with which a suspended coroutine began, and whether it has begun; none for one that has ended or is running.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn body_of(&mut self, thread: Ref) -> Result<Option<(Ref, bool)>> {
+        let (holder, index) = self.at(thread);
+        // SAFETY: a held coroutine; room is made for the function; levels are Lua's to check.
+        unsafe {
+            let co = ffi::lua_tothread(holder, index);
+            if co.is_null() || ffi::lua_checkstack(co, 4) == 0 {
+                return Ok(None);
+            }
+            let mut ar = Record::new();
+            let ar = ar.as_mut_ptr();
+            let mut level = 0;
+            while ffi::lua_getstack(co, level, ar) != 0 {
+                level += 1;
+            }
+            if level > 0 {
+                ffi::lua_getstack(co, level - 1, ar);
+                ffi::lua_getinfo(co, c"f".as_ptr(), ar);
+            } else if ffi::lua_status(co) == ffi::LUA_OK && ffi::lua_type(co, 1) == ffi::LUA_TFUNCTION {
+                ffi::lua_pushvalue(co, 1);
+            } else {
+                return Ok(None);
+            }
+            Ok(Some((self.keep_from(co)?, level > 0)))
+        }
+    }
+
+    /// Calls a held function on the asking state, as Lua would, and keeps its first `results` results, side by side.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], or [`Error::Lua`] with the message and a traceback.
+    pub fn call(&mut self, function: Ref, args: &[Ref], results: u8) -> Result<Ref> {
+        self.push_call(self.l, function, args)?;
+        self.sources.forget_addresses();
+        // SAFETY: the function and its arguments are on top; `door::call` leaves exactly `results` values.
+        unsafe {
+            let called = door::call(self.l, args.len() as c_int, results.into());
+            self.after_call();
+            called?;
+        }
+        let base = Ref(self.len);
+        for i in (1..=c_int::from(results)).rev() {
+            // SAFETY: the results stand on top, the first deepest.
+            unsafe { ffi::lua_pushvalue(self.l, -i) };
+            if let Err(error) = self.keep_from_caller() {
+                // SAFETY: the results are dropped.
+                unsafe { ffi::lua_settop(self.l, -c_int::from(results) - 1) };
+                return Err(error);
+            }
+        }
+        // SAFETY: the results are kept, their first copies go.
+        unsafe { ffi::lua_settop(self.l, -c_int::from(results) - 1) };
+        Ok(base)
+    }
+}
+
+/// Is a function whole, of which Lua says that it has so many upvalues? While the compiler works on
+/// a chunk, or a binary one is read, its function is on the stack, where a walk meets it: from a
+/// reader that was given to `load`, or from a finalizer that the collector calls meanwhile. Its code
+/// is in the making then, and Lua's functions for it must not be called, but for `lua_getinfo` with
+/// "S" and "u". The cells come last and in their order, so where the last one is there all is.
+///
+/// # Safety
+/// The value at `index` is a function.
+pub(in crate::lua) unsafe fn is_whole(l: *mut lua_State, index: c_int, upvalues: u8) -> bool {
+    // SAFETY: only the pointer to the cell is read, which is null at first; so it is past the last.
+    upvalues == 0 || unsafe { !ffi::lua_upvalueid(l, index, upvalues.into()).is_null() }
+}
+
+/// Where `lua_dump` writes to. A dump comes in many small pieces, most of them a byte: no call is made for them, and no more looked at
+/// than where the next one goes.
+struct Output<'a> {
+    buffer: &'a mut Vec<u8>,
+    /// Behind the last piece, and behind the buffer's room.
+    next: *mut u8,
+    end: *mut u8,
+}
+
+impl<'a> Output<'a> {
+    /// Writes from the buffer's beginning.
+    fn to(buffer: &'a mut Vec<u8>) -> Output<'a> {
+        buffer.clear();
+        let room = buffer.spare_capacity_mut().as_mut_ptr_range();
+        Output {
+            next: room.start.cast(),
+            end: room.end.cast(),
+            buffer,
+        }
+    }
+
+    /// A `lua_Writer`. [-0, +0, -]
+    unsafe extern "C-unwind" fn write(l: *mut lua_State, data: *const c_void, len: usize, out: *mut c_void) -> c_int {
+        // SAFETY: `out` is the output that `dump` passes, `data` has `len` bytes; `next` to `end` is room.
+        unsafe {
+            let (output, from) = (&mut *out.cast::<Output>(), data.cast::<u8>());
+            let to = output.next;
+            if len == 1 && to != output.end {
+                output.next = to.add(1);
+                to.write(from.read());
+                return 0;
+            }
+            if !(2..=16).contains(&len) || len > output.end.addr() - to.addr() {
+                return Self::write_any(l, data, len, out);
+            }
+            output.next = to.add(len);
+            match len {
+                8.. => copy_ends::<8>(from, to, len),
+                4.. => copy_ends::<4>(from, to, len),
+                _ => copy_ends::<2>(from, to, len),
+            }
+        }
+        0
+    }
+
+    /// A piece of any length, for which there may be no room yet. [-0, +0, -]
+    #[inline(never)]
+    unsafe extern "C-unwind" fn write_any(
+        _: *mut lua_State,
+        data: *const c_void,
+        len: usize,
+        out: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `out` is the output that `dump` passes, `data` has `len` bytes, and `grow` has made room for them behind `next`.
+        unsafe {
+            let output = &mut *out.cast::<Output>();
+            if len > output.end.addr() - output.next.addr() && !output.grow(len) {
+                return 1;
+            }
+            let to = output.next;
+            output.next = to.add(len);
+            to.copy_from_nonoverlapping(data.cast::<u8>(), len);
+        }
+        0
+    }
+
+    /// Makes room for a piece; false when there is no memory.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, len: usize) -> bool {
+        self.finish();
+        let grown = self.buffer.try_reserve(len).is_ok();
+        let room = self.buffer.spare_capacity_mut().as_mut_ptr_range();
+        (self.next, self.end) = (room.start.cast(), room.end.cast());
+        grown
+    }
+
+    /// What was written is the buffer's.
+    fn finish(&mut self) {
+        let len = self.next.addr() - self.buffer.as_ptr().addr();
+        // SAFETY: every byte before `next` was written.
+        unsafe { self.buffer.set_len(len) };
+    }
+}
+
+/// Copies N to 2 N bytes without a call: the first N and the last N, which may overlap.
+///
+/// # Safety
+/// `len` is in that range, and so many bytes can be read and written; they are not the same ones.
+#[inline(always)]
+unsafe fn copy_ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: as promised.
+    unsafe {
+        let (head, tail) = (from.cast::<[u8; N]>(), from.add(len - N).cast::<[u8; N]>());
+        let (head, tail) = (head.read(), tail.read());
+        to.cast::<[u8; N]>().write(head);
+        to.add(len - N).cast::<[u8; N]>().write(tail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+
+    use crate::lua::testing::State;
+    use crate::support::error::Error;
+
+    #[test]
+    fn a_text_is_no_binary_chunk() {
+        let state = State::new();
+        state.view(|vm| {
+            let function = vm.load_text(b"return 1", c"=text").expect("compiles");
+            let dump = vm.dump(function, true).expect("memory").to_vec();
+            let refused = vm.load_text(&dump, c"=dump");
+            assert!(matches!(refused, Err(Error::Lua(text)) if text.starts_with(b"attempt to load a binary chunk")));
+            State::load_dump(vm, &dump, c"=dump");
+        });
+    }
+
+    #[test]
+    fn no_cell_stands_behind_the_last_upvalue() {
+        let state = State::new();
+        state.run("local a, b = 1, 2 function f() return a, b end");
+        state.view(|vm| {
+            let function = State::global(vm, "f");
+            let both = vm.cells(function, 2).expect("memory").to_vec();
+            assert_eq!(both, [vm.cell(function, 1), vm.cell(function, 2)]);
+            assert!(both.iter().all(|cell| *cell != 0));
+            for i in [0, 3, 255] {
+                assert_eq!(vm.cell(function, i), 0, "{i}");
+                assert_eq!(vm.cells(function, i).expect("memory"), [], "{i}");
+            }
+        });
+    }
+}

@@ -1,0 +1,246 @@
+//! The functions of A1 and their cells, by number.
+//!
+//! An address is looked up once, and what the stages know of a function or a cell stands in lists under its number. The walk before
+//! the load (`snapshot.rs`) numbers the module's own functions and their cells; pairing numbers what else it meets. What the cells of
+//! a function are is found out once for all functions that have the same ones.
+
+use std::collections::hash_map::Entry;
+
+use rustc_hash::FxHashMap;
+
+use crate::lua::vm::{Info, Ref};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// The number of an object that was seen and is no numbered function.
+const NONE: u32 = u32::MAX;
+
+/// A function of A1.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// The function.
+    pub at: Ref,
+    /// What `lua_getinfo` says.
+    pub info: Info,
+    /// The module's own.
+    pub home: bool,
+    /// The number of its list of cells; none as long as its upvalues are not looked at.
+    pub list: Option<u32>,
+}
+
+/// Functions and cells of A1.
+#[derive(Default)]
+pub struct ObjectTable {
+    /// Tables and functions that were seen, by address.
+    objects: FxHashMap<usize, u32>,
+    functions: Vec<Function>,
+    cells: FxHashMap<usize, u32>,
+    /// The cells of each function.
+    pub lists: CellLists,
+    /// Cells that hold tables: a function, its upvalue's number, and the table's address.
+    pub tables: Vec<(Ref, u8, usize)>,
+    /// Tables by address that stand in tables under keys: in how many such places.
+    places: FxHashMap<usize, u32>,
+}
+
+impl ObjectTable {
+    /// Makes room for what so many functions of the file lead to expect.
+    pub fn reserve(&mut self, functions: usize) -> Result<()> {
+        self.objects.try_reserve(functions + functions / 4)?;
+        self.functions.try_reserve(functions)?;
+        self.cells.try_reserve(functions / 4)?;
+        Ok(())
+    }
+
+    /// Notes that an object was seen; false when it had been before.
+    pub fn see(&mut self, address: usize) -> Result<bool> {
+        self.objects.try_reserve(1)?;
+        let seen = self.objects.entry(address);
+        let first = matches!(seen, Entry::Vacant(_));
+        seen.or_insert(NONE);
+        Ok(first)
+    }
+
+    /// Notes that a table stands in a table under a key.
+    pub fn count_place(&mut self, table: usize) -> Result<()> {
+        self.places.try_reserve(1)?;
+        *self.places.entry(table).or_insert(0) += 1;
+        Ok(())
+    }
+
+    /// In how many places does a table stand, as far as is known?
+    pub fn places(&self, table: usize) -> u32 {
+        self.places.get(&table).copied().unwrap_or(0)
+    }
+
+    /// Notes that a function was seen, and numbers it if it is a home function that had not been before: `home` tells what is known of
+    /// one, and nothing of any other function.
+    pub fn see_function(
+        &mut self,
+        (at, address): (Ref, usize),
+        home: impl FnOnce() -> Result<Option<Info>>,
+    ) -> Result<Option<u32>> {
+        self.objects.try_reserve(1)?;
+        let Entry::Vacant(seen) = self.objects.entry(address) else {
+            return Ok(None);
+        };
+        let Some(info) = home()? else {
+            seen.insert(NONE);
+            return Ok(None);
+        };
+        let number = self.functions.len() as u32;
+        let list = None;
+        self.functions.try_push(Function {
+            at,
+            info,
+            home: true,
+            list,
+        })?;
+        seen.insert(number);
+        Ok(Some(number))
+    }
+
+    /// Numbers a function.
+    pub fn add(&mut self, (at, address): (Ref, usize), info: Info, home: bool) -> Result<u32> {
+        let number = self.functions.len() as u32;
+        let list = None;
+        self.functions.try_push(Function { at, info, home, list })?;
+        self.objects.try_insert_value(address, number)?;
+        Ok(number)
+    }
+
+    /// The number of a function.
+    #[inline]
+    pub fn number(&self, address: usize) -> Option<u32> {
+        self.objects.get(&address).copied().filter(|number| *number != NONE)
+    }
+
+    /// A function by its number.
+    #[inline]
+    pub fn function(&self, number: u32) -> Option<Function> {
+        self.functions.get(number as usize).copied()
+    }
+
+    /// How many functions there are.
+    pub fn functions(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// Is one of the functions the module's own?
+    pub fn has_home_function(&self) -> bool {
+        self.functions.iter().any(|function| function.home)
+    }
+
+    /// Notes the cells of a function. True when it is the first one with these.
+    pub fn list(&mut self, number: u32, cells: &[usize]) -> Result<bool> {
+        let (list, first) = self.lists.number(cells)?;
+        if let Some(function) = self.functions.get_mut(number as usize) {
+            function.list = Some(list);
+        }
+        Ok(first)
+    }
+
+    /// Notes that a cell was seen; false when it had been before.
+    pub fn see_cell(&mut self, address: usize) -> Result<bool> {
+        let known = self.cells.len();
+        self.cell(address)?;
+        Ok(self.cells.len() > known)
+    }
+
+    /// The number of a cell, a new one for one that was not known.
+    #[inline]
+    pub fn cell(&mut self, address: usize) -> Result<u32> {
+        match self.cells.get(&address) {
+            Some(number) => Ok(*number),
+            None => self.add_cell(address),
+        }
+    }
+
+    /// The number of a cell that is known.
+    pub fn cell_number(&self, address: usize) -> Option<u32> {
+        self.cells.get(&address).copied()
+    }
+
+    #[cold]
+    fn add_cell(&mut self, address: usize) -> Result<u32> {
+        let number = self.cells.len() as u32;
+        self.cells.try_insert_value(address, number)?;
+        Ok(number)
+    }
+}
+
+/// Lists of cells by address. Functions that have the same cells in the same order, as many of one module do, share one.
+#[derive(Default)]
+pub struct CellLists {
+    /// By a hash of the addresses; where two lists have one hash, the later ones are not shared.
+    by_hash: FxHashMap<u64, u32>,
+    cells: Vec<usize>,
+    /// Where each list begins.
+    starts: Vec<u32>,
+}
+
+impl CellLists {
+    /// The number of the list of these cells, and whether it is a new one.
+    pub fn number(&mut self, cells: &[usize]) -> Result<(u32, bool)> {
+        const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |hash: u64, cell: &usize| (hash.rotate_left(23) ^ *cell as u64).wrapping_mul(MIX);
+        let hash = cells.iter().fold(MIX, mix);
+        let known = self.by_hash.get(&hash).copied();
+        if let Some(number) = known
+            && self.cells(number) == cells
+        {
+            return Ok((number, false));
+        }
+        let number = self.starts.len() as u32;
+        self.cells.try_reserve(cells.len())?;
+        self.starts.try_push(self.cells.len() as u32)?;
+        self.cells.extend_from_slice(cells);
+        if known.is_none() {
+            self.by_hash.try_insert_value(hash, number)?;
+        }
+        Ok((number, true))
+    }
+
+    /// The cells of a list.
+    pub fn cells(&self, number: u32) -> &[usize] {
+        let start = |number: u32| self.starts.get(number as usize).map(|start| *start as usize);
+        let end = start(number + 1).unwrap_or(self.cells.len());
+        start(number)
+            .and_then(|start| self.cells.get(start..end))
+            .unwrap_or_default()
+    }
+}
+
+/// What is known of numbered things, where that is another number: a list with gaps.
+#[derive(Default)]
+pub struct DenseMap(Vec<u32>);
+
+impl DenseMap {
+    /// What stands under a number.
+    #[inline]
+    pub fn get(&self, number: u32) -> Option<u32> {
+        self.0.get(number as usize).copied().filter(|found| *found != NONE)
+    }
+
+    /// Makes room for numbers below this one.
+    pub fn reserve(&mut self, count: usize) -> Result<()> {
+        if let Some(more) = count.checked_sub(self.0.len()) {
+            self.0.try_reserve(more)?;
+            self.0.resize(count, NONE);
+        }
+        Ok(())
+    }
+
+    /// Notes something under a number.
+    #[inline]
+    pub fn set(&mut self, number: u32, value: u32) -> Result<()> {
+        let index = number as usize;
+        if index >= self.0.len() {
+            self.reserve(index + 1)?;
+        }
+        if let Some(place) = self.0.get_mut(index) {
+            *place = value;
+        }
+        Ok(())
+    }
+}

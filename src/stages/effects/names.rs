@@ -1,0 +1,402 @@
+//! Which function of the module a function of the file answers to, by name and code (R5.6).
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::code::{Chunk, Digest};
+use crate::lua::calls;
+use crate::lua::tracker::Made;
+use crate::lua::vm::{Kind, Ref, SourceId, Vm};
+use crate::model::home::Home;
+use crate::model::lineage::Lineage;
+use crate::stages::snapshot::Snapshot;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush, copied};
+
+/// Entries of the tables of the file's locals that are looked at for names, in a whole load.
+const MOST_LOOKED_AT: usize = 100_000;
+
+/// How well one function answers to another one; the highest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Likeness {
+    /// Both are the module's own, and nothing speaks against it.
+    Any,
+    /// They have the same code, lines apart.
+    Code,
+    /// They have a name in common, or have been found to answer to each other in this load.
+    Name,
+}
+
+/// The code of a function, lines apart, as far as it is known.
+pub type Code = Option<Digest>;
+
+/// What is known of the functions of both sides.
+#[derive(Default)]
+pub struct Names {
+    /// Of the running module: the names of each function, and the function of each name; none where several have it.
+    running: FxHashMap<usize, Vec<Vec<u8>>>,
+    named: FxHashMap<Vec<u8>, Option<usize>>,
+    /// The function with a name of each lineage, by its number.
+    of_lineage: FxHashMap<i64, usize>,
+    /// Of the file: the names that its functions have so far.
+    incoming: FxHashMap<usize, Vec<Vec<u8>>>,
+    incoming_names: FxHashSet<Vec<u8>>,
+    looked_at: usize,
+    digests: FxHashMap<usize, Code>,
+    /// A function of the file and its code.
+    last: Option<(Ref, Code)>,
+    /// The names under which the file's main chunk stores functions, with the lines of each; none where several have the name.
+    defined: FxHashMap<Vec<u8>, Option<(i32, i32)>>,
+    /// The same by their lines, and the source to which these belong.
+    by_lines: FxHashMap<(i32, i32), Vec<u8>>,
+    source: Option<SourceId>,
+    /// The code of all functions of the file.
+    file: FxHashSet<Digest>,
+    /// Functions that answer to each other: the file's to the running one's, and back.
+    pub answers: FxHashMap<usize, Ref>,
+    answered: FxHashMap<usize, usize>,
+    ready: bool,
+}
+
+/// What the names are read from.
+pub struct Sources<'a> {
+    /// The table of globals.
+    pub globals: Ref,
+    /// The module's object, or nil.
+    pub running: Ref,
+    /// What was remembered before the chunk began.
+    pub snapshot: &'a Snapshot,
+    /// The file's code.
+    pub chunk: Option<&'a Chunk>,
+    /// The coroutine on which the chunk runs, and the address of its main function.
+    pub chunk_at: (usize, usize),
+    /// Which functions are generations of one.
+    pub lineage: Option<Lineage>,
+}
+
+impl Names {
+    /// Reads the names that the file's code gives to functions. `source` is that of its main function.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn read(&mut self, chunk: &Chunk, source: SourceId) -> Result<()> {
+        self.source = Some(source);
+        for (name, lines) in chunk.stored_names()? {
+            let lines = Some(lines).filter(|lines| self.defined.get(&name).is_none_or(|known| *known == Some(*lines)));
+            if let Some(lines) = lines {
+                self.by_lines.try_insert_value(lines, copied(&name)?)?;
+            }
+            self.defined.try_insert_value(name, lines)?;
+        }
+        Ok(())
+    }
+
+    /// Does the name belong to one function alone, on each side?
+    fn is_telling(&self, name: &[u8]) -> bool {
+        self.defined.get(name).is_none_or(Option::is_some) && self.named.get(name).is_none_or(Option::is_some)
+    }
+
+    /// Reads the names of the running module's functions, once.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn prepare(&mut self, vm: &mut Vm, home: &mut Home, sources: &Sources<'_>) -> Result<()> {
+        if std::mem::replace(&mut self.ready, true) {
+            return Ok(());
+        }
+        for i in 0..sources.snapshot.len() {
+            let Some(slots) = sources.snapshot.slots_of(i) else {
+                continue;
+            };
+            for slot in 0..slots.count {
+                let (key, value) = slots.slot(slot);
+                if vm.kind(value) == Kind::Function
+                    && let Some(name) = vm.bytes(key)?
+                {
+                    self.name_running(vm, home, (value, sources.lineage), name)?;
+                }
+            }
+        }
+        for number in 0..sources.snapshot.known.functions() as u32 {
+            let Some(function) = sources.snapshot.known.function(number) else {
+                continue;
+            };
+            for i in 1..=function.info.upvalues {
+                if vm
+                    .upvalue(function.at, i)
+                    .is_some_and(|upvalue| upvalue.value.is_function())
+                {
+                    let (name, value) = (vm.upvalue_name(function.at, i), vm.upvalue_value(function.at, i)?);
+                    self.name_running(vm, home, (value, sources.lineage), name)?;
+                }
+            }
+        }
+        if let Some(chunk) = sources.chunk {
+            for digest in chunk.digests() {
+                self.file.try_insert_value(digest, ())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn name_running(
+        &mut self,
+        vm: &mut Vm,
+        home: &mut Home,
+        (function, lineage): (Ref, Option<Lineage>),
+        name: Vec<u8>,
+    ) -> Result<()> {
+        let info = vm.info(function)?.unwrap_or_default();
+        if !home.owns(vm, function, &info)? {
+            return Ok(());
+        }
+        let address = vm.val(function).addr;
+        if !self.running.contains_key(&address) {
+            self.running.try_insert_value(address, Vec::new())?;
+            if let Some(number) = lineage.and_then(|lineage| lineage.of(vm, function)) {
+                self.of_lineage.try_insert_value(number, address)?;
+            }
+        }
+        if let Some(names) = self.running.get_mut(&address) {
+            names.try_push(copied(&name)?)?;
+        }
+        let known = self.named.get(&name).copied();
+        let alone = known.is_none_or(|known| known == Some(address)).then_some(address);
+        self.named.try_insert_value(name, alone)?;
+        Ok(())
+    }
+
+    /// Looks for names of a function of the file: in the chunk's code, among its locals, and in the tables that these hold.
+    fn name_incoming(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        (thread, main): (usize, usize),
+        function: Ref,
+    ) -> Result<()> {
+        let incoming = vm.val(function).addr;
+        if self.incoming.contains_key(&incoming) {
+            return Ok(());
+        }
+        let info = vm.info(function)?.unwrap_or_default();
+        if Some(info.source) == self.source
+            && let Some(name) = self.by_lines.get(&(info.line, info.last))
+        {
+            self.note_incoming(incoming, copied(name)?)?;
+        }
+        let mut found = Vec::new();
+        calls::locals(vm, thread, main, &mut found)?;
+        let mut tables = Vec::new();
+        for (name, value) in found {
+            self.meet_incoming(vm, made, name, value, &mut tables)?;
+        }
+        if self.incoming.contains_key(&incoming) || self.looked_at > MOST_LOOKED_AT {
+            return Ok(());
+        }
+        let mut seen: FxHashSet<usize> = FxHashSet::default();
+        while let Some(table) = tables.pop() {
+            if seen.try_insert_value(vm.val(table).addr, ())?.is_some() || self.looked_at > MOST_LOOKED_AT {
+                continue;
+            }
+            let metatable = vm.metatable(table)?;
+            self.meet_incoming(vm, made, Vec::new(), metatable, &mut tables)?;
+            let mut entries = Vec::new();
+            vm.zip(table, Ref::NIL)?;
+            while let Some(entry) = vm.zip_next() {
+                self.looked_at += 1;
+                if entry.new.is_function() && entry.key.kind == Kind::String || entry.new.is_table() {
+                    entries.try_push(vm.zip_keep_pair()?)?;
+                }
+            }
+            for value in entries {
+                let name = vm.bytes(value.after(1))?.unwrap_or_default();
+                self.meet_incoming(vm, made, name, value, &mut tables)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a function of the load under a name, or a table of the load to be looked into.
+    fn meet_incoming(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        name: Vec<u8>,
+        value: Ref,
+        tables: &mut Vec<Ref>,
+    ) -> Result<()> {
+        let val = vm.val(value);
+        if val.is_function() && made.created(val.addr) {
+            // A local of a name that the code stores another function under says nothing.
+            let info = vm.info(value)?.unwrap_or_default();
+            let is_another = |lines: &Option<(i32, i32)>| *lines != Some((info.line, info.last));
+            if !self.defined.get(&name).is_some_and(is_another) {
+                self.note_incoming(val.addr, name)?;
+            }
+        } else if val.is_table() && made.created(val.addr) {
+            tables.try_push(value)?;
+        }
+        Ok(())
+    }
+
+    fn note_incoming(&mut self, address: usize, name: Vec<u8>) -> Result<()> {
+        if !self.incoming.contains_key(&address) {
+            self.incoming.try_insert_value(address, Vec::new())?;
+        }
+        if let Some(names) = self.incoming.get_mut(&address)
+            && !names.contains(&name)
+        {
+            self.incoming_names.try_insert_value(copied(&name)?, ())?;
+            names.try_push(name)?;
+        }
+        Ok(())
+    }
+
+    /// A name of a function of the file, for a text: the first in the order of their letters.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn name_of(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        chunk_at: (usize, usize),
+        function: Ref,
+    ) -> Result<Option<Vec<u8>>> {
+        let address = vm.val(function).addr;
+        if !made.created(address) {
+            return Ok(None);
+        }
+        self.name_incoming(vm, made, chunk_at, function)?;
+        let names = self.incoming.get(&address);
+        names
+            .and_then(|names| names.iter().min())
+            .map(|name| copied(name))
+            .transpose()
+    }
+
+    /// The functions of the module to which one of the file answers by what has been found in this load, or by name.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn likely(
+        &mut self,
+        vm: &mut Vm,
+        home: &mut Home,
+        made: Made<'_>,
+        sources: &Sources<'_>,
+        incoming: Ref,
+    ) -> Result<Vec<usize>> {
+        self.prepare(vm, home, sources)?;
+        let mut likely = Vec::new();
+        let address = vm.val(incoming).addr;
+        if let Some(answer) = self.answers.get(&address) {
+            likely.try_push(self.current(vm, sources.lineage, *answer))?;
+            return Ok(likely);
+        }
+        self.name_incoming(vm, made, sources.chunk_at, incoming)?;
+        for name in self.incoming.get(&address).map_or(&[][..], |names| names) {
+            if let Some(Some(running)) = self.named.get(name)
+                && self.is_telling(name)
+            {
+                likely.try_push(*running)?;
+            }
+        }
+        Ok(likely)
+    }
+
+    /// The code of a function of the file, which is held as long as it is the last one that was asked for.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn digest_of_new(&mut self, vm: &mut Vm, incoming: Ref) -> Result<Code> {
+        let address = vm.val(incoming).addr;
+        if let Some((known, digest)) = self.last
+            && vm.val(known).addr == address
+        {
+            return Ok(digest);
+        }
+        let digest = vm.profile(incoming)?.map(|profile| profile.digest);
+        self.last = Some((incoming, digest));
+        Ok(digest)
+    }
+
+    /// The code of a function of the module; it lives as long as the load.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn digest(&mut self, vm: &mut Vm, function: Ref) -> Result<Code> {
+        let address = vm.val(function).addr;
+        if let Some(known) = self.digests.get(&address) {
+            return Ok(*known);
+        }
+        let digest = vm.profile(function)?.map(|profile| profile.digest);
+        self.digests.try_insert_value(address, digest)?;
+        Ok(digest)
+    }
+
+    /// May the running function be the one that the file's answers to, and how well? Both are the module's own.
+    pub fn likeness(
+        &mut self,
+        vm: &mut Vm,
+        home: &mut Home,
+        made: Made<'_>,
+        sources: &Sources<'_>,
+        (incoming, running): (Ref, Ref),
+    ) -> Result<Option<Likeness>> {
+        self.prepare(vm, home, sources)?;
+        let (new, current) = (vm.val(incoming).addr, self.current(vm, sources.lineage, running));
+        if let Some(answer) = self.answers.get(&new) {
+            let is_one = self.current(vm, sources.lineage, *answer) == current;
+            return Ok(is_one.then_some(Likeness::Name));
+        }
+        if self.answered.contains_key(&vm.val(running).addr) {
+            return Ok(None);
+        }
+        self.name_incoming(vm, made, sources.chunk_at, incoming)?;
+        let nothing = Vec::new();
+        let own = self.incoming.get(&new).unwrap_or(&nothing);
+        let others = self.running.get(&current).unwrap_or(&nothing);
+        let mut own = own.iter().filter(|name| self.is_telling(name));
+        let mut others = others.iter().filter(|name| self.is_telling(name));
+        if own.clone().any(|name| others.clone().any(|other| name == other)) {
+            return Ok(Some(Likeness::Name));
+        }
+        // The file has another function of that name.
+        if others.any(|name| self.defined.contains_key(name) || self.incoming_names.contains(name)) {
+            return Ok(None);
+        }
+        // The module has another one for this name.
+        let is_taken = own.any(|name| self.named.get(name).is_some_and(|one| *one != Some(current)));
+        let new = self.digest_of_new(vm, incoming)?;
+        let old = self.digest(vm, running)?;
+        Ok(match old {
+            Some(_) if new == old => Some(Likeness::Code),
+            Some(old) if self.file.contains(&old) => None, // left to the one of equal code
+            _ => (!is_taken).then_some(Likeness::Any),
+        })
+    }
+
+    /// The function of the running module that is this one's current generation: the one with a name.
+    pub fn current(&self, vm: &Vm, lineage: Option<Lineage>, function: Ref) -> usize {
+        let address = vm.val(function).addr;
+        if self.running.contains_key(&address) {
+            return address;
+        }
+        let number = lineage.and_then(|lineage| lineage.of(vm, function));
+        let current = number.and_then(|number| self.of_lineage.get(&number));
+        current.copied().unwrap_or(address)
+    }
+
+    /// Has a function of the file been found that answers to this one?
+    pub fn is_answered(&self, vm: &Vm, running: Ref) -> bool {
+        self.answered.contains_key(&vm.val(running).addr)
+    }
+
+    /// Notes that two functions answer to each other.
+    pub fn pair(&mut self, vm: &Vm, incoming: Ref, running: Ref) -> Result<()> {
+        let (new, old) = (vm.val(incoming).addr, vm.val(running).addr);
+        self.answers.try_insert_value(new, running)?;
+        self.answered.try_insert_value(old, new)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,833 @@
+//! R3, R4: what in A2 answers to what in A1.
+//!
+//! Walks A2's fresh tables beside A1's, and the cells of functions that answer to each other. Everything is a work list, nothing
+//! recurses. What a table holds is taken in the order in which A2's chunk created it, never in the order of a hash table
+//! (R3.4). Nothing is decided here that could not still be refused: `plan` makes operations of it.
+//!
+//! The rounds ([`Pairer::run`]): tables first, which gives pairs of functions; their cells, which give more of both; when nothing is
+//! left, the cells that the code assigns; then the cells that no pair reached (R4.2); then functions added to lists (R5.4).
+
+mod cells;
+mod changes;
+mod constants;
+mod fresh;
+mod functions;
+mod handlers;
+mod imports;
+mod keyed;
+mod leftovers;
+mod lists;
+mod merge;
+mod named;
+mod nesting;
+mod note;
+mod parents;
+mod rows;
+mod shared;
+mod survey;
+mod tables;
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
+pub use functions::{Function1, Function2};
+
+use crate::code::Chunk;
+use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::model::base::{Base, Places};
+use crate::model::lineage::{Continued, Lineage};
+use crate::model::objects::{DenseMap, ObjectTable};
+use crate::model::options::{Data, OnConflict, Options};
+use crate::model::record::Assigned;
+use crate::model::site::{SiteId, Sites};
+use crate::stages::find::Context;
+use crate::stages::load::Loaded;
+use crate::stages::matching::nesting::Nesting;
+use crate::support::error::Result;
+use crate::support::mem::{TryPush, copied, sort_by_number};
+
+/// The tables and cells of a small module.
+const SOME: usize = 28;
+
+/// What becomes of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// A2's function takes the place of A1's (R3.2).
+    Replace,
+    /// A2's import takes the place (R3.3).
+    Take,
+    /// Only A2 has it (R5.1).
+    Add,
+    /// A1's data stays.
+    Keep,
+    /// A2's data takes the place (R8).
+    Overwrite,
+    /// Only A1 has it, and it goes (R8).
+    Remove,
+    /// Two tables that are paired: A1's stays.
+    Merge,
+    /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere, else it is `removed` (R5.2).
+    Follow,
+    /// One side is a function (R6); or A1's points at a function that is replaced elsewhere, and follows.
+    Conflict,
+}
+
+/// One slot of A1 and what A2 has for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// A1's table.
+    pub table: Ref,
+    /// Where the table stands.
+    pub parent: SiteId,
+    /// The key; `NIL` for the metatable.
+    pub key: Ref,
+    /// A2's value.
+    pub new: Ref,
+    /// A1's value.
+    pub old: Ref,
+    /// What becomes of it.
+    pub what: What,
+    /// A2's chunk wrote it into a table that existed (it is put back already).
+    pub change: bool,
+}
+
+/// A fresh table's reference to another fresh table, to be looked at again when all pairs are known (R5.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Reference {
+    /// The table that refers.
+    pub table: Ref,
+    /// Under which key; `NIL` for the metatable.
+    pub key: Ref,
+    /// What it refers to.
+    pub value: Ref,
+}
+
+/// An entry of A2's table, or of what its chunk wrote, beside what A1's table holds under its key.
+#[derive(Clone, Copy)]
+struct Beside {
+    key: Ref,
+    new: Ref,
+    old: Ref,
+    new_val: Val,
+    old_val: Val,
+    /// Where A2's value stands in the order of creation, if it is fresh.
+    order: Option<u32>,
+}
+
+/// Two tables to be compared.
+struct TablePair {
+    old: Ref,
+    new: Ref,
+    site: SiteId,
+    /// R8: hold exactly what A2's holds.
+    exact: bool,
+}
+
+/// An entry of A2 whose key is a fresh table or function: A1 has it under what answers to that key, once that is known.
+#[derive(Clone, Copy)]
+struct Keyed {
+    table: Ref,
+    parent: SiteId,
+    key: Ref,
+    new: Ref,
+    change: bool,
+    /// Its key, a function, was compared with those that A1's table has as keys.
+    compared: bool,
+}
+
+/// Something that a table holds, to be taken in order of creation.
+#[derive(Clone, Copy)]
+struct Child {
+    order: u32,
+    key: Ref,
+    site: SiteId,
+    new: Ref,
+    old: Ref,
+    kind: ChildKind,
+    /// It stands in a table that A1 has, under a name that A1 lacks there. (An integer is a registration's, and no name.)
+    added: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ChildKind {
+    Pair,
+    Edge,
+    Function,
+    Scan,
+}
+
+/// A function of A1 and one of A2 that answer to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Edge {
+    f1: u32,
+    f2: u32,
+}
+
+/// R4.6: one cell of A2 for two of A1.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedCell {
+    /// A2's cell.
+    pub new: u32,
+    /// The two of A1.
+    pub old: [u32; 2],
+}
+
+/// All that is known when pairing ends.
+pub struct Pairing {
+    /// The slots, in no order that matters.
+    pub slots: Vec<Slot>,
+    /// A1's functions.
+    pub old: Vec<Function1>,
+    /// A2's functions.
+    pub new: Vec<Function2>,
+    /// A1's cells.
+    pub old_cells: Vec<Cell1>,
+    /// A2's cells.
+    pub new_cells: Vec<Cell2>,
+    /// What becomes of what joined cells hold.
+    pub cell_pairs: Vec<CellPair>,
+    /// The upvalues of all functions.
+    upvalues: Vec<Upvalue>,
+    /// A1's table for each paired table of A2.
+    pub tables: FxHashMap<usize, Ref>,
+    /// The same, as values: A2's table and A1's.
+    pub paired: Vec<(Ref, Ref)>,
+    /// A2's tables with metatables whose place A1's take: copies that nobody will hold.
+    pub copies: Vec<Ref>,
+    /// References between fresh tables.
+    pub references: Vec<Reference>,
+    /// R4.6.
+    pub shared: Vec<SharedCell>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// Where things stand.
+    pub sites: Sites,
+    /// Additions that are none (R5.4): indices of `slots`.
+    pub dropped: FxHashSet<usize>,
+    /// A1's functions and cells by address…
+    known: ObjectTable,
+    /// …and the numbers of those that pairing has met.
+    met1: DenseMap,
+    /// The locals that some function assigns, for the next reloads (R4.7).
+    pub assigned: Assigned,
+    /// Which functions of A1 others of them have made.
+    pub nesting: Nesting,
+    /// What will be on record (R8), unless it is a dry run.
+    pub record: Vec<u64>,
+}
+
+impl Pairing {
+    /// The number of a function of A1 that pairing has met.
+    fn number1(&self, address: usize) -> Option<u32> {
+        self.known.number(address).and_then(|known| self.met1.get(known))
+    }
+
+    /// An upvalue by its number.
+    pub fn upvalue(&self, number: u32) -> Upvalue {
+        self.upvalues.get(number as usize).copied().unwrap_or_default()
+    }
+
+    /// The upvalues of a function.
+    pub fn upvalues_of(&self, upvalues: Upvalues) -> &[Upvalue] {
+        let numbers = upvalues.numbers();
+        self.upvalues
+            .get(numbers.start as usize..numbers.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The number of the cell of a function's upvalue with this number, counted from 0.
+    fn cell_number(&self, upvalues: Upvalues, i: u8) -> Option<u32> {
+        let upvalue = self.upvalues_of(upvalues).get(usize::from(i));
+        upvalue.map(|upvalue| upvalue.cell)
+    }
+
+    /// Where a cell of A2 stands: the upvalue of the first function that has it.
+    pub fn cell_site(&mut self, cell: u32) -> Result<SiteId> {
+        let Some(cell) = self.new_cells.get(cell as usize) else {
+            return Ok(SiteId::MODULE);
+        };
+        let owner = self
+            .new
+            .get(cell.owner as usize)
+            .map_or(SiteId::MODULE, |owner| owner.site);
+        self.sites.upvalue(owner, cell.function, cell.index)
+    }
+
+    /// The function of A2 that takes the place of this one of A1, wherever it stands.
+    pub fn answer(&self, address: usize) -> Option<Ref> {
+        let function = self.old_at(address)?;
+        let best = function.answers.first()?;
+        self.new.get(*best as usize).map(|f| f.at)
+    }
+
+    /// Does this function of A1 answer to one that the file puts nowhere but into other modules' registries?
+    pub fn answers_elsewhere_only(&self, address: usize) -> bool {
+        let answer = self.old_at(address).and_then(|function| function.answers.first());
+        let site = answer
+            .and_then(|answer| self.new.get(*answer as usize))
+            .map(|new| new.site);
+        site.is_some_and(|site| self.sites.is_elsewhere(site))
+    }
+
+    /// A2's functions, with the code of each: for the table of lineages, where none continues another one.
+    pub fn functions(&self) -> Result<Vec<Continued>> {
+        let mut functions = Vec::new();
+        functions.try_reserve_exact(self.new.len())?;
+        functions.extend(self.new.iter().map(|function| Continued {
+            old: None,
+            new: function.at,
+            profile: Some(function.profile),
+        }));
+        Ok(functions)
+    }
+
+    /// Did a function of A1 that is known make this one?
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn is_made_at_run_time(&mut self, vm: &mut Vm, address: usize) -> Result<bool> {
+        let function = self.number1(address).and_then(|f1| self.old.get(f1 as usize));
+        function.map_or(Ok(false), |function| {
+            self.nesting.is_made_by_another(vm, &self.old, function)
+        })
+    }
+
+    /// A function of A1.
+    pub fn old_at(&self, address: usize) -> Option<&Function1> {
+        self.old.get(self.number1(address)? as usize)
+    }
+}
+
+/// Finds what answers to what (R3, R4).
+///
+/// # Errors
+/// [`crate::support::error::Error::Stripped`] (R4.5), [`crate::support::error::Error::Memory`].
+pub fn pair(
+    vm: &mut Vm,
+    context: &Context,
+    loaded: &mut Loaded,
+    options: &Options,
+    lineage: Lineage,
+    base: Base,
+) -> Result<Pairing> {
+    let assigned = Assigned::read(vm, lineage.table, context.name, context.running)?;
+    let base = match merge::is_of_another_load(vm, context, loaded, lineage)? {
+        true => Base::default(),
+        false => base,
+    };
+    let source = vm.info(loaded.main)?.unwrap_or_default().source;
+    let mut pairer = Pairer {
+        out: Pairing {
+            slots: Vec::new(),
+            old: Vec::new(),
+            new: Vec::new(),
+            old_cells: Vec::new(),
+            new_cells: Vec::new(),
+            cell_pairs: Vec::new(),
+            upvalues: Vec::new(),
+            tables: FxHashMap::default(),
+            paired: Vec::new(),
+            copies: Vec::new(),
+            references: Vec::new(),
+            shared: Vec::new(),
+            warnings: Vec::new(),
+            sites: Sites::new()?,
+            dropped: FxHashSet::default(),
+            known: std::mem::take(&mut loaded.snapshot.known),
+            met1: DenseMap::default(),
+            assigned: Assigned::default(),
+            nesting: Nesting::default(),
+            record: Vec::new(),
+        },
+        vm,
+        context,
+        replace_data: options.data == Data::Replace,
+        replaces: options.on_conflict == OnConflict::Replace,
+        merges: options.data == Data::Merge && base.is_known(),
+        base,
+        places: Places::default(),
+        followed: FxHashSet::default(),
+        change_sites: FxHashMap::default(),
+        imports: imports::Imports::default(),
+        lineage,
+        survey: survey::Survey::default(),
+        names: cells::Names::default(),
+        named1: named::Named::default(),
+        named2: named::Named::default(),
+        met2: DenseMap::default(),
+        cells1: DenseMap::default(),
+        lists1: cells::ByList::default(),
+        lists2: cells::ByList::default(),
+        matched: DenseMap::default(),
+        constants: constants::Constants::new(options.constants, source, assigned),
+        cells2: FxHashMap::default(),
+        pairs_seen: FxHashSet::default(),
+        answered: FxHashSet::default(),
+        taken_up: FxHashSet::default(),
+        moved: FxHashSet::default(),
+        references: tables::References::default(),
+        parents: parents::Parents::default(),
+        handler_lists: Vec::new(),
+        shared: shared::Shared::default(),
+        code: rows::Code::default(),
+        scanned: FxHashSet::default(),
+        bearing: FxHashSet::default(),
+        keyed: Vec::new(),
+        entries: Vec::new(),
+        compared: Vec::new(),
+        notes: note::Notes::new(!options.dry_run),
+        module_met: false,
+        known_met: false,
+        written: changes::Written::default(),
+        everywhere: options.vm,
+        table_queue: VecDeque::new(),
+        scan_queue: VecDeque::new(),
+        discover: Vec::new(),
+        edges: Vec::new(),
+        cell_edges: Vec::new(),
+        assigned_edges: Vec::new(),
+        unmatched_scanned: 0,
+        functions_listed: false,
+        loaded,
+    };
+    if options.data == Data::Merge && context.is_loaded() && !pairer.base.is_known() {
+        pairer.out.warnings.try_push(format!(
+            "{}: there is no record of what it was loaded with, so none of its data follows the file (R8; hotreload.track)",
+            context.title
+        ))?;
+    }
+    let result = pairer.reserve().and_then(|()| pairer.run());
+    pairer.vm.zip_end();
+    result?;
+    pairer.out.assigned = pairer.take_assigned();
+    pairer.out.record = pairer.record()?;
+    Ok(pairer.out)
+}
+
+struct Pairer<'a> {
+    vm: &'a mut Vm,
+    context: &'a Context,
+    loaded: &'a mut Loaded,
+    out: Pairing,
+    replace_data: bool,
+    /// R6: in a conflict the file's takes the place.
+    replaces: bool,
+    /// R8: what the program did not change follows the file.
+    merges: bool,
+    /// What is on record.
+    base: Base,
+    places: Places,
+    /// Places of A1's tables that something else of the file takes: the words of their keys.
+    followed: FxHashSet<u64>,
+    /// Where the tables stand that A2's chunk wrote to, by number.
+    change_sites: FxHashMap<u32, SiteId>,
+    imports: imports::Imports,
+    lineage: Lineage,
+    /// A2's tables and functions.
+    survey: survey::Survey,
+    names: cells::Names,
+    /// A1's tables by their locals, and A2's.
+    named1: named::Named,
+    named2: named::Named,
+    /// A2's functions that were met, by their order of creation.
+    met2: DenseMap,
+    /// A1's cells that were met, by their number among the known ones.
+    cells1: DenseMap,
+    /// A1's lists of cells that were met.
+    lists1: cells::ByList,
+    /// A2's lists of cells that were met.
+    lists2: cells::ByList,
+    /// Upvalues of A2 (the first of a list) and those of A1 to which they answer, all of them, by nothing but their names.
+    matched: DenseMap,
+    constants: constants::Constants,
+    cells2: FxHashMap<usize, u32>,
+    pairs_seen: FxHashSet<(usize, usize)>,
+    /// A1's tables that answer to one of A2's.
+    answered: FxHashSet<usize>,
+    /// A1's tables that the file takes up again (`M = M or {}`).
+    taken_up: FxHashSet<usize>,
+    /// Rows of A2's lists that are not compared with what stands at their index.
+    moved: FxHashSet<usize>,
+    /// Places that wait, since one of their tables stands elsewhere, too.
+    references: tables::References,
+    /// Metatables and `__index`.
+    parents: parents::Parents,
+    /// Lists of functions that the program has changed.
+    handler_lists: Vec<handlers::Handlers>,
+    /// Tables that stand in several places.
+    shared: shared::Shared,
+    /// The lines of A1's functions.
+    /// Which tables have functions.
+    code: rows::Code,
+    scanned: FxHashSet<usize>,
+    /// A1's code-bearing tables, enumerated already.
+    bearing: FxHashSet<usize>,
+    keyed: Vec<Keyed>,
+    /// The memory in which each pair of tables lists its entries; empty in between.
+    entries: Vec<Beside>,
+    /// R8: pairs of which what only A1 has may go.
+    compared: Vec<TablePair>,
+    notes: note::Notes,
+    module_met: bool,
+    known_met: bool,
+    /// What A2's chunk wrote into tables that existed: table and key.
+    written: changes::Written,
+    /// R9: a walk over the VM comes after the commit.
+    everywhere: bool,
+    table_queue: VecDeque<TablePair>,
+    scan_queue: VecDeque<(Ref, SiteId)>,
+    /// A1's cells that hold functions which are to be met: a function, its upvalue's number, and where it stands.
+    discover: Vec<(Ref, u8, SiteId)>,
+    /// New pairs of functions.
+    edges: Vec<Edge>,
+    /// New pairs of functions that two cells hold.
+    cell_edges: Vec<cells::CellEdge>,
+    /// The same, where some function assigns the cell: looked at last.
+    assigned_edges: Vec<cells::CellEdge>,
+    /// A2's cells up to this one have been scanned for want of a match.
+    unmatched_scanned: usize,
+    functions_listed: bool,
+}
+
+impl Pairer<'_> {
+    /// Makes room for what the size of A2's code leads to expect.
+    fn reserve(&mut self) -> Result<()> {
+        let functions = self.loaded.chunk.as_ref().map_or(0, Chunk::functions);
+        self.out.old.try_reserve(functions)?;
+        self.out.new.try_reserve(functions)?;
+        self.out.slots.try_reserve(functions)?;
+        self.out.upvalues.try_reserve(functions)?;
+        self.out.sites.reserve(functions)?;
+        self.survey.reserve(functions, self.loaded.fresh.len())?;
+        self.met2.reserve(self.loaded.fresh.len())?;
+        self.out.met1.reserve(self.out.known.functions())?;
+        self.notes.reserve(functions)?;
+        // Tables, and cells and their names.
+        let few = SOME + functions / 16;
+        self.out.tables.try_reserve(few)?;
+        self.answered.try_reserve(few)?;
+        self.pairs_seen.try_reserve(few)?;
+        self.places.reserve(few)?;
+        self.cells2.try_reserve(few)?;
+        self.names.reserve(few)
+    }
+
+    fn run(&mut self) -> Result<()> {
+        self.name_tables()?;
+        self.survey()?;
+        self.roots()?;
+        loop {
+            if let Some(pair) = self.table_queue.pop_front() {
+                self.table_pair(pair)?;
+            } else if let Some((table, site)) = self.scan_queue.pop_front() {
+                self.scan(table, site)?;
+            } else if let Some((function, index, site)) = self.discover.pop() {
+                self.discover_upvalue(function, index, site)?;
+            } else if !self.edges.is_empty() {
+                self.match_edges()?;
+            } else if !self.cell_edges.is_empty() {
+                self.sort_cell_edges()?;
+            } else if self.take_keyed(false)?
+                || self.take_shared()?
+                || self.take_parents()?
+                || self.take_references(false)?
+                || self.take_handlers()?
+                || self.take_function_keys()?
+            {
+                // tables under keys that are known by now, in several places, where tables look for what they lack, by references,
+                // and in lists; functions that are keys
+            } else if !self.assigned_edges.is_empty() {
+                self.resolve_assigned()?;
+            } else if self.meet_constants()? {
+                // functions that take the place of another value
+            } else if self.scan_unmatched()?
+                || self.meet_module()?
+                || !self.known_met && self.match_leftovers()?
+                || self.take_references(true)?
+                || self.meet_known()?
+            {
+                // more to do
+            } else if !self.functions_listed {
+                self.functions_listed = true;
+                self.rank_answers()?;
+                self.lists()?;
+            } else if !self.match_coroutines()? && !self.take_keyed(true)? {
+                break;
+            }
+        }
+        self.rank_answers()?;
+        for pair in std::mem::take(&mut self.compared) {
+            if pair.exact {
+                self.rows_gone(&pair)?;
+            } else {
+                self.gone(&pair)?;
+            }
+        }
+        self.settle_constants()
+    }
+
+    /// The module object bears code wherever A2's functions stand, or some of A1's: A1's own functions in it are met before R4.2. A walk over the VM
+    /// must know them in any case: what the file lacks stays (R5.2).
+    fn meet_module(&mut self) -> Result<bool> {
+        let met = std::mem::replace(&mut self.module_met, true);
+        let has_code = !self.out.new.is_empty() || self.out.known.has_home_function();
+        if met || !has_code && !self.everywhere || !self.vm.val(self.context.running).is_table() {
+            return Ok(false);
+        }
+        let (old, new) = (self.context.running, self.loaded.value);
+        if self.is_fresh(self.vm.val(new)) && self.vm.val(new).is_table() {
+            self.enumerate(old, new, SiteId::MODULE, &changes::Written::default())?;
+        } else if self.vm.same(old, new) {
+            // A2 wrote into A1's own object.
+            let written = std::mem::take(&mut self.written);
+            self.enumerate(old, Ref::NIL, SiteId::MODULE, &written)?;
+            self.written = written;
+        }
+        Ok(true)
+    }
+
+    /// R3: the roots: the module object, and what A2's chunk changed.
+    fn roots(&mut self) -> Result<()> {
+        let (old, new) = (self.context.running, self.loaded.value);
+        let (old_val, new_val) = (self.vm.val(old), self.vm.val(new));
+        let mut children = Vec::new();
+        if self.is_fresh(new_val) && new_val.is_table() {
+            // Its first place is the module itself, also where the chunk has made it a global, too.
+            self.note_place(new, SiteId::MODULE)?;
+        }
+        if old_val.is_table() && new_val.is_table() {
+            if old_val != new_val && self.is_fresh(new_val) {
+                self.pair_tables(old, new, SiteId::MODULE, false)?;
+            }
+        } else if old_val.is_function() && new_val.is_function() {
+            self.slot_edge(&mut children, Ref::NIL, SiteId::MODULE, new, old)?;
+        } else if new_val.is_table() {
+            self.scan_queue.try_push((new, SiteId::MODULE))?;
+        } else if new_val.is_function() {
+            self.function2(new, SiteId::MODULE)?;
+        }
+        if old_val.is_function() {
+            self.function1(old, SiteId::MODULE)?;
+        }
+        self.take_children(children)?;
+        self.changes()?;
+        self.registered()
+    }
+
+    /// R5.7, R5.9: what the chunk's calls have found to answer to each other, and have placed.
+    fn registered(&mut self) -> Result<()> {
+        for (new, old) in copied(&self.loaded.left.pairs)? {
+            let site = self.out.sites.elsewhere(new)?;
+            if self.vm.val(new).is_table() {
+                self.pair_tables(old, new, site, false)?;
+            } else if let (Some(f1), Some(f2)) = (self.function1(old, site)?, self.function2(new, site)?) {
+                self.edge(Edge { f1, f2 })?;
+            }
+        }
+        for root in copied(&self.loaded.left.roots)? {
+            let site = self.out.sites.elsewhere(root)?;
+            if self.vm.val(root).is_table() {
+                self.scan_queue.try_push((root, site))?;
+            } else {
+                self.function2(root, site)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_fresh(&self, val: Val) -> bool {
+        self.order_of(val).is_some()
+    }
+
+    fn is_fresh_function(&self, val: Val) -> bool {
+        val.is_function() && self.is_fresh(val)
+    }
+
+    /// What A2's value has beside it.
+    fn beside(&self, key: Ref, new: Ref, old: Ref) -> Beside {
+        let new_val = self.vm.val(new);
+        Beside {
+            key,
+            new,
+            old,
+            new_val,
+            old_val: self.vm.val(old),
+            order: self.order_of(new_val),
+        }
+    }
+
+    /// What becomes of a slot.
+    fn judge(&mut self, beside: &Beside) -> Result<What> {
+        let Beside {
+            new,
+            old,
+            new_val: n,
+            old_val: o,
+            order,
+            ..
+        } = *beside;
+        if o.is_nil() {
+            return Ok(if n.is_nil() { What::Keep } else { What::Add });
+        }
+        if n == o && n.addr != 0 || n.is_nil() {
+            return Ok(What::Keep);
+        }
+        let fresh = order.is_some();
+        Ok(match (o.kind, n.kind) {
+            (Kind::Function, Kind::Function) if fresh => {
+                // A generator or iterator that a library made is an object with state, not code.
+                let both_c = self.vm.is_c_function(new).is_some() && self.vm.is_c_function(old).is_some();
+                if both_c { What::Keep } else { What::Replace }
+            }
+            // Another module's table is never written to: the file has a table of its own now (R3.3).
+            (Kind::Table, Kind::Table) if fresh && self.was_import(old, new)? => What::Take,
+            (Kind::Table, Kind::Table) if fresh => What::Merge,
+            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.takes(o, old, new)? => What::Take,
+            (Kind::Function, Kind::Function) if self.is_home(old)? => What::Replace,
+            (Kind::Function, Kind::Function) => What::Keep,
+            (Kind::Function, _) if !self.is_home(old)? => What::Keep,
+            (Kind::Function, _) | (_, Kind::Function) => What::Conflict,
+            _ if self.replace_data && self.is_replacement(old, new)? => What::Overwrite,
+            _ => What::Keep,
+        })
+    }
+
+    fn is_home(&mut self, function: Ref) -> Result<bool> {
+        match self.vm.info(function)? {
+            Some(info) => self.loaded.home.owns(self.vm, function, &info),
+            None => Ok(false),
+        }
+    }
+
+    /// Notes what has to be looked at further below a slot; `holder` is A2's table that has it.
+    fn child(&mut self, slot: Slot, holder: Option<Ref>, beside: &Beside, children: &mut Vec<Child>) -> Result<()> {
+        let order = beside.order;
+        let kind = match (slot.what, beside.new_val.kind, order) {
+            (What::Merge, ..) => ChildKind::Pair,
+            (What::Replace, ..) => ChildKind::Edge,
+            (_, Kind::Function, Some(_)) => ChildKind::Function,
+            (What::Add | What::Overwrite | What::Take | What::Conflict, Kind::Table, Some(_)) => ChildKind::Scan,
+            _ => {
+                if beside.old_val.is_function() {
+                    let site = self.out.sites.key(slot.parent, slot.key)?;
+                    self.function1(slot.old, site)?;
+                }
+                return Ok(());
+            }
+        };
+        let site = self.out.sites.key(slot.parent, slot.key)?;
+        if kind == ChildKind::Pair && self.meet_index(&slot, holder, site)? {
+            return Ok(());
+        }
+        children.try_push(Child {
+            order: order.unwrap_or(u32::MAX),
+            key: slot.key,
+            site,
+            new: slot.new,
+            old: slot.old,
+            kind,
+            added: beside.old_val.is_nil() && self.vm.integer(slot.key).is_none(),
+        })
+    }
+
+    fn slot_edge(&mut self, children: &mut Vec<Child>, key: Ref, site: SiteId, new: Ref, old: Ref) -> Result<()> {
+        let order = self.loaded.fresh.order(self.vm.val(new).addr).unwrap_or(u32::MAX);
+        children.try_push(Child {
+            order,
+            key,
+            site,
+            new,
+            old,
+            kind: ChildKind::Edge,
+            added: false,
+        })
+    }
+
+    /// Takes what tables hold in the order in which A2's chunk created it.
+    fn take_children(&mut self, mut children: Vec<Child>) -> Result<()> {
+        sort_by_number(&mut children, |child| child.order)?;
+        // One object under several keys of one table: by key.
+        let vm = &*self.vm;
+        for twins in children
+            .chunk_by_mut(|a, b| a.order == b.order)
+            .filter(|twins| twins.len() > 1)
+        {
+            twins.sort_unstable_by(|a, b| by_key(vm, a.key, b.key));
+        }
+        for child in children
+            .iter()
+            .filter(|child| matches!(child.kind, ChildKind::Pair | ChildKind::Scan))
+        {
+            self.note_place(child.new, child.site)?;
+        }
+        let mut pairs = Vec::new();
+        for child in children {
+            match child.kind {
+                // The functions come first: their cells tell what locals the tables have.
+                ChildKind::Pair => pairs.try_push(child)?,
+                ChildKind::Scan => {
+                    if self.vm.val(child.old).is_function() {
+                        self.function1(child.old, child.site)?;
+                    }
+                    self.scan_queue.try_push((child.new, child.site))?;
+                }
+                ChildKind::Function => {
+                    if self.vm.val(child.old).is_function() {
+                        self.function1(child.old, child.site)?;
+                    }
+                    let f2 = self.function2_of(child.order, child.new, child.site)?;
+                    if let Some(new) = f2.and_then(|f2| self.out.new.get_mut(f2 as usize)) {
+                        new.added |= child.added;
+                    }
+                }
+                ChildKind::Edge => {
+                    let f1 = self.function1(child.old, child.site)?;
+                    let f2 = self.function2(child.new, child.site)?;
+                    if let (Some(f1), Some(f2)) = (f1, f2) {
+                        self.edge(Edge { f1, f2 })?;
+                    }
+                }
+            }
+        }
+        for child in pairs {
+            let (old, new, site, exact) = (child.old, child.new, child.site, self.replace_data);
+            if self.are_paired(old, new) {
+                continue; // another place where they stand says nothing new
+            }
+            if self.leads_elsewhere(old, new, None)? {
+                self.refer(TablePair { old, new, site, exact })?;
+            } else {
+                let named = self.vm.kind(child.key) == Kind::String;
+                self.pair_at_place(TablePair { old, new, site, exact }, named, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn edge(&mut self, edge: Edge) -> Result<()> {
+        let Some(new) = self.out.new.get_mut(edge.f2 as usize) else {
+            return Ok(());
+        };
+        if new.edges.contains(&edge.f1) {
+            return Ok(());
+        }
+        new.edges.try_push(edge.f1)?;
+        self.edges.try_push(edge)
+    }
+}
+
+/// The order of two keys of one table. Those that are objects come last: they have no order, and no path (R8).
+fn by_key(vm: &Vm, a: Ref, b: Ref) -> Ordering {
+    let is_object = |key| vm.val(key).addr != 0;
+    let is_text = |key| vm.kind(key) == Kind::String;
+    let texts = || vm.with_bytes(a, |a| vm.with_bytes(b, |b| a.cmp(b))).flatten();
+    is_object(a)
+        .cmp(&is_object(b))
+        .then_with(|| is_text(a).cmp(&is_text(b)))
+        .then_with(|| texts().unwrap_or(Ordering::Equal))
+        .then_with(|| vm.integer(a).cmp(&vm.integer(b)))
+        .then_with(|| vm.number_text(a).cmp(&vm.number_text(b)))
+}

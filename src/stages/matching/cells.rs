@@ -1,0 +1,632 @@
+//! R4: the cells of both sides, which is which, and what a joined one then holds.
+
+use std::ops::Range;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
+use crate::lua::vm::{Kind, Ref, Val};
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush, sort_by_number};
+
+/// The number of a name; names are equal when their numbers are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Name(u32);
+
+impl Name {
+    /// Names are numbered from 0.
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The names of upvalues. Short ones are shared by all functions of a Lua state, so an address is looked up most of the time,
+/// and the text only at its first sight.
+#[derive(Default)]
+pub struct Names {
+    by_address: FxHashMap<usize, Name>,
+    by_text: FxHashMap<Vec<u8>, Name>,
+    environment: Option<Name>,
+    none: Option<Name>,
+}
+
+impl Names {
+    /// Makes room for so many.
+    pub(super) fn reserve(&mut self, names: usize) -> Result<()> {
+        self.by_address.try_reserve(names)?;
+        self.by_text.try_reserve(names)?;
+        Ok(())
+    }
+
+    /// The number of the name at an address that is met for the first time.
+    fn add(&mut self, address: usize, text: &[u8]) -> Result<Name> {
+        let name = match self.by_text.get(text) {
+            Some(name) => *name,
+            None => {
+                let name = Name(self.by_text.len() as u32);
+                match text {
+                    b"_ENV" => self.environment = Some(name),
+                    b"(no name)" | b"" => self.none = Some(name),
+                    _ => {}
+                }
+                let mut own = Vec::new();
+                own.try_reserve_exact(text.len())?;
+                own.extend_from_slice(text);
+                self.by_text.try_insert_value(own, name)?;
+                name
+            }
+        };
+        self.by_address.try_insert_value(address, name)?;
+        Ok(name)
+    }
+
+    /// Hands the texts of these names to `f`.
+    pub(super) fn each_of(&self, names: &FxHashSet<Name>, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut found = self.by_text.iter().filter(|(_, name)| names.contains(name));
+        found.try_for_each(|(text, _)| f(text))
+    }
+
+    /// Is it the name of an upvalue that has none (stripped code)?
+    pub(super) fn is_none(&self, name: Name) -> bool {
+        self.none == Some(name)
+    }
+
+    /// How many names there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_text.len()
+    }
+
+    /// Are there upvalues without a name?
+    pub(super) fn has_none(&self) -> bool {
+        self.none.is_some()
+    }
+}
+
+/// One upvalue of a function of either side.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Upvalue {
+    /// Its name.
+    pub name: Name,
+    /// The number of its cell.
+    pub cell: u32,
+    /// Its own number, counted from 1.
+    pub index: u8,
+}
+
+/// The upvalues of one function.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Upvalues {
+    start: u32,
+    count: u8,
+}
+
+impl Upvalues {
+    /// How many.
+    pub fn len(self) -> u8 {
+        self.count
+    }
+    /// None?
+    pub fn is_empty(self) -> bool {
+        self.count == 0
+    }
+    /// The number of the first one, if there is one.
+    pub fn first(self) -> u32 {
+        self.start
+    }
+    /// Their numbers, for [`super::Pairing::upvalue`].
+    pub fn numbers(self) -> Range<u32> {
+        self.start..self.start + u32::from(self.count)
+    }
+}
+
+/// The upvalues of the functions that have one list of cells, under the list's number.
+#[derive(Default)]
+pub(super) struct ByList(Vec<Option<(Upvalues, bool)>>);
+
+impl ByList {
+    /// None as long as no function with this list was met, or, for a `home` function, no such one.
+    fn get(&self, list: u32, home: bool) -> Option<Upvalues> {
+        let (upvalues, has_home) = self.0.get(list as usize).copied()??;
+        (has_home || !home).then_some(upvalues)
+    }
+
+    fn set(&mut self, list: u32, upvalues: Upvalues, home: bool) -> Result<()> {
+        let index = list as usize;
+        if index >= self.0.len() {
+            self.0.try_reserve(index + 1 - self.0.len())?;
+            self.0.resize(index + 1, None);
+        }
+        if let Some(place) = self.0.get_mut(index) {
+            *place = Some((upvalues, home));
+        }
+        Ok(())
+    }
+}
+
+/// A cell of A1.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell1 {
+    /// A function that has it.
+    pub function: Ref,
+    /// Which of its upvalues it is.
+    pub index: u8,
+    /// Some function assigns it.
+    pub assigned: bool,
+    pub(super) name: Name,
+    pub(super) home: bool,
+    pub(super) matched: bool,
+}
+
+/// A cell of A2.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell2 {
+    /// A function that has it.
+    pub function: Ref,
+    /// Which of its upvalues it is.
+    pub index: u8,
+    /// The number of that function.
+    pub owner: u32,
+    /// Some function assigns it.
+    pub assigned: bool,
+    /// A1's cell that it is joined to.
+    pub answer: Option<u32>,
+    /// It is A1's very cell: nothing to join.
+    pub same: bool,
+    /// The chunk's own `_ENV` (R4.4).
+    pub environment: bool,
+    /// A home function has it.
+    pub home: bool,
+    pub(super) name: Name,
+}
+
+/// What becomes of what a joined cell holds (R4.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CellFate {
+    /// A2's value is set: a function, an import, or data (R8).
+    Take,
+    /// A2's value is set: nothing assigns the local (R4.7).
+    Constant,
+    /// A1's is a home function; if it is replaced elsewhere, its replacement is set.
+    Follow,
+    /// A1's stays.
+    Keep,
+    /// Two tables that are paired: A1's stays.
+    Merge,
+}
+
+/// Two cells that answer to each other.
+#[derive(Clone, Copy, Debug)]
+pub struct CellPair {
+    /// A1's.
+    pub old: u32,
+    /// A2's.
+    pub new: u32,
+    /// What A1's holds.
+    pub old_value: Ref,
+    /// What A2's holds.
+    pub new_value: Ref,
+    /// What becomes of it.
+    pub fate: CellFate,
+}
+
+/// Two functions that such cells hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CellEdge {
+    pair: CellPair,
+    edge: Edge,
+}
+
+impl Pairer<'_> {
+    /// The name by which a function knows one of its upvalues.
+    pub(super) fn name(&mut self, function: Ref, index: u8) -> Result<Name> {
+        let address = self.vm.upvalue_name_address(function, index);
+        if let Some(name) = self.names.by_address.get(&address) {
+            return Ok(*name);
+        }
+        let names = &mut self.names;
+        self.vm
+            .with_upvalue_name(function, index, |text| names.add(address, text))
+    }
+
+    /// The cells of a function of A1, which are those of a list.
+    pub(super) fn cells_of_old(&mut self, list: u32, function: Ref, site: SiteId, home: bool) -> Result<Upvalues> {
+        if let Some(known) = self.lists1.get(list, home) {
+            return Ok(known);
+        }
+        let start = self.out.upvalues.len() as u32;
+        let count = self.out.known.lists.cells(list).len();
+        self.out.upvalues.try_reserve(count)?;
+        for (i, index) in (0..count).zip(1..) {
+            let Some(address) = self.out.known.lists.cells(list).get(i).copied() else {
+                break;
+            };
+            let known = self.out.known.cell(address)?;
+            let number = match self.cells1.get(known) {
+                Some(number) => number,
+                None => self.cell1(known, function, index, site, home)?,
+            };
+            if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
+                cell.home |= home;
+                // All functions know a cell by one name; where somebody joined another, `match_upvalues` asks again.
+                self.out.upvalues.try_push(Upvalue {
+                    name: cell.name,
+                    cell: number,
+                    index,
+                })?;
+            }
+        }
+        let upvalues = self.upvalues_since(start);
+        self.lists1.set(list, upvalues, home)?;
+        Ok(upvalues)
+    }
+
+    /// Meets a cell of A1 in an upvalue.
+    #[cold]
+    fn cell1(&mut self, known: u32, function: Ref, index: u8, site: SiteId, home: bool) -> Result<u32> {
+        let number = self.out.old_cells.len() as u32;
+        let name = self.name(function, index)?;
+        self.cells1.set(known, number)?;
+        let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
+        match held.filter(|_| home) {
+            Some(held) if held.is_function() && self.out.number1(held.addr).is_none() => {
+                self.discover.try_push((function, index, site))?;
+            }
+            Some(held) if held.is_table() => self.named1.note(name, held.addr, self.vm.cell(function, index))?,
+            _ => {}
+        }
+        self.out.old_cells.try_push(Cell1 {
+            function,
+            index,
+            assigned: false,
+            name,
+            home,
+            matched: false,
+        })?;
+        Ok(number)
+    }
+
+    /// The upvalues that were noted last, from this number on: those of one function.
+    fn upvalues_since(&self, start: u32) -> Upvalues {
+        let count = (self.out.upvalues.len() as u32 - start) as u8;
+        Upvalues { start, count }
+    }
+
+    /// The cells of a function of A2, which are those of a list.
+    pub(super) fn cells_of_new(&mut self, owner: u32, function: Ref, list: u32, home: bool) -> Result<Upvalues> {
+        if let Some(known) = self.lists2.get(list, home) {
+            return Ok(known);
+        }
+        let start = self.out.upvalues.len() as u32;
+        let count = self.survey.lists.cells(list).len();
+        self.out.upvalues.try_reserve(count)?;
+        for (i, index) in (0..count).zip(1..) {
+            let Some(id) = self.survey.lists.cells(list).get(i).copied() else {
+                break;
+            };
+            let number = match self.cells2.get(&id) {
+                Some(number) => *number,
+                None => self.cell2(id, owner, function, index, home)?,
+            };
+            if let Some(cell) = self.out.new_cells.get_mut(number as usize) {
+                cell.home |= home;
+                self.out.upvalues.try_push(Upvalue {
+                    name: cell.name,
+                    cell: number,
+                    index,
+                })?;
+            }
+        }
+        let upvalues = self.upvalues_since(start);
+        self.lists2.set(list, upvalues, home)?;
+        Ok(upvalues)
+    }
+
+    /// Meets a cell of A2 in an upvalue.
+    #[cold]
+    fn cell2(&mut self, id: usize, owner: u32, function: Ref, index: u8, home: bool) -> Result<u32> {
+        let number = self.out.new_cells.len() as u32;
+        let name = self.name(function, index)?;
+        self.cells2.try_insert_value(id, number)?;
+        let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
+        let environment = match self.loaded.environment {
+            Some(environment) => environment == id,
+            None => self.names.environment == Some(name) && held.is_some_and(|held| self.is_globals(held)),
+        };
+        if let Some(held) = held.filter(|held| home && held.is_table()) {
+            self.named2.note(name, held.addr, id)?;
+        }
+        self.out.new_cells.try_push(Cell2 {
+            function,
+            index,
+            owner,
+            assigned: false,
+            answer: None,
+            same: false,
+            environment,
+            home,
+            name,
+        })?;
+        Ok(number)
+    }
+
+    fn is_globals(&self, val: Val) -> bool {
+        val == self.vm.val(self.context.globals)
+    }
+
+    /// The chunk's own `_ENV` of A1: it holds the globals. (A local of that name holds something else.)
+    pub(super) fn is_environment1(&self, cell: u32) -> bool {
+        self.out.old_cells.get(cell as usize).is_some_and(|cell| {
+            (self.names.environment == Some(cell.name) || self.names.is_none(cell.name))
+                && self
+                    .vm
+                    .upvalue(cell.function, cell.index)
+                    .is_some_and(|upvalue| self.is_globals(upvalue.value))
+        })
+    }
+
+    pub(super) fn is_environment2(&self, cell: u32) -> bool {
+        self.out
+            .new_cells
+            .get(cell as usize)
+            .is_some_and(|cell| cell.environment)
+    }
+
+    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two (R4.6).
+    pub(super) fn match_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
+        match self.out.new_cells.get(c2 as usize) {
+            Some(new) if new.answer == Some(c1) => Ok(()),
+            _ => self.match_other_cells(c1, c2),
+        }
+    }
+
+    /// Would [`Pairer::match_cells`] do nothing more?
+    pub(super) fn is_settled(&self, c1: u32, c2: u32) -> bool {
+        let new = self.out.new_cells.get(c2 as usize);
+        new.is_some_and(|new| new.environment || new.answer == Some(c1))
+    }
+
+    fn match_other_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
+        let (Some(old), Some(new)) = (self.out.old_cells.get(c1 as usize), self.out.new_cells.get(c2 as usize)) else {
+            return Ok(());
+        };
+        if new.environment || self.names.environment == Some(old.name) && self.is_environment1(c1) {
+            return Ok(());
+        }
+        if let Some(known) = new.answer {
+            let (first, second) = (self.old_value(known)?, self.old_value(c1)?);
+            if self.vm.same(first, second) {
+                return Ok(());
+            }
+            // Helpers and imports are no data: both cells get what the file has.
+            if self.is_code(first, c2)? && self.is_code(second, c2)? {
+                return self.pair_values(c1, c2);
+            }
+            return self.out.shared.try_push(SharedCell {
+                new: c2,
+                old: [known, c1],
+            });
+        }
+        let same = self.cells2.get(&self.vm.cell(old.function, old.index)) == Some(&c2);
+        if let Some(new) = self.out.new_cells.get_mut(c2 as usize) {
+            new.answer = Some(c1);
+            new.same = same;
+        }
+        if let Some(old) = self.out.old_cells.get_mut(c1 as usize) {
+            old.matched = true;
+        }
+        if same { Ok(()) } else { self.pair_values(c1, c2) }
+    }
+
+    /// Is what a cell of A1 holds a helper or an import that A2's value in `c2` takes the place of?
+    fn is_code(&mut self, old: Ref, c2: u32) -> Result<bool> {
+        let Some(cell) = self.out.new_cells.get(c2 as usize).copied() else {
+            return Ok(false);
+        };
+        let new = self.vm.upvalue_value(cell.function, cell.index)?;
+        let (o, n) = (self.vm.val(old), self.vm.val(new));
+        if o.is_function() && n.is_function() && self.is_home(old)? {
+            return Ok(true);
+        }
+        Ok(n.addr != 0 && (n == o || self.takes(o, old, new)?))
+    }
+
+    fn old_value(&mut self, c1: u32) -> Result<Ref> {
+        match self.out.old_cells.get(c1 as usize).copied() {
+            Some(cell) => self.vm.upvalue_value(cell.function, cell.index),
+            None => Ok(Ref::NIL),
+        }
+    }
+
+    /// R4.3
+    fn pair_values(&mut self, c1: u32, c2: u32) -> Result<()> {
+        let (Some(old), Some(new)) = (
+            self.out.old_cells.get(c1 as usize).copied(),
+            self.out.new_cells.get(c2 as usize).copied(),
+        ) else {
+            return Ok(());
+        };
+        let old_value = self.vm.upvalue_value(old.function, old.index)?;
+        let new_value = self.vm.upvalue_value(new.function, new.index)?;
+        let (o, n) = (self.vm.val(old_value), self.vm.val(new_value));
+        let mut pair = CellPair {
+            old: c1,
+            new: c2,
+            old_value,
+            new_value,
+            fate: CellFate::Keep,
+        };
+        if o == n && o.addr != 0 {
+            return self.out.cell_pairs.try_push(pair);
+        }
+        let fresh = self.loaded.fresh.order(n.addr).is_some();
+        if o.is_table() && n.is_table() && fresh && self.was_import(old_value, new_value)? {
+            // Another module's table is never written to (R3.3); unless a function assigns the cell, the file's own is set.
+            if !self.is_assigned_anywhere(c1, c2)? {
+                pair.fate = CellFate::Take;
+                let site = self.out.cell_site(c2)?;
+                self.scan_queue.try_push((new_value, site))?;
+            }
+            return self.out.cell_pairs.try_push(pair);
+        }
+        if o.is_table() && n.is_table() && fresh {
+            pair.fate = CellFate::Merge;
+            if self.are_paired(old_value, new_value) {
+                return self.out.cell_pairs.try_push(pair);
+            }
+            let site = self.out.cell_site(c2)?;
+            let exact = self.replace_data;
+            if self.leads_elsewhere(old_value, new_value, Some(new.name))? {
+                let (old, new) = (old_value, new_value);
+                self.refer(TablePair { old, new, site, exact })?;
+            } else {
+                let (old, new) = (old_value, new_value);
+                self.pair_at_place(TablePair { old, new, site, exact }, true, true)?;
+            }
+            return self.out.cell_pairs.try_push(pair);
+        }
+        if o.is_function() && n.is_function() && fresh {
+            let site = self.out.cell_site(c2)?;
+            let (f1, f2) = (self.function1(old_value, site)?, self.function2(new_value, site)?);
+            if let (Some(f1), Some(f2)) = (f1, f2) {
+                let home = self.out.old.get(f1 as usize).is_some_and(|old| old.home);
+                if home || self.are_twins(f1, f2) {
+                    return self.cell_edges.try_push(CellEdge {
+                        pair,
+                        edge: Edge { f1, f2 },
+                    });
+                }
+            }
+            return self.out.cell_pairs.try_push(pair);
+        }
+        let old_is_home = o.is_function() && self.is_home(old_value)?;
+        let object = n.addr != 0 && n.kind != Kind::String;
+        pair.fate = if !fresh && object && self.takes_import(c1, c2, o, pair, old_is_home)? {
+            CellFate::Take
+        } else if old_is_home {
+            let site = self.out.cell_site(c2)?;
+            self.function1(old_value, site)?;
+            CellFate::Follow
+        } else if self.replace_data
+            && !o.is_function()
+            && !n.is_function()
+            && self.is_replacement(old_value, new_value)?
+        {
+            CellFate::Take
+        } else if self.cell_follows(&pair, fresh)? {
+            if n.is_table() {
+                let site = self.out.cell_site(c2)?;
+                self.scan_queue.try_push((new_value, site))?;
+            }
+            CellFate::Take
+        } else {
+            CellFate::Keep
+        };
+        self.out.cell_pairs.try_push(pair)
+    }
+
+    /// R3.3 for cells: not where a function assigns the cell (a back end that was chosen at run time).
+    fn takes_import(&mut self, c1: u32, c2: u32, old: Val, pair: CellPair, old_is_home: bool) -> Result<bool> {
+        let new_is_function = self.vm.val(pair.new_value).is_function();
+        let takes = old_is_home && new_is_function || self.takes(old, pair.old_value, pair.new_value)?;
+        Ok(takes && !self.is_assigned_anywhere(c1, c2)?)
+    }
+
+    pub(super) fn is_assigned(&self, c1: u32, c2: u32) -> bool {
+        self.out.old_cells.get(c1 as usize).is_some_and(|cell| cell.assigned)
+            || self.out.new_cells.get(c2 as usize).is_some_and(|cell| cell.assigned)
+    }
+
+    /// Local helpers (R4.3): A2's function takes A1's place in the cell. Where some function assigns the cell, what it holds
+    /// may have been chosen at run time: that is looked at when all else is known.
+    pub(super) fn sort_cell_edges(&mut self) -> Result<()> {
+        let mut edges = std::mem::take(&mut self.cell_edges);
+        sort_by_number(&mut edges, |edge| {
+            self.out
+                .new_cells
+                .get(edge.pair.new as usize)
+                .map_or(0, |cell| cell.owner)
+        })?;
+        for edge in edges {
+            if self.is_assigned(edge.pair.old, edge.pair.new) || self.was_assigned(edge.pair.new) {
+                self.assigned_edges.try_push(edge)?;
+            } else {
+                self.take_edge(edge)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_edge(&mut self, edge: CellEdge) -> Result<()> {
+        self.out.cell_pairs.try_push(CellPair {
+            fate: CellFate::Take,
+            ..edge.pair
+        })?;
+        self.edge(edge.edge)
+    }
+
+    /// Cells that some function assigns: a state that points at one of the module's own functions follows that function; what a
+    /// function of the module made at run time stays; else A2's takes the place, as for any local helper.
+    pub(super) fn resolve_assigned(&mut self) -> Result<()> {
+        for edge in std::mem::take(&mut self.assigned_edges) {
+            let Edge { f1, f2 } = edge.edge;
+            let answered = self.out.old.get(f1 as usize).is_some_and(|old| !old.answers.is_empty());
+            let taken = self
+                .out
+                .new
+                .get(f2 as usize)
+                .is_some_and(|new| !new.partners.is_empty());
+            if answered {
+                self.out.cell_pairs.try_push(CellPair {
+                    fate: CellFate::Follow,
+                    ..edge.pair
+                })?;
+            } else if taken || self.is_made_at_run_time(f1)? {
+                self.out.cell_pairs.try_push(edge.pair)?;
+            } else {
+                self.take_edge(edge)?;
+                self.match_edges()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Did another function of A1 that is known make this one?
+    pub(super) fn is_made_at_run_time(&mut self, f1: u32) -> Result<bool> {
+        let Pairing { old, nesting, .. } = &mut self.out;
+        let function = old.get(f1 as usize);
+        function.map_or(Ok(false), |function| nesting.is_made_by_another(self.vm, old, function))
+    }
+
+    /// When no pair leads on: what unmatched cells hold is A2's own, and may have functions of A2 in it. True when there was something.
+    pub(super) fn scan_unmatched(&mut self) -> Result<bool> {
+        let mut found = false;
+        while self.unmatched_scanned < self.out.new_cells.len() {
+            let number = self.unmatched_scanned;
+            self.unmatched_scanned += 1;
+            let Some(cell) = self.out.new_cells.get(number).copied() else {
+                break;
+            };
+            if cell.environment || cell.answer.is_some() {
+                continue;
+            }
+            let Some(upvalue) = self.vm.upvalue(cell.function, cell.index) else {
+                continue;
+            };
+            if self.loaded.fresh.order(upvalue.value.addr).is_none() {
+                continue;
+            }
+            if upvalue.value.is_function() && self.number2(upvalue.value.addr).is_none() {
+                let value = self.vm.upvalue_value(cell.function, cell.index)?;
+                let site = self.out.cell_site(number as u32)?;
+                found |= self.function2(value, site)?.is_some();
+            } else if upvalue.value.is_table() && !self.scanned.contains(&upvalue.value.addr) {
+                let value = self.vm.upvalue_value(cell.function, cell.index)?;
+                let site = self.out.cell_site(number as u32)?;
+                self.scan_queue.try_push((value, site))?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,73 @@
+//! Fresh tables that answer to none of A1's (R5.1).
+
+use super::{Child, ChildKind, Pairer, Reference};
+use crate::lua::vm::{Kind, Ref, Val};
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+impl Pairer<'_> {
+    /// Goes through a fresh table that answers to none of A1's: its functions are A2's as well, and it may refer to tables that
+    /// do answer to one.
+    pub(super) fn scan(&mut self, table: Ref, site: SiteId) -> Result<()> {
+        let Some(order) = self.order_of(self.vm.val(table)) else {
+            return Ok(());
+        };
+        if self.scanned.try_insert_value(self.vm.val(table).addr, ())?.is_some() {
+            return Ok(());
+        }
+        let path = self.note_alone(table, site)?;
+        let mut children = Vec::new();
+        for item in self.items(table, order)? {
+            let Some(item) = self.survey.item(item) else {
+                break;
+            };
+            let (key, value, order) = (item.key, item.value(), item.order);
+            if let Some(path) = path {
+                self.note_entry(path, &item.beside(Ref::NIL, Val::default()))?;
+            }
+            let key_order = match self.vm.kind(key) {
+                Kind::Table => self.order_of(self.vm.val(key)),
+                _ => None,
+            };
+            if order.is_none() && key_order.is_none() {
+                continue;
+            }
+            let site = self.out.sites.key(site, key)?;
+            let mut child = |order, new, kind| {
+                children.try_push(Child {
+                    order,
+                    key,
+                    site,
+                    new,
+                    old: Ref::NIL,
+                    kind,
+                    added: false,
+                })
+            };
+            match order {
+                Some(order) if item.val.is_function() => child(order, value, ChildKind::Function)?,
+                Some(order) => child(order, value, ChildKind::Scan)?,
+                None => {}
+            }
+            if let Some(order) = key_order {
+                child(order, key, ChildKind::Scan)?;
+            }
+            if key_order.is_some() || item.val.is_table() {
+                self.out.references.try_push(Reference { table, key, value })?;
+            }
+        }
+        self.take_children(children)?;
+        let metatable = self.vm.metatable(table)?;
+        if self.is_fresh(self.vm.val(metatable)) {
+            let place = self.out.sites.metatable(site)?;
+            self.out.references.try_push(Reference {
+                table,
+                key: Ref::NIL,
+                value: metatable,
+            })?;
+            self.scan_queue.try_push((metatable, place))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,382 @@
+//! The functions of both sides, and which answers to which.
+
+use smallvec::SmallVec;
+
+use super::cells::{Name, Upvalue, Upvalues};
+use super::{Edge, Pairer, survey};
+use crate::code::{Profile, UpvalueSet};
+use crate::lua::vm::{Info, Ref};
+use crate::model::lineage::Lineage;
+use crate::model::objects::Function;
+use crate::model::site::SiteId;
+use crate::support::error::{Error, Result};
+use crate::support::mem::{TryPush, sort_by_number};
+
+/// Numbers of functions: nearly always one.
+pub type Few = SmallVec<[u32; 2]>;
+
+/// A Lua function of A1.
+#[derive(Clone, Debug)]
+pub struct Function1 {
+    /// The function.
+    pub at: Ref,
+    /// Where it was met first.
+    pub site: SiteId,
+    /// What `lua_getinfo` says.
+    pub info: Info,
+    /// The module's own.
+    pub home: bool,
+    /// Its code; none until somebody asks.
+    pub profile: Option<Profile>,
+    /// Its number in the table of lineages.
+    pub lineage: Option<i64>,
+    /// The functions of A2 that answer to it, the best first.
+    pub answers: Few,
+    /// Its upvalues; none until its cells are looked at.
+    pub upvalues: Upvalues,
+    pub(super) looked_at: bool,
+    /// The number of its list of cells, if that is known.
+    list: Option<u32>,
+    /// How many pairs it is in.
+    degree: u32,
+}
+
+/// A fresh Lua function of A2.
+#[derive(Clone, Debug)]
+pub struct Function2 {
+    /// The function.
+    pub at: Ref,
+    /// Where it was met first.
+    pub site: SiteId,
+    /// Its place in the order of creation.
+    pub order: u32,
+    /// What `lua_getinfo` says.
+    pub info: Info,
+    /// The module's own.
+    pub home: bool,
+    /// Its code.
+    pub profile: Profile,
+    /// The functions of A1 that it answers to.
+    pub partners: Few,
+    /// The functions of A1 that it was compared with.
+    pub(super) edges: Few,
+    /// Its upvalues.
+    pub upvalues: Upvalues,
+    /// It stands under a name, too, that A1's table lacks.
+    pub(super) added: bool,
+    /// How many pairs it is in.
+    degree: u32,
+}
+
+impl Pairer<'_> {
+    /// Meets a function of A1; none for a C function. Only of home functions the upvalues are looked at.
+    pub(super) fn function1(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
+        let address = self.vm.val(at).addr;
+        let known = match self.out.known.number(address) {
+            Some(known) => known,
+            None => {
+                let Some(info) = self.vm.info(at)?.filter(|info| info.lua) else {
+                    return Ok(None);
+                };
+                let home = self.loaded.home.owns(self.vm, at, &info)?;
+                self.out.known.add((at, address), info, home)?
+            }
+        };
+        if let Some(met) = self.out.met1.get(known) {
+            return Ok(Some(met));
+        }
+        let Some(Function { info, home, list, .. }) = self.out.known.function(known) else {
+            return Ok(None);
+        };
+        let number = self.out.old.len() as u32;
+        self.out.met1.set(known, number)?;
+        let mut function = Function1 {
+            at,
+            site,
+            info,
+            home,
+            profile: None,
+            lineage: None,
+            answers: Few::new(),
+            upvalues: Upvalues::default(),
+            looked_at: false,
+            list,
+            degree: 0,
+        };
+        if home {
+            self.look_at(&mut function)?;
+        }
+        self.out.old.try_push(function)?;
+        Ok(Some(number))
+    }
+
+    /// Notes the cells of a function of A1, and which of them it assigns.
+    fn look_at(&mut self, function: &mut Function1) -> Result<()> {
+        let (at, site, home) = (function.at, function.site, function.home);
+        let list = match function.list {
+            Some(list) => list,
+            None => {
+                let cells = self.vm.cells(at, function.info.upvalues)?;
+                self.out.known.lists.number(cells)?.0
+            }
+        };
+        let upvalues = self.cells_of_old(list, at, site, home)?;
+        function.lineage = self.lineage.number(self.vm, at);
+        function.profile = match function.lineage.and_then(Lineage::profile) {
+            Some(profile) => Some(profile),
+            None => self.vm.profile(at)?,
+        };
+        // Code that cannot be read may assign anything.
+        let assigned = function.profile.map_or(UpvalueSet::ALL, |profile| profile.assigned);
+        assigned.each(upvalues.len(), |i| {
+            let cell = self.out.cell_number(upvalues, i);
+            if let Some(cell) = cell.and_then(|cell| self.out.old_cells.get_mut(cell as usize)) {
+                cell.assigned = true;
+            }
+        });
+        function.upvalues = upvalues;
+        function.looked_at = true;
+        Ok(())
+    }
+
+    /// Meets the home function that a home function of A1 has in an upvalue.
+    pub(super) fn discover_upvalue(&mut self, function: Ref, index: u8, site: SiteId) -> Result<()> {
+        let value = self.vm.upvalue_value(function, index)?;
+        if self.out.number1(self.vm.val(value).addr).is_none() {
+            let place = self.out.sites.upvalue(site, function, index)?;
+            self.function1(value, place)?;
+        }
+        Ok(())
+    }
+
+    /// The number of a function of A2 that was met.
+    pub(super) fn number2(&self, address: usize) -> Option<u32> {
+        self.loaded.fresh.order(address).and_then(|order| self.met2.get(order))
+    }
+
+    /// Meets a function of A2; none for a C function and one that is not fresh.
+    pub(super) fn function2(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
+        match self.order_of(self.vm.val(at)) {
+            Some(order) => self.function2_of(order, at, site),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for one whose place in the order of creation is known.
+    pub(super) fn function2_of(&mut self, order: u32, at: Ref, site: SiteId) -> Result<Option<u32>> {
+        if let Some(met) = self.met2.get(order) {
+            return Ok(Some(met));
+        }
+        let Some((survey::Function { info, home, list }, _)) = self.surveyed(at, order)? else {
+            return Ok(None);
+        };
+        let known = if home {
+            let chunk = self.loaded.chunk.as_mut();
+            chunk.and_then(|chunk| chunk.meet(info.line, info.last))
+        } else {
+            None
+        };
+        let profile = match known {
+            Some(profile) => profile,
+            None => self.vm.profile(at)?.unwrap_or_default(),
+        };
+        let number = self.out.new.len() as u32;
+        self.met2.set(order, number)?;
+        let upvalues = self.cells_of_new(number, at, list, home)?;
+        profile.assigned.each(upvalues.len(), |i| {
+            let cell = self.out.cell_number(upvalues, i);
+            if let Some(cell) = cell.and_then(|cell| self.out.new_cells.get_mut(cell as usize)) {
+                cell.assigned = true;
+            }
+        });
+        self.out.new.try_push(Function2 {
+            at,
+            site,
+            order,
+            info,
+            home,
+            profile,
+            partners: Few::new(),
+            edges: Few::new(),
+            upvalues,
+            added: false,
+            degree: 0,
+        })?;
+        Ok(Some(number))
+    }
+
+    /// Two functions of the same prototype, made by another module's code: closures of one factory.
+    pub(super) fn are_twins(&self, f1: u32, f2: u32) -> bool {
+        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else {
+            return false;
+        };
+        !old.home && !new.home && old.info == new.info
+    }
+
+    /// Matches the cells of the new pairs of functions (R4.1). A pair whose sides both have another partner is an alias that the
+    /// source changed (`M.b = M.a`): its cells are those of the others.
+    pub(super) fn match_edges(&mut self) -> Result<()> {
+        let mut edges = std::mem::take(&mut self.edges);
+        for edge in &edges {
+            if let (Some(old), Some(new)) = (
+                self.out.old.get_mut(edge.f1 as usize),
+                self.out.new.get_mut(edge.f2 as usize),
+            ) {
+                old.degree += 1;
+                new.degree += 1;
+            }
+        }
+        sort_by_number(&mut edges, |edge| {
+            self.out.new.get(edge.f2 as usize).map_or(0, |new| new.order)
+        })?;
+        let is_alias = |pairing: &super::Pairing, edge: &Edge| {
+            pairing.old.get(edge.f1 as usize).is_some_and(|old| old.degree > 1)
+                && pairing.new.get(edge.f2 as usize).is_some_and(|new| new.degree > 1)
+        };
+        let mut aliases = Vec::new();
+        for edge in edges {
+            if is_alias(&self.out, &edge) {
+                aliases.try_push(edge)?;
+            } else {
+                self.settle(edge)?;
+            }
+        }
+        for edge in aliases {
+            let new = self.out.new.get(edge.f2 as usize);
+            if new.is_some_and(|new| new.partners.is_empty()) {
+                self.settle(edge)?;
+            } else if let Some(old) = self.out.old.get_mut(edge.f1 as usize) {
+                old.answers.try_push(edge.f2)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of several functions of A2 in the places of one of A1, that one answers to it in all other places which has no new name besides, and
+    /// then one with its code: the others are what the file has put into one of its places.
+    pub(super) fn rank_answers(&mut self) -> Result<()> {
+        for f1 in 0..self.out.old.len() as u32 {
+            let several = |old: &Function1| old.answers.len() > 1;
+            if self.out.old.get(f1 as usize).is_some_and(several) {
+                self.know_code(f1)?;
+            }
+        }
+        let new = &self.out.new;
+        for old in self.out.old.iter_mut().filter(|old| old.answers.len() > 1) {
+            let profile = old.profile;
+            old.answers.sort_by_key(|f2| {
+                let new = new.get(*f2 as usize);
+                new.map(|new| (new.added, !new.profile.is_same_code(profile)))
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the whole digest of a function's code is known, where something is decided by it: the table of lineages has a
+    /// part of it.
+    pub(super) fn know_code(&mut self, f1: u32) -> Result<()> {
+        if let Some(old) = self.out.old.get_mut(f1 as usize)
+            && old.profile.is_some_and(|profile| !profile.digest.is_whole())
+        {
+            old.profile = self.vm.profile(old.at)?;
+        }
+        Ok(())
+    }
+
+    /// A pair that stands: A2's function is the answer to A1's, and takes its cells.
+    fn settle(&mut self, edge: Edge) -> Result<()> {
+        if let (Some(old), Some(new)) = (
+            self.out.old.get_mut(edge.f1 as usize),
+            self.out.new.get_mut(edge.f2 as usize),
+        ) {
+            old.answers.try_push(edge.f2)?;
+            new.partners.try_push(edge.f1)?;
+        }
+        self.match_upvalues(edge.f1, edge.f2)
+    }
+
+    /// The upvalue of a function of A1 that the function itself knows by this name, whatever others call its cell (somebody
+    /// joined cells of different names at run time).
+    fn own_name(&mut self, function: Ref, upvalues: Upvalues, name: Name) -> Result<Option<Upvalue>> {
+        for number in upvalues.numbers() {
+            let upvalue = self.out.upvalue(number);
+            if self.name(function, upvalue.index)? == name {
+                return Ok(Some(upvalue));
+            }
+        }
+        Ok(None)
+    }
+
+    /// R4.1: by the names of the cells, and where that fails by the names that the function of A1 has for them.
+    fn match_by_name(&mut self, old_at: Ref, ups1: Upvalues, ups2: Upvalues) -> Result<()> {
+        // Most functions have the cells of others, whose counterparts have been matched with the same ones.
+        if ups2.is_empty() || self.matched.get(ups2.first()) == Some(ups1.first()) {
+            return Ok(());
+        }
+        let mut settled = !ups1.is_empty();
+        for i in ups2.numbers() {
+            let new = self.out.upvalue(i);
+            let mut olds = self.out.upvalues_of(ups1).iter();
+            let found = match olds.find(|old| old.name == new.name).copied() {
+                Some(old) => Some(old),
+                None => {
+                    settled = false;
+                    self.own_name(old_at, ups1, new.name)?
+                }
+            };
+            if let Some(old) = found {
+                self.match_cells(old.cell, new.cell)?;
+                settled &= self.is_settled(old.cell, new.cell);
+            }
+        }
+        if settled {
+            self.matched.set(ups2.first(), ups1.first())?;
+        }
+        Ok(())
+    }
+
+    /// R4.1, R4.5
+    fn match_upvalues(&mut self, f1: u32, f2: u32) -> Result<()> {
+        let both_home = matches!(
+            (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)),
+            (Some(old), Some(new)) if old.home && new.home
+        );
+        if !both_home && !self.are_twins(f1, f2) {
+            return Ok(());
+        }
+        if let Some(mut foreign) = self.out.old.get(f1 as usize).filter(|old| !old.looked_at).cloned() {
+            self.look_at(&mut foreign)?;
+            if let Some(old) = self.out.old.get_mut(f1 as usize) {
+                *old = foreign;
+            }
+        }
+        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else {
+            return Ok(());
+        };
+        let (old_at, ups1, ups2, site) = (old.at, old.upvalues, new.upvalues, new.site);
+        let nameless = self.names.has_none()
+            && ups1
+                .numbers()
+                .chain(ups2.numbers())
+                .any(|i| self.names.is_none(self.out.upvalue(i).name));
+        if !nameless {
+            return self.match_by_name(old_at, ups1, ups2);
+        }
+        let pairs = || ups1.numbers().zip(ups2.numbers());
+        let fits = ups1.len() == ups2.len()
+            && pairs().all(|(old, new)| {
+                self.is_environment1(self.out.upvalue(old).cell) == self.is_environment2(self.out.upvalue(new).cell)
+            });
+        if !fits {
+            let path = self.out.sites.path(self.vm, &self.context.title, site);
+            return Err(Error::Stripped {
+                name: self.context.title.clone(),
+                path,
+            });
+        }
+        for (old, new) in pairs() {
+            self.match_cells(self.out.upvalue(old).cell, self.out.upvalue(new).cell)?;
+        }
+        Ok(())
+    }
+}

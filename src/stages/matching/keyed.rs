@@ -1,0 +1,299 @@
+//! Entries of A2 under keys that are fresh tables or functions: A1 has them under what answers to the key.
+
+use std::ops::Range;
+
+use super::{Child, Edge, Keyed, Pairer, Pairing, Slot, What};
+use crate::code::Digest;
+use crate::lua::vm::{Kind, Ref};
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryPush, copied};
+
+/// Entries of a table of A1 that are looked at for functions as keys.
+const MOST_ENTRIES: usize = 10_000;
+
+/// A function of A1 that is a key: its lines, its code, and itself.
+type FunctionKey = ((i32, i32, Option<Digest>), Ref);
+
+impl Pairer<'_> {
+    /// Is it an object that the load has made: a table, a function or a coroutine?
+    pub(super) fn is_fresh_key(&self, key: Ref) -> bool {
+        let val = self.vm.val(key);
+        self.is_fresh(val) || val.kind == Kind::Thread && self.loaded.left.threads.contains_key(&val.addr)
+    }
+
+    /// Coroutines of the file that are keys (`threads[coroutine.create(f)] = true`). Those of one table answer to A1's by equal code of
+    /// their functions, then in the order of their lines if both sides have as many. The one that runs goes on, and the file's is not
+    /// added. True when there was such a pair.
+    pub(super) fn match_coroutines(&mut self) -> Result<bool> {
+        let mut tables: Vec<Ref> = Vec::new();
+        for keyed in &self.keyed {
+            let is_known = tables
+                .iter()
+                .any(|table| self.vm.val(*table) == self.vm.val(keyed.table));
+            if self.vm.kind(keyed.key) == Kind::Thread && !is_known {
+                tables.try_push(keyed.table)?;
+            }
+        }
+        let mut found = false;
+        for table in tables {
+            found |= self.match_coroutines_of(table)?;
+        }
+        Ok(found)
+    }
+
+    fn match_coroutines_of(&mut self, table: Ref) -> Result<bool> {
+        let mut new = Vec::new();
+        let at = self.vm.val(table);
+        for keyed in copied(&self.keyed)? {
+            let body = self.loaded.left.threads.get(&self.vm.val(keyed.key).addr).copied();
+            if let Some(body) = body.filter(|_| self.vm.val(keyed.table) == at)
+                && let Some(number) = self.function2(body, keyed.parent)?
+                && let Some(function) = self.out.new.get(number as usize).filter(|function| function.home)
+            {
+                new.try_push((function.info.line, function.profile.digest, keyed.key))?;
+            }
+        }
+        let mut old = Vec::new();
+        let (first, count) = self.vm.keep_entries(table, MOST_ENTRIES)?;
+        for key in (0..count.min(MOST_ENTRIES as u32)).map(|i| first.after(2 * i)) {
+            if self.vm.kind(key) != Kind::Thread || self.is_fresh_key(key) {
+                continue;
+            }
+            let Some((body, _)) = self.vm.body_of(key)? else {
+                old.try_push((0, None))?; // it has ended: what it did is done
+                continue;
+            };
+            let Some(number) = self.function1(body, SiteId::MODULE)? else {
+                continue;
+            };
+            self.know_code(number)?;
+            if let Some(function) = self.out.old.get(number as usize).filter(|function| function.home) {
+                let digest = function.profile.map(|profile| profile.digest);
+                old.try_push((function.info.line, digest))?;
+            }
+        }
+        new.sort_unstable_by_key(|(line, ..)| *line);
+        let (mut answered, mut rest) = (Vec::new(), Vec::new());
+        for (_, digest, key) in new {
+            match old.iter().position(|(_, other)| *other == Some(digest)) {
+                Some(i) => {
+                    old.swap_remove(i);
+                    answered.try_push(key)?;
+                }
+                None => rest.try_push(key)?,
+            }
+        }
+        if rest.len() == old.len() {
+            answered.try_reserve(rest.len())?;
+            answered.extend(rest);
+        }
+        let vm = &*self.vm;
+        self.keyed
+            .retain(|keyed| !answered.iter().any(|key| vm.val(*key) == vm.val(keyed.key)));
+        Ok(!answered.is_empty())
+    }
+
+    /// Takes the entries under fresh keys: those whose key answers to one of A1's, or, `last`, all that are left. True when
+    /// there was one.
+    pub(super) fn take_keyed(&mut self, last: bool) -> Result<bool> {
+        let mut children = Vec::new();
+        let mut left = Vec::new();
+        let waiting = std::mem::take(&mut self.keyed);
+        let count = waiting.len();
+        for keyed in waiting {
+            match self.answer_to_key(keyed.key) {
+                Some(old_key) => self.take_under(keyed, old_key, &mut children)?,
+                None if last => self.take_under(keyed, keyed.key, &mut children)?,
+                None => left.try_push(keyed)?,
+            }
+        }
+        let found = left.len() < count;
+        self.keyed = left;
+        self.take_children(children)?;
+        Ok(found)
+    }
+
+    /// A1's table or function that a key of A2's answers to.
+    pub(super) fn answer_to_key(&self, key: Ref) -> Option<Ref> {
+        let val = self.vm.val(key);
+        match val.kind {
+            Kind::Table => return self.out.tables.get(&val.addr).copied(),
+            Kind::Function => {}
+            _ => return None,
+        }
+        let function = self.out.new.get(self.number2(val.addr)? as usize)?;
+        self.out.old.get(*function.partners.first()? as usize).map(|old| old.at)
+    }
+
+    pub(super) fn take_under(&mut self, keyed: Keyed, old_key: Ref, children: &mut Vec<Child>) -> Result<()> {
+        let Keyed {
+            table,
+            parent,
+            key,
+            new,
+            change,
+            ..
+        } = keyed;
+        let old = self.vm.get(table, old_key)?;
+        let beside = self.beside(key, new, old);
+        let what = self.judge(&beside)?;
+        let is_function = self.vm.kind(key) == Kind::Function;
+        let slot = Slot {
+            table,
+            parent,
+            key: if is_function { key } else { old_key },
+            new,
+            old,
+            what,
+            change,
+        };
+        if is_function {
+            self.function2(key, parent)?;
+        } else if old_key == key && self.vm.val(key).is_table() {
+            self.scan_queue.try_push((key, parent))?;
+        }
+        if !is_function || old_key == key || beside.old_val.is_nil() {
+            self.out.slots.try_push(slot)?;
+            return self.child(slot, None, &beside, children);
+        }
+        // A function as a key: the entry goes on under the function that takes its place.
+        let stays = matches!(what, What::Keep | What::Merge | What::Conflict);
+        self.out.slots.try_push(Slot {
+            key: old_key,
+            new: Ref::NIL,
+            what: What::Replace,
+            ..slot
+        })?;
+        self.out.slots.try_push(Slot {
+            new: if stays { old } else { new },
+            old: Ref::NIL,
+            what: if stays { What::Replace } else { what },
+            ..slot
+        })?;
+        self.child(slot, None, &beside, children)
+    }
+
+    /// Functions of the file that are nothing but keys (a set of listeners). When names have told what they can, those of one table answer to
+    /// the keys of A1's in their order if both have as many, else by equal code. True when there was such a pair.
+    pub(super) fn take_function_keys(&mut self) -> Result<bool> {
+        let (mut start, mut found) = (0, false);
+        while let Some(first) = self.keyed.get(start).copied() {
+            let same = |keyed: &&Keyed| keyed.table == first.table && keyed.compared == first.compared;
+            let end = start + self.keyed.iter().skip(start).take_while(same).count();
+            if !first.compared {
+                found |= self.compare_keys(start..end)?;
+            }
+            start = end;
+        }
+        self.keyed.retain(|keyed| keyed.new != Ref::NIL);
+        Ok(found)
+    }
+
+    /// The same for the entries of one table.
+    fn compare_keys(&mut self, range: Range<usize>) -> Result<bool> {
+        let (mut nameless, mut place) = (Vec::new(), None);
+        for i in range {
+            let Some(keyed) = self.keyed.get_mut(i) else { break };
+            keyed.compared = true;
+            let keyed = *keyed;
+            if self.vm.kind(keyed.key) == Kind::Function
+                && let Some(f2) = self.function2(keyed.key, keyed.parent)?
+                && let Some(new) = self.out.new.get(f2 as usize)
+                && new.home
+                && new.partners.is_empty()
+            {
+                nameless.try_push((new.order, f2, new.profile.digest, i))?;
+                place = Some((keyed.table, keyed.parent));
+            }
+        }
+        let Some((table, parent)) = place.filter(|_| !self.replace_data) else {
+            return Ok(false);
+        };
+        let (mut free, all) = self.function_keys(table)?;
+        let in_order = all && free.len() == nameless.len();
+        let rank = |code: Option<Digest>| code.filter(|_| !in_order);
+        nameless.sort_unstable_by_key(|(order, _, code, _)| (rank(Some(*code)), *order));
+        free.sort_unstable_by_key(|((line, last, code), _)| (rank(*code), *line, *last));
+        let count = free.len();
+        let mut free = free.into_iter().peekable();
+        let (mut pairs, mut left) = (Vec::new(), Vec::new());
+        for (_, f2, code, i) in nameless {
+            while free
+                .next_if(|((.., other), _)| rank(*other) < rank(Some(code)))
+                .is_some()
+            {}
+            match free.next_if(|((.., other), _)| rank(*other) == rank(Some(code))) {
+                Some((_, key)) => pairs.try_push((key, f2))?,
+                None => left.try_push(i)?,
+            }
+        }
+        let is_free = !all || pairs.len() < count;
+        let some = !pairs.is_empty();
+        for (key, f2) in pairs {
+            let site = self.out.sites.key(parent, key)?;
+            if let Some(f1) = self.function1(key, site)? {
+                self.edge(Edge { f1, f2 })?;
+            }
+        }
+        // Which of them A1 has already nobody knows.
+        if is_free && !left.is_empty() {
+            for i in left {
+                if let Some(keyed) = self.keyed.get_mut(i) {
+                    keyed.new = Ref::NIL;
+                }
+            }
+            let path = self.out.sites.path(self.vm, &self.context.title, parent);
+            self.out.warnings.try_push(format!(
+                "{path}: functions as keys that nothing tells from others there; they were not added (R3.1)"
+            ))?;
+        }
+        Ok(some)
+    }
+
+    /// The functions of the module's own that are keys of A1's table, that no function of the module has made, and to which nothing answers, in the order
+    /// of their lines; of those that nothing tells apart none. The flag says that these are all.
+    fn function_keys(&mut self, table: Ref) -> Result<(Vec<FunctionKey>, bool)> {
+        let mut keys = Vec::new();
+        self.vm.zip(table, Ref::NIL)?;
+        for looked_at in 0.. {
+            let Some(entry) = self.vm.zip_next() else { break };
+            if looked_at == MOST_ENTRIES {
+                self.vm.zip_end();
+                return Ok((Vec::new(), false));
+            }
+            if entry.key.is_function() {
+                keys.try_push(self.vm.zip_keep_pair()?.after(1))?;
+            }
+        }
+        let mut free: Vec<FunctionKey> = Vec::new();
+        for key in keys {
+            let Some(info) = self.vm.info(key)?.filter(|info| info.lua) else {
+                continue;
+            };
+            let answered = self
+                .out
+                .old_at(self.vm.val(key).addr)
+                .is_some_and(|old| !old.answers.is_empty());
+            if answered || !self.loaded.home.owns(self.vm, key, &info)? {
+                continue;
+            }
+            let Pairing { old, nesting, .. } = &mut self.out;
+            if nesting.is_nested(self.vm, old, (key, &info), None)? {
+                continue;
+            }
+            let profile = self.vm.profile(key)?;
+            free.try_push(((info.line, info.last, profile.map(|profile| profile.digest)), key))?;
+        }
+        let mut free = self.loaded.home.certain(self.vm, free, |(_, key)| Some(*key))?;
+        free.sort_unstable_by_key(|(code, _)| *code);
+        let mut apart = Vec::new();
+        for twins in free.chunk_by(|(a, _), (b, _)| a == b) {
+            if let [alone] = twins {
+                apart.try_push(*alone)?;
+            }
+        }
+        let all = apart.len() == free.len();
+        Ok((apart, all))
+    }
+}

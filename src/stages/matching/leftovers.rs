@@ -1,0 +1,183 @@
+//! R4.2: cells that no pair reached, by their names.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::cells::Name;
+use super::{Pairer, Pairing};
+use crate::lua::vm::{Info, Kind, Ref, Val};
+use crate::model::objects::Function;
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// Entries that are looked at for functions that no pair led to.
+const MOST_ENTRIES: u32 = 10_000;
+
+impl Pairer<'_> {
+    /// R4.2: of the cells that no pair reached, those whose name exactly one of A1's and one of A2's carries.
+    pub(super) fn match_leftovers(&mut self) -> Result<bool> {
+        #[derive(Default)]
+        struct Count {
+            old: Vec<u32>,
+            new: Vec<u32>,
+        }
+        let mut counts: FxHashMap<Name, Count> = FxHashMap::default();
+        for (number, cell) in self.out.new_cells.iter().enumerate() {
+            if cell.home && !cell.environment && cell.answer.is_none() && !self.names.is_none(cell.name) {
+                if !counts.contains_key(&cell.name) {
+                    counts.try_insert_value(cell.name, Count::default())?;
+                }
+                if let Some(count) = counts.get_mut(&cell.name) {
+                    count.new.try_push(number as u32)?;
+                }
+            }
+        }
+        if counts.is_empty() {
+            return Ok(false);
+        }
+        let mut wanted = FxHashSet::default();
+        for (name, _) in counts.iter().filter(|(_, count)| count.new.len() == 1) {
+            wanted.try_insert_value(*name, ())?;
+        }
+        self.meet_namesakes(wanted)?;
+        for (number, cell) in self.out.old_cells.iter().enumerate() {
+            if cell.home
+                && !cell.matched
+                && let Some(count) = counts.get_mut(&cell.name)
+            {
+                count.old.try_push(number as u32)?;
+            }
+        }
+        let mut pairs = Vec::new();
+        for count in counts.into_values() {
+            if let ([old], [new]) = (count.old.as_slice(), count.new.as_slice())
+                && !self.is_environment1(*old)
+            {
+                pairs.try_push((*new, *old))?;
+            }
+        }
+        pairs.sort_unstable();
+        for (new, old) in &pairs {
+            self.match_cells(*old, *new)?;
+        }
+        Ok(!pairs.is_empty())
+    }
+
+    /// Meets the functions of A1 that no pair led to (those of a class that the file has moved) and that have the only cell of a name
+    /// that no cell has which was met.
+    fn meet_namesakes(&mut self, mut wanted: FxHashSet<Name>) -> Result<()> {
+        for cell in &self.out.old_cells {
+            wanted.remove(&cell.name);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.number_leftovers()?;
+        /// Its address, and the function with its lines; none where several cells have the name.
+        type Found = Option<(usize, (i32, i32), Ref)>;
+        let mut found: FxHashMap<Name, Found> = FxHashMap::default();
+        for number in 0..self.out.known.functions() as u32 {
+            let Some(function) = self.unmet(number) else {
+                continue;
+            };
+            let Some(list) = function.list else {
+                continue;
+            };
+            let (Pairing { old, nesting, .. }, at) = (&mut self.out, (function.at, &function.info));
+            if nesting.is_nested(self.vm, old, at, None)? {
+                continue; // another one may have made it
+            }
+            for (i, index) in (0..usize::from(function.info.upvalues)).zip(1..) {
+                let Some(cell) = self.out.known.lists.cells(list).get(i).copied() else {
+                    break;
+                };
+                let name = self.name(function.at, index)?;
+                match found.get_mut(&name) {
+                    Some(Some((known, ..))) if *known == cell => {}
+                    Some(known) => *known = None,
+                    None if wanted.contains(&name) => {
+                        let lines = (function.info.line, function.info.last);
+                        found.try_insert_value(name, Some((cell, lines, function.at)))?;
+                    }
+                    None => {}
+                }
+            }
+        }
+        let mut functions = Vec::new();
+        for (_, lines, function) in found.into_values().flatten() {
+            functions.try_push((lines, function))?;
+        }
+        functions.sort_unstable();
+        functions
+            .into_iter()
+            .try_for_each(|(_, function)| self.function1(function, SiteId::MODULE).map(|_| ()))
+    }
+
+    /// A walk over the VM (R9) must know what else stands in the module: what the file lacks stays (R5.2), and is no closure of a factory's. (A
+    /// later reload knows that by what the first one has numbered: `nesting.rs`.)
+    /// A function on the lines of one that goes on is another closure of that one's code (of a loop), and goes on as well (R9.3).
+    pub(super) fn meet_known(&mut self) -> Result<bool> {
+        let is_later = self.out.old.iter().any(|old| old.lineage.is_some());
+        if !self.everywhere || std::mem::replace(&mut self.known_met, true) || is_later {
+            return Ok(false);
+        }
+        self.number_leftovers()?;
+        let lines = |info: &Info| (info.source, info.line, info.last);
+        let mut answered = FxHashSet::default();
+        for old in self.out.old.iter().filter(|old| !old.answers.is_empty()) {
+            answered.try_insert_value(lines(&old.info), ())?;
+        }
+        for number in 0..self.out.known.functions() as u32 {
+            let unmet = self.unmet(number);
+            if let Some(function) = unmet.filter(|unmet| !answered.contains(&lines(&unmet.info))) {
+                self.function1(function.at, SiteId::MODULE)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The known function with this number, if it is certainly the module's own and no pair led to it.
+    fn unmet(&self, number: u32) -> Option<Function> {
+        let known = self.out.known.function(number)?;
+        let unmet = known.home && self.out.met1.get(number).is_none();
+        (unmet && !self.loaded.home.is_shared(self.vm, known.at)).then_some(known)
+    }
+
+    /// Numbers the functions in tables of A1's module object to which no table of A2 answers: the file may name them no longer.
+    fn number_leftovers(&mut self) -> Result<()> {
+        let (running, mut left) = (self.context.running, MOST_ENTRIES);
+        if self.vm.kind(running) != Kind::Table {
+            return Ok(());
+        }
+        let unanswered = |pairer: &Self, val: Val| val.is_table() && !pairer.answered.contains(&val.addr);
+        for table in self.look_through(running, &mut left, unanswered)? {
+            let unknown = |pairer: &Self, val: Val| val.is_function() && pairer.out.known.number(val.addr).is_none();
+            for function in self.look_through(table, &mut left, unknown)? {
+                let Some(info) = self.vm.info(function)?.filter(|info| info.lua) else {
+                    continue;
+                };
+                let home = self.loaded.home.owns(self.vm, function, &info)?;
+                let address = self.vm.val(function).addr;
+                let number = self.out.known.add((function, address), info, home)?;
+                self.out.known.list(number, self.vm.cells(function, info.upvalues)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what a table holds and is `wanted`, among its first `left` entries.
+    fn look_through(&mut self, table: Ref, left: &mut u32, wanted: impl Fn(&Self, Val) -> bool) -> Result<Vec<Ref>> {
+        let mut found = Vec::new();
+        self.vm.zip(table, Ref::NIL)?;
+        while let Some(entry) = self.vm.zip_next() {
+            if wanted(self, entry.new) {
+                found.try_push(self.vm.zip_keep_pair()?)?;
+            }
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.vm.zip_end();
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,290 @@
+//! R5.3, R8: what the record of A0 says of keys that A1 lacks, and of values that A1 has.
+//!
+//! Three versions of each place: what A0 had (on record), what runs (A1), and what the file says (A2). What the program removed is not
+//! added; with `data = "merge"` what it did not change follows the file, and goes when the file has it no longer.
+
+use rustc_hash::FxHashSet;
+
+use super::{Beside, CellPair, Pairer, Slot, TablePair, What};
+use crate::lua::vm::{Kind, Part, Ref, Val, Vm};
+use crate::model::base::{self, Kind as Had, Path, Place};
+use crate::model::lineage::Lineage;
+use crate::model::site::SiteId;
+use crate::stages::find::Context;
+use crate::stages::load::Loaded;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// A string, a number or a boolean?
+pub(super) fn is_scalar(val: Val) -> bool {
+    matches!(val.kind, Kind::Boolean | Kind::Number | Kind::String)
+}
+
+/// A module that has no object may have been forgotten and loaded anew: then there are global functions of its own, and none of them is
+/// one that a reload, or a load with a record, has placed. What is on record is not of this load.
+pub(super) fn is_of_another_load(
+    vm: &mut Vm,
+    context: &Context,
+    loaded: &mut Loaded,
+    lineage: Lineage,
+) -> Result<bool> {
+    if !context.is_loaded() || matches!(vm.kind(context.running), Kind::Table | Kind::Function) {
+        return Ok(false);
+    }
+    let mut some = false;
+    for number in 0..loaded.snapshot.len() {
+        let Some(globals) = loaded
+            .snapshot
+            .slots_of(number)
+            .filter(|was| was.table == context.globals)
+        else {
+            continue;
+        };
+        for i in 0..globals.count {
+            let (_, value) = globals.slot(i);
+            let Some(info) = vm.info(value)?.filter(|info| info.lua) else {
+                continue;
+            };
+            if loaded.home.owns(vm, value, &info)? {
+                if lineage.number(vm, value).is_some() {
+                    return Ok(false);
+                }
+                some = true;
+            }
+        }
+    }
+    Ok(some)
+}
+
+impl Pairer<'_> {
+    /// The path of the table at a site; none where nothing can be on record.
+    pub(super) fn path(&mut self, site: SiteId) -> Result<Option<Path>> {
+        self.places.path(self.vm, &self.out.sites, site)
+    }
+
+    /// Had A0 a table at a site, with a record under this path?
+    pub(super) fn has_table_on_record(&mut self, site: SiteId) -> Result<bool> {
+        let place = self.places.place(self.vm, &self.out.sites, site)?;
+        Ok(place.is_some_and(|place| self.base.key(place) == Some(Had::Table)))
+    }
+
+    /// Is what a chunk writes into a table that existed recorded? An integer key is a registration's (R5.4), and no name; a module that is
+    /// loaded is no data.
+    pub(super) fn is_recorded(&self, table: Ref, key: Ref) -> bool {
+        self.vm.integer(key).is_none() && table != self.context.loaded
+    }
+
+    /// The place of a key in the table with this path; none for a key that is an object.
+    pub(super) fn place_of(&self, path: Path, key: Ref) -> Option<Place> {
+        self.vm.digest(key).map(|key| path.place(key))
+    }
+
+    /// The same for the key of the walk's current entry.
+    pub(super) fn zip_place(&self, path: Path) -> Option<Place> {
+        self.vm.zip_digest(Part::Key).map(|key| path.place(key))
+    }
+
+    /// What becomes of a slot of which `judge` has said `what`, as the record has it. No walk may be under way.
+    #[inline]
+    pub(super) fn three_way(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
+        let asked = what == What::Add && !self.replace_data || what == What::Keep && self.merges;
+        if !asked || !self.base.is_known() {
+            return Ok(what);
+        }
+        self.as_on_record(what, slot, beside)
+    }
+
+    fn as_on_record(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
+        if slot.change && !self.is_recorded(slot.table, slot.key) {
+            return Ok(what);
+        }
+        let Some(place) = self.path(slot.parent)?.and_then(|path| self.place_of(path, slot.key)) else {
+            return Ok(what);
+        };
+        let (new, old) = (beside.new_val, beside.old_val);
+        if what == What::Add {
+            let removed = self.base.key(place).is_some();
+            return Ok(if removed { What::Keep } else { What::Add });
+        }
+        let follows = (is_scalar(new) || new.is_table() && beside.order.is_some() && !old.is_table())
+            && !self.vm.same(slot.new, slot.old)
+            && self.is_as_loaded(place, slot.old)?;
+        if follows && old.is_table() {
+            self.followed.try_insert_value(place.word(Had::Table), ())?;
+        }
+        Ok(if follows { What::Overwrite } else { What::Keep })
+    }
+
+    /// R8: there are scalars on both sides: does A1's follow the file?
+    pub(super) fn scalar_follows(&mut self, pair: &TablePair, beside: &Beside) -> Result<bool> {
+        if !self.merges || self.vm.same(beside.new, beside.old) {
+            return Ok(false);
+        }
+        let place = self.path(pair.site)?.and_then(|path| self.place_of(path, beside.key));
+        let old = self.vm.digest(beside.old);
+        Ok(place.is_some_and(|place| self.base.had(place, old)))
+    }
+
+    /// R8: does what a cell of A1 holds follow the file? `fresh`: A2's value is.
+    pub(super) fn cell_follows(&mut self, pair: &CellPair, fresh: bool) -> Result<bool> {
+        let (old, new) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
+        let takes = is_scalar(new) || new.is_nil() || new.is_table() && fresh;
+        if !self.merges || !takes || self.vm.same(pair.old_value, pair.new_value) {
+            return Ok(false);
+        }
+        let Some(cell) = self.out.new_cells.get(pair.new as usize).copied() else {
+            return Ok(false);
+        };
+        if !(is_scalar(old) || old.is_nil() || old.is_table()) {
+            return Ok(false);
+        }
+        let place = base::local(self.vm, cell.function, cell.index);
+        self.is_as_loaded(place, pair.old_value)
+    }
+
+    /// Is what runs what A0 had at a place? A table is when all in it is. No walk may be under way.
+    fn is_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
+        if !self.vm.val(old).is_table() {
+            return Ok(self.base.had(place, self.vm.digest(old)));
+        }
+        Ok(self.base.key(place) == Some(Had::Table) && self.is_table_as_loaded(old, place.path())?)
+    }
+
+    /// Has a table of A1 the very keys and scalars that A0 had under this path, at any depth? A table with anything that is not on
+    /// record, a function among it, has not; the walk ends there, so that it costs no more than the record has.
+    fn is_table_as_loaded(&mut self, table: Ref, path: Path) -> Result<bool> {
+        let mut seen: FxHashSet<usize> = FxHashSet::default();
+        let mut work = vec![(table, path)];
+        while let Some((table, path)) = work.pop() {
+            let val = self.vm.val(table);
+            if seen.try_insert_value(val.addr, ())?.is_some() {
+                continue;
+            }
+            // What the file has elsewhere by now is not gone.
+            if !self.vm.metatable_val(table).is_nil() || self.answered.contains(&val.addr) {
+                return Ok(false);
+            }
+            let mut count = 0;
+            self.vm.zip(table, Ref::NIL)?;
+            while let Some(entry) = self.vm.zip_next() {
+                count += 1;
+                let place = self.zip_place(path);
+                let same = match place {
+                    Some(place) if is_scalar(entry.new) => self.base.had(place, self.vm.zip_digest(Part::New)),
+                    Some(place) if entry.new.is_table() => self.base.key(place) == Some(Had::Table),
+                    _ => false,
+                };
+                if !same {
+                    self.vm.zip_end();
+                    return Ok(false);
+                }
+                if let (true, Some(place)) = (entry.new.is_table(), place) {
+                    work.try_push((self.vm.zip_keep_pair()?, place.path()))?;
+                }
+            }
+            if count != self.base.keys(path) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// R5.3: may an integer key that only A2's table has be added? With a record: when A0 lacked it; in the list part when the list is
+    /// as long as A0 left it, so that the file's rows go on where it ends.
+    pub(super) fn may_grow(&mut self, pair: &TablePair, list: i64, index: i64) -> Result<bool> {
+        if !self.base.is_known() || self.replace_data {
+            return Ok(false);
+        }
+        let on_record = match self.places.place(self.vm, &self.out.sites, pair.site)? {
+            Some(place) => self.base.key(place) == Some(Had::Table),
+            None => pair.site == SiteId::MODULE,
+        };
+        let Some(path) = self.path(pair.site)?.filter(|_| on_record) else {
+            return Ok(false);
+        };
+        let had = |index: i64| self.base.key(path.place(self.vm.digest_of_integer(index))).is_some();
+        if had(index) {
+            return Ok(false);
+        }
+        let end = self.vm.raw_len(pair.old);
+        Ok(!(1..=list).contains(&index) || index > end && is_length(end, had))
+    }
+
+    /// R8: what the file has no longer, and the program did not change, goes from A1's tables.
+    pub(super) fn gone(&mut self, pair: &TablePair) -> Result<()> {
+        let (old, new, site) = (pair.old, pair.new, pair.site);
+        let Some(path) = self.path(site)? else {
+            return Ok(());
+        };
+        // A1's table is walked only when the file's lacks a key: it may have any number of rows.
+        let on_record = self.base.keys(path);
+        if on_record == 0 {
+            return Ok(());
+        }
+        let mut found = 0;
+        self.vm.zip(new, Ref::NIL)?;
+        while self.vm.zip_next().is_some() {
+            let place = self.zip_place(path);
+            found += usize::from(place.is_some_and(|place| self.base.key(place).is_some()));
+        }
+        if found >= on_record {
+            return Ok(());
+        }
+        let end = self.vm.raw_len(old);
+        let (mut gone, mut rows) = (Vec::new(), Vec::new());
+        self.vm.zip(old, new)?;
+        while let Some(entry) = self.vm.zip_next() {
+            if !entry.old.is_nil() || !(is_scalar(entry.new) || entry.new.is_table()) {
+                continue;
+            }
+            let Some(place) = self.zip_place(path) else {
+                continue;
+            };
+            if self.base.key(place).is_none() {
+                continue;
+            }
+            let row = self.vm.zip_key_integer().filter(|index| (1..=end).contains(index));
+            let base = self.vm.zip_keep_pair()?;
+            match row {
+                Some(index) => rows.try_push((index, place, base))?,
+                None => gone.try_push((place, base))?,
+            }
+        }
+        for (place, base) in gone {
+            if self.is_as_loaded(place, base)? {
+                self.remove(old, site, base)?;
+            }
+        }
+        // A list gets shorter from its end, and only one that is as long as A0 left it.
+        let had = |index: i64| self.base.key(path.place(self.vm.digest_of_integer(index))).is_some();
+        if !is_length(end, had) {
+            return Ok(());
+        }
+        rows.sort_unstable_by_key(|(index, ..)| std::cmp::Reverse(*index));
+        for ((index, place, base), last) in rows.into_iter().zip((1..=end).rev()) {
+            if index != last || !self.is_as_loaded(place, base)? {
+                break;
+            }
+            self.remove(old, site, base)?;
+        }
+        Ok(())
+    }
+
+    /// Plans that an entry of A1's table goes; value and key stand side by side.
+    fn remove(&mut self, table: Ref, parent: SiteId, value: Ref) -> Result<()> {
+        self.out.slots.try_push(Slot {
+            table,
+            parent,
+            key: value.after(1),
+            new: Ref::NIL,
+            old: value,
+            what: What::Remove,
+            change: false,
+        })
+    }
+}
+
+/// Is `end` the length of the list that A0 had?
+fn is_length(end: i64, had: impl Fn(i64) -> bool) -> bool {
+    (end == 0 || had(end)) && end.checked_add(1).is_none_or(|next| !had(next))
+}

@@ -1,0 +1,254 @@
+//! R3.1: where tables look for what they lack: metatables, and `__index` in them.
+//!
+//! Such a place is behaviour. When the file says that `Dog` extends `Pet` and no longer `Animal`, the running classes stay what they are,
+//! and the place leads to another one. These places are looked at when all tables that stand elsewhere have been met: then it is known
+//! whether both sides mean the same table.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Pairer, Slot, TablePair, What};
+use crate::lua::vm::Ref;
+use crate::model::base::Path;
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// A class, on both sides.
+#[derive(Clone, Copy)]
+pub(super) struct Class {
+    old: Ref,
+    new: Ref,
+    site: SiteId,
+}
+
+/// A metatable's place, or an `__index`.
+#[derive(Clone, Copy)]
+pub(super) struct Parent {
+    /// A1's table that has it…
+    pub(super) table: Ref,
+    /// …where that stands…
+    pub(super) site: SiteId,
+    /// …and the key; `NIL` for the metatable.
+    pub(super) key: Ref,
+    /// What the place leads to in A1.
+    pub(super) old: Ref,
+    /// What it leads to in A2.
+    pub(super) new: Ref,
+    /// Where that stands.
+    pub(super) at: SiteId,
+    /// A2's chunk wrote it into a table that existed.
+    pub(super) change: bool,
+    /// Whose parent it is, where that is a class.
+    pub(super) class: Option<Class>,
+}
+
+/// What is known of such places.
+#[derive(Default)]
+pub(super) struct Parents {
+    waiting: Vec<Parent>,
+    /// Metatables of A2's classes, by address.
+    metatables: FxHashMap<usize, Class>,
+    /// What a class's place led to, and what it leads to now: A1's table and A2's.
+    changed: FxHashSet<(usize, usize)>,
+    /// The sites of places that have waited, by what they lead to: A1's table and A2's.
+    sites: FxHashMap<(usize, usize), SiteId>,
+}
+
+impl Parent {
+    /// The metatable's place of a table of A1: what stands there in A1 and in A2, and where the table and that stand.
+    pub(super) fn metatable(table: Ref, [site, at]: [SiteId; 2], [old, new]: [Ref; 2], change: bool) -> Parent {
+        Parent {
+            table,
+            site,
+            key: Ref::NIL,
+            old,
+            new,
+            at,
+            change,
+            class: None,
+        }
+    }
+}
+
+impl Pairer<'_> {
+    /// A metatable's place with two tables of the module's own.
+    pub(super) fn meet_metatables(&mut self, parent: Parent, owner: Ref) -> Result<()> {
+        let is_class = self.is_class(owner)?;
+        let class = is_class.then_some(Class {
+            old: parent.table,
+            new: owner,
+            site: parent.site,
+        });
+        if let Some(class) = class {
+            let metatable = self.vm.val(parent.new).addr;
+            self.parents.metatables.try_insert_value(metatable, class)?;
+        }
+        if class.is_none() && !self.is_taken(&parent) && !self.leads_elsewhere(parent.old, parent.new, None)? {
+            return self.pair_tables(parent.old, parent.new, parent.at, false);
+        }
+        self.wait(Parent { class, ..parent })
+    }
+
+    fn wait(&mut self, parent: Parent) -> Result<()> {
+        if self.base.is_known() {
+            let tables = (self.vm.val(parent.old).addr, self.vm.val(parent.new).addr);
+            self.parents.sites.try_insert_value(tables, parent.at)?;
+        }
+        self.parents.waiting.try_push(parent)
+    }
+
+    /// Where two tables that answer to each other are on record (R8). A place that waits (`__index`) may be that, though a local has led
+    /// to them first.
+    pub(super) fn site_on_record(&mut self, tables: (usize, usize), site: SiteId) -> Result<SiteId> {
+        let Some(waiting) = self.parents.sites.get(&tables).copied() else {
+            return Ok(site);
+        };
+        let has_keys = |path: Option<Path>| path.is_some_and(|path| self.base.has_keys(path));
+        let (here, there) = (
+            self.places.path(self.vm, &self.out.sites, site)?,
+            self.places.path(self.vm, &self.out.sites, waiting)?,
+        );
+        Ok(if has_keys(there) && !has_keys(here) {
+            waiting
+        } else {
+            site
+        })
+    }
+
+    /// Is the slot of A2's table `holder` an `__index` with two tables? It waits, if so.
+    pub(super) fn meet_index(&mut self, slot: &Slot, holder: Option<Ref>, at: SiteId) -> Result<bool> {
+        let is_index = self.vm.is_string(slot.key, b"__index");
+        let Some(holder) = holder.filter(|_| is_index && !self.replace_data) else {
+            return Ok(false);
+        };
+        let address = self.vm.val(holder).addr;
+        let of_class = self.parents.metatables.get(&address).copied();
+        let class = match of_class {
+            Some(class) => Some(class),
+            None if self.is_class(holder)? => Some(Class {
+                old: slot.table,
+                new: holder,
+                site: slot.parent,
+            }),
+            None => None,
+        };
+        self.wait(Parent {
+            table: slot.table,
+            site: slot.parent,
+            key: slot.key,
+            old: slot.old,
+            new: slot.new,
+            at,
+            change: slot.change,
+            class,
+        })?;
+        Ok(true)
+    }
+
+    /// A class has functions, and an `__index` for its objects.
+    fn is_class(&mut self, table: Ref) -> Result<bool> {
+        let key = self.vm.string(b"__index")?;
+        let index = self.vm.get(table, key)?;
+        Ok(!self.vm.val(index).is_nil() && self.bears_code(table)?)
+    }
+
+    /// Has one side of the place a partner elsewhere?
+    fn is_taken(&self, parent: &Parent) -> bool {
+        let (old, new) = (self.vm.val(parent.old).addr, self.vm.val(parent.new).addr);
+        !self.pairs_seen.contains(&(old, new)) && !self.are_free(old, new)
+    }
+
+    /// Takes the places that wait: first those that lead to one table, as far as is known. True when there were any.
+    pub(super) fn take_parents(&mut self) -> Result<bool> {
+        let waiting = std::mem::take(&mut self.parents.waiting);
+        let mut later = Vec::new();
+        let mut found = false;
+        for parent in waiting {
+            if self.is_taken(&parent) {
+                later.try_push(parent)?;
+                continue;
+            }
+            if self.leads_elsewhere(parent.old, parent.new, None)? {
+                later.try_push(parent)?;
+            } else {
+                found = true;
+                self.pair_tables(parent.old, parent.new, parent.at, false)?; // behaviour, and no data (R8)
+            }
+        }
+        if found {
+            self.parents.waiting.append(&mut later); // what these tables hold comes first
+        }
+        for parent in later {
+            found |= self.parent(&parent)?;
+        }
+        Ok(found)
+    }
+
+    /// A place that leads to another table in A2 than in A1.
+    fn parent(&mut self, parent: &Parent) -> Result<bool> {
+        let (old, new) = (self.vm.val(parent.old).addr, self.vm.val(parent.new).addr);
+        if self.pairs_seen.contains(&(old, new)) {
+            return Ok(false);
+        }
+        let has_place = self.out.tables.contains_key(&new);
+        // Of what is no class the state may be where it looks: a table that the file has elsewhere, too, may have been chosen at run time.
+        let follows = if has_place {
+            parent.class.is_some()
+        } else {
+            self.has_partner(old)
+        };
+        if !follows || !self.has_own_function(parent.old, parent.new)? || !self.bears_code(parent.new)? {
+            self.refer(TablePair {
+                old: parent.old,
+                new: parent.new,
+                site: parent.at,
+                exact: false,
+            })?;
+            return Ok(true);
+        }
+        self.lead(parent.table, parent.site, parent.key, parent)?;
+        if let Some(class) = parent.class {
+            self.parents.changed.try_insert_value((old, new), ())?;
+            self.lead_fields(class, parent)?;
+        }
+        if !has_place {
+            self.scan_queue.try_push((parent.new, parent.at))?;
+        }
+        Ok(true)
+    }
+
+    /// The place leads to what the file says.
+    fn lead(&mut self, table: Ref, site: SiteId, key: Ref, parent: &Parent) -> Result<()> {
+        self.out.slots.try_push(Slot {
+            table,
+            parent: site,
+            key,
+            new: parent.new,
+            old: parent.old,
+            what: What::Take,
+            change: parent.change,
+        })
+    }
+
+    /// Fields of a class that name its parent (`Dog.super`) go with it.
+    fn lead_fields(&mut self, class: Class, parent: &Parent) -> Result<()> {
+        let (old, new) = (self.vm.val(parent.old), self.vm.val(parent.new));
+        let mut keys = Vec::new();
+        self.vm.zip(class.new, class.old)?;
+        while let Some(entry) = self.vm.zip_next() {
+            if entry.new == new && entry.old == old {
+                keys.try_push(self.vm.zip_keep()?.after(2))?;
+            }
+        }
+        for key in keys {
+            self.lead(class.old, class.site, key, parent)?;
+        }
+        Ok(())
+    }
+
+    /// Is it a reference to a parent that a class of the file no longer has?
+    pub(super) fn is_former_parent(&self, pair: &TablePair) -> bool {
+        let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+        self.parents.changed.contains(&(old, new))
+    }
+}

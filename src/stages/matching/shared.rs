@@ -1,0 +1,257 @@
+//! R3.1: tables that stand in several places of the file (`M.current = M.states.idle`), or of the running program.
+//!
+//! One of the places is the table's own, the others refer to it, and may lead elsewhere on the other side. A table with several places
+//! waits until all that have one are paired: then most tables are known, and what is left is settled by what the places say together.
+
+use std::cmp::Reverse;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Beside, Pairer, TablePair};
+use crate::lua::vm::{Kind, Ref};
+use crate::model::base::Kind as Had;
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// Rounds of settling; what is left then goes as it is ranked.
+const MOST_ROUNDS: u32 = 32;
+
+/// What is left to settle.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Tables with several places that A1 lacks at one, in a table that it has.
+    lacking: FxHashSet<usize>,
+    /// Where a table of A2 is on record (R8), for places at which A1 has no table.
+    recorded: FxHashMap<usize, SiteId>,
+    waiting: Vec<Waiting>,
+}
+
+/// A place that leads to two tables, one of which stands in other places, too.
+struct Waiting {
+    pair: TablePair,
+    /// The place is a name: a key that is a string.
+    named: bool,
+    /// How deep it is; a local is none.
+    depth: u32,
+}
+
+/// Two tables that may be one, as some places say.
+struct Claim {
+    old: usize,
+    new: usize,
+    /// The places that are left. The first one is the tables' path: one under which A0 had a table on record (R8), if there is any.
+    places: Vec<TablePair>,
+    has_record: bool,
+    /// How many there were.
+    votes: u32,
+    /// One of them is a name.
+    named: bool,
+    /// A2's table stands at a place, too, that A1 has nothing at.
+    elsewhere: bool,
+    /// It is rather a new one than A1's.
+    is_new: bool,
+    /// A2's table has functions, and A1's none of the module's own: the program has put it there.
+    foreign: bool,
+    equal: u32,
+    /// The deepest place.
+    depth: u32,
+    /// A2's table in the order of creation.
+    order: u32,
+    done: bool,
+}
+
+/// Is it a new table, or one of the program's own; how many sides have other partners; how many places agree; is none of them a name; the
+/// equal plain fields; how deep the deepest place is, since such ones are more often a table's own. What follows decides among equals: does A1
+/// lack it elsewhere; the order of creation, as a table is made before others refer to it.
+type Rank = (
+    (bool, bool, u32, Reverse<u32>, bool, Reverse<u32>, Reverse<u32>),
+    bool,
+    u32,
+);
+
+impl Pairer<'_> {
+    /// Pairs two tables that a place leads to; the place waits where one of them has others. `in_cell`: it is no place in a table.
+    pub(super) fn pair_at_place(&mut self, pair: TablePair, named: bool, in_cell: bool) -> Result<()> {
+        let (old, new) = (self.vm.val(pair.old), self.vm.val(pair.new));
+        let places = |order| self.survey.places(order) + u32::from(in_cell);
+        let has_others = self.out.known.places(old.addr) > 1 || self.order_of(new).map_or(0, places) > 1;
+        if has_others && !self.are_paired(pair.old, pair.new) {
+            let depth = if in_cell { 0 } else { self.out.sites.depth(pair.site) };
+            return self.shared.waiting.try_push(Waiting { pair, named, depth });
+        }
+        self.pair_tables(pair.old, pair.new, pair.site, pair.exact)
+    }
+
+    /// Settles the places that wait. A table whose places leave one partner only has it; what nothing tells goes by the number of places
+    /// that agree. True when there were any.
+    pub(super) fn take_shared(&mut self) -> Result<bool> {
+        let waiting = std::mem::take(&mut self.shared.waiting);
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let mut claims = self.claims(waiting)?;
+        for round in 0..=MOST_ROUNDS {
+            let mut ranked = self.rank(&mut claims)?;
+            ranked.sort_unstable();
+            let Some(((best, ..), _)) = ranked.first().copied() else {
+                break;
+            };
+            for ((found, ..), at) in ranked {
+                if round < MOST_ROUNDS && found != best {
+                    break;
+                }
+                let Some(claim) = claims.get_mut(at).filter(|claim| !claim.places.is_empty()) else {
+                    continue;
+                };
+                if !self.are_free(claim.old, claim.new) {
+                    continue;
+                }
+                claim.done = true;
+                let pair = claim.places.remove(0);
+                if claim.is_new {
+                    // A table that A1 lacks in a place of its own: here is a reference to it, and A1 refers to another one.
+                    claim.places = Vec::new();
+                    self.scan_queue.try_push((pair.new, pair.site))?;
+                } else {
+                    self.pair_tables(pair.old, pair.new, pair.site, pair.exact)?;
+                }
+            }
+        }
+        for pair in claims.into_iter().flat_map(|claim| claim.places) {
+            self.pair_tables(pair.old, pair.new, pair.site, pair.exact)?;
+        }
+        Ok(true)
+    }
+
+    /// What the places say together.
+    fn claims(&mut self, waiting: Vec<Waiting>) -> Result<Vec<Claim>> {
+        let mut claims: Vec<Claim> = Vec::new();
+        let mut known: FxHashMap<(usize, usize), usize> = FxHashMap::default();
+        for Waiting { pair, named, depth } in waiting {
+            let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+            if !known.contains_key(&(old, new)) {
+                let elsewhere = self.shared.lacking.contains(&new);
+                let (equal, other_name) = self.compare_fields(pair.old, pair.new)?;
+                let foreign = self.bears_code(pair.new)? && !self.has_own_function(pair.old, pair.new)?;
+                known.try_insert_value((old, new), claims.len())?;
+                claims.try_push(Claim {
+                    old,
+                    new,
+                    places: Vec::new(),
+                    has_record: false,
+                    votes: 0,
+                    named: false,
+                    elsewhere,
+                    is_new: elsewhere && other_name,
+                    foreign,
+                    equal,
+                    depth: 0,
+                    order: self.loaded.fresh.order(new).unwrap_or(u32::MAX),
+                    done: false,
+                })?;
+            }
+            let has_record = self.has_table_on_record(pair.site)?;
+            if let Some(claim) = known.get(&(old, new)).and_then(|at| claims.get_mut(*at)) {
+                claim.votes += 1;
+                claim.named |= named;
+                claim.depth = claim.depth.max(depth);
+                claim.places.try_push(pair)?;
+                if has_record && !std::mem::replace(&mut claim.has_record, true) {
+                    claim.places.rotate_right(1);
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    /// The claims that are open, with what tells the better ones: smaller is better.
+    fn rank(&self, claims: &mut [Claim]) -> Result<Vec<(Rank, usize)>> {
+        let (mut of_old, mut of_new): (FxHashMap<usize, u32>, FxHashMap<usize, u32>) = Default::default();
+        for claim in claims.iter_mut() {
+            claim.done |= !self.are_free(claim.old, claim.new);
+            if !claim.done && !claim.foreign {
+                count(&mut of_old, claim.old)?;
+                count(&mut of_new, claim.new)?;
+            }
+        }
+        let mut ranked = Vec::new();
+        for (at, claim) in claims.iter().enumerate().filter(|(_, claim)| !claim.done) {
+            let alone = |counts: &FxHashMap<usize, u32>, table: usize| counts.get(&table) == Some(&1);
+            let old_alone = alone(&of_old, claim.old);
+            let new_alone = alone(&of_new, claim.new);
+            let free = 2 - u32::from(old_alone) - u32::from(new_alone);
+            let rank = (
+                (
+                    claim.is_new,
+                    claim.foreign,
+                    free,
+                    Reverse(claim.votes),
+                    !claim.named,
+                    Reverse(claim.equal),
+                    Reverse(claim.depth),
+                ),
+                claim.elsewhere,
+                claim.order,
+            );
+            ranked.try_push((rank, at))?;
+        }
+        Ok(ranked)
+    }
+
+    /// Notes that A1's table has nothing under a key that A2's has a table under.
+    pub(super) fn note_lacking(&mut self, beside: &Beside) -> Result<()> {
+        let new = beside.new_val;
+        let has_others = |order| self.survey.places(order) > 1 || self.named2.has_name(new.addr);
+        if new.is_table() && beside.order.is_some_and(has_others) {
+            self.shared.lacking.try_insert_value(new.addr, ())?;
+        }
+        Ok(())
+    }
+
+    /// Notes that A1 has no table where A2's has one, and where the record has one: should it answer to one of A1's elsewhere, this is its path.
+    pub(super) fn note_recorded(&mut self, pair: &TablePair, beside: &Beside) -> Result<()> {
+        if !self.base.is_known() || beside.order.is_none() {
+            return Ok(());
+        }
+        let place = self.path(pair.site)?.and_then(|path| self.place_of(path, beside.key));
+        if place.is_some_and(|place| self.base.key(place) == Some(Had::Table)) {
+            let site = self.out.sites.key(pair.site, beside.key)?;
+            self.shared.recorded.try_insert_value(beside.new_val.addr, site)?;
+        }
+        Ok(())
+    }
+
+    /// The site whose path a pair of tables has.
+    pub(super) fn recorded_site(&self, new: usize, site: SiteId) -> SiteId {
+        self.shared.recorded.get(&new).copied().unwrap_or(site)
+    }
+
+    /// How many plain fields of A2's table A1's has with the same value; and do all strings that both have differ, one at least?
+    fn compare_fields(&mut self, old: Ref, new: Ref) -> Result<(u32, bool)> {
+        let (mut equal, mut same, mut other) = (0, false, false);
+        self.vm.zip(new, old)?;
+        while let Some(entry) = self.vm.zip_next() {
+            if super::merge::is_scalar(entry.new) && super::merge::is_scalar(entry.old) {
+                let is_string = entry.new.kind == Kind::String && entry.old.kind == Kind::String;
+                if self.vm.zip_equal() {
+                    equal += 1;
+                    same |= is_string;
+                } else {
+                    other |= is_string;
+                }
+            }
+        }
+        Ok((equal, other && !same))
+    }
+}
+
+fn count(counts: &mut FxHashMap<usize, u32>, address: usize) -> Result<()> {
+    match counts.get_mut(&address) {
+        Some(count) => *count += 1,
+        None => {
+            counts.try_insert_value(address, 1)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! What A2's chunk left behind: each of its tables and functions, met once.
+//!
+//! One walk from what the chunk returned and what it wrote notes what every fresh table holds, which cells every fresh function has, in
+//! how many places each table stands, and by which locals tables are known. So all of that is known before anything is paired, and
+//! pairing reads lists. What the walk did not come to is looked at when it is asked for.
+
+use std::ops::Range;
+
+use rustc_hash::FxHashSet;
+
+use super::{Beside, Pairer};
+use crate::lua::vm::{Info, Kind, Ref, Val};
+use crate::model::objects::{CellLists, DenseMap};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
+
+/// Entries of A2's tables that the walk looks at; the tables of a file with more are looked at one by one.
+const MOST_ENTRIES: usize = 20_000;
+
+/// An entry of a table of A2.
+#[derive(Clone, Copy)]
+pub(super) struct Item {
+    /// The key.
+    pub(super) key: Ref,
+    /// What the value is…
+    pub(super) val: Val,
+    /// …and its place in the order of creation, where it is fresh.
+    pub(super) order: Option<u32>,
+}
+
+impl Item {
+    /// The value.
+    pub(super) fn value(self) -> Ref {
+        self.key.after(1)
+    }
+
+    /// The entry beside what A1 has under its key.
+    pub(super) fn beside(self, old: Ref, old_val: Val) -> Beside {
+        Beside {
+            key: self.key,
+            new: self.value(),
+            old,
+            new_val: self.val,
+            old_val,
+            order: self.order,
+        }
+    }
+}
+
+/// A fresh Lua function.
+#[derive(Clone, Copy)]
+pub(super) struct Function {
+    /// What `lua_getinfo` says.
+    pub(super) info: Info,
+    /// The module's own.
+    pub(super) home: bool,
+    /// The number of its list of cells.
+    pub(super) list: u32,
+}
+
+/// What is known of A2. Objects go by their place in the order of creation.
+#[derive(Default)]
+pub(super) struct Survey {
+    items: Vec<Item>,
+    /// Of each table that was looked at, the first item and the one behind its last.
+    tables: DenseMap,
+    ranges: Vec<(u32, u32)>,
+    functions: DenseMap,
+    infos: Vec<Function>,
+    /// The lists of cells of its functions.
+    pub(super) lists: CellLists,
+    /// In how many places each table stands. Not `__index` and metatables (`parents.rs`), nor a table's reference to itself.
+    places: DenseMap,
+}
+
+impl Survey {
+    /// Makes room for so many functions, of so many objects.
+    pub(super) fn reserve(&mut self, functions: usize, objects: usize) -> Result<()> {
+        self.items.try_reserve(functions + functions / 4)?;
+        self.infos.try_reserve(functions)?;
+        self.functions.reserve(objects)?;
+        self.tables.reserve(objects)
+    }
+
+    /// An entry by its number.
+    pub(super) fn item(&self, number: u32) -> Option<Item> {
+        self.items.get(number as usize).copied()
+    }
+
+    /// In how many places does a table stand?
+    pub(super) fn places(&self, order: u32) -> u32 {
+        self.places.get(order).unwrap_or(0)
+    }
+
+    fn count_place(&mut self, order: u32) -> Result<()> {
+        self.places.set(order, self.places(order) + 1)
+    }
+
+    fn knows(&self, val: Val, order: u32) -> bool {
+        let known = if val.is_table() { &self.tables } else { &self.functions };
+        known.get(order).is_some()
+    }
+}
+
+impl Pairer<'_> {
+    /// Where a table or function of A2 stands in the order of creation; none for what is not fresh.
+    #[inline]
+    pub(super) fn order_of(&self, val: Val) -> Option<u32> {
+        match val.kind {
+            Kind::Table | Kind::Function => self.loaded.fresh.order(val.addr),
+            _ => None,
+        }
+    }
+
+    /// Walks A2.
+    pub(super) fn survey(&mut self) -> Result<()> {
+        let mut work = Vec::new();
+        let mut cells = FxHashSet::default();
+        self.survey_from(self.loaded.value, &mut work)?;
+        for i in 0..self.loaded.changes.len() {
+            let Some(new) = self.loaded.changes.get(i).map(|change| change.new) else {
+                break;
+            };
+            let val = self.vm.val(new);
+            if let Some(order) = self.order_of(val).filter(|_| val.is_table()) {
+                self.survey.count_place(order)?;
+            }
+            self.survey_from(new, &mut work)?;
+        }
+        let left = &self.loaded.left;
+        let placed = copied(&left.roots)?
+            .into_iter()
+            .chain(left.pairs.iter().map(|(new, _)| *new));
+        for new in collected(placed.map(Ok))? {
+            self.survey_from(new, &mut work)?;
+        }
+        while let Some((object, order)) = work.pop() {
+            if !self.vm.val(object).is_table() {
+                self.survey_function(object, order, &mut cells, &mut work)?;
+            } else if !self.survey_table(object, order, &mut work)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn survey_from(&mut self, object: Ref, work: &mut Vec<(Ref, u32)>) -> Result<()> {
+        match self.order_of(self.vm.val(object)) {
+            Some(order) => work.try_push((object, order)),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on from what a table holds. False when there is too much.
+    fn survey_table(&mut self, table: Ref, order: u32, work: &mut Vec<(Ref, u32)>) -> Result<bool> {
+        if self.survey.tables.get(order).is_some() {
+            return Ok(true);
+        }
+        let rest = MOST_ENTRIES.saturating_sub(self.survey.items.len());
+        let Some(items) = self.keep_items(table, order, rest)? else {
+            return Ok(false);
+        };
+        for item in items {
+            let Some(item) = self.survey.item(item) else {
+                break;
+            };
+            let Some(found) = item.order else {
+                continue;
+            };
+            if item.val.is_table() && found != order && !self.vm.is_string(item.key, b"__index") {
+                self.survey.count_place(found)?;
+            }
+            if !self.survey.knows(item.val, found) {
+                work.try_push((item.value(), found))?;
+            }
+        }
+        let metatable = self.vm.metatable_val(table);
+        if let Some(found) = self.order_of(metatable)
+            && !self.survey.knows(metatable, found)
+        {
+            work.try_push((self.vm.metatable(table)?, found))?;
+        }
+        Ok(true)
+    }
+
+    /// Goes on from what the cells of a function hold, and notes which tables its locals are.
+    fn survey_function(
+        &mut self,
+        function: Ref,
+        order: u32,
+        cells: &mut FxHashSet<usize>,
+        work: &mut Vec<(Ref, u32)>,
+    ) -> Result<()> {
+        let Some((Function { info, home, .. }, first)) = self.surveyed(function, order)? else {
+            return Ok(());
+        };
+        let chunk = self.loaded.chunk.as_ref().filter(|_| home);
+        if let Some(assigned) = chunk.and_then(|chunk| chunk.assigned_by(info.line, info.last)) {
+            let mut result = Ok(());
+            assigned.each(info.upvalues, |i| {
+                if result.is_ok() {
+                    result = self.named2.note_assigned(self.vm.cell(function, i + 1));
+                }
+            });
+            result?;
+        }
+        if !first {
+            return Ok(()); // functions with the same cells hold the same
+        }
+        for index in 1..=info.upvalues {
+            let Some(held) = self.vm.upvalue(function, index) else {
+                break;
+            };
+            if !matches!(held.value.kind, Kind::Table | Kind::Function)
+                || cells.try_insert_value(held.cell, ())?.is_some()
+            {
+                continue;
+            }
+            if home && held.value.is_table() {
+                let name = self.name(function, index)?;
+                self.named2.note(name, held.value.addr, held.cell)?;
+            }
+            if let Some(found) = self.order_of(held.value)
+                && !self.survey.knows(held.value, found)
+            {
+                work.try_push((self.vm.upvalue_value(function, index)?, found))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known of a fresh function, and whether it is the first one with its cells that was asked for; none for one that is written
+    /// in C.
+    pub(super) fn surveyed(&mut self, function: Ref, order: u32) -> Result<Option<(Function, bool)>> {
+        if let Some(number) = self.survey.functions.get(order) {
+            let known = self.survey.infos.get(number as usize);
+            return Ok(known.map(|known| (*known, false)));
+        }
+        let Some(info) = self.vm.info(function)?.filter(|info| info.lua) else {
+            return Ok(None);
+        };
+        let home = self.loaded.home.owns(self.vm, function, &info)?;
+        let (list, first) = self.survey.lists.number(self.vm.cells(function, info.upvalues)?)?;
+        let found = Function { info, home, list };
+        self.survey.functions.set(order, self.survey.infos.len() as u32)?;
+        self.survey.infos.try_push(found)?;
+        Ok(Some((found, first)))
+    }
+
+    /// What a fresh table holds: numbers of entries. They stay held until pairing ends.
+    pub(super) fn items(&mut self, table: Ref, order: u32) -> Result<Range<u32>> {
+        if let Some(number) = self.survey.tables.get(order) {
+            let range = self.survey.ranges.get(number as usize).copied();
+            let (start, end) = range.unwrap_or_default();
+            return Ok(start..end);
+        }
+        Ok(self.keep_items(table, order, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// Lists what a table holds; none where that is more than `most`.
+    fn keep_items(&mut self, table: Ref, order: u32, most: usize) -> Result<Option<Range<u32>>> {
+        let mark = self.vm.held();
+        let (first, count) = self.vm.keep_entries(table, most)?;
+        if count as usize > most {
+            self.vm.release(mark);
+            return Ok(None);
+        }
+        let start = self.survey.items.len() as u32;
+        self.survey.items.try_reserve(count as usize)?;
+        for key in (0..count).map(|i| first.after(2 * i)) {
+            let val = self.vm.val(key.after(1));
+            let order = self.order_of(val);
+            self.survey.items.try_push(Item { key, val, order })?;
+        }
+        let end = start + count;
+        self.survey.tables.set(order, self.survey.ranges.len() as u32)?;
+        self.survey.ranges.try_push((start, end))?;
+        Ok(Some(start..end))
+    }
+}

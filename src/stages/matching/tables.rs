@@ -1,0 +1,461 @@
+//! R3.1: which table of A1 answers to which of A2's, and what they hold.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::changes::Written;
+use super::merge::is_scalar;
+use super::parents::Parent;
+use super::{Beside, Keyed, Pairer, Slot, TablePair, What};
+use crate::lua::vm::{Kind, Ref};
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// Entries of a table of A1 that are looked at for a table beside another one.
+const MOST_BESIDE: usize = 1_000;
+
+/// Places that wait. How many there are of each kind is counted, so that none has to look through them.
+#[derive(Default)]
+pub(super) struct References {
+    waiting: Vec<TablePair>,
+    /// By the addresses of A1's table and of A2's, by that of either alone.
+    of_both: FxHashMap<(usize, usize), u32>,
+    of_old: FxHashMap<usize, u32>,
+    of_new: FxHashMap<usize, u32>,
+}
+
+impl References {
+    fn add(&mut self, pair: TablePair, old: usize, new: usize) -> Result<()> {
+        fn count<K: Eq + std::hash::Hash>(counts: &mut FxHashMap<K, u32>, key: K) -> Result<()> {
+            counts.try_reserve(1)?;
+            *counts.entry(key).or_insert(0) += 1;
+            Ok(())
+        }
+        count(&mut self.of_both, (old, new))?;
+        count(&mut self.of_old, old)?;
+        count(&mut self.of_new, new)?;
+        self.waiting.try_push(pair)
+    }
+
+    /// Does a place lead to this table of A2?
+    fn has_new(&self, new: usize) -> bool {
+        self.of_new.contains_key(&new)
+    }
+
+    /// Does each of the two tables have a place that leads to another one than the other of the two?
+    pub(super) fn both_lead_elsewhere(&self, old: usize, new: usize) -> bool {
+        let both = self.of_both.get(&(old, new)).copied();
+        let has_more = |count: Option<&u32>| count.copied() > both.or(Some(0));
+        has_more(self.of_old.get(&old)) && has_more(self.of_new.get(&new))
+    }
+}
+
+/// What A1's tables have under keys that the file lacks now.
+#[derive(Default)]
+struct Dropped {
+    /// By the address of a table: the tables that have it so.
+    holders: FxHashMap<usize, Vec<usize>>,
+    /// Places where a table of A2 stands beside its answer: A1's holder, and A2's table.
+    places: FxHashSet<(usize, usize)>,
+}
+
+impl Pairer<'_> {
+    /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this place is not its own but a
+    /// reference to it, which may point elsewhere by now: it is looked at again when all tables have been met.
+    pub(super) fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, exact: bool) -> Result<()> {
+        let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
+        let pair = TablePair { old, new, site, exact };
+        if !self.are_free(old_addr, new_addr) {
+            if self.pairs_seen.contains(&(old_addr, new_addr)) {
+                return Ok(());
+            }
+            return self.refer(pair);
+        }
+        self.accept(pair, old_addr, new_addr)
+    }
+
+    /// Do the two answer to each other already? Then another place where they stand says nothing new.
+    pub(super) fn are_paired(&self, old: Ref, new: Ref) -> bool {
+        let pair = (self.vm.val(old).addr, self.vm.val(new).addr);
+        self.pairs_seen.contains(&pair)
+    }
+
+    /// Does a table of A1 answer to one of A2's already, or is it one itself?
+    pub(super) fn has_partner(&self, old: usize) -> bool {
+        self.answered.contains(&old) || self.taken_up.contains(&old)
+    }
+
+    /// Has neither of the two a partner?
+    pub(super) fn are_free(&self, old: usize, new: usize) -> bool {
+        !self.has_partner(old) && !self.out.tables.contains_key(&new)
+    }
+
+    pub(super) fn accept(&mut self, mut pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
+        pair.site = self.site_on_record((old_addr, new_addr), self.recorded_site(new_addr, pair.site))?;
+        self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
+        self.answered.try_insert_value(old_addr, ())?;
+        if !self.out.tables.contains_key(&new_addr) {
+            self.out.tables.try_insert_value(new_addr, pair.old)?;
+            self.out.paired.try_push((pair.new, pair.old))?;
+        }
+        if !self.vm.metatable_val(pair.new).is_nil() {
+            self.out.copies.try_push(pair.new)?;
+        }
+        self.table_queue.try_push(pair)
+    }
+
+    /// References among tables: one that leads to a table of A1 which answers to none of A2's yet gives it the functions of A2's;
+    /// any other says nothing of what its table is. Where A2's table has a place already, that waits until all else has been met (`last`).
+    /// True when there was one of the first kind.
+    pub(super) fn take_references(&mut self, last: bool) -> Result<bool> {
+        let mut found = false;
+        let mut beside = None;
+        for pair in std::mem::take(&mut self.references).waiting {
+            let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+            let has_place = self.out.tables.contains_key(&new_addr);
+            if self.is_former_parent(&pair) {
+                continue;
+            }
+            if self.has_partner(old_addr) {
+                // A2's table, if it is new, has to be met all the same.
+                if !has_place {
+                    self.scan_queue.try_push((pair.new, pair.site))?;
+                    found = true;
+                }
+            } else if !has_place {
+                self.accept(pair, old_addr, new_addr)?;
+                found = true;
+            } else if !last {
+                self.refer(pair)?;
+            } else if pair.exact
+                || self.has_own_function(pair.old, pair.new)? && !self.is_dropped(&pair, &mut beside)?
+            {
+                // A table that the program put there for itself, without a function of the module's own, stays as it is.
+                self.accept(pair, old_addr, new_addr)?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Lets a place wait.
+    pub(super) fn refer(&mut self, pair: TablePair) -> Result<()> {
+        let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+        self.references.add(pair, old, new)
+    }
+
+    /// Does A1 have the table beside the one that answers to A2's, under a key that the file lacks now? Then it is another one, which
+    /// the file has dropped (R5.2). `beside`: what is known of that, once it was asked for.
+    fn is_dropped(&mut self, pair: &TablePair, beside: &mut Option<Dropped>) -> Result<bool> {
+        let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
+        let beside = match beside {
+            Some(beside) => beside,
+            None => beside.insert(self.dropped()?),
+        };
+        let mut holders = beside.holders.get(&old).into_iter().flatten();
+        Ok(holders.any(|holder| beside.places.contains(&(*holder, new))))
+    }
+
+    /// What A1's tables have under keys that the file lacks now.
+    fn dropped(&mut self) -> Result<Dropped> {
+        let mut files: FxHashMap<usize, Ref> = FxHashMap::default();
+        for (file, table) in &self.out.paired {
+            let address = self.vm.val(*table).addr;
+            if !files.contains_key(&address) {
+                files.try_insert_value(address, *file)?;
+            }
+        }
+        let mut dropped = Dropped::default();
+        for i in 0..self.out.slots.len() {
+            let Some(slot) = self.out.slots.get(i).copied().filter(|slot| slot.what == What::Merge) else {
+                continue;
+            };
+            let (holder, new) = (self.vm.val(slot.table).addr, self.vm.val(slot.new).addr);
+            let is_place = |answer: &Ref| self.vm.val(*answer) == self.vm.val(slot.old);
+            if !self.out.tables.get(&new).is_some_and(is_place) {
+                continue;
+            }
+            dropped.places.try_insert_value((holder, new), ())?;
+            // Each holder is walked once.
+            let Some(file) = files.remove(&holder) else {
+                continue;
+            };
+            self.vm.zip(slot.table, file)?;
+            for _ in 0..MOST_BESIDE {
+                let Some(entry) = self.vm.zip_next() else {
+                    break;
+                };
+                if entry.new.is_table() && entry.old.is_nil() {
+                    let table = entry.new.addr;
+                    if !dropped.holders.contains_key(&table) {
+                        dropped.holders.try_insert_value(table, Vec::new())?;
+                    }
+                    if let Some(holders) = dropped.holders.get_mut(&table) {
+                        holders.try_push(holder)?;
+                    }
+                }
+            }
+            self.vm.zip_end();
+        }
+        Ok(dropped)
+    }
+
+    /// R3.1
+    pub(super) fn table_pair(&mut self, pair: TablePair) -> Result<()> {
+        let mut bears_code = false;
+        let Some(order) = self.order_of(self.vm.val(pair.new)) else {
+            return Ok(());
+        };
+        let (mut entries, mut rows, mut absent) = (std::mem::take(&mut self.entries), Vec::new(), Vec::new());
+        let mut shared = 0;
+        let list = self.vm.raw_len(pair.new);
+        let path = self.note_table(pair.new, pair.site)?;
+        let noted = self.noted_alone(pair.new);
+        for item in self.items(pair.new, order)? {
+            let Some(item) = self.survey.item(item) else {
+                break;
+            };
+            let (key, new_val) = (item.key, item.val);
+            let (old, old_val) = self.vm.look_up(pair.old, key)?;
+            let beside = item.beside(old, old_val);
+            if let Some(path) = path {
+                self.note_entry(path, &beside)?;
+            }
+            if let Some(path) = noted {
+                self.note_beside(path, pair.site, &beside)?;
+            }
+            bears_code |= new_val.is_function();
+            shared += u32::from(!old_val.is_nil());
+            if new_val == old_val
+                && matches!(
+                    new_val.kind,
+                    Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread
+                )
+            {
+                continue;
+            }
+            if old_val.is_nil() {
+                self.note_lacking(&beside)?;
+            }
+            if new_val.is_table() && !old_val.is_table() {
+                self.note_recorded(&pair, &beside)?;
+            }
+            if self.is_fresh_key(key) {
+                self.keyed.try_push(Keyed {
+                    table: pair.old,
+                    parent: pair.site,
+                    key,
+                    new: beside.new,
+                    change: false,
+                    compared: false,
+                })?;
+            } else if self.is_plain(&beside) {
+                self.plain(&pair, &beside)?;
+            } else if old_val.is_nil() && new_val.is_table() && !self.replace_data && self.vm.integer(key).is_some() {
+                rows.try_push(beside)?; // a row that stands elsewhere by now, or is gone
+            } else if old_val.is_nil() && self.is_in_list(&beside, list) {
+                absent.try_push(beside)?;
+            } else if !old_val.is_nil() || !self.is_state(&pair, &beside, list)? {
+                entries.try_push(beside)?;
+            }
+        }
+        self.realign(&pair, list, &entries, &rows)?;
+        self.new_rows(&pair, list, rows, &mut entries)?;
+        self.handlers(&pair, list, absent, &mut entries)?;
+        let mut children = Vec::new();
+        children.try_reserve(entries.len())?;
+        self.out.slots.try_reserve(entries.len())?;
+        self.out.sites.reserve(entries.len())?;
+        for beside in entries.drain(..) {
+            let mut what = self.judge(&beside)?;
+            if what == What::Merge && self.moved.contains(&beside.new_val.addr) {
+                what = What::Keep; // the row stands elsewhere by now, and is paired there
+            }
+            let mut slot = Slot {
+                table: pair.old,
+                parent: pair.site,
+                key: beside.key,
+                new: beside.new,
+                old: beside.old,
+                what,
+                change: false,
+            };
+            slot.what = self.three_way(what, &slot, &beside)?;
+            self.out.slots.try_push(slot)?;
+            self.child(slot, Some(pair.new), &beside, &mut children)?;
+        }
+        self.entries = entries;
+        self.take_children(children)?;
+        self.pair_metatables(&pair)?;
+        // Where A1 has as many entries as both sides share, it has none of its own.
+        let address = self.vm.val(pair.old).addr;
+        if self.loaded.snapshot.entries(address) == Some(shared) {
+            self.bearing.try_insert_value(address, ())?;
+        } else if bears_code {
+            self.enumerate(pair.old, pair.new, pair.site, &Written::default())?;
+        }
+        if pair.exact || self.merges {
+            self.compared.try_push(pair)?;
+        }
+        Ok(())
+    }
+
+    /// Data on both sides, and neither an object: nothing to find out.
+    fn is_plain(&self, beside: &Beside) -> bool {
+        is_scalar(beside.new_val) && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
+    }
+
+    /// R5.3: rows of A2's list whose place A1's lacks, and that answer to none of A1's.
+    fn new_rows(&mut self, pair: &TablePair, list: i64, rows: Vec<Beside>, entries: &mut Vec<Beside>) -> Result<()> {
+        for row in rows {
+            let new = row.new_val;
+            let index = self.vm.integer(row.key).unwrap_or_default();
+            let answers = self.out.tables.contains_key(&new.addr) || self.references.has_new(new.addr);
+            if !answers && self.may_grow(pair, list, index)? {
+                self.moved.remove(&new.addr);
+                entries.try_push(row)?;
+            } else if !answers && row.order.is_some() && self.bears_code(row.new)? {
+                let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
+                self.out.warnings.try_push(format!(
+                    "{path}[{index}]: a row with functions that the running list lacks; lists are state, so it was not added (R5.3)"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self, pair: &TablePair, beside: &Beside) -> Result<()> {
+        let Beside { key, new, old, .. } = *beside;
+        let what = if self.replace_data && !self.vm.same(new, old) || self.scalar_follows(pair, beside)? {
+            What::Overwrite
+        } else {
+            What::Keep
+        };
+        self.out.slots.try_push(Slot {
+            table: pair.old,
+            parent: pair.site,
+            key,
+            new,
+            old,
+            what,
+            change: false,
+        })
+    }
+
+    /// R5.3: without a record, integer keys are never added to an existing table; a function outside the list is (a sparse dispatch
+    /// table).
+    fn is_state(&mut self, pair: &TablePair, beside: &Beside, list: i64) -> Result<bool> {
+        let Some(key) = self.vm.integer(beside.key).filter(|_| !self.replace_data) else {
+            return Ok(false);
+        };
+        Ok(!beside.new_val.is_function() && !self.may_grow(pair, list, key)?)
+    }
+
+    /// Is it a function in the list part of A2's table?
+    fn is_in_list(&self, beside: &Beside, list: i64) -> bool {
+        let index = || self.vm.integer(beside.key);
+        beside.new_val.is_function() && !self.replace_data && index().is_some_and(|index| (1..=list).contains(&index))
+    }
+
+    pub(super) fn pair_metatables(&mut self, pair: &TablePair) -> Result<()> {
+        if self.vm.metatable_val(pair.new).is_nil() {
+            return Ok(());
+        }
+        let (old, new) = (self.vm.metatable(pair.old)?, self.vm.metatable(pair.new)?);
+        let at = self.out.sites.metatable(pair.site)?;
+        let place = Parent::metatable(pair.old, [pair.site, at], [old, new], false);
+        self.metatables(place, pair.new)
+    }
+
+    /// R3.1: metatables pair as tables do; one that only A2 has is set. `owner` is A2's table.
+    pub(super) fn metatables(&mut self, place: Parent, owner: Ref) -> Result<()> {
+        let Parent { old, new, at, .. } = place;
+        let (o, n) = (self.vm.val(old), self.vm.val(new));
+        if n.is_nil() || n == o {
+            return Ok(());
+        }
+        let what = if o.is_nil() {
+            if self.is_fresh(n) {
+                self.scan_queue.try_push((new, at))?;
+            }
+            What::Add
+        } else if self.is_fresh(n) && self.was_import(old, new)? {
+            self.scan_queue.try_push((new, at))?;
+            What::Take
+        } else if self.is_fresh(n) {
+            return self.meet_metatables(place, owner);
+        } else if self.takes(o, old, new)? {
+            What::Take
+        } else {
+            return Ok(());
+        };
+        self.out.slots.try_push(Slot {
+            table: place.table,
+            parent: place.site,
+            key: Ref::NIL,
+            new,
+            old,
+            what,
+            change: place.change,
+        })
+    }
+
+    /// Meets the functions that only A1 has in a code-bearing table (R5.2): their cells count for R4.2.
+    pub(super) fn enumerate(&mut self, table: Ref, new: Ref, site: SiteId, written: &Written) -> Result<()> {
+        let address = self.vm.val(table).addr;
+        if self.bearing.try_insert_value(address, ())?.is_some() {
+            return Ok(());
+        }
+        let written = written.get(&address).copied().unwrap_or_default();
+        self.vm.zip(table, new)?;
+        while let Some(entry) = self.vm.zip_next() {
+            // Here A1's table is walked, so its value is the entry's new one.
+            if !entry.new.is_function() || !entry.old.is_nil() {
+                continue;
+            }
+            if self.vm.zip_key_number(written).is_some() {
+                continue;
+            }
+            let mark = self.vm.held();
+            let value = self.vm.zip_keep_pair()?;
+            if !self.is_home(value)? {
+                self.vm.release(mark);
+                continue;
+            }
+            let key = value.after(1);
+            let place = self.out.sites.key(site, key)?;
+            self.function1(value, place)?;
+            self.out.slots.try_push(Slot {
+                table,
+                parent: site,
+                key,
+                new: Ref::NIL,
+                old: value,
+                what: What::Follow,
+                change: false,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// R8: what A2's table does not hold goes from A1's.
+    pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
+        self.vm.zip(pair.old, pair.new)?;
+        while let Some(entry) = self.vm.zip_next() {
+            let by_object = self.answered.contains(&entry.key.addr) || self.out.number1(entry.key.addr).is_some();
+            if entry.old.is_nil() && !by_object {
+                let base = self.vm.zip_keep_pair()?;
+                self.out.slots.try_push(Slot {
+                    table: pair.old,
+                    parent: pair.site,
+                    key: base.after(1),
+                    new: Ref::NIL,
+                    old: base,
+                    what: What::Remove,
+                    change: false,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

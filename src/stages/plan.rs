@@ -1,0 +1,622 @@
+//! R5, R6, R8: from pairs to a list of operations, or to every conflict.
+//!
+//! What is placed refers to A1's tables, never to A2's copies of them (R5.1). The program is only read here.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::code;
+use crate::lua::heap::Place;
+use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::write::{Join, Joins, Op};
+use crate::model::lineage::Continued;
+use crate::model::objects::DenseMap;
+use crate::model::options::{Data, OnConflict, Options};
+use crate::model::site::SiteId;
+use crate::stages::find::Context;
+use crate::stages::load::Loaded;
+use crate::stages::matching::{Cell1, CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// One conflict (R6), in words.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    /// Where.
+    pub path: String,
+    /// What A1 has there.
+    pub running: String,
+    /// What A2 has there.
+    pub file: String,
+    /// A2's line, where it is known.
+    pub line: Option<i32>,
+}
+
+impl Conflict {
+    /// A line of a message, beginning with a line break.
+    pub fn line(&self) -> String {
+        let line = self.line.map_or_else(String::new, |line| format!(" (line {line})"));
+        format!(
+            "\n\t{}: {} while it runs, {} in the file{line}",
+            self.path, self.running, self.file
+        )
+    }
+}
+
+/// What the report counts, with the places where somebody may want the list.
+#[derive(Default, Debug)]
+pub struct Tally {
+    /// A2's functions that took a place of A1's.
+    pub replaced: Vec<SiteId>,
+    /// A2's functions that answer to none of A1's.
+    pub added: Vec<SiteId>,
+    /// Functions that only A1 has.
+    pub removed: Vec<SiteId>,
+    /// Of the replaced, those whose code differs.
+    pub changed: Vec<SiteId>,
+    /// A2's cells that are A1's now.
+    pub joined: Vec<u32>,
+    /// A2's cells that are new.
+    pub fresh: Vec<u32>,
+    /// Slots and cells whose data stayed.
+    pub data_kept: Vec<SiteId>,
+    /// Cells whose data stayed.
+    pub cells_kept: Vec<u32>,
+    /// Data that only A2 had.
+    pub data_added: Vec<SiteId>,
+    /// Data that A2's took the place of (R8), or that went, and constants (R4.7).
+    pub data_replaced: Vec<SiteId>,
+}
+
+/// All that commit will do.
+#[derive(Default)]
+pub struct Plan {
+    /// A2's copies of tables that A1 has, with finalizers: these must not run.
+    pub disarm: Vec<Ref>,
+    /// A2's functions that get A1's cells.
+    pub joins: Joins,
+    /// The writes into the program, in order.
+    pub ops: Vec<Op>,
+    /// Writes into A2's own tables and cells, made before the others. They have no inverse: A2 goes when its reload is undone.
+    pub own: Vec<Op>,
+    /// For the report.
+    pub tally: Tally,
+    /// Every conflict, sorted; unless the options settle them there is nothing to commit.
+    pub conflicts: Vec<Conflict>,
+    /// The module after the commit: what `package.loaded` holds.
+    pub object: Ref,
+    /// `__hotfix`, when A2 provides it (R7.2).
+    pub hook: Ref,
+    /// A2's functions, each with the one of A1 whose lineage it continues (R3.3).
+    pub lineage: Vec<Continued>,
+}
+
+/// Plans the whole reload.
+///
+/// # Errors
+/// [`Error::Memory`](crate::support::error::Error::Memory).
+pub fn plan(vm: &mut Vm, context: &Context, loaded: &Loaded, pairing: &mut Pairing, options: &Options) -> Result<Plan> {
+    let mut planner = Planner {
+        vm,
+        context,
+        loaded,
+        pairing,
+        options,
+        out: Plan::default(),
+        found: BTreeMap::new(),
+        lines: None,
+    };
+    planner.hook()?;
+    planner.module()?;
+    planner.shared_cells()?;
+    planner.slots()?;
+    planner.cells()?;
+    planner.references()?;
+    planner.calls()?;
+    planner.functions()?;
+    planner.finalizers()?;
+    let Planner { mut out, found, .. } = planner;
+    out.conflicts.try_reserve(found.len())?;
+    out.conflicts.extend(found.into_values());
+    Ok(out)
+}
+
+struct Planner<'a> {
+    vm: &'a mut Vm,
+    context: &'a Context,
+    loaded: &'a Loaded,
+    pairing: &'a mut Pairing,
+    options: &'a Options,
+    out: Plan,
+    /// By path and kinds: sorted, and each named once.
+    found: BTreeMap<(String, String, String), Conflict>,
+    /// Where the file stores under which key, once that was asked for.
+    lines: Option<FxHashMap<Vec<u8>, i32>>,
+}
+
+impl Planner<'_> {
+    fn op(&mut self, op: Op) -> Result<()> {
+        self.out.ops.try_push(op)
+    }
+
+    fn set(&mut self, table: Ref, key: Ref, new: Ref, old: Ref) -> Result<()> {
+        if self.vm.same(new, old) {
+            return Ok(());
+        }
+        self.op(Op::write(table, key, new, old))
+    }
+
+    fn path(&self, site: SiteId) -> String {
+        self.pairing.sites.path(self.vm, &self.context.title, site)
+    }
+
+    fn slot_site(&mut self, slot: &Slot) -> Result<SiteId> {
+        if slot.key == Ref::NIL {
+            self.pairing.sites.metatable(slot.parent)
+        } else {
+            self.pairing.sites.key(slot.parent, slot.key)
+        }
+    }
+
+    /// A2's value as it is placed: a paired table's place is taken by A1's (R5.1).
+    fn placed(&self, value: Ref) -> Ref {
+        let val = self.vm.val(value);
+        match self.pairing.tables.get(&val.addr) {
+            Some(old) if val.is_table() => *old,
+            _ => value,
+        }
+    }
+
+    /// R7.2: a field of A2's object, or a global function that its chunk defined; the global is not kept.
+    fn hook(&mut self) -> Result<()> {
+        let key = self.vm.string(b"__hotfix")?;
+        let mut global = Ref::NIL;
+        let mut field = if self.vm.val(self.loaded.value) == self.vm.val(self.context.running) {
+            Ref::NIL // A2 wrote into A1's own table: among the changes, if anywhere
+        } else {
+            self.vm.get(self.loaded.value, key)?
+        };
+        let (running, globals) = (self.vm.val(self.context.running), self.vm.val(self.context.globals));
+        for i in 0..self.pairing.slots.len() {
+            let Some(slot) = self.pairing.slots.get(i).copied().filter(|slot| slot.change) else {
+                continue;
+            };
+            let table = self.vm.val(slot.table);
+            if slot.key == Ref::NIL || table != running && table != globals || !self.vm.raw_equal(slot.key, key) {
+                continue;
+            }
+            if table == globals {
+                global = slot.new;
+                self.pairing.dropped.try_insert_value(i, ())?;
+            } else {
+                field = slot.new;
+            }
+        }
+        let callable = |vm: &Vm, value: Ref| {
+            if vm.val(value).is_function() { value } else { Ref::NIL }
+        };
+        let field = callable(self.vm, field);
+        self.out.hook = if field == Ref::NIL {
+            callable(self.vm, global)
+        } else {
+            field
+        };
+        Ok(())
+    }
+
+    /// What `package.loaded` will hold (R1.3, R1.5).
+    fn module(&mut self) -> Result<()> {
+        let (old, new) = (self.context.running, self.loaded.value);
+        let (o, n) = (self.vm.val(old), self.vm.val(new));
+        let yes = self.vm.boolean(true)?;
+        let nothing = |kind: crate::lua::vm::Val| !kind.is_table() && !kind.is_function();
+        let object = if !self.context.is_loaded() {
+            if nothing(n) { yes } else { new }
+        } else if o.is_table() && n.is_table() {
+            if self.pairing.tables.contains_key(&n.addr) || o == n {
+                old
+            } else {
+                new
+            }
+        } else if o.is_function() && n.is_function() {
+            new
+        } else if nothing(o) && nothing(n) {
+            old
+        } else {
+            let file = if nothing(n) { "nothing" } else { n.kind.name() };
+            let running = if nothing(o) { "nothing" } else { o.kind.name() };
+            let path = format!("{} (what the module returns)", self.context.title);
+            self.conflict(path, running.into(), file.into(), None);
+            match self.options.on_conflict {
+                OnConflict::Replace if nothing(n) => yes,
+                OnConflict::Replace => new,
+                _ => old,
+            }
+        };
+        self.out.object = object;
+        let old = self.vm.get(self.context.loaded, self.context.name)?;
+        self.set(self.context.loaded, self.context.name, object, old)
+    }
+
+    fn conflict(&mut self, path: String, running: String, file: String, line: Option<i32>) {
+        let key = (path.clone(), running.clone(), file.clone());
+        self.found.insert(
+            key,
+            Conflict {
+                path,
+                running,
+                file,
+                line,
+            },
+        );
+    }
+
+    /// R4.6
+    fn shared_cells(&mut self) -> Result<()> {
+        for shared in std::mem::take(&mut self.pairing.shared) {
+            let mut places = Vec::new();
+            for cell in shared.old {
+                let Some(cell) = self.pairing.old_cells.get(cell as usize).copied() else {
+                    continue;
+                };
+                let address = self.vm.val(cell.function).addr;
+                let site = self
+                    .pairing
+                    .old_at(address)
+                    .map_or(SiteId::MODULE, |function| function.site);
+                let site = self.pairing.sites.upvalue(site, cell.function, cell.index)?;
+                places.try_push(self.path(site))?;
+            }
+            places.sort_unstable();
+            let line = self.owner_line(shared.new);
+            self.conflict(
+                places.join(" and "),
+                "two locals with different values".into(),
+                "one local".into(),
+                line,
+            );
+            if self.options.on_conflict == OnConflict::Replace
+                && let Some(cell) = self.pairing.new_cells.get_mut(shared.new as usize)
+            {
+                cell.answer = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn owner_line(&self, cell: u32) -> Option<i32> {
+        let owner = self.pairing.new_cells.get(cell as usize)?.owner;
+        self.pairing.new.get(owner as usize).map(|function| function.info.line)
+    }
+
+    fn slots(&mut self) -> Result<()> {
+        self.out.ops.try_reserve(self.pairing.slots.len())?;
+        for i in 0..self.pairing.slots.len() {
+            let Some(slot) = self.pairing.slots.get(i).copied() else {
+                break;
+            };
+            if !self.pairing.dropped.contains(&i) {
+                self.slot(&slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn slot(&mut self, slot: &Slot) -> Result<()> {
+        let is_function = |vm: &Vm, value: Ref| vm.kind(value) == Kind::Function;
+        match slot.what {
+            What::Replace if slot.key != Ref::NIL => {
+                let Slot {
+                    table, key, new, old, ..
+                } = *slot;
+                self.op(Op::write(table, key, new, old))
+            }
+            What::Replace => Ok(()), // a module that is a function: `module` sets it
+            What::Take => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
+            What::Add | What::Overwrite | What::Remove => {
+                if !is_function(self.vm, slot.new) {
+                    let site = self.slot_site(slot)?;
+                    let list = if slot.what == What::Add {
+                        &mut self.out.tally.data_added
+                    } else {
+                        &mut self.out.tally.data_replaced
+                    };
+                    list.try_push(site)?;
+                }
+                self.set(slot.table, slot.key, self.placed(slot.new), slot.old)
+            }
+            What::Follow => {
+                let site = self.slot_site(slot)?;
+                let address = self.vm.val(slot.old).addr;
+                match self.pairing.answer(address) {
+                    Some(new) => self.set(slot.table, slot.key, new, slot.old),
+                    // The file never had what the program has put there.
+                    None if self.pairing.is_made_at_run_time(self.vm, address)? => Ok(()),
+                    None => self.out.tally.removed.try_push(site),
+                }
+            }
+            What::Merge => self.merged(slot),
+            What::Keep => {
+                if is_function(self.vm, slot.new) && is_function(self.vm, slot.old) {
+                    return Ok(());
+                }
+                let site = self.slot_site(slot)?;
+                self.out.tally.data_kept.try_push(site)
+            }
+            What::Conflict => self.conflicting(slot),
+        }
+    }
+
+    /// Two tables: A1's stays, but where the data follow the file (R8), and the place leads to another table in it.
+    fn merged(&mut self, slot: &Slot) -> Result<()> {
+        let new = self.placed(slot.new);
+        if self.options.data != Data::Replace || self.vm.same(new, slot.old) {
+            return Ok(());
+        }
+        let site = self.slot_site(slot)?;
+        self.out.tally.data_replaced.try_push(site)?;
+        self.set(slot.table, slot.key, new, slot.old)
+    }
+
+    /// R6
+    fn conflicting(&mut self, slot: &Slot) -> Result<()> {
+        let (o, n) = (self.vm.val(slot.old), self.vm.val(slot.new));
+        if o.is_function()
+            && !self.pairing.answers_elsewhere_only(o.addr)
+            && let Some(new) = self.pairing.answer(o.addr)
+        {
+            return self.set(slot.table, slot.key, new, slot.old);
+        }
+        let site = self.slot_site(slot)?;
+        let line = if n.is_function() {
+            self.vm.info(slot.new)?.map(|info| info.line).filter(|line| *line > 0)
+        } else {
+            let key = self.vm.bytes(slot.key)?.unwrap_or_default();
+            let lines = match self.lines.take() {
+                Some(lines) => lines,
+                None => code::store_lines(self.vm.dump(self.loaded.main, false)?)?,
+            };
+            self.lines.insert(lines).get(&key).copied()
+        };
+        self.conflict(self.path(site), o.kind.name().into(), n.kind.name().into(), line);
+        match self.options.on_conflict {
+            OnConflict::Replace => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
+            OnConflict::Keep => self.out.tally.data_kept.try_push(site),
+            OnConflict::Error => Ok(()),
+        }
+    }
+
+    /// R4.3, R5.1: what joined and new cells hold.
+    fn cells(&mut self) -> Result<()> {
+        let mut set: FxHashSet<u32> = FxHashSet::default();
+        self.out.tally.cells_kept.try_reserve(self.pairing.cell_pairs.len())?;
+        self.out.tally.joined.try_reserve(self.pairing.new_cells.len())?;
+        for pair in std::mem::take(&mut self.pairing.cell_pairs) {
+            let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
+                continue;
+            };
+            let joined = self
+                .pairing
+                .new_cells
+                .get(pair.new as usize)
+                .is_some_and(|new| new.answer.is_some());
+            let (o, n) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
+            let new = match pair.fate {
+                CellFate::Take | CellFate::Constant => Some(self.placed(pair.new_value)),
+                CellFate::Follow => self.pairing.answer(self.vm.val(pair.old_value).addr),
+                CellFate::Merge if self.options.data == Data::Replace => Some(self.placed(pair.new_value)),
+                CellFate::Keep | CellFate::Merge => None,
+            };
+            match new {
+                Some(new) if joined && !self.vm.same(new, pair.old_value) => {
+                    let first = set.try_insert_value(pair.old, ())?.is_none();
+                    let Cell1 { function, index, .. } = cell;
+                    let op = Op::cell(function, index, new, pair.old_value);
+                    if first {
+                        self.out.ops.try_push(op)?;
+                    }
+                    // An object for an object is an import, or another of the module's own tables.
+                    let is_data = (o.addr == 0 || n.addr == 0) && !n.is_function();
+                    let replaces = match pair.fate {
+                        CellFate::Constant | CellFate::Merge => true,
+                        fate => fate == CellFate::Take && is_data,
+                    };
+                    if first && replaces {
+                        let site = self.pairing.cell_site(pair.new)?;
+                        self.out.tally.data_replaced.try_push(site)?;
+                    }
+                }
+                None if o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() => self.kept_kind(&pair)?,
+                _ if !o.is_function() => self.out.tally.cells_kept.try_push(pair.new)?,
+                _ => {}
+            }
+        }
+        for number in 0..self.pairing.new_cells.len() {
+            let Some(cell) = self.pairing.new_cells.get(number).copied() else {
+                break;
+            };
+            if cell.environment || cell.same {
+                continue;
+            }
+            if cell.answer.is_some() {
+                self.out.tally.joined.try_push(number as u32)?;
+                continue;
+            }
+            if cell.home {
+                self.out.tally.fresh.try_push(number as u32)?;
+            }
+            let held = self.vm.upvalue(cell.function, cell.index);
+            if held.is_some_and(|held| self.pairing.tables.contains_key(&held.value.addr)) {
+                let old = self.vm.upvalue_value(cell.function, cell.index)?;
+                let new = self.placed(old);
+                self.out.own.try_push(Op::cell(cell.function, cell.index, new, old))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// R6: in a cell a change of kind is no conflict; the report warns.
+    fn kept_kind(&mut self, pair: &CellPair) -> Result<()> {
+        let site = self.pairing.cell_site(pair.new)?;
+        let path = self.path(site);
+        self.pairing.warnings.try_push(format!(
+            "{path}: a {} while it runs, a {} in the file; the running value stays",
+            self.vm.val(pair.old_value).kind.name(),
+            self.vm.val(pair.new_value).kind.name()
+        ))?;
+        self.out.tally.cells_kept.try_push(pair.new)
+    }
+
+    /// R5.9: what the chunk's calls did, but for repeats.
+    fn calls(&mut self) -> Result<()> {
+        self.out.ops.try_reserve(self.loaded.left.ops.len())?;
+        for op in &self.loaded.left.ops {
+            let mut op = Op {
+                new: self.placed(op.new),
+                ..*op
+            };
+            if let Place::Value { table, key } = op.place {
+                let placed = self.placed(key);
+                if placed != key {
+                    // The module's table may be a key there already.
+                    op.place = Place::Value { table, key: placed };
+                    op.old = self.vm.get(table, placed)?;
+                }
+            }
+            if !self.vm.same(op.new, op.old) {
+                self.out.ops.push(op); // there is room
+            }
+        }
+        Ok(())
+    }
+
+    /// R5.1: new tables refer to A1's.
+    fn references(&mut self) -> Result<()> {
+        for reference in std::mem::take(&mut self.pairing.references) {
+            let (value, key) = (self.placed(reference.value), self.placed(reference.key));
+            if key != reference.key {
+                let gone = Op::write(reference.table, reference.key, Ref::NIL, reference.value);
+                self.out.own.try_push(gone)?;
+                self.out
+                    .own
+                    .try_push(Op::write(reference.table, key, value, Ref::NIL))?;
+            } else if value != reference.value {
+                self.out
+                    .own
+                    .try_push(Op::write(reference.table, key, value, reference.value))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A copy that nobody holds would be finalized after the reload, by A2's code on A1's cells.
+    fn finalizers(&mut self) -> Result<()> {
+        if self.pairing.copies.is_empty() {
+            return Ok(());
+        }
+        let key = self.vm.string(b"__gc")?;
+        for copy in std::mem::take(&mut self.pairing.copies) {
+            let metatable = self.vm.metatable(copy)?;
+            let finalizer = self.vm.get(metatable, key)?;
+            if finalizer != Ref::NIL && !self.vm.val(finalizer).is_nil() {
+                self.out.disarm.try_push(copy)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The joins, and what the report says of functions.
+    fn functions(&mut self) -> Result<()> {
+        let Planner { vm, pairing, out, .. } = self;
+        let count = pairing.new.len();
+        out.lineage.try_reserve(count)?;
+        out.tally.replaced.try_reserve(count)?;
+        out.tally.changed.try_reserve(count)?;
+        out.joins.reserve(count)?;
+        let mut lists = JoinLists::default();
+        for new in &pairing.new {
+            let mut partners = new.partners.iter().filter_map(|f1| pairing.old.get(*f1 as usize));
+            let old = partners.next();
+            // In one of its places a foreign function may stand, which is no generation of it.
+            let continued = match old {
+                Some(old) if !old.home => partners.find(|old| old.home).or(Some(old)),
+                old => old,
+            };
+            if let Some(old) = old {
+                out.tally.replaced.try_push(new.site)?;
+                if differs(vm, pairing, old, new)? {
+                    out.tally.changed.try_push(new.site)?;
+                }
+            } else if new.home {
+                out.tally.added.try_push(new.site)?;
+            }
+            lists.add(pairing, new, &mut out.joins)?;
+            out.lineage.try_push(Continued {
+                old: continued.map(|old| (old.at, old.lineage)),
+                new: new.at,
+                profile: Some(new.profile),
+            })?;
+        }
+        for number in pairing.nesting.lacking(vm, &pairing.old)? {
+            if let Some(old) = pairing.old.get(number) {
+                out.lineage.try_push(Continued {
+                    old: None,
+                    new: old.at,
+                    profile: old.profile,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does the code differ? The names of upvalues are part of it: the code has only their numbers.
+fn differs(vm: &mut Vm, pairing: &Pairing, old: &Function1, new: &Function2) -> Result<bool> {
+    let profile = match old.profile {
+        Some(profile) => Some(profile),
+        None => vm.profile(old.at)?,
+    };
+    let names = |upvalues: Upvalues| pairing.upvalues_of(upvalues).iter().map(|upvalue| upvalue.name);
+    let same_names = || old.upvalues.len() != new.upvalues.len() || names(old.upvalues).eq(names(new.upvalues));
+    Ok(profile.is_none_or(|profile| profile.digest.is_equal(new.profile.digest) == Some(false)) || !same_names())
+}
+
+/// The joins of functions with the same cells, planned once.
+#[derive(Default)]
+struct JoinLists {
+    /// The first function of each list among the joins, by the number of the list's first upvalue.
+    first: DenseMap,
+    list: Vec<Join>,
+}
+
+impl JoinLists {
+    fn add(&mut self, pairing: &Pairing, function: &Function2, joins: &mut Joins) -> Result<()> {
+        let upvalues = function.upvalues;
+        if upvalues.is_empty() {
+            return Ok(());
+        }
+        if let Some(first) = self.first.get(upvalues.first()) {
+            return joins.add_same(function.at, first);
+        }
+        self.list.clear();
+        // The highest first: whatever has that one has the others.
+        for upvalue in pairing.upvalues_of(upvalues).iter().rev() {
+            let Some(cell) = pairing.new_cells.get(upvalue.cell as usize) else {
+                continue;
+            };
+            let Some(donor) = cell.answer.filter(|_| !cell.same) else {
+                continue;
+            };
+            if let Some(donor) = pairing.old_cells.get(donor as usize) {
+                self.list.try_push(Join {
+                    index: upvalue.index,
+                    donor: donor.function,
+                    donor_index: donor.index,
+                })?;
+            }
+        }
+        let first = joins.add(function.at, &self.list)?;
+        self.first.set(upvalues.first(), first)
+    }
+}

@@ -1,0 +1,181 @@
+//! R10: what was done, or would be. Counts always; paths when they are asked for.
+
+use crate::lua::vm::{Ref, Vm};
+use crate::lua::write;
+use crate::model::site::SiteId;
+use crate::stages::effects::Calls;
+use crate::stages::find::Context;
+use crate::stages::matching::Pairing;
+use crate::stages::plan::{Conflict, Tally};
+use crate::support::error::Result;
+use crate::support::mem::{TryPush, collected};
+
+/// How many counts a report has; the façade names them in the same order.
+pub const COUNTS: usize = 13;
+
+/// What a report is made of.
+pub struct Lists<'a> {
+    /// The module.
+    pub context: &'a Context,
+    /// What was paired.
+    pub pairing: &'a mut Pairing,
+    /// What is planned.
+    pub tally: &'a Tally,
+    /// Conflicts that the options settle.
+    pub conflicts: &'a [Conflict],
+    /// The calls of the chunk.
+    pub calls: &'a Calls,
+    /// Lists of paths beside the counts.
+    pub full: bool,
+}
+
+/// The counts, and a table with what there is to list, or nil.
+pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
+    let Lists {
+        context,
+        pairing,
+        tally,
+        conflicts,
+        calls,
+        full,
+    } = lists;
+    let counts = [
+        tally.replaced.len(),
+        tally.added.len(),
+        tally.removed.len(),
+        tally.changed.len(),
+        tally.joined.len(),
+        tally.fresh.len(),
+        tally.data_kept.len() + tally.cells_kept.len(),
+        tally.data_added.len(),
+        tally.data_replaced.len(),
+        calls.repeated.len(),
+        calls.new.len(),
+        calls.gone.len(),
+        calls.irrevocable.len(),
+    ];
+    for warning in &calls.warnings {
+        pairing.warnings.try_push(warning.clone())?;
+    }
+    if !full && pairing.warnings.is_empty() && conflicts.is_empty() {
+        return Ok((counts, Ref::NIL));
+    }
+    let table = vm.table(3)?;
+    pairing.warnings.sort_unstable();
+    pairing.warnings.dedup();
+    put_strings(vm, table, "warnings", &pairing.warnings)?;
+    let conflict_list = conflict_table(vm, conflicts)?;
+    put(vm, table, "conflicts", conflict_list)?;
+    if full {
+        let paths = |vm: &Vm, sites: &[SiteId]| -> Result<Vec<String>> {
+            collected(
+                sites
+                    .iter()
+                    .map(|site| Ok(pairing.sites.path(vm, &context.title, *site))),
+            )
+        };
+        let slots = [
+            ("replaced", paths(vm, &tally.replaced)?),
+            ("added", paths(vm, &tally.added)?),
+            ("removed", paths(vm, &tally.removed)?),
+            ("changed", paths(vm, &tally.changed)?),
+            ("data_added", paths(vm, &tally.data_added)?),
+            ("data_replaced", paths(vm, &tally.data_replaced)?),
+        ];
+        let mut kept = paths(vm, &tally.data_kept)?;
+        let cells = cell_paths(vm, context, pairing, &tally.cells_kept)?;
+        kept.try_reserve(cells.len())?;
+        kept.extend(cells);
+        let joined = cell_paths(vm, context, pairing, &tally.joined)?;
+        let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
+        let list = vm.table(13)?;
+        for (name, lines) in slots
+            .into_iter()
+            .chain([("kept", kept), ("joined", joined), ("fresh", fresh)])
+        {
+            put_strings(vm, list, name, &lines)?;
+        }
+        let lists = [&calls.repeated, &calls.new, &calls.gone, &calls.irrevocable];
+        for (name, lines) in ["repeated", "new", "gone", "irrevocable"].into_iter().zip(lists) {
+            put_strings(vm, list, name, lines)?;
+        }
+        put(vm, table, "paths", list)?;
+    }
+    Ok((counts, table))
+}
+
+/// Adds warnings to what [`report`] made, sorted among themselves.
+pub fn add_warnings(vm: &mut Vm, lists: Ref, warnings: &[String]) -> Result<Ref> {
+    if warnings.is_empty() {
+        return Ok(lists);
+    }
+    let table = if lists == Ref::NIL { vm.table(2)? } else { lists };
+    if lists == Ref::NIL {
+        put_strings(vm, table, "warnings", &[])?;
+        put_strings(vm, table, "conflicts", &[])?;
+    }
+    let list = vm.field(table, "warnings")?;
+    append(vm, list, warnings)?;
+    Ok(table)
+}
+
+/// Lines as a list, sorted.
+pub fn strings(vm: &mut Vm, lines: &[String]) -> Result<Ref> {
+    let list = vm.table(0)?;
+    append(vm, list, lines)?;
+    Ok(list)
+}
+
+/// Adds lines to a list, sorted among themselves.
+fn append(vm: &mut Vm, list: Ref, lines: &[String]) -> Result<()> {
+    let mut lines = collected(lines.iter().map(Ok))?;
+    lines.sort_unstable();
+    for (line, i) in lines.into_iter().zip(vm.raw_len(list) + 1..) {
+        let line = vm.string(line.as_bytes())?;
+        let key = vm.number(i)?;
+        write::fill(vm, list, key, line)?;
+    }
+    Ok(())
+}
+
+/// The conflicts as a list of tables.
+fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
+    let list = vm.table(0)?;
+    for (conflict, i) in conflicts.iter().zip(1..) {
+        let entry = vm.table(4)?;
+        for (name, text) in [
+            ("path", &conflict.path),
+            ("running", &conflict.running),
+            ("file", &conflict.file),
+        ] {
+            let text = vm.string(text.as_bytes())?;
+            put(vm, entry, name, text)?;
+        }
+        if let Some(line) = conflict.line {
+            let line = vm.number(line.into())?;
+            put(vm, entry, "line", line)?;
+        }
+        let key = vm.number(i)?;
+        write::fill(vm, list, key, entry)?;
+    }
+    Ok(list)
+}
+
+fn cell_paths(vm: &Vm, context: &Context, pairing: &mut Pairing, cells: &[u32]) -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    for number in cells {
+        let site = pairing.cell_site(*number)?;
+        paths.try_push(pairing.sites.path(vm, &context.title, site))?;
+    }
+    Ok(paths)
+}
+
+fn put(vm: &mut Vm, table: Ref, name: &str, value: Ref) -> Result<()> {
+    let key = vm.string(name.as_bytes())?;
+    write::fill(vm, table, key, value)
+}
+
+fn put_strings(vm: &mut Vm, table: Ref, name: &str, lines: &[String]) -> Result<()> {
+    let list = strings(vm, lines)?;
+    put(vm, table, name, list)
+}

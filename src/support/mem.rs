@@ -1,0 +1,178 @@
+//! Collections that report a failed allocation instead of aborting the process.
+
+use std::collections::VecDeque;
+use std::hash::Hash;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::{Array, SmallVec};
+
+use crate::support::error::{Error, Result};
+
+/// Numbers that are spread over a range this many times as long as their list are sorted by comparing.
+const MOST_SPREAD: usize = 8;
+
+/// `Vec::push` that can fail.
+pub trait TryPush<T> {
+    /// Appends `value`, or returns [`Error::Memory`] and changes nothing.
+    fn try_push(&mut self, value: T) -> Result<()>;
+}
+
+impl<T> TryPush<T> for Vec<T> {
+    #[inline]
+    fn try_push(&mut self, value: T) -> Result<()> {
+        if self.len() == self.capacity() {
+            self.try_reserve(1)?;
+        }
+        self.push(value);
+        Ok(())
+    }
+}
+
+impl<A: Array> TryPush<A::Item> for SmallVec<A> {
+    #[inline]
+    fn try_push(&mut self, value: A::Item) -> Result<()> {
+        if self.len() == self.capacity() {
+            self.try_reserve(1).map_err(|_| Error::Memory)?;
+        }
+        self.push(value);
+        Ok(())
+    }
+}
+
+impl<T> TryPush<T> for VecDeque<T> {
+    #[inline]
+    fn try_push(&mut self, value: T) -> Result<()> {
+        if self.len() == self.capacity() {
+            self.try_reserve(1)?;
+        }
+        self.push_back(value);
+        Ok(())
+    }
+}
+
+/// A stable sort by numbers that can fail; nothing is sorted then. (That of the standard library takes what memory it needs.) Numbers
+/// that lie close together are sorted by counting.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn sort_by_number<T: Copy>(list: &mut [T], number: impl Fn(&T) -> u32) -> Result<()> {
+    if list.is_sorted_by_key(&number) {
+        return Ok(());
+    }
+    let (low, high) = list
+        .iter()
+        .map(&number)
+        .fold((u32::MAX, 0), |(low, high), n| (low.min(n), high.max(n)));
+    let span = (high - low) as usize + 1;
+    let items = copied(list)?;
+    if span > list.len().saturating_mul(MOST_SPREAD) {
+        let mut order: Vec<u32> = Vec::new();
+        order.try_reserve_exact(items.len())?;
+        order.extend(0..items.len() as u32);
+        order.sort_unstable_by_key(|i| (items.get(*i as usize).map(&number), *i));
+        let sorted = order.iter().filter_map(|i| items.get(*i as usize));
+        list.iter_mut().zip(sorted).for_each(|(place, item)| *place = *item);
+        return Ok(());
+    }
+    // Where the items with each number begin.
+    let mut starts: Vec<u32> = Vec::new();
+    starts.try_reserve_exact(span)?;
+    starts.resize(span, 0);
+    for item in &items {
+        if let Some(count) = starts.get_mut((number(item) - low) as usize) {
+            *count += 1;
+        }
+    }
+    let mut before = 0;
+    for start in &mut starts {
+        before += std::mem::replace(start, before);
+    }
+    for item in &items {
+        if let Some(next) = starts.get_mut((number(item) - low) as usize) {
+            if let Some(place) = list.get_mut(*next as usize) {
+                *place = *item;
+            }
+            *next += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A copy that can fail.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn copied<T: Copy>(items: &[T]) -> Result<Vec<T>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(items.len())?;
+    copy.extend_from_slice(items);
+    Ok(copy)
+}
+
+/// `collect` that can fail, for items that may be errors.
+///
+/// # Errors
+/// [`Error::Memory`], or the first item that is one.
+pub fn collected<T>(items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve(items.size_hint().0)?;
+    for item in items {
+        list.try_push(item?)?;
+    }
+    Ok(list)
+}
+
+/// `insert` that can fail, for maps and sets.
+pub trait TryInsert<K, V> {
+    /// Inserts, or returns [`Error::Memory`] and changes nothing.
+    /// Returns what stood there before.
+    fn try_insert_value(&mut self, key: K, value: V) -> Result<Option<V>>;
+}
+
+impl<K: Eq + Hash, V> TryInsert<K, V> for FxHashMap<K, V> {
+    #[inline]
+    fn try_insert_value(&mut self, key: K, value: V) -> Result<Option<V>> {
+        if self.len() == self.capacity() {
+            self.try_reserve(1)?;
+        }
+        Ok(self.insert(key, value))
+    }
+}
+
+impl<K: Eq + Hash> TryInsert<K, ()> for FxHashSet<K> {
+    #[inline]
+    fn try_insert_value(&mut self, key: K, (): ()) -> Result<Option<()>> {
+        if self.len() == self.capacity() {
+            self.try_reserve(1)?;
+        }
+        Ok((!self.insert(key)).then_some(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::sort_by_number;
+
+    /// Sorts numbers, each with its place before, in both ways; equal ones keep their order.
+    #[test]
+    fn sorts_by_number_and_keeps_the_order_of_equals() {
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut random = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below) as u32
+        };
+        for spread in [1, 3, 100, 1 << 32] {
+            for length in [0, 1, 2, 7, 300] {
+                let mut list: Vec<(u32, usize)> = (0..length).map(|i| (random(spread), i)).collect();
+                let mut expected = list.clone();
+                expected.sort();
+                sort_by_number(&mut list, |(number, _)| *number).unwrap();
+                assert_eq!(list, expected, "of {length} below {spread}");
+            }
+        }
+    }
+}
