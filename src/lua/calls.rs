@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 use mlua::ffi::{self, lua_Debug, lua_Hook, lua_State};
 
 use super::debug::Record;
-use super::door;
+use super::protected;
 use super::tracker::Made;
 use super::vm::{Ref, Vm};
 use crate::support::error::{Error, Result};
@@ -496,10 +496,10 @@ fn run(vm: &mut Vm, function: Ref, args: [Ref; 2], observation: &mut Observation
     let asking = vm.caller();
     observation.threads.try_reserve(4)?;
     let observation = &raw mut *observation;
-    // SAFETY: the entry is made behind the door, and taken out below whatever happens; to overwrite it allocates nothing. The
+    // SAFETY: the entry is made in a protected call, and taken out below whatever happens; to overwrite it allocates nothing. The
     // observation outlives the entry, and only one of this function and the hook uses it at a time.
     unsafe {
-        door::protect(asking, 0, |l| {
+        protected::run(asking, 0, |l| {
             ffi::lua_pushlightuserdata(l, observation.cast());
             ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, key());
         })?;
@@ -514,7 +514,7 @@ fn run(vm: &mut Vm, function: Ref, args: [Ref; 2], observation: &mut Observation
             (*observation).vm = &raw mut *vm;
             let called = vm
                 .push_call(l, function, &args)
-                .and_then(|()| caught("while the chunk ran", || door::call(l, args.len() as c_int, 1)));
+                .and_then(|()| caught("while the chunk ran", || protected::call(l, args.len() as c_int, 1)));
             Ok((l, called))
         });
         // What the watcher asks of Lua now is its own.
@@ -544,7 +544,7 @@ unsafe fn sees_calls(l: *mut lua_State, observation: *mut Observation<'_>) -> Re
         let hooked = Hooked::on(l);
         (*observation).threads.push(Hooked { mask: 0, ..hooked });
         let called = caught("before the chunk", || {
-            door::protect(l, 0, |l| {
+            protected::run(l, 0, |l| {
                 ffi::lua_pushcfunction(l, nothing);
                 ffi::lua_call(l, 0, 0);
             })

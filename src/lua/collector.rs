@@ -13,7 +13,7 @@ use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 
-use super::door;
+use super::protected;
 use crate::support::fault::caught;
 
 /// In KiB: more than a reload allocates, less than what could overflow Lua's count.
@@ -84,7 +84,7 @@ impl Paused {
 
     fn take_back(&mut self, owed: i64, given: u16) -> i64 {
         // SAFETY: the state is alive and running, as `new` was promised. Where the debt is positive a step runs, as it would at some allocation. What a finalizer raises there
-        // is a warning; should the host's own function for these raise, then the door is there. A chunk that stopped or restarted the
+        // is a warning; should the host's own function for these raise, then the protected call stops it. A chunk that stopped or restarted the
         // collector is overruled.
         unsafe {
             self.ended = true;
@@ -125,10 +125,10 @@ impl Drop for Paused {
 unsafe fn step(l: *mut lua_State, debt: c_int) {
     let mut begun = false;
     let at = &raw mut begun;
-    // SAFETY: the flag outlives the call. Where the door has no room even for its own frame the step is made before it.
+    // SAFETY: the flag outlives the call. Where a protected call has no room even for its own frame, the step is made before it.
     unsafe {
         _ = caught("in a step of the collector", || {
-            door::protect(l, 0, |l| {
+            protected::run(l, 0, |l| {
                 at.write(true);
                 ffi::lua_gc(l, ffi::LUA_GCSTEP, debt);
             })

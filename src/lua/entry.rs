@@ -7,7 +7,7 @@ use mlua::ffi::{self, lua_State};
 use smallvec::{SmallVec, smallvec};
 
 use super::collector::Paused;
-use super::door;
+use super::protected;
 use super::vm::{self, Ref, Vm};
 use super::watch;
 use super::write::Permit;
@@ -209,7 +209,7 @@ unsafe extern "C-unwind" fn called(l: *mut lua_State, _: c_int, _: ffi::lua_KCon
 /// Runs `body` with a view of the state and the collector paused, and returns what is owed to it, then the answers; on an error `false` and
 /// the message (nil when there was no memory even for that).
 unsafe fn with_view(l: *mut lua_State, body: impl FnOnce(&mut Vm) -> Result<Answers>) -> c_int {
-    // SAFETY: the running state; the view lives within the call. Nothing here jumps: all that may raise is behind a door. The first
+    // SAFETY: the running state; the view lives within the call. Nothing here jumps: all that may raise is in a protected call. The first
     // result's slot is filled last.
     unsafe {
         if ffi::lua_checkstack(l, ROOM * 2) == 0 {
@@ -242,7 +242,7 @@ unsafe fn with_view(l: *mut lua_State, body: impl FnOnce(&mut Vm) -> Result<Answ
 
 /// Pushes `false` and the error's message.
 unsafe fn fail(l: *mut lua_State, error: &Error) {
-    // SAFETY: room was made by the caller; the string is made behind the door, in a closure that borrows.
+    // SAFETY: room was made by the caller; the string is made in a protected call, in a closure that borrows.
     unsafe {
         ffi::lua_pushboolean(l, 0);
         let top = ffi::lua_gettop(l);
@@ -250,7 +250,7 @@ unsafe fn fail(l: *mut lua_State, error: &Error) {
         let pushed = insist("while making a message", || {
             let message = error.to_bytes();
             let text = &*message;
-            door::protect(l, 1, |l| {
+            protected::run(l, 1, |l| {
                 ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
             })
         });

@@ -3,7 +3,7 @@
 //! A *pass* begins at the registry, the metatables of the basic types and the running coroutine, and looks once at each table,
 //! function, userdata and coroutine that it reaches. An address is *wanted* by [`Heap::want`], or because the source of its function is. Each
 //! place that holds a wanted value is a [`Hit`]. Nothing is written, no metamethod runs, nothing is called that may raise but through
-//! [`door`](super::door).
+//! [`protected`](super::protected).
 //!
 //! **Objects on their way** stand on Lua threads of the walk's own, the *segments* ([`BATCH`] values each). One segment is worked off in place, from its top
 //! down, while what is found goes to another; then the last one filled is next. So the order within a segment is known beforehand

@@ -2,7 +2,7 @@
 //!
 //! * [`vm`]: values of the running program, held by handle, and the calls that cannot raise;
 //! * [`mod@write`]: the only file that can write to the program;
-//! * [`door`]: the one way into a Lua call that may raise;
+//! * [`protected`]: the one way into a Lua call that may raise;
 //! * [`calls`]: which calls a chunk makes;
 //! * [`given`]: where the code comes from that Lua is to load;
 //! * [`tracker`]: which tables and functions a chunk creates;
@@ -21,7 +21,6 @@ pub mod calls;
 pub mod chunk;
 pub mod collector;
 pub mod debug;
-pub mod door;
 pub mod entry;
 pub mod given;
 pub mod guard;
@@ -42,6 +41,7 @@ pub mod late;
 pub mod late;
 pub mod open;
 pub mod owned;
+pub mod protected;
 pub mod stock;
 #[cfg(test)]
 pub mod testing;

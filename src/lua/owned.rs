@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 
 use mlua::ffi::{self, lua_State};
 
-use super::door;
+use super::protected;
 use super::vm::{Ref, Vm};
 use crate::support::error::{Error, Result};
 
@@ -38,10 +38,10 @@ pub fn own<T: 'static>(vm: &mut Vm, value: T) -> Result<Ref> {
             "Lua aligns userdata for its own numbers"
         )
     };
-    // SAFETY: the userdata is made behind the door, its slot marked empty before anything else can raise. The value moves in when
+    // SAFETY: the userdata is made in a protected call, its slot marked empty before anything else can raise. The value moves in when
     // nothing can fail any more.
     unsafe {
-        door::protect(vm.caller(), 1, |l| {
+        protected::run(vm.caller(), 1, |l| {
             let slot = ffi::lua_newuserdatauv(l, size_of::<Slot<T>>(), 0).cast::<Slot<T>>();
             (&raw mut (*slot).of).write(TypeId::of::<T>());
             (&raw mut (*slot).is).write(Is::Empty);

@@ -11,7 +11,7 @@ use std::ptr::null_mut;
 use mlua::ffi::{self, lua_Alloc, lua_State};
 use rustc_hash::FxHashMap;
 
-use super::door;
+use super::protected;
 use super::vm::Vm;
 use crate::support::error::Result;
 
@@ -200,10 +200,10 @@ impl Front {
     /// # Safety
     /// As for [`Front::put`].
     unsafe fn make(l: *mut lua_State, (inner, inner_ud): Allocator) -> Result<*mut Front> {
-        // SAFETY: behind the door. Lua aligns a userdata for pointers. The front that was the newest is the new one's user value: it is
+        // SAFETY: in a protected call. Lua aligns a userdata for pointers. The front that was the newest is the new one's user value: it is
         // kept as well.
         unsafe {
-            door::protect(l, 0, |l| {
+            protected::run(l, 0, |l| {
                 let front = ffi::lua_newuserdatauv(l, size_of::<Front>(), 1).cast::<Front>();
                 front.write(Front {
                     inner,

@@ -38,6 +38,15 @@ pub trait WayBack: Sized {
     fn go(&mut self, vm: &mut Vm, permit: Permit) -> Result<()>;
 }
 
+/// How much of an entry is undone where memory is short.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All of it or nothing: it can be asked for again.
+    Whole,
+    /// As much as there is memory for: nobody will ask again.
+    Most,
+}
+
 /// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told, message }`, and undoes its entries, the last first, if it
 /// still has them.
 ///
@@ -57,7 +66,7 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
             ffi::lua_rawgeti(l, 1, 3);
             for i in (1..=ffi::lua_rawlen(l, 2) as i64).rev() {
                 ffi::lua_rawgeti(l, 2, i);
-                outcome = undo_entry::<W>(l, 4, 3, true).and(outcome);
+                outcome = undo_entry::<W>(l, 4, 3, Extent::Most).and(outcome);
                 ffi::lua_settop(l, 3);
             }
             // What could not be undone at all is left for another try.
@@ -109,7 +118,7 @@ pub unsafe extern "C-unwind" fn undo<W: WayBack>(l: *mut lua_State) -> c_int {
         if ffi::lua_checkstack(l, ROOM) == 0 {
             return 0;
         }
-        let outcome = undo_entry::<W>(l, 1, 2, false).map_err(|error| match error {
+        let outcome = undo_entry::<W>(l, 1, 2, Extent::Whole).map_err(|error| match error {
             Error::PutBack { left, .. } => Error::HalfUndone(left),
             other => other,
         });
@@ -123,7 +132,7 @@ pub unsafe extern "C-unwind" fn undo<W: WayBack>(l: *mut lua_State) -> c_int {
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
-unsafe fn undo_entry<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Result<()> {
+unsafe fn undo_entry<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, extent: Extent) -> Result<()> {
     // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the strings are short ones that exist, as
     // the record has them for keys.
     unsafe {
@@ -136,7 +145,7 @@ unsafe fn undo_entry<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, mu
         let mut outcome = Err(Error::Memory);
         for _ in 0..3 {
             // Memory that is short now may be there at the next try: each one collects garbage.
-            let attempt = caught("while undoing", || attempt::<W>(l, index, own, must));
+            let attempt = caught("while undoing", || attempt::<W>(l, index, own, extent));
             ffi::lua_settop(l, top);
             outcome = match (outcome, attempt) {
                 (_, Ok(())) => Ok(()),
@@ -148,7 +157,7 @@ unsafe fn undo_entry<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, mu
                 break;
             }
         }
-        if !must && outcome.is_err() {
+        if extent == Extent::Whole && outcome.is_err() {
             drop(paused);
             return outcome; // it can be asked for again
         }
@@ -204,12 +213,11 @@ unsafe fn withdraw<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) {
     }
 }
 
-/// Undoes an entry. Where it `must` be, it is undone as far as there is memory for it; else all of
-/// it or nothing. `[-0, +n, -]`
+/// Undoes an entry. `[-0, +n, -]`
 ///
 /// # Safety
 /// As for [`undo_entry`].
-unsafe fn attempt<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, must: bool) -> Result<()> {
+unsafe fn attempt<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, extent: Extent) -> Result<()> {
     // SAFETY: raw access to the entry; types are checked where something is taken out.
     unsafe {
         fault::point()?;
@@ -224,7 +232,7 @@ unsafe fn attempt<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, must:
             }
             _ => Ok(None),
         };
-        if !must {
+        if extent == Extent::Whole {
             let way_back = way_back?;
             if ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE {
                 return Ok(());

@@ -5,7 +5,7 @@
 //! only ever added; one that is out of range reads as nil. A second thread (the *scratch*) takes what a call pushes for a moment.
 //!
 //! The invariant: every function here and in the files below leaves the scratch as high as it found it (but for the one walk
-//! that may be under way), and calls nothing that may raise except through [`door`].
+//! that may be under way), and calls nothing that may raise except through [`protected`].
 //!
 //! * `walk`: over tables; `function`: functions and their upvalues; `source`: the names of sources; `digest`: digests of scalars;
 //! * `write`: what changes the program, with a permit that only `lua/write.rs` can make;
@@ -31,7 +31,7 @@ pub use digest::Part;
 pub(in crate::lua) use function::is_whole;
 pub use source::SourceId;
 
-use super::door;
+use super::protected;
 use crate::lua::open;
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryPush, copied};
@@ -272,9 +272,9 @@ impl Vm {
     }
 
     pub(super) fn new_thread(&mut self) -> Result<*mut lua_State> {
-        // SAFETY: the call goes through the door; the thread stays on the frame of `l`, which keeps it alive.
+        // SAFETY: the call is a protected one; the thread stays on the frame of `l`, which keeps it alive.
         unsafe {
-            door::protect(self.l, 1, |l| {
+            protected::run(self.l, 1, |l| {
                 ffi::lua_newthread(l);
             })?;
             let thread = ffi::lua_tothread(self.l, -1);
@@ -603,16 +603,16 @@ impl Vm {
 
     /// Keeps a new string.
     pub fn string(&mut self, bytes: &[u8]) -> Result<Ref> {
-        // SAFETY: the allocation is behind the door, which leaves the string on the caller's stack.
+        // SAFETY: the allocation is in a protected call, which leaves the string on the caller's stack.
         unsafe {
-            door::protect(self.l, 1, |l| {
+            protected::run(self.l, 1, |l| {
                 ffi::lua_pushlstring(l, bytes.as_ptr().cast(), bytes.len());
             })?;
         }
         self.keep_from_caller()
     }
 
-    /// Keeps many new strings, side by side, all behind one door; returns the first.
+    /// Keeps many new strings, side by side, all in one protected call; returns the first.
     pub fn strings<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> Result<Ref> {
         let first = Ref(self.len);
         let mut batch: Vec<&[u8]> = Vec::new();
@@ -627,7 +627,7 @@ impl Vm {
             // SAFETY: the holder has room for the batch; where memory ends, what came that far is taken off again.
             unsafe {
                 let top = ffi::lua_gettop(holder);
-                let made = door::protect(self.l, 0, |l| {
+                let made = protected::run(self.l, 0, |l| {
                     for text in slice {
                         ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
                         ffi::lua_xmove(l, holder, 1);
@@ -884,9 +884,9 @@ impl Vm {
     /// [`Error::Memory`].
     pub fn numbered(&mut self, count: u32, key: impl Fn(u32) -> Ref) -> Result<Ref> {
         let (vm, key) = (&*self, &key);
-        // SAFETY: what may raise is behind the door, and borrows; the keys pass over from their holders, which have room.
+        // SAFETY: what may raise is in a protected call, and borrows; the keys pass over from their holders, which have room.
         unsafe {
-            door::protect(self.l, 1, |l| {
+            protected::run(self.l, 1, |l| {
                 ffi::lua_createtable(l, 0, c_int::try_from(count).unwrap_or(0));
                 for i in 0..count {
                     vm.push_onto(l, key(i));
@@ -944,18 +944,18 @@ impl Vm {
 
     /// Keeps a new table with room for `fields` string keys.
     pub fn table(&mut self, fields: u16) -> Result<Ref> {
-        // SAFETY: the allocation is behind the door.
+        // SAFETY: the allocation is in a protected call.
         unsafe {
-            door::protect(self.l, 1, |l| ffi::lua_createtable(l, 0, fields.into()))?;
+            protected::run(self.l, 1, |l| ffi::lua_createtable(l, 0, fields.into()))?;
         }
         self.keep_from_caller()
     }
 
     /// Keeps a new table that holds its keys weakly.
     pub fn weak_table(&mut self) -> Result<Ref> {
-        // SAFETY: the allocations are behind the door.
+        // SAFETY: the allocations are in a protected call.
         unsafe {
-            door::protect(self.l, 1, |l| {
+            protected::run(self.l, 1, |l| {
                 ffi::lua_createtable(l, 0, 0);
                 ffi::lua_createtable(l, 0, 1);
                 ffi::lua_pushstring(l, c"k".as_ptr());

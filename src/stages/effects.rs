@@ -18,8 +18,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Chunk;
 use crate::lua::calls::{self, Callee, Frame, Watcher};
-use crate::lua::door;
 use crate::lua::heap::Place;
+use crate::lua::protected;
 use crate::lua::tracker::Made;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::lua::write::{self, Op, Permit};
@@ -603,7 +603,7 @@ impl<'a> Effects<'a> {
             frame.made.dependency(1);
             return Ok(());
         }
-        if door::is_handler(callee.addr) {
+        if protected::is_handler(callee.addr) {
             // The chunk fails. While its locals are there, they name its calls and the functions that these were given.
             let mut open = std::mem::take(&mut self.open);
             for call in &mut open {

@@ -10,7 +10,7 @@ use super::pause::Aside;
 use super::segment::{BATCH, SLACK};
 use super::{CHECK, Place, Walk};
 use crate::lua::debug::Record;
-use crate::lua::door;
+use crate::lua::protected;
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -247,10 +247,10 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
 
     /// The table at 1 was set aside in an earlier call: where its key at 2 is no longer one, the table is begun anew.
     unsafe fn check_key(&mut self, g: *mut lua_State) -> Result<()> {
-        // SAFETY: `lua_next` raises for a key that is gone, so it runs behind the door, on copies; what it leaves is dropped with
+        // SAFETY: `lua_next` raises for a key that is gone, so it runs in a protected call, on copies; what it leaves is dropped with
         // the frame.
         unsafe {
-            let tried = door::protect(self.l, 0, |l| {
+            let tried = protected::run(self.l, 0, |l| {
                 ffi::lua_pushvalue(g, 1);
                 ffi::lua_pushvalue(g, 2);
                 ffi::lua_xmove(g, l, 2);

@@ -12,7 +12,7 @@ use rustc_hash::FxHashSet;
 use super::Progress;
 use super::seen::{GRAIN, Seen};
 use super::segment::{BATCH, SLACK, Segment};
-use crate::lua::door;
+use crate::lua::protected;
 use crate::lua::vm::{Ref, Vm};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
@@ -154,12 +154,12 @@ impl State {
     /// A new thread on the anchor.
     fn new_thread(&mut self, l: *mut lua_State) -> Result<*mut lua_State> {
         let anchor = self.anchor;
-        // SAFETY: the thread is made behind the door and then moved to the anchor, which has room.
+        // SAFETY: the thread is made in a protected call and then moved to the anchor, which has room.
         unsafe {
             if ffi::lua_checkstack(anchor, SLACK) == 0 {
                 return Err(Error::Memory);
             }
-            door::protect(l, 1, |l| {
+            protected::run(l, 1, |l| {
                 ffi::lua_newthread(l);
             })?;
             ffi::lua_xmove(l, anchor, 1);
@@ -253,7 +253,7 @@ impl State {
         }
         let pairs = self.aside.len() as c_int * 2;
         let (anchor, aside) = (self.anchor, self.aside_thread);
-        // A raise would jump over an iterator that owns something: behind the door there is only a slice.
+        // A raise would jump over an iterator that owns something: in a protected call there is only a slice.
         let mut stacks = Vec::new();
         if stacks.try_reserve_exact(self.full.len() + 3).is_err() {
             return Ok(());
@@ -263,9 +263,9 @@ impl State {
         let objects: usize = stacks.iter().map(|&(_, len)| len as usize).sum();
         stacks.push((aside, pairs));
         let stacks = stacks.as_slice();
-        // SAFETY: the table may grow, so it is filled behind the door, with copies; segments and anchor have room for a value in passing.
+        // SAFETY: the table may grow, so it is filled in a protected call, with copies; segments and anchor have room for a value in passing.
         let moved = unsafe {
-            door::protect(l, 0, |l| {
+            protected::run(l, 0, |l| {
                 ffi::lua_pushvalue(anchor, WEAK);
                 ffi::lua_xmove(anchor, l, 1);
                 let mut n = 0;
@@ -345,9 +345,9 @@ unsafe fn own(l: *mut lua_State, index: c_int) -> Option<*mut State> {
 
 /// A new pass, in a userdata that the view holds.
 pub fn make(vm: &mut Vm) -> Result<Ref> {
-    // SAFETY: all that may raise is behind the door, and the state owns nothing before it has its finalizer. The anchor is the user value.
+    // SAFETY: all that may raise is in a protected call, and the state owns nothing before it has its finalizer. The anchor is the user value.
     unsafe {
-        door::protect(vm.caller(), 1, |l| {
+        protected::run(vm.caller(), 1, |l| {
             let state = ffi::lua_newuserdatauv(l, size_of::<State>(), 1).cast::<State>();
             state.write(State::new());
             let anchor = ffi::lua_newthread(l);

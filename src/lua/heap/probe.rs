@@ -8,7 +8,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::{Heap, Hit, Place, Progress};
 use crate::lua::collector::Paused;
-use crate::lua::door;
+use crate::lua::protected;
 use crate::lua::vm::{Ref, Vm};
 use crate::support::error::{Error, Result};
 
@@ -63,7 +63,7 @@ pub unsafe extern "C-unwind" fn walk(l: *mut lua_State) -> c_int {
         if let Some(message) = message {
             let text = &*message;
             ffi::lua_pushnil(l);
-            let pushed = door::protect(l, 1, |l| {
+            let pushed = protected::run(l, 1, |l| {
                 ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
             });
             return if pushed.is_ok() { 2 } else { 1 };
@@ -105,9 +105,9 @@ fn find(vm: &mut Vm) -> Result<Found> {
 
 /// Pushes the hits as a list. `[-0, +1, -]`
 unsafe fn push_hits(l: *mut lua_State, vm: &Vm, hits: &[Hit]) -> Result<()> {
-    // SAFETY: all that allocates is behind the door; there, values are copied from the view's threads.
+    // SAFETY: all that allocates is in a protected call; there, values are copied from the view's threads.
     unsafe {
-        door::protect(l, 1, |l| {
+        protected::run(l, 1, |l| {
             ffi::lua_createtable(l, hits.len() as c_int, 0);
             for (hit, i) in hits.iter().zip(1..) {
                 ffi::lua_createtable(l, 0, 6);

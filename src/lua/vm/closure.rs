@@ -5,7 +5,7 @@ use mlua::ffi;
 use super::{Ref, Vm};
 use crate::code::cut::Cutter;
 use crate::code::tree::Tree;
-use crate::lua::door;
+use crate::lua::protected;
 use crate::support::error::{Error, Result};
 
 impl Vm {
@@ -58,10 +58,10 @@ impl Vm {
     pub fn instantiate(&mut self, factory: Ref) -> Result<Ref> {
         let (thread, index) = self.at(factory);
         // SAFETY: the scratch is a thread of the reload's own, with room; the factory moves from its holder, which has room for a
-        // value in passing; the call is behind the door.
+        // value in passing; the call is protected.
         unsafe {
             ffi::lua_sethook(self.scratch, None, 0, 0);
-            door::protect(self.scratch, 1, |l| {
+            protected::run(self.scratch, 1, |l| {
                 ffi::lua_pushvalue(thread, index);
                 ffi::lua_xmove(thread, l, 1);
                 ffi::lua_call(l, 0, 1);

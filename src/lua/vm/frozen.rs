@@ -6,7 +6,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::{PER_THREAD, Ref, SLACK, Vm};
 use crate::lua::debug::Record;
-use crate::lua::door;
+use crate::lua::protected;
 use crate::support::error::{Error, Result};
 use crate::support::mem::TryPush;
 
@@ -36,9 +36,9 @@ impl Vm {
             }
         }
         let (vm, count) = (&*self, values.len() as i64 + 1);
-        // SAFETY: behind the door; the threads move over from their holder. The bytes of `words` are read within their length.
+        // SAFETY: in a protected call; the threads move over from their holder. The bytes of `words` are read within their length.
         unsafe {
-            door::protect(self.l, 1, |l| {
+            protected::run(self.l, 1, |l| {
                 ffi::lua_createtable(l, made as c_int + 2, 0);
                 for i in 0..made {
                     vm.push_onto(l, first.after(i));

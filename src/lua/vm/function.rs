@@ -9,7 +9,7 @@ use super::{Info, Ref, SourceId, Upvalue, Vm};
 use crate::code::{self, Profile};
 use crate::lua::debug::Record;
 use crate::lua::given::Given;
-use crate::lua::{collector, door};
+use crate::lua::{collector, protected};
 use crate::support::error::{Error, Result};
 use crate::support::mem::copied;
 
@@ -360,9 +360,9 @@ impl Vm {
     pub fn call(&mut self, function: Ref, args: &[Ref], results: u8) -> Result<Ref> {
         self.push_call(self.l, function, args)?;
         self.sources.forget_addresses();
-        // SAFETY: the function and its arguments are on top; `door::call` leaves exactly `results` values.
+        // SAFETY: the function and its arguments are on top; `protected::call` leaves exactly `results` values.
         unsafe {
-            let called = door::call(self.l, args.len() as c_int, results.into());
+            let called = protected::call(self.l, args.len() as c_int, results.into());
             self.after_call();
             called?;
         }

@@ -4,8 +4,8 @@ use mlua::ffi::{self, lua_State};
 
 use super::{Ref, Vm};
 use crate::lua::debug::Record;
-use crate::lua::door;
 use crate::lua::heap::Place;
+use crate::lua::protected;
 use crate::lua::write::{Op, Permit};
 use crate::support::error::{Error, Result};
 use crate::support::fault;
@@ -100,9 +100,9 @@ impl Vm {
         Ok(())
     }
 
-    /// Writes each operation's new value into its place, one after another, all behind one door. `done` counts those that are
+    /// Writes each operation's new value into its place, one after another, all in one protected call. `done` counts those that are
     /// written, whatever comes then: a write that raises has done nothing. Not for places on the running coroutine's stack, where
-    /// the door has a frame.
+    /// the protected call has a frame.
     ///
     /// # Errors
     /// As [`Vm::set_place`].
@@ -115,7 +115,7 @@ impl Vm {
         // SAFETY: values pass over from their holders, which have room; the closure borrows. What raises is a write on `l`, whose frame
         // it is.
         unsafe {
-            door::protect(l, 0, |l| {
+            protected::run(l, 0, |l| {
                 let mut table_on_top = None;
                 for op in ops {
                     let written = fault::point().and_then(|()| match op.place {

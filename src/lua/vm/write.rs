@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_State};
 
 use super::{Kind, Ref, Vm};
-use crate::lua::door;
+use crate::lua::protected;
 use crate::lua::write::{Joins, Permit};
 use crate::support::error::Result;
 
@@ -19,7 +19,7 @@ impl Vm {
         let (thread, index) = self.at(table);
         let (key_holder, key_index) = self.at(key);
         // SAFETY: the table is checked; a write over an existing key and a nil over nothing cannot raise; any other write goes
-        // behind the door, which the values reach from their holders.
+        // in a protected call, which the values reach from their holders.
         unsafe {
             if ffi::lua_type(thread, index) != ffi::LUA_TTABLE || ffi::lua_type(key_holder, key_index) == ffi::LUA_TNIL
             {
@@ -38,7 +38,7 @@ impl Vm {
                 return Ok(());
             }
             let vm = &*self;
-            door::protect(self.l, 0, |l| {
+            protected::run(self.l, 0, |l| {
                 for r in [table, key, value] {
                     vm.push_onto(l, r);
                 }
@@ -130,7 +130,7 @@ impl Vm {
         }
     }
 
-    /// Sets `table[function] = number` for each pair, all behind one door.
+    /// Sets `table[function] = number` for each pair, all in one protected call.
     ///
     /// # Errors
     /// [`Error::Memory`](crate::support::error::Error::Memory); the table may then have some of the numbers.
@@ -138,7 +138,7 @@ impl Vm {
         let vm = &*self;
         // SAFETY: values pass over from their holders, which have room; the closure borrows.
         unsafe {
-            door::protect(self.l, 0, |l| {
+            protected::run(self.l, 0, |l| {
                 vm.push_onto(l, table);
                 for (function, number) in pairs {
                     vm.push_onto(l, *function);

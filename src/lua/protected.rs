@@ -1,7 +1,7 @@
-//! The one way into a Lua call that may raise: [`protect`] and [`call`].
+//! The one way into a Lua call that may raise: [`run`] and [`call`].
 //!
-//! A raise jumps over Rust frames without running destructors, so what runs behind the door owns nothing:
-//! it borrows, and the door asserts that it needs no drop. A panic stops at the door as well.
+//! A raise jumps over Rust frames without running destructors, so what it runs owns nothing:
+//! it borrows, which is checked when it compiles. A panic stops there as well.
 
 use std::ffi::{c_int, c_void};
 use std::mem::needs_drop;
@@ -26,8 +26,8 @@ const ROOM: c_int = 8;
 /// # Safety
 /// `l` must be a live state that is running or can run; `body` must leave exactly `results` values and keep no value that
 /// needs dropping across a call that may raise.
-pub unsafe fn protect<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_int, body: F) -> Result<()> {
-    const { assert!(!needs_drop::<F>(), "what runs behind the door must own nothing") };
+pub unsafe fn run<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_int, body: F) -> Result<()> {
+    const { assert!(!needs_drop::<F>(), "what a protected call runs must own nothing") };
 
     struct Ticket<F> {
         body: F,
@@ -35,7 +35,7 @@ pub unsafe fn protect<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_in
     }
 
     unsafe extern "C-unwind" fn enter<F: FnMut(*mut lua_State)>(l: *mut lua_State) -> c_int {
-        // SAFETY: the only argument is the ticket that `protect` keeps alive for the length of the call.
+        // SAFETY: the only argument is the ticket that `run` keeps alive for the length of the call.
         let ticket = unsafe { &mut *ffi::lua_touserdata(l, 1).cast::<Ticket<F>>() };
         // SAFETY: within this function's own frame.
         unsafe { ffi::lua_settop(l, 0) };
