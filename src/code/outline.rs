@@ -76,12 +76,15 @@ impl Outline {
     }
 }
 
+/// A name, with the first and the last line of the function that has it.
+pub type NameOnLines = (Vec<u8>, (i32, i32));
+
 impl Chunk {
     /// The names under which its main function stores functions, fields and globals, with the first and last lines of these.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn stored_names(&self) -> Result<Vec<(Vec<u8>, (i32, i32))>> {
+    pub fn stored_names(&self) -> Result<Vec<NameOnLines>> {
         let mut names = Vec::new();
         if let Some(outline) = Outline::read(&self.dump)? {
             for stored in &outline.stored {

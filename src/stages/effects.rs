@@ -34,7 +34,7 @@ use crate::support::mem::{TryInsert, TryPush, copied};
 use names::{Names, Sources};
 pub use past::Past;
 use past::{SMALL, Spot, Write};
-use repeat::{Assignment, Given, Holders, Search, Spotted};
+use repeat::{Assignment, Given, Holders, Search, Spotted, Standing};
 use standard::{Standard, Use};
 
 /// Entries of tables that are remembered in one load.
@@ -1250,7 +1250,7 @@ impl<'a> Effects<'a> {
                     pending: Vec::new(),
                     nested: 0,
                 };
-                if let Some((place, old)) = search.standing(*number, *given, standing == Standing::UnderGivenKeys)? {
+                if let Some((place, old)) = search.standing(*number, *given, standing)? {
                     found.try_push((place, old, *given))?;
                     break;
                 }
@@ -1426,17 +1426,6 @@ impl<'a> Effects<'a> {
     }
 }
 
-/// Why an older function is looked for that stands where a call has not put the file's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// The call raised.
-    Refused,
-    /// The last load made the call as well.
-    Recorded,
-    /// The call changed nothing: only what stands under a key that it was given.
-    UnderGivenKeys,
-}
-
 /// How a call ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -1589,20 +1578,7 @@ impl Effects<'_> {
             calls,
             ..Left::default()
         };
-        // Of a large table, the changes have only what stands under these names, and what was appended.
-        let mut names: FxHashSet<(Kind, u64)> = FxHashSet::default();
-        let mut known = FxHashMap::default();
-        for number in 0..snapshot.len() {
-            let (table, theirs) = snapshot.table(number);
-            let slots = snapshot.slots_of(number);
-            let is_whole = slots.as_ref().is_none_or(|slots| slots.is_whole());
-            known.try_insert_value(vm.val(table).addr, (theirs, is_whole))?;
-            if let Some(slots) = slots.filter(|_| !is_whole && names.is_empty()) {
-                for slot in 0..slots.count {
-                    names.try_insert_value(vm.key_hash(slots.slot(slot).0), ())?;
-                }
-            }
-        }
+        let named = Named::of(vm, snapshot)?;
         let standing = past.standing(vm)?;
         // Places whose fate is that of a call.
         let mut decided: FxHashSet<Spot> = FxHashSet::default();
@@ -1621,18 +1597,7 @@ impl Effects<'_> {
                     }
                     write.old = past.initial(write.spot);
                 }
-                let theirs = match write.spot {
-                    Spot::Slot(table, _) | Spot::Metatable(table) => {
-                        known.get(&vm.val(past.table(table)).addr).copied()
-                    }
-                    Spot::Cell(_) => None,
-                };
-                let is_named = past
-                    .key(write.spot)
-                    .is_none_or(|key| names.contains(&vm.key_hash(key)) || past.is_behind_end(vm, write.spot));
-                let theirs = theirs
-                    .filter(|(_, is_whole)| *is_whole || by_call || is_named)
-                    .map(|(theirs, _)| theirs);
+                let theirs = named.theirs(vm, &past, write.spot, by_call);
                 if is_settled {
                     decided.try_insert_value(write.spot, ())?;
                 } else if !decided.contains(&write.spot) {
@@ -1666,17 +1631,7 @@ impl Effects<'_> {
             }
         }
         let loaded = vm.val(context.loaded).addr;
-        let mut is_decided = |vm: &mut Vm, change: &Change| -> Result<bool> {
-            let table = vm.val(change.table).addr;
-            let Some(number) = past.number(table).filter(|_| table != loaded) else {
-                return Ok(false);
-            };
-            let spot = match change.key {
-                Some(key) => past.under(vm, number, key)?.0,
-                None => Spot::Metatable(number),
-            };
-            Ok(decided.contains(&spot))
-        };
+        let mut is_decided = |vm: &mut Vm, change: &Change| is_decided(vm, &mut past, (loaded, &decided), change);
         let mut kept = Vec::new();
         for change in changes.drain(..) {
             if !is_decided(vm, &change)? {
@@ -1707,6 +1662,61 @@ impl Left {
         }
         self.ops.try_push(op)
     }
+}
+
+/// The tables that the file can name.
+#[derive(Default)]
+struct Named {
+    /// By address: whether the table is another module's, and whether all of its entries are remembered.
+    tables: FxHashMap<usize, (bool, bool)>,
+    /// Of the others, the changes have only what stands under these keys, and what was appended.
+    keys: FxHashSet<(Kind, u64)>,
+}
+
+impl Named {
+    fn of(vm: &Vm, snapshot: &Snapshot) -> Result<Named> {
+        let mut named = Named::default();
+        for number in 0..snapshot.len() {
+            let (table, theirs) = snapshot.table(number);
+            let slots = snapshot.slots_of(number);
+            let is_whole = slots.as_ref().is_none_or(|slots| slots.is_whole());
+            named.tables.try_insert_value(vm.val(table).addr, (theirs, is_whole))?;
+            if let Some(slots) = slots.filter(|_| !is_whole && named.keys.is_empty()) {
+                for slot in 0..slots.count {
+                    named.keys.try_insert_value(vm.key_hash(slots.slot(slot).0), ())?;
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    /// Is the place in a table that the file can name, and is that another module's? None where the changes do not have it.
+    fn theirs(&self, vm: &Vm, past: &Past, spot: Spot, by_call: bool) -> Option<bool> {
+        let (Spot::Slot(table, _) | Spot::Metatable(table)) = spot else {
+            return None;
+        };
+        let (theirs, is_whole) = *self.tables.get(&vm.val(past.table(table)).addr)?;
+        let is_named = |key| self.keys.contains(&vm.key_hash(key)) || past.is_behind_end(vm, spot);
+        (is_whole || by_call || past.key(spot).is_none_or(is_named)).then_some(theirs)
+    }
+}
+
+/// Has a call, or what became of it, decided about the place of a change?
+fn is_decided(
+    vm: &mut Vm,
+    past: &mut Past,
+    (loaded, decided): (usize, &FxHashSet<Spot>),
+    change: &Change,
+) -> Result<bool> {
+    let table = vm.val(change.table).addr;
+    let Some(number) = past.number(table).filter(|_| table != loaded) else {
+        return Ok(false);
+    };
+    let spot = match change.key {
+        Some(key) => past.under(vm, number, key)?.0,
+        None => Spot::Metatable(number),
+    };
+    Ok(decided.contains(&spot))
 }
 
 /// The number of the last entry of the log that writes to a spot, and whether that is the chunk's own.

@@ -100,6 +100,17 @@ pub struct Given {
     pub tables: FxHashSet<usize>,
 }
 
+/// Why an older function is looked for that stands where a call has not put the file's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The call raised.
+    Refused,
+    /// The last load made the call as well.
+    Recorded,
+    /// The call changed nothing: only what stands under a key that it was given.
+    UnderGivenKeys,
+}
+
 /// An assignment of older objects to new ones.
 #[derive(Default)]
 pub struct Assignment {
@@ -689,13 +700,13 @@ impl Search<'_> {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn standing(&mut self, table: u32, new: Ref, under_given: bool) -> Result<Option<(Spotted, Ref)>> {
+    pub fn standing(&mut self, table: u32, new: Ref, why: Standing) -> Result<Option<(Spotted, Ref)>> {
         if !self.is_own(new)? {
             return Ok(None);
         }
         let at = self.past.table(table);
         let mut entries = Vec::new();
-        if under_given {
+        if why == Standing::UnderGivenKeys {
             for key in &self.given.held {
                 if self.vm.kind(*key) == Kind::String {
                     entries.try_push((*key, self.vm.get(at, *key)?))?;
@@ -708,14 +719,12 @@ impl Search<'_> {
             if self.vm.same(at, self.sources.globals) {
                 return Ok(None); // everything stands behind it
             }
-            let least = if self.is_given(key) && !under_given {
-                Likeness::Any
-            } else {
-                Likeness::Code
+            let least = match (self.is_given(key), why) {
+                (true, Standing::Refused | Standing::Recorded) => Some(Likeness::Any),
+                (false, Standing::Recorded) => None,
+                (_, Standing::Refused | Standing::UnderGivenKeys) => Some(Likeness::Code),
             };
-            if let Some(found) =
-                self.standing_in(Place::Value { table: at, key }, value, new, (least, under_given), DEPTH)?
-            {
+            if let Some(found) = self.standing_in(Place::Value { table: at, key }, value, new, (least, why), DEPTH)? {
                 return Ok(Some(found));
             }
         }
@@ -727,7 +736,7 @@ impl Search<'_> {
         place: Place,
         value: Ref,
         new: Ref,
-        (least, strict): (Likeness, bool),
+        (least, why): (Option<Likeness>, Standing),
         depth: u32,
     ) -> Result<Option<(Spotted, Ref)>> {
         let val = self.vm.val(value);
@@ -738,7 +747,8 @@ impl Search<'_> {
             let likeness = self
                 .names
                 .likeness(self.vm, self.home, self.made, self.sources, (new, value))?;
-            return Ok((likeness >= Some(least)).then_some((Spotted::At(place), value)));
+            let is_enough = least.is_some() && likeness >= least;
+            return Ok(is_enough.then_some((Spotted::At(place), value)));
         }
         if val.is_table() && depth > 0 {
             let (first, count) = self.vm.keep_some(value, SMALL)?;
@@ -746,15 +756,14 @@ impl Search<'_> {
                 let held = first.after(2 * i + 1);
                 self.vm.kind(held) == Kind::String && self.is_given(held)
             };
-            let least = if !strict && (0..count).any(is_named) {
-                Likeness::Any
-            } else {
-                least
+            let least = match why {
+                Standing::Refused | Standing::Recorded if (0..count).any(is_named) => Some(Likeness::Any),
+                _ => least,
             };
             for i in 0..count {
                 let (key, held) = (first.after(2 * i), first.after(2 * i + 1));
                 let place = Place::Value { table: value, key };
-                if let Some(found) = self.standing_in(place, held, new, (least, strict), depth - 1)? {
+                if let Some(found) = self.standing_in(place, held, new, (least, why), depth - 1)? {
                     return Ok(Some(found));
                 }
             }
