@@ -368,7 +368,7 @@ describe("the script", function()
           .. "fn f<'a>(x: &'a str) { crate::support::g(x, b'\"') }",
         lua = "/* crate::api /* */ crate::api */ use crate::code::Thing; // crate::api\n"
           .. 'const S: [&str; 2] = ["crate::api", r#"crate::"api"#];',
-        code = "pub(crate) use crate::model::Thing;",
+        code = "pub(crate) use crate::support::Thing;",
         ["code/x"] = "use super::Local;\n"
           .. "#[cfg(test)] mod tests { use super::*; use crate::api::f; }",
         model = "#[cfg(test)]\nmod tests;\nmod inner { use super::g; }",
@@ -467,8 +467,10 @@ describe("the script", function()
       stand_in("luacheck", "exit 0")
       stand_in("shellcheck", "exit 0")
       stand_in("git", "echo Cargo.toml")
+      assert(os.execute("mkdir -p " .. quote(app.dir) .. "/src"))
+      write(app.dir .. "/src/lib.rs", "")
       local output, ok = run "scripts/lint.sh"
-      assert.are.equal("6 passed, 0 failed, 4 skipped", last_line(output))
+      assert.are.equal("7 passed, 0 failed, 4 skipped", last_line(output))
       local message = "\n== clippy: skipped: rustup component add clippy\n"
       assert.is_truthy(output:find(message, 1, true), output)
       assert.is_true(ok)

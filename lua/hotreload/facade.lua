@@ -22,8 +22,15 @@ local hotreload = { _VERSION = core.version }
 local records = {}
 -- What `core.reload` answers for each module, by its place in the list `answers`: eight values, counts, times.
 local OBJECT, HOOK, SOURCE, MAIN, BASE, CALLS, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7, 8 + reports.NUMBERS
-local no_answers = {}
-for i = 1, ANSWERS do no_answers[i] = false end
+-- Made by a constructor: where memory is short `table.unpack` raises another message than Lua's own.
+local function no_answers()
+    return {
+        false, false, false, false, false, false, false, false, false, false,
+        false, false, false, false, false, false, false, false, false, false,
+        false, false, false, false, false, false, false, false, false,
+    }
+end
+if #no_answers() ~= ANSWERS then error "no_answers and reports.NUMBERS differ" end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
 local objects = setmetatable({}, { __mode = "v" })
 -- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3). For every module,
@@ -282,7 +289,7 @@ local function item_of(name, options)
         source = false,
         base = false,
         calls = false,
-        answers = move(no_answers, 1, ANSWERS, 1, {}),
+        answers = no_answers(),
         undo = { false, record, 0, false, false, false, false, false, false, false },
         report = reports.blank(name, options),
     }

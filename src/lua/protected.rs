@@ -1,7 +1,7 @@
 //! The one way into a Lua call that may raise: [`run`] and [`call`].
 //!
-//! A raise jumps over Rust frames without running destructors, so what it runs owns nothing:
-//! it borrows, which is checked when it compiles. A panic stops there as well.
+//! A raise jumps over Rust frames without running destructors, so what a protected call runs owns
+//! nothing: it borrows, which is checked when it compiles. A panic stops there as well.
 
 use std::ffi::{c_int, c_void};
 use std::mem::needs_drop;

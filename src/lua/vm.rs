@@ -884,7 +884,8 @@ impl Vm {
     /// [`Error::Memory`].
     pub fn numbered(&mut self, count: u32, key: impl Fn(u32) -> Ref) -> Result<Ref> {
         let (vm, key) = (&*self, &key);
-        // SAFETY: what may raise is in a protected call, and borrows; the keys pass over from their holders, which have room.
+        // SAFETY: what may raise is in a protected call, and borrows; the keys pass over from their
+        // holders, which have room.
         unsafe {
             protected::run(self.l, 1, |l| {
                 ffi::lua_createtable(l, 0, c_int::try_from(count).unwrap_or(0));

@@ -253,7 +253,8 @@ impl State {
         }
         let pairs = self.aside.len() as c_int * 2;
         let (anchor, aside) = (self.anchor, self.aside_thread);
-        // A raise would jump over an iterator that owns something: in a protected call there is only a slice.
+        // A raise would jump over an iterator that owns something: in a protected call there is only
+        // a slice.
         let mut stacks = Vec::new();
         if stacks.try_reserve_exact(self.full.len() + 3).is_err() {
             return Ok(());
