@@ -11,7 +11,7 @@ local shown, refusal = arguments.shown, arguments.refusal
 local error, pcall, xpcall, select, type = error, pcall, xpcall, select, type
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
 local setmetatable, rawequal, rawlen, math_type = setmetatable, rawequal, rawlen, math.type
-local format, move = string.format, table.move
+local format = string.format
 local traceback = debug.traceback
 local globals, loaded = _G, package.loaded
 
