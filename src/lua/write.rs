@@ -219,17 +219,24 @@ pub fn follow(vm: &mut Vm, permit: Permit, joins: &Joins, ops: &mut Vec<Op>, sur
     or_undo(vm, permit, outcome, ops)
 }
 
-/// Does operations, each if its place holds what it replaces: what was changed since stays. Those
-/// from the one with the number `sure` on are done in any case: the writes that move keys build on
-/// one another. The first `done` of the list are those that were done then.
+/// Does operations, each if its place holds what it replaces: what was changed since stays, with all
+/// that the same call did. Those from the one with the number `sure` on are done in any case: the
+/// writes that move keys build on one another. The first `done` of the list are those that were done then.
 fn apply_most(vm: &mut Vm, permit: Permit, ops: &mut [Op], sure: usize, done: &mut usize) -> Result<()> {
-    for i in 0..ops.len() {
-        let Some(op) = ops.get(i).copied() else { break };
-        if i >= sure || vm.place_holds(op.place, op.old)? {
+    let mut next = 0;
+    while let Some(call) = ops.get(next..).and_then(|rest| rest.chunk_by(is_one_call).next()) {
+        let mut stands = true;
+        for op in call.iter().filter(|_| next < sure) {
+            stands = stands && vm.place_holds(op.place, op.old)?;
+        }
+        let end = next + call.len();
+        for i in (next..end).filter(|_| stands) {
+            let Some(op) = ops.get(i).copied() else { break };
             apply(vm, permit, op)?;
             ops.swap(*done, i);
             *done += 1;
         }
+        next = end;
     }
     fault::point()
 }
@@ -394,20 +401,6 @@ pub fn undo_frozen(vm: &mut Vm, permit: Permit, words: &[u32]) -> Result<usize> 
 /// As [`apply_whole`], and those of `rest`.
 pub fn undo_whole(vm: &mut Vm, permit: Permit, words: &[u32], rest: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut ops = frozen(words)?;
-    let mut kept = 0;
-    let mut next = 0;
-    while let Some(call) = ops
-        .get(next..)
-        .and_then(|rest| rest.chunk_by(is_one_call).next())
-        .map(<[Op]>::len)
-    {
-        if call == 1 || stands(vm, ops.get(next..next + call).unwrap_or_default())? {
-            ops.copy_within(next..next + call, kept);
-            kept += call;
-        }
-        next += call;
-    }
-    ops.truncate(kept);
     ops.reverse();
     for op in &mut ops {
         (op.new, op.old) = (op.old, op.new);
