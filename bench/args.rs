@@ -52,7 +52,12 @@ impl Args {
 }
 
 /// Adds the case of that name.
-fn take(name: &str, cases: &mut Vec<Case>, heaps: &mut Vec<Heap>, records: &mut Vec<Record>) -> Outcome<()> {
+fn take(
+    name: &str,
+    cases: &mut Vec<Case>,
+    heaps: &mut Vec<Heap>,
+    records: &mut Vec<Record>,
+) -> Outcome<()> {
     let names = || {
         let cases = CASES.iter().map(|case| case.name);
         let others = HEAPS

@@ -23,7 +23,9 @@ impl Figures {
     /// The figures of a participant that has done its rounds.
     pub fn new(mut of: Participant, case: &Case) -> Outcome<Self> {
         let growth = match of.held_early {
-            Some(early) if case.kind == Kind::Drift => Some(i64::try_from(of.collect()?)? - i64::try_from(early)?),
+            Some(early) if case.kind == Kind::Drift => {
+                Some(i64::try_from(of.collect()?)? - i64::try_from(early)?)
+            }
             _ => None,
         };
         Ok(Self {

@@ -1,4 +1,5 @@
-//! Reloads in scope "vm" (R9), over what a full collection of the same heap costs: both touch each object.
+//! Reloads in scope "vm" (R9), over what a full collection of the same heap costs: both touch each
+//! object.
 
 use std::time::Duration;
 
@@ -66,7 +67,15 @@ pub fn run(heaps: &[Heap]) -> bool {
     println!("{HEAD}");
     println!(
         "{:>9} {:>10} {:>8} {:>6} {:>8} {:>6} {:>7} {:>9} {:>9}  result",
-        "objects", "collect ms", "reload", "goal", "B/object", "goal", "slices", "longest", "99.9 %"
+        "objects",
+        "collect ms",
+        "reload",
+        "goal",
+        "B/object",
+        "goal",
+        "slices",
+        "longest",
+        "99.9 %"
     );
     for heap in heaps {
         match measure(heap) {

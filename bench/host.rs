@@ -63,7 +63,11 @@ impl Host {
 
     /// Runs one of the bench's own chunks and returns its function.
     pub fn run(&self, name: &str, text: &str) -> Outcome<Function> {
-        Ok(self.lua.load(text).set_name(format!("@bench/{name}.lua")).eval()?)
+        Ok(self
+            .lua
+            .load(text)
+            .set_name(format!("@bench/{name}.lua"))
+            .eval()?)
     }
 }
 
@@ -73,8 +77,16 @@ const ALIGN: usize = 2 * align_of::<usize>();
 /// A `lua_Alloc` that takes its memory from Rust's allocator, which counts it.
 ///
 /// SAFETY: Lua calls it with a block that it got from here and that block's size, or with null.
-unsafe extern "C" fn allocate(_: *mut c_void, block: *mut c_void, old: usize, new: usize) -> *mut c_void {
-    let (Ok(before), Ok(after)) = (Layout::from_size_align(old, ALIGN), Layout::from_size_align(new, ALIGN)) else {
+unsafe extern "C" fn allocate(
+    _: *mut c_void,
+    block: *mut c_void,
+    old: usize,
+    new: usize,
+) -> *mut c_void {
+    let (Ok(before), Ok(after)) = (
+        Layout::from_size_align(old, ALIGN),
+        Layout::from_size_align(new, ALIGN),
+    ) else {
         return ptr::null_mut();
     };
     // SAFETY: no size is zero where one must not be, and `before` is what the block was got with.

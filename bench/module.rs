@@ -23,7 +23,9 @@ impl Module {
         let folder = env::temp_dir().join(format!("hotreload-bench-{}", process::id()));
         fs::create_dir_all(&folder)?;
         let host = Host::new(&folder)?;
-        let text = host.run("module", include_str!("module.lua"))?.call(functions)?;
+        let text = host
+            .run("module", include_str!("module.lua"))?
+            .call(functions)?;
         let path = folder.join(NAME).with_extension("lua");
         let mut module = Self {
             folder,
@@ -38,7 +40,10 @@ impl Module {
     /// Writes the next version. All versions are of one length.
     pub fn change(&mut self) -> Outcome<()> {
         self.version += 1;
-        fs::write(&self.path, self.text.replace("@VERSION@", &self.version.to_string()))?;
+        fs::write(
+            &self.path,
+            self.text.replace("@VERSION@", &self.version.to_string()),
+        )?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
-//! What the record of A0 costs (R8): a load by `require` that takes it over one that does not, its bytes for each key and scalar of the
-//! module, and a reload with `data = "merge"`, in which all scalars follow, over one with `"keep"`.
+//! What the record of A0 costs (R8): a load by `require` that takes it over one that does not, its
+//! bytes for each key and scalar of the module, and a reload with `data = "merge"`, in which all
+//! scalars follow, over one with `"keep"`.
 
 use std::fs;
 use std::time::Duration;
@@ -169,7 +170,10 @@ fn measure(record: &Record) -> Outcome<String> {
         if matches!(record.what, What::Rows(_)) {
             let (kept, followed): (usize, usize) = (plain.first.call(())?, tracked.first.call(())?);
             if kept != 1 || followed != version {
-                return Err(format!("level {kept} where it was to be kept, {followed} in version {version}").into());
+                return Err(format!(
+                    "level {kept} where it was to be kept, {followed} in version {version}"
+                )
+                .into());
             }
         }
     }

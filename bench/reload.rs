@@ -1,8 +1,8 @@
 //! What a reload costs, over the floor: reading the module's file, compiling it and running its
 //! chunk.
 //!
-//! Then what a walk over a whole VM costs, over a full collection (`heap.rs`), and what the record of
-//! A0 costs (`record.rs`).
+//! Then what a walk over a whole VM costs, over a full collection (`heap.rs`), and what the record
+//! of A0 costs (`record.rs`).
 //!
 //! `make bench` runs all of it; `cargo bench … -- 5000 --rounds 31` one case. For a profile,
 //! `--only hotreload --case 5000 --rounds 5` under `valgrind --tool=callgrind

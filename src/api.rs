@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use smallvec::smallvec;
 
 use crate::features::{changed, stale, track};
-use crate::lua::entry::{Answer, Answers, Entries, Entry, Watch, call, code_of, enter, is_whole, unwatch};
+use crate::lua::entry::{
+    Answer, Answers, Entries, Entry, Watch, call, code_of, enter, is_whole, unwatch,
+};
 use crate::lua::open::Library;
 use crate::lua::stock::Stock;
 use crate::lua::undo;
@@ -45,13 +47,15 @@ impl Library for Core {
     ];
 }
 
-/// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or `owed, false, message`.
+/// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or
+/// `owed, false, message`.
 ///
-/// `batch` is a list of items `{ name, is_data, source, base, calls, answers, undo }`, one for each module. `answers` is a list with room for what
-/// became of it ([`Told::answers`]); it is filled in when all went well, and when conflicts are the reason for a refusal. The first
-/// element of `undo` gets what undoes the module's reload. `running[1]` is the first module's name while this works (the entry point
-/// resets it). `own` is a list of the façade's tables that no walk enters: the records first, the open guards second. `sweeping` has
-/// the sweep in slices (R9.4).
+/// `batch` is a list of items `{ name, is_data, source, base, calls, answers, undo }`, one for each
+/// module. `answers` is a list with room for what became of it ([`Told::answers`]); it is filled in
+/// when all went well, and when conflicts are the reason for a refusal. The first element of `undo`
+/// gets what undoes the module's reload. `running[1]` is the first module's name while this works
+/// (the entry point resets it). `own` is a list of the façade's tables that no walk enters: the
+/// records first, the open guards second. `sweeping` has the sweep in slices (R9.4).
 struct Reload;
 
 impl Entry for Reload {
@@ -72,14 +76,20 @@ impl Entry for Reload {
             running: vm.argument(Self::RUNNING)?,
         };
         let first = vm.number(1)?;
-        let name = request.modules.first().map_or(Ref::NIL, |module| module.name);
+        let name = request
+            .modules
+            .first()
+            .map_or(Ref::NIL, |module| module.name);
         write::fill(vm, request.running, first, name)?;
         match reload::reload(vm, permit, &request) {
             Ok(swept) => {
                 for (module, done) in request.modules.iter().zip(&swept) {
                     tell(vm, module, &done.told);
                     let held = [(1, done.transaction), (5, done.back), (8, done.references)];
-                    vm.fill_in(module.undo, held.map(|(i, held)| (i, Answer::Held(held))).into_iter());
+                    vm.fill_in(
+                        module.undo,
+                        held.map(|(i, held)| (i, Answer::Held(held))).into_iter(),
+                    );
                 }
                 Ok(smallvec![Answer::Flag(true)])
             }
@@ -134,8 +144,8 @@ impl Entry for Track {
     }
 }
 
-/// `core.sweep(owed, sweeping, budget_ms, lineage, own)` → `owed, done, objects, waiting, passes, references, stale, warnings`: one slice
-/// (R9.4).
+/// `core.sweep(owed, sweeping, budget_ms, lineage, own)` → `owed, done, objects, waiting, passes,
+/// references, stale, warnings`: one slice (R9.4).
 struct Sweep;
 
 impl Entry for Sweep {
@@ -168,7 +178,12 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
     let mut modules = Vec::new();
     for i in 1..=vm.raw_len(batch) {
         let item = vm.index(batch, i)?;
-        let name = vm.fields(item, ["name", "answers", "undo", "is_data", "source", "base", "calls"])?;
+        let name = vm.fields(
+            item,
+            [
+                "name", "answers", "undo", "is_data", "source", "base", "calls",
+            ],
+        )?;
         modules.try_push(Module {
             name,
             answers: name.after(1),

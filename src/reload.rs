@@ -1,8 +1,9 @@
 //! THE PIPELINE: find → load → pair → plan → commit → report, for one module after another.
 //!
-//! Each stage takes what the one before it found and hands on what it found itself. Until `commit` nothing of the running
-//! program is changed; a dry run is a reload that stops before it. Several modules are one transaction (R7.4): each one's chunk
-//! runs on what those before it have committed, and all of it is undone unless all of them succeed.
+//! Each stage takes what the one before it found and hands on what it found itself. Until `commit`
+//! nothing of the running program is changed; a dry run is a reload that stops before it. Several
+//! modules are one transaction (R7.4): each one's chunk runs on what those before it have
+//! committed, and all of it is undone unless all of them succeed.
 
 use std::time::Instant;
 
@@ -42,7 +43,8 @@ pub struct Request {
     pub own: Ref,
     /// The sweep that is under way, if there is one (R9.4); a sweep in slices is put there.
     pub sweeping: Ref,
-    /// The façade's list of what is running: the module whose turn it is, and whether that is loaded (R2.6).
+    /// The façade's list of what is running: the module whose turn it is, and whether that is
+    /// loaded (R2.6).
     pub running: Ref,
 }
 
@@ -172,7 +174,11 @@ pub const PHASES: usize = 6;
 ///
 /// # Errors
 /// Whatever a stage refuses; the program is then as it was.
-pub fn reload(vm: &mut Vm, permit: Permit, request: &Request) -> std::result::Result<Vec<Swept>, Refused> {
+pub fn reload(
+    vm: &mut Vm,
+    permit: Permit,
+    request: &Request,
+) -> std::result::Result<Vec<Swept>, Refused> {
     let (mut committed, mut followed) = (Vec::new(), Vec::new());
     let outcome = caught("in a stage of the reload", || {
         transaction(vm, permit, request, &mut committed, &mut followed)
@@ -198,7 +204,9 @@ impl Refused {
     /// Where memory is short, nothing is told but the error.
     fn new(error: Error, request: &Request, committed: &[Committed]) -> Refused {
         let mut told = Vec::new();
-        if committed.len() == request.modules.len() && told.try_reserve_exact(committed.len()).is_ok() {
+        if committed.len() == request.modules.len()
+            && told.try_reserve_exact(committed.len()).is_ok()
+        {
             told.extend(committed.iter().map(|done| done.told));
         }
         Refused { error, told }
@@ -245,7 +253,9 @@ fn transaction(
             (&mut modules, needed),
         )?);
     }
-    if options.on_conflict == OnConflict::Error && committed.iter().any(|done| !done.conflicts.is_empty()) {
+    if options.on_conflict == OnConflict::Error
+        && committed.iter().any(|done| !done.conflicts.is_empty())
+    {
         return Err(refusal(vm, request, committed));
     }
     let mut swept = Vec::new();
@@ -315,7 +325,8 @@ fn sweep_all(
     fault::point()?;
     let mut clock = Clock::new();
     let mut skip = sweep::bookkeeping(vm, request.own)?;
-    // What undoing this reload will need is in no record yet; the chunks of the last reloads are in it.
+    // What undoing this reload will need is in no record yet; the chunks of the last reloads are in
+    // it.
     for module in &request.modules {
         skip.try_push(module.undo)?;
     }
@@ -356,7 +367,10 @@ fn plan_module(
     let mut clock = Clock::new();
     let mut context = Context::new(vm, module.name, request.stock)?;
     find::refuse_second_copy(vm, &context, found)?; // those before it are loaded by now
-    let known = match modules.take().filter(|known| vm.raw_equal(known.table, context.loaded)) {
+    let known = match modules
+        .take()
+        .filter(|known| vm.raw_equal(known.table, context.loaded))
+    {
         Some(known) => known,
         None => Modules::of(vm, context.loaded)?,
     };
@@ -371,7 +385,15 @@ fn plan_module(
         calls: recorded,
         lineage: Some(request.lineage),
     };
-    let mut loaded = load::load(vm, permit, &context, found, known, last_load, options.around)?;
+    let mut loaded = load::load(
+        vm,
+        permit,
+        &context,
+        found,
+        known,
+        last_load,
+        options.around,
+    )?;
     let last = vm.index(module.undo, LAST_MAIN)?;
     loaded.home.read_loader(vm, last)?;
     let load_ms = clock.lap();
@@ -474,7 +496,12 @@ fn commit_module(
         Vec::new()
     };
     // As long as `package.loaded` stays as it was, nobody has to look at it again.
-    if vm.same(plan.object, context.running) && loaded.changes.iter().all(|change| change.table != context.loaded) {
+    if vm.same(plan.object, context.running)
+        && loaded
+            .changes
+            .iter()
+            .all(|change| change.table != context.loaded)
+    {
         *modules = Some(std::mem::take(&mut loaded.snapshot.modules));
     }
     // Nothing may fail from here on: whoever gets this can take back what was committed.

@@ -1,7 +1,9 @@
-//! Binary chunks that no compiler wrote: cut off, with bytes changed, nested too deep, with odd names, lines, code and
-//! constants. The library reads what Lua dumps of them, and must take it for what it is.
+//! Binary chunks that no compiler wrote: cut off, with bytes changed, nested too deep, with odd
+//! names, lines, code and constants. The library reads what Lua dumps of them, and must take it for
+//! what it is.
 //!
-//! Lua does not check code, so only chunks are used that Lua refuses, or of which what is run is as the compiler wrote it.
+//! Lua does not check code, so only chunks are used that Lua refuses, or of which what is run is as
+//! the compiler wrote it.
 
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]
@@ -57,7 +59,13 @@ fn loads(program: &Program, chunk: &[u8]) -> bool {
     unsafe {
         let l = program.state();
         program.memory.arm(LIMIT);
-        let status = ffi::luaL_loadbufferx(l, chunk.as_ptr().cast(), chunk.len(), c"=x".as_ptr(), c"b".as_ptr());
+        let status = ffi::luaL_loadbufferx(
+            l,
+            chunk.as_ptr().cast(),
+            chunk.len(),
+            c"=x".as_ptr(),
+            c"b".as_ptr(),
+        );
         program.memory.disarm();
         ffi::lua_pop(l, 1);
         status == ffi::LUA_OK
@@ -125,7 +133,11 @@ fn whole_chunks() {
         } else {
             assert_eq!(reload(&program, &bytes, "whole"), Outcome::Done);
             assert_eq!(
-                reload(&program, &[&bytes[..], b"behind"].concat(), "more behind it"),
+                reload(
+                    &program,
+                    &[&bytes[..], b"behind"].concat(),
+                    "more behind it"
+                ),
                 Outcome::Done
             );
         }
@@ -141,7 +153,10 @@ fn chunks_that_are_cut_off() {
         for length in (1..bytes.len()).step_by(pick(3, 1, 1)) {
             let chunk = bytes.get(..length).unwrap_or_default();
             let outcome = reload(&program, chunk, &format!("the first {length} bytes"));
-            assert!(matches!(outcome, Outcome::Refused(_)), "the first {length} bytes");
+            assert!(
+                matches!(outcome, Outcome::Refused(_)),
+                "the first {length} bytes"
+            );
         }
         still_works(&program);
     }
@@ -159,14 +174,17 @@ fn headers_of_other_kinds() {
             };
             *byte = value;
             let outcome = reload(&program, &chunk, &format!("byte {i} is {value}"));
-            assert!(matches!(outcome, Outcome::Refused(_)), "byte {i} is {value}");
+            assert!(
+                matches!(outcome, Outcome::Refused(_)),
+                "byte {i} is {value}"
+            );
         }
     }
     still_works(&program);
 }
 
-/// Every byte is changed in some ways, and the chunk is used where nothing that runs has changed. (Its generations replace one
-/// another: the old code is as odd as the new.)
+/// Every byte is changed in some ways, and the chunk is used where nothing that runs has changed.
+/// (Its generations replace one another: the old code is as odd as the new.)
 #[test]
 fn chunks_with_changed_bytes() {
     for strip in [false, true] {
@@ -193,7 +211,10 @@ fn chunks_with_changed_bytes() {
             }
         }
         assert!(used > 500 / step, "strip {strip}: {used} chunks used");
-        assert!(done > 50 / step, "strip {strip}: {done} of {used} reloads done");
+        assert!(
+            done > 50 / step,
+            "strip {strip}: {done} of {used} reloads done"
+        );
         still_works(&program);
     }
 }
@@ -209,7 +230,10 @@ fn changed(program: &Program, what: &str, change: impl FnOnce(&mut Function)) ->
     change(&mut dump.main);
     assert!(dump.runs_as(&original), "{what} changes what runs");
     let chunk = dump.write();
-    assert!(loads(program, &chunk), "Lua does not take the chunk with {what}");
+    assert!(
+        loads(program, &chunk),
+        "Lua does not take the chunk with {what}"
+    );
     reload(program, &chunk, what)
 }
 
@@ -217,22 +241,26 @@ fn changed(program: &Program, what: &str, change: impl FnOnce(&mut Function)) ->
 fn functions_that_are_nested_too_deep() {
     for depth in [100, 218, 219, 220, 221, 222, 1000] {
         let program = begin();
-        changed(&program, &format!("functions nested {depth} deep"), |main| {
-            let mut inner = Function {
-                frame: [0, 0, 2],
-                code: vec![0x47, 0, 1, 0],
-                ..Function::default()
-            };
-            for _ in 0..depth {
-                inner = Function {
-                    functions: vec![inner.clone()],
-                    ..inner.without_functions()
+        changed(
+            &program,
+            &format!("functions nested {depth} deep"),
+            |main| {
+                let mut inner = Function {
+                    frame: [0, 0, 2],
+                    code: vec![0x47, 0, 1, 0],
+                    ..Function::default()
                 };
-            }
-            if let Some(function) = main.functions.last_mut() {
-                function.functions.push(inner);
-            }
-        });
+                for _ in 0..depth {
+                    inner = Function {
+                        functions: vec![inner.clone()],
+                        ..inner.without_functions()
+                    };
+                }
+                if let Some(function) = main.functions.last_mut() {
+                    function.functions.push(inner);
+                }
+            },
+        );
         still_works(&program);
     }
 }
@@ -269,7 +297,14 @@ fn odd_constants() {
                 .for_each(|function| function.constants.push((tag, Vec::new())));
         });
     }
-    for text in [&b""[..], b"\0", b"\xff\xfe", &[b'x'; 40], &[b'x'; 41], &[b'x'; 100_000]] {
+    for text in [
+        &b""[..],
+        b"\0",
+        b"\xff\xfe",
+        &[b'x'; 40],
+        &[b'x'; 41],
+        &[b'x'; 100_000],
+    ] {
         changed(&program, "odd strings", |main| {
             for tag in [0x04, 0x14] {
                 main.functions
@@ -282,7 +317,9 @@ fn odd_constants() {
         changed(&program, "odd integers", |main| {
             main.functions.iter_mut().for_each(|function| {
                 let place = function.constants.len() as u32;
-                function.constants.push((0x03, number.to_le_bytes().to_vec()));
+                function
+                    .constants
+                    .push((0x03, number.to_le_bytes().to_vec()));
                 function.code.extend((3 | place << 15).to_le_bytes()); // LOADK
                 function.lines.push(0);
             });
@@ -369,14 +406,20 @@ fn odd_names() {
     for name in names {
         let program = begin();
         let name = name.map(<[u8]>::to_vec);
-        changed(&program, &format!("upvalues of the name {name:?}"), |main| {
-            for function in &mut main.functions {
-                function.names.fill(name.clone());
-            }
-        });
-        changed(&program, &format!("a main upvalue of the name {name:?}"), |main| {
-            main.names = vec![name.clone()]
-        });
+        changed(
+            &program,
+            &format!("upvalues of the name {name:?}"),
+            |main| {
+                for function in &mut main.functions {
+                    function.names.fill(name.clone());
+                }
+            },
+        );
+        changed(
+            &program,
+            &format!("a main upvalue of the name {name:?}"),
+            |main| main.names = vec![name.clone()],
+        );
         changed(&program, "some names", |main| {
             for function in &mut main.functions {
                 function
@@ -408,11 +451,15 @@ fn odd_sources() {
         changed(&program, &format!("the source {source:?}"), |main| {
             main.source.clone_from(&source)
         });
-        changed(&program, &format!("functions of the source {source:?}"), |main| {
-            for function in &mut main.functions {
-                function.source.clone_from(&source);
-            }
-        });
+        changed(
+            &program,
+            &format!("functions of the source {source:?}"),
+            |main| {
+                for function in &mut main.functions {
+                    function.source.clone_from(&source);
+                }
+            },
+        );
         still_works(&program);
     }
 }
@@ -429,7 +476,10 @@ fn loaders_of_all_kinds() {
             "load(string.dump(load 'return { data = {}, f = function() return 2 end }', true))",
             true,
         ),
-        ("function() return { data = {}, f = function() return 2 end } end", true),
+        (
+            "function() return { data = {}, f = function() return 2 end } end",
+            true,
+        ),
         (
             "(function(...) local up = ... return function() return { data = {}, f = function() return up end } end end)(2)",
             true,
@@ -450,7 +500,10 @@ fn loaders_of_all_kinds() {
             "function() error(setmetatable({}, { __tostring = function() return {} end })) end",
             false,
         ),
-        ("function() local function f() return f() + 1 end return f() end", false),
+        (
+            "function() local function f() return f() + 1 end return f() end",
+            false,
+        ),
         ("function() return require 'm2' end", false),
         ("print", false),
         ("coroutine.wrap(function() return {} end)", false),

@@ -1,10 +1,13 @@
-//! R7.1, R2.3: whichever request for memory fails while `gg.reload` works, the program is as it was, and the next reload works.
+//! R7.1, R2.3: whichever request for memory fails while `gg.reload` works, the program is as it
+//! was, and the next reload works.
 //!
-//! Every story is told again and again, each time with another request failing, until a reload asks for no more memory
-//! than it gets. After each telling the state is closed, and holds nothing then; nor does Rust.
+//! Every story is told again and again, each time with another request failing, until a reload asks
+//! for no more memory than it gets. After each telling the state is closed, and holds nothing then;
+//! nor does Rust.
 //!
 //! `make test` leaves most requests out, `make test-all` some. With `HOTRELOAD_STRESS` in the
-//! environment (`make stress`) every request fails in every way. Each test prints how often its story was told, and how many requests failed.
+//! environment (`make stress`) every request fails in every way. Each test prints how often its
+//! story was told, and how many requests failed.
 
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]
@@ -57,7 +60,8 @@ struct Told {
 fn tell(story: &Story, fault: Fault) -> Told {
     let before = ledger::held();
     let mut told = tell_once(story, fault);
-    // What the telling itself hands on is small; a lost block of the library's would be lost each time.
+    // What the telling itself hands on is small; a lost block of the library's would be lost each
+    // time.
     let own = told.wrong.as_ref().map_or(0, String::capacity)
         + match &told.outcome {
             Outcome::Refused(Some(text)) | Outcome::Raised(text) => text.capacity(),
@@ -89,7 +93,8 @@ fn tell_once(story: &Story, fault: Fault) -> Told {
     if program.is_collecting() != collecting {
         wrong.push("the collector was started or stopped".to_owned());
     }
-    // Where memory does not come back, what the chunk itself took out cannot be put back: then the message must say so.
+    // Where memory does not come back, what the chunk itself took out cannot be put back: then the
+    // message must say so.
     let admitted = fault.stays() && outcome.admits_damage();
     if admitted {
         return Told {
@@ -112,7 +117,9 @@ fn tell_once(story: &Story, fault: Fault) -> Told {
             wrong.push("raised something else".to_owned());
         }
         (Outcome::Done, End::Refused(_)) => wrong.push("not refused".to_owned()),
-        (Outcome::Refused(Some(message)), End::Refused(part)) if !hit && !message.contains(part) => {
+        (Outcome::Refused(Some(message)), End::Refused(part))
+            if !hit && !message.contains(part) =>
+        {
             wrong.push("refused for another reason".to_owned());
         }
         (Outcome::Refused(_) | Outcome::Raised(_), End::Done | End::Dry | End::Part) if !hit => {
@@ -123,8 +130,13 @@ fn tell_once(story: &Story, fault: Fault) -> Told {
     if let Err(message) = settle(story, &program, done) {
         wrong.push(format!("afterwards: {message}"));
     }
-    let wrong = (!wrong.is_empty()).then(|| format!("{fault:?}: {outcome:?}: {}", wrong.join(" | ")));
-    Told { hit, outcome, wrong }
+    let wrong =
+        (!wrong.is_empty()).then(|| format!("{fault:?}: {outcome:?}: {}", wrong.join(" | ")));
+    Told {
+        hit,
+        outcome,
+        wrong,
+    }
 }
 
 fn settle(story: &Story, program: &Program, done: bool) -> Result<(), String> {
@@ -167,7 +179,9 @@ fn tell_all(story: &Story, faults: impl Iterator<Item = Fault>) {
 /// Tells a story with each of some faults, met or not; fails with all that was wrong.
 #[track_caller]
 fn tell_some(story: &Story, faults: impl Iterator<Item = Fault>) {
-    let wrong: Vec<_> = faults.filter_map(|fault| tell(story, fault).wrong).collect();
+    let wrong: Vec<_> = faults
+        .filter_map(|fault| tell(story, fault).wrong)
+        .collect();
     print_told(story.name);
     let shown = wrong
         .iter()
@@ -175,7 +189,12 @@ fn tell_some(story: &Story, faults: impl Iterator<Item = Fault>) {
         .map(String::as_str)
         .collect::<Vec<_>>()
         .join("\n");
-    assert!(wrong.is_empty(), "{}: {} went wrong:\n{shown}", story.name, wrong.len());
+    assert!(
+        wrong.is_empty(),
+        "{}: {} went wrong:\n{shown}",
+        story.name,
+        wrong.len()
+    );
 }
 
 /// Tells a story with a full collection at every allocation of a new block: all must be as without.
@@ -215,7 +234,8 @@ fn now_and_then(thinned: u64) -> impl Iterator<Item = Fault> {
         .map(|(seed, one_in)| Fault::Now { seed, one_in })
 }
 
-/// For each story the tests of all its faults; the number thins the faults out where there is no stress.
+/// For each story the tests of all its faults; the number thins the faults out where there is no
+/// stress.
 macro_rules! stories {
     ($($name:ident $story:ident $thinned:literal)*) => {$(
         mod $name {
@@ -304,7 +324,8 @@ stories! {
     bus_undo BUS_UNDO 5
 }
 
-/// Stories that ask for memory so often that not every request can fail; under stress it is every third one.
+/// Stories that ask for memory so often that not every request can fail; under stress it is every
+/// third one.
 macro_rules! long_stories {
     ($($name:ident $story:ident $thinned:literal $limit:literal)*) => {$(
         mod $name {
@@ -372,7 +393,8 @@ fn garbage_is_collected_after_a_fault() {
     }
 }
 
-/// The whole story with a full collection at every allocation: what comes before and after the reload as well.
+/// The whole story with a full collection at every allocation: what comes before and after the
+/// reload as well.
 #[test]
 fn whole_stories_are_the_same_when_every_allocation_collects() {
     for story in story::ALL.into_iter().chain([&story::STALE_WAYS]) {
@@ -398,7 +420,9 @@ fn generations_are_collected_at_every_allocation() {
         story.push(&program);
         let outcome = program.call(2, Fault::Collect);
         match story.ends {
-            End::Done | End::Dry | End::Part => assert_eq!(outcome, Outcome::Done, "{}", story.name),
+            End::Done | End::Dry | End::Part => {
+                assert_eq!(outcome, Outcome::Done, "{}", story.name)
+            }
             End::Refused(_) => assert!(
                 matches!(outcome, Outcome::Refused(Some(_))),
                 "{}: {outcome:?}",
@@ -409,8 +433,9 @@ fn generations_are_collected_at_every_allocation() {
     }
 }
 
-/// A collection that a fault brought about leaves a finalizer to be run when the pause of the collector ends: inside of the
-/// reload, behind its commit. The finalizer reloads the module once more.
+/// A collection that a fault brought about leaves a finalizer to be run when the pause of the
+/// collector ends: inside of the reload, behind its commit. The finalizer reloads the module once
+/// more.
 #[test]
 fn a_finalizer_reloads_at_the_end_of_a_reload() {
     let mut nested = 0;

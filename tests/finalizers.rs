@@ -1,5 +1,6 @@
-//! What finalizers bring about while a reload is under way: collections at each of the library's calls into Lua, finalizers that reload,
-//! load and collect, and finalizers that raise where the host turns warnings into errors (R7.1, R7.5).
+//! What finalizers bring about while a reload is under way: collections at each of the library's
+//! calls into Lua, finalizers that reload, load and collect, and finalizers that raise where the
+//! host turns warnings into errors (R7.1, R7.5).
 
 #![cfg(feature = "vendored")] // only that build collects where a test asks for it
 // A test is a host, and fails by panicking.
@@ -27,12 +28,14 @@ fn call_collecting(program: &Program, arguments: c_int) -> Outcome {
 fn is_as_expected(story: &Story, outcome: &Outcome) -> bool {
     match story.ends {
         End::Done | End::Dry | End::Part => *outcome == Outcome::Done,
-        End::Refused(part) => matches!(outcome, Outcome::Refused(Some(text)) if text.contains(part)),
+        End::Refused(part) => {
+            matches!(outcome, Outcome::Refused(Some(text)) if text.contains(part))
+        }
     }
 }
 
-/// Prepares finalizers: each cycle of the collector calls `f` (a Lua expression) once. How often it did stands in `cycles.count`, in the
-/// registry, and `cycles.on = false` ends it.
+/// Prepares finalizers: each cycle of the collector calls `f` (a Lua expression) once. How often it
+/// did stands in `cycles.count`, in the registry, and `cycles.on = false` ends it.
 fn each_cycle(program: &Program, f: &str) {
     program.must(&format!(
         "local f = {f}
@@ -57,17 +60,21 @@ fn end_cycles(program: &Program) -> u64 {
     count.parse().expect("a count")
 }
 
-/// Every story comes out the same, be there ever so many collections, whose finalizers load, collect, and ask for reloads.
+/// Every story comes out the same, be there ever so many collections, whose finalizers load,
+/// collect, and ask for reloads.
 #[test]
 fn stories_are_the_same_when_finalizers_run_at_every_call() {
     let mut ran = 0;
     for story in story::ALL {
         let program = Program::new();
-        program.write("beside", "local n = 0 return { f = function() n = n + 1 return n end }");
+        program.write(
+            "beside",
+            "local n = 0 return { f = function() n = n + 1 return n end }",
+        );
         program.must("require 'beside'");
         story.prepare(&program);
-        // While no reload is under way, nothing of the library's runs in which a finalizer could ask for one: the collector is paused
-        // there, but in this test.
+        // While no reload is under way, nothing of the library's runs in which a finalizer could
+        // ask for one: the collector is paused there, but in this test.
         let reload = if story.call.contains("gg.reload") {
             "gg.reload"
         } else {
@@ -92,7 +99,11 @@ fn stories_are_the_same_when_finalizers_run_at_every_call() {
         program.must("local test = ... if not test.taken then test.snapshot() end");
         story.push(&program);
         let outcome = call_collecting(&program, 2);
-        assert!(is_as_expected(story, &outcome), "{}: {outcome:?}", story.name);
+        assert!(
+            is_as_expected(story, &outcome),
+            "{}: {outcome:?}",
+            story.name
+        );
         if outcome != Outcome::Done && story.ends != End::Part || story.ends == End::Dry {
             assert_eq!(
                 program.must("local test = ... return test.changes()"),
@@ -103,12 +114,17 @@ fn stories_are_the_same_when_finalizers_run_at_every_call() {
         }
         ran += end_cycles(&program);
         story.settle(&program, outcome == Outcome::Done);
-        assert!(program.has_own_allocator() && program.is_collecting(), "{}", story.name);
+        assert!(
+            program.has_own_allocator() && program.is_collecting(),
+            "{}",
+            story.name
+        );
     }
     assert!(ran > 1000, "only {ran} finalizers ran");
 }
 
-/// R3.3, R9.2: which functions are generations of one is not lost when the collector ends a cycle during a reload.
+/// R3.3, R9.2: which functions are generations of one is not lost when the collector ends a cycle
+/// during a reload.
 #[test]
 fn generations_are_known_whenever_the_collector_ends_a_cycle() {
     for budget in ["nil", "0.01"] {
@@ -178,7 +194,8 @@ unsafe extern "C-unwind" fn raises(_: *mut c_void, _: *const c_char, to_be_conti
 
 const WARNING: &CStr = c"a warning that a host made an error of";
 
-/// Runs `body` while warnings are errors, and `fails`, in the registry, raises one from a finalizer.
+/// Runs `body` while warnings are errors, and `fails`, in the registry, raises one from a
+/// finalizer.
 fn with_warnings_that_raise<R>(program: &Program, body: impl FnOnce() -> R) -> R {
     let l = program.state();
     // SAFETY: nothing runs in the state.
@@ -200,8 +217,8 @@ fn register_fails(program: &Program) {
     }
 }
 
-/// Tells a story in which the `n`-th finalizer raises, and, by way of the host, the call into Lua that it runs in. False where there
-/// were fewer.
+/// Tells a story in which the `n`-th finalizer raises, and, by way of the host, the call into Lua
+/// that it runs in. False where there were fewer.
 fn tell_raising(story: &Story, n: u64) -> bool {
     let program = story.begin();
     program.must("local test = ... if not test.taken then test.snapshot() end");
@@ -233,18 +250,29 @@ fn tell_raising(story: &Story, n: u64) -> bool {
         assert_eq!(changes, "nil", "{place}");
     }
     story.settle(&program, done);
-    assert!(program.has_own_allocator() && program.is_collecting(), "{place}");
+    assert!(
+        program.has_own_allocator() && program.is_collecting(),
+        "{place}"
+    );
     met
 }
 
-/// An error that the collector lets out, at whichever call into Lua, is one like any other: nothing is changed by a reload that it ends.
+/// An error that the collector lets out, at whichever call into Lua, is one like any other: nothing
+/// is changed by a reload that it ends.
 #[test]
 fn a_warning_that_the_host_makes_an_error_of_may_come_at_every_call() {
     let mut told = 0;
     // (The watcher takes it for a fault of the file, and waits until that changes.)
-    for story in story::ALL.into_iter().filter(|story| story.name != story::WATCH.name) {
+    for story in story::ALL
+        .into_iter()
+        .filter(|story| story.name != story::WATCH.name)
+    {
         // Of one that is refused the last call makes the message.
-        let step = if is_stress() || story.name == "raises" { 1 } else { 7 };
+        let step = if is_stress() || story.name == "raises" {
+            1
+        } else {
+            7
+        };
         let mut n = 1;
         while tell_raising(story, n) {
             n += step;
@@ -254,7 +282,8 @@ fn a_warning_that_the_host_makes_an_error_of_may_come_at_every_call() {
     assert!(told > 300, "only {told} tellings");
 }
 
-/// The collector's step at the end of a reload runs finalizers that raise: the reload is done all the same, and so is the next one.
+/// The collector's step at the end of a reload runs finalizers that raise: the reload is done all
+/// the same, and so is the next one.
 #[test]
 fn a_warning_that_the_host_makes_an_error_of_does_not_end_the_step_behind_a_reload() {
     let mut behind = 0;
@@ -279,13 +308,20 @@ fn a_warning_that_the_host_makes_an_error_of_does_not_end_the_step_behind_a_relo
             program.push("return gg.reload");
             program.push("return 'm'");
             program.push(&format!("return {{ scope = '{scope}' }}"));
-            // A collection that a failed request brings about leaves the finalizers for the next step.
+            // A collection that a failed request brings about leaves the finalizers for the next
+            // step.
             let outcome = with_warnings_that_raise(&program, || program.call(2, Fault::hiccup(n)));
             let hit = program.memory.failed() > 0;
             // Some requests are not repeated.
             let refused = matches!(&outcome, Outcome::Refused(Some(text)) if text.contains("not enough memory"));
-            assert!(outcome == Outcome::Done || hit && refused, "request {n}: {outcome:?}");
-            assert!(program.has_own_allocator() && program.is_collecting(), "request {n}");
+            assert!(
+                outcome == Outcome::Done || hit && refused,
+                "request {n}: {outcome:?}"
+            );
+            assert!(
+                program.has_own_allocator() && program.is_collecting(),
+                "request {n}"
+            );
             let raised = program.must("return raised == 0 and 0 or version");
             behind += u32::from(raised == "2");
             program.must(&format!(
@@ -320,14 +356,19 @@ fn warnings_that_are_shown_change_nothing() {
         let outcome = call_collecting(&program, 2);
         program.must("warn '@off'");
         ran += end_cycles(&program);
-        assert!(is_as_expected(story, &outcome), "{}: {outcome:?}", story.name);
+        assert!(
+            is_as_expected(story, &outcome),
+            "{}: {outcome:?}",
+            story.name
+        );
         story.settle(&program, outcome == Outcome::Done);
     }
     assert!(ran > 1000, "only {ran} finalizers ran");
 }
 
-/// Calls what was pushed, again and again in new programs, each time with another request for memory that is granted when it is repeated:
-/// the collection before that leaves finalizers for the collector's next step, behind the library's work.
+/// Calls what was pushed, again and again in new programs, each time with another request for
+/// memory that is granted when it is repeated: the collection before that leaves finalizers for the
+/// collector's next step, behind the library's work.
 fn each_hiccup(mut tell: impl FnMut(Fault) -> bool) {
     for n in 1.. {
         if !tell(Fault::hiccup(n)) {
@@ -342,7 +383,8 @@ const VERSIONS: &str = "
     function M.f() n = n + 1 return VERSION, n end
     return M";
 
-/// A program with version 1, and held references to its function. `version(n)` is the options of a reload to version `n`.
+/// A program with version 1, and held references to its function. `version(n)` is the options of a
+/// reload to version `n`.
 fn versions() -> Program {
     let program = Program::new();
     program.write("m", VERSIONS.replace("VERSION", "1"));
@@ -357,7 +399,8 @@ fn versions() -> Program {
     program
 }
 
-/// R9.4: a sweep is at its end when the last module that has joined it is swept, be it one that a finalizer reloaded behind the last slice.
+/// R9.4: a sweep is at its end when the last module that has joined it is swept, be it one that a
+/// finalizer reloaded behind the last slice.
 #[test]
 fn a_finalizer_reloads_behind_the_last_slice() {
     let mut behind = 0;

@@ -1,4 +1,5 @@
-//! R9.1, R9.2, R9.4: the walk over the whole VM finds each place that holds a wanted value, whole or in slices.
+//! R9.1, R9.2, R9.4: the walk over the whole VM finds each place that holds a wanted value, whole
+//! or in slices.
 
 #![cfg(feature = "vendored")] // as is the way to the walk alone
 // A test is a host, and fails by panicking.
@@ -52,7 +53,8 @@ unsafe extern "C-unwind" fn registry(l: *mut lua_State) -> c_int {
     1
 }
 
-/// `yield_on(k_value, …)`: yields, with its arguments on the stack of a C function that goes on later.
+/// `yield_on(k_value, …)`: yields, with its arguments on the stack of a C function that goes on
+/// later.
 unsafe extern "C-unwind" fn yield_on(l: *mut lua_State) -> c_int {
     unsafe extern "C-unwind" fn go_on(_: *mut lua_State, _: c_int, _: ffi::lua_KContext) -> c_int {
         0
@@ -912,7 +914,12 @@ const SHORT: &str = r#"
 
 #[test]
 fn a_lack_of_memory_is_reported_and_changes_nothing() {
-    for fault in [Fault::once as fn(u64) -> Fault, Fault::some, Fault::from, Fault::hiccup] {
+    for fault in [
+        Fault::once as fn(u64) -> Fault,
+        Fault::some,
+        Fault::from,
+        Fault::hiccup,
+    ] {
         for n in (1..).step_by(pick(5, 1, 1)) {
             let program = program();
             program.must(SHORT);
@@ -924,7 +931,9 @@ fn a_lack_of_memory_is_reported_and_changes_nothing() {
             let hit = program.memory.failed() > 0;
             match &outcome {
                 Outcome::Done => {}
-                Outcome::Refused(Some(message)) => assert!(message.contains("not enough memory"), "{n}: {message}"),
+                Outcome::Refused(Some(message)) => {
+                    assert!(message.contains("not enough memory"), "{n}: {message}")
+                }
                 Outcome::Refused(None) => assert!(fault(n).stays(), "{n}: no message"),
                 Outcome::Raised(message) => panic!("{n}: {message}"),
             }
@@ -941,7 +950,9 @@ fn a_lack_of_memory_in_a_slice_ends_the_pass() {
     for n in (1..).step_by(pick(5, 1, 1)) {
         let program = program();
         program.must("kept = {} for i = 1, 3000 do kept[i] = { {}, function() return i end } end");
-        program.must("pass = walk(nil, { old }, 0) for _ = 1, 10 do pass = walk(pass, { old }, 0) end");
+        program.must(
+            "pass = walk(nil, { old }, 0) for _ = 1, 10 do pass = walk(pass, { old }, 0) end",
+        );
         program.push("return walk");
         program.push("return pass");
         program.push("return { old }");

@@ -1,5 +1,5 @@
-//! `require "hotreload"` with one request for memory after the other failing: it raises an ordinary error, and can be tried
-//! again.
+//! `require "hotreload"` with one request for memory after the other failing: it raises an ordinary
+//! error, and can be tried again.
 
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]
@@ -16,9 +16,15 @@ fn open_all(fault: impl Fn(u64) -> Fault) {
         program.push("return 'hotreload'");
         let outcome = program.call(1, fault(n));
         let hit = program.memory.failed() > 0;
-        assert!(program.has_own_allocator(), "request {n}: another allocator");
+        assert!(
+            program.has_own_allocator(),
+            "request {n}: another allocator"
+        );
         if let Outcome::Raised(message) = &outcome {
-            assert!(message.contains("not enough memory"), "request {n}: {message}");
+            assert!(
+                message.contains("not enough memory"),
+                "request {n}: {message}"
+            );
         } else {
             assert_eq!(outcome, Outcome::Done, "request {n}");
         }

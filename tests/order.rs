@@ -1,7 +1,9 @@
-//! R3.4: the outcome never depends on the order in which a table is traversed, on the hash seed of the state, or on addresses.
+//! R3.4: the outcome never depends on the order in which a table is traversed, on the hash seed of
+//! the state, or on addresses.
 //!
-//! The same reload in many states: their seeds differ, their blocks lie in other orders, and their tables were filled in other
-//! orders and are of other sizes. What the program is afterwards, and the report, must be the same text.
+//! The same reload in many states: their seeds differ, their blocks lie in other orders, and their
+//! tables were filled in other orders and are of other sizes. What the program is afterwards, and
+//! the report, must be the same text.
 
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]

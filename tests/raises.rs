@@ -1,8 +1,10 @@
-//! R7.1, R2.3: wherever a reload panics or fails, at the bounds of its stages, between two operations of the commit, in a walk over the VM,
-//! while it is undone, the program is as it was, and the same reload then works.
+//! R7.1, R2.3: wherever a reload panics or fails, at the bounds of its stages, between two
+//! operations of the commit, in a walk over the VM, while it is undone, the program is as it was,
+//! and the same reload then works.
 //!
-//! Every story is told again and again, each time with another point of the library failing ([`hotreload::fault`]), until none is
-//! met any more. Behind that: what a host's functions in C raise. What a program's Lua functions raise: `spec/raises_spec.lua`.
+//! Every story is told again and again, each time with another point of the library failing
+//! ([`hotreload::fault`]), until none is met any more. Behind that: what a host's functions in C
+//! raise. What a program's Lua functions raise: `spec/raises_spec.lua`.
 
 #![cfg(feature = "vendored")] // only that build has the points
 // A test is a host, and fails by panicking.
@@ -29,7 +31,8 @@ struct Told {
     wrong: Option<String>,
 }
 
-/// Tells a story with `count` points failing in its reload, from the one with the number `first` on.
+/// Tells a story with `count` points failing in its reload, from the one with the number `first`
+/// on.
 fn tell(story: &Story, kind: Fault, first: u64, count: u64, memory: Memory) -> Told {
     let program = story.begin();
     program.must("local test = ... if not test.taken then test.snapshot() end");
@@ -47,7 +50,8 @@ fn tell(story: &Story, kind: Fault, first: u64, count: u64, memory: Memory) -> T
     if program.is_collecting() != collecting {
         wrong.push("the collector was started or stopped".to_owned());
     }
-    // Where everything fails from some point on, nothing can be put back: then the message must say so.
+    // Where everything fails from some point on, nothing can be put back: then the message must say
+    // so.
     let text = match &outcome {
         Outcome::Refused(Some(text)) | Outcome::Raised(text) => text.as_str(),
         _ => "",
@@ -67,7 +71,9 @@ fn tell(story: &Story, kind: Fault, first: u64, count: u64, memory: Memory) -> T
             (Outcome::Refused(None), _) => wrong.push("refused without a message".to_owned()),
             (Outcome::Raised(_), _) if !speechless => wrong.push("raised".to_owned()),
             (Outcome::Done, End::Refused(_)) => wrong.push("not refused".to_owned()),
-            (Outcome::Refused(Some(message)), End::Refused(part)) if met.failed == 0 && !message.contains(part) => {
+            (Outcome::Refused(Some(message)), End::Refused(part))
+                if met.failed == 0 && !message.contains(part) =>
+            {
                 wrong.push("refused for another reason".to_owned());
             }
             (Outcome::Refused(_), End::Done | End::Dry | End::Part) if met.failed == 0 => {
@@ -201,10 +207,15 @@ stories! {
     bus_undo BUS_UNDO
 }
 
-/// The end of all memory on top: where nothing could be put back there may be no memory for the message either, and it is told all the same.
+/// The end of all memory on top: where nothing could be put back there may be no memory for the
+/// message either, and it is told all the same.
 #[test]
 fn what_is_not_undone_is_told_without_memory() {
-    for story in [&story::HOOK_RAISES, &story::ROWS_BACK, &story::HOOK_WAITS_AND_RAISES] {
+    for story in [
+        &story::HOOK_RAISES,
+        &story::ROWS_BACK,
+        &story::HOOK_WAITS_AND_RAISES,
+    ] {
         let program = story.begin();
         story.push(&program);
         fault::arm(Fault::Error, u64::MAX, 1);
@@ -223,10 +234,14 @@ fn what_is_not_undone_is_told_without_memory() {
                 tellings += 1;
                 let changes = program.must("local test = ... return test.changes()");
                 if changes != "nil" && !outcome.admits_damage() {
-                    wrong.push(format!("from point {first}, request {request}: {outcome:?}: {changes}"));
+                    wrong.push(format!(
+                        "from point {first}, request {request}: {outcome:?}: {changes}"
+                    ));
                 }
                 if !program.has_own_allocator() || !program.is_collecting() {
-                    wrong.push(format!("from point {first}, request {request}: allocator or collector"));
+                    wrong.push(format!(
+                        "from point {first}, request {request}: allocator or collector"
+                    ));
                 }
                 if program.memory.failed() == 0 {
                     break;
@@ -244,7 +259,8 @@ fn what_is_not_undone_is_told_without_memory() {
     }
 }
 
-// ------------------------------------------------------------------------------------------------- functions of a host in C
+// -------------------------------------------------------------------------------------------------
+// functions of a host in C
 
 /// `error 'host'`
 unsafe extern "C-unwind" fn raises_text(l: *mut lua_State) -> c_int {
@@ -299,8 +315,9 @@ unsafe extern "C-unwind" fn raises_again(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Whatever a host's C function does in a chunk, a hook, a searcher or a callback: the reload is done or refused. (A panic or a C++ exception
-/// must not get out of one: Lua, built as C, does not survive that.)
+/// Whatever a host's C function does in a chunk, a hook, a searcher or a callback: the reload is
+/// done or refused. (A panic or a C++ exception must not get out of one: Lua, built as C, does not
+/// survive that.)
 #[test]
 fn functions_of_a_host_raise_and_yield() {
     let functions: [ffi::lua_CFunction; 6] = [
@@ -313,7 +330,10 @@ fn functions_of_a_host_raise_and_yield() {
     ];
     for (number, function) in functions.into_iter().enumerate() {
         let program = Program::new();
-        program.write("m", "local n = 0 return { f = function() n = n + 1 return n, 1 end }");
+        program.write(
+            "m",
+            "local n = 0 return { f = function() n = n + 1 return n, 1 end }",
+        );
         // SAFETY: nothing runs in the state; there is room on its stack.
         unsafe {
             ffi::lua_pushcfunction(program.state(), function);
@@ -388,6 +408,10 @@ fn functions_of_a_host_raise_and_yield() {
         );
         assert!(program.has_own_allocator() && program.is_collecting());
         // SAFETY: asking changes nothing.
-        assert_eq!(unsafe { ffi::lua_gettop(program.state()) }, 0, "values on the stack");
+        assert_eq!(
+            unsafe { ffi::lua_gettop(program.state()) },
+            0,
+            "values on the stack"
+        );
     }
 }

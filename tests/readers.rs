@@ -1,8 +1,14 @@
-//! The readers of dumps (R2.1, R4.7, R9.3, R12.3) on whatever bytes: they refuse or read, and need memory in proportion.
+//! The readers of dumps (R2.1, R4.7, R9.3, R12.3) on whatever bytes: they refuse or read, and need
+//! memory in proportion.
 
 #![cfg(feature = "vendored")] // as is the way to the readers alone
 // A test is a host, and fails by panicking.
-#![allow(unsafe_code, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    unsafe_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 #[path = "support/dump.rs"]
 #[allow(dead_code)]
@@ -64,16 +70,29 @@ return M";
 
 /// The dump of a text, by the Lua that the tests have built in.
 fn compiled(text: &str, strip: bool) -> Vec<u8> {
-    unsafe extern "C-unwind" fn write(_: *mut lua_State, from: *const c_void, size: usize, to: *mut c_void) -> c_int {
+    unsafe extern "C-unwind" fn write(
+        _: *mut lua_State,
+        from: *const c_void,
+        size: usize,
+        to: *mut c_void,
+    ) -> c_int {
         // SAFETY: the bytes are read within their length; `to` is the vector below.
-        unsafe { (*to.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(from.cast(), size)) };
+        unsafe {
+            (*to.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(from.cast(), size))
+        };
         0
     }
     let mut code: Vec<u8> = Vec::new();
     // SAFETY: a state of our own; the writer does not raise.
     unsafe {
         let l = ffi::luaL_newstate();
-        let status = ffi::luaL_loadbufferx(l, text.as_ptr().cast(), text.len(), c"@m.lua".as_ptr(), c"t".as_ptr());
+        let status = ffi::luaL_loadbufferx(
+            l,
+            text.as_ptr().cast(),
+            text.len(),
+            c"@m.lua".as_ptr(),
+            c"t".as_ptr(),
+        );
         assert_eq!(status, ffi::LUA_OK);
         ffi::lua_dump(l, write, (&raw mut code).cast(), strip.into());
         ffi::lua_close(l);
@@ -98,7 +117,11 @@ fn read_all(bytes: &[u8], what: impl Debug) -> Vec<Verdict> {
         let is_good = matches!(verdict, Verdict::Refused | Verdict::Read(_));
         assert!(is_good, "{name}, {what:?}: {verdict:?}");
         let bound = FACTOR * bytes.len() + EXTRA;
-        assert!(most <= bound, "{name}, {what:?}: {most} bytes for {}", bytes.len());
+        assert!(
+            most <= bound,
+            "{name}, {what:?}: {most} bytes for {}",
+            bytes.len()
+        );
         verdict
     };
     READERS
@@ -113,13 +136,20 @@ fn real_dumps_are_read() {
         let verdicts = read_all(&bytes, "whole");
         let (template, others) = verdicts.split_last().expect("readers");
         assert!(
-            others.iter().all(|verdict| matches!(verdict, Verdict::Read(_))),
+            others
+                .iter()
+                .all(|verdict| matches!(verdict, Verdict::Read(_))),
             "{verdicts:?}"
         );
         assert_eq!(*template, Verdict::Refused, "no template");
-        assert!(matches!(readers::cut(&self::template(), &bytes), Verdict::Read(_)));
+        assert!(matches!(
+            readers::cut(&self::template(), &bytes),
+            Verdict::Read(_)
+        ));
     }
-    let is_template = |(name, read): &readers::Named| *name != "template" || read(&template()) == Verdict::Read(1);
+    let is_template = |(name, read): &readers::Named| {
+        *name != "template" || read(&template()) == Verdict::Read(1)
+    };
     assert!(READERS.iter().all(is_template));
 }
 
@@ -155,12 +185,18 @@ fn every_byte_may_be_changed() {
                 if matches!(verdicts[1], Verdict::Read(_)) {
                     read += 1;
                     let cut = readers::cut(&template, &changed);
-                    assert!(matches!(cut, Verdict::Read(_)), "{number} {i} {byte}: {cut:?}");
+                    assert!(
+                        matches!(cut, Verdict::Read(_)),
+                        "{number} {i} {byte}: {cut:?}"
+                    );
                 }
             }
         }
     }
-    assert!(read > 1000 / step, "only {read} of the changed dumps were read");
+    assert!(
+        read > 1000 / step,
+        "only {read} of the changed dumps were read"
+    );
 }
 
 #[test]
@@ -191,7 +227,10 @@ fn a_lack_of_memory_is_reported() {
                 assert_eq!(verdict, Verdict::NoMemory, "{name}, request {first}");
                 requests += 1;
             }
-            assert!(requests > 0 || *name == "outline", "{name} asks for no memory");
+            assert!(
+                requests > 0 || *name == "outline",
+                "{name} asks for no memory"
+            );
         }
     }
 }
@@ -219,7 +258,12 @@ fn whole(main: Function) -> Vec<u8> {
 #[allow(clippy::too_many_lines)] // a list of dumps
 fn memory_grows_with_the_input_whatever_stands_in_it() {
     const MANY: usize = 20_000;
-    let code = |instructions: &[u32]| instructions.iter().flat_map(|i| i.to_le_bytes()).collect::<Vec<u8>>();
+    let code = |instructions: &[u32]| {
+        instructions
+            .iter()
+            .flat_map(|i| i.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
     let dense = [
         (
             "constants",
@@ -231,7 +275,9 @@ fn memory_grows_with_the_input_whatever_stands_in_it() {
         (
             "names",
             Function {
-                constants: (0..MANY).map(|i| (0x04, i.to_string().into_bytes())).collect(),
+                constants: (0..MANY)
+                    .map(|i| (0x04, i.to_string().into_bytes()))
+                    .collect(),
                 ..empty()
             },
         ),
@@ -312,7 +358,11 @@ fn memory_grows_with_the_input_whatever_stands_in_it() {
             "integers",
             Function {
                 // LOADI and GETTABLE with it
-                code: code(&(0..MANY as u32).flat_map(|i| [1 | i << 15, 12]).collect::<Vec<_>>()),
+                code: code(
+                    &(0..MANY as u32)
+                        .flat_map(|i| [1 | i << 15, 12])
+                        .collect::<Vec<_>>(),
+                ),
                 ..empty()
             },
         ),
@@ -321,7 +371,8 @@ fn memory_grows_with_the_input_whatever_stands_in_it() {
             Function {
                 functions: vec![empty()],
                 constants: vec![(0x04, vec![b'x'; 2 * MANY])],
-                // CLOSURE into register 0; NEWTABLE into register 1, SETFIELD of it to register 0, again and again
+                // CLOSURE into register 0; NEWTABLE into register 1, SETFIELD of it to register 0,
+                // again and again
                 code: code(&[&[79][..], &[19 | 1 << 7, 18 | 1 << 7].repeat(MANY / 10)].concat()),
                 ..empty()
             },
@@ -330,7 +381,9 @@ fn memory_grows_with_the_input_whatever_stands_in_it() {
     for (what, main) in dense {
         let bytes = whole(main);
         let verdicts = read_all(&bytes, what);
-        let read = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Read(_)));
+        let read = verdicts
+            .iter()
+            .filter(|verdict| matches!(verdict, Verdict::Read(_)));
         assert_eq!(read.count(), 4, "{what}: {verdicts:?}");
     }
 }
@@ -338,7 +391,9 @@ fn memory_grows_with_the_input_whatever_stands_in_it() {
 #[test]
 fn sizes_beyond_the_end_ask_for_nothing() {
     for size in [(1_u64 << 31) - 1, 1 << 31, 1 << 32, 1 << 56, (1 << 63) - 1] {
-        let groups = (1..10).find(|groups| size >> (7 * groups) == 0).unwrap_or(9);
+        let groups = (1..10)
+            .find(|groups| size >> (7 * groups) == 0)
+            .unwrap_or(9);
         let size: Vec<u8> = (0..groups)
             .rev()
             .map(|i| (size >> (7 * i) & 0x7f) as u8 | if i == 0 { 0x80 } else { 0 })

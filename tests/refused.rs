@@ -1,10 +1,11 @@
-//! R7.1: whichever of Rust's own requests for memory is refused while a reload works, the process lives, the program is as it was or the
-//! reload is done, and the next one works.
+//! R7.1: whichever of Rust's own requests for memory is refused while a reload works, the process
+//! lives, the program is as it was or the reload is done, and the next one works.
 //!
-//! A request that cannot report its refusal ends the process: of large ones there is none. So each refusal is tried in a process of its own, a
-//! fork of one in which the story has come to its reload. `make test` leaves most requests out; with `HOTRELOAD_STRESS` in the
-//! environment it is every 13th large one, and every ninth of any size. With `HOTRELOAD_STACKS` the stack of each that ends
-//! the process is shown; `HOTRELOAD_STORY` names the only story to be told.
+//! A request that cannot report its refusal ends the process: of large ones there is none. So each
+//! refusal is tried in a process of its own, a fork of one in which the story has come to its
+//! reload. `make test` leaves most requests out; with `HOTRELOAD_STRESS` in the environment it is
+//! every 13th large one, and every ninth of any size. With `HOTRELOAD_STACKS` the stack of each
+//! that ends the process is shown; `HOTRELOAD_STORY` names the only story to be told.
 
 #![cfg(target_os = "linux")]
 // A test is a host, and fails by panicking.
@@ -30,7 +31,9 @@ const BEYOND: i32 = 2;
 fn tell(story: &Story, program: &Program, first: u64, count: u64, trace: bool) -> i32 {
     let l = program.state();
     // SAFETY: the function and its arguments were pushed; the call is protected.
-    let (status, refused) = ledger::refusing(first, count, trace, || unsafe { ffi::lua_pcall(l, 2, 2, 0) });
+    let (status, refused) = ledger::refusing(first, count, trace, || unsafe {
+        ffi::lua_pcall(l, 2, 2, 0)
+    });
     // SAFETY: as the call left them.
     let (done, message) = unsafe {
         let done = status == ffi::LUA_OK && ffi::lua_toboolean(l, -2) != 0;
@@ -42,19 +45,27 @@ fn tell(story: &Story, program: &Program, first: u64, count: u64, trace: bool) -
         return BEYOND;
     }
     let wrong = |what: &str| {
-        eprintln!("{}: {count} refused from {first}: {what}: {message:?}", story.name);
+        eprintln!(
+            "{}: {count} refused from {first}: {what}: {message:?}",
+            story.name
+        );
         WRONG
     };
-    if status != ffi::LUA_OK && !message.as_deref().unwrap_or_default().contains("not enough memory") {
+    if status != ffi::LUA_OK
+        && !message
+            .as_deref()
+            .unwrap_or_default()
+            .contains("not enough memory")
+    {
         return wrong("raised");
     }
     if !done && message.is_none() {
         return wrong("no message");
     }
     let admitted = count > 1
-        && message
-            .as_deref()
-            .is_some_and(|text| text.contains("could not be put back") || text.contains("could not be undone"));
+        && message.as_deref().is_some_and(|text| {
+            text.contains("could not be put back") || text.contains("could not be undone")
+        });
     if admitted {
         return FINE;
     }
@@ -78,8 +89,15 @@ fn tell(story: &Story, program: &Program, first: u64, count: u64, trace: bool) -
 }
 
 /// Runs `tell` in a fork. None where that was ended by a signal.
-fn tell_apart(story: &Story, program: &Program, first: u64, count: u64, trace: bool) -> Option<i32> {
-    // SAFETY: this is the only thread that has locks of ours; the child ends without running anything else.
+fn tell_apart(
+    story: &Story,
+    program: &Program,
+    first: u64,
+    count: u64,
+    trace: bool,
+) -> Option<i32> {
+    // SAFETY: this is the only thread that has locks of ours; the child ends without running
+    // anything else.
     unsafe {
         let child = libc::fork();
         assert!(child >= 0, "no process");
@@ -100,8 +118,8 @@ fn tell_apart(story: &Story, program: &Program, first: u64, count: u64, trace: b
     }
 }
 
-/// Tells each story with each of its requests refused, from the first that is told on in steps. Returns how many were told, and how many
-/// of them ended the process.
+/// Tells each story with each of its requests refused, from the first that is told on in steps.
+/// Returns how many were told, and how many of them ended the process.
 fn tell_all<'a>(stories: impl Iterator<Item = &'a Story>, step: u64) -> (u32, u32) {
     let only = std::env::var("HOTRELOAD_STORY").ok();
     let (mut told, mut ended, mut wrong) = (0, 0, 0);
@@ -137,7 +155,8 @@ fn tell_all<'a>(stories: impl Iterator<Item = &'a Story>, step: u64) -> (u32, u3
     (told, ended)
 }
 
-/// A module that has all that can be many: functions, locals, tables, rows, closures, references, conflicts, and a source name that is its text.
+/// A module that has all that can be many: functions, locals, tables, rows, closures, references,
+/// conflicts, and a source name that is its text.
 const WIDE: Story = Story {
     name: "wide",
     before: &[],
@@ -244,7 +263,8 @@ const GROWN: [Story; 9] = [
     },
 ];
 
-/// Requests of this size and more are those that grow with the program: what is smaller are names, paths, lines of a message.
+/// Requests of this size and more are those that grow with the program: what is smaller are names,
+/// paths, lines of a message.
 const LARGE: usize = 2048;
 
 #[test]

@@ -1,7 +1,8 @@
-//! R7.5: a reload may be asked for from anywhere: deep in coroutines, next to the limits of both stacks, in message handlers
-//! and finalizers, under a debug hook that counts, raises or yields.
+//! R7.5: a reload may be asked for from anywhere: deep in coroutines, next to the limits of both
+//! stacks, in message handlers and finalizers, under a debug hook that counts, raises or yields.
 //!
-//! Where Lua itself has no room left, the call may raise as any other call would there; the program is then as it was.
+//! Where Lua itself has no room left, the call may raise as any other call would there; the program
+//! is then as it was.
 
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]
@@ -15,8 +16,8 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 use support::story::{self, Story};
 use support::{Fault, Outcome, Program, pick};
 
-/// The Lua side: `attempt()` reloads `m` to a version with a number of its own, wherever it is called, and `check()`
-/// tells whether that was done, with all of the program as it should be.
+/// The Lua side: `attempt()` reloads `m` to a version with a number of its own, wherever it is
+/// called, and `check()` tells whether that was done, with all of the program as it should be.
 const ATTEMPTS: &str = "
     local test = ...
     local version, result, asked = 0, nil, nil
@@ -91,7 +92,8 @@ fn still_works(program: &Program) {
     assert!(program.has_own_allocator());
 }
 
-/// Runs attempts ever deeper, until Lua does not reach the attempt any more: `nest(f)` calls `f` one level deeper.
+/// Runs attempts ever deeper, until Lua does not reach the attempt any more: `nest(f)` calls `f`
+/// one level deeper.
 fn nested(nest: &str) {
     nested_from(nest, 120);
 }
@@ -120,8 +122,14 @@ fn nested_from(nest: &str, near: u32) {
         return ('%d %d'):format(counts.done, counts.refused + counts.raised)"
     ));
     let (done, failed) = counts.split_once(' ').unwrap_or_default();
-    assert!(done.parse::<u32>().is_ok_and(|done| done > 5), "done: {done}");
-    assert!(failed.parse::<u32>().is_ok_and(|failed| failed > 1), "failed: {failed}");
+    assert!(
+        done.parse::<u32>().is_ok_and(|done| done > 5),
+        "done: {done}"
+    );
+    assert!(
+        failed.parse::<u32>().is_ok_and(|failed| failed > 1),
+        "failed: {failed}"
+    );
     still_works(&program);
 }
 
@@ -157,7 +165,9 @@ fn deep_in_coroutines() {
 
 #[test]
 fn deep_in_closed_variables() {
-    nested("function(f) local guard <close> = setmetatable({}, { __close = function() f() end }) end");
+    nested(
+        "function(f) local guard <close> = setmetatable({}, { __close = function() f() end }) end",
+    );
 }
 
 #[test]
@@ -165,7 +175,8 @@ fn deep_in_loading() {
     nested("function(f) return load(function() f() end) end");
 }
 
-/// The stack of a coroutine is filled up to some slots below Lua's limit; from there on every height is tried.
+/// The stack of a coroutine is filled up to some slots below Lua's limit; from there on every
+/// height is tried.
 #[test]
 fn next_to_the_limit_of_the_stack() {
     let program = attempts();
@@ -195,7 +206,10 @@ fn next_to_the_limit_of_the_stack() {
         assert(coroutine.resume(co))
         return ('%d %d %d'):format(counts.done, counts.refused, counts.raised)",
     );
-    let counts: Vec<u32> = counts.split(' ').filter_map(|count| count.parse().ok()).collect();
+    let counts: Vec<u32> = counts
+        .split(' ')
+        .filter_map(|count| count.parse().ok())
+        .collect();
     assert!(
         matches!(counts[..], [10..=u32::MAX, 1..=u32::MAX, 1..=u32::MAX]),
         "done, refused, raised: {counts:?}"
@@ -296,7 +310,8 @@ fn on_a_thread_that_the_host_runs() {
     still_works(&program);
 }
 
-// ------------------------------------------------------------------------------------------------- debug hooks
+// -------------------------------------------------------------------------------------------------
+// debug hooks
 
 thread_local! {
     /// Events until the debug hook acts.
@@ -351,7 +366,8 @@ unsafe extern "C-unwind" fn yields_once(l: *mut lua_State, _: *mut lua_Debug) {
 /// Reloads once, from within.
 unsafe extern "C-unwind" fn reloads(l: *mut lua_State, _: *mut lua_Debug) {
     if due() {
-        // SAFETY: a hook has LUA_MINSTACK slots; the call is protected and what it leaves is popped.
+        // SAFETY: a hook has LUA_MINSTACK slots; the call is protected and what it leaves is
+        // popped.
         unsafe {
             ffi::lua_sethook(l, None, 0, 0);
             let top = ffi::lua_gettop(l);
@@ -401,7 +417,11 @@ fn whole(program: &Program, story: &Story, outcome: &Outcome, when: u64) {
     let changes = changes(program);
     let done = !changes.is_empty();
     if matches!(outcome, Outcome::Refused(_)) {
-        assert!(!done, "{}, event {when}: {outcome:?}, but\n{changes}", story.name);
+        assert!(
+            !done,
+            "{}, event {when}: {outcome:?}, but\n{changes}",
+            story.name
+        );
     }
     assert!(
         program.has_own_allocator() && program.is_collecting(),
@@ -438,7 +458,11 @@ fn under_a_debug_hook_that_raises() {
                 break;
             }
             if let Outcome::Raised(message) = &outcome {
-                assert!(message.contains("timeout"), "{}, event {event}: {message}", story.name);
+                assert!(
+                    message.contains("timeout"),
+                    "{}, event {event}: {message}",
+                    story.name
+                );
             }
             whole(&program, story, &outcome, event);
         }
@@ -455,9 +479,17 @@ fn under_a_debug_hook_that_reloads() {
                 break;
             }
             let settled = program
-                .run(&format!("local test = ... test.done = {}", outcome == Outcome::Done))
+                .run(&format!(
+                    "local test = ... test.done = {}",
+                    outcome == Outcome::Done
+                ))
                 .and_then(|_| program.run(story.settle));
-            assert_eq!(settled.err(), None, "{}, event {event}: {outcome:?}", story.name);
+            assert_eq!(
+                settled.err(),
+                None,
+                "{}, event {event}: {outcome:?}",
+                story.name
+            );
         }
     }
 }
@@ -511,7 +543,8 @@ fn under_a_debug_hook_that_yields_at_every_instruction() {
     }
 }
 
-/// Stops a reload at every so many-th event, where a hook may yield, does something with its coroutine, and looks at the program.
+/// Stops a reload at every so many-th event, where a hook may yield, does something with its
+/// coroutine, and looks at the program.
 fn stopped(story: &Story, step: usize, then: &str) {
     for event in (1..).step_by(step) {
         let program = begin_in_coroutine(story);
@@ -524,9 +557,15 @@ fn stopped(story: &Story, step: usize, then: &str) {
         }
         program.must(then);
         let changes = changes(&program);
-        program.must(&format!("local test = ... test.done = {}", !changes.is_empty()));
+        program.must(&format!(
+            "local test = ... test.done = {}",
+            !changes.is_empty()
+        ));
         if let Err(message) = program.run(story.settle) {
-            panic!("{}, event {event}: {message}; changes:\n{changes}", story.name);
+            panic!(
+                "{}, event {event}: {message}; changes:\n{changes}",
+                story.name
+            );
         }
     }
 }

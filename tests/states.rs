@@ -1,5 +1,5 @@
-//! Many Lua states in one process: each has its own program, nothing is shared, and all that a state held is gone when it is
-//! closed.
+//! Many Lua states in one process: each has its own program, nothing is shared, and all that a
+//! state held is gone when it is closed.
 
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]
@@ -87,7 +87,8 @@ fn threads_have_states_of_their_own() {
 #[test]
 fn a_state_moves_to_another_thread() {
     struct Moved(Program);
-    // SAFETY: one thread at a time uses the state; the library keeps nothing that belongs to a thread.
+    // SAFETY: one thread at a time uses the state; the library keeps nothing that belongs to a
+    // thread.
     unsafe impl Send for Moved {}
 
     let moved = Moved(story::FUNCTIONS.begin());
@@ -106,12 +107,18 @@ fn a_state_moves_to_another_thread() {
 fn two_states_share_nothing() {
     let (one, other) = (Program::new(), Program::new());
     for program in [&one, &other] {
-        program.write("m", "local n = 0 return { f = function() n = n + 1 return n end }");
+        program.write(
+            "m",
+            "local n = 0 return { f = function() n = n + 1 return n end }",
+        );
         program.must("m = require 'm' m.f()");
     }
     one.must("require 'hotreload'.configure { deny = '^m$' }");
     one.write("m", "return {}");
-    other.write("m", "local n = 0 return { f = function() n = n + 10 return n end }");
+    other.write(
+        "m",
+        "local n = 0 return { f = function() n = n + 10 return n end }",
+    );
     let outcome = one.must("return tostring(select(2, gg.reload 'm'))");
     assert!(outcome.contains("deny pattern"), "{outcome}");
     other.must(
@@ -135,7 +142,8 @@ unsafe extern "C-unwind" fn reload_elsewhere(l: *mut ffi::lua_State) -> std::ffi
         ffi::lua_getglobal(other, c"gg".as_ptr());
         ffi::lua_getfield(other, -1, c"reload".as_ptr());
         ffi::lua_pushstring(other, c"m".as_ptr());
-        let done = ffi::lua_pcall(other, 1, 1, 0) == ffi::LUA_OK && ffi::lua_toboolean(other, -1) != 0;
+        let done =
+            ffi::lua_pcall(other, 1, 1, 0) == ffi::LUA_OK && ffi::lua_toboolean(other, -1) != 0;
         ffi::lua_settop(other, 0);
         ffi::lua_pushboolean(l, done.into());
         1
@@ -153,7 +161,10 @@ fn a_chunk_reloads_in_another_state() {
         ffi::lua_pushcclosure(one.state(), reload_elsewhere, 1);
         ffi::lua_setglobal(one.state(), c"elsewhere".as_ptr());
     }
-    one.write("m", "return { done = elsewhere(), refused = select(2, gg.reload 'm') }");
+    one.write(
+        "m",
+        "return { done = elsewhere(), refused = select(2, gg.reload 'm') }",
+    );
     one.must(
         "local test = ...
         test.reload 'm'
@@ -197,7 +208,8 @@ fn a_state_is_opened_without_reloading() {
     }
 }
 
-/// A hook that waits, and what is done with its coroutine: the end of the state must find nothing that is left undone.
+/// A hook that waits, and what is done with its coroutine: the end of the state must find nothing
+/// that is left undone.
 const WAITING: &str = "
     local test = ...
     m = require 'm'
@@ -212,7 +224,10 @@ const WAITING: &str = "
 
 fn waiting() -> Program {
     let program = Program::new();
-    program.write("m", "local n = 0 return { f = function() n = n + 1 return n end }");
+    program.write(
+        "m",
+        "local n = 0 return { f = function() n = n + 1 return n end }",
+    );
     program.must(WAITING);
     program
 }
@@ -297,8 +312,7 @@ fn a_state_is_closed_by_way_of_a_reload() {
 #[test]
 fn reloads_leave_nothing_behind() {
     // A sweep in slices holds what it needs until it is done.
-    const END_SWEEP: &str =
-        "local library = package.loaded.hotreload if library then assert(library.sweep()) end collectgarbage()";
+    const END_SWEEP: &str = "local library = package.loaded.hotreload if library then assert(library.sweep()) end collectgarbage()";
     tell(&story::FUNCTIONS, Memory::new()); // what is made once in a process
     for story in story::ALL {
         let program = story.begin();
@@ -316,7 +330,12 @@ fn reloads_leave_nothing_behind() {
             program.must("gg.reload 'no such module'");
         }
         program.must(END_SWEEP);
-        assert_eq!(HELD.get() - before, 0, "{}: bytes that reloads left behind", story.name);
+        assert_eq!(
+            HELD.get() - before,
+            0,
+            "{}: bytes that reloads left behind",
+            story.name
+        );
     }
 }
 
@@ -354,11 +373,19 @@ fn closed_states_leave_nothing_behind() {
     };
     for story in story::ALL {
         let left: Vec<isize> = (0..4).map(|_| once(story)).collect();
-        assert_eq!(left, [0; 4], "{}: bytes that closed states left behind", story.name);
+        assert_eq!(
+            left, [0; 4],
+            "{}: bytes that closed states left behind",
+            story.name
+        );
     }
     let before = HELD.get();
     drop(waiting());
-    assert_eq!(HELD.get() - before, 0, "bytes that a waiting hook left behind");
+    assert_eq!(
+        HELD.get() - before,
+        0,
+        "bytes that a waiting hook left behind"
+    );
 }
 
 /// Lua's own memory does not grow either.
@@ -373,5 +400,8 @@ fn reloads_do_not_grow_a_state() {
     };
     let early = held(20);
     let late = held(60);
-    assert!(late < early + 2048, "{early} bytes after 20 reloads, {late} after 80");
+    assert!(
+        late < early + 2048,
+        "{early} bytes after 20 reloads, {late} after 80"
+    );
 }

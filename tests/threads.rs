@@ -1,5 +1,6 @@
-//! Many states on many threads: each tells a story, one part of it on whichever thread is free, is closed on yet another one, some of them in the
-//! middle; the process then holds what it held before.
+//! Many states on many threads: each tells a story, one part of it on whichever thread is free, is
+//! closed on yet another one, some of them in the middle; the process then holds what it held
+//! before.
 //!
 //! `tests/hosts.c` is the same for the built library: a host that loads and unloads it.
 
@@ -53,7 +54,8 @@ enum Part {
 /// A state on its way to the next thread.
 struct Moving(usize, Part);
 
-// SAFETY: one thread at a time uses the state: it goes with the value; the library keeps nothing that belongs to a thread.
+// SAFETY: one thread at a time uses the state: it goes with the value; the library keeps nothing
+// that belongs to a thread.
 unsafe impl Send for Moving {}
 
 fn story_of(number: usize) -> &'static Story {
@@ -61,7 +63,8 @@ fn story_of(number: usize) -> &'static Story {
     all.get(number % all.len()).expect("a story")
 }
 
-/// Takes a state one part further; none when it is closed. Every seventh one is closed in the middle.
+/// Takes a state one part further; none when it is closed. Every seventh one is closed in the
+/// middle.
 fn go_on(Moving(number, part): Moving) -> Option<Moving> {
     let story = story_of(number);
     let next = match part {
@@ -71,10 +74,16 @@ fn go_on(Moving(number, part): Moving) -> Option<Moving> {
             let outcome = program.call(2, Fault::None);
             let fits = match story.ends {
                 End::Done | End::Dry | End::Part => outcome == Outcome::Done,
-                End::Refused(part) => matches!(&outcome, Outcome::Refused(Some(text)) if text.contains(part)),
+                End::Refused(part) => {
+                    matches!(&outcome, Outcome::Refused(Some(text)) if text.contains(part))
+                }
             };
             assert!(fits, "{}, state {number}: {outcome:?}", story.name);
-            assert!(program.has_own_allocator() && program.is_collecting(), "{}", story.name);
+            assert!(
+                program.has_own_allocator() && program.is_collecting(),
+                "{}",
+                story.name
+            );
             Part::Called(program, outcome == Outcome::Done)
         }
         Part::Called(_, _) if number % 7 == 5 => return None,
@@ -101,9 +110,14 @@ impl Drop for EndAll<'_> {
     }
 }
 
-/// Tells so many stories, each in a state of its own, on all threads; returns how often a state went from one to another.
+/// Tells so many stories, each in a state of its own, on all threads; returns how often a state
+/// went from one to another.
 fn tell(states: usize) -> usize {
-    let (opened, closed, moves) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (opened, closed, moves) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
     let (sender, receiver) = mpsc::channel::<Moving>();
     let receiver = Mutex::new(receiver);
     thread::scope(|scope| {
@@ -117,7 +131,8 @@ fn tell(states: usize) -> usize {
                     let alive = opened
                         .load(Ordering::Relaxed)
                         .saturating_sub(closed.load(Ordering::Relaxed));
-                    let waiting = if alive < 4 * THREADS && opened.load(Ordering::Relaxed) < states {
+                    let waiting = if alive < 4 * THREADS && opened.load(Ordering::Relaxed) < states
+                    {
                         None
                     } else {
                         receiver.lock().expect("no thread panicked").try_recv().ok()
@@ -166,6 +181,9 @@ fn states_move_between_threads_and_leave_nothing_behind() {
         "{states} states went to another thread {moves} times only"
     );
     // What the standard library keeps for a thread or a channel may come a little later, or go.
-    assert!(left < 1024, "{left} bytes are left behind by {states} states");
+    assert!(
+        left < 1024,
+        "{left} bytes are left behind by {states} states"
+    );
     println!("{states} states, {moves} moves, {left} bytes left");
 }

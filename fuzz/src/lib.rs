@@ -31,7 +31,10 @@ macro_rules! target {
 /// Gives the bytes to a reader, and panics where it contradicts itself or takes more memory than its share.
 pub fn check(bytes: &[u8], reader: fn(&[u8]) -> Verdict) {
     let (verdict, most) = ledger::most_held(|| reader(bytes));
-    assert!(matches!(verdict, Verdict::Refused | Verdict::Read(_)), "{verdict:?}");
+    assert!(
+        matches!(verdict, Verdict::Refused | Verdict::Read(_)),
+        "{verdict:?}"
+    );
     assert!(
         most <= FACTOR * bytes.len() + EXTRA,
         "{most} bytes of memory for {} of input",
@@ -45,7 +48,10 @@ static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
 pub fn begin() {
     TEMPLATE.get_or_init(|| {
         let lua = mlua::Lua::new();
-        let function = lua.load("return function() end").set_name("=?").into_function();
+        let function = lua
+            .load("return function() end")
+            .set_name("=?")
+            .into_function();
         function.expect("the template compiles").dump(false)
     });
 }
@@ -53,7 +59,9 @@ pub fn begin() {
 /// Cuts every function out of a dump; and takes the bytes for a template, too.
 pub fn cut(bytes: &[u8]) -> Verdict {
     match readers::template(bytes) {
-        Verdict::Refused | Verdict::Read(_) => readers::cut(TEMPLATE.get().expect("it was made"), bytes),
+        Verdict::Refused | Verdict::Read(_) => {
+            readers::cut(TEMPLATE.get().expect("it was made"), bytes)
+        }
         wrong => wrong,
     }
 }

@@ -1,4 +1,5 @@
-//! What is known of a whole chunk: its names and keys, and the profiles of its functions, in it and alone.
+//! What is known of a whole chunk: its names and keys, and the profiles of its functions, in it and
+//! alone.
 
 // A test fails by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -16,12 +17,17 @@ fn chunk(text: &str) -> Chunk {
     State::new().view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"=text").expect("compiles");
         let dump = vm.dump(main, true).expect("memory").to_vec();
-        Chunk::read(dump, &Secret::default()).expect("memory").expect("a dump")
+        Chunk::read(dump, &Secret::default())
+            .expect("memory")
+            .expect("a dump")
     })
 }
 
 fn on_line(chunk: &Chunk, line: i32) -> Profile {
-    chunk.on_lines(line, line).flatten().expect("one function on that line")
+    chunk
+        .on_lines(line, line)
+        .flatten()
+        .expect("one function on that line")
 }
 
 fn assigned(profile: Profile) -> Vec<u8> {
@@ -49,7 +55,8 @@ fn each_name_is_known_once_and_no_other() {
     for name in &names {
         let field = format!("x{name}");
         assert!(
-            chunk.has_name(name.as_bytes(), &Secret::default()) && chunk.has_name(field.as_bytes(), &Secret::default()),
+            chunk.has_name(name.as_bytes(), &Secret::default())
+                && chunk.has_name(field.as_bytes(), &Secret::default()),
             "{name}"
         );
         assert!(
@@ -70,12 +77,18 @@ fn names_are_found_by_their_hash() {
         .chain((0..500).map(|i| Secret::default().digest(&[i as u8, 3])))
         .collect();
     for (hash, i) in hashes.iter().zip(0..) {
-        assert_eq!(names.get(*hash).is_some(), hashes[..i as usize].contains(hash));
+        assert_eq!(
+            names.get(*hash).is_some(),
+            hashes[..i as usize].contains(hash)
+        );
         assert!(names.add(*hash, || (i, 1)).is_ok());
         assert!(names.add(*hash, || (i, 2)).is_ok(), "the first one stays");
     }
     for hash in &hashes {
-        let first = hashes.iter().position(|other| other == hash).expect("there");
+        let first = hashes
+            .iter()
+            .position(|other| other == hash)
+            .expect("there");
         assert_eq!(names.get(*hash), Some((first as u32, 1)));
     }
     assert_eq!(names.get(6), None);
@@ -83,7 +96,8 @@ fn names_are_found_by_their_hash() {
 
 #[test]
 fn integers_that_serve_as_keys_are_known() {
-    let mut text = String::from("local t, k, far, float, none = {}, 70000, 70001, 70002.5, 70003\n");
+    let mut text =
+        String::from("local t, k, far, float, none = {}, 70000, 70001, 70002.5, 70003\n");
     for i in 0..400 {
         writeln!(text, "t[{}] = {}", 100_000 + i, 200_000 + i).expect("a string");
     }
@@ -91,7 +105,9 @@ fn integers_that_serve_as_keys_are_known() {
         writeln!(text, "k = {i}").expect("a string"); // loads, more than there are registers
     }
     text.push_str("t[1], t[250] = t[2], t[far]  t[-7] = 1  t[float] = 2  none = 3\n");
-    text.push_str("function f(a, x) return x[70004], function() return a[70005], a[0] end, 70006 end\n");
+    text.push_str(
+        "function f(a, x) return x[70004], function() return a[70005], a[0] end, 70006 end\n",
+    );
     text.push_str("function g(a, x) return x[a] end");
     let chunk = chunk(&text);
     let mut wanted: HashSet<i64> = (100_000..100_400).collect();
@@ -100,7 +116,8 @@ fn integers_that_serve_as_keys_are_known() {
     assert_eq!(found, wanted);
 }
 
-/// A function's parameters are no keys because the function before it has loaded numbers into their registers.
+/// A function's parameters are no keys because the function before it has loaded numbers into their
+/// registers.
 #[test]
 fn registers_are_those_of_one_function() {
     let chunk = chunk(
@@ -176,20 +193,25 @@ const VERSIONS: [&str; 22] = [
     "function(x) x = a end",
 ];
 
-/// Digests tell code apart, and say nothing of lines, of the chunk around, or of where the function's own upvalues are found.
+/// Digests tell code apart, and say nothing of lines, of the chunk around, or of where the
+/// function's own upvalues are found.
 #[test]
 fn digests_tell_code_apart_and_nothing_else() {
     let around = |version: &str| {
         [
             format!("local a, b\nreturn\n{version}"),
-            format!("\n\n\n\nlocal a, b\nlocal c, d = 'c', function() end\nreturn\n{version}, c, d"),
+            format!(
+                "\n\n\n\nlocal a, b\nlocal c, d = 'c', function() end\nreturn\n{version}, c, d"
+            ),
             format!("local b\nlocal a\nlocal x = function() return 7 end return\n{version}, x"),
             format!("{}local a, b return\n{version}", "\n".repeat(20_000)),
         ]
     };
     let digests = VERSIONS.map(|version| {
         let found = around(version).map(|text| {
-            let before = text.lines().take_while(|line| !line.starts_with("function"));
+            let before = text
+                .lines()
+                .take_while(|line| !line.starts_with("function"));
             let line = before.count() as i32 + 1;
             let chunk = chunk(&text);
             // None where one stands in the other on their line.
@@ -199,21 +221,33 @@ fn digests_tell_code_apart_and_nothing_else() {
             state.run(&format!("f = load([==[\n{text}]==])()"));
             let alone = state.view(|vm| {
                 let f = State::global(vm, "f");
-                let stripped = profile(vm.dump(f, true).expect("memory"), &Secret::default()).expect("a dump");
-                let whole = profile(vm.dump(f, false).expect("memory"), &Secret::default()).expect("a dump");
-                assert_eq!(stripped, whole, "debug information says nothing of the code");
+                let stripped =
+                    profile(vm.dump(f, true).expect("memory"), &Secret::default()).expect("a dump");
+                let whole = profile(vm.dump(f, false).expect("memory"), &Secret::default())
+                    .expect("a dump");
+                assert_eq!(
+                    stripped, whole,
+                    "debug information says nothing of the code"
+                );
                 stripped
             });
             assert!(within.is_none_or(|within| within == alone), "{text}");
             alone.digest
         });
-        assert!(found.iter().all(|digest| *digest == found[0]), "{version}: {found:?}");
+        assert!(
+            found.iter().all(|digest| *digest == found[0]),
+            "{version}: {found:?}"
+        );
         found[0]
     });
     let different: HashSet<Digest> = digests.into_iter().collect();
     // Names of upvalues are debug information: what differs in these alone is the same code.
     let same_but_for_names = 1;
-    assert_eq!(different.len(), VERSIONS.len() - same_but_for_names, "{digests:?}");
+    assert_eq!(
+        different.len(),
+        VERSIONS.len() - same_but_for_names,
+        "{digests:?}"
+    );
 }
 
 /// A function by itself has the profile that it has in its chunk, whatever its size.
@@ -242,10 +276,17 @@ fn functions_have_one_profile_in_their_chunk_and_alone() {
             let info = vm.info(function).expect("memory").expect("a function");
             let alone = profile(vm.dump(function, true).expect("memory"), &Secret::default());
             assert!(alone.is_some());
-            assert_eq!(chunk.on_lines(info.line, info.last), Some(alone), "function {i}");
+            assert_eq!(
+                chunk.on_lines(info.line, info.last),
+                Some(alone),
+                "function {i}"
+            );
             let packed = alone.map_or(0, Profile::pack);
             // A packed one tells the same of the upvalues; of the digest it has a part.
-            let (kept, alone) = (Profile::unpack(packed).expect("it fits"), alone.expect("there"));
+            let (kept, alone) = (
+                Profile::unpack(packed).expect("it fits"),
+                alone.expect("there"),
+            );
             assert_eq!(kept.assigned, alone.assigned);
             assert_eq!(kept.digest.is_equal(alone.digest), None);
             assert!(!alone.is_same_code(Some(kept)));

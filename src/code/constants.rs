@@ -1,8 +1,9 @@
-//! Reads a dumped chunk with debug information for R4.7: the locals of its main function that nested functions capture, how each is
-//! initialised, and whether anything assigns it afterwards.
+//! Reads a dumped chunk with debug information for R4.7: the locals of its main function that
+//! nested functions capture, how each is initialised, and whether anything assigns it afterwards.
 //!
-//! What it says is proved from the code: an initialiser that control flow can pass by, a write to the local's register within its
-//! scope, or anything that is not understood makes the local [`Init::Computed`].
+//! What it says is proved from the code: an initialiser that control flow can pass by, a write to
+//! the local's register within its scope, or anything that is not understood makes the local
+//! [`Init::Computed`].
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -13,7 +14,8 @@ use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush, collected};
 use crate::support::secret::Secret;
 
-/// Aliases of aliases (`local a = b`) are followed no further: no function has more registers, and so no more locals at a time.
+/// Aliases of aliases (`local a = b`) are followed no further: no function has more registers, and
+/// so no more locals at a time.
 const MAX_STEPS: u32 = 256;
 
 /// How a local got its value, when nothing assigns it afterwards.
@@ -101,7 +103,8 @@ pub struct Text {
     nested: Vec<Nested>,
     /// Jumps: to, from; sorted.
     jumps: Vec<(usize, usize)>,
-    /// Each register's locals in the order of their scopes: register, start, and the local's number.
+    /// Each register's locals in the order of their scopes: register, start, and the local's
+    /// number.
     by_register: Vec<(u32, usize, u32)>,
     /// The locals' names, sorted.
     texts: Vec<Span>,
@@ -137,7 +140,8 @@ pub struct Sought {
 }
 
 impl Text {
-    /// Reads a dump that was made with debug information; none when it is not exactly that of Lua 5.4.
+    /// Reads a dump that was made with debug information; none when it is not exactly that of Lua
+    /// 5.4.
     pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Text>> {
         let mut text = Text {
             secret: secret.clone(),
@@ -164,9 +168,13 @@ impl Text {
         }
     }
 
-    /// The names of the locals that nested functions assign; none where one of them has no name (stripped code).
+    /// The names of the locals that nested functions assign; none where one of them has no name
+    /// (stripped code).
     pub fn assigned(&self) -> Option<impl Iterator<Item = &[u8]>> {
-        let outermost = self.nested.iter().filter(|function| function.parent.is_none());
+        let outermost = self
+            .nested
+            .iter()
+            .filter(|function| function.parent.is_none());
         let nameless = outermost
             .flat_map(|function| &function.upvalues)
             .any(|upvalue| upvalue.in_stack && upvalue.assigned && upvalue.local.is_none());
@@ -174,10 +182,14 @@ impl Text {
         (!nameless).then(|| locals.map(|local| self.bytes(local.name)))
     }
 
-    /// How the local was initialised that a function knows as upvalue `index`, counted from 1, and by `name`. Where several locals
-    /// could be meant (functions on the same lines with the same code), and these were not initialised alike, it is [`Init::Computed`].
+    /// How the local was initialised that a function knows as upvalue `index`, counted from 1, and
+    /// by `name`. Where several locals could be meant (functions on the same lines with the
+    /// same code), and these were not initialised alike, it is [`Init::Computed`].
     pub fn init(&mut self, function: &Sought, index: u8, name: &[u8]) -> Init<'_> {
-        let Ok(text) = self.texts.binary_search_by(|span| self.bytes(*span).cmp(name)) else {
+        let Ok(text) = self
+            .texts
+            .binary_search_by(|span| self.bytes(*span).cmp(name))
+        else {
             return Init::Computed;
         };
         let has_name = |local: &u32| {
@@ -189,8 +201,12 @@ impl Text {
             Some(Found::Alone(local)) => (local.filter(has_name), 0..0),
             Some(Found::Crowd(captures)) if captures.unknown => return Init::Computed,
             Some(Found::Crowd(captures)) => {
-                let start = captures.locals.partition_point(|(other, _)| *other < text as u32);
-                let end = captures.locals.partition_point(|(other, _)| *other <= text as u32);
+                let start = captures
+                    .locals
+                    .partition_point(|(other, _)| *other < text as u32);
+                let end = captures
+                    .locals
+                    .partition_point(|(other, _)| *other <= text as u32);
                 (None, start..end)
             }
         };
@@ -213,8 +229,8 @@ impl Text {
         self.shown(origin)
     }
 
-    /// Does a nested function assign the local that is upvalue `index`, counted from 1, of a function, whether that
-    /// function can be reached or not?
+    /// Does a nested function assign the local that is upvalue `index`, counted from 1, of a
+    /// function, whether that function can be reached or not?
     pub fn is_assigned(&self, function: &Sought, index: u8) -> bool {
         match self.captured(function, index) {
             Some(Found::Alone(local)) => local
@@ -225,16 +241,28 @@ impl Text {
         }
     }
 
-    /// What upvalue `index`, counted from 1, is in the functions of the chunk that may be the one sought; none where there is none.
+    /// What upvalue `index`, counted from 1, is in the functions of the chunk that may be the one
+    /// sought; none where there is none.
     fn captured(&self, function: &Sought, index: u8) -> Option<Found<'_>> {
-        let key = (function.lines.0, function.lines.1, usize::from(function.upvalues));
+        let key = (
+            function.lines.0,
+            function.lines.1,
+            usize::from(function.upvalues),
+        );
         let start = self.by_lines.partition_point(|(other, _)| *other < key);
         let (other, first) = self.by_lines.get(start)?;
         if *other != key {
             return None;
         }
-        if self.by_lines.get(start + 1).is_some_and(|(other, _)| *other == key) {
-            return self.crowds.get(&(key, function.digest, index)).map(Found::Crowd);
+        if self
+            .by_lines
+            .get(start + 1)
+            .is_some_and(|(other, _)| *other == key)
+        {
+            return self
+                .crowds
+                .get(&(key, function.digest, index))
+                .map(Found::Crowd);
         }
         let upvalues = &self.nested.get(*first as usize)?.upvalues;
         let upvalue = upvalues.get(usize::from(index).wrapping_sub(1))?;
@@ -254,7 +282,8 @@ impl Text {
             .map(move |nested| ((nested.line, nested.last), upvalues(nested)))
     }
 
-    // -- Reading ------------------------------------------------------------------------------------------------------
+    // -- Reading
+    // ------------------------------------------------------------------------------------------------------
 
     fn main(&mut self, reader: &mut Reader<'_>, dump: &[u8]) -> Read<()> {
         reader.string()?;
@@ -262,7 +291,9 @@ impl Text {
         reader.int()?;
         reader.take(3)?;
         let code = reader.code()?;
-        self.code.try_reserve(code.len() / 4).map_err(|_| Stop::Memory)?;
+        self.code
+            .try_reserve(code.len() / 4)
+            .map_err(|_| Stop::Memory)?;
         for instruction in code.chunks_exact(4).map(word) {
             if instruction & 0x7f > OP_LAST {
                 return Err(Stop::Format);
@@ -338,9 +369,12 @@ impl Text {
         Ok(())
     }
 
-    /// Sorts the nested functions by their lines. Those that share them are told apart by their code.
+    /// Sorts the nested functions by their lines. Those that share them are told apart by their
+    /// code.
     fn list_functions(&mut self, dump: &[u8]) -> Read<()> {
-        let key = |(nested, number): (&Nested, u32)| Ok(((nested.line, nested.last, nested.upvalues.len()), number));
+        let key = |(nested, number): (&Nested, u32)| {
+            Ok(((nested.line, nested.last, nested.upvalues.len()), number))
+        };
         self.by_lines = collected(self.nested.iter().zip(0..).map(key))?;
         self.by_lines.sort_unstable();
         for crowd in self
@@ -445,10 +479,16 @@ impl Text {
         Ok(outer)
     }
 
-    /// Finds the local of the main function that each upvalue is, and which of them nested functions assign.
+    /// Finds the local of the main function that each upvalue is, and which of them nested
+    /// functions assign.
     fn resolve(&mut self) -> Read<()> {
         let mut makers = Vec::new();
-        for (pc, i) in self.code.iter().enumerate().filter(|(_, i)| **i & 0x7f == op::CLOSURE) {
+        for (pc, i) in self
+            .code
+            .iter()
+            .enumerate()
+            .filter(|(_, i)| **i & 0x7f == op::CLOSURE)
+        {
             makers.try_push((*i >> 15, pc))?;
         }
         makers.sort_unstable();
@@ -458,7 +498,9 @@ impl Text {
                 break;
             };
             let parent = nested.parent.and_then(|parent| before.get(parent as usize));
-            let found = makers.binary_search_by_key(&nested.number, |(number, _)| *number).ok();
+            let found = makers
+                .binary_search_by_key(&nested.number, |(number, _)| *number)
+                .ok();
             let made = found.and_then(|found| Some(makers.get(found)?.1));
             for upvalue in &mut nested.upvalues {
                 upvalue.local = match (parent, made) {
@@ -469,7 +511,8 @@ impl Text {
                     (None, Some(pc)) if upvalue.in_stack => {
                         let register = u32::from(upvalue.index);
                         // A local function is in scope only behind the instruction that makes it.
-                        let is_itself = self.code.get(pc).is_some_and(|i| i >> 7 & 0xff == register);
+                        let is_itself =
+                            self.code.get(pc).is_some_and(|i| i >> 7 & 0xff == register);
                         live(&self.locals, &self.by_register, register, pc).or_else(|| {
                             let after = live(&self.locals, &self.by_register, register, pc + 1);
                             after.filter(|_| is_itself)
@@ -477,7 +520,9 @@ impl Text {
                     }
                     _ => None,
                 };
-                let local = upvalue.local.and_then(|local| self.locals.get_mut(local as usize));
+                let local = upvalue
+                    .local
+                    .and_then(|local| self.locals.get_mut(local as usize));
                 if let Some(local) = local {
                     local.assigned |= upvalue.assigned;
                 }
@@ -505,7 +550,8 @@ impl Text {
 
     // -- Proofs -------------------------------------------------------------------------------------------------------
 
-    /// How a local was initialised; [`Origin::Computed`] as well where something may assign it. It is found out once for each local.
+    /// How a local was initialised; [`Origin::Computed`] as well where something may assign it. It
+    /// is found out once for each local.
     fn origin_of(&mut self, number: u32, steps: u32) -> Origin {
         let Some(local) = self.locals.get(number as usize) else {
             return Origin::Computed;
@@ -513,7 +559,9 @@ impl Text {
         if let Some(known) = local.origin {
             return known;
         }
-        let origin = self.look_for_origin_of(number, steps).unwrap_or(Origin::Computed);
+        let origin = self
+            .look_for_origin_of(number, steps)
+            .unwrap_or(Origin::Computed);
         if let Some(local) = self.locals.get_mut(number as usize) {
             local.origin = Some(origin);
         }
@@ -530,13 +578,22 @@ impl Text {
         let (origin, first) = self.origin(start, register, steps)?;
         let after = self.jumps.partition_point(|(to, _)| *to <= first);
         let passed_by = |(_, from): &(usize, usize)| *from < start;
-        let mut jumps = self.jumps.iter().skip(after).take_while(|(to, _)| *to <= start);
+        let mut jumps = self
+            .jumps
+            .iter()
+            .skip(after)
+            .take_while(|(to, _)| *to <= start);
         (!jumps.any(passed_by)).then_some(origin)
     }
 
-    /// What the last write to a register before an instruction put there, and where the instructions begin that did it, when
-    /// they run one after another.
-    fn origin(&mut self, mut before: usize, mut register: u32, steps: u32) -> Option<(Origin, usize)> {
+    /// What the last write to a register before an instruction put there, and where the
+    /// instructions begin that did it, when they run one after another.
+    fn origin(
+        &mut self,
+        mut before: usize,
+        mut register: u32,
+        steps: u32,
+    ) -> Option<(Origin, usize)> {
         let mut is_field = false;
         let (origin, first) = loop {
             let pc = self.last_write(before, register)?;
@@ -558,7 +615,10 @@ impl Text {
                     let local = live(&self.locals, &self.by_register, b, pc)?;
                     self.origin_of(local, steps + 1)
                 }
-                op::GETTABUP if self.environment == Some(b) => match self.constants.get(c as usize)? {
+                op::GETTABUP if self.environment == Some(b) => match self
+                    .constants
+                    .get(c as usize)?
+                {
                     Constant::String(name) if self.bytes(*name) == b"require" => Origin::Require,
                     Constant::String(_) => Origin::Import,
                     _ => return None,
@@ -584,11 +644,15 @@ impl Text {
         (!is_field || origin == Origin::Import).then_some((origin, first))
     }
 
-    /// Does the call at an instruction call `require` with a literal? Then where the instructions begin that prepare it.
+    /// Does the call at an instruction call `require` with a literal? Then where the instructions
+    /// begin that prepare it.
     fn require_before(&mut self, call: usize, register: u32, steps: u32) -> Option<usize> {
         let argument = *self.code.get(self.last_write(call, register + 1)?)?;
         let is_literal = argument & 0x7f == op::LOADK
-            && matches!(self.constants.get((argument >> 15) as usize)?, Constant::String(_));
+            && matches!(
+                self.constants.get((argument >> 15) as usize)?,
+                Constant::String(_)
+            );
         let pc = self.last_write(call, register)?;
         let i = *self.code.get(pc)?;
         let (b, c) = (i >> 16 & 0xff, i >> 24);
@@ -607,7 +671,10 @@ impl Text {
 
     /// The last instruction before another one that may write a register.
     fn last_write(&self, before: usize, register: u32) -> Option<usize> {
-        self.code.get(..before)?.iter().rposition(|i| writes(*i, register))
+        self.code
+            .get(..before)?
+            .iter()
+            .rposition(|i| writes(*i, register))
     }
 
     /// An origin, for those outside.
@@ -637,8 +704,14 @@ enum Origin {
 }
 
 /// The local that has a register at an instruction. `by_register`: [`Text::by_register`].
-fn live(locals: &[Local], by_register: &[(u32, usize, u32)], register: u32, pc: usize) -> Option<u32> {
-    let behind = by_register.partition_point(|(other, start, _)| (*other, *start) <= (register, pc));
+fn live(
+    locals: &[Local],
+    by_register: &[(u32, usize, u32)],
+    register: u32,
+    pc: usize,
+) -> Option<u32> {
+    let behind =
+        by_register.partition_point(|(other, start, _)| (*other, *start) <= (register, pc));
     let (other, _, number) = *by_register.get(behind.checked_sub(1)?)?;
     let end = locals.get(number as usize)?.end;
     (other == register && pc < end).then_some(number)

@@ -1,8 +1,9 @@
 //! Makes a chunk in which one function of a [`Tree`] stands alone (R9.3).
 //!
-//! The chunk is a small *factory*: its main function does nothing but return a closure of the cut function, so one prototype serves
-//! all closures that are made of it. The upvalues of such a closure are all the factory's `_ENV`; each has to be joined to the
-//! cell that it is meant to be before the closure is called.
+//! The chunk is a small *factory*: its main function does nothing but return a closure of the cut
+//! function, so one prototype serves all closures that are made of it. The upvalues of such a
+//! closure are all the factory's `_ENV`; each has to be joined to the cell that it is meant to be
+//! before the closure is called.
 
 use super::tree::{Function, Tree};
 use crate::support::error::Result;
@@ -26,17 +27,21 @@ impl Cutter {
         let Some(template) = Tree::read(template, &Secret::default())? else {
             return Ok(None);
         };
-        let fits = template.len() == 2 && template.captured(0).len() == 1 && template.captured(1).is_empty();
+        let fits = template.len() == 2
+            && template.captured(0).len() == 1
+            && template.captured(1).is_empty();
         Ok(fits.then_some(Cutter { template }))
     }
 
-    /// The chunk whose nested function is this one; none where there is no such function. What Lua dumps of the loaded chunk is
-    /// the same, byte by byte, unless the format is another one after all.
+    /// The chunk whose nested function is this one; none where there is no such function. What Lua
+    /// dumps of the loaded chunk is the same, byte by byte, unless the format is another one
+    /// after all.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn cut(&self, tree: &Tree, number: u32) -> Result<Option<Vec<u8>>> {
-        let (Some(function), Some(main), Some(place)) = (tree.get(number), self.template.get(0), self.template.get(1))
+        let (Some(function), Some(main), Some(place)) =
+            (tree.get(number), self.template.get(0), self.template.get(1))
         else {
             return Ok(None);
         };
@@ -48,7 +53,9 @@ impl Cutter {
         } = function;
         let source = tree.source(number);
         let mut out = Vec::new();
-        out.try_reserve(self.template.dump.len() + source.len() + (bytes.end - body) as usize + 16)?;
+        out.try_reserve(
+            self.template.dump.len() + source.len() + (bytes.end - body) as usize + 16,
+        )?;
         out.extend_from_slice(self.template.slice(0..main.bytes.start));
         // The name stands at the main function: what is nested in it has the same.
         if source.is_empty() {
@@ -66,7 +73,10 @@ impl Cutter {
             out.extend(descriptor.last());
         }
         out.extend_from_slice(tree.slice(descriptors.end..bytes.end));
-        out.extend_from_slice(self.template.slice(place.bytes.end..self.template.dump.len() as u32));
+        out.extend_from_slice(
+            self.template
+                .slice(place.bytes.end..self.template.dump.len() as u32),
+        );
         Ok(Some(out))
     }
 }

@@ -1,4 +1,5 @@
-//! The functions of a chunk by the lines on which each begins and ends: what is known of the one that stands there.
+//! The functions of a chunk by the lines on which each begins and ends: what is known of the one
+//! that stands there.
 
 use super::Profile;
 use crate::support::error::Result;
@@ -26,8 +27,8 @@ impl ByLines {
         Ok(self.functions.try_reserve(count)?)
     }
 
-    /// One more function, which comes before those in it: so they are nearly sorted. Its profile is to follow, and [`ByLines::sort`].
-    /// Returns its number until then.
+    /// One more function, which comes before those in it: so they are nearly sorted. Its profile is
+    /// to follow, and [`ByLines::sort`]. Returns its number until then.
     #[inline(always)]
     pub fn push(&mut self, lines: (i32, i32)) -> Result<u32> {
         let number = self.functions.len() as u32;
@@ -55,7 +56,8 @@ impl ByLines {
         if self.functions.is_sorted_by(is_before) {
             return; // and none is the twin of another one
         }
-        self.functions.sort_unstable_by_key(|function| function.lines);
+        self.functions
+            .sort_unstable_by_key(|function| function.lines);
         self.functions.dedup_by(|twin, first| {
             let is_twin = twin.lines == first.lines;
             if is_twin {
@@ -67,7 +69,9 @@ impl ByLines {
 
     /// The profiles that are known.
     pub fn profiles(&self) -> impl Iterator<Item = Profile> {
-        self.functions.iter().filter_map(|function| function.profile)
+        self.functions
+            .iter()
+            .filter_map(|function| function.profile)
     }
 
     /// How many pairs of lines there are.
@@ -105,7 +109,9 @@ impl ByLines {
         let mut functions = self.functions.iter();
         lines.iter().all(|lines| {
             let function = functions.find(|function| function.lines >= *lines);
-            function.is_some_and(|function| function.lines == *lines && function.met && function.profile.is_some())
+            function.is_some_and(|function| {
+                function.lines == *lines && function.met && function.profile.is_some()
+            })
         })
     }
 }

@@ -1,8 +1,9 @@
-//! Reads a dumped chunk of Lua 5.4: the names its code can use (R2.1), which upvalues it assigns (R3.3), and whether two
-//! functions are the same code (R10).
+//! Reads a dumped chunk of Lua 5.4: the names its code can use (R2.1), which upvalues it assigns
+//! (R3.3), and whether two functions are the same code (R10).
 //!
-//! Strict: a header or a byte that is not exactly as expected gives `None`, and the caller does without. It never reads
-//! past the end, never recurses deeper than [`MAX_DEPTH`], and allocates no more than the dump is long.
+//! Strict: a header or a byte that is not exactly as expected gives `None`, and the caller does
+//! without. It never reads past the end, never recurses deeper than [`MAX_DEPTH`], and allocates no
+//! more than the dump is long.
 
 #[cfg(test)]
 mod chunk_tests;
@@ -41,9 +42,12 @@ const OP_SETI: u32 = 17;
 const OP_SETFIELD: u32 = 18;
 const OP_SETTABUP: u32 = 15;
 const OP_LAST: u32 = 82;
-/// Whether a reader of code looks at an instruction, by its first byte: all of its operation, and a bit of something else. What is no
-/// operation at all is looked at, too.
-#[expect(clippy::indexing_slicing, reason = "it is worked out when this compiles")]
+/// Whether a reader of code looks at an instruction, by its first byte: all of its operation, and a
+/// bit of something else. What is no operation at all is looked at, too.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "it is worked out when this compiles"
+)]
 const INTERESTING: [bool; 256] = {
     let mut interesting = [false; 256];
     let mut byte = 0;
@@ -118,7 +122,8 @@ impl Digest {
         self.is_whole
     }
 
-    /// Are they of the same code? None where one is packed, and what is left of it says no more than that they may be.
+    /// Are they of the same code? None where one is packed, and what is left of it says no more
+    /// than that they may be.
     pub fn is_equal(self, other: Digest) -> Option<bool> {
         if (self.bits ^ other.bits) >> (64 - PACKED_DIGEST) != 0 {
             Some(false)
@@ -128,7 +133,8 @@ impl Digest {
     }
 }
 
-/// How many bits of a digest a packed profile has: two functions that differ have the same ones once in four million times.
+/// How many bits of a digest a packed profile has: two functions that differ have the same ones
+/// once in four million times.
 const PACKED_DIGEST: u32 = 22;
 /// How many upvalues' assignments a packed profile tells.
 const PACKED_UPVALUES: u32 = 16;
@@ -175,7 +181,8 @@ pub struct Chunk {
     /// The integers that its code uses as keys.
     pub integers: FxHashSet<i64>,
     functions: ByLines,
-    /// First and last line of each function of its main function that assigns one of that function's locals; sorted.
+    /// First and last line of each function of its main function that assigns one of that
+    /// function's locals; sorted.
     pub setters: Vec<(i32, i32)>,
 }
 
@@ -216,15 +223,16 @@ impl Chunk {
         self.functions.meet((line, last))
     }
 
-    /// Does the function on these lines assign locals of the main function, and which of its upvalues are they? All of them count where several
-    /// functions stand on the lines.
+    /// Does the function on these lines assign locals of the main function, and which of its
+    /// upvalues are they? All of them count where several functions stand on the lines.
     pub fn assigned_by(&self, line: i32, last: i32) -> Option<UpvalueSet> {
         self.setters.binary_search(&(line, last)).ok()?;
         let profile = self.functions.get((line, last)).flatten();
         Some(profile.map_or(UpvalueSet::ALL, |profile| profile.assigned))
     }
 
-    /// Is there a function of the main function that assigns one of its locals, and that was not met?
+    /// Is there a function of the main function that assigns one of its locals, and that was not
+    /// met?
     pub fn has_unmet_setter(&self) -> bool {
         !self.functions.are_met(&self.setters)
     }
@@ -273,12 +281,16 @@ fn text_at(dump: &[u8], (start, length): (u32, u32)) -> &[u8] {
 /// The profile of a single dumped function.
 pub fn profile(dump: &[u8], secret: &Secret) -> Option<Profile> {
     let mut assigned = UpvalueSet::default();
-    let digest = Reader::of(dump)?.function(0, &mut assigned, secret, None).ok()?.digest;
+    let digest = Reader::of(dump)?
+        .function(0, &mut assigned, secret, None)
+        .ok()?
+        .digest;
     Some(Profile { digest, assigned })
 }
 
-/// The lines where the main function of a dump with line information stores under string keys, the last one for each key. Keys that
-/// no instruction can name have none, and a dump that cannot be read has no lines.
+/// The lines where the main function of a dump with line information stores under string keys, the
+/// last one for each key. Keys that no instruction can name have none, and a dump that cannot be
+/// read has no lines.
 ///
 /// # Errors
 /// [`Error::Memory`].
@@ -294,9 +306,11 @@ pub fn store_lines(dump: &[u8]) -> Result<FxHashMap<Vec<u8>, i32>> {
 struct Scan<'c> {
     chunk: &'c mut Chunk,
     secret: &'c Secret,
-    /// The last instruction that loaded a number into each register, and the number of its function.
+    /// The last instruction that loaded a number into each register, and the number of its
+    /// function.
     loads: [(u32, u32); 256],
-    /// Of the function that is read, a bit for each constant: it serves as a key. And whether one does.
+    /// Of the function that is read, a bit for each constant: it serves as a key. And whether one
+    /// does.
     keys: Vec<u64>,
     has_keys: bool,
 }
@@ -367,8 +381,8 @@ impl Scan<'_> {
                 .is_some_and(|word| word >> (constant % 64) & 1 == 1)
     }
 
-    /// Reads the constants of a function, so many of them: notes the names among them, and the integers that serve as keys. Returns where
-    /// they end.
+    /// Reads the constants of a function, so many of them: notes the names among them, and the
+    /// integers that serve as keys. Returns where they end.
     #[inline(never)]
     fn constants(&mut self, mut reader: Reader<'_>, count: usize) -> Read<usize> {
         for constant in 0..count {
@@ -410,7 +424,8 @@ struct Function<'a> {
     upvalues: &'a [u8],
 }
 
-/// Reads the instructions of the function with this number, which has so many constants. The upvalues that it assigns go to `assigned`.
+/// Reads the instructions of the function with this number, which has so many constants. The
+/// upvalues that it assigns go to `assigned`.
 fn read_code(
     code: &[u8],
     number: u32,
@@ -438,7 +453,8 @@ fn read_code(
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a function and all within it, which stands so deep. The upvalues that they assign, besides those of its own, go to `assigned`.
+    /// Reads a function and all within it, which stands so deep. The upvalues that they assign,
+    /// besides those of its own, go to `assigned`.
     fn function(
         &mut self,
         depth: u32,
@@ -478,10 +494,12 @@ impl<'a> Reader<'a> {
             hash.write(nested.upvalues); // where a function finds its own is the enclosing function's business
             let mut sets_locals = false;
             let descriptions = nested.upvalues.as_chunks().0;
-            inner.each(descriptions.len() as u8, |i| match descriptions.get(usize::from(i)) {
-                Some([0, index, _]) => assigned.add(*index),
-                Some([_, _, _]) => sets_locals = true,
-                None => {}
+            inner.each(descriptions.len() as u8, |i| {
+                match descriptions.get(usize::from(i)) {
+                    Some([0, index, _]) => assigned.add(*index),
+                    Some([_, _, _]) => sets_locals = true,
+                    None => {}
+                }
             });
             if let Some(scan) = scan.as_deref_mut().filter(|_| sets_locals && depth == 0) {
                 scan.chunk.setters.try_push(nested.lines)?;
@@ -496,7 +514,9 @@ impl<'a> Reader<'a> {
         };
         if let Some(scan) = scan {
             let assigned = *assigned;
-            scan.chunk.functions.set_profile(number, Profile { digest, assigned });
+            scan.chunk
+                .functions
+                .set_profile(number, Profile { digest, assigned });
         }
         Ok(Function {
             lines,

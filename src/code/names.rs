@@ -1,15 +1,17 @@
-//! The strings that occur as constants in a dump, each once, in the order of their first occurrence.
+//! The strings that occur as constants in a dump, each once, in the order of their first
+//! occurrence.
 
 use super::reader::Read;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
-/// Strings of a dump: where each stands. They are found by their hash; of two that have the same one, the first is known.
+/// Strings of a dump: where each stands. They are found by their hash; of two that have the same
+/// one, the first is known.
 #[derive(Default)]
 pub struct Names {
     found: Vec<Name>,
-    /// For each string its number, counted from 1, at the first free place from where its hash says. A power of two of them, and at least
-    /// half of them free (0).
+    /// For each string its number, counted from 1, at the first free place from where its hash
+    /// says. A power of two of them, and at least half of them free (0).
     places: Vec<u32>,
 }
 
@@ -21,7 +23,8 @@ struct Name {
 impl Names {
     /// Makes room for so many.
     pub fn reserve(&mut self, count: usize) -> Result<()> {
-        self.found.try_reserve(count.saturating_sub(self.found.len()))?;
+        self.found
+            .try_reserve(count.saturating_sub(self.found.len()))?;
         self.spread(count.saturating_mul(2))
     }
 

@@ -1,4 +1,5 @@
-//! What a main chunk does with its functions and constants, read from its code: for telling a file from what runs.
+//! What a main chunk does with its functions and constants, read from its code: for telling a file
+//! from what runs.
 
 use rustc_hash::FxHashMap;
 
@@ -25,8 +26,9 @@ const OP_LAST: u32 = 82;
 /// A jump's distance is stored with this added.
 const JUMP_BIAS: usize = (1 << 24) - 1;
 
-/// Makes tables and constants, puts them into one another, and returns: MOVE, LOADI, LOADF, LOADK, LOADKX, LOADFALSE, LOADTRUE,
-/// LOADNIL, SETTABLE, SETI, SETFIELD, NEWTABLE, RETURN, RETURN0, RETURN1, SETLIST, VARARGPREP, EXTRAARG.
+/// Makes tables and constants, puts them into one another, and returns: MOVE, LOADI, LOADF, LOADK,
+/// LOADKX, LOADFALSE, LOADTRUE, LOADNIL, SETTABLE, SETI, SETFIELD, NEWTABLE, RETURN, RETURN0,
+/// RETURN1, SETLIST, VARARGPREP, EXTRAARG.
 const CONSTANT: u128 = 0b1_1011_1110 // all of 1..=8 but 6, which belongs to a comparison
     | 1 << OP_MOVE
     | 1 << OP_SETTABLE
@@ -43,7 +45,8 @@ const CONSTANT: u128 = 0b1_1011_1110 // all of 1..=8 but 6, which belongs to a c
 /// A main chunk, from outside.
 #[derive(Default, Debug)]
 pub struct Outline {
-    /// It only builds tables of constants and returns: it calls nothing, reads no variable, has no function and no jump.
+    /// It only builds tables of constants and returns: it calls nothing, reads no variable, has no
+    /// function and no jump.
     pub is_constant: bool,
     /// The functions that it stores in a field or a global, in any case.
     pub stored: Vec<Stored>,
@@ -58,8 +61,9 @@ pub struct Stored {
     pub line: i32,
     /// Last line.
     pub last: i32,
-    /// The field or the global: where its name stands in the dump, and its length ([`Chunk::text`]). A copy could be asked for by
-    /// every instruction of a dump that no compiler wrote.
+    /// The field or the global: where its name stands in the dump, and its length
+    /// ([`Chunk::text`]). A copy could be asked for by every instruction of a dump that no
+    /// compiler wrote.
     pub name: (u32, u32),
     /// The table, by the number of the instruction that made it; none for a global.
     pub table: Option<usize>,
@@ -80,7 +84,8 @@ impl Outline {
 pub type NameOnLines = (Vec<u8>, (i32, i32));
 
 impl Chunk {
-    /// The names under which its main function stores functions, fields and globals, with the first and last lines of these.
+    /// The names under which its main function stores functions, fields and globals, with the first
+    /// and last lines of these.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -88,13 +93,17 @@ impl Chunk {
         let mut names = Vec::new();
         if let Some(outline) = Outline::read(&self.dump)? {
             for stored in &outline.stored {
-                names.try_push((copied(text_at(&self.dump, stored.name))?, (stored.line, stored.last)))?;
+                names.try_push((
+                    copied(text_at(&self.dump, stored.name))?,
+                    (stored.line, stored.last),
+                ))?;
             }
         }
         Ok(names)
     }
 
-    /// The functions on these lines: none when there are none, and no profile when there are several.
+    /// The functions on these lines: none when there are none, and no profile when there are
+    /// several.
     pub fn on_lines(&self, line: i32, last: i32) -> Option<Option<Profile>> {
         self.functions.get((line, last))
     }
@@ -140,7 +149,10 @@ impl Reader<'_> {
         let mut lines = Vec::new();
         let nothing = Secret::default(); // the digests are of no use here
         for _ in 0..self.count()? {
-            lines.try_push(self.function(1, &mut UpvalueSet::default(), &nothing, None)?.lines)?;
+            lines.try_push(
+                self.function(1, &mut UpvalueSet::default(), &nothing, None)?
+                    .lines,
+            )?;
         }
 
         let mut outline = Outline {
@@ -148,8 +160,9 @@ impl Reader<'_> {
             stored: Vec::new(),
             returned: None,
         };
-        // What each register holds: a function, by its number and one; and any value, by the number of the instruction that made it.
-        // What is stored last counts (`M.only_for_loading = nil`): which of `stored` stands under a name in a table.
+        // What each register holds: a function, by its number and one; and any value, by the number
+        // of the instruction that made it. What is stored last counts (`M.only_for_loading
+        // = nil`): which of `stored` stands under a name in a table.
         let mut last: FxHashMap<(Option<usize>, usize), usize> = FxHashMap::default();
         let mut stored: Vec<Option<Stored>> = Vec::new();
         let (mut holds, mut values) = ([0_usize; 256], [0_usize; 256]);
@@ -157,7 +170,12 @@ impl Reader<'_> {
         let mut conditional = 0;
         for (instruction, at) in code.chunks_exact(4).zip(1_usize..) {
             let i = word(instruction);
-            let (op, a, b, c) = (i & 0x7f, (i >> 7 & 0xff) as usize, (i >> 16 & 0xff) as usize, i >> 24);
+            let (op, a, b, c) = (
+                i & 0x7f,
+                (i >> 7 & 0xff) as usize,
+                (i >> 16 & 0xff) as usize,
+                i >> 24,
+            );
             if op > OP_LAST {
                 return Err(Stop::Format);
             }
@@ -185,16 +203,25 @@ impl Reader<'_> {
                     }
                 }
                 OP_SETTABLE | OP_SETI | OP_SETLIST => {}
-                OP_JMP => conditional = conditional.max((at + (i >> 7) as usize).saturating_sub(JUMP_BIAS)),
-                OP_FORPREP | OP_TFORPREP => conditional = conditional.max(at + (i >> 15) as usize + 1),
+                OP_JMP => {
+                    conditional =
+                        conditional.max((at + (i >> 7) as usize).saturating_sub(JUMP_BIAS))
+                }
+                OP_FORPREP | OP_TFORPREP => {
+                    conditional = conditional.max(at + (i >> 15) as usize + 1)
+                }
                 OP_RETURN if b == 2 => outline.returned = values.get(a).copied(),
-                OP_CLOSURE if in_any_case => set(&mut holds, &mut values, a, (i >> 15) as usize + 1, at),
+                OP_CLOSURE if in_any_case => {
+                    set(&mut holds, &mut values, a, (i >> 15) as usize + 1, at)
+                }
                 OP_MOVE if in_any_case => {
                     let held = holds.get(b).copied().unwrap_or(0);
                     let value = values.get(b).copied().unwrap_or(0);
                     set(&mut holds, &mut values, a, held, value);
                 }
-                OP_CALL | OP_LOADNIL => (a..=255).for_each(|a| set(&mut holds, &mut values, a, 0, at)),
+                OP_CALL | OP_LOADNIL => {
+                    (a..=255).for_each(|a| set(&mut holds, &mut values, a, 0, at))
+                }
                 _ => set(&mut holds, &mut values, a, 0, at),
             }
         }
@@ -203,7 +230,13 @@ impl Reader<'_> {
     }
 }
 
-fn set(holds: &mut [usize; 256], values: &mut [usize; 256], register: usize, held: usize, value: usize) {
+fn set(
+    holds: &mut [usize; 256],
+    values: &mut [usize; 256],
+    register: usize,
+    held: usize,
+    value: usize,
+) {
     if let (Some(slot), Some(other)) = (holds.get_mut(register), values.get_mut(register)) {
         (*slot, *other) = (held, value);
     }

@@ -1,5 +1,5 @@
-//! The readers alone, for tests and fuzzing: each gets any bytes, and is asked for all that it then knows. No part of the
-//! library's table.
+//! The readers alone, for tests and fuzzing: each gets any bytes, and is asked for all that it then
+//! knows. No part of the library's table.
 //!
 //! Nothing here panics: what must hold and does not is [`Verdict::Wrong`].
 
@@ -40,7 +40,8 @@ pub const READERS: [Named; 5] = [
     ("template", template),
 ];
 
-/// Names, and upvalues of functions, that are asked for one by one: each costs a walk over the dump.
+/// Names, and upvalues of functions, that are asked for one by one: each costs a walk over the
+/// dump.
 const ASKED: usize = 16;
 
 /// A verdict, of what a reader returns and what it is asked for then.
@@ -57,7 +58,11 @@ fn verdict<T>(read: Result<Option<T>>, ask: impl FnOnce(T) -> Asked<usize>) -> V
 }
 
 fn holds(condition: bool, what: &'static str) -> Asked<()> {
-    if condition { Ok(()) } else { Err(Verdict::Wrong(what)) }
+    if condition {
+        Ok(())
+    } else {
+        Err(Verdict::Wrong(what))
+    }
 }
 
 /// Copies the bytes, as each reader that keeps its dump wants them.
@@ -80,14 +85,19 @@ pub fn chunk(bytes: &[u8]) -> Verdict {
                 )?;
             }
             for (line, last) in &chunk.setters {
-                holds(chunk.on_lines(*line, *last).is_some(), "a function without lines")?;
+                holds(
+                    chunk.on_lines(*line, *last).is_some(),
+                    "a function without lines",
+                )?;
             }
-            let own = super::profile(bytes, &Secret::default()).ok_or(Verdict::Wrong("a chunk without a profile"))?;
+            let own = super::profile(bytes, &Secret::default())
+                .ok_or(Verdict::Wrong("a chunk without a profile"))?;
             let packed = own.pack();
             holds(
                 packed == 0
                     || Profile::unpack(packed).is_some_and(|profile| {
-                        profile.assigned == own.assigned && profile.digest.is_equal(own.digest).is_none()
+                        profile.assigned == own.assigned
+                            && profile.digest.is_equal(own.digest).is_none()
                     }),
                 "a profile that is packed as another one",
             )?;
@@ -126,7 +136,9 @@ pub fn tree(bytes: &[u8]) -> Verdict {
                     tree.source(number).len() <= bytes.len(),
                     "a source name beyond the dump",
                 )?;
-                things += tree.captured(number).len() + tree.constants(number).len() + tree.operations(number).count();
+                things += tree.captured(number).len()
+                    + tree.constants(number).len()
+                    + tree.operations(number).count();
             }
             // What the tree takes, the scanner of names takes as well.
             match copy(bytes).and_then(|dump| Chunk::read(dump, &Secret::default())) {
@@ -157,7 +169,11 @@ pub fn constants(bytes: &[u8]) -> Verdict {
                 };
                 for index in (0..=upvalues).take(ASKED) {
                     let is_assigned = text.is_assigned(&sought, index);
-                    for name in names.iter().map(Vec::as_slice).chain([b"count".as_slice(), b"M"]) {
+                    for name in names
+                        .iter()
+                        .map(Vec::as_slice)
+                        .chain([b"count".as_slice(), b"M"])
+                    {
                         let proved = text.init(&sought, index, name) != Init::Computed;
                         holds(
                             !(proved && is_assigned && count == 1),
@@ -219,7 +235,8 @@ pub fn cut(template: &[u8], bytes: &[u8]) -> Verdict {
                     return Err(Verdict::Wrong("a cut without its function"));
                 };
                 holds(
-                    (function.digest, function.exact, function.line) == (alone.digest, alone.exact, alone.line),
+                    (function.digest, function.exact, function.line)
+                        == (alone.digest, alone.exact, alone.line),
                     "a cut of another function",
                 )?;
                 let nested = |tree: &Tree, number| tree.children(number).count();
@@ -227,7 +244,10 @@ pub fn cut(template: &[u8], bytes: &[u8]) -> Verdict {
                     nested(&tree, number) == nested(&again, 1),
                     "a cut with other functions in it",
                 )?;
-                holds(again.source(1) == tree.source(number), "a cut of another source")?;
+                holds(
+                    again.source(1) == tree.source(number),
+                    "a cut of another source",
+                )?;
             }
             Ok(tree.len() as usize)
         },

@@ -1,4 +1,5 @@
-//! Reads the pieces of a dump of Lua 5.4: the header, sizes, strings. Strict, and never past the end.
+//! Reads the pieces of a dump of Lua 5.4: the header, sizes, strings. Strict, and never past the
+//! end.
 
 /// Why reading ends early.
 pub(super) enum Stop {
@@ -15,7 +16,8 @@ impl From<crate::support::error::Error> for Stop {
 
 pub(super) type Read<T> = std::result::Result<T, Stop>;
 
-/// A place in a dump. It is small, and its methods are inlined, so that a copy of it stands in registers.
+/// A place in a dump. It is small, and its methods are inlined, so that a copy of it stands in
+/// registers.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     dump: &'a [u8],
@@ -30,7 +32,8 @@ pub(super) fn word(bytes: &[u8]) -> u32 {
 }
 
 impl<'a> Reader<'a> {
-    /// Checks the header: version, format, sizes, integer and float samples. What stands in a dump is numbered with 32 bits.
+    /// Checks the header: version, format, sizes, integer and float samples. What stands in a dump
+    /// is numbered with 32 bits.
     pub(super) fn of(dump: &'a [u8]) -> Option<Reader<'a>> {
         let (_upvalues, rest) = dump
             .strip_prefix(b"\x1bLua\x54\x00\x19\x93\r\n\x1a\n\x04\x08\x08")?
@@ -84,7 +87,8 @@ impl<'a> Reader<'a> {
         Ok(*byte)
     }
 
-    /// A size, as Lua writes it: seven bits a byte, the last one marked. Nearly always it is one byte, or two.
+    /// A size, as Lua writes it: seven bits a byte, the last one marked. Nearly always it is one
+    /// byte, or two.
     #[inline(always)]
     pub(super) fn size(&mut self) -> Read<usize> {
         let first = self.byte()?;
@@ -132,7 +136,10 @@ impl<'a> Reader<'a> {
         let Some(text) = self.string()? else {
             return Ok(None);
         };
-        Ok(Some(((self.position() - text.len()) as u32, text.len() as u32)))
+        Ok(Some((
+            (self.position() - text.len()) as u32,
+            text.len() as u32,
+        )))
     }
 
     /// Passes by so many constants of a function.

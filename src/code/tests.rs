@@ -100,7 +100,10 @@ fn a_tree_has_the_shape_of_the_source() {
     let new = at_line(&tree, 4);
     assert_eq!(lines(new), [6, 8, 9, 10, 11, 12]);
     let function = tree.get(new).expect("there");
-    assert_eq!((function.params, function.vararg, function.last), (2, true, 14));
+    assert_eq!(
+        (function.params, function.vararg, function.last),
+        (2, true, 14)
+    );
     assert_eq!(function.parent, Some(0));
     for number in 0..tree.len() {
         assert!(tree.source(number).starts_with(b"@a file of the module"));
@@ -159,14 +162,22 @@ fn captured_variables_are_told_apart() {
         let number = (1..tree.len())
             .find(|i| tree.get(*i).expect("there").line == line)
             .expect("there");
-        let locals: Vec<Option<u32>> = tree.captured(number).iter().map(|captured| captured.local).collect();
+        let locals: Vec<Option<u32>> = tree
+            .captured(number)
+            .iter()
+            .map(|captured| captured.local)
+            .collect();
         (names(&tree, number), locals)
     };
     let some = |numbers: &[u32]| numbers.iter().copied().map(Some).collect::<Vec<_>>();
-    // In order of declaration: a b, x, x, three of the loop, i x, rec, c. The globals' names are no locals.
+    // In order of declaration: a b, x, x, three of the loop, i x, rec, c. The globals' names are no
+    // locals.
     assert_eq!(locals(2), (vec!["x".into()], some(&[2])));
     assert_eq!(locals(3), (vec!["x".into()], some(&[3])));
-    assert_eq!(locals(4), (vec!["x".into(), "i".into(), "a".into()], some(&[8, 7, 0])));
+    assert_eq!(
+        locals(4),
+        (vec!["x".into(), "i".into(), "a".into()], some(&[8, 7, 0]))
+    );
     assert_eq!(locals(5), (vec!["rec".into(), "b".into()], some(&[9, 1])));
     assert_eq!(locals(8), (vec!["c".into()], some(&[10])));
     let inner = tree.len() - 1;
@@ -194,7 +205,10 @@ fn digests_tell_code_from_lines() {
 fn the_names_of_variables_are_part_of_the_code() {
     let one = tree("local a, b = 1, 2 return function() return a end");
     let other = tree("local a, b = 1, 2 return function() return b end");
-    assert_ne!(one.get(1).expect("there").digest, other.get(1).expect("there").digest);
+    assert_ne!(
+        one.get(1).expect("there").digest,
+        other.get(1).expect("there").digest
+    );
 }
 
 /// A live closure's own dump has the digests that its function has in the dump of the chunk.
@@ -207,15 +221,21 @@ fn closures_are_found_in_the_tree() {
     ));
     state.view(|vm| {
         let chunk = State::global(vm, "chunk");
-        let whole = Tree::read(vm.dump(chunk, false).expect("memory").to_vec(), &Secret::default())
-            .expect("memory")
-            .expect("a dump");
+        let whole = Tree::read(
+            vm.dump(chunk, false).expect("memory").to_vec(),
+            &Secret::default(),
+        )
+        .expect("memory")
+        .expect("a dump");
         let live = State::global(vm, "live");
         for i in 1..=10 {
             let function = vm.element(live, i).expect("memory");
-            let own = Tree::read(vm.dump(function, false).expect("memory").to_vec(), &Secret::default())
-                .expect("memory")
-                .expect("a dump");
+            let own = Tree::read(
+                vm.dump(function, false).expect("memory").to_vec(),
+                &Secret::default(),
+            )
+            .expect("memory")
+            .expect("a dump");
             let own = own.get(0).expect("there");
             let found: Vec<u32> = (1..whole.len())
                 .filter(|n| whole.get(*n).expect("there").exact == own.exact)
@@ -248,7 +268,9 @@ fn every_function_can_be_cut() {
         let cutter = cutter(vm);
         for (text, strip) in [(MIXED, false), (MIXED, true)] {
             let bytes = dump(vm, text, strip);
-            let tree = Tree::read(bytes, &Secret::default()).expect("memory").expect("a dump");
+            let tree = Tree::read(bytes, &Secret::default())
+                .expect("memory")
+                .expect("a dump");
             for number in 0..tree.len() {
                 let factory = load_cut(vm, &cutter, &tree, number);
                 let closure = vm.instantiate(factory).expect("memory");
@@ -267,8 +289,14 @@ fn every_function_can_be_cut() {
                 }
                 // What is made of it is recognised as the same function again.
                 let own = vm.dump(closure, false).expect("memory").to_vec();
-                let own = Tree::read(own, &Secret::default()).expect("memory").expect("a dump");
-                assert_eq!(own.get(0).expect("there").exact, function.exact, "function {number}");
+                let own = Tree::read(own, &Secret::default())
+                    .expect("memory")
+                    .expect("a dump");
+                assert_eq!(
+                    own.get(0).expect("there").exact,
+                    function.exact,
+                    "function {number}"
+                );
                 for (a, b) in (0..own.len()).zip(number..) {
                     let (a, b) = (own.get(a).expect("there"), tree.get(b).expect("there"));
                     assert_eq!((a.exact, a.digest), (b.exact, b.digest));
@@ -287,7 +315,9 @@ fn short_and_empty_source_names_can_be_cut() {
                 .load_text(b"local x return function() return x end", name)
                 .expect("compiles");
             let bytes = vm.dump(main, false).expect("memory").to_vec();
-            let tree = Tree::read(bytes, &Secret::default()).expect("memory").expect("a dump");
+            let tree = Tree::read(bytes, &Secret::default())
+                .expect("memory")
+                .expect("a dump");
             load_cut(vm, &cutter, &tree, 1);
         }
     });
@@ -307,9 +337,12 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
             State::global(vm, "live"),
             State::global(vm, "result"),
         );
-        let tree = Tree::read(vm.dump(chunk, false).expect("memory").to_vec(), &Secret::default())
-            .expect("memory")
-            .expect("a dump");
+        let tree = Tree::read(
+            vm.dump(chunk, false).expect("memory").to_vec(),
+            &Secret::default(),
+        )
+        .expect("memory")
+        .expect("a dump");
         let factory = load_cut(vm, &cutter, &tree, 1);
         let old = vm.element(live, 1).expect("memory");
         let mut plan = crate::stages::plan::Plan::default();
@@ -337,7 +370,13 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
 /// A function of a hostile dump: as small as Lua allows, or with sizes that are not there.
 fn function(children: &[u8], count: u8) -> Vec<u8> {
     let head = [0x80, 0x80, 0x80, 0, 0, 2, 0x81, 0x47, 0, 1, 0, 0x80, 0x80];
-    [&head[..], &[0x80 | count], children, &[0x80, 0x80, 0x80, 0x80]].concat()
+    [
+        &head[..],
+        &[0x80 | count],
+        children,
+        &[0x80, 0x80, 0x80, 0x80],
+    ]
+    .concat()
 }
 
 fn with_header(function: &[u8]) -> Vec<u8> {
@@ -394,7 +433,11 @@ fn sizes_beyond_the_end_are_refused() {
 #[test]
 fn what_stands_behind_a_chunk_is_left() {
     let bytes = [with_header(&function(&[], 0)), b"behind".to_vec()].concat();
-    assert!(Tree::read(bytes, &Secret::default()).expect("memory").is_some());
+    assert!(
+        Tree::read(bytes, &Secret::default())
+            .expect("memory")
+            .is_some()
+    );
 }
 
 /// Asks for every upvalue of every function of a text; returns how many are constants.
@@ -420,15 +463,26 @@ fn constants(text: &mut Text) -> usize {
 
 #[test]
 fn constants_are_found_where_the_code_proves_them() {
-    let source = format!("local A, f, log <const>, s = 60, math.floor, require 'x'.y, nil\n{MIXED}")
-        .replace("return M", "function M.g() return A, f, log, s end return M")
-        .replace("local list", "list");
+    let source =
+        format!("local A, f, log <const>, s = 60, math.floor, require 'x'.y, nil\n{MIXED}")
+            .replace(
+                "return M",
+                "function M.g() return A, f, log, s end return M",
+            )
+            .replace("local list", "list");
     State::new().view(|vm| {
         let whole = dump(vm, &source, false);
         let text = |bytes: &[u8]| Text::read(bytes.to_vec(), &Secret::default()).expect("memory");
-        assert_eq!(text(&whole).map(|mut text| constants(&mut text)), Some(3), "A, f, log");
+        assert_eq!(
+            text(&whole).map(|mut text| constants(&mut text)),
+            Some(3),
+            "A, f, log"
+        );
         let stripped = dump(vm, &source, true);
-        assert_eq!(text(&stripped).map(|mut text| constants(&mut text)), Some(0));
+        assert_eq!(
+            text(&stripped).map(|mut text| constants(&mut text)),
+            Some(0)
+        );
         assert!(text(&stripped).is_some_and(|text| text.assigned().is_none()));
     });
 }

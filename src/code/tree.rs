@@ -1,11 +1,14 @@
-//! A dumped chunk of Lua 5.4 as a tree of functions (R9.3): what each of them looks like, which variables it captures, and
-//! where in the dump it stands. [`cut`](super::cut) makes a chunk of one of them.
+//! A dumped chunk of Lua 5.4 as a tree of functions (R9.3): what each of them looks like, which
+//! variables it captures, and where in the dump it stands. [`cut`](super::cut) makes a chunk of one
+//! of them.
 //!
-//! The format is that of `LUAC_FORMAT` 0 (Lua 5.4.0 and later), as [`super`] reads it, with debug information or without.
-//! Strict: a byte that is not as expected gives `None`. It never reads past the end, nests no deeper than
-//! [`MAX_DEPTH`], and allocates no more than in proportion to the dump.
+//! The format is that of `LUAC_FORMAT` 0 (Lua 5.4.0 and later), as [`super`] reads it, with debug
+//! information or without. Strict: a byte that is not as expected gives `None`. It never reads past
+//! the end, nests no deeper than [`MAX_DEPTH`], and allocates no more than in proportion to the
+//! dump.
 //!
-//! Functions are numbered as they stand in the dump: a function, then those nested in it. The main function is number 0.
+//! Functions are numbered as they stand in the dump: a function, then those nested in it. The main
+//! function is number 0.
 
 use std::ops::Range;
 
@@ -29,7 +32,8 @@ pub struct Captured {
     pub index: u8,
     /// A hash of its name; 0 for none (stripped code).
     pub name: u64,
-    /// Which local of the enclosing function it is, in order of declaration; none where that is not known.
+    /// Which local of the enclosing function it is, in order of declaration; none where that is
+    /// not known.
     pub local: Option<u32>,
     text: (u32, u32),
 }
@@ -42,7 +46,10 @@ pub struct Function {
     /// The line where it begins, 0 for a main chunk.
     pub line: i32,
     /// The line where it ends.
-    #[cfg_attr(not(test), allow(dead_code, reason = "tests tell functions by their lines"))]
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "tests tell functions by their lines")
+    )]
     pub last: i32,
     /// Number of parameters.
     pub params: u8,
@@ -50,12 +57,13 @@ pub struct Function {
     pub vararg: bool,
     /// A hash of the parameters' names; 0 for none.
     pub param_names: u64,
-    /// What it amounts to: code, constants, names of upvalues, nested functions, without any line and without where it finds
-    /// its upvalues (which is the enclosing function's business).
+    /// What it amounts to: code, constants, names of upvalues, nested functions, without any line
+    /// and without where it finds its upvalues (which is the enclosing function's business).
     pub digest: u64,
     /// The same with every line and the names of locals.
     pub exact: u64,
-    /// A hash of the name under which the enclosing function puts it (a field, a local, a global, an upvalue); 0 for none.
+    /// A hash of the name under which the enclosing function puts it (a field, a local, a global,
+    /// an upvalue); 0 for none.
     pub place: u64,
     /// The number after the last function nested in it, at any depth.
     end: u32,
@@ -136,7 +144,9 @@ impl Tree {
 
     /// The variables that a function captures, in the order of its upvalues.
     pub fn captured(&self, number: u32) -> &[Captured] {
-        let (start, count) = self.get(number).map_or((0, 0), |function| function.upvalues);
+        let (start, count) = self
+            .get(number)
+            .map_or((0, 0), |function| function.upvalues);
         self.captured
             .get(start as usize..start as usize + usize::from(count))
             .unwrap_or_default()
@@ -144,7 +154,9 @@ impl Tree {
 
     /// The constants of a function, as hashes, in the order of the code.
     pub fn constants(&self, number: u32) -> &[u64] {
-        let (start, count) = self.get(number).map_or((0, 0), |function| function.constants);
+        let (start, count) = self
+            .get(number)
+            .map_or((0, 0), |function| function.constants);
         self.constants
             .get(start as usize..(start + count) as usize)
             .unwrap_or_default()
@@ -152,7 +164,9 @@ impl Tree {
 
     /// The operations of a function, without their arguments.
     pub fn operations(&self, number: u32) -> impl Iterator<Item = u8> {
-        let code = self.get(number).map_or(0..0, |function| function.code.clone());
+        let code = self
+            .get(number)
+            .map_or(0..0, |function| function.code.clone());
         self.slice(code).iter().step_by(4).map(|byte| byte & 0x7f)
     }
 
@@ -180,7 +194,9 @@ impl Tree {
 }
 
 fn slice(bytes: &[u8], range: Range<u32>) -> &[u8] {
-    bytes.get(range.start as usize..range.end as usize).unwrap_or_default()
+    bytes
+        .get(range.start as usize..range.end as usize)
+        .unwrap_or_default()
 }
 
 /// A local variable of a function that is being read.
@@ -277,9 +293,18 @@ impl Builder<'_> {
         self.closures(number, code, &locals)?;
 
         let mut params_hash = self.secret.hasher();
-        let named = locals.iter().take(params.into()).filter(|local| local.start == 0);
-        named.clone().for_each(|local| params_hash.write_u64(local.name));
-        let param_names = if named.count() == 0 { 0 } else { params_hash.finish() };
+        let named = locals
+            .iter()
+            .take(params.into())
+            .filter(|local| local.start == 0);
+        named
+            .clone()
+            .for_each(|local| params_hash.write_u64(local.name));
+        let param_names = if named.count() == 0 {
+            0
+        } else {
+            params_hash.finish()
+        };
         if let Some(function) = self.out.functions.get_mut(number as usize) {
             function.bytes.end = stop;
             function.digest = digest.finish();
@@ -325,7 +350,12 @@ impl Builder<'_> {
     }
 
     /// Lines, locals, names of upvalues. There are none of them in stripped code.
-    fn debug(&mut self, reader: &mut Reader<'_>, code: &[u8], upvalues: (u32, u8)) -> Read<Vec<Local>> {
+    fn debug(
+        &mut self,
+        reader: &mut Reader<'_>,
+        code: &[u8],
+        upvalues: (u32, u8),
+    ) -> Read<Vec<Local>> {
         let instructions = code.len() / 4;
         let lines = reader.count()?;
         if lines != 0 && lines != instructions {
@@ -347,7 +377,9 @@ impl Builder<'_> {
             return Err(Stop::Format);
         }
         for i in 0..names {
-            let Some(name) = reader.string()? else { continue };
+            let Some(name) = reader.string()? else {
+                continue;
+            };
             let place = upvalues.0 as usize + i;
             if let Some(captured) = self.out.captured.get_mut(place) {
                 let end = reader.position();
@@ -358,7 +390,8 @@ impl Builder<'_> {
         Ok(locals)
     }
 
-    /// Looks for where a function makes closures of its children: the name that each gets, and which locals it captures.
+    /// Looks for where a function makes closures of its children: the name that each gets, and
+    /// which locals it captures.
     fn closures(&mut self, number: u32, code: &[u8], locals: &[Local]) -> Read<()> {
         let mut children = Vec::new();
         for child in self.out.children(number) {
@@ -389,9 +422,17 @@ impl Builder<'_> {
                     .and_then(|local| locals.get(local as usize))
                     .map_or(0, |local| local.name)
             };
-            let constant = |k: u32| self.out.constants(number).get(k as usize).copied().unwrap_or(0);
+            let constant = |k: u32| {
+                self.out
+                    .constants(number)
+                    .get(k as usize)
+                    .copied()
+                    .unwrap_or(0)
+            };
             let place = match next & 0x7f {
-                OP_SETFIELD | OP_SETTABUP if next >> 24 == u32::from(register) && next >> 15 & 1 == 0 => {
+                OP_SETFIELD | OP_SETTABUP
+                    if next >> 24 == u32::from(register) && next >> 15 & 1 == 0 =>
+                {
                     constant(next >> 16 & 0xff)
                 }
                 OP_SETUPVAL if next >> 7 & 0xff == u32::from(register) => self
@@ -399,7 +440,9 @@ impl Builder<'_> {
                     .captured(number)
                     .get((next >> 16 & 0xff) as usize)
                     .map_or(0, |captured| captured.name),
-                OP_MOVE if next >> 16 & 0xff == u32::from(register) => name_of((next >> 7 & 0xff) as u8, pc),
+                OP_MOVE if next >> 16 & 0xff == u32::from(register) => {
+                    name_of((next >> 7 & 0xff) as u8, pc)
+                }
                 _ => name_of(register, pc),
             };
             let (first, count) = match self.out.functions.get_mut(child as usize) {
@@ -414,7 +457,8 @@ impl Builder<'_> {
                     && captured.in_stack
                 {
                     let local = scope.local(locals, captured.index, pc);
-                    // The name that the enclosing function has for it, too: else the register tells nothing.
+                    // The name that the enclosing function has for it, too: else the register tells
+                    // nothing.
                     captured.local = local.filter(|local| {
                         locals
                             .get(*local as usize)
@@ -437,7 +481,11 @@ struct Scope {
 impl Scope {
     /// Goes on to an instruction.
     fn advance(&mut self, locals: &[Local], pc: u32) -> Read<()> {
-        let ended = |local: &u32| locals.get(*local as usize).is_none_or(|local| local.end <= pc);
+        let ended = |local: &u32| {
+            locals
+                .get(*local as usize)
+                .is_none_or(|local| local.end <= pc)
+        };
         while let Some(local) = locals.get(self.next).filter(|local| local.start <= pc) {
             if local.end > pc {
                 self.active.retain(|local| !ended(local));
@@ -452,7 +500,8 @@ impl Scope {
         Ok(())
     }
 
-    /// The local in a register, while the instruction runs or right after it (`local function f`, whose variable begins there).
+    /// The local in a register, while the instruction runs or right after it (`local function f`,
+    /// whose variable begins there).
     fn local(&self, locals: &[Local], register: u8, pc: u32) -> Option<u32> {
         let register = usize::from(register);
         if let Some(local) = self.active.get(register) {

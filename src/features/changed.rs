@@ -1,9 +1,10 @@
 //! R12: whether a module's file differs from what runs.
 //!
-//! Where a reload has loaded the file, its content is on record, and two digests are compared. What `require` loaded before that left
-//! no record. Then the file is compiled, never run, and its functions are compared with the running ones, by their lines and their
-//! code; of a file that is nothing but a table of constants the table is compared. Nothing of the program is changed, and nothing
-//! of it runs but searchers that are not Lua's own.
+//! Where a reload has loaded the file, its content is on record, and two digests are compared. What
+//! `require` loaded before that left no record. Then the file is compiled, never run, and its
+//! functions are compared with the running ones, by their lines and their code; of a file that is
+//! nothing but a table of constants the table is compared. Nothing of the program is changed, and
+//! nothing of it runs but searchers that are not Lua's own.
 
 use std::borrow::Cow;
 use std::ffi::CString;
@@ -31,7 +32,8 @@ const MOST_LOOKED_AT: usize = 50_000;
 /// A file that was changed so short a time ago may be changed again without another time or size.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Notes the content of what a reload loads, under the module's name: it is on record when that reload has succeeded.
+/// Notes the content of what a reload loads, under the module's name: it is on record when that
+/// reload has succeeded.
 ///
 /// # Errors
 /// [`Error::Memory`].
@@ -47,7 +49,8 @@ fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
     match &found.code {
         Code::Text(text, _) => Ok(digest(vm, text.bytes())),
         Code::Loader(loader) => {
-            if let (Some(false), Some(path)) = (vm.info(*loader)?.map(|info| info.main), &found.file)
+            if let (Some(false), Some(path)) =
+                (vm.info(*loader)?.map(|info| info.main), &found.file)
                 && let Ok(text) = find::read(path)
             {
                 return Ok(digest(vm, text.bytes())); // a wrapper: its own code says nothing of the file
@@ -64,8 +67,8 @@ fn digest(vm: &Vm, bytes: &[u8]) -> i64 {
     vm.secret().published_digest(bytes).cast_signed()
 }
 
-/// What tells a file from another one without reading it: where it stands, size, and times. None for a file that is so young that it
-/// may change without any of these.
+/// What tells a file from another one without reading it: where it stands, size, and times. None
+/// for a file that is so young that it may change without any of these.
 fn stamp(path: &Path) -> Option<i64> {
     let metadata = std::fs::metadata(path).ok()?;
     let now = SystemTime::now();
@@ -87,7 +90,10 @@ fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
         u32::try_from(metadata.ctime_nsec()).ok()?,
     );
     let changed = SystemTime::UNIX_EPOCH.checked_add(changed)?;
-    Some(([metadata.modified().ok()?, changed], (metadata.dev(), metadata.ino())))
+    Some((
+        [metadata.modified().ok()?, changed],
+        (metadata.dev(), metadata.ino()),
+    ))
 }
 
 #[cfg(not(unix))]
@@ -96,11 +102,14 @@ fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
     Some(([modified, modified], (0, 0)))
 }
 
-/// `core.look(owed, name, stock, source, content, stamp, exact, text_only, others)` → `owed, state, content, stamp, message`.
+/// `core.look(owed, name, stock, source, content, stamp, exact, text_only, others)` → `owed, state,
+/// content, stamp, message`.
 ///
-/// `content` is what is on record (nil for nothing), `stamp` what the last look gave (nil for a look that reads the file in any case).
-/// States: `same`, `changed`; `broken` (does not compile) and `gone` (not found, or not to be read), with a message; `none` for what
-/// cannot be reloaded or has no file. With `exact`, of a file that is a table of constants, rows that only the running one has count.
+/// `content` is what is on record (nil for nothing), `stamp` what the last look gave (nil for a
+/// look that reads the file in any case). States: `same`, `changed`; `broken` (does not compile)
+/// and `gone` (not found, or not to be read), with a message; `none` for what cannot be reloaded or
+/// has no file. With `exact`, of a file that is a table of constants, rows that only the running
+/// one has count.
 ///
 /// # Errors
 /// [`Error::Memory`]; nothing else.
@@ -122,7 +131,9 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
         Ok(view) => view,
         Err(Error::Memory) => return Err(Error::Memory),
         Err(Error::Refused { .. }) => View::only("none"),
-        Err(Error::NotFound { .. }) if record.content.is_none() && !had_file(vm, &context)? => View::only("none"),
+        Err(Error::NotFound { .. }) if record.content.is_none() && !had_file(vm, &context)? => {
+            View::only("none")
+        }
         Err(error @ (Error::NotFound { .. } | Error::Unreadable { .. })) => View {
             message: Some(error.to_bytes()),
             ..View::only("gone")
@@ -146,7 +157,8 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
     Ok(held.into_iter().map(Answer::Held).collect())
 }
 
-/// `core.text(owed, name, stock)` → `owed, text`: what the module's file says; nil for a module without a file.
+/// `core.text(owed, name, stock)` → `owed, text`: what the module's file says; nil for a module
+/// without a file.
 ///
 /// # Errors
 /// As [`find::search`], and what a name alone refuses.
@@ -167,7 +179,8 @@ pub fn text(vm: &mut Vm) -> Result<Answers> {
     Ok([text].into_iter().map(Answer::Held).collect())
 }
 
-/// Does a function of the running module come from a file of its name? Else the program itself put the module there.
+/// Does a function of the running module come from a file of its name? Else the program itself put
+/// the module there.
 fn had_file(vm: &mut Vm, context: &Context) -> Result<bool> {
     let home = load::home_of(vm, context, Ref::NIL, None)?;
     Ok(!home.is_empty())
@@ -251,7 +264,8 @@ fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
     Ok(with(if changed { "changed" } else { "same" }, None))
 }
 
-/// The file's main function. A wrapper's file may be anything: what is no Lua cannot be compared, so the wrapper itself is taken.
+/// The file's main function. A wrapper's file may be anything: what is no Lua cannot be compared,
+/// so the wrapper itself is taken.
 fn compile(vm: &mut Vm, found: &Found, path: &Path) -> Result<Ref> {
     match &found.code {
         Code::Text(text, chunk_name) => vm.load(text, chunk_name),
@@ -295,7 +309,8 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
             return Ok(true);
         }
     }
-    // A function that the file puts under a name, and that runs nowhere, is new, unless it stands where nobody can see it.
+    // A function that the file puts under a name, and that runs nowhere, is new, unless it stands
+    // where nobody can see it.
     let mut names = None;
     for (number, stored) in outline.stored.iter().enumerate() {
         let is_alone = matches!(chunk.on_lines(stored.line, stored.last), Some(Some(_)));
@@ -304,9 +319,14 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
         }
         let name = vm.string(chunk.text(stored.name))?;
         let is_new = match stored.table {
-            None => vm.get(context.globals, name).map(|value| vm.val(value).is_nil())?,
-            Some(table) if Some(table) == outline.returned && vm.val(context.running).is_table() => {
-                vm.get(context.running, name).map(|value| vm.val(value).is_nil())?
+            None => vm
+                .get(context.globals, name)
+                .map(|value| vm.val(value).is_nil())?,
+            Some(table)
+                if Some(table) == outline.returned && vm.val(context.running).is_table() =>
+            {
+                vm.get(context.running, name)
+                    .map(|value| vm.val(value).is_nil())?
             }
             _ if !running.is_whole => false,
             table => {
@@ -333,7 +353,13 @@ struct Running {
 }
 
 impl Running {
-    fn of(vm: &mut Vm, context: &Context, main: Ref, record: &Record, chunk: &Chunk) -> Result<Running> {
+    fn of(
+        vm: &mut Vm,
+        context: &Context,
+        main: Ref,
+        record: &Record,
+        chunk: &Chunk,
+    ) -> Result<Running> {
         let mut home = load::home_of(vm, context, main, record.source.clone())?;
         fill_others(vm, context, record.others)?;
         let own = vm.val(context.running).addr;
@@ -355,7 +381,9 @@ impl Running {
         while let Some(value) = queue.get(next).copied() {
             next += 1;
             let val = vm.val(value);
-            if !(val.is_table() || val.is_function()) || met.try_insert_value(val.addr, ())?.is_some() {
+            if !(val.is_table() || val.is_function())
+                || met.try_insert_value(val.addr, ())?.is_some()
+            {
                 continue;
             }
             if val.addr != own && !vm.holds(record.others, value, Ref::NIL) {
@@ -437,10 +465,16 @@ struct Names {
 }
 
 impl Names {
-    /// Is the table in which the file stores a function running, and with all of its other functions, but not this one?
+    /// Is the table in which the file stores a function running, and with all of its other
+    /// functions, but not this one?
     fn lack(&self, stored: usize, table: Option<usize>) -> bool {
-        let tables = |name: u32| self.tables.get(name as usize).map_or(&[][..], Vec::as_slice);
-        let (Some(name), Some(all)) = (self.of_stored.get(stored), self.of_table.get(&table)) else {
+        let tables = |name: u32| {
+            self.tables
+                .get(name as usize)
+                .map_or(&[][..], Vec::as_slice)
+        };
+        let (Some(name), Some(all)) = (self.of_stored.get(stored), self.of_table.get(&table))
+        else {
             return false;
         };
         if !tables(*name).is_empty() {
@@ -451,12 +485,14 @@ impl Names {
         let Some(rarest) = others().min_by_key(|other| tables(**other).len()) else {
             return false;
         };
-        let has_all = |table: &u32| others().all(|other| tables(*other).binary_search(table).is_ok());
+        let has_all =
+            |table: &u32| others().all(|other| tables(*other).binary_search(table).is_ok());
         tables(*rarest).iter().any(has_all)
     }
 }
 
-/// Fills a set with the objects of all loaded modules, which are not looked into; once for all modules of one call.
+/// Fills a set with the objects of all loaded modules, which are not looked into; once for all
+/// modules of one call.
 fn fill_others(vm: &mut Vm, context: &Context, others: Ref) -> Result<()> {
     let filled = vm.boolean(true)?;
     let known = vm.get(others, filled)?;
@@ -472,7 +508,8 @@ fn fill_others(vm: &mut Vm, context: &Context, others: Ref) -> Result<()> {
     write::fill(vm, others, filled, filled)
 }
 
-/// Does a table of constants differ from the running one? `main` does nothing but build it, so it can be called.
+/// Does a table of constants differ from the running one? `main` does nothing but build it, so it
+/// can be called.
 fn data_differs(vm: &mut Vm, context: &Context, main: Ref, exact: bool) -> Result<bool> {
     let file = match vm.call(main, &[], 1) {
         Ok(file) => file,

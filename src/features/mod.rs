@@ -2,7 +2,8 @@
 //! borrows stages of a reload and none of its order.
 //!
 //! May use: the stages and all below them. A reload may use a feature (it notes the digest of what
-//! it loads, for [`changed`]). Never: writes to the program itself, but for the library's own tables.
+//! it loads, for [`changed`]). Never: writes to the program itself, but for the library's own
+//! tables.
 
 pub mod changed;
 pub mod stale;

@@ -1,7 +1,8 @@
 //! R11: functions of older generations that are still alive, and where they are referenced from.
 //!
-//! A function is current when its code, lines included, is that of one in the chunk that was loaded last. What the library itself keeps
-//! to undo a reload does not count. A function that a coroutine is in the midst of is alive as well.
+//! A function is current when its code, lines included, is that of one in the chunk that was loaded
+//! last. What the library itself keeps to undo a reload does not count. A function that a coroutine
+//! is in the midst of is alive as well.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -17,7 +18,8 @@ use crate::support::mem::{TryInsert, TryPush};
 /// What is known of one module's last generations.
 struct Module {
     home: Home,
-    /// Other modules have its source name as well (a bundle): only what its last two chunks tell is its own.
+    /// Other modules have its source name as well (a bundle): only what its last two chunks tell
+    /// is its own.
     shared: bool,
     /// The functions of its last two chunks, the newest first, by their exact code.
     chunks: [FxHashSet<u64>; 2],
@@ -32,9 +34,10 @@ enum Age {
     Older,
 }
 
-/// `core.stale(owed, own, modules)` → `owed, list`. `modules` is a list of `{ source name, main function, the one before }`. In the list come, one
-/// after the other for each reference: the function, the module's number, the line, whether it is of the generation before the last, the kind
-/// of place, what holds the place, and the key or number there.
+/// `core.stale(owed, own, modules)` → `owed, list`. `modules` is a list of `{ source name, main
+/// function, the one before }`. In the list come, one after the other for each reference: the
+/// function, the module's number, the line, whether it is of the generation before the last, the
+/// kind of place, what holds the place, and the key or number there.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -101,10 +104,15 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
         vm.dump(main, false)?;
         if let Some(tree) = Tree::read(vm.take_dump(), vm.secret())? {
             chunk.try_reserve(tree.len() as usize)?;
-            chunk.extend((0..tree.len()).filter_map(|i| tree.get(i).map(|function| function.exact)));
+            chunk
+                .extend((0..tree.len()).filter_map(|i| tree.get(i).map(|function| function.exact)));
         }
     }
-    Ok(Module { home, shared, chunks })
+    Ok(Module {
+        home,
+        shared,
+        chunks,
+    })
 }
 
 /// Whose function it is, its line, and its age.

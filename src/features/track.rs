@@ -1,7 +1,8 @@
 //! R8: the record of a module that `require` has just loaded.
 //!
-//! The load itself was Lua's. What it created is known (`lua/watch.rs`), and what it set among the globals; from there on it is a first
-//! load like any other (R1.3): pairing with nothing, from which the record is made. Nothing of the program is changed.
+//! The load itself was Lua's. What it created is known (`lua/watch.rs`), and what it set among the
+//! globals; from there on it is a first load like any other (R1.3): pairing with nothing, from
+//! which the record is made. Nothing of the program is changed.
 
 use crate::code::Chunk;
 use crate::lua::stock::Stock;
@@ -64,10 +65,21 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
         left: Left::default(),
     };
     let options = Options::of_first_load();
-    let mut pairing = matching::pair(vm, &context, &mut loaded, &options, lineage, Base::default())?;
+    let mut pairing = matching::pair(
+        vm,
+        &context,
+        &mut loaded,
+        &options,
+        lineage,
+        Base::default(),
+    )?;
     let functions = pairing.functions()?;
     lineage.note(vm, &functions)?;
-    let object = if value == Ref::NIL { vm.boolean(true)? } else { value };
+    let object = if value == Ref::NIL {
+        vm.boolean(true)?
+    } else {
+        value
+    };
     pairing.assigned.keep(vm, lineage.table, name, object)?;
     base::pack(vm, std::mem::take(&mut pairing.record))
 }

@@ -1,8 +1,9 @@
 //! Watches the calls that A2's chunk makes, through a debug hook (R2.7).
 //!
-//! [`observe`] runs a function with a hook in place and hands each call and each return, on every coroutine that is reached, to a
-//! [`Watcher`]. The program's own hook goes on behind it, and is back afterwards. A hook of Lua's cannot be seen through from
-//! within another one: there the function runs on a thread of its own.
+//! [`observe`] runs a function with a hook in place and hands each call and each return, on every
+//! coroutine that is reached, to a [`Watcher`]. The program's own hook goes on behind it, and is
+//! back afterwards. A hook of Lua's cannot be seen through from within another one: there the
+//! function runs on a thread of its own.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::null_mut;
@@ -90,7 +91,8 @@ impl Frame<'_> {
 
     /// Hands the source name of the function to `f`.
     pub fn with_source<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        // SAFETY: `callee` or this call has filled "S" in; the string lives as long as the function, which is running.
+        // SAFETY: `callee` or this call has filled "S" in; the string lives as long as the
+        // function, which is running.
         unsafe {
             ffi::lua_getinfo(self.l, c"S".as_ptr(), self.ar);
             f(std::slice::from_raw_parts(
@@ -100,14 +102,18 @@ impl Frame<'_> {
         }
     }
 
-    /// How the caller names the function: `on`, and `method`, `field`, `local`, …; both empty where nothing tells.
+    /// How the caller names the function: `on`, and `method`, `field`, `local`, …; both empty where
+    /// nothing tells.
     pub fn name(&self) -> (String, &'static str) {
-        // SAFETY: "n" fills both in; null for a name that is not known; the kinds are Lua's own literals.
+        // SAFETY: "n" fills both in; null for a name that is not known; the kinds are Lua's own
+        // literals.
         unsafe {
             ffi::lua_getinfo(self.l, c"n".as_ptr(), self.ar);
             let name = match (*self.ar).name.is_null() {
                 true => String::new(),
-                false => CStr::from_ptr((*self.ar).name).to_string_lossy().into_owned(),
+                false => CStr::from_ptr((*self.ar).name)
+                    .to_string_lossy()
+                    .into_owned(),
             };
             let what = match (*self.ar).namewhat.is_null() {
                 true => "",
@@ -145,8 +151,12 @@ impl Frame<'_> {
                 ffi::lua_getinfo(self.l, c"Sl".as_ptr(), ar.as_mut_ptr());
                 let ar = ar.as_mut_ptr();
                 if (*ar).currentline >= 0 {
-                    let source = std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen);
-                    let source = source.strip_prefix(b"@").or(source.strip_prefix(b"=")).unwrap_or(b"?");
+                    let source =
+                        std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen);
+                    let source = source
+                        .strip_prefix(b"@")
+                        .or(source.strip_prefix(b"="))
+                        .unwrap_or(b"?");
                     return (crate::support::error::shown(source), (*ar).currentline);
                 }
             }
@@ -154,11 +164,13 @@ impl Frame<'_> {
         }
     }
 
-    /// Keeps the function's arguments, the variable ones among them, and returns the first and how many there are.
+    /// Keeps the function's arguments, the variable ones among them, and returns the first and how
+    /// many there are.
     pub fn arguments(&self, vm: &mut Vm) -> Result<(Ref, u32)> {
         let first = Ref(vm.held());
         let mut count = 0;
-        // SAFETY: a hook's record; Lua checks the numbers, and pushes nothing where there is no such local.
+        // SAFETY: a hook's record; Lua checks the numbers, and pushes nothing where there is no
+        // such local.
         unsafe {
             ffi::lua_getinfo(self.l, c"ur".as_ptr(), self.ar);
             let fixed = match (*self.ar).what.cast::<u8>().read() {
@@ -208,7 +220,8 @@ impl Frame<'_> {
 
     /// Lets the function return another value.
     pub fn set_result(&self, vm: &Vm, i: u16, value: Ref) {
-        // SAFETY: as in `result`; `lua_setlocal` pops the value where it knows the place, and else leaves it.
+        // SAFETY: as in `result`; `lua_setlocal` pops the value where it knows the place, and else
+        // leaves it.
         unsafe {
             let top = ffi::lua_gettop(self.l);
             vm.push_to_caller(value);
@@ -219,13 +232,20 @@ impl Frame<'_> {
     }
 }
 
-/// The values of the locals of the function at `main`, where it is running on a coroutine: each name with what it holds.
+/// The values of the locals of the function at `main`, where it is running on a coroutine: each
+/// name with what it holds.
 ///
 /// # Errors
 /// [`Error::Memory`].
-pub fn locals(vm: &mut Vm, thread: usize, main: usize, list: &mut Vec<(Vec<u8>, Ref)>) -> Result<()> {
+pub fn locals(
+    vm: &mut Vm,
+    thread: usize,
+    main: usize,
+    list: &mut Vec<(Vec<u8>, Ref)>,
+) -> Result<()> {
     let l = thread as *mut lua_State;
-    // SAFETY: the caller names the coroutine on which the chunk runs, which is alive; what is pushed moves to the holders.
+    // SAFETY: the caller names the coroutine on which the chunk runs, which is alive; what is
+    // pushed moves to the holders.
     unsafe {
         if ffi::lua_checkstack(l, 4) == 0 {
             return Err(Error::Memory);
@@ -273,7 +293,12 @@ const MOST_LOCALS: c_int = 250;
 ///
 /// # Errors
 /// [`Error::Memory`].
-pub fn activations(vm: &mut Vm, thread: Ref, functions: &mut Vec<Ref>, locals: &mut Vec<Ref>) -> Result<()> {
+pub fn activations(
+    vm: &mut Vm,
+    thread: Ref,
+    functions: &mut Vec<Ref>,
+    locals: &mut Vec<Ref>,
+) -> Result<()> {
     let (holder, index) = vm.at(thread);
     // SAFETY: a held coroutine, which does not run; what is pushed there moves to the holders.
     unsafe {
@@ -298,7 +323,11 @@ pub fn activations(vm: &mut Vm, thread: Ref, functions: &mut Vec<Ref>, locals: &
             for i in 1..=ffi::lua_gettop(l).min(MOST_LOCALS) {
                 ffi::lua_pushvalue(l, i);
                 let value = vm.keep_from(l)?;
-                let list = if i == 1 { &mut *functions } else { &mut *locals };
+                let list = if i == 1 {
+                    &mut *functions
+                } else {
+                    &mut *locals
+                };
                 list.try_push(value)?;
             }
         }
@@ -334,7 +363,8 @@ impl Hooked {
         }
     }
 
-    /// Takes it off again, unless somebody has put another one there. True where it was there still.
+    /// Takes it off again, unless somebody has put another one there. True where it was there
+    /// still.
     ///
     /// # Safety
     /// As for `on`.
@@ -379,8 +409,8 @@ fn key() -> *const c_void {
 
 /// The hook. What it raises, or the program's own hook behind it, ends the function that is called.
 unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
-    // SAFETY: a hook has LUA_MINSTACK slots. The observation lives as long as the registry has it. What may raise comes last, when
-    // nothing of Rust's is alive.
+    // SAFETY: a hook has LUA_MINSTACK slots. The observation lives as long as the registry has it.
+    // What may raise comes last, when nothing of Rust's is alive.
     unsafe {
         ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, key());
         let observation = ffi::lua_touserdata(l, -1).cast::<Observation<'_>>();
@@ -391,7 +421,8 @@ unsafe extern "C-unwind" fn hook(l: *mut lua_State, ar: *mut lua_Debug) {
         }
         let event = (*ar).event;
         if !tell(observation, l, ar) {
-            // The program may catch the error, and go on. So each instruction raises it again: `repeat until pcall(f)` ends, too.
+            // The program may catch the error, and go on. So each instruction raises it again:
+            // `repeat until pcall(f)` ends, too.
             ffi::lua_sethook(l, Some(hook), MASK | ffi::LUA_MASKCOUNT, 1);
             ffi::lua_pushstring(l, c"not enough memory".as_ptr());
             ffi::lua_error(l);
@@ -465,8 +496,15 @@ pub struct Observed {
     pub blinded: bool,
 }
 
-/// Calls `function` with two arguments, keeps its first result, and tells the watcher of all calls meanwhile.
-pub fn observe(vm: &mut Vm, function: Ref, args: [Ref; 2], watcher: &mut dyn Watcher, made: Made<'_>) -> Observed {
+/// Calls `function` with two arguments, keeps its first result, and tells the watcher of all calls
+/// meanwhile.
+pub fn observe(
+    vm: &mut Vm,
+    function: Ref,
+    args: [Ref; 2],
+    watcher: &mut dyn Watcher,
+    made: Made<'_>,
+) -> Observed {
     let mut observation = Observation {
         vm: null_mut(),
         watcher,
@@ -491,13 +529,20 @@ pub fn observe(vm: &mut Vm, function: Ref, args: [Ref; 2], watcher: &mut dyn Wat
     }
 }
 
-/// Runs the function with the observation in the registry, which the hook finds there: from here on it is used by its address alone.
-fn run(vm: &mut Vm, function: Ref, args: [Ref; 2], observation: &mut Observation<'_>) -> Result<(Result<Ref>, bool)> {
+/// Runs the function with the observation in the registry, which the hook finds there: from here on
+/// it is used by its address alone.
+fn run(
+    vm: &mut Vm,
+    function: Ref,
+    args: [Ref; 2],
+    observation: &mut Observation<'_>,
+) -> Result<(Result<Ref>, bool)> {
     let asking = vm.caller();
     observation.threads.try_reserve(4)?;
     let observation = &raw mut *observation;
-    // SAFETY: the entry is made in a protected call, and taken out below whatever happens; to overwrite it allocates nothing. The
-    // observation outlives the entry, and only one of this function and the hook uses it at a time.
+    // SAFETY: the entry is made in a protected call, and taken out below whatever happens; to
+    // overwrite it allocates nothing. The observation outlives the entry, and only one of this
+    // function and the hook uses it at a time.
     unsafe {
         protected::run(asking, 0, |l| {
             ffi::lua_pushlightuserdata(l, observation.cast());
@@ -512,9 +557,11 @@ fn run(vm: &mut Vm, function: Ref, args: [Ref; 2], observation: &mut Observation
             (*observation).tells = true;
             (*observation).threads.push(Hooked::on(l)); // there is room
             (*observation).vm = &raw mut *vm;
-            let called = vm
-                .push_call(l, function, &args)
-                .and_then(|()| caught("while the chunk ran", || protected::call(l, args.len() as c_int, 1)));
+            let called = vm.push_call(l, function, &args).and_then(|()| {
+                caught("while the chunk ran", || {
+                    protected::call(l, args.len() as c_int, 1)
+                })
+            });
             Ok((l, called))
         });
         // What the watcher asks of Lua now is its own.
@@ -555,7 +602,8 @@ unsafe fn sees_calls(l: *mut lua_State, observation: *mut Observation<'_>) -> Re
     }
 }
 
-/// Puts the hook on a coroutine that the program had before, as long as the observation lasts. For watchers.
+/// Puts the hook on a coroutine that the program had before, as long as the observation lasts. For
+/// watchers.
 ///
 /// # Errors
 /// [`Error::Memory`].

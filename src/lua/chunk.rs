@@ -29,18 +29,25 @@ impl Ran {
     }
 }
 
-/// Calls `loader` with the module's name and the loader's data, and tells `watcher` of its calls. A panic is an error like any
-/// other. `expected`: about how many objects it will create.
+/// Calls `loader` with the module's name and the loader's data, and tells `watcher` of its calls. A
+/// panic is an error like any other. `expected`: about how many objects it will create.
 ///
 /// # Errors
 /// As [`Vm::call`], in what is returned.
-pub fn run(vm: &mut Vm, loader: Ref, args: [Ref; 2], expected: usize, watcher: &mut dyn Watcher) -> Ran {
+pub fn run(
+    vm: &mut Vm,
+    loader: Ref,
+    args: [Ref; 2],
+    expected: usize,
+    watcher: &mut dyn Watcher,
+) -> Ran {
     let fresh = match Fresh::expecting(expected) {
         Ok(fresh) => fresh,
         Err(error) => return Ran::failed(error),
     };
     let depth = Cell::new(0);
-    // SAFETY: state and counter outlive the tracker, which is stopped in any case, a panic included.
+    // SAFETY: state and counter outlive the tracker, which is stopped in any case, a panic
+    // included.
     let tracker = match unsafe { Tracker::start(vm, Some(fresh), &raw const depth) } {
         Ok(tracker) => tracker,
         Err(error) => return Ran::failed(error),

@@ -21,7 +21,8 @@ pub struct Record {
 const ROOM: usize = 1024;
 /// The bytes of a record that `short_src` may take: all from its place on, but those of the field
 /// behind it.
-const LONGEST: usize = size_of::<Record>() - offset_of!(lua_Debug, short_src) - 2 * size_of::<usize>();
+const LONGEST: usize =
+    size_of::<Record>() - offset_of!(lua_Debug, short_src) - 2 * size_of::<usize>();
 
 impl Record {
     /// An empty one. Only what a call of Lua's has filled in may be read.
@@ -62,7 +63,8 @@ pub unsafe fn fits(l: *mut lua_State) -> Option<bool> {
     // SAFETY: the compiler runs in protected mode; the name has an end, and so has `short_src`,
     // wherever Lua cuts it.
     unsafe {
-        let status = ffi::luaL_loadbufferx(l, c"".as_ptr(), 0, NAME.as_ptr().cast(), std::ptr::null());
+        let status =
+            ffi::luaL_loadbufferx(l, c"".as_ptr(), 0, NAME.as_ptr().cast(), std::ptr::null());
         if status != ffi::LUA_OK {
             ffi::lua_settop(l, -2);
             return None;

@@ -1,5 +1,5 @@
-//! How the façade gets into the library: C functions around safe ones. Whatever happens inside, they
-//! return; they never raise.
+//! How the façade gets into the library: C functions around safe ones. Whatever happens inside,
+//! they return; they never raise.
 
 use std::ffi::{CStr, c_int};
 
@@ -106,8 +106,8 @@ impl Vm {
     /// that is nil stays nil.
     pub fn fill_in(&self, list: Ref, answers: impl Iterator<Item = (i64, Answer)>) {
         let l = self.asking();
-        // SAFETY: an entry point has made room for the table and two values; a key that stands takes
-        // another value without any allocation.
+        // SAFETY: an entry point has made room for the table and two values; a key that stands
+        // takes another value without any allocation.
         unsafe {
             let top = ffi::lua_gettop(l);
             self.push_to_caller(list);
@@ -137,15 +137,18 @@ impl Entry for Watch {
     }
 }
 
-/// `core.unwatch(load)`: ends the watch that is the first element of `load`, which then is false. Allocates nothing.
+/// `core.unwatch(load)`: ends the watch that is the first element of `load`, which then is false.
+/// Allocates nothing.
 ///
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn unwatch(l: *mut lua_State) -> c_int {
-    // SAFETY: raw access to a table that is checked; its first element stands, so the write allocates nothing.
+    // SAFETY: raw access to a table that is checked; its first element stands, so the write
+    // allocates nothing.
     unsafe {
         ffi::lua_settop(l, 1);
-        if ffi::lua_type(l, 1) == ffi::LUA_TTABLE && ffi::lua_rawgeti(l, 1, 1) == ffi::LUA_TUSERDATA {
+        if ffi::lua_type(l, 1) == ffi::LUA_TTABLE && ffi::lua_rawgeti(l, 1, 1) == ffi::LUA_TUSERDATA
+        {
             watch::stop(l, 2);
             ffi::lua_pushboolean(l, 0);
             ffi::lua_rawseti(l, 1, 1);
@@ -175,7 +178,8 @@ pub unsafe extern "C-unwind" fn code_of(l: *mut lua_State) -> c_int {
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn is_whole(l: *mut lua_State) -> c_int {
-    // SAFETY: the running state, with room for a copy, which the call pops; the function is checked.
+    // SAFETY: the running state, with room for a copy, which the call pops; the function is
+    // checked.
     unsafe {
         ffi::luaL_checktype(l, 1, ffi::LUA_TFUNCTION);
         let mut ar = super::debug::Record::new();
@@ -187,7 +191,8 @@ pub unsafe extern "C-unwind" fn is_whole(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `core.call(f, …)`: calls it as a C function does, so that what it raises has no line of the façade's before it. It may yield.
+/// `core.call(f, …)`: calls it as a C function does, so that what it raises has no line of the
+/// façade's before it. It may yield.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -206,11 +211,12 @@ unsafe extern "C-unwind" fn called(l: *mut lua_State, _: c_int, _: ffi::lua_KCon
     unsafe { ffi::lua_gettop(l) }
 }
 
-/// Runs `body` with a view of the state and the collector paused, and returns what is owed to it, then the answers; on an error `false` and
-/// the message (nil when there was no memory even for that).
+/// Runs `body` with a view of the state and the collector paused, and returns what is owed to it,
+/// then the answers; on an error `false` and the message (nil when there was no memory even for
+/// that).
 unsafe fn with_view(l: *mut lua_State, body: impl FnOnce(&mut Vm) -> Result<Answers>) -> c_int {
-    // SAFETY: the running state; the view lives within the call. Nothing here jumps: all that may raise is in a protected call. The first
-    // result's slot is filled last.
+    // SAFETY: the running state; the view lives within the call. Nothing here jumps: all that may
+    // raise is in a protected call. The first result's slot is filled last.
     unsafe {
         if ffi::lua_checkstack(l, ROOM * 2) == 0 {
             ffi::lua_settop(l, 1);
@@ -242,7 +248,8 @@ unsafe fn with_view(l: *mut lua_State, body: impl FnOnce(&mut Vm) -> Result<Answ
 
 /// Pushes `false` and the error's message.
 unsafe fn fail(l: *mut lua_State, error: &Error) {
-    // SAFETY: room was made by the caller; the string is made in a protected call, in a closure that borrows.
+    // SAFETY: room was made by the caller; the string is made in a protected call, in a closure
+    // that borrows.
     unsafe {
         ffi::lua_pushboolean(l, 0);
         let top = ffi::lua_gettop(l);
@@ -258,7 +265,9 @@ unsafe fn fail(l: *mut lua_State, error: &Error) {
             ffi::lua_settop(l, top);
             match error {
                 // The façade has words for it.
-                Error::PutBack { .. } | Error::NotUndone(_) | Error::HalfUndone(_) => ffi::lua_pushinteger(l, 1),
+                Error::PutBack { .. } | Error::NotUndone(_) | Error::HalfUndone(_) => {
+                    ffi::lua_pushinteger(l, 1)
+                }
                 _ => ffi::lua_pushnil(l),
             }
         }

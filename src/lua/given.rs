@@ -1,7 +1,8 @@
 //! The code of a module, text or binary, as the program gave it.
 //!
-//! Lua runs a binary chunk as it stands, and one that no Lua has written can break the process. So the type says where code comes from: a
-//! [`Given`] is made of a file that `require` would load as well, or of a string of the program's, which could call `load` with it.
+//! Lua runs a binary chunk as it stands, and one that no Lua has written can break the process. So
+//! the type says where code comes from: a [`Given`] is made of a file that `require` would load as
+//! well, or of a string of the program's, which could call `load` with it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,7 +22,11 @@ impl Given {
     /// What reading gives; [`io::ErrorKind::OutOfMemory`].
     pub fn read(file: &mut File, length: u64) -> io::Result<Given> {
         let mut bytes = Vec::new();
-        bytes.try_reserve(usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1))?;
+        bytes.try_reserve(
+            usize::try_from(length)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1),
+        )?;
         file.read_to_end(&mut bytes)?;
         Ok(Given(bytes))
     }
@@ -47,11 +52,15 @@ impl Given {
         &self.0
     }
 
-    /// Without a UTF-8 byte order mark and a first line that begins with `#`, which Lua's own loader leaves out; the line break stays,
-    /// so that lines keep their numbers.
+    /// Without a UTF-8 byte order mark and a first line that begins with `#`, which Lua's own
+    /// loader leaves out; the line break stays, so that lines keep their numbers.
     pub fn without_first_line(mut self) -> Given {
         let text = &mut self.0;
-        let mut start = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let mut start = if text.starts_with(b"\xef\xbb\xbf") {
+            3
+        } else {
+            0
+        };
         if text.get(start) == Some(&b'#') {
             let line = text.iter().skip(start).position(|byte| *byte == b'\n');
             start = line.map_or(text.len(), |length| start + length);

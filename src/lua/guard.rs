@@ -58,11 +58,16 @@ unsafe fn refuse_other(l: *mut lua_State, there: Object, here: Object) -> c_int 
         ); // what is too long is cut
     }
     let text = CStr::from_bytes_until_nul(&text).unwrap_or_default();
-    let (push, raise) = (there.exports(c"lua_pushstring"), there.exports(c"lua_error"));
+    let (push, raise) = (
+        there.exports(c"lua_pushstring"),
+        there.exports(c"lua_error"),
+    );
     if push.is_null() || raise.is_null() {
         // Nobody else can be told.
         let mut stderr = std::io::stderr();
-        let _ = stderr.write_all(text.to_bytes()).and_then(|()| stderr.write_all(b"\n"));
+        let _ = stderr
+            .write_all(text.to_bytes())
+            .and_then(|()| stderr.write_all(b"\n"));
         return 0;
     }
     // SAFETY: functions of the state's own Lua, with the form that they have in each version; a C

@@ -1,27 +1,34 @@
 //! The walk over the whole Lua VM (R9): every place that holds a wanted value.
 //!
-//! A *pass* begins at the registry, the metatables of the basic types and the running coroutine, and looks once at each table,
-//! function, userdata and coroutine that it reaches. An address is *wanted* by [`Heap::want`], or because the source of its function is. Each
-//! place that holds a wanted value is a [`Hit`]. Nothing is written, no metamethod runs, nothing is called that may raise but through
-//! [`protected`](super::protected).
+//! A *pass* begins at the registry, the metatables of the basic types and the running coroutine,
+//! and looks once at each table, function, userdata and coroutine that it reaches. An address is
+//! *wanted* by [`Heap::want`], or because the source of its function is. Each place that holds a
+//! wanted value is a [`Hit`]. Nothing is written, no metamethod runs, nothing is called that may
+//! raise but through [`protected`](super::protected).
 //!
-//! **Objects on their way** stand on Lua threads of the walk's own, the *segments* ([`BATCH`] values each). One segment is worked off in place, from its top
-//! down, while what is found goes to another; then the last one filled is next. So the order within a segment is known beforehand
-//! and memory can be fetched early, and what waits stays small: chains are walked in breadth, wide heaps in depth. A table with more
-//! than [`BATCH`] new objects, or a huge one, is *set aside* with its last key, until nothing else waits.
+//! **Objects on their way** stand on Lua threads of the walk's own, the *segments* ([`BATCH`]
+//! values each). One segment is worked off in place, from its top down, while what is found goes to
+//! another; then the last one filled is next. So the order within a segment is known beforehand and
+//! memory can be fetched early, and what waits stays small: chains are walked in breadth, wide
+//! heaps in depth. A table with more than [`BATCH`] new objects, or a huge one, is *set aside* with
+//! its last key, until nothing else waits.
 //!
-//! **What is not seen**, for want of a function in Lua's API: values that a host keeps on the stack of a thread *below* the first
-//! function that runs on it; objects that wait for their finalizer; a function that is being compiled, which has no cells yet; of a stack of more than 8,256 activations those in the middle
-//! (Lua finds an activation by counting, so the time would grow with the square; [`Heap::is_partial`]).
+//! **What is not seen**, for want of a function in Lua's API: values that a host keeps on the stack
+//! of a thread *below* the first function that runs on it; objects that wait for their finalizer; a
+//! function that is being compiled, which has no cells yet; of a stack of more than 8,256
+//! activations those in the middle (Lua finds an activation by counting, so the time would grow
+//! with the square; [`Heap::is_partial`]).
 //!
-//! **A pass in slices.** Between two calls of [`Heap::walk`] the program may do what it likes. Of the paused pass only a full userdata is left. It owns
-//! the bits over addresses ([`seen`]) and a weak table with the objects on their way, so that it keeps nothing alive, and is freed
-//! with the state. A pass that ends within one call has found every reference there is. A pass in slices has found each one that
-//! stood in the same place all the time, if that place belongs to
-//! * a table, userdata or function that was reachable all the time, and was not made during the pass (a new object may stand where an
-//!   old one was met and has died; it is then taken for met);
+//! **A pass in slices.** Between two calls of [`Heap::walk`] the program may do what it likes. Of
+//! the paused pass only a full userdata is left. It owns the bits over addresses ([`seen`]) and a
+//! weak table with the objects on their way, so that it keeps nothing alive, and is freed
+//! with the state. A pass that ends within one call has found every reference there is. A pass in
+//! slices has found each one that stood in the same place all the time, if that place belongs to
+//! * a table, userdata or function that was reachable all the time, and was not made during the
+//!   pass (a new object may stand where an old one was met and has died; it is then taken for met);
 //! * for a table that was set aside when a slice ended: one that was not rehashed before the next;
-//! * for a coroutine: one that did not run meanwhile. The stack of the running coroutine is looked at anew in each slice.
+//! * for a coroutine: one that did not run meanwhile. The stack of the running coroutine is looked
+//!   at anew in each slice.
 //!
 //! Whatever the program moved about, the next pass finds.
 
@@ -74,7 +81,8 @@ pub enum Place {
         /// Some value of the type.
         of: Ref,
     },
-    /// An upvalue of a Lua or C function. Of a cell that several functions share, one call reports one function.
+    /// An upvalue of a Lua or C function. Of a cell that several functions share, one call reports
+    /// one function.
     Upvalue {
         /// The function.
         function: Ref,
@@ -88,9 +96,10 @@ pub enum Place {
         /// Counted from 1.
         n: u16,
     },
-    /// A slot of an activation, for `lua_getstack` and `lua_setlocal` on the coroutine itself. Good as long as the coroutine neither runs nor
-    /// calls: for the running one not within a protected call, which is one level more. The varargs of an activation are
-    /// temporaries of the one that called it; only where nothing called it they are reported as varargs.
+    /// A slot of an activation, for `lua_getstack` and `lua_setlocal` on the coroutine itself. Good
+    /// as long as the coroutine neither runs nor calls: for the running one not within a
+    /// protected call, which is one level more. The varargs of an activation are temporaries of
+    /// the one that called it; only where nothing called it they are reported as varargs.
     Local {
         /// The coroutine.
         thread: Ref,
@@ -136,7 +145,8 @@ pub struct Progress {
     pub bytes: usize,
 }
 
-/// A pass over the VM. It is held by a view, and lives on in the Lua state between two calls: [`Heap::handle`], [`Heap::resume`].
+/// A pass over the VM. It is held by a view, and lives on in the Lua state between two calls:
+/// [`Heap::handle`], [`Heap::resume`].
 #[derive(Clone, Copy, Debug)]
 pub struct Heap(Ref);
 
@@ -167,19 +177,27 @@ impl Heap {
         pause::state(vm, handle).is_ok_and(|state| unsafe { !(*state).is_over() })
     }
 
-    /// The full userdata that owns the pass: to be kept where the pass is to be continued. It holds no object of the program.
+    /// The full userdata that owns the pass: to be kept where the pass is to be continued. It holds
+    /// no object of the program.
     pub fn handle(self) -> Ref {
         self.0
     }
 
     fn skip(self, vm: &Vm, skip: &[Ref]) -> Result<()> {
-        // SAFETY: nothing else uses the pass's state meanwhile; the userdata's own address is never dereferenced.
+        // SAFETY: nothing else uses the pass's state meanwhile; the userdata's own address is never
+        // dereferenced.
         unsafe {
             let state = &mut *pause::state(vm, self.0)?;
             let own = vm.threads().map(|thread| thread as usize);
             let (thread, index) = vm.at(self.0);
-            let me = pause::key(ffi::lua_topointer(thread, index) as usize, ffi::LUA_TUSERDATA);
-            let given = skip.iter().map(|&r| vm.val(r).addr).filter(|&address| address != 0);
+            let me = pause::key(
+                ffi::lua_topointer(thread, index) as usize,
+                ffi::LUA_TUSERDATA,
+            );
+            let given = skip
+                .iter()
+                .map(|&r| vm.val(r).addr)
+                .filter(|&address| address != 0);
             for address in own.chain([me]).chain(given) {
                 state.seen.meet(address).ok_or(Error::Memory)?;
             }
@@ -187,8 +205,8 @@ impl Heap {
         Ok(())
     }
 
-    /// Every reference to the table or function at this address is a hit from now on. The caller holds it: the address of an object
-    /// that died may become another's.
+    /// Every reference to the table or function at this address is a hit from now on. The caller
+    /// holds it: the address of an object that died may become another's.
     ///
     /// # Errors
     /// [`Error::Memory`]; [`Error::Panic`] when this is no pass.
@@ -203,7 +221,11 @@ impl Heap {
     /// [`Error::Panic`] when this is no pass.
     pub fn has_loop(self, vm: &Vm, table: Ref) -> Result<bool> {
         // SAFETY: nothing else uses the pass's state meanwhile.
-        unsafe { Ok((*pause::state(vm, self.0)?).loops.contains(&vm.val(table).addr)) }
+        unsafe {
+            Ok((*pause::state(vm, self.0)?)
+                .loops
+                .contains(&vm.val(table).addr))
+        }
     }
 
     /// Has the pass met a stack that is too deep to be looked at as a whole?
@@ -224,22 +246,32 @@ impl Heap {
         unsafe { Ok((*pause::state(vm, self.0)?).progress()) }
     }
 
-    /// Walks until the pass is at its end (then `true`) or the deadline is near, and appends what it found to `hits`.
+    /// Walks until the pass is at its end (then `true`) or the deadline is near, and appends what
+    /// it found to `hits`.
     ///
-    /// `wants` is asked once for each Lua function, when it is first met, with the address and the bytes of its source name (equal addresses
-    /// within one call are equal names); if it says yes, the function is wanted from then on.
+    /// `wants` is asked once for each Lua function, when it is first met, with the address and the
+    /// bytes of its source name (equal addresses within one call are equal names); if it says
+    /// yes, the function is wanted from then on.
     ///
-    /// The collector should be paused. A slice is longer than it may be by less than a hundred entries of a table take, unless one call of
-    /// Lua's takes longer: `lua_next` over a large table that was emptied.
+    /// The collector should be paused. A slice is longer than it may be by less than a hundred
+    /// entries of a table take, unless one call of Lua's takes longer: `lua_next` over a large
+    /// table that was emptied.
     ///
     /// # Errors
     /// [`Error::Memory`]. The pass can then not be continued.
-    pub fn walk<W>(self, vm: &mut Vm, wants: W, hits: &mut Vec<Hit>, deadline: Option<Instant>) -> Result<bool>
+    pub fn walk<W>(
+        self,
+        vm: &mut Vm,
+        wants: W,
+        hits: &mut Vec<Hit>,
+        deadline: Option<Instant>,
+    ) -> Result<bool>
     where
         W: FnMut(usize, &[u8]) -> bool,
     {
         let state = pause::state(vm, self.0)?;
-        // SAFETY: the state lives in a userdata that the view holds, and nothing but this walk uses it before it returns.
+        // SAFETY: the state lives in a userdata that the view holds, and nothing but this walk uses
+        // it before it returns.
         let state = unsafe { &mut *state };
         let mut walk = Walk {
             l: vm.caller(),
@@ -343,7 +375,9 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         if state.fill.len > 0 {
             std::mem::swap(&mut state.current, &mut state.fill);
         } else if let Some(full) = state.full.pop() {
-            state.spare.try_push(std::mem::replace(&mut state.current, full))?;
+            state
+                .spare
+                .try_push(std::mem::replace(&mut state.current, full))?;
         } else if let Some(aside) = state.aside.pop() {
             // SAFETY: the current segment is empty and has room.
             unsafe { self.go_on(aside)? };
@@ -353,7 +387,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         Ok(true)
     }
 
-    /// Looks at the clock. If there is time left, it begins to count anew; if not, whoever asks next is told the same.
+    /// Looks at the clock. If there is time left, it begins to count anew; if not, whoever asks
+    /// next is told the same.
     #[cold]
     fn time_is_over(&mut self) -> bool {
         let waiting = u32::try_from(self.state.waiting()).unwrap_or(u32::MAX);
@@ -364,14 +399,18 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         over
     }
 
-    /// What is known of the value of type `t` on top of `src`. A function that is met for the first time is asked for, a coroutine of
-    /// the view's own is never fresh.
+    /// What is known of the value of type `t` on top of `src`. A function that is met for the first
+    /// time is asked for, a coroutine of the view's own is never fresh.
     #[inline(always)]
     unsafe fn look(&mut self, src: *mut lua_State, t: i32) -> Result<seen::Sight> {
         // SAFETY: the value is on top.
         unsafe {
             let address = ffi::lua_topointer(src, -1) as usize;
-            let mut sight = self.state.seen.meet(pause::key(address, t)).ok_or(Error::Memory)?;
+            let mut sight = self
+                .state
+                .seen
+                .meet(pause::key(address, t))
+                .ok_or(Error::Memory)?;
             if sight.fresh {
                 segment::prefetch(address);
                 if t != ffi::LUA_TTABLE {
@@ -419,7 +458,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                     self.state.want(address)?;
                     sight.wanted = true;
                 }
-            } else if t == ffi::LUA_TTHREAD && self.vm.threads().any(|own| own as usize == address) {
+            } else if t == ffi::LUA_TTHREAD && self.vm.threads().any(|own| own as usize == address)
+            {
                 sight.fresh = false;
             }
         }
@@ -452,7 +492,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         self.state.current.len = i - 1;
     }
 
-    /// Keeps a copy of the value at an index of a thread, which has room for one more. `[-0, +0, -]`
+    /// Keeps a copy of the value at an index of a thread, which has room for one more. `[-0, +0,
+    /// -]`
     unsafe fn keep(&mut self, thread: *mut lua_State, index: i32) -> Result<Ref> {
         // SAFETY: both threads are of one state; room on the running one is made.
         unsafe {

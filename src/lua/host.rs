@@ -21,7 +21,8 @@ pub enum Refusal {
     Two(Object, Object),
 }
 
-const VERSION: &CStr = c"hotreload is built for Lua 5.4, but this is %s: run the program with Lua 5.4";
+const VERSION: &CStr =
+    c"hotreload is built for Lua 5.4, but this is %s: run the program with Lua 5.4";
 const BUILD: &CStr = c"hotreload is built for Lua 5.4 as it is published, but this one was built %s: run the program with another Lua 5.4";
 /// Whether integers and floats are those of the library.
 const NUMBERS: &CStr = c"return 0x100000000 ~= 0 and 0x10000000000000000 == 0
@@ -100,7 +101,11 @@ pub fn check(from: *const c_void) -> Result<Stock, Refusal> {
         // First, as the next ones take and return numbers.
         match answer(l, NUMBERS) {
             None => return Err(Refusal::Memory),
-            Some(false) => return built(c"with integers or floats that do not have 64 bits (LUA_32BITS and the like)"),
+            Some(false) => {
+                return built(
+                    c"with integers or floats that do not have 64 bits (LUA_32BITS and the like)",
+                );
+            }
             Some(true) => {}
         }
         if ffi::lua_version(l).to_bits() != 504_f64.to_bits() {
@@ -132,7 +137,8 @@ unsafe fn answer(l: *mut lua_State, chunk: &CStr) -> Option<bool> {
     // SAFETY: as promised; the compiler runs in protected mode, and so does the chunk.
     unsafe {
         let (text, len) = (chunk.as_ptr(), chunk.count_bytes());
-        let done = ffi::luaL_loadbufferx(l, text, len, c"=hotreload".as_ptr(), null()) == ffi::LUA_OK
+        let done = ffi::luaL_loadbufferx(l, text, len, c"=hotreload".as_ptr(), null())
+            == ffi::LUA_OK
             && ffi::lua_pcall(l, 0, 1, 0) == ffi::LUA_OK;
         let answer = ffi::lua_toboolean(l, -1) != 0;
         ffi::lua_settop(l, -2);

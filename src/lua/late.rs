@@ -51,13 +51,15 @@ unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
 /// # Safety
 /// A state of any Lua, with room for two values.
 pub unsafe fn call_see(l: *mut lua_State, seen: *mut Seen) -> bool {
-    type Call = unsafe extern "C-unwind" fn(*mut lua_State, ffi::lua_CFunction, *mut c_void) -> c_int;
+    type Call =
+        unsafe extern "C-unwind" fn(*mut lua_State, ffi::lua_CFunction, *mut c_void) -> c_int;
     // SAFETY: as promised. Lua 5.1 and LuaJIT have the one way, all later ones the other, with
     // these types.
     unsafe {
         let call = find(c"lua_cpcall");
         if !call.is_null() {
-            return std::mem::transmute::<*const c_void, Call>(call)(l, look, seen.cast()) == ffi::LUA_OK;
+            return std::mem::transmute::<*const c_void, Call>(call)(l, look, seen.cast())
+                == ffi::LUA_OK;
         }
         if find(c"lua_pcallk").is_null() {
             return false;
@@ -97,7 +99,11 @@ pub fn caller_catches() -> bool {
         // SAFETY: the walk that `caller_catches` passes, and the frame that it has come to.
         let (walk, at, data) = unsafe {
             let at = Object::at(std::ptr::without_provenance(_Unwind_GetIP(frame)));
-            (&mut *walk.cast::<Walk>(), at, _Unwind_GetLanguageSpecificData(frame))
+            (
+                &mut *walk.cast::<Walk>(),
+                at,
+                _Unwind_GetLanguageSpecificData(frame),
+            )
         };
         if walk.caller.is_none() && at == walk.own {
             return GO_ON;
@@ -122,7 +128,10 @@ pub fn caller_catches() -> bool {
 }
 
 unsafe extern "C" {
-    fn _Unwind_Backtrace(step: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int, data: *mut c_void) -> c_int;
+    fn _Unwind_Backtrace(
+        step: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+        data: *mut c_void,
+    ) -> c_int;
     fn _Unwind_GetIP(frame: *mut c_void) -> usize;
     /// Where a function's clauses to catch and to clean up are listed; null for one that has none,
     /// as all of C.

@@ -8,7 +8,8 @@
 //! * [`tracker`]: which tables and functions a chunk creates;
 //! * [`collector`]: no collection while a reload works;
 //! * [`heap`]: the walk over the whole VM;
-//! * [`guard`]: the right Lua, or a clear message; [`host`]: which Lua it is; [`late`]: what the system's loader is asked for that;
+//! * [`guard`]: the right Lua, or a clear message; [`host`]: which Lua it is; [`late`]: what the
+//!   system's loader is asked for that;
 //! * [`debug`]: where Lua writes what it tells of a function;
 //! * [`open`]: the library's table;
 //! * [`owned`]: values of Rust's that live in the Lua state;

@@ -1,5 +1,5 @@
-//! Opens the library, with Lua's own calls alone: where memory is short they raise as any other call does, and nothing of
-//! Rust's is alive that would have to be dropped.
+//! Opens the library, with Lua's own calls alone: where memory is short they raise as any other
+//! call does, and nothing of Rust's is alive that would have to be dropped.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io::IsTerminal;
@@ -10,10 +10,13 @@ use super::entry::Entries;
 use super::stock::Stock;
 use crate::support::secret::Secret;
 
-/// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is a field of `core` for the
-/// ones after it and for the façade.
+/// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is
+/// a field of `core` for the ones after it and for the façade.
 const PARTS: [(&CStr, &str); 8] = [
-    (c"arguments", include_str!("../../lua/hotreload/arguments.lua")),
+    (
+        c"arguments",
+        include_str!("../../lua/hotreload/arguments.lua"),
+    ),
     (c"allow", include_str!("../../lua/hotreload/allow.lua")),
     (c"changes", include_str!("../../lua/hotreload/changes.lua")),
     (c"hooks", include_str!("../../lua/hotreload/hooks.lua")),
@@ -29,9 +32,11 @@ const LIBRARY: &CStr = c"hotreload";
 const INSTALL: &CStr = c"hotreload.install";
 /// And: the content that each module was loaded from last (R12.1).
 pub const CONTENTS: &CStr = c"hotreload.contents";
-/// And: the function of `hotreload.track` in `package.searchers`, and the searcher that it stands for.
+/// And: the function of `hotreload.track` in `package.searchers`, and the searcher that it stands
+/// for.
 pub const STANDING: &CStr = c"hotreload.standing";
-/// Its address is the key, in the registry, of the state's secret ([`Secret`]): a number that no name in a program can be.
+/// Its address is the key, in the registry, of the state's secret ([`Secret`]): a number that no
+/// name in a program can be.
 static SECRET: u8 = 0;
 /// What the rooms above make of the library.
 pub trait Library {
@@ -46,7 +51,8 @@ pub fn secret_key() -> *const c_void {
     (&raw const SECRET).cast()
 }
 
-/// Installs `gg.reload` and leaves the library's table on the stack, the same one every time. `[-0, +1, e]`
+/// Installs `gg.reload` and leaves the library's table on the stack, the same one every time. `[-0,
+/// +1, e]`
 ///
 /// # Errors
 /// Raises when there is no memory for it; it can then be tried again.
@@ -57,7 +63,8 @@ pub unsafe fn open(l: *mut lua_State, stock: Stock, entries: Entries) -> c_int {
     // SAFETY: within the frame of a C function, with room made; a raise leaves nothing behind.
     unsafe {
         ffi::luaL_checkstack(l, 10, std::ptr::null());
-        let known = ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, LIBRARY.as_ptr()) == ffi::LUA_TTABLE
+        let known = ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, LIBRARY.as_ptr())
+            == ffi::LUA_TTABLE
             && ffi::lua_getfield(l, ffi::LUA_REGISTRYINDEX, INSTALL.as_ptr()) == ffi::LUA_TFUNCTION;
         if !known {
             make(l, stock, entries);
@@ -67,7 +74,8 @@ pub unsafe fn open(l: *mut lua_State, stock: Stock, entries: Entries) -> c_int {
     }
 }
 
-/// Is standard output a terminal? Rust's own `stdout` would allocate a buffer for this library, which is lost when Lua unloads it.
+/// Is standard output a terminal? Rust's own `stdout` would allocate a buffer for this library,
+/// which is lost when Lua unloads it.
 fn stdout_is_terminal() -> bool {
     #[cfg(unix)]
     {
@@ -82,7 +90,8 @@ fn stdout_is_terminal() -> bool {
 
 /// Runs the façade with its native part, and leaves the library and what installs it. `[-0, +2, e]`
 unsafe fn make(l: *mut lua_State, stock: Stock, entries: Entries) {
-    // SAFETY: within the frame of a C function, with room made by `open`; nothing that needs dropping lives across a raise.
+    // SAFETY: within the frame of a C function, with room made by `open`; nothing that needs
+    // dropping lives across a raise.
     unsafe {
         // One that is there already stays: digests of before go on to hold.
         if ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, secret_key()) == ffi::LUA_TNIL {
@@ -109,7 +118,10 @@ unsafe fn make(l: *mut lua_State, stock: Stock, entries: Entries) {
         ffi::lua_pushlstring(l, VERSION.as_ptr().cast(), VERSION.len());
         ffi::lua_setfield(l, -2, c"version".as_ptr());
         ffi::lua_createtable(l, 4, 0);
-        for (address, i) in [stock.preload, stock.lua, stock.c, stock.c_root].into_iter().zip(1..) {
+        for (address, i) in [stock.preload, stock.lua, stock.c, stock.c_root]
+            .into_iter()
+            .zip(1..)
+        {
             ffi::lua_pushinteger(l, address as i64);
             ffi::lua_rawseti(l, -2, i);
         }
@@ -126,12 +138,16 @@ unsafe fn make(l: *mut lua_State, stock: Stock, entries: Entries) {
     }
 }
 
-/// Runs a part of the library with `core`, which stands on top, as its argument. `[-0, +results, e]`
+/// Runs a part of the library with `core`, which stands on top, as its argument. `[-0, +results,
+/// e]`
 unsafe fn run_part(l: *mut lua_State, text: &str, results: c_int) {
-    // SAFETY: within the frame of a C function, with room made by `open`, and `core` on top; a raise leaves nothing behind.
+    // SAFETY: within the frame of a C function, with room made by `open`, and `core` on top; a
+    // raise leaves nothing behind.
     unsafe {
         let name = c"=hotreload".as_ptr();
-        if ffi::luaL_loadbufferx(l, text.as_ptr().cast(), text.len(), name, c"t".as_ptr()) != ffi::LUA_OK {
+        if ffi::luaL_loadbufferx(l, text.as_ptr().cast(), text.len(), name, c"t".as_ptr())
+            != ffi::LUA_OK
+        {
             ffi::lua_error(l);
         }
         ffi::lua_pushvalue(l, -2);

@@ -1,4 +1,5 @@
-//! A value of Rust's that lives in the Lua state, in a full userdata that frees it, at the latest when the state closes.
+//! A value of Rust's that lives in the Lua state, in a full userdata that frees it, at the latest
+//! when the state closes.
 
 use std::any::TypeId;
 use std::ffi::c_int;
@@ -38,8 +39,8 @@ pub fn own<T: 'static>(vm: &mut Vm, value: T) -> Result<Ref> {
             "Lua aligns userdata for its own numbers"
         )
     };
-    // SAFETY: the userdata is made in a protected call, its slot marked empty before anything else can raise. The value moves in when
-    // nothing can fail any more.
+    // SAFETY: the userdata is made in a protected call, its slot marked empty before anything else
+    // can raise. The value moves in when nothing can fail any more.
     unsafe {
         protected::run(vm.caller(), 1, |l| {
             let slot = ffi::lua_newuserdatauv(l, size_of::<Slot<T>>(), 0).cast::<Slot<T>>();
@@ -66,12 +67,19 @@ pub fn own<T: 'static>(vm: &mut Vm, value: T) -> Result<Ref> {
 ///
 /// # Errors
 /// [`Error::Panic`] when the userdata owns no such value, or it is lent.
-pub fn with<T: 'static, R>(vm: &mut Vm, owner: Ref, f: impl FnOnce(&mut Vm, &mut T) -> R) -> Result<R> {
+pub fn with<T: 'static, R>(
+    vm: &mut Vm,
+    owner: Ref,
+    f: impl FnOnce(&mut Vm, &mut T) -> R,
+) -> Result<R> {
     let (thread, index) = vm.at(owner);
-    // SAFETY: a valid index of a holder. The owner is held as long as the view is, and so longer than the loan.
+    // SAFETY: a valid index of a holder. The owner is held as long as the view is, and so longer
+    // than the loan.
     match unsafe { lend(thread, index) } {
         Some(mut loan) => Ok(f(vm, loan.value())),
-        None => Err(Error::Panic("not a value of the library's, or in use".into())),
+        None => Err(Error::Panic(
+            "not a value of the library's, or in use".into(),
+        )),
     }
 }
 
@@ -81,7 +89,8 @@ pub struct Loan<T>(*mut Slot<T>);
 impl<T> Loan<T> {
     /// The value.
     pub fn value(&mut self) -> &mut T {
-        // SAFETY: the slot is marked as lent, so there is one loan, which is borrowed; the value is there.
+        // SAFETY: the slot is marked as lent, so there is one loan, which is borrowed; the value is
+        // there.
         unsafe { (*self.0).value.assume_init_mut() }
     }
 }
@@ -93,7 +102,8 @@ impl<T> Drop for Loan<T> {
     }
 }
 
-/// Lends the value that the userdata at an index owns; none where there is no such value, or it is lent. `[-0, +0, -]`
+/// Lends the value that the userdata at an index owns; none where there is no such value, or it is
+/// lent. `[-0, +0, -]`
 ///
 /// # Safety
 /// A valid index of a live thread. The userdata must live as long as the loan.
@@ -112,9 +122,11 @@ pub unsafe fn lend<T: 'static>(l: *mut lua_State, index: c_int) -> Option<Loan<T
     }
 }
 
-/// The `__gc` of such a userdata. A program can get at it, and call it at any time and with any value.
+/// The `__gc` of such a userdata. A program can get at it, and call it at any time and with any
+/// value.
 unsafe extern "C-unwind" fn free<T: 'static>(l: *mut lua_State) -> c_int {
-    // SAFETY: the frame is this function's own, so the index is valid; the userdata is its argument, which outlives the loan.
+    // SAFETY: the frame is this function's own, so the index is valid; the userdata is its
+    // argument, which outlives the loan.
     unsafe {
         if let Some(loan) = lend::<T>(l, 1) {
             let slot = loan.0;
@@ -147,7 +159,10 @@ mod tests {
             assert_eq!(inner.expect("lent"), (true, "one and one".into()));
             let again = with(vm, owner, |_, text: &mut String| text.len());
             assert_eq!(again.expect("lent"), 11);
-            assert!(with(vm, owner, |_, _: &mut Vec<u8>| ()).is_err(), "of another type");
+            assert!(
+                with(vm, owner, |_, _: &mut Vec<u8>| ()).is_err(),
+                "of another type"
+            );
         });
     }
 
@@ -158,10 +173,15 @@ mod tests {
         state.view(|vm| {
             let owner = own(vm, 1_u32).expect("memory");
             let caught = crate::support::fault::caught("in a test", || {
-                with(vm, owner, |_, _: &mut u32| std::panic::resume_unwind(Box::new(())))
+                with(vm, owner, |_, _: &mut u32| {
+                    std::panic::resume_unwind(Box::new(()))
+                })
             });
             assert!(caught.is_err());
-            assert_eq!(with(vm, owner, |_, number: &mut u32| *number).expect("lent"), 1);
+            assert_eq!(
+                with(vm, owner, |_, number: &mut u32| *number).expect("lent"),
+                1
+            );
         });
     }
 }

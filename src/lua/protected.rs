@@ -16,18 +16,27 @@ use crate::support::mem::copied;
 /// Room that every entry point makes sure of before it pushes: function, arguments, results.
 const ROOM: c_int = 8;
 
-/// Runs `body` in protected mode with an empty frame of `LUA_MINSTACK` slots, and leaves `results` values of it on the
-/// stack of `l`. `[-0, +results, -]`
+/// Runs `body` in protected mode with an empty frame of `LUA_MINSTACK` slots, and leaves `results`
+/// values of it on the stack of `l`. `[-0, +results, -]`
 ///
 /// # Errors
-/// [`Error::Memory`] when Lua is out of memory, [`Error::Lua`] with the message when it raised anything else,
-/// [`Error::Panic`] when `body` panicked. The stack is then as before.
+/// [`Error::Memory`] when Lua is out of memory, [`Error::Lua`] with the message when it raised
+/// anything else, [`Error::Panic`] when `body` panicked. The stack is then as before.
 ///
 /// # Safety
-/// `l` must be a live state that is running or can run; `body` must leave exactly `results` values and keep no value that
-/// needs dropping across a call that may raise.
-pub unsafe fn run<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_int, body: F) -> Result<()> {
-    const { assert!(!needs_drop::<F>(), "what a protected call runs must own nothing") };
+/// `l` must be a live state that is running or can run; `body` must leave exactly `results` values
+/// and keep no value that needs dropping across a call that may raise.
+pub unsafe fn run<F: FnMut(*mut lua_State)>(
+    l: *mut lua_State,
+    results: c_int,
+    body: F,
+) -> Result<()> {
+    const {
+        assert!(
+            !needs_drop::<F>(),
+            "what a protected call runs must own nothing"
+        )
+    };
 
     struct Ticket<F> {
         body: F,
@@ -35,7 +44,8 @@ pub unsafe fn run<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_int, b
     }
 
     unsafe extern "C-unwind" fn enter<F: FnMut(*mut lua_State)>(l: *mut lua_State) -> c_int {
-        // SAFETY: the only argument is the ticket that `run` keeps alive for the length of the call.
+        // SAFETY: the only argument is the ticket that `run` keeps alive for the length of the
+        // call.
         let ticket = unsafe { &mut *ffi::lua_touserdata(l, 1).cast::<Ticket<F>>() };
         // SAFETY: within this function's own frame.
         unsafe { ffi::lua_settop(l, 0) };
@@ -44,10 +54,12 @@ pub unsafe fn run<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_int, b
             // SAFETY: a full collection; what a warning raises ends this call like any other error.
             unsafe { ffi::lua_gc(l, ffi::LUA_GCCOLLECT) };
         }
-        // A Lua error jumps past this frame (Lua is built as C); only Rust's own panics are caught here.
+        // A Lua error jumps past this frame (Lua is built as C); only Rust's own panics are caught
+        // here.
         if catch_unwind(AssertUnwindSafe(|| (ticket.body)(l))).is_err() {
             ticket.panicked = true;
-            // SAFETY: within this function's own frame; filling with nil up to any number of results.
+            // SAFETY: within this function's own frame; filling with nil up to any number of
+            // results.
             unsafe { ffi::lua_settop(l, 0) };
         }
         // SAFETY: the frame is this function's own.
@@ -55,8 +67,12 @@ pub unsafe fn run<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_int, b
     }
 
     fault::point()?;
-    let mut ticket = Ticket { body, panicked: false };
-    // SAFETY: room is checked before anything is pushed; pushing a light C function and a light userdata cannot raise.
+    let mut ticket = Ticket {
+        body,
+        panicked: false,
+    };
+    // SAFETY: room is checked before anything is pushed; pushing a light C function and a light
+    // userdata cannot raise.
     let status = unsafe {
         if ffi::lua_checkstack(l, ROOM + results) == 0 {
             return Err(Error::Memory);
@@ -77,11 +93,12 @@ pub unsafe fn run<F: FnMut(*mut lua_State)>(l: *mut lua_State, results: c_int, b
     Ok(())
 }
 
-/// Calls the function below `args` arguments, all of them on the stack of `l`, with a traceback added to what it raises.
-/// `[-(args+1), +results, -]`
+/// Calls the function below `args` arguments, all of them on the stack of `l`, with a traceback
+/// added to what it raises. `[-(args+1), +results, -]`
 ///
 /// # Errors
-/// [`Error::Memory`], or [`Error::Lua`] with message and traceback. The function and its arguments are gone in any case.
+/// [`Error::Memory`], or [`Error::Lua`] with message and traceback. The function and its arguments
+/// are gone in any case.
 ///
 /// # Safety
 /// `l` must be the running state, with the function and `args` arguments on its stack.
@@ -115,19 +132,27 @@ pub fn is_handler(function: usize) -> bool {
     traceback as ffi::lua_CFunction as usize == function
 }
 
-/// The message handler of [`call`]: whatever the error object is, a string with a traceback comes out.
+/// The message handler of [`call`]: whatever the error object is, a string with a traceback comes
+/// out.
 unsafe extern "C-unwind" fn traceback(l: *mut lua_State) -> c_int {
-    // SAFETY: a message handler has LUA_MINSTACK slots and one argument; no Rust value lives across the calls.
+    // SAFETY: a message handler has LUA_MINSTACK slots and one argument; no Rust value lives across
+    // the calls.
     unsafe {
         let text = if ffi::lua_type(l, 1) == ffi::LUA_TSTRING {
             ffi::lua_tostring(l, 1)
-        } else if ffi::luaL_callmeta(l, 1, c"__tostring".as_ptr()) != 0 && ffi::lua_type(l, -1) == ffi::LUA_TSTRING {
+        } else if ffi::luaL_callmeta(l, 1, c"__tostring".as_ptr()) != 0
+            && ffi::lua_type(l, -1) == ffi::LUA_TSTRING
+        {
             ffi::lua_tostring(l, -1)
         } else if ffi::lua_type(l, 1) == ffi::LUA_TNUMBER {
             ffi::lua_pushvalue(l, 1);
             ffi::lua_tostring(l, -1)
         } else {
-            ffi::lua_pushfstring(l, c"(error object is a %s value)".as_ptr(), ffi::luaL_typename(l, 1))
+            ffi::lua_pushfstring(
+                l,
+                c"(error object is a %s value)".as_ptr(),
+                ffi::luaL_typename(l, 1),
+            )
         };
         ffi::luaL_traceback(l, l, text, 1);
     }
@@ -139,7 +164,8 @@ unsafe extern "C-unwind" fn traceback(l: *mut lua_State) -> c_int {
 /// # Safety
 /// The error value must be on top of the stack of `l`.
 unsafe fn take_error(l: *mut lua_State, status: c_int) -> Error {
-    // SAFETY: a string is read without conversion, so nothing can raise; the bytes are copied before the pop.
+    // SAFETY: a string is read without conversion, so nothing can raise; the bytes are copied
+    // before the pop.
     unsafe {
         let text = if ffi::lua_type(l, -1) == ffi::LUA_TSTRING {
             let mut len = 0;

@@ -1,4 +1,5 @@
-//! Lua's own searchers, recognised by the address of their C function wherever they stand in `package.searchers`.
+//! Lua's own searchers, recognised by the address of their C function wherever they stand in
+//! `package.searchers`.
 
 use std::ffi::c_int;
 
@@ -81,7 +82,8 @@ impl Stock {
 /// # Safety
 /// Called by Lua, in protected mode.
 unsafe extern "C-unwind" fn open_package(l: *mut ffi::lua_State) -> c_int {
-    // SAFETY: a C function has room for 20 values; `luaopen_package` is one itself, and leaves its table on top.
+    // SAFETY: a C function has room for 20 values; `luaopen_package` is one itself, and leaves its
+    // table on top.
     unsafe {
         ffi::lua_pushboolean(l, 1);
         ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, c"LUA_NOENV".as_ptr());

@@ -18,7 +18,8 @@ pub struct State(*mut lua_State, Box<Memory>);
 pub struct Memory {
     /// The number of the next request, from 1, while it is armed; else 0.
     next: Cell<u64>,
-    /// The first request that fails; the next one, after Lua's emergency collection, fails as well.
+    /// The first request that fails; the next one, after Lua's emergency collection, fails as
+    /// well.
     first: Cell<u64>,
     failed: Cell<u64>,
 }
@@ -49,7 +50,12 @@ impl Memory {
     }
 }
 
-unsafe extern "C" fn allocate(ud: *mut c_void, block: *mut c_void, old: usize, size: usize) -> *mut c_void {
+unsafe extern "C" fn allocate(
+    ud: *mut c_void,
+    block: *mut c_void,
+    old: usize,
+    size: usize,
+) -> *mut c_void {
     // SAFETY: `ud` is the state's `Memory`; blocks come from this allocator.
     unsafe {
         if size == 0 {
@@ -83,17 +89,24 @@ impl State {
     /// Runs a text, which must not raise; it may set globals.
     #[track_caller]
     pub fn run(&self, text: &str) {
-        // SAFETY: the text is read within its length; the call is protected; the stack is as before.
+        // SAFETY: the text is read within its length; the call is protected; the stack is as
+        // before.
         unsafe {
             let l = self.0;
             let name = c"=story";
-            let failed = ffi::luaL_loadbufferx(l, text.as_ptr().cast(), text.len(), name.as_ptr(), c"t".as_ptr())
-                != ffi::LUA_OK
+            let failed = ffi::luaL_loadbufferx(
+                l,
+                text.as_ptr().cast(),
+                text.len(),
+                name.as_ptr(),
+                c"t".as_ptr(),
+            ) != ffi::LUA_OK
                 || ffi::lua_pcall(l, 0, 0, 0) != ffi::LUA_OK;
             let message = if failed {
                 let mut size = 0;
                 let start = ffi::luaL_tolstring(l, -1, &raw mut size);
-                String::from_utf8_lossy(std::slice::from_raw_parts(start.cast::<u8>(), size)).into_owned()
+                String::from_utf8_lossy(std::slice::from_raw_parts(start.cast::<u8>(), size))
+                    .into_owned()
             } else {
                 String::new()
             };

@@ -1,7 +1,8 @@
 //! Which tables and functions a chunk creates while it runs (R2.2).
 //!
-//! A wrapper, the *front*, stands before the state's own allocator. For a new object Lua passes it the object's type; it forwards
-//! and notes the address with a running number. It is taken away when the last [`Tracker`] ends, also when the chunk raised.
+//! A wrapper, the *front*, stands before the state's own allocator. For a new object Lua passes it
+//! the object's type; it forwards and notes the address with a running number. It is taken away
+//! when the last [`Tracker`] ends, also when the chunk raised.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -36,7 +37,8 @@ impl Fresh {
         self.objects.len()
     }
 
-    /// The object's place in the order of creation, for one that the chunk itself or what it called created.
+    /// The object's place in the order of creation, for one that the chunk itself or what it called
+    /// created.
     #[inline]
     pub fn order(&self, addr: usize) -> Option<u32> {
         self.objects.get(&addr).copied()
@@ -126,10 +128,16 @@ impl Made<'_> {
     /// See [`Fresh::created`].
     pub fn created(self, addr: usize) -> bool {
         // SAFETY: the notes live as long as the tracker, and change only while Lua allocates.
-        unsafe { (*self.notes).fresh.as_ref().is_some_and(|fresh| fresh.created(addr)) }
+        unsafe {
+            (*self.notes)
+                .fresh
+                .as_ref()
+                .is_some_and(|fresh| fresh.created(addr))
+        }
     }
 
-    /// From now on (`by` 1), and until as often -1 is given, a dependency is being loaded: what is created is its own.
+    /// From now on (`by` 1), and until as often -1 is given, a dependency is being loaded: what is
+    /// created is its own.
     pub fn dependency(self, by: i32) {
         // SAFETY: as above; the counter outlives the tracker.
         let depth = unsafe { &*(*self.notes).depth };
@@ -139,9 +147,10 @@ impl Made<'_> {
 
 /// What Lua gets as its allocator's `ud`: the allocator that stands behind, and the notes to take.
 ///
-/// Anybody may ask Lua for its allocator while a front is in place, and call it whenever he likes. So a front lives in a userdata of the
-/// state's registry, which no finalizer frees: it is there until Lua frees its last objects. A state has one, however often it
-/// loads something; another one only where the program has put an allocator of its own in front.
+/// Anybody may ask Lua for its allocator while a front is in place, and call it whenever he likes.
+/// So a front lives in a userdata of the state's registry, which no finalizer frees: it is there
+/// until Lua frees its last objects. A state has one, however often it loads something; another one
+/// only where the program has put an allocator of its own in front.
 struct Front {
     inner: lua_Alloc,
     inner_ud: *mut c_void,
@@ -157,7 +166,8 @@ impl Front {
         std::ptr::fn_addr_eq(self.inner, inner) && std::ptr::eq(self.inner_ud, inner_ud)
     }
 
-    /// Puts the front in place for the allocator that Lua calls, the one that it stood in front of before if that can be.
+    /// Puts the front in place for the allocator that Lua calls, the one that it stood in front of
+    /// before if that can be.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -165,7 +175,8 @@ impl Front {
     /// # Safety
     /// A live state that can run, with room for a value.
     unsafe fn put(l: *mut lua_State) -> Result<*mut Front> {
-        // SAFETY: as promised; a known front lives as long as the state. Setting the allocator cannot raise.
+        // SAFETY: as promised; a known front lives as long as the state. Setting the allocator
+        // cannot raise.
         unsafe {
             let current = match in_place(l) {
                 Ok(front) => return Ok(front),
@@ -200,8 +211,8 @@ impl Front {
     /// # Safety
     /// As for [`Front::put`].
     unsafe fn make(l: *mut lua_State, (inner, inner_ud): Allocator) -> Result<*mut Front> {
-        // SAFETY: in a protected call. Lua aligns a userdata for pointers. The front that was the newest is the new one's user value: it is
-        // kept as well.
+        // SAFETY: in a protected call. Lua aligns a userdata for pointers. The front that was the
+        // newest is the new one's user value: it is kept as well.
         unsafe {
             protected::run(l, 0, |l| {
                 let front = ffi::lua_newuserdatauv(l, size_of::<Front>(), 1).cast::<Front>();
@@ -241,13 +252,21 @@ unsafe fn in_place(l: *mut lua_State) -> std::result::Result<*mut Front, Allocat
     }
 }
 
-/// The allocator that Lua calls while a front is in place, and whoever has asked Lua for it then, at any time.
-unsafe extern "C" fn allocate(ud: *mut c_void, old: *mut c_void, old_size: usize, new_size: usize) -> *mut c_void {
-    // SAFETY: `ud` is a front, which lives as long as the state. Notes in its list are alive. No reference lives across a call of the
-    // allocator behind. All arguments are forwarded as they came.
+/// The allocator that Lua calls while a front is in place, and whoever has asked Lua for it then,
+/// at any time.
+unsafe extern "C" fn allocate(
+    ud: *mut c_void,
+    old: *mut c_void,
+    old_size: usize,
+    new_size: usize,
+) -> *mut c_void {
+    // SAFETY: `ud` is a front, which lives as long as the state. Notes in its list are alive. No
+    // reference lives across a call of the allocator behind. All arguments are forwarded as
+    // they came.
     unsafe {
         let front = ud.cast::<Front>();
-        // The state is closed, and its allocator still forwards to this front, which then must not go: there are more calls to come.
+        // The state is closed, and its allocator still forwards to this front, which then must not
+        // go: there are more calls to come.
         if new_size == 0 && ud.addr().wrapping_sub(old.addr()) < old_size && !old.is_null() {
             return null_mut();
         }
@@ -256,7 +275,8 @@ unsafe extern "C" fn allocate(ud: *mut c_void, old: *mut c_void, old_size: usize
             return inner(inner_ud, old, old_size, new_size);
         }
         let kind = old_size as c_int;
-        if old.is_null() && new_size > 0 && (kind == ffi::LUA_TTABLE || kind == ffi::LUA_TFUNCTION) {
+        if old.is_null() && new_size > 0 && (kind == ffi::LUA_TTABLE || kind == ffi::LUA_TFUNCTION)
+        {
             let mut notes = newest;
             while !notes.is_null() {
                 if !Notes::reserve(notes, notes == newest) {
@@ -283,20 +303,24 @@ unsafe extern "C" fn allocate(ud: *mut c_void, old: *mut c_void, old_size: usize
     }
 }
 
-/// A front's `__gc`: the state is being closed, and Lua is about to unmap the libraries that `require` has loaded.
+/// A front's `__gc`: the state is being closed, and Lua is about to unmap the libraries that
+/// `require` has loaded.
 ///
-/// A chunk that calls `os.exit(true, true)` closes the state while the front is in place. And somebody may call the front when this library
-/// is closed already: an allocator that forwards to it, or another C library of this state. Then this library stays mapped.
+/// A chunk that calls `os.exit(true, true)` closes the state while the front is in place. And
+/// somebody may call the front when this library is closed already: an allocator that forwards to
+/// it, or another C library of this state. Then this library stays mapped.
 unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
-    // SAFETY: a frame of Lua's, with room. The argument, which a program may choose, is no more than compared. `_CLIBS` exists where
-    // libraries were loaded, so its name is not allocated.
+    // SAFETY: a frame of Lua's, with room. The argument, which a program may choose, is no more
+    // than compared. `_CLIBS` exists where libraries were loaded, so its name is not allocated.
     unsafe {
         let front = Front::known(l);
         if front.is_null() || !std::ptr::eq(ffi::lua_touserdata(l, 1), front.cast()) {
             return 0; // where there are several fronts the library is to stay mapped anyway
         }
         match in_place(l) {
-            Ok(found) if std::ptr::eq(found, front) => ffi::lua_setallocf(l, (*front).inner, (*front).inner_ud),
+            Ok(found) if std::ptr::eq(found, front) => {
+                ffi::lua_setallocf(l, (*front).inner, (*front).inner_ud)
+            }
             Err(current) if !(*front).stands_before(current) => stay_mapped(),
             _ => {}
         }
@@ -312,11 +336,15 @@ unsafe extern "C-unwind" fn closing(l: *mut lua_State) -> c_int {
 /// Keeps this library mapped until the process ends.
 #[cfg(all(unix, feature = "module"))]
 fn stay_mapped() {
-    // SAFETY: the linker is asked for the library that this function stands in, which is loaded; it only marks it.
+    // SAFETY: the linker is asked for the library that this function stands in, which is loaded; it
+    // only marks it.
     unsafe {
         let mut info = std::mem::zeroed::<libc::Dl_info>();
         if libc::dladdr(Front::KEY, &raw mut info) != 0 {
-            libc::dlopen(info.dli_fname, libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
+            libc::dlopen(
+                info.dli_fname,
+                libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE,
+            );
         }
     }
 }
@@ -334,8 +362,9 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Notes objects in `fresh` from now on (none: it only stands before those that do). What is created while `depth` is above 0, or
-    /// while a newer tracker takes notes, counts as a dependency's.
+    /// Notes objects in `fresh` from now on (none: it only stands before those that do). What is
+    /// created while `depth` is above 0, or while a newer tracker takes notes, counts as a
+    /// dependency's.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -345,7 +374,8 @@ impl Tracker {
     pub unsafe fn start(vm: &Vm, fresh: Option<Fresh>, depth: *const Cell<u32>) -> Result<Tracker> {
         let mut notes = Vec::new();
         notes.try_reserve_exact(1)?;
-        // SAFETY: the view's state is live, and its frame has room for a value. The list's one element does not move.
+        // SAFETY: the view's state is live, and its frame has room for a value. The list's one
+        // element does not move.
         unsafe {
             let front = Front::put(vm.caller())?;
             notes.push(Notes {
@@ -380,7 +410,8 @@ impl Tracker {
 impl Drop for Tracker {
     fn drop(&mut self) {
         let own = self.notes.as_mut_ptr();
-        // SAFETY: the state and its fronts are alive, and so are all notes in the list. Reading and setting the allocator cannot raise.
+        // SAFETY: the state and its fronts are alive, and so are all notes in the list. Reading and
+        // setting the allocator cannot raise.
         unsafe {
             let mut link = &raw mut (*self.front).newest;
             while !(*link).is_null() && *link != own {

@@ -47,13 +47,14 @@ enum Extent {
     Most,
 }
 
-/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told, message }`, and undoes its entries, the last first, if it
-/// still has them.
+/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told,
+/// message }`, and undoes its entries, the last first, if it still has them.
 ///
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
-    // SAFETY: raw access to tables that are checked; all keys stand, so the writes allocate nothing.
+    // SAFETY: raw access to tables that are checked; all keys stand, so the writes allocate
+    // nothing.
     unsafe {
         ffi::lua_settop(l, 1);
         if ffi::lua_checkstack(l, ROOM) == 0 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
@@ -84,8 +85,8 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
     }
 }
 
-/// A guard's `__close`: as [`close`]; where a reload could not be undone and nobody has been told (`guard[4]`), it raises what `close`
-/// says, so that `coroutine.close` returns it.
+/// A guard's `__close`: as [`close`]; where a reload could not be undone and nobody has been told
+/// (`guard[4]`), it raises what `close` says, so that `coroutine.close` returns it.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -127,16 +128,25 @@ pub unsafe extern "C-unwind" fn undo<W: WayBack>(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references, base, calls }`, the table at `index`: the record
-/// then gets its generation, source, chunks and what is on record of A0 back. `own` is the index of the façade's list of its tables. An entry without a transaction is left alone. `[-0, +n, -]`
+/// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references,
+/// base, calls }`, the table at `index`: the record then gets its generation, source, chunks and
+/// what is on record of A0 back. `own` is the index of the façade's list of its tables. An entry
+/// without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
-unsafe fn undo_entry<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, extent: Extent) -> Result<()> {
-    // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the strings are short ones that exist, as
-    // the record has them for keys.
+unsafe fn undo_entry<W: WayBack>(
+    l: *mut lua_State,
+    index: c_int,
+    own: c_int,
+    extent: Extent,
+) -> Result<()> {
+    // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the strings
+    // are short ones that exist, as the record has them for keys.
     unsafe {
-        if ffi::lua_type(l, index) != ffi::LUA_TTABLE || ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE {
+        if ffi::lua_type(l, index) != ffi::LUA_TTABLE
+            || ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE
+        {
             return Ok(());
         }
         withdraw::<W>(l, index, own);
@@ -184,16 +194,19 @@ unsafe fn undo_entry<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, ex
     }
 }
 
-/// What an entry's reload brought on the way comes no further: takes its part out of the sweep in slices, if there is one. The next slice
-/// begins a pass without it. `[-0, +0, -]`
+/// What an entry's reload brought on the way comes no further: takes its part out of the sweep in
+/// slices, if there is one. The next slice begins a pass without it. `[-0, +0, -]`
 ///
 /// # Safety
 /// As for [`undo_entry`].
 unsafe fn withdraw<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) {
-    // SAFETY: raw access to tables that are checked; what is written has its key already, so the writes allocate nothing.
+    // SAFETY: raw access to tables that are checked; what is written has its key already, so the
+    // writes allocate nothing.
     unsafe {
         let top = ffi::lua_gettop(l);
-        if ffi::lua_rawgeti(l, index, 5) == ffi::LUA_TTABLE && ffi::lua_rawgeti(l, own, 5) == ffi::LUA_TTABLE {
+        if ffi::lua_rawgeti(l, index, 5) == ffi::LUA_TTABLE
+            && ffi::lua_rawgeti(l, own, 5) == ffi::LUA_TTABLE
+        {
             let (back, sweeping) = (top + 1, top + 2);
             let mut first = W::HANDLE + 1;
             while ffi::lua_rawgeti(l, sweeping, first + W::BACK) == ffi::LUA_TTABLE {
@@ -217,7 +230,12 @@ unsafe fn withdraw<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) {
 ///
 /// # Safety
 /// As for [`undo_entry`].
-unsafe fn attempt<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, extent: Extent) -> Result<()> {
+unsafe fn attempt<W: WayBack>(
+    l: *mut lua_State,
+    index: c_int,
+    own: c_int,
+    extent: Extent,
+) -> Result<()> {
     // SAFETY: raw access to the entry; types are checked where something is taken out.
     unsafe {
         fault::point()?;
@@ -225,7 +243,8 @@ unsafe fn attempt<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int, exten
             ffi::LUA_TTABLE => {
                 let back = ffi::lua_gettop(l);
                 Vm::open(l).and_then(|mut vm| {
-                    let (entry, back, own) = (vm.argument(index)?, vm.argument(back)?, vm.argument(own)?);
+                    let (entry, back, own) =
+                        (vm.argument(index)?, vm.argument(back)?, vm.argument(own)?);
                     let way = W::plan(&mut vm, entry, back, own)?;
                     Ok(Some((vm, way)))
                 })

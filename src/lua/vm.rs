@@ -1,13 +1,16 @@
 //! Values of the running program, held by handle, and the calls on them that cannot raise.
 //!
-//! A [`Ref`] names a value that a [`Vm`] holds. The values stand on the stacks of Lua threads of the reload's own, so a
-//! look at an upvalue or a join addresses them in place, nothing is copied, and nothing held can be collected. Handles are
-//! only ever added; one that is out of range reads as nil. A second thread (the *scratch*) takes what a call pushes for a moment.
+//! A [`Ref`] names a value that a [`Vm`] holds. The values stand on the stacks of Lua threads of
+//! the reload's own, so a look at an upvalue or a join addresses them in place, nothing is copied,
+//! and nothing held can be collected. Handles are only ever added; one that is out of range reads
+//! as nil. A second thread (the *scratch*) takes what a call pushes for a moment.
 //!
-//! The invariant: every function here and in the files below leaves the scratch as high as it found it (but for the one walk
-//! that may be under way), and calls nothing that may raise except through [`protected`].
+//! The invariant: every function here and in the files below leaves the scratch as high as it found
+//! it (but for the one walk that may be under way), and calls nothing that may raise except through
+//! [`protected`].
 //!
-//! * `walk`: over tables; `function`: functions and their upvalues; `source`: the names of sources; `digest`: digests of scalars;
+//! * `walk`: over tables; `function`: functions and their upvalues; `source`: the names of sources;
+//!   `digest`: digests of scalars;
 //! * `write`: what changes the program, with a permit that only `lua/write.rs` can make;
 //! * `place`: reads and writes the places that only a walk over the whole VM finds;
 //! * `frozen`: a view that outlives its call.
@@ -187,7 +190,8 @@ pub struct Vm {
     pub(super) given: u16,
 }
 
-/// Gives back at once what the holders' stacks took, for the next reload to use: as garbage it would wait for the collector.
+/// Gives back at once what the holders' stacks took, for the next reload to use: as garbage it
+/// would wait for the collector.
 impl Drop for Vm {
     fn drop(&mut self) {
         if self.owns_threads {
@@ -197,7 +201,8 @@ impl Drop for Vm {
                 .chain([self.scratch])
                 .filter(|thread| !thread.is_null())
             {
-                // SAFETY: a live thread on the frame of `l`, which runs nothing, with nothing to close: no error can come of it.
+                // SAFETY: a live thread on the frame of `l`, which runs nothing, with nothing to
+                // close: no error can come of it.
                 unsafe { ffi::lua_resetthread(thread) };
             }
         }
@@ -205,7 +210,8 @@ impl Drop for Vm {
 }
 
 impl Vm {
-    /// Opens a view for the C function that runs on `l`; its frame takes the threads. `[-0, +2.., -]`
+    /// Opens a view for the C function that runs on `l`; its frame takes the threads. `[-0, +2..,
+    /// -]`
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -239,7 +245,9 @@ impl Vm {
             let packed = match kind {
                 ffi::LUA_TSTRING => {
                     let start = ffi::lua_tolstring(self.scratch, -1, &raw mut len);
-                    std::slice::from_raw_parts(start.cast::<u8>(), len).try_into().ok()
+                    std::slice::from_raw_parts(start.cast::<u8>(), len)
+                        .try_into()
+                        .ok()
                 }
                 _ => None,
             };
@@ -252,7 +260,8 @@ impl Vm {
         }
     }
 
-    /// A view that holds nothing and has no threads yet; until it has some, nothing may be asked of it.
+    /// A view that holds nothing and has no threads yet; until it has some, nothing may be asked of
+    /// it.
     pub(super) fn without_threads(l: *mut lua_State) -> Vm {
         Vm {
             l,
@@ -272,7 +281,8 @@ impl Vm {
     }
 
     pub(super) fn new_thread(&mut self) -> Result<*mut lua_State> {
-        // SAFETY: the call is a protected one; the thread stays on the frame of `l`, which keeps it alive.
+        // SAFETY: the call is a protected one; the thread stays on the frame of `l`, which keeps it
+        // alive.
         unsafe {
             protected::run(self.l, 1, |l| {
                 ffi::lua_newthread(l);
@@ -292,8 +302,9 @@ impl Vm {
             return Err(error);
         }
         if let [.., before, _] = self.holders.as_slice() {
-            // The one before is full and keeps the new one alive: in a hook, the frame of `l` is not the reload's own.
-            // SAFETY: both threads are of one state; a holder has SLACK slots.
+            // The one before is full and keeps the new one alive: in a hook, the frame of `l` is
+            // not the reload's own. SAFETY: both threads are of one state; a holder has
+            // SLACK slots.
             unsafe { ffi::lua_xmove(self.l, *before, 1) };
         }
         self.room = 0;
@@ -305,12 +316,14 @@ impl Vm {
         unsafe { ffi::lua_settop(self.l, -2) };
     }
 
-    /// To be called where code of the program has run: what was known by address may be another object's now.
+    /// To be called where code of the program has run: what was known by address may be another
+    /// object's now.
     pub(super) fn forget_addresses(&mut self) {
         self.sources.forget_addresses();
     }
 
-    /// From now on what may raise is done on this coroutine of the state; returns the one on which it was done before.
+    /// From now on what may raise is done on this coroutine of the state; returns the one on which
+    /// it was done before.
     pub(super) fn ask_on(&mut self, l: *mut lua_State) -> *mut lua_State {
         std::mem::replace(&mut self.l, l)
     }
@@ -357,7 +370,11 @@ impl Vm {
     /// Makes sure that the last holder has room for one more value.
     #[inline]
     fn make_room(&mut self) -> Result<()> {
-        if self.room == 0 { self.more_room() } else { Ok(()) }
+        if self.room == 0 {
+            self.more_room()
+        } else {
+            Ok(())
+        }
     }
 
     #[cold]
@@ -380,7 +397,9 @@ impl Vm {
     /// Makes room for about `count` values at once.
     pub fn reserve(&mut self, count: usize) -> Result<()> {
         let used = self.len - (self.holders.len() as u32 - 1) * PER_THREAD;
-        let more = u32::try_from(count).unwrap_or(PER_THREAD).min(PER_THREAD - used);
+        let more = u32::try_from(count)
+            .unwrap_or(PER_THREAD)
+            .min(PER_THREAD - used);
         let holder = self.holders.last().copied().unwrap_or(self.scratch);
         // SAFETY: a live thread; a failure is reported, not raised.
         if more > self.room && unsafe { ffi::lua_checkstack(holder, more as c_int + SLACK) } == 0 {
@@ -410,7 +429,8 @@ impl Vm {
     #[inline]
     fn push_pair(&self, r: Ref) {
         let ((thread, index), (other, other_index)) = (self.at(r), self.at(r.after(1)));
-        // SAFETY: valid indices of holders, which have SLACK slots; the scratch has room for all that one call needs.
+        // SAFETY: valid indices of holders, which have SLACK slots; the scratch has room for all
+        // that one call needs.
         unsafe {
             ffi::lua_pushvalue(thread, index);
             if thread != other {
@@ -504,7 +524,9 @@ impl Vm {
     pub fn integer(&self, r: Ref) -> Option<i64> {
         let (thread, index) = self.at(r);
         // SAFETY: a valid index; no conversion of strings, as the type is checked.
-        unsafe { (ffi::lua_isinteger(thread, index) != 0).then(|| ffi::lua_tointeger(thread, index)) }
+        unsafe {
+            (ffi::lua_isinteger(thread, index) != 0).then(|| ffi::lua_tointeger(thread, index))
+        }
     }
 
     /// The float, for a number that is one.
@@ -512,7 +534,8 @@ impl Vm {
         let (thread, index) = self.at(r);
         // SAFETY: a valid index; no conversion, as type and subtype are checked.
         unsafe {
-            (ffi::lua_type(thread, index) == ffi::LUA_TNUMBER && ffi::lua_isinteger(thread, index) == 0)
+            (ffi::lua_type(thread, index) == ffi::LUA_TNUMBER
+                && ffi::lua_isinteger(thread, index) == 0)
                 .then(|| ffi::lua_tonumber(thread, index))
         }
     }
@@ -521,7 +544,10 @@ impl Vm {
     pub fn any_number(&self, r: Ref) -> Option<f64> {
         let (thread, index) = self.at(r);
         // SAFETY: a valid index; no conversion of strings, as the type is checked.
-        unsafe { (ffi::lua_type(thread, index) == ffi::LUA_TNUMBER).then(|| ffi::lua_tonumber(thread, index)) }
+        unsafe {
+            (ffi::lua_type(thread, index) == ffi::LUA_TNUMBER)
+                .then(|| ffi::lua_tonumber(thread, index))
+        }
     }
 
     /// A number that is no integer, as text.
@@ -561,7 +587,8 @@ impl Vm {
     /// Hands the bytes of a string to `f`; none for any other type.
     pub fn with_bytes<R>(&self, r: Ref, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let (thread, index) = self.at(r);
-        // SAFETY: the value is a string, so nothing is converted and nothing can raise; it is held while `f` runs.
+        // SAFETY: the value is a string, so nothing is converted and nothing can raise; it is held
+        // while `f` runs.
         unsafe {
             if ffi::lua_type(thread, index) != ffi::LUA_TSTRING {
                 return None;
@@ -603,7 +630,8 @@ impl Vm {
 
     /// Keeps a new string.
     pub fn string(&mut self, bytes: &[u8]) -> Result<Ref> {
-        // SAFETY: the allocation is in a protected call, which leaves the string on the caller's stack.
+        // SAFETY: the allocation is in a protected call, which leaves the string on the caller's
+        // stack.
         unsafe {
             protected::run(self.l, 1, |l| {
                 ffi::lua_pushlstring(l, bytes.as_ptr().cast(), bytes.len());
@@ -624,7 +652,8 @@ impl Vm {
             batch.extend(texts.by_ref().take(self.room as usize));
             let holder = self.holders.last().copied().unwrap_or(self.scratch);
             let slice = batch.as_slice();
-            // SAFETY: the holder has room for the batch; where memory ends, what came that far is taken off again.
+            // SAFETY: the holder has room for the batch; where memory ends, what came that far is
+            // taken off again.
             unsafe {
                 let top = ffi::lua_gettop(holder);
                 let made = protected::run(self.l, 0, |l| {
@@ -673,7 +702,13 @@ impl Vm {
     /// The globals table.
     pub fn globals(&mut self) -> Result<Ref> {
         // SAFETY: the registry always has its globals; raw access cannot raise.
-        unsafe { ffi::lua_rawgeti(self.scratch, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_GLOBALS as _) };
+        unsafe {
+            ffi::lua_rawgeti(
+                self.scratch,
+                ffi::LUA_REGISTRYINDEX,
+                ffi::LUA_RIDX_GLOBALS as _,
+            )
+        };
         self.keep()
     }
 
@@ -681,7 +716,11 @@ impl Vm {
     pub(super) fn main_thread(&self) -> *mut lua_State {
         // SAFETY: the registry always has it, for as long as the state is open.
         unsafe {
-            ffi::lua_rawgeti(self.scratch, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD as _);
+            ffi::lua_rawgeti(
+                self.scratch,
+                ffi::LUA_REGISTRYINDEX,
+                ffi::LUA_RIDX_MAINTHREAD as _,
+            );
             let thread = ffi::lua_tothread(self.scratch, -1);
             self.pop(1);
             thread
@@ -762,7 +801,8 @@ impl Vm {
         }
     }
 
-    /// Are two values of the scratch the same: raw equal, of the same number type, or both not a number?
+    /// Are two values of the scratch the same: raw equal, of the same number type, or both not a
+    /// number?
     #[inline]
     fn same_at(&self, a: c_int, b: c_int) -> bool {
         // SAFETY: valid indices of the scratch.
@@ -776,18 +816,22 @@ impl Vm {
         // SAFETY: as promised.
         unsafe {
             if ffi::lua_rawequal(s, a, b) == 0 {
-                let nan = |i| ffi::lua_type(s, i) == ffi::LUA_TNUMBER && ffi::lua_tonumber(s, i).is_nan();
+                let nan =
+                    |i| ffi::lua_type(s, i) == ffi::LUA_TNUMBER && ffi::lua_tonumber(s, i).is_nan();
                 return nan(a) && nan(b);
             }
-            ffi::lua_type(s, a) != ffi::LUA_TNUMBER || ffi::lua_isinteger(s, a) == ffi::lua_isinteger(s, b)
+            ffi::lua_type(s, a) != ffi::LUA_TNUMBER
+                || ffi::lua_isinteger(s, a) == ffi::lua_isinteger(s, b)
         }
     }
 
-    /// Leaves `table[key]`, raw, on top of the thread that it returns; nil when `table` is none. `[-0, +1, -]`
+    /// Leaves `table[key]`, raw, on top of the thread that it returns; nil when `table` is none.
+    /// `[-0, +1, -]`
     #[inline]
     fn push_get(&self, table: Ref, key: Ref) -> *mut lua_State {
         let (thread, index) = self.at(table);
-        // SAFETY: raw access to a table that is checked, on its holder, which has room for values in passing.
+        // SAFETY: raw access to a table that is checked, on its holder, which has room for values
+        // in passing.
         unsafe {
             if ffi::lua_type(thread, index) == ffi::LUA_TTABLE {
                 self.push_beside(thread, key);
@@ -878,7 +922,8 @@ impl Vm {
         }
     }
 
-    /// Keeps a new table in which each of `count` keys has its number, counted from 0. So Lua says which keys are the same.
+    /// Keeps a new table in which each of `count` keys has its number, counted from 0. So Lua says
+    /// which keys are the same.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -899,8 +944,9 @@ impl Vm {
         self.keep_from_caller()
     }
 
-    /// A number that two values share if they are the same key of a table: the address of an object, the bits of a number, a hash of a
-    /// long string. Two long strings may share it as well: whoever looks something up by it compares the keys.
+    /// A number that two values share if they are the same key of a table: the address of an
+    /// object, the bits of a number, a hash of a long string. Two long strings may share it as
+    /// well: whoever looks something up by it compares the keys.
     pub fn key_hash(&self, r: Ref) -> (Kind, u64) {
         let (thread, index) = self.at(r);
         Self::key_hash_at(thread, index)
@@ -912,7 +958,9 @@ impl Vm {
         let bits = unsafe {
             match val.kind {
                 Kind::Boolean => ffi::lua_toboolean(thread, index) as u64,
-                Kind::Number if ffi::lua_isinteger(thread, index) != 0 => ffi::lua_tointeger(thread, index) as u64,
+                Kind::Number if ffi::lua_isinteger(thread, index) != 0 => {
+                    ffi::lua_tointeger(thread, index) as u64
+                }
                 Kind::Number => {
                     val.kind = Kind::Nil; // no key is nil: the tag tells floats from integers
                     ffi::lua_tonumber(thread, index).to_bits()
@@ -923,7 +971,8 @@ impl Vm {
                     if len <= 40 {
                         start as u64 // short strings are interned
                     } else {
-                        rustc_hash::FxBuildHasher.hash_one(std::slice::from_raw_parts(start.cast::<u8>(), len))
+                        rustc_hash::FxBuildHasher
+                            .hash_one(std::slice::from_raw_parts(start.cast::<u8>(), len))
                     }
                 }
                 _ => val.addr as u64,
@@ -1018,7 +1067,8 @@ impl Vm {
             }
         }
     }
-    /// Copies held values to the top of `l`, those that stand on one holder a few at a time. `l: [-0, +n, -]`
+    /// Copies held values to the top of `l`, those that stand on one holder a few at a time. `l:
+    /// [-0, +n, -]`
     ///
     /// # Safety
     /// As for [`Vm::push_onto`].

@@ -1,4 +1,5 @@
-//! A tracker that lives from one call to another: while `require` runs the loader of a module that is to have a record (R8).
+//! A tracker that lives from one call to another: while `require` runs the loader of a module that
+//! is to have a record (R8).
 //!
 //! It is owned by a userdata, so that it ends with the coroutine in which the load was given up.
 
@@ -15,8 +16,8 @@ use crate::support::error::Result;
 /// Objects that a module is expected to create.
 const EXPECTED: usize = 64;
 
-/// What the userdata owns. The tracker is dropped first: it points to the counter. When both have ended there is nothing left that
-/// would have to wait for the collector.
+/// What the userdata owns. The tracker is dropped first: it points to the counter. When both have
+/// ended there is nothing left that would have to wait for the collector.
 #[derive(Default)]
 struct Watch {
     tracker: Option<Tracker>,
@@ -30,10 +31,15 @@ struct Watch {
 /// [`crate::support::error::Error::Memory`].
 pub fn start(vm: &mut Vm, quiet: bool) -> Result<Ref> {
     let owner = owned::own(vm, Watch::default())?;
-    let fresh = if quiet { None } else { Some(Fresh::expecting(EXPECTED)?) };
+    let fresh = if quiet {
+        None
+    } else {
+        Some(Fresh::expecting(EXPECTED)?)
+    };
     owned::with(vm, owner, |vm, watch: &mut Watch| -> Result<()> {
         let depth = watch.depth.insert(Box::default());
-        // SAFETY: the tracker goes with the userdata, or before, so the state outlives it; the counter is on the heap, and goes behind it.
+        // SAFETY: the tracker goes with the userdata, or before, so the state outlives it; the
+        // counter is on the heap, and goes behind it.
         watch.tracker = Some(unsafe { Tracker::start(vm, fresh, &raw const **depth) }?);
         Ok(())
     })??;
@@ -45,7 +51,8 @@ pub fn start(vm: &mut Vm, quiet: bool) -> Result<Ref> {
 /// # Safety
 /// A live state.
 pub unsafe fn stop(l: *mut lua_State, index: c_int) {
-    // SAFETY: a live state, as promised, and an index of its frame; what is no watch is left alone. The loan ends here.
+    // SAFETY: a live state, as promised, and an index of its frame; what is no watch is left alone.
+    // The loan ends here.
     unsafe {
         if ffi::lua_gettop(l) < index {
             return;

@@ -1,8 +1,8 @@
 //! R7.1: writes to the running program, each operation leaving its inverse, and undoes them.
 //!
-//! Everything that changes the program asks for a [`Permit`]. It is made where Lua calls the library,
-//! and handed to `load`, `commit` and `sweep`. So the compiler checks that planning cannot write.
-//! What has no permit as an argument ([`fill`]) writes to objects of the library's own.
+//! Everything that changes the program asks for a [`Permit`]. It is made where Lua calls the
+//! library, and handed to `load`, `commit` and `sweep`. So the compiler checks that planning cannot
+//! write. What has no permit as an argument ([`fill`]) writes to objects of the library's own.
 
 use std::ops::Range;
 
@@ -43,7 +43,8 @@ pub struct Op {
     pub new: Ref,
     /// What stood there.
     pub old: Ref,
-    /// Neighbours with one number are what one call did: they are undone together or not at all. Zero for any other write.
+    /// Neighbours with one number are what one call did: they are undone together or not at all.
+    /// Zero for any other write.
     pub call: u32,
 }
 
@@ -51,7 +52,12 @@ impl Op {
     /// A write that stands for itself.
     pub fn new(place: Place, new: Ref, old: Ref) -> Op {
         let call = 0;
-        Op { place, new, old, call }
+        Op {
+            place,
+            new,
+            old,
+            call,
+        }
     }
 
     /// A write under a key, or of the metatable when `key` is nil.
@@ -71,8 +77,8 @@ impl Op {
     }
 }
 
-/// A join of one upvalue of a new function to a cell that another one has. It has no inverse: A2's functions go when their reload
-/// is undone.
+/// A join of one upvalue of a new function to a cell that another one has. It has no inverse: A2's
+/// functions go when their reload is undone.
 #[derive(Clone, Copy, Debug)]
 pub struct Join {
     /// Which of the function's upvalues.
@@ -107,7 +113,8 @@ impl Joins {
     pub fn add(&mut self, function: Ref, joins: &[Join]) -> Result<u32> {
         let (number, start) = (self.functions.len() as u32, self.list.len() as u32);
         self.list.try_reserve(joins.len())?;
-        self.functions.try_push((function, start..start + joins.len() as u32))?;
+        self.functions
+            .try_push((function, start..start + joins.len() as u32))?;
         self.list.extend_from_slice(joins);
         Ok(number)
     }
@@ -117,8 +124,12 @@ impl Joins {
     /// # Errors
     /// As [`Joins::add`].
     pub fn add_same(&mut self, function: Ref, number: u32) -> Result<()> {
-        let place = self.functions.get(number as usize).map(|(_, place)| place.clone());
-        self.functions.try_push((function, place.unwrap_or_default()))
+        let place = self
+            .functions
+            .get(number as usize)
+            .map(|(_, place)| place.clone());
+        self.functions
+            .try_push((function, place.unwrap_or_default()))
     }
 
     /// Is there none?
@@ -158,8 +169,15 @@ pub struct Writes<'a> {
 /// [`Error::Memory`], with everything undone; [`Error::PutBack`] when that failed.
 pub fn apply_whole(vm: &mut Vm, permit: Permit, writes: &Writes) -> Result<()> {
     let mut done = 0;
-    let outcome = caught("while committing", || apply_all(vm, permit, writes, &mut done));
-    or_undo(vm, permit, outcome, writes.ops.get(..done).unwrap_or_default())
+    let outcome = caught("while committing", || {
+        apply_all(vm, permit, writes, &mut done)
+    });
+    or_undo(
+        vm,
+        permit,
+        outcome,
+        writes.ops.get(..done).unwrap_or_default(),
+    )
 }
 
 /// Where `outcome` is a failure, takes back what was done until then.
@@ -198,7 +216,8 @@ fn join(vm: &mut Vm, permit: Permit, joins: &Joins) -> Result<()> {
     }
 }
 
-/// Lets functions of the reload's own, which the program never sees, share cells that are to stay alive.
+/// Lets functions of the reload's own, which the program never sees, share cells that are to stay
+/// alive.
 pub fn keep_cells(vm: &mut Vm, joins: &Joins) -> Result<()> {
     join(vm, OWN, joins)
 }
@@ -209,7 +228,13 @@ pub fn keep_cells(vm: &mut Vm, joins: &Joins) -> Result<()> {
 ///
 /// # Errors
 /// As [`apply_whole`].
-pub fn follow(vm: &mut Vm, permit: Permit, joins: &Joins, ops: &mut Vec<Op>, sure: usize) -> Result<()> {
+pub fn follow(
+    vm: &mut Vm,
+    permit: Permit,
+    joins: &Joins,
+    ops: &mut Vec<Op>,
+    sure: usize,
+) -> Result<()> {
     let mut done = 0;
     let outcome = caught("while the references followed", || {
         join(vm, permit, joins)?;
@@ -219,12 +244,22 @@ pub fn follow(vm: &mut Vm, permit: Permit, joins: &Joins, ops: &mut Vec<Op>, sur
     or_undo(vm, permit, outcome, ops)
 }
 
-/// Does operations, each if its place holds what it replaces: what was changed since stays, with all
-/// that the same call did. Those from the one with the number `sure` on are done in any case: the
-/// writes that move keys build on one another. The first `done` of the list are those that were done then.
-fn apply_most(vm: &mut Vm, permit: Permit, ops: &mut [Op], sure: usize, done: &mut usize) -> Result<()> {
+/// Does operations, each if its place holds what it replaces: what was changed since stays, with
+/// all that the same call did. Those from the one with the number `sure` on are done in any case:
+/// the writes that move keys build on one another. The first `done` of the list are those that were
+/// done then.
+fn apply_most(
+    vm: &mut Vm,
+    permit: Permit,
+    ops: &mut [Op],
+    sure: usize,
+    done: &mut usize,
+) -> Result<()> {
     let mut next = 0;
-    while let Some(call) = ops.get(next..).and_then(|rest| rest.chunk_by(is_one_call).next()) {
+    while let Some(call) = ops
+        .get(next..)
+        .and_then(|rest| rest.chunk_by(is_one_call).next())
+    {
         let mut stands = true;
         for op in call.iter().filter(|_| next < sure) {
             stands = stands && vm.place_holds(op.place, op.old)?;
@@ -251,12 +286,14 @@ fn apply(vm: &mut Vm, permit: Permit, op: Op) -> Result<()> {
     vm.set_place(permit, op.place, op.new)
 }
 
-/// Takes operations back, last first. What no longer holds what the operation put there has been changed since, and stays, with all
-/// that the same call did. Returns how many could not be taken back.
+/// Takes operations back, last first. What no longer holds what the operation put there has been
+/// changed since, and stays, with all that the same call did. Returns how many could not be taken
+/// back.
 pub fn undo(vm: &mut Vm, permit: Permit, ops: &[Op]) -> usize {
     let mut left = 0;
     for call in ops.chunk_by(is_one_call).rev() {
-        let stands = call.len() == 1 || insist("while undoing", || stands(vm, call)).unwrap_or(false);
+        let stands =
+            call.len() == 1 || insist("while undoing", || stands(vm, call)).unwrap_or(false);
         for op in call.iter().rev().filter(|_| stands) {
             left += usize::from(insist("while undoing", || take_back(vm, permit, *op)).is_err());
         }
@@ -339,15 +376,20 @@ pub fn fill(vm: &mut Vm, table: Ref, key: Ref, value: Ref) -> Result<()> {
     vm.set(OWN, table, key, value)
 }
 
-/// Keeps what undoes operations for a later call; [`undo_frozen`] takes it. Places on the stack of the running coroutine are left
-/// out: it will be another one by then.
+/// Keeps what undoes operations for a later call; [`undo_frozen`] takes it. Places on the stack of
+/// the running coroutine are left out: it will be another one by then.
 pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
     let (mut values, mut words) = (Vec::new(), Vec::new());
     values.try_reserve_exact(ops.len() * FROZEN_VALUES)?;
     words.try_reserve_exact(ops.len() * FROZEN_WORDS)?;
     let (mut last, mut last_call) = (Ref::NIL, 0);
     for op in ops {
-        let Op { place, new, old, call } = *op;
+        let Op {
+            place,
+            new,
+            old,
+            call,
+        } = *op;
         let ([what, i, n], of, key) = match place {
             Place::Value { table, key } => ([0, 0, 0], table, key),
             Place::Metatable { of } | Place::TypeMetatable { of } => ([1, 0, 0], of, Ref::NIL),
@@ -377,8 +419,8 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
     vm.freeze(&values, &words)
 }
 
-/// The most values that [`freeze`] keeps for an operation: what the place is in, unless it is that of the one before, then new value, old
-/// value and key.
+/// The most values that [`freeze`] keeps for an operation: what the place is in, unless it is that
+/// of the one before, then new value, old value and key.
 const FROZEN_VALUES: usize = 4;
 /// And words: which kind of operation, and two numbers.
 const FROZEN_WORDS: usize = 3;
@@ -387,7 +429,8 @@ const SAME: u32 = 8;
 /// It was done by the same call.
 const SAME_CALL: u32 = 16;
 
-/// Undoes what [`freeze`] kept, in the view that came of it, as far as that can be done; see [`undo`].
+/// Undoes what [`freeze`] kept, in the view that came of it, as far as that can be done; see
+/// [`undo`].
 ///
 /// # Errors
 /// [`Error::Memory`], with nothing done.
@@ -399,7 +442,12 @@ pub fn undo_frozen(vm: &mut Vm, permit: Permit, words: &[u32]) -> Result<usize> 
 ///
 /// # Errors
 /// As [`apply_whole`], and those of `rest`.
-pub fn undo_whole(vm: &mut Vm, permit: Permit, words: &[u32], rest: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn undo_whole(
+    vm: &mut Vm,
+    permit: Permit,
+    words: &[u32],
+    rest: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let mut ops = frozen(words)?;
     ops.reverse();
     for op in &mut ops {
@@ -449,7 +497,12 @@ fn frozen(words: &[u32]) -> Result<Vec<Op>> {
                 index: i.cast_signed(),
             },
         };
-        ops.push(Op { place, new, old, call });
+        ops.push(Op {
+            place,
+            new,
+            old,
+            call,
+        });
     }
     Ok(ops)
 }

@@ -1,12 +1,14 @@
 //! The record of A0 (R8): what a load left in the module, as a set of 64-bit words.
 //!
-//! It goes by path, not by identity: a word for each key, made of the path of its table and the key, and one more for each scalar, made
-//! of these and its value. A path begins at the module's object, at the globals, at `package.loaded` or at a local's name, and goes down
-//! the keys. So the record holds nothing alive and costs exactly a word for each of these. Where the file has moved something, no word is
-//! found: then there is no record of it, and what runs stays.
+//! It goes by path, not by identity: a word for each key, made of the path of its table and the
+//! key, and one more for each scalar, made of these and its value. A path begins at the module's
+//! object, at the globals, at `package.loaded` or at a local's name, and goes down the keys. So the
+//! record holds nothing alive and costs exactly a word for each of these. Where the file has moved
+//! something, no word is found: then there is no record of it, and what runs stays.
 //!
-//! The set is sorted, and packed into one Lua string, which the façade keeps. A word's upper [`PATH_BITS`] bits are those of the table's
-//! path, so that the words of one table stand together; the lowest two say what kind of word it is.
+//! The set is sorted, and packed into one Lua string, which the façade keeps. A word's upper
+//! [`PATH_BITS`] bits are those of the table's path, so that the words of one table stand together;
+//! the lowest two say what kind of word it is.
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -16,11 +18,13 @@ use crate::model::site::{SiteId, Sites, Step};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
-/// The bits of a word that the tables' path gives. Two tables that share them seem to have had each other's keys: then what the file
-/// changed in them stays as it runs. Of 1,000 tables two do so once in 500 times.
+/// The bits of a word that the tables' path gives. Two tables that share them seem to have had each
+/// other's keys: then what the file changed in them stays as it runs. Of 1,000 tables two do so
+/// once in 500 times.
 const PATH_BITS: u32 = 28;
 const KIND_BITS: u32 = 2;
-/// What is left for key and value: the odds that another value of the same table is taken for the recorded one.
+/// What is left for key and value: the odds that another value of the same table is taken for the
+/// recorded one.
 const OWN_BITS: u32 = u64::BITS - PATH_BITS - KIND_BITS;
 
 /// What a key of A0 held.
@@ -249,7 +253,9 @@ impl Places {
         };
         while let Some((site, step)) = trail.pop() {
             let place = match step {
-                Step::Key(key) => found.path.and_then(|path| vm.digest(key).map(|key| path.place(key))),
+                Step::Key(key) => found
+                    .path
+                    .and_then(|path| vm.digest(key).map(|key| path.place(key))),
                 Step::Upvalue(function, index) => Some(local(vm, function, index)),
                 Step::Root(_) | Step::Metatable | Step::Elsewhere(_) => None,
             };

@@ -1,4 +1,5 @@
-//! Which functions are the module's own: *home* functions (of any generation); every other function is foreign.
+//! Which functions are the module's own: *home* functions (of any generation); every other function
+//! is foreign.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -10,7 +11,8 @@ use crate::support::mem::{TryInsert, TryPush, copied};
 #[derive(Default)]
 pub struct Home {
     names: Vec<Vec<u8>>,
-    /// The one of them that other modules may have as well: that of a loader which is no chunk but a function of one (a bundle).
+    /// The one of them that other modules may have as well: that of a loader which is no chunk but
+    /// a function of one (a bundle).
     shared: Option<Vec<u8>>,
     /// What stands in that loader and in the one of the last reload, exactly.
     codes: FxHashSet<u64>,
@@ -30,13 +32,15 @@ impl Home {
         Ok(())
     }
 
-    /// Forgets the answers, which hold for one view of the program: sources have other numbers in the next one.
+    /// Forgets the answers, which hold for one view of the program: sources have other numbers in
+    /// the next one.
     pub fn enter_view(&mut self) {
         self.known.clear();
         self.last = None;
     }
 
-    /// Counts the source name of the module's loader as its own. Other modules may have the name, too, where the loader is no main chunk.
+    /// Counts the source name of the module's loader as its own. Other modules may have the name,
+    /// too, where the loader is no main chunk.
     pub fn add_loader(&mut self, vm: &mut Vm, loader: Ref) -> Result<()> {
         let Some(name) = vm.source(loader)? else {
             return Ok(());
@@ -48,7 +52,8 @@ impl Home {
         self.add(name)
     }
 
-    /// Notes what stands in one of the module's loaders, if other modules have its source name as well.
+    /// Notes what stands in one of the module's loaders, if other modules have its source name as
+    /// well.
     pub fn read_loader(&mut self, vm: &mut Vm, loader: Ref) -> Result<()> {
         if !self.is_shared(vm, loader) {
             return Ok(());
@@ -61,13 +66,15 @@ impl Home {
         Ok(())
     }
 
-    /// May one of the module's own functions, as far as its source name tells, be another module's of the same bundle?
+    /// May one of the module's own functions, as far as its source name tells, be another module's
+    /// of the same bundle?
     pub fn is_shared(&self, vm: &Vm, function: Ref) -> bool {
         let shared = self.shared.as_deref();
         shared.is_some() && vm.with_source(function, |source| Some(source) == shared) == Some(true)
     }
 
-    /// Is a function certainly the module's own: by its source name, or in a bundle by its code, lines included?
+    /// Is a function certainly the module's own: by its source name, or in a bundle by its code,
+    /// lines included?
     pub fn is_certain(&self, vm: &mut Vm, function: Ref) -> Result<bool> {
         if !self.is_shared(vm, function) {
             return Ok(true);
@@ -77,8 +84,14 @@ impl Home {
         Ok(exact.is_some_and(|exact| self.codes.contains(&exact)))
     }
 
-    /// Of functions of the module's own that stand in one place those that are certainly its own; all where none is.
-    pub fn certain<T>(&self, vm: &mut Vm, all: Vec<T>, function: impl Fn(&T) -> Option<Ref>) -> Result<Vec<T>> {
+    /// Of functions of the module's own that stand in one place those that are certainly its own;
+    /// all where none is.
+    pub fn certain<T>(
+        &self,
+        vm: &mut Vm,
+        all: Vec<T>,
+        function: impl Fn(&T) -> Option<Ref>,
+    ) -> Result<Vec<T>> {
         if self.shared.is_none() {
             return Ok(all);
         }
@@ -88,9 +101,18 @@ impl Home {
                 Some(function) => self.is_certain(vm, function)?,
                 None => false,
             };
-            (if is_certain { &mut certain } else { &mut doubtful }).try_push(item)?;
+            (if is_certain {
+                &mut certain
+            } else {
+                &mut doubtful
+            })
+            .try_push(item)?;
         }
-        Ok(if certain.is_empty() { doubtful } else { certain })
+        Ok(if certain.is_empty() {
+            doubtful
+        } else {
+            certain
+        })
     }
 
     /// Is no name known?
@@ -120,7 +142,9 @@ impl Home {
             self.last = Some((info.source, *known));
             return Ok(*known);
         }
-        let own = vm.with_source(function, |source| self.has(source)).unwrap_or(false);
+        let own = vm
+            .with_source(function, |source| self.has(source))
+            .unwrap_or(false);
         self.known.try_insert_value(info.source, own)?;
         self.last = Some((info.source, own));
         Ok(own)

@@ -1,7 +1,8 @@
-//! What is remembered of functions, weakly: which are generations of one another (R3.3), and what their code amounts to.
+//! What is remembered of functions, weakly: which are generations of one another (R3.3), and what
+//! their code amounts to.
 //!
-//! One integer for each function that a reload placed or replaced, in a table with weak keys: it keeps nothing alive, and
-//! spares a reload the dumping of functions that an earlier one has read.
+//! One integer for each function that a reload placed or replaced, in a table with weak keys: it
+//! keeps nothing alive, and spares a reload the dumping of functions that an earlier one has read.
 
 use crate::code::Profile;
 use crate::lua::vm::{Ref, Vm};
@@ -9,7 +10,8 @@ use crate::lua::write;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
-/// Lineages are numbered with the bits that a profile leaves; past them a function is of no lineage (number 0).
+/// Lineages are numbered with the bits that a profile leaves; past them a function is of no lineage
+/// (number 0).
 const MOST: i64 = (1 << (63 - Profile::PACKED_BITS)) - 1;
 
 /// The weak table, and the key under which it counts.

@@ -1,8 +1,9 @@
 //! The functions of A1 and their cells, by number.
 //!
-//! An address is looked up once, and what the stages know of a function or a cell stands in lists under its number. The walk before
-//! the load (`snapshot.rs`) numbers the module's own functions and their cells; pairing numbers what else it meets. What the cells of
-//! a function are is found out once for all functions that have the same ones.
+//! An address is looked up once, and what the stages know of a function or a cell stands in lists
+//! under its number. The walk before the load (`snapshot.rs`) numbers the module's own functions
+//! and their cells; pairing numbers what else it meets. What the cells of a function are is found
+//! out once for all functions that have the same ones.
 
 use std::collections::hash_map::Entry;
 
@@ -73,8 +74,8 @@ impl ObjectTable {
         self.places.get(&table).copied().unwrap_or(0)
     }
 
-    /// Notes that a function was seen, and numbers it if it is a home function that had not been before: `home` tells what is known of
-    /// one, and nothing of any other function.
+    /// Notes that a function was seen, and numbers it if it is a home function that had not been
+    /// before: `home` tells what is known of one, and nothing of any other function.
     pub fn see_function(
         &mut self,
         (at, address): (Ref, usize),
@@ -104,7 +105,12 @@ impl ObjectTable {
     pub fn add(&mut self, (at, address): (Ref, usize), info: Info, home: bool) -> Result<u32> {
         let number = self.functions.len() as u32;
         let list = None;
-        self.functions.try_push(Function { at, info, home, list })?;
+        self.functions.try_push(Function {
+            at,
+            info,
+            home,
+            list,
+        })?;
         self.objects.try_insert_value(address, number)?;
         Ok(number)
     }
@@ -112,7 +118,10 @@ impl ObjectTable {
     /// The number of a function.
     #[inline]
     pub fn number(&self, address: usize) -> Option<u32> {
-        self.objects.get(&address).copied().filter(|number| *number != NONE)
+        self.objects
+            .get(&address)
+            .copied()
+            .filter(|number| *number != NONE)
     }
 
     /// A function by its number.
@@ -169,7 +178,8 @@ impl ObjectTable {
     }
 }
 
-/// Lists of cells by address. Functions that have the same cells in the same order, as many of one module do, share one.
+/// Lists of cells by address. Functions that have the same cells in the same order, as many of one
+/// module do, share one.
 #[derive(Default)]
 pub struct CellLists {
     /// By a hash of the addresses; where two lists have one hash, the later ones are not shared.
@@ -203,7 +213,11 @@ impl CellLists {
 
     /// The cells of a list.
     pub fn cells(&self, number: u32) -> &[usize] {
-        let start = |number: u32| self.starts.get(number as usize).map(|start| *start as usize);
+        let start = |number: u32| {
+            self.starts
+                .get(number as usize)
+                .map(|start| *start as usize)
+        };
         let end = start(number + 1).unwrap_or(self.cells.len());
         start(number)
             .and_then(|start| self.cells.get(start..end))
@@ -219,7 +233,10 @@ impl DenseMap {
     /// What stands under a number.
     #[inline]
     pub fn get(&self, number: u32) -> Option<u32> {
-        self.0.get(number as usize).copied().filter(|found| *found != NONE)
+        self.0
+            .get(number as usize)
+            .copied()
+            .filter(|found| *found != NONE)
     }
 
     /// Makes room for numbers below this one.

@@ -68,7 +68,8 @@ impl Options {
         }
     }
 
-    /// The options of one module of several: where the call says nothing of data, `is_data` does (`gg.safe_reloads`).
+    /// The options of one module of several: where the call says nothing of data, `is_data` does
+    /// (`gg.safe_reloads`).
     pub fn of(all: &Options, is_data: bool) -> Options {
         Options {
             source: None, // `find` has taken it
@@ -79,7 +80,14 @@ impl Options {
 
     /// Reads the façade's table.
     pub fn read(vm: &mut Vm, table: Ref) -> Result<Options> {
-        let names = ["source", "on_conflict", "data", "constants", "scope", "report"];
+        let names = [
+            "source",
+            "on_conflict",
+            "data",
+            "constants",
+            "scope",
+            "report",
+        ];
         let texts = vm.fields(table, names)?;
         let text = |i| vm.bytes(texts.after(i));
         let source = Given::string(vm, texts)?;

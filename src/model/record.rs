@@ -1,9 +1,11 @@
-//! What is remembered of a module from one reload to the next: which of its locals some function has assigned, in any version that a
-//! reload has seen (R4.7). A local that was state once stays state, also when the function that assigned it is gone from
-//! the file: a closure of it may be alive where nobody looks.
+//! What is remembered of a module from one reload to the next: which of its locals some function
+//! has assigned, in any version that a reload has seen (R4.7). A local that was state once stays
+//! state, also when the function that assigned it is gone from the file: a closure of it may be
+//! alive where nobody looks.
 //!
-//! One string for each module, in the façade's weak table: the sorted hashes of the locals' names. Two names with one hash count as
-//! one, which keeps data. It stands under the module's object, so that it is gone when the module is loaded anew.
+//! One string for each module, in the façade's weak table: the sorted hashes of the locals' names.
+//! Two names with one hash count as one, which keeps data. It stands under the module's object, so
+//! that it is gone when the module is loaded anew.
 
 use crate::lua::vm::{Ref, Vm};
 use crate::lua::write;
@@ -21,12 +23,16 @@ pub struct Assigned {
 }
 
 impl Assigned {
-    /// What the earlier reloads of the module `name`, whose object is `object`, have left in the weak table.
+    /// What the earlier reloads of the module `name`, whose object is `object`, have left in the
+    /// weak table.
     pub fn read(vm: &mut Vm, table: Ref, name: Ref, object: Ref) -> Result<Assigned> {
         let key = key(vm, name, object)?;
         let packed = vm.get(table, key)?;
         let hashes = vm.words(packed)?.unwrap_or_default();
-        Ok(Assigned { hashes, grown: false })
+        Ok(Assigned {
+            hashes,
+            grown: false,
+        })
     }
 
     /// Is none known?
@@ -69,7 +75,8 @@ impl Assigned {
     }
 }
 
-/// Under which key of the weak table it stands: the object, if it is a table, else a string with the module's name.
+/// Under which key of the weak table it stands: the object, if it is a table, else a string with
+/// the module's name.
 fn key(vm: &mut Vm, name: Ref, object: Ref) -> Result<Ref> {
     if vm.val(object).is_table() {
         return Ok(object);

@@ -1,4 +1,5 @@
-//! Where things stand, for reports and messages: `TestReload.data6.func1`, `TestReload.dump@helper`.
+//! Where things stand, for reports and messages: `TestReload.data6.func1`,
+//! `TestReload.dump@helper`.
 //!
 //! A [`SiteId`] is a step from another one; the text is made only when somebody reads it.
 
@@ -98,7 +99,10 @@ impl Sites {
     /// The three roots.
     pub fn new() -> Result<Sites> {
         let (mut steps, mut heads) = (Vec::new(), Vec::new());
-        for (root, i) in [Root::Module, Root::Globals, Root::Loaded].into_iter().zip(0..) {
+        for (root, i) in [Root::Module, Root::Globals, Root::Loaded]
+            .into_iter()
+            .zip(0..)
+        {
             steps.try_push((SiteId::MODULE, Step::Root(root)))?;
             heads.try_push((0, SiteId(i)))?;
         }
@@ -119,7 +123,11 @@ impl Sites {
 
     fn add(&mut self, parent: SiteId, step: Step) -> Result<SiteId> {
         let site = SiteId(self.steps.len() as u32);
-        let (depth, head) = self.heads.get(parent.0 as usize).copied().unwrap_or_default();
+        let (depth, head) = self
+            .heads
+            .get(parent.0 as usize)
+            .copied()
+            .unwrap_or_default();
         self.steps.try_push((parent, step))?;
         self.heads
             .try_push((depth + 1, if depth < HEAD { site } else { head }))?;
@@ -157,7 +165,11 @@ impl Sites {
     }
 
     /// The site of the remembered table with this number; `origin` has where each one was found.
-    pub fn remembered(&mut self, number: u32, origin: impl Fn(u32) -> Option<Origin>) -> Result<SiteId> {
+    pub fn remembered(
+        &mut self,
+        number: u32,
+        origin: impl Fn(u32) -> Option<Origin>,
+    ) -> Result<SiteId> {
         let mut trail = Vec::new();
         let mut at = number;
         let mut site = loop {
@@ -240,7 +252,9 @@ fn key_text(vm: &Vm, key: Ref) -> String {
     });
     if let Some(text) = start {
         let mut letters = text.chars();
-        let is_name = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        let is_name = letters
+            .next()
+            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');
         return if is_name {
             format!(".{text}")

@@ -1,10 +1,11 @@
 //! What the code that A2's chunk calls does to what existed before (R2.7 to R2.10, R5.5).
 //!
-//! A hook sees each call while the chunk runs. Before a function of outside runs, what it can change is remembered. When a *call out
-//! of the module* has ended, what it changed is known. If all of that is there already (`bus.on("hit", M.on_hit)` runs again), the
-//! call is a *repeat*: it is taken back at once, the function that stands there gets the file's code, and the chunk goes on with
-//! what the older call had returned. All else is kept. At the end of the chunk everything is put back, kept or not; what is kept is
-//! a list of operations for the commit.
+//! A hook sees each call while the chunk runs. Before a function of outside runs, what it can
+//! change is remembered. When a *call out of the module* has ended, what it changed is known. If
+//! all of that is there already (`bus.on("hit", M.on_hit)` runs again), the call is a *repeat*: it
+//! is taken back at once, the function that stands there gets the file's code, and the chunk goes
+//! on with what the older call had returned. All else is kept. At the end of the chunk everything
+//! is put back, kept or not; what is kept is a list of operations for the commit.
 
 mod names;
 mod past;
@@ -146,7 +147,9 @@ impl Calls {
     /// Adds to the message of a chunk that failed what speaks of its calls.
     pub fn explain(&self, mut text: Vec<u8>) -> Vec<u8> {
         for call in &self.duplicates {
-            text.extend_from_slice(format!("\n{call}: registered already; see hotreload.reloading()").as_bytes());
+            text.extend_from_slice(
+                format!("\n{call}: registered already; see hotreload.reloading()").as_bytes(),
+            );
         }
         for call in &self.beyond {
             text.extend_from_slice(format!("\n{}", beyond(call)).as_bytes());
@@ -160,11 +163,17 @@ impl Calls {
     /// A call that registers something: made before, or new.
     fn note(&mut self, is_new: bool, function: Ref, label: String) -> Result<()> {
         self.made.try_push((function, copied_text(&label)?))?;
-        if is_new { &mut self.new } else { &mut self.repeated }.try_push(label)
+        if is_new {
+            &mut self.new
+        } else {
+            &mut self.repeated
+        }
+        .try_push(label)
     }
 
-    /// The calls for the record of the module, a string with a line for each call, under each function that was called. The table is
-    /// weak: where the other module is loaded anew, nothing is known of calls of its old functions.
+    /// The calls for the record of the module, a string with a line for each call, under each
+    /// function that was called. The table is weak: where the other module is loaded anew,
+    /// nothing is known of calls of its old functions.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -172,7 +181,9 @@ impl Calls {
         let mut texts: FxHashMap<usize, (Ref, Vec<u8>)> = FxHashMap::default();
         for (function, label) in &self.made {
             texts.try_reserve(1)?;
-            let (_, text) = texts.entry(vm.val(*function).addr).or_insert((*function, Vec::new()));
+            let (_, text) = texts
+                .entry(vm.val(*function).addr)
+                .or_insert((*function, Vec::new()));
             text.try_reserve(label.len() + 1)?;
             text.extend_from_slice(label.as_bytes());
             text.push(b'\n');
@@ -192,7 +203,9 @@ impl Calls {
 
 /// What is told of a call that can change more than is remembered, where its work is put back.
 pub fn beyond(call: &str) -> String {
-    format!("{call} reaches more than {BUDGET} entries of tables: look whether all that it changed was put back")
+    format!(
+        "{call} reaches more than {BUDGET} entries of tables: look whether all that it changed was put back"
+    )
 }
 
 /// The calls of the module's last load.
@@ -213,9 +226,14 @@ impl Recorded {
         let mut recorded = Recorded::default();
         let (first, count) = vm.keep_entries(record, usize::MAX)?;
         for function in (0..count).map(|i| first.after(2 * i)) {
-            recorded.functions.try_insert_value(vm.val(function).addr, ())?;
+            recorded
+                .functions
+                .try_insert_value(vm.val(function).addr, ())?;
             let text = vm.bytes(function.after(1))?.unwrap_or_default();
-            for call in text.split(|byte| *byte == b'\n').filter(|call| !call.is_empty()) {
+            for call in text
+                .split(|byte| *byte == b'\n')
+                .filter(|call| !call.is_empty())
+            {
                 let count = recorded.calls.get(call).copied().unwrap_or(0);
                 recorded.calls.try_insert_value(copied(call)?, count + 1)?;
             }
@@ -225,7 +243,10 @@ impl Recorded {
 
     /// Takes one call off. False where there is none like it.
     fn take(&mut self, call: &str) -> bool {
-        let count = self.calls.get_mut(call.as_bytes()).filter(|count| **count > 0);
+        let count = self
+            .calls
+            .get_mut(call.as_bytes())
+            .filter(|count| **count > 0);
         count.map(|count| *count -= 1).is_some()
     }
 
@@ -242,7 +263,8 @@ impl Recorded {
     }
 }
 
-/// Something of the load that stands in the place of something older, in a table that the chunk cannot name.
+/// Something of the load that stands in the place of something older, in a table that the chunk
+/// cannot name.
 #[derive(Clone, Copy)]
 pub struct Exchange {
     /// The table.
@@ -359,12 +381,17 @@ impl<'a> Effects<'a> {
         }
     }
 
-    /// What runs on the coroutine of an event. Others that were active above it have yielded, or ended.
+    /// What runs on the coroutine of an event. Others that were active above it have yielded, or
+    /// ended.
     fn on_coroutine(&mut self, vm: &mut Vm, frame: &Frame<'_>) -> Result<()> {
         let made = frame.made;
         let thread = frame.thread();
         if self.active.iter().any(|(active, _)| *active == thread) {
-            while self.active.last().is_some_and(|(active, _)| *active != thread) {
+            while self
+                .active
+                .last()
+                .is_some_and(|(active, _)| *active != thread)
+            {
                 while self.running().is_some_and(|running| !running.is_empty()) {
                     self.leave(vm, made, None, Ending::Yielded)?;
                 }
@@ -380,7 +407,13 @@ impl<'a> Effects<'a> {
     }
 
     /// An activation of the running coroutine ends, and with it the calls that began in it.
-    fn leave(&mut self, vm: &mut Vm, made: Made<'_>, frame: Option<&Frame<'_>>, ending: Ending) -> Result<()> {
+    fn leave(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        frame: Option<&Frame<'_>>,
+        ending: Ending,
+    ) -> Result<()> {
         let Some(ended) = self.running().and_then(Vec::pop) else {
             return Ok(());
         };
@@ -393,7 +426,8 @@ impl<'a> Effects<'a> {
         Ok(())
     }
 
-    /// What an error has unwound is no longer running: down to the function at this address, if it is.
+    /// What an error has unwound is no longer running: down to the function at this address, if it
+    /// is.
     fn unwind(&mut self, vm: &mut Vm, frame: &Frame<'_>, addr: usize) -> Result<bool> {
         let Some(running) = self.running() else {
             return Ok(false);
@@ -401,10 +435,11 @@ impl<'a> Effects<'a> {
         if !running.iter().any(|activation| activation.addr == addr) {
             return Ok(false);
         }
-        while self
-            .running()
-            .is_some_and(|running| running.last().is_some_and(|activation| activation.addr != addr))
-        {
+        while self.running().is_some_and(|running| {
+            running
+                .last()
+                .is_some_and(|activation| activation.addr != addr)
+        }) {
             self.leave(vm, frame.made, None, Ending::Raised)?;
         }
         Ok(true)
@@ -412,7 +447,11 @@ impl<'a> Effects<'a> {
 
     /// The nearest function in Lua that is running.
     fn caller(&self) -> Option<Role> {
-        let running = self.active.iter().rev().flat_map(|(_, running)| running.iter().rev());
+        let running = self
+            .active
+            .iter()
+            .rev()
+            .flat_map(|(_, running)| running.iter().rev());
         running
             .map(|activation| activation.role)
             .find(|role| *role != Role::Between)
@@ -437,16 +476,27 @@ impl<'a> Effects<'a> {
         })
     }
 
-    /// Does the function load a module that is not loaded? Such a loader has the module's name for its first argument.
-    fn loads(&self, vm: &mut Vm, frame: &Frame<'_>, callee: &Callee, (first, count): (Ref, u32)) -> Result<bool> {
+    /// Does the function load a module that is not loaded? Such a loader has the module's name for
+    /// its first argument.
+    fn loads(
+        &self,
+        vm: &mut Vm,
+        frame: &Frame<'_>,
+        callee: &Callee,
+        (first, count): (Ref, u32),
+    ) -> Result<bool> {
         if !callee.is_c && !callee.is_main {
             // A loader of "package.preload", which may have no parameters, or a searcher.
             return Ok(self.is_from_require(frame));
         }
-        if count == 0 || vm.kind(first) != Kind::String || callee.is_c && (count != 2 || !self.is_from_require(frame)) {
+        if count == 0
+            || vm.kind(first) != Kind::String
+            || callee.is_c && (count != 2 || !self.is_from_require(frame))
+        {
             return Ok(false);
         }
-        // A string that is run (`load(template)("name")`) is no module; a file with one argument may be.
+        // A string that is run (`load(template)("name")`) is no module; a file with one argument
+        // may be.
         let is_file = count > 1 || frame.with_source(|source| source.starts_with(b"@"));
         if !is_file || vm.raw_equal(first, self.context.name) {
             return Ok(false);
@@ -472,9 +522,14 @@ impl<'a> Effects<'a> {
         let is_other = activation.role == Role::Other;
         let begins = is_other && caller == Some(Role::Own);
         let may_load = is_other && (callee.is_main || self.is_from_require(frame));
-        let is_older = activation.role == Role::Own && !callee.is_main && !frame.made.created(callee.addr);
-        if is_older && self.open.is_empty() && self.older.try_insert_value(callee.addr, ())?.is_none() {
-            // The chunk calls the running module: what that changes is the chunk's own work, and goes beyond what the file's names say.
+        let is_older =
+            activation.role == Role::Own && !callee.is_main && !frame.made.created(callee.addr);
+        if is_older
+            && self.open.is_empty()
+            && self.older.try_insert_value(callee.addr, ())?.is_none()
+        {
+            // The chunk calls the running module: what that changes is the chunk's own work, and
+            // goes beyond what the file's names say.
             let args = frame.arguments(vm)?;
             self.enter(vm, frame, callee, args)?;
             return Ok(true);
@@ -542,7 +597,8 @@ impl<'a> Effects<'a> {
                 let mut is_kept = false;
                 for i in which.iter().copied().filter(|i| *i < count) {
                     let written = first.after(i);
-                    if vm.kind(written) == Kind::Table && !frame.made.created(vm.val(written).addr) {
+                    if vm.kind(written) == Kind::Table && !frame.made.created(vm.val(written).addr)
+                    {
                         let number = self.touch_table(vm, written)?.0;
                         if let Some(call) = self.open.last_mut() {
                             call.all_of.try_insert_value(number, ())?;
@@ -604,7 +660,8 @@ impl<'a> Effects<'a> {
             return Ok(());
         }
         if protected::is_handler(callee.addr) {
-            // The chunk fails. While its locals are there, they name its calls and the functions that these were given.
+            // The chunk fails. While its locals are there, they name its calls and the functions
+            // that these were given.
             let mut open = std::mem::take(&mut self.open);
             for call in &mut open {
                 call.label = Some(self.label(vm, frame.made, call)?);
@@ -627,7 +684,8 @@ impl<'a> Effects<'a> {
         let (file, line) = frame.place();
         let ran = format!("{file}:{line}: {name}");
         if let Some(call) = self.open.last_mut() {
-            call.c_function.get_or_insert(format!("{name} ({file}:{line})"));
+            call.c_function
+                .get_or_insert(format!("{name} ({file}:{line})"));
         } else {
             let text = format!("{name} ({file}:{line})");
             if !self.calls.irrevocable.contains(&text) {
@@ -640,8 +698,8 @@ impl<'a> Effects<'a> {
         Ok(())
     }
 
-    /// How the caller names a function. Lua reads the caller's code for that, up to the call: with many calls the name that a function
-    /// had before does.
+    /// How the caller names a function. Lua reads the caller's code for that, up to the call: with
+    /// many calls the name that a function had before does.
     fn name(&mut self, frame: &Frame<'_>) -> Result<(String, &'static str)> {
         let addr = frame.callee().addr;
         self.named += 1;
@@ -679,7 +737,14 @@ impl<'a> Effects<'a> {
     }
 
     /// Notes what a call is given.
-    fn give(&self, vm: &mut Vm, made: Made<'_>, given: &mut Given, value: Ref, depth: u32) -> Result<()> {
+    fn give(
+        &self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        given: &mut Given,
+        value: Ref,
+        depth: u32,
+    ) -> Result<()> {
         let val = vm.val(value);
         match val.kind {
             Kind::Nil | Kind::Boolean => Ok(()),
@@ -733,7 +798,10 @@ impl<'a> Effects<'a> {
     /// Looks anew at what the innermost call may have changed in a table.
     fn look(&mut self, vm: &mut Vm, number: u32, writes: &mut Vec<Write>) -> Result<()> {
         let is_small = self.past.is_whole(number) && self.past.len(number) <= SMALL;
-        let all = self.open.last().is_some_and(|call| call.all_of.contains(&number));
+        let all = self
+            .open
+            .last()
+            .is_some_and(|call| call.all_of.contains(&number));
         if self.past.is_whole(number) && (is_small || all || self.past.is_shifted(vm, number)?) {
             return self.past.look_at_all(vm, number, writes);
         }
@@ -741,8 +809,9 @@ impl<'a> Effects<'a> {
         self.past.look_under(vm, number, &keys, writes)
     }
 
-    /// The keys under which the innermost call may write into a large table: what its functions' code names, what it was given, numbers
-    /// that its variables hold, and the end of the list (and the places above it, where the list is a heap).
+    /// The keys under which the innermost call may write into a large table: what its functions'
+    /// code names, what it was given, numbers that its variables hold, and the end of the list
+    /// (and the places above it, where the list is a heap).
     fn keys(&self, vm: &mut Vm, number: u32) -> Result<Vec<Ref>> {
         let mut keys = Vec::new();
         let Some(call) = self.open.last() else {
@@ -759,13 +828,20 @@ impl<'a> Effects<'a> {
         keys.extend_from_slice(&call.given.held);
         for cell in &call.cells {
             let (function, index) = self.past.cell(*cell);
-            for value in [self.past.cell_now(*cell), vm.upvalue_value(function, index)?] {
+            for value in [
+                self.past.cell_now(*cell),
+                vm.upvalue_value(function, index)?,
+            ] {
                 if vm.val(value).addr != 0 || vm.integer(value).is_some() {
                     keys.try_push(value)?;
                 }
             }
         }
-        for table in call.touched.iter().filter(|table| self.past.len(**table) <= SMALL) {
+        for table in call
+            .touched
+            .iter()
+            .filter(|table| self.past.len(**table) <= SMALL)
+        {
             for (_, key, now) in self.past.entries(*table) {
                 if vm.integer(now).is_some() && vm.kind(key) == Kind::String {
                     keys.try_push(now)?;
@@ -774,7 +850,10 @@ impl<'a> Effects<'a> {
             }
         }
         // What was appended, or taken off, since the table was looked at last.
-        let (before, now) = (self.past.border(number), vm.raw_len(self.past.table(number)));
+        let (before, now) = (
+            self.past.border(number),
+            vm.raw_len(self.past.table(number)),
+        );
         for i in before.min(now) + 1..=before.max(now) {
             keys.try_push(vm.number(i)?)?;
         }
@@ -808,13 +887,22 @@ impl<'a> Effects<'a> {
     }
 
     /// A function in Lua is entered within a call: what it can change is remembered before it runs.
-    fn enter(&mut self, vm: &mut Vm, frame: &Frame<'_>, callee: &Callee, (first, count): (Ref, u32)) -> Result<()> {
+    fn enter(
+        &mut self,
+        vm: &mut Vm,
+        frame: &Frame<'_>,
+        callee: &Callee,
+        (first, count): (Ref, u32),
+    ) -> Result<()> {
         let is_own_new = frame.made.created(callee.addr) && self.role(frame, callee) == Role::Own;
         let mut queue = VecDeque::new();
         for i in 0..count {
             queue.try_push(first.after(i))?;
         }
-        let is_known = self.open.last().is_some_and(|call| call.entered.contains(&callee.addr));
+        let is_known = self
+            .open
+            .last()
+            .is_some_and(|call| call.entered.contains(&callee.addr));
         if !is_known && !is_own_new {
             let function = frame.function(vm)?;
             self.enter_function(vm, frame.made, (function, callee.addr), &mut queue)?;
@@ -822,7 +910,8 @@ impl<'a> Effects<'a> {
         self.reach(vm, frame.made, queue)
     }
 
-    /// Remembers the variables of a function that the innermost call enters, and queues what they hold.
+    /// Remembers the variables of a function that the innermost call enters, and queues what they
+    /// hold.
     fn enter_function(
         &mut self,
         vm: &mut Vm,
@@ -859,7 +948,10 @@ impl<'a> Effects<'a> {
     fn resume(&mut self, vm: &mut Vm, made: Made<'_>, thread: Ref) -> Result<()> {
         calls::follow(vm, thread)?;
         let addr = vm.val(thread).addr;
-        let resumed = self.open.last_mut().map_or(&mut self.resumed, |call| &mut call.entered);
+        let resumed = self
+            .open
+            .last_mut()
+            .map_or(&mut self.resumed, |call| &mut call.entered);
         if resumed.try_insert_value(addr, ())?.is_some() {
             return Ok(());
         }
@@ -880,7 +972,13 @@ impl<'a> Effects<'a> {
     }
 
     /// The strings and integers of a function's code.
-    fn read_constants(&mut self, vm: &mut Vm, function: Ref, addr: usize, made: Made<'_>) -> Result<()> {
+    fn read_constants(
+        &mut self,
+        vm: &mut Vm,
+        function: Ref,
+        addr: usize,
+        made: Made<'_>,
+    ) -> Result<()> {
         if self.constants.contains_key(&addr) && !made.created(addr) {
             return Ok(());
         }
@@ -910,7 +1008,9 @@ impl<'a> Effects<'a> {
             if looked_at >= MOST_TABLES || !matches!(val.kind, Kind::Table | Kind::Userdata) {
                 continue;
             }
-            if val.addr == vm.val(self.context.loaded).addr || seen.try_insert_value(val.addr, ())?.is_some() {
+            if val.addr == vm.val(self.context.loaded).addr
+                || seen.try_insert_value(val.addr, ())?.is_some()
+            {
                 continue;
             }
             looked_at += 1;
@@ -949,7 +1049,11 @@ impl<'a> Effects<'a> {
                     queue.try_push(vm.get(value, key)?)?;
                 }
             }
-            if is_news && !is_globals && self.past.is_whole(number) && self.past.has_more_behind(number) {
+            if is_news
+                && !is_globals
+                && self.past.is_whole(number)
+                && self.past.has_more_behind(number)
+            {
                 // The rest is remembered as well, but not looked at in each call.
                 self.remember_behind(vm, made, number)?;
             }
@@ -1005,7 +1109,13 @@ impl<'a> Effects<'a> {
     }
 
     /// A call out of the module has ended.
-    fn close(&mut self, vm: &mut Vm, made: Made<'_>, frame: Option<&Frame<'_>>, ending: Ending) -> Result<()> {
+    fn close(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        frame: Option<&Frame<'_>>,
+        ending: Ending,
+    ) -> Result<()> {
         fault::point()?;
         self.settle(vm)?;
         self.search_deeper(vm, made)?;
@@ -1030,7 +1140,10 @@ impl<'a> Effects<'a> {
         if !may_repeat || !raised && !places {
             return self.keep(vm, made, call, writes, places);
         }
-        if let Some(unknown) = writes.iter().find(|write| !self.past.is_known(vm, write.spot)) {
+        if let Some(unknown) = writes
+            .iter()
+            .find(|write| !self.past.is_known(vm, write.spot))
+        {
             let label = self.label(vm, made, &call)?;
             let (file, line) = &call.place;
             let count = vm.raw_len(match self.past.place(unknown.spot) {
@@ -1061,7 +1174,11 @@ impl<'a> Effects<'a> {
                 vm,
                 made,
                 &call,
-                if raised { Standing::Refused } else { Standing::Recorded },
+                if raised {
+                    Standing::Refused
+                } else {
+                    Standing::Recorded
+                },
             )?
         {
             return self.put_back(vm, &writes);
@@ -1087,21 +1204,31 @@ impl<'a> Effects<'a> {
         })
     }
 
-    /// Where the innermost call was given something of the load, and has put it nowhere where that is looked for, all that is remembered
-    /// is looked at. For example a tree of routes finds its tables by parts of a path.
+    /// Where the innermost call was given something of the load, and has put it nowhere where that
+    /// is looked for, all that is remembered is looked at. For example a tree of routes finds
+    /// its tables by parts of a path.
     fn search_deeper(&mut self, vm: &mut Vm, made: Made<'_>) -> Result<()> {
         let Some(call) = self.open.last() else {
             return Ok(());
         };
-        let given_new = call.given.held.iter().any(|given| self.is_new(made, vm.val(*given)));
+        let given_new = call
+            .given
+            .held
+            .iter()
+            .any(|given| self.is_new(made, vm.val(*given)));
         let size = self.past.entries_in_all();
-        if !given_new || self.places_any(vm, made, &call.writes) || self.searched + size > MOST_SEARCHED {
+        if !given_new
+            || self.places_any(vm, made, &call.writes)
+            || self.searched + size > MOST_SEARCHED
+        {
             return Ok(());
         }
         self.searched += size;
         for number in 0..self.past.counts().0 {
             let mut writes = Vec::new();
-            if self.past.is_whole(number) && vm.val(self.past.table(number)) != vm.val(self.context.globals) {
+            if self.past.is_whole(number)
+                && vm.val(self.past.table(number)) != vm.val(self.context.globals)
+            {
                 self.past.look_at_all(vm, number, &mut writes)?;
             }
             if !self.places_any(vm, made, &writes) {
@@ -1171,7 +1298,8 @@ impl<'a> Effects<'a> {
         search.find(writes)
     }
 
-    /// A repeat: all that it changed is as before, and the file's functions stand where the module's did.
+    /// A repeat: all that it changed is as before, and the file's functions stand where the
+    /// module's did.
     fn take_back(
         &mut self,
         vm: &mut Vm,
@@ -1215,10 +1343,17 @@ impl<'a> Effects<'a> {
         self.calls.note(false, call.function, label)
     }
 
-    /// A registry may refuse what stands there already. Where a call that raised was given a function whose name or code stands in what
-    /// it could read, that one gets the file's code; so where the last load made the call, and its entry has changed since. True if there
-    /// was one.
-    fn replace_standing(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call, standing: Standing) -> Result<bool> {
+    /// A registry may refuse what stands there already. Where a call that raised was given a
+    /// function whose name or code stands in what it could read, that one gets the file's code;
+    /// so where the last load made the call, and its entry has changed since. True if there was
+    /// one.
+    fn replace_standing(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        call: &Call,
+        standing: Standing,
+    ) -> Result<bool> {
         let sources = Sources {
             globals: self.context.globals,
             running: self.context.running,
@@ -1286,19 +1421,25 @@ impl<'a> Effects<'a> {
             .recorded
             .as_ref()
             .and_then(|recorded| recorded.calls.get(label.as_bytes()));
-        let made = self.calls.made.iter().filter(|(_, made)| *made == label).count();
+        let made = self
+            .calls
+            .made
+            .iter()
+            .filter(|(_, made)| *made == label)
+            .count();
         // What the text does not tell whole may have changed.
         Ok(recorded.is_some_and(|recorded| made < *recorded as usize) && !label.contains("{...}"))
     }
 
     /// The program has taken the entry of a recorded call away since. It stays away.
     fn is_removed(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
-        // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put the file's function for is not
-        // taken away.)
+        // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put
+        // the file's function for is not taken away.)
         for number in &call.touched {
             for lost in self.past.lost(*number)? {
                 let info = vm.info(lost)?.unwrap_or_default();
-                let is_own = !self.names.is_answered(vm, lost) && self.home.owns(vm, lost, &info)?;
+                let is_own =
+                    !self.names.is_answered(vm, lost) && self.home.owns(vm, lost, &info)?;
                 if vm.val(lost).is_table() || is_own {
                     return Ok(false);
                 }
@@ -1310,14 +1451,23 @@ impl<'a> Effects<'a> {
     }
 
     /// The chunk goes on with what the older call had returned: its handle, its number.
-    fn give_older(&mut self, vm: &mut Vm, frame: &Frame<'_>, assignment: &Assignment, writes: &[Write]) -> Result<()> {
-        // A number that the call made: a key, or what it counts with, before or after it has counted.
+    fn give_older(
+        &mut self,
+        vm: &mut Vm,
+        frame: &Frame<'_>,
+        assignment: &Assignment,
+        writes: &[Write],
+    ) -> Result<()> {
+        // A number that the call made: a key, or what it counts with, before or after it has
+        // counted.
         let is_counted = |vm: &Vm, past: &Past, result: i64| {
             writes.iter().any(|write| {
                 let key = past.key(write.spot).and_then(|key| vm.integer(key));
                 let counter = vm.integer(write.old).and_then(|_| vm.integer(write.new));
                 key == Some(result)
-                    || counter.is_some_and(|counter| counter == result || Some(counter) == result.checked_add(1))
+                    || counter.is_some_and(|counter| {
+                        counter == result || Some(counter) == result.checked_add(1)
+                    })
             })
         };
         for i in 0..frame.results() {
@@ -1333,7 +1483,9 @@ impl<'a> Effects<'a> {
                         continue;
                     }
                     let mut scalars = assignment.scalars.iter();
-                    scalars.find(|(new, _)| vm.same(*new, result)).map(|(_, old)| *old)
+                    scalars
+                        .find(|(new, _)| vm.same(*new, result))
+                        .map(|(_, old)| *old)
                 }
                 _ => None,
             };
@@ -1363,15 +1515,19 @@ impl<'a> Effects<'a> {
                         let (number, _) = self.past.see_table(vm, table)?;
                         self.past.under(vm, number, key)?.0
                     }
-                    Place::Upvalue { function, index } => Spot::Cell(self.past.see_cell(vm, function, index)?),
+                    Place::Upvalue { function, index } => {
+                        Spot::Cell(self.past.see_cell(vm, function, index)?)
+                    }
                     _ => return Ok(()),
                 };
                 self.replace(vm, spot, old, new)
             }
             Spotted::Key(table) => {
                 let (number, _) = self.past.see_table(vm, table)?;
-                let ((from, value), (to, nothing)) =
-                    (self.past.under(vm, number, old)?, self.past.under(vm, number, new)?);
+                let ((from, value), (to, nothing)) = (
+                    self.past.under(vm, number, old)?,
+                    self.past.under(vm, number, new)?,
+                );
                 self.replace(vm, from, value, Ref::NIL)?;
                 self.replace(vm, to, nothing, value)
             }
@@ -1387,11 +1543,19 @@ impl<'a> Effects<'a> {
 
     fn replace(&mut self, vm: &mut Vm, spot: Spot, old: Ref, new: Ref) -> Result<()> {
         self.put(vm, spot, new)?;
-        self.log.try_push(Logged::Replaced(Write { spot, old, new }))
+        self.log
+            .try_push(Logged::Replaced(Write { spot, old, new }))
     }
 
     /// A call that stays.
-    fn keep(&mut self, vm: &mut Vm, made: Made<'_>, call: Call, writes: Vec<Write>, places: bool) -> Result<()> {
+    fn keep(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        call: Call,
+        writes: Vec<Write>,
+        places: bool,
+    ) -> Result<()> {
         if writes.is_empty() {
             return Ok(());
         }
@@ -1404,7 +1568,10 @@ impl<'a> Effects<'a> {
             for write in &outer.writes {
                 changed.try_insert_value(container(write.spot), ())?;
             }
-            if writes.iter().any(|write| changed.contains(&container(write.spot))) {
+            if writes
+                .iter()
+                .any(|write| changed.contains(&container(write.spot)))
+            {
                 outer.whole = true;
                 outer.writes.try_reserve(writes.len())?;
                 outer.writes.extend(writes);
@@ -1422,7 +1589,13 @@ impl<'a> Effects<'a> {
         if let Some(label) = &call.label {
             return copied_text(label);
         }
-        text::call(vm, self.context, &mut self.names, (self.chunk_at, made), call)
+        text::call(
+            vm,
+            self.context,
+            &mut self.names,
+            (self.chunk_at, made),
+            call,
+        )
     }
 }
 
@@ -1457,7 +1630,8 @@ impl Watcher for Effects<'_> {
         };
         let mut caller = None;
         if frame.is_tail {
-            // The function takes the frame of the one that called it, and what began there ends with it.
+            // The function takes the frame of the one that called it, and what began there ends
+            // with it.
             if let Some(former) = self.running().and_then(Vec::pop) {
                 activation.calls = former.calls;
                 activation.dependency = former.dependency;
@@ -1467,7 +1641,8 @@ impl Watcher for Effects<'_> {
             self.unwind(vm, frame, below)?;
             activation.calls = self.open.len();
         }
-        // What an event has shown is given up where nobody keeps it: the program's objects live no longer than without a reload.
+        // What an event has shown is given up where nobody keeps it: the program's objects live no
+        // longer than without a reload.
         let mark = vm.held();
         let is_kept = if callee.is_c {
             self.enter_c(vm, frame, &callee, &mut activation)?
@@ -1540,9 +1715,10 @@ impl Effects<'_> {
         self.log_own(writes)
     }
 
-    /// Splits what has happened: operations for the commit, and what the chunk or a call put in the place of something older, which
-    /// pairing is to compare. `changes` has what the chunk did to tables that it can name; what calls did is taken out of it.
-    /// `others` has what it did to data of other modules: that stays.
+    /// Splits what has happened: operations for the commit, and what the chunk or a call put in the
+    /// place of something older, which pairing is to compare. `changes` has what the chunk did
+    /// to tables that it can name; what calls did is taken out of it. `others` has what it did
+    /// to data of other modules: that stays.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -1601,14 +1777,15 @@ impl Effects<'_> {
                 if is_settled {
                     decided.try_insert_value(write.spot, ())?;
                 } else if !decided.contains(&write.spot) {
-                    // What the chunk did to tables that it can name is among the changes. Data of these that a call set stay the
-                    // module's.
+                    // What the chunk did to tables that it can name is among the changes. Data of
+                    // these that a call set stay the module's.
                     if !by_call && theirs.is_some() || !places && theirs == Some(false) {
                         continue;
                     }
                     let key = past.key(write.spot);
                     let (old, new) = (vm.val(write.old), vm.val(write.new));
-                    let is_new_thing = is_exchange(old, new, &is_new) && !standing.contains(&old.addr);
+                    let is_new_thing =
+                        is_exchange(old, new, &is_new) && !standing.contains(&old.addr);
                     let is_handed = |table| handed.contains(&table) && !old.is_nil();
                     if let (Some(key), Spot::Slot(table, _)) = (key, write.spot)
                         && (is_new_thing && (places || !by_call) || !by_call && is_handed(table))
@@ -1631,7 +1808,8 @@ impl Effects<'_> {
             }
         }
         let loaded = vm.val(context.loaded).addr;
-        let mut is_decided = |vm: &mut Vm, change: &Change| is_decided(vm, &mut past, (loaded, &decided), change);
+        let mut is_decided =
+            |vm: &mut Vm, change: &Change| is_decided(vm, &mut past, (loaded, &decided), change);
         let mut kept = Vec::new();
         for change in changes.drain(..) {
             if !is_decided(vm, &change)? {
@@ -1641,7 +1819,12 @@ impl Effects<'_> {
         *changes = kept;
         for change in others {
             if !is_decided(vm, &change)? {
-                let op = Op::write(change.table, change.key.unwrap_or(Ref::NIL), change.new, change.old);
+                let op = Op::write(
+                    change.table,
+                    change.key.unwrap_or(Ref::NIL),
+                    change.new,
+                    change.old,
+                );
                 left.add(vm, &is_new, op)?;
             }
         }
@@ -1667,7 +1850,8 @@ impl Left {
 /// The tables that the file can name.
 #[derive(Default)]
 struct Named {
-    /// By address: whether the table is another module's, and whether all of its entries are remembered.
+    /// By address: whether the table is another module's, and whether all of its entries are
+    /// remembered.
     tables: FxHashMap<usize, (bool, bool)>,
     /// Of the others, the changes have only what stands under these keys, and what was appended.
     keys: FxHashSet<(Kind, u64)>,
@@ -1680,17 +1864,22 @@ impl Named {
             let (table, theirs) = snapshot.table(number);
             let slots = snapshot.slots_of(number);
             let is_whole = slots.as_ref().is_none_or(|slots| slots.is_whole());
-            named.tables.try_insert_value(vm.val(table).addr, (theirs, is_whole))?;
+            named
+                .tables
+                .try_insert_value(vm.val(table).addr, (theirs, is_whole))?;
             if let Some(slots) = slots.filter(|_| !is_whole && named.keys.is_empty()) {
                 for slot in 0..slots.count {
-                    named.keys.try_insert_value(vm.key_hash(slots.slot(slot).0), ())?;
+                    named
+                        .keys
+                        .try_insert_value(vm.key_hash(slots.slot(slot).0), ())?;
                 }
             }
         }
         Ok(named)
     }
 
-    /// Is the place in a table that the file can name, and is that another module's? None where the changes do not have it.
+    /// Is the place in a table that the file can name, and is that another module's? None where the
+    /// changes do not have it.
     fn theirs(&self, vm: &Vm, past: &Past, spot: Spot, by_call: bool) -> Option<bool> {
         let (Spot::Slot(table, _) | Spot::Metatable(table)) = spot else {
             return None;
@@ -1719,7 +1908,8 @@ fn is_decided(
     Ok(decided.contains(&spot))
 }
 
-/// The number of the last entry of the log that writes to a spot, and whether that is the chunk's own.
+/// The number of the last entry of the log that writes to a spot, and whether that is the chunk's
+/// own.
 fn last_writes(log: &[Logged]) -> Result<FxHashMap<Spot, (u32, bool)>> {
     let mut last = FxHashMap::default();
     for (logged, at) in log.iter().zip(0..) {

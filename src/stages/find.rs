@@ -1,8 +1,9 @@
 //! R1: from a module's name to its code, as `require` finds it.
 //!
-//! Walks `package.searchers` in order. The stock searchers are recognised by their address and carried out here: the one for Lua
-//! files reads the file itself, so that a host's code cache cannot hand back old code, and the ones for C
-//! libraries only look, so that nothing is loaded. Any other searcher is called. Nothing is changed here.
+//! Walks `package.searchers` in order. The stock searchers are recognised by their address and
+//! carried out here: the one for Lua files reads the file itself, so that a host's code cache
+//! cannot hand back old code, and the ones for C libraries only look, so that nothing is loaded.
+//! Any other searcher is called. Nothing is changed here.
 //!
 //! A name reaches no file that it would not reach under `require` (R1.7).
 
@@ -47,7 +48,11 @@ impl Context {
         let globals = vm.globals()?;
         let package = vm.field(loaded, "package")?;
         let running = vm.get(loaded, name)?;
-        let running = if vm.truthy(running) { running } else { Ref::NIL };
+        let running = if vm.truthy(running) {
+            running
+        } else {
+            Ref::NIL
+        };
         Ok(Context {
             name,
             title,
@@ -111,7 +116,8 @@ pub const STANDARD: [&str; 10] = [
 /// Finds the module's code (R1.2), or the given `source`, under the module's own chunk name.
 ///
 /// # Errors
-/// [`Error::Refused`] (R1.4), [`Error::NotFound`], [`Error::Unreadable`], [`Error::Compile`] when a searcher raised.
+/// [`Error::Refused`] (R1.4), [`Error::NotFound`], [`Error::Unreadable`], [`Error::Compile`] when a
+/// searcher raised.
 pub fn find(vm: &mut Vm, context: &Context, source: Option<Given>) -> Result<Found> {
     refuse(vm, context)?;
     let found = search(vm, context, source.is_none());
@@ -127,7 +133,9 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Given>) -> Result<Fou
             file,
             code: Code::Loader(loader),
         }) => (data, file, own_name(vm, loader)?),
-        Err(Error::NotFound { .. } | Error::Unreadable { .. }) => (Ref::NIL, None, running_name(vm, context)?),
+        Err(Error::NotFound { .. } | Error::Unreadable { .. }) => {
+            (Ref::NIL, None, running_name(vm, context)?)
+        }
         Err(error) => return Err(error),
     };
     let chunk_name = match chunk_name {
@@ -153,7 +161,9 @@ pub fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
         })
     };
     if context.bytes.contains(&0) {
-        return refused("its name has a NUL byte, and Lua would take the name to end there; give the name without it");
+        return refused(
+            "its name has a NUL byte, and Lua would take the name to end there; give the name without it",
+        );
     }
     if STANDARD.iter().any(|name| name.as_bytes() == context.bytes) {
         return refused("it is a standard library; only Lua modules of your own can be hot");
@@ -161,12 +171,15 @@ pub fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
     let own = vm.field(context.loaded, "hotreload")?;
     let itself = context.is_loaded() && vm.raw_equal(own, context.running);
     if itself || context.bytes == b"hotreload" || context.bytes.starts_with(b"hotreload.") {
-        return refused("hotreload does not reload itself; restart the program to take a new version");
+        return refused(
+            "hotreload does not reload itself; restart the program to take a new version",
+        );
     }
     Ok(())
 }
 
-/// Asks the searchers in order. Unless `read`, the text of a Lua file is left empty: the file is there and can be opened.
+/// Asks the searchers in order. Unless `read`, the text of a Lua file is left empty: the file is
+/// there and can be opened.
 ///
 /// # Errors
 /// As [`find`], but for what a name alone refuses.
@@ -183,8 +196,12 @@ pub fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
         }
         let searcher = standing_for(vm, searcher)?;
         let found = match vm.is_c_function(searcher) {
-            Some(address) if address == context.stock.preload => preloaded(vm, context, &mut tried)?,
-            Some(address) if address == context.stock.lua => lua_file(vm, context, read, &mut tried)?,
+            Some(address) if address == context.stock.preload => {
+                preloaded(vm, context, &mut tried)?
+            }
+            Some(address) if address == context.stock.lua => {
+                lua_file(vm, context, read, &mut tried)?
+            }
             Some(address) if address == context.stock.c => {
                 c_library(vm, context, &context.bytes, &mut tried)?;
                 None
@@ -214,8 +231,8 @@ pub fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
     })
 }
 
-/// The searcher for which the function of `hotreload.track` stands: a load of ours takes a record in any case. Any other searcher as
-/// it is.
+/// The searcher for which the function of `hotreload.track` stands: a load of ours takes a record
+/// in any case. Any other searcher as it is.
 fn standing_for(vm: &mut Vm, searcher: Ref) -> Result<Ref> {
     if vm.is_c_function(searcher).is_some() {
         return Ok(searcher);
@@ -240,7 +257,10 @@ fn preloaded(vm: &mut Vm, context: &Context, tried: &mut String) -> Result<Optio
     let preload = vm.registry(c"_PRELOAD")?;
     let loader = vm.get(preload, context.name)?;
     if vm.val(loader).is_nil() {
-        tried.push_str(&format!("\n\tno field package.preload['{}']", context.title));
+        tried.push_str(&format!(
+            "\n\tno field package.preload['{}']",
+            context.title
+        ));
         return Ok(None);
     }
     let data = vm.string(b":preload:")?;
@@ -252,13 +272,15 @@ fn preloaded(vm: &mut Vm, context: &Context, tried: &mut String) -> Result<Optio
 }
 
 fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Result<Option<Found>> {
-    let answer = vm.call(searcher, &[context.name], 2).map_err(|error| match error {
-        Error::Lua(text) => Error::Compile {
-            name: context.title.clone(),
-            text,
-        },
-        other => other,
-    })?;
+    let answer = vm
+        .call(searcher, &[context.name], 2)
+        .map_err(|error| match error {
+            Error::Lua(text) => Error::Compile {
+                name: context.title.clone(),
+                text,
+            },
+            other => other,
+        })?;
     let data = answer.after(1);
     if vm.val(answer).is_function() {
         let file = vm.bytes(data)?.map(path_of);
@@ -277,7 +299,12 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
     Ok(None)
 }
 
-fn lua_file(vm: &mut Vm, context: &Context, read: bool, tried: &mut String) -> Result<Option<Found>> {
+fn lua_file(
+    vm: &mut Vm,
+    context: &Context,
+    read: bool,
+    tried: &mut String,
+) -> Result<Option<Found>> {
     let Some((path, file)) = search_path(vm, context, "path", &context.bytes, tried)? else {
         return Ok(None);
     };
@@ -308,11 +335,16 @@ fn search_path(
 ) -> Result<Option<(Vec<u8>, File)>> {
     let templates = vm.field(context.package, field)?;
     let Some(templates) = vm.bytes(templates)? else {
-        return Err(Error::Lua(format!("'package.{field}' must be a string").into_bytes()));
+        return Err(Error::Lua(
+            format!("'package.{field}' must be a string").into_bytes(),
+        ));
     };
-    // Lua puts the name into the templates before it takes these apart: behind a `;` the name would be a template of its own.
+    // Lua puts the name into the templates before it takes these apart: behind a `;` the name would
+    // be a template of its own.
     if name.contains(&b';') {
-        tried.push_str(&format!("\n\tno file in 'package.{field}' for a name with a ';'"));
+        tried.push_str(&format!(
+            "\n\tno file in 'package.{field}' for a name with a ';'"
+        ));
         return Ok(None);
     }
     for path in candidates(&templates, name) {
@@ -321,7 +353,10 @@ fn search_path(
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 tried.push_str(&format!("\n\tno file '{}'", shown(&path)));
             }
-            Err(error) => tried.push_str(&format!("\n\tno file '{}' that can be opened ({error})", shown(&path))),
+            Err(error) => tried.push_str(&format!(
+                "\n\tno file '{}' that can be opened ({error})",
+                shown(&path)
+            )),
         }
     }
     Ok(None)
@@ -337,11 +372,17 @@ fn candidates(templates: &[u8], name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let templates = templates.split(|byte| *byte == b';');
     templates
         .filter(|template| !template.is_empty())
-        .map(move |template| template.split(|byte| *byte == b'?').collect::<Vec<_>>().join(&name[..]))
+        .map(move |template| {
+            template
+                .split(|byte| *byte == b'?')
+                .collect::<Vec<_>>()
+                .join(&name[..])
+        })
 }
 
-/// R1.3: refuses a name that is not loaded, and whose file is that of a loaded module (`game/ai/wolf` for `game.ai.wolf`): a second copy would
-/// have data of its own, and the edit would not reach what runs.
+/// R1.3: refuses a name that is not loaded, and whose file is that of a loaded module
+/// (`game/ai/wolf` for `game.ai.wolf`): a second copy would have data of its own, and the edit
+/// would not reach what runs.
 ///
 /// # Errors
 /// [`Error::Refused`], with the name to give.
@@ -362,13 +403,17 @@ pub fn refuse_second_copy(vm: &mut Vm, context: &Context, found: &Found) -> Resu
     let preload = vm.registry(c"_PRELOAD")?;
     for name in names {
         let is_standard = STANDARD.iter().any(|standard| standard.as_bytes() == name);
-        if is_standard || !candidates(&templates, &name).any(|path| is_one_file(&path_of(path), file)) {
+        if is_standard
+            || !candidates(&templates, &name).any(|path| is_one_file(&path_of(path), file))
+        {
             continue;
         }
         let key = vm.string(&name)?;
         let loader = vm.get(preload, key)?;
         let found = search_path(vm, context, "path", &name, &mut String::new())?;
-        if vm.val(loader).is_nil() && found.is_some_and(|(path, _)| is_one_file(&path_of(path), file)) {
+        if vm.val(loader).is_nil()
+            && found.is_some_and(|(path, _)| is_one_file(&path_of(path), file))
+        {
             let (path, name) = (shown(file.as_os_str().as_encoded_bytes()), shown(&name));
             return Err(Error::Refused {
                 name: context.title.clone(),
@@ -381,14 +426,16 @@ pub fn refuse_second_copy(vm: &mut Vm, context: &Context, found: &Found) -> Resu
     Ok(())
 }
 
-/// Do two paths lead to one name in one directory? (A link from one file to another one may be meant to be a module of its own.)
+/// Do two paths lead to one name in one directory? (A link from one file to another one may be
+/// meant to be a module of its own.)
 fn is_one_file(a: &Path, b: &Path) -> bool {
     let directory = |path: &Path| match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new(".").canonicalize(),
         Some(parent) => parent.canonicalize(),
         None => path.canonicalize(),
     };
-    a.file_name() == b.file_name() && (a == b || matches!((directory(a), directory(b)), (Ok(a), Ok(b)) if a == b))
+    a.file_name() == b.file_name()
+        && (a == b || matches!((directory(a), directory(b)), (Ok(a), Ok(b)) if a == b))
 }
 
 /// A Lua file's text, as it is compiled.
@@ -432,19 +479,24 @@ pub fn refuse_binary(context: &Context, code: &Code) -> Result<()> {
     match code {
         Code::Text(text, _) if text.bytes().first() == Some(&b'\x1b') => Err(Error::Refused {
             name: context.title.clone(),
-            why: "its code is a binary chunk, and only text is wanted (text_only); give it as text".into(),
+            why: "its code is a binary chunk, and only text is wanted (text_only); give it as text"
+                .into(),
         }),
         _ => Ok(()),
     }
 }
 
-/// The text of an open file, if it is to be `read`. Only a regular file is: a pipe may wait for ever, a device may have no end.
+/// The text of an open file, if it is to be `read`. Only a regular file is: a pipe may wait for
+/// ever, a device may have no end.
 fn read_file(mut file: File, path: &str, read: bool) -> Result<Given> {
     let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
     if !metadata.is_file() {
         return Err(Error::Unreadable {
             path: path.into(),
-            why: format!("it is {}; only a regular file is read", kind_of(metadata.file_type())),
+            why: format!(
+                "it is {}; only a regular file is read",
+                kind_of(metadata.file_type())
+            ),
         });
     }
     if !read {
@@ -484,7 +536,10 @@ fn unreadable(path: &str, error: io::Error) -> Error {
 
 /// What stands before the first zero byte.
 fn c_string(bytes: &[u8]) -> Result<CString> {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     let bytes = bytes.get(..end).unwrap_or_default();
     let mut ended = Vec::new();
     ended.try_reserve_exact(bytes.len() + 1)?;
@@ -516,7 +571,10 @@ fn running_name(vm: &mut Vm, context: &Context) -> Result<Option<CString>> {
         let Some(info) = vm.info(function)?.filter(|info| info.lua) else {
             continue;
         };
-        match counts.iter_mut().find(|(source, ..)| *source == info.source) {
+        match counts
+            .iter_mut()
+            .find(|(source, ..)| *source == info.source)
+        {
             Some((_, count, _)) => *count += 1,
             None => counts.try_push((info.source, 1, function))?,
         }

@@ -1,8 +1,8 @@
 //! R2: runs A2 inside a transaction.
 //!
-//! The chunk runs in the running program and may write to it. When it has ended, well or not, everything remembered is
-//! put back at once; what it changed goes on as a list of [`Change`]s. So the later stages plan on A1 as it was, and
-//! nothing of it changes before `commit`.
+//! The chunk runs in the running program and may write to it. When it has ended, well or not,
+//! everything remembered is put back at once; what it changed goes on as a list of [`Change`]s. So
+//! the later stages plan on A1 as it was, and nothing of it changes before `commit`.
 
 use crate::code::Chunk;
 use crate::lua::chunk::run;
@@ -59,11 +59,13 @@ pub struct LastLoad {
     pub lineage: Option<Lineage>,
 }
 
-/// Compiles and runs A2, and puts back what its chunk changed. Of `found` the text is gone afterwards. `modules`: those that are loaded.
-/// `around` has the host's functions around the chunk.
+/// Compiles and runs A2, and puts back what its chunk changed. Of `found` the text is gone
+/// afterwards. `modules`: those that are loaded. `around` has the host's functions around the
+/// chunk.
 ///
 /// # Errors
-/// [`Error::Compile`], [`Error::Chunk`] with a traceback, [`Error::Memory`]; the program is then as it was.
+/// [`Error::Compile`], [`Error::Chunk`] with a traceback, [`Error::Memory`]; the program is then as
+/// it was.
 pub fn load(
     vm: &mut Vm,
     permit: Permit,
@@ -120,14 +122,20 @@ pub fn load(
         chunk.forget_names();
     }
     let value = match result_of(vm, context, returned, set)? {
-        Ref::NIL if vm.val(returned).is_nil() && takes_up(vm, context, main, names_loaded, &changes)? => {
+        Ref::NIL
+            if vm.val(returned).is_nil()
+                && takes_up(vm, context, main, names_loaded, &changes)? =>
+        {
             context.running
         }
         value => value,
     };
     adopt_sources(vm, main, value, &fresh, &mut home)?;
     changes.retain(|change| {
-        !(change.table == context.loaded && change.key.is_some_and(|key| vm.raw_equal(key, context.name)))
+        !(change.table == context.loaded
+            && change
+                .key
+                .is_some_and(|key| vm.raw_equal(key, context.name)))
     });
     let environment = environment_of(vm, main, matches!(found.code, Code::Text(..)));
     Ok(Loaded {
@@ -189,7 +197,15 @@ fn run_chunk(
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
     let mut snapshot = Snapshot::of(vm, context, modules, chunk.unwrap_or(&nothing), home)?;
     let address = vm.val(main).addr;
-    let mut effects = Effects::new(permit, context, &snapshot, chunk, home, address, (recorded, lineage));
+    let mut effects = Effects::new(
+        permit,
+        context,
+        &snapshot,
+        chunk,
+        home,
+        address,
+        (recorded, lineage),
+    );
     // From here to `put_back` nothing may get past: neither an error nor a panic.
     let ran = run(vm, main, [context.name, data], expected, &mut effects);
     let (outcome, fresh) = (ran.outcome, ran.fresh);
@@ -222,7 +238,8 @@ fn run_chunk(
     })
 }
 
-/// What the load has put in the place of something older, in tables of other modules that the code cannot name.
+/// What the load has put in the place of something older, in tables of other modules that the code
+/// cannot name.
 fn add_exchanges(
     vm: &mut Vm,
     snapshot: &mut Snapshot,
@@ -232,7 +249,10 @@ fn add_exchanges(
     for exchange in exchanges {
         let number = snapshot.adopt(vm, exchange.table)?;
         let same = |change: &&mut Change| {
-            change.number == number && change.key.is_some_and(|key| vm.raw_equal(key, exchange.key))
+            change.number == number
+                && change
+                    .key
+                    .is_some_and(|key| vm.raw_equal(key, exchange.key))
         };
         match changes.iter_mut().find(same) {
             Some(known) => known.new = exchange.new,
@@ -248,7 +268,8 @@ fn add_exchanges(
     Ok(())
 }
 
-/// What `require` would put into `package.loaded`: what the chunk returned, else what it put there itself.
+/// What `require` would put into `package.loaded`: what the chunk returned, else what it put there
+/// itself.
 fn result_of(vm: &Vm, context: &Context, returned: Ref, set: Ref) -> Result<Ref> {
     let value = if !vm.val(returned).is_nil() {
         returned
@@ -262,14 +283,24 @@ fn result_of(vm: &Vm, context: &Context, returned: Ref, set: Ref) -> Result<Ref>
         Kind::Nil | Kind::Boolean => Ok(Ref::NIL),
         other => Err(Error::Refused {
             name: context.title.clone(),
-            why: format!("it returns a {}; return a table, a function or nothing", other.name()),
+            why: format!(
+                "it returns a {}; return a table, a function or nothing",
+                other.name()
+            ),
         }),
     }
 }
 
-/// Does a chunk that returns nothing take its running object up from `package.loaded`, where the chunk itself had put it? It does where
-/// that is its environment, or one of functions that it wrote there (`module(...)`, as in Lua 5.1), or where it names `loaded` and wrote there.
-fn takes_up(vm: &mut Vm, context: &Context, main: Ref, names_loaded: bool, changes: &[Change]) -> Result<bool> {
+/// Does a chunk that returns nothing take its running object up from `package.loaded`, where the
+/// chunk itself had put it? It does where that is its environment, or one of functions that it
+/// wrote there (`module(...)`, as in Lua 5.1), or where it names `loaded` and wrote there.
+fn takes_up(
+    vm: &mut Vm,
+    context: &Context,
+    main: Ref,
+    names_loaded: bool,
+    changes: &[Change],
+) -> Result<bool> {
     let running = vm.val(context.running);
     if !running.is_table() {
         return Ok(false);
@@ -282,15 +313,23 @@ fn takes_up(vm: &mut Vm, context: &Context, main: Ref, names_loaded: bool, chang
         return Ok(true);
     }
     let has_environment = |function: Ref| {
-        let mut upvalues = (1..=u8::MAX).map_while(|i| vm.upvalue(function, i).map(|upvalue| (i, upvalue.value)));
+        let mut upvalues =
+            (1..=u8::MAX).map_while(|i| vm.upvalue(function, i).map(|upvalue| (i, upvalue.value)));
         upvalues.any(|(i, value)| value == running && vm.upvalue_name(function, i) == b"_ENV")
     };
-    Ok(has_environment(main) || written.any(|change| vm.val(change.new).is_function() && has_environment(change.new)))
+    Ok(has_environment(main)
+        || written.any(|change| vm.val(change.new).is_function() && has_environment(change.new)))
 }
 
-/// The module's source names: its loader's, the one on record, and, where no function of the running object has one of these
-/// (the file was found by another path), the one that ends in the same file name.
-pub fn home_of(vm: &mut Vm, context: &Context, main: Ref, known_source: Option<Vec<u8>>) -> Result<Home> {
+/// The module's source names: its loader's, the one on record, and, where no function of the
+/// running object has one of these (the file was found by another path), the one that ends in the
+/// same file name.
+pub fn home_of(
+    vm: &mut Vm,
+    context: &Context,
+    main: Ref,
+    known_source: Option<Vec<u8>>,
+) -> Result<Home> {
     let mut home = Home::default();
     home.add_loader(vm, main)?;
     if let Some(source) = known_source {
@@ -356,8 +395,9 @@ fn ends_in(source: &[u8], tail: &str) -> bool {
     })
 }
 
-/// The ends of the paths of other modules with the same object (a module that ends in `return require "x.y"`), of those that are longer than
-/// this module's own: a path that ends so is the other one's.
+/// The ends of the paths of other modules with the same object (a module that ends in `return
+/// require "x.y"`), of those that are longer than this module's own: a path that ends so is the
+/// other one's.
 fn other_tails(vm: &mut Vm, context: &Context, length: usize) -> Result<Vec<String>> {
     let (mut names, running) = (Vec::new(), vm.val(context.running));
     vm.zip(context.loaded, Ref::NIL)?;
@@ -377,7 +417,8 @@ fn other_tails(vm: &mut Vm, context: &Context, length: usize) -> Result<Vec<Stri
     Ok(tails)
 }
 
-/// The cell of a main function's `_ENV`; of one that was compiled here (`ours`) it is the first, whatever its name.
+/// The cell of a main function's `_ENV`; of one that was compiled here (`ours`) it is the first,
+/// whatever its name.
 pub fn environment_of(vm: &Vm, main: Ref, ours: bool) -> Option<usize> {
     (1..=u8::MAX)
         .map_while(|i| vm.upvalue(main, i).map(|upvalue| (i, upvalue.cell)))
@@ -385,9 +426,15 @@ pub fn environment_of(vm: &Vm, main: Ref, ours: bool) -> Option<usize> {
         .map(|(_, cell)| cell)
 }
 
-/// A loader that is no main chunk runs the module's code for it; that code has a source name of its own. The sources of the fresh
-/// functions in the module's object count then as the module's own.
-pub fn adopt_sources(vm: &mut Vm, main: Ref, value: Ref, fresh: &Fresh, home: &mut Home) -> Result<()> {
+/// A loader that is no main chunk runs the module's code for it; that code has a source name of its
+/// own. The sources of the fresh functions in the module's object count then as the module's own.
+pub fn adopt_sources(
+    vm: &mut Vm,
+    main: Ref,
+    value: Ref,
+    fresh: &Fresh,
+    home: &mut Home,
+) -> Result<()> {
     if vm.info(main)?.is_none_or(|info| info.main) || !vm.val(value).is_table() {
         return Ok(());
     }
@@ -407,26 +454,34 @@ pub fn adopt_sources(vm: &mut Vm, main: Ref, value: Ref, fresh: &Fresh, home: &m
     sources.into_iter().try_for_each(|source| home.add(source))
 }
 
-/// Puts everything remembered back and returns what the chunk and its calls changed. Where there is no memory for the lists, everything
-/// is put back all the same.
-fn put_back(vm: &mut Vm, snapshot: &Snapshot, mut effects: Effects<'_>, fresh: &Fresh) -> Result<(Vec<Change>, Left)> {
+/// Puts everything remembered back and returns what the chunk and its calls changed. Where there is
+/// no memory for the lists, everything is put back all the same.
+fn put_back(
+    vm: &mut Vm,
+    snapshot: &Snapshot,
+    mut effects: Effects<'_>,
+    fresh: &Fresh,
+) -> Result<(Vec<Change>, Left)> {
     let (mut changes, mut others) = (Vec::new(), Vec::new());
     let created = |val: Val| fresh.created(val.addr);
     let listed = caught("while looking for what the chunk changed", || {
         fault::point()?;
         effects.finish(vm)?;
-        (0..snapshot.len()).try_for_each(|i| snapshot.changes(vm, i, created, &mut changes, &mut others))
+        (0..snapshot.len())
+            .try_for_each(|i| snapshot.changes(vm, i, created, &mut changes, &mut others))
     });
     let mut lost = effects.past.restore(vm, effects.permit);
     lost += snapshot::restore(vm, effects.permit, &others);
     lost += snapshot::restore(vm, effects.permit, &changes);
     if listed.is_err() || !effects.past.is_empty() {
-        // What calls may have changed was remembered when the first of them was made: the chunk had changed some of it by then.
+        // What calls may have changed was remembered when the first of them was made: the chunk had
+        // changed some of it by then.
         lost += snapshot::restore_all(vm, effects.permit, snapshot);
     }
     match (listed, lost) {
         (Ok(()), 0) => {
-            let is_new = |val: Val| matches!(val.kind, Kind::Table | Kind::Function) && created(val);
+            let is_new =
+                |val: Val| matches!(val.kind, Kind::Table | Kind::Function) && created(val);
             let left = effects.left(vm, is_new, &mut changes, others)?;
             Ok((changes, left))
         }

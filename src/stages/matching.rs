@@ -1,11 +1,13 @@
 //! R3, R4: what in A2 answers to what in A1.
 //!
-//! Walks A2's fresh tables beside A1's, and the cells of functions that answer to each other. Everything is a work list, nothing
-//! recurses. What a table holds is taken in the order in which A2's chunk created it, never in the order of a hash table
-//! (R3.4). Nothing is decided here that could not still be refused: `plan` makes operations of it.
+//! Walks A2's fresh tables beside A1's, and the cells of functions that answer to each other.
+//! Everything is a work list, nothing recurses. What a table holds is taken in the order in which
+//! A2's chunk created it, never in the order of a hash table (R3.4). Nothing is decided here that
+//! could not still be refused: `plan` makes operations of it.
 //!
-//! The rounds ([`Pairer::run`]): tables first, which gives pairs of functions; their cells, which give more of both; when nothing is
-//! left, the cells that the code assigns; then the cells that no pair reached (R4.2); then functions added to lists (R5.4).
+//! The rounds ([`Pairer::run`]): tables first, which gives pairs of functions; their cells, which
+//! give more of both; when nothing is left, the cells that the code assigns; then the cells that no
+//! pair reached (R4.2); then functions added to lists (R5.4).
 
 mod cells;
 mod changes;
@@ -69,9 +71,11 @@ pub enum What {
     Remove,
     /// Two tables that are paired: A1's stays.
     Merge,
-    /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere, else it is `removed` (R5.2).
+    /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere,
+    /// else it is `removed` (R5.2).
     Follow,
-    /// One side is a function (R6); or A1's points at a function that is replaced elsewhere, and follows.
+    /// One side is a function (R6); or A1's points at a function that is replaced elsewhere, and
+    /// follows.
     Conflict,
 }
 
@@ -94,7 +98,8 @@ pub struct Slot {
     pub change: bool,
 }
 
-/// A fresh table's reference to another fresh table, to be looked at again when all pairs are known (R5.1).
+/// A fresh table's reference to another fresh table, to be looked at again when all pairs are known
+/// (R5.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Reference {
     /// The table that refers.
@@ -126,7 +131,8 @@ struct TablePair {
     exact: bool,
 }
 
-/// An entry of A2 whose key is a fresh table or function: A1 has it under what answers to that key, once that is known.
+/// An entry of A2 whose key is a fresh table or function: A1 has it under what answers to that key,
+/// once that is known.
 #[derive(Clone, Copy)]
 struct Keyed {
     table: Ref,
@@ -147,7 +153,8 @@ struct Child {
     new: Ref,
     old: Ref,
     kind: ChildKind,
-    /// It stands in a table that A1 has, under a name that A1 lacks there. (An integer is a registration's, and no name.)
+    /// It stands in a table that A1 has, under a name that A1 lacks there. (An integer is a
+    /// registration's, and no name.)
     added: bool,
 }
 
@@ -222,12 +229,17 @@ pub struct Pairing {
 impl Pairing {
     /// The number of a function of A1 that pairing has met.
     fn number1(&self, address: usize) -> Option<u32> {
-        self.known.number(address).and_then(|known| self.met1.get(known))
+        self.known
+            .number(address)
+            .and_then(|known| self.met1.get(known))
     }
 
     /// An upvalue by its number.
     pub fn upvalue(&self, number: u32) -> Upvalue {
-        self.upvalues.get(number as usize).copied().unwrap_or_default()
+        self.upvalues
+            .get(number as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The upvalues of a function.
@@ -263,16 +275,20 @@ impl Pairing {
         self.new.get(*best as usize).map(|f| f.at)
     }
 
-    /// Does this function of A1 answer to one that the file puts nowhere but into other modules' registries?
+    /// Does this function of A1 answer to one that the file puts nowhere but into other modules'
+    /// registries?
     pub fn answers_elsewhere_only(&self, address: usize) -> bool {
-        let answer = self.old_at(address).and_then(|function| function.answers.first());
+        let answer = self
+            .old_at(address)
+            .and_then(|function| function.answers.first());
         let site = answer
             .and_then(|answer| self.new.get(*answer as usize))
             .map(|new| new.site);
         site.is_some_and(|site| self.sites.is_elsewhere(site))
     }
 
-    /// A2's functions, with the code of each: for the table of lineages, where none continues another one.
+    /// A2's functions, with the code of each: for the table of lineages, where none continues
+    /// another one.
     pub fn functions(&self) -> Result<Vec<Continued>> {
         let mut functions = Vec::new();
         functions.try_reserve_exact(self.new.len())?;
@@ -289,7 +305,9 @@ impl Pairing {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn is_made_at_run_time(&mut self, vm: &mut Vm, address: usize) -> Result<bool> {
-        let function = self.number1(address).and_then(|f1| self.old.get(f1 as usize));
+        let function = self
+            .number1(address)
+            .and_then(|f1| self.old.get(f1 as usize));
         function.map_or(Ok(false), |function| {
             self.nesting.is_made_by_another(vm, &self.old, function)
         })
@@ -440,7 +458,8 @@ struct Pairer<'a> {
     lists1: cells::ByList,
     /// A2's lists of cells that were met.
     lists2: cells::ByList,
-    /// Upvalues of A2 (the first of a list) and those of A1 to which they answer, all of them, by nothing but their names.
+    /// Upvalues of A2 (the first of a list) and those of A1 to which they answer, all of them, by
+    /// nothing but their names.
     matched: DenseMap,
     constants: constants::Constants,
     cells2: FxHashMap<usize, u32>,
@@ -479,7 +498,8 @@ struct Pairer<'a> {
     everywhere: bool,
     table_queue: VecDeque<TablePair>,
     scan_queue: VecDeque<(Ref, SiteId)>,
-    /// A1's cells that hold functions which are to be met: a function, its upvalue's number, and where it stands.
+    /// A1's cells that hold functions which are to be met: a function, its upvalue's number, and
+    /// where it stands.
     discover: Vec<(Ref, u8, SiteId)>,
     /// New pairs of functions.
     edges: Vec<Edge>,
@@ -537,8 +557,9 @@ impl Pairer<'_> {
                 || self.take_handlers()?
                 || self.take_function_keys()?
             {
-                // tables under keys that are known by now, in several places, where tables look for what they lack, by references,
-                // and in lists; functions that are keys
+                // tables under keys that are known by now, in several places, where tables look for
+                // what they lack, by references, and in lists; functions that are
+                // keys
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.meet_constants()? {
@@ -569,8 +590,9 @@ impl Pairer<'_> {
         self.settle_constants()
     }
 
-    /// The module object bears code wherever A2's functions stand, or some of A1's: A1's own functions in it are met before R4.2. A walk over the VM
-    /// must know them in any case: what the file lacks stays (R5.2).
+    /// The module object bears code wherever A2's functions stand, or some of A1's: A1's own
+    /// functions in it are met before R4.2. A walk over the VM must know them in any case: what
+    /// the file lacks stays (R5.2).
     fn meet_module(&mut self) -> Result<bool> {
         let met = std::mem::replace(&mut self.module_met, true);
         let has_code = !self.out.new.is_empty() || self.out.known.has_home_function();
@@ -623,7 +645,9 @@ impl Pairer<'_> {
             let site = self.out.sites.elsewhere(new)?;
             if self.vm.val(new).is_table() {
                 self.pair_tables(old, new, site, false)?;
-            } else if let (Some(f1), Some(f2)) = (self.function1(old, site)?, self.function2(new, site)?) {
+            } else if let (Some(f1), Some(f2)) =
+                (self.function1(old, site)?, self.function2(new, site)?)
+            {
                 self.edge(Edge { f1, f2 })?;
             }
         }
@@ -679,13 +703,17 @@ impl Pairer<'_> {
         Ok(match (o.kind, n.kind) {
             (Kind::Function, Kind::Function) if fresh => {
                 // A generator or iterator that a library made is an object with state, not code.
-                let both_c = self.vm.is_c_function(new).is_some() && self.vm.is_c_function(old).is_some();
+                let both_c =
+                    self.vm.is_c_function(new).is_some() && self.vm.is_c_function(old).is_some();
                 if both_c { What::Keep } else { What::Replace }
             }
-            // Another module's table is never written to: the file has a table of its own now (R3.3).
+            // Another module's table is never written to: the file has a table of its own now
+            // (R3.3).
             (Kind::Table, Kind::Table) if fresh && self.was_import(old, new)? => What::Take,
             (Kind::Table, Kind::Table) if fresh => What::Merge,
-            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.takes(o, old, new)? => What::Take,
+            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.takes(o, old, new)? => {
+                What::Take
+            }
             (Kind::Function, Kind::Function) if self.is_home(old)? => What::Replace,
             (Kind::Function, Kind::Function) => What::Keep,
             (Kind::Function, _) if !self.is_home(old)? => What::Keep,
@@ -703,13 +731,21 @@ impl Pairer<'_> {
     }
 
     /// Notes what has to be looked at further below a slot; `holder` is A2's table that has it.
-    fn child(&mut self, slot: Slot, holder: Option<Ref>, beside: &Beside, children: &mut Vec<Child>) -> Result<()> {
+    fn child(
+        &mut self,
+        slot: Slot,
+        holder: Option<Ref>,
+        beside: &Beside,
+        children: &mut Vec<Child>,
+    ) -> Result<()> {
         let order = beside.order;
         let kind = match (slot.what, beside.new_val.kind, order) {
             (What::Merge, ..) => ChildKind::Pair,
             (What::Replace, ..) => ChildKind::Edge,
             (_, Kind::Function, Some(_)) => ChildKind::Function,
-            (What::Add | What::Overwrite | What::Take | What::Conflict, Kind::Table, Some(_)) => ChildKind::Scan,
+            (What::Add | What::Overwrite | What::Take | What::Conflict, Kind::Table, Some(_)) => {
+                ChildKind::Scan
+            }
             _ => {
                 if beside.old_val.is_function() {
                     let site = self.out.sites.key(slot.parent, slot.key)?;
@@ -733,8 +769,19 @@ impl Pairer<'_> {
         })
     }
 
-    fn slot_edge(&mut self, children: &mut Vec<Child>, key: Ref, site: SiteId, new: Ref, old: Ref) -> Result<()> {
-        let order = self.loaded.fresh.order(self.vm.val(new).addr).unwrap_or(u32::MAX);
+    fn slot_edge(
+        &mut self,
+        children: &mut Vec<Child>,
+        key: Ref,
+        site: SiteId,
+        new: Ref,
+        old: Ref,
+    ) -> Result<()> {
+        let order = self
+            .loaded
+            .fresh
+            .order(self.vm.val(new).addr)
+            .unwrap_or(u32::MAX);
         children.try_push(Child {
             order,
             key,
@@ -798,10 +845,24 @@ impl Pairer<'_> {
                 continue; // another place where they stand says nothing new
             }
             if self.leads_elsewhere(old, new, None)? {
-                self.refer(TablePair { old, new, site, exact })?;
+                self.refer(TablePair {
+                    old,
+                    new,
+                    site,
+                    exact,
+                })?;
             } else {
                 let named = self.vm.kind(child.key) == Kind::String;
-                self.pair_at_place(TablePair { old, new, site, exact }, named, false)?;
+                self.pair_at_place(
+                    TablePair {
+                        old,
+                        new,
+                        site,
+                        exact,
+                    },
+                    named,
+                    false,
+                )?;
             }
         }
         Ok(())
@@ -819,11 +880,15 @@ impl Pairer<'_> {
     }
 }
 
-/// The order of two keys of one table. Those that are objects come last: they have no order, and no path (R8).
+/// The order of two keys of one table. Those that are objects come last: they have no order, and no
+/// path (R8).
 fn by_key(vm: &Vm, a: Ref, b: Ref) -> Ordering {
     let is_object = |key| vm.val(key).addr != 0;
     let is_text = |key| vm.kind(key) == Kind::String;
-    let texts = || vm.with_bytes(a, |a| vm.with_bytes(b, |b| a.cmp(b))).flatten();
+    let texts = || {
+        vm.with_bytes(a, |a| vm.with_bytes(b, |b| a.cmp(b)))
+            .flatten()
+    };
     is_object(a)
         .cmp(&is_object(b))
         .then_with(|| is_text(a).cmp(&is_text(b)))

@@ -1,6 +1,7 @@
 //! R5, R6, R8: from pairs to a list of operations, or to every conflict.
 //!
-//! What is placed refers to A1's tables, never to A2's copies of them (R5.1). The program is only read here.
+//! What is placed refers to A1's tables, never to A2's copies of them (R5.1). The program is only
+//! read here.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,9 @@ use crate::model::options::{Data, OnConflict, Options};
 use crate::model::site::SiteId;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
-use crate::stages::matching::{Cell1, CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What};
+use crate::stages::matching::{
+    Cell1, CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What,
+};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -36,7 +39,9 @@ pub struct Conflict {
 impl Conflict {
     /// A line of a message, beginning with a line break.
     pub fn line(&self) -> String {
-        let line = self.line.map_or_else(String::new, |line| format!(" (line {line})"));
+        let line = self
+            .line
+            .map_or_else(String::new, |line| format!(" (line {line})"));
         format!(
             "\n\t{}: {} while it runs, {} in the file{line}",
             self.path, self.running, self.file
@@ -78,7 +83,8 @@ pub struct Plan {
     pub joins: Joins,
     /// The writes into the program, in order.
     pub ops: Vec<Op>,
-    /// Writes into A2's own tables and cells, made before the others. They have no inverse: A2 goes when its reload is undone.
+    /// Writes into A2's own tables and cells, made before the others. They have no inverse: A2
+    /// goes when its reload is undone.
     pub own: Vec<Op>,
     /// For the report.
     pub tally: Tally,
@@ -96,7 +102,13 @@ pub struct Plan {
 ///
 /// # Errors
 /// [`Error::Memory`](crate::support::error::Error::Memory).
-pub fn plan(vm: &mut Vm, context: &Context, loaded: &Loaded, pairing: &mut Pairing, options: &Options) -> Result<Plan> {
+pub fn plan(
+    vm: &mut Vm,
+    context: &Context,
+    loaded: &Loaded,
+    pairing: &mut Pairing,
+    options: &Options,
+) -> Result<Plan> {
     let mut planner = Planner {
         vm,
         context,
@@ -168,7 +180,8 @@ impl Planner<'_> {
         }
     }
 
-    /// R7.2: a field of A2's object, or a global function that its chunk defined; the global is not kept.
+    /// R7.2: a field of A2's object, or a global function that its chunk defined; the global is not
+    /// kept.
     fn hook(&mut self) -> Result<()> {
         let key = self.vm.string(b"__hotfix")?;
         let mut global = Ref::NIL;
@@ -177,13 +190,25 @@ impl Planner<'_> {
         } else {
             self.vm.get(self.loaded.value, key)?
         };
-        let (running, globals) = (self.vm.val(self.context.running), self.vm.val(self.context.globals));
+        let (running, globals) = (
+            self.vm.val(self.context.running),
+            self.vm.val(self.context.globals),
+        );
         for i in 0..self.pairing.slots.len() {
-            let Some(slot) = self.pairing.slots.get(i).copied().filter(|slot| slot.change) else {
+            let Some(slot) = self
+                .pairing
+                .slots
+                .get(i)
+                .copied()
+                .filter(|slot| slot.change)
+            else {
                 continue;
             };
             let table = self.vm.val(slot.table);
-            if slot.key == Ref::NIL || table != running && table != globals || !self.vm.raw_equal(slot.key, key) {
+            if slot.key == Ref::NIL
+                || table != running && table != globals
+                || !self.vm.raw_equal(slot.key, key)
+            {
                 continue;
             }
             if table == globals {
@@ -194,7 +219,11 @@ impl Planner<'_> {
             }
         }
         let callable = |vm: &Vm, value: Ref| {
-            if vm.val(value).is_function() { value } else { Ref::NIL }
+            if vm.val(value).is_function() {
+                value
+            } else {
+                Ref::NIL
+            }
         };
         let field = callable(self.vm, field);
         self.out.hook = if field == Ref::NIL {
@@ -265,7 +294,10 @@ impl Planner<'_> {
                     .pairing
                     .old_at(address)
                     .map_or(SiteId::MODULE, |function| function.site);
-                let site = self.pairing.sites.upvalue(site, cell.function, cell.index)?;
+                let site = self
+                    .pairing
+                    .sites
+                    .upvalue(site, cell.function, cell.index)?;
                 places.try_push(self.path(site))?;
             }
             places.sort_unstable();
@@ -287,7 +319,10 @@ impl Planner<'_> {
 
     fn owner_line(&self, cell: u32) -> Option<i32> {
         let owner = self.pairing.new_cells.get(cell as usize)?.owner;
-        self.pairing.new.get(owner as usize).map(|function| function.info.line)
+        self.pairing
+            .new
+            .get(owner as usize)
+            .map(|function| function.info.line)
     }
 
     fn slots(&mut self) -> Result<()> {
@@ -308,7 +343,11 @@ impl Planner<'_> {
         match slot.what {
             What::Replace if slot.key != Ref::NIL => {
                 let Slot {
-                    table, key, new, old, ..
+                    table,
+                    key,
+                    new,
+                    old,
+                    ..
                 } = *slot;
                 self.op(Op::write(table, key, new, old))
             }
@@ -348,7 +387,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Two tables: A1's stays, but where the data follow the file (R8), and the place leads to another table in it.
+    /// Two tables: A1's stays, but where the data follow the file (R8), and the place leads to
+    /// another table in it.
     fn merged(&mut self, slot: &Slot) -> Result<()> {
         let new = self.placed(slot.new);
         if self.options.data != Data::Replace || self.vm.same(new, slot.old) {
@@ -370,7 +410,10 @@ impl Planner<'_> {
         }
         let site = self.slot_site(slot)?;
         let line = if n.is_function() {
-            self.vm.info(slot.new)?.map(|info| info.line).filter(|line| *line > 0)
+            self.vm
+                .info(slot.new)?
+                .map(|info| info.line)
+                .filter(|line| *line > 0)
         } else {
             let key = self.vm.bytes(slot.key)?.unwrap_or_default();
             let lines = match self.lines.take() {
@@ -379,7 +422,12 @@ impl Planner<'_> {
             };
             self.lines.insert(lines).get(&key).copied()
         };
-        self.conflict(self.path(site), o.kind.name().into(), n.kind.name().into(), line);
+        self.conflict(
+            self.path(site),
+            o.kind.name().into(),
+            n.kind.name().into(),
+            line,
+        );
         match self.options.on_conflict {
             OnConflict::Replace => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
             OnConflict::Keep => self.out.tally.data_kept.try_push(site),
@@ -390,8 +438,14 @@ impl Planner<'_> {
     /// R4.3, R5.1: what joined and new cells hold.
     fn cells(&mut self) -> Result<()> {
         let mut set: FxHashSet<u32> = FxHashSet::default();
-        self.out.tally.cells_kept.try_reserve(self.pairing.cell_pairs.len())?;
-        self.out.tally.joined.try_reserve(self.pairing.new_cells.len())?;
+        self.out
+            .tally
+            .cells_kept
+            .try_reserve(self.pairing.cell_pairs.len())?;
+        self.out
+            .tally
+            .joined
+            .try_reserve(self.pairing.new_cells.len())?;
         for pair in std::mem::take(&mut self.pairing.cell_pairs) {
             let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
                 continue;
@@ -405,13 +459,17 @@ impl Planner<'_> {
             let new = match pair.fate {
                 CellFate::Take | CellFate::Constant => Some(self.placed(pair.new_value)),
                 CellFate::Follow => self.pairing.answer(self.vm.val(pair.old_value).addr),
-                CellFate::Merge if self.options.data == Data::Replace => Some(self.placed(pair.new_value)),
+                CellFate::Merge if self.options.data == Data::Replace => {
+                    Some(self.placed(pair.new_value))
+                }
                 CellFate::Keep | CellFate::Merge => None,
             };
             match new {
                 Some(new) if joined && !self.vm.same(new, pair.old_value) => {
                     let first = set.try_insert_value(pair.old, ())?.is_none();
-                    let Cell1 { function, index, .. } = cell;
+                    let Cell1 {
+                        function, index, ..
+                    } = cell;
                     let op = Op::cell(function, index, new, pair.old_value);
                     if first {
                         self.out.ops.try_push(op)?;
@@ -427,7 +485,9 @@ impl Planner<'_> {
                         self.out.tally.data_replaced.try_push(site)?;
                     }
                 }
-                None if o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() => self.kept_kind(&pair)?,
+                None if o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() => {
+                    self.kept_kind(&pair)?
+                }
                 _ if !o.is_function() => self.out.tally.cells_kept.try_push(pair.new)?,
                 _ => {}
             }
@@ -450,7 +510,9 @@ impl Planner<'_> {
             if held.is_some_and(|held| self.pairing.tables.contains_key(&held.value.addr)) {
                 let old = self.vm.upvalue_value(cell.function, cell.index)?;
                 let new = self.placed(old);
-                self.out.own.try_push(Op::cell(cell.function, cell.index, new, old))?;
+                self.out
+                    .own
+                    .try_push(Op::cell(cell.function, cell.index, new, old))?;
             }
         }
         Ok(())
@@ -528,7 +590,9 @@ impl Planner<'_> {
 
     /// The joins, and what the report says of functions.
     fn functions(&mut self) -> Result<()> {
-        let Planner { vm, pairing, out, .. } = self;
+        let Planner {
+            vm, pairing, out, ..
+        } = self;
         let count = pairing.new.len();
         out.lineage.try_reserve(count)?;
         out.tally.replaced.try_reserve(count)?;
@@ -536,7 +600,10 @@ impl Planner<'_> {
         out.joins.reserve(count)?;
         let mut lists = JoinLists::default();
         for new in &pairing.new {
-            let mut partners = new.partners.iter().filter_map(|f1| pairing.old.get(*f1 as usize));
+            let mut partners = new
+                .partners
+                .iter()
+                .filter_map(|f1| pairing.old.get(*f1 as usize));
             let old = partners.next();
             // In one of its places a foreign function may stand, which is no generation of it.
             let continued = match old {
@@ -577,9 +644,18 @@ fn differs(vm: &mut Vm, pairing: &Pairing, old: &Function1, new: &Function2) -> 
         Some(profile) => Some(profile),
         None => vm.profile(old.at)?,
     };
-    let names = |upvalues: Upvalues| pairing.upvalues_of(upvalues).iter().map(|upvalue| upvalue.name);
-    let same_names = || old.upvalues.len() != new.upvalues.len() || names(old.upvalues).eq(names(new.upvalues));
-    Ok(profile.is_none_or(|profile| profile.digest.is_equal(new.profile.digest) == Some(false)) || !same_names())
+    let names = |upvalues: Upvalues| {
+        pairing
+            .upvalues_of(upvalues)
+            .iter()
+            .map(|upvalue| upvalue.name)
+    };
+    let same_names =
+        || old.upvalues.len() != new.upvalues.len() || names(old.upvalues).eq(names(new.upvalues));
+    Ok(
+        profile.is_none_or(|profile| profile.digest.is_equal(new.profile.digest) == Some(false))
+            || !same_names(),
+    )
 }
 
 /// The joins of functions with the same cells, planned once.

@@ -89,14 +89,18 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
         let list = vm.table(13)?;
-        for (name, lines) in slots
-            .into_iter()
-            .chain([("kept", kept), ("joined", joined), ("fresh", fresh)])
+        for (name, lines) in
+            slots
+                .into_iter()
+                .chain([("kept", kept), ("joined", joined), ("fresh", fresh)])
         {
             put_strings(vm, list, name, &lines)?;
         }
         let lists = [&calls.repeated, &calls.new, &calls.gone, &calls.irrevocable];
-        for (name, lines) in ["repeated", "new", "gone", "irrevocable"].into_iter().zip(lists) {
+        for (name, lines) in ["repeated", "new", "gone", "irrevocable"]
+            .into_iter()
+            .zip(lists)
+        {
             put_strings(vm, list, name, lines)?;
         }
         put(vm, table, "paths", list)?;
@@ -109,7 +113,11 @@ pub fn add_warnings(vm: &mut Vm, lists: Ref, warnings: &[String]) -> Result<Ref>
     if warnings.is_empty() {
         return Ok(lists);
     }
-    let table = if lists == Ref::NIL { vm.table(2)? } else { lists };
+    let table = if lists == Ref::NIL {
+        vm.table(2)?
+    } else {
+        lists
+    };
     if lists == Ref::NIL {
         put_strings(vm, table, "warnings", &[])?;
         put_strings(vm, table, "conflicts", &[])?;
@@ -161,7 +169,12 @@ fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
     Ok(list)
 }
 
-fn cell_paths(vm: &Vm, context: &Context, pairing: &mut Pairing, cells: &[u32]) -> Result<Vec<String>> {
+fn cell_paths(
+    vm: &Vm,
+    context: &Context,
+    pairing: &mut Pairing,
+    cells: &[u32],
+) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     for number in cells {
         let site = pairing.cell_site(*number)?;

@@ -1,8 +1,9 @@
 //! R2.1: what is remembered before A2's chunk runs, and what it changed.
 //!
-//! A table is remembered when A2's code can name it: reached from the globals, `package.loaded`, the module object or the
-//! upvalues of A1's functions, by keys that occur in A2's code. The nearest are visited first, and no more tables than the code has
-//! names (at least [`MIN_TABLES`]): the cost grows with the code, never with the data.
+//! A table is remembered when A2's code can name it: reached from the globals, `package.loaded`,
+//! the module object or the upvalues of A1's functions, by keys that occur in A2's code. The
+//! nearest are visited first, and no more tables than the code has names (at least [`MIN_TABLES`]):
+//! the cost grows with the code, never with the data.
 
 use std::collections::VecDeque;
 
@@ -57,8 +58,8 @@ pub struct Change {
     pub new: Ref,
 }
 
-/// The loaded modules as they are before a chunk runs. Those of one transaction share it, as long as no chunk and no commit has
-/// changed `package.loaded`.
+/// The loaded modules as they are before a chunk runs. Those of one transaction share it, as long
+/// as no chunk and no commit has changed `package.loaded`.
 #[derive(Default)]
 pub struct Modules {
     /// `package.loaded`.
@@ -121,7 +122,8 @@ pub struct Snapshot {
     whole: FxHashMap<usize, u32>,
     /// The loaded modules.
     pub modules: Modules,
-    /// The addresses of the module's own object, 0 where it has none, and of the globals: neither is another module's.
+    /// The addresses of the module's own object, 0 where it has none, and of the globals: neither
+    /// is another module's.
     ours: [usize; 2],
     /// The home functions that were met, and their cells. Pairing takes it over.
     pub known: ObjectTable,
@@ -147,7 +149,13 @@ enum Reach {
 
 impl Snapshot {
     /// Walks the running program.
-    pub fn of(vm: &mut Vm, context: &Context, modules: Modules, chunk: &Chunk, home: &mut Home) -> Result<Snapshot> {
+    pub fn of(
+        vm: &mut Vm,
+        context: &Context,
+        modules: Modules,
+        chunk: &Chunk,
+        home: &mut Home,
+    ) -> Result<Snapshot> {
         let mut snapshot = Snapshot {
             index_key: vm.string(b"__index")?,
             modules,
@@ -224,9 +232,14 @@ impl Snapshot {
         origin: Origin,
     ) -> Result<()> {
         let val = vm.val(value);
-        // The object is the module itself wherever it is met first: a record of what is in it goes by path (R8).
+        // The object is the module itself wherever it is met first: a record of what is in it goes
+        // by path (R8).
         let [own, _] = self.ours;
-        let origin = if val.addr == own { Origin::Module } else { origin };
+        let origin = if val.addr == own {
+            Origin::Module
+        } else {
+            origin
+        };
         let step = match val.kind {
             Kind::Table if self.known.see(val.addr)? => Step::Table(value, origin),
             Kind::Function if vm.is_c_function(value).is_none() => {
@@ -297,7 +310,13 @@ impl Snapshot {
                             for i in objects {
                                 let key = self.names.after(i);
                                 self.count_place(vm, table, key, first.after(i))?;
-                                self.meet(vm, home, &mut queue, first.after(i), Origin::Key(number, key))?;
+                                self.meet(
+                                    vm,
+                                    home,
+                                    &mut queue,
+                                    first.after(i),
+                                    Origin::Key(number, key),
+                                )?;
                             }
                         }
                     }
@@ -315,7 +334,9 @@ impl Snapshot {
                     left.try_reserve(1)?;
                     left.push_back(step);
                 }
-                Step::Function(function, number) => self.visit(vm, home, &mut queue, function, number)?,
+                Step::Function(function, number) => {
+                    self.visit(vm, home, &mut queue, function, number)?
+                }
             }
         }
         Ok(left)
@@ -340,7 +361,10 @@ impl Snapshot {
         function: Ref,
         number: u32,
     ) -> Result<()> {
-        let count = self.known.function(number).map_or(0, |known| known.info.upvalues);
+        let count = self
+            .known
+            .function(number)
+            .map_or(0, |known| known.info.upvalues);
         // The functions of a module share most of their cells.
         if !self.known.list(number, vm.cells(function, count)?)? {
             return Ok(());
@@ -349,7 +373,9 @@ impl Snapshot {
             if !self.known.see_cell(vm.cell(function, i))? {
                 continue;
             }
-            let held = vm.upvalue(function, i).map_or(Val::default(), |upvalue| upvalue.value);
+            let held = vm
+                .upvalue(function, i)
+                .map_or(Val::default(), |upvalue| upvalue.value);
             if held.is_table() {
                 self.known.tables.try_push((function, i, held.addr))?;
             }
@@ -366,8 +392,8 @@ impl Snapshot {
         self.whole.get(&address).copied()
     }
 
-    /// Remembers a table: whole when it has no more entries than there are names. Of a larger one, `objects` gets the numbers of the
-    /// names under which it holds tables and functions.
+    /// Remembers a table: whole when it has no more entries than there are names. Of a larger one,
+    /// `objects` gets the numbers of the names under which it holds tables and functions.
     fn slots(
         &mut self,
         vm: &mut Vm,
@@ -403,7 +429,8 @@ impl Snapshot {
             .map_or((Ref::NIL, false), |table| (table.table, table.theirs))
     }
 
-    /// Takes in a table of another module that the code cannot name, and returns its number. It is put back already.
+    /// Takes in a table of another module that the code cannot name, and returns its number. It is
+    /// put back already.
     pub fn adopt(&mut self, vm: &mut Vm, table: Ref) -> Result<u32> {
         let known = self
             .tables
@@ -428,8 +455,9 @@ impl Snapshot {
         self.tables.len()
     }
 
-    /// Adds what the chunk changed in the table with this number to `changes`. In another module's table only slots that
-    /// got a new function or table count (R2.2): the rest, its own data, goes to `others`.
+    /// Adds what the chunk changed in the table with this number to `changes`. In another module's
+    /// table only slots that got a new function or table count (R2.2): the rest, its own data,
+    /// goes to `others`.
     pub fn changes(
         &self,
         vm: &mut Vm,
@@ -454,7 +482,9 @@ impl Snapshot {
             }
             Slots::Named(first) => {
                 let mut differ = Vec::new();
-                vm.compare_each(table.table, self.names, first, self.names_count, |i| differ.try_push(i))?;
+                vm.compare_each(table.table, self.names, first, self.names_count, |i| {
+                    differ.try_push(i)
+                })?;
                 for i in differ {
                     let key = self.names.after(i);
                     let new = vm.get(table.table, key)?;
@@ -501,18 +531,36 @@ impl Snapshot {
             })?;
         }
         if table.theirs {
-            // A list is taken whole or not at all: put back in part, it would hold something twice or not at all.
-            let is_element = |change: &Change| change.key.is_some_and(|key| vm.integer(key).is_some());
+            // A list is taken whole or not at all: put back in part, it would hold something twice
+            // or not at all.
+            let is_element =
+                |change: &Change| change.key.is_some_and(|key| vm.integer(key).is_some());
             let new = |change: &Change| created(vm.val(change.new));
-            let elements = || changes.iter().skip(start).filter(|change| is_element(change));
-            let appended = elements().all(|change| vm.val(change.old).is_nil()) && elements().any(new);
+            let elements = || {
+                changes
+                    .iter()
+                    .skip(start)
+                    .filter(|change| is_element(change))
+            };
+            let appended =
+                elements().all(|change| vm.val(change.old).is_nil()) && elements().any(new);
             let whole = appended || elements().all(new);
-            let counts = |change: &Change| if is_element(change) { whole } else { new(change) };
+            let counts = |change: &Change| {
+                if is_element(change) {
+                    whole
+                } else {
+                    new(change)
+                }
+            };
             let all = collected(changes.iter().skip(start).copied().map(Ok))?;
             others.try_reserve(all.len())?;
             changes.truncate(start);
             for change in all {
-                let list = if counts(&change) { &mut *changes } else { &mut *others };
+                let list = if counts(&change) {
+                    &mut *changes
+                } else {
+                    &mut *others
+                };
                 list.push(change); // both have room
             }
         }
@@ -529,8 +577,8 @@ impl Snapshot {
         self.tables.get(number as usize).map(|table| table.origin)
     }
 
-    /// Hands every remembered slot and metatable of the `i`-th table to `each`, as a change from now to then, and says how
-    /// to recognise the keys that it had. Allocates nothing.
+    /// Hands every remembered slot and metatable of the `i`-th table to `each`, as a change from
+    /// now to then, and says how to recognise the keys that it had. Allocates nothing.
     pub fn slots_of(&self, i: usize) -> Option<Remembered> {
         let table = self.tables.get(i)?;
         let (first, count, names) = match table.slots {
@@ -643,11 +691,13 @@ impl Whole {
         }
     }
 
-    /// Compares the table with its remembered entries. As long as both come in the same order, which is so unless the table
-    /// grew, that is one pass; from the first difference on, keys are looked up.
+    /// Compares the table with its remembered entries. As long as both come in the same order,
+    /// which is so unless the table grew, that is one pass; from the first difference on, keys
+    /// are looked up.
     fn changes(&self, vm: &mut Vm, changes: &mut Vec<Change>) -> Result<()> {
         let mut differ = Vec::new();
-        let (same, all) = vm.compare_entries(self.table, self.first, self.count, |i| differ.try_push(i))?;
+        let (same, all) =
+            vm.compare_entries(self.table, self.first, self.count, |i| differ.try_push(i))?;
         for i in differ {
             let new = vm.get(self.table, self.key(i))?;
             changes.try_push(self.change(self.key(i), self.old(i), new))?;

@@ -1,10 +1,13 @@
-//! R9: every other reference in the VM follows: old functions → new ones, A2's paired tables → A1's.
+//! R9: every other reference in the VM follows: old functions → new ones, A2's paired tables →
+//! A1's.
 //!
-//! [`Heap`] finds the places that hold a function of the module's own, or one of A2's second copies; here stands what each of
-//! them is to hold. The result is a list of operations for `commit`. Nothing is changed here.
+//! [`Heap`] finds the places that hold a function of the module's own, or one of A2's second
+//! copies; here stands what each of them is to hold. The result is a list of operations for
+//! `commit`. Nothing is changed here.
 //!
-//! What takes an old function's place: the function of A2 that answers to it (R3); else, for a function of an earlier generation, the one
-//! that continues its lineage; else, for a closure that a factory made, what [`Nested`] makes for it (R9.3).
+//! What takes an old function's place: the function of A2 that answers to it (R3); else, for a
+//! function of an earlier generation, the one that continues its lineage; else, for a closure that
+//! a factory made, what [`Nested`] makes for it (R9.3).
 
 mod nested;
 
@@ -40,9 +43,11 @@ pub struct Target {
     nested: Nested,
     /// What A2's chunk created; only within the call that ran it.
     fresh: Option<Fresh>,
-    /// A2's cells before the commit, and which upvalue of a function among the donors was joined to A1's cell then.
+    /// A2's cells before the commit, and which upvalue of a function among the donors was joined
+    /// to A1's cell then.
     cells: FxHashMap<usize, (u32, u8)>,
-    /// Old closures that stay, by line and reason: their addresses, as a slice may meet again what an earlier one has met.
+    /// Old closures that stay, by line and reason: their addresses, as a slice may meet again what
+    /// an earlier one has met.
     stale: BTreeMap<(i32, String), FxHashSet<usize>>,
 }
 
@@ -84,7 +89,8 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// Notes them. Where they are to be known in later calls (`lasting`), something has to keep them alive.
+    /// Notes them. Where they are to be known in later calls (`lasting`), something has to keep
+    /// them alive.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -182,16 +188,23 @@ impl Target {
                 write::fill(vm, tables.current, number, function.at)?;
             }
             // In one of its places a foreign function may stand, which follows nowhere else.
-            let mut partners = function.partners.iter().filter_map(|f1| pairing.old.get(*f1 as usize));
+            let mut partners = function
+                .partners
+                .iter()
+                .filter_map(|f1| pairing.old.get(*f1 as usize));
             if let Some(old) = partners.find(|old| old.home) {
                 write::fill(vm, tables.back, function.at, old.at)?;
             }
         }
         let mut nested = Nested::new(vm, pairing, &loaded, values)?;
         for function in pairing.old.iter().filter(|function| function.home) {
-            let new = function.answers.first().and_then(|f2| pairing.new.get(*f2 as usize));
-            // What A2 lacks stays (R5.2). That is none of an earlier generation which a newer one continues, and none that a function
-            // made inside itself (R9.3), whatever of the module holds it.
+            let new = function
+                .answers
+                .first()
+                .and_then(|f2| pairing.new.get(*f2 as usize));
+            // What A2 lacks stays (R5.2). That is none of an earlier generation which a newer one
+            // continues, and none that a function made inside itself (R9.3), whatever
+            // of the module holds it.
             let continued = match lineage_of(vm, lineage, function.at)? {
                 Some(number) if new.is_none() => {
                     let current = vm.get(tables.current, number)?;
@@ -200,7 +213,12 @@ impl Target {
                 _ => false,
             };
             if new.is_some() || !continued && !nested.is_made_by_known(vm, function.at)? {
-                write::fill(vm, tables.moves, function.at, new.map_or(function.at, |new| new.at))?;
+                write::fill(
+                    vm,
+                    tables.moves,
+                    function.at,
+                    new.map_or(function.at, |new| new.at),
+                )?;
             }
         }
         let target = Target {
@@ -260,7 +278,14 @@ impl Target {
     }
 
     /// What is to stand where `value` stands; `value` itself when nothing else.
-    fn step(&mut self, vm: &mut Vm, tables: Tables, lineage: Lineage, value: Ref, joins: &mut Joins) -> Result<Ref> {
+    fn step(
+        &mut self,
+        vm: &mut Vm,
+        tables: Tables,
+        lineage: Lineage,
+        value: Ref,
+        joins: &mut Joins,
+    ) -> Result<Ref> {
         let line = match self.look(vm, tables, lineage, value)? {
             Look::Moved(new) => return Ok(new),
             Look::Stays => return Ok(value),
@@ -283,7 +308,8 @@ impl Target {
         }
     }
 
-    /// Joins the cells of a function of A2, which its chunk handed to others, as those of the functions that share them.
+    /// Joins the cells of a function of A2, which its chunk handed to others, as those of the
+    /// functions that share them.
     fn bind(&self, vm: &mut Vm, tables: Tables, function: Ref, joins: &mut Joins) -> Result<()> {
         let upvalues = vm.info(function)?.map_or(0, |info| info.upvalues);
         let mut cells = Vec::new();
@@ -374,7 +400,8 @@ pub struct Found {
     pub joins: Joins,
     /// The writes, in order.
     pub ops: Vec<Op>,
-    /// How many of them, the first ones, are of places that the walk found; those behind move keys.
+    /// How many of them, the first ones, are of places that the walk found; those behind move
+    /// keys.
     pub places: usize,
     /// How many places hold something else then.
     pub references: usize,
@@ -410,8 +437,9 @@ pub fn begin(vm: &mut Vm, skip: &[Ref], targets: impl Iterator<Item = Tables>) -
     Ok(heap)
 }
 
-/// Walks the VM, or goes on with that until the deadline, and plans what is to change. The flag says that the walk is at its end.
-/// The targets of one module stand side by side, the oldest first.
+/// Walks the VM, or goes on with that until the deadline, and plans what is to change. The flag
+/// says that the walk is at its end. The targets of one module stand side by side, the oldest
+/// first.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -422,10 +450,13 @@ pub fn walk(
     lineage: Lineage,
     deadline: Option<Instant>,
 ) -> Result<(Found, bool)> {
-    targets.iter_mut().for_each(|(target, _)| target.home.enter_view());
+    targets
+        .iter_mut()
+        .for_each(|(target, _)| target.home.enter_view());
     let mut hits = Vec::new();
-    let wanted =
-        |targets: &[(Target, Tables)], source: &[u8]| targets.iter().any(|(target, _)| target.home.has(source));
+    let wanted = |targets: &[(Target, Tables)], source: &[u8]| {
+        targets.iter().any(|(target, _)| target.home.has(source))
+    };
     let done = heap.walk(vm, |_, source| wanted(targets, source), &mut hits, deadline)?;
     hits.retain(|hit| !matches!(hit.place, Place::Running { .. })); // they finish the old code
     fault::point()?;
@@ -573,8 +604,8 @@ fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
     Ok(found)
 }
 
-/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list: the table of records first, the one of
-/// open guards second.
+/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list:
+/// the table of records first, the one of open guards second.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -603,8 +634,8 @@ pub fn bookkeeping(vm: &mut Vm, own: Ref) -> Result<Vec<Ref>> {
     Ok(skip)
 }
 
-/// A sweep in slices (R9.4), between two calls. Its Lua values stand in a table of the façade's: this one's owner, the walk's handle, and
-/// then the tables of each target.
+/// A sweep in slices (R9.4), between two calls. Its Lua values stand in a table of the façade's:
+/// this one's owner, the walk's handle, and then the tables of each target.
 #[derive(Default)]
 pub struct Sweeping {
     /// None where the reload was undone before the sweep was at its end.
@@ -659,7 +690,14 @@ fn put(vm: &mut Vm, state: Ref, i: i64, value: Ref) -> Result<()> {
 impl Tables {
     fn all(self) -> [Ref; TABLES as usize] {
         let Values { functions, moved } = self.values;
-        [self.moves, self.current, self.back, self.donors, functions, moved]
+        [
+            self.moves,
+            self.current,
+            self.back,
+            self.donors,
+            functions,
+            moved,
+        ]
     }
 
     fn read(vm: &mut Vm, state: Ref, number: usize) -> Result<Tables> {
@@ -677,7 +715,8 @@ impl Tables {
     }
 }
 
-/// Adds modules to the sweep whose Lua values stand in `state`, a table that is empty where none is under way.
+/// Adds modules to the sweep whose Lua values stand in `state`, a table that is empty where none is
+/// under way.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`]; the sweep is then as it was.
@@ -693,7 +732,12 @@ pub fn enlist(vm: &mut Vm, state: Ref, targets: Vec<(Target, Tables)>) -> Result
     })??;
     for (number, (_, tables)) in targets.iter().enumerate() {
         for (table, i) in tables.all().into_iter().zip(0..) {
-            put(vm, state, HANDLE + 1 + (known + number) as i64 * TABLES + i, table)?;
+            put(
+                vm,
+                state,
+                HANDLE + 1 + (known + number) as i64 * TABLES + i,
+                table,
+            )?;
         }
     }
     put(vm, state, HANDLE, Ref::NIL)?; // the pass that is under way does not look for these
@@ -710,7 +754,8 @@ pub fn enlist(vm: &mut Vm, state: Ref, targets: Vec<(Target, Tables)>) -> Result
 /// Goes on with a sweep until the deadline.
 ///
 /// # Errors
-/// [`crate::support::error::Error::Memory`]; what the slice had found is then not changed, and the pass begins anew with the next slice.
+/// [`crate::support::error::Error::Memory`]; what the slice had found is then not changed, and the
+/// pass begins anew with the next slice.
 pub fn slice(
     vm: &mut Vm,
     permit: Permit,
@@ -720,7 +765,9 @@ pub fn slice(
     deadline: Option<Instant>,
 ) -> Result<Slice> {
     let owner = vm.index(state, OWNER)?;
-    let mut sweeping = owned::with(vm, owner, |_, sweeping: &mut Sweeping| std::mem::take(sweeping))?;
+    let mut sweeping = owned::with(vm, owner, |_, sweeping: &mut Sweeping| {
+        std::mem::take(sweeping)
+    })?;
     let outcome = caught("in a slice", || {
         go_on(vm, permit, state, own, lineage, deadline, &mut sweeping)
     });
@@ -782,7 +829,9 @@ fn go_on(
             numbers.push(number);
         }
     }
-    let walked = caught("in a slice", || walk(vm, heap, &mut pairs, lineage, deadline));
+    let walked = caught("in a slice", || {
+        walk(vm, heap, &mut pairs, lineage, deadline)
+    });
     for (number, (target, _)) in numbers.into_iter().zip(pairs) {
         if let Some(place) = sweeping.targets.get_mut(number) {
             *place = Some(target);

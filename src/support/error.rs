@@ -159,8 +159,8 @@ const MOST_SHOWN: usize = 300;
 /// The most bytes of a file's text that a message has.
 const MOST_OF_TEXT: usize = 60;
 
-/// A name or a path as it stands in a message: what would end the line or steer a terminal is written out (`\010`, as in Lua's own
-/// strings), and of a long one the middle is left out. (R1.9)
+/// A name or a path as it stands in a message: what would end the line or steer a terminal is
+/// written out (`\010`, as in Lua's own strings), and of a long one the middle is left out. (R1.9)
 pub fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if bytes.len() <= MOST_SHOWN && bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -189,8 +189,8 @@ pub fn shown(bytes: &[u8]) -> String {
     shown
 }
 
-/// What Lua's compiler says of a text, with no more of that text than a short token. (R1.9: an unfinished string is a token, and may be the
-/// rest of the file.)
+/// What Lua's compiler says of a text, with no more of that text than a short token. (R1.9: an
+/// unfinished string is a token, and may be the rest of the file.)
 pub fn without_text(message: Vec<u8>) -> Vec<u8> {
     const NEAR: &[u8] = b" near '";
     let Some(start) = message.windows(NEAR.len()).position(|part| part == NEAR) else {

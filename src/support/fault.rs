@@ -1,7 +1,9 @@
-//! Failures that a test asks for, wherever a stage can fail: at its bounds, between two operations, at every call of Lua's that may raise.
+//! Failures that a test asks for, wherever a stage can fail: at its bounds, between two operations,
+//! at every call of Lua's that may raise.
 //!
-//! In the library that programs load, [`point`] is empty and there is nothing else. Only the tests' own build, with a Lua built in, counts
-//! the points that a thread comes to, and lets some of them fail.
+//! In the library that programs load, [`point`] is empty and there is nothing else. Only the tests'
+//! own build, with a Lua built in, counts the points that a thread comes to, and lets some of them
+//! fail.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -32,7 +34,8 @@ pub fn caught<T>(place: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| Err(Error::Panic(place.into())))
 }
 
-/// Tries again what puts the program back and fails, be it for want of memory (each try collects garbage) or by a panic.
+/// Tries again what puts the program back and fails, be it for want of memory (each try collects
+/// garbage) or by a panic.
 ///
 /// # Errors
 /// The last try's.
@@ -84,7 +87,10 @@ mod armed {
         fault: None,
         first: 0,
         count: 0,
-        met: Met { points: 0, failed: 0 },
+        met: Met {
+            points: 0,
+            failed: 0,
+        },
     };
 
     thread_local! {
@@ -92,7 +98,8 @@ mod armed {
         static COLLECTS: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// From now on, or no longer, each call of this thread's that may raise begins with a full collection, finalizers included.
+    /// From now on, or no longer, each call of this thread's that may raise begins with a full
+    /// collection, finalizers included.
     pub fn collect(on: bool) {
         COLLECTS.set(on);
     }
@@ -102,7 +109,8 @@ mod armed {
         COLLECTS.get()
     }
 
-    /// From now on `count` points of this thread fail, from the one with the number `first` on (counted from 1).
+    /// From now on `count` points of this thread fail, from the one with the number `first` on
+    /// (counted from 1).
     pub fn arm(fault: Fault, first: u64, count: u64) {
         PLAN.set(Plan {
             fault: Some(fault),

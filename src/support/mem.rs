@@ -8,7 +8,8 @@ use smallvec::{Array, SmallVec};
 
 use crate::support::error::{Error, Result};
 
-/// Numbers that are spread over a range this many times as long as their list are sorted by comparing.
+/// Numbers that are spread over a range this many times as long as their list are sorted by
+/// comparing.
 const MOST_SPREAD: usize = 8;
 
 /// `Vec::push` that can fail.
@@ -50,8 +51,8 @@ impl<T> TryPush<T> for VecDeque<T> {
     }
 }
 
-/// A stable sort by numbers that can fail; nothing is sorted then. (That of the standard library takes what memory it needs.) Numbers
-/// that lie close together are sorted by counting.
+/// A stable sort by numbers that can fail; nothing is sorted then. (That of the standard library
+/// takes what memory it needs.) Numbers that lie close together are sorted by counting.
 ///
 /// # Errors
 /// [`Error::Memory`].
@@ -71,7 +72,9 @@ pub fn sort_by_number<T: Copy>(list: &mut [T], number: impl Fn(&T) -> u32) -> Re
         order.extend(0..items.len() as u32);
         order.sort_unstable_by_key(|i| (items.get(*i as usize).map(&number), *i));
         let sorted = order.iter().filter_map(|i| items.get(*i as usize));
-        list.iter_mut().zip(sorted).for_each(|(place, item)| *place = *item);
+        list.iter_mut()
+            .zip(sorted)
+            .for_each(|(place, item)| *place = *item);
         return Ok(());
     }
     // Where the items with each number begin.
@@ -167,7 +170,8 @@ mod tests {
         };
         for spread in [1, 3, 100, 1 << 32] {
             for length in [0, 1, 2, 7, 300] {
-                let mut list: Vec<(u32, usize)> = (0..length).map(|i| (random(spread), i)).collect();
+                let mut list: Vec<(u32, usize)> =
+                    (0..length).map(|i| (random(spread), i)).collect();
                 let mut expected = list.clone();
                 expected.sort();
                 sort_by_number(&mut list, |(number, _)| *number).unwrap();

@@ -1,7 +1,8 @@
 //! What every room needs to fail well: the one type of errors, allocations that report a lack of
 //! memory, and points at which a test makes the library fail.
 //!
-//! May use: Rust's standard library, and crates that hash. Never: anything of Lua's or of a reload's.
+//! May use: Rust's standard library, and crates that hash. Never: anything of Lua's or of a
+//! reload's.
 
 pub mod error;
 pub mod fault;

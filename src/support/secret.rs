@@ -1,8 +1,10 @@
 //! Digests that nobody outside can choose.
 //!
-//! A digest stands for what it is made of: two values with one digest pass for the same. So whoever chooses a value (the author of a
-//! file, a client of the program) must not be able to work out which other one has its digest. Each Lua state has a secret of its own,
-//! drawn when the library is opened, and every digest depends on it: they are good within that state, and mean nothing elsewhere.
+//! A digest stands for what it is made of: two values with one digest pass for the same. So whoever
+//! chooses a value (the author of a file, a client of the program) must not be able to work out
+//! which other one has its digest. Each Lua state has a secret of its own, drawn when the library
+//! is opened, and every digest depends on it: they are good within that state, and mean nothing
+//! elsewhere.
 
 use std::hash::{Hasher, RandomState};
 
@@ -56,7 +58,8 @@ impl Secret {
         Secret::of_words(words)
     }
 
-    /// What makes a digest, piece by piece. It is fast, and holds as long as nobody outside sees the digests.
+    /// What makes a digest, piece by piece. It is fast, and holds as long as nobody outside sees
+    /// the digests.
     #[inline]
     pub fn hasher(&self) -> Digesting<'_> {
         Digesting(FoldHasher::with_seed(self.seed, &self.shared))
@@ -70,7 +73,8 @@ impl Secret {
         hasher.finish()
     }
 
-    /// A digest of some bytes that may be shown: whoever sees it learns nothing of the other digests.
+    /// A digest of some bytes that may be shown: whoever sees it learns nothing of the other
+    /// digests.
     pub fn published_digest(&self, bytes: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(self.published.0, self.published.1);
         hasher.write_u64(self.digest(bytes));
@@ -78,8 +82,8 @@ impl Secret {
     }
 }
 
-/// A digest in the making. (The hasher's own methods are inlined even where nothing is optimised, and the readers of code that recurse
-/// would need much of the stack then.)
+/// A digest in the making. (The hasher's own methods are inlined even where nothing is optimised,
+/// and the readers of code that recurse would need much of the stack then.)
 pub struct Digesting<'a>(FoldHasher<'a>);
 
 impl Digesting<'_> {
@@ -127,7 +131,10 @@ mod tests {
         assert_eq!(without_secret(&alike(1)), without_secret(&alike(2)));
         let secret = Secret::unpack(&Secret::draw());
         assert_ne!(secret.digest(&alike(1)), secret.digest(&alike(2)));
-        assert_ne!(secret.published_digest(&alike(1)), secret.published_digest(&alike(2)));
+        assert_ne!(
+            secret.published_digest(&alike(1)),
+            secret.published_digest(&alike(2))
+        );
         assert_eq!(secret.digest(&alike(1)), secret.clone().digest(&alike(1)));
     }
 

@@ -1,5 +1,5 @@
-//! Registrations on a bus (R5.4): a module that registers handlers while it is loaded, edits of these
-//! registrations, and a program that registers and removes entries of its own.
+//! Registrations on a bus (R5.4): a module that registers handlers while it is loaded, edits of
+//! these registrations, and a program that registers and removes entries of its own.
 //!
 //! The rules in short: each registration of the file is there once, with the file's code and one
 //! counter; what the program registered stays; what the program removed stays away, as soon as a
@@ -84,8 +84,15 @@ struct Case {
 /// An entry of the bus.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Entry {
-    Module { event: u8, handler: Handler, revision: u32 },
-    Program { event: u8, number: u32 },
+    Module {
+        event: u8,
+        handler: Handler,
+        revision: u32,
+    },
+    Program {
+        event: u8,
+        number: u32,
+    },
 }
 
 impl Entry {
@@ -118,12 +125,17 @@ impl Model {
         self.entries.insert(at.unwrap_or(self.entries.len()), entry);
     }
 
-    /// What the file no longer registers stays. A named function is in the file in any case, and a sweep
-    /// puts it in the place of its older generations; to undo that puts the last one there. Entries that
-    /// the calls repeat are no matter of the sweep's.
+    /// What the file no longer registers stays. A named function is in the file in any case, and a
+    /// sweep puts it in the place of its older generations; to undo that puts the last one
+    /// there. Entries that the calls repeat are no matter of the sweep's.
     fn sweep(&mut self, to: u32, calls: &[Call]) {
         let repeated = self.repeated(calls);
-        for (entry, _) in self.entries.iter_mut().zip(repeated).filter(|(_, repeated)| !repeated) {
+        for (entry, _) in self
+            .entries
+            .iter_mut()
+            .zip(repeated)
+            .filter(|(_, repeated)| !repeated)
+        {
             if let Entry::Module {
                 handler: Handler::Named(_),
                 revision,
@@ -139,8 +151,7 @@ impl Model {
     fn repeated(&self, calls: &[Call]) -> Vec<bool> {
         let mut taken = vec![false; self.entries.len()];
         for call in calls {
-            let is =
-                |entry: &Entry| matches!(entry, Entry::Module { event, handler, .. } if (*event, *handler) == *call);
+            let is = |entry: &Entry| matches!(entry, Entry::Module { event, handler, .. } if (*event, *handler) == *call);
             if let Some(i) = (0..taken.len()).find(|i| !taken[*i] && is(&self.entries[*i])) {
                 taken[i] = true;
             }
@@ -155,8 +166,7 @@ impl Model {
         let mut taken = vec![false; before];
         let mut new = Vec::new();
         for call in calls {
-            let is =
-                |entry: &Entry| matches!(entry, Entry::Module { event, handler, .. } if (*event, *handler) == *call);
+            let is = |entry: &Entry| matches!(entry, Entry::Module { event, handler, .. } if (*event, *handler) == *call);
             let there = (0..before).find(|i| !taken[*i] && is(&self.entries[*i]));
             let count = made.entry(*call).or_default();
             if let Some(i) = there {
@@ -171,8 +181,8 @@ impl Model {
             {
                 new.push(*call);
             }
-            // The list of an event that a call has made is the load's own: what later calls do to it is
-            // not seen, so they are not on record.
+            // The list of an event that a call has made is the load's own: what later calls do to
+            // it is not seen, so they are not on record.
             if !by_event || self.known.contains(&call.0) || begun.insert(call.0) {
                 *count += 1;
             }
@@ -334,7 +344,9 @@ fn edit(calls: &mut Vec<Call>, edit: Edit) {
             }
         }
         Edit::Rename(i, event) => {
-            if let Some(i) = at(i).filter(|i| calls[*i].1 != Handler::Anonymous || !has_anonymous(calls, event)) {
+            if let Some(i) =
+                at(i).filter(|i| calls[*i].1 != Handler::Anonymous || !has_anonymous(calls, event))
+            {
                 calls[i].0 = event;
             }
         }
@@ -377,8 +389,16 @@ fn try_case(case: &Case) -> Result<(), String> {
     program.write("m", file(&calls, revision));
     let register = |model: &mut Model, own: &mut u32, event: u8| {
         *own += 1;
-        program.must(&format!("require 'bus'.on('e{event}', function() return 'p{own}' end)"));
-        model.on(Entry::Program { event, number: *own }, by_event);
+        program.must(&format!(
+            "require 'bus'.on('e{event}', function() return 'p{own}' end)"
+        ));
+        model.on(
+            Entry::Program {
+                event,
+                number: *own,
+            },
+            by_event,
+        );
     };
     for i in 0..case.others {
         register(&mut model, &mut own, (i % 7) as u8);
@@ -417,14 +437,21 @@ fn try_case(case: &Case) -> Result<(), String> {
         if round.outcome == Outcome::Raises {
             text = text.replace("return M\n", "error 'no'\n");
         }
-        let _ = writeln!(story, "---- {:?}, scope vm: {}\n{text}", round.outcome, round.vm);
+        let _ = writeln!(
+            story,
+            "---- {:?}, scope vm: {}\n{text}",
+            round.outcome, round.vm
+        );
         program.write("m", &text);
         let scope = if round.vm { "vm" } else { "module" };
         let dry = round.outcome == Outcome::Dry;
-        let reload = format!("local ok, why = gg.reload('m', {{ scope = '{scope}', dry_run = {dry} }})");
+        let reload =
+            format!("local ok, why = gg.reload('m', {{ scope = '{scope}', dry_run = {dry} }})");
         let wanted = round.outcome != Outcome::Raises;
         let undo = match round.outcome {
-            Outcome::Undone => "local done, why = require 'hotreload'.undo 'm' if not done then error(why) end",
+            Outcome::Undone => {
+                "local done, why = require 'hotreload'.undo 'm' if not done then error(why) end"
+            }
             _ => "",
         };
         program
@@ -471,13 +498,14 @@ fn case() -> impl Strategy<Value = Case> {
         1 => Just(Outcome::Raises),
         1 => Just(Outcome::Undone),
     ];
-    let round =
-        (vec(step, 0..4), vec(edit, 0..4), outcome, any::<bool>()).prop_map(|(steps, edits, outcome, vm)| Round {
+    let round = (vec(step, 0..4), vec(edit, 0..4), outcome, any::<bool>()).prop_map(
+        |(steps, edits, outcome, vm)| Round {
             steps,
             edits,
             outcome,
             vm,
-        });
+        },
+    );
     let kept = prop_oneof![
         Just(Kept::Records),
         Just(Kept::Lists),
@@ -506,7 +534,8 @@ fn registrations_are_there_once() {
         max_shrink_iters: 5_000,
         ..Config::default()
     };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let tried = runner.run(&case(), |case| try_case(&case).map_err(TestCaseError::fail));
     if let Err(error) = tried {
         panic!("HOTRELOAD_SEED={seed}\n{error}");

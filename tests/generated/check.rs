@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::Sums;
 use super::heap::{self, GLOBALS, HELD, Heap, Key, Kind, LIST, Value};
-use super::model::{Argument, Case, OnConflict, Op, Policy, Round, Scope, Style, Trial, Version, Which};
+use super::model::{
+    Argument, Case, OnConflict, Op, Policy, Round, Scope, Style, Trial, Version, Which,
+};
 use super::oracle::{Expected, How, Open, Oracle, Undo};
 use super::render;
 use super::support::Program;
@@ -62,7 +64,10 @@ pub fn case(case: &Case, sums: &mut Sums) -> Result<(), String> {
         let first = other.resolved();
         let text = render::file(&first);
         run.program.write(NAMES[1], &text);
-        let _ = writeln!(run.story, "---- the first version of the second module\n{text}");
+        let _ = writeln!(
+            run.story,
+            "---- the first version of the second module\n{text}"
+        );
         run.second = Oracle::first(&mut run.heap, &first, case.tracked);
         run.lua("require 'n'", "")?;
     }
@@ -157,7 +162,9 @@ impl Run<'_> {
         let log = self.program.must("local test = ... return test.begin()");
         match result {
             Err(message) => Err(self.wrong(&format!("it raised: {message}"))),
-            Ok(_) if log != expected => Err(self.wrong(&format!("reported {log}\n     expected {expected}"))),
+            Ok(_) if log != expected => {
+                Err(self.wrong(&format!("reported {log}\n     expected {expected}")))
+            }
             Ok(_) => Ok(()),
         }
     }
@@ -282,7 +289,8 @@ impl Run<'_> {
         }
     }
 
-    /// Reloads the modules of the reference program, one after the other; none if they are refused, and nothing was done.
+    /// Reloads the modules of the reference program, one after the other; none if they are refused,
+    /// and nothing was done.
     fn expect(&mut self, reload: &Reload) -> Result<Option<Vec<Undo>>, Open> {
         let before = (self.heap.clone(), self.oracle.clone(), self.second.clone());
         let mut done = Vec::new();
@@ -425,7 +433,10 @@ impl Run<'_> {
                 if reload.how.everywhere {
                     // R9.2: what referred to an older generation refers to the last one then.
                     self.begin(reload)?;
-                    self.lua(&format!("test.f = nil assert(require('hotreload').undo '{name}')"), "")?;
+                    self.lua(
+                        &format!("test.f = nil assert(require('hotreload').undo '{name}')"),
+                        "",
+                    )?;
                     (self.heap, self.oracle, self.second) = after;
                     self.undo(reload, &done);
                     self.compare("after it was undone")?;
@@ -447,7 +458,10 @@ impl Run<'_> {
                 (self.heap, self.oracle, self.second) = after;
                 self.reload(reload)?;
                 self.compare("after the reload that will be undone")?;
-                self.lua(&format!("test.f = nil assert(require('hotreload').undo '{name}')"), "")?;
+                self.lua(
+                    &format!("test.f = nil assert(require('hotreload').undo '{name}')"),
+                    "",
+                )?;
                 self.undo(reload, &done);
                 self.compare("after it was undone")?;
             }
@@ -466,21 +480,30 @@ impl Run<'_> {
         }
     }
 
-    /// Does something at run time, in both programs. Where there is nothing to do it with, nothing is done.
+    /// Does something at run time, in both programs. Where there is nothing to do it with, nothing
+    /// is done.
     fn step(&mut self, op: &Op) -> Result<(), String> {
         let heap = &mut self.heap;
         let function = |heap: &Heap, n: u8| {
             let count = heap.told_functions.len();
             let at = usize::from(n).checked_rem(count)?;
-            Some((Value::Function(heap.told_functions[at]), format!("test.f[{}]", at + 1)))
+            Some((
+                Value::Function(heap.told_functions[at]),
+                format!("test.f[{}]", at + 1),
+            ))
         };
         let table = |heap: &Heap, n: u8| {
             let at = usize::from(n).checked_rem(heap.told_tables.len())?;
             let (table, number) = heap.told_tables[at];
-            let origin = heap.tables[table].origin.as_deref().unwrap_or("made at run time");
+            let origin = heap.tables[table]
+                .origin
+                .as_deref()
+                .unwrap_or("made at run time");
             Some((table, format!("test.t[{number}]"), format!(" -- {origin}")))
         };
-        let data = |heap: &Heap, n: u8| table(heap, n).filter(|(t, ..)| ![GLOBALS, LIST, HELD].contains(t));
+        let data = |heap: &Heap, n: u8| {
+            table(heap, n).filter(|(t, ..)| ![GLOBALS, LIST, HELD].contains(t))
+        };
         let row = |heap: &Heap, t: usize, n: u8| {
             let length = heap.length(t);
             Some(i64::from(n).checked_rem(length)? + 1)
@@ -538,14 +561,12 @@ impl Run<'_> {
                         format!("{text}.r{key} = {f_text}{note}")
                     })
             }
-            Op::StoreTable(t, key, other) => {
-                table(heap, t)
-                    .zip(table(heap, other))
-                    .map(|((t, text, note), (other, other_text, _))| {
-                        heap.put(t, Key::name(format!("r{key}")), Value::Table(other));
-                        format!("{text}.r{key} = {other_text}{note}")
-                    })
-            }
+            Op::StoreTable(t, key, other) => table(heap, t).zip(table(heap, other)).map(
+                |((t, text, note), (other, other_text, _))| {
+                    heap.put(t, Key::name(format!("r{key}")), Value::Table(other));
+                    format!("{text}.r{key} = {other_text}{note}")
+                },
+            ),
             Op::ReplaceTable(t, key) => table(heap, t).map(|(t, text, note)| {
                 let new = heap.table(None);
                 heap.put(t, Key::name(format!("d{key}")), Value::Table(new));
@@ -559,7 +580,10 @@ impl Run<'_> {
                 let row = heap.table(None);
                 heap.put(row, Key::name("d0"), heap::scalar(value));
                 heap.put(t, Key::Int(heap.length(t) + 1), Value::Table(row));
-                format!("{text}[#{text} + 1] = {{ d0 = {} }}{note}", render::scalar(value))
+                format!(
+                    "{text}[#{text} + 1] = {{ d0 = {} }}{note}",
+                    render::scalar(value)
+                )
             }),
             Op::RemoveRow(t, n) => data(heap, t).and_then(|(t, text, note)| {
                 let row = row(heap, t, n)?;
@@ -579,14 +603,18 @@ impl Run<'_> {
                 let (first, second) = (heap.get(t, &Key::Int(n)), heap.get(t, &Key::Int(m)));
                 heap.put(t, Key::Int(n), second);
                 heap.put(t, Key::Int(m), first);
-                Some(format!("{text}[{n}], {text}[{m}] = {text}[{m}], {text}[{n}]{note}"))
+                Some(format!(
+                    "{text}[{n}], {text}[{m}] = {text}[{m}], {text}[{n}]{note}"
+                ))
             }),
             Op::Patch(t, n) => table(heap, t).and_then(|(t, text, note)| {
                 let fields = heap.tables[t].fields.clone();
                 let functions: Vec<_> = fields
                     .into_iter()
                     .filter_map(|(key, value)| match (key, value) {
-                        (Key::Name(key), Value::Function(f)) if !heap.functions[f].is_patch() => Some((key, value)),
+                        (Key::Name(key), Value::Function(f)) if !heap.functions[f].is_patch() => {
+                            Some((key, value))
+                        }
                         _ => None,
                     })
                     .collect();

@@ -1,12 +1,17 @@
-//! The reference program: runs what the renderer writes, over a heap of its own, and tells what there is in the harness's words.
+//! The reference program: runs what the renderer writes, over a heap of its own, and tells what
+//! there is in the harness's words.
 //!
-//! Objects are never freed; an object made by a chunk is *fresh* when its index is not below the mark that was taken before.
+//! Objects are never freed; an object made by a chunk is *fresh* when its index is not below the
+//! mark that was taken before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::rc::Rc;
 
-use super::model::{self, At, Content, Data, Entry, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version};
+use super::model::{
+    self, At, Content, Data, Entry, Function, Gives, Import, Init, Local, Scalar, Style, Use,
+    Version,
+};
 use super::render;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -38,7 +43,8 @@ impl Key {
 pub struct Table {
     pub fields: BTreeMap<Key, Value>,
     pub meta: Option<usize>,
-    /// Where the file makes it, the same for all rows of a list; none for one that was made at run time.
+    /// Where the file makes it, the same for all rows of a list; none for one that was made at run
+    /// time.
     pub origin: Option<String>,
     /// The same, and which row.
     pub path: Option<String>,
@@ -61,9 +67,9 @@ impl Code {
     /// What the function with this name inside it does.
     pub fn uses_of(&self, part: &str) -> Option<&[Use]> {
         match (&self.gives, part) {
-            (Gives::Closure(_, uses), "inner") | (Gives::Object(uses, _), "get") | (Gives::Object(_, uses), "set") => {
-                Some(uses)
-            }
+            (Gives::Closure(_, uses), "inner")
+            | (Gives::Object(uses, _), "get")
+            | (Gives::Object(_, uses), "set") => Some(uses),
             _ => None,
         }
     }
@@ -78,7 +84,9 @@ impl Code {
 
     /// Have both, which stand in one place, the same function of this name in them?
     pub fn makes_same(&self, other: &Code, part: &str) -> bool {
-        self.origin == other.origin && self.revision == other.revision && self.uses_of(part) == other.uses_of(part)
+        self.origin == other.origin
+            && self.revision == other.revision
+            && self.uses_of(part) == other.uses_of(part)
     }
 }
 
@@ -198,14 +206,20 @@ impl Heap {
     fn import(&self, import: Import) -> Value {
         match (import, self.loaded[0]) {
             (Import::Module, object) => object,
-            (Import::ModuleF(key), Value::Table(object)) => self.get(object, &Key::name(format!("f{key}"))),
+            (Import::ModuleF(key), Value::Table(object)) => {
+                self.get(object, &Key::name(format!("f{key}")))
+            }
             (Import::ModuleF(_), _) => Value::Nil,
             _ => Value::Import(import),
         }
     }
 
     pub fn get(&self, table: usize, key: &Key) -> Value {
-        self.tables[table].fields.get(key).copied().unwrap_or(Value::Nil)
+        self.tables[table]
+            .fields
+            .get(key)
+            .copied()
+            .unwrap_or(Value::Nil)
     }
 
     pub fn set(&mut self, table: usize, key: Key, value: Value) {
@@ -335,14 +349,16 @@ impl Heap {
                     return Value::Nil;
                 };
                 let n = number(argument(0));
-                self.log.push(format!("\"{}/{part}#{}\"", code.origin, code.revision));
+                self.log
+                    .push(format!("\"{}/{part}#{}\"", code.origin, code.revision));
                 self.run(uses, &cells, n, argument(1));
                 Value::Nil
             }
             Kind::Home(code) => {
                 let shift = usize::from(code.method);
                 let (n, v) = (number(argument(shift)), argument(shift + 1));
-                self.log.push(format!("\"{}#{}\"", code.origin, code.revision));
+                self.log
+                    .push(format!("\"{}#{}\"", code.origin, code.revision));
                 self.run(&code.uses, &cells, n, v);
                 if code.method {
                     let own = match argument(0) {
@@ -406,7 +422,9 @@ impl Heap {
         for part in uses {
             match *part {
                 Use::Read(local) => self.report(self.cells[cell(local)]),
-                Use::Add(local) => self.cells[cell(local)] = Value::Num(number(self.cells[cell(local)]) + 1),
+                Use::Add(local) => {
+                    self.cells[cell(local)] = Value::Num(number(self.cells[cell(local)]) + 1)
+                }
                 Use::Set(local) => {
                     if v != Value::Nil {
                         self.cells[cell(local)] = v;
@@ -415,7 +433,9 @@ impl Heap {
                 Use::Clear(local) => self.cells[cell(local)] = Value::Nil,
                 Use::Call(local) => self.call_limited(self.cells[cell(local)], n),
                 Use::CallM(key) => self.call_field(self.cells[cell(Local::M)], key, n),
-                Use::CallK(class, key) => self.call_field(self.cells[cell(Local::K(class))], key, n),
+                Use::CallK(class, key) => {
+                    self.call_field(self.cells[cell(Local::K(class))], key, n)
+                }
                 Use::Field(local, key) => {
                     if let Value::Table(table) = self.cells[cell(local)] {
                         self.report(self.get(table, &Key::name(format!("d{key}"))));
@@ -465,7 +485,8 @@ impl Heap {
 
     /// Runs the chunk of a resolved version.
     pub fn chunk(&mut self, version: &Version) -> Ran {
-        let (tables, functions, cells) = (self.tables.len(), self.functions.len(), self.cells.len());
+        let (tables, functions, cells) =
+            (self.tables.len(), self.functions.len(), self.cells.len());
         self.mark = tables;
         self.module = version.module;
         let tag = |place: &str| render::tag(version.module, place);
@@ -476,7 +497,9 @@ impl Heap {
         if version.style != Style::Returned {
             self.set(GLOBALS, Key::name("Mod"), object);
         }
-        let Value::Table(module) = object else { unreachable!() };
+        let Value::Table(module) = object else {
+            unreachable!()
+        };
         let mut locals = BTreeMap::from([("M".to_owned(), self.cell(object))]);
         let mut forward = Vec::new();
         for (local, init) in &version.locals {
@@ -500,7 +523,9 @@ impl Heap {
                     self.put(class, Key::name("__index"), Value::Table(class));
                     Value::Table(class)
                 }
-                Init::Function(code, false) => Value::Function(self.define(tag(&name), code, false, &locals)),
+                Init::Function(code, false) => {
+                    Value::Function(self.define(tag(&name), code, false, &locals))
+                }
                 Init::Function(code, true) => {
                     forward.push((name, code));
                     Value::Nil
@@ -572,9 +597,11 @@ impl Heap {
         let entry = |heap: &mut Heap, key: Key, row: &str, name: &str, entry: &Entry| {
             let value = match entry {
                 Entry::Scalar(value) => scalar(*value),
-                Entry::Table(data) => {
-                    Value::Table(heap.data(&format!("{origin}{row}"), &format!("{path}{name}"), data))
-                }
+                Entry::Table(data) => Value::Table(heap.data(
+                    &format!("{origin}{row}"),
+                    &format!("{path}{name}"),
+                    data,
+                )),
             };
             heap.put(table, key, value);
         };
@@ -588,7 +615,13 @@ impl Heap {
         table
     }
 
-    fn define(&mut self, origin: String, code: &Function, method: bool, locals: &BTreeMap<String, usize>) -> usize {
+    fn define(
+        &mut self,
+        origin: String,
+        code: &Function,
+        method: bool,
+        locals: &BTreeMap<String, usize>,
+    ) -> usize {
         let captured = code.captured().into_iter().map(|local| {
             let name = local.name();
             let cell = locals[&name];

@@ -1,15 +1,24 @@
-//! R3 to R9 on generated programs: pairs of versions with histories at run time, compared with a reference program.
+//! R3 to R9 on generated programs: pairs of versions with histories at run time, compared with a
+//! reference program.
 //!
-//! A case is a module's first version, loaded with a record or without, and some rounds: a history, a new version, a reload that keeps,
-//! merges or replaces data (R8). Some cases have a second module, which imports what the first one has; they are reloaded one by one or as a
-//! list, all or none (R7.4). The reference program (`heap.rs`) runs all of it as well, and `oracle.rs` does to it what docs/semantics.md
-//! says. After each step both tell what there is and what every function does when it is called; the two texts must be the same. What
-//! differs is shrunk, and told with both files.
+//! A case is a module's first version, loaded with a record or without, and some rounds: a history,
+//! a new version, a reload that keeps, merges or replaces data (R8). Some cases have a second
+//! module, which imports what the first one has; they are reloaded one by one or as a list, all or
+//! none (R7.4). The reference program (`heap.rs`) runs all of it as well, and `oracle.rs` does to
+//! it what docs/semantics.md says. After each step both tell what there is and what every function
+//! does when it is called; the two texts must be the same. What differs is shrunk, and told with
+//! both files.
 //!
-//! `HOTRELOAD_CASES` sets how many cases are tried, `HOTRELOAD_SEED` where the generator starts (`random`: anywhere).
+//! `HOTRELOAD_CASES` sets how many cases are tried, `HOTRELOAD_SEED` where the generator starts
+//! (`random`: anywhere).
 
 // A test is a host, and fails by panicking.
-#![allow(unsafe_code, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    unsafe_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 // A generator lists its cases.
 #![allow(clippy::too_many_lines)]
 
@@ -39,7 +48,9 @@ fn number(name: &str, otherwise: u64) -> u64 {
         Ok(text) if text == "random" => SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(otherwise, |time| time.as_nanos() as u64 >> 10),
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
         Err(_) => otherwise,
     }
 }
@@ -61,7 +72,8 @@ fn block(seed: u64, cases: u64, sums: &Mutex<Sums>) -> Result<(), String> {
         max_shrink_iters: 20_000,
         ..Config::default()
     };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let result = runner.run(&model::case(), |case| {
         let mut own = Sums::default();
         let result = check::case(&case, &mut own);
@@ -87,7 +99,11 @@ fn block(seed: u64, cases: u64, sums: &Mutex<Sums>) -> Result<(), String> {
 fn generated_programs_reload_as_the_rules_say() {
     let cases = number("HOTRELOAD_CASES", pick(500, 2_000, 2_000));
     let start = number("HOTRELOAD_SEED", 1);
-    let (next, failed, sums) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Sums::default()));
+    let (next, failed, sums) = (
+        AtomicU64::new(0),
+        AtomicBool::new(false),
+        Mutex::new(Sums::default()),
+    );
     let work = || {
         while !failed.load(Ordering::Relaxed) {
             let first = next.fetch_add(1, Ordering::Relaxed);

@@ -1,8 +1,9 @@
 //! What is generated: a module's first version, and rounds of a history, edits and a reload.
 //!
-//! All references are small numbers that are taken modulo what there is, or names that count only where they are declared. So
-//! any part of a case can be left out when it shrinks, and the rest still means something. [`Version::resolved`] drops what
-//! means nothing; the renderer and the reference program both work on its result.
+//! All references are small numbers that are taken modulo what there is, or names that count only
+//! where they are declared. So any part of a case can be left out when it shrinks, and the rest
+//! still means something. [`Version::resolved`] drops what means nothing; the renderer and the
+//! reference program both work on its result.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -72,7 +73,11 @@ impl Data {
             }
         }
         self.fields = kept;
-        let entries = self.fields.iter_mut().map(|(_, entry)| entry).chain(&mut self.rows);
+        let entries = self
+            .fields
+            .iter_mut()
+            .map(|(_, entry)| entry)
+            .chain(&mut self.rows);
         for entry in entries {
             if let Entry::Table(data) = entry {
                 data.resolve();
@@ -86,7 +91,11 @@ impl Data {
             return Some(self);
         }
         *n -= 1;
-        let entries = self.fields.iter_mut().map(|(_, entry)| entry).chain(&mut self.rows);
+        let entries = self
+            .fields
+            .iter_mut()
+            .map(|(_, entry)| entry)
+            .chain(&mut self.rows);
         for entry in entries {
             if let Entry::Table(data) = entry
                 && let Some(found) = data.nth(n)
@@ -98,7 +107,11 @@ impl Data {
     }
 
     fn scalars<'a>(&'a mut self, all: &mut Vec<&'a mut Scalar>) {
-        let entries = self.fields.iter_mut().map(|(_, entry)| entry).chain(&mut self.rows);
+        let entries = self
+            .fields
+            .iter_mut()
+            .map(|(_, entry)| entry)
+            .chain(&mut self.rows);
         for entry in entries {
             match entry {
                 Entry::Scalar(value) => all.push(value),
@@ -143,9 +156,16 @@ pub enum Import {
 }
 
 impl Import {
-    pub const ALL: [Import; 5] = [Import::Floor, Import::Ceil, Import::Dep, Import::DepF, Import::DepG];
+    pub const ALL: [Import; 5] = [
+        Import::Floor,
+        Import::Ceil,
+        Import::Dep,
+        Import::DepF,
+        Import::DepG,
+    ];
 
-    /// What the module with this number imports instead: the first one does not know the second one.
+    /// What the module with this number imports instead: the first one does not know the second
+    /// one.
     fn of(self, module: u8) -> Import {
         match self {
             Import::Module if module == 0 => Import::Dep,
@@ -371,13 +391,15 @@ pub enum Trial {
     Nothing,
     /// A dry run changes nothing.
     Dry,
-    /// A version that raises at its end, does not compile or returns something else is refused and changes nothing.
+    /// A version that raises at its end, does not compile or returns something else is refused and
+    /// changes nothing.
     Raises,
     Syntax,
     Kind,
     /// A reload that is undone at once leaves the program as it was.
     Undone,
-    /// A reload that is undone after its functions have run gives the old functions and leaves the data as it is.
+    /// A reload that is undone after its functions have run gives the old functions and leaves the
+    /// data as it is.
     UndoneLater,
     /// The hook raises.
     Hook,
@@ -447,7 +469,8 @@ pub struct Case {
 }
 
 impl Version {
-    /// The version without what means nothing: names declared twice, uses of what is not declared or not visible.
+    /// The version without what means nothing: names declared twice, uses of what is not declared
+    /// or not visible.
     pub fn resolved(&self) -> Version {
         let mut locals: Vec<(Local, Init)> = Vec::new();
         for (local, init) in &self.locals {
@@ -456,9 +479,9 @@ impl Version {
             }
             let init = match init {
                 Init::Class(Some(parent))
-                    if !locals
-                        .iter()
-                        .any(|(known, init)| *known == Local::K(*parent) && matches!(init, Init::Class(_))) =>
+                    if !locals.iter().any(|(known, init)| {
+                        *known == Local::K(*parent) && matches!(init, Init::Class(_))
+                    }) =>
                 {
                     Init::Class(None)
                 }
@@ -479,7 +502,11 @@ impl Version {
             };
             locals.push((*local, init));
         }
-        let all: Vec<Local> = locals.iter().map(|(local, _)| *local).chain([Local::M]).collect();
+        let all: Vec<Local> = locals
+            .iter()
+            .map(|(local, _)| *local)
+            .chain([Local::M])
+            .collect();
         let mut seen = vec![Local::M];
         for (local, init) in &mut locals {
             seen.push(*local);
@@ -553,10 +580,13 @@ impl Version {
             Init::Function(function, _) => Some(function),
             _ => None,
         });
-        let slots = self.slots.iter_mut().filter_map(|slot| match &mut slot.content {
-            Content::Function(function) => Some(function),
-            _ => None,
-        });
+        let slots = self
+            .slots
+            .iter_mut()
+            .filter_map(|slot| match &mut slot.content {
+                Content::Function(function) => Some(function),
+                _ => None,
+            });
         locals.chain(slots).collect()
     }
 
@@ -566,10 +596,13 @@ impl Version {
             Init::Table(data) => Some(data),
             _ => None,
         });
-        let slots = self.slots.iter_mut().filter_map(|slot| match &mut slot.content {
-            Content::Table(data) => Some(data),
-            _ => None,
-        });
+        let slots = self
+            .slots
+            .iter_mut()
+            .filter_map(|slot| match &mut slot.content {
+                Content::Table(data) => Some(data),
+                _ => None,
+            });
         let all: Vec<&mut Data> = locals.chain(slots).collect();
         let count: usize = all.iter().map(|data| data.count()).sum();
         let mut n = usize::from(n).checked_rem(count)?;
@@ -583,7 +616,10 @@ impl Version {
         };
         let (locals, slots) = (self.locals.len().max(1), self.slots.len().max(1));
         match edit {
-            Edit::TouchAll => self.functions().into_iter().for_each(|f| f.revision = round),
+            Edit::TouchAll => self
+                .functions()
+                .into_iter()
+                .for_each(|f| f.revision = round),
             Edit::Touch(n) => {
                 let mut functions = self.functions();
                 let count = functions.len().max(1);
@@ -593,7 +629,9 @@ impl Version {
             }
             Edit::PutLocal(local, init) => {
                 let init = match init {
-                    Init::Function(function, forward) => Init::Function(written(function), *forward),
+                    Init::Function(function, forward) => {
+                        Init::Function(written(function), *forward)
+                    }
                     other => other.clone(),
                 };
                 match self.locals.iter_mut().find(|(known, _)| known == local) {
@@ -617,7 +655,9 @@ impl Version {
                 if let Content::Function(function) = &mut slot.content {
                     function.revision = round;
                 }
-                let known = |known: &&mut Slot| slot.at != At::List && (known.at, known.field) == (slot.at, slot.field);
+                let known = |known: &&mut Slot| {
+                    slot.at != At::List && (known.at, known.field) == (slot.at, slot.field)
+                };
                 match self.slots.iter_mut().find(known) {
                     Some(known) => *known = slot,
                     None => self.slots.push(slot),
@@ -720,7 +760,9 @@ impl RowEdit {
     fn apply(&self, rows: &mut Vec<Entry>) {
         let at = |n: u8| usize::from(n).checked_rem(rows.len());
         match self {
-            RowEdit::Insert(n, entry) => rows.insert(usize::from(*n) % (rows.len() + 1), entry.clone()),
+            RowEdit::Insert(n, entry) => {
+                rows.insert(usize::from(*n) % (rows.len() + 1), entry.clone())
+            }
             RowEdit::Remove(n) => {
                 if let Some(at) = at(*n) {
                     rows.remove(at);
@@ -757,8 +799,14 @@ impl Function {
     fn resolve(&mut self, visible: &[Local]) {
         let sees = |local: Local| visible.contains(&local);
         let fits = |does: &Use, nested: bool| match *does {
-            Use::Read(local) | Use::Add(local) | Use::Set(local) | Use::Clear(local) | Use::Call(local) => sees(local),
-            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) | Use::Pop(local) => sees(local),
+            Use::Read(local)
+            | Use::Add(local)
+            | Use::Set(local)
+            | Use::Clear(local)
+            | Use::Call(local) => sees(local),
+            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) | Use::Pop(local) => {
+                sees(local)
+            }
             Use::CallK(class, _) => sees(Local::K(class)),
             Use::Own | Use::AddOwn => nested,
             Use::CallM(_) | Use::Global(_) | Use::AddGlobal(_) => true,
@@ -786,7 +834,12 @@ impl Function {
 
     /// The locals that it captures, nested functions included.
     pub fn captured(&self) -> Vec<Local> {
-        let mut locals: Vec<Local> = self.parts().into_iter().flatten().filter_map(Use::local).collect();
+        let mut locals: Vec<Local> = self
+            .parts()
+            .into_iter()
+            .flatten()
+            .filter_map(Use::local)
+            .collect();
         if let Gives::Instance(class) = self.gives {
             locals.push(Local::K(class));
         }
@@ -800,8 +853,14 @@ impl Use {
     /// The local of the main chunk that it needs.
     pub fn local(&self) -> Option<Local> {
         match *self {
-            Use::Read(local) | Use::Add(local) | Use::Set(local) | Use::Clear(local) | Use::Call(local) => Some(local),
-            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) | Use::Pop(local) => Some(local),
+            Use::Read(local)
+            | Use::Add(local)
+            | Use::Set(local)
+            | Use::Clear(local)
+            | Use::Call(local) => Some(local),
+            Use::Field(local, _) | Use::Write(local, _) | Use::Push(local) | Use::Pop(local) => {
+                Some(local)
+            }
             Use::CallM(_) => Some(Local::M),
             Use::CallK(class, _) => Some(Local::K(class)),
             Use::Global(_) | Use::AddGlobal(_) | Use::Own | Use::AddOwn => None,
@@ -1105,13 +1164,15 @@ fn round() -> impl Strategy<Value = Round> {
 pub fn case() -> impl Strategy<Value = Case> {
     let tracked = any::<u8>().prop_map(|n| n >= 64);
     let second = option::weighted(0.3, version());
-    (tracked, version(), second, vec(round(), 1..4)).prop_map(|(tracked, first, second, rounds)| Case {
-        tracked,
-        first: match second {
-            Some(_) => first.with_object(0),
-            None => first,
-        },
-        second: second.map(|second| second.with_object(1)),
-        rounds,
+    (tracked, version(), second, vec(round(), 1..4)).prop_map(|(tracked, first, second, rounds)| {
+        Case {
+            tracked,
+            first: match second {
+                Some(_) => first.with_object(0),
+                None => first,
+            },
+            second: second.map(|second| second.with_object(1)),
+            rounds,
+        }
     })
 }

@@ -1,12 +1,16 @@
-//! What a reload must do to the reference program: the rules of docs/semantics.md, on [`Heap`], where everything is known.
+//! What a reload must do to the reference program: the rules of docs/semantics.md, on [`Heap`],
+//! where everything is known.
 //!
-//! Names tell what is the same in two versions: a local's name its cell, the place where the file makes a table or function that
-//! table or function. Where the rules leave an outcome open, [`Open`] says so, and the case goes no further.
+//! Names tell what is the same in two versions: a local's name its cell, the place where the file
+//! makes a table or function that table or function. Where the rules leave an outcome open,
+//! [`Open`] says so, and the case goes no further.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
-use super::heap::{Closure, GLOBALS, HELD, Heap, Key, Kind, LIST, Ran, Table, Value, is_function, nested_names};
+use super::heap::{
+    Closure, GLOBALS, HELD, Heap, Key, Kind, LIST, Ran, Table, Value, is_function, nested_names,
+};
 use super::model::{self, Gives, Import, Init, Local, OnConflict, Policy, Style, Version};
 
 /// The rules do not say what comes out.
@@ -86,7 +90,8 @@ struct Record {
 /// What is known of the module from earlier reloads.
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
-    /// Locals that a function of some version assigns. Of what the first load left, only functions that are still there tell.
+    /// Locals that a function of some version assigns. Of what the first load left, only functions
+    /// that are still there tell.
     assigned: Option<BTreeSet<Local>>,
     /// Functions and what took their place.
     successors: HashMap<usize, usize>,
@@ -94,7 +99,8 @@ pub struct Oracle {
     some_undone: bool,
     /// Functions that some reload has looked at.
     met: BTreeSet<usize>,
-    /// R5.3, R8: what the last chunk left. The first load leaves no record, but for a tracked module.
+    /// R5.3, R8: what the last chunk left. The first load leaves no record, but for a tracked
+    /// module.
     record: Record,
     /// Where these tables stood then.
     places: Places,
@@ -102,7 +108,8 @@ pub struct Oracle {
     recorded: BTreeSet<String>,
 }
 
-/// The places of A2's tables, by the place where the file makes them: the table that has it, in the same way, and under which key.
+/// The places of A2's tables, by the place where the file makes them: the table that has it, in the
+/// same way, and under which key.
 type Places = BTreeMap<String, BTreeSet<(Option<String>, String)>>;
 
 /// What is on record of a table, and whether that is sure.
@@ -153,7 +160,13 @@ impl Oracle {
                 on_conflict: OnConflict::Error,
                 policy: Policy::Keep,
             };
-            let mut reload = Reload::new(heap, version, ran, version.assigned().into_iter().collect(), how);
+            let mut reload = Reload::new(
+                heap,
+                version,
+                ran,
+                version.assigned().into_iter().collect(),
+                how,
+            );
             reload.reach();
             oracle.note(&mut reload);
             oracle.assigned = Some(reload.assigned);
@@ -172,10 +185,19 @@ impl Oracle {
     ///
     /// # Errors
     /// [`Open`]: the rules do not say what comes out; the heap is of no use then.
-    pub fn reload(&mut self, heap: &mut Heap, version: &Version, how: How, other: &Oracle) -> Result<Expected, Open> {
+    pub fn reload(
+        &mut self,
+        heap: &mut Heap,
+        version: &Version,
+        how: How,
+        other: &Oracle,
+    ) -> Result<Expected, Open> {
         let before = Box::new(self.clone());
         heap.module = version.module;
-        let known = self.assigned.clone().unwrap_or_else(|| assigned_by_what_is_there(heap));
+        let known = self
+            .assigned
+            .clone()
+            .unwrap_or_else(|| assigned_by_what_is_there(heap));
         let ran = heap.chunk(version);
         for change in &ran.changes {
             heap.put(change.table, change.key.clone(), change.old);
@@ -229,7 +251,12 @@ impl Oracle {
             }
         }
         if undo.everywhere {
-            let back: HashMap<usize, usize> = undo.moved.iter().rev().map(|(old, new)| (*new, *old)).collect();
+            let back: HashMap<usize, usize> = undo
+                .moved
+                .iter()
+                .rev()
+                .map(|(old, new)| (*new, *old))
+                .collect();
             replace_everywhere(heap, &back);
         }
     }
@@ -319,13 +346,17 @@ fn assigned_by_what_is_there(heap: &Heap) -> BTreeSet<Local> {
     ];
     let mut assigned = BTreeSet::new();
     for value in reach(heap, roots, (0, 0), true) {
-        let Value::Function(function) = value else { continue };
+        let Value::Function(function) = value else {
+            continue;
+        };
         if !heap.is_home(function) {
             continue;
         }
         match &heap.functions[function].kind {
             Kind::Home(code) => assigned.extend(code.assigned()),
-            Kind::Nested(code, part) => assigned.extend(code.uses_of(part).into_iter().flat_map(model::assigned)),
+            Kind::Nested(code, part) => {
+                assigned.extend(code.uses_of(part).into_iter().flat_map(model::assigned))
+            }
             Kind::Foreign => {}
         }
     }
@@ -333,7 +364,13 @@ fn assigned_by_what_is_there(heap: &Heap) -> BTreeSet<Local> {
 }
 
 /// Has a table what is on record under this path and nothing else, at any depth?
-fn is_unchanged(heap: &Heap, record: &Record, table: usize, path: &str, around: &mut Vec<usize>) -> Result<bool, Open> {
+fn is_unchanged(
+    heap: &Heap,
+    record: &Record,
+    table: usize,
+    path: &str,
+    around: &mut Vec<usize>,
+) -> Result<bool, Open> {
     let Some(keys) = record.tables.get(path) else {
         return Err(Open("a table whose record is not the module's"));
     };
@@ -368,7 +405,13 @@ fn is_unchanged(heap: &Heap, record: &Record, table: usize, path: &str, around: 
 const MOVED: &str = "the record of a table that the file has moved";
 
 impl<'a> Reload<'a> {
-    fn new(heap: &'a mut Heap, version: &'a Version, ran: Ran, assigned: BTreeSet<Local>, how: How) -> Reload<'a> {
+    fn new(
+        heap: &'a mut Heap,
+        version: &'a Version,
+        ran: Ran,
+        assigned: BTreeSet<Local>,
+        how: How,
+    ) -> Reload<'a> {
         Reload {
             heap,
             version,
@@ -397,7 +440,10 @@ impl<'a> Reload<'a> {
         let changed = self.ran.changes.iter().map(|change| change.new);
         let roots: Vec<Value> = changed.chain([self.ran.object]).collect();
         let reached = reach(self.heap, roots, fresh, false);
-        self.reached = reached.iter().filter_map(|value| self.fresh_function(*value)).collect();
+        self.reached = reached
+            .iter()
+            .filter_map(|value| self.fresh_function(*value))
+            .collect();
     }
 
     fn fresh_table(&self, value: Value) -> Option<usize> {
@@ -423,10 +469,12 @@ impl<'a> Reload<'a> {
 
     /// The other module's object?
     fn is_object(&self, value: Value) -> bool {
-        matches!(value, Value::Table(_)) && value == self.heap.loaded[1 - usize::from(self.heap.module)]
+        matches!(value, Value::Table(_))
+            && value == self.heap.loaded[1 - usize::from(self.heap.module)]
     }
 
-    /// R3.3: what comes of the other module's object, or of a function of the other module or the program, that the file imports.
+    /// R3.3: what comes of the other module's object, or of a function of the other module or the
+    /// program, that the file imports.
     fn import(&mut self, oracle: &Oracle, old: Value, new: Value) -> Result<Value, Open> {
         const KIND: Open = Open("an import of another kind");
         let Value::Function(new_function) = new else {
@@ -469,7 +517,10 @@ impl<'a> Reload<'a> {
 
     fn same_origin(&self, old: usize, answers: &BTreeSet<usize>) -> Option<usize> {
         let origin = self.origin(old)?;
-        answers.iter().copied().find(|new| self.origin(*new) == Some(origin))
+        answers
+            .iter()
+            .copied()
+            .find(|new| self.origin(*new) == Some(origin))
     }
 
     /// The function that takes the place of this one wherever it stands.
@@ -499,7 +550,12 @@ impl<'a> Reload<'a> {
     /// R4.1, R4.2: names are unique in each version.
     fn pair_cells(&mut self) -> Result<(), Open> {
         let mut known: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-        let reached1 = reach(self.heap, [self.heap.object(), Value::Table(GLOBALS)], (0, 0), false);
+        let reached1 = reach(
+            self.heap,
+            [self.heap.object(), Value::Table(GLOBALS)],
+            (0, 0),
+            false,
+        );
         for value in reached1 {
             if let Some(function) = self.home(value) {
                 for (name, cell) in &self.heap.functions[function].cells {
@@ -522,21 +578,32 @@ impl<'a> Reload<'a> {
         let hidden: BTreeSet<&str> = hidden
             .into_iter()
             .filter_map(|value| self.home(value))
-            .flat_map(|function| self.heap.functions[function].cells.keys().map(String::as_str))
+            .flat_map(|function| {
+                self.heap.functions[function]
+                    .cells
+                    .keys()
+                    .map(String::as_str)
+            })
             .collect();
         let mut cells = BTreeMap::new();
         for (name, cell) in &self.ran.locals {
-            let captured = |function: &usize| self.heap.functions[*function].cells.contains_key(name);
+            let captured =
+                |function: &usize| self.heap.functions[*function].cells.contains_key(name);
             if !self.reached.iter().any(captured) {
                 continue;
             }
-            match known.get(name.as_str()).map(|cells| (cells.len(), cells.first())) {
+            match known
+                .get(name.as_str())
+                .map(|cells| (cells.len(), cells.first()))
+            {
                 Some((1, Some(old))) => {
                     cells.insert(*cell, *old);
                 }
                 Some(_) => return Err(Open("two running cells of one name")),
                 None if hidden.contains(name.as_str()) => {
-                    return Err(Open("a cell that only functions outside of the module have"));
+                    return Err(Open(
+                        "a cell that only functions outside of the module have",
+                    ));
                 }
                 None => {}
             }
@@ -549,7 +616,12 @@ impl<'a> Reload<'a> {
     fn pair_tables(&mut self) -> Result<(), Open> {
         let mut queue: VecDeque<(Value, Value)> = VecDeque::new();
         queue.push_back((self.heap.object(), self.ran.object));
-        queue.extend(self.ran.changes.iter().map(|change| (change.old, change.new)));
+        queue.extend(
+            self.ran
+                .changes
+                .iter()
+                .map(|change| (change.old, change.new)),
+        );
         queue.extend(
             self.pairs
                 .cells
@@ -586,13 +658,14 @@ impl<'a> Reload<'a> {
                     .values()
                     .any(|value| self.home(*value).is_some())
             };
-            if later
-                .iter()
-                .any(|(old, new)| self.pairs.tables.contains_key(new) && !answered.contains(old) && code(*old))
-            {
+            if later.iter().any(|(old, new)| {
+                self.pairs.tables.contains_key(new) && !answered.contains(old) && code(*old)
+            }) {
                 return Err(Open("a second place of a table, with functions"));
             }
-            later.retain(|(old, new)| !self.pairs.tables.contains_key(new) && !answered.contains(old));
+            later.retain(|(old, new)| {
+                !self.pairs.tables.contains_key(new) && !answered.contains(old)
+            });
             later.sort_unstable();
             later.dedup();
             let Some((old, new)) = later.first().copied() else {
@@ -611,7 +684,8 @@ impl<'a> Reload<'a> {
         Ok(())
     }
 
-    /// R3.1: a table that stands in several places may be a new one where A1 lacks it at one of them and its strings are others.
+    /// R3.1: a table that stands in several places may be a new one where A1 lacks it at one of
+    /// them and its strings are others.
     fn check_places(&self) -> Result<(), Open> {
         for (new, old) in &self.pairs.tables {
             let (mine, theirs) = (&self.heap.tables[*old], &self.heap.tables[*new]);
@@ -656,7 +730,11 @@ impl<'a> Reload<'a> {
         );
         for (new, old) in &self.pairs.tables {
             let fields = &self.heap.tables[*new].fields;
-            places.extend(fields.iter().map(|(key, value)| (self.heap.get(*old, key), *value)));
+            places.extend(
+                fields
+                    .iter()
+                    .map(|(key, value)| (self.heap.get(*old, key), *value)),
+            );
             let code = fields.values().any(|value| is_function(*value));
             let module = Value::Table(*old) == self.heap.object();
             if code || module {
@@ -691,16 +769,23 @@ impl<'a> Reload<'a> {
     }
 
     fn is_assigned(&self, cell: usize) -> bool {
-        self.local(cell).is_some_and(|local| self.assigned.contains(&local))
+        self.local(cell)
+            .is_some_and(|local| self.assigned.contains(&local))
     }
 
-    /// Every cell that is matched must belong to a function in a place that a reload looks at: a field of the module's object or of
-    /// a table that is paired, what the chunk overwrote, or the cell of such a function.
+    /// Every cell that is matched must belong to a function in a place that a reload looks at: a
+    /// field of the module's object or of a table that is paired, what the chunk overwrote, or
+    /// the cell of such a function.
     fn check_near(&mut self) -> Result<(), Open> {
         let (mut cells, mut tables) = (BTreeSet::new(), BTreeSet::new());
         let mut functions = BTreeSet::new();
         let mut places: Vec<(Value, Value)> = vec![(self.heap.object(), self.ran.object)];
-        places.extend(self.ran.changes.iter().map(|change| (change.old, change.new)));
+        places.extend(
+            self.ran
+                .changes
+                .iter()
+                .map(|change| (change.old, change.new)),
+        );
         for table in &self.pairs.enumerated {
             let is_root = Value::Table(*table) == self.heap.object()
                 || self.ran.changes.iter().any(|change| change.table == *table);
@@ -757,7 +842,9 @@ impl<'a> Reload<'a> {
     /// What a value of A2 is in the running program.
     fn own(&self, value: Value) -> Value {
         match value {
-            Value::Table(table) => Value::Table(self.pairs.tables.get(&table).copied().unwrap_or(table)),
+            Value::Table(table) => {
+                Value::Table(self.pairs.tables.get(&table).copied().unwrap_or(table))
+            }
             other => other,
         }
     }
@@ -809,7 +896,11 @@ impl<'a> Reload<'a> {
             return Ok(self.own(new));
         }
         if self.fresh_function(new).is_some() {
-            return Ok(if is_function(old) { new } else { self.conflict(old, new) });
+            return Ok(if is_function(old) {
+                new
+            } else {
+                self.conflict(old, new)
+            });
         }
         if let Value::Import(import) = new {
             return match old {
@@ -820,26 +911,36 @@ impl<'a> Reload<'a> {
                         Ok(new)
                     }
                 }
-                Value::Import(known) if known.is_function() == import.is_function() => match known {
-                    Import::Floor | Import::Ceil | Import::Dep => Ok(new),
-                    _ => Ok(old),
-                },
+                Value::Import(known) if known.is_function() == import.is_function() => {
+                    match known {
+                        Import::Floor | Import::Ceil | Import::Dep => Ok(new),
+                        _ => Ok(old),
+                    }
+                }
                 Value::Import(_) => Err(Open("an import of another kind")),
                 Value::Function(function) if import.is_function() => {
-                    Ok(if self.heap.is_home(function) { new } else { old })
+                    Ok(if self.heap.is_home(function) {
+                        new
+                    } else {
+                        old
+                    })
                 }
                 Value::Function(_) => self.data_beside(oracle, old, new),
                 _ if import.is_function() => Ok(self.conflict(old, new)),
                 _ => Ok(old),
             };
         }
-        if matches!((old, new), (Value::Import(_), Value::Table(_))) && self.fresh_table(new).is_none() {
+        if matches!((old, new), (Value::Import(_), Value::Table(_)))
+            && self.fresh_table(new).is_none()
+        {
             return Err(Open("an import of another kind"));
         }
         if is_function(old) {
             return self.data_beside(oracle, old, new);
         }
-        if (old == Value::Import(Import::Dep) || self.is_object(old)) && self.fresh_table(new).is_some() {
+        if (old == Value::Import(Import::Dep) || self.is_object(old))
+            && self.fresh_table(new).is_some()
+        {
             return Ok(self.own(new));
         }
         Ok(old)
@@ -861,8 +962,14 @@ impl<'a> Reload<'a> {
         let Some(local) = self.local(cell) else {
             return Ok(old);
         };
-        let init = self.version.locals.iter().find(|(known, _)| *known == local);
-        let Some((_, init)) = init else { return Ok(old) };
+        let init = self
+            .version
+            .locals
+            .iter()
+            .find(|(known, _)| *known == local);
+        let Some((_, init)) = init else {
+            return Ok(old);
+        };
         let assigned = self.assigned.contains(&local);
         let is_data = |value: Value| !is_function(value) && !matches!(value, Value::Import(_));
         if self.policy == Policy::Replace && !matches!(init, Init::Import(_)) {
@@ -883,12 +990,17 @@ impl<'a> Reload<'a> {
                 Err(Open("an import that the chunk takes the place of"))
             }
             Init::Import(_)
-                if old != new && !is_function(new) && !matches!(new, Value::Import(_)) && !self.is_object(new) =>
+                if old != new
+                    && !is_function(new)
+                    && !matches!(new, Value::Import(_))
+                    && !self.is_object(new) =>
             {
                 Err(Open("an import that is no object"))
             }
             Init::Import(import) => match old {
-                Value::Function(_) if !import.is_function() => Err(Open("a function becomes the object of a module")),
+                Value::Function(_) if !import.is_function() => {
+                    Err(Open("a function becomes the object of a module"))
+                }
                 _ => Ok(new),
             },
             Init::Literal(_) | Init::Choice(_) if !assigned => match old {
@@ -896,7 +1008,9 @@ impl<'a> Reload<'a> {
                 _ => Ok(new),
             },
             Init::Choice(_) => match self.home(old) {
-                Some(function) if self.answer(function)?.is_none() && self.origin(function).is_some() => {
+                Some(function)
+                    if self.answer(function)?.is_none() && self.origin(function).is_some() =>
+                {
                     Err(Open("a chosen function that the file lacks"))
                 }
                 _ => self.follow(oracle, old),
@@ -934,7 +1048,9 @@ impl<'a> Reload<'a> {
                     && !oracle.record.tables.contains_key(&path)
                     && oracle.recorded.contains(&path)
                 {
-                    return Err(Open("the record of a table that the last version did not use"));
+                    return Err(Open(
+                        "the record of a table that the last version did not use",
+                    ));
                 }
                 let merged = if was == Value::Nil {
                     None
@@ -966,14 +1082,18 @@ impl<'a> Reload<'a> {
         let mut written = BTreeSet::new();
         for change in self.ran.changes.clone() {
             written.insert((change.table, change.key.clone()));
-            let path = self.heap.tables[change.table].path.clone().unwrap_or_default();
+            let path = self.heap.tables[change.table]
+                .path
+                .clone()
+                .unwrap_or_default();
             let record = oracle.record.tables.get(&path);
             let known = record.and_then(|keys| keys.get(&change.key));
             let replaces = self.policy == Policy::Replace;
             let unsure = oracle.record.unsure.contains(&(path, change.key.clone()));
             if unsure
                 && !replaces
-                && (change.old == Value::Nil || self.policy == Policy::Merge && change.old != change.new)
+                && (change.old == Value::Nil
+                    || self.policy == Policy::Merge && change.old != change.new)
             {
                 return Err(Open(
                     "a key of a table that existed, which the last version did not write",
@@ -1024,8 +1144,16 @@ impl<'a> Reload<'a> {
     }
 
     /// R8: what comes of data beside data, when data is merged.
-    fn merged(&mut self, oracle: &Oracle, known: Option<&Known>, was: Value, is: Value) -> Result<Option<Value>, Open> {
-        let data = |value: Value| !is_function(value) && !matches!(value, Value::Import(_)) && !self.is_object(value);
+    fn merged(
+        &mut self,
+        oracle: &Oracle,
+        known: Option<&Known>,
+        was: Value,
+        is: Value,
+    ) -> Result<Option<Value>, Open> {
+        let data = |value: Value| {
+            !is_function(value) && !matches!(value, Value::Import(_)) && !self.is_object(value)
+        };
         let is_table = |value: Value| matches!(value, Value::Table(_));
         if self.policy != Policy::Merge
             || !data(was)
@@ -1042,7 +1170,12 @@ impl<'a> Reload<'a> {
         Ok(Some(if follows { self.own(is) } else { was }))
     }
 
-    fn is_unchanged(&self, oracle: &Oracle, known: Option<&Known>, value: Value) -> Result<bool, Open> {
+    fn is_unchanged(
+        &self,
+        oracle: &Oracle,
+        known: Option<&Known>,
+        value: Value,
+    ) -> Result<bool, Open> {
         match (known, value) {
             (Some(Known::Scalar(known)), _) => Ok(*known == value),
             (Some(Known::Table(path)), Value::Table(table)) => {
@@ -1053,7 +1186,13 @@ impl<'a> Reload<'a> {
     }
 
     /// R8: what is on record, the program did not change and the file has no longer.
-    fn gone(&mut self, oracle: &Oracle, table: usize, path: &str, has: impl Fn(&Key) -> bool) -> Result<(), Open> {
+    fn gone(
+        &mut self,
+        oracle: &Oracle,
+        table: usize,
+        path: &str,
+        has: impl Fn(&Key) -> bool,
+    ) -> Result<(), Open> {
         let (record, sure) = self.on_record(oracle, path);
         let Some(record) = record else {
             return Ok(());
@@ -1061,7 +1200,10 @@ impl<'a> Reload<'a> {
         if self.policy != Policy::Merge {
             return Ok(());
         }
-        let length = record.keys().filter(|key| matches!(key, Key::Int(_))).count() as i64;
+        let length = record
+            .keys()
+            .filter(|key| matches!(key, Key::Int(_)))
+            .count() as i64;
         let has_holes = self.heap.tables[table].fields.keys().any(|key| match key {
             Key::Int(n) => *n > self.heap.length(table),
             Key::Name(_) => false,
@@ -1075,7 +1217,9 @@ impl<'a> Reload<'a> {
         } else {
             0
         });
-        let names = record.keys().filter(|key| matches!(key, Key::Name(_)) && !has(key));
+        let names = record
+            .keys()
+            .filter(|key| matches!(key, Key::Name(_)) && !has(key));
         let mut rows_end = false;
         for key in rows.chain(names.cloned()) {
             let is_row = matches!(key, Key::Int(_));
@@ -1126,7 +1270,8 @@ impl<'a> Reload<'a> {
             }
         }
         for (name, cell) in &self.ran.locals {
-            let captured = |function: &usize| self.heap.functions[*function].cells.contains_key(name);
+            let captured =
+                |function: &usize| self.heap.functions[*function].cells.contains_key(name);
             if self.reached.iter().any(captured) {
                 add(self.heap.cells[*cell], None, name.clone());
             }
@@ -1134,8 +1279,9 @@ impl<'a> Reload<'a> {
         places
     }
 
-    /// What is on record of the table that the file makes here. A record goes by a table's place: it is there while all places that it
-    /// had are the table's still, and not when none of them is.
+    /// What is on record of the table that the file makes here. A record goes by a table's place:
+    /// it is there while all places that it had are the table's still, and not when none of
+    /// them is.
     fn on_record<'o>(&self, oracle: &'o Oracle, path: &str) -> OnRecord<'o> {
         let record = oracle.record.tables.get(path);
         let now = self.places.get(path);
@@ -1156,8 +1302,9 @@ impl<'a> Reload<'a> {
             let (Some(was), now) = (oracle.places.get(path), self.places.get(path)) else {
                 continue;
             };
-            let is_object =
-                |places: &BTreeSet<(Option<String>, String)>| places.iter().any(|(_, name)| name == "module");
+            let is_object = |places: &BTreeSet<(Option<String>, String)>| {
+                places.iter().any(|(_, name)| name == "module")
+            };
             if is_object(was) && now.is_some_and(is_object) {
                 continue;
             }
@@ -1185,7 +1332,9 @@ impl<'a> Reload<'a> {
         let (record, sure) = self.on_record(oracle, &path);
         let had = record.is_some_and(|keys| keys.contains_key(key));
         if sure && !oracle.record.tables.contains_key(&path) && oracle.recorded.contains(&path) {
-            return Err(Open("the record of a table that the last version did not use"));
+            return Err(Open(
+                "the record of a table that the last version did not use",
+            ));
         }
         if (had || matches!(key, Key::Int(_))) && !sure {
             return Err(Open(MOVED));
@@ -1203,7 +1352,12 @@ impl<'a> Reload<'a> {
     /// What the chunk left (R8), when all is written.
     fn record(&self, oracle: &Oracle) -> Record {
         let mut record = Record::default();
-        let running = reach(self.heap, [self.heap.object(), Value::Table(GLOBALS)], (0, 0), false);
+        let running = reach(
+            self.heap,
+            [self.heap.object(), Value::Table(GLOBALS)],
+            (0, 0),
+            false,
+        );
         for number in self.ran.tables..self.heap.tables.len() {
             let table = &self.heap.tables[number];
             let partner = self.pairs.tables.get(&number).copied();
@@ -1213,24 +1367,39 @@ impl<'a> Reload<'a> {
                 record.tables.entry(path.clone()).or_default();
                 for (key, value) in &table.fields {
                     let runs = self.heap.get(partner.unwrap_or(number), key);
-                    let older = oracle.record.tables.get(path).and_then(|keys| keys.get(key));
+                    let older = oracle
+                        .record
+                        .tables
+                        .get(path)
+                        .and_then(|keys| keys.get(key));
                     let known = self.known(*value, runs, older);
                     let keys = record.tables.entry(path.clone()).or_default();
                     keys.insert(key.clone(), known);
                 }
             }
         }
-        for change in self.ran.changes.iter().filter(|change| change.table != LIST) {
+        for change in self
+            .ran
+            .changes
+            .iter()
+            .filter(|change| change.table != LIST)
+        {
             if let Some(path) = &self.heap.tables[change.table].path {
                 let had = |record: &BTreeMap<String, BTreeMap<Key, Known>>| {
-                    record.get(path).is_some_and(|keys| keys.contains_key(&change.key))
+                    record
+                        .get(path)
+                        .is_some_and(|keys| keys.contains_key(&change.key))
                 };
                 // That the chunk writes what is there already is not seen.
                 if change.old == change.new && !had(&oracle.record.tables) {
                     continue;
                 }
                 let runs = self.heap.get(change.table, &change.key);
-                let older = oracle.record.tables.get(path).and_then(|keys| keys.get(&change.key));
+                let older = oracle
+                    .record
+                    .tables
+                    .get(path)
+                    .and_then(|keys| keys.get(&change.key));
                 let known = self.known(self.own(change.new), runs, older);
                 let keys = record.tables.entry(path.clone()).or_default();
                 keys.insert(change.key.clone(), known);
@@ -1241,12 +1410,19 @@ impl<'a> Reload<'a> {
             let made = fresh.any(|table| table.path.as_deref() == Some(path));
             let older = oracle.record.tables.get(path).filter(|_| !made);
             for key in older.into_iter().flat_map(BTreeMap::keys) {
-                let has = record.tables.get(path).is_some_and(|keys| keys.contains_key(key));
+                let has = record
+                    .tables
+                    .get(path)
+                    .is_some_and(|keys| keys.contains_key(key));
                 if !has {
                     record.unsure.insert((path.to_owned(), key.clone()));
                 }
             }
-            let older = oracle.record.unsure.iter().filter(|(other, _)| other == path && !made);
+            let older = oracle
+                .record
+                .unsure
+                .iter()
+                .filter(|(other, _)| other == path && !made);
             let older: Vec<_> = older
                 .filter(|(_, key)| {
                     let known = record.tables.get(path).and_then(|keys| keys.get(key));
@@ -1257,7 +1433,8 @@ impl<'a> Reload<'a> {
             record.unsure.extend(older);
         }
         for (name, cell) in &self.ran.locals {
-            let captured = |function: &usize| self.heap.functions[*function].cells.contains_key(name);
+            let captured =
+                |function: &usize| self.heap.functions[*function].cells.contains_key(name);
             if self.reached.iter().any(captured) {
                 let runs = self.heap.cells[self.pairs.cells.get(cell).copied().unwrap_or(*cell)];
                 let older = oracle.record.cells.get(name);
@@ -1268,21 +1445,28 @@ impl<'a> Reload<'a> {
         record
     }
 
-    /// What goes on record of a place: what the file says if that runs, else, when data is kept, what is on record if that runs.
+    /// What goes on record of a place: what the file says if that runs, else, when data is kept,
+    /// what is on record if that runs.
     fn known(&self, file: Value, runs: Value, older: Option<&Known>) -> Known {
         let path = |table: usize| {
             let partner = self.pairs.tables.iter().find(|(_, old)| **old == table);
-            self.heap.tables[partner.map_or(table, |(new, _)| *new)].path.clone()
+            self.heap.tables[partner.map_or(table, |(new, _)| *new)]
+                .path
+                .clone()
         };
         match file {
             _ if is_function(file) || matches!(file, Value::Import(_)) || self.is_object(file) => {}
-            Value::Table(table) if file == runs => return path(table).map_or(Known::Key, Known::Table),
+            Value::Table(table) if file == runs => {
+                return path(table).map_or(Known::Key, Known::Table);
+            }
             _ if file == runs => return Known::Scalar(file),
             _ => {}
         }
         // A value is a scalar: of a table that the file has changed to one nothing stays on record.
         match older {
-            Some(Known::Scalar(older)) if self.policy == Policy::Keep && *older == runs => Known::Scalar(runs),
+            Some(Known::Scalar(older)) if self.policy == Policy::Keep && *older == runs => {
+                Known::Scalar(runs)
+            }
             _ => Known::Key,
         }
     }
@@ -1360,11 +1544,15 @@ impl<'a> Reload<'a> {
         ];
         // What undoing the reload would bring back.
         roots.extend(moved.iter().map(|(old, _)| Value::Function(*old)));
-        let alive: HashSet<Value> = reach(self.heap, roots.clone(), (0, 0), true).into_iter().collect();
+        let alive: HashSet<Value> = reach(self.heap, roots.clone(), (0, 0), true)
+            .into_iter()
+            .collect();
         let taken_out = self.policy == Policy::Replace;
         roots.extend(self.writes.iter().map(|(_, old, _)| *old));
         for value in reach(self.heap, roots, (0, 0), true) {
-            let Value::Function(function) = value else { continue };
+            let Value::Function(function) = value else {
+                continue;
+            };
             if function >= self.ran.functions || map.contains_key(&function) {
                 continue;
             }
@@ -1378,7 +1566,9 @@ impl<'a> Reload<'a> {
             let mut last = function;
             while let Some(next) = oracle.successors.get(&last) {
                 if self.origin(last) != self.origin(*next) {
-                    return Err(Open("an older generation of a function that became another one"));
+                    return Err(Open(
+                        "an older generation of a function that became another one",
+                    ));
                 }
                 last = *next;
             }
@@ -1388,7 +1578,9 @@ impl<'a> Reload<'a> {
                 Kind::Home(code) => {
                     if let Some(new) = map.get(&last).copied() {
                         if function != last && self.origin(last) != self.origin(new) {
-                            return Err(Open("an older generation of a function that became another one"));
+                            return Err(Open(
+                                "an older generation of a function that became another one",
+                            ));
                         }
                         moved.push((function, new));
                         map.insert(function, new);
@@ -1399,17 +1591,18 @@ impl<'a> Reload<'a> {
                     }
                 }
                 Kind::Nested(code, part) => {
-                    // A1's factory: the one that made it, or a later generation that still has its code.
-                    let code = self
-                        .pairs
-                        .answers
-                        .keys()
-                        .find_map(|old| match &self.heap.functions[*old].kind {
-                            Kind::Home(known) if Rc::ptr_eq(known, &code) || known.makes_same(&code, part) => {
+                    // A1's factory: the one that made it, or a later generation that still has its
+                    // code.
+                    let code = self.pairs.answers.keys().find_map(|old| {
+                        match &self.heap.functions[*old].kind {
+                            Kind::Home(known)
+                                if Rc::ptr_eq(known, &code) || known.makes_same(&code, part) =>
+                            {
                                 Some(Rc::clone(known))
                             }
                             _ => None,
-                        });
+                        }
+                    });
                     let Some(code) = code else {
                         return Err(Open("a closure of an earlier generation's factory"));
                     };
@@ -1440,7 +1633,9 @@ impl<'a> Reload<'a> {
                     if captured.len() < nested_names(uses).len() {
                         continue;
                     }
-                    let closure = self.heap.closure(Kind::Nested(Rc::clone(&new), part), captured);
+                    let closure = self
+                        .heap
+                        .closure(Kind::Nested(Rc::clone(&new), part), captured);
                     moved.push((function, closure));
                     map.insert(function, closure);
                 }

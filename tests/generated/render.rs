@@ -1,11 +1,14 @@
 //! The Lua text of a version.
 //!
-//! What a function does it reports to `T`. The other globals in capitals are the harness's (`harness.lua`): `N` makes an integer of any
-//! value, `V` reads an object's own `v`, `C` calls a function with one call less to go.
+//! What a function does it reports to `T`. The other globals in capitals are the harness's
+//! (`harness.lua`): `N` makes an integer of any value, `V` reads an object's own `v`, `C` calls a
+//! function with one call less to go.
 
 use std::fmt::Write;
 
-use super::model::{At, Content, Data, Entry, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version};
+use super::model::{
+    At, Content, Data, Entry, Function, Gives, Import, Init, Local, Scalar, Style, Use, Version,
+};
 
 pub fn scalar(value: Scalar) -> String {
     match value {
@@ -76,7 +79,12 @@ fn body(text: &mut String, indent: &str, tag: &str, uses: &[Use]) {
 fn function(name: &str, function: &Function, method: bool) -> String {
     let revision = function.revision;
     let mut text = format!("({}n, v)\n", if method { "self, " } else { "" });
-    body(&mut text, "  ", &format!("{name}#{revision}"), &function.uses);
+    body(
+        &mut text,
+        "  ",
+        &format!("{name}#{revision}"),
+        &function.uses,
+    );
     if method {
         text.push_str("  T(V(self))\n");
     }
@@ -164,7 +172,11 @@ pub fn file(version: &Version) -> String {
                 function(&tag(module, &name), code, false)
             ),
             Init::Function(code, true) => {
-                let _ = writeln!(forward, "function {name}{}", function(&tag(module, &name), code, false));
+                let _ = writeln!(
+                    forward,
+                    "function {name}{}",
+                    function(&tag(module, &name), code, false)
+                );
                 writeln!(text, "local {name}")
             }
             Init::Choice(helper) => writeln!(text, "local {name} = h{helper}"),

@@ -46,7 +46,8 @@ impl Dump {
         bytes
     }
 
-    /// Does running the main function do the same in both? (Code that Lua does not check decides that.)
+    /// Does running the main function do the same in both? (Code that Lua does not check decides
+    /// that.)
     pub fn runs_as(&self, other: &Dump) -> bool {
         let own = |f: &Function| Function {
             source: None,
@@ -60,7 +61,9 @@ impl Dump {
             ..f.clone()
         };
         fn captures(f: &Function) -> impl Iterator<Item = &[[u8; 3]]> {
-            f.functions.iter().map(|function| function.upvalues.as_slice())
+            f.functions
+                .iter()
+                .map(|function| function.upvalues.as_slice())
         }
         self.header == other.header
             && own(&self.main) == own(&other.main)
@@ -120,7 +123,9 @@ impl Function {
 }
 
 fn number(out: &mut Vec<u8>, value: u64) {
-    let groups = (1..10).find(|groups| value >> (7 * groups) == 0).unwrap_or(10);
+    let groups = (1..10)
+        .find(|groups| value >> (7 * groups) == 0)
+        .unwrap_or(10);
     for i in (0..groups).rev() {
         let last = if i == 0 { 0x80 } else { 0 };
         out.push((value >> (7 * i) & 0x7f) as u8 | last);

@@ -1,4 +1,5 @@
-//! A global allocator that counts what each thread holds, and that refuses requests when it is told to.
+//! A global allocator that counts what each thread holds, and that refuses requests when it is told
+//! to.
 //!
 //! To be used, it has to be the program's: `#[global_allocator] static LEDGER: Ledger = Ledger;`
 
@@ -23,13 +24,14 @@ thread_local! {
     static SHOWN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Bytes that this thread has asked for and not given back: less than none where another thread asked for them.
+/// Bytes that this thread has asked for and not given back: less than none where another thread
+/// asked for them.
 pub fn held() -> isize {
     HELD.get()
 }
 
-/// Calls `f`; returns what it returns, and the most bytes that this thread held meanwhile beyond those it held before. A block
-/// that grows counts twice for a moment, as it may have to be copied.
+/// Calls `f`; returns what it returns, and the most bytes that this thread held meanwhile beyond
+/// those it held before. A block that grows counts twice for a moment, as it may have to be copied.
 pub fn most_held<R>(f: impl FnOnce() -> R) -> (R, usize) {
     let before = HELD.get();
     MOST.set(before);
@@ -37,8 +39,9 @@ pub fn most_held<R>(f: impl FnOnce() -> R) -> (R, usize) {
     (result, (MOST.get() - before).try_into().unwrap_or(0))
 }
 
-/// Calls `f`, and refuses `count` of this thread's requests, from the one with the number `first` on, counted from 1, and shows the
-/// stack of the first one (`shown`); returns what it returns, and how many have failed.
+/// Calls `f`, and refuses `count` of this thread's requests, from the one with the number `first`
+/// on, counted from 1, and shows the stack of the first one (`shown`); returns what it returns, and
+/// how many have failed.
 pub fn refusing<R>(first: u64, count: u64, shown: bool, f: impl FnOnce() -> R) -> (R, u64) {
     SHOWN.set(shown);
     FAILED.set(0);
@@ -84,7 +87,8 @@ fn note(more: usize, less: usize) {
     HELD.set(HELD.get() - less as isize);
 }
 
-// SAFETY: every request goes to the system's allocator, or fails as its contract allows; the counting allocates nothing.
+// SAFETY: every request goes to the system's allocator, or fails as its contract allows; the
+// counting allocates nothing.
 unsafe impl GlobalAlloc for Ledger {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if refuses(layout.size()) {

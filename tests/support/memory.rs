@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
 
-/// How the allocator fails. A request is one for a new block or for more room; requests count from 1 when armed. Lua
-/// collects all garbage after a failed request and asks once more, so a request that is to fail for good fails twice.
+/// How the allocator fails. A request is one for a new block or for more room; requests count from
+/// 1 when armed. Lua collects all garbage after a failed request and asks once more, so a request
+/// that is to fail for good fails twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -14,7 +15,8 @@ pub enum Fault {
         first: u64,
         count: u64,
     },
-    /// Every request for a new block fails the first time: each such allocation becomes a full collection.
+    /// Every request for a new block fails the first time: each such allocation becomes a full
+    /// collection.
     Collect,
     /// Each request fails with a chance of one in so many, told by the seed.
     Now {
@@ -43,7 +45,10 @@ impl Fault {
 
     /// From this request on all fail.
     pub const fn from(first: u64) -> Fault {
-        Fault::At { first, count: u64::MAX }
+        Fault::At {
+            first,
+            count: u64::MAX,
+        }
     }
 
     /// Is there no memory for a second attempt either?
@@ -168,14 +173,20 @@ const HEAD: usize = 16;
 const POISON: u8 = 0xdd;
 
 /// The `lua_Alloc`; its user data is a [`Memory`].
-pub unsafe extern "C" fn allocate(ud: *mut c_void, old: *mut c_void, old_size: usize, new_size: usize) -> *mut c_void {
+pub unsafe extern "C" fn allocate(
+    ud: *mut c_void,
+    old: *mut c_void,
+    old_size: usize,
+    new_size: usize,
+) -> *mut c_void {
     // SAFETY: the user data outlives the state, which calls from one thread.
     let memory = unsafe { &*ud.cast::<Memory>() };
     let was = if old.is_null() { 0 } else { old_size };
     if new_size > was && memory.fails(old.is_null(), new_size - was) {
         return ptr::null_mut();
     }
-    // SAFETY: every block was made here: its shift stands before it, and it begins `HEAD` and the shift before that.
+    // SAFETY: every block was made here: its shift stands before it, and it begins `HEAD` and the
+    // shift before that.
     unsafe {
         let free = |block: *mut c_void| {
             if !block.is_null() {

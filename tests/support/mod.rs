@@ -1,7 +1,8 @@
-//! A program to reload modules in: a Lua state with an allocator of its own, a folder for its files, and the Lua side of
-//! `program.lua`.
+//! A program to reload modules in: a Lua state with an allocator of its own, a folder for its
+//! files, and the Lua side of `program.lua`.
 //!
-//! The state is driven through the C API, so that nothing but Lua and the library asks the allocator for memory.
+//! The state is driven through the C API, so that nothing but Lua and the library asks the
+//! allocator for memory.
 
 // Each test file uses its own part of this.
 #![allow(dead_code)]
@@ -60,7 +61,8 @@ impl Outcome {
 }
 
 impl Program {
-    /// A new state with the standard libraries and `hotreload`, which finds modules in a folder of its own.
+    /// A new state with the standard libraries and `hotreload`, which finds modules in a folder of
+    /// its own.
     pub fn new() -> Program {
         Program::with(Memory::new())
     }
@@ -77,8 +79,8 @@ impl Program {
         let memory = Box::new(memory);
         let folder = Folder::new();
         let path = format!("package.path = [[{}]]", folder.path.join("?.lua").display());
-        // SAFETY: the allocator keeps its contract and outlives the state, which the program closes. Opening the
-        // libraries raises only for want of memory, which there is.
+        // SAFETY: the allocator keeps its contract and outlives the state, which the program
+        // closes. Opening the libraries raises only for want of memory, which there is.
         let l = unsafe {
             let l = ffi::lua_newstate(memory::allocate, ptr::from_ref(&*memory).cast_mut().cast());
             assert!(!l.is_null(), "no memory for a Lua state");
@@ -101,7 +103,12 @@ impl Program {
                 c"b".as_ptr(),
             );
             assert_eq!(status, ffi::LUA_OK, "{}", program.text_at(-1));
-            assert_eq!(ffi::lua_pcall(l, 0, 1, 0), ffi::LUA_OK, "{}", program.text_at(-1));
+            assert_eq!(
+                ffi::lua_pcall(l, 0, 1, 0),
+                ffi::LUA_OK,
+                "{}",
+                program.text_at(-1)
+            );
             ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, SUPPORT.as_ptr());
         }
         program.must(&path);
@@ -127,7 +134,10 @@ impl Program {
             to: *mut c_void,
         ) -> c_int {
             // SAFETY: the bytes are read within their length; `to` is the vector below.
-            unsafe { (*to.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(from.cast(), size)) };
+            unsafe {
+                (*to.cast::<Vec<u8>>())
+                    .extend_from_slice(std::slice::from_raw_parts(from.cast(), size))
+            };
             0
         }
         let mut code: Vec<u8> = Vec::new();
@@ -147,12 +157,19 @@ impl Program {
         // SAFETY: the text is read within its length.
         unsafe {
             let size = text.len();
-            let status = ffi::luaL_loadbufferx(self.l, text.as_ptr().cast(), size, name.as_ptr(), c"t".as_ptr());
+            let status = ffi::luaL_loadbufferx(
+                self.l,
+                text.as_ptr().cast(),
+                size,
+                name.as_ptr(),
+                c"t".as_ptr(),
+            );
             assert_eq!(status, ffi::LUA_OK, "{}", self.text_at(-1));
         }
     }
 
-    /// Runs a text, which gets the table of `program.lua` as its argument, and returns its first result as a string.
+    /// Runs a text, which gets the table of `program.lua` as its argument, and returns its first
+    /// result as a string.
     pub fn run(&self, text: &str) -> Result<String, String> {
         // SAFETY: what is pushed is popped; the call is protected.
         unsafe {
@@ -162,7 +179,11 @@ impl Program {
             let status = ffi::lua_pcall(self.l, 1, 1, 0);
             let result = self.text_at(-1);
             ffi::lua_settop(self.l, top);
-            if status == ffi::LUA_OK { Ok(result) } else { Err(result) }
+            if status == ffi::LUA_OK {
+                Ok(result)
+            } else {
+                Err(result)
+            }
         }
     }
 
@@ -186,7 +207,8 @@ impl Program {
         }
     }
 
-    /// Calls the function below `arguments` values, pushed before, while the allocator fails as `fault` says.
+    /// Calls the function below `arguments` values, pushed before, while the allocator fails as
+    /// `fault` says.
     pub fn call(&self, arguments: c_int, fault: Fault) -> Outcome {
         // SAFETY: the call is protected; the stack is as before it was prepared.
         unsafe {
@@ -203,7 +225,11 @@ impl Program {
                 Outcome::Refused(is_text.then(|| self.text_at(-1)))
             };
             let left = ffi::lua_gettop(self.l) - below;
-            assert_eq!(left, if status == ffi::LUA_OK { 2 } else { 1 }, "stack height");
+            assert_eq!(
+                left,
+                if status == ffi::LUA_OK { 2 } else { 1 },
+                "stack height"
+            );
             ffi::lua_settop(self.l, below);
             outcome
         }
@@ -214,7 +240,8 @@ impl Program {
         let mut ud: *mut c_void = ptr::null_mut();
         // SAFETY: reading the allocator changes nothing.
         let found = unsafe { ffi::lua_getallocf(self.l, &raw mut ud) };
-        ptr::fn_addr_eq(found, memory::allocate as ffi::lua_Alloc) && ptr::eq(ud.cast_const().cast(), &*self.memory)
+        ptr::fn_addr_eq(found, memory::allocate as ffi::lua_Alloc)
+            && ptr::eq(ud.cast_const().cast(), &*self.memory)
     }
 
     /// Is the collector running?
@@ -236,7 +263,8 @@ impl Program {
 
     /// The value at a stack index, for a message.
     pub fn text_at(&self, index: c_int) -> String {
-        // SAFETY: a valid index; `luaL_tolstring` may run a `__tostring`, of the tests' own objects only.
+        // SAFETY: a valid index; `luaL_tolstring` may run a `__tostring`, of the tests' own objects
+        // only.
         unsafe {
             let mut size = 0;
             let start = ffi::luaL_tolstring(self.l, index, &raw mut size);
@@ -253,13 +281,17 @@ impl Drop for Program {
         // SAFETY: the state is open and nothing runs in it.
         unsafe { ffi::lua_close(self.l) };
         if !std::thread::panicking() {
-            assert_eq!(self.memory.held(), 0, "bytes that a closed state still holds");
+            assert_eq!(
+                self.memory.held(),
+                0,
+                "bytes that a closed state still holds"
+            );
         }
     }
 }
 
-/// A new folder, deleted when it is dropped. Its name is long, as on a server: the modules' chunk names
-/// have more than 40 bytes, and Lua makes such a string anew for each chunk.
+/// A new folder, deleted when it is dropped. Its name is long, as on a server: the modules' chunk
+/// names have more than 40 bytes, and Lua makes such a string anew for each chunk.
 pub struct Folder {
     root: PathBuf,
     path: PathBuf,
@@ -280,7 +312,10 @@ impl Folder {
     }
 
     pub fn write(&self, module: &str, text: impl AsRef<[u8]>) {
-        let path = self.path.join(module.replace('.', "/")).with_extension("lua");
+        let path = self
+            .path
+            .join(module.replace('.', "/"))
+            .with_extension("lua");
         fs::create_dir_all(path.parent().unwrap_or(&self.path)).expect("a folder for the module");
         fs::write(path, text).expect("the module's file");
     }

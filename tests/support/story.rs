@@ -1,4 +1,5 @@
-//! Stories: a module `m` in two versions, a program that has used the first one, and what it finds after the reload.
+//! Stories: a module `m` in two versions, a program that has used the first one, and what it finds
+//! after the reload.
 
 use super::Program;
 
@@ -11,14 +12,15 @@ pub struct Story {
     pub after: &'static [(&'static str, &'static str)],
     /// Runs with the first files.
     pub start: &'static str,
-    /// What is called: a text that returns the function. Its arguments are the module's name and the options.
+    /// What is called: a text that returns the function. Its arguments are the module's name and
+    /// the options.
     pub call: &'static str,
     /// The options of the reload, a Lua expression.
     pub options: &'static str,
     /// What the reload does when nothing fails.
     pub ends: End,
-    /// Runs after a reload that was done, or was refused as it should, or failed: makes a good reload where none was done
-    /// (`test.done` tells), and looks at what the program has then.
+    /// Runs after a reload that was done, or was refused as it should, or failed: makes a good
+    /// reload where none was done (`test.done` tells), and looks at what the program has then.
     pub settle: &'static str,
 }
 
@@ -29,7 +31,8 @@ pub enum End {
     Done,
     /// It is done and changes nothing: a dry run.
     Dry,
-    /// It is done. What fails may have done part of it, and the next call goes on: a sweep in slices.
+    /// It is done. What fails may have done part of it, and the next call goes on: a sweep in
+    /// slices.
     Part,
     /// It is refused or undone, and the message has this in it.
     Refused(&'static str),
@@ -458,7 +461,8 @@ pub const SWEEP: Story = Story {
     ..EVERYWHERE
 };
 
-/// The list of what still runs old code, with the ways to each, which many steps lead to: for some faults only.
+/// The list of what still runs old code, with the ways to each, which many steps lead to: for some
+/// faults only.
 pub const STALE_WAYS: Story = Story {
     name: "stale, with ways",
     start: "
@@ -782,7 +786,8 @@ pub const GLOBALS: Story = Story {
         test.equal(package.loaded.m, true)",
 };
 
-/// Handlers that a module registers with another one, and many additions, so that tables grow in the commit.
+/// Handlers that a module registers with another one, and many additions, so that tables grow in
+/// the commit.
 pub const REGISTRY: Story = Story {
     name: "registry",
     before: &[
@@ -882,7 +887,8 @@ pub const RAISES: Story = Story {
         test.equal(shared, old_shared)",
 };
 
-/// Constants, in two reloads: the second one knows from the first what some function assigned. One is a setter that is handed away.
+/// Constants, in two reloads: the second one knows from the first what some function assigned. One
+/// is a setter that is handed away.
 pub const CONSTANTS: Story = Story {
     name: "constants",
     before: &[
@@ -1020,8 +1026,8 @@ pub const HOOK_RAISES: Story = Story {
         test.equal(m.f(), 103)",
 };
 
-/// Rows that the file no longer has go, others come, and then the hook asks for memory and raises: the rows must be there
-/// again, though their tables are full.
+/// Rows that the file no longer has go, others come, and then the hook asks for memory and raises:
+/// the rows must be there again, though their tables are full.
 pub const ROWS_BACK: Story = Story {
     name: "rows back",
     before: &[(
@@ -1162,7 +1168,8 @@ pub const HOOK_IS_CLOSED: Story = Story {
     settle: ROWS_BACK.settle,
 };
 
-/// Three-way data: what the program did not change follows, what it removed stays away, also after a reload that failed.
+/// Three-way data: what the program did not change follows, what it removed stays away, also after
+/// a reload that failed.
 pub const MERGE: Story = Story {
     name: "merge",
     before: &[(
@@ -1202,7 +1209,8 @@ pub const MERGE: Story = Story {
         test.equal(kept, 7)",
 };
 
-/// `require` loads a module with a record, and one that it needs. Where memory is short, the record may be missing, never half of it.
+/// `require` loads a module with a record, and one that it needs. Where memory is short, the record
+/// may be missing, never half of it.
 pub const TRACK: Story = Story {
     name: "track",
     before: &[(
@@ -1285,7 +1293,8 @@ pub const CONFLICTS: Story = Story {
         test.equal(m.e, 'text')",
 };
 
-/// Two modules of one bundle, functions as keys, a function that one on the same line made, and a table with two places.
+/// Two modules of one bundle, functions as keys, a function that one on the same line made, and a
+/// table with two places.
 pub const BUNDLE: Story = Story {
     name: "bundle",
     before: &[],
@@ -1468,7 +1477,8 @@ pub const BUS: Story = Story {
         test.equal(bus.fire(), 'hit v2 7, quit v2 8, more v2 9')",
 };
 
-/// What holds while the reload of that module has not been kept: all of it is as before, and the next reload works.
+/// What holds while the reload of that module has not been kept: all of it is as before, and the
+/// next reload works.
 const BUS_AS_BEFORE: &str = "
         local test = ...
         test.equal(bus.fire(), 'hit v1 3, quit v1 4')
@@ -1499,8 +1509,8 @@ pub const BUS_DRY: Story = Story {
     ..BUS
 };
 
-/// The same, and the chunk raises behind its registrations. It makes the first one until it is done:
-/// where there is no memory to look at calls, the loop must end.
+/// The same, and the chunk raises behind its registrations. It makes the first one until it is
+/// done: where there is no memory to look at calls, the loop must end.
 pub const BUS_RAISES: Story = Story {
     name: "bus, raising",
     after: &[(

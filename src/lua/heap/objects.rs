@@ -1,6 +1,7 @@
 //! One object at a time: what a table, function, userdata or coroutine holds.
 //!
-//! The object stands at `i`, the height of the current segment `g`. Each function takes it off, or sets it aside.
+//! The object stands at `i`, the height of the current segment `g`. Each function takes it off, or
+//! sets it aside.
 
 use std::ffi::{CStr, c_char};
 
@@ -16,8 +17,9 @@ use crate::support::mem::{TryInsert, TryPush};
 
 /// Slots of a coroutine that are looked at in one go.
 const STACK: i64 = 4096;
-/// Lua's API finds an activation by counting from the innermost. Of a stack that is deeper than both together, only so many activations at each
-/// end are looked at: the time would grow with the square of the depth.
+/// Lua's API finds an activation by counting from the innermost. Of a stack that is deeper than
+/// both together, only so many activations at each end are looked at: the time would grow with the
+/// square of the depth.
 const INNERMOST: u32 = 1 << 13;
 const OUTERMOST: u32 = 1 << 6;
 /// So many activations of a coroutine are looked at.
@@ -26,7 +28,8 @@ pub const MOST_CALLS: u32 = INNERMOST + OUTERMOST;
 const STEPS: u32 = 16;
 
 impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
-    /// A call begins: the running coroutine is looked at, whether met or not, and in a new pass the registry and the types' metatables.
+    /// A call begins: the running coroutine is looked at, whether met or not, and in a new pass the
+    /// registry and the types' metatables.
     pub(super) unsafe fn roots(&mut self) -> Result<()> {
         // SAFETY: the fill segment has room; each value is taken off again or waits there.
         unsafe {
@@ -47,9 +50,11 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         }
     }
 
-    /// Lets the top value of `src` wait: in any case, or if it is met for the first time. `src: [-1, +0, -]`
+    /// Lets the top value of `src` wait: in any case, or if it is met for the first time. `src:
+    /// [-1, +0, -]`
     unsafe fn root(&mut self, src: *mut lua_State, t: i32, always: bool) -> Result<()> {
-        // SAFETY: the value of type `t` is on top of `src`, a live thread of the state, and is taken off.
+        // SAFETY: the value of type `t` is on top of `src`, a live thread of the state, and is
+        // taken off.
         unsafe {
             let sight = self.look(src, t)?;
             self.wait(src, sight.fresh || always)
@@ -58,7 +63,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
 
     /// As [`Walk::take`], from the fill segment itself, too.
     unsafe fn wait(&mut self, src: *mut lua_State, fresh: bool) -> Result<()> {
-        // SAFETY: the value is on top of `src`, a live thread of the state; on the fill segment it may stay where it is.
+        // SAFETY: the value is on top of `src`, a live thread of the state; on the fill segment it
+        // may stay where it is.
         unsafe {
             if fresh && src == self.state.fill.thread && self.state.fill.len < BATCH {
                 self.state.fill.len += 1;
@@ -70,7 +76,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
 
     /// The metatable of a basic type.
     unsafe fn type_metatable(&mut self, sample: i32) -> Result<()> {
-        // SAFETY: the samples stand on the current segment, which is empty when a pass begins, and are taken off again.
+        // SAFETY: the samples stand on the current segment, which is empty when a pass begins, and
+        // are taken off again.
         unsafe {
             let g = self.state.current.thread;
             match sample {
@@ -135,7 +142,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
 
     /// The entries of the table at `i` behind the key at `i + 1`, the top.
     unsafe fn entries(&mut self, g: *mut lua_State, i: i32) -> Result<()> {
-        // SAFETY: the key is nil or came from the table, which nothing has changed since; room as a segment has it.
+        // SAFETY: the key is nil or came from the table, which nothing has changed since; room as a
+        // segment has it.
         unsafe {
             let mut left = self.credit;
             let mut found = 0;
@@ -165,7 +173,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         Ok(())
     }
 
-    /// The value on top of `g`, of the table at `i`. Returns how many objects are found. `g: [-1, +0, -]`
+    /// The value on top of `g`, of the table at `i`. Returns how many objects are found. `g: [-1,
+    /// +0, -]`
     #[inline(always)]
     unsafe fn entry_value(&mut self, g: *mut lua_State, i: i32, t: i32) -> Result<i32> {
         // SAFETY: table, key and value stand at `i`, `i + 1`, `i + 2`.
@@ -201,7 +210,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         }
     }
 
-    /// Sets the object at `i` aside, with the value above it: the last key of a table, nil for a coroutine.
+    /// Sets the object at `i` aside, with the value above it: the last key of a table, nil for a
+    /// coroutine.
     unsafe fn set_aside(&mut self, g: *mut lua_State, i: i32, how: Aside) -> Result<()> {
         // SAFETY: both values are on top of `g`; room is made.
         unsafe {
@@ -245,10 +255,11 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         }
     }
 
-    /// The table at 1 was set aside in an earlier call: where its key at 2 is no longer one, the table is begun anew.
+    /// The table at 1 was set aside in an earlier call: where its key at 2 is no longer one, the
+    /// table is begun anew.
     unsafe fn check_key(&mut self, g: *mut lua_State) -> Result<()> {
-        // SAFETY: `lua_next` raises for a key that is gone, so it runs in a protected call, on copies; what it leaves is dropped with
-        // the frame.
+        // SAFETY: `lua_next` raises for a key that is gone, so it runs in a protected call, on
+        // copies; what it leaves is dropped with the frame.
         unsafe {
             let tried = protected::run(self.l, 0, |l| {
                 ffi::lua_pushvalue(g, 1);
@@ -325,9 +336,15 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
     }
 
     /// The coroutine at `i`: its activations from `level` on, in that one its slots from `n` on.
-    pub(super) unsafe fn thread(&mut self, g: *mut lua_State, i: i32, level: u32, n: i32) -> Result<()> {
-        // SAFETY: the coroutine lives; what is pushed onto its stack for a moment has room there, and is taken off at once. No call
-        // that could run it comes between.
+    pub(super) unsafe fn thread(
+        &mut self,
+        g: *mut lua_State,
+        i: i32,
+        level: u32,
+        n: i32,
+    ) -> Result<()> {
+        // SAFETY: the coroutine lives; what is pushed onto its stack for a moment has room there,
+        // and is taken off at once. No call that could run it comes between.
         unsafe {
             let th = ffi::lua_tothread(g, i);
             if ffi::lua_checkstack(th, 4) == 0 {
@@ -424,10 +441,17 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         self.time_is_over()
     }
 
-    /// The value on top of the coroutine `th`, which stands at `i` of `g`: of an activation the slot
-    /// `n`, or its [`FUNCTION`]. `th: [-1, +0, -]`
+    /// The value on top of the coroutine `th`, which stands at `i` of `g`: of an activation the
+    /// slot `n`, or its [`FUNCTION`]. `th: [-1, +0, -]`
     #[inline(always)]
-    unsafe fn slot(&mut self, g: *mut lua_State, i: i32, th: *mut lua_State, level: u32, n: i32) -> Result<()> {
+    unsafe fn slot(
+        &mut self,
+        g: *mut lua_State,
+        i: i32,
+        th: *mut lua_State,
+        level: u32,
+        n: i32,
+    ) -> Result<()> {
         // SAFETY: the value is on top.
         unsafe {
             let t = ffi::lua_type(th, -1);
@@ -435,7 +459,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                 ffi::lua_settop(th, -2);
                 return Ok(());
             }
-            // The view may come to keep something on the stack of the running coroutine: the value is moved away first.
+            // The view may come to keep something on the stack of the running coroutine: the value
+            // is moved away first.
             ffi::lua_xmove(th, g, 1);
             let sight = self.look(g, t)?;
             // A coroutine that an error ended goes on no more.
@@ -451,7 +476,8 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
         }
     }
 
-    /// The stack of a coroutine on which nothing is active, from `index` on; `false` when the time is over.
+    /// The stack of a coroutine on which nothing is active, from `index` on; `false` when the time
+    /// is over.
     unsafe fn slots(
         &mut self,
         g: *mut lua_State,
@@ -503,7 +529,8 @@ unsafe fn is_of_loop(name: *const c_char) -> bool {
 unsafe fn depth(th: *mut lua_State) -> u32 {
     let mut ar = Record::new();
     // SAFETY: only the result is used.
-    let mut reaches = |level: u32| unsafe { ffi::lua_getstack(th, level as i32, ar.as_mut_ptr()) != 0 };
+    let mut reaches =
+        |level: u32| unsafe { ffi::lua_getstack(th, level as i32, ar.as_mut_ptr()) != 0 };
     let (mut below, mut above) = (0, 1);
     while reaches(above - 1) && above < 1 << 30 {
         (below, above) = (above, above * 2);

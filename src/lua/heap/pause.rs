@@ -1,7 +1,8 @@
 //! What a pass keeps between two steps, and between two calls.
 //!
-//! It is Rust's, but stands in a full userdata, which frees it. The userdata's user value is a Lua thread, the *anchor*: on its stack stand
-//! the weak table for the time between two calls, a string (a sample of that type), and the threads with the objects on their way.
+//! It is Rust's, but stands in a full userdata, which frees it. The userdata's user value is a Lua
+//! thread, the *anchor*: on its stack stand the weak table for the time between two calls, a string
+//! (a sample of that type), and the threads with the objects on their way.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -119,7 +120,10 @@ impl State {
             Phase::Asleep(count) => count,
             _ => 0,
         };
-        asleep + self.full.len() * BATCH as usize + (self.fill.len + self.current.len) as usize + 2 * self.aside.len()
+        asleep
+            + self.full.len() * BATCH as usize
+            + (self.fill.len + self.current.len) as usize
+            + 2 * self.aside.len()
     }
 
     /// Is this the pass's first call? It is not any more.
@@ -154,7 +158,8 @@ impl State {
     /// A new thread on the anchor.
     fn new_thread(&mut self, l: *mut lua_State) -> Result<*mut lua_State> {
         let anchor = self.anchor;
-        // SAFETY: the thread is made in a protected call and then moved to the anchor, which has room.
+        // SAFETY: the thread is made in a protected call and then moved to the anchor, which has
+        // room.
         unsafe {
             if ffi::lua_checkstack(anchor, SLACK) == 0 {
                 return Err(Error::Memory);
@@ -190,7 +195,9 @@ impl State {
     /// Makes the pass ready to go on. What the collector took meanwhile does not wait any more.
     pub fn wake(&mut self, l: *mut lua_State) -> Result<()> {
         match self.phase {
-            Phase::Done | Phase::Broken => return Err(Error::Panic("a pass that has ended goes on".into())),
+            Phase::Done | Phase::Broken => {
+                return Err(Error::Panic("a pass that has ended goes on".into()));
+            }
             Phase::New => {
                 for _ in 0..3 {
                     let thread = self.new_thread(l)?;
@@ -204,7 +211,8 @@ impl State {
             Phase::Working => {} // the objects were held
             Phase::Asleep(count) => {
                 let pairs = self.aside.len() as c_int * 2;
-                // SAFETY: raw access to the weak table, which stands on the anchor; each value goes on at once.
+                // SAFETY: raw access to the weak table, which stands on the anchor; each value goes
+                // on at once.
                 unsafe {
                     let anchor = self.anchor;
                     if ffi::lua_checkstack(anchor, SLACK) == 0
@@ -245,7 +253,8 @@ impl State {
         Ok(())
     }
 
-    /// Lets the program run: what waits goes into the weak table. Where there is no memory for that, or too much waits, it is held instead.
+    /// Lets the program run: what waits goes into the weak table. Where there is no memory for
+    /// that, or too much waits, it is held instead.
     pub fn sleep(&mut self, l: *mut lua_State) -> Result<()> {
         let waiting = self.waiting();
         if waiting > SLEEPERS {
@@ -253,8 +262,8 @@ impl State {
         }
         let pairs = self.aside.len() as c_int * 2;
         let (anchor, aside) = (self.anchor, self.aside_thread);
-        // A raise would jump over an iterator that owns something: in a protected call there is only
-        // a slice.
+        // A raise would jump over an iterator that owns something: in a protected call there is
+        // only a slice.
         let mut stacks = Vec::new();
         if stacks.try_reserve_exact(self.full.len() + 3).is_err() {
             return Ok(());
@@ -264,7 +273,8 @@ impl State {
         let objects: usize = stacks.iter().map(|&(_, len)| len as usize).sum();
         stacks.push((aside, pairs));
         let stacks = stacks.as_slice();
-        // SAFETY: the table may grow, so it is filled in a protected call, with copies; segments and anchor have room for a value in passing.
+        // SAFETY: the table may grow, so it is filled in a protected call, with copies; segments
+        // and anchor have room for a value in passing.
         let moved = unsafe {
             protected::run(l, 0, |l| {
                 ffi::lua_pushvalue(anchor, WEAK);
@@ -288,7 +298,11 @@ impl State {
         for segment in self.full.drain(..) {
             self.spare.push(segment);
         }
-        for segment in self.spare.iter_mut().chain([&mut self.fill, &mut self.current]) {
+        for segment in self
+            .spare
+            .iter_mut()
+            .chain([&mut self.fill, &mut self.current])
+        {
             segment.len = 0;
             // SAFETY: the values are in the table.
             unsafe { ffi::lua_settop(segment.thread, 0) };
@@ -300,8 +314,8 @@ impl State {
     }
 }
 
-/// What tells an object by its address: a full userdata's is that of its memory, which may end where another object begins. What stands
-/// before it in the same block takes four words and more.
+/// What tells an object by its address: a full userdata's is that of its memory, which may end
+/// where another object begins. What stands before it in the same block takes four words and more.
 #[inline(always)]
 pub fn key(address: usize, t: c_int) -> usize {
     if t == ffi::LUA_TUSERDATA {
@@ -320,7 +334,8 @@ fn mark() -> *const c_void {
 
 /// `__gc` of a pass.
 pub unsafe extern "C-unwind" fn collect(l: *mut lua_State) -> c_int {
-    // SAFETY: only the userdata that `make` made are taken; what is left behind is empty, and can be dropped again.
+    // SAFETY: only the userdata that `make` made are taken; what is left behind is empty, and can
+    // be dropped again.
     unsafe {
         if let Some(state) = own(l, 1) {
             drop(std::mem::replace(&mut *state, State::new()));
@@ -346,7 +361,8 @@ unsafe fn own(l: *mut lua_State, index: c_int) -> Option<*mut State> {
 
 /// A new pass, in a userdata that the view holds.
 pub fn make(vm: &mut Vm) -> Result<Ref> {
-    // SAFETY: all that may raise is in a protected call, and the state owns nothing before it has its finalizer. The anchor is the user value.
+    // SAFETY: all that may raise is in a protected call, and the state owns nothing before it has
+    // its finalizer. The anchor is the user value.
     unsafe {
         protected::run(vm.caller(), 1, |l| {
             let state = ffi::lua_newuserdatauv(l, size_of::<State>(), 1).cast::<State>();

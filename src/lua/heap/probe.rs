@@ -20,17 +20,19 @@ struct Found {
     progress: Progress,
 }
 
-/// `walk(pass, wanted, budget, source, count)` → `pass, done, hits, objects, bytes, microseconds`, or `nil, message`.
+/// `walk(pass, wanted, budget, source, count)` → `pass, done, hits, objects, bytes, microseconds`,
+/// or `nil, message`.
 ///
-/// `pass` is nil for a new one; `wanted` a list of tables and functions; `budget` in microseconds, nil for no limit; `source` the
-/// name of the source whose functions are wanted, too. The hits are a list of `{ place, container, key, value, level, n }`, or, with `count`,
-/// only their number.
+/// `pass` is nil for a new one; `wanted` a list of tables and functions; `budget` in microseconds,
+/// nil for no limit; `source` the name of the source whose functions are wanted, too. The hits are
+/// a list of `{ place, container, key, value, level, n }`, or, with `count`, only their number.
 ///
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn walk(l: *mut lua_State) -> c_int {
     const RESULTS: c_int = 6;
-    // SAFETY: the running state; the view lives within the call; room is made before anything is pushed.
+    // SAFETY: the running state; the view lives within the call; room is made before anything is
+    // pushed.
     unsafe {
         let begun = Instant::now();
         ffi::lua_settop(l, 5);
@@ -105,7 +107,8 @@ fn find(vm: &mut Vm) -> Result<Found> {
 
 /// Pushes the hits as a list. `[-0, +1, -]`
 unsafe fn push_hits(l: *mut lua_State, vm: &Vm, hits: &[Hit]) -> Result<()> {
-    // SAFETY: all that allocates is in a protected call; there, values are copied from the view's threads.
+    // SAFETY: all that allocates is in a protected call; there, values are copied from the view's
+    // threads.
     unsafe {
         protected::run(l, 1, |l| {
             ffi::lua_createtable(l, hits.len() as c_int, 0);
@@ -116,15 +119,27 @@ unsafe fn push_hits(l: *mut lua_State, vm: &Vm, hits: &[Hit]) -> Result<()> {
                     Place::Key { table, key } => (c"key", table, key, None, None),
                     Place::Metatable { of } => (c"metatable", of, Ref::NIL, None, None),
                     Place::TypeMetatable { of } => (c"type", of, Ref::NIL, None, None),
-                    Place::Upvalue { function, index } => (c"upvalue", function, Ref::NIL, None, Some(index.into())),
-                    Place::UserValue { userdata, n } => (c"user value", userdata, Ref::NIL, None, Some(n.into())),
-                    Place::Local { thread, level, n } => (c"local", thread, Ref::NIL, Some(level), Some(n)),
+                    Place::Upvalue { function, index } => {
+                        (c"upvalue", function, Ref::NIL, None, Some(index.into()))
+                    }
+                    Place::UserValue { userdata, n } => {
+                        (c"user value", userdata, Ref::NIL, None, Some(n.into()))
+                    }
+                    Place::Local { thread, level, n } => {
+                        (c"local", thread, Ref::NIL, Some(level), Some(n))
+                    }
                     Place::Slot { thread, index } => (c"slot", thread, Ref::NIL, None, Some(index)),
-                    Place::Running { thread, level } => (c"running", thread, Ref::NIL, Some(level), None),
+                    Place::Running { thread, level } => {
+                        (c"running", thread, Ref::NIL, Some(level), None)
+                    }
                 };
                 ffi::lua_pushstring(l, place.as_ptr());
                 ffi::lua_setfield(l, -2, c"place".as_ptr());
-                for (name, value) in [(c"container", container), (c"key", key), (c"value", hit.value)] {
+                for (name, value) in [
+                    (c"container", container),
+                    (c"key", key),
+                    (c"value", hit.value),
+                ] {
                     let (thread, index) = vm.at(value);
                     ffi::lua_pushvalue(thread, index);
                     ffi::lua_xmove(thread, l, 1);

@@ -1,9 +1,10 @@
 //! What a pass has met: bits over addresses.
 //!
-//! Two objects never begin within the same four machine words, so one bit for each four words of address space tells them apart. (C functions
-//! are no objects, and may begin closer together; they hold nothing.)
-//! The bits stand in pages; a page covers [`COVERS`] bytes of addresses and is found by a table whose hash is the page's number, so
-//! that the pages of a heap, which lie side by side, do not collide. A page in which something is wanted has a second set of bits.
+//! Two objects never begin within the same four machine words, so one bit for each four words of
+//! address space tells them apart. (C functions are no objects, and may begin closer together; they
+//! hold nothing.) The bits stand in pages; a page covers [`COVERS`] bytes of addresses and is found
+//! by a table whose hash is the page's number, so that the pages of a heap, which lie side by side,
+//! do not collide. A page in which something is wanted has a second set of bits.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::ptr::null_mut;
@@ -92,7 +93,8 @@ impl Seen {
     pub fn meet(&mut self, address: usize) -> Option<Sight> {
         let page = self.page(address)?;
         let (word, bit) = place(address);
-        // SAFETY: the page is one of `pages`, to which nothing else points now; `word` is below WORDS.
+        // SAFETY: the page is one of `pages`, to which nothing else points now; `word` is below
+        // WORDS.
         unsafe {
             let page = &mut *page;
             let met = page.met.get_unchecked_mut(word);
@@ -188,10 +190,11 @@ fn place(address: usize) -> (usize, u64) {
 /// The slot of a page, or the one where it is to go.
 fn free_slot(slots: &mut [Slot], number: usize) -> Option<&mut Slot> {
     let mask = slots.len().checked_sub(1)?;
-    let at = (number..)
-        .map(|i| i & mask)
-        .take(mask + 1)
-        .find(|&i| slots.get(i).is_some_and(|it| it.number == number || it.number == NONE))?;
+    let at = (number..).map(|i| i & mask).take(mask + 1).find(|&i| {
+        slots
+            .get(i)
+            .is_some_and(|it| it.number == number || it.number == NONE)
+    })?;
     slots.get_mut(at)
 }
 
@@ -199,8 +202,8 @@ fn free_slot(slots: &mut [Slot], number: usize) -> Option<&mut Slot> {
 ///
 /// Only for types of which all zeros are a value: [`Page`] (no bits, no second set) and [`Bits`].
 fn zeroed<T>() -> Option<Box<T>> {
-    // SAFETY: the layout is not empty; a box takes what the global allocator gave for its type. Zeros are a value of both types: the
-    // null pointer is what `None` of a box is.
+    // SAFETY: the layout is not empty; a box takes what the global allocator gave for its type.
+    // Zeros are a value of both types: the null pointer is what `None` of a box is.
     unsafe {
         let memory = alloc_zeroed(Layout::new::<T>()).cast::<T>();
         (!memory.is_null()).then(|| Box::from_raw(memory))

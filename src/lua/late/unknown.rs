@@ -21,7 +21,9 @@ macro_rules! luaopen {
         /// To be called by Lua, as any `lua_CFunction`.
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
-        pub unsafe extern "C-unwind" fn luaopen_hotreload(l: *mut mlua::ffi::lua_State) -> std::ffi::c_int {
+        pub unsafe extern "C-unwind" fn luaopen_hotreload(
+            l: *mut mlua::ffi::lua_State,
+        ) -> std::ffi::c_int {
             // SAFETY: as promised.
             unsafe { $enter(l, std::ptr::null()) }
         }

@@ -12,7 +12,8 @@ impl Vm {
     /// `table[i]`, raw, without a handle for the number; nil when `table` is none. `[-0, +1, -]`
     pub fn element(&mut self, table: Ref, i: u32) -> Result<Ref> {
         let (thread, index) = self.at(table);
-        // SAFETY: raw access to a table that is checked; the holder has room for a value in passing, which moves to the scratch.
+        // SAFETY: raw access to a table that is checked; the holder has room for a value in
+        // passing, which moves to the scratch.
         unsafe {
             if ffi::lua_type(thread, index) != ffi::LUA_TTABLE {
                 return Ok(Ref::NIL);
@@ -32,8 +33,9 @@ impl Vm {
         Tree::read(self.take_dump(), &self.secret)
     }
 
-    /// Loads what [`Cutter::cut`] makes of a function, checks that Lua has the same of it, byte by byte, and keeps it; none where there is no
-    /// such function, or Lua has something else. The trees must be those of dumps that Lua made.
+    /// Loads what [`Cutter::cut`] makes of a function, checks that Lua has the same of it, byte by
+    /// byte, and keeps it; none where there is no such function, or Lua has something else. The
+    /// trees must be those of dumps that Lua made.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -41,8 +43,9 @@ impl Vm {
         let Some(code) = cutter.cut(tree, number)? else {
             return Ok(None);
         };
-        // SAFETY: both functions in it were dumped by this Lua, whole, and both readers are strict about that. Each variable that the nested
-        // one captures is the first upvalue of the main one, which has it: `Cutter::new` has checked.
+        // SAFETY: both functions in it were dumped by this Lua, whole, and both readers are strict
+        // about that. Each variable that the nested one captures is the first upvalue of
+        // the main one, which has it: `Cutter::new` has checked.
         match unsafe { self.load_binary(&code, c"=?") } {
             Ok(factory) if self.dump(factory, false)? == code => Ok(Some(factory)),
             Err(Error::Memory) => Err(Error::Memory),
@@ -50,15 +53,15 @@ impl Vm {
         }
     }
 
-    /// Calls a function that does nothing but return a new closure, and keeps that. It runs on the scratch, which no debug hook of
-    /// the program watches. `[-0, +1, m]`
+    /// Calls a function that does nothing but return a new closure, and keeps that. It runs on the
+    /// scratch, which no debug hook of the program watches. `[-0, +1, m]`
     ///
     /// # Errors
     /// [`Error::Memory`].
     pub fn instantiate(&mut self, factory: Ref) -> Result<Ref> {
         let (thread, index) = self.at(factory);
-        // SAFETY: the scratch is a thread of the reload's own, with room; the factory moves from its holder, which has room for a
-        // value in passing; the call is protected.
+        // SAFETY: the scratch is a thread of the reload's own, with room; the factory moves from
+        // its holder, which has room for a value in passing; the call is protected.
         unsafe {
             ffi::lua_sethook(self.scratch, None, 0, 0);
             protected::run(self.scratch, 1, |l| {

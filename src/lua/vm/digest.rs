@@ -1,5 +1,5 @@
-//! Digests of scalars: 64 bits that two values share when they are the same (raw equal, of one number type). They depend on the state's
-//! [`Secret`].
+//! Digests of scalars: 64 bits that two values share when they are the same (raw equal, of one
+//! number type). They depend on the state's [`Secret`].
 
 use std::ffi::c_int;
 
@@ -54,7 +54,8 @@ impl Vm {
         hasher.finish()
     }
 
-    /// The digest of what the `i`-th upvalue of a function holds, counted from 1; none when it is no scalar.
+    /// The digest of what the `i`-th upvalue of a function holds, counted from 1; none when it is
+    /// no scalar.
     pub fn upvalue_digest(&self, function: Ref, i: u8) -> Option<u64> {
         let (thread, index) = self.at(function);
         // SAFETY: Lua checks the number; the holder has room for the value in passing.
@@ -86,14 +87,20 @@ impl Vm {
         unsafe {
             Some(match ffi::lua_type(thread, index) {
                 ffi::LUA_TNIL => self.digest_of_bits(NIL, 0),
-                ffi::LUA_TBOOLEAN => self.digest_of_bits(BOOLEAN, ffi::lua_toboolean(thread, index) as u64),
+                ffi::LUA_TBOOLEAN => {
+                    self.digest_of_bits(BOOLEAN, ffi::lua_toboolean(thread, index) as u64)
+                }
                 ffi::LUA_TNUMBER if ffi::lua_isinteger(thread, index) != 0 => {
                     self.digest_of_integer(ffi::lua_tointeger(thread, index))
                 }
                 ffi::LUA_TNUMBER => {
                     let float = ffi::lua_tonumber(thread, index);
                     // What is not a number is one value, as is zero with either sign.
-                    let float = if float.is_nan() { f64::NAN } else { float + 0.0 };
+                    let float = if float.is_nan() {
+                        f64::NAN
+                    } else {
+                        float + 0.0
+                    };
                     self.digest_of_bits(FLOAT, float.to_bits())
                 }
                 ffi::LUA_TSTRING => {

@@ -64,23 +64,31 @@ impl Vm {
     /// Hands the name of a function's source to `f`.
     pub fn with_source<R>(&self, function: Ref, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.with_debug_info(function, |ar| {
-            // SAFETY: what "S" fills in; a string of `srclen` bytes that lives as long as the function.
+            // SAFETY: what "S" fills in; a string of `srclen` bytes that lives as long as the
+            // function.
             f(unsafe { std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen) })
         })
     }
 
-    /// Hands what `lua_getinfo` tells of a function, the parts "S" and "u", to `f`; nothing else of it is filled in.
+    /// Hands what `lua_getinfo` tells of a function, the parts "S" and "u", to `f`; nothing else of
+    /// it is filled in.
     #[inline]
-    fn with_debug_info<R>(&self, function: Ref, f: impl FnOnce(*const lua_Debug) -> R) -> Option<R> {
+    fn with_debug_info<R>(
+        &self,
+        function: Ref,
+        f: impl FnOnce(*const lua_Debug) -> R,
+    ) -> Option<R> {
         let (thread, index) = self.at(function);
-        // SAFETY: the function is checked to be one, and popped by the call; "S" and "u" allocate nothing.
+        // SAFETY: the function is checked to be one, and popped by the call; "S" and "u" allocate
+        // nothing.
         unsafe {
             if ffi::lua_type(thread, index) != ffi::LUA_TFUNCTION {
                 return None;
             }
             let mut ar = Record::new();
             ffi::lua_pushvalue(thread, index);
-            (ffi::lua_getinfo(thread, c">Su".as_ptr(), ar.as_mut_ptr()) != 0).then(|| f(ar.as_ptr()))
+            (ffi::lua_getinfo(thread, c">Su".as_ptr(), ar.as_mut_ptr()) != 0)
+                .then(|| f(ar.as_ptr()))
         }
     }
 
@@ -88,7 +96,8 @@ impl Vm {
     #[inline]
     pub fn upvalue(&self, function: Ref, i: u8) -> Option<Upvalue> {
         let (thread, index) = self.at(function);
-        // Before Lua 5.4.3 `lua_upvalueid` looks behind the last upvalue, so the count is asked first.
+        // Before Lua 5.4.3 `lua_upvalueid` looks behind the last upvalue, so the count is asked
+        // first.
         let count = self.with_debug_info(function, |ar| {
             // SAFETY: what "u" fills in.
             unsafe { (*ar).nups }
@@ -96,8 +105,8 @@ impl Vm {
         if i == 0 || i > count {
             return None;
         }
-        // SAFETY: the function has this upvalue; the holder has room for the value in passing. A function that the compiler works on
-        // has no cell yet.
+        // SAFETY: the function has this upvalue; the holder has room for the value in passing. A
+        // function that the compiler works on has no cell yet.
         unsafe {
             let cell = ffi::lua_upvalueid(thread, index, i.into()) as usize;
             if cell == 0 || ffi::lua_getupvalue(thread, index, i.into()).is_null() {
@@ -112,7 +121,8 @@ impl Vm {
     /// The address of the `i`-th upvalue's name: equal addresses are equal names. 0 past the last.
     pub fn upvalue_name_address(&self, function: Ref, i: u8) -> usize {
         let (thread, index) = self.at(function);
-        // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null for a number that is none.
+        // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null
+        // for a number that is none.
         unsafe {
             let name = ffi::lua_getupvalue(thread, index, i.into());
             if !name.is_null() {
@@ -122,14 +132,15 @@ impl Vm {
         }
     }
 
-    /// Has the value at an index an upvalue with this number? `lua_upvalueid` is not to be asked: before Lua 5.4.3 it looks behind
-    /// the last one.
+    /// Has the value at an index an upvalue with this number? `lua_upvalueid` is not to be asked:
+    /// before Lua 5.4.3 it looks behind the last one.
     ///
     /// # Safety
     /// The valid index of a function on a thread with room for a value.
     #[inline]
     pub(super) unsafe fn has_upvalue(thread: *mut lua_State, index: c_int, i: u8) -> bool {
-        // SAFETY: as promised; what was pushed is popped. Every Lua 5.4 gives null for a number that is none.
+        // SAFETY: as promised; what was pushed is popped. Every Lua 5.4 gives null for a number
+        // that is none.
         unsafe {
             let has = !ffi::lua_getupvalue(thread, index, i.into()).is_null();
             if has {
@@ -143,9 +154,12 @@ impl Vm {
     #[inline]
     pub fn cell(&self, function: Ref, i: u8) -> usize {
         let (thread, index) = self.at(function);
-        // SAFETY: checked to be a function that has this upvalue; the holder has room for a value in passing.
+        // SAFETY: checked to be a function that has this upvalue; the holder has room for a value
+        // in passing.
         unsafe {
-            if ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION && Self::has_upvalue(thread, index, i) {
+            if ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
+                && Self::has_upvalue(thread, index, i)
+            {
                 ffi::lua_upvalueid(thread, index, i.into()) as usize
             } else {
                 0
@@ -153,13 +167,15 @@ impl Vm {
         }
     }
 
-    /// The cells of the first `count` upvalues of a function; none where it has not that many. The slice is good until the next call.
+    /// The cells of the first `count` upvalues of a function; none where it has not that many. The
+    /// slice is good until the next call.
     #[inline]
     pub fn cells(&mut self, function: Ref, count: u8) -> Result<&[usize]> {
         let (thread, index) = self.at(function);
         self.cells.clear();
         self.cells.try_reserve(count.into())?;
-        // SAFETY: checked to be a function that has the last one, and so all before it; the holder has room for a value in passing.
+        // SAFETY: checked to be a function that has the last one, and so all before it; the holder
+        // has room for a value in passing.
         unsafe {
             if count > 0
                 && ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
@@ -180,8 +196,8 @@ impl Vm {
     /// Hands the name of the `i`-th upvalue to `f`; an empty one when it has none.
     pub fn with_upvalue_name<R>(&self, function: Ref, i: u8, f: impl FnOnce(&[u8]) -> R) -> R {
         let (thread, index) = self.at(function);
-        // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null for a number that is none; the name
-        // lives as long as the function.
+        // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null
+        // for a number that is none; the name lives as long as the function.
         unsafe {
             let name = ffi::lua_getupvalue(thread, index, i.into());
             if name.is_null() {
@@ -195,8 +211,8 @@ impl Vm {
     /// Keeps what the `i`-th upvalue holds; nil past the last.
     pub fn upvalue_value(&mut self, function: Ref, i: u8) -> Result<Ref> {
         let (thread, index) = self.at(function);
-        // SAFETY: a valid index, and the holder has room for the value in passing, which moves to the scratch. Lua pushes nothing for a
-        // number that is none.
+        // SAFETY: a valid index, and the holder has room for the value in passing, which moves to
+        // the scratch. Lua pushes nothing for a number that is none.
         unsafe {
             if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
                 return Ok(Ref::NIL);
@@ -206,19 +222,21 @@ impl Vm {
         self.keep()
     }
 
-    /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice is good until the next call.
-    /// That of a function that is not whole yet is empty.
+    /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice
+    /// is good until the next call. That of a function that is not whole yet is empty.
     pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
         let (thread, index) = self.at(function);
         let mut out = Output::to(&mut self.buffer);
-        // SAFETY: the function is copied to the top for a call, and popped again; the writer cannot raise.
+        // SAFETY: the function is copied to the top for a call, and popped again; the writer cannot
+        // raise.
         let failed = unsafe {
             let mut ar = Record::new();
             ffi::lua_pushvalue(thread, index);
             ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
             if is_whole(thread, index, (*ar.as_ptr()).nups) {
                 ffi::lua_pushvalue(thread, index);
-                let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip.into());
+                let failed =
+                    ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip.into());
                 ffi::lua_settop(thread, -2);
                 failed
             } else {
@@ -276,7 +294,8 @@ impl Vm {
     /// # Errors
     /// As [`Vm::load_text`].
     pub fn load(&mut self, code: &Given, chunk_name: &CStr) -> Result<Ref> {
-        // SAFETY: a binary chunk is one that the program has chosen to load, as it might by `require` or `load`.
+        // SAFETY: a binary chunk is one that the program has chosen to load, as it might by
+        // `require` or `load`.
         unsafe { self.load_as(code.bytes(), chunk_name, null()) }
     }
 
@@ -286,8 +305,9 @@ impl Vm {
     /// [`Error::Memory`], or [`Error::Lua`] where Lua sees that it is none of its own.
     ///
     /// # Safety
-    /// Lua checks a chunk's header, and no more. The functions must be such as the compiler of this very Lua makes: dumped by
-    /// [`Vm::dump`], with at most the names and the places of captured variables changed, and these must exist.
+    /// Lua checks a chunk's header, and no more. The functions must be such as the compiler of this
+    /// very Lua makes: dumped by [`Vm::dump`], with at most the names and the places of
+    /// captured variables changed, and these must exist.
     pub unsafe fn load_binary(&mut self, dump: &[u8], chunk_name: &CStr) -> Result<Ref> {
         // SAFETY: as promised, Lua can run it.
         unsafe { self.load_as(dump, chunk_name, c"b".as_ptr()) }
@@ -295,9 +315,15 @@ impl Vm {
 
     /// # Safety
     /// Where the mode, a string or null, lets a binary chunk pass: as for [`Vm::load_binary`].
-    unsafe fn load_as(&mut self, code: &[u8], chunk_name: &CStr, mode: *const c_char) -> Result<Ref> {
+    unsafe fn load_as(
+        &mut self,
+        code: &[u8],
+        chunk_name: &CStr,
+        mode: *const c_char,
+    ) -> Result<Ref> {
         self.sources.forget_addresses();
-        // SAFETY: the parser runs in protected mode and reports its status; its one result is on top of the scratch.
+        // SAFETY: the parser runs in protected mode and reports its status; its one result is on
+        // top of the scratch.
         unsafe {
             let status = ffi::luaL_loadbufferx(
                 self.scratch,
@@ -323,7 +349,8 @@ impl Vm {
         unsafe { collector::keep_paused(self.l, &mut self.given) };
     }
 
-    /// The function with which a suspended coroutine began, and whether it has begun; none for one that has ended or is running.
+    /// The function with which a suspended coroutine began, and whether it has begun; none for one
+    /// that has ended or is running.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -344,7 +371,9 @@ impl Vm {
             if level > 0 {
                 ffi::lua_getstack(co, level - 1, ar);
                 ffi::lua_getinfo(co, c"f".as_ptr(), ar);
-            } else if ffi::lua_status(co) == ffi::LUA_OK && ffi::lua_type(co, 1) == ffi::LUA_TFUNCTION {
+            } else if ffi::lua_status(co) == ffi::LUA_OK
+                && ffi::lua_type(co, 1) == ffi::LUA_TFUNCTION
+            {
                 ffi::lua_pushvalue(co, 1);
             } else {
                 return Ok(None);
@@ -353,14 +382,16 @@ impl Vm {
         }
     }
 
-    /// Calls a held function on the asking state, as Lua would, and keeps its first `results` results, side by side.
+    /// Calls a held function on the asking state, as Lua would, and keeps its first `results`
+    /// results, side by side.
     ///
     /// # Errors
     /// [`Error::Memory`], or [`Error::Lua`] with the message and a traceback.
     pub fn call(&mut self, function: Ref, args: &[Ref], results: u8) -> Result<Ref> {
         self.push_call(self.l, function, args)?;
         self.sources.forget_addresses();
-        // SAFETY: the function and its arguments are on top; `protected::call` leaves exactly `results` values.
+        // SAFETY: the function and its arguments are on top; `protected::call` leaves exactly
+        // `results` values.
         unsafe {
             let called = protected::call(self.l, args.len() as c_int, results.into());
             self.after_call();
@@ -384,9 +415,9 @@ impl Vm {
 
 /// Is a function whole, of which Lua says that it has so many upvalues? While the compiler works on
 /// a chunk, or a binary one is read, its function is on the stack, where a walk meets it: from a
-/// reader that was given to `load`, or from a finalizer that the collector calls meanwhile. Its code
-/// is in the making then, and Lua's functions for it must not be called, but for `lua_getinfo` with
-/// "S" and "u". The cells come last and in their order, so where the last one is there all is.
+/// reader that was given to `load`, or from a finalizer that the collector calls meanwhile. Its
+/// code is in the making then, and Lua's functions for it must not be called, but for `lua_getinfo`
+/// with "S" and "u". The cells come last and in their order, so where the last one is there all is.
 ///
 /// # Safety
 /// The value at `index` is a function.
@@ -395,8 +426,8 @@ pub(in crate::lua) unsafe fn is_whole(l: *mut lua_State, index: c_int, upvalues:
     upvalues == 0 || unsafe { !ffi::lua_upvalueid(l, index, upvalues.into()).is_null() }
 }
 
-/// Where `lua_dump` writes to. A dump comes in many small pieces, most of them a byte: no call is made for them, and no more looked at
-/// than where the next one goes.
+/// Where `lua_dump` writes to. A dump comes in many small pieces, most of them a byte: no call is
+/// made for them, and no more looked at than where the next one goes.
 struct Output<'a> {
     buffer: &'a mut Vec<u8>,
     /// Behind the last piece, and behind the buffer's room.
@@ -417,8 +448,14 @@ impl<'a> Output<'a> {
     }
 
     /// A `lua_Writer`. [-0, +0, -]
-    unsafe extern "C-unwind" fn write(l: *mut lua_State, data: *const c_void, len: usize, out: *mut c_void) -> c_int {
-        // SAFETY: `out` is the output that `dump` passes, `data` has `len` bytes; `next` to `end` is room.
+    unsafe extern "C-unwind" fn write(
+        l: *mut lua_State,
+        data: *const c_void,
+        len: usize,
+        out: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `out` is the output that `dump` passes, `data` has `len` bytes; `next` to `end`
+        // is room.
         unsafe {
             let (output, from) = (&mut *out.cast::<Output>(), data.cast::<u8>());
             let to = output.next;
@@ -448,7 +485,8 @@ impl<'a> Output<'a> {
         len: usize,
         out: *mut c_void,
     ) -> c_int {
-        // SAFETY: `out` is the output that `dump` passes, `data` has `len` bytes, and `grow` has made room for them behind `next`.
+        // SAFETY: `out` is the output that `dump` passes, `data` has `len` bytes, and `grow` has
+        // made room for them behind `next`.
         unsafe {
             let output = &mut *out.cast::<Output>();
             if len > output.end.addr() - output.next.addr() && !output.grow(len) {

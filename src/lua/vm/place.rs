@@ -1,4 +1,5 @@
-//! Places outside of tables and cells where a value may stand (R9): metatables of any type, user values, stacks.
+//! Places outside of tables and cells where a value may stand (R9): metatables of any type, user
+//! values, stacks.
 
 use mlua::ffi::{self, lua_State};
 
@@ -49,17 +50,20 @@ impl Vm {
         std::ptr::eq(unsafe { ffi::lua_tothread(holder, index) }, self.l)
     }
 
-    /// Writes a value into a place; where there is no such place any more, nothing is done. It allocates nothing, but for a key
-    /// that a table has no longer.
+    /// Writes a value into a place; where there is no such place any more, nothing is done. It
+    /// allocates nothing, but for a key that a table has no longer.
     ///
     /// # Errors
     /// [`Error::Memory`], with nothing done.
     pub fn set_place(&mut self, permit: Permit, place: Place, value: Ref) -> Result<()> {
         match place {
             Place::Value { table, key } => return self.set(permit, table, key, value),
-            Place::Key { .. } | Place::Running { .. } => {} // a key is moved by two writes of values
+            Place::Key { .. } | Place::Running { .. } => {} /* a key is moved by two writes of
+            * values */
             Place::Upvalue { function, index } => self.set_upvalue(permit, function, index, value),
-            Place::Metatable { of } | Place::TypeMetatable { of } => self.set_metatable(permit, of, value),
+            Place::Metatable { of } | Place::TypeMetatable { of } => {
+                self.set_metatable(permit, of, value)
+            }
             Place::UserValue { userdata, n } => {
                 self.push(userdata);
                 self.push(value);
@@ -75,7 +79,8 @@ impl Vm {
             }
             Place::Local { thread, level, n } => {
                 let co = self.coroutine(thread)?;
-                // SAFETY: a live coroutine with room for the value, which the call pops; Lua checks level and number.
+                // SAFETY: a live coroutine with room for the value, which the call pops; Lua checks
+                // level and number.
                 unsafe {
                     let mut ar = Record::new();
                     if !co.is_null() && ffi::lua_getstack(co, level as i32, ar.as_mut_ptr()) != 0 {
@@ -100,9 +105,10 @@ impl Vm {
         Ok(())
     }
 
-    /// Writes each operation's new value into its place, one after another, all in one protected call. `done` counts those that are
-    /// written, whatever comes then: a write that raises has done nothing. Not for places on the running coroutine's stack, where
-    /// the protected call has a frame.
+    /// Writes each operation's new value into its place, one after another, all in one protected
+    /// call. `done` counts those that are written, whatever comes then: a write that raises has
+    /// done nothing. Not for places on the running coroutine's stack, where the protected call
+    /// has a frame.
     ///
     /// # Errors
     /// As [`Vm::set_place`].
@@ -112,8 +118,8 @@ impl Vm {
         }
         let mut outcome = Ok(());
         let (l, vm, failed) = (self.l, &mut *self, &mut outcome);
-        // SAFETY: values pass over from their holders, which have room; the closure borrows. What raises is a write on `l`, whose frame
-        // it is.
+        // SAFETY: values pass over from their holders, which have room; the closure borrows. What
+        // raises is a write on `l`, whose frame it is.
         unsafe {
             protected::run(l, 0, |l| {
                 let mut table_on_top = None;
@@ -145,10 +151,12 @@ impl Vm {
         outcome
     }
 
-    /// Copies what a place holds to the scratch's top; nil where there is none. `scratch: [-0, +1, -]`
+    /// Copies what a place holds to the scratch's top; nil where there is none. `scratch: [-0, +1,
+    /// -]`
     fn push_place(&self, place: Place) -> Result<()> {
         let s = self.scratch;
-        // SAFETY: types, levels and numbers are checked, by Lua or here; a coroutine has room for a value in passing.
+        // SAFETY: types, levels and numbers are checked, by Lua or here; a coroutine has room for a
+        // value in passing.
         unsafe {
             let top = ffi::lua_gettop(s);
             match place {
@@ -196,7 +204,10 @@ impl Vm {
             }
             // What was asked stands below what was found; where nothing was, nil takes its place.
             match ffi::lua_gettop(s) - top {
-                1 if matches!(place, Place::Value { .. } | Place::Key { .. } | Place::Running { .. }) => {}
+                1 if matches!(
+                    place,
+                    Place::Value { .. } | Place::Key { .. } | Place::Running { .. }
+                ) => {}
                 1 => {
                     self.push(Ref::NIL);
                     ffi::lua_replace(s, -2);

@@ -1,16 +1,18 @@
 //! The names of sources, by number.
 //!
-//! Lua shares a string of at most 40 bytes among all that have it. It makes a longer one anew for each chunk that it compiles, so the
-//! functions of one file may have names at several addresses (`@/srv/game/modules/combat/damage_over_time.lua`). A name is therefore
-//! known by its bytes; its address only spares the comparison.
+//! Lua shares a string of at most 40 bytes among all that have it. It makes a longer one anew for
+//! each chunk that it compiles, so the functions of one file may have names at several addresses
+//! (`@/srv/game/modules/combat/damage_over_time.lua`). A name is therefore known by its bytes; its
+//! address only spares the comparison.
 
 use rustc_hash::FxHashMap;
 
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, copied};
 
-/// The number of a source's name: two names have one number where they are equal, byte for byte. It is good as long as the view is
-/// ([`super::Vm`]). The default is no function's that is written in Lua.
+/// The number of a source's name: two names have one number where they are equal, byte for byte. It
+/// is good as long as the view is ([`super::Vm`]). The default is no function's that is written in
+/// Lua.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
 pub struct SourceId(u32);
 
@@ -57,8 +59,9 @@ impl Sources {
         Ok(number)
     }
 
-    /// Forgets the addresses, before anything is compiled and before code of the program runs: a name may be collected then, and
-    /// another one may come to stand at its address. (Nothing else makes names of sources.)
+    /// Forgets the addresses, before anything is compiled and before code of the program runs: a
+    /// name may be collected then, and another one may come to stand at its address. (Nothing
+    /// else makes names of sources.)
     pub(super) fn forget_addresses(&mut self) {
         self.by_address.clear();
         self.last = None;

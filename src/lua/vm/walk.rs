@@ -1,4 +1,5 @@
-//! Walks over tables: one at a time, beside another table, on the scratch thread. No metamethod runs.
+//! Walks over tables: one at a time, beside another table, on the scratch thread. No metamethod
+//! runs.
 
 use std::ffi::c_int;
 
@@ -9,8 +10,9 @@ use crate::lua::write::Permit;
 use crate::support::error::{Error, Result};
 
 impl Vm {
-    /// Begins a walk over `new`, which must be a table, beside `old` (any value; looked up only when it is a table).
-    /// One walk at a time; end it with [`Vm::zip_end`] or by walking to the end.
+    /// Begins a walk over `new`, which must be a table, beside `old` (any value; looked up only
+    /// when it is a table). One walk at a time; end it with [`Vm::zip_end`] or by walking to
+    /// the end.
     pub fn zip(&mut self, new: Ref, old: Ref) -> Result<()> {
         if self.zipping || !self.val(new).is_table() {
             return Err(Error::Panic("a walk that cannot begin".into()));
@@ -26,14 +28,16 @@ impl Vm {
         Ok(())
     }
 
-    /// The next entry of the walk; none at its end. The table may be assigned to under existing keys meanwhile.
+    /// The next entry of the walk; none at its end. The table may be assigned to under existing
+    /// keys meanwhile.
     #[inline]
     pub fn zip_next(&mut self) -> Option<Entry> {
         if !self.zipping {
             return None;
         }
         let s = self.scratch;
-        // SAFETY: the walked table, the other, and the last key stand at 1, 2, 3; the key came from the table.
+        // SAFETY: the walked table, the other, and the last key stand at 1, 2, 3; the key came from
+        // the table.
         unsafe {
             ffi::lua_settop(s, 3);
             if ffi::lua_next(s, 1) == 0 {
@@ -83,10 +87,13 @@ impl Vm {
     /// The current key when it is an integer.
     pub fn zip_key_integer(&self) -> Option<i64> {
         // SAFETY: the key stands at 3.
-        unsafe { (ffi::lua_isinteger(self.scratch, 3) != 0).then(|| ffi::lua_tointeger(self.scratch, 3)) }
+        unsafe {
+            (ffi::lua_isinteger(self.scratch, 3) != 0).then(|| ffi::lua_tointeger(self.scratch, 3))
+        }
     }
 
-    /// Is the current entry's key the held `key`, and its value (or, `other`, the other table's) the held `value`?
+    /// Is the current entry's key the held `key`, and its value (or, `other`, the other table's)
+    /// the held `value`?
     pub fn zip_is(&self, key: Ref, value: Ref) -> bool {
         self.zip_key_is(key) && {
             self.push(value);
@@ -110,10 +117,12 @@ impl Vm {
         self.same_at(4, 5)
     }
 
-    /// Is a table's walk exactly these keys and values, in this order? False, too, where it is not worth while to tell.
+    /// Is a table's walk exactly these keys and values, in this order? False, too, where it is not
+    /// worth while to tell.
     pub fn is_as(&self, table: Ref, mut entries: impl Iterator<Item = (Ref, Ref)>) -> bool {
         let (holder, index) = self.at(table);
-        // SAFETY: a valid index; a holder has room for values in passing, and is as high as before in the end.
+        // SAFETY: a valid index; a holder has room for values in passing, and is as high as before
+        // in the end.
         unsafe {
             if ffi::lua_type(holder, index) != ffi::LUA_TTABLE {
                 return false;
@@ -140,8 +149,9 @@ impl Vm {
         }
     }
 
-    /// Keeps every entry of a table, key and value side by side, and returns the first key and how many there are. Gives
-    /// up behind `most` entries: it then returns one more than that, and what it has kept by then, which may be none, is of no use.
+    /// Keeps every entry of a table, key and value side by side, and returns the first key and how
+    /// many there are. Gives up behind `most` entries: it then returns one more than that, and
+    /// what it has kept by then, which may be none, is of no use.
     pub fn keep_entries(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
         // A list that has lost most of its elements takes as long to walk as a full one.
         if usize::try_from(self.raw_len(table)).is_ok_and(|length| length > most) {
@@ -150,7 +160,8 @@ impl Vm {
         self.keep_some(table, most.saturating_add(1))
     }
 
-    /// Keeps up to `most` entries of a table, key and value side by side, and returns the first key and how many there are.
+    /// Keeps up to `most` entries of a table, key and value side by side, and returns the first key
+    /// and how many there are.
     pub fn keep_some(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
         let (first, mut count) = (Ref(self.len), 0);
         let mut ended = !self.val(table).is_table();
@@ -164,7 +175,8 @@ impl Vm {
             if self.room >= 2 && self.holders.last() == Some(&self.at(table).0) {
                 let wanted = most - count as usize;
                 let kept;
-                (kept, ended) = self.keep_in_place(table, last, wanted.min(self.room as usize / 2) as u32);
+                (kept, ended) =
+                    self.keep_in_place(table, last, wanted.min(self.room as usize / 2) as u32);
                 count += kept;
             } else {
                 ended = !self.keep_across(table, last)?;
@@ -174,12 +186,14 @@ impl Vm {
         Ok((first, count))
     }
 
-    /// Keeps up to `most` entries behind `key`, the first ones behind nil. The table stands on the last holder, which has room for
-    /// them. Returns how many there were, and whether the table ended.
+    /// Keeps up to `most` entries behind `key`, the first ones behind nil. The table stands on the
+    /// last holder, which has room for them. Returns how many there were, and whether the table
+    /// ended.
     fn keep_in_place(&mut self, table: Ref, key: Ref, most: u32) -> (u32, bool) {
         let (holder, index) = self.at(table);
         let mut kept = 0;
-        // SAFETY: a table, and one of its keys, or nil, on top; key and value stay where they are pushed.
+        // SAFETY: a table, and one of its keys, or nil, on top; key and value stay where they are
+        // pushed.
         let ended = unsafe {
             loop {
                 match kept {
@@ -198,7 +212,8 @@ impl Vm {
         (kept, ended)
     }
 
-    /// Keeps the entry behind `key` where the table and the entry do not stand on one holder. False at the end.
+    /// Keeps the entry behind `key` where the table and the entry do not stand on one holder. False
+    /// at the end.
     #[cold]
     fn keep_across(&mut self, table: Ref, key: Ref) -> Result<bool> {
         let s = self.scratch;
@@ -217,8 +232,8 @@ impl Vm {
         }
     }
 
-    /// Keeps what a table holds under each of `count` keys that stand side by side, in their order. Hands the number of each that is
-    /// an object to `object`.
+    /// Keeps what a table holds under each of `count` keys that stand side by side, in their order.
+    /// Hands the number of each that is an object to `object`.
     pub fn keep_each(
         &mut self,
         table: Ref,
@@ -236,8 +251,8 @@ impl Vm {
         Ok(first)
     }
 
-    /// Compares what a table holds under each of `count` keys with what [`Vm::keep_each`] kept. Hands the numbers of those that
-    /// differ to `changed`.
+    /// Compares what a table holds under each of `count` keys with what [`Vm::keep_each`] kept.
+    /// Hands the numbers of those that differ to `changed`.
     pub fn compare_each(
         &self,
         table: Ref,
@@ -249,7 +264,8 @@ impl Vm {
         for i in 0..count {
             let (holder, index) = self.at(values.after(i));
             let thread = self.push_get(table, keys.after(i));
-            // SAFETY: the value is on top of a holder, which has room for one more. Nearly always there is none, and was none.
+            // SAFETY: the value is on top of a holder, which has room for one more. Nearly always
+            // there is none, and was none.
             let same = unsafe {
                 let top = ffi::lua_gettop(thread);
                 let same = if ffi::lua_type(thread, top) == ffi::LUA_TNIL {
@@ -268,8 +284,9 @@ impl Vm {
         Ok(())
     }
 
-    /// Compares a table with entries that were kept from it, as long as they come in the same order. Hands the numbers of those
-    /// whose value differs to `changed`. Returns how many came in order, and whether that is all on both sides.
+    /// Compares a table with entries that were kept from it, as long as they come in the same
+    /// order. Hands the numbers of those whose value differs to `changed`. Returns how many
+    /// came in order, and whether that is all on both sides.
     pub fn compare_entries(
         &mut self,
         table: Ref,
@@ -282,11 +299,12 @@ impl Vm {
         }
         let (thread, start) = self.at(first);
         // Where all of it stands on one holder, the walk goes on there, and nothing is copied.
-        let in_place = self.at(table).0 == thread && (count == 0 || self.at(first.after(2 * count - 1)).0 == thread);
+        let in_place = self.at(table).0 == thread
+            && (count == 0 || self.at(first.after(2 * count - 1)).0 == thread);
         let s = if in_place { thread } else { self.scratch };
         let mut i = 0;
-        // SAFETY: the key and the value of the walk stand on top of a thread with room for them and for copies of the kept
-        // ones; the thread is left as it was.
+        // SAFETY: the key and the value of the walk stand on top of a thread with room for them and
+        // for copies of the kept ones; the thread is left as it was.
         unsafe {
             let top = ffi::lua_gettop(s);
             self.push_beside(s, table);
@@ -333,7 +351,8 @@ impl Vm {
 
     /// Takes the current entry out of the table that is walked.
     pub fn zip_clear(&mut self, _: Permit) {
-        // SAFETY: the table stands at 1, the key at 3; a nil over an existing key allocates nothing.
+        // SAFETY: the table stands at 1, the key at 3; a nil over an existing key allocates
+        // nothing.
         unsafe {
             ffi::lua_pushvalue(self.scratch, 3);
             ffi::lua_pushnil(self.scratch);
@@ -341,11 +360,12 @@ impl Vm {
         }
     }
 
-    /// The number of the current key in a table of [`Vm::numbered`]; none where that is nil, or lacks the key.
+    /// The number of the current key in a table of [`Vm::numbered`]; none where that is nil, or
+    /// lacks the key.
     pub fn zip_key_number(&self, numbers: Ref) -> Option<u32> {
         let (thread, index) = self.at(numbers);
-        // SAFETY: raw access to a table that is checked, on its holder, which has room for a value in passing; the entry's key
-        // stands at 3.
+        // SAFETY: raw access to a table that is checked, on its holder, which has room for a value
+        // in passing; the entry's key stands at 3.
         unsafe {
             if !self.zipping || ffi::lua_type(thread, index) != ffi::LUA_TTABLE {
                 return None;

@@ -14,14 +14,17 @@ impl Vm {
     /// `table[key] = value`, raw. A key that stands already is overwritten without any allocation.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::support::error::Error::Memory) when a new key needs room that is not to be had; the table is then unchanged.
+    /// [`Error::Memory`](crate::support::error::Error::Memory) when a new key needs room that is
+    /// not to be had; the table is then unchanged.
     pub fn set(&mut self, _: Permit, table: Ref, key: Ref, value: Ref) -> Result<()> {
         let (thread, index) = self.at(table);
         let (key_holder, key_index) = self.at(key);
-        // SAFETY: the table is checked; a write over an existing key and a nil over nothing cannot raise; any other write goes
-        // in a protected call, which the values reach from their holders.
+        // SAFETY: the table is checked; a write over an existing key and a nil over nothing cannot
+        // raise; any other write goes in a protected call, which the values reach from
+        // their holders.
         unsafe {
-            if ffi::lua_type(thread, index) != ffi::LUA_TTABLE || ffi::lua_type(key_holder, key_index) == ffi::LUA_TNIL
+            if ffi::lua_type(thread, index) != ffi::LUA_TTABLE
+                || ffi::lua_type(key_holder, key_index) == ffi::LUA_TNIL
             {
                 return Ok(());
             }
@@ -52,7 +55,8 @@ impl Vm {
     pub fn set_upvalue(&mut self, _: Permit, function: Ref, i: u8, value: Ref) {
         let (thread, index) = self.at(function);
         self.push(value);
-        // SAFETY: the value moves to the holder; Lua checks the number and leaves the value when there is no such upvalue.
+        // SAFETY: the value moves to the holder; Lua checks the number and leaves the value when
+        // there is no such upvalue.
         unsafe {
             ffi::lua_xmove(self.scratch, thread, 1);
             if ffi::lua_setupvalue(thread, index, i.into()).is_null() {
@@ -61,13 +65,17 @@ impl Vm {
         }
     }
 
-    /// Makes upvalues share the cells of others. False when one of the functions is no Lua function or has no such upvalue: before
-    /// anything is joined where that one was to give a cell, else at the first that was to get one.
+    /// Makes upvalues share the cells of others. False when one of the functions is no Lua function
+    /// or has no such upvalue: before anything is joined where that one was to give a cell,
+    /// else at the first that was to get one.
     pub fn join(&mut self, _: Permit, joins: &Joins) -> bool {
         for join in joins.list() {
             let (thread, index) = self.at(join.donor);
             // SAFETY: valid indices.
-            if unsafe { !Self::is_lua_function(thread, index) || !Self::has_upvalue(thread, index, join.donor_index) } {
+            if unsafe {
+                !Self::is_lua_function(thread, index)
+                    || !Self::has_upvalue(thread, index, join.donor_index)
+            } {
                 return false;
             }
         }
@@ -81,8 +89,9 @@ impl Vm {
             for join in joins {
                 let (i, j) = (join.index, join.donor_index);
                 let (donor, donor_index) = self.at(join.donor);
-                // SAFETY: both are Lua functions with those upvalues (a C function or a bad number would be undefined); functions
-                // on different holders meet on the scratch.
+                // SAFETY: both are Lua functions with those upvalues (a C function or a bad number
+                // would be undefined); functions on different holders meet on the
+                // scratch.
                 unsafe {
                     if i > most || i == 0 {
                         if !Self::has_upvalue(thread, index, i) {
@@ -111,10 +120,14 @@ impl Vm {
     #[inline]
     unsafe fn is_lua_function(thread: *mut lua_State, index: c_int) -> bool {
         // SAFETY: as promised.
-        unsafe { ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(thread, index) == 0 }
+        unsafe {
+            ffi::lua_type(thread, index) == ffi::LUA_TFUNCTION
+                && ffi::lua_iscfunction(thread, index) == 0
+        }
     }
 
-    /// Sets the metatable of a value; nil takes it away. For a table or full userdata it is its own, for any other that of its type.
+    /// Sets the metatable of a value; nil takes it away. For a table or full userdata it is its
+    /// own, for any other that of its type.
     pub fn set_metatable(&mut self, _: Permit, of: Ref, metatable: Ref) {
         self.push(of);
         self.push(metatable);
@@ -133,7 +146,8 @@ impl Vm {
     /// Sets `table[function] = number` for each pair, all in one protected call.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::support::error::Error::Memory); the table may then have some of the numbers.
+    /// [`Error::Memory`](crate::support::error::Error::Memory); the table may then have some of the
+    /// numbers.
     pub fn set_numbers(&mut self, _: Permit, table: Ref, pairs: &[(Ref, i64)]) -> Result<()> {
         let vm = &*self;
         // SAFETY: values pass over from their holders, which have room; the closure borrows.

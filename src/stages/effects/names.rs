@@ -32,7 +32,8 @@ pub type Code = Option<Digest>;
 /// What is known of the functions of both sides.
 #[derive(Default)]
 pub struct Names {
-    /// Of the running module: the names of each function, and the function of each name; none where several have it.
+    /// Of the running module: the names of each function, and the function of each name; none
+    /// where several have it.
     running: FxHashMap<usize, Vec<Vec<u8>>>,
     named: FxHashMap<Vec<u8>, Option<usize>>,
     /// The function with a name of each lineage, by its number.
@@ -44,7 +45,8 @@ pub struct Names {
     digests: FxHashMap<usize, Code>,
     /// A function of the file and its code.
     last: Option<(Ref, Code)>,
-    /// The names under which the file's main chunk stores functions, with the lines of each; none where several have the name.
+    /// The names under which the file's main chunk stores functions, with the lines of each; none
+    /// where several have the name.
     defined: FxHashMap<Vec<u8>, Option<(i32, i32)>>,
     /// The same by their lines, and the source to which these belong.
     by_lines: FxHashMap<(i32, i32), Vec<u8>>,
@@ -74,14 +76,19 @@ pub struct Sources<'a> {
 }
 
 impl Names {
-    /// Reads the names that the file's code gives to functions. `source` is that of its main function.
+    /// Reads the names that the file's code gives to functions. `source` is that of its main
+    /// function.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn read(&mut self, chunk: &Chunk, source: SourceId) -> Result<()> {
         self.source = Some(source);
         for (name, lines) in chunk.stored_names()? {
-            let lines = Some(lines).filter(|lines| self.defined.get(&name).is_none_or(|known| *known == Some(*lines)));
+            let lines = Some(lines).filter(|lines| {
+                self.defined
+                    .get(&name)
+                    .is_none_or(|known| *known == Some(*lines))
+            });
             if let Some(lines) = lines {
                 self.by_lines.try_insert_value(lines, copied(&name)?)?;
             }
@@ -92,7 +99,8 @@ impl Names {
 
     /// Does the name belong to one function alone, on each side?
     fn is_telling(&self, name: &[u8]) -> bool {
-        self.defined.get(name).is_none_or(Option::is_some) && self.named.get(name).is_none_or(Option::is_some)
+        self.defined.get(name).is_none_or(Option::is_some)
+            && self.named.get(name).is_none_or(Option::is_some)
     }
 
     /// Reads the names of the running module's functions, once.
@@ -125,7 +133,10 @@ impl Names {
                     .upvalue(function.at, i)
                     .is_some_and(|upvalue| upvalue.value.is_function())
                 {
-                    let (name, value) = (vm.upvalue_name(function.at, i), vm.upvalue_value(function.at, i)?);
+                    let (name, value) = (
+                        vm.upvalue_name(function.at, i),
+                        vm.upvalue_value(function.at, i)?,
+                    );
                     self.name_running(vm, home, (value, sources.lineage), name)?;
                 }
             }
@@ -160,12 +171,15 @@ impl Names {
             names.try_push(copied(&name)?)?;
         }
         let known = self.named.get(&name).copied();
-        let alone = known.is_none_or(|known| known == Some(address)).then_some(address);
+        let alone = known
+            .is_none_or(|known| known == Some(address))
+            .then_some(address);
         self.named.try_insert_value(name, alone)?;
         Ok(())
     }
 
-    /// Looks for names of a function of the file: in the chunk's code, among its locals, and in the tables that these hold.
+    /// Looks for names of a function of the file: in the chunk's code, among its locals, and in the
+    /// tables that these hold.
     fn name_incoming(
         &mut self,
         vm: &mut Vm,
@@ -194,7 +208,9 @@ impl Names {
         }
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         while let Some(table) = tables.pop() {
-            if seen.try_insert_value(vm.val(table).addr, ())?.is_some() || self.looked_at > MOST_LOOKED_AT {
+            if seen.try_insert_value(vm.val(table).addr, ())?.is_some()
+                || self.looked_at > MOST_LOOKED_AT
+            {
                 continue;
             }
             let metatable = vm.metatable(table)?;
@@ -203,7 +219,8 @@ impl Names {
             vm.zip(table, Ref::NIL)?;
             while let Some(entry) = vm.zip_next() {
                 self.looked_at += 1;
-                if entry.new.is_function() && entry.key.kind == Kind::String || entry.new.is_table() {
+                if entry.new.is_function() && entry.key.kind == Kind::String || entry.new.is_table()
+                {
                     entries.try_push(vm.zip_keep_pair()?)?;
                 }
             }
@@ -274,7 +291,8 @@ impl Names {
             .transpose()
     }
 
-    /// The functions of the module to which one of the file answers by what has been found in this load, or by name.
+    /// The functions of the module to which one of the file answers by what has been found in this
+    /// load, or by name.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -304,7 +322,8 @@ impl Names {
         Ok(likely)
     }
 
-    /// The code of a function of the file, which is held as long as it is the last one that was asked for.
+    /// The code of a function of the file, which is held as long as it is the last one that was
+    /// asked for.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -334,7 +353,8 @@ impl Names {
         Ok(digest)
     }
 
-    /// May the running function be the one that the file's answers to, and how well? Both are the module's own.
+    /// May the running function be the one that the file's answers to, and how well? Both are the
+    /// module's own.
     pub fn likeness(
         &mut self,
         vm: &mut Vm,
@@ -344,7 +364,10 @@ impl Names {
         (incoming, running): (Ref, Ref),
     ) -> Result<Option<Likeness>> {
         self.prepare(vm, home, sources)?;
-        let (new, current) = (vm.val(incoming).addr, self.current(vm, sources.lineage, running));
+        let (new, current) = (
+            vm.val(incoming).addr,
+            self.current(vm, sources.lineage, running),
+        );
         if let Some(answer) = self.answers.get(&new) {
             let is_one = self.current(vm, sources.lineage, *answer) == current;
             return Ok(is_one.then_some(Likeness::Name));
@@ -358,15 +381,23 @@ impl Names {
         let others = self.running.get(&current).unwrap_or(&nothing);
         let mut own = own.iter().filter(|name| self.is_telling(name));
         let mut others = others.iter().filter(|name| self.is_telling(name));
-        if own.clone().any(|name| others.clone().any(|other| name == other)) {
+        if own
+            .clone()
+            .any(|name| others.clone().any(|other| name == other))
+        {
             return Ok(Some(Likeness::Name));
         }
         // The file has another function of that name.
-        if others.any(|name| self.defined.contains_key(name) || self.incoming_names.contains(name)) {
+        if others.any(|name| self.defined.contains_key(name) || self.incoming_names.contains(name))
+        {
             return Ok(None);
         }
         // The module has another one for this name.
-        let is_taken = own.any(|name| self.named.get(name).is_some_and(|one| *one != Some(current)));
+        let is_taken = own.any(|name| {
+            self.named
+                .get(name)
+                .is_some_and(|one| *one != Some(current))
+        });
         let new = self.digest_of_new(vm, incoming)?;
         let old = self.digest(vm, running)?;
         Ok(match old {
@@ -376,7 +407,8 @@ impl Names {
         })
     }
 
-    /// The function of the running module that is this one's current generation: the one with a name.
+    /// The function of the running module that is this one's current generation: the one with a
+    /// name.
     pub fn current(&self, vm: &Vm, lineage: Option<Lineage>, function: Ref) -> usize {
         let address = vm.val(function).addr;
         if self.running.contains_key(&address) {

@@ -1,4 +1,5 @@
-//! What calls out of the chunk may change, as it was and as it is: tables, metatables and variables (cells).
+//! What calls out of the chunk may change, as it was and as it is: tables, metatables and variables
+//! (cells).
 
 use std::collections::hash_map::Entry;
 
@@ -116,20 +117,26 @@ impl Past {
 
     /// The table with this number.
     pub fn table(&self, number: u32) -> Ref {
-        self.tables.get(number as usize).map_or(Ref::NIL, |table| table.table)
+        self.tables
+            .get(number as usize)
+            .map_or(Ref::NIL, |table| table.table)
     }
 
     /// How many entries the table with this number had, or got since.
     pub fn len(&self, number: u32) -> usize {
-        self.tables.get(number as usize).map_or(0, |table| table.keys.len())
+        self.tables
+            .get(number as usize)
+            .map_or(0, |table| table.keys.len())
     }
 
-    /// Is the place one of which is known what it held before the load? Of a table that is not remembered whole, that is so behind the
-    /// end of its list.
+    /// Is the place one of which is known what it held before the load? Of a table that is not
+    /// remembered whole, that is so behind the end of its list.
     pub fn is_known(&self, vm: &Vm, spot: Spot) -> bool {
         match spot {
             Spot::Slot(number, slot) => {
-                self.is_whole(number) || self.is_behind_end(vm, spot) || self.is_in_time(number, slot)
+                self.is_whole(number)
+                    || self.is_behind_end(vm, spot)
+                    || self.is_in_time(number, slot)
             }
             Spot::Metatable(_) | Spot::Cell(_) => true,
         }
@@ -142,7 +149,8 @@ impl Past {
             .is_some_and(|(_, held)| held.in_time)
     }
 
-    /// Remembers what stands under a key of a table that is not remembered whole, before a call runs.
+    /// Remembers what stands under a key of a table that is not remembered whole, before a call
+    /// runs.
     pub fn look_ahead(&mut self, vm: &mut Vm, number: u32, key: Ref) -> Result<()> {
         let count = self.len(number);
         let slot = self.slot(vm, number, key)?;
@@ -156,8 +164,13 @@ impl Past {
 
     /// Is it an element past the end that the list had before the load?
     pub fn is_behind_end(&self, vm: &Vm, spot: Spot) -> bool {
-        let Spot::Slot(number, _) = spot else { return false };
-        let end = self.tables.get(number as usize).map_or(0, |table| table.end);
+        let Spot::Slot(number, _) = spot else {
+            return false;
+        };
+        let end = self
+            .tables
+            .get(number as usize)
+            .map_or(0, |table| table.end);
         let integer = self.key(spot).and_then(|key| vm.integer(key));
         integer.is_some_and(|integer| integer > end)
     }
@@ -169,7 +182,9 @@ impl Past {
 
     /// How many entries of a table have been looked at for tables behind them.
     pub fn behind(&self, number: u32) -> usize {
-        self.tables.get(number as usize).map_or(0, |table| table.behind)
+        self.tables
+            .get(number as usize)
+            .map_or(0, |table| table.behind)
     }
 
     /// Are there entries that have not been looked at for that?
@@ -190,7 +205,10 @@ impl Past {
     /// [`crate::support::error::Error::Memory`].
     pub fn lost(&self, number: u32) -> Result<Vec<Ref>> {
         let mut lost = Vec::new();
-        let keys = self.tables.get(number as usize).map_or(&[][..], |table| &table.keys);
+        let keys = self
+            .tables
+            .get(number as usize)
+            .map_or(&[][..], |table| &table.keys);
         for (key, held) in keys.iter().filter(|(_, held)| held.initial != held.now) {
             lost.try_push(held.initial)?;
             lost.try_push(*key)?;
@@ -219,26 +237,38 @@ impl Past {
 
     /// `#table` when it was looked at last.
     pub fn border(&self, number: u32) -> i64 {
-        self.tables.get(number as usize).map_or(0, |table| table.border)
+        self.tables
+            .get(number as usize)
+            .map_or(0, |table| table.border)
     }
 
     /// Is all of it remembered?
     pub fn is_whole(&self, number: u32) -> bool {
-        self.tables.get(number as usize).is_some_and(|table| table.whole)
+        self.tables
+            .get(number as usize)
+            .is_some_and(|table| table.whole)
     }
 
     /// Keys and values of the table with this number, as they were looked at last.
     pub fn entries(&self, number: u32) -> impl Iterator<Item = (u32, Ref, Ref)> + '_ {
-        let keys = self.tables.get(number as usize).map_or(&[][..], |table| &table.keys);
-        keys.iter().zip(0..).map(|((key, held), i)| (i, *key, held.now))
+        let keys = self
+            .tables
+            .get(number as usize)
+            .map_or(&[][..], |table| &table.keys);
+        keys.iter()
+            .zip(0..)
+            .map(|((key, held), i)| (i, *key, held.now))
     }
 
     /// What a variable held when it was looked at last.
     pub fn cell_now(&self, number: u32) -> Ref {
-        self.cells.get(number as usize).map_or(Ref::NIL, |cell| cell.held.now)
+        self.cells
+            .get(number as usize)
+            .map_or(Ref::NIL, |cell| cell.held.now)
     }
 
-    /// Remembers a table, as far as the budget goes, and returns its number, and whether it is a new one.
+    /// Remembers a table, as far as the budget goes, and returns its number, and whether it is a
+    /// new one.
     pub fn see_table(&mut self, vm: &mut Vm, table: Ref) -> Result<(u32, bool)> {
         let address = vm.val(table).addr;
         self.by_address.try_reserve(1)?;
@@ -287,7 +317,11 @@ impl Past {
         let number = self.cells.len() as u32;
         let held = Held::of(vm.upvalue_value(function, index)?);
         self.by_cell.try_insert_value(id, number)?;
-        self.cells.try_push(Cell { function, index, held })?;
+        self.cells.try_push(Cell {
+            function,
+            index,
+            held,
+        })?;
         Ok(number)
     }
 
@@ -298,7 +332,8 @@ impl Past {
             .map_or((Ref::NIL, 0), |cell| (cell.function, cell.index))
     }
 
-    /// The number of a table's slot under a key; a new one, empty before the load, where there was none.
+    /// The number of a table's slot under a key; a new one, empty before the load, where there was
+    /// none.
     fn slot(&mut self, vm: &mut Vm, number: u32, key: Ref) -> Result<u32> {
         let Some(table) = self.tables.get_mut(number as usize) else {
             return Ok(0);
@@ -320,8 +355,15 @@ impl Past {
             None => {}
         }
         let slot = table.keys.len() as u32;
-        let is_empty = table.whole || vm.integer(key).is_some_and(|integer| integer > table.border);
-        let before = if is_empty { Ref::NIL } else { vm.get(table.table, key)? };
+        let is_empty = table.whole
+            || vm
+                .integer(key)
+                .is_some_and(|integer| integer > table.border);
+        let before = if is_empty {
+            Ref::NIL
+        } else {
+            vm.get(table.table, key)?
+        };
         table.by_key.try_insert_value(identity, slot)?;
         table.keys.try_push((key, Held::of(before)))?;
         self.entries += 1;
@@ -339,7 +381,10 @@ impl Past {
                 let table = self.tables.get_mut(table as usize)?;
                 table.keys.get_mut(slot as usize).map(|(_, held)| held)
             }
-            Spot::Metatable(table) => self.tables.get_mut(table as usize).map(|table| &mut table.metatable),
+            Spot::Metatable(table) => self
+                .tables
+                .get_mut(table as usize)
+                .map(|table| &mut table.metatable),
             Spot::Cell(cell) => self.cells.get_mut(cell as usize).map(|cell| &mut cell.held),
         }
     }
@@ -351,7 +396,9 @@ impl Past {
                 table: self.table(table),
                 key: self.key(spot).unwrap_or(Ref::NIL),
             },
-            Spot::Metatable(table) => Place::Metatable { of: self.table(table) },
+            Spot::Metatable(table) => Place::Metatable {
+                of: self.table(table),
+            },
             Spot::Cell(cell) => {
                 let (function, index) = self.cell(cell);
                 Place::Upvalue { function, index }
@@ -387,7 +434,9 @@ impl Past {
     /// Looks at one spot anew: what changed since it was looked at last goes to `writes`.
     fn look_at(&mut self, vm: &mut Vm, spot: Spot, writes: &mut Vec<Write>) -> Result<()> {
         let place = self.place(spot);
-        let Some(held) = self.held(spot) else { return Ok(()) };
+        let Some(held) = self.held(spot) else {
+            return Ok(());
+        };
         let old = held.now;
         if vm.place_holds(place, old)? {
             return Ok(());
@@ -408,7 +457,13 @@ impl Past {
     }
 
     /// Looks at the slots of a table under `keys` anew, and at its metatable.
-    pub fn look_under(&mut self, vm: &mut Vm, number: u32, keys: &[Ref], writes: &mut Vec<Write>) -> Result<()> {
+    pub fn look_under(
+        &mut self,
+        vm: &mut Vm,
+        number: u32,
+        keys: &[Ref],
+        writes: &mut Vec<Write>,
+    ) -> Result<()> {
         for key in keys {
             if matches!(vm.kind(*key), Kind::Nil) {
                 continue;
@@ -431,7 +486,12 @@ impl Past {
     }
 
     /// Looks at the metatable of a table anew.
-    fn look_at_metatable(&mut self, vm: &mut Vm, number: u32, writes: &mut Vec<Write>) -> Result<()> {
+    fn look_at_metatable(
+        &mut self,
+        vm: &mut Vm,
+        number: u32,
+        writes: &mut Vec<Write>,
+    ) -> Result<()> {
         let Some(known) = self.tables.get(number as usize) else {
             return Ok(());
         };
@@ -445,7 +505,10 @@ impl Past {
     pub fn look_at_all(&mut self, vm: &mut Vm, number: u32, writes: &mut Vec<Write>) -> Result<()> {
         let table = self.table(number);
         if let Some(known) = self.tables.get(number as usize) {
-            let there = known.keys.iter().filter(|(_, held)| !vm.val(held.now).is_nil());
+            let there = known
+                .keys
+                .iter()
+                .filter(|(_, held)| !vm.val(held.now).is_nil());
             if vm.is_as(table, there.map(|(key, held)| (*key, held.now))) {
                 return self.look_at_metatable(vm, number, writes);
             }
@@ -458,7 +521,8 @@ impl Past {
                 continue;
             };
             let slot = known.by_key.get(&vm.zip_key_hash()).copied();
-            let slot = slot.and_then(|slot| known.keys.get(slot as usize).map(|known| (slot, *known)));
+            let slot =
+                slot.and_then(|slot| known.keys.get(slot as usize).map(|known| (slot, *known)));
             match slot {
                 Some((_, (key, held))) if vm.zip_is(key, held.now) => met += 1,
                 Some((_, (key, held))) if vm.zip_key_is(key) => {
@@ -477,7 +541,10 @@ impl Past {
             }
         }
         let there = |vm: &Vm, held: &Held| !vm.val(held.now).is_nil();
-        let known = self.tables.get(number as usize).map_or(&[][..], |table| &table.keys);
+        let known = self
+            .tables
+            .get(number as usize)
+            .map_or(&[][..], |table| &table.keys);
         if known.iter().filter(|(_, held)| there(vm, held)).count() > met {
             let mut gone = Vec::new();
             for ((key, held), slot) in known.iter().zip(0..) {
@@ -519,7 +586,8 @@ impl Past {
         (self.tables.len() as u32, self.cells.len() as u32)
     }
 
-    /// Hands each place that is known to `each`, with what it held before the load. Allocates nothing.
+    /// Hands each place that is known to `each`, with what it held before the load. Allocates
+    /// nothing.
     pub fn each(&self, vm: &mut Vm, mut each: impl FnMut(&mut Vm, Place, Ref)) {
         for (table, number) in self.tables.iter().zip(0..) {
             for ((key, held), slot) in table.keys.iter().zip(0..) {
@@ -531,7 +599,11 @@ impl Past {
                     each(vm, place, held.initial);
                 }
             }
-            each(vm, Place::Metatable { of: table.table }, table.metatable.initial);
+            each(
+                vm,
+                Place::Metatable { of: table.table },
+                table.metatable.initial,
+            );
         }
         for cell in &self.cells {
             let place = Place::Upvalue {
@@ -542,7 +614,8 @@ impl Past {
         }
     }
 
-    /// Is the key at which a walk over the table with this number is one of those that are remembered?
+    /// Is the key at which a walk over the table with this number is one of those that are
+    /// remembered?
     pub fn knows_key(&self, vm: &Vm, number: u32) -> bool {
         let Some(table) = self.tables.get(number as usize) else {
             return true;
@@ -564,7 +637,9 @@ impl Past {
         vm.zip_end(); // a walk that has failed
         for number in 0..self.counts().0 {
             if self.is_whole(number) {
-                write::keep_known(vm, permit, self.table(number), |vm| self.knows_key(vm, number));
+                write::keep_known(vm, permit, self.table(number), |vm| {
+                    self.knows_key(vm, number)
+                });
             }
         }
         self.each(vm, |vm, place, old| {

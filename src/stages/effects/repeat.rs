@@ -1,9 +1,10 @@
 //! Is a call that registers something one that was made before (R5.5)?
 //!
-//! A call is a repeat where there is a one-to-one assignment of older objects to the new ones that it placed, under which all that
-//! it added is there already. For example `bus.on("hit", M.on_hit)` appends `{ name = "hit", f = <the file's on_hit> }` to a list
-//! that has `{ name = "hit", f = <the running on_hit> }`. The search tries the likeliest assignment first, and takes back what did
-//! not fit.
+//! A call is a repeat where there is a one-to-one assignment of older objects to the new ones that
+//! it placed, under which all that it added is there already. For example `bus.on("hit", M.on_hit)`
+//! appends `{ name = "hit", f = <the file's on_hit> }` to a list that has `{ name = "hit", f = <the
+//! running on_hit> }`. The search tries the likeliest assignment first, and takes back what did not
+//! fit.
 
 use std::cmp::Ordering;
 
@@ -52,9 +53,11 @@ pub struct Search<'a> {
     pub given: &'a Given,
     /// Numbers that were given may differ.
     pub loose: bool,
-    /// Which entries of large tables hold functions of the module's own; and, for data, all records.
+    /// Which entries of large tables hold functions of the module's own; and, for data, all
+    /// records.
     pub holders: &'a mut FxHashMap<(u32, bool), Holders>,
-    /// Of large tables only those entries are candidates that hold a function of the same name or code.
+    /// Of large tables only those entries are candidates that hold a function of the same name or
+    /// code.
     pub narrow: bool,
     /// Entries have been left out for that.
     pub narrowed: bool,
@@ -64,12 +67,14 @@ pub struct Search<'a> {
     pub nested: u32,
 }
 
-/// The entries of a large table that hold functions of the module's own, as they were when they were first asked for.
+/// The entries of a large table that hold functions of the module's own, as they were when they
+/// were first asked for.
 #[derive(Default)]
 pub struct Holders {
     /// Key and value, in the order of integer keys.
     entries: Vec<(Ref, Ref)>,
-    /// Records by the strings and numbers that they hold; and those that hold too much to be found so.
+    /// Records by the strings and numbers that they hold; and those that hold too much to be found
+    /// so.
     by_value: FxHashMap<(Kind, u64), Vec<u32>>,
     large: Vec<u32>,
     /// The module's functions, with the entry that holds each.
@@ -80,7 +85,11 @@ pub struct Holders {
 }
 
 /// Appends to the list under a key.
-fn add_under<K: Eq + std::hash::Hash>(map: &mut FxHashMap<K, Vec<u32>>, key: K, entry: u32) -> Result<()> {
+fn add_under<K: Eq + std::hash::Hash>(
+    map: &mut FxHashMap<K, Vec<u32>>,
+    key: K,
+    entry: u32,
+) -> Result<()> {
     map.try_reserve(1)?;
     let list = map.entry(key).or_default();
     match list.last() {
@@ -89,7 +98,8 @@ fn add_under<K: Eq + std::hash::Hash>(map: &mut FxHashMap<K, Vec<u32>>, key: K, 
     }
 }
 
-/// What a call was given: its arguments, and what stands in those of its tables that the load has made.
+/// What a call was given: its arguments, and what stands in those of its tables that the load has
+/// made.
 #[derive(Default)]
 pub struct Given {
     /// Strings and numbers, and objects that existed before, by identity.
@@ -123,7 +133,8 @@ pub struct Assignment {
     /// Where functions of the module's own stand that get new code: the place, and the pair.
     pub places: Vec<(Spotted, Ref, Ref)>,
     score: u32,
-    /// The sum of the first lines of the module's functions: where nothing else tells, calls were made in their order.
+    /// The sum of the first lines of the module's functions: where nothing else tells, calls were
+    /// made in their order.
     lines: u64,
     /// Two numbers that were given and differ: the older, the new one.
     pub differs: Option<(Ref, Ref)>,
@@ -187,13 +198,15 @@ impl Assignment {
     }
 
     fn assign(&mut self, vm: &Vm, new: Ref, old: Ref) -> Result<()> {
-        self.by_new.try_insert_value(vm.val(new).addr, self.pairs.len())?;
+        self.by_new
+            .try_insert_value(vm.val(new).addr, self.pairs.len())?;
         self.by_old.try_insert_value(vm.val(old).addr, ())?;
         self.pairs.try_push((new, old))
     }
 }
 
-/// A write of the call that must be there already, and the older objects that it may be: value, and the key under which it stands.
+/// A write of the call that must be there already, and the older objects that it may be: value, and
+/// the key under which it stands.
 struct Wanted {
     /// The table, for a slot.
     table: Option<u32>,
@@ -242,16 +255,20 @@ impl Search<'_> {
         self.home.owns(self.vm, function, &info)
     }
 
-    /// Looks for the assignment, and for another one where there is none under which all integer keys stand for one older key each.
+    /// Looks for the assignment, and for another one where there is none under which all integer
+    /// keys stand for one older key each.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn find(&mut self, writes: &[Write]) -> Result<Option<Assignment>> {
-        // What has the same name or code is found at once. Where there is none such, all else is tried.
+        // What has the same name or code is found at once. Where there is none such, all else is
+        // tried.
         for narrow in [true, false] {
             (self.narrow, self.narrowed) = (narrow, false);
             let found = self.find_among(writes)?;
-            let is_best = |found: &Assignment| found.score >= found.places.len() as u32 * score(Likeness::Code);
+            let is_best = |found: &Assignment| {
+                found.score >= found.places.len() as u32 * score(Likeness::Code)
+            };
             if !self.narrowed || found.as_ref().is_some_and(is_best) {
                 return Ok(found);
             }
@@ -271,7 +288,9 @@ impl Search<'_> {
             }
         }
         let is_moved = |vm: &Vm, write: &Write| match write.spot {
-            Spot::Slot(table, _) => moved.contains(&(Spot::Metatable(table), vm.val(write.new).addr)),
+            Spot::Slot(table, _) => {
+                moved.contains(&(Spot::Metatable(table), vm.val(write.new).addr))
+            }
             _ => false,
         };
         let mut wanted = Vec::new();
@@ -286,14 +305,21 @@ impl Search<'_> {
             placed.try_insert_value(self.vm.val(one.new).addr, ())?;
         }
         wanted.retain(|one| {
-            let is_link = one.what == What::Value && one.candidates.is_empty() && !self.is_given(one.key);
+            let is_link =
+                one.what == What::Value && one.candidates.is_empty() && !self.is_given(one.key);
             !(is_link && placed.contains(&self.vm.val(one.new).addr))
         });
         if wanted.iter().all(|one| one.what == What::Beside) {
             return Ok(None);
         }
         let vm = &*self.vm;
-        wanted.sort_by_key(|one| (one.what == What::Beside, one.candidates.len(), vm.integer(one.key)));
+        wanted.sort_by_key(|one| {
+            (
+                one.what == What::Beside,
+                one.candidates.len(),
+                vm.integer(one.key),
+            )
+        });
         for bind in [true, false] {
             let mut assignment = Assignment::default();
             let mut best = None;
@@ -302,7 +328,14 @@ impl Search<'_> {
             if wanted.len() > MOST_WRITES {
                 self.search_once(&wanted, &mut assignment, bind, &mut best)?;
             } else {
-                self.search(&wanted, &mut assignment, &mut keys, bind, &mut tries, &mut best)?;
+                self.search(
+                    &wanted,
+                    &mut assignment,
+                    &mut keys,
+                    bind,
+                    &mut tries,
+                    &mut best,
+                )?;
             }
             if let Some((assignment, several)) = best {
                 return Ok((!self.loose || !several).then_some(assignment));
@@ -312,7 +345,12 @@ impl Search<'_> {
     }
 
     /// Adds what a write wants to be there already. False where that cannot be.
-    fn wanted(&mut self, write: &Write, writes: &[Write], wanted: &mut Vec<Wanted>) -> Result<bool> {
+    fn wanted(
+        &mut self,
+        write: &Write,
+        writes: &[Write],
+        wanted: &mut Vec<Wanted>,
+    ) -> Result<bool> {
         let (old, new) = (self.vm.val(write.old), self.vm.val(write.new));
         let place = self.past.place(write.spot);
         if let (Kind::Table, Kind::Table, true) = (old.kind, new.kind, self.is_new(new))
@@ -344,7 +382,8 @@ impl Search<'_> {
         }
     }
 
-    /// Is a new table a copy of an older one, with something more? (`list = { table.unpack(list), f }`)
+    /// Is a new table a copy of an older one, with something more? (`list = { table.unpack(list), f
+    /// }`)
     fn is_copy(&mut self, new: Ref, old: Ref) -> Result<bool> {
         let (first, count) = self.vm.keep_entries(new, usize::MAX)?;
         let mut shared = 0;
@@ -352,13 +391,21 @@ impl Search<'_> {
             let value = first.after(2 * i + 1);
             let val = self.vm.val(value);
             let key = first.after(2 * i);
-            shared += u32::from(Self::is_object(val) && !self.is_new(val) && self.vm.holds(old, key, value));
+            shared += u32::from(
+                Self::is_object(val) && !self.is_new(val) && self.vm.holds(old, key, value),
+            );
         }
         Ok(shared > 0 || count == 1 && self.vm.raw_len(new) == 1 && self.vm.raw_len(old) == 0)
     }
 
     /// What is new in a copy is to be in the older table.
-    fn wanted_in_copy(&mut self, table: u32, new: Ref, writes: &[Write], wanted: &mut Vec<Wanted>) -> Result<bool> {
+    fn wanted_in_copy(
+        &mut self,
+        table: u32,
+        new: Ref,
+        writes: &[Write],
+        wanted: &mut Vec<Wanted>,
+    ) -> Result<bool> {
         let (first, count) = self.vm.keep_entries(new, usize::MAX)?;
         for i in 0..count {
             let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
@@ -392,11 +439,13 @@ impl Search<'_> {
             candidates,
         };
         if self.is_new(key_val) {
-            let candidates = self.candidates(table, writes, key, |vm, k1, _| vm.kind(k1) == key_val.kind)?;
+            let candidates =
+                self.candidates(table, writes, key, |vm, k1, _| vm.kind(k1) == key_val.kind)?;
             return wanted.try_push(one(What::Key, candidates)).map(|()| true);
         }
         if !self.is_new(new_val) {
-            let is_beside = old_val.is_nil() && !new_val.is_nil() && integer.is_some() && self.is_given(new);
+            let is_beside =
+                old_val.is_nil() && !new_val.is_nil() && integer.is_some() && self.is_given(new);
             if is_beside {
                 wanted.try_push(one(What::Beside, Vec::new()))?;
             }
@@ -429,11 +478,15 @@ impl Search<'_> {
 
     fn is_given(&self, value: Ref) -> bool {
         self.given.values.contains(&self.vm.key_hash(value))
-            && self.given.held.iter().any(|given| self.vm.same(*given, value))
+            && self
+                .given
+                .held
+                .iter()
+                .any(|given| self.vm.same(*given, value))
     }
 
-    /// Entries of a remembered table, as they were before the call, which were there before the load; those that have functions of
-    /// the module's own, or, in a small table, all.
+    /// Entries of a remembered table, as they were before the call, which were there before the
+    /// load; those that have functions of the module's own, or, in a small table, all.
     fn candidates(
         &mut self,
         table: u32,
@@ -459,7 +512,9 @@ impl Search<'_> {
                 let count = some.as_ref().map_or(holders.entries.len(), Vec::len);
                 found.try_reserve(count)?;
                 match &some {
-                    Some(some) => found.extend(some.iter().filter_map(|i| holders.entries.get(*i as usize))),
+                    Some(some) => {
+                        found.extend(some.iter().filter_map(|i| holders.entries.get(*i as usize)))
+                    }
                     None => found.extend_from_slice(&holders.entries),
                 }
             }
@@ -470,7 +525,10 @@ impl Search<'_> {
             !(matches!(val.kind, Kind::Table | Kind::Function) && made.created(val.addr))
         };
         found.retain(|(key, value)| {
-            !vm.val(*value).is_nil() && is_old(vm, *key) && is_old(vm, *value) && fits(vm, *key, *value)
+            !vm.val(*value).is_nil()
+                && is_old(vm, *key)
+                && is_old(vm, *value)
+                && fits(vm, *key, *value)
         });
         if self.past.len(table) <= SMALL {
             found.sort_by_key(|(key, _)| vm.integer(*key));
@@ -482,14 +540,19 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Finds the entries of a large table that hold functions of the module's own, once; or, for data, all records.
+    /// Finds the entries of a large table that hold functions of the module's own, once; or, for
+    /// data, all records.
     fn find_holders(&mut self, table: u32, is_data: bool) -> Result<()> {
         if self.holders.contains_key(&(table, is_data)) {
             return Ok(());
         }
         self.names.prepare(self.vm, self.home, self.sources)?;
         let mut holders = Holders::default();
-        let mut entries = collected(self.past.entries(table).map(|(_, key, value)| Ok((key, value))))?;
+        let mut entries = collected(
+            self.past
+                .entries(table)
+                .map(|(_, key, value)| Ok((key, value))),
+        )?;
         let vm = &*self.vm;
         entries.sort_by_key(|(key, _)| vm.integer(*key));
         for (key, value) in entries {
@@ -521,10 +584,12 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Those of a large table's entries with functions of the module's own that may be what a new object is; none for all.
+    /// Those of a large table's entries with functions of the module's own that may be what a new
+    /// object is; none for all.
     fn narrowed(&mut self, table: (u32, bool), new: Ref) -> Result<Option<Vec<u32>>> {
         if self.vm.kind(new) == Kind::Table {
-            // What was given stands in the older record as well: of several such values the rarest tells most.
+            // What was given stands in the older record as well: of several such values the rarest
+            // tells most.
             let (first, count) = self.vm.keep_some(new, SMALL)?;
             let mut rarest: Option<(Kind, u64)> = None;
             let with = |search: &Self, value| {
@@ -535,7 +600,9 @@ impl Search<'_> {
             };
             for value in (0..count).map(|i| first.after(2 * i + 1)) {
                 let kind = self.vm.kind(value);
-                if (kind == Kind::String || kind == Kind::Number && !self.loose) && self.is_given(value) {
+                if (kind == Kind::String || kind == Kind::Number && !self.loose)
+                    && self.is_given(value)
+                {
                     let value = self.vm.key_hash(value);
                     if rarest.is_none_or(|rarest| with(self, value) < with(self, rarest)) {
                         rarest = Some(value);
@@ -563,14 +630,17 @@ impl Search<'_> {
         self.own_functions(new, DEPTH, Some(&mut functions))?;
         let mut some: Vec<u32> = Vec::new();
         for function in functions {
-            let likely = self
-                .names
-                .likely(self.vm, self.home, self.made, self.sources, function)?;
+            let likely =
+                self.names
+                    .likely(self.vm, self.home, self.made, self.sources, function)?;
             let Some(holders) = self.holders.get_mut(&table) else {
                 continue;
             };
             for address in &likely {
-                let with = holders.by_function.get(address).map_or(&[][..], |list| list);
+                let with = holders
+                    .by_function
+                    .get(address)
+                    .map_or(&[][..], |list| list);
                 some.try_reserve(with.len())?;
                 some.extend_from_slice(with);
             }
@@ -597,7 +667,8 @@ impl Search<'_> {
         Ok(Some(some))
     }
 
-    /// Older objects of a kind in a chain that begins at `start`: a linked list, a closure over the one before.
+    /// Older objects of a kind in a chain that begins at `start`: a linked list, a closure over the
+    /// one before.
     fn behind(&mut self, start: Ref, kind: Kind, found: &mut Vec<(Ref, Ref)>) -> Result<()> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut queue = Vec::new();
@@ -620,7 +691,8 @@ impl Search<'_> {
                     let (first, count) = self.vm.keep_some(at, 64)?;
                     for i in 0..count {
                         let value = first.after(2 * i + 1);
-                        if matches!(self.vm.kind(value), Kind::Table) || self.vm.kind(value) == kind {
+                        if matches!(self.vm.kind(value), Kind::Table) || self.vm.kind(value) == kind
+                        {
                             queue.try_push(value)?;
                         }
                     }
@@ -628,7 +700,11 @@ impl Search<'_> {
                 Kind::Function if self.vm.is_c_function(at).is_none() && !self.is_own(at)? => {
                     let upvalues = self.vm.info(at)?.map_or(0, |info| info.upvalues);
                     for i in 1..=upvalues {
-                        if self.vm.upvalue(at, i).is_some_and(|upvalue| upvalue.value.kind == kind) {
+                        if self
+                            .vm
+                            .upvalue(at, i)
+                            .is_some_and(|upvalue| upvalue.value.kind == kind)
+                        {
                             queue.try_push(self.vm.upvalue_value(at, i)?)?;
                         }
                     }
@@ -648,7 +724,12 @@ impl Search<'_> {
     }
 
     /// The same; where there is a list, it gets all functions of the module's own that are found.
-    fn own_functions(&mut self, value: Ref, depth: u32, mut list: Option<&mut Vec<Ref>>) -> Result<bool> {
+    fn own_functions(
+        &mut self,
+        value: Ref,
+        depth: u32,
+        mut list: Option<&mut Vec<Ref>>,
+    ) -> Result<bool> {
         let mut found = false;
         match self.vm.kind(value) {
             Kind::Function => {
@@ -695,12 +776,17 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Where in a table, or in its records, a function stands to which the file's one answers: by name or code, or under a key that the
-    /// call was given.
+    /// Where in a table, or in its records, a function stands to which the file's one answers: by
+    /// name or code, or under a key that the call was given.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn standing(&mut self, table: u32, new: Ref, why: Standing) -> Result<Option<(Spotted, Ref)>> {
+    pub fn standing(
+        &mut self,
+        table: u32,
+        new: Ref,
+        why: Standing,
+    ) -> Result<Option<(Spotted, Ref)>> {
         if !self.is_own(new)? {
             return Ok(None);
         }
@@ -713,7 +799,11 @@ impl Search<'_> {
                 }
             }
         } else {
-            entries = collected(self.past.entries(table).map(|(_, key, value)| Ok((key, value))))?;
+            entries = collected(
+                self.past
+                    .entries(table)
+                    .map(|(_, key, value)| Ok((key, value))),
+            )?;
         }
         for (key, value) in entries {
             if self.vm.same(at, self.sources.globals) {
@@ -724,7 +814,13 @@ impl Search<'_> {
                 (false, Standing::Recorded) => None,
                 (_, Standing::Refused | Standing::UnderGivenKeys) => Some(Likeness::Code),
             };
-            if let Some(found) = self.standing_in(Place::Value { table: at, key }, value, new, (least, why), DEPTH)? {
+            if let Some(found) = self.standing_in(
+                Place::Value { table: at, key },
+                value,
+                new,
+                (least, why),
+                DEPTH,
+            )? {
                 return Ok(Some(found));
             }
         }
@@ -744,9 +840,9 @@ impl Search<'_> {
             return Ok(None);
         }
         if val.is_function() && self.vm.is_c_function(value).is_none() && self.is_own(value)? {
-            let likeness = self
-                .names
-                .likeness(self.vm, self.home, self.made, self.sources, (new, value))?;
+            let likeness =
+                self.names
+                    .likeness(self.vm, self.home, self.made, self.sources, (new, value))?;
             let is_enough = least.is_some() && likeness >= least;
             return Ok(is_enough.then_some((Spotted::At(place), value)));
         }
@@ -757,7 +853,9 @@ impl Search<'_> {
                 self.vm.kind(held) == Kind::String && self.is_given(held)
             };
             let least = match why {
-                Standing::Refused | Standing::Recorded if (0..count).any(is_named) => Some(Likeness::Any),
+                Standing::Refused | Standing::Recorded if (0..count).any(is_named) => {
+                    Some(Likeness::Any)
+                }
                 _ => least,
             };
             for i in 0..count {
@@ -801,7 +899,8 @@ impl Search<'_> {
             }
             assignment.back(self.vm, mark);
             keys.truncate(bound);
-            let is_certain = |best: &Assignment| best.score >= best.places.len() as u32 * score(Likeness::Name);
+            let is_certain =
+                |best: &Assignment| best.score >= best.places.len() as u32 * score(Likeness::Name);
             if !self.loose
                 && best
                     .as_ref()
@@ -813,7 +912,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The same for a call that places very much: each write takes the first candidate that fits, and none is gone back to.
+    /// The same for a call that places very much: each write takes the first candidate that fits,
+    /// and none is gone back to.
     fn search_once(
         &mut self,
         wanted: &[Wanted],
@@ -833,7 +933,8 @@ impl Search<'_> {
             for candidate in &one.candidates {
                 let (mark, bound) = (assignment.mark(), keys.len());
                 tries += 1;
-                found = tries <= MOST_TRIES && self.fits(one, *candidate, assignment, &mut keys, bind)?;
+                found = tries <= MOST_TRIES
+                    && self.fits(one, *candidate, assignment, &mut keys, bind)?;
                 if found || tries > MOST_TRIES {
                     break;
                 }
@@ -852,12 +953,15 @@ impl Search<'_> {
         let integer = self.vm.integer(one.key);
         let known = keys.iter().find(|(new, _)| bind && Some(*new) == integer);
         match (known, one.table) {
-            (Some((_, old_key)), Some(table)) => self.vm.holds(self.past.table(table), *old_key, one.new),
+            (Some((_, old_key)), Some(table)) => {
+                self.vm.holds(self.past.table(table), *old_key, one.new)
+            }
             _ => true,
         }
     }
 
-    /// May the candidate, a value and its key, be what a write wants? If so, the assignment has both.
+    /// May the candidate, a value and its key, be what a write wants? If so, the assignment has
+    /// both.
     fn fits(
         &mut self,
         one: &Wanted,
@@ -868,16 +972,22 @@ impl Search<'_> {
     ) -> Result<bool> {
         let table = one.table.map(|table| self.past.table(table));
         let place = match table {
-            Some(table) if old_key != Ref::NIL => Spotted::At(Place::Value { table, key: old_key }),
+            Some(table) if old_key != Ref::NIL => Spotted::At(Place::Value {
+                table,
+                key: old_key,
+            }),
             None if self.vm.same(old, one.old) => one.place,
             _ => Spotted::Nowhere,
         };
         if one.what == What::Key {
             // The candidate's value stands under the key that is to be the older one.
-            return Ok(
-                self.unify(assignment, one.key, old_key, Spotted::Key(table.unwrap_or_default()))?
-                    && (!Self::is_object(self.vm.val(one.new)) || self.value(assignment, one.new, old, place)?),
-            );
+            return Ok(self.unify(
+                assignment,
+                one.key,
+                old_key,
+                Spotted::Key(table.unwrap_or_default()),
+            )? && (!Self::is_object(self.vm.val(one.new))
+                || self.value(assignment, one.new, old, place)?));
         }
         if old_key != Ref::NIL && self.vm.val(one.old).is_nil() {
             assignment.scalars.try_push((one.key, old_key))?;
@@ -892,9 +1002,13 @@ impl Search<'_> {
         self.unify(assignment, one.new, old, place)
     }
 
-    /// An assignment that fits: the best one is kept, the first of several. Where numbers may differ, that is the one in which they do
-    /// least, and there must be one alone.
-    fn keep_best(&mut self, found: &Assignment, best: &mut Option<(Assignment, bool)>) -> Result<()> {
+    /// An assignment that fits: the best one is kept, the first of several. Where numbers may
+    /// differ, that is the one in which they do least, and there must be one alone.
+    fn keep_best(
+        &mut self,
+        found: &Assignment,
+        best: &mut Option<(Assignment, bool)>,
+    ) -> Result<()> {
         let mut mine = false;
         for (_, old) in &found.pairs {
             mine = mine || self.belongs(*old, DEPTH)?;
@@ -903,10 +1017,9 @@ impl Search<'_> {
             // Data of the file's, equal in all.
             let (vm, given) = (&self.vm, self.given);
             mine = !found.pairs.is_empty()
-                && found
-                    .pairs
-                    .iter()
-                    .all(|(new, _)| vm.val(*new).is_table() && given.tables.contains(&vm.val(*new).addr));
+                && found.pairs.iter().all(|(new, _)| {
+                    vm.val(*new).is_table() && given.tables.contains(&vm.val(*new).addr)
+                });
         }
         if !mine {
             return Ok(());
@@ -923,9 +1036,15 @@ impl Search<'_> {
         });
         let several = order == Ordering::Equal && differ;
         match best {
-            Some((known, flag)) if order.then(known.lines.cmp(&found.lines)) != Ordering::Greater => *flag |= several,
+            Some((known, flag))
+                if order.then(known.lines.cmp(&found.lines)) != Ordering::Greater =>
+            {
+                *flag |= several
+            }
             _ => {
-                let several = several || order == Ordering::Equal && best.as_ref().is_some_and(|(_, several)| *several);
+                let several = several
+                    || order == Ordering::Equal
+                        && best.as_ref().is_some_and(|(_, several)| *several);
                 let mut copy = Assignment {
                     places: crate::support::mem::copied(&found.places)?,
                     scalars: crate::support::mem::copied(&found.scalars)?,
@@ -945,7 +1064,13 @@ impl Search<'_> {
     }
 
     /// May the older value be what the new one is?
-    fn value(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
+    fn value(
+        &mut self,
+        assignment: &mut Assignment,
+        new: Ref,
+        old: Ref,
+        place: Spotted,
+    ) -> Result<bool> {
         match self.is_new(self.vm.val(new)) {
             true => self.unify(assignment, new, old, place),
             false => self.value_later(assignment, new, old, place),
@@ -953,7 +1078,13 @@ impl Search<'_> {
     }
 
     /// The same; what a new object leads to becomes pending.
-    fn value_later(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
+    fn value_later(
+        &mut self,
+        assignment: &mut Assignment,
+        new: Ref,
+        old: Ref,
+        place: Spotted,
+    ) -> Result<bool> {
         let val = self.vm.val(new);
         if !Self::is_object(val) {
             return self.scalar(assignment, new, old);
@@ -1001,12 +1132,20 @@ impl Search<'_> {
         }
     }
 
-    /// May the older object be what the new one is, with all that both lead to? If so, the assignment has them. What is left to compare
-    /// is a list, not a recursion: the program's data may be nested without end.
-    fn unify(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
+    /// May the older object be what the new one is, with all that both lead to? If so, the
+    /// assignment has them. What is left to compare is a list, not a recursion: the program's
+    /// data may be nested without end.
+    fn unify(
+        &mut self,
+        assignment: &mut Assignment,
+        new: Ref,
+        old: Ref,
+        place: Spotted,
+    ) -> Result<bool> {
         let start = self.pending.len();
         self.pending.try_push((new, old, place))?;
-        while let Some((new, old, place)) = self.pending.get(start..).and_then(<[_]>::last).copied() {
+        while let Some((new, old, place)) = self.pending.get(start..).and_then(<[_]>::last).copied()
+        {
             self.pending.pop();
             if !self.unify_one(assignment, new, old, place)? {
                 self.pending.truncate(start);
@@ -1017,7 +1156,13 @@ impl Search<'_> {
     }
 
     /// The same without what they lead to, which becomes pending.
-    fn unify_one(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
+    fn unify_one(
+        &mut self,
+        assignment: &mut Assignment,
+        new: Ref,
+        old: Ref,
+        place: Spotted,
+    ) -> Result<bool> {
         let (new_val, old_val) = (self.vm.val(new), self.vm.val(old));
         if new_val.kind != old_val.kind {
             return Ok(false);
@@ -1043,20 +1188,29 @@ impl Search<'_> {
         }
     }
 
-    fn unify_functions(&mut self, assignment: &mut Assignment, new: Ref, old: Ref, place: Spotted) -> Result<bool> {
+    fn unify_functions(
+        &mut self,
+        assignment: &mut Assignment,
+        new: Ref,
+        old: Ref,
+        place: Spotted,
+    ) -> Result<bool> {
         let (own_new, own_old) = (self.is_own(new)?, self.is_own(old)?);
         if own_new || own_old {
             if !own_new || !own_old {
                 return Ok(false);
             }
-            let Some(likeness) = self
-                .names
-                .likeness(self.vm, self.home, self.made, self.sources, (new, old))?
+            let Some(likeness) =
+                self.names
+                    .likeness(self.vm, self.home, self.made, self.sources, (new, old))?
             else {
                 return Ok(false);
             };
             assignment.score += score(likeness);
-            assignment.lines += self.vm.info(old)?.map_or(0, |info| u64::from(info.line.unsigned_abs()));
+            assignment.lines += self
+                .vm
+                .info(old)?
+                .map_or(0, |info| u64::from(info.line.unsigned_abs()));
             assignment.places.try_push((place, old, new))?;
             return Ok(true);
         }
@@ -1064,7 +1218,8 @@ impl Search<'_> {
             return Ok(false);
         };
         let codes = (self.vm.is_c_function(new), self.vm.is_c_function(old));
-        let sources = codes.0 == codes.1 && (codes.0.is_some() || self.vm.source(new)? == self.vm.source(old)?);
+        let sources = codes.0 == codes.1
+            && (codes.0.is_some() || self.vm.source(new)? == self.vm.source(old)?);
         if !sources || (a.line, a.last, a.upvalues, a.lua) != (b.line, b.last, b.upvalues, b.lua) {
             return Ok(false);
         }
@@ -1072,7 +1227,10 @@ impl Search<'_> {
             if a.lua && self.vm.cell(new, i) == self.vm.cell(old, i) {
                 continue;
             }
-            let (value, other) = (self.vm.upvalue_value(new, i)?, self.vm.upvalue_value(old, i)?);
+            let (value, other) = (
+                self.vm.upvalue_value(new, i)?,
+                self.vm.upvalue_value(old, i)?,
+            );
             let place = Spotted::At(Place::Upvalue {
                 function: old,
                 index: i,
@@ -1084,7 +1242,8 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// The module's object is the module's object, whatever data it has by now: its functions tell it.
+    /// The module's object is the module's object, whatever data it has by now: its functions tell
+    /// it.
     fn unify_objects(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
         let (first, count) = self.vm.keep_entries(new, usize::MAX)?;
         let mut alike = false;
@@ -1092,7 +1251,10 @@ impl Search<'_> {
             let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
             let there = self.vm.get(old, key)?;
             let both = [value, there].map(|function| self.vm.val(function));
-            if both.iter().all(|val| val.is_function()) && self.is_new(both[0]) && self.is_own(value)? {
+            if both.iter().all(|val| val.is_function())
+                && self.is_new(both[0])
+                && self.is_own(value)?
+            {
                 let mark = assignment.mark();
                 let place = Spotted::At(Place::Value { table: old, key });
                 let fits = self.unify(assignment, value, there, place)?;
@@ -1106,7 +1268,9 @@ impl Search<'_> {
     }
 
     fn unify_tables(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
-        if self.vm.same(old, self.sources.running) && self.given.tables.contains(&self.vm.val(new).addr) {
+        if self.vm.same(old, self.sources.running)
+            && self.given.tables.contains(&self.vm.val(new).addr)
+        {
             let mark = assignment.mark();
             if self.unify_objects(assignment, new, old)? {
                 return Ok(true);
@@ -1147,13 +1311,19 @@ impl Search<'_> {
             }
         }
         if !m.is_nil() && self.is_new(m) {
-            self.pending.try_push((metatable, other, Spotted::Nowhere))?;
+            self.pending
+                .try_push((metatable, other, Spotted::Nowhere))?;
         }
         Ok(true)
     }
 
     /// An entry under a new object: some older one of the table has it.
-    fn unify_under_key(&mut self, assignment: &mut Assignment, new: (Ref, Ref), old: Ref) -> Result<bool> {
+    fn unify_under_key(
+        &mut self,
+        assignment: &mut Assignment,
+        new: (Ref, Ref),
+        old: Ref,
+    ) -> Result<bool> {
         if self.nested == MOST_NESTED {
             return Ok(false);
         }
@@ -1163,13 +1333,20 @@ impl Search<'_> {
         found
     }
 
-    fn find_under_key(&mut self, assignment: &mut Assignment, new: (Ref, Ref), old: Ref) -> Result<bool> {
+    fn find_under_key(
+        &mut self,
+        assignment: &mut Assignment,
+        new: (Ref, Ref),
+        old: Ref,
+    ) -> Result<bool> {
         let (first, count) = self.vm.keep_entries(old, usize::MAX)?;
         for i in 0..count {
             let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
             let mark = assignment.mark();
             let place = Spotted::At(Place::Value { table: old, key });
-            if self.unify(assignment, new.0, key, Spotted::Key(old))? && self.value(assignment, new.1, value, place)? {
+            if self.unify(assignment, new.0, key, Spotted::Key(old))?
+                && self.value(assignment, new.1, value, place)?
+            {
                 return Ok(true);
             }
             assignment.back(self.vm, mark);
@@ -1189,7 +1366,13 @@ impl Search<'_> {
             return Ok(self.is_own(other)?
                 && self
                     .names
-                    .likeness(self.vm, self.home, self.made, self.sources, (function, other))?
+                    .likeness(
+                        self.vm,
+                        self.home,
+                        self.made,
+                        self.sources,
+                        (function, other),
+                    )?
                     .is_some());
         }
         self.pending.try_push((function, other, Spotted::Nowhere))?;
@@ -1210,7 +1393,8 @@ fn are_same_but_digits(vm: &Vm, a: Ref, b: Ref) -> bool {
     both.flatten().unwrap_or(false)
 }
 
-/// Are two strings the same but for the digits in them? What the callee numbers is one name: `"h12"` and `"h7"`.
+/// Are two strings the same but for the digits in them? What the callee numbers is one name:
+/// `"h12"` and `"h7"`.
 fn same_but_digits(a: &[u8], b: &[u8]) -> bool {
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());

@@ -1,4 +1,5 @@
-//! The functions of Lua's standard library, by address: what they do that matters to those who watch calls.
+//! The functions of Lua's standard library, by address: what they do that matters to those who
+//! watch calls.
 
 use rustc_hash::FxHashMap;
 
@@ -100,7 +101,8 @@ impl Standard {
         Ok(())
     }
 
-    /// Is it what frees the long buffers of the library's functions? It stands in no library, and not before there was one.
+    /// Is it what frees the long buffers of the library's functions? It stands in no library, and
+    /// not before there was one.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].

@@ -71,8 +71,8 @@ pub(super) fn call(
     Ok(text)
 }
 
-/// The function as the caller names it: `bus.on`, `timer:every`, with the local of the chunk that holds it. `first` is its first
-/// argument.
+/// The function as the caller names it: `bus.on`, `timer:every`, with the local of the chunk that
+/// holds it. `first` is its first argument.
 pub fn callee(
     vm: &mut Vm,
     function: Ref,

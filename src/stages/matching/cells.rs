@@ -21,8 +21,8 @@ impl Name {
     }
 }
 
-/// The names of upvalues. Short ones are shared by all functions of a Lua state, so an address is looked up most of the time,
-/// and the text only at its first sight.
+/// The names of upvalues. Short ones are shared by all functions of a Lua state, so an address is
+/// looked up most of the time, and the text only at its first sight.
 #[derive(Default)]
 pub struct Names {
     by_address: FxHashMap<usize, Name>,
@@ -62,7 +62,11 @@ impl Names {
     }
 
     /// Hands the texts of these names to `f`.
-    pub(super) fn each_of(&self, names: &FxHashSet<Name>, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(super) fn each_of(
+        &self,
+        names: &FxHashSet<Name>,
+        mut f: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         let mut found = self.by_text.iter().filter(|(_, name)| names.contains(name));
         found.try_for_each(|(text, _)| f(text))
     }
@@ -230,7 +234,13 @@ impl Pairer<'_> {
     }
 
     /// The cells of a function of A1, which are those of a list.
-    pub(super) fn cells_of_old(&mut self, list: u32, function: Ref, site: SiteId, home: bool) -> Result<Upvalues> {
+    pub(super) fn cells_of_old(
+        &mut self,
+        list: u32,
+        function: Ref,
+        site: SiteId,
+        home: bool,
+    ) -> Result<Upvalues> {
         if let Some(known) = self.lists1.get(list, home) {
             return Ok(known);
         }
@@ -248,7 +258,8 @@ impl Pairer<'_> {
             };
             if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
                 cell.home |= home;
-                // All functions know a cell by one name; where somebody joined another, `match_upvalues` asks again.
+                // All functions know a cell by one name; where somebody joined another,
+                // `match_upvalues` asks again.
                 self.out.upvalues.try_push(Upvalue {
                     name: cell.name,
                     cell: number,
@@ -263,16 +274,29 @@ impl Pairer<'_> {
 
     /// Meets a cell of A1 in an upvalue.
     #[cold]
-    fn cell1(&mut self, known: u32, function: Ref, index: u8, site: SiteId, home: bool) -> Result<u32> {
+    fn cell1(
+        &mut self,
+        known: u32,
+        function: Ref,
+        index: u8,
+        site: SiteId,
+        home: bool,
+    ) -> Result<u32> {
         let number = self.out.old_cells.len() as u32;
         let name = self.name(function, index)?;
         self.cells1.set(known, number)?;
-        let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
+        let held = self
+            .vm
+            .upvalue(function, index)
+            .map(|upvalue| upvalue.value);
         match held.filter(|_| home) {
             Some(held) if held.is_function() && self.out.number1(held.addr).is_none() => {
                 self.discover.try_push((function, index, site))?;
             }
-            Some(held) if held.is_table() => self.named1.note(name, held.addr, self.vm.cell(function, index))?,
+            Some(held) if held.is_table() => {
+                self.named1
+                    .note(name, held.addr, self.vm.cell(function, index))?
+            }
             _ => {}
         }
         self.out.old_cells.try_push(Cell1 {
@@ -293,7 +317,13 @@ impl Pairer<'_> {
     }
 
     /// The cells of a function of A2, which are those of a list.
-    pub(super) fn cells_of_new(&mut self, owner: u32, function: Ref, list: u32, home: bool) -> Result<Upvalues> {
+    pub(super) fn cells_of_new(
+        &mut self,
+        owner: u32,
+        function: Ref,
+        list: u32,
+        home: bool,
+    ) -> Result<Upvalues> {
         if let Some(known) = self.lists2.get(list, home) {
             return Ok(known);
         }
@@ -324,14 +354,27 @@ impl Pairer<'_> {
 
     /// Meets a cell of A2 in an upvalue.
     #[cold]
-    fn cell2(&mut self, id: usize, owner: u32, function: Ref, index: u8, home: bool) -> Result<u32> {
+    fn cell2(
+        &mut self,
+        id: usize,
+        owner: u32,
+        function: Ref,
+        index: u8,
+        home: bool,
+    ) -> Result<u32> {
         let number = self.out.new_cells.len() as u32;
         let name = self.name(function, index)?;
         self.cells2.try_insert_value(id, number)?;
-        let held = self.vm.upvalue(function, index).map(|upvalue| upvalue.value);
+        let held = self
+            .vm
+            .upvalue(function, index)
+            .map(|upvalue| upvalue.value);
         let environment = match self.loaded.environment {
             Some(environment) => environment == id,
-            None => self.names.environment == Some(name) && held.is_some_and(|held| self.is_globals(held)),
+            None => {
+                self.names.environment == Some(name)
+                    && held.is_some_and(|held| self.is_globals(held))
+            }
         };
         if let Some(held) = held.filter(|held| home && held.is_table()) {
             self.named2.note(name, held.addr, id)?;
@@ -354,7 +397,8 @@ impl Pairer<'_> {
         val == self.vm.val(self.context.globals)
     }
 
-    /// The chunk's own `_ENV` of A1: it holds the globals. (A local of that name holds something else.)
+    /// The chunk's own `_ENV` of A1: it holds the globals. (A local of that name holds something
+    /// else.)
     pub(super) fn is_environment1(&self, cell: u32) -> bool {
         self.out.old_cells.get(cell as usize).is_some_and(|cell| {
             (self.names.environment == Some(cell.name) || self.names.is_none(cell.name))
@@ -372,7 +416,8 @@ impl Pairer<'_> {
             .is_some_and(|cell| cell.environment)
     }
 
-    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two (R4.6).
+    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two
+    /// (R4.6).
     pub(super) fn match_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
         match self.out.new_cells.get(c2 as usize) {
             Some(new) if new.answer == Some(c1) => Ok(()),
@@ -387,7 +432,10 @@ impl Pairer<'_> {
     }
 
     fn match_other_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
-        let (Some(old), Some(new)) = (self.out.old_cells.get(c1 as usize), self.out.new_cells.get(c2 as usize)) else {
+        let (Some(old), Some(new)) = (
+            self.out.old_cells.get(c1 as usize),
+            self.out.new_cells.get(c2 as usize),
+        ) else {
             return Ok(());
         };
         if new.environment || self.names.environment == Some(old.name) && self.is_environment1(c1) {
@@ -415,7 +463,11 @@ impl Pairer<'_> {
         if let Some(old) = self.out.old_cells.get_mut(c1 as usize) {
             old.matched = true;
         }
-        if same { Ok(()) } else { self.pair_values(c1, c2) }
+        if same {
+            Ok(())
+        } else {
+            self.pair_values(c1, c2)
+        }
     }
 
     /// Is what a cell of A1 holds a helper or an import that A2's value in `c2` takes the place of?
@@ -461,7 +513,8 @@ impl Pairer<'_> {
         }
         let fresh = self.loaded.fresh.order(n.addr).is_some();
         if o.is_table() && n.is_table() && fresh && self.was_import(old_value, new_value)? {
-            // Another module's table is never written to (R3.3); unless a function assigns the cell, the file's own is set.
+            // Another module's table is never written to (R3.3); unless a function assigns the
+            // cell, the file's own is set.
             if !self.is_assigned_anywhere(c1, c2)? {
                 pair.fate = CellFate::Take;
                 let site = self.out.cell_site(c2)?;
@@ -478,16 +531,33 @@ impl Pairer<'_> {
             let exact = self.replace_data;
             if self.leads_elsewhere(old_value, new_value, Some(new.name))? {
                 let (old, new) = (old_value, new_value);
-                self.refer(TablePair { old, new, site, exact })?;
+                self.refer(TablePair {
+                    old,
+                    new,
+                    site,
+                    exact,
+                })?;
             } else {
                 let (old, new) = (old_value, new_value);
-                self.pair_at_place(TablePair { old, new, site, exact }, true, true)?;
+                self.pair_at_place(
+                    TablePair {
+                        old,
+                        new,
+                        site,
+                        exact,
+                    },
+                    true,
+                    true,
+                )?;
             }
             return self.out.cell_pairs.try_push(pair);
         }
         if o.is_function() && n.is_function() && fresh {
             let site = self.out.cell_site(c2)?;
-            let (f1, f2) = (self.function1(old_value, site)?, self.function2(new_value, site)?);
+            let (f1, f2) = (
+                self.function1(old_value, site)?,
+                self.function2(new_value, site)?,
+            );
             if let (Some(f1), Some(f2)) = (f1, f2) {
                 let home = self.out.old.get(f1 as usize).is_some_and(|old| old.home);
                 if home || self.are_twins(f1, f2) {
@@ -525,20 +595,37 @@ impl Pairer<'_> {
         self.out.cell_pairs.try_push(pair)
     }
 
-    /// R3.3 for cells: not where a function assigns the cell (a back end that was chosen at run time).
-    fn takes_import(&mut self, c1: u32, c2: u32, old: Val, pair: CellPair, old_is_home: bool) -> Result<bool> {
+    /// R3.3 for cells: not where a function assigns the cell (a back end that was chosen at run
+    /// time).
+    fn takes_import(
+        &mut self,
+        c1: u32,
+        c2: u32,
+        old: Val,
+        pair: CellPair,
+        old_is_home: bool,
+    ) -> Result<bool> {
         let new_is_function = self.vm.val(pair.new_value).is_function();
-        let takes = old_is_home && new_is_function || self.takes(old, pair.old_value, pair.new_value)?;
+        let takes =
+            old_is_home && new_is_function || self.takes(old, pair.old_value, pair.new_value)?;
         Ok(takes && !self.is_assigned_anywhere(c1, c2)?)
     }
 
     pub(super) fn is_assigned(&self, c1: u32, c2: u32) -> bool {
-        self.out.old_cells.get(c1 as usize).is_some_and(|cell| cell.assigned)
-            || self.out.new_cells.get(c2 as usize).is_some_and(|cell| cell.assigned)
+        self.out
+            .old_cells
+            .get(c1 as usize)
+            .is_some_and(|cell| cell.assigned)
+            || self
+                .out
+                .new_cells
+                .get(c2 as usize)
+                .is_some_and(|cell| cell.assigned)
     }
 
-    /// Local helpers (R4.3): A2's function takes A1's place in the cell. Where some function assigns the cell, what it holds
-    /// may have been chosen at run time: that is looked at when all else is known.
+    /// Local helpers (R4.3): A2's function takes A1's place in the cell. Where some function
+    /// assigns the cell, what it holds may have been chosen at run time: that is looked at when
+    /// all else is known.
     pub(super) fn sort_cell_edges(&mut self) -> Result<()> {
         let mut edges = std::mem::take(&mut self.cell_edges);
         sort_by_number(&mut edges, |edge| {
@@ -565,12 +652,17 @@ impl Pairer<'_> {
         self.edge(edge.edge)
     }
 
-    /// Cells that some function assigns: a state that points at one of the module's own functions follows that function; what a
-    /// function of the module made at run time stays; else A2's takes the place, as for any local helper.
+    /// Cells that some function assigns: a state that points at one of the module's own functions
+    /// follows that function; what a function of the module made at run time stays; else A2's
+    /// takes the place, as for any local helper.
     pub(super) fn resolve_assigned(&mut self) -> Result<()> {
         for edge in std::mem::take(&mut self.assigned_edges) {
             let Edge { f1, f2 } = edge.edge;
-            let answered = self.out.old.get(f1 as usize).is_some_and(|old| !old.answers.is_empty());
+            let answered = self
+                .out
+                .old
+                .get(f1 as usize)
+                .is_some_and(|old| !old.answers.is_empty());
             let taken = self
                 .out
                 .new
@@ -595,10 +687,13 @@ impl Pairer<'_> {
     pub(super) fn is_made_at_run_time(&mut self, f1: u32) -> Result<bool> {
         let Pairing { old, nesting, .. } = &mut self.out;
         let function = old.get(f1 as usize);
-        function.map_or(Ok(false), |function| nesting.is_made_by_another(self.vm, old, function))
+        function.map_or(Ok(false), |function| {
+            nesting.is_made_by_another(self.vm, old, function)
+        })
     }
 
-    /// When no pair leads on: what unmatched cells hold is A2's own, and may have functions of A2 in it. True when there was something.
+    /// When no pair leads on: what unmatched cells hold is A2's own, and may have functions of A2
+    /// in it. True when there was something.
     pub(super) fn scan_unmatched(&mut self) -> Result<bool> {
         let mut found = false;
         while self.unmatched_scanned < self.out.new_cells.len() {

@@ -10,7 +10,8 @@ use crate::stages::snapshot::Change;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
-/// For each table into which the chunk wrote, by address, a table of the keys ([`crate::lua::vm::Vm::numbered`]).
+/// For each table into which the chunk wrote, by address, a table of the keys
+/// ([`crate::lua::vm::Vm::numbered`]).
 pub(super) type Written = FxHashMap<usize, Ref>;
 
 impl Pairer<'_> {
@@ -47,7 +48,8 @@ impl Pairer<'_> {
                 written.try_insert_value(self.vm.val(change.table).addr, numbers)?;
             }
         }
-        // A table into which the chunk wrote, and which it left in its place, is the file's own as well: it answers to no other one.
+        // A table into which the chunk wrote, and which it left in its place, is the file's own as
+        // well: it answers to no other one.
         for change in &changes {
             let place = match self.loaded.snapshot.origin(change.number) {
                 Some(Origin::Key(parent, key)) => self
@@ -62,7 +64,8 @@ impl Pairer<'_> {
                 keys.is_some_and(|keys| self.vm.has_key(*keys, key))
             });
             if !is_replaced {
-                self.taken_up.try_insert_value(self.vm.val(change.table).addr, ())?;
+                self.taken_up
+                    .try_insert_value(self.vm.val(change.table).addr, ())?;
             }
         }
         self.take_children(children)?;
@@ -81,7 +84,8 @@ impl Pairer<'_> {
     fn change(&mut self, change: Change, parent: SiteId, children: &mut Vec<Child>) -> Result<()> {
         let Some(key) = change.key else {
             let at = self.out.sites.metatable(parent)?;
-            let place = Parent::metatable(change.table, [parent, at], [change.old, change.new], true);
+            let place =
+                Parent::metatable(change.table, [parent, at], [change.old, change.new], true);
             return self.metatables(place, change.table);
         };
         if self.is_fresh(self.vm.val(key)) {

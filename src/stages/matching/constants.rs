@@ -1,7 +1,8 @@
 //! R4.7: constants follow the file.
 //!
-//! Looked at are only cells whose two values differ, so that most reloads do no more here than to go through the pairs of cells. A
-//! constant is what is proved to be one; all else keeps A1's value.
+//! Looked at are only cells whose two values differ, so that most reloads do no more here than to
+//! go through the pairs of cells. A constant is what is proved to be one; all else keeps A1's
+//! value.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -15,7 +16,8 @@ use crate::model::record::Assigned;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
-/// Objects and entries that are looked at in search of a function of A1 that assigns what looks like a constant.
+/// Objects and entries that are looked at in search of a function of A1 that assigns what looks
+/// like a constant.
 const MOST_SEARCHED: usize = 20_000;
 /// Entries of a table that is searched: with more of them it holds data.
 const MOST_ENTRIES: usize = 1_000;
@@ -55,8 +57,9 @@ impl Constants {
 }
 
 impl Pairer<'_> {
-    /// A2's function takes the place of a value that is none (`local log = print` becomes `local function log`): it is met like any
-    /// other, since its cells are to be joined. True when there was one.
+    /// A2's function takes the place of a value that is none (`local log = print` becomes `local
+    /// function log`): it is met like any other, since its cells are to be joined. True when
+    /// there was one.
     pub(super) fn meet_constants(&mut self) -> Result<bool> {
         let mut found = false;
         while let Some(pair) = self.out.cell_pairs.get(self.constants.met).copied() {
@@ -105,7 +108,12 @@ impl Pairer<'_> {
             self.search_setters(&candidates)?;
         }
         for (old, pairs) in &candidates {
-            if self.out.old_cells.get(*old as usize).is_some_and(|cell| cell.assigned) {
+            if self
+                .out
+                .old_cells
+                .get(*old as usize)
+                .is_some_and(|cell| cell.assigned)
+            {
                 continue;
             }
             for i in pairs {
@@ -139,15 +147,20 @@ impl Pairer<'_> {
                 .has(self.vm, &self.vm.upvalue_name(new.function, new.index))
     }
 
-    /// Does A2's text prove that the cell holds what a literal, an import or a function put there, and that nothing assigns it?
+    /// Does A2's text prove that the cell holds what a literal, an import or a function put there,
+    /// and that nothing assigns it?
     fn is_proved(&mut self, pair: &CellPair) -> Result<bool> {
         let new = self.vm.val(pair.new_value);
         let fresh = self.is_fresh(new);
         let Some((sought, index, name)) = self.sought(pair.new) else {
             return Ok(false);
         };
-        // What the chunk itself takes the place of, or the module's own function, is what a wrapper wraps.
-        let import = new.addr != 0 && new.kind != Kind::String && !fresh && !self.is_taken_by_chunk(new.addr)?;
+        // What the chunk itself takes the place of, or the module's own function, is what a wrapper
+        // wraps.
+        let import = new.addr != 0
+            && new.kind != Kind::String
+            && !fresh
+            && !self.is_taken_by_chunk(new.addr)?;
         let import = import && !self.is_own(pair.new_value)?;
         self.read_text()?;
         let (vm, value) = (&*self.vm, pair.new_value);
@@ -155,7 +168,9 @@ impl Pairer<'_> {
             Init::Nil => new.is_nil(),
             Init::Boolean(b) => new.kind == Kind::Boolean && vm.truthy(value) == b,
             Init::Integer(n) => vm.integer(value) == Some(n),
-            Init::Float(n) => vm.float(value).is_some_and(|value| value.to_bits() == n.to_bits()),
+            Init::Float(n) => vm
+                .float(value)
+                .is_some_and(|value| value.to_bits() == n.to_bits()),
             Init::String(text) => vm.is_string(value, text),
             Init::Function => new.is_function() && fresh,
             Init::Import => import,
@@ -177,7 +192,8 @@ impl Pairer<'_> {
         Ok(self.constants.taken.insert(taken).contains(&address))
     }
 
-    /// The function of A2 by which a cell is looked up in the text; none when the text is not that function's.
+    /// The function of A2 by which a cell is looked up in the text; none when the text is not that
+    /// function's.
     fn sought(&self, cell: u32) -> Option<(Sought, u8, Vec<u8>)> {
         let cell = self.out.new_cells.get(cell as usize)?;
         let owner = self.out.new.get(cell.owner as usize)?;
@@ -189,7 +205,11 @@ impl Pairer<'_> {
             upvalues: owner.info.upvalues,
             digest: owner.profile.digest,
         };
-        Some((sought, cell.index, self.vm.upvalue_name(cell.function, cell.index)))
+        Some((
+            sought,
+            cell.index,
+            self.vm.upvalue_name(cell.function, cell.index),
+        ))
     }
 
     fn read_text(&mut self) -> Result<()> {
@@ -205,7 +225,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Does some function assign the cell, of any version that is known, whether it can be reached or not?
+    /// Does some function assign the cell, of any version that is known, whether it can be reached
+    /// or not?
     pub(super) fn is_assigned_anywhere(&mut self, c1: u32, c2: u32) -> Result<bool> {
         if self.is_assigned(c1, c2) {
             return Ok(true);
@@ -216,7 +237,12 @@ impl Pairer<'_> {
         if self.constants.assigned.has(self.vm, &name) {
             return Ok(true);
         }
-        if self.loaded.chunk.as_ref().is_none_or(|chunk| chunk.setters.is_empty()) {
+        if self
+            .loaded
+            .chunk
+            .as_ref()
+            .is_none_or(|chunk| chunk.setters.is_empty())
+        {
             return Ok(false);
         }
         self.read_text()?;
@@ -227,7 +253,10 @@ impl Pairer<'_> {
     /// Has an earlier version assigned the local? What was state once stays state.
     pub(super) fn was_assigned(&self, c2: u32) -> bool {
         let assigned = &self.constants.assigned;
-        !assigned.is_empty() && self.sought(c2).is_some_and(|(.., name)| assigned.has(self.vm, &name))
+        !assigned.is_empty()
+            && self
+                .sought(c2)
+                .is_some_and(|(.., name)| assigned.has(self.vm, &name))
     }
 
     /// The same, of an upvalue of A1.
@@ -239,10 +268,14 @@ impl Pairer<'_> {
                 .with_upvalue_name(function, index, |name| assigned.has(self.vm, name))
     }
 
-    /// May what A1's cell holds go? What is held nowhere else may be state itself: a table, a closure with cells of its own.
+    /// May what A1's cell holds go? What is held nowhere else may be state itself: a table, a
+    /// closure with cells of its own.
     fn may_go(&mut self, pair: &CellPair) -> Result<bool> {
         let old = self.vm.val(pair.old_value);
-        if !matches!(old.kind, Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread) {
+        if !matches!(
+            old.kind,
+            Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread
+        ) {
             return Ok(true);
         }
         if old.is_function() {
@@ -254,9 +287,14 @@ impl Pairer<'_> {
                     None => false,
                 });
             }
-            let upvalues = self.vm.info(pair.old_value)?.map_or(0, |info| info.upvalues);
+            let upvalues = self
+                .vm
+                .info(pair.old_value)?
+                .map_or(0, |info| info.upvalues);
             let own = |i: &u8| self.vm.upvalue_name(pair.old_value, *i) != b"_ENV";
-            if !(1..=upvalues).any(|i| own(&i)) || self.lineage.number(self.vm, pair.old_value).is_some() {
+            if !(1..=upvalues).any(|i| own(&i))
+                || self.lineage.number(self.vm, pair.old_value).is_some()
+            {
                 return Ok(true);
             }
         }
@@ -265,7 +303,9 @@ impl Pairer<'_> {
 
     /// Does the function have a cell to itself that it assigns?
     fn has_state(&mut self, f1: u32) -> Result<bool> {
-        let Constants { holders, counted, .. } = &mut self.constants;
+        let Constants {
+            holders, counted, ..
+        } = &mut self.constants;
         if let Some(more) = self.out.old_cells.len().checked_sub(holders.len()) {
             holders.try_reserve(more)?;
             holders.resize(self.out.old_cells.len(), 0);
@@ -273,7 +313,10 @@ impl Pairer<'_> {
         for function in self.out.old.iter().skip(*counted) {
             let upvalues = self.out.upvalues_of(function.upvalues);
             for (i, upvalue) in upvalues.iter().enumerate() {
-                let is_first = !upvalues.iter().take(i).any(|other| other.cell == upvalue.cell);
+                let is_first = !upvalues
+                    .iter()
+                    .take(i)
+                    .any(|other| other.cell == upvalue.cell);
                 if let Some(count) = holders.get_mut(upvalue.cell as usize).filter(|_| is_first) {
                     *count += 1;
                 }
@@ -283,10 +326,15 @@ impl Pairer<'_> {
         let Some(function) = self.out.old.get(f1 as usize) else {
             return Ok(false);
         };
-        Ok(self.out.upvalues_of(function.upvalues).iter().any(|upvalue| {
-            let cell = self.out.old_cells.get(upvalue.cell as usize);
-            cell.is_some_and(|cell| cell.assigned) && self.constants.holders.get(upvalue.cell as usize) == Some(&1)
-        }))
+        Ok(self
+            .out
+            .upvalues_of(function.upvalues)
+            .iter()
+            .any(|upvalue| {
+                let cell = self.out.old_cells.get(upvalue.cell as usize);
+                cell.is_some_and(|cell| cell.assigned)
+                    && self.constants.holders.get(upvalue.cell as usize) == Some(&1)
+            }))
     }
 
     /// One cell of A1 that answers to several of A2's takes what all of them say, or nothing.
@@ -299,8 +347,9 @@ impl Pairer<'_> {
             .all(|pair| first.is_some_and(|first| self.vm.same(first.new_value, pair.new_value)))
     }
 
-    /// Looks for functions of A1 that assign one of the cells and that the file lacks now: behind A1's functions and tables, in
-    /// other modules, in the registry. The nearest first, a whole level at a time, and no more than [`MOST_SEARCHED`].
+    /// Looks for functions of A1 that assign one of the cells and that the file lacks now: behind
+    /// A1's functions and tables, in other modules, in the registry. The nearest first, a whole
+    /// level at a time, and no more than [`MOST_SEARCHED`].
     fn search_setters(&mut self, candidates: &FxHashMap<u32, Vec<usize>>) -> Result<()> {
         let mut cells: FxHashMap<usize, u32> = FxHashMap::default();
         for old in candidates.keys() {
@@ -378,7 +427,10 @@ impl Pairer<'_> {
         if self.vm.is_c_function(function).is_some() {
             return Ok(false);
         }
-        let known = self.lineage.number(self.vm, function).and_then(Lineage::profile);
+        let known = self
+            .lineage
+            .number(self.vm, function)
+            .and_then(Lineage::profile);
         let profile = match known {
             Some(profile) => Some(profile),
             None => self.vm.profile(function)?,
@@ -390,13 +442,22 @@ impl Pairer<'_> {
     /// What the next reloads have to know: every local of A1 and A2 that some function assigns.
     fn note_assigned(&mut self) -> Result<()> {
         let mut names: FxHashSet<Name> = FxHashSet::default();
-        let old = self.out.old_cells.iter().filter(|cell| cell.home && cell.assigned);
-        let new = self.out.new_cells.iter().filter(|cell| cell.home && cell.assigned);
+        let old = self
+            .out
+            .old_cells
+            .iter()
+            .filter(|cell| cell.home && cell.assigned);
+        let new = self
+            .out
+            .new_cells
+            .iter()
+            .filter(|cell| cell.home && cell.assigned);
         for name in old.map(|cell| cell.name).chain(new.map(|cell| cell.name)) {
             names.try_insert_value(name, ())?;
         }
         let assigned = &mut self.constants.assigned;
-        self.names.each_of(&names, |text| assigned.add(self.vm, text))?;
+        self.names
+            .each_of(&names, |text| assigned.add(self.vm, text))?;
 
         let Some(chunk) = &self.loaded.chunk else {
             return assigned.add_all();

@@ -7,13 +7,17 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 impl Pairer<'_> {
-    /// Goes through a fresh table that answers to none of A1's: its functions are A2's as well, and it may refer to tables that
-    /// do answer to one.
+    /// Goes through a fresh table that answers to none of A1's: its functions are A2's as well, and
+    /// it may refer to tables that do answer to one.
     pub(super) fn scan(&mut self, table: Ref, site: SiteId) -> Result<()> {
         let Some(order) = self.order_of(self.vm.val(table)) else {
             return Ok(());
         };
-        if self.scanned.try_insert_value(self.vm.val(table).addr, ())?.is_some() {
+        if self
+            .scanned
+            .try_insert_value(self.vm.val(table).addr, ())?
+            .is_some()
+        {
             return Ok(());
         }
         let path = self.note_alone(table, site)?;
@@ -54,7 +58,9 @@ impl Pairer<'_> {
                 child(order, key, ChildKind::Scan)?;
             }
             if key_order.is_some() || item.val.is_table() {
-                self.out.references.try_push(Reference { table, key, value })?;
+                self.out
+                    .references
+                    .try_push(Reference { table, key, value })?;
             }
         }
         self.take_children(children)?;

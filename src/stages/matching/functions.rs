@@ -69,7 +69,8 @@ pub struct Function2 {
 }
 
 impl Pairer<'_> {
-    /// Meets a function of A1; none for a C function. Only of home functions the upvalues are looked at.
+    /// Meets a function of A1; none for a C function. Only of home functions the upvalues are
+    /// looked at.
     pub(super) fn function1(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
         let address = self.vm.val(at).addr;
         let known = match self.out.known.number(address) {
@@ -85,7 +86,10 @@ impl Pairer<'_> {
         if let Some(met) = self.out.met1.get(known) {
             return Ok(Some(met));
         }
-        let Some(Function { info, home, list, .. }) = self.out.known.function(known) else {
+        let Some(Function {
+            info, home, list, ..
+        }) = self.out.known.function(known)
+        else {
             return Ok(None);
         };
         let number = self.out.old.len() as u32;
@@ -127,7 +131,9 @@ impl Pairer<'_> {
             None => self.vm.profile(at)?,
         };
         // Code that cannot be read may assign anything.
-        let assigned = function.profile.map_or(UpvalueSet::ALL, |profile| profile.assigned);
+        let assigned = function
+            .profile
+            .map_or(UpvalueSet::ALL, |profile| profile.assigned);
         assigned.each(upvalues.len(), |i| {
             let cell = self.out.cell_number(upvalues, i);
             if let Some(cell) = cell.and_then(|cell| self.out.old_cells.get_mut(cell as usize)) {
@@ -140,7 +146,12 @@ impl Pairer<'_> {
     }
 
     /// Meets the home function that a home function of A1 has in an upvalue.
-    pub(super) fn discover_upvalue(&mut self, function: Ref, index: u8, site: SiteId) -> Result<()> {
+    pub(super) fn discover_upvalue(
+        &mut self,
+        function: Ref,
+        index: u8,
+        site: SiteId,
+    ) -> Result<()> {
         let value = self.vm.upvalue_value(function, index)?;
         if self.out.number1(self.vm.val(value).addr).is_none() {
             let place = self.out.sites.upvalue(site, function, index)?;
@@ -151,7 +162,10 @@ impl Pairer<'_> {
 
     /// The number of a function of A2 that was met.
     pub(super) fn number2(&self, address: usize) -> Option<u32> {
-        self.loaded.fresh.order(address).and_then(|order| self.met2.get(order))
+        self.loaded
+            .fresh
+            .order(address)
+            .and_then(|order| self.met2.get(order))
     }
 
     /// Meets a function of A2; none for a C function and one that is not fresh.
@@ -163,7 +177,12 @@ impl Pairer<'_> {
     }
 
     /// The same for one whose place in the order of creation is known.
-    pub(super) fn function2_of(&mut self, order: u32, at: Ref, site: SiteId) -> Result<Option<u32>> {
+    pub(super) fn function2_of(
+        &mut self,
+        order: u32,
+        at: Ref,
+        site: SiteId,
+    ) -> Result<Option<u32>> {
         if let Some(met) = self.met2.get(order) {
             return Ok(Some(met));
         }
@@ -207,14 +226,16 @@ impl Pairer<'_> {
 
     /// Two functions of the same prototype, made by another module's code: closures of one factory.
     pub(super) fn are_twins(&self, f1: u32, f2: u32) -> bool {
-        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else {
+        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize))
+        else {
             return false;
         };
         !old.home && !new.home && old.info == new.info
     }
 
-    /// Matches the cells of the new pairs of functions (R4.1). A pair whose sides both have another partner is an alias that the
-    /// source changed (`M.b = M.a`): its cells are those of the others.
+    /// Matches the cells of the new pairs of functions (R4.1). A pair whose sides both have another
+    /// partner is an alias that the source changed (`M.b = M.a`): its cells are those of the
+    /// others.
     pub(super) fn match_edges(&mut self) -> Result<()> {
         let mut edges = std::mem::take(&mut self.edges);
         for edge in &edges {
@@ -227,11 +248,20 @@ impl Pairer<'_> {
             }
         }
         sort_by_number(&mut edges, |edge| {
-            self.out.new.get(edge.f2 as usize).map_or(0, |new| new.order)
+            self.out
+                .new
+                .get(edge.f2 as usize)
+                .map_or(0, |new| new.order)
         })?;
         let is_alias = |pairing: &super::Pairing, edge: &Edge| {
-            pairing.old.get(edge.f1 as usize).is_some_and(|old| old.degree > 1)
-                && pairing.new.get(edge.f2 as usize).is_some_and(|new| new.degree > 1)
+            pairing
+                .old
+                .get(edge.f1 as usize)
+                .is_some_and(|old| old.degree > 1)
+                && pairing
+                    .new
+                    .get(edge.f2 as usize)
+                    .is_some_and(|new| new.degree > 1)
         };
         let mut aliases = Vec::new();
         for edge in edges {
@@ -252,8 +282,9 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Of several functions of A2 in the places of one of A1, that one answers to it in all other places which has no new name besides, and
-    /// then one with its code: the others are what the file has put into one of its places.
+    /// Of several functions of A2 in the places of one of A1, that one answers to it in all other
+    /// places which has no new name besides, and then one with its code: the others are what
+    /// the file has put into one of its places.
     pub(super) fn rank_answers(&mut self) -> Result<()> {
         for f1 in 0..self.out.old.len() as u32 {
             let several = |old: &Function1| old.answers.len() > 1;
@@ -272,11 +303,13 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Makes sure that the whole digest of a function's code is known, where something is decided by it: the table of lineages has a
-    /// part of it.
+    /// Makes sure that the whole digest of a function's code is known, where something is decided
+    /// by it: the table of lineages has a part of it.
     pub(super) fn know_code(&mut self, f1: u32) -> Result<()> {
         if let Some(old) = self.out.old.get_mut(f1 as usize)
-            && old.profile.is_some_and(|profile| !profile.digest.is_whole())
+            && old
+                .profile
+                .is_some_and(|profile| !profile.digest.is_whole())
         {
             old.profile = self.vm.profile(old.at)?;
         }
@@ -295,9 +328,14 @@ impl Pairer<'_> {
         self.match_upvalues(edge.f1, edge.f2)
     }
 
-    /// The upvalue of a function of A1 that the function itself knows by this name, whatever others call its cell (somebody
-    /// joined cells of different names at run time).
-    fn own_name(&mut self, function: Ref, upvalues: Upvalues, name: Name) -> Result<Option<Upvalue>> {
+    /// The upvalue of a function of A1 that the function itself knows by this name, whatever others
+    /// call its cell (somebody joined cells of different names at run time).
+    fn own_name(
+        &mut self,
+        function: Ref,
+        upvalues: Upvalues,
+        name: Name,
+    ) -> Result<Option<Upvalue>> {
         for number in upvalues.numbers() {
             let upvalue = self.out.upvalue(number);
             if self.name(function, upvalue.index)? == name {
@@ -307,9 +345,11 @@ impl Pairer<'_> {
         Ok(None)
     }
 
-    /// R4.1: by the names of the cells, and where that fails by the names that the function of A1 has for them.
+    /// R4.1: by the names of the cells, and where that fails by the names that the function of A1
+    /// has for them.
     fn match_by_name(&mut self, old_at: Ref, ups1: Upvalues, ups2: Upvalues) -> Result<()> {
-        // Most functions have the cells of others, whose counterparts have been matched with the same ones.
+        // Most functions have the cells of others, whose counterparts have been matched with the
+        // same ones.
         if ups2.is_empty() || self.matched.get(ups2.first()) == Some(ups1.first()) {
             return Ok(());
         }
@@ -344,13 +384,20 @@ impl Pairer<'_> {
         if !both_home && !self.are_twins(f1, f2) {
             return Ok(());
         }
-        if let Some(mut foreign) = self.out.old.get(f1 as usize).filter(|old| !old.looked_at).cloned() {
+        if let Some(mut foreign) = self
+            .out
+            .old
+            .get(f1 as usize)
+            .filter(|old| !old.looked_at)
+            .cloned()
+        {
             self.look_at(&mut foreign)?;
             if let Some(old) = self.out.old.get_mut(f1 as usize) {
                 *old = foreign;
             }
         }
-        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)) else {
+        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize))
+        else {
             return Ok(());
         };
         let (old_at, ups1, ups2, site) = (old.at, old.upvalues, new.upvalues, new.site);
@@ -365,7 +412,8 @@ impl Pairer<'_> {
         let pairs = || ups1.numbers().zip(ups2.numbers());
         let fits = ups1.len() == ups2.len()
             && pairs().all(|(old, new)| {
-                self.is_environment1(self.out.upvalue(old).cell) == self.is_environment2(self.out.upvalue(new).cell)
+                self.is_environment1(self.out.upvalue(old).cell)
+                    == self.is_environment2(self.out.upvalue(new).cell)
             });
         if !fits {
             let path = self.out.sites.path(self.vm, &self.context.title, site);

@@ -1,8 +1,10 @@
-//! Lists of functions that the program has changed (R3.1, R5.3): which handler of the file is which of those that run.
+//! Lists of functions that the program has changed (R3.1, R5.3): which handler of the file is which
+//! of those that run.
 //!
-//! A list that stands as its file has it is compared by index. In one that has become longer or shorter, or in which functions of others
-//! stand, an index says nothing: `{ on_login, on_logout }` of which the program has removed the first. There each handler that runs goes on
-//! as its own counterpart, and what the file has besides is not added.
+//! A list that stands as its file has it is compared by index. In one that has become longer or
+//! shorter, or in which functions of others stand, an index says nothing: `{ on_login, on_logout }`
+//! of which the program has removed the first. There each handler that runs goes on as its own
+//! counterpart, and what the file has besides is not added.
 
 use super::rows::MOST_ROWS;
 use super::{Beside, Edge, Pairer, Slot, TablePair, What};
@@ -44,8 +46,8 @@ pub(super) struct Handlers {
 }
 
 impl Pairer<'_> {
-    /// Looks at the functions in the list part of A2's table: `absent` are those at whose index A1 has nothing. What is compared by index
-    /// stays among the entries.
+    /// Looks at the functions in the list part of A2's table: `absent` are those at whose index A1
+    /// has nothing. What is compared by index stays among the entries.
     pub(super) fn handlers(
         &mut self,
         pair: &TablePair,
@@ -93,7 +95,10 @@ impl Pairer<'_> {
         entries.append(&mut rest);
         sort_by_number(&mut found, |beside| beside.order.unwrap_or_default())?;
         let mut new = Vec::new();
-        for Beside { key, new: value, .. } in found {
+        for Beside {
+            key, new: value, ..
+        } in found
+        {
             let index = self.vm.integer(key).unwrap_or_default();
             let site = self.out.sites.key(pair.site, key)?;
             match self.function2(value, site)? {
@@ -191,13 +196,17 @@ impl Pairer<'_> {
         }
         self.by_order(&mut list, &mut free)?;
         for new in &list.new {
-            let f1 = new.place.and_then(|place| list.old.get(place)).and_then(|old| old.f1);
+            let f1 = new
+                .place
+                .and_then(|place| list.old.get(place))
+                .and_then(|old| old.f1);
             match f1 {
                 Some(f1) => self.edge(Edge { f1, f2: new.f2 })?,
                 None => self.not_added(list.site, new.key, new.value)?,
             }
         }
-        // The others of A1's follow as well, wherever they answer to something; those behind the file's list have their slots already.
+        // The others of A1's follow as well, wherever they answer to something; those behind the
+        // file's list have their slots already.
         for old in list.old {
             if list.new.iter().any(|new| new.index == old.index) && self.is_home(old.value)? {
                 let key = self.vm.number(old.index)?;
@@ -215,7 +224,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Finds for each handler of A2 without a place one of A1's that is free and fits; `passes`: must it stand at its own index?
+    /// Finds for each handler of A2 without a place one of A1's that is free and fits; `passes`:
+    /// must it stand at its own index?
     fn place(
         &self,
         list: &mut Handlers,
@@ -229,7 +239,9 @@ impl Pairer<'_> {
                     continue;
                 };
                 let found = list.old.iter().enumerate().position(|(i, old)| {
-                    free.get(i) == Some(&true) && (!at_index || old.index == new.index) && fits(self, list, i, &new)
+                    free.get(i) == Some(&true)
+                        && (!at_index || old.index == new.index)
+                        && fits(self, list, i, &new)
                 });
                 if let (Some(i), Some(new)) = (found, list.new.get_mut(j)) {
                     new.place = Some(i);
@@ -266,7 +278,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// What is left answers in its order, between those that are known; first what captures the same variables.
+    /// What is left answers in its order, between those that are known; first what captures the
+    /// same variables.
     fn by_order(&self, list: &mut Handlers, free: &mut [bool]) -> Result<()> {
         let mut before1: Vec<usize> = Vec::new(); // for each of A1's, which placed one stands before it, counted from 1
         let mut last = 0;
@@ -284,11 +297,15 @@ impl Pairer<'_> {
         }
         for same_names in [true, false] {
             self.place(list, free, &[false], |pairer, list, i, new| {
-                let (Some(old), Some(function)) = (pairer.nameless1(list, i), pairer.nameless2(new)) else {
+                let (Some(old), Some(function)) =
+                    (pairer.nameless1(list, i), pairer.nameless2(new))
+                else {
                     return false;
                 };
                 let between = before2.iter().find(|(index, _)| *index == new.index);
-                let names = |upvalues: super::Upvalues| upvalues.numbers().map(|i| pairer.out.upvalue(i).name);
+                let names = |upvalues: super::Upvalues| {
+                    upvalues.numbers().map(|i| pairer.out.upvalue(i).name)
+                };
                 before1.get(i) == between.map(|(_, before)| before)
                     && (!same_names || names(old.upvalues).eq(names(function.upvalues)))
             });
@@ -296,7 +313,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// A function of the module's own that nothing answers to yet, and that its chunk may have put into the list.
+    /// A function of the module's own that nothing answers to yet, and that its chunk may have put
+    /// into the list.
     fn nameless1(&self, list: &Handlers, i: usize) -> Option<&super::Function1> {
         let running = list.old.get(i).filter(|running| !running.made)?;
         let function = self.out.old.get(running.f1? as usize)?;

@@ -10,7 +10,8 @@ use crate::stages::snapshot::Modules;
 use crate::support::error::Result;
 use crate::support::mem::TryInsert;
 
-/// Knows the objects of loaded modules and the standard library's values; looked up when first asked for.
+/// Knows the objects of loaded modules and the standard library's values; looked up when first
+/// asked for.
 #[derive(Default)]
 pub struct Imports {
     modules: Modules,
@@ -24,7 +25,12 @@ pub struct Imports {
 
 impl Imports {
     /// The loaded modules: nobody has looked at them yet after a first load.
-    fn modules<'a>(&'a mut self, vm: &mut Vm, context: &Context, loaded: &'a Loaded) -> Result<&'a Modules> {
+    fn modules<'a>(
+        &'a mut self,
+        vm: &mut Vm,
+        context: &Context,
+        loaded: &'a Loaded,
+    ) -> Result<&'a Modules> {
         if loaded.snapshot.modules.is_known() {
             return Ok(&loaded.snapshot.modules);
         }
@@ -35,9 +41,18 @@ impl Imports {
     }
 
     /// Is it the object of another loaded module, or the globals? No walk may be under way.
-    pub fn is_module(&mut self, vm: &mut Vm, context: &Context, loaded: &Loaded, object: Val) -> Result<bool> {
+    pub fn is_module(
+        &mut self,
+        vm: &mut Vm,
+        context: &Context,
+        loaded: &Loaded,
+        object: Val,
+    ) -> Result<bool> {
         let own = vm.val(context.running).addr;
-        if object.addr == 0 || object.addr == own || !self.modules(vm, context, loaded)?.has(object.addr) {
+        if object.addr == 0
+            || object.addr == own
+            || !self.modules(vm, context, loaded)?.has(object.addr)
+        {
             return Ok(false);
         }
         let replaced = match self.replaced.take() {
@@ -65,9 +80,15 @@ const MOST_COMPARED: usize = 1_000;
 const MOST_LOOKED_AT: usize = 10_000;
 
 impl Imports {
-    /// Is it an import that somebody else holds: another loaded module's object, what stands in one or in the globals, or a
-    /// value of the standard libraries? No walk may be under way.
-    pub fn holds(&mut self, vm: &mut Vm, context: &Context, loaded: &Loaded, object: Val) -> Result<bool> {
+    /// Is it an import that somebody else holds: another loaded module's object, what stands in one
+    /// or in the globals, or a value of the standard libraries? No walk may be under way.
+    pub fn holds(
+        &mut self,
+        vm: &mut Vm,
+        context: &Context,
+        loaded: &Loaded,
+        object: Val,
+    ) -> Result<bool> {
         if self.is_module(vm, context, loaded, object)? || self.is_standard(vm, context, object)? {
             return Ok(true);
         }
@@ -85,7 +106,8 @@ impl Imports {
 impl Pairer<'_> {
     /// Is it the object of another loaded module, or the globals? No walk may be under way.
     fn is_module(&mut self, object: Val) -> Result<bool> {
-        self.imports.is_module(self.vm, self.context, self.loaded, object)
+        self.imports
+            .is_module(self.vm, self.context, self.loaded, object)
     }
 
     /// R3.3: was `old`, another loaded module's object, imported where the file has the fresh table
@@ -95,15 +117,19 @@ impl Pairer<'_> {
     }
 
     /// Did this module make another one's object `old`, from what the file says in `new`? (It keeps
-    /// the table under a name, and the other one fills it and returns it.) Where both have functions
-    /// under the same names, it did if at least half of A1's are the module's own. Else it did where the file's
-    /// table begins with plain fields and tables alone, and A1's has all of these, of the same types.
+    /// the table under a name, and the other one fills it and returns it.) Where both have
+    /// functions under the same names, it did if at least half of A1's are the module's own.
+    /// Else it did where the file's table begins with plain fields and tables alone, and A1's
+    /// has all of these, of the same types.
     fn is_handed_over(&mut self, old: Ref, new: Ref) -> Result<bool> {
         let (mut own, mut foreign) = (0, 0);
         let mut plain = !self.replace_data && self.vm.metatable_val(new).is_nil();
         let metatables = [self.vm.metatable(old)?, self.vm.metatable(new)?];
         for [old, new] in [[old, new], metatables] {
-            if [old, new].iter().any(|table| !self.vm.val(*table).is_table()) {
+            if [old, new]
+                .iter()
+                .any(|table| !self.vm.val(*table).is_table())
+            {
                 continue;
             }
             let mark = self.vm.held();
@@ -119,7 +145,11 @@ impl Pairer<'_> {
                 let is_plain = |val: Val| val.kind == Kind::String || val.addr == 0;
                 plain &= is_plain(key) && (is_plain(new) || new.is_table()) && new.kind == old.kind;
                 if new.is_function() && old.is_function() {
-                    *(if self.is_home(running)? { &mut own } else { &mut foreign }) += 1;
+                    *(if self.is_home(running)? {
+                        &mut own
+                    } else {
+                        &mut foreign
+                    }) += 1;
                 }
             }
             self.vm.release(mark);
@@ -127,21 +157,25 @@ impl Pairer<'_> {
         Ok(own > 0 && own >= foreign || plain)
     }
 
-    /// Does the imported `new` take the place of `old`: is `old` a loaded module's object, a standard-library value, or an
-    /// older generation of the very function that is imported? No walk may be under way.
+    /// Does the imported `new` take the place of `old`: is `old` a loaded module's object, a
+    /// standard-library value, or an older generation of the very function that is imported? No
+    /// walk may be under way.
     pub(super) fn takes(&mut self, o: Val, old: Ref, new: Ref) -> Result<bool> {
         if o.addr == 0 {
             return Ok(false);
         }
-        let dependency = self.is_module(o)? || self.imports.is_standard(self.vm, self.context, o)?;
+        let dependency =
+            self.is_module(o)? || self.imports.is_standard(self.vm, self.context, o)?;
         Ok(dependency && !self.is_own(new)?
-            || o.is_function() && self.vm.val(new).is_function() && self.lineage.is_one(self.vm, old, new))
+            || o.is_function()
+                && self.vm.val(new).is_function()
+                && self.lineage.is_one(self.vm, old, new))
     }
 
     /// Is it the module's own: its object, one of its functions, or a table that answers to one of
-    /// the file's or that one of its functions makes callable? What the chunk finds so in a place of
-    /// others is what this module has put there (`print = require "log"`): the module wraps what
-    /// was there before, and would call itself for ever.
+    /// the file's or that one of its functions makes callable? What the chunk finds so in a place
+    /// of others is what this module has put there (`print = require "log"`): the module wraps
+    /// what was there before, and would call itself for ever.
     pub(super) fn is_own(&mut self, value: Ref) -> Result<bool> {
         let val = self.vm.val(value);
         if val.is_function() {
@@ -165,7 +199,8 @@ impl Pairer<'_> {
     /// R8: is A2's `new` data that may take the place of `old`? Not where the module has put itself
     /// in the place of what it wraps.
     pub(super) fn is_replacement(&mut self, old: Ref, new: Ref) -> Result<bool> {
-        Ok(!self.vm.same(new, old) && (self.vm.val(old).addr == 0 || self.is_own(old)? || !self.is_own(new)?))
+        Ok(!self.vm.same(new, old)
+            && (self.vm.val(old).addr == 0 || self.is_own(old)? || !self.is_own(new)?))
     }
 }
 
@@ -195,7 +230,11 @@ fn held(vm: &mut Vm, context: &Context, modules: &Modules) -> Result<FxHashSet<u
 /// What the module itself puts into `package.loaded` is its own.
 fn replaced(vm: &Vm, context: &Context, loaded: &Loaded) -> Result<FxHashSet<usize>> {
     let mut replaced = FxHashSet::default();
-    for change in loaded.changes.iter().filter(|change| change.table == context.loaded) {
+    for change in loaded
+        .changes
+        .iter()
+        .filter(|change| change.table == context.loaded)
+    {
         if loaded.fresh.order(vm.val(change.new).addr).is_some() {
             replaced.try_insert_value(vm.val(change.old).addr, ())?;
         }

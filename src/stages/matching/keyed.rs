@@ -1,4 +1,5 @@
-//! Entries of A2 under keys that are fresh tables or functions: A1 has them under what answers to the key.
+//! Entries of A2 under keys that are fresh tables or functions: A1 has them under what answers to
+//! the key.
 
 use std::ops::Range;
 
@@ -19,12 +20,14 @@ impl Pairer<'_> {
     /// Is it an object that the load has made: a table, a function or a coroutine?
     pub(super) fn is_fresh_key(&self, key: Ref) -> bool {
         let val = self.vm.val(key);
-        self.is_fresh(val) || val.kind == Kind::Thread && self.loaded.left.threads.contains_key(&val.addr)
+        self.is_fresh(val)
+            || val.kind == Kind::Thread && self.loaded.left.threads.contains_key(&val.addr)
     }
 
-    /// Coroutines of the file that are keys (`threads[coroutine.create(f)] = true`). Those of one table answer to A1's by equal code of
-    /// their functions, then in the order of their lines if both sides have as many. The one that runs goes on, and the file's is not
-    /// added. True when there was such a pair.
+    /// Coroutines of the file that are keys (`threads[coroutine.create(f)] = true`). Those of one
+    /// table answer to A1's by equal code of their functions, then in the order of their lines
+    /// if both sides have as many. The one that runs goes on, and the file's is not added. True
+    /// when there was such a pair.
     pub(super) fn match_coroutines(&mut self) -> Result<bool> {
         let mut tables: Vec<Ref> = Vec::new();
         for keyed in &self.keyed {
@@ -46,10 +49,19 @@ impl Pairer<'_> {
         let mut new = Vec::new();
         let at = self.vm.val(table);
         for keyed in copied(&self.keyed)? {
-            let body = self.loaded.left.threads.get(&self.vm.val(keyed.key).addr).copied();
+            let body = self
+                .loaded
+                .left
+                .threads
+                .get(&self.vm.val(keyed.key).addr)
+                .copied();
             if let Some(body) = body.filter(|_| self.vm.val(keyed.table) == at)
                 && let Some(number) = self.function2(body, keyed.parent)?
-                && let Some(function) = self.out.new.get(number as usize).filter(|function| function.home)
+                && let Some(function) = self
+                    .out
+                    .new
+                    .get(number as usize)
+                    .filter(|function| function.home)
             {
                 new.try_push((function.info.line, function.profile.digest, keyed.key))?;
             }
@@ -68,7 +80,12 @@ impl Pairer<'_> {
                 continue;
             };
             self.know_code(number)?;
-            if let Some(function) = self.out.old.get(number as usize).filter(|function| function.home) {
+            if let Some(function) = self
+                .out
+                .old
+                .get(number as usize)
+                .filter(|function| function.home)
+            {
                 let digest = function.profile.map(|profile| profile.digest);
                 old.try_push((function.info.line, digest))?;
             }
@@ -94,8 +111,8 @@ impl Pairer<'_> {
         Ok(!answered.is_empty())
     }
 
-    /// Takes the entries under fresh keys: those whose key answers to one of A1's, or, `last`, all that are left. True when
-    /// there was one.
+    /// Takes the entries under fresh keys: those whose key answers to one of A1's, or, `last`, all
+    /// that are left. True when there was one.
     pub(super) fn take_keyed(&mut self, last: bool) -> Result<bool> {
         let mut children = Vec::new();
         let mut left = Vec::new();
@@ -123,10 +140,18 @@ impl Pairer<'_> {
             _ => return None,
         }
         let function = self.out.new.get(self.number2(val.addr)? as usize)?;
-        self.out.old.get(*function.partners.first()? as usize).map(|old| old.at)
+        self.out
+            .old
+            .get(*function.partners.first()? as usize)
+            .map(|old| old.at)
     }
 
-    pub(super) fn take_under(&mut self, keyed: Keyed, old_key: Ref, children: &mut Vec<Child>) -> Result<()> {
+    pub(super) fn take_under(
+        &mut self,
+        keyed: Keyed,
+        old_key: Ref,
+        children: &mut Vec<Child>,
+    ) -> Result<()> {
         let Keyed {
             table,
             parent,
@@ -174,12 +199,14 @@ impl Pairer<'_> {
         self.child(slot, None, &beside, children)
     }
 
-    /// Functions of the file that are nothing but keys (a set of listeners). When names have told what they can, those of one table answer to
-    /// the keys of A1's in their order if both have as many, else by equal code. True when there was such a pair.
+    /// Functions of the file that are nothing but keys (a set of listeners). When names have told
+    /// what they can, those of one table answer to the keys of A1's in their order if both have
+    /// as many, else by equal code. True when there was such a pair.
     pub(super) fn take_function_keys(&mut self) -> Result<bool> {
         let (mut start, mut found) = (0, false);
         while let Some(first) = self.keyed.get(start).copied() {
-            let same = |keyed: &&Keyed| keyed.table == first.table && keyed.compared == first.compared;
+            let same =
+                |keyed: &&Keyed| keyed.table == first.table && keyed.compared == first.compared;
             let end = start + self.keyed.iter().skip(start).take_while(same).count();
             if !first.compared {
                 found |= self.compare_keys(start..end)?;
@@ -194,7 +221,9 @@ impl Pairer<'_> {
     fn compare_keys(&mut self, range: Range<usize>) -> Result<bool> {
         let (mut nameless, mut place) = (Vec::new(), None);
         for i in range {
-            let Some(keyed) = self.keyed.get_mut(i) else { break };
+            let Some(keyed) = self.keyed.get_mut(i) else {
+                break;
+            };
             keyed.compared = true;
             let keyed = *keyed;
             if self.vm.kind(keyed.key) == Kind::Function
@@ -251,13 +280,16 @@ impl Pairer<'_> {
         Ok(some)
     }
 
-    /// The functions of the module's own that are keys of A1's table, that no function of the module has made, and to which nothing answers, in the order
-    /// of their lines; of those that nothing tells apart none. The flag says that these are all.
+    /// The functions of the module's own that are keys of A1's table, that no function of the
+    /// module has made, and to which nothing answers, in the order of their lines; of those
+    /// that nothing tells apart none. The flag says that these are all.
     fn function_keys(&mut self, table: Ref) -> Result<(Vec<FunctionKey>, bool)> {
         let mut keys = Vec::new();
         self.vm.zip(table, Ref::NIL)?;
         for looked_at in 0.. {
-            let Some(entry) = self.vm.zip_next() else { break };
+            let Some(entry) = self.vm.zip_next() else {
+                break;
+            };
             if looked_at == MOST_ENTRIES {
                 self.vm.zip_end();
                 return Ok((Vec::new(), false));
@@ -283,9 +315,15 @@ impl Pairer<'_> {
                 continue;
             }
             let profile = self.vm.profile(key)?;
-            free.try_push(((info.line, info.last, profile.map(|profile| profile.digest)), key))?;
+            free.try_push((
+                (info.line, info.last, profile.map(|profile| profile.digest)),
+                key,
+            ))?;
         }
-        let mut free = self.loaded.home.certain(self.vm, free, |(_, key)| Some(*key))?;
+        let mut free = self
+            .loaded
+            .home
+            .certain(self.vm, free, |(_, key)| Some(*key))?;
         free.sort_unstable_by_key(|(code, _)| *code);
         let mut apart = Vec::new();
         for twins in free.chunk_by(|(a, _), (b, _)| a == b) {

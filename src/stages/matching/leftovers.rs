@@ -14,7 +14,8 @@ use crate::support::mem::{TryInsert, TryPush};
 const MOST_ENTRIES: u32 = 10_000;
 
 impl Pairer<'_> {
-    /// R4.2: of the cells that no pair reached, those whose name exactly one of A1's and one of A2's carries.
+    /// R4.2: of the cells that no pair reached, those whose name exactly one of A1's and one of
+    /// A2's carries.
     pub(super) fn match_leftovers(&mut self) -> Result<bool> {
         #[derive(Default)]
         struct Count {
@@ -23,7 +24,11 @@ impl Pairer<'_> {
         }
         let mut counts: FxHashMap<Name, Count> = FxHashMap::default();
         for (number, cell) in self.out.new_cells.iter().enumerate() {
-            if cell.home && !cell.environment && cell.answer.is_none() && !self.names.is_none(cell.name) {
+            if cell.home
+                && !cell.environment
+                && cell.answer.is_none()
+                && !self.names.is_none(cell.name)
+            {
                 if !counts.contains_key(&cell.name) {
                     counts.try_insert_value(cell.name, Count::default())?;
                 }
@@ -63,8 +68,8 @@ impl Pairer<'_> {
         Ok(!pairs.is_empty())
     }
 
-    /// Meets the functions of A1 that no pair led to (those of a class that the file has moved) and that have the only cell of a name
-    /// that no cell has which was met.
+    /// Meets the functions of A1 that no pair led to (those of a class that the file has moved) and
+    /// that have the only cell of a name that no cell has which was met.
     fn meet_namesakes(&mut self, mut wanted: FxHashSet<Name>) -> Result<()> {
         for cell in &self.out.old_cells {
             wanted.remove(&cell.name);
@@ -113,9 +118,10 @@ impl Pairer<'_> {
             .try_for_each(|(_, function)| self.function1(function, SiteId::MODULE).map(|_| ()))
     }
 
-    /// A walk over the VM (R9) must know what else stands in the module: what the file lacks stays (R5.2), and is no closure of a factory's. (A
-    /// later reload knows that by what the first one has numbered: `nesting.rs`.)
-    /// A function on the lines of one that goes on is another closure of that one's code (of a loop), and goes on as well (R9.3).
+    /// A walk over the VM (R9) must know what else stands in the module: what the file lacks stays
+    /// (R5.2), and is no closure of a factory's. (A later reload knows that by what the first
+    /// one has numbered: `nesting.rs`.) A function on the lines of one that goes on is another
+    /// closure of that one's code (of a loop), and goes on as well (R9.3).
     pub(super) fn meet_known(&mut self) -> Result<bool> {
         let is_later = self.out.old.iter().any(|old| old.lineage.is_some());
         if !self.everywhere || std::mem::replace(&mut self.known_met, true) || is_later {
@@ -136,22 +142,27 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// The known function with this number, if it is certainly the module's own and no pair led to it.
+    /// The known function with this number, if it is certainly the module's own and no pair led to
+    /// it.
     fn unmet(&self, number: u32) -> Option<Function> {
         let known = self.out.known.function(number)?;
         let unmet = known.home && self.out.met1.get(number).is_none();
         (unmet && !self.loaded.home.is_shared(self.vm, known.at)).then_some(known)
     }
 
-    /// Numbers the functions in tables of A1's module object to which no table of A2 answers: the file may name them no longer.
+    /// Numbers the functions in tables of A1's module object to which no table of A2 answers: the
+    /// file may name them no longer.
     fn number_leftovers(&mut self) -> Result<()> {
         let (running, mut left) = (self.context.running, MOST_ENTRIES);
         if self.vm.kind(running) != Kind::Table {
             return Ok(());
         }
-        let unanswered = |pairer: &Self, val: Val| val.is_table() && !pairer.answered.contains(&val.addr);
+        let unanswered =
+            |pairer: &Self, val: Val| val.is_table() && !pairer.answered.contains(&val.addr);
         for table in self.look_through(running, &mut left, unanswered)? {
-            let unknown = |pairer: &Self, val: Val| val.is_function() && pairer.out.known.number(val.addr).is_none();
+            let unknown = |pairer: &Self, val: Val| {
+                val.is_function() && pairer.out.known.number(val.addr).is_none()
+            };
             for function in self.look_through(table, &mut left, unknown)? {
                 let Some(info) = self.vm.info(function)?.filter(|info| info.lua) else {
                     continue;
@@ -159,14 +170,21 @@ impl Pairer<'_> {
                 let home = self.loaded.home.owns(self.vm, function, &info)?;
                 let address = self.vm.val(function).addr;
                 let number = self.out.known.add((function, address), info, home)?;
-                self.out.known.list(number, self.vm.cells(function, info.upvalues)?)?;
+                self.out
+                    .known
+                    .list(number, self.vm.cells(function, info.upvalues)?)?;
             }
         }
         Ok(())
     }
 
     /// Keeps what a table holds and is `wanted`, among its first `left` entries.
-    fn look_through(&mut self, table: Ref, left: &mut u32, wanted: impl Fn(&Self, Val) -> bool) -> Result<Vec<Ref>> {
+    fn look_through(
+        &mut self,
+        table: Ref,
+        left: &mut u32,
+        wanted: impl Fn(&Self, Val) -> bool,
+    ) -> Result<Vec<Ref>> {
         let mut found = Vec::new();
         self.vm.zip(table, Ref::NIL)?;
         while let Some(entry) = self.vm.zip_next() {

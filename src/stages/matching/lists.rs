@@ -1,8 +1,9 @@
 //! R5.4: registrations do not double.
 //!
-//! `HANDLERS[#HANDLERS+1] = M.on` runs again with A2. Where the table holds what the added function or table answers to, the
-//! addition is dropped; the old entry follows its function (`What::Follow`) and so becomes the new one. Handlers that no name leads
-//! to answer to each other by their order, when as many are added as the table holds, else by equal code.
+//! `HANDLERS[#HANDLERS+1] = M.on` runs again with A2. Where the table holds what the added function
+//! or table answers to, the addition is dropped; the old entry follows its function
+//! (`What::Follow`) and so becomes the new one. Handlers that no name leads to answer to each other
+//! by their order, when as many are added as the table holds, else by equal code.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -24,8 +25,8 @@ struct List {
 }
 
 impl Pairer<'_> {
-    /// Looks at every table into which A2's chunk put functions or tables under new integer keys. (Under another key it is a name,
-    /// not a registration.)
+    /// Looks at every table into which A2's chunk put functions or tables under new integer keys.
+    /// (Under another key it is a name, not a registration.)
     pub(super) fn lists(&mut self) -> Result<()> {
         let mut by_table: FxHashMap<usize, List> = FxHashMap::default();
         for (i, slot) in self.out.slots.iter().enumerate() {
@@ -71,7 +72,9 @@ impl Pairer<'_> {
             appended,
             mut held,
         } = list;
-        let Some(Slot { table, parent, .. }) = added.first().and_then(|i| self.out.slots.get(*i)).copied() else {
+        let Some(Slot { table, parent, .. }) =
+            added.first().and_then(|i| self.out.slots.get(*i)).copied()
+        else {
             return Ok(());
         };
         held.sort_unstable(); // in the order of their keys
@@ -99,7 +102,11 @@ impl Pairer<'_> {
                         self.out.dropped.try_insert_value(*i, ())?;
                     }
                     Some(_) => {}
-                    None => rows.try_push((*i, self.vm.integer(slot.key).unwrap_or_default(), slot.new))?,
+                    None => rows.try_push((
+                        *i,
+                        self.vm.integer(slot.key).unwrap_or_default(),
+                        slot.new,
+                    ))?,
                 }
                 continue;
             }
@@ -132,7 +139,8 @@ impl Pairer<'_> {
         self.close_up(table, appended)
     }
 
-    /// What is still appended to a list stands right behind its end, also when some of it was dropped.
+    /// What is still appended to a list stands right behind its end, also when some of it was
+    /// dropped.
     fn close_up(&mut self, table: Ref, mut appended: Vec<(i64, usize)>) -> Result<()> {
         let end = self.vm.raw_len(table);
         appended.retain(|(key, _)| *key > end);
@@ -157,7 +165,10 @@ impl Pairer<'_> {
     /// A1's table that the added one answers to.
     fn counterpart_table(&self, slot: usize) -> Option<usize> {
         let new = self.vm.val(self.out.slots.get(slot)?.new);
-        self.out.tables.get(&new.addr).map(|old| self.vm.val(*old).addr)
+        self.out
+            .tables
+            .get(&new.addr)
+            .map(|old| self.vm.val(*old).addr)
     }
 
     /// The addresses of the tables and functions that a table holds.
@@ -173,7 +184,11 @@ impl Pairer<'_> {
     }
 
     /// Functions that no name leads to.
-    fn nameless(&mut self, added: &[(i64, usize, u32)], held: Vec<(Option<i64>, u32)>) -> Result<()> {
+    fn nameless(
+        &mut self,
+        added: &[(i64, usize, u32)],
+        held: Vec<(Option<i64>, u32)>,
+    ) -> Result<()> {
         let free = held
             .into_iter()
             .filter(|(key, f1)| {
@@ -195,7 +210,12 @@ impl Pairer<'_> {
         if !in_order {
             for f1 in &free {
                 self.know_code(*f1)?;
-                let Some(profile) = self.out.old.get(*f1 as usize).and_then(|function| function.profile) else {
+                let Some(profile) = self
+                    .out
+                    .old
+                    .get(*f1 as usize)
+                    .and_then(|function| function.profile)
+                else {
                     continue;
                 };
                 if !by_code.contains_key(&profile.digest) {
@@ -207,7 +227,11 @@ impl Pairer<'_> {
             }
         }
         for (_, slot, f2) in added {
-            let digest = self.out.new.get(*f2 as usize).map(|function| function.profile.digest);
+            let digest = self
+                .out
+                .new
+                .get(*f2 as usize)
+                .map(|function| function.profile.digest);
             let first = match in_order {
                 true => free.pop(),
                 false => digest.and_then(|digest| by_code.get_mut(&digest)?.pop()),

@@ -1,7 +1,8 @@
 //! R5.3, R8: what the record of A0 says of keys that A1 lacks, and of values that A1 has.
 //!
-//! Three versions of each place: what A0 had (on record), what runs (A1), and what the file says (A2). What the program removed is not
-//! added; with `data = "merge"` what it did not change follows the file, and goes when the file has it no longer.
+//! Three versions of each place: what A0 had (on record), what runs (A1), and what the file says
+//! (A2). What the program removed is not added; with `data = "merge"` what it did not change
+//! follows the file, and goes when the file has it no longer.
 
 use rustc_hash::FxHashSet;
 
@@ -20,8 +21,9 @@ pub(super) fn is_scalar(val: Val) -> bool {
     matches!(val.kind, Kind::Boolean | Kind::Number | Kind::String)
 }
 
-/// A module that has no object may have been forgotten and loaded anew: then there are global functions of its own, and none of them is
-/// one that a reload, or a load with a record, has placed. What is on record is not of this load.
+/// A module that has no object may have been forgotten and loaded anew: then there are global
+/// functions of its own, and none of them is one that a reload, or a load with a record, has
+/// placed. What is on record is not of this load.
 pub(super) fn is_of_another_load(
     vm: &mut Vm,
     context: &Context,
@@ -68,8 +70,8 @@ impl Pairer<'_> {
         Ok(place.is_some_and(|place| self.base.key(place) == Some(Had::Table)))
     }
 
-    /// Is what a chunk writes into a table that existed recorded? An integer key is a registration's (R5.4), and no name; a module that is
-    /// loaded is no data.
+    /// Is what a chunk writes into a table that existed recorded? An integer key is a
+    /// registration's (R5.4), and no name; a module that is loaded is no data.
     pub(super) fn is_recorded(&self, table: Ref, key: Ref) -> bool {
         self.vm.integer(key).is_none() && table != self.context.loaded
     }
@@ -84,7 +86,8 @@ impl Pairer<'_> {
         self.vm.zip_digest(Part::Key).map(|key| path.place(key))
     }
 
-    /// What becomes of a slot of which `judge` has said `what`, as the record has it. No walk may be under way.
+    /// What becomes of a slot of which `judge` has said `what`, as the record has it. No walk may
+    /// be under way.
     #[inline]
     pub(super) fn three_way(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
         let asked = what == What::Add && !self.replace_data || what == What::Keep && self.merges;
@@ -98,7 +101,10 @@ impl Pairer<'_> {
         if slot.change && !self.is_recorded(slot.table, slot.key) {
             return Ok(what);
         }
-        let Some(place) = self.path(slot.parent)?.and_then(|path| self.place_of(path, slot.key)) else {
+        let Some(place) = self
+            .path(slot.parent)?
+            .and_then(|path| self.place_of(path, slot.key))
+        else {
             return Ok(what);
         };
         let (new, old) = (beside.new_val, beside.old_val);
@@ -106,7 +112,8 @@ impl Pairer<'_> {
             let removed = self.base.key(place).is_some();
             return Ok(if removed { What::Keep } else { What::Add });
         }
-        let follows = (is_scalar(new) || new.is_table() && beside.order.is_some() && !old.is_table())
+        let follows = (is_scalar(new)
+            || new.is_table() && beside.order.is_some() && !old.is_table())
             && !self.vm.same(slot.new, slot.old)
             && self.is_as_loaded(place, slot.old)?;
         if follows && old.is_table() {
@@ -120,7 +127,9 @@ impl Pairer<'_> {
         if !self.merges || self.vm.same(beside.new, beside.old) {
             return Ok(false);
         }
-        let place = self.path(pair.site)?.and_then(|path| self.place_of(path, beside.key));
+        let place = self
+            .path(pair.site)?
+            .and_then(|path| self.place_of(path, beside.key));
         let old = self.vm.digest(beside.old);
         Ok(place.is_some_and(|place| self.base.had(place, old)))
     }
@@ -147,11 +156,13 @@ impl Pairer<'_> {
         if !self.vm.val(old).is_table() {
             return Ok(self.base.had(place, self.vm.digest(old)));
         }
-        Ok(self.base.key(place) == Some(Had::Table) && self.is_table_as_loaded(old, place.path())?)
+        Ok(self.base.key(place) == Some(Had::Table)
+            && self.is_table_as_loaded(old, place.path())?)
     }
 
-    /// Has a table of A1 the very keys and scalars that A0 had under this path, at any depth? A table with anything that is not on
-    /// record, a function among it, has not; the walk ends there, so that it costs no more than the record has.
+    /// Has a table of A1 the very keys and scalars that A0 had under this path, at any depth? A
+    /// table with anything that is not on record, a function among it, has not; the walk ends
+    /// there, so that it costs no more than the record has.
     fn is_table_as_loaded(&mut self, table: Ref, path: Path) -> Result<bool> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut work = vec![(table, path)];
@@ -170,7 +181,9 @@ impl Pairer<'_> {
                 count += 1;
                 let place = self.zip_place(path);
                 let same = match place {
-                    Some(place) if is_scalar(entry.new) => self.base.had(place, self.vm.zip_digest(Part::New)),
+                    Some(place) if is_scalar(entry.new) => {
+                        self.base.had(place, self.vm.zip_digest(Part::New))
+                    }
                     Some(place) if entry.new.is_table() => self.base.key(place) == Some(Had::Table),
                     _ => false,
                 };
@@ -189,8 +202,9 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// R5.3: may an integer key that only A2's table has be added? With a record: when A0 lacked it; in the list part when the list is
-    /// as long as A0 left it, so that the file's rows go on where it ends.
+    /// R5.3: may an integer key that only A2's table has be added? With a record: when A0 lacked
+    /// it; in the list part when the list is as long as A0 left it, so that the file's rows go
+    /// on where it ends.
     pub(super) fn may_grow(&mut self, pair: &TablePair, list: i64, index: i64) -> Result<bool> {
         if !self.base.is_known() || self.replace_data {
             return Ok(false);
@@ -202,7 +216,11 @@ impl Pairer<'_> {
         let Some(path) = self.path(pair.site)?.filter(|_| on_record) else {
             return Ok(false);
         };
-        let had = |index: i64| self.base.key(path.place(self.vm.digest_of_integer(index))).is_some();
+        let had = |index: i64| {
+            self.base
+                .key(path.place(self.vm.digest_of_integer(index)))
+                .is_some()
+        };
         if had(index) {
             return Ok(false);
         }
@@ -243,7 +261,10 @@ impl Pairer<'_> {
             if self.base.key(place).is_none() {
                 continue;
             }
-            let row = self.vm.zip_key_integer().filter(|index| (1..=end).contains(index));
+            let row = self
+                .vm
+                .zip_key_integer()
+                .filter(|index| (1..=end).contains(index));
             let base = self.vm.zip_keep_pair()?;
             match row {
                 Some(index) => rows.try_push((index, place, base))?,
@@ -256,7 +277,11 @@ impl Pairer<'_> {
             }
         }
         // A list gets shorter from its end, and only one that is as long as A0 left it.
-        let had = |index: i64| self.base.key(path.place(self.vm.digest_of_integer(index))).is_some();
+        let had = |index: i64| {
+            self.base
+                .key(path.place(self.vm.digest_of_integer(index)))
+                .is_some()
+        };
         if !is_length(end, had) {
             return Ok(());
         }

@@ -1,7 +1,9 @@
-//! R3.1: by which locals the functions of both sides know tables, which tells a table's own place from a reference to it.
+//! R3.1: by which locals the functions of both sides know tables, which tells a table's own place
+//! from a reference to it.
 //!
-//! `M.current = Idle` becomes `M.current = Alarm` in the file: the place now leads to another table, and says nothing of what either
-//! is. Their locals do: A1's table is known as `Idle`, which is another table in A2, and A2's as `Alarm`, which A1 has, too.
+//! `M.current = Idle` becomes `M.current = Alarm` in the file: the place now leads to another
+//! table, and says nothing of what either is. Their locals do: A1's table is known as `Idle`, which
+//! is another table in A2, and A2's as `Alarm`, which A1 has, too.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -49,7 +51,8 @@ impl Named {
             Some(known) => *known = None,
             None => {
                 is_new = true;
-                self.tables.try_insert_value(name, Some(Held { table, cell }))?;
+                self.tables
+                    .try_insert_value(name, Some(Held { table, cell }))?;
             }
         }
         if !self.names.contains_key(&table) {
@@ -70,7 +73,8 @@ enum Side {
 }
 
 impl Pairer<'_> {
-    /// Notes what the locals of A1's functions hold, as far as these are known before anything is paired.
+    /// Notes what the locals of A1's functions hold, as far as these are known before anything is
+    /// paired.
     pub(super) fn name_tables(&mut self) -> Result<()> {
         for (function, index, table) in std::mem::take(&mut self.out.known.tables) {
             let name = self.name(function, index)?;
@@ -95,13 +99,16 @@ impl Pairer<'_> {
         self.named(side).tables.get(&name).copied().flatten()
     }
 
-    /// Does some function assign the local of this name? Then what it holds is state, and tells nothing.
+    /// Does some function assign the local of this name? Then what it holds is state, and tells
+    /// nothing.
     fn is_variable(&self, name: Name) -> bool {
         let old = self
             .held(Side::A1, name)
             .and_then(|held| self.out.known.cell_number(held.cell));
         let old = old.and_then(|number| self.cells1.get(number));
-        let new = self.held(Side::A2, name).and_then(|held| self.cells2.get(&held.cell));
+        let new = self
+            .held(Side::A2, name)
+            .and_then(|held| self.cells2.get(&held.cell));
         let is_assigned = |side| {
             let held = self.held(side, name);
             held.is_some_and(|held| self.named(side).assigned.contains(&held.cell))
@@ -118,35 +125,57 @@ impl Pairer<'_> {
 
     /// The names of a table, but for one.
     fn names(&self, side: Side, table: usize, but: Option<Name>) -> impl Iterator<Item = Name> {
-        let names = self.named(side).names.get(&table).map_or(&[][..], SmallVec::as_slice);
+        let names = self
+            .named(side)
+            .names
+            .get(&table)
+            .map_or(&[][..], SmallVec::as_slice);
         let names = names.iter().copied();
         names.filter(move |name| Some(*name) != but && !self.is_variable(*name))
     }
 
-    /// Does a local that one side has for this table hold another one than `answer` on the other side? `alone`: and one that no other
-    /// local of the two sides speaks for.
-    fn is_another(&self, side: Side, table: usize, answer: usize, own: Option<Name>, alone: bool) -> bool {
+    /// Does a local that one side has for this table hold another one than `answer` on the other
+    /// side? `alone`: and one that no other local of the two sides speaks for.
+    fn is_another(
+        &self,
+        side: Side,
+        table: usize,
+        answer: usize,
+        own: Option<Name>,
+        alone: bool,
+    ) -> bool {
         let other = if side == Side::A1 { Side::A2 } else { Side::A1 };
         self.names(side, table, own).any(|name| {
             self.held(other, name).is_some_and(|found| {
                 let mut names = self.names(other, found.table, None);
-                let speaks_for = |name| self.held(side, name).is_none_or(|held| held.table == table);
+                let speaks_for =
+                    |name| self.held(side, name).is_none_or(|held| held.table == table);
                 found.table != answer && (!alone || names.all(speaks_for))
             })
         })
     }
 
-    /// Does a place that has one table in A1 and another one in A2 rather lead elsewhere by now than say that the two are one? `own` is
-    /// the name of the local that is the place, if it is one.
-    pub(super) fn leads_elsewhere(&mut self, old: Ref, new: Ref, own: Option<Name>) -> Result<bool> {
+    /// Does a place that has one table in A1 and another one in A2 rather lead elsewhere by now
+    /// than say that the two are one? `own` is the name of the local that is the place, if it
+    /// is one.
+    pub(super) fn leads_elsewhere(
+        &mut self,
+        old: Ref,
+        new: Ref,
+        own: Option<Name>,
+    ) -> Result<bool> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
         let old_is_another = |alone| self.is_another(Side::A1, old_addr, new_addr, own, alone);
         let new_is_another = self.is_another(Side::A2, new_addr, old_addr, own, false);
         // Each has names, and none that the other one has.
         let are_strangers = || {
-            let is_shared = |name| self.names(Side::A1, old_addr, own).any(|known| known == name);
+            let is_shared = |name| {
+                self.names(Side::A1, old_addr, own)
+                    .any(|known| known == name)
+            };
             let mut names = self.names(Side::A2, new_addr, own).peekable();
-            let both_have = names.peek().is_some() && self.names(Side::A1, old_addr, own).next().is_some();
+            let both_have =
+                names.peek().is_some() && self.names(Side::A1, old_addr, own).next().is_some();
             both_have && !names.any(is_shared)
         };
         if new_is_another && old_is_another(false) || are_strangers() {

@@ -1,6 +1,8 @@
-//! Which functions of A1 others of them have made: what stands inside another function was made when that one ran.
+//! Which functions of A1 others of them have made: what stands inside another function was made
+//! when that one ran.
 //!
-//! Lines tell it, and code where several functions stand on the very same lines (`function M.set(n) f = function() return n end end`).
+//! Lines tell it, and code where several functions stand on the very same lines (`function M.set(n)
+//! f = function() return n end end`).
 
 use std::cmp::Reverse;
 
@@ -23,7 +25,10 @@ fn lines(info: &Info) -> Lines {
 }
 
 fn code_of(function: &Function1) -> Code {
-    (lines(&function.info), function.profile.map(|profile| profile.digest))
+    (
+        lines(&function.info),
+        function.profile.map(|profile| profile.digest),
+    )
 }
 
 /// Functions that were met one after another.
@@ -40,7 +45,8 @@ impl Run {
         codes.sort_unstable_by_key(|(code, _)| *code);
         codes.dedup_by_key(|(code, _)| *code);
         let mut outermost = collected(codes.iter().map(|((lines, _), _)| Ok(*lines)))?;
-        let is_inside = |inner: &mut Lines, outer: &mut Lines| inner.0 == outer.0 && inner.2.0 <= outer.2.0;
+        let is_inside =
+            |inner: &mut Lines, outer: &mut Lines| inner.0 == outer.0 && inner.2.0 <= outer.2.0;
         outermost.dedup_by(is_inside);
         Ok(Run { codes, outermost })
     }
@@ -56,7 +62,8 @@ impl Run {
     fn on(&self, lines: Lines) -> impl Iterator<Item = (Code, Ref)> {
         let start = self.codes.partition_point(|((other, _), _)| *other < lines);
         let rest = self.codes.iter().skip(start);
-        rest.take_while(move |((other, _), _)| *other == lines).copied()
+        rest.take_while(move |((other, _), _)| *other == lines)
+            .copied()
     }
 }
 
@@ -89,7 +96,8 @@ impl Nesting {
         self.runs.try_push(Run::of(codes)?)
     }
 
-    /// Did one of A1's functions `old` make this one of the module's own? `digest` is that of its code, if it is known.
+    /// Did one of A1's functions `old` make this one of the module's own? `digest` is that of its
+    /// code, if it is known.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -126,7 +134,9 @@ impl Nesting {
                 }
             }
         }
-        let exact = vm.tree_of(function)?.and_then(|tree| Some(tree.get(0)?.exact));
+        let exact = vm
+            .tree_of(function)?
+            .and_then(|tree| Some(tree.get(0)?.exact));
         Ok(exact.is_none_or(|exact| self.nested.contains(&exact)))
     }
 
@@ -134,15 +144,22 @@ impl Nesting {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn is_made_by_another(&mut self, vm: &mut Vm, old: &[Function1], function: &Function1) -> Result<bool> {
+    pub fn is_made_by_another(
+        &mut self,
+        vm: &mut Vm,
+        old: &[Function1],
+        function: &Function1,
+    ) -> Result<bool> {
         let (_, digest) = code_of(function);
         self.is_nested(vm, old, (function.at, &function.info), digest)
     }
 
-    /// The numbers of the functions of A1 that stood in the module and are not in the file any more (R5.2).
+    /// The numbers of the functions of A1 that stood in the module and are not in the file any more
+    /// (R5.2).
     ///
-    /// A sweep over the VM must know them, wherever they stand by then: they stay, while closures of old factories follow (R9.3). What a
-    /// reload has placed it numbers; at a first reload all functions are of one generation, and it shows which of them another one made.
+    /// A sweep over the VM must know them, wherever they stand by then: they stay, while closures
+    /// of old factories follow (R9.3). What a reload has placed it numbers; at a first reload
+    /// all functions are of one generation, and it shows which of them another one made.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -152,7 +169,10 @@ impl Nesting {
             return Ok(lacking);
         }
         for (number, function) in old.iter().enumerate() {
-            if function.home && function.answers.is_empty() && !self.is_made_by_another(vm, old, function)? {
+            if function.home
+                && function.answers.is_empty()
+                && !self.is_made_by_another(vm, old, function)?
+            {
                 lacking.try_push(number)?;
             }
         }

@@ -1,7 +1,8 @@
 //! R8: what the next reload is to have on record of this load.
 //!
-//! For each key of A2 its word. For each scalar, where what will run is what the file says: the word of that; else the word that was on
-//! record, if it is still what runs. So a value that only the file changed is known to be the program's neither now nor later.
+//! For each key of A2 its word. For each scalar, where what will run is what the file says: the
+//! word of that; else the word that was on record, if it is still what runs. So a value that only
+//! the file changed is known to be the program's neither now nor later.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -27,7 +28,8 @@ pub(super) struct Notes {
     alone: FxHashSet<usize>,
     /// Words of values that are not what runs after all.
     retracted: FxHashSet<u64>,
-    /// Keys that hold tables: whether one is the table's own place is known when all have been met.
+    /// Keys that hold tables: whether one is the table's own place is known when all have been
+    /// met.
     tables: Vec<(Place, Val)>,
     differing: Vec<Differing>,
 }
@@ -44,7 +46,10 @@ struct Differing {
 
 impl Notes {
     pub(super) fn new(on: bool) -> Notes {
-        Notes { on, ..Notes::default() }
+        Notes {
+            on,
+            ..Notes::default()
+        }
     }
 
     /// Makes room for the words of so many keys.
@@ -57,7 +62,8 @@ impl Notes {
 }
 
 impl Pairer<'_> {
-    /// Notes where a table of A2 stands. Of several places the first one counts, whatever A1 has there.
+    /// Notes where a table of A2 stands. Of several places the first one counts, whatever A1 has
+    /// there.
     pub(super) fn note_place(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
         let address = self.vm.val(table).addr;
         if !self.notes.on {
@@ -73,8 +79,9 @@ impl Pairer<'_> {
         Ok(path)
     }
 
-    /// Begins to note what a table of A2 holds, where it stands at `site`; none where nothing of it can be on record, or all is. Where it is
-    /// walked first counts, so that what is in it has a path of the same kind.
+    /// Begins to note what a table of A2 holds, where it stands at `site`; none where nothing of it
+    /// can be on record, or all is. Where it is walked first counts, so that what is in it has
+    /// a path of the same kind.
     pub(super) fn note_table(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
         if !self.notes.on {
             return Ok(None);
@@ -94,7 +101,9 @@ impl Pairer<'_> {
     pub(super) fn note_alone(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
         let path = self.note_table(table, site)?;
         if path.is_some() {
-            self.notes.alone.try_insert_value(self.vm.val(table).addr, ())?;
+            self.notes
+                .alone
+                .try_insert_value(self.vm.val(table).addr, ())?;
         }
         Ok(path)
     }
@@ -116,13 +125,23 @@ impl Pairer<'_> {
         let Some(place) = self.place_of(path, beside.key) else {
             return Ok(());
         };
-        // What is on record of it goes by the place where the two were found to answer to each other.
-        let known = self.path(site)?.and_then(|path| self.place_of(path, beside.key));
+        // What is on record of it goes by the place where the two were found to answer to each
+        // other.
+        let known = self
+            .path(site)?
+            .and_then(|path| self.place_of(path, beside.key));
         let (new, old) = (self.vm.digest(beside.new), self.vm.digest(beside.old));
         if let Some(new) = new {
-            self.notes.retracted.try_insert_value(place.value(new), ())?;
+            self.notes
+                .retracted
+                .try_insert_value(place.value(new), ())?;
         }
-        self.notes.differing.try_push(Differing { place, known, new, old })
+        self.notes.differing.try_push(Differing {
+            place,
+            known,
+            new,
+            old,
+        })
     }
 
     /// Notes an entry of a table of A2.
@@ -187,11 +206,18 @@ impl Pairer<'_> {
         Ok(words)
     }
 
-    /// The word for a value that A1 has another one for: of the file's, when A1's follows it; of A1's, when that is on record.
+    /// The word for a value that A1 has another one for: of the file's, when A1's follows it; of
+    /// A1's, when that is on record.
     fn value_word(&self, differing: &Differing) -> Option<u64> {
-        let Differing { place, known, new, old } = *differing;
+        let Differing {
+            place,
+            known,
+            new,
+            old,
+        } = *differing;
         let on_record = known.is_some_and(|known| self.base.had(known, old));
-        let followed = || known.is_some_and(|known| self.followed.contains(&known.word(Had::Table)));
+        let followed =
+            || known.is_some_and(|known| self.followed.contains(&known.word(Had::Table)));
         let follows = self.merges && (on_record || followed());
         let word = |value: Option<u64>| value.map(|value| place.value(value));
         if follows {
@@ -220,7 +246,9 @@ impl Pairer<'_> {
             {
                 continue;
             }
-            let place = self.path(slot.parent)?.and_then(|path| self.place_of(path, slot.key));
+            let place = self
+                .path(slot.parent)?
+                .and_then(|path| self.place_of(path, slot.key));
             let value = self.vm.digest(slot.new);
             if let Some(word) = place.zip(value).map(|(place, value)| place.value(value)) {
                 words.try_push(word)?;
@@ -237,11 +265,15 @@ impl Pairer<'_> {
             let Some(change) = self.loaded.changes.get(i).copied() else {
                 break;
             };
-            let (Some(key), Some(site)) = (change.key, self.change_sites.get(&change.number).copied()) else {
+            let (Some(key), Some(site)) =
+                (change.key, self.change_sites.get(&change.number).copied())
+            else {
                 continue;
             };
             let is_hook = || self.vm.is_string(key, b"__hotfix");
-            if !self.is_recorded(change.table, key) || self.vm.val(change.table) == globals && is_hook() {
+            if !self.is_recorded(change.table, key)
+                || self.vm.val(change.table) == globals && is_hook()
+            {
                 continue;
             }
             let path = self.path(site)?;
@@ -278,13 +310,16 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Where a table that existed holds what is on record already, the chunk has changed nothing: that stays on record.
+    /// Where a table that existed holds what is on record already, the chunk has changed nothing:
+    /// that stays on record.
     fn note_the_rest(&mut self, written: &FxHashSet<u64>, words: &mut Vec<u64>) -> Result<()> {
         for number in 0..self.loaded.snapshot.len() {
             let Some(was) = self.loaded.snapshot.slots_of(number) else {
                 continue;
             };
-            if self.answered.contains(&self.vm.val(was.table).addr) || was.table == self.context.loaded {
+            if self.answered.contains(&self.vm.val(was.table).addr)
+                || was.table == self.context.loaded
+            {
                 continue;
             }
             let origin = |table| self.loaded.snapshot.origin(table);
@@ -304,7 +339,11 @@ impl Pairer<'_> {
                     continue;
                 }
                 words.try_push(place.word(kind))?;
-                if let Some(value) = self.vm.digest(value).filter(|value| self.base.had(place, Some(*value))) {
+                if let Some(value) = self
+                    .vm
+                    .digest(value)
+                    .filter(|value| self.base.had(place, Some(*value)))
+                {
                     words.try_push(place.value(value))?;
                 }
             }
@@ -335,11 +374,14 @@ impl Pairer<'_> {
             if !counted(cell) || counts.get(cell.name.index()) != Some(&1) {
                 continue;
             }
-            let pair = pairs.get(number).and_then(|i| self.out.cell_pairs.get(*i as usize));
-            let Some(held) = pair
-                .map(|pair| self.vm.val(pair.new_value))
-                .or_else(|| self.vm.upvalue(cell.function, cell.index).map(|held| held.value))
-            else {
+            let pair = pairs
+                .get(number)
+                .and_then(|i| self.out.cell_pairs.get(*i as usize));
+            let Some(held) = pair.map(|pair| self.vm.val(pair.new_value)).or_else(|| {
+                self.vm
+                    .upvalue(cell.function, cell.index)
+                    .map(|held| held.value)
+            }) else {
                 continue;
             };
             if !is_scalar(held) && !held.is_nil() && !held.is_table() {
@@ -352,7 +394,10 @@ impl Pairer<'_> {
             let digest = match pair {
                 Some(pair) => {
                     let follows = matches!(pair.fate, CellFate::Take | CellFate::Constant);
-                    let (new, old) = (self.vm.digest(pair.new_value), self.vm.digest(pair.old_value));
+                    let (new, old) = (
+                        self.vm.digest(pair.new_value),
+                        self.vm.digest(pair.old_value),
+                    );
                     let same = self.vm.same(pair.new_value, pair.old_value);
                     if follows || same {
                         new

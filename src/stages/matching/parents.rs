@@ -1,8 +1,9 @@
 //! R3.1: where tables look for what they lack: metatables, and `__index` in them.
 //!
-//! Such a place is behaviour. When the file says that `Dog` extends `Pet` and no longer `Animal`, the running classes stay what they are,
-//! and the place leads to another one. These places are looked at when all tables that stand elsewhere have been met: then it is known
-//! whether both sides mean the same table.
+//! Such a place is behaviour. When the file says that `Dog` extends `Pet` and no longer `Animal`,
+//! the running classes stay what they are, and the place leads to another one. These places are
+//! looked at when all tables that stand elsewhere have been met: then it is known whether both
+//! sides mean the same table.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -55,8 +56,14 @@ pub(super) struct Parents {
 }
 
 impl Parent {
-    /// The metatable's place of a table of A1: what stands there in A1 and in A2, and where the table and that stand.
-    pub(super) fn metatable(table: Ref, [site, at]: [SiteId; 2], [old, new]: [Ref; 2], change: bool) -> Parent {
+    /// The metatable's place of a table of A1: what stands there in A1 and in A2, and where the
+    /// table and that stand.
+    pub(super) fn metatable(
+        table: Ref,
+        [site, at]: [SiteId; 2],
+        [old, new]: [Ref; 2],
+        change: bool,
+    ) -> Parent {
         Parent {
             table,
             site,
@@ -83,7 +90,10 @@ impl Pairer<'_> {
             let metatable = self.vm.val(parent.new).addr;
             self.parents.metatables.try_insert_value(metatable, class)?;
         }
-        if class.is_none() && !self.is_taken(&parent) && !self.leads_elsewhere(parent.old, parent.new, None)? {
+        if class.is_none()
+            && !self.is_taken(&parent)
+            && !self.leads_elsewhere(parent.old, parent.new, None)?
+        {
             return self.pair_tables(parent.old, parent.new, parent.at, false);
         }
         self.wait(Parent { class, ..parent })
@@ -97,9 +107,13 @@ impl Pairer<'_> {
         self.parents.waiting.try_push(parent)
     }
 
-    /// Where two tables that answer to each other are on record (R8). A place that waits (`__index`) may be that, though a local has led
-    /// to them first.
-    pub(super) fn site_on_record(&mut self, tables: (usize, usize), site: SiteId) -> Result<SiteId> {
+    /// Where two tables that answer to each other are on record (R8). A place that waits
+    /// (`__index`) may be that, though a local has led to them first.
+    pub(super) fn site_on_record(
+        &mut self,
+        tables: (usize, usize),
+        site: SiteId,
+    ) -> Result<SiteId> {
         let Some(waiting) = self.parents.sites.get(&tables).copied() else {
             return Ok(site);
         };
@@ -116,7 +130,12 @@ impl Pairer<'_> {
     }
 
     /// Is the slot of A2's table `holder` an `__index` with two tables? It waits, if so.
-    pub(super) fn meet_index(&mut self, slot: &Slot, holder: Option<Ref>, at: SiteId) -> Result<bool> {
+    pub(super) fn meet_index(
+        &mut self,
+        slot: &Slot,
+        holder: Option<Ref>,
+        at: SiteId,
+    ) -> Result<bool> {
         let is_index = self.vm.is_string(slot.key, b"__index");
         let Some(holder) = holder.filter(|_| is_index && !self.replace_data) else {
             return Ok(false);
@@ -158,7 +177,8 @@ impl Pairer<'_> {
         !self.pairs_seen.contains(&(old, new)) && !self.are_free(old, new)
     }
 
-    /// Takes the places that wait: first those that lead to one table, as far as is known. True when there were any.
+    /// Takes the places that wait: first those that lead to one table, as far as is known. True
+    /// when there were any.
     pub(super) fn take_parents(&mut self) -> Result<bool> {
         let waiting = std::mem::take(&mut self.parents.waiting);
         let mut later = Vec::new();
@@ -191,13 +211,17 @@ impl Pairer<'_> {
             return Ok(false);
         }
         let has_place = self.out.tables.contains_key(&new);
-        // Of what is no class the state may be where it looks: a table that the file has elsewhere, too, may have been chosen at run time.
+        // Of what is no class the state may be where it looks: a table that the file has elsewhere,
+        // too, may have been chosen at run time.
         let follows = if has_place {
             parent.class.is_some()
         } else {
             self.has_partner(old)
         };
-        if !follows || !self.has_own_function(parent.old, parent.new)? || !self.bears_code(parent.new)? {
+        if !follows
+            || !self.has_own_function(parent.old, parent.new)?
+            || !self.bears_code(parent.new)?
+        {
             self.refer(TablePair {
                 old: parent.old,
                 new: parent.new,

@@ -1,7 +1,8 @@
-//! Lists of records (R5.3, R5.4): which row is which, when the program has moved, added or removed some.
+//! Lists of records (R5.3, R5.4): which row is which, when the program has moved, added or removed
+//! some.
 //!
-//! A row of A2 that has functions answers to a row of A1 whose plain fields (its name, its id) are the same as the file's. What is left
-//! answers by its place, where both have as many.
+//! A row of A2 that has functions answers to a row of A1 whose plain fields (its name, its id) are
+//! the same as the file's. What is left answers by its place, where both have as many.
 
 use std::cmp::Reverse;
 
@@ -32,12 +33,15 @@ pub(super) struct Code {
 /// A row and its index.
 pub(super) type Row = (i64, Ref);
 
-/// Two rows that are alike: is the sign weak; how much; do they stand at different indices; which row of A2 and which of A1.
+/// Two rows that are alike: is the sign weak; how much; do they stand at different indices; which
+/// row of A2 and which of A1.
 type Alike = (bool, Reverse<u32>, bool, usize, usize);
 
-/// The pairs of rows, the best first. A weak sign counts where each of the two has no other that is as good.
+/// The pairs of rows, the best first. A weak sign counts where each of the two has no other that is
+/// as good.
 fn unambiguous(mut alike: Vec<Alike>) -> Result<Vec<Alike>> {
-    let (mut best2, mut best1): (FxHashMap<usize, Best>, FxHashMap<usize, Best>) = Default::default();
+    let (mut best2, mut best1): (FxHashMap<usize, Best>, FxHashMap<usize, Best>) =
+        Default::default();
     for (weak, Reverse(likeness), _, j, i) in &alike {
         for (best, row) in [(&mut best2, j), (&mut best1, i)] {
             if !*weak {
@@ -87,9 +91,15 @@ fn set(flags: &mut [bool], index: usize) {
 }
 
 impl Pairer<'_> {
-    /// Pairs the rows of a list whose running rows do not stand where the file's do. `beyond`: rows of A2 at whose index A1 has
-    /// nothing.
-    pub(super) fn realign(&mut self, pair: &TablePair, list: i64, entries: &[Beside], beyond: &[Beside]) -> Result<()> {
+    /// Pairs the rows of a list whose running rows do not stand where the file's do. `beyond`: rows
+    /// of A2 at whose index A1 has nothing.
+    pub(super) fn realign(
+        &mut self,
+        pair: &TablePair,
+        list: i64,
+        entries: &[Beside],
+        beyond: &[Beside],
+    ) -> Result<()> {
         if self.replace_data || list == 0 {
             return Ok(());
         }
@@ -99,11 +109,17 @@ impl Pairer<'_> {
             if !beside.new_val.is_table() || beside.order.is_none() {
                 continue;
             }
-            let Some(index) = self.vm.integer(beside.key).filter(|index| (1..=list).contains(index)) else {
+            let Some(index) = self
+                .vm
+                .integer(beside.key)
+                .filter(|index| (1..=list).contains(index))
+            else {
                 continue;
             };
             if self.bears_code(beside.new)? {
-                in_place = in_place && beside.old_val.is_table() && self.same_fields(beside.old, beside.new)?;
+                in_place = in_place
+                    && beside.old_val.is_table()
+                    && self.same_fields(beside.old, beside.new)?;
                 new_rows.try_push((index, beside.new))?;
             }
         }
@@ -141,7 +157,8 @@ impl Pairer<'_> {
                 None => strangers.try_push((index, new))?,
             }
         }
-        // Rows that the file or the program has changed: those that are most alike, first where they stand at one index.
+        // Rows that the file or the program has changed: those that are most alike, first where
+        // they stand at one index.
         let mut alike = Vec::new();
         for (j, (index, new)) in strangers.iter().enumerate() {
             for (i, (at, old)) in old_rows.iter().enumerate() {
@@ -154,7 +171,8 @@ impl Pairer<'_> {
         }
         let alike = unambiguous(alike)?;
         for (_, _, elsewhere, j, i) in alike {
-            let Some((index, new)) = strangers.get(j).copied().filter(|(index, _)| *index > 0) else {
+            let Some((index, new)) = strangers.get(j).copied().filter(|(index, _)| *index > 0)
+            else {
                 continue;
             };
             if taken.get(i) == Some(&false) {
@@ -168,7 +186,12 @@ impl Pairer<'_> {
             }
         }
         for (index, new) in strangers {
-            let is_free = |at: i64| old_rows.iter().zip(&taken).any(|((i, _), taken)| *i == at && !taken);
+            let is_free = |at: i64| {
+                old_rows
+                    .iter()
+                    .zip(&taken)
+                    .any(|((i, _), taken)| *i == at && !taken)
+            };
             if index > 0 && (missing || !is_free(index)) {
                 self.moved.try_insert_value(self.vm.val(new).addr, ())?;
             }
@@ -183,9 +206,14 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Pairs rows that A2's chunk appended to a list with the rows of the module's own that stand there. Returns those of A2 that
-    /// found one.
-    pub(super) fn match_rows(&mut self, list: Ref, site: SiteId, added: &[Row]) -> Result<Vec<Ref>> {
+    /// Pairs rows that A2's chunk appended to a list with the rows of the module's own that stand
+    /// there. Returns those of A2 that found one.
+    pub(super) fn match_rows(
+        &mut self,
+        list: Ref,
+        site: SiteId,
+        added: &[Row],
+    ) -> Result<Vec<Ref>> {
         let mut held = Vec::new();
         for (at, old) in self.rows_of(list)? {
             if !self.has_partner(self.vm.val(old).addr) && self.has_own_function(old, Ref::NIL)? {
@@ -254,8 +282,9 @@ impl Pairer<'_> {
         Ok(found)
     }
 
-    /// Does a table of A1 have a function of the module's own? One with more than [`MOST_LOOKED_AT`] entries holds data: there only the
-    /// keys of `new`, A2's table beside it, are looked up. No walk may be under way.
+    /// Does a table of A1 have a function of the module's own? One with more than
+    /// [`MOST_LOOKED_AT`] entries holds data: there only the keys of `new`, A2's table beside
+    /// it, are looked up. No walk may be under way.
     pub(super) fn has_own_function(&mut self, old: Ref, new: Ref) -> Result<bool> {
         let tables = (self.vm.val(old).addr, self.vm.val(new).addr);
         if let Some(known) = self.code.own.get(&tables) {
@@ -270,8 +299,9 @@ impl Pairer<'_> {
         Ok(found)
     }
 
-    /// Is a function of the module's own among the values of a table, or, with `beside`, among those that that one has under the table's
-    /// keys? None where the table has more than `most` entries, and none among the first of them.
+    /// Is a function of the module's own among the values of a table, or, with `beside`, among
+    /// those that that one has under the table's keys? None where the table has more than
+    /// `most` entries, and none among the first of them.
     fn has_own_among(&mut self, table: Ref, beside: Ref, most: usize) -> Result<Option<bool>> {
         if usize::try_from(self.vm.raw_len(table)).is_ok_and(|length| length > most) {
             return Ok(None);
@@ -300,10 +330,12 @@ impl Pairer<'_> {
         Ok(Some(false))
     }
 
-    /// How many plain fields both rows have with the same value; none where too little says that they are one: the file's row needs
-    /// an equal string, if it has strings, else an equal number. Of a row without either it is a weak sign how many names of functions both have.
+    /// How many plain fields both rows have with the same value; none where too little says that
+    /// they are one: the file's row needs an equal string, if it has strings, else an equal
+    /// number. Of a row without either it is a weak sign how many names of functions both have.
     fn likeness(&mut self, old: Ref, new: Ref) -> Result<Option<(bool, u32)>> {
-        let (mut has_string, mut has_number, mut strings, mut numbers, mut functions) = (false, false, 0, 0, 0);
+        let (mut has_string, mut has_number, mut strings, mut numbers, mut functions) =
+            (false, false, 0, 0, 0);
         self.vm.zip(new, old)?;
         while let Some(entry) = self.vm.zip_next() {
             let equal = u32::from(is_scalar(entry.new) && self.vm.zip_equal());

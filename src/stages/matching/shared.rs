@@ -1,7 +1,9 @@
-//! R3.1: tables that stand in several places of the file (`M.current = M.states.idle`), or of the running program.
+//! R3.1: tables that stand in several places of the file (`M.current = M.states.idle`), or of the
+//! running program.
 //!
-//! One of the places is the table's own, the others refer to it, and may lead elsewhere on the other side. A table with several places
-//! waits until all that have one are paired: then most tables are known, and what is left is settled by what the places say together.
+//! One of the places is the table's own, the others refer to it, and may lead elsewhere on the
+//! other side. A table with several places waits until all that have one are paired: then most
+//! tables are known, and what is left is settled by what the places say together.
 
 use std::cmp::Reverse;
 
@@ -40,7 +42,8 @@ struct Waiting {
 struct Claim {
     old: usize,
     new: usize,
-    /// The places that are left. The first one is the tables' path: one under which A0 had a table on record (R8), if there is any.
+    /// The places that are left. The first one is the tables' path: one under which A0 had a table
+    /// on record (R8), if there is any.
     places: Vec<TablePair>,
     has_record: bool,
     /// How many there were.
@@ -61,30 +64,50 @@ struct Claim {
     done: bool,
 }
 
-/// Is it a new table, or one of the program's own; how many sides have other partners; how many places agree; is none of them a name; the
-/// equal plain fields; how deep the deepest place is, since such ones are more often a table's own. What follows decides among equals: does A1
-/// lack it elsewhere; the order of creation, as a table is made before others refer to it.
+/// Is it a new table, or one of the program's own; how many sides have other partners; how many
+/// places agree; is none of them a name; the equal plain fields; how deep the deepest place is,
+/// since such ones are more often a table's own. What follows decides among equals: does A1 lack it
+/// elsewhere; the order of creation, as a table is made before others refer to it.
 type Rank = (
-    (bool, bool, u32, Reverse<u32>, bool, Reverse<u32>, Reverse<u32>),
+    (
+        bool,
+        bool,
+        u32,
+        Reverse<u32>,
+        bool,
+        Reverse<u32>,
+        Reverse<u32>,
+    ),
     bool,
     u32,
 );
 
 impl Pairer<'_> {
-    /// Pairs two tables that a place leads to; the place waits where one of them has others. `in_cell`: it is no place in a table.
-    pub(super) fn pair_at_place(&mut self, pair: TablePair, named: bool, in_cell: bool) -> Result<()> {
+    /// Pairs two tables that a place leads to; the place waits where one of them has others.
+    /// `in_cell`: it is no place in a table.
+    pub(super) fn pair_at_place(
+        &mut self,
+        pair: TablePair,
+        named: bool,
+        in_cell: bool,
+    ) -> Result<()> {
         let (old, new) = (self.vm.val(pair.old), self.vm.val(pair.new));
         let places = |order| self.survey.places(order) + u32::from(in_cell);
-        let has_others = self.out.known.places(old.addr) > 1 || self.order_of(new).map_or(0, places) > 1;
+        let has_others =
+            self.out.known.places(old.addr) > 1 || self.order_of(new).map_or(0, places) > 1;
         if has_others && !self.are_paired(pair.old, pair.new) {
-            let depth = if in_cell { 0 } else { self.out.sites.depth(pair.site) };
+            let depth = if in_cell {
+                0
+            } else {
+                self.out.sites.depth(pair.site)
+            };
             return self.shared.waiting.try_push(Waiting { pair, named, depth });
         }
         self.pair_tables(pair.old, pair.new, pair.site, pair.exact)
     }
 
-    /// Settles the places that wait. A table whose places leave one partner only has it; what nothing tells goes by the number of places
-    /// that agree. True when there were any.
+    /// Settles the places that wait. A table whose places leave one partner only has it; what
+    /// nothing tells goes by the number of places that agree. True when there were any.
     pub(super) fn take_shared(&mut self) -> Result<bool> {
         let waiting = std::mem::take(&mut self.shared.waiting);
         if waiting.is_empty() {
@@ -101,7 +124,8 @@ impl Pairer<'_> {
                 if round < MOST_ROUNDS && found != best {
                     break;
                 }
-                let Some(claim) = claims.get_mut(at).filter(|claim| !claim.places.is_empty()) else {
+                let Some(claim) = claims.get_mut(at).filter(|claim| !claim.places.is_empty())
+                else {
                     continue;
                 };
                 if !self.are_free(claim.old, claim.new) {
@@ -110,7 +134,8 @@ impl Pairer<'_> {
                 claim.done = true;
                 let pair = claim.places.remove(0);
                 if claim.is_new {
-                    // A table that A1 lacks in a place of its own: here is a reference to it, and A1 refers to another one.
+                    // A table that A1 lacks in a place of its own: here is a reference to it, and
+                    // A1 refers to another one.
                     claim.places = Vec::new();
                     self.scan_queue.try_push((pair.new, pair.site))?;
                 } else {
@@ -133,7 +158,8 @@ impl Pairer<'_> {
             if !known.contains_key(&(old, new)) {
                 let elsewhere = self.shared.lacking.contains(&new);
                 let (equal, other_name) = self.compare_fields(pair.old, pair.new)?;
-                let foreign = self.bears_code(pair.new)? && !self.has_own_function(pair.old, pair.new)?;
+                let foreign =
+                    self.bears_code(pair.new)? && !self.has_own_function(pair.old, pair.new)?;
                 known.try_insert_value((old, new), claims.len())?;
                 claims.try_push(Claim {
                     old,
@@ -167,7 +193,8 @@ impl Pairer<'_> {
 
     /// The claims that are open, with what tells the better ones: smaller is better.
     fn rank(&self, claims: &mut [Claim]) -> Result<Vec<(Rank, usize)>> {
-        let (mut of_old, mut of_new): (FxHashMap<usize, u32>, FxHashMap<usize, u32>) = Default::default();
+        let (mut of_old, mut of_new): (FxHashMap<usize, u32>, FxHashMap<usize, u32>) =
+            Default::default();
         for claim in claims.iter_mut() {
             claim.done |= !self.are_free(claim.old, claim.new);
             if !claim.done && !claim.foreign {
@@ -177,7 +204,8 @@ impl Pairer<'_> {
         }
         let mut ranked = Vec::new();
         for (at, claim) in claims.iter().enumerate().filter(|(_, claim)| !claim.done) {
-            let alone = |counts: &FxHashMap<usize, u32>, table: usize| counts.get(&table) == Some(&1);
+            let alone =
+                |counts: &FxHashMap<usize, u32>, table: usize| counts.get(&table) == Some(&1);
             let old_alone = alone(&of_old, claim.old);
             let new_alone = alone(&of_new, claim.new);
             let free = 2 - u32::from(old_alone) - u32::from(new_alone);
@@ -209,15 +237,20 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Notes that A1 has no table where A2's has one, and where the record has one: should it answer to one of A1's elsewhere, this is its path.
+    /// Notes that A1 has no table where A2's has one, and where the record has one: should it
+    /// answer to one of A1's elsewhere, this is its path.
     pub(super) fn note_recorded(&mut self, pair: &TablePair, beside: &Beside) -> Result<()> {
         if !self.base.is_known() || beside.order.is_none() {
             return Ok(());
         }
-        let place = self.path(pair.site)?.and_then(|path| self.place_of(path, beside.key));
+        let place = self
+            .path(pair.site)?
+            .and_then(|path| self.place_of(path, beside.key));
         if place.is_some_and(|place| self.base.key(place) == Some(Had::Table)) {
             let site = self.out.sites.key(pair.site, beside.key)?;
-            self.shared.recorded.try_insert_value(beside.new_val.addr, site)?;
+            self.shared
+                .recorded
+                .try_insert_value(beside.new_val.addr, site)?;
         }
         Ok(())
     }
@@ -227,7 +260,8 @@ impl Pairer<'_> {
         self.shared.recorded.get(&new).copied().unwrap_or(site)
     }
 
-    /// How many plain fields of A2's table A1's has with the same value; and do all strings that both have differ, one at least?
+    /// How many plain fields of A2's table A1's has with the same value; and do all strings that
+    /// both have differ, one at least?
     fn compare_fields(&mut self, old: Ref, new: Ref) -> Result<(u32, bool)> {
         let (mut equal, mut same, mut other) = (0, false, false);
         self.vm.zip(new, old)?;

@@ -1,8 +1,9 @@
 //! What A2's chunk left behind: each of its tables and functions, met once.
 //!
-//! One walk from what the chunk returned and what it wrote notes what every fresh table holds, which cells every fresh function has, in
-//! how many places each table stands, and by which locals tables are known. So all of that is known before anything is paired, and
-//! pairing reads lists. What the walk did not come to is looked at when it is asked for.
+//! One walk from what the chunk returned and what it wrote notes what every fresh table holds,
+//! which cells every fresh function has, in how many places each table stands, and by which locals
+//! tables are known. So all of that is known before anything is paired, and pairing reads lists.
+//! What the walk did not come to is looked at when it is asked for.
 
 use std::ops::Range;
 
@@ -14,7 +15,8 @@ use crate::model::objects::{CellLists, DenseMap};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
-/// Entries of A2's tables that the walk looks at; the tables of a file with more are looked at one by one.
+/// Entries of A2's tables that the walk looks at; the tables of a file with more are looked at one
+/// by one.
 const MOST_ENTRIES: usize = 20_000;
 
 /// An entry of a table of A2.
@@ -69,7 +71,8 @@ pub(super) struct Survey {
     infos: Vec<Function>,
     /// The lists of cells of its functions.
     pub(super) lists: CellLists,
-    /// In how many places each table stands. Not `__index` and metatables (`parents.rs`), nor a table's reference to itself.
+    /// In how many places each table stands. Not `__index` and metatables (`parents.rs`), nor a
+    /// table's reference to itself.
     places: DenseMap,
 }
 
@@ -97,7 +100,11 @@ impl Survey {
     }
 
     fn knows(&self, val: Val, order: u32) -> bool {
-        let known = if val.is_table() { &self.tables } else { &self.functions };
+        let known = if val.is_table() {
+            &self.tables
+        } else {
+            &self.functions
+        };
         known.get(order).is_some()
     }
 }
@@ -229,9 +236,13 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// What is known of a fresh function, and whether it is the first one with its cells that was asked for; none for one that is written
-    /// in C.
-    pub(super) fn surveyed(&mut self, function: Ref, order: u32) -> Result<Option<(Function, bool)>> {
+    /// What is known of a fresh function, and whether it is the first one with its cells that was
+    /// asked for; none for one that is written in C.
+    pub(super) fn surveyed(
+        &mut self,
+        function: Ref,
+        order: u32,
+    ) -> Result<Option<(Function, bool)>> {
         if let Some(number) = self.survey.functions.get(order) {
             let known = self.survey.infos.get(number as usize);
             return Ok(known.map(|known| (*known, false)));
@@ -240,9 +251,14 @@ impl Pairer<'_> {
             return Ok(None);
         };
         let home = self.loaded.home.owns(self.vm, function, &info)?;
-        let (list, first) = self.survey.lists.number(self.vm.cells(function, info.upvalues)?)?;
+        let (list, first) = self
+            .survey
+            .lists
+            .number(self.vm.cells(function, info.upvalues)?)?;
         let found = Function { info, home, list };
-        self.survey.functions.set(order, self.survey.infos.len() as u32)?;
+        self.survey
+            .functions
+            .set(order, self.survey.infos.len() as u32)?;
         self.survey.infos.try_push(found)?;
         Ok(Some((found, first)))
     }
@@ -254,7 +270,9 @@ impl Pairer<'_> {
             let (start, end) = range.unwrap_or_default();
             return Ok(start..end);
         }
-        Ok(self.keep_items(table, order, usize::MAX)?.unwrap_or_default())
+        Ok(self
+            .keep_items(table, order, usize::MAX)?
+            .unwrap_or_default())
     }
 
     /// Lists what a table holds; none where that is more than `most`.
@@ -273,7 +291,9 @@ impl Pairer<'_> {
             self.survey.items.try_push(Item { key, val, order })?;
         }
         let end = start + count;
-        self.survey.tables.set(order, self.survey.ranges.len() as u32)?;
+        self.survey
+            .tables
+            .set(order, self.survey.ranges.len() as u32)?;
         self.survey.ranges.try_push((start, end))?;
         Ok(Some(start..end))
     }

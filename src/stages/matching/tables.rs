@@ -14,7 +14,8 @@ use crate::support::mem::{TryInsert, TryPush};
 /// Entries of a table of A1 that are looked at for a table beside another one.
 const MOST_BESIDE: usize = 1_000;
 
-/// Places that wait. How many there are of each kind is counted, so that none has to look through them.
+/// Places that wait. How many there are of each kind is counted, so that none has to look through
+/// them.
 #[derive(Default)]
 pub(super) struct References {
     waiting: Vec<TablePair>,
@@ -42,7 +43,8 @@ impl References {
         self.of_new.contains_key(&new)
     }
 
-    /// Does each of the two tables have a place that leads to another one than the other of the two?
+    /// Does each of the two tables have a place that leads to another one than the other of the
+    /// two?
     pub(super) fn both_lead_elsewhere(&self, old: usize, new: usize) -> bool {
         let both = self.of_both.get(&(old, new)).copied();
         let has_more = |count: Option<&u32>| count.copied() > both.or(Some(0));
@@ -60,11 +62,23 @@ struct Dropped {
 }
 
 impl Pairer<'_> {
-    /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this place is not its own but a
-    /// reference to it, which may point elsewhere by now: it is looked at again when all tables have been met.
-    pub(super) fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, exact: bool) -> Result<()> {
+    /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this
+    /// place is not its own but a reference to it, which may point elsewhere by now: it is
+    /// looked at again when all tables have been met.
+    pub(super) fn pair_tables(
+        &mut self,
+        old: Ref,
+        new: Ref,
+        site: SiteId,
+        exact: bool,
+    ) -> Result<()> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
-        let pair = TablePair { old, new, site, exact };
+        let pair = TablePair {
+            old,
+            new,
+            site,
+            exact,
+        };
         if !self.are_free(old_addr, new_addr) {
             if self.pairs_seen.contains(&(old_addr, new_addr)) {
                 return Ok(());
@@ -74,7 +88,8 @@ impl Pairer<'_> {
         self.accept(pair, old_addr, new_addr)
     }
 
-    /// Do the two answer to each other already? Then another place where they stand says nothing new.
+    /// Do the two answer to each other already? Then another place where they stand says nothing
+    /// new.
     pub(super) fn are_paired(&self, old: Ref, new: Ref) -> bool {
         let pair = (self.vm.val(old).addr, self.vm.val(new).addr);
         self.pairs_seen.contains(&pair)
@@ -90,8 +105,16 @@ impl Pairer<'_> {
         !self.has_partner(old) && !self.out.tables.contains_key(&new)
     }
 
-    pub(super) fn accept(&mut self, mut pair: TablePair, old_addr: usize, new_addr: usize) -> Result<()> {
-        pair.site = self.site_on_record((old_addr, new_addr), self.recorded_site(new_addr, pair.site))?;
+    pub(super) fn accept(
+        &mut self,
+        mut pair: TablePair,
+        old_addr: usize,
+        new_addr: usize,
+    ) -> Result<()> {
+        pair.site = self.site_on_record(
+            (old_addr, new_addr),
+            self.recorded_site(new_addr, pair.site),
+        )?;
         self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
         self.answered.try_insert_value(old_addr, ())?;
         if !self.out.tables.contains_key(&new_addr) {
@@ -104,8 +127,9 @@ impl Pairer<'_> {
         self.table_queue.try_push(pair)
     }
 
-    /// References among tables: one that leads to a table of A1 which answers to none of A2's yet gives it the functions of A2's;
-    /// any other says nothing of what its table is. Where A2's table has a place already, that waits until all else has been met (`last`).
+    /// References among tables: one that leads to a table of A1 which answers to none of A2's yet
+    /// gives it the functions of A2's; any other says nothing of what its table is. Where A2's
+    /// table has a place already, that waits until all else has been met (`last`).
     /// True when there was one of the first kind.
     pub(super) fn take_references(&mut self, last: bool) -> Result<bool> {
         let mut found = false;
@@ -128,9 +152,11 @@ impl Pairer<'_> {
             } else if !last {
                 self.refer(pair)?;
             } else if pair.exact
-                || self.has_own_function(pair.old, pair.new)? && !self.is_dropped(&pair, &mut beside)?
+                || self.has_own_function(pair.old, pair.new)?
+                    && !self.is_dropped(&pair, &mut beside)?
             {
-                // A table that the program put there for itself, without a function of the module's own, stays as it is.
+                // A table that the program put there for itself, without a function of the module's
+                // own, stays as it is.
                 self.accept(pair, old_addr, new_addr)?;
                 found = true;
             }
@@ -144,8 +170,9 @@ impl Pairer<'_> {
         self.references.add(pair, old, new)
     }
 
-    /// Does A1 have the table beside the one that answers to A2's, under a key that the file lacks now? Then it is another one, which
-    /// the file has dropped (R5.2). `beside`: what is known of that, once it was asked for.
+    /// Does A1 have the table beside the one that answers to A2's, under a key that the file lacks
+    /// now? Then it is another one, which the file has dropped (R5.2). `beside`: what is known
+    /// of that, once it was asked for.
     fn is_dropped(&mut self, pair: &TablePair, beside: &mut Option<Dropped>) -> Result<bool> {
         let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
         let beside = match beside {
@@ -167,7 +194,13 @@ impl Pairer<'_> {
         }
         let mut dropped = Dropped::default();
         for i in 0..self.out.slots.len() {
-            let Some(slot) = self.out.slots.get(i).copied().filter(|slot| slot.what == What::Merge) else {
+            let Some(slot) = self
+                .out
+                .slots
+                .get(i)
+                .copied()
+                .filter(|slot| slot.what == What::Merge)
+            else {
                 continue;
             };
             let (holder, new) = (self.vm.val(slot.table).addr, self.vm.val(slot.new).addr);
@@ -206,7 +239,8 @@ impl Pairer<'_> {
         let Some(order) = self.order_of(self.vm.val(pair.new)) else {
             return Ok(());
         };
-        let (mut entries, mut rows, mut absent) = (std::mem::take(&mut self.entries), Vec::new(), Vec::new());
+        let (mut entries, mut rows, mut absent) =
+            (std::mem::take(&mut self.entries), Vec::new(), Vec::new());
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         let path = self.note_table(pair.new, pair.site)?;
@@ -251,7 +285,11 @@ impl Pairer<'_> {
                 })?;
             } else if self.is_plain(&beside) {
                 self.plain(&pair, &beside)?;
-            } else if old_val.is_nil() && new_val.is_table() && !self.replace_data && self.vm.integer(key).is_some() {
+            } else if old_val.is_nil()
+                && new_val.is_table()
+                && !self.replace_data
+                && self.vm.integer(key).is_some()
+            {
                 rows.try_push(beside)?; // a row that stands elsewhere by now, or is gone
             } else if old_val.is_nil() && self.is_in_list(&beside, list) {
                 absent.try_push(beside)?;
@@ -302,15 +340,23 @@ impl Pairer<'_> {
 
     /// Data on both sides, and neither an object: nothing to find out.
     fn is_plain(&self, beside: &Beside) -> bool {
-        is_scalar(beside.new_val) && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
+        is_scalar(beside.new_val)
+            && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
     }
 
     /// R5.3: rows of A2's list whose place A1's lacks, and that answer to none of A1's.
-    fn new_rows(&mut self, pair: &TablePair, list: i64, rows: Vec<Beside>, entries: &mut Vec<Beside>) -> Result<()> {
+    fn new_rows(
+        &mut self,
+        pair: &TablePair,
+        list: i64,
+        rows: Vec<Beside>,
+        entries: &mut Vec<Beside>,
+    ) -> Result<()> {
         for row in rows {
             let new = row.new_val;
             let index = self.vm.integer(row.key).unwrap_or_default();
-            let answers = self.out.tables.contains_key(&new.addr) || self.references.has_new(new.addr);
+            let answers =
+                self.out.tables.contains_key(&new.addr) || self.references.has_new(new.addr);
             if !answers && self.may_grow(pair, list, index)? {
                 self.moved.remove(&new.addr);
                 entries.try_push(row)?;
@@ -326,11 +372,12 @@ impl Pairer<'_> {
 
     fn plain(&mut self, pair: &TablePair, beside: &Beside) -> Result<()> {
         let Beside { key, new, old, .. } = *beside;
-        let what = if self.replace_data && !self.vm.same(new, old) || self.scalar_follows(pair, beside)? {
-            What::Overwrite
-        } else {
-            What::Keep
-        };
+        let what =
+            if self.replace_data && !self.vm.same(new, old) || self.scalar_follows(pair, beside)? {
+                What::Overwrite
+            } else {
+                What::Keep
+            };
         self.out.slots.try_push(Slot {
             table: pair.old,
             parent: pair.site,
@@ -342,8 +389,8 @@ impl Pairer<'_> {
         })
     }
 
-    /// R5.3: without a record, integer keys are never added to an existing table; a function outside the list is (a sparse dispatch
-    /// table).
+    /// R5.3: without a record, integer keys are never added to an existing table; a function
+    /// outside the list is (a sparse dispatch table).
     fn is_state(&mut self, pair: &TablePair, beside: &Beside, list: i64) -> Result<bool> {
         let Some(key) = self.vm.integer(beside.key).filter(|_| !self.replace_data) else {
             return Ok(false);
@@ -354,7 +401,9 @@ impl Pairer<'_> {
     /// Is it a function in the list part of A2's table?
     fn is_in_list(&self, beside: &Beside, list: i64) -> bool {
         let index = || self.vm.integer(beside.key);
-        beside.new_val.is_function() && !self.replace_data && index().is_some_and(|index| (1..=list).contains(&index))
+        beside.new_val.is_function()
+            && !self.replace_data
+            && index().is_some_and(|index| (1..=list).contains(&index))
     }
 
     pub(super) fn pair_metatables(&mut self, pair: &TablePair) -> Result<()> {
@@ -400,8 +449,15 @@ impl Pairer<'_> {
         })
     }
 
-    /// Meets the functions that only A1 has in a code-bearing table (R5.2): their cells count for R4.2.
-    pub(super) fn enumerate(&mut self, table: Ref, new: Ref, site: SiteId, written: &Written) -> Result<()> {
+    /// Meets the functions that only A1 has in a code-bearing table (R5.2): their cells count for
+    /// R4.2.
+    pub(super) fn enumerate(
+        &mut self,
+        table: Ref,
+        new: Ref,
+        site: SiteId,
+        written: &Written,
+    ) -> Result<()> {
         let address = self.vm.val(table).addr;
         if self.bearing.try_insert_value(address, ())?.is_some() {
             return Ok(());
@@ -442,7 +498,8 @@ impl Pairer<'_> {
     pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
         self.vm.zip(pair.old, pair.new)?;
         while let Some(entry) = self.vm.zip_next() {
-            let by_object = self.answered.contains(&entry.key.addr) || self.out.number1(entry.key.addr).is_some();
+            let by_object = self.answered.contains(&entry.key.addr)
+                || self.out.number1(entry.key.addr).is_some();
             if entry.old.is_nil() && !by_object {
                 let base = self.vm.zip_keep_pair()?;
                 self.out.slots.try_push(Slot {

@@ -1,16 +1,20 @@
-//! R9.3: closures that old factories made: which nested function of A2 answers to theirs, and on which cells it then works.
+//! R9.3: closures that old factories made: which nested function of A2 answers to theirs, and on
+//! which cells it then works.
 //!
-//! Functions answer to each other by structure. The pairs of [`Pairing`] are known; of what is nested in the two functions
-//! of a pair, [`align`] says what answers to what, and so on downwards. An old closure is recognised by its own dump. Where the
-//! function that made it is gone, and nothing known has it nested in it, it is compared with what in A2 answers to nothing
-//! else. Where an answer is doubtful, there is none: the closure stays as it is, and is *stale*.
+//! Functions answer to each other by structure. The pairs of [`Pairing`] are known; of what is
+//! nested in the two functions of a pair, [`align`] says what answers to what, and so on downwards.
+//! An old closure is recognised by its own dump. Where the function that made it is gone, and
+//! nothing known has it nested in it, it is compared with what in A2 answers to nothing else. Where
+//! an answer is doubtful, there is none: the closure stays as it is, and is *stale*.
 //!
-//! [`Nested`] is plain data; it holds no handle of a value and may outlive the call. The Lua values that it needs are in
-//! [`Values`]. Nothing of the running program is changed here: the new closures are reachable from the tables of `Values`
-//! alone, and the joins are for `commit` to do, after those of A2's functions.
+//! [`Nested`] is plain data; it holds no handle of a value and may outlive the call. The Lua values
+//! that it needs are in [`Values`]. Nothing of the running program is changed here: the new
+//! closures are reachable from the tables of `Values` alone, and the joins are for `commit` to do,
+//! after those of A2's functions.
 //!
-//! A closure's answer may depend on closures that were met before it only where the function that made it is gone. Whoever knows
-//! all old closures beforehand hands each to [`Nested::meet`] first, and the outcome depends on no order.
+//! A closure's answer may depend on closures that were met before it only where the function that
+//! made it is gone. Whoever knows all old closures beforehand hands each to [`Nested::meet`] first,
+//! and the outcome depends on no order.
 
 mod align;
 mod cells;
@@ -38,10 +42,12 @@ use forest::{Forest, Id, Scope};
 /// The number of A2's main function among the functions of [`Values`].
 const MAIN: u32 = 1;
 
-/// The Lua values that [`Nested`] needs, all of them the caller's to keep between calls and to give up in the end.
+/// The Lua values that [`Nested`] needs, all of them the caller's to keep between calls and to give
+/// up in the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Values {
-    /// A table, empty at first: functions of both sides that have cells, and the factories of new closures.
+    /// A table, empty at first: functions of both sides that have cells, and the factories of new
+    /// closures.
     pub functions: Ref,
     /// A table with weak keys (`__mode = "k"`), empty at first: old closure → new closure.
     pub moved: Ref,
@@ -57,7 +63,8 @@ pub enum Answer {
     Moved {
         /// The new closure: one for each old one, however often it is asked for.
         new: Ref,
-        /// What gives it its cells, to be done before anything calls it; nothing where that was done.
+        /// What gives it its cells, to be done before anything calls it; nothing where that was
+        /// done.
         joins: Joins,
     },
     /// Its code is A2's already, lines included.
@@ -136,7 +143,8 @@ pub struct Nested {
     links: FxHashMap<u64, Link>,
     /// The links at first, by the code of A1's functions; none until somebody asks.
     codes: Option<FxHashMap<u64, Option<Link>>>,
-    /// Answers to functions that stand alone: those of the pairs, and closures whose factory is gone.
+    /// Answers to functions that stand alone: those of the pairs, and closures whose factory is
+    /// gone.
     outer: FxHashMap<u64, Link>,
     /// Functions that certainly have no answer.
     lost: FxHashMap<u64, Reason>,
@@ -149,7 +157,8 @@ pub struct Nested {
     answered: FxHashSet<Id>,
     /// Lines of A1's functions and numbers of A2's, where both stand in the main chunk.
     anchors: Vec<(i32, u32)>,
-    /// The locals of A2's main function that one of its functions has; none where there are several of one.
+    /// The locals of A2's main function that one of its functions has; none where there are
+    /// several of one.
     module: FxHashMap<u32, Option<(u32, u8)>>,
     /// By a digest of the dump.
     prototypes: FxHashMap<u64, u32>,
@@ -229,8 +238,10 @@ impl Nested {
 
     /// A reason in words.
     pub fn words(&self, reason: Reason) -> String {
-        let name =
-            |i: u32| String::from_utf8_lossy(self.names.get(i as usize).map_or(&[][..], Vec::as_slice)).into_owned();
+        let name = |i: u32| {
+            String::from_utf8_lossy(self.names.get(i as usize).map_or(&[][..], Vec::as_slice))
+                .into_owned()
+        };
         match reason {
             Reason::Gone => "no function of the file answers to it".into(),
             Reason::Doubtful => "more than one function of the file might answer to it".into(),
@@ -248,12 +259,15 @@ impl Nested {
         }
     }
 
-    /// Does a closure's very code, lines included, stand in a function of A1 that pairing met, or in one that was asked for?
+    /// Does a closure's very code, lines included, stand in a function of A1 that pairing met, or
+    /// in one that was asked for?
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn knows(&mut self, vm: &mut Vm, closure: Ref) -> Result<bool> {
-        let exact = vm.tree_of(closure)?.and_then(|tree| Some(tree.get(0)?.exact));
+        let exact = vm
+            .tree_of(closure)?
+            .and_then(|tree| Some(tree.get(0)?.exact));
         Ok(exact.is_some_and(|exact| !self.old.find(exact).is_empty()))
     }
 
@@ -265,8 +279,8 @@ impl Nested {
         self.prototype(vm, closure).map(|_| ())
     }
 
-    /// The same, for a function that stood in the module, and to which pairing found no answer. Only what is nested in another
-    /// function than the main chunk may have one (R5.2).
+    /// The same, for a function that stood in the module, and to which pairing found no answer.
+    /// Only what is nested in another function than the main chunk may have one (R5.2).
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -286,7 +300,13 @@ impl Nested {
         let decision = prototype.and_then(|number| self.decisions.get(number as usize));
         Ok(matches!(
             decision,
-            Some(Decision::Same | Decision::Move { same_code: true, .. })
+            Some(
+                Decision::Same
+                    | Decision::Move {
+                        same_code: true,
+                        ..
+                    }
+            )
         ))
     }
 
@@ -316,7 +336,8 @@ impl Nested {
         around.is_some_and(|around| around.line != 0)
     }
 
-    /// What is known of the code of a home function of which nothing is decided; none where that cannot be read.
+    /// What is known of the code of a home function of which nothing is decided; none where that
+    /// cannot be read.
     fn open(&mut self, vm: &mut Vm, function: Ref) -> Result<Option<Id>> {
         let prototype = self.prototype(vm, function)?;
         let decision = prototype.and_then(|number| self.decisions.get(number as usize));
@@ -360,7 +381,8 @@ impl Nested {
                 }
             })?;
         }
-        let has = |((donor, index), i): (&(Ref, u8), u8)| vm.cell(closure, i) == vm.cell(*donor, *index);
+        let has =
+            |((donor, index), i): (&(Ref, u8), u8)| vm.cell(closure, i) == vm.cell(*donor, *index);
         if same_code && donors.iter().zip(1..).all(has) {
             return Ok(Answer::Same);
         }
@@ -397,13 +419,23 @@ impl Nested {
         Ok(slot)
     }
 
-    /// Finds A2's functions in its chunk, and which of the chunk's locals they have. Returns their places, by their numbers.
-    fn functions_of_new(&mut self, vm: &mut Vm, pairing: &Pairing, values: Values) -> Result<Vec<Option<(u32, Id)>>> {
+    /// Finds A2's functions in its chunk, and which of the chunk's locals they have. Returns their
+    /// places, by their numbers.
+    fn functions_of_new(
+        &mut self,
+        vm: &mut Vm,
+        pairing: &Pairing,
+        values: Values,
+    ) -> Result<Vec<Option<(u32, Id)>>> {
         let mut nodes = Vec::new();
         nodes.try_reserve_exact(pairing.new.len())?;
         let mut cells: FxHashMap<u32, usize> = FxHashMap::default();
         for function in &pairing.new {
-            let tree = if function.home { vm.tree_of(function.at)? } else { None };
+            let tree = if function.home {
+                vm.tree_of(function.at)?
+            } else {
+                None
+            };
             let Some(tree) = tree else {
                 nodes.push(None);
                 continue;
@@ -453,13 +485,20 @@ impl Nested {
                 continue;
             };
             let exact = tree.get(0).map_or(0, |function| function.exact);
-            let planted = self.old.find(exact).iter().find(|id| id.function == 0).copied();
+            let planted = self
+                .old
+                .find(exact)
+                .iter()
+                .find(|id| id.function == 0)
+                .copied();
             let id = match planted {
                 Some(id) => id,
                 None => self.old.plant(tree)?,
             };
             let answer = function.answers.first();
-            let Some((new, node)) = answer.and_then(|f2| nodes.get(*f2 as usize).copied().flatten()) else {
+            let Some((new, node)) =
+                answer.and_then(|f2| nodes.get(*f2 as usize).copied().flatten())
+            else {
                 unanswered.try_push(id)?;
                 continue;
             };
@@ -482,7 +521,10 @@ impl Nested {
     }
 
     fn main(&self) -> Id {
-        Id { tree: 0, function: 0 }
+        Id {
+            tree: 0,
+            function: 0,
+        }
     }
 
     /// A function that stands alone has an answer.
@@ -510,8 +552,8 @@ impl Nested {
         Ok(())
     }
 
-    /// Aligns what is nested in pairs of functions, and what is nested in that. Where memory ends, what is not done stays in the
-    /// queue.
+    /// Aligns what is nested in pairs of functions, and what is nested in that. Where memory ends,
+    /// what is not done stays in the queue.
     fn align(&mut self) -> Result<()> {
         while let Some((old, new)) = self.queue.front().copied() {
             let pair = (self.old.exact(old), new);
@@ -529,7 +571,10 @@ impl Nested {
         if olds.is_empty() {
             return Ok(());
         }
-        let mut alignment = Alignment::new(self.features(&self.old, &olds)?, self.features(&self.new, &news)?)?;
+        let mut alignment = Alignment::new(
+            self.features(&self.old, &olds)?,
+            self.features(&self.new, &news)?,
+        )?;
         for (i, child) in olds.iter().enumerate() {
             let exact = self.old.exact(*child);
             let known = self.links.get(&exact).or_else(|| self.outer.get(&exact));
@@ -548,9 +593,15 @@ impl Nested {
             twins.try_insert_value(exact, if one { *found } else { Match::Doubtful })?;
         }
         for child in olds {
-            match twins.get(&self.old.exact(child)).copied().unwrap_or(Match::Doubtful) {
+            match twins
+                .get(&self.old.exact(child))
+                .copied()
+                .unwrap_or(Match::Doubtful)
+            {
                 Match::To(j) => {
-                    let Some(node) = news.get(j).copied() else { continue };
+                    let Some(node) = news.get(j).copied() else {
+                        continue;
+                    };
                     insert_link(&mut self.links, self.old.exact(child), child, node)?;
                     self.answered.try_insert_value(node, ())?;
                     self.enqueue(child, node)?;
@@ -578,7 +629,8 @@ impl Nested {
         self.closures.clear();
     }
 
-    /// The number of a closure's prototype; none for what is no Lua function, and where nothing is moved.
+    /// The number of a closure's prototype; none for what is no Lua function, and where nothing is
+    /// moved.
     fn prototype(&mut self, vm: &mut Vm, closure: Ref) -> Result<Option<u32>> {
         let address = vm.val(closure).addr;
         if let Some(number) = self.closures.get(&address) {
@@ -620,7 +672,11 @@ impl Nested {
     fn met(&mut self, tree: Tree, is_chunk: bool) -> Result<Decision> {
         let exact = tree.get(0).map_or(0, |function| function.exact);
         let source = self.new.tree(0).map_or(&[][..], |tree| tree.source(0));
-        let known = self.links.get(&exact).or_else(|| self.outer.get(&exact)).copied();
+        let known = self
+            .links
+            .get(&exact)
+            .or_else(|| self.outer.get(&exact))
+            .copied();
         let is_new = tree.source(0) == source
             && match known {
                 Some(Link::To { new, .. }) => self.new.exact(new) == exact,
@@ -665,7 +721,8 @@ impl Nested {
             let mut orphans = Vec::new();
             for i in 0..self.open.len() {
                 let prototype = self.open.get(i).copied().unwrap_or_default();
-                let Some(Decision::Open(id)) = self.decisions.get(prototype as usize).copied() else {
+                let Some(Decision::Open(id)) = self.decisions.get(prototype as usize).copied()
+                else {
                     continue;
                 };
                 let exact = self.old.exact(id);
@@ -702,7 +759,9 @@ impl Nested {
                 }
             }
             let decisions = &self.decisions;
-            let is_open = |prototype: &u32| matches!(decisions.get(*prototype as usize), Some(Decision::Open(_)));
+            let is_open = |prototype: &u32| {
+                matches!(decisions.get(*prototype as usize), Some(Decision::Open(_)))
+            };
             self.open.retain(is_open);
             if !orphans.is_empty() {
                 // In an order that does not depend on when they were met.
@@ -713,7 +772,8 @@ impl Nested {
         Ok(())
     }
 
-    /// What makes new closures of a function of A2; none where this Lua's code turns out to be of another kind.
+    /// What makes new closures of a function of A2; none where this Lua's code turns out to be of
+    /// another kind.
     fn factory(&mut self, vm: &mut Vm, values: Values, new: Id) -> Result<Option<Ref>> {
         if let Some(slot) = self.factories.get(&new) {
             return vm.element(values.functions, *slot).map(Some);

@@ -1,7 +1,9 @@
-//! Which of the functions nested in one function answer to those nested in another: by what they are, never by position alone.
+//! Which of the functions nested in one function answer to those nested in another: by what they
+//! are, never by position alone.
 //!
-//! In this order: the same name and the same code; the same name; the same code; the same code between neighbours that answer to
-//! each other; likeness. Where two candidates are equally good, there is no answer.
+//! In this order: the same name and the same code; the same name; the same code; the same code
+//! between neighbours that answer to each other; likeness. Where two candidates are equally good,
+//! there is no answer.
 
 use rustc_hash::FxHashMap;
 
@@ -85,14 +87,20 @@ impl Features {
         for captured in tree.captured(number).iter().filter(is_own) {
             features.names.try_push(captured.name)?;
         }
-        features.constants.try_reserve_exact(tree.constants(number).len())?;
+        features
+            .constants
+            .try_reserve_exact(tree.constants(number).len())?;
         features.constants.extend_from_slice(tree.constants(number));
         for child in tree.children(number) {
             features
                 .children
                 .try_push(tree.get(child).map_or(0, |child| child.digest))?;
         }
-        for list in [&mut features.names, &mut features.constants, &mut features.children] {
+        for list in [
+            &mut features.names,
+            &mut features.constants,
+            &mut features.children,
+        ] {
             list.sort_unstable();
         }
         for operation in tree.operations(number) {
@@ -158,7 +166,11 @@ impl Features {
             || shares(constants)
             || shares(children)
             || same_names && self.params > 0 && self.param_names != 0;
-        Likeness { score, body, telling }
+        Likeness {
+            score,
+            body,
+            telling,
+        }
     }
 
     fn common_operations(&self, other: &Features) -> Option<u32> {
@@ -174,7 +186,8 @@ impl Features {
         let names = common(&self.names, &other.names);
         let likeness = self.likeness(other);
         // Where it only uses more than it did, or less, the rest of it tells.
-        let grown = || likeness.telling && likeness.body >= LIKE && is_within(&self.names, &other.names);
+        let grown =
+            || likeness.telling && likeness.body >= LIKE && is_within(&self.names, &other.names);
         !renamed
             && self.params == other.params
             && self.vararg == other.vararg
@@ -210,7 +223,8 @@ fn is_within(a: &[u64], b: &[u64]) -> bool {
     short.iter().all(|name| long.binary_search(name).is_ok())
 }
 
-/// The functions that stand directly in one function of either side, and what answers to what so far.
+/// The functions that stand directly in one function of either side, and what answers to what so
+/// far.
 pub struct Alignment {
     old: Vec<Features>,
     new: Vec<Features>,
@@ -241,7 +255,8 @@ impl Alignment {
 
     /// Two functions answer to each other. What has an answer keeps it.
     pub fn join(&mut self, old: usize, new: usize) {
-        if let (Some(to @ None), Some(from @ None)) = (self.to.get_mut(old), self.from.get_mut(new)) {
+        if let (Some(to @ None), Some(from @ None)) = (self.to.get_mut(old), self.from.get_mut(new))
+        {
             *to = Some(new);
             *from = Some(old);
         }
@@ -270,8 +285,13 @@ impl Alignment {
         Ok(matches)
     }
 
-    /// Joins what is alone on either side with its key; with `in_order`, also as many as there are on the other side.
-    fn equal(&mut self, key: impl Fn(&Features) -> Option<(u64, u64)>, in_order: bool) -> Result<()> {
+    /// Joins what is alone on either side with its key; with `in_order`, also as many as there are
+    /// on the other side.
+    fn equal(
+        &mut self,
+        key: impl Fn(&Features) -> Option<(u64, u64)>,
+        in_order: bool,
+    ) -> Result<()> {
         type Group = (Vec<usize>, Vec<usize>);
         let mut groups: FxHashMap<(u64, u64), Group> = FxHashMap::default();
         let mut order = Vec::new();
@@ -287,7 +307,11 @@ impl Alignment {
             }
         }
         for i in self.open(true)? {
-            let group = self.new.get(i).and_then(&key).and_then(|key| groups.get_mut(&key));
+            let group = self
+                .new
+                .get(i)
+                .and_then(&key)
+                .and_then(|key| groups.get_mut(&key));
             if let Some((_, news)) = group {
                 news.try_push(i)?;
             }
@@ -297,7 +321,9 @@ impl Alignment {
                 continue;
             };
             if olds.len() == news.len() && (in_order || olds.len() == 1) {
-                olds.into_iter().zip(news).for_each(|(old, new)| self.join(old, new));
+                olds.into_iter()
+                    .zip(news)
+                    .for_each(|(old, new)| self.join(old, new));
             }
         }
         Ok(())
@@ -307,7 +333,11 @@ impl Alignment {
     fn open(&self, new: bool) -> Result<Vec<usize>> {
         let list = if new { &self.from } else { &self.to };
         let mut open = Vec::new();
-        for (i, _) in list.iter().enumerate().filter(|(_, answer)| answer.is_none()) {
+        for (i, _) in list
+            .iter()
+            .enumerate()
+            .filter(|(_, answer)| answer.is_none())
+        {
             open.try_push(i)?;
         }
         Ok(open)
@@ -378,7 +408,8 @@ impl Alignment {
         }
         loop {
             scores.retain(|(old, new, _)| {
-                self.to.get(*old).is_some_and(Option::is_none) && self.from.get(*new).is_some_and(Option::is_none)
+                self.to.get(*old).is_some_and(Option::is_none)
+                    && self.from.get(*new).is_some_and(Option::is_none)
             });
             let mut best_old: FxHashMap<usize, Best> = FxHashMap::default();
             let mut best_new: FxHashMap<usize, Best> = FxHashMap::default();
@@ -391,7 +422,9 @@ impl Alignment {
                 }
             }
             let mut found = Vec::new();
-            let is_best = |map: &FxHashMap<usize, Best>, key, other| map.get(key).is_some_and(|best| best.is(other));
+            let is_best = |map: &FxHashMap<usize, Best>, key, other| {
+                map.get(key).is_some_and(|best| best.is(other))
+            };
             for (old, new, _) in &scores {
                 if is_best(&best_old, old, *new) && is_best(&best_new, new, *old) {
                     found.try_push((*old, *new))?;
@@ -415,7 +448,8 @@ impl Alignment {
         let ([old], [new]) = (olds.as_slice(), news.as_slice()) else {
             return Ok(());
         };
-        let may_be = matches!((self.old.get(*old), self.new.get(*new)), (Some(a), Some(b)) if a.may_be(b));
+        let may_be =
+            matches!((self.old.get(*old), self.new.get(*new)), (Some(a), Some(b)) if a.may_be(b));
         if may_be && self.fits(*old, *new) {
             self.join(*old, *new);
         }

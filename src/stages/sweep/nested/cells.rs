@@ -1,5 +1,5 @@
-//! On which cells a new closure works: the old closure's own, wherever it has the variable; the module's, where the variable belongs to
-//! the module; else there is none.
+//! On which cells a new closure works: the old closure's own, wherever it has the variable; the
+//! module's, where the variable belongs to the module; else there is none.
 
 use super::forest::{Forest, Id, Scope};
 use super::{Nested, Reason, Values};
@@ -17,7 +17,8 @@ pub(super) enum Source {
     Chunk(u8),
     /// An upvalue of a function among the [`Values`].
     Function { slot: u32, index: u8 },
-    /// An upvalue of the function of A2 that takes the place of the one which made the closure; the name is for a message.
+    /// An upvalue of the function of A2 that takes the place of the one which made the closure; the
+    /// name is for a message.
     Factory { node: Id, index: u8, name: u32 },
 }
 
@@ -37,9 +38,19 @@ enum Lack {
 }
 
 impl Nested {
-    /// Where the upvalues of a function of A2 get their cells from, when it takes the place of closures of this one of A1.
-    pub(super) fn sources(&mut self, old: Id, new: Id) -> Result<std::result::Result<Sources, Reason>> {
-        let nameless = |forest: &Forest, id| forest.captured(id).iter().any(|captured| captured.name == 0);
+    /// Where the upvalues of a function of A2 get their cells from, when it takes the place of
+    /// closures of this one of A1.
+    pub(super) fn sources(
+        &mut self,
+        old: Id,
+        new: Id,
+    ) -> Result<std::result::Result<Sources, Reason>> {
+        let nameless = |forest: &Forest, id| {
+            forest
+                .captured(id)
+                .iter()
+                .any(|captured| captured.name == 0)
+        };
         if nameless(&self.old, old) || nameless(&self.new, new) {
             return Ok(Err(Reason::Stripped));
         }
@@ -90,7 +101,11 @@ impl Nested {
 
     /// Where one upvalue, counted from 0, gets its cell from.
     fn source(&self, old: Id, new: Id, i: u8) -> std::result::Result<Source, Lack> {
-        let captured = self.new.captured(new).get(usize::from(i)).ok_or(Lack::Scope)?;
+        let captured = self
+            .new
+            .captured(new)
+            .get(usize::from(i))
+            .ok_or(Lack::Scope)?;
         let own = self.own(old, captured)?;
         let scope = own.map(|i| self.old.scope(old, i));
         // Both functions stand as deep below two that answer to each other.
@@ -99,26 +114,37 @@ impl Nested {
             (Scope::Unknown, ..) | (_, _, Some(Scope::Unknown)) => Err(Lack::Scope),
             // R4.4
             (Scope::Outside { index }, ..) if new.tree == 0 => Ok(Source::Chunk(index + 1)),
-            (Scope::Outside { .. }, ..) if captured.name == self.environment => self.of_factory(old, new, i, depth),
+            (Scope::Outside { .. }, ..) if captured.name == self.environment => {
+                self.of_factory(old, new, i, depth)
+            }
             (Scope::Outside { .. }, Some(own), _) => Ok(Source::Own(own + 1)),
             (Scope::Outside { .. }, None, _) => self.of_factory(old, new, i, depth),
             (Scope::Local { level, .. }, own, scope) if level <= depth => match (own, scope) {
-                (Some(own), Some(Scope::Local { level: same, .. })) if same == level => Ok(Source::Own(own + 1)),
+                (Some(own), Some(Scope::Local { level: same, .. })) if same == level => {
+                    Ok(Source::Own(own + 1))
+                }
                 _ => Err(Lack::NotCaptured),
             },
-            (Scope::Local { .. }, Some(own), Some(Scope::Outside { .. })) if self.may_be(old, own, captured) => {
+            (Scope::Local { .. }, Some(own), Some(Scope::Outside { .. }))
+                if self.may_be(old, own, captured) =>
+            {
                 Ok(Source::Own(own + 1))
             }
-            (Scope::Local { owner, local, .. }, ..) => match self.module.get(&local).copied().flatten() {
-                Some((slot, index)) if owner == self.main() => Ok(Source::Function { slot, index }),
-                _ if self.roots.contains_key(&old.tree) => self.of_factory(old, new, i, depth),
-                _ if owner == self.main() => Err(Lack::NoCell),
-                _ => Err(Lack::NotCaptured),
-            },
+            (Scope::Local { owner, local, .. }, ..) => {
+                match self.module.get(&local).copied().flatten() {
+                    Some((slot, index)) if owner == self.main() => {
+                        Ok(Source::Function { slot, index })
+                    }
+                    _ if self.roots.contains_key(&old.tree) => self.of_factory(old, new, i, depth),
+                    _ if owner == self.main() => Err(Lack::NoCell),
+                    _ => Err(Lack::NotCaptured),
+                }
+            }
         }
     }
 
-    /// The number of the upvalue of a function of A1 that has the same name; names of upvalues are different in a function.
+    /// The number of the upvalue of a function of A1 that has the same name; names of upvalues are
+    /// different in a function.
     fn own(&self, old: Id, captured: &Captured) -> std::result::Result<Option<u8>, Lack> {
         let mut same = (0..)
             .zip(self.old.captured(old))
@@ -129,8 +155,9 @@ impl Nested {
         }
     }
 
-    /// May a variable from outside of what is known of A1 be this one? Of a closure whose factory is gone, all that is known is whether
-    /// it was a local of the factory, and not even that when the closure was made for one of an earlier generation.
+    /// May a variable from outside of what is known of A1 be this one? Of a closure whose factory
+    /// is gone, all that is known is whether it was a local of the factory, and not even that
+    /// when the closure was made for one of an earlier generation.
     fn may_be(&self, old: Id, own: u8, captured: &Captured) -> bool {
         let all = self.old.captured(old);
         let is_cut = all.iter().all(|own| !own.in_stack && own.index == 0);
@@ -154,8 +181,8 @@ impl Nested {
         }
     }
 
-    /// The function of A2 that takes the place of the one which made the closure, for an upvalue of it; none where several might,
-    /// and their cells differ.
+    /// The function of A2 that takes the place of the one which made the closure, for an upvalue of
+    /// it; none where several might, and their cells differ.
     pub(super) fn factory_cell(
         &self,
         vm: &mut Vm,

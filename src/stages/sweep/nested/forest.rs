@@ -1,4 +1,5 @@
-//! The functions of one side: trees of dumped functions, found by what they are, and the scopes of the variables they capture.
+//! The functions of one side: trees of dumped functions, found by what they are, and the scopes of
+//! the variables they capture.
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -54,12 +55,16 @@ impl Forest {
             return Err(Error::Memory);
         };
         for function in 0..tree.len() {
-            let id = Id { tree: number, function };
+            let id = Id {
+                tree: number,
+                function,
+            };
             let exact = tree.get(function).map_or(0, |function| function.exact);
             match self.by_exact.get_mut(&exact) {
                 Some(ids) => ids.try_push(id)?,
                 None => {
-                    self.by_exact.try_insert_value(exact, SmallVec::from_buf([id]))?;
+                    self.by_exact
+                        .try_insert_value(exact, SmallVec::from_buf([id]))?;
                 }
             }
         }
@@ -74,7 +79,8 @@ impl Forest {
         self.trees.len() as u32
     }
 
-    /// The functions that are exactly this one, lines included, in the order in which they were added.
+    /// The functions that are exactly this one, lines included, in the order in which they were
+    /// added.
     pub fn find(&self, exact: u64) -> &[Id] {
         self.by_exact.get(&exact).map_or(&[], SmallVec::as_slice)
     }
@@ -118,7 +124,8 @@ impl Forest {
 
     /// What it captures.
     pub fn captured(&self, id: Id) -> &[Captured] {
-        self.tree(id.tree).map_or(&[], |tree| tree.captured(id.function))
+        self.tree(id.tree)
+            .map_or(&[], |tree| tree.captured(id.function))
     }
 
     /// Where its `i`-th upvalue, counted from 0, belongs.
@@ -146,7 +153,8 @@ impl Forest {
         }
     }
 
-    /// Which upvalue of the function so many levels up its `i`-th upvalue is; none where it is a local on the way.
+    /// Which upvalue of the function so many levels up its `i`-th upvalue is; none where it is a
+    /// local on the way.
     pub fn upvalue_above(&self, mut id: Id, mut i: u8, levels: u32) -> Option<u8> {
         for _ in 0..levels {
             let captured = self.captured(id).get(usize::from(i))?;

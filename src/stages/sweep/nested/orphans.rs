@@ -1,7 +1,8 @@
 //! Closures of which nothing known tells the factory: it is gone, or of a generation that is.
 //!
-//! They are compared with all functions of A2's chunk. The same code is an answer wherever it stands, if there is enough of it; else
-//! what is much more like one function than like any other, when that one answers to nothing else.
+//! They are compared with all functions of A2's chunk. The same code is an answer wherever it
+//! stands, if there is enough of it; else what is much more like one function than like any other,
+//! when that one answers to nothing else.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -60,7 +61,8 @@ impl Nested {
         Ok(candidates)
     }
 
-    /// Does a function of A2's main chunk stand where one of A1's main chunk would, that began on this line?
+    /// Does a function of A2's main chunk stand where one of A1's main chunk would, that began on
+    /// this line?
     fn fits(&self, old: Id, new: Id) -> bool {
         let line = self.old.get(old).map_or(0, |function| function.line);
         let split = self.anchors.partition_point(|(anchor, _)| *anchor < line);
@@ -71,8 +73,9 @@ impl Nested {
             && after.is_none_or(|(_, function)| new.function < *function)
     }
 
-    /// What answers to a function that an earlier generation of its factory made: what answers to that one of A1's functions which has
-    /// its code, if there is one only. Of what stands in a function of A1 itself, more is known than that.
+    /// What answers to a function that an earlier generation of its factory made: what answers to
+    /// that one of A1's functions which has its code, if there is one only. Of what stands in a
+    /// function of A1 itself, more is known than that.
     pub(super) fn earlier_generation(&mut self, id: Id) -> Result<Option<Link>> {
         let mut places = self.old.find(self.old.exact(id)).iter();
         if places.any(|id| id.tree < self.running && id.function != 0) {
@@ -117,7 +120,10 @@ impl Nested {
         }
         let mut found = Vec::new();
         for (old, features) in orphans.iter().zip(self.features(&self.old, orphans)?) {
-            let Some(ids) = by_code.get(&features.digest).filter(|_| !features.is_plain()) else {
+            let Some(ids) = by_code
+                .get(&features.digest)
+                .filter(|_| !features.is_plain())
+            else {
                 continue;
             };
             let only = |filter: &dyn Fn(Id) -> bool| {
@@ -170,7 +176,10 @@ impl Nested {
         for (i, (best, old)) in best_of_old.iter().zip(orphans).enumerate() {
             let Some(j) = best.get() else { continue };
             let mutual = best_of_new.get(j).is_some_and(|best| best.is(i));
-            let free = candidates.get(j).copied().filter(|id| !self.answered.contains(id));
+            let free = candidates
+                .get(j)
+                .copied()
+                .filter(|id| !self.answered.contains(id));
             if let Some(new) = free.filter(|_| mutual) {
                 found.try_push((*old, new))?;
             }

@@ -1,4 +1,5 @@
-//! Stories of closures that outlive their factory's code: what runs before, the file then, and what must hold afterwards.
+//! Stories of closures that outlive their factory's code: what runs before, the file then, and what
+//! must hold afterwards.
 
 // A test fails by panicking.
 #![allow(clippy::expect_used, clippy::panic)]
@@ -34,7 +35,8 @@ enum Way {
 
 const WAYS: [Way; 4] = [Way::Plain, Way::Met, Way::Backwards, Way::Later];
 
-/// Asks for the closures of the global list `old`, and puts what comes of them into the list `new`: a closure, or a text.
+/// Asks for the closures of the global list `old`, and puts what comes of them into the list `new`:
+/// a closure, or a text.
 fn ask(vm: &mut Vm, nested: &mut Nested, plan: &mut Plan, way: Way) {
     let values = Values {
         functions: State::global(vm, "functions"),
@@ -76,7 +78,9 @@ fn reload(state: &State, text: &str, way: Way) {
 /// The same, with a change to what is known before anything is asked for.
 fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm, &mut Nested)) {
     state.run("functions, new, moved = {}, {}, setmetatable({}, { __mode = 'k' })");
-    state.run(&format!("package.preload.m = assert(load([==[\n{text}]==], '@m.lua'))"));
+    state.run(&format!(
+        "package.preload.m = assert(load([==[\n{text}]==], '@m.lua'))"
+    ));
     let mut nested = state.view(|vm| {
         let stock = host::check(std::ptr::null()).ok().expect("the right Lua");
         let name = vm.string(b"m").expect("memory");
@@ -133,7 +137,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
     state.run("functions = nil collectgarbage() collectgarbage()");
 }
 
-/// A program with the module `m`, loaded from this text, and the closures that `before` puts into the list `old`.
+/// A program with the module `m`, loaded from this text, and the closures that `before` puts into
+/// the list `old`.
 fn begin(first: &str, before: &str) -> State {
     let state = State::new();
     state.run(
@@ -185,7 +190,8 @@ end
 function M.made() return made end
 return M";
 
-const TWO_COUNTERS: &str = "a, b = m.new(1), m.new(10) a.add(1) old = { a.get, a.add, b.get, b.add, a.get }";
+const TWO_COUNTERS: &str =
+    "a, b = m.new(1), m.new(10) a.add(1) old = { a.get, a.add, b.get, b.add, a.get }";
 
 #[test]
 fn methods_follow_on_their_own_cells() {
@@ -462,7 +468,9 @@ timer(function(dt) ticks = ticks + dt timer_log('tick', ticks) end)
 function M.ticks() return ticks end
 return M";
     story(
-        &format!("timers = timers or {{}} timer_log = print function timer(f) timers[#timers + 1] = f end {first}"),
+        &format!(
+            "timers = timers or {{}} timer_log = print function timer(f) timers[#timers + 1] = f end {first}"
+        ),
         "timer_log = function(_, n) logged = n end timers[1](1) old = { timers[1] }",
         &first
             .replace("local M", "local limit, M")
@@ -698,7 +706,11 @@ fn generation_after_generation() {
     for way in WAYS {
         let state = begin(&text(1), "f = m.new(100) old = { f }");
         for k in 2..8 {
-            reload(&state, &format!("{}{}", "\n".repeat(k as usize), text(k)), way);
+            reload(
+                &state,
+                &format!("{}{}", "\n".repeat(k as usize), text(k)),
+                way,
+            );
             state.run(&format!(
                 "local n, k, all = follows(1)(1) equal(k, {k}) equal(all, {k} - 1) last = last or 100 equal(n, last + {k}) last = n old = {{ new[1] }}"
             ));
@@ -722,13 +734,18 @@ fn a_lua_of_another_format_moves_nothing() {
 #[test]
 fn a_cut_that_lua_takes_for_something_else_is_not_used() {
     let state = begin(COUNTERS, TWO_COUNTERS);
-    reload_with(&state, &format!("\n{COUNTERS}"), Way::Plain, |vm, nested| {
-        let template = vm.load_text(TEMPLATE, c"=?").expect("compiles");
-        let mut template = vm.dump(template, false).expect("memory").to_vec();
-        template.push(0);
-        nested.cutter = Cutter::new(template).expect("memory");
-        assert_eq!(nested.warning(), None);
-    });
+    reload_with(
+        &state,
+        &format!("\n{COUNTERS}"),
+        Way::Plain,
+        |vm, nested| {
+            let template = vm.load_text(TEMPLATE, c"=?").expect("compiles");
+            let mut template = vm.dump(template, false).expect("memory").to_vec();
+            template.push(0);
+            nested.cutter = Cutter::new(template).expect("memory");
+            assert_eq!(nested.warning(), None);
+        },
+    );
     state.run("for i = 1, 4 do stale(i, 'format') end equal(old[2](1), 3)");
 }
 
@@ -743,7 +760,8 @@ fn one_prototype_serves_all() {
         "local M = {} function M.new(n) return function() n = n + 2 return n end end return M",
         Way::Plain,
     );
-    // A closure of one upvalue takes 40 bytes; a prototype of its own would be several hundred more.
+    // A closure of one upvalue takes 40 bytes; a prototype of its own would be several hundred
+    // more.
     state.run(
         "for i = 1, #old do equal(follows(i)(), i + 2) end
         old = nil collectgarbage() collectgarbage()
@@ -762,7 +780,11 @@ fn nothing_is_kept_alive() {
         "old, held = {}, setmetatable({}, { __mode = 'k' })
         for i = 1, 10 do old[i] = m.new(i).get held[old[i]] = true end",
     );
-    reload(&state, &COUNTERS.replace("return n end", "return n, 1 end"), Way::Plain);
+    reload(
+        &state,
+        &COUNTERS.replace("return n end", "return n, 1 end"),
+        Way::Plain,
+    );
     state.run(
         "local function count() local n = 0 for _ in pairs(moved) do n = n + 1 end return n end
         equal(count(), 10) old, new = nil, nil collectgarbage() collectgarbage()
@@ -782,7 +804,10 @@ fn no_hook_runs_meanwhile() {
         |vm, _| {
             let closure = State::global(vm, "old");
             let closure = vm.element(closure, 1).expect("memory");
-            let (globals, name) = (vm.globals().expect("memory"), vm.string(b"calls").expect("memory"));
+            let (globals, name) = (
+                vm.globals().expect("memory"),
+                vm.string(b"calls").expect("memory"),
+            );
             let before = vm.get_number(globals, name);
             vm.instantiate(closure).expect("no error");
             assert!(before.is_some_and(|before| before > 100));
@@ -792,7 +817,8 @@ fn no_hook_runs_meanwhile() {
     state.run("debug.sethook() follows(1)");
 }
 
-/// A lack of memory at any request of Lua's is reported, and asking again gives what it would have given.
+/// A lack of memory at any request of Lua's is reported, and asking again gives what it would have
+/// given.
 #[test]
 fn memory_that_ends_is_reported() {
     let second = COUNTERS.replace("return n end", "return 'n', n end");
@@ -805,7 +831,9 @@ fn memory_that_ends_is_reported() {
                 moved: State::global(vm, "moved"),
             };
             let old = State::global(vm, "old");
-            let closures: Vec<Ref> = (1..=4).map(|i| vm.element(old, i).expect("memory")).collect();
+            let closures: Vec<Ref> = (1..=4)
+                .map(|i| vm.element(old, i).expect("memory"))
+                .collect();
             state.memory().arm(first);
             let outcomes: Vec<_> = closures
                 .iter()
@@ -814,9 +842,10 @@ fn memory_that_ends_is_reported() {
             failed = state.memory().disarm();
             let errors = outcomes.iter().filter(|outcome| outcome.is_err()).count();
             assert!(
-                outcomes
-                    .iter()
-                    .all(|outcome| matches!(outcome, Ok(Answer::Moved { .. }) | Err(Error::Memory)))
+                outcomes.iter().all(|outcome| matches!(
+                    outcome,
+                    Ok(Answer::Moved { .. }) | Err(Error::Memory)
+                ))
             );
             assert_eq!(errors > 0, failed == 2, "request {first}: {outcomes:?}");
         });
@@ -850,7 +879,8 @@ impl Luck {
     }
 }
 
-/// A function that a factory makes: what it tells of itself, under which name, and how its code was changed.
+/// A function that a factory makes: what it tells of itself, under which name, and how its code was
+/// changed.
 #[derive(Clone)]
 struct Made {
     id: u64,
@@ -860,7 +890,8 @@ struct Made {
     inner: bool,
 }
 
-/// A factory with these functions, in this order. Each function returns its id and the variable that it changes.
+/// A factory with these functions, in this order. Each function returns its id and the variable
+/// that it changes.
 fn factory(functions: &[Made], locals: u64, lines: u64) -> String {
     let mut text = "\n".repeat(lines as usize) + "local M, total = {}, 0\nfunction M.new(on)\n";
     for i in 0..locals {
@@ -875,8 +906,9 @@ fn factory(functions: &[Made], locals: u64, lines: u64) -> String {
         inner,
     } in functions
     {
-        let body =
-            format!("total = total + 1 v{variable} = v{variable} + k * {factor} return 'id{id}', v{variable}, total");
+        let body = format!(
+            "total = total + 1 v{variable} = v{variable} + k * {factor} return 'id{id}', v{variable}, total"
+        );
         let body = if *inner {
             format!("return (function() {body} end)()")
         } else {
@@ -891,8 +923,8 @@ fn factory(functions: &[Made], locals: u64, lines: u64) -> String {
     text + "    return o\nend\nfunction M.total() return total end\nreturn M"
 }
 
-/// Whatever is moved, changed, and added or removed: no closure ever gets the code of another one, or another one's variables, and
-/// those that have names or that did not change follow.
+/// Whatever is moved, changed, and added or removed: no closure ever gets the code of another one,
+/// or another one's variables, and those that have names or that did not change follow.
 #[test]
 fn random_factories() {
     for seed in 1..=150 {
@@ -918,7 +950,8 @@ fn random_factories() {
         if luck.below(2) == 0 {
             for id in count..count + luck.below(3) {
                 let at = luck.below(functions.len() as u64 + 1) as usize;
-                let (named, variable, inner) = (luck.below(2) == 0, luck.below(3), luck.below(3) == 0);
+                let (named, variable, inner) =
+                    (luck.below(2) == 0, luck.below(3), luck.below(3) == 0);
                 functions.insert(
                     at,
                     Made {
@@ -937,7 +970,14 @@ fn random_factories() {
         let second = factory(&functions, luck.below(4), 1 + luck.below(5));
         let expected: String = functions
             .iter()
-            .map(|f| format!("id{} = {{ {}, {} }}, ", f.id, f.factor, f.named || f.factor == 1))
+            .map(|f| {
+                format!(
+                    "id{} = {{ {}, {} }}, ",
+                    f.id,
+                    f.factor,
+                    f.named || f.factor == 1
+                )
+            })
             .collect();
         let state = begin(
             &first,
