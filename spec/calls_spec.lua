@@ -93,6 +93,17 @@ describe("A call that a file repeats", function()
     end)
   end
 
+  it("is known where all functions stand on one line", function()
+    local bus = app:module("bus", BUS)
+    local text = "local bus, M = require 'bus', {} function M.f() return 'v1' end bus.on('a', M.f) "
+      .. "bus.on('a', function() return 'anonymous v1' end) return M"
+    app:module("m", text)
+    for n = 2, 3 do
+      update("m", version(text, n))
+      assert.equal(version("v1 anonymous v1", n), bus.fire())
+    end
+  end)
+
   it("tells methods of one name in two classes apart", function()
     local bus = app:module("bus", BUS)
     local text = [[

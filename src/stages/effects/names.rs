@@ -89,7 +89,10 @@ impl Names {
                     .get(&name)
                     .is_none_or(|known| *known == Some(*lines))
             });
-            if let Some(lines) = lines {
+            // Where several functions stand on the same lines, these tell nothing.
+            if let Some(lines) = lines
+                && matches!(chunk.on_lines(lines.0, lines.1), Some(Some(_)))
+            {
                 self.by_lines.try_insert_value(lines, copied(&name)?)?;
             }
             self.defined.try_insert_value(name, lines)?;
