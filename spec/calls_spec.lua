@@ -93,6 +93,44 @@ describe("A call that a file repeats", function()
     end)
   end
 
+  it("is known by a record that the callee returns, and the file keeps", function()
+    local jobs = app:module("jobs", [[
+      local jobs = { all = {} }
+      function jobs.define(job) jobs.all[#jobs.all + 1] = job return job end
+      return jobs]])
+    local text = [[
+      local jobs = require "jobs"
+      local job = jobs.define { name = "save", run = function() return "v1" end }
+      return job]]
+    app:module("m", text)
+    for n = 2, 4 do
+      update("m", version(text, n))
+      assert.equal(1, #jobs.all)
+      assert.equal("v" .. n, jobs.all[1].run())
+    end
+  end)
+
+  it("changes nothing in a plan where the registry reaches 100,000 rows", function()
+    local bus = app:module("bus", [[
+      local bus = { rows = {}, list = {} }
+      for i = 1, 100000 do bus.rows[i] = { id = i, n = 0 } end
+      function bus.on(f) bus.list[#bus.list + 1] = f end
+      function bus.fire() return bus.list[1]() end
+      return bus]])
+    local text = [[
+      local bus, M, n = require "bus", {}, 0
+      function M.f() n = n + 1 return "v1 " .. n end
+      bus.on(M.f)
+      return M]]
+    app:module("m", text)
+    app:write("m", version(text, 2))
+    assert.is_string(app.hotreload.plan "m")
+    assert.equal("v1 1", bus.fire())
+    assert.is_true((app:reload "m"))
+    assert.equal("v2 2", bus.fire())
+    assert.equal(1, #bus.list)
+  end)
+
   it("is known where all functions stand on one line", function()
     local bus = app:module("bus", BUS)
     local text = "local bus, M = require 'bus', {} function M.f() return 'v1' end bus.on('a', M.f) "
