@@ -11,6 +11,6 @@ for flag in $lua; do
 done
 for name in taker late keeper forwarder; do
   # The last two are the state's allocator until its end, so they must themselves stay.
-  [ "$name" = keeper ] && flags+=(-Wl,-z,nodelete)
+  [ "$name" = keeper ] && flags+=("-Wl,-z,nodelete")
   "${CC:-cc}" "${flags[@]}" tests/allocators.c -o "$1/$name.so"
 done

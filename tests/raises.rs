@@ -408,10 +408,7 @@ fn functions_of_a_host_raise_and_yield() {
         );
         assert!(program.has_own_allocator() && program.is_collecting());
         // SAFETY: asking changes nothing.
-        assert_eq!(
-            unsafe { ffi::lua_gettop(program.state()) },
-            0,
-            "values on the stack"
-        );
+        let values = unsafe { ffi::lua_gettop(program.state()) };
+        assert_eq!(values, 0, "values on the stack");
     }
 }

@@ -109,14 +109,13 @@ impl Chunk {
     }
 }
 
+/// A name: where it stands in the dump and its length, and its number among the constants.
+type Numbered = ((u32, u32), usize);
+
 impl Reader<'_> {
-    fn outline(&mut self, dump: &[u8]) -> Read<Outline> {
-        self.string()?;
-        self.int()?;
-        self.int()?;
-        self.take(3)?;
-        let code = self.code()?;
-        // The names, each with the number of the first constant that is this one.
+    /// The constants that can name a field, each with the number of the first constant that is
+    /// this one.
+    fn constant_names(&mut self, dump: &[u8]) -> Read<Vec<Option<Numbered>>> {
         let (mut names, mut numbers) = (Vec::new(), FxHashMap::default());
         for number in 0..self.count()? {
             let name = match self.byte()? {
@@ -145,6 +144,16 @@ impl Reader<'_> {
             };
             names.try_push(name)?;
         }
+        Ok(names)
+    }
+
+    fn outline(&mut self, dump: &[u8]) -> Read<Outline> {
+        self.string()?;
+        self.int()?;
+        self.int()?;
+        self.take(3)?;
+        let code = self.code()?;
+        let names = self.constant_names(dump)?;
         self.upvalues()?;
         let mut lines = Vec::new();
         let nothing = Secret::default(); // the digests are of no use here

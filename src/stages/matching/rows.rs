@@ -13,7 +13,7 @@ use super::{Beside, Pairer, TablePair};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryInsert, TryPush, collected};
 
 /// Longer lists are compared by index.
 pub(super) const MOST_ROWS: usize = 500;
@@ -128,9 +128,7 @@ impl Pairer<'_> {
         }
         let old_rows = self.rows_of(pair.old)?;
         let missing = list != self.vm.raw_len(pair.old);
-        let mut taken = Vec::new(); // of A1's rows
-        taken.try_reserve_exact(old_rows.len())?;
-        taken.extend(old_rows.iter().map(|_| false));
+        let mut taken = collected(old_rows.iter().map(|_| Ok(false)))?; // of A1's rows
         let mut left = Vec::new();
         for (index, new) in new_rows {
             let stands = old_rows.iter().position(|(at, _)| *at == index);
@@ -186,12 +184,8 @@ impl Pairer<'_> {
             }
         }
         for (index, new) in strangers {
-            let is_free = |at: i64| {
-                old_rows
-                    .iter()
-                    .zip(&taken)
-                    .any(|((i, _), taken)| *i == at && !taken)
-            };
+            let mut places = old_rows.iter().zip(&taken);
+            let mut is_free = |at: i64| places.any(|((i, _), taken)| *i == at && !taken);
             if index > 0 && (missing || !is_free(index)) {
                 self.moved.try_insert_value(self.vm.val(new).addr, ())?;
             }
