@@ -613,12 +613,18 @@ pub fn restore_all(vm: &mut Vm, permit: Permit, snapshot: &Snapshot) -> usize {
         let Some(was) = snapshot.slots_of(i) else {
             continue;
         };
-        if was.is_whole() {
+        let is_as_it_was =
+            was.is_whole() && vm.is_as(was.table, (0..was.count).map(|i| was.slot(i)));
+        if was.is_whole() && !is_as_it_was {
+            let mut next = 0; // most of the keys are met in the order in which they were
             write::keep_known(vm, permit, was.table, |vm| {
-                (0..was.count).any(|i| vm.zip_key_is(was.slot(i).0))
+                let mut slots = (next..was.count).chain(0..next);
+                let met = slots.find(|i| vm.zip_key_is(was.slot(*i).0));
+                next = met.map_or(next, |met| met + 1);
+                met.is_some()
             });
         }
-        for i in 0..was.count {
+        for i in (0..was.count).filter(|_| !is_as_it_was) {
             let (key, old) = was.slot(i);
             if !vm.holds(was.table, key, old) {
                 left += write::put_back(vm, permit, was.table, Some(key), old);
