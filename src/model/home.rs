@@ -137,6 +137,15 @@ impl Home {
         }
     }
 
+    /// The same where nothing is known of the function yet.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::support::error::Error::Memory).
+    pub fn has_function(&mut self, vm: &mut Vm, function: Ref) -> Result<bool> {
+        let info = vm.info(function)?.unwrap_or_default();
+        self.owns(vm, function, &info)
+    }
+
     fn looks_up(&mut self, vm: &Vm, function: Ref, info: &Info) -> Result<bool> {
         if let Some(known) = self.known.get(&info.source) {
             self.last = Some((info.source, *known));

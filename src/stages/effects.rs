@@ -374,11 +374,7 @@ impl<'a> Effects<'a> {
     }
 
     fn is_new(&self, made: Made<'_>, val: Val) -> bool {
-        match val.kind {
-            Kind::Table | Kind::Function => made.created(val.addr),
-            Kind::Thread => self.threads.contains_key(&val.addr),
-            _ => false,
-        }
+        repeat::is_new(made, &self.threads, val)
     }
 
     /// What runs on the coroutine of an event. Others that were active above it have yielded, or
@@ -1258,14 +1254,14 @@ impl<'a> Effects<'a> {
         Ok(net)
     }
 
-    /// The older registration that a call repeats.
-    fn find_repeat(
+    /// Lets `look` search among what was there before.
+    fn searching<T>(
         &mut self,
         vm: &mut Vm,
         made: Made<'_>,
-        call: &Call,
-        writes: &[Write],
-    ) -> Result<Option<Assignment>> {
+        given: &Given,
+        look: impl FnOnce(&mut Search<'_>) -> Result<T>,
+    ) -> Result<T> {
         let sources = Sources {
             globals: self.context.globals,
             running: self.context.running,
@@ -1274,7 +1270,7 @@ impl<'a> Effects<'a> {
             chunk_at: self.chunk_at,
             lineage: self.lineage,
         };
-        let mut search = Search {
+        look(&mut Search {
             vm,
             past: &self.past,
             home: self.home,
@@ -1282,20 +1278,32 @@ impl<'a> Effects<'a> {
             sources: &sources,
             made,
             threads: &self.threads,
-            given: &call.given,
+            given,
             loose: false,
             holders: &mut self.holders,
             narrow: false,
             narrowed: false,
             pending: Vec::new(),
             nested: 0,
-        };
-        let found = search.find(writes)?;
-        if found.is_some() {
-            return Ok(found);
-        }
-        search.loose = true;
-        search.find(writes)
+        })
+    }
+
+    /// The older registration that a call repeats.
+    fn find_repeat(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        call: &Call,
+        writes: &[Write],
+    ) -> Result<Option<Assignment>> {
+        self.searching(vm, made, &call.given, |search| {
+            let found = search.find(writes)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            search.loose = true;
+            search.find(writes)
+        })
     }
 
     /// A repeat: all that it changed is as before, and the file's functions stand where the
@@ -1317,10 +1325,7 @@ impl<'a> Effects<'a> {
             self.names.pair(vm, *new, *old)?;
         }
         for (new, old) in &assignment.pairs {
-            let is_own = vm.val(*new).is_function() && {
-                let info = vm.info(*new)?.unwrap_or_default();
-                self.home.owns(vm, *new, &info)?
-            };
+            let is_own = vm.val(*new).is_function() && self.home.has_function(vm, *new)?;
             // Of an older generation the current one is paired by its name.
             let is_own = is_own && self.names.current(vm, self.lineage, *old) == vm.val(*old).addr;
             if is_own || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr) {
@@ -1354,43 +1359,22 @@ impl<'a> Effects<'a> {
         call: &Call,
         standing: Standing,
     ) -> Result<bool> {
-        let sources = Sources {
-            globals: self.context.globals,
-            running: self.context.running,
-            snapshot: self.snapshot,
-            chunk: self.chunk,
-            chunk_at: self.chunk_at,
-            lineage: self.lineage,
-        };
-        let mut found = Vec::new();
-        for given in &call.given.held {
-            let val = vm.val(*given);
-            if !val.is_function() || !made.created(val.addr) {
-                continue;
-            }
-            for number in &call.touched {
-                let mut search = Search {
-                    vm: &mut *vm,
-                    past: &self.past,
-                    home: &mut *self.home,
-                    names: &mut self.names,
-                    sources: &sources,
-                    made,
-                    threads: &self.threads,
-                    given: &call.given,
-                    loose: false,
-                    holders: &mut self.holders,
-                    narrow: false,
-                    narrowed: false,
-                    pending: Vec::new(),
-                    nested: 0,
-                };
-                if let Some((place, old)) = search.standing(*number, *given, standing)? {
-                    found.try_push((place, old, *given))?;
-                    break;
+        let found = self.searching(vm, made, &call.given, |search| {
+            let mut found = Vec::new();
+            for given in &call.given.held {
+                let val = search.vm.val(*given);
+                if !val.is_function() || !search.is_new(val) {
+                    continue;
+                }
+                for number in &call.touched {
+                    if let Some((place, old)) = search.standing(*number, *given, standing)? {
+                        found.try_push((place, old, *given))?;
+                        break;
+                    }
                 }
             }
-        }
+            Ok(found)
+        })?;
         for (place, old, new) in &found {
             self.replace_at(vm, *place, *old, *new)?;
             self.names.pair(vm, *new, *old)?;
@@ -1437,9 +1421,8 @@ impl<'a> Effects<'a> {
         // the file's function for is not taken away.)
         for number in &call.touched {
             for lost in self.past.lost(*number)? {
-                let info = vm.info(lost)?.unwrap_or_default();
                 let is_own =
-                    !self.names.is_answered(vm, lost) && self.home.owns(vm, lost, &info)?;
+                    !self.names.is_answered(vm, lost) && self.home.has_function(vm, lost)?;
                 if vm.val(lost).is_table() || is_own {
                     return Ok(false);
                 }
@@ -1490,11 +1473,8 @@ impl<'a> Effects<'a> {
                 _ => None,
             };
             let Some(older) = older else { continue };
-            if val.is_function() {
-                let info = vm.info(result)?.unwrap_or_default();
-                if self.home.owns(vm, result, &info)? {
-                    continue;
-                }
+            if val.is_function() && self.home.has_function(vm, result)? {
+                continue;
             }
             if val.is_table() {
                 // The chunk may go on writing into it.

@@ -159,8 +159,7 @@ impl Names {
         (function, lineage): (Ref, Option<Lineage>),
         name: Vec<u8>,
     ) -> Result<()> {
-        let info = vm.info(function)?.unwrap_or_default();
-        if !home.owns(vm, function, &info)? {
+        if !home.has_function(vm, function)? {
             return Ok(());
         }
         let address = vm.val(function).addr;

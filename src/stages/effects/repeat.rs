@@ -18,7 +18,7 @@ use crate::lua::tracker::Made;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::model::home::Home;
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, collected};
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// Assignments that are tried for one call.
 const MOST_TRIES: u32 = 20_000;
@@ -233,14 +233,19 @@ enum What {
     Beside,
 }
 
+/// Was the object created by the load? `threads` has the coroutines that were.
+pub fn is_new(made: Made<'_>, threads: &FxHashMap<usize, Ref>, val: Val) -> bool {
+    match val.kind {
+        Kind::Table | Kind::Function => made.created(val.addr),
+        Kind::Thread => threads.contains_key(&val.addr),
+        _ => false,
+    }
+}
+
 impl Search<'_> {
     /// Was the object created by the load?
     pub fn is_new(&self, val: Val) -> bool {
-        match val.kind {
-            Kind::Table | Kind::Function => self.made.created(val.addr),
-            Kind::Thread => self.threads.contains_key(&val.addr),
-            _ => false,
-        }
+        is_new(self.made, self.threads, val)
     }
 
     fn is_object(val: Val) -> bool {
@@ -251,8 +256,7 @@ impl Search<'_> {
     }
 
     fn is_own(&mut self, function: Ref) -> Result<bool> {
-        let info = self.vm.info(function)?.unwrap_or_default();
-        self.home.owns(self.vm, function, &info)
+        self.home.has_function(self.vm, function)
     }
 
     /// Looks for the assignment, and for another one where there is none under which all integer
@@ -613,7 +617,7 @@ impl Search<'_> {
                 && let Some(holders) = self.holders.get(&table)
             {
                 let with = holders.by_value.get(&value).map_or(&[][..], |list| list);
-                let mut some = crate::support::mem::copied(with)?;
+                let mut some = copied(with)?;
                 some.try_reserve(holders.large.len())?;
                 some.extend_from_slice(&holders.large);
                 some.sort_unstable();
@@ -1046,8 +1050,8 @@ impl Search<'_> {
                     || order == Ordering::Equal
                         && best.as_ref().is_some_and(|(_, several)| *several);
                 let mut copy = Assignment {
-                    places: crate::support::mem::copied(&found.places)?,
-                    scalars: crate::support::mem::copied(&found.scalars)?,
+                    places: copied(&found.places)?,
+                    scalars: copied(&found.scalars)?,
                     score: found.score,
                     lines: found.lines,
                     differs: found.differs,
