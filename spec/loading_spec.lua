@@ -67,6 +67,16 @@ local NOT_KEPT = {
   end,
 }
 
+--- Loads a text in each of these ways, and compares the program with what it was before.
+local function assert_untouched(source)
+  for name, run in pairs(NOT_KEPT) do
+    local before = program.fingerprint()
+    run(source)
+    local changes = before:changes()
+    assert(not changes, name .. ": " .. tostring(changes))
+  end
+end
+
 describe("a load that is not kept leaves no trace:", function()
   before_each(function()
     start()
@@ -159,12 +169,7 @@ describe("a load that is not kept leaves no trace:", function()
   for effect, effects in pairs(EFFECTS) do
     it(effect, function()
       local source = chat(2, "local host = require 'host' " .. effects)
-      for name, run in pairs(NOT_KEPT) do
-        local before = program.fingerprint()
-        run(source)
-        local changes = before:changes()
-        assert(not changes, name .. ": " .. tostring(changes))
-      end
+      assert_untouched(source)
       assert.equal("v1 1", app:load "bus".fire())
       assert.equal(3, (app:load "host".next_id() + 1))
     end)
@@ -189,12 +194,7 @@ describe("a load that is not kept leaves no trace:", function()
       require "host".write "plugin"
       return {}]])
     local source = chat(2, "chat.plugin = require 'plugin'")
-    for name, run in pairs(NOT_KEPT) do
-      local before = program.fingerprint()
-      run(source)
-      local changes = before:changes()
-      assert(not changes, name .. ": " .. tostring(changes))
-    end
+    assert_untouched(source)
     app:update("chat", source)
     app:update("chat", source .. " -- again")
     assert.equal("v2 1, plugin", app:load "bus".fire())
@@ -217,12 +217,7 @@ describe("a load that is not kept leaves no trace:", function()
       function worker.run() return #jobs, done, jobs[1] and jobs[1]() end
       return worker]])
     local source = chat(2, "require 'worker'.add(chat.on_hit)")
-    for name, run in pairs(NOT_KEPT) do
-      local before = program.fingerprint()
-      run(source)
-      local changes = before:changes()
-      assert(not changes, name .. ": " .. tostring(changes))
-    end
+    assert_untouched(source)
     for version = 2, 4 do
       app:update("chat", chat(version, "require 'worker'.add(chat.on_hit)"))
       assert.same({ 1, 1, ("v%d %d"):format(version, version - 1) }, { worker.run() })
@@ -250,12 +245,7 @@ describe("a load that is not kept leaves no trace:", function()
       local worker = require "worker"
       coroutine.resume(worker.co)
       worker.step()]])
-    for name, run in pairs(NOT_KEPT) do
-      local before = program.fingerprint()
-      run(source)
-      local changes = before:changes()
-      assert(not changes, name .. ": " .. tostring(changes))
-    end
+    assert_untouched(source)
     app:update("chat", source)
     assert.same({ 3, 2 }, { worker.done, #worker.log })
   end)

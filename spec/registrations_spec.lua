@@ -20,6 +20,14 @@ local NOT_KEPT = {
     edit = { "return M\n$", "return return" } },
 }
 
+-- One function for each name.
+local SERVICES = [[
+  local on = {}
+  return {
+    on = function(k, f) on[k] = f end,
+    send = function(k, ...) return on[k](...) end,
+  }]]
+
 describe("registrations", function()
   local app
   local function start()
@@ -650,12 +658,7 @@ describe("registrations", function()
       after_each(stop)
 
       it("a service of locals keeps its state", function()
-        local bus = app:module("bus", [[
-          local on = {}
-          return {
-            on = function(k, f) on[k] = f end,
-            send = function(k, ...) return on[k](...) end,
-          }]])
+        local bus = app:module("bus", SERVICES)
         local source = [[
           local bus = require "bus"
           local gold = 0
@@ -705,12 +708,7 @@ describe("registrations", function()
       end)
 
       it("a handler and its module have one counter", function()
-        local bus = app:module("bus", [[
-          local on = {}
-          return {
-            on = function(k, f) on[k] = f end,
-            send = function(k, ...) return on[k](...) end,
-          }]])
+        local bus = app:module("bus", SERVICES)
         local source = [[
           local bus = require "bus"
           local M = {}
