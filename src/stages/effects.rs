@@ -160,17 +160,6 @@ impl Calls {
         text
     }
 
-    /// A call that registers something: made before, or new.
-    fn note(&mut self, is_new: bool, function: Ref, label: String) -> Result<()> {
-        self.made.try_push((function, copied_text(&label)?))?;
-        if is_new {
-            &mut self.new
-        } else {
-            &mut self.repeated
-        }
-        .try_push(label)
-    }
-
     /// The calls for the record of the module, a string with a line for each call, under each
     /// function that was called. The table is weak: where the other module is loaded anew,
     /// nothing is known of calls of its old functions.
@@ -241,13 +230,18 @@ impl Recorded {
         Ok(recorded)
     }
 
-    /// Takes one call off. False where there is none like it.
-    fn take(&mut self, call: &str) -> bool {
-        let count = self
-            .calls
-            .get_mut(call.as_bytes())
-            .filter(|count| **count > 0);
-        count.map(|count| *count -= 1).is_some()
+    /// Is there such a call that nobody has taken off?
+    fn has(&self, call: &str) -> bool {
+        self.calls
+            .get(call.as_bytes())
+            .is_some_and(|count| *count > 0)
+    }
+
+    /// Takes one call off, if there is one like it.
+    fn take(&mut self, call: &str) {
+        if let Some(count) = self.calls.get_mut(call.as_bytes()) {
+            *count = count.saturating_sub(1);
+        }
     }
 
     /// The calls that nobody has taken off.
@@ -1345,7 +1339,7 @@ impl<'a> Effects<'a> {
                 text::value(vm, old)
             ))?;
         }
-        self.calls.note(false, call.function, label)
+        self.note(false, call.function, label)
     }
 
     /// A registry may refuse what stands there already. Where a call that raised was given a
@@ -1385,9 +1379,22 @@ impl<'a> Effects<'a> {
             if standing == Standing::Refused {
                 self.calls.duplicates.try_push(copied_text(&label)?)?;
             }
-            self.calls.note(false, call.function, label)?;
+            self.note(false, call.function, label)?;
         }
         Ok(!found.is_empty())
+    }
+
+    /// A call that registers something: made before, or new.
+    fn note(&mut self, is_new: bool, function: Ref, label: String) -> Result<()> {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.take(&label);
+        }
+        self.calls.made.try_push((function, copied_text(&label)?))?;
+        let list = match is_new {
+            true => &mut self.calls.new,
+            false => &mut self.calls.repeated,
+        };
+        list.try_push(label)
     }
 
     /// Did the last load make the call, and this one not yet as often?
@@ -1401,18 +1408,10 @@ impl<'a> Effects<'a> {
             return Ok(false);
         }
         let label = self.label(vm, made, call)?;
-        let recorded = self
-            .recorded
-            .as_ref()
-            .and_then(|recorded| recorded.calls.get(label.as_bytes()));
-        let made = self
-            .calls
-            .made
-            .iter()
-            .filter(|(_, made)| *made == label)
-            .count();
+        let recorded = self.recorded.as_ref();
+        let is_left = recorded.is_some_and(|recorded| recorded.has(&label));
         // What the text does not tell whole may have changed.
-        Ok(recorded.is_some_and(|recorded| made < *recorded as usize) && !label.contains("{...}"))
+        Ok(is_left && !label.contains("{...}"))
     }
 
     /// The program has taken the entry of a recorded call away since. It stays away.
@@ -1429,7 +1428,7 @@ impl<'a> Effects<'a> {
             }
         }
         let label = self.label(vm, made, call)?;
-        self.calls.note(false, call.function, label)?;
+        self.note(false, call.function, label)?;
         Ok(true)
     }
 
@@ -1560,7 +1559,7 @@ impl<'a> Effects<'a> {
         }
         if places && !call.loads {
             let label = self.label(vm, made, &call)?;
-            self.calls.note(true, call.function, label)?;
+            self.note(true, call.function, label)?;
         }
         self.log.try_push(Logged::Kept { writes, places })
     }
@@ -1722,10 +1721,7 @@ impl Effects<'_> {
             ..
         } = self;
         fault::point()?;
-        if let Some(mut recorded) = recorded {
-            for call in calls.repeated.iter().chain(&calls.new) {
-                recorded.take(call);
-            }
+        if let Some(recorded) = recorded {
             calls.gone = recorded.rest()?;
         }
         let mut left = Left {
