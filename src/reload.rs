@@ -400,7 +400,12 @@ fn plan_module(
     fault::point()?;
 
     let base = Base::read(vm, module.base)?;
-    let mut pairing = matching::pair(vm, &context, &mut loaded, &options, request.lineage, base)?;
+    let past = matching::Past {
+        lineage: request.lineage,
+        base,
+        main: last,
+    };
+    let mut pairing = matching::pair(vm, &context, &mut loaded, &options, past)?;
     let pair_ms = clock.lap();
     fault::point()?;
 

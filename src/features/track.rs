@@ -70,8 +70,11 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
         &context,
         &mut loaded,
         &options,
-        lineage,
-        Base::default(),
+        matching::Past {
+            lineage,
+            base: Base::default(),
+            main: Ref::NIL,
+        },
     )?;
     let functions = pairing.functions()?;
     lineage.note(vm, &functions)?;

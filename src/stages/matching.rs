@@ -15,6 +15,7 @@ mod constants;
 mod fresh;
 mod functions;
 mod handlers;
+mod identity;
 mod imports;
 mod keyed;
 mod leftovers;
@@ -23,6 +24,7 @@ mod merge;
 mod named;
 mod nesting;
 mod note;
+mod origins;
 mod parents;
 mod rows;
 mod shared;
@@ -47,6 +49,7 @@ use crate::model::record::Assigned;
 use crate::model::site::{SiteId, Sites};
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
+use crate::stages::matching::identity::Relation;
 use crate::stages::matching::nesting::Nesting;
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, copied, sort_by_number};
@@ -74,6 +77,9 @@ pub enum What {
     /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere,
     /// else it is `removed` (R5.2).
     Follow,
+    /// A reference to an object of the module's own, which the file has elsewhere: both sides are
+    /// known to be others than each other. What becomes of it is decided when all is matched.
+    Refer,
     /// One side is a function (R6); or A1's points at a function that is replaced elsewhere, and
     /// follows.
     Conflict,
@@ -319,6 +325,16 @@ impl Pairing {
     }
 }
 
+/// What is known of the module's last load.
+pub struct Past {
+    /// Which functions are generations of one.
+    pub lineage: Lineage,
+    /// What is on record of it.
+    pub base: Base,
+    /// Its main function, or nil.
+    pub main: Ref,
+}
+
 /// Finds what answers to what (R3, R4).
 ///
 /// # Errors
@@ -328,8 +344,7 @@ pub fn pair(
     context: &Context,
     loaded: &mut Loaded,
     options: &Options,
-    lineage: Lineage,
-    base: Base,
+    Past { lineage, base, main }: Past,
 ) -> Result<Pairing> {
     let assigned = Assigned::read(vm, lineage.table, context.name, context.running)?;
     let base = match merge::is_of_another_load(vm, context, loaded, lineage)? {
@@ -371,6 +386,8 @@ pub fn pair(
         change_sites: FxHashMap::default(),
         imports: imports::Imports::default(),
         lineage,
+        last_main: main,
+        identity: identity::Identity::default(),
         survey: survey::Survey::default(),
         names: cells::Names::default(),
         named1: named::Named::default(),
@@ -444,6 +461,10 @@ struct Pairer<'a> {
     change_sites: FxHashMap<u32, SiteId>,
     imports: imports::Imports,
     lineage: Lineage,
+    /// The main function of the last load, or nil.
+    last_main: Ref,
+    /// Which expression of which version made an object.
+    identity: identity::Identity,
     /// A2's tables and functions.
     survey: survey::Survey,
     names: cells::Names,
@@ -538,6 +559,7 @@ impl Pairer<'_> {
     fn run(&mut self) -> Result<()> {
         self.name_tables()?;
         self.survey()?;
+        self.identify()?;
         self.roots()?;
         loop {
             if let Some(pair) = self.table_queue.pop_front() {
@@ -550,7 +572,8 @@ impl Pairer<'_> {
                 self.match_edges()?;
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
-            } else if self.take_keyed(false)?
+            } else if self.take_definitions()?
+                || self.take_keyed(false)?
                 || self.take_shared()?
                 || self.take_parents()?
                 || self.take_references(false)?
@@ -587,6 +610,7 @@ impl Pairer<'_> {
                 self.gone(&pair)?;
             }
         }
+        self.settle_references()?;
         self.settle_constants()
     }
 
@@ -701,6 +725,7 @@ impl Pairer<'_> {
         }
         let fresh = order.is_some();
         Ok(match (o.kind, n.kind) {
+            (Kind::Function, Kind::Function) if fresh && self.are_others(old, new) => What::Refer,
             (Kind::Function, Kind::Function) if fresh => {
                 // A generator or iterator that a library made is an object with state, not code.
                 let both_c =
@@ -710,6 +735,7 @@ impl Pairer<'_> {
             // Another module's table is never written to: the file has a table of its own now
             // (R3.3).
             (Kind::Table, Kind::Table) if fresh && self.was_import(old, new)? => What::Take,
+            (Kind::Table, Kind::Table) if fresh && self.are_others(old, new) => What::Refer,
             (Kind::Table, Kind::Table) if fresh => What::Merge,
             _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.takes(o, old, new)? => {
                 What::Take
@@ -741,6 +767,12 @@ impl Pairer<'_> {
         let order = beside.order;
         let kind = match (slot.what, beside.new_val.kind, order) {
             (What::Merge, ..) => ChildKind::Pair,
+            (What::Refer, Kind::Table, _) => {
+                let site = self.out.sites.key(slot.parent, slot.key)?;
+                let exact = self.replace_data;
+                let (old, new) = (slot.old, slot.new);
+                return self.refer(TablePair { old, new, site, exact });
+            }
             (What::Replace, ..) => ChildKind::Edge,
             (_, Kind::Function, Some(_)) => ChildKind::Function,
             (What::Add | What::Overwrite | What::Take | What::Conflict, Kind::Table, Some(_)) => {
@@ -844,7 +876,9 @@ impl Pairer<'_> {
             if self.are_paired(old, new) {
                 continue; // another place where they stand says nothing new
             }
-            if self.leads_elsewhere(old, new, None)? {
+            if matches!(self.relation(old, new), Relation::Same(_)) {
+                self.pair_tables(old, new, site, exact)?;
+            } else if self.leads_elsewhere(old, new, None)? {
                 self.refer(TablePair {
                     old,
                     new,

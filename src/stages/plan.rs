@@ -384,6 +384,7 @@ impl Planner<'_> {
                 self.out.tally.data_kept.try_push(site)
             }
             What::Conflict => self.conflicting(slot),
+            What::Refer => Ok(()), // settled by then
         }
     }
 
@@ -462,7 +463,7 @@ impl Planner<'_> {
                 CellFate::Merge if self.options.data == Data::Replace => {
                     Some(self.placed(pair.new_value))
                 }
-                CellFate::Keep | CellFate::Merge => None,
+                CellFate::Keep | CellFate::Merge | CellFate::Refer => None,
             };
             match new {
                 Some(new) if joined && !self.vm.same(new, pair.old_value) => {

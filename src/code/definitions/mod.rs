@@ -434,6 +434,11 @@ impl Definitions {
         self.stores.get(id.0 as usize)
     }
 
+    /// All stores with their numbers.
+    pub fn stores(&self) -> impl Iterator<Item = (StoreId, &Store)> {
+        (0..).map(StoreId).zip(&self.stores)
+    }
+
     /// What is stored into a definition's object under any key, appended, or set as its metatable;
     /// in the order of the code.
     pub fn stores_into(&self, id: DefinitionId) -> impl Iterator<Item = (StoreId, &Store)> {

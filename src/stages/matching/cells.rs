@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::identity::Relation;
 use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::site::SiteId;
@@ -197,6 +198,8 @@ pub enum CellFate {
     Keep,
     /// Two tables that are paired: A1's stays.
     Merge,
+    /// A reference to an object of the module's own, and A2's leads to another one.
+    Refer,
 }
 
 /// Two cells that answer to each other.
@@ -529,7 +532,15 @@ impl Pairer<'_> {
             }
             let site = self.out.cell_site(c2)?;
             let exact = self.replace_data;
-            if self.leads_elsewhere(old_value, new_value, Some(new.name))? {
+            let relation = self.relation(old_value, new_value);
+            if relation == Relation::Other {
+                pair.fate = CellFate::Refer;
+            }
+            if matches!(relation, Relation::Same(_)) {
+                self.pair_tables(old_value, new_value, site, exact)?;
+            } else if relation == Relation::Other
+                || self.leads_elsewhere(old_value, new_value, Some(new.name))?
+            {
                 let (old, new) = (old_value, new_value);
                 self.refer(TablePair {
                     old,
@@ -558,7 +569,9 @@ impl Pairer<'_> {
                 self.function1(old_value, site)?,
                 self.function2(new_value, site)?,
             );
-            if let (Some(f1), Some(f2)) = (f1, f2) {
+            if self.are_others(old_value, new_value) {
+                pair.fate = CellFate::Refer;
+            } else if let (Some(f1), Some(f2)) = (f1, f2) {
                 let home = self.out.old.get(f1 as usize).is_some_and(|old| old.home);
                 if home || self.are_twins(f1, f2) {
                     return self.cell_edges.try_push(CellEdge {

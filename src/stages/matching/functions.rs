@@ -186,7 +186,9 @@ impl Pairer<'_> {
         if let Some(met) = self.met2.get(order) {
             return Ok(Some(met));
         }
-        let Some((survey::Function { info, home, list }, _)) = self.surveyed(at, order)? else {
+        let Some((survey::Function {
+            info, home, list, ..
+        }, _)) = self.surveyed(at, order)? else {
             return Ok(None);
         };
         let known = if home {

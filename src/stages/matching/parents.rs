@@ -7,6 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::identity::Relation;
 use super::{Pairer, Slot, TablePair, What};
 use crate::lua::vm::Ref;
 use crate::model::base::Path;
@@ -90,9 +91,11 @@ impl Pairer<'_> {
             let metatable = self.vm.val(parent.new).addr;
             self.parents.metatables.try_insert_value(metatable, class)?;
         }
+        let is_same = matches!(self.relation(parent.old, parent.new), Relation::Same(_));
         if class.is_none()
             && !self.is_taken(&parent)
             && !self.leads_elsewhere(parent.old, parent.new, None)?
+            || is_same
         {
             return self.pair_tables(parent.old, parent.new, parent.at, false);
         }

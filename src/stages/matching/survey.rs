@@ -52,6 +52,8 @@ impl Item {
 /// A fresh Lua function.
 #[derive(Clone, Copy)]
 pub(super) struct Function {
+    /// The function.
+    pub(super) at: Ref,
     /// What `lua_getinfo` says.
     pub(super) info: Info,
     /// The module's own.
@@ -83,6 +85,11 @@ impl Survey {
         self.infos.try_reserve(functions)?;
         self.functions.reserve(objects)?;
         self.tables.reserve(objects)
+    }
+
+    /// The module's own functions that were met.
+    pub(super) fn own_functions(&self) -> impl Iterator<Item = &Function> {
+        self.infos.iter().filter(|function| function.home)
     }
 
     /// An entry by its number.
@@ -255,7 +262,12 @@ impl Pairer<'_> {
             .survey
             .lists
             .number(self.vm.cells(function, info.upvalues)?)?;
-        let found = Function { info, home, list };
+        let found = Function {
+            at: function,
+            info,
+            home,
+            list,
+        };
         self.survey
             .functions
             .set(order, self.survey.infos.len() as u32)?;

@@ -140,6 +140,16 @@ impl Pairer<'_> {
             if self.is_former_parent(&pair) {
                 continue;
             }
+            if self.are_others(pair.old, pair.new) {
+                // What the file has made there is met all the same, should no other place lead to it.
+                if !last {
+                    self.refer(pair)?;
+                } else if !has_place {
+                    self.scan_queue.try_push((pair.new, pair.site))?;
+                    found = true;
+                }
+                continue;
+            }
             if self.has_partner(old_addr) {
                 // A2's table, if it is new, has to be met all the same.
                 if !has_place {
@@ -431,6 +441,10 @@ impl Pairer<'_> {
         } else if self.is_fresh(n) && self.was_import(old, new)? {
             self.scan_queue.try_push((new, at))?;
             What::Take
+        } else if self.is_fresh(n) && self.are_others(old, new) {
+            let exact = false;
+            self.refer(TablePair { old, new, site: at, exact })?;
+            What::Refer
         } else if self.is_fresh(n) {
             return self.meet_metatables(place, owner);
         } else if self.takes(o, old, new)? {

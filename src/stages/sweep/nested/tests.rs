@@ -107,8 +107,11 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
             &context,
             &mut loaded,
             &options,
-            lineage,
-            crate::model::base::Base::default(),
+            matching::Past {
+                lineage,
+                base: crate::model::base::Base::default(),
+                main: Ref::NIL,
+            },
         )
         .expect("pairs");
         let mut plan = plan::plan(vm, &context, &loaded, &mut pairing, &options).expect("plans");

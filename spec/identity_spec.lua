@@ -1,0 +1,335 @@
+-- R3: an object is the expression of the file that makes it; every other mention of it is a reference. So what stands
+-- where says nothing of which object is which, and a reference follows the edit or the program, whichever has moved it.
+
+local program = require "spec.support.program"
+
+local STATES = [[
+  local M = {}
+  local Idle = { name = "idle", entered = 0 }
+  function Idle.run() return "idle1" end
+  local Alarm = { name = "alarm", entered = 0 }
+  function Alarm.run() return "alarm1" end
+  M.first, M.second = Idle, Alarm
+  function M.go() return Idle.name, Idle.run(), Alarm.name, Alarm.run() end
+  return M
+]]
+
+local FUNCTIONS = [[
+  local M = {}
+  local function admin() return "admin1" end
+  local function guest() return "guest1" end
+  M.role = guest
+  function M.promote() M.role = admin end
+  function M.who() return M.role() end
+  return M
+]]
+
+-- A class by copying, as several class libraries make them.
+local ZOO = [[
+  local function class(parent)
+    local c = { super = parent }
+    for k, v in pairs(parent or {}) do if k ~= "super" then c[k] = v end end
+    c.__index = c
+    return c
+  end
+  local M = {}
+  M.Animal = class() function M.Animal.kind() return "animal1" end
+  M.Pet = class() function M.Pet.kind() return "pet1" end
+  M.Dog = class(M.Animal)
+  function M.Dog.bark() return "wuff1" end
+  return M
+]]
+
+local function v2(text) return (text:gsub('1"', '2"')) end
+
+-- Each: title, first text, what the program does, second text, what is seen, what is wanted.
+local CASES = {
+  {
+    "fields whose references are swapped in the file", STATES, nil,
+    v2(STATES):gsub("= Idle, Alarm", "= Alarm, Idle"),
+    function(M, before)
+      return { M.first.name, M.second.name, M.first == before.second, M.second == before.first, M.go() }
+    end,
+    { "alarm", "idle", true, true, "idle", "idle2", "alarm", "alarm2" },
+    function(M) return { first = M.first, second = M.second } end,
+  },
+  {
+    "fields that the program has swapped", STATES, function(M) M.first, M.second = M.second, M.first end, v2(STATES),
+    function(M) return { M.first.name, M.first.run(), M.second.name, M.second.run(), M.go() } end,
+    { "alarm", "alarm2", "idle", "idle2", "idle", "idle2", "alarm", "alarm2" },
+  },
+  {
+    "a field that the file leads to another table, while the program has led it to a third",
+    STATES, function(M) M.first = { name = "own", run = function() return "own" end } end,
+    v2(STATES):gsub("= Idle, Alarm", "= Alarm, Alarm"),
+    function(M) return { M.first.name, M.second.run() } end, { "own", "alarm2" },
+  },
+  {
+    "a slot that the program has led to another function of the module", FUNCTIONS, function(M) M.promote() end,
+    v2(FUNCTIONS), function(M) return { M.who() } end, { "admin2" },
+  },
+  {
+    "a slot that the program has not touched, and the file leads elsewhere", FUNCTIONS, nil,
+    v2(FUNCTIONS):gsub("M.role = guest", "M.role = admin"), function(M) return { M.who() } end, { "admin2" },
+  },
+  {
+    "a slot that both have led elsewhere", [[
+      local M = {}
+      function M.a() return "a1" end function M.b() return "b1" end function M.c() return "c1" end
+      M.current = M.a return M ]],
+    function(M) M.current = M.c end, [[
+      local M = {}
+      function M.a() return "a2" end function M.b() return "b2" end function M.c() return "c2" end
+      M.current = M.b return M ]],
+    function(M) return { M.current() } end, { "c2" },
+  },
+  {
+    "two names that have changed their functions", [[
+      local M, held = {}, nil
+      function M.a() return "one" end
+      function M.b() return "two", M end
+      function M.hold() held = M.a end
+      function M.run() return (held()) end
+      return M ]],
+    function(M) M.hold() end, [[
+      local M, held = {}, nil
+      function M.b() return "one" end
+      function M.a() return "two", M end
+      function M.hold() held = M.a end
+      function M.run() return (held()) end
+      return M ]],
+    function(M) return { M.run(), (M.a()), M.b() } end, { "two", "two", "one" },
+  },
+  {
+    "a class with another parent, which its fields were copied from", ZOO, nil,
+    v2(ZOO):gsub("class%(M.Animal%)", "class(M.Pet)"),
+    function(M) return { M.Dog.kind(), M.Dog.super == M.Pet, M.Dog.bark(), M.Animal.kind(), M.Pet.kind() } end,
+    { "pet2", true, "wuff2", "animal2", "pet2" },
+  },
+  {
+    "a class between two others", [[
+      local O = { __index = false } O.__index = O
+      function O:extend() local c = { super = self } c.__index = c return setmetatable(c, self) end
+      local M = {}
+      M.Entity = O:extend() function M.Entity.kind() return "entity1" end
+      M.Wolf = M.Entity:extend() function M.Wolf.bite() return "bite1" end
+      return M ]],
+    nil, [[
+      local O = { __index = false } O.__index = O
+      function O:extend() local c = { super = self } c.__index = c return setmetatable(c, self) end
+      local M = {}
+      M.Entity = O:extend() function M.Entity.kind() return "entity2" end
+      M.Mob = M.Entity:extend() function M.Mob.hp() return 10 end
+      M.Wolf = M.Mob:extend() function M.Wolf.bite() return "bite2" end
+      return M ]],
+    function(M, before)
+      return {
+        M.Mob ~= M.Entity, M.Entity == before.Entity, M.Wolf == before.Wolf, M.Entity.kind(), rawget(M.Entity, "hp"),
+        M.Wolf.super == M.Mob, M.Wolf.hp(), M.Wolf.bite(), getmetatable(M.Wolf) == M.Mob,
+      }
+    end,
+    { true, true, true, "entity2", nil, true, 10, "bite2", true },
+    function(M) return { Entity = M.Entity, Wolf = M.Wolf } end,
+  },
+  {
+    "a hierarchy that is turned round", [[
+      local A = {} A.__index = A
+      local B = setmetatable({}, { __index = A }) B.__index = B
+      function A.f() return "f1" end function B.g() return "g1" end
+      return { A = A, B = B } ]],
+    nil, [[
+      local B = {} B.__index = B
+      local A = setmetatable({}, { __index = B }) A.__index = A
+      function A.f() return "f2" end function B.g() return "g2" end
+      return { A = A, B = B } ]],
+    function(M, before) return { M.A == before.A, M.B == before.B, M.B.missing, M.B.f, M.A.g(), M.A.f() } end,
+    { true, true, nil, nil, "g2", "f2" },
+    function(M) return { A = M.A, B = M.B } end,
+  },
+  {
+    "a class whose parent is gone, and has left it to the grandparent", [[
+      local A = {} A.__index = A function A.f() return "f1" end
+      local B = setmetatable({}, { __index = A }) B.__index = B function B.g() return "g1" end
+      local C = setmetatable({ hp = 1 }, { __index = B }) C.__index = C
+      return { A = A, B = B, C = C } ]],
+    function(M) M.C.hp = 7 end, [[
+      local A = {} A.__index = A function A.f() return "f2" end
+      local C = setmetatable({ hp = 1 }, { __index = A }) C.__index = C
+      return { A = A, C = C } ]],
+    function(M, before) return { M.C == before.C, getmetatable(M.C).__index == M.A, M.C.g, M.C.f(), M.C.hp } end,
+    { true, true, nil, "f2", 7 },
+    function(M) return { C = M.C } end,
+  },
+  {
+    "a table that a class call makes now", [[
+      local Dog = {} Dog.__index = Dog
+      function Dog.new() return setmetatable({}, Dog) end
+      function Dog:hi() return "hi1" end
+      return { Dog = Dog } ]],
+    nil, [[
+      local function class(n) local c = { name = n } c.__index = c return c end
+      local Dog = class "Dog"
+      function Dog.new() return setmetatable({}, Dog) end
+      function Dog:hi() return "hi2" end
+      return { Dog = Dog } ]],
+    function(M, before) return { before.dog:hi(), M.Dog == before.Dog, getmetatable(M.Dog.new()) == before.Dog } end,
+    { "hi2", true, true },
+    function(M) return { Dog = M.Dog, dog = M.Dog.new() } end,
+  },
+  {
+    "a table that goes from a field to a local", [[
+      local M = { players = {} }
+      function M.join(n) table.insert(M.players, n) return #M.players end
+      return M ]],
+    function(M) M.join "ann" M.join "bob" end, [[
+      local M, players = {}, {}
+      function M.join(n) table.insert(players, n) return #players end
+      return M ]],
+    function(M) return { M.join "cat" } end, { 3 },
+  },
+  {
+    "a table that goes from a local to a field", [[
+      local M, players = {}, {}
+      function M.join(n) table.insert(players, n) return #players end
+      return M ]],
+    function(M) M.join "ann" M.join "bob" end, [[
+      local M = { players = {} }
+      function M.join(n) table.insert(M.players, n) return #M.players end
+      return M ]],
+    function(M) return { M.join "cat" } end, { 3 },
+  },
+  {
+    "two locals of one name, and a third before them", [[
+      local M = {}
+      do local S = { n = "a" } function S.run() return "a1" end M.a = S end
+      do local S = { n = "b" } function S.run() return "b1" end M.b = S end
+      return M ]],
+    nil, [[
+      local M = {}
+      do local S = { n = "c" } function S.run() return "c2" end M.c = S end
+      do local S = { n = "a" } function S.run() return "a2" end M.a = S end
+      do local S = { n = "b" } function S.run() return "b2" end M.b = S end
+      return M ]],
+    function(M, before)
+      local a, b = before.a, before.b
+      return { a.n, a.run(), b.n, b.run(), M.c.n, M.c.run(), M.a == a, M.b == b, M.c ~= a and M.c ~= b }
+    end,
+    { "a", "a2", "b", "b2", "c", "c2", true, true, true },
+    function(M) return { a = M.a, b = M.b } end,
+  },
+  {
+    "a class that is copied, and the copy edited", [[
+      local M = {}
+      local Orc = { hp = 10, name = "orc" } function Orc.run() return "orc1" end M.orc = Orc
+      return M ]],
+    nil, [[
+      local M = {}
+      local Troll = { hp = 10, name = "troll" } function Troll.run() return "troll2" end M.troll = Troll
+      local Orc = { hp = 12, name = "orc" } function Orc.run() return "orc2" end M.orc = Orc
+      return M ]],
+    function(M, before) return { before.orc.run(), M.orc == before.orc, M.troll.run(), M.troll ~= before.orc } end,
+    { "orc2", true, "troll2", true },
+    function(M) return { orc = M.orc } end,
+  },
+  {
+    "a reference to a table of data", [[
+      local M = { conf = { eu = { tax = 1 }, us = { tax = 2 } } }
+      M.current = M.conf.eu
+      function M.tax() return M.current.tax end
+      return M ]],
+    nil, [[
+      local M = { conf = { eu = { tax = 1 }, us = { tax = 2 } } }
+      M.current = M.conf.us
+      function M.tax() return M.current.tax end
+      return M ]],
+    function(M) return { M.tax(), M.current == M.conf.us } end, { 2, true },
+  },
+  {
+    "a name that has become another one for a function that the file still has", [[
+      local M, held = {}, nil
+      function M.a() return "a1" end
+      function M.b() return "b1" end
+      function M.hold() held = M.b end
+      function M.run() return held() end
+      return M ]],
+    function(M) M.hold() end, [[
+      local M, held = {}, nil
+      function M.a() return "a2" end
+      M.b = M.a
+      function M.hold() held = M.b end
+      function M.run() return held() end
+      return M ]],
+    function(M) return { M.run(), M.b() } end, { "a2", "a2" },
+  },
+  {
+    "a helper that takes a function's upvalue over", [[
+      local M, n = {}, 0
+      function M.f() n = n + 1 return "f1:" .. n end
+      return M ]],
+    function(M) M.f() end, [[
+      local M, n = {}, 0
+      local function inner() n = n + 1 return "f2:" .. n end
+      function M.f() return inner() end
+      return M ]],
+    function(M) return { M.f() } end, { "f2:2" },
+  },
+  {
+    "a function that a decorator is put around", [[
+      local M, n, held = {}, 0, nil
+      function M.f() n = n + 1 return "f1:" .. n end
+      function M.hold() held = M.f end
+      function M.run() return held() end
+      return M ]],
+    function(M) M.f() M.hold() end, [[
+      local function deco(f) return function() return "<" .. f() .. ">" end end
+      local M, n, held = {}, 0, nil
+      M.f = deco(function() n = n + 1 return "f2:" .. n end)
+      function M.hold() held = M.f end
+      function M.run() return held() end
+      return M ]],
+    function(M) return { M.f(), M.run() } end, { "<f2:2>", "<f2:3>" },
+  },
+  {
+    "a class whose name was taken for another one", [[
+      local M = {}
+      local State = { name = "idle", hp = 3, x = 1, y = 2 } State.__index = State
+      function State.tick(s) s.n = (s.n or 0) + 1 return "idle" .. s.n end
+      M.State = State
+      function M.new() return setmetatable({}, State) end
+      return M ]],
+    nil, [[
+      local M = {}
+      local State = { name = "idle", hp = 3, x = 1, y = 2 } State.__index = State
+      function State.tick(s) s.n = (s.n or 0) + 1 return "IDLE" .. s.n end
+      local Other = { name = "other" } Other.__index = Other
+      M.State, M.Other = State, Other
+      function M.new() return setmetatable({}, State) end
+      return M ]],
+    function(_, before) return { before.object:tick() } end, { "IDLE2" },
+    function(M) local object = M.new() object:tick() return { object = object } end,
+  },
+}
+
+describe("an object is the expression that makes it (R3)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  for _, scope in ipairs { "module", "vm" } do
+    for _, case in ipairs(CASES) do
+      local title, first, change, second, see, wanted, remember = table.unpack(case, 1, 7)
+      it(title .. ", scope " .. scope, function()
+        local M = app:module("m", first)
+        local before = remember and remember(M)
+        if change then change(M) end
+        app:update("m", second, { scope = scope })
+        assert.same(wanted, see(M, before))
+        -- The file as it is, once more: nothing moves.
+        app:reloaded("m", { scope = scope })
+        local again = see(M, before)
+        if title:find "upvalue" or title:find "decorator" or title:find "taken for" or title:find " local" then return end
+        assert.same(wanted, again)
+      end)
+    end
+  end
+end)

@@ -1,0 +1,312 @@
+//! R3: two objects that the same expression of the file has made are one, and two that different
+//! ones have made are not. Where neither is known, the place decides (the other files here).
+
+use rustc_hash::FxHashSet;
+
+use super::origins::{self, Function, Holder, Origins, Roots};
+use super::{CellFate, Edge, Pairer, Pairing, Slot, TablePair, What};
+use crate::code::align::{Alignment, Reason, align};
+use crate::code::definitions::{DefinitionId, Definitions};
+use crate::lua::vm::{Kind, Ref, Vm};
+use crate::model::lineage::Lineage;
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// What definitions say of two objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Relation {
+    /// They answer to each other, for this reason.
+    Same(Reason),
+    /// Each is another one's counterpart, or nobody's.
+    Other,
+    /// Nothing.
+    Unknown,
+}
+
+/// The definitions of both versions, and their objects.
+#[derive(Default)]
+pub(super) struct Identity {
+    /// What no place has brought together was looked at.
+    taken: bool,
+    running: Origins,
+    incoming: Origins,
+    alignment: Alignment,
+    /// Of the incoming version: which definitions are told apart by no name.
+    nameless: FxHashSet<DefinitionId>,
+    nameless_running: FxHashSet<DefinitionId>,
+}
+
+impl Identity {
+    /// Aligns the definitions of both versions, whose objects are known.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    fn of(
+        [base, definitions]: [&Definitions; 2],
+        [running, incoming]: [Origins; 2],
+    ) -> Result<Identity> {
+        let alignment = align(base, definitions, &[])?;
+        Ok(Identity {
+            taken: false,
+            running,
+            incoming,
+            alignment,
+            nameless: nameless(definitions)?,
+            nameless_running: nameless(base)?,
+        })
+    }
+
+    /// What is known of two objects: do they answer to each other?
+    pub(super) fn relation(&self, vm: &Vm, old: Ref, new: Ref) -> Relation {
+        let (old, new) = (vm.val(old).addr, vm.val(new).addr);
+        let counterpart = |found: Option<Ref>| found.map(|found| vm.val(found).addr);
+        let of_old = self.running.definition(old);
+        let of_new = self.incoming.definition(new);
+        let forward = of_old.and_then(|base| self.alignment.incoming(base));
+        let backward = of_new.and_then(|incoming| self.alignment.base(incoming));
+        match (of_old, of_new) {
+            (Some(base), Some(incoming)) => match forward {
+                Some((found, reason)) if found == incoming => {
+                    let is_one = self.running.object(base).is_some()
+                        && self.incoming.object(incoming).is_some();
+                    if is_one { Relation::Same(reason) } else { Relation::Unknown }
+                }
+                None if backward.is_none()
+                    && (self.nameless.contains(&incoming)
+                        || self.nameless_running.contains(&base)) =>
+                {
+                    Relation::Unknown
+                }
+                _ => Relation::Other,
+            },
+            (Some(_), None) => {
+                let found = forward.and_then(|(found, _)| self.incoming.object(found));
+                match counterpart(found) {
+                    Some(found) if found != new => Relation::Other,
+                    _ => Relation::Unknown,
+                }
+            }
+            (None, Some(_)) => {
+                let found = backward.and_then(|(found, _)| self.running.object(found));
+                match counterpart(found) {
+                    Some(found) if found != old => Relation::Other,
+                    _ => Relation::Unknown,
+                }
+            }
+            (None, None) => Relation::Unknown,
+        }
+    }
+
+    /// The objects of both sides that answer to each other by their definitions, in the order of the
+    /// file: the running one, the incoming one, and the definition of that.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (Ref, Ref, DefinitionId)> {
+        let incoming = (0..self.incoming.len()).map(DefinitionId);
+        incoming.filter_map(|incoming| {
+            let (base, _) = self.alignment.base(incoming)?;
+            Some((self.running.object(base)?, self.incoming.object(incoming)?, incoming))
+        })
+    }
+}
+
+/// The definitions that have no name of their own.
+fn nameless(definitions: &Definitions) -> Result<FxHashSet<DefinitionId>> {
+    let mut nameless = FxHashSet::default();
+    for (id, definition) in definitions.iter() {
+        if definition.key.is_sequence() {
+            nameless.try_insert_value(id, ())?;
+        }
+    }
+    Ok(nameless)
+}
+
+impl Pairer<'_> {
+    /// Finds what made the objects of both sides. Of a version that no record is kept of the text is
+    /// not known: its objects are those that stand where the definitions of the file would put theirs.
+    pub(super) fn identify(&mut self) -> Result<()> {
+        let Some(definitions) = self.definitions_of(self.loaded.main)? else {
+            return Ok(());
+        };
+        let mut functions = Vec::new();
+        for function in self.survey.own_functions() {
+            functions.try_push(Function {
+                at: function.at,
+                info: function.info,
+                digest: None,
+            })?;
+        }
+        let roots = Roots {
+            value: self.loaded.value,
+            globals: self.context.globals,
+            functions: &functions,
+        };
+        let fresh = &self.loaded.fresh;
+        let incoming = origins::find(self.vm, &definitions, &roots, |vm, _, object, _| {
+            Ok(fresh.order(vm.val(object).addr).is_some())
+        })?;
+        let base = match self.vm.kind(self.last_main) {
+            Kind::Function => self.definitions_of(self.last_main)?,
+            _ => None,
+        };
+        functions.clear();
+        for number in 0..self.out.known.functions() as u32 {
+            let Some(known) = self.out.known.function(number).filter(|known| known.home) else {
+                continue;
+            };
+            let profile = self.lineage.number(self.vm, known.at).and_then(Lineage::profile);
+            functions.try_push(Function {
+                at: known.at,
+                info: known.info,
+                digest: profile.map(|profile| profile.digest),
+            })?;
+        }
+        let roots = Roots {
+            value: self.context.running,
+            globals: self.context.globals,
+            functions: &functions,
+        };
+        let (imports, context, loaded) = (&mut self.imports, self.context, &*self.loaded);
+        let is_known = base.is_some();
+        let running = origins::find(
+            self.vm,
+            base.as_ref().unwrap_or(&definitions),
+            &roots,
+            |vm, holder, object, is_own_place| {
+                let val = vm.val(object);
+                let is_root = matches!(holder, Holder::Module);
+                let is_import = !is_root && imports.is_module(vm, context, loaded, val)?;
+                Ok((is_known || is_own_place) && !is_import)
+            },
+        )?;
+        self.identity = Identity::of(
+            [base.as_ref().unwrap_or(&definitions), &definitions],
+            [running, incoming],
+        )?;
+        Ok(())
+    }
+
+    fn definitions_of(&mut self, main: Ref) -> Result<Option<Definitions>> {
+        self.vm.dump(main, false)?;
+        Definitions::read(self.vm.take_dump(), self.vm.secret())
+    }
+
+    /// What is known of an object of A1 and one of A2 by their definitions.
+    pub(super) fn relation(&self, old: Ref, new: Ref) -> Relation {
+        self.identity.relation(self.vm, old, new)
+    }
+
+    /// Are the two others than each other, as their definitions say?
+    pub(super) fn are_others(&self, old: Ref, new: Ref) -> bool {
+        self.relation(old, new) == Relation::Other
+    }
+
+    /// What answers to each other by its definition and was met at no place that both sides have: it
+    /// was renamed or moved. True when there was something.
+    pub(super) fn take_definitions(&mut self) -> Result<bool> {
+        if std::mem::replace(&mut self.identity.taken, true) {
+            return Ok(false);
+        }
+        let mut pairs = Vec::new();
+        for pair in self.identity.pairs() {
+            pairs.try_push(pair)?;
+        }
+        let mut found = false;
+        for (old, new, definition) in pairs {
+            let (o, n) = (self.vm.val(old), self.vm.val(new));
+            if o.is_table() && n.is_table() {
+                if self.are_free(o.addr, n.addr) && !self.was_import(old, new)? {
+                    let site = self.site_of(definition)?;
+                    self.pair_tables(old, new, site, self.replace_data)?;
+                    found = true;
+                }
+            } else if o.is_function() && n.is_function() {
+                let site = self.site_of(definition)?;
+                if let (Some(f1), Some(f2)) = (self.function1(old, site)?, self.function2(new, site)?)
+                    && self.out.old.get(f1 as usize).is_some_and(|old| old.answers.is_empty())
+                    && self.out.new.get(f2 as usize).is_some_and(|new| new.partners.is_empty())
+                {
+                    self.edge(Edge { f1, f2 })?;
+                    found = true;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the file has put what a definition makes.
+    fn site_of(&mut self, definition: DefinitionId) -> Result<SiteId> {
+        let mut steps: Vec<Holder> = Vec::new();
+        let mut at = Some(definition);
+        let mut site = SiteId::MODULE;
+        while let Some(holder) = at.and_then(|at| self.identity.incoming.holder(at)) {
+            if steps.len() > MOST_STEPS {
+                break;
+            }
+            steps.try_push(holder)?;
+            at = match holder {
+                Holder::Field(table, _) | Holder::Metatable(table) => {
+                    let address = self.vm.val(table).addr;
+                    if address == self.vm.val(self.context.globals).addr {
+                        site = SiteId::GLOBALS;
+                    }
+                    self.identity.incoming.definition(address)
+                }
+                Holder::Module | Holder::Upvalue(..) => None,
+            };
+        }
+        for holder in steps.into_iter().rev() {
+            site = match holder {
+                Holder::Module => SiteId::MODULE,
+                Holder::Field(_, key) => self.out.sites.key(site, key)?,
+                Holder::Metatable(_) => self.out.sites.metatable(site)?,
+                Holder::Upvalue(function, index) => {
+                    self.out.sites.upvalue(SiteId::MODULE, function, index)?
+                }
+            };
+        }
+        Ok(site)
+    }
+}
+
+impl Pairer<'_> {
+    /// What becomes of references that lead to another object in the file than while the program
+    /// runs.
+    pub(super) fn settle_references(&mut self) -> Result<()> {
+        for number in 0..self.out.slots.len() {
+            let slot = self.out.slots.get(number).copied();
+            let Some(slot) = slot.filter(|slot| slot.what == What::Refer) else {
+                continue;
+            };
+            let what = self.reference(&slot)?;
+            if let Some(slot) = self.out.slots.get_mut(number) {
+                slot.what = what;
+            }
+        }
+        for number in 0..self.out.cell_pairs.len() {
+            let pair = self.out.cell_pairs.get(number).copied();
+            let Some(pair) = pair.filter(|pair| pair.fate == CellFate::Refer) else {
+                continue;
+            };
+            let is_function = self.vm.kind(pair.old_value) == Kind::Function;
+            let fate = match is_function {
+                true if self.is_assigned(pair.old, pair.new) => CellFate::Follow,
+                true => CellFate::Take,
+                false => CellFate::Merge,
+            };
+            if let Some(pair) = self.out.cell_pairs.get_mut(number) {
+                pair.fate = fate;
+            }
+        }
+        Ok(())
+    }
+
+    fn reference(&mut self, slot: &Slot) -> Result<What> {
+        Ok(match self.vm.kind(slot.old) {
+            Kind::Function => What::Take,
+            _ => What::Merge,
+        })
+    }
+}
+
+/// The steps of a path that is told.
+const MOST_STEPS: usize = 64;

@@ -1,0 +1,298 @@
+//! R3: which expression of which version of the file made an object.
+//!
+//! A definition makes an object, and every other mention of the object is a reference. So where two
+//! objects are known to come from definitions that are one, they answer to each other, whatever the
+//! place says at which both stand; and where they come from two, the place is a reference that leads
+//! elsewhere by now.
+//!
+//! ```lua
+//! local Idle, Alarm = { name = "idle" }, { name = "alarm" }
+//! M.first = Idle   --> M.first = Alarm: the field leads to another table; Idle stays what it is
+//! ```
+//!
+//! The objects of a version are found where its definitions put them: a function by its prototype,
+//! anything else by following the stores of the main chunk from what it returned, from the globals
+//! and from the upvalues of its functions. What a loop or a factory makes again and again has one
+//! definition for many objects: there the place tells one from another.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::code::Digest;
+use crate::code::definitions::{
+    Constant, DefinitionId, Definitions, Kind as Made, Place, Store, StoreId, Symbol, VariableId,
+};
+use crate::lua::vm::{Info, Kind, Ref, Val, Vm};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// A function of one side.
+#[derive(Clone, Copy)]
+pub(super) struct Function {
+    /// The function.
+    pub(super) at: Ref,
+    /// What `lua_getinfo` says.
+    pub(super) info: Info,
+    /// A digest of its code, or a part of one, if it is known already.
+    pub(super) digest: Option<Digest>,
+}
+
+/// Where a version has left its objects.
+pub(super) struct Roots<'a> {
+    /// What the chunk returned.
+    pub(super) value: Ref,
+    /// The globals.
+    pub(super) globals: Ref,
+    /// The module's own functions.
+    pub(super) functions: &'a [Function],
+}
+
+/// What stands at a place of a version.
+#[derive(Clone, Copy)]
+pub(super) enum Holder {
+    /// What the chunk returned.
+    Module,
+    /// A field of a table (of the globals, too).
+    Field(Ref, Ref),
+    /// The metatable of an object.
+    Metatable(Ref),
+    /// The upvalue of a function.
+    Upvalue(Ref, u8),
+}
+
+/// The objects of one version, by their definitions.
+#[derive(Default)]
+pub(super) struct Origins {
+    /// By address.
+    of: FxHashMap<usize, DefinitionId>,
+    /// The one object of a definition, by its number; `NIL` where it has none, or several.
+    objects: Vec<Ref>,
+    /// Where that stands; none for a function.
+    holders: FxHashMap<DefinitionId, Holder>,
+}
+
+impl Origins {
+    /// The definition of an object.
+    pub(super) fn definition(&self, address: usize) -> Option<DefinitionId> {
+        self.of.get(&address).copied()
+    }
+
+    /// The object that a definition has made, if it has made one only.
+    pub(super) fn object(&self, definition: DefinitionId) -> Option<Ref> {
+        let object = self.objects.get(definition.0 as usize).copied();
+        object.filter(|object| *object != Ref::NIL)
+    }
+
+    /// Where the object of a definition stands, if it is no function.
+    pub(super) fn holder(&self, definition: DefinitionId) -> Option<Holder> {
+        self.holders.get(&definition).copied()
+    }
+
+    /// How many definitions there are.
+    pub(super) fn len(&self) -> u32 {
+        self.objects.len() as u32
+    }
+}
+
+/// Follows the stores of a version.
+struct Finder<'a, W> {
+    vm: &'a mut Vm,
+    definitions: &'a Definitions,
+    out: Origins,
+    /// Definitions with more than one object.
+    several: FxHashSet<DefinitionId>,
+    /// An upvalue that is this variable of the main function.
+    cells: FxHashMap<VariableId, (Ref, u8)>,
+    /// Objects whose stores are to be followed.
+    work: Vec<(DefinitionId, Ref)>,
+    was_put: W,
+}
+
+/// Finds the objects of a version. `was_put` tells whether it was the version's load that put the
+/// object where it stands; the flag says that the place is the definition's own.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub(super) fn find(
+    vm: &mut Vm,
+    definitions: &Definitions,
+    roots: &Roots<'_>,
+    was_put: impl FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>,
+) -> Result<Origins> {
+    let mut finder = Finder {
+        vm,
+        definitions,
+        out: Origins::default(),
+        several: FxHashSet::default(),
+        cells: FxHashMap::default(),
+        work: Vec::new(),
+        was_put,
+    };
+    let count = definitions.len() as usize;
+    finder.out.objects.try_reserve_exact(count)?;
+    finder.out.objects.resize(count, Ref::NIL);
+    finder.functions(roots.functions)?;
+    finder.roots(roots)?;
+    while let Some((definition, object)) = finder.work.pop() {
+        finder.follow(definition, object)?;
+    }
+    Ok(finder.out)
+}
+
+impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>> Finder<'_, W> {
+    /// Functions go by their prototypes. Their upvalues are the variables of the main function.
+    fn functions(&mut self, functions: &[Function]) -> Result<()> {
+        for function in functions {
+            let Function { at, info, digest } = *function;
+            let mut failed = None;
+            let read = || match self.vm.profile(at) {
+                Ok(profile) => profile.map(|profile| profile.digest),
+                Err(error) => {
+                    failed = Some(error);
+                    None
+                }
+            };
+            let proto = self.definitions.proto_of((info.line, info.last), read);
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            let Some(number) = proto else { continue };
+            let Some(proto) = self.definitions.proto(number).copied() else {
+                continue;
+            };
+            // A function of an older load may stand on the lines of another one by now.
+            if proto.upvalues != info.upvalues
+                || digest.is_some_and(|digest| proto.digest.is_equal(digest) == Some(false))
+            {
+                continue;
+            }
+            if let Some(definition) = proto.definition {
+                self.note(definition, at)?;
+            }
+            for index in 0..info.upvalues {
+                let variable = self.definitions.upvalue(number, index).filter(|variable| {
+                    let variable = self.definitions.variable(*variable);
+                    variable.is_some_and(|variable| variable.proto == 0)
+                });
+                if let Some(variable) = variable
+                    && !self.cells.contains_key(&variable)
+                {
+                    self.cells.try_insert_value(variable, (at, index + 1))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn roots(&mut self, roots: &Roots<'_>) -> Result<()> {
+        let definitions = self.definitions;
+        for (id, store) in definitions.results(0) {
+            self.bind(id, store, Holder::Module, roots.value)?;
+        }
+        for (id, store) in definitions.stores() {
+            match store.place {
+                Place::Global(name) if !self.makes_function(store.value) => {
+                    let key = self.vm.string(definitions.text(name))?;
+                    let value = self.vm.get(roots.globals, key)?;
+                    self.bind(id, store, Holder::Field(roots.globals, key), value)?;
+                }
+                Place::Variable(variable) if !self.makes_function(store.value) => {
+                    if let Some((function, index)) = self.cells.get(&variable).copied() {
+                        let value = self.vm.upvalue_value(function, index)?;
+                        self.bind(id, store, Holder::Upvalue(function, index), value)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Functions are known by their prototypes already.
+    fn makes_function(&self, value: Symbol) -> bool {
+        let Symbol::Definition(definition) = value else {
+            return false;
+        };
+        let definition = self.definitions.get(definition);
+        definition.is_some_and(|definition| matches!(definition.kind, Made::Function(_)))
+    }
+
+    /// What the version has put into an object of its own.
+    fn follow(&mut self, definition: DefinitionId, object: Ref) -> Result<()> {
+        let definitions = self.definitions;
+        for (id, store) in definitions.stores_into(definition) {
+            if self.makes_function(store.value) {
+                continue;
+            }
+            match store.place {
+                Place::Field {
+                    key: Symbol::Constant(Constant::String(name)),
+                    ..
+                } if self.vm.kind(object) == Kind::Table => {
+                    let key = self.vm.string(definitions.text(name))?;
+                    let value = self.vm.get(object, key)?;
+                    self.bind(id, store, Holder::Field(object, key), value)?;
+                }
+                Place::Metatable { .. } => {
+                    let value = self.vm.metatable(object)?;
+                    self.bind(id, store, Holder::Metatable(object), value)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The object that stands where a store puts what its symbol means.
+    fn bind(&mut self, id: StoreId, store: &Store, holder: Holder, object: Ref) -> Result<()> {
+        let val = self.vm.val(object);
+        if !matches!(val.kind, Kind::Table | Kind::Function | Kind::Userdata) {
+            return Ok(());
+        }
+        let mut fitting = None;
+        for definition in self.definitions.resolve(store.value)?.definitions {
+            let made = self.definitions.get(definition).map(|made| made.kind);
+            let fits = match made {
+                Some(Made::Table) => val.is_table(),
+                Some(Made::Function(_)) => self.out.definition(val.addr) == Some(definition),
+                Some(Made::Call(_)) => true,
+                None => false,
+            };
+            if fits && fitting.replace(definition).is_some() {
+                return Ok(()); // several could have made it
+            }
+        }
+        let Some(definition) = fitting else {
+            return Ok(());
+        };
+        let is_own_place = self.definitions.is_place(definition, id);
+        if (self.was_put)(self.vm, holder, object, is_own_place)? {
+            self.note(definition, object)?;
+            if self.out.object(definition) == Some(object) {
+                self.out.holders.try_insert_value(definition, holder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, definition: DefinitionId, object: Ref) -> Result<()> {
+        let Val { addr, .. } = self.vm.val(object);
+        if self.out.of.contains_key(&addr) {
+            return Ok(());
+        }
+        self.out.of.try_insert_value(addr, definition)?;
+        let made = self.definitions.get(definition);
+        let is_single = made.is_some_and(|made| made.proto == 0 && !made.in_loop);
+        if !is_single || self.several.contains(&definition) {
+            return Ok(());
+        }
+        if let Some(known) = self.out.objects.get_mut(definition.0 as usize) {
+            if *known == Ref::NIL {
+                *known = object;
+                return self.work.try_push((definition, object));
+            }
+            *known = Ref::NIL;
+            self.several.try_insert_value(definition, ())?;
+        }
+        Ok(())
+    }
+}
