@@ -178,7 +178,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
     let mut modules = Vec::new();
     for i in 1..=vm.raw_len(batch) {
         let item = vm.index(batch, i)?;
-        let name = vm.fields(
+        let [name, answers, undo, is_data, source, base, calls] = vm.fields(
             item,
             [
                 "name", "answers", "undo", "is_data", "source", "base", "calls",
@@ -186,12 +186,12 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
         )?;
         modules.try_push(Module {
             name,
-            answers: name.after(1),
-            undo: name.after(2),
-            is_data: vm.truthy(name.after(3)),
-            source: vm.bytes(name.after(4))?,
-            base: name.after(5),
-            calls: name.after(6),
+            answers,
+            undo,
+            is_data: vm.truthy(is_data),
+            source: vm.bytes(source)?,
+            base,
+            calls,
         })?;
     }
     Ok(modules)

@@ -403,16 +403,16 @@ impl Running {
             }
             running.tables.try_push(value)?;
             queue.try_push(vm.metatable(value)?)?;
-            vm.zip(value, Ref::NIL)?;
-            while let Some(entry) = vm.zip_next() {
+            let mut cursor = vm.walk(value, Ref::NIL)?;
+            while let Some(entry) = cursor.next(vm) {
                 looked_at += 1;
                 if looked_at > MOST_LOOKED_AT {
-                    vm.zip_end();
+                    cursor.end(vm);
                     running.is_whole = false;
                     break;
                 }
                 if entry.new.is_table() || entry.new.is_function() {
-                    queue.try_push(vm.zip_keep_pair()?)?;
+                    queue.try_push(cursor.keep_pair(vm)?.value)?;
                 }
             }
         }
@@ -441,9 +441,9 @@ impl Running {
             names.of_stored.try_push(number)?;
         }
         for (table, number) in self.tables.iter().zip(0..) {
-            vm.zip(*table, Ref::NIL)?;
-            while vm.zip_next().is_some() {
-                let name = vm.zip_key_number(numbers);
+            let mut cursor = vm.walk(*table, Ref::NIL)?;
+            while cursor.next(vm).is_some() {
+                let name = cursor.key_number(vm, numbers);
                 if let Some(tables) = name.and_then(|name| names.tables.get_mut(name as usize)) {
                     tables.try_push(number)?;
                 }
@@ -499,8 +499,7 @@ fn fill_others(vm: &mut Vm, context: &Context, others: Ref) -> Result<()> {
     if !vm.val(known).is_nil() {
         return Ok(());
     }
-    let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
-    for object in (0..count).map(|i| first.after(2 * i + 1)) {
+    for object in vm.keep_entries(context.loaded)?.values() {
         if matches!(vm.kind(object), Kind::Table | Kind::Function) {
             write::fill(vm, others, object, filled)?;
         }
@@ -511,8 +510,8 @@ fn fill_others(vm: &mut Vm, context: &Context, others: Ref) -> Result<()> {
 /// Does a table of constants differ from the running one? `main` does nothing but build it, so it
 /// can be called.
 fn data_differs(vm: &mut Vm, context: &Context, main: Ref, exact: bool) -> Result<bool> {
-    let file = match vm.call(main, &[], 1) {
-        Ok(file) => file,
+    let file = match vm.call(main, &[]) {
+        Ok([file]) => file,
         Err(Error::Memory) => return Err(Error::Memory),
         Err(_) => return Ok(false),
     };
@@ -523,24 +522,24 @@ fn data_differs(vm: &mut Vm, context: &Context, main: Ref, exact: bool) -> Resul
     pairs.try_push((file, context.running))?;
     while let Some((file, running)) = pairs.pop() {
         let mut entries = 0_usize;
-        vm.zip(file, running)?;
-        while let Some(entry) = vm.zip_next() {
+        let mut cursor = vm.walk(file, running)?;
+        while let Some(entry) = cursor.next(vm) {
             entries += 1;
             if entry.new.is_table() && entry.old.is_table() {
-                let kept = vm.zip_keep()?;
-                pairs.try_push((kept, kept.after(1)))?;
-            } else if !vm.zip_equal() {
-                vm.zip_end();
+                let kept = cursor.keep(vm)?;
+                pairs.try_push((kept.new, kept.old))?;
+            } else if !cursor.values_equal(vm) {
+                cursor.end(vm);
                 return Ok(true);
             }
         }
         if exact {
-            vm.zip(running, Ref::NIL)?;
-            while vm.zip_next().is_some() {
+            let mut cursor = vm.walk(running, Ref::NIL)?;
+            while cursor.next(vm).is_some() {
                 match entries.checked_sub(1) {
                     Some(fewer) => entries = fewer,
                     None => {
-                        vm.zip_end();
+                        cursor.end(vm);
                         return Ok(true);
                     }
                 }

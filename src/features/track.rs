@@ -6,7 +6,7 @@
 
 use crate::code::Chunk;
 use crate::lua::stock::Stock;
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{KeptEntry, Kind, Ref, Vm};
 use crate::lua::watch;
 use crate::model::base::{self, Base};
 use crate::model::home::Home;
@@ -90,17 +90,17 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
 /// What differs among the globals.
 fn changes(vm: &mut Vm, globals: Ref, before: Ref) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    vm.zip(globals, before)?;
-    while vm.zip_next().is_some() {
-        if vm.zip_equal() {
+    let mut cursor = vm.walk(globals, before)?;
+    while cursor.next(vm).is_some() {
+        if cursor.values_equal(vm) {
             continue;
         }
-        let new = vm.zip_keep()?;
+        let KeptEntry { key, old, new } = cursor.keep(vm)?;
         changes.try_push(Change {
             table: globals,
             number: 0,
-            key: Some(new.after(2)),
-            old: new.after(1),
+            key: Some(key),
+            old,
             new,
         })?;
     }

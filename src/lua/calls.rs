@@ -13,7 +13,7 @@ use mlua::ffi::{self, lua_Debug, lua_Hook, lua_State};
 use super::debug::Record;
 use super::protected;
 use super::tracker::Made;
-use super::vm::{Ref, Vm};
+use super::vm::{Kept, Ref, Vm};
 use crate::support::error::{Error, Result};
 use crate::support::fault::caught;
 use crate::support::mem::TryPush;
@@ -164,11 +164,9 @@ impl Frame<'_> {
         }
     }
 
-    /// Keeps the function's arguments, the variable ones among them, and returns the first and how
-    /// many there are.
-    pub fn arguments(&self, vm: &mut Vm) -> Result<(Ref, u32)> {
-        let first = Ref(vm.held());
-        let mut count = 0;
+    /// Keeps the function's arguments, the variable ones among them.
+    pub fn arguments(&self, vm: &mut Vm) -> Result<Kept<Ref>> {
+        let mark = vm.held();
         // SAFETY: a hook's record; Lua checks the numbers, and pushes nothing where there is no
         // such local.
         unsafe {
@@ -182,18 +180,16 @@ impl Frame<'_> {
                     break;
                 }
                 vm.keep_from_caller()?;
-                count += 1;
             }
             if (*self.ar).isvararg != 0 {
                 let mut i = -1;
                 while !ffi::lua_getlocal(self.l, self.ar, i).is_null() {
                     vm.keep_from_caller()?;
-                    count += 1;
                     i -= 1;
                 }
             }
         }
-        Ok((first, count))
+        Ok(vm.kept_since(mark))
     }
 
     /// How many values the function returns.

@@ -9,16 +9,19 @@
 //! it (but for the one walk that may be under way), and calls nothing that may raise except through
 //! [`protected`].
 //!
-//! * `walk`: over tables; `function`: functions and their upvalues; `source`: the names of sources;
-//!   `digest`: digests of scalars;
+//! * `kept`: values that were kept together; `cursor`: walks over tables; `walk`: whole tables;
+//!   `function`: functions and their upvalues; `source`: the names of sources; `digest`: digests of
+//!   scalars;
 //! * `write`: what changes the program, with a permit that only `lua/write.rs` can make;
 //! * `place`: reads and writes the places that only a walk over the whole VM finds;
 //! * `frozen`: a view that outlives its call.
 
 mod closure;
+mod cursor;
 mod digest;
 mod frozen;
 mod function;
+mod kept;
 mod place;
 mod source;
 mod walk;
@@ -30,8 +33,9 @@ use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_State};
 
-pub use digest::Part;
+pub use cursor::TableCursor;
 pub(in crate::lua) use function::is_whole;
+pub use kept::{Kept, KeptEntry, KeyValue};
 pub use source::SourceId;
 
 use super::protected;
@@ -53,8 +57,8 @@ impl Ref {
     /// The handle of nil.
     pub const NIL: Ref = Ref(0);
 
-    /// The handle `n` places after this one: values kept together stand side by side.
-    pub const fn after(self, n: u32) -> Ref {
+    /// The handle `n` places after this one: values kept together stand side by side ([`Kept`]).
+    const fn after(self, n: u32) -> Ref {
         Ref(self.0 + n)
     }
 }
@@ -177,9 +181,8 @@ pub struct Vm {
     len: u32,
     /// Slots that the last holder is known to have left.
     room: u32,
-    zipping: bool,
-    /// The walk is beside another table.
-    zip_has_old: bool,
+    /// A walk over a table is under way.
+    walks: bool,
     buffer: Vec<u8>,
     cells: Vec<usize>,
     sources: source::Sources,
@@ -269,8 +272,7 @@ impl Vm {
             holders: Vec::new(),
             len: 0,
             room: 0,
-            zipping: false,
-            zip_has_old: false,
+            walks: false,
             buffer: Vec::new(),
             cells: Vec::new(),
             sources: source::Sources::default(),
@@ -640,9 +642,9 @@ impl Vm {
         self.keep_from_caller()
     }
 
-    /// Keeps many new strings, side by side, all in one protected call; returns the first.
-    pub fn strings<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> Result<Ref> {
-        let first = Ref(self.len);
+    /// Keeps many new strings, all in one protected call.
+    pub fn strings<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> Result<Kept<Ref>> {
+        let mark = self.len;
         let mut batch: Vec<&[u8]> = Vec::new();
         let mut texts = texts.peekable();
         while texts.peek().is_some() {
@@ -670,7 +672,7 @@ impl Vm {
             self.room -= batch.len() as u32;
             self.len += batch.len() as u32;
         }
-        Ok(first)
+        Ok(self.kept_since(mark))
     }
 
     /// Keeps an integer.
@@ -865,14 +867,14 @@ impl Vm {
         self.get(table, key)
     }
 
-    /// `table[name]`, raw, for each of these names, side by side; returns the first.
-    pub fn fields<const N: usize>(&mut self, table: Ref, names: [&str; N]) -> Result<Ref> {
+    /// `table[name]`, raw, for each of these names.
+    pub fn fields<const N: usize>(&mut self, table: Ref, names: [&str; N]) -> Result<[Ref; N]> {
         let keys = self.strings(names.iter().map(|name| name.as_bytes()))?;
-        let first = Ref(self.len);
-        for i in 0..N as u32 {
-            self.get(table, keys.after(i))?;
+        let mut values = [Ref::NIL; N];
+        for (value, key) in values.iter_mut().zip(keys.iter()) {
+            *value = self.get(table, key)?;
         }
-        Ok(first)
+        Ok(values)
     }
 
     /// `table[i]`, raw.

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::heap::Place;
-use super::vm::{Ref, Vm};
+use super::vm::{Ref, TableCursor, Vm};
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught, insist};
 use crate::support::mem::TryPush;
@@ -352,11 +352,16 @@ pub fn put_back_place(vm: &mut Vm, permit: Permit, place: Place, old: Ref) -> us
 }
 
 /// Takes the entries out of a table whose keys are not `known`. Allocates nothing.
-pub fn keep_known(vm: &mut Vm, permit: Permit, table: Ref, mut known: impl FnMut(&Vm) -> bool) {
-    if vm.zip(table, Ref::NIL).is_ok() {
-        while vm.zip_next().is_some() {
-            if !known(vm) {
-                vm.zip_clear(permit);
+pub fn keep_known(
+    vm: &mut Vm,
+    permit: Permit,
+    table: Ref,
+    mut known: impl FnMut(&Vm, &TableCursor) -> bool,
+) {
+    if let Ok(mut cursor) = vm.walk(table, Ref::NIL) {
+        while cursor.next(vm).is_some() {
+            if !known(vm, &cursor) {
+                cursor.remove(vm, permit);
             }
         }
     }
@@ -414,13 +419,13 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
             values.push(of);
             last = of;
         }
-        values.extend_from_slice(&[new, old, key]);
+        values.extend_from_slice(&[key, old, new]);
     }
     vm.freeze(&values, &words)
 }
 
 /// The most values that [`freeze`] keeps for an operation: what the place is in, unless it is that
-/// of the one before, then new value, old value and key.
+/// of the one before, then key, old value and new value.
 const FROZEN_VALUES: usize = 4;
 /// And words: which kind of operation, and two numbers.
 const FROZEN_WORDS: usize = 3;
@@ -466,15 +471,16 @@ pub fn undo_whole(
 fn frozen(words: &[u32]) -> Result<Vec<Op>> {
     let mut ops = Vec::new();
     ops.try_reserve_exact(words.len() / FROZEN_WORDS)?;
-    let (mut at, mut next) = (Ref::NIL, Ref::NIL.after(1));
+    let mut at = Ref::NIL;
+    let mut thawed = (1..).map(Ref);
+    let mut next = || thawed.next().unwrap_or_default();
     let mut call = 0;
     for words in words.chunks_exact(FROZEN_WORDS) {
         let &[kind, i, n] = words else { continue };
         if kind & SAME == 0 {
-            (at, next) = (next, next.after(1));
+            at = next();
         }
-        let [new, old, key] = [0, 1, 2].map(|i| next.after(i));
-        next = next.after(3);
+        let [key, old, new] = std::array::from_fn(|_| next());
         call += u32::from(kind & SAME_CALL == 0);
         let place = match kind & !SAME & !SAME_CALL {
             0 => Place::Value { table: at, key },

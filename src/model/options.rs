@@ -88,25 +88,25 @@ impl Options {
             "scope",
             "report",
         ];
-        let texts = vm.fields(table, names)?;
-        let text = |i| vm.bytes(texts.after(i));
-        let source = Given::string(vm, texts)?;
-        let on_conflict = match text(1)?.as_deref() {
+        let [source, on_conflict, data, constants, scope, report] = vm.fields(table, names)?;
+        let source = Given::string(vm, source)?;
+        let on_conflict = match vm.bytes(on_conflict)?.as_deref() {
             Some(b"keep") => OnConflict::Keep,
             Some(b"replace") => OnConflict::Replace,
             _ => OnConflict::Error,
         };
-        let data = match text(2)?.as_deref() {
+        let data = match vm.bytes(data)?.as_deref() {
             Some(b"replace") => Data::Replace,
             Some(b"merge") => Data::Merge,
             _ => Data::Keep,
         };
-        let constants = text(3)?.as_deref() != Some(b"keep");
-        let whole_vm = text(4)?.as_deref() == Some(b"vm");
-        let report = text(5)?;
-        let budget = vm.fields(table, ["budget_ms", "text_only", "dry_run"])?;
+        let constants = vm.bytes(constants)?.as_deref() != Some(b"keep");
+        let whole_vm = vm.bytes(scope)?.as_deref() == Some(b"vm");
+        let report = vm.bytes(report)?;
+        let names = ["budget_ms", "text_only", "dry_run"];
+        let [budget, text_only, dry_run] = vm.fields(table, names)?;
         let sliced = !vm.val(budget).is_nil();
-        let (text_only, dry_run) = (vm.truthy(budget.after(1)), vm.truthy(budget.after(2)));
+        let (text_only, dry_run) = (vm.truthy(text_only), vm.truthy(dry_run));
         let around = vm.fields(table, ["chunk_before", "chunk_after"])?;
         let full = report.map_or(dry_run, |report| report == b"full");
         Ok(Options {
@@ -119,7 +119,7 @@ impl Options {
             text_only,
             dry_run,
             full,
-            around: [around, around.after(1)],
+            around,
         })
     }
 }

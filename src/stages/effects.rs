@@ -22,7 +22,7 @@ use crate::lua::calls::{self, Callee, Frame, Watcher};
 use crate::lua::heap::Place;
 use crate::lua::protected;
 use crate::lua::tracker::Made;
-use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::home::Home;
 use crate::model::lineage::Lineage;
@@ -80,7 +80,7 @@ struct Call {
     /// How the caller names the function.
     name: (String, &'static str),
     function: Ref,
-    args: (Ref, u32),
+    args: Kept<Ref>,
     given: Given,
     /// Functions that were entered, by address: their names (constants) count as keys.
     entered: FxHashSet<usize>,
@@ -101,13 +101,6 @@ struct Call {
     whole: bool,
     /// The call as text, if that is known already.
     label: Option<String>,
-}
-
-/// What a function's code names.
-#[derive(Clone, Copy, Default)]
-struct Constants {
-    first: Ref,
-    count: u32,
 }
 
 /// Something that happened, in the order in which it did.
@@ -213,12 +206,9 @@ impl Recorded {
     /// [`crate::support::error::Error::Memory`].
     pub fn read(vm: &mut Vm, record: Ref) -> Result<Recorded> {
         let mut recorded = Recorded::default();
-        let (first, count) = vm.keep_entries(record, usize::MAX)?;
-        for function in (0..count).map(|i| first.after(2 * i)) {
-            recorded
-                .functions
-                .try_insert_value(vm.val(function).addr, ())?;
-            let text = vm.bytes(function.after(1))?.unwrap_or_default();
+        for KeyValue { key, value } in vm.keep_entries(record)?.iter() {
+            recorded.functions.try_insert_value(vm.val(key).addr, ())?;
+            let text = vm.bytes(value)?.unwrap_or_default();
             for call in text
                 .split(|byte| *byte == b'\n')
                 .filter(|call| !call.is_empty())
@@ -307,7 +297,8 @@ pub struct Effects<'a> {
     active: Vec<(usize, Vec<Activation>)>,
     open: Vec<Call>,
     log: Vec<Logged>,
-    constants: FxHashMap<usize, Constants>,
+    /// What each function's code names, by the function's address.
+    constants: FxHashMap<usize, Kept<Ref>>,
     standard: Standard,
     holders: FxHashMap<(u32, bool), Holders>,
     pairs: Vec<(Ref, Ref)>,
@@ -473,8 +464,9 @@ impl<'a> Effects<'a> {
         vm: &mut Vm,
         frame: &Frame<'_>,
         callee: &Callee,
-        (first, count): (Ref, u32),
+        args: Kept<Ref>,
     ) -> Result<bool> {
+        let ([first], count) = (args.all(), args.len());
         if !callee.is_c && !callee.is_main {
             // A loader of "package.preload", which may have no parameters, or a searcher.
             return Ok(self.is_from_require(frame));
@@ -532,7 +524,11 @@ impl<'a> Effects<'a> {
             if self.loads(vm, frame, callee, args)? {
                 activation.dependency = true;
                 frame.made.dependency(1);
-            } else if args.1 > 0 && vm.raw_equal(args.0, self.context.name) {
+            } else if args
+                .iter()
+                .next()
+                .is_some_and(|arg| vm.raw_equal(arg, self.context.name))
+            {
                 // The module's code, run by a loader of the program's.
                 activation.role = Role::Own;
                 self.home.add(frame.with_source(copied)?)?;
@@ -569,8 +565,8 @@ impl<'a> Effects<'a> {
                 Ok(false)
             }
             Some(Use::Resumes) => {
-                let (thread, count) = frame.arguments(vm)?;
-                if count > 0 && vm.kind(thread) == Kind::Thread {
+                let [thread] = frame.arguments(vm)?.all();
+                if vm.kind(thread) == Kind::Thread {
                     self.resume(vm, frame.made, thread)?;
                     return Ok(true);
                 }
@@ -578,15 +574,14 @@ impl<'a> Effects<'a> {
             }
             Some(Use::Walks) => self.walk(vm, frame),
             Some(Use::Creates) => {
-                let (body, count) = frame.arguments(vm)?;
-                activation.body = (count > 0).then_some(body);
+                activation.body = frame.arguments(vm)?.iter().next();
                 Ok(true)
             }
             Some(Use::Writes(which)) => {
-                let (first, count) = frame.arguments(vm)?;
+                let args = frame.arguments(vm)?;
                 let mut is_kept = false;
-                for i in which.iter().copied().filter(|i| *i < count) {
-                    let written = first.after(i);
+                for i in which.iter().copied().filter(|i| *i < args.len()) {
+                    let written = args.at(i);
                     if vm.kind(written) == Kind::Table && !frame.made.created(vm.val(written).addr)
                     {
                         let number = self.touch_table(vm, written)?.0;
@@ -610,13 +605,13 @@ impl<'a> Effects<'a> {
         if !self.open.is_empty() || self.caller() != Some(Role::Own) {
             return Ok(false);
         }
-        let (table, count) = frame.arguments(vm)?;
+        let [table] = frame.arguments(vm)?.all();
         let val = vm.val(table);
         let is_known = self.past.number(val.addr).is_some()
             || [self.context.globals, self.context.loaded]
                 .iter()
                 .any(|one| vm.val(*one) == val);
-        if count == 0 || !val.is_table() || is_known || frame.made.created(val.addr) {
+        if !val.is_table() || is_known || frame.made.created(val.addr) {
             return Ok(false);
         }
         let (number, _) = self.past.see_table(vm, table)?;
@@ -669,7 +664,7 @@ impl<'a> Effects<'a> {
         }
         let name = match name.is_empty() {
             true => String::from("a function in C"),
-            false => text::callee(vm, function, args.0, (&name, what), self.chunk_at)?,
+            false => text::callee(vm, function, args, (&name, what), self.chunk_at)?,
         };
         let (file, line) = frame.place();
         let ran = format!("{file}:{line}: {name}");
@@ -705,7 +700,7 @@ impl<'a> Effects<'a> {
     }
 
     /// A call out of the module begins.
-    fn begin(&mut self, vm: &mut Vm, frame: &Frame<'_>, args: (Ref, u32)) -> Result<()> {
+    fn begin(&mut self, vm: &mut Vm, frame: &Frame<'_>, args: Kept<Ref>) -> Result<()> {
         self.settle(vm)?;
         let mut call = Call {
             place: frame.place(),
@@ -714,9 +709,7 @@ impl<'a> Effects<'a> {
             args,
             ..Call::default()
         };
-        let (first, count) = args;
-        for i in 0..count {
-            let arg = first.after(i);
+        for arg in args.iter() {
             self.give(vm, frame.made, &mut call.given, arg, GIVEN_DEPTH)?;
             let val = vm.val(arg);
             if val.is_table() && frame.made.created(val.addr) {
@@ -743,14 +736,12 @@ impl<'a> Effects<'a> {
                 if !val.is_table() || depth == 0 {
                     return Ok(());
                 }
-                let (first, count) = vm.keep_some(value, 256)?;
-                for i in 0..count {
-                    let key = first.after(2 * i);
+                for KeyValue { key, value } in vm.keep_some(value, 256)?.iter() {
                     if vm.kind(key) == Kind::String {
                         given.values.try_insert_value(vm.key_hash(key), ())?;
                         given.held.try_push(key)?;
                     }
-                    self.give(vm, made, given, key.after(1), depth - 1)?;
+                    self.give(vm, made, given, value, depth - 1)?;
                 }
                 Ok(())
             }
@@ -809,8 +800,8 @@ impl<'a> Effects<'a> {
         };
         for function in &call.entered {
             if let Some(constants) = self.constants.get(function) {
-                for i in 0..constants.count {
-                    keys.try_push(constants.first.after(i))?;
+                for constant in constants.iter() {
+                    keys.try_push(constant)?;
                 }
             }
         }
@@ -882,12 +873,12 @@ impl<'a> Effects<'a> {
         vm: &mut Vm,
         frame: &Frame<'_>,
         callee: &Callee,
-        (first, count): (Ref, u32),
+        args: Kept<Ref>,
     ) -> Result<()> {
         let is_own_new = frame.made.created(callee.addr) && self.role(frame, callee) == Role::Own;
         let mut queue = VecDeque::new();
-        for i in 0..count {
-            queue.try_push(first.after(i))?;
+        for arg in args.iter() {
+            queue.try_push(arg)?;
         }
         let is_known = self
             .open
@@ -976,16 +967,14 @@ impl<'a> Effects<'a> {
             Ok(_) => Chunk::read(vm.take_dump(), vm.secret())?,
             Err(_) => None,
         };
-        let mut constants = Constants::default();
+        let mark = vm.held();
         if let Some(chunk) = chunk {
-            constants.first = vm.strings(chunk.names())?;
-            constants.count = chunk.names().len() as u32;
+            vm.strings(chunk.names())?;
             for integer in &chunk.integers {
                 vm.number(*integer)?;
-                constants.count += 1;
             }
         }
-        self.constants.try_insert_value(addr, constants)?;
+        self.constants.try_insert_value(addr, vm.kept_since(mark))?;
         Ok(())
     }
 
@@ -1010,9 +999,8 @@ impl<'a> Effects<'a> {
                 continue;
             }
             if made.created(val.addr) {
-                let (first, count) = vm.keep_some(value, SMALL)?;
-                for i in 0..2 * count {
-                    queue.try_push(first.after(i))?;
+                for held in vm.keep_some(value, SMALL)?.flat().iter() {
+                    queue.try_push(held)?;
                 }
                 continue;
             }
@@ -1844,10 +1832,8 @@ impl Named {
                 .tables
                 .try_insert_value(vm.val(table).addr, (theirs, is_whole))?;
             if let Some(slots) = slots.filter(|_| !is_whole && named.keys.is_empty()) {
-                for slot in 0..slots.count {
-                    named
-                        .keys
-                        .try_insert_value(vm.key_hash(slots.slot(slot).0), ())?;
+                for slot in slots.slots() {
+                    named.keys.try_insert_value(vm.key_hash(slot.key), ())?;
                 }
             }
         }

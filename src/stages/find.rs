@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::lua::given::Given;
 use crate::lua::open::STANDING;
 use crate::lua::stock::Stock;
-use crate::lua::vm::{Kind, Ref, SourceId, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, SourceId, Vm};
 use crate::support::error::{Error, Result, shown};
 use crate::support::mem::TryPush;
 
@@ -272,8 +272,8 @@ fn preloaded(vm: &mut Vm, context: &Context, tried: &mut String) -> Result<Optio
 }
 
 fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Result<Option<Found>> {
-    let answer = vm
-        .call(searcher, &[context.name], 2)
+    let [answer, data] = vm
+        .call(searcher, &[context.name])
         .map_err(|error| match error {
             Error::Lua(text) => Error::Compile {
                 name: context.title.clone(),
@@ -281,7 +281,6 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
             },
             other => other,
         })?;
-    let data = answer.after(1);
     if vm.val(answer).is_function() {
         let file = vm.bytes(data)?.map(path_of);
         return Ok(Some(Found {
@@ -392,9 +391,8 @@ pub fn refuse_second_copy(vm: &mut Vm, context: &Context, found: &Found) -> Resu
     };
     let templates = vm.field(context.package, "path")?;
     let templates = vm.bytes(templates)?.unwrap_or_default();
-    let (first, count) = vm.keep_entries(context.loaded, usize::MAX)?;
     let mut names = Vec::new();
-    for (key, value) in (0..count).map(|i| (first.after(2 * i), first.after(2 * i + 1))) {
+    for KeyValue { key, value } in vm.keep_entries(context.loaded)?.iter() {
         if vm.truthy(value) && vm.kind(key) == Kind::String {
             names.try_push(vm.bytes(key)?.unwrap_or_default())?;
         }
@@ -562,12 +560,12 @@ fn running_name(vm: &mut Vm, context: &Context) -> Result<Option<CString>> {
         return Ok(None);
     }
     let mut counts: Vec<(SourceId, usize, Ref)> = Vec::new();
-    vm.zip(context.running, Ref::NIL)?;
-    while let Some(entry) = vm.zip_next() {
+    let mut cursor = vm.walk(context.running, Ref::NIL)?;
+    while let Some(entry) = cursor.next(vm) {
         if !entry.new.is_function() {
             continue;
         }
-        let function = vm.zip_keep()?;
+        let function = cursor.keep_pair(vm)?.value;
         let Some(info) = vm.info(function)?.filter(|info| info.lua) else {
             continue;
         };

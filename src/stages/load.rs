@@ -156,8 +156,8 @@ fn call_host(vm: &mut Vm, context: &Context, which: &str, function: Ref) -> Resu
     if !vm.val(function).is_function() {
         return Ok(());
     }
-    vm.call(function, &[context.name], 0)
-        .map(|_| ())
+    vm.call(function, &[context.name])
+        .map(|[]| ())
         .map_err(|error| match error {
             Error::Lua(text) => Error::Refused {
                 name: context.title.clone(),
@@ -341,23 +341,23 @@ pub fn home_of(
     let tail = String::from_utf8_lossy(&context.bytes).replace('.', "/");
     let mut moved = Vec::new();
     let mut looked_at = 0;
-    vm.zip(context.running, Ref::NIL)?;
-    while let Some(entry) = vm.zip_next() {
+    let mut cursor = vm.walk(context.running, Ref::NIL)?;
+    while let Some(entry) = cursor.next(vm) {
         looked_at += 1;
         if looked_at > MOST_LOOKED_AT {
-            vm.zip_end();
+            cursor.end(vm);
             break;
         }
         if !entry.new.is_function() {
             continue;
         }
         let mark = vm.held();
-        let function = vm.zip_keep()?;
+        let function = cursor.keep_pair(vm)?.value;
         let info = vm.info(function)?.unwrap_or_default();
         if info.lua {
             if home.owns(vm, function, &info)? {
                 vm.release(mark);
-                vm.zip_end();
+                cursor.end(vm);
                 return Ok(home);
             }
             // Of a chunk without a name it is all of its text.
@@ -400,10 +400,10 @@ fn ends_in(source: &[u8], tail: &str) -> bool {
 /// other one's.
 fn other_tails(vm: &mut Vm, context: &Context, length: usize) -> Result<Vec<String>> {
     let (mut names, running) = (Vec::new(), vm.val(context.running));
-    vm.zip(context.loaded, Ref::NIL)?;
-    while let Some(entry) = vm.zip_next() {
+    let mut cursor = vm.walk(context.loaded, Ref::NIL)?;
+    while let Some(entry) = cursor.next(vm) {
         if entry.new == running && entry.key.kind == Kind::String {
-            names.try_push(vm.zip_keep_pair()?.after(1))?;
+            names.try_push(cursor.keep_pair(vm)?.key)?;
         }
     }
     let mut tails = Vec::new();
@@ -439,11 +439,11 @@ pub fn adopt_sources(
         return Ok(());
     }
     let mut sources = Vec::new();
-    vm.zip(value, Ref::NIL)?;
-    while let Some(entry) = vm.zip_next() {
+    let mut cursor = vm.walk(value, Ref::NIL)?;
+    while let Some(entry) = cursor.next(vm) {
         if entry.new.is_function() && fresh.order(entry.new.addr).is_some() {
             let mark = vm.held();
-            let function = vm.zip_keep()?;
+            let function = cursor.keep_pair(vm)?.value;
             let is_lua = vm.info(function)?.is_some_and(|info| info.lua);
             if let Some(source) = vm.source(function)?.filter(|_| is_lua) {
                 sources.try_push(source)?;

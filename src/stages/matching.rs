@@ -435,7 +435,7 @@ pub fn pair(
         ))?;
     }
     let result = pairer.reserve().and_then(|()| pairer.run());
-    pairer.vm.zip_end();
+    pairer.vm.end_walk();
     result?;
     pairer.out.assigned = pairer.take_assigned();
     pairer.out.record = pairer.record()?;

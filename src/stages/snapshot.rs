@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Chunk;
-use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::lua::write::{self, Permit};
 use crate::model::home::Home;
 use crate::model::objects::ObjectTable;
@@ -36,11 +36,12 @@ struct Table {
     theirs: bool,
 }
 
+#[derive(Clone, Copy)]
 enum Slots {
-    /// Every entry: key and value side by side, this many times from here.
-    All(Ref, u32),
-    /// The values under all the names, in their order, from here.
-    Named(Ref),
+    /// Every entry.
+    All(Kept<KeyValue>),
+    /// The values under all the names, in their order.
+    Named(Kept<Ref>),
 }
 
 /// A slot, or a metatable, that A2's chunk changed.
@@ -64,8 +65,8 @@ pub struct Change {
 pub struct Modules {
     /// `package.loaded`.
     pub table: Ref,
-    /// Its entries, key and value side by side, this many times from here.
-    entries: (Ref, u32),
+    /// Its entries.
+    entries: Kept<KeyValue>,
     /// The addresses of the objects.
     objects: FxHashSet<usize>,
 }
@@ -76,18 +77,18 @@ impl Modules {
     /// # Errors
     /// [`Error::Memory`](crate::support::error::Error::Memory).
     pub fn of(vm: &mut Vm, table: Ref) -> Result<Modules> {
-        let (first, count) = vm.keep_entries(table, usize::MAX)?;
+        let entries = vm.keep_entries(table)?;
         let mut objects = FxHashSet::default();
-        objects.try_reserve(count as usize)?;
-        for i in 0..count {
-            let val = vm.val(first.after(2 * i + 1));
+        objects.try_reserve(entries.len() as usize)?;
+        for value in entries.values() {
+            let val = vm.val(value);
             if val.addr != 0 {
                 objects.try_insert_value(val.addr, ())?;
             }
         }
         Ok(Modules {
             table,
-            entries: (first, count),
+            entries,
             objects,
         })
     }
@@ -103,9 +104,8 @@ impl Modules {
     }
 
     /// What the modules are: their names and objects.
-    pub fn entries(&self) -> impl Iterator<Item = (Ref, Ref)> {
-        let (first, count) = self.entries;
-        (0..count).map(move |i| (first.after(2 * i), first.after(2 * i + 1)))
+    pub fn entries(&self) -> Kept<KeyValue> {
+        self.entries
     }
 }
 
@@ -113,10 +113,8 @@ impl Modules {
 #[derive(Default)]
 pub struct Snapshot {
     tables: Vec<Table>,
-    /// The names as Lua values, side by side, made when the first large table is met.
-    names: Ref,
-    /// How many of them.
-    names_count: u32,
+    /// The names as Lua values, made when the first large table is met.
+    names: Kept<Ref>,
     index_key: Ref,
     /// How many entries each table has that is remembered whole, by address.
     whole: FxHashMap<usize, u32>,
@@ -167,16 +165,16 @@ impl Snapshot {
 
         // Other modules' objects: what is reached only through them is theirs.
         let mut others = Vec::new();
-        let (first, count) = snapshot.modules.entries;
+        let entries = snapshot.modules.entries;
         snapshot.tables.try_push(Table {
             table: context.loaded,
             origin: Origin::Loaded,
             metatable: vm.metatable(context.loaded)?,
-            slots: Slots::All(first, count),
+            slots: Slots::All(entries),
             border: 0,
             theirs: false,
         })?;
-        if chunk.names().len() < count as usize {
+        if chunk.names().len() < entries.len() as usize {
             for name in chunk.names() {
                 let mark = vm.held();
                 let name = vm.string(name)?;
@@ -187,7 +185,11 @@ impl Snapshot {
                 }
             }
         } else {
-            for (name, object) in snapshot.modules.entries() {
+            for KeyValue {
+                key: name,
+                value: object,
+            } in entries.iter()
+            {
                 if vm.kind(object) == Kind::Table && is_named(vm, chunk, name) {
                     others.try_push((name, object))?;
                 }
@@ -216,7 +218,7 @@ impl Snapshot {
             table: globals,
             origin: Origin::Globals,
             metatable: Ref::NIL,
-            slots: Slots::All(Ref::NIL, 0),
+            slots: Slots::All(Kept::default()),
             border: 0,
             theirs: false,
         })?;
@@ -292,10 +294,8 @@ impl Snapshot {
                     let mut objects = Vec::new();
                     let (slots, border) = self.slots(vm, chunk, table, is_globals, &mut objects)?;
                     match slots {
-                        Slots::All(first, count) => {
-                            for i in 0..count {
-                                let key = first.after(2 * i);
-                                let value = key.after(1);
+                        Slots::All(entries) => {
+                            for KeyValue { key, value } in entries.iter() {
                                 match vm.kind(value) {
                                     Kind::Function => {}
                                     Kind::Table if is_named(vm, chunk, key) => {
@@ -306,17 +306,11 @@ impl Snapshot {
                                 self.meet(vm, home, &mut queue, value, Origin::Key(number, key))?;
                             }
                         }
-                        Slots::Named(first) => {
+                        Slots::Named(values) => {
                             for i in objects {
-                                let key = self.names.after(i);
-                                self.count_place(vm, table, key, first.after(i))?;
-                                self.meet(
-                                    vm,
-                                    home,
-                                    &mut queue,
-                                    first.after(i),
-                                    Origin::Key(number, key),
-                                )?;
+                                let (key, value) = (self.names.at(i), values.at(i));
+                                self.count_place(vm, table, key, value)?;
+                                self.meet(vm, home, &mut queue, value, Origin::Key(number, key))?;
                             }
                         }
                     }
@@ -403,23 +397,22 @@ impl Snapshot {
         objects: &mut Vec<u32>,
     ) -> Result<(Slots, i64)> {
         let names = chunk.names().len() + chunk.integers.len();
-        let mark = vm.held();
         let most = if whole { usize::MAX } else { names.max(SMALL) };
-        let (first, count) = vm.keep_entries(table, most)?;
-        if count as usize <= most {
-            self.whole.try_insert_value(vm.val(table).addr, count)?;
-            return Ok((Slots::All(first, count), 0));
+        if let Some(entries) = vm.keep_at_most(table, most)? {
+            self.whole
+                .try_insert_value(vm.val(table).addr, entries.len())?;
+            return Ok((Slots::All(entries), 0));
         }
-        vm.release(mark);
-        if self.names_count == 0 {
-            self.names = vm.strings(chunk.names())?;
+        if self.names.is_empty() {
+            let mark = vm.held();
+            vm.strings(chunk.names())?;
             for integer in &chunk.integers {
                 vm.number(*integer)?;
             }
-            self.names_count = names as u32;
+            self.names = vm.kept_since(mark);
         }
-        let first = vm.keep_each(table, self.names, self.names_count, |i| objects.try_push(i))?;
-        Ok((Slots::Named(first), vm.raw_len(table)))
+        let values = vm.keep_each(table, self.names, |i| objects.try_push(i))?;
+        Ok((Slots::Named(values), vm.raw_len(table)))
     }
 
     /// A table with this number, and whether it is reached only through another module's object.
@@ -443,7 +436,7 @@ impl Snapshot {
             table,
             origin: Origin::Elsewhere(table),
             metatable: vm.metatable(table)?,
-            slots: Slots::All(Ref::NIL, 0),
+            slots: Slots::All(Kept::default()),
             border: 0,
             theirs: true,
         })?;
@@ -471,35 +464,33 @@ impl Snapshot {
         };
         let start = changes.len();
         match table.slots {
-            Slots::All(first, count) => {
+            Slots::All(entries) => {
                 let whole = Whole {
                     table: table.table,
                     number: number as u32,
-                    first,
-                    count,
+                    entries,
                 };
                 whole.changes(vm, changes)?;
             }
-            Slots::Named(first) => {
+            Slots::Named(values) => {
                 let mut differ = Vec::new();
-                vm.compare_each(table.table, self.names, first, self.names_count, |i| {
-                    differ.try_push(i)
-                })?;
+                vm.compare_each(table.table, self.names, values, |i| differ.try_push(i))?;
                 for i in differ {
-                    let key = self.names.after(i);
+                    let key = self.names.at(i);
                     let new = vm.get(table.table, key)?;
                     changes.try_push(Change {
                         table: table.table,
                         number: number as u32,
                         key: Some(key),
-                        old: first.after(i),
+                        old: values.at(i),
                         new,
                     })?;
                 }
                 let appended = table.border + 1..=vm.raw_len(table.table);
                 let mut named: FxHashSet<i64> = FxHashSet::default();
                 for index in self
-                    .names()
+                    .names
+                    .iter()
                     .filter_map(|name| vm.integer(name))
                     .filter(|_| !appended.is_empty())
                 {
@@ -567,11 +558,6 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The names as Lua values.
-    fn names(&self) -> impl Iterator<Item = Ref> {
-        (0..self.names_count).map(|i| self.names.after(i))
-    }
-
     /// Where the table with this number was found.
     pub fn origin(&self, number: u32) -> Option<Origin> {
         self.tables.get(number as usize).map(|table| table.origin)
@@ -581,16 +567,11 @@ impl Snapshot {
     /// now to then, and says how to recognise the keys that it had. Allocates nothing.
     pub fn slots_of(&self, i: usize) -> Option<Remembered> {
         let table = self.tables.get(i)?;
-        let (first, count, names) = match table.slots {
-            Slots::All(first, count) => (first, count, None),
-            Slots::Named(first) => (first, self.names_count, Some(self.names)),
-        };
         Some(Remembered {
             table: table.table,
             metatable: table.metatable,
-            first,
-            count,
-            names,
+            slots: table.slots,
+            names: self.names,
         })
     }
 }
@@ -608,26 +589,24 @@ pub fn restore(vm: &mut Vm, permit: Permit, changes: &[Change]) -> usize {
 /// tables themselves need. Returns how many slots could not be put back.
 pub fn restore_all(vm: &mut Vm, permit: Permit, snapshot: &Snapshot) -> usize {
     let mut left = 0;
-    vm.zip_end(); // a walk that has failed
+    vm.end_walk(); // a walk that has failed
     for i in 0..snapshot.len() {
         let Some(was) = snapshot.slots_of(i) else {
             continue;
         };
-        let is_as_it_was =
-            was.is_whole() && vm.is_as(was.table, (0..was.count).map(|i| was.slot(i)));
+        let is_as_it_was = was.is_whole() && vm.is_as(was.table, was.slots());
         if was.is_whole() && !is_as_it_was {
             let mut next = 0; // most of the keys are met in the order in which they were
-            write::keep_known(vm, permit, was.table, |vm| {
-                let mut slots = (next..was.count).chain(0..next);
-                let met = slots.find(|i| vm.zip_key_is(was.slot(*i).0));
+            write::keep_known(vm, permit, was.table, |vm, cursor| {
+                let mut slots = (next..was.count()).chain(0..next);
+                let met = slots.find(|i| cursor.key_is(vm, was.slot(*i).key));
                 next = met.map_or(next, |met| met + 1);
                 met.is_some()
             });
         }
-        for i in (0..was.count).filter(|_| !is_as_it_was) {
-            let (key, old) = was.slot(i);
-            if !vm.holds(was.table, key, old) {
-                left += write::put_back(vm, permit, was.table, Some(key), old);
+        for KeyValue { key, value } in was.slots().filter(|_| !is_as_it_was) {
+            if !vm.holds(was.table, key, value) {
+                left += write::put_back(vm, permit, was.table, Some(key), value);
             }
         }
         left += write::put_back(vm, permit, was.table, None, was.metatable);
@@ -641,25 +620,39 @@ pub struct Remembered {
     pub table: Ref,
     /// Its metatable.
     pub metatable: Ref,
-    first: Ref,
-    /// How many slots.
-    pub count: u32,
-    /// The first of its keys, for a table of which only named slots are remembered.
-    names: Option<Ref>,
+    slots: Slots,
+    /// The keys of a table of which only named slots are remembered.
+    names: Kept<Ref>,
 }
 
 impl Remembered {
-    /// Key and value of the `i`-th slot.
-    pub fn slot(&self, i: u32) -> (Ref, Ref) {
-        match self.names {
-            Some(names) => (names.after(i), self.first.after(i)),
-            None => (self.first.after(2 * i), self.first.after(2 * i + 1)),
+    /// How many slots.
+    fn count(&self) -> u32 {
+        match self.slots {
+            Slots::All(entries) => entries.len(),
+            Slots::Named(values) => values.len(),
         }
+    }
+
+    /// Key and value of the `i`-th slot.
+    fn slot(&self, i: u32) -> KeyValue {
+        match self.slots {
+            Slots::All(entries) => entries.at(i),
+            Slots::Named(values) => KeyValue {
+                key: self.names.at(i),
+                value: values.at(i),
+            },
+        }
+    }
+
+    /// Keys and values of the slots.
+    pub fn slots(&self) -> impl Iterator<Item = KeyValue> {
+        (0..self.count()).map(|i| self.slot(i))
     }
 
     /// Are these all the entries that the table had?
     pub fn is_whole(&self) -> bool {
-        self.names.is_none()
+        matches!(self.slots, Slots::All(_))
     }
 }
 
@@ -674,20 +667,11 @@ fn is_named(vm: &Vm, chunk: &Chunk, key: Ref) -> bool {
 struct Whole {
     table: Ref,
     number: u32,
-    first: Ref,
-    count: u32,
+    entries: Kept<KeyValue>,
 }
 
 impl Whole {
-    fn key(&self, i: u32) -> Ref {
-        self.first.after(2 * i)
-    }
-
-    fn old(&self, i: u32) -> Ref {
-        self.first.after(2 * i + 1)
-    }
-
-    fn change(&self, key: Ref, old: Ref, new: Ref) -> Change {
+    fn change(&self, KeyValue { key, value: old }: KeyValue, new: Ref) -> Change {
         Change {
             table: self.table,
             number: self.number,
@@ -702,51 +686,49 @@ impl Whole {
     /// are looked up.
     fn changes(&self, vm: &mut Vm, changes: &mut Vec<Change>) -> Result<()> {
         let mut differ = Vec::new();
-        let (same, all) =
-            vm.compare_entries(self.table, self.first, self.count, |i| differ.try_push(i))?;
+        let (same, all) = vm.compare_entries(self.table, self.entries, |i| differ.try_push(i))?;
         for i in differ {
-            let new = vm.get(self.table, self.key(i))?;
-            changes.try_push(self.change(self.key(i), self.old(i), new))?;
+            let entry = self.entries.at(i);
+            let new = vm.get(self.table, entry.key)?;
+            changes.try_push(self.change(entry, new))?;
         }
         if all {
             return Ok(());
         }
         let by_key = self.compare_by_key(vm, same, changes);
-        vm.zip_end();
+        vm.end_walk();
         by_key
     }
 
-    /// Notes the current entry of the walk as a change of the `i`-th slot, if it is one.
-    fn compare(&self, vm: &mut Vm, i: u32, changes: &mut Vec<Change>) -> Result<()> {
-        if vm.zip_is(self.key(i), self.old(i)) {
-            return Ok(());
-        }
-        let new = vm.zip_keep_pair()?;
-        changes.try_push(self.change(self.key(i), self.old(i), new))
-    }
-
     fn compare_by_key(&self, vm: &mut Vm, same: u32, changes: &mut Vec<Change>) -> Result<()> {
-        let numbers = vm.numbered(self.count, |i| self.key(i))?;
-        let mut left = self.count;
-        vm.zip(self.table, Ref::NIL)?;
-        while vm.zip_next().is_some() {
-            let number = vm.zip_key_number(numbers);
+        let numbers = vm.numbered(self.entries.len(), |i| self.entries.at(i).key)?;
+        let mut left = self.entries.len();
+        let mut cursor = vm.walk(self.table, Ref::NIL)?;
+        while cursor.next(vm).is_some() {
+            let number = cursor.key_number(vm, numbers);
             left -= u32::from(number.is_some());
             match number {
                 Some(i) if i < same => {} // compared already
-                Some(i) => self.compare(vm, i, changes)?,
+                Some(i) => {
+                    let entry = self.entries.at(i);
+                    if !cursor.is(vm, entry) {
+                        let new = cursor.keep_pair(vm)?.value;
+                        changes.try_push(self.change(entry, new))?;
+                    }
+                }
                 None => {
-                    let new = vm.zip_keep_pair()?;
-                    changes.try_push(self.change(new.after(1), Ref::NIL, new))?;
+                    let KeyValue { key, value: new } = cursor.keep_pair(vm)?;
+                    let value = Ref::NIL;
+                    changes.try_push(self.change(KeyValue { key, value }, new))?;
                 }
             }
         }
         if left == 0 {
             return Ok(());
         }
-        for i in same..self.count {
-            if !vm.has_key(self.table, self.key(i)) {
-                changes.try_push(self.change(self.key(i), self.old(i), Ref::NIL))?;
+        for entry in self.entries.iter().skip(same as usize) {
+            if !vm.has_key(self.table, entry.key) {
+                changes.try_push(self.change(entry, Ref::NIL))?;
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ use crate::lua::heap::{Heap, Hit, MOST_CALLS, Place};
 use crate::lua::owned;
 use crate::lua::tracker::Fresh;
 use crate::lua::undo::WayBack;
-use crate::lua::vm::{Ref, Vm};
+use crate::lua::vm::{Kept, KeyValue, Ref, Vm};
 use crate::lua::write::{self, Join, Joins, Op, Permit};
 use crate::model::home::Home;
 use crate::model::lineage::Lineage;
@@ -426,9 +426,10 @@ impl Found {
 pub fn begin(vm: &mut Vm, skip: &[Ref], targets: impl Iterator<Item = Tables>) -> Result<Heap> {
     let heap = Heap::start(vm, skip)?;
     for tables in targets {
-        let (first, count) = vm.keep_entries(tables.moves, usize::MAX)?;
+        let moves = vm.keep_entries(tables.moves)?;
         // Functions are asked for by their source; of tables only A2's second copies.
-        for key in (0..count).map(|i| vm.val(first.after(2 * i))) {
+        for key in moves.keys() {
+            let key = vm.val(key);
             if key.is_table() {
                 heap.want(vm, key.addr)?;
             }
@@ -591,9 +592,8 @@ impl WayBack for Found {
 fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
     let (mut found, mut hits) = (Found::default(), Vec::new());
     let heap = Heap::start(vm, own)?;
-    let (first, count) = vm.keep_entries(back, usize::MAX)?;
-    for i in 0..count {
-        heap.want(vm, vm.val(first.after(2 * i)).addr)?;
+    for key in vm.keep_entries(back)?.keys() {
+        heap.want(vm, vm.val(key).addr)?;
     }
     heap.walk(vm, |_, _| false, &mut hits, None)?;
     hits.retain(|hit| !matches!(hit.place, Place::Running { .. }));
@@ -611,21 +611,20 @@ fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
 /// [`crate::support::error::Error::Memory`].
 pub fn bookkeeping(vm: &mut Vm, own: Ref) -> Result<Vec<Ref>> {
     let mut skip = Vec::new();
-    let add_values = |vm: &mut Vm, skip: &mut Vec<Ref>, table: Ref| -> Result<(Ref, u32)> {
-        let (first, count) = vm.keep_entries(table, usize::MAX)?;
-        for i in 0..count {
-            skip.try_push(first.after(2 * i + 1))?;
+    let add_values = |vm: &mut Vm, skip: &mut Vec<Ref>, table: Ref| -> Result<Kept<KeyValue>> {
+        let entries = vm.keep_entries(table)?;
+        for value in entries.values() {
+            skip.try_push(value)?;
         }
-        Ok((first, count))
+        Ok(entries)
     };
     skip.try_push(own)?;
     add_values(vm, &mut skip, own)?;
     let records = vm.index(own, 1)?;
     add_values(vm, &mut skip, records)?;
     let guards = vm.index(own, 2)?;
-    let (first, count) = add_values(vm, &mut skip, guards)?;
-    for i in 0..count {
-        let entries = vm.index(first.after(2 * i + 1), 2)?;
+    for guard in add_values(vm, &mut skip, guards)?.values() {
+        let entries = vm.index(guard, 2)?;
         if vm.val(entries).is_table() {
             skip.try_push(entries)?;
             add_values(vm, &mut skip, entries)?;

@@ -8,15 +8,6 @@ use mlua::ffi::{self, lua_State};
 use super::{Ref, Vm};
 use crate::support::secret::Secret;
 
-/// A value of the entry that a walk is at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
-    /// The key.
-    Key = 3,
-    /// The value in the table that is walked.
-    New = 4,
-}
-
 // The types, so that no integer has the digest of a float, or of a boolean.
 const NIL: u64 = 1;
 const INTEGER: u64 = 2;
@@ -69,20 +60,10 @@ impl Vm {
         }
     }
 
-    /// The digest of a part of the current entry of the walk; none when it is no scalar.
-    #[inline]
-    pub fn zip_digest(&self, part: Part) -> Option<u64> {
-        if !self.zipping {
-            return None;
-        }
-        // SAFETY: the entry of the walk stands at 3 and 4.
-        unsafe { self.digest_at(self.scratch, part as c_int) }
-    }
-
     /// # Safety
     /// A valid index of a live thread.
     #[inline]
-    unsafe fn digest_at(&self, thread: *mut lua_State, index: c_int) -> Option<u64> {
+    pub(super) unsafe fn digest_at(&self, thread: *mut lua_State, index: c_int) -> Option<u64> {
         // SAFETY: a value is read as what it is, so nothing is converted.
         unsafe {
             Some(match ffi::lua_type(thread, index) {

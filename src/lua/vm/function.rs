@@ -382,34 +382,34 @@ impl Vm {
         }
     }
 
-    /// Calls a held function on the asking state, as Lua would, and keeps its first `results`
-    /// results, side by side.
+    /// Calls a held function on the asking state, as Lua would, and keeps its first `N` results.
     ///
     /// # Errors
     /// [`Error::Memory`], or [`Error::Lua`] with the message and a traceback.
-    pub fn call(&mut self, function: Ref, args: &[Ref], results: u8) -> Result<Ref> {
+    pub fn call<const N: usize>(&mut self, function: Ref, args: &[Ref]) -> Result<[Ref; N]> {
         self.push_call(self.l, function, args)?;
         self.sources.forget_addresses();
+        let results = N as c_int;
         // SAFETY: the function and its arguments are on top; `protected::call` leaves exactly
         // `results` values.
         unsafe {
-            let called = protected::call(self.l, args.len() as c_int, results.into());
+            let called = protected::call(self.l, args.len() as c_int, results);
             self.after_call();
             called?;
         }
-        let base = Ref(self.len);
-        for i in (1..=c_int::from(results)).rev() {
+        let mark = self.len;
+        for i in (1..=results).rev() {
             // SAFETY: the results stand on top, the first deepest.
             unsafe { ffi::lua_pushvalue(self.l, -i) };
             if let Err(error) = self.keep_from_caller() {
                 // SAFETY: the results are dropped.
-                unsafe { ffi::lua_settop(self.l, -c_int::from(results) - 1) };
+                unsafe { ffi::lua_settop(self.l, -results - 1) };
                 return Err(error);
             }
         }
         // SAFETY: the results are kept, their first copies go.
-        unsafe { ffi::lua_settop(self.l, -c_int::from(results) - 1) };
-        Ok(base)
+        unsafe { ffi::lua_settop(self.l, -results - 1) };
+        Ok(self.kept_since(mark).all())
     }
 }
 

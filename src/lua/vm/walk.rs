@@ -1,125 +1,16 @@
-//! Walks over tables: one at a time, beside another table, on the scratch thread. No metamethod
-//! runs.
+//! Whole tables: keeping their entries and comparing them with what was kept. No metamethod runs.
 
 use std::ffi::c_int;
 
 use mlua::ffi;
 
-use super::{Entry, Kind, Ref, Vm};
-use crate::lua::write::Permit;
-use crate::support::error::{Error, Result};
+use super::{Kept, KeyValue, Kind, Ref, Vm};
+use crate::support::error::Result;
 
 impl Vm {
-    /// Begins a walk over `new`, which must be a table, beside `old` (any value; looked up only
-    /// when it is a table). One walk at a time; end it with [`Vm::zip_end`] or by walking to
-    /// the end.
-    pub fn zip(&mut self, new: Ref, old: Ref) -> Result<()> {
-        if self.zipping || !self.val(new).is_table() {
-            return Err(Error::Panic("a walk that cannot begin".into()));
-        }
-        self.zipping = true;
-        // SAFETY: no walk is under way, so the scratch is empty.
-        unsafe { ffi::lua_settop(self.scratch, 0) };
-        self.push(new);
-        self.push(old);
-        // SAFETY: room as above.
-        unsafe { ffi::lua_pushnil(self.scratch) };
-        self.zip_has_old = self.val(old).is_table();
-        Ok(())
-    }
-
-    /// The next entry of the walk; none at its end. The table may be assigned to under existing
-    /// keys meanwhile.
-    #[inline]
-    pub fn zip_next(&mut self) -> Option<Entry> {
-        if !self.zipping {
-            return None;
-        }
-        let s = self.scratch;
-        // SAFETY: the walked table, the other, and the last key stand at 1, 2, 3; the key came from
-        // the table.
-        unsafe {
-            ffi::lua_settop(s, 3);
-            if ffi::lua_next(s, 1) == 0 {
-                self.zip_end();
-                return None;
-            }
-            let old = if self.zip_has_old {
-                ffi::lua_pushvalue(s, 3);
-                ffi::lua_rawget(s, 2)
-            } else {
-                ffi::lua_pushnil(s);
-                ffi::LUA_TNIL
-            };
-            Some(Entry {
-                key: Self::describe(s, 3),
-                new: Self::describe(s, 4),
-                old: Self::describe_as(old, s, 5),
-            })
-        }
-    }
-
-    /// Keeps the current entry: its new value, old value and key, side by side in this order.
-    #[inline]
-    pub fn zip_keep(&mut self) -> Result<Ref> {
-        let base = Ref(self.len);
-        if self.room >= 3 {
-            let holder = self.holders.last().copied().unwrap_or(self.scratch);
-            // SAFETY: the entry stands at 3, 4, 5; the holder has room.
-            unsafe {
-                ffi::lua_pushvalue(self.scratch, 4);
-                ffi::lua_pushvalue(self.scratch, 5);
-                ffi::lua_pushvalue(self.scratch, 3);
-                ffi::lua_xmove(self.scratch, holder, 3);
-            }
-            self.room -= 3;
-            self.len += 3;
-            return Ok(base);
-        }
-        for index in [4, 5, 3] {
-            // SAFETY: the entry stands at 3, 4, 5.
-            unsafe { ffi::lua_pushvalue(self.scratch, index) };
-            self.keep()?;
-        }
-        Ok(base)
-    }
-
-    /// The current key when it is an integer.
-    pub fn zip_key_integer(&self) -> Option<i64> {
-        // SAFETY: the key stands at 3.
-        unsafe {
-            (ffi::lua_isinteger(self.scratch, 3) != 0).then(|| ffi::lua_tointeger(self.scratch, 3))
-        }
-    }
-
-    /// Is the current entry's key the held `key`, and its value (or, `other`, the other table's)
-    /// the held `value`?
-    pub fn zip_is(&self, key: Ref, value: Ref) -> bool {
-        self.zip_key_is(key) && {
-            self.push(value);
-            let same = self.same_at(4, -1);
-            self.pop(1);
-            same
-        }
-    }
-
-    /// Is the current entry's key the held `key`?
-    pub fn zip_key_is(&self, key: Ref) -> bool {
-        self.push(key);
-        // SAFETY: the entry's key stands at 3, the held one on top.
-        let same = unsafe { ffi::lua_rawequal(self.scratch, 3, -1) != 0 };
-        self.pop(1);
-        same
-    }
-
-    /// Are the entry's two values equal without metamethods?
-    pub fn zip_equal(&self) -> bool {
-        self.same_at(4, 5)
-    }
-
     /// Is a table's walk exactly these keys and values, in this order? False, too, where it is not
     /// worth while to tell.
-    pub fn is_as(&self, table: Ref, mut entries: impl Iterator<Item = (Ref, Ref)>) -> bool {
+    pub fn is_as(&self, table: Ref, mut entries: impl Iterator<Item = KeyValue>) -> bool {
         let (holder, index) = self.at(table);
         // SAFETY: a valid index; a holder has room for values in passing, and is as high as before
         // in the end.
@@ -131,7 +22,7 @@ impl Vm {
             ffi::lua_pushnil(holder);
             let same = loop {
                 let ended = ffi::lua_next(holder, index) == 0;
-                let Some((key, value)) = entries.next() else {
+                let Some(KeyValue { key, value }) = entries.next() else {
                     break ended;
                 };
                 let ((key_holder, key), (value_holder, value)) = (self.at(key), self.at(value));
@@ -149,20 +40,28 @@ impl Vm {
         }
     }
 
-    /// Keeps every entry of a table, key and value side by side, and returns the first key and how
-    /// many there are. Gives up behind `most` entries: it then returns one more than that, and
-    /// what it has kept by then, which may be none, is of no use.
-    pub fn keep_entries(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
-        // A list that has lost most of its elements takes as long to walk as a full one.
-        if usize::try_from(self.raw_len(table)).is_ok_and(|length| length > most) {
-            return Ok((Ref(self.len), u32::try_from(most + 1).unwrap_or(u32::MAX)));
-        }
-        self.keep_some(table, most.saturating_add(1))
+    /// Keeps every entry of a table.
+    pub fn keep_entries(&mut self, table: Ref) -> Result<Kept<KeyValue>> {
+        self.keep_some(table, usize::MAX)
     }
 
-    /// Keeps up to `most` entries of a table, key and value side by side, and returns the first key
-    /// and how many there are.
-    pub fn keep_some(&mut self, table: Ref, most: usize) -> Result<(Ref, u32)> {
+    /// Keeps every entry of a table; none, with nothing kept, if it has more than `most`.
+    pub fn keep_at_most(&mut self, table: Ref, most: usize) -> Result<Option<Kept<KeyValue>>> {
+        // A list that has lost most of its elements takes as long to walk as a full one.
+        if usize::try_from(self.raw_len(table)).is_ok_and(|length| length > most) {
+            return Ok(None);
+        }
+        let mark = self.held();
+        let entries = self.keep_some(table, most.saturating_add(1))?;
+        if entries.len() as usize > most {
+            self.release(mark);
+            return Ok(None);
+        }
+        Ok(Some(entries))
+    }
+
+    /// Keeps the first entries of a table, up to `most`.
+    pub fn keep_some(&mut self, table: Ref, most: usize) -> Result<Kept<KeyValue>> {
         let (first, mut count) = (Ref(self.len), 0);
         let mut ended = !self.val(table).is_table();
         while !ended && (count as usize) < most {
@@ -183,7 +82,7 @@ impl Vm {
                 count += u32::from(!ended);
             }
         }
-        Ok((first, count))
+        Ok(Kept::new(first, count))
     }
 
     /// Keeps up to `most` entries behind `key`, the first ones behind nil. The table stands on the
@@ -232,38 +131,36 @@ impl Vm {
         }
     }
 
-    /// Keeps what a table holds under each of `count` keys that stand side by side, in their order.
-    /// Hands the number of each that is an object to `object`.
+    /// Keeps what a table holds under each of the keys, in their order. Hands the number of each
+    /// value that is an object to `object`.
     pub fn keep_each(
         &mut self,
         table: Ref,
-        keys: Ref,
-        count: u32,
+        keys: Kept<Ref>,
         mut object: impl FnMut(u32) -> Result<()>,
-    ) -> Result<Ref> {
+    ) -> Result<Kept<Ref>> {
         let first = Ref(self.len);
-        for i in 0..count {
-            let value = self.get(table, keys.after(i))?;
+        for (key, i) in keys.iter().zip(0..) {
+            let value = self.get(table, key)?;
             if matches!(self.kind(value), Kind::Table | Kind::Function) {
                 object(i)?;
             }
         }
-        Ok(first)
+        Ok(Kept::new(first, keys.len()))
     }
 
-    /// Compares what a table holds under each of `count` keys with what [`Vm::keep_each`] kept.
-    /// Hands the numbers of those that differ to `changed`.
+    /// Compares what a table holds under each of the keys with what [`Vm::keep_each`] kept. Hands
+    /// the numbers of those that differ to `changed`.
     pub fn compare_each(
         &self,
         table: Ref,
-        keys: Ref,
-        values: Ref,
-        count: u32,
+        keys: Kept<Ref>,
+        values: Kept<Ref>,
         mut changed: impl FnMut(u32) -> Result<()>,
     ) -> Result<()> {
-        for i in 0..count {
-            let (holder, index) = self.at(values.after(i));
-            let thread = self.push_get(table, keys.after(i));
+        for ((key, value), i) in keys.iter().zip(values.iter()).zip(0..) {
+            let (holder, index) = self.at(value);
+            let thread = self.push_get(table, key);
             // SAFETY: the value is on top of a holder, which has room for one more. Nearly always
             // there is none, and was none.
             let same = unsafe {
@@ -271,7 +168,7 @@ impl Vm {
                 let same = if ffi::lua_type(thread, top) == ffi::LUA_TNIL {
                     ffi::lua_type(holder, index) == ffi::LUA_TNIL
                 } else {
-                    self.push_beside(thread, values.after(i));
+                    self.push_beside(thread, value);
                     Self::same_on(thread, top, top + 1)
                 };
                 ffi::lua_settop(thread, top - 1);
@@ -290,10 +187,10 @@ impl Vm {
     pub fn compare_entries(
         &mut self,
         table: Ref,
-        first: Ref,
-        count: u32,
+        entries: Kept<KeyValue>,
         mut changed: impl FnMut(u32) -> Result<()>,
     ) -> Result<(u32, bool)> {
+        let (first, count) = (entries.first(), entries.len());
         if !self.val(table).is_table() {
             return Ok((0, count == 0));
         }
@@ -334,62 +231,6 @@ impl Vm {
             };
             ffi::lua_settop(s, top);
             outcome
-        }
-    }
-
-    /// Keeps the current entry's value and key, side by side in this order.
-    #[inline]
-    pub fn zip_keep_pair(&mut self) -> Result<Ref> {
-        let base = Ref(self.len);
-        for index in [4, 3] {
-            // SAFETY: the entry stands at 3 and 4.
-            unsafe { ffi::lua_pushvalue(self.scratch, index) };
-            self.keep()?;
-        }
-        Ok(base)
-    }
-
-    /// Takes the current entry out of the table that is walked.
-    pub fn zip_clear(&mut self, _: Permit) {
-        // SAFETY: the table stands at 1, the key at 3; a nil over an existing key allocates
-        // nothing.
-        unsafe {
-            ffi::lua_pushvalue(self.scratch, 3);
-            ffi::lua_pushnil(self.scratch);
-            ffi::lua_rawset(self.scratch, 1);
-        }
-    }
-
-    /// The number of the current key in a table of [`Vm::numbered`]; none where that is nil, or
-    /// lacks the key.
-    pub fn zip_key_number(&self, numbers: Ref) -> Option<u32> {
-        let (thread, index) = self.at(numbers);
-        // SAFETY: raw access to a table that is checked, on its holder, which has room for a value
-        // in passing; the entry's key stands at 3.
-        unsafe {
-            if !self.zipping || ffi::lua_type(thread, index) != ffi::LUA_TTABLE {
-                return None;
-            }
-            ffi::lua_pushvalue(self.scratch, 3);
-            ffi::lua_xmove(self.scratch, thread, 1);
-            let found = ffi::lua_rawget(thread, index) == ffi::LUA_TNUMBER;
-            let number = ffi::lua_tointeger(thread, -1);
-            ffi::lua_settop(thread, -2);
-            u32::try_from(number).ok().filter(|_| found)
-        }
-    }
-
-    /// [`Vm::key_hash`] of the current key.
-    pub fn zip_key_hash(&self) -> (Kind, u64) {
-        Self::key_hash_at(self.scratch, 3)
-    }
-
-    /// Ends a walk early.
-    pub fn zip_end(&mut self) {
-        if self.zipping {
-            self.zipping = false;
-            // SAFETY: the walk's values are all that is on the scratch.
-            unsafe { ffi::lua_settop(self.scratch, 0) };
         }
     }
 }

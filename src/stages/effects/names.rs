@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::{Chunk, Digest};
 use crate::lua::calls;
 use crate::lua::tracker::Made;
-use crate::lua::vm::{Kind, Ref, SourceId, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, SourceId, Vm};
 use crate::model::home::Home;
 use crate::model::lineage::Lineage;
 use crate::stages::snapshot::Snapshot;
@@ -118,8 +118,7 @@ impl Names {
             let Some(slots) = sources.snapshot.slots_of(i) else {
                 continue;
             };
-            for slot in 0..slots.count {
-                let (key, value) = slots.slot(slot);
+            for KeyValue { key, value } in slots.slots() {
                 if vm.kind(value) == Kind::Function
                     && let Some(name) = vm.bytes(key)?
                 {
@@ -218,16 +217,16 @@ impl Names {
             let metatable = vm.metatable(table)?;
             self.meet_incoming(vm, made, Vec::new(), metatable, &mut tables)?;
             let mut entries = Vec::new();
-            vm.zip(table, Ref::NIL)?;
-            while let Some(entry) = vm.zip_next() {
+            let mut cursor = vm.walk(table, Ref::NIL)?;
+            while let Some(entry) = cursor.next(vm) {
                 self.looked_at += 1;
                 if entry.new.is_function() && entry.key.kind == Kind::String || entry.new.is_table()
                 {
-                    entries.try_push(vm.zip_keep_pair()?)?;
+                    entries.try_push(cursor.keep_pair(vm)?)?;
                 }
             }
-            for value in entries {
-                let name = vm.bytes(value.after(1))?.unwrap_or_default();
+            for KeyValue { key, value } in entries {
+                let name = vm.bytes(key)?.unwrap_or_default();
                 self.meet_incoming(vm, made, name, value, &mut tables)?;
             }
         }

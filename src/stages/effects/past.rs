@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::lua::heap::Place;
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, TableCursor, Vm};
 use crate::lua::write::{self, Permit};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -48,6 +48,14 @@ struct Held {
 }
 
 impl Held {
+    /// The entry of a table that has the value under this key by now.
+    fn entry(&self, key: Ref) -> KeyValue {
+        KeyValue {
+            key,
+            value: self.now,
+        }
+    }
+
     fn of(value: Ref) -> Held {
         Held {
             initial: value,
@@ -277,22 +285,18 @@ impl Past {
             Entry::Occupied(known) => return Ok((*known.get(), false)),
             Entry::Vacant(place) => place.insert(number),
         };
-        let mark = vm.held();
-        let (first, count) = vm.keep_entries(table, self.budget)?;
-        let whole = count as usize <= self.budget;
-        let count = if whole { count } else { 0 };
-        if !whole {
-            vm.release(mark);
-        }
-        self.budget -= count as usize;
-        self.entries += count as usize;
+        let entries = vm.keep_at_most(table, self.budget)?;
+        let whole = entries.is_some();
+        let entries = entries.unwrap_or_default();
+        let count = entries.len() as usize;
+        self.budget -= count;
+        self.entries += count;
         let (mut keys, mut by_key) = (Vec::new(), FxHashMap::default());
-        keys.try_reserve_exact(count as usize)?;
-        by_key.try_reserve(count as usize)?;
-        for i in 0..count {
-            let key = first.after(2 * i);
+        keys.try_reserve_exact(count)?;
+        by_key.try_reserve(count)?;
+        for (KeyValue { key, value }, i) in entries.iter().zip(0..) {
             by_key.try_insert_value(vm.key_hash(key), i)?;
-            keys.push((key, Held::of(key.after(1))));
+            keys.push((key, Held::of(value)));
         }
         let metatable = Held::of(vm.metatable(table)?);
         self.tables.try_push(Table {
@@ -509,31 +513,30 @@ impl Past {
                 .keys
                 .iter()
                 .filter(|(_, held)| !vm.val(held.now).is_nil());
-            if vm.is_as(table, there.map(|(key, held)| (*key, held.now))) {
+            if vm.is_as(table, there.map(|(key, held)| held.entry(*key))) {
                 return self.look_at_metatable(vm, number, writes);
             }
         }
         let mut met = 0;
         let mut found = Vec::new();
-        vm.zip(table, Ref::NIL)?;
-        while vm.zip_next().is_some() {
+        let mut cursor = vm.walk(table, Ref::NIL)?;
+        while cursor.next(vm).is_some() {
             let Some(known) = self.tables.get(number as usize) else {
                 continue;
             };
-            let slot = known.by_key.get(&vm.zip_key_hash()).copied();
+            let slot = known.by_key.get(&cursor.key_hash(vm)).copied();
             let slot =
                 slot.and_then(|slot| known.keys.get(slot as usize).map(|known| (slot, *known)));
             match slot {
-                Some((_, (key, held))) if vm.zip_is(key, held.now) => met += 1,
-                Some((_, (key, held))) if vm.zip_key_is(key) => {
+                Some((_, (key, held))) if cursor.is(vm, held.entry(key)) => met += 1,
+                Some((_, (key, held))) if cursor.key_is(vm, key) => {
                     met += usize::from(held.now != Ref::NIL && !vm.val(held.now).is_nil());
-                    found.try_push(vm.zip_keep_pair()?)?;
+                    found.try_push(cursor.keep_pair(vm)?)?;
                 }
-                _ => found.try_push(vm.zip_keep_pair()?)?,
+                _ => found.try_push(cursor.keep_pair(vm)?)?,
             }
         }
-        for pair in found {
-            let (new, key) = (pair, pair.after(1));
+        for KeyValue { key, value: new } in found {
             let (spot, old) = self.under(vm, number, key)?;
             if !vm.same(old, new) {
                 self.note(spot, new);
@@ -616,16 +619,16 @@ impl Past {
 
     /// Is the key at which a walk over the table with this number is one of those that are
     /// remembered?
-    pub fn knows_key(&self, vm: &Vm, number: u32) -> bool {
+    pub fn knows_key(&self, vm: &Vm, cursor: &TableCursor, number: u32) -> bool {
         let Some(table) = self.tables.get(number as usize) else {
             return true;
         };
-        let slot = table.by_key.get(&vm.zip_key_hash());
+        let slot = table.by_key.get(&cursor.key_hash(vm));
         let is_key = |slot: u32| {
             table
                 .keys
                 .get(slot as usize)
-                .is_some_and(|(key, _)| vm.zip_key_is(*key))
+                .is_some_and(|(key, _)| cursor.key_is(vm, *key))
         };
         slot.is_some_and(|slot| is_key(*slot) || (0..table.keys.len() as u32).any(is_key))
     }
@@ -634,11 +637,11 @@ impl Past {
     /// but what the tables need. Returns how many places could not be put back.
     pub fn restore(&self, vm: &mut Vm, permit: Permit) -> usize {
         let mut left = 0;
-        vm.zip_end(); // a walk that has failed
+        vm.end_walk(); // a walk that has failed
         for number in 0..self.counts().0 {
             if self.is_whole(number) {
-                write::keep_known(vm, permit, self.table(number), |vm| {
-                    self.knows_key(vm, number)
+                write::keep_known(vm, permit, self.table(number), |vm, cursor| {
+                    self.knows_key(vm, cursor, number)
                 });
             }
         }

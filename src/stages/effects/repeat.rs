@@ -15,7 +15,7 @@ use super::past::{Past, SMALL, Spot, Write};
 use crate::code::Digest;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Made;
-use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::model::home::Home;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
@@ -389,17 +389,16 @@ impl Search<'_> {
     /// Is a new table a copy of an older one, with something more? (`list = { table.unpack(list), f
     /// }`)
     fn is_copy(&mut self, new: Ref, old: Ref) -> Result<bool> {
-        let (first, count) = self.vm.keep_entries(new, usize::MAX)?;
+        let entries = self.vm.keep_entries(new)?;
         let mut shared = 0;
-        for i in 0..count {
-            let value = first.after(2 * i + 1);
+        for KeyValue { key, value } in entries.iter() {
             let val = self.vm.val(value);
-            let key = first.after(2 * i);
             shared += u32::from(
                 Self::is_object(val) && !self.is_new(val) && self.vm.holds(old, key, value),
             );
         }
-        Ok(shared > 0 || count == 1 && self.vm.raw_len(new) == 1 && self.vm.raw_len(old) == 0)
+        Ok(shared > 0
+            || entries.len() == 1 && self.vm.raw_len(new) == 1 && self.vm.raw_len(old) == 0)
     }
 
     /// What is new in a copy is to be in the older table.
@@ -410,9 +409,7 @@ impl Search<'_> {
         writes: &[Write],
         wanted: &mut Vec<Wanted>,
     ) -> Result<bool> {
-        let (first, count) = self.vm.keep_entries(new, usize::MAX)?;
-        for i in 0..count {
-            let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
+        for KeyValue { key, value } in self.vm.keep_entries(new)?.iter() {
             let before = self.vm.get(self.past.table(table), key)?;
             let changed = !self.vm.same(before, value);
             if changed && !self.wanted_in(table, key, (before, value), writes, wanted)? {
@@ -573,12 +570,11 @@ impl Search<'_> {
                 let current = self.names.current(self.vm, self.sources.lineage, function);
                 add_under(&mut holders.by_function, current, entry)?;
             }
-            let (first, count) = self.vm.keep_some(value, MOST_LOOKED_AT)?;
-            if count as usize == MOST_LOOKED_AT {
+            let entries = self.vm.keep_some(value, MOST_LOOKED_AT)?;
+            if entries.len() as usize == MOST_LOOKED_AT {
                 holders.large.try_push(entry)?;
             }
-            for i in 0..count {
-                let held = first.after(2 * i + 1);
+            for held in entries.values() {
                 if matches!(self.vm.kind(held), Kind::String | Kind::Number) {
                     add_under(&mut holders.by_value, self.vm.key_hash(held), entry)?;
                 }
@@ -594,7 +590,7 @@ impl Search<'_> {
         if self.vm.kind(new) == Kind::Table {
             // What was given stands in the older record as well: of several such values the rarest
             // tells most.
-            let (first, count) = self.vm.keep_some(new, SMALL)?;
+            let entries = self.vm.keep_some(new, SMALL)?;
             let mut rarest: Option<(Kind, u64)> = None;
             let with = |search: &Self, value| {
                 let holders = search.holders.get(&table);
@@ -602,7 +598,7 @@ impl Search<'_> {
                     .and_then(|holders| holders.by_value.get(&value))
                     .map_or(0, Vec::len)
             };
-            for value in (0..count).map(|i| first.after(2 * i + 1)) {
+            for value in entries.values() {
                 let kind = self.vm.kind(value);
                 if (kind == Kind::String || kind == Kind::Number && !self.loose)
                     && self.is_given(value)
@@ -692,9 +688,7 @@ impl Search<'_> {
             }
             match val.kind {
                 Kind::Table => {
-                    let (first, count) = self.vm.keep_some(at, 64)?;
-                    for i in 0..count {
-                        let value = first.after(2 * i + 1);
+                    for value in self.vm.keep_some(at, 64)?.values() {
                         if matches!(self.vm.kind(value), Kind::Table) || self.vm.kind(value) == kind
                         {
                             queue.try_push(value)?;
@@ -762,13 +756,12 @@ impl Search<'_> {
                 }
             }
             Kind::Table if depth > 0 => {
-                let (first, count) = self.vm.keep_some(value, MOST_LOOKED_AT)?;
-                for i in 0..count {
-                    let key = first.after(2 * i);
+                let entries = self.vm.keep_some(value, MOST_LOOKED_AT)?;
+                for KeyValue { key, value } in entries.iter() {
                     if self.vm.kind(key) == Kind::Function {
                         found |= self.own_functions(key, 0, list.as_deref_mut())?;
                     }
-                    found |= self.own_functions(key.after(1), depth - 1, list.as_deref_mut())?;
+                    found |= self.own_functions(value, depth - 1, list.as_deref_mut())?;
                     if found && list.is_none() {
                         break;
                     }
@@ -851,19 +844,15 @@ impl Search<'_> {
             return Ok(is_enough.then_some((Spotted::At(place), value)));
         }
         if val.is_table() && depth > 0 {
-            let (first, count) = self.vm.keep_some(value, SMALL)?;
-            let is_named = |i| {
-                let held = first.after(2 * i + 1);
-                self.vm.kind(held) == Kind::String && self.is_given(held)
-            };
+            let entries = self.vm.keep_some(value, SMALL)?;
+            let is_named = |held| self.vm.kind(held) == Kind::String && self.is_given(held);
             let least = match why {
-                Standing::Refused | Standing::Recorded if (0..count).any(is_named) => {
+                Standing::Refused | Standing::Recorded if entries.values().any(is_named) => {
                     Some(Likeness::Any)
                 }
                 _ => least,
             };
-            for i in 0..count {
-                let (key, held) = (first.after(2 * i), first.after(2 * i + 1));
+            for KeyValue { key, value: held } in entries.iter() {
                 let place = Place::Value { table: value, key };
                 if let Some(found) = self.standing_in(place, held, new, (least, why), depth - 1)? {
                     return Ok(Some(found));
@@ -1249,10 +1238,8 @@ impl Search<'_> {
     /// The module's object is the module's object, whatever data it has by now: its functions tell
     /// it.
     fn unify_objects(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
-        let (first, count) = self.vm.keep_entries(new, usize::MAX)?;
         let mut alike = false;
-        for i in 0..count {
-            let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
+        for KeyValue { key, value } in self.vm.keep_entries(new)?.iter() {
             let there = self.vm.get(old, key)?;
             let both = [value, there].map(|function| self.vm.val(function));
             if both.iter().all(|val| val.is_function())
@@ -1286,11 +1273,11 @@ impl Search<'_> {
         if m.is_nil() != o.is_nil() || !m.is_nil() && !self.is_new(m) && m != o {
             return Ok(false);
         }
-        let (first, count) = self.vm.keep_entries(new, usize::MAX)?;
+        let entries = self.vm.keep_entries(new)?;
         // What is no object tells two records apart soonest: the event's name.
-        let by_cost = (0..2 * count).map(|i| (i >= count, i % count));
-        for (is_dear, i) in by_cost {
-            let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
+        let cheap_first = entries.iter().map(|entry| (false, entry));
+        let by_cost = cheap_first.chain(entries.iter().map(|entry| (true, entry)));
+        for (is_dear, KeyValue { key, value }) in by_cost {
             if is_dear != (self.is_new(self.vm.val(key)) || Self::is_object(self.vm.val(value))) {
                 continue;
             }
@@ -1343,9 +1330,7 @@ impl Search<'_> {
         new: (Ref, Ref),
         old: Ref,
     ) -> Result<bool> {
-        let (first, count) = self.vm.keep_entries(old, usize::MAX)?;
-        for i in 0..count {
-            let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
+        for KeyValue { key, value } in self.vm.keep_entries(old)?.iter() {
             let mark = assignment.mark();
             let place = Spotted::At(Place::Value { table: old, key });
             if self.unify(assignment, new.0, key, Spotted::Key(old))?

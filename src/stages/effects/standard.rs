@@ -87,9 +87,8 @@ impl Standard {
         if vm.kind(table) != Kind::Table {
             return Ok(());
         }
-        let (first, count) = vm.keep_entries(table, 100_000)?;
-        for i in 0..count {
-            self.note(vm, first.after(2 * i + 1), Use::Plain)?;
+        for function in vm.keep_some(table, 100_000)?.values() {
+            self.note(vm, function, Use::Plain)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::lua::calls;
 use crate::lua::tracker::Made;
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{Kept, Kind, Ref, Vm};
 use crate::stages::find::Context;
 use crate::support::error::{Result, shown};
 
@@ -41,19 +41,18 @@ pub(super) fn call(
 ) -> Result<String> {
     let (name, what) = (&call.name.0, call.name.1);
     let skipped = u32::from(what == "method");
-    let mut text = callee(vm, call.function, call.args.0, (name, what), chunk_at)?;
+    let mut text = callee(vm, call.function, call.args, (name, what), chunk_at)?;
     text.push('(');
-    let (first, count) = call.args;
     // What a caller leaves out at the end is nil.
-    let count = (skipped..count)
+    let count = (skipped..call.args.len())
         .rev()
-        .find(|i| vm.kind(first.after(*i)) != Kind::Nil)
+        .find(|i| vm.kind(call.args.at(*i)) != Kind::Nil)
         .map_or(skipped, |last| last + 1);
     for i in skipped..count {
         if i > skipped {
             text.push_str(", ");
         }
-        let arg = first.after(i);
+        let arg = call.args.at(i);
         match vm.kind(arg) {
             Kind::Function => match names.name_of(vm, made, chunk_at, arg)? {
                 Some(name) => {
@@ -72,11 +71,11 @@ pub(super) fn call(
 }
 
 /// The function as the caller names it: `bus.on`, `timer:every`, with the local of the chunk that
-/// holds it. `first` is its first argument.
+/// holds it.
 pub fn callee(
     vm: &mut Vm,
     function: Ref,
-    first: Ref,
+    args: Kept<Ref>,
     (name, what): (&str, &str),
     (thread, main): (usize, usize),
 ) -> Result<String> {
@@ -84,6 +83,7 @@ pub fn callee(
         return Ok(String::from("?"));
     }
     let mut text = String::new();
+    let [first] = args.all();
     if matches!(what, "method" | "field") {
         let mut locals = Vec::new();
         calls::locals(vm, thread, main, &mut locals)?;

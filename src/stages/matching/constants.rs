@@ -387,15 +387,12 @@ impl Pairer<'_> {
                     if metatable != Ref::NIL && !self.vm.holds(metatable, mode, Ref::NIL) {
                         continue;
                     }
-                    let mark = self.vm.held();
-                    let (first, count) = self.vm.keep_entries(object, MOST_ENTRIES)?;
-                    if count as usize > MOST_ENTRIES {
-                        self.vm.release(mark);
+                    let Some(entries) = self.vm.keep_at_most(object, MOST_ENTRIES)? else {
                         continue;
-                    }
-                    looked_at += count as usize;
-                    for i in 0..2 * count {
-                        meet(self.vm, first.after(i))?;
+                    };
+                    looked_at += entries.len() as usize;
+                    for held in entries.flat().iter() {
+                        meet(self.vm, held)?;
                     }
                 } else if val.is_function() {
                     let mut index = 1;

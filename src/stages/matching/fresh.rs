@@ -1,7 +1,7 @@
 //! Fresh tables that answer to none of A1's (R5.1).
 
 use super::{Child, ChildKind, Pairer, Reference};
-use crate::lua::vm::{Kind, Ref, Val};
+use crate::lua::vm::{KeyValue, Kind, Ref, Val};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -26,7 +26,7 @@ impl Pairer<'_> {
             let Some(item) = self.survey.item(item) else {
                 break;
             };
-            let (key, value, order) = (item.key, item.value(), item.order);
+            let (KeyValue { key, value }, order) = (item.entry, item.order);
             if let Some(path) = path {
                 self.note_entry(path, &item.beside(Ref::NIL, Val::default()))?;
             }

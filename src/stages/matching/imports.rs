@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use super::Pairer;
-use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::stages::find::{Context, STANDARD};
 use crate::stages::load::Loaded;
 use crate::stages::snapshot::Modules;
@@ -133,13 +133,11 @@ impl Pairer<'_> {
                 continue;
             }
             let mark = self.vm.held();
-            let (first, count) = self.vm.keep_entries(new, MOST_COMPARED)?;
-            if count as usize > MOST_COMPARED {
+            let Some(entries) = self.vm.keep_at_most(new, MOST_COMPARED)? else {
                 return Ok(false);
-            }
-            plain &= count != 0;
-            for i in 0..count {
-                let (key, value) = (first.after(2 * i), first.after(2 * i + 1));
+            };
+            plain &= !entries.is_empty();
+            for KeyValue { key, value } in entries.iter() {
                 let running = self.vm.get(old, key)?;
                 let [key, new, old] = [key, value, running].map(|part| self.vm.val(part));
                 let is_plain = |val: Val| val.kind == Kind::String || val.addr == 0;
@@ -208,21 +206,21 @@ impl Pairer<'_> {
 fn held(vm: &mut Vm, context: &Context, modules: &Modules) -> Result<FxHashSet<usize>> {
     let own = vm.val(context.running).addr;
     let mut held = FxHashSet::default();
-    for (_, module) in modules.entries() {
+    for module in modules.entries().values() {
         let val = vm.val(module);
         if !val.is_table() || val.addr == own {
             continue;
         }
-        vm.zip(module, Ref::NIL)?;
+        let mut cursor = vm.walk(module, Ref::NIL)?;
         for _ in 0..MOST_LOOKED_AT {
-            let Some(entry) = vm.zip_next() else {
+            let Some(entry) = cursor.next(vm) else {
                 break;
             };
             if entry.new.addr != 0 && entry.new.kind != Kind::String {
                 held.try_insert_value(entry.new.addr, ())?;
             }
         }
-        vm.zip_end();
+        cursor.end(vm);
     }
     Ok(held)
 }
@@ -249,11 +247,11 @@ fn standard_values(vm: &mut Vm, context: &Context) -> Result<FxHashSet<usize>> {
         if !vm.val(library).is_table() {
             continue;
         }
-        vm.zip(library, Ref::NIL)?;
-        while let Some(entry) = vm.zip_next() {
+        let mut cursor = vm.walk(library, Ref::NIL)?;
+        while let Some(entry) = cursor.next(vm) {
             let c_function = entry.new.is_function() && {
                 let mark = vm.held();
-                let value = vm.zip_keep_pair()?;
+                let value = cursor.keep_pair(vm)?.value;
                 let is_c = vm.is_c_function(value).is_some();
                 vm.release(mark);
                 is_c

@@ -67,8 +67,7 @@ impl Pairer<'_> {
             }
         }
         let mut old = Vec::new();
-        let (first, count) = self.vm.keep_entries(table, MOST_ENTRIES)?;
-        for key in (0..count.min(MOST_ENTRIES as u32)).map(|i| first.after(2 * i)) {
+        for key in self.vm.keep_some(table, MOST_ENTRIES)?.keys() {
             if self.vm.kind(key) != Kind::Thread || self.is_fresh_key(key) {
                 continue;
             }
@@ -285,17 +284,17 @@ impl Pairer<'_> {
     /// that nothing tells apart none. The flag says that these are all.
     fn function_keys(&mut self, table: Ref) -> Result<(Vec<FunctionKey>, bool)> {
         let mut keys = Vec::new();
-        self.vm.zip(table, Ref::NIL)?;
+        let mut cursor = self.vm.walk(table, Ref::NIL)?;
         for looked_at in 0.. {
-            let Some(entry) = self.vm.zip_next() else {
+            let Some(entry) = cursor.next(self.vm) else {
                 break;
             };
             if looked_at == MOST_ENTRIES {
-                self.vm.zip_end();
+                cursor.end(self.vm);
                 return Ok((Vec::new(), false));
             }
             if entry.key.is_function() {
-                keys.try_push(self.vm.zip_keep_pair()?.after(1))?;
+                keys.try_push(cursor.keep_pair(self.vm)?.key)?;
             }
         }
         let mut free: Vec<FunctionKey> = Vec::new();

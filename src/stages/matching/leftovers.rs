@@ -186,14 +186,15 @@ impl Pairer<'_> {
         wanted: impl Fn(&Self, Val) -> bool,
     ) -> Result<Vec<Ref>> {
         let mut found = Vec::new();
-        self.vm.zip(table, Ref::NIL)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(table, Ref::NIL)?;
+        while let Some(entry) = cursor.next(self.vm) {
             if wanted(self, entry.new) {
-                found.try_push(self.vm.zip_keep_pair()?)?;
+                found.try_push(cursor.keep_pair(self.vm)?.value)?;
             }
             *left = left.saturating_sub(1);
             if *left == 0 {
-                self.vm.zip_end();
+                cursor.end(self.vm);
+                break;
             }
         }
         Ok(found)

@@ -174,8 +174,8 @@ impl Pairer<'_> {
     /// The addresses of the tables and functions that a table holds.
     fn held_objects(&mut self, table: Ref) -> Result<FxHashSet<usize>> {
         let mut held = FxHashSet::default();
-        self.vm.zip(table, Ref::NIL)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(table, Ref::NIL)?;
+        while let Some(entry) = cursor.next(self.vm) {
             if matches!(entry.new.kind, Kind::Table | Kind::Function) {
                 held.try_insert_value(entry.new.addr, ())?;
             }

@@ -7,7 +7,7 @@
 use rustc_hash::FxHashSet;
 
 use super::{Beside, CellPair, Pairer, Slot, TablePair, What};
-use crate::lua::vm::{Kind, Part, Ref, Val, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Kind as Had, Path, Place};
 use crate::model::lineage::Lineage;
 use crate::model::site::SiteId;
@@ -42,8 +42,7 @@ pub(super) fn is_of_another_load(
         else {
             continue;
         };
-        for i in 0..globals.count {
-            let (_, value) = globals.slot(i);
+        for KeyValue { value, .. } in globals.slots() {
             let Some(info) = vm.info(value)?.filter(|info| info.lua) else {
                 continue;
             };
@@ -82,8 +81,8 @@ impl Pairer<'_> {
     }
 
     /// The same for the key of the walk's current entry.
-    pub(super) fn zip_place(&self, path: Path) -> Option<Place> {
-        self.vm.zip_digest(Part::Key).map(|key| path.place(key))
+    pub(super) fn walked_place(&self, cursor: &TableCursor, path: Path) -> Option<Place> {
+        cursor.key_digest(self.vm).map(|key| path.place(key))
     }
 
     /// What becomes of a slot of which `judge` has said `what`, as the record has it. No walk may
@@ -176,23 +175,23 @@ impl Pairer<'_> {
                 return Ok(false);
             }
             let mut count = 0;
-            self.vm.zip(table, Ref::NIL)?;
-            while let Some(entry) = self.vm.zip_next() {
+            let mut cursor = self.vm.walk(table, Ref::NIL)?;
+            while let Some(entry) = cursor.next(self.vm) {
                 count += 1;
-                let place = self.zip_place(path);
+                let place = self.walked_place(&cursor, path);
                 let same = match place {
                     Some(place) if is_scalar(entry.new) => {
-                        self.base.had(place, self.vm.zip_digest(Part::New))
+                        self.base.had(place, cursor.value_digest(self.vm))
                     }
                     Some(place) if entry.new.is_table() => self.base.key(place) == Some(Had::Table),
                     _ => false,
                 };
                 if !same {
-                    self.vm.zip_end();
+                    cursor.end(self.vm);
                     return Ok(false);
                 }
                 if let (true, Some(place)) = (entry.new.is_table(), place) {
-                    work.try_push((self.vm.zip_keep_pair()?, place.path()))?;
+                    work.try_push((cursor.keep_pair(self.vm)?.value, place.path()))?;
                 }
             }
             if count != self.base.keys(path) {
@@ -240,9 +239,9 @@ impl Pairer<'_> {
             return Ok(());
         }
         let mut found = 0;
-        self.vm.zip(new, Ref::NIL)?;
-        while self.vm.zip_next().is_some() {
-            let place = self.zip_place(path);
+        let mut cursor = self.vm.walk(new, Ref::NIL)?;
+        while cursor.next(self.vm).is_some() {
+            let place = self.walked_place(&cursor, path);
             found += usize::from(place.is_some_and(|place| self.base.key(place).is_some()));
         }
         if found >= on_record {
@@ -250,30 +249,29 @@ impl Pairer<'_> {
         }
         let end = self.vm.raw_len(old);
         let (mut gone, mut rows) = (Vec::new(), Vec::new());
-        self.vm.zip(old, new)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(old, new)?;
+        while let Some(entry) = cursor.next(self.vm) {
             if !entry.old.is_nil() || !(is_scalar(entry.new) || entry.new.is_table()) {
                 continue;
             }
-            let Some(place) = self.zip_place(path) else {
+            let Some(place) = self.walked_place(&cursor, path) else {
                 continue;
             };
             if self.base.key(place).is_none() {
                 continue;
             }
-            let row = self
-                .vm
-                .zip_key_integer()
+            let row = cursor
+                .key_integer(self.vm)
                 .filter(|index| (1..=end).contains(index));
-            let base = self.vm.zip_keep_pair()?;
+            let entry = cursor.keep_pair(self.vm)?;
             match row {
-                Some(index) => rows.try_push((index, place, base))?,
-                None => gone.try_push((place, base))?,
+                Some(index) => rows.try_push((index, place, entry))?,
+                None => gone.try_push((place, entry))?,
             }
         }
-        for (place, base) in gone {
-            if self.is_as_loaded(place, base)? {
-                self.remove(old, site, base)?;
+        for (place, entry) in gone {
+            if self.is_as_loaded(place, entry.value)? {
+                self.remove(old, site, entry)?;
             }
         }
         // A list gets shorter from its end, and only one that is as long as A0 left it.
@@ -286,23 +284,23 @@ impl Pairer<'_> {
             return Ok(());
         }
         rows.sort_unstable_by_key(|(index, ..)| std::cmp::Reverse(*index));
-        for ((index, place, base), last) in rows.into_iter().zip((1..=end).rev()) {
-            if index != last || !self.is_as_loaded(place, base)? {
+        for ((index, place, entry), last) in rows.into_iter().zip((1..=end).rev()) {
+            if index != last || !self.is_as_loaded(place, entry.value)? {
                 break;
             }
-            self.remove(old, site, base)?;
+            self.remove(old, site, entry)?;
         }
         Ok(())
     }
 
-    /// Plans that an entry of A1's table goes; value and key stand side by side.
-    fn remove(&mut self, table: Ref, parent: SiteId, value: Ref) -> Result<()> {
+    /// Plans that an entry of A1's table goes.
+    pub(super) fn remove(&mut self, table: Ref, parent: SiteId, entry: KeyValue) -> Result<()> {
         self.out.slots.try_push(Slot {
             table,
             parent,
-            key: value.after(1),
+            key: entry.key,
             new: Ref::NIL,
-            old: value,
+            old: entry.value,
             what: What::Remove,
             change: false,
         })

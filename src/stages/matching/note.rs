@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::merge::is_scalar;
 use super::{Beside, CellFate, Pairer, What};
-use crate::lua::vm::{Kind, Ref, Val};
+use crate::lua::vm::{KeyValue, Kind, Ref, Val};
 use crate::model::base::{self, Kind as Had, Path, Place};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -327,8 +327,7 @@ impl Pairer<'_> {
             let Some(path) = self.path(site)?.filter(|path| self.base.has_keys(*path)) else {
                 continue;
             };
-            for i in 0..was.count {
-                let (key, value) = was.slot(i);
+            for KeyValue { key, value } in was.slots() {
                 let Some(place) = self.place_of(path, key) else {
                     continue;
                 };

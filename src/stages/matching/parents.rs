@@ -261,10 +261,10 @@ impl Pairer<'_> {
     fn lead_fields(&mut self, class: Class, parent: &Parent) -> Result<()> {
         let (old, new) = (self.vm.val(parent.old), self.vm.val(parent.new));
         let mut keys = Vec::new();
-        self.vm.zip(class.new, class.old)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(class.new, class.old)?;
+        while let Some(entry) = cursor.next(self.vm) {
             if entry.new == new && entry.old == old {
-                keys.try_push(self.vm.zip_keep()?.after(2))?;
+                keys.try_push(cursor.keep_pair(self.vm)?.key)?;
             }
         }
         for key in keys {

@@ -265,11 +265,12 @@ impl Pairer<'_> {
             return Ok(*known);
         }
         let mut found = false;
-        self.vm.zip(table, Ref::NIL)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(table, Ref::NIL)?;
+        while let Some(entry) = cursor.next(self.vm) {
             if entry.new.is_function() {
                 found = true;
-                self.vm.zip_end();
+                cursor.end(self.vm);
+                break;
             }
         }
         self.code.any.try_insert_value(address, found)?;
@@ -302,22 +303,22 @@ impl Pairer<'_> {
         }
         let has_beside = beside != Ref::NIL;
         let mut count = 0;
-        self.vm.zip(table, beside)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(table, beside)?;
+        while let Some(entry) = cursor.next(self.vm) {
             count += 1;
             if count > most {
-                self.vm.zip_end();
+                cursor.end(self.vm);
                 return Ok(None);
             }
             if !(if has_beside { entry.old } else { entry.new }).is_function() {
                 continue;
             }
             let mark = self.vm.held();
-            let value = self.vm.zip_keep()?;
-            let is_own = self.is_home(if has_beside { value.after(1) } else { value })?;
+            let kept = cursor.keep(self.vm)?;
+            let is_own = self.is_home(if has_beside { kept.old } else { kept.new })?;
             self.vm.release(mark);
             if is_own {
-                self.vm.zip_end();
+                cursor.end(self.vm);
                 return Ok(Some(true));
             }
         }
@@ -330,9 +331,9 @@ impl Pairer<'_> {
     fn likeness(&mut self, old: Ref, new: Ref) -> Result<Option<(bool, u32)>> {
         let (mut has_string, mut has_number, mut strings, mut numbers, mut functions) =
             (false, false, 0, 0, 0);
-        self.vm.zip(new, old)?;
-        while let Some(entry) = self.vm.zip_next() {
-            let equal = u32::from(is_scalar(entry.new) && self.vm.zip_equal());
+        let mut cursor = self.vm.walk(new, old)?;
+        while let Some(entry) = cursor.next(self.vm) {
+            let equal = u32::from(is_scalar(entry.new) && cursor.values_equal(self.vm));
             match entry.new.kind {
                 Kind::String => {
                     has_string = true;
@@ -358,11 +359,11 @@ impl Pairer<'_> {
     /// Has the running row every plain field of the file's, with the same value, and at least one?
     fn same_fields(&mut self, old: Ref, new: Ref) -> Result<bool> {
         let (mut some, mut same) = (false, true);
-        self.vm.zip(new, old)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(new, old)?;
+        while let Some(entry) = cursor.next(self.vm) {
             if matches!(entry.new.kind, Kind::String | Kind::Number | Kind::Boolean) {
                 some = true;
-                same = same && self.vm.zip_equal();
+                same = same && cursor.values_equal(self.vm);
             }
         }
         Ok(some && same)

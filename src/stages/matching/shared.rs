@@ -264,11 +264,11 @@ impl Pairer<'_> {
     /// both have differ, one at least?
     fn compare_fields(&mut self, old: Ref, new: Ref) -> Result<(u32, bool)> {
         let (mut equal, mut same, mut other) = (0, false, false);
-        self.vm.zip(new, old)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(new, old)?;
+        while let Some(entry) = cursor.next(self.vm) {
             if super::merge::is_scalar(entry.new) && super::merge::is_scalar(entry.old) {
                 let is_string = entry.new.kind == Kind::String && entry.old.kind == Kind::String;
-                if self.vm.zip_equal() {
+                if cursor.values_equal(self.vm) {
                     equal += 1;
                     same |= is_string;
                 } else {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use rustc_hash::FxHashSet;
 
 use super::{Beside, Pairer};
-use crate::lua::vm::{Info, Kind, Ref, Val};
+use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val};
 use crate::model::objects::{CellLists, DenseMap};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
@@ -22,8 +22,8 @@ const MOST_ENTRIES: usize = 20_000;
 /// An entry of a table of A2.
 #[derive(Clone, Copy)]
 pub(super) struct Item {
-    /// The key.
-    pub(super) key: Ref,
+    /// The key and the value.
+    pub(super) entry: KeyValue,
     /// What the value is…
     pub(super) val: Val,
     /// …and its place in the order of creation, where it is fresh.
@@ -31,16 +31,11 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// The value.
-    pub(super) fn value(self) -> Ref {
-        self.key.after(1)
-    }
-
     /// The entry beside what A1 has under its key.
     pub(super) fn beside(self, old: Ref, old_val: Val) -> Beside {
         Beside {
-            key: self.key,
-            new: self.value(),
+            key: self.entry.key,
+            new: self.entry.value,
             old,
             new_val: self.val,
             old_val,
@@ -181,11 +176,14 @@ impl Pairer<'_> {
             let Some(found) = item.order else {
                 continue;
             };
-            if item.val.is_table() && found != order && !self.vm.is_string(item.key, b"__index") {
+            if item.val.is_table()
+                && found != order
+                && !self.vm.is_string(item.entry.key, b"__index")
+            {
                 self.survey.count_place(found)?;
             }
             if !self.survey.knows(item.val, found) {
-                work.try_push((item.value(), found))?;
+                work.try_push((item.entry.value, found))?;
             }
         }
         let metatable = self.vm.metatable_val(table);
@@ -289,20 +287,17 @@ impl Pairer<'_> {
 
     /// Lists what a table holds; none where that is more than `most`.
     fn keep_items(&mut self, table: Ref, order: u32, most: usize) -> Result<Option<Range<u32>>> {
-        let mark = self.vm.held();
-        let (first, count) = self.vm.keep_entries(table, most)?;
-        if count as usize > most {
-            self.vm.release(mark);
+        let Some(entries) = self.vm.keep_at_most(table, most)? else {
             return Ok(None);
-        }
+        };
         let start = self.survey.items.len() as u32;
-        self.survey.items.try_reserve(count as usize)?;
-        for key in (0..count).map(|i| first.after(2 * i)) {
-            let val = self.vm.val(key.after(1));
+        self.survey.items.try_reserve(entries.len() as usize)?;
+        for entry in entries.iter() {
+            let val = self.vm.val(entry.value);
             let order = self.order_of(val);
-            self.survey.items.try_push(Item { key, val, order })?;
+            self.survey.items.try_push(Item { entry, val, order })?;
         }
-        let end = start + count;
+        let end = start + entries.len();
         self.survey
             .tables
             .set(order, self.survey.ranges.len() as u32)?;

@@ -6,7 +6,7 @@ use super::changes::Written;
 use super::merge::is_scalar;
 use super::parents::Parent;
 use super::{Beside, Keyed, Pairer, Slot, TablePair, What};
-use crate::lua::vm::{Kind, Ref};
+use crate::lua::vm::{KeyValue, Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -223,9 +223,9 @@ impl Pairer<'_> {
             let Some(file) = files.remove(&holder) else {
                 continue;
             };
-            self.vm.zip(slot.table, file)?;
+            let mut cursor = self.vm.walk(slot.table, file)?;
             for _ in 0..MOST_BESIDE {
-                let Some(entry) = self.vm.zip_next() else {
+                let Some(entry) = cursor.next(self.vm) else {
                     break;
                 };
                 if entry.new.is_table() && entry.old.is_nil() {
@@ -238,7 +238,7 @@ impl Pairer<'_> {
                     }
                 }
             }
-            self.vm.zip_end();
+            cursor.end(self.vm);
         }
         Ok(dropped)
     }
@@ -259,7 +259,7 @@ impl Pairer<'_> {
             let Some(item) = self.survey.item(item) else {
                 break;
             };
-            let (key, new_val) = (item.key, item.val);
+            let (key, new_val) = (item.entry.key, item.val);
             let (old, old_val) = self.vm.look_up(pair.old, key)?;
             let beside = item.beside(old, old_val);
             if let Some(path) = path {
@@ -477,22 +477,21 @@ impl Pairer<'_> {
             return Ok(());
         }
         let written = written.get(&address).copied().unwrap_or_default();
-        self.vm.zip(table, new)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(table, new)?;
+        while let Some(entry) = cursor.next(self.vm) {
             // Here A1's table is walked, so its value is the entry's new one.
             if !entry.new.is_function() || !entry.old.is_nil() {
                 continue;
             }
-            if self.vm.zip_key_number(written).is_some() {
+            if cursor.key_number(self.vm, written).is_some() {
                 continue;
             }
             let mark = self.vm.held();
-            let value = self.vm.zip_keep_pair()?;
+            let KeyValue { key, value } = cursor.keep_pair(self.vm)?;
             if !self.is_home(value)? {
                 self.vm.release(mark);
                 continue;
             }
-            let key = value.after(1);
             let place = self.out.sites.key(site, key)?;
             self.function1(value, place)?;
             self.out.slots.try_push(Slot {
@@ -510,21 +509,13 @@ impl Pairer<'_> {
 
     /// R8: what A2's table does not hold goes from A1's.
     pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
-        self.vm.zip(pair.old, pair.new)?;
-        while let Some(entry) = self.vm.zip_next() {
+        let mut cursor = self.vm.walk(pair.old, pair.new)?;
+        while let Some(entry) = cursor.next(self.vm) {
             let by_object = self.answered.contains(&entry.key.addr)
                 || self.out.number1(entry.key.addr).is_some();
             if entry.old.is_nil() && !by_object {
-                let base = self.vm.zip_keep_pair()?;
-                self.out.slots.try_push(Slot {
-                    table: pair.old,
-                    parent: pair.site,
-                    key: base.after(1),
-                    new: Ref::NIL,
-                    old: base,
-                    what: What::Remove,
-                    change: false,
-                })?;
+                let entry = cursor.keep_pair(self.vm)?;
+                self.remove(pair.old, pair.site, entry)?;
             }
         }
         Ok(())
