@@ -3,8 +3,8 @@
 
 use rustc_hash::FxHashSet;
 
-use super::origins::{self, Function, Holder, Origins, Roots};
-use super::{CellFate, Edge, Pairer, Pairing, Slot, TablePair, What};
+use super::origins::{self, By, Function, Holder, Origins, Roots};
+use super::{CellFate, Edge, Pairer, Slot, What};
 use crate::code::align::{Alignment, Reason, align};
 use crate::code::definitions::{DefinitionId, Definitions};
 use crate::lua::vm::{Kind, Ref, Vm};
@@ -31,7 +31,8 @@ pub(super) struct Identity {
     taken: bool,
     running: Origins,
     incoming: Origins,
-    alignment: Alignment,
+    /// None where both versions are read as the file is.
+    alignment: Option<Alignment>,
     /// Of the incoming version: which definitions are told apart by no name.
     nameless: FxHashSet<DefinitionId>,
     nameless_running: FxHashSet<DefinitionId>,
@@ -43,18 +44,38 @@ impl Identity {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     fn of(
-        [base, definitions]: [&Definitions; 2],
+        base: Option<&Definitions>,
+        definitions: &Definitions,
         [running, incoming]: [Origins; 2],
     ) -> Result<Identity> {
-        let alignment = align(base, definitions, &[])?;
+        let alignment = match base {
+            Some(base) => Some(align(base, definitions, &[])?),
+            None => None,
+        };
         Ok(Identity {
             taken: false,
             running,
             incoming,
             alignment,
             nameless: nameless(definitions)?,
-            nameless_running: nameless(base)?,
+            nameless_running: nameless(base.unwrap_or(definitions))?,
         })
+    }
+
+    /// What a definition of the running version has become.
+    fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, Reason)> {
+        match &self.alignment {
+            Some(alignment) => alignment.incoming(base),
+            None => Some((base, Reason::Name)),
+        }
+    }
+
+    /// What a definition of the file was.
+    fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, Reason)> {
+        match &self.alignment {
+            Some(alignment) => alignment.base(incoming),
+            None => Some((incoming, Reason::Name)),
+        }
     }
 
     /// What is known of two objects: do they answer to each other?
@@ -63,8 +84,8 @@ impl Identity {
         let counterpart = |found: Option<Ref>| found.map(|found| vm.val(found).addr);
         let of_old = self.running.definition(old);
         let of_new = self.incoming.definition(new);
-        let forward = of_old.and_then(|base| self.alignment.incoming(base));
-        let backward = of_new.and_then(|incoming| self.alignment.base(incoming));
+        let forward = of_old.and_then(|base| self.incoming(base));
+        let backward = of_new.and_then(|incoming| self.base(incoming));
         match (of_old, of_new) {
             (Some(base), Some(incoming)) => match forward {
                 Some((found, reason)) if found == incoming => {
@@ -103,7 +124,7 @@ impl Identity {
     pub(super) fn pairs(&self) -> impl Iterator<Item = (Ref, Ref, DefinitionId)> {
         let incoming = (0..self.incoming.len()).map(DefinitionId);
         incoming.filter_map(|incoming| {
-            let (base, _) = self.alignment.base(incoming)?;
+            let (base, _) = self.base(incoming)?;
             Some((self.running.object(base)?, self.incoming.object(incoming)?, incoming))
         })
     }
@@ -141,11 +162,15 @@ impl Pairer<'_> {
             functions: &functions,
         };
         let fresh = &self.loaded.fresh;
-        let incoming = origins::find(self.vm, &definitions, &roots, |vm, _, object, _| {
-            Ok(fresh.order(vm.val(object).addr).is_some())
-        })?;
+        let incoming = origins::find(
+            self.vm,
+            &definitions,
+            By::Prototype,
+            &roots,
+            |vm, _, object, _| Ok(fresh.order(vm.val(object).addr).is_some()),
+        )?;
         let base = match self.vm.kind(self.last_main) {
-            Kind::Function => self.definitions_of(self.last_main)?,
+            Kind::Function if false => self.definitions_of(self.last_main)?,
             _ => None,
         };
         functions.clear();
@@ -170,6 +195,7 @@ impl Pairer<'_> {
         let running = origins::find(
             self.vm,
             base.as_ref().unwrap_or(&definitions),
+            if is_known { By::Prototype } else { By::Place },
             &roots,
             |vm, holder, object, is_own_place| {
                 let val = vm.val(object);
@@ -179,7 +205,8 @@ impl Pairer<'_> {
             },
         )?;
         self.identity = Identity::of(
-            [base.as_ref().unwrap_or(&definitions), &definitions],
+            base.as_ref(),
+            &definitions,
             [running, incoming],
         )?;
         Ok(())

@@ -19,7 +19,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Digest;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Kind as Made, Place, Store, StoreId, Symbol, VariableId,
+    Constant, DefinitionId, Definitions, Kind as Made, Place, ProtoId, Store, StoreId, Symbol,
+    VariableId,
 };
 use crate::lua::vm::{Info, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
@@ -93,15 +94,25 @@ impl Origins {
     }
 }
 
+/// How the functions of a side are known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The text is the one that they were compiled from: by their prototypes.
+    Prototype,
+    /// Nobody knows that text: by the places where another version of it would put them.
+    Place,
+}
+
 /// Follows the stores of a version.
 struct Finder<'a, W> {
     vm: &'a mut Vm,
     definitions: &'a Definitions,
+    by: By,
     out: Origins,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
-    /// An upvalue that is this variable of the main function.
-    cells: FxHashMap<VariableId, (Ref, u8)>,
+    /// Variables of the main function whose upvalues were met.
+    variables: FxHashSet<VariableId>,
     /// Objects whose stores are to be followed.
     work: Vec<(DefinitionId, Ref)>,
     was_put: W,
@@ -115,22 +126,26 @@ struct Finder<'a, W> {
 pub(super) fn find(
     vm: &mut Vm,
     definitions: &Definitions,
+    by: By,
     roots: &Roots<'_>,
     was_put: impl FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>,
 ) -> Result<Origins> {
     let mut finder = Finder {
         vm,
         definitions,
+        by,
         out: Origins::default(),
         several: FxHashSet::default(),
-        cells: FxHashMap::default(),
+        variables: FxHashSet::default(),
         work: Vec::new(),
         was_put,
     };
     let count = definitions.len() as usize;
     finder.out.objects.try_reserve_exact(count)?;
     finder.out.objects.resize(count, Ref::NIL);
-    finder.functions(roots.functions)?;
+    if by == By::Prototype {
+        finder.functions(roots.functions)?;
+    }
     finder.roots(roots)?;
     while let Some((definition, object)) = finder.work.pop() {
         finder.follow(definition, object)?;
@@ -139,8 +154,10 @@ pub(super) fn find(
 }
 
 impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>> Finder<'_, W> {
-    /// Functions go by their prototypes. Their upvalues are the variables of the main function.
+    /// Functions go by their prototypes.
     fn functions(&mut self, functions: &[Function]) -> Result<()> {
+        let mut protos = Vec::new();
+        protos.try_reserve_exact(functions.len())?;
         for function in functions {
             let Function { at, info, digest } = *function;
             let mut failed = None;
@@ -151,12 +168,12 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>> Finder<'_, W> {
                     None
                 }
             };
-            let proto = self.definitions.proto_of((info.line, info.last), read);
+            let number = self.definitions.proto_of((info.line, info.last), read);
             if let Some(error) = failed {
                 return Err(error);
             }
-            let Some(number) = proto else { continue };
-            let Some(proto) = self.definitions.proto(number).copied() else {
+            let proto = number.and_then(|number| self.definitions.proto(number));
+            let Some(proto) = proto.copied() else {
                 continue;
             };
             // A function of an older load may stand on the lines of another one by now.
@@ -168,19 +185,49 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>> Finder<'_, W> {
             if let Some(definition) = proto.definition {
                 self.note(definition, at)?;
             }
-            for index in 0..info.upvalues {
-                let variable = self.definitions.upvalue(number, index).filter(|variable| {
-                    let variable = self.definitions.variable(*variable);
-                    variable.is_some_and(|variable| variable.proto == 0)
-                });
-                if let Some(variable) = variable
-                    && !self.cells.contains_key(&variable)
-                {
-                    self.cells.try_insert_value(variable, (at, index + 1))?;
-                }
+            protos.try_push((at, number.unwrap_or_default()))?;
+        }
+        // All functions are known before what their upvalues hold is.
+        for (function, proto) in protos {
+            self.upvalues(function, proto)?;
+        }
+        Ok(())
+    }
+
+    /// What the variables of the main function hold that a function has as its upvalues.
+    fn upvalues(&mut self, function: Ref, proto: ProtoId) -> Result<()> {
+        let definitions = self.definitions;
+        let count = definitions.proto(proto).map_or(0, |proto| proto.upvalues);
+        for number in 0..count {
+            let Some(variable) = definitions.upvalue(proto, number) else {
+                continue;
+            };
+            let Some(known) = definitions.variable(variable).filter(|known| known.proto == 0) else {
+                continue;
+            };
+            let index = match self.by {
+                By::Prototype => Some(number + 1),
+                By::Place => self.upvalue_called(function, definitions.text(known.name)),
+            };
+            let Some(index) = index else { continue };
+            if self.variables.try_insert_value(variable, ())?.is_some() {
+                continue;
+            }
+            let value = self.vm.upvalue_value(function, index)?;
+            for (id, store) in definitions.stores_to(variable) {
+                self.bind(id, store, Holder::Upvalue(function, index), value)?;
             }
         }
         Ok(())
+    }
+
+    /// The number of a function's upvalue with this name.
+    fn upvalue_called(&self, function: Ref, name: &[u8]) -> Option<u8> {
+        let is_it = |index: &u8| {
+            self.vm.with_upvalue_name(function, *index, |found| found == name)
+        };
+        let exists = |index: &u8| self.vm.upvalue(function, *index).is_some();
+        (1..=u8::MAX).take_while(exists).find(is_it)
     }
 
     fn roots(&mut self, roots: &Roots<'_>) -> Result<()> {
@@ -189,38 +236,36 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>> Finder<'_, W> {
             self.bind(id, store, Holder::Module, roots.value)?;
         }
         for (id, store) in definitions.stores() {
-            match store.place {
-                Place::Global(name) if !self.makes_function(store.value) => {
-                    let key = self.vm.string(definitions.text(name))?;
-                    let value = self.vm.get(roots.globals, key)?;
-                    self.bind(id, store, Holder::Field(roots.globals, key), value)?;
-                }
-                Place::Variable(variable) if !self.makes_function(store.value) => {
-                    if let Some((function, index)) = self.cells.get(&variable).copied() {
-                        let value = self.vm.upvalue_value(function, index)?;
-                        self.bind(id, store, Holder::Upvalue(function, index), value)?;
-                    }
-                }
-                _ => {}
+            if let Place::Global(name) = store.place
+                && !self.is_known(store.value)
+            {
+                let key = self.vm.string(definitions.text(name))?;
+                let value = self.vm.get(roots.globals, key)?;
+                self.bind(id, store, Holder::Field(roots.globals, key), value)?;
             }
         }
         Ok(())
     }
 
-    /// Functions are known by their prototypes already.
-    fn makes_function(&self, value: Symbol) -> bool {
+    /// Is it a function that is known by its prototype already?
+    fn is_known(&self, value: Symbol) -> bool {
         let Symbol::Definition(definition) = value else {
             return false;
         };
-        let definition = self.definitions.get(definition);
-        definition.is_some_and(|definition| matches!(definition.kind, Made::Function(_)))
+        let made = self.definitions.get(definition).map(|made| made.kind);
+        self.by == By::Prototype && matches!(made, Some(Made::Function(_)))
     }
 
     /// What the version has put into an object of its own.
     fn follow(&mut self, definition: DefinitionId, object: Ref) -> Result<()> {
         let definitions = self.definitions;
+        if self.by == By::Place
+            && let Some(Made::Function(proto)) = definitions.get(definition).map(|made| made.kind)
+        {
+            self.upvalues(object, proto)?;
+        }
         for (id, store) in definitions.stores_into(definition) {
-            if self.makes_function(store.value) {
+            if self.is_known(store.value) {
                 continue;
             }
             match store.place {
@@ -253,6 +298,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>> Finder<'_, W> {
             let made = self.definitions.get(definition).map(|made| made.kind);
             let fits = match made {
                 Some(Made::Table) => val.is_table(),
+                Some(Made::Function(_)) if self.by == By::Place => val.is_function(),
                 Some(Made::Function(_)) => self.out.definition(val.addr) == Some(definition),
                 Some(Made::Call(_)) => true,
                 None => false,
