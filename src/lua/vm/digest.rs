@@ -54,21 +54,6 @@ impl Vm {
         hasher.finish()
     }
 
-    /// The digest of what the `i`-th upvalue of a function holds, counted from 1; none when it is
-    /// no scalar.
-    pub fn upvalue_digest(&self, function: Ref, i: u8) -> Option<u64> {
-        let (thread, index) = self.at(function);
-        // SAFETY: Lua checks the number; the holder has room for the value in passing.
-        unsafe {
-            if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
-                return None;
-            }
-            let digest = self.digest_at(thread, -1);
-            ffi::lua_settop(thread, -2);
-            digest
-        }
-    }
-
     /// The digest of a part of the current entry of the walk; none when it is no scalar.
     #[inline]
     pub fn zip_digest(&self, part: Part) -> Option<u64> {
