@@ -175,7 +175,7 @@ describe("data = 'merge' (R8)", function()
     assert.same({ 3, 3 }, { M.get() })
   end)
 
-  it("does not merge cells of which the module has two of one name", function()
+  it("merges cells of which the module has two of one name", function()
     local text = [[
       local M = {}
       do local x = %d function M.a(v) x = v or x return x end end
@@ -183,8 +183,9 @@ describe("data = 'merge' (R8)", function()
       return M
     ]]
     local M = load_first(text:format(1, 2))
+    M.b(7)
     merge(text:format(10, 20))
-    assert.same({ 1, 2 }, { M.a(), M.b() })
+    assert.same({ 10, 7 }, { M.a(), M.b() })
   end)
 
   describe("of rows that are gone from the file", function()
@@ -705,6 +706,45 @@ describe("the record of A0 (R8)", function()
     collectgarbage()
     collectgarbage()
     assert.same({}, weak)
+  end)
+
+  it("goes with a table that the file moves to another place", function()
+    app:update("m", "local M = {} local c = { rate = 1, size = 1, gone = 1 } M.cfg = c function M.get() return c end return M")
+    local M = package.loaded.m
+    local cfg = M.cfg
+    cfg.size = 7
+    local moved = "local M = {} local c = { rate = 2, size = 2 } M.settings = c function M.get() return c end return M"
+    app:update("m", moved, { data = "merge" })
+    assert.equal(cfg, M.get())
+    assert.same({ rate = 2, size = 7 }, cfg)
+  end)
+
+  it("is that of the table for which the program has put another one", function()
+    app:update("m", "return { players = { admin = 1, guest = 2 } }")
+    local M = package.loaded.m
+    M.players = { guest = 3 }
+    app:update("m", "return { players = { admin = 1, guest = 2, new = 4 } }")
+    assert.same({ guest = 3, new = 4 }, M.players)
+  end)
+
+  it("stays where a `keep` in between left alone what the file has no longer", function()
+    app:update("m", "return { a = 1, b = 1, sub = { x = 1, y = 1 } }")
+    local M = package.loaded.m
+    M.b = 2
+    app:update("m", "return { sub = { y = 1 } }")
+    assert.same({ a = 1, b = 2, sub = { x = 1, y = 1 } }, M)
+    app:update("m", "return { sub = { y = 1 } }", { data = "merge" })
+    assert.same({ b = 2, sub = { y = 1 } }, M)
+  end)
+
+  it("goes by the file where the program had another value all the time", function()
+    app:update("m", "return { rate = 1 }")
+    local M = package.loaded.m
+    M.rate = 5
+    app:update("m", "return { rate = 2 }")
+    M.rate = 2 -- back to what the file says
+    app:update("m", "return { rate = 3 }", { data = "merge" })
+    assert.equal(3, M.rate)
   end)
 
   it("has a table where it looked for what another one lacks, though a closure holds it, too", function()

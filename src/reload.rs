@@ -14,7 +14,7 @@ use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
-use crate::model::lineage::Lineage;
+use crate::model::lineage::{Lineage, Numbers};
 use crate::model::options::{OnConflict, Options};
 use crate::stages::commit;
 use crate::stages::effects::{self, Recorded};
@@ -22,6 +22,7 @@ use crate::stages::find::{self, Context, Found};
 use crate::stages::load::{self, LastLoad, Loaded};
 use crate::stages::matching::{self, Pairing};
 use crate::stages::plan::{self, Conflict, Plan};
+use crate::stages::record;
 use crate::stages::report::{self, Lists};
 use crate::stages::snapshot::Modules;
 use crate::stages::sweep::{self, Cells, Tables, Target};
@@ -75,6 +76,8 @@ struct Planned {
     loaded: Loaded,
     pairing: Pairing,
     plan: Plan,
+    /// The numbers that its objects get.
+    numbers: Numbers,
     told: Told,
     /// For the sweep.
     cells: Option<Cells>,
@@ -430,9 +433,18 @@ fn plan_module(
         Some(file) => vm.string(file.as_os_str().as_encoded_bytes())?,
         None => Ref::NIL,
     };
+    let record = record::record(
+        vm,
+        &context,
+        &loaded,
+        &mut pairing,
+        &plan.lineage,
+        &options,
+        request.lineage,
+    )?;
     let base = match options.dry_run {
         true => Ref::NIL,
-        false => base::pack(vm, std::mem::take(&mut pairing.record))?,
+        false => base::pack(vm, record.words)?,
     };
     let calls = loaded.left.calls.pack(vm, permit)?;
     let cells = match options.vm {
@@ -458,6 +470,7 @@ fn plan_module(
         loaded,
         pairing,
         plan,
+        numbers: record.numbers,
         told,
         cells,
         clock,
@@ -477,18 +490,22 @@ fn commit_module(
     let Planned {
         context,
         mut loaded,
-        pairing,
+        mut pairing,
         mut plan,
+        numbers,
         mut told,
         cells,
         mut clock,
     } = planned;
     let refused = request.options.on_conflict == OnConflict::Error && !plan.conflicts.is_empty();
     let ops = if needed && !refused {
-        request.lineage.note(vm, &plan.lineage)?;
-        pairing
-            .assigned
-            .keep(vm, request.lineage.table, module.name, plan.object)?;
+        numbers.keep(vm)?;
+        std::mem::take(&mut pairing.assigned).keep(
+            vm,
+            request.lineage,
+            module.name,
+            plan.object,
+        )?;
         commit::commit(vm, permit, &plan)?;
         std::mem::take(&mut plan.ops)
     } else {

@@ -16,6 +16,7 @@ use crate::stages::effects::Left;
 use crate::stages::find::Context;
 use crate::stages::load::{self, Loaded};
 use crate::stages::matching;
+use crate::stages::record;
 use crate::stages::snapshot::{Change, Snapshot};
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
@@ -74,14 +75,23 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
         Base::default(),
     )?;
     let functions = pairing.functions()?;
-    lineage.note(vm, &functions)?;
+    let record = record::record(
+        vm,
+        &context,
+        &loaded,
+        &mut pairing,
+        &functions,
+        &options,
+        lineage,
+    )?;
+    record.numbers.keep(vm)?;
     let object = if value == Ref::NIL {
         vm.boolean(true)?
     } else {
         value
     };
-    pairing.assigned.keep(vm, lineage.table, name, object)?;
-    base::pack(vm, std::mem::take(&mut pairing.record))
+    pairing.assigned.keep(vm, lineage, name, object)?;
+    base::pack(vm, record.words)
 }
 
 /// What differs among the globals.

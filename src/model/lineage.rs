@@ -1,25 +1,28 @@
-//! What is remembered of functions, weakly: which are generations of one another (R3.3), and what
-//! their code amounts to.
+//! What is remembered of objects, weakly: which are generations of one another (R3.3), by which
+//! number the record (R8) knows them, and what the code of functions amounts to.
 //!
-//! One integer for each function that a reload placed or replaced, in a table with weak keys: it
-//! keeps nothing alive, and spares a reload the dumping of functions that an earlier one has read.
+//! One integer for each object in a table with weak keys: it keeps nothing alive. A function that
+//! takes the place of a running one has that one's number; a table of the running program keeps its
+//! own. An object of others that the record speaks of has a number as well, with a minus sign: that
+//! it has one does not say that a load of this module has placed it.
+
+use rustc_hash::FxHashMap;
 
 use crate::code::Profile;
 use crate::lua::vm::{Ref, Vm};
 use crate::lua::write;
 use crate::support::error::Result;
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryInsert, TryPush};
 
-/// Lineages are numbered with the bits that a profile leaves; past them a function is of no lineage
-/// (number 0).
+/// Objects are numbered with the bits that a profile leaves; past them an object has no number.
 const MOST: i64 = (1 << (63 - Profile::PACKED_BITS)) - 1;
 
 /// The weak table, and the key under which it counts.
 #[derive(Clone, Copy)]
 pub struct Lineage {
-    /// Function → number.
+    /// Object → number.
     pub table: Ref,
-    /// The key of the last lineage's number.
+    /// The key of the last number.
     pub counter: Ref,
 }
 
@@ -30,60 +33,143 @@ impl Lineage {
         lineage_of_a.is_some() && lineage_of_a == self.of(vm, b)
     }
 
-    /// The number of a function's lineage, if it has one.
-    pub fn of(&self, vm: &Vm, function: Ref) -> Option<i64> {
-        let number = self.number(vm, function)? >> Profile::PACKED_BITS;
+    /// The number of an object, if it has one: for a function, that of its lineage.
+    pub fn of(&self, vm: &Vm, object: Ref) -> Option<i64> {
+        let number = vm.get_number(self.table, object)?.abs() >> Profile::PACKED_BITS;
         (number != 0).then_some(number)
     }
 
-    /// What is noted of a function.
+    /// What is noted of a function that a load has placed.
     pub fn number(&self, vm: &Vm, function: Ref) -> Option<i64> {
         vm.get_number(self.table, function)
+            .filter(|number| *number >= 0)
     }
 
     /// What a number tells of the function's code.
     pub fn profile(number: i64) -> Option<Profile> {
         Profile::unpack(number as u64)
     }
-
-    /// Notes A2's functions, each with the function of A1 that it continues, if any.
-    pub fn note(&self, vm: &mut Vm, functions: &[Continued]) -> Result<()> {
-        let mut last = vm.get_number(self.table, self.counter).unwrap_or(0);
-        let mut numbers = Vec::new();
-        numbers.try_reserve(functions.len() + 1)?;
-        // The count comes first: should memory end in between, no number is given to two lineages.
-        numbers.try_push((self.counter, last))?;
-        for function in functions {
-            let known = function
-                .old
-                .and_then(|(_, number)| number)
-                .map(|number| number >> Profile::PACKED_BITS);
-            let number = known.unwrap_or_else(|| {
-                last = (last + 1).min(MOST + 1);
-                if last > MOST { 0 } else { last }
-            });
-            if let (Some((old, _)), None) = (function.old, known) {
-                numbers.try_push((old, number << Profile::PACKED_BITS))?;
-            }
-            numbers.try_push((
-                function.new,
-                number << Profile::PACKED_BITS | function.profile.map_or(0, Profile::pack) as i64,
-            ))?;
-        }
-        if let Some(count) = numbers.first_mut() {
-            count.1 = last;
-        }
-        write::note_lineage(vm, self.table, &numbers)
-    }
 }
 
-/// A function of A2.
+/// A function that a load has made or met.
 #[derive(Clone, Copy, Debug)]
 pub struct Continued {
-    /// The function of A1 whose lineage it continues, if any, and that one's number.
-    pub old: Option<(Ref, Option<i64>)>,
+    /// The function of A1 whose lineage it continues, if any.
+    pub old: Option<Ref>,
     /// The function.
     pub new: Ref,
     /// Its code, if it has been read.
     pub profile: Option<Profile>,
+}
+
+/// The numbers that a load gives. They are noted when it is kept.
+pub struct Numbers {
+    lineage: Lineage,
+    last: i64,
+    /// By address.
+    given: FxHashMap<usize, i64>,
+    /// What is to be noted. The count comes first: should memory end in between, no number is given
+    /// twice.
+    notes: Vec<(Ref, i64)>,
+}
+
+impl Numbers {
+    /// None yet.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn new(vm: &Vm, lineage: Lineage) -> Result<Numbers> {
+        let last = vm.get_number(lineage.table, lineage.counter).unwrap_or(0);
+        let mut notes = Vec::new();
+        notes.try_push((lineage.counter, last))?;
+        Ok(Numbers {
+            lineage,
+            last,
+            given: FxHashMap::default(),
+            notes,
+        })
+    }
+
+    /// The number of an object, if it has one.
+    pub fn of(&self, vm: &Vm, object: Ref) -> Option<i64> {
+        match self.given.get(&vm.val(object).addr) {
+            Some(number) => (*number != 0).then_some(*number),
+            None => self.lineage.of(vm, object),
+        }
+    }
+
+    /// The number of a table of the module's own; none when there are no more numbers.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn own(&mut self, vm: &Vm, table: Ref) -> Result<Option<i64>> {
+        self.give(vm, table, 1)
+    }
+
+    /// The number of an object of others; none when there are no more numbers.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn foreign(&mut self, vm: &Vm, object: Ref) -> Result<Option<i64>> {
+        self.give(vm, object, -1)
+    }
+
+    fn give(&mut self, vm: &Vm, object: Ref, sign: i64) -> Result<Option<i64>> {
+        if let Some(number) = self.of(vm, object) {
+            return Ok(Some(number));
+        }
+        let number = self.next();
+        if number == 0 {
+            return Ok(None);
+        }
+        self.note(vm, object, number, sign * (number << Profile::PACKED_BITS))?;
+        Ok(Some(number))
+    }
+
+    /// The next number; 0 when there are no more.
+    fn next(&mut self) -> i64 {
+        self.last = (self.last + 1).min(MOST + 1);
+        if self.last > MOST { 0 } else { self.last }
+    }
+
+    fn note(&mut self, vm: &Vm, object: Ref, number: i64, note: i64) -> Result<()> {
+        self.given.try_insert_value(vm.val(object).addr, number)?;
+        self.notes.try_push((object, note))
+    }
+
+    /// Numbers functions, each as the function of A1 that it continues, if any.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn functions(&mut self, vm: &Vm, functions: &[Continued]) -> Result<()> {
+        self.given.try_reserve(functions.len())?;
+        self.notes.try_reserve(functions.len())?;
+        for function in functions {
+            let known = function.old.and_then(|old| self.of(vm, old));
+            let number = match known {
+                Some(number) => number,
+                None => self.next(),
+            };
+            let note = number << Profile::PACKED_BITS;
+            if let Some(old) = function.old
+                && self.lineage.number(vm, old).is_none()
+            {
+                self.note(vm, old, number, note)?;
+            }
+            let profile = function.profile.map_or(0, Profile::pack) as i64;
+            self.note(vm, function.new, number, note | profile)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the numbers in the weak table.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`]; some may be noted then, which says nothing.
+    pub fn keep(mut self, vm: &mut Vm) -> Result<()> {
+        if let Some(count) = self.notes.first_mut() {
+            count.1 = self.last;
+        }
+        write::note_lineage(vm, self.lineage.table, &self.notes)
+    }
 }

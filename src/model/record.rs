@@ -3,13 +3,15 @@
 //! state, also when the function that assigned it is gone from the file: a closure of it may be
 //! alive where nobody looks.
 //!
-//! One string for each module, in the façade's weak table: the sorted hashes of the locals' names.
-//! Two names with one hash count as one, which keeps data. It stands under the module's object, so
-//! that it is gone when the module is loaded anew.
+//! One string for each module, in the façade's weak table: the number of the module's object, so
+//! that it counts no longer when the module is loaded anew, and the sorted hashes of the locals'
+//! names. Two names with one hash count as one, which keeps data.
 
 use crate::lua::vm::{Ref, Vm};
 use crate::lua::write;
+use crate::model::lineage::Lineage;
 use crate::support::error::Result;
+use crate::support::mem::TryPush;
 
 /// Stands for every name: some of the code could not be read.
 const ALL: u64 = u64::MAX;
@@ -25,10 +27,13 @@ pub struct Assigned {
 impl Assigned {
     /// What the earlier reloads of the module `name`, whose object is `object`, have left in the
     /// weak table.
-    pub fn read(vm: &mut Vm, table: Ref, name: Ref, object: Ref) -> Result<Assigned> {
-        let key = key(vm, name, object)?;
-        let packed = vm.get(table, key)?;
-        let hashes = vm.words(packed)?.unwrap_or_default();
+    pub fn read(vm: &mut Vm, lineage: Lineage, name: Ref, object: Ref) -> Result<Assigned> {
+        let key = key(vm, name)?;
+        let packed = vm.get(lineage.table, key)?;
+        let mut hashes = vm.words(packed)?.unwrap_or_default();
+        if hashes.pop() != Some(number_of(vm, lineage, object)) {
+            hashes.clear();
+        }
         Ok(Assigned {
             hashes,
             grown: false,
@@ -65,23 +70,26 @@ impl Assigned {
     }
 
     /// Keeps it for the next reload, if it says more than what is kept.
-    pub fn keep(&self, vm: &mut Vm, table: Ref, name: Ref, object: Ref) -> Result<()> {
+    pub fn keep(mut self, vm: &mut Vm, lineage: Lineage, name: Ref, object: Ref) -> Result<()> {
         if !self.grown {
             return Ok(());
         }
-        let key = key(vm, name, object)?;
+        let key = key(vm, name)?;
+        self.hashes.try_push(number_of(vm, lineage, object))?;
         let packed = vm.packed(&self.hashes)?;
-        write::fill(vm, table, key, packed)
+        write::fill(vm, lineage.table, key, packed)
     }
 }
 
-/// Under which key of the weak table it stands: the object, if it is a table, else a string with
-/// the module's name.
-fn key(vm: &mut Vm, name: Ref, object: Ref) -> Result<Ref> {
-    if vm.val(object).is_table() {
-        return Ok(object);
-    }
+/// Under which key of the weak table it stands.
+fn key(vm: &mut Vm, name: Ref) -> Result<Ref> {
     let mut key = b"assigned in ".to_vec();
     vm.with_bytes(name, |name| key.extend_from_slice(name));
     vm.string(&key)
+}
+
+/// The number of the module's object; 0 for one that is no table.
+fn number_of(vm: &Vm, lineage: Lineage, object: Ref) -> u64 {
+    let number = lineage.of(vm, object).filter(|_| vm.val(object).is_table());
+    number.map_or(0, i64::cast_unsigned)
 }

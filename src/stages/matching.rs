@@ -22,7 +22,6 @@ mod lists;
 mod merge;
 mod named;
 mod nesting;
-mod note;
 mod parents;
 mod rows;
 mod shared;
@@ -36,13 +35,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use functions::{Function1, Function2};
+pub use merge::{is_recorded, is_scalar};
 
 use crate::code::Chunk;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
-use crate::model::base::{Base, Places};
+use crate::model::base::{Base, Path, Places};
 use crate::model::lineage::{Continued, Lineage};
 use crate::model::objects::{DenseMap, ObjectTable};
-use crate::model::options::{Data, OnConflict, Options};
+use crate::model::options::{Data, Options};
 use crate::model::record::Assigned;
 use crate::model::site::{SiteId, Sites};
 use crate::stages::find::Context;
@@ -222,8 +222,10 @@ pub struct Pairing {
     pub assigned: Assigned,
     /// Which functions of A1 others of them have made.
     pub nesting: Nesting,
-    /// What will be on record (R8), unless it is a dry run.
-    pub record: Vec<u64>,
+    /// What is on record (R8).
+    pub base: Base,
+    /// Where A1's paired tables are on record, by address.
+    pub paths: FxHashMap<usize, Path>,
 }
 
 impl Pairing {
@@ -331,11 +333,12 @@ pub fn pair(
     lineage: Lineage,
     base: Base,
 ) -> Result<Pairing> {
-    let assigned = Assigned::read(vm, lineage.table, context.name, context.running)?;
+    let assigned = Assigned::read(vm, lineage, context.name, context.running)?;
     let base = match merge::is_of_another_load(vm, context, loaded, lineage)? {
         true => Base::default(),
         false => base,
     };
+    let merges = options.data == Data::Merge && base.is_known();
     let source = vm.info(loaded.main)?.unwrap_or_default().source;
     let mut pairer = Pairer {
         out: Pairing {
@@ -358,16 +361,14 @@ pub fn pair(
             met1: DenseMap::default(),
             assigned: Assigned::default(),
             nesting: Nesting::default(),
-            record: Vec::new(),
+            base,
+            paths: FxHashMap::default(),
         },
         vm,
         context,
         replace_data: options.data == Data::Replace,
-        replaces: options.on_conflict == OnConflict::Replace,
-        merges: options.data == Data::Merge && base.is_known(),
-        base,
+        merges,
         places: Places::default(),
-        followed: FxHashSet::default(),
         change_sites: FxHashMap::default(),
         imports: imports::Imports::default(),
         lineage,
@@ -396,7 +397,6 @@ pub fn pair(
         keyed: Vec::new(),
         entries: Vec::new(),
         compared: Vec::new(),
-        notes: note::Notes::new(!options.dry_run),
         module_met: false,
         known_met: false,
         written: changes::Written::default(),
@@ -411,7 +411,7 @@ pub fn pair(
         functions_listed: false,
         loaded,
     };
-    if options.data == Data::Merge && context.is_loaded() && !pairer.base.is_known() {
+    if options.data == Data::Merge && context.is_loaded() && !pairer.out.base.is_known() {
         pairer.out.warnings.try_push(format!(
             "{}: there is no record of what it was loaded with, so none of its data follows the file (R8; hotreload.track)",
             context.title
@@ -421,7 +421,6 @@ pub fn pair(
     pairer.vm.end_walk();
     result?;
     pairer.out.assigned = pairer.take_assigned();
-    pairer.out.record = pairer.record()?;
     Ok(pairer.out)
 }
 
@@ -431,15 +430,9 @@ struct Pairer<'a> {
     loaded: &'a mut Loaded,
     out: Pairing,
     replace_data: bool,
-    /// R6: in a conflict the file's takes the place.
-    replaces: bool,
     /// R8: what the program did not change follows the file.
     merges: bool,
-    /// What is on record.
-    base: Base,
     places: Places,
-    /// Places of A1's tables that something else of the file takes: the words of their keys.
-    followed: FxHashSet<u64>,
     /// Where the tables stand that A2's chunk wrote to, by number.
     change_sites: FxHashMap<u32, SiteId>,
     imports: imports::Imports,
@@ -489,7 +482,6 @@ struct Pairer<'a> {
     entries: Vec<Beside>,
     /// R8: pairs of which what only A1 has may go.
     compared: Vec<TablePair>,
-    notes: note::Notes,
     module_met: bool,
     known_met: bool,
     /// What A2's chunk wrote into tables that existed: table and key.
@@ -524,7 +516,6 @@ impl Pairer<'_> {
         self.survey.reserve(functions, self.loaded.fresh.len())?;
         self.met2.reserve(self.loaded.fresh.len())?;
         self.out.met1.reserve(self.out.known.functions())?;
-        self.notes.reserve(functions)?;
         // Tables, and cells and their names.
         let few = SOME + functions / 16;
         self.out.tables.try_reserve(few)?;
@@ -616,10 +607,6 @@ impl Pairer<'_> {
         let (old, new) = (self.context.running, self.loaded.value);
         let (old_val, new_val) = (self.vm.val(old), self.vm.val(new));
         let mut children = Vec::new();
-        if self.is_fresh(new_val) && new_val.is_table() {
-            // Its first place is the module itself, also where the chunk has made it a global, too.
-            self.note_place(new, SiteId::MODULE)?;
-        }
         if old_val.is_table() && new_val.is_table() {
             if old_val != new_val && self.is_fresh(new_val) {
                 self.pair_tables(old, new, SiteId::MODULE, false)?;
@@ -803,12 +790,6 @@ impl Pairer<'_> {
             .filter(|twins| twins.len() > 1)
         {
             twins.sort_unstable_by(|a, b| by_key(vm, a.key, b.key));
-        }
-        for child in children
-            .iter()
-            .filter(|child| matches!(child.kind, ChildKind::Pair | ChildKind::Scan))
-        {
-            self.note_place(child.new, child.site)?;
         }
         let mut pairs = Vec::new();
         for child in children {

@@ -1,5 +1,5 @@
 //! The steps of a reload, in the order of `src/reload.rs`: find, load (with its snapshot, and what
-//! calls out of the chunk did), matching, plan, commit, sweep, report.
+//! calls out of the chunk did), matching, plan, record, commit, sweep, report.
 //!
 //! A stage takes the values that the stages before it hand on, and hands on a value of its own.
 //! May use: the stages before it, the model and all below. Never: a later stage, the façade's
@@ -11,6 +11,7 @@ pub mod find;
 pub mod load;
 pub mod matching;
 pub mod plan;
+pub mod record;
 pub mod report;
 pub mod snapshot;
 pub mod sweep;

@@ -620,7 +620,7 @@ impl Planner<'_> {
             }
             lists.add(pairing, new, &mut out.joins)?;
             out.lineage.try_push(Continued {
-                old: continued.map(|old| (old.at, old.lineage)),
+                old: continued.map(|old| old.at),
                 new: new.at,
                 profile: Some(new.profile),
             })?;

@@ -45,21 +45,6 @@ impl Vm {
         hasher.finish()
     }
 
-    /// The digest of what the `i`-th upvalue of a function holds, counted from 1; none when it is
-    /// no scalar.
-    pub fn upvalue_digest(&self, function: Ref, i: u8) -> Option<u64> {
-        let (thread, index) = self.at(function);
-        // SAFETY: Lua checks the number; the holder has room for the value in passing.
-        unsafe {
-            if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
-                return None;
-            }
-            let digest = self.digest_at(thread, -1);
-            ffi::lua_settop(thread, -2);
-            digest
-        }
-    }
-
     /// # Safety
     /// A valid index of a live thread.
     #[inline]

@@ -14,13 +14,6 @@ use crate::support::mem::{TryInsert, TryPush, sort_by_number};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Name(u32);
 
-impl Name {
-    /// Names are numbered from 0.
-    pub(super) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 /// The names of upvalues. Short ones are shared by all functions of a Lua state, so an address is
 /// looked up most of the time, and the text only at its first sight.
 #[derive(Default)]
@@ -74,11 +67,6 @@ impl Names {
     /// Is it the name of an upvalue that has none (stripped code)?
     pub(super) fn is_none(&self, name: Name) -> bool {
         self.none == Some(name)
-    }
-
-    /// How many names there are.
-    pub(super) fn len(&self) -> usize {
-        self.by_text.len()
     }
 
     /// Are there upvalues without a name?

@@ -28,6 +28,9 @@ impl Pairer<'_> {
                         .out
                         .sites
                         .remembered(change.number, |table| self.loaded.snapshot.origin(table))?;
+                    if let Some(number) = self.number_of(change.table) {
+                        self.places.number(self.vm, &self.out.sites, site, number)?;
+                    }
                     sites.try_insert_value(change.number, site)?;
                     site
                 }

@@ -1,7 +1,7 @@
 //! Fresh tables that answer to none of A1's (R5.1).
 
 use super::{Child, ChildKind, Pairer, Reference};
-use crate::lua::vm::{KeyValue, Kind, Ref, Val};
+use crate::lua::vm::{KeyValue, Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -20,16 +20,12 @@ impl Pairer<'_> {
         {
             return Ok(());
         }
-        let path = self.note_alone(table, site)?;
         let mut children = Vec::new();
         for item in self.items(table, order)? {
             let Some(item) = self.survey.item(item) else {
                 break;
             };
             let (KeyValue { key, value }, order) = (item.entry, item.order);
-            if let Some(path) = path {
-                self.note_entry(path, &item.beside(Ref::NIL, Val::default()))?;
-            }
             let key_order = match self.vm.kind(key) {
                 Kind::Table => self.order_of(self.vm.val(key)),
                 _ => None,

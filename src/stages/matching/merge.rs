@@ -6,9 +6,9 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Beside, CellPair, Pairer, Slot, TablePair, What};
+use super::{Beside, Cell1, CellPair, Pairer, Slot, TablePair, What};
 use crate::lua::vm::{KeyValue, Kind, Ref, TableCursor, Val, Vm};
-use crate::model::base::{self, Kind as Had, Path, Place};
+use crate::model::base::{self, Held, Path, Place};
 use crate::model::lineage::Lineage;
 use crate::model::site::SiteId;
 use crate::stages::find::Context;
@@ -17,8 +17,14 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// A string, a number or a boolean?
-pub(super) fn is_scalar(val: Val) -> bool {
+pub fn is_scalar(val: Val) -> bool {
     matches!(val.kind, Kind::Boolean | Kind::Number | Kind::String)
+}
+
+/// Is what a chunk writes into a table that existed recorded? An integer key is a registration's
+/// (R5.4), and no name; a module that is loaded is no data.
+pub fn is_recorded(vm: &Vm, context: &Context, table: Ref, key: Ref) -> bool {
+    vm.integer(key).is_none() && table != context.loaded
 }
 
 /// A module that has no object may have been forgotten and loaded anew: then there are global
@@ -58,29 +64,63 @@ pub(super) fn is_of_another_load(
 }
 
 impl Pairer<'_> {
-    /// The path of the table at a site; none where nothing can be on record.
-    pub(super) fn path(&mut self, site: SiteId) -> Result<Option<Path>> {
+    /// The number of an object of the running program, if it has one.
+    pub(super) fn number_of(&self, object: Ref) -> Option<i64> {
+        self.lineage.of(self.vm, object)
+    }
+
+    /// Where a table of A1 that goes on is on record, which `pair` says.
+    pub(super) fn find_record(&mut self, pair: &TablePair, old: usize) -> Result<()> {
+        if !self.out.base.is_known() {
+            return Ok(());
+        }
+        // What the program put in the place of a table of the file's goes by that one's record.
+        let number = match self.number_of(pair.old) {
+            Some(number) => Some(number),
+            None => self
+                .places
+                .place(self.vm, &self.out.sites, pair.site)?
+                .and_then(|place| self.out.base.get(place)?.number()),
+        };
+        if let Some(number) = number {
+            self.places
+                .number(self.vm, &self.out.sites, pair.site, number)?;
+        }
+        if let Some(path) = self.places.path(self.vm, &self.out.sites, pair.site)? {
+            self.out.paths.try_insert_value(old, path)?;
+        }
+        Ok(())
+    }
+
+    /// The path of a table of A1, which stands at `site`; none where nothing can be on record.
+    pub(super) fn path(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
+        if let Some(path) = self.out.paths.get(&self.vm.val(table).addr) {
+            return Ok(Some(*path));
+        }
+        if let Some(number) = self.number_of(table) {
+            return Ok(Some(Path::of(number)));
+        }
         self.places.path(self.vm, &self.out.sites, site)
     }
 
-    /// Had A0 a table at a site, with a record under this path?
-    pub(super) fn has_table_on_record(&mut self, site: SiteId) -> Result<bool> {
-        let place = self.places.place(self.vm, &self.out.sites, site)?;
-        Ok(place.is_some_and(|place| self.base.key(place) == Some(Had::Table)))
+    /// Where a local of A1 is on record: under a function that has it, or by its name.
+    pub(super) fn cell_place(&self, cell: &Cell1) -> Place {
+        let (function, index) = (cell.function, cell.index);
+        self.number_of(function)
+            .map(|number| base::local_of(self.vm, number, function, index))
+            .filter(|place| self.out.base.is_there(*place))
+            .unwrap_or_else(|| base::local(self.vm, function, index))
     }
 
-    /// Is what a chunk writes into a table that existed recorded? An integer key is a
-    /// registration's (R5.4), and no name; a module that is loaded is no data.
-    pub(super) fn is_recorded(&self, table: Ref, key: Ref) -> bool {
-        self.vm.integer(key).is_none() && table != self.context.loaded
+    /// The place of a key in a table of A1, which stands at `site`; none for a key that is an
+    /// object, and where nothing can be on record.
+    pub(super) fn place_in(&mut self, table: Ref, site: SiteId, key: Ref) -> Result<Option<Place>> {
+        let digest = self.vm.digest(key);
+        let path = self.path(table, site)?;
+        Ok(path.zip(digest).map(|(path, key)| path.place(key)))
     }
 
-    /// The place of a key in the table with this path; none for a key that is an object.
-    pub(super) fn place_of(&self, path: Path, key: Ref) -> Option<Place> {
-        self.vm.digest(key).map(|key| path.place(key))
-    }
-
-    /// The same for the key of the walk's current entry.
+    /// The place of the walk's current key in the table with this path.
     pub(super) fn walked_place(&self, cursor: &TableCursor, path: Path) -> Option<Place> {
         cursor.key_digest(self.vm).map(|key| path.place(key))
     }
@@ -90,34 +130,28 @@ impl Pairer<'_> {
     #[inline]
     pub(super) fn three_way(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
         let asked = what == What::Add && !self.replace_data || what == What::Keep && self.merges;
-        if !asked || !self.base.is_known() {
+        if !asked || !self.out.base.is_known() {
             return Ok(what);
         }
         self.as_on_record(what, slot, beside)
     }
 
     fn as_on_record(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
-        if slot.change && !self.is_recorded(slot.table, slot.key) {
+        if slot.change && !is_recorded(self.vm, self.context, slot.table, slot.key) {
             return Ok(what);
         }
-        let Some(place) = self
-            .path(slot.parent)?
-            .and_then(|path| self.place_of(path, slot.key))
-        else {
+        let Some(place) = self.place_in(slot.table, slot.parent, slot.key)? else {
             return Ok(what);
         };
         let (new, old) = (beside.new_val, beside.old_val);
         if what == What::Add {
-            let removed = self.base.key(place).is_some();
+            let removed = self.out.base.is_there(place);
             return Ok(if removed { What::Keep } else { What::Add });
         }
         let follows = (is_scalar(new)
             || new.is_table() && beside.order.is_some() && !old.is_table())
             && !self.vm.same(slot.new, slot.old)
             && self.is_as_loaded(place, slot.old)?;
-        if follows && old.is_table() {
-            self.followed.try_insert_value(place.word(Had::Table), ())?;
-        }
         Ok(if follows { What::Overwrite } else { What::Keep })
     }
 
@@ -126,11 +160,9 @@ impl Pairer<'_> {
         if !self.merges || self.vm.same(beside.new, beside.old) {
             return Ok(false);
         }
-        let place = self
-            .path(pair.site)?
-            .and_then(|path| self.place_of(path, beside.key));
+        let place = self.place_in(pair.old, pair.site, beside.key)?;
         let old = self.vm.digest(beside.old);
-        Ok(place.is_some_and(|place| self.base.had(place, old)))
+        Ok(place.is_some_and(|place| self.out.base.had(place, old)))
     }
 
     /// R8: does what a cell of A1 holds follow the file? `fresh`: A2's value is.
@@ -140,23 +172,37 @@ impl Pairer<'_> {
         if !self.merges || !takes || self.vm.same(pair.old_value, pair.new_value) {
             return Ok(false);
         }
-        let Some(cell) = self.out.new_cells.get(pair.new as usize).copied() else {
+        let Some(cell) = self.out.old_cells.get(pair.old as usize).copied() else {
             return Ok(false);
         };
         if !(is_scalar(old) || old.is_nil() || old.is_table()) {
             return Ok(false);
         }
-        let place = base::local(self.vm, cell.function, cell.index);
+        let place = self.cell_place(&cell);
         self.is_as_loaded(place, pair.old_value)
     }
 
     /// Is what runs what A0 had at a place? A table is when all in it is. No walk may be under way.
     fn is_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
         if !self.vm.val(old).is_table() {
-            return Ok(self.base.had(place, self.vm.digest(old)));
+            return Ok(self.out.base.had(place, self.vm.digest(old)));
         }
-        Ok(self.base.key(place) == Some(Had::Table)
-            && self.is_table_as_loaded(old, place.path())?)
+        match self.path_on_record(place, self.number_of(old)) {
+            Some(path) => self.is_table_as_loaded(old, path),
+            None => Ok(false),
+        }
+    }
+
+    /// Where the keys of a table of A1 are on record, if the file had that very table at a place.
+    fn path_on_record(&self, place: Place, number: Option<i64>) -> Option<Path> {
+        match number {
+            Some(number) => self
+                .out
+                .base
+                .had_object(place, number)
+                .then(|| Path::of(number)),
+            None => self.out.base.is(place, Held::ROW).then(|| place.path()),
+        }
     }
 
     /// Has a table of A1 the very keys and scalars that A0 had under this path, at any depth? A
@@ -181,20 +227,24 @@ impl Pairer<'_> {
                 let place = self.walked_place(&cursor, path);
                 let same = match place {
                     Some(place) if is_scalar(entry.new) => {
-                        self.base.had(place, cursor.value_digest(self.vm))
+                        self.out.base.had(place, cursor.value_digest(self.vm))
                     }
-                    Some(place) if entry.new.is_table() => self.base.key(place) == Some(Had::Table),
-                    _ => false,
+                    place => place.is_some() && entry.new.is_table(),
                 };
                 if !same {
                     cursor.end(self.vm);
                     return Ok(false);
                 }
                 if let (true, Some(place)) = (entry.new.is_table(), place) {
-                    work.try_push((cursor.keep_pair(self.vm)?.value, place.path()))?;
+                    let held = cursor.keep_pair(self.vm)?.value;
+                    let Some(path) = self.path_on_record(place, self.number_of(held)) else {
+                        cursor.end(self.vm);
+                        return Ok(false);
+                    };
+                    work.try_push((held, path))?;
                 }
             }
-            if count != self.base.keys(path) {
+            if count != self.out.base.keys(path) {
                 return Ok(false);
             }
         }
@@ -205,20 +255,16 @@ impl Pairer<'_> {
     /// it; in the list part when the list is as long as A0 left it, so that the file's rows go
     /// on where it ends.
     pub(super) fn may_grow(&mut self, pair: &TablePair, list: i64, index: i64) -> Result<bool> {
-        if !self.base.is_known() || self.replace_data {
+        if !self.out.base.is_known() || self.replace_data {
             return Ok(false);
         }
-        let on_record = match self.places.place(self.vm, &self.out.sites, pair.site)? {
-            Some(place) => self.base.key(place) == Some(Had::Table),
-            None => pair.site == SiteId::MODULE,
-        };
-        let Some(path) = self.path(pair.site)?.filter(|_| on_record) else {
+        let path = self.path(pair.old, pair.site)?;
+        let Some(path) = path.filter(|path| self.out.base.knows(*path)) else {
             return Ok(false);
         };
         let had = |index: i64| {
-            self.base
-                .key(path.place(self.vm.digest_of_integer(index)))
-                .is_some()
+            let place = path.place(self.vm.digest_of_integer(index));
+            self.out.base.is_there(place)
         };
         if had(index) {
             return Ok(false);
@@ -230,11 +276,11 @@ impl Pairer<'_> {
     /// R8: what the file has no longer, and the program did not change, goes from A1's tables.
     pub(super) fn gone(&mut self, pair: &TablePair) -> Result<()> {
         let (old, new, site) = (pair.old, pair.new, pair.site);
-        let Some(path) = self.path(site)? else {
+        let Some(path) = self.path(old, site)? else {
             return Ok(());
         };
         // A1's table is walked only when the file's lacks a key: it may have any number of rows.
-        let on_record = self.base.keys(path);
+        let on_record = self.out.base.keys(path);
         if on_record == 0 {
             return Ok(());
         }
@@ -242,7 +288,7 @@ impl Pairer<'_> {
         let mut cursor = self.vm.walk(new, Ref::NIL)?;
         while cursor.next(self.vm).is_some() {
             let place = self.walked_place(&cursor, path);
-            found += usize::from(place.is_some_and(|place| self.base.key(place).is_some()));
+            found += usize::from(place.is_some_and(|place| self.out.base.is_there(place)));
         }
         if found >= on_record {
             return Ok(());
@@ -257,7 +303,7 @@ impl Pairer<'_> {
             let Some(place) = self.walked_place(&cursor, path) else {
                 continue;
             };
-            if self.base.key(place).is_none() {
+            if !self.out.base.is_there(place) {
                 continue;
             }
             let row = cursor
@@ -276,9 +322,8 @@ impl Pairer<'_> {
         }
         // A list gets shorter from its end, and only one that is as long as A0 left it.
         let had = |index: i64| {
-            self.base
-                .key(path.place(self.vm.digest_of_integer(index)))
-                .is_some()
+            let place = path.place(self.vm.digest_of_integer(index));
+            self.out.base.is_there(place)
         };
         if !is_length(end, had) {
             return Ok(());

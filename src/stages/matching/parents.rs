@@ -9,7 +9,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Pairer, Slot, TablePair, What};
 use crate::lua::vm::Ref;
-use crate::model::base::Path;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -51,8 +50,6 @@ pub(super) struct Parents {
     metatables: FxHashMap<usize, Class>,
     /// What a class's place led to, and what it leads to now: A1's table and A2's.
     changed: FxHashSet<(usize, usize)>,
-    /// The sites of places that have waited, by what they lead to: A1's table and A2's.
-    sites: FxHashMap<(usize, usize), SiteId>,
 }
 
 impl Parent {
@@ -100,33 +97,7 @@ impl Pairer<'_> {
     }
 
     fn wait(&mut self, parent: Parent) -> Result<()> {
-        if self.base.is_known() {
-            let tables = (self.vm.val(parent.old).addr, self.vm.val(parent.new).addr);
-            self.parents.sites.try_insert_value(tables, parent.at)?;
-        }
         self.parents.waiting.try_push(parent)
-    }
-
-    /// Where two tables that answer to each other are on record (R8). A place that waits
-    /// (`__index`) may be that, though a local has led to them first.
-    pub(super) fn site_on_record(
-        &mut self,
-        tables: (usize, usize),
-        site: SiteId,
-    ) -> Result<SiteId> {
-        let Some(waiting) = self.parents.sites.get(&tables).copied() else {
-            return Ok(site);
-        };
-        let has_keys = |path: Option<Path>| path.is_some_and(|path| self.base.has_keys(path));
-        let (here, there) = (
-            self.places.path(self.vm, &self.out.sites, site)?,
-            self.places.path(self.vm, &self.out.sites, waiting)?,
-        );
-        Ok(if has_keys(there) && !has_keys(here) {
-            waiting
-        } else {
-            site
-        })
     }
 
     /// Is the slot of A2's table `holder` an `__index` with two tables? It waits, if so.

@@ -11,8 +11,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Beside, Pairer, TablePair};
 use crate::lua::vm::{Kind, Ref};
-use crate::model::base::Kind as Had;
-use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -24,8 +22,6 @@ const MOST_ROUNDS: u32 = 32;
 pub(super) struct Shared {
     /// Tables with several places that A1 lacks at one, in a table that it has.
     lacking: FxHashSet<usize>,
-    /// Where a table of A2 is on record (R8), for places at which A1 has no table.
-    recorded: FxHashMap<usize, SiteId>,
     waiting: Vec<Waiting>,
 }
 
@@ -42,10 +38,8 @@ struct Waiting {
 struct Claim {
     old: usize,
     new: usize,
-    /// The places that are left. The first one is the tables' path: one under which A0 had a table
-    /// on record (R8), if there is any.
+    /// The places that are left.
     places: Vec<TablePair>,
-    has_record: bool,
     /// How many there were.
     votes: u32,
     /// One of them is a name.
@@ -165,7 +159,6 @@ impl Pairer<'_> {
                     old,
                     new,
                     places: Vec::new(),
-                    has_record: false,
                     votes: 0,
                     named: false,
                     elsewhere,
@@ -177,15 +170,11 @@ impl Pairer<'_> {
                     done: false,
                 })?;
             }
-            let has_record = self.has_table_on_record(pair.site)?;
             if let Some(claim) = known.get(&(old, new)).and_then(|at| claims.get_mut(*at)) {
                 claim.votes += 1;
                 claim.named |= named;
                 claim.depth = claim.depth.max(depth);
                 claim.places.try_push(pair)?;
-                if has_record && !std::mem::replace(&mut claim.has_record, true) {
-                    claim.places.rotate_right(1);
-                }
             }
         }
         Ok(claims)
@@ -235,29 +224,6 @@ impl Pairer<'_> {
             self.shared.lacking.try_insert_value(new.addr, ())?;
         }
         Ok(())
-    }
-
-    /// Notes that A1 has no table where A2's has one, and where the record has one: should it
-    /// answer to one of A1's elsewhere, this is its path.
-    pub(super) fn note_recorded(&mut self, pair: &TablePair, beside: &Beside) -> Result<()> {
-        if !self.base.is_known() || beside.order.is_none() {
-            return Ok(());
-        }
-        let place = self
-            .path(pair.site)?
-            .and_then(|path| self.place_of(path, beside.key));
-        if place.is_some_and(|place| self.base.key(place) == Some(Had::Table)) {
-            let site = self.out.sites.key(pair.site, beside.key)?;
-            self.shared
-                .recorded
-                .try_insert_value(beside.new_val.addr, site)?;
-        }
-        Ok(())
-    }
-
-    /// The site whose path a pair of tables has.
-    pub(super) fn recorded_site(&self, new: usize, site: SiteId) -> SiteId {
-        self.shared.recorded.get(&new).copied().unwrap_or(site)
     }
 
     /// How many plain fields of A2's table A1's has with the same value; and do all strings that

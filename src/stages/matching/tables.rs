@@ -107,14 +107,11 @@ impl Pairer<'_> {
 
     pub(super) fn accept(
         &mut self,
-        mut pair: TablePair,
+        pair: TablePair,
         old_addr: usize,
         new_addr: usize,
     ) -> Result<()> {
-        pair.site = self.site_on_record(
-            (old_addr, new_addr),
-            self.recorded_site(new_addr, pair.site),
-        )?;
+        self.find_record(&pair, old_addr)?;
         self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
         self.answered.try_insert_value(old_addr, ())?;
         if !self.out.tables.contains_key(&new_addr) {
@@ -243,8 +240,6 @@ impl Pairer<'_> {
             (std::mem::take(&mut self.entries), Vec::new(), Vec::new());
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
-        let path = self.note_table(pair.new, pair.site)?;
-        let noted = self.noted_alone(pair.new);
         for item in self.items(pair.new, order)? {
             let Some(item) = self.survey.item(item) else {
                 break;
@@ -252,12 +247,6 @@ impl Pairer<'_> {
             let (key, new_val) = (item.entry.key, item.val);
             let (old, old_val) = self.vm.look_up(pair.old, key)?;
             let beside = item.beside(old, old_val);
-            if let Some(path) = path {
-                self.note_entry(path, &beside)?;
-            }
-            if let Some(path) = noted {
-                self.note_beside(path, pair.site, &beside)?;
-            }
             bears_code |= new_val.is_function();
             shared += u32::from(!old_val.is_nil());
             if new_val == old_val
@@ -270,9 +259,6 @@ impl Pairer<'_> {
             }
             if old_val.is_nil() {
                 self.note_lacking(&beside)?;
-            }
-            if new_val.is_table() && !old_val.is_table() {
-                self.note_recorded(&pair, &beside)?;
             }
             if self.is_fresh_key(key) {
                 self.keyed.try_push(Keyed {
