@@ -7,7 +7,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::merge::is_scalar;
-use super::{Beside, CellFate, Pairer, What};
+use super::{Action, CellFate, EntryPair, Pairer};
 use crate::lua::vm::{KeyValue, Kind, Ref, Val};
 use crate::model::base::{self, Kind as Had, Path, Place};
 use crate::model::site::SiteId;
@@ -116,7 +116,12 @@ impl Pairer<'_> {
     }
 
     /// Notes what A1's table has beside an entry that was noted alone.
-    pub(super) fn note_beside(&mut self, path: Path, site: SiteId, beside: &Beside) -> Result<()> {
+    pub(super) fn note_beside(
+        &mut self,
+        path: Path,
+        site: SiteId,
+        beside: &EntryPair,
+    ) -> Result<()> {
         let (new, old) = (beside.new_val, beside.old_val);
         let stays = is_scalar(old) || is_scalar(new) && old.is_table();
         if self.replace_data || !stays || self.vm.same(beside.new, beside.old) {
@@ -145,7 +150,7 @@ impl Pairer<'_> {
     }
 
     /// Notes an entry of a table of A2.
-    pub(super) fn note_entry(&mut self, path: Path, beside: &Beside) -> Result<()> {
+    pub(super) fn note_entry(&mut self, path: Path, beside: &EntryPair) -> Result<()> {
         let Some(place) = self.place_of(path, beside.key) else {
             return Ok(());
         };
@@ -236,7 +241,7 @@ impl Pairer<'_> {
         }
         for i in 0..self.out.slots.len() {
             let slot = self.out.slots.get(i).copied();
-            let Some(slot) = slot.filter(|slot| slot.what == What::Conflict) else {
+            let Some(slot) = slot.filter(|slot| slot.action == Action::Conflict) else {
                 continue;
             };
             let (new, old) = (self.vm.val(slot.new), self.vm.val(slot.old));
@@ -352,7 +357,7 @@ impl Pairer<'_> {
 
     /// Locals: where one local alone has the name, and holds data.
     fn note_cells(&mut self, paths: &FxHashMap<usize, Path>, words: &mut Vec<u64>) -> Result<()> {
-        let counted = |cell: &super::Cell2| cell.home && !cell.environment;
+        let counted = |cell: &super::Cell2| cell.own && !cell.environment;
         let mut counts: Vec<u8> = Vec::new();
         counts.try_reserve_exact(self.names.len())?;
         counts.resize(self.names.len(), 0);
