@@ -25,7 +25,7 @@ use crate::stages::plan::{self, Conflict, Plan};
 use crate::stages::record;
 use crate::stages::report::{self, Lists};
 use crate::stages::snapshot::Modules;
-use crate::stages::sweep::{self, Cells, Tables, Target};
+use crate::stages::sweep::{self, Cells, Lifetime, Tables, Target};
 use crate::support::error::{Error, Result, shown};
 use crate::support::fault::{self, caught};
 use crate::support::mem::{TryPush, copied};
@@ -398,7 +398,7 @@ fn plan_module(
         options.around,
     )?;
     let last = vm.index(module.undo, LAST_MAIN)?;
-    loaded.home.read_loader(vm, last)?;
+    loaded.ownership.read_loader(vm, last)?;
     let load_ms = clock.lap();
     fault::point()?;
 
@@ -452,8 +452,12 @@ fn plan_module(
         false => base::pack(vm, record.words)?,
     };
     let calls = loaded.left.calls.pack(vm, permit)?;
+    let lifetime = match options.sliced {
+        true => Lifetime::ManyCalls,
+        false => Lifetime::OneCall,
+    };
     let cells = match options.vm {
-        true => Some(Cells::of(vm, &pairing, options.sliced)?),
+        true => Some(Cells::of(vm, &pairing, lifetime)?),
         false => None,
     };
     fault::point()?;

@@ -10,13 +10,14 @@ use std::fmt::Write as _;
 use super::names::Names;
 use super::{Chunk, Digest, Profile, UpvalueSet, profile};
 use crate::lua::testing::State;
+use crate::lua::vm::DebugInfo;
 use crate::support::secret::Secret;
 
 /// What is known of a text's stripped dump.
 fn chunk(text: &str) -> Chunk {
     State::new().view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"=text").expect("compiles");
-        let dump = vm.dump(main, true).expect("memory").to_vec();
+        let dump = vm.dump(main, DebugInfo::Strip).expect("memory").to_vec();
         Chunk::read(dump, &Secret::default())
             .expect("memory")
             .expect("a dump")
@@ -221,10 +222,16 @@ fn digests_tell_code_apart_and_nothing_else() {
             state.run(&format!("f = load([==[\n{text}]==])()"));
             let alone = state.view(|vm| {
                 let f = State::global(vm, "f");
-                let stripped =
-                    profile(vm.dump(f, true).expect("memory"), &Secret::default()).expect("a dump");
-                let whole = profile(vm.dump(f, false).expect("memory"), &Secret::default())
-                    .expect("a dump");
+                let stripped = profile(
+                    vm.dump(f, DebugInfo::Strip).expect("memory"),
+                    &Secret::default(),
+                )
+                .expect("a dump");
+                let whole = profile(
+                    vm.dump(f, DebugInfo::Keep).expect("memory"),
+                    &Secret::default(),
+                )
+                .expect("a dump");
                 assert_eq!(
                     stripped, whole,
                     "debug information says nothing of the code"
@@ -274,7 +281,10 @@ fn functions_have_one_profile_in_their_chunk_and_alone() {
         for i in 1..=200 {
             let function = vm.element(list, i).expect("memory");
             let info = vm.info(function).expect("memory").expect("a function");
-            let alone = profile(vm.dump(function, true).expect("memory"), &Secret::default());
+            let alone = profile(
+                vm.dump(function, DebugInfo::Strip).expect("memory"),
+                &Secret::default(),
+            );
             assert!(alone.is_some());
             assert_eq!(
                 chunk.on_lines(info.line, info.last),
@@ -311,17 +321,20 @@ fn dumps_are_what_lua_writes() {
     ));
     state.view(|vm| {
         let f = State::global(vm, "f");
-        for (name, strip) in [("whole", false), ("stripped", true)] {
+        for (name, debug_info) in [("whole", DebugInfo::Keep), ("stripped", DebugInfo::Strip)] {
             let expected = State::global(vm, name);
             let expected = vm.bytes(expected).expect("memory").expect("a string");
             for room in (0..300).chain([expected.len() - 1, expected.len(), 1 << 16]) {
                 drop(vm.take_dump());
                 vm.reserve_dump(room).expect("memory");
                 assert!(
-                    vm.dump(f, strip).expect("memory") == expected,
+                    vm.dump(f, debug_info).expect("memory") == expected,
                     "with room for {room} bytes"
                 );
-                assert!(vm.dump(f, strip).expect("memory") == expected, "once more");
+                assert!(
+                    vm.dump(f, debug_info).expect("memory") == expected,
+                    "once more"
+                );
             }
         }
     });

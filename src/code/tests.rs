@@ -8,7 +8,7 @@ use super::constants::{Init, Sought, Text};
 use super::cut::{Cutter, TEMPLATE};
 use super::tree::Tree;
 use crate::lua::testing::State;
-use crate::lua::vm::{Ref, Vm};
+use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write::{self, Permit};
 use crate::stages::commit;
 use crate::support::secret::Secret;
@@ -49,10 +49,10 @@ fn dump(vm: &mut Vm, text: &str, strip: bool) -> Vec<u8> {
     let name = c"@a file of the module with a name that is no short string.lua";
     let mut main = vm.load_text(text.as_bytes(), name).expect("compiles");
     if strip {
-        let bytes = vm.dump(main, true).expect("memory").to_vec();
+        let bytes = vm.dump(main, DebugInfo::Strip).expect("memory").to_vec();
         main = State::load_dump(vm, &bytes, name);
     }
-    vm.dump(main, false).expect("memory").to_vec()
+    vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
 }
 
 fn tree(text: &str) -> Tree {
@@ -65,7 +65,7 @@ fn tree(text: &str) -> Tree {
 
 fn cutter(vm: &mut Vm) -> Cutter {
     let template = vm.load_text(TEMPLATE, c"=?").expect("compiles");
-    let template = vm.dump(template, false).expect("memory").to_vec();
+    let template = vm.dump(template, DebugInfo::Keep).expect("memory").to_vec();
     Cutter::new(template).expect("memory").expect("a template")
 }
 
@@ -222,7 +222,7 @@ fn closures_are_found_in_the_tree() {
     state.view(|vm| {
         let chunk = State::global(vm, "chunk");
         let whole = Tree::read(
-            vm.dump(chunk, false).expect("memory").to_vec(),
+            vm.dump(chunk, DebugInfo::Keep).expect("memory").to_vec(),
             &Secret::default(),
         )
         .expect("memory")
@@ -231,7 +231,7 @@ fn closures_are_found_in_the_tree() {
         for i in 1..=10 {
             let function = vm.element(live, i).expect("memory");
             let own = Tree::read(
-                vm.dump(function, false).expect("memory").to_vec(),
+                vm.dump(function, DebugInfo::Keep).expect("memory").to_vec(),
                 &Secret::default(),
             )
             .expect("memory")
@@ -288,7 +288,7 @@ fn every_function_can_be_cut() {
                     );
                 }
                 // What is made of it is recognised as the same function again.
-                let own = vm.dump(closure, false).expect("memory").to_vec();
+                let own = vm.dump(closure, DebugInfo::Keep).expect("memory").to_vec();
                 let own = Tree::read(own, &Secret::default())
                     .expect("memory")
                     .expect("a dump");
@@ -314,7 +314,7 @@ fn short_and_empty_source_names_can_be_cut() {
             let main = vm
                 .load_text(b"local x return function() return x end", name)
                 .expect("compiles");
-            let bytes = vm.dump(main, false).expect("memory").to_vec();
+            let bytes = vm.dump(main, DebugInfo::Keep).expect("memory").to_vec();
             let tree = Tree::read(bytes, &Secret::default())
                 .expect("memory")
                 .expect("a dump");
@@ -338,7 +338,7 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
             State::global(vm, "result"),
         );
         let tree = Tree::read(
-            vm.dump(chunk, false).expect("memory").to_vec(),
+            vm.dump(chunk, DebugInfo::Keep).expect("memory").to_vec(),
             &Secret::default(),
         )
         .expect("memory")

@@ -20,9 +20,9 @@ use crate::code::outline::Outline;
 use crate::lua::entry::{Answer, Answers};
 use crate::lua::open::CONTENTS;
 use crate::lua::stock::Stock;
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
 use crate::lua::write;
-use crate::stages::find::{self, Code, Context, Found};
+use crate::stages::find::{self, Code, Contents, Context, Found};
 use crate::stages::load;
 use crate::support::error::{Error, Result, without_text};
 use crate::support::mem::{TryInsert, TryPush};
@@ -55,7 +55,7 @@ fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
             {
                 return Ok(digest(vm, text.bytes())); // a wrapper: its own code says nothing of the file
             }
-            vm.dump(*loader, false)?;
+            vm.dump(*loader, DebugInfo::Keep)?;
             let dump = vm.take_dump();
             Ok(digest(vm, &dump))
         }
@@ -167,7 +167,7 @@ pub fn text(vm: &mut Vm) -> Result<Answers> {
     let stock = Stock::of(vm, stock)?;
     let context = Context::new(vm, name, stock)?;
     find::refuse(vm, &context)?;
-    let found = find::search(vm, &context, true)?;
+    let found = find::search(vm, &context, Contents::Read)?;
     let text = match (found.code, found.file) {
         (Code::Text(text, _), _) => vm.string(text.bytes())?,
         (Code::Loader(_), Some(path)) => {
@@ -182,8 +182,8 @@ pub fn text(vm: &mut Vm) -> Result<Answers> {
 /// Does a function of the running module come from a file of its name? Else the program itself put
 /// the module there.
 fn had_file(vm: &mut Vm, context: &Context) -> Result<bool> {
-    let home = load::home_of(vm, context, Ref::NIL, None)?;
-    Ok(!home.is_empty())
+    let ownership = load::home_of(vm, context, Ref::NIL, None)?;
+    Ok(!ownership.is_empty())
 }
 
 /// What is known of a module's file.
@@ -219,7 +219,7 @@ impl View {
 
 fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
     find::refuse(vm, context)?;
-    let mut found = find::search(vm, context, false)?;
+    let mut found = find::search(vm, context, Contents::Skip)?;
     let Some(path) = found.file.clone() else {
         return Ok(View::only("none"));
     };
@@ -283,7 +283,7 @@ fn compile(vm: &mut Vm, found: &Found, path: &Path) -> Result<Ref> {
 
 /// Is the file's code, of which `main` is the main function, other than what runs?
 fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result<bool> {
-    vm.dump(main, true)?;
+    vm.dump(main, DebugInfo::Strip)?;
     let dump = vm.take_dump();
     let Some(outline) = Outline::read(&dump)? else {
         return Ok(false);
@@ -360,7 +360,7 @@ impl Running {
         record: &Record,
         chunk: &Chunk,
     ) -> Result<Running> {
-        let mut home = load::home_of(vm, context, main, record.source.clone())?;
+        let mut ownership = load::home_of(vm, context, main, record.source.clone())?;
         fill_others(vm, context, record.others)?;
         let own = vm.val(context.running).addr;
         let mut met: FxHashSet<usize> = FxHashSet::default();
@@ -393,7 +393,7 @@ impl Running {
                 let Some(info) = vm.info(value)?.filter(|info| !info.main) else {
                     continue;
                 };
-                if home.owns(vm, value, &info)? {
+                if ownership.owns(vm, value, &info)? {
                     running.functions.try_push(value)?;
                     for i in 1..=info.upvalues {
                         queue.try_push(vm.upvalue_value(value, i)?)?;

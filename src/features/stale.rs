@@ -8,16 +8,16 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::tree::Tree;
 use crate::lua::heap::{Heap, Place};
-use crate::lua::vm::{Ref, Vm};
+use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write;
-use crate::model::home::Home;
+use crate::model::ownership::Ownership;
 use crate::stages::sweep;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// What is known of one module's last generations.
 struct Module {
-    home: Home,
+    ownership: Ownership,
     /// Other modules have its source name as well (a bundle): only what its last two chunks tell
     /// is its own.
     shared: bool,
@@ -52,7 +52,7 @@ pub fn stale(vm: &mut Vm) -> Result<Ref> {
     skip.try_push(list)?;
     let heap = Heap::start(vm, &skip)?;
     let mut hits = Vec::new();
-    let wanted = |source: &[u8]| modules.iter().any(|module| module.home.has(source));
+    let wanted = |source: &[u8]| modules.iter().any(|module| module.ownership.has(source));
     heap.walk(vm, |_, source| wanted(source), &mut hits, None)?;
 
     let out = vm.table(0)?;
@@ -92,8 +92,8 @@ pub fn stale(vm: &mut Vm) -> Result<Ref> {
 
 fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
     let source = vm.index(module, 1)?;
-    let mut home = Home::default();
-    home.add(vm.bytes(source)?.unwrap_or_default())?;
+    let mut ownership = Ownership::default();
+    ownership.add(vm.bytes(source)?.unwrap_or_default())?;
     let (mut chunks, mut shared) = ([FxHashSet::default(), FxHashSet::default()], false);
     for (chunk, i) in chunks.iter_mut().zip(2..) {
         let main = vm.index(module, i)?;
@@ -101,7 +101,7 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
             continue;
         }
         shared |= vm.info(main)?.is_some_and(|info| !info.main);
-        vm.dump(main, false)?;
+        vm.dump(main, DebugInfo::Keep)?;
         if let Some(tree) = Tree::read(vm.take_dump(), vm.secret())? {
             chunk.try_reserve(tree.len() as usize)?;
             chunk
@@ -109,7 +109,7 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
         }
     }
     Ok(Module {
-        home,
+        ownership,
         shared,
         chunks,
     })
@@ -121,10 +121,10 @@ fn age_of(vm: &mut Vm, modules: &mut [Module], function: Ref) -> Result<Option<(
         return Ok(None);
     };
     for (number, module) in modules.iter_mut().enumerate() {
-        if !module.home.owns(vm, function, &info)? {
+        if !module.ownership.owns(vm, function, &info)? {
             continue;
         }
-        vm.dump(function, false)?;
+        vm.dump(function, DebugInfo::Keep)?;
         let Some(tree) = Tree::read(vm.take_dump(), vm.secret())? else {
             return Ok(None);
         };

@@ -6,12 +6,12 @@
 
 use crate::code::Chunk;
 use crate::lua::stock::Stock;
-use crate::lua::vm::{KeptEntry, Kind, Ref, Vm};
+use crate::lua::vm::{DebugInfo, KeptEntry, Kind, Ref, Vm};
 use crate::lua::watch;
 use crate::model::base::{self, Base};
-use crate::model::home::Home;
 use crate::model::lineage::Lineage;
 use crate::model::options::Options;
+use crate::model::ownership::Ownership;
 use crate::stages::effects::Left;
 use crate::stages::find::Context;
 use crate::stages::load::{self, Loaded};
@@ -46,12 +46,12 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
         Kind::Table | Kind::Function => value,
         _ => Ref::NIL,
     };
-    vm.dump(main, true)?;
+    vm.dump(main, DebugInfo::Strip)?;
     let chunk = Chunk::read(vm.take_dump(), vm.secret())?;
-    let mut home = Home::default();
-    home.add_loader(vm, main)?;
-    load::adopt_sources(vm, main, value, &fresh, &mut home)?;
-    let environment = load::environment_of(vm, main, false);
+    let mut ownership = Ownership::default();
+    ownership.add_loader(vm, main)?;
+    load::adopt_sources(vm, main, value, &fresh, &mut ownership)?;
+    let environment = load::environment_of_loader(vm, main);
     let snapshot = Snapshot::of_globals(context.globals)?;
     let changes = changes(vm, context.globals, before)?;
     let mut loaded = Loaded {
@@ -59,7 +59,7 @@ pub fn track(vm: &mut Vm) -> Result<Ref> {
         changes,
         snapshot,
         fresh,
-        home,
+        ownership,
         chunk,
         main,
         environment,

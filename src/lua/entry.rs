@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use super::collector::Paused;
 use super::protected;
 use super::vm::{self, Ref, Vm};
-use super::watch;
+use super::watch::{self, Purpose};
 use super::write::Permit;
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught, insist};
@@ -132,8 +132,11 @@ pub struct Watch;
 impl Entry for Watch {
     fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
         let quiet = vm.argument(2)?;
-        let quiet = vm.truthy(quiet);
-        Ok(smallvec![Answer::Held(watch::start(vm, quiet)?)])
+        let purpose = match vm.truthy(quiet) {
+            true => Purpose::Hide,
+            false => Purpose::Note,
+        };
+        Ok(smallvec![Answer::Held(watch::start(vm, purpose)?)])
     }
 }
 

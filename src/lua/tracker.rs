@@ -21,7 +21,7 @@ use crate::support::error::Result;
 pub struct Fresh {
     objects: FxHashMap<usize, u32>,
     /// Objects that the chunk of a newly required dependency created.
-    foreign: FxHashMap<usize, ()>,
+    external: FxHashMap<usize, ()>,
 }
 
 impl Fresh {
@@ -46,7 +46,7 @@ impl Fresh {
 
     /// Created meanwhile, be it by a newly required dependency's own chunk?
     pub fn created(&self, addr: usize) -> bool {
-        self.objects.contains_key(&addr) || self.foreign.contains_key(&addr)
+        self.objects.contains_key(&addr) || self.external.contains_key(&addr)
     }
 }
 
@@ -63,7 +63,7 @@ struct Notes {
 impl Notes {
     /// # Safety
     /// Live notes, whose counter is alive. `newest`: no other tracker was started since this one.
-    unsafe fn is_foreign(notes: *const Notes, newest: bool) -> bool {
+    unsafe fn is_external(notes: *const Notes, newest: bool) -> bool {
         // SAFETY: as promised.
         unsafe { !newest || (*(*notes).depth).get() > 0 }
     }
@@ -71,13 +71,13 @@ impl Notes {
     /// Makes room for one more object; false where there is no memory.
     ///
     /// # Safety
-    /// As for [`Notes::is_foreign`].
+    /// As for [`Notes::is_external`].
     unsafe fn reserve(notes: *mut Notes, newest: bool) -> bool {
         // SAFETY: as promised; the reference ends with this function, which calls nothing of Lua's.
         unsafe {
-            let foreign = Notes::is_foreign(notes, newest);
+            let external = Notes::is_external(notes, newest);
             match &mut (*notes).fresh {
-                Some(fresh) if foreign => fresh.foreign.try_reserve(1).is_ok(),
+                Some(fresh) if external => fresh.external.try_reserve(1).is_ok(),
                 Some(fresh) => fresh.objects.try_reserve(1).is_ok(),
                 None => true,
             }
@@ -85,15 +85,15 @@ impl Notes {
     }
 
     /// # Safety
-    /// As for [`Notes::is_foreign`].
+    /// As for [`Notes::is_external`].
     unsafe fn note(notes: *mut Notes, newest: bool, object: usize) {
         // SAFETY: as promised; the reference ends with this function, which calls nothing of Lua's.
         unsafe {
-            let foreign = Notes::is_foreign(notes, newest);
+            let external = Notes::is_external(notes, newest);
             let number = (*notes).next;
             match &mut (*notes).fresh {
-                Some(fresh) if foreign => {
-                    fresh.foreign.insert(object, ());
+                Some(fresh) if external => {
+                    fresh.external.insert(object, ());
                 }
                 Some(fresh) => {
                     fresh.objects.insert(object, number);
@@ -111,7 +111,7 @@ impl Notes {
         if let Some(fresh) = unsafe { &mut (*notes).fresh }
             && fresh.objects.remove(&object).is_none()
         {
-            fresh.foreign.remove(&object);
+            fresh.external.remove(&object);
         }
     }
 }

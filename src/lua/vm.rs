@@ -34,6 +34,7 @@ use std::ptr::null_mut;
 use mlua::ffi::{self, lua_State};
 
 pub use cursor::TableCursor;
+pub use function::DebugInfo;
 pub(in crate::lua) use function::is_whole;
 pub use kept::{Kept, KeptEntry, KeyValue};
 pub use source::SourceId;

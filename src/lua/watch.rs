@@ -25,16 +25,24 @@ struct Watch {
     depth: Option<Box<Cell<u32>>>,
 }
 
-/// Starts a watch, and keeps the userdata that owns it. A `quiet` one notes nothing.
+/// What a watch is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To note what is created.
+    Note,
+    /// To keep that from whoever notes it besides, and to note nothing.
+    Hide,
+}
+
+/// Starts a watch, and keeps the userdata that owns it.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
-pub fn start(vm: &mut Vm, quiet: bool) -> Result<Ref> {
+pub fn start(vm: &mut Vm, purpose: Purpose) -> Result<Ref> {
     let owner = owned::own(vm, Watch::default())?;
-    let fresh = if quiet {
-        None
-    } else {
-        Some(Fresh::expecting(EXPECTED)?)
+    let fresh = match purpose {
+        Purpose::Note => Some(Fresh::expecting(EXPECTED)?),
+        Purpose::Hide => None,
     };
     owned::with(vm, owner, |vm, watch: &mut Watch| -> Result<()> {
         let depth = watch.depth.insert(Box::default());

@@ -5,9 +5,9 @@
 //! decision of a reload; and no write to the program but into the library's own weak tables.
 
 pub mod base;
-pub mod home;
 pub mod lineage;
 pub mod objects;
 pub mod options;
+pub mod ownership;
 pub mod record;
 pub mod site;

@@ -24,7 +24,7 @@ pub struct Function {
     /// What `lua_getinfo` says.
     pub info: Info,
     /// The module's own.
-    pub home: bool,
+    pub own: bool,
     /// The number of its list of cells; none as long as its upvalues are not looked at.
     pub list: Option<u32>,
 }
@@ -74,18 +74,18 @@ impl ObjectTable {
         self.places.get(&table).copied().unwrap_or(0)
     }
 
-    /// Notes that a function was seen, and numbers it if it is a home function that had not been
-    /// before: `home` tells what is known of one, and nothing of any other function.
+    /// Notes that a function was seen, and numbers it if it is an own function that had not been
+    /// before: `own` tells what is known of one, and nothing of any other function.
     pub fn see_function(
         &mut self,
         (at, address): (Ref, usize),
-        home: impl FnOnce() -> Result<Option<Info>>,
+        own: impl FnOnce() -> Result<Option<Info>>,
     ) -> Result<Option<u32>> {
         self.objects.try_reserve(1)?;
         let Entry::Vacant(seen) = self.objects.entry(address) else {
             return Ok(None);
         };
-        let Some(info) = home()? else {
+        let Some(info) = own()? else {
             seen.insert(NONE);
             return Ok(None);
         };
@@ -94,7 +94,7 @@ impl ObjectTable {
         self.functions.try_push(Function {
             at,
             info,
-            home: true,
+            own: true,
             list,
         })?;
         seen.insert(number);
@@ -102,13 +102,13 @@ impl ObjectTable {
     }
 
     /// Numbers a function.
-    pub fn add(&mut self, (at, address): (Ref, usize), info: Info, home: bool) -> Result<u32> {
+    pub fn add(&mut self, (at, address): (Ref, usize), info: Info, own: bool) -> Result<u32> {
         let number = self.functions.len() as u32;
         let list = None;
         self.functions.try_push(Function {
             at,
             info,
-            home,
+            own,
             list,
         })?;
         self.objects.try_insert_value(address, number)?;
@@ -136,8 +136,8 @@ impl ObjectTable {
     }
 
     /// Is one of the functions the module's own?
-    pub fn has_home_function(&self) -> bool {
-        self.functions.iter().any(|function| function.home)
+    pub fn has_own_function(&self) -> bool {
+        self.functions.iter().any(|function| function.own)
     }
 
     /// Notes the cells of a function. True when it is the first one with these.

@@ -22,10 +22,10 @@ use crate::lua::calls::{self, Callee, Frame, Watcher};
 use crate::lua::heap::Place;
 use crate::lua::protected;
 use crate::lua::tracker::Made;
-use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Vm};
+use crate::lua::vm::{DebugInfo, Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::lua::write::{self, Op, Permit};
-use crate::model::home::Home;
 use crate::model::lineage::Lineage;
+use crate::model::ownership::Ownership;
 use crate::stages::find::Context;
 use crate::stages::snapshot::{Change, Snapshot};
 use crate::support::error::Result;
@@ -285,7 +285,7 @@ pub struct Effects<'a> {
     context: &'a Context,
     snapshot: &'a Snapshot,
     chunk: Option<&'a Chunk>,
-    home: &'a mut Home,
+    ownership: &'a mut Ownership,
     /// The coroutine on which the chunk runs and its main function, once it has begun.
     chunk_at: (usize, usize),
     /// What is remembered.
@@ -325,7 +325,7 @@ impl<'a> Effects<'a> {
         context: &'a Context,
         snapshot: &'a Snapshot,
         chunk: Option<&'a Chunk>,
-        home: &'a mut Home,
+        ownership: &'a mut Ownership,
         main: usize,
         (recorded, lineage): (Option<Recorded>, Option<Lineage>),
     ) -> Effects<'a> {
@@ -334,7 +334,7 @@ impl<'a> Effects<'a> {
             context,
             snapshot,
             chunk,
-            home,
+            ownership,
             chunk_at: (0, main),
             past: Past::new(BUDGET),
             names: Names::default(),
@@ -452,7 +452,7 @@ impl<'a> Effects<'a> {
         }
         frame.with_source(|source| match source {
             b"=hotreload" => Role::Between,
-            _ if self.home.has(source) => Role::Own,
+            _ if self.ownership.has(source) => Role::Own,
             _ => Role::Other,
         })
     }
@@ -531,7 +531,7 @@ impl<'a> Effects<'a> {
             {
                 // The module's code, run by a loader of the program's.
                 activation.role = Role::Own;
-                self.home.add(frame.with_source(copied)?)?;
+                self.ownership.add(frame.with_source(copied)?)?;
             }
         }
         if begins && activation.role == Role::Other {
@@ -594,7 +594,7 @@ impl<'a> Effects<'a> {
                 Ok(is_kept)
             }
             None => {
-                self.enter_foreign_c(vm, frame, callee, activation)?;
+                self.enter_external_c(vm, frame, callee, activation)?;
                 Ok(true)
             }
         }
@@ -620,7 +620,7 @@ impl<'a> Effects<'a> {
     }
 
     /// A function in C that is not of the standard library.
-    fn enter_foreign_c(
+    fn enter_external_c(
         &mut self,
         vm: &mut Vm,
         frame: &Frame<'_>,
@@ -942,7 +942,7 @@ impl<'a> Effects<'a> {
         for function in functions {
             let info = vm.info(function)?.unwrap_or_default();
             let addr = vm.val(function).addr;
-            if info.lua && !(made.created(addr) && self.home.owns(vm, function, &info)?) {
+            if info.lua && !(made.created(addr) && self.ownership.owns(vm, function, &info)?) {
                 self.enter_function(vm, made, (function, addr), &mut queue)?;
             }
         }
@@ -963,7 +963,7 @@ impl<'a> Effects<'a> {
         if self.constants.contains_key(&addr) && !made.created(addr) {
             return Ok(());
         }
-        let chunk = match vm.dump(function, true) {
+        let chunk = match vm.dump(function, DebugInfo::Strip) {
             Ok(_) => Chunk::read(vm.take_dump(), vm.secret())?,
             Err(_) => None,
         };
@@ -1255,7 +1255,7 @@ impl<'a> Effects<'a> {
         look(&mut Search {
             vm,
             past: &self.past,
-            home: self.home,
+            ownership: self.ownership,
             names: &mut self.names,
             sources: &sources,
             made,
@@ -1307,7 +1307,7 @@ impl<'a> Effects<'a> {
             self.names.pair(vm, *new, *old)?;
         }
         for (new, old) in &assignment.pairs {
-            let is_own = vm.val(*new).is_function() && self.home.has_function(vm, *new)?;
+            let is_own = vm.val(*new).is_function() && self.ownership.has_function(vm, *new)?;
             // Of an older generation the current one is paired by its name.
             let is_own = is_own && self.names.current(vm, self.lineage, *old) == vm.val(*old).addr;
             if is_own || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr) {
@@ -1409,7 +1409,7 @@ impl<'a> Effects<'a> {
         for number in &call.touched {
             for lost in self.past.lost(*number)? {
                 let is_own =
-                    !self.names.is_answered(vm, lost) && self.home.has_function(vm, lost)?;
+                    !self.names.is_answered(vm, lost) && self.ownership.has_function(vm, lost)?;
                 if vm.val(lost).is_table() || is_own {
                     return Ok(false);
                 }
@@ -1460,7 +1460,7 @@ impl<'a> Effects<'a> {
                 _ => None,
             };
             let Some(older) = older else { continue };
-            if val.is_function() && self.home.has_function(vm, result)? {
+            if val.is_function() && self.ownership.has_function(vm, result)? {
                 continue;
             }
             if val.is_table() {

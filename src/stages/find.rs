@@ -120,7 +120,14 @@ pub const STANDARD: [&str; 10] = [
 /// searcher raised.
 pub fn find(vm: &mut Vm, context: &Context, source: Option<Given>) -> Result<Found> {
     refuse(vm, context)?;
-    let found = search(vm, context, source.is_none());
+    let found = search(
+        vm,
+        context,
+        match source {
+            None => Contents::Read,
+            Some(_) => Contents::Skip,
+        },
+    );
     let Some(source) = source else { return found };
     let (data, file, chunk_name) = match found {
         Ok(Found {
@@ -178,12 +185,21 @@ pub fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Asks the searchers in order. Unless `read`, the text of a Lua file is left empty: the file is
-/// there and can be opened.
+/// What is done with the file that a search has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contents {
+    /// It is read.
+    Read,
+    /// It is only opened.
+    Skip,
+}
+
+/// Asks the searchers in order. With [`Contents::Skip`] the text of a Lua file is empty: the file
+/// is there and can be opened.
 ///
 /// # Errors
 /// As [`find`], but for what a name alone refuses.
-pub fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
+pub fn search(vm: &mut Vm, context: &Context, contents: Contents) -> Result<Found> {
     let searchers = vm.field(context.package, "searchers")?;
     if !vm.val(searchers).is_table() {
         return Err(Error::Lua(b"'package.searchers' must be a table".to_vec()));
@@ -200,7 +216,7 @@ pub fn search(vm: &mut Vm, context: &Context, read: bool) -> Result<Found> {
                 preloaded(vm, context, &mut tried)?
             }
             Some(address) if address == context.stock.lua => {
-                lua_file(vm, context, read, &mut tried)?
+                lua_file(vm, context, contents, &mut tried)?
             }
             Some(address) if address == context.stock.c => {
                 c_library(vm, context, &context.bytes, &mut tried)?;
@@ -301,14 +317,14 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
 fn lua_file(
     vm: &mut Vm,
     context: &Context,
-    read: bool,
+    contents: Contents,
     tried: &mut String,
 ) -> Result<Option<Found>> {
     let Some((path, file)) = search_path(vm, context, "path", &context.bytes, tried)? else {
         return Ok(None);
     };
     let chunk_name = c_string(&[b"@", &path[..]].concat())?;
-    let text = read_file(file, &shown(&path), read)?;
+    let text = read_file(file, &shown(&path), contents)?;
     let data = vm.string(&path)?;
     Ok(Some(Found {
         code: Code::Text(text.without_first_line(), chunk_name),
@@ -443,7 +459,7 @@ fn is_one_file(a: &Path, b: &Path) -> bool {
 pub fn read(path: &Path) -> Result<Given> {
     let name = shown(path.as_os_str().as_encoded_bytes());
     let file = open(path).map_err(|error| unreadable(&name, error))?;
-    read_file(file, &name, true).map(Given::without_first_line)
+    read_file(file, &name, Contents::Read).map(Given::without_first_line)
 }
 
 /// Opens a file and waits for nobody: a named pipe that nobody writes to would hold the program up.
@@ -484,9 +500,9 @@ pub fn refuse_binary(context: &Context, code: &Code) -> Result<()> {
     }
 }
 
-/// The text of an open file, if it is to be `read`. Only a regular file is: a pipe may wait for
-/// ever, a device may have no end.
-fn read_file(mut file: File, path: &str, read: bool) -> Result<Given> {
+/// The text of an open file. Only a regular file is read: a pipe may wait for ever, a device may
+/// have no end.
+fn read_file(mut file: File, path: &str, contents: Contents) -> Result<Given> {
     let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
     if !metadata.is_file() {
         return Err(Error::Unreadable {
@@ -497,7 +513,7 @@ fn read_file(mut file: File, path: &str, read: bool) -> Result<Given> {
             ),
         });
     }
-    if !read {
+    if contents == Contents::Skip {
         return Ok(Given::default());
     }
     Given::read(&mut file, metadata.len()).map_err(|error| unreadable(path, error))

@@ -7,10 +7,10 @@
 use crate::code::Chunk;
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
-use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::vm::{DebugInfo, Kind, Ref, Val, Vm};
 use crate::lua::write::Permit;
-use crate::model::home::Home;
 use crate::model::lineage::Lineage;
+use crate::model::ownership::Ownership;
 use crate::stages::effects::{Effects, Exchange, Left, Recorded};
 use crate::stages::find::{Code, Context, Found};
 use crate::stages::snapshot::{self, Change, Modules, Snapshot};
@@ -37,7 +37,7 @@ pub struct Loaded {
     /// What was created meanwhile.
     pub fresh: Fresh,
     /// The functions that are the module's own.
-    pub home: Home,
+    pub ownership: Ownership,
     /// What is known of its code; none for a dump that is not exactly that of Lua 5.4.
     pub chunk: Option<Chunk>,
     /// Its main function.
@@ -90,9 +90,9 @@ pub fn load(
         }
     };
     vm.reserve_dump(size)?;
-    vm.dump(main, true)?;
+    vm.dump(main, DebugInfo::Strip)?;
     let mut chunk = Chunk::read(vm.take_dump(), vm.secret())?;
-    let mut home = home_of(vm, context, main, last.source)?;
+    let mut ownership = home_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
     let ran = run_chunk(
@@ -101,7 +101,7 @@ pub fn load(
         context,
         modules,
         [main, found.data],
-        &mut home,
+        &mut ownership,
         (chunk.as_ref(), last.calls, last.lineage),
     );
     let told = call_host(vm, context, "after", after);
@@ -130,20 +130,23 @@ pub fn load(
         }
         value => value,
     };
-    adopt_sources(vm, main, value, &fresh, &mut home)?;
+    adopt_sources(vm, main, value, &fresh, &mut ownership)?;
     changes.retain(|change| {
         !(change.table == context.loaded
             && change
                 .key
                 .is_some_and(|key| vm.raw_equal(key, context.name)))
     });
-    let environment = environment_of(vm, main, matches!(found.code, Code::Text(..)));
+    let environment = match found.code {
+        Code::Text(..) => environment_of_text(vm, main),
+        Code::Loader(_) => environment_of_loader(vm, main),
+    };
     Ok(Loaded {
         value,
         changes,
         snapshot,
         fresh,
-        home,
+        ownership,
         chunk,
         main,
         environment,
@@ -189,20 +192,20 @@ fn run_chunk(
     context: &Context,
     modules: Modules,
     [main, data]: [Ref; 2],
-    home: &mut Home,
+    ownership: &mut Ownership,
     (chunk, recorded, lineage): (Option<&Chunk>, Option<Recorded>, Option<Lineage>),
 ) -> Result<Ran> {
     let nothing = Chunk::default();
     vm.reserve(chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
-    let mut snapshot = Snapshot::of(vm, context, modules, chunk.unwrap_or(&nothing), home)?;
+    let mut snapshot = Snapshot::of(vm, context, modules, chunk.unwrap_or(&nothing), ownership)?;
     let address = vm.val(main).addr;
     let mut effects = Effects::new(
         permit,
         context,
         &snapshot,
         chunk,
-        home,
+        ownership,
         address,
         (recorded, lineage),
     );
@@ -329,14 +332,14 @@ pub fn home_of(
     context: &Context,
     main: Ref,
     known_source: Option<Vec<u8>>,
-) -> Result<Home> {
-    let mut home = Home::default();
-    home.add_loader(vm, main)?;
+) -> Result<Ownership> {
+    let mut ownership = Ownership::default();
+    ownership.add_loader(vm, main)?;
     if let Some(source) = known_source {
-        home.add(source)?;
+        ownership.add(source)?;
     }
     if !vm.val(context.running).is_table() {
-        return Ok(home);
+        return Ok(ownership);
     }
     let tail = String::from_utf8_lossy(&context.bytes).replace('.', "/");
     let mut moved = Vec::new();
@@ -355,10 +358,10 @@ pub fn home_of(
         let function = cursor.keep_pair(vm)?.value;
         let info = vm.info(function)?.unwrap_or_default();
         if info.lua {
-            if home.owns(vm, function, &info)? {
+            if ownership.owns(vm, function, &info)? {
                 vm.release(mark);
                 cursor.end(vm);
-                return Ok(home);
+                return Ok(ownership);
             }
             // Of a chunk without a name it is all of its text.
             if vm
@@ -380,9 +383,9 @@ pub fn home_of(
         moved.retain(|source| !longer.iter().any(|tail| ends_in(source, tail)));
     }
     for source in moved {
-        home.add(source)?;
+        ownership.add(source)?;
     }
-    Ok(home)
+    Ok(ownership)
 }
 
 /// Is it the source name of a file whose path ends as the name of a module does?
@@ -417,12 +420,16 @@ fn other_tails(vm: &mut Vm, context: &Context, length: usize) -> Result<Vec<Stri
     Ok(tails)
 }
 
-/// The cell of a main function's `_ENV`; of one that was compiled here (`ours`) it is the first,
-/// whatever its name.
-pub fn environment_of(vm: &Vm, main: Ref, ours: bool) -> Option<usize> {
+/// The cell of `_ENV` in a main function that was compiled here: the first, whatever its name.
+fn environment_of_text(vm: &Vm, main: Ref) -> Option<usize> {
+    vm.upvalue(main, 1).map(|upvalue| upvalue.cell)
+}
+
+/// The cell of `_ENV` in a loader.
+pub fn environment_of_loader(vm: &Vm, loader: Ref) -> Option<usize> {
     (1..=u8::MAX)
-        .map_while(|i| vm.upvalue(main, i).map(|upvalue| (i, upvalue.cell)))
-        .find(|(i, _)| ours || vm.upvalue_name(main, *i) == b"_ENV")
+        .map_while(|i| vm.upvalue(loader, i).map(|upvalue| (i, upvalue.cell)))
+        .find(|(i, _)| vm.upvalue_name(loader, *i) == b"_ENV")
         .map(|(_, cell)| cell)
 }
 
@@ -433,7 +440,7 @@ pub fn adopt_sources(
     main: Ref,
     value: Ref,
     fresh: &Fresh,
-    home: &mut Home,
+    ownership: &mut Ownership,
 ) -> Result<()> {
     if vm.info(main)?.is_none_or(|info| info.main) || !vm.val(value).is_table() {
         return Ok(());
@@ -451,7 +458,9 @@ pub fn adopt_sources(
             vm.release(mark);
         }
     }
-    sources.into_iter().try_for_each(|source| home.add(source))
+    sources
+        .into_iter()
+        .try_for_each(|source| ownership.add(source))
 }
 
 /// Puts everything remembered back and returns what the chunk and its calls changed. Where there is

@@ -9,6 +9,7 @@
 //! give more of both; when nothing is left, the cells that the code assigns; then the cells that no
 //! pair reached (R4.2); then functions added to lists (R5.4).
 
+mod aliased_tables;
 mod cells;
 mod changes;
 mod constants;
@@ -17,17 +18,16 @@ mod functions;
 mod handlers;
 mod identity;
 mod imports;
+mod incoming_graph;
+mod inheritance;
 mod keyed;
 mod leftovers;
 mod lists;
+mod local_names;
 mod merge;
-mod named;
 mod nesting;
 mod origins;
-mod parents;
 mod rows;
-mod shared;
-mod survey;
 mod tables;
 
 use std::cmp::Ordering;
@@ -49,7 +49,7 @@ use crate::model::record::Assigned;
 use crate::model::site::{SiteId, Sites};
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
-use crate::stages::matching::identity::Relation;
+use crate::stages::matching::aliased_tables::PlaceKind;
 use crate::stages::matching::nesting::Nesting;
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, copied, sort_by_number};
@@ -59,17 +59,17 @@ const SOME: usize = 28;
 
 /// What becomes of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum What {
+pub enum Action {
     /// A2's function takes the place of A1's (R3.2).
-    Replace,
+    ReplaceFunction,
     /// A2's import takes the place (R3.3).
-    Take,
+    ReplaceImport,
     /// Only A2 has it (R5.1).
     Add,
     /// A1's data stays.
     Keep,
     /// A2's data takes the place (R8).
-    Overwrite,
+    ReplaceData,
     /// Only A1 has it, and it goes (R8).
     Remove,
     /// Two tables that are paired: A1's stays.
@@ -77,17 +77,17 @@ pub enum What {
     /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere,
     /// else it is `removed` (R5.2).
     Follow,
-    /// A reference to an object of the module's own, which the file has elsewhere: both sides are
-    /// known to be others than each other. What becomes of it is decided when all is matched.
-    Refer,
     /// One side is a function (R6); or A1's points at a function that is replaced elsewhere, and
     /// follows.
     Conflict,
+    /// A reference to an object of the module's own, which the file has elsewhere: both sides are
+    /// known to be others than each other. What becomes of it is decided when all is matched.
+    Refer,
 }
 
 /// One slot of A1 and what A2 has for it.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot {
+pub struct SlotDecision {
     /// A1's table.
     pub table: Ref,
     /// Where the table stands.
@@ -99,7 +99,7 @@ pub struct Slot {
     /// A1's value.
     pub old: Ref,
     /// What becomes of it.
-    pub what: What,
+    pub action: Action,
     /// A2's chunk wrote it into a table that existed (it is put back already).
     pub change: bool,
 }
@@ -118,7 +118,7 @@ pub struct Reference {
 
 /// An entry of A2's table, or of what its chunk wrote, beside what A1's table holds under its key.
 #[derive(Clone, Copy)]
-struct Beside {
+struct EntryPair {
     key: Ref,
     new: Ref,
     old: Ref,
@@ -133,8 +133,25 @@ struct TablePair {
     old: Ref,
     new: Ref,
     site: SiteId,
-    /// R8: hold exactly what A2's holds.
-    exact: bool,
+    fit: Fit,
+}
+
+/// R8: what A1's table of a pair holds in the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    /// Its own data and what A2's adds.
+    Merged,
+    /// Exactly what A2's holds.
+    Exact,
+}
+
+/// When what waits is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// More may be known later.
+    Early,
+    /// All else has been met.
+    Final,
 }
 
 /// An entry of A2 whose key is a fresh table or function: A1 has it under what answers to that key,
@@ -191,7 +208,7 @@ pub struct SharedCell {
 /// All that is known when pairing ends.
 pub struct Pairing {
     /// The slots, in no order that matters.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<SlotDecision>,
     /// A1's functions.
     pub old: Vec<Function1>,
     /// A2's functions.
@@ -346,7 +363,11 @@ pub fn pair(
     context: &Context,
     loaded: &mut Loaded,
     options: &Options,
-    Past { lineage, base, main }: Past,
+    Past {
+        lineage,
+        base,
+        main,
+    }: Past,
 ) -> Result<Pairing> {
     let assigned = Assigned::read(vm, lineage, context.name, context.running)?;
     let base = match merge::is_of_another_load(vm, context, loaded, lineage)? {
@@ -389,10 +410,10 @@ pub fn pair(
         lineage,
         last_main: main,
         identity: identity::Identity::default(),
-        survey: survey::Survey::default(),
+        graph: incoming_graph::IncomingGraph::default(),
         names: cells::Names::default(),
-        named1: named::Named::default(),
-        named2: named::Named::default(),
+        local_names1: local_names::LocalNames::default(),
+        local_names2: local_names::LocalNames::default(),
         met2: DenseMap::default(),
         cells1: DenseMap::default(),
         lists1: cells::ByList::default(),
@@ -405,9 +426,9 @@ pub fn pair(
         taken_up: FxHashSet::default(),
         moved: FxHashSet::default(),
         references: tables::References::default(),
-        parents: parents::Parents::default(),
+        inheritance: inheritance::Inheritance::default(),
         handler_lists: Vec::new(),
-        shared: shared::Shared::default(),
+        aliased: aliased_tables::AliasedTables::default(),
         code: rows::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
@@ -459,11 +480,11 @@ struct Pairer<'a> {
     /// Which expression of which version made an object.
     identity: identity::Identity,
     /// A2's tables and functions.
-    survey: survey::Survey,
+    graph: incoming_graph::IncomingGraph,
     names: cells::Names,
     /// A1's tables by their locals, and A2's.
-    named1: named::Named,
-    named2: named::Named,
+    local_names1: local_names::LocalNames,
+    local_names2: local_names::LocalNames,
     /// A2's functions that were met, by their order of creation.
     met2: DenseMap,
     /// A1's cells that were met, by their number among the known ones.
@@ -487,11 +508,11 @@ struct Pairer<'a> {
     /// Places that wait, since one of their tables stands elsewhere, too.
     references: tables::References,
     /// Metatables and `__index`.
-    parents: parents::Parents,
+    inheritance: inheritance::Inheritance,
     /// Lists of functions that the program has changed.
     handler_lists: Vec<handlers::Handlers>,
     /// Tables that stand in several places.
-    shared: shared::Shared,
+    aliased: aliased_tables::AliasedTables,
     /// The lines of A1's functions.
     /// Which tables have functions.
     code: rows::Code,
@@ -500,7 +521,7 @@ struct Pairer<'a> {
     bearing: FxHashSet<usize>,
     keyed: Vec<Keyed>,
     /// The memory in which each pair of tables lists its entries; empty in between.
-    entries: Vec<Beside>,
+    entries: Vec<EntryPair>,
     /// R8: pairs of which what only A1 has may go.
     compared: Vec<TablePair>,
     module_met: bool,
@@ -534,7 +555,7 @@ impl Pairer<'_> {
         self.out.slots.try_reserve(functions)?;
         self.out.upvalues.try_reserve(functions)?;
         self.out.sites.reserve(functions)?;
-        self.survey.reserve(functions, self.loaded.fresh.len())?;
+        self.graph.reserve(functions, self.loaded.fresh.len())?;
         self.met2.reserve(self.loaded.fresh.len())?;
         self.out.met1.reserve(self.out.known.functions())?;
         // Tables, and cells and their names.
@@ -549,7 +570,7 @@ impl Pairer<'_> {
 
     fn run(&mut self) -> Result<()> {
         self.name_tables()?;
-        self.survey()?;
+        self.build_graph()?;
         self.identify()?;
         self.roots()?;
         loop {
@@ -564,38 +585,38 @@ impl Pairer<'_> {
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
             } else if self.take_definitions()?
-                || self.take_keyed(false)?
-                || self.take_shared()?
-                || self.take_parents()?
-                || self.take_references(false)?
-                || self.take_handlers()?
-                || self.take_function_keys()?
+                || self.resolve_keyed(Pass::Early)?
+                || self.resolve_aliased()?
+                || self.resolve_inheritance()?
+                || self.resolve_references(Pass::Early)?
+                || self.resolve_handlers()?
+                || self.resolve_function_keys()?
             {
                 // tables under keys that are known by now, in several places, where tables look for
                 // what they lack, by references, and in lists; functions that are
                 // keys
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
-            } else if self.meet_constants()? {
+            } else if self.discover_constants()? {
                 // functions that take the place of another value
             } else if self.scan_unmatched()?
-                || self.meet_module()?
+                || self.discover_module()?
                 || !self.known_met && self.match_leftovers()?
-                || self.take_references(true)?
-                || self.meet_known()?
+                || self.resolve_references(Pass::Final)?
+                || self.discover_known()?
             {
                 // more to do
             } else if !self.functions_listed {
                 self.functions_listed = true;
                 self.rank_answers()?;
                 self.lists()?;
-            } else if !self.match_coroutines()? && !self.take_keyed(true)? {
+            } else if !self.match_coroutines()? && !self.resolve_keyed(Pass::Final)? {
                 break;
             }
         }
         self.rank_answers()?;
         for pair in std::mem::take(&mut self.compared) {
-            if pair.exact {
+            if pair.fit == Fit::Exact {
                 self.rows_gone(&pair)?;
             } else {
                 self.gone(&pair)?;
@@ -608,9 +629,9 @@ impl Pairer<'_> {
     /// The module object bears code wherever A2's functions stand, or some of A1's: A1's own
     /// functions in it are met before R4.2. A walk over the VM must know them in any case: what
     /// the file lacks stays (R5.2).
-    fn meet_module(&mut self) -> Result<bool> {
+    fn discover_module(&mut self) -> Result<bool> {
         let met = std::mem::replace(&mut self.module_met, true);
-        let has_code = !self.out.new.is_empty() || self.out.known.has_home_function();
+        let has_code = !self.out.new.is_empty() || self.out.known.has_own_function();
         if met || !has_code && !self.everywhere || !self.vm.val(self.context.running).is_table() {
             return Ok(false);
         }
@@ -633,7 +654,7 @@ impl Pairer<'_> {
         let mut children = Vec::new();
         if old_val.is_table() && new_val.is_table() {
             if old_val != new_val && self.is_fresh(new_val) {
-                self.pair_tables(old, new, SiteId::MODULE, false)?;
+                self.pair_tables(old, new, SiteId::MODULE, Fit::Merged)?;
             }
         } else if old_val.is_function() && new_val.is_function() {
             self.slot_edge(&mut children, Ref::NIL, SiteId::MODULE, new, old)?;
@@ -655,7 +676,7 @@ impl Pairer<'_> {
         for (new, old) in copied(&self.loaded.left.pairs)? {
             let site = self.out.sites.elsewhere(new)?;
             if self.vm.val(new).is_table() {
-                self.pair_tables(old, new, site, false)?;
+                self.pair_tables(old, new, site, Fit::Merged)?;
             } else if let (Some(f1), Some(f2)) =
                 (self.function1(old, site)?, self.function2(new, site)?)
             {
@@ -682,9 +703,9 @@ impl Pairer<'_> {
     }
 
     /// What A2's value has beside it.
-    fn beside(&self, key: Ref, new: Ref, old: Ref) -> Beside {
+    fn beside(&self, key: Ref, new: Ref, old: Ref) -> EntryPair {
         let new_val = self.vm.val(new);
-        Beside {
+        EntryPair {
             key,
             new,
             old,
@@ -695,8 +716,8 @@ impl Pairer<'_> {
     }
 
     /// What becomes of a slot.
-    fn judge(&mut self, beside: &Beside) -> Result<What> {
-        let Beside {
+    fn classify_slot(&mut self, beside: &EntryPair) -> Result<Action> {
+        let EntryPair {
             new,
             old,
             new_val: n,
@@ -705,40 +726,52 @@ impl Pairer<'_> {
             ..
         } = *beside;
         if o.is_nil() {
-            return Ok(if n.is_nil() { What::Keep } else { What::Add });
+            return Ok(if n.is_nil() {
+                Action::Keep
+            } else {
+                Action::Add
+            });
         }
         if n == o && n.addr != 0 || n.is_nil() {
-            return Ok(What::Keep);
+            return Ok(Action::Keep);
         }
         let fresh = order.is_some();
         Ok(match (o.kind, n.kind) {
-            (Kind::Function, Kind::Function) if fresh && self.are_others(old, new) => What::Refer,
+            (Kind::Function, Kind::Function) if fresh && self.are_others(old, new) => Action::Refer,
             (Kind::Function, Kind::Function) if fresh => {
                 // A generator or iterator that a library made is an object with state, not code.
                 let both_c =
                     self.vm.is_c_function(new).is_some() && self.vm.is_c_function(old).is_some();
-                if both_c { What::Keep } else { What::Replace }
+                if both_c {
+                    Action::Keep
+                } else {
+                    Action::ReplaceFunction
+                }
             }
             // Another module's table is never written to: the file has a table of its own now
             // (R3.3).
-            (Kind::Table, Kind::Table) if fresh && self.was_import(old, new)? => What::Take,
-            (Kind::Table, Kind::Table) if fresh && self.are_others(old, new) => What::Refer,
-            (Kind::Table, Kind::Table) if fresh => What::Merge,
-            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.takes(o, old, new)? => {
-                What::Take
+            (Kind::Table, Kind::Table) if fresh && self.was_import(old, new)? => {
+                Action::ReplaceImport
             }
-            (Kind::Function, Kind::Function) if self.is_home(old)? => What::Replace,
-            (Kind::Function, Kind::Function) => What::Keep,
-            (Kind::Function, _) if !self.is_home(old)? => What::Keep,
-            (Kind::Function, _) | (_, Kind::Function) => What::Conflict,
-            _ if self.replace_data && self.is_replacement(old, new)? => What::Overwrite,
-            _ => What::Keep,
+            (Kind::Table, Kind::Table) if fresh && self.are_others(old, new) => Action::Refer,
+            (Kind::Table, Kind::Table) if fresh => Action::Merge,
+            _ if !fresh && n.addr != 0 && n.kind != Kind::String && self.takes(o, old, new)? => {
+                Action::ReplaceImport
+            }
+            (Kind::Function, Kind::Function) if self.is_own_function(old)? => {
+                Action::ReplaceFunction
+            }
+            (Kind::Function, Kind::Function) => Action::Keep,
+            (Kind::Function, _) if !self.is_own_function(old)? => Action::Keep,
+            (Kind::Function, _) | (_, Kind::Function) => Action::Conflict,
+            _ if self.replace_data && self.is_replacement(old, new)? => Action::ReplaceData,
+            _ => Action::Keep,
         })
     }
 
-    fn is_home(&mut self, function: Ref) -> Result<bool> {
+    fn is_own_function(&mut self, function: Ref) -> Result<bool> {
         match self.vm.info(function)? {
-            Some(info) => self.loaded.home.owns(self.vm, function, &info),
+            Some(info) => self.loaded.ownership.owns(self.vm, function, &info),
             None => Ok(false),
         }
     }
@@ -746,25 +779,30 @@ impl Pairer<'_> {
     /// Notes what has to be looked at further below a slot; `holder` is A2's table that has it.
     fn child(
         &mut self,
-        slot: Slot,
+        slot: SlotDecision,
         holder: Option<Ref>,
-        beside: &Beside,
+        beside: &EntryPair,
         children: &mut Vec<Child>,
     ) -> Result<()> {
         let order = beside.order;
-        let kind = match (slot.what, beside.new_val.kind, order) {
-            (What::Merge, ..) => ChildKind::Pair,
-            (What::Refer, Kind::Table, _) => {
+        let kind = match (slot.action, beside.new_val.kind, order) {
+            (Action::Merge, ..) => ChildKind::Pair,
+            (Action::Refer, Kind::Table, _) => {
                 let site = self.out.sites.key(slot.parent, slot.key)?;
-                let exact = self.replace_data;
-                let (old, new) = (slot.old, slot.new);
-                return self.refer(TablePair { old, new, site, exact });
+                return self.refer(TablePair {
+                    old: slot.old,
+                    new: slot.new,
+                    site,
+                    fit: self.fit(),
+                });
             }
-            (What::Replace, ..) => ChildKind::Edge,
+            (Action::ReplaceFunction, ..) => ChildKind::Edge,
             (_, Kind::Function, Some(_)) => ChildKind::Function,
-            (What::Add | What::Overwrite | What::Take | What::Conflict, Kind::Table, Some(_)) => {
-                ChildKind::Scan
-            }
+            (
+                Action::Add | Action::ReplaceData | Action::ReplaceImport | Action::Conflict,
+                Kind::Table,
+                Some(_),
+            ) => ChildKind::Scan,
             _ => {
                 if beside.old_val.is_function() {
                     let site = self.out.sites.key(slot.parent, slot.key)?;
@@ -774,7 +812,7 @@ impl Pairer<'_> {
             }
         };
         let site = self.out.sites.key(slot.parent, slot.key)?;
-        if kind == ChildKind::Pair && self.meet_index(&slot, holder, site)? {
+        if kind == ChildKind::Pair && self.discover_index(&slot, holder, site)? {
             return Ok(());
         }
         children.try_push(Child {
@@ -853,34 +891,44 @@ impl Pairer<'_> {
             }
         }
         for child in pairs {
-            let (old, new, site, exact) = (child.old, child.new, child.site, self.replace_data);
+            let (old, new, site, fit) = (child.old, child.new, child.site, self.fit());
             if self.are_paired(old, new) {
                 continue; // another place where they stand says nothing new
             }
-            if matches!(self.relation(old, new), Relation::Same(_)) {
-                self.pair_tables(old, new, site, exact)?;
-            } else if self.leads_elsewhere(old, new, None)? {
+            if self.are_same(old, new) {
+                self.pair_tables(old, new, site, fit)?;
+            } else if self.names_contradict(old, new, None)? {
                 self.refer(TablePair {
                     old,
                     new,
                     site,
-                    exact,
+                    fit,
                 })?;
             } else {
-                let named = self.vm.kind(child.key) == Kind::String;
+                let kind = match self.vm.kind(child.key) {
+                    Kind::String => PlaceKind::Name,
+                    _ => PlaceKind::OtherKey,
+                };
                 self.pair_at_place(
                     TablePair {
                         old,
                         new,
                         site,
-                        exact,
+                        fit,
                     },
-                    named,
-                    false,
+                    kind,
                 )?;
             }
         }
         Ok(())
+    }
+
+    /// What becomes of the data of tables that are paired.
+    fn fit(&self) -> Fit {
+        match self.replace_data {
+            true => Fit::Exact,
+            false => Fit::Merged,
+        }
     }
 
     fn edge(&mut self, edge: Edge) -> Result<()> {

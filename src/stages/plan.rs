@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code;
 use crate::lua::heap::Place;
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
 use crate::lua::write::{Join, Joins, Op};
 use crate::model::lineage::Continued;
 use crate::model::objects::DenseMap;
@@ -18,7 +18,7 @@ use crate::model::site::SiteId;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::{
-    Cell1, CellFate, CellPair, Function1, Function2, Pairing, Slot, Upvalues, What,
+    Action, Cell1, CellFate, CellPair, Function1, Function2, Pairing, SlotDecision, Upvalues,
 };
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -163,7 +163,7 @@ impl Planner<'_> {
         self.pairing.sites.path(self.vm, &self.context.title, site)
     }
 
-    fn slot_site(&mut self, slot: &Slot) -> Result<SiteId> {
+    fn slot_site(&mut self, slot: &SlotDecision) -> Result<SiteId> {
         if slot.key == Ref::NIL {
             self.pairing.sites.metatable(slot.parent)
         } else {
@@ -338,11 +338,11 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn slot(&mut self, slot: &Slot) -> Result<()> {
+    fn slot(&mut self, slot: &SlotDecision) -> Result<()> {
         let is_function = |vm: &Vm, value: Ref| vm.kind(value) == Kind::Function;
-        match slot.what {
-            What::Replace if slot.key != Ref::NIL => {
-                let Slot {
+        match slot.action {
+            Action::ReplaceFunction if slot.key != Ref::NIL => {
+                let SlotDecision {
                     table,
                     key,
                     new,
@@ -351,12 +351,14 @@ impl Planner<'_> {
                 } = *slot;
                 self.op(Op::write(table, key, new, old))
             }
-            What::Replace => Ok(()), // a module that is a function: `module` sets it
-            What::Take => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
-            What::Add | What::Overwrite | What::Remove => {
+            Action::ReplaceFunction => Ok(()), // a module that is a function: `module` sets it
+            Action::ReplaceImport => {
+                self.set(slot.table, slot.key, self.placed(slot.new), slot.old)
+            }
+            Action::Add | Action::ReplaceData | Action::Remove => {
                 if !is_function(self.vm, slot.new) {
                     let site = self.slot_site(slot)?;
-                    let list = if slot.what == What::Add {
+                    let list = if slot.action == Action::Add {
                         &mut self.out.tally.data_added
                     } else {
                         &mut self.out.tally.data_replaced
@@ -365,7 +367,7 @@ impl Planner<'_> {
                 }
                 self.set(slot.table, slot.key, self.placed(slot.new), slot.old)
             }
-            What::Follow => {
+            Action::Follow => {
                 let site = self.slot_site(slot)?;
                 let address = self.vm.val(slot.old).addr;
                 match self.pairing.answer(address) {
@@ -375,22 +377,22 @@ impl Planner<'_> {
                     None => self.out.tally.removed.try_push(site),
                 }
             }
-            What::Merge => self.merged(slot),
-            What::Keep => {
+            Action::Merge => self.merged(slot),
+            Action::Keep => {
                 if is_function(self.vm, slot.new) && is_function(self.vm, slot.old) {
                     return Ok(());
                 }
                 let site = self.slot_site(slot)?;
                 self.out.tally.data_kept.try_push(site)
             }
-            What::Conflict => self.conflicting(slot),
-            What::Refer => Ok(()), // settled by then
+            Action::Conflict => self.conflicting(slot),
+            Action::Refer => Ok(()), // settled by then
         }
     }
 
     /// Two tables: A1's stays, but where the data follow the file (R8), and the place leads to
     /// another table in it.
-    fn merged(&mut self, slot: &Slot) -> Result<()> {
+    fn merged(&mut self, slot: &SlotDecision) -> Result<()> {
         let new = self.placed(slot.new);
         if self.options.data != Data::Replace || self.vm.same(new, slot.old) {
             return Ok(());
@@ -401,7 +403,7 @@ impl Planner<'_> {
     }
 
     /// R6
-    fn conflicting(&mut self, slot: &Slot) -> Result<()> {
+    fn conflicting(&mut self, slot: &SlotDecision) -> Result<()> {
         let (o, n) = (self.vm.val(slot.old), self.vm.val(slot.new));
         if o.is_function()
             && !self.pairing.answers_elsewhere_only(o.addr)
@@ -419,7 +421,7 @@ impl Planner<'_> {
             let key = self.vm.bytes(slot.key)?.unwrap_or_default();
             let lines = match self.lines.take() {
                 Some(lines) => lines,
-                None => code::store_lines(self.vm.dump(self.loaded.main, false)?)?,
+                None => code::store_lines(self.vm.dump(self.loaded.main, DebugInfo::Keep)?)?,
             };
             self.lines.insert(lines).get(&key).copied()
         };
@@ -504,7 +506,7 @@ impl Planner<'_> {
                 self.out.tally.joined.try_push(number as u32)?;
                 continue;
             }
-            if cell.home {
+            if cell.own {
                 self.out.tally.fresh.try_push(number as u32)?;
             }
             let held = self.vm.upvalue(cell.function, cell.index);
@@ -606,9 +608,9 @@ impl Planner<'_> {
                 .iter()
                 .filter_map(|f1| pairing.old.get(*f1 as usize));
             let old = partners.next();
-            // In one of its places a foreign function may stand, which is no generation of it.
+            // In one of its places an external function may stand, which is no generation of it.
             let continued = match old {
-                Some(old) if !old.home => partners.find(|old| old.home).or(Some(old)),
+                Some(old) if !old.own => partners.find(|old| old.own).or(Some(old)),
                 old => old,
             };
             if let Some(old) = old {
@@ -616,7 +618,7 @@ impl Planner<'_> {
                 if differs(vm, pairing, old, new)? {
                     out.tally.changed.try_push(new.site)?;
                 }
-            } else if new.home {
+            } else if new.own {
                 out.tally.added.try_push(new.site)?;
             }
             lists.add(pairing, new, &mut out.joins)?;

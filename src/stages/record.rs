@@ -356,7 +356,7 @@ impl Recorder<'_> {
             }
         }
         let mut named: FxHashMap<u64, u32> = FxHashMap::default();
-        for cell in self.pairing.new_cells.iter().filter(|cell| cell.home) {
+        for cell in self.pairing.new_cells.iter().filter(|cell| cell.own) {
             let place = base::local(self.vm, cell.function, cell.index);
             named.try_reserve(1)?;
             *named.entry(place.key()).or_insert(0) += 1;
@@ -371,7 +371,7 @@ impl Recorder<'_> {
             let pair = self.pairing.cell_pairs.get(pair as usize).copied();
             let place = base::local(self.vm, cell.function, cell.index);
             let held = self.local(&cell, pair.as_ref(), place)?;
-            if cell.home && named.get(&place.key()) == Some(&1) {
+            if cell.own && named.get(&place.key()) == Some(&1) {
                 self.words.try_push(place.word(held))?;
             } else {
                 shared.try_insert_value(number, held)?;

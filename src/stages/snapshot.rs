@@ -12,8 +12,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::Chunk;
 use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::lua::write::{self, Permit};
-use crate::model::home::Home;
 use crate::model::objects::ObjectTable;
+use crate::model::ownership::Ownership;
 use crate::model::site::Origin;
 use crate::stages::find::Context;
 use crate::support::error::Result;
@@ -123,11 +123,11 @@ pub struct Snapshot {
     /// The addresses of the module's own object, 0 where it has none, and of the globals: neither
     /// is another module's.
     ours: [usize; 2],
-    /// The home functions that were met, and their cells. Pairing takes it over.
+    /// The own functions that were met, and their cells. Pairing takes it over.
     pub known: ObjectTable,
 }
 
-/// A step of the walk: a table, or a home function whose upvalues lead on.
+/// A step of the walk: a table, or an own function whose upvalues lead on.
 enum Step {
     Table(Ref, Origin),
     /// With its number.
@@ -152,7 +152,7 @@ impl Snapshot {
         context: &Context,
         modules: Modules,
         chunk: &Chunk,
-        home: &mut Home,
+        ownership: &mut Ownership,
     ) -> Result<Snapshot> {
         let mut snapshot = Snapshot {
             index_key: vm.string(b"__index")?,
@@ -198,16 +198,16 @@ impl Snapshot {
         others.retain(|(_, object)| snapshot.is_theirs(vm.val(*object)));
 
         let mut queue = VecDeque::new();
-        snapshot.meet(vm, home, &mut queue, context.globals, Origin::Globals)?;
+        snapshot.meet(vm, ownership, &mut queue, context.globals, Origin::Globals)?;
         let strings = vm.metatable(context.name)?;
-        snapshot.meet(vm, home, &mut queue, strings, Origin::Globals)?;
-        let mut queue = snapshot.walk(vm, chunk, home, queue, Reach::Globals)?;
-        snapshot.meet(vm, home, &mut queue, context.running, Origin::Module)?;
-        let mut queue = snapshot.walk(vm, chunk, home, queue, Reach::Own)?;
+        snapshot.meet(vm, ownership, &mut queue, strings, Origin::Globals)?;
+        let mut queue = snapshot.walk(vm, chunk, ownership, queue, Reach::Globals)?;
+        snapshot.meet(vm, ownership, &mut queue, context.running, Origin::Module)?;
+        let mut queue = snapshot.walk(vm, chunk, ownership, queue, Reach::Own)?;
         for (name, object) in others {
-            snapshot.meet(vm, home, &mut queue, object, Origin::Key(0, name))?;
+            snapshot.meet(vm, ownership, &mut queue, object, Origin::Key(0, name))?;
         }
-        snapshot.walk(vm, chunk, home, queue, Reach::Theirs)?;
+        snapshot.walk(vm, chunk, ownership, queue, Reach::Theirs)?;
         Ok(snapshot)
     }
 
@@ -228,7 +228,7 @@ impl Snapshot {
     fn meet(
         &mut self,
         vm: &mut Vm,
-        home: &mut Home,
+        ownership: &mut Ownership,
         queue: &mut VecDeque<Step>,
         value: Ref,
         origin: Origin,
@@ -247,7 +247,7 @@ impl Snapshot {
             Kind::Function if vm.is_c_function(value).is_none() => {
                 let number = self.known.see_function((value, val.addr), || {
                     let info = vm.info(value)?.unwrap_or_default();
-                    Ok(home.owns(vm, value, &info)?.then_some(info))
+                    Ok(ownership.owns(vm, value, &info)?.then_some(info))
                 })?;
                 let Some(number) = number else {
                     return Ok(());
@@ -269,7 +269,7 @@ impl Snapshot {
         &mut self,
         vm: &mut Vm,
         chunk: &Chunk,
-        home: &mut Home,
+        ownership: &mut Ownership,
         mut queue: VecDeque<Step>,
         reach: Reach,
     ) -> Result<VecDeque<Step>> {
@@ -285,10 +285,16 @@ impl Snapshot {
                     let number = self.tables.len() as u32;
                     let metatable = vm.metatable(table)?;
                     if metatable != Ref::NIL {
-                        self.meet(vm, home, &mut queue, metatable, Origin::Metatable(number))?;
+                        self.meet(
+                            vm,
+                            ownership,
+                            &mut queue,
+                            metatable,
+                            Origin::Metatable(number),
+                        )?;
                         // A field that the code names may be an inherited one.
                         let parent = vm.get(metatable, self.index_key)?;
-                        self.meet(vm, home, &mut queue, parent, Origin::Metatable(number))?;
+                        self.meet(vm, ownership, &mut queue, parent, Origin::Metatable(number))?;
                     }
                     let is_globals = reach == Reach::Globals && self.tables.len() == 1;
                     let mut objects = Vec::new();
@@ -303,14 +309,26 @@ impl Snapshot {
                                     }
                                     _ => continue,
                                 }
-                                self.meet(vm, home, &mut queue, value, Origin::Key(number, key))?;
+                                self.meet(
+                                    vm,
+                                    ownership,
+                                    &mut queue,
+                                    value,
+                                    Origin::Key(number, key),
+                                )?;
                             }
                         }
                         Slots::Named(values) => {
                             for i in objects {
                                 let (key, value) = (self.names.at(i), values.at(i));
                                 self.count_place(vm, table, key, value)?;
-                                self.meet(vm, home, &mut queue, value, Origin::Key(number, key))?;
+                                self.meet(
+                                    vm,
+                                    ownership,
+                                    &mut queue,
+                                    value,
+                                    Origin::Key(number, key),
+                                )?;
                             }
                         }
                     }
@@ -329,7 +347,7 @@ impl Snapshot {
                     left.push_back(step);
                 }
                 Step::Function(function, number) => {
-                    self.visit(vm, home, &mut queue, function, number)?
+                    self.visit(vm, ownership, &mut queue, function, number)?
                 }
             }
         }
@@ -346,11 +364,11 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Notes the upvalues of a home function, and goes on from what they hold.
+    /// Notes the upvalues of an own function, and goes on from what they hold.
     fn visit(
         &mut self,
         vm: &mut Vm,
-        home: &mut Home,
+        ownership: &mut Ownership,
         queue: &mut VecDeque<Step>,
         function: Ref,
         number: u32,
@@ -375,7 +393,7 @@ impl Snapshot {
             }
             if matches!(held.kind, Kind::Table | Kind::Function) {
                 let value = vm.upvalue_value(function, i)?;
-                self.meet(vm, home, queue, value, Origin::Upvalue(function, i))?;
+                self.meet(vm, ownership, queue, value, Origin::Upvalue(function, i))?;
             }
         }
         Ok(())

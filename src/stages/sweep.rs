@@ -23,8 +23,8 @@ use crate::lua::tracker::Fresh;
 use crate::lua::undo::WayBack;
 use crate::lua::vm::{Kept, KeyValue, Ref, Vm};
 use crate::lua::write::{self, Join, Joins, Op, Permit};
-use crate::model::home::Home;
 use crate::model::lineage::Lineage;
+use crate::model::ownership::Ownership;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::Pairing;
@@ -38,7 +38,7 @@ pub struct Target {
     /// Its name.
     name: Vec<u8>,
     /// Its source names.
-    home: Home,
+    ownership: Ownership,
     /// What answers to closures that old factories made.
     nested: Nested,
     /// What A2's chunk created; only within the call that ran it.
@@ -88,13 +88,21 @@ pub struct Cells {
     cells: FxHashMap<usize, (u32, u8)>,
 }
 
+/// For how long A2's cells are to be known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lifetime {
+    /// Until the reload ends, which keeps them alive.
+    OneCall,
+    /// In later calls as well: something has to keep them alive.
+    ManyCalls,
+}
+
 impl Cells {
-    /// Notes them. Where they are to be known in later calls (`lasting`), something has to keep
-    /// them alive.
+    /// Notes them.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn of(vm: &mut Vm, pairing: &Pairing, lasting: bool) -> Result<Cells> {
+    pub fn of(vm: &mut Vm, pairing: &Pairing, lifetime: Lifetime) -> Result<Cells> {
         let (donors, mut cells) = (vm.table(0)?, FxHashMap::default());
         let (mut slots, mut joins) = (FxHashMap::default(), Joins::default());
         let (mut keepers, mut keeper) = (0, (Ref::NIL, KEEPS));
@@ -114,7 +122,7 @@ impl Cells {
                 }
             };
             cells.try_insert_value(vm.cell(cell.function, cell.index), (slot, cell.index))?;
-            if lasting {
+            if lifetime == Lifetime::ManyCalls {
                 if keeper.1 == KEEPS {
                     keepers += 1;
                     keeper = (keeper_of(vm)?, 0);
@@ -187,17 +195,17 @@ impl Target {
             if let Some(number) = lineage_of(vm, lineage, function.at)? {
                 write::fill(vm, tables.current, number, function.at)?;
             }
-            // In one of its places a foreign function may stand, which follows nowhere else.
+            // In one of its places an external function may stand, which follows nowhere else.
             let mut partners = function
                 .partners
                 .iter()
                 .filter_map(|f1| pairing.old.get(*f1 as usize));
-            if let Some(old) = partners.find(|old| old.home) {
+            if let Some(old) = partners.find(|old| old.own) {
                 write::fill(vm, tables.back, function.at, old.at)?;
             }
         }
         let mut nested = Nested::new(vm, pairing, &loaded, values)?;
-        for function in pairing.old.iter().filter(|function| function.home) {
+        for function in pairing.old.iter().filter(|function| function.own) {
             let new = function
                 .answers
                 .first()
@@ -223,7 +231,7 @@ impl Target {
         }
         let target = Target {
             name: copied(&context.bytes)?,
-            home: loaded.home,
+            ownership: loaded.ownership,
             nested,
             fresh: Some(loaded.fresh),
             cells: cells.cells,
@@ -241,7 +249,7 @@ impl Target {
         let Some(info) = vm.info(value)? else {
             return Ok(Look::Stays);
         };
-        if !self.home.owns(vm, value, &info)? {
+        if !self.ownership.owns(vm, value, &info)? {
             return Ok(Look::Stays);
         }
         let number = lineage_of(vm, lineage, value)?;
@@ -251,7 +259,7 @@ impl Target {
                 return Ok(Look::Moved(current));
             }
         }
-        if !self.home.is_certain(vm, value)? && !self.nested.knows(vm, value)? {
+        if !self.ownership.is_certain(vm, value)? && !self.nested.knows(vm, value)? {
             return Ok(Look::Stays); // another module's of the same bundle
         }
         if self
@@ -453,10 +461,12 @@ pub fn walk(
 ) -> Result<(Found, bool)> {
     targets
         .iter_mut()
-        .for_each(|(target, _)| target.home.enter_view());
+        .for_each(|(target, _)| target.ownership.enter_view());
     let mut hits = Vec::new();
     let wanted = |targets: &[(Target, Tables)], source: &[u8]| {
-        targets.iter().any(|(target, _)| target.home.has(source))
+        targets
+            .iter()
+            .any(|(target, _)| target.ownership.has(source))
     };
     let done = heap.walk(vm, |_, source| wanted(targets, source), &mut hits, deadline)?;
     hits.retain(|hit| !matches!(hit.place, Place::Running { .. })); // they finish the old code

@@ -2,7 +2,7 @@
 
 use mlua::ffi;
 
-use super::{Ref, Vm};
+use super::{DebugInfo, Ref, Vm};
 use crate::code::cut::Cutter;
 use crate::code::tree::Tree;
 use crate::lua::protected;
@@ -29,7 +29,7 @@ impl Vm {
     /// # Errors
     /// [`Error::Memory`].
     pub fn tree_of(&mut self, function: Ref) -> Result<Option<Tree>> {
-        self.dump(function, false)?;
+        self.dump(function, DebugInfo::Keep)?;
         Tree::read(self.take_dump(), &self.secret)
     }
 
@@ -47,7 +47,7 @@ impl Vm {
         // about that. Each variable that the nested one captures is the first upvalue of
         // the main one, which has it: `Cutter::new` has checked.
         match unsafe { self.load_binary(&code, c"=?") } {
-            Ok(factory) if self.dump(factory, false)? == code => Ok(Some(factory)),
+            Ok(factory) if self.dump(factory, DebugInfo::Keep)? == code => Ok(Some(factory)),
             Err(Error::Memory) => Err(Error::Memory),
             _ => Ok(None),
         }

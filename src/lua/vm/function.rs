@@ -13,6 +13,15 @@ use crate::lua::{collector, protected};
 use crate::support::error::{Error, Result};
 use crate::support::mem::copied;
 
+/// What a dump does with a function's lines, names of variables and source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DebugInfo {
+    /// It has them.
+    Keep,
+    /// It leaves them out.
+    Strip,
+}
+
 impl Vm {
     /// What is known of a function; nothing for another value. One that is not whole yet passes for
     /// a C function without upvalues.
@@ -222,9 +231,9 @@ impl Vm {
         self.keep()
     }
 
-    /// The binary form of a Lua function (`lua_dump`), with or without debug information; the slice
-    /// is good until the next call. That of a function that is not whole yet is empty.
-    pub fn dump(&mut self, function: Ref, strip: bool) -> Result<&[u8]> {
+    /// The binary form of a Lua function (`lua_dump`); the slice is good until the next call. That
+    /// of a function that is not whole yet is empty.
+    pub fn dump(&mut self, function: Ref, debug_info: DebugInfo) -> Result<&[u8]> {
         let (thread, index) = self.at(function);
         let mut out = Output::to(&mut self.buffer);
         // SAFETY: the function is copied to the top for a call, and popped again; the writer cannot
@@ -235,8 +244,8 @@ impl Vm {
             ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
             if is_whole(thread, index, (*ar.as_ptr()).nups) {
                 ffi::lua_pushvalue(thread, index);
-                let failed =
-                    ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip.into());
+                let strip = c_int::from(debug_info == DebugInfo::Strip);
+                let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip);
                 ffi::lua_settop(thread, -2);
                 failed
             } else {
@@ -256,7 +265,7 @@ impl Vm {
     /// # Errors
     /// [`Error::Memory`].
     pub fn profile(&mut self, function: Ref) -> Result<Option<Profile>> {
-        self.dump(function, true)?;
+        self.dump(function, DebugInfo::Strip)?;
         Ok(code::profile(&self.buffer, &self.secret))
     }
 
@@ -265,7 +274,7 @@ impl Vm {
     /// # Errors
     /// [`Error::Memory`].
     pub fn dump_digest(&mut self, function: Ref) -> Result<u64> {
-        self.dump(function, false)?;
+        self.dump(function, DebugInfo::Keep)?;
         Ok(self.secret.digest(&self.buffer))
     }
 
@@ -538,6 +547,7 @@ mod tests {
     #![allow(clippy::expect_used)]
 
     use crate::lua::testing::State;
+    use crate::lua::vm::DebugInfo;
     use crate::support::error::Error;
 
     #[test]
@@ -545,7 +555,7 @@ mod tests {
         let state = State::new();
         state.view(|vm| {
             let function = vm.load_text(b"return 1", c"=text").expect("compiles");
-            let dump = vm.dump(function, true).expect("memory").to_vec();
+            let dump = vm.dump(function, DebugInfo::Strip).expect("memory").to_vec();
             let refused = vm.load_text(&dump, c"=dump");
             assert!(matches!(refused, Err(Error::Lua(text)) if text.starts_with(b"attempt to load a binary chunk")));
             State::load_dump(vm, &dump, c"=dump");

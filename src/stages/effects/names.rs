@@ -6,8 +6,8 @@ use crate::code::{Chunk, Digest};
 use crate::lua::calls;
 use crate::lua::tracker::Made;
 use crate::lua::vm::{KeyValue, Kind, Ref, SourceId, Vm};
-use crate::model::home::Home;
 use crate::model::lineage::Lineage;
+use crate::model::ownership::Ownership;
 use crate::stages::snapshot::Snapshot;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
@@ -110,7 +110,12 @@ impl Names {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn prepare(&mut self, vm: &mut Vm, home: &mut Home, sources: &Sources<'_>) -> Result<()> {
+    pub fn prepare(
+        &mut self,
+        vm: &mut Vm,
+        ownership: &mut Ownership,
+        sources: &Sources<'_>,
+    ) -> Result<()> {
         if std::mem::replace(&mut self.ready, true) {
             return Ok(());
         }
@@ -122,7 +127,7 @@ impl Names {
                 if vm.kind(value) == Kind::Function
                     && let Some(name) = vm.bytes(key)?
                 {
-                    self.name_running(vm, home, (value, sources.lineage), name)?;
+                    self.name_running(vm, ownership, (value, sources.lineage), name)?;
                 }
             }
         }
@@ -139,7 +144,7 @@ impl Names {
                         vm.upvalue_name(function.at, i),
                         vm.upvalue_value(function.at, i)?,
                     );
-                    self.name_running(vm, home, (value, sources.lineage), name)?;
+                    self.name_running(vm, ownership, (value, sources.lineage), name)?;
                 }
             }
         }
@@ -154,11 +159,11 @@ impl Names {
     fn name_running(
         &mut self,
         vm: &mut Vm,
-        home: &mut Home,
+        ownership: &mut Ownership,
         (function, lineage): (Ref, Option<Lineage>),
         name: Vec<u8>,
     ) -> Result<()> {
-        if !home.has_function(vm, function)? {
+        if !ownership.has_function(vm, function)? {
             return Ok(());
         }
         let address = vm.val(function).addr;
@@ -202,7 +207,7 @@ impl Names {
         calls::locals(vm, thread, main, &mut found)?;
         let mut tables = Vec::new();
         for (name, value) in found {
-            self.meet_incoming(vm, made, name, value, &mut tables)?;
+            self.discover_incoming(vm, made, name, value, &mut tables)?;
         }
         if self.incoming.contains_key(&incoming) || self.looked_at > MOST_LOOKED_AT {
             return Ok(());
@@ -215,7 +220,7 @@ impl Names {
                 continue;
             }
             let metatable = vm.metatable(table)?;
-            self.meet_incoming(vm, made, Vec::new(), metatable, &mut tables)?;
+            self.discover_incoming(vm, made, Vec::new(), metatable, &mut tables)?;
             let mut entries = Vec::new();
             let mut cursor = vm.walk(table, Ref::NIL)?;
             while let Some(entry) = cursor.next(vm) {
@@ -227,14 +232,14 @@ impl Names {
             }
             for KeyValue { key, value } in entries {
                 let name = vm.bytes(key)?.unwrap_or_default();
-                self.meet_incoming(vm, made, name, value, &mut tables)?;
+                self.discover_incoming(vm, made, name, value, &mut tables)?;
             }
         }
         Ok(())
     }
 
     /// Notes a function of the load under a name, or a table of the load to be looked into.
-    fn meet_incoming(
+    fn discover_incoming(
         &mut self,
         vm: &mut Vm,
         made: Made<'_>,
@@ -300,12 +305,12 @@ impl Names {
     pub fn likely(
         &mut self,
         vm: &mut Vm,
-        home: &mut Home,
+        ownership: &mut Ownership,
         made: Made<'_>,
         sources: &Sources<'_>,
         incoming: Ref,
     ) -> Result<Vec<usize>> {
-        self.prepare(vm, home, sources)?;
+        self.prepare(vm, ownership, sources)?;
         let mut likely = Vec::new();
         let address = vm.val(incoming).addr;
         if let Some(answer) = self.answers.get(&address) {
@@ -359,12 +364,12 @@ impl Names {
     pub fn likeness(
         &mut self,
         vm: &mut Vm,
-        home: &mut Home,
+        ownership: &mut Ownership,
         made: Made<'_>,
         sources: &Sources<'_>,
         (incoming, running): (Ref, Ref),
     ) -> Result<Option<Likeness>> {
-        self.prepare(vm, home, sources)?;
+        self.prepare(vm, ownership, sources)?;
         let (new, current) = (
             vm.val(incoming).addr,
             self.current(vm, sources.lineage, running),

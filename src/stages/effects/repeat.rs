@@ -16,7 +16,7 @@ use crate::code::Digest;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Made;
 use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
-use crate::model::home::Home;
+use crate::model::ownership::Ownership;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
@@ -40,7 +40,7 @@ pub struct Search<'a> {
     /// What is remembered.
     pub past: &'a Past,
     /// Which functions are the module's own.
-    pub home: &'a mut Home,
+    pub ownership: &'a mut Ownership,
     /// Which of them answer to which.
     pub names: &'a mut Names,
     /// Where names are read.
@@ -233,6 +233,13 @@ enum What {
     Beside,
 }
 
+/// Whether a new integer key stands for one older key in all of a call's writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keying {
+    Bound,
+    Free,
+}
+
 /// Was the object created by the load? `threads` has the coroutines that were.
 pub fn is_new(made: Made<'_>, threads: &FxHashMap<usize, Ref>, val: Val) -> bool {
     match val.kind {
@@ -256,7 +263,7 @@ impl Search<'_> {
     }
 
     fn is_own(&mut self, function: Ref) -> Result<bool> {
-        self.home.has_function(self.vm, function)
+        self.ownership.has_function(self.vm, function)
     }
 
     /// Looks for the assignment, and for another one where there is none under which all integer
@@ -324,19 +331,19 @@ impl Search<'_> {
                 vm.integer(one.key),
             )
         });
-        for bind in [true, false] {
+        for keying in [Keying::Bound, Keying::Free] {
             let mut assignment = Assignment::default();
             let mut best = None;
             let mut tries = 0;
             let mut keys = Vec::new();
             if wanted.len() > MOST_WRITES {
-                self.search_once(&wanted, &mut assignment, bind, &mut best)?;
+                self.search_once(&wanted, &mut assignment, keying, &mut best)?;
             } else {
                 self.search(
                     &wanted,
                     &mut assignment,
                     &mut keys,
-                    bind,
+                    keying,
                     &mut tries,
                     &mut best,
                 )?;
@@ -547,7 +554,7 @@ impl Search<'_> {
         if self.holders.contains_key(&(table, is_data)) {
             return Ok(());
         }
-        self.names.prepare(self.vm, self.home, self.sources)?;
+        self.names.prepare(self.vm, self.ownership, self.sources)?;
         let mut holders = Holders::default();
         let mut entries = collected(
             self.past
@@ -632,7 +639,7 @@ impl Search<'_> {
         for function in functions {
             let likely =
                 self.names
-                    .likely(self.vm, self.home, self.made, self.sources, function)?;
+                    .likely(self.vm, self.ownership, self.made, self.sources, function)?;
             let Some(holders) = self.holders.get_mut(&table) else {
                 continue;
             };
@@ -837,9 +844,13 @@ impl Search<'_> {
             return Ok(None);
         }
         if val.is_function() && self.vm.is_c_function(value).is_none() && self.is_own(value)? {
-            let likeness =
-                self.names
-                    .likeness(self.vm, self.home, self.made, self.sources, (new, value))?;
+            let likeness = self.names.likeness(
+                self.vm,
+                self.ownership,
+                self.made,
+                self.sources,
+                (new, value),
+            )?;
             let is_enough = least.is_some() && likeness >= least;
             return Ok(is_enough.then_some((Spotted::At(place), value)));
         }
@@ -868,7 +879,7 @@ impl Search<'_> {
         wanted: &[Wanted],
         assignment: &mut Assignment,
         keys: &mut Vec<(i64, Ref)>,
-        bind: bool,
+        keying: Keying,
         tries: &mut u32,
         best: &mut Option<(Assignment, bool)>,
     ) -> Result<()> {
@@ -880,15 +891,15 @@ impl Search<'_> {
             return self.keep_best(assignment, best);
         };
         if one.what == What::Beside {
-            return match self.stands_beside(one, keys, bind) {
-                true => self.search(rest, assignment, keys, bind, tries, best),
+            return match self.stands_beside(one, keys, keying) {
+                true => self.search(rest, assignment, keys, keying, tries, best),
                 false => Ok(()),
             };
         }
         for candidate in &one.candidates {
             let (mark, bound) = (assignment.mark(), keys.len());
-            if self.fits(one, *candidate, assignment, keys, bind)? {
-                self.search(rest, assignment, keys, bind, tries, best)?;
+            if self.fits(one, *candidate, assignment, keys, keying)? {
+                self.search(rest, assignment, keys, keying, tries, best)?;
             }
             assignment.back(self.vm, mark);
             keys.truncate(bound);
@@ -911,13 +922,13 @@ impl Search<'_> {
         &mut self,
         wanted: &[Wanted],
         assignment: &mut Assignment,
-        bind: bool,
+        keying: Keying,
         best: &mut Option<(Assignment, bool)>,
     ) -> Result<()> {
         let (mut keys, mut tries) = (Vec::new(), 0);
         for one in wanted {
             if one.what == What::Beside {
-                if !self.stands_beside(one, &keys, bind) {
+                if !self.stands_beside(one, &keys, keying) {
                     return Ok(());
                 }
                 continue;
@@ -927,7 +938,7 @@ impl Search<'_> {
                 let (mark, bound) = (assignment.mark(), keys.len());
                 tries += 1;
                 found = tries <= MOST_TRIES
-                    && self.fits(one, *candidate, assignment, &mut keys, bind)?;
+                    && self.fits(one, *candidate, assignment, &mut keys, keying)?;
                 if found || tries > MOST_TRIES {
                     break;
                 }
@@ -942,9 +953,11 @@ impl Search<'_> {
     }
 
     /// Does what was given beside objects stand under the older key as well?
-    fn stands_beside(&self, one: &Wanted, keys: &[(i64, Ref)], bind: bool) -> bool {
+    fn stands_beside(&self, one: &Wanted, keys: &[(i64, Ref)], keying: Keying) -> bool {
         let integer = self.vm.integer(one.key);
-        let known = keys.iter().find(|(new, _)| bind && Some(*new) == integer);
+        let known = keys
+            .iter()
+            .find(|(new, _)| keying == Keying::Bound && Some(*new) == integer);
         match (known, one.table) {
             (Some((_, old_key)), Some(table)) => {
                 self.vm.holds(self.past.table(table), *old_key, one.new)
@@ -961,7 +974,7 @@ impl Search<'_> {
         (old, old_key): (Ref, Ref),
         assignment: &mut Assignment,
         keys: &mut Vec<(i64, Ref)>,
-        bind: bool,
+        keying: Keying,
     ) -> Result<bool> {
         let table = one.table.map(|table| self.past.table(table));
         let place = match table {
@@ -984,7 +997,7 @@ impl Search<'_> {
         }
         if old_key != Ref::NIL && self.vm.val(one.old).is_nil() {
             assignment.scalars.try_push((one.key, old_key))?;
-            if let (true, Some(integer)) = (bind, self.vm.integer(one.key)) {
+            if let (Keying::Bound, Some(integer)) = (keying, self.vm.integer(one.key)) {
                 match keys.iter().find(|(new, _)| *new == integer) {
                     Some((_, known)) if !self.vm.same(*known, old_key) => return Ok(false),
                     Some(_) => {}
@@ -1193,9 +1206,13 @@ impl Search<'_> {
             if !own_new || !own_old {
                 return Ok(false);
             }
-            let Some(likeness) =
-                self.names
-                    .likeness(self.vm, self.home, self.made, self.sources, (new, old))?
+            let Some(likeness) = self.names.likeness(
+                self.vm,
+                self.ownership,
+                self.made,
+                self.sources,
+                (new, old),
+            )?
             else {
                 return Ok(false);
             };
@@ -1357,7 +1374,7 @@ impl Search<'_> {
                     .names
                     .likeness(
                         self.vm,
-                        self.home,
+                        self.ownership,
                         self.made,
                         self.sources,
                         (function, other),

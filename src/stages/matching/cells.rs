@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::aliased_tables::PlaceKind;
 use super::identity::Relation;
 use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
 use crate::lua::vm::{Kind, Ref, Val};
@@ -118,20 +119,20 @@ impl Upvalues {
 pub(super) struct ByList(Vec<Option<(Upvalues, bool)>>);
 
 impl ByList {
-    /// None as long as no function with this list was met, or, for a `home` function, no such one.
-    fn get(&self, list: u32, home: bool) -> Option<Upvalues> {
-        let (upvalues, has_home) = self.0.get(list as usize).copied()??;
-        (has_home || !home).then_some(upvalues)
+    /// None as long as no function with this list was met, or, for a `own` function, no such one.
+    fn get(&self, list: u32, own: bool) -> Option<Upvalues> {
+        let (upvalues, has_own) = self.0.get(list as usize).copied()??;
+        (has_own || !own).then_some(upvalues)
     }
 
-    fn set(&mut self, list: u32, upvalues: Upvalues, home: bool) -> Result<()> {
+    fn set(&mut self, list: u32, upvalues: Upvalues, own: bool) -> Result<()> {
         let index = list as usize;
         if index >= self.0.len() {
             self.0.try_reserve(index + 1 - self.0.len())?;
             self.0.resize(index + 1, None);
         }
         if let Some(place) = self.0.get_mut(index) {
-            *place = Some((upvalues, home));
+            *place = Some((upvalues, own));
         }
         Ok(())
     }
@@ -147,7 +148,7 @@ pub struct Cell1 {
     /// Some function assigns it.
     pub assigned: bool,
     pub(super) name: Name,
-    pub(super) home: bool,
+    pub(super) own: bool,
     pub(super) matched: bool,
 }
 
@@ -168,8 +169,8 @@ pub struct Cell2 {
     pub same: bool,
     /// The chunk's own `_ENV` (R4.4).
     pub environment: bool,
-    /// A home function has it.
-    pub home: bool,
+    /// An own function has it.
+    pub own: bool,
     pub(super) name: Name,
 }
 
@@ -180,7 +181,7 @@ pub enum CellFate {
     Take,
     /// A2's value is set: nothing assigns the local (R4.7).
     Constant,
-    /// A1's is a home function; if it is replaced elsewhere, its replacement is set.
+    /// A1's is an own function; if it is replaced elsewhere, its replacement is set.
     Follow,
     /// A1's stays.
     Keep,
@@ -230,9 +231,9 @@ impl Pairer<'_> {
         list: u32,
         function: Ref,
         site: SiteId,
-        home: bool,
+        own: bool,
     ) -> Result<Upvalues> {
-        if let Some(known) = self.lists1.get(list, home) {
+        if let Some(known) = self.lists1.get(list, own) {
             return Ok(known);
         }
         let start = self.out.upvalues.len() as u32;
@@ -245,10 +246,10 @@ impl Pairer<'_> {
             let known = self.out.known.cell(address)?;
             let number = match self.cells1.get(known) {
                 Some(number) => number,
-                None => self.cell1(known, function, index, site, home)?,
+                None => self.cell1(known, function, index, site, own)?,
             };
             if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
-                cell.home |= home;
+                cell.own |= own;
                 // All functions know a cell by one name; where somebody joined another,
                 // `match_upvalues` asks again.
                 self.out.upvalues.try_push(Upvalue {
@@ -259,7 +260,7 @@ impl Pairer<'_> {
             }
         }
         let upvalues = self.upvalues_since(start);
-        self.lists1.set(list, upvalues, home)?;
+        self.lists1.set(list, upvalues, own)?;
         Ok(upvalues)
     }
 
@@ -271,7 +272,7 @@ impl Pairer<'_> {
         function: Ref,
         index: u8,
         site: SiteId,
-        home: bool,
+        own: bool,
     ) -> Result<u32> {
         let number = self.out.old_cells.len() as u32;
         let name = self.name(function, index)?;
@@ -280,12 +281,12 @@ impl Pairer<'_> {
             .vm
             .upvalue(function, index)
             .map(|upvalue| upvalue.value);
-        match held.filter(|_| home) {
+        match held.filter(|_| own) {
             Some(held) if held.is_function() && self.out.number1(held.addr).is_none() => {
                 self.discover.try_push((function, index, site))?;
             }
             Some(held) if held.is_table() => {
-                self.named1
+                self.local_names1
                     .note(name, held.addr, self.vm.cell(function, index))?
             }
             _ => {}
@@ -295,7 +296,7 @@ impl Pairer<'_> {
             index,
             assigned: false,
             name,
-            home,
+            own,
             matched: false,
         })?;
         Ok(number)
@@ -313,24 +314,24 @@ impl Pairer<'_> {
         owner: u32,
         function: Ref,
         list: u32,
-        home: bool,
+        own: bool,
     ) -> Result<Upvalues> {
-        if let Some(known) = self.lists2.get(list, home) {
+        if let Some(known) = self.lists2.get(list, own) {
             return Ok(known);
         }
         let start = self.out.upvalues.len() as u32;
-        let count = self.survey.lists.cells(list).len();
+        let count = self.graph.lists.cells(list).len();
         self.out.upvalues.try_reserve(count)?;
         for (i, index) in (0..count).zip(1..) {
-            let Some(id) = self.survey.lists.cells(list).get(i).copied() else {
+            let Some(id) = self.graph.lists.cells(list).get(i).copied() else {
                 break;
             };
             let number = match self.cells2.get(&id) {
                 Some(number) => *number,
-                None => self.cell2(id, owner, function, index, home)?,
+                None => self.cell2(id, owner, function, index, own)?,
             };
             if let Some(cell) = self.out.new_cells.get_mut(number as usize) {
-                cell.home |= home;
+                cell.own |= own;
                 self.out.upvalues.try_push(Upvalue {
                     name: cell.name,
                     cell: number,
@@ -339,20 +340,13 @@ impl Pairer<'_> {
             }
         }
         let upvalues = self.upvalues_since(start);
-        self.lists2.set(list, upvalues, home)?;
+        self.lists2.set(list, upvalues, own)?;
         Ok(upvalues)
     }
 
     /// Meets a cell of A2 in an upvalue.
     #[cold]
-    fn cell2(
-        &mut self,
-        id: usize,
-        owner: u32,
-        function: Ref,
-        index: u8,
-        home: bool,
-    ) -> Result<u32> {
+    fn cell2(&mut self, id: usize, owner: u32, function: Ref, index: u8, own: bool) -> Result<u32> {
         let number = self.out.new_cells.len() as u32;
         let name = self.name(function, index)?;
         self.cells2.try_insert_value(id, number)?;
@@ -367,8 +361,8 @@ impl Pairer<'_> {
                     && held.is_some_and(|held| self.is_globals(held))
             }
         };
-        if let Some(held) = held.filter(|held| home && held.is_table()) {
-            self.named2.note(name, held.addr, id)?;
+        if let Some(held) = held.filter(|held| own && held.is_table()) {
+            self.local_names2.note(name, held.addr, id)?;
         }
         self.out.new_cells.try_push(Cell2 {
             function,
@@ -378,7 +372,7 @@ impl Pairer<'_> {
             answer: None,
             same: false,
             environment,
-            home,
+            own,
             name,
         })?;
         Ok(number)
@@ -468,7 +462,7 @@ impl Pairer<'_> {
         };
         let new = self.vm.upvalue_value(cell.function, cell.index)?;
         let (o, n) = (self.vm.val(old), self.vm.val(new));
-        if o.is_function() && n.is_function() && self.is_home(old)? {
+        if o.is_function() && n.is_function() && self.is_own_function(old)? {
             return Ok(true);
         }
         Ok(n.addr != 0 && (n == o || self.takes(o, old, new)?))
@@ -519,22 +513,22 @@ impl Pairer<'_> {
                 return self.out.cell_pairs.try_push(pair);
             }
             let site = self.out.cell_site(c2)?;
-            let exact = self.replace_data;
+            let fit = self.fit();
             let relation = self.relation(old_value, new_value);
             if relation == Relation::Other {
                 pair.fate = CellFate::Refer;
             }
             if matches!(relation, Relation::Same(_)) {
-                self.pair_tables(old_value, new_value, site, exact)?;
+                self.pair_tables(old_value, new_value, site, fit)?;
             } else if relation == Relation::Other
-                || self.leads_elsewhere(old_value, new_value, Some(new.name))?
+                || self.names_contradict(old_value, new_value, Some(new.name))?
             {
                 let (old, new) = (old_value, new_value);
                 self.refer(TablePair {
                     old,
                     new,
                     site,
-                    exact,
+                    fit,
                 })?;
             } else {
                 let (old, new) = (old_value, new_value);
@@ -543,10 +537,9 @@ impl Pairer<'_> {
                         old,
                         new,
                         site,
-                        exact,
+                        fit,
                     },
-                    true,
-                    true,
+                    PlaceKind::Local,
                 )?;
             }
             return self.out.cell_pairs.try_push(pair);
@@ -560,8 +553,8 @@ impl Pairer<'_> {
             if self.are_others(old_value, new_value) {
                 pair.fate = CellFate::Refer;
             } else if let (Some(f1), Some(f2)) = (f1, f2) {
-                let home = self.out.old.get(f1 as usize).is_some_and(|old| old.home);
-                if home || self.are_twins(f1, f2) {
+                let own = self.out.old.get(f1 as usize).is_some_and(|old| old.own);
+                if own || self.are_twins(f1, f2) {
                     return self.cell_edges.try_push(CellEdge {
                         pair,
                         edge: Edge { f1, f2 },
@@ -570,11 +563,11 @@ impl Pairer<'_> {
             }
             return self.out.cell_pairs.try_push(pair);
         }
-        let old_is_home = o.is_function() && self.is_home(old_value)?;
+        let old_is_own = o.is_function() && self.is_own_function(old_value)?;
         let object = n.addr != 0 && n.kind != Kind::String;
-        pair.fate = if !fresh && object && self.takes_import(c1, c2, o, pair, old_is_home)? {
+        pair.fate = if !fresh && object && self.takes_import(c1, c2, o, pair, old_is_own)? {
             CellFate::Take
-        } else if old_is_home {
+        } else if old_is_own {
             let site = self.out.cell_site(c2)?;
             self.function1(old_value, site)?;
             CellFate::Follow
@@ -604,11 +597,11 @@ impl Pairer<'_> {
         c2: u32,
         old: Val,
         pair: CellPair,
-        old_is_home: bool,
+        old_is_own: bool,
     ) -> Result<bool> {
         let new_is_function = self.vm.val(pair.new_value).is_function();
         let takes =
-            old_is_home && new_is_function || self.takes(old, pair.old_value, pair.new_value)?;
+            old_is_own && new_is_function || self.takes(old, pair.old_value, pair.new_value)?;
         Ok(takes && !self.is_assigned_anywhere(c1, c2)?)
     }
 

@@ -2,8 +2,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::parents::Parent;
-use super::{Child, Keyed, Pairer, Slot, What};
+use super::inheritance::Parent;
+use super::{Action, Child, Keyed, Pairer, SlotDecision};
 use crate::lua::vm::Ref;
 use crate::model::site::{Origin, SiteId};
 use crate::stages::snapshot::Change;
@@ -103,24 +103,24 @@ impl Pairer<'_> {
             });
         }
         let beside = self.beside(key, change.new, change.old);
-        let what = self.judge(&beside)?;
-        if what == What::Keep && beside.new_val.is_nil() {
+        let action = self.classify_slot(&beside)?;
+        if action == Action::Keep && beside.new_val.is_nil() {
             return Ok(()); // the chunk removed it: what A1 has stays (R5.2)
         }
         let is_data = !beside.new_val.is_function() && beside.order.is_none() && !self.replace_data;
-        if what == What::Add && is_data && self.vm.integer(key).is_some() {
+        if action == Action::Add && is_data && self.vm.integer(key).is_some() {
             return Ok(()); // R5.3: lists are state
         }
-        let mut slot = Slot {
+        let mut slot = SlotDecision {
             table: change.table,
             parent,
             key,
             new: change.new,
             old: change.old,
-            what,
+            action,
             change: true,
         };
-        slot.what = self.three_way(what, &slot, &beside)?;
+        slot.action = self.three_way(action, &slot, &beside)?;
         self.out.slots.try_push(slot)?;
         self.child(slot, Some(change.table), &beside, children)
     }

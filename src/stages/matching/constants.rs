@@ -10,7 +10,7 @@ use super::Pairer;
 use super::cells::{CellFate, CellPair, Name};
 use crate::code::UpvalueSet;
 use crate::code::constants::{Init, Sought, Text};
-use crate::lua::vm::{Kind, Ref, SourceId};
+use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId};
 use crate::model::lineage::Lineage;
 use crate::model::record::Assigned;
 use crate::support::error::Result;
@@ -60,7 +60,7 @@ impl Pairer<'_> {
     /// A2's function takes the place of a value that is none (`local log = print` becomes `local
     /// function log`): it is met like any other, since its cells are to be joined. True when
     /// there was one.
-    pub(super) fn meet_constants(&mut self) -> Result<bool> {
+    pub(super) fn discover_constants(&mut self) -> Result<bool> {
         let mut found = false;
         while let Some(pair) = self.out.cell_pairs.get(self.constants.met).copied() {
             self.constants.met += 1;
@@ -136,8 +136,8 @@ impl Pairer<'_> {
         self.constants.follow
             && matches!(pair.fate, CellFate::Keep | CellFate::Follow)
             && !(old.assigned || new.assigned)
-            && old.home
-            && new.home
+            && old.own
+            && new.own
             && old.name == new.name
             && new.answer == Some(pair.old)
             && !self.vm.same(pair.old_value, pair.new_value)
@@ -216,7 +216,7 @@ impl Pairer<'_> {
         if self.constants.text.is_none() {
             self.constants.text = Some(match self.loaded.chunk {
                 Some(_) => {
-                    self.vm.dump(self.loaded.main, false)?;
+                    self.vm.dump(self.loaded.main, DebugInfo::Keep)?;
                     Text::read(self.vm.take_dump(), self.vm.secret())?
                 }
                 None => None,
@@ -279,7 +279,7 @@ impl Pairer<'_> {
             return Ok(true);
         }
         if old.is_function() {
-            if self.is_home(pair.old_value)? {
+            if self.is_own_function(pair.old_value)? {
                 let site = self.out.cell_site(pair.new)?;
                 let met = self.function1(pair.old_value, site)?;
                 return Ok(match met {
@@ -443,12 +443,12 @@ impl Pairer<'_> {
             .out
             .old_cells
             .iter()
-            .filter(|cell| cell.home && cell.assigned);
+            .filter(|cell| cell.own && cell.assigned);
         let new = self
             .out
             .new_cells
             .iter()
-            .filter(|cell| cell.home && cell.assigned);
+            .filter(|cell| cell.own && cell.assigned);
         for name in old.map(|cell| cell.name).chain(new.map(|cell| cell.name)) {
             names.try_insert_value(name, ())?;
         }

@@ -22,7 +22,7 @@ impl Pairer<'_> {
         }
         let mut children = Vec::new();
         for item in self.items(table, order)? {
-            let Some(item) = self.survey.item(item) else {
+            let Some(item) = self.graph.item(item) else {
                 break;
             };
             let (KeyValue { key, value }, order) = (item.entry, item.order);

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::cells::{Name, Upvalue, Upvalues};
-use super::{Edge, Pairer, survey};
+use super::{Edge, Pairer, incoming_graph};
 use crate::code::{Profile, UpvalueSet};
 use crate::lua::vm::{Info, Ref};
 use crate::model::lineage::Lineage;
@@ -25,7 +25,7 @@ pub struct Function1 {
     /// What `lua_getinfo` says.
     pub info: Info,
     /// The module's own.
-    pub home: bool,
+    pub own: bool,
     /// Its code; none until somebody asks.
     pub profile: Option<Profile>,
     /// Its number in the table of lineages.
@@ -53,7 +53,7 @@ pub struct Function2 {
     /// What `lua_getinfo` says.
     pub info: Info,
     /// The module's own.
-    pub home: bool,
+    pub own: bool,
     /// Its code.
     pub profile: Profile,
     /// The functions of A1 that it answers to.
@@ -69,7 +69,7 @@ pub struct Function2 {
 }
 
 impl Pairer<'_> {
-    /// Meets a function of A1; none for a C function. Only of home functions the upvalues are
+    /// Meets a function of A1; none for a C function. Only of own functions the upvalues are
     /// looked at.
     pub(super) fn function1(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
         let address = self.vm.val(at).addr;
@@ -79,15 +79,15 @@ impl Pairer<'_> {
                 let Some(info) = self.vm.info(at)?.filter(|info| info.lua) else {
                     return Ok(None);
                 };
-                let home = self.loaded.home.owns(self.vm, at, &info)?;
-                self.out.known.add((at, address), info, home)?
+                let own = self.loaded.ownership.owns(self.vm, at, &info)?;
+                self.out.known.add((at, address), info, own)?
             }
         };
         if let Some(met) = self.out.met1.get(known) {
             return Ok(Some(met));
         }
         let Some(Function {
-            info, home, list, ..
+            info, own, list, ..
         }) = self.out.known.function(known)
         else {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Pairer<'_> {
             at,
             site,
             info,
-            home,
+            own,
             profile: None,
             lineage: None,
             answers: Few::new(),
@@ -107,7 +107,7 @@ impl Pairer<'_> {
             list,
             degree: 0,
         };
-        if home {
+        if own {
             self.look_at(&mut function)?;
         }
         self.out.old.try_push(function)?;
@@ -116,7 +116,7 @@ impl Pairer<'_> {
 
     /// Notes the cells of a function of A1, and which of them it assigns.
     fn look_at(&mut self, function: &mut Function1) -> Result<()> {
-        let (at, site, home) = (function.at, function.site, function.home);
+        let (at, site, own) = (function.at, function.site, function.own);
         let list = match function.list {
             Some(list) => list,
             None => {
@@ -124,7 +124,7 @@ impl Pairer<'_> {
                 self.out.known.lists.number(cells)?.0
             }
         };
-        let upvalues = self.cells_of_old(list, at, site, home)?;
+        let upvalues = self.cells_of_old(list, at, site, own)?;
         function.lineage = self.lineage.number(self.vm, at);
         function.profile = match function.lineage.and_then(Lineage::profile) {
             Some(profile) => Some(profile),
@@ -145,7 +145,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Meets the home function that a home function of A1 has in an upvalue.
+    /// Meets the own function that an own function of A1 has in an upvalue.
     pub(super) fn discover_upvalue(
         &mut self,
         function: Ref,
@@ -186,12 +186,11 @@ impl Pairer<'_> {
         if let Some(met) = self.met2.get(order) {
             return Ok(Some(met));
         }
-        let Some((survey::Function {
-            info, home, list, ..
-        }, _)) = self.surveyed(at, order)? else {
+        let Some((incoming_graph::Function { info, own, list, .. }, _)) = self.graph_node(at, order)?
+        else {
             return Ok(None);
         };
-        let known = if home {
+        let known = if own {
             let chunk = self.loaded.chunk.as_mut();
             chunk.and_then(|chunk| chunk.meet(info.line, info.last))
         } else {
@@ -203,7 +202,7 @@ impl Pairer<'_> {
         };
         let number = self.out.new.len() as u32;
         self.met2.set(order, number)?;
-        let upvalues = self.cells_of_new(number, at, list, home)?;
+        let upvalues = self.cells_of_new(number, at, list, own)?;
         profile.assigned.each(upvalues.len(), |i| {
             let cell = self.out.cell_number(upvalues, i);
             if let Some(cell) = cell.and_then(|cell| self.out.new_cells.get_mut(cell as usize)) {
@@ -215,7 +214,7 @@ impl Pairer<'_> {
             site,
             order,
             info,
-            home,
+            own,
             profile,
             partners: Few::new(),
             edges: Few::new(),
@@ -232,7 +231,7 @@ impl Pairer<'_> {
         else {
             return false;
         };
-        !old.home && !new.home && old.info == new.info
+        !old.own && !new.own && old.info == new.info
     }
 
     /// Matches the cells of the new pairs of functions (R4.1). A pair whose sides both have another
@@ -381,21 +380,21 @@ impl Pairer<'_> {
     fn match_upvalues(&mut self, f1: u32, f2: u32) -> Result<()> {
         let both_home = matches!(
             (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)),
-            (Some(old), Some(new)) if old.home && new.home
+            (Some(old), Some(new)) if old.own && new.own
         );
         if !both_home && !self.are_twins(f1, f2) {
             return Ok(());
         }
-        if let Some(mut foreign) = self
+        if let Some(mut external) = self
             .out
             .old
             .get(f1 as usize)
             .filter(|old| !old.looked_at)
             .cloned()
         {
-            self.look_at(&mut foreign)?;
+            self.look_at(&mut external)?;
             if let Some(old) = self.out.old.get_mut(f1 as usize) {
-                *old = foreign;
+                *old = external;
             }
         }
         let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize))

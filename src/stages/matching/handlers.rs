@@ -7,7 +7,7 @@
 //! counterpart, and what the file has besides is not added.
 
 use super::rows::MOST_ROWS;
-use super::{Beside, Edge, Pairer, Slot, TablePair, What};
+use super::{Action, Edge, EntryPair, Pairer, SlotDecision, TablePair};
 use crate::lua::vm::Ref;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -52,18 +52,18 @@ impl Pairer<'_> {
         &mut self,
         pair: &TablePair,
         list: i64,
-        absent: Vec<Beside>,
-        entries: &mut Vec<Beside>,
+        absent: Vec<EntryPair>,
+        entries: &mut Vec<EntryPair>,
     ) -> Result<()> {
         if self.replace_data || list == 0 {
             return Ok(());
         }
-        let (mut present, mut all_home, mut all_functions) = (0, true, true);
+        let (mut present, mut all_own, mut all_functions) = (0, true, true);
         for beside in &*entries {
             if self.is_handler(beside, list) {
                 present += 1;
                 all_functions &= beside.old_val.is_function();
-                all_home = all_home && self.is_home(beside.old)?;
+                all_own = all_own && self.is_own_function(beside.old)?;
             }
         }
         let mut missing = Vec::new();
@@ -78,7 +78,7 @@ impl Pairer<'_> {
         let end = self.vm.raw_len(pair.old);
         let grows = end < list && missing.is_empty();
         let is_short = present + missing.len() <= MOST_ROWS && end <= MOST_ROWS as i64;
-        if present == 0 || !all_functions || all_home && (end == list || grows) || !is_short {
+        if present == 0 || !all_functions || all_own && (end == list || grows) || !is_short {
             return missing
                 .into_iter()
                 .try_for_each(|missing| self.not_added(pair.site, missing.key, missing.new));
@@ -95,7 +95,7 @@ impl Pairer<'_> {
         entries.append(&mut rest);
         sort_by_number(&mut found, |beside| beside.order.unwrap_or_default())?;
         let mut new = Vec::new();
-        for Beside {
+        for EntryPair {
             key, new: value, ..
         } in found
         {
@@ -138,7 +138,7 @@ impl Pairer<'_> {
     }
 
     /// A function of the file in the list part of its table.
-    fn is_handler(&self, beside: &Beside, list: i64) -> bool {
+    fn is_handler(&self, beside: &EntryPair, list: i64) -> bool {
         let index = || self.vm.integer(beside.key);
         beside.new_val.is_function()
             && beside.order.is_some()
@@ -161,7 +161,7 @@ impl Pairer<'_> {
     }
 
     /// When names have told what they can: the lists that wait. True when there were any.
-    pub(super) fn take_handlers(&mut self) -> Result<bool> {
+    pub(super) fn resolve_handlers(&mut self) -> Result<bool> {
         let lists = std::mem::take(&mut self.handler_lists);
         let some = !lists.is_empty();
         for list in lists {
@@ -208,15 +208,17 @@ impl Pairer<'_> {
         // The others of A1's follow as well, wherever they answer to something; those behind the
         // file's list have their slots already.
         for old in list.old {
-            if list.new.iter().any(|new| new.index == old.index) && self.is_home(old.value)? {
+            if list.new.iter().any(|new| new.index == old.index)
+                && self.is_own_function(old.value)?
+            {
                 let key = self.vm.number(old.index)?;
-                self.out.slots.try_push(Slot {
+                self.out.slots.try_push(SlotDecision {
                     table: list.table,
                     parent: list.site,
                     key,
                     new: Ref::NIL,
                     old: old.value,
-                    what: What::Follow,
+                    action: Action::Follow,
                     change: false,
                 })?;
             }
@@ -318,7 +320,7 @@ impl Pairer<'_> {
     fn nameless1(&self, list: &Handlers, i: usize) -> Option<&super::Function1> {
         let running = list.old.get(i).filter(|running| !running.made)?;
         let function = self.out.old.get(running.f1? as usize)?;
-        (function.home && function.answers.is_empty()).then_some(function)
+        (function.own && function.answers.is_empty()).then_some(function)
     }
 
     fn nameless2(&self, new: &Written) -> Option<&super::Function2> {
@@ -326,20 +328,20 @@ impl Pairer<'_> {
         function.partners.is_empty().then_some(function)
     }
 
-    /// R3.2: where nothing has moved, each place is its own; a foreign function in one is a patch.
+    /// R3.2: where nothing has moved, each place is its own. An external function there is a patch.
     fn by_index(&mut self, list: &Handlers) -> Result<()> {
         for new in &list.new {
             let Some(old) = list.old.iter().find(|old| old.index == new.index) else {
                 self.not_added(list.site, new.key, new.value)?;
                 continue;
             };
-            self.out.slots.try_push(Slot {
+            self.out.slots.try_push(SlotDecision {
                 table: list.table,
                 parent: list.site,
                 key: new.key,
                 new: new.value,
                 old: old.value,
-                what: What::Replace,
+                action: Action::ReplaceFunction,
                 change: false,
             })?;
             if let Some(f1) = old.f1 {

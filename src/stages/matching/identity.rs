@@ -4,10 +4,10 @@
 use rustc_hash::FxHashSet;
 
 use super::origins::{self, By, Function, Holder, Origins, Roots};
-use super::{CellFate, Edge, Pairer, Slot, What};
+use super::{Action, CellFate, Edge, Pairer, SlotDecision};
 use crate::code::align::{Alignment, Reason, align};
 use crate::code::definitions::{DefinitionId, Definitions};
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
 use crate::model::lineage::Lineage;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -149,7 +149,7 @@ impl Pairer<'_> {
             return Ok(());
         };
         let mut functions = Vec::new();
-        for function in self.survey.own_functions() {
+        for function in self.graph.own_functions() {
             functions.try_push(Function {
                 at: function.at,
                 info: function.info,
@@ -175,7 +175,7 @@ impl Pairer<'_> {
         };
         functions.clear();
         for number in 0..self.out.known.functions() as u32 {
-            let Some(known) = self.out.known.function(number).filter(|known| known.home) else {
+            let Some(known) = self.out.known.function(number).filter(|known| known.own) else {
                 continue;
             };
             let profile = self.lineage.number(self.vm, known.at).and_then(Lineage::profile);
@@ -213,13 +213,18 @@ impl Pairer<'_> {
     }
 
     fn definitions_of(&mut self, main: Ref) -> Result<Option<Definitions>> {
-        self.vm.dump(main, false)?;
+        self.vm.dump(main, DebugInfo::Keep)?;
         Definitions::read(self.vm.take_dump(), self.vm.secret())
     }
 
     /// What is known of an object of A1 and one of A2 by their definitions.
     pub(super) fn relation(&self, old: Ref, new: Ref) -> Relation {
         self.identity.relation(self.vm, old, new)
+    }
+
+    /// Are the two one, as their definitions say?
+    pub(super) fn are_same(&self, old: Ref, new: Ref) -> bool {
+        matches!(self.relation(old, new), Relation::Same(_))
     }
 
     /// Are the two others than each other, as their definitions say?
@@ -243,7 +248,7 @@ impl Pairer<'_> {
             if o.is_table() && n.is_table() {
                 if self.are_free(o.addr, n.addr) && !self.was_import(old, new)? {
                     let site = self.site_of(definition)?;
-                    self.pair_tables(old, new, site, self.replace_data)?;
+                    self.pair_tables(old, new, site, self.fit())?;
                     found = true;
                 }
             } else if o.is_function() && n.is_function() {
@@ -301,12 +306,12 @@ impl Pairer<'_> {
     pub(super) fn settle_references(&mut self) -> Result<()> {
         for number in 0..self.out.slots.len() {
             let slot = self.out.slots.get(number).copied();
-            let Some(slot) = slot.filter(|slot| slot.what == What::Refer) else {
+            let Some(slot) = slot.filter(|slot| slot.action == Action::Refer) else {
                 continue;
             };
-            let what = self.reference(&slot)?;
+            let action = self.reference(&slot)?;
             if let Some(slot) = self.out.slots.get_mut(number) {
-                slot.what = what;
+                slot.action = action;
             }
         }
         for number in 0..self.out.cell_pairs.len() {
@@ -327,10 +332,10 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    fn reference(&mut self, slot: &Slot) -> Result<What> {
+    fn reference(&mut self, slot: &SlotDecision) -> Result<Action> {
         Ok(match self.vm.kind(slot.old) {
-            Kind::Function => What::Take,
-            _ => What::Merge,
+            Kind::Function => Action::ReplaceImport,
+            _ => Action::Merge,
         })
     }
 }

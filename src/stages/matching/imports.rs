@@ -122,7 +122,7 @@ impl Pairer<'_> {
     /// Else it did where the file's table begins with plain fields and tables alone, and A1's
     /// has all of these, of the same types.
     fn is_handed_over(&mut self, old: Ref, new: Ref) -> Result<bool> {
-        let (mut own, mut foreign) = (0, 0);
+        let (mut own, mut external) = (0, 0);
         let mut plain = !self.replace_data && self.vm.metatable_val(new).is_nil();
         let metatables = [self.vm.metatable(old)?, self.vm.metatable(new)?];
         for [old, new] in [[old, new], metatables] {
@@ -143,16 +143,16 @@ impl Pairer<'_> {
                 let is_plain = |val: Val| val.kind == Kind::String || val.addr == 0;
                 plain &= is_plain(key) && (is_plain(new) || new.is_table()) && new.kind == old.kind;
                 if new.is_function() && old.is_function() {
-                    *(if self.is_home(running)? {
+                    *(if self.is_own_function(running)? {
                         &mut own
                     } else {
-                        &mut foreign
+                        &mut external
                     }) += 1;
                 }
             }
             self.vm.release(mark);
         }
-        Ok(own > 0 && own >= foreign || plain)
+        Ok(own > 0 && own >= external || plain)
     }
 
     /// Does the imported `new` take the place of `old`: is `old` a loaded module's object, a
@@ -177,7 +177,7 @@ impl Pairer<'_> {
     pub(super) fn is_own(&mut self, value: Ref) -> Result<bool> {
         let val = self.vm.val(value);
         if val.is_function() {
-            return self.is_home(value);
+            return self.is_own_function(value);
         }
         if !val.is_table() {
             return Ok(false);
@@ -191,7 +191,7 @@ impl Pairer<'_> {
         }
         let key = self.vm.string(b"__call")?;
         let call = self.vm.get(metatable, key)?;
-        self.is_home(call)
+        self.is_own_function(call)
     }
 
     /// R8: is A2's `new` data that may take the place of `old`? Not where the module has put itself

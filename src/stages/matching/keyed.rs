@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Child, Edge, Keyed, Pairer, Pairing, Slot, What};
+use super::{Action, Child, Edge, Keyed, Pairer, Pairing, Pass, SlotDecision};
 use crate::code::Digest;
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
@@ -61,7 +61,7 @@ impl Pairer<'_> {
                     .out
                     .new
                     .get(number as usize)
-                    .filter(|function| function.home)
+                    .filter(|function| function.own)
             {
                 new.try_push((function.info.line, function.profile.digest, keyed.key))?;
             }
@@ -83,7 +83,7 @@ impl Pairer<'_> {
                 .out
                 .old
                 .get(number as usize)
-                .filter(|function| function.home)
+                .filter(|function| function.own)
             {
                 let digest = function.profile.map(|profile| profile.digest);
                 old.try_push((function.info.line, digest))?;
@@ -110,9 +110,9 @@ impl Pairer<'_> {
         Ok(!answered.is_empty())
     }
 
-    /// Takes the entries under fresh keys: those whose key answers to one of A1's, or, `last`, all
-    /// that are left. True when there was one.
-    pub(super) fn take_keyed(&mut self, last: bool) -> Result<bool> {
+    /// Takes the entries under fresh keys: those whose key answers to one of A1's, in the final
+    /// pass all that are left. True when there was one.
+    pub(super) fn resolve_keyed(&mut self, pass: Pass) -> Result<bool> {
         let mut children = Vec::new();
         let mut left = Vec::new();
         let waiting = std::mem::take(&mut self.keyed);
@@ -120,7 +120,7 @@ impl Pairer<'_> {
         for keyed in waiting {
             match self.answer_to_key(keyed.key) {
                 Some(old_key) => self.take_under(keyed, old_key, &mut children)?,
-                None if last => self.take_under(keyed, keyed.key, &mut children)?,
+                None if pass == Pass::Final => self.take_under(keyed, keyed.key, &mut children)?,
                 None => left.try_push(keyed)?,
             }
         }
@@ -161,15 +161,15 @@ impl Pairer<'_> {
         } = keyed;
         let old = self.vm.get(table, old_key)?;
         let beside = self.beside(key, new, old);
-        let what = self.judge(&beside)?;
+        let action = self.classify_slot(&beside)?;
         let is_function = self.vm.kind(key) == Kind::Function;
-        let slot = Slot {
+        let slot = SlotDecision {
             table,
             parent,
             key: if is_function { key } else { old_key },
             new,
             old,
-            what,
+            action,
             change,
         };
         if is_function {
@@ -182,17 +182,21 @@ impl Pairer<'_> {
             return self.child(slot, None, &beside, children);
         }
         // A function as a key: the entry goes on under the function that takes its place.
-        let stays = matches!(what, What::Keep | What::Merge | What::Conflict);
-        self.out.slots.try_push(Slot {
+        let stays = matches!(action, Action::Keep | Action::Merge | Action::Conflict);
+        self.out.slots.try_push(SlotDecision {
             key: old_key,
             new: Ref::NIL,
-            what: What::Replace,
+            action: Action::ReplaceFunction,
             ..slot
         })?;
-        self.out.slots.try_push(Slot {
+        self.out.slots.try_push(SlotDecision {
             new: if stays { old } else { new },
             old: Ref::NIL,
-            what: if stays { What::Replace } else { what },
+            action: if stays {
+                Action::ReplaceFunction
+            } else {
+                action
+            },
             ..slot
         })?;
         self.child(slot, None, &beside, children)
@@ -201,7 +205,7 @@ impl Pairer<'_> {
     /// Functions of the file that are nothing but keys (a set of listeners). When names have told
     /// what they can, those of one table answer to the keys of A1's in their order if both have
     /// as many, else by equal code. True when there was such a pair.
-    pub(super) fn take_function_keys(&mut self) -> Result<bool> {
+    pub(super) fn resolve_function_keys(&mut self) -> Result<bool> {
         let (mut start, mut found) = (0, false);
         while let Some(first) = self.keyed.get(start).copied() {
             let same =
@@ -228,7 +232,7 @@ impl Pairer<'_> {
             if self.vm.kind(keyed.key) == Kind::Function
                 && let Some(f2) = self.function2(keyed.key, keyed.parent)?
                 && let Some(new) = self.out.new.get(f2 as usize)
-                && new.home
+                && new.own
                 && new.partners.is_empty()
             {
                 nameless.try_push((new.order, f2, new.profile.digest, i))?;
@@ -306,7 +310,7 @@ impl Pairer<'_> {
                 .out
                 .old_at(self.vm.val(key).addr)
                 .is_some_and(|old| !old.answers.is_empty());
-            if answered || !self.loaded.home.owns(self.vm, key, &info)? {
+            if answered || !self.loaded.ownership.owns(self.vm, key, &info)? {
                 continue;
             }
             let Pairing { old, nesting, .. } = &mut self.out;
@@ -321,7 +325,7 @@ impl Pairer<'_> {
         }
         let mut free = self
             .loaded
-            .home
+            .ownership
             .certain(self.vm, free, |(_, key)| Some(*key))?;
         free.sort_unstable_by_key(|(code, _)| *code);
         let mut apart = Vec::new();

@@ -24,7 +24,7 @@ impl Pairer<'_> {
         }
         let mut counts: FxHashMap<Name, Count> = FxHashMap::default();
         for (number, cell) in self.out.new_cells.iter().enumerate() {
-            if cell.home
+            if cell.own
                 && !cell.environment
                 && cell.answer.is_none()
                 && !self.names.is_none(cell.name)
@@ -44,9 +44,9 @@ impl Pairer<'_> {
         for (name, _) in counts.iter().filter(|(_, count)| count.new.len() == 1) {
             wanted.try_insert_value(*name, ())?;
         }
-        self.meet_namesakes(wanted)?;
+        self.discover_namesakes(wanted)?;
         for (number, cell) in self.out.old_cells.iter().enumerate() {
-            if cell.home
+            if cell.own
                 && !cell.matched
                 && let Some(count) = counts.get_mut(&cell.name)
             {
@@ -70,7 +70,7 @@ impl Pairer<'_> {
 
     /// Meets the functions of A1 that no pair led to (those of a class that the file has moved) and
     /// that have the only cell of a name that no cell has which was met.
-    fn meet_namesakes(&mut self, mut wanted: FxHashSet<Name>) -> Result<()> {
+    fn discover_namesakes(&mut self, mut wanted: FxHashSet<Name>) -> Result<()> {
         for cell in &self.out.old_cells {
             wanted.remove(&cell.name);
         }
@@ -122,7 +122,7 @@ impl Pairer<'_> {
     /// (R5.2), and is no closure of a factory's. (A later reload knows that by what the first
     /// one has numbered: `nesting.rs`.) A function on the lines of one that goes on is another
     /// closure of that one's code (of a loop), and goes on as well (R9.3).
-    pub(super) fn meet_known(&mut self) -> Result<bool> {
+    pub(super) fn discover_known(&mut self) -> Result<bool> {
         let is_later = self.out.old.iter().any(|old| old.lineage.is_some());
         if !self.everywhere || std::mem::replace(&mut self.known_met, true) || is_later {
             return Ok(false);
@@ -146,8 +146,8 @@ impl Pairer<'_> {
     /// it.
     fn unmet(&self, number: u32) -> Option<Function> {
         let known = self.out.known.function(number)?;
-        let unmet = known.home && self.out.met1.get(number).is_none();
-        (unmet && !self.loaded.home.is_shared(self.vm, known.at)).then_some(known)
+        let unmet = known.own && self.out.met1.get(number).is_none();
+        (unmet && !self.loaded.ownership.is_shared(self.vm, known.at)).then_some(known)
     }
 
     /// Numbers the functions in tables of A1's module object to which no table of A2 answers: the
@@ -167,9 +167,9 @@ impl Pairer<'_> {
                 let Some(info) = self.vm.info(function)?.filter(|info| info.lua) else {
                     continue;
                 };
-                let home = self.loaded.home.owns(self.vm, function, &info)?;
+                let own = self.loaded.ownership.owns(self.vm, function, &info)?;
                 let address = self.vm.val(function).addr;
-                let number = self.out.known.add((function, address), info, home)?;
+                let number = self.out.known.add((function, address), info, own)?;
                 self.out
                     .known
                     .list(number, self.vm.cells(function, info.upvalues)?)?;

@@ -7,7 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Edge, Pairer, Slot, What};
+use super::{Action, Edge, Pairer, SlotDecision};
 use crate::code::Digest;
 use crate::lua::vm::{Kind, Ref};
 use crate::support::error::Result;
@@ -31,7 +31,7 @@ impl Pairer<'_> {
         let mut by_table: FxHashMap<usize, List> = FxHashMap::default();
         for (i, slot) in self.out.slots.iter().enumerate() {
             if slot.change
-                && slot.what == What::Add
+                && slot.action == Action::Add
                 && matches!(self.vm.kind(slot.new), Kind::Function | Kind::Table)
                 && self.vm.integer(slot.key).is_some()
             {
@@ -52,9 +52,9 @@ impl Pairer<'_> {
                 continue;
             };
             let key = self.vm.integer(slot.key);
-            if let Some(key) = key.filter(|_| slot.change && slot.what == What::Add) {
+            if let Some(key) = key.filter(|_| slot.change && slot.action == Action::Add) {
                 list.appended.try_push((key, i))?;
-            } else if slot.what == What::Follow
+            } else if slot.action == Action::Follow
                 && let Some(f1) = self.out.number1(self.vm.val(slot.old).addr)
             {
                 list.held.try_push((key, f1))?;
@@ -72,7 +72,7 @@ impl Pairer<'_> {
             appended,
             mut held,
         } = list;
-        let Some(Slot { table, parent, .. }) =
+        let Some(SlotDecision { table, parent, .. }) =
             added.first().and_then(|i| self.out.slots.get(*i)).copied()
         else {
             return Ok(());
@@ -202,7 +202,7 @@ impl Pairer<'_> {
             .map(|(_, f1)| Ok(f1));
         let free = collected(free)?;
         let function = |f1: &u32| self.out.old.get(*f1 as usize).map(|function| function.at);
-        let mut free = self.loaded.home.certain(self.vm, free, function)?;
+        let mut free = self.loaded.ownership.certain(self.vm, free, function)?;
         free.reverse(); // the first are taken off the end
         let in_order = free.len() == added.len();
         // Without their order: by their code.

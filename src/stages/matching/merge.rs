@@ -6,7 +6,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Beside, Cell1, CellPair, Pairer, Slot, TablePair, What};
+use super::{Action, Cell1, CellPair, EntryPair, Pairer, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Held, Path, Place};
 use crate::model::lineage::Lineage;
@@ -52,7 +52,7 @@ pub(super) fn is_of_another_load(
             let Some(info) = vm.info(value)?.filter(|info| info.lua) else {
                 continue;
             };
-            if loaded.home.owns(vm, value, &info)? {
+            if loaded.ownership.owns(vm, value, &info)? {
                 if lineage.number(vm, value).is_some() {
                     return Ok(false);
                 }
@@ -125,38 +125,53 @@ impl Pairer<'_> {
         cursor.key_digest(self.vm).map(|key| path.place(key))
     }
 
-    /// What becomes of a slot of which `judge` has said `what`, as the record has it. No walk may
-    /// be under way.
+    /// What becomes of a slot for which `classify_slot` has said `action`, by the record. No walk
+    /// may be under way.
     #[inline]
-    pub(super) fn three_way(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
-        let asked = what == What::Add && !self.replace_data || what == What::Keep && self.merges;
+    pub(super) fn three_way(
+        &mut self,
+        action: Action,
+        slot: &SlotDecision,
+        beside: &EntryPair,
+    ) -> Result<Action> {
+        let asked =
+            action == Action::Add && !self.replace_data || action == Action::Keep && self.merges;
         if !asked || !self.out.base.is_known() {
-            return Ok(what);
+            return Ok(action);
         }
-        self.as_on_record(what, slot, beside)
+        self.as_on_record(action, slot, beside)
     }
 
-    fn as_on_record(&mut self, what: What, slot: &Slot, beside: &Beside) -> Result<What> {
+    fn as_on_record(
+        &mut self,
+        action: Action,
+        slot: &SlotDecision,
+        beside: &EntryPair,
+    ) -> Result<Action> {
         if slot.change && !is_recorded(self.vm, self.context, slot.table, slot.key) {
-            return Ok(what);
+            return Ok(action);
         }
         let Some(place) = self.place_in(slot.table, slot.parent, slot.key)? else {
-            return Ok(what);
+            return Ok(action);
         };
         let (new, old) = (beside.new_val, beside.old_val);
-        if what == What::Add {
+        if action == Action::Add {
             let removed = self.out.base.is_there(place);
-            return Ok(if removed { What::Keep } else { What::Add });
+            return Ok(if removed { Action::Keep } else { Action::Add });
         }
         let follows = (is_scalar(new)
             || new.is_table() && beside.order.is_some() && !old.is_table())
             && !self.vm.same(slot.new, slot.old)
             && self.is_as_loaded(place, slot.old)?;
-        Ok(if follows { What::Overwrite } else { What::Keep })
+        Ok(if follows {
+            Action::ReplaceData
+        } else {
+            Action::Keep
+        })
     }
 
     /// R8: there are scalars on both sides: does A1's follow the file?
-    pub(super) fn scalar_follows(&mut self, pair: &TablePair, beside: &Beside) -> Result<bool> {
+    pub(super) fn scalar_follows(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
         if !self.merges || self.vm.same(beside.new, beside.old) {
             return Ok(false);
         }
@@ -340,13 +355,13 @@ impl Pairer<'_> {
 
     /// Plans that an entry of A1's table goes.
     pub(super) fn remove(&mut self, table: Ref, parent: SiteId, entry: KeyValue) -> Result<()> {
-        self.out.slots.try_push(Slot {
+        self.out.slots.try_push(SlotDecision {
             table,
             parent,
             key: entry.key,
             new: Ref::NIL,
             old: entry.value,
-            what: What::Remove,
+            action: Action::Remove,
             change: false,
         })
     }

@@ -83,7 +83,7 @@ pub struct Nesting {
 impl Nesting {
     /// Adds the functions that were met since the last call.
     fn read(&mut self, old: &[Function1]) -> Result<()> {
-        let new = old.iter().skip(self.met).filter(|old| old.home);
+        let new = old.iter().skip(self.met).filter(|old| old.own);
         let mut codes = collected(new.map(|old| Ok((code_of(old), old.at))))?;
         self.met = old.len();
         if codes.is_empty() {
@@ -169,7 +169,7 @@ impl Nesting {
             return Ok(lacking);
         }
         for (number, function) in old.iter().enumerate() {
-            if function.home
+            if function.own
                 && function.answers.is_empty()
                 && !self.is_made_by_another(vm, old, function)?
             {

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use rustc_hash::FxHashMap;
 
 use super::merge::is_scalar;
-use super::{Beside, Pairer, TablePair};
+use super::{EntryPair, Fit, Pairer, TablePair};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -97,8 +97,8 @@ impl Pairer<'_> {
         &mut self,
         pair: &TablePair,
         list: i64,
-        entries: &[Beside],
-        beyond: &[Beside],
+        entries: &[EntryPair],
+        beyond: &[EntryPair],
     ) -> Result<()> {
         if self.replace_data || list == 0 {
             return Ok(());
@@ -194,7 +194,7 @@ impl Pairer<'_> {
             self.moved.try_insert_value(self.vm.val(new).addr, ())?;
             if let Some((at, old)) = old_rows.get(i).copied() {
                 let site = self.row_site(pair.site, at)?;
-                self.pair_tables(old, new, site, false)?;
+                self.pair_tables(old, new, site, Fit::Merged)?;
             }
         }
         Ok(())
@@ -235,7 +235,7 @@ impl Pairer<'_> {
         let mut found = Vec::new();
         for ((at, old), new) in matched {
             let place = self.row_site(site, at)?;
-            self.pair_tables(old, new, place, false)?;
+            self.pair_tables(old, new, place, Fit::Merged)?;
             found.try_push(new)?;
         }
         Ok(found)
@@ -315,7 +315,7 @@ impl Pairer<'_> {
             }
             let mark = self.vm.held();
             let kept = cursor.keep(self.vm)?;
-            let is_own = self.is_home(if has_beside { kept.old } else { kept.new })?;
+            let is_own = self.is_own_function(if has_beside { kept.old } else { kept.new })?;
             self.vm.release(mark);
             if is_own {
                 cursor.end(self.vm);

@@ -3,9 +3,9 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::Written;
+use super::inheritance::Parent;
 use super::merge::is_scalar;
-use super::parents::Parent;
-use super::{Beside, Keyed, Pairer, Slot, TablePair, What};
+use super::{Action, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -65,19 +65,13 @@ impl Pairer<'_> {
     /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this
     /// place is not its own but a reference to it, which may point elsewhere by now: it is
     /// looked at again when all tables have been met.
-    pub(super) fn pair_tables(
-        &mut self,
-        old: Ref,
-        new: Ref,
-        site: SiteId,
-        exact: bool,
-    ) -> Result<()> {
+    pub(super) fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, fit: Fit) -> Result<()> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
         let pair = TablePair {
             old,
             new,
             site,
-            exact,
+            fit,
         };
         if !self.are_free(old_addr, new_addr) {
             if self.pairs_seen.contains(&(old_addr, new_addr)) {
@@ -126,9 +120,9 @@ impl Pairer<'_> {
 
     /// References among tables: one that leads to a table of A1 which answers to none of A2's yet
     /// gives it the functions of A2's; any other says nothing of what its table is. Where A2's
-    /// table has a place already, that waits until all else has been met (`last`).
+    /// table has a place already, that waits until all else has been met ([`Pass::Final`]).
     /// True when there was one of the first kind.
-    pub(super) fn take_references(&mut self, last: bool) -> Result<bool> {
+    pub(super) fn resolve_references(&mut self, pass: Pass) -> Result<bool> {
         let mut found = false;
         let mut beside = None;
         for pair in std::mem::take(&mut self.references).waiting {
@@ -139,7 +133,7 @@ impl Pairer<'_> {
             }
             if self.are_others(pair.old, pair.new) {
                 // What the file has made there is met all the same, should no other place lead to it.
-                if !last {
+                if pass == Pass::Early {
                     self.refer(pair)?;
                 } else if !has_place {
                     self.scan_queue.try_push((pair.new, pair.site))?;
@@ -156,9 +150,9 @@ impl Pairer<'_> {
             } else if !has_place {
                 self.accept(pair, old_addr, new_addr)?;
                 found = true;
-            } else if !last {
+            } else if pass == Pass::Early {
                 self.refer(pair)?;
-            } else if pair.exact
+            } else if pair.fit == Fit::Exact
                 || self.has_own_function(pair.old, pair.new)?
                     && !self.is_dropped(&pair, &mut beside)?
             {
@@ -206,7 +200,7 @@ impl Pairer<'_> {
                 .slots
                 .get(i)
                 .copied()
-                .filter(|slot| slot.what == What::Merge)
+                .filter(|slot| slot.action == Action::Merge)
             else {
                 continue;
             };
@@ -251,7 +245,7 @@ impl Pairer<'_> {
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         for item in self.items(pair.new, order)? {
-            let Some(item) = self.survey.item(item) else {
+            let Some(item) = self.graph.item(item) else {
                 break;
             };
             let (key, new_val) = (item.entry.key, item.val);
@@ -301,20 +295,20 @@ impl Pairer<'_> {
         self.out.slots.try_reserve(entries.len())?;
         self.out.sites.reserve(entries.len())?;
         for beside in entries.drain(..) {
-            let mut what = self.judge(&beside)?;
-            if what == What::Merge && self.moved.contains(&beside.new_val.addr) {
-                what = What::Keep; // the row stands elsewhere by now, and is paired there
+            let mut action = self.classify_slot(&beside)?;
+            if action == Action::Merge && self.moved.contains(&beside.new_val.addr) {
+                action = Action::Keep; // the row stands elsewhere by now, and is paired there
             }
-            let mut slot = Slot {
+            let mut slot = SlotDecision {
                 table: pair.old,
                 parent: pair.site,
                 key: beside.key,
                 new: beside.new,
                 old: beside.old,
-                what,
+                action,
                 change: false,
             };
-            slot.what = self.three_way(what, &slot, &beside)?;
+            slot.action = self.three_way(action, &slot, &beside)?;
             self.out.slots.try_push(slot)?;
             self.child(slot, Some(pair.new), &beside, &mut children)?;
         }
@@ -328,14 +322,14 @@ impl Pairer<'_> {
         } else if bears_code {
             self.enumerate(pair.old, pair.new, pair.site, &Written::default())?;
         }
-        if pair.exact || self.merges {
+        if pair.fit == Fit::Exact || self.merges {
             self.compared.try_push(pair)?;
         }
         Ok(())
     }
 
     /// Data on both sides, and neither an object: nothing to find out.
-    fn is_plain(&self, beside: &Beside) -> bool {
+    fn is_plain(&self, beside: &EntryPair) -> bool {
         is_scalar(beside.new_val)
             && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
     }
@@ -345,8 +339,8 @@ impl Pairer<'_> {
         &mut self,
         pair: &TablePair,
         list: i64,
-        rows: Vec<Beside>,
-        entries: &mut Vec<Beside>,
+        rows: Vec<EntryPair>,
+        entries: &mut Vec<EntryPair>,
     ) -> Result<()> {
         for row in rows {
             let new = row.new_val;
@@ -366,28 +360,28 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    fn plain(&mut self, pair: &TablePair, beside: &Beside) -> Result<()> {
-        let Beside { key, new, old, .. } = *beside;
-        let what =
+    fn plain(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<()> {
+        let EntryPair { key, new, old, .. } = *beside;
+        let action =
             if self.replace_data && !self.vm.same(new, old) || self.scalar_follows(pair, beside)? {
-                What::Overwrite
+                Action::ReplaceData
             } else {
-                What::Keep
+                Action::Keep
             };
-        self.out.slots.try_push(Slot {
+        self.out.slots.try_push(SlotDecision {
             table: pair.old,
             parent: pair.site,
             key,
             new,
             old,
-            what,
+            action,
             change: false,
         })
     }
 
     /// R5.3: without a record, integer keys are never added to an existing table; a function
     /// outside the list is (a sparse dispatch table).
-    fn is_state(&mut self, pair: &TablePair, beside: &Beside, list: i64) -> Result<bool> {
+    fn is_state(&mut self, pair: &TablePair, beside: &EntryPair, list: i64) -> Result<bool> {
         let Some(key) = self.vm.integer(beside.key).filter(|_| !self.replace_data) else {
             return Ok(false);
         };
@@ -395,7 +389,7 @@ impl Pairer<'_> {
     }
 
     /// Is it a function in the list part of A2's table?
-    fn is_in_list(&self, beside: &Beside, list: i64) -> bool {
+    fn is_in_list(&self, beside: &EntryPair, list: i64) -> bool {
         let index = || self.vm.integer(beside.key);
         beside.new_val.is_function()
             && !self.replace_data
@@ -419,32 +413,36 @@ impl Pairer<'_> {
         if n.is_nil() || n == o {
             return Ok(());
         }
-        let what = if o.is_nil() {
+        let action = if o.is_nil() {
             if self.is_fresh(n) {
                 self.scan_queue.try_push((new, at))?;
             }
-            What::Add
+            Action::Add
         } else if self.is_fresh(n) && self.was_import(old, new)? {
             self.scan_queue.try_push((new, at))?;
-            What::Take
+            Action::ReplaceImport
         } else if self.is_fresh(n) && self.are_others(old, new) {
-            let exact = false;
-            self.refer(TablePair { old, new, site: at, exact })?;
-            What::Refer
+            self.refer(TablePair {
+                old,
+                new,
+                site: at,
+                fit: Fit::Merged,
+            })?;
+            Action::Refer
         } else if self.is_fresh(n) {
-            return self.meet_metatables(place, owner);
+            return self.discover_metatables(place, owner);
         } else if self.takes(o, old, new)? {
-            What::Take
+            Action::ReplaceImport
         } else {
             return Ok(());
         };
-        self.out.slots.try_push(Slot {
+        self.out.slots.try_push(SlotDecision {
             table: place.table,
             parent: place.site,
             key: Ref::NIL,
             new,
             old,
-            what,
+            action,
             change: place.change,
         })
     }
@@ -474,19 +472,19 @@ impl Pairer<'_> {
             }
             let mark = self.vm.held();
             let KeyValue { key, value } = cursor.keep_pair(self.vm)?;
-            if !self.is_home(value)? {
+            if !self.is_own_function(value)? {
                 self.vm.release(mark);
                 continue;
             }
             let place = self.out.sites.key(site, key)?;
             self.function1(value, place)?;
-            self.out.slots.try_push(Slot {
+            self.out.slots.try_push(SlotDecision {
                 table,
                 parent: site,
                 key,
                 new: Ref::NIL,
                 old: value,
-                what: What::Follow,
+                action: Action::Follow,
                 change: false,
             })?;
         }

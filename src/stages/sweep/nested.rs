@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 
 use crate::code::cut::{Cutter, TEMPLATE};
 use crate::code::tree::Tree;
-use crate::lua::vm::{Ref, Vm};
+use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write::{self, Join};
 use crate::stages::load::Loaded;
 use crate::stages::matching::Pairing;
@@ -271,7 +271,7 @@ impl Nested {
         Ok(exact.is_some_and(|exact| !self.old.find(exact).is_empty()))
     }
 
-    /// Makes an old closure known before any is asked for (see above). It must be a home function.
+    /// Makes an old closure known before any is asked for (see above). It must be an own function.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -291,7 +291,7 @@ impl Nested {
         Ok(())
     }
 
-    /// Is a home function's code that of a function of the file, lines included?
+    /// Is an own function's code that of a function of the file, lines included?
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -336,7 +336,7 @@ impl Nested {
         around.is_some_and(|around| around.line != 0)
     }
 
-    /// What is known of the code of a home function of which nothing is decided; none where that
+    /// What is known of the code of an own function of which nothing is decided; none where that
     /// cannot be read.
     fn open(&mut self, vm: &mut Vm, function: Ref) -> Result<Option<Id>> {
         let prototype = self.prototype(vm, function)?;
@@ -347,7 +347,7 @@ impl Nested {
         })
     }
 
-    /// What becomes of an old closure, a home function that is not itself one of a pair.
+    /// What becomes of an old closure, an own function that is not itself one of a pair.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -431,7 +431,7 @@ impl Nested {
         nodes.try_reserve_exact(pairing.new.len())?;
         let mut cells: FxHashMap<u32, usize> = FxHashMap::default();
         for function in &pairing.new {
-            let tree = if function.home {
+            let tree = if function.own {
                 vm.tree_of(function.at)?
             } else {
                 None
@@ -480,7 +480,7 @@ impl Nested {
         nodes: &[Option<(u32, Id)>],
     ) -> Result<()> {
         let mut unanswered = Vec::new();
-        for function in pairing.old.iter().filter(|function| function.home) {
+        for function in pairing.old.iter().filter(|function| function.own) {
             let Some(tree) = vm.tree_of(function.at)? else {
                 continue;
             };
@@ -806,6 +806,6 @@ fn insert_link(links: &mut FxHashMap<u64, Link>, exact: u64, old: Id, new: Id) -
 /// What cuts functions, checked against the running Lua.
 fn cutter(vm: &mut Vm) -> Result<Option<Cutter>> {
     let template = vm.load_text(TEMPLATE, c"=?")?;
-    vm.dump(template, false)?;
+    vm.dump(template, DebugInfo::Keep)?;
     Cutter::new(vm.take_dump())
 }

@@ -267,9 +267,9 @@ impl Alignment {
         let named = |f: &Features| (f.place != 0).then_some((f.place, 0));
         let code = |f: &Features| Some((0, f.digest));
         let both = |f: &Features| (f.place != 0).then_some((f.place, f.digest));
-        self.equal(both, true)?;
-        self.equal(named, false)?;
-        self.equal(code, true)?;
+        self.equal(both, Several::InOrder)?;
+        self.equal(named, Several::Leave)?;
+        self.equal(code, Several::InOrder)?;
         self.between()?;
         self.alike()?;
         self.left_over()?;
@@ -285,17 +285,17 @@ impl Alignment {
         Ok(matches)
     }
 
-    /// Joins what is alone on either side with its key; with `in_order`, also as many as there are
-    /// on the other side.
+    /// Joins what is alone on either side with its key, and `several`, if there are as many of them
+    /// on both sides.
     fn equal(
         &mut self,
         key: impl Fn(&Features) -> Option<(u64, u64)>,
-        in_order: bool,
+        several: Several,
     ) -> Result<()> {
         type Group = (Vec<usize>, Vec<usize>);
         let mut groups: FxHashMap<(u64, u64), Group> = FxHashMap::default();
         let mut order = Vec::new();
-        for i in self.open(false)? {
+        for i in open(&self.to)? {
             if let Some(key) = self.old.get(i).and_then(&key) {
                 if !groups.contains_key(&key) {
                     groups.try_insert_value(key, Group::default())?;
@@ -306,7 +306,7 @@ impl Alignment {
                 }
             }
         }
-        for i in self.open(true)? {
+        for i in open(&self.from)? {
             let group = self
                 .new
                 .get(i)
@@ -320,27 +320,13 @@ impl Alignment {
             let Some((olds, news)) = groups.remove(&key) else {
                 continue;
             };
-            if olds.len() == news.len() && (in_order || olds.len() == 1) {
+            if olds.len() == news.len() && (several == Several::InOrder || olds.len() == 1) {
                 olds.into_iter()
                     .zip(news)
                     .for_each(|(old, new)| self.join(old, new));
             }
         }
         Ok(())
-    }
-
-    /// The functions without an answer.
-    fn open(&self, new: bool) -> Result<Vec<usize>> {
-        let list = if new { &self.from } else { &self.to };
-        let mut open = Vec::new();
-        for (i, _) in list
-            .iter()
-            .enumerate()
-            .filter(|(_, answer)| answer.is_none())
-        {
-            open.try_push(i)?;
-        }
-        Ok(open)
     }
 
     /// Does the candidate stand between what answers to the neighbours?
@@ -352,7 +338,7 @@ impl Alignment {
 
     /// The same code, where more than one function has it: the one between the same neighbours.
     fn between(&mut self) -> Result<()> {
-        let (olds, news) = (self.open(false)?, self.open(true)?);
+        let (olds, news) = (open(&self.to)?, open(&self.from)?);
         if olds.len().saturating_mul(news.len()) > COMPARISONS {
             return Ok(());
         }
@@ -373,8 +359,8 @@ impl Alignment {
         }
         found.into_iter().for_each(|(old, new)| self.join(old, new));
         // What is left of equal code is doubtful.
-        let news = self.open(true)?;
-        for old in self.open(false)? {
+        let news = open(&self.from)?;
+        for old in open(&self.to)? {
             let twin = news.iter().any(|new| self.twins(old, *new));
             if let Some(doubtful) = self.doubtful.get_mut(old) {
                 *doubtful |= twin;
@@ -390,7 +376,7 @@ impl Alignment {
 
     /// Joins what is more alike than anything else, until nothing is.
     fn alike(&mut self) -> Result<()> {
-        let (olds, news) = (self.open(false)?, self.open(true)?);
+        let (olds, news) = (open(&self.to)?, open(&self.from)?);
         if olds.len().saturating_mul(news.len()) > COMPARISONS {
             return Ok(());
         }
@@ -444,7 +430,7 @@ impl Alignment {
 
     /// One function is left on either side, and the one may have become the other.
     fn left_over(&mut self) -> Result<()> {
-        let (olds, news) = (self.open(false)?, self.open(true)?);
+        let (olds, news) = (open(&self.to)?, open(&self.from)?);
         let ([old], [new]) = (olds.as_slice(), news.as_slice()) else {
             return Ok(());
         };
@@ -455,6 +441,28 @@ impl Alignment {
         }
         Ok(())
     }
+}
+
+/// What becomes of several functions of one side that have one key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Several {
+    /// They are joined in their order.
+    InOrder,
+    /// They are left.
+    Leave,
+}
+
+/// The functions of a side without an answer.
+fn open<T>(answers: &[Option<T>]) -> Result<Vec<usize>> {
+    let mut open = Vec::new();
+    for (i, _) in answers
+        .iter()
+        .enumerate()
+        .filter(|(_, answer)| answer.is_none())
+    {
+        open.try_push(i)?;
+    }
+    Ok(open)
 }
 
 /// The best of several candidates, and how far it is ahead.

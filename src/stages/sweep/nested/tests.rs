@@ -8,7 +8,7 @@ use super::{Answer, Nested, Values};
 use crate::code::cut::{Cutter, TEMPLATE};
 use crate::lua::host;
 use crate::lua::testing::State;
-use crate::lua::vm::{Ref, Vm};
+use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write::{self, Permit};
 use crate::model::lineage::Lineage;
 use crate::model::options::Options;
@@ -743,7 +743,7 @@ fn a_cut_that_lua_takes_for_something_else_is_not_used() {
         Way::Plain,
         |vm, nested| {
             let template = vm.load_text(TEMPLATE, c"=?").expect("compiles");
-            let mut template = vm.dump(template, false).expect("memory").to_vec();
+            let mut template = vm.dump(template, DebugInfo::Keep).expect("memory").to_vec();
             template.push(0);
             nested.cutter = Cutter::new(template).expect("memory");
             assert_eq!(nested.warning(), None);

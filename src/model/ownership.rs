@@ -1,5 +1,4 @@
-//! Which functions are the module's own: *home* functions (of any generation); every other function
-//! is foreign.
+//! Which functions are the module's own (of any generation); every other function is external.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -9,7 +8,7 @@ use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// The module's source names.
 #[derive(Default)]
-pub struct Home {
+pub struct Ownership {
     names: Vec<Vec<u8>>,
     /// The one of them that other modules may have as well: that of a loader which is no chunk but
     /// a function of one (a bundle).
@@ -22,7 +21,7 @@ pub struct Home {
     last: Option<(SourceId, bool)>,
 }
 
-impl Home {
+impl Ownership {
     /// Counts one more source name as the module's own.
     pub fn add(&mut self, name: Vec<u8>) -> Result<()> {
         if !self.names.contains(&name) {

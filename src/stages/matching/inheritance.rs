@@ -7,8 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::identity::Relation;
-use super::{Pairer, Slot, TablePair, What};
+use super::{Action, Fit, Pairer, SlotDecision, TablePair};
 use crate::lua::vm::Ref;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -45,7 +44,7 @@ pub(super) struct Parent {
 
 /// What is known of such places.
 #[derive(Default)]
-pub(super) struct Parents {
+pub(super) struct Inheritance {
     waiting: Vec<Parent>,
     /// Metatables of A2's classes, by address.
     metatables: FxHashMap<usize, Class>,
@@ -77,7 +76,7 @@ impl Parent {
 
 impl Pairer<'_> {
     /// A metatable's place with two tables of the module's own.
-    pub(super) fn meet_metatables(&mut self, parent: Parent, owner: Ref) -> Result<()> {
+    pub(super) fn discover_metatables(&mut self, parent: Parent, owner: Ref) -> Result<()> {
         let is_class = self.is_class(owner)?;
         let class = is_class.then_some(Class {
             old: parent.table,
@@ -86,36 +85,39 @@ impl Pairer<'_> {
         });
         if let Some(class) = class {
             let metatable = self.vm.val(parent.new).addr;
-            self.parents.metatables.try_insert_value(metatable, class)?;
+            self.inheritance
+                .metatables
+                .try_insert_value(metatable, class)?;
         }
-        let is_same = matches!(self.relation(parent.old, parent.new), Relation::Same(_));
-        if class.is_none()
-            && !self.is_taken(&parent)
-            && !self.leads_elsewhere(parent.old, parent.new, None)?
-            || is_same
+        if self.are_same(parent.old, parent.new)
+            || class.is_none()
+                && !self.is_taken(&parent)
+                && !self.names_contradict(parent.old, parent.new, None)?
         {
-            return self.pair_tables(parent.old, parent.new, parent.at, false);
+            return self.pair_tables(parent.old, parent.new, parent.at, Fit::Merged);
         }
         self.wait(Parent { class, ..parent })
     }
 
     fn wait(&mut self, parent: Parent) -> Result<()> {
-        self.parents.waiting.try_push(parent)
+        self.inheritance.waiting.try_push(parent)
     }
 
     /// Is the slot of A2's table `holder` an `__index` with two tables? It waits, if so.
-    pub(super) fn meet_index(
+    pub(super) fn discover_index(
         &mut self,
-        slot: &Slot,
+        slot: &SlotDecision,
         holder: Option<Ref>,
         at: SiteId,
     ) -> Result<bool> {
         let is_index = self.vm.is_string(slot.key, b"__index");
-        let Some(holder) = holder.filter(|_| is_index && !self.replace_data) else {
+        let Some(holder) = holder.filter(|_| {
+            is_index && !self.replace_data && !self.are_same(slot.old, slot.new)
+        }) else {
             return Ok(false);
         };
         let address = self.vm.val(holder).addr;
-        let of_class = self.parents.metatables.get(&address).copied();
+        let of_class = self.inheritance.metatables.get(&address).copied();
         let class = match of_class {
             Some(class) => Some(class),
             None if self.is_class(holder)? => Some(Class {
@@ -153,8 +155,8 @@ impl Pairer<'_> {
 
     /// Takes the places that wait: first those that lead to one table, as far as is known. True
     /// when there were any.
-    pub(super) fn take_parents(&mut self) -> Result<bool> {
-        let waiting = std::mem::take(&mut self.parents.waiting);
+    pub(super) fn resolve_inheritance(&mut self) -> Result<bool> {
+        let waiting = std::mem::take(&mut self.inheritance.waiting);
         let mut later = Vec::new();
         let mut found = false;
         for parent in waiting {
@@ -162,15 +164,16 @@ impl Pairer<'_> {
                 later.try_push(parent)?;
                 continue;
             }
-            if self.leads_elsewhere(parent.old, parent.new, None)? {
+            if self.names_contradict(parent.old, parent.new, None)? {
                 later.try_push(parent)?;
             } else {
                 found = true;
-                self.pair_tables(parent.old, parent.new, parent.at, false)?; // behaviour, and no data (R8)
+                // Behaviour, and no data (R8).
+                self.pair_tables(parent.old, parent.new, parent.at, Fit::Merged)?;
             }
         }
         if found {
-            self.parents.waiting.append(&mut later); // what these tables hold comes first
+            self.inheritance.waiting.append(&mut later); // what these tables hold comes first
         }
         for parent in later {
             found |= self.parent(&parent)?;
@@ -200,13 +203,13 @@ impl Pairer<'_> {
                 old: parent.old,
                 new: parent.new,
                 site: parent.at,
-                exact: false,
+                fit: Fit::Merged,
             })?;
             return Ok(true);
         }
         self.lead(parent.table, parent.site, parent.key, parent)?;
         if let Some(class) = parent.class {
-            self.parents.changed.try_insert_value((old, new), ())?;
+            self.inheritance.changed.try_insert_value((old, new), ())?;
             self.lead_fields(class, parent)?;
         }
         if !has_place {
@@ -217,13 +220,13 @@ impl Pairer<'_> {
 
     /// The place leads to what the file says.
     fn lead(&mut self, table: Ref, site: SiteId, key: Ref, parent: &Parent) -> Result<()> {
-        self.out.slots.try_push(Slot {
+        self.out.slots.try_push(SlotDecision {
             table,
             parent: site,
             key,
             new: parent.new,
             old: parent.old,
-            what: What::Take,
+            action: Action::ReplaceImport,
             change: parent.change,
         })
     }
@@ -247,6 +250,6 @@ impl Pairer<'_> {
     /// Is it a reference to a parent that a class of the file no longer has?
     pub(super) fn is_former_parent(&self, pair: &TablePair) -> bool {
         let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-        self.parents.changed.contains(&(old, new))
+        self.inheritance.changed.contains(&(old, new))
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use rustc_hash::FxHashSet;
 
-use super::{Beside, Pairer};
+use super::{EntryPair, Pairer};
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val};
 use crate::model::objects::{CellLists, DenseMap};
 use crate::support::error::Result;
@@ -32,8 +32,8 @@ pub(super) struct Item {
 
 impl Item {
     /// The entry beside what A1 has under its key.
-    pub(super) fn beside(self, old: Ref, old_val: Val) -> Beside {
-        Beside {
+    pub(super) fn beside(self, old: Ref, old_val: Val) -> EntryPair {
+        EntryPair {
             key: self.entry.key,
             new: self.entry.value,
             old,
@@ -52,14 +52,14 @@ pub(super) struct Function {
     /// What `lua_getinfo` says.
     pub(super) info: Info,
     /// The module's own.
-    pub(super) home: bool,
+    pub(super) own: bool,
     /// The number of its list of cells.
     pub(super) list: u32,
 }
 
 /// What is known of A2. Objects go by their place in the order of creation.
 #[derive(Default)]
-pub(super) struct Survey {
+pub(super) struct IncomingGraph {
     items: Vec<Item>,
     /// Of each table that was looked at, the first item and the one behind its last.
     tables: DenseMap,
@@ -73,7 +73,7 @@ pub(super) struct Survey {
     places: DenseMap,
 }
 
-impl Survey {
+impl IncomingGraph {
     /// Makes room for so many functions, of so many objects.
     pub(super) fn reserve(&mut self, functions: usize, objects: usize) -> Result<()> {
         self.items.try_reserve(functions + functions / 4)?;
@@ -84,7 +84,7 @@ impl Survey {
 
     /// The module's own functions that were met.
     pub(super) fn own_functions(&self) -> impl Iterator<Item = &Function> {
-        self.infos.iter().filter(|function| function.home)
+        self.infos.iter().filter(|function| function.own)
     }
 
     /// An entry by its number.
@@ -122,38 +122,38 @@ impl Pairer<'_> {
     }
 
     /// Walks A2.
-    pub(super) fn survey(&mut self) -> Result<()> {
+    pub(super) fn build_graph(&mut self) -> Result<()> {
         let mut work = Vec::new();
         let mut cells = FxHashSet::default();
-        self.survey_from(self.loaded.value, &mut work)?;
+        self.graph_from(self.loaded.value, &mut work)?;
         for i in 0..self.loaded.changes.len() {
             let Some(new) = self.loaded.changes.get(i).map(|change| change.new) else {
                 break;
             };
             let val = self.vm.val(new);
             if let Some(order) = self.order_of(val).filter(|_| val.is_table()) {
-                self.survey.count_place(order)?;
+                self.graph.count_place(order)?;
             }
-            self.survey_from(new, &mut work)?;
+            self.graph_from(new, &mut work)?;
         }
         let left = &self.loaded.left;
         let placed = copied(&left.roots)?
             .into_iter()
             .chain(left.pairs.iter().map(|(new, _)| *new));
         for new in collected(placed.map(Ok))? {
-            self.survey_from(new, &mut work)?;
+            self.graph_from(new, &mut work)?;
         }
         while let Some((object, order)) = work.pop() {
             if !self.vm.val(object).is_table() {
-                self.survey_function(object, order, &mut cells, &mut work)?;
-            } else if !self.survey_table(object, order, &mut work)? {
+                self.graph_function(object, order, &mut cells, &mut work)?;
+            } else if !self.graph_table(object, order, &mut work)? {
                 break;
             }
         }
         Ok(())
     }
 
-    fn survey_from(&mut self, object: Ref, work: &mut Vec<(Ref, u32)>) -> Result<()> {
+    fn graph_from(&mut self, object: Ref, work: &mut Vec<(Ref, u32)>) -> Result<()> {
         match self.order_of(self.vm.val(object)) {
             Some(order) => work.try_push((object, order)),
             None => Ok(()),
@@ -161,16 +161,16 @@ impl Pairer<'_> {
     }
 
     /// Goes on from what a table holds. False when there is too much.
-    fn survey_table(&mut self, table: Ref, order: u32, work: &mut Vec<(Ref, u32)>) -> Result<bool> {
-        if self.survey.tables.get(order).is_some() {
+    fn graph_table(&mut self, table: Ref, order: u32, work: &mut Vec<(Ref, u32)>) -> Result<bool> {
+        if self.graph.tables.get(order).is_some() {
             return Ok(true);
         }
-        let rest = MOST_ENTRIES.saturating_sub(self.survey.items.len());
+        let rest = MOST_ENTRIES.saturating_sub(self.graph.items.len());
         let Some(items) = self.keep_items(table, order, rest)? else {
             return Ok(false);
         };
         for item in items {
-            let Some(item) = self.survey.item(item) else {
+            let Some(item) = self.graph.item(item) else {
                 break;
             };
             let Some(found) = item.order else {
@@ -180,15 +180,15 @@ impl Pairer<'_> {
                 && found != order
                 && !self.vm.is_string(item.entry.key, b"__index")
             {
-                self.survey.count_place(found)?;
+                self.graph.count_place(found)?;
             }
-            if !self.survey.knows(item.val, found) {
+            if !self.graph.knows(item.val, found) {
                 work.try_push((item.entry.value, found))?;
             }
         }
         let metatable = self.vm.metatable_val(table);
         if let Some(found) = self.order_of(metatable)
-            && !self.survey.knows(metatable, found)
+            && !self.graph.knows(metatable, found)
         {
             work.try_push((self.vm.metatable(table)?, found))?;
         }
@@ -196,22 +196,24 @@ impl Pairer<'_> {
     }
 
     /// Goes on from what the cells of a function hold, and notes which tables its locals are.
-    fn survey_function(
+    fn graph_function(
         &mut self,
         function: Ref,
         order: u32,
         cells: &mut FxHashSet<usize>,
         work: &mut Vec<(Ref, u32)>,
     ) -> Result<()> {
-        let Some((Function { info, home, .. }, first)) = self.surveyed(function, order)? else {
+        let Some((Function { info, own, .. }, first)) = self.graph_node(function, order)? else {
             return Ok(());
         };
-        let chunk = self.loaded.chunk.as_ref().filter(|_| home);
+        let chunk = self.loaded.chunk.as_ref().filter(|_| own);
         if let Some(assigned) = chunk.and_then(|chunk| chunk.assigned_by(info.line, info.last)) {
             let mut result = Ok(());
             assigned.each(info.upvalues, |i| {
                 if result.is_ok() {
-                    result = self.named2.note_assigned(self.vm.cell(function, i + 1));
+                    result = self
+                        .local_names2
+                        .note_assigned(self.vm.cell(function, i + 1));
                 }
             });
             result?;
@@ -228,12 +230,12 @@ impl Pairer<'_> {
             {
                 continue;
             }
-            if home && held.value.is_table() {
+            if own && held.value.is_table() {
                 let name = self.name(function, index)?;
-                self.named2.note(name, held.value.addr, held.cell)?;
+                self.local_names2.note(name, held.value.addr, held.cell)?;
             }
             if let Some(found) = self.order_of(held.value)
-                && !self.survey.knows(held.value, found)
+                && !self.graph.knows(held.value, found)
             {
                 work.try_push((self.vm.upvalue_value(function, index)?, found))?;
             }
@@ -243,40 +245,40 @@ impl Pairer<'_> {
 
     /// What is known of a fresh function, and whether it is the first one with its cells that was
     /// asked for; none for one that is written in C.
-    pub(super) fn surveyed(
+    pub(super) fn graph_node(
         &mut self,
         function: Ref,
         order: u32,
     ) -> Result<Option<(Function, bool)>> {
-        if let Some(number) = self.survey.functions.get(order) {
-            let known = self.survey.infos.get(number as usize);
+        if let Some(number) = self.graph.functions.get(order) {
+            let known = self.graph.infos.get(number as usize);
             return Ok(known.map(|known| (*known, false)));
         }
         let Some(info) = self.vm.info(function)?.filter(|info| info.lua) else {
             return Ok(None);
         };
-        let home = self.loaded.home.owns(self.vm, function, &info)?;
+        let own = self.loaded.ownership.owns(self.vm, function, &info)?;
         let (list, first) = self
-            .survey
+            .graph
             .lists
             .number(self.vm.cells(function, info.upvalues)?)?;
         let found = Function {
             at: function,
             info,
-            home,
+            own,
             list,
         };
-        self.survey
+        self.graph
             .functions
-            .set(order, self.survey.infos.len() as u32)?;
-        self.survey.infos.try_push(found)?;
+            .set(order, self.graph.infos.len() as u32)?;
+        self.graph.infos.try_push(found)?;
         Ok(Some((found, first)))
     }
 
     /// What a fresh table holds: numbers of entries. They stay held until pairing ends.
     pub(super) fn items(&mut self, table: Ref, order: u32) -> Result<Range<u32>> {
-        if let Some(number) = self.survey.tables.get(order) {
-            let range = self.survey.ranges.get(number as usize).copied();
+        if let Some(number) = self.graph.tables.get(order) {
+            let range = self.graph.ranges.get(number as usize).copied();
             let (start, end) = range.unwrap_or_default();
             return Ok(start..end);
         }
@@ -290,18 +292,18 @@ impl Pairer<'_> {
         let Some(entries) = self.vm.keep_at_most(table, most)? else {
             return Ok(None);
         };
-        let start = self.survey.items.len() as u32;
-        self.survey.items.try_reserve(entries.len() as usize)?;
+        let start = self.graph.items.len() as u32;
+        self.graph.items.try_reserve(entries.len() as usize)?;
         for entry in entries.iter() {
             let val = self.vm.val(entry.value);
             let order = self.order_of(val);
-            self.survey.items.try_push(Item { entry, val, order })?;
+            self.graph.items.try_push(Item { entry, val, order })?;
         }
         let end = start + entries.len();
-        self.survey
+        self.graph
             .tables
-            .set(order, self.survey.ranges.len() as u32)?;
-        self.survey.ranges.try_push((start, end))?;
+            .set(order, self.graph.ranges.len() as u32)?;
+        self.graph.ranges.try_push((start, end))?;
         Ok(Some(start..end))
     }
 }

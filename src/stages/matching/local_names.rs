@@ -24,7 +24,7 @@ struct Held {
 
 /// The tables of one side, by the locals that hold them.
 #[derive(Default)]
-pub(super) struct Named {
+pub(super) struct LocalNames {
     /// None where several locals have the name.
     tables: FxHashMap<Name, Option<Held>>,
     names: FxHashMap<usize, SmallVec<[Name; 2]>>,
@@ -32,7 +32,7 @@ pub(super) struct Named {
     assigned: FxHashSet<usize>,
 }
 
-impl Named {
+impl LocalNames {
     /// Does a local hold the table?
     pub(super) fn has_name(&self, table: usize) -> bool {
         self.names.contains_key(&table)
@@ -79,24 +79,24 @@ impl Pairer<'_> {
         for (function, index, table) in std::mem::take(&mut self.out.known.tables) {
             let name = self.name(function, index)?;
             let cell = self.vm.cell(function, index);
-            self.named1.note(name, table, cell)?;
+            self.local_names1.note(name, table, cell)?;
             if self.was_assigned_in(function, index) {
-                self.named1.note_assigned(cell)?;
+                self.local_names1.note_assigned(cell)?;
             }
         }
         Ok(())
     }
 
-    fn named(&self, side: Side) -> &Named {
+    fn local_names(&self, side: Side) -> &LocalNames {
         match side {
-            Side::A1 => &self.named1,
-            Side::A2 => &self.named2,
+            Side::A1 => &self.local_names1,
+            Side::A2 => &self.local_names2,
         }
     }
 
     /// What the local of this name holds; none where that is no table, or nobody knows which.
     fn held(&self, side: Side, name: Name) -> Option<Held> {
-        self.named(side).tables.get(&name).copied().flatten()
+        self.local_names(side).tables.get(&name).copied().flatten()
     }
 
     /// Does some function assign the local of this name? Then what it holds is state, and tells
@@ -111,7 +111,7 @@ impl Pairer<'_> {
             .and_then(|held| self.cells2.get(&held.cell));
         let is_assigned = |side| {
             let held = self.held(side, name);
-            held.is_some_and(|held| self.named(side).assigned.contains(&held.cell))
+            held.is_some_and(|held| self.local_names(side).assigned.contains(&held.cell))
         };
         is_assigned(Side::A1)
             || is_assigned(Side::A2)
@@ -126,7 +126,7 @@ impl Pairer<'_> {
     /// The names of a table, but for one.
     fn names(&self, side: Side, table: usize, but: Option<Name>) -> impl Iterator<Item = Name> {
         let names = self
-            .named(side)
+            .local_names(side)
             .names
             .get(&table)
             .map_or(&[][..], SmallVec::as_slice);
@@ -158,7 +158,7 @@ impl Pairer<'_> {
     /// Does a place that has one table in A1 and another one in A2 rather lead elsewhere by now
     /// than say that the two are one? `own` is the name of the local that is the place, if it
     /// is one.
-    pub(super) fn leads_elsewhere(
+    pub(super) fn names_contradict(
         &mut self,
         old: Ref,
         new: Ref,

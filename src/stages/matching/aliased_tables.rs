@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Beside, Pairer, TablePair};
+use super::{EntryPair, Pairer, TablePair};
 use crate::lua::vm::{Kind, Ref};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -19,7 +19,7 @@ const MOST_ROUNDS: u32 = 32;
 
 /// What is left to settle.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct AliasedTables {
     /// Tables with several places that A1 lacks at one, in a table that it has.
     lacking: FxHashSet<usize>,
     waiting: Vec<Waiting>,
@@ -34,8 +34,19 @@ struct Waiting {
     depth: u32,
 }
 
+/// What leads to two tables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlaceKind {
+    /// A key that is a string.
+    Name,
+    /// Another key.
+    OtherKey,
+    /// A local: no place in a table.
+    Local,
+}
+
 /// Two tables that may be one, as some places say.
-struct Claim {
+struct Candidate {
     old: usize,
     new: usize,
     /// The places that are left.
@@ -49,7 +60,7 @@ struct Claim {
     /// It is rather a new one than A1's.
     is_new: bool,
     /// A2's table has functions, and A1's none of the module's own: the program has put it there.
-    foreign: bool,
+    external: bool,
     equal: u32,
     /// The deepest place.
     depth: u32,
@@ -78,38 +89,35 @@ type Rank = (
 
 impl Pairer<'_> {
     /// Pairs two tables that a place leads to; the place waits where one of them has others.
-    /// `in_cell`: it is no place in a table.
-    pub(super) fn pair_at_place(
-        &mut self,
-        pair: TablePair,
-        named: bool,
-        in_cell: bool,
-    ) -> Result<()> {
+    pub(super) fn pair_at_place(&mut self, pair: TablePair, kind: PlaceKind) -> Result<()> {
         let (old, new) = (self.vm.val(pair.old), self.vm.val(pair.new));
-        let places = |order| self.survey.places(order) + u32::from(in_cell);
+        let places = |order| self.graph.places(order) + u32::from(kind == PlaceKind::Local);
         let has_others =
             self.out.known.places(old.addr) > 1 || self.order_of(new).map_or(0, places) > 1;
         if has_others && !self.are_paired(pair.old, pair.new) {
-            let depth = if in_cell {
-                0
-            } else {
-                self.out.sites.depth(pair.site)
+            let named = kind != PlaceKind::OtherKey;
+            let depth = match kind {
+                PlaceKind::Local => 0,
+                _ => self.out.sites.depth(pair.site),
             };
-            return self.shared.waiting.try_push(Waiting { pair, named, depth });
+            return self
+                .aliased
+                .waiting
+                .try_push(Waiting { pair, named, depth });
         }
-        self.pair_tables(pair.old, pair.new, pair.site, pair.exact)
+        self.pair_tables(pair.old, pair.new, pair.site, pair.fit)
     }
 
     /// Settles the places that wait. A table whose places leave one partner only has it; what
     /// nothing tells goes by the number of places that agree. True when there were any.
-    pub(super) fn take_shared(&mut self) -> Result<bool> {
-        let waiting = std::mem::take(&mut self.shared.waiting);
+    pub(super) fn resolve_aliased(&mut self) -> Result<bool> {
+        let waiting = std::mem::take(&mut self.aliased.waiting);
         if waiting.is_empty() {
             return Ok(false);
         }
-        let mut claims = self.claims(waiting)?;
+        let mut candidates = self.candidates(waiting)?;
         for round in 0..=MOST_ROUNDS {
-            let mut ranked = self.rank(&mut claims)?;
+            let mut ranked = self.rank(&mut candidates)?;
             ranked.sort_unstable();
             let Some(((best, ..), _)) = ranked.first().copied() else {
                 break;
@@ -118,44 +126,49 @@ impl Pairer<'_> {
                 if round < MOST_ROUNDS && found != best {
                     break;
                 }
-                let Some(claim) = claims.get_mut(at).filter(|claim| !claim.places.is_empty())
+                let Some(candidate) = candidates
+                    .get_mut(at)
+                    .filter(|candidate| !candidate.places.is_empty())
                 else {
                     continue;
                 };
-                if !self.are_free(claim.old, claim.new) {
+                if !self.are_free(candidate.old, candidate.new) {
                     continue;
                 }
-                claim.done = true;
-                let pair = claim.places.remove(0);
-                if claim.is_new {
+                candidate.done = true;
+                let pair = candidate.places.remove(0);
+                if candidate.is_new {
                     // A table that A1 lacks in a place of its own: here is a reference to it, and
                     // A1 refers to another one.
-                    claim.places = Vec::new();
+                    candidate.places = Vec::new();
                     self.scan_queue.try_push((pair.new, pair.site))?;
                 } else {
-                    self.pair_tables(pair.old, pair.new, pair.site, pair.exact)?;
+                    self.pair_tables(pair.old, pair.new, pair.site, pair.fit)?;
                 }
             }
         }
-        for pair in claims.into_iter().flat_map(|claim| claim.places) {
-            self.pair_tables(pair.old, pair.new, pair.site, pair.exact)?;
+        for pair in candidates
+            .into_iter()
+            .flat_map(|candidate| candidate.places)
+        {
+            self.pair_tables(pair.old, pair.new, pair.site, pair.fit)?;
         }
         Ok(true)
     }
 
     /// What the places say together.
-    fn claims(&mut self, waiting: Vec<Waiting>) -> Result<Vec<Claim>> {
-        let mut claims: Vec<Claim> = Vec::new();
+    fn candidates(&mut self, waiting: Vec<Waiting>) -> Result<Vec<Candidate>> {
+        let mut candidates: Vec<Candidate> = Vec::new();
         let mut known: FxHashMap<(usize, usize), usize> = FxHashMap::default();
         for Waiting { pair, named, depth } in waiting {
             let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             if !known.contains_key(&(old, new)) {
-                let elsewhere = self.shared.lacking.contains(&new);
+                let elsewhere = self.aliased.lacking.contains(&new);
                 let (equal, other_name) = self.compare_fields(pair.old, pair.new)?;
-                let foreign =
+                let external =
                     self.bears_code(pair.new)? && !self.has_own_function(pair.old, pair.new)?;
-                known.try_insert_value((old, new), claims.len())?;
-                claims.try_push(Claim {
+                known.try_insert_value((old, new), candidates.len())?;
+                candidates.try_push(Candidate {
                     old,
                     new,
                     places: Vec::new(),
@@ -163,53 +176,60 @@ impl Pairer<'_> {
                     named: false,
                     elsewhere,
                     is_new: elsewhere && other_name,
-                    foreign,
+                    external,
                     equal,
                     depth: 0,
                     order: self.loaded.fresh.order(new).unwrap_or(u32::MAX),
                     done: false,
                 })?;
             }
-            if let Some(claim) = known.get(&(old, new)).and_then(|at| claims.get_mut(*at)) {
-                claim.votes += 1;
-                claim.named |= named;
-                claim.depth = claim.depth.max(depth);
-                claim.places.try_push(pair)?;
+            if let Some(candidate) = known
+                .get(&(old, new))
+                .and_then(|at| candidates.get_mut(*at))
+            {
+                candidate.votes += 1;
+                candidate.named |= named;
+                candidate.depth = candidate.depth.max(depth);
+                candidate.places.try_push(pair)?;
             }
         }
-        Ok(claims)
+        Ok(candidates)
     }
 
-    /// The claims that are open, with what tells the better ones: smaller is better.
-    fn rank(&self, claims: &mut [Claim]) -> Result<Vec<(Rank, usize)>> {
+    /// The candidates that are open, with what tells the better ones: smaller is better.
+    fn rank(&self, candidates: &mut [Candidate]) -> Result<Vec<(Rank, usize)>> {
         let (mut of_old, mut of_new): (FxHashMap<usize, u32>, FxHashMap<usize, u32>) =
             Default::default();
-        for claim in claims.iter_mut() {
-            claim.done |= !self.are_free(claim.old, claim.new);
-            if !claim.done && !claim.foreign {
-                count(&mut of_old, claim.old)?;
-                count(&mut of_new, claim.new)?;
+        for candidate in candidates.iter_mut() {
+            candidate.done |= !self.are_free(candidate.old, candidate.new);
+            if !candidate.done && !candidate.external {
+                count(&mut of_old, candidate.old)?;
+                count(&mut of_new, candidate.new)?;
             }
         }
         let mut ranked = Vec::new();
-        for (at, claim) in claims.iter().enumerate().filter(|(_, claim)| !claim.done) {
+        for (at, candidate) in candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| !candidate.done)
+        {
             let alone =
                 |counts: &FxHashMap<usize, u32>, table: usize| counts.get(&table) == Some(&1);
-            let old_alone = alone(&of_old, claim.old);
-            let new_alone = alone(&of_new, claim.new);
+            let old_alone = alone(&of_old, candidate.old);
+            let new_alone = alone(&of_new, candidate.new);
             let free = 2 - u32::from(old_alone) - u32::from(new_alone);
             let rank = (
                 (
-                    claim.is_new,
-                    claim.foreign,
+                    candidate.is_new,
+                    candidate.external,
                     free,
-                    Reverse(claim.votes),
-                    !claim.named,
-                    Reverse(claim.equal),
-                    Reverse(claim.depth),
+                    Reverse(candidate.votes),
+                    !candidate.named,
+                    Reverse(candidate.equal),
+                    Reverse(candidate.depth),
                 ),
-                claim.elsewhere,
-                claim.order,
+                candidate.elsewhere,
+                candidate.order,
             );
             ranked.try_push((rank, at))?;
         }
@@ -217,11 +237,12 @@ impl Pairer<'_> {
     }
 
     /// Notes that A1's table has nothing under a key that A2's has a table under.
-    pub(super) fn note_lacking(&mut self, beside: &Beside) -> Result<()> {
+    pub(super) fn note_lacking(&mut self, beside: &EntryPair) -> Result<()> {
         let new = beside.new_val;
-        let has_others = |order| self.survey.places(order) > 1 || self.named2.has_name(new.addr);
+        let has_others =
+            |order| self.graph.places(order) > 1 || self.local_names2.has_name(new.addr);
         if new.is_table() && beside.order.is_some_and(has_others) {
-            self.shared.lacking.try_insert_value(new.addr, ())?;
+            self.aliased.lacking.try_insert_value(new.addr, ())?;
         }
         Ok(())
     }
