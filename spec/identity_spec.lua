@@ -319,6 +319,7 @@ describe("an object is the expression that makes it (R3)", function()
     for _, case in ipairs(CASES) do
       local title, first, change, second, see, wanted, remember = table.unpack(case, 1, 7)
       it(title .. ", scope " .. scope, function()
+        require "hotreload".track()
         local M = app:module("m", first)
         local before = remember and remember(M)
         if change then change(M) end

@@ -447,7 +447,7 @@ core.track_part.install(hotreload, function(name, object, watch, loader, before,
     local record = records[name] or new_record()
     records[name] = record
     -- What is known of a module ends with it.
-    record.generation, record.source, record.undo, record.main, record.previous = 1, false, false, false, false
+    record.generation, record.source, record.undo, record.main, record.previous = 1, false, false, loader, false
     record.base, record.calls, objects[name] = base or false, false, object
 end)
 

@@ -29,6 +29,7 @@ mod nesting;
 mod origins;
 mod rows;
 mod tables;
+mod three_way;
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

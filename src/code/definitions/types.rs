@@ -164,7 +164,7 @@ pub struct Definition {
     pub kind: Kind,
     /// The function that evaluates it.
     pub proto: ProtoId,
-    /// The line, or 0.
+    /// The line, or 0. Lua gives a table the line of what stands before it.
     pub line: i32,
     /// It stands in a loop of that function.
     pub in_loop: bool,
@@ -196,6 +196,15 @@ pub struct Variable {
     pub(super) is_constant: bool,
     /// A nested function that exists assigns it: its value may change at any time.
     pub(super) is_shared: bool,
+    /// The compiler's own.
+    pub(super) is_hidden: bool,
+}
+
+impl Variable {
+    /// Is it one of the compiler's own, as the state of a loop?
+    pub fn is_hidden(&self) -> bool {
+        self.is_hidden
+    }
 }
 
 /// A function.
@@ -217,6 +226,13 @@ pub struct Proto {
     /// The definition that makes closures of it; none for the main function, and where the code is
     /// never reached.
     pub definition: Option<DefinitionId>,
+    /// The number after the last function in it.
+    pub(super) end: ProtoId,
+    /// Where its instructions stand in the dump, and its constants among all.
+    pub(super) code: (u32, u32),
+    pub(super) constants: (u32, u32),
+    /// Its variables among all.
+    pub(super) locals: (u32, u32),
 }
 
 /// What an upvalue is.

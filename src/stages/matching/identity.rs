@@ -3,13 +3,16 @@
 
 use rustc_hash::FxHashSet;
 
-use super::origins::{self, By, Function, Holder, Origins, Roots};
-use super::{Action, CellFate, Edge, Pairer, SlotDecision};
+use super::origins::{self, By, Function, Holder, Origins, Put, Roots};
+use super::{Edge, Pairer};
 use crate::code::align::{Alignment, Reason, align};
-use crate::code::definitions::{DefinitionId, Definitions};
+use crate::code::definitions::{
+    Constant, DefinitionId, Definitions, Parent, Place, Symbol,
+};
 use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
+use crate::model::base::{self, Base, Path};
 use crate::model::lineage::Lineage;
-use crate::model::site::SiteId;
+use crate::model::site::{Root, SiteId};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -33,6 +36,8 @@ pub(super) struct Identity {
     incoming: Origins,
     /// None where both versions are read as the file is.
     alignment: Option<Alignment>,
+    /// The definitions of the last load, if its text is known.
+    base: Option<Definitions>,
     /// Of the incoming version: which definitions are told apart by no name.
     nameless: FxHashSet<DefinitionId>,
     nameless_running: FxHashSet<DefinitionId>,
@@ -44,11 +49,11 @@ impl Identity {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     fn of(
-        base: Option<&Definitions>,
+        base: Option<Definitions>,
         definitions: &Definitions,
         [running, incoming]: [Origins; 2],
     ) -> Result<Identity> {
-        let alignment = match base {
+        let alignment = match &base {
             Some(base) => Some(align(base, definitions, &[])?),
             None => None,
         };
@@ -58,8 +63,42 @@ impl Identity {
             incoming,
             alignment,
             nameless: nameless(definitions)?,
-            nameless_running: nameless(base.unwrap_or(definitions))?,
+            nameless_running: nameless(base.as_ref().unwrap_or(definitions))?,
+            base,
         })
+    }
+
+    /// Is the running function gone from the file, and the place under this key of a table the one
+    /// that it was defined for?
+    pub(super) fn is_gone_from(&self, vm: &Vm, function: Ref, table: Ref, key: Ref) -> bool {
+        let id = self.running.definition(vm.val(function).addr);
+        id.is_some_and(|id| self.incoming(id).is_none() && self.is_place_of(vm, id, table, key))
+    }
+
+    /// Is the place under this key of a table of A1 the one that the last version of the text
+    /// defined A2's object for?
+    pub(super) fn was_defined_at(&self, vm: &Vm, new: Ref, table: Ref, key: Ref) -> bool {
+        let id = self.incoming.definition(vm.val(new).addr);
+        let id = id.and_then(|id| Some(self.base(id)?.0));
+        id.is_some_and(|id| self.is_place_of(vm, id, table, key))
+    }
+
+    /// Is it the own place of what a definition of the last version made?
+    fn is_place_of(&self, vm: &Vm, id: DefinitionId, table: Ref, key: Ref) -> bool {
+        let holder = self.running.definition(vm.val(table).addr);
+        let name = || {
+            let base = self.base.as_ref()?;
+            let made = base.get(id)?;
+            let Place::Field {
+                key: Symbol::Constant(Constant::String(name)),
+                ..
+            } = base.store(made.place?)?.place
+            else {
+                return None;
+            };
+            (made.parent == Parent::Definition(holder?)).then(|| base.text(name))
+        };
+        name().is_some_and(|name| vm.is_string(key, name))
     }
 
     /// What a definition of the running version has become.
@@ -167,10 +206,13 @@ impl Pairer<'_> {
             &definitions,
             By::Prototype,
             &roots,
-            |vm, _, object, _| Ok(fresh.order(vm.val(object).addr).is_some()),
+            |vm, _, object, _| {
+                let is_fresh = fresh.order(vm.val(object).addr).is_some();
+                Ok(if is_fresh { Put::Here } else { Put::OTHER })
+            },
         )?;
         let base = match self.vm.kind(self.last_main) {
-            Kind::Function if false => self.definitions_of(self.last_main)?,
+            Kind::Function if self.out.base.is_known() => self.definitions_of(self.last_main)?,
             _ => None,
         };
         functions.clear();
@@ -190,22 +232,34 @@ impl Pairer<'_> {
             globals: self.context.globals,
             functions: &functions,
         };
+        let is_text_known = base.is_some();
         let (imports, context, loaded) = (&mut self.imports, self.context, &*self.loaded);
-        let is_known = base.is_some();
+        let (record, lineage) = (&self.out.base, self.lineage);
         let running = origins::find(
             self.vm,
             base.as_ref().unwrap_or(&definitions),
-            if is_known { By::Prototype } else { By::Place },
+            if is_text_known { By::Prototype } else { By::Place },
             &roots,
             |vm, holder, object, is_own_place| {
-                let val = vm.val(object);
-                let is_root = matches!(holder, Holder::Module);
-                let is_import = !is_root && imports.is_module(vm, context, loaded, val)?;
-                Ok((is_known || is_own_place) && !is_import)
+                let is_module = matches!(holder, Holder::Module);
+                if !is_module && imports.is_module(vm, context, loaded, vm.val(object))? {
+                    return Ok(Put::OTHER);
+                }
+                if !is_text_known {
+                    return Ok(if is_own_place { Put::Here } else { Put::OTHER });
+                }
+                let place = place_of(vm, record, lineage, context.globals, holder);
+                let recorded = place.and_then(|place| record.get(place)?.number());
+                let number = lineage.of(vm, object);
+                Ok(if recorded.is_some() && recorded == number {
+                    Put::Here
+                } else {
+                    Put::Chosen { recorded, number }
+                })
             },
         )?;
         self.identity = Identity::of(
-            base.as_ref(),
+            base,
             &definitions,
             [running, incoming],
         )?;
@@ -300,43 +354,30 @@ impl Pairer<'_> {
     }
 }
 
-impl Pairer<'_> {
-    /// What becomes of references that lead to another object in the file than while the program
-    /// runs.
-    pub(super) fn settle_references(&mut self) -> Result<()> {
-        for number in 0..self.out.slots.len() {
-            let slot = self.out.slots.get(number).copied();
-            let Some(slot) = slot.filter(|slot| slot.action == Action::Refer) else {
-                continue;
-            };
-            let action = self.reference(&slot)?;
-            if let Some(slot) = self.out.slots.get_mut(number) {
-                slot.action = action;
-            }
+/// Where the record has what stands at a place of the running program.
+fn place_of(
+    vm: &Vm,
+    record: &Base,
+    lineage: Lineage,
+    globals: Ref,
+    holder: Holder,
+) -> Option<base::Place> {
+    let path = |table: Ref| {
+        if vm.val(table) == vm.val(globals) {
+            return Some(Path::root(vm, Root::Globals.name()));
         }
-        for number in 0..self.out.cell_pairs.len() {
-            let pair = self.out.cell_pairs.get(number).copied();
-            let Some(pair) = pair.filter(|pair| pair.fate == CellFate::Refer) else {
-                continue;
-            };
-            let is_function = self.vm.kind(pair.old_value) == Kind::Function;
-            let fate = match is_function {
-                true if self.is_assigned(pair.old, pair.new) => CellFate::Follow,
-                true => CellFate::Take,
-                false => CellFate::Merge,
-            };
-            if let Some(pair) = self.out.cell_pairs.get_mut(number) {
-                pair.fate = fate;
-            }
+        lineage.of(vm, table).map(Path::of)
+    };
+    match holder {
+        Holder::Module => Some(base::Place::RESULT),
+        Holder::Field(table, key) => Some(path(table)?.place(vm.digest(key)?)),
+        Holder::Metatable(table) => Some(path(table)?.metatable()),
+        Holder::Upvalue(function, index) => {
+            let of_function = lineage.of(vm, function);
+            let place = of_function.map(|number| base::local_of(vm, number, function, index));
+            let place = place.filter(|place| record.is_there(*place));
+            Some(place.unwrap_or_else(|| base::local(vm, function, index)))
         }
-        Ok(())
-    }
-
-    fn reference(&mut self, slot: &SlotDecision) -> Result<Action> {
-        Ok(match self.vm.kind(slot.old) {
-            Kind::Function => Action::ReplaceImport,
-            _ => Action::Merge,
-        })
     }
 }
 

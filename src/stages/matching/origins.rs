@@ -94,6 +94,26 @@ impl Origins {
     }
 }
 
+/// What is known of an object that stands at a place.
+pub(super) enum Put {
+    /// The version's load has put it there.
+    Here,
+    /// It stands there by chance, or by the program's choice. The numbers are those of the object
+    /// that the load has put there, and of the one that stands there.
+    Chosen {
+        recorded: Option<i64>,
+        number: Option<i64>,
+    },
+}
+
+impl Put {
+    /// It stands there, and no more is known.
+    pub(super) const OTHER: Put = Put::Chosen {
+        recorded: None,
+        number: None,
+    };
+}
+
 /// How the functions of a side are known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
@@ -115,11 +135,18 @@ struct Finder<'a, W> {
     variables: FxHashSet<VariableId>,
     /// Objects whose stores are to be followed.
     work: Vec<(DefinitionId, Ref)>,
+    /// Definitions whose objects the program has taken out of a place, by their numbers.
+    moved: FxHashMap<i64, DefinitionId>,
+    /// Objects that the program has put into places, by their numbers.
+    chosen: FxHashMap<i64, Ref>,
     was_put: W,
 }
 
 /// Finds the objects of a version. `was_put` tells whether it was the version's load that put the
 /// object where it stands; the flag says that the place is the definition's own.
+///
+/// What the program has moved is found again where it has moved it to, if that is another place that
+/// the version knows.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -128,7 +155,7 @@ pub(super) fn find(
     definitions: &Definitions,
     by: By,
     roots: &Roots<'_>,
-    was_put: impl FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>,
+    was_put: impl FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>,
 ) -> Result<Origins> {
     let mut finder = Finder {
         vm,
@@ -138,6 +165,8 @@ pub(super) fn find(
         several: FxHashSet::default(),
         variables: FxHashSet::default(),
         work: Vec::new(),
+        moved: FxHashMap::default(),
+        chosen: FxHashMap::default(),
         was_put,
     };
     let count = definitions.len() as usize;
@@ -147,13 +176,17 @@ pub(super) fn find(
         finder.functions(roots.functions)?;
     }
     finder.roots(roots)?;
-    while let Some((definition, object)) = finder.work.pop() {
-        finder.follow(definition, object)?;
+    loop {
+        while let Some((definition, object)) = finder.work.pop() {
+            finder.follow(definition, object)?;
+        }
+        if !finder.find_moved()? {
+            return Ok(finder.out);
+        }
     }
-    Ok(finder.out)
 }
 
-impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>> Finder<'_, W> {
+impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
     /// Functions go by their prototypes.
     fn functions(&mut self, functions: &[Function]) -> Result<()> {
         let mut protos = Vec::new();
@@ -311,23 +344,52 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<bool>> Finder<'_, W> {
             return Ok(());
         };
         let is_own_place = self.definitions.is_place(definition, id);
-        if (self.was_put)(self.vm, holder, object, is_own_place)? {
-            self.note(definition, object)?;
-            if self.out.object(definition) == Some(object) {
-                self.out.holders.try_insert_value(definition, holder)?;
+        match (self.was_put)(self.vm, holder, object, is_own_place)? {
+            Put::Here => {
+                self.note(definition, object)?;
+                if self.out.object(definition) == Some(object) {
+                    self.out.holders.try_insert_value(definition, holder)?;
+                }
+            }
+            Put::Chosen { recorded, number } => {
+                if let Some(recorded) = recorded {
+                    self.moved.try_insert_value(recorded, definition)?;
+                }
+                if let Some(number) = number {
+                    self.chosen.try_insert_value(number, object)?;
+                }
             }
         }
         Ok(())
     }
 
+    /// Notes what the program has moved from one place to another. True when there was something.
+    fn find_moved(&mut self) -> Result<bool> {
+        let mut found = false;
+        for (number, definition) in std::mem::take(&mut self.moved) {
+            if let Some(object) = self.chosen.get(&number).copied() {
+                self.note(definition, object)?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Does the main function evaluate it, and once only?
+    fn is_single(&self, definition: DefinitionId) -> bool {
+        let made = self.definitions.get(definition);
+        made.is_some_and(|made| made.proto == 0 && !made.in_loop)
+    }
+
     fn note(&mut self, definition: DefinitionId, object: Ref) -> Result<()> {
         let Val { addr, .. } = self.vm.val(object);
-        if self.out.of.contains_key(&addr) {
+        let is_single = self.is_single(definition);
+        // What a factory makes is told apart by the call that made it.
+        let known = self.out.definition(addr);
+        if known.is_some_and(|known| !is_single || self.is_single(known)) {
             return Ok(());
         }
         self.out.of.try_insert_value(addr, definition)?;
-        let made = self.definitions.get(definition);
-        let is_single = made.is_some_and(|made| made.proto == 0 && !made.in_loop);
         if !is_single || self.several.contains(&definition) {
             return Ok(());
         }

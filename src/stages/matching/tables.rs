@@ -397,13 +397,33 @@ impl Pairer<'_> {
     }
 
     pub(super) fn pair_metatables(&mut self, pair: &TablePair) -> Result<()> {
-        if self.vm.metatable_val(pair.new).is_nil() {
-            return Ok(());
-        }
         let (old, new) = (self.vm.metatable(pair.old)?, self.vm.metatable(pair.new)?);
+        if self.vm.val(new).is_nil() {
+            return self.metatable_gone(pair, old);
+        }
         let at = self.out.sites.metatable(pair.site)?;
         let place = Parent::metatable(pair.old, [pair.site, at], [old, new], false);
         self.metatables(place, pair.new)
+    }
+
+    /// The metatable that the last load has set goes when the file sets none any more.
+    fn metatable_gone(&mut self, pair: &TablePair, old: Ref) -> Result<()> {
+        let Some(number) = self.number_of(old) else {
+            return Ok(());
+        };
+        let path = self.path(pair.old, pair.site)?;
+        if path.is_some_and(|path| self.out.base.had_object(path.metatable(), number)) {
+            self.out.slots.try_push(SlotDecision {
+                table: pair.old,
+                parent: pair.site,
+                key: Ref::NIL,
+                new: Ref::NIL,
+                old,
+                action: Action::Remove,
+                change: false,
+            })?;
+        }
+        Ok(())
     }
 
     /// R3.1: metatables pair as tables do; one that only A2 has is set. `owner` is A2's table.

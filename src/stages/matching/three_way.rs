@@ -1,0 +1,203 @@
+//! Slots, three-way: what the edit has changed and what the program has changed decide together.
+//!
+//! The *base* of a place is what the file said at the last load that was kept. The edit touched the
+//! place if the file says something else now; the program did if something else stands there.
+//!
+//! | edit | program | what stands there then |
+//! | --- | --- | --- |
+//! | no | no | the same object, with its new code |
+//! | no | yes | what the program chose, with its new code |
+//! | yes | no | what the file says |
+//! | yes | yes | what the program chose, with a warning |
+//!
+//! That holds for what is behaviour: functions, references to the module's own tables, imports,
+//! metatables. Data goes by its policy (`merge`).
+
+use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
+use crate::lua::vm::{Kind, Ref};
+use crate::model::base::{Held, Place};
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::TryPush;
+
+/// Who has changed a place since the last load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Touched {
+    by_edit: bool,
+    by_program: bool,
+}
+
+impl Pairer<'_> {
+    /// What becomes of places that lead to another object in the file than while the program runs.
+    pub(super) fn settle_references(&mut self) -> Result<()> {
+        for number in 0..self.out.slots.len() {
+            let Some(slot) = self.out.slots.get(number).copied() else {
+                break;
+            };
+            let action = self.reference(&slot)?;
+            if let Some(slot) = self.out.slots.get_mut(number) {
+                slot.action = action;
+            }
+        }
+        for number in 0..self.out.cell_pairs.len() {
+            let Some(pair) = self.out.cell_pairs.get(number).copied() else {
+                break;
+            };
+            let fate = self.reference_in_cell(&pair)?;
+            if let Some(pair) = self.out.cell_pairs.get_mut(number) {
+                pair.fate = fate;
+            }
+        }
+        Ok(())
+    }
+
+    fn reference(&mut self, slot: &SlotDecision) -> Result<Action> {
+        let is_asked = match slot.action {
+            Action::Refer => true,
+            Action::ReplaceFunction | Action::ReplaceImport | Action::Keep => {
+                self.are_two_objects(slot.old, slot.new)
+            }
+            _ => false,
+        };
+        if !is_asked {
+            return Ok(slot.action);
+        }
+        let is_function = self.vm.kind(slot.old) == Kind::Function;
+        let place = match slot.key {
+            Ref::NIL => self.path(slot.table, slot.parent)?.map(|path| path.metatable()),
+            key => self.place_in(slot.table, slot.parent, key)?,
+        };
+        let Some(mut touched) = self.touched(place, slot.old, slot.new)? else {
+            return Ok(match slot.action {
+                Action::Refer if is_function => Action::ReplaceImport,
+                Action::Refer => Action::Merge,
+                action => action,
+            });
+        };
+        // What it was may be gone from the program, and have no number any more.
+        touched.by_edit &= !self.identity.was_defined_at(self.vm, slot.new, slot.table, slot.key);
+        let stays = if is_function { Action::Follow } else { Action::Keep };
+        if touched.by_edit && !touched.by_program {
+            self.forward(slot)?;
+        }
+        Ok(match touched {
+            Touched { by_program: false, by_edit: true } => Action::ReplaceImport,
+            Touched { by_program: false, .. } if slot.action != Action::Refer => slot.action,
+            Touched { by_program: true, .. } if self.is_patch(slot)? => Action::ReplaceImport,
+            Touched { by_program: true, by_edit: true } => {
+                let site = match slot.key {
+                    Ref::NIL => self.out.sites.metatable(slot.parent)?,
+                    key => self.out.sites.key(slot.parent, key)?,
+                };
+                self.warn_of_choice(site)?;
+                stays
+            }
+            _ => stays,
+        })
+    }
+
+    /// A function that the file has no longer becomes, wherever it stands, what the file has in the
+    /// place that was its own.
+    fn forward(&mut self, slot: &SlotDecision) -> Result<()> {
+        let is_gone = self.identity.is_gone_from(self.vm, slot.old, slot.table, slot.key);
+        let numbers = (
+            self.out.number1(self.vm.val(slot.old).addr),
+            self.number2(self.vm.val(slot.new).addr),
+        );
+        if let (true, (Some(f1), Some(f2))) = (is_gone, numbers)
+            && let Some(old) = self.out.old.get_mut(f1 as usize).filter(|old| old.answers.is_empty())
+        {
+            old.answers.try_push(f2)?;
+        }
+        Ok(())
+    }
+
+    /// A function of others over one of the module's own: the file's takes its place.
+    fn is_patch(&mut self, slot: &SlotDecision) -> Result<bool> {
+        let [old, new] = [slot.old, slot.new].map(|value| self.vm.kind(value));
+        Ok(old == Kind::Function
+            && new == Kind::Function
+            && !self.is_own_function(slot.old)?
+            && self.is_own_function(slot.new)?)
+    }
+
+    fn reference_in_cell(&mut self, pair: &CellPair) -> Result<CellFate> {
+        let is_asked = match pair.fate {
+            CellFate::Refer => true,
+            CellFate::Take | CellFate::Keep | CellFate::Follow => {
+                self.are_two_objects(pair.old_value, pair.new_value)
+            }
+            _ => false,
+        };
+        let Some(cell) = self.out.old_cells.get(pair.old as usize).copied().filter(|_| is_asked)
+        else {
+            return Ok(pair.fate);
+        };
+        let is_function = self.vm.kind(pair.old_value) == Kind::Function;
+        let place = Some(self.cell_place(&cell));
+        let Some(touched) = self.touched(place, pair.old_value, pair.new_value)? else {
+            return Ok(match pair.fate {
+                CellFate::Refer if !is_function => CellFate::Merge,
+                CellFate::Refer if self.is_assigned(pair.old, pair.new) => CellFate::Follow,
+                CellFate::Refer => CellFate::Take,
+                fate => fate,
+            });
+        };
+        let stays = if is_function { CellFate::Follow } else { CellFate::Keep };
+        Ok(match touched {
+            Touched { by_program: false, by_edit: true } => CellFate::Take,
+            Touched { by_program: false, .. } if pair.fate != CellFate::Refer => pair.fate,
+            Touched { by_program: true, by_edit: true } => {
+                let site = self.out.cell_site(pair.new)?;
+                self.warn_of_choice(site)?;
+                stays
+            }
+            _ => stays,
+        })
+    }
+
+    /// Are they objects, and not one and the same, nor counterparts?
+    fn are_two_objects(&self, old: Ref, new: Ref) -> bool {
+        let [o, n] = [old, new].map(|value| self.vm.val(value));
+        let is_object = |kind| matches!(kind, Kind::Table | Kind::Function | Kind::Userdata);
+        is_object(o.kind)
+            && is_object(n.kind)
+            && o != n
+            && self.out.answer(o.addr).is_none_or(|answer| self.vm.val(answer) != n)
+    }
+
+    /// Who has changed a place; none where there is no record of it.
+    fn touched(&mut self, place: Option<Place>, old: Ref, new: Ref) -> Result<Option<Touched>> {
+        let Some(recorded) = place.and_then(|place| self.out.base.get(place)) else {
+            return Ok(None);
+        };
+        let is_recorded = |number: Option<i64>| {
+            number.is_some_and(|number| recorded == Held::object(number))
+        };
+        Ok(Some(Touched {
+            by_program: !is_recorded(self.number_of(old)),
+            by_edit: !is_recorded(self.number_of_incoming(new)),
+        }))
+    }
+
+    /// The number of the running object that A2's is one with.
+    fn number_of_incoming(&self, new: Ref) -> Option<i64> {
+        let val = self.vm.val(new);
+        if !self.is_fresh(val) {
+            return self.number_of(new);
+        }
+        if val.is_table() {
+            return self.number_of(*self.out.tables.get(&val.addr)?);
+        }
+        let partners = &self.out.new.get(self.number2(val.addr)? as usize)?.partners;
+        let old = self.out.old.get(*partners.first()? as usize)?;
+        self.number_of(old.at)
+    }
+
+    fn warn_of_choice(&mut self, site: SiteId) -> Result<()> {
+        let path = self.out.sites.path(self.vm, &self.context.title, site);
+        self.out.warnings.try_push(format!(
+            "{path}: the file leads it to another object, and so has the program; the program's choice stays"
+        ))
+    }
+}
