@@ -144,7 +144,7 @@ impl Definitions {
     }
 
     /// What a call is called by: the function, and its constant arguments that are no numbers.
-    fn call_hash(&self, id: CallId) -> u64 {
+    pub(super) fn call_hash(&self, id: CallId) -> u64 {
         let Some(call) = self.call(id) else {
             return 0;
         };

@@ -53,7 +53,7 @@ pub(super) struct Frame<'f, 'd> {
     pub(super) id: ProtoId,
     raw: &'f Raw<'d>,
     code: &'f [[u8; 4]],
-    constants: &'f [Constant],
+    constants: (u32, u32),
     parsed: &'f Parsed<'d>,
     pub(super) out: &'f mut Definitions,
     pub(super) registers: &'f mut Registers,
@@ -91,7 +91,7 @@ impl<'f, 'd> Frame<'f, 'd> {
             id,
             raw,
             code: raw.code.as_chunks().0,
-            constants: part(&parsed.constants, raw.constants),
+            constants: raw.constants,
             parsed,
             registers,
             first_upvalue: out
@@ -125,8 +125,12 @@ impl<'f, 'd> Frame<'f, 'd> {
 
     #[inline(always)]
     pub(super) fn constant(&self, number: u32) -> Constant {
-        let constant = self.constants.get(number as usize);
-        constant.copied().unwrap_or(Constant::Nil)
+        let (first, count) = self.constants;
+        let constant = self.out.constants.get(first as usize + number as usize);
+        constant
+            .filter(|_| number < count)
+            .copied()
+            .unwrap_or(Constant::Nil)
     }
 
     /// The last argument of an instruction, which says what it is.

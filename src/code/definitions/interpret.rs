@@ -27,7 +27,7 @@ pub(super) fn interpret(parsed: &Parsed<'_>, out: &mut Definitions) -> Read<()> 
     }
     let standard = Standard::of(out);
     let mut registers = Registers::new(out.most);
-    for (raw, id) in parsed.raws.iter().zip(0..) {
+    for (raw, id) in parsed.raws.iter().zip(0..).filter(|(raw, _)| !raw.is_plain) {
         let mut frame = Frame::new(id, raw, parsed, &mut registers, out);
         frame.run(&standard)?;
     }

@@ -2,16 +2,18 @@
 //! and the one place that gives each its name.
 //!
 //! A *definition* is a table constructor, a function, or a call whose result goes somewhere. Every
-//! other mention of its object is a reference. Its *first destination* gives it a name: a parent and
-//! a key below it. [`align`](super::align) finds which definition of one version is which of
+//! other mention of its object is a reference. Its *first destination* gives it a name: a parent
+//! and a key below it. [`align`](super::align) finds which definition of one version is which of
 //! another.
 //!
 //! The pass is strict, as every reader of dumps: a byte that is not as expected gives `None`, and
 //! what an instruction leaves in a register is [`Symbol::Unknown`] unless it is proved. It wants
-//! debug information: of a stripped dump it knows no variable. Each function is interpreted once,
-//! in the order of its instructions. Branches meet in [`Symbol::OneOf`].
+//! debug information: of a stripped dump it knows no variable. Each function that makes an object
+//! or stores something is interpreted once, in the order of its instructions. Branches meet in
+//! [`Symbol::OneOf`].
 
 mod describe;
+mod features;
 mod finish;
 mod frame;
 mod interpret;
@@ -31,6 +33,7 @@ use super::reader::{Reader, Stop};
 use crate::support::error::{Error, Result};
 use crate::support::secret::Secret;
 
+pub(super) use features::Features;
 pub use types::*;
 
 /// What a dump tells about definitions, variables and stores.
@@ -40,6 +43,7 @@ pub struct Definitions {
     texts: Vec<Known>,
     /// The texts by their digests.
     numbers: FxHashMap<u64, Text>,
+    constants: Vec<Constant>,
     protos: Vec<Proto>,
     /// Where the upvalues of each function begin among `upvalues`.
     first_upvalue: Vec<u32>,
@@ -90,6 +94,7 @@ impl Definitions {
     /// [`Error::Memory`](crate::support::error::Error::Memory).
     pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Definitions>> {
         let mut out = Definitions::empty(secret, dump.len());
+        out.reserve(dump.len())?;
         let read = Reader::of(&dump).map(|mut reader| {
             let parsed = parse::parse(&mut reader, &mut out, secret)?;
             interpret::interpret(&parsed, &mut out)
@@ -104,12 +109,26 @@ impl Definitions {
         Ok(Some(out))
     }
 
+    /// Makes room for what a dump of this length has, as a rule.
+    fn reserve(&mut self, length: usize) -> Result<()> {
+        self.texts.try_reserve(length / 128)?;
+        self.numbers.try_reserve(length / 128)?;
+        self.constants.try_reserve(length / 24)?;
+        self.definitions.try_reserve(length / 80)?;
+        self.variables.try_reserve(length / 64)?;
+        self.fields.try_reserve(length / 40)?;
+        self.stores.try_reserve(length / 64)?;
+        self.lists.try_reserve(length / 48)?;
+        Ok(())
+    }
+
     fn empty(secret: &Secret, most: usize) -> Definitions {
         Definitions {
             dump: Vec::new(),
             secret: secret.clone(),
             texts: Vec::new(),
             numbers: FxHashMap::default(),
+            constants: Vec::new(),
             protos: Vec::new(),
             first_upvalue: Vec::new(),
             upvalues: Vec::new(),
@@ -187,7 +206,8 @@ impl Definitions {
         self.calls.get(id.0 as usize)
     }
 
-    /// All variables with their numbers.
+    /// All variables with their numbers, but for those of functions that make no object and store
+    /// nothing.
     pub fn variables(&self) -> impl Iterator<Item = (VariableId, &Variable)> {
         (0..).map(VariableId).zip(&self.variables)
     }
@@ -257,7 +277,8 @@ impl Definitions {
         under(&self.globals, name).filter_map(|id| Some((id, self.store(id)?)))
     }
 
-    /// What a function returns first, a store for each `return`.
+    /// What a function returns first, a store for each `return`. A function other than the main one
+    /// that makes no object and stores nothing is not looked at.
     pub fn results(&self, proto: ProtoId) -> impl Iterator<Item = (StoreId, &Store)> {
         under(&self.results, proto).filter_map(|id| Some((id, self.store(id)?)))
     }

@@ -5,10 +5,18 @@ use smallvec::SmallVec;
 use super::super::reader::{Read, Reader, Stop, word};
 use super::super::{Digest, MAX_DEPTH, OP_LAST, OP_SETUPVAL, UpvalueSet};
 use super::types::{Constant, Proto, ProtoId, Symbol, Text, Variable};
-use super::{Definitions, Known};
+use super::{Definitions, Known, op};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 use crate::support::secret::Secret;
+
+/// The operations that make objects or store something, but for `SETUPVAL`.
+const FINDS: u128 = 1 << op::SETTABUP
+    | 1 << op::SETTABLE
+    | 1 << op::SETI
+    | 1 << op::SETFIELD
+    | 1 << op::NEWTABLE
+    | 1 << op::CLOSURE;
 
 /// A part of a list: where it begins, and how long it is.
 pub(super) type Part = (u32, u32);
@@ -27,6 +35,8 @@ pub(super) struct Raw<'d> {
     pub(super) upvalues: &'d [u8],
     /// The upvalues that it or a function in it assigns.
     pub(super) assigned: UpvalueSet,
+    /// It makes no object and stores nothing: there is nothing in it to be found.
+    pub(super) is_plain: bool,
     /// The functions that stand directly in it.
     pub(super) children: Part,
     /// Its locals, which have the numbers of its variables.
@@ -49,7 +59,6 @@ pub(super) struct Local {
 /// All functions of a dump.
 pub(super) struct Parsed<'d> {
     pub(super) raws: Vec<Raw<'d>>,
-    pub(super) constants: Vec<Constant>,
     pub(super) children: Vec<ProtoId>,
     pub(super) locals: Vec<Local>,
     pub(super) absolute: Vec<i32>,
@@ -64,7 +73,6 @@ pub(super) fn parse<'d>(
     let mut parser = Parser {
         parsed: Parsed {
             raws: Vec::new(),
-            constants: Vec::new(),
             children: Vec::new(),
             locals: Vec::new(),
             absolute: Vec::new(),
@@ -107,11 +115,12 @@ impl<'d> Parser<'_, 'd> {
             return Err(Stop::Format);
         };
         let code = reader.code()?;
-        let mut assigned = UpvalueSet::default();
+        let code_start = reader.position() - code.len();
+        let (mut assigned, mut found) = (UpvalueSet::default(), 0_u128);
         for i in code.chunks_exact(4).map(word) {
             match i & 0x7f {
                 OP_SETUPVAL => assigned.add((i >> 16) as u8),
-                0..=OP_LAST => {}
+                op @ 0..=OP_LAST => found |= 1 << op,
                 _ => return Err(Stop::Format),
             }
         }
@@ -127,12 +136,17 @@ impl<'d> Parser<'_, 'd> {
             upvalues: (upvalues.len() / 3) as u8,
             digest: Digest::default(),
             definition: None,
+            end: id + 1,
+            code: (code_start as u32, code.len() as u32),
+            constants,
+            locals: (0, 0),
         })?;
         self.parsed.raws.try_push(Raw {
             code,
             constants,
             upvalues,
             assigned,
+            is_plain: depth > 0 && found & FINDS == 0 && assigned == UpvalueSet::default(),
             children: (0, 0),
             locals: (0, 0),
             lines: &[],
@@ -168,7 +182,9 @@ impl<'d> Parser<'_, 'd> {
             raw.children = (start, children.len() as u32);
             (raw.lines, raw.absolute, raw.locals) = (lines, absolute, locals);
         }
+        let end = self.out.protos.len() as ProtoId;
         if let Some(proto) = self.out.protos.get_mut(id as usize) {
+            (proto.end, proto.locals) = (end, locals);
             proto.digest = Digest {
                 bits: hash.finish(),
                 is_whole: true,
@@ -178,7 +194,7 @@ impl<'d> Parser<'_, 'd> {
     }
 
     fn constants(&mut self, reader: &mut Reader<'d>) -> Read<Part> {
-        let start = self.parsed.constants.len() as u32;
+        let start = self.out.constants.len() as u32;
         let count = reader.count()?;
         for _ in 0..count {
             let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
@@ -194,7 +210,7 @@ impl<'d> Parser<'_, 'd> {
                 }
                 _ => return Err(Stop::Format),
             };
-            self.parsed.constants.try_push(constant)?;
+            self.out.constants.try_push(constant)?;
         }
         Ok((start, count as u32))
     }
@@ -234,8 +250,19 @@ impl<'d> Parser<'_, 'd> {
             self.parsed.absolute.try_push(line)?;
         }
         let absolute = (first, count as u32);
-        let (first, count) = (self.parsed.locals.len() as u32, reader.count()?);
-        for _ in 0..count {
+        let is_plain = self
+            .parsed
+            .raws
+            .get(proto as usize)
+            .is_some_and(|raw| raw.is_plain);
+        let first = self.parsed.locals.len() as u32;
+        for _ in 0..reader.count()? {
+            if is_plain {
+                reader.string()?; // nothing captures it
+                reader.int()?;
+                reader.int()?;
+                continue;
+            }
             let text = reader.string()?.unwrap_or_default();
             let is_hidden = text.is_empty() || text.starts_with(b"(");
             let name = self.text(text, reader)?;
@@ -254,11 +281,13 @@ impl<'d> Parser<'_, 'd> {
                 is_captured: false,
                 is_constant: false,
                 is_shared: false,
+                is_hidden,
             })?;
         }
         for _ in 0..reader.count()? {
             reader.string()?;
         }
-        Ok((lines, absolute, (first, count as u32)))
+        let count = self.parsed.locals.len() as u32 - first;
+        Ok((lines, absolute, (first, count)))
     }
 }

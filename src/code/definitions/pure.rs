@@ -105,7 +105,7 @@ impl Definitions {
     }
 
     /// A hash of what a symbol is called, the same in each version of a file.
-    pub(super) fn hash_of(&self, symbol: Symbol) -> u64 {
+    pub(in crate::code) fn hash_of(&self, symbol: Symbol) -> u64 {
         self.hash_to(symbol, DEEPEST)
     }
 
@@ -159,7 +159,7 @@ impl Definitions {
     }
 
     /// Two hashes as one.
-    pub(super) fn mixed(&self, a: u64, b: u64) -> u64 {
+    pub(in crate::code) fn mixed(&self, a: u64, b: u64) -> u64 {
         let mut hasher = self.secret.hasher();
         hasher.write_u64(a);
         hasher.write_u64(b);
@@ -167,7 +167,7 @@ impl Definitions {
     }
 
     /// The digest of a text.
-    pub(super) fn digest_of(&self, text: super::Text) -> u64 {
+    pub(in crate::code) fn digest_of(&self, text: super::Text) -> u64 {
         let known = self.texts.get(text.0 as usize);
         known.map_or(0, |known| known.digest)
     }

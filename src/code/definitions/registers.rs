@@ -151,12 +151,27 @@ impl Registers {
 
 impl Definitions {
     /// What a register holds where branches meet, of which one leaves this and the other one that.
-    #[inline]
+    #[inline(always)]
     fn merged(&mut self, a: Symbol, b: Symbol) -> Read<Symbol> {
-        if self.is_same(a, b) {
+        if a == b {
             return Ok(a);
         }
-        self.one_of(a, b)
+        // Only what may be an object is worth a list.
+        let is_object = |symbol| {
+            matches!(
+                symbol,
+                Symbol::Definition(_)
+                    | Symbol::Variable(_)
+                    | Symbol::Global(_)
+                    | Symbol::Field(_)
+                    | Symbol::OneOf(_)
+            )
+        };
+        match (is_object(a), is_object(b)) {
+            (false, false) => Ok(Symbol::Unknown),
+            (true, true) if self.is_same(a, b) => Ok(a),
+            _ => self.one_of(a, b),
+        }
     }
 
     /// Are the two the same symbol? Fields are compared to some depth.
@@ -182,6 +197,8 @@ impl Definitions {
         let mut members: smallvec::SmallVec<[Symbol; 2 * MOST_MEANT]> = smallvec::SmallVec::new();
         for symbol in [a, b] {
             let list = match symbol {
+                // (a list that has the other one, as after each of many branches)
+                Symbol::OneOf(list) if self.list(list).contains(&b) => return Ok(symbol),
                 Symbol::OneOf(list) => self.list(list),
                 _ => std::slice::from_ref(&symbol),
             };
@@ -194,15 +211,6 @@ impl Definitions {
         if members.len() > MOST_MEANT {
             members.truncate(MOST_MEANT - 1);
             members.try_push(Symbol::Unknown)?;
-        }
-        let is_known = |member: &Symbol| {
-            !matches!(
-                member,
-                Symbol::Unknown | Symbol::LoopVariable | Symbol::Pure { .. }
-            )
-        };
-        if !members.iter().any(is_known) {
-            return Ok(Symbol::Unknown);
         }
         let list = self.new_list(&members)?;
         Ok(list.map_or(Symbol::Unknown, Symbol::OneOf))

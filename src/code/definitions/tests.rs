@@ -186,7 +186,7 @@ fn symbols_are_followed_through_variables_fields_and_globals() {
     let definitions = read(
         "local M = { states = { idle = {} } }
         Shared = {}
-        local function get() return M.states.idle, Shared, M.none, M end
+        local function get() local _ = {} return M.states.idle end
         local cyclic
         local function turn() cyclic = cyclic.next or cyclic end
         return get",
@@ -218,7 +218,9 @@ fn variables_are_found_through_all_functions() {
         "local count, limit, name = 0, 60
         local function outer(x)
             local own = x
-            return function() return function() count = count + 1 own = own + x return limit, print end end
+            return function()
+                return function() count = count + 1 own = own + x return limit, print end
+            end
         end
         local function other() name = 'x' end",
     );

@@ -10,8 +10,8 @@ use super::Definitions;
 /// [`Symbol::OneOf`]. What is beyond leaves it open.
 pub const MOST_MEANT: usize = 8;
 
-/// A prototype: functions are numbered as in [`Tree`](super::super::tree::Tree), each before those in it.
-/// The main function is number 0.
+/// A prototype: functions are numbered as in [`Tree`](super::super::tree::Tree), each before those
+/// in it. The main function is number 0.
 pub type ProtoId = u32;
 
 /// A definition, in the order of the code: the main function's first, then those of each function.
@@ -150,8 +150,8 @@ pub enum Key {
 }
 
 impl Key {
-    /// Are there many of it below one parent, by its nature? Then it is no name: such definitions are
-    /// elements of a sequence.
+    /// Are there many of it below one parent, by its nature? Then it is no name: such definitions
+    /// are elements of a sequence.
     pub fn is_sequence(self) -> bool {
         matches!(self, Key::Element | Key::Computed | Key::Nowhere)
     }
@@ -164,7 +164,7 @@ pub struct Definition {
     pub kind: Kind,
     /// The function that evaluates it.
     pub proto: ProtoId,
-    /// The line, or 0.
+    /// The line, or 0. Lua gives a table the line of what stands before it.
     pub line: i32,
     /// It stands in a loop of that function.
     pub in_loop: bool,
@@ -196,6 +196,15 @@ pub struct Variable {
     pub(super) is_constant: bool,
     /// A nested function that exists assigns it: its value may change at any time.
     pub(super) is_shared: bool,
+    /// The compiler's own.
+    pub(super) is_hidden: bool,
+}
+
+impl Variable {
+    /// Is it one of the compiler's own, as the state of a loop?
+    pub fn is_hidden(&self) -> bool {
+        self.is_hidden
+    }
 }
 
 /// A function.
@@ -211,12 +220,19 @@ pub struct Proto {
     pub params: u8,
     /// How many upvalues.
     pub upvalues: u8,
-    /// The same as [`Profile::digest`](super::super::Profile): with it and the lines a running closure
-    /// finds its prototype ([`Definitions::proto_of`]).
+    /// The same as [`Profile::digest`](super::super::Profile): with it and the lines a running
+    /// closure finds its prototype ([`Definitions::proto_of`]).
     pub digest: Digest,
     /// The definition that makes closures of it; none for the main function, and where the code is
     /// never reached.
     pub definition: Option<DefinitionId>,
+    /// The number after the last function in it.
+    pub(super) end: ProtoId,
+    /// Where its instructions stand in the dump, and its constants among all.
+    pub(super) code: (u32, u32),
+    pub(super) constants: (u32, u32),
+    /// Its variables among all.
+    pub(super) locals: (u32, u32),
 }
 
 /// What an upvalue is.
