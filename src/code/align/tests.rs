@@ -217,16 +217,19 @@ fn a_name_goes_on_as_another_kind_of_expression() {
 
 #[test]
 fn what_is_renamed_or_moved_is_found_by_likeness() {
-    let body = "local total = 0 for i, item in ipairs(cart) do total = total + item.price * 2 end print('sum', total) return total end";
+    let body = "local total = 0 for i, item in ipairs(cart) do total = total + item.price * 2 end
+        print('sum', total) return total end";
     let v = versions(
         &format!(
-            "local M = {{}}\n function M.sum(cart) {body}\n function M.other() return 'o' end\n return M"
+            "local M = {{}}\n function M.sum(cart) {body}\n
+            function M.other() return 'o' end\n return M"
         ),
         &format!(
-            "local M = {{}}\n function M.other() return 'o' end\n function M.total_of(cart) {body}\n return M"
+            "local M = {{}}\n function M.other() return 'o' end\n
+            function M.total_of(cart) {body}\n return M"
         ),
     );
-    assert_eq!(v.becomes("M.sum", 0), Some((3, Likeness)));
+    assert_eq!(v.becomes("M.sum", 0), Some((4, Likeness)));
     // A name that is used anew, for something unlike: the old one has moved.
     let v = versions(
         "local M = {}
@@ -274,7 +277,10 @@ fn many_that_are_alike_are_not_mixed_up() {
 fn variables_go_by_owner_and_name() {
     let v = versions(
         "local hits, gone = 0, 1
-        local function f() local inner = 0 return function() inner = inner + 1 hits = hits + 1 return gone end end
+        local function f()
+            local inner = 0
+            return function() inner = inner + 1 hits = hits + 1 return gone end
+        end
         return f",
         "local function f() local inner = 5 return function() inner = inner + 2 end end
         local hits = 7

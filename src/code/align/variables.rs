@@ -107,8 +107,8 @@ impl Aligner<'_> {
         }
     }
 
-    /// A variable goes on under a new name if a function that captures it has equal code but for the
-    /// name, the old name is gone, the new one is new, and the initialisers are equal.
+    /// A variable goes on under a new name if a function that captures it has equal code but for
+    /// the name, the old name is gone, the new one is new, and the initialisers are equal.
     pub(super) fn renamed_variables(&mut self) -> Result<()> {
         let (old, new) = (self.by_name(0)?, self.by_name(1)?);
         let mut pairs: FxHashSet<(VariableId, VariableId)> = FxHashSet::default();

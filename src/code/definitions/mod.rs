@@ -9,7 +9,8 @@
 //! The pass is strict, as every reader of dumps: a byte that is not as expected gives `None`, and
 //! what an instruction leaves in a register is [`Symbol::Unknown`] unless it is proved. It wants
 //! debug information: of a stripped dump it knows no variable. Each function that makes an object
-//! or stores something is interpreted once, in the order of its instructions. Branches meet in [`Symbol::OneOf`].
+//! or stores something is interpreted once, in the order of its instructions. Branches meet in
+//! [`Symbol::OneOf`].
 
 mod describe;
 mod features;

@@ -218,7 +218,9 @@ fn variables_are_found_through_all_functions() {
         "local count, limit, name = 0, 60
         local function outer(x)
             local own = x
-            return function() return function() count = count + 1 own = own + x return limit, print end end
+            return function()
+                return function() count = count + 1 own = own + x return limit, print end
+            end
         end
         local function other() name = 'x' end",
     );

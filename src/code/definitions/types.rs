@@ -10,8 +10,8 @@ use super::Definitions;
 /// [`Symbol::OneOf`]. What is beyond leaves it open.
 pub const MOST_MEANT: usize = 8;
 
-/// A prototype: functions are numbered as in [`Tree`](super::super::tree::Tree), each before those in it.
-/// The main function is number 0.
+/// A prototype: functions are numbered as in [`Tree`](super::super::tree::Tree), each before those
+/// in it. The main function is number 0.
 pub type ProtoId = u32;
 
 /// A definition, in the order of the code: the main function's first, then those of each function.
@@ -150,8 +150,8 @@ pub enum Key {
 }
 
 impl Key {
-    /// Are there many of it below one parent, by its nature? Then it is no name: such definitions are
-    /// elements of a sequence.
+    /// Are there many of it below one parent, by its nature? Then it is no name: such definitions
+    /// are elements of a sequence.
     pub fn is_sequence(self) -> bool {
         matches!(self, Key::Element | Key::Computed | Key::Nowhere)
     }
@@ -220,8 +220,8 @@ pub struct Proto {
     pub params: u8,
     /// How many upvalues.
     pub upvalues: u8,
-    /// The same as [`Profile::digest`](super::super::Profile): with it and the lines a running closure
-    /// finds its prototype ([`Definitions::proto_of`]).
+    /// The same as [`Profile::digest`](super::super::Profile): with it and the lines a running
+    /// closure finds its prototype ([`Definitions::proto_of`]).
     pub digest: Digest,
     /// The definition that makes closures of it; none for the main function, and where the code is
     /// never reached.
