@@ -186,7 +186,12 @@ impl Pairer<'_> {
         if let Some(met) = self.met2.get(order) {
             return Ok(Some(met));
         }
-        let Some((incoming_graph::Function { info, own, list, .. }, _)) = self.graph_node(at, order)?
+        let Some((
+            incoming_graph::Function {
+                info, own, list, ..
+            },
+            _,
+        )) = self.graph_node(at, order)?
         else {
             return Ok(None);
         };

@@ -6,9 +6,7 @@ use rustc_hash::FxHashSet;
 use super::origins::{self, By, Function, Holder, Origins, Put, Roots};
 use super::{Edge, Pairer};
 use crate::code::align::{Alignment, Reason, align};
-use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Parent, Place, Symbol,
-};
+use crate::code::definitions::{Constant, DefinitionId, Definitions, Parent, Place, Symbol};
 use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
 use crate::model::base::{self, Base, Path};
 use crate::model::lineage::Lineage;
@@ -130,7 +128,11 @@ impl Identity {
                 Some((found, reason)) if found == incoming => {
                     let is_one = self.running.object(base).is_some()
                         && self.incoming.object(incoming).is_some();
-                    if is_one { Relation::Same(reason) } else { Relation::Unknown }
+                    if is_one {
+                        Relation::Same(reason)
+                    } else {
+                        Relation::Unknown
+                    }
                 }
                 None if backward.is_none()
                     && (self.nameless.contains(&incoming)
@@ -164,7 +166,11 @@ impl Identity {
         let incoming = (0..self.incoming.len()).map(DefinitionId);
         incoming.filter_map(|incoming| {
             let (base, _) = self.base(incoming)?;
-            Some((self.running.object(base)?, self.incoming.object(incoming)?, incoming))
+            Some((
+                self.running.object(base)?,
+                self.incoming.object(incoming)?,
+                incoming,
+            ))
         })
     }
 }
@@ -220,7 +226,10 @@ impl Pairer<'_> {
             let Some(known) = self.out.known.function(number).filter(|known| known.own) else {
                 continue;
             };
-            let profile = self.lineage.number(self.vm, known.at).and_then(Lineage::profile);
+            let profile = self
+                .lineage
+                .number(self.vm, known.at)
+                .and_then(Lineage::profile);
             functions.try_push(Function {
                 at: known.at,
                 info: known.info,
@@ -238,7 +247,11 @@ impl Pairer<'_> {
         let running = origins::find(
             self.vm,
             base.as_ref().unwrap_or(&definitions),
-            if is_text_known { By::Prototype } else { By::Place },
+            if is_text_known {
+                By::Prototype
+            } else {
+                By::Place
+            },
             &roots,
             |vm, holder, object, is_own_place| {
                 let is_module = matches!(holder, Holder::Module);
@@ -258,11 +271,7 @@ impl Pairer<'_> {
                 })
             },
         )?;
-        self.identity = Identity::of(
-            base,
-            &definitions,
-            [running, incoming],
-        )?;
+        self.identity = Identity::of(base, &definitions, [running, incoming])?;
         Ok(())
     }
 
@@ -307,9 +316,18 @@ impl Pairer<'_> {
                 }
             } else if o.is_function() && n.is_function() {
                 let site = self.site_of(definition)?;
-                if let (Some(f1), Some(f2)) = (self.function1(old, site)?, self.function2(new, site)?)
-                    && self.out.old.get(f1 as usize).is_some_and(|old| old.answers.is_empty())
-                    && self.out.new.get(f2 as usize).is_some_and(|new| new.partners.is_empty())
+                if let (Some(f1), Some(f2)) =
+                    (self.function1(old, site)?, self.function2(new, site)?)
+                    && self
+                        .out
+                        .old
+                        .get(f1 as usize)
+                        .is_some_and(|old| old.answers.is_empty())
+                    && self
+                        .out
+                        .new
+                        .get(f2 as usize)
+                        .is_some_and(|new| new.partners.is_empty())
                 {
                     self.edge(Edge { f1, f2 })?;
                     found = true;

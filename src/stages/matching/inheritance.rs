@@ -111,9 +111,9 @@ impl Pairer<'_> {
         at: SiteId,
     ) -> Result<bool> {
         let is_index = self.vm.is_string(slot.key, b"__index");
-        let Some(holder) = holder.filter(|_| {
-            is_index && !self.replace_data && !self.are_same(slot.old, slot.new)
-        }) else {
+        let Some(holder) =
+            holder.filter(|_| is_index && !self.replace_data && !self.are_same(slot.old, slot.new))
+        else {
             return Ok(false);
         };
         let address = self.vm.val(holder).addr;

@@ -235,7 +235,10 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
             let Some(variable) = definitions.upvalue(proto, number) else {
                 continue;
             };
-            let Some(known) = definitions.variable(variable).filter(|known| known.proto == 0) else {
+            let Some(known) = definitions
+                .variable(variable)
+                .filter(|known| known.proto == 0)
+            else {
                 continue;
             };
             let index = match self.by {
@@ -257,7 +260,8 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
     /// The number of a function's upvalue with this name.
     fn upvalue_called(&self, function: Ref, name: &[u8]) -> Option<u8> {
         let is_it = |index: &u8| {
-            self.vm.with_upvalue_name(function, *index, |found| found == name)
+            self.vm
+                .with_upvalue_name(function, *index, |found| found == name)
         };
         let exists = |index: &u8| self.vm.upvalue(function, *index).is_some();
         (1..=u8::MAX).take_while(exists).find(is_it)

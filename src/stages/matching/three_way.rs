@@ -64,27 +64,48 @@ impl Pairer<'_> {
         }
         let is_function = self.vm.kind(slot.old) == Kind::Function;
         let place = match slot.key {
-            Ref::NIL => self.path(slot.table, slot.parent)?.map(|path| path.metatable()),
+            Ref::NIL => self
+                .path(slot.table, slot.parent)?
+                .map(|path| path.metatable()),
             key => self.place_in(slot.table, slot.parent, key)?,
         };
         let Some(mut touched) = self.touched(place, slot.old, slot.new)? else {
+            // Where tables look for what they lack is behaviour; other tables are state.
+            let is_behaviour =
+                is_function || slot.key == Ref::NIL || self.vm.is_string(slot.key, b"__index");
             return Ok(match slot.action {
-                Action::Refer if is_function => Action::ReplaceImport,
+                Action::Refer if is_behaviour => Action::ReplaceImport,
                 Action::Refer => Action::Merge,
                 action => action,
             });
         };
         // What it was may be gone from the program, and have no number any more.
-        touched.by_edit &= !self.identity.was_defined_at(self.vm, slot.new, slot.table, slot.key);
-        let stays = if is_function { Action::Follow } else { Action::Keep };
+        touched.by_edit &= !self
+            .identity
+            .was_defined_at(self.vm, slot.new, slot.table, slot.key);
+        let stays = if is_function {
+            Action::Follow
+        } else {
+            Action::Keep
+        };
         if touched.by_edit && !touched.by_program {
             self.forward(slot)?;
         }
         Ok(match touched {
-            Touched { by_program: false, by_edit: true } => Action::ReplaceImport,
-            Touched { by_program: false, .. } if slot.action != Action::Refer => slot.action,
-            Touched { by_program: true, .. } if self.is_patch(slot)? => Action::ReplaceImport,
-            Touched { by_program: true, by_edit: true } => {
+            Touched {
+                by_program: false,
+                by_edit: true,
+            } => Action::ReplaceImport,
+            Touched {
+                by_program: false, ..
+            } if slot.action != Action::Refer => slot.action,
+            Touched {
+                by_program: true, ..
+            } if self.gives_way(slot)? => Action::ReplaceImport,
+            Touched {
+                by_program: true,
+                by_edit: true,
+            } => {
                 let site = match slot.key {
                     Ref::NIL => self.out.sites.metatable(slot.parent)?,
                     key => self.out.sites.key(slot.parent, key)?,
@@ -99,21 +120,31 @@ impl Pairer<'_> {
     /// A function that the file has no longer becomes, wherever it stands, what the file has in the
     /// place that was its own.
     fn forward(&mut self, slot: &SlotDecision) -> Result<()> {
-        let is_gone = self.identity.is_gone_from(self.vm, slot.old, slot.table, slot.key);
+        let is_gone = self
+            .identity
+            .is_gone_from(self.vm, slot.old, slot.table, slot.key);
         let numbers = (
             self.out.number1(self.vm.val(slot.old).addr),
             self.number2(self.vm.val(slot.new).addr),
         );
         if let (true, (Some(f1), Some(f2))) = (is_gone, numbers)
-            && let Some(old) = self.out.old.get_mut(f1 as usize).filter(|old| old.answers.is_empty())
+            && let Some(old) = self
+                .out
+                .old
+                .get_mut(f1 as usize)
+                .filter(|old| old.answers.is_empty())
         {
             old.answers.try_push(f2)?;
         }
         Ok(())
     }
 
-    /// A function of others over one of the module's own: the file's takes its place.
-    fn is_patch(&mut self, slot: &SlotDecision) -> Result<bool> {
+    /// Does what the program put there give way: a patch (a function of others over one of the
+    /// module's own), or, with `data = "replace"`, a table of the program's own?
+    fn gives_way(&mut self, slot: &SlotDecision) -> Result<bool> {
+        if self.replace_data && self.vm.kind(slot.old) == Kind::Table {
+            return Ok(self.number_of(slot.old).is_none());
+        }
         let [old, new] = [slot.old, slot.new].map(|value| self.vm.kind(value));
         Ok(old == Kind::Function
             && new == Kind::Function
@@ -129,7 +160,12 @@ impl Pairer<'_> {
             }
             _ => false,
         };
-        let Some(cell) = self.out.old_cells.get(pair.old as usize).copied().filter(|_| is_asked)
+        let Some(cell) = self
+            .out
+            .old_cells
+            .get(pair.old as usize)
+            .copied()
+            .filter(|_| is_asked)
         else {
             return Ok(pair.fate);
         };
@@ -143,11 +179,23 @@ impl Pairer<'_> {
                 fate => fate,
             });
         };
-        let stays = if is_function { CellFate::Follow } else { CellFate::Keep };
+        let stays = if is_function {
+            CellFate::Follow
+        } else {
+            CellFate::Keep
+        };
         Ok(match touched {
-            Touched { by_program: false, by_edit: true } => CellFate::Take,
-            Touched { by_program: false, .. } if pair.fate != CellFate::Refer => pair.fate,
-            Touched { by_program: true, by_edit: true } => {
+            Touched {
+                by_program: false,
+                by_edit: true,
+            } => CellFate::Take,
+            Touched {
+                by_program: false, ..
+            } if pair.fate != CellFate::Refer => pair.fate,
+            Touched {
+                by_program: true,
+                by_edit: true,
+            } => {
                 let site = self.out.cell_site(pair.new)?;
                 self.warn_of_choice(site)?;
                 stays
@@ -163,7 +211,10 @@ impl Pairer<'_> {
         is_object(o.kind)
             && is_object(n.kind)
             && o != n
-            && self.out.answer(o.addr).is_none_or(|answer| self.vm.val(answer) != n)
+            && self
+                .out
+                .answer(o.addr)
+                .is_none_or(|answer| self.vm.val(answer) != n)
     }
 
     /// Who has changed a place; none where there is no record of it.
@@ -171,9 +222,8 @@ impl Pairer<'_> {
         let Some(recorded) = place.and_then(|place| self.out.base.get(place)) else {
             return Ok(None);
         };
-        let is_recorded = |number: Option<i64>| {
-            number.is_some_and(|number| recorded == Held::object(number))
-        };
+        let is_recorded =
+            |number: Option<i64>| number.is_some_and(|number| recorded == Held::object(number));
         Ok(Some(Touched {
             by_program: !is_recorded(self.number_of(old)),
             by_edit: !is_recorded(self.number_of_incoming(new)),
