@@ -379,23 +379,12 @@ fn plan_module(
     };
     context.loaded = known.table;
     announce(vm, request, module, &context)?;
-    let recorded = match vm.kind(module.calls) {
-        Kind::Table => Some(Recorded::read(vm, module.calls)?),
-        _ => None,
-    };
-    let last_load = LastLoad {
-        source: copy_of(&module.source)?,
-        calls: recorded,
-        lineage: Some(request.lineage),
-    };
-    let mut loaded = load::load(
+    let mut loaded = load_module(
         vm,
         permit,
+        (request, module, &options),
         &context,
-        found,
-        known,
-        last_load,
-        options.around,
+        (found, known),
     )?;
     let last = vm.index(module.undo, LAST_MAIN)?;
     loaded.ownership.read_loader(vm, last)?;
@@ -417,10 +406,7 @@ fn plan_module(
     fault::point()?;
 
     if options.dry_run {
-        let calls = &mut loaded.left.calls;
-        for call in &calls.beyond {
-            calls.warnings.try_push(effects::beyond(call))?;
-        }
+        warn_of_calls(&mut loaded)?;
     }
     // Everything that could fail is made before the commit.
     let lists = Lists {
@@ -484,6 +470,35 @@ fn plan_module(
         cells,
         clock,
     })
+}
+
+/// Runs the module's chunk, with what is on record of its last load.
+fn load_module(
+    vm: &mut Vm,
+    permit: Permit,
+    (request, module, options): (&Request, &Module, &Options),
+    context: &Context,
+    (found, known): (&mut Found, Modules),
+) -> Result<Loaded> {
+    let recorded = match vm.kind(module.calls) {
+        Kind::Table => Some(Recorded::read(vm, module.calls)?),
+        _ => None,
+    };
+    let last_load = LastLoad {
+        source: copy_of(&module.source)?,
+        calls: recorded,
+        lineage: Some(request.lineage),
+    };
+    load::load(vm, permit, context, found, known, last_load, options.around)
+}
+
+/// Tells of the calls that a dry run cannot plan.
+fn warn_of_calls(loaded: &mut Loaded) -> Result<()> {
+    let calls = &mut loaded.left.calls;
+    for call in &calls.beyond {
+        calls.warnings.try_push(effects::beyond(call))?;
+    }
+    Ok(())
 }
 
 /// Carries the plan of a module out, if that is `needed` and nothing refuses it.

@@ -6,12 +6,13 @@
 use super::Reason::{Kind as OtherKind, Likeness, Name, Result as Returned, Sequence};
 use super::*;
 use crate::lua::testing::State;
+use crate::lua::vm::DebugInfo;
 use crate::support::secret::Secret;
 
 fn read(text: &str) -> Definitions {
     let dump = State::new().view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
-        vm.dump(main, false).expect("memory").to_vec()
+        vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
     });
     Definitions::read(dump, &Secret::default())
         .expect("memory")
@@ -353,7 +354,7 @@ fn an_unchanged_file_is_all_of_itself() {
         let text = std::fs::read(&path).expect("a file");
         let dump = state.view(|vm| {
             let main = vm.load_text(&text, c"@m.lua").ok()?;
-            Some(vm.dump(main, false).expect("memory").to_vec())
+            Some(vm.dump(main, DebugInfo::Keep).expect("memory").to_vec())
         });
         let Some(dump) = dump else {
             continue; // another version of Lua, or a file that is wrong on purpose

@@ -5,12 +5,13 @@
 
 use super::*;
 use crate::lua::testing::State;
+use crate::lua::vm::DebugInfo;
 
 /// What a text defines.
 fn read(text: &str) -> Definitions {
     let dump = State::new().view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
-        vm.dump(main, false).expect("memory").to_vec()
+        vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
     });
     Definitions::read(dump, &Secret::default())
         .expect("memory")
@@ -335,7 +336,7 @@ fn a_closure_finds_its_prototype() {
     let state = State::new();
     let dump = state.view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
-        vm.dump(main, false).expect("memory").to_vec()
+        vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
     });
     let secret = Secret::default();
     let tree = super::super::tree::Tree::read(dump.clone(), &secret)
@@ -375,7 +376,7 @@ fn a_closure_finds_its_prototype() {
 fn a_stripped_dump_has_definitions_and_no_variable() {
     let dump = State::new().view(|vm| {
         let main = vm.load_text(b"local M = {} function M.f() end return M", c"@m.lua");
-        vm.dump(main.expect("compiles"), true)
+        vm.dump(main.expect("compiles"), DebugInfo::Strip)
             .expect("memory")
             .to_vec()
     });

@@ -508,60 +508,10 @@ impl Pairer<'_> {
             return self.out.cell_pairs.try_push(pair);
         }
         if o.is_table() && n.is_table() && fresh {
-            pair.fate = CellFate::Merge;
-            if self.are_paired(old_value, new_value) {
-                return self.out.cell_pairs.try_push(pair);
-            }
-            let site = self.out.cell_site(c2)?;
-            let fit = self.fit();
-            let relation = self.relation(old_value, new_value);
-            if relation == Relation::Other {
-                pair.fate = CellFate::Refer;
-            }
-            if matches!(relation, Relation::Same(_)) {
-                self.pair_tables(old_value, new_value, site, fit)?;
-            } else if relation == Relation::Other
-                || self.names_contradict(old_value, new_value, Some(new.name))?
-            {
-                let (old, new) = (old_value, new_value);
-                self.refer(TablePair {
-                    old,
-                    new,
-                    site,
-                    fit,
-                })?;
-            } else {
-                let (old, new) = (old_value, new_value);
-                self.pair_at_place(
-                    TablePair {
-                        old,
-                        new,
-                        site,
-                        fit,
-                    },
-                    PlaceKind::Local,
-                )?;
-            }
-            return self.out.cell_pairs.try_push(pair);
+            return self.pair_held_tables(pair);
         }
         if o.is_function() && n.is_function() && fresh {
-            let site = self.out.cell_site(c2)?;
-            let (f1, f2) = (
-                self.function1(old_value, site)?,
-                self.function2(new_value, site)?,
-            );
-            if self.are_others(old_value, new_value) {
-                pair.fate = CellFate::Refer;
-            } else if let (Some(f1), Some(f2)) = (f1, f2) {
-                let own = self.out.old.get(f1 as usize).is_some_and(|old| old.own);
-                if own || self.are_twins(f1, f2) {
-                    return self.cell_edges.try_push(CellEdge {
-                        pair,
-                        edge: Edge { f1, f2 },
-                    });
-                }
-            }
-            return self.out.cell_pairs.try_push(pair);
+            return self.pair_held_functions(pair);
         }
         let old_is_own = o.is_function() && self.is_own_function(old_value)?;
         let object = n.addr != 0 && n.kind != Kind::String;
@@ -586,6 +536,59 @@ impl Pairer<'_> {
         } else {
             CellFate::Keep
         };
+        self.out.cell_pairs.try_push(pair)
+    }
+
+    /// Two cells that hold tables: the same one, as far as is known, or a reference.
+    fn pair_held_tables(&mut self, mut pair: CellPair) -> Result<()> {
+        pair.fate = CellFate::Merge;
+        let (old, new) = (pair.old_value, pair.new_value);
+        if self.are_paired(old, new) {
+            return self.out.cell_pairs.try_push(pair);
+        }
+        let site = self.out.cell_site(pair.new)?;
+        let fit = self.fit();
+        let tables = TablePair {
+            old,
+            new,
+            site,
+            fit,
+        };
+        let name = self
+            .out
+            .new_cells
+            .get(pair.new as usize)
+            .map(|cell| cell.name);
+        match self.relation(old, new) {
+            Relation::Same(_) => self.pair_tables(old, new, site, fit)?,
+            Relation::Other => {
+                pair.fate = CellFate::Refer;
+                self.refer(tables)?;
+            }
+            Relation::Unknown if self.names_contradict(old, new, name)? => self.refer(tables)?,
+            Relation::Unknown => self.pair_at_place(tables, PlaceKind::Local)?,
+        }
+        self.out.cell_pairs.try_push(pair)
+    }
+
+    /// Two cells that hold functions.
+    fn pair_held_functions(&mut self, mut pair: CellPair) -> Result<()> {
+        let site = self.out.cell_site(pair.new)?;
+        let (f1, f2) = (
+            self.function1(pair.old_value, site)?,
+            self.function2(pair.new_value, site)?,
+        );
+        if self.are_others(pair.old_value, pair.new_value) {
+            pair.fate = CellFate::Refer;
+        } else if let (Some(f1), Some(f2)) = (f1, f2) {
+            let own = self.out.old.get(f1 as usize).is_some_and(|old| old.own);
+            if own || self.are_twins(f1, f2) {
+                return self.cell_edges.try_push(CellEdge {
+                    pair,
+                    edge: Edge { f1, f2 },
+                });
+            }
+        }
         self.out.cell_pairs.try_push(pair)
     }
 
