@@ -455,7 +455,7 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.same({ "sub.f", "f" }, { M.sub.f(), M.f() })
   end)
 
-  it("keeps its code as a global, though a new function of the file is like it", function()
+  it("keeps its code as a global, though a new function of the file has its place in the code", function()
     local first = [[
       local M = {}
       M.f = function(n, v) n = tostring(n) return "M.f" end
@@ -466,8 +466,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     app:update("globals", first .. "\n")
     app:update("globals", [[
       local M = {}
-      local function new(n, v) n = tostring(n) return "new" end M.call = function() return new() end
       M.f = function(n, v) n = tostring(n) return "M.f" end
+      local function new() return M end M.call = function() return new() end
       return M
     ]], vm)
     assert.same({ "Gone", "M.f" }, { rawget(package.loaded._G, "Gone")(), M.f() })
