@@ -69,5 +69,6 @@ bytes chunk
 bytes tree
 bytes constants
 bytes outline
+bytes definitions
 bytes cut
 echo "fuzz: $total executions of targets that read bytes, no finding"

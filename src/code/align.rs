@@ -4,8 +4,17 @@
 //! Elements of a list have no names; they are aligned as a sequence. Then come names with another
 //! kind of expression, and last the likeness of what is left.
 
-use super::definitions::{DefinitionId, Definitions, ProtoId, VariableId};
+mod likeness;
+mod sequence;
+#[cfg(test)]
+mod tests;
+mod variables;
+
+use super::definitions::{
+    Definition, DefinitionId, Definitions, Key, Kind, Parent, ProtoId, VariableId,
+};
 use crate::support::error::Result;
+use crate::support::mem::TryPush;
 
 /// Why two definitions are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,8 +75,8 @@ impl Alignment {
     }
 }
 
-/// Names that the user gives: a variable or definition of the base, and what it is called now
-/// (`rename = { players = "roster" }`). The last key of its name counts.
+/// Names that the user gives: what a variable, field or definition of the base is called now
+/// (`rename = { players = "roster" }`).
 pub type Renames<'a> = &'a [(&'a [u8], &'a [u8])];
 
 /// Aligns two versions that were read with one secret.
@@ -79,8 +88,27 @@ pub fn align(
     incoming: &Definitions,
     renames: Renames<'_>,
 ) -> Result<Alignment> {
-    let _ = (base, incoming, renames);
-    Ok(Alignment::default())
+    let mut aligner = Aligner {
+        sides: [Side::of(base, renames)?, Side::of(incoming, &[])?],
+        out: Alignment {
+            forward: nothing(base.len() as usize)?,
+            backward: nothing(incoming.len() as usize)?,
+            variables: nothing(base.variables().count())?,
+            variables_back: nothing(incoming.variables().count())?,
+            passed_over: 0,
+        },
+        todo: Vec::new(),
+        renames,
+    };
+    aligner.todo.try_push(Below::Protos(0, 0))?;
+    aligner.names()?;
+    aligner.results()?;
+    aligner.kinds()?;
+    aligner.variables()?;
+    aligner.renamed_variables()?;
+    aligner.likenesses()?;
+    aligner.variables()?;
+    Ok(aligner.out)
 }
 
 /// The function of the incoming version that is this one of the base: the main function, or that of
@@ -91,7 +119,6 @@ pub fn incoming_proto(
     incoming: &Definitions,
     proto: ProtoId,
 ) -> Option<ProtoId> {
-    use super::definitions::Kind;
     if proto == 0 {
         return Some(0);
     }
@@ -99,5 +126,258 @@ pub fn incoming_proto(
     match incoming.get(definition)?.kind {
         Kind::Function(proto) => Some(proto),
         _ => None,
+    }
+}
+
+fn nothing<T: Clone>(count: usize) -> Result<Vec<Option<T>>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count)?;
+    list.resize(count, None);
+    Ok(list)
+}
+
+/// One version while it is aligned.
+struct Side<'a> {
+    of: &'a Definitions,
+    /// Every definition that has a name or may have one, by its parent and its key: sorted.
+    children: Vec<(Under, u64, DefinitionId)>,
+}
+
+/// A parent as a number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Under(u64);
+
+impl From<Parent> for Under {
+    fn from(parent: Parent) -> Under {
+        Under(match parent {
+            Parent::Proto(proto) => u64::from(proto) << 1,
+            Parent::Definition(definition) => u64::from(definition.0) << 1 | 1,
+        })
+    }
+}
+
+impl<'a> Side<'a> {
+    fn of(of: &'a Definitions, renames: Renames<'_>) -> Result<Side<'a>> {
+        let mut children = Vec::new();
+        for (id, definition) in of.iter() {
+            let key = key_hash(of, definition.key, renames);
+            children.try_push((definition.parent.into(), key, id))?;
+        }
+        children.sort_unstable();
+        Ok(Side { of, children })
+    }
+
+    /// The definitions below a parent, by their keys.
+    fn below(&self, parent: Under) -> &[(Under, u64, DefinitionId)] {
+        let start = self.children.partition_point(|(other, ..)| *other < parent);
+        let rest = self.children.get(start..).unwrap_or_default();
+        let count = rest.partition_point(|(other, ..)| *other == parent);
+        rest.get(..count).unwrap_or_default()
+    }
+
+    /// The definitions below a parent that have this key.
+    fn named(&self, parent: Under, key: u64) -> &[(Under, u64, DefinitionId)] {
+        let below = self.below(parent);
+        let start = below.partition_point(|(_, other, _)| *other < key);
+        let rest = below.get(start..).unwrap_or_default();
+        let count = rest.partition_point(|(_, other, _)| *other == key);
+        rest.get(..count).unwrap_or_default()
+    }
+
+    fn get(&self, id: DefinitionId) -> Option<&'a Definition> {
+        self.of.get(id)
+    }
+}
+
+/// A key as it is called in the incoming version.
+fn key_hash(of: &Definitions, key: Key, renames: Renames<'_>) -> u64 {
+    if let Some(text) = of.key_text(key)
+        && let Some(new) = renamed(of.text(text), renames)
+    {
+        return of.renamed_key_hash(key, new);
+    }
+    of.key_hash(key)
+}
+
+/// What a name of the base is called now, if the user says so.
+fn renamed<'a>(name: &[u8], renames: Renames<'a>) -> Option<&'a [u8]> {
+    let found = renames.iter().find(|(old, _)| *old == name);
+    found.map(|(_, new)| *new)
+}
+
+/// Two parents whose children are to be aligned.
+#[derive(Clone, Copy)]
+enum Below {
+    Protos(ProtoId, ProtoId),
+    Definitions(DefinitionId, DefinitionId),
+}
+
+struct Aligner<'a> {
+    /// The base, and the incoming version.
+    sides: [Side<'a>; 2],
+    out: Alignment,
+    todo: Vec<Below>,
+    renames: Renames<'a>,
+}
+
+/// What kind of expression it is: the first thing that two definitions share.
+fn kind(definition: &Definition) -> u8 {
+    match definition.kind {
+        Kind::Table => 0,
+        Kind::Function(_) => 1,
+        Kind::Call(_) => 2,
+    }
+}
+
+impl Aligner<'_> {
+    fn is_free(&self, side: usize, id: DefinitionId) -> bool {
+        let list = if side == 0 {
+            &self.out.forward
+        } else {
+            &self.out.backward
+        };
+        list.get(id.0 as usize).is_some_and(Option::is_none)
+    }
+
+    /// Two definitions are one, if both are free; what stands below them is to be aligned.
+    fn accept(&mut self, a: DefinitionId, b: DefinitionId, reason: Reason) -> Result<bool> {
+        if !self.is_free(0, a) || !self.is_free(1, b) {
+            return Ok(false);
+        }
+        if let Some(place) = self.out.forward.get_mut(a.0 as usize) {
+            *place = Some((b, reason));
+        }
+        if let Some(place) = self.out.backward.get_mut(b.0 as usize) {
+            *place = Some((a, reason));
+        }
+        self.todo.try_push(Below::Definitions(a, b))?;
+        if let [Some(Kind::Function(p)), Some(Kind::Function(q))] =
+            [self.kind_of(0, a), self.kind_of(1, b)]
+        {
+            self.todo.try_push(Below::Protos(p, q))?;
+        }
+        Ok(true)
+    }
+
+    fn kind_of(&self, side: usize, id: DefinitionId) -> Option<Kind> {
+        Some(self.sides.get(side)?.get(id)?.kind)
+    }
+
+    /// Aligns what has one name below aligned parents, until nothing is left.
+    fn names(&mut self) -> Result<()> {
+        while let Some(below) = self.todo.pop() {
+            let (left, right): (Under, Under) = match below {
+                Below::Protos(a, b) => (Parent::Proto(a).into(), Parent::Proto(b).into()),
+                Below::Definitions(a, b) => {
+                    (Parent::Definition(a).into(), Parent::Definition(b).into())
+                }
+            };
+            let [base, incoming] = &self.sides;
+            let mut groups = Vec::new();
+            for group in base.below(left).chunk_by(|a, b| a.1 == b.1) {
+                if let Some((_, key, _)) = group.first()
+                    && let other = incoming.named(right, *key)
+                    && !other.is_empty()
+                {
+                    groups.try_push((self.free(0, group)?, self.free(1, other)?))?;
+                }
+            }
+            for (mut a, mut b) in groups {
+                self.group(&mut a, &mut b)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&self, side: usize, group: &[(Under, u64, DefinitionId)]) -> Result<Vec<DefinitionId>> {
+        let mut free = Vec::new();
+        for (_, _, id) in group {
+            if self.is_free(side, *id) {
+                free.try_push(*id)?;
+            }
+        }
+        Ok(free)
+    }
+
+    /// Aligns the definitions of one name.
+    fn group(&mut self, a: &mut [DefinitionId], b: &mut [DefinitionId]) -> Result<()> {
+        let ([first, ..], [other, ..]) = (&*a, &*b) else {
+            return Ok(());
+        };
+        let [base, incoming] = &self.sides;
+        let (Some(one), Some(two)) = (base.get(*first), incoming.get(*other)) else {
+            return Ok(());
+        };
+        if a.len() == 1 && b.len() == 1 && !one.key.is_sequence() {
+            if kind(one) == kind(two) {
+                self.accept(*first, *other, Reason::Name)?;
+            }
+            return Ok(());
+        }
+        self.sequence(a, b)
+    }
+
+    /// What the chunks return is one, whatever it is called.
+    fn results(&mut self) -> Result<()> {
+        let result = |of: &Definitions| -> Result<Option<DefinitionId>> {
+            let Some((_, last)) = of.results(0).last() else {
+                return Ok(None);
+            };
+            let meant = of.resolve(last.value)?;
+            Ok(match meant.definitions.as_slice() {
+                [one] => Some(*one),
+                _ => None,
+            })
+        };
+        let [base, incoming] = &self.sides;
+        if let (Some(a), Some(b)) = (result(base.of)?, result(incoming.of)?)
+            && base.get(a).map(kind) == incoming.get(b).map(kind)
+        {
+            self.accept(a, b, Reason::Result)?;
+            self.names()?;
+        }
+        Ok(())
+    }
+
+    /// One name, another kind of expression: a table or function has become what a call makes, or
+    /// the other way round.
+    fn kinds(&mut self) -> Result<()> {
+        for i in 0..self.sides[0].of.len() {
+            let id = DefinitionId(i);
+            let Some(definition) = self.sides[0].get(id).filter(|_| self.is_free(0, id)) else {
+                continue;
+            };
+            if definition.key.is_sequence() || definition.place.is_none() {
+                continue;
+            }
+            let Some(parent) = self.incoming_parent(definition.parent) else {
+                continue;
+            };
+            let key = key_hash(self.sides[0].of, definition.key, self.renames);
+            let own = self.sides[0].named(definition.parent.into(), key);
+            let own = self.free(0, own)?;
+            let other = self.free(1, self.sides[1].named(parent.into(), key))?;
+            if let ([_], [other]) = (own.as_slice(), other.as_slice())
+                && let Some(incoming) = self.sides[1].get(*other)
+                && kind(incoming) != kind(definition)
+                && (kind(incoming) == 2 || kind(definition) == 2)
+            {
+                self.accept(id, *other, Reason::Kind)?;
+                self.names()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn incoming_parent(&self, parent: Parent) -> Option<Parent> {
+        match parent {
+            Parent::Proto(proto) => self.incoming_proto(proto).map(Parent::Proto),
+            Parent::Definition(id) => Some(Parent::Definition(self.out.incoming(id)?.0)),
+        }
+    }
+
+    fn incoming_proto(&self, proto: ProtoId) -> Option<ProtoId> {
+        let [base, incoming] = &self.sides;
+        incoming_proto(&self.out, base.of, incoming.of, proto)
     }
 }

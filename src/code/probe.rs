@@ -5,6 +5,7 @@
 
 use super::constants::{Init, Sought, Text};
 use super::cut::Cutter;
+use super::definitions::{Definitions, Kind, Parent, Symbol};
 use super::outline::Outline;
 use super::tree::Tree;
 use super::{Chunk, Digest, Profile};
@@ -32,11 +33,12 @@ type Asked<T> = std::result::Result<T, Verdict>;
 pub type Named = (&'static str, fn(&[u8]) -> Verdict);
 
 /// All readers.
-pub const READERS: [Named; 5] = [
+pub const READERS: [Named; 6] = [
     ("chunk", chunk),
     ("tree", tree),
     ("constants", constants),
     ("outline", outline),
+    ("definitions", definitions),
     ("template", template),
 ];
 
@@ -202,6 +204,64 @@ pub fn outline(bytes: &[u8]) -> Verdict {
         )?;
         Ok(outline.stored.len() + usize::from(outline.returned.is_some()))
     })
+}
+
+/// Definitions, variables and stores.
+pub fn definitions(bytes: &[u8]) -> Verdict {
+    verdict(
+        copy(bytes).and_then(|dump| Definitions::read(dump, &Secret::default())),
+        |definitions| {
+            let mut things = 0;
+            for (id, definition) in definitions.iter() {
+                let mut parent = definition.parent;
+                for _ in 0..definitions.len() {
+                    match parent {
+                        Parent::Proto(_) => break,
+                        Parent::Definition(above) => {
+                            let above = definitions.get(above);
+                            parent = above.ok_or(Verdict::Wrong("a parent that is none"))?.parent;
+                        }
+                    }
+                }
+                holds(
+                    matches!(parent, Parent::Proto(proto) if proto < definitions.protos()),
+                    "parents that are each other's",
+                )?;
+                if let Some(place) = definition.place {
+                    holds(
+                        definitions.is_place(id, place),
+                        "a place of another definition",
+                    )?;
+                    holds(definitions.store(place).is_some(), "a place that is none")?;
+                }
+                if let Kind::Function(proto) = definition.kind {
+                    holds(
+                        definitions.proto(proto).is_some(),
+                        "a function that is none",
+                    )?;
+                }
+                let Ok(name) = definitions.describe(id) else {
+                    return Err(Verdict::NoMemory);
+                };
+                things += usize::from(!name.is_empty()) + definitions.stores_into(id).count();
+            }
+            for (id, variable) in definitions.variables() {
+                holds(
+                    !definitions.is_constant(id) || variable.assignments == 0,
+                    "a constant that something assigns",
+                )?;
+                let Ok(meant) = definitions.resolve(Symbol::Variable(id)) else {
+                    return Err(Verdict::NoMemory);
+                };
+                things += meant.definitions.len();
+            }
+            for proto in 0..definitions.protos() {
+                let upvalues = (0..=u8::MAX).filter_map(|i| definitions.upvalue(proto, i));
+                things += upvalues.count();
+            }
+            Ok(things)
+        },
+    )
 }
 
 /// The bytes in place of the template of cuts.

@@ -1,0 +1,201 @@
+//! Definitions that have no names of their own: elements of a list, several of one name. Strings
+//! tell them apart first, then code, then their order between two that are known.
+
+use rustc_hash::FxHashMap;
+
+use super::{Aligner, Reason, kind};
+use crate::code::definitions::{DefinitionId, Key};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush, collected};
+
+/// Elements with one string: more of them do not tell them apart.
+const MOST_ALIKE: usize = 8;
+
+/// An element.
+struct Element {
+    id: DefinitionId,
+    kind: u8,
+    strings: Vec<u64>,
+    code: Option<u64>,
+    /// The number of its partner on the other side.
+    partner: Option<usize>,
+}
+
+impl Element {
+    /// Do its strings allow that it is the other one? It shares one, or one of them has none.
+    fn may_be(&self, other: &Element) -> bool {
+        let (a, b) = (&self.strings, &other.strings);
+        a.is_empty() || b.is_empty() || a.iter().any(|string| b.binary_search(string).is_ok())
+    }
+}
+
+impl Aligner<'_> {
+    /// Aligns two sequences.
+    pub(super) fn sequence(
+        &mut self,
+        a: &mut [DefinitionId],
+        b: &mut [DefinitionId],
+    ) -> Result<()> {
+        let mut left = self.elements(0, a)?;
+        let mut right = self.elements(1, b)?;
+        by_strings(&mut left, &mut right)?;
+        by_code(&mut left, &mut right)?;
+        by_order(&mut left, &mut right);
+        for element in &left {
+            if let Some(other) = element.partner.and_then(|partner| right.get(partner)) {
+                self.accept(element.id, other.id, Reason::Sequence)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn elements(&self, side: usize, ids: &mut [DefinitionId]) -> Result<Vec<Element>> {
+        let Some(side) = self.sides.get(side) else {
+            return Ok(Vec::new());
+        };
+        // In a list by its places: a constructor's elements stand before those that are appended.
+        ids.sort_unstable_by_key(|id| {
+            let definition = side.get(*id);
+            let is_element = definition.is_some_and(|one| one.key == Key::Element);
+            (
+                definition.and_then(|one| one.place).filter(|_| is_element),
+                *id,
+            )
+        });
+        collected(ids.iter().map(|id| {
+            Ok(Element {
+                id: *id,
+                kind: side.get(*id).map_or(0, kind),
+                strings: side.of.strings_of(*id)?,
+                code: side.of.code_of(*id),
+                partner: None,
+            })
+        }))
+    }
+}
+
+fn join(left: &mut [Element], right: &mut [Element], i: usize, j: usize) {
+    if let (Some(a), Some(b)) = (left.get_mut(i), right.get_mut(j)) {
+        (a.partner, b.partner) = (Some(j), Some(i));
+    }
+}
+
+/// The element that shares the most strings with another one: it must be one alone, on both sides.
+fn by_strings(left: &mut [Element], right: &mut [Element]) -> Result<()> {
+    let mut with: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
+    for (j, element) in right.iter().enumerate() {
+        for string in &element.strings {
+            if !with.contains_key(string) {
+                with.try_insert_value(*string, Vec::new())?;
+            }
+            if let Some(list) = with.get_mut(string).filter(|list| list.len() <= MOST_ALIKE) {
+                list.try_push(j)?;
+            }
+        }
+    }
+    // Of each: the most that it shares with one other, which one, and whether that is one alone.
+    type Best = (f64, usize, bool);
+    let note = |best: &mut Option<Best>, score: f64, other: usize| match best {
+        Some((most, _, _)) if score < *most => {}
+        Some((most, known, alone)) if score == *most => *alone = *alone && *known == other,
+        _ => *best = Some((score, other, true)),
+    };
+    let mut best: [Vec<Option<Best>>; 2] =
+        [super::nothing(left.len())?, super::nothing(right.len())?];
+    let mut counts: FxHashMap<usize, u32> = FxHashMap::default();
+    for (i, element) in left.iter().enumerate() {
+        counts.clear();
+        for string in &element.strings {
+            let list = with.get(string).filter(|list| list.len() <= MOST_ALIKE);
+            for j in list.into_iter().flatten() {
+                let count = counts.get(j).copied().unwrap_or(0);
+                counts.try_insert_value(*j, count + 1)?;
+            }
+        }
+        for (j, count) in &counts {
+            let Some(other) = right.get(*j).filter(|other| other.kind == element.kind) else {
+                continue;
+            };
+            let most = element.strings.len().max(other.strings.len()).max(1);
+            let score = f64::from(*count) / most as f64;
+            let [own, others] = &mut best;
+            if let (Some(own), Some(others)) = (own.get_mut(i), others.get_mut(*j)) {
+                note(own, score, *j);
+                note(others, score, i);
+            }
+        }
+    }
+    let [own, others] = best;
+    for (i, best) in own.into_iter().enumerate() {
+        if let Some((_, j, true)) = best
+            && let Some(Some((_, back, true))) = others.get(j)
+            && *back == i
+        {
+            join(left, right, i, j);
+        }
+    }
+    Ok(())
+}
+
+/// Elements of equal code, one alone on each side.
+fn by_code(left: &mut [Element], right: &mut [Element]) -> Result<()> {
+    let unique = |list: &[Element]| -> Result<FxHashMap<(u8, u64), Option<usize>>> {
+        let mut found = FxHashMap::default();
+        for (i, element) in list.iter().enumerate() {
+            if let (Some(code), None) = (element.code, element.partner) {
+                let key = (element.kind, code);
+                let first = !found.contains_key(&key);
+                found.try_insert_value(key, first.then_some(i))?;
+            }
+        }
+        Ok(found)
+    };
+    let (own, other) = (unique(left)?, unique(right)?);
+    for (key, i) in own {
+        if let (Some(i), Some(Some(j))) = (i, other.get(&key)) {
+            join(left, right, i, *j);
+        }
+    }
+    Ok(())
+}
+
+/// What stands between two that are known, if both sides have as many: in order.
+fn by_order(left: &mut [Element], right: &mut [Element]) {
+    let mut start = 0;
+    while start < left.len() {
+        let rest = left.get(start..).unwrap_or_default();
+        let count = rest
+            .iter()
+            .take_while(|element| element.partner.is_none())
+            .count();
+        let before = start
+            .checked_sub(1)
+            .map(|i| left.get(i).and_then(|one| one.partner));
+        let after = left.get(start + count).map(|one| one.partner);
+        // Where the gap begins and ends on the other side.
+        let first = match before {
+            None => Some(0),
+            Some(partner) => partner.map(|partner| partner + 1),
+        };
+        let end = match after {
+            None => Some(right.len()),
+            Some(partner) => partner,
+        };
+        if let (Some(first), Some(end)) = (first, end)
+            && end.checked_sub(first) == Some(count)
+            && let Some(gap) = right.get(first..end)
+            && gap.iter().all(|element| element.partner.is_none())
+        {
+            for offset in 0..count {
+                let both = (left.get(start + offset), right.get(first + offset));
+                if let (Some(a), Some(b)) = both
+                    && a.kind == b.kind
+                    && a.may_be(b)
+                {
+                    join(left, right, start + offset, first + offset);
+                }
+            }
+        }
+        start += count + 1;
+    }
+}

@@ -1,0 +1,297 @@
+//! What a definition looks like, for telling whether one of another version is like it.
+
+use rustc_hash::FxHashMap;
+
+use super::super::text_at;
+use super::Definitions;
+use super::types::*;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// Things of one kind that are looked at in one definition.
+const MOST_TOKENS: usize = 1024;
+
+/// What a definition looks like. Lists are sorted.
+#[derive(Default)]
+pub(in crate::code) struct Features {
+    /// How often each operation stands in a function's code, and in that of the functions in it.
+    operations: FxHashMap<u8, u32>,
+    /// Constants of the code; what stands under each key of a table; arguments of a call.
+    pub(in crate::code) constants: Vec<u64>,
+    /// Names of locals and upvalues; keys of a table.
+    pub(in crate::code) names: Vec<u64>,
+    /// How much there is of it.
+    size: usize,
+    /// The number of parameters; the callee of a call.
+    head: u64,
+}
+
+impl Definitions {
+    /// A key, as it is called in any version.
+    pub(in crate::code) fn key_hash(&self, key: Key) -> u64 {
+        match key {
+            Key::Local(name) => self.mixed(1, self.digest_of(name)),
+            Key::Global(name) => self.mixed(2, self.digest_of(name)),
+            Key::Field(name) => self.mixed(3, self.digest_of(name)),
+            Key::Result(number) => 4 << 8 | u64::from(number),
+            Key::Metatable => 5 << 8,
+            Key::Argument(number) => 6 << 8 | u64::from(number),
+            Key::Call(hash) => self.mixed(7, hash),
+            Key::Place(hash) => self.mixed(8, hash),
+            Key::Element => 9 << 8,
+            Key::Computed => 10 << 8,
+            Key::Nowhere => 11 << 8,
+        }
+    }
+
+    /// The key under another name.
+    pub(in crate::code) fn renamed_key_hash(&self, key: Key, name: &[u8]) -> u64 {
+        let digest = self.secret.digest(name);
+        match key {
+            Key::Local(_) => self.mixed(1, digest),
+            Key::Global(_) => self.mixed(2, digest),
+            Key::Field(_) => self.mixed(3, digest),
+            key => self.key_hash(key),
+        }
+    }
+
+    /// The last name of a key.
+    pub(in crate::code) fn key_text(&self, key: Key) -> Option<Text> {
+        match key {
+            Key::Local(name) | Key::Global(name) | Key::Field(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The strings that tell an element of a list from the others, each with its key: those that
+    /// stand in a table, and those that a call gets. Sorted.
+    pub(in crate::code) fn strings_of(&self, id: DefinitionId) -> Result<Vec<u64>> {
+        let mut strings = Vec::new();
+        let is_string = |value| matches!(value, Symbol::Constant(Constant::String(_)));
+        match self.get(id).map(|definition| definition.kind) {
+            Some(Kind::Table) => {
+                for (_, store) in self.stores_into(id).take(MOST_TOKENS) {
+                    if is_string(store.value) {
+                        strings.try_push(self.stored_hash(store))?;
+                    }
+                }
+            }
+            Some(Kind::Call(call)) => {
+                let arguments = self.call(call).map(|call| self.list(call.arguments));
+                for (argument, number) in arguments.unwrap_or_default().iter().zip(1..) {
+                    if is_string(*argument) {
+                        strings.try_push(self.mixed(number, self.hash_of(*argument)))?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        strings.sort_unstable();
+        strings.dedup();
+        Ok(strings)
+    }
+
+    /// A digest of a definition's code: that of a function, those of the functions that a table
+    /// has, what a call calls with which constants. None where there is nothing of it.
+    pub(in crate::code) fn code_of(&self, id: DefinitionId) -> Option<u64> {
+        let function = |id: DefinitionId| match self.get(id)?.kind {
+            Kind::Function(proto) => Some(self.proto(proto)?.digest.bits),
+            _ => None,
+        };
+        match self.get(id)?.kind {
+            Kind::Function(_) => function(id),
+            Kind::Call(call) => Some(self.call_hash(call)),
+            Kind::Table => {
+                let mut whole = None;
+                for (_, store) in self.stores_into(id).take(MOST_TOKENS) {
+                    if let Symbol::Definition(value) = store.value
+                        && let Some(code) = function(value)
+                    {
+                        let hash = self.mixed(self.place_hash(store.place), code);
+                        whole = Some(self.mixed(whole.unwrap_or(0), hash));
+                    }
+                }
+                whole
+            }
+        }
+    }
+
+    /// A digest of all that is known of a value.
+    pub(in crate::code) fn content_of(&self, symbol: Symbol) -> u64 {
+        let Symbol::Definition(id) = symbol else {
+            return self.hash_of(symbol);
+        };
+        match self.get(id).map(|definition| definition.kind) {
+            Some(Kind::Table) => {
+                let stores = self.stores_into(id).take(MOST_TOKENS);
+                let all = stores.map(|(_, store)| self.stored_hash(store));
+                all.fold(20, u64::wrapping_add)
+            }
+            Some(Kind::Function(proto)) => self.proto(proto).map_or(0, |proto| proto.digest.bits),
+            Some(Kind::Call(call)) => {
+                let call = self.call(call);
+                let arguments = call
+                    .map(|call| self.list(call.arguments))
+                    .unwrap_or_default();
+                let callee = call.map_or(0, |call| self.hash_of(call.callee));
+                let hashes = arguments.iter().map(|argument| self.hash_of(*argument));
+                hashes.fold(callee, |all, hash| self.mixed(all, hash))
+            }
+            None => 0,
+        }
+    }
+
+    fn place_hash(&self, place: Place) -> u64 {
+        match place {
+            Place::Field { key, .. } => self.hash_of(key),
+            Place::Element { .. } => 21,
+            Place::Appended { .. } => 22,
+            Place::Metatable { .. } => 23,
+            _ => 24,
+        }
+    }
+
+    fn stored_hash(&self, store: &Store) -> u64 {
+        self.mixed(self.place_hash(store.place), self.hash_of(store.value))
+    }
+
+    /// What a definition looks like.
+    pub(in crate::code) fn features(&self, id: DefinitionId) -> Result<Features> {
+        let mut features = Features::default();
+        match self.get(id).map(|definition| definition.kind) {
+            Some(Kind::Function(proto)) => self.function_features(proto, &mut features)?,
+            Some(Kind::Call(call)) => {
+                if let Some(call) = self.call(call) {
+                    features.head = self.hash_of(call.callee);
+                    let arguments = self.list(call.arguments);
+                    for (argument, number) in arguments.iter().zip(1..) {
+                        let hash = self.mixed(number, self.hash_of(*argument));
+                        features.constants.try_push(hash)?;
+                    }
+                    features.size = arguments.len();
+                }
+            }
+            _ => {}
+        }
+        if !matches!(self.get(id).map(|one| one.kind), Some(Kind::Function(_))) {
+            for (_, store) in self.stores_into(id).take(MOST_TOKENS) {
+                features.names.try_push(self.place_hash(store.place))?;
+                features.constants.try_push(self.stored_hash(store))?;
+                features.size += 1;
+            }
+        }
+        features.constants.sort_unstable();
+        features.names.sort_unstable();
+        Ok(features)
+    }
+
+    fn function_features(&self, proto: ProtoId, features: &mut Features) -> Result<()> {
+        let Some(own) = self.proto(proto) else {
+            return Ok(());
+        };
+        features.head = own.params.into();
+        for inner in self
+            .protos
+            .get(proto as usize..own.end as usize)
+            .unwrap_or_default()
+        {
+            let code = text_at(&self.dump, inner.code);
+            for first in code.iter().step_by(4).take(MOST_TOKENS) {
+                let operation = first & 0x7f;
+                let count = features.operations.get(&operation).copied().unwrap_or(0);
+                features.operations.try_insert_value(operation, count + 1)?;
+            }
+            features.size += code.len() / 4;
+            let (first, count) = inner.constants;
+            let constants = self.constants.get(first as usize..(first + count) as usize);
+            for constant in constants.unwrap_or_default() {
+                if features.constants.len() < MOST_TOKENS {
+                    let hash = self.hash_of(Symbol::Constant(*constant));
+                    features.constants.try_push(hash)?;
+                }
+            }
+            if features.size > MOST_TOKENS * 4 {
+                break;
+            }
+        }
+        for index in 0..own.upvalues {
+            if let Some(variable) = self.upvalue(proto, index).and_then(|id| self.variable(id)) {
+                features.names.try_push(self.digest_of(variable.name))?;
+            }
+        }
+        for variable in super::parse::part(&self.variables, own.locals) {
+            if features.names.len() < MOST_TOKENS {
+                features.names.try_push(self.digest_of(variable.name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Features {
+    /// Is there too little of it to tell it from others?
+    pub(in crate::code) fn is_small(&self) -> bool {
+        self.size < 4
+    }
+
+    /// How like two definitions of one kind are, from 0 to 1.
+    pub(in crate::code) fn likeness(&self, other: &Features, kind: Kind) -> f64 {
+        let constants = shared(&self.constants, &other.constants);
+        let names = shared(&self.names, &other.names);
+        let head = f64::from(self.head == other.head);
+        match kind {
+            Kind::Function(_) => {
+                let count =
+                    |all: &FxHashMap<u8, u32>, operation| all.get(&operation).copied().unwrap_or(0);
+                let (mut both, mut either) = (0, 0);
+                for operation in 0..128 {
+                    let a = count(&self.operations, operation);
+                    let b = count(&other.operations, operation);
+                    (both, either) = (both + a.min(b), either + a.max(b));
+                }
+                let operations = f64::from(both) / f64::from(either.max(1));
+                let likeness = 0.4 * operations + 0.25 * constants + 0.2 * names + 0.05 * head;
+                if self.is_small() {
+                    0.7 * likeness
+                } else {
+                    likeness
+                }
+            }
+            Kind::Call(_) => {
+                let likeness = 0.2 * head + 0.4 * constants + 0.3 * names;
+                if self.size == 0 {
+                    0.5 * likeness
+                } else {
+                    likeness
+                }
+            }
+            Kind::Table => {
+                let likeness = 0.5 * constants + 0.4 * names;
+                let is_empty = self.size == 0 || other.size == 0;
+                if is_empty { 0.4 * likeness } else { likeness }
+            }
+        }
+    }
+}
+
+/// Of what stands in one of two sorted lists, the part that stands in both.
+fn shared(a: &[u64], b: &[u64]) -> f64 {
+    if a.is_empty() && b.is_empty() {
+        return 1.0;
+    }
+    let (mut left, mut right) = (a.iter().peekable(), b.iter().peekable());
+    let (mut both, mut either) = (0_u32, 0_u32);
+    while let (Some(x), Some(y)) = (left.peek(), right.peek()) {
+        let order = x.cmp(y);
+        if order.is_le() {
+            left.next();
+        }
+        if order.is_ge() {
+            right.next();
+        }
+        both += u32::from(order.is_eq());
+        either += 1;
+    }
+    let either = either as usize + left.count() + right.count();
+    f64::from(both) / either.max(1) as f64
+}
