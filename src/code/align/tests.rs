@@ -230,7 +230,7 @@ fn what_is_renamed_or_moved_is_found_by_likeness() {
             function M.total_of(cart) {body}\n return M"
         ),
     );
-    assert_eq!(v.becomes("M.sum", 0), Some((4, Likeness)));
+    assert_eq!(v.becomes("M.sum", 0), Some((5, Likeness)));
     // A name that is used anew, for something unlike: the old one has moved.
     let v = versions(
         "local M = {}
