@@ -548,6 +548,7 @@ impl Pairer<'_> {
                     });
                 }
             }
+            self.note_external_in_cell(&old, old_value, new_value, site)?;
             return self.out.cell_pairs.try_push(pair);
         }
         let old_is_own = o.is_function() && self.is_own_function(old_value)?;
