@@ -693,7 +693,7 @@ describe("R4.7 a wrapper", function()
   before_each(start)
   after_each(stop)
 
-  it("keeps what it wrapped, also where the program has put something else in its own place", function()
+  it("keeps what it wrapped, also where somebody has wrapped it (R3.5)", function()
     local text = [[
       local before = shout
       function shout(s) return "old " .. before(s) end
@@ -706,7 +706,7 @@ describe("R4.7 a wrapper", function()
     G.shout = function(s) return wrapper(s) .. "!" end
     app:update("M", (text:gsub("old", "new")))
     assert.equal(first, M.before())
-    assert.equal("old x", wrapper "x")
+    assert.equal("new x!", G.shout "x")
   end)
 end)
 

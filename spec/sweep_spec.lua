@@ -316,7 +316,7 @@ describe("scope = 'vm' (R9)", function()
     local N = app:module("M", (source:gsub("GENERATION", "one")))
     local held = { N.f }
     N.f = function() return held[1]() end -- a patch
-    app:update("M", (source:gsub("GENERATION", "two")))
+    app:update("M", (source:gsub("GENERATION", "two")), { wrappers = "drop" })
     app:update("M", (source:gsub("GENERATION", "three")), { scope = "vm" })
     assert.equal(N.f, held[1])
     assert.same({ "three", "three" }, { N.f(), N.g() })
@@ -381,7 +381,7 @@ describe("scope = 'vm' (R9)", function()
     local t = { N.f }
     local old = N.f
     N.f = function() return "patched " .. old() end
-    app:update("patched", (source:gsub("v1", "v2")), { scope = "vm" })
+    app:update("patched", (source:gsub("v1", "v2")), { scope = "vm", wrappers = "drop" })
     assert.same({ "v2", "v2" }, { N.f(), t[1]() })
     assert.is_true(app.hotreload.undo "patched")
     assert.same({ "patched v1", "v1", "v1" }, { N.f(), N.z(), t[1]() })

@@ -27,7 +27,8 @@ local function no_answers()
     return {
         false, false, false, false, false, false, false, false, false, false,
         false, false, false, false, false, false, false, false, false, false,
-        false, false, false, false, false, false, false, false, false,
+        false, false, false, false, false, false, false, false, false, false,
+        false,
     }
 end
 if #no_answers() ~= ANSWERS then error "no_answers and reports.NUMBERS differ" end
@@ -81,6 +82,8 @@ local options_of_reload = {
     on_conflict = arguments.one_of("error", "keep", "replace"),
     data = arguments.one_of("keep", "merge", "replace"),
     constants = arguments.one_of("follow", "keep"),
+    patches = arguments.one_of("replace", "keep"),
+    wrappers = arguments.one_of("follow", "drop"),
     report = arguments.one_of("counts", "full"),
     source = arguments.a("string"),
     dry_run = arguments.a("boolean"),

@@ -9,6 +9,8 @@
 ---@field on_conflict? "error"|"keep"|"replace"     a function where data was, or data where a function was (R6)
 ---@field data? "keep"|"merge"|"replace"            what follows: none, what the program did not change, all (R8)
 ---@field constants? "follow"|"keep"               locals that nothing assigns take what the file says, or stay (R4.7)
+---@field patches? "replace"|"keep"      other modules' functions over the module's own (R3.5)
+---@field wrappers? "follow"|"drop"      those that have the module's function inside (R3.5)
 ---@field source? string                            the module's new text, instead of its file's
 ---@field dry_run? boolean                          say what would happen, change nothing
 ---@field report? "counts"|"full"                   `"full"`: lists of paths besides the counts
@@ -61,6 +63,8 @@
 ---@field cells { joined: string[], fresh: string[] }
 ---@field data { kept: string[], added: string[], replaced: string[] }
 ---@field calls { repeated: string[], new: string[], gone: string[], irrevocable: string[] }
+---@field wrappers string[]   such as `M.f: the function of profiler.lua:7 stays around it`
+---@field patches string[]    such as `M.f: the function of fixes.lua:3 gives way`
 
 ---What a reload did, or would do. Plain data; `tostring(report)` is a text for people.
 ---@class hotreload.Report
@@ -73,6 +77,8 @@
 ---@field cells hotreload.CellCounts
 ---@field data hotreload.DataCounts
 ---@field calls hotreload.CallCounts
+---@field wrappers integer        other modules' functions that stay around the module's (R3.5)
+---@field patches integer         other modules' functions in the places of the module's (R3.5)
 ---@field references integer                with `scope = "vm"`: places elsewhere that follow
 ---@field stale integer                     with `scope = "vm"`: old functions that stay; the warnings say why
 ---@field warnings string[]

@@ -8,7 +8,7 @@ local concat, format = table.concat, string.format
 
 local reports = {
     -- How many numbers `fill` takes: counts and times.
-    NUMBERS = 13 + 2 + 6,
+    NUMBERS = 15 + 2 + 6,
 }
 
 local Report = {}
@@ -35,6 +35,10 @@ function Report.__tostring(report)
         lines[#lines + 1] = format("  calls: %d registered already, %d new, %d no longer made, %d that run again",
             calls.repeated, calls.new, calls.gone, calls.irrevocable)
     end
+    if report.wrappers + report.patches > 0 then
+        lines[#lines + 1] = format("  of other modules: %d wrappers, %d patches",
+            report.wrappers, report.patches)
+    end
     if report.references + report.stale > 0 then
         lines[#lines + 1] = format("  references: %d elsewhere follow, %d old functions stay",
             report.references, report.stale)
@@ -52,6 +56,8 @@ function Report.__tostring(report)
         add_list(lines, "functions changed", paths.changed)
         add_list(lines, "functions added", paths.functions.added)
         add_list(lines, "functions removed", paths.functions.removed)
+        add_list(lines, "wrappers", paths.wrappers)
+        add_list(lines, "patches", paths.patches)
         add_list(lines, "data kept", paths.data.kept)
         add_list(lines, "data added", paths.data.added)
         add_list(lines, "data replaced", paths.data.replaced)
@@ -78,6 +84,8 @@ function reports.blank(name, options)
         cells = { joined = 0, fresh = 0 },
         data = { kept = 0, added = 0, replaced = 0 },
         calls = { repeated = 0, new = 0, gone = 0, irrevocable = 0 },
+        wrappers = 0,
+        patches = 0,
         references = 0,
         stale = 0,
         warnings = {},
@@ -89,6 +97,8 @@ function reports.blank(name, options)
             cells = { joined = false, fresh = false },
             data = { kept = false, added = false, replaced = false },
             calls = { repeated = false, new = false, gone = false, irrevocable = false },
+            wrappers = false,
+            patches = false,
         },
     }, Report)
 end
@@ -106,9 +116,10 @@ function reports.fill(report, generation, dry, answers, at)
     local calls, elapsed = report.calls, report.elapsed_ms
     calls.repeated, calls.new = answers[at + 11], answers[at + 12]
     calls.gone, calls.irrevocable = answers[at + 13], answers[at + 14]
-    report.references, report.stale = answers[at + 15], answers[at + 16]
-    elapsed.find, elapsed.load, elapsed.pair = answers[at + 17], answers[at + 18], answers[at + 19]
-    elapsed.plan, elapsed.commit, elapsed.sweep = answers[at + 20], answers[at + 21], answers[at + 22]
+    report.wrappers, report.patches = answers[at + 15], answers[at + 16]
+    report.references, report.stale = answers[at + 17], answers[at + 18]
+    elapsed.find, elapsed.load, elapsed.pair = answers[at + 19], answers[at + 20], answers[at + 21]
+    elapsed.plan, elapsed.commit, elapsed.sweep = answers[at + 22], answers[at + 23], answers[at + 24]
     elapsed.total = elapsed.find + elapsed.load + elapsed.pair + elapsed.plan + elapsed.commit + elapsed.sweep
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths
@@ -123,6 +134,7 @@ function reports.fill(report, generation, dry, answers, at)
     data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced
     calls = paths.calls
     calls.repeated, calls.new, calls.gone, calls.irrevocable = found.repeated, found.new, found.gone, found.irrevocable
+    paths.wrappers, paths.patches = found.wrappers, found.patches
     return report
 end
 

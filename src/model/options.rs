@@ -26,6 +26,15 @@ pub enum Data {
     Merge,
 }
 
+/// R3.5: what happens to external functions over the module's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OverOwn {
+    /// Patches stay; else they give way.
+    pub keeps_patches: bool,
+    /// Wrappers stay around the file's functions; else they are taken for patches.
+    pub follows_wrappers: bool,
+}
+
 /// The options of one reload.
 #[derive(Debug)]
 pub struct Options {
@@ -37,6 +46,8 @@ pub struct Options {
     pub data: Data,
     /// R4.7: constants follow the file.
     pub constants: bool,
+    /// R3.5.
+    pub over_own: OverOwn,
     /// R9: the rest of the VM follows.
     pub vm: bool,
     /// R9.4: not now, but in slices.
@@ -59,6 +70,10 @@ impl Options {
             on_conflict: OnConflict::Error,
             data: Data::Keep,
             constants: true,
+            over_own: OverOwn {
+                keeps_patches: false,
+                follows_wrappers: true,
+            },
             vm: false,
             sliced: false,
             text_only: false,
@@ -87,8 +102,19 @@ impl Options {
             "constants",
             "scope",
             "report",
+            "patches",
+            "wrappers",
         ];
-        let [source, on_conflict, data, constants, scope, report] = vm.fields(table, names)?;
+        let [
+            source,
+            on_conflict,
+            data,
+            constants,
+            scope,
+            report,
+            patches,
+            wrappers,
+        ] = vm.fields(table, names)?;
         let source = Given::string(vm, source)?;
         let on_conflict = match vm.bytes(on_conflict)?.as_deref() {
             Some(b"keep") => OnConflict::Keep,
@@ -103,6 +129,10 @@ impl Options {
         let constants = vm.bytes(constants)?.as_deref() != Some(b"keep");
         let whole_vm = vm.bytes(scope)?.as_deref() == Some(b"vm");
         let report = vm.bytes(report)?;
+        let over_own = OverOwn {
+            keeps_patches: vm.bytes(patches)?.as_deref() == Some(b"keep"),
+            follows_wrappers: vm.bytes(wrappers)?.as_deref() != Some(b"drop"),
+        };
         let names = ["budget_ms", "text_only", "dry_run"];
         let [budget, text_only, dry_run] = vm.fields(table, names)?;
         let sliced = !vm.val(budget).is_nil();
@@ -114,6 +144,7 @@ impl Options {
             on_conflict,
             data,
             constants,
+            over_own,
             vm: whole_vm,
             sliced,
             text_only,

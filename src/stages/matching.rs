@@ -30,6 +30,7 @@ mod origins;
 mod rows;
 mod tables;
 mod three_way;
+mod wrappers;
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use functions::{Function1, Function2};
 pub use merge::{is_recorded, is_scalar};
+pub use wrappers::{External, Fate, Inside, origin};
 
 use crate::code::Chunk;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
@@ -250,6 +252,14 @@ pub struct Pairing {
     pub base: Base,
     /// Where A1's paired tables are on record, by address.
     pub paths: FxHashMap<usize, Path>,
+    /// External functions over the file's (R3.5).
+    pub external: Vec<External>,
+    /// Where wrappers have what they wrap.
+    pub inside: Vec<Inside>,
+    /// A1's functions, by address, that stay since the program has put them in their places (R3.5).
+    pub chosen: FxHashSet<usize>,
+    /// A2's functions that come to no place, since what runs there stays (R3.5).
+    pub left_out: FxHashSet<u32>,
 }
 
 impl Pairing {
@@ -400,6 +410,10 @@ pub fn pair(
             nesting: Nesting::default(),
             base,
             paths: FxHashMap::default(),
+            external: Vec::new(),
+            inside: Vec::new(),
+            chosen: FxHashSet::default(),
+            left_out: FxHashSet::default(),
         },
         vm,
         context,
@@ -429,6 +443,7 @@ pub fn pair(
         references: tables::References::default(),
         inheritance: inheritance::Inheritance::default(),
         handler_lists: Vec::new(),
+        wrappers: wrappers::Wrappers::new(options),
         aliased: aliased_tables::AliasedTables::default(),
         code: rows::Code::default(),
         scanned: FxHashSet::default(),
@@ -512,6 +527,8 @@ struct Pairer<'a> {
     inheritance: inheritance::Inheritance,
     /// Lists of functions that the program has changed.
     handler_lists: Vec<handlers::Handlers>,
+    /// External functions over the file's.
+    wrappers: wrappers::Wrappers,
     /// Tables that stand in several places.
     aliased: aliased_tables::AliasedTables,
     /// The lines of A1's functions.
@@ -592,10 +609,11 @@ impl Pairer<'_> {
                 || self.resolve_references(Pass::Early)?
                 || self.resolve_handlers()?
                 || self.resolve_function_keys()?
+                || self.resolve_external()?
             {
                 // tables under keys that are known by now, in several places, where tables look for
                 // what they lack, by references, and in lists; functions that are
-                // keys
+                // keys, and what external functions have inside
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.discover_constants()? {
@@ -743,11 +761,14 @@ impl Pairer<'_> {
                 // A generator or iterator that a library made is an object with state, not code.
                 let both_c =
                     self.vm.is_c_function(new).is_some() && self.vm.is_c_function(old).is_some();
-                if both_c {
+                if both_c || self.is_external_over(o, old, new)? {
                     Action::Keep
                 } else {
                     Action::ReplaceFunction
                 }
+            }
+            (Kind::Table, Kind::Function) if fresh && self.is_external_callable(old)? => {
+                Action::Keep
             }
             // Another module's table is never written to: the file has a table of its own now
             // (R3.3).
@@ -786,6 +807,7 @@ impl Pairer<'_> {
         children: &mut Vec<Child>,
     ) -> Result<()> {
         let order = beside.order;
+        self.note_external(&slot, beside)?;
         let kind = match (slot.action, beside.new_val.kind, order) {
             (Action::Merge, ..) => ChildKind::Pair,
             (Action::Refer, Kind::Table, _) => {
@@ -885,7 +907,9 @@ impl Pairer<'_> {
                 ChildKind::Edge => {
                     let f1 = self.function1(child.old, child.site)?;
                     let f2 = self.function2(child.new, child.site)?;
-                    if let (Some(f1), Some(f2)) = (f1, f2) {
+                    if let (Some(f1), Some(f2)) = (f1, f2)
+                        && !self.is_chosen(f1, f2)?
+                    {
                         self.edge(Edge { f1, f2 })?;
                     }
                 }

@@ -123,6 +123,7 @@ pub fn plan(
     planner.module()?;
     planner.shared_cells()?;
     planner.slots()?;
+    planner.inside()?;
     planner.cells()?;
     planner.references()?;
     planner.calls()?;
@@ -341,6 +342,7 @@ impl Planner<'_> {
     fn slot(&mut self, slot: &SlotDecision) -> Result<()> {
         let is_function = |vm: &Vm, value: Ref| vm.kind(value) == Kind::Function;
         match slot.action {
+            Action::ReplaceFunction if self.is_chosen(slot.old) => Ok(()),
             Action::ReplaceFunction if slot.key != Ref::NIL => {
                 let SlotDecision {
                     table,
@@ -379,8 +381,8 @@ impl Planner<'_> {
             }
             Action::Merge => self.merged(slot),
             Action::Keep => {
-                if is_function(self.vm, slot.new) && is_function(self.vm, slot.old) {
-                    return Ok(());
+                if is_function(self.vm, slot.new) {
+                    return Ok(()); // a callable table may wrap it
                 }
                 let site = self.slot_site(slot)?;
                 self.out.tally.data_kept.try_push(site)
@@ -436,6 +438,23 @@ impl Planner<'_> {
             OnConflict::Keep => self.out.tally.data_kept.try_push(site),
             OnConflict::Error => Ok(()),
         }
+    }
+
+    /// R3.5: does a function of A1 stay since the program has put it in its place?
+    fn is_chosen(&self, function: Ref) -> bool {
+        self.pairing.chosen.contains(&self.vm.val(function).addr)
+    }
+
+    /// R3.5: what wrappers have inside.
+    fn inside(&mut self) -> Result<()> {
+        for inside in std::mem::take(&mut self.pairing.inside) {
+            let answer = || self.pairing.answer(self.vm.val(inside.old).addr);
+            match inside.new.or_else(answer) {
+                Some(new) => self.op(Op::new(inside.place, new, inside.old))?,
+                None => self.out.tally.removed.try_push(inside.site)?,
+            }
+        }
+        Ok(())
     }
 
     /// R4.3, R5.1: what joined and new cells hold.
@@ -602,7 +621,7 @@ impl Planner<'_> {
         out.tally.changed.try_reserve(count)?;
         out.joins.reserve(count)?;
         let mut lists = JoinLists::default();
-        for new in &pairing.new {
+        for (number, new) in pairing.new.iter().enumerate() {
             let mut partners = new
                 .partners
                 .iter()
@@ -618,7 +637,7 @@ impl Planner<'_> {
                 if differs(vm, pairing, old, new)? {
                     out.tally.changed.try_push(new.site)?;
                 }
-            } else if new.own {
+            } else if new.own && (new.added || !pairing.left_out.contains(&(number as u32))) {
                 out.tally.added.try_push(new.site)?;
             }
             lists.add(pairing, new, &mut out.joins)?;
@@ -629,7 +648,8 @@ impl Planner<'_> {
             })?;
         }
         for number in pairing.nesting.lacking(vm, &pairing.old)? {
-            if let Some(old) = pairing.old.get(number) {
+            let is_lacking = |old: &&Function1| !pairing.chosen.contains(&vm.val(old.at).addr);
+            if let Some(old) = pairing.old.get(number).filter(is_lacking) {
                 out.lineage.try_push(Continued {
                     old: None,
                     new: old.at,

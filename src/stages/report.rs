@@ -5,13 +5,13 @@ use crate::lua::write;
 use crate::model::site::SiteId;
 use crate::stages::effects::Calls;
 use crate::stages::find::Context;
-use crate::stages::matching::Pairing;
+use crate::stages::matching::{self, External, Fate, Pairing};
 use crate::stages::plan::{Conflict, Tally};
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, collected};
 
 /// How many counts a report has; the façade names them in the same order.
-pub const COUNTS: usize = 13;
+pub const COUNTS: usize = 15;
 
 /// What a report is made of.
 pub struct Lists<'a> {
@@ -53,6 +53,8 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         calls.new.len(),
         calls.gone.len(),
         calls.irrevocable.len(),
+        count_of(&pairing.external, true),
+        count_of(&pairing.external, false),
     ];
     for warning in &calls.warnings {
         pairing.warnings.try_push(warning.clone())?;
@@ -88,7 +90,8 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         kept.extend(cells);
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
-        let list = vm.table(13)?;
+        let external = external_texts(vm, context, pairing)?;
+        let list = vm.table(15)?;
         for (name, lines) in
             slots
                 .into_iter()
@@ -103,9 +106,34 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         {
             put_strings(vm, list, name, lines)?;
         }
+        for (name, lines) in ["wrappers", "patches"].into_iter().zip(&external) {
+            put_strings(vm, list, name, lines)?;
+        }
         put(vm, table, "paths", list)?;
     }
     Ok((counts, table))
+}
+
+/// R3.5: how many external functions are wrappers, or patches.
+fn count_of(external: &[External], wrappers: bool) -> usize {
+    let is_one = |external: &&External| (external.fate == Fate::Wraps) == wrappers;
+    external.iter().filter(is_one).count()
+}
+
+/// The wrappers, and the patches, in words.
+fn external_texts(vm: &mut Vm, context: &Context, pairing: &Pairing) -> Result<[Vec<String>; 2]> {
+    let mut texts = [Vec::new(), Vec::new()];
+    let [wrappers, patches] = &mut texts;
+    for external in &pairing.external {
+        let path = pairing.sites.path(vm, &context.title, external.site);
+        let origin = matching::origin(vm, external.function)?;
+        match external.fate {
+            Fate::Wraps => wrappers.try_push(format!("{path}: {origin} stays around it"))?,
+            Fate::GivesWay => patches.try_push(format!("{path}: {origin} gives way"))?,
+            Fate::Stays => patches.try_push(format!("{path}: {origin} stays"))?,
+        }
+    }
+    Ok(texts)
 }
 
 /// Adds warnings to what [`report`] made, sorted among themselves.

@@ -27,7 +27,7 @@ use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
-use crate::stages::matching::Pairing;
+use crate::stages::matching::{Function1, Pairing};
 use crate::support::error::{Result, shown};
 use crate::support::fault::{self, caught, insist};
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
@@ -205,7 +205,13 @@ impl Target {
             }
         }
         let mut nested = Nested::new(vm, pairing, &loaded, values)?;
-        for function in pairing.old.iter().filter(|function| function.own) {
+        let is_known = |vm: &Vm, function: &Function1| {
+            function.own && !pairing.chosen.contains(&vm.val(function.at).addr)
+        };
+        for function in &pairing.old {
+            if !is_known(vm, function) {
+                continue;
+            }
             let new = function
                 .answers
                 .first()

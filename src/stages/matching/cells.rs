@@ -589,6 +589,9 @@ impl Pairer<'_> {
                 });
             }
         }
+        if let Some(cell) = self.out.old_cells.get(pair.old as usize).copied() {
+            self.note_external_in_cell(&cell, pair.old_value, pair.new_value, site)?;
+        }
         self.out.cell_pairs.try_push(pair)
     }
 

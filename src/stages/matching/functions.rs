@@ -63,7 +63,7 @@ pub struct Function2 {
     /// Its upvalues.
     pub upvalues: Upvalues,
     /// It stands under a name, too, that A1's table lacks.
-    pub(super) added: bool,
+    pub added: bool,
     /// How many pairs it is in.
     degree: u32,
 }

@@ -335,16 +335,21 @@ impl Pairer<'_> {
                 self.not_added(list.site, new.key, new.value)?;
                 continue;
             };
-            self.out.slots.try_push(SlotDecision {
+            let beside = self.beside(new.key, new.value, old.value);
+            let slot = SlotDecision {
                 table: list.table,
                 parent: list.site,
                 key: new.key,
                 new: new.value,
                 old: old.value,
-                action: Action::ReplaceFunction,
+                action: self.classify_slot(&beside)?,
                 change: false,
-            })?;
-            if let Some(f1) = old.f1 {
+            };
+            self.out.slots.try_push(slot)?;
+            self.note_external(&slot, &beside)?;
+            if slot.action == Action::ReplaceFunction
+                && let Some(f1) = old.f1
+            {
                 self.edge(Edge { f1, f2: new.f2 })?;
             }
         }

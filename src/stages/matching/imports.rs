@@ -63,7 +63,12 @@ impl Imports {
     }
 
     /// Is it a function or a file of the standard libraries?
-    fn is_standard(&mut self, vm: &mut Vm, context: &Context, object: Val) -> Result<bool> {
+    pub(super) fn is_standard(
+        &mut self,
+        vm: &mut Vm,
+        context: &Context,
+        object: Val,
+    ) -> Result<bool> {
         let values = match self.values.take() {
             Some(values) => values,
             None => standard_values(vm, context)?,

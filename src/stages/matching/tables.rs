@@ -493,7 +493,9 @@ impl Pairer<'_> {
             let mark = self.vm.held();
             let KeyValue { key, value } = cursor.keep_pair(self.vm)?;
             if !self.is_own_function(value)? {
-                self.vm.release(mark);
+                if !self.note_external_alone((table, site), key, value)? {
+                    self.vm.release(mark);
+                }
                 continue;
             }
             let place = self.out.sites.key(site, key)?;

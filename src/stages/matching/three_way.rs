@@ -54,8 +54,13 @@ impl Pairer<'_> {
     fn reference(&mut self, slot: &SlotDecision) -> Result<Action> {
         let is_asked = match slot.action {
             Action::Refer => true,
-            Action::ReplaceFunction | Action::ReplaceImport | Action::Keep => {
+            Action::ReplaceFunction | Action::ReplaceImport => {
                 self.are_two_objects(slot.old, slot.new)
+            }
+            // An external function over one of the file's is a wrapper or a patch (`wrappers`).
+            Action::Keep => {
+                self.are_two_objects(slot.old, slot.new)
+                    && !self.is_fresh_function(self.vm.val(slot.new))
             }
             _ => false,
         };
@@ -101,7 +106,7 @@ impl Pairer<'_> {
             } if slot.action != Action::Refer => slot.action,
             Touched {
                 by_program: true, ..
-            } if self.gives_way(slot)? => Action::ReplaceImport,
+            } if self.gives_way(slot) => Action::ReplaceImport,
             Touched {
                 by_program: true,
                 by_edit: true,
@@ -139,17 +144,10 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Does what the program put there give way: a patch (a function of others over one of the
-    /// module's own), or, with `data = "replace"`, a table of the program's own?
-    fn gives_way(&mut self, slot: &SlotDecision) -> Result<bool> {
-        if self.replace_data && self.vm.kind(slot.old) == Kind::Table {
-            return Ok(self.number_of(slot.old).is_none());
-        }
-        let [old, new] = [slot.old, slot.new].map(|value| self.vm.kind(value));
-        Ok(old == Kind::Function
-            && new == Kind::Function
-            && !self.is_own_function(slot.old)?
-            && self.is_own_function(slot.new)?)
+    /// Does what the program put there give way? With `data = "replace"` a table of its own does.
+    fn gives_way(&self, slot: &SlotDecision) -> bool {
+        let is_table = self.vm.kind(slot.old) == Kind::Table;
+        self.replace_data && is_table && self.number_of(slot.old).is_none()
     }
 
     fn reference_in_cell(&mut self, pair: &CellPair) -> Result<CellFate> {
