@@ -203,6 +203,7 @@ impl Pairer<'_> {
     /// the file's; `slot` has both.
     pub(super) fn note_external(&mut self, slot: &SlotDecision, beside: &EntryPair) -> Result<()> {
         if slot.action != Action::Keep
+            || beside.old_val.is_nil() // what the program has taken out stays away
             || beside.order.is_none()
             || !beside.new_val.is_function()
             || self.vm.is_c_function(slot.new).is_some()
