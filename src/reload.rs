@@ -397,8 +397,8 @@ fn plan_module(
         last_load,
         options.around,
     )?;
-    let last = vm.index(module.undo, LAST_MAIN)?;
-    loaded.home.read_loader(vm, last)?;
+    loaded.last_main = vm.index(module.undo, LAST_MAIN)?;
+    loaded.home.read_loader(vm, loaded.last_main)?;
     let load_ms = clock.lap();
     fault::point()?;
 

@@ -40,7 +40,7 @@ pub use merge::{is_recorded, is_scalar};
 use crate::code::Chunk;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::model::base::{Base, Path, Places};
-use crate::model::lineage::{Continued, Lineage};
+use crate::model::lineage::Lineage;
 use crate::model::objects::{DenseMap, ObjectTable};
 use crate::model::options::{Data, Options};
 use crate::model::record::Assigned;
@@ -289,19 +289,6 @@ impl Pairing {
         site.is_some_and(|site| self.sites.is_elsewhere(site))
     }
 
-    /// A2's functions, with the code of each: for the table of lineages, where none continues
-    /// another one.
-    pub fn functions(&self) -> Result<Vec<Continued>> {
-        let mut functions = Vec::new();
-        functions.try_reserve_exact(self.new.len())?;
-        functions.extend(self.new.iter().map(|function| Continued {
-            old: None,
-            new: function.at,
-            profile: Some(function.profile),
-        }));
-        Ok(functions)
-    }
-
     /// Did a function of A1 that is known make this one?
     ///
     /// # Errors
@@ -333,7 +320,10 @@ pub fn pair(
     lineage: Lineage,
     base: Base,
 ) -> Result<Pairing> {
-    let assigned = Assigned::read(vm, lineage, context.name, context.running)?;
+    let mut assigned = Assigned::read(vm, lineage, context.name, context.running)?;
+    if !assigned.is_known() {
+        constants::read_first(vm, loaded.last_main, &mut assigned)?;
+    }
     let base = match merge::is_of_another_load(vm, context, loaded, lineage)? {
         true => Base::default(),
         false => base,
@@ -411,16 +401,11 @@ pub fn pair(
         functions_listed: false,
         loaded,
     };
-    if options.data == Data::Merge && context.is_loaded() && !pairer.out.base.is_known() {
-        pairer.out.warnings.try_push(format!(
-            "{}: there is no record of what it was loaded with, so none of its data follows the file (R8; hotreload.track)",
-            context.title
-        ))?;
-    }
     let result = pairer.reserve().and_then(|()| pairer.run());
     pairer.vm.zip_end();
     result?;
     pairer.out.assigned = pairer.take_assigned();
+    pairer.warn_of_no_record()?;
     Ok(pairer.out)
 }
 
