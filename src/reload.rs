@@ -433,19 +433,8 @@ fn plan_module(
         Some(file) => vm.string(file.as_os_str().as_encoded_bytes())?,
         None => Ref::NIL,
     };
-    let record = record::record(
-        vm,
-        &context,
-        &loaded,
-        &mut pairing,
-        &plan.lineage,
-        &options,
-        request.lineage,
-    )?;
-    let base = match options.dry_run {
-        true => Ref::NIL,
-        false => base::pack(vm, record.words)?,
-    };
+    let of = (&context, &loaded, &mut pairing);
+    let (base, numbers) = record_of(vm, request, &options, &plan, of)?;
     let calls = loaded.left.calls.pack(vm, permit)?;
     let cells = match options.vm {
         true => Some(Cells::of(vm, &pairing, options.sliced)?),
@@ -470,11 +459,28 @@ fn plan_module(
         loaded,
         pairing,
         plan,
-        numbers: record.numbers,
+        numbers,
         told,
         cells,
         clock,
     })
+}
+
+/// What will be on record of a module, or nil in a dry run, and the numbers that its objects get.
+fn record_of(
+    vm: &mut Vm,
+    request: &Request,
+    options: &Options,
+    plan: &Plan,
+    (context, loaded, pairing): (&Context, &Loaded, &mut Pairing),
+) -> Result<(Ref, Numbers)> {
+    let (functions, lineage) = (&plan.lineage, request.lineage);
+    let record = record::record(vm, context, loaded, pairing, functions, options, lineage)?;
+    let base = match options.dry_run {
+        true => Ref::NIL,
+        false => base::pack(vm, record.words)?,
+    };
+    Ok((base, record.numbers))
 }
 
 /// Carries the plan of a module out, if that is `needed` and nothing refuses it.
