@@ -6,7 +6,8 @@ local program = require "spec.support.program"
 
 local number = 0
 
--- edit { files = { other = text }, v1 = text, use = function(M, held), v2 = text, check = function(M, held, scope) }
+-- edit { files = { other = text }, v1 = text, use = function(M, held), v2 = text, check = function(M, held, scope),
+--   untracked = true where the outcome is that without a record of the first load }
 local function edit(title, it_is)
   for _, scope in ipairs { "module", "vm" } do
     for times = 1, scope == "module" and 2 or 1 do
@@ -14,6 +15,7 @@ local function edit(title, it_is)
       it(title .. how .. (times == 2 and ", and reloaded again" or ""), function()
         local app = program.new()
         finally(function() app:unload() end)
+        app.hotreload.track(not it_is.untracked)
         number = number + 1
         local name, held = "edited" .. number, {}
         for other, text in pairs(it_is.files or {}) do
@@ -223,8 +225,11 @@ describe("A list of handlers (R3.1, R5.3)", function()
   end
   local function foreign() return "foreign" end
 
-  local function stays(title, v1, use, v2, expected)
-    edit(title, { v1 = v1, use = use, v2 = v2, check = function(M) assert.equal(expected, M.run()) end })
+  local function stays(title, v1, use, v2, expected, untracked)
+    edit(title, {
+      v1 = v1, use = use, v2 = v2, untracked = untracked,
+      check = function(M) assert.equal(expected, M.run()) end,
+    })
   end
 
   stays("has none back that the program removed, and none is lost for it", module(1, "M.x, M.y"),
@@ -239,7 +244,9 @@ describe("A list of handlers (R3.1, R5.3)", function()
     function(M) M.list[2] = foreign end, module(2, "M.x, M.y"), "x2 y2")
   stays("has a handler twice where the program put it twice", module(1, "M.x, M.y"),
     function(M) table.insert(M.list, M.list[1]) end, module(2, "M.x, M.y"), "x2 y2 x2")
-  stays("is not shifted by a new one of the file", module(1, "M.x, M.y"), nil, module(2, "M.x, M.z, M.y"), "x2 y2")
+  stays("has a new one of the file in its place", module(1, "M.x, M.y"), nil, module(2, "M.x, M.z, M.y"), "x2 z2 y2")
+  stays("is not shifted by a new one of the file, without a record", module(1, "M.x, M.y"), nil,
+    module(2, "M.x, M.z, M.y"), "x2 y2", true)
   stays("has none twice where the file has become shorter", module(1, "M.x, M.y, M.z"), nil, module(2, "M.x, M.z"),
     "x2 y2 z2")
   stays("stays empty when the program has emptied it", module(1, "M.x"), function(M) M.list[1] = nil end,
@@ -252,7 +259,9 @@ describe("A list of handlers (R3.1, R5.3)", function()
   stays("without names goes by order between others' functions", nameless("x1", "y1"),
     function(M) table.insert(M.list, 1, foreign) end, nameless("x2", "y2"), "foreign x2 y2")
   stays("without names goes by order between those that did not change", nameless("x1", "y1"), nil,
-    nameless("x2", "y1", "z1"), "x2 y1")
+    nameless("x2", "y1", "z1"), "x2 y1 z1")
+  stays("without names goes by order between those that did not change, without a record", nameless("x1", "y1"), nil,
+    nameless("x2", "y1", "z1"), "x2 y1", true)
   stays("without names has none twice where the file has become shorter", nameless("x1", "y1", "z1"), nil,
     nameless("x1", "z1"), "x1 y1 z1")
 
@@ -284,6 +293,7 @@ describe("A list of handlers (R3.1, R5.3)", function()
   it("says in the report what was not added", function()
     local app = program.new()
     finally(function() app:unload() end)
+    app.hotreload.track(false)
     app:module("told", module(1, "M.x, M.y"))
     local report = app:update("told", module(2, "M.x, M.z, M.y"))
     assert.same({ "told.list[2]: a new function in a list that exists; lists are state, so it was not added (R5.3)" },
@@ -370,6 +380,7 @@ describe("Rows of a list that the file or the program has changed (R3.1)", funct
   })
 
   edit("without plain fields and with the same names stay as they are, rather than run another one's code", {
+    untracked = true,
     v1 = "return { { run = function() return 'x 1' end }, { run = function() return 'y 1' end } }",
     v2 = "return { { run = function() return 'new' end }, { run = function() return 'x 2' end }, "
       .. "{ run = function() return 'y 2' end } }",
@@ -382,6 +393,7 @@ describe("Rows of a list that the file or the program has changed (R3.1)", funct
   it("that are not added are told in the report", function()
     local app = program.new()
     finally(function() app:unload() end)
+    app.hotreload.track(false)
     app:module("told", skills(1, { "fire", 1 }))
     local report = app:update("told", skills(1, { "fire", 1 }, { "ice", 2 }))
     assert.equal(1, #report.warnings)
@@ -428,6 +440,7 @@ describe("A table that stands in several places of the file (R3.1)", function()
   })
 
   edit("gives its functions to none that the file has dropped and the program has put into one of them", {
+    untracked = true,
     v1 = states("1", "idle", "idle", "run"),
     use = function(M) M.current = M.states.run end,
     v2 = states("2", "idle", "idle"),

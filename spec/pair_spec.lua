@@ -697,6 +697,7 @@ describe("R3.1 raw access", function()
   end)
 
   it("keeps hostile tables that the program put where the file has tables", function()
+    app.hotreload.track(false) -- with a record, `f` is a key that the program removed
     local M = app:module("M", "return { box = { f = function() return 1 end }, list = {} }")
     local fought
     local function fight() fought = true error "fought" end

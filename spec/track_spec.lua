@@ -1,4 +1,4 @@
--- R8: `hotreload.track`: modules that `require` loads from then on have a record of A0.
+-- R8: `hotreload.track`: modules that `require` loads have a record of what their file said.
 
 local program = require "spec.support.program"
 local hotreload = require "hotreload"
@@ -29,12 +29,37 @@ describe("hotreload.track (R8)", function()
     assert.same({ 1, 2 }, { M.rate, M.gone })
   end
 
-  it("gives a record to every module that is loaded from then on", function()
+  it("gives a record to every module that is loaded after `require 'hotreload'`", function()
+    app:module("m", V1)
+    assert_has_record "m"
+  end)
+
+  it("ends with false, and begins again with true or nothing", function()
+    local first = package.searchers[1]
+    assert.is_true(hotreload.track(false))
+    assert.not_equal(first, package.searchers[1])
     app:module("early", V1)
     assert.is_true(hotreload.track())
+    assert.equal(first, package.searchers[1])
     app:module("late", V1)
     assert_has_none "early"
     assert_has_record "late"
+    hotreload.track(false)
+    hotreload.track(true)
+    app:module("later", V1)
+    assert_has_record "later"
+  end)
+
+  it("says at the first reload of what has no record how much data differs from the file", function()
+    hotreload.track(false)
+    local M = app:module("m", V1)
+    M.rate = 5
+    local report = app:update("m", V2)
+    assert.same({ "m: no record of its first load: 3 places differ, see plan" }, report.warnings)
+    assert.same({ 5, 2 }, { M.rate, M.get() }) -- a constant follows
+    assert.same({}, app:update("m", V2).warnings)
+    app:module("same", V1)
+    assert.same({}, app:update("same", V1).warnings)
   end)
 
   it("takes a pattern, or a list of patterns; the last call counts", function()
@@ -57,7 +82,6 @@ describe("hotreload.track (R8)", function()
     for value, message in pairs {
       [7] = "bad argument #1 to 'track' (string or table expected, got number)",
       ["["] = "bad argument #1 to 'track' ('[' is no pattern: missing ']')",
-      [true] = "bad argument #1 to 'track' (string or table expected, got boolean)",
     } do
       local before = program.fingerprint()
       local ok, err = pcall(hotreload.track, value)
@@ -76,6 +100,7 @@ describe("hotreload.track (R8)", function()
   end)
 
   it("stands in the first searcher's place, once, and leaves the others where they are", function()
+    hotreload.track(false)
     local before = { table.unpack(package.searchers) }
     hotreload.track()
     hotreload.track()
@@ -92,7 +117,7 @@ describe("hotreload.track (R8)", function()
     --- What a script prints with and without tracking: must be the same.
     local function same(files, script)
       for name, text in pairs(files) do app:write(name, text) end
-      local head = "local hotreload = require 'hotreload' local trace = %s if trace then hotreload.track() end "
+      local head = "local hotreload = require 'hotreload' hotreload.track(%s) "
       local plain, code = app:subprocess(head:format "false" .. script)
       assert.equal(0, code)
       local tracked, other, err = app:subprocess(head:format "true" .. script)
@@ -229,6 +254,12 @@ describe("hotreload.track (R8)", function()
     hotreload.track()
     local M = app:module("m", "local n = 1 return { set = function(x) n = x end, get = function() return n end }")
     M.set(1)
+    app:update("m", "local n = 2 return { get = function() return n end }")
+    assert.equal(1, M.get())
+  end)
+
+  it("knows that also of a function that is gone by then", function()
+    local M = app:module("m", "local n = 1 local function set(x) n = x end set(1) return { get = function() return n end }")
     app:update("m", "local n = 2 return { get = function() return n end }")
     assert.equal(1, M.get())
   end)

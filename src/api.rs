@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use smallvec::smallvec;
 
 use crate::features::{changed, stale, track};
-use crate::lua::entry::{
-    Answer, Answers, Entries, Entry, Watch, call, code_of, enter, is_whole, unwatch,
-};
+use crate::lua::entry::{Answer, Answers, Entries, Entry, call, code_of, enter, is_whole};
 use crate::lua::open::Library;
 use crate::lua::stock::Stock;
 use crate::lua::undo;
@@ -38,8 +36,6 @@ impl Library for Core {
         (c"text", enter::<Text>),
         (c"sweep", enter::<Sweep>),
         (c"stale", enter::<Stale>),
-        (c"watch", enter::<Watch>),
-        (c"unwatch", unwatch),
         (c"track", enter::<Track>),
         (c"code_of", code_of),
         (c"is_whole", is_whole),
@@ -140,7 +136,8 @@ struct Track;
 
 impl Entry for Track {
     fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
-        Ok(smallvec![Answer::Held(track::track(vm)?)])
+        let (record, has_functions) = track::track(vm)?;
+        Ok(smallvec![Answer::Held(record), Answer::Flag(has_functions)])
     }
 }
 

@@ -386,18 +386,13 @@ fn plan_module(
         &context,
         (found, known),
     )?;
-    let last = vm.index(module.undo, LAST_MAIN)?;
-    loaded.ownership.read_loader(vm, last)?;
+    loaded.last_main = vm.index(module.undo, LAST_MAIN)?;
+    loaded.ownership.read_loader(vm, loaded.last_main)?;
     let load_ms = clock.lap();
     fault::point()?;
 
     let base = Base::read(vm, module.base)?;
-    let past = matching::Past {
-        lineage: request.lineage,
-        base,
-        main: last,
-    };
-    let mut pairing = matching::pair(vm, &context, &mut loaded, &options, past)?;
+    let mut pairing = matching::pair(vm, &context, &mut loaded, &options, request.lineage, base)?;
     let pair_ms = clock.lap();
     fault::point()?;
 
@@ -424,19 +419,8 @@ fn plan_module(
         Some(file) => vm.string(file.as_os_str().as_encoded_bytes())?,
         None => Ref::NIL,
     };
-    let record = record::record(
-        vm,
-        &context,
-        &loaded,
-        &mut pairing,
-        &plan.lineage,
-        &options,
-        request.lineage,
-    )?;
-    let base = match options.dry_run {
-        true => Ref::NIL,
-        false => base::pack(vm, record.words)?,
-    };
+    let of = (&context, &loaded, &mut pairing);
+    let (base, numbers) = record_of(vm, request, &options, &plan, of)?;
     let calls = loaded.left.calls.pack(vm, permit)?;
     let lifetime = match options.sliced {
         true => Lifetime::ManyCalls,
@@ -465,7 +449,7 @@ fn plan_module(
         loaded,
         pairing,
         plan,
-        numbers: record.numbers,
+        numbers,
         told,
         cells,
         clock,
@@ -499,6 +483,23 @@ fn warn_of_calls(loaded: &mut Loaded) -> Result<()> {
         calls.warnings.try_push(effects::beyond(call))?;
     }
     Ok(())
+}
+
+/// What will be on record of a module, or nil in a dry run, and the numbers that its objects get.
+fn record_of(
+    vm: &mut Vm,
+    request: &Request,
+    options: &Options,
+    plan: &Plan,
+    (context, loaded, pairing): (&Context, &Loaded, &mut Pairing),
+) -> Result<(Ref, Numbers)> {
+    let (functions, lineage) = (&plan.lineage, request.lineage);
+    let record = record::record(vm, context, loaded, pairing, functions, options, lineage)?;
+    let base = match options.dry_run {
+        true => Ref::NIL,
+        false => base::pack(vm, record.words)?,
+    };
+    Ok((base, record.numbers))
 }
 
 /// Carries the plan of a module out, if that is `needed` and nothing refuses it.

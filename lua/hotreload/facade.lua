@@ -34,8 +34,8 @@ end
 if #no_answers() ~= ANSWERS then error "no_answers and reports.NUMBERS differ" end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
 local objects = setmetatable({}, { __mode = "v" })
--- Weakly, for every function that a reload replaced or placed: the number of its lineage (R3.3). For every module,
--- under its object: the locals that some function has assigned (R4.7).
+-- Weakly, for every function that a load placed, every table that it made, and what it imports: the number of the
+-- object (R3.3, R8). For every module, by its name: the locals that some function has assigned (R4.7).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
 -- [1]: the module whose chunk is running, or false (R7.5). Set and reset natively, where no error can come between.
@@ -444,13 +444,15 @@ stales.install(hotreload, records, function(modules)
     return found
 end, own)
 
-core.track_part.install(hotreload, function(name, object, watch, loader, before, value)
-    local now_owed, base = core.track(owed, name, watch, loader, before, value, lineage)
+core.track_part.install(hotreload, function(name, object, loader, before, value)
+    local now_owed, base, has_functions = core.track(owed, name, loader, before, value, lineage)
     owed = now_owed
     local record = records[name] or new_record()
     records[name] = record
     -- What is known of a module ends with it.
-    record.generation, record.source, record.undo, record.main, record.previous = 1, false, false, loader, false
+    record.generation, record.source, record.undo, record.previous = 1, false, false, false
+    -- A file of data has no code to be compared later, and its main function is as large as the data.
+    record.main = has_functions and loader or false
     record.base, record.calls, objects[name] = base or false, false, object
 end)
 

@@ -189,9 +189,9 @@ function hotreload.configure(configuration) end
 ---@return string? message
 function hotreload.plan(what, options) end
 
----Modules that `require` loads from now on get a record of what their file said (R8): for `data = "merge"`, and so
----that what the program removes does not come back. To be called before they are loaded; the last call counts.
----@param patterns? string|string[]   Lua patterns over the module's name; all modules otherwise
+---Which modules get a record of what their file said when `require` loads them (R8): for `data = "merge"`, and so
+---that what the program removes does not come back. All of them without a call; the last call counts.
+---@param patterns? boolean|string|string[]   Lua patterns over the module's name; true: all modules; false: none
 ---@return boolean ok
 ---@return string? message
 function hotreload.track(patterns) end

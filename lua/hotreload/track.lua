@@ -1,39 +1,24 @@
--- Modules that `require` loads get a record, too (R8): `hotreload.track`.
+-- Modules that `require` loads get a record (R8): `hotreload.track`.
 -- Part of the library (src/lua/open.rs includes it).
 --
 -- One function stands in `package.searchers`, in the place of the first searcher, which it asks first; so the others
 -- stand where they stood, and what a host puts there later counts. Of a module that is to be tracked it looks for the
 -- loader as `require` does, and hands back one that calls it. No error is caught on the way, so messages and tracebacks
--- are those of the loader.
+-- are those of the loader. Nothing watches the load: the record is made of what the loader left.
 
 local core = ...
 local allow, call = core.allow, core.call
 
-local error, next, pcall, rawequal, rawget, rawset, setmetatable, type = error, next, pcall, rawequal, rawget, rawset,
-    setmetatable, type
+local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal, rawget, rawset, type
 local format = string.format
 local globals, loaded = _G, package.loaded
-
--- For the collector: what a load's record allocates is its business at once.
-local OWED = 1 << 62
 
 local track = {}
 
 -- [1]: the function in `package.searchers`; [2]: the searcher that it stands for. The native part knows the table.
 local standing = core.standing
--- The patterns; false before the first call.
+-- The patterns; false where nothing is tracked.
 local wanted = false
--- Loads: { watch, or false when it has ended }. A coroutine that is dropped in one takes it out.
-local loads = setmetatable({}, { __mode = "k" })
-
--- Its end is native: no error from outside can come between.
-local Load = { __close = core.unwatch }
-
-local function is_one_under_way()
-    for load in next, loads do
-        if load[1] then return true end
-    end
-end
 
 local function searchers()
     local package = rawget(loaded, "package")
@@ -48,40 +33,32 @@ local function place_in(list)
     end
 end
 
---- Makes `hotreload.track`. `note(name, object, watch, code, before, value)` puts down what a load has left.
+local function copy_of_globals()
+    local copy = {}
+    for name, value in next, globals do copy[name] = value end
+    return copy
+end
+
+--- Makes `hotreload.track`. `note(name, object, code, before, value)` puts down what a load has left.
 ---@see hotreload.track in meta.lua
 function track.install(hotreload, note)
-    local function take(name, code, before, watch, value)
+    local function take(name, code, before, value)
         local object = value
         if object == nil then object = rawget(loaded, name) end
         if object == nil then object = true end
-        note(name, object, watch, code, before, value)
+        note(name, object, code, before, value)
     end
 
-    --- After the loader: no more of its objects are noted, and what it left is put down. Memory that is short costs the
-    --- record, not the load.
-    local function finish(name, code, before, load, ...)
-        local watch = load[1]
-        core.unwatch(load)
-        if watch and before then pcall(take, name, code, before, watch, (...)) end
+    --- After the loader: what it left is put down. Memory that is short costs the record, not the load.
+    local function finish(name, code, before, ...)
+        if before then pcall(take, name, code, before, (...)) end
         return ...
     end
 
-    --- Begins a load; returns what the globals hold, if it is to be tracked.
-    local function begin(load, tracked)
-        local before = tracked and {}
-        for name, value in next, before and globals or {} do before[name] = value end
-        loads[load] = true
-        local _, watch = core.watch(OWED, not tracked)
-        load[1] = watch
-        return before
-    end
-
     --- Calls the loader, whose code is `code`.
-    local function run(name, tracked, code, loader, ...)
-        local load <close> = setmetatable({ false }, Load)
-        local _, before = pcall(begin, load, tracked)
-        return finish(name, code, before, load, call(loader, ...))
+    local function run(name, code, loader, ...)
+        local ok, before = pcall(copy_of_globals)
+        return finish(name, code, ok and before, call(loader, ...))
     end
 
     local function matches(name)
@@ -93,8 +70,7 @@ function track.install(hotreload, note)
     end
 
     local function find(name)
-        local tracked = matches(name)
-        if not tracked and not is_one_under_way() then return first(name) end
+        if not matches(name) then return first(name) end
         local loader, data = first(name)
         if type(loader) ~= "function" then
             local list, message = searchers(), loader
@@ -109,23 +85,31 @@ function track.install(hotreload, note)
         -- A C module is loaded as it is: nothing of it is ever reloaded.
         local code = type(loader) == "function" and core.code_of(loader)
         if not code then return loader, data end
-        return function(...) return run(name, tracked, code, loader, ...) end, data
+        return function(...) return run(name, code, loader, ...) end, data
     end
 
     function hotreload.track(...)
         local patterns = ...
-        if patterns == nil then patterns = "" end
-        local wrong = allow.check(patterns)
+        if patterns == nil or patterns == true then patterns = "" end
+        local wrong = patterns and allow.check(patterns)
         if wrong then error(format("bad argument #1 to 'track' (%s)", wrong), 2) end
         local list = searchers()
+        local place = list and standing[1] and place_in(list)
+        if patterns == false then
+            wanted = false
+            if place and standing[2] then rawset(list, place, standing[2]) end
+            return true
+        end
         if not list then return false, "'package.searchers' must be a table" end
         wanted = allow.list(patterns)
-        if not standing[1] or not place_in(list) then
+        if not place then
             standing[1], standing[2] = find, rawget(list, 1)
             rawset(list, 1, find)
         end
         return true
     end
+
+    hotreload.track()
 end
 
 return track

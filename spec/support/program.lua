@@ -419,6 +419,7 @@ function Program:unload()
   local hotreload, gg = self.hotreload, rawget(real_G, "gg")
   if hotreload then
     hotreload.configure { allow = {}, deny = {}, text_only = false }
+    hotreload.track()
     for name in next, gg.safe_reloads do
       gg.safe_reloads[name] = nil
     end

@@ -5,7 +5,7 @@
 //! the local's register within its scope, or anything that is not understood makes the local
 //! [`Init::Computed`].
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::reader::{Read, Reader, Stop, word};
@@ -180,6 +180,22 @@ impl Text {
             .any(|upvalue| upvalue.in_stack && upvalue.assigned && upvalue.local.is_none());
         let locals = self.locals.iter().filter(|local| local.assigned);
         (!nameless).then(|| locals.map(|local| self.bytes(local.name)))
+    }
+
+    /// The same, but for names that a local which none of them assigns has as well.
+    pub fn certainly_assigned(&self) -> Result<Option<Vec<&[u8]>>> {
+        let Some(assigned) = self.assigned() else {
+            return Ok(None);
+        };
+        let mut others = FxHashSet::default();
+        for local in self.locals.iter().filter(|local| !local.assigned) {
+            others.try_insert_value(self.bytes(local.name), ())?;
+        }
+        let mut names = Vec::new();
+        for name in assigned.filter(|name| !others.contains(name)) {
+            names.try_push(name)?;
+        }
+        Ok(Some(names))
     }
 
     /// How the local was initialised that a function knows as upvalue `index`, counted from 1, and

@@ -11,6 +11,7 @@ use std::ptr::null_mut;
 use mlua::ffi::{self, lua_Debug, lua_Hook, lua_State};
 
 use super::debug::Record;
+use super::entry::call;
 use super::protected;
 use super::tracker::Made;
 use super::vm::{Kept, Ref, Vm};
@@ -123,18 +124,28 @@ impl Frame<'_> {
         }
     }
 
-    /// The address of the function that called this one, on the same coroutine.
+    /// The address of the function that called this one, on the same coroutine, but for the
+    /// library's own: a loader that `hotreload.track` calls was called by `require`.
     pub fn caller(&self) -> Option<usize> {
-        // SAFETY: as in `callee`, for the frame below.
-        unsafe {
-            let mut ar = Record::new();
-            if ffi::lua_getstack(self.l, 1, ar.as_mut_ptr()) == 0 {
-                return None;
+        let mut level = 1;
+        loop {
+            // SAFETY: as in `callee`, for a frame below; what "S" fills in.
+            unsafe {
+                let mut ar = Record::new();
+                if ffi::lua_getstack(self.l, level, ar.as_mut_ptr()) == 0 {
+                    return None;
+                }
+                ffi::lua_getinfo(self.l, c"fS".as_ptr(), ar.as_mut_ptr());
+                let addr = ffi::lua_topointer(self.l, -1) as usize;
+                let code = ffi::lua_tocfunction(self.l, -1).map(|function| function as usize);
+                ffi::lua_settop(self.l, -2);
+                let ar = ar.as_mut_ptr();
+                let source = std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen);
+                if code != Some(call as *const () as usize) && source != b"=hotreload" {
+                    return Some(addr);
+                }
             }
-            ffi::lua_getinfo(self.l, c"f".as_ptr(), ar.as_mut_ptr());
-            let addr = ffi::lua_topointer(self.l, -1) as usize;
-            ffi::lua_settop(self.l, -2);
-            Some(addr)
+            level += 1;
         }
     }
 

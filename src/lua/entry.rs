@@ -4,12 +4,11 @@
 use std::ffi::{CStr, c_int};
 
 use mlua::ffi::{self, lua_State};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::collector::Paused;
 use super::protected;
 use super::vm::{self, Ref, Vm};
-use super::watch::{self, Purpose};
 use super::write::Permit;
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught, insist};
@@ -122,41 +121,6 @@ impl Vm {
             }
             ffi::lua_settop(l, top);
         }
-    }
-}
-
-/// `core.watch(owed, quiet)` → `owed, watch`: from now on what Lua creates is noted (or, `quiet`,
-/// only kept from whoever notes it besides), until `core.unwatch`.
-pub struct Watch;
-
-impl Entry for Watch {
-    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
-        let quiet = vm.argument(2)?;
-        let purpose = match vm.truthy(quiet) {
-            true => Purpose::Hide,
-            false => Purpose::Note,
-        };
-        Ok(smallvec![Answer::Held(watch::start(vm, purpose)?)])
-    }
-}
-
-/// `core.unwatch(load)`: ends the watch that is the first element of `load`, which then is false.
-/// Allocates nothing.
-///
-/// # Safety
-/// To be called by Lua.
-pub unsafe extern "C-unwind" fn unwatch(l: *mut lua_State) -> c_int {
-    // SAFETY: raw access to a table that is checked; its first element stands, so the write
-    // allocates nothing.
-    unsafe {
-        ffi::lua_settop(l, 1);
-        if ffi::lua_type(l, 1) == ffi::LUA_TTABLE && ffi::lua_rawgeti(l, 1, 1) == ffi::LUA_TUSERDATA
-        {
-            watch::stop(l, 2);
-            ffi::lua_pushboolean(l, 0);
-            ffi::lua_rawseti(l, 1, 1);
-        }
-        0
     }
 }
 

@@ -49,5 +49,4 @@ pub mod testing;
 pub mod tracker;
 pub mod undo;
 pub mod vm;
-pub mod watch;
 pub mod write;

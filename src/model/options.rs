@@ -63,26 +63,6 @@ pub struct Options {
 }
 
 impl Options {
-    /// Those of a load by `require`.
-    pub fn of_first_load() -> Options {
-        Options {
-            source: None,
-            on_conflict: OnConflict::Error,
-            data: Data::Keep,
-            constants: true,
-            over_own: OverOwn {
-                keeps_patches: false,
-                follows_wrappers: true,
-            },
-            vm: false,
-            sliced: false,
-            text_only: false,
-            dry_run: false,
-            full: false,
-            around: [Ref::NIL; 2],
-        }
-    }
-
     /// The options of one module of several: where the call says nothing of data, `is_data` does
     /// (`gg.safe_reloads`).
     pub fn of(all: &Options, is_data: bool) -> Options {

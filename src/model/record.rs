@@ -22,6 +22,7 @@ pub struct Assigned {
     /// Sorted.
     hashes: Vec<u64>,
     grown: bool,
+    known: bool,
 }
 
 impl Assigned {
@@ -31,13 +32,20 @@ impl Assigned {
         let key = key(vm, name)?;
         let packed = vm.get(lineage.table, key)?;
         let mut hashes = vm.words(packed)?.unwrap_or_default();
-        if hashes.pop() != Some(number_of(vm, lineage, object)) {
+        let known = hashes.pop() == Some(number_of(vm, lineage, object));
+        if !known {
             hashes.clear();
         }
         Ok(Assigned {
             hashes,
             grown: false,
+            known,
         })
+    }
+
+    /// Has an earlier reload left anything?
+    pub fn is_known(&self) -> bool {
+        self.known
     }
 
     /// Is none known?

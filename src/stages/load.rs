@@ -42,6 +42,8 @@ pub struct Loaded {
     pub chunk: Option<Chunk>,
     /// Its main function.
     pub main: Ref,
+    /// That of the last load, or nil where none is known.
+    pub last_main: Ref,
     /// The cell of the chunk's own `_ENV` (R4.4).
     pub environment: Option<usize>,
     /// What the calls that its chunk made have left to do (R5.9).
@@ -149,6 +151,7 @@ pub fn load(
         ownership,
         chunk,
         main,
+        last_main: Ref::NIL,
         environment,
         left,
     })

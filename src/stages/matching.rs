@@ -45,7 +45,7 @@ pub use wrappers::{External, Fate, Inside, origin};
 use crate::code::Chunk;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::model::base::{Base, Path, Places};
-use crate::model::lineage::{Continued, Lineage};
+use crate::model::lineage::Lineage;
 use crate::model::objects::{DenseMap, ObjectTable};
 use crate::model::options::{Data, Options};
 use crate::model::record::Assigned;
@@ -323,19 +323,6 @@ impl Pairing {
         site.is_some_and(|site| self.sites.is_elsewhere(site))
     }
 
-    /// A2's functions, with the code of each: for the table of lineages, where none continues
-    /// another one.
-    pub fn functions(&self) -> Result<Vec<Continued>> {
-        let mut functions = Vec::new();
-        functions.try_reserve_exact(self.new.len())?;
-        functions.extend(self.new.iter().map(|function| Continued {
-            old: None,
-            new: function.at,
-            profile: Some(function.profile),
-        }));
-        Ok(functions)
-    }
-
     /// Did a function of A1 that is known make this one?
     ///
     /// # Errors
@@ -355,16 +342,6 @@ impl Pairing {
     }
 }
 
-/// What is known of the module's last load.
-pub struct Past {
-    /// Which functions are generations of one.
-    pub lineage: Lineage,
-    /// What is on record of it.
-    pub base: Base,
-    /// Its main function, or nil.
-    pub main: Ref,
-}
-
 /// Finds what answers to what (R3, R4).
 ///
 /// # Errors
@@ -374,13 +351,13 @@ pub fn pair(
     context: &Context,
     loaded: &mut Loaded,
     options: &Options,
-    Past {
-        lineage,
-        base,
-        main,
-    }: Past,
+    lineage: Lineage,
+    base: Base,
 ) -> Result<Pairing> {
-    let assigned = Assigned::read(vm, lineage, context.name, context.running)?;
+    let mut assigned = Assigned::read(vm, lineage, context.name, context.running)?;
+    if !assigned.is_known() {
+        constants::read_first(vm, loaded.last_main, &mut assigned)?;
+    }
     let base = match merge::is_of_another_load(vm, context, loaded, lineage)? {
         true => Base::default(),
         false => base,
@@ -423,7 +400,6 @@ pub fn pair(
         change_sites: FxHashMap::default(),
         imports: imports::Imports::default(),
         lineage,
-        last_main: main,
         identity: identity::Identity::default(),
         graph: incoming_graph::IncomingGraph::default(),
         names: cells::Names::default(),
@@ -465,16 +441,11 @@ pub fn pair(
         functions_listed: false,
         loaded,
     };
-    if options.data == Data::Merge && context.is_loaded() && !pairer.out.base.is_known() {
-        pairer.out.warnings.try_push(format!(
-            "{}: there is no record of what it was loaded with, so none of its data follows the file (R8; hotreload.track)",
-            context.title
-        ))?;
-    }
     let result = pairer.reserve().and_then(|()| pairer.run());
     pairer.vm.end_walk();
     result?;
     pairer.out.assigned = pairer.take_assigned();
+    pairer.warn_of_no_record()?;
     Ok(pairer.out)
 }
 
@@ -491,8 +462,6 @@ struct Pairer<'a> {
     change_sites: FxHashMap<u32, SiteId>,
     imports: imports::Imports,
     lineage: Lineage,
-    /// The main function of the last load, or nil.
-    last_main: Ref,
     /// Which expression of which version made an object.
     identity: identity::Identity,
     /// A2's tables and functions.

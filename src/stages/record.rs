@@ -7,16 +7,21 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
+use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Val, Vm};
 use crate::model::base::{self, Base, Held, Path, Place};
 use crate::model::lineage::{Continued, Lineage, Numbers};
 use crate::model::options::{Data, Options};
+use crate::model::ownership::Ownership;
 use crate::model::site::Root;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::{Cell2, CellFate, CellPair, Pairing, is_recorded, is_scalar};
+use crate::stages::snapshot::Change;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
+
+/// In a table of more keys than these, tables of plain data are rows: they go by their places.
+const MOST_NUMBERED: usize = 64;
 
 /// What is put down of a load, if it is kept.
 pub struct Record {
@@ -26,7 +31,7 @@ pub struct Record {
     pub numbers: Numbers,
 }
 
-/// Makes the record; `functions` are the file's, each with the one that it continues.
+/// Makes the record of a reload; `functions` are the file's, each with the one that it continues.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -39,39 +44,76 @@ pub fn record(
     options: &Options,
     lineage: Lineage,
 ) -> Result<Record> {
+    let base = std::mem::take(&mut pairing.base);
     let mut numbers = Numbers::new(vm, lineage)?;
     numbers.functions(vm, functions)?;
-    let base = std::mem::take(&mut pairing.base);
-    let mut recorder = Recorder {
-        keeps: options.data == Data::Keep && base.is_known(),
-        vm,
-        context,
-        loaded,
-        pairing,
-        base,
-        numbers,
-        words: Vec::new(),
-        met: FxHashSet::default(),
-        waiting: Vec::new(),
-        tables: Vec::new(),
-        written: FxHashMap::default(),
-    };
+    let keeps = options.data == Data::Keep && base.is_known();
+    let made = Made::ByReload(loaded, pairing);
+    let mut recorder = Recorder::new(vm, context, numbers, made);
+    recorder.base = base;
+    recorder.keeps = keeps;
     if !options.dry_run {
-        let outcome = recorder.run();
+        let outcome = recorder.run(loaded, pairing);
         recorder.vm.end_walk();
         outcome?;
     }
-    Ok(Record {
-        words: recorder.words,
-        numbers: recorder.numbers,
-    })
+    Ok(recorder.end())
+}
+
+/// Makes the record of a load that was Lua's: from what the loader `main` returned, which is
+/// `value`, and what it has set among the globals, of which `before` is a copy. True when there are
+/// functions of the module's own.
+///
+/// What is new is not known then. A table is the module's own that no record knows, that is no
+/// module's object, and that was no global before; a function is that has the loader's source.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn of_first_load(
+    vm: &mut Vm,
+    context: &Context,
+    lineage: Lineage,
+    [main, value, before]: [Ref; 3],
+) -> Result<(Record, bool)> {
+    let numbers = Numbers::new(vm, lineage)?;
+    let mut load = Load::default();
+    load.ownership.add_loader(vm, main)?;
+    let own = vm.val(value).addr;
+    for table in [context.loaded, before] {
+        let mut cursor = vm.walk(table, Ref::NIL)?;
+        while let Some(entry) = cursor.next(vm) {
+            if entry.new.is_table() && entry.new.addr != own {
+                load.others.try_insert_value(entry.new.addr, ())?;
+            }
+        }
+    }
+    let mut recorder = Recorder::new(vm, context, numbers, Made::ByLoad(load));
+    let outcome = recorder.run_first(value, before);
+    recorder.vm.end_walk();
+    let has_functions = outcome?;
+    Ok((recorder.end(), has_functions))
+}
+
+/// How the objects of which the record is made came to be.
+enum Made<'a> {
+    ByReload(&'a Loaded, &'a Pairing),
+    ByLoad(Load),
+}
+
+/// What is known of a load that was Lua's.
+#[derive(Default)]
+struct Load {
+    ownership: Ownership,
+    /// Tables of others, by address.
+    others: FxHashSet<usize>,
+    /// Functions of the module's own whose cells are to be looked at.
+    functions: Vec<Ref>,
 }
 
 struct Recorder<'a> {
     vm: &'a mut Vm,
     context: &'a Context,
-    loaded: &'a Loaded,
-    pairing: &'a mut Pairing,
+    made: Made<'a>,
     /// What was on record until now.
     base: Base,
     /// A value that only the file has changed stays as it runs.
@@ -84,6 +126,16 @@ struct Recorder<'a> {
     tables: Vec<Walked>,
     /// How many words the tables have that existed before.
     written: FxHashMap<u64, (Path, usize)>,
+}
+
+/// A local.
+#[derive(Clone, Copy)]
+struct Local {
+    /// Where it is on record if its name is its own.
+    place: Place,
+    /// A function of the module's own has it.
+    own: bool,
+    held: Held,
 }
 
 /// A table of A2 to be walked.
@@ -114,20 +166,119 @@ struct Entry {
     old: Ref,
 }
 
-impl Recorder<'_> {
-    fn run(&mut self) -> Result<()> {
-        let result = self.held(self.loaded.value, None)?;
+impl<'a> Recorder<'a> {
+    fn new(vm: &'a mut Vm, context: &'a Context, numbers: Numbers, made: Made<'a>) -> Self {
+        Recorder {
+            vm,
+            context,
+            made,
+            base: Base::default(),
+            keeps: false,
+            numbers,
+            words: Vec::new(),
+            met: FxHashSet::default(),
+            waiting: Vec::new(),
+            tables: Vec::new(),
+            written: FxHashMap::default(),
+        }
+    }
+
+    fn end(self) -> Record {
+        Record {
+            words: self.words,
+            numbers: self.numbers,
+        }
+    }
+
+    fn run(&mut self, loaded: &Loaded, pairing: &Pairing) -> Result<()> {
+        let result = self.held(loaded.value, None)?;
         self.words.try_push(Place::RESULT.word(result))?;
-        self.changes()?;
-        self.cells()?;
+        for change in copied(&loaded.changes)? {
+            self.change(&change)?;
+        }
+        self.cells(pairing)?;
         while let Some(met) = self.waiting.pop() {
             self.table(met)?;
         }
         self.words.sort_unstable();
         if self.base.has_more_places(&self.words) {
             self.file_lacks()?;
-            self.rest_stays()?;
+            self.rest_stays(loaded, pairing)?;
         }
+        self.counts()
+    }
+
+    /// True when the module has functions of its own.
+    fn run_first(&mut self, value: Ref, before: Ref) -> Result<bool> {
+        let result = self.held(value, None)?;
+        self.words.try_push(Place::RESULT.word(result))?;
+        let globals = self.context.globals;
+        let mut changes = Vec::new();
+        let mut cursor = self.vm.walk(globals, before)?;
+        while cursor.next(self.vm).is_some() {
+            if !cursor.values_equal(self.vm) {
+                let KeptEntry { key, old, new } = cursor.keep(self.vm)?;
+                changes.try_push(Change {
+                    table: globals,
+                    number: 0,
+                    key: Some(key),
+                    old,
+                    new,
+                })?;
+            }
+        }
+        for change in changes {
+            self.change(&change)?;
+        }
+        let mut known: FxHashMap<usize, u32> = FxHashMap::default();
+        let (mut locals, mut owners) = (Vec::new(), Vec::new());
+        let mut has_functions = false;
+        loop {
+            if let Some(met) = self.waiting.pop() {
+                self.table(met)?;
+                continue;
+            }
+            let Made::ByLoad(load) = &mut self.made else {
+                break;
+            };
+            let Some(function) = load.functions.pop() else {
+                break;
+            };
+            has_functions = true;
+            for index in 1..=u8::MAX {
+                let Some(upvalue) = self.vm.upvalue(function, index) else {
+                    break;
+                };
+                if self
+                    .vm
+                    .with_upvalue_name(function, index, |name| name == b"_ENV")
+                {
+                    continue;
+                }
+                let number = match known.get(&upvalue.cell) {
+                    Some(number) => *number,
+                    None => {
+                        let number = locals.len() as u32;
+                        known.try_insert_value(upvalue.cell, number)?;
+                        let value = self.vm.upvalue_value(function, index)?;
+                        locals.try_push(Some(Local {
+                            place: base::local(self.vm, function, index),
+                            own: true,
+                            held: self.held(value, None)?,
+                        }))?;
+                        number
+                    }
+                };
+                owners.try_push((function, index, number))?;
+            }
+        }
+        self.locals(&locals, owners.into_iter())?;
+        self.counts()?;
+        Ok(has_functions)
+    }
+
+    /// How many keys of each table are on record.
+    fn counts(&mut self) -> Result<()> {
         self.words
             .try_reserve(self.tables.len() + self.written.len())?;
         let counts = self
@@ -143,25 +294,30 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// What an object or a scalar is on record as. A fresh table is walked later; it is a row if it
-    /// stands in a list, at `row`, and holds plain data.
+    /// Has the load made this table?
+    fn is_own(&self, table: Ref, address: usize) -> bool {
+        match &self.made {
+            Made::ByReload(loaded, _) => loaded.fresh.order(address).is_some(),
+            Made::ByLoad(load) => {
+                let is_known = || self.numbers.of(self.vm, table).is_some();
+                self.met.contains(&address) || !load.others.contains(&address) && !is_known()
+            }
+        }
+    }
+
+    /// What an object or a scalar is on record as. A table of the file's is walked later; it is a
+    /// row if it stands in a list, at `row`, and holds plain data.
     fn held(&mut self, value: Ref, row: Option<Place>) -> Result<Held> {
-        let val = self.vm.val(value);
         if let Some(digest) = self.vm.digest(value) {
             return Ok(Held::scalar(digest));
         }
-        let is_fresh = self.loaded.fresh.order(val.addr).is_some();
-        if !is_fresh {
-            let number = self.numbers.foreign(self.vm, value)?;
-            return Ok(number.map_or(Held::OTHER, Held::object));
-        }
-        if !val.is_table() {
-            // What C makes for the chunk is another object each time.
-            let number = self.numbers.of(self.vm, value);
+        let val = self.vm.val(value);
+        if !val.is_table() || !self.is_own(value, val.addr) {
+            let number = self.number(value, val)?;
             return Ok(number.map_or(Held::OTHER, Held::object));
         }
         let first = self.met.try_insert_value(val.addr, ())?.is_none();
-        let running = self.pairing.tables.get(&val.addr).copied().unwrap_or(value);
+        let running = self.running_table(val.addr).unwrap_or(value);
         let known = self.numbers.of(self.vm, running);
         if let Some(place) = row.filter(|_| known.is_none()) {
             if !first {
@@ -187,6 +343,35 @@ impl Recorder<'_> {
             })?;
         }
         Ok(Held::object(number))
+    }
+
+    /// A1's table for one of A2's.
+    fn running_table(&self, address: usize) -> Option<Ref> {
+        match &self.made {
+            Made::ByReload(_, pairing) => pairing.tables.get(&address).copied(),
+            Made::ByLoad(_) => None,
+        }
+    }
+
+    /// The number of an object that is no table of the file's.
+    fn number(&mut self, value: Ref, val: Val) -> Result<Option<i64>> {
+        let known = self.numbers.of(self.vm, value);
+        let is_made = match &mut self.made {
+            _ if known.is_some() => true,
+            // What C makes for the chunk is another object each time.
+            Made::ByReload(loaded, _) => loaded.fresh.order(val.addr).is_some(),
+            Made::ByLoad(load) => {
+                if val.is_function() && load.ownership.has_function(self.vm, value)? {
+                    load.functions.try_push(value)?;
+                    return self.numbers.own(self.vm, value);
+                }
+                false
+            }
+        };
+        match is_made {
+            true => Ok(known),
+            false => self.numbers.foreign(self.vm, value),
+        }
     }
 
     /// Has a table neither a metatable nor a function?
@@ -242,9 +427,11 @@ impl Recorder<'_> {
             is_row,
         } = met;
         let address = self.vm.val(table).addr;
-        let old = self.pairing.tables.get(&address).copied();
-        let old = old.unwrap_or_default();
-        let old_path = self.pairing.paths.get(&self.vm.val(old).addr).copied();
+        let old = self.running_table(address).unwrap_or_default();
+        let old_path = match &self.made {
+            Made::ByReload(_, pairing) => pairing.paths.get(&self.vm.val(old).addr).copied(),
+            Made::ByLoad(_) => None,
+        };
         let mut entries = Vec::new();
         let mut keys = 0;
         let mut cursor = self.vm.walk(table, old)?;
@@ -270,7 +457,8 @@ impl Recorder<'_> {
                 }
             }
         }
-        for entry in entries {
+        for mut entry in entries {
+            entry.in_list |= keys > MOST_NUMBERED;
             self.note(&entry)?;
         }
         let metatable = self.vm.metatable(table)?;
@@ -305,88 +493,100 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// What A2's chunk wrote into tables that existed.
-    fn changes(&mut self) -> Result<()> {
-        let globals = self.vm.val(self.context.globals);
-        for change in copied(&self.loaded.changes)? {
-            let is_hook =
-                |key| self.vm.val(change.table) == globals && self.vm.is_string(key, b"__hotfix");
-            let Some(key) = change.key else {
-                let Some(path) = self.path_of(change.table)? else {
-                    continue;
-                };
+    /// Notes what the chunk wrote into a table that existed.
+    fn change(&mut self, change: &Change) -> Result<()> {
+        let is_global = self.vm.val(change.table) == self.vm.val(self.context.globals);
+        let Some(key) = change.key else {
+            if let Some(path) = self.path_of(change.table)? {
                 let held = self.held(change.new, None)?;
                 self.words.try_push(path.metatable().word(held))?;
-                continue;
-            };
-            if !is_recorded(self.vm, self.context, change.table, key)
-                || is_hook(key)
-                || self.vm.val(change.new).is_nil()
-            {
-                continue;
             }
-            let Some(digest) = self.vm.digest(key) else {
-                continue;
-            };
-            let Some(path) = self.path_of(change.table)? else {
-                continue;
-            };
-            let place = path.place(digest);
-            self.count(path)?;
-            self.note(&Entry {
-                place,
-                known: Some(place),
-                in_list: false,
-                new: change.new,
-                old: change.old,
-            })?;
-        }
-        Ok(())
+            return Ok(());
+        };
+        let is_left_out = !is_recorded(self.vm, self.context, change.table, key)
+            || self.vm.val(change.new).is_nil()
+            || is_global && self.vm.is_string(key, b"__hotfix");
+        let Some(digest) = self.vm.digest(key).filter(|_| !is_left_out) else {
+            return Ok(());
+        };
+        let Some(path) = self.path_of(change.table)? else {
+            return Ok(());
+        };
+        let place = path.place(digest);
+        self.count(path)?;
+        self.note(&Entry {
+            place,
+            known: Some(place),
+            in_list: false,
+            new: change.new,
+            old: change.old,
+        })
     }
 
-    /// Locals, by their names; those of other modules' functions, and those whose names others have
-    /// as well, by the functions that have them.
-    fn cells(&mut self) -> Result<()> {
+    fn cells(&mut self, pairing: &Pairing) -> Result<()> {
         let mut pairs: Vec<u32> = Vec::new();
-        pairs.try_reserve_exact(self.pairing.new_cells.len())?;
-        pairs.resize(self.pairing.new_cells.len(), u32::MAX);
-        for (i, pair) in self.pairing.cell_pairs.iter().enumerate() {
+        pairs.try_reserve_exact(pairing.new_cells.len())?;
+        pairs.resize(pairing.new_cells.len(), u32::MAX);
+        for (i, pair) in pairing.cell_pairs.iter().enumerate() {
             if let Some(place) = pairs.get_mut(pair.new as usize) {
                 *place = i as u32;
             }
         }
-        let mut named: FxHashMap<u64, u32> = FxHashMap::default();
-        for cell in self.pairing.new_cells.iter().filter(|cell| cell.own) {
-            let place = base::local(self.vm, cell.function, cell.index);
-            named.try_reserve(1)?;
-            *named.entry(place.key()).or_insert(0) += 1;
-        }
-        // The others: what is on record of each, under whichever function.
-        let mut shared: FxHashMap<u32, Held> = FxHashMap::default();
-        for (number, cell) in (0..).zip(copied(&self.pairing.new_cells)?) {
+        let mut locals = Vec::new();
+        locals.try_reserve_exact(pairing.new_cells.len())?;
+        for (cell, pair) in pairing.new_cells.iter().zip(pairs) {
             if cell.environment {
+                locals.try_push(None)?;
                 continue;
             }
-            let pair = pairs.get(number as usize).copied().unwrap_or(u32::MAX);
-            let pair = self.pairing.cell_pairs.get(pair as usize).copied();
+            let pair = pairing.cell_pairs.get(pair as usize);
             let place = base::local(self.vm, cell.function, cell.index);
-            let held = self.local(&cell, pair.as_ref(), place)?;
-            if cell.own && named.get(&place.key()) == Some(&1) {
-                self.words.try_push(place.word(held))?;
+            locals.try_push(Some(Local {
+                place,
+                own: cell.own,
+                held: self.local(cell, pair, place)?,
+            }))?;
+        }
+        let owners = pairing.new.iter().flat_map(|function| {
+            let upvalues = pairing.upvalues_of(function.upvalues);
+            upvalues
+                .iter()
+                .map(|upvalue| (function.at, upvalue.index, upvalue.cell))
+        });
+        self.locals(&locals, owners)
+    }
+
+    /// Notes locals by their names; those of other modules' functions, and those whose names others
+    /// have as well, by the functions that have them. `owners`: functions, with the number of an
+    /// upvalue and of the local that it is.
+    fn locals(
+        &mut self,
+        locals: &[Option<Local>],
+        owners: impl Iterator<Item = (Ref, u8, u32)>,
+    ) -> Result<()> {
+        let mut named: FxHashMap<u64, u32> = FxHashMap::default();
+        named.try_reserve(locals.len())?;
+        for local in locals.iter().flatten().filter(|local| local.own) {
+            *named.entry(local.place.key()).or_insert(0) += 1;
+        }
+        let has_own_name = |local: &Local| local.own && named.get(&local.place.key()) == Some(&1);
+        self.words.try_reserve(locals.len())?;
+        let mut all = true;
+        for local in locals.iter().flatten() {
+            if has_own_name(local) {
+                self.words.try_push(local.place.word(local.held))?;
             } else {
-                shared.try_insert_value(number, held)?;
+                all = false;
             }
         }
-        let owners = self.pairing.new.iter().filter(|_| !shared.is_empty());
-        for function in owners {
-            let Some(number) = self.numbers.of(self.vm, function.at) else {
+        for (function, index, local) in owners.take_while(|_| !all) {
+            let local = locals.get(local as usize).and_then(Option::as_ref);
+            let Some(local) = local.filter(|local| !has_own_name(local)) else {
                 continue;
             };
-            for upvalue in self.pairing.upvalues_of(function.upvalues) {
-                if let Some(held) = shared.get(&upvalue.cell) {
-                    let place = base::local_of(self.vm, number, function.at, upvalue.index);
-                    self.words.try_push(place.word(*held))?;
-                }
+            if let Some(number) = self.numbers.of(self.vm, function) {
+                let place = base::local_of(self.vm, number, function, index);
+                self.words.try_push(place.word(local.held))?;
             }
         }
         Ok(())
@@ -409,7 +609,10 @@ impl Recorder<'_> {
         if !(is_plain(old) || is_plain(new) && old.is_table()) {
             return Ok(held);
         }
-        let function = self.pairing.old_cells.get(pair.old as usize).copied();
+        let function = match &self.made {
+            Made::ByReload(_, pairing) => pairing.old_cells.get(pair.old as usize).copied(),
+            Made::ByLoad(_) => None,
+        };
         let known = function
             .and_then(|cell| {
                 let number = self.numbers.of(self.vm, cell.function)?;
@@ -468,24 +671,19 @@ impl Recorder<'_> {
 
     /// Where a table that existed holds what is on record already, the chunk has changed nothing:
     /// that stays on record.
-    fn rest_stays(&mut self) -> Result<()> {
+    fn rest_stays(&mut self, loaded: &Loaded, pairing: &Pairing) -> Result<()> {
         let mut now: FxHashSet<u64> = FxHashSet::default();
-        for change in &self.loaded.changes {
+        for change in &loaded.changes {
             if let Some(digest) = change.key.and_then(|key| self.vm.digest(key)) {
                 let table = self.vm.val(change.table).addr as u64;
                 now.try_insert_value(digest ^ table.rotate_left(32), ())?;
             }
         }
         let mut answered: FxHashSet<usize> = FxHashSet::default();
-        answered.try_reserve(self.pairing.tables.len())?;
-        answered.extend(
-            self.pairing
-                .tables
-                .values()
-                .map(|old| self.vm.val(*old).addr),
-        );
-        for number in 0..self.loaded.snapshot.len() {
-            let Some(was) = self.loaded.snapshot.slots_of(number) else {
+        answered.try_reserve(pairing.tables.len())?;
+        answered.extend(pairing.tables.values().map(|old| self.vm.val(*old).addr));
+        for number in 0..loaded.snapshot.len() {
+            let Some(was) = loaded.snapshot.slots_of(number) else {
                 continue;
             };
             let val = self.vm.val(was.table);

@@ -211,20 +211,6 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// Of a load that is done: the globals have number 0, and nothing else is remembered.
-    pub fn of_globals(globals: Ref) -> Result<Snapshot> {
-        let mut snapshot = Snapshot::default();
-        snapshot.tables.try_push(Table {
-            table: globals,
-            origin: Origin::Globals,
-            metatable: Ref::NIL,
-            slots: Slots::All(Kept::default()),
-            border: 0,
-            theirs: false,
-        })?;
-        Ok(snapshot)
-    }
-
     fn meet(
         &mut self,
         vm: &mut Vm,

@@ -461,7 +461,7 @@ pub struct Round {
 
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The first version is loaded after `hotreload.track()`.
+    /// The first version is loaded with a record: not after `hotreload.track(false)`.
     pub tracked: bool,
     pub first: Version,
     pub second: Option<Version>,

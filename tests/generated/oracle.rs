@@ -1376,6 +1376,17 @@ impl<'a> Reload<'a> {
                     let keys = record.tables.entry(path.clone()).or_default();
                     keys.insert(key.clone(), known);
                 }
+                // What the file has no longer, and stays as the file had it.
+                let older = oracle.record.tables.get(path);
+                let kept = older.filter(|_| self.policy == Policy::Keep);
+                for (key, known) in kept.into_iter().flatten() {
+                    let runs = partner.map(|old| self.heap.get(old, key));
+                    let stays = runs.is_some_and(|runs| *known == Known::Scalar(runs));
+                    if stays && !table.fields.contains_key(key) {
+                        let keys = record.tables.entry(path.clone()).or_default();
+                        keys.insert(key.clone(), known.clone());
+                    }
+                }
             }
         }
         for change in self

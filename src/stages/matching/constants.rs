@@ -8,9 +8,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Pairer;
 use super::cells::{CellFate, CellPair, Name};
-use crate::code::UpvalueSet;
 use crate::code::constants::{Init, Sought, Text};
-use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId};
+use crate::code::{Chunk, UpvalueSet};
+use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId, Vm};
 use crate::model::lineage::Lineage;
 use crate::model::record::Assigned;
 use crate::support::error::Result;
@@ -53,6 +53,32 @@ impl Constants {
             holders: Vec::new(),
             counted: 0,
         }
+    }
+}
+
+/// R4.7: what the text of the first load assigned, of which `main` is the main function, if known.
+pub(super) fn read_first(vm: &mut Vm, main: Ref, assigned: &mut Assigned) -> Result<()> {
+    if !vm.info(main)?.is_some_and(|info| info.lua) {
+        return Ok(());
+    }
+    vm.dump(main, DebugInfo::Strip)?;
+    let Some(chunk) = Chunk::read(vm.take_dump(), vm.secret())? else {
+        return assigned.add_all();
+    };
+    if chunk.setters.is_empty() {
+        return Ok(());
+    }
+    vm.dump(main, DebugInfo::Keep)?;
+    let text = Text::read(vm.take_dump(), vm.secret())?;
+    let names = match &text {
+        Some(text) => text.certainly_assigned()?,
+        None => None,
+    };
+    match names {
+        Some(names) => names
+            .into_iter()
+            .try_for_each(|name| assigned.add(vm, name)),
+        None => assigned.add_all(),
     }
 }
 

@@ -217,8 +217,10 @@ impl Pairer<'_> {
                 Ok(if is_fresh { Put::Here } else { Put::OTHER })
             },
         )?;
-        let base = match self.vm.kind(self.last_main) {
-            Kind::Function if self.out.base.is_known() => self.definitions_of(self.last_main)?,
+        let base = match self.vm.kind(self.loaded.last_main) {
+            Kind::Function if self.out.base.is_known() => {
+                self.definitions_of(self.loaded.last_main)?
+            }
             _ => None,
         };
         functions.clear();

@@ -6,7 +6,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Action, Cell1, CellPair, EntryPair, Pairer, SlotDecision, TablePair};
+use super::{Action, Cell1, CellFate, CellPair, EntryPair, Pairer, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Held, Path, Place};
 use crate::model::lineage::Lineage;
@@ -75,12 +75,14 @@ impl Pairer<'_> {
             return Ok(());
         }
         // What the program put in the place of a table of the file's goes by that one's record.
-        let number = match self.number_of(pair.old) {
+        let own = self.number_of(pair.old);
+        let number = match own.filter(|number| self.out.base.knows(Path::of(*number))) {
             Some(number) => Some(number),
             None => self
                 .places
                 .place(self.vm, &self.out.sites, pair.site)?
-                .and_then(|place| self.out.base.get(place)?.number()),
+                .and_then(|place| self.out.base.get(place)?.number())
+                .or(own),
         };
         if let Some(number) = number {
             self.places
@@ -118,6 +120,43 @@ impl Pairer<'_> {
         let digest = self.vm.digest(key);
         let path = self.path(table, site)?;
         Ok(path.zip(digest).map(|(path, key)| path.place(key)))
+    }
+
+    /// Says how much data stays as it runs for want of a record.
+    pub(super) fn warn_of_no_record(&mut self) -> Result<()> {
+        if self.out.base.is_known() || !self.context.is_loaded() || self.replace_data {
+            return Ok(());
+        }
+        let differs = |new: Ref, old: Ref| {
+            let (n, o) = (self.vm.val(new), self.vm.val(old));
+            (is_scalar(n) || is_scalar(o)) && !o.is_function() && !self.vm.same(new, old)
+        };
+        let slots = self
+            .out
+            .slots
+            .iter()
+            .filter(|slot| slot.action == Action::Keep);
+        let cells = self
+            .out
+            .cell_pairs
+            .iter()
+            .filter(|pair| pair.fate == CellFate::Keep);
+        let count = slots.filter(|slot| differs(slot.new, slot.old)).count()
+            + cells
+                .filter(|pair| differs(pair.new_value, pair.old_value))
+                .count();
+        if count == 0 {
+            return Ok(());
+        }
+        let what = if count == 1 {
+            "place differs"
+        } else {
+            "places differ"
+        };
+        self.out.warnings.try_push(format!(
+            "{}: no record of its first load: {count} {what}, see plan",
+            self.context.title
+        ))
     }
 
     /// The place of the walk's current key in the table with this path.

@@ -107,11 +107,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
             &context,
             &mut loaded,
             &options,
-            matching::Past {
-                lineage,
-                base: crate::model::base::Base::default(),
-                main: Ref::NIL,
-            },
+            lineage,
+            crate::model::base::Base::default(),
         )
         .expect("pairs");
         let mut plan = plan::plan(vm, &context, &loaded, &mut pairing, &options).expect("plans");
