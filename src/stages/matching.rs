@@ -13,6 +13,7 @@ mod aliased_tables;
 mod cells;
 mod changes;
 mod constants;
+mod expressions;
 mod fresh;
 mod functions;
 mod handlers;
@@ -876,9 +877,7 @@ impl Pairer<'_> {
                 ChildKind::Edge => {
                     let f1 = self.function1(child.old, child.site)?;
                     let f2 = self.function2(child.new, child.site)?;
-                    if let (Some(f1), Some(f2)) = (f1, f2)
-                        && !self.is_chosen(f1, f2)?
-                    {
+                    if let (Some(f1), Some(f2)) = (f1, f2) {
                         self.edge(Edge { f1, f2 })?;
                     }
                 }

@@ -381,7 +381,7 @@ impl Planner<'_> {
             }
             Action::Merge => self.merged(slot),
             Action::Keep => {
-                if is_function(self.vm, slot.new) {
+                if is_function(self.vm, slot.new) && !self.vm.val(slot.old).is_nil() {
                     return Ok(()); // a callable table may wrap it
                 }
                 let site = self.slot_site(slot)?;
