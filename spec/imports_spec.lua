@@ -188,7 +188,7 @@ describe("R3.3 imports: a dependency that the file replaced by its own table", f
       return { use = function(name) back = require(name) end, back = function() return back end }
     ]])
     assert.equal(config, M.back())
-    assert.not_matches("\nroot 1", "\n" .. before:changes())
+    before:assert_unchanged() -- all functions stay (R3.6)
   end)
 end)
 

@@ -59,14 +59,12 @@ impl Entry for Reload {
 
     fn run(vm: &mut Vm, permit: Permit) -> Result<Answers> {
         let (batch, options, stock) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
+        let lineage = vm.argument(5)?;
         let request = Request {
             modules: modules(vm, batch)?,
             options: Options::read(vm, options)?,
             stock: Stock::of(vm, stock)?,
-            lineage: Lineage {
-                table: vm.argument(5)?,
-                counter: vm.string(b"last")?,
-            },
+            lineage: Lineage::in_table(vm, lineage)?,
             own: vm.argument(7)?,
             sweeping: vm.argument(8)?,
             running: vm.argument(Self::RUNNING)?,
@@ -149,10 +147,8 @@ impl Entry for Sweep {
     fn run(vm: &mut Vm, permit: Permit) -> Result<Answers> {
         let started = Instant::now();
         let (state, budget) = (vm.argument(2)?, vm.argument(3)?);
-        let lineage = Lineage {
-            table: vm.argument(4)?,
-            counter: Ref::NIL,
-        };
+        let lineage = vm.argument(4)?;
+        let lineage = Lineage::in_table(vm, lineage)?;
         let own = vm.argument(5)?;
         let deadline = vm
             .any_number(budget)

@@ -36,6 +36,7 @@ if #no_answers() ~= ANSWERS then error "no_answers and reports.NUMBERS differ" e
 local objects = setmetatable({}, { __mode = "v" })
 -- Weakly, for every function that a load placed, every table that it made, and what it imports: the number of the
 -- object (R3.3, R8). For every module, by its name: the locals that some function has assigned (R4.7).
+-- Under "exact" stands a weak table with a digest of each function, lines included (R3.6).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
 -- [1]: the module whose chunk is running, or false (R7.5). Set and reset natively, where no error can come between.

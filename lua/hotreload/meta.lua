@@ -17,7 +17,7 @@
 ---@field text_only? boolean                        binary chunks are refused (R1.8)
 
 ---@class hotreload.FunctionCounts
----@field replaced integer
+---@field replaced integer  not those that stay the objects that they are (R3.6)
 ---@field added integer
 ---@field removed integer   functions that the file lacks now; they stay
 

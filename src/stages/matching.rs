@@ -29,6 +29,7 @@ mod merge;
 mod nesting;
 mod origins;
 mod rows;
+mod stays;
 mod tables;
 mod three_way;
 mod wrappers;
@@ -227,7 +228,9 @@ pub struct Pairing {
     upvalues: Vec<Upvalue>,
     /// A1's table for each paired table of A2.
     pub tables: FxHashMap<usize, Ref>,
-    /// The same, as values: A2's table and A1's.
+    /// A1's function for each of A2's for which it stays (R3.6), once that was asked for.
+    stays: FxHashMap<usize, Ref>,
+    /// The same as `tables`, as values: A2's table and A1's.
     pub paired: Vec<(Ref, Ref)>,
     /// A2's tables with metatables whose place A1's take: copies that nobody will hold.
     pub copies: Vec<Ref>,
@@ -305,11 +308,25 @@ impl Pairing {
         self.sites.upvalue(owner, cell.function, cell.index)
     }
 
-    /// The function of A2 that takes the place of this one of A1, wherever it stands.
-    pub fn answer(&self, address: usize) -> Option<Ref> {
+    /// What takes the place of this function of A1, wherever it stands: one of A2, or one that
+    /// stays.
+    pub fn answer(&self, vm: &Vm, address: usize) -> Option<Ref> {
         let function = self.old_at(address)?;
         let best = function.answers.first()?;
-        self.new.get(*best as usize).map(|f| f.at)
+        let new = self.new.get(*best as usize)?.at;
+        Some(self.placed(vm, new))
+    }
+
+    /// A value of A2 as it is placed: where it is a table that has a pair (R5.1) or a function that
+    /// is the file's already (R3.6), it is A1's.
+    pub fn placed(&self, vm: &Vm, value: Ref) -> Ref {
+        let val = vm.val(value);
+        let known = match val.kind {
+            Kind::Table => self.tables.get(&val.addr),
+            Kind::Function => self.stays.get(&val.addr),
+            _ => None,
+        };
+        known.copied().unwrap_or(value)
     }
 
     /// Does this function of A1 answer to one that the file puts nowhere but into other modules'
@@ -375,6 +392,7 @@ pub fn pair(
             cell_pairs: Vec::new(),
             upvalues: Vec::new(),
             tables: FxHashMap::default(),
+            stays: FxHashMap::default(),
             paired: Vec::new(),
             copies: Vec::new(),
             references: Vec::new(),

@@ -191,9 +191,13 @@ impl Target {
         }
         for function in &pairing.new {
             // Of one function of A1 two may have come, and both continue its lineage.
-            write::fill(vm, tables.moves, function.at, function.at)?;
-            if let Some(number) = lineage_of(vm, lineage, function.at)? {
-                write::fill(vm, tables.current, number, function.at)?;
+            let placed = pairing.placed(vm, function.at);
+            write::fill(vm, tables.moves, function.at, placed)?;
+            if let Some(number) = lineage_of(vm, lineage, placed)? {
+                write::fill(vm, tables.current, number, placed)?;
+            }
+            if placed != function.at {
+                continue;
             }
             // In one of its places an external function may stand, which follows nowhere else.
             let mut partners = function
@@ -227,12 +231,8 @@ impl Target {
                 _ => false,
             };
             if new.is_some() || !continued && !nested.is_made_by_known(vm, function.at)? {
-                write::fill(
-                    vm,
-                    tables.moves,
-                    function.at,
-                    new.map_or(function.at, |new| new.at),
-                )?;
+                let moved = new.map_or(function.at, |new| pairing.placed(vm, new.at));
+                write::fill(vm, tables.moves, function.at, moved)?;
             }
         }
         let target = Target {

@@ -275,7 +275,7 @@ impl Pairer<'_> {
             && o != n
             && self
                 .out
-                .answer(o.addr)
+                .answer(self.vm, o.addr)
                 .is_none_or(|answer| self.vm.val(answer) != n)
     }
 
