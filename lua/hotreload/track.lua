@@ -19,8 +19,9 @@ local OWED = 1 << 62
 
 local track = {}
 
--- [1]: the function in `package.searchers`; [2]: the searcher that it stands for. The native part knows the table.
+-- The function in `package.searchers`, and the searcher that it stands for. The native part knows the list.
 local standing = core.standing
+local FINDER, SEARCHER, WATCH = core.layout.standing.finder, core.layout.standing.searcher, core.layout.load.watch
 -- The patterns; false before the first call.
 local wanted = false
 -- Loads: { watch, or false when it has ended }. A coroutine that is dropped in one takes it out.
@@ -31,7 +32,7 @@ local Load = { __close = core.unwatch }
 
 local function is_one_under_way()
     for load in next, loads do
-        if load[1] then return true end
+        if load[WATCH] then return true end
     end
 end
 
@@ -44,7 +45,7 @@ end
 --- Where the function stands in the list; nothing where it does not.
 local function place_in(list)
     for i = 1, #list do
-        if rawequal(rawget(list, i), standing[1]) then return i end
+        if rawequal(rawget(list, i), standing[FINDER]) then return i end
     end
 end
 
@@ -61,7 +62,7 @@ function track.install(hotreload, note)
     --- After the loader: no more of its objects are noted, and what it left is put down. Memory that is short costs the
     --- record, not the load.
     local function finish(name, code, before, load, ...)
-        local watch = load[1]
+        local watch = load[WATCH]
         core.unwatch(load)
         if watch and before then pcall(take, name, code, before, watch, (...)) end
         return ...
@@ -73,13 +74,13 @@ function track.install(hotreload, note)
         for name, value in next, before and globals or {} do before[name] = value end
         loads[load] = true
         local _, watch = core.watch(OWED, not tracked)
-        load[1] = watch
+        load[WATCH] = watch
         return before
     end
 
     --- Calls the loader, whose code is `code`.
     local function run(name, tracked, code, loader, ...)
-        local load <close> = setmetatable({ false }, Load)
+        local load <close> = setmetatable({ [WATCH] = false }, Load)
         local _, before = pcall(begin, load, tracked)
         return finish(name, code, before, load, call(loader, ...))
     end
@@ -89,7 +90,7 @@ function track.install(hotreload, note)
     end
 
     local function first(name)
-        if standing[2] then return call(standing[2], name) end
+        if standing[SEARCHER] then return call(standing[SEARCHER], name) end
     end
 
     local function find(name)
@@ -120,8 +121,8 @@ function track.install(hotreload, note)
         local list = searchers()
         if not list then return false, "'package.searchers' must be a table" end
         wanted = allow.list(patterns)
-        if not standing[1] or not place_in(list) then
-            standing[1], standing[2] = find, rawget(list, 1)
+        if not standing[FINDER] or not place_in(list) then
+            standing[FINDER], standing[SEARCHER] = find, rawget(list, 1)
             rawset(list, 1, find)
         end
         return true

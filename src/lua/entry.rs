@@ -7,6 +7,7 @@ use mlua::ffi::{self, lua_State};
 use smallvec::{SmallVec, smallvec};
 
 use super::collector::Paused;
+use super::layout::{Load, Place as _, Running};
 use super::protected;
 use super::vm::{self, Ref, Vm};
 use super::watch::{self, Purpose};
@@ -73,7 +74,7 @@ pub type Entries = &'static [(&'static CStr, ffi::lua_CFunction)];
 /// A function that the façade calls with what is owed to the collector, and with arguments. It is
 /// written in safe Rust; [`enter`] makes a C function of it.
 pub trait Entry {
-    /// The argument with a table whose first element is false again when this has ended: behind the
+    /// The argument with a list [`Running`] whose module is false again when this has ended: behind the
     /// collector's step, whose finalizers may ask for the same. None for 0.
     const RUNNING: c_int = 0;
 
@@ -95,7 +96,7 @@ pub unsafe extern "C-unwind" fn enter<E: Entry>(l: *mut lua_State) -> c_int {
         let results = with_view(l, |vm| E::run(vm, Permit::new()));
         if E::RUNNING != 0 && ffi::lua_type(l, E::RUNNING) == ffi::LUA_TTABLE {
             ffi::lua_pushboolean(l, 0);
-            ffi::lua_rawseti(l, E::RUNNING, 1);
+            ffi::lua_rawseti(l, E::RUNNING, Running::Module.at());
         }
         results
     }
@@ -140,7 +141,7 @@ impl Entry for Watch {
     }
 }
 
-/// `core.unwatch(load)`: ends the watch that is the first element of `load`, which then is false.
+/// `core.unwatch(load)`: ends the watch of a list [`Load`], which then is false.
 /// Allocates nothing.
 ///
 /// # Safety
@@ -150,11 +151,13 @@ pub unsafe extern "C-unwind" fn unwatch(l: *mut lua_State) -> c_int {
     // allocates nothing.
     unsafe {
         ffi::lua_settop(l, 1);
-        if ffi::lua_type(l, 1) == ffi::LUA_TTABLE && ffi::lua_rawgeti(l, 1, 1) == ffi::LUA_TUSERDATA
+        let watch = Load::Watch.at();
+        if ffi::lua_type(l, 1) == ffi::LUA_TTABLE
+            && ffi::lua_rawgeti(l, 1, watch) == ffi::LUA_TUSERDATA
         {
             watch::stop(l, 2);
             ffi::lua_pushboolean(l, 0);
-            ffi::lua_rawseti(l, 1, 1);
+            ffi::lua_rawseti(l, 1, watch);
         }
         0
     }
