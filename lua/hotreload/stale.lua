@@ -146,7 +146,9 @@ function stale.install(hotreload, records, walk, own)
         for i, module in pairs(names) do
             local record = records[module]
             modules[i] = {
-                [MODULE.source] = record.source, [MODULE.main] = record.main, [MODULE.previous] = record.previous,
+                [MODULE.source] = record.source,
+                [MODULE.main] = record.main,
+                [MODULE.previous] = record.previous,
             }
         end
         local rows, why = walk(modules)
@@ -159,7 +161,8 @@ function stale.install(hotreload, records, walk, own)
         for row = 0, #rows - 1, ROW.n do
             local f, module = rows[row + ROW.value], names[rows[row + ROW.module]]
             local line, last = rows[row + ROW.line], rows[row + ROW.is_last]
-            local kind, holder, key = rows[row + ROW.kind], rows[row + ROW.holder], rows[row + ROW.key]
+            local kind, holder = rows[row + ROW.kind], rows[row + ROW.holder]
+            local key = rows[row + ROW.key]
             local entry = found[f]
             if not entry then
                 local record = records[module]

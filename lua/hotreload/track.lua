@@ -19,9 +19,10 @@ local OWED = 1 << 62
 
 local track = {}
 
--- The function in `package.searchers`, and the searcher that it stands for. The native part knows the list.
+-- The function in `package.searchers`, and the searcher that it stands for.
 local standing = core.standing
-local FINDER, SEARCHER, WATCH = core.layout.standing.finder, core.layout.standing.searcher, core.layout.load.watch
+local FINDER, SEARCHER = core.layout.standing.finder, core.layout.standing.searcher
+local WATCH = core.layout.load.watch
 -- The patterns; false before the first call.
 local wanted = false
 -- Loads: { watch, or false when it has ended }. A coroutine that is dropped in one takes it out.

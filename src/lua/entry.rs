@@ -74,8 +74,8 @@ pub type Entries = &'static [(&'static CStr, ffi::lua_CFunction)];
 /// A function that the façade calls with what is owed to the collector, and with arguments. It is
 /// written in safe Rust; [`enter`] makes a C function of it.
 pub trait Entry {
-    /// The argument with a list [`Running`] whose module is false again when this has ended: behind the
-    /// collector's step, whose finalizers may ask for the same. None for 0.
+    /// The argument with a list [`Running`] whose module is false again when this has ended: behind
+    /// the collector's step, whose finalizers may ask for the same. None for 0.
     const RUNNING: c_int = 0;
 
     /// Does it.

@@ -130,8 +130,8 @@ pub unsafe extern "C-unwind" fn undo<W: WayBack>(l: *mut lua_State) -> c_int {
 }
 
 /// Undoes an entry, the list [`Undo`] at `index`: the record then gets its generation, source,
-/// chunks and what is on record of A0 back. `own` is the index of the façade's list of its tables. An entry
-/// without a transaction is left alone. `[-0, +n, -]`
+/// chunks and what is on record of A0 back. `own` is the index of the façade's list of its tables.
+/// An entry without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
