@@ -10,6 +10,7 @@ use smallvec::smallvec;
 
 use crate::features::{changed, stale, track};
 use crate::lua::entry::{Answer, Answers, Entries, Entry, call, code_of, enter, is_whole};
+use crate::lua::layout::{self, Place as _};
 use crate::lua::open::Library;
 use crate::lua::stock::Stock;
 use crate::lua::undo;
@@ -47,11 +48,11 @@ impl Library for Core {
 /// `owed, false, message`.
 ///
 /// `batch` is a list of items `{ name, is_data, source, base, calls, answers, undo }`, one for each
-/// module. `answers` is a list with room for what became of it ([`Told::answers`]); it is filled in
-/// when all went well, and when conflicts are the reason for a refusal. The first element of `undo`
-/// gets what undoes the module's reload. `running[1]` is the first module's name while this works
-/// (the entry point resets it). `own` is a list of the façade's tables that no walk enters: the
-/// records first, the open guards second. `sweeping` has the sweep in slices (R9.4).
+/// module. `answers` is a list [`layout::Answered`] with room for what became of it; it is filled
+/// in when all went well, and when conflicts are the reason for a refusal. `undo` is a list
+/// [`layout::Undo`]: it gets what undoes the module's reload. `running` is a list
+/// [`layout::Running`]: it has the first module's name while this works (the entry point resets
+/// it). `own` is the list [`layout::Own`]. `sweeping` has the sweep in slices (R9.4).
 struct Reload;
 
 impl Entry for Reload {
@@ -69,7 +70,7 @@ impl Entry for Reload {
             sweeping: vm.argument(8)?,
             running: vm.argument(Self::RUNNING)?,
         };
-        let first = vm.number(1)?;
+        let first = vm.number(layout::Running::Module.at())?;
         let name = request
             .modules
             .first()
@@ -79,11 +80,13 @@ impl Entry for Reload {
             Ok(swept) => {
                 for (module, done) in request.modules.iter().zip(&swept) {
                     tell(vm, module, &done.told);
-                    let held = [(1, done.transaction), (5, done.back), (8, done.references)];
-                    vm.fill_in(
-                        module.undo,
-                        held.map(|(i, held)| (i, Answer::Held(held))).into_iter(),
-                    );
+                    let held = [
+                        (layout::Undo::Transaction, done.transaction),
+                        (layout::Undo::Back, done.back),
+                        (layout::Undo::References, done.references),
+                    ];
+                    let held = held.map(|(at, held)| (at.at(), Answer::Held(held)));
+                    vm.fill_in(module.undo, held.into_iter());
                 }
                 Ok(smallvec![Answer::Flag(true)])
             }
@@ -99,7 +102,7 @@ impl Entry for Reload {
 
 /// Fills in the façade's list of what became of a module.
 fn tell(vm: &Vm, module: &Module, told: &Told) {
-    vm.fill_in(module.answers, (1..).zip(told.answers()));
+    vm.fill_in(module.answers, told.answers());
 }
 
 /// `core.look(owed, …)`: see [`changed::look`].

@@ -14,24 +14,21 @@ local setmetatable, rawequal, rawlen, math_type = setmetatable, rawequal, rawlen
 local format = string.format
 local traceback = debug.traceback
 local globals, loaded = _G, package.loaded
+-- What stands where in the lists that the native part knows as well (src/lua/layout.rs).
+local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
+local OWN, RUNNING = core.layout.own, core.layout.running
 
 local hotreload = { _VERSION = core.version }
 
 -- Per module: its generation, the source name of its functions, the entry that undoes its last reload, the main
 -- functions of its last two chunks (R11), and what is on record of A0 (R8; src/model/base.rs).
 local records = {}
--- What `core.reload` answers for each module, by its place in the list `answers`: eight values, counts, times.
-local OBJECT, HOOK, SOURCE, MAIN, BASE, CALLS, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7, 8 + reports.NUMBERS
--- Made by a constructor: where memory is short `table.unpack` raises another message than Lua's own.
+-- What `core.reload` answers for each module: a list with room for it.
 local function no_answers()
-    return {
-        false, false, false, false, false, false, false, false, false, false,
-        false, false, false, false, false, false, false, false, false, false,
-        false, false, false, false, false, false, false, false, false, false,
-        false,
-    }
+    local answers = {}
+    for i = 1, ANSWERED.n do answers[i] = false end
+    return answers
 end
-if #no_answers() ~= ANSWERS then error "no_answers and reports.NUMBERS differ" end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
 local objects = setmetatable({}, { __mode = "v" })
 -- Weakly, for every function that a load placed, every table that it made, and what it imports: the number of the
@@ -39,8 +36,8 @@ local objects = setmetatable({}, { __mode = "v" })
 -- Under "exact" stands a weak table with a digest of each function, lines included (R3.6).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
--- [1]: the module whose chunk is running, or false (R7.5). Set and reset natively, where no error can come between.
--- [2]: it was loaded before; [3]: the reload is dry (R2.6).
+-- The module whose chunk is running, or false (R7.5): set and reset natively, where no error can come between. It was
+-- loaded before, and the reload is dry (R2.6).
 local running = { false, false, false }
 -- What reloads allocated since the collector's last cycle, in KiB.
 local owed = 0
@@ -52,8 +49,11 @@ local sweeping, swept_modules = {}, {}
 -- what each of them leaves for it is kept until then.
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
--- The tables that no walk over the VM enters; the first two are known to the native part.
-local own = { records, hooking, lineage, objects, sweeping }
+-- The tables that no walk over the VM enters.
+local own = {
+    [OWN.records] = records, [OWN.hooking] = hooking, [OWN.lineage] = lineage, [OWN.objects] = objects,
+    [OWN.sweeping] = sweeping,
+}
 
 -- The collector has ended a cycle, and the weak table keeps room for what it lost.
 local collected = false
@@ -68,10 +68,10 @@ after_collection()
 --- likes: a reload that is under way notes its functions in the one that it was given.
 local function move_living()
     collected = false
-    if running[1] then return end
+    if running[RUNNING.module] then return end
     local living = setmetatable({}, weak)
     for key, number in next, lineage do living[key] = number end
-    lineage, own[3] = living, living
+    lineage, own[OWN.lineage] = living, living
 end
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -137,15 +137,14 @@ local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
 end
 
--- A guard stands for a reload from before its commit to the end of its hooks: { open, entries, own, told, message }. An
--- entry undoes one module's reload: { transaction, record, generation and source before, what undoes references }. Its
+-- A guard stands for a reload from before its commit to the end of its hooks; an entry undoes one module's reload. Its
 -- end is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
 -- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
 local Guard = { __close = core["end"] }
 
 --- Why nothing can be done while a chunk runs.
 local function why_busy()
-    return format("the chunk of module '%s' is running in a reload", shown(running[1]))
+    return format("the chunk of module '%s' is running in a reload", shown(running[RUNNING.module]))
 end
 
 local function half_undone(name, message, why)
@@ -156,9 +155,9 @@ end
 local function run_hooks(guard, batch)
     for i = 1, #batch do
         local item = batch[i]
-        local hook = item.answers[HOOK]
+        local hook = item.answers[ANSWERED.hook]
         if hook then
-            local ok, message = xpcall(hook, hook_failed, item.answers[OBJECT], item.report)
+            local ok, message = xpcall(hook, hook_failed, item.answers[ANSWERED.object], item.report)
             if not ok then
                 local undone, why = core.close(guard)
                 if undone then
@@ -166,7 +165,7 @@ local function run_hooks(guard, batch)
                         message)
                 end
                 -- What could not be undone is told here, be there memory for a message or not.
-                guard[4] = true
+                guard[GUARD.told] = true
                 local told, text = pcall(half_undone, item.name, message,
                     why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
                 return told and text or NOT_PUT_BACK
@@ -183,30 +182,30 @@ end
 local function finish(guard, batch, dry, now_owed, ok, message)
     -- Where a cycle ended meanwhile, nothing is owed any more.
     owed = collected and 0 or now_owed
-    local answered = batch[#batch].answers[OBJECT] ~= false
+    local answered = batch[#batch].answers[ANSWERED.object] ~= false
     for i = 1, answered and #batch or 0 do
         local item = batch[i]
-        local generation = item.undo[3] + (ok and 1 or 0)
-        reports.fill(item.report, generation, dry, item.answers, FILE)
+        local generation = item.undo[UNDO.generation] + (ok and 1 or 0)
+        reports.fill(item.report, generation, dry, item.answers)
     end
     if not ok and not answered then return false, message_of(message) end
     if not ok then return false, message_of(message), result_of(batch) end
     if dry then return true, result_of(batch) end
     for i = 1, #batch do
         local item = batch[i]
-        local record = item.undo[2]
-        record.generation, record.source = item.undo[3] + 1, item.answers[SOURCE]
-        record.main, record.previous = item.answers[MAIN], record.main
-        record.base, record.calls = item.answers[BASE], item.answers[CALLS]
+        local record = item.undo[UNDO.record]
+        record.generation, record.source = item.undo[UNDO.generation] + 1, item.answers[ANSWERED.source]
+        record.main, record.previous = item.answers[ANSWERED.main], record.main
+        record.base, record.calls = item.answers[ANSWERED.base], item.answers[ANSWERED.calls]
         changes.reloaded(item.name, record.generation)
-        hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
+        hooking[item.name], objects[item.name] = guard, item.answers[ANSWERED.object]
     end
     local failure = run_hooks(guard, batch)
     if failure then return false, failure end
-    guard[1], guard[2] = false, false
+    guard[GUARD.open], guard[GUARD.entries] = false, false
     for i = 1, #batch do
         local undo = batch[i].undo
-        undo[2].undo, undo[8] = undo, false
+        undo[UNDO.record].undo, undo[UNDO.references] = undo, false
     end
     return true, result_of(batch)
 end
@@ -229,7 +228,7 @@ end
 --- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
 --- stale, warnings; nil and a message when it failed.
 local function sweep(budget_ms)
-    if running[1] then return nil, why_busy() end
+    if running[RUNNING.module] then return nil, why_busy() end
     if next(sweeping) == nil then return true, 0, 0, 0, 0, 0, {} end
     local done, walked, waiting, passes, references, stale, warnings
     repeat
@@ -265,14 +264,22 @@ local function meet_sweep(list, checked)
     return true
 end
 
+--- An entry with room for all that undoes a reload.
+local function new_undo(record)
+    local undo = {}
+    for i = 1, UNDO.n do undo[i] = false end
+    undo[UNDO.record], undo[UNDO.generation] = record, 0
+    return undo
+end
+
 --- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil and why not.
 local function item_of(name, options)
-    if running[1] then
+    if running[RUNNING.module] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
-            .. "call gg.reload when it has ended", shown(running[1])))
+            .. "call gg.reload when it has ended", shown(running[RUNNING.module])))
     end
     local last = hooking[name]
-    if last and last[1] then
+    if last and last[GUARD.open] then
         return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
     end
     local why = allow.refused(name)
@@ -294,7 +301,7 @@ local function item_of(name, options)
         base = false,
         calls = false,
         answers = no_answers(),
-        undo = { false, record, 0, false, false, false, false, false, false, false },
+        undo = new_undo(record),
         report = reports.blank(name, options),
     }
 end
@@ -302,10 +309,11 @@ end
 --- Reads what is on record of a module when nothing is allocated any more: until then a finalizer may have reloaded it.
 local function read_record(item)
     local undo = item.undo
-    local record = undo[2]
+    local record = undo[UNDO.record]
     item.source, item.base, item.calls = record.source, record.base, record.calls
-    undo[3], undo[4], undo[6], undo[7] = record.generation, record.source, record.main, record.previous
-    undo[9], undo[10] = record.base, record.calls
+    undo[UNDO.generation], undo[UNDO.source] = record.generation, record.source
+    undo[UNDO.main], undo[UNDO.previous] = record.main, record.previous
+    undo[UNDO.base], undo[UNDO.calls] = record.base, record.calls
 end
 
 --- The modules' names as a list; or nil and what is wrong with the argument.
@@ -357,7 +365,10 @@ local function prepare(count, names, options)
         joined, waiting_reloads = joined + 1, waiting_reloads + 1
     end
     local entries = {}
-    local guard = setmetatable({ true, entries, own, false, NOT_PUT_BACK }, Guard)
+    local guard = setmetatable({
+        [GUARD.open] = true, [GUARD.entries] = entries, [GUARD.own] = own, [GUARD.told] = false,
+        [GUARD.message] = NOT_PUT_BACK,
+    }, Guard)
     local batch = { single = single, reports = {} }
     for i = 1, #list do
         local item
@@ -381,7 +392,7 @@ local function reload(...)
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local guard <close> = open
     for i = 1, #batch do read_record(batch[i]) end
-    running[2], running[3] = false, checked.dry_run or false
+    running[RUNNING.is_loaded], running[RUNNING.dry_run] = false, checked.dry_run or false
     return finish(guard, batch, checked.dry_run or false,
         core.reload(owed, batch, checked, core.stock, lineage, running, own, sweeping))
 end
@@ -392,7 +403,7 @@ plans.install(hotreload, reload, options_of_reload)
 
 --- The module whose chunk is running for a reload, and whether that is dry; see `hotreload.reloading` in meta.lua.
 function hotreload.reloading()
-    if running[1] and running[2] then return running[1], running[3] end
+    if running[RUNNING.module] and running[RUNNING.is_loaded] then return running[RUNNING.module], running[RUNNING.dry_run] end
     return nil
 end
 
@@ -405,12 +416,12 @@ function hotreload.undo(...)
     end
     local cannot = "the last reload of module '%s' cannot be undone: %s"
     local title = shown(name)
-    if running[1] then
+    if running[RUNNING.module] then
         return false, format(cannot, title,
             why_busy())
     end
     local last, record = hooking[name], records[name]
-    if last and last[1] then return false, format(cannot, title, "its hook (__hotfix) has not ended yet") end
+    if last and last[GUARD.open] then return false, format(cannot, title, "its hook (__hotfix) has not ended yet") end
     if record then update(record, name) end
     if not record or not record.undo then
         return false, format(cannot, title, "there was none, or it is undone already")
@@ -438,7 +449,7 @@ function hotreload.sweep(budget_ms)
 end
 
 stales.install(hotreload, records, function(modules)
-    if running[1] then return nil, why_busy() end
+    if running[RUNNING.module] then return nil, why_busy() end
     local found, why
     owed, found, why = core.stale(owed, own, modules)
     if not found then return nil, message_of(why) end

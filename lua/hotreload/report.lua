@@ -6,10 +6,9 @@ local shown = core.arguments.shown
 local ipairs, setmetatable = ipairs, setmetatable
 local concat, format = table.concat, string.format
 
-local reports = {
-    -- How many numbers `fill` takes: counts and times.
-    NUMBERS = 15 + 2 + 6,
-}
+local reports = {}
+-- What stands where in the native part's answer.
+local AT = core.layout.answers
 
 local Report = {}
 
@@ -103,23 +102,23 @@ function reports.blank(name, options)
     }, Report)
 end
 
---- Fills a blank report in with what the native part answered: the file, lists, counts and times that stand in
---- `answers` from the place `at` on. (As arguments they would need more stack, and the reload is done by now.)
-function reports.fill(report, generation, dry, answers, at)
-    local lists = answers[at + 1]
-    report.file, report.generation, report.dry_run = answers[at], generation, dry or nil
+--- Fills a blank report in with what the native part answered. (As arguments that would need more stack, and the
+--- reload is done by now.)
+function reports.fill(report, generation, dry, answers)
+    local lists = answers[AT.lists]
+    report.file, report.generation, report.dry_run = answers[AT.file], generation, dry or nil
     local functions, cells, data = report.functions, report.cells, report.data
-    functions.replaced, functions.added, functions.removed = answers[at + 2], answers[at + 3], answers[at + 4]
-    report.changed = answers[at + 5]
-    cells.joined, cells.fresh = answers[at + 6], answers[at + 7]
-    data.kept, data.added, data.replaced = answers[at + 8], answers[at + 9], answers[at + 10]
+    functions.replaced, functions.added = answers[AT.replaced], answers[AT.added]
+    functions.removed, report.changed = answers[AT.removed], answers[AT.changed]
+    cells.joined, cells.fresh = answers[AT.joined], answers[AT.fresh]
+    data.kept, data.added, data.replaced = answers[AT.data_kept], answers[AT.data_added], answers[AT.data_replaced]
     local calls, elapsed = report.calls, report.elapsed_ms
-    calls.repeated, calls.new = answers[at + 11], answers[at + 12]
-    calls.gone, calls.irrevocable = answers[at + 13], answers[at + 14]
-    report.wrappers, report.patches = answers[at + 15], answers[at + 16]
-    report.references, report.stale = answers[at + 17], answers[at + 18]
-    elapsed.find, elapsed.load, elapsed.pair = answers[at + 19], answers[at + 20], answers[at + 21]
-    elapsed.plan, elapsed.commit, elapsed.sweep = answers[at + 22], answers[at + 23], answers[at + 24]
+    calls.repeated, calls.new = answers[AT.calls_repeated], answers[AT.calls_new]
+    calls.gone, calls.irrevocable = answers[AT.calls_gone], answers[AT.calls_irrevocable]
+    report.wrappers, report.patches = answers[AT.wrappers], answers[AT.patches]
+    report.references, report.stale = answers[AT.references], answers[AT.stale]
+    elapsed.find, elapsed.load, elapsed.pair = answers[AT.find_ms], answers[AT.load_ms], answers[AT.pair_ms]
+    elapsed.plan, elapsed.commit, elapsed.sweep = answers[AT.plan_ms], answers[AT.commit_ms], answers[AT.sweep_ms]
     elapsed.total = elapsed.find + elapsed.load + elapsed.pair + elapsed.plan + elapsed.commit + elapsed.sweep
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths

@@ -7,6 +7,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::collector::Paused;
 use super::entry::{ROOM, done};
+use super::layout::{Guard, Own, Place as _, Undo};
 use super::vm::{Ref, Vm};
 use super::write::{self, Permit};
 use crate::support::error::{Error, Result};
@@ -47,8 +48,8 @@ enum Extent {
     Most,
 }
 
-/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told,
-/// message }`, and undoes its entries, the last first, if it still has them.
+/// `core.close(guard)` → `true`, or `false, message`: ends a [`Guard`], and undoes its entries, the
+/// last first, if it still has them.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -61,10 +62,10 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
             return 0;
         }
         ffi::lua_pushboolean(l, 0);
-        ffi::lua_rawseti(l, 1, 1);
+        ffi::lua_rawseti(l, 1, Guard::Open.at());
         let mut outcome = Ok(());
-        if ffi::lua_rawgeti(l, 1, 2) == ffi::LUA_TTABLE {
-            ffi::lua_rawgeti(l, 1, 3);
+        if ffi::lua_rawgeti(l, 1, Guard::Entries.at()) == ffi::LUA_TTABLE {
+            ffi::lua_rawgeti(l, 1, Guard::Own.at());
             for i in (1..=ffi::lua_rawlen(l, 2) as i64).rev() {
                 ffi::lua_rawgeti(l, 2, i);
                 outcome = undo_entry::<W>(l, 4, 3, Extent::Most).and(outcome);
@@ -73,7 +74,7 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
             // What could not be undone at all is left for another try.
             if matches!(outcome, Ok(()) | Err(Error::PutBack { .. })) {
                 ffi::lua_pushboolean(l, 0);
-                ffi::lua_rawseti(l, 1, 2);
+                ffi::lua_rawseti(l, 1, Guard::Entries.at());
             }
         }
         ffi::lua_settop(l, 1);
@@ -86,7 +87,7 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
 }
 
 /// A guard's `__close`: as [`close`]; where a reload could not be undone and nobody has been told
-/// (`guard[4]`), it raises what `close` says, so that `coroutine.close` returns it.
+/// ([`Guard::Told`]), it raises what `close` says, so that `coroutine.close` returns it.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -96,13 +97,13 @@ pub unsafe extern "C-unwind" fn end<W: WayBack>(l: *mut lua_State) -> c_int {
         if close::<W>(l) != 2 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
             return 0;
         }
-        ffi::lua_rawgeti(l, 1, 4);
+        ffi::lua_rawgeti(l, 1, Guard::Told.at());
         if ffi::lua_toboolean(l, -1) != 0 {
             return 0;
         }
         ffi::lua_settop(l, 3);
         if ffi::lua_type(l, 3) != ffi::LUA_TSTRING {
-            ffi::lua_rawgeti(l, 1, 5); // there is no memory for another one
+            ffi::lua_rawgeti(l, 1, Guard::Message.at()); // there is no memory for another one
         }
         ffi::lua_error(l)
     }
@@ -128,10 +129,9 @@ pub unsafe extern "C-unwind" fn undo<W: WayBack>(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references,
-/// base, calls }`, the table at `index`: the record then gets its generation, source, chunks and
-/// what is on record of A0 back. `own` is the index of the façade's list of its tables. An entry
-/// without a transaction is left alone. `[-0, +n, -]`
+/// Undoes an entry, the list [`Undo`] at `index`: the record then gets its generation, source,
+/// chunks and what is on record of A0 back. `own` is the index of the façade's list of its tables.
+/// An entry without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
@@ -145,7 +145,7 @@ unsafe fn undo_entry<W: WayBack>(
     // are short ones that exist, as the record has them for keys.
     unsafe {
         if ffi::lua_type(l, index) != ffi::LUA_TTABLE
-            || ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE
+            || ffi::lua_rawgeti(l, index, Undo::Transaction.at()) != ffi::LUA_TTABLE
         {
             return Ok(());
         }
@@ -173,20 +173,20 @@ unsafe fn undo_entry<W: WayBack>(
         }
         if matches!(outcome, Ok(()) | Err(Error::PutBack { .. })) {
             ffi::lua_pushboolean(l, 0);
-            ffi::lua_rawseti(l, index, 1);
+            ffi::lua_rawseti(l, index, Undo::Transaction.at());
         }
-        ffi::lua_rawgeti(l, index, 2);
+        ffi::lua_rawgeti(l, index, Undo::Record.at());
         let record = ffi::lua_gettop(l);
-        for (slot, name) in [
-            (3, c"generation"),
-            (4, c"source"),
-            (6, c"main"),
-            (7, c"previous"),
-            (9, c"base"),
-            (10, c"calls"),
+        for field in [
+            Undo::Generation,
+            Undo::Source,
+            Undo::Main,
+            Undo::Previous,
+            Undo::Base,
+            Undo::Calls,
         ] {
-            ffi::lua_pushstring(l, name.as_ptr());
-            ffi::lua_rawgeti(l, index, slot);
+            ffi::lua_pushstring(l, field.name().as_ptr());
+            ffi::lua_rawgeti(l, index, field.at());
             ffi::lua_rawset(l, record);
         }
         drop(paused);
@@ -204,8 +204,8 @@ unsafe fn withdraw<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) {
     // writes allocate nothing.
     unsafe {
         let top = ffi::lua_gettop(l);
-        if ffi::lua_rawgeti(l, index, 5) == ffi::LUA_TTABLE
-            && ffi::lua_rawgeti(l, own, 5) == ffi::LUA_TTABLE
+        if ffi::lua_rawgeti(l, index, Undo::Back.at()) == ffi::LUA_TTABLE
+            && ffi::lua_rawgeti(l, own, Own::Sweeping.at()) == ffi::LUA_TTABLE
         {
             let (back, sweeping) = (top + 1, top + 2);
             let mut first = W::HANDLE + 1;
@@ -239,7 +239,7 @@ unsafe fn attempt<W: WayBack>(
     // SAFETY: raw access to the entry; types are checked where something is taken out.
     unsafe {
         fault::point()?;
-        let way_back = match ffi::lua_rawgeti(l, index, 5) {
+        let way_back = match ffi::lua_rawgeti(l, index, Undo::Back.at()) {
             ffi::LUA_TTABLE => {
                 let back = ffi::lua_gettop(l);
                 Vm::open(l).and_then(|mut vm| {
@@ -253,7 +253,7 @@ unsafe fn attempt<W: WayBack>(
         };
         if extent == Extent::Whole {
             let way_back = way_back?;
-            if ffi::lua_rawgeti(l, index, 1) != ffi::LUA_TTABLE {
+            if ffi::lua_rawgeti(l, index, Undo::Transaction.at()) != ffi::LUA_TTABLE {
                 return Ok(());
             }
             let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
@@ -264,8 +264,8 @@ unsafe fn attempt<W: WayBack>(
         }
         let mut left = 0;
         let mut begun = false;
-        for transaction in [8, 1] {
-            if ffi::lua_rawgeti(l, index, transaction) == ffi::LUA_TTABLE {
+        for transaction in [Undo::References, Undo::Transaction] {
+            if ffi::lua_rawgeti(l, index, transaction.at()) == ffi::LUA_TTABLE {
                 let view = Vm::thaw(l, ffi::lua_gettop(l));
                 match view.and_then(|(mut vm, words)| write::undo_frozen(&mut vm, PERMIT, &words)) {
                     Ok(lost) => (left, begun) = (left + lost, true),

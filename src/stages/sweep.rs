@@ -18,6 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Profile;
 use crate::lua::heap::{Heap, Hit, MOST_CALLS, Place};
+use crate::lua::layout::{self, Place as _};
 use crate::lua::owned;
 use crate::lua::tracker::Fresh;
 use crate::lua::undo::WayBack;
@@ -620,8 +621,8 @@ fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
     Ok(found)
 }
 
-/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list:
-/// the table of records first, the one of open guards second.
+/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list
+/// [`layout::Own`].
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -636,11 +637,11 @@ pub fn bookkeeping(vm: &mut Vm, own: Ref) -> Result<Vec<Ref>> {
     };
     skip.try_push(own)?;
     add_values(vm, &mut skip, own)?;
-    let records = vm.index(own, 1)?;
+    let records = vm.index(own, layout::Own::Records.at())?;
     add_values(vm, &mut skip, records)?;
-    let guards = vm.index(own, 2)?;
+    let guards = vm.index(own, layout::Own::Hooking.at())?;
     for guard in add_values(vm, &mut skip, guards)?.values() {
-        let entries = vm.index(guard, 2)?;
+        let entries = vm.index(guard, layout::Guard::Entries.at())?;
         if vm.val(entries).is_table() {
             skip.try_push(entries)?;
             add_values(vm, &mut skip, entries)?;

@@ -157,7 +157,7 @@ impl Pairer<'_> {
     /// have no place any more.
     fn choose(&mut self, slot: &SlotDecision) -> Result<()> {
         let address = self.vm.val(slot.old).addr;
-        if self.out.answer(address).is_some() {
+        if self.out.answer(self.vm, address).is_some() {
             return Ok(());
         }
         self.out.chosen.try_insert_value(address, ())?;
