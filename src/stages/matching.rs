@@ -744,13 +744,14 @@ impl Pairer<'_> {
         }
         let fresh = order.is_some();
         Ok(match (o.kind, n.kind) {
-            (Kind::Function, Kind::Function) if fresh && self.are_others(old, new) => Action::Refer,
             (Kind::Function, Kind::Function) if fresh => {
                 // A generator or iterator that a library made is an object with state, not code.
                 let both_c =
                     self.vm.is_c_function(new).is_some() && self.vm.is_c_function(old).is_some();
                 if both_c || self.is_external_over(o, old, new)? {
                     Action::Keep
+                } else if self.are_others(old, new) {
+                    Action::Refer
                 } else {
                     Action::ReplaceFunction
                 }

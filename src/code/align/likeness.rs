@@ -211,12 +211,12 @@ impl Aligner<'_> {
         if is_sequence && self.incoming_parent(a.parent) == Some(b.parent) {
             return 0.0;
         }
-        let is_equal = matches!(a.kind, Kind::Function(_))
-            && base.of.code_of(one.id) == incoming.of.code_of(other.id);
+        let is_function = matches!(a.kind, Kind::Function(_));
+        let is_equal = is_function && base.of.code_of(one.id) == incoming.of.code_of(other.id);
         // Getters and the like are alike by chance, unless they have one name.
         let (old, new) = (self.name(0, one), self.name(1, other));
         let have_one_name = old.is_some() && old == new;
-        if one.features.is_small() && !is_equal && !have_one_name {
+        if is_function && one.features.is_small() && !is_equal && !have_one_name {
             return 0.0;
         }
         let mut likeness = match is_equal {
