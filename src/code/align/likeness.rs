@@ -216,7 +216,7 @@ impl Aligner<'_> {
         // Getters and the like are alike by chance, unless they have one name.
         let (old, new) = (self.name(0, one), self.name(1, other));
         let have_one_name = old.is_some() && old == new;
-        if is_function && one.features.is_small() && !is_equal && !have_one_name {
+        if is_function && one.features.is_small() && !have_one_name {
             return 0.0;
         }
         let mut likeness = match is_equal {

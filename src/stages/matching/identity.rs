@@ -257,21 +257,7 @@ impl Pairer<'_> {
             }
             _ => None,
         };
-        functions.clear();
-        for number in 0..self.out.known.functions() as u32 {
-            let Some(known) = self.out.known.function(number).filter(|known| known.own) else {
-                continue;
-            };
-            let profile = self
-                .lineage
-                .number(self.vm, known.at)
-                .and_then(Lineage::profile);
-            functions.try_push(Function {
-                at: known.at,
-                info: known.info,
-                digest: profile.map(|profile| profile.digest),
-            })?;
-        }
+        let functions = self.running_functions()?;
         let roots = Roots {
             value: self.context.running,
             globals: self.context.globals,
@@ -309,6 +295,34 @@ impl Pairer<'_> {
         )?;
         self.identity = Identity::of(base, definitions, [running, incoming])?;
         Ok(())
+    }
+
+    /// The module's own functions that run, each with a digest of its code. After a first load none is
+    /// known, and the lines tell all; later on a function without one is of an older load.
+    fn running_functions(&mut self) -> Result<Vec<Function>> {
+        let mut functions = Vec::new();
+        for number in 0..self.out.known.functions() as u32 {
+            let Some(known) = self.out.known.function(number).filter(|known| known.own) else {
+                continue;
+            };
+            let number = self.lineage.number(self.vm, known.at);
+            let profile = number.and_then(Lineage::profile);
+            functions.try_push(Function {
+                at: known.at,
+                info: known.info,
+                digest: profile.map(|profile| profile.digest),
+            })?;
+        }
+        if functions.iter().any(|function| function.digest.is_some()) {
+            for function in functions
+                .iter_mut()
+                .filter(|function| function.digest.is_none())
+            {
+                let profile = self.vm.profile(function.at)?;
+                function.digest = profile.map(|profile| profile.digest);
+            }
+        }
+        Ok(functions)
     }
 
     fn definitions_of(&mut self, main: Ref) -> Result<Option<Definitions>> {
