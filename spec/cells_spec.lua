@@ -583,7 +583,7 @@ describe("R4.3 the value of a joined cell", function()
     assert.equal("new", text)
   end)
 
-  it("stays with a warning where the file has another kind", function()
+  it("is in conflict where the file has another kind, and stays with on_conflict = 'keep'", function()
     local v1 = [[
       local helper = function() return "function" end
       local table_or_not = { f = function() return "table" end }
@@ -595,11 +595,9 @@ describe("R4.3 the value of a joined cell", function()
       local helper = { f = function() return "table now" end }
       local table_or_not = function() return "function now" end
       return { f = function() return helper, table_or_not, "new" end }
-    ]])
+    ]], { on_conflict = "keep" })
     assert.same({ helper, t, "new" }, { M.f() })
-    assert.is_true(probe.contains(report.warnings, "helper"))
-    assert.is_true(probe.contains(report.warnings, "table_or_not"))
-    assert.same({}, report.conflicts)
+    assert.same({ "M.f@helper", "M.f@table_or_not" }, { report.conflicts[1].path, report.conflicts[2].path })
   end)
 
   it("stays at the function that was chosen at run time, in later reloads, too, when nothing assigns it", function()

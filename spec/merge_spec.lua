@@ -77,7 +77,8 @@ describe("data = 'merge' (R8)", function()
   it("tells an integer from a float, and a value from its text", function()
     local M = load_first "return { a = 1, b = 1, c = '1', d = 2.0, e = 0/0, f = 1 }"
     M.a, M.c = 1.0, 1
-    merge "return { a = 5, b = 1.0, c = '5', d = 2, e = 1, f = '1' }"
+    app:update("m", "return { a = 5, b = 1.0, c = '5', d = 2, e = 1, f = '1' }",
+      { data = "merge", on_conflict = "keep" })
     assert.same({ "float", 1.0 }, { math.type(M.a), M.a })
     assert.equal("float", math.type(M.b))
     assert.equal(1, M.c)
@@ -148,10 +149,11 @@ describe("data = 'merge' (R8)", function()
     local M = load_first "return { a = 1, b = { 1, x = { y = 2 } }, c = 1, d = { 1 }, e = { 1 } }"
     M.c, M.d[1] = 2, 2
     local e = M.e
-    merge "return { a = { 5 }, b = 'scalar', c = { 5 }, d = 'scalar', e = { 1, 2 } }"
+    local keep = { data = "merge", on_conflict = "keep" }
+    app:update("m", "return { a = { 5 }, b = 'scalar', c = { 5 }, d = 'scalar', e = { 1, 2 } }", keep)
     assert.same({ a = { 5 }, b = "scalar", c = 2, d = { 2 }, e = { 1, 2 } }, M)
     assert.equal(e, M.e)
-    merge "return { a = 6, b = { 7 }, c = 6, d = 6, e = 6 }"
+    app:update("m", "return { a = 6, b = { 7 }, c = 6, d = 6, e = 6 }", keep)
     assert.same({ a = 6, b = { 7 }, c = 2, d = { 2 }, e = 6 }, M)
   end)
 
@@ -171,8 +173,9 @@ describe("data = 'merge' (R8)", function()
     merge(text:format("nil", "7"))
     assert.same({ n = 2, nil, 7 }, table.pack(M.get()))
     M.set(3)
-    merge(text:format("8", "{ 9 }"))
+    local report = app:update("m", text:format("8", "{ 9 }"), { data = "merge", on_conflict = "keep" })
     assert.same({ 3, 3 }, { M.get() })
+    assert.equal("m.get@b", report.conflicts[1].path)
   end)
 
   it("merges cells of which the module has two of one name", function()

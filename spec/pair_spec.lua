@@ -28,7 +28,7 @@ describe("R3.1 table with table", function()
     assert.same({ 11, 12, 13 }, { M.x, a.x, c.x })
   end)
 
-  it("keeps data whose kind differs from the file's", function()
+  it("keeps data whose kind differs from the file's with on_conflict = 'keep'", function()
     local M = app:module("M", [[
       return { to_table = 1, to_string = {}, to_number = "s", to_false = true, to_true = true, f = function() end }
     ]])
@@ -37,7 +37,7 @@ describe("R3.1 table with table", function()
     app:update("M", [[
       return { to_table = {}, to_string = "s", to_number = 1, to_false = false, to_true = true,
         f = function() return "new" end }
-    ]])
+    ]], { on_conflict = "keep" })
     assert.equal("new", M.f())
     assert.equal(1, M.to_table)
     assert.equal(t, M.to_string)

@@ -291,6 +291,9 @@ fn transaction(
     if options.vm && !sliced {
         sweep_all(vm, permit, request, &mut targets, (&mut swept, followed))?;
     }
+    if options.strict {
+        refuse_warnings(vm, request, &swept)?;
+    }
     if !options.dry_run {
         for (done, swept) in committed.iter().zip(&mut swept) {
             swept.transaction = write::freeze(vm, &done.ops)?;
@@ -594,13 +597,42 @@ fn copy_of(text: &Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
     text.as_deref().map(copied).transpose()
 }
 
-/// R6: every conflict of every module.
-fn refusal(vm: &Vm, request: &Request, committed: &[Committed]) -> Error {
+/// `strict`: every warning of every module is a refusal.
+fn refuse_warnings(vm: &mut Vm, request: &Request, swept: &[Swept]) -> Result<()> {
+    let (mut count, mut lines) = (0, String::new());
+    for done in swept.iter().filter(|done| done.told.lists != Ref::NIL) {
+        let warnings = vm.field(done.told.lists, "warnings")?;
+        for i in 1..=vm.raw_len(warnings) {
+            let warning = vm.index(warnings, i)?;
+            let line = vm.with_bytes(warning, |line| String::from_utf8_lossy(line).into_owned());
+            lines.push_str("\n\t");
+            lines.push_str(&line.unwrap_or_default());
+            count += 1;
+        }
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    Err(Error::Strict {
+        modules: quoted_names(vm, request),
+        many: request.modules.len() > 1,
+        count,
+        lines,
+    })
+}
+
+/// The names of the modules, for a message.
+fn quoted_names(vm: &Vm, request: &Request) -> String {
     let names = request.modules.iter().map(|module| {
         let name = vm.with_bytes(module.name, shown).unwrap_or_default();
         format!("'{name}'")
     });
-    let modules = names.collect::<Vec<_>>().join(", ");
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// R6: every conflict of every module.
+fn refusal(vm: &Vm, request: &Request, committed: &[Committed]) -> Error {
+    let modules = quoted_names(vm, request);
     let (mut count, mut lines) = (0, String::new());
     for conflict in committed.iter().flat_map(|done| &done.conflicts) {
         let line = conflict.line();

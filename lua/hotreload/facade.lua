@@ -85,6 +85,8 @@ local options_of_reload = {
     constants = arguments.one_of("follow", "keep"),
     patches = arguments.one_of("replace", "keep"),
     wrappers = arguments.one_of("follow", "drop"),
+    rename = arguments.names,
+    strict = arguments.a("boolean"),
     report = arguments.one_of("counts", "full"),
     source = arguments.a("string"),
     dry_run = arguments.a("boolean"),
@@ -356,6 +358,9 @@ local function prepare(count, names, options)
     local single = type(names) == "string"
     if checked.source and not single then
         return "bad argument #2 to 'reload' (option 'source': for a single module only)"
+    end
+    if checked.rename and not single then
+        return "bad argument #2 to 'reload' (option 'rename': for a single module only)"
     end
     checked.text_only = checked.text_only or allow.text_only
     checked.chunk_before, checked.chunk_after = hooks.chunk()

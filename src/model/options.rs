@@ -48,6 +48,10 @@ pub struct Options {
     pub constants: bool,
     /// R3.5.
     pub over_own: OverOwn,
+    /// What is called otherwise in the file: a table, former name → new one; or nil.
+    pub rename: Ref,
+    /// Every warning is a refusal.
+    pub strict: bool,
     /// R9: the rest of the VM follows.
     pub vm: bool,
     /// R9.4: not now, but in slices.
@@ -113,8 +117,9 @@ impl Options {
             keeps_patches: vm.bytes(patches)?.as_deref() == Some(b"keep"),
             follows_wrappers: vm.bytes(wrappers)?.as_deref() != Some(b"drop"),
         };
-        let names = ["budget_ms", "text_only", "dry_run"];
-        let [budget, text_only, dry_run] = vm.fields(table, names)?;
+        let names = ["budget_ms", "text_only", "dry_run", "rename", "strict"];
+        let [budget, text_only, dry_run, rename, strict] = vm.fields(table, names)?;
+        let strict = vm.truthy(strict);
         let sliced = !vm.val(budget).is_nil();
         let (text_only, dry_run) = (vm.truthy(text_only), vm.truthy(dry_run));
         let around = vm.fields(table, ["chunk_before", "chunk_after"])?;
@@ -125,6 +130,8 @@ impl Options {
             data,
             constants,
             over_own,
+            rename,
+            strict,
             vm: whole_vm,
             sliced,
             text_only,

@@ -22,6 +22,7 @@ mod imports;
 mod incoming_graph;
 mod inheritance;
 mod keyed;
+mod kinds;
 mod leftovers;
 mod lists;
 mod local_names;
@@ -41,11 +42,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use functions::{Function1, Function2};
+pub use kinds::are_two_kinds;
 pub use merge::{is_recorded, is_scalar};
 pub use wrappers::{External, Fate, Inside, origin};
 
 use crate::code::Chunk;
-use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::model::base::{Base, Path, Places};
 use crate::model::lineage::Lineage;
 use crate::model::objects::{DenseMap, ObjectTable};
@@ -82,8 +84,8 @@ pub enum Action {
     /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere,
     /// else it is `removed` (R5.2).
     Follow,
-    /// One side is a function (R6); or A1's points at a function that is replaced elsewhere, and
-    /// follows.
+    /// They are of two kinds, and the program has changed A1's, or nobody knows (R6); or A1's points
+    /// at a function that is replaced elsewhere, and follows.
     Conflict,
     /// A reference to an object of the module's own, which the file has elsewhere: both sides are
     /// known to be others than each other. What becomes of it is decided when all is matched.
@@ -296,6 +298,13 @@ impl Pairing {
         upvalue.map(|upvalue| upvalue.cell)
     }
 
+    /// What the local in a joined cell of A2 was called, if that was another name.
+    pub fn former_name(&self, vm: &Vm, cell: u32) -> Option<Vec<u8>> {
+        let new = self.new_cells.get(cell as usize)?;
+        let old = self.old_cells.get(new.answer? as usize)?;
+        (old.name != new.name).then(|| vm.upvalue_name(old.function, old.index))
+    }
+
     /// Where a cell of A2 stands: the upvalue of the first function that has it.
     pub fn cell_site(&mut self, cell: u32) -> Result<SiteId> {
         let Some(cell) = self.new_cells.get(cell as usize) else {
@@ -382,6 +391,14 @@ pub fn pair(
     };
     let merges = options.data == Data::Merge && base.is_known();
     let source = vm.info(loaded.main)?.unwrap_or_default().source;
+    let mut renames = Vec::new();
+    if vm.kind(options.rename) == Kind::Table {
+        let mut cursor = vm.walk(options.rename, Ref::NIL)?;
+        while cursor.next(vm).is_some() {
+            let KeyValue { key, value } = cursor.keep_pair(vm)?;
+            renames.try_push((key, value))?;
+        }
+    }
     let mut pairer = Pairer {
         out: Pairing {
             slots: Vec::new(),
@@ -419,6 +436,7 @@ pub fn pair(
         change_sites: FxHashMap::default(),
         imports: imports::Imports::default(),
         lineage,
+        renames,
         identity: identity::Identity::default(),
         graph: incoming_graph::IncomingGraph::default(),
         names: cells::Names::default(),
@@ -481,6 +499,8 @@ struct Pairer<'a> {
     change_sites: FxHashMap<u32, SiteId>,
     imports: imports::Imports,
     lineage: Lineage,
+    /// What the user says is called otherwise: the former name and the new one.
+    renames: Vec<(Ref, Ref)>,
     /// Which expression of which version made an object.
     identity: identity::Identity,
     /// A2's tables and functions.
@@ -630,7 +650,8 @@ impl Pairer<'_> {
             }
         }
         self.settle_references()?;
-        self.settle_constants()
+        self.settle_constants()?;
+        self.settle_kinds()
     }
 
     /// The module object bears code wherever A2's functions stand, or some of A1's: A1's own
@@ -815,6 +836,11 @@ impl Pairer<'_> {
                 Kind::Table,
                 Some(_),
             ) => ChildKind::Scan,
+            (Action::Keep, Kind::Table, Some(_))
+                if are_two_kinds(self.vm, slot.old, slot.new) && self.is_free_table(slot.new) =>
+            {
+                ChildKind::Scan
+            }
             _ => {
                 if beside.old_val.is_function() {
                     let site = self.out.sites.key(slot.parent, slot.key)?;

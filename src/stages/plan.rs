@@ -497,6 +497,10 @@ impl Planner<'_> {
                 CellFate::Merge if self.options.data == Data::Replace => {
                     Some(self.placed(pair.new_value))
                 }
+                CellFate::Conflict => match self.conflicting_cell(&pair)? {
+                    true => Some(self.placed(pair.new_value)),
+                    false => continue,
+                },
                 CellFate::Keep | CellFate::Merge | CellFate::Refer => None,
             };
             match new {
@@ -513,15 +517,12 @@ impl Planner<'_> {
                     let is_data = (o.addr == 0 || n.addr == 0) && !n.is_function();
                     let replaces = match pair.fate {
                         CellFate::Constant | CellFate::Merge => true,
-                        fate => fate == CellFate::Take && is_data,
+                        fate => matches!(fate, CellFate::Take | CellFate::Conflict) && is_data,
                     };
                     if first && replaces {
                         let site = self.pairing.cell_site(pair.new)?;
                         self.out.tally.data_replaced.try_push(site)?;
                     }
-                }
-                None if o.is_function() != n.is_function() && !o.is_nil() && !n.is_nil() => {
-                    self.kept_kind(&pair)?
                 }
                 _ if !o.is_function() => self.out.tally.cells_kept.try_push(pair.new)?,
                 _ => {}
@@ -554,16 +555,30 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// R6: in a cell a change of kind is no conflict; the report warns.
-    fn kept_kind(&mut self, pair: &CellPair) -> Result<()> {
+    /// R6: does the file's value take the place of the running one?
+    fn conflicting_cell(&mut self, pair: &CellPair) -> Result<bool> {
         let site = self.pairing.cell_site(pair.new)?;
-        let path = self.path(site);
-        self.pairing.warnings.try_push(format!(
-            "{path}: a {} while it runs, a {} in the file; the running value stays",
-            self.vm.val(pair.old_value).kind.name(),
-            self.vm.val(pair.new_value).kind.name()
-        ))?;
-        self.out.tally.cells_kept.try_push(pair.new)
+        let [running, file] = [pair.old_value, pair.new_value].map(|value| self.vm.kind(value));
+        let line = match file {
+            Kind::Function => self
+                .vm
+                .info(pair.new_value)?
+                .map(|info| info.line)
+                .filter(|line| *line > 0),
+            _ => self.owner_line(pair.new),
+        };
+        self.conflict(
+            self.path(site),
+            running.name().into(),
+            file.name().into(),
+            line,
+        );
+        match self.options.on_conflict {
+            OnConflict::Replace => return Ok(true),
+            OnConflict::Keep => self.out.tally.cells_kept.try_push(pair.new)?,
+            OnConflict::Error => {}
+        }
+        Ok(false)
     }
 
     /// R5.9: what the chunk's calls did, but for repeats. The entry of a key for which one of A1's

@@ -15,7 +15,9 @@ use crate::model::ownership::Ownership;
 use crate::model::site::Root;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
-use crate::stages::matching::{Cell2, CellFate, CellPair, Pairing, is_recorded, is_scalar};
+use crate::stages::matching::{
+    Cell2, CellFate, CellPair, Pairing, are_two_kinds, is_recorded, is_scalar,
+};
 use crate::stages::snapshot::Change;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
@@ -408,8 +410,12 @@ impl<'a> Recorder<'a> {
         let row = Some(entry.place).filter(|_| entry.in_list);
         let mut held = self.held(entry.new, row)?;
         let (new, old) = (self.vm.val(entry.new), self.vm.val(entry.old));
+        // Where the kind differs, the file's stands there by now.
         let is_data = is_scalar(old) || is_scalar(new) && old.is_table();
+        let is_taken =
+            !entry.in_list && are_two_kinds(self.vm, entry.old, entry.new) && !new.is_function();
         if self.keeps
+            && !is_taken
             && is_data
             && let Some((known, running)) = entry.known.zip(self.running(entry.old))
             && self.base.is(known, running)

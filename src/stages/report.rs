@@ -8,7 +8,7 @@ use crate::stages::effects::Calls;
 use crate::stages::find::Context;
 use crate::stages::matching::{self, External, Fate, Pairing};
 use crate::stages::plan::{Conflict, Tally};
-use crate::support::error::Result;
+use crate::support::error::{Result, shown};
 use crate::support::mem::{TryPush, collected};
 
 /// How many counts a report has.
@@ -210,7 +210,11 @@ fn cell_paths(
     let mut paths = Vec::new();
     for number in cells {
         let site = pairing.cell_site(*number)?;
-        paths.try_push(pairing.sites.path(vm, &context.title, site))?;
+        let mut path = pairing.sites.path(vm, &context.title, site);
+        if let Some(former) = pairing.former_name(vm, *number) {
+            path.push_str(&format!(" ({} before)", shown(&former)));
+        }
+        paths.try_push(path)?;
     }
     Ok(paths)
 }

@@ -82,6 +82,34 @@ pub enum Error {
         /// A line for each, beginning with a line break.
         lines: String,
     },
+    /// `rename` has a name that nothing has.
+    #[error(
+        "module '{module}' was not reloaded, nothing was changed: option 'rename': {side} has nothing called '{name}'"
+    )]
+    Rename {
+        /// The module's name.
+        module: String,
+        /// The name.
+        name: String,
+        /// Who lacks it.
+        side: &'static str,
+    },
+    /// `strict`: every warning, one line each.
+    #[error(
+        "module{} {modules} {} not reloaded, nothing was changed: {count} warning(s), and strict = true:{lines}",
+        if *.many { "s" } else { "" },
+        if *.many { "were" } else { "was" }
+    )]
+    Strict {
+        /// The modules' names, quoted.
+        modules: String,
+        /// More than one module.
+        many: bool,
+        /// How many.
+        count: usize,
+        /// A line for each, beginning with a line break.
+        lines: String,
+    },
     /// Lua or the process ran out of memory.
     #[error("{NO_MEMORY}")]
     Memory,

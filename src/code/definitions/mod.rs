@@ -316,6 +316,19 @@ impl Definitions {
         (self.text(text) == bytes).then_some(text)
     }
 
+    /// Has a variable, a field or a global this name?
+    pub fn has_name(&self, name: &[u8]) -> bool {
+        self.find(name).is_some_and(|text| {
+            let is_field = |store: &Store| match store.place {
+                Place::Field { key, .. } => key == Symbol::Constant(Constant::String(text)),
+                Place::Global(name) => name == text,
+                _ => false,
+            };
+            self.variables.iter().any(|variable| variable.name == text)
+                || self.stores.iter().any(is_field)
+        })
+    }
+
     /// Is the variable a constant (R4.7)? No code assigns it, and its initialiser is made of
     /// literals, imports, parameters, loop variables and such variables, by operators alone. A
     /// parameter or loop variable that no code assigns is one. A value that branches choose

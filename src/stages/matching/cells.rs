@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::aliased_tables::PlaceKind;
 use super::identity::Relation;
+use super::kinds::are_two_kinds;
 use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::site::SiteId;
@@ -64,6 +65,11 @@ impl Names {
     ) -> Result<()> {
         let mut found = self.by_text.iter().filter(|(_, name)| names.contains(name));
         found.try_for_each(|(text, _)| f(text))
+    }
+
+    /// The number of a name, if it was met.
+    pub(super) fn called(&self, text: &[u8]) -> Option<Name> {
+        self.by_text.get(text).copied()
     }
 
     /// Is it the name of an upvalue that has none (stripped code)?
@@ -185,6 +191,8 @@ pub enum CellFate {
     Follow,
     /// A1's stays.
     Keep,
+    /// They are of two kinds, and the program has changed A1's, or nobody knows (R6).
+    Conflict,
     /// Two tables that are paired: A1's stays.
     Merge,
     /// A reference to an object of the module's own, and A2's leads to another one.
@@ -536,6 +544,15 @@ impl Pairer<'_> {
         } else {
             CellFate::Keep
         };
+        if fresh && are_two_kinds(self.vm, old_value, new_value) {
+            // It may come to stand there (`kinds`): what is in it has to be met.
+            let site = self.out.cell_site(c2)?;
+            if n.is_function() {
+                self.function2(new_value, site)?;
+            } else if self.is_free_table(new_value) {
+                self.scan_queue.try_push((new_value, site))?;
+            }
+        }
         self.out.cell_pairs.try_push(pair)
     }
 

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Pairer;
 use super::cells::{CellFate, CellPair, Name};
+use super::merge::is_scalar;
 use crate::code::constants::{Init, Sought, Text};
 use crate::code::{Chunk, UpvalueSet};
 use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId, Vm};
@@ -111,7 +112,9 @@ impl Pairer<'_> {
             let Some(pair) = self.out.cell_pairs.get(i).copied() else {
                 break;
             };
-            if self.may_be_constant(&pair) && self.is_proved(&pair)? && self.may_go(&pair)? {
+            if self.may_be_constant(&pair)
+                && (self.is_proved(&pair)? && self.may_go(&pair)? || self.is_written(&pair)?)
+            {
                 if !candidates.contains_key(&pair.old) {
                     candidates.try_insert_value(pair.old, Vec::new())?;
                 }
@@ -162,8 +165,7 @@ impl Pairer<'_> {
         self.constants.follow
             && matches!(pair.fate, CellFate::Keep | CellFate::Follow)
             && !(old.assigned || new.assigned)
-            && old.own
-            && new.own
+            && old.own == new.own
             && old.name == new.name
             && new.answer == Some(pair.old)
             && !self.vm.same(pair.old_value, pair.new_value)
@@ -178,6 +180,14 @@ impl Pairer<'_> {
     fn is_proved(&mut self, pair: &CellPair) -> Result<bool> {
         let new = self.vm.val(pair.new_value);
         let fresh = self.is_fresh(new);
+        if !self
+            .out
+            .new_cells
+            .get(pair.new as usize)
+            .is_some_and(|cell| cell.own)
+        {
+            return Ok(false);
+        }
         let Some((sought, index, name)) = self.sought(pair.new) else {
             return Ok(false);
         };
@@ -204,6 +214,39 @@ impl Pairer<'_> {
         };
         let text = self.constants.text.as_mut().and_then(Option::as_mut);
         Ok(text.is_some_and(|text| fits(text.init(&sought, index, &name))))
+    }
+
+    /// Does the text say what the cell of a closure holds that a function made while the file was
+    /// loaded, and does A1's hold what it held then? Of a factory of another module the text is not
+    /// known: what its closure holds is what the file passes to it.
+    fn is_written(&mut self, pair: &CellPair) -> Result<bool> {
+        let (Some(old), Some(new)) = (
+            self.out.old_cells.get(pair.old as usize).copied(),
+            self.out.new_cells.get(pair.new as usize).copied(),
+        ) else {
+            return Ok(false);
+        };
+        let is_data = [pair.old_value, pair.new_value]
+            .iter()
+            .all(|value| is_scalar(self.vm.val(*value)));
+        let place = self.cell_place(&old);
+        let is_untouched =
+            !self.out.base.is_known() || self.out.base.had(place, self.vm.digest(pair.old_value));
+        let Some(owner) = self
+            .out
+            .new
+            .get(new.owner as usize)
+            .filter(|_| is_data && is_untouched)
+        else {
+            return Ok(false);
+        };
+        if new.own {
+            return match self.constants.source == owner.info.source {
+                true => self.identity.is_written(owner, new.index),
+                false => Ok(false),
+            };
+        }
+        Ok(self.identity.is_argument(self.vm, owner.at, pair.new_value))
     }
 
     /// Did the chunk itself put something else in the place of the object at this address?

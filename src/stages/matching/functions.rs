@@ -353,9 +353,40 @@ impl Pairer<'_> {
         Ok(None)
     }
 
+    /// The name that an upvalue of A2's had in the last load, which is its own nearly always; none
+    /// where what had that name is called otherwise by now.
+    fn name_before(&self, f2: u32, upvalue: Upvalue) -> Option<Name> {
+        let has_name = |function: Ref, text: Ref| {
+            self.vm.with_upvalue_name(function, upvalue.index, |name| {
+                self.vm.is_string(text, name)
+            })
+        };
+        let Some(function) = self.out.new.get(f2 as usize) else {
+            return Some(upvalue.name);
+        };
+        let given = self.renames.iter();
+        if let Some((former, _)) = given.clone().find(|(_, new)| has_name(function.at, *new)) {
+            let known = self
+                .vm
+                .with_bytes(*former, |former| self.names.called(former));
+            return known.flatten();
+        }
+        if let Some(former) = self.identity.former_name(function, upvalue.index) {
+            return self.names.called(former);
+        }
+        let mut given = given;
+        let is_another = given.any(|(former, _)| has_name(function.at, *former));
+        (!is_another).then_some(upvalue.name)
+    }
+
     /// R4.1: by the names of the cells, and where that fails by the names that the function of A1
     /// has for them.
-    fn match_by_name(&mut self, old_at: Ref, ups1: Upvalues, ups2: Upvalues) -> Result<()> {
+    fn match_by_name(
+        &mut self,
+        old_at: Ref,
+        ups1: Upvalues,
+        (f2, ups2): (u32, Upvalues),
+    ) -> Result<()> {
         // Most functions have the cells of others, whose counterparts have been matched with the
         // same ones.
         if ups2.is_empty() || self.matched.get(ups2.first()) == Some(ups1.first()) {
@@ -364,12 +395,15 @@ impl Pairer<'_> {
         let mut settled = !ups1.is_empty();
         for i in ups2.numbers() {
             let new = self.out.upvalue(i);
+            let Some(name) = self.name_before(f2, new) else {
+                continue;
+            };
             let mut olds = self.out.upvalues_of(ups1).iter();
-            let found = match olds.find(|old| old.name == new.name).copied() {
+            let found = match olds.find(|old| old.name == name).copied() {
                 Some(old) => Some(old),
                 None => {
                     settled = false;
-                    self.own_name(old_at, ups1, new.name)?
+                    self.own_name(old_at, ups1, name)?
                 }
             };
             if let Some(old) = found {
@@ -415,7 +449,7 @@ impl Pairer<'_> {
                 .chain(ups2.numbers())
                 .any(|i| self.names.is_none(self.out.upvalue(i).name));
         if !nameless {
-            return self.match_by_name(old_at, ups1, ups2);
+            return self.match_by_name(old_at, ups1, (f2, ups2));
         }
         let pairs = || ups1.numbers().zip(ups2.numbers());
         let fits = ups1.len() == ups2.len()

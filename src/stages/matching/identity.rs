@@ -1,18 +1,21 @@
 //! R3: two objects that the same expression of the file has made are one, and two that different
 //! ones have made are not. Where neither is known, the place decides (the other files here).
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::Function2;
 use super::origins::{self, By, Function, Holder, Origins, Put, Roots};
 use super::{Edge, Pairer};
-use crate::code::align::{Alignment, Reason, align};
-use crate::code::definitions::{Constant, DefinitionId, Definitions, Parent, Place, Symbol};
+use crate::code::align::{Alignment, Reason, Renames, align};
+use crate::code::definitions::{
+    Constant, DefinitionId, Definitions, Kind as Made, Parent, Place, ProtoId, Symbol, VariableId,
+};
 use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
 use crate::model::base::{self, Base, Path};
 use crate::model::lineage::Lineage;
 use crate::model::site::{Root, SiteId};
-use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::error::{Error, Result, shown};
+use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// What definitions say of two objects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,8 +39,10 @@ pub(super) struct Identity {
     alignment: Option<Alignment>,
     /// The definitions of the last load, if its text is known.
     base: Option<Definitions>,
-    /// The definitions of the file.
+    /// Those of the file.
     definitions: Option<Definitions>,
+    /// The variables of the file that had another name in the last load, with that.
+    renamed: FxHashMap<VariableId, Vec<u8>>,
     /// Of the incoming version: which definitions are told apart by no name.
     nameless: FxHashSet<DefinitionId>,
     nameless_running: FxHashSet<DefinitionId>,
@@ -52,17 +57,31 @@ impl Identity {
         base: Option<Definitions>,
         definitions: Definitions,
         [running, incoming]: [Origins; 2],
+        renames: Renames<'_>,
     ) -> Result<Identity> {
         let alignment = match &base {
-            Some(base) => Some(align(base, &definitions, &[])?),
+            Some(base) => Some(align(base, &definitions, renames)?),
             None => None,
         };
+        let mut renamed = FxHashMap::default();
+        if let (Some(base), Some(alignment)) = (&base, &alignment) {
+            for (id, variable) in definitions.variables() {
+                let former = alignment
+                    .base_variable(id)
+                    .and_then(|(id, _)| base.variable(id));
+                let former = former.map_or(&[][..], |former| base.text(former.name));
+                if !former.is_empty() && former != definitions.text(variable.name) {
+                    renamed.try_insert_value(id, copied(former)?)?;
+                }
+            }
+        }
         Ok(Identity {
             taken: false,
             running,
             incoming,
             alignment,
             nameless: nameless(&definitions)?,
+            renamed,
             nameless_running: nameless(base.as_ref().unwrap_or(&definitions))?,
             base,
             definitions: Some(definitions),
@@ -115,6 +134,12 @@ impl Identity {
         self.incoming(base).map(|(incoming, _)| incoming)
     }
 
+    /// Had the last version of the text the definition that made A2's object?
+    pub(super) fn is_kept(&self, vm: &Vm, new: Ref) -> bool {
+        let id = self.incoming.definition(vm.val(new).addr);
+        id.is_some_and(|id| self.base(id).is_some())
+    }
+
     /// Is it the own place of what a definition of the last version made?
     fn is_place_of(&self, vm: &Vm, id: DefinitionId, table: Ref, key: Ref) -> bool {
         let holder = self.running.definition(vm.val(table).addr);
@@ -131,6 +156,72 @@ impl Identity {
             (made.parent == Parent::Definition(holder?)).then(|| base.text(name))
         };
         name().is_some_and(|name| vm.is_string(key, name))
+    }
+
+    /// The variable of the file that an upvalue of one of its functions is, counted from 1.
+    fn variable(&self, function: &Function2, index: u8) -> Option<VariableId> {
+        let definitions = self.definitions.as_ref()?;
+        let digest = || Some(function.profile.digest);
+        let proto = definitions.proto_of((function.info.line, function.info.last), digest)?;
+        let is_it = definitions.proto(proto)?.upvalues == function.info.upvalues;
+        definitions
+            .upvalue(proto, index.checked_sub(1)?)
+            .filter(|_| is_it)
+    }
+
+    /// What a variable was called in the last load, if that was another name.
+    pub(super) fn former_name(&self, function: &Function2, index: u8) -> Option<&[u8]> {
+        if self.renamed.is_empty() {
+            return None;
+        }
+        let variable = self.variable(function, index)?;
+        self.renamed.get(&variable).map(Vec::as_slice)
+    }
+
+    /// Does the text say what an upvalue of a function of the file holds (R4.7): does no code assign
+    /// it, and is its initialiser made of literals and loop variables alone, a parameter being what
+    /// all calls of the text pass?
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn is_written(&self, function: &Function2, index: u8) -> Result<bool> {
+        let Some(definitions) = &self.definitions else {
+            return Ok(false);
+        };
+        let variable = self.variable(function, index);
+        variable.map_or(Ok(false), |id| {
+            is_written(definitions, Symbol::Variable(id), MOST_STEPS_OF_VALUE)
+        })
+    }
+
+    /// Is the value one of the constants that the file passes to the call that has made the object?
+    pub(super) fn is_argument(&self, vm: &Vm, object: Ref, value: Ref) -> bool {
+        let arguments = || {
+            let definitions = self.definitions.as_ref()?;
+            let made = definitions.get(self.incoming.definition(vm.val(object).addr)?)?;
+            let Made::Call(call) = made.kind else {
+                return None;
+            };
+            Some((
+                definitions,
+                definitions.list(definitions.call(call)?.arguments),
+            ))
+        };
+        arguments().is_some_and(|(definitions, list)| {
+            list.iter().any(|argument| match *argument {
+                Symbol::Constant(Constant::Boolean(it)) => {
+                    vm.kind(value) == Kind::Boolean && vm.truthy(value) == it
+                }
+                Symbol::Constant(Constant::Integer(it)) => vm.integer(value) == Some(it),
+                Symbol::Constant(Constant::Float(bits)) => {
+                    vm.float(value).is_some_and(|value| value.to_bits() == bits)
+                }
+                Symbol::Constant(Constant::String(text)) => {
+                    vm.is_string(value, definitions.text(text))
+                }
+                _ => false,
+            })
+        })
     }
 
     /// What a definition of the running version has become.
@@ -209,6 +300,62 @@ impl Identity {
     }
 }
 
+/// Initialisers of initialisers, and arguments of calls in calls, are followed no further.
+const MOST_STEPS_OF_VALUE: u32 = 8;
+
+/// Is a value made of literals and loop variables alone?
+fn is_written(definitions: &Definitions, symbol: Symbol, steps: u32) -> Result<bool> {
+    let Some(steps) = steps.checked_sub(1) else {
+        return Ok(false);
+    };
+    match symbol {
+        Symbol::Constant(_) | Symbol::LoopVariable => Ok(true),
+        Symbol::Pure { of, .. } => {
+            for variable in definitions.list(of) {
+                if !is_written(definitions, *variable, steps)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        Symbol::Variable(id) => match definitions.variable(id) {
+            Some(variable) if variable.assignments == 0 => {
+                is_written(definitions, variable.initialiser, steps)
+            }
+            _ => Ok(false),
+        },
+        Symbol::Parameter(proto, number) => are_passed(definitions, proto, number, steps),
+        _ => Ok(false),
+    }
+}
+
+/// Do all calls of the text, of which there is one at least, pass such a value for a parameter?
+fn are_passed(definitions: &Definitions, proto: ProtoId, number: u8, steps: u32) -> Result<bool> {
+    let function = definitions.proto(proto).and_then(|proto| proto.definition);
+    let mut found = false;
+    for (_, made) in definitions.iter() {
+        let Made::Call(call) = made.kind else {
+            continue;
+        };
+        let Some(call) = definitions.call(call) else {
+            continue;
+        };
+        let meant = definitions.resolve(call.callee)?.definitions;
+        if !meant.iter().any(|meant| Some(*meant) == function) {
+            continue;
+        }
+        let argument = definitions
+            .list(call.arguments)
+            .get(usize::from(number))
+            .copied();
+        if !is_written(definitions, argument.unwrap_or(Symbol::Unknown), steps)? {
+            return Ok(false);
+        }
+        found = true;
+    }
+    Ok(found)
+}
+
 /// The definitions that have no name of their own.
 fn nameless(definitions: &Definitions) -> Result<FxHashSet<DefinitionId>> {
     let mut nameless = FxHashSet::default();
@@ -227,6 +374,11 @@ impl Pairer<'_> {
         let Some(definitions) = self.definitions_of(self.loaded.main)? else {
             return Ok(());
         };
+        let texts = self.names_given()?;
+        let mut renames: Vec<(&[u8], &[u8])> = Vec::new();
+        for (old, new) in &texts {
+            renames.try_push((old, new))?;
+        }
         let mut functions = Vec::new();
         for function in self.graph.own_functions() {
             functions.try_push(Function {
@@ -257,6 +409,22 @@ impl Pairer<'_> {
             }
             _ => None,
         };
+        for (old, new) in &renames {
+            let known = [(base.as_ref(), *old), (Some(&definitions), *new)];
+            for (side, name) in known {
+                if side.is_some_and(|side| !side.has_name(name)) {
+                    return Err(Error::Rename {
+                        module: self.context.title.clone(),
+                        name: shown(name),
+                        side: if name == *old {
+                            "its last load"
+                        } else {
+                            "the file"
+                        },
+                    });
+                }
+            }
+        }
         let functions = self.running_functions()?;
         let roots = Roots {
             value: self.context.running,
@@ -293,7 +461,7 @@ impl Pairer<'_> {
                 })
             },
         )?;
-        self.identity = Identity::of(base, definitions, [running, incoming])?;
+        self.identity = Identity::of(base, definitions, [running, incoming], &renames)?;
         Ok(())
     }
 
@@ -323,6 +491,16 @@ impl Pairer<'_> {
             }
         }
         Ok(functions)
+    }
+
+    /// The names that the user has given, the former ones first.
+    fn names_given(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut texts = Vec::new();
+        for (old, new) in &self.renames {
+            let text = |name| Ok::<_, Error>(self.vm.bytes(name)?.unwrap_or_default());
+            texts.try_push((text(*old)?, text(*new)?))?;
+        }
+        Ok(texts)
     }
 
     fn definitions_of(&mut self, main: Ref) -> Result<Option<Definitions>> {

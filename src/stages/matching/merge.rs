@@ -238,7 +238,7 @@ impl Pairer<'_> {
     }
 
     /// Is what runs what A0 had at a place? A table is when all in it is. No walk may be under way.
-    fn is_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
+    pub(super) fn is_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
         if !self.vm.val(old).is_table() {
             return Ok(self.out.base.had(place, self.vm.digest(old)));
         }

@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::changes::Written;
 use super::inheritance::Parent;
 use super::merge::is_scalar;
-use super::{Action, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, TablePair};
+use super::{Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -92,6 +92,12 @@ impl Pairer<'_> {
     /// Does a table of A1 answer to one of A2's already, or is it one itself?
     pub(super) fn has_partner(&self, old: usize) -> bool {
         self.answered.contains(&old) || self.taken_up.contains(&old)
+    }
+
+    /// Has A2's table no partner, and is it to be met as a table of the file's own?
+    pub(super) fn is_free_table(&self, new: Ref) -> bool {
+        let val = self.vm.val(new);
+        val.is_table() && !self.out.tables.contains_key(&val.addr)
     }
 
     /// Has neither of the two a partner?
@@ -251,6 +257,10 @@ impl Pairer<'_> {
             let (key, new_val) = (item.entry.key, item.val);
             let (old, old_val) = self.vm.look_up(pair.old, key)?;
             let beside = item.beside(old, old_val);
+            if old_val.is_nil() && self.renamed_field(&pair, &beside)? {
+                bears_code |= new_val.is_function();
+                continue;
+            }
             bears_code |= new_val.is_function();
             shared += u32::from(!old_val.is_nil());
             if new_val == old_val
@@ -332,6 +342,51 @@ impl Pairer<'_> {
     fn is_plain(&self, beside: &EntryPair) -> bool {
         is_scalar(beside.new_val)
             && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
+    }
+
+    /// A field that the user says was called otherwise: what A1 has under the former name goes on
+    /// under the new one.
+    fn renamed_field(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
+        let (key, new) = (beside.key, beside.new);
+        let mut given = self.renames.iter();
+        let Some((former, _)) = given
+            .find(|(_, name)| self.vm.raw_equal(*name, key))
+            .copied()
+        else {
+            return Ok(false);
+        };
+        let (old, o) = self.vm.look_up(pair.old, former)?;
+        let (_, rest) = self.vm.look_up(pair.new, former)?;
+        if o.is_nil() || !rest.is_nil() {
+            return Ok(false);
+        }
+        let site = self.out.sites.key(pair.site, key)?;
+        let is_fresh = self.is_fresh(beside.new_val);
+        let mut value = new;
+        if is_fresh && o.is_table() && beside.new_val.is_table() {
+            self.pair_tables(old, new, site, self.fit())?;
+        } else if is_fresh && o.is_function() && beside.new_val.is_function() {
+            if let (Some(f1), Some(f2)) = (self.function1(old, site)?, self.function2(new, site)?) {
+                self.edge(Edge { f1, f2 })?;
+            }
+        } else if !self.replace_data {
+            value = old;
+        }
+        for (key, new, old, action) in [
+            (key, value, Ref::NIL, Action::Add),
+            (former, Ref::NIL, old, Action::Remove),
+        ] {
+            self.out.slots.try_push(SlotDecision {
+                table: pair.old,
+                parent: pair.site,
+                key,
+                new,
+                old,
+                action,
+                change: false,
+            })?;
+        }
+        Ok(true)
     }
 
     /// R5.3: rows of A2's list whose place A1's lacks, and that answer to none of A1's.
@@ -492,6 +547,11 @@ impl Pairer<'_> {
             }
             let mark = self.vm.held();
             let KeyValue { key, value } = cursor.keep_pair(self.vm)?;
+            let mut given = self.renames.iter();
+            if given.any(|(former, _)| self.vm.raw_equal(*former, key)) {
+                self.vm.release(mark);
+                continue;
+            }
             if !self.is_own_function(value)? {
                 if !self.note_external_alone((table, site), key, value)? {
                     self.vm.release(mark);

@@ -13,7 +13,7 @@
 //! That holds for what is behaviour: functions, references to the module's own tables, imports,
 //! metatables. Data goes by its policy (`merge`).
 
-use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
+use super::{Action, CellFate, CellPair, Pairer, SlotDecision, are_two_kinds};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::base::{Held, Place};
 use crate::model::site::SiteId;
@@ -273,6 +273,7 @@ impl Pairer<'_> {
         is_object(o.kind)
             && o.kind == n.kind
             && o != n
+            && !are_two_kinds(self.vm, old, new)
             && self
                 .out
                 .answer(self.vm, o.addr)

@@ -1,0 +1,122 @@
+--- R6: the file has another kind of value in a place. Where the program has not touched that, the file's takes the
+--- place; where it has, nothing is reloaded before somebody has decided.
+
+local program = require "spec.support.program"
+
+local WRITTEN = {
+  number = "7", string = "'text'", table = "{ 'row' }", boolean = "true",
+  ["function"] = "function() return 'called' end",
+}
+local OTHERS = { number = 8, string = "other", table = { "another" }, ["function"] = function() return "mine" end }
+local SCOPES = { "module", "vm" }
+
+local VARIABLE = [[
+  local value = %s
+  local M = {}
+  function M.get() return value end
+  function M.set(v) value = v end
+  return M
+]]
+local FIELD = [[
+  local M = { value = %s }
+  function M.get() return M.value end
+  function M.set(v) M.value = v end
+  return M
+]]
+
+describe("a place whose kind the file changes (R6)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  for where, text in pairs { variable = VARIABLE, field = FIELD } do
+    for _, scope in ipairs(SCOPES) do
+      for before, first in pairs(WRITTEN) do
+        for after, second in pairs(WRITTEN) do
+          local has_function = before == "function" or after == "function"
+          if before ~= after and not (where == "field" and has_function) then
+            it(("takes the file's: %s, %s to %s, scope %s"):format(where, before, after, scope), function()
+              require "hotreload".track()
+              local M = app:module("m", text:format(first))
+              for _ = 1, 2 do
+                local report = app:update("m", text:format(second), { scope = scope })
+                assert.same({}, report.conflicts)
+                assert.equal(after, type(M.get()))
+              end
+              app:update("m", text:format(first), { scope = scope })
+              assert.equal(before, type(M.get()))
+            end)
+          end
+          if before ~= after and OTHERS[before] and not (where == "field" and has_function) then
+            it(("is in conflict once touched: %s, %s to %s, scope %s"):format(where, before, after, scope), function()
+              require "hotreload".track()
+              local M = app:module("m", text:format(first))
+              if before == "table" then table.insert(M.get(), "more") else M.set(OTHERS[before]) end
+              local running = M.get()
+              app:write("m", text:format(second))
+              local message, report = app:refused("m", { scope = scope }, M)
+              assert.equal(1, #report.conflicts)
+              assert.matches(where == "field" and "m.value" or "m.get@value", message, 1, true)
+              app:reloaded("m", { scope = scope, on_conflict = "keep" })
+              assert.equal(running, M.get())
+              app:write("m", text:format(first) .. " ")
+              app:reloaded("m", { scope = scope })
+              assert.equal(running, M.get())
+            end)
+          end
+        end
+      end
+    end
+  end
+
+  it("goes by the file alone for what tables look up with, and stays what the program has chosen", function()
+    require "hotreload".track()
+    local text = [[
+      local Base = { hi = function() return "hi" end }
+      local Parent = { bye = function() return "bye" end }
+      return { C = setmetatable({}, { __index = %s }), Base = Base, Parent = Parent }
+    ]]
+    local search = "function(_, k) return Base[k] or Parent[k] end"
+    local M = app:module("m", text:format "Base")
+    for _ = 1, 2 do
+      app:update("m", text:format(search))
+      assert.same({ "hi", "bye" }, { M.C.hi(), M.C.bye() })
+      app:update("m", text:format "Base")
+      assert.same({ "hi" }, { M.C.hi(), M.C.bye })
+    end
+    getmetatable(M.C).__index = function() return "chosen" end
+    app:update("m", text:format "Base" .. " ")
+    assert.equal("chosen", M.C.hi)
+  end)
+
+  it("is none where one side is nil or false", function()
+    for _, nothing in ipairs { "nil", "false" } do
+      local M = app:module("m", VARIABLE:format(nothing))
+      M.set { "connection" }
+      assert.same({}, app:update("m", VARIABLE:format(nothing) .. " ").conflicts)
+      assert.same({ "connection" }, M.get())
+      package.loaded.m = nil
+      M = app:module("m", VARIABLE:format "{}")
+      M.set(nil)
+      assert.same({}, app:update("m", VARIABLE:format "{}" .. " ").conflicts)
+      assert.is_nil(M.get())
+      package.loaded.m = nil
+    end
+  end)
+
+  it("is none with data = 'replace', among data", function()
+    local M = app:module("m", VARIABLE:format "1")
+    M.set(2)
+    app:update("m", VARIABLE:format "{ 'rows' }", { data = "replace" })
+    assert.same({ "rows" }, M.get())
+  end)
+
+  it("is a conflict without a record", function()
+    local M = app:module("m", "local M, hits = {}, 0 function M.hit() hits = hits + 1 return hits end return M")
+    M.hit()
+    app:write("m", "local M, hits = {}, {} function M.hit() hits[#hits + 1] = 1 return #hits end return M")
+    local message = app:refused("m", nil, M)
+    assert.matches("m.hit@hits: number while it runs, table in the file", message, 1, true)
+    assert.equal(2, M.hit())
+  end)
+end)

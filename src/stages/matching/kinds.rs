@@ -1,0 +1,179 @@
+//! R6: places whose kind the file has changed.
+//!
+//! ```lua
+//! local hits = 0   --> local hits = {}
+//! ```
+//!
+//! The functions of the file work with the new kind, so the running value cannot stay without a
+//! word. The file's takes its place where the program has not touched it; where it has, or where
+//! nobody knows, that is a conflict.
+
+use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
+use crate::lua::vm::{Kind, Ref, Vm};
+use crate::model::base::{Held, Place};
+use crate::support::error::Result;
+
+/// What Lua calls when a table lacks something: behaviour, be it a function or a table.
+const EVENTS: [&[u8]; 3] = [b"__index", b"__newindex", b"__call"];
+
+/// What becomes of a place whose kind differs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KindFate {
+    /// Only the program has changed it.
+    Stays,
+    /// Only the file has.
+    File,
+    /// Both have, or nobody knows.
+    Conflict,
+}
+
+/// The kind by which two values differ; none for what goes with every kind: `nil`, `false`, and
+/// what no file writes down.
+fn kind_of(vm: &Vm, value: Ref) -> Option<Kind> {
+    match vm.kind(value) {
+        Kind::Boolean => vm.truthy(value).then_some(Kind::Boolean),
+        kind @ (Kind::Number | Kind::String | Kind::Table | Kind::Function) => Some(kind),
+        _ => None,
+    }
+}
+
+/// Are they values of two kinds?
+pub fn are_two_kinds(vm: &Vm, one: Ref, other: Ref) -> bool {
+    let kinds = kind_of(vm, one).zip(kind_of(vm, other));
+    kinds.is_some_and(|(one, other)| one != other)
+}
+
+impl Pairer<'_> {
+    /// Decides all places of which both sides are known, but not how they differ.
+    pub(super) fn settle_kinds(&mut self) -> Result<()> {
+        for number in 0..self.out.slots.len() {
+            let Some(slot) = self.out.slots.get(number).copied() else {
+                break;
+            };
+            if matches!(slot.action, Action::Keep | Action::Conflict)
+                && are_two_kinds(self.vm, slot.old, slot.new)
+            {
+                let action = self.kind_of_slot(&slot)?;
+                if let Some(slot) = self.out.slots.get_mut(number) {
+                    slot.action = action;
+                }
+            }
+        }
+        for number in 0..self.out.cell_pairs.len() {
+            let Some(pair) = self.out.cell_pairs.get(number).copied() else {
+                break;
+            };
+            if matches!(pair.fate, CellFate::Keep | CellFate::Follow)
+                && are_two_kinds(self.vm, pair.old_value, pair.new_value)
+            {
+                let fate = self.kind_of_cell(&pair)?;
+                if let Some(pair) = self.out.cell_pairs.get_mut(number) {
+                    pair.fate = fate;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn kind_of_slot(&mut self, slot: &SlotDecision) -> Result<Action> {
+        let (old, new) = (slot.old, slot.new);
+        let place = self.place_in(slot.table, slot.parent, slot.key)?;
+        let is_event = EVENTS.iter().any(|name| self.vm.is_string(slot.key, name));
+        let is_behaviour =
+            |value| matches!(kind_of(self.vm, value), Some(Kind::Function | Kind::Table));
+        if is_event && is_behaviour(old) && is_behaviour(new) {
+            return Ok(match self.kind_fate(place, old, new)? {
+                KindFate::Stays => Action::Keep,
+                _ => Action::ReplaceImport,
+            });
+        }
+        let [has_function, is_file_function] =
+            [old, new].map(|value| self.vm.kind(value) == Kind::Function);
+        if has_function || is_file_function {
+            // What others have put into the place is theirs.
+            return Ok(match slot.action {
+                Action::Keep if !is_file_function && !self.is_own_function(old)? => Action::Keep,
+                _ => match self.kind_fate(place, old, new)? {
+                    KindFate::Stays if has_function => Action::Follow,
+                    KindFate::Stays => Action::Keep,
+                    _ => Action::Conflict,
+                },
+            });
+        }
+        // (With `replace` it wraps itself; plain data in a list stays exactly as it runs.)
+        if self.replace_data || self.vm.integer(slot.key).is_some() {
+            return Ok(slot.action);
+        }
+        Ok(match self.kind_fate(place, old, new)? {
+            KindFate::Stays => Action::Keep,
+            KindFate::File => Action::ReplaceData,
+            KindFate::Conflict => Action::Conflict,
+        })
+    }
+
+    fn kind_of_cell(&mut self, pair: &CellPair) -> Result<CellFate> {
+        let (old, new) = (pair.old_value, pair.new_value);
+        let Some(cell) = self.out.old_cells.get(pair.old as usize).copied() else {
+            return Ok(pair.fate);
+        };
+        // A state that points at one of the module's own functions follows it.
+        let follows = pair.fate == CellFate::Follow
+            && self.out.answer(self.vm, self.vm.val(old).addr).is_some();
+        if follows {
+            return Ok(pair.fate);
+        }
+        let is_data = [old, new]
+            .iter()
+            .all(|value| self.vm.kind(*value) != Kind::Function);
+        if is_data && self.replace_data {
+            return Ok(pair.fate); // it wraps itself
+        }
+        let place = Some(self.cell_place(&cell));
+        Ok(match self.kind_fate(place, old, new)? {
+            KindFate::Stays => pair.fate,
+            KindFate::File => CellFate::Take,
+            // What no code assigns is what it was initialised with.
+            KindFate::Conflict
+                if !self.out.base.is_known()
+                    && self.vm.val(old).addr == 0
+                    && !self.is_assigned_anywhere(pair.old, pair.new)? =>
+            {
+                CellFate::Take
+            }
+            KindFate::Conflict => CellFate::Conflict,
+        })
+    }
+
+    fn kind_fate(&mut self, place: Option<Place>, old: Ref, new: Ref) -> Result<KindFate> {
+        let Some((place, held)) = place.and_then(|place| Some((place, self.out.base.get(place)?)))
+        else {
+            return Ok(KindFate::Conflict);
+        };
+        let is_said_again = match self.vm.digest(new) {
+            Some(digest) => self.out.base.had(place, Some(digest)),
+            None if self.is_fresh(self.vm.val(new)) => {
+                held == Held::ROW || held.number().is_some() && self.identity.is_kept(self.vm, new)
+            }
+            None => self
+                .number_of(new)
+                .is_some_and(|number| held == Held::object(number)),
+        };
+        if is_said_again {
+            return Ok(KindFate::Stays);
+        }
+        Ok(match self.is_untouched(place, old)? {
+            true => KindFate::File,
+            false => KindFate::Conflict,
+        })
+    }
+
+    /// Does what the last load has put there stand there still, with what was in it?
+    fn is_untouched(&mut self, place: Place, old: Ref) -> Result<bool> {
+        match self.vm.kind(old) {
+            Kind::Function => Ok(self
+                .number_of(old)
+                .is_some_and(|number| self.out.base.had_object(place, number))),
+            _ => self.is_as_loaded(place, old),
+        }
+    }
+}
