@@ -584,6 +584,7 @@ describe("R4.3 the value of a joined cell", function()
   end)
 
   it("is in conflict where the file has another kind, and stays with on_conflict = 'keep'", function()
+    require "hotreload".track(false)
     local v1 = [[
       local helper = function() return "function" end
       local table_or_not = { f = function() return "table" end }

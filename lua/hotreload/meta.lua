@@ -6,11 +6,13 @@
 ---@class hotreload.Options
 ---@field scope? "module"|"vm"                      what follows the new code: the module, or every reference (R9)
 ---@field budget_ms? number                         with `scope = "vm"`: in slices, see `hotreload.sweep` (R9.4)
----@field on_conflict? "error"|"keep"|"replace"     a function where data was, or data where a function was (R6)
+---@field on_conflict? "error"|"keep"|"replace"     another kind of value than the program has there (R6)
 ---@field data? "keep"|"merge"|"replace"            what follows: none, what the program did not change, all (R8)
 ---@field constants? "follow"|"keep"               locals that nothing assigns take what the file says, or stay (R4.7)
 ---@field patches? "replace"|"keep"      other modules' functions over the module's own (R3.5)
 ---@field wrappers? "follow"|"drop"      those that have the module's function inside (R3.5)
+---@field rename? table<string, string>  former names of locals, fields and definitions, and their new ones (R4.1)
+---@field strict? boolean                            every warning is a refusal (R10)
 ---@field source? string                            the module's new text, instead of its file's
 ---@field dry_run? boolean                          say what would happen, change nothing
 ---@field report? "counts"|"full"                   `"full"`: lists of paths besides the counts
@@ -38,7 +40,7 @@
 ---@field gone integer          no longer made; what they registered stays
 ---@field irrevocable integer   C functions not of Lua's standard library, which run again
 
----A slot that is a function on one side and something else on the other.
+---A place with another kind of value in the file than while the program runs.
 ---@class hotreload.Conflict
 ---@field path string       such as `M.handlers.login`
 ---@field running string    the type that the running program has there

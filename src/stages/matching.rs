@@ -13,6 +13,7 @@ mod aliased_tables;
 mod cells;
 mod changes;
 mod constants;
+mod dropped;
 mod expressions;
 mod fresh;
 mod functions;
@@ -651,7 +652,8 @@ impl Pairer<'_> {
         }
         self.settle_references()?;
         self.settle_constants()?;
-        self.settle_kinds()
+        self.settle_kinds()?;
+        self.warn_of_dropped()
     }
 
     /// The module object bears code wherever A2's functions stand, or some of A1's: A1's own

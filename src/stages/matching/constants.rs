@@ -12,6 +12,7 @@ use super::merge::is_scalar;
 use crate::code::constants::{Init, Sought, Text};
 use crate::code::{Chunk, UpvalueSet};
 use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId, Vm};
+use crate::model::base::Held;
 use crate::model::lineage::Lineage;
 use crate::model::record::Assigned;
 use crate::support::error::Result;
@@ -229,9 +230,11 @@ impl Pairer<'_> {
         let is_data = [pair.old_value, pair.new_value]
             .iter()
             .all(|value| is_scalar(self.vm.val(*value)));
+        // What no function assigns is as it was; the record may know of one that is gone by now.
         let place = self.cell_place(&old);
-        let is_untouched =
-            !self.out.base.is_known() || self.out.base.had(place, self.vm.digest(pair.old_value));
+        let recorded = self.out.base.get(place).filter(|_| old.own);
+        let digest = self.vm.digest(pair.old_value);
+        let is_untouched = recorded.is_none_or(|held| digest.map(Held::scalar) == Some(held));
         let Some(owner) = self
             .out
             .new

@@ -169,6 +169,18 @@ impl Identity {
             .filter(|_| is_it)
     }
 
+    /// Does the file's text have this name, in whatever place?
+    pub(super) fn is_named(&self, name: &[u8]) -> bool {
+        let definitions = self.definitions.as_ref();
+        definitions.is_none_or(|definitions| definitions.find(name).is_some())
+    }
+
+    /// Had the text of the last load this name?
+    pub(super) fn was_named(&self, name: &[u8]) -> bool {
+        let base = self.base.as_ref();
+        base.is_some_and(|base| base.find(name).is_some())
+    }
+
     /// What a variable was called in the last load, if that was another name.
     pub(super) fn former_name(&self, function: &Function2, index: u8) -> Option<&[u8]> {
         if self.renamed.is_empty() {

@@ -110,7 +110,7 @@ impl Imports {
 
 impl Pairer<'_> {
     /// Is it the object of another loaded module, or the globals? No walk may be under way.
-    fn is_module(&mut self, object: Val) -> Result<bool> {
+    pub(super) fn is_module(&mut self, object: Val) -> Result<bool> {
         self.imports
             .is_module(self.vm, self.context, self.loaded, object)
     }

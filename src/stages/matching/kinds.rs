@@ -151,12 +151,13 @@ impl Pairer<'_> {
         };
         let is_said_again = match self.vm.digest(new) {
             Some(digest) => self.out.base.had(place, Some(digest)),
-            None if self.is_fresh(self.vm.val(new)) => {
-                held == Held::ROW || held.number().is_some() && self.identity.is_kept(self.vm, new)
-            }
-            None => self
-                .number_of(new)
-                .is_some_and(|number| held == Held::object(number)),
+            None => match self.number_of_incoming(new) {
+                Some(number) => held == Held::object(number),
+                None => {
+                    held == Held::ROW
+                        || held.number().is_some() && self.identity.is_kept(self.vm, new)
+                }
+            },
         };
         if is_said_again {
             return Ok(KindFate::Stays);

@@ -63,6 +63,15 @@ pub(super) fn is_of_another_load(
     Ok(some)
 }
 
+/// What functions and metatables say of a table that is compared with the record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Code {
+    /// It is no plain data.
+    Counts,
+    /// Nothing, where they are on record.
+    AsOnRecord,
+}
+
 impl Pairer<'_> {
     /// The number of an object of the running program, if it has one.
     pub(super) fn number_of(&self, object: Ref) -> Option<i64> {
@@ -243,7 +252,16 @@ impl Pairer<'_> {
             return Ok(self.out.base.had(place, self.vm.digest(old)));
         }
         match self.path_on_record(place, self.number_of(old)) {
-            Some(path) => self.is_table_as_loaded(old, path),
+            Some(path) => self.is_table_as_loaded(old, path, Code::Counts),
+            None => Ok(false),
+        }
+    }
+
+    /// The same, where functions and metatables that the last load has put into a table are no
+    /// change of it.
+    pub(super) fn is_data_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
+        match self.path_on_record(place, self.number_of(old)) {
+            Some(path) => self.is_table_as_loaded(old, path, Code::AsOnRecord),
             None => Ok(false),
         }
     }
@@ -263,7 +281,7 @@ impl Pairer<'_> {
     /// Has a table of A1 the very keys and scalars that A0 had under this path, at any depth? A
     /// table with anything that is not on record, a function among it, has not; the walk ends
     /// there, so that it costs no more than the record has.
-    fn is_table_as_loaded(&mut self, table: Ref, path: Path) -> Result<bool> {
+    fn is_table_as_loaded(&mut self, table: Ref, path: Path, code: Code) -> Result<bool> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut work = vec![(table, path)];
         while let Some((table, path)) = work.pop() {
@@ -272,7 +290,19 @@ impl Pairer<'_> {
                 continue;
             }
             // What the file has elsewhere by now is not gone.
-            if !self.vm.metatable_val(table).is_nil() || self.answered.contains(&val.addr) {
+            let is_elsewhere = self.answered.contains(&val.addr);
+            let metatable = self.vm.metatable(table)?;
+            if code == Code::AsOnRecord {
+                if is_elsewhere {
+                    continue;
+                }
+                let number = self.number_of(metatable);
+                if metatable != Ref::NIL
+                    && !number.is_some_and(|it| self.out.base.had_object(path.metatable(), it))
+                {
+                    return Ok(false);
+                }
+            } else if is_elsewhere || metatable != Ref::NIL {
                 return Ok(false);
             }
             let mut count = 0;
@@ -283,6 +313,11 @@ impl Pairer<'_> {
                 let same = match place {
                     Some(place) if is_scalar(entry.new) => {
                         self.out.base.had(place, cursor.value_digest(self.vm))
+                    }
+                    Some(place) if entry.new.is_function() && code == Code::AsOnRecord => {
+                        let held = cursor.keep_pair(self.vm)?.value;
+                        let number = self.number_of(held);
+                        number.is_some_and(|number| self.out.base.had_object(place, number))
                     }
                     place => place.is_some() && entry.new.is_table(),
                 };

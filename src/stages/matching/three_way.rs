@@ -294,7 +294,7 @@ impl Pairer<'_> {
     }
 
     /// The number of the running object that A2's is one with.
-    fn number_of_incoming(&self, new: Ref) -> Option<i64> {
+    pub(super) fn number_of_incoming(&self, new: Ref) -> Option<i64> {
         let val = self.vm.val(new);
         if !self.is_fresh(val) {
             return self.number_of(new);

@@ -1,0 +1,65 @@
+--- State that the file has no longer is told: it may have been renamed.
+
+local program = require "spec.support.program"
+local probe = require "spec.support.probe"
+
+local ROOM = [[
+  local M = { limit = 10, visits = 0 }
+  local players, seen = {}, { "nobody" }
+  local count = 0
+  function M.join(name)
+    players[#players + 1] = name
+    count = count + 1
+    M.visits = M.visits + 1
+    return #players, count, M.visits, M.limit, #seen
+  end
+  return M
+]]
+
+describe("state that no function of the file uses (R5.2)", function()
+  local app
+  before_each(function()
+    app = program.new()
+    require "hotreload".track()
+  end)
+  after_each(function() app:unload() end)
+
+  local function warnings(report) return table.concat(report.warnings, "\n") end
+
+  for _, scope in ipairs { "module", "vm" } do
+    it("is told with what is new, scope " .. scope, function()
+      local M = app:module("m", ROOM)
+      for i = 1, 5 do M.join("player " .. i) end
+      local text = ROOM:gsub("players", "roster"):gsub("#roster, count", "'new', #roster, count")
+        :gsub("local roster, seen = {}", "local roster, seen = table.pack()")
+      app:write("m", text)
+      local message = app:refused("m", { scope = scope, strict = true }, M)
+      local wanted = [[m: local players (table, 5 entries): no function of the file uses it; 'roster' is new: ]]
+        .. [[rename = { players = "roster" } keeps it]]
+      assert.matches(wanted, message, 1, true)
+      assert.is_true(probe.contains(app:reloaded("m", { scope = scope, dry_run = true }).warnings, wanted))
+      assert.same({}, app:reloaded("m", { scope = scope, rename = { players = "roster" } }).warnings)
+      assert.same({ "new", 6, 6, 6 }, { M.join "late" })
+    end)
+
+    it("may be a number, or a field, scope " .. scope, function()
+      local M = app:module("m", ROOM)
+      M.join "ann"
+      local report = app:update("m", (ROOM:gsub("count", "total"):gsub("visits", "calls"):gsub("#seen", "#seen, 2")),
+        { scope = scope })
+      local told = warnings(report)
+      assert.matches("m: local count (number 1): no function of the file uses it", told, 1, true)
+      assert.matches('rename = { count = "total" } keeps it', told, 1, true)
+      assert.matches("m.visits (number 1): nothing in the file uses it; 'calls' is new", told, 1, true)
+      assert.same({}, app:reloaded("m", { scope = scope }).warnings)
+    end)
+  end
+
+  it("is no loss as the file left it", function()
+    local M = app:module("m", ROOM)
+    M.join "ann"
+    local report = app:update("m", (ROOM:gsub(", #seen", ""):gsub(", seen = {}, { \"nobody\" }", " = {}")
+      :gsub("limit = 10, ", ""):gsub(" M.limit,?", " nil")))
+    assert.same({}, report.warnings)
+  end)
+end)

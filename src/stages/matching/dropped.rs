@@ -1,0 +1,230 @@
+//! State that nobody uses any more: a variable or field that the program has changed, and that the
+//! file has no longer. It may have been renamed, so that is told.
+//!
+//! ```text
+//! m: local players (table, 5 entries): no function of the file uses it; 'roster' is new: rename = { players = "roster" } keeps it
+//! ```
+//!
+//! Asked is the record: what stands there as the last load left it is no loss.
+
+use rustc_hash::FxHashMap;
+
+use super::Pairer;
+use super::cells::{Cell1, Name};
+use super::merge::is_scalar;
+use crate::lua::vm::{KeyValue, Kind, Ref};
+use crate::model::base::{self, Place};
+use crate::model::site::SiteId;
+use crate::support::error::{Result, shown};
+use crate::support::mem::{TryPush, copied};
+
+/// Entries that are counted of a table that is told of.
+const MOST_COUNTED: usize = 10_000;
+/// A table with more keys has rows, and no fields.
+const MOST_FIELDS: usize = 1_000;
+/// New names that are told.
+const MOST_NAMES: usize = 3;
+
+impl Pairer<'_> {
+    /// Warns of state that the file lacks now.
+    pub(super) fn warn_of_dropped(&mut self) -> Result<()> {
+        if !self.out.base.is_known() {
+            return Ok(());
+        }
+        self.dropped_locals()?;
+        self.dropped_fields()
+    }
+
+    fn dropped_locals(&mut self) -> Result<()> {
+        let mut named: FxHashMap<Name, u32> = FxHashMap::default();
+        named.try_reserve(self.out.old_cells.len())?;
+        for cell in &self.out.old_cells {
+            *named.entry(cell.name).or_insert(0) += 1;
+        }
+        for number in 0..self.out.old_cells.len() {
+            let Some(cell) = self.out.old_cells.get(number).copied() else {
+                break;
+            };
+            if cell.matched || !cell.own || self.is_environment1(number as u32) {
+                continue;
+            }
+            let is_only = named.get(&cell.name) == Some(&1);
+            let Some(place) = self.place_of_dropped(&cell, is_only) else {
+                continue;
+            };
+            let value = self.vm.upvalue_value(cell.function, cell.index)?;
+            if !self.is_changed_state(place, value)? {
+                continue;
+            }
+            let mut names = Vec::new();
+            for new in copied(&self.out.new_cells)? {
+                if new.own && new.answer.is_none() && !new.environment && !new.same {
+                    let other = self.vm.upvalue_value(new.function, new.index)?;
+                    let name = self.vm.upvalue_name(new.function, new.index);
+                    if self.vm.kind(other) == self.vm.kind(value) && !self.identity.was_named(&name)
+                    {
+                        names.try_push(name)?;
+                    }
+                }
+            }
+            let name = self.vm.upvalue_name(cell.function, cell.index);
+            let what = format!("{}: local {}", self.context.title, shown(&name));
+            self.warn_of_state(&what, "no function of the file", &name, value, names)?;
+        }
+        Ok(())
+    }
+
+    /// Where a local that the file has not is on record: by its name only if no other one has that.
+    fn place_of_dropped(&self, cell: &Cell1, is_only: bool) -> Option<Place> {
+        let number = self.number_of(cell.function)?;
+        let of_function = base::local_of(self.vm, number, cell.function, cell.index);
+        if self.out.base.is_there(of_function) {
+            return Some(of_function);
+        }
+        let place = base::local(self.vm, cell.function, cell.index);
+        (is_only && self.out.base.is_there(place)).then_some(place)
+    }
+
+    /// Fields of tables that go on, whose names do not even occur in the file.
+    fn dropped_fields(&mut self) -> Result<()> {
+        for (new, old) in copied(&self.out.paired)? {
+            let address = self.vm.val(old).addr;
+            let Some(path) = self.out.paths.get(&address).copied() else {
+                continue;
+            };
+            let on_record = self.out.base.keys(path);
+            if on_record == 0 || on_record > MOST_FIELDS {
+                continue;
+            }
+            let mut found = 0;
+            let mut cursor = self.vm.walk(new, Ref::NIL)?;
+            while cursor.next(self.vm).is_some() {
+                let place = self.walked_place(&cursor, path);
+                found += usize::from(place.is_some_and(|place| self.out.base.is_there(place)));
+            }
+            if found >= on_record {
+                continue;
+            }
+            let (mut dropped, mut names) = (Vec::new(), Vec::new());
+            let Some(entries) = self.vm.keep_at_most(old, MOST_FIELDS)? else {
+                continue;
+            };
+            for KeyValue { key, value } in entries.iter() {
+                let is_lacking = self.vm.look_up(new, key)?.1.is_nil();
+                let place = self.vm.digest(key).map(|key| path.place(key));
+                if let Some(place) =
+                    place.filter(|place| is_lacking && self.out.base.is_there(*place))
+                    && self.vm.kind(key) == Kind::String
+                    && self.vm.with_bytes(key, |name| self.identity.is_named(name)) == Some(false)
+                {
+                    dropped.try_push((key, value, place))?;
+                }
+            }
+            let Some(entries) = self.vm.keep_at_most(new, MOST_FIELDS)? else {
+                continue;
+            };
+            for KeyValue { key, value } in entries.iter().filter(|_| !dropped.is_empty()) {
+                let place = self.vm.digest(key).map(|key| path.place(key));
+                let is_new = place.is_some_and(|place| !self.out.base.is_there(place));
+                if let Some(name) = self.vm.bytes(key)?.filter(|_| is_new) {
+                    names.try_push((name, self.vm.kind(value)))?;
+                }
+            }
+            let mut slots = self.out.slots.iter();
+            let site = slots
+                .find(|slot| self.vm.val(slot.table).addr == address)
+                .map_or(SiteId::MODULE, |slot| slot.parent);
+            for (key, value, place) in dropped {
+                if !self.is_changed_state(place, value)? {
+                    continue;
+                }
+                let kind = self.vm.kind(value);
+                let mut alike = Vec::new();
+                for (name, _) in names.iter().filter(|(_, other)| *other == kind) {
+                    alike.try_push(copied(name)?)?;
+                }
+                let name = self.vm.bytes(key)?.unwrap_or_default();
+                let site = self.out.sites.key(site, key)?;
+                let what = self.out.sites.path(self.vm, &self.context.title, site);
+                self.warn_of_state(&what, "nothing in the file", &name, value, alike)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Is it data, and other data than the last load has put there?
+    fn is_changed_state(&mut self, place: Place, value: Ref) -> Result<bool> {
+        let val = self.vm.val(value);
+        if is_scalar(val) {
+            return Ok(!self.out.base.had(place, self.vm.digest(value)));
+        }
+        Ok(val.is_table()
+            && !self.has_partner(val.addr)
+            && val != self.vm.val(self.context.running)
+            && !self.is_module(val)?
+            && !self.is_data_as_loaded(place, value)?)
+    }
+
+    fn warn_of_state(
+        &mut self,
+        what: &str,
+        who: &str,
+        name: &[u8],
+        value: Ref,
+        mut names: Vec<Vec<u8>>,
+    ) -> Result<()> {
+        let held = self.describe(value)?;
+        let name = shown(name);
+        names.sort_unstable();
+        names.dedup();
+        let told: Vec<String> = names
+            .iter()
+            .take(MOST_NAMES)
+            .map(|name| shown(name))
+            .collect();
+        let advice = match told.as_slice() {
+            [] => String::new(),
+            [one] => format!("; '{one}' is new: rename = {{ {name} = \"{one}\" }} keeps it"),
+            several => format!(
+                "; new are '{}': rename = {{ {name} = ... }} keeps it",
+                several.join("', '")
+            ),
+        };
+        let warning = format!("{what} ({held}): {who} uses it{advice}");
+        self.out.warnings.try_push(warning)
+    }
+
+    /// A value as a warning has it.
+    pub(super) fn describe(&mut self, value: Ref) -> Result<String> {
+        let kind = self.vm.kind(value);
+        Ok(match kind {
+            Kind::Table => {
+                let mut count = 0;
+                let mut cursor = self.vm.walk(value, Ref::NIL)?;
+                while count <= MOST_COUNTED && cursor.next(self.vm).is_some() {
+                    count += 1;
+                }
+                cursor.end(self.vm);
+                match count {
+                    1 => "table, 1 entry".into(),
+                    count if count > MOST_COUNTED => {
+                        format!("table, more than {MOST_COUNTED} entries")
+                    }
+                    count => format!("table, {count} entries"),
+                }
+            }
+            Kind::String => {
+                let text = self.vm.with_bytes(value, shown).unwrap_or_default();
+                format!("string \"{text}\"")
+            }
+            Kind::Number => {
+                let integer = self.vm.integer(value);
+                let text = integer.map(|integer| integer.to_string());
+                let text = text.or_else(|| self.vm.number_text(value));
+                format!("number {}", text.unwrap_or_default())
+            }
+            Kind::Boolean => self.vm.truthy(value).to_string(),
+            kind => kind.name().into(),
+        })
+    }
+}
