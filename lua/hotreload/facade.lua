@@ -5,7 +5,7 @@
 
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
-local hooks, plans, stales = core.hooks, core.plan, core.stales
+local hooks, plans, stales, versions = core.hooks, core.plan, core.stales, core.versions
 local shown, refusal = arguments.shown, arguments.refusal
 
 local error, pcall, xpcall, select, type = error, pcall, xpcall, select, type
@@ -17,8 +17,9 @@ local globals, loaded = _G, package.loaded
 
 local hotreload = { _VERSION = core.version }
 
--- Per module: its generation, the source name of its functions, the entry that undoes its last reload, the main
--- functions of its last two chunks (R11), and what is on record of A0 (R8; src/model/base.rs).
+-- Per module: its generation, the source name of its functions, the entry that undoes its last
+-- reload, the main functions of its last two chunks (R11), what is on record of A0 (R8;
+-- src/model/base.rs), and what runs and what was undone (R13; versions.lua).
 local records = {}
 -- What `core.reload` answers for each module, by its place in the list `answers`: eight values, counts, times.
 local OBJECT, HOOK, SOURCE, MAIN, BASE, CALLS, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7, 8 + reports.NUMBERS
@@ -187,6 +188,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         local item = batch[i]
         local generation = item.undo[3] + (ok and 1 or 0)
         reports.fill(item.report, generation, dry, item.answers, FILE)
+        versions.fill(item, dry)
     end
     if not ok and not answered then return false, message_of(message) end
     if not ok then return false, message_of(message), result_of(batch) end
@@ -197,7 +199,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         record.generation, record.source = item.undo[3] + 1, item.answers[SOURCE]
         record.main, record.previous = item.answers[MAIN], record.main
         record.base, record.calls = item.answers[BASE], item.answers[CALLS]
-        changes.reloaded(item.name, record.generation)
+        record.version, record.undone = item.version, false
         hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
     end
     local failure = run_hooks(guard, batch)
@@ -212,7 +214,7 @@ end
 
 local function new_record()
     return { generation = 0, source = false, undo = false, main = false, previous = false, base = false,
-        calls = false }
+        calls = false, version = false, undone = false }
 end
 
 --- What is known of a module ends with it: the program may have forgotten it, and maybe loaded it anew.
@@ -221,7 +223,7 @@ local function update(record, name)
     if not rawequal(objects[name], object) then
         record.generation, record.undo = object and 1 or 0, false
         record.main, record.previous, record.base, record.calls = false, false, false, false
-        objects[name] = object
+        record.version, record.undone, objects[name] = false, false, object
     end
 end
 
@@ -285,7 +287,6 @@ local function item_of(name, options)
         records[name] = record
     end
     update(record, name)
-    changes.expect(name)
     return {
         name = name,
         is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
@@ -293,8 +294,9 @@ local function item_of(name, options)
         base = false,
         calls = false,
         answers = no_answers(),
-        undo = { false, record, 0, false, false, false, false, false, false, false },
+        undo = { false, record, 0, false, false, false, false, false, false, false, false },
         report = reports.blank(name, options),
+        version = versions.blank(),
     }
 end
 
@@ -304,7 +306,7 @@ local function read_record(item)
     local record = undo[2]
     item.source, item.base, item.calls = record.source, record.base, record.calls
     undo[3], undo[4], undo[6], undo[7] = record.generation, record.source, record.main, record.previous
-    undo[9], undo[10] = record.base, record.calls
+    undo[9], undo[10], undo[11] = record.base, record.calls, record.version
 end
 
 --- The modules' names as a list; or nil and what is wrong with the argument.
@@ -416,11 +418,13 @@ function hotreload.undo(...)
     end
     local swept, why = finish_sweep()
     if not swept then return false, why end
-    local entry = record.undo
+    local entry, undone = record.undo, versions.undone(record)
     local ok, message = core.undo(entry, own)
     if not ok then return false, message == 1 and HALF_UNDONE or message_of(message) end
     -- A finalizer that the collector calls behind it may have reloaded the module once more.
-    if rawequal(record.undo, entry) then record.undo, objects[name] = false, rawget(loaded, name) or false end
+    if rawequal(record.undo, entry) then
+        record.undo, record.undone, objects[name] = false, undone, rawget(loaded, name) or false
+    end
     return true
 end
 
@@ -454,13 +458,32 @@ core.track_part.install(hotreload, function(name, object, loader, before, value)
     -- A file of data has no code to be compared later, and its main function is as large as the data.
     record.main = has_functions and loader or false
     record.base, record.calls, objects[name] = base or false, false, object
+    record.version, record.undone = versions.of_load(), false
 end)
 
 changes.install(hotreload, function(name)
     local record = records[name]
-    if not record then return 0, nil end
-    return record.generation, record.source
+    if not record or not rawequal(objects[name], rawget(loaded, name)) then return nil end
+    return record
 end)
+versions.install(hotreload, {
+    record_of = function(name)
+        local record = records[name]
+        if record then update(record, name) end
+        return record
+    end,
+    names = function()
+        local names = {}
+        for name in next, records do names[#names + 1] = name end
+        return names
+    end,
+    why_not = function(name)
+        if running[1] then return why_busy() end
+        local last = hooking[name]
+        if last and last[1] then return "its hook (__hotfix) has not ended yet" end
+    end,
+    finish_sweep = finish_sweep,
+})
 
 ------------------------------------------------------------------------------------------------------------------------
 -- gg

@@ -66,11 +66,20 @@
 ---@field wrappers string[]   such as `M.f: the function of profiler.lua:7 stays around it`
 ---@field patches string[]    such as `M.f: the function of fixes.lua:3 gives way`
 
+---One generation of a module (R13).
+---@class hotreload.Version
+---@field generation integer
+---@field file? string       what it was loaded from
+---@field content? integer   the digest of that text, as in `hotreload.changed`
+---@field time? integer      when, as of `os.time`
+
 ---What a reload did, or would do. Plain data; `tostring(report)` is a text for people.
 ---@class hotreload.Report
 ---@field module string
 ---@field file? string                      the path, or what a custom searcher gave; nil from `package.preload`
 ---@field generation integer                1 is the first load; in a dry run the one that there would be
+---@field from? hotreload.Version           what ran before; nil in a first load
+---@field to hotreload.Version              what runs now, or would
 ---@field dry_run? boolean                  true in a dry run
 ---@field functions hotreload.FunctionCounts
 ---@field changed integer                   those of the replaced functions whose code differs
@@ -152,6 +161,7 @@ function hotreload.sweep(budget_ms) end
 ---@field generation? integer   nil where that is more than two reloads ago
 ---@field name? string          what it is called where it stands
 ---@field line integer          in the text that it was compiled from
+---@field running? boolean      a coroutine is in the midst of it
 ---@field paths? string[]       with `paths = true`: where it is referenced from, or which coroutine is in it
 
 ---What `hotreload.stale` takes.
@@ -164,6 +174,29 @@ function hotreload.sweep(budget_ms) end
 ---@return hotreload.Stale[]? list
 ---@return string? message
 function hotreload.stale(name, options) end
+
+---What runs of a module, and how its file compares (R13).
+---@class hotreload.Running : hotreload.Version
+---@field module string
+---@field differs? boolean              the file says something else now; nil without a file
+---@field problem? string               why the file cannot be loaded
+---@field undone hotreload.Version[]    since the last reload, the last one first
+
+---What runs of a module, or a list for all modules that a reload has seen (R13). `nil` and a
+---message for a module that is not loaded.
+---@param name? string
+---@return hotreload.Running|hotreload.Running[]|nil version
+---@return string? message
+function hotreload.version(name) end
+
+---Gives up a module's undo, and says what still holds or runs old code (R13). With `"soft"` nothing
+---is given up while anything does: `false`, a message, and the list.
+---@param name string
+---@param how? "soft"
+---@return boolean ok
+---@return hotreload.Stale[]|string result
+---@return hotreload.Stale[]? list
+function hotreload.purge(name, how) end
 
 ---Undoes the last reload of a module (R7.3): functions, cells and what was added, registrations
 ---with other modules among it. Data that changed since stays. Once for each reload; `false` and a

@@ -6,7 +6,7 @@ local arguments = core.arguments
 local shown = arguments.shown
 
 local error, ipairs, next, pcall, rawget, select, type = error, ipairs, next, pcall, rawget, select, type
-local concat, format = table.concat, string.format
+local concat, date, format = table.concat, os.date, string.format
 
 local plans = {}
 
@@ -35,6 +35,12 @@ end
 local function text_of(report, refused, color)
     local lines = { format("%s%s: generation %d%s", report.dry_run and "plan of " or "reload of ",
         shown(report.module), report.generation, report.file and ", from " .. shown(report.file) or "") }
+    local from = report.from
+    if from and from.time then
+        lines[2] = format("  in the place of generation %d, loaded %s%s", from.generation,
+            date("%Y-%m-%d %H:%M:%S", from.time),
+            from.content and from.content == report.to.content and ", of the same text" or "")
+    end
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do
         conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path, conflict.running, conflict.file,
@@ -65,7 +71,7 @@ local function text_of(report, refused, color)
         lines[#lines + 1] = format("  functions: %d differ, %d added, %d removed, %d replaced in all", report.changed,
             report.functions.added, report.functions.removed, report.functions.replaced)
     end
-    if not lines[2] then lines[2] = "  nothing" end
+    if not lines[from and from.time and 3 or 2] then lines[#lines + 1] = "  nothing" end
     return concat(lines, "\n")
 end
 

@@ -78,6 +78,8 @@ function reports.blank(name, options)
         module = name,
         file = false,
         generation = 0,
+        from = { generation = 0, file = false, content = false, time = false },
+        to = { generation = 0, file = false, content = false, time = false },
         dry_run = false,
         functions = { replaced = 0, added = 0, removed = 0 },
         changed = 0,

@@ -12,7 +12,7 @@ use crate::support::secret::Secret;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is
 /// a field of `core` for the ones after it and for the façade.
-const PARTS: [(&CStr, &str); 8] = [
+const PARTS: [(&CStr, &str); 9] = [
     (
         c"arguments",
         include_str!("../../lua/hotreload/arguments.lua"),
@@ -24,6 +24,10 @@ const PARTS: [(&CStr, &str); 8] = [
     (c"report", include_str!("../../lua/hotreload/report.lua")),
     (c"stales", include_str!("../../lua/hotreload/stale.lua")),
     (c"track_part", include_str!("../../lua/hotreload/track.lua")),
+    (
+        c"versions",
+        include_str!("../../lua/hotreload/versions.lua"),
+    ),
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.

@@ -129,9 +129,9 @@ pub unsafe extern "C-unwind" fn undo<W: WayBack>(l: *mut lua_State) -> c_int {
 }
 
 /// Undoes an entry `{ transaction, record, generation, source, back, main, previous, references,
-/// base, calls }`, the table at `index`: the record then gets its generation, source, chunks and
-/// what is on record of A0 back. `own` is the index of the façade's list of its tables. An entry
-/// without a transaction is left alone. `[-0, +n, -]`
+/// base, calls, version }`, the table at `index`: the record then gets its generation, source,
+/// chunks, version and what is on record of A0 back. `own` is the index of the façade's list of its
+/// tables. An entry without a transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
@@ -184,6 +184,7 @@ unsafe fn undo_entry<W: WayBack>(
             (7, c"previous"),
             (9, c"base"),
             (10, c"calls"),
+            (11, c"version"),
         ] {
             ffi::lua_pushstring(l, name.as_ptr());
             ffi::lua_rawgeti(l, index, slot);
