@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use smallvec::smallvec;
 
 use crate::features::{changed, stale, track};
-use crate::lua::entry::{Answer, Answers, Entries, Entry, call, code_of, enter, is_whole};
+use crate::lua::entry::{
+    Answer, Answers, Entries, Entry, attempt, call, code_of, enter, is_whole,
+};
 use crate::lua::open::Library;
 use crate::lua::stock::Stock;
 use crate::lua::undo;
@@ -40,6 +42,7 @@ impl Library for Core {
         (c"code_of", code_of),
         (c"is_whole", is_whole),
         (c"call", call),
+        (c"attempt", attempt),
     ];
 }
 

@@ -6,13 +6,13 @@
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 local hooks, plans, stales, versions = core.hooks, core.plan, core.stales, core.versions
+local memo, undos = core.memo, core.undos
 local shown, refusal = arguments.shown, arguments.refusal
 
-local error, pcall, xpcall, select, type = error, pcall, xpcall, select, type
+local error, pcall, select, type = error, pcall, select, type
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
-local setmetatable, rawequal, rawlen, math_type = setmetatable, rawequal, rawlen, math.type
+local setmetatable, rawequal = setmetatable, rawequal
 local format = string.format
-local traceback = debug.traceback
 local globals, loaded = _G, package.loaded
 
 local hotreload = { _VERSION = core.version }
@@ -100,6 +100,7 @@ local settings = {
     on_error = hooks.check,
     log = hooks.check,
     chunk = hooks.check_chunk,
+    history = undos.check,
 }
 
 --- Says which modules may be reloaded. Each key given replaces that list.
@@ -115,6 +116,8 @@ function hotreload.configure(options)
             allow.text_only = value
         elseif which == "chunk" then
             hooks.set_chunk(value)
+        elseif which == "history" then
+            undos.set(value)
         else
             (hooks.has(which) and hooks or allow).set(which, value)
         end
@@ -123,10 +126,6 @@ end
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The reload
-
-local function hook_failed(err)
-    return traceback(arguments.text(err), 2)
-end
 
 -- Messages for when there is no memory to make one.
 local NO_MEMORY = arguments.NO_MEMORY
@@ -154,12 +153,18 @@ end
 
 --- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
 local function run_hooks(guard, batch)
+    local memos, has_yielded = {}, false
     for i = 1, #batch do
         local item = batch[i]
         local hook = item.answers[HOOK]
         if hook then
-            local ok, message = xpcall(hook, hook_failed, item.answers[OBJECT], item.report)
+            local yielded, ok, message, known = memo.call(item.answers[OBJECT], hook, item.report)
+            memos[i], has_yielded = known or false, has_yielded or yielded
             if not ok then
+                -- Where it has yielded, others may have written to the same places.
+                for j = has_yielded and 0 or i, 1, -1 do
+                    if memos[j] then message = message .. memo.put_back(memos[j]) end
+                end
                 local undone, why = core.close(guard)
                 if undone then
                     return format("the hook of module '%s' failed, the reload was undone: %s", shown(item.name),
@@ -205,10 +210,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
     local failure = run_hooks(guard, batch)
     if failure then return false, failure end
     guard[1], guard[2] = false, false
-    for i = 1, #batch do
-        local undo = batch[i].undo
-        undo[2].undo, undo[8] = undo, false
-    end
+    undos.keep(batch)
     return true, result_of(batch)
 end
 
@@ -294,7 +296,7 @@ local function item_of(name, options)
         base = false,
         calls = false,
         answers = no_answers(),
-        undo = { false, record, 0, false, false, false, false, false, false, false, false },
+        undo = undos.entry(record),
         report = reports.blank(name, options),
         version = versions.blank(),
     }
@@ -309,36 +311,11 @@ local function read_record(item)
     undo[9], undo[10], undo[11] = record.base, record.calls, record.version
 end
 
---- The modules' names as a list; or nil and what is wrong with the argument.
-local function names_of(count, names, of)
-    if type(names) == "string" then return { names } end
-    local wrong
-    if type(names) ~= "table" then
-        wrong = format("string or table expected, got %s", count == 0 and "no value" or type(names))
-    else
-        local list, seen = {}, {}
-        for key in next, names do
-            if math_type(key) ~= "integer" or key < 1 or key > rawlen(names) then wrong = "a list of names expected" end
-        end
-        for i = 1, rawlen(names) do
-            local name = rawget(names, i)
-            if type(name) ~= "string" then
-                wrong = wrong or format("name #%d: string expected, got %s", i, type(name))
-            elseif not seen[name] then
-                seen[name], list[#list + 1] = true, name
-            end
-        end
-        if not list[1] then wrong = wrong or "no names in the list" end
-        if not wrong then return list end
-    end
-    return nil, format("bad argument #1 to '%s' (%s)", of, wrong)
-end
-
 --- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
 --- speaks against the reload as a refusal: little but a lack of memory raises here.
 local function prepare(count, names, options)
     if collected then move_living() end
-    local list, wrong = names_of(count, names, "reload")
+    local list, wrong = arguments.names(count, names, "reload")
     if not list then return wrong end
     local checked
     checked, wrong = arguments.check(options, options_of_reload, 2, "reload")
@@ -397,37 +374,6 @@ function hotreload.reloading()
     return nil
 end
 
---- Undoes the last reload of a module; see `hotreload.undo` in meta.lua.
-function hotreload.undo(...)
-    local name = ...
-    if type(name) ~= "string" then
-        local got = select("#", ...) == 0 and "no value" or type(name)
-        error(format("bad argument #1 to 'undo' (string expected, got %s)", got), 2)
-    end
-    local cannot = "the last reload of module '%s' cannot be undone: %s"
-    local title = shown(name)
-    if running[1] then
-        return false, format(cannot, title,
-            why_busy())
-    end
-    local last, record = hooking[name], records[name]
-    if last and last[1] then return false, format(cannot, title, "its hook (__hotfix) has not ended yet") end
-    if record then update(record, name) end
-    if not record or not record.undo then
-        return false, format(cannot, title, "there was none, or it is undone already")
-    end
-    local swept, why = finish_sweep()
-    if not swept then return false, why end
-    local entry, undone = record.undo, versions.undone(record)
-    local ok, message = core.undo(entry, own)
-    if not ok then return false, message == 1 and HALF_UNDONE or message_of(message) end
-    -- A finalizer that the collector calls behind it may have reloaded the module once more.
-    if rawequal(record.undo, entry) then
-        record.undo, record.undone, objects[name] = false, undone, rawget(loaded, name) or false
-    end
-    return true
-end
-
 --- Goes on with a sweep in slices; see `hotreload.sweep` in meta.lua.
 function hotreload.sweep(budget_ms)
     local wrong = budget_ms ~= nil and arguments.milliseconds(budget_ms)
@@ -466,7 +412,9 @@ changes.install(hotreload, function(name)
     if not record or not rawequal(objects[name], rawget(loaded, name)) then return nil end
     return record
 end)
-versions.install(hotreload, {
+-- What the parts around this one need of it.
+local services = {
+    --- What is known of a module; nothing where no reload has seen it.
     record_of = function(name)
         local record = records[name]
         if record then update(record, name) end
@@ -483,7 +431,22 @@ versions.install(hotreload, {
         if last and last[1] then return "its hook (__hotfix) has not ended yet" end
     end,
     finish_sweep = finish_sweep,
-})
+    --- No reload of the module begins until the guard's end.
+    guard = function(name)
+        local guard = setmetatable({ true, {}, own, false, NOT_PUT_BACK }, Guard)
+        hooking[name] = guard
+        return guard
+    end,
+    undo = function(entries)
+        local ok, message = core.undo(entries, own)
+        if ok then return true end
+        return false, message == 1 and HALF_UNDONE or message_of(message)
+    end,
+    --- The module's object is what `package.loaded` has now.
+    met = function(name) objects[name] = rawget(loaded, name) or false end,
+}
+versions.install(hotreload, services)
+undos.install(hotreload, services)
 
 ------------------------------------------------------------------------------------------------------------------------
 -- gg

@@ -108,6 +108,7 @@
 ---@field allow? string|string[]    where there are any, one of them must match
 ---@field deny? string|string[]     none of them may match
 ---@field text_only? boolean        binary chunks are refused, whatever a call says (R1.8)
+---@field history? integer          so many reloads of each module can be undone; 1
 ---@field before? false|fun(name: string, plan: hotreload.Report): boolean?   `false`, or raising, refuses the reload
 ---@field after? false|fun(name: string, report: hotreload.Report)            when a reload is done
 ---@field on_error? false|fun(name: string, message: string)                  when a reload failed or was refused
@@ -200,11 +201,12 @@ function hotreload.purge(name, how) end
 
 ---Undoes the last reload of a module (R7.3): functions, cells and what was added, registrations
 ---with other modules among it. Data that changed since stays. Once for each reload; `false` and a
----message if there is nothing to undo.
----@param name string
+---message if there is nothing to undo. A list of names is one transaction; so are several steps.
+---@param names string|string[]
+---@param steps? integer   so many reloads of each; 1
 ---@return boolean ok
----@return string? message
-function hotreload.undo(name) end
+---@return string? message   with `true`: a hook failed after the undo
+function hotreload.undo(names, steps) end
 
 ---Says which modules may be reloaded.
 ---@param configuration hotreload.Configuration
@@ -301,7 +303,12 @@ function watch.order(names) end
 ---What a module may define, as a field of the table that it returns or as a global function: called after each
 ---`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it
 ---raises, the reload is undone.
----@alias hotreload.Hook fun(module: any, report: hotreload.Report)
+---Where the module has a true field `__hotfix_undo`, it is called after an undo as well.
+---@alias hotreload.Hook fun(module: any, report: hotreload.Report|hotreload.UndoReport)
+
+---What a hook gets after an undo (R7.3).
+---@class hotreload.UndoReport : hotreload.Report
+---@field undo true
 
 ---@alias hotreload.Reload fun(name: string|string[], options?: hotreload.Options): boolean, any, any
 

@@ -6,7 +6,7 @@ local arguments, look_at, contents = core.arguments, core.changes.look_at, core.
 local refused = core.allow.refused
 
 local error, next, rawget, select, type = error, next, rawget, select, type
-local format, sort, concat = string.format, table.sort, table.concat
+local format, sort, concat, unpack = string.format, table.sort, table.concat, table.unpack
 local clock = os.time
 local loaded = package.loaded
 
@@ -32,26 +32,28 @@ end
 
 --- What a reload led from and to: for its report, and for the record. Allocates nothing.
 function versions.fill(item, dry)
-    local report, version, last = item.report, item.version, item.undo[11]
+    local report, version = item.report, item.version
     version.generation = dry and item.undo[3] + 1 or report.generation
     version.file, version.content = report.file, contents[item.name]
     version.time = not dry and clock()
     copy(version, report.to)
-    if last then
-        copy(last, report.from)
-    elseif item.undo[3] > 0 then
-        report.from.generation = item.undo[3]
-        report.from.file, report.from.content, report.from.time = nil, nil, nil
+    if item.undo[3] > 0 then
+        versions.describe(report.from, item.undo[11], item.undo[3])
     else
         report.from = nil
     end
 end
 
---- What will have been undone when the last reload is undone as well: a list, the last one first.
-function versions.undone(record)
-    local list = { record.version and copy(record.version, {}) }
-    for _, version in next, record.undone or {} do list[#list + 1] = version end
-    return list
+--- Fills in one side of a report: a version, or of a module that only `require` has loaded its
+--- generation. Allocates nothing.
+function versions.describe(side, version, generation)
+    if version then return copy(version, side) end
+    side.generation, side.file, side.content, side.time = generation, nil, nil, nil
+end
+
+--- A list of what was undone, with one more, which comes first.
+function versions.added(undone, version)
+    return { version and copy(version, {}), unpack(undone) }
 end
 
 local function version_of(name, record, others)

@@ -12,7 +12,7 @@ use crate::support::secret::Secret;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is
 /// a field of `core` for the ones after it and for the façade.
-const PARTS: [(&CStr, &str); 9] = [
+const PARTS: [(&CStr, &str); 11] = [
     (
         c"arguments",
         include_str!("../../lua/hotreload/arguments.lua"),
@@ -28,6 +28,8 @@ const PARTS: [(&CStr, &str); 9] = [
         c"versions",
         include_str!("../../lua/hotreload/versions.lua"),
     ),
+    (c"memo", include_str!("../../lua/hotreload/memo.lua")),
+    (c"undos", include_str!("../../lua/hotreload/undo.lua")),
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.
