@@ -15,7 +15,7 @@ use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
 use crate::model::lineage::{Lineage, Numbers};
-use crate::model::options::{OnConflict, Options};
+use crate::model::options::{OnConflict, Options, Own};
 use crate::stages::commit;
 use crate::stages::effects::{self, Recorded};
 use crate::stages::find::{self, Context, Found};
@@ -57,8 +57,8 @@ pub struct Module {
     pub answers: Ref,
     /// The façade's list whose first element undoes it.
     pub undo: Ref,
-    /// R8: its data follow the file (`gg.safe_reloads`).
-    pub is_data: bool,
+    /// The options that each module has by itself.
+    pub own: Own,
     /// The source name that its functions had at the last reload.
     pub source: Option<Vec<u8>>,
     /// What is on record of it (R8): a string, or any other value for nothing.
@@ -141,6 +141,8 @@ pub struct Told {
     calls: Ref,
     /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
     lists: Ref,
+    /// The classes whose objects are to be migrated, or nil.
+    classes: Ref,
     /// The report's counts, in the façade's order.
     counts: [usize; report::COUNTS],
     /// R9: places elsewhere that hold something new, and closures that stay old.
@@ -161,6 +163,7 @@ impl Told {
             self.calls,
             self.file,
             self.lists,
+            self.classes,
         ]
         .map(Answer::Held);
         held.into_iter()
@@ -366,7 +369,7 @@ fn plan_module(
     module: &Module,
     (found, modules): (&mut Found, &mut Option<Modules>),
 ) -> Result<Planned> {
-    let options = Options::of(&request.options, module.is_data);
+    let options = Options::of(&request.options, module.own);
     let mut clock = Clock::new();
     let mut context = Context::new(vm, module.name, request.stock)?;
     find::refuse_second_copy(vm, &context, found)?; // those before it are loaded by now
@@ -422,6 +425,7 @@ fn plan_module(
     let of = (&context, &loaded, &mut pairing);
     let (base, numbers) = record_of(vm, request, &options, &plan, of)?;
     let calls = loaded.left.calls.pack(vm, permit)?;
+    let classes = report::classes(vm, &plan.classes)?;
     let lifetime = match options.sliced {
         true => Lifetime::ManyCalls,
         false => Lifetime::OneCall,
@@ -440,6 +444,7 @@ fn plan_module(
         base,
         calls,
         lists,
+        classes,
         counts,
         swept: [0; 2],
         elapsed: [0.0, load_ms, pair_ms, plan_ms, 0.0, 0.0],

@@ -6,10 +6,11 @@
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 local hooks, plans, stales, versions = core.hooks, core.plan, core.stales, core.versions
-local memo, undos = core.memo, core.undos
+local memo, undos, says = core.memo, core.undos, core.says
+local dependents, instances = core.dependents, core.instances_part
 local shown, refusal = arguments.shown, arguments.refusal
 
-local error, pcall, select, type = error, pcall, select, type
+local error, pcall, type = error, pcall, type
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
 local setmetatable, rawequal = setmetatable, rawequal
 local format = string.format
@@ -21,15 +22,17 @@ local hotreload = { _VERSION = core.version }
 -- reload, the main functions of its last two chunks (R11), what is on record of A0 (R8;
 -- src/model/base.rs), and what runs and what was undone (R13; versions.lua).
 local records = {}
--- What `core.reload` answers for each module, by its place in the list `answers`: eight values, counts, times.
-local OBJECT, HOOK, SOURCE, MAIN, BASE, CALLS, FILE, ANSWERS = 1, 2, 3, 4, 5, 6, 7, 8 + reports.NUMBERS
+-- What `core.reload` answers for each module, by its place in the list `answers`: nine values (the
+-- eighth has lists for the report), counts, times.
+local OBJECT, HOOK, SOURCE, MAIN, BASE, CALLS, FILE, CLASSES = 1, 2, 3, 4, 5, 6, 7, 9
+local ANSWERS = CLASSES + reports.NUMBERS
 -- Made by a constructor: where memory is short `table.unpack` raises another message than Lua's own.
 local function no_answers()
     return {
         false, false, false, false, false, false, false, false, false, false,
         false, false, false, false, false, false, false, false, false, false,
         false, false, false, false, false, false, false, false, false, false,
-        false,
+        false, false, false,
     }
 end
 if #no_answers() ~= ANSWERS then error "no_answers and reports.NUMBERS differ" end
@@ -85,6 +88,9 @@ local options_of_reload = {
     constants = arguments.one_of("follow", "keep"),
     patches = arguments.one_of("replace", "keep"),
     wrappers = arguments.one_of("follow", "drop"),
+    removed = arguments.one_of("keep", "drop"),
+    migrate = instances.check,
+    dependents = arguments.a("boolean"),
     report = arguments.one_of("counts", "full"),
     source = arguments.a("string"),
     dry_run = arguments.a("boolean"),
@@ -142,13 +148,31 @@ end
 -- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
 local Guard = { __close = core["end"] }
 
---- Why nothing can be done while a chunk runs.
+-- The module whose objects are being migrated, or false.
+local migrating = false
+
+--- Why nothing can be done while a chunk runs, or a migration; nothing if neither does.
 local function why_busy()
-    return format("the chunk of module '%s' is running in a reload", shown(running[1]))
+    if running[1] then
+        return format("the chunk of module '%s' is running in a reload", shown(running[1]))
+    elseif migrating then
+        return format("objects of module '%s' are being migrated", shown(migrating))
+    end
 end
 
-local function half_undone(name, message, why)
-    return format("the hook of module '%s' failed: %s\n%s", shown(name), message, why)
+local function half_undone(message, why)
+    return format("%s\n%s", message, why)
+end
+
+--- Undoes a reload that is committed. `failed` says what went wrong, `message` how.
+local function take_back(guard, failed, message)
+    local undone, why = core.close(guard)
+    if undone then return format("%s, the reload was undone: %s", failed, message) end
+    -- What could not be undone is told here, be there memory for a message or not.
+    guard[4] = true
+    local told, text = pcall(half_undone, failed .. ": " .. message,
+        why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
+    return told and text or NOT_PUT_BACK
 end
 
 --- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
@@ -158,25 +182,33 @@ local function run_hooks(guard, batch)
         local item = batch[i]
         local hook = item.answers[HOOK]
         if hook then
-            local yielded, ok, message, known = memo.call(item.answers[OBJECT], hook, item.report)
+            local yielded, ok, message, known = memo.call(item.answers[OBJECT], hook, item.report,
+                batch.kept and batch.kept[item.name])
             memos[i], has_yielded = known or false, has_yielded or yielded
             if not ok then
                 -- Where it has yielded, others may have written to the same places.
                 for j = has_yielded and 0 or i, 1, -1 do
                     if memos[j] then message = message .. memo.put_back(memos[j]) end
                 end
-                local undone, why = core.close(guard)
-                if undone then
-                    return format("the hook of module '%s' failed, the reload was undone: %s", shown(item.name),
-                        message)
-                end
-                -- What could not be undone is told here, be there memory for a message or not.
-                guard[4] = true
-                local told, text = pcall(half_undone, item.name, message,
-                    why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
-                return told and text or NOT_PUT_BACK
+                local failed = format("the hook of module '%s' failed", shown(item.name))
+                return take_back(guard, failed, message)
             end
         end
+    end
+end
+
+-- What the parts around this one need of it; filled in below.
+local services = { why_busy = why_busy }
+
+--- R14.2: migrates the objects of what was reloaded. If that fails, the whole reload is undone.
+local function migrate(guard, batch)
+    for i = 1, #batch do
+        local item = batch[i]
+        item.object, item.classes = item.answers[OBJECT], item.answers[CLASSES]
+        migrating = item.name
+        local failure = instances.migrate(item, batch.checked, services)
+        migrating = false
+        if failure then return take_back(guard, "a migration failed", failure) end
     end
 end
 
@@ -207,7 +239,7 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         record.version, record.undone = item.version, false
         hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
     end
-    local failure = run_hooks(guard, batch)
+    local failure = migrate(guard, batch) or run_hooks(guard, batch)
     if failure then return false, failure end
     guard[1], guard[2] = false, false
     undos.keep(batch)
@@ -232,7 +264,8 @@ end
 --- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
 --- stale, warnings; nil and a message when it failed.
 local function sweep(budget_ms)
-    if running[1] then return nil, why_busy() end
+    local why = why_busy()
+    if why then return nil, why end
     if next(sweeping) == nil then return true, 0, 0, 0, 0, 0, {} end
     local done, walked, waiting, passes, references, stale, warnings
     repeat
@@ -269,17 +302,20 @@ local function meet_sweep(list, checked)
 end
 
 --- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil and why not.
-local function item_of(name, options)
+local function item_of(name, options, known_options)
     if running[1] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
             .. "call gg.reload when it has ended", shown(running[1])))
     end
+    if migrating then return nil, refusal(name, why_busy()) end
     local last = hooking[name]
     if last and last[1] then
         return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
     end
     local why = allow.refused(name)
     if why then return nil, refusal(name, why) end
+    why = says.refused(name, known_options, options.source)
+    if why then return nil, why end
     local gg = rawget(globals, "gg")
     local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
 
@@ -289,9 +325,13 @@ local function item_of(name, options)
         records[name] = record
     end
     update(record, name)
-    return {
+    local item = {
         name = name,
-        is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
+        data = false,
+        constants = false,
+        removed = false,
+        object = false,
+        classes = false,
         source = false,
         base = false,
         calls = false,
@@ -300,6 +340,9 @@ local function item_of(name, options)
         report = reports.blank(name, options),
         version = versions.blank(),
     }
+    says.options(name, options, item)
+    if not item.data and type(safe) == "table" and rawget(safe, name) then item.data = "replace" end
+    return item
 end
 
 --- Reads what is on record of a module when nothing is allocated any more: until then a finalizer may have reloaded it.
@@ -313,17 +356,19 @@ end
 
 --- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
 --- speaks against the reload as a refusal: little but a lack of memory raises here.
-local function prepare(count, names, options)
+local function prepare(count, kept, names, options)
     if collected then move_living() end
     local list, wrong = arguments.names(count, names, "reload")
     if not list then return wrong end
     local checked
     checked, wrong = arguments.check(options, options_of_reload, 2, "reload")
     if not checked then return wrong end
-    if checked.budget_ms and checked.scope ~= "vm" then
-        return "bad argument #2 to 'reload' (option 'budget_ms': for scope = \"vm\" only)"
-    end
     local single = type(names) == "string"
+    says.together(list, checked)
+    if checked.budget_ms and checked.scope ~= "vm" and not checked.migrate then
+        return "bad argument #2 to 'reload' "
+            .. "(option 'budget_ms': for scope = \"vm\" or migrate only)"
+    end
     if checked.source and not single then
         return "bad argument #2 to 'reload' (option 'source': for a single module only)"
     end
@@ -331,28 +376,29 @@ local function prepare(count, names, options)
     checked.chunk_before, checked.chunk_after = hooks.chunk()
     local met, why = meet_sweep(list, checked)
     if not met then return nil, why end
-    if checked.budget_ms and not checked.dry_run then
+    local sliced = checked.budget_ms and checked.scope == "vm"
+    if sliced and not checked.dry_run then
         joined, waiting_reloads = joined + 1, waiting_reloads + 1
     end
     local entries = {}
     local guard = setmetatable({ true, entries, own, false, NOT_PUT_BACK }, Guard)
-    local batch = { single = single, reports = {} }
+    local batch = { single = single, reports = {}, checked = checked, kept = kept }
     for i = 1, #list do
         local item
-        item, why = item_of(list[i], checked)
+        item, why = item_of(list[i], checked, options_of_reload)
         if not item then return nil, why end
         batch[i], entries[i], batch.reports[i] = item, item.undo, item.report
     end
     for i = 1, #list do
         if hooking[list[i]] == nil then hooking[list[i]] = false end -- a place for the guard
-        if checked.budget_ms then swept_modules[list[i]] = true end
+        if sliced then swept_modules[list[i]] = true end
     end
     return nil, nil, batch, checked, guard
 end
 
 --- Replaces the code of modules while they run, without the program's hooks.
-local function reload(...)
-    local ready, wrong, why, batch, checked, open = pcall(prepare, select("#", ...), ...)
+local function reload(count, kept, ...)
+    local ready, wrong, why, batch, checked, open = pcall(prepare, count, kept, ...)
     if wrong == "not enough memory" then return false, NO_MEMORY end
     if not ready or wrong then error(wrong, 2) end
     if why then return false, why end
@@ -365,8 +411,10 @@ local function reload(...)
 end
 
 --- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
-hotreload.reload = hooks.around(reload)
-plans.install(hotreload, reload, options_of_reload)
+hotreload.reload = dependents.around(hotreload, hooks.around(reload, services))
+plans.install(hotreload, dependents.around(hotreload, function(names, options)
+    return reload(1, nil, names, options)
+end), options_of_reload)
 
 --- The module whose chunk is running for a reload, and whether that is dry; see `hotreload.reloading` in meta.lua.
 function hotreload.reloading()
@@ -387,8 +435,9 @@ function hotreload.sweep(budget_ms)
 end
 
 stales.install(hotreload, records, function(modules)
-    if running[1] then return nil, why_busy() end
-    local found, why
+    local why = why_busy()
+    if why then return nil, why end
+    local found
     owed, found, why = core.stale(owed, own, modules)
     if not found then return nil, message_of(why) end
     return found
@@ -404,7 +453,7 @@ core.track_part.install(hotreload, function(name, object, loader, before, value)
     -- A file of data has no code to be compared later, and its main function is as large as the data.
     record.main = has_functions and loader or false
     record.base, record.calls, objects[name] = base or false, false, object
-    record.version, record.undone = versions.of_load(), false
+    record.version, record.undone = false, false
 end)
 
 changes.install(hotreload, function(name)
@@ -412,41 +461,59 @@ changes.install(hotreload, function(name)
     if not record or not rawequal(objects[name], rawget(loaded, name)) then return nil end
     return record
 end)
--- What the parts around this one need of it.
-local services = {
-    --- What is known of a module; nothing where no reload has seen it.
-    record_of = function(name)
-        local record = records[name]
-        if record then update(record, name) end
-        return record
-    end,
-    names = function()
-        local names = {}
-        for name in next, records do names[#names + 1] = name end
-        return names
-    end,
-    why_not = function(name)
-        if running[1] then return why_busy() end
-        local last = hooking[name]
-        if last and last[1] then return "its hook (__hotfix) has not ended yet" end
-    end,
-    finish_sweep = finish_sweep,
-    --- No reload of the module begins until the guard's end.
-    guard = function(name)
-        local guard = setmetatable({ true, {}, own, false, NOT_PUT_BACK }, Guard)
-        hooking[name] = guard
-        return guard
-    end,
-    undo = function(entries)
-        local ok, message = core.undo(entries, own)
-        if ok then return true end
-        return false, message == 1 and HALF_UNDONE or message_of(message)
-    end,
-    --- The module's object is what `package.loaded` has now.
-    met = function(name) objects[name] = rawget(loaded, name) or false end,
-}
+services.finish_sweep = finish_sweep
+
+--- What is known of a module; nothing where no reload has seen it.
+function services.record_of(name)
+    local record = records[name]
+    if record then update(record, name) end
+    return record
+end
+
+function services.names()
+    local names = {}
+    for name in next, records do names[#names + 1] = name end
+    return names
+end
+
+function services.why_not(name)
+    local why, last = why_busy(), hooking[name]
+    if why then return why end
+    if last and last[1] then return "its hook (__hotfix) has not ended yet" end
+end
+
+--- No reload of the module begins until the guard's end.
+function services.guard(name)
+    local guard = setmetatable({ true, {}, own, false, NOT_PUT_BACK }, Guard)
+    hooking[name] = guard
+    return guard
+end
+
+function services.undo(entries)
+    local ok, message = core.undo(entries, own)
+    if ok then return true end
+    return false, message == 1 and HALF_UNDONE or message_of(message)
+end
+
+--- The module's object is what `package.loaded` has now.
+function services.met(name) objects[name] = rawget(loaded, name) or false end
+
+function services.instances(...)
+    local done, handle
+    owed, done, handle = core.instances(owed, own, ...)
+    return done, handle
+end
+
+function services.migrated(...)
+    local ok, message
+    owed, ok, message = core.migrated(owed, ...)
+    return ok, message
+end
+
 versions.install(hotreload, services)
 undos.install(hotreload, services)
+dependents.install(hotreload)
+instances.install(hotreload, services)
 
 ------------------------------------------------------------------------------------------------------------------------
 -- gg

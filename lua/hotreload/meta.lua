@@ -11,15 +11,27 @@
 ---@field constants? "follow"|"keep"               locals that nothing assigns take what the file says, or stay (R4.7)
 ---@field patches? "replace"|"keep"      other modules' functions over the module's own (R3.5)
 ---@field wrappers? "follow"|"drop"      those that have the module's function inside (R3.5)
+---@field removed? "keep"|"drop"   functions that the file lacks now stay, or go (R5.2)
+---@field dependents? boolean                        also the modules that require these (R12.7)
+---@field migrate? hotreload.Migrate|table<string|table, hotreload.Migrate>   of objects (R14.2)
 ---@field source? string                            the module's new text, instead of its file's
 ---@field dry_run? boolean                          say what would happen, change nothing
 ---@field report? "counts"|"full"                   `"full"`: lists of paths besides the counts
 ---@field text_only? boolean                        binary chunks are refused (R1.8)
 
+---What has become of a class, for its objects (R14.2).
+---@class hotreload.Change
+---@field added string[]       names that the class got
+---@field removed string[]     names of functions that its file lacks now
+---@field generation integer   of the module, before the reload
+
+---@alias hotreload.Migrate fun(object: any, change: hotreload.Change)
+
 ---@class hotreload.FunctionCounts
 ---@field replaced integer
 ---@field added integer
 ---@field removed integer   functions that the file lacks now; they stay
+---@field dropped integer   functions that the file lacks now; they go
 
 ---@class hotreload.CellCounts
 ---@field joined integer    upvalues that go on with what they held
@@ -58,7 +70,7 @@
 ---Sorted lists, with `report = "full"` and in a dry run. A path is a field (`M.a.b`, `M.list[1]`, `M["odd key"]`), a
 ---global (`_G.Player.f`), an upvalue (`M.dump@helper`) or a field of a metatable (`M<metatable>.__call`).
 ---@class hotreload.Paths
----@field functions { replaced: string[], added: string[], removed: string[] }
+---@field functions { replaced: string[], added: string[], removed: string[], dropped: string[] }
 ---@field changed string[]
 ---@field cells { joined: string[], fresh: string[] }
 ---@field data { kept: string[], added: string[], replaced: string[] }
@@ -190,6 +202,19 @@ function hotreload.stale(name, options) end
 ---@return string? message
 function hotreload.version(name) end
 
+---The live objects of a class (R14.1). With a budget one slice of the walk: `false` where it is not
+---at its end. `nil` and a message where it cannot be done.
+---@param class table
+---@param budget_ms? number
+---@return any[]|false|nil list
+---@return string? message
+function hotreload.instances(class, budget_ms) end
+
+---The loaded modules that require this one, directly or not, each after those that it requires.
+---@param name string
+---@return string[]
+function hotreload.dependents(name) end
+
 ---Gives up a module's undo, and says what still holds or runs old code (R13). With `"soft"` nothing
 ---is given up while anything does: `false`, a message, and the list.
 ---@param name string
@@ -303,8 +328,12 @@ function watch.order(names) end
 ---What a module may define, as a field of the table that it returns or as a global function: called after each
 ---`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it
 ---raises, the reload is undone.
----Where the module has a true field `__hotfix_undo`, it is called after an undo as well.
----@alias hotreload.Hook fun(module: any, report: hotreload.Report|hotreload.UndoReport)
+---Where the module has a true field `__hotfix_undo`, it is called after an undo as well. `kept` is
+---what `__unload` of the former generation returned.
+---@alias hotreload.Hook fun(module: any, report: hotreload.Report|hotreload.UndoReport, kept: any)
+
+---The field `__unload` of a module: before its reload, which `false` or a raise refuses (R7.8).
+---@alias hotreload.Unload fun(module: any, report: hotreload.Report): any
 
 ---What a hook gets after an undo (R7.3).
 ---@class hotreload.UndoReport : hotreload.Report

@@ -54,6 +54,7 @@ local function text_of(report, refused, color)
         section(lines, "functions whose code differs", "~", paths.changed, color)
         section(lines, "functions added", "+", functions.added, color)
         section(lines, "functions that the file lacks, which stay", "-", functions.removed, color)
+        section(lines, "functions that the file lacks, which go", "-", functions.dropped, color)
         section(lines, "functions of the same code", "=", without(functions.replaced, paths.changed), color)
         section(lines, "wrappers of other modules", "=", paths.wrappers, color)
         section(lines, "patches of other modules", "~", paths.patches, color)
@@ -68,8 +69,11 @@ local function text_of(report, refused, color)
         section(lines, "upvalues joined", "=", cells.joined, color)
         section(lines, "upvalues new", "+", cells.fresh, color)
     else
-        lines[#lines + 1] = format("  functions: %d differ, %d added, %d removed, %d replaced in all", report.changed,
-            report.functions.added, report.functions.removed, report.functions.replaced)
+        local functions = report.functions
+        lines[#lines + 1] = format("  functions: %d differ, %d added, %d removed%s, %d replaced in all",
+            report.changed, functions.added, functions.removed,
+            functions.dropped > 0 and format(", %d dropped", functions.dropped) or "",
+            functions.replaced)
     end
     if not lines[from and from.time and 3 or 2] then lines[#lines + 1] = "  nothing" end
     return concat(lines, "\n")
@@ -102,7 +106,11 @@ function plans.install(hotreload, reload, known)
         checked.dry_run, checked.report = true, "full"
         local ok, result, report = reload(what, checked)
         if not ok and not report then return true, nil, result end
-        return true, text_of(report or result, not ok, color)
+        report = report or result
+        if is_report(report) then return true, text_of(report, not ok, color) end
+        local texts = {}
+        for i, each in ipairs(report) do texts[i] = text_of(each, not ok, color) end
+        return true, concat(texts, "\n")
     end
 
     function hotreload.plan(...)

@@ -8,7 +8,7 @@ local concat, format = table.concat, string.format
 
 local reports = {
     -- How many numbers `fill` takes: counts and times.
-    NUMBERS = 15 + 2 + 6,
+    NUMBERS = 16 + 2 + 6,
 }
 
 local Report = {}
@@ -25,8 +25,9 @@ function Report.__tostring(report)
     local lines = {
         format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", shown(report.module),
             report.generation, report.file and " from " .. shown(report.file) or ""),
-        format("  functions: %d replaced (%d changed), %d added, %d removed",
-            functions.replaced, report.changed, functions.added, functions.removed),
+        format("  functions: %d replaced (%d changed), %d added, %d removed%s",
+            functions.replaced, report.changed, functions.added, functions.removed,
+            functions.dropped > 0 and format(", %d dropped", functions.dropped) or ""),
         format("  cells: %d joined, %d fresh; data: %d kept, %d added%s",
             cells.joined, cells.fresh, data.kept, data.added,
             data.replaced > 0 and format(", %d replaced", data.replaced) or ""),
@@ -58,6 +59,7 @@ function Report.__tostring(report)
         add_list(lines, "functions removed", paths.functions.removed)
         add_list(lines, "wrappers", paths.wrappers)
         add_list(lines, "patches", paths.patches)
+        add_list(lines, "functions dropped", paths.functions.dropped)
         add_list(lines, "data kept", paths.data.kept)
         add_list(lines, "data added", paths.data.added)
         add_list(lines, "data replaced", paths.data.replaced)
@@ -81,7 +83,7 @@ function reports.blank(name, options)
         from = { generation = 0, file = false, content = false, time = false },
         to = { generation = 0, file = false, content = false, time = false },
         dry_run = false,
-        functions = { replaced = 0, added = 0, removed = 0 },
+        functions = { replaced = 0, added = 0, removed = 0, dropped = 0 },
         changed = 0,
         cells = { joined = 0, fresh = 0 },
         data = { kept = 0, added = 0, replaced = 0 },
@@ -94,7 +96,7 @@ function reports.blank(name, options)
         conflicts = {},
         elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, sweep = 0, total = 0 },
         paths = full and {
-            functions = { replaced = false, added = false, removed = false },
+            functions = { replaced = false, added = false, removed = false, dropped = false },
             changed = false,
             cells = { joined = false, fresh = false },
             data = { kept = false, added = false, replaced = false },
@@ -111,17 +113,19 @@ function reports.fill(report, generation, dry, answers, at)
     local lists = answers[at + 1]
     report.file, report.generation, report.dry_run = answers[at], generation, dry or nil
     local functions, cells, data = report.functions, report.cells, report.data
-    functions.replaced, functions.added, functions.removed = answers[at + 2], answers[at + 3], answers[at + 4]
-    report.changed = answers[at + 5]
-    cells.joined, cells.fresh = answers[at + 6], answers[at + 7]
-    data.kept, data.added, data.replaced = answers[at + 8], answers[at + 9], answers[at + 10]
+    functions.replaced, functions.added = answers[at + 3], answers[at + 4]
+    functions.removed, functions.dropped = answers[at + 5], answers[at + 18]
+    report.changed = answers[at + 6]
+    cells.joined, cells.fresh = answers[at + 7], answers[at + 8]
+    data.kept, data.added, data.replaced = answers[at + 9], answers[at + 10], answers[at + 11]
     local calls, elapsed = report.calls, report.elapsed_ms
-    calls.repeated, calls.new = answers[at + 11], answers[at + 12]
-    calls.gone, calls.irrevocable = answers[at + 13], answers[at + 14]
-    report.wrappers, report.patches = answers[at + 15], answers[at + 16]
-    report.references, report.stale = answers[at + 17], answers[at + 18]
-    elapsed.find, elapsed.load, elapsed.pair = answers[at + 19], answers[at + 20], answers[at + 21]
-    elapsed.plan, elapsed.commit, elapsed.sweep = answers[at + 22], answers[at + 23], answers[at + 24]
+    calls.repeated, calls.new = answers[at + 12], answers[at + 13]
+    calls.gone, calls.irrevocable = answers[at + 14], answers[at + 15]
+    report.wrappers, report.patches = answers[at + 16], answers[at + 17]
+    report.references, report.stale = answers[at + 19], answers[at + 20]
+    elapsed.find, elapsed.load, elapsed.pair = answers[at + 21], answers[at + 22], answers[at + 23]
+    elapsed.plan, elapsed.commit = answers[at + 24], answers[at + 25]
+    elapsed.sweep = answers[at + 26]
     elapsed.total = elapsed.find + elapsed.load + elapsed.pair + elapsed.plan + elapsed.commit + elapsed.sweep
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths
@@ -131,6 +135,7 @@ function reports.fill(report, generation, dry, answers, at)
     end
     functions, cells, data = paths.functions, paths.cells, paths.data
     functions.replaced, functions.added, functions.removed = found.replaced, found.added, found.removed
+    functions.dropped = found.dropped
     paths.changed = found.changed
     cells.joined, cells.fresh = found.joined, found.fresh
     data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced

@@ -23,13 +23,6 @@ local function copy(from, to)
     return to
 end
 
---- The version of a module that `require` has loaded just now, and that is tracked.
-function versions.of_load()
-    local version = versions.blank()
-    version.generation, version.time = 1, clock()
-    return version
-end
-
 --- What a reload led from and to: for its report, and for the record. Allocates nothing.
 function versions.fill(item, dry)
     local report, version = item.report, item.version

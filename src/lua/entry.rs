@@ -193,6 +193,20 @@ pub unsafe extern "C-unwind" fn attempt(l: *mut lua_State) -> c_int {
     }
 }
 
+/// `core.at_once(handler, f, …)`: as [`attempt`], but `f` cannot yield.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn at_once(l: *mut lua_State) -> c_int {
+    // SAFETY: as for `attempt`.
+    unsafe {
+        ffi::luaL_checkany(l, 2);
+        let arguments = ffi::lua_gettop(l) - 2;
+        let status = ffi::lua_pcall(l, arguments, 1, 1);
+        attempt_ended(l, status, false)
+    }
+}
+
 /// Goes on with [`attempt`] when what it calls has yielded.
 unsafe extern "C-unwind" fn attempted(
     l: *mut lua_State,
