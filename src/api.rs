@@ -52,8 +52,8 @@ impl Library for Core {
 /// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or
 /// `owed, false, message`.
 ///
-/// `batch` is a list of items `{ name, source, base, calls, answers, undo, data, constants, removed
-/// }`, one for each module. `answers` is a list with room for what became of it
+/// `batch` is a list of items `{ name, source, base, calls, answers, undo, data, constants,
+/// removed, from }`, one for each module. `answers` is a list with room for what became of it
 /// ([`Told::answers`]); it is filled in when all went well, and when conflicts are the reason for a
 /// refusal. The first element of `undo` gets what undoes the module's reload. `running[1]` is the
 /// first module's name while this works (the entry point resets it). `own` is a list of the
@@ -210,6 +210,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
             data,
             constants,
             removed,
+            from,
         ] = vm.fields(
             item,
             [
@@ -222,6 +223,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
                 "data",
                 "constants",
                 "removed",
+                "from",
             ],
         )?;
         modules.try_push(Module {
@@ -232,6 +234,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
             base,
             calls,
             own: Own::read(vm, [data, constants, removed])?,
+            from,
         })?;
     }
     Ok(modules)

@@ -59,12 +59,26 @@ pub struct Module {
     pub undo: Ref,
     /// The options that each module has by itself.
     pub own: Own,
+    /// R1.11: the object with which it goes on, as another module's; or any other value than a
+    /// table.
+    pub from: Ref,
     /// The source name that its functions had at the last reload.
     pub source: Option<Vec<u8>>,
     /// What is on record of it (R8): a string, or any other value for nothing.
     pub base: Ref,
     /// The calls of its last load (R5.8): a table, or any other value for nothing.
     pub calls: Ref,
+}
+
+impl Module {
+    /// The module as it runs; one that goes on under another name as it runs under the former one.
+    fn context(&self, vm: &mut Vm, stock: Stock) -> Result<Context> {
+        let mut context = Context::new(vm, self.name, stock)?;
+        if !context.is_loaded() && vm.val(self.from).is_table() {
+            context.running = self.from;
+        }
+        Ok(context)
+    }
 }
 
 /// Where in [`Module::undo`] the façade has the main function of the last reload.
@@ -231,7 +245,7 @@ fn transaction(
     let mut found = Vec::new();
     for module in &request.modules {
         let mut clock = Clock::new();
-        let context = Context::new(vm, module.name, request.stock)?;
+        let context = module.context(vm, request.stock)?;
         fault::point()?;
         let source = options.source.as_ref().map(Given::copy).transpose()?;
         let code = find::find(vm, &context, source)?;
@@ -371,7 +385,7 @@ fn plan_module(
 ) -> Result<Planned> {
     let options = Options::of(&request.options, module.own);
     let mut clock = Clock::new();
-    let mut context = Context::new(vm, module.name, request.stock)?;
+    let mut context = module.context(vm, request.stock)?;
     find::refuse_second_copy(vm, &context, found)?; // those before it are loaded by now
     let known = match modules
         .take()

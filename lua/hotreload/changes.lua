@@ -78,6 +78,15 @@ local function look_at(name, record, quick, others)
 end
 changes.look_at = look_at
 
+--- Does the module go on under another name (R1.11)?
+local function has_moved(name)
+    if type(rawget(loaded, name)) ~= "table" then return false end
+    for other, object in next, loaded do
+        if other ~= name and rawequal(object, rawget(loaded, name)) then return true end
+    end
+    return false
+end
+
 --- Makes `hotreload.changed`; `record_of` gives what is known of a module's last reload, or nil.
 ---@see hotreload.changed in meta.lua
 function changes.install(hotreload, record_of)
@@ -92,7 +101,8 @@ function changes.install(hotreload, record_of)
                 found[name] = now
                 if state == "changed" then
                     names[#names + 1] = name
-                elseif state ~= "same" and state ~= "none" then
+                elseif state ~= "same" and state ~= "none"
+                    and not (state == "gone" and has_moved(name)) then
                     problems[name] = message or state
                 end
             end

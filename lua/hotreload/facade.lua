@@ -7,7 +7,7 @@ local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 local hooks, plans, stales, versions = core.hooks, core.plan, core.stales, core.versions
 local memo, undos, says = core.memo, core.undos, core.says
-local dependents, instances = core.dependents, core.instances_part
+local dependents, instances, moves = core.dependents, core.instances_part, core.moves
 local shown, refusal = arguments.shown, arguments.refusal
 
 local error, pcall, type = error, pcall, type
@@ -91,6 +91,7 @@ local options_of_reload = {
     removed = arguments.one_of("keep", "drop"),
     migrate = instances.check,
     dependents = arguments.a("boolean"),
+    from = arguments.a("string"),
     report = arguments.one_of("counts", "full"),
     source = arguments.a("string"),
     dry_run = arguments.a("boolean"),
@@ -205,6 +206,7 @@ local function migrate(guard, batch)
     for i = 1, #batch do
         local item = batch[i]
         item.object, item.classes = item.answers[OBJECT], item.answers[CLASSES]
+        moves.finish(item)
         migrating = item.name
         local failure = instances.migrate(item, batch.checked, services)
         migrating = false
@@ -332,6 +334,8 @@ local function item_of(name, options, known_options)
         removed = false,
         object = false,
         classes = false,
+        from = false,
+        whole = false,
         source = false,
         base = false,
         calls = false,
@@ -369,8 +373,12 @@ local function prepare(count, kept, names, options)
         return "bad argument #2 to 'reload' "
             .. "(option 'budget_ms': for scope = \"vm\" or migrate only)"
     end
-    if checked.source and not single then
-        return "bad argument #2 to 'reload' (option 'source': for a single module only)"
+    for i = 1, single and 0 or 2 do
+        local option = i == 1 and "source" or "from"
+        if checked[option] then
+            return format("bad argument #2 to 'reload' (option '%s': for a single module only)",
+                option)
+        end
     end
     checked.text_only = checked.text_only or allow.text_only
     checked.chunk_before, checked.chunk_after = hooks.chunk()
@@ -387,6 +395,11 @@ local function prepare(count, kept, names, options)
         local item
         item, why = item_of(list[i], checked, options_of_reload)
         if not item then return nil, why end
+        if checked.from then
+            why = moves.begin(item, checked.from, checked.source, services)
+            objects[item.name] = nil -- what its record has now ends with this reload, if it fails
+            if why then return nil, refusal(item.name, why) end
+        end
         batch[i], entries[i], batch.reports[i] = item, item.undo, item.report
     end
     for i = 1, #list do
@@ -496,7 +509,7 @@ function services.undo(entries)
 end
 
 --- The module's object is what `package.loaded` has now.
-function services.met(name) objects[name] = rawget(loaded, name) or false end
+function services.met(name) objects[name] = rawget(loaded, name) or nil end
 
 function services.instances(...)
     local done, handle

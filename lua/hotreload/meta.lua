@@ -13,6 +13,7 @@
 ---@field wrappers? "follow"|"drop"      those that have the module's function inside (R3.5)
 ---@field removed? "keep"|"drop"   functions that the file lacks now stay, or go (R5.2)
 ---@field dependents? boolean                        also the modules that require these (R12.7)
+---@field from? string   a module that is not loaded goes on with this one's state (R1.11)
 ---@field migrate? hotreload.Migrate|table<string|table, hotreload.Migrate>   of objects (R14.2)
 ---@field source? string                            the module's new text, instead of its file's
 ---@field dry_run? boolean                          say what would happen, change nothing

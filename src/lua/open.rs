@@ -12,7 +12,7 @@ use crate::support::secret::Secret;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is
 /// a field of `core` for the ones after it and for the façade.
-const PARTS: [(&CStr, &str); 15] = [
+const PARTS: [(&CStr, &str); 16] = [
     (
         c"arguments",
         include_str!("../../lua/hotreload/arguments.lua"),
@@ -31,6 +31,7 @@ const PARTS: [(&CStr, &str); 15] = [
     (c"undos", include_str!("../../lua/hotreload/undo.lua")),
     (c"says", include_str!("../../lua/hotreload/says.lua")),
     (c"unload", include_str!("../../lua/hotreload/unload.lua")),
+    (c"moves", include_str!("../../lua/hotreload/moves.lua")),
     (c"hooks", include_str!("../../lua/hotreload/hooks.lua")),
     (
         c"dependents",
