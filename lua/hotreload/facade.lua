@@ -178,7 +178,7 @@ end
 
 --- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
 local function run_hooks(guard, batch)
-    local memos, has_yielded = {}, false
+    local memos, has_yielded = batch.memos, false
     for i = 1, #batch do
         local item = batch[i]
         local hook = item.answers[HOOK]
@@ -206,10 +206,12 @@ local function migrate(guard, batch)
     for i = 1, #batch do
         local item = batch[i]
         item.object, item.classes = item.answers[OBJECT], item.answers[CLASSES]
-        moves.finish(item)
-        migrating = item.name
-        local failure = instances.migrate(item, batch.checked, services)
-        migrating = false
+        local failure = moves.finish(item)
+        if not failure then
+            migrating = item.name
+            failure = instances.migrate(item, batch.checked, services)
+            migrating = false
+        end
         if failure then return take_back(guard, "a migration failed", failure) end
     end
 end
@@ -390,7 +392,7 @@ local function prepare(count, kept, names, options)
     end
     local entries = {}
     local guard = setmetatable({ true, entries, own, false, NOT_PUT_BACK }, Guard)
-    local batch = { single = single, reports = {}, checked = checked, kept = kept }
+    local batch = { single = single, reports = {}, memos = {}, checked = checked, kept = kept }
     for i = 1, #list do
         local item
         item, why = item_of(list[i], checked, options_of_reload)
@@ -401,6 +403,7 @@ local function prepare(count, kept, names, options)
             if why then return nil, refusal(item.name, why) end
         end
         batch[i], entries[i], batch.reports[i] = item, item.undo, item.report
+        batch.memos[i] = false
     end
     for i = 1, #list do
         if hooking[list[i]] == nil then hooking[list[i]] = false end -- a place for the guard

@@ -143,6 +143,10 @@ local function call(f, object, change, deadline)
     return ok, message
 end
 
+local function no_changes()
+    return { n = 0 }
+end
+
 --- Notes what has changed in an object since its copy was made: for `core.migrated`.
 local function note(changes, object, copy)
     local function add(key, old, new)
@@ -204,7 +208,8 @@ end
 --- why it failed; then the objects are as they were.
 function instances.migrate(item, checked, services)
     if not (checked.migrate or item.classes or says.field(item.name, "__migrate")) then return end
-    local changes = { n = 0 }
+    local made, changes = pcall(no_changes)
+    if not made then return arguments.NO_MEMORY end
     local ready, wrong = pcall(migrate_all, item, checked, services, changes)
     if ready and not wrong then return end
     local stays = pcall(put_back, changes) and "" or "\nsome objects could not be put back"

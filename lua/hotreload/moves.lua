@@ -4,7 +4,7 @@
 local core = ...
 local shown, text, stock = core.arguments.shown, core.text, core.stock
 
-local next, rawequal, rawget, type = next, rawequal, rawget, type
+local next, pcall, rawequal, rawget, type = next, pcall, rawequal, rawget, type
 local getinfo, getmetatable, setmetatable = debug.getinfo, debug.getmetatable, debug.setmetatable
 local getupvalue, upvaluejoin = debug.getupvalue, debug.upvaluejoin
 local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
@@ -63,9 +63,9 @@ end
 
 --- The functions of a part have come to the former module's variables. Those that hold its object
 --- become variables of the part's own, which hold the part.
-function moves.finish(item)
+local function separate(item)
     local part, whole = rawget(loaded, item.name), item.whole
-    if not whole or type(part) ~= "table" then return end
+    if type(part) ~= "table" then return end
     local source = item.answers[3]
     local function own() return part end
     local seen, queue = { [whole] = true, [part] = true }, {}
@@ -84,6 +84,13 @@ function moves.finish(item)
         end
         i = i + 1
     end
+end
+
+--- Ends what `begin` began, behind the commit. Returns nothing, or why it failed.
+function moves.finish(item)
+    if not item.whole then return end
+    local done, why = pcall(separate, item)
+    if not done then return why end
 end
 
 return moves
