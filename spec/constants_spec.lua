@@ -461,14 +461,6 @@ describe("R4.7 what is state stays:", function()
     end
   end)
 
-  it("a closure with cells of its own that nobody else holds", function()
-    app:module("lib", "return { counter = function() local n = 0 return function() n = n + 1 return n end end }")
-    local M = app:module("M", source_of("local next_id = require('lib').counter()", "next_id()"))
-    M.get()
-    app:update("M", source_of("local next_id = math.random", "next_id()"))
-    assert.equal(2, M.get())
-  end)
-
   it("a closure that a function of the module made", function()
     local factory = "local function make() local n = 0 return function() n = n + 1 return n end end\n"
     local M = app:module("M", source_of(factory .. "local next_id = make()", "next_id and next_id()"))

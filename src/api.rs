@@ -12,6 +12,7 @@ use crate::features::{changed, instances, stale, track};
 use crate::lua::entry::{
     Answer, Answers, Entries, Entry, at_once, attempt, call, code_of, enter, is_whole,
 };
+use crate::lua::layout::{self, Place as _};
 use crate::lua::open::Library;
 use crate::lua::stock::Stock;
 use crate::lua::undo;
@@ -53,12 +54,11 @@ impl Library for Core {
 /// `owed, false, message`.
 ///
 /// `batch` is a list of items `{ name, source, base, calls, answers, undo, data, constants,
-/// removed, from }`, one for each module. `answers` is a list with room for what became of it
-/// ([`Told::answers`]); it is filled in when all went well, and when conflicts are the reason for a
-/// refusal. The first element of `undo` gets what undoes the module's reload. `running[1]` is the
-/// first module's name while this works (the entry point resets it). `own` is a list of the
-/// façade's tables that no walk enters: the records first, the open guards second. `sweeping` has
-/// the sweep in slices (R9.4).
+/// removed, from }`, one for each module. `answers` is a list [`layout::Answered`] with room for what became of it; it is filled
+/// in when all went well, and when conflicts are the reason for a refusal. `undo` is a list
+/// [`layout::Undo`]: it gets what undoes the module's reload. `running` is a list
+/// [`layout::Running`]: it has the first module's name while this works (the entry point resets
+/// it). `own` is the list [`layout::Own`]. `sweeping` has the sweep in slices (R9.4).
 struct Reload;
 
 impl Entry for Reload {
@@ -66,19 +66,17 @@ impl Entry for Reload {
 
     fn run(vm: &mut Vm, permit: Permit) -> Result<Answers> {
         let (batch, options, stock) = (vm.argument(2)?, vm.argument(3)?, vm.argument(4)?);
+        let lineage = vm.argument(5)?;
         let request = Request {
             modules: modules(vm, batch)?,
             options: Options::read(vm, options)?,
             stock: Stock::of(vm, stock)?,
-            lineage: Lineage {
-                table: vm.argument(5)?,
-                counter: vm.string(b"last")?,
-            },
+            lineage: Lineage::in_table(vm, lineage)?,
             own: vm.argument(7)?,
             sweeping: vm.argument(8)?,
             running: vm.argument(Self::RUNNING)?,
         };
-        let first = vm.number(1)?;
+        let first = vm.number(layout::Running::Module.at())?;
         let name = request
             .modules
             .first()
@@ -88,11 +86,13 @@ impl Entry for Reload {
             Ok(swept) => {
                 for (module, done) in request.modules.iter().zip(&swept) {
                     tell(vm, module, &done.told);
-                    let held = [(1, done.transaction), (5, done.back), (8, done.references)];
-                    vm.fill_in(
-                        module.undo,
-                        held.map(|(i, held)| (i, Answer::Held(held))).into_iter(),
-                    );
+                    let held = [
+                        (layout::Undo::Transaction, done.transaction),
+                        (layout::Undo::Back, done.back),
+                        (layout::Undo::References, done.references),
+                    ];
+                    let held = held.map(|(at, held)| (at.at(), Answer::Held(held)));
+                    vm.fill_in(module.undo, held.into_iter());
                 }
                 Ok(smallvec![Answer::Flag(true)])
             }
@@ -108,7 +108,7 @@ impl Entry for Reload {
 
 /// Fills in the façade's list of what became of a module.
 fn tell(vm: &Vm, module: &Module, told: &Told) {
-    vm.fill_in(module.answers, (1..).zip(told.answers()));
+    vm.fill_in(module.answers, told.answers());
 }
 
 /// `core.look(owed, …)`: see [`changed::look`].
@@ -174,10 +174,8 @@ impl Entry for Sweep {
     fn run(vm: &mut Vm, permit: Permit) -> Result<Answers> {
         let started = Instant::now();
         let (state, budget) = (vm.argument(2)?, vm.argument(3)?);
-        let lineage = Lineage {
-            table: vm.argument(4)?,
-            counter: Ref::NIL,
-        };
+        let lineage = vm.argument(4)?;
+        let lineage = Lineage::in_table(vm, lineage)?;
         let own = vm.argument(5)?;
         let deadline = vm
             .any_number(budget)

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::features::changed;
 use crate::lua::entry::Answer;
 use crate::lua::given::Given;
+use crate::lua::layout::{Answered, Place as _, Running};
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write::{self, Op, Permit};
@@ -157,8 +158,8 @@ pub struct Told {
     lists: Ref,
     /// The classes whose objects are to be migrated, or nil.
     classes: Ref,
-    /// The report's counts, in the façade's order.
-    counts: [usize; report::COUNTS],
+    /// The report's counts.
+    counts: [(Answered, usize); report::COUNTS],
     /// R9: places elsewhere that hold something new, and closures that stay old.
     swept: [usize; 2],
     /// Milliseconds for find, load, pair, plan, commit, sweep.
@@ -166,24 +167,37 @@ pub struct Told {
 }
 
 impl Told {
-    /// What the façade gets, in its order.
-    pub fn answers(&self) -> impl Iterator<Item = Answer> {
+    /// What the façade gets, with its places in the list [`Answered`].
+    pub fn answers(&self) -> impl Iterator<Item = (i64, Answer)> {
         let held = [
-            self.object,
-            self.hook,
-            self.source,
-            self.main,
-            self.base,
-            self.calls,
-            self.file,
-            self.lists,
-            self.classes,
-        ]
-        .map(Answer::Held);
+            (Answered::Object, self.object),
+            (Answered::Hook, self.hook),
+            (Answered::Source, self.source),
+            (Answered::Main, self.main),
+            (Answered::Base, self.base),
+            (Answered::Calls, self.calls),
+            (Answered::File, self.file),
+            (Answered::Lists, self.lists),
+            (Answered::Classes, self.classes),
+        ];
+        let [references, stale] = self.swept;
+        let swept = [(Answered::References, references), (Answered::Stale, stale)];
+        let [find, load, pair, plan, commit, sweep] = self.elapsed;
+        let elapsed = [
+            (Answered::FindMs, find),
+            (Answered::LoadMs, load),
+            (Answered::PairMs, pair),
+            (Answered::PlanMs, plan),
+            (Answered::CommitMs, commit),
+            (Answered::SweepMs, sweep),
+        ];
+        let held = held.map(|(at, held)| (at, Answer::Held(held)));
+        let count = |(at, count)| (at, Answer::Count(count));
         held.into_iter()
-            .chain(self.counts.map(Answer::Count))
-            .chain(self.swept.map(Answer::Count))
-            .chain(self.elapsed.map(Answer::Number))
+            .chain(self.counts.map(count))
+            .chain(swept.map(count))
+            .chain(elapsed.map(|(at, time)| (at, Answer::Number(time))))
+            .map(|(at, answer)| (at.at(), answer))
     }
 }
 
@@ -585,8 +599,11 @@ fn commit_module(
 /// R2.6: whose chunk is running, and whether it runs for a reload.
 fn announce(vm: &mut Vm, request: &Request, module: &Module, context: &Context) -> Result<()> {
     let is_loaded = vm.boolean(context.is_loaded())?;
-    for (key, value) in [(1, module.name), (2, is_loaded)] {
-        let key = vm.number(key)?;
+    for (key, value) in [
+        (Running::Module, module.name),
+        (Running::IsLoaded, is_loaded),
+    ] {
+        let key = vm.number(key.at())?;
         write::fill(vm, request.running, key, value)?;
     }
     Ok(())

@@ -15,6 +15,9 @@ local rawget, rawset, next, pairs = rawget, rawset, next, pairs
 local setmetatable, rawequal = setmetatable, rawequal
 local format = string.format
 local globals, loaded = _G, package.loaded
+-- What stands where in the lists that the native part knows as well (src/lua/layout.rs).
+local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
+local OWN, RUNNING = core.layout.own, core.layout.running
 
 local hotreload = { _VERSION = core.version }
 
@@ -22,28 +25,21 @@ local hotreload = { _VERSION = core.version }
 -- reload, the main functions of its last two chunks (R11), what is on record of A0 (R8;
 -- src/model/base.rs), and what runs and what was undone (R13; versions.lua).
 local records = {}
--- What `core.reload` answers for each module, by its place in the list `answers`: nine values (the
--- eighth has lists for the report), counts, times.
-local OBJECT, HOOK, SOURCE, MAIN, BASE, CALLS, FILE, CLASSES = 1, 2, 3, 4, 5, 6, 7, 9
-local ANSWERS = CLASSES + reports.NUMBERS
--- Made by a constructor: where memory is short `table.unpack` raises another message than Lua's own.
+-- What `core.reload` answers for each module: a list with room for it.
 local function no_answers()
-    return {
-        false, false, false, false, false, false, false, false, false, false,
-        false, false, false, false, false, false, false, false, false, false,
-        false, false, false, false, false, false, false, false, false, false,
-        false, false, false,
-    }
+    local answers = {}
+    for i = 1, ANSWERED.n do answers[i] = false end
+    return answers
 end
-if #no_answers() ~= ANSWERS then error "no_answers and reports.NUMBERS differ" end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
 local objects = setmetatable({}, { __mode = "v" })
 -- Weakly, for every function that a load placed, every table that it made, and what it imports: the number of the
 -- object (R3.3, R8). For every module, by its name: the locals that some function has assigned (R4.7).
+-- Under "exact" stands a weak table with a digest of each function, lines included (R3.6).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
--- [1]: the module whose chunk is running, or false (R7.5). Set and reset natively, where no error can come between.
--- [2]: it was loaded before; [3]: the reload is dry (R2.6).
+-- The module whose chunk is running, or false (R7.5): set and reset natively, where no error can come between. It was
+-- loaded before, and the reload is dry (R2.6).
 local running = { false, false, false }
 -- What reloads allocated since the collector's last cycle, in KiB.
 local owed = 0
@@ -55,8 +51,11 @@ local sweeping, swept_modules = {}, {}
 -- what each of them leaves for it is kept until then.
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
--- The tables that no walk over the VM enters; the first two are known to the native part.
-local own = { records, hooking, lineage, objects, sweeping }
+-- The tables that no walk over the VM enters.
+local own = {
+    [OWN.records] = records, [OWN.hooking] = hooking, [OWN.lineage] = lineage, [OWN.objects] = objects,
+    [OWN.sweeping] = sweeping,
+}
 
 -- The collector has ended a cycle, and the weak table keeps room for what it lost.
 local collected = false
@@ -71,10 +70,10 @@ after_collection()
 --- likes: a reload that is under way notes its functions in the one that it was given.
 local function move_living()
     collected = false
-    if running[1] then return end
+    if running[RUNNING.module] then return end
     local living = setmetatable({}, weak)
     for key, number in next, lineage do living[key] = number end
-    lineage, own[3] = living, living
+    lineage, own[OWN.lineage] = living, living
 end
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -143,19 +142,26 @@ local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
 end
 
--- A guard stands for a reload from before its commit to the end of its hooks: { open, entries, own, told, message }. An
--- entry undoes one module's reload: { transaction, record, generation and source before, what undoes references }. Its
+-- A guard stands for a reload from before its commit to the end of its hooks; an entry undoes one module's reload. Its
 -- end is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
 -- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
 local Guard = { __close = core["end"] }
+
+local function new_guard(entries)
+    return setmetatable({
+        [GUARD.open] = true, [GUARD.entries] = entries, [GUARD.own] = own, [GUARD.told] = false,
+        [GUARD.message] = NOT_PUT_BACK,
+    }, Guard)
+end
 
 -- The module whose objects are being migrated, or false.
 local migrating = false
 
 --- Why nothing can be done while a chunk runs, or a migration; nothing if neither does.
 local function why_busy()
-    if running[1] then
-        return format("the chunk of module '%s' is running in a reload", shown(running[1]))
+    if running[RUNNING.module] then
+        return format("the chunk of module '%s' is running in a reload",
+            shown(running[RUNNING.module]))
     elseif migrating then
         return format("objects of module '%s' are being migrated", shown(migrating))
     end
@@ -170,7 +176,7 @@ local function take_back(guard, failed, message)
     local undone, why = core.close(guard)
     if undone then return format("%s, the reload was undone: %s", failed, message) end
     -- What could not be undone is told here, be there memory for a message or not.
-    guard[4] = true
+    guard[GUARD.told] = true
     local told, text = pcall(half_undone, failed .. ": " .. message,
         why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
     return told and text or NOT_PUT_BACK
@@ -181,10 +187,10 @@ local function run_hooks(guard, batch)
     local memos, has_yielded = batch.memos, false
     for i = 1, #batch do
         local item = batch[i]
-        local hook = item.answers[HOOK]
+        local hook = item.answers[ANSWERED.hook]
         if hook then
-            local yielded, ok, message, known = memo.call(item.answers[OBJECT], hook, item.report,
-                batch.kept and batch.kept[item.name])
+            local yielded, ok, message, known = memo.call(item.answers[ANSWERED.object], hook,
+                item.report, batch.kept and batch.kept[item.name])
             memos[i], has_yielded = known or false, has_yielded or yielded
             if not ok then
                 -- Where it has yielded, others may have written to the same places.
@@ -205,7 +211,7 @@ local services = { why_busy = why_busy }
 local function migrate(guard, batch)
     for i = 1, #batch do
         local item = batch[i]
-        item.object, item.classes = item.answers[OBJECT], item.answers[CLASSES]
+        item.object, item.classes = item.answers[ANSWERED.object], item.answers[ANSWERED.classes]
         local failure = moves.finish(item)
         if not failure then
             migrating = item.name
@@ -224,11 +230,11 @@ end
 local function finish(guard, batch, dry, now_owed, ok, message)
     -- Where a cycle ended meanwhile, nothing is owed any more.
     owed = collected and 0 or now_owed
-    local answered = batch[#batch].answers[OBJECT] ~= false
+    local answered = batch[#batch].answers[ANSWERED.object] ~= false
     for i = 1, answered and #batch or 0 do
         local item = batch[i]
-        local generation = item.undo[3] + (ok and 1 or 0)
-        reports.fill(item.report, generation, dry, item.answers, FILE)
+        local generation = item.undo[UNDO.generation] + (ok and 1 or 0)
+        reports.fill(item.report, generation, dry, item.answers)
         versions.fill(item, dry)
     end
     if not ok and not answered then return false, message_of(message) end
@@ -236,16 +242,16 @@ local function finish(guard, batch, dry, now_owed, ok, message)
     if dry then return true, result_of(batch) end
     for i = 1, #batch do
         local item = batch[i]
-        local record = item.undo[2]
-        record.generation, record.source = item.undo[3] + 1, item.answers[SOURCE]
-        record.main, record.previous = item.answers[MAIN], record.main
-        record.base, record.calls = item.answers[BASE], item.answers[CALLS]
+        local record, answers = item.undo[UNDO.record], item.answers
+        record.generation, record.source = item.undo[UNDO.generation] + 1, answers[ANSWERED.source]
+        record.main, record.previous = answers[ANSWERED.main], record.main
+        record.base, record.calls = answers[ANSWERED.base], answers[ANSWERED.calls]
         record.version, record.undone = item.version, false
-        hooking[item.name], objects[item.name] = guard, item.answers[OBJECT]
+        hooking[item.name], objects[item.name] = guard, answers[ANSWERED.object]
     end
     local failure = migrate(guard, batch) or run_hooks(guard, batch)
     if failure then return false, failure end
-    guard[1], guard[2] = false, false
+    guard[GUARD.open], guard[GUARD.entries] = false, false
     undos.keep(batch)
     return true, result_of(batch)
 end
@@ -309,11 +315,11 @@ end
 local function item_of(name, options, known_options)
     if running[1] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
-            .. "call gg.reload when it has ended", shown(running[1])))
+            .. "call gg.reload when it has ended", shown(running[RUNNING.module])))
     end
     if migrating then return nil, refusal(name, why_busy()) end
     local last = hooking[name]
-    if last and last[1] then
+    if last and last[GUARD.open] then
         return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
     end
     local why = allow.refused(name)
@@ -354,10 +360,12 @@ end
 --- Reads what is on record of a module when nothing is allocated any more: until then a finalizer may have reloaded it.
 local function read_record(item)
     local undo = item.undo
-    local record = undo[2]
+    local record = undo[UNDO.record]
     item.source, item.base, item.calls = record.source, record.base, record.calls
-    undo[3], undo[4], undo[6], undo[7] = record.generation, record.source, record.main, record.previous
-    undo[9], undo[10], undo[11] = record.base, record.calls, record.version
+    undo[UNDO.generation], undo[UNDO.source] = record.generation, record.source
+    undo[UNDO.main], undo[UNDO.previous] = record.main, record.previous
+    undo[UNDO.base], undo[UNDO.calls] = record.base, record.calls
+    undo[UNDO.version] = record.version
 end
 
 --- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
@@ -391,7 +399,7 @@ local function prepare(count, kept, names, options)
         joined, waiting_reloads = joined + 1, waiting_reloads + 1
     end
     local entries = {}
-    local guard = setmetatable({ true, entries, own, false, NOT_PUT_BACK }, Guard)
+    local guard = new_guard(entries)
     local batch = { single = single, reports = {}, memos = {}, checked = checked, kept = kept }
     for i = 1, #list do
         local item
@@ -421,7 +429,7 @@ local function reload(count, kept, ...)
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local guard <close> = open
     for i = 1, #batch do read_record(batch[i]) end
-    running[2], running[3] = false, checked.dry_run or false
+    running[RUNNING.is_loaded], running[RUNNING.dry_run] = false, checked.dry_run or false
     return finish(guard, batch, checked.dry_run or false,
         core.reload(owed, batch, checked, core.stock, lineage, running, own, sweeping))
 end
@@ -434,7 +442,7 @@ end), options_of_reload)
 
 --- The module whose chunk is running for a reload, and whether that is dry; see `hotreload.reloading` in meta.lua.
 function hotreload.reloading()
-    if running[1] and running[2] then return running[1], running[3] end
+    if running[RUNNING.module] and running[RUNNING.is_loaded] then return running[RUNNING.module], running[RUNNING.dry_run] end
     return nil
 end
 
@@ -500,7 +508,7 @@ end
 
 --- No reload of the module begins until the guard's end.
 function services.guard(name)
-    local guard = setmetatable({ true, {}, own, false, NOT_PUT_BACK }, Guard)
+    local guard = new_guard({})
     hooking[name] = guard
     return guard
 end

@@ -88,7 +88,7 @@ local function migrations(item, checked)
     local list, changes = {}, {}
     local function add(class, f, name)
         local change = changes[class] or { added = {}, removed = {} }
-        change.generation = item.undo[3]
+        change.generation = item.undo[core.layout.undo.generation]
         list[#list + 1] = { class, f, name, change }
     end
     for _, entry in next, item.classes or {} do

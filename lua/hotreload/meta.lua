@@ -29,7 +29,7 @@
 ---@alias hotreload.Migrate fun(object: any, change: hotreload.Change)
 
 ---@class hotreload.FunctionCounts
----@field replaced integer
+---@field replaced integer  not those that stay the objects that they are (R3.6)
 ---@field added integer
 ---@field removed integer   functions that the file lacks now; they stay
 ---@field dropped integer   functions that the file lacks now; they go

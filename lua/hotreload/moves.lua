@@ -45,7 +45,7 @@ function moves.begin(item, from, source, services)
     elseif rawget(loaded, item.name) then
         return "it is loaded already; a module goes on under a name that is not"
     end
-    local own = item.undo[2]
+    local own = item.undo[core.layout.undo.record]
     own.generation = 1
     for key, value in next, record or {} do own[key] = value end
     own.source, own.undo, own.undone = source_of(from, object) or own.source, false, false
@@ -66,7 +66,7 @@ end
 local function separate(item)
     local part, whole = rawget(loaded, item.name), item.whole
     if type(part) ~= "table" then return end
-    local source = item.answers[3]
+    local source = item.answers[core.layout.answers.source]
     local function own() return part end
     local seen, queue = { [whole] = true, [part] = true }, {}
     for _, value in next, part do queue[#queue + 1] = value end

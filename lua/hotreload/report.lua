@@ -6,10 +6,9 @@ local shown = core.arguments.shown
 local ipairs, setmetatable = ipairs, setmetatable
 local concat, format = table.concat, string.format
 
-local reports = {
-    -- How many numbers `fill` takes: counts and times.
-    NUMBERS = 16 + 2 + 6,
-}
+local reports = {}
+-- What stands where in the native part's answer.
+local AT = core.layout.answers
 
 local Report = {}
 
@@ -107,25 +106,24 @@ function reports.blank(name, options)
     }, Report)
 end
 
---- Fills a blank report in with what the native part answered: the file, lists, counts and times that stand in
---- `answers` from the place `at` on. (As arguments they would need more stack, and the reload is done by now.)
-function reports.fill(report, generation, dry, answers, at)
-    local lists = answers[at + 1]
-    report.file, report.generation, report.dry_run = answers[at], generation, dry or nil
+--- Fills a blank report in with what the native part answered. (As arguments that would need more stack, and the
+--- reload is done by now.)
+function reports.fill(report, generation, dry, answers)
+    local lists = answers[AT.lists]
+    report.file, report.generation, report.dry_run = answers[AT.file], generation, dry or nil
     local functions, cells, data = report.functions, report.cells, report.data
-    functions.replaced, functions.added = answers[at + 3], answers[at + 4]
-    functions.removed, functions.dropped = answers[at + 5], answers[at + 18]
-    report.changed = answers[at + 6]
-    cells.joined, cells.fresh = answers[at + 7], answers[at + 8]
-    data.kept, data.added, data.replaced = answers[at + 9], answers[at + 10], answers[at + 11]
+    functions.replaced, functions.added = answers[AT.replaced], answers[AT.added]
+    functions.removed, functions.dropped = answers[AT.removed], answers[AT.dropped]
+    report.changed = answers[AT.changed]
+    cells.joined, cells.fresh = answers[AT.joined], answers[AT.fresh]
+    data.kept, data.added, data.replaced = answers[AT.data_kept], answers[AT.data_added], answers[AT.data_replaced]
     local calls, elapsed = report.calls, report.elapsed_ms
-    calls.repeated, calls.new = answers[at + 12], answers[at + 13]
-    calls.gone, calls.irrevocable = answers[at + 14], answers[at + 15]
-    report.wrappers, report.patches = answers[at + 16], answers[at + 17]
-    report.references, report.stale = answers[at + 19], answers[at + 20]
-    elapsed.find, elapsed.load, elapsed.pair = answers[at + 21], answers[at + 22], answers[at + 23]
-    elapsed.plan, elapsed.commit = answers[at + 24], answers[at + 25]
-    elapsed.sweep = answers[at + 26]
+    calls.repeated, calls.new = answers[AT.calls_repeated], answers[AT.calls_new]
+    calls.gone, calls.irrevocable = answers[AT.calls_gone], answers[AT.calls_irrevocable]
+    report.wrappers, report.patches = answers[AT.wrappers], answers[AT.patches]
+    report.references, report.stale = answers[AT.references], answers[AT.stale]
+    elapsed.find, elapsed.load, elapsed.pair = answers[AT.find_ms], answers[AT.load_ms], answers[AT.pair_ms]
+    elapsed.plan, elapsed.commit, elapsed.sweep = answers[AT.plan_ms], answers[AT.commit_ms], answers[AT.sweep_ms]
     elapsed.total = elapsed.find + elapsed.load + elapsed.pair + elapsed.plan + elapsed.commit + elapsed.sweep
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths

@@ -12,7 +12,8 @@ local getuservalue, getinfo, getregistry = debug.getuservalue, debug.getinfo, de
 
 local stale = {}
 
-local ROW = 7
+-- What stands where in the lists that the native part knows as well.
+local ROW, MODULE = core.layout.stale_row, core.layout.stale_module
 local MAIN_THREAD = 1 -- in the registry
 local options_of_stale = { paths = arguments.a("boolean") }
 
@@ -144,18 +145,24 @@ function stale.install(hotreload, records, walk, own)
         sort(names)
         for i, module in pairs(names) do
             local record = records[module]
-            modules[i] = { record.source, record.main, record.previous }
+            modules[i] = {
+                [MODULE.source] = record.source,
+                [MODULE.main] = record.main,
+                [MODULE.previous] = record.previous,
+            }
         end
         local rows, why = walk(modules)
         if not rows then return nil, why end
         local holders, found, order = {}, setmetatable({}, { __mode = "k" }), {}
-        for i = 1, #rows, ROW do holders[rows[i + 5]] = true end
+        for row = 0, #rows - 1, ROW.n do holders[rows[row + ROW.holder]] = true end
         local skip = { [own] = true, [rows] = true, [holders] = true, [modules] = true }
         for _, table in pairs(own) do skip[table] = true end
         local ways = checked.paths and ways_to(holders, skip) or {}
-        for i = 1, #rows, ROW do
-            local f, module, line, last = rows[i], names[rows[i + 1]], rows[i + 2], rows[i + 3]
-            local kind, holder, key = rows[i + 4], rows[i + 5], rows[i + 6]
+        for row = 0, #rows - 1, ROW.n do
+            local f, module = rows[row + ROW.value], names[rows[row + ROW.module]]
+            local line, last = rows[row + ROW.line], rows[row + ROW.is_last]
+            local kind, holder = rows[row + ROW.kind], rows[row + ROW.holder]
+            local key = rows[row + ROW.key]
             local entry = found[f]
             if not entry then
                 local record = records[module]

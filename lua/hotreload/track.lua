@@ -15,8 +15,9 @@ local globals, loaded = _G, package.loaded
 
 local track = {}
 
--- [1]: the function in `package.searchers`; [2]: the searcher that it stands for. The native part knows the table.
+-- The function in `package.searchers`, and the searcher that it stands for.
 local standing = core.standing
+local FINDER, SEARCHER = core.layout.standing.finder, core.layout.standing.searcher
 -- The patterns; false where nothing is tracked.
 local wanted = false
 
@@ -29,7 +30,7 @@ end
 --- Where the function stands in the list; nothing where it does not.
 local function place_in(list)
     for i = 1, #list do
-        if rawequal(rawget(list, i), standing[1]) then return i end
+        if rawequal(rawget(list, i), standing[FINDER]) then return i end
     end
 end
 
@@ -66,7 +67,7 @@ function track.install(hotreload, note)
     end
 
     local function first(name)
-        if standing[2] then return call(standing[2], name) end
+        if standing[SEARCHER] then return call(standing[SEARCHER], name) end
     end
 
     local function find(name)
@@ -94,16 +95,16 @@ function track.install(hotreload, note)
         local wrong = patterns and allow.check(patterns)
         if wrong then error(format("bad argument #1 to 'track' (%s)", wrong), 2) end
         local list = searchers()
-        local place = list and standing[1] and place_in(list)
+        local place = list and standing[FINDER] and place_in(list)
         if patterns == false then
             wanted = false
-            if place and standing[2] then rawset(list, place, standing[2]) end
+            if place and standing[SEARCHER] then rawset(list, place, standing[SEARCHER]) end
             return true
         end
         if not list then return false, "'package.searchers' must be a table" end
         wanted = allow.list(patterns)
         if not place then
-            standing[1], standing[2] = find, rawget(list, 1)
+            standing[FINDER], standing[SEARCHER] = find, rawget(list, 1)
             rawset(list, 1, find)
         end
         return true

@@ -10,6 +10,7 @@ local format, sort, math_type = string.format, table.sort, math.type
 local loaded = package.loaded
 
 local undo = {}
+local UNDO, GUARD = core.layout.undo, core.layout.guard
 
 -- So many undos are kept of each module (`hotreload.configure`).
 local history = 1
@@ -28,22 +29,22 @@ function undo.set(value)
     history = value
 end
 
---- Room for all that undoes one module's reload, the first ones as the native part wants them
---- (src/lua/undo.rs).
+--- Room for all that undoes one module's reload.
 function undo.entry(record)
-    return {
-        false, record, 0, false, false, false, false, false, false, false, false, false,
-        older = false, serial = 0,
-    }
+    local entry = { older = false, serial = 0 }
+    for i = 1, UNDO.n do entry[i] = false end
+    entry[UNDO.record], entry[UNDO.generation] = record, 0
+    return entry
 end
 
 --- Puts the entries of a reload that is done on record. Allocates nothing.
 function undo.keep(batch)
     for i = 1, #batch do
         local entry = batch[i].undo
-        local record = entry[2]
+        local record = entry[UNDO.record]
         serial = serial + 1
-        entry[8], entry.serial, entry.older, record.undo = false, serial, record.undo, entry
+        entry[UNDO.references], entry.serial = false, serial
+        entry.older, record.undo = record.undo, entry
         local last = entry
         for _ = 2, history do last = last and last.older end
         if last then last.older = false end
@@ -80,13 +81,13 @@ local function prepare(name, entries, services)
     report.undo, report.dry_run, report.paths = true, nil, nil
     versions.describe(report.from, version, record.generation)
     for _, entry in next, entries do
-        if rawequal(entry[2], record) then
+        if rawequal(entry[UNDO.record], record) then
             item.undone = versions.added(item.undone, version)
-            version, item.last = entry[11], entry
+            version, item.last = entry[UNDO.version], entry
         end
     end
-    versions.describe(report.to, version, item.last[3])
-    report.generation, report.file = item.last[3], report.to.file
+    versions.describe(report.to, version, item.last[UNDO.generation])
+    report.generation, report.file = item.last[UNDO.generation], report.to.file
     local hook = type(object) == "table" and rawget(object, "__hotfix")
     item.hook = type(hook) == "function" and rawget(object, "__hotfix_undo") and hook
     item.report = report
@@ -106,7 +107,7 @@ local function run_hooks(items, services)
                 message = format("%sthe reload of module '%s' is undone, but its hook failed: %s%s",
                     message and message .. "\n" or "", shown(item.name), why, stays)
             end
-            guard[1] = false
+            guard[GUARD.open] = false
         end
     end
     return message

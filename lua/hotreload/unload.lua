@@ -40,7 +40,7 @@ function unload.run(reports, services)
         if f then
             local guard <close> = services.guard(name)
             local yielded, ok, result, known = memo.call(rawget(loaded, name), f, report)
-            guard[1] = false
+            guard[core.layout.guard.open] = false
             state.memos[#state.memos + 1] = known
             state.has_yielded = state.has_yielded or yielded
             if not ok or result == false then

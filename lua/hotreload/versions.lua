@@ -11,6 +11,7 @@ local clock = os.time
 local loaded = package.loaded
 
 local versions = {}
+local UNDO = core.layout.undo
 
 --- A version with room for all that it will say: filling it in allocates nothing.
 function versions.blank()
@@ -26,12 +27,12 @@ end
 --- What a reload led from and to: for its report, and for the record. Allocates nothing.
 function versions.fill(item, dry)
     local report, version = item.report, item.version
-    version.generation = dry and item.undo[3] + 1 or report.generation
+    version.generation = dry and item.undo[UNDO.generation] + 1 or report.generation
     version.file, version.content = report.file, contents[item.name]
     version.time = not dry and clock()
     copy(version, report.to)
-    if item.undo[3] > 0 then
-        versions.describe(report.from, item.undo[11], item.undo[3])
+    if item.undo[UNDO.generation] > 0 then
+        versions.describe(report.from, item.undo[UNDO.version], item.undo[UNDO.generation])
     else
         report.from = nil
     end

@@ -233,9 +233,11 @@ fn digests_tell_code_apart_and_nothing_else() {
                 )
                 .expect("a dump");
                 assert_eq!(
-                    stripped, whole,
+                    (stripped.digest, stripped.assigned),
+                    (whole.digest, whole.assigned),
                     "debug information says nothing of the code"
                 );
+                assert!(!stripped.is_exactly(whole), "but of lines and names");
                 stripped
             });
             assert!(within.is_none_or(|within| within == alone), "{text}");
@@ -303,6 +305,51 @@ fn functions_have_one_profile_in_their_chunk_and_alone() {
             assert!(alone.is_same_code(Some(alone)));
         }
     });
+}
+
+/// What tells whether a function is the same to the letter: its lines and names, and those of what
+/// stands in it, wherever the function is read.
+#[test]
+fn exactly_the_same_has_the_same_lines_and_names() {
+    let exact = |text: &str| {
+        let state = State::new();
+        state.run(&format!("main = load([==[{text}]==]) f = main()"));
+        state.view(|vm| {
+            let [f, main] = ["f", "main"].map(|name| State::global(vm, name));
+            let info = vm.info(f).expect("memory").expect("a function");
+            let secret = Secret::default();
+            let alone =
+                profile(vm.dump(f, DebugInfo::Keep).expect("memory"), &secret).expect("a dump");
+            vm.dump(main, DebugInfo::Keep).expect("memory");
+            let chunk = Chunk::read(vm.take_dump(), &secret).expect("memory");
+            let within = chunk.expect("a dump").on_lines(info.line, info.last);
+            assert_eq!(within, Some(Some(alone)), "{text}");
+            let stripped = vm.profile(f).expect("memory").expect("a dump");
+            assert!(
+                !stripped.is_exactly(stripped),
+                "it is not known without lines"
+            );
+            alone
+        })
+    };
+    let text =
+        "local a = 1\nreturn function(x)\n\nlocal y = function() return a end\nreturn x, y end";
+    let first = exact(text);
+    assert!(first.is_exactly(exact(text)));
+    assert!(first.is_exactly(exact(&text.replace("a = 1", "a = 2"))));
+    for (from, to) in [
+        ("local a = 1\n", "local a = 1\n\n"),
+        ("\n\nlocal y", "\nlocal y\n"),
+        ("function()", "function()\n"),
+        ("x", "z"),
+        ("return a end", "return b end"),
+        ("return x, y", "return y, x"),
+    ] {
+        assert!(
+            !first.is_exactly(exact(&text.replace(from, to))),
+            "{from} -> {to}"
+        );
+    }
 }
 
 /// `Vm::dump` writes what Lua's own writer does, however its pieces fall on the buffer's end.

@@ -111,6 +111,8 @@ pub struct Profile {
     pub digest: Digest,
     /// The upvalues that it, or a function nested in it, assigns.
     pub assigned: UpvalueSet,
+    /// A digest of the same with every line and every name; 0 where it is not known.
+    pub exact: u64,
 }
 
 /// A digest of code. The highest [`PACKED_DIGEST`] bits are all that a packed one has left.
@@ -147,6 +149,11 @@ impl Profile {
     /// The bits of a packed profile.
     pub const PACKED_BITS: u32 = PACKED_DIGEST + PACKED_UPVALUES + 1;
 
+    /// Is it certainly the same text on the same lines?
+    pub fn is_exactly(self, other: Profile) -> bool {
+        self.exact != 0 && self.exact == other.exact
+    }
+
     /// Is the code certainly the same as that of another function, if that one's is known?
     pub fn is_same_code(self, other: Option<Profile>) -> bool {
         other.is_some_and(|other| self.digest.is_equal(other.digest) == Some(true))
@@ -171,7 +178,11 @@ impl Profile {
             bits: bits >> (PACKED_UPVALUES + 1) << (64 - PACKED_DIGEST),
             is_whole: false,
         };
-        Some(Profile { digest, assigned })
+        Some(Profile {
+            digest,
+            assigned,
+            exact: 0,
+        })
     }
 }
 
@@ -285,11 +296,14 @@ fn text_at(dump: &[u8], (start, length): (u32, u32)) -> &[u8] {
 /// The profile of a single dumped function.
 pub fn profile(dump: &[u8], secret: &Secret) -> Option<Profile> {
     let mut assigned = UpvalueSet::default();
-    let digest = Reader::of(dump)?
+    let Function { digest, exact, .. } = Reader::of(dump)?
         .function(0, &mut assigned, secret, None)
-        .ok()?
-        .digest;
-    Some(Profile { digest, assigned })
+        .ok()?;
+    Some(Profile {
+        digest,
+        assigned,
+        exact,
+    })
 }
 
 /// The lines where the main function of a dump with line information stores under string keys, the
@@ -424,6 +438,8 @@ struct Function<'a> {
     lines: (i32, i32),
     /// [`Profile::digest`].
     digest: Digest,
+    /// [`Profile::exact`].
+    exact: u64,
     /// How it finds its upvalues.
     upvalues: &'a [u8],
 }
@@ -487,6 +503,7 @@ impl<'a> Reader<'a> {
         // The frame, the code and the constants.
         let mut hash = secret.hasher();
         hash.write(reader.since(start));
+        let mut exact = secret.hasher();
         let upvalues = reader.upvalues()?;
 
         for _ in 0..reader.count()? {
@@ -495,6 +512,7 @@ impl<'a> Reader<'a> {
             let nested = self.function(depth + 1, &mut inner, secret, scan.as_deref_mut())?;
             reader = *self;
             hash.write_u64(nested.digest.bits);
+            exact.write_u64(nested.exact);
             hash.write(nested.upvalues); // where a function finds its own is the enclosing function's business
             let mut sets_locals = false;
             let descriptions = nested.upvalues.as_chunks().0;
@@ -509,6 +527,7 @@ impl<'a> Reader<'a> {
                 scan.chunk.setters.try_push(nested.lines)?;
             }
         }
+        let debug = reader.position();
         reader.skip_debug()?;
         *self = reader;
 
@@ -516,15 +535,25 @@ impl<'a> Reader<'a> {
             bits: hash.finish(),
             is_whole: true,
         };
+        exact.write_u64(digest.bits);
+        exact.write_u64(
+            u64::from(lines.0.cast_unsigned()) << 32 | u64::from(lines.1.cast_unsigned()),
+        );
+        exact.write(reader.since(debug));
+        let exact = exact.finish();
         if let Some(scan) = scan {
             let assigned = *assigned;
-            scan.chunk
-                .functions
-                .set_profile(number, Profile { digest, assigned });
+            let profile = Profile {
+                digest,
+                assigned,
+                exact,
+            };
+            scan.chunk.functions.set_profile(number, profile);
         }
         Ok(Function {
             lines,
             digest,
+            exact,
             upvalues,
         })
     }
@@ -543,14 +572,11 @@ impl<'a> Reader<'a> {
     fn skip_some_debug(mut self) -> Read<Reader<'a>> {
         let lines = self.count()?;
         self.take(lines)?;
-        for _ in 0..self.count()? {
-            self.int()?;
-            self.int()?;
-        }
+        let absolute = self.count()?;
+        self.skip_ints(absolute * 2)?;
         for _ in 0..self.count()? {
             self.string()?;
-            self.int()?;
-            self.int()?;
+            self.skip_ints(2)?;
         }
         for _ in 0..self.count()? {
             self.string()?;

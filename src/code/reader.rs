@@ -111,6 +111,16 @@ impl<'a> Reader<'a> {
         i32::try_from(self.size()?).map_err(|_| Stop::Format)
     }
 
+    /// Passes by so many `int`s, whatever they are: the last byte of each is marked.
+    #[inline(always)]
+    pub(super) fn skip_ints(&mut self, count: usize) -> Read<()> {
+        let mut left = count;
+        while left > 0 {
+            left -= usize::from(self.byte()? >> 7);
+        }
+        Ok(())
+    }
+
     /// The number of things that follow; no more than there are bytes.
     #[inline(always)]
     pub(super) fn count(&mut self) -> Read<usize> {

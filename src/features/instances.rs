@@ -6,14 +6,12 @@ use smallvec::smallvec;
 
 use crate::lua::entry::{Answer, Answers};
 use crate::lua::heap::{Heap, Place};
+use crate::lua::layout::{Place as _, Undo};
 use crate::lua::vm::{Ref, Vm};
 use crate::lua::write::{self, Op};
 use crate::stages::sweep;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
-
-/// Where an entry has what its migrations wrote (`src/lua/undo.rs`).
-const MIGRATED: i64 = 12;
 
 /// `core.instances(owed, own, class, found, handle, budget_ms)` → `owed, done, handle`.
 ///
@@ -66,6 +64,9 @@ pub fn migrated(vm: &mut Vm) -> Result<Answers> {
         ops.try_push(Op::write(object, key, new, old))?;
     }
     let frozen = write::freeze(vm, &ops)?;
-    vm.fill_in(entry, [(MIGRATED, Answer::Held(frozen))].into_iter());
+    vm.fill_in(
+        entry,
+        [(Undo::Migrated.at(), Answer::Held(frozen))].into_iter(),
+    );
     Ok(smallvec![Answer::Flag(true)])
 }

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::tree::Tree;
 use crate::lua::heap::{Heap, Place};
+use crate::lua::layout::{Place as _, StaleModule, StaleRow};
 use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write;
 use crate::model::ownership::Ownership;
@@ -57,7 +58,7 @@ pub fn stale(vm: &mut Vm) -> Result<Ref> {
 
     let out = vm.table(0)?;
     let mut known: FxHashMap<usize, Option<(usize, i32, Age)>> = FxHashMap::default();
-    let mut next = 1;
+    let mut before = 0;
     for hit in hits {
         let address = vm.val(hit.value).addr;
         let what = match known.get(&address) {
@@ -73,30 +74,31 @@ pub fn stale(vm: &mut Vm) -> Result<Ref> {
         };
         let (kind, holder, key) = words(vm, hit.place)?;
         let row = [
-            hit.value,
-            vm.number(module as i64 + 1)?,
-            vm.number(line.into())?,
-            vm.boolean(age == Age::Last)?,
-            vm.string(kind.as_bytes())?,
-            holder,
-            key,
+            (StaleRow::Value, hit.value),
+            (StaleRow::Module, vm.number(module as i64 + 1)?),
+            (StaleRow::Line, vm.number(line.into())?),
+            (StaleRow::IsLast, vm.boolean(age == Age::Last)?),
+            (StaleRow::Kind, vm.string(kind.as_bytes())?),
+            (StaleRow::Holder, holder),
+            (StaleRow::Key, key),
         ];
-        for value in row {
-            let place = vm.number(next)?;
+        for (at, value) in row {
+            let place = vm.number(before + at.at())?;
             write::fill(vm, out, place, value)?;
-            next += 1;
         }
+        before += row.len() as i64;
     }
     Ok(out)
 }
 
 fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
-    let source = vm.index(module, 1)?;
+    let source = vm.index(module, StaleModule::Source.at())?;
     let mut ownership = Ownership::default();
     ownership.add(vm.bytes(source)?.unwrap_or_default())?;
     let (mut chunks, mut shared) = ([FxHashSet::default(), FxHashSet::default()], false);
-    for (chunk, i) in chunks.iter_mut().zip(2..) {
-        let main = vm.index(module, i)?;
+    let mains = [StaleModule::Main, StaleModule::Previous];
+    for (chunk, main) in chunks.iter_mut().zip(mains) {
+        let main = vm.index(module, main.at())?;
         if !vm.val(main).is_function() {
             continue;
         }

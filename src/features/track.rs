@@ -20,10 +20,8 @@ use crate::support::error::Result;
 pub fn track(vm: &mut Vm) -> Result<(Ref, bool)> {
     let (name, main) = (vm.argument(2)?, vm.argument(3)?);
     let (before, returned) = (vm.argument(4)?, vm.argument(5)?);
-    let lineage = Lineage {
-        table: vm.argument(6)?,
-        counter: vm.string(b"last")?,
-    };
+    let table = vm.argument(6)?;
+    let lineage = Lineage::in_table(vm, table)?;
     let context = Context::new(vm, name, Stock::default())?;
     let value = match vm.kind(returned) {
         Kind::Nil => context.running,

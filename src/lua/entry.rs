@@ -7,6 +7,7 @@ use mlua::ffi::{self, lua_State};
 use smallvec::SmallVec;
 
 use super::collector::Paused;
+use super::layout::{Place as _, Running};
 use super::protected;
 use super::vm::{self, Ref, Vm};
 use super::write::Permit;
@@ -72,8 +73,8 @@ pub type Entries = &'static [(&'static CStr, ffi::lua_CFunction)];
 /// A function that the façade calls with what is owed to the collector, and with arguments. It is
 /// written in safe Rust; [`enter`] makes a C function of it.
 pub trait Entry {
-    /// The argument with a table whose first element is false again when this has ended: behind the
-    /// collector's step, whose finalizers may ask for the same. None for 0.
+    /// The argument with a list [`Running`] whose module is false again when this has ended: behind
+    /// the collector's step, whose finalizers may ask for the same. None for 0.
     const RUNNING: c_int = 0;
 
     /// Does it.
@@ -94,7 +95,7 @@ pub unsafe extern "C-unwind" fn enter<E: Entry>(l: *mut lua_State) -> c_int {
         let results = with_view(l, |vm| E::run(vm, Permit::new()));
         if E::RUNNING != 0 && ffi::lua_type(l, E::RUNNING) == ffi::LUA_TTABLE {
             ffi::lua_pushboolean(l, 0);
-            ffi::lua_rawseti(l, E::RUNNING, 1);
+            ffi::lua_rawseti(l, E::RUNNING, Running::Module.at());
         }
         results
     }

@@ -13,7 +13,8 @@
 //! * [`debug`]: where Lua writes what it tells of a function;
 //! * [`open`]: the library's table;
 //! * [`owned`]: values of Rust's that live in the Lua state;
-//! * [`entry`]: how the façade gets into the library; [`undo`]: a guard's end.
+//! * [`entry`]: how the façade gets into the library; [`undo`]: a guard's end; [`layout`]:
+//!   the lists that it and Rust share.
 //!
 //! Everything else in the crate is safe Rust and cannot break the host's memory.
 #![allow(unsafe_code)]
@@ -40,6 +41,7 @@ pub mod late;
 )))]
 #[path = "late/unknown.rs"]
 pub mod late;
+pub mod layout;
 pub mod open;
 pub mod owned;
 pub mod protected;

@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use mlua::ffi::{self, lua_State};
 
 use super::entry::Entries;
+use super::layout;
 use super::stock::Stock;
 use crate::support::secret::Secret;
 
@@ -117,7 +118,7 @@ unsafe fn make(l: *mut lua_State, stock: Stock, entries: Entries) {
             ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, secret_key());
         }
         ffi::lua_pop(l, 1);
-        ffi::lua_createtable(l, 0, (entries.len() + PARTS.len()) as c_int + 5);
+        ffi::lua_createtable(l, 0, (entries.len() + PARTS.len()) as c_int + 6);
         for &(name, function) in entries {
             ffi::lua_pushcfunction(l, function);
             ffi::lua_setfield(l, -2, name.as_ptr());
@@ -134,6 +135,8 @@ unsafe fn make(l: *mut lua_State, stock: Stock, entries: Entries) {
         ffi::lua_setfield(l, -2, c"terminal".as_ptr());
         ffi::lua_pushlstring(l, VERSION.as_ptr().cast(), VERSION.len());
         ffi::lua_setfield(l, -2, c"version".as_ptr());
+        layout::push(l);
+        ffi::lua_setfield(l, -2, c"layout".as_ptr());
         ffi::lua_createtable(l, 4, 0);
         for (address, i) in [stock.preload, stock.lua, stock.c, stock.c_root]
             .into_iter()

@@ -8,6 +8,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::collector::Paused;
 use super::entry::{ROOM, done};
+use super::layout::{Guard, Own, Place as _, Undo};
 use super::vm::{Ref, Vm};
 use super::write::{self, Op, Permit};
 use crate::support::error::{Error, Result};
@@ -42,14 +43,8 @@ pub trait WayBack: Sized {
     fn gone(self) -> Vec<Op>;
 }
 
-/// Where an entry has its transactions: the reload, what its migrations wrote, and, as long as the
-/// hooks run, the references that followed.
-const RELOAD: i64 = 1;
-const MIGRATED: i64 = 12;
-const REFERENCES: i64 = 8;
-
-/// `core.close(guard)` → `true`, or `false, message`: ends a guard `{ open, entries, own, told,
-/// message }`, and undoes its entries, the last first, if it still has them.
+/// `core.close(guard)` → `true`, or `false, message`: ends a [`Guard`], and undoes its entries, the
+/// last first, if it still has them.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -62,10 +57,10 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
             return 0;
         }
         ffi::lua_pushboolean(l, 0);
-        ffi::lua_rawseti(l, 1, 1);
+        ffi::lua_rawseti(l, 1, Guard::Open.at());
         let mut outcome = Ok(());
-        if ffi::lua_rawgeti(l, 1, 2) == ffi::LUA_TTABLE {
-            ffi::lua_rawgeti(l, 1, 3);
+        if ffi::lua_rawgeti(l, 1, Guard::Entries.at()) == ffi::LUA_TTABLE {
+            ffi::lua_rawgeti(l, 1, Guard::Own.at());
             for i in (1..=ffi::lua_rawlen(l, 2) as i64).rev() {
                 ffi::lua_rawgeti(l, 2, i);
                 outcome = undo_most::<W>(l, 4, 3).and(outcome);
@@ -74,7 +69,7 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
             // What could not be undone at all is left for another try.
             if matches!(outcome, Ok(()) | Err(Error::PutBack { .. })) {
                 ffi::lua_pushboolean(l, 0);
-                ffi::lua_rawseti(l, 1, 2);
+                ffi::lua_rawseti(l, 1, Guard::Entries.at());
             }
         }
         ffi::lua_settop(l, 1);
@@ -87,7 +82,7 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
 }
 
 /// A guard's `__close`: as [`close`]; where a reload could not be undone and nobody has been told
-/// (`guard[4]`), it raises what `close` says, so that `coroutine.close` returns it.
+/// ([`Guard::Told`]), it raises what `close` says, so that `coroutine.close` returns it.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -97,13 +92,13 @@ pub unsafe extern "C-unwind" fn end<W: WayBack>(l: *mut lua_State) -> c_int {
         if close::<W>(l) != 2 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
             return 0;
         }
-        ffi::lua_rawgeti(l, 1, 4);
+        ffi::lua_rawgeti(l, 1, Guard::Told.at());
         if ffi::lua_toboolean(l, -1) != 0 {
             return 0;
         }
         ffi::lua_settop(l, 3);
         if ffi::lua_type(l, 3) != ffi::LUA_TSTRING {
-            ffi::lua_rawgeti(l, 1, 5); // there is no memory for another one
+            ffi::lua_rawgeti(l, 1, Guard::Message.at()); // there is no memory for another one
         }
         ffi::lua_error(l)
     }
@@ -177,9 +172,8 @@ unsafe fn insisted(l: *mut lua_State, mut attempt: impl FnMut() -> Result<()>) -
     outcome
 }
 
-/// Undoes the entry `{ transaction, record, generation, source, back, main, previous, references,
-/// base, calls, version, migrated }`, the table at `index`, as far as there is memory for: nobody
-/// will ask again. `own` is the index of the façade's list of its tables. An entry without a
+/// Undoes an entry, the list [`Undo`] at `index`, as far as there is memory for: nobody will ask
+/// again. `own` is the index of the façade's list of its tables. An entry without a
 /// transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
@@ -188,7 +182,7 @@ unsafe fn undo_most<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) -> 
     // SAFETY: types are checked.
     unsafe {
         if ffi::lua_type(l, index) != ffi::LUA_TTABLE
-            || ffi::lua_rawgeti(l, index, RELOAD) != ffi::LUA_TTABLE
+            || ffi::lua_rawgeti(l, index, Undo::Transaction.at()) != ffi::LUA_TTABLE
         {
             return Ok(());
         }
@@ -212,9 +206,9 @@ unsafe fn undo_most<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) -> 
 unsafe fn settle(l: *mut lua_State, index: c_int) {
     // SAFETY: the keys stand, so the writes allocate nothing.
     unsafe {
-        for transaction in [RELOAD, MIGRATED] {
+        for transaction in [Undo::Transaction, Undo::Migrated] {
             ffi::lua_pushboolean(l, 0);
-            ffi::lua_rawseti(l, index, transaction);
+            ffi::lua_rawseti(l, index, transaction.at());
         }
         restore(l, index);
     }
@@ -229,19 +223,19 @@ unsafe fn restore(l: *mut lua_State, index: c_int) {
     // SAFETY: all keys stand, so the writes allocate nothing, and the strings are short ones that
     // exist, as the record has them for keys.
     unsafe {
-        ffi::lua_rawgeti(l, index, 2);
+        ffi::lua_rawgeti(l, index, Undo::Record.at());
         let record = ffi::lua_gettop(l);
-        for (slot, name) in [
-            (3, c"generation"),
-            (4, c"source"),
-            (6, c"main"),
-            (7, c"previous"),
-            (9, c"base"),
-            (10, c"calls"),
-            (11, c"version"),
+        for field in [
+            Undo::Generation,
+            Undo::Source,
+            Undo::Main,
+            Undo::Previous,
+            Undo::Base,
+            Undo::Calls,
+            Undo::Version,
         ] {
-            ffi::lua_pushstring(l, name.as_ptr());
-            ffi::lua_rawgeti(l, index, slot);
+            ffi::lua_pushstring(l, field.name().as_ptr());
+            ffi::lua_rawgeti(l, index, field.at());
             ffi::lua_rawset(l, record);
         }
     }
@@ -257,8 +251,8 @@ unsafe fn withdraw<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) {
     // writes allocate nothing.
     unsafe {
         let top = ffi::lua_gettop(l);
-        if ffi::lua_rawgeti(l, index, 5) == ffi::LUA_TTABLE
-            && ffi::lua_rawgeti(l, own, 5) == ffi::LUA_TTABLE
+        if ffi::lua_rawgeti(l, index, Undo::Back.at()) == ffi::LUA_TTABLE
+            && ffi::lua_rawgeti(l, own, Own::Sweeping.at()) == ffi::LUA_TTABLE
         {
             let (back, sweeping) = (top + 1, top + 2);
             let mut first = W::HANDLE + 1;
@@ -290,7 +284,7 @@ unsafe fn plan_way<W: WayBack>(
 ) -> Result<Option<(Vm, W)>> {
     // SAFETY: raw access to the entry; the type is checked.
     unsafe {
-        if ffi::lua_rawgeti(l, index, 5) != ffi::LUA_TTABLE {
+        if ffi::lua_rawgeti(l, index, Undo::Back.at()) != ffi::LUA_TTABLE {
             return Ok(None);
         }
         let back = ffi::lua_gettop(l);
@@ -311,8 +305,8 @@ unsafe fn most<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) -> Resul
         let way_back = plan_way::<W>(l, index, own);
         let mut left = 0;
         let mut begun = false;
-        for transaction in [MIGRATED, REFERENCES, RELOAD] {
-            if ffi::lua_rawgeti(l, index, transaction) == ffi::LUA_TTABLE {
+        for transaction in [Undo::Migrated, Undo::References, Undo::Transaction] {
+            if ffi::lua_rawgeti(l, index, transaction.at()) == ffi::LUA_TTABLE {
                 let view = Vm::thaw(l, ffi::lua_gettop(l));
                 match view.and_then(|(mut vm, words)| write::undo_frozen(&mut vm, PERMIT, &words)) {
                     Ok(lost) => (left, begun) = (left + lost, true),
@@ -374,12 +368,12 @@ unsafe fn go_back<W: WayBack>(
     // SAFETY: raw access to the entry; types are checked where something is taken out.
     unsafe {
         gone.try_reserve(3)?;
-        if ffi::lua_rawgeti(l, index, RELOAD) != ffi::LUA_TTABLE {
+        if ffi::lua_rawgeti(l, index, Undo::Transaction.at()) != ffi::LUA_TTABLE {
             return Ok(());
         }
         let way_back = plan_way::<W>(l, index, 2)?;
-        for transaction in [MIGRATED, RELOAD] {
-            if ffi::lua_rawgeti(l, index, transaction) == ffi::LUA_TTABLE {
+        for transaction in [Undo::Migrated, Undo::Transaction] {
+            if ffi::lua_rawgeti(l, index, transaction.at()) == ffi::LUA_TTABLE {
                 let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
                 let ops = write::undo_whole(&mut vm, PERMIT, &words)?;
                 gone.push((vm, ops)); // there is room

@@ -5,6 +5,9 @@
 //! takes the place of a running one has that one's number; a table of the running program keeps its
 //! own. An object of others that the record speaks of has a number as well, with a minus sign: that
 //! it has one does not say that a load of this module has placed it.
+//!
+//! Another table like it has the digest of each function with its lines: it tells which functions
+//! are the file's to the letter, and stay the objects that they are (R3.6).
 
 use rustc_hash::FxHashMap;
 
@@ -17,16 +20,36 @@ use crate::support::mem::{TryInsert, TryPush};
 /// Objects are numbered with the bits that a profile leaves; past them an object has no number.
 const MOST: i64 = (1 << (63 - Profile::PACKED_BITS)) - 1;
 
-/// The weak table, and the key under which it counts.
+/// The weak tables, and the key under which the first one counts.
 #[derive(Clone, Copy)]
 pub struct Lineage {
     /// Object → number.
     pub table: Ref,
     /// The key of the last number.
-    pub counter: Ref,
+    counter: Ref,
+    /// Function → [`Profile::exact`]. It stands in the first table.
+    exact: Ref,
 }
 
 impl Lineage {
+    /// What is remembered in this table of the façade's.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn in_table(vm: &mut Vm, table: Ref) -> Result<Lineage> {
+        let (counter, key) = (vm.string(b"last")?, vm.string(b"exact")?);
+        let mut exact = vm.get(table, key)?;
+        if !vm.val(exact).is_table() {
+            exact = vm.weak_table()?;
+            write::fill(vm, table, key, exact)?;
+        }
+        Ok(Lineage {
+            table,
+            counter,
+            exact,
+        })
+    }
+
     /// Are both functions generations of one?
     pub fn is_one(&self, vm: &Vm, a: Ref, b: Ref) -> bool {
         let lineage_of_a = self.of(vm, a);
@@ -49,6 +72,13 @@ impl Lineage {
     pub fn profile(number: i64) -> Option<Profile> {
         Profile::unpack(number as u64)
     }
+
+    /// The same, with what is noted of the function's lines.
+    pub fn profile_of(&self, vm: &Vm, function: Ref, number: i64) -> Option<Profile> {
+        let profile = Lineage::profile(number)?;
+        let exact = vm.get_number(self.exact, function).unwrap_or(0) as u64;
+        Some(Profile { exact, ..profile })
+    }
 }
 
 /// A function that a load has made or met.
@@ -60,6 +90,8 @@ pub struct Continued {
     pub new: Ref,
     /// Its code, if it has been read.
     pub profile: Option<Profile>,
+    /// The function of A1 is the file's to the letter, and stays: it is the one to be noted.
+    pub stays: bool,
 }
 
 /// The numbers that a load gives. They are noted when it is kept.
@@ -71,6 +103,8 @@ pub struct Numbers {
     /// What is to be noted. The count comes first: should memory end in between, no number is given
     /// twice.
     notes: Vec<(Ref, i64)>,
+    /// Of functions, [`Profile::exact`].
+    exact: Vec<(Ref, i64)>,
 }
 
 impl Numbers {
@@ -87,6 +121,7 @@ impl Numbers {
             last,
             given: FxHashMap::default(),
             notes,
+            exact: Vec::new(),
         })
     }
 
@@ -151,13 +186,25 @@ impl Numbers {
                 None => self.next(),
             };
             let note = number << Profile::PACKED_BITS;
-            if let Some(old) = function.old
-                && self.lineage.number(vm, old).is_none()
-            {
-                self.note(vm, old, number, note)?;
+            let whole = note | function.profile.map_or(0, Profile::pack) as i64;
+            let noted = function.old.and_then(|old| self.lineage.number(vm, old));
+            let mut placed = function.new;
+            if let Some(old) = function.old {
+                if function.stays {
+                    let address = vm.val(function.new).addr;
+                    self.given.try_insert_value(address, number)?;
+                    placed = old;
+                } else if noted.is_none() {
+                    self.note(vm, old, number, note)?;
+                }
             }
-            let profile = function.profile.map_or(0, Profile::pack) as i64;
-            self.note(vm, function.new, number, note | profile)?;
+            if function.stays && noted == Some(whole) {
+                continue;
+            }
+            self.note(vm, placed, number, whole)?;
+            if let Some(profile) = function.profile {
+                self.exact.try_push((placed, profile.exact as i64))?;
+            }
         }
         Ok(())
     }
@@ -170,6 +217,7 @@ impl Numbers {
         if let Some(count) = self.notes.first_mut() {
             count.1 = self.last;
         }
+        write::note_lineage(vm, self.lineage.exact, &self.exact)?;
         write::note_lineage(vm, self.lineage.table, &self.notes)
     }
 }

@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::lua::given::Given;
+use crate::lua::layout::{Place as _, Standing};
 use crate::lua::open::STANDING;
 use crate::lua::stock::Stock;
 use crate::lua::vm::{KeyValue, Kind, Ref, SourceId, Vm};
@@ -254,9 +255,9 @@ fn standing_for(vm: &mut Vm, searcher: Ref) -> Result<Ref> {
         return Ok(searcher);
     }
     let standing = vm.registry(STANDING)?;
-    let ours = vm.index(standing, 1)?;
+    let ours = vm.index(standing, Standing::Finder.at())?;
     if vm.raw_equal(ours, searcher) {
-        return vm.index(standing, 2);
+        return vm.index(standing, Standing::Searcher.at());
     }
     Ok(searcher)
 }

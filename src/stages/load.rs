@@ -94,7 +94,7 @@ pub fn load(
         }
     };
     vm.reserve_dump(size)?;
-    vm.dump(main, DebugInfo::Strip)?;
+    vm.dump(main, DebugInfo::Keep)?;
     let mut chunk = Chunk::read(vm.take_dump(), vm.secret())?;
     let mut ownership = home_of(vm, context, main, last.source, true)?;
     let [before, after] = around;

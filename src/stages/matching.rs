@@ -13,6 +13,7 @@ mod aliased_tables;
 mod cells;
 mod changes;
 mod constants;
+mod expressions;
 mod fresh;
 mod functions;
 mod handlers;
@@ -28,6 +29,7 @@ mod merge;
 mod nesting;
 mod origins;
 mod rows;
+mod stays;
 mod tables;
 mod three_way;
 mod wrappers;
@@ -226,7 +228,9 @@ pub struct Pairing {
     upvalues: Vec<Upvalue>,
     /// A1's table for each paired table of A2.
     pub tables: FxHashMap<usize, Ref>,
-    /// The same, as values: A2's table and A1's.
+    /// A1's function for each of A2's for which it stays (R3.6), once that was asked for.
+    stays: FxHashMap<usize, Ref>,
+    /// The same as `tables`, as values: A2's table and A1's.
     pub paired: Vec<(Ref, Ref)>,
     /// A2's tables with metatables whose place A1's take: copies that nobody will hold.
     pub copies: Vec<Ref>,
@@ -304,11 +308,25 @@ impl Pairing {
         self.sites.upvalue(owner, cell.function, cell.index)
     }
 
-    /// The function of A2 that takes the place of this one of A1, wherever it stands.
-    pub fn answer(&self, address: usize) -> Option<Ref> {
+    /// What takes the place of this function of A1, wherever it stands: one of A2, or one that
+    /// stays.
+    pub fn answer(&self, vm: &Vm, address: usize) -> Option<Ref> {
         let function = self.old_at(address)?;
         let best = function.answers.first()?;
-        self.new.get(*best as usize).map(|f| f.at)
+        let new = self.new.get(*best as usize)?.at;
+        Some(self.placed(vm, new))
+    }
+
+    /// A value of A2 as it is placed: where it is a table that has a pair (R5.1) or a function that
+    /// is the file's already (R3.6), it is A1's.
+    pub fn placed(&self, vm: &Vm, value: Ref) -> Ref {
+        let val = vm.val(value);
+        let known = match val.kind {
+            Kind::Table => self.tables.get(&val.addr),
+            Kind::Function => self.stays.get(&val.addr),
+            _ => None,
+        };
+        known.copied().unwrap_or(value)
     }
 
     /// Does this function of A1 answer to one that the file puts nowhere but into other modules'
@@ -374,6 +392,7 @@ pub fn pair(
             cell_pairs: Vec::new(),
             upvalues: Vec::new(),
             tables: FxHashMap::default(),
+            stays: FxHashMap::default(),
             paired: Vec::new(),
             copies: Vec::new(),
             references: Vec::new(),
@@ -725,13 +744,14 @@ impl Pairer<'_> {
         }
         let fresh = order.is_some();
         Ok(match (o.kind, n.kind) {
-            (Kind::Function, Kind::Function) if fresh && self.are_others(old, new) => Action::Refer,
             (Kind::Function, Kind::Function) if fresh => {
                 // A generator or iterator that a library made is an object with state, not code.
                 let both_c =
                     self.vm.is_c_function(new).is_some() && self.vm.is_c_function(old).is_some();
                 if both_c || self.is_external_over(o, old, new)? {
                     Action::Keep
+                } else if self.are_others(old, new) {
+                    Action::Refer
                 } else {
                     Action::ReplaceFunction
                 }
@@ -876,9 +896,7 @@ impl Pairer<'_> {
                 ChildKind::Edge => {
                     let f1 = self.function1(child.old, child.site)?;
                     let f2 = self.function2(child.new, child.site)?;
-                    if let (Some(f1), Some(f2)) = (f1, f2)
-                        && !self.is_chosen(f1, f2)?
-                    {
+                    if let (Some(f1), Some(f2)) = (f1, f2) {
                         self.edge(Edge { f1, f2 })?;
                     }
                 }

@@ -138,9 +138,10 @@ pub fn plan(
         lines: None,
         left: None,
     };
+    planner.shared_cells()?;
+    planner.pairing.find_stays(planner.vm)?;
     planner.hook()?;
     planner.module()?;
-    planner.shared_cells()?;
     planner.slots()?;
     planner.inside()?;
     planner.says()?;
@@ -196,13 +197,8 @@ impl Planner<'_> {
         }
     }
 
-    /// A2's value as it is placed: a paired table's place is taken by A1's (R5.1).
     fn placed(&self, value: Ref) -> Ref {
-        let val = self.vm.val(value);
-        match self.pairing.tables.get(&val.addr) {
-            Some(old) if val.is_table() => *old,
-            _ => value,
-        }
+        self.pairing.placed(self.vm, value)
     }
 
     /// R7.2: a field of A2's object, or a global function that its chunk defined; the global is not
@@ -251,11 +247,10 @@ impl Planner<'_> {
             }
         };
         let field = callable(self.vm, field);
-        self.out.hook = if field == Ref::NIL {
-            callable(self.vm, global)
-        } else {
-            field
-        };
+        self.out.hook = self.placed(match field {
+            Ref::NIL => callable(self.vm, global),
+            field => field,
+        });
         Ok(())
     }
 
@@ -274,7 +269,7 @@ impl Planner<'_> {
                 new
             }
         } else if o.is_function() && n.is_function() {
-            new
+            self.placed(new)
         } else if nothing(o) && nothing(n) {
             old
         } else {
@@ -356,11 +351,30 @@ impl Planner<'_> {
             let Some(slot) = self.pairing.slots.get(i).copied() else {
                 break;
             };
-            if !self.pairing.dropped.contains(&i) {
+            if !self.pairing.dropped.contains(&i)
+                && let Some(slot) = self.under_placed_key(slot)?
+            {
                 self.slot(&slot)?;
             }
         }
         Ok(())
+    }
+
+    /// A slot with the key that is placed. The entry of a function that stays is one slot, not the
+    /// two of an entry that moves to another key.
+    fn under_placed_key(&mut self, slot: SlotDecision) -> Result<Option<SlotDecision>> {
+        let val = self.vm.val(slot.key);
+        if !val.is_function() {
+            return Ok(Some(slot));
+        }
+        let key = self.placed(slot.key);
+        if key != slot.key {
+            let old = self.vm.get(slot.table, key)?;
+            return Ok(Some(SlotDecision { key, old, ..slot }));
+        }
+        let moves_away = slot.action == Action::ReplaceFunction && slot.new == Ref::NIL;
+        let answer = self.pairing.answer(self.vm, val.addr);
+        Ok((!moves_away || answer.is_none_or(|answer| !self.vm.same(answer, key))).then_some(slot))
     }
 
     fn slot(&mut self, slot: &SlotDecision) -> Result<()> {
@@ -368,14 +382,7 @@ impl Planner<'_> {
         match slot.action {
             Action::ReplaceFunction if self.is_chosen(slot.old) => Ok(()),
             Action::ReplaceFunction if slot.key != Ref::NIL => {
-                let SlotDecision {
-                    table,
-                    key,
-                    new,
-                    old,
-                    ..
-                } = *slot;
-                self.op(Op::write(table, key, new, old))
+                self.set(slot.table, slot.key, self.placed(slot.new), slot.old)
             }
             Action::ReplaceFunction => Ok(()), // a module that is a function: `module` sets it
             Action::ReplaceImport => {
@@ -396,7 +403,7 @@ impl Planner<'_> {
             Action::Follow => {
                 let site = self.slot_site(slot)?;
                 let address = self.vm.val(slot.old).addr;
-                match self.pairing.answer(address) {
+                match self.pairing.answer(self.vm, address) {
                     Some(new) => self.set(slot.table, slot.key, new, slot.old),
                     // The file never had what the program has put there.
                     None if self.pairing.is_made_at_run_time(self.vm, address)? => Ok(()),
@@ -409,7 +416,7 @@ impl Planner<'_> {
             }
             Action::Merge => self.merged(slot),
             Action::Keep => {
-                if is_function(self.vm, slot.new) {
+                if is_function(self.vm, slot.new) && !self.vm.val(slot.old).is_nil() {
                     return Ok(()); // a callable table may wrap it
                 }
                 let site = self.slot_site(slot)?;
@@ -529,7 +536,10 @@ impl Planner<'_> {
             match slot.action {
                 Action::Add => class.added.try_push(slot.key)?,
                 Action::Follow | Action::Remove
-                    if self.pairing.answer(self.vm.val(slot.old).addr).is_none() =>
+                    if self
+                        .pairing
+                        .answer(self.vm, self.vm.val(slot.old).addr)
+                        .is_none() =>
                 {
                     class.removed.try_push(slot.key)?
                 }
@@ -556,7 +566,7 @@ impl Planner<'_> {
         let (o, n) = (self.vm.val(slot.old), self.vm.val(slot.new));
         if o.is_function()
             && !self.pairing.answers_elsewhere_only(o.addr)
-            && let Some(new) = self.pairing.answer(o.addr)
+            && let Some(new) = self.pairing.answer(self.vm, o.addr)
         {
             return self.set(slot.table, slot.key, new, slot.old);
         }
@@ -595,8 +605,12 @@ impl Planner<'_> {
     /// R3.5: what wrappers have inside.
     fn inside(&mut self) -> Result<()> {
         for inside in std::mem::take(&mut self.pairing.inside) {
-            let answer = || self.pairing.answer(self.vm.val(inside.old).addr);
-            match inside.new.or_else(answer) {
+            let answer = || {
+                let address = self.vm.val(inside.old).addr;
+                self.pairing.answer(self.vm, address)
+            };
+            match inside.new.or_else(answer).map(|new| self.placed(new)) {
+                Some(new) if self.vm.same(new, inside.old) => {}
                 Some(new) => self.op(Op::new(inside.place, new, inside.old))?,
                 None => self.out.tally.removed.try_push(inside.site)?,
             }
@@ -627,7 +641,9 @@ impl Planner<'_> {
             let (o, n) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
             let new = match pair.fate {
                 CellFate::Take | CellFate::Constant => Some(self.placed(pair.new_value)),
-                CellFate::Follow => self.pairing.answer(self.vm.val(pair.old_value).addr),
+                CellFate::Follow => self
+                    .pairing
+                    .answer(self.vm, self.vm.val(pair.old_value).addr),
                 CellFate::Merge if self.options.data == Data::Replace => {
                     Some(self.placed(pair.new_value))
                 }
@@ -676,12 +692,13 @@ impl Planner<'_> {
                 self.out.tally.fresh.try_push(number as u32)?;
             }
             let held = self.vm.upvalue(cell.function, cell.index);
-            if held.is_some_and(|held| self.pairing.tables.contains_key(&held.value.addr)) {
+            if held.is_some_and(|held| held.value.is_table() || held.value.is_function()) {
                 let old = self.vm.upvalue_value(cell.function, cell.index)?;
                 let new = self.placed(old);
-                self.out
-                    .own
-                    .try_push(Op::cell(cell.function, cell.index, new, old))?;
+                if new != old {
+                    let op = Op::cell(cell.function, cell.index, new, old);
+                    self.out.own.try_push(op)?;
+                }
             }
         }
         Ok(())
@@ -699,9 +716,21 @@ impl Planner<'_> {
         self.out.tally.cells_kept.try_push(pair.new)
     }
 
-    /// R5.9: what the chunk's calls did, but for repeats.
+    /// R5.9: what the chunk's calls did, but for repeats. The entry of a key for which one of A1's
+    /// stands is that one's: it does not go.
     fn calls(&mut self) -> Result<()> {
-        self.out.ops.try_reserve(self.loaded.left.ops.len())?;
+        let count = self.loaded.left.ops.len();
+        self.out.ops.try_reserve(count)?;
+        let mut under_placed = FxHashSet::default();
+        for op in &self.loaded.left.ops {
+            if let Place::Value { table, key } = op.place {
+                let placed = self.placed(key);
+                if placed != key {
+                    let entry = (self.vm.val(table).addr, self.vm.val(placed).addr);
+                    under_placed.try_insert_value(entry, ())?;
+                }
+            }
+        }
         for op in &self.loaded.left.ops {
             let mut op = Op {
                 new: self.placed(op.new),
@@ -710,9 +739,10 @@ impl Planner<'_> {
             if let Place::Value { table, key } = op.place {
                 let placed = self.placed(key);
                 if placed != key {
-                    // The module's table may be a key there already.
                     op.place = Place::Value { table, key: placed };
                     op.old = self.vm.get(table, placed)?;
+                } else if under_placed.contains(&(self.vm.val(table).addr, self.vm.val(key).addr)) {
+                    continue;
                 }
             }
             if !self.vm.same(op.new, op.old) {
@@ -779,7 +809,11 @@ impl Planner<'_> {
                 Some(old) if !old.own => partners.find(|old| old.own).or(Some(old)),
                 old => old,
             };
-            if let Some(old) = old {
+            let stays = pairing.stays(vm, new.at);
+            let continued = stays.or(continued);
+            if stays.is_some() {
+                // it is neither replaced nor added
+            } else if let Some(old) = old {
                 out.tally.replaced.try_push(new.site)?;
                 if differs(vm, pairing, old, new)? {
                     out.tally.changed.try_push(new.site)?;
@@ -792,6 +826,7 @@ impl Planner<'_> {
                 old: continued.map(|old| old.at),
                 new: new.at,
                 profile: Some(new.profile),
+                stays: stays.is_some(),
             })?;
         }
         for number in pairing.nesting.lacking(vm, &pairing.old)? {
@@ -801,6 +836,7 @@ impl Planner<'_> {
                     old: None,
                     new: old.at,
                     profile: old.profile,
+                    stays: false,
                 })?;
             }
         }

@@ -1,5 +1,6 @@
 //! R10: what was done, or would be. Counts always; paths when they are asked for.
 
+use crate::lua::layout::Answered;
 use crate::lua::vm::{Ref, Vm};
 use crate::lua::write;
 use crate::model::site::SiteId;
@@ -10,7 +11,7 @@ use crate::stages::plan::{Class, Conflict, Tally};
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, collected};
 
-/// How many counts a report has; the façade names them in the same order.
+/// How many counts a report has.
 pub const COUNTS: usize = 16;
 
 /// What a report is made of.
@@ -30,7 +31,7 @@ pub struct Lists<'a> {
 }
 
 /// The counts, and a table with what there is to list, or nil.
-pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
+pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUNTS], Ref)> {
     let Lists {
         context,
         pairing,
@@ -40,22 +41,25 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([usize; COUNTS], Ref)> {
         full,
     } = lists;
     let counts = [
-        tally.replaced.len(),
-        tally.added.len(),
-        tally.removed.len(),
-        tally.changed.len(),
-        tally.joined.len(),
-        tally.fresh.len(),
-        tally.data_kept.len() + tally.cells_kept.len(),
-        tally.data_added.len(),
-        tally.data_replaced.len(),
-        calls.repeated.len(),
-        calls.new.len(),
-        calls.gone.len(),
-        calls.irrevocable.len(),
-        count_of(&pairing.external, true),
-        count_of(&pairing.external, false),
-        tally.dropped.len(),
+        (Answered::Replaced, tally.replaced.len()),
+        (Answered::Added, tally.added.len()),
+        (Answered::Removed, tally.removed.len()),
+        (Answered::Changed, tally.changed.len()),
+        (Answered::Joined, tally.joined.len()),
+        (Answered::Fresh, tally.fresh.len()),
+        (
+            Answered::DataKept,
+            tally.data_kept.len() + tally.cells_kept.len(),
+        ),
+        (Answered::DataAdded, tally.data_added.len()),
+        (Answered::DataReplaced, tally.data_replaced.len()),
+        (Answered::CallsRepeated, calls.repeated.len()),
+        (Answered::CallsNew, calls.new.len()),
+        (Answered::CallsGone, calls.gone.len()),
+        (Answered::CallsIrrevocable, calls.irrevocable.len()),
+        (Answered::Wrappers, count_of(&pairing.external, true)),
+        (Answered::Patches, count_of(&pairing.external, false)),
+        (Answered::Dropped, tally.dropped.len()),
     ];
     for warning in &calls.warnings {
         pairing.warnings.try_push(warning.clone())?;

@@ -18,6 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Profile;
 use crate::lua::heap::{Heap, Hit, MOST_CALLS, Place};
+use crate::lua::layout::{self, Place as _};
 use crate::lua::owned;
 use crate::lua::tracker::Fresh;
 use crate::lua::undo::WayBack;
@@ -191,9 +192,13 @@ impl Target {
         }
         for function in &pairing.new {
             // Of one function of A1 two may have come, and both continue its lineage.
-            write::fill(vm, tables.moves, function.at, function.at)?;
-            if let Some(number) = lineage_of(vm, lineage, function.at)? {
-                write::fill(vm, tables.current, number, function.at)?;
+            let placed = pairing.placed(vm, function.at);
+            write::fill(vm, tables.moves, function.at, placed)?;
+            if let Some(number) = lineage_of(vm, lineage, placed)? {
+                write::fill(vm, tables.current, number, placed)?;
+            }
+            if placed != function.at {
+                continue;
             }
             // In one of its places an external function may stand, which follows nowhere else.
             let mut partners = function
@@ -227,12 +232,8 @@ impl Target {
                 _ => false,
             };
             if new.is_some() || !continued && !nested.is_made_by_known(vm, function.at)? {
-                write::fill(
-                    vm,
-                    tables.moves,
-                    function.at,
-                    new.map_or(function.at, |new| new.at),
-                )?;
+                let moved = new.map_or(function.at, |new| pairing.placed(vm, new.at));
+                write::fill(vm, tables.moves, function.at, moved)?;
             }
         }
         let target = Target {
@@ -624,8 +625,8 @@ fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
     Ok(found)
 }
 
-/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list:
-/// the table of records first, the one of open guards second.
+/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list
+/// [`layout::Own`].
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -640,11 +641,11 @@ pub fn bookkeeping(vm: &mut Vm, own: Ref) -> Result<Vec<Ref>> {
     };
     skip.try_push(own)?;
     add_values(vm, &mut skip, own)?;
-    let records = vm.index(own, 1)?;
+    let records = vm.index(own, layout::Own::Records.at())?;
     add_values(vm, &mut skip, records)?;
-    let guards = vm.index(own, 2)?;
+    let guards = vm.index(own, layout::Own::Hooking.at())?;
     for guard in add_values(vm, &mut skip, guards)?.values() {
-        let entries = vm.index(guard, 2)?;
+        let entries = vm.index(guard, layout::Guard::Entries.at())?;
         if vm.val(entries).is_table() {
             skip.try_push(entries)?;
             add_values(vm, &mut skip, entries)?;

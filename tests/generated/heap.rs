@@ -61,9 +61,21 @@ pub struct Code {
     pub method: bool,
     /// Which module's.
     pub module: u8,
+    /// The line on which its body begins.
+    pub line: usize,
 }
 
 impl Code {
+    /// Have both the same text on the same lines?
+    pub fn is_exactly(&self, other: &Code) -> bool {
+        self.line == other.line
+            && self.origin == other.origin
+            && self.revision == other.revision
+            && self.uses == other.uses
+            && self.gives == other.gives
+            && self.method == other.method
+    }
+
     /// What the function with this name inside it does.
     pub fn uses_of(&self, part: &str) -> Option<&[Use]> {
         match (&self.gives, part) {
@@ -146,6 +158,8 @@ pub struct Heap {
     /// While a chunk runs: tables from here on are its own; and what it wrote to others.
     mark: usize,
     changes: Vec<Change>,
+    /// The lines of the chunk that ran last, without those of which a function was made.
+    text: Vec<String>,
 }
 
 /// What a run of a chunk gave.
@@ -188,6 +202,7 @@ impl Heap {
             told_functions: Vec::new(),
             mark: 0,
             changes: Vec::new(),
+            text: Vec::new(),
         }
     }
 
@@ -489,6 +504,7 @@ impl Heap {
             (self.tables.len(), self.functions.len(), self.cells.len());
         self.mark = tables;
         self.module = version.module;
+        self.text = render::file(version).lines().map(str::to_owned).collect();
         let tag = |place: &str| render::tag(version.module, place);
         let object = match (version.style, self.get(GLOBALS, &Key::name("Mod"))) {
             (Style::Kept | Style::KeptAndReturned, known @ Value::Table(_)) => known,
@@ -615,6 +631,14 @@ impl Heap {
         table
     }
 
+    /// The line of the next function with this marker in the text of the chunk that runs.
+    fn next_line(&mut self, marker: &str) -> usize {
+        let found = self.text.iter().position(|line| line.contains(marker));
+        let line = found.expect("the text has what it defines");
+        self.text[line].clear();
+        line
+    }
+
     fn define(
         &mut self,
         origin: String,
@@ -628,6 +652,7 @@ impl Heap {
             (name, cell)
         });
         let cells = captured.collect();
+        let marker = render::marker(&origin, code.revision);
         let code = Code {
             origin,
             uses: code.uses.clone(),
@@ -635,6 +660,7 @@ impl Heap {
             revision: code.revision,
             method,
             module: self.module,
+            line: self.next_line(&marker),
         };
         self.closure(Kind::Home(Rc::new(code)), cells)
     }

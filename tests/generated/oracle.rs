@@ -224,6 +224,16 @@ impl Oracle {
                 _ => moved.extend(reload.same_origin(*old, answers).map(|new| (*old, new))),
             }
         }
+        let stays = reload.stays(&moved);
+        replace_everywhere(reload.heap, &stays);
+        for (_, _, new) in &mut reload.writes {
+            if let Value::Function(function) = new {
+                *function = stays.get(function).copied().unwrap_or(*function);
+            }
+        }
+        for (_, new) in &mut moved {
+            *new = stays.get(new).copied().unwrap_or(*new);
+        }
         let assigned = std::mem::take(&mut reload.assigned);
         self.met.extend(reload.near.iter().chain(&reload.reached));
         if how.everywhere {
@@ -231,6 +241,7 @@ impl Oracle {
         }
         let (writes, data) = (reload.writes, reload.data);
         self.assigned = Some(assigned);
+        moved.retain(|(old, new)| old != new);
         self.successors.extend(moved.iter().copied());
         Ok(Expected::Done(Undo {
             writes,
@@ -521,6 +532,23 @@ impl<'a> Reload<'a> {
             .iter()
             .copied()
             .find(|new| self.origin(*new) == Some(origin))
+    }
+
+    /// R3.6: A2's functions for which the one of A1 stays.
+    fn stays(&self, moved: &[(usize, usize)]) -> HashMap<usize, usize> {
+        let is_same = |(old, new): &&(usize, usize)| {
+            let [old, new] = [*old, *new].map(|function| &self.heap.functions[function]);
+            let is_exactly = match (&old.kind, &new.kind) {
+                (Kind::Home(old), Kind::Home(new)) => old.is_exactly(new),
+                (Kind::Nested(old, part), Kind::Nested(new, other)) => {
+                    part == other && old.is_exactly(new)
+                }
+                _ => false,
+            };
+            is_exactly && old.cells == new.cells
+        };
+        let same = moved.iter().filter(is_same);
+        same.map(|(old, new)| (*new, *old)).collect()
     }
 
     /// The function that takes the place of this one wherever it stands.
@@ -1601,13 +1629,13 @@ impl<'a> Reload<'a> {
                         return Err(Open("a function that no reload has looked at"));
                     }
                 }
-                Kind::Nested(code, part) => {
+                Kind::Nested(made, part) => {
                     // A1's factory: the one that made it, or a later generation that still has its
                     // code.
                     let code = self.pairs.answers.keys().find_map(|old| {
                         match &self.heap.functions[*old].kind {
                             Kind::Home(known)
-                                if Rc::ptr_eq(known, &code) || known.makes_same(&code, part) =>
+                                if Rc::ptr_eq(known, &made) || known.makes_same(&made, part) =>
                             {
                                 Some(Rc::clone(known))
                             }
@@ -1642,6 +1670,9 @@ impl<'a> Reload<'a> {
                         }
                     }
                     if captured.len() < nested_names(uses).len() {
+                        continue;
+                    }
+                    if made.is_exactly(&new) && captured == cells {
                         continue;
                     }
                     let closure = self

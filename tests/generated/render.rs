@@ -68,6 +68,11 @@ fn does(does: Use) -> String {
     }
 }
 
+/// What the text of a function has on its first line.
+pub fn marker(name: &str, revision: u32) -> String {
+    format!("T(\"{name}#{revision}\")")
+}
+
 fn body(text: &mut String, indent: &str, tag: &str, uses: &[Use]) {
     let _ = writeln!(text, "{indent}n = N(n) T(\"{tag}\")");
     for part in uses {

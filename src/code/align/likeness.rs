@@ -131,13 +131,16 @@ impl Aligner<'_> {
         Ok(left)
     }
 
+    /// A digest of what a definition is called below its parent.
+    fn name(&self, side: usize, one: &Left) -> Option<u64> {
+        let side = self.sides.get(side)?;
+        let text = side.of.key_text(side.get(one.id)?.key)?;
+        Some(side.of.digest_of(text))
+    }
+
     /// What tells definitions apart: names, constants, what they are called.
     fn tokens<'t>(&self, side: usize, one: &'t Left) -> impl Iterator<Item = u64> + 't {
-        let side = self.sides.get(side);
-        let name = side.and_then(|side| {
-            let text = side.of.key_text(side.get(one.id)?.key)?;
-            Some(side.of.digest_of(text))
-        });
+        let name = self.name(side, one);
         let features = one.features.constants.iter().chain(&one.features.names);
         name.into_iter().chain(features.copied())
     }
@@ -208,8 +211,14 @@ impl Aligner<'_> {
         if is_sequence && self.incoming_parent(a.parent) == Some(b.parent) {
             return 0.0;
         }
-        let is_equal = matches!(a.kind, Kind::Function(_))
-            && base.of.code_of(one.id) == incoming.of.code_of(other.id);
+        let is_function = matches!(a.kind, Kind::Function(_));
+        let is_equal = is_function && base.of.code_of(one.id) == incoming.of.code_of(other.id);
+        // Getters and the like are alike by chance, unless they have one name.
+        let (old, new) = (self.name(0, one), self.name(1, other));
+        let have_one_name = old.is_some() && old == new;
+        if is_function && one.features.is_small() && !is_equal && !have_one_name {
+            return 0.0;
+        }
         let mut likeness = match is_equal {
             true if one.features.is_small() => 0.63,
             true => 0.9,
@@ -226,11 +235,7 @@ impl Aligner<'_> {
             (parent, other) if self.incoming_parent(parent) == Some(other) => likeness += 0.08,
             _ => {}
         }
-        let name = |of: &crate::code::definitions::Definitions, key| {
-            of.key_text(key).map(|text| of.digest_of(text))
-        };
-        let (old, new) = (name(base.of, a.key), name(incoming.of, b.key));
-        if old.is_some() && old == new && !a.in_loop {
+        if have_one_name && !a.in_loop {
             likeness += 0.2;
         }
         for step in [u32::MAX, 1] {

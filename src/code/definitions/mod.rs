@@ -196,6 +196,14 @@ impl Definitions {
         (0..).map(DefinitionId).zip(&self.definitions)
     }
 
+    /// The digest of the code of the function that a definition makes; none for other definitions.
+    pub fn function_digest(&self, id: DefinitionId) -> Option<super::Digest> {
+        match self.get(id)?.kind {
+            Kind::Function(proto) => Some(self.proto(proto)?.digest),
+            _ => None,
+        }
+    }
+
     /// A definition.
     pub fn get(&self, id: DefinitionId) -> Option<&Definition> {
         self.definitions.get(id.0 as usize)

@@ -260,12 +260,25 @@ impl Vm {
         }
     }
 
-    /// What a function's code amounts to; none where its dump is not exactly that of Lua 5.4.
+    /// What a function's code amounts to, as far as that is known without its lines.
     ///
     /// # Errors
     /// [`Error::Memory`].
     pub fn profile(&mut self, function: Ref) -> Result<Option<Profile>> {
         self.dump(function, DebugInfo::Strip)?;
+        let profile = code::profile(&self.buffer, &self.secret);
+        Ok(profile.map(|profile| Profile {
+            exact: 0,
+            ..profile
+        }))
+    }
+
+    /// What a function's code amounts to, with its lines and names.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn exact_profile(&mut self, function: Ref) -> Result<Option<Profile>> {
+        self.dump(function, DebugInfo::Keep)?;
         Ok(code::profile(&self.buffer, &self.secret))
     }
 

@@ -578,10 +578,12 @@ impl Pairer<'_> {
             self.function1(pair.old_value, site)?,
             self.function2(pair.new_value, site)?,
         );
-        if self.are_others(pair.old_value, pair.new_value) {
+        let own = f1
+            .and_then(|f1| self.out.old.get(f1 as usize))
+            .is_some_and(|old| old.own);
+        if own && self.are_others(pair.old_value, pair.new_value) {
             pair.fate = CellFate::Refer;
         } else if let (Some(f1), Some(f2)) = (f1, f2) {
-            let own = self.out.old.get(f1 as usize).is_some_and(|old| old.own);
             if own || self.are_twins(f1, f2) {
                 return self.cell_edges.try_push(CellEdge {
                     pair,

@@ -28,7 +28,8 @@ impl Pairer<'_> {
                         .out
                         .sites
                         .remembered(change.number, |table| self.loaded.snapshot.origin(table))?;
-                    if let Some(number) = self.number_of(change.table) {
+                    let is_globals = self.vm.val(change.table) == self.vm.val(self.context.globals);
+                    if let Some(number) = self.number_of(change.table).filter(|_| !is_globals) {
                         self.places.number(self.vm, &self.out.sites, site, number)?;
                     }
                     sites.try_insert_value(change.number, site)?;

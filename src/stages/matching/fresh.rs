@@ -1,7 +1,7 @@
 //! Fresh tables that answer to none of A1's (R5.1).
 
 use super::{Child, ChildKind, Pairer, Reference};
-use crate::lua::vm::{KeyValue, Kind, Ref};
+use crate::lua::vm::{KeyValue, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -26,10 +26,8 @@ impl Pairer<'_> {
                 break;
             };
             let (KeyValue { key, value }, order) = (item.entry, item.order);
-            let key_order = match self.vm.kind(key) {
-                Kind::Table => self.order_of(self.vm.val(key)),
-                _ => None,
-            };
+            let key_val = self.vm.val(key);
+            let key_order = self.order_of(key_val);
             if order.is_none() && key_order.is_none() {
                 continue;
             }
@@ -50,10 +48,12 @@ impl Pairer<'_> {
                 Some(order) => child(order, value, ChildKind::Scan)?,
                 None => {}
             }
-            if let Some(order) = key_order {
-                child(order, key, ChildKind::Scan)?;
+            match key_order {
+                Some(order) if key_val.is_function() => child(order, key, ChildKind::Function)?,
+                Some(order) => child(order, key, ChildKind::Scan)?,
+                None => {}
             }
-            if key_order.is_some() || item.val.is_table() {
+            if key_order.is_some() || order.is_some() {
                 self.out
                     .references
                     .try_push(Reference { table, key, value })?;

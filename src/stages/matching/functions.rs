@@ -6,7 +6,6 @@ use super::cells::{Name, Upvalue, Upvalues};
 use super::{Edge, Pairer, incoming_graph};
 use crate::code::{Profile, UpvalueSet};
 use crate::lua::vm::{Info, Ref};
-use crate::model::lineage::Lineage;
 use crate::model::objects::Function;
 use crate::model::site::SiteId;
 use crate::support::error::{Error, Result};
@@ -126,9 +125,12 @@ impl Pairer<'_> {
         };
         let upvalues = self.cells_of_old(list, at, site, own)?;
         function.lineage = self.lineage.number(self.vm, at);
-        function.profile = match function.lineage.and_then(Lineage::profile) {
+        let noted = function
+            .lineage
+            .and_then(|number| self.lineage.profile_of(self.vm, at, number));
+        function.profile = match noted {
             Some(profile) => Some(profile),
-            None => self.vm.profile(at)?,
+            None => self.vm.exact_profile(at)?,
         };
         // Code that cannot be read may assign anything.
         let assigned = function
@@ -203,7 +205,7 @@ impl Pairer<'_> {
         };
         let profile = match known {
             Some(profile) => profile,
-            None => self.vm.profile(at)?.unwrap_or_default(),
+            None => self.vm.exact_profile(at)?.unwrap_or_default(),
         };
         let number = self.out.new.len() as u32;
         self.met2.set(order, number)?;
@@ -317,7 +319,7 @@ impl Pairer<'_> {
                 .profile
                 .is_some_and(|profile| !profile.digest.is_whole())
         {
-            old.profile = self.vm.profile(old.at)?;
+            old.profile = self.vm.exact_profile(old.at)?;
         }
         Ok(())
     }

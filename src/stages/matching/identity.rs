@@ -36,6 +36,8 @@ pub(super) struct Identity {
     alignment: Option<Alignment>,
     /// The definitions of the last load, if its text is known.
     base: Option<Definitions>,
+    /// The definitions of the file.
+    definitions: Option<Definitions>,
     /// Of the incoming version: which definitions are told apart by no name.
     nameless: FxHashSet<DefinitionId>,
     nameless_running: FxHashSet<DefinitionId>,
@@ -48,11 +50,11 @@ impl Identity {
     /// [`crate::support::error::Error::Memory`].
     fn of(
         base: Option<Definitions>,
-        definitions: &Definitions,
+        definitions: Definitions,
         [running, incoming]: [Origins; 2],
     ) -> Result<Identity> {
         let alignment = match &base {
-            Some(base) => Some(align(base, definitions, &[])?),
+            Some(base) => Some(align(base, &definitions, &[])?),
             None => None,
         };
         Ok(Identity {
@@ -60,9 +62,10 @@ impl Identity {
             running,
             incoming,
             alignment,
-            nameless: nameless(definitions)?,
-            nameless_running: nameless(base.as_ref().unwrap_or(definitions))?,
+            nameless: nameless(&definitions)?,
+            nameless_running: nameless(base.as_ref().unwrap_or(&definitions))?,
             base,
+            definitions: Some(definitions),
         })
     }
 
@@ -79,6 +82,37 @@ impl Identity {
         let id = self.incoming.definition(vm.val(new).addr);
         let id = id.and_then(|id| Some(self.base(id)?.0));
         id.is_some_and(|id| self.is_place_of(vm, id, table, key))
+    }
+
+    /// Has the edit changed the code of a function of A2?
+    pub(super) fn is_edited(&self, vm: &Vm, new: Ref) -> bool {
+        let codes = || {
+            let (base, definitions) = self.versions()?;
+            let incoming = self.incoming_definition(vm, new)?;
+            let code = base.function_digest(self.base(incoming)?.0)?;
+            Some((code, definitions.function_digest(incoming)?))
+        };
+        codes().is_some_and(|(base, incoming)| base.is_equal(incoming) == Some(false))
+    }
+
+    /// The definitions of the last load and of the file, if both are known.
+    pub(super) fn versions(&self) -> Option<(&Definitions, &Definitions)> {
+        self.base.as_ref().zip(self.definitions.as_ref())
+    }
+
+    /// The definition of an object of A1.
+    pub(super) fn running_definition(&self, vm: &Vm, object: Ref) -> Option<DefinitionId> {
+        self.running.definition(vm.val(object).addr)
+    }
+
+    /// The definition of an object of A2.
+    pub(super) fn incoming_definition(&self, vm: &Vm, object: Ref) -> Option<DefinitionId> {
+        self.incoming.definition(vm.val(object).addr)
+    }
+
+    /// What a definition of the last load is in the file.
+    pub(super) fn counterpart(&self, base: DefinitionId) -> Option<DefinitionId> {
+        self.incoming(base).map(|(incoming, _)| incoming)
     }
 
     /// Is it the own place of what a definition of the last version made?
@@ -273,7 +307,7 @@ impl Pairer<'_> {
                 })
             },
         )?;
-        self.identity = Identity::of(base, &definitions, [running, incoming])?;
+        self.identity = Identity::of(base, definitions, [running, incoming])?;
         Ok(())
     }
 

@@ -99,7 +99,8 @@ impl Pairer<'_> {
         if let Some(path) = self.out.paths.get(&self.vm.val(table).addr) {
             return Ok(Some(*path));
         }
-        if let Some(number) = self.number_of(table) {
+        let is_globals = self.vm.val(table) == self.vm.val(self.context.globals);
+        if let Some(number) = self.number_of(table).filter(|_| !is_globals) {
             return Ok(Some(Path::of(number)));
         }
         self.places.path(self.vm, &self.out.sites, site)

@@ -18,7 +18,7 @@ use crate::lua::vm::{Kind, Ref};
 use crate::model::base::{Held, Place};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryInsert, TryPush};
 
 /// Who has changed a place since the last load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,13 +54,10 @@ impl Pairer<'_> {
     fn reference(&mut self, slot: &SlotDecision) -> Result<Action> {
         let is_asked = match slot.action {
             Action::Refer => true,
-            Action::ReplaceFunction | Action::ReplaceImport => {
+            Action::ReplaceFunction | Action::ReplaceImport | Action::Keep => {
                 self.are_two_objects(slot.old, slot.new)
-            }
-            // An external function over one of the file's is a wrapper or a patch (`wrappers`).
-            Action::Keep => {
-                self.are_two_objects(slot.old, slot.new)
-                    && !self.is_fresh_function(self.vm.val(slot.new))
+                    && !self.is_external_over_own(slot)?
+                    && !self.is_choice_of_data(slot.old, slot.new)
             }
             _ => false,
         };
@@ -84,6 +81,10 @@ impl Pairer<'_> {
                 action => action,
             });
         };
+        let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
+        let table = Some(slot.table).filter(|_| !is_globals);
+        let is_edited = self.identity.is_field_edited(self.vm, table, slot.key);
+        self.read_edit(&mut touched, slot.new, is_edited);
         // What it was may be gone from the program, and have no number any more.
         touched.by_edit &= !self
             .identity
@@ -93,7 +94,9 @@ impl Pairer<'_> {
         } else {
             Action::Keep
         };
-        if touched.by_edit && !touched.by_program {
+        if touched.by_program && is_function {
+            self.choose(slot)?;
+        } else if touched.by_edit {
             self.forward(slot)?;
         }
         Ok(match touched {
@@ -144,6 +147,43 @@ impl Pairer<'_> {
         Ok(())
     }
 
+    /// An external function over one of the file's is a wrapper or a patch (`wrappers`).
+    fn is_external_over_own(&mut self, slot: &SlotDecision) -> Result<bool> {
+        Ok(self.is_fresh_function(self.vm.val(slot.new)) && !self.is_own_function(slot.old)?)
+    }
+
+    /// The program's choice stays. What the module itself has made and put there (`M.db = function()
+    /// return conn end` within `M.db`) is no older generation of what the file has there, which may
+    /// have no place any more.
+    fn choose(&mut self, slot: &SlotDecision) -> Result<()> {
+        let address = self.vm.val(slot.old).addr;
+        if self.out.answer(self.vm, address).is_some() {
+            return Ok(());
+        }
+        self.out.chosen.try_insert_value(address, ())?;
+        let Some(f2) = self.number2(self.vm.val(slot.new).addr) else {
+            return Ok(());
+        };
+        let Some(new) = self
+            .out
+            .new
+            .get(f2 as usize)
+            .filter(|new| new.partners.is_empty())
+        else {
+            return Ok(());
+        };
+        let is_edited = self.identity.is_edited(self.vm, new.at);
+        self.out.left_out.try_insert_value(f2, ())?;
+        if is_edited {
+            let site = self.out.sites.key(slot.parent, slot.key)?;
+            let path = self.out.sites.path(self.vm, &self.context.title, site);
+            self.out.warnings.try_push(format!(
+                "{path}: what the program has put there stays; the function that the file has changed takes no place"
+            ))?;
+        }
+        Ok(())
+    }
+
     /// Does what the program put there give way? With `data = "replace"` a table of its own does.
     fn gives_way(&self, slot: &SlotDecision) -> bool {
         let is_table = self.vm.kind(slot.old) == Kind::Table;
@@ -155,6 +195,7 @@ impl Pairer<'_> {
             CellFate::Refer => true,
             CellFate::Take | CellFate::Keep | CellFate::Follow => {
                 self.are_two_objects(pair.old_value, pair.new_value)
+                    && !self.is_choice_of_data(pair.old_value, pair.new_value)
             }
             _ => false,
         };
@@ -169,7 +210,7 @@ impl Pairer<'_> {
         };
         let is_function = self.vm.kind(pair.old_value) == Kind::Function;
         let place = Some(self.cell_place(&cell));
-        let Some(touched) = self.touched(place, pair.old_value, pair.new_value)? else {
+        let Some(mut touched) = self.touched(place, pair.old_value, pair.new_value)? else {
             return Ok(match pair.fate {
                 CellFate::Refer if !is_function => CellFate::Merge,
                 CellFate::Refer if self.is_assigned(pair.old, pair.new) => CellFate::Follow,
@@ -177,6 +218,11 @@ impl Pairer<'_> {
                 fate => fate,
             });
         };
+        if let Some(new) = self.out.new_cells.get(pair.new as usize) {
+            let (old, new) = ((cell.function, cell.index), (new.function, new.index));
+            let is_edited = self.identity.is_variable_edited(self.vm, old, new);
+            self.read_edit(&mut touched, pair.new_value, is_edited);
+        }
         let stays = if is_function {
             CellFate::Follow
         } else {
@@ -202,16 +248,34 @@ impl Pairer<'_> {
         })
     }
 
-    /// Are they objects, and not one and the same, nor counterparts?
+    /// A table of the module's own that gives way to one of others is data, and an external function
+    /// in a variable may be the program's choice (`constants`).
+    fn is_choice_of_data(&self, old: Ref, new: Ref) -> bool {
+        let is_fresh = self.is_fresh(self.vm.val(new));
+        match self.vm.kind(old) {
+            Kind::Table => !is_fresh && self.lineage.number(self.vm, old).is_some(),
+            Kind::Function => is_fresh && self.lineage.number(self.vm, old).is_none(),
+            _ => false,
+        }
+    }
+
+    /// The texts tell better than the objects whether the edit touched a place, if they tell it. An
+    /// object of others may be another one with the same text.
+    fn read_edit(&self, touched: &mut Touched, new: Ref, is_edited: Option<bool>) {
+        let is_fresh = self.is_fresh(self.vm.val(new));
+        touched.by_edit &= is_edited.unwrap_or(is_fresh);
+    }
+
+    /// Are they objects of one kind, and not one and the same, nor counterparts?
     fn are_two_objects(&self, old: Ref, new: Ref) -> bool {
         let [o, n] = [old, new].map(|value| self.vm.val(value));
         let is_object = |kind| matches!(kind, Kind::Table | Kind::Function | Kind::Userdata);
         is_object(o.kind)
-            && is_object(n.kind)
+            && o.kind == n.kind
             && o != n
             && self
                 .out
-                .answer(o.addr)
+                .answer(self.vm, o.addr)
                 .is_none_or(|answer| self.vm.val(answer) != n)
     }
 

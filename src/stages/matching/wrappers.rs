@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::cells::{Cell1, Upvalue};
+use super::cells::Cell1;
 use super::{Action, Edge, EntryPair, Pairer, SlotDecision, by_key};
 use crate::code::Profile;
 use crate::lua::heap::Place;
@@ -686,35 +686,6 @@ impl Pairer<'_> {
         self.out.warnings.try_push(format!(
             "{path}: {why}, so {origin} counts as a patch (R3.5)"
         ))
-    }
-
-    /// Is what runs in a field a function that the module itself has made and put there, while what
-    /// the file has there is the function that makes it (`M.db = function() return conn end` within
-    /// `M.db`)? Then it stays. It captures a variable that the file's function does not capture,
-    /// and the file's function has its code inside.
-    pub(super) fn is_chosen(&mut self, f1: u32, f2: u32) -> Result<bool> {
-        let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize))
-        else {
-            return Ok(false);
-        };
-        let captured = self.out.upvalues_of(new.upvalues);
-        let is_other = |upvalue: &Upvalue| captured.iter().all(|own| own.name != upvalue.name);
-        if !old.own || !new.own || !self.out.upvalues_of(old.upvalues).iter().any(is_other) {
-            return Ok(false);
-        }
-        let (old, new) = (old.at, new.at);
-        let (Some(old_tree), Some(tree)) = (self.vm.tree_of(old)?, self.vm.tree_of(new)?) else {
-            return Ok(false);
-        };
-        let digest = old_tree.get(0).map(|function| function.digest);
-        let mut inner = (1..tree.len()).filter_map(|number| tree.get(number));
-        let is_chosen = inner.any(|inner| Some(inner.digest) == digest);
-        if is_chosen {
-            let address = self.vm.val(old).addr;
-            self.out.chosen.try_insert_value(address, ())?;
-            self.out.left_out.try_insert_value(f2, ())?;
-        }
-        Ok(is_chosen)
     }
 }
 

@@ -133,6 +133,8 @@ pub struct Nested {
     cutter: Option<Cutter>,
     /// A hash of `_ENV`.
     environment: u64,
+    /// No function assigns the chunk's.
+    environment_is_fixed: bool,
     /// So many trees of `old`, the first ones, are of A1's functions.
     running: u32,
     /// A2's main function stands in the first tree of `new`.
@@ -185,6 +187,7 @@ impl Nested {
             new: Forest::default(),
             cutter: cutter(vm)?,
             environment: vm.secret().digest(b"_ENV"),
+            environment_is_fixed: pairing.has_fixed_environment(),
             running: 0,
             has_main: false,
             roots: FxHashMap::default(),
@@ -381,9 +384,12 @@ impl Nested {
                 }
             })?;
         }
-        let has =
-            |((donor, index), i): (&(Ref, u8), u8)| vm.cell(closure, i) == vm.cell(*donor, *index);
-        if same_code && donors.iter().zip(1..).all(has) {
+        let is_same = |((donor, index), i): (&(Ref, u8), u8)| {
+            vm.cell(closure, i) == vm.cell(*donor, *index)
+                || self.environment_is_fixed
+                    && is_one_environment(vm, (closure, i), (*donor, *index))
+        };
+        if same_code && donors.iter().zip(1..).all(is_same) {
             return Ok(Answer::Same);
         }
         let known = vm.get(values.moved, closure)?;
@@ -808,4 +814,11 @@ fn cutter(vm: &mut Vm) -> Result<Option<Cutter>> {
     let template = vm.load_text(TEMPLATE, c"=?")?;
     vm.dump(template, DebugInfo::Keep)?;
     Cutter::new(vm.take_dump())
+}
+
+/// Are both upvalues an `_ENV`, with one value?
+fn is_one_environment(vm: &Vm, (f, i): (Ref, u8), (g, j): (Ref, u8)) -> bool {
+    let is_environment = |f, i| vm.with_upvalue_name(f, i, |name| name == b"_ENV");
+    let held = |f, i| vm.upvalue(f, i).map(|upvalue| upvalue.value);
+    is_environment(f, i) && is_environment(g, j) && held(f, i) == held(g, j)
 }

@@ -98,10 +98,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
             [Ref::NIL; 2],
         )
         .expect("loads");
-        let lineage = Lineage {
-            table: vm.table(0).expect("memory"),
-            counter: vm.string(b"last").expect("memory"),
-        };
+        let table = vm.table(0).expect("memory");
+        let lineage = Lineage::in_table(vm, table).expect("memory");
         let mut pairing = matching::pair(
             vm,
             &context,

@@ -1,0 +1,505 @@
+//! A call out of the module has ended: it is taken back as a repeat, or what it did is kept.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::names::Sources;
+use super::past::{Past, Spot, Write};
+use super::repeat::{Assignment, Given, Search, Spotted, Standing};
+use super::{Call, Effects, Logged, MOST_SEARCHED, copied_text, text};
+use crate::lua::calls::Frame;
+use crate::lua::heap::Place;
+use crate::lua::tracker::Made;
+use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::write;
+use crate::support::error::Result;
+use crate::support::fault;
+use crate::support::mem::{TryInsert, TryPush};
+
+impl Effects<'_> {
+    /// A call out of the module has ended.
+    pub(super) fn close(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        frame: Option<&Frame<'_>>,
+        ending: Ending,
+    ) -> Result<()> {
+        fault::point()?;
+        self.settle(vm)?;
+        self.search_deeper(vm, made)?;
+        let Some(mut call) = self.open.pop() else {
+            return Ok(());
+        };
+        let writes = self.net(vm, std::mem::take(&mut call.writes))?;
+        let raised = ending == Ending::Raised;
+        if raised && call.yields {
+            // It has noted that somebody waits, and nobody does.
+            return self.put_back(vm, &writes);
+        }
+        let places = self.places_any(vm, made, &writes);
+        let may_repeat = ending != Ending::Yielded && !call.loads && !call.whole;
+        if may_repeat
+            && !raised
+            && writes.is_empty()
+            && self.replace_standing(vm, made, &call, Standing::UnderGivenKeys)?
+        {
+            return Ok(()); // a registry that keeps what it has
+        }
+        if !may_repeat || !raised && !places {
+            return self.keep(vm, made, call, writes, places);
+        }
+        if let Some(unknown) = writes
+            .iter()
+            .find(|write| !self.past.is_known(vm, write.spot))
+        {
+            let label = self.label(vm, made, &call)?;
+            let (file, line) = &call.place;
+            let count = vm.raw_len(match self.past.place(unknown.spot) {
+                Place::Value { table, .. } => table,
+                _ => Ref::NIL,
+            });
+            self.calls.warnings.try_push(format!(
+                "{file}:{line}: {label} changed a table that is too large to be remembered (a list of {count}); what it \
+                 did there stays"
+            ))?;
+            return self.keep(vm, made, call, writes, places);
+        }
+        if let Some(name) = &call.c_function {
+            let name = copied_text(name)?;
+            let label = self.label(vm, made, &call)?;
+            self.calls.warnings.try_push(format!(
+                "{name} ran within {label} and cannot be taken back; what that call registers is registered once more"
+            ))?;
+            self.calls.irrevocable.try_push(name)?;
+            return self.keep(vm, made, call, writes, places);
+        }
+        if places && let Some(assignment) = self.find_repeat(vm, made, &call, &writes)? {
+            return self.take_back(vm, made, frame, &call, &writes, &assignment);
+        }
+        let is_recorded = places && self.is_recorded(vm, made, &call)?;
+        if (raised || is_recorded)
+            && self.replace_standing(
+                vm,
+                made,
+                &call,
+                if raised {
+                    Standing::Refused
+                } else {
+                    Standing::Recorded
+                },
+            )?
+        {
+            return self.put_back(vm, &writes);
+        }
+        if is_recorded && self.is_removed(vm, made, &call)? {
+            return self.put_back(vm, &writes);
+        }
+        self.keep(vm, made, call, writes, places)
+    }
+
+    fn put_back(&mut self, vm: &mut Vm, writes: &[Write]) -> Result<()> {
+        writes
+            .iter()
+            .rev()
+            .try_for_each(|write| self.put(vm, write.spot, write.old))
+    }
+
+    /// Does one of the writes place something of the load?
+    fn places_any(&self, vm: &Vm, made: Made<'_>, writes: &[Write]) -> bool {
+        writes.iter().any(|write| {
+            let key = self.past.key(write.spot).unwrap_or_default();
+            self.is_new(made, vm.val(write.new)) || self.is_new(made, vm.val(key))
+        })
+    }
+
+    /// Where the innermost call was given something of the load, and has put it nowhere where that
+    /// is looked for, all that is remembered is looked at. For example a tree of routes finds
+    /// its tables by parts of a path.
+    fn search_deeper(&mut self, vm: &mut Vm, made: Made<'_>) -> Result<()> {
+        let Some(call) = self.open.last() else {
+            return Ok(());
+        };
+        let given_new = call
+            .given
+            .held
+            .iter()
+            .any(|given| self.is_new(made, vm.val(*given)));
+        let size = self.past.entries_in_all();
+        if !given_new
+            || self.places_any(vm, made, &call.writes)
+            || self.searched + size > MOST_SEARCHED
+        {
+            return Ok(());
+        }
+        self.searched += size;
+        for number in 0..self.past.counts().0 {
+            let mut writes = Vec::new();
+            if self.past.is_whole(number)
+                && vm.val(self.past.table(number)) != vm.val(self.context.globals)
+            {
+                self.past.look_at_all(vm, number, &mut writes)?;
+            }
+            if !self.places_any(vm, made, &writes) {
+                self.log_own(writes)?; // the chunk's own, as far as is known
+            } else if let Some(call) = self.open.last_mut() {
+                call.writes.try_reserve(writes.len())?;
+                call.writes.extend(writes);
+            }
+        }
+        Ok(())
+    }
+
+    /// One write for each place: what stood there before the call, and what stands there now.
+    fn net(&self, vm: &Vm, writes: Vec<Write>) -> Result<Vec<Write>> {
+        let mut at: FxHashMap<Spot, usize> = FxHashMap::default();
+        let mut net: Vec<Write> = Vec::new();
+        for write in writes {
+            match at.get(&write.spot).and_then(|i| net.get_mut(*i)) {
+                Some(first) => first.new = write.new,
+                None => {
+                    at.try_insert_value(write.spot, net.len())?;
+                    net.try_push(write)?;
+                }
+            }
+        }
+        net.retain(|write| !vm.same(write.old, write.new));
+        Ok(net)
+    }
+
+    /// Lets `look` search among what was there before.
+    fn searching<T>(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        given: &Given,
+        look: impl FnOnce(&mut Search<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let sources = Sources {
+            globals: self.context.globals,
+            running: self.context.running,
+            snapshot: self.snapshot,
+            chunk: self.chunk,
+            chunk_at: self.chunk_at,
+            lineage: self.lineage,
+        };
+        look(&mut Search {
+            vm,
+            past: &self.past,
+            ownership: self.ownership,
+            names: &mut self.names,
+            sources: &sources,
+            made,
+            threads: &self.threads,
+            given,
+            loose: false,
+            holders: &mut self.holders,
+            narrow: false,
+            narrowed: false,
+            pending: Vec::new(),
+            nested: 0,
+        })
+    }
+
+    /// The older registration that a call repeats.
+    fn find_repeat(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        call: &Call,
+        writes: &[Write],
+    ) -> Result<Option<Assignment>> {
+        self.searching(vm, made, &call.given, |search| {
+            let found = search.find(writes)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            search.loose = true;
+            search.find(writes)
+        })
+    }
+
+    /// A repeat: all that it changed is as before, and the file's functions stand where the
+    /// module's did.
+    fn take_back(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        frame: Option<&Frame<'_>>,
+        call: &Call,
+        writes: &[Write],
+        assignment: &Assignment,
+    ) -> Result<()> {
+        fault::point()?;
+        self.put_back(vm, writes)?;
+        fault::point()?;
+        for (place, old, new) in &assignment.places {
+            self.replace_at(vm, *place, *old, *new)?;
+            self.names.pair(vm, *new, *old)?;
+        }
+        for (new, old) in &assignment.pairs {
+            let is_own = vm.val(*new).is_function() && self.ownership.has_function(vm, *new)?;
+            // Of an older generation the current one is paired by its name.
+            let is_own = is_own && self.names.current(vm, self.lineage, *old) == vm.val(*old).addr;
+            if is_own || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr) {
+                self.pairs.try_push((*new, *old))?;
+            }
+        }
+        if let Some(frame) = frame {
+            self.give_older(vm, frame, assignment, writes)?;
+        }
+        let label = self.label(vm, made, call)?;
+        if let Some((old, new)) = assignment.differs {
+            let (file, line) = &call.place;
+            self.calls.warnings.try_push(format!(
+                "{file}:{line}: {label} is registered already with {}, the file has {}; {} stays",
+                text::value(vm, old),
+                text::value(vm, new),
+                text::value(vm, old)
+            ))?;
+        }
+        self.note(false, call.function, label)
+    }
+
+    /// A registry may refuse what stands there already. Where a call that raised was given a
+    /// function whose name or code stands in what it could read, that one gets the file's code;
+    /// so where the last load made the call, and its entry has changed since. True if there was
+    /// one.
+    fn replace_standing(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        call: &Call,
+        standing: Standing,
+    ) -> Result<bool> {
+        let found = self.searching(vm, made, &call.given, |search| {
+            let mut found = Vec::new();
+            for given in &call.given.held {
+                let val = search.vm.val(*given);
+                if !val.is_function() || !search.is_new(val) {
+                    continue;
+                }
+                for number in &call.touched {
+                    if let Some((place, old)) = search.standing(*number, *given, standing)? {
+                        found.try_push((place, old, *given))?;
+                        break;
+                    }
+                }
+            }
+            Ok(found)
+        })?;
+        for (place, old, new) in &found {
+            self.replace_at(vm, *place, *old, *new)?;
+            self.names.pair(vm, *new, *old)?;
+            self.pairs.try_push((*new, *old))?;
+        }
+        if !found.is_empty() {
+            let label = self.label(vm, made, call)?;
+            if standing == Standing::Refused {
+                self.calls.duplicates.try_push(copied_text(&label)?)?;
+            }
+            self.note(false, call.function, label)?;
+        }
+        Ok(!found.is_empty())
+    }
+
+    /// A call that registers something: made before, or new.
+    pub(super) fn note(&mut self, is_new: bool, function: Ref, label: String) -> Result<()> {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.take(&label);
+        }
+        self.calls.made.try_push((function, copied_text(&label)?))?;
+        let list = match is_new {
+            true => &mut self.calls.new,
+            false => &mut self.calls.repeated,
+        };
+        list.try_push(label)
+    }
+
+    /// Did the last load make the call, and this one not yet as often?
+    fn is_recorded(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
+        let callee = vm.val(call.function).addr;
+        if !self
+            .recorded
+            .as_ref()
+            .is_some_and(|recorded| recorded.functions.contains(&callee))
+        {
+            return Ok(false);
+        }
+        let label = self.label(vm, made, call)?;
+        let recorded = self.recorded.as_ref();
+        let is_left = recorded.is_some_and(|recorded| recorded.has(&label));
+        // What the text does not tell whole may have changed.
+        Ok(is_left && !label.contains("{...}"))
+    }
+
+    /// The program has taken the entry of a recorded call away since. It stays away.
+    fn is_removed(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
+        // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put
+        // the file's function for is not taken away.)
+        for number in &call.touched {
+            for lost in self.past.lost(*number)? {
+                let is_own =
+                    !self.names.is_answered(vm, lost) && self.ownership.has_function(vm, lost)?;
+                if vm.val(lost).is_table() || is_own {
+                    return Ok(false);
+                }
+            }
+        }
+        let label = self.label(vm, made, call)?;
+        self.note(false, call.function, label)?;
+        Ok(true)
+    }
+
+    /// The chunk goes on with what the older call had returned: its handle, its number.
+    fn give_older(
+        &mut self,
+        vm: &mut Vm,
+        frame: &Frame<'_>,
+        assignment: &Assignment,
+        writes: &[Write],
+    ) -> Result<()> {
+        // A number that the call made: a key, or what it counts with, before or after it has
+        // counted.
+        let is_counted = |vm: &Vm, past: &Past, result: i64| {
+            writes.iter().any(|write| {
+                let key = past.key(write.spot).and_then(|key| vm.integer(key));
+                let counter = vm.integer(write.old).and_then(|_| vm.integer(write.new));
+                key == Some(result)
+                    || counter.is_some_and(|counter| {
+                        counter == result || Some(counter) == result.checked_add(1)
+                    })
+            })
+        };
+        for i in 0..frame.results() {
+            let result = frame.result(vm, i)?;
+            let val = vm.val(result);
+            let older = match val.kind {
+                Kind::Table | Kind::Function | Kind::Thread => assignment.old(val.addr),
+                Kind::Number | Kind::String => {
+                    if vm
+                        .integer(result)
+                        .is_some_and(|result| !is_counted(vm, &self.past, result))
+                    {
+                        continue;
+                    }
+                    let mut scalars = assignment.scalars.iter();
+                    scalars
+                        .find(|(new, _)| vm.same(*new, result))
+                        .map(|(_, old)| *old)
+                }
+                _ => None,
+            };
+            let Some(older) = older else { continue };
+            if val.is_function() && self.ownership.has_function(vm, result)? {
+                continue;
+            }
+            if val.is_table() {
+                // The chunk may go on writing into it.
+                let (number, _) = self.past.see_table(vm, older)?;
+                self.handed.try_insert_value(number, ())?;
+            }
+            frame.set_result(vm, i, older);
+        }
+        Ok(())
+    }
+
+    /// The file's function comes to where the module's stands.
+    fn replace_at(&mut self, vm: &mut Vm, place: Spotted, old: Ref, new: Ref) -> Result<()> {
+        match place {
+            Spotted::At(place) => {
+                let spot = match place {
+                    Place::Value { table, key } => {
+                        let (number, _) = self.past.see_table(vm, table)?;
+                        self.past.under(vm, number, key)?.0
+                    }
+                    Place::Upvalue { function, index } => {
+                        Spot::Cell(self.past.see_cell(vm, function, index)?)
+                    }
+                    _ => return Ok(()),
+                };
+                self.replace(vm, spot, old, new)
+            }
+            Spotted::Key(table) => {
+                let (number, _) = self.past.see_table(vm, table)?;
+                let ((from, value), (to, nothing)) = (
+                    self.past.under(vm, number, old)?,
+                    self.past.under(vm, number, new)?,
+                );
+                self.replace(vm, from, value, Ref::NIL)?;
+                self.replace(vm, to, nothing, value)
+            }
+            Spotted::Nowhere => Ok(()),
+        }
+    }
+
+    fn put(&mut self, vm: &mut Vm, spot: Spot, value: Ref) -> Result<()> {
+        write::put_while_loading(vm, self.permit, self.past.place(spot), value)?;
+        self.past.note(spot, value);
+        Ok(())
+    }
+
+    pub(super) fn replace(&mut self, vm: &mut Vm, spot: Spot, old: Ref, new: Ref) -> Result<()> {
+        self.put(vm, spot, new)?;
+        self.log
+            .try_push(Logged::Replaced(Write { spot, old, new }))
+    }
+
+    /// A call that stays.
+    fn keep(
+        &mut self,
+        vm: &mut Vm,
+        made: Made<'_>,
+        call: Call,
+        writes: Vec<Write>,
+        places: bool,
+    ) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        if let Some(outer) = self.open.last_mut() {
+            let container = |spot: Spot| match spot {
+                Spot::Slot(table, _) | Spot::Metatable(table) => (0, table),
+                Spot::Cell(cell) => (1, cell),
+            };
+            let mut changed: FxHashSet<(u8, u32)> = FxHashSet::default();
+            for write in &outer.writes {
+                changed.try_insert_value(container(write.spot), ())?;
+            }
+            if writes
+                .iter()
+                .any(|write| changed.contains(&container(write.spot)))
+            {
+                outer.whole = true;
+                outer.writes.try_reserve(writes.len())?;
+                outer.writes.extend(writes);
+                return Ok(());
+            }
+        }
+        if places && !call.loads {
+            let label = self.label(vm, made, &call)?;
+            self.note(true, call.function, label)?;
+        }
+        self.log.try_push(Logged::Kept { writes, places })
+    }
+
+    pub(super) fn label(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<String> {
+        if let Some(label) = &call.label {
+            return copied_text(label);
+        }
+        text::call(
+            vm,
+            self.context,
+            &mut self.names,
+            (self.chunk_at, made),
+            call,
+        )
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Returned,
+    Raised,
+    Yielded,
+}

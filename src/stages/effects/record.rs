@@ -1,0 +1,144 @@
+//! The calls of a load: what a report says of them, and what is on record for the next reload.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::BUDGET;
+use crate::lua::heap::Place;
+use crate::lua::vm::{KeyValue, Ref, Vm};
+use crate::lua::write::{self, Permit};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush, copied};
+
+/// The calls of a load, for the report.
+#[derive(Default)]
+pub struct Calls {
+    /// Taken back, since they were made before.
+    pub repeated: Vec<String>,
+    /// Made for the first time.
+    pub new: Vec<String>,
+    /// Made by the last load and not by this one.
+    pub gone: Vec<String>,
+    /// C functions that ran and cannot be taken back.
+    pub irrevocable: Vec<String>,
+    /// The first two, with the functions that were called.
+    pub(super) made: Vec<(Ref, String)>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// Calls that can change more than is remembered.
+    pub beyond: Vec<String>,
+    /// Calls that raised, and whose function stands there already.
+    pub(super) duplicates: Vec<String>,
+    /// What ran and cannot be taken back, as it is told where the load fails.
+    pub(super) ran: Vec<String>,
+}
+
+impl Calls {
+    /// Adds to the message of a chunk that failed what speaks of its calls.
+    pub fn explain(&self, mut text: Vec<u8>) -> Vec<u8> {
+        for call in &self.duplicates {
+            text.extend_from_slice(
+                format!("\n{call}: registered already; see hotreload.reloading()").as_bytes(),
+            );
+        }
+        for call in &self.beyond {
+            text.extend_from_slice(format!("\n{}", beyond(call)).as_bytes());
+        }
+        for ran in &self.ran {
+            text.extend_from_slice(format!("\n{ran} ran and cannot be taken back").as_bytes());
+        }
+        text
+    }
+
+    /// The calls for the record of the module, a string with a line for each call, under each
+    /// function that was called. The table is weak: where the other module is loaded anew,
+    /// nothing is known of calls of its old functions.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn pack(&self, vm: &mut Vm, permit: Permit) -> Result<Ref> {
+        let mut texts: FxHashMap<usize, (Ref, Vec<u8>)> = FxHashMap::default();
+        for (function, label) in &self.made {
+            texts.try_reserve(1)?;
+            let (_, text) = texts
+                .entry(vm.val(*function).addr)
+                .or_insert((*function, Vec::new()));
+            text.try_reserve(label.len() + 1)?;
+            text.extend_from_slice(label.as_bytes());
+            text.push(b'\n');
+        }
+        let record = vm.weak_table()?;
+        for (function, text) in texts.into_values() {
+            let text = vm.string(&text)?;
+            let place = Place::Value {
+                table: record,
+                key: function,
+            };
+            write::put_while_loading(vm, permit, place, text)?;
+        }
+        Ok(record)
+    }
+}
+
+/// What is told of a call that can change more than is remembered, where its work is put back.
+pub fn beyond(call: &str) -> String {
+    format!(
+        "{call} reaches more than {BUDGET} entries of tables: look whether all that it changed was put back"
+    )
+}
+
+/// The calls of the module's last load.
+#[derive(Default)]
+pub struct Recorded {
+    /// How often each was made.
+    pub(super) calls: FxHashMap<Vec<u8>, u32>,
+    /// The functions that were called, by address.
+    pub(super) functions: FxHashSet<usize>,
+}
+
+impl Recorded {
+    /// The inverse of [`Calls::pack`].
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn read(vm: &mut Vm, record: Ref) -> Result<Recorded> {
+        let mut recorded = Recorded::default();
+        for KeyValue { key, value } in vm.keep_entries(record)?.iter() {
+            recorded.functions.try_insert_value(vm.val(key).addr, ())?;
+            let text = vm.bytes(value)?.unwrap_or_default();
+            for call in text
+                .split(|byte| *byte == b'\n')
+                .filter(|call| !call.is_empty())
+            {
+                let count = recorded.calls.get(call).copied().unwrap_or(0);
+                recorded.calls.try_insert_value(copied(call)?, count + 1)?;
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// Is there such a call that nobody has taken off?
+    pub(super) fn has(&self, call: &str) -> bool {
+        self.calls
+            .get(call.as_bytes())
+            .is_some_and(|count| *count > 0)
+    }
+
+    /// Takes one call off, if there is one like it.
+    pub(super) fn take(&mut self, call: &str) {
+        if let Some(count) = self.calls.get_mut(call.as_bytes()) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// The calls that nobody has taken off.
+    pub(super) fn rest(self) -> Result<Vec<String>> {
+        let mut rest = Vec::new();
+        for (call, count) in self.calls {
+            for _ in 0..count {
+                rest.try_push(String::from_utf8_lossy(&call).into_owned())?;
+            }
+        }
+        rest.sort_unstable();
+        Ok(rest)
+    }
+}

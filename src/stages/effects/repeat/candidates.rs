@@ -1,0 +1,412 @@
+//! What an older object may be that a new one answers to: what stands in the place, or elsewhere.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::super::names::Likeness;
+use super::super::past::{SMALL, Spot, Write};
+use super::{DEPTH, Holders, MOST_BEHIND, MOST_LOOKED_AT, Search, Spotted, Standing};
+use crate::lua::heap::Place;
+use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
+
+impl Search<'_> {
+    /// Entries of a remembered table, as they were before the call, which were there before the
+    /// load; those that have functions of the module's own, or, in a small table, all.
+    pub(super) fn candidates(
+        &mut self,
+        table: u32,
+        writes: &[Write],
+        new: Ref,
+        fits: impl Fn(&Vm, Ref, Ref) -> bool,
+    ) -> Result<Vec<(Ref, Ref)>> {
+        let mut found = Vec::new();
+        if self.past.len(table) <= SMALL {
+            let mut before: FxHashMap<Spot, Ref> = FxHashMap::default();
+            for write in writes {
+                before.try_insert_value(write.spot, write.old)?;
+            }
+            for (slot, key, now) in self.past.entries(table) {
+                let value = before.get(&Spot::Slot(table, slot)).copied().unwrap_or(now);
+                found.try_push((key, value))?;
+            }
+        } else {
+            let is_data = self.vm.kind(new) == Kind::Table && !self.belongs(new, DEPTH)?;
+            self.find_holders(table, is_data)?;
+            let some = self.narrowed((table, is_data), new)?;
+            if let Some(holders) = self.holders.get(&(table, is_data)) {
+                let count = some.as_ref().map_or(holders.entries.len(), Vec::len);
+                found.try_reserve(count)?;
+                match &some {
+                    Some(some) => {
+                        found.extend(some.iter().filter_map(|i| holders.entries.get(*i as usize)))
+                    }
+                    None => found.extend_from_slice(&holders.entries),
+                }
+            }
+        }
+        let (vm, made) = (&*self.vm, self.made);
+        let is_old = |vm: &Vm, r: Ref| {
+            let val = vm.val(r);
+            !(matches!(val.kind, Kind::Table | Kind::Function) && made.created(val.addr))
+        };
+        found.retain(|(key, value)| {
+            !vm.val(*value).is_nil()
+                && is_old(vm, *key)
+                && is_old(vm, *value)
+                && fits(vm, *key, *value)
+        });
+        if self.past.len(table) <= SMALL {
+            found.sort_by_key(|(key, _)| vm.integer(*key));
+        }
+        // The caller wants value before key.
+        for pair in &mut found {
+            *pair = (pair.1, pair.0);
+        }
+        Ok(found)
+    }
+
+    /// Finds the entries of a large table that hold functions of the module's own, once; or, for
+    /// data, all records.
+    fn find_holders(&mut self, table: u32, is_data: bool) -> Result<()> {
+        if self.holders.contains_key(&(table, is_data)) {
+            return Ok(());
+        }
+        self.names.prepare(self.vm, self.ownership, self.sources)?;
+        let mut holders = Holders::default();
+        let mut entries = collected(
+            self.past
+                .entries(table)
+                .map(|(_, key, value)| Ok((key, value))),
+        )?;
+        let vm = &*self.vm;
+        entries.sort_by_key(|(key, _)| vm.integer(*key));
+        for (key, value) in entries {
+            let mut functions = Vec::new();
+            let has_key = self.own_functions(key, 0, Some(&mut functions))?;
+            let is_row = is_data && self.vm.kind(value) == Kind::Table;
+            if !self.own_functions(value, DEPTH, Some(&mut functions))? && !has_key && !is_row {
+                continue;
+            }
+            let entry = holders.entries.len() as u32;
+            holders.entries.try_push((key, value))?;
+            for function in functions {
+                holders.functions.try_push((function, entry))?;
+                let current = self.names.current(self.vm, self.sources.lineage, function);
+                add_under(&mut holders.by_function, current, entry)?;
+            }
+            let entries = self.vm.keep_some(value, MOST_LOOKED_AT)?;
+            if entries.len() as usize == MOST_LOOKED_AT {
+                holders.large.try_push(entry)?;
+            }
+            for held in entries.values() {
+                if matches!(self.vm.kind(held), Kind::String | Kind::Number) {
+                    add_under(&mut holders.by_value, self.vm.key_hash(held), entry)?;
+                }
+            }
+        }
+        self.holders.try_insert_value((table, is_data), holders)?;
+        Ok(())
+    }
+
+    /// Those of a large table's entries with functions of the module's own that may be what a new
+    /// object is; none for all.
+    fn narrowed(&mut self, table: (u32, bool), new: Ref) -> Result<Option<Vec<u32>>> {
+        if self.vm.kind(new) == Kind::Table {
+            // What was given stands in the older record as well: of several such values the rarest
+            // tells most.
+            let entries = self.vm.keep_some(new, SMALL)?;
+            let mut rarest: Option<(Kind, u64)> = None;
+            let with = |search: &Self, value| {
+                let holders = search.holders.get(&table);
+                holders
+                    .and_then(|holders| holders.by_value.get(&value))
+                    .map_or(0, Vec::len)
+            };
+            for value in entries.values() {
+                let kind = self.vm.kind(value);
+                if (kind == Kind::String || kind == Kind::Number && !self.loose)
+                    && self.is_given(value)
+                {
+                    let value = self.vm.key_hash(value);
+                    if rarest.is_none_or(|rarest| with(self, value) < with(self, rarest)) {
+                        rarest = Some(value);
+                    }
+                }
+            }
+            if let Some(value) = rarest
+                && let Some(holders) = self.holders.get(&table)
+            {
+                let with = holders.by_value.get(&value).map_or(&[][..], |list| list);
+                let mut some = copied(with)?;
+                some.try_reserve(holders.large.len())?;
+                some.extend_from_slice(&holders.large);
+                some.sort_unstable();
+                return Ok(Some(some));
+            }
+        }
+        if table.1 && self.loose {
+            return Ok(Some(Vec::new())); // a row with other numbers is another row
+        }
+        if !self.narrow || self.loose {
+            return Ok(None);
+        }
+        let mut functions = Vec::new();
+        self.own_functions(new, DEPTH, Some(&mut functions))?;
+        let mut some: Vec<u32> = Vec::new();
+        for function in functions {
+            let likely =
+                self.names
+                    .likely(self.vm, self.ownership, self.made, self.sources, function)?;
+            let Some(holders) = self.holders.get_mut(&table) else {
+                continue;
+            };
+            for address in &likely {
+                let with = holders
+                    .by_function
+                    .get(address)
+                    .map_or(&[][..], |list| list);
+                some.try_reserve(with.len())?;
+                some.extend_from_slice(with);
+            }
+            if likely.is_empty() {
+                if holders.by_digest.is_none() {
+                    let mut by_digest = FxHashMap::default();
+                    for (function, entry) in &holders.functions {
+                        if let Some(digest) = self.names.digest(self.vm, *function)? {
+                            add_under(&mut by_digest, digest, *entry)?;
+                        }
+                    }
+                    holders.by_digest = Some(by_digest);
+                }
+                let digest = self.names.digest_of_new(self.vm, function)?;
+                let with = digest.and_then(|digest| holders.by_digest.as_ref()?.get(&digest));
+                let with = with.map_or(&[][..], |list| list);
+                some.try_reserve(with.len())?;
+                some.extend_from_slice(with);
+            }
+        }
+        some.sort_unstable();
+        some.dedup();
+        self.narrowed = true;
+        Ok(Some(some))
+    }
+
+    /// Older objects of a kind in a chain that begins at `start`: a linked list, a closure over the
+    /// one before.
+    pub(super) fn behind(
+        &mut self,
+        start: Ref,
+        kind: Kind,
+        found: &mut Vec<(Ref, Ref)>,
+    ) -> Result<()> {
+        let mut seen: FxHashSet<usize> = FxHashSet::default();
+        let mut queue = Vec::new();
+        queue.try_push(start)?;
+        let (mut next, is_first) = (0, found.is_empty());
+        while let Some(at) = queue.get(next).copied() {
+            next += 1;
+            let val = self.vm.val(at);
+            if next > MOST_BEHIND || !Self::is_object(val) || self.is_new(val) {
+                continue;
+            }
+            if seen.try_insert_value(val.addr, ())?.is_some() {
+                continue;
+            }
+            if val.kind == kind && (is_first || next > 1) {
+                found.try_push((at, Ref::NIL))?;
+            }
+            match val.kind {
+                Kind::Table => {
+                    for value in self.vm.keep_some(at, 64)?.values() {
+                        if matches!(self.vm.kind(value), Kind::Table) || self.vm.kind(value) == kind
+                        {
+                            queue.try_push(value)?;
+                        }
+                    }
+                }
+                Kind::Function if self.vm.is_c_function(at).is_none() && !self.is_own(at)? => {
+                    let upvalues = self.vm.info(at)?.map_or(0, |info| info.upvalues);
+                    for i in 1..=upvalues {
+                        if self
+                            .vm
+                            .upvalue(at, i)
+                            .is_some_and(|upvalue| upvalue.value.kind == kind)
+                        {
+                            queue.try_push(self.vm.upvalue_value(at, i)?)?;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Is it a function of the module's own, or a record or wrapper of one?
+    pub fn belongs(&mut self, value: Ref, depth: u32) -> Result<bool> {
+        let mark = self.vm.held();
+        let belongs = self.own_functions(value, depth, None);
+        self.vm.release(mark);
+        belongs
+    }
+
+    /// The same; where there is a list, it gets all functions of the module's own that are found.
+    fn own_functions(
+        &mut self,
+        value: Ref,
+        depth: u32,
+        mut list: Option<&mut Vec<Ref>>,
+    ) -> Result<bool> {
+        let mut found = false;
+        match self.vm.kind(value) {
+            Kind::Function => {
+                if self.vm.is_c_function(value).is_some() {
+                    return Ok(false);
+                }
+                if self.is_own(value)? {
+                    if let Some(list) = list {
+                        list.try_push(value)?;
+                    }
+                    return Ok(true);
+                }
+                let upvalues = self.vm.info(value)?.map_or(0, |info| info.upvalues);
+                for i in (1..=upvalues).filter(|_| depth > 0) {
+                    let held = self
+                        .vm
+                        .upvalue(value, i)
+                        .map_or(Kind::Nil, |upvalue| upvalue.value.kind);
+                    if matches!(held, Kind::Function | Kind::Table) {
+                        let held = self.vm.upvalue_value(value, i)?;
+                        found |= self.own_functions(held, depth - 1, list.as_deref_mut())?;
+                    }
+                    if found && list.is_none() {
+                        break;
+                    }
+                }
+            }
+            Kind::Table if depth > 0 => {
+                let entries = self.vm.keep_some(value, MOST_LOOKED_AT)?;
+                for KeyValue { key, value } in entries.iter() {
+                    if self.vm.kind(key) == Kind::Function {
+                        found |= self.own_functions(key, 0, list.as_deref_mut())?;
+                    }
+                    found |= self.own_functions(value, depth - 1, list.as_deref_mut())?;
+                    if found && list.is_none() {
+                        break;
+                    }
+                }
+            }
+            Kind::Thread => found = true,
+            _ => {}
+        }
+        Ok(found)
+    }
+
+    /// Where in a table, or in its records, a function stands to which the file's one answers: by
+    /// name or code, or under a key that the call was given.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn standing(
+        &mut self,
+        table: u32,
+        new: Ref,
+        why: Standing,
+    ) -> Result<Option<(Spotted, Ref)>> {
+        if !self.is_own(new)? {
+            return Ok(None);
+        }
+        let at = self.past.table(table);
+        let mut entries = Vec::new();
+        if why == Standing::UnderGivenKeys {
+            for key in &self.given.held {
+                if self.vm.kind(*key) == Kind::String {
+                    entries.try_push((*key, self.vm.get(at, *key)?))?;
+                }
+            }
+        } else {
+            entries = collected(
+                self.past
+                    .entries(table)
+                    .map(|(_, key, value)| Ok((key, value))),
+            )?;
+        }
+        for (key, value) in entries {
+            if self.vm.same(at, self.sources.globals) {
+                return Ok(None); // everything stands behind it
+            }
+            let least = match (self.is_given(key), why) {
+                (true, Standing::Refused | Standing::Recorded) => Some(Likeness::Any),
+                (false, Standing::Recorded) => None,
+                (_, Standing::Refused | Standing::UnderGivenKeys) => Some(Likeness::Code),
+            };
+            if let Some(found) = self.standing_in(
+                Place::Value { table: at, key },
+                value,
+                new,
+                (least, why),
+                DEPTH,
+            )? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn standing_in(
+        &mut self,
+        place: Place,
+        value: Ref,
+        new: Ref,
+        (least, why): (Option<Likeness>, Standing),
+        depth: u32,
+    ) -> Result<Option<(Spotted, Ref)>> {
+        let val = self.vm.val(value);
+        if self.is_new(val) {
+            return Ok(None);
+        }
+        if val.is_function() && self.vm.is_c_function(value).is_none() && self.is_own(value)? {
+            let likeness = self.names.likeness(
+                self.vm,
+                self.ownership,
+                self.made,
+                self.sources,
+                (new, value),
+            )?;
+            let is_enough = least.is_some() && likeness >= least;
+            return Ok(is_enough.then_some((Spotted::At(place), value)));
+        }
+        if val.is_table() && depth > 0 {
+            let entries = self.vm.keep_some(value, SMALL)?;
+            let is_named = |held| self.vm.kind(held) == Kind::String && self.is_given(held);
+            let least = match why {
+                Standing::Refused | Standing::Recorded if entries.values().any(is_named) => {
+                    Some(Likeness::Any)
+                }
+                _ => least,
+            };
+            for KeyValue { key, value: held } in entries.iter() {
+                let place = Place::Value { table: value, key };
+                if let Some(found) = self.standing_in(place, held, new, (least, why), depth - 1)? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Appends to the list under a key.
+pub(super) fn add_under<K: Eq + std::hash::Hash>(
+    map: &mut FxHashMap<K, Vec<u32>>,
+    key: K,
+    entry: u32,
+) -> Result<()> {
+    map.try_reserve(1)?;
+    let list = map.entry(key).or_default();
+    match list.last() {
+        Some(last) if *last == entry => Ok(()),
+        _ => list.try_push(entry),
+    }
+}

@@ -1,0 +1,214 @@
+//! The search for an assignment: one candidate for each write, the likeliest first.
+
+use std::cmp::Ordering;
+
+use super::super::names::Likeness;
+use super::unify::score;
+use super::{Assignment, DEPTH, Guess, Keying, MOST_TRIES, Search, Spotted, Wanted, What};
+use crate::lua::heap::Place;
+use crate::lua::vm::Ref;
+use crate::support::error::Result;
+use crate::support::mem::{TryPush, copied};
+
+impl Search<'_> {
+    /// Tries the candidates of the first write that is left, then the rest.
+    pub(super) fn search(
+        &mut self,
+        wanted: &[Wanted],
+        assignment: &mut Assignment,
+        keys: &mut Vec<(i64, Ref)>,
+        keying: Keying,
+        tries: &mut u32,
+        best: &mut Option<(Assignment, bool)>,
+    ) -> Result<()> {
+        *tries += 1;
+        if *tries > MOST_TRIES {
+            return Ok(());
+        }
+        let Some((one, rest)) = wanted.split_first() else {
+            return self.keep_best(assignment, best);
+        };
+        if one.what == What::Beside {
+            return match self.stands_beside(one, keys, keying) {
+                true => self.search(rest, assignment, keys, keying, tries, best),
+                false => Ok(()),
+            };
+        }
+        for candidate in &one.candidates {
+            let (mark, bound) = (assignment.mark(), keys.len());
+            if self.fits(one, *candidate, assignment, keys, keying)? {
+                self.search(rest, assignment, keys, keying, tries, best)?;
+            }
+            assignment.back(self.vm, mark);
+            keys.truncate(bound);
+            let is_certain =
+                |best: &Assignment| best.score >= best.places.len() as u32 * score(Likeness::Name);
+            if !self.loose
+                && best
+                    .as_ref()
+                    .is_some_and(|(best, _)| is_certain(best) && !best.places.is_empty())
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a call that places very much: each write takes the first candidate that fits,
+    /// and none is gone back to.
+    pub(super) fn search_once(
+        &mut self,
+        wanted: &[Wanted],
+        assignment: &mut Assignment,
+        keying: Keying,
+        best: &mut Option<(Assignment, bool)>,
+    ) -> Result<()> {
+        let (mut keys, mut tries) = (Vec::new(), 0);
+        for one in wanted {
+            if one.what == What::Beside {
+                if !self.stands_beside(one, &keys, keying) {
+                    return Ok(());
+                }
+                continue;
+            }
+            let mut found = false;
+            for candidate in &one.candidates {
+                let (mark, bound) = (assignment.mark(), keys.len());
+                tries += 1;
+                found = tries <= MOST_TRIES
+                    && self.fits(one, *candidate, assignment, &mut keys, keying)?;
+                if found || tries > MOST_TRIES {
+                    break;
+                }
+                assignment.back(self.vm, mark);
+                keys.truncate(bound);
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+        self.keep_best(assignment, best)
+    }
+
+    /// Does what was given beside objects stand under the older key as well?
+    fn stands_beside(&self, one: &Wanted, keys: &[(i64, Ref)], keying: Keying) -> bool {
+        let integer = self.vm.integer(one.key);
+        let known = keys
+            .iter()
+            .find(|(new, _)| keying == Keying::Bound && Some(*new) == integer);
+        match (known, one.table) {
+            (Some((_, old_key)), Some(table)) => {
+                self.vm.holds(self.past.table(table), *old_key, one.new)
+            }
+            _ => true,
+        }
+    }
+
+    /// May the candidate, a value and its key, be what a write wants? If so, the assignment has
+    /// both.
+    fn fits(
+        &mut self,
+        one: &Wanted,
+        (old, old_key): (Ref, Ref),
+        assignment: &mut Assignment,
+        keys: &mut Vec<(i64, Ref)>,
+        keying: Keying,
+    ) -> Result<bool> {
+        let table = one.table.map(|table| self.past.table(table));
+        let place = match table {
+            Some(table) if old_key != Ref::NIL => Spotted::At(Place::Value {
+                table,
+                key: old_key,
+            }),
+            None if self.vm.same(old, one.old) => one.place,
+            _ => Spotted::Nowhere,
+        };
+        let guess = Guess {
+            new: one.new,
+            old,
+            place,
+        };
+        if one.what == What::Key {
+            // The candidate's value stands under the key that is to be the older one.
+            let as_key = Guess {
+                new: one.key,
+                old: old_key,
+                place: Spotted::Key(table.unwrap_or_default()),
+            };
+            return Ok(self.unify(assignment, as_key)?
+                && (!Self::is_object(self.vm.val(one.new)) || self.value(assignment, guess)?));
+        }
+        if old_key != Ref::NIL && self.vm.val(one.old).is_nil() {
+            assignment.scalars.try_push((one.key, old_key))?;
+            if let (Keying::Bound, Some(integer)) = (keying, self.vm.integer(one.key)) {
+                match keys.iter().find(|(new, _)| *new == integer) {
+                    Some((_, known)) if !self.vm.same(*known, old_key) => return Ok(false),
+                    Some(_) => {}
+                    None => keys.try_push((integer, old_key))?,
+                }
+            }
+        }
+        self.unify(assignment, guess)
+    }
+
+    /// An assignment that fits: the best one is kept, the first of several. Where numbers may
+    /// differ, that is the one in which they do least, and there must be one alone.
+    fn keep_best(
+        &mut self,
+        found: &Assignment,
+        best: &mut Option<(Assignment, bool)>,
+    ) -> Result<()> {
+        let mut mine = false;
+        for (_, old) in &found.pairs {
+            mine = mine || self.belongs(*old, DEPTH)?;
+        }
+        if !mine && !self.loose {
+            // Data of the file's, equal in all.
+            let (vm, given) = (&self.vm, self.given);
+            mine = !found.pairs.is_empty()
+                && found.pairs.iter().all(|(new, _)| {
+                    vm.val(*new).is_table() && given.tables.contains(&vm.val(*new).addr)
+                });
+        }
+        if !mine {
+            return Ok(());
+        }
+        let differ = best.as_ref().is_some_and(|(best, _)| {
+            found.pairs.iter().any(|(new, old)| {
+                best.old(self.vm.val(*new).addr)
+                    .is_none_or(|other| !self.vm.same(other, *old))
+            })
+        });
+        let order = best.as_ref().map_or(Ordering::Greater, |(best, _)| {
+            let by_distance = best.distance.total_cmp(&found.distance);
+            found.score.cmp(&best.score).then(by_distance)
+        });
+        let several = order == Ordering::Equal && differ;
+        match best {
+            Some((known, flag))
+                if order.then(known.lines.cmp(&found.lines)) != Ordering::Greater =>
+            {
+                *flag |= several
+            }
+            _ => {
+                let several = several
+                    || order == Ordering::Equal
+                        && best.as_ref().is_some_and(|(_, several)| *several);
+                let mut copy = Assignment {
+                    places: copied(&found.places)?,
+                    scalars: copied(&found.scalars)?,
+                    score: found.score,
+                    lines: found.lines,
+                    differs: found.differs,
+                    distance: found.distance,
+                    ..Assignment::default()
+                };
+                for (new, old) in &found.pairs {
+                    copy.assign(self.vm, *new, *old)?;
+                }
+                *best = Some((copy, several));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,349 @@
+//! Is an older value, under an assignment, what a new one is? What both lead to is compared, too.
+
+use super::super::names::Likeness;
+use super::{Assignment, Guess, MOST_NESTED, Search, Spotted};
+use crate::lua::heap::Place;
+use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
+use crate::support::error::Result;
+use crate::support::mem::TryPush;
+
+impl Guess {
+    /// The older value stands in a table under a key.
+    fn in_table(new: Ref, old: Ref, table: Ref, key: Ref) -> Guess {
+        let place = Spotted::At(Place::Value { table, key });
+        Guess { new, old, place }
+    }
+}
+
+impl Search<'_> {
+    /// Is a guess right?
+    pub(super) fn value(&mut self, assignment: &mut Assignment, guess: Guess) -> Result<bool> {
+        match self.is_new(self.vm.val(guess.new)) {
+            true => self.unify(assignment, guess),
+            false => self.value_later(assignment, guess),
+        }
+    }
+
+    /// The same; what a new object leads to becomes pending.
+    fn value_later(&mut self, assignment: &mut Assignment, guess: Guess) -> Result<bool> {
+        let Guess { new, old, .. } = guess;
+        let val = self.vm.val(new);
+        if !Self::is_object(val) {
+            return self.scalar(assignment, new, old);
+        }
+        if self.is_new(val) {
+            self.pending.try_push(guess)?;
+            return Ok(true);
+        }
+        // An object that existed: given, it must be the same; else it is a link, and not compared.
+        Ok(!self.is_given(new) || self.vm.same(new, old))
+    }
+
+    fn number(&self, number: Ref) -> Option<f64> {
+        let integer = self.vm.integer(number).map(|integer| integer as f64);
+        integer.or_else(|| self.vm.float(number))
+    }
+
+    fn scalar(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
+        let kind = self.vm.kind(new);
+        if kind == Kind::Boolean {
+            return Ok(true);
+        }
+        if kind != self.vm.kind(old) {
+            return Ok(false);
+        }
+        match kind {
+            Kind::Number if self.is_given(new) => {
+                if self.vm.same(new, old) {
+                    return Ok(true);
+                }
+                assignment.differs = Some((old, new));
+                if let (Some(a), Some(b)) = (self.number(old), self.number(new)) {
+                    assignment.distance += (a - b).abs();
+                }
+                Ok(self.loose)
+            }
+            Kind::Number => assignment.scalars.try_push((new, old)).map(|()| true),
+            Kind::String if self.vm.same(new, old) => Ok(true),
+            Kind::String if !self.is_given(new) => {
+                let same = are_same_but_digits(self.vm, new, old);
+                assignment.scalars.try_push((new, old)).map(|()| same)
+            }
+            Kind::Nil => Ok(true),
+            _ => Ok(false),
+        }
+    }
+
+    /// May the older object be what the new one is, with all that both lead to? If so, the
+    /// assignment has them. What is left to compare is a list, not a recursion: the program's
+    /// data may be nested without end.
+    pub(super) fn unify(&mut self, assignment: &mut Assignment, guess: Guess) -> Result<bool> {
+        let start = self.pending.len();
+        self.pending.try_push(guess)?;
+        while let Some(guess) = self.pending.get(start..).and_then(<[_]>::last).copied() {
+            self.pending.pop();
+            if !self.unify_one(assignment, guess)? {
+                self.pending.truncate(start);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same without what they lead to, which becomes pending.
+    fn unify_one(&mut self, assignment: &mut Assignment, guess: Guess) -> Result<bool> {
+        let Guess { new, old, place } = guess;
+        let (new_val, old_val) = (self.vm.val(new), self.vm.val(old));
+        if new_val.kind != old_val.kind {
+            return Ok(false);
+        }
+        if let Some(known) = assignment.old(new_val.addr) {
+            if self.vm.val(known) != old_val {
+                return Ok(false);
+            }
+            if new_val.is_function() && self.is_own(new)? {
+                assignment.places.try_push((place, old, new))?;
+            }
+            return Ok(true);
+        }
+        if assignment.by_old.contains(&old_val.addr) || self.is_new(old_val) {
+            return Ok(false);
+        }
+        assignment.assign(self.vm, new, old)?;
+        match new_val.kind {
+            Kind::Function => self.unify_functions(assignment, guess),
+            Kind::Table => self.unify_tables(assignment, new, old),
+            Kind::Thread => self.unify_threads(new_val.addr, old),
+            _ => Ok(false),
+        }
+    }
+
+    fn unify_functions(&mut self, assignment: &mut Assignment, guess: Guess) -> Result<bool> {
+        let Guess { new, old, place } = guess;
+        let (own_new, own_old) = (self.is_own(new)?, self.is_own(old)?);
+        if own_new || own_old {
+            if !own_new || !own_old {
+                return Ok(false);
+            }
+            let Some(likeness) = self.names.likeness(
+                self.vm,
+                self.ownership,
+                self.made,
+                self.sources,
+                (new, old),
+            )?
+            else {
+                return Ok(false);
+            };
+            assignment.score += score(likeness);
+            assignment.lines += self
+                .vm
+                .info(old)?
+                .map_or(0, |info| u64::from(info.line.unsigned_abs()));
+            assignment.places.try_push((place, old, new))?;
+            return Ok(true);
+        }
+        let (Some(a), Some(b)) = (self.vm.info(new)?, self.vm.info(old)?) else {
+            return Ok(false);
+        };
+        let codes = (self.vm.is_c_function(new), self.vm.is_c_function(old));
+        let sources = codes.0 == codes.1
+            && (codes.0.is_some() || self.vm.source(new)? == self.vm.source(old)?);
+        if !sources || (a.line, a.last, a.upvalues, a.lua) != (b.line, b.last, b.upvalues, b.lua) {
+            return Ok(false);
+        }
+        for i in 1..=a.upvalues {
+            if a.lua && self.vm.cell(new, i) == self.vm.cell(old, i) {
+                continue;
+            }
+            let held = Guess {
+                new: self.vm.upvalue_value(new, i)?,
+                old: self.vm.upvalue_value(old, i)?,
+                place: Spotted::At(Place::Upvalue {
+                    function: old,
+                    index: i,
+                }),
+            };
+            if !self.value_later(assignment, held)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The module's object is the module's object, whatever data it has by now: its functions tell
+    /// it.
+    fn unify_objects(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
+        let mut alike = false;
+        for KeyValue { key, value } in self.vm.keep_entries(new)?.iter() {
+            let there = self.vm.get(old, key)?;
+            let both = [value, there].map(|function| self.vm.val(function));
+            if both.iter().all(|val| val.is_function())
+                && self.is_new(both[0])
+                && self.is_own(value)?
+            {
+                let mark = assignment.mark();
+                let fits = self.unify(assignment, Guess::in_table(value, there, old, key))?;
+                alike |= fits;
+                if !fits {
+                    assignment.back(self.vm, mark);
+                }
+            }
+        }
+        Ok(alike)
+    }
+
+    fn unify_tables(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
+        if self.vm.same(old, self.sources.running)
+            && self.given.tables.contains(&self.vm.val(new).addr)
+        {
+            let mark = assignment.mark();
+            if self.unify_objects(assignment, new, old)? {
+                return Ok(true);
+            }
+            assignment.back(self.vm, mark);
+        }
+        let (metatable, other) = (self.vm.metatable(new)?, self.vm.metatable(old)?);
+        let (m, o) = (self.vm.val(metatable), self.vm.val(other));
+        if m.is_nil() != o.is_nil() || !m.is_nil() && !self.is_new(m) && m != o {
+            return Ok(false);
+        }
+        let entries = self.vm.keep_entries(new)?;
+        // What is no object tells two records apart soonest: the event's name.
+        let cheap_first = entries.iter().map(|entry| (false, entry));
+        let by_cost = cheap_first.chain(entries.iter().map(|entry| (true, entry)));
+        for (is_dear, entry) in by_cost {
+            let KeyValue { key, value } = entry;
+            if is_dear != (self.is_new(self.vm.val(key)) || Self::is_object(self.vm.val(value))) {
+                continue;
+            }
+            if self.is_new(self.vm.val(key)) {
+                if !self.unify_under_key(assignment, entry, old)? {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let there = self.vm.get(old, key)?;
+            let val = self.vm.val(value);
+            if self.vm.val(there).is_nil() {
+                let is_link = Self::is_object(val) && !self.is_new(val) && !self.is_given(value);
+                if val.kind != Kind::Boolean && !is_link {
+                    return Ok(false);
+                }
+            } else {
+                if !self.value_later(assignment, Guess::in_table(value, there, old, key))? {
+                    return Ok(false);
+                }
+            }
+        }
+        if !m.is_nil() && self.is_new(m) {
+            self.pending.try_push(Guess {
+                new: metatable,
+                old: other,
+                place: Spotted::Nowhere,
+            })?;
+        }
+        Ok(true)
+    }
+
+    /// An entry under a new object: some older one of the table has it.
+    fn unify_under_key(
+        &mut self,
+        assignment: &mut Assignment,
+        new: KeyValue,
+        old: Ref,
+    ) -> Result<bool> {
+        if self.nested == MOST_NESTED {
+            return Ok(false);
+        }
+        self.nested += 1;
+        let found = self.find_under_key(assignment, new, old);
+        self.nested -= 1;
+        found
+    }
+
+    fn find_under_key(
+        &mut self,
+        assignment: &mut Assignment,
+        new: KeyValue,
+        old: Ref,
+    ) -> Result<bool> {
+        for KeyValue { key, value } in self.vm.keep_entries(old)?.iter() {
+            let mark = assignment.mark();
+            let as_key = Guess {
+                new: new.key,
+                old: key,
+                place: Spotted::Key(old),
+            };
+            if self.unify(assignment, as_key)?
+                && self.value(assignment, Guess::in_table(new.value, value, old, key))?
+            {
+                return Ok(true);
+            }
+            assignment.back(self.vm, mark);
+        }
+        Ok(false)
+    }
+
+    fn unify_threads(&mut self, new: usize, old: Ref) -> Result<bool> {
+        let Some(function) = self.threads.get(&new).copied() else {
+            return Ok(false);
+        };
+        let Some((other, has_begun)) = self.vm.body_of(old)? else {
+            return Ok(false);
+        };
+        if has_begun && self.is_own(function)? {
+            // An activation goes on with the code with which it began.
+            return Ok(self.is_own(other)?
+                && self
+                    .names
+                    .likeness(
+                        self.vm,
+                        self.ownership,
+                        self.made,
+                        self.sources,
+                        (function, other),
+                    )?
+                    .is_some());
+        }
+        self.pending.try_push(Guess {
+            new: function,
+            old: other,
+            place: Spotted::Nowhere,
+        })?;
+        Ok(true)
+    }
+}
+
+pub(super) fn score(likeness: Likeness) -> u32 {
+    match likeness {
+        Likeness::Name => 9,
+        Likeness::Code => 8,
+        Likeness::Any => 5,
+    }
+}
+
+pub(super) fn are_same_but_digits(vm: &Vm, a: Ref, b: Ref) -> bool {
+    let both = vm.with_bytes(a, |a| vm.with_bytes(b, |b| same_but_digits(a, b)));
+    both.flatten().unwrap_or(false)
+}
+
+/// Are two strings the same but for the digits in them? What the callee numbers is one name:
+/// `"h12"` and `"h7"`.
+pub(super) fn same_but_digits(a: &[u8], b: &[u8]) -> bool {
+    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    loop {
+        let numbers = (a.next_if(is_digit).is_some(), b.next_if(is_digit).is_some());
+        if numbers.0 != numbers.1 {
+            return false;
+        }
+        while a.next_if(is_digit).is_some() {}
+        while b.next_if(is_digit).is_some() {}
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (x, y) if x == y => {}
+            _ => return false,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Has the edit changed what a place is given? Where the value is an object of others, the objects do
+//! not tell: `local say = print` may find another `print` when the chunk runs again, and is the same
+//! text. So the expressions of both versions are compared. What neither reader knows is no edit.
+
+use super::identity::Identity;
+use crate::code::definitions::{
+    Constant, DefinitionId, Definitions, Kind as Made, Store, StoreId, Symbol, Text, VariableId,
+};
+use crate::lua::vm::{Ref, Vm};
+
+/// Fields of fields that are compared.
+const DEEPEST: u32 = 8;
+
+/// An expression of one version.
+type Expression<'a> = (&'a Definitions, Symbol);
+
+impl Identity {
+    /// Is what the file puts under this key of a running table (`None`: among the globals) another
+    /// expression than that of the last load? None where that is not known.
+    pub(super) fn is_field_edited(&self, vm: &Vm, table: Option<Ref>, key: Ref) -> Option<bool> {
+        let (base, definitions) = self.versions()?;
+        let find = |version: &Definitions| vm.with_bytes(key, |key| version.find(key)).flatten();
+        let holders = match table {
+            Some(table) => {
+                let holder = self.running_definition(vm, table)?;
+                Some((holder, self.counterpart(holder)?))
+            }
+            None => None,
+        };
+        let old = last(base, holders.map(|(holder, _)| holder), find(base)?)?;
+        let new = last(
+            definitions,
+            holders.map(|(_, holder)| holder),
+            find(definitions)?,
+        )?;
+        self.differ(old, new, 0)
+    }
+
+    /// Is what the file puts into a variable, which is an upvalue of a function of both sides, another
+    /// expression than that of the last load? None where that is not known.
+    pub(super) fn is_variable_edited(
+        &self,
+        vm: &Vm,
+        old: (Ref, u8),
+        new: (Ref, u8),
+    ) -> Option<bool> {
+        let (base, definitions) = self.versions()?;
+        let old = variable(base, self.running_definition(vm, old.0)?, old.1)?;
+        let new = variable(definitions, self.incoming_definition(vm, new.0)?, new.1)?;
+        let initialiser = |version: &Definitions, id| {
+            let variable = version.variable(id)?;
+            (variable.assignments == 0).then_some(variable.initialiser)
+        };
+        let (old, new) = (initialiser(base, old)?, initialiser(definitions, new)?);
+        self.differ((base, old), (definitions, new), 0)
+    }
+
+    /// Do two expressions differ? None where that is not known.
+    fn differ(&self, base: Expression<'_>, incoming: Expression<'_>, depth: u32) -> Option<bool> {
+        if depth > DEEPEST {
+            return None;
+        }
+        let ((base, a), (incoming, b)) = (plain(base), plain(incoming));
+        let texts = |a: Text, b: Text| Some(base.text(a) != incoming.text(b));
+        match (a, b) {
+            (Symbol::Constant(Constant::String(a)), Symbol::Constant(Constant::String(b)))
+            | (Symbol::Global(a), Symbol::Global(b))
+            | (Symbol::Import(a), Symbol::Import(b)) => texts(a, b),
+            (Symbol::Constant(a), Symbol::Constant(b)) => Some(a != b),
+            (Symbol::Field(a), Symbol::Field(b)) => {
+                let ((a, a_key), (b, b_key)) = (base.field(a)?, incoming.field(b)?);
+                let objects = self.differ((base, a), (incoming, b), depth + 1)?;
+                let keys = self.differ((base, a_key), (incoming, b_key), depth + 1)?;
+                Some(objects || keys)
+            }
+            (Symbol::Definition(a), Symbol::Definition(b)) => Some(self.counterpart(a) != Some(b)),
+            (Symbol::Pure { hash: a, .. }, Symbol::Pure { hash: b, .. }) => Some(a != b),
+            (a, b) if is_written_out(a) && is_written_out(b) => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// The expression of a variable that nothing assigns is that of its initialiser.
+fn plain((version, symbol): Expression<'_>) -> Expression<'_> {
+    let mut symbol = symbol;
+    for _ in 0..DEEPEST {
+        let Symbol::Variable(id) = symbol else {
+            break;
+        };
+        match version.variable(id) {
+            Some(variable) if variable.assignments == 0 && !variable.is_given => {
+                symbol = variable.initialiser;
+            }
+            _ => break,
+        }
+    }
+    (version, symbol)
+}
+
+/// Does the text alone say which value it is?
+fn is_written_out(symbol: Symbol) -> bool {
+    matches!(
+        symbol,
+        Symbol::Constant(_)
+            | Symbol::Global(_)
+            | Symbol::Import(_)
+            | Symbol::Field(_)
+            | Symbol::Definition(_)
+            | Symbol::Pure { .. }
+    )
+}
+
+/// What the main function of a version stores last under a key of a definition's object, or in a
+/// global.
+fn last(version: &Definitions, holder: Option<DefinitionId>, key: Text) -> Option<Expression<'_>> {
+    let is_main = |(_, store): &(StoreId, &Store)| store.proto == 0;
+    let value = |(_, store): (StoreId, &Store)| (version, store.value);
+    match holder {
+        Some(holder) => version
+            .stores_under(holder, key)
+            .filter(is_main)
+            .last()
+            .map(value),
+        None => version
+            .stores_to_global(key)
+            .filter(is_main)
+            .last()
+            .map(value),
+    }
+}
+
+/// The variable that is an upvalue, counted from 1, of a function that a definition makes.
+fn variable(version: &Definitions, function: DefinitionId, index: u8) -> Option<VariableId> {
+    match version.get(function)?.kind {
+        Made::Function(proto) => version.upvalue(proto, index.checked_sub(1)?),
+        _ => None,
+    }
+}
