@@ -61,7 +61,8 @@ plan of skill: generation 2, from FILE
     assert.equal((text:gsub("^plan of", "reload of")), plan(report))
     app:write("skill", V1)
     text = plan(app:reloaded "skill") -- a report without lists
-    assert.matches("^reload of skill: generation 3, from [^\n]*\n  functions: 1 differ, 0 added, 1 removed, 2 re", text)
+    assert.matches("^reload of skill: generation 3, from [^\n]*\n  in the place of generation 2, [^\n]*\n"
+      .. "  functions: 1 differ, 0 added, 1 removed, 2 re", text)
   end)
 
   it("shows conflicts and how they would be settled", function()

@@ -105,7 +105,7 @@ describe("hotreload.stale (R11)", function()
       coroutine.resume(co)
       held { co }
       update()
-      assert.same({ { module = loops, generation = 1, line = 2 } }, stale(loops))
+      assert.same({ { module = loops, generation = 1, line = 2, running = true } }, stale(loops))
       local paths = stale(loops, { paths = true })[1].paths
       assert.equal(1, #paths)
       assert.matches("^coroutine _G.SPEC_HELD%[1%] is suspended in .*loops%.lua:4$", paths[1])

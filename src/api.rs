@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use smallvec::smallvec;
 
-use crate::features::{changed, stale, track};
-use crate::lua::entry::{Answer, Answers, Entries, Entry, call, code_of, enter, is_whole};
+use crate::features::{changed, instances, stale, track};
+use crate::lua::entry::{
+    Answer, Answers, Entries, Entry, at_once, attempt, call, code_of, enter, is_whole,
+};
 use crate::lua::layout::{self, Place as _};
 use crate::lua::open::Library;
 use crate::lua::stock::Stock;
@@ -17,7 +19,7 @@ use crate::lua::undo;
 use crate::lua::vm::{Ref, Vm};
 use crate::lua::write::{self, Permit};
 use crate::model::lineage::Lineage;
-use crate::model::options::Options;
+use crate::model::options::{Options, Own};
 use crate::reload::{self, Module, Request, Told};
 use crate::stages::report;
 use crate::stages::sweep::{self, Found};
@@ -41,14 +43,18 @@ impl Library for Core {
         (c"code_of", code_of),
         (c"is_whole", is_whole),
         (c"call", call),
+        (c"attempt", attempt),
+        (c"at_once", at_once),
+        (c"instances", enter::<Instances>),
+        (c"migrated", enter::<Migrated>),
     ];
 }
 
 /// `core.reload(owed, batch, options, stock, lineage, running, own, sweeping)` → `owed, true`, or
 /// `owed, false, message`.
 ///
-/// `batch` is a list of items `{ name, is_data, source, base, calls, answers, undo }`, one for each
-/// module. `answers` is a list [`layout::Answered`] with room for what became of it; it is filled
+/// `batch` is a list of items `{ name, source, base, calls, answers, undo, data, constants,
+/// removed, from }`, one for each module. `answers` is a list [`layout::Answered`] with room for what became of it; it is filled
 /// in when all went well, and when conflicts are the reason for a refusal. `undo` is a list
 /// [`layout::Undo`]: it gets what undoes the module's reload. `running` is a list
 /// [`layout::Running`]: it has the first module's name while this works (the entry point resets
@@ -132,6 +138,24 @@ impl Entry for Stale {
     }
 }
 
+/// `core.instances(owed, …)`: see [`instances::instances`].
+struct Instances;
+
+impl Entry for Instances {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
+        instances::instances(vm)
+    }
+}
+
+/// `core.migrated(owed, …)`: see [`instances::migrated`].
+struct Migrated;
+
+impl Entry for Migrated {
+    fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
+        instances::migrated(vm)
+    }
+}
+
 /// `core.track(owed, …)`: see [`track::track`].
 struct Track;
 
@@ -174,20 +198,41 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
     let mut modules = Vec::new();
     for i in 1..=vm.raw_len(batch) {
         let item = vm.index(batch, i)?;
-        let [name, answers, undo, is_data, source, base, calls] = vm.fields(
+        let [
+            name,
+            answers,
+            undo,
+            source,
+            base,
+            calls,
+            data,
+            constants,
+            removed,
+            from,
+        ] = vm.fields(
             item,
             [
-                "name", "answers", "undo", "is_data", "source", "base", "calls",
+                "name",
+                "answers",
+                "undo",
+                "source",
+                "base",
+                "calls",
+                "data",
+                "constants",
+                "removed",
+                "from",
             ],
         )?;
         modules.try_push(Module {
             name,
             answers,
             undo,
-            is_data: vm.truthy(is_data),
             source: vm.bytes(source)?,
             base,
             calls,
+            own: Own::read(vm, [data, constants, removed])?,
+            from,
         })?;
     }
     Ok(modules)

@@ -16,7 +16,7 @@ use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
 use crate::model::lineage::{Lineage, Numbers};
-use crate::model::options::{OnConflict, Options};
+use crate::model::options::{OnConflict, Options, Own};
 use crate::stages::commit;
 use crate::stages::effects::{self, Recorded};
 use crate::stages::find::{self, Context, Found};
@@ -58,14 +58,28 @@ pub struct Module {
     pub answers: Ref,
     /// The façade's list whose first element undoes it.
     pub undo: Ref,
-    /// R8: its data follow the file (`gg.safe_reloads`).
-    pub is_data: bool,
+    /// The options that each module has by itself.
+    pub own: Own,
+    /// R1.11: the object with which it goes on, as another module's; or any other value than a
+    /// table.
+    pub from: Ref,
     /// The source name that its functions had at the last reload.
     pub source: Option<Vec<u8>>,
     /// What is on record of it (R8): a string, or any other value for nothing.
     pub base: Ref,
     /// The calls of its last load (R5.8): a table, or any other value for nothing.
     pub calls: Ref,
+}
+
+impl Module {
+    /// The module as it runs; one that goes on under another name as it runs under the former one.
+    fn context(&self, vm: &mut Vm, stock: Stock) -> Result<Context> {
+        let mut context = Context::new(vm, self.name, stock)?;
+        if !context.is_loaded() && vm.val(self.from).is_table() {
+            context.running = self.from;
+        }
+        Ok(context)
+    }
 }
 
 /// Where in [`Module::undo`] the façade has the main function of the last reload.
@@ -142,6 +156,8 @@ pub struct Told {
     calls: Ref,
     /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
     lists: Ref,
+    /// The classes whose objects are to be migrated, or nil.
+    classes: Ref,
     /// The report's counts.
     counts: [(Answered, usize); report::COUNTS],
     /// R9: places elsewhere that hold something new, and closures that stay old.
@@ -162,6 +178,7 @@ impl Told {
             (Answered::Calls, self.calls),
             (Answered::File, self.file),
             (Answered::Lists, self.lists),
+            (Answered::Classes, self.classes),
         ];
         let [references, stale] = self.swept;
         let swept = [(Answered::References, references), (Answered::Stale, stale)];
@@ -242,7 +259,7 @@ fn transaction(
     let mut found = Vec::new();
     for module in &request.modules {
         let mut clock = Clock::new();
-        let context = Context::new(vm, module.name, request.stock)?;
+        let context = module.context(vm, request.stock)?;
         fault::point()?;
         let source = options.source.as_ref().map(Given::copy).transpose()?;
         let code = find::find(vm, &context, source)?;
@@ -383,9 +400,9 @@ fn plan_module(
     module: &Module,
     (found, modules): (&mut Found, &mut Option<Modules>),
 ) -> Result<Planned> {
-    let options = Options::of(&request.options, module.is_data);
+    let options = Options::of(&request.options, module.own);
     let mut clock = Clock::new();
-    let mut context = Context::new(vm, module.name, request.stock)?;
+    let mut context = module.context(vm, request.stock)?;
     find::refuse_second_copy(vm, &context, found)?; // those before it are loaded by now
     let known = match modules
         .take()
@@ -439,6 +456,7 @@ fn plan_module(
     let of = (&context, &loaded, &mut pairing);
     let (base, numbers) = record_of(vm, request, &options, &plan, of)?;
     let calls = loaded.left.calls.pack(vm, permit)?;
+    let classes = report::classes(vm, &plan.classes)?;
     let lifetime = match options.sliced {
         true => Lifetime::ManyCalls,
         false => Lifetime::OneCall,
@@ -457,6 +475,7 @@ fn plan_module(
         base,
         calls,
         lists,
+        classes,
         counts,
         swept: [0; 2],
         elapsed: [0.0, load_ms, pair_ms, plan_ms, 0.0, 0.0],

@@ -294,6 +294,8 @@ stories! {
     constants CONSTANTS 1
     hook HOOK 1
     hook_raises HOOK_RAISES 1
+    migrated MIGRATED 1
+    steps_back STEPS_BACK 1
     rows_back ROWS_BACK 1
     hook_waits HOOK_WAITS 1
     hook_waits_and_raises HOOK_WAITS_AND_RAISES 1

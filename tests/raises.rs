@@ -183,6 +183,8 @@ stories! {
     constants CONSTANTS
     hook HOOK
     hook_raises HOOK_RAISES
+    migrated MIGRATED
+    steps_back STEPS_BACK
     rows_back ROWS_BACK
     hook_waits_and_raises HOOK_WAITS_AND_RAISES
     hook_is_closed HOOK_IS_CLOSED

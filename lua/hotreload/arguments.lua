@@ -1,7 +1,8 @@
 -- What the public functions take, and the errors for anything else (R1.1).
 -- Part of the library (src/lua/open.rs includes it).
 
-local select, type, tostring, next, pcall, rawget = select, type, tostring, next, pcall, rawget
+local select, type, tostring, next, pcall = select, type, tostring, next, pcall
+local rawget, rawlen, math_type = rawget, rawlen, math.type
 local metatable_of = debug.getmetatable
 local concat, format, sort = table.concat, string.format, table.sort
 local byte, gsub, sub = string.byte, string.gsub, string.sub
@@ -106,6 +107,33 @@ function arguments.check(options, known, number, name)
         checked[key] = value
     end
     return checked
+end
+
+--- The modules' names as a list; or nil and what is wrong with the argument.
+function arguments.names(count, names, of)
+    if type(names) == "string" then return { names } end
+    local wrong
+    if type(names) ~= "table" then
+        wrong = format("string or table expected, got %s", count == 0 and "no value" or type(names))
+    else
+        local list, seen = {}, {}
+        for key in next, names do
+            if math_type(key) ~= "integer" or key < 1 or key > rawlen(names) then
+                wrong = "a list of names expected"
+            end
+        end
+        for i = 1, rawlen(names) do
+            local name = rawget(names, i)
+            if type(name) ~= "string" then
+                wrong = wrong or format("name #%d: string expected, got %s", i, type(name))
+            elseif not seen[name] then
+                seen[name], list[#list + 1] = true, name
+            end
+        end
+        if not list[1] then wrong = wrong or "no names in the list" end
+        if not wrong then return list end
+    end
+    return nil, format("bad argument #1 to '%s' (%s)", of, wrong)
 end
 
 return arguments

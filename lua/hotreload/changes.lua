@@ -3,7 +3,7 @@
 
 local core = ...
 local arguments, allow = core.arguments, core.allow
-local look, text, stock, contents = core.look, core.text, core.stock, core.contents
+local look, text, stock = core.look, core.text, core.stock
 
 local error, type, next, rawget, rawequal, pcall = error, type, next, rawget, rawequal, pcall
 local setmetatable, rawlen = setmetatable, rawlen
@@ -15,36 +15,10 @@ local changes = {}
 -- A look's allocations are the collector's business at once, as any function's are.
 local OWED = 1 << 62
 
--- Per module, of the file that it was loaded from last and of the one before: { content, generation, content,
--- generation }. A generation that comes back (R7.3) is known by its number.
-local records = {}
 -- Per module: { content on record, stamp } of the last look that found no difference.
 local looks = {}
--- The objects that both are about, held weakly: a module that the program loaded anew has another one.
-local weak = { __mode = "v" }
-local recorded, looked_at = setmetatable({}, weak), setmetatable({}, weak)
-
---- Makes a place for what `reloaded` will put down.
-function changes.expect(name)
-    if not records[name] then records[name] = { false, 0, false, 0 } end
-    if recorded[name] == nil then recorded[name] = false end
-end
-
---- Puts down that the module was loaded from the file (or source) that the native part noted last. Allocates nothing.
-function changes.reloaded(name, generation)
-    local record = records[name]
-    -- After a reload that was undone the generation before it is still that.
-    if record[2] < generation then record[3], record[4] = record[1], record[2] end
-    record[1], record[2] = contents[name] or false, generation
-    recorded[name] = rawget(loaded, name)
-end
-
-local function content_on_record(name, generation)
-    local record = records[name]
-    if not record or not rawequal(recorded[name], rawget(loaded, name)) then return nil end
-    if record[2] == generation then return record[1] or nil end
-    return record[4] == generation and record[3] or nil
-end
+-- The objects that these are about, held weakly: a module that the program loaded anew has another one.
+local looked_at = setmetatable({}, { __mode = "v" })
 
 local function is_list_of_names(value)
     if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
@@ -75,42 +49,60 @@ local function loaded_names(among)
     return names
 end
 
---- Makes `hotreload.changed`; `generation_of` tells a module's generation (0: no reload has loaded it) and its source
---- name.
+--- Looks at a module's file. `record` is what is known of its last reload, or nil; `others` is a
+--- table that all looks of one call share. Returns how the file is ("same", "changed", "none" where
+--- there is none, else what is wrong with it), its content, a message, and the file.
+local function look_at(name, record, quick, others)
+    local gg = rawget(globals, "gg")
+    local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
+    local exact = type(safe) == "table" and rawget(safe, name) and true or false
+    local version = record and record.version
+    local generation = record and record.generation or 0
+    local last = looks[name]
+    if not rawequal(looked_at[name], rawget(loaded, name)) or last and last[3] ~= generation then
+        last = nil
+    end
+    local content = version and version.content or last and last[1] or nil
+    local _, state, now, stamp, message, file = look(OWED, name, stock, record and record.source,
+        content, quick and last and last[2] or nil, exact, allow.text_only, others)
+    if not state then -- the look itself failed
+        looks[name] = nil
+        local why = now or "not enough memory"
+        if find(why, "^not enough memory") then error(why, 0) end
+        return "failed", nil, why
+    end
+    if state == "same" then
+        looks[name], looked_at[name] = { now, stamp, generation }, rawget(loaded, name)
+    end
+    return state, now, message, file
+end
+changes.look_at = look_at
+
+--- Does the module go on under another name (R1.11)?
+local function has_moved(name)
+    if type(rawget(loaded, name)) ~= "table" then return false end
+    for other, object in next, loaded do
+        if other ~= name and rawequal(object, rawget(loaded, name)) then return true end
+    end
+    return false
+end
+
+--- Makes `hotreload.changed`; `record_of` gives what is known of a module's last reload, or nil.
 ---@see hotreload.changed in meta.lua
-function changes.install(hotreload, generation_of)
+function changes.install(hotreload, record_of)
     local function changed(options)
         local checked, wrong = arguments.check(options, options_of_changed, 1, "changed")
         if not checked then return nil, wrong end
-        local gg = rawget(globals, "gg")
-        local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
         local names, problems, found = {}, {}, {}
         local others = {} -- the objects of loaded modules, filled by the first look that needs them
         for _, name in next, loaded_names(checked.names) do
             if not allow.refused(name) then
-                local generation, source = generation_of(name)
-                local on_record = content_on_record(name, generation)
-                local last = looks[name]
-                if not rawequal(looked_at[name], rawget(loaded, name)) or last and last[3] ~= generation then
-                    last = nil
-                end
-                local content = on_record or last and last[1] or nil
-                local exact = type(safe) == "table" and rawget(safe, name) and true or false
-                local _, state, now, stamp, message = look(OWED, name, stock, source, content,
-                    checked.quick and last and last[2] or nil, exact, allow.text_only, others)
-                if not state then -- the look itself failed
-                    local why = now or "not enough memory"
-                    if find(why, "^not enough memory") then error(why, 0) end
-                    problems[name], now = why, nil
-                end
+                local state, now, message = look_at(name, record_of(name), checked.quick, others)
                 found[name] = now
-                if not state then
-                    looks[name] = nil
-                elseif state == "same" then
-                    looks[name], looked_at[name] = { now, stamp, generation }, rawget(loaded, name)
-                elseif state == "changed" then
+                if state == "changed" then
                     names[#names + 1] = name
-                elseif state ~= "none" then
+                elseif state ~= "same" and state ~= "none"
+                    and not (state == "gone" and has_moved(name)) then
                     problems[name] = message or state
                 end
             end

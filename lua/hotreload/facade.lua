@@ -5,14 +5,15 @@
 
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
-local hooks, plans, stales = core.hooks, core.plan, core.stales
+local hooks, plans, stales, versions = core.hooks, core.plan, core.stales, core.versions
+local memo, undos, says = core.memo, core.undos, core.says
+local dependents, instances, moves = core.dependents, core.instances_part, core.moves
 local shown, refusal = arguments.shown, arguments.refusal
 
-local error, pcall, xpcall, select, type = error, pcall, xpcall, select, type
+local error, pcall, type = error, pcall, type
 local rawget, rawset, next, pairs = rawget, rawset, next, pairs
-local setmetatable, rawequal, rawlen, math_type = setmetatable, rawequal, rawlen, math.type
+local setmetatable, rawequal = setmetatable, rawequal
 local format = string.format
-local traceback = debug.traceback
 local globals, loaded = _G, package.loaded
 -- What stands where in the lists that the native part knows as well (src/lua/layout.rs).
 local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
@@ -20,8 +21,9 @@ local OWN, RUNNING = core.layout.own, core.layout.running
 
 local hotreload = { _VERSION = core.version }
 
--- Per module: its generation, the source name of its functions, the entry that undoes its last reload, the main
--- functions of its last two chunks (R11), and what is on record of A0 (R8; src/model/base.rs).
+-- Per module: its generation, the source name of its functions, the entry that undoes its last
+-- reload, the main functions of its last two chunks (R11), what is on record of A0 (R8;
+-- src/model/base.rs), and what runs and what was undone (R13; versions.lua).
 local records = {}
 -- What `core.reload` answers for each module: a list with room for it.
 local function no_answers()
@@ -87,6 +89,10 @@ local options_of_reload = {
     wrappers = arguments.one_of("follow", "drop"),
     rename = arguments.names,
     strict = arguments.a("boolean"),
+    removed = arguments.one_of("keep", "drop"),
+    migrate = instances.check,
+    dependents = arguments.a("boolean"),
+    from = arguments.a("string"),
     report = arguments.one_of("counts", "full"),
     source = arguments.a("string"),
     dry_run = arguments.a("boolean"),
@@ -102,6 +108,7 @@ local settings = {
     on_error = hooks.check,
     log = hooks.check,
     chunk = hooks.check_chunk,
+    history = undos.check,
 }
 
 --- Says which modules may be reloaded. Each key given replaces that list.
@@ -117,6 +124,8 @@ function hotreload.configure(options)
             allow.text_only = value
         elseif which == "chunk" then
             hooks.set_chunk(value)
+        elseif which == "history" then
+            undos.set(value)
         else
             (hooks.has(which) and hooks or allow).set(which, value)
         end
@@ -125,10 +134,6 @@ end
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The reload
-
-local function hook_failed(err)
-    return traceback(arguments.text(err), 2)
-end
 
 -- Messages for when there is no memory to make one.
 local NO_MEMORY = arguments.NO_MEMORY
@@ -144,35 +149,78 @@ end
 -- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
 local Guard = { __close = core["end"] }
 
---- Why nothing can be done while a chunk runs.
-local function why_busy()
-    return format("the chunk of module '%s' is running in a reload", shown(running[RUNNING.module]))
+local function new_guard(entries)
+    return setmetatable({
+        [GUARD.open] = true, [GUARD.entries] = entries, [GUARD.own] = own, [GUARD.told] = false,
+        [GUARD.message] = NOT_PUT_BACK,
+    }, Guard)
 end
 
-local function half_undone(name, message, why)
-    return format("the hook of module '%s' failed: %s\n%s", shown(name), message, why)
+-- The module whose objects are being migrated, or false.
+local migrating = false
+
+--- Why nothing can be done while a chunk runs, or a migration; nothing if neither does.
+local function why_busy()
+    if running[RUNNING.module] then
+        return format("the chunk of module '%s' is running in a reload",
+            shown(running[RUNNING.module]))
+    elseif migrating then
+        return format("objects of module '%s' are being migrated", shown(migrating))
+    end
+end
+
+local function half_undone(message, why)
+    return format("%s\n%s", message, why)
+end
+
+--- Undoes a reload that is committed. `failed` says what went wrong, `message` how.
+local function take_back(guard, failed, message)
+    local undone, why = core.close(guard)
+    if undone then return format("%s, the reload was undone: %s", failed, message) end
+    -- What could not be undone is told here, be there memory for a message or not.
+    guard[GUARD.told] = true
+    local told, text = pcall(half_undone, failed .. ": " .. message,
+        why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
+    return told and text or NOT_PUT_BACK
 end
 
 --- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
 local function run_hooks(guard, batch)
+    local memos, has_yielded = batch.memos, false
     for i = 1, #batch do
         local item = batch[i]
         local hook = item.answers[ANSWERED.hook]
         if hook then
-            local ok, message = xpcall(hook, hook_failed, item.answers[ANSWERED.object], item.report)
+            local yielded, ok, message, known = memo.call(item.answers[ANSWERED.object], hook,
+                item.report, batch.kept and batch.kept[item.name])
+            memos[i], has_yielded = known or false, has_yielded or yielded
             if not ok then
-                local undone, why = core.close(guard)
-                if undone then
-                    return format("the hook of module '%s' failed, the reload was undone: %s", shown(item.name),
-                        message)
+                -- Where it has yielded, others may have written to the same places.
+                for j = has_yielded and 0 or i, 1, -1 do
+                    if memos[j] then message = message .. memo.put_back(memos[j]) end
                 end
-                -- What could not be undone is told here, be there memory for a message or not.
-                guard[GUARD.told] = true
-                local told, text = pcall(half_undone, item.name, message,
-                    why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
-                return told and text or NOT_PUT_BACK
+                local failed = format("the hook of module '%s' failed", shown(item.name))
+                return take_back(guard, failed, message)
             end
         end
+    end
+end
+
+-- What the parts around this one need of it; filled in below.
+local services = { why_busy = why_busy }
+
+--- R14.2: migrates the objects of what was reloaded. If that fails, the whole reload is undone.
+local function migrate(guard, batch)
+    for i = 1, #batch do
+        local item = batch[i]
+        item.object, item.classes = item.answers[ANSWERED.object], item.answers[ANSWERED.classes]
+        local failure = moves.finish(item)
+        if not failure then
+            migrating = item.name
+            failure = instances.migrate(item, batch.checked, services)
+            migrating = false
+        end
+        if failure then return take_back(guard, "a migration failed", failure) end
     end
 end
 
@@ -189,32 +237,30 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         local item = batch[i]
         local generation = item.undo[UNDO.generation] + (ok and 1 or 0)
         reports.fill(item.report, generation, dry, item.answers)
+        versions.fill(item, dry)
     end
     if not ok and not answered then return false, message_of(message) end
     if not ok then return false, message_of(message), result_of(batch) end
     if dry then return true, result_of(batch) end
     for i = 1, #batch do
         local item = batch[i]
-        local record = item.undo[UNDO.record]
-        record.generation, record.source = item.undo[UNDO.generation] + 1, item.answers[ANSWERED.source]
-        record.main, record.previous = item.answers[ANSWERED.main], record.main
-        record.base, record.calls = item.answers[ANSWERED.base], item.answers[ANSWERED.calls]
-        changes.reloaded(item.name, record.generation)
-        hooking[item.name], objects[item.name] = guard, item.answers[ANSWERED.object]
+        local record, answers = item.undo[UNDO.record], item.answers
+        record.generation, record.source = item.undo[UNDO.generation] + 1, answers[ANSWERED.source]
+        record.main, record.previous = answers[ANSWERED.main], record.main
+        record.base, record.calls = answers[ANSWERED.base], answers[ANSWERED.calls]
+        record.version, record.undone = item.version, false
+        hooking[item.name], objects[item.name] = guard, answers[ANSWERED.object]
     end
-    local failure = run_hooks(guard, batch)
+    local failure = migrate(guard, batch) or run_hooks(guard, batch)
     if failure then return false, failure end
     guard[GUARD.open], guard[GUARD.entries] = false, false
-    for i = 1, #batch do
-        local undo = batch[i].undo
-        undo[UNDO.record].undo, undo[UNDO.references] = undo, false
-    end
+    undos.keep(batch)
     return true, result_of(batch)
 end
 
 local function new_record()
     return { generation = 0, source = false, undo = false, main = false, previous = false, base = false,
-        calls = false }
+        calls = false, version = false, undone = false }
 end
 
 --- What is known of a module ends with it: the program may have forgotten it, and maybe loaded it anew.
@@ -223,14 +269,15 @@ local function update(record, name)
     if not rawequal(objects[name], object) then
         record.generation, record.undo = object and 1 or 0, false
         record.main, record.previous, record.base, record.calls = false, false, false, false
-        objects[name] = object
+        record.version, record.undone, objects[name] = false, false, object
     end
 end
 
 --- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
 --- stale, warnings; nil and a message when it failed.
 local function sweep(budget_ms)
-    if running[RUNNING.module] then return nil, why_busy() end
+    local why = why_busy()
+    if why then return nil, why end
     if next(sweeping) == nil then return true, 0, 0, 0, 0, 0, {} end
     local done, walked, waiting, passes, references, stale, warnings
     repeat
@@ -266,26 +313,21 @@ local function meet_sweep(list, checked)
     return true
 end
 
---- An entry with room for all that undoes a reload.
-local function new_undo(record)
-    local undo = {}
-    for i = 1, UNDO.n do undo[i] = false end
-    undo[UNDO.record], undo[UNDO.generation] = record, 0
-    return undo
-end
-
 --- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil and why not.
-local function item_of(name, options)
-    if running[RUNNING.module] then
+local function item_of(name, options, known_options)
+    if running[1] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
             .. "call gg.reload when it has ended", shown(running[RUNNING.module])))
     end
+    if migrating then return nil, refusal(name, why_busy()) end
     local last = hooking[name]
     if last and last[GUARD.open] then
         return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
     end
     local why = allow.refused(name)
     if why then return nil, refusal(name, why) end
+    why = says.refused(name, known_options, options.source)
+    if why then return nil, why end
     local gg = rawget(globals, "gg")
     local safe = type(gg) == "table" and rawget(gg, "safe_reloads")
 
@@ -295,17 +337,26 @@ local function item_of(name, options)
         records[name] = record
     end
     update(record, name)
-    changes.expect(name)
-    return {
+    local item = {
         name = name,
-        is_data = options.data == nil and type(safe) == "table" and rawget(safe, name) and true or false,
+        data = false,
+        constants = false,
+        removed = false,
+        object = false,
+        classes = false,
+        from = false,
+        whole = false,
         source = false,
         base = false,
         calls = false,
         answers = no_answers(),
-        undo = new_undo(record),
+        undo = undos.entry(record),
         report = reports.blank(name, options),
+        version = versions.blank(),
     }
+    says.options(name, options, item)
+    if not item.data and type(safe) == "table" and rawget(safe, name) then item.data = "replace" end
+    return item
 end
 
 --- Reads what is on record of a module when nothing is allocated any more: until then a finalizer may have reloaded it.
@@ -316,48 +367,30 @@ local function read_record(item)
     undo[UNDO.generation], undo[UNDO.source] = record.generation, record.source
     undo[UNDO.main], undo[UNDO.previous] = record.main, record.previous
     undo[UNDO.base], undo[UNDO.calls] = record.base, record.calls
-end
-
---- The modules' names as a list; or nil and what is wrong with the argument.
-local function names_of(count, names, of)
-    if type(names) == "string" then return { names } end
-    local wrong
-    if type(names) ~= "table" then
-        wrong = format("string or table expected, got %s", count == 0 and "no value" or type(names))
-    else
-        local list, seen = {}, {}
-        for key in next, names do
-            if math_type(key) ~= "integer" or key < 1 or key > rawlen(names) then wrong = "a list of names expected" end
-        end
-        for i = 1, rawlen(names) do
-            local name = rawget(names, i)
-            if type(name) ~= "string" then
-                wrong = wrong or format("name #%d: string expected, got %s", i, type(name))
-            elseif not seen[name] then
-                seen[name], list[#list + 1] = true, name
-            end
-        end
-        if not list[1] then wrong = wrong or "no names in the list" end
-        if not wrong then return list end
-    end
-    return nil, format("bad argument #1 to '%s' (%s)", of, wrong)
+    undo[UNDO.version] = record.version
 end
 
 --- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
 --- speaks against the reload as a refusal: little but a lack of memory raises here.
-local function prepare(count, names, options)
+local function prepare(count, kept, names, options)
     if collected then move_living() end
-    local list, wrong = names_of(count, names, "reload")
+    local list, wrong = arguments.names(count, names, "reload")
     if not list then return wrong end
     local checked
     checked, wrong = arguments.check(options, options_of_reload, 2, "reload")
     if not checked then return wrong end
-    if checked.budget_ms and checked.scope ~= "vm" then
-        return "bad argument #2 to 'reload' (option 'budget_ms': for scope = \"vm\" only)"
-    end
     local single = type(names) == "string"
-    if checked.source and not single then
-        return "bad argument #2 to 'reload' (option 'source': for a single module only)"
+    says.together(list, checked)
+    if checked.budget_ms and checked.scope ~= "vm" and not checked.migrate then
+        return "bad argument #2 to 'reload' "
+            .. "(option 'budget_ms': for scope = \"vm\" or migrate only)"
+    end
+    for i = 1, single and 0 or 2 do
+        local option = i == 1 and "source" or "from"
+        if checked[option] then
+            return format("bad argument #2 to 'reload' (option '%s': for a single module only)",
+                option)
+        end
     end
     if checked.rename and not single then
         return "bad argument #2 to 'reload' (option 'rename': for a single module only)"
@@ -366,31 +399,35 @@ local function prepare(count, names, options)
     checked.chunk_before, checked.chunk_after = hooks.chunk()
     local met, why = meet_sweep(list, checked)
     if not met then return nil, why end
-    if checked.budget_ms and not checked.dry_run then
+    local sliced = checked.budget_ms and checked.scope == "vm"
+    if sliced and not checked.dry_run then
         joined, waiting_reloads = joined + 1, waiting_reloads + 1
     end
     local entries = {}
-    local guard = setmetatable({
-        [GUARD.open] = true, [GUARD.entries] = entries, [GUARD.own] = own, [GUARD.told] = false,
-        [GUARD.message] = NOT_PUT_BACK,
-    }, Guard)
-    local batch = { single = single, reports = {} }
+    local guard = new_guard(entries)
+    local batch = { single = single, reports = {}, memos = {}, checked = checked, kept = kept }
     for i = 1, #list do
         local item
-        item, why = item_of(list[i], checked)
+        item, why = item_of(list[i], checked, options_of_reload)
         if not item then return nil, why end
+        if checked.from then
+            why = moves.begin(item, checked.from, checked.source, services)
+            objects[item.name] = nil -- what its record has now ends with this reload, if it fails
+            if why then return nil, refusal(item.name, why) end
+        end
         batch[i], entries[i], batch.reports[i] = item, item.undo, item.report
+        batch.memos[i] = false
     end
     for i = 1, #list do
         if hooking[list[i]] == nil then hooking[list[i]] = false end -- a place for the guard
-        if checked.budget_ms then swept_modules[list[i]] = true end
+        if sliced then swept_modules[list[i]] = true end
     end
     return nil, nil, batch, checked, guard
 end
 
 --- Replaces the code of modules while they run, without the program's hooks.
-local function reload(...)
-    local ready, wrong, why, batch, checked, open = pcall(prepare, select("#", ...), ...)
+local function reload(count, kept, ...)
+    local ready, wrong, why, batch, checked, open = pcall(prepare, count, kept, ...)
     if wrong == "not enough memory" then return false, NO_MEMORY end
     if not ready or wrong then error(wrong, 2) end
     if why then return false, why end
@@ -403,42 +440,15 @@ local function reload(...)
 end
 
 --- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
-hotreload.reload = hooks.around(reload)
-plans.install(hotreload, reload, options_of_reload)
+hotreload.reload = dependents.around(hotreload, hooks.around(reload, services))
+plans.install(hotreload, dependents.around(hotreload, function(names, options)
+    return reload(1, nil, names, options)
+end), options_of_reload)
 
 --- The module whose chunk is running for a reload, and whether that is dry; see `hotreload.reloading` in meta.lua.
 function hotreload.reloading()
     if running[RUNNING.module] and running[RUNNING.is_loaded] then return running[RUNNING.module], running[RUNNING.dry_run] end
     return nil
-end
-
---- Undoes the last reload of a module; see `hotreload.undo` in meta.lua.
-function hotreload.undo(...)
-    local name = ...
-    if type(name) ~= "string" then
-        local got = select("#", ...) == 0 and "no value" or type(name)
-        error(format("bad argument #1 to 'undo' (string expected, got %s)", got), 2)
-    end
-    local cannot = "the last reload of module '%s' cannot be undone: %s"
-    local title = shown(name)
-    if running[RUNNING.module] then
-        return false, format(cannot, title,
-            why_busy())
-    end
-    local last, record = hooking[name], records[name]
-    if last and last[GUARD.open] then return false, format(cannot, title, "its hook (__hotfix) has not ended yet") end
-    if record then update(record, name) end
-    if not record or not record.undo then
-        return false, format(cannot, title, "there was none, or it is undone already")
-    end
-    local swept, why = finish_sweep()
-    if not swept then return false, why end
-    local entry = record.undo
-    local ok, message = core.undo(entry, own)
-    if not ok then return false, message == 1 and HALF_UNDONE or message_of(message) end
-    -- A finalizer that the collector calls behind it may have reloaded the module once more.
-    if rawequal(record.undo, entry) then record.undo, objects[name] = false, rawget(loaded, name) or false end
-    return true
 end
 
 --- Goes on with a sweep in slices; see `hotreload.sweep` in meta.lua.
@@ -454,8 +464,9 @@ function hotreload.sweep(budget_ms)
 end
 
 stales.install(hotreload, records, function(modules)
-    if running[RUNNING.module] then return nil, why_busy() end
-    local found, why
+    local why = why_busy()
+    if why then return nil, why end
+    local found
     owed, found, why = core.stale(owed, own, modules)
     if not found then return nil, message_of(why) end
     return found
@@ -471,13 +482,67 @@ core.track_part.install(hotreload, function(name, object, loader, before, value)
     -- A file of data has no code to be compared later, and its main function is as large as the data.
     record.main = has_functions and loader or false
     record.base, record.calls, objects[name] = base or false, false, object
+    record.version, record.undone = false, false
 end)
 
 changes.install(hotreload, function(name)
     local record = records[name]
-    if not record then return 0, nil end
-    return record.generation, record.source
+    if not record or not rawequal(objects[name], rawget(loaded, name)) then return nil end
+    return record
 end)
+services.finish_sweep = finish_sweep
+
+--- What is known of a module; nothing where no reload has seen it.
+function services.record_of(name)
+    local record = records[name]
+    if record then update(record, name) end
+    return record
+end
+
+function services.names()
+    local names = {}
+    for name in next, records do names[#names + 1] = name end
+    return names
+end
+
+function services.why_not(name)
+    local why, last = why_busy(), hooking[name]
+    if why then return why end
+    if last and last[1] then return "its hook (__hotfix) has not ended yet" end
+end
+
+--- No reload of the module begins until the guard's end.
+function services.guard(name)
+    local guard = new_guard({})
+    hooking[name] = guard
+    return guard
+end
+
+function services.undo(entries)
+    local ok, message = core.undo(entries, own)
+    if ok then return true end
+    return false, message == 1 and HALF_UNDONE or message_of(message)
+end
+
+--- The module's object is what `package.loaded` has now.
+function services.met(name) objects[name] = rawget(loaded, name) or nil end
+
+function services.instances(...)
+    local done, handle
+    owed, done, handle = core.instances(owed, own, ...)
+    return done, handle
+end
+
+function services.migrated(...)
+    local ok, message
+    owed, ok, message = core.migrated(owed, ...)
+    return ok, message
+end
+
+versions.install(hotreload, services)
+undos.install(hotreload, services)
+dependents.install(hotreload)
+instances.install(hotreload, services)
 
 ------------------------------------------------------------------------------------------------------------------------
 -- gg

@@ -3,8 +3,10 @@
 
 local core = ...
 local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown, core.arguments.NO_MEMORY
+local unload = core.unload
 
-local error, ipairs, next, pcall, rawget, rawlen, type = error, ipairs, next, pcall, rawget, rawlen, type
+local error, ipairs, next, pcall, rawget = error, ipairs, next, pcall, rawget
+local rawlen, select, type = rawlen, select, type
 local format, move = string.format, table.move
 
 local hooks = {}
@@ -104,20 +106,29 @@ local function veto(reports)
     end
 end
 
-local function with_hooks(reload, names, options)
-    if installed.before then
+--- Asks `before`, and the modules that run (R7.8), on the report of a dry run.
+local function with_hooks(reload, services, count, names, options)
+    local kept, wanted = nil, unload.is_wanted(names)
+    if installed.before or wanted then
         local dry = options
         if type(options) == "table" or options == nil then
             dry = {}
             for key, value in next, options or {} do dry[key] = value end
             dry.dry_run, dry.report = true, "full"
         end
-        local right, ok, result, report = pcall(reload, names, dry)
+        local right, ok, result, report = pcall(reload, count, nil, names, dry)
         if not right then error(ok, 0) end
-        local why = ok and veto(type(names) == "table" and result or { result }) or not ok and result
-        if why then return false, why, report end
+        if not ok then return false, result, report end
+        local reports = type(names) == "table" and result or { result }
+        local why = installed.before and veto(reports)
+        if not why and wanted then kept, why = unload.run(reports, services) end
+        if why then return false, why end
     end
-    return reload(names, options)
+    local right, ok, result, report = pcall(reload, count, kept and kept.kept, names, options)
+    if not right then error(ok, 0) end
+    -- What the modules wrote that were asked is put back where the reload failed.
+    if not ok and kept then result = result .. unload.put_back(kept) end
+    return ok, result, report
 end
 
 --- Lets the hooks hear of what a reload came to, and returns it. The reload is done, or has failed, by now: nothing
@@ -132,12 +143,17 @@ local function heard(names, right, ok, result, ...)
     return ok, result, ...
 end
 
---- `reload` with the hooks around it. A dry run has none; what is wrong with the arguments is raised in the caller.
-function hooks.around(reload)
+--- `reload` with the hooks around it. A dry run has none; what is wrong with the arguments is
+--- raised in the caller.
+function hooks.around(reload, services)
     return function(...)
         local names, options = ...
-        if not any or type(options) == "table" and rawget(options, "dry_run") then return reload(...) end
-        return heard(names, pcall(with_hooks, reload, names, options))
+        local count = select("#", ...)
+        local is_plain = not any and not unload.is_wanted(names)
+        if is_plain or type(options) == "table" and rawget(options, "dry_run") then
+            return reload(count, nil, names, options)
+        end
+        return heard(names, pcall(with_hooks, reload, services, count, names, options))
     end
 end
 

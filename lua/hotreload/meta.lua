@@ -13,15 +13,28 @@
 ---@field wrappers? "follow"|"drop"      those that have the module's function inside (R3.5)
 ---@field rename? table<string, string>  former names of locals, fields and definitions, and their new ones (R4.1)
 ---@field strict? boolean                            every warning is a refusal (R10)
+---@field removed? "keep"|"drop"   functions that the file lacks now stay, or go (R5.2)
+---@field dependents? boolean                        also the modules that require these (R12.7)
+---@field from? string   a module that is not loaded goes on with this one's state (R1.11)
+---@field migrate? hotreload.Migrate|table<string|table, hotreload.Migrate>   of objects (R14.2)
 ---@field source? string                            the module's new text, instead of its file's
 ---@field dry_run? boolean                          say what would happen, change nothing
 ---@field report? "counts"|"full"                   `"full"`: lists of paths besides the counts
 ---@field text_only? boolean                        binary chunks are refused (R1.8)
 
+---What has become of a class, for its objects (R14.2).
+---@class hotreload.Change
+---@field added string[]       names that the class got
+---@field removed string[]     names of functions that its file lacks now
+---@field generation integer   of the module, before the reload
+
+---@alias hotreload.Migrate fun(object: any, change: hotreload.Change)
+
 ---@class hotreload.FunctionCounts
 ---@field replaced integer  not those that stay the objects that they are (R3.6)
 ---@field added integer
 ---@field removed integer   functions that the file lacks now; they stay
+---@field dropped integer   functions that the file lacks now; they go
 
 ---@class hotreload.CellCounts
 ---@field joined integer    upvalues that go on with what they held
@@ -60,7 +73,7 @@
 ---Sorted lists, with `report = "full"` and in a dry run. A path is a field (`M.a.b`, `M.list[1]`, `M["odd key"]`), a
 ---global (`_G.Player.f`), an upvalue (`M.dump@helper`) or a field of a metatable (`M<metatable>.__call`).
 ---@class hotreload.Paths
----@field functions { replaced: string[], added: string[], removed: string[] }
+---@field functions { replaced: string[], added: string[], removed: string[], dropped: string[] }
 ---@field changed string[]
 ---@field cells { joined: string[], fresh: string[] }
 ---@field data { kept: string[], added: string[], replaced: string[] }
@@ -68,11 +81,20 @@
 ---@field wrappers string[]   such as `M.f: the function of profiler.lua:7 stays around it`
 ---@field patches string[]    such as `M.f: the function of fixes.lua:3 gives way`
 
+---One generation of a module (R13).
+---@class hotreload.Version
+---@field generation integer
+---@field file? string       what it was loaded from
+---@field content? integer   the digest of that text, as in `hotreload.changed`
+---@field time? integer      when, as of `os.time`
+
 ---What a reload did, or would do. Plain data; `tostring(report)` is a text for people.
 ---@class hotreload.Report
 ---@field module string
 ---@field file? string                      the path, or what a custom searcher gave; nil from `package.preload`
 ---@field generation integer                1 is the first load; in a dry run the one that there would be
+---@field from? hotreload.Version           what ran before; nil in a first load
+---@field to hotreload.Version              what runs now, or would
 ---@field dry_run? boolean                  true in a dry run
 ---@field functions hotreload.FunctionCounts
 ---@field changed integer                   those of the replaced functions whose code differs
@@ -101,6 +123,7 @@
 ---@field allow? string|string[]    where there are any, one of them must match
 ---@field deny? string|string[]     none of them may match
 ---@field text_only? boolean        binary chunks are refused, whatever a call says (R1.8)
+---@field history? integer          so many reloads of each module can be undone; 1
 ---@field before? false|fun(name: string, plan: hotreload.Report): boolean?   `false`, or raising, refuses the reload
 ---@field after? false|fun(name: string, report: hotreload.Report)            when a reload is done
 ---@field on_error? false|fun(name: string, message: string)                  when a reload failed or was refused
@@ -154,6 +177,7 @@ function hotreload.sweep(budget_ms) end
 ---@field generation? integer   nil where that is more than two reloads ago
 ---@field name? string          what it is called where it stands
 ---@field line integer          in the text that it was compiled from
+---@field running? boolean      a coroutine is in the midst of it
 ---@field paths? string[]       with `paths = true`: where it is referenced from, or which coroutine is in it
 
 ---What `hotreload.stale` takes.
@@ -167,13 +191,50 @@ function hotreload.sweep(budget_ms) end
 ---@return string? message
 function hotreload.stale(name, options) end
 
+---What runs of a module, and how its file compares (R13).
+---@class hotreload.Running : hotreload.Version
+---@field module string
+---@field differs? boolean              the file says something else now; nil without a file
+---@field problem? string               why the file cannot be loaded
+---@field undone hotreload.Version[]    since the last reload, the last one first
+
+---What runs of a module, or a list for all modules that a reload has seen (R13). `nil` and a
+---message for a module that is not loaded.
+---@param name? string
+---@return hotreload.Running|hotreload.Running[]|nil version
+---@return string? message
+function hotreload.version(name) end
+
+---The live objects of a class (R14.1). With a budget one slice of the walk: `false` where it is not
+---at its end. `nil` and a message where it cannot be done.
+---@param class table
+---@param budget_ms? number
+---@return any[]|false|nil list
+---@return string? message
+function hotreload.instances(class, budget_ms) end
+
+---The loaded modules that require this one, directly or not, each after those that it requires.
+---@param name string
+---@return string[]
+function hotreload.dependents(name) end
+
+---Gives up a module's undo, and says what still holds or runs old code (R13). With `"soft"` nothing
+---is given up while anything does: `false`, a message, and the list.
+---@param name string
+---@param how? "soft"
+---@return boolean ok
+---@return hotreload.Stale[]|string result
+---@return hotreload.Stale[]? list
+function hotreload.purge(name, how) end
+
 ---Undoes the last reload of a module (R7.3): functions, cells and what was added, registrations
 ---with other modules among it. Data that changed since stays. Once for each reload; `false` and a
----message if there is nothing to undo.
----@param name string
+---message if there is nothing to undo. A list of names is one transaction; so are several steps.
+---@param names string|string[]
+---@param steps? integer   so many reloads of each; 1
 ---@return boolean ok
----@return string? message
-function hotreload.undo(name) end
+---@return string? message   with `true`: a hook failed after the undo
+function hotreload.undo(names, steps) end
 
 ---Says which modules may be reloaded.
 ---@param configuration hotreload.Configuration
@@ -270,7 +331,16 @@ function watch.order(names) end
 ---What a module may define, as a field of the table that it returns or as a global function: called after each
 ---`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it
 ---raises, the reload is undone.
----@alias hotreload.Hook fun(module: any, report: hotreload.Report)
+---Where the module has a true field `__hotfix_undo`, it is called after an undo as well. `kept` is
+---what `__unload` of the former generation returned.
+---@alias hotreload.Hook fun(module: any, report: hotreload.Report|hotreload.UndoReport, kept: any)
+
+---The field `__unload` of a module: before its reload, which `false` or a raise refuses (R7.8).
+---@alias hotreload.Unload fun(module: any, report: hotreload.Report): any
+
+---What a hook gets after an undo (R7.3).
+---@class hotreload.UndoReport : hotreload.Report
+---@field undo true
 
 ---@alias hotreload.Reload fun(name: string|string[], options?: hotreload.Options): boolean, any, any
 

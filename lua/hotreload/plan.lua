@@ -6,7 +6,7 @@ local arguments = core.arguments
 local shown = arguments.shown
 
 local error, ipairs, next, pcall, rawget, select, type = error, ipairs, next, pcall, rawget, select, type
-local concat, format = table.concat, string.format
+local concat, date, format = table.concat, os.date, string.format
 
 local plans = {}
 
@@ -35,6 +35,12 @@ end
 local function text_of(report, refused, color)
     local lines = { format("%s%s: generation %d%s", report.dry_run and "plan of " or "reload of ",
         shown(report.module), report.generation, report.file and ", from " .. shown(report.file) or "") }
+    local from = report.from
+    if from and from.time then
+        lines[2] = format("  in the place of generation %d, loaded %s%s", from.generation,
+            date("%Y-%m-%d %H:%M:%S", from.time),
+            from.content and from.content == report.to.content and ", of the same text" or "")
+    end
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do
         conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path, conflict.running, conflict.file,
@@ -48,6 +54,7 @@ local function text_of(report, refused, color)
         section(lines, "functions whose code differs", "~", paths.changed, color)
         section(lines, "functions added", "+", functions.added, color)
         section(lines, "functions that the file lacks, which stay", "-", functions.removed, color)
+        section(lines, "functions that the file lacks, which go", "-", functions.dropped, color)
         section(lines, "functions of the same code", "=", without(functions.replaced, paths.changed), color)
         section(lines, "wrappers of other modules", "=", paths.wrappers, color)
         section(lines, "patches of other modules", "~", paths.patches, color)
@@ -62,10 +69,13 @@ local function text_of(report, refused, color)
         section(lines, "upvalues joined", "=", cells.joined, color)
         section(lines, "upvalues new", "+", cells.fresh, color)
     else
-        lines[#lines + 1] = format("  functions: %d differ, %d added, %d removed, %d replaced in all", report.changed,
-            report.functions.added, report.functions.removed, report.functions.replaced)
+        local functions = report.functions
+        lines[#lines + 1] = format("  functions: %d differ, %d added, %d removed%s, %d replaced in all",
+            report.changed, functions.added, functions.removed,
+            functions.dropped > 0 and format(", %d dropped", functions.dropped) or "",
+            functions.replaced)
     end
-    if not lines[2] then lines[2] = "  nothing" end
+    if not lines[from and from.time and 3 or 2] then lines[#lines + 1] = "  nothing" end
     return concat(lines, "\n")
 end
 
@@ -96,7 +106,11 @@ function plans.install(hotreload, reload, known)
         checked.dry_run, checked.report = true, "full"
         local ok, result, report = reload(what, checked)
         if not ok and not report then return true, nil, result end
-        return true, text_of(report or result, not ok, color)
+        report = report or result
+        if is_report(report) then return true, text_of(report, not ok, color) end
+        local texts = {}
+        for i, each in ipairs(report) do texts[i] = text_of(each, not ok, color) end
+        return true, concat(texts, "\n")
     end
 
     function hotreload.plan(...)

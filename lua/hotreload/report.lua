@@ -24,8 +24,9 @@ function Report.__tostring(report)
     local lines = {
         format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", shown(report.module),
             report.generation, report.file and " from " .. shown(report.file) or ""),
-        format("  functions: %d replaced (%d changed), %d added, %d removed",
-            functions.replaced, report.changed, functions.added, functions.removed),
+        format("  functions: %d replaced (%d changed), %d added, %d removed%s",
+            functions.replaced, report.changed, functions.added, functions.removed,
+            functions.dropped > 0 and format(", %d dropped", functions.dropped) or ""),
         format("  cells: %d joined, %d fresh; data: %d kept, %d added%s",
             cells.joined, cells.fresh, data.kept, data.added,
             data.replaced > 0 and format(", %d replaced", data.replaced) or ""),
@@ -57,6 +58,7 @@ function Report.__tostring(report)
         add_list(lines, "functions removed", paths.functions.removed)
         add_list(lines, "wrappers", paths.wrappers)
         add_list(lines, "patches", paths.patches)
+        add_list(lines, "functions dropped", paths.functions.dropped)
         add_list(lines, "data kept", paths.data.kept)
         add_list(lines, "data added", paths.data.added)
         add_list(lines, "data replaced", paths.data.replaced)
@@ -77,8 +79,10 @@ function reports.blank(name, options)
         module = name,
         file = false,
         generation = 0,
+        from = { generation = 0, file = false, content = false, time = false },
+        to = { generation = 0, file = false, content = false, time = false },
         dry_run = false,
-        functions = { replaced = 0, added = 0, removed = 0 },
+        functions = { replaced = 0, added = 0, removed = 0, dropped = 0 },
         changed = 0,
         cells = { joined = 0, fresh = 0 },
         data = { kept = 0, added = 0, replaced = 0 },
@@ -91,7 +95,7 @@ function reports.blank(name, options)
         conflicts = {},
         elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, sweep = 0, total = 0 },
         paths = full and {
-            functions = { replaced = false, added = false, removed = false },
+            functions = { replaced = false, added = false, removed = false, dropped = false },
             changed = false,
             cells = { joined = false, fresh = false },
             data = { kept = false, added = false, replaced = false },
@@ -109,7 +113,8 @@ function reports.fill(report, generation, dry, answers)
     report.file, report.generation, report.dry_run = answers[AT.file], generation, dry or nil
     local functions, cells, data = report.functions, report.cells, report.data
     functions.replaced, functions.added = answers[AT.replaced], answers[AT.added]
-    functions.removed, report.changed = answers[AT.removed], answers[AT.changed]
+    functions.removed, functions.dropped = answers[AT.removed], answers[AT.dropped]
+    report.changed = answers[AT.changed]
     cells.joined, cells.fresh = answers[AT.joined], answers[AT.fresh]
     data.kept, data.added, data.replaced = answers[AT.data_kept], answers[AT.data_added], answers[AT.data_replaced]
     local calls, elapsed = report.calls, report.elapsed_ms
@@ -128,6 +133,7 @@ function reports.fill(report, generation, dry, answers)
     end
     functions, cells, data = paths.functions, paths.cells, paths.data
     functions.replaced, functions.added, functions.removed = found.replaced, found.added, found.removed
+    functions.dropped = found.dropped
     paths.changed = found.changed
     cells.joined, cells.fresh = found.joined, found.fresh
     data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced

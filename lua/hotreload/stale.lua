@@ -173,6 +173,7 @@ function stale.install(hotreload, records, walk, own)
                 found[f] = entry
                 order[#order + 1] = entry
             end
+            if kind == "suspended" or kind == "running" then entry.running = true end
             local called = name_at(kind, holder, key)
             if called and (not entry.name or called < entry.name) then entry.name = called end
             if checked.paths then entry.paths[#entry.paths + 1] = path(ways, kind, holder, key, f) end

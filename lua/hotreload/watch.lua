@@ -8,7 +8,7 @@ local hotreload = require "hotreload"
 
 local error, ipairs, next, pairs, pcall, setmetatable = error, ipairs, next, pairs, pcall, setmetatable
 local tostring, type = tostring, type
-local find, format, sort = string.find, string.format, table.sort
+local find, format, match, sort = string.find, string.format, string.match, table.sort
 local running, status = coroutine.running, coroutine.status
 local stderr = io.stderr
 
@@ -168,7 +168,9 @@ end
 local function failed(self, name, what, message)
     local last = self.failures[name]
     if find(message, "not enough memory", 1, true) then what = false end
-    self.failures[name] = { what = what, message = message }
+    -- What it could not require may appear, and is not watched until it is loaded.
+    local missing = match(message, "module '([^']+)' not found")
+    self.failures[name] = { what = what, message = message, missing = missing ~= name and missing }
     if not last or last.what ~= what or last.message ~= message then tell(self, "on_error", name, message) end
 end
 
@@ -210,11 +212,16 @@ local function one_by_one(self, most)
             local name = work.todo[work.next]
             most, work.next = most - 1, work.next + 1
             -- What has changed once more is the next round's.
-            if not still or still[name] ~= false then
+            if not work.done[name] and (not still or still[name] ~= false) then
                 local ok, result = reload(self, name)
                 if ok then
-                    self.count, work.progress = self.count + 1, true
-                    reloaded(self, name, result, work.contents[name])
+                    work.progress = true
+                    -- With its dependents, of which some may have been to do as well.
+                    for _, report in ipairs(result[1] and result or { result }) do
+                        local module = report.module
+                        self.count, work.done[module] = self.count + 1, true
+                        reloaded(self, module, report, work.contents[module])
+                    end
                 else
                     work.messages[name] = result
                     work.left[#work.left + 1] = name
@@ -240,8 +247,10 @@ local function all_together(self, names, contents)
         for _, name in ipairs(names) do failed(self, name, contents[name], result) end
         return
     end
-    self.count = #names
-    for i, name in ipairs(names) do reloaded(self, name, result[i], contents[name]) end
+    self.count = #result
+    for _, report in ipairs(result) do
+        reloaded(self, report.module, report, contents[report.module])
+    end
 end
 
 --- Looks at the next modules of the round that is under way, or of a new one. Returns the round when that was all.
@@ -268,7 +277,8 @@ local function act(self, round, now, most)
             found[name] = true
             if not has_settled(self, name, content, now) then
                 unsettled = true
-            elseif last and last.what == content then
+            elseif last and last.what == content
+                and not (last.missing and hotreload.requires(last.missing)) then
                 retries[#retries + 1] = name
             else
                 ready[#ready + 1] = name
@@ -296,7 +306,7 @@ local function act(self, round, now, most)
     if not self.together then
         self.work = {
             todo = watch.order(ready), next = 1, left = {}, progress = false,
-            retries = retries, contents = contents, messages = {},
+            retries = retries, contents = contents, messages = {}, done = {},
         }
         one_by_one(self, most)
     else

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -103,7 +103,7 @@ fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
 }
 
 /// `core.look(owed, name, stock, source, content, stamp, exact, text_only, others)` → `owed, state,
-/// content, stamp, message`.
+/// content, stamp, message, file`.
 ///
 /// `content` is what is on record (nil for nothing), `stamp` what the last look gave (nil for a
 /// look that reads the file in any case). States: `same`, `changed`; `broken` (does not compile)
@@ -143,15 +143,19 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
             ..View::only("broken")
         },
     };
-    let mut held = [Ref::NIL; 4];
+    let mut held = [Ref::NIL; 5];
     let mut number = |number: Option<i64>| number.map_or(Ok(Ref::NIL), |n| vm.number(n));
     let (content, stamp) = (number(view.content)?, number(view.stamp)?);
     let message = match view.message {
         Some(message) => vm.string(&message)?,
         None => Ref::NIL,
     };
+    let file = match view.file {
+        Some(path) => vm.string(path.as_os_str().as_encoded_bytes())?,
+        None => Ref::NIL,
+    };
     let state = vm.string(view.state.as_bytes())?;
-    for (place, value) in held.iter_mut().zip([state, content, stamp, message]) {
+    for (place, value) in held.iter_mut().zip([state, content, stamp, message, file]) {
         *place = value;
     }
     Ok(held.into_iter().map(Answer::Held).collect())
@@ -182,7 +186,7 @@ pub fn text(vm: &mut Vm) -> Result<Answers> {
 /// Does a function of the running module come from a file of its name? Else the program itself put
 /// the module there.
 fn had_file(vm: &mut Vm, context: &Context) -> Result<bool> {
-    let ownership = load::home_of(vm, context, Ref::NIL, None)?;
+    let ownership = load::home_of(vm, context, Ref::NIL, None, false)?;
     Ok(!ownership.is_empty())
 }
 
@@ -204,6 +208,7 @@ struct View {
     content: Option<i64>,
     stamp: Option<i64>,
     message: Option<Cow<'static, [u8]>>,
+    file: Option<PathBuf>,
 }
 
 impl View {
@@ -213,6 +218,7 @@ impl View {
             content: None,
             stamp: None,
             message: None,
+            file: None,
         }
     }
 }
@@ -228,6 +234,7 @@ fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
         return Ok(View {
             content: record.content,
             stamp,
+            file: Some(path),
             ..View::only("same")
         });
     }
@@ -240,6 +247,7 @@ fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
         content: Some(content),
         stamp,
         message,
+        file: Some(path.clone()),
     };
     if record.content == Some(content) {
         return Ok(with("same", None));
@@ -360,7 +368,7 @@ impl Running {
         record: &Record,
         chunk: &Chunk,
     ) -> Result<Running> {
-        let mut ownership = load::home_of(vm, context, main, record.source.clone())?;
+        let mut ownership = load::home_of(vm, context, main, record.source.clone(), false)?;
         fill_others(vm, context, record.others)?;
         let own = vm.val(context.running).addr;
         let mut met: FxHashSet<usize> = FxHashSet::default();

@@ -6,5 +6,6 @@
 //! tables.
 
 pub mod changed;
+pub mod instances;
 pub mod stale;
 pub mod track;

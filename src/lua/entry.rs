@@ -179,6 +179,58 @@ unsafe extern "C-unwind" fn called(l: *mut lua_State, _: c_int, _: ffi::lua_KCon
     unsafe { ffi::lua_gettop(l) }
 }
 
+/// `core.attempt(handler, f, …)` → `yielded, ok, result`: as `xpcall`, but for one result, and it
+/// says whether `f` has yielded on the way.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn attempt(l: *mut lua_State) -> c_int {
+    // SAFETY: the running state; nothing that needs dropping lives across the call.
+    unsafe {
+        ffi::luaL_checkany(l, 2);
+        let arguments = ffi::lua_gettop(l) - 2;
+        let status = ffi::lua_pcallk(l, arguments, 1, 1, 0, Some(attempted));
+        attempt_ended(l, status, false)
+    }
+}
+
+/// `core.at_once(handler, f, …)`: as [`attempt`], but `f` cannot yield.
+///
+/// # Safety
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn at_once(l: *mut lua_State) -> c_int {
+    // SAFETY: as for `attempt`.
+    unsafe {
+        ffi::luaL_checkany(l, 2);
+        let arguments = ffi::lua_gettop(l) - 2;
+        let status = ffi::lua_pcall(l, arguments, 1, 1);
+        attempt_ended(l, status, false)
+    }
+}
+
+/// Goes on with [`attempt`] when what it calls has yielded.
+unsafe extern "C-unwind" fn attempted(
+    l: *mut lua_State,
+    status: c_int,
+    _: ffi::lua_KContext,
+) -> c_int {
+    // SAFETY: as for `attempt`.
+    unsafe { attempt_ended(l, status, true) }
+}
+
+/// Answers for [`attempt`]: the frame has the handler and the result.
+unsafe fn attempt_ended(l: *mut lua_State, status: c_int, yielded: bool) -> c_int {
+    // SAFETY: two values are pushed where two arguments were.
+    unsafe {
+        let ok = status == ffi::LUA_OK || status == ffi::LUA_YIELD;
+        ffi::lua_pushboolean(l, yielded.into());
+        ffi::lua_replace(l, 1);
+        ffi::lua_pushboolean(l, ok.into());
+        ffi::lua_insert(l, 2);
+        3
+    }
+}
+
 /// Runs `body` with a view of the state and the collector paused, and returns what is owed to it,
 /// then the answers; on an error `false` and the message (nil when there was no memory even for
 /// that).

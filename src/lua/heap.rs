@@ -215,6 +215,17 @@ impl Heap {
         unsafe { (*pause::state(vm, self.0)?).want(address) }
     }
 
+    /// Every table and userdata whose metatable is this class, or leads to it by `__index`, is a
+    /// hit from now on ([`Place::Metatable`]). The caller holds the class.
+    ///
+    /// # Errors
+    /// [`Error::Panic`] when this is no pass.
+    pub fn want_instances(self, vm: &Vm, class: Ref) -> Result<()> {
+        // SAFETY: nothing else uses the pass's state meanwhile.
+        unsafe { (*pause::state(vm, self.0)?).class = vm.val(class).addr };
+        Ok(())
+    }
+
     /// Has the pass met a loop (`for … in`) over this table?
     ///
     /// # Errors

@@ -83,6 +83,8 @@ layout! {
         File = c"file",
         /// Warnings, conflicts, paths: a table, or nil when there is nothing to list.
         Lists = c"lists",
+        /// The classes whose objects are to be migrated, or nil (R14.2).
+        Classes = c"classes",
         Replaced = c"replaced",
         Added = c"added",
         Removed = c"removed",
@@ -98,6 +100,7 @@ layout! {
         CallsIrrevocable = c"calls_irrevocable",
         Wrappers = c"wrappers",
         Patches = c"patches",
+        Dropped = c"dropped",
         /// R9: places elsewhere that hold something new.
         References = c"references",
         /// R9: closures that stay old.
@@ -126,6 +129,10 @@ layout! {
         References = c"references",
         Base = c"base",
         Calls = c"calls",
+        /// What runs (R13).
+        Version = c"version",
+        /// What undoes the migrations.
+        Migrated = c"migrated",
     }
 
     /// A guard: it stands for a reload from before its commit to the end of its hooks.

@@ -13,18 +13,35 @@ use crate::support::secret::Secret;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is
 /// a field of `core` for the ones after it and for the façade.
-const PARTS: [(&CStr, &str); 8] = [
+const PARTS: [(&CStr, &str); 16] = [
     (
         c"arguments",
         include_str!("../../lua/hotreload/arguments.lua"),
     ),
     (c"allow", include_str!("../../lua/hotreload/allow.lua")),
     (c"changes", include_str!("../../lua/hotreload/changes.lua")),
-    (c"hooks", include_str!("../../lua/hotreload/hooks.lua")),
     (c"plan", include_str!("../../lua/hotreload/plan.lua")),
     (c"report", include_str!("../../lua/hotreload/report.lua")),
     (c"stales", include_str!("../../lua/hotreload/stale.lua")),
     (c"track_part", include_str!("../../lua/hotreload/track.lua")),
+    (
+        c"versions",
+        include_str!("../../lua/hotreload/versions.lua"),
+    ),
+    (c"memo", include_str!("../../lua/hotreload/memo.lua")),
+    (c"undos", include_str!("../../lua/hotreload/undo.lua")),
+    (c"says", include_str!("../../lua/hotreload/says.lua")),
+    (c"unload", include_str!("../../lua/hotreload/unload.lua")),
+    (c"moves", include_str!("../../lua/hotreload/moves.lua")),
+    (c"hooks", include_str!("../../lua/hotreload/hooks.lua")),
+    (
+        c"dependents",
+        include_str!("../../lua/hotreload/dependents.lua"),
+    ),
+    (
+        c"instances_part",
+        include_str!("../../lua/hotreload/instances.lua"),
+    ),
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.

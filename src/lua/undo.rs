@@ -2,6 +2,7 @@
 //! happens; only a guard's end raises, where undoing failed and nobody has been told.
 
 use std::ffi::c_int;
+use std::ops::RangeInclusive;
 
 use mlua::ffi::{self, lua_State};
 
@@ -9,7 +10,7 @@ use super::collector::Paused;
 use super::entry::{ROOM, done};
 use super::layout::{Guard, Own, Place as _, Undo};
 use super::vm::{Ref, Vm};
-use super::write::{self, Permit};
+use super::write::{self, Op, Permit};
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught};
 
@@ -37,15 +38,9 @@ pub trait WayBack: Sized {
     /// # Errors
     /// [`Error::Memory`], with nothing changed; [`Error::PutBack`] where that failed.
     fn go(&mut self, vm: &mut Vm, permit: Permit) -> Result<()>;
-}
 
-/// How much of an entry is undone where memory is short.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// All of it or nothing: it can be asked for again.
-    Whole,
-    /// As much as there is memory for: nobody will ask again.
-    Most,
+    /// What was done on it.
+    fn gone(self) -> Vec<Op>;
 }
 
 /// `core.close(guard)` → `true`, or `false, message`: ends a [`Guard`], and undoes its entries, the
@@ -68,7 +63,7 @@ pub unsafe extern "C-unwind" fn close<W: WayBack>(l: *mut lua_State) -> c_int {
             ffi::lua_rawgeti(l, 1, Guard::Own.at());
             for i in (1..=ffi::lua_rawlen(l, 2) as i64).rev() {
                 ffi::lua_rawgeti(l, 2, i);
-                outcome = undo_entry::<W>(l, 4, 3, Extent::Most).and(outcome);
+                outcome = undo_most::<W>(l, 4, 3).and(outcome);
                 ffi::lua_settop(l, 3);
             }
             // What could not be undone at all is left for another try.
@@ -109,18 +104,37 @@ pub unsafe extern "C-unwind" fn end<W: WayBack>(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `core.undo(entry, own)` → `true`, or `false, message`: undoes one module's reload (R7.3).
+/// `core.undo(entries, own)` → `true`, or `false, message`: undoes reloads (R7.3), the last first,
+/// all of them or none.
 ///
 /// # Safety
 /// To be called by Lua.
 pub unsafe extern "C-unwind" fn undo<W: WayBack>(l: *mut lua_State) -> c_int {
-    // SAFETY: the frame has one argument, and room is made.
+    // SAFETY: the frame has two arguments, and room is made; types are checked.
     unsafe {
         ffi::lua_settop(l, 2);
-        if ffi::lua_checkstack(l, ROOM) == 0 {
+        if ffi::lua_checkstack(l, ROOM) == 0 || ffi::lua_type(l, 1) != ffi::LUA_TTABLE {
             return 0;
         }
-        let outcome = undo_entry::<W>(l, 1, 2, Extent::Whole).map_err(|error| match error {
+        let entries = 1..=ffi::lua_rawlen(l, 1) as i64;
+        for i in entries.clone() {
+            if ffi::lua_rawgeti(l, 1, i) == ffi::LUA_TTABLE {
+                withdraw::<W>(l, 3, 2);
+            }
+            ffi::lua_settop(l, 2);
+        }
+        let paused = Paused::new(l);
+        let outcome = insisted(l, || whole::<W>(l, entries.clone()));
+        if outcome.is_ok() {
+            for i in entries {
+                if ffi::lua_rawgeti(l, 1, i) == ffi::LUA_TTABLE {
+                    settle(l, 3);
+                }
+                ffi::lua_settop(l, 2);
+            }
+        }
+        drop(paused);
+        let outcome = outcome.map_err(|error| match error {
             Error::PutBack { left, .. } => Error::HalfUndone(left),
             other => other,
         });
@@ -129,20 +143,43 @@ pub unsafe extern "C-unwind" fn undo<W: WayBack>(l: *mut lua_State) -> c_int {
     }
 }
 
-/// Undoes an entry, the list [`Undo`] at `index`: the record then gets its generation, source,
-/// chunks and what is on record of A0 back. `own` is the index of the façade's list of its tables.
-/// An entry without a transaction is left alone. `[-0, +n, -]`
+/// Tries up to three times: memory that is short now may be there at the next try, as each one
+/// collects garbage. `[-0, +0, -]`
+///
+/// # Safety
+/// Within a C function's frame.
+unsafe fn insisted(l: *mut lua_State, mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+    // SAFETY: what an attempt leaves on the stack goes.
+    let top = unsafe { ffi::lua_gettop(l) };
+    let mut outcome = Err(Error::Memory);
+    for _ in 0..3 {
+        let tried = caught("while undoing", || {
+            fault::point()?;
+            attempt()
+        });
+        // SAFETY: as above.
+        unsafe { ffi::lua_settop(l, top) };
+        outcome = match (outcome, tried) {
+            (_, Ok(())) => Ok(()),
+            // A later try may fail before it does anything; the earlier one has.
+            (Err(damage @ Error::PutBack { .. }), Err(_)) => Err(damage),
+            (_, Err(error)) => Err(error),
+        };
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+/// Undoes an entry, the list [`Undo`] at `index`, as far as there is memory for: nobody will ask
+/// again. `own` is the index of the façade's list of its tables. An entry without a
+/// transaction is left alone. `[-0, +n, -]`
 ///
 /// # Safety
 /// Within a C function's frame; the table is the façade's own.
-unsafe fn undo_entry<W: WayBack>(
-    l: *mut lua_State,
-    index: c_int,
-    own: c_int,
-    extent: Extent,
-) -> Result<()> {
-    // SAFETY: types are checked; all keys stand, so the writes allocate nothing, and the strings
-    // are short ones that exist, as the record has them for keys.
+unsafe fn undo_most<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) -> Result<()> {
+    // SAFETY: types are checked.
     unsafe {
         if ffi::lua_type(l, index) != ffi::LUA_TTABLE
             || ffi::lua_rawgeti(l, index, Undo::Transaction.at()) != ffi::LUA_TTABLE
@@ -150,31 +187,42 @@ unsafe fn undo_entry<W: WayBack>(
             return Ok(());
         }
         withdraw::<W>(l, index, own);
-        let top = ffi::lua_gettop(l);
         let paused = Paused::new(l);
-        let mut outcome = Err(Error::Memory);
-        for _ in 0..3 {
-            // Memory that is short now may be there at the next try: each one collects garbage.
-            let attempt = caught("while undoing", || attempt::<W>(l, index, own, extent));
-            ffi::lua_settop(l, top);
-            outcome = match (outcome, attempt) {
-                (_, Ok(())) => Ok(()),
-                // A later try may fail before it does anything; the earlier one has.
-                (Err(damage @ Error::PutBack { .. }), Err(_)) => Err(damage),
-                (_, Err(error)) => Err(error),
-            };
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        if extent == Extent::Whole && outcome.is_err() {
-            drop(paused);
-            return outcome; // it can be asked for again
-        }
+        let outcome = insisted(l, || most::<W>(l, index, own));
         if matches!(outcome, Ok(()) | Err(Error::PutBack { .. })) {
-            ffi::lua_pushboolean(l, 0);
-            ffi::lua_rawseti(l, index, Undo::Transaction.at());
+            settle(l, index);
+        } else {
+            restore(l, index);
         }
+        drop(paused);
+        outcome
+    }
+}
+
+/// An entry is undone: it has no transaction any more, and the record is as before. `[-0, +n, -]`
+///
+/// # Safety
+/// As for [`undo_most`].
+unsafe fn settle(l: *mut lua_State, index: c_int) {
+    // SAFETY: the keys stand, so the writes allocate nothing.
+    unsafe {
+        for transaction in [Undo::Transaction, Undo::Migrated] {
+            ffi::lua_pushboolean(l, 0);
+            ffi::lua_rawseti(l, index, transaction.at());
+        }
+        restore(l, index);
+    }
+}
+
+/// An entry's record gets its generation, source, chunks, version and what is on record of A0
+/// back. `[-0, +n, -]`
+///
+/// # Safety
+/// As for [`undo_most`].
+unsafe fn restore(l: *mut lua_State, index: c_int) {
+    // SAFETY: all keys stand, so the writes allocate nothing, and the strings are short ones that
+    // exist, as the record has them for keys.
+    unsafe {
         ffi::lua_rawgeti(l, index, Undo::Record.at());
         let record = ffi::lua_gettop(l);
         for field in [
@@ -184,13 +232,12 @@ unsafe fn undo_entry<W: WayBack>(
             Undo::Previous,
             Undo::Base,
             Undo::Calls,
+            Undo::Version,
         ] {
             ffi::lua_pushstring(l, field.name().as_ptr());
             ffi::lua_rawgeti(l, index, field.at());
             ffi::lua_rawset(l, record);
         }
-        drop(paused);
-        outcome
     }
 }
 
@@ -198,7 +245,7 @@ unsafe fn undo_entry<W: WayBack>(
 /// slices, if there is one. The next slice begins a pass without it. `[-0, +0, -]`
 ///
 /// # Safety
-/// As for [`undo_entry`].
+/// As for [`undo_most`].
 unsafe fn withdraw<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) {
     // SAFETY: raw access to tables that are checked; what is written has its key already, so the
     // writes allocate nothing.
@@ -226,45 +273,39 @@ unsafe fn withdraw<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) {
     }
 }
 
-/// Undoes an entry. `[-0, +n, -]`
+/// The way back of an entry's references, planned; none where it brought none. `[-0, +n, -]`
 ///
 /// # Safety
-/// As for [`undo_entry`].
-unsafe fn attempt<W: WayBack>(
+/// As for [`undo_most`].
+unsafe fn plan_way<W: WayBack>(
     l: *mut lua_State,
     index: c_int,
     own: c_int,
-    extent: Extent,
-) -> Result<()> {
+) -> Result<Option<(Vm, W)>> {
+    // SAFETY: raw access to the entry; the type is checked.
+    unsafe {
+        if ffi::lua_rawgeti(l, index, Undo::Back.at()) != ffi::LUA_TTABLE {
+            return Ok(None);
+        }
+        let back = ffi::lua_gettop(l);
+        let mut vm = Vm::open(l)?;
+        let (entry, back, own) = (vm.argument(index)?, vm.argument(back)?, vm.argument(own)?);
+        let way = W::plan(&mut vm, entry, back, own)?;
+        Ok(Some((vm, way)))
+    }
+}
+
+/// Undoes as much of an entry as there is memory for. `[-0, +n, -]`
+///
+/// # Safety
+/// As for [`undo_most`].
+unsafe fn most<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) -> Result<()> {
     // SAFETY: raw access to the entry; types are checked where something is taken out.
     unsafe {
-        fault::point()?;
-        let way_back = match ffi::lua_rawgeti(l, index, Undo::Back.at()) {
-            ffi::LUA_TTABLE => {
-                let back = ffi::lua_gettop(l);
-                Vm::open(l).and_then(|mut vm| {
-                    let (entry, back, own) =
-                        (vm.argument(index)?, vm.argument(back)?, vm.argument(own)?);
-                    let way = W::plan(&mut vm, entry, back, own)?;
-                    Ok(Some((vm, way)))
-                })
-            }
-            _ => Ok(None),
-        };
-        if extent == Extent::Whole {
-            let way_back = way_back?;
-            if ffi::lua_rawgeti(l, index, Undo::Transaction.at()) != ffi::LUA_TTABLE {
-                return Ok(());
-            }
-            let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
-            return write::undo_whole(&mut vm, PERMIT, &words, || match way_back {
-                Some((mut vm, mut way)) => way.go(&mut vm, PERMIT),
-                None => Ok(()),
-            });
-        }
+        let way_back = plan_way::<W>(l, index, own);
         let mut left = 0;
         let mut begun = false;
-        for transaction in [Undo::References, Undo::Transaction] {
+        for transaction in [Undo::Migrated, Undo::References, Undo::Transaction] {
             if ffi::lua_rawgeti(l, index, transaction.at()) == ffi::LUA_TTABLE {
                 let view = Vm::thaw(l, ffi::lua_gettop(l));
                 match view.and_then(|(mut vm, words)| write::undo_frozen(&mut vm, PERMIT, &words)) {
@@ -280,6 +321,69 @@ unsafe fn attempt<W: WayBack>(
             Err(_) => 1,
         };
         undone(left)
+    }
+}
+
+/// Undoes the entries of the list at 1, the façade's tables being at 2: all or none. `[-0, +n, -]`
+///
+/// # Safety
+/// As for [`undo_most`].
+unsafe fn whole<W: WayBack>(l: *mut lua_State, entries: RangeInclusive<i64>) -> Result<()> {
+    let mut gone: Vec<(Vm, Vec<Op>)> = Vec::new();
+    let outcome = caught("while undoing", || {
+        for i in entries {
+            // SAFETY: raw access to the list, with room made; types are checked.
+            unsafe {
+                if ffi::lua_checkstack(l, ROOM) == 0 {
+                    return Err(Error::Memory);
+                }
+                if ffi::lua_rawgeti(l, 1, i) == ffi::LUA_TTABLE {
+                    go_back::<W>(l, ffi::lua_gettop(l), &mut gone)?;
+                }
+            }
+        }
+        Ok(())
+    });
+    outcome.map_err(|error| {
+        let undo = |(vm, ops): &mut (Vm, Vec<Op>)| write::undo(vm, PERMIT, ops);
+        match gone.iter_mut().rev().map(undo).sum() {
+            0 => error,
+            left => Error::PutBack {
+                cause: error.to_string(),
+                left,
+            },
+        }
+    })
+}
+
+/// Undoes an entry; what was done on the way is added to `gone`. `[-0, +n, -]`
+///
+/// # Safety
+/// As for [`undo_most`].
+unsafe fn go_back<W: WayBack>(
+    l: *mut lua_State,
+    index: c_int,
+    gone: &mut Vec<(Vm, Vec<Op>)>,
+) -> Result<()> {
+    // SAFETY: raw access to the entry; types are checked where something is taken out.
+    unsafe {
+        gone.try_reserve(3)?;
+        if ffi::lua_rawgeti(l, index, Undo::Transaction.at()) != ffi::LUA_TTABLE {
+            return Ok(());
+        }
+        let way_back = plan_way::<W>(l, index, 2)?;
+        for transaction in [Undo::Migrated, Undo::Transaction] {
+            if ffi::lua_rawgeti(l, index, transaction.at()) == ffi::LUA_TTABLE {
+                let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
+                let ops = write::undo_whole(&mut vm, PERMIT, &words)?;
+                gone.push((vm, ops)); // there is room
+            }
+        }
+        if let Some((mut vm, mut way)) = way_back {
+            way.go(&mut vm, PERMIT)?;
+            gone.push((vm, way.gone()));
+        }
+        Ok(())
     }
 }
 

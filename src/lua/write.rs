@@ -443,16 +443,12 @@ pub fn undo_frozen(vm: &mut Vm, permit: Permit, words: &[u32]) -> Result<usize> 
     Ok(undo(vm, permit, &frozen(words)?))
 }
 
-/// Undoes what [`freeze`] kept, and then does `rest`: both or nothing.
+/// Undoes what [`freeze`] kept, all of it or nothing. Returns the operations that did it, which
+/// [`undo`] takes back.
 ///
 /// # Errors
-/// As [`apply_whole`], and those of `rest`.
-pub fn undo_whole(
-    vm: &mut Vm,
-    permit: Permit,
-    words: &[u32],
-    rest: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+/// As [`apply_whole`].
+pub fn undo_whole(vm: &mut Vm, permit: Permit, words: &[u32]) -> Result<Vec<Op>> {
     let mut ops = frozen(words)?;
     ops.reverse();
     for op in &mut ops {
@@ -460,11 +456,11 @@ pub fn undo_whole(
     }
     let (mut done, all) = (0, ops.len());
     let outcome = caught("while undoing", || {
-        apply_most(vm, permit, &mut ops, all, &mut done)?;
-        rest()
+        apply_most(vm, permit, &mut ops, all, &mut done)
     });
     ops.truncate(done);
-    or_undo(vm, permit, outcome, &ops)
+    or_undo(vm, permit, outcome, &ops)?;
+    Ok(ops)
 }
 
 /// The operations that [`freeze`] kept.

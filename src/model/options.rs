@@ -52,6 +52,10 @@ pub struct Options {
     pub rename: Ref,
     /// Every warning is a refusal.
     pub strict: bool,
+    /// R5.2: functions that the file lacks now go.
+    pub drop: bool,
+    /// R14.2: what becomes of each class is told.
+    pub classes: bool,
     /// R9: the rest of the VM follows.
     pub vm: bool,
     /// R9.4: not now, but in slices.
@@ -66,13 +70,45 @@ pub struct Options {
     pub around: [Ref; 2],
 }
 
+/// The options that each module has by itself: what the call says, else what the module says.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    /// R8.
+    pub data: Data,
+    /// R4.7.
+    pub constants: bool,
+    /// R5.2.
+    pub drop: bool,
+}
+
+impl Own {
+    /// Reads three values: strings, or anything else for nothing.
+    pub fn read(vm: &Vm, [data, constants, removed]: [Ref; 3]) -> Result<Own> {
+        Ok(Own {
+            data: match vm.bytes(data)?.as_deref() {
+                Some(b"replace") => Data::Replace,
+                Some(b"merge") => Data::Merge,
+                _ => Data::Keep,
+            },
+            constants: vm.bytes(constants)?.as_deref() != Some(b"keep"),
+            drop: vm.bytes(removed)?.as_deref() == Some(b"drop"),
+        })
+    }
+}
+
 impl Options {
-    /// The options of one module of several: where the call says nothing of data, `is_data` does
-    /// (`gg.safe_reloads`).
-    pub fn of(all: &Options, is_data: bool) -> Options {
+    /// The options of one module of several.
+    pub fn of(all: &Options, own: Own) -> Options {
+        let Own {
+            data,
+            constants,
+            drop,
+        } = own;
         Options {
             source: None, // `find` has taken it
-            data: if is_data { Data::Replace } else { all.data },
+            data,
+            constants,
+            drop,
             ..*all
         }
     }
@@ -82,62 +118,49 @@ impl Options {
         let names = [
             "source",
             "on_conflict",
-            "data",
-            "constants",
             "scope",
             "report",
             "patches",
             "wrappers",
         ];
-        let [
-            source,
-            on_conflict,
-            data,
-            constants,
-            scope,
-            report,
-            patches,
-            wrappers,
-        ] = vm.fields(table, names)?;
+        let [source, on_conflict, scope, report, patches, wrappers] = vm.fields(table, names)?;
         let source = Given::string(vm, source)?;
         let on_conflict = match vm.bytes(on_conflict)?.as_deref() {
             Some(b"keep") => OnConflict::Keep,
             Some(b"replace") => OnConflict::Replace,
             _ => OnConflict::Error,
         };
-        let data = match vm.bytes(data)?.as_deref() {
-            Some(b"replace") => Data::Replace,
-            Some(b"merge") => Data::Merge,
-            _ => Data::Keep,
-        };
-        let constants = vm.bytes(constants)?.as_deref() != Some(b"keep");
         let whole_vm = vm.bytes(scope)?.as_deref() == Some(b"vm");
         let report = vm.bytes(report)?;
         let over_own = OverOwn {
             keeps_patches: vm.bytes(patches)?.as_deref() == Some(b"keep"),
             follows_wrappers: vm.bytes(wrappers)?.as_deref() != Some(b"drop"),
         };
-        let names = ["budget_ms", "text_only", "dry_run", "rename", "strict"];
-        let [budget, text_only, dry_run, rename, strict] = vm.fields(table, names)?;
+        let names = ["budget_ms", "text_only", "dry_run", "rename", "strict", "migrate"];
+        let [budget, text_only, dry_run, rename, strict, migrate] = vm.fields(table, names)?;
         let strict = vm.truthy(strict);
-        let sliced = !vm.val(budget).is_nil();
+        let sliced = whole_vm && !vm.val(budget).is_nil();
+        let classes = vm.truthy(migrate);
         let (text_only, dry_run) = (vm.truthy(text_only), vm.truthy(dry_run));
         let around = vm.fields(table, ["chunk_before", "chunk_after"])?;
         let full = report.map_or(dry_run, |report| report == b"full");
         Ok(Options {
             source,
             on_conflict,
-            data,
-            constants,
             over_own,
             rename,
             strict,
+            classes,
             vm: whole_vm,
             sliced,
             text_only,
             dry_run,
             full,
             around,
+            // These each module has by itself ([`Options::of`]).
+            data: Data::Keep,
+            constants: true,
+            drop: false,
         })
     }
 }

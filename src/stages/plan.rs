@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code;
+use crate::code::outline::Outline;
 use crate::lua::heap::Place;
-use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
+use crate::lua::vm::{DebugInfo, KeyValue, Kind, Ref, Vm};
 use crate::lua::write::{Join, Joins, Op};
 use crate::model::lineage::Continued;
 use crate::model::objects::DenseMap;
@@ -21,7 +22,10 @@ use crate::stages::matching::{
     Action, Cell1, CellFate, CellPair, Function1, Function2, Pairing, SlotDecision, Upvalues,
 };
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryInsert, TryPush, copied};
+
+/// So many entries of what a module says are read.
+const MOST_SAID: usize = 100;
 
 /// One conflict (R6), in words.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub struct Tally {
     pub added: Vec<SiteId>,
     /// Functions that only A1 has.
     pub removed: Vec<SiteId>,
+    /// Of the functions that only A1 had, those that go (`removed = "drop"`).
+    pub dropped: Vec<SiteId>,
     /// Of the replaced, those whose code differs.
     pub changed: Vec<SiteId>,
     /// A2's cells that are A1's now.
@@ -96,6 +102,18 @@ pub struct Plan {
     pub hook: Ref,
     /// A2's functions, each with the one of A1 whose lineage it continues (R3.3).
     pub lineage: Vec<Continued>,
+    /// What becomes of classes whose objects are to be migrated (R14.2).
+    pub classes: Vec<Class>,
+}
+
+/// A table of A1 with functions, and what the file makes of it.
+pub struct Class {
+    /// The table.
+    pub table: Ref,
+    /// The names that only A2 has.
+    pub added: Vec<Ref>,
+    /// The names of functions that only A1 has.
+    pub removed: Vec<Ref>,
 }
 
 /// Plans the whole reload.
@@ -118,6 +136,7 @@ pub fn plan(
         out: Plan::default(),
         found: BTreeMap::new(),
         lines: None,
+        left: None,
     };
     planner.shared_cells()?;
     planner.pairing.find_stays(planner.vm)?;
@@ -125,6 +144,8 @@ pub fn plan(
     planner.module()?;
     planner.slots()?;
     planner.inside()?;
+    planner.says()?;
+    planner.classes()?;
     planner.cells()?;
     planner.references()?;
     planner.calls()?;
@@ -147,6 +168,9 @@ struct Planner<'a> {
     found: BTreeMap<(String, String, String), Conflict>,
     /// Where the file stores under which key, once that was asked for.
     lines: Option<FxHashMap<Vec<u8>, i32>>,
+    /// The names under which the last load has stored functions, once that was asked for; none
+    /// where nobody knows.
+    left: Option<Option<FxHashSet<Vec<u8>>>>,
 }
 
 impl Planner<'_> {
@@ -383,6 +407,10 @@ impl Planner<'_> {
                     Some(new) => self.set(slot.table, slot.key, new, slot.old),
                     // The file never had what the program has put there.
                     None if self.pairing.is_made_at_run_time(self.vm, address)? => Ok(()),
+                    None if self.options.drop && self.goes(slot)? => {
+                        self.out.tally.dropped.try_push(site)?;
+                        self.set(slot.table, slot.key, Ref::NIL, slot.old)
+                    }
                     None => self.out.tally.removed.try_push(site),
                 }
             }
@@ -397,6 +425,128 @@ impl Planner<'_> {
             Action::Conflict => self.conflicting(slot),
             Action::Refer => Ok(()), // settled by then
         }
+    }
+
+    /// R5.2: has the last load left this function, which the file lacks, under this name? What it
+    /// stored is read from its text. Where that is not on record, it is believed of a function that
+    /// stands under one key only. The elements of a list are not names.
+    fn goes(&mut self, slot: &SlotDecision) -> Result<bool> {
+        if let Some(i) = self.vm.integer(slot.key) {
+            return Ok(i < 1 || i > self.vm.raw_len(slot.table));
+        }
+        let left = match self.left.take() {
+            Some(left) => left,
+            None => self.left_by_last_load()?,
+        };
+        let goes = match &left {
+            Some(names) => self
+                .vm
+                .bytes(slot.key)?
+                .is_some_and(|name| names.contains(&name)),
+            None => {
+                let same = |other: &&SlotDecision| self.vm.same(other.old, slot.old);
+                self.pairing.slots.iter().filter(same).count() == 1
+            }
+        };
+        self.left = Some(left);
+        Ok(goes)
+    }
+
+    fn left_by_last_load(&mut self) -> Result<Option<FxHashSet<Vec<u8>>>> {
+        if !self.vm.val(self.loaded.last_main).is_function() {
+            return Ok(None);
+        }
+        self.vm.dump(self.loaded.last_main, DebugInfo::Strip)?;
+        let dump = self.vm.take_dump();
+        let Some(outline) = Outline::read(&dump)? else {
+            return Ok(None);
+        };
+        let mut names = FxHashSet::default();
+        for stored in &outline.stored {
+            let (start, length) = (stored.name.0 as usize, stored.name.1 as usize);
+            if let Some(name) = dump.get(start..start + length) {
+                names.try_insert_value(copied(name)?, ())?;
+            }
+        }
+        Ok(Some(names))
+    }
+
+    /// R13.4: what the module says of its own reloads follows the file, as its code does.
+    fn says(&mut self) -> Result<()> {
+        let (old, new) = (self.context.running, self.loaded.value);
+        if !self.vm.val(old).is_table()
+            || !self.vm.val(new).is_table()
+            || self.vm.same(old, new)
+            || !self.vm.same(self.out.object, old)
+        {
+            return Ok(());
+        }
+        for name in ["__reload", "__hotfix_undo"] {
+            let key = self.vm.string(name.as_bytes())?;
+            let (says, said) = (self.vm.get(new, key)?, self.vm.get(old, key)?);
+            if !self.vm.val(says).is_table() || !self.vm.val(said).is_table() {
+                self.set(old, key, self.placed(says), said)?;
+                continue;
+            }
+            for (from, into) in [(says, said), (said, says)] {
+                let entries = self.vm.keep_at_most(from, MOST_SAID)?.unwrap_or_default();
+                for KeyValue { key, value } in entries.iter() {
+                    let other = self.vm.get(into, key)?;
+                    if from == says {
+                        self.set(said, key, value, other)?;
+                    } else if self.vm.val(other).is_nil() {
+                        self.set(said, key, Ref::NIL, value)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// R14.2: what becomes of the classes that have `__migrate`, or of all where the call migrates.
+    fn classes(&mut self) -> Result<()> {
+        let migrate = self.vm.string(b"__migrate")?;
+        let mut known: FxHashMap<usize, usize> = FxHashMap::default();
+        for slot in &self.pairing.slots {
+            let brings = matches!(slot.action, Action::ReplaceFunction | Action::Add)
+                && slot.key != Ref::NIL
+                && self.vm.kind(slot.new) == Kind::Function
+                && (self.options.classes || self.vm.raw_equal(slot.key, migrate));
+            let address = self.vm.val(slot.table).addr;
+            if brings && !known.contains_key(&address) {
+                known.try_insert_value(address, self.out.classes.len())?;
+                self.out.classes.try_push(Class {
+                    table: slot.table,
+                    added: Vec::new(),
+                    removed: Vec::new(),
+                })?;
+            }
+        }
+        if known.is_empty() {
+            return Ok(());
+        }
+        for (i, slot) in self.pairing.slots.iter().enumerate() {
+            let class = known.get(&self.vm.val(slot.table).addr);
+            let Some(class) = class.and_then(|class| self.out.classes.get_mut(*class)) else {
+                continue;
+            };
+            if slot.key == Ref::NIL || self.pairing.dropped.contains(&i) {
+                continue;
+            }
+            match slot.action {
+                Action::Add => class.added.try_push(slot.key)?,
+                Action::Follow | Action::Remove
+                    if self
+                        .pairing
+                        .answer(self.vm, self.vm.val(slot.old).addr)
+                        .is_none() =>
+                {
+                    class.removed.try_push(slot.key)?
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Two tables: A1's stays, but where the data follow the file (R8), and the place leads to

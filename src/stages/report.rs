@@ -7,12 +7,12 @@ use crate::model::site::SiteId;
 use crate::stages::effects::Calls;
 use crate::stages::find::Context;
 use crate::stages::matching::{self, External, Fate, Pairing};
-use crate::stages::plan::{Conflict, Tally};
+use crate::stages::plan::{Class, Conflict, Tally};
 use crate::support::error::{Result, shown};
 use crate::support::mem::{TryPush, collected};
 
 /// How many counts a report has.
-pub const COUNTS: usize = 15;
+pub const COUNTS: usize = 16;
 
 /// What a report is made of.
 pub struct Lists<'a> {
@@ -59,6 +59,7 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
         (Answered::CallsIrrevocable, calls.irrevocable.len()),
         (Answered::Wrappers, count_of(&pairing.external, true)),
         (Answered::Patches, count_of(&pairing.external, false)),
+        (Answered::Dropped, tally.dropped.len()),
     ];
     for warning in &calls.warnings {
         pairing.warnings.try_push(warning.clone())?;
@@ -84,6 +85,7 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
             ("replaced", paths(vm, &tally.replaced)?),
             ("added", paths(vm, &tally.added)?),
             ("removed", paths(vm, &tally.removed)?),
+            ("dropped", paths(vm, &tally.dropped)?),
             ("changed", paths(vm, &tally.changed)?),
             ("data_added", paths(vm, &tally.data_added)?),
             ("data_replaced", paths(vm, &tally.data_replaced)?),
@@ -95,7 +97,7 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
         let external = external_texts(vm, context, pairing)?;
-        let list = vm.table(15)?;
+        let list = vm.table(16)?;
         for (name, lines) in
             slots
                 .into_iter()
@@ -138,6 +140,29 @@ fn external_texts(vm: &mut Vm, context: &Context, pairing: &Pairing) -> Result<[
         }
     }
     Ok(texts)
+}
+
+/// R14.2: what becomes of classes: a list of `{ class, added, removed }`, or nil for none.
+pub fn classes(vm: &mut Vm, classes: &[Class]) -> Result<Ref> {
+    if classes.is_empty() {
+        return Ok(Ref::NIL);
+    }
+    let list = vm.table(0)?;
+    for (class, i) in classes.iter().zip(1..) {
+        let entry = vm.table(3)?;
+        put(vm, entry, "class", class.table)?;
+        for (name, keys) in [("added", &class.added), ("removed", &class.removed)] {
+            let names = vm.table(0)?;
+            for (key, i) in keys.iter().zip(1..) {
+                let place = vm.number(i)?;
+                write::fill(vm, names, place, *key)?;
+            }
+            put(vm, entry, name, names)?;
+        }
+        let place = vm.number(i)?;
+        write::fill(vm, list, place, entry)?;
+    }
+    Ok(list)
 }
 
 /// Adds warnings to what [`report`] made, sorted among themselves.

@@ -600,6 +600,10 @@ impl WayBack for Found {
     fn go(&mut self, vm: &mut Vm, permit: Permit) -> Result<()> {
         self.carry_out(vm, permit)
     }
+
+    fn gone(self) -> Vec<Op> {
+        self.ops
+    }
 }
 
 /// Plans the way back (R7.3): every reference to a key of `back` becomes one to its value.

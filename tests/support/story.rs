@@ -76,7 +76,7 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 41] = [
+pub const ALL: [&Story; 43] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
@@ -90,6 +90,8 @@ pub const ALL: [&Story; 41] = [
     &CONSTANTS,
     &HOOK,
     &HOOK_RAISES,
+    &MIGRATED,
+    &STEPS_BACK,
     &ROWS_BACK,
     &HOOK_WAITS,
     &HOOK_WAITS_AND_RAISES,
@@ -993,6 +995,73 @@ pub const HOOK: Story = Story {
         test.equal(m.f(), 1)
         test.equal(select(2, m.f()), 'v2')
         test.equal(m.migrated, true)",
+};
+
+/// The objects of a class get a new field and lose one.
+pub const MIGRATED: Story = Story {
+    name: "migrated",
+    before: &[(
+        "m",
+        "local C = {}
+        C.__index = C
+        function C.name() return 'v1' end
+        return C",
+    )],
+    after: &[(
+        "m",
+        "local C = {}
+        C.__index = C
+        function C.name() return 'v2' end
+        function C.__migrate(object) object.hp, object.stamina = nil, object.hp * 2 end
+        return C",
+    )],
+    start: "
+        m = require 'm'
+        objects = { setmetatable({ hp = 1 }, m), setmetatable({ hp = 2 }, m) }",
+    call: RELOAD,
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then
+            test.equal(objects[1].hp, 1)
+            test.equal(objects[2].stamina, nil)
+            test.reload 'm'
+        end
+        test.equal(objects[1].name(), 'v2')
+        test.equal(objects[1].stamina, 2)
+        test.equal(objects[2].stamina, 4)
+        test.equal(objects[2].hp, nil)
+        assert(require('hotreload').undo 'm')
+        test.equal(objects[2].hp, 2)
+        test.equal(objects[2].stamina, nil)",
+};
+
+/// Two reloads are undone at once, in scope "vm".
+pub const STEPS_BACK: Story = Story {
+    name: "steps back",
+    start: "
+        local test = ...
+        require('hotreload').configure { history = 2 }
+        m = require 'm'
+        held = { m.f }
+        m.f()
+        test.reload('m', { scope = 'vm', source = [[
+            local n = 0 return { f = function() n = n + 1 return 'between', n end }]] })
+        test.reload('m', { scope = 'vm' })",
+    call: "return function(name) return require('hotreload').undo(name, 2) end",
+    options: "nil",
+    settle: "
+        local test = ...
+        if not test.done then
+            test.equal(held[1](), 'v2')
+            assert(require('hotreload').undo('m', 2))
+        end
+        test.equal(held[1], m.f)
+        test.equal(held[1](), 'v1')
+        test.reload('m', { scope = 'vm' })
+        test.equal(held[1](), 'v2')",
+    ..UNDO
 };
 
 /// The hook raises, behind a commit that added, changed and set much, and a new dependency.

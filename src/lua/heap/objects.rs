@@ -24,6 +24,8 @@ const INNERMOST: u32 = 1 << 13;
 const OUTERMOST: u32 = 1 << 6;
 /// So many activations of a coroutine are looked at.
 pub const MOST_CALLS: u32 = INNERMOST + OUTERMOST;
+/// So many classes may stand between an object and the class that is asked for.
+const LONGEST_CHAIN: u32 = 100;
 /// Activations that are counted in the time of one slot.
 const STEPS: u32 = 16;
 
@@ -118,7 +120,11 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                 ffi::lua_settop(g, -2);
                 return Ok(());
             }
-            let sight = self.look(g, ffi::LUA_TTABLE)?;
+            let mut sight = self.look(g, ffi::LUA_TTABLE)?;
+            if self.state.class != 0 && !sight.wanted && self.leads_to_class(g) {
+                self.state.want(address)?;
+                sight.wanted = true;
+            }
             if sight.wanted {
                 let of = self.keep(g, i)?;
                 self.hit(Place::Metatable { of }, g, -1)?;
@@ -126,6 +132,34 @@ impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
                 self.last_metatable = address;
             }
             self.take(g, sight.fresh)
+        }
+    }
+
+    /// Is the metatable on top of `g` the class that is asked for, or does its `__index` lead
+    /// there, be it through other classes? `g: [-0, +0, -]`
+    unsafe fn leads_to_class(&self, g: *mut lua_State) -> bool {
+        // SAFETY: a segment has room for some more values, and the anchor for one in passing; the
+        // access is raw.
+        unsafe {
+            let is_class = || ffi::lua_topointer(g, -1) as usize == self.state.class;
+            let top = ffi::lua_gettop(g);
+            let mut found = is_class();
+            ffi::lua_pushvalue(g, top);
+            for _ in 0..LONGEST_CHAIN {
+                ffi::lua_pushvalue(self.state.anchor, super::pause::STRING);
+                ffi::lua_xmove(self.state.anchor, g, 1);
+                if found || ffi::lua_rawget(g, top + 1) != ffi::LUA_TTABLE {
+                    break;
+                }
+                found = is_class();
+                if ffi::lua_getmetatable(g, -1) == 0 {
+                    break;
+                }
+                ffi::lua_replace(g, top + 1);
+                ffi::lua_settop(g, top + 1);
+            }
+            ffi::lua_settop(g, top);
+            found
         }
     }
 

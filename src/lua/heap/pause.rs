@@ -20,7 +20,7 @@ use crate::support::mem::{TryInsert, TryPush};
 
 /// The weak table's index on the anchor.
 const WEAK: c_int = 1;
-/// The string's.
+/// The string's: `__index`.
 pub const STRING: c_int = 2;
 /// Objects that a pause puts into the weak table at most; where more wait, they are held.
 const SLEEPERS: usize = 1 << 14;
@@ -73,6 +73,8 @@ pub struct State {
     pub loops: FxHashSet<usize>,
     /// Of some stack not all was looked at.
     pub is_partial: bool,
+    /// Metatables that lead to the class at this address are wanted; 0 for none.
+    pub class: usize,
     phase: Phase,
 }
 
@@ -91,6 +93,7 @@ impl State {
             objects: 0,
             loops: FxHashSet::default(),
             is_partial: false,
+            class: 0,
             phase: Phase::New,
         }
     }
@@ -376,7 +379,7 @@ pub fn make(vm: &mut Vm) -> Result<Ref> {
             ffi::lua_setfield(l, -2, c"__mode".as_ptr());
             ffi::lua_setmetatable(l, -2);
             ffi::lua_xmove(l, anchor, 1);
-            ffi::lua_pushstring(l, c"".as_ptr());
+            ffi::lua_pushstring(l, c"__index".as_ptr());
             ffi::lua_xmove(l, anchor, 1);
             ffi::lua_createtable(l, 0, 2);
             ffi::lua_pushcfunction(l, collect);
