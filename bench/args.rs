@@ -1,9 +1,11 @@
-//! `[CASE …] [--case CASE] [--rounds N] [--only PARTICIPANT,…]`, after the `--` of `cargo bench`.
+//! `[CASE …] [--case CASE] [--rounds N] [--only PARTICIPANT,…] [--count PARTICIPANT]`, after the
+//! `--` of `cargo bench`.
 
 use std::env;
 
 use crate::Outcome;
 use crate::cases::{CASES, Case};
+use crate::fleet::{FLEETS, Fleet};
 use crate::heap::{HEAPS, Heap};
 use crate::participant::Who;
 use crate::record::{RECORDS, Record};
@@ -14,6 +16,9 @@ pub struct Args {
     pub participants: Vec<Who>,
     pub heaps: Vec<Heap>,
     pub records: Vec<Record>,
+    pub fleets: Vec<Fleet>,
+    /// Whose reloads are counted: this process runs under valgrind.
+    pub counted: Option<Who>,
 }
 
 impl Args {
@@ -21,32 +26,39 @@ impl Args {
     pub fn read() -> Outcome<Self> {
         let mut rest = env::args().skip(1);
         let (mut cases, mut participants, mut rounds) = (Vec::new(), Who::ALL.to_vec(), None);
-        let (mut heaps, mut records) = (Vec::new(), Vec::new());
+        let mut others = (Vec::new(), Vec::new(), Vec::new());
+        let mut counted = None;
         while let Some(arg) = rest.next() {
             let mut value = || rest.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
                 "--bench" => {} // cargo's own
                 "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
                 "--only" => participants = value()?.split(',').map(who).collect::<Outcome<_>>()?,
-                "--case" => take(&value()?, &mut cases, &mut heaps, &mut records)?,
-                name => take(name, &mut cases, &mut heaps, &mut records)?,
+                "--count" => counted = Some(who(&value()?)?),
+                "--case" => take(&value()?, &mut cases, &mut others)?,
+                name => take(name, &mut cases, &mut others)?,
             }
         }
-        if cases.is_empty() && heaps.is_empty() && records.is_empty() {
+        let (mut heaps, mut records, mut fleets) = others;
+        if cases.is_empty() && heaps.is_empty() && records.is_empty() && fleets.is_empty() {
             cases.extend(CASES);
             heaps.extend(HEAPS);
             records.extend(RECORDS);
+            fleets.extend(FLEETS);
         }
         if let Some(rounds) = rounds {
             cases.iter_mut().for_each(|case| case.rounds = rounds);
             heaps.iter_mut().for_each(|heap| heap.rounds = rounds);
             records.iter_mut().for_each(|record| record.rounds = rounds);
+            fleets.iter_mut().for_each(|fleet| fleet.rounds = rounds);
         }
         Ok(Self {
             cases,
             participants,
             heaps,
             records,
+            fleets,
+            counted,
         })
     }
 }
@@ -55,15 +67,15 @@ impl Args {
 fn take(
     name: &str,
     cases: &mut Vec<Case>,
-    heaps: &mut Vec<Heap>,
-    records: &mut Vec<Record>,
+    (heaps, records, fleets): &mut (Vec<Heap>, Vec<Record>, Vec<Fleet>),
 ) -> Outcome<()> {
     let names = || {
         let cases = CASES.iter().map(|case| case.name);
         let others = HEAPS
             .iter()
             .map(|heap| heap.name)
-            .chain(RECORDS.iter().map(|record| record.name));
+            .chain(RECORDS.iter().map(|record| record.name))
+            .chain(FLEETS.iter().map(|fleet| fleet.name));
         cases.chain(others).collect::<Vec<_>>().join(", ")
     };
     if let Some(case) = CASES.into_iter().find(|case| case.name == name) {
@@ -72,6 +84,8 @@ fn take(
         heaps.push(heap);
     } else if let Some(record) = RECORDS.into_iter().find(|record| record.name == name) {
         records.push(record);
+    } else if let Some(fleet) = FLEETS.into_iter().find(|fleet| fleet.name == name) {
+        fleets.push(fleet);
     } else {
         return Err(format!("no case {name:?}; there are {}", names()).into());
     }

@@ -10,6 +10,9 @@ use mlua::{Function, Lua, Table, ffi};
 
 use crate::Outcome;
 
+/// Where Debian has what its packages require.
+const PACKAGES: &str = ";/usr/share/lua/5.4/?.lua;/usr/share/lua/5.1/?.lua";
+
 /// The state. What comes from it (functions, tables) is to be dropped before it.
 pub struct Host {
     lua: Lua,
@@ -43,7 +46,8 @@ impl Host {
             Lua::get_or_init_from_ptr(state).clone()
         };
         let package: Table = lua.globals().get("package")?;
-        package.set("path", folder.join("?.lua").to_string_lossy().as_ref())?;
+        let own = folder.join("?.lua");
+        package.set("path", own.to_string_lossy().into_owned() + PACKAGES)?;
         // SAFETY: the library's open function is a C function as `require` expects one.
         let open = unsafe { lua.create_c_function(hotreload::luaopen_hotreload)? };
         package.get::<Table>("preload")?.set("hotreload", open)?;

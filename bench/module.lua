@@ -102,6 +102,21 @@ local METHOD = [[
 end
 ]]
 
+-- A factory: its closures are made while the chunk runs.
+local FACTORY = [[
+local function make_G(number, name)
+  local calls = 0
+  return function(id, amount)
+    local member = members_G[id]
+    if not member then
+      return @VERSION@
+    end
+    calls = calls + 1
+    return format("%s: %d of %d", name, calls, number + floor(amount))
+  end
+end
+]]
+
 local BEGIN = [[
 local M = {}
 local floor, insert, format, kind, ipairs_ = math.floor, table.insert, string.format, type, ipairs
@@ -156,17 +171,23 @@ local function body(text, number, group, name)
   return (text:gsub("%f[%w]N%f[%W]", number):gsub("NAME", name):gsub("_G", "_" .. group))
 end
 
---- The text of a module of `count` functions.
-return function(count)
+--- The text of a module of `count` functions. With `factories`, a few factories make most of them.
+return function(count, factories)
   local groups = math.max(1, math.min(MOST_GROUPS, count // PER_GROUP))
   local text = { BEGIN }
   for group = 1, groups do
     text[#text + 1] = GROUP:gsub("_G", "_" .. group):gsub("%f[%w]G%f[%W]", group)
+    if factories then
+      text[#text + 1] = FACTORY:gsub("_G", "_" .. group)
+    end
   end
   local routes = {}
   for number = 1, count - groups - OWN do
     local group, what = number % groups + 1, number // groups % 10
-    if what < 3 then
+    if factories then
+      local made = "M.made_%d = make_%d(%d, 'made_%d')\n"
+      text[#text + 1] = made:format(number, group, number, number)
+    elseif what < 3 then
       local name = "transfer_" .. number
       text[#text + 1] = "function M." .. name .. body(TRANSFER, number, group, name)
     elseif what < 5 then

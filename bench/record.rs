@@ -8,6 +8,7 @@ use std::time::Duration;
 use mlua::{Function, Table, Value};
 
 use crate::Outcome;
+use crate::cases::{Edit, Subject};
 use crate::clock;
 use crate::host::Host;
 use crate::memory;
@@ -146,7 +147,7 @@ fn measure(record: &Record) -> Outcome<String> {
         What::Functions(count) => count,
         What::Rows(_) => 1,
     };
-    let mut module = Module::new(functions)?;
+    let mut module = Module::new(Subject::Generated, functions, Edit::All)?;
     write(record, &mut module, 1)?;
     let plain = Program::new(&module, false)?;
     let tracked = Program::new(&module, true)?;

@@ -2,10 +2,10 @@
 //! chunk.
 //!
 //! Then what a walk over a whole VM costs, over a full collection (`heap.rs`), and what the record
-//! of A0 costs (`record.rs`).
+//! of A0 costs (`record.rs`), and what many states cost (`fleet.rs`).
 //!
 //! `make bench` runs all of it; `cargo bench … -- 5000 --rounds 31` one case. For a profile,
-//! `--only hotreload --case 5000 --rounds 5` under `valgrind --tool=callgrind
+//! `--count hotreload --case 5000` under `valgrind --tool=callgrind --collect-atstart=no
 //! --toggle-collect='*measured*'`.
 
 // A benchmark is a host: it makes Lua states, and it counts memory and time.
@@ -15,8 +15,10 @@ mod args;
 mod cases;
 mod clock;
 mod figures;
+mod fleet;
 mod heap;
 mod host;
+mod instructions;
 mod memory;
 mod module;
 mod participant;
@@ -45,11 +47,22 @@ fn main() -> ExitCode {
 /// it was fast.
 fn bench() -> Outcome<bool> {
     let args = args::Args::read()?;
+    if let Some(who) = args.counted {
+        let count = |case| instructions::counted(case, who);
+        return args.cases.iter().try_for_each(count).map(|()| true);
+    }
     let (mut right, mut costs) = (true, Vec::new());
     if !args.cases.is_empty() {
         table::head();
     }
     for case in args.cases {
+        if !case.is_possible() {
+            println!(
+                "{:<28} left out: its Debian package is not there",
+                case.name
+            );
+            continue;
+        }
         let results = run::run(&case, &args.participants)?;
         right &= results.iter().all(|(_, figures)| figures.is_ok());
         costs.push((case, table::case(&case, &results)));
@@ -57,5 +70,6 @@ fn bench() -> Outcome<bool> {
     table::data(&costs);
     right &= heap::run(&args.heaps);
     right &= record::run(&args.records);
+    right &= fleet::run(&args.fleets);
     Ok(right)
 }

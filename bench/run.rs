@@ -12,7 +12,7 @@ pub type Result = (Who, Outcome<Figures>);
 
 /// Runs a case.
 pub fn run(case: &Case, who: &[Who]) -> Outcome<Vec<Result>> {
-    let mut module = Module::new(case.functions)?;
+    let mut module = Module::new(case.subject, case.functions, case.edit)?;
     let mut entries: Vec<Entry> = Vec::new();
     for &who in who {
         entries.push((who, Participant::new(who, case, &module)));

@@ -2,6 +2,7 @@
 
 use crate::cases::{Case, Kind};
 use crate::figures::Figures;
+use crate::instructions;
 use crate::participant::Who;
 use crate::run::Result;
 
@@ -20,14 +21,15 @@ its own. floors: over reading, compiling and running the file in the same round,
 running; collected: the same, each with the full collection afterwards; peak: the most that the Lua
 state and the library held. drift: the cost in floors of the last tenth of the rounds over that of
 the first (goal 1.05); growth: of what is held without garbage, since the first tenth (goal 16 KiB).
+instr: floors in instructions, where valgrind is there to count them.
 ";
 
 /// The head of the table, and what its columns are.
 pub fn head() {
     println!("{HEAD}");
     println!(
-        "{:<28} {:<12} {:>6} {:>10} {:>8} {:>6} {:>10} {:>9}  result",
-        "case", "participant", "rounds", "ms", "floors", "goal", "collected", "peak MiB"
+        "{:<28} {:<12} {:>6} {:>10} {:>8} {:>8} {:>6} {:>10} {:>9}  result",
+        "case", "participant", "rounds", "ms", "floors", "instr", "goal", "collected", "peak MiB"
     );
 }
 
@@ -38,6 +40,7 @@ pub fn case(case: &Case, results: &[Result]) -> Option<f64> {
     let mut title = case.title();
     for (who, figures) in results {
         match figures {
+            Ok(figures) if figures.rounds() == 0 => continue,
             Ok(figures) => line(&title, case, *who, figures, floor),
             Err(error) => println!("{title:<28} {:<12} FAILED: {error}", who.name()),
         }
@@ -51,6 +54,8 @@ fn line(title: &str, case: &Case, who: Who, figures: &Figures, floor: Option<&Fi
     let floors = floor.map(|floor| figures.floors(floor));
     let collected = floor.and_then(|floor| figures.floors_collected(floor));
     let goal = case.goal.filter(|_| who == Who::Library);
+    let counted = floor.filter(|_| who == Who::Library);
+    let counted = counted.and_then(|_| instructions::floors(case));
     let mut remarks = Vec::new();
     if let (Some(floors), Some(goal)) = (floors, goal) {
         remarks.push(verdict(floors <= goal).to_owned());
@@ -64,11 +69,12 @@ fn line(title: &str, case: &Case, who: Who, figures: &Figures, floor: Option<&Fi
         remarks.push(format!("drift {drift:.3}, growth {kib:.1} KiB"));
     }
     println!(
-        "{title:<28} {:<12} {:>6} {:>10.3} {:>8} {:>6} {:>10} {:>9.2}  {}",
+        "{title:<28} {:<12} {:>6} {:>10.3} {:>8} {:>8} {:>6} {:>10} {:>9.2}  {}",
         who.name(),
         figures.rounds(),
         figures.milliseconds(),
         cell(floors),
+        cell(counted),
         goal.map_or_else(String::new, |goal| goal.to_string()),
         cell(collected),
         figures.peak as f64 / MIB,
