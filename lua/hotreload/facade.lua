@@ -51,8 +51,10 @@ local sweeping, swept_modules = {}, {}
 -- what each of them leaves for it is kept until then.
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
--- The tables that no walk over the VM enters; the first two are known to the native part.
-local own = { records, hooking, lineage, objects, sweeping }
+-- The tables that no walk over the VM enters. Their places are known to the native part; the last
+-- one is the program's own list (R2.11).
+local own = { records, hooking, lineage, objects, sweeping, {} }
+local SKIPPED = 6
 
 -- The collector has ended a cycle, and the weak table keeps room for what it lost.
 local collected = false
@@ -90,6 +92,14 @@ local options_of_reload = {
     text_only = arguments.a("boolean"),
 }
 
+--- A check: a table that has nothing but tables.
+local function is_list_of_tables(value)
+    if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
+    for _, left_out in next, value do
+        if type(left_out) ~= "table" then return "a list of tables expected" end
+    end
+end
+
 local settings = {
     allow = allow.check,
     deny = allow.check,
@@ -99,6 +109,7 @@ local settings = {
     on_error = hooks.check,
     log = hooks.check,
     chunk = hooks.check_chunk,
+    skip = is_list_of_tables,
 }
 
 --- Says which modules may be reloaded. Each key given replaces that list.
@@ -114,6 +125,8 @@ function hotreload.configure(options)
             allow.text_only = value
         elseif which == "chunk" then
             hooks.set_chunk(value)
+        elseif which == "skip" then
+            own[SKIPPED] = value
         else
             (hooks.has(which) and hooks or allow).set(which, value)
         end

@@ -152,6 +152,7 @@ function stale.install(hotreload, records, walk, own)
         for i = 1, #rows, ROW do holders[rows[i + 5]] = true end
         local skip = { [own] = true, [rows] = true, [holders] = true, [modules] = true }
         for _, table in pairs(own) do skip[table] = true end
+        for _, table in pairs(own[#own]) do skip[table] = true end -- the program's own list
         local ways = checked.paths and ways_to(holders, skip) or {}
         for i = 1, #rows, ROW do
             local f, module, line, last = rows[i], names[rows[i + 1]], rows[i + 2], rows[i + 3]

@@ -608,6 +608,7 @@ impl<'a> Effects<'a> {
         let [table] = frame.arguments(vm)?.all();
         let val = vm.val(table);
         let is_known = self.past.number(val.addr).is_some()
+            || self.context.skip.contains(&val.addr)
             || [self.context.globals, self.context.loaded]
                 .iter()
                 .any(|one| vm.val(*one) == val);
@@ -988,6 +989,7 @@ impl<'a> Effects<'a> {
                 continue;
             }
             if val.addr == vm.val(self.context.loaded).addr
+                || self.context.skip.contains(&val.addr)
                 || seen.try_insert_value(val.addr, ())?.is_some()
             {
                 continue;
@@ -1065,7 +1067,9 @@ impl<'a> Effects<'a> {
             for (_, key, now) in self.past.entries(number).skip(self.past.behind(number)) {
                 for value in [key, now] {
                     let val = vm.val(value);
-                    let is_old_table = val.is_table() && !made.created(val.addr);
+                    let is_old_table = val.is_table()
+                        && !made.created(val.addr)
+                        && !self.context.skip.contains(&val.addr);
                     if is_old_table
                         && ![self.context.globals, self.context.loaded]
                             .map(|t| vm.val(t))

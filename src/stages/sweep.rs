@@ -620,8 +620,13 @@ fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
     Ok(found)
 }
 
-/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list:
-/// the table of records first, the one of open guards second.
+/// In the façade's list: the table of records.
+const RECORDS: i64 = 1;
+/// And the list of tables that the program leaves out of every walk (R2.11).
+pub const SKIPPED: i64 = 6;
+
+/// The tables and coroutines that no walk enters: the library's own, and those that the program
+/// leaves out. `own` is the façade's list; the table of open guards is its second.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -636,8 +641,10 @@ pub fn bookkeeping(vm: &mut Vm, own: Ref) -> Result<Vec<Ref>> {
     };
     skip.try_push(own)?;
     add_values(vm, &mut skip, own)?;
-    let records = vm.index(own, 1)?;
-    add_values(vm, &mut skip, records)?;
+    for list in [RECORDS, SKIPPED] {
+        let list = vm.index(own, list)?;
+        add_values(vm, &mut skip, list)?;
+    }
     let guards = vm.index(own, 2)?;
     for guard in add_values(vm, &mut skip, guards)?.values() {
         let entries = vm.index(guard, 2)?;
