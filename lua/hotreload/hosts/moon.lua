@@ -126,7 +126,8 @@ function commands.hotreload_answer(_, _, request) return services:answer(request
 --- text.
 ---@see hotreload.hosts.moon in meta.lua
 function adapter.run(...)
-    local where, who = tonumber(moon.env(WHERE)), format(":%08x %s", moon.id, moon.name)
+    local variable, who = moon.env(WHERE), format(":%08x %s", moon.id, moon.name)
+    local where = variable and tonumber(variable)
     if not where then return false, "no service of this node has called coordinate()" end
     if services then return coordinators.execute(services, { ... }, who) end
     local result, message = moon.call("debug", where, "hotreload_run", { ... }, who)
