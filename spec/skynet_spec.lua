@@ -141,8 +141,8 @@ end)
     local agent = address "agent"
     assert.matches("version 1$", ask(agent, '"status"'))
     edit("battle/skill.lua", "version 1", "version 2")
-    assert.matches("^changed: done, 200 services", done "hotreload changed")
-    assert.matches("^plan of battle.skill: done, 200 services can",
+    assert.matches("changed: done, 200 services", done "hotreload changed")
+    assert.matches("plan of battle.skill: done, 200 services can",
       done "hotreload battle.skill plan")
     assert.matches("version 1$", ask(agent, '"status"'))
     assert.matches("reload of battle.skill: done, 200 services", done "hotreload battle.skill")
@@ -150,7 +150,7 @@ end)
     assert.matches("undo of battle.skill: done, 200 of 200", done "hotreload battle.skill undo")
     assert.matches("version 1$", ask(agent, '"status"'))
     local rounds = ask(agent, '"status"'):match "(%d+) rounds"
-    os.execute "sleep 0.3"
+    os.execute "sleep 1.2"
     assert.is_true(tonumber(ask(agent, '"status"'):match "(%d+) rounds") > tonumber(rounds))
   end)
 
@@ -278,7 +278,7 @@ end]]
     part(1)
     door()
     start(0, MAIN:format(1))
-    part(2, "function part.__hotfix() skynet.sleep(150) end")
+    part(2, "function part.__hotfix() skynet.sleep(400) end")
     assert(os.execute(("cd %s && (CONSOLE=%d ./hot.sh part >first 2>&1 &)"):format(app.dir, port)))
     os.execute "sleep 0.5"
     local text = refused "hotreload part"
@@ -394,14 +394,14 @@ end)
     assert.equal("v2 1", ask(address "door", '"part"'))
     port = port - 2
     assert.matches("undo of part: done, 3 of 3 services", done "hotreload part undo @two")
-    assert.matches("^reload of part: done, 6 services", done "hotreload part")
+    assert.matches("reload of part: done, 6 services", done "hotreload part")
     assert.truthy((refused "hotreload prat"):find("did you mean 'part'?", 1, true))
     -- A hook that fails on one node undoes it on both.
     part(3, "function part.__hotfix() "
       .. "if skynet.getenv 'agents' == '1' then error 'not here' end end")
     app:write_file("two/part.lua", slurp(app.dir .. "/part.lua"))
     text = refused "hotreload part"
-    assert.matches("^reload of part: undone", text)
+    assert.matches("reload of part: undone", text)
     assert.truthy(text:find("not here", 1, true))
     assert.matches("two/:%x+ door", text)
     assert.matches("^v2", ask(one, '"part"'))

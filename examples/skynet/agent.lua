@@ -15,7 +15,7 @@ end
 
 local function fight()
     while true do
-        skynet.sleep(10)
+        skynet.sleep(50)
         rounds = rounds + 1
         skynet.send(world, "lua", "hit", skill.hit(rounds))
     end
