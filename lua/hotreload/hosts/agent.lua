@@ -56,7 +56,10 @@ local function notes_of(reports)
         end
     end
     for _, report in ipairs(reports) do
-        for _, warning in ipairs(report.warnings) do add(report.module .. ": " .. warning) end
+        local title = report.module .. ": "
+        for _, warning in ipairs(report.warnings) do
+            add(warning:sub(1, #title) == title and warning or title .. warning)
+        end
     end
     for _, text in ipairs(common.left_out()) do add(text) end
     return notes
