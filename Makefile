@@ -88,10 +88,11 @@ rock: ## install with LuaRocks into a tree of its own: ROCK_TREE, build/rock
 
 install: ## copy the built library to PREFIX (or LUA_LIBDIR and LUA_DATADIR), below DESTDIR if that is set
 	@test -f build/hotreload.so || scripts/build.sh
-	install -d '$(DESTDIR)$(LUA_LIBDIR)' '$(DESTDIR)$(LUA_DATADIR)/hotreload'
+	install -d '$(DESTDIR)$(LUA_LIBDIR)' '$(DESTDIR)$(LUA_DATADIR)/hotreload/hosts'
 	install -m 755 build/hotreload.so '$(DESTDIR)$(LUA_LIBDIR)/hotreload.so'
 	install -m 644 lua/reload.lua '$(DESTDIR)$(LUA_DATADIR)/reload.lua'
 	install -m 644 lua/hotreload/meta.lua lua/hotreload/watch.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/'
+	install -m 644 lua/hotreload/hosts/*.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/hosts/'
 
 clean: ## remove all that was built
 	$(CARGO) clean

@@ -12,6 +12,26 @@ local function read(path)
 end
 
 local api, meta = read "docs/api.md", read "lua/hotreload/meta.lua"
+local hosts = read "docs/hosts.md"
+
+--- The public functions of the hosts' modules, by their text: they load within an engine only.
+local function functions_of_hosts()
+  local found = {}
+  for _, file in ipairs { "common", "agent", "coordinator", "skynet", "moon", "silly" } do
+    local text = read("lua/hotreload/hosts/" .. file .. ".lua")
+    for see, name in text:gmatch "@see hotreload%.hosts%.(%w+) in meta%.lua\nfunction ([%w_.:]+)" do
+      assert.equal(file, see)
+      found[name:gsub("^adapter", file)] = true
+    end
+    for name in text:gmatch "\nfunction (%l[%w_]*%.[%w_]+)" do
+      name = name:gsub("^adapter", file)
+      assert(found[name] or name:find "^ways" or name:find "^actions" or name:find "^node"
+        or name:find "^host%." or name:find "^commands%." or name == "skynet.start",
+        name .. " is not documented")
+    end
+  end
+  return found
+end
 
 local function set(list)
   local among = {}
@@ -70,7 +90,9 @@ describe("the public API", function()
     for name, value in pairs(getmetatable(watch.new { filter = "^$" }).__index) do
       if type(value) == "function" then real["Watcher:" .. name] = true end
     end
+    for name in pairs(functions_of_hosts()) do real[name] = true end
     local documented, declared = {}, {}
+    for name in hosts:gmatch "\n### `([%w_]+[.:][%w_]+)%(" do documented[name] = true end
     for name in api:gmatch "\n### `([%w_]+[.:][%w_]+)%(" do documented[name] = true end
     for name in meta:gmatch "\nfunction ([%w_]+[.:][%w_]+)%(" do declared[name] = true end
     assert.same(real, documented)
@@ -159,5 +181,6 @@ describe("the public API", function()
 
   it("is linked from the README", function()
     assert.truthy(read "README.md":find("(docs/api.md)", 1, true))
+    assert.truthy(read "README.md":find("(docs/hosts.md)", 1, true))
   end)
 end)

@@ -207,6 +207,25 @@ describe("luarocks test", function()
   end
 end)
 
+describe("the library's one file", function()
+  it("has all modules but the types", function()
+    local script = ([[
+      package.path, package.cpath = "", %q
+      assert(require "hotreload.watch".new {}:poll() == 0)
+      assert(type(require "hotreload.hosts.agent".new()) == "function")
+      assert(require "hotreload.hosts.coordinator".command { "m" })
+      for _, engine in ipairs { "skynet", "moon", "silly" } do
+        local found, why = pcall(require, "hotreload.hosts." .. engine)
+        local module = engine == "silly" and "silly" or engine
+        assert(not found and why:find("module '" .. module, 1, true), why)
+      end
+      print "all"]]):format(program.root .. "/build/?.so")
+    local output, ok = shell("cd / && env -i PATH=\"$PATH\" lua5.4 -e " .. quote(script))
+    assert.are.equal("all\n", output)
+    assert.is_true(ok)
+  end)
+end)
+
 describe("make install", function()
   it("puts each file where it is told", function()
     local root = os.tmpname()
@@ -218,6 +237,12 @@ describe("make install", function()
     assert.is_true(ok, output)
     local files = shell(("cd %s && find . -type f | LC_ALL=C sort"):format(quote(root)))
     assert.are.equal("./opt/lua/lib/lua/5.4/hotreload.so\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/hosts/agent.lua\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/hosts/common.lua\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/hosts/coordinator.lua\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/hosts/moon.lua\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/hosts/silly.lua\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/hosts/skynet.lua\n"
       .. "./opt/lua/share/lua/5.4/hotreload/meta.lua\n"
       .. "./opt/lua/share/lua/5.4/hotreload/watch.lua\n"
       .. "./opt/lua/share/lua/5.4/reload.lua\n", files)

@@ -71,6 +71,20 @@ describe("the version guard (R1.6)", function()
       assert.equal("before\n", out)
       assert.truthy(err:find(part, 1, true), err)
     end)
+
+    it(("gives %s the same for the modules beside the library"):format(name), function()
+      local lua = get(name)
+      if not lua then return end
+      local out, code, err, how = app:subprocess([[
+        package.path = ""
+        for _, module in ipairs { "watch", "hosts.common", "hosts.skynet" } do
+          local ok, message = pcall(require, "hotreload." .. module)
+          print(ok, message)
+        end]], { lua = lua })
+      assert.equal("exit 0", how .. " " .. code, err)
+      local _, count = out:gsub("false\t[^\n]*" .. part:gsub("%p", "%%%0"), "")
+      assert.equal(3, count, out)
+    end)
   end
 
   it("lets the Lua that it was built for in", function()

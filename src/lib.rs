@@ -33,4 +33,36 @@ pub use lua::heap::probe::walk as walk_heap;
 #[cfg(feature = "vendored")]
 pub use support::fault;
 
-lua::late::luaopen!(lua::guard::enter::<api::Core>);
+lua::late::luaopen!(
+    /// What `require "hotreload"` calls: installs `gg.reload` and returns the library's table.
+    /// `[-0, +1, e]`
+    luaopen_hotreload, lua::guard::enter::<api::Core>
+);
+lua::late::luaopen!(
+    /// What `require "hotreload.watch"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_watch, lua::guard::module::<0>
+);
+lua::late::luaopen!(
+    /// What `require "hotreload.hosts.common"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_hosts_common, lua::guard::module::<1>
+);
+lua::late::luaopen!(
+    /// What `require "hotreload.hosts.agent"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_hosts_agent, lua::guard::module::<2>
+);
+lua::late::luaopen!(
+    /// What `require "hotreload.hosts.coordinator"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_hosts_coordinator, lua::guard::module::<3>
+);
+lua::late::luaopen!(
+    /// What `require "hotreload.hosts.skynet"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_hosts_skynet, lua::guard::module::<4>
+);
+lua::late::luaopen!(
+    /// What `require "hotreload.hosts.moon"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_hosts_moon, lua::guard::module::<5>
+);
+lua::late::luaopen!(
+    /// What `require "hotreload.hosts.silly"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_hosts_silly, lua::guard::module::<6>
+);

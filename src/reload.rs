@@ -7,10 +7,12 @@
 
 use std::time::Instant;
 
+use rustc_hash::FxHashSet;
+
 use crate::features::changed;
 use crate::lua::entry::Answer;
 use crate::lua::given::Given;
-use crate::lua::layout::{Answered, Place as _, Running};
+use crate::lua::layout::{Answered, Own, Place as _, Running};
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write::{self, Op, Permit};
@@ -29,7 +31,7 @@ use crate::stages::snapshot::Modules;
 use crate::stages::sweep::{self, Cells, Lifetime, Tables, Target};
 use crate::support::error::{Error, Result, shown};
 use crate::support::fault::{self, caught};
-use crate::support::mem::{TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// What the façade passes on.
 pub struct Request {
@@ -391,6 +393,19 @@ fn sweep_all(
     Ok(())
 }
 
+/// The addresses of the tables that the program leaves out of every walk.
+fn skipped(vm: &mut Vm, own: Ref) -> Result<FxHashSet<usize>> {
+    let mut skip = FxHashSet::default();
+    let list = vm.index(own, Own::Skipped.at())?;
+    for left_out in vm.keep_entries(list)?.values() {
+        let val = vm.val(left_out);
+        if val.is_table() {
+            skip.try_insert_value(val.addr, ())?;
+        }
+    }
+    Ok(skip)
+}
+
 /// Takes one module through the stages, up to its plan.
 /// `modules`: what is known of the loaded ones, for the next module as well.
 fn plan_module(
@@ -412,6 +427,7 @@ fn plan_module(
         None => Modules::of(vm, context.loaded)?,
     };
     context.loaded = known.table;
+    context.skip = skipped(vm, request.own)?;
     announce(vm, request, module, &context)?;
     let mut loaded = load_module(
         vm,

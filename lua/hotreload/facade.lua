@@ -51,10 +51,10 @@ local sweeping, swept_modules = {}, {}
 -- what each of them leaves for it is kept until then.
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
--- The tables that no walk over the VM enters.
+-- The tables that no walk over the VM enters; the last one is the program's own list (R2.11).
 local own = {
     [OWN.records] = records, [OWN.hooking] = hooking, [OWN.lineage] = lineage, [OWN.objects] = objects,
-    [OWN.sweeping] = sweeping,
+    [OWN.sweeping] = sweeping, [OWN.skipped] = {},
 }
 
 -- The collector has ended a cycle, and the weak table keeps room for what it lost.
@@ -99,6 +99,14 @@ local options_of_reload = {
     text_only = arguments.a("boolean"),
 }
 
+--- A check: a table that has nothing but tables.
+local function is_list_of_tables(value)
+    if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
+    for _, left_out in next, value do
+        if type(left_out) ~= "table" then return "a list of tables expected" end
+    end
+end
+
 local settings = {
     allow = allow.check,
     deny = allow.check,
@@ -109,6 +117,7 @@ local settings = {
     log = hooks.check,
     chunk = hooks.check_chunk,
     history = undos.check,
+    skip = is_list_of_tables,
 }
 
 --- Says which modules may be reloaded. Each key given replaces that list.
@@ -126,6 +135,8 @@ function hotreload.configure(options)
             hooks.set_chunk(value)
         elseif which == "history" then
             undos.set(value)
+        elseif which == "skip" then
+            own[OWN.skipped] = value
         else
             (hooks.has(which) and hooks or allow).set(which, value)
         end

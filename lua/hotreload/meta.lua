@@ -129,6 +129,7 @@
 ---@field on_error? false|fun(name: string, message: string)                  when a reload failed or was refused
 ---@field log? false|fun(level: "info"|"warning"|"error", message: string)    a line for each of these
 ---@field chunk? false|hotreload.ChunkHooks   around each chunk that a reload runs (R2.6)
+---@field skip? table[]   no walk enters these tables, no load puts them back; may be weak (R2.11)
 
 ---@class hotreload
 ---@field _VERSION string
@@ -327,6 +328,227 @@ function watch.new(options) end
 ---@param names string[]
 ---@return string[]
 function watch.order(names) end
+
+---What stands in for a function of an engine while a reload runs a chunk (docs/hosts.md).
+---@alias hotreload.hosts.Way "wait"|"once"|"later"|fun(real: function, ...: any): ...any
+
+---What `require "hotreload.hosts.common"` returns: what services must not do twice.
+---@class hotreload.hosts.common
+local common = {}
+
+---Puts functions in front of those of an engine's table.
+---@param module table
+---@param title string   as which messages name the table
+---@param how table<string, hotreload.hosts.Way>
+function common.stand_in(module, title, how) end
+
+---Loads the library and tells it of this host. What chunks left out before is forgotten.
+---@param shared table[]   tables that no walk enters
+---@return hotreload
+function common.attach(shared) end
+
+---What chunks have left out since `attach`.
+---@return string[]
+function common.left_out() end
+
+---Makes the calls that new dependencies kept for later. May wait.
+function common.run_kept() end
+
+---For an agent: holds new messages back.
+---@param protocols fun(): table<any, { dispatch: function? }>
+---@param of string[]        the protocols that are held
+---@param wait fun()         lets a message's coroutine wait
+---@param wakeup fun(co: thread)
+---@return hotreload.hosts.Host
+function common.barrier(protocols, of, wait, wakeup) end
+
+---The script that this runs in: the outermost main chunk.
+---@return { name: string, path: string }?
+function common.script() end
+
+---The value of an upvalue of that name: of the function, or of those in its upvalues.
+---@param f function
+---@param wanted string
+---@param depth? integer   3
+---@return any
+function common.upvalue(f, wanted, depth) end
+
+---What an agent has to know of its service.
+---@class hotreload.hosts.Host
+---@field now? fun(): number           a clock that services and coordinator share
+---@field script? fun(): { name: string, path: string, object: any }?
+---@field shared? fun(): table[]       tables that no walk enters
+---@field hold? fun()                  holds new messages back
+---@field release? fun()               lets them go on
+---@field before? fun()                before a reload, which may come while messages are held
+---@field after? fun()                 behind it
+
+---A request or an answer: plain data.
+---@alias hotreload.hosts.Message table<string, any>
+
+---What `require "hotreload.hosts.agent"` returns.
+---@class hotreload.hosts.agents
+local agents = {}
+
+---A service's agent: a function that answers requests and never raises. It waits where hooks do.
+---@param host? hotreload.hosts.Host
+---@return fun(request: hotreload.hosts.Message): hotreload.hosts.Message
+function agents.new(host) end
+
+---@class hotreload.hosts.Target
+---@field address any
+---@field title string
+
+---The way to the services of a node, or to the nodes of a fleet.
+---@class hotreload.hosts.Transport
+---@field list fun(): hotreload.hosts.Target[]
+---@field ask fun(address: any, seconds: number, request: table): table?, string?
+---@field all fun(functions: function[])   runs them side by side, returns when all have ended
+---@field now fun(): number                seconds
+
+---What `coordinators.transport` needs.
+---@class hotreload.hosts.Engine
+---@field list fun(): hotreload.hosts.Target[]
+---@field call fun(address: any, request: table): table?, string?   may raise
+---@field fork fun(f: function)            runs it on a coroutine of its own
+---@field sleep fun(seconds: number)       until `wakeup` is called for its coroutine, at most
+---@field wakeup fun(co: thread)
+---@field now fun(): number                seconds
+
+---@class hotreload.hosts.Summary
+---@field ok boolean
+---@field action string
+---@field names string[]
+---@field outcome string      begins with `done`, `refused`, `undone` or `failed`
+---@field services integer    how many have the modules
+---@field messages { kind: "error"|"note"|"text", text: string, titles: string[] }[]
+---@field elapsed number      seconds
+
+---What `require "hotreload.hosts.coordinator"` returns.
+---@class hotreload.hosts.coordinators
+---@field USAGE string
+local coordinators = {}
+
+---@class hotreload.hosts.Coordinator
+local Coordinator = {}
+
+---Makes a coordinator.
+---@param transport hotreload.hosts.Transport
+---@param settings? { commit: fun()?, nodes: boolean? }
+---@return hotreload.hosts.Coordinator
+function coordinators.new(transport, settings) end
+
+---Makes a transport of what an engine has.
+---@param engine hotreload.hosts.Engine
+---@return hotreload.hosts.Transport
+function coordinators.transport(engine) end
+
+---Runs a command of words; may wait.
+---@param coordinator hotreload.hosts.Coordinator
+---@param words string[]
+---@param who string                  for the message that a second caller gets
+---@param tell? fun(text: string)     gets the progress
+---@return boolean ok
+---@return string text
+function coordinators.execute(coordinator, words, who, tell) end
+
+---A request of the words of a command; or nil and what is wrong.
+---@param words string[]
+---@return hotreload.hosts.Message? request
+---@return string? message
+function coordinators.command(words) end
+
+---A summary as a text.
+---@param summary hotreload.hosts.Summary
+---@return string
+function coordinators.text(summary) end
+
+---The names among `known` that somebody may have meant, the nearest first: three at most.
+---@param name string
+---@param known string[]
+---@return string[]
+function coordinators.near(name, known) end
+
+---Does what a request says; may wait.
+---@param request hotreload.hosts.Message
+---@param tell? fun(text: string)
+---@return boolean ok
+---@return hotreload.hosts.Summary summary
+function Coordinator:run(request, tell) end
+
+---Answers a request of a coordinator of several nodes, as an agent does.
+---@param request hotreload.hosts.Message
+---@return hotreload.hosts.Message
+function Coordinator:answer(request) end
+
+---What is going on, as a text.
+---@return string
+function Coordinator:status() end
+
+---What `require "hotreload.hosts.skynet"` returns, in a service of skynet.
+---@class hotreload.hosts.skynet
+local skynet = {}
+
+---Starts the coordinator as a service of its own; may wait. Returns its address.
+---@return integer
+function skynet.launch() end
+
+---Makes this service the coordinator, under the name `.hotreload`.
+function skynet.coordinate() end
+
+---Runs a command, from any service; may wait.
+---@param ... string
+---@return boolean ok
+---@return string text
+function skynet.run(...) end
+
+---In the coordinator: its commands are about these nodes of `skynet.cluster`.
+---@param names string[]
+function skynet.fleet(names) end
+
+---In the state of a debug console: gives it the command `hotreload`. Returns whether it has it.
+---@return boolean
+function skynet.console() end
+
+---What `require "hotreload.hosts.moon"` returns, in a service of moon.
+---@class hotreload.hosts.moon
+local moon = {}
+
+---Makes this service the coordinator of its node, and returns that.
+---@return hotreload.hosts.Coordinator
+function moon.coordinate() end
+
+---Runs a command in the node's coordinator; may wait.
+---@param ... string
+---@return boolean ok
+---@return string text
+function moon.run(...) end
+
+---What `require "hotreload.hosts.silly"` returns, in silly.
+---@class hotreload.hosts.silly
+local silly = {}
+
+---Runs a command; may wait.
+---@param ... string
+---@return boolean ok
+---@return string text
+function silly.run(...) end
+
+---A command for `silly.console`; its text begins with `ERR` where it was not carried out.
+---@param fd any
+---@param ... string
+---@return string
+function silly.console(fd, ...) end
+
+---Answers a request of another process that is about this one.
+---@param request hotreload.hosts.Message
+---@return hotreload.hosts.Message
+function silly.answer(request) end
+
+---Lets commands be about several processes. `call` brings a request to one of them.
+---@param names string[]
+---@param call fun(name: string, request: table): table?, string?
+function silly.fleet(names, call) end
 
 ---What a module may define, as a field of the table that it returns or as a global function: called after each
 ---`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it

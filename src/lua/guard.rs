@@ -7,7 +7,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::host::{self, Refusal};
 use super::late::Object;
-use super::open::{Library, open};
+use super::open::{Library, open, open_module};
 
 /// What `luaopen_hotreload` does; `from` is where its caller goes on, null where that is not known.
 /// `[-0, +1, e]`
@@ -18,20 +18,48 @@ use super::open::{Library, open};
 /// # Safety
 /// To be called by `luaopen_hotreload`, which [`luaopen`](super::late::luaopen) makes.
 pub unsafe extern "C-unwind" fn enter<L: Library>(l: *mut lua_State, from: *const c_void) -> c_int {
+    match host::check(from) {
+        // SAFETY: as promised; the Lua is the right one.
+        Ok(stock) => unsafe {
+            ffi::lua_settop(l, 0);
+            open(l, stock, L::ENTRIES)
+        },
+        // SAFETY: as promised.
+        Err(refusal) => unsafe { refuse(l, refusal) },
+    }
+}
+
+/// What `luaopen_hotreload_…` does for the `I`-th module beside the library. `[-0, +1, e]`
+///
+/// # Errors
+/// As [`enter`], and what the module's chunk raises.
+///
+/// # Safety
+/// As [`enter`].
+pub unsafe extern "C-unwind" fn module<const I: usize>(
+    l: *mut lua_State,
+    from: *const c_void,
+) -> c_int {
+    match host::check(from) {
+        // SAFETY: as promised; the Lua is the right one.
+        Ok(_) => unsafe { open_module(l, I) },
+        // SAFETY: as promised.
+        Err(refusal) => unsafe { refuse(l, refusal) },
+    }
+}
+
+/// Raises why the library does not open. `[-0, +0, e]`
+unsafe fn refuse(l: *mut lua_State, refusal: Refusal) -> c_int {
     // SAFETY: a refused state is one of the Lua whose functions are called here, whichever version
     // that is: these have the same form in all. What raises jumps over this frame, in which nothing
     // is to be dropped.
     unsafe {
-        match host::check(from) {
-            Ok(stock) => {
-                ffi::lua_settop(l, 0);
-                return open(l, stock, L::ENTRIES);
-            }
-            Err(Refusal::Two(there, here)) => return refuse_other(l, there, here),
-            Err(Refusal::Memory) => {
+        match refusal {
+            Refusal::Two(there, here) => return refuse_other(l, there, here),
+            Refusal::Memory => {
                 ffi::lua_pushstring(l, c"not enough memory".as_ptr());
             }
-            Err(Refusal::Text(format, what)) => {
+            Refusal::Text(format, what) => {
                 ffi::lua_pushfstring(l, format.as_ptr(), what.as_ptr());
             }
         }

@@ -13,11 +13,11 @@ use mlua::ffi::{self, lua_State};
 
 use super::host::{Seen, see};
 
-/// Defines `luaopen_hotreload`: a jump to `$enter`, with the address where its caller goes on.
+/// Defines a function that `require` calls: a jump to `$enter`, with the address where its caller
+/// goes on.
 macro_rules! luaopen {
-    ($enter:path) => {
-        /// What `require "hotreload"` calls: installs `gg.reload` and returns the library's table.
-        /// `[-0, +1, e]`
+    ($(#[$about:meta])* $name:ident, $enter:path) => {
+        $(#[$about])*
         ///
         /// # Errors
         /// Raises when the running Lua is not one that the library was built for, or out of memory.
@@ -27,7 +27,7 @@ macro_rules! luaopen {
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
-        pub unsafe extern "C-unwind" fn luaopen_hotreload(l: *mut mlua::ffi::lua_State) -> std::ffi::c_int {
+        pub unsafe extern "C-unwind" fn $name(l: *mut mlua::ffi::lua_State) -> std::ffi::c_int {
             #[cfg(target_arch = "x86_64")]
             std::arch::naked_asm!("mov rsi, [rsp]", "jmp {enter}", enter = sym $enter);
             #[cfg(target_arch = "aarch64")]

@@ -158,6 +158,8 @@ layout! {
         Objects = c"objects",
         /// What the native part keeps of a sweep in slices.
         Sweeping = c"sweeping",
+        /// The tables that the program leaves out of every walk (R2.11).
+        Skipped = c"skipped",
     }
 
     /// The chunk that is running (R2.6, R7.5).

@@ -44,6 +44,37 @@ const PARTS: [(&CStr, &str); 16] = [
     ),
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
+/// The modules beside it: with these the library is one file, too. `guard::module` counts them.
+const MODULES: [(&CStr, &str); 7] = [
+    (
+        c"@hotreload/watch.lua",
+        include_str!("../../lua/hotreload/watch.lua"),
+    ),
+    (
+        c"@hotreload/hosts/common.lua",
+        include_str!("../../lua/hotreload/hosts/common.lua"),
+    ),
+    (
+        c"@hotreload/hosts/agent.lua",
+        include_str!("../../lua/hotreload/hosts/agent.lua"),
+    ),
+    (
+        c"@hotreload/hosts/coordinator.lua",
+        include_str!("../../lua/hotreload/hosts/coordinator.lua"),
+    ),
+    (
+        c"@hotreload/hosts/skynet.lua",
+        include_str!("../../lua/hotreload/hosts/skynet.lua"),
+    ),
+    (
+        c"@hotreload/hosts/moon.lua",
+        include_str!("../../lua/hotreload/hosts/moon.lua"),
+    ),
+    (
+        c"@hotreload/hosts/silly.lua",
+        include_str!("../../lua/hotreload/hosts/silly.lua"),
+    ),
+];
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.
 const LIBRARY: &CStr = c"hotreload";
 /// Beside it: what installs `gg.reload`.
@@ -88,6 +119,32 @@ pub unsafe fn open(l: *mut lua_State, stock: Stock, entries: Entries) -> c_int {
             make(l, stock, entries);
         }
         ffi::lua_call(l, 0, 0);
+        1
+    }
+}
+
+/// Runs a module beside the library, with the arguments that `require` gives, and leaves what it
+/// returns. `[-0, +1, e]`
+///
+/// # Errors
+/// What the module's chunk raises, or out of memory.
+///
+/// # Safety
+/// Only in a C function that Lua called, of the right version.
+pub unsafe fn open_module(l: *mut lua_State, number: usize) -> c_int {
+    let Some((name, text)) = MODULES.get(number) else {
+        return 0;
+    };
+    // SAFETY: within the frame of a C function, with room made; a raise leaves nothing behind.
+    unsafe {
+        ffi::luaL_checkstack(l, 4, std::ptr::null());
+        let count = ffi::lua_gettop(l);
+        let (text, len, mode) = (text.as_ptr().cast(), text.len(), c"t".as_ptr());
+        if ffi::luaL_loadbufferx(l, text, len, name.as_ptr(), mode) != ffi::LUA_OK {
+            ffi::lua_error(l);
+        }
+        ffi::lua_insert(l, 1);
+        ffi::lua_call(l, count, 1);
         1
     }
 }

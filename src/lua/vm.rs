@@ -948,8 +948,8 @@ impl Vm {
     }
 
     /// A number that two values share if they are the same key of a table: the address of an
-    /// object, the bits of a number, a hash of a long string. Two long strings may share it as
-    /// well: whoever looks something up by it compares the keys.
+    /// object, the bits of a number, a hash of a string. Two strings may share it as well: whoever
+    /// looks something up by it compares the keys.
     pub fn key_hash(&self, r: Ref) -> (Kind, u64) {
         let (thread, index) = self.at(r);
         Self::key_hash_at(thread, index)
@@ -971,12 +971,10 @@ impl Vm {
                 Kind::String => {
                     let mut len = 0;
                     let start = ffi::lua_tolstring(thread, index, &raw mut len);
-                    if len <= 40 {
-                        start as u64 // short strings are interned
-                    } else {
-                        rustc_hash::FxBuildHasher
-                            .hash_one(std::slice::from_raw_parts(start.cast::<u8>(), len))
-                    }
+                    // The address says nothing: a host that shares strings between states
+                    // (skynet) has several of one short string.
+                    rustc_hash::FxBuildHasher
+                        .hash_one(std::slice::from_raw_parts(start.cast::<u8>(), len))
                 }
                 _ => val.addr as u64,
             }

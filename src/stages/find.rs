@@ -12,6 +12,8 @@ use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rustc_hash::FxHashSet;
+
 use crate::lua::given::Given;
 use crate::lua::layout::{Place as _, Standing};
 use crate::lua::open::STANDING;
@@ -38,6 +40,8 @@ pub struct Context {
     pub running: Ref,
     /// The stock searchers.
     pub stock: Stock,
+    /// The addresses of tables that the program leaves out of every walk (R2.11).
+    pub skip: FxHashSet<usize>,
 }
 
 impl Context {
@@ -63,6 +67,7 @@ impl Context {
             package,
             running,
             stock,
+            skip: FxHashSet::default(),
         })
     }
 

@@ -162,6 +162,9 @@ impl Snapshot {
         };
         snapshot.known.reserve(chunk.functions())?;
         snapshot.known.see(vm.val(context.loaded).addr)?;
+        for address in &context.skip {
+            snapshot.known.see(*address)?;
+        }
 
         // Other modules' objects: what is reached only through them is theirs.
         let mut others = Vec::new();

@@ -625,8 +625,8 @@ fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
     Ok(found)
 }
 
-/// The tables and coroutines of the library's own that no walk enters. `own` is the façade's list
-/// [`layout::Own`].
+/// The tables and coroutines that no walk enters: the library's own, and those that the program
+/// leaves out (R2.11). `own` is the façade's list [`layout::Own`].
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -641,8 +641,10 @@ pub fn bookkeeping(vm: &mut Vm, own: Ref) -> Result<Vec<Ref>> {
     };
     skip.try_push(own)?;
     add_values(vm, &mut skip, own)?;
-    let records = vm.index(own, layout::Own::Records.at())?;
-    add_values(vm, &mut skip, records)?;
+    for list in [layout::Own::Records, layout::Own::Skipped] {
+        let list = vm.index(own, list.at())?;
+        add_values(vm, &mut skip, list)?;
+    }
     let guards = vm.index(own, layout::Own::Hooking.at())?;
     for guard in add_values(vm, &mut skip, guards)?.values() {
         let entries = vm.index(guard, layout::Guard::Entries.at())?;

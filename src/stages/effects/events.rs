@@ -257,6 +257,7 @@ impl Effects<'_> {
         let [table] = frame.arguments(vm)?.all();
         let val = vm.val(table);
         let is_known = self.past.number(val.addr).is_some()
+            || self.context.skip.contains(&val.addr)
             || [self.context.globals, self.context.loaded]
                 .iter()
                 .any(|one| vm.val(*one) == val);

@@ -304,6 +304,7 @@ impl Effects<'_> {
                 continue;
             }
             if val.addr == vm.val(self.context.loaded).addr
+                || self.context.skip.contains(&val.addr)
                 || seen.try_insert_value(val.addr, ())?.is_some()
             {
                 continue;
@@ -386,7 +387,9 @@ impl Effects<'_> {
             for (_, key, now) in self.past.entries(number).skip(self.past.behind(number)) {
                 for value in [key, now] {
                     let val = vm.val(value);
-                    let is_old_table = val.is_table() && !made.created(val.addr);
+                    let is_old_table = val.is_table()
+                        && !made.created(val.addr)
+                        && !self.context.skip.contains(&val.addr);
                     if is_old_table
                         && ![self.context.globals, self.context.loaded]
                             .map(|t| vm.val(t))

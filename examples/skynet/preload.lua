@@ -1,0 +1,2 @@
+-- The file that the configuration names as `preload`: it runs in each service, before all else.
+require "hotreload.hosts.skynet"

@@ -1,0 +1,99 @@
+-- hotreload.hosts.silly on a real silly (docs/hosts.md): SILLY names a built checkout of a release
+-- with Lua 5.4.
+
+local program = require "spec.support.program"
+
+local SILLY = os.getenv "SILLY"
+
+describe("silly", function()
+  if not SILLY then
+    it("reloads", function() pending "SILLY names no built checkout of silly" end)
+    return
+  end
+
+  local app, pids, port
+  before_each(function()
+    app, pids = program.new(), {}
+    port = 19000 + math.random(0, 900) * 10
+  end)
+  after_each(function()
+    for _, pid in ipairs(pids) do os.execute("kill " .. pid) end
+    app:unload()
+  end)
+
+  local function slurp(name)
+    local file = io.open(app.dir .. "/" .. name)
+    local text = file and file:read "a" or ""
+    if file then file:close() end
+    return text
+  end
+
+  local MAIN = [[
+local hot = require "hotreload.hosts.silly"
+local time = require "silly.time"
+local env = require "silly.env"
+local part = require "part"
+local ticks = 0
+local function tick()
+    ticks = ticks + 1
+    time.after(10, tick)
+end
+tick()
+require "silly.console" { addr = "127.0.0.1:" .. env.get "console", cmd = {
+    hotreload = hot.console,
+    state = function() return part.version() .. (ticks > 0 and " ticks" or "") end,
+} }
+]]
+
+  local function part(version, more)
+    app:write_file("part.lua", ([[
+local time = require "silly.time"
+local part, asked = {}, 0
+function part.version() asked = asked + 1 return "v%d " .. asked end
+time.after(10, function() part.late = (part.late or 0) + 1 end)
+%s
+return part]]):format(version, more or ""))
+  end
+
+  local function start(number, main)
+    app:write_file("main.lua", main)
+    assert(os.execute(("cd %s && sh -c 'timeout 100 %s/silly main.lua -L \"./?.lua;%s/lualib/?.lua;"
+      .. "%s/lua/?.lua\" -C \"%s/luaclib/?.so;%s/build/?.so\" --console=%d >log%d 2>&1 & "
+      .. "echo $! >pid'")
+      :format(app.dir, SILLY, SILLY, program.root, SILLY, program.root, port + number, number)))
+    pids[#pids + 1] = slurp "pid":match "%d+"
+  end
+
+  local function console(command, number)
+    for _ = 1, 100 do
+      local ok = os.execute(([[cd %s && timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d &&
+        printf "%%s\nquit\n" "%s" >&3 && cat <&3' >answer 2>/dev/null]]):format(app.dir,
+        port + (number or 0), command))
+      local text = slurp "answer":match "console> (.*)\nconsole> Bye"
+      if ok and text then return text end
+      os.execute "sleep 0.1"
+    end
+    error("no console: " .. slurp "answer" .. slurp("log" .. (number or 0)))
+  end
+
+  it("gives its modules and its main script new code, and takes it back", function()
+    part(1)
+    start(0, MAIN)
+    assert.equal("v1 1 ticks", console "state")
+    part(2)
+    assert.matches("^changed: done, 1 service .*\n    part$", console "hotreload changed")
+    local text = console "hotreload part"
+    assert.matches("^reload of part: done, 1 service", text)
+    assert.matches("part.lua:4: time.after is not called again by a reload", text)
+    assert.equal("v2 2 ticks", console "state")
+    assert.matches("^undo of part: done, 1 of 1 service", console "hotreload part undo")
+    assert.equal("v1 3 ticks", console "state")
+    assert.matches("^ERR reload of prt: refused.*did you mean 'part'%?", console "hotreload prt")
+    part(3, "time.sleep(1)")
+    assert.matches("^ERR reload of part: refused.*time.sleep would wait", console "hotreload part")
+    text = console "hotreload main"
+    assert.matches("^reload of main: done, 1 service", text)
+    assert.matches("net.tcplisten is not called again", text)
+    assert.equal("v1 4 ticks", console "state")
+  end)
+end)
