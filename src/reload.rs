@@ -12,7 +12,7 @@ use rustc_hash::FxHashSet;
 use crate::features::changed;
 use crate::lua::entry::Answer;
 use crate::lua::given::Given;
-use crate::lua::layout::{Answered, Own, Place as _, Running};
+use crate::lua::layout::{self, Answered, Place as _, Running};
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write::{self, Op, Permit};
@@ -396,7 +396,7 @@ fn sweep_all(
 /// The addresses of the tables that the program leaves out of every walk.
 fn skipped(vm: &mut Vm, own: Ref) -> Result<FxHashSet<usize>> {
     let mut skip = FxHashSet::default();
-    let list = vm.index(own, Own::Skipped.at())?;
+    let list = vm.index(own, layout::Own::Skipped.at())?;
     for left_out in vm.keep_entries(list)?.values() {
         let val = vm.val(left_out);
         if val.is_table() {
@@ -520,8 +520,16 @@ fn load_module(
         Kind::Table => Some(Recorded::read(vm, module.calls)?),
         _ => None,
     };
+    // What `require` has loaded has its source name in its loader (another chunk name, R1.11).
+    let source = match &module.source {
+        Some(source) => Some(copied(source)?),
+        None => {
+            let last = vm.index(module.undo, LAST_MAIN)?;
+            vm.source(last)?
+        }
+    };
     let last_load = LastLoad {
-        source: copy_of(&module.source)?,
+        source,
         calls: recorded,
         lineage: Some(request.lineage),
     };

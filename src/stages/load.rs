@@ -96,7 +96,7 @@ pub fn load(
     vm.reserve_dump(size)?;
     vm.dump(main, DebugInfo::Keep)?;
     let mut chunk = Chunk::read(vm.take_dump(), vm.secret())?;
-    let mut ownership = home_of(vm, context, main, last.source, true)?;
+    let mut ownership = home_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
     let ran = run_chunk(
@@ -331,14 +331,12 @@ fn takes_up(
 
 /// The module's source names: its loader's, the one on record, and, where no function of the
 /// running object has one of these (the file was found by another path), the one that ends in the
-/// same file name; where there is none, and the module is loaded now (`loads`), the one that all
-/// functions of the object have, if no other module claims it.
+/// same file name.
 pub fn home_of(
     vm: &mut Vm,
     context: &Context,
     main: Ref,
     known_source: Option<Vec<u8>>,
-    loads: bool,
 ) -> Result<Ownership> {
     let mut ownership = Ownership::default();
     ownership.add_loader(vm, main)?;
@@ -349,7 +347,7 @@ pub fn home_of(
         return Ok(ownership);
     }
     let tail = String::from_utf8_lossy(&context.bytes).replace('.', "/");
-    let (mut moved, mut others) = (Vec::new(), Vec::new());
+    let mut moved = Vec::new();
     let mut looked_at = 0;
     let mut cursor = vm.walk(context.running, Ref::NIL)?;
     while let Some(entry) = cursor.next(vm) {
@@ -379,19 +377,13 @@ pub fn home_of(
                 continue;
             }
             let source = vm.source(function)?.unwrap_or_default();
-            let list = match ends_in(&source, &tail) {
-                true => &mut moved,
-                false => &mut others,
-            };
-            if !list.contains(&source) {
-                list.try_push(source)?;
+            if ends_in(&source, &tail) && !moved.contains(&source) {
+                moved.try_push(source)?;
             }
         }
         vm.release(mark);
     }
-    if loads && moved.is_empty() && others.len() == 1 && !is_claimed(vm, context, &others)? {
-        moved = others;
-    } else if !moved.is_empty() {
+    if !moved.is_empty() {
         let longer = other_tails(vm, context, tail.len())?;
         moved.retain(|source| !longer.iter().any(|tail| ends_in(source, tail)));
     }
@@ -399,18 +391,6 @@ pub fn home_of(
         ownership.add(source)?;
     }
     Ok(ownership)
-}
-
-/// Is one of these the source name of a file whose path ends as the name of a loaded module does?
-fn is_claimed(vm: &mut Vm, context: &Context, sources: &[Vec<u8>]) -> Result<bool> {
-    for name in vm.keep_entries(context.loaded)?.keys() {
-        let name = vm.bytes(name)?.unwrap_or_default();
-        let tail = String::from_utf8_lossy(&name).replace('.', "/");
-        if sources.iter().any(|source| ends_in(source, &tail)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Is it the source name of a file whose path ends as the name of a module does?

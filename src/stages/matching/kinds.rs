@@ -78,11 +78,12 @@ impl Pairer<'_> {
     fn kind_of_slot(&mut self, slot: &SlotDecision) -> Result<Action> {
         let (old, new) = (slot.old, slot.new);
         let place = self.place_in(slot.table, slot.parent, slot.key)?;
+        let is_edited = self.is_slot_edited(slot);
         let is_event = EVENTS.iter().any(|name| self.vm.is_string(slot.key, name));
         let is_behaviour =
             |value| matches!(kind_of(self.vm, value), Some(Kind::Function | Kind::Table));
         if is_event && is_behaviour(old) && is_behaviour(new) {
-            return Ok(match self.kind_fate(place, old, new)? {
+            return Ok(match self.kind_fate(place, old, new, is_edited)? {
                 KindFate::Stays => Action::Keep,
                 _ => Action::ReplaceImport,
             });
@@ -93,7 +94,7 @@ impl Pairer<'_> {
             // What others have put into the place is theirs.
             return Ok(match slot.action {
                 Action::Keep if !is_file_function && !self.is_own_function(old)? => Action::Keep,
-                _ => match self.kind_fate(place, old, new)? {
+                _ => match self.kind_fate(place, old, new, is_edited)? {
                     KindFate::Stays if has_function => Action::Follow,
                     KindFate::Stays => Action::Keep,
                     _ => Action::Conflict,
@@ -104,7 +105,7 @@ impl Pairer<'_> {
         if self.replace_data || self.vm.integer(slot.key).is_some() {
             return Ok(slot.action);
         }
-        Ok(match self.kind_fate(place, old, new)? {
+        Ok(match self.kind_fate(place, old, new, is_edited)? {
             KindFate::Stays => Action::Keep,
             KindFate::File => Action::ReplaceData,
             KindFate::Conflict => Action::Conflict,
@@ -129,7 +130,8 @@ impl Pairer<'_> {
             return Ok(pair.fate); // it wraps itself
         }
         let place = Some(self.cell_place(&cell));
-        Ok(match self.kind_fate(place, old, new)? {
+        let is_edited = self.is_cell_edited(pair);
+        Ok(match self.kind_fate(place, old, new, is_edited)? {
             KindFate::Stays => pair.fate,
             KindFate::File => CellFate::Take,
             // What no code assigns is what it was initialised with.
@@ -144,7 +146,17 @@ impl Pairer<'_> {
         })
     }
 
-    fn kind_fate(&mut self, place: Option<Place>, old: Ref, new: Ref) -> Result<KindFate> {
+    /// `is_edited`: what the texts of both versions say, if they tell it.
+    fn kind_fate(
+        &mut self,
+        place: Option<Place>,
+        old: Ref,
+        new: Ref,
+        is_edited: Option<bool>,
+    ) -> Result<KindFate> {
+        if is_edited == Some(false) {
+            return Ok(KindFate::Stays);
+        }
         let Some((place, held)) = place.and_then(|place| Some((place, self.out.base.get(place)?)))
         else {
             return Ok(KindFate::Conflict);

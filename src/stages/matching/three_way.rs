@@ -81,9 +81,7 @@ impl Pairer<'_> {
                 action => action,
             });
         };
-        let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
-        let table = Some(slot.table).filter(|_| !is_globals);
-        let is_edited = self.identity.is_field_edited(self.vm, table, slot.key);
+        let is_edited = self.is_slot_edited(slot);
         self.read_edit(&mut touched, slot.new, is_edited);
         // What it was may be gone from the program, and have no number any more.
         touched.by_edit &= !self
@@ -218,11 +216,8 @@ impl Pairer<'_> {
                 fate => fate,
             });
         };
-        if let Some(new) = self.out.new_cells.get(pair.new as usize) {
-            let (old, new) = ((cell.function, cell.index), (new.function, new.index));
-            let is_edited = self.identity.is_variable_edited(self.vm, old, new);
-            self.read_edit(&mut touched, pair.new_value, is_edited);
-        }
+        let is_edited = self.is_cell_edited(pair);
+        self.read_edit(&mut touched, pair.new_value, is_edited);
         let stays = if is_function {
             CellFate::Follow
         } else {
@@ -257,6 +252,21 @@ impl Pairer<'_> {
             Kind::Function => is_fresh && self.lineage.number(self.vm, old).is_none(),
             _ => false,
         }
+    }
+
+    /// Has the edit changed what the file puts into a slot? None where the texts do not tell.
+    pub(super) fn is_slot_edited(&self, slot: &SlotDecision) -> Option<bool> {
+        let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
+        let table = Some(slot.table).filter(|_| !is_globals);
+        self.identity.is_field_edited(self.vm, table, slot.key)
+    }
+
+    /// The same for a variable.
+    pub(super) fn is_cell_edited(&self, pair: &CellPair) -> Option<bool> {
+        let old = self.out.old_cells.get(pair.old as usize)?;
+        let new = self.out.new_cells.get(pair.new as usize)?;
+        let (old, new) = ((old.function, old.index), (new.function, new.index));
+        self.identity.is_variable_edited(self.vm, old, new)
     }
 
     /// The texts tell better than the objects whether the edit touched a place, if they tell it. An
