@@ -110,7 +110,7 @@ function arguments.check(options, known, number, name)
 end
 
 --- The modules' names as a list; or nil and what is wrong with the argument.
-function arguments.names(count, names, of)
+function arguments.list_of_names(count, names, of)
     if type(names) == "string" then return { names } end
     local wrong
     if type(names) ~= "table" then

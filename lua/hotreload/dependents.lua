@@ -68,7 +68,7 @@ function dependents.around(hotreload, reload)
         local names, options = ...
         local wanted = type(options) == "table" and rawget(options, "dependents") == true
         if not wanted then return reload(...) end
-        local list = arguments.names(select("#", ...), names, "reload")
+        local list = arguments.list_of_names(select("#", ...), names, "reload")
         if not list then return reload(names) end -- which says what is wrong
         local rest = {}
         for key, value in next, options do rawset(rest, key, value) end

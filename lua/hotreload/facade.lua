@@ -385,7 +385,7 @@ end
 --- speaks against the reload as a refusal: little but a lack of memory raises here.
 local function prepare(count, kept, names, options)
     if collected then move_living() end
-    local list, wrong = arguments.names(count, names, "reload")
+    local list, wrong = arguments.list_of_names(count, names, "reload")
     if not list then return wrong end
     local checked
     checked, wrong = arguments.check(options, options_of_reload, 2, "reload")
@@ -396,15 +396,12 @@ local function prepare(count, kept, names, options)
         return "bad argument #2 to 'reload' "
             .. "(option 'budget_ms': for scope = \"vm\" or migrate only)"
     end
-    for i = 1, single and 0 or 2 do
-        local option = i == 1 and "source" or "from"
+    for i = 1, single and 0 or 3 do
+        local option = i == 1 and "source" or i == 2 and "from" or "rename"
         if checked[option] then
             return format("bad argument #2 to 'reload' (option '%s': for a single module only)",
                 option)
         end
-    end
-    if checked.rename and not single then
-        return "bad argument #2 to 'reload' (option 'rename': for a single module only)"
     end
     checked.text_only = checked.text_only or allow.text_only
     checked.chunk_before, checked.chunk_after = hooks.chunk()

@@ -18,6 +18,7 @@ local OWN = { "data", "constants", "removed" }
 -- What is the call's own affair.
 local OF_CALL = {
     source = true, dry_run = true, budget_ms = true, migrate = true, dependents = true, from = true,
+    rename = true,
 }
 
 --- A field of the running module's object.

@@ -118,7 +118,7 @@ end
 function undo.install(hotreload, services)
     function hotreload.undo(...)
         local names, steps = ...
-        local list, wrong = arguments.names(select("#", ...), names, "undo")
+        local list, wrong = arguments.list_of_names(select("#", ...), names, "undo")
         local bad = steps ~= nil and undo.check(steps)
         if bad then wrong = format("bad argument #2 to 'undo' (%s)", bad) end
         if wrong then error(wrong, 2) end
