@@ -136,7 +136,14 @@ impl Options {
             keeps_patches: vm.bytes(patches)?.as_deref() == Some(b"keep"),
             follows_wrappers: vm.bytes(wrappers)?.as_deref() != Some(b"drop"),
         };
-        let names = ["budget_ms", "text_only", "dry_run", "rename", "strict", "migrate"];
+        let names = [
+            "budget_ms",
+            "text_only",
+            "dry_run",
+            "rename",
+            "strict",
+            "migrate",
+        ];
         let [budget, text_only, dry_run, rename, strict, migrate] = vm.fields(table, names)?;
         let strict = vm.truthy(strict);
         let sliced = whole_vm && !vm.val(budget).is_nil();
