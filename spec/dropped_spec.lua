@@ -39,7 +39,7 @@ describe("state that no function of the file uses (R5.2)", function()
       assert.matches(wanted, message, 1, true)
       assert.is_true(probe.contains(app:reloaded("m", { scope = scope, dry_run = true }).warnings, wanted))
       assert.same({}, app:reloaded("m", { scope = scope, rename = { players = "roster" } }).warnings)
-      assert.same({ "new", 6, 6, 6 }, { M.join "late" })
+      assert.same({ "new", 6, 6, 6, 10, 1 }, { M.join "late" })
     end)
 
     it("may be a number, or a field, scope " .. scope, function()

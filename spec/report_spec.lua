@@ -255,10 +255,11 @@ describe("report (R10)", function()
   it("lists warnings as texts", function()
     local report = app:reloaded "m"
     assert.same({}, report.warnings)
-    -- A kind change in a cell: A1's value stays, with a warning (R6).
-    report = app:update("m", (V2:gsub("count, step = (.-), 0, 1", "count, step = %1, function() end, 1")))
+    -- Both have changed the place: A1's value stays, with a warning (R8).
+    M.limit = 15
+    report = app:update("m", (V2:gsub("limit = 20", "limit = 30")))
     assert.equal(1, #report.warnings)
-    assert.truthy(report.warnings[1]:find("count", 1, true))
+    assert.truthy(report.warnings[1]:find("m.limit", 1, true))
   end)
 
   it("lists conflicts with path, both kinds and A2's line, in the message, too", function()

@@ -44,6 +44,7 @@
 ---@field kept integer
 ---@field added integer
 ---@field replaced integer  constants, and with `data` what was overwritten or taken out
+---@field differing integer of those kept, the ones that only the file has changed
 
 ---Calls that register something of the file with other modules (R5.5). The lists of paths have
 ---texts for them, such as `bus.on("hit", chat.on_hit)`.
@@ -76,7 +77,7 @@
 ---@field functions { replaced: string[], added: string[], removed: string[], dropped: string[] }
 ---@field changed string[]
 ---@field cells { joined: string[], fresh: string[] }
----@field data { kept: string[], added: string[], replaced: string[] }
+---@field data { kept: string[], added: string[], replaced: string[], differing: string[] }
 ---@field calls { repeated: string[], new: string[], gone: string[], irrevocable: string[] }
 ---@field wrappers string[]   such as `M.f: the function of profiler.lua:7 stays around it`
 ---@field patches string[]    such as `M.f: the function of fixes.lua:3 gives way`

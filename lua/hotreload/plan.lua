@@ -60,6 +60,7 @@ local function text_of(report, refused, color)
         section(lines, "patches of other modules", "~", paths.patches, color)
         section(lines, "data added", "+", data.added, color)
         section(lines, "data replaced", "~", data.replaced, color)
+        section(lines, "data that differs from the file, and stays", "=", data.differing, color)
         section(lines, "data kept", "=", data.kept, color)
         local calls = paths.calls
         section(lines, "calls of the file", "=", calls.repeated, color, "  registered already")

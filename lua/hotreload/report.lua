@@ -27,9 +27,10 @@ function Report.__tostring(report)
         format("  functions: %d replaced (%d changed), %d added, %d removed%s",
             functions.replaced, report.changed, functions.added, functions.removed,
             functions.dropped > 0 and format(", %d dropped", functions.dropped) or ""),
-        format("  cells: %d joined, %d fresh; data: %d kept, %d added%s",
+        format("  cells: %d joined, %d fresh; data: %d kept, %d added%s%s",
             cells.joined, cells.fresh, data.kept, data.added,
-            data.replaced > 0 and format(", %d replaced", data.replaced) or ""),
+            data.replaced > 0 and format(", %d replaced", data.replaced) or "",
+            data.differing > 0 and format(", %d differing from the file", data.differing) or ""),
     }
     if calls.repeated + calls.new + calls.gone + calls.irrevocable > 0 then
         lines[#lines + 1] = format("  calls: %d registered already, %d new, %d no longer made, %d that run again",
@@ -60,6 +61,7 @@ function Report.__tostring(report)
         add_list(lines, "patches", paths.patches)
         add_list(lines, "functions dropped", paths.functions.dropped)
         add_list(lines, "data kept", paths.data.kept)
+        add_list(lines, "data that differs from the file", paths.data.differing)
         add_list(lines, "data added", paths.data.added)
         add_list(lines, "data replaced", paths.data.replaced)
         add_list(lines, "cells joined", paths.cells.joined)
@@ -85,7 +87,7 @@ function reports.blank(name, options)
         functions = { replaced = 0, added = 0, removed = 0, dropped = 0 },
         changed = 0,
         cells = { joined = 0, fresh = 0 },
-        data = { kept = 0, added = 0, replaced = 0 },
+        data = { kept = 0, added = 0, replaced = 0, differing = 0 },
         calls = { repeated = 0, new = 0, gone = 0, irrevocable = 0 },
         wrappers = 0,
         patches = 0,
@@ -98,7 +100,7 @@ function reports.blank(name, options)
             functions = { replaced = false, added = false, removed = false, dropped = false },
             changed = false,
             cells = { joined = false, fresh = false },
-            data = { kept = false, added = false, replaced = false },
+            data = { kept = false, added = false, replaced = false, differing = false },
             calls = { repeated = false, new = false, gone = false, irrevocable = false },
             wrappers = false,
             patches = false,
@@ -117,6 +119,7 @@ function reports.fill(report, generation, dry, answers)
     report.changed = answers[AT.changed]
     cells.joined, cells.fresh = answers[AT.joined], answers[AT.fresh]
     data.kept, data.added, data.replaced = answers[AT.data_kept], answers[AT.data_added], answers[AT.data_replaced]
+    data.differing = answers[AT.data_differing]
     local calls, elapsed = report.calls, report.elapsed_ms
     calls.repeated, calls.new = answers[AT.calls_repeated], answers[AT.calls_new]
     calls.gone, calls.irrevocable = answers[AT.calls_gone], answers[AT.calls_irrevocable]
@@ -137,6 +140,7 @@ function reports.fill(report, generation, dry, answers)
     paths.changed = found.changed
     cells.joined, cells.fresh = found.joined, found.fresh
     data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced
+    data.differing = found.differing
     calls = paths.calls
     calls.repeated, calls.new, calls.gone, calls.irrevocable = found.repeated, found.new, found.gone, found.irrevocable
     paths.wrappers, paths.patches = found.wrappers, found.patches

@@ -94,6 +94,7 @@ layout! {
         DataKept = c"data_kept",
         DataAdded = c"data_added",
         DataReplaced = c"data_replaced",
+        DataDiffering = c"data_differing",
         CallsRepeated = c"calls_repeated",
         CallsNew = c"calls_new",
         CallsGone = c"calls_gone",

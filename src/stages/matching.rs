@@ -13,6 +13,7 @@ mod aliased_tables;
 mod cells;
 mod changes;
 mod constants;
+mod differing;
 mod dropped;
 mod expressions;
 mod fresh;
@@ -42,6 +43,8 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
+pub use differing::Differing;
+pub use dropped::describe;
 pub use functions::{Function1, Function2};
 pub use kinds::are_two_kinds;
 pub use merge::{is_recorded, is_scalar};
@@ -241,6 +244,8 @@ pub struct Pairing {
     pub references: Vec<Reference>,
     /// R4.6.
     pub shared: Vec<SharedCell>,
+    /// Data that only the file has changed, and that stays.
+    pub differing: Vec<Differing>,
     /// What the operator should know.
     pub warnings: Vec<String>,
     /// Where things stand.
@@ -415,6 +420,7 @@ pub fn pair(
             copies: Vec::new(),
             references: Vec::new(),
             shared: Vec::new(),
+            differing: Vec::new(),
             warnings: Vec::new(),
             sites: Sites::new()?,
             dropped: FxHashSet::default(),
@@ -653,6 +659,7 @@ impl Pairer<'_> {
         self.settle_references()?;
         self.settle_constants()?;
         self.settle_kinds()?;
+        self.note_differing()?;
         self.warn_of_dropped()
     }
 

@@ -20,6 +20,7 @@ use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::{
     Action, Cell1, CellFate, CellPair, Function1, Function2, Pairing, SlotDecision, Upvalues,
+    are_two_kinds,
 };
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
@@ -565,6 +566,7 @@ impl Planner<'_> {
     fn conflicting(&mut self, slot: &SlotDecision) -> Result<()> {
         let (o, n) = (self.vm.val(slot.old), self.vm.val(slot.new));
         if o.is_function()
+            && !are_two_kinds(self.vm, slot.old, slot.new)
             && !self.pairing.answers_elsewhere_only(o.addr)
             && let Some(new) = self.pairing.answer(self.vm, o.addr)
         {

@@ -53,6 +53,7 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
         ),
         (Answered::DataAdded, tally.data_added.len()),
         (Answered::DataReplaced, tally.data_replaced.len()),
+        (Answered::DataDiffering, pairing.differing.len()),
         (Answered::CallsRepeated, calls.repeated.len()),
         (Answered::CallsNew, calls.new.len()),
         (Answered::CallsGone, calls.gone.len()),
@@ -90,6 +91,7 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
             ("data_added", paths(vm, &tally.data_added)?),
             ("data_replaced", paths(vm, &tally.data_replaced)?),
         ];
+        let differing = differing(vm, context, pairing)?;
         let mut kept = paths(vm, &tally.data_kept)?;
         let cells = cell_paths(vm, context, pairing, &tally.cells_kept)?;
         kept.try_reserve(cells.len())?;
@@ -97,12 +99,13 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
         let external = external_texts(vm, context, pairing)?;
-        let list = vm.table(16)?;
-        for (name, lines) in
-            slots
-                .into_iter()
-                .chain([("kept", kept), ("joined", joined), ("fresh", fresh)])
-        {
+        let list = vm.table(17)?;
+        for (name, lines) in slots.into_iter().chain([
+            ("kept", kept),
+            ("differing", differing),
+            ("joined", joined),
+            ("fresh", fresh),
+        ]) {
             put_strings(vm, list, name, &lines)?;
         }
         let lists = [&calls.repeated, &calls.new, &calls.gone, &calls.irrevocable];
@@ -224,6 +227,20 @@ fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
         write::fill(vm, list, key, entry)?;
     }
     Ok(list)
+}
+
+/// Data that stays while the file has changed it, with both values.
+fn differing(vm: &mut Vm, context: &Context, pairing: &Pairing) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for differing in &pairing.differing {
+        let path = pairing.sites.path(vm, &context.title, differing.site);
+        let running = matching::describe(vm, differing.running)?;
+        let file = matching::describe(vm, differing.file)?;
+        lines.try_push(format!(
+            "{path}: {running} while it runs, {file} in the file"
+        ))?;
+    }
+    Ok(lines)
 }
 
 fn cell_paths(

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::Pairer;
 use super::cells::{Cell1, Name};
 use super::merge::is_scalar;
-use crate::lua::vm::{KeyValue, Kind, Ref};
+use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
 use crate::model::base::{self, Place};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
@@ -173,7 +173,7 @@ impl Pairer<'_> {
         value: Ref,
         mut names: Vec<Vec<u8>>,
     ) -> Result<()> {
-        let held = self.describe(value)?;
+        let held = describe(self.vm, value)?;
         let name = shown(name);
         names.sort_unstable();
         names.dedup();
@@ -193,38 +193,41 @@ impl Pairer<'_> {
         let warning = format!("{what} ({held}): {who} uses it{advice}");
         self.out.warnings.try_push(warning)
     }
+}
 
-    /// A value as a warning has it.
-    pub(super) fn describe(&mut self, value: Ref) -> Result<String> {
-        let kind = self.vm.kind(value);
-        Ok(match kind {
-            Kind::Table => {
-                let mut count = 0;
-                let mut cursor = self.vm.walk(value, Ref::NIL)?;
-                while count <= MOST_COUNTED && cursor.next(self.vm).is_some() {
-                    count += 1;
+/// A value as a warning has it.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn describe(vm: &mut Vm, value: Ref) -> Result<String> {
+    let kind = vm.kind(value);
+    Ok(match kind {
+        Kind::Table => {
+            let mut count = 0;
+            let mut cursor = vm.walk(value, Ref::NIL)?;
+            while count <= MOST_COUNTED && cursor.next(vm).is_some() {
+                count += 1;
+            }
+            cursor.end(vm);
+            match count {
+                1 => "table, 1 entry".into(),
+                count if count > MOST_COUNTED => {
+                    format!("table, more than {MOST_COUNTED} entries")
                 }
-                cursor.end(self.vm);
-                match count {
-                    1 => "table, 1 entry".into(),
-                    count if count > MOST_COUNTED => {
-                        format!("table, more than {MOST_COUNTED} entries")
-                    }
-                    count => format!("table, {count} entries"),
-                }
+                count => format!("table, {count} entries"),
             }
-            Kind::String => {
-                let text = self.vm.with_bytes(value, shown).unwrap_or_default();
-                format!("string \"{text}\"")
-            }
-            Kind::Number => {
-                let integer = self.vm.integer(value);
-                let text = integer.map(|integer| integer.to_string());
-                let text = text.or_else(|| self.vm.number_text(value));
-                format!("number {}", text.unwrap_or_default())
-            }
-            Kind::Boolean => self.vm.truthy(value).to_string(),
-            kind => kind.name().into(),
-        })
-    }
+        }
+        Kind::String => {
+            let text = vm.with_bytes(value, shown).unwrap_or_default();
+            format!("string \"{text}\"")
+        }
+        Kind::Number => {
+            let integer = vm.integer(value);
+            let text = integer.map(|integer| integer.to_string());
+            let text = text.or_else(|| vm.number_text(value));
+            format!("number {}", text.unwrap_or_default())
+        }
+        Kind::Boolean => vm.truthy(value).to_string(),
+        kind => kind.name().into(),
+    })
 }

@@ -97,6 +97,8 @@ impl Pairer<'_> {
                 _ => match self.kind_fate(place, old, new, is_edited)? {
                     KindFate::Stays if has_function => Action::Follow,
                     KindFate::Stays => Action::Keep,
+                    // A state that points at one of the module's own functions follows it.
+                    KindFate::Conflict if self.is_replaced_elsewhere(old) => Action::Follow,
                     _ => Action::Conflict,
                 },
             });
@@ -110,6 +112,12 @@ impl Pairer<'_> {
             KindFate::File => Action::ReplaceData,
             KindFate::Conflict => Action::Conflict,
         })
+    }
+
+    /// Does a function of the module's own go on as one that the file has in another place?
+    fn is_replaced_elsewhere(&self, old: Ref) -> bool {
+        let address = self.vm.val(old).addr;
+        self.out.answer(address).is_some() && !self.out.answers_elsewhere_only(address)
     }
 
     fn kind_of_cell(&mut self, pair: &CellPair) -> Result<CellFate> {

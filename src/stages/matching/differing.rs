@@ -1,0 +1,115 @@
+//! R8: data that stays as it runs, while the file has changed it.
+//!
+//! What only the file has changed is counted, and told where somebody wants lists. What the program
+//! has changed as well is a warning. So is a value that the file gives to a new key of the table: two
+//! members of an enumeration are equal then.
+
+use rustc_hash::FxHashSet;
+
+use super::dropped::describe;
+use super::merge::is_scalar;
+use super::{Action, CellFate, Pairer};
+use crate::lua::vm::{Kind, Ref};
+use crate::model::base::Place;
+use crate::model::site::SiteId;
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// A place whose running value stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Differing {
+    /// Where.
+    pub site: SiteId,
+    /// What A1 has there.
+    pub running: Ref,
+    /// What A2 has.
+    pub file: Ref,
+}
+
+impl Pairer<'_> {
+    /// Notes the data that only the file has changed, and warns of what both have.
+    pub(super) fn note_differing(&mut self) -> Result<()> {
+        if !self.out.base.is_known() {
+            return Ok(());
+        }
+        let mut added: FxHashSet<(usize, u64)> = FxHashSet::default();
+        for slot in self
+            .out
+            .slots
+            .iter()
+            .filter(|slot| slot.action == Action::Add)
+        {
+            if matches!(self.vm.kind(slot.new), Kind::Number | Kind::String)
+                && self.vm.kind(slot.key) == Kind::String
+                && let Some(digest) = self.vm.digest(slot.new)
+            {
+                added.try_insert_value((self.vm.val(slot.table).addr, digest), ())?;
+            }
+        }
+        for number in 0..self.out.slots.len() {
+            let Some(slot) = self.out.slots.get(number).copied() else {
+                break;
+            };
+            if slot.action != Action::Keep || !self.are_other_scalars(slot.old, slot.new) {
+                continue;
+            }
+            if let Some(place) = self.place_in(slot.table, slot.parent, slot.key)? {
+                let site = self.out.sites.key(slot.parent, slot.key)?;
+                let address = self.vm.val(slot.table).addr;
+                let digest = self.vm.digest(slot.old);
+                let is_taken = digest.is_some_and(|digest| added.contains(&(address, digest)));
+                self.note_difference(place, (site, is_taken), slot.old, slot.new)?;
+            }
+        }
+        for number in 0..self.out.cell_pairs.len() {
+            let Some(pair) = self.out.cell_pairs.get(number).copied() else {
+                break;
+            };
+            let cell = self.out.old_cells.get(pair.old as usize).copied();
+            if let Some(cell) = cell
+                && pair.fate == CellFate::Keep
+                && self.are_other_scalars(pair.old_value, pair.new_value)
+            {
+                let (place, site) = (self.cell_place(&cell), self.out.cell_site(pair.new)?);
+                self.note_difference(place, (site, false), pair.old_value, pair.new_value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn are_other_scalars(&self, old: Ref, new: Ref) -> bool {
+        is_scalar(self.vm.val(old)) && is_scalar(self.vm.val(new)) && !self.vm.same(old, new)
+    }
+
+    /// `is_taken`: the file gives A1's value to a new key of the table.
+    fn note_difference(
+        &mut self,
+        place: Place,
+        (site, is_taken): (SiteId, bool),
+        running: Ref,
+        file: Ref,
+    ) -> Result<()> {
+        let base = &self.out.base;
+        if !base.is_there(place) || base.had(place, self.vm.digest(file)) {
+            return Ok(());
+        }
+        let is_untouched = base.had(place, self.vm.digest(running));
+        if is_untouched {
+            self.out.differing.try_push(Differing {
+                site,
+                running,
+                file,
+            })?;
+        }
+        let why = match (is_untouched, is_taken) {
+            (false, _) => "the program and the file have both changed it",
+            (true, true) => "the file gives that value to a new key",
+            (true, false) => return Ok(()),
+        };
+        let path = self.out.sites.path(self.vm, &self.context.title, site);
+        let [running, file] = [describe(self.vm, running)?, describe(self.vm, file)?];
+        self.out.warnings.try_push(format!(
+            "{path}: {running} while it runs, {file} in the file; {why}, and the running value stays"
+        ))
+    }
+}
