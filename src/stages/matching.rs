@@ -14,10 +14,10 @@ mod cells;
 mod changes;
 mod constants;
 mod dropped;
+mod elements;
 mod expressions;
 mod fresh;
 mod functions;
-mod handlers;
 mod identity;
 mod imports;
 mod incoming_graph;
@@ -30,7 +30,8 @@ mod local_names;
 mod merge;
 mod nesting;
 mod origins;
-mod rows;
+mod own_code;
+mod registrations;
 mod stays;
 mod tables;
 mod three_way;
@@ -44,6 +45,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use functions::{Function1, Function2};
 pub use kinds::are_two_kinds;
+pub use lists::Recorded;
 pub use merge::{is_recorded, is_scalar};
 pub use wrappers::{External, Fate, Inside, origin};
 
@@ -80,6 +82,8 @@ pub enum Action {
     ReplaceData,
     /// Only A1 has it, and it goes (R8).
     Remove,
+    /// What A1 has elsewhere in its list stands here from now on.
+    Place,
     /// Two tables that are paired: A1's stays.
     Merge,
     /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere,
@@ -137,6 +141,7 @@ struct EntryPair {
 }
 
 /// Two tables to be compared.
+#[derive(Clone, Copy)]
 struct TablePair {
     old: Ref,
     new: Ref,
@@ -259,6 +264,11 @@ pub struct Pairing {
     pub base: Base,
     /// Where A1's paired tables are on record, by address.
     pub paths: FxHashMap<usize, Path>,
+    /// By the address of A2's table: where the record has each element of its list. None for a list
+    /// that is recorded as it is.
+    pub recorded: FxHashMap<usize, Vec<Recorded>>,
+    /// In how many places each table of A2 stands, by its order of creation.
+    pub places: DenseMap,
     /// External functions over the file's (R3.5).
     pub external: Vec<External>,
     /// Where wrappers have what they wrap.
@@ -424,6 +434,8 @@ pub fn pair(
             nesting: Nesting::default(),
             base,
             paths: FxHashMap::default(),
+            places: DenseMap::default(),
+            recorded: FxHashMap::default(),
             external: Vec::new(),
             inside: Vec::new(),
             chosen: FxHashSet::default(),
@@ -453,13 +465,13 @@ pub fn pair(
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
         taken_up: FxHashSet::default(),
-        moved: FxHashSet::default(),
         references: tables::References::default(),
         inheritance: inheritance::Inheritance::default(),
-        handler_lists: Vec::new(),
+        lists: Vec::new(),
+        listed: FxHashMap::default(),
         wrappers: wrappers::Wrappers::new(options),
         aliased: aliased_tables::AliasedTables::default(),
-        code: rows::Code::default(),
+        code: own_code::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
@@ -482,6 +494,7 @@ pub fn pair(
     let result = pairer.reserve().and_then(|()| pairer.run());
     pairer.vm.end_walk();
     result?;
+    pairer.out.places = pairer.graph.take_places();
     pairer.out.assigned = pairer.take_assigned();
     pairer.warn_of_no_record()?;
     Ok(pairer.out)
@@ -528,21 +541,21 @@ struct Pairer<'a> {
     answered: FxHashSet<usize>,
     /// A1's tables that the file takes up again (`M = M or {}`).
     taken_up: FxHashSet<usize>,
-    /// Rows of A2's lists that are not compared with what stands at their index.
-    moved: FxHashSet<usize>,
     /// Places that wait, since one of their tables stands elsewhere, too.
     references: tables::References,
     /// Metatables and `__index`.
     inheritance: inheritance::Inheritance,
-    /// Lists of functions that the program has changed.
-    handler_lists: Vec<handlers::Handlers>,
+    /// Lists that wait until names have told what they can.
+    lists: Vec<lists::List>,
+    /// A1's tables whose list parts are looked at element by element: up to which index.
+    listed: FxHashMap<usize, i64>,
     /// External functions over the file's.
     wrappers: wrappers::Wrappers,
     /// Tables that stand in several places.
     aliased: aliased_tables::AliasedTables,
     /// The lines of A1's functions.
     /// Which tables have functions.
-    code: rows::Code,
+    code: own_code::Code,
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
@@ -616,7 +629,7 @@ impl Pairer<'_> {
                 || self.resolve_aliased()?
                 || self.resolve_inheritance()?
                 || self.resolve_references(Pass::Early)?
-                || self.resolve_handlers()?
+                || self.resolve_lists()?
                 || self.resolve_function_keys()?
                 || self.resolve_external()?
             {
@@ -637,7 +650,7 @@ impl Pairer<'_> {
             } else if !self.functions_listed {
                 self.functions_listed = true;
                 self.rank_answers()?;
-                self.lists()?;
+                self.registrations()?;
             } else if !self.match_coroutines()? && !self.resolve_keyed(Pass::Final)? {
                 break;
             }

@@ -321,7 +321,10 @@ impl<'a> Recorder<'a> {
         let first = self.met.try_insert_value(val.addr, ())?.is_none();
         let running = self.running_table(val.addr).unwrap_or(value);
         let known = self.numbers.of(self.vm, running);
-        if let Some(place) = row.filter(|_| known.is_none()) {
+        // What stands elsewhere as well is no mere row.
+        let order = self.loaded.fresh.order(val.addr).unwrap_or_default();
+        let is_shared = self.pairing.places.get(order).is_some_and(|places| places > 1);
+        if let Some(place) = row.filter(|_| known.is_none() && !is_shared) {
             if !first {
                 return Ok(Held::OTHER);
             }
@@ -440,11 +443,29 @@ impl<'a> Recorder<'a> {
         };
         let mut entries = Vec::new();
         let mut keys = 0;
+        let list = self.pairing.recorded.remove(&address).unwrap_or_default();
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
             let Some(key) = cursor.key_digest(self.vm) else {
                 continue;
             };
+            let index = cursor
+                .key_integer(self.vm)
+                .and_then(|index| index.checked_sub(1));
+            let element = index.and_then(|index| list.get(usize::try_from(index).ok()?));
+            if let Some(element) = element {
+                if let Some(index) = element.index {
+                    keys += 1;
+                    entries.try_push(Entry {
+                        place: path.place(self.vm.digest_of_integer(index)),
+                        known: element.known,
+                        in_list: true,
+                        new: cursor.keep(self.vm)?.new,
+                        old: element.old,
+                    })?;
+                }
+                continue;
+            }
             keys += 1;
             let place = path.place(key);
             let stays = !self.keeps || entry.old.is_nil() || cursor.values_equal(self.vm);
