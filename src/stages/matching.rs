@@ -267,8 +267,6 @@ pub struct Pairing {
     /// By the address of A2's table: where the record has each element of its list. None for a list
     /// that is recorded as it is.
     pub recorded: FxHashMap<usize, Vec<Recorded>>,
-    /// In how many places each table of A2 stands, by its order of creation.
-    pub places: DenseMap,
     /// External functions over the file's (R3.5).
     pub external: Vec<External>,
     /// Where wrappers have what they wrap.
@@ -434,7 +432,6 @@ pub fn pair(
             nesting: Nesting::default(),
             base,
             paths: FxHashMap::default(),
-            places: DenseMap::default(),
             recorded: FxHashMap::default(),
             external: Vec::new(),
             inside: Vec::new(),
@@ -494,7 +491,6 @@ pub fn pair(
     let result = pairer.reserve().and_then(|()| pairer.run());
     pairer.vm.end_walk();
     result?;
-    pairer.out.places = pairer.graph.take_places();
     pairer.out.assigned = pairer.take_assigned();
     pairer.warn_of_no_record()?;
     Ok(pairer.out)

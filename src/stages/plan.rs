@@ -389,7 +389,7 @@ impl Planner<'_> {
                 self.set(slot.table, slot.key, self.placed(slot.new), slot.old)
             }
             Action::Place => {
-                let answer = self.pairing.answer(self.vm.val(slot.new).addr);
+                let answer = self.pairing.answer(self.vm, self.vm.val(slot.new).addr);
                 let new = answer.unwrap_or_else(|| self.placed(slot.new));
                 self.set(slot.table, slot.key, new, slot.old)
             }

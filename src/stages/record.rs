@@ -125,6 +125,8 @@ struct Recorder<'a> {
     /// A2's tables that were met, by address.
     met: FxHashSet<usize>,
     waiting: Vec<Met>,
+    /// Tables in lists, which are looked at last.
+    rows: Vec<Entry>,
     tables: Vec<Walked>,
     /// How many words the tables have that existed before.
     written: FxHashMap<u64, (Path, usize)>,
@@ -180,6 +182,7 @@ impl<'a> Recorder<'a> {
             words: Vec::new(),
             met: FxHashSet::default(),
             waiting: Vec::new(),
+            rows: Vec::new(),
             tables: Vec::new(),
             written: FxHashMap::default(),
         }
@@ -199,8 +202,12 @@ impl<'a> Recorder<'a> {
             self.change(&change)?;
         }
         self.cells(pairing)?;
-        while let Some(met) = self.waiting.pop() {
-            self.table(met)?;
+        loop {
+            if let Some(met) = self.waiting.pop() {
+                self.table(met)?;
+            } else if !self.take_rows()? {
+                break;
+            }
         }
         self.words.sort_unstable();
         if self.base.has_more_places(&self.words) {
@@ -244,6 +251,9 @@ impl<'a> Recorder<'a> {
                 break;
             };
             let Some(function) = load.functions.pop() else {
+                if self.take_rows()? {
+                    continue;
+                }
                 break;
             };
             has_functions = true;
@@ -321,10 +331,7 @@ impl<'a> Recorder<'a> {
         let first = self.met.try_insert_value(val.addr, ())?.is_none();
         let running = self.running_table(val.addr).unwrap_or(value);
         let known = self.numbers.of(self.vm, running);
-        // What stands elsewhere as well is no mere row.
-        let order = self.loaded.fresh.order(val.addr).unwrap_or_default();
-        let is_shared = self.pairing.places.get(order).is_some_and(|places| places > 1);
-        if let Some(place) = row.filter(|_| known.is_none() && !is_shared) {
+        if let Some(place) = row.filter(|_| known.is_none()) {
             if !first {
                 return Ok(Held::OTHER);
             }
@@ -428,6 +435,24 @@ impl<'a> Recorder<'a> {
         self.words.try_push(entry.place.word(held))
     }
 
+    /// When nothing else is left: what may be rows. A table that stands in several places is none,
+    /// nor is one that was met elsewhere. True when there were some.
+    fn take_rows(&mut self) -> Result<bool> {
+        let rows = std::mem::take(&mut self.rows);
+        let mut places: FxHashMap<usize, u32> = FxHashMap::default();
+        places.try_reserve(rows.len())?;
+        for row in &rows {
+            *places.entry(self.vm.val(row.new).addr).or_insert(0) += 1;
+        }
+        let some = !rows.is_empty();
+        for mut row in rows {
+            let count = places.get(&self.vm.val(row.new).addr).copied();
+            row.in_list = count == Some(1);
+            self.note(&row)?;
+        }
+        Ok(some)
+    }
+
     /// Notes what a table of A2 holds.
     fn table(&mut self, met: Met) -> Result<()> {
         let Met {
@@ -443,7 +468,11 @@ impl<'a> Recorder<'a> {
         };
         let mut entries = Vec::new();
         let mut keys = 0;
-        let list = self.pairing.recorded.remove(&address).unwrap_or_default();
+        let list = match &self.made {
+            Made::ByReload(_, pairing) => pairing.recorded.get(&address),
+            Made::ByLoad(_) => None,
+        };
+        let list = list.map_or(Ok(Vec::new()), |list| copied(list))?;
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
             let Some(key) = cursor.key_digest(self.vm) else {
@@ -486,7 +515,11 @@ impl<'a> Recorder<'a> {
         }
         for mut entry in entries {
             entry.in_list |= keys > MOST_NUMBERED;
-            self.note(&entry)?;
+            if entry.in_list && self.vm.val(entry.new).is_table() {
+                self.rows.try_push(entry)?;
+            } else {
+                self.note(&entry)?;
+            }
         }
         let metatable = self.vm.metatable(table)?;
         if self.vm.val(metatable).is_table() {

@@ -258,16 +258,17 @@ impl Identity {
     }
 
     /// The running object that A2's answers to, if both come from one definition.
-    pub(super) fn counterpart(&self, vm: &Vm, new: Ref) -> Option<Ref> {
+    pub(super) fn running_object(&self, vm: &Vm, new: Ref) -> Option<Ref> {
         let definition = self.incoming.definition(vm.val(new).addr)?;
         self.running.object(self.base(definition)?.0)
     }
 
     /// Which definition of the file is this function of A2, if it is an element of a list or stands
-    /// in one?
+    /// in one, and the last version has it, too?
     pub(super) fn element(&self, vm: &Vm, new: Ref) -> Option<u32> {
         let definition = self.incoming.definition(vm.val(new).addr)?;
-        self.elements.contains(&definition).then_some(definition.0)
+        let is_known = self.elements.contains(&definition) && self.base(definition).is_some();
+        is_known.then_some(definition.0)
     }
 
     /// The same for what a function of A1 has become.

@@ -97,11 +97,6 @@ impl IncomingGraph {
         self.places.get(order).unwrap_or(0)
     }
 
-    /// The same for all tables, for the record.
-    pub(super) fn take_places(&mut self) -> DenseMap {
-        std::mem::take(&mut self.places)
-    }
-
     fn count_place(&mut self, order: u32) -> Result<()> {
         self.places.set(order, self.places(order) + 1)
     }

@@ -12,9 +12,9 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::elements::Keys;
+use super::elements::{Keys, is_weak};
 use super::merge::is_scalar;
-use super::{Action, Edge, EntryPair, Pairer, SlotDecision, TablePair};
+use super::{Action, Edge, EntryPair, Fit, Pairer, SlotDecision, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
 use crate::lua::vm::{Ref, Val, Vm};
 use crate::model::base::{Path, Place};
@@ -199,16 +199,25 @@ impl Pairer<'_> {
         if let Some(path) = path {
             let mut base = self.recorded_elements(path, &keys)?;
             let partners = |list: &[Element]| collected(list.iter().map(|one| Ok(one.partner)));
-            align(&mut base, &mut right)?;
-            matched.base_of_new = partners(&right)?;
-            for element in &mut base {
-                element.partner = None;
-            }
             align(&mut base, &mut left)?;
             matched.base_of_old = partners(&left)?;
+            let old_of_base = partners(&base)?;
+            for element in &mut base {
+                // Of what goes on more is known than the record tells.
+                let old = element.partner.take().and_then(|old| left.get(old));
+                if let Some(old) = old.filter(|old| old.kind == element.kind) {
+                    element.code = old.code;
+                    element
+                        .strings
+                        .extend(old.strings.iter().filter(|one| is_weak(**one)));
+                    element.strings.sort_unstable();
+                }
+            }
+            align(&mut base, &mut right)?;
+            matched.base_of_new = partners(&right)?;
             for new in 0..matched.new.len() {
                 let base_of_new = Matched::at(&matched.base_of_new, new);
-                let old = base_of_new.and_then(|i| base.get(i)?.partner);
+                let old = base_of_new.and_then(|i| Matched::at(&old_of_base, i));
                 if let Some(old) = old {
                     self.try_join(&mut matched, old, new)?;
                 }
@@ -468,7 +477,10 @@ impl Pairer<'_> {
         let mut stays = none(matched.old.len(), true)?;
         for (i, stays) in stays.iter_mut().enumerate() {
             if Matched::at(&matched.of_old, i).is_none() {
-                *stays = !replaces && !self.is_gone(matched, i)?;
+                *stays = match replaces {
+                    true => pair.fit == Fit::Merged, // what the module object has besides
+                    false => !self.is_gone(matched, i)?,
+                };
             }
         }
         let has_code = matched.new.iter().any(|new| new.has_code)
@@ -640,7 +652,9 @@ impl Pairer<'_> {
             let of_new = Matched::at(&matched.of_new, new);
             let base = of_new.and_then(|old| Matched::at(&matched.base_of_old, old));
             let was_there = Matched::at(&matched.base_of_new, new).is_some();
-            let is_known = added || of_new.is_some() || was_there;
+            let is_doubtful = matched.doubtful.get(new) == Some(&true);
+            let is_known =
+                matched.path.is_none() || added || of_new.is_some() || was_there || is_doubtful;
             next += i64::from(is_known);
             places.try_push(Recorded {
                 index: is_known.then_some(next),
