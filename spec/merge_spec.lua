@@ -269,20 +269,20 @@ describe("data = 'merge' (R8)", function()
       assert.same({ { id = 1 }, { id = 9 }, { id = 2 } }, lists("{ id = 1 }, { id = 2 }", longer))
     end)
 
-    it("adds no rows to a list that has another length by now", function()
-      assert.same({ 1, 2, "mine" }, lists("1, 2", "1, 2, 3, 4", function(list) list[3] = "mine" end))
+    it("puts rows beside their neighbours in a list that has another length by now", function()
+      assert.same({ 1, 2, 3, 4, "mine" }, lists("1, 2", "1, 2, 3, 4", function(list) list[3] = "mine" end))
       package.loaded.m = nil
-      assert.same({ 1 }, lists("1, 2", "1, 2, 3", function(list) list[2] = nil end))
+      assert.same({ 1, 3 }, lists("1, 2", "1, 2, 3", function(list) list[2] = nil end))
       package.loaded.m = nil
-      assert.same({ 2, 3 }, lists("1, 2, 3", "1, 2, 3, 4", function(list) table.remove(list, 1) end))
+      assert.same({ 2, 3, 4 }, lists("1, 2, 3", "1, 2, 3, 4", function(list) table.remove(list, 1) end))
     end)
 
     it("makes no holes where it takes rows out", function()
-      assert.same({ 1, 2, "mine" }, lists("1, 2", "1", function(list) list[3] = "mine" end))
+      assert.same({ 1, "mine" }, lists("1, 2", "1", function(list) list[3] = "mine" end))
       package.loaded.m = nil
-      assert.same({ 1, 2, 3, "own" }, lists("1, 2, 3, 4", "1", function(list) list[4] = "own" end))
+      assert.same({ 1, "own" }, lists("1, 2, 3, 4", "1", function(list) list[4] = "own" end))
       package.loaded.m = nil
-      assert.same({ 1, 2, "own" }, lists("1, 2, 3, 4", "1", function(list) list[3] = "own" end))
+      assert.same({ 1, "own" }, lists("1, 2, 3, 4", "1", function(list) list[3] = "own" end))
     end)
   end)
 
@@ -666,16 +666,16 @@ describe("what the program removed (R5.3)", function()
   end)
 
   describe("and lists", function()
-    it("grow by what the file appends where they are as long as A0 left them, in every mode", function()
+    it("grow by the elements with functions that the file appends, in every mode", function()
       app:update("m", [[return {
-        list = { 1, 2 }, on = { function() return 1 end }, rows = { { f = function() end } }, [5] = 1,
+        list = { 1, 2 }, on = { function() return 2 end }, rows = { { f = function() end } }, [5] = 1,
       }]])
       local M = package.loaded.m
       app:update("m", [[return {
         list = { 1, 2, 3 }, on = { function() return 2 end, function() return 3 end },
         rows = { { f = function() end }, { f = function() return 4 end } }, [5] = 1, [7] = 7,
       }]])
-      assert.same({ 1, 2, 3 }, M.list)
+      assert.same({ 1, 2 }, M.list) -- plain data stays as it runs
       assert.same({ 2, 3, 4, 7 }, { M.on[1](), M.on[2](), M.rows[2].f(), M[7] })
     end)
 

@@ -5,7 +5,7 @@
 //! kind of expression, and last the likeness of what is left.
 
 mod likeness;
-mod sequence;
+pub mod sequence;
 #[cfg(test)]
 mod tests;
 mod variables;

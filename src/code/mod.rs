@@ -128,6 +128,11 @@ impl Digest {
         self.is_whole
     }
 
+    /// Tells it from others, if it is whole.
+    pub fn key(self) -> u64 {
+        self.bits
+    }
+
     /// Are they of the same code? None where one is packed, and what is left of it says no more
     /// than that they may be.
     pub fn is_equal(self, other: Digest) -> Option<bool> {

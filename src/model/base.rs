@@ -77,6 +77,16 @@ impl Held {
         (self.kind == Kind::Object).then_some(self.value.cast_signed())
     }
 
+    /// What kind of thing it is.
+    pub fn kind(self) -> Kind {
+        self.kind
+    }
+
+    /// Tells it from others that are known.
+    pub fn bits(self) -> u64 {
+        self.value << KIND_BITS | self.kind as u64
+    }
+
     fn of_word(word: u64) -> Held {
         Held {
             kind: match word & ((1 << KIND_BITS) - 1) {
@@ -304,6 +314,13 @@ impl Places {
             ..self.find(vm, sites, site)?
         };
         self.known.try_insert_value(site, found)?;
+        Ok(())
+    }
+
+    /// The table at a site is the row that stands at this place of the record, or on no record.
+    pub fn row(&mut self, site: SiteId, place: Option<Place>) -> Result<()> {
+        let path = place.map(Place::path);
+        self.known.try_insert_value(site, Known { place, path })?;
         Ok(())
     }
 

@@ -15,10 +15,10 @@ mod changes;
 mod constants;
 mod differing;
 mod dropped;
+mod elements;
 mod expressions;
 mod fresh;
 mod functions;
-mod handlers;
 mod identity;
 mod imports;
 mod incoming_graph;
@@ -31,7 +31,8 @@ mod local_names;
 mod merge;
 mod nesting;
 mod origins;
-mod rows;
+mod own_code;
+mod registrations;
 mod stays;
 mod tables;
 mod three_way;
@@ -47,6 +48,7 @@ pub use differing::Differing;
 pub use dropped::describe;
 pub use functions::{Function1, Function2};
 pub use kinds::are_two_kinds;
+pub use lists::Recorded;
 pub use merge::{is_recorded, is_scalar};
 pub use wrappers::{External, Fate, Inside, origin};
 
@@ -83,6 +85,8 @@ pub enum Action {
     ReplaceData,
     /// Only A1 has it, and it goes (R8).
     Remove,
+    /// What A1 has elsewhere in its list stands here from now on.
+    Place,
     /// Two tables that are paired: A1's stays.
     Merge,
     /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere,
@@ -140,6 +144,7 @@ struct EntryPair {
 }
 
 /// Two tables to be compared.
+#[derive(Clone, Copy)]
 struct TablePair {
     old: Ref,
     new: Ref,
@@ -264,6 +269,9 @@ pub struct Pairing {
     pub base: Base,
     /// Where A1's paired tables are on record, by address.
     pub paths: FxHashMap<usize, Path>,
+    /// By the address of A2's table: where the record has each element of its list. None for a list
+    /// that is recorded as it is.
+    pub recorded: FxHashMap<usize, Vec<Recorded>>,
     /// External functions over the file's (R3.5).
     pub external: Vec<External>,
     /// Where wrappers have what they wrap.
@@ -430,6 +438,7 @@ pub fn pair(
             nesting: Nesting::default(),
             base,
             paths: FxHashMap::default(),
+            recorded: FxHashMap::default(),
             external: Vec::new(),
             inside: Vec::new(),
             chosen: FxHashSet::default(),
@@ -459,13 +468,13 @@ pub fn pair(
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
         taken_up: FxHashSet::default(),
-        moved: FxHashSet::default(),
         references: tables::References::default(),
         inheritance: inheritance::Inheritance::default(),
-        handler_lists: Vec::new(),
+        lists: Vec::new(),
+        listed: FxHashMap::default(),
         wrappers: wrappers::Wrappers::new(options),
         aliased: aliased_tables::AliasedTables::default(),
-        code: rows::Code::default(),
+        code: own_code::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         keyed: Vec::new(),
@@ -534,21 +543,21 @@ struct Pairer<'a> {
     answered: FxHashSet<usize>,
     /// A1's tables that the file takes up again (`M = M or {}`).
     taken_up: FxHashSet<usize>,
-    /// Rows of A2's lists that are not compared with what stands at their index.
-    moved: FxHashSet<usize>,
     /// Places that wait, since one of their tables stands elsewhere, too.
     references: tables::References,
     /// Metatables and `__index`.
     inheritance: inheritance::Inheritance,
-    /// Lists of functions that the program has changed.
-    handler_lists: Vec<handlers::Handlers>,
+    /// Lists that wait until names have told what they can.
+    lists: Vec<lists::List>,
+    /// A1's tables whose list parts are looked at element by element: up to which index.
+    listed: FxHashMap<usize, i64>,
     /// External functions over the file's.
     wrappers: wrappers::Wrappers,
     /// Tables that stand in several places.
     aliased: aliased_tables::AliasedTables,
     /// The lines of A1's functions.
     /// Which tables have functions.
-    code: rows::Code,
+    code: own_code::Code,
     scanned: FxHashSet<usize>,
     /// A1's code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
@@ -622,7 +631,7 @@ impl Pairer<'_> {
                 || self.resolve_aliased()?
                 || self.resolve_inheritance()?
                 || self.resolve_references(Pass::Early)?
-                || self.resolve_handlers()?
+                || self.resolve_lists()?
                 || self.resolve_function_keys()?
                 || self.resolve_external()?
             {
@@ -643,7 +652,7 @@ impl Pairer<'_> {
             } else if !self.functions_listed {
                 self.functions_listed = true;
                 self.rank_answers()?;
-                self.lists()?;
+                self.registrations()?;
             } else if !self.match_coroutines()? && !self.resolve_keyed(Pass::Final)? {
                 break;
             }

@@ -389,6 +389,11 @@ impl Planner<'_> {
             Action::ReplaceImport => {
                 self.set(slot.table, slot.key, self.placed(slot.new), slot.old)
             }
+            Action::Place => {
+                let answer = self.pairing.answer(self.vm, self.vm.val(slot.new).addr);
+                let new = answer.unwrap_or_else(|| self.placed(slot.new));
+                self.set(slot.table, slot.key, new, slot.old)
+            }
             Action::Add | Action::ReplaceData | Action::Remove => {
                 if !is_function(self.vm, slot.new) {
                     let site = self.slot_site(slot)?;

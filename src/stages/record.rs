@@ -125,6 +125,8 @@ struct Recorder<'a> {
     /// A2's tables that were met, by address.
     met: FxHashSet<usize>,
     waiting: Vec<Met>,
+    /// Tables in lists, which are looked at last.
+    rows: Vec<Entry>,
     tables: Vec<Walked>,
     /// How many words the tables have that existed before.
     written: FxHashMap<u64, (Path, usize)>,
@@ -180,6 +182,7 @@ impl<'a> Recorder<'a> {
             words: Vec::new(),
             met: FxHashSet::default(),
             waiting: Vec::new(),
+            rows: Vec::new(),
             tables: Vec::new(),
             written: FxHashMap::default(),
         }
@@ -199,8 +202,12 @@ impl<'a> Recorder<'a> {
             self.change(&change)?;
         }
         self.cells(pairing)?;
-        while let Some(met) = self.waiting.pop() {
-            self.table(met)?;
+        loop {
+            if let Some(met) = self.waiting.pop() {
+                self.table(met)?;
+            } else if !self.take_rows()? {
+                break;
+            }
         }
         self.words.sort_unstable();
         if self.base.has_more_places(&self.words) {
@@ -244,6 +251,9 @@ impl<'a> Recorder<'a> {
                 break;
             };
             let Some(function) = load.functions.pop() else {
+                if self.take_rows()? {
+                    continue;
+                }
                 break;
             };
             has_functions = true;
@@ -425,6 +435,24 @@ impl<'a> Recorder<'a> {
         self.words.try_push(entry.place.word(held))
     }
 
+    /// When nothing else is left: what may be rows. A table that stands in several places is none,
+    /// nor is one that was met elsewhere. True when there were some.
+    fn take_rows(&mut self) -> Result<bool> {
+        let rows = std::mem::take(&mut self.rows);
+        let mut places: FxHashMap<usize, u32> = FxHashMap::default();
+        places.try_reserve(rows.len())?;
+        for row in &rows {
+            *places.entry(self.vm.val(row.new).addr).or_insert(0) += 1;
+        }
+        let some = !rows.is_empty();
+        for mut row in rows {
+            let count = places.get(&self.vm.val(row.new).addr).copied();
+            row.in_list = count == Some(1);
+            self.note(&row)?;
+        }
+        Ok(some)
+    }
+
     /// Notes what a table of A2 holds.
     fn table(&mut self, met: Met) -> Result<()> {
         let Met {
@@ -440,11 +468,33 @@ impl<'a> Recorder<'a> {
         };
         let mut entries = Vec::new();
         let mut keys = 0;
+        let list = match &self.made {
+            Made::ByReload(_, pairing) => pairing.recorded.get(&address),
+            Made::ByLoad(_) => None,
+        };
+        let list = list.map_or(Ok(Vec::new()), |list| copied(list))?;
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
             let Some(key) = cursor.key_digest(self.vm) else {
                 continue;
             };
+            let index = cursor
+                .key_integer(self.vm)
+                .and_then(|index| index.checked_sub(1));
+            let element = index.and_then(|index| list.get(usize::try_from(index).ok()?));
+            if let Some(element) = element {
+                if let Some(index) = element.index {
+                    keys += 1;
+                    entries.try_push(Entry {
+                        place: path.place(self.vm.digest_of_integer(index)),
+                        known: element.known,
+                        in_list: true,
+                        new: cursor.keep(self.vm)?.new,
+                        old: element.old,
+                    })?;
+                }
+                continue;
+            }
             keys += 1;
             let place = path.place(key);
             let stays = !self.keeps || entry.old.is_nil() || cursor.values_equal(self.vm);
@@ -465,7 +515,11 @@ impl<'a> Recorder<'a> {
         }
         for mut entry in entries {
             entry.in_list |= keys > MOST_NUMBERED;
-            self.note(&entry)?;
+            if entry.in_list && self.vm.val(entry.new).is_table() {
+                self.rows.try_push(entry)?;
+            } else {
+                self.note(&entry)?;
+            }
         }
         let metatable = self.vm.metatable(table)?;
         if self.vm.val(metatable).is_table() {

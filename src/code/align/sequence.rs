@@ -1,5 +1,7 @@
-//! Definitions that have no names of their own: elements of a list, several of one name. Strings
-//! tell them apart first, then code, then their order between two that are known.
+//! What has no names of its own: elements of a list, several of one name. Strings tell them apart
+//! first, then code, then their order between two that are known.
+//!
+//! The same alignment serves the definitions of two versions and the lists of the running program.
 
 use rustc_hash::FxHashMap;
 
@@ -11,22 +13,50 @@ use crate::support::mem::{TryInsert, TryPush, collected};
 /// Elements with one string: more of them do not tell them apart.
 const MOST_ALIKE: usize = 8;
 
-/// An element.
-struct Element {
-    id: DefinitionId,
-    kind: u8,
-    strings: Vec<u64>,
-    code: Option<u64>,
+/// An element of a sequence, as far as it is known.
+#[derive(Clone, Default)]
+pub struct Element {
+    /// What sort of thing it is: no two of different kinds answer to each other.
+    pub kind: u8,
+    /// Which object or value it is, where that is known: it comes first.
+    pub exact: Option<u64>,
+    /// The strings in it, sorted.
+    pub strings: Vec<u64>,
+    /// Its code, or its whole content.
+    pub code: Option<u64>,
     /// The number of its partner on the other side.
-    partner: Option<usize>,
+    pub partner: Option<usize>,
 }
 
 impl Element {
     /// Do its strings allow that it is the other one? It shares one, or one of them has none.
-    fn may_be(&self, other: &Element) -> bool {
+    pub fn may_be(&self, other: &Element) -> bool {
         let (a, b) = (&self.strings, &other.strings);
-        a.is_empty() || b.is_empty() || a.iter().any(|string| b.binary_search(string).is_ok())
+        self.kind == other.kind
+            && (a.is_empty()
+                || b.is_empty()
+                || a.iter().any(|string| b.binary_search(string).is_ok()))
     }
+}
+
+/// Aligns two sequences: each element gets its partner.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn align(left: &mut [Element], right: &mut [Element]) -> Result<()> {
+    by_content(left, right)?;
+    by_order(left, right);
+    Ok(())
+}
+
+/// The same without their order.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn by_content(left: &mut [Element], right: &mut [Element]) -> Result<()> {
+    by_exact(left, right)?;
+    by_strings(left, right)?;
+    by_code(left, right)
 }
 
 impl Aligner<'_> {
@@ -38,12 +68,10 @@ impl Aligner<'_> {
     ) -> Result<()> {
         let mut left = self.elements(0, a)?;
         let mut right = self.elements(1, b)?;
-        by_strings(&mut left, &mut right)?;
-        by_code(&mut left, &mut right)?;
-        by_order(&mut left, &mut right);
-        for element in &left {
-            if let Some(other) = element.partner.and_then(|partner| right.get(partner)) {
-                self.accept(element.id, other.id, Reason::Sequence)?;
+        align(&mut left, &mut right)?;
+        for (id, element) in a.iter().zip(&left) {
+            if let Some(other) = element.partner.and_then(|partner| b.get(partner)) {
+                self.accept(*id, *other, Reason::Sequence)?;
             }
         }
         Ok(())
@@ -64,8 +92,8 @@ impl Aligner<'_> {
         });
         collected(ids.iter().map(|id| {
             Ok(Element {
-                id: *id,
                 kind: side.get(*id).map_or(0, kind),
+                exact: None,
                 strings: side.of.strings_of(*id)?,
                 code: side.of.code_of(*id),
                 partner: None,
@@ -80,10 +108,52 @@ fn join(left: &mut [Element], right: &mut [Element], i: usize, j: usize) {
     }
 }
 
+/// Elements that are one object or value. Where several are, first those that both sequences begin
+/// with, then those that they end with, then in their order.
+fn by_exact(left: &mut [Element], right: &mut [Element]) -> Result<()> {
+    let is_one = |a: Option<&Element>, b: Option<&Element>| {
+        let exact = |element: Option<&Element>| element.and_then(|element| element.exact);
+        exact(a).is_some() && exact(a) == exact(b)
+    };
+    let mut start = 0;
+    while is_one(left.get(start), right.get(start)) {
+        join(left, right, start, start);
+        start += 1;
+    }
+    let (mut i, mut j) = (left.len(), right.len());
+    while i > start && j > start && is_one(left.get(i - 1), right.get(j - 1)) {
+        (i, j) = (i - 1, j - 1);
+        join(left, right, i, j);
+    }
+    let mut places: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
+    for number in (start..j).rev() {
+        if let Some(exact) = right.get(number).and_then(|element| element.exact) {
+            if !places.contains_key(&exact) {
+                places.try_insert_value(exact, Vec::new())?;
+            }
+            if let Some(places) = places.get_mut(&exact) {
+                places.try_push(number)?;
+            }
+        }
+    }
+    for number in start..i {
+        let exact = left.get(number).and_then(|element| element.exact);
+        let place = exact.and_then(|exact| places.get_mut(&exact)?.pop());
+        if let Some(place) = place {
+            join(left, right, number, place);
+        }
+    }
+    Ok(())
+}
+
 /// The element that shares the most strings with another one: it must be one alone, on both sides.
 fn by_strings(left: &mut [Element], right: &mut [Element]) -> Result<()> {
     let mut with: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
-    for (j, element) in right.iter().enumerate() {
+    let open = right
+        .iter()
+        .enumerate()
+        .filter(|(_, element)| element.partner.is_none());
+    for (j, element) in open {
         for string in &element.strings {
             if !with.contains_key(string) {
                 with.try_insert_value(*string, Vec::new())?;
@@ -103,7 +173,11 @@ fn by_strings(left: &mut [Element], right: &mut [Element]) -> Result<()> {
     let mut best: [Vec<Option<Best>>; 2] =
         [super::nothing(left.len())?, super::nothing(right.len())?];
     let mut counts: FxHashMap<usize, u32> = FxHashMap::default();
-    for (i, element) in left.iter().enumerate() {
+    let open = left
+        .iter()
+        .enumerate()
+        .filter(|(_, element)| element.partner.is_none());
+    for (i, element) in open {
         counts.clear();
         for string in &element.strings {
             let list = with.get(string).filter(|list| list.len() <= MOST_ALIKE);
@@ -189,7 +263,6 @@ fn by_order(left: &mut [Element], right: &mut [Element]) {
             for offset in 0..count {
                 let both = (left.get(start + offset), right.get(first + offset));
                 if let (Some(a), Some(b)) = both
-                    && a.kind == b.kind
                     && a.may_be(b)
                 {
                     join(left, right, start + offset, first + offset);

@@ -8,7 +8,7 @@ use super::origins::{self, By, Function, Holder, Origins, Put, Roots};
 use super::{Edge, Pairer};
 use crate::code::align::{Alignment, Reason, Renames, align};
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Kind as Made, Parent, Place, ProtoId, Symbol, VariableId,
+    Constant, DefinitionId, Definitions, Key, Kind as Made, Parent, Place, ProtoId, Symbol, VariableId,
 };
 use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
 use crate::model::base::{self, Base, Path};
@@ -46,6 +46,9 @@ pub(super) struct Identity {
     /// Of the incoming version: which definitions are told apart by no name.
     nameless: FxHashSet<DefinitionId>,
     nameless_running: FxHashSet<DefinitionId>,
+    /// Which definitions are elements of lists, or stand in such.
+    elements: FxHashSet<DefinitionId>,
+    elements_running: FxHashSet<DefinitionId>,
 }
 
 impl Identity {
@@ -83,6 +86,8 @@ impl Identity {
             nameless: nameless(&definitions)?,
             renamed,
             nameless_running: nameless(base.as_ref().unwrap_or(&definitions))?,
+            elements: elements(&definitions)?,
+            elements_running: elements(base.as_ref().unwrap_or(&definitions))?,
             base,
             definitions: Some(definitions),
         })
@@ -252,6 +257,34 @@ impl Identity {
         }
     }
 
+    /// The running object that A2's answers to, if both come from one definition.
+    pub(super) fn running_object(&self, vm: &Vm, new: Ref) -> Option<Ref> {
+        let definition = self.incoming.definition(vm.val(new).addr)?;
+        self.running.object(self.base(definition)?.0)
+    }
+
+    /// Which definition of the file is this function of A2, if it is an element of a list or stands
+    /// in one, and the last version has it, too?
+    pub(super) fn element(&self, vm: &Vm, new: Ref) -> Option<u32> {
+        let definition = self.incoming.definition(vm.val(new).addr)?;
+        let is_known = self.elements.contains(&definition) && self.base(definition).is_some();
+        is_known.then_some(definition.0)
+    }
+
+    /// The same for what a function of A1 has become.
+    pub(super) fn element_running(&self, vm: &Vm, old: Ref) -> Option<u32> {
+        let definition = self.running.definition(vm.val(old).addr)?;
+        let is_element = self.elements_running.contains(&definition);
+        Some(self.incoming(definition).filter(|_| is_element)?.0.0)
+    }
+
+    /// Had the last version A2's function in a list already, or in a row of one?
+    pub(super) fn was_element(&self, vm: &Vm, new: Ref) -> bool {
+        let definition = self.incoming.definition(vm.val(new).addr);
+        let base = definition.and_then(|definition| self.base(definition));
+        self.base.is_some() && base.is_some_and(|(id, _)| self.elements_running.contains(&id))
+    }
+
     /// What is known of two objects: do they answer to each other?
     pub(super) fn relation(&self, vm: &Vm, old: Ref, new: Ref) -> Relation {
         let (old, new) = (vm.val(old).addr, vm.val(new).addr);
@@ -366,6 +399,21 @@ fn are_passed(definitions: &Definitions, proto: ProtoId, number: u8, steps: u32)
         found = true;
     }
     Ok(found)
+}
+
+/// The definitions that are elements of lists, or fields of such.
+fn elements(definitions: &Definitions) -> Result<FxHashSet<DefinitionId>> {
+    let mut elements = FxHashSet::default();
+    for (id, definition) in definitions.iter() {
+        let row = match definition.parent {
+            Parent::Definition(row) => definitions.get(row),
+            Parent::Proto(_) => None,
+        };
+        if definition.key == Key::Element || row.is_some_and(|row| row.key == Key::Element) {
+            elements.try_insert_value(id, ())?;
+        }
+    }
+    Ok(elements)
 }
 
 /// The definitions that have no name of their own.

@@ -1,246 +1,821 @@
-//! R5.4: registrations do not double.
+//! Lists, element by element (R3.1, R5.3).
 //!
-//! `HANDLERS[#HANDLERS+1] = M.on` runs again with A2. Where the table holds what the added function
-//! or table answers to, the addition is dropped; the old entry follows its function
-//! (`What::Follow`) and so becomes the new one. Handlers that no name leads to answer to each other
-//! by their order, when as many are added as the table holds, else by equal code.
+//! An index is no name: which element of the file is which of those that run, and which of them the
+//! last load had, the alignment of sequences tells ([`crate::code::align::sequence`]). Then both
+//! authors are heard: what the program removed stays away, what it added stays, and what the file
+//! inserted goes beside its neighbour. With `data = "keep"` that is about elements with functions.
+//!
+//! ```lua
+//! -- the last load      the program              the file now                 the list then
+//! { on_a, on_b }        removes on_a             { on_a, on_b, on_c }         { on_b, on_c }
+//! ```
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Action, Edge, Pairer, SlotDecision};
-use crate::code::Digest;
-use crate::lua::vm::{Kind, Ref};
+use super::elements::{Keys, is_weak};
+use super::merge::is_scalar;
+use super::{Action, Edge, EntryPair, Fit, Pairer, SlotDecision, TablePair};
+use crate::code::align::sequence::{Element, align, by_content};
+use crate::lua::vm::{Ref, Val, Vm};
+use crate::model::base::{Path, Place};
+use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
-/// A table that existed, to which A2's chunk added functions or tables.
-#[derive(Default)]
-struct List {
-    /// What was added: indices of slots.
-    added: Vec<usize>,
-    /// The same with plain values, each with its key.
-    appended: Vec<(i64, usize)>,
-    /// The module's own functions that it holds, with their integer keys.
-    held: Vec<(Option<i64>, u32)>,
+/// Of longer lists what is behind this element stays as it runs; a warning says so.
+pub(super) const MOST_ELEMENTS: i64 = 1_000_000;
+
+/// A list of both versions that waits until names have told what they can.
+pub(super) struct List {
+    pair: TablePair,
+    written: Vec<EntryPair>,
+}
+
+/// Where the record has an element of the file's list.
+#[derive(Clone, Copy)]
+pub struct Recorded {
+    /// Under which index; none for what was not taken.
+    pub index: Option<i64>,
+    /// Where it was on record.
+    pub known: Option<Place>,
+    /// What it is in A1.
+    pub old: Ref,
+}
+
+/// An element of A1's list.
+#[derive(Clone, Copy)]
+pub(super) struct Running {
+    pub(super) index: i64,
+    pub(super) value: Ref,
+    pub(super) val: Val,
+    /// Its number, if it is a Lua function.
+    pub(super) f1: Option<u32>,
+}
+
+/// An element of A2's list.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
+    pub(super) beside: EntryPair,
+    /// Its number, if it is a fresh Lua function.
+    pub(super) f2: Option<u32>,
+    /// It is a function, or has one.
+    pub(super) has_code: bool,
+}
+
+/// What stands in the list in the end: an element of A1's, or one of A2's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Running(usize),
+    Written(usize),
+}
+
+/// Which element is which: of A1's list, of A2's, and of that of the last load.
+struct Matched {
+    old: Vec<Running>,
+    new: Vec<Written>,
+    /// For each of A2's the one of A1's, and the reverse.
+    of_new: Vec<Option<usize>>,
+    of_old: Vec<Option<usize>>,
+    /// For each of A2's and of A1's the one of the last load; empty without a record.
+    base: Vec<Element>,
+    base_of_new: Vec<Option<usize>>,
+    base_of_old: Vec<Option<usize>>,
+    /// Where the list is on record; none where it is not.
+    path: Option<Path>,
+    /// Of A2's: nothing tells whether it is one of the last load.
+    doubtful: Vec<bool>,
+    /// A1's list has no holes.
+    is_whole: bool,
+}
+
+impl Matched {
+    fn at(list: &[Option<usize>], i: usize) -> Option<usize> {
+        list.get(i).copied().flatten()
+    }
+
+    /// Where an element of the last load is on record.
+    fn place(&self, vm: &Vm, base: usize) -> Option<Place> {
+        let index = i64::try_from(base).ok()?.checked_add(1)?;
+        Some(self.path?.place(vm.digest_of_integer(index)))
+    }
+
+    fn join(&mut self, old: usize, new: usize) {
+        if let (Some(of_new), Some(of_old)) = (self.of_new.get_mut(new), self.of_old.get_mut(old)) {
+            (*of_new, *of_old) = (Some(old), Some(new));
+        }
+    }
+
+    /// Did the program leave the list as the last load had made it?
+    fn is_untouched(&self) -> bool {
+        self.path.is_some()
+            && self.base.len() == self.old.len()
+            && (0..self.old.len()).all(|i| Matched::at(&self.base_of_old, i) == Some(i))
+    }
+}
+
+fn none<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count)?;
+    list.resize(count, value);
+    Ok(list)
 }
 
 impl Pairer<'_> {
-    /// Looks at every table into which A2's chunk put functions or tables under new integer keys.
-    /// (Under another key it is a name, not a registration.)
-    pub(super) fn lists(&mut self) -> Result<()> {
-        let mut by_table: FxHashMap<usize, List> = FxHashMap::default();
-        for (i, slot) in self.out.slots.iter().enumerate() {
-            if slot.change
-                && slot.action == Action::Add
-                && matches!(self.vm.kind(slot.new), Kind::Function | Kind::Table)
-                && self.vm.integer(slot.key).is_some()
-            {
-                let table = self.vm.val(slot.table).addr;
-                if !by_table.contains_key(&table) {
-                    by_table.try_insert_value(table, List::default())?;
-                }
-                if let Some(list) = by_table.get_mut(&table) {
-                    list.added.try_push(i)?;
-                }
-            }
+    /// Looks at the list part of a pair of tables. Plain data that stays as it runs needs no more.
+    pub(super) fn list(&mut self, pair: &TablePair, written: Vec<EntryPair>) -> Result<()> {
+        let stays = !self.replace_data && !self.merges;
+        let end = self.vm.raw_len(pair.old).max(written.len() as i64);
+        let is_as_it_runs =
+            |beside: &EntryPair| is_scalar(beside.new_val) && self.vm.same(beside.new, beside.old);
+        if stays && end == written.len() as i64 && written.iter().all(is_as_it_runs) {
+            return written
+                .iter()
+                .try_for_each(|beside| self.plain(pair, beside));
         }
-        if by_table.is_empty() {
-            return Ok(());
-        }
-        for (i, slot) in self.out.slots.iter().enumerate() {
-            let Some(list) = by_table.get_mut(&self.vm.val(slot.table).addr) else {
-                continue;
-            };
-            let key = self.vm.integer(slot.key);
-            if let Some(key) = key.filter(|_| slot.change && slot.action == Action::Add) {
-                list.appended.try_push((key, i))?;
-            } else if slot.action == Action::Follow
-                && let Some(f1) = self.out.number1(self.vm.val(slot.old).addr)
-            {
-                list.held.try_push((key, f1))?;
-            }
-        }
-        let mut lists = collected(by_table.into_values().map(Ok))?;
-        // By the first slot: tables in the order in which they were met.
-        lists.sort_unstable_by_key(|list| list.added.first().copied());
-        lists.into_iter().try_for_each(|list| self.list(list))
+        let address = self.vm.val(pair.old).addr;
+        self.listed
+            .try_insert_value(address, end.min(MOST_ELEMENTS))?;
+        self.lists.try_push(List {
+            pair: *pair,
+            written,
+        })
     }
 
-    fn list(&mut self, list: List) -> Result<()> {
-        let List {
-            added,
-            appended,
-            mut held,
-        } = list;
-        let Some(SlotDecision { table, parent, .. }) =
-            added.first().and_then(|i| self.out.slots.get(*i)).copied()
-        else {
+    /// Is the index one of a list that is looked at element by element?
+    pub(super) fn is_listed(&self, table: Ref, index: Option<i64>) -> bool {
+        let end = self.listed.get(&self.vm.val(table).addr);
+        index
+            .zip(end)
+            .is_some_and(|(index, end)| (1..=*end).contains(&index))
+    }
+
+    /// When names have told what they can: the lists that wait. True when there were any.
+    pub(super) fn resolve_lists(&mut self) -> Result<bool> {
+        let lists = std::mem::take(&mut self.lists);
+        let some = !lists.is_empty();
+        for List { pair, written } in lists {
+            let mut matched = self.match_elements(&pair, written)?;
+            self.pair_elements(&pair, &matched)?;
+            let result = self.result(&pair, &mut matched)?;
+            self.note_places(&pair, &matched, &result)?;
+            self.place_elements(&pair, &matched, &result)?;
+        }
+        Ok(some)
+    }
+
+    /// Which element is which.
+    fn match_elements(&mut self, pair: &TablePair, written: Vec<EntryPair>) -> Result<Matched> {
+        let new = self.written(pair, written)?;
+        let old = self.running(pair, new.len())?;
+        let is_whole = (1..).zip(&old).all(|(index, one)| one.index == index)
+            && self.vm.raw_len(pair.old) <= MOST_ELEMENTS;
+        let mut keys = Keys::default();
+        let mut left = Vec::new();
+        for one in &old {
+            left.try_push(self.describe_running(one, &mut keys)?)?;
+        }
+        let mut right = Vec::new();
+        for one in &new {
+            right.try_push(self.describe_written(one, &mut keys)?)?;
+        }
+        let path = match self.out.base.is_known() {
+            true => self.path(pair.old, pair.site)?,
+            false => None,
+        };
+        let path = path.filter(|path| self.out.base.knows(*path));
+        let mut matched = Matched {
+            of_new: none(new.len(), None)?,
+            of_old: none(old.len(), None)?,
+            base: Vec::new(),
+            base_of_new: none(new.len(), None)?,
+            base_of_old: none(old.len(), None)?,
+            path,
+            doubtful: none(new.len(), false)?,
+            is_whole,
+            old,
+            new,
+        };
+        self.match_known(&mut matched)?;
+        if let Some(path) = path {
+            let mut base = self.recorded_elements(path, &keys)?;
+            let partners = |list: &[Element]| collected(list.iter().map(|one| Ok(one.partner)));
+            align(&mut base, &mut left)?;
+            matched.base_of_old = partners(&left)?;
+            let old_of_base = partners(&base)?;
+            for element in &mut base {
+                // Of what goes on more is known than the record tells.
+                let old = element.partner.take().and_then(|old| left.get(old));
+                if let Some(old) = old.filter(|old| old.kind == element.kind) {
+                    element.code = old.code;
+                    element
+                        .strings
+                        .extend(old.strings.iter().filter(|one| is_weak(**one)));
+                    element.strings.sort_unstable();
+                }
+            }
+            align(&mut base, &mut right)?;
+            matched.base_of_new = partners(&right)?;
+            for new in 0..matched.new.len() {
+                let base_of_new = Matched::at(&matched.base_of_new, new);
+                let old = base_of_new.and_then(|i| Matched::at(&old_of_base, i));
+                if let Some(old) = old {
+                    self.try_join(&mut matched, old, new)?;
+                }
+            }
+            matched.base = base;
+        }
+        self.match_rest(&mut matched, left, right)?;
+        self.match_patches(&mut matched)?;
+        if matched.path.is_some() {
+            self.find_doubtful(&mut matched, &keys)?;
+        }
+        Ok(matched)
+    }
+
+    /// Joins two elements if both are free, and nothing says that they are others.
+    fn try_join(&mut self, matched: &mut Matched, old: usize, new: usize) -> Result<bool> {
+        let (Some(running), Some(written)) = (matched.old.get(old), matched.new.get(new)) else {
+            return Ok(false);
+        };
+        if Matched::at(&matched.of_old, old).is_some()
+            || Matched::at(&matched.of_new, new).is_some()
+        {
+            return Ok(false);
+        }
+        let (o, n) = (running.val, written.beside.new_val);
+        let is_object = |val: Val| val.is_table() || val.is_function();
+        let fits = match (is_object(o), is_object(n)) {
+            (true, true) => {
+                let paired = match (running.f1, written.f2) {
+                    (Some(f1), Some(f2)) => self
+                        .out
+                        .new
+                        .get(f2 as usize)
+                        .is_some_and(|new| new.partners.contains(&f1)),
+                    _ => self.are_paired(running.value, written.beside.new),
+                };
+                let is_free = || match (running.f1, written.f2) {
+                    (Some(f1), Some(f2)) => self.is_free_function(f1, f2),
+                    _ => o.is_table() && n.is_table() && self.are_free(o.addr, n.addr),
+                };
+                o == n || paired || is_free() && !self.are_others(running.value, written.beside.new)
+            }
+            (false, false) => true,
+            _ => false,
+        };
+        if fits {
+            matched.join(old, new);
+        }
+        Ok(fits)
+    }
+
+    fn is_free_function(&self, f1: u32, f2: u32) -> bool {
+        let old = self.out.old.get(f1 as usize);
+        let new = self.out.new.get(f2 as usize);
+        old.is_some_and(|old| old.own && old.answers.is_empty())
+            && new.is_some_and(|new| new.partners.is_empty())
+    }
+
+    /// Objects that are known to answer to each other, from elsewhere.
+    fn match_known(&mut self, matched: &mut Matched) -> Result<()> {
+        let mut places: FxHashMap<usize, usize> = FxHashMap::default();
+        for (i, one) in matched.old.iter().enumerate() {
+            if one.val.addr != 0 && !places.contains_key(&one.val.addr) {
+                places.try_insert_value(one.val.addr, i)?;
+            }
+        }
+        for new in 0..matched.new.len() {
+            let Some(written) = matched.new.get(new).copied() else {
+                break;
+            };
+            let partner = self.partner(&written);
+            let address = partner.map(|partner| self.vm.val(partner).addr);
+            let old = address.and_then(|address| places.get(&address)).copied();
+            if let Some(old) = old {
+                self.try_join(matched, old, new)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the last load did not have: without a record all that is left.
+    fn match_rest(
+        &mut self,
+        matched: &mut Matched,
+        left: Vec<Element>,
+        right: Vec<Element>,
+    ) -> Result<()> {
+        let is_known = matched.path.is_some();
+        let rest = |list: Vec<Element>, own: &[Option<usize>], base: &[Option<usize>]| {
+            let free = |i: &usize| {
+                Matched::at(own, *i).is_none() && !(is_known && Matched::at(base, *i).is_some())
+            };
+            let numbered = list.into_iter().enumerate().filter(|(i, _)| free(i));
+            let (mut numbers, mut elements) = (Vec::new(), Vec::new());
+            for (number, element) in numbered {
+                numbers.try_push(number)?;
+                elements.try_push(Element {
+                    partner: None,
+                    ..element
+                })?;
+            }
+            Ok::<_, crate::support::error::Error>((numbers, elements))
+        };
+        // Without a record those that are known say where the others stand.
+        if !is_known {
+            let (mut left, mut right) = (left, right);
+            for (new, old) in matched.of_new.iter().enumerate() {
+                let exact = (1u64 << 62) | new as u64;
+                if let Some(element) = old.and_then(|old| left.get_mut(old)) {
+                    element.exact = Some(exact);
+                }
+                if let Some(element) = right.get_mut(new).filter(|_| old.is_some()) {
+                    element.exact = Some(exact);
+                }
+            }
+            align(&mut left, &mut right)?;
+            for (new, element) in right.iter().enumerate() {
+                if let Some(old) = element.partner {
+                    self.try_join(matched, old, new)?;
+                }
+            }
+            return Ok(());
+        }
+        let (old_numbers, mut left) = rest(left, &matched.of_old, &matched.base_of_old)?;
+        let (new_numbers, mut right) = rest(right, &matched.of_new, &matched.base_of_new)?;
+        by_content(&mut left, &mut right)?;
+        for (new, element) in new_numbers.iter().zip(&right) {
+            if let Some(old) = element.partner.and_then(|i| old_numbers.get(i)) {
+                self.try_join(matched, *old, *new)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// R3.2: where nothing has moved, an external function in the place of the file's is a patch.
+    fn match_patches(&mut self, matched: &mut Matched) -> Result<()> {
+        let moved = |(new, old): (usize, &Option<usize>)| old.is_some_and(|old| old != new);
+        if matched.old.len() != matched.new.len() || matched.of_new.iter().enumerate().any(moved) {
+            return Ok(());
+        }
+        for i in 0..matched.new.len() {
+            let (Some(old), Some(new)) = (matched.old.get(i), matched.new.get(i)) else {
+                break;
+            };
+            if Matched::at(&matched.of_new, i).is_none()
+                && old.val.is_function()
+                && new.beside.new_val.is_function()
+                && !self.is_own_function(old.value)?
+            {
+                matched.join(i, i);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which elements of the file may be changed ones of the last load, or new ones: nothing tells.
+    fn find_doubtful(&mut self, matched: &mut Matched, keys: &Keys) -> Result<()> {
+        let mut known = none(matched.base.len(), false)?;
+        for base in matched.base_of_new.iter().flatten() {
+            if let Some(known) = known.get_mut(*base) {
+                *known = true;
+            }
+        }
+        let open = matched
+            .base
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| !**known);
+        let (mut strings, mut nameless, mut some) = (
+            FxHashSet::default(),
+            FxHashSet::default(),
+            FxHashSet::default(),
+        );
+        for (element, _) in open {
+            some.try_insert_value(element.kind, ())?;
+            if element.strings.is_empty() {
+                nameless.try_insert_value(element.kind, ())?;
+            }
+            for string in &element.strings {
+                strings.try_insert_value((element.kind, *string), ())?;
+            }
+        }
+        if some.is_empty() {
+            return Ok(());
+        }
+        let mut met = keys.clone();
+        for i in 0..matched.new.len() {
+            let Some(new) = matched.new.get(i).copied() else {
+                break;
+            };
+            let is_known = Matched::at(&matched.of_new, i).is_some()
+                || Matched::at(&matched.base_of_new, i).is_some();
+            if is_known || is_scalar(new.beside.new_val) {
+                continue;
+            }
+            let element = self.describe_written(&new, &mut met)?;
+            let kind = element.kind;
+            let is_doubtful = nameless.contains(&kind)
+                || element.strings.is_empty() && some.contains(&kind)
+                || element
+                    .strings
+                    .iter()
+                    .any(|string| strings.contains(&(kind, *string)));
+            if let Some(doubtful) = matched.doubtful.get_mut(i) {
+                *doubtful = is_doubtful;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tables that answer to each other are compared in turn, functions take each other's place.
+    fn pair_elements(&mut self, pair: &TablePair, matched: &Matched) -> Result<()> {
+        for (i, old) in matched.of_new.iter().enumerate() {
+            let (Some(old), Some(new)) =
+                (old.and_then(|old| matched.old.get(old)), matched.new.get(i))
+            else {
+                continue;
+            };
+            let Written { beside, f2, .. } = *new;
+            if let (Some(f1), Some(f2)) = (old.f1, f2) {
+                if self.out.old.get(f1 as usize).is_some_and(|old| old.own) {
+                    self.edge(Edge { f1, f2 })?;
+                }
+            } else if beside.new_val.is_table() && old.val.is_table() && beside.order.is_some() {
+                if self.was_import(old.value, beside.new)? {
+                    let site = self.element_site(pair.site, old.index)?;
+                    self.scan_queue.try_push((beside.new, site))?;
+                    continue;
+                }
+                let base = Matched::at(&matched.of_new, i);
+                let base = base.and_then(|old| Matched::at(&matched.base_of_old, old));
+                let place = base.and_then(|base| matched.place(self.vm, base));
+                let site = self.element_site(pair.site, old.index)?;
+                if matched.path.is_some() {
+                    self.places.row(site, place)?;
+                }
+                self.pair_tables(old.value, beside.new, site, self.fit())?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn element_site(&mut self, list: SiteId, index: i64) -> Result<SiteId> {
+        let key = self.vm.number(index)?;
+        self.out.sites.key(list, key)
+    }
+
+    /// What the list holds in the end.
+    fn result(&mut self, pair: &TablePair, matched: &mut Matched) -> Result<Vec<Stands>> {
+        let replaces = self.replace_data;
+        let mut added = none(matched.new.len(), false)?;
+        for (i, added) in added.iter_mut().enumerate() {
+            if Matched::at(&matched.of_new, i).is_none() {
+                *added = replaces || self.is_added(pair, matched, i)?;
+            }
+        }
+        let mut stays = none(matched.old.len(), true)?;
+        for (i, stays) in stays.iter_mut().enumerate() {
+            if Matched::at(&matched.of_old, i).is_none() {
+                *stays = match replaces {
+                    true => pair.fit == Fit::Merged, // what the module object has besides
+                    false => !self.is_gone(matched, i)?,
+                };
+            }
+        }
+        let has_code = matched.new.iter().any(|new| new.has_code)
+            || matched.old.iter().any(|old| old.val.is_function());
+        let follows = replaces || matched.is_untouched() && (self.merges || has_code);
+        let mut result = Vec::new();
+        if !matched.is_whole && !replaces {
+            for i in 0..matched.old.len() {
+                result.try_push(Stands::Running(i))?;
+            }
+        } else if follows {
+            self.as_the_file(matched, &added, &stays, &mut result)?;
+        } else {
+            self.as_it_runs(matched, &added, &stays, &mut result)?;
+        }
+        Ok(result)
+    }
+
+    /// Does an element of the file's that A1's list lacks come into it?
+    fn is_added(&mut self, pair: &TablePair, matched: &Matched, i: usize) -> Result<bool> {
+        let Some(new) = matched.new.get(i).copied() else {
+            return Ok(false);
+        };
+        let was_there = Matched::at(&matched.base_of_new, i).is_some() || self.was_element(&new)?;
+        if matched.path.is_some() && was_there || !(new.has_code || self.merges) {
+            return Ok(false);
+        }
+        let is_told =
+            matched.path.is_some() && matched.is_whole && matched.doubtful.get(i) == Some(&false);
+        if !is_told && new.has_code {
+            self.not_added(pair.site, &new, matched.path.is_some())?;
+        }
+        Ok(is_told)
+    }
+
+    /// Does an element of A1's that the file's list lacks go from it?
+    fn is_gone(&mut self, matched: &Matched, i: usize) -> Result<bool> {
+        let (Some(old), Some(base)) = (
+            matched.old.get(i).copied(),
+            Matched::at(&matched.base_of_old, i),
+        ) else {
+            return Ok(false);
+        };
+        // The file may have changed it: nothing tells.
+        let may_be = |new: usize| {
+            matched.doubtful.get(new) == Some(&true)
+                && (matched.new.get(new)).is_some_and(|new| new.beside.new_val.kind == old.val.kind)
+        };
+        if (0..matched.new.len()).any(may_be) {
+            return Ok(false);
+        }
+        if let Some(f1) = old.f1 {
+            // A reference: the file has the function elsewhere.
+            let function = self.out.old.get(f1 as usize);
+            return Ok(function.is_some_and(|old| !old.answers.is_empty()));
+        }
+        if old.val.is_table() && self.has_partner(old.val.addr) {
+            return Ok(self.merges || self.has_own_function(old.value, Ref::NIL)?);
+        }
+        let Some(place) = matched.place(self.vm, base) else {
+            return Ok(false);
+        };
+        Ok(self.merges && self.is_as_loaded(place, old.value)?)
+    }
+
+    /// In the file's order, as nobody else has touched the list.
+    fn as_the_file(
+        &self,
+        matched: &Matched,
+        added: &[bool],
+        stays: &[bool],
+        result: &mut Vec<Stands>,
+    ) -> Result<()> {
+        // What only A1 has goes behind what stands before it.
+        let mut behind: Vec<(usize, usize)> = Vec::new();
+        let mut last = 0;
+        for old in 0..matched.old.len() {
+            match Matched::at(&matched.of_old, old) {
+                Some(_) => last = old + 1,
+                None if stays.get(old) == Some(&true) => behind.try_push((last, old))?,
+                None => {}
+            }
+        }
+        let rest = |last: usize, result: &mut Vec<Stands>| {
+            let start = behind.partition_point(|(after, _)| *after < last);
+            let here = behind.get(start..).unwrap_or_default();
+            here.iter()
+                .take_while(|(after, _)| *after == last)
+                .try_for_each(|(_, old)| result.try_push(Stands::Running(*old)))
+        };
+        rest(0, result)?;
+        for (new, added) in added.iter().enumerate() {
+            match Matched::at(&matched.of_new, new) {
+                Some(old) => {
+                    result.try_push(Stands::Running(old))?;
+                    rest(old + 1, result)?;
+                }
+                None if *added => result.try_push(Stands::Written(new))?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// In the running order: what the file has inserted stands behind what it has before it, or
+    /// before what it has behind it.
+    fn as_it_runs(
+        &self,
+        matched: &Matched,
+        added: &[bool],
+        stays: &[bool],
+        result: &mut Vec<Stands>,
+    ) -> Result<()> {
+        let stands = |new: usize| {
+            Matched::at(&matched.of_new, new).filter(|old| stays.get(*old) == Some(&true))
+        };
+        // By the place in A1's list: twice its number, and one more for what stands behind it.
+        let end = 2 * matched.old.len() + 1;
+        let mut places: Vec<(usize, Stands)> = Vec::new();
+        let mut next = none(matched.new.len() + 1, None)?;
+        for new in (0..matched.new.len()).rev() {
+            let place = stands(new).or(Matched::at(&next, new + 1));
+            if let Some(slot) = next.get_mut(new) {
+                *slot = place;
+            }
+        }
+        let mut last = None;
+        for (new, added) in added.iter().enumerate() {
+            last = stands(new).or(last);
+            if *added {
+                let place = match (last, Matched::at(&next, new)) {
+                    (Some(old), _) => 2 * old + 2,
+                    (None, Some(old)) => 2 * old,
+                    (None, None) => end,
+                };
+                places.try_push((place, Stands::Written(new)))?;
+            }
+        }
+        for old in 0..matched.old.len() {
+            if stays.get(old) == Some(&true) {
+                places.try_push((2 * old + 1, Stands::Running(old)))?;
+            }
+        }
+        places.sort_by_key(|(place, _)| *place);
+        result.try_reserve(places.len())?;
+        result.extend(places.into_iter().map(|(_, stands)| stands));
+        Ok(())
+    }
+
+    /// Notes where the record has each element of the file's: what the file said and what was taken
+    /// of it, in its order.
+    fn note_places(
+        &mut self,
+        pair: &TablePair,
+        matched: &Matched,
+        result: &[Stands],
+    ) -> Result<()> {
+        let mut added = none(matched.new.len(), false)?;
+        for stands in result {
+            if let Stands::Written(new) = stands
+                && let Some(added) = added.get_mut(*new)
+            {
+                *added = true;
+            }
+        }
+        let mut places = Vec::new();
+        let mut next = 0;
+        for (new, added) in added.into_iter().enumerate() {
+            let of_new = Matched::at(&matched.of_new, new);
+            let base = of_new.and_then(|old| Matched::at(&matched.base_of_old, old));
+            let was_there = Matched::at(&matched.base_of_new, new).is_some();
+            let is_doubtful = matched.doubtful.get(new) == Some(&true);
+            let is_known =
+                matched.path.is_none() || added || of_new.is_some() || was_there || is_doubtful;
+            next += i64::from(is_known);
+            places.try_push(Recorded {
+                index: is_known.then_some(next),
+                known: base.and_then(|base| matched.place(self.vm, base)),
+                old: of_new
+                    .and_then(|old| matched.old.get(old))
+                    .map_or(Ref::NIL, |old| old.value),
+            })?;
+        }
+        let address = self.vm.val(pair.new).addr;
+        self.out.recorded.try_insert_value(address, places)?;
+        Ok(())
+    }
+
+    /// Plans what is written into A1's list.
+    fn place_elements(
+        &mut self,
+        pair: &TablePair,
+        matched: &Matched,
+        result: &[Stands],
+    ) -> Result<()> {
+        let mut running = matched.old.iter().peekable();
+        let mut indices = none(0, 0)?;
+        if matched.is_whole || self.replace_data {
+            for index in 1..=result.len() as i64 {
+                indices.try_push(index)?;
+            }
+        } else {
+            indices = collected(matched.old.iter().map(|old| Ok(old.index)))?;
+        }
+        for (index, stands) in indices.into_iter().zip(result) {
+            let key = self.vm.number(index)?;
+            while running.next_if(|old| old.index < index).is_some() {}
+            let here = running
+                .next_if(|old| old.index == index)
+                .map_or(Ref::NIL, |old| old.value);
+            self.place_element(pair, matched, *stands, (index, key), here)?;
+        }
+        let end = result.len() as i64;
+        if matched.is_whole || self.replace_data {
+            for old in matched.old.iter().filter(|old| old.index > end) {
+                let key = self.vm.number(old.index)?;
+                self.push_slot(pair, key, Ref::NIL, old.value, Action::Remove)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push_slot(
+        &mut self,
+        pair: &TablePair,
+        key: Ref,
+        new: Ref,
+        old: Ref,
+        action: Action,
+    ) -> Result<()> {
+        self.out.slots.try_push(SlotDecision {
+            table: pair.old,
+            parent: pair.site,
+            key,
+            new,
+            old,
+            action,
+            change: false,
+        })
+    }
+
+    fn place_element(
+        &mut self,
+        pair: &TablePair,
+        matched: &Matched,
+        stands: Stands,
+        (index, key): (i64, Ref),
+        here: Ref,
+    ) -> Result<()> {
+        let old = match stands {
+            Stands::Written(new) => {
+                let Some(new) = matched.new.get(new).copied() else {
+                    return Ok(());
+                };
+                if new.beside.new_val.is_table() && new.beside.order.is_some() {
+                    let site = self.out.sites.key(pair.site, key)?;
+                    self.scan_queue.try_push((new.beside.new, site))?;
+                }
+                let is_data = !new.beside.new_val.is_function() && here != Ref::NIL;
+                let action = if is_data {
+                    Action::ReplaceData
+                } else {
+                    Action::Add
+                };
+                return self.push_slot(pair, key, new.beside.new, here, action);
+            }
+            Stands::Running(old) => old,
+        };
+        let Some(running) = matched.old.get(old).copied() else {
             return Ok(());
         };
-        held.sort_unstable(); // in the order of their keys
-        let mut held_numbers = FxHashSet::default();
-        for (_, f1) in &held {
-            held_numbers.try_insert_value(*f1, ())?;
-        }
-        let held_objects = self.held_objects(table)?;
-        let mut rows = Vec::new();
-        let mut nameless = Vec::new();
-        for i in &added {
-            let Some(slot) = self.out.slots.get(*i).copied() else {
-                continue;
+        let new = Matched::at(&matched.of_old, old)
+            .and_then(|new| matched.new.get(new))
+            .copied();
+        let Some(new) = new else {
+            return if running.index != index {
+                self.push_slot(pair, key, running.value, here, Action::Place)
+            } else if running.val.is_function() && self.is_own_function(running.value)? {
+                self.push_slot(pair, key, Ref::NIL, running.value, Action::Follow)
+            } else {
+                Ok(())
             };
-            let new = self.vm.val(slot.new);
-            if !self.is_fresh(new) {
-                if held_objects.contains(&new.addr) {
-                    self.out.dropped.try_insert_value(*i, ())?; // a list that was shifted
+        };
+        if is_scalar(new.beside.new_val) && is_scalar(running.val) {
+            let follows = match self.replace_data {
+                true => true,
+                false => {
+                    let base = Matched::at(&matched.base_of_old, old);
+                    let place = base.and_then(|base| matched.place(self.vm, base));
+                    let digest = self.vm.digest(running.value);
+                    self.merges && place.is_some_and(|place| self.out.base.had(place, digest))
                 }
-                continue;
-            }
-            if new.kind == Kind::Table {
-                match self.counterpart_table(*i) {
-                    Some(old) if held_objects.contains(&old) => {
-                        self.out.dropped.try_insert_value(*i, ())?;
-                    }
-                    Some(_) => {}
-                    None => rows.try_push((
-                        *i,
-                        self.vm.integer(slot.key).unwrap_or_default(),
-                        slot.new,
-                    ))?,
-                }
-                continue;
-            }
-            let Some(f2) = self.number2(new.addr) else {
-                continue;
             };
-            let Some(function) = self.out.new.get(f2 as usize) else {
-                continue;
+            let value = if follows {
+                new.beside.new
+            } else {
+                running.value
             };
-            if function.partners.iter().any(|f1| held_numbers.contains(f1)) {
-                self.out.dropped.try_insert_value(*i, ())?;
-            } else if function.partners.is_empty()
-                && let Some(key) = self.vm.integer(slot.key)
-            {
-                nameless.try_push((key, *i, f2))?;
-            }
+            let action = match (self.vm.same(value, here), running.index == index) {
+                (true, _) => Action::Keep,
+                (false, true) => Action::ReplaceData,
+                (false, false) => Action::Place,
+            };
+            return self.push_slot(pair, key, value, here, action);
         }
-        nameless.sort_unstable();
-        self.nameless(&nameless, held)?;
-        rows.sort_unstable_by_key(|(_, key, _)| *key);
-        let by_key = collected(rows.iter().map(|(_, key, new)| Ok((*key, *new))))?;
-        if !by_key.is_empty() {
-            let found = self.match_rows(table, parent, &by_key)?;
-            for (i, _, new) in rows {
-                if found.contains(&new) {
-                    self.out.dropped.try_insert_value(i, ())?;
-                }
-            }
+        if running.index != index {
+            let value = match (running.f1, new.f2) {
+                (Some(_), Some(_)) => new.beside.new,
+                _ => running.value,
+            };
+            return self.push_slot(pair, key, value, here, Action::Place);
         }
-        self.close_up(table, appended)
-    }
-
-    /// What is still appended to a list stands right behind its end, also when some of it was
-    /// dropped.
-    fn close_up(&mut self, table: Ref, mut appended: Vec<(i64, usize)>) -> Result<()> {
-        let end = self.vm.raw_len(table);
-        appended.retain(|(key, _)| *key > end);
-        appended.sort_unstable();
-        let mut next = end + 1;
-        for ((key, i), expected) in appended.into_iter().zip(end + 1..) {
-            if key != expected {
-                break; // not a list from here on
-            }
-            if self.out.dropped.contains(&i) {
-                continue;
-            }
-            let place = self.vm.number(next)?;
-            if let Some(slot) = self.out.slots.get_mut(i) {
-                slot.key = place;
-            }
-            next += 1;
+        let beside = self.beside(key, new.beside.new, running.value);
+        let action = self.classify_slot(&beside)?;
+        self.push_slot(pair, key, new.beside.new, running.value, action)?;
+        if let Some(slot) = self.out.slots.last().copied() {
+            self.note_external(&slot, &beside)?;
         }
         Ok(())
     }
 
-    /// A1's table that the added one answers to.
-    fn counterpart_table(&self, slot: usize) -> Option<usize> {
-        let new = self.vm.val(self.out.slots.get(slot)?.new);
-        self.out
-            .tables
-            .get(&new.addr)
-            .map(|old| self.vm.val(*old).addr)
-    }
-
-    /// The addresses of the tables and functions that a table holds.
-    fn held_objects(&mut self, table: Ref) -> Result<FxHashSet<usize>> {
-        let mut held = FxHashSet::default();
-        let mut cursor = self.vm.walk(table, Ref::NIL)?;
-        while let Some(entry) = cursor.next(self.vm) {
-            if matches!(entry.new.kind, Kind::Table | Kind::Function) {
-                held.try_insert_value(entry.new.addr, ())?;
-            }
-        }
-        Ok(held)
-    }
-
-    /// Functions that no name leads to.
-    fn nameless(
-        &mut self,
-        added: &[(i64, usize, u32)],
-        held: Vec<(Option<i64>, u32)>,
-    ) -> Result<()> {
-        let free = held
-            .into_iter()
-            .filter(|(key, f1)| {
-                key.is_some()
-                    && self
-                        .out
-                        .old
-                        .get(*f1 as usize)
-                        .is_some_and(|function| function.answers.is_empty())
-            })
-            .map(|(_, f1)| Ok(f1));
-        let free = collected(free)?;
-        let function = |f1: &u32| self.out.old.get(*f1 as usize).map(|function| function.at);
-        let mut free = self.loaded.ownership.certain(self.vm, free, function)?;
-        free.reverse(); // the first are taken off the end
-        let in_order = free.len() == added.len();
-        // Without their order: by their code.
-        let mut by_code: FxHashMap<Digest, Vec<u32>> = FxHashMap::default();
-        if !in_order {
-            for f1 in &free {
-                self.know_code(*f1)?;
-                let Some(profile) = self
-                    .out
-                    .old
-                    .get(*f1 as usize)
-                    .and_then(|function| function.profile)
-                else {
-                    continue;
-                };
-                if !by_code.contains_key(&profile.digest) {
-                    by_code.try_insert_value(profile.digest, Vec::new())?;
-                }
-                if let Some(same_code) = by_code.get_mut(&profile.digest) {
-                    same_code.try_push(*f1)?;
-                }
-            }
-        }
-        for (_, slot, f2) in added {
-            let digest = self
-                .out
-                .new
-                .get(*f2 as usize)
-                .map(|function| function.profile.digest);
-            let first = match in_order {
-                true => free.pop(),
-                false => digest.and_then(|digest| by_code.get_mut(&digest)?.pop()),
-            };
-            if let Some(f1) = first {
-                self.edge(Edge { f1, f2: *f2 })?;
-                self.out.dropped.try_insert_value(*slot, ())?;
-            }
-        }
-        Ok(())
+    /// R5.3: an element with functions is not added; the report warns.
+    fn not_added(&mut self, list: SiteId, new: &Written, is_known: bool) -> Result<()> {
+        let path = self.out.sites.path(self.vm, &self.context.title, list);
+        let index = self.vm.integer(new.beside.key).unwrap_or_default();
+        let what = match new.beside.new_val.is_function() {
+            true => "function",
+            false => "row with functions",
+        };
+        let why = match is_known {
+            true => "nothing tells it from those that the list had: give it a name in the file",
+            false => "there is no record of what the list was loaded with",
+        };
+        self.out.warnings.try_push(format!(
+            "{path}[{index}]: a new {what} that the running list lacks was not added; {why} (R5.3)"
+        ))
     }
 }

@@ -341,28 +341,6 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// R5.3: may an integer key that only A2's table has be added? With a record: when A0 lacked
-    /// it; in the list part when the list is as long as A0 left it, so that the file's rows go
-    /// on where it ends.
-    pub(super) fn may_grow(&mut self, pair: &TablePair, list: i64, index: i64) -> Result<bool> {
-        if !self.out.base.is_known() || self.replace_data {
-            return Ok(false);
-        }
-        let path = self.path(pair.old, pair.site)?;
-        let Some(path) = path.filter(|path| self.out.base.knows(*path)) else {
-            return Ok(false);
-        };
-        let had = |index: i64| {
-            let place = path.place(self.vm.digest_of_integer(index));
-            self.out.base.is_there(place)
-        };
-        if had(index) {
-            return Ok(false);
-        }
-        let end = self.vm.raw_len(pair.old);
-        Ok(!(1..=list).contains(&index) || index > end && is_length(end, had))
-    }
-
     /// R8: what the file has no longer, and the program did not change, goes from A1's tables.
     pub(super) fn gone(&mut self, pair: &TablePair) -> Result<()> {
         let (old, new, site) = (pair.old, pair.new, pair.site);
@@ -383,47 +361,25 @@ impl Pairer<'_> {
         if found >= on_record {
             return Ok(());
         }
-        let end = self.vm.raw_len(old);
-        let (mut gone, mut rows) = (Vec::new(), Vec::new());
+        let mut gone = Vec::new();
         let mut cursor = self.vm.walk(old, new)?;
         while let Some(entry) = cursor.next(self.vm) {
             if !entry.old.is_nil() || !(is_scalar(entry.new) || entry.new.is_table()) {
                 continue;
             }
-            let Some(place) = self.walked_place(&cursor, path) else {
+            let index = cursor.key_integer(self.vm);
+            let place = self.walked_place(&cursor, path);
+            let Some(place) = place.filter(|place| self.out.base.is_there(*place)) else {
                 continue;
             };
-            if !self.out.base.is_there(place) {
-                continue;
-            }
-            let row = cursor
-                .key_integer(self.vm)
-                .filter(|index| (1..=end).contains(index));
-            let entry = cursor.keep_pair(self.vm)?;
-            match row {
-                Some(index) => rows.try_push((index, place, entry))?,
-                None => gone.try_push((place, entry))?,
+            if !self.is_listed(old, index) {
+                gone.try_push((place, cursor.keep_pair(self.vm)?))?;
             }
         }
         for (place, entry) in gone {
             if self.is_as_loaded(place, entry.value)? {
                 self.remove(old, site, entry)?;
             }
-        }
-        // A list gets shorter from its end, and only one that is as long as A0 left it.
-        let had = |index: i64| {
-            let place = path.place(self.vm.digest_of_integer(index));
-            self.out.base.is_there(place)
-        };
-        if !is_length(end, had) {
-            return Ok(());
-        }
-        rows.sort_unstable_by_key(|(index, ..)| std::cmp::Reverse(*index));
-        for ((index, place, entry), last) in rows.into_iter().zip((1..=end).rev()) {
-            if index != last || !self.is_as_loaded(place, entry.value)? {
-                break;
-            }
-            self.remove(old, site, entry)?;
         }
         Ok(())
     }
@@ -440,9 +396,4 @@ impl Pairer<'_> {
             change: false,
         })
     }
-}
-
-/// Is `end` the length of the list that A0 had?
-fn is_length(end: i64, had: impl Fn(i64) -> bool) -> bool {
-    (end == 0 || had(end)) && end.checked_add(1).is_none_or(|next| !had(next))
 }

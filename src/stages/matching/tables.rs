@@ -38,11 +38,6 @@ impl References {
         self.waiting.try_push(pair)
     }
 
-    /// Does a place lead to this table of A2?
-    fn has_new(&self, new: usize) -> bool {
-        self.of_new.contains_key(&new)
-    }
-
     /// Does each of the two tables have a place that leads to another one than the other of the
     /// two?
     pub(super) fn both_lead_elsewhere(&self, old: usize, new: usize) -> bool {
@@ -246,8 +241,7 @@ impl Pairer<'_> {
         let Some(order) = self.order_of(self.vm.val(pair.new)) else {
             return Ok(());
         };
-        let (mut entries, mut rows, mut absent) =
-            (std::mem::take(&mut self.entries), Vec::new(), Vec::new());
+        let (mut entries, mut written) = (std::mem::take(&mut self.entries), Vec::new());
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         for item in self.items(pair.new, order)? {
@@ -263,6 +257,14 @@ impl Pairer<'_> {
             }
             bears_code |= new_val.is_function();
             shared += u32::from(!old_val.is_nil());
+            let index = self.vm.integer(key);
+            if index.is_some_and(|index| (1..=list).contains(&index)) {
+                if old_val.is_nil() {
+                    self.note_lacking(&beside)?;
+                }
+                written.try_push(beside)?;
+                continue;
+            }
             if new_val == old_val
                 && matches!(
                     new_val.kind,
@@ -283,32 +285,25 @@ impl Pairer<'_> {
                     change: false,
                     compared: false,
                 })?;
-            } else if self.is_plain(&beside) {
-                self.plain(&pair, &beside)?;
-            } else if old_val.is_nil()
-                && new_val.is_table()
-                && !self.replace_data
-                && self.vm.integer(key).is_some()
-            {
-                rows.try_push(beside)?; // a row that stands elsewhere by now, or is gone
-            } else if old_val.is_nil() && self.is_in_list(&beside, list) {
-                absent.try_push(beside)?;
-            } else if !old_val.is_nil() || !self.is_state(&pair, &beside, list)? {
-                entries.try_push(beside)?;
+            } else {
+                self.entry(&pair, beside, &mut entries)?;
             }
         }
-        self.realign(&pair, list, &entries, &rows)?;
-        self.new_rows(&pair, list, rows, &mut entries)?;
-        self.handlers(&pair, list, absent, &mut entries)?;
+        let is_list = list > 0 || self.is_emptied(&pair)?;
+        if is_list && written.len() as i64 == list {
+            self.list(&pair, written)?;
+        } else {
+            // Where there are holes, an index is a key.
+            for beside in written {
+                self.entry(&pair, beside, &mut entries)?;
+            }
+        }
         let mut children = Vec::new();
         children.try_reserve(entries.len())?;
         self.out.slots.try_reserve(entries.len())?;
         self.out.sites.reserve(entries.len())?;
         for beside in entries.drain(..) {
-            let mut action = self.classify_slot(&beside)?;
-            if action == Action::Merge && self.moved.contains(&beside.new_val.addr) {
-                action = Action::Keep; // the row stands elsewhere by now, and is paired there
-            }
+            let action = self.classify_slot(&beside)?;
             let mut slot = SlotDecision {
                 table: pair.old,
                 parent: pair.site,
@@ -389,33 +384,35 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// R5.3: rows of A2's list whose place A1's lacks, and that answer to none of A1's.
-    fn new_rows(
+    /// An entry of A2's table under a key that tells what it is.
+    fn entry(
         &mut self,
         pair: &TablePair,
-        list: i64,
-        rows: Vec<EntryPair>,
+        beside: EntryPair,
         entries: &mut Vec<EntryPair>,
     ) -> Result<()> {
-        for row in rows {
-            let new = row.new_val;
-            let index = self.vm.integer(row.key).unwrap_or_default();
-            let answers =
-                self.out.tables.contains_key(&new.addr) || self.references.has_new(new.addr);
-            if !answers && self.may_grow(pair, list, index)? {
-                self.moved.remove(&new.addr);
-                entries.try_push(row)?;
-            } else if !answers && row.order.is_some() && self.bears_code(row.new)? {
-                let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
-                self.out.warnings.try_push(format!(
-                    "{path}[{index}]: a row with functions that the running list lacks; lists are state, so it was not added (R5.3)"
-                ))?;
-            }
+        if self.is_plain(&beside) {
+            self.plain(pair, &beside)
+        } else if !beside.old_val.is_nil() || !self.is_state(pair, &beside)? {
+            entries.try_push(beside)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
-    fn plain(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<()> {
+    /// Is A2's list empty, and A1's one from which something may go?
+    fn is_emptied(&mut self, pair: &TablePair) -> Result<bool> {
+        if self.vm.raw_len(pair.old) == 0 {
+            return Ok(false);
+        }
+        if self.replace_data || self.merges {
+            return Ok(true);
+        }
+        let first = self.vm.index(pair.old, 1)?;
+        Ok(self.out.base.is_known() && self.vm.val(first).is_function())
+    }
+
+    pub(super) fn plain(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<()> {
         let EntryPair { key, new, old, .. } = *beside;
         let action =
             if self.replace_data && !self.vm.same(new, old) || self.scalar_follows(pair, beside)? {
@@ -434,21 +431,20 @@ impl Pairer<'_> {
         })
     }
 
-    /// R5.3: without a record, integer keys are never added to an existing table; a function
-    /// outside the list is (a sparse dispatch table).
-    fn is_state(&mut self, pair: &TablePair, beside: &EntryPair, list: i64) -> Result<bool> {
-        let Some(key) = self.vm.integer(beside.key).filter(|_| !self.replace_data) else {
+    /// R5.3: an integer key is not added to an existing table but where the record says that the
+    /// last load lacked it; a function is (a sparse dispatch table).
+    fn is_state(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
+        if beside.new_val.is_function()
+            || self.replace_data
+            || self.vm.integer(beside.key).is_none()
+        {
             return Ok(false);
+        }
+        let path = match self.out.base.is_known() {
+            true => self.path(pair.old, pair.site)?,
+            false => None,
         };
-        Ok(!beside.new_val.is_function() && !self.may_grow(pair, list, key)?)
-    }
-
-    /// Is it a function in the list part of A2's table?
-    fn is_in_list(&self, beside: &EntryPair, list: i64) -> bool {
-        let index = || self.vm.integer(beside.key);
-        beside.new_val.is_function()
-            && !self.replace_data
-            && index().is_some_and(|index| (1..=list).contains(&index))
+        Ok(path.is_none_or(|path| !self.out.base.knows(path)))
     }
 
     pub(super) fn pair_metatables(&mut self, pair: &TablePair) -> Result<()> {
@@ -542,7 +538,8 @@ impl Pairer<'_> {
             if !entry.new.is_function() || !entry.old.is_nil() {
                 continue;
             }
-            if cursor.key_number(self.vm, written).is_some() {
+            let index = cursor.key_integer(self.vm);
+            if cursor.key_number(self.vm, written).is_some() || self.is_listed(table, index) {
                 continue;
             }
             let mark = self.vm.held();
@@ -579,7 +576,8 @@ impl Pairer<'_> {
         while let Some(entry) = cursor.next(self.vm) {
             let by_object = self.answered.contains(&entry.key.addr)
                 || self.out.number1(entry.key.addr).is_some();
-            if entry.old.is_nil() && !by_object {
+            let index = cursor.key_integer(self.vm);
+            if entry.old.is_nil() && !by_object && !self.is_listed(pair.old, index) {
                 let entry = cursor.keep_pair(self.vm)?;
                 self.remove(pair.old, pair.site, entry)?;
             }

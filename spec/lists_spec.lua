@@ -1,0 +1,235 @@
+-- R5.3: lists are merged element by element: what the program removed stays away, what it added
+-- stays, and what the file inserted goes beside its neighbour.
+
+local program = require "spec.support.program"
+
+local function list(...) return "return { list = { " .. table.concat({ ... }, ", ") .. " } }" end
+local function named(name, version)
+  return ("{ name = '%s', run = function() return '%s%d' end }"):format(name, name, version)
+end
+local function handler(name, version) return ("function() return '%s%d' end"):format(name, version) end
+local function item(id, price) return ("{ id = '%s', price = %d }"):format(id, price) end
+
+local function text_of(element)
+  if type(element) == "function" then return element() end
+  if type(element) ~= "table" then return tostring(element) end
+  if element.run then return element.run() end
+  return element.id .. element.price
+end
+
+local function texts(elements)
+  local found = {}
+  for i, element in ipairs(elements) do found[i] = text_of(element) end
+  return table.concat(found, " ")
+end
+
+--- What the file said, what the program does to its list, what the file says now, and what the list
+--- is then, by mode.
+local CASES = {
+  ["a row with functions that the file inserts"] = {
+    list(named("a", 1), named("b", 1)), nil, list(named("a", 2), named("c", 2), named("b", 2)),
+    keep = "a2 c2 b2", merge = "a2 c2 b2", replace = "a2 c2 b2",
+  },
+  ["a row that the file puts in front, of which the program removed one"] = {
+    list(named("a", 1), named("b", 1)), function(t) table.remove(t, 1) end,
+    list(named("c", 2), named("a", 2), named("b", 2)),
+    keep = "c2 b2", merge = "c2 b2", replace = "c2 a2 b2",
+  },
+  ["rows that the program turned round and added to"] = {
+    list(named("a", 1), named("b", 1)),
+    function(t) t[1], t[2], t[3] = t[2], t[1], { run = function() return "own" end } end,
+    list(named("a", 2), named("c", 2), named("b", 2)),
+    keep = "b2 a2 c2 own", merge = "b2 a2 c2 own", replace = "a2 c2 b2",
+  },
+  ["rows that the file turns round"] = {
+    list(named("a", 1), named("b", 1), named("c", 1)), nil,
+    list(named("c", 2), named("b", 2), named("a", 2)),
+    keep = "c2 b2 a2", merge = "c2 b2 a2", replace = "c2 b2 a2",
+  },
+  ["a handler that the program removed"] = {
+    list(handler("a", 1), handler("b", 1), handler("c", 1)), function(t) table.remove(t, 1) end,
+    list(handler("a", 2), handler("b", 2), handler("c", 2)),
+    keep = "b2 c2", merge = "b2 c2", replace = "a2 b2 c2",
+  },
+  ["handlers that the program sorted"] = {
+    list(handler("a", 1), handler("b", 1), handler("c", 1)), function(t) t[1], t[3] = t[3], t[1] end,
+    list(handler("a", 2), handler("b", 2), handler("c", 2)),
+    keep = "c2 b2 a2", merge = "c2 b2 a2", replace = "a2 b2 c2",
+  },
+  ["references to functions that have names"] = {
+    "local M = {} function M.a() return 'a1' end function M.b() return 'b1' end M.list = { M.a, M.b } return M",
+    nil,
+    "local M = {} function M.a() return 'a2' end function M.b() return 'b2' end M.list = { M.b } return M",
+    keep = "b2", merge = "b2", replace = "b2",
+  },
+  ["plain values"] = {
+    list("'a'", "'b'", "'c'"), nil, list("'a'", "'x'", "'b'"),
+    keep = "a b c", merge = "a x b", replace = "a x b",
+  },
+  ["plain values that the program removed and added"] = {
+    list("'a'", "'b'", "'c'"), function(t) table.remove(t, 1) t[3] = "own" end,
+    list("'a'", "'b'", "'x'", "'c'"),
+    keep = "b c own", merge = "b x c own", replace = "a b x c",
+  },
+  ["a plain value that the program changed and one that the file did"] = {
+    list(1, 2, 3), function(t) t[3] = 9 end, list(1, 5, 3),
+    keep = "1 2 9", merge = "1 5 9", replace = "1 5 3",
+  },
+  ["values that are there several times"] = {
+    list(1, 1, 2, 1), nil, list(1, 2, 1, 1, 3),
+    keep = "1 1 2 1", merge = "1 2 1 1 3", replace = "1 2 1 1 3",
+  },
+  ["rows of data that the file inserts, changes and removes"] = {
+    list(item("a", 1), item("b", 1), item("c", 1)), nil, list(item("a", 2), item("x", 2), item("c", 2)),
+    keep = "a1 b1 c1", merge = "a2 x2 c2", replace = "a2 x2 c2",
+  },
+  ["rows of data that the program changed, sorted and removed"] = {
+    list(item("a", 1), item("b", 1), item("c", 1), item("d", 1)),
+    function(t) table.remove(t, 1) t[1], t[3] = t[3], t[1] t[2].price = 9 end,
+    list(item("a", 2), item("b", 2), item("c", 2), item("d", 2), item("x", 2)),
+    keep = "d1 c9 b1", merge = "d2 x2 c9 b2", replace = "a2 b2 c2 d2 x2",
+  },
+  ["an empty list, filled by the file"] = {
+    list(), nil, list(item("a", 1)), keep = "", merge = "a1", replace = "a1",
+  },
+  ["a list that the file empties"] = {
+    list(item("a", 1), 2), nil, list(), keep = "a1 2", merge = "", replace = "",
+  },
+}
+
+for _, scope in ipairs { "module", "vm" } do
+  describe("lists, element by element (R5.3), scope = '" .. scope .. "':", function()
+    local app
+    before_each(function()
+      app = program.new()
+      require "hotreload".track()
+    end)
+    after_each(function() app:unload() end)
+
+    for what, case in pairs(CASES) do
+      for _, mode in ipairs { "keep", "merge", "replace" } do
+        it(what .. ", data = '" .. mode .. "'", function()
+          local M = app:module("m", case[1])
+          if case[2] then case[2](M.list) end
+          local before = {}
+          for _, element in ipairs(M.list) do if type(element) == "table" then before[text_of(element):sub(1, 1)] = element end end
+          app:update("m", case[3], { data = mode, scope = scope })
+          assert.equal(case[mode], texts(M.list))
+          for _, element in ipairs(M.list) do
+            local was = type(element) == "table" and before[text_of(element):sub(1, 1)]
+            if was then assert.equal(was, element) end
+          end
+          -- What was taken is on record: the same file changes nothing.
+          app:update("m", case[3], { data = mode, scope = scope })
+          assert.equal(case[mode], texts(M.list))
+        end)
+      end
+    end
+
+    it("what was not taken with 'keep' comes with 'merge'", function()
+      local M = app:module("m", list(item("a", 1), item("b", 1)))
+      local text = list(item("a", 1), item("x", 1), item("b", 2))
+      app:update("m", text, { scope = scope })
+      assert.equal("a1 b1", texts(M.list))
+      app:update("m", text, { data = "merge", scope = scope })
+      assert.equal("a1 x1 b2", texts(M.list))
+    end)
+
+    it("a row that is in an index as well stays one row", function()
+      local text = [[
+        local list, by_id = { ITEMS }, {}
+        for _, row in ipairs(list) do by_id[row.id] = row end
+        return { list = list, by_id = by_id }
+      ]]
+      local function items(...) return (text:gsub("ITEMS", table.concat({ ... }, ", "))) end
+      local M = app:module("m", items(item("a", 1), item("b", 1)))
+      app:update("m", items(item("a", 1), item("c", 1), item("b", 2)), { data = "merge", scope = scope })
+      assert.equal("a1 c1 b2", texts(M.list))
+      assert.equal(M.by_id.b, M.list[3])
+      assert.equal(M.by_id.c, M.list[2])
+    end)
+
+    it("with 'replace' a removed row does not become another one", function()
+      local M = app:module("m", list("{ name = 'sword' }", "{ name = 'bow' }", "{ name = 'axe' }"))
+      local bow, axe = M.list[2], M.list[3]
+      app:update("m", list("{ name = 'sword' }", "{ name = 'axe' }"), { data = "replace", scope = scope })
+      assert.equal("bow", bow.name)
+      assert.equal(axe, M.list[2])
+      assert.is_nil(M.list[3])
+    end)
+
+    it("rows that nothing tells apart are not added, and the report says what to do", function()
+      local M = app:module("m", list("{ run = function() return 'a' end }", "{ run = function() return 'b' end }"))
+      local report = app:update("m", list(
+        "{ run = function() return 'x' end }", "{ run = function() return 'y' end }", "{ run = function() return 'z' end }"
+      ), { scope = scope })
+      assert.equal("a b", texts(M.list))
+      assert.matches("m%.list%[1%]: .* was not added; .* give it a name", report.warnings[1])
+    end)
+
+    it("lists in lists, upvalues, metatables and globals", function()
+      rawset(_G, "LISTS_SPEC", nil)
+      local text = [[
+        local hidden = { ROWS }
+        local M = setmetatable({ deep = { { ROWS } } }, { rows = { ROWS } })
+        LISTS_SPEC = { ROWS }
+        function M.all() return hidden, M.deep[1], getmetatable(M).rows, LISTS_SPEC end
+        return M
+      ]]
+      local function rows(...)
+        local all = table.concat({ ... }, ", ")
+        return (text:gsub("ROWS", function() return all end))
+      end
+      local M = app:module("m", rows(named("a", 1), named("b", 1)))
+      for _, t in ipairs { M.all() } do table.remove(t, 1) end
+      app:update("m", rows(named("a", 2), named("b", 2), named("c", 2)), { scope = scope })
+      for _, t in ipairs { M.all() } do assert.equal("b2 c2", texts(t)) end
+      rawset(_G, "LISTS_SPEC", nil)
+    end)
+
+    it("a list with holes goes by its keys", function()
+      local M = app:module("m", list(handler("a", 1), "nil", handler("c", 1)))
+      app:update("m", list(handler("a", 2), "nil", handler("c", 2)), { scope = scope })
+      assert.same({ "a2", "c2" }, { M.list[1](), M.list[3]() })
+    end)
+
+    it("a list in which the program made a hole gets no new elements", function()
+      local M = app:module("m", list(named("a", 1), named("b", 1), named("c", 1)))
+      M.list[2] = nil
+      app:update("m", list(named("a", 2), named("b", 2), named("c", 2)), { scope = scope })
+      assert.is_nil(M.list[2])
+      assert.same({ "a2", "c2" }, { M.list[1].run(), M.list[3].run() })
+    end)
+
+    it("a list of 16,000 rows", function()
+      local source = [[
+        local M = { list = {} }
+        for i = 1, 16000 do M.list[i] = { id = "row" .. i, price = VERSION } end
+        table.insert(M.list, 8000, INSERTED)
+        return M
+      ]]
+      local first = source:gsub("VERSION", 1):gsub("INSERTED", "{ id = 'first', price = 1 }")
+      local M = app:module("m", first)
+      table.remove(M.list, 1)
+      app:update("m", (source:gsub("VERSION", 2):gsub("INSERTED", "{ id = 'second', price = 2 }")),
+        { data = "merge", scope = scope })
+      assert.equal(16000, #M.list)
+      assert.same({ "row2", 2 }, { M.list[1].id, M.list[1].price })
+      assert.equal("second", M.list[7999].id)
+    end)
+  end)
+end
+
+describe("lists without a record of the first load (R5.3)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("get no new rows, and the report says why", function()
+    require "hotreload".track(false)
+    local M = app:module("m", list(named("a", 1), named("b", 1)))
+    local report = app:update("m", list(named("a", 2), named("c", 2), named("b", 2)))
+    assert.equal("a2 b2", texts(M.list))
+    assert.matches("m%.list%[2%]: .* no record", table.concat(report.warnings, "\n"))
+  end)
+end)

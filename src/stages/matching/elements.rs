@@ -1,0 +1,331 @@
+//! What tells an element of a list from the others.
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::lists::{MOST_ELEMENTS, Running, Written};
+use super::merge::is_scalar;
+use super::{EntryPair, Pairer, TablePair};
+use crate::code::align::sequence::Element;
+use crate::lua::vm::{Kind, Ref, Val};
+use crate::model::base::{self, Held, Path};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// Keys of rows that are looked up in the record.
+const MOST_KEYS: usize = 64;
+
+/// The keys under which rows have plain fields, and whether some are strings.
+pub(super) type Keys = FxHashMap<u64, bool>;
+
+const SCALAR: u8 = 1;
+const TABLE: u8 = 2;
+const FUNCTION: u8 = 3;
+const OTHER: u8 = 4;
+/// What answers to something already, or is the program's: nothing but its identity counts.
+const TAKEN1: u8 = 5;
+const TAKEN2: u8 = 6;
+
+fn kind_of(val: Val) -> u8 {
+    match val.kind {
+        Kind::Table => TABLE,
+        Kind::Function => FUNCTION,
+        _ if is_scalar(val) => SCALAR,
+        _ => OTHER,
+    }
+}
+
+fn token(key: u64, value: u64) -> u64 {
+    (key.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !1
+}
+
+/// Does a token speak of a function of the row, and of no string?
+pub(super) fn is_weak(token: u64) -> bool {
+    token & 1 != 0
+}
+
+impl Pairer<'_> {
+    /// The elements of A2's list.
+    pub(super) fn written(
+        &mut self,
+        pair: &TablePair,
+        entries: Vec<EntryPair>,
+    ) -> Result<Vec<Written>> {
+        let mut written = Vec::new();
+        for beside in entries {
+            let val = beside.new_val;
+            let is_fresh = beside.order.is_some();
+            let f2 = match val.is_function() && is_fresh {
+                true => {
+                    let site = self.out.sites.key(pair.site, beside.key)?;
+                    self.function2(beside.new, site)?
+                }
+                false => None,
+            };
+            let has_code =
+                val.is_function() || val.is_table() && is_fresh && self.bears_code(beside.new)?;
+            written.try_push(Written {
+                beside,
+                f2,
+                has_code,
+            })?;
+        }
+        written.sort_by_key(|one| self.vm.integer(one.beside.key));
+        Ok(written)
+    }
+
+    /// The elements of A1's list; `most`: up to the file's length, behind a hole as well.
+    pub(super) fn running(&mut self, pair: &TablePair, most: usize) -> Result<Vec<Running>> {
+        let mut end = self.vm.raw_len(pair.old).max(most as i64);
+        if end > MOST_ELEMENTS {
+            end = MOST_ELEMENTS;
+            let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
+            self.out.warnings.try_push(format!(
+                "{path}: a list with more than {MOST_ELEMENTS} elements; what is behind them stays as it is"
+            ))?;
+        }
+        let mut running = Vec::new();
+        for index in 1..=end {
+            let mark = self.vm.held();
+            let value = self.vm.index(pair.old, index)?;
+            let val = self.vm.val(value);
+            if val.is_nil() {
+                self.vm.release(mark);
+                continue;
+            }
+            let f1 = match val.is_function() {
+                true => {
+                    let site = self.element_site(pair.site, index)?;
+                    self.function1(value, site)?
+                }
+                false => None,
+            };
+            running.try_push(Running {
+                index,
+                value,
+                val,
+                f1,
+            })?;
+        }
+        Ok(running)
+    }
+
+    /// A1's object that one of A2's answers to, or is.
+    pub(super) fn partner(&self, written: &Written) -> Option<Ref> {
+        let EntryPair {
+            new,
+            new_val,
+            order,
+            ..
+        } = written.beside;
+        if order.is_none() {
+            return Some(new);
+        }
+        let known = match written.f2 {
+            Some(f2) => {
+                let partner = self.out.new.get(f2 as usize)?.partners.first().copied();
+                partner
+                    .and_then(|f1| self.out.old.get(f1 as usize))
+                    .map(|old| old.at)
+            }
+            None => self.out.tables.get(&new_val.addr).copied(),
+        };
+        known.or_else(|| self.identity.running_object(self.vm, new))
+    }
+
+    /// What tells an object or a scalar from all others, on record as well.
+    fn exact(&self, value: Ref) -> Option<u64> {
+        if let Some(digest) = self.vm.digest(value) {
+            return Some(Held::scalar(digest).bits());
+        }
+        Some(match self.number_of(value) {
+            Some(number) => Held::object(number).bits(),
+            None => 1 << 63 | self.vm.val(value).addr as u64,
+        })
+    }
+
+    pub(super) fn describe_running(&mut self, one: &Running, keys: &mut Keys) -> Result<Element> {
+        let mut element = Element {
+            kind: kind_of(one.val),
+            exact: self.exact(one.value),
+            ..Element::default()
+        };
+        if one.val.is_table() {
+            if self.has_partner(one.val.addr) {
+                element.kind = TAKEN1;
+            } else {
+                self.describe_row(one.value, false, &mut element, keys)?;
+            }
+        } else if one.val.is_function() {
+            let is_free = one.f1.and_then(|f1| self.out.old.get(f1 as usize));
+            let is_free = is_free.is_some_and(|old| old.own && old.answers.is_empty());
+            match one.f1.filter(|_| is_free) {
+                Some(f1) if !self.is_made_at_run_time(f1)? => {
+                    self.know_code(f1)?;
+                    let profile = self.out.old.get(f1 as usize).and_then(|old| old.profile);
+                    element.code = profile.map(|profile| profile.digest.key());
+                }
+                _ => element.kind = TAKEN1,
+            }
+        }
+        Ok(element)
+    }
+
+    pub(super) fn describe_written(&mut self, one: &Written, keys: &mut Keys) -> Result<Element> {
+        let EntryPair {
+            new,
+            new_val,
+            order,
+            ..
+        } = one.beside;
+        let partner = self.partner(one);
+        let mut element = Element {
+            kind: kind_of(new_val),
+            exact: partner.and_then(|partner| self.exact(partner)),
+            ..Element::default()
+        };
+        if new_val.is_table() && order.is_some() {
+            if self.out.tables.contains_key(&new_val.addr) {
+                element.kind = TAKEN2;
+            } else {
+                self.describe_row(new, true, &mut element, keys)?;
+            }
+        } else if new_val.is_function() {
+            match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
+                Some(function) if function.partners.is_empty() => {
+                    element.code = Some(function.profile.digest.key());
+                }
+                _ => element.kind = TAKEN2,
+            }
+        }
+        Ok(element)
+    }
+
+    /// The plain fields of a row. Its strings say what it is; so do the functions that are its own.
+    fn describe_row(
+        &mut self,
+        row: Ref,
+        is_incoming: bool,
+        element: &mut Element,
+        keys: &mut Keys,
+    ) -> Result<()> {
+        let (mut content, mut count) = (0u64, 0u64);
+        let mut names: SmallVec<[u64; 4]> = SmallVec::new();
+        let mut cursor = self.vm.walk(row, Ref::NIL)?;
+        while let Some(entry) = cursor.next(self.vm) {
+            count += 1;
+            let Some(key) = cursor.key_digest(self.vm) else {
+                continue;
+            };
+            if let Some(digest) = cursor.value_digest(self.vm) {
+                let token = token(key, Held::scalar(digest).bits());
+                content = content.wrapping_add(token);
+                if entry.new.kind == Kind::String {
+                    element.strings.try_push(token)?;
+                }
+                if keys.len() < MOST_KEYS || keys.contains_key(&key) {
+                    let is_string = entry.new.kind == Kind::String;
+                    let was = keys.get(&key).copied().unwrap_or(false);
+                    keys.try_insert_value(key, was || is_string)?;
+                }
+            } else if entry.new.is_function() {
+                let mark = self.vm.held();
+                let function = cursor.keep_pair(self.vm)?.value;
+                let code = self.vm.profile(function)?;
+                let code = code.map_or(0, |profile| profile.digest.key());
+                content = content.wrapping_add(token(key, code));
+                names.try_push(token(key, 1) | 1)?;
+                let definition = match is_incoming {
+                    true => self.identity.element(self.vm, function),
+                    false => self.identity.element_running(self.vm, function),
+                };
+                self.vm.release(mark);
+                if let Some(definition) = definition {
+                    element
+                        .strings
+                        .try_push(token(key, u64::from(definition) << 2) | 1)?;
+                }
+            }
+        }
+        // Where no string says what the row is, the names of its functions may.
+        if element.strings.iter().all(|token| is_weak(*token)) {
+            element.strings.try_reserve(names.len())?;
+            element.strings.extend(names);
+        }
+        element.strings.sort_unstable();
+        element.code = Some(content ^ count.rotate_left(48));
+        Ok(())
+    }
+
+    /// Is it an element that the last version of the file has made, whatever became of it?
+    pub(super) fn was_element(&mut self, one: &Written) -> Result<bool> {
+        let EntryPair { new, new_val, .. } = one.beside;
+        if new_val.is_function() {
+            return Ok(self.identity.was_element(self.vm, new));
+        }
+        if !new_val.is_table() || !one.has_code {
+            return Ok(false);
+        }
+        let mut cursor = self.vm.walk(new, Ref::NIL)?;
+        while let Some(entry) = cursor.next(self.vm) {
+            if !entry.new.is_function() {
+                continue;
+            }
+            let mark = self.vm.held();
+            let function = cursor.keep_pair(self.vm)?.value;
+            let was_there = self.identity.was_element(self.vm, function);
+            self.vm.release(mark);
+            if was_there {
+                cursor.end(self.vm);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The elements that the last load has put into a list, as far as the record tells.
+    pub(super) fn recorded_elements(&mut self, list: Path, keys: &Keys) -> Result<Vec<Element>> {
+        let mut elements = Vec::new();
+        for index in 1..=MOST_ELEMENTS {
+            let place = list.place(self.vm.digest_of_integer(index));
+            let Some(held) = self.out.base.get(place) else {
+                break;
+            };
+            let object = held.number().map(Path::of);
+            let row = match held.kind() {
+                base::Kind::Row => Some(place.path()),
+                _ => object.filter(|path| self.out.base.knows(*path)),
+            };
+            let kind = match (held.kind(), row) {
+                (base::Kind::Scalar, _) => SCALAR,
+                (_, Some(_)) => TABLE,
+                (base::Kind::Object, _) => FUNCTION,
+                _ => OTHER,
+            };
+            let exact = matches!(held.kind(), base::Kind::Scalar | base::Kind::Object);
+            let mut element = Element {
+                kind,
+                exact: exact.then(|| held.bits()),
+                ..Element::default()
+            };
+            if let Some(path) = row {
+                let mut content = 0u64;
+                for (key, is_string) in keys {
+                    let held = self.out.base.get(path.place(*key));
+                    if let Some(held) = held.filter(|held| held.kind() == base::Kind::Scalar) {
+                        let token = token(*key, held.bits());
+                        content = content.wrapping_add(token);
+                        if *is_string {
+                            element.strings.try_push(token)?;
+                        }
+                    }
+                }
+                element.strings.sort_unstable();
+                let count = self.out.base.keys(path) as u64;
+                element.code = Some(content ^ count.rotate_left(48));
+            }
+            elements.try_push(element)?;
+        }
+        Ok(elements)
+    }
+}

@@ -1,0 +1,181 @@
+//! R5.4: registrations do not double.
+//!
+//! `HANDLERS[#HANDLERS+1] = M.on` runs again with A2. Where the table holds what the added function
+//! or table answers to, the addition is dropped; the old entry follows its function
+//! (`What::Follow`) and so becomes the new one. Handlers that no name leads to answer to each other
+//! as elements of a list do (`lists`).
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::elements::Keys;
+use super::lists::{Running, Written};
+use super::{Action, Edge, Fit, Pairer, SlotDecision, TablePair};
+use crate::code::align::sequence::align;
+use crate::lua::vm::{Kind, Ref};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush, collected};
+
+/// A table that existed, to which A2's chunk added functions or tables.
+#[derive(Default)]
+struct Registry {
+    /// What was added: indices of slots.
+    added: Vec<usize>,
+    /// The same with plain values, each with its key.
+    appended: Vec<(i64, usize)>,
+}
+
+impl Pairer<'_> {
+    /// Looks at every table into which A2's chunk put functions or tables under new integer keys.
+    /// (Under another key it is a name, not a registration.)
+    pub(super) fn registrations(&mut self) -> Result<()> {
+        let mut by_table: FxHashMap<usize, Registry> = FxHashMap::default();
+        for (i, slot) in self.out.slots.iter().enumerate() {
+            if slot.change
+                && slot.action == Action::Add
+                && matches!(self.vm.kind(slot.new), Kind::Function | Kind::Table)
+                && self.vm.integer(slot.key).is_some()
+            {
+                let table = self.vm.val(slot.table).addr;
+                if !by_table.contains_key(&table) {
+                    by_table.try_insert_value(table, Registry::default())?;
+                }
+                if let Some(list) = by_table.get_mut(&table) {
+                    list.added.try_push(i)?;
+                }
+            }
+        }
+        if by_table.is_empty() {
+            return Ok(());
+        }
+        for (i, slot) in self.out.slots.iter().enumerate() {
+            let Some(list) = by_table.get_mut(&self.vm.val(slot.table).addr) else {
+                continue;
+            };
+            let key = self.vm.integer(slot.key);
+            if let Some(key) = key.filter(|_| slot.change && slot.action == Action::Add) {
+                list.appended.try_push((key, i))?;
+            }
+        }
+        let mut lists = collected(by_table.into_values().map(Ok))?;
+        // By the first slot: tables in the order in which they were met.
+        lists.sort_unstable_by_key(|list| list.added.first().copied());
+        lists
+            .into_iter()
+            .try_for_each(|Registry { added, appended }| self.registered_in(added, appended))
+    }
+
+    fn registered_in(&mut self, added: Vec<usize>, appended: Vec<(i64, usize)>) -> Result<()> {
+        let Some(SlotDecision { table, parent, .. }) =
+            added.first().and_then(|i| self.out.slots.get(*i)).copied()
+        else {
+            return Ok(());
+        };
+        let pair = TablePair {
+            old: table,
+            new: Ref::NIL,
+            site: parent,
+            fit: Fit::Merged,
+        };
+        let (mut slots, mut entries) = (Vec::new(), Vec::new());
+        for i in added {
+            if let Some(slot) = self.out.slots.get(i).copied() {
+                slots.try_push((self.vm.integer(slot.key), i))?;
+                entries.try_push(self.beside(slot.key, slot.new, Ref::NIL))?;
+            }
+        }
+        slots.sort_unstable();
+        let written = self.written(&pair, entries)?;
+        let running = self.running(&pair, 0)?;
+        let mut held: FxHashSet<usize> = FxHashSet::default();
+        let mut keys = Keys::default();
+        let (mut left, mut old) = (Vec::new(), Vec::new());
+        for one in running.iter().filter(|one| one.val.addr != 0) {
+            held.try_insert_value(one.val.addr, ())?;
+            let is_free = match (one.f1, one.val.is_table()) {
+                (Some(f1), _) => {
+                    let function = self.out.old.get(f1 as usize);
+                    function.is_some_and(|old| old.own && old.answers.is_empty())
+                }
+                (None, true) => {
+                    !self.has_partner(one.val.addr) && self.has_own_function(one.value, Ref::NIL)?
+                }
+                _ => false,
+            };
+            if is_free {
+                old.try_push(*one)?;
+            }
+        }
+        let certain = |one: &Running| one.val.is_function().then_some(one.value);
+        let (functions, rows): (Vec<_>, Vec<_>) =
+            old.into_iter().partition(|one| one.val.is_function());
+        let mut old = self.loaded.ownership.certain(self.vm, functions, certain)?;
+        old.extend(rows);
+        old.sort_unstable_by_key(|one| one.index);
+        for one in &old {
+            left.try_push(self.describe_running(one, &mut keys)?)?;
+        }
+        let (mut right, mut new) = (Vec::new(), Vec::new());
+        for (one, (_, slot)) in written.iter().zip(&slots) {
+            if self
+                .partner(one)
+                .is_some_and(|partner| held.contains(&self.vm.val(partner).addr))
+            {
+                self.out.dropped.try_insert_value(*slot, ())?; // or a list that was shifted
+            } else if self.is_nameless(one) {
+                right.try_push(self.describe_written(one, &mut keys)?)?;
+                new.try_push((*one, *slot))?;
+            }
+        }
+        align(&mut left, &mut right)?;
+        for ((new, slot), element) in new.iter().zip(&right) {
+            let Some(old) = element.partner.and_then(|i| old.get(i)).copied() else {
+                continue;
+            };
+            self.out.dropped.try_insert_value(*slot, ())?;
+            match (old.f1, new.f2) {
+                (Some(f1), Some(f2)) => self.edge(Edge { f1, f2 })?,
+                _ => {
+                    let site = self.element_site(parent, old.index)?;
+                    self.pair_tables(old.value, new.beside.new, site, Fit::Merged)?;
+                }
+            }
+        }
+        self.close_up(table, appended)
+    }
+
+    /// Is it a table or a function of A2 that answers to none of A1's?
+    fn is_nameless(&self, one: &Written) -> bool {
+        match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
+            Some(function) => function.partners.is_empty(),
+            None => {
+                let val = one.beside.new_val;
+                val.is_table()
+                    && one.beside.order.is_some()
+                    && !self.out.tables.contains_key(&val.addr)
+            }
+        }
+    }
+
+    /// What is still appended to a list stands right behind its end, also when some of it was
+    /// dropped.
+    fn close_up(&mut self, table: Ref, mut appended: Vec<(i64, usize)>) -> Result<()> {
+        let end = self.vm.raw_len(table);
+        appended.retain(|(key, _)| *key > end);
+        appended.sort_unstable();
+        let mut next = end + 1;
+        for ((key, i), expected) in appended.into_iter().zip(end + 1..) {
+            if key != expected {
+                break; // not a list from here on
+            }
+            if self.out.dropped.contains(&i) {
+                continue;
+            }
+            let place = self.vm.number(next)?;
+            if let Some(slot) = self.out.slots.get_mut(i) {
+                slot.key = place;
+            }
+            next += 1;
+        }
+        Ok(())
+    }
+}
