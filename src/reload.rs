@@ -636,10 +636,6 @@ fn announce(vm: &mut Vm, request: &Request, module: &Module, context: &Context) 
     Ok(())
 }
 
-fn copy_of(text: &Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
-    text.as_deref().map(copied).transpose()
-}
-
 /// `strict`: every warning of every module is a refusal.
 fn refuse_warnings(vm: &mut Vm, request: &Request, swept: &[Swept]) -> Result<()> {
     let (mut count, mut lines) = (0, String::new());

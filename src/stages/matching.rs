@@ -283,6 +283,40 @@ pub struct Pairing {
 }
 
 impl Pairing {
+    /// Nothing is known yet but A1's functions and cells, and what is on record.
+    fn new(known: ObjectTable, base: Base) -> Result<Pairing> {
+        Ok(Pairing {
+            slots: Vec::new(),
+            old: Vec::new(),
+            new: Vec::new(),
+            old_cells: Vec::new(),
+            new_cells: Vec::new(),
+            cell_pairs: Vec::new(),
+            upvalues: Vec::new(),
+            tables: FxHashMap::default(),
+            stays: FxHashMap::default(),
+            paired: Vec::new(),
+            copies: Vec::new(),
+            references: Vec::new(),
+            shared: Vec::new(),
+            differing: Vec::new(),
+            warnings: Vec::new(),
+            sites: Sites::new()?,
+            dropped: FxHashSet::default(),
+            known,
+            met1: DenseMap::default(),
+            assigned: Assigned::default(),
+            nesting: Nesting::default(),
+            base,
+            paths: FxHashMap::default(),
+            recorded: FxHashMap::default(),
+            external: Vec::new(),
+            inside: Vec::new(),
+            chosen: FxHashSet::default(),
+            left_out: FxHashSet::default(),
+        })
+    }
+
     /// The number of a function of A1 that pairing has met.
     fn number1(&self, address: usize) -> Option<u32> {
         self.known
@@ -405,45 +439,9 @@ pub fn pair(
     };
     let merges = options.data == Data::Merge && base.is_known();
     let source = vm.info(loaded.main)?.unwrap_or_default().source;
-    let mut renames = Vec::new();
-    if vm.kind(options.rename) == Kind::Table {
-        let mut cursor = vm.walk(options.rename, Ref::NIL)?;
-        while cursor.next(vm).is_some() {
-            let KeyValue { key, value } = cursor.keep_pair(vm)?;
-            renames.try_push((key, value))?;
-        }
-    }
+    let renames = renames_of(vm, options)?;
     let mut pairer = Pairer {
-        out: Pairing {
-            slots: Vec::new(),
-            old: Vec::new(),
-            new: Vec::new(),
-            old_cells: Vec::new(),
-            new_cells: Vec::new(),
-            cell_pairs: Vec::new(),
-            upvalues: Vec::new(),
-            tables: FxHashMap::default(),
-            stays: FxHashMap::default(),
-            paired: Vec::new(),
-            copies: Vec::new(),
-            references: Vec::new(),
-            shared: Vec::new(),
-            differing: Vec::new(),
-            warnings: Vec::new(),
-            sites: Sites::new()?,
-            dropped: FxHashSet::default(),
-            known: std::mem::take(&mut loaded.snapshot.known),
-            met1: DenseMap::default(),
-            assigned: Assigned::default(),
-            nesting: Nesting::default(),
-            base,
-            paths: FxHashMap::default(),
-            recorded: FxHashMap::default(),
-            external: Vec::new(),
-            inside: Vec::new(),
-            chosen: FxHashSet::default(),
-            left_out: FxHashSet::default(),
-        },
+        out: Pairing::new(std::mem::take(&mut loaded.snapshot.known), base)?,
         vm,
         context,
         replace_data: options.data == Data::Replace,
@@ -500,6 +498,19 @@ pub fn pair(
     pairer.out.assigned = pairer.take_assigned();
     pairer.warn_of_no_record()?;
     Ok(pairer.out)
+}
+
+/// What the user says is called otherwise: the former names and the new ones.
+fn renames_of(vm: &mut Vm, options: &Options) -> Result<Vec<(Ref, Ref)>> {
+    let mut renames = Vec::new();
+    if vm.kind(options.rename) == Kind::Table {
+        let mut cursor = vm.walk(options.rename, Ref::NIL)?;
+        while cursor.next(vm).is_some() {
+            let KeyValue { key, value } = cursor.keep_pair(vm)?;
+            renames.try_push((key, value))?;
+        }
+    }
+    Ok(renames)
 }
 
 struct Pairer<'a> {

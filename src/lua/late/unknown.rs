@@ -8,11 +8,10 @@ use mlua::ffi::{self, lua_State};
 
 use super::host::{Seen, see};
 
-/// Defines `luaopen_hotreload`: a call of `$enter`, which is not told its caller.
+/// Defines a function that `require` calls: a call of `$enter`, which is not told its caller.
 macro_rules! luaopen {
-    ($enter:path) => {
-        /// What `require "hotreload"` calls: installs `gg.reload` and returns the library's table.
-        /// `[-0, +1, e]`
+    ($(#[$about:meta])* $name:ident, $enter:path) => {
+        $(#[$about])*
         ///
         /// # Errors
         /// Raises when the running Lua is not one that the library was built for, or out of memory.
@@ -21,7 +20,7 @@ macro_rules! luaopen {
         /// To be called by Lua, as any `lua_CFunction`.
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
-        pub unsafe extern "C-unwind" fn luaopen_hotreload(
+        pub unsafe extern "C-unwind" fn $name(
             l: *mut mlua::ffi::lua_State,
         ) -> std::ffi::c_int {
             // SAFETY: as promised.

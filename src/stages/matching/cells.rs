@@ -600,13 +600,13 @@ impl Pairer<'_> {
             .is_some_and(|old| old.own);
         if own && self.are_others(pair.old_value, pair.new_value) {
             pair.fate = CellFate::Refer;
-        } else if let (Some(f1), Some(f2)) = (f1, f2) {
-            if own || self.are_twins(f1, f2) {
-                return self.cell_edges.try_push(CellEdge {
-                    pair,
-                    edge: Edge { f1, f2 },
-                });
-            }
+        } else if let (Some(f1), Some(f2)) = (f1, f2)
+            && (own || self.are_twins(f1, f2))
+        {
+            return self.cell_edges.try_push(CellEdge {
+                pair,
+                edge: Edge { f1, f2 },
+            });
         }
         if let Some(cell) = self.out.old_cells.get(pair.old as usize).copied() {
             self.note_external_in_cell(&cell, pair.old_value, pair.new_value, site)?;

@@ -8,7 +8,8 @@ use super::origins::{self, By, Function, Holder, Origins, Put, Roots};
 use super::{Edge, Pairer};
 use crate::code::align::{Alignment, Reason, Renames, align};
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Key, Kind as Made, Parent, Place, ProtoId, Symbol, VariableId,
+    Constant, DefinitionId, Definitions, Key, Kind as Made, Parent, Place, ProtoId, Symbol,
+    VariableId,
 };
 use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
 use crate::model::base::{self, Base, Path};
