@@ -12,7 +12,7 @@ use crate::support::error::{Result, shown};
 use crate::support::mem::{TryPush, collected};
 
 /// How many counts a report has.
-pub const COUNTS: usize = 16;
+pub const COUNTS: usize = 17;
 
 /// What a report is made of.
 pub struct Lists<'a> {

@@ -117,7 +117,7 @@ impl Pairer<'_> {
     /// Does a function of the module's own go on as one that the file has in another place?
     fn is_replaced_elsewhere(&self, old: Ref) -> bool {
         let address = self.vm.val(old).addr;
-        self.out.answer(address).is_some() && !self.out.answers_elsewhere_only(address)
+        self.out.answer(self.vm, address).is_some() && !self.out.answers_elsewhere_only(address)
     }
 
     fn kind_of_cell(&mut self, pair: &CellPair) -> Result<CellFate> {
