@@ -327,7 +327,7 @@ describe("Patches (R3.5)", function()
     bank.give = PATCH "patched"
     local report = app:update("bank", BANK2, { patches = "keep", report = "full" })
     assert.same({ "bank.give: the function of monitor.lua:2 stays" }, report.paths.patches)
-    assert.same({ replaced = 0, added = 0, removed = 0 }, report.functions)
+    assert.same({ replaced = 0, added = 0, removed = 0, dropped = 0 }, report.functions)
     assert.same({ "patched", 100 }, { bank.give("ann", 1), bank.gold "ann" })
     app:reloaded "bank"
     assert.same({ "v2", 101 }, { bank.give("ann", 1), bank.gold "ann" })
