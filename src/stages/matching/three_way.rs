@@ -82,7 +82,9 @@ impl Pairer<'_> {
             });
         };
         let is_edited = self.is_slot_edited(slot);
-        self.read_edit(&mut touched, slot.new, is_edited);
+        if !self.is_slot_of_others(slot) {
+            self.read_edit(&mut touched, slot.new, is_edited);
+        }
         // What it was may be gone from the program, and have no number any more.
         touched.by_edit &= !self
             .identity
@@ -259,6 +261,12 @@ impl Pairer<'_> {
         let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
         let table = Some(slot.table).filter(|_| !is_globals);
         self.identity.is_field_edited(self.vm, table, slot.key)
+    }
+
+    fn is_slot_of_others(&self, slot: &SlotDecision) -> bool {
+        let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
+        let table = Some(slot.table).filter(|_| !is_globals);
+        self.identity.is_field_of_others(self.vm, table, slot.key)
     }
 
     /// The same for a variable.
