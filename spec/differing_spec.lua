@@ -27,8 +27,8 @@ describe("data that differs from the file (R8)", function()
       for _ = 1, 2 do
         local report = app:reloaded("m", { scope = scope, report = "full" })
         assert.same({
-          "m.hit@limit: number 10 while it runs, number 12 in the file",
           "m.rate: number 5 while it runs, number 6 in the file",
+          "m.set@limit: number 10 while it runs, number 12 in the file",
         }, report.paths.data.differing)
         assert.equal(2, report.data.differing)
         assert.same({}, report.warnings)
