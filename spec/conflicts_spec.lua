@@ -169,7 +169,7 @@ describe("R6 where a conflict is found", function()
       __index = function() return "line 13" end })
   ]]
   local everywhere = probe.sorted {
-    "_G.conflict_global", "_G.GLOBAL_TABLE.f", "M.f", "M.fine@hidden.f", "M.a.b.c.f", "M.a.b.c.data", "M.list[1]",
+    "_G.conflict_global", "_G.GLOBAL_TABLE.f", "M.f", "M.fine@hidden.f", "M.a.b.c.f", "M.a.b.c.data",
     'M["odd key"][true]', "M<metatable>.__call",
   }
 
@@ -188,6 +188,15 @@ describe("R6 where a conflict is found", function()
     end
     app:update("M", (v1:gsub("old", "corrected")))
     assert.same({ "corrected", "corrected", "corrected" }, { M.fine(), M.a.b.c.f(), M() })
+  end)
+
+  it("is no element of a list: one is gone, another is new (R5.3)", function()
+    local text = "return { list = { function() return 'old' end, 'word' } }"
+    local M = app:module("M", text)
+    local report = app:update("M", (text:gsub("function.-end", "'data'")), { report = "full" })
+    assert.same({ "M.list[1]" }, report.paths.functions.removed)
+    assert.same({ "old", "word" }, { M.list[1](), M.list[2] })
+    assert.equal(2, #M.list)
   end)
 
   it("is told with the line of the file's function", function()

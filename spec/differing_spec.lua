@@ -19,19 +19,21 @@ describe("data that differs from the file (R8)", function()
   ]]
 
   for _, scope in ipairs { "module", "vm" } do
-    it("is counted where only the file has changed it, scope " .. scope, function()
+    it("is counted where only the file has changed it, at each reload, scope " .. scope, function()
       local M = app:module("m", RATES)
       M.hit()
       local text = RATES:gsub("rate = 5", "rate = 6"):gsub("limit, count = 10", "limit, count = 12")
       app:write("m", text)
-      local report = app:reloaded("m", { scope = scope, report = "full" })
-      assert.same({
-        "m.rate: number 5 while it runs, number 6 in the file",
-        "m.set@limit: number 10 while it runs, number 12 in the file",
-      }, report.paths.data.differing)
-      assert.equal(2, report.data.differing)
-      assert.same({}, report.warnings)
-      assert.matches("2 differing from the file", tostring(report), 1, true)
+      for _ = 1, 2 do
+        local report = app:reloaded("m", { scope = scope, report = "full" })
+        assert.same({
+          "m.rate: number 5 while it runs, number 6 in the file",
+          "m.set@limit: number 10 while it runs, number 12 in the file",
+        }, report.paths.data.differing)
+        assert.equal(2, report.data.differing)
+        assert.same({}, report.warnings)
+        assert.matches("2 differing from the file", tostring(report), 1, true)
+      end
       assert.matches("m.rate: number 5 while it runs", app.hotreload.plan "m", 1, true)
       assert.equal(5, M.rate)
     end)
