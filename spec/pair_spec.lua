@@ -577,6 +577,28 @@ describe("R3.1 references among the module's own tables", function()
     assert.equal(shared, M.cache)
   end)
 
+  it("leave a table that the program has changed, and that the file has no longer, where it is, and say so", function()
+    local v1 = [[
+      local shared = { limit = 1 }
+      local store = STORE
+      return { cache = CACHE, shared = shared, f = function() return store end }
+    ]]
+    local M = app:module("M", (v1:gsub("STORE", "{}"):gsub("CACHE", "{ hits = 0 }")))
+    local cache, store, shared = M.cache, M.f(), M.shared
+    cache.hits, store.player = 3, { gold = 5 }
+    local report = app:update("M", (v1:gsub("STORE", "shared"):gsub("CACHE", "shared")))
+    assert.equal(cache, M.cache)
+    assert.equal(store, M.f())
+    assert.same({ { hits = 3 }, { player = { gold = 5 } }, { limit = 1 } }, { cache, store, shared })
+    local warnings = table.concat(report.warnings, "\n")
+    assert.matches("M.cache: the file leads it to another object", warnings, 1, true)
+    assert.matches("store: the file leads it to another object", warnings, 1, true)
+    local N = app:module("N", (v1:gsub("STORE", "{}"):gsub("CACHE", "{ hits = 0 }")))
+    N.cache.hits = 3
+    app:update("N", (v1:gsub("STORE", "shared"):gsub("CACHE", "shared")), { data = "replace" })
+    assert.equal(N.shared, N.cache)
+  end)
+
   it("add no keys to a table that the file has at another of its places as well", function()
     local v1 = [[
       local limits, shared = { limit = 1 }, { size = 2, __index = 3 }

@@ -153,7 +153,7 @@ impl Pairer<'_> {
     }
 
     /// Is it data, and other data than the last load has put there?
-    fn is_changed_state(&mut self, place: Place, value: Ref) -> Result<bool> {
+    pub(super) fn is_changed_state(&mut self, place: Place, value: Ref) -> Result<bool> {
         let val = self.vm.val(value);
         if is_scalar(val) {
             return Ok(!self.out.base.had(place, self.vm.digest(value)));

@@ -89,6 +89,13 @@ impl Pairer<'_> {
         touched.by_edit &= !self
             .identity
             .was_defined_at(self.vm, slot.new, slot.table, slot.key);
+        // Where tables look for what they lack, none has its state.
+        let is_link = slot.key == Ref::NIL || self.vm.is_string(slot.key, b"__index");
+        if !is_link && self.is_state_lost(&touched, place, slot.old)? {
+            let site = self.out.sites.key(slot.parent, slot.key)?;
+            self.warn_of_state_kept(site)?;
+            return Ok(Action::Keep);
+        }
         let stays = if is_function {
             Action::Follow
         } else {
@@ -220,6 +227,11 @@ impl Pairer<'_> {
         };
         let is_edited = self.is_cell_edited(pair);
         self.read_edit(&mut touched, pair.new_value, is_edited);
+        if self.is_state_lost(&touched, place, pair.old_value)? {
+            let site = self.out.cell_site(pair.new)?;
+            self.warn_of_state_kept(site)?;
+            return Ok(CellFate::Keep);
+        }
         let stays = if is_function {
             CellFate::Follow
         } else {
@@ -323,6 +335,22 @@ impl Pairer<'_> {
         let partners = &self.out.new.get(self.number2(val.addr)? as usize)?.partners;
         let old = self.out.old.get(*partners.first()? as usize)?;
         self.number_of(old.at)
+    }
+
+    /// Would the file's object take the place of a table that the file has no longer, and that the
+    /// program has changed? A table counts as touched when its contents were.
+    fn is_state_lost(&mut self, touched: &Touched, place: Option<Place>, old: Ref) -> Result<bool> {
+        let Some(place) = place.filter(|_| touched.by_edit && !touched.by_program) else {
+            return Ok(false);
+        };
+        Ok(!self.replace_data && self.is_changed_state(place, old)?)
+    }
+
+    fn warn_of_state_kept(&mut self, site: SiteId) -> Result<()> {
+        let path = self.out.sites.path(self.vm, &self.context.title, site);
+        self.out.warnings.try_push(format!(
+            "{path}: the file leads it to another object, and has no longer the table that stands there; that stays, for the program has changed it"
+        ))
     }
 
     fn warn_of_choice(&mut self, site: SiteId) -> Result<()> {
