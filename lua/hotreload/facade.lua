@@ -167,16 +167,24 @@ local function new_guard(entries)
     }, Guard)
 end
 
--- The module whose objects are being migrated, or false.
-local migrating = false
+-- The guard of the reload that migrates objects, and the module. An error from outside may end the reload at any point, and
+-- its coroutine may be lost: so this counts only while the guard is there and open.
+local MIGRATING = { guard = 1, module = 2 }
+local migration = setmetatable({ false, false }, { __mode = "v" })
+
+--- The module whose objects are being migrated, if any.
+local function migrating()
+    local guard = migration[MIGRATING.guard]
+    return guard and guard[GUARD.open] and migration[MIGRATING.module]
+end
 
 --- Why nothing can be done while a chunk runs, or a migration; nothing if neither does.
 local function why_busy()
     if running[RUNNING.module] then
         return format("the chunk of module '%s' is running in a reload",
             shown(running[RUNNING.module]))
-    elseif migrating then
-        return format("objects of module '%s' are being migrated", shown(migrating))
+    elseif migrating() then
+        return format("objects of module '%s' are being migrated", shown(migrating()))
     end
 end
 
@@ -227,9 +235,9 @@ local function migrate(guard, batch)
         item.object, item.classes = item.answers[ANSWERED.object], item.answers[ANSWERED.classes]
         local failure = moves.finish(item)
         if not failure then
-            migrating = item.name
+            migration[MIGRATING.guard], migration[MIGRATING.module] = guard, item.name
             failure = instances.migrate(item, batch.checked, services)
-            migrating = false
+            migration[MIGRATING.guard] = false
         end
         if failure then return take_back(guard, "a migration failed", failure) end
     end
@@ -330,7 +338,7 @@ local function item_of(name, options, known_options)
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
             .. "call gg.reload when it has ended", shown(running[RUNNING.module])))
     end
-    if migrating then return nil, refusal(name, why_busy()) end
+    if migrating() then return nil, refusal(name, why_busy()) end
     local last = hooking[name]
     if last and last[GUARD.open] then
         return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")

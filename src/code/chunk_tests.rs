@@ -339,7 +339,7 @@ fn exactly_the_same_has_the_same_lines_and_names() {
     assert!(first.is_exactly(exact(&text.replace("a = 1", "a = 2"))));
     for (from, to) in [
         ("local a = 1\n", "local a = 1\n\n"),
-        ("\n\nlocal y", "\nlocal y\n"),
+        ("\n\nlocal y", "\nlocal y"),
         ("function()", "function()\n"),
         ("x", "z"),
         ("return a end", "return b end"),

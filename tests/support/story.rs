@@ -1257,7 +1257,7 @@ pub const MERGE: Story = Story {
         local test = ...
         test.reload 'm'
         m = package.loaded.m
-        m.changed, m.removed = 'run time', nil
+        m.changed, m.removed = 5, nil
         m.keep(7)",
     call: RELOAD,
     options: "{ data = 'merge' }",
@@ -1267,7 +1267,7 @@ pub const MERGE: Story = Story {
         if not test.done then test.reload('m', { data = 'merge' }) end
         test.equal(GLOBAL, 2)
         test.equal(m.rate, 2)
-        test.equal(m.changed, 'run time')
+        test.equal(m.changed, 5)
         test.equal(m.removed, nil)
         test.equal(m.rows.a[1], 2)
         test.equal(m.rows.b, nil)
