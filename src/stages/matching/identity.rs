@@ -279,11 +279,15 @@ impl Identity {
         Some(self.incoming(definition).filter(|_| is_element)?.0.0)
     }
 
-    /// Had the last version A2's function in a list already, or in a row of one?
+    /// Had the last version A2's function in a list already, or in a row of one, and is what it
+    /// made there gone?
     pub(super) fn was_element(&self, vm: &Vm, new: Ref) -> bool {
         let definition = self.incoming.definition(vm.val(new).addr);
         let base = definition.and_then(|definition| self.base(definition));
-        self.base.is_some() && base.is_some_and(|(id, _)| self.elements_running.contains(&id))
+        self.base.is_some()
+            && base.is_some_and(|(id, _)| {
+                self.elements_running.contains(&id) && self.running.object(id).is_none()
+            })
     }
 
     /// What is known of two objects: do they answer to each other?
