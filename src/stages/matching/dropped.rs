@@ -2,7 +2,8 @@
 //! file has no longer. It may have been renamed, so that is told.
 //!
 //! ```text
-//! m: local players (table, 5 entries): no function of the file uses it; 'roster' is new: rename = { players = "roster" } keeps it
+//! m: local players (table, 5 entries): no function of the file uses it; 'roster' is new:
+//! rename = { players = "roster" } keeps it
 //! ```
 //!
 //! Asked is the record: what stands there as the last load left it is no loss.

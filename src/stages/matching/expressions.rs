@@ -1,6 +1,7 @@
-//! Has the edit changed what a place is given? Where the value is an object of others, the objects do
-//! not tell: `local say = print` may find another `print` when the chunk runs again, and is the same
-//! text. So the expressions of both versions are compared. What neither reader knows is no edit.
+//! Has the edit changed what a place is given? Where the value is an object of others, the objects
+//! do not tell: `local say = print` may find another `print` when the chunk runs again, and is the
+//! same text. So the expressions of both versions are compared. What neither reader knows is no
+//! edit.
 
 use super::identity::Identity;
 use crate::code::definitions::{
@@ -46,8 +47,8 @@ impl Identity {
         Some([old, new])
     }
 
-    /// Is what the file puts into a variable, which is an upvalue of a function of both sides, another
-    /// expression than that of the last load? None where that is not known.
+    /// Is what the file puts into a variable, which is an upvalue of a function of both sides,
+    /// another expression than that of the last load? None where that is not known.
     pub(super) fn is_variable_edited(
         &self,
         vm: &Vm,

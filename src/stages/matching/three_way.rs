@@ -159,9 +159,9 @@ impl Pairer<'_> {
         Ok(self.is_fresh_function(self.vm.val(slot.new)) && !self.is_own_function(slot.old)?)
     }
 
-    /// The program's choice stays. What the module itself has made and put there (`M.db = function()
-    /// return conn end` within `M.db`) is no older generation of what the file has there, which may
-    /// have no place any more.
+    /// The program's choice stays. What the module itself has made and put there
+    /// (`M.db = function() return conn end` within `M.db`) is no older generation of what the file
+    /// has there, which may have no place any more.
     fn choose(&mut self, slot: &SlotDecision) -> Result<()> {
         let address = self.vm.val(slot.old).addr;
         if self.out.answer(self.vm, address).is_some() {
@@ -185,7 +185,8 @@ impl Pairer<'_> {
             let site = self.out.sites.key(slot.parent, slot.key)?;
             let path = self.out.sites.path(self.vm, &self.context.title, site);
             self.out.warnings.try_push(format!(
-                "{path}: what the program has put there stays; the function that the file has changed takes no place"
+                "{path}: what the program has put there stays; \
+                 the function that the file has changed takes no place"
             ))?;
         }
         Ok(())
@@ -257,8 +258,8 @@ impl Pairer<'_> {
         })
     }
 
-    /// A table of the module's own that gives way to one of others is data, and an external function
-    /// in a variable may be the program's choice (`constants`).
+    /// A table of the module's own that gives way to one of others is data, and an external
+    /// function in a variable may be the program's choice (`constants`).
     fn is_choice_of_data(&self, old: Ref, new: Ref) -> bool {
         let is_fresh = self.is_fresh(self.vm.val(new));
         match self.vm.kind(old) {
@@ -349,14 +350,16 @@ impl Pairer<'_> {
     fn warn_of_state_kept(&mut self, site: SiteId) -> Result<()> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         self.out.warnings.try_push(format!(
-            "{path}: the file leads it to another object, and has no longer the table that stands there; that stays, for the program has changed it"
+            "{path}: the file leads it to another object, and has no longer the table \
+             that stands there; that stays, for the program has changed it"
         ))
     }
 
     fn warn_of_choice(&mut self, site: SiteId) -> Result<()> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         self.out.warnings.try_push(format!(
-            "{path}: the file leads it to another object, and so has the program; the program's choice stays"
+            "{path}: the file leads it to another object, and so has the program; \
+             the program's choice stays"
         ))
     }
 }
