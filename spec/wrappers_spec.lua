@@ -101,7 +101,8 @@ for _, scope in ipairs(scopes) do
           assert.same({ 2, 0 }, { report.wrappers, report.patches })
           assert.matches("^bank%.give: the function of monitor.lua:%d+ stays around it$",
             report.paths.wrappers[1])
-          assert.same({ replaced = 1, added = 0, removed = 0, dropped = 0 }, report.functions) -- gold stays
+          -- `gold` stays.
+          assert.same({ replaced = 1, added = 0, removed = 0, dropped = 0 }, report.functions)
           assert.equal(give, bank.give)
           assert.equal(gold, bank.gold)
           assert.equal("v" .. round, (bank.give("ann", 1)))
@@ -360,7 +361,8 @@ describe("Patches (R3.5)", function()
     assert.matches("bank%.give: table while it runs, function in the file", message)
   end)
 
-  it("are told with a warning where they may wrap one function or another, and nothing is on record", function()
+  it("are told with a warning where they may wrap one function or another, and nothing is on "
+    .. "record", function()
     app.hotreload.track(false)
     local text = [[
       local M, n = {}, 0
