@@ -636,7 +636,8 @@ impl Planner<'_> {
             .tally
             .joined
             .try_reserve(self.pairing.new_cells.len())?;
-        for pair in std::mem::take(&mut self.pairing.cell_pairs) {
+        // (The record asks for them as well.)
+        for pair in copied(&self.pairing.cell_pairs)? {
             let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
                 continue;
             };
