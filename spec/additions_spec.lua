@@ -360,7 +360,8 @@ describe("R5.2 what only the running program has", function()
     local report = app:update("M", (v1:gsub("old", "new")))
     assert.same({ "new", 3 }, { M.f() })
     assert.equal(3, M.get())
-    assert.same({ 1, 0, 0 }, { report.functions.replaced, report.functions.added, report.functions.removed })
+    local functions = report.functions
+    assert.same({ 1, 0, 0 }, { functions.replaced, functions.added, functions.removed })
   end)
 
   it("is not reported as removed where it is data or was never a function of the module's", function()
@@ -414,7 +415,8 @@ describe("R5.3 data that the program removed", function()
     assert.is_nil(next(M.sparse))
   end)
 
-  it("does not grow with a list that the file made longer, without a record of the first load", function()
+  it("does not grow with a list that the file made longer, without a record of the first "
+    .. "load", function()
     app.hotreload.track(false)
     local M = app:module("M", "return { list = { 1, 2 }, f = function() return 1 end }")
     app:update("M", "return { list = { 1, 2, 3, 4 }, new_list = { 1, 2, 3 }, f = function() return 2 end }")

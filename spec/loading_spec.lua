@@ -801,7 +801,8 @@ describe("a chunk that yields in another module (R2.5)", function()
         S.reply(late, "late")
         assert.equal("late", got.late)
         assert.equal("dead", coroutine.status(co))
-        -- The chunk that caught the message goes on with it; a place of another kind is the file's (R6).
+        -- The chunk that caught the message goes on with it; a place of another kind is
+        -- the file's (R6).
         assert.equal(place == "caught" and message or 1, package.loaded.m.v)
       end)
     end

@@ -35,9 +35,12 @@ describe("R3.4 the order of a table", function()
     local out = app:subprocesses(20, prelude .. [==[
       local M = start("local t = { f = function() return 'old' end } return {" .. each "NAME = t," .. "}")
       update("return {" .. each "NAME = { f = function() return 'new NAME' end, n = NUMBER }," .. "}")
-      for i, name in ipairs(names) do print(name, M[name] == M[names[i - 1]], M[name].f(), M[name].n) end
+      for i, name in ipairs(names) do
+        print(name, M[name] == M[names[i - 1]], M[name].f(), M[name].n)
+      end
     ]==])
-    -- Each has a table of its own in the file, and none of these is more like the one table than the others.
+    -- Each has a table of its own in the file, and none of these is more like the one table than
+    -- the others.
     local n = 0
     for name, is_one, text, number in out:gmatch "(%a+)\t(%a+)\tnew (%a+)\t(%d+)\n" do
       n = n + 1
@@ -80,11 +83,13 @@ describe("R3.4 the order of a table", function()
       assert(gg.reload "M")
       for _, name in ipairs(names) do print(name, M[name] == M.ant, M[name]()) end
     ]==])
-    -- The twelve expressions are gone, and so are their counters, which the program has changed: that is told.
+    -- The twelve expressions are gone, and so are their counters, which the program has changed:
+    -- that is told.
     assert.matches("^true\t0 replaced\n", out)
     local at, n = 1, 0
     for number = 101, 112 do
-      local first, last = out:find(("M: local n (number %d): no function of the file uses it\n"):format(number), 1, true)
+      local told = ("M: local n (number %d): no function of the file uses it\n"):format(number)
+      local first, last = out:find(told, 1, true)
       assert.is_truthy(first, number)
       at = math.max(at, last + 1)
     end
@@ -102,7 +107,8 @@ describe("R3.4 the order of a table", function()
       update("local n = 0 return {" .. each "NAME = function() n = n + 1 return 'NAME', n end," .. "}")
       for _, name in ipairs(names) do print(M[name]()) end
     ]==])
-    -- The definition of `f` is gone, and the twelve are new; their counter is the one that was there.
+    -- The definition of `f` is gone, and the twelve are new; their counter is the one that was
+    -- there.
     assert.equal("true\t0 replaced\n", out:match "^[^\n]*\n")
     local n = 1
     for name, count in out:gmatch "(%a+)\t(%d+)\n" do
@@ -137,12 +143,16 @@ describe("R3.4 the order of a table", function()
         .. " return M")
       for _, name in ipairs(names) do M[name]() end
       update("local M = {}"
-        .. each [[ do local n, NAME = 1000, "new NAME" function M.NAME_renamed() return n, NAME end end ]] .. "\n"
+        .. each [[ do local n, NAME = 1000, "new NAME" function M.NAME_renamed() return n, NAME end end ]]
+        .. "\n"
         .. each [[ do local n, other = 2000, "new" function M.NAME_fresh() return n, other end end ]]
         .. " return M")
-      for i, name in ipairs(names) do print(name, i, M[name .. "_renamed"]()) print(M[name .. "_fresh"]()) end
+      for i, name in ipairs(names) do
+        print(name, i, M[name .. "_renamed"]()) print(M[name .. "_fresh"]())
+      end
     ]==])
-    -- Only the functions that are called NAME_renamed are like a former one, for the local that they use beside `n`.
+    -- Only the functions that are called NAME_renamed are like a former one, for the local that they
+    -- use beside `n`.
     local renamed, fresh = 0, 0
     for line in out:gmatch "[^\n]+" do
       local name, i, n, text = line:match "^(%a+)\t(%d+)\t(%d+)\t(.*)$"
