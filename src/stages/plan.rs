@@ -23,7 +23,7 @@ use crate::stages::matching::{
     are_two_kinds,
 };
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush};
 
 /// So many entries of what a module says are read.
 const MOST_SAID: usize = 100;
@@ -636,8 +636,11 @@ impl Planner<'_> {
             .tally
             .joined
             .try_reserve(self.pairing.new_cells.len())?;
-        // (The record asks for them as well.)
-        for pair in copied(&self.pairing.cell_pairs)? {
+        // The record reads the pairs after this.
+        for number in 0..self.pairing.cell_pairs.len() {
+            let Some(pair) = self.pairing.cell_pairs.get(number).copied() else {
+                break;
+            };
             let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
                 continue;
             };
