@@ -23,7 +23,7 @@ use crate::stages::matching::{
     are_two_kinds,
 };
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// So many entries of what a module says are read.
 const MOST_SAID: usize = 100;
