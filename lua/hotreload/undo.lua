@@ -131,11 +131,12 @@ function undo.install(hotreload, services)
             local why = services.why_not(name)
             if why then return cannot(name, why) end
         end
-        local entries, name, why = entries_of(list, steps, services)
-        if not entries then return cannot(name, why) end
-        local swept
-        swept, why = services.finish_sweep()
+        -- The sweep comes first: it does not know the list of entries, and would change what undoes.
+        local swept, why = services.finish_sweep()
         if not swept then return false, why end
+        local entries, name
+        entries, name, why = entries_of(list, steps, services)
+        if not entries then return cannot(name, why) end
         local items = {}
         for i, module in next, list do items[i] = prepare(module, entries, services) end
         local ok, message = services.undo(entries)
