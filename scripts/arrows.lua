@@ -23,8 +23,8 @@ local ROOMS = {
   "features",
   -- A stage takes what the stages before it hand on. So the last stage stands on top.
   "stages/mod",
-  "stages/report", "stages/sweep", "stages/commit", "stages/record", "stages/plan", "stages/matching", "stages/load",
-  "stages/effects", "stages/snapshot", "stages/find",
+  "stages/report", "stages/sweep", "stages/commit", "stages/record", "stages/plan",
+  "stages/matching", "stages/load", "stages/effects", "stages/snapshot", "stages/find",
   "model",
   "lua",
   "code",

@@ -46,7 +46,8 @@ describe("a table in several places (R3.1, R3.4)", function()
     assert.equal("idle v2", M.idle.update())
   end)
 
-  it("is not one of the program's that stands in one of them, and has a function of the file among very many entries", function()
+  it("is not one of the program's that stands in one of them, and has a function of the file among "
+    .. "very many entries", function()
     local function text(version)
       return ("local M = { a = { f = function() return %d end } } M.b = M.a return M"):format(version)
     end
@@ -178,7 +179,8 @@ describe("a function in several places (R3.2)", function()
     assert.equal(globals.aliases_attack, globals.ALIASES_HELD[1])
   end)
 
-  it("goes on as the one that the same expression makes, where the file makes another one with its code", function()
+  it("goes on as the one that the same expression makes, where the file makes another one with its "
+    .. "code", function()
     local M = app:module("M", "local M = {} M.a = function() return 1 end M.b = M.a return M")
     local held = { M.a }
     local two = "local M = {} M.a = function() return 2 end M.b = function() return 1 end return M"

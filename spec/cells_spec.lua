@@ -583,7 +583,8 @@ describe("R4.3 the value of a joined cell", function()
     assert.equal("new", text)
   end)
 
-  it("is in conflict where the file has another kind, and stays with on_conflict = 'keep'", function()
+  it("is in conflict where the file has another kind, and stays with on_conflict = "
+    .. "'keep'", function()
     require "hotreload".track(false)
     local v1 = [[
       local helper = function() return "function" end
@@ -598,7 +599,8 @@ describe("R4.3 the value of a joined cell", function()
       return { f = function() return helper, table_or_not, "new" end }
     ]], { on_conflict = "keep" })
     assert.same({ helper, t, "new" }, { M.f() })
-    assert.same({ "M.f@helper", "M.f@table_or_not" }, { report.conflicts[1].path, report.conflicts[2].path })
+    assert.same({ "M.f@helper", "M.f@table_or_not" },
+      { report.conflicts[1].path, report.conflicts[2].path })
   end)
 
   it("stays at the function that was chosen at run time, in later reloads, too, when nothing assigns it", function()

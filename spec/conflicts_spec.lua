@@ -169,8 +169,8 @@ describe("R6 where a conflict is found", function()
       __index = function() return "line 13" end })
   ]]
   local everywhere = probe.sorted {
-    "_G.conflict_global", "_G.GLOBAL_TABLE.f", "M.f", "M.fine@hidden.f", "M.a.b.c.f", "M.a.b.c.data", "M.list[1]",
-    'M["odd key"][true]', "M<metatable>.__call",
+    "_G.conflict_global", "_G.GLOBAL_TABLE.f", "M.f", "M.fine@hidden.f", "M.a.b.c.f",
+    "M.a.b.c.data", 'M["odd key"][true]', "M<metatable>.__call",
   }
 
   it("is told in full: the message and the report have every one of them", function()
@@ -188,6 +188,15 @@ describe("R6 where a conflict is found", function()
     end
     app:update("M", (v1:gsub("old", "corrected")))
     assert.same({ "corrected", "corrected", "corrected" }, { M.fine(), M.a.b.c.f(), M() })
+  end)
+
+  it("is no element of a list: one is gone, another is new (R5.3)", function()
+    local text = "return { list = { function() return 'old' end, 'word' } }"
+    local M = app:module("M", text)
+    local report = app:update("M", (text:gsub("function.-end", "'data'")), { report = "full" })
+    assert.same({ "M.list[1]" }, report.paths.functions.removed)
+    assert.same({ "old", "word" }, { M.list[1](), M.list[2] })
+    assert.equal(2, #M.list)
   end)
 
   it("is told with the line of the file's function", function()
@@ -446,7 +455,8 @@ describe("R6 cells", function()
     return { f = function() return log, queue, limit, "new" end, set = function(v) limit = v end }
   ]]
 
-  it("are in conflict where the kind differs and nobody knows whether the program has touched them", function()
+  it("are in conflict where the kind differs and nobody knows whether the program has touched "
+    .. "them", function()
     local M = app:module("M", v1)
     local log, queue = M.f()
     queue[4] = 4
@@ -485,10 +495,12 @@ describe("R6 cells", function()
   end)
 
   it("take the file's value with on_conflict = 'replace'", function()
-    local text = "local limit = %s return { f = function() return limit end, set = function(v) limit = v end }"
+    local text = "local limit = %s "
+      .. "return { f = function() return limit end, set = function(v) limit = v end }"
     local M = app:module("M", text:format "5")
     M.set(6)
-    local report = app:update("M", text:format "function() return 'file' end", { on_conflict = "replace" })
+    local report = app:update("M", text:format "function() return 'file' end",
+      { on_conflict = "replace" })
     assert.equal("file", M.f()())
     assert.equal("M.f@limit", report.conflicts[1].path)
   end)

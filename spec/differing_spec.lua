@@ -27,8 +27,8 @@ describe("data that differs from the file (R8)", function()
       for _ = 1, 2 do
         local report = app:reloaded("m", { scope = scope, report = "full" })
         assert.same({
-          "m.hit@limit: number 10 while it runs, number 12 in the file",
           "m.rate: number 5 while it runs, number 6 in the file",
+          "m.set@limit: number 10 while it runs, number 12 in the file",
         }, report.paths.data.differing)
         assert.equal(2, report.data.differing)
         assert.same({}, report.warnings)
@@ -42,18 +42,19 @@ describe("data that differs from the file (R8)", function()
       local M = app:module("m", RATES)
       M.rate = 7
       local report = app:update("m", (RATES:gsub("rate = 5", "rate = 6")), { scope = scope })
-      assert.same({ "m.rate: number 7 while it runs, number 6 in the file; the program and the file have both "
-        .. "changed it, and the running value stays" }, report.warnings)
+      assert.same({ "m.rate: number 7 while it runs, number 6 in the file; the program and "
+        .. "the file have both changed it, and the running value stays" }, report.warnings)
       assert.equal(7, M.rate)
       assert.same({}, app:reloaded("m", { scope = scope }).warnings)
     end)
 
     it("is a warning in an enumeration that grows, scope " .. scope, function()
       local M = app:module("m", "return { IDLE = 1, CHASE = 2 }")
-      local report = app:update("m", "return { IDLE = 1, PATROL = 2, CHASE = 3 }", { scope = scope })
+      local report = app:update("m", "return { IDLE = 1, PATROL = 2, CHASE = 3 }",
+        { scope = scope })
       assert.same({ IDLE = 1, PATROL = 2, CHASE = 2 }, M)
-      assert.same({ "m.CHASE: number 2 while it runs, number 3 in the file; the file gives that value to a new "
-        .. "key, and the running value stays" }, report.warnings)
+      assert.same({ "m.CHASE: number 2 while it runs, number 3 in the file; the file gives that "
+        .. "value to a new key, and the running value stays" }, report.warnings)
     end)
   end
 
@@ -63,7 +64,8 @@ describe("data that differs from the file (R8)", function()
     M.hit()
     local report = app:update("m", RATES .. " ")
     assert.same({ 0, {} }, { report.data.differing, report.warnings })
-    report = app:update("m", (RATES:gsub("'a'", "'b'"):gsub("on = true", "on = false")), { data = "merge" })
+    report = app:update("m", (RATES:gsub("'a'", "'b'"):gsub("on = true", "on = false")),
+      { data = "merge" })
     assert.same({ 0, false }, { report.data.differing, M.on })
   end)
 end)

@@ -34,23 +34,27 @@ describe("state that no function of the file uses (R5.2)", function()
         :gsub("local roster, seen = {}", "local roster, seen = table.pack()")
       app:write("m", text)
       local message = app:refused("m", { scope = scope, strict = true }, M)
-      local wanted = [[m: local players (table, 5 entries): no function of the file uses it; 'roster' is new: ]]
-        .. [[rename = { players = "roster" } keeps it]]
+      local wanted = [[m: local players (table, 5 entries): no function of the file uses it; ]]
+        .. [['roster' is new: rename = { players = "roster" } keeps it]]
       assert.matches(wanted, message, 1, true)
-      assert.is_true(probe.contains(app:reloaded("m", { scope = scope, dry_run = true }).warnings, wanted))
-      assert.same({}, app:reloaded("m", { scope = scope, rename = { players = "roster" } }).warnings)
+      local dry = app:reloaded("m", { scope = scope, dry_run = true })
+      assert.is_true(probe.contains(dry.warnings, wanted))
+      local renamed = app:reloaded("m", { scope = scope, rename = { players = "roster" } })
+      assert.same({}, renamed.warnings)
       assert.same({ "new", 6, 6, 6, 10, 1 }, { M.join "late" })
     end)
 
     it("may be a number, or a field, scope " .. scope, function()
       local M = app:module("m", ROOM)
       M.join "ann"
-      local report = app:update("m", (ROOM:gsub("count", "total"):gsub("visits", "calls"):gsub("#seen", "#seen, 2")),
+      local report = app:update("m", (ROOM:gsub("count", "total"):gsub("visits", "calls")
+        :gsub("#seen", "#seen, 2")),
         { scope = scope })
       local told = warnings(report)
       assert.matches("m: local count (number 1): no function of the file uses it", told, 1, true)
       assert.matches('rename = { count = "total" } keeps it', told, 1, true)
-      assert.matches("m.visits (number 1): nothing in the file uses it; 'calls' is new", told, 1, true)
+      assert.matches("m.visits (number 1): nothing in the file uses it; 'calls' is new",
+        told, 1, true)
       assert.same({}, app:reloaded("m", { scope = scope }).warnings)
     end)
   end
@@ -58,7 +62,8 @@ describe("state that no function of the file uses (R5.2)", function()
   it("is no loss as the file left it", function()
     local M = app:module("m", ROOM)
     M.join "ann"
-    local report = app:update("m", (ROOM:gsub(", #seen", ""):gsub(", seen = {}, { \"nobody\" }", " = {}")
+    local report = app:update("m", (ROOM:gsub(", #seen", "")
+      :gsub(", seen = {}, { \"nobody\" }", " = {}")
       :gsub("limit = 10, ", ""):gsub(" M.limit,?", " nil")))
     assert.same({}, report.warnings)
   end)

@@ -1,5 +1,5 @@
---- R4.7 for closures that functions made while the file was loaded: what the file passes to a factory follows, what the
---- closure has counted stays.
+--- R4.7 for closures that functions made while the file was loaded: what the file passes to a
+-- factory follows, what the closure has counted stays.
 
 local program = require "spec.support.program"
 
@@ -31,7 +31,8 @@ describe("what a factory was given (R4.7)", function()
         local M = app:module("m", SKILLS)
         M.sword()
         for i = 1, 2 do
-          local text = SKILLS:gsub('"sword", 10', '"sword", ' .. 11 + i):gsub("axe = 60", "axe = " .. 70 + i)
+          local text = SKILLS:gsub('"sword", 10', '"sword", ' .. 11 + i)
+            :gsub("axe = 60", "axe = " .. 70 + i)
           app:update("m", text, options)
           assert.equal(("sword%d/%d#%d"):format(11 + i, 22 + 2 * i, i + 1), M.sword())
           assert.equal(70 + i, M.buy_axe())
@@ -39,13 +40,17 @@ describe("what a factory was given (R4.7)", function()
         assert.equal("bow5/10#1", M.bow())
       end)
 
-      it(("follows for a decorator of another module, data %s, scope %s"):format(data, scope), function()
+      local title = "follows for a decorator of another module, data %s, scope %s"
+      it(title:format(data, scope), function()
         app:write("deco", [[
           return { limit = function(n, f)
             local used = 0
-            return function(...) used = used + 1 if used > n then return "limited" end return f(...) end
+            return function(...)
+              used = used + 1 if used > n then return "limited" end return f(...)
+            end
           end } ]])
-        local text = 'local D, M = require "deco", {} M.say = D.limit(1, function() return "said" end) return M'
+        local text = 'local D, M = require "deco", {} '
+          .. 'M.say = D.limit(1, function() return "said" end) return M'
         local M = app:module("m", text)
         assert.same({ "said", "limited" }, { M.say(), M.say() })
         app:update("m", (text:gsub("limit%(1", "limit(4")), options)

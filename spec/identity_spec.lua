@@ -1,5 +1,6 @@
--- R3: an object is the expression of the file that makes it; every other mention of it is a reference. So what stands
--- where says nothing of which object is which, and a reference follows the edit or the program, whichever has moved it.
+-- R3: an object is the expression of the file that makes it; every other mention of it is a
+-- reference. So what stands where says nothing of which object is which, and a reference follows
+-- the edit or the program, whichever has moved it.
 
 local program = require "spec.support.program"
 
@@ -48,13 +49,15 @@ local CASES = {
     "fields whose references are swapped in the file", STATES, nil,
     v2(STATES):gsub("= Idle, Alarm", "= Alarm, Idle"),
     function(M, before)
-      return { M.first.name, M.second.name, M.first == before.second, M.second == before.first, M.go() }
+      return { M.first.name, M.second.name, M.first == before.second,
+        M.second == before.first, M.go() }
     end,
     { "alarm", "idle", true, true, "idle", "idle2", "alarm", "alarm2" },
     function(M) return { first = M.first, second = M.second } end,
   },
   {
-    "fields that the program has swapped", STATES, function(M) M.first, M.second = M.second, M.first end, v2(STATES),
+    "fields that the program has swapped", STATES,
+    function(M) M.first, M.second = M.second, M.first end, v2(STATES),
     function(M) return { M.first.name, M.first.run(), M.second.name, M.second.run(), M.go() } end,
     { "alarm", "alarm2", "idle", "idle2", "idle", "idle2", "alarm", "alarm2" },
   },
@@ -65,12 +68,13 @@ local CASES = {
     function(M) return { M.first.name, M.second.run() } end, { "own", "alarm2" },
   },
   {
-    "a slot that the program has led to another function of the module", FUNCTIONS, function(M) M.promote() end,
-    v2(FUNCTIONS), function(M) return { M.who() } end, { "admin2" },
+    "a slot that the program has led to another function of the module", FUNCTIONS,
+    function(M) M.promote() end, v2(FUNCTIONS), function(M) return { M.who() } end, { "admin2" },
   },
   {
     "a slot that the program has not touched, and the file leads elsewhere", FUNCTIONS, nil,
-    v2(FUNCTIONS):gsub("M.role = guest", "M.role = admin"), function(M) return { M.who() } end, { "admin2" },
+    v2(FUNCTIONS):gsub("M.role = guest", "M.role = admin"),
+    function(M) return { M.who() } end, { "admin2" },
   },
   {
     "a slot that both have led elsewhere", [[
@@ -103,7 +107,9 @@ local CASES = {
   {
     "a class with another parent, which its fields were copied from", ZOO, nil,
     v2(ZOO):gsub("class%(M.Animal%)", "class(M.Pet)"),
-    function(M) return { M.Dog.kind(), M.Dog.super == M.Pet, M.Dog.bark(), M.Animal.kind(), M.Pet.kind() } end,
+    function(M)
+      return { M.Dog.kind(), M.Dog.super == M.Pet, M.Dog.bark(), M.Animal.kind(), M.Pet.kind() }
+    end,
     { "pet2", true, "wuff2", "animal2", "pet2" },
   },
   {
@@ -124,8 +130,9 @@ local CASES = {
       return M ]],
     function(M, before)
       return {
-        M.Mob ~= M.Entity, M.Entity == before.Entity, M.Wolf == before.Wolf, M.Entity.kind(), rawget(M.Entity, "hp"),
-        M.Wolf.super == M.Mob, M.Wolf.hp(), M.Wolf.bite(), getmetatable(M.Wolf) == M.Mob,
+        M.Mob ~= M.Entity, M.Entity == before.Entity, M.Wolf == before.Wolf, M.Entity.kind(),
+        rawget(M.Entity, "hp"), M.Wolf.super == M.Mob, M.Wolf.hp(), M.Wolf.bite(),
+        getmetatable(M.Wolf) == M.Mob,
       }
     end,
     { true, true, true, "entity2", nil, true, 10, "bite2", true },
@@ -142,7 +149,9 @@ local CASES = {
       local A = setmetatable({}, { __index = B }) A.__index = A
       function A.f() return "f2" end function B.g() return "g2" end
       return { A = A, B = B } ]],
-    function(M, before) return { M.A == before.A, M.B == before.B, M.B.missing, M.B.f, M.A.g(), M.A.f() } end,
+    function(M, before)
+      return { M.A == before.A, M.B == before.B, M.B.missing, M.B.f, M.A.g(), M.A.f() }
+    end,
     { true, true, nil, nil, "g2", "f2" },
     function(M) return { A = M.A, B = M.B } end,
   },
@@ -156,7 +165,9 @@ local CASES = {
       local A = {} A.__index = A function A.f() return "f2" end
       local C = setmetatable({ hp = 1 }, { __index = A }) C.__index = C
       return { A = A, C = C } ]],
-    function(M, before) return { M.C == before.C, getmetatable(M.C).__index == M.A, M.C.g, M.C.f(), M.C.hp } end,
+    function(M, before)
+      return { M.C == before.C, getmetatable(M.C).__index == M.A, M.C.g, M.C.f(), M.C.hp }
+    end,
     { true, true, nil, "f2", 7 },
     function(M) return { C = M.C } end,
   },
@@ -172,7 +183,9 @@ local CASES = {
       function Dog.new() return setmetatable({}, Dog) end
       function Dog:hi() return "hi2" end
       return { Dog = Dog } ]],
-    function(M, before) return { before.dog:hi(), M.Dog == before.Dog, getmetatable(M.Dog.new()) == before.Dog } end,
+    function(M, before)
+      return { before.dog:hi(), M.Dog == before.Dog, getmetatable(M.Dog.new()) == before.Dog }
+    end,
     { "hi2", true, true },
     function(M) return { Dog = M.Dog, dog = M.Dog.new() } end,
   },
@@ -212,7 +225,8 @@ local CASES = {
       return M ]],
     function(M, before)
       local a, b = before.a, before.b
-      return { a.n, a.run(), b.n, b.run(), M.c.n, M.c.run(), M.a == a, M.b == b, M.c ~= a and M.c ~= b }
+      return { a.n, a.run(), b.n, b.run(), M.c.n, M.c.run(), M.a == a, M.b == b,
+        M.c ~= a and M.c ~= b }
     end,
     { "a", "a2", "b", "b2", "c", "c2", true, true, true },
     function(M) return { a = M.a, b = M.b } end,
@@ -224,10 +238,13 @@ local CASES = {
       return M ]],
     nil, [[
       local M = {}
-      local Troll = { hp = 10, name = "troll" } function Troll.run() return "troll2" end M.troll = Troll
+      local Troll = { hp = 10, name = "troll" }
+      function Troll.run() return "troll2" end M.troll = Troll
       local Orc = { hp = 12, name = "orc" } function Orc.run() return "orc2" end M.orc = Orc
       return M ]],
-    function(M, before) return { before.orc.run(), M.orc == before.orc, M.troll.run(), M.troll ~= before.orc } end,
+    function(M, before)
+      return { before.orc.run(), M.orc == before.orc, M.troll.run(), M.troll ~= before.orc }
+    end,
     { "orc2", true, "troll2", true },
     function(M) return { orc = M.orc } end,
   },
@@ -328,7 +345,8 @@ describe("an object is the expression that makes it (R3)", function()
         -- The file as it is, once more: nothing moves.
         app:reloaded("m", { scope = scope })
         local again = see(M, before)
-        if title:find "upvalue" or title:find "decorator" or title:find "taken for" or title:find " local" then return end
+        if title:find "upvalue" or title:find "decorator" or title:find "taken for"
+          or title:find " local" then return end
         assert.same(wanted, again)
       end)
     end

@@ -473,7 +473,8 @@ describe("a table that another module fills and returns (R3.3)", function()
 
   for _, own in ipairs { "{}", "{ _name = 1 }", "{ other = 'x' }", "{ _name = 'list', f = print }",
     "setmetatable({ _name = 'list' }, {})", "{ _name = 'list', {} }" } do
-    it("gives way to a table of the file's own that has other fields, functions or a metatable: " .. own, function()
+    it("gives way to a table of the file's own that has other fields, functions or a metatable: "
+      .. own, function()
       app:update("classes", (source:gsub('{ _name = "list" }', own)))
       assert.not_equal(list, classes.kinds.list)
       assert.equal("list", list._name)
@@ -630,8 +631,10 @@ describe("R3.3 imports: what another module's factory made", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  it("gives way in a local where the file has an import now, and the program has not touched it", function()
-    app:module("lib", "return { counter = function() local n = 0 return function() n = n + 1 return n end end }")
+  it("gives way in a local where the file has an import now, and the program has not touched "
+    .. "it", function()
+    app:module("lib",
+      "return { counter = function() local n = 0 return function() n = n + 1 return n end end }")
     local text = "local next_id = %s return { get = function() return next_id end }"
     local M = app:module("M", text:format "require('lib').counter()")
     app:update("M", text:format "math.random")

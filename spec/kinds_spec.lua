@@ -1,5 +1,5 @@
---- R6: the file has another kind of value in a place. Where the program has not touched that, the file's takes the
---- place; where it has, nothing is reloaded before somebody has decided.
+--- R6: the file has another kind of value in a place. Where the program has not touched that, the
+-- file's takes the place; where it has, nothing is reloaded before somebody has decided.
 
 local program = require "spec.support.program"
 
@@ -7,7 +7,8 @@ local WRITTEN = {
   number = "7", string = "'text'", table = "{ 'row' }", boolean = "true",
   ["function"] = "function() return 'called' end",
 }
-local OTHERS = { number = 8, string = "other", table = { "another" }, ["function"] = function() return "mine" end }
+local OTHERS = { number = 8, string = "other", table = { "another" },
+  ["function"] = function() return "mine" end }
 local SCOPES = { "module", "vm" }
 
 local VARIABLE = [[
@@ -35,7 +36,8 @@ describe("a place whose kind the file changes (R6)", function()
         for after, second in pairs(WRITTEN) do
           local has_function = before == "function" or after == "function"
           if before ~= after and not (where == "field" and has_function) then
-            it(("takes the file's: %s, %s to %s, scope %s"):format(where, before, after, scope), function()
+            local title = "takes the file's: %s, %s to %s, scope %s"
+            it(title:format(where, before, after, scope), function()
               require "hotreload".track()
               local M = app:module("m", text:format(first))
               for _ = 1, 2 do
@@ -48,7 +50,8 @@ describe("a place whose kind the file changes (R6)", function()
             end)
           end
           if before ~= after and OTHERS[before] and not (where == "field" and has_function) then
-            it(("is in conflict once touched: %s, %s to %s, scope %s"):format(where, before, after, scope), function()
+            local title = "is in conflict once touched: %s, %s to %s, scope %s"
+            it(title:format(where, before, after, scope), function()
               require "hotreload".track()
               local M = app:module("m", text:format(first))
               if before == "table" then table.insert(M.get(), "more") else M.set(OTHERS[before]) end
@@ -69,7 +72,8 @@ describe("a place whose kind the file changes (R6)", function()
     end
   end
 
-  it("goes by the file alone for what tables look up with, and stays what the program has chosen", function()
+  it("goes by the file alone for what tables look up with, and stays what the program has "
+    .. "chosen", function()
     require "hotreload".track()
     local text = [[
       local Base = { hi = function() return "hi" end }
@@ -112,9 +116,11 @@ describe("a place whose kind the file changes (R6)", function()
   end)
 
   it("is a conflict without a record", function()
-    local M = app:module("m", "local M, hits = {}, 0 function M.hit() hits = hits + 1 return hits end return M")
+    local M = app:module("m",
+      "local M, hits = {}, 0 function M.hit() hits = hits + 1 return hits end return M")
     M.hit()
-    app:write("m", "local M, hits = {}, {} function M.hit() hits[#hits + 1] = 1 return #hits end return M")
+    app:write("m",
+      "local M, hits = {}, {} function M.hit() hits[#hits + 1] = 1 return #hits end return M")
     local message = app:refused("m", nil, M)
     assert.matches("m.hit@hits: number while it runs, table in the file", message, 1, true)
     assert.equal(2, M.hit())

@@ -7,7 +7,9 @@ local function list(...) return "return { list = { " .. table.concat({ ... }, ",
 local function named(name, version)
   return ("{ name = '%s', run = function() return '%s%d' end }"):format(name, name, version)
 end
-local function handler(name, version) return ("function() return '%s%d' end"):format(name, version) end
+local function handler(name, version)
+  return ("function() return '%s%d' end"):format(name, version)
+end
 local function item(id, price) return ("{ id = '%s', price = %d }"):format(id, price) end
 
 local function text_of(element)
@@ -52,14 +54,17 @@ local CASES = {
     keep = "b2 c2", merge = "b2 c2", replace = "a2 b2 c2",
   },
   ["handlers that the program sorted"] = {
-    list(handler("a", 1), handler("b", 1), handler("c", 1)), function(t) t[1], t[3] = t[3], t[1] end,
+    list(handler("a", 1), handler("b", 1), handler("c", 1)),
+    function(t) t[1], t[3] = t[3], t[1] end,
     list(handler("a", 2), handler("b", 2), handler("c", 2)),
     keep = "c2 b2 a2", merge = "c2 b2 a2", replace = "a2 b2 c2",
   },
   ["references to functions that have names"] = {
-    "local M = {} function M.a() return 'a1' end function M.b() return 'b1' end M.list = { M.a, M.b } return M",
+    "local M = {} function M.a() return 'a1' end function M.b() return 'b1' end "
+      .. "M.list = { M.a, M.b } return M",
     nil,
-    "local M = {} function M.a() return 'a2' end function M.b() return 'b2' end M.list = { M.b } return M",
+    "local M = {} function M.a() return 'a2' end function M.b() return 'b2' end "
+      .. "M.list = { M.b } return M",
     keep = "b2", merge = "b2", replace = "b2",
   },
   ["plain values"] = {
@@ -80,7 +85,8 @@ local CASES = {
     keep = "1 1 2 1", merge = "1 2 1 1 3", replace = "1 2 1 1 3",
   },
   ["rows of data that the file inserts, changes and removes"] = {
-    list(item("a", 1), item("b", 1), item("c", 1)), nil, list(item("a", 2), item("x", 2), item("c", 2)),
+    list(item("a", 1), item("b", 1), item("c", 1)), nil,
+    list(item("a", 2), item("x", 2), item("c", 2)),
     keep = "a1 b1 c1", merge = "a2 x2 c2", replace = "a2 x2 c2",
   },
   ["rows of data that the program changed, sorted and removed"] = {
@@ -112,7 +118,9 @@ for _, scope in ipairs { "module", "vm" } do
           local M = app:module("m", case[1])
           if case[2] then case[2](M.list) end
           local before = {}
-          for _, element in ipairs(M.list) do if type(element) == "table" then before[text_of(element):sub(1, 1)] = element end end
+          for _, element in ipairs(M.list) do
+            if type(element) == "table" then before[text_of(element):sub(1, 1)] = element end
+          end
           app:update("m", case[3], { data = mode, scope = scope })
           assert.equal(case[mode], texts(M.list))
           for _, element in ipairs(M.list) do
@@ -143,7 +151,8 @@ for _, scope in ipairs { "module", "vm" } do
       ]]
       local function items(...) return (text:gsub("ITEMS", table.concat({ ... }, ", "))) end
       local M = app:module("m", items(item("a", 1), item("b", 1)))
-      app:update("m", items(item("a", 1), item("c", 1), item("b", 2)), { data = "merge", scope = scope })
+      app:update("m", items(item("a", 1), item("c", 1), item("b", 2)),
+        { data = "merge", scope = scope })
       assert.equal("a1 c1 b2", texts(M.list))
       assert.equal(M.by_id.b, M.list[3])
       assert.equal(M.by_id.c, M.list[2])
@@ -152,16 +161,19 @@ for _, scope in ipairs { "module", "vm" } do
     it("with 'replace' a removed row does not become another one", function()
       local M = app:module("m", list("{ name = 'sword' }", "{ name = 'bow' }", "{ name = 'axe' }"))
       local bow, axe = M.list[2], M.list[3]
-      app:update("m", list("{ name = 'sword' }", "{ name = 'axe' }"), { data = "replace", scope = scope })
+      app:update("m", list("{ name = 'sword' }", "{ name = 'axe' }"),
+        { data = "replace", scope = scope })
       assert.equal("bow", bow.name)
       assert.equal(axe, M.list[2])
       assert.is_nil(M.list[3])
     end)
 
     it("rows that nothing tells apart are not added, and the report says what to do", function()
-      local M = app:module("m", list("{ run = function() return 'a' end }", "{ run = function() return 'b' end }"))
+      local M = app:module("m",
+        list("{ run = function() return 'a' end }", "{ run = function() return 'b' end }"))
       local report = app:update("m", list(
-        "{ run = function() return 'x' end }", "{ run = function() return 'y' end }", "{ run = function() return 'z' end }"
+        "{ run = function() return 'x' end }", "{ run = function() return 'y' end }",
+        "{ run = function() return 'z' end }"
       ), { scope = scope })
       assert.equal("a b", texts(M.list))
       assert.matches("m%.list%[1%]: .* was not added; .* give it a name", report.warnings[1])

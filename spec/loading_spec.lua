@@ -789,9 +789,10 @@ describe("a chunk that yields in another module (R2.5)", function()
           got.late = S.call "late"
         end)
         local _, late = coroutine.resume(co)
+        local message = "attempt to yield across a C-call boundary"
+        assert.equal(place == "caught", got.ok)
         if place ~= "caught" then
-          assert.is_false(got.ok)
-          assert.matches("yield", got.message, 1, true)
+          assert.matches(message, got.message, 1, true)
         end
         assert.equal(0, got.waiting)
         if late ~= 1 then
@@ -800,7 +801,9 @@ describe("a chunk that yields in another module (R2.5)", function()
         S.reply(late, "late")
         assert.equal("late", got.late)
         assert.equal("dead", coroutine.status(co))
-        assert.equal(1, package.loaded.m.v)
+        -- The chunk that caught the message goes on with it; a place of another kind is
+        -- the file's (R6).
+        assert.equal(place == "caught" and message or 1, package.loaded.m.v)
       end)
     end
   end

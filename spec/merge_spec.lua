@@ -150,7 +150,8 @@ describe("data = 'merge' (R8)", function()
     M.c, M.d[1] = 2, 2
     local e = M.e
     local keep = { data = "merge", on_conflict = "keep" }
-    app:update("m", "return { a = { 5 }, b = 'scalar', c = { 5 }, d = 'scalar', e = { 1, 2 } }", keep)
+    app:update("m",
+      "return { a = { 5 }, b = 'scalar', c = { 5 }, d = 'scalar', e = { 1, 2 } }", keep)
     assert.same({ a = { 5 }, b = "scalar", c = 2, d = { 2 }, e = { 1, 2 } }, M)
     assert.equal(e, M.e)
     app:update("m", "return { a = 6, b = { 7 }, c = 6, d = 6, e = 6 }", keep)
@@ -173,7 +174,8 @@ describe("data = 'merge' (R8)", function()
     merge(text:format("nil", "7"))
     assert.same({ n = 2, nil, 7 }, table.pack(M.get()))
     M.set(3)
-    local report = app:update("m", text:format("8", "{ 9 }"), { data = "merge", on_conflict = "keep" })
+    local report = app:update("m", text:format("8", "{ 9 }"),
+      { data = "merge", on_conflict = "keep" })
     assert.same({ 3, 3 }, { M.get() })
     assert.equal("m.get@b", report.conflicts[1].path)
   end)
@@ -270,11 +272,13 @@ describe("data = 'merge' (R8)", function()
     end)
 
     it("puts rows beside their neighbours in a list that has another length by now", function()
-      assert.same({ 1, 2, 3, 4, "mine" }, lists("1, 2", "1, 2, 3, 4", function(list) list[3] = "mine" end))
+      assert.same({ 1, 2, 3, 4, "mine" },
+        lists("1, 2", "1, 2, 3, 4", function(list) list[3] = "mine" end))
       package.loaded.m = nil
       assert.same({ 1, 3 }, lists("1, 2", "1, 2, 3", function(list) list[2] = nil end))
       package.loaded.m = nil
-      assert.same({ 2, 3, 4 }, lists("1, 2, 3", "1, 2, 3, 4", function(list) table.remove(list, 1) end))
+      assert.same({ 2, 3, 4 },
+        lists("1, 2, 3", "1, 2, 3, 4", function(list) table.remove(list, 1) end))
     end)
 
     it("makes no holes where it takes rows out", function()
@@ -688,7 +692,8 @@ describe("what the program removed (R5.3)", function()
       assert.same({}, M.queue)
     end)
 
-    it("have one outcome at the first reload and at the second, without a record of the first load", function()
+    it("have one outcome at the first reload and at the second, without a record of the first "
+      .. "load", function()
       app.hotreload.track(false)
       local M = app:module("m", "return { list = { 1, 2 } }")
       for _ = 1, 3 do
@@ -715,11 +720,13 @@ describe("the record of A0 (R8)", function()
   end)
 
   it("goes with a table that the file moves to another place", function()
-    app:update("m", "local M = {} local c = { rate = 1, size = 1, gone = 1 } M.cfg = c function M.get() return c end return M")
+    app:update("m", "local M = {} local c = { rate = 1, size = 1, gone = 1 } "
+      .. "M.cfg = c function M.get() return c end return M")
     local M = package.loaded.m
     local cfg = M.cfg
     cfg.size = 7
-    local moved = "local M = {} local c = { rate = 2, size = 2 } M.settings = c function M.get() return c end return M"
+    local moved = "local M = {} local c = { rate = 2, size = 2 } "
+      .. "M.settings = c function M.get() return c end return M"
     app:update("m", moved, { data = "merge" })
     assert.equal(cfg, M.get())
     assert.same({ rate = 2, size = 7 }, cfg)

@@ -27,7 +27,7 @@ describe("R3.4 the order of a table", function()
       write(text)
       local ok, result = gg.reload("M")
       print(ok, ok and result.functions.replaced .. " replaced" or result)
-      return ok
+      return ok, result
     end
   ]]
 
@@ -35,11 +35,18 @@ describe("R3.4 the order of a table", function()
     local out = app:subprocesses(20, prelude .. [==[
       local M = start("local t = { f = function() return 'old' end } return {" .. each "NAME = t," .. "}")
       update("return {" .. each "NAME = { f = function() return 'new NAME' end, n = NUMBER }," .. "}")
-      for _, name in ipairs(names) do print(name, M[name] == M.ant, M[name].f(), M[name].n) end
+      for i, name in ipairs(names) do
+        print(name, M[name] == M[names[i - 1]], M[name].f(), M[name].n)
+      end
     ]==])
-    assert.matches("^true\t", out)
-    assert.not_matches("old", out)
-    assert.not_matches("false", out)
+    -- Each has a table of its own in the file, and none of these is more like the one table than
+    -- the others.
+    local n = 0
+    for name, is_one, text, number in out:gmatch "(%a+)\t(%a+)\tnew (%a+)\t(%d+)\n" do
+      n = n + 1
+      assert.same({ "false", name, tostring(n) }, { is_one, text, number })
+    end
+    assert.equal(12, n)
   end)
 
   it("decides nothing where many tables of A1 meet one of A2", function()
@@ -54,11 +61,14 @@ describe("R3.4 the order of a table", function()
         print(name, t == tables[name], t.f(), t.n, t.box == M.ant.box, t.box.t == t, t == M.added[1], M.added[t])
       end
     ]==])
+    -- The twelve expressions are gone; no one of them has become the one of the file.
     assert.matches("^true\t", out)
-    assert.not_matches("old", out)
+    local n = 0
     for line in out:gmatch "[^\n]*new[^\n]*" do
-      assert.matches("^%a+\ttrue\tnew\t", line)
+      n = n + 1
+      assert.matches("^%a+\tfalse\tnew\tnil\ttrue\ttrue\ttrue\t1$", line)
     end
+    assert.equal(12, n)
   end)
 
   it("decides nothing where many functions of A1 meet one of A2", function()
@@ -66,13 +76,28 @@ describe("R3.4 the order of a table", function()
       local M = start("local M = {}" .. each [[ do local n = NUMBER function M.NAME() n = n + 100 return n end end ]]
         .. "return M")
       for _, name in ipairs(names) do M[name]() end
-      local ok = update("local M = {} local n = 0 local function f() n = n + 1 return n end "
+      local _, report = update("local M = {} local n = 0 local function f() n = n + 1 return n end "
         .. each "M.NAME = f" .. " return M")
+      for _, warning in ipairs(report.warnings) do print(warning) end
       for _, name in ipairs(names) do print(name, M[name] == M.ant, M[name]()) end
-      gg.reload("M", { on_conflict = "keep" })
+      assert(gg.reload "M")
       for _, name in ipairs(names) do print(name, M[name] == M.ant, M[name]()) end
     ]==])
-    assert.matches("^false\t", out)
+    -- The twelve expressions are gone, and so are their counters, which the program has changed:
+    -- that is told.
+    assert.matches("^true\t0 replaced\n", out)
+    local at, n = 1, 0
+    for number = 101, 112 do
+      local told = ("M: local n (number %d): no function of the file uses it\n"):format(number)
+      local first, last = out:find(told, 1, true)
+      assert.is_truthy(first, number)
+      at = math.max(at, last + 1)
+    end
+    for is_one, count in out:sub(at):gmatch "%a+\t(%a+)\t(%d+)\n" do
+      n = n + 1
+      assert.same({ "true", tostring(n) }, { is_one, count })
+    end
+    assert.equal(24, n)
   end)
 
   it("decides nothing where one function of A1 meets many of A2", function()
@@ -82,8 +107,9 @@ describe("R3.4 the order of a table", function()
       update("local n = 0 return {" .. each "NAME = function() n = n + 1 return 'NAME', n end," .. "}")
       for _, name in ipairs(names) do print(M[name]()) end
     ]==])
-    -- The definition of `f` is one of the twelve now; the others are new.
-    assert.equal("true\t1 replaced\n", out:match "^[^\n]*\n")
+    -- The definition of `f` is gone, and the twelve are new; their counter is the one that was
+    -- there.
+    assert.equal("true\t0 replaced\n", out:match "^[^\n]*\n")
     local n = 1
     for name, count in out:gmatch "(%a+)\t(%d+)\n" do
       n = n + 1
@@ -118,16 +144,21 @@ describe("R3.4 the order of a table", function()
       for _, name in ipairs(names) do M[name]() end
       update("local M = {}"
         .. each [[ do local n, NAME = 1000, "new NAME" function M.NAME_renamed() return n, NAME end end ]]
+        .. "\n"
         .. each [[ do local n, other = 2000, "new" function M.NAME_fresh() return n, other end end ]]
         .. " return M")
-      for _, name in ipairs(names) do print(name, M[name .. "_renamed"]()) print(M[name .. "_fresh"]()) end
+      for i, name in ipairs(names) do
+        print(name, i, M[name .. "_renamed"]()) print(M[name .. "_fresh"]())
+      end
     ]==])
+    -- Only the functions that are called NAME_renamed are like a former one, for the local that they
+    -- use beside `n`.
     local renamed, fresh = 0, 0
     for line in out:gmatch "[^\n]+" do
-      local name, n, text = line:match "^(%a+)\t(%d+)\t(.*)$"
-      if name and name ~= "true" then
+      local name, i, n, text = line:match "^(%a+)\t(%d+)\t(%d+)\t(.*)$"
+      if name then
         renamed = renamed + 1
-        assert.same({ "1000", "new " .. name }, { n, text })
+        assert.same({ tostring(i + 1), "new " .. name }, { n, text })
       elseif line == "2000\tnew" then
         fresh = fresh + 1
       end

@@ -28,9 +28,11 @@ describe("R3.1 table with table", function()
     assert.same({ 11, 12, 13 }, { M.x, a.x, c.x })
   end)
 
-  it("keeps data that the program has changed and whose kind differs from the file's with on_conflict = 'keep'", function()
+  it("keeps data that the program has changed and whose kind differs from the file's with "
+    .. "on_conflict = 'keep'", function()
     local M = app:module("M", [[
-      return { to_table = 0, to_string = {}, to_number = "s", to_false = true, to_true = true, f = function() end }
+      return { to_table = 0, to_string = {}, to_number = "s", to_false = true, to_true = true,
+        f = function() end }
     ]])
     local t = M.to_string
     M.to_table, t[1], M.to_true, M.to_number = 1, "the program's", false, 2.5
@@ -182,7 +184,8 @@ describe("R3.1 table with table", function()
     assert.equal("new", t.f())
   end)
 
-  it("leads every place to A2's one table where the file had a table of its own for each", function()
+  it("leads every place to A2's one table where the file had a table of its own for "
+    .. "each", function()
     local M = app:module("M", [[
       return { first = { f = function() return "old 1" end, n = 1 },
         second = { f = function() return "old 2" end, n = 2 } }
@@ -563,7 +566,8 @@ describe("R3.1 references among the module's own tables", function()
     assert.same({ "alarm new", "idle new", "alarm new" }, { M.current(), M.all() })
   end)
 
-  it("add the file's keys to the table that the same expression has made, and lead an untouched place to it", function()
+  it("add the file's keys to the table that the same expression has made, and lead an untouched "
+    .. "place to it", function()
     local v1 = [[
       local shared = { limit = 1, size = 2 }
       return { cache = CACHE, shared = shared, f = function() return "f" end }
@@ -575,6 +579,30 @@ describe("R3.1 references among the module's own tables", function()
     assert.same({ limit = 1, size = 2, added = 3 }, shared)
     assert.equal(shared, M.shared)
     assert.equal(shared, M.cache)
+  end)
+
+  it("leave a table that the program has changed, and that the file has no longer, where it is, "
+    .. "and say so", function()
+    local v1 = [[
+      local shared = { limit = 1 }
+      local store = STORE
+      return { cache = CACHE, shared = shared, f = function() return store end }
+    ]]
+    local M = app:module("M", (v1:gsub("STORE", "{}"):gsub("CACHE", "{ hits = 0 }")))
+    local cache, store, shared = M.cache, M.f(), M.shared
+    cache.hits, store.player = 3, { gold = 5 }
+    local report = app:update("M", (v1:gsub("STORE", "shared"):gsub("CACHE", "shared")))
+    assert.equal(cache, M.cache)
+    assert.equal(store, M.f())
+    assert.same({ { hits = 3 }, { player = { gold = 5 } }, { limit = 1 } },
+      { cache, store, shared })
+    local warnings = table.concat(report.warnings, "\n")
+    assert.matches("M.cache: the file leads it to another object", warnings, 1, true)
+    assert.matches("store: the file leads it to another object", warnings, 1, true)
+    local N = app:module("N", (v1:gsub("STORE", "{}"):gsub("CACHE", "{ hits = 0 }")))
+    N.cache.hits = 3
+    app:update("N", (v1:gsub("STORE", "shared"):gsub("CACHE", "shared")), { data = "replace" })
+    assert.equal(N.shared, N.cache)
   end)
 
   it("add no keys to a table that the file has at another of its places as well", function()

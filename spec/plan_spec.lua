@@ -47,6 +47,8 @@ plan of skill: generation 2, from FILE
     = skill.same
   data added:
     + skill.extra
+  data that differs from the file, and stays:
+    = skill.level: number 1 while it runs, number 2 in the file
   data kept:
     = skill.hit@count
     = skill.level

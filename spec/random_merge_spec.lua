@@ -58,8 +58,14 @@ local function same(a, b)
   return true
 end
 
---- What runs after a merge: of what was loaded, what runs, what the file says.
-local function merged(base, running, file)
+--- The kinds that are told apart (R6); none for `false` and nothing, which go with each.
+local function kind(value)
+  return value and type(value) or nil
+end
+
+--- What runs after a merge: of what was loaded, what runs, what the file says. `conflicts` gets the
+--- paths of the places whose kind the file has changed, and which the program has touched.
+local function merged(base, running, file, path, conflicts)
   if type(running) == "table" and type(file) == "table" then
     local on_record = type(base) == "table"
     base = on_record and base or {}
@@ -69,13 +75,18 @@ local function merged(base, running, file)
     end
     for k in pairs(keys) do
       local b, r, f = base[k], running[k], file[k]
+      local there = path .. (type(k) == "string" and "." .. k or ("[%s]"):format(k))
       if r == nil then
         -- The program removed it, or only the file has it. Integer keys are added to tables on record only.
         if b == nil and (on_record or math.type(k) ~= "integer") then result[k] = f end
       elseif f == nil then
         if not same(r, b) then result[k] = r end -- gone from the file
       else
-        result[k] = merged(b, r, f)
+        local two = kind(r) and kind(f) and kind(r) ~= kind(f) and math.type(k) ~= "integer"
+        -- A table goes on by the name of its place, and no number is a name.
+        local says_again = same(f, b) or type(f) == "table" and type(b) == "table" and math.type(k) ~= "float"
+        if two and not says_again and not same(r, b) then conflicts[#conflicts + 1] = there end
+        result[k] = merged(b, r, f, there, conflicts)
       end
     end
     return result
@@ -98,6 +109,7 @@ describe("random tables in three versions (R8)", function()
   it("end as the rule says", function()
     local app = program.new()
     finally(function() app:unload() end)
+    local refused = 0
     for seed = 1, SEEDS do
       math.randomseed(seed)
       local base = tree(3)
@@ -106,10 +118,24 @@ describe("random tables in three versions (R8)", function()
       local M = package.loaded.m
       change(M, 3)
       local running, file = copy(M), change(copy(base), 3)
-      local expected = merged(base, running, file)
-      app:reloaded("m", { source = "return " .. write(file), data = "merge" })
-      assert(same(expected, M), ("seed %d:\nloaded   %s\nrunning  %s\nfile     %s\nexpected %s\ngot      %s"):format(
-        seed, write(base), write(running), write(file), write(expected), write(M)))
+      local case = ("seed %d:\nloaded   %s\nrunning  %s\nfile     %s\n"):format(
+        seed, write(base), write(running), write(file))
+      local expected, found = {}, {}
+      local result = merged(base, running, file, "m", expected)
+      local options = { source = "return " .. write(file), data = "merge", dry_run = true }
+      local _, report = app:reload("m", options)
+      if #expected > 0 then
+        local _, refusal = app:refused("m", options)
+        report, refused = refusal, refused + 1
+      end
+      for i, conflict in ipairs(report.conflicts) do found[i] = conflict.path end
+      table.sort(expected)
+      table.sort(found)
+      assert.same(expected, found, case)
+      options.dry_run, options.on_conflict = false, "keep"
+      app:reloaded("m", options)
+      assert(same(result, M), ("%sexpected %s\ngot      %s"):format(case, write(result), write(M)))
     end
+    assert.is_true(refused > 5)
   end)
 end)

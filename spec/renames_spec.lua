@@ -23,7 +23,8 @@ describe("a renamed variable (R4.1)", function()
       local M = app:module("m", ROOM)
       M.join "ann"
       M.join "bob"
-      local report = app:update("m", (ROOM:gsub("players", "members"):gsub("joined", "count")), { scope = scope, report = "full" })
+      local report = app:update("m", (ROOM:gsub("players", "members"):gsub("joined", "count")),
+        { scope = scope, report = "full" })
       assert.same({ 3, 3 }, { M.join "cat" })
       local joined = table.concat(report.paths.cells.joined, "\n")
       assert.matches("m.join@members (players before)", joined, 1, true)
@@ -35,17 +36,19 @@ describe("a renamed variable (R4.1)", function()
     it("goes on where the code is another one, and the caller says so, scope " .. scope, function()
       local M = app:module("m", ROOM)
       M.join "ann"
-      local text = ROOM:gsub("players", "roster"):gsub("#roster, joined", "#roster, joined, 'more'"):gsub("{}\n  local joined",
-        "{ capacity = 5 }\n  local joined")
+      local text = ROOM:gsub("players", "roster"):gsub("#roster, joined", "#roster, joined, 'more'")
+        :gsub("{}\n  local joined", "{ capacity = 5 }\n  local joined")
       app:update("m", text, { scope = scope, rename = { players = "roster" } })
       assert.same({ 2, 2, "more" }, { M.join "bob" })
     end)
 
     it("goes on where two change names, scope " .. scope, function()
-      local text = "local M, a, b = {}, 1, 1 function M.f() a = a + 1 b = b + 10 return a, b, 'v1' end return M"
+      local text = "local M, a, b = {}, 1, 1 function M.f() a = a + 1 b = b + 10 "
+        .. "return a, b, 'v1' end return M"
       local M = app:module("m", text)
       M.f()
-      local swapped = "local M, b, a = {}, 1, 1 function M.f() b = b + 1 a = a + 10 return b, a, 'v2' end return M"
+      local swapped = "local M, b, a = {}, 1, 1 function M.f() b = b + 1 a = a + 10 "
+        .. "return b, a, 'v2' end return M"
       app:update("m", swapped, { scope = scope, rename = { a = "b", b = "a" } })
       assert.same({ 3, 21, "v2" }, { M.f() })
     end)
@@ -60,9 +63,11 @@ describe("a renamed variable (R4.1)", function()
       local bag, tick = M.bag, M.tick
       M.hp, bag[2] = 50, "shield"
       tick()
-      app:update("m", (text:gsub("hp", "health"):gsub("bag", "items"):gsub("tick", "step"):gsub("v1", "v2")),
+      app:update("m", (text:gsub("hp", "health"):gsub("bag", "items"):gsub("tick", "step")
+        :gsub("v1", "v2")),
         { scope = scope, rename = { hp = "health", bag = "items", tick = "step" } })
-      assert.same({ 50, bag, { "sword", "shield" }, 2, "v2" }, { M.health, M.items, M.items, M.step() })
+      assert.same({ 50, bag, { "sword", "shield" }, 2, "v2" },
+        { M.health, M.items, M.items, M.step() })
       assert.is_nil(M.hp or M.bag or M.tick)
       app:reloaded("m", { scope = scope })
       assert.is_nil(M.hp or M.bag or M.tick)
@@ -83,7 +88,9 @@ describe("a renamed variable (R4.1)", function()
     local M = app:module("m", ROOM)
     M.join "ann"
     app:write("m", (ROOM:gsub("players", "roster")))
-    for wrong, rename in pairs { player = { player = "roster" }, rooster = { players = "rooster" } } do
+    for wrong, rename in pairs {
+      player = { player = "roster" }, rooster = { players = "rooster" },
+    } do
       local message = app:refused("m", { rename = rename }, M)
       assert.matches("nothing called '" .. wrong .. "'", message, 1, true)
     end
@@ -94,7 +101,8 @@ describe("a renamed variable (R4.1)", function()
     local gg = _G.gg
     for message, rename in pairs {
       ["table expected"] = "players", ["a former name is a string"] = { "roster" },
-      ["'players': string expected"] = { players = 1 }, ["two names become 'x'"] = { players = "x", joined = "x" },
+      ["'players': string expected"] = { players = 1 },
+      ["two names become 'x'"] = { players = "x", joined = "x" },
     } do
       local ok, raised = pcall(gg.reload, "m", { rename = rename })
       assert.is_false(ok)

@@ -455,7 +455,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.same({ "sub.f", "f" }, { M.sub.f(), M.f() })
   end)
 
-  it("keeps its code as a global, though a new function of the file has its place in the code", function()
+  it("keeps its code as a global, though a new function of the file has its place in the "
+    .. "code", function()
     local first = [[
       local M = {}
       M.f = function(n, v) n = tostring(n) return "M.f" end

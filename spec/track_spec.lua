@@ -50,7 +50,8 @@ describe("hotreload.track (R8)", function()
     assert_has_record "later"
   end)
 
-  it("says at the first reload of what has no record how much data differs from the file", function()
+  it("says at the first reload of what has no record how much data differs from the "
+    .. "file", function()
     hotreload.track(false)
     local M = app:module("m", V1)
     M.rate = 5
@@ -259,7 +260,8 @@ describe("hotreload.track (R8)", function()
   end)
 
   it("knows that also of a function that is gone by then", function()
-    local M = app:module("m", "local n = 1 local function set(x) n = x end set(1) return { get = function() return n end }")
+    local M = app:module("m", "local n = 1 local function set(x) n = x end set(1) "
+      .. "return { get = function() return n end }")
     app:update("m", "local n = 2 return { get = function() return n end }")
     assert.equal(1, M.get())
   end)

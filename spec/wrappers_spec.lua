@@ -101,7 +101,8 @@ for _, scope in ipairs(scopes) do
           assert.same({ 2, 0 }, { report.wrappers, report.patches })
           assert.matches("^bank%.give: the function of monitor.lua:%d+ stays around it$",
             report.paths.wrappers[1])
-          assert.same({ replaced = 1, added = 0, removed = 0, dropped = 0 }, report.functions) -- gold stays
+          -- `gold` stays.
+          assert.same({ replaced = 1, added = 0, removed = 0, dropped = 0 }, report.functions)
           assert.equal(give, bank.give)
           assert.equal(gold, bank.gold)
           assert.equal("v" .. round, (bank.give("ann", 1)))
@@ -327,7 +328,7 @@ describe("Patches (R3.5)", function()
     bank.give = PATCH "patched"
     local report = app:update("bank", BANK2, { patches = "keep", report = "full" })
     assert.same({ "bank.give: the function of monitor.lua:2 stays" }, report.paths.patches)
-    assert.same({ replaced = 0, added = 0, removed = 0 }, report.functions)
+    assert.same({ replaced = 0, added = 0, removed = 0, dropped = 0 }, report.functions)
     assert.same({ "patched", 100 }, { bank.give("ann", 1), bank.gold "ann" })
     app:reloaded "bank"
     assert.same({ "v2", 101 }, { bank.give("ann", 1), bank.gold "ann" })
@@ -360,7 +361,8 @@ describe("Patches (R3.5)", function()
     assert.matches("bank%.give: table while it runs, function in the file", message)
   end)
 
-  it("are told with a warning where they may wrap one function or another, and nothing is on record", function()
+  it("are told with a warning where they may wrap one function or another, and nothing is on "
+    .. "record", function()
     app.hotreload.track(false)
     local text = [[
       local M, n = {}, 0

@@ -54,8 +54,9 @@ impl Library for Core {
 /// `owed, false, message`.
 ///
 /// `batch` is a list of items `{ name, source, base, calls, answers, undo, data, constants,
-/// removed, from }`, one for each module. `answers` is a list [`layout::Answered`] with room for what became of it; it is filled
-/// in when all went well, and when conflicts are the reason for a refusal. `undo` is a list
+/// removed, from }`, one for each module. `answers` is a list [`layout::Answered`] with room for
+/// what became of it; it is filled in when all went well, and when conflicts are the reason for a
+/// refusal. `undo` is a list
 /// [`layout::Undo`]: it gets what undoes the module's reload. `running` is a list
 /// [`layout::Running`]: it has the first module's name while this works (the entry point resets
 /// it). `own` is the list [`layout::Own`]. `sweeping` has the sweep in slices (R9.4).

@@ -45,8 +45,12 @@ function arguments.names(value)
     if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
     local seen = {}
     for old, new in next, value do
-        if type(old) ~= "string" then return format("a former name is a string, got %s", type(old)) end
-        if type(new) ~= "string" then return format("'%s': string expected, got %s", old, type(new)) end
+        if type(old) ~= "string" then
+            return format("a former name is a string, got %s", type(old))
+        end
+        if type(new) ~= "string" then
+            return format("'%s': string expected, got %s", old, type(new))
+        end
         if seen[new] then return format("two names become '%s'", new) end
         seen[new] = true
     end

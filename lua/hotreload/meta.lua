@@ -11,7 +11,7 @@
 ---@field constants? "follow"|"keep"               locals that nothing assigns take what the file says, or stay (R4.7)
 ---@field patches? "replace"|"keep"      other modules' functions over the module's own (R3.5)
 ---@field wrappers? "follow"|"drop"      those that have the module's function inside (R3.5)
----@field rename? table<string, string>  former names of locals, fields and definitions, and their new ones (R4.1)
+---@field rename? table<string, string>  former names and new ones: locals, fields, definitions (R4.1)
 ---@field strict? boolean                            every warning is a refusal (R10)
 ---@field removed? "keep"|"drop"   functions that the file lacks now stay, or go (R5.2)
 ---@field dependents? boolean                        also the modules that require these (R12.7)
@@ -254,9 +254,10 @@ function hotreload.configure(configuration) end
 ---@return string? message
 function hotreload.plan(what, options) end
 
----Which modules get a record of what their file said when `require` loads them (R8): for `data = "merge"`, and so
----that what the program removes does not come back. All of them without a call; the last call counts.
----@param patterns? boolean|string|string[]   Lua patterns over the module's name; true: all modules; false: none
+---Which modules get a record of what their file said when `require` loads them (R8): for
+---`data = "merge"`, and so that what the program removes does not come back. All of them without a
+---call; the last call counts.
+---@param patterns? boolean|string|string[]   over the module's name; true: all modules; false: none
 ---@return boolean ok
 ---@return string? message
 function hotreload.track(patterns) end

@@ -108,8 +108,8 @@ function reports.blank(name, options)
     }, Report)
 end
 
---- Fills a blank report in with what the native part answered. (As arguments that would need more stack, and the
---- reload is done by now.)
+--- Fills a blank report in with what the native part answered. (As arguments that would need more
+--- stack, and the reload is done by now.)
 function reports.fill(report, generation, dry, answers)
     local lists = answers[AT.lists]
     report.file, report.generation, report.dry_run = answers[AT.file], generation, dry or nil
@@ -118,8 +118,8 @@ function reports.fill(report, generation, dry, answers)
     functions.removed, functions.dropped = answers[AT.removed], answers[AT.dropped]
     report.changed = answers[AT.changed]
     cells.joined, cells.fresh = answers[AT.joined], answers[AT.fresh]
-    data.kept, data.added, data.replaced = answers[AT.data_kept], answers[AT.data_added], answers[AT.data_replaced]
-    data.differing = answers[AT.data_differing]
+    data.kept, data.added = answers[AT.data_kept], answers[AT.data_added]
+    data.replaced, data.differing = answers[AT.data_replaced], answers[AT.data_differing]
     local calls, elapsed = report.calls, report.elapsed_ms
     calls.repeated, calls.new = answers[AT.calls_repeated], answers[AT.calls_new]
     calls.gone, calls.irrevocable = answers[AT.calls_gone], answers[AT.calls_irrevocable]

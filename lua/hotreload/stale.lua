@@ -157,7 +157,8 @@ function stale.install(hotreload, records, walk, own)
         for row = 0, #rows - 1, ROW.n do holders[rows[row + ROW.holder]] = true end
         local skip = { [own] = true, [rows] = true, [holders] = true, [modules] = true }
         for _, table in pairs(own) do skip[table] = true end
-        for _, table in pairs(own[core.layout.own.skipped]) do skip[table] = true end -- the program's own list
+        -- The last is the program's own list.
+        for _, table in pairs(own[core.layout.own.skipped]) do skip[table] = true end
         local ways = checked.paths and ways_to(holders, skip) or {}
         for row = 0, #rows - 1, ROW.n do
             local f, module = rows[row + ROW.value], names[rows[row + ROW.module]]

@@ -160,7 +160,8 @@ impl<'a> Side<'a> {
     fn of(of: &'a Definitions, renames: Renames<'_>) -> Result<Side<'a>> {
         let mut children = Vec::new();
         for (id, definition) in of.iter() {
-            // What a function puts under a name later on is another definition than the chunk's own.
+            // What a function puts under a name later on is another definition than the chunk's
+            // own.
             let is_later = u64::from(definition.proto != 0);
             let key = key_hash(of, definition.key, renames) ^ is_later;
             children.try_push((definition.parent.into(), key, id))?;

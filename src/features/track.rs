@@ -1,7 +1,7 @@
 //! R8: the record of a module that `require` has just loaded.
 //!
-//! The load itself was Lua's, and nothing watched it: a program that never reloads pays for one walk
-//! over what the loader left. What needs the code is worked out at the first reload.
+//! The load itself was Lua's, and nothing watched it: a program that never reloads pays for one
+//! walk over what the loader left. What needs the code is worked out at the first reload.
 
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Vm};

@@ -636,7 +636,11 @@ impl Planner<'_> {
             .tally
             .joined
             .try_reserve(self.pairing.new_cells.len())?;
-        for pair in std::mem::take(&mut self.pairing.cell_pairs) {
+        // The record reads the pairs after this.
+        for number in 0..self.pairing.cell_pairs.len() {
+            let Some(pair) = self.pairing.cell_pairs.get(number).copied() else {
+                break;
+            };
             let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
                 continue;
             };

@@ -56,8 +56,8 @@ pub enum Error {
     },
     /// R4.5: upvalues without names whose numbers differ.
     #[error(
-        "module '{name}' cannot be paired: {path} has upvalues without names (stripped code) and not the same ones \
-         as before; load a version with debug information"
+        "module '{name}' cannot be paired: {path} has upvalues without names (stripped code) \
+         and not the same ones as before; load a version with debug information"
     )]
     Stripped {
         /// The module's name.
@@ -68,7 +68,8 @@ pub enum Error {
     /// R6: every conflict, already worded, one line each.
     #[error(
         "module{} {modules} {} not reloaded, nothing was changed: {count} conflict(s):{lines}\n\
-         rename one side, or pass on_conflict = \"keep\" (the running value stays) or \"replace\" (the file's takes its place)",
+         rename one side, or pass on_conflict = \"keep\" (the running value stays) \
+         or \"replace\" (the file's takes its place)",
         if *.many { "s" } else { "" },
         if *.many { "were" } else { "was" }
     )]
@@ -84,7 +85,8 @@ pub enum Error {
     },
     /// `rename` has a name that nothing has.
     #[error(
-        "module '{module}' was not reloaded, nothing was changed: option 'rename': {side} has nothing called '{name}'"
+        "module '{module}' was not reloaded, nothing was changed: \
+         option 'rename': {side} has nothing called '{name}'"
     )]
     Rename {
         /// The module's name.
@@ -96,7 +98,8 @@ pub enum Error {
     },
     /// `strict`: every warning, one line each.
     #[error(
-        "module{} {modules} {} not reloaded, nothing was changed: {count} warning(s), and strict = true:{lines}",
+        "module{} {modules} {} not reloaded, nothing was changed: \
+         {count} warning(s), and strict = true:{lines}",
         if *.many { "s" } else { "" },
         if *.many { "were" } else { "was" }
     )]
@@ -124,7 +127,8 @@ pub enum Error {
     NotUndone(String),
     /// `hotreload.undo` could neither undo all of a reload nor take back what it had undone.
     #[error(
-        "the reload is undone in part: {0} slot(s) could not be put back; free some memory and call hotreload.undo again"
+        "the reload is undone in part: {0} slot(s) could not be put back; \
+         free some memory and call hotreload.undo again"
     )]
     HalfUndone(usize),
     /// Undoing failed in part: with the two before it the only message that admits damage.

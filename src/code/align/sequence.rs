@@ -3,12 +3,17 @@
 //!
 //! The same alignment serves the definitions of two versions and the lists of the running program.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
 use super::{Aligner, Reason, kind};
 use crate::code::definitions::{DefinitionId, Key};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
+
+/// Kinds are below this.
+const KINDS: u8 = 8;
 
 /// Elements with one string: more of them do not tell them apart.
 const MOST_ALIKE: usize = 8;
@@ -233,7 +238,42 @@ fn by_code(left: &mut [Element], right: &mut [Element]) -> Result<()> {
     Ok(())
 }
 
-/// What stands between two that are known, if both sides have as many: in order.
+/// What stands in a gap on both sides: of each kind, if both have as many of it, in order.
+fn join_gap(left: &mut [Element], right: &mut [Element], own: Range<usize>, others: Range<usize>) {
+    let of_kind = |list: &[Element], range: &Range<usize>, kind: u8| {
+        let fits = |i: &usize| list.get(*i).is_some_and(|one| one.kind == kind);
+        range.clone().filter(fits).count()
+    };
+    let is_known = |one: &Element| one.partner.is_some();
+    if right
+        .get(others.clone())
+        .is_none_or(|gap| gap.iter().any(is_known))
+    {
+        return;
+    }
+    for kind in 0..KINDS {
+        let count = of_kind(left, &own, kind);
+        if count == 0 || count != of_kind(right, &others, kind) {
+            continue;
+        }
+        let (mut i, mut j) = (own.start, others.start);
+        while i < own.end && j < others.end {
+            match (left.get(i), right.get(j)) {
+                (Some(a), _) if a.kind != kind => i += 1,
+                (_, Some(b)) if b.kind != kind => j += 1,
+                (Some(a), Some(b)) => {
+                    if a.may_be(b) {
+                        join(left, right, i, j);
+                    }
+                    (i, j) = (i + 1, j + 1);
+                }
+                _ => break,
+            }
+        }
+    }
+}
+
+/// What stands between two that are known, if both sides have as many of a kind: in order.
 fn by_order(left: &mut [Element], right: &mut [Element]) {
     let mut start = 0;
     while start < left.len() {
@@ -256,18 +296,9 @@ fn by_order(left: &mut [Element], right: &mut [Element]) {
             Some(partner) => partner,
         };
         if let (Some(first), Some(end)) = (first, end)
-            && end.checked_sub(first) == Some(count)
-            && let Some(gap) = right.get(first..end)
-            && gap.iter().all(|element| element.partner.is_none())
+            && first <= end
         {
-            for offset in 0..count {
-                let both = (left.get(start + offset), right.get(first + offset));
-                if let (Some(a), Some(b)) = both
-                    && a.may_be(b)
-                {
-                    join(left, right, start + offset, first + offset);
-                }
-            }
+            join_gap(left, right, start..start + count, first..end);
         }
         start += count + 1;
     }

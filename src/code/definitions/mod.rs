@@ -91,7 +91,7 @@ impl Definitions {
     /// two versions that are to be aligned, want one secret.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::support::error::Error::Memory).
+    /// [`Error::Memory`].
     pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Definitions>> {
         let mut out = Definitions::empty(secret, dump.len());
         out.reserve(dump.len())?;

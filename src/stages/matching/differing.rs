@@ -1,8 +1,8 @@
 //! R8: data that stays as it runs, while the file has changed it.
 //!
 //! What only the file has changed is counted, and told where somebody wants lists. What the program
-//! has changed as well is a warning. So is a value that the file gives to a new key of the table: two
-//! members of an enumeration are equal then.
+//! has changed as well is a warning. So is a value that the file gives to a new key of the table:
+//! two members of an enumeration are equal then.
 
 use rustc_hash::FxHashSet;
 
@@ -109,7 +109,8 @@ impl Pairer<'_> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         let [running, file] = [describe(self.vm, running)?, describe(self.vm, file)?];
         self.out.warnings.try_push(format!(
-            "{path}: {running} while it runs, {file} in the file; {why}, and the running value stays"
+            "{path}: {running} while it runs, {file} in the file; {why}, \
+             and the running value stays"
         ))
     }
 }

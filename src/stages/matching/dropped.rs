@@ -2,7 +2,8 @@
 //! file has no longer. It may have been renamed, so that is told.
 //!
 //! ```text
-//! m: local players (table, 5 entries): no function of the file uses it; 'roster' is new: rename = { players = "roster" } keeps it
+//! m: local players (table, 5 entries): no function of the file uses it; 'roster' is new:
+//! rename = { players = "roster" } keeps it
 //! ```
 //!
 //! Asked is the record: what stands there as the last load left it is no loss.
@@ -153,7 +154,7 @@ impl Pairer<'_> {
     }
 
     /// Is it data, and other data than the last load has put there?
-    fn is_changed_state(&mut self, place: Place, value: Ref) -> Result<bool> {
+    pub(super) fn is_changed_state(&mut self, place: Place, value: Ref) -> Result<bool> {
         let val = self.vm.val(value);
         if is_scalar(val) {
             return Ok(!self.out.base.had(place, self.vm.digest(value)));

@@ -1,6 +1,7 @@
-//! Has the edit changed what a place is given? Where the value is an object of others, the objects do
-//! not tell: `local say = print` may find another `print` when the chunk runs again, and is the same
-//! text. So the expressions of both versions are compared. What neither reader knows is no edit.
+//! Has the edit changed what a place is given? Where the value is an object of others, the objects
+//! do not tell: `local say = print` may find another `print` when the chunk runs again, and is the
+//! same text. So the expressions of both versions are compared. What neither reader knows is no
+//! edit.
 
 use super::identity::Identity;
 use crate::code::definitions::{
@@ -18,6 +19,19 @@ impl Identity {
     /// Is what the file puts under this key of a running table (`None`: among the globals) another
     /// expression than that of the last load? None where that is not known.
     pub(super) fn is_field_edited(&self, vm: &Vm, table: Option<Ref>, key: Ref) -> Option<bool> {
+        let [old, new] = self.fields(vm, table, key)?;
+        self.differ(old?, new?, 0)
+    }
+
+    /// Does neither version's text put anything under this key, so that what stands there was put
+    /// there by others (a library that copies the methods of a class)?
+    pub(super) fn is_field_of_others(&self, vm: &Vm, table: Option<Ref>, key: Ref) -> bool {
+        let fields = self.fields(vm, table, key);
+        fields.is_some_and(|fields| fields.iter().all(Option::is_none))
+    }
+
+    /// What both versions put under a key; none where the table is not known.
+    fn fields(&self, vm: &Vm, table: Option<Ref>, key: Ref) -> Option<[Option<Expression<'_>>; 2]> {
         let (base, definitions) = self.versions()?;
         let find = |version: &Definitions| vm.with_bytes(key, |key| version.find(key)).flatten();
         let holders = match table {
@@ -27,17 +41,14 @@ impl Identity {
             }
             None => None,
         };
-        let old = last(base, holders.map(|(holder, _)| holder), find(base)?)?;
-        let new = last(
-            definitions,
-            holders.map(|(_, holder)| holder),
-            find(definitions)?,
-        )?;
-        self.differ(old, new, 0)
+        let old = find(base).and_then(|key| last(base, holders.map(|(holder, _)| holder), key));
+        let new = find(definitions)
+            .and_then(|key| last(definitions, holders.map(|(_, holder)| holder), key));
+        Some([old, new])
     }
 
-    /// Is what the file puts into a variable, which is an upvalue of a function of both sides, another
-    /// expression than that of the last load? None where that is not known.
+    /// Is what the file puts into a variable, which is an upvalue of a function of both sides,
+    /// another expression than that of the last load? None where that is not known.
     pub(super) fn is_variable_edited(
         &self,
         vm: &Vm,

@@ -196,9 +196,9 @@ impl Identity {
         self.renamed.get(&variable).map(Vec::as_slice)
     }
 
-    /// Does the text say what an upvalue of a function of the file holds (R4.7): does no code assign
-    /// it, and is its initialiser made of literals and loop variables alone, a parameter being what
-    /// all calls of the text pass?
+    /// Does the text say what an upvalue of a function of the file holds (R4.7): does no code
+    /// assign it, and is its initialiser made of literals and loop variables alone, a parameter
+    /// being what all calls of the text pass?
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -279,11 +279,15 @@ impl Identity {
         Some(self.incoming(definition).filter(|_| is_element)?.0.0)
     }
 
-    /// Had the last version A2's function in a list already, or in a row of one?
+    /// Had the last version A2's function in a list already, or in a row of one, and is what it
+    /// made there gone?
     pub(super) fn was_element(&self, vm: &Vm, new: Ref) -> bool {
         let definition = self.incoming.definition(vm.val(new).addr);
         let base = definition.and_then(|definition| self.base(definition));
-        self.base.is_some() && base.is_some_and(|(id, _)| self.elements_running.contains(&id))
+        self.base.is_some()
+            && base.is_some_and(|(id, _)| {
+                self.elements_running.contains(&id) && self.running.object(id).is_none()
+            })
     }
 
     /// What is known of two objects: do they answer to each other?
@@ -331,8 +335,8 @@ impl Identity {
         }
     }
 
-    /// The objects of both sides that answer to each other by their definitions, in the order of the
-    /// file: the running one, the incoming one, and the definition of that.
+    /// The objects of both sides that answer to each other by their definitions, in the order of
+    /// the file: the running one, the incoming one, and the definition of that.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (Ref, Ref, DefinitionId)> {
         let incoming = (0..self.incoming.len()).map(DefinitionId);
         incoming.filter_map(|incoming| {
@@ -429,8 +433,9 @@ fn nameless(definitions: &Definitions) -> Result<FxHashSet<DefinitionId>> {
 }
 
 impl Pairer<'_> {
-    /// Finds what made the objects of both sides. Of a version that no record is kept of the text is
-    /// not known: its objects are those that stand where the definitions of the file would put theirs.
+    /// Finds what made the objects of both sides. Of a version that no record is kept of the text
+    /// is not known: its objects are those that stand where the definitions of the file would put
+    /// theirs.
     pub(super) fn identify(&mut self) -> Result<()> {
         let Some(definitions) = self.definitions_of(self.loaded.main)? else {
             return Ok(());
@@ -526,8 +531,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// The module's own functions that run, each with a digest of its code. After a first load none is
-    /// known, and the lines tell all; later on a function without one is of an older load.
+    /// The module's own functions that run, each with a digest of its code. After a first load none
+    /// is known, and the lines tell all; later on a function without one is of an older load.
     fn running_functions(&mut self) -> Result<Vec<Function>> {
         let mut functions = Vec::new();
         for number in 0..self.out.known.functions() as u32 {
@@ -584,8 +589,8 @@ impl Pairer<'_> {
         self.relation(old, new) == Relation::Other
     }
 
-    /// What answers to each other by its definition and was met at no place that both sides have: it
-    /// was renamed or moved. True when there was something.
+    /// What answers to each other by its definition and was met at no place that both sides have:
+    /// it was renamed or moved. True when there was something.
     pub(super) fn take_definitions(&mut self) -> Result<bool> {
         if std::mem::replace(&mut self.identity.taken, true) {
             return Ok(false);

@@ -91,8 +91,12 @@ impl Pairer<'_> {
         let [has_function, is_file_function] =
             [old, new].map(|value| self.vm.kind(value) == Kind::Function);
         if has_function || is_file_function {
-            // What others have put into the place is theirs.
+            // What others have put into the place is theirs. A table that they made callable, and
+            // that wraps nothing, is in conflict in any case (`wrappers`).
             return Ok(match slot.action {
+                Action::Conflict if is_file_function && self.is_callable_of_others(old)? => {
+                    Action::Conflict
+                }
                 Action::Keep if !is_file_function && !self.is_own_function(old)? => Action::Keep,
                 _ => match self.kind_fate(place, old, new, is_edited)? {
                     KindFate::Stays if has_function => Action::Follow,
@@ -118,6 +122,10 @@ impl Pairer<'_> {
     fn is_replaced_elsewhere(&self, old: Ref) -> bool {
         let address = self.vm.val(old).addr;
         self.out.answer(self.vm, address).is_some() && !self.out.answers_elsewhere_only(address)
+    }
+
+    fn is_callable_of_others(&mut self, value: Ref) -> Result<bool> {
+        Ok(self.vm.kind(value) == Kind::Table && self.is_external_callable(value)?)
     }
 
     fn kind_of_cell(&mut self, pair: &CellPair) -> Result<CellFate> {

@@ -478,7 +478,10 @@ impl Pairer<'_> {
         for (i, stays) in stays.iter_mut().enumerate() {
             if Matched::at(&matched.of_old, i).is_none() {
                 *stays = match replaces {
-                    true => pair.fit == Fit::Merged, // what the module object has besides
+                    // What the module object has besides.
+                    true => {
+                        pair.fit == Fit::Merged && Matched::at(&matched.base_of_old, i).is_none()
+                    }
                     false => !self.is_gone(matched, i)?,
                 };
             }

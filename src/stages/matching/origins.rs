@@ -2,8 +2,8 @@
 //!
 //! A definition makes an object, and every other mention of the object is a reference. So where two
 //! objects are known to come from definitions that are one, they answer to each other, whatever the
-//! place says at which both stand; and where they come from two, the place is a reference that leads
-//! elsewhere by now.
+//! place says at which both stand; and where they come from two, the place is a reference that
+//! leads elsewhere by now.
 //!
 //! ```lua
 //! local Idle, Alarm = { name = "idle" }, { name = "alarm" }
@@ -145,8 +145,8 @@ struct Finder<'a, W> {
 /// Finds the objects of a version. `was_put` tells whether it was the version's load that put the
 /// object where it stands; the flag says that the place is the definition's own.
 ///
-/// What the program has moved is found again where it has moved it to, if that is another place that
-/// the version knows.
+/// What the program has moved is found again where it has moved it to, if that is another place
+/// that the version knows.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].

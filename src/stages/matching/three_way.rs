@@ -82,11 +82,20 @@ impl Pairer<'_> {
             });
         };
         let is_edited = self.is_slot_edited(slot);
-        self.read_edit(&mut touched, slot.new, is_edited);
+        if !self.is_slot_of_others(slot) {
+            self.read_edit(&mut touched, slot.new, is_edited);
+        }
         // What it was may be gone from the program, and have no number any more.
         touched.by_edit &= !self
             .identity
             .was_defined_at(self.vm, slot.new, slot.table, slot.key);
+        // Where tables look for what they lack, none has its state.
+        let is_link = slot.key == Ref::NIL || self.vm.is_string(slot.key, b"__index");
+        if !is_link && self.is_state_lost(&touched, place, slot.old)? {
+            let site = self.out.sites.key(slot.parent, slot.key)?;
+            self.warn_of_state_kept(site)?;
+            return Ok(Action::Keep);
+        }
         let stays = if is_function {
             Action::Follow
         } else {
@@ -150,9 +159,9 @@ impl Pairer<'_> {
         Ok(self.is_fresh_function(self.vm.val(slot.new)) && !self.is_own_function(slot.old)?)
     }
 
-    /// The program's choice stays. What the module itself has made and put there (`M.db = function()
-    /// return conn end` within `M.db`) is no older generation of what the file has there, which may
-    /// have no place any more.
+    /// The program's choice stays. What the module itself has made and put there
+    /// (`M.db = function() return conn end` within `M.db`) is no older generation of what the file
+    /// has there, which may have no place any more.
     fn choose(&mut self, slot: &SlotDecision) -> Result<()> {
         let address = self.vm.val(slot.old).addr;
         if self.out.answer(self.vm, address).is_some() {
@@ -176,7 +185,8 @@ impl Pairer<'_> {
             let site = self.out.sites.key(slot.parent, slot.key)?;
             let path = self.out.sites.path(self.vm, &self.context.title, site);
             self.out.warnings.try_push(format!(
-                "{path}: what the program has put there stays; the function that the file has changed takes no place"
+                "{path}: what the program has put there stays; \
+                 the function that the file has changed takes no place"
             ))?;
         }
         Ok(())
@@ -218,6 +228,11 @@ impl Pairer<'_> {
         };
         let is_edited = self.is_cell_edited(pair);
         self.read_edit(&mut touched, pair.new_value, is_edited);
+        if self.is_state_lost(&touched, place, pair.old_value)? {
+            let site = self.out.cell_site(pair.new)?;
+            self.warn_of_state_kept(site)?;
+            return Ok(CellFate::Keep);
+        }
         let stays = if is_function {
             CellFate::Follow
         } else {
@@ -243,8 +258,8 @@ impl Pairer<'_> {
         })
     }
 
-    /// A table of the module's own that gives way to one of others is data, and an external function
-    /// in a variable may be the program's choice (`constants`).
+    /// A table of the module's own that gives way to one of others is data, and an external
+    /// function in a variable may be the program's choice (`constants`).
     fn is_choice_of_data(&self, old: Ref, new: Ref) -> bool {
         let is_fresh = self.is_fresh(self.vm.val(new));
         match self.vm.kind(old) {
@@ -259,6 +274,12 @@ impl Pairer<'_> {
         let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
         let table = Some(slot.table).filter(|_| !is_globals);
         self.identity.is_field_edited(self.vm, table, slot.key)
+    }
+
+    fn is_slot_of_others(&self, slot: &SlotDecision) -> bool {
+        let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
+        let table = Some(slot.table).filter(|_| !is_globals);
+        self.identity.is_field_of_others(self.vm, table, slot.key)
     }
 
     /// The same for a variable.
@@ -317,10 +338,28 @@ impl Pairer<'_> {
         self.number_of(old.at)
     }
 
+    /// Would the file's object take the place of a table that the file has no longer, and that the
+    /// program has changed? A table counts as touched when its contents were.
+    fn is_state_lost(&mut self, touched: &Touched, place: Option<Place>, old: Ref) -> Result<bool> {
+        let Some(place) = place.filter(|_| touched.by_edit && !touched.by_program) else {
+            return Ok(false);
+        };
+        Ok(!self.replace_data && self.is_changed_state(place, old)?)
+    }
+
+    fn warn_of_state_kept(&mut self, site: SiteId) -> Result<()> {
+        let path = self.out.sites.path(self.vm, &self.context.title, site);
+        self.out.warnings.try_push(format!(
+            "{path}: the file leads it to another object, and has no longer the table \
+             that stands there; that stays, for the program has changed it"
+        ))
+    }
+
     fn warn_of_choice(&mut self, site: SiteId) -> Result<()> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         self.out.warnings.try_push(format!(
-            "{path}: the file leads it to another object, and so has the program; the program's choice stays"
+            "{path}: the file leads it to another object, and so has the program; \
+             the program's choice stays"
         ))
     }
 }
