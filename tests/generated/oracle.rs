@@ -314,6 +314,19 @@ fn is_foreign(heap: &Heap, value: Value) -> bool {
     matches!(value, Value::Function(function) if !heap.is_home(function))
 }
 
+/// R6: the kind by which two values differ; none for what goes with every kind.
+fn kind(value: Value) -> Option<u8> {
+    match value {
+        Value::Nil | Value::False => None,
+        Value::True => Some(0),
+        Value::Num(_) => Some(1),
+        Value::Str(_) => Some(2),
+        _ if is_function(value) => Some(3),
+        Value::Table(_) | Value::Import(_) => Some(4),
+        Value::Function(_) => Some(3),
+    }
+}
+
 /// Everything that can be reached from some values: tables and functions.
 fn reach(
     heap: &Heap,
@@ -519,6 +532,16 @@ impl<'a> Reload<'a> {
         }
     }
 
+    /// R3.5: the module's function inside of a wrapper, and the cell that has it.
+    fn wrapped(&self, value: Value) -> Option<(usize, usize)> {
+        let Value::Function(wrapper) = value else {
+            return None;
+        };
+        let closure = &self.heap.functions[wrapper];
+        let cell = *closure.cells.get("old").filter(|_| closure.is_patch())?;
+        Some((cell, self.home(self.heap.cells[cell])?))
+    }
+
     fn origin(&self, function: usize) -> Option<&str> {
         match &self.heap.functions[function].kind {
             Kind::Home(code) => Some(&code.origin),
@@ -565,8 +588,27 @@ impl<'a> Reload<'a> {
         }
     }
 
+    /// A function of the file goes on as one that is gone from it, if the two are alike.
+    fn check_renames(&self) -> Result<(), Open> {
+        let roots = [self.heap.object(), Value::Table(GLOBALS)];
+        let running: BTreeSet<&str> = reach(self.heap, roots, (0, 0), true)
+            .into_iter()
+            .filter_map(|value| self.origin(self.home(value)?))
+            .collect();
+        let file: BTreeSet<&str> = self
+            .reached
+            .iter()
+            .filter_map(|function| self.origin(*function))
+            .collect();
+        match running.is_subset(&file) || file.is_subset(&running) {
+            true => Ok(()),
+            false => Err(Open("a function that may have another name now")),
+        }
+    }
+
     fn pair(&mut self) -> Result<(), Open> {
         self.reach();
+        self.check_renames()?;
         self.pair_cells()?;
         self.pair_tables()?;
         self.places = self.places();
@@ -578,11 +620,12 @@ impl<'a> Reload<'a> {
     /// R4.1, R4.2: names are unique in each version.
     fn pair_cells(&mut self) -> Result<(), Open> {
         let mut known: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        // Wrappers among them: what no place of the module has is found by [`Self::check_near`].
         let reached1 = reach(
             self.heap,
             [self.heap.object(), Value::Table(GLOBALS)],
             (0, 0),
-            false,
+            true,
         );
         for value in reached1 {
             if let Some(function) = self.home(value) {
@@ -784,7 +827,8 @@ impl<'a> Reload<'a> {
             }
         }
         for (old, new) in places {
-            if let (Some(old), Some(new)) = (self.home(old), self.fresh_function(new)) {
+            let wrapped = self.wrapped(old).map(|(_, wrapped)| wrapped);
+            if let (Some(old), Some(new)) = (self.home(old).or(wrapped), self.fresh_function(new)) {
                 self.pairs.answers.entry(old).or_default().insert(new);
             }
         }
@@ -827,7 +871,8 @@ impl<'a> Reload<'a> {
             }
         }
         while let Some((old, new)) = places.pop() {
-            if let Some(function) = self.home(old)
+            let wrapped = self.wrapped(old).map(|(_, wrapped)| wrapped);
+            if let Some(function) = self.home(old).or(wrapped)
                 && functions.insert(function)
             {
                 for cell in self.heap.functions[function].cells.values() {
@@ -905,6 +950,36 @@ impl<'a> Reload<'a> {
         }
     }
 
+    /// R6: what comes of data beside data of another kind: the file's, a conflict, or the
+    /// program's, as the record says. Changes that involve functions are left open where there is a
+    /// record.
+    fn kinds(
+        &mut self,
+        oracle: &Oracle,
+        known: Option<&Known>,
+        old: Value,
+        new: Value,
+    ) -> Result<Option<Value>, Open> {
+        let differ = kind(old).zip(kind(new)).is_some_and(|(a, b)| a != b);
+        let is_data = !is_function(old) && !is_function(new);
+        if !differ || is_data && self.policy == Policy::Replace {
+            return Ok(None);
+        }
+        let has_record = !oracle.record.tables.is_empty() || !oracle.record.cells.is_empty();
+        let is_plain = |value| !matches!(value, Value::Import(_)) && !self.is_object(value);
+        match known {
+            None if !has_record && !is_data => Ok(None),
+            _ if !is_data || !is_plain(old) || !is_plain(new) => {
+                Err(Open("a change of kind with functions or imports"))
+            }
+            Some(Known::Scalar(known)) if *known == new => Ok(Some(old)),
+            Some(Known::Scalar(known)) if *known == old => Ok(Some(self.own(new))),
+            Some(Known::Scalar(_)) => Ok(Some(self.conflict(old, new))),
+            None if !has_record => Ok(Some(self.conflict(old, new))),
+            _ => Err(Open("a change of kind from or to a table")),
+        }
+    }
+
     /// R3 to R6 for a slot that A2 has.
     fn slot(&mut self, oracle: &Oracle, old: Value, new: Value) -> Result<Value, Open> {
         if old == Value::Nil {
@@ -923,7 +998,16 @@ impl<'a> Reload<'a> {
             self.data.followed += 1;
             return Ok(self.own(new));
         }
-        if self.fresh_function(new).is_some() {
+        if let Some(function) = self.fresh_function(new) {
+            if let Some((cell, wrapped)) = self.wrapped(old) {
+                if self.answer(wrapped)? != Some(function)
+                    || self.origin(wrapped) != self.origin(function)
+                {
+                    return Err(Open("a wrapper of another function"));
+                }
+                self.note(Place::Cell(cell), self.heap.cells[cell], new);
+                return Ok(old);
+            }
             return Ok(if is_function(old) {
                 new
             } else {
@@ -1047,16 +1131,40 @@ impl<'a> Reload<'a> {
         }
     }
 
+    /// Lists of tables are aligned element by element, by likeness where lengths or places differ.
+    fn check_lists(&self) -> Result<(), Open> {
+        let is_table = |value| matches!(value, Value::Table(_));
+        for (new, old) in &self.pairs.tables {
+            let (rows, running) = (self.heap.length(*new), self.heap.length(*old));
+            let mut both = (1..=rows.max(running)).map(|row| {
+                let of = |table| is_table(self.heap.get(table, &Key::Int(row)));
+                (of(*new), of(*old))
+            });
+            let has_rows = both.clone().any(|(new, old)| new || old);
+            if both.any(|(new, old)| new != old) || has_rows && rows != running {
+                return Err(Open("a list of tables with other elements"));
+            }
+        }
+        Ok(())
+    }
+
     fn plan(&mut self, oracle: &Oracle) -> Result<(), Open> {
+        self.check_lists()?;
         for (new, old) in self.pairs.cells.clone() {
             let (was, is) = (self.heap.cells[old], self.heap.cells[new]);
             let mut locals = self.ran.locals.iter();
             let known = locals.find(|(_, cell)| **cell == new);
             let known = known.and_then(|(name, _)| oracle.record.cells.get(name));
-            let content = match self.merged(oracle, known, was, is)? {
+            let mut content = match self.merged(oracle, known, was, is)? {
                 Some(content) if content != was => content,
                 _ => self.content(oracle, was, is, new)?,
             };
+            if content == was && kind(was) != kind(is) {
+                if is_function(was) || is_function(is) {
+                    return Err(Open("a change of kind with functions or imports"));
+                }
+                content = self.kinds(oracle, known, was, is)?.unwrap_or(was);
+            }
             let imports = self.is_object(content) || is_foreign(self.heap, content);
             self.data.imported += u64::from(was != content && imports);
             self.note(Place::Cell(old), was, content);
@@ -1085,7 +1193,13 @@ impl<'a> Reload<'a> {
                 } else {
                     self.merged(oracle, known, was, value)?
                 };
-                let is = match merged {
+                let kinds = match key {
+                    Key::Name(_) if merged.is_none_or(|is| is == was) => {
+                        self.kinds(oracle, known, was, value)?
+                    }
+                    _ => None,
+                };
+                let is = match kinds.or(merged) {
                     Some(is) if is != was && !sure => return Err(Open(MOVED)),
                     Some(is) => is,
                     None => self.slot(oracle, was, value)?,
@@ -1136,7 +1250,11 @@ impl<'a> Reload<'a> {
                 } else {
                     self.merged(oracle, known, change.old, change.new)?
                 };
-                let is = match merged {
+                let kinds = match merged.is_none_or(|is| is == change.old) {
+                    true => self.kinds(oracle, known, change.old, change.new)?,
+                    false => None,
+                };
+                let is = match kinds.or(merged) {
                     Some(is) => is,
                     None => self.slot(oracle, change.old, change.new)?,
                 };
@@ -1366,6 +1484,12 @@ impl<'a> Reload<'a> {
         }
         if (had || matches!(key, Key::Int(_))) && !sure {
             return Err(Open(MOVED));
+        }
+        if matches!(key, Key::Int(_)) && self.policy == Policy::Keep {
+            return match is_function(self.heap.get(new, key)) {
+                true => Err(Open("an element of a list with functions")),
+                false => Ok(false), // plain data in a list stays as it runs
+            };
         }
         Ok(match (key, record) {
             (Key::Name(_), _) => !had,

@@ -27,6 +27,8 @@ pub struct Element {
     pub exact: Option<u64>,
     /// The strings in it, sorted.
     pub strings: Vec<u64>,
+    /// What says less than that, sorted: it counts after all code.
+    pub hints: Vec<u64>,
     /// Its code, or its whole content.
     pub code: Option<u64>,
     /// The number of its partner on the other side.
@@ -50,17 +52,19 @@ impl Element {
 /// [`crate::support::error::Error::Memory`].
 pub fn align(left: &mut [Element], right: &mut [Element]) -> Result<()> {
     by_content(left, right)?;
+    by_tokens(left, right, |one| &one.hints, |count, _| f64::from(count))?;
     by_order(left, right);
     Ok(())
 }
 
-/// The same without their order.
+/// The same without hints and order.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
 pub fn by_content(left: &mut [Element], right: &mut [Element]) -> Result<()> {
     by_exact(left, right)?;
-    by_strings(left, right)?;
+    let share = |count: u32, most: usize| f64::from(count) / most as f64;
+    by_tokens(left, right, |one| &one.strings, share)?;
     by_code(left, right)
 }
 
@@ -100,6 +104,7 @@ impl Aligner<'_> {
                 kind: side.get(*id).map_or(0, kind),
                 exact: None,
                 strings: side.of.strings_of(*id)?,
+                hints: Vec::new(),
                 code: side.of.code_of(*id),
                 partner: None,
             })
@@ -151,15 +156,21 @@ fn by_exact(left: &mut [Element], right: &mut [Element]) -> Result<()> {
     Ok(())
 }
 
-/// The element that shares the most strings with another one: it must be one alone, on both sides.
-fn by_strings(left: &mut [Element], right: &mut [Element]) -> Result<()> {
+/// The element that shares the most tokens with another one: it must be one alone, on both sides.
+/// `score` tells how much so many shared ones count of so many.
+fn by_tokens(
+    left: &mut [Element],
+    right: &mut [Element],
+    tokens: impl Fn(&Element) -> &[u64],
+    score: impl Fn(u32, usize) -> f64,
+) -> Result<()> {
     let mut with: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
     let open = right
         .iter()
         .enumerate()
         .filter(|(_, element)| element.partner.is_none());
     for (j, element) in open {
-        for string in &element.strings {
+        for string in tokens(element) {
             if !with.contains_key(string) {
                 with.try_insert_value(*string, Vec::new())?;
             }
@@ -184,7 +195,7 @@ fn by_strings(left: &mut [Element], right: &mut [Element]) -> Result<()> {
         .filter(|(_, element)| element.partner.is_none());
     for (i, element) in open {
         counts.clear();
-        for string in &element.strings {
+        for string in tokens(element) {
             let list = with.get(string).filter(|list| list.len() <= MOST_ALIKE);
             for j in list.into_iter().flatten() {
                 let count = counts.get(j).copied().unwrap_or(0);
@@ -192,11 +203,11 @@ fn by_strings(left: &mut [Element], right: &mut [Element]) -> Result<()> {
             }
         }
         for (j, count) in &counts {
-            let Some(other) = right.get(*j).filter(|other| other.kind == element.kind) else {
+            let Some(other) = right.get(*j).filter(|other| element.may_be(other)) else {
                 continue;
             };
-            let most = element.strings.len().max(other.strings.len()).max(1);
-            let score = f64::from(*count) / most as f64;
+            let most = tokens(element).len().max(tokens(other).len()).max(1);
+            let score = score(*count, most);
             let [own, others] = &mut best;
             if let (Some(own), Some(others)) = (own.get_mut(i), others.get_mut(*j)) {
                 note(own, score, *j);

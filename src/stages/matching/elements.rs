@@ -1,7 +1,6 @@
 //! What tells an element of a list from the others.
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 use super::lists::{MOST_ELEMENTS, Running, Written};
 use super::merge::is_scalar;
@@ -36,12 +35,7 @@ fn kind_of(val: Val) -> u8 {
 }
 
 fn token(key: u64, value: u64) -> u64 {
-    (key.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !1
-}
-
-/// Does a token speak of a function of the row, and of no string?
-pub(super) fn is_weak(token: u64) -> bool {
-    token & 1 != 0
+    (key.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Pairer<'_> {
@@ -211,7 +205,6 @@ impl Pairer<'_> {
         keys: &mut Keys,
     ) -> Result<()> {
         let (mut content, mut count) = (0u64, 0u64);
-        let mut names: SmallVec<[u64; 4]> = SmallVec::new();
         let mut cursor = self.vm.walk(row, Ref::NIL)?;
         while let Some(entry) = cursor.next(self.vm) {
             count += 1;
@@ -235,24 +228,19 @@ impl Pairer<'_> {
                 let code = self.vm.profile(function)?;
                 let code = code.map_or(0, |profile| profile.digest.key());
                 content = content.wrapping_add(token(key, code));
-                names.try_push(token(key, 1) | 1)?;
+                element.hints.try_push(token(key, 1))?;
                 let definition = match is_incoming {
                     true => self.identity.element(self.vm, function),
                     false => self.identity.element_running(self.vm, function),
                 };
                 self.vm.release(mark);
                 if let Some(definition) = definition {
-                    element
-                        .strings
-                        .try_push(token(key, u64::from(definition) << 2) | 1)?;
+                    let token = token(key, u64::from(definition) << 2);
+                    element.hints.try_push(token)?;
                 }
             }
         }
-        // Where no string says what the row is, the names of its functions may.
-        if element.strings.iter().all(|token| is_weak(*token)) {
-            element.strings.try_reserve(names.len())?;
-            element.strings.extend(names);
-        }
+        element.hints.sort_unstable();
         element.strings.sort_unstable();
         element.code = Some(content ^ count.rotate_left(48));
         Ok(())

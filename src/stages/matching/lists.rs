@@ -12,7 +12,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::elements::{Keys, is_weak};
+use super::elements::Keys;
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, SlotDecision, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
@@ -20,7 +20,7 @@ use crate::lua::vm::{Ref, Val, Vm};
 use crate::model::base::{Path, Place};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, collected};
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// Of longer lists what is behind this element stays as it runs; a warning says so.
 pub(super) const MOST_ELEMENTS: i64 = 1_000_000;
@@ -207,10 +207,7 @@ impl Pairer<'_> {
                 let old = element.partner.take().and_then(|old| left.get(old));
                 if let Some(old) = old.filter(|old| old.kind == element.kind) {
                     element.code = old.code;
-                    element
-                        .strings
-                        .extend(old.strings.iter().filter(|one| is_weak(**one)));
-                    element.strings.sort_unstable();
+                    element.hints = copied(&old.hints)?;
                 }
             }
             align(&mut base, &mut right)?;
