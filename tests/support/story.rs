@@ -1048,7 +1048,8 @@ pub const STEPS_BACK: Story = Story {
         m.f()
         test.reload('m', { scope = 'vm', source = [[
             local n = 0 return { f = function() n = n + 1 return 'between', n end }]] })
-        test.reload('m', { scope = 'vm' })",
+        test.reload('m', { scope = 'vm', source = [[
+            local n = 0 return { f = function() n = n + 1 return 'v2', n end }]] })",
     call: "return function(name) return require('hotreload').undo(name, 2) end",
     options: "nil",
     settle: "

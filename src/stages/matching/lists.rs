@@ -784,6 +784,11 @@ impl Pairer<'_> {
                 (false, true) => Action::ReplaceData,
                 (false, false) => Action::Place,
             };
+            // Without a record, what stays is counted by what the file says there.
+            let value = match action {
+                Action::Keep if !self.out.base.is_known() => new.beside.new,
+                _ => value,
+            };
             return self.push_slot(pair, key, value, here, action);
         }
         if running.index != index {
