@@ -167,8 +167,9 @@ local function new_guard(entries)
     }, Guard)
 end
 
--- The guard of the reload that migrates objects, and the module. An error from outside may end the reload at any point, and
--- its coroutine may be lost: so this counts only while the guard is there and open.
+-- The guard of the reload that migrates objects, and the module. An error from outside may end the
+-- reload at any point, and its coroutine may be lost: so this counts only while the guard is there
+-- and open.
 local MIGRATING = { guard = 1, module = 2 }
 local migration = setmetatable({ false, false }, { __mode = "v" })
 

@@ -131,7 +131,7 @@ function undo.install(hotreload, services)
             local why = services.why_not(name)
             if why then return cannot(name, why) end
         end
-        -- The sweep comes first: it does not know the list of entries, and would change what undoes.
+        -- The sweep comes first: it knows no list of entries, and would change what undoes.
         local swept, why = services.finish_sweep()
         if not swept then return false, why end
         local entries, name
