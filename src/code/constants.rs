@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::reader::{Read, Reader, Stop, word};
-use super::{Digest, MAX_DEPTH, OP_LAST, OP_SETUPVAL, UpvalueSet, text_at};
+use super::{Digest, MAX_DEPTH, UpvalueSet, op, text_at};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush, collected};
 use crate::support::secret::Secret;
@@ -311,7 +311,7 @@ impl Text {
             .try_reserve(code.len() / 4)
             .map_err(|_| Stop::Memory)?;
         for instruction in code.chunks_exact(4).map(word) {
-            if instruction & 0x7f > OP_LAST {
+            if instruction & 0x7f > op::LAST {
                 return Err(Stop::Format);
             }
             self.code.push(instruction);
@@ -453,7 +453,7 @@ impl Text {
         reader.take(3)?;
         let mut assigned = UpvalueSet::default();
         for instruction in reader.code()?.chunks_exact(4).map(word) {
-            if instruction & 0x7f == OP_SETUPVAL {
+            if instruction & 0x7f == op::SETUPVAL {
                 assigned.add((instruction >> 16 & 0xff) as u8);
             }
         }
@@ -755,38 +755,4 @@ fn writes(i: u32, register: u32) -> bool {
         _ => return false,
     };
     (first..=last).contains(&register)
-}
-
-/// Lua 5.4's operations, as far as they are told apart here.
-mod op {
-    pub const MOVE: u32 = 0;
-    pub const LOADI: u32 = 1;
-    pub const LOADF: u32 = 2;
-    pub const LOADK: u32 = 3;
-    pub const LOADKX: u32 = 4;
-    pub const LOADFALSE: u32 = 5;
-    pub const LFALSESKIP: u32 = 6;
-    pub const LOADTRUE: u32 = 7;
-    pub const LOADNIL: u32 = 8;
-    pub const GETUPVAL: u32 = 9;
-    pub const GETTABUP: u32 = 11;
-    pub const GETFIELD: u32 = 14;
-    pub const NEWTABLE: u32 = 19;
-    pub const SELF: u32 = 20;
-    pub const ADDI: u32 = 21;
-    pub const SHR: u32 = 45;
-    pub const UNM: u32 = 49;
-    pub const CONCAT: u32 = 53;
-    pub const JMP: u32 = 56;
-    pub const EQ: u32 = 57;
-    pub const TESTSET: u32 = 67;
-    pub const CALL: u32 = 68;
-    pub const TAILCALL: u32 = 69;
-    pub const FORLOOP: u32 = 73;
-    pub const FORPREP: u32 = 74;
-    pub const TFORPREP: u32 = 75;
-    pub const TFORCALL: u32 = 76;
-    pub const TFORLOOP: u32 = 77;
-    pub const CLOSURE: u32 = 79;
-    pub const VARARG: u32 = 80;
 }

@@ -5,16 +5,15 @@
 //! without. It never reads past the end, never recurses deeper than [`MAX_DEPTH`], and allocates no
 //! more than the dump is long.
 
-#[allow(dead_code, reason = "the matcher that asks it comes next")]
 pub mod align;
 #[cfg(test)]
 mod chunk_tests;
 pub mod constants;
 pub mod cut;
-#[allow(dead_code, reason = "the matcher that asks it comes next")]
 pub mod definitions;
 mod lines;
 mod names;
+mod op;
 pub mod outline;
 #[cfg(feature = "vendored")]
 pub mod probe;
@@ -36,16 +35,6 @@ use crate::support::secret::Secret;
 /// Lua's own parser nests no deeper.
 const MAX_DEPTH: u32 = 220;
 
-const OP_LOADI: u32 = 1;
-const OP_LOADK: u32 = 3;
-const OP_SETUPVAL: u32 = 10;
-const OP_GETTABLE: u32 = 12;
-const OP_GETI: u32 = 13;
-const OP_SETTABLE: u32 = 16;
-const OP_SETI: u32 = 17;
-const OP_SETFIELD: u32 = 18;
-const OP_SETTABUP: u32 = 15;
-const OP_LAST: u32 = 82;
 /// Whether a reader of code looks at an instruction, by its first byte: all of its operation, and a
 /// bit of something else. What is no operation at all is looked at, too.
 #[expect(
@@ -57,10 +46,16 @@ const INTERESTING: [bool; 256] = {
     let mut byte = 0;
     while byte < interesting.len() {
         let op = byte as u32 & 0x7f;
-        interesting[byte] = op > OP_LAST
+        interesting[byte] = op > op::LAST
             || matches!(
                 op,
-                OP_LOADI | OP_LOADK | OP_SETUPVAL | OP_GETTABLE | OP_GETI | OP_SETTABLE | OP_SETI
+                op::LOADI
+                    | op::LOADK
+                    | op::SETUPVAL
+                    | op::GETTABLE
+                    | op::GETI
+                    | op::SETTABLE
+                    | op::SETI
             );
         byte += 1;
     }
@@ -344,16 +339,16 @@ impl Scan<'_> {
     fn instruction(&mut self, i: u32, function: u32, constants: usize) -> Read<()> {
         let (a, b, c) = ((i >> 7) as u8, (i >> 16) as u8, (i >> 24) as u8);
         match i & 0x7f {
-            OP_LOADI | OP_LOADK => {
+            op::LOADI | op::LOADK => {
                 if let Some(load) = self.loads.get_mut(usize::from(a)) {
                     *load = (function, i);
                 }
                 Ok(())
             }
-            OP_GETTABLE => self.key_in(c, function, constants),
-            OP_SETTABLE => self.key_in(b, function, constants),
-            OP_GETI => self.key(c.into()),
-            OP_SETI => self.key(b.into()),
+            op::GETTABLE => self.key_in(c, function, constants),
+            op::SETTABLE => self.key_in(b, function, constants),
+            op::GETI => self.key(c.into()),
+            op::SETI => self.key(b.into()),
             _ => Ok(()),
         }
     }
@@ -369,7 +364,7 @@ impl Scan<'_> {
 
     /// Notes the number that an instruction has loaded as a key.
     fn loaded_key(&mut self, load: u32, constants: usize) -> Read<()> {
-        if load & 0x7f == OP_LOADI {
+        if load & 0x7f == op::LOADI {
             return self.key(i64::from(load >> 15) - 65535);
         }
         let constant = (load >> 15) as usize;
@@ -465,8 +460,8 @@ fn read_code(
         }
         let i = word(instruction);
         match i & 0x7f {
-            OP_SETUPVAL => assigned.add((i >> 16) as u8),
-            0..=OP_LAST => {
+            op::SETUPVAL => assigned.add((i >> 16) as u8),
+            0..=op::LAST => {
                 if let Some(scan) = scan.as_deref_mut() {
                     scan.instruction(i, number, constants)?;
                 }
@@ -631,7 +626,7 @@ impl<'a> Reader<'a> {
                 delta => line.checked_add(delta.into()).ok_or(Stop::Format)?,
             };
             let i = word(instruction);
-            if matches!(i & 0x7f, OP_SETFIELD | OP_SETTABUP)
+            if matches!(i & 0x7f, op::SETFIELD | op::SETTABUP)
                 && let Some(store) = stores.get_mut((i >> 16 & 0xff) as usize)
             {
                 *store = Some(line);

@@ -4,25 +4,11 @@
 use rustc_hash::FxHashMap;
 
 use super::reader::{Read, Reader, Stop, word};
-use super::{Chunk, Profile, UpvalueSet, text_at};
+use super::{Chunk, Profile, UpvalueSet, op, text_at};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 use crate::support::secret::Secret;
 
-const OP_MOVE: u32 = 0;
-const OP_LOADNIL: u32 = 8;
-const OP_SETTABUP: u32 = 15;
-const OP_SETTABLE: u32 = 16;
-const OP_SETI: u32 = 17;
-const OP_SETFIELD: u32 = 18;
-const OP_JMP: u32 = 56;
-const OP_CALL: u32 = 68;
-const OP_RETURN: u32 = 70;
-const OP_FORPREP: u32 = 74;
-const OP_TFORPREP: u32 = 75;
-const OP_SETLIST: u32 = 78;
-const OP_CLOSURE: u32 = 79;
-const OP_LAST: u32 = 82;
 /// A jump's distance is stored with this added.
 const JUMP_BIAS: usize = (1 << 24) - 1;
 
@@ -30,17 +16,17 @@ const JUMP_BIAS: usize = (1 << 24) - 1;
 /// LOADKX, LOADFALSE, LOADTRUE, LOADNIL, SETTABLE, SETI, SETFIELD, NEWTABLE, RETURN, RETURN0,
 /// RETURN1, SETLIST, VARARGPREP, EXTRAARG.
 const CONSTANT: u128 = 0b1_1011_1110 // all of 1..=8 but 6, which belongs to a comparison
-    | 1 << OP_MOVE
-    | 1 << OP_SETTABLE
-    | 1 << OP_SETI
-    | 1 << OP_SETFIELD
-    | 1 << 19
-    | 1 << 70
-    | 1 << 71
-    | 1 << 72
-    | 1 << 78
-    | 1 << 81
-    | 1 << OP_LAST;
+    | 1 << op::MOVE
+    | 1 << op::SETTABLE
+    | 1 << op::SETI
+    | 1 << op::SETFIELD
+    | 1 << op::NEWTABLE
+    | 1 << op::RETURN
+    | 1 << op::RETURN0
+    | 1 << op::RETURN1
+    | 1 << op::SETLIST
+    | 1 << op::VARARGPREP
+    | 1 << op::LAST;
 
 /// A main chunk, from outside.
 #[derive(Default, Debug)]
@@ -185,18 +171,18 @@ impl Reader<'_> {
                 (i >> 16 & 0xff) as usize,
                 i >> 24,
             );
-            if op > OP_LAST {
+            if op > op::LAST {
                 return Err(Stop::Format);
             }
             outline.is_constant &= CONSTANT >> op & 1 == 1;
             let in_any_case = at > conditional;
             match op {
-                OP_SETFIELD | OP_SETTABUP => {
+                op::SETFIELD | op::SETTABUP => {
                     let is_constant = i >> 15 & 1 == 1;
                     let held = holds.get(c as usize).filter(|_| !is_constant);
                     let held = held.and_then(|held| lines.get(held.checked_sub(1)?));
                     let (name, number) = names.get(b).copied().flatten().ok_or(Stop::Format)?;
-                    let table = values.get(a).copied().filter(|_| op == OP_SETFIELD);
+                    let table = values.get(a).copied().filter(|_| op == op::SETFIELD);
                     let before = last.remove(&(table, number));
                     if let Some(before) = before.and_then(|before| stored.get_mut(before)) {
                         *before = None;
@@ -211,24 +197,24 @@ impl Reader<'_> {
                         }))?;
                     }
                 }
-                OP_SETTABLE | OP_SETI | OP_SETLIST => {}
-                OP_JMP => {
+                op::SETTABLE | op::SETI | op::SETLIST => {}
+                op::JMP => {
                     conditional =
                         conditional.max((at + (i >> 7) as usize).saturating_sub(JUMP_BIAS))
                 }
-                OP_FORPREP | OP_TFORPREP => {
+                op::FORPREP | op::TFORPREP => {
                     conditional = conditional.max(at + (i >> 15) as usize + 1)
                 }
-                OP_RETURN if b == 2 => outline.returned = values.get(a).copied(),
-                OP_CLOSURE if in_any_case => {
+                op::RETURN if b == 2 => outline.returned = values.get(a).copied(),
+                op::CLOSURE if in_any_case => {
                     set(&mut holds, &mut values, a, (i >> 15) as usize + 1, at)
                 }
-                OP_MOVE if in_any_case => {
+                op::MOVE if in_any_case => {
                     let held = holds.get(b).copied().unwrap_or(0);
                     let value = values.get(b).copied().unwrap_or(0);
                     set(&mut holds, &mut values, a, held, value);
                 }
-                OP_CALL | OP_LOADNIL => {
+                op::CALL | op::LOADNIL => {
                     (a..=255).for_each(|a| set(&mut holds, &mut values, a, 0, at))
                 }
                 _ => set(&mut holds, &mut values, a, 0, at),

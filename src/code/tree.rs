@@ -13,13 +13,11 @@
 use std::ops::Range;
 
 use super::reader::{Read, Reader, Stop, word};
-use super::{MAX_DEPTH, OP_LAST, OP_SETFIELD, OP_SETTABUP, OP_SETUPVAL};
+use super::{MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::TryPush;
 use crate::support::secret::Secret;
 
-const OP_MOVE: u32 = 0;
-const OP_CLOSURE: u32 = 79;
 /// Locals that may be in use at once, as Lua has it for registers.
 const MOST_ACTIVE: usize = 255;
 
@@ -232,7 +230,7 @@ impl Builder<'_> {
         };
         let code = reader.code()?;
         let code_end = here(reader);
-        if code.chunks_exact(4).any(|i| word(i) & 0x7f > OP_LAST) {
+        if code.chunks_exact(4).any(|i| word(i) & 0x7f > op::LAST) {
             return Err(Stop::Format);
         }
         let constants = self.constants(reader)?;
@@ -405,7 +403,7 @@ impl Builder<'_> {
         let mut instructions = code.chunks_exact(4).map(word).enumerate().peekable();
         while let Some((pc, i)) = instructions.next() {
             let pc = pc as u32;
-            if i & 0x7f != OP_CLOSURE {
+            if i & 0x7f != op::CLOSURE {
                 continue;
             }
             let Some(child) = children.get((i >> 15) as usize).copied() else {
@@ -430,17 +428,17 @@ impl Builder<'_> {
                     .unwrap_or(0)
             };
             let place = match next & 0x7f {
-                OP_SETFIELD | OP_SETTABUP
+                op::SETFIELD | op::SETTABUP
                     if next >> 24 == u32::from(register) && next >> 15 & 1 == 0 =>
                 {
                     constant(next >> 16 & 0xff)
                 }
-                OP_SETUPVAL if next >> 7 & 0xff == u32::from(register) => self
+                op::SETUPVAL if next >> 7 & 0xff == u32::from(register) => self
                     .out
                     .captured(number)
                     .get((next >> 16 & 0xff) as usize)
                     .map_or(0, |captured| captured.name),
-                OP_MOVE if next >> 16 & 0xff == u32::from(register) => {
+                op::MOVE if next >> 16 & 0xff == u32::from(register) => {
                     name_of((next >> 7 & 0xff) as u8, pc)
                 }
                 _ => name_of(register, pc),

@@ -5,19 +5,10 @@
 
 use super::Reason::{Kind as OtherKind, Likeness, Name, Result as Returned, Sequence};
 use super::*;
+use crate::code::definitions::tests::read;
 use crate::lua::testing::State;
 use crate::lua::vm::DebugInfo;
 use crate::support::secret::Secret;
-
-fn read(text: &str) -> Definitions {
-    let dump = State::new().view(|vm| {
-        let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
-        vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
-    });
-    Definitions::read(dump, &Secret::default())
-        .expect("memory")
-        .expect("a dump")
-}
 
 /// Two versions and their alignment.
 struct Versions {
@@ -45,6 +36,7 @@ fn told(base: &str, incoming: &str, renames: Renames<'_>) -> Versions {
     }
 }
 
+/// The files of a machine need not be UTF-8.
 fn shown(of: &Definitions, id: DefinitionId) -> String {
     String::from_utf8_lossy(&of.describe(id).expect("memory")).into_owned()
 }

@@ -12,24 +12,24 @@
 //! or stores something is interpreted once, in the order of its instructions. Branches meet in
 //! [`Symbol::OneOf`].
 
+#[cfg(any(test, feature = "vendored"))]
 mod describe;
 mod features;
 mod finish;
 mod frame;
 mod interpret;
-mod op;
 mod parse;
 mod pure;
 mod registers;
 mod resolve;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod types;
 
 use rustc_hash::FxHashMap;
 
-use super::Digest;
 use super::reader::{Reader, Stop};
+use super::{Digest, op};
 use crate::support::error::{Error, Result};
 use crate::support::secret::Secret;
 

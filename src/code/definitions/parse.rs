@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::super::reader::{Read, Reader, Stop, word};
-use super::super::{Digest, MAX_DEPTH, OP_LAST, OP_SETUPVAL, UpvalueSet};
+use super::super::{Digest, MAX_DEPTH, UpvalueSet};
 use super::types::{Constant, Proto, ProtoId, Symbol, Text, Variable};
 use super::{Definitions, Known, op};
 use crate::support::error::Result;
@@ -119,8 +119,8 @@ impl<'d> Parser<'_, 'd> {
         let (mut assigned, mut found) = (UpvalueSet::default(), 0_u128);
         for i in code.chunks_exact(4).map(word) {
             match i & 0x7f {
-                OP_SETUPVAL => assigned.add((i >> 16) as u8),
-                op @ 0..=OP_LAST => found |= 1 << op,
+                op::SETUPVAL => assigned.add((i >> 16) as u8),
+                op @ 0..=op::LAST => found |= 1 << op,
                 _ => return Err(Stop::Format),
             }
         }

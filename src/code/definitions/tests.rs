@@ -8,7 +8,7 @@ use crate::lua::testing::State;
 use crate::lua::vm::DebugInfo;
 
 /// What a text defines.
-fn read(text: &str) -> Definitions {
+pub(in crate::code) fn read(text: &str) -> Definitions {
     let dump = State::new().view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
         vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()

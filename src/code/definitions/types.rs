@@ -165,6 +165,10 @@ pub struct Definition {
     /// The function that evaluates it.
     pub proto: ProtoId,
     /// The line, or 0. Lua gives a table the line of what stands before it.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "tests tell definitions by their lines")
+    )]
     pub line: i32,
     /// It stands in a loop of that function.
     pub in_loop: bool,
@@ -211,6 +215,7 @@ impl Variable {
 #[derive(Clone, Copy, Debug)]
 pub struct Proto {
     /// The function around it; none for the main function.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests tell functions by it"))]
     pub parent: Option<ProtoId>,
     /// First line; 0 for the main function.
     pub line: i32,
@@ -291,6 +296,10 @@ pub struct Store {
     /// The function that does it.
     pub proto: ProtoId,
     /// The line, or 0.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "tests tell stores by their lines")
+    )]
     pub line: i32,
 }
 

@@ -1,5 +1,4 @@
 //! The operations of Lua 5.4, as far as they are told apart.
-#![allow(missing_docs)]
 
 pub const MOVE: u32 = 0;
 pub const LOADI: u32 = 1;
@@ -15,6 +14,7 @@ pub const SETUPVAL: u32 = 10;
 pub const GETTABUP: u32 = 11;
 pub const GETTABLE: u32 = 12;
 pub const GETI: u32 = 13;
+pub const GETFIELD: u32 = 14;
 pub const SETTABUP: u32 = 15;
 pub const SETTABLE: u32 = 16;
 pub const SETI: u32 = 17;
@@ -30,6 +30,7 @@ pub const ADD: u32 = 34;
 pub const SHR: u32 = 45;
 pub const MMBIN: u32 = 46;
 pub const MMBINK: u32 = 48;
+pub const UNM: u32 = 49;
 pub const LEN: u32 = 52;
 pub const CONCAT: u32 = 53;
 pub const JMP: u32 = 56;
@@ -42,9 +43,13 @@ pub const TAILCALL: u32 = 69;
 pub const RETURN: u32 = 70;
 pub const RETURN0: u32 = 71;
 pub const RETURN1: u32 = 72;
+pub const FORLOOP: u32 = 73;
 pub const FORPREP: u32 = 74;
 pub const TFORPREP: u32 = 75;
 pub const TFORCALL: u32 = 76;
+pub const TFORLOOP: u32 = 77;
 pub const SETLIST: u32 = 78;
 pub const CLOSURE: u32 = 79;
 pub const VARARG: u32 = 80;
+pub const VARARGPREP: u32 = 81;
+pub const LAST: u32 = 82;
