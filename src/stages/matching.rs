@@ -152,6 +152,21 @@ struct TablePair {
     fit: Fit,
 }
 
+impl TablePair {
+    /// What becomes of a slot of A1's table.
+    fn slot(&self, key: Ref, new: Ref, old: Ref, action: Action) -> SlotDecision {
+        SlotDecision {
+            table: self.old,
+            parent: self.site,
+            key,
+            new,
+            old,
+            action,
+            change: false,
+        }
+    }
+}
+
 /// R8: what A1's table of a pair holds in the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fit {

@@ -97,13 +97,7 @@ impl Pairer<'_> {
             if on_record == 0 || on_record > MOST_FIELDS {
                 continue;
             }
-            let mut found = 0;
-            let mut cursor = self.vm.walk(new, Ref::NIL)?;
-            while cursor.next(self.vm).is_some() {
-                let place = self.walked_place(&cursor, path);
-                found += usize::from(place.is_some_and(|place| self.out.base.is_there(place)));
-            }
-            if found >= on_record {
+            if self.recorded_keys(new, path)? >= on_record {
                 continue;
             }
             let (mut dropped, mut names) = (Vec::new(), Vec::new());

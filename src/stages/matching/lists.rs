@@ -14,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::elements::Keys;
 use super::merge::is_scalar;
-use super::{Action, Edge, EntryPair, Fit, Pairer, SlotDecision, TablePair};
+use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
 use crate::lua::vm::{Ref, Val, Vm};
 use crate::model::base::{Path, Place};
@@ -711,15 +711,7 @@ impl Pairer<'_> {
         old: Ref,
         action: Action,
     ) -> Result<()> {
-        self.out.slots.try_push(SlotDecision {
-            table: pair.old,
-            parent: pair.site,
-            key,
-            new,
-            old,
-            action,
-            change: false,
-        })
+        self.out.slots.try_push(pair.slot(key, new, old, action))
     }
 
     fn place_element(

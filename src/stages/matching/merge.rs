@@ -352,13 +352,7 @@ impl Pairer<'_> {
         if on_record == 0 {
             return Ok(());
         }
-        let mut found = 0;
-        let mut cursor = self.vm.walk(new, Ref::NIL)?;
-        while cursor.next(self.vm).is_some() {
-            let place = self.walked_place(&cursor, path);
-            found += usize::from(place.is_some_and(|place| self.out.base.is_there(place)));
-        }
-        if found >= on_record {
+        if self.recorded_keys(new, path)? >= on_record {
             return Ok(());
         }
         let mut gone = Vec::new();
@@ -382,6 +376,17 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How many keys of A2's table are on record for the table with this path.
+    pub(super) fn recorded_keys(&mut self, new: Ref, path: Path) -> Result<usize> {
+        let mut found = 0;
+        let mut cursor = self.vm.walk(new, Ref::NIL)?;
+        while cursor.next(self.vm).is_some() {
+            let place = self.walked_place(&cursor, path);
+            found += usize::from(place.is_some_and(|place| self.out.base.is_there(place)));
+        }
+        Ok(found)
     }
 
     /// Plans that an entry of A1's table goes.

@@ -304,15 +304,7 @@ impl Pairer<'_> {
         self.out.sites.reserve(entries.len())?;
         for beside in entries.drain(..) {
             let action = self.classify_slot(&beside)?;
-            let mut slot = SlotDecision {
-                table: pair.old,
-                parent: pair.site,
-                key: beside.key,
-                new: beside.new,
-                old: beside.old,
-                action,
-                change: false,
-            };
+            let mut slot = pair.slot(beside.key, beside.new, beside.old, action);
             slot.action = self.three_way(action, &slot, &beside)?;
             self.out.slots.try_push(slot)?;
             self.child(slot, Some(pair.new), &beside, &mut children)?;
@@ -371,15 +363,7 @@ impl Pairer<'_> {
             (key, value, Ref::NIL, Action::Add),
             (former, Ref::NIL, old, Action::Remove),
         ] {
-            self.out.slots.try_push(SlotDecision {
-                table: pair.old,
-                parent: pair.site,
-                key,
-                new,
-                old,
-                action,
-                change: false,
-            })?;
+            self.out.slots.try_push(pair.slot(key, new, old, action))?;
         }
         Ok(true)
     }
@@ -420,15 +404,7 @@ impl Pairer<'_> {
             } else {
                 Action::Keep
             };
-        self.out.slots.try_push(SlotDecision {
-            table: pair.old,
-            parent: pair.site,
-            key,
-            new,
-            old,
-            action,
-            change: false,
-        })
+        self.out.slots.try_push(pair.slot(key, new, old, action))
     }
 
     /// R5.3: an integer key is not added to an existing table but where the record says that the
@@ -464,15 +440,8 @@ impl Pairer<'_> {
         };
         let path = self.path(pair.old, pair.site)?;
         if path.is_some_and(|path| self.out.base.had_object(path.metatable(), number)) {
-            self.out.slots.try_push(SlotDecision {
-                table: pair.old,
-                parent: pair.site,
-                key: Ref::NIL,
-                new: Ref::NIL,
-                old,
-                action: Action::Remove,
-                change: false,
-            })?;
+            let slot = pair.slot(Ref::NIL, Ref::NIL, old, Action::Remove);
+            self.out.slots.try_push(slot)?;
         }
         Ok(())
     }
