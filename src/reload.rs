@@ -84,9 +84,6 @@ impl Module {
     }
 }
 
-/// Where in [`Module::undo`] the façade has the main function of the last reload.
-const LAST_MAIN: i64 = 6;
-
 /// A module whose plan is made, with everything that could fail.
 struct Planned {
     context: Context,
@@ -436,7 +433,7 @@ fn plan_module(
         &context,
         (found, known),
     )?;
-    loaded.last_main = vm.index(module.undo, LAST_MAIN)?;
+    loaded.last_main = vm.index(module.undo, layout::Undo::Main.at())?;
     loaded.ownership.read_loader(vm, loaded.last_main)?;
     let load_ms = clock.lap();
     fault::point()?;
@@ -524,7 +521,7 @@ fn load_module(
     let source = match &module.source {
         Some(source) => Some(copied(source)?),
         None => {
-            let last = vm.index(module.undo, LAST_MAIN)?;
+            let last = vm.index(module.undo, layout::Undo::Main.at())?;
             vm.source(last)?
         }
     };

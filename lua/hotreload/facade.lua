@@ -335,7 +335,7 @@ end
 
 --- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil and why not.
 local function item_of(name, options, known_options)
-    if running[1] then
+    if running[RUNNING.module] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
             .. "call gg.reload when it has ended", shown(running[RUNNING.module])))
     end
@@ -525,7 +525,7 @@ end
 function services.why_not(name)
     local why, last = why_busy(), hooking[name]
     if why then return why end
-    if last and last[1] then return "its hook (__hotfix) has not ended yet" end
+    if last and last[GUARD.open] then return "its hook (__hotfix) has not ended yet" end
 end
 
 --- No reload of the module begins until the guard's end.
