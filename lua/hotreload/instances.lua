@@ -143,8 +143,9 @@ local function call(f, object, change, deadline)
     return ok, message
 end
 
+-- What the migrations have changed; `object` is the one that is being migrated, `copy` what it was.
 local function no_changes()
-    return { n = 0 }
+    return { n = 0, object = false, copy = false }
 end
 
 --- Notes what has changed in an object since its copy was made: for `core.migrated`.
@@ -162,8 +163,16 @@ local function note(changes, object, copy)
     end
 end
 
---- Takes back what is noted, the last first.
+--- Takes back what is noted, the last first, and before that what the migration under way has done:
+--- memory may have ended before it could be noted.
 local function put_back(changes)
+    local object, copy = changes.object, changes.copy
+    if object then
+        for key in next, object do
+            if copy[key] == nil then rawset(object, key, nil) end
+        end
+        for key, old in next, copy do rawset(object, key, old) end
+    end
     for i = changes.n - 1, 0, -1 do
         rawset(changes[4 * i + 1], changes[4 * i + 2], changes[4 * i + 3])
     end
@@ -173,12 +182,14 @@ local function migrate_one(entry, object, number, deadline, changes)
     local copy = {}
     if type(object) == "table" then
         for key, value in next, object do copy[key] = value end
+        changes.object, changes.copy = object, copy
     end
     local ok, message = call(entry[2], object, entry[4], deadline)
-    if type(object) == "table" then note(changes, object, copy) end
     if not ok then
         return format("the migration of object %d of %s failed: %s", number, entry[3], message)
     end
+    if changes.object then note(changes, object, copy) end
+    changes.object = false
 end
 
 local function migrate_all(item, checked, services, changes)
