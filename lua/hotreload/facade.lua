@@ -189,17 +189,25 @@ local function why_busy()
     end
 end
 
-local function half_undone(message, why)
-    return format("%s\n%s", message, why)
+--- The message of a reload that failed behind its commit: `failed` says what went wrong, of the
+--- module `name`, `message` how. `memos` has what is to be said of the first `count` modules' tables,
+--- or false; `stays` is what could not be undone.
+local function failure(failed, name, message, memos, count, stays)
+    failed = name and format(failed, shown(name)) or failed
+    for j = count, 1, -1 do message = message .. (memos[j] or "") end
+    if stays then return format("%s: %s\n%s", failed, message, stays) end
+    return format("%s, the reload was undone: %s", failed, message)
 end
 
---- Undoes a reload that is committed. `failed` says what went wrong, `message` how.
-local function take_back(guard, failed, message)
+--- Undoes a reload that is committed. Nothing is allocated before that is done: an error here would
+--- leave it half done, and in a coroutine the guard open. The other arguments are for `failure`.
+local function take_back(guard, ...)
     local undone, why = core.close(guard)
-    if undone then return format("%s, the reload was undone: %s", failed, message) end
+    if undone then return failure(...) end
     -- What could not be undone is told here, be there memory for a message or not.
     guard[GUARD.told] = true
-    local told, text = pcall(half_undone, failed .. ": " .. message,
+    local failed, name, message, memos, count = ...
+    local told, text = pcall(failure, failed, name, message, memos, count,
         why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
     return told and text or NOT_PUT_BACK
 end
@@ -216,11 +224,10 @@ local function run_hooks(guard, batch)
             memos[i], has_yielded = known or false, has_yielded or yielded
             if not ok then
                 -- Where it has yielded, others may have written to the same places.
-                for j = has_yielded and 0 or i, 1, -1 do
-                    if memos[j] then message = message .. memo.put_back(memos[j]) end
-                end
-                local failed = format("the hook of module '%s' failed", shown(item.name))
-                return take_back(guard, failed, message)
+                local count = has_yielded and 0 or i
+                for j = count, 1, -1 do memos[j] = memos[j] and memo.put_back(memos[j]) end
+                return take_back(guard, "the hook of module '%s' failed", item.name, message,
+                    memos, count)
             end
         end
     end
@@ -234,13 +241,13 @@ local function migrate(guard, batch)
     for i = 1, #batch do
         local item = batch[i]
         item.object, item.classes = item.answers[ANSWERED.object], item.answers[ANSWERED.classes]
-        local failure = moves.finish(item)
-        if not failure then
+        local wrong = moves.finish(item)
+        if not wrong then
             migration[MIGRATING.guard], migration[MIGRATING.module] = guard, item.name
-            failure = instances.migrate(item, batch.checked, services)
+            wrong = instances.migrate(item, batch.checked, services)
             migration[MIGRATING.guard] = false
         end
-        if failure then return take_back(guard, "a migration failed", failure) end
+        if wrong then return take_back(guard, "a migration failed", nil, wrong, nil, 0) end
     end
 end
 
@@ -271,8 +278,8 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         record.version, record.undone = item.version, false
         hooking[item.name], objects[item.name] = guard, answers[ANSWERED.object]
     end
-    local failure = migrate(guard, batch) or run_hooks(guard, batch)
-    if failure then return false, failure end
+    local wrong = migrate(guard, batch) or run_hooks(guard, batch)
+    if wrong then return false, wrong end
     guard[GUARD.open], guard[GUARD.entries] = false, false
     undos.keep(batch)
     return true, result_of(batch)

@@ -215,8 +215,12 @@ local function migrate_all(item, checked, services, changes)
     end
 end
 
+local function failure(name, wrong, stays)
+    return format("module '%s': %s%s", shown(name), text_of(wrong), stays)
+end
+
 --- Migrates the objects of one module's classes, if there are any to migrate. Returns nothing, or
---- why it failed; then the objects are as they were.
+--- why it failed; then the objects are as they were. Raises nothing: the reload is to be undone.
 function instances.migrate(item, checked, services)
     if not (checked.migrate or item.classes or says.field(item.name, "__migrate")) then return end
     local made, changes = pcall(no_changes)
@@ -224,7 +228,8 @@ function instances.migrate(item, checked, services)
     local ready, wrong = pcall(migrate_all, item, checked, services, changes)
     if ready and not wrong then return end
     local stays = pcall(put_back, changes) and "" or "\nsome objects could not be put back"
-    return format("module '%s': %s%s", shown(item.name), ready and wrong or text_of(wrong), stays)
+    local told, text = pcall(failure, item.name, wrong, stays)
+    return told and text or arguments.NO_MEMORY
 end
 
 --- Makes `hotreload.instances`.

@@ -15,6 +15,8 @@ local memo = {}
 
 -- So many entries of tables are looked at: a hook may stand beside any amount of data.
 local MOST = 10000
+local FAR_STAYS = format("\nthe module has more than %d entries: "
+    .. "what was written far from its object stays", MOST)
 
 --- A copy of a table's entries, and how many there are; nothing where there are more than `most`.
 local function copy_of(table, most)
@@ -91,14 +93,13 @@ local function put_back(known)
     end
 end
 
---- Puts back what is remembered. Returns what has to be said of it, or an empty text.
+--- Puts back what is remembered. Returns what has to be said of it, or an empty text. Allocates
+--- nothing of its own.
 function memo.put_back(known)
     if not pcall(put_back, known) then
         return "\nsome of what it wrote could not be put back"
     end
-    if known.is_whole then return "" end
-    return format("\nthe module has more than %d entries: "
-        .. "what was written far from its object stays", MOST)
+    return known.is_whole and "" or FAR_STAYS
 end
 
 local function failed(err)
