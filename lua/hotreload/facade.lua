@@ -204,11 +204,12 @@ end
 local function take_back(guard, ...)
     local undone, why = core.close(guard)
     if undone then return failure(...) end
-    -- What could not be undone is told here, be there memory for a message or not.
-    guard[GUARD.told] = true
+    -- What could not be undone is told here, be there memory for a message or not; where even the
+    -- call fails, by the guard's end.
     local failed, name, message, memos, count = ...
     local told, text = pcall(failure, failed, name, message, memos, count,
         why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
+    guard[GUARD.told] = true
     return told and text or NOT_PUT_BACK
 end
 
