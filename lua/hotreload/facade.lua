@@ -190,8 +190,8 @@ local function why_busy()
 end
 
 --- The message of a reload that failed behind its commit: `failed` says what went wrong, of the
---- module `name`, `message` how. `memos` has what is to be said of the first `count` modules' tables,
---- or false; `stays` is what could not be undone.
+--- module `name`, `message` how. `memos` has what is to be said of the first `count` modules'
+--- tables, or false; `stays` is what could not be undone.
 local function failure(failed, name, message, memos, count, stays)
     failed = name and format(failed, shown(name)) or failed
     for j = count, 1, -1 do message = message .. (memos[j] or "") end
