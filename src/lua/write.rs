@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::heap::Place;
-use super::vm::{Ref, TableCursor, Vm};
+use super::vm::{Kind, Ref, TableCursor, Vm};
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught, insist};
 use crate::support::mem::TryPush;
@@ -161,6 +161,30 @@ pub struct Writes<'a> {
     pub fresh: &'a [Op],
     /// Writes into the program.
     pub ops: &'a [Op],
+}
+
+/// Puts the writes that take an entry out of a table behind all others: those may fail for want of
+/// memory, and an entry that is gone may need memory to come back. What one call did stays together.
+///
+/// # Errors
+/// [`Error::Memory`], with the list as it was.
+pub fn put_removals_last(vm: &Vm, ops: &mut Vec<Op>) -> Result<()> {
+    let removes = |call: &&[Op]| {
+        call.iter()
+            .any(|op| matches!(op.place, Place::Value { .. }) && vm.kind(op.new) == Kind::Nil)
+    };
+    let mut ordered = Vec::new();
+    ordered.try_reserve_exact(ops.len())?;
+    for last in [false, true] {
+        for call in ops
+            .chunk_by(is_one_call)
+            .filter(|call| removes(call) == last)
+        {
+            ordered.extend_from_slice(call);
+        }
+    }
+    *ops = ordered;
+    Ok(())
 }
 
 /// Makes all the writes, in the order of their fields, or none.

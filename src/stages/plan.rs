@@ -11,7 +11,7 @@ use crate::code;
 use crate::code::outline::Outline;
 use crate::lua::heap::Place;
 use crate::lua::vm::{DebugInfo, KeyValue, Kind, Ref, Vm};
-use crate::lua::write::{Join, Joins, Op};
+use crate::lua::write::{self, Join, Joins, Op};
 use crate::model::lineage::Continued;
 use crate::model::objects::DenseMap;
 use crate::model::options::{Data, OnConflict, Options};
@@ -152,7 +152,10 @@ pub fn plan(
     planner.calls()?;
     planner.functions()?;
     planner.finalizers()?;
-    let Planner { mut out, found, .. } = planner;
+    let Planner {
+        vm, mut out, found, ..
+    } = planner;
+    write::put_removals_last(vm, &mut out.ops)?;
     out.conflicts.try_reserve(found.len())?;
     out.conflicts.extend(found.into_values());
     Ok(out)
