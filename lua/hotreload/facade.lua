@@ -257,18 +257,27 @@ local function result_of(batch)
     return batch.single and batch[1].report or batch.reports
 end
 
+--- Fills the reports of a batch, whose reload is done or was refused.
+local function fill_reports(batch, dry, step)
+    for i = 1, #batch do
+        local item = batch[i]
+        reports.fill(item.report, item.undo[UNDO.generation] + step, dry, item.answers)
+        versions.fill(item, dry)
+    end
+end
+
 local function finish(guard, batch, dry, now_owed, ok, message)
     -- Where a cycle ended meanwhile, nothing is owed any more.
     owed = collected and 0 or now_owed
     local answered = batch[#batch].answers[ANSWERED.object] ~= false
-    for i = 1, answered and #batch or 0 do
-        local item = batch[i]
-        local generation = item.undo[UNDO.generation] + (ok and 1 or 0)
-        reports.fill(item.report, generation, dry, item.answers)
-        versions.fill(item, dry)
+    if not ok then
+        -- A lack of memory for the reports must not hide the message: it may tell of damage. For
+        -- the call of `pcall` there is room, that of the native part's call and of one within it.
+        local filled = answered and pcall(fill_reports, batch, dry, 0)
+        if filled then return false, message_of(message), result_of(batch) end
+        return false, message_of(message)
     end
-    if not ok and not answered then return false, message_of(message) end
-    if not ok then return false, message_of(message), result_of(batch) end
+    fill_reports(batch, dry, 1)
     if dry then return true, result_of(batch) end
     for i = 1, #batch do
         local item = batch[i]
