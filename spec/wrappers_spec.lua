@@ -377,9 +377,35 @@ describe("Patches (R3.5)", function()
     M.f = chunk "local one, other = ... return function() return one() .. other() end"(f, g)
     M.g = nil
     local report = app:update("m", (text:gsub("f1", "f2"):gsub("g1", "g2")))
-    local warning = "m.f: it may wrap more than one function of the module"
+    local warning = "m.f: nothing tells which function of the module it wraps, if any"
     assert.matches(warning, report.warnings[1], 1, true)
     assert.same({ "f2", 2 }, { M.f(), M.n() })
+  end)
+
+  it("are none where the module holds the function inside as well and the file has its code, and "
+    .. "nothing is on record", function()
+    app.hotreload.track(false)
+    local text = [[
+      local M, n = {}, 0
+      function M.f() n = n + 1 return "f1", n end
+      return M
+    ]]
+    local M = app:module("m", text)
+    local f = M.f
+    M.f = chunk "local old = ... return function() return 'spied', old() end"(f)
+    M.original = f
+    local report = app:update("m", text .. "-- a comment")
+    assert.same({ 1, 0 }, { report.wrappers, report.patches })
+    assert.same({ "spied", "f1", 1 }, { M.f() })
+    -- With other code it may as well be a function that the file has no longer.
+    M = app:module("n", text)
+    f = M.f
+    M.f = chunk "local old = ... return function() return 'spied', old() end"(f)
+    M.original = f
+    report = app:update("n", (text:gsub("f1", "f2")))
+    local warning = "n.f: nothing tells which function of the module it wraps, if any"
+    assert.matches(warning, report.warnings[1], 1, true)
+    assert.same({ 0, 1 }, { report.wrappers, report.patches })
   end)
 
   it("are told with a warning past the limits: a large table, nine functions deep", function()

@@ -29,8 +29,8 @@ enum Place {
 pub struct Undo {
     /// Where something was written: what stood there, and what does now.
     writes: Vec<(Place, Value, Value)>,
-    /// In scope "vm": functions and what took their place.
-    moved: Vec<(usize, usize)>,
+    /// In scope "vm": functions, and in whose place they are: the function itself where it stays.
+    back: HashMap<usize, usize>,
     everywhere: bool,
     before: Box<Oracle>,
     data: Data,
@@ -241,11 +241,14 @@ impl Oracle {
         }
         let (writes, data) = (reload.writes, reload.data);
         self.assigned = Some(assigned);
+        // The first pair of a function is with the one that it replaced, or with itself where that
+        // stays: later ones are older generations, which have followed for good.
+        let back = moved.iter().rev().map(|(old, new)| (*new, *old)).collect();
         moved.retain(|(old, new)| old != new);
-        self.successors.extend(moved.iter().copied());
+        self.successors.extend(moved);
         Ok(Expected::Done(Undo {
             writes,
-            moved,
+            back,
             everywhere: how.everywhere,
             before,
             data,
@@ -262,13 +265,7 @@ impl Oracle {
             }
         }
         if undo.everywhere {
-            let back: HashMap<usize, usize> = undo
-                .moved
-                .iter()
-                .rev()
-                .map(|(old, new)| (*new, *old))
-                .collect();
-            replace_everywhere(heap, &back);
+            replace_everywhere(heap, &undo.back);
         }
     }
 }

@@ -158,15 +158,17 @@ enum Evidence {
     Name,
     /// It has the code of the file's function.
     Code,
-    /// There is no other one.
+    /// There is no other one, and it stands in no field of the module.
     Only,
 }
 
 /// What is known of the functions inside of all that wait, by their addresses.
 #[derive(Default)]
 struct Inner {
-    /// They stand in fields of A1, or are known to be what another one wraps.
+    /// They are known to be what another one wraps.
     taken: FxHashSet<usize>,
+    /// They stand in fields of A1 that the file lacks.
+    elsewhere: FxHashSet<usize>,
     /// Did another function of the module make them?
     made: FxHashMap<usize, bool>,
     profiles: FxHashMap<usize, Option<Profile>>,
@@ -447,9 +449,8 @@ impl Pairer<'_> {
             .iter()
             .filter(|slot| slot.action == Action::Follow)
         {
-            inner
-                .taken
-                .try_insert_value(self.vm.val(slot.old).addr, ())?;
+            let address = self.vm.val(slot.old).addr;
+            inner.elsewhere.try_insert_value(address, ())?;
         }
         let mut found = true;
         while std::mem::take(&mut found) {
@@ -496,7 +497,7 @@ impl Pairer<'_> {
                 _ if !self.is_free(looked, reached, inner)? => false,
                 Evidence::Name => reached.named,
                 Evidence::Code => self.has_code_of(looked, reached, inner)?,
-                Evidence::Only => true,
+                Evidence::Only => !inner.elsewhere.contains(&reached.address),
             };
             if speaks && found.is_some() {
                 return Ok(None);
@@ -509,8 +510,8 @@ impl Pairer<'_> {
     }
 
     /// May it be what the external function wraps, where no record says what that is? Not what has
-    /// an answer already or stands in another place, nor what the module has made at run time,
-    /// unless it makes the file's function so, too.
+    /// an answer already, nor what the module has made at run time, unless it makes the file's
+    /// function so, too.
     fn is_free(&mut self, looked: &Looked, reached: &Reached, inner: &mut Inner) -> Result<bool> {
         let old = self.out.old_at(reached.address);
         let is_taken = || inner.taken.contains(&reached.address);
@@ -679,7 +680,7 @@ impl Pairer<'_> {
         let Waiting { site, old, .. } = looked.waiting;
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         let why = match looked.doubtful {
-            true => "it may wrap more than one function of the module",
+            true => "nothing tells which function of the module it wraps, if any",
             false => "not all that is inside of it was looked at",
         };
         let origin = origin(self.vm, old)?;
