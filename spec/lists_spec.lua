@@ -199,6 +199,20 @@ for _, scope in ipairs { "module", "vm" } do
       rawset(_G, "LISTS_SPEC", nil)
     end)
 
+    it("functions of equal code are one for the other", function()
+      local function noops(count)
+        return list(("function() return 'none' end"):rep(count, ", "), handler("b", 1))
+      end
+      local M = app:module("m", noops(2))
+      local first, second = M.list[1], M.list[2]
+      local report = app:update("m", noops(1), { scope = scope, report = "full" })
+      assert.same({ {}, "none none b1" }, { report.warnings, texts(M.list) })
+      assert.same({ "m.list[2]" }, report.paths.functions.removed)
+      report = app:update("m", noops(3), { scope = scope })
+      assert.same({}, report.warnings)
+      assert.same({ first, second }, { M.list[1], M.list[2] })
+    end)
+
     it("a list with holes goes by its keys", function()
       local M = app:module("m", list(handler("a", 1), "nil", handler("c", 1)))
       app:update("m", list(handler("a", 2), "nil", handler("c", 2)), { scope = scope })

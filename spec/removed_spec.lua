@@ -74,3 +74,39 @@ describe("removed = 'drop' (R5.2)", function()
     assert.equal("old", M.mine())
   end)
 end)
+
+describe("A function that the file has no longer (R5.2)", function()
+  it("stays itself where another function stands on its lines by now, and only that is unreachable",
+    function()
+      local app = program.new()
+      local M = app:module("m", [[
+        local M = { inner = {} }
+        M.inner.f = function()
+          return "f"
+        end
+        M.old = function()
+          return "old"
+        end
+        return M
+      ]])
+      local f, old = M.inner.f, M.old
+      -- The file's `f` is inside of a wrapper alone.
+      M.inner.f = assert(load("local f = ... return function() return f() end", "@spy.lua"))(f)
+      app:write("m", [[
+        local M = { inner = {} }
+        local function new() -- nobody has it
+          return "new"
+        end
+        M.inner.f = function()
+          return "f"
+        end
+        return M
+      ]])
+      for _ = 1, 3 do
+        app:reloaded "m"
+        assert.equal(old, M.old)
+        assert.same({ "f", "old" }, { M.inner.f(), M.old() })
+      end
+      app:unload()
+    end)
+end)

@@ -434,6 +434,8 @@ fn plan_module(
         (found, known),
     )?;
     loaded.last_main = vm.index(module.undo, layout::Undo::Main.at())?;
+    let generation = vm.index(module.undo, layout::Undo::Generation.at())?;
+    loaded.was_reloaded = vm.integer(generation).is_some_and(|loads| loads > 1);
     loaded.ownership.read_loader(vm, loaded.last_main)?;
     let load_ms = clock.lap();
     fault::point()?;

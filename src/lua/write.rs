@@ -6,11 +6,13 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashSet;
+
 use super::heap::Place;
 use super::vm::{Kind, Ref, TableCursor, Vm};
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught, insist};
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryInsert, TryPush};
 
 /// The permission to change the running program. Only the way in from Lua has one to give away: a
 /// stage that is not handed one cannot write, and cannot call what writes.
@@ -164,26 +166,35 @@ pub struct Writes<'a> {
 }
 
 /// Puts the writes that take an entry out of a table behind all others: those may fail for want of
-/// memory, and an entry that is gone may need memory to come back. What one call did stays together.
+/// memory, and an entry that is gone may need memory to come back. What one call did stays together,
+/// and so does the order of writes to one place.
 ///
 /// # Errors
 /// [`Error::Memory`], with the list as it was.
 pub fn put_removals_last(vm: &Vm, ops: &mut Vec<Op>) -> Result<()> {
-    let removes = |call: &&[Op]| {
-        call.iter()
-            .any(|op| matches!(op.place, Place::Value { .. }) && vm.kind(op.new) == Kind::Nil)
-    };
-    let mut ordered = Vec::new();
-    ordered.try_reserve_exact(ops.len())?;
-    for last in [false, true] {
-        for call in ops
-            .chunk_by(is_one_call)
-            .filter(|call| removes(call) == last)
-        {
-            ordered.extend_from_slice(call);
-        }
+    let removes = |op: &Op| matches!(op.place, Place::Value { .. }) && vm.kind(op.new) == Kind::Nil;
+    if !ops.iter().any(removes) {
+        return Ok(());
     }
-    *ops = ordered;
+    let (mut seen, mut others, mut removals) = (FxHashSet::default(), Vec::new(), Vec::new());
+    for call in ops.chunk_by(is_one_call).rev() {
+        let mut moves = call.iter().any(removes);
+        for op in call {
+            if let Place::Value { table, key } = op.place {
+                let place = (vm.val(table).addr, vm.key_hash(key));
+                moves &= seen.try_insert_value(place, ())?.is_none();
+            } else {
+                moves = false;
+            }
+        }
+        let list = if moves { &mut removals } else { &mut others };
+        list.try_reserve(call.len())?;
+        list.extend(call.iter().rev());
+    }
+    removals.try_reserve(others.len())?;
+    removals.extend(others);
+    removals.reverse();
+    *ops = removals;
     Ok(())
 }
 

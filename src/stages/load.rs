@@ -46,6 +46,8 @@ pub struct Loaded {
     pub main: Ref,
     /// That of the last load, or nil where none is known.
     pub last_main: Ref,
+    /// It was reloaded before: functions of several versions of its text may be alive.
+    pub was_reloaded: bool,
     /// The cell of the chunk's own `_ENV` (R4.4).
     pub environment: Option<usize>,
     /// What the calls that its chunk made have left to do (R5.9).
@@ -154,6 +156,7 @@ pub fn load(
         chunk,
         main,
         last_main: Ref::NIL,
+        was_reloaded: false,
         environment,
         left,
     })

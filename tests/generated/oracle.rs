@@ -270,6 +270,10 @@ impl Oracle {
     }
 }
 
+fn is_text(value: Value) -> bool {
+    matches!(value, Value::Str(_))
+}
+
 fn read(heap: &Heap, place: &Place) -> Value {
     match place {
         Place::Slot(table, key) => heap.get(*table, key),
@@ -753,8 +757,26 @@ impl<'a> Reload<'a> {
     }
 
     /// R3.1: a table that stands in several places may be a new one where A1 lacks it at one of
-    /// them and its strings are others.
+    /// them and its strings are others. One that only has other places than before is the same for
+    /// who has it on record.
     fn check_places(&self) -> Result<(), Open> {
+        let paired: HashSet<usize> = self.pairs.tables.values().copied().collect();
+        let old = reach(self.heap, [self.heap.object()], (0, 0), false);
+        let unpaired: HashSet<&String> = old
+            .iter()
+            .filter_map(|value| match value {
+                Value::Table(old) if !paired.contains(old) => {
+                    self.heap.tables[*old].origin.as_ref()
+                }
+                _ => None,
+            })
+            .collect();
+        let new = (self.ran.tables..self.heap.tables.len())
+            .filter(|new| !self.pairs.tables.contains_key(new))
+            .filter_map(|new| self.heap.tables[new].origin.as_ref());
+        if new.into_iter().any(|origin| unpaired.contains(origin)) {
+            return Err(Open("a table that has moved to another place"));
+        }
         for (new, old) in &self.pairs.tables {
             let (mine, theirs) = (&self.heap.tables[*old], &self.heap.tables[*new]);
             let several = theirs.path.as_ref().and_then(|path| self.places.get(path));
@@ -1138,7 +1160,22 @@ impl<'a> Reload<'a> {
                 (of(*new), of(*old))
             });
             let has_rows = both.clone().any(|(new, old)| new || old);
-            if both.any(|(new, old)| new != old) || has_rows && rows != running {
+            // A row with other strings is another row.
+            let is_other_row = |row| {
+                let [new, old] = [*new, *old].map(|table| self.heap.get(table, &Key::Int(row)));
+                let (Value::Table(new), Value::Table(old)) = (new, old) else {
+                    return false;
+                };
+                let old = &self.heap.tables[old].fields;
+                self.heap.tables[new].fields.iter().any(|(key, new)| {
+                    let old = old.get(key).unwrap_or(&Value::Nil);
+                    old != new && (is_text(*old) || is_text(*new))
+                })
+            };
+            if both.any(|(new, old)| new != old)
+                || has_rows && rows != running
+                || (1..=rows).any(is_other_row)
+            {
                 return Err(Open("a list of tables with other elements"));
             }
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::{Aligner, Reason, kind};
-use crate::code::definitions::{DefinitionId, Key};
+use crate::code::definitions::{DefinitionId, Key, Kind};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
@@ -31,6 +31,8 @@ pub struct Element {
     pub hints: Vec<u64>,
     /// Its code, or its whole content.
     pub code: Option<u64>,
+    /// Nothing but the code tells it from others: of several with equal code any is any.
+    pub is_code: bool,
     /// The number of its partner on the other side.
     pub partner: Option<usize>,
 }
@@ -106,6 +108,7 @@ impl Aligner<'_> {
                 strings: side.of.strings_of(*id)?,
                 hints: Vec::new(),
                 code: side.of.code_of(*id),
+                is_code: matches!(side.get(*id).map(|one| one.kind), Some(Kind::Function(_))),
                 partner: None,
             })
         }))
@@ -227,23 +230,29 @@ fn by_tokens(
     Ok(())
 }
 
-/// Elements of equal code, one alone on each side.
+/// Elements of equal code: one alone on each side, or those that are nothing but code in order.
 fn by_code(left: &mut [Element], right: &mut [Element]) -> Result<()> {
-    let unique = |list: &[Element]| -> Result<FxHashMap<(u8, u64), Option<usize>>> {
-        let mut found = FxHashMap::default();
+    let mut alike: FxHashMap<(u8, u64), [Vec<usize>; 2]> = FxHashMap::default();
+    for (side, list) in [&*left, &*right].into_iter().enumerate() {
         for (i, element) in list.iter().enumerate() {
-            if let (Some(code), None) = (element.code, element.partner) {
-                let key = (element.kind, code);
-                let first = !found.contains_key(&key);
-                found.try_insert_value(key, first.then_some(i))?;
+            let (Some(code), None) = (element.code, element.partner) else {
+                continue;
+            };
+            let key = (element.kind, code);
+            if !alike.contains_key(&key) {
+                alike.try_insert_value(key, Default::default())?;
+            }
+            if let Some(found) = alike.get_mut(&key).and_then(|both| both.get_mut(side)) {
+                found.try_push(i)?;
             }
         }
-        Ok(found)
-    };
-    let (own, other) = (unique(left)?, unique(right)?);
-    for (key, i) in own {
-        if let (Some(i), Some(Some(j))) = (i, other.get(&key)) {
-            join(left, right, i, *j);
+    }
+    for [own, others] in alike.values() {
+        let is_code = |i: &usize| left.get(*i).is_some_and(|one| one.is_code);
+        if matches!((own.as_slice(), others.as_slice()), ([_], [_])) || own.iter().all(is_code) {
+            for (i, j) in own.iter().zip(others) {
+                join(left, right, *i, *j);
+            }
         }
     }
     Ok(())

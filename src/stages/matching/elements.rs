@@ -159,11 +159,20 @@ impl Pairer<'_> {
                     self.know_code(f1)?;
                     let profile = self.out.old.get(f1 as usize).and_then(|old| old.profile);
                     element.code = profile.map(|profile| profile.digest.key());
+                    element.is_code = self.has_no_variables(one.value);
                 }
                 _ => element.kind = TAKEN1,
             }
         }
         Ok(element)
+    }
+
+    /// Does a function capture nothing but the globals?
+    fn has_no_variables(&self, function: Ref) -> bool {
+        (1..=2).all(|i| {
+            let is_globals = |name: &[u8]| matches!(name, b"" | b"_ENV");
+            self.vm.with_upvalue_name(function, i, is_globals)
+        })
     }
 
     pub(super) fn describe_written(&mut self, one: &Written, keys: &mut Keys) -> Result<Element> {
@@ -189,6 +198,7 @@ impl Pairer<'_> {
             match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
                 Some(function) if function.partners.is_empty() => {
                     element.code = Some(function.profile.digest.key());
+                    element.is_code = self.has_no_variables(new);
                 }
                 _ => element.kind = TAKEN2,
             }

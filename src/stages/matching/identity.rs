@@ -531,8 +531,9 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// The module's own functions that run, each with a digest of its code. After a first load none
-    /// is known, and the lines tell all; later on a function without one is of an older load.
+    /// The module's own functions that run, each with a digest of its code. Where the module was
+    /// loaded once, none is known, and the lines tell all; later on a function may be of an older
+    /// load, and stand on the lines of another one.
     fn running_functions(&mut self) -> Result<Vec<Function>> {
         let mut functions = Vec::new();
         for number in 0..self.out.known.functions() as u32 {
@@ -547,7 +548,8 @@ impl Pairer<'_> {
                 digest: profile.map(|profile| profile.digest),
             })?;
         }
-        if functions.iter().any(|function| function.digest.is_some()) {
+        let is_known = |function: &Function| function.digest.is_some();
+        if self.loaded.was_reloaded || functions.iter().any(is_known) {
             for function in functions
                 .iter_mut()
                 .filter(|function| function.digest.is_none())

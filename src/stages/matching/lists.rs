@@ -206,7 +206,7 @@ impl Pairer<'_> {
                 // Of what goes on more is known than the record tells.
                 let old = element.partner.take().and_then(|old| left.get(old));
                 if let Some(old) = old.filter(|old| old.kind == element.kind) {
-                    element.code = old.code;
+                    (element.code, element.is_code) = (old.code, old.is_code);
                     element.hints = copied(&old.hints)?;
                 }
             }
