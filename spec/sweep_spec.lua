@@ -437,6 +437,45 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.equal(1, report.functions.removed)
   end)
 
+  it("is not what the program has taken out of its place and holds elsewhere: that follows, and the "
+    .. "place stays empty", function()
+    local source = [[
+      local n, M = 0, { list = {} }
+      function M.first() n = n + 1 return "first v1", n end
+      function M.second() n = n + 1 return "second v1", n end
+      M.list = {
+        function() n = n + 1 return "third v1", n end,
+        function() n = n + 1 return "fourth v1", n end,
+      }
+      for i = 1, 3 do
+        local calls = 0
+        M["made" .. i] = function() calls = calls + 1 return "made v1", calls end
+      end
+      return M
+    ]]
+    local M = app:module("moved", source)
+    local made = { M.made2, M.made3 }
+    made[1]()
+    held = { M.second, table.remove(M.list), made[1], made[2] } -- a global
+    M.second, M.made2, M.made3 = nil, nil, nil
+    for version = 2, 3 do
+      local v = "v" .. version
+      local text = ("\n"):rep(version) .. source:gsub("v1", v)
+      local report = app:update("moved", text, { scope = "vm", report = "full" })
+      assert.same({ {}, 0 }, { report.warnings, report.stale })
+      local n = select(2, M.first())
+      assert.same({ "second " .. v, n + 1 }, { held[1]() })
+      assert.same({ "fourth " .. v, n + 2 }, { held[2]() })
+      assert.same({ "made " .. v, version }, { held[3]() })
+      assert.same({ "made " .. v, version - 1 }, { held[4]() })
+      assert.same({ nil, 1 }, { M.second, #M.list })
+    end
+    assert.is_true(app.hotreload.undo "moved")
+    assert.same({ "second v2", "fourth v2", "made v2" },
+      { (held[1]()), (held[2]()), (held[3]()) })
+    held = nil
+  end)
+
   it("keeps its code where an earlier reload has met it, though a new function of the file is like it", function()
     local first = [[
       local M = { sub = {} }

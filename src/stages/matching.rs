@@ -53,6 +53,7 @@ pub use merge::{is_recorded, is_scalar};
 pub use wrappers::{External, Fate, Inside, origin};
 
 use crate::code::Chunk;
+use crate::code::definitions::ProtoId;
 use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::model::base::{Base, Path, Places};
 use crate::model::lineage::Lineage;
@@ -293,6 +294,9 @@ pub struct Pairing {
     pub inside: Vec<Inside>,
     /// A1's functions, by address, that stay since the program has put them in their places (R3.5).
     pub chosen: FxHashSet<usize>,
+    /// The functions that the main chunk of the last load defined and the file still defines, by the
+    /// numbers of their prototypes; only where references follow in the whole VM.
+    pub go_on: Vec<(ProtoId, ProtoId)>,
     /// A2's functions that come to no place, since what runs there stays (R3.5).
     pub left_out: FxHashSet<u32>,
 }
@@ -328,6 +332,7 @@ impl Pairing {
             external: Vec::new(),
             inside: Vec::new(),
             chosen: FxHashSet::default(),
+            go_on: Vec::new(),
             left_out: FxHashSet::default(),
         })
     }
@@ -512,6 +517,9 @@ pub fn pair(
     result?;
     pairer.out.assigned = pairer.take_assigned();
     pairer.warn_of_no_record()?;
+    if options.vm {
+        pairer.out.go_on = pairer.identity.functions_that_go_on()?;
+    }
     Ok(pairer.out)
 }
 

@@ -137,6 +137,7 @@ pub fn plan(
         out: Plan::default(),
         found: BTreeMap::new(),
         lines: None,
+        out_of_place: FxHashSet::default(),
         left: None,
     };
     planner.shared_cells()?;
@@ -172,6 +173,8 @@ struct Planner<'a> {
     found: BTreeMap<(String, String, String), Conflict>,
     /// Where the file stores under which key, once that was asked for.
     lines: Option<FxHashMap<Vec<u8>, i32>>,
+    /// A2's functions, by address, that come to no place, as the program has emptied it.
+    out_of_place: FxHashSet<usize>,
     /// The names under which the last load has stored functions, once that was asked for; none
     /// where nobody knows.
     left: Option<Option<FxHashSet<Vec<u8>>>>,
@@ -425,8 +428,12 @@ impl Planner<'_> {
             }
             Action::Merge => self.merged(slot),
             Action::Keep => {
-                if is_function(self.vm, slot.new) && !self.vm.val(slot.old).is_nil() {
-                    return Ok(()); // a callable table may wrap it
+                if is_function(self.vm, slot.new) {
+                    if !self.vm.val(slot.old).is_nil() {
+                        return Ok(()); // a callable table may wrap it
+                    }
+                    let address = self.vm.val(slot.new).addr;
+                    self.out_of_place.try_insert_value(address, ())?;
                 }
                 let site = self.slot_site(slot)?;
                 self.out.tally.data_kept.try_push(site)
@@ -819,7 +826,11 @@ impl Planner<'_> {
     /// The joins, and what the report says of functions.
     fn functions(&mut self) -> Result<()> {
         let Planner {
-            vm, pairing, out, ..
+            vm,
+            pairing,
+            out,
+            out_of_place,
+            ..
         } = self;
         let count = pairing.new.len();
         out.lineage.try_reserve(count)?;
@@ -847,7 +858,11 @@ impl Planner<'_> {
                 if differs(vm, pairing, old, new)? {
                     out.tally.changed.try_push(new.site)?;
                 }
-            } else if new.own && (new.added || !pairing.left_out.contains(&(number as u32))) {
+            } else if new.own
+                && (new.added
+                    || !pairing.left_out.contains(&(number as u32))
+                        && !out_of_place.contains(&vm.val(new.at).addr))
+            {
                 out.tally.added.try_push(new.site)?;
             }
             lists.add(pairing, new, &mut out.joins)?;

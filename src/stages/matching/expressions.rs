@@ -47,8 +47,8 @@ impl Identity {
         Some([old, new])
     }
 
-    /// Is what the file puts into a variable, which is an upvalue of a function of both sides,
-    /// another expression than that of the last load? None where that is not known.
+    /// Is what the text puts into a variable, which is an upvalue of a function of both sides,
+    /// another expression than that of the last load, or one of them? None where that is not known.
     pub(super) fn is_variable_edited(
         &self,
         vm: &Vm,
@@ -58,12 +58,22 @@ impl Identity {
         let (base, definitions) = self.versions()?;
         let old = variable(base, self.running_definition(vm, old.0)?, old.1)?;
         let new = variable(definitions, self.incoming_definition(vm, new.0)?, new.1)?;
-        let initialiser = |version: &Definitions, id| {
-            let variable = version.variable(id)?;
-            (variable.assignments == 0).then_some(variable.initialiser)
-        };
-        let (old, new) = (initialiser(base, old)?, initialiser(definitions, new)?);
-        self.differ((base, old), (definitions, new), 0)
+        let initialisers = (
+            base.variable(old)?.initialiser,
+            definitions.variable(new)?.initialiser,
+        );
+        let mut is_edited =
+            self.differ((base, initialisers.0), (definitions, initialisers.1), 0)?;
+        let (mut stores, mut others) = (base.stores_to(old), definitions.stores_to(new));
+        loop {
+            match (stores.next(), others.next()) {
+                (None, None) => return Some(is_edited),
+                (Some((_, old)), Some((_, new))) => {
+                    is_edited |= self.differ((base, old.value), (definitions, new.value), 0)?;
+                }
+                _ => return None, // which of them the load has made last nobody knows
+            }
+        }
     }
 
     /// Do two expressions differ? None where that is not known.

@@ -164,6 +164,29 @@ impl Identity {
         name().is_some_and(|name| vm.is_string(key, name))
     }
 
+    /// The functions that the main chunk of the last version defined and the file still defines, by
+    /// the numbers of their prototypes. What is only like one of them does not count.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn functions_that_go_on(&self) -> Result<Vec<(ProtoId, ProtoId)>> {
+        let mut found = Vec::new();
+        let Some((base, definitions)) = self.versions() else {
+            return Ok(found);
+        };
+        for (id, definition) in base.iter() {
+            if let Made::Function(old) = definition.kind
+                && base.proto(old).is_some_and(|old| old.parent == Some(0))
+                && let Some((incoming, reason)) = self.incoming(id)
+                && reason != Reason::Likeness
+                && let Some(Made::Function(new)) = definitions.get(incoming).map(|new| new.kind)
+            {
+                found.try_push((old, new))?;
+            }
+        }
+        Ok(found)
+    }
+
     /// The variable of the file that an upvalue of one of its functions is, counted from 1.
     fn variable(&self, function: &Function2, index: u8) -> Option<VariableId> {
         let definitions = self.definitions.as_ref()?;

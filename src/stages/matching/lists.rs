@@ -652,6 +652,10 @@ impl Pairer<'_> {
             let of_new = Matched::at(&matched.of_new, new);
             let base = of_new.and_then(|old| Matched::at(&matched.base_of_old, old));
             let was_there = Matched::at(&matched.base_of_new, new).is_some();
+            let function = matched.new.get(new).and_then(|new| new.f2);
+            if let (false, None, Some(f2)) = (added, of_new, function) {
+                self.out.left_out.try_insert_value(f2, ())?;
+            }
             let is_doubtful = matched.doubtful.get(new) == Some(&true);
             let is_known =
                 matched.path.is_none() || added || of_new.is_some() || was_there || is_doubtful;

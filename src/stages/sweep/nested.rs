@@ -148,6 +148,9 @@ pub struct Nested {
     /// Answers to functions that stand alone: those of the pairs, and closures whose factory is
     /// gone.
     outer: FxHashMap<u64, Link>,
+    /// Which function of the file one of the last load's main chunk is, by definition, be it in its
+    /// place or not; none where two of one code are different ones by now.
+    defined: FxHashMap<u64, Option<Id>>,
     /// Functions that certainly have no answer.
     lost: FxHashMap<u64, Reason>,
     /// Functions that stood in the module, and that the file lacks.
@@ -194,6 +197,7 @@ impl Nested {
             links: FxHashMap::default(),
             codes: None,
             outer: FxHashMap::default(),
+            defined: FxHashMap::default(),
             lost: FxHashMap::default(),
             lacking: FxHashSet::default(),
             aligned: FxHashSet::default(),
@@ -226,6 +230,7 @@ impl Nested {
         }
         let nodes = nested.functions_of_new(vm, pairing, values)?;
         nested.functions_of_old(vm, pairing, values, &nodes)?;
+        nested.read_definitions(vm, pairing, loaded)?;
         nested.running = nested.old.len();
         nested.align()?;
         nested.anchors.sort_unstable();
@@ -330,7 +335,9 @@ impl Nested {
 
     /// Is a function lacking, as far as this place of it tells?
     fn is_lacking(&self, exact: u64, place: Option<Id>) -> bool {
-        self.lacking.contains(&exact) && !place.is_some_and(|id| self.is_inside(id))
+        self.lacking.contains(&exact)
+            && !self.defined.contains_key(&exact)
+            && !place.is_some_and(|id| self.is_inside(id))
     }
 
     /// Is it nested in another function than the main chunk?
@@ -522,6 +529,31 @@ impl Nested {
         }
         for id in unanswered {
             self.lose(id, Reason::Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Notes which functions of the last load the file still defines.
+    fn read_definitions(&mut self, vm: &mut Vm, pairing: &Pairing, loaded: &Loaded) -> Result<()> {
+        if pairing.go_on.is_empty() {
+            return Ok(());
+        }
+        let Some(tree) = vm.tree_of(loaded.last_main)? else {
+            return Ok(());
+        };
+        for (old, function) in &pairing.go_on {
+            if let Some(old) = tree.get(*old) {
+                let new = Id {
+                    function: *function,
+                    ..self.main()
+                };
+                let is_one = self
+                    .defined
+                    .get(&old.exact)
+                    .is_none_or(|known| *known == Some(new));
+                self.defined
+                    .try_insert_value(old.exact, is_one.then_some(new))?;
+            }
         }
         Ok(())
     }
@@ -732,9 +764,16 @@ impl Nested {
                     continue;
                 };
                 let exact = self.old.exact(id);
-                let link = match self.links.get(&exact).or_else(|| self.outer.get(&exact)) {
-                    Some(link) => Some(*link),
-                    None => self.earlier_generation(id)?,
+                let known = self.links.get(&exact).or_else(|| self.outer.get(&exact));
+                let defined = self.defined.get(&exact).copied().flatten();
+                let link = match (known, defined) {
+                    (Some(link), _) => Some(*link),
+                    (None, Some(new)) => {
+                        self.link_outer(id, new)?;
+                        self.align()?;
+                        Some(Link::To { old: id, new })
+                    }
+                    (None, None) => self.earlier_generation(id)?,
                 };
                 let place = match link {
                     Some(Link::To { old, .. }) => Some(old),
