@@ -683,6 +683,13 @@ impl Vm {
         self.keep()
     }
 
+    /// Keeps a float.
+    pub fn keep_float(&mut self, n: f64) -> Result<Ref> {
+        // SAFETY: the scratch has room.
+        unsafe { ffi::lua_pushnumber(self.scratch, n) };
+        self.keep()
+    }
+
     /// Keeps a boolean.
     pub fn boolean(&mut self, b: bool) -> Result<Ref> {
         // SAFETY: the scratch has room.

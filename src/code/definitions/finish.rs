@@ -125,7 +125,8 @@ impl Definitions {
             }
             Place::Field { base, key } => match key {
                 Symbol::Constant(Constant::String(key)) => (base, Key::Field(key)),
-                Symbol::Constant(Constant::Integer(_) | Constant::Float(_)) => (base, Key::Element),
+                Symbol::Constant(key) if key.may_be_index() => (base, Key::Element),
+                key @ Symbol::Constant(_) => (base, Key::Place(self.hash_of(key))),
                 _ => (base, Key::Computed),
             },
             Place::Element { base, .. } | Place::Appended { base } => (base, Key::Element),
@@ -138,6 +139,7 @@ impl Definitions {
         let key = match key {
             Key::Field(name) => below(self.digest_of(name)),
             Key::Metatable => below(0),
+            Key::Place(key) => below(key),
             key => key,
         };
         Ok((own, key))

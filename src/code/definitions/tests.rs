@@ -128,7 +128,7 @@ fn what_has_no_destination_is_named_by_its_call() {
 #[test]
 fn elements_of_lists_have_no_names() {
     let definitions = read(
-        "local list = { {}, function() end, [7] = {}, [1.5] = {}, name = {} }
+        "local list = { {}, function() end, [7] = {}, [8.0] = {}, name = {} }
         list[#list + 1] = {}
         table.insert(list, {})
         table.insert(list, 1, {})
@@ -145,6 +145,18 @@ fn elements_of_lists_have_no_names() {
         "{all:?}"
     );
     assert_eq!(count("other[?]"), 1, "{all:?}");
+    // No list has these keys.
+    let definitions = read("local keyed = { [true] = {}, [false] = {}, [1.5] = {}, [0] = {} }");
+    let all = names(&definitions);
+    let keys: Vec<_> = definitions.iter().map(|(_, one)| one.key).collect();
+    for (i, key) in keys.iter().enumerate() {
+        assert!(!key.is_sequence() && !keys[..i].contains(key), "{all:?}");
+    }
+}
+
+#[test]
+fn what_a_loop_makes_is_one_definition() {
+    let definitions = read("local list = {} for i = 1, 3 do list[i] = {} end list[4] = {}");
     let loops = definitions.iter().filter(|(_, one)| one.in_loop);
     assert_eq!(loops.count(), 1);
 }

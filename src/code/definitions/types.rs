@@ -49,6 +49,20 @@ pub enum Constant {
     String(Text),
 }
 
+impl Constant {
+    /// As a key: may it be the index of a list? Such a key is no name.
+    pub fn may_be_index(self) -> bool {
+        match self {
+            Constant::Integer(key) => key >= 1,
+            Constant::Float(bits) => {
+                let key = f64::from_bits(bits);
+                key >= 1.0 && key.fract() == 0.0
+            }
+            Constant::Nil | Constant::Boolean(_) | Constant::String(_) => false,
+        }
+    }
+}
+
 /// What is known of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Symbol {
@@ -139,7 +153,7 @@ pub enum Key {
     /// A call without a destination: a digest of what is called, and of the constant arguments.
     Call(u64),
     /// A field of something that no definition is known for (`string.trim`, `self.x`): a digest of
-    /// the path.
+    /// the path. What stands under a boolean or a number that is no index: a digest of the key.
     Place(u64),
     /// An element of a list, or what stands under a number: an ordinal is no name.
     Element,

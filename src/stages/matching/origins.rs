@@ -307,10 +307,10 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
             }
             match store.place {
                 Place::Field {
-                    key: Symbol::Constant(Constant::String(name)),
+                    key: Symbol::Constant(name),
                     ..
-                } if self.vm.kind(object) == Kind::Table => {
-                    let key = self.vm.string(definitions.text(name))?;
+                } if self.vm.kind(object) == Kind::Table && !name.may_be_index() => {
+                    let key = self.key(name)?;
                     let value = self.vm.get(object, key)?;
                     self.bind(id, store, Holder::Field(object, key), value)?;
                 }
@@ -322,6 +322,17 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
             }
         }
         Ok(())
+    }
+
+    /// A constant of the code as a value.
+    fn key(&mut self, constant: Constant) -> Result<Ref> {
+        match constant {
+            Constant::String(text) => self.vm.string(self.definitions.text(text)),
+            Constant::Boolean(value) => self.vm.boolean(value),
+            Constant::Integer(value) => self.vm.number(value),
+            Constant::Float(bits) => self.vm.keep_float(f64::from_bits(bits)),
+            Constant::Nil => Ok(Ref::NIL),
+        }
     }
 
     /// The object that stands where a store puts what its symbol means.
