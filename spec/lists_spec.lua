@@ -143,6 +143,24 @@ for _, scope in ipairs { "module", "vm" } do
       assert.equal("a1 x1 b2", texts(M.list))
     end)
 
+    it("what 'keep' did not take of an edit comes with 'merge': plain elements, too", function()
+      for i, case in ipairs {
+        { "1, 2, 3", "1, 3" }, { "1, 2, 3", "3" }, { "1, 2, 3", "1, 2, 4" }, { "1, 2", "1, 2, 3" },
+        { "0, 0, 1", "0, 1" }, { "'a', 'b', 'a'", "'a', 'a', 'c'" }, { "1, 2, 3", "" },
+      } do
+        local M = app:module("m" .. i, list(case[1]))
+        local loaded = texts(M.list)
+        for _ = 1, 2 do
+          app:update("m" .. i, list(case[2]), { scope = scope })
+          assert.equal(loaded, texts(M.list))
+        end
+        table.insert(M.list, 1, "own")
+        app:update("m" .. i, list(case[2]), { data = "merge", scope = scope })
+        local wanted = "own " .. case[2]:gsub("[,']", "")
+        assert.equal(wanted:gsub(" $", ""), texts(M.list))
+      end
+    end)
+
     it("a row that is in an index as well stays one row", function()
       local text = [[
         local list, by_id = { ITEMS }, {}

@@ -48,7 +48,7 @@ pub use differing::Differing;
 pub use dropped::describe;
 pub use functions::{Function1, Function2};
 pub use kinds::are_two_kinds;
-pub use lists::Recorded;
+pub use lists::RecordedList;
 pub use merge::{is_recorded, is_scalar};
 pub use wrappers::{External, Fate, Inside, origin};
 
@@ -285,9 +285,9 @@ pub struct Pairing {
     pub base: Base,
     /// Where A1's paired tables are on record, by address.
     pub paths: FxHashMap<usize, Path>,
-    /// By the address of A2's table: where the record has each element of its list. None for a list
-    /// that is recorded as it is.
-    pub recorded: FxHashMap<usize, Vec<Recorded>>,
+    /// By the address of A2's table: what the record has of its list. None for a list that is
+    /// recorded as it is.
+    pub recorded: FxHashMap<usize, RecordedList>,
     /// External functions over the file's (R3.5).
     pub external: Vec<External>,
     /// Where wrappers have what they wrap.

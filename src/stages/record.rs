@@ -157,6 +157,8 @@ struct Walked {
     old: Ref,
     old_path: Option<Path>,
     keys: usize,
+    /// Its list is on record element by element.
+    is_list: bool,
 }
 
 /// An entry that is an object, or that A1 has something else for.
@@ -472,7 +474,16 @@ impl<'a> Recorder<'a> {
             Made::ByReload(_, pairing) => pairing.recorded.get(&address),
             Made::ByLoad(_) => None,
         };
-        let list = list.map_or(Ok(Vec::new()), |list| copied(list))?;
+        let is_list = list.is_some();
+        let (elements, stays) = match list {
+            Some(list) => (copied(&list.elements)?, copied(&list.stays)?),
+            None => (Vec::new(), Vec::new()),
+        };
+        keys += stays.len();
+        for (index, held) in stays {
+            let place = path.place(self.vm.digest_of_integer(index));
+            self.words.try_push(place.word(held))?;
+        }
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
             let Some(key) = cursor.key_digest(self.vm) else {
@@ -481,7 +492,7 @@ impl<'a> Recorder<'a> {
             let index = cursor
                 .key_integer(self.vm)
                 .and_then(|index| index.checked_sub(1));
-            let element = index.and_then(|index| list.get(usize::try_from(index).ok()?));
+            let element = index.and_then(|index| elements.get(usize::try_from(index).ok()?));
             if let Some(element) = element {
                 if let Some(index) = element.index {
                     keys += 1;
@@ -531,6 +542,7 @@ impl<'a> Recorder<'a> {
             old,
             old_path,
             keys,
+            is_list,
         })
     }
 
@@ -689,11 +701,14 @@ impl<'a> Recorder<'a> {
     /// Data that the file has no longer, and that stays as the file had it: so does its record.
     fn file_lacks(&mut self) -> Result<()> {
         for i in 0..self.tables.len() {
-            let Some((met, old, old_path)) = self
+            let Some((met, old, old_path, is_list)) = self
                 .tables
                 .get(i)
                 .filter(|_| self.keeps)
-                .and_then(|walked| Some((walked.met, walked.old, walked.old_path?)))
+                .and_then(|walked| {
+                    let old_path = walked.old_path?;
+                    Some((walked.met, walked.old, old_path, walked.is_list))
+                })
             else {
                 continue;
             };
@@ -716,6 +731,9 @@ impl<'a> Recorder<'a> {
                 else {
                     continue;
                 };
+                if is_list && cursor.key_integer(self.vm).is_some_and(|index| index >= 1) {
+                    continue;
+                }
                 if self.base.had(old_path.place(key), Some(digest)) {
                     let word = met.path.place(key).word(Held::scalar(digest));
                     self.words.try_push(word)?;

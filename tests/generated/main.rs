@@ -139,9 +139,10 @@ fn generated_programs_reload_as_the_rules_say() {
         open.join("\n")
     );
     let opened: u64 = sums.open.values().sum();
-    // Of a few cases chance decides.
+    // Of a few cases chance decides. Lists that both have edited, and what may have been renamed,
+    // are most of it.
     assert!(
-        cases < 500 || opened * 100 < cases * 15,
+        cases < 500 || opened * 3 < cases,
         "{opened} of {cases} cases end where the rules leave the outcome open"
     );
     let reloads = sums.done.get(check::RELOADS).copied().unwrap_or_default();

@@ -1070,7 +1070,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         8 => (any::<u8>(), scalar()).prop_map(|(n, value)| Edit::Value(n, value)),
         4 => (any::<u8>(), 0..DATA, option::weighted(0.7, entry()))
             .prop_map(|(n, key, value)| Edit::Entry(n, key, value)),
-        3 => (any::<u8>(), row_edit()).prop_map(|(n, edit)| Edit::Rows(n, edit)),
+        1 => (any::<u8>(), row_edit()).prop_map(|(n, edit)| Edit::Rows(n, edit)),
         1 => (any::<u8>(), place(), 0..DATA).prop_map(|(n, at, key)| Edit::Relocate(n, at, key)),
     ]
 }
@@ -1097,7 +1097,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (any::<u8>(), scalar()).prop_map(|(t, s)| Op::AppendTable(t, s)),
         2 => any::<(u8, u8)>().prop_map(|(t, n)| Op::RemoveRow(t, n)),
         2 => (any::<u8>(), any::<u8>(), scalar()).prop_map(|(t, n, s)| Op::SetRow(t, n, s)),
-        2 => any::<(u8, u8, u8)>().prop_map(|(t, n, m)| Op::SwapRows(t, n, m)),
+        1 => any::<(u8, u8, u8)>().prop_map(|(t, n, m)| Op::SwapRows(t, n, m)),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(t, f)| Op::Patch(t, f)),
         1 => (0..GLOBALS, scalar()).prop_map(|(g, s)| Op::SetGlobal(g, s)),
     ]

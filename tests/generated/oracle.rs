@@ -106,6 +106,8 @@ pub struct Oracle {
     places: Places,
     /// Tables that some record had.
     recorded: BTreeSet<String>,
+    /// It was reloaded, so that the text of the last load may say what the record does not.
+    reloaded: bool,
 }
 
 /// The places of A2's tables, by the place where the file makes them: the table that has it, in the
@@ -240,6 +242,7 @@ impl Oracle {
             reload.everywhere(self, &mut moved)?;
         }
         let (writes, data) = (reload.writes, reload.data);
+        self.reloaded = true;
         self.assigned = Some(assigned);
         // The first pair of a function is with the one that it replaced, or with itself where that
         // stays: later ones are older generations, which have followed for good.
@@ -757,25 +760,33 @@ impl<'a> Reload<'a> {
     }
 
     /// R3.1: a table that stands in several places may be a new one where A1 lacks it at one of
-    /// them and its strings are others. One that only has other places than before is the same for
-    /// who has it on record.
+    /// them and its strings are others. One that is like another that is gone may be that one.
     fn check_places(&self) -> Result<(), Open> {
         let paired: HashSet<usize> = self.pairs.tables.values().copied().collect();
-        let old = reach(self.heap, [self.heap.object()], (0, 0), false);
-        let unpaired: HashSet<&String> = old
-            .iter()
-            .filter_map(|value| match value {
-                Value::Table(old) if !paired.contains(old) => {
-                    self.heap.tables[*old].origin.as_ref()
-                }
-                _ => None,
-            })
-            .collect();
+        let roots = [self.heap.object(), Value::Table(GLOBALS)];
+        let old = reach(self.heap, roots, (0, 0), false);
+        let gone = old.iter().filter_map(|value| match value {
+            Value::Table(old) if !paired.contains(old) => Some(&self.heap.tables[*old]),
+            _ => None,
+        });
         let new = (self.ran.tables..self.heap.tables.len())
             .filter(|new| !self.pairs.tables.contains_key(new))
-            .filter_map(|new| self.heap.tables[new].origin.as_ref());
-        if new.into_iter().any(|origin| unpaired.contains(origin)) {
-            return Err(Open("a table that has moved to another place"));
+            .map(|new| &self.heap.tables[new]);
+        let may_be = |gone: &Table, new: &Table| {
+            let is_shared = |key| gone.fields.contains_key(key);
+            let name = |table: &Table| {
+                let path = table.path.as_ref()?;
+                Some(path.rsplit('.').next().unwrap_or(path).to_owned())
+            };
+            gone.origin == new.origin
+                || new.fields.keys().any(is_shared)
+                || name(gone).is_some() && name(gone) == name(new)
+        };
+        if gone
+            .into_iter()
+            .any(|gone| new.clone().any(|new| may_be(gone, new)))
+        {
+            return Err(Open("a table that may have another name or place now"));
         }
         for (new, old) in &self.pairs.tables {
             let (mine, theirs) = (&self.heap.tables[*old], &self.heap.tables[*new]);
@@ -993,6 +1004,10 @@ impl<'a> Reload<'a> {
             }
             Some(Known::Scalar(known)) if *known == new => Ok(Some(old)),
             Some(Known::Scalar(known)) if *known == old => Ok(Some(self.own(new))),
+            // Where an edit was not taken, the next version may have it again: no edit at all.
+            Some(Known::Scalar(_)) if oracle.reloaded => {
+                Err(Open("a change of kind behind an edit that was not taken"))
+            }
             Some(Known::Scalar(_)) => Ok(Some(self.conflict(old, new))),
             None if !has_record => Ok(Some(self.conflict(old, new))),
             _ => Err(Open("a change of kind from or to a table")),
@@ -1011,6 +1026,9 @@ impl<'a> Reload<'a> {
             let is = self.import(oracle, old, new)?;
             self.data.imported += u64::from(is == new && is != old);
             return Ok(is);
+        }
+        if old == self.heap.object() && self.own(new) != old {
+            return Err(Open("another table in a place of the module's object"));
         }
         let is_data = |value: Value| !is_function(value);
         if self.policy == Policy::Replace && is_data(old) && is_data(new) {
@@ -1045,7 +1063,7 @@ impl<'a> Reload<'a> {
                 Value::Import(known) if known.is_function() == import.is_function() => {
                     match known {
                         Import::Floor | Import::Ceil | Import::Dep => Ok(new),
-                        _ => Ok(old),
+                        _ => Err(Open("another import in the place of a module's function")),
                     }
                 }
                 Value::Import(_) => Err(Open("an import of another kind")),
@@ -1151,7 +1169,7 @@ impl<'a> Reload<'a> {
     }
 
     /// Lists of tables are aligned element by element, by likeness where lengths or places differ.
-    fn check_lists(&self) -> Result<(), Open> {
+    fn check_lists(&self, oracle: &Oracle) -> Result<(), Open> {
         let is_table = |value| matches!(value, Value::Table(_));
         for (new, old) in &self.pairs.tables {
             let (rows, running) = (self.heap.length(*new), self.heap.length(*old));
@@ -1172,18 +1190,48 @@ impl<'a> Reload<'a> {
                     old != new && (is_text(*old) || is_text(*new))
                 })
             };
+            // Both have changed it: that is merged element by element, which no place tells.
+            let path = self.heap.tables[*new].path.as_ref();
+            let record = path.and_then(|path| oracle.record.tables.get(path));
+            let is_recorded = |table: usize| {
+                record.is_some_and(|record| {
+                    (1..=rows.max(running)).all(|i| {
+                        let key = Key::Int(i);
+                        match (record.get(&key), self.heap.get(table, &key)) {
+                            (None, Value::Nil) => true,
+                            (Some(Known::Scalar(known)), value) => *known == value,
+                            _ => false,
+                        }
+                    })
+                })
+            };
+            let is_merged = self.policy == Policy::Merge
+                && rows.max(running) > 0
+                && !is_recorded(*new)
+                && !is_recorded(*old);
             if both.any(|(new, old)| new != old)
                 || has_rows && rows != running
+                || is_merged
                 || (1..=rows).any(is_other_row)
             {
-                return Err(Open("a list of tables with other elements"));
+                return Err(Open("a list with other elements"));
             }
         }
         Ok(())
     }
 
     fn plan(&mut self, oracle: &Oracle) -> Result<(), Open> {
-        self.check_lists()?;
+        self.check_lists(oracle)?;
+        for (new, old) in &self.pairs.tables {
+            let file = &self.heap.tables[*new].fields;
+            let (fields, wrapped) = (&self.heap.tables[*old].fields, |value| self.wrapped(value));
+            if fields
+                .iter()
+                .any(|(key, value)| !file.contains_key(key) && wrapped(*value).is_some())
+            {
+                return Err(Open("a wrapper in a place that the file lacks"));
+            }
+        }
         for (new, old) in self.pairs.cells.clone() {
             let (was, is) = (self.heap.cells[old], self.heap.cells[new]);
             let mut locals = self.ran.locals.iter();
@@ -1781,7 +1829,10 @@ impl<'a> Reload<'a> {
                         }
                         moved.push((function, new));
                         map.insert(function, new);
-                    } else if by_origin.contains_key(&code.origin) {
+                    } else if by_origin.contains_key(&code.origin)
+                        || (self.ran.functions..self.heap.functions.len())
+                            .any(|fresh| self.origin(fresh) == Some(&code.origin))
+                    {
                         return Err(Open("a function that is not in its place"));
                     } else if !oracle.met.contains(&function) {
                         return Err(Open("a function that no reload has looked at"));

@@ -219,6 +219,11 @@ impl Aligner<'_> {
         if is_function && one.features.is_small() && !have_one_name {
             return 0.0;
         }
+        // So are empty tables: one is gone and another is new, and they are not each other's state.
+        let is_table = matches!(a.kind, Kind::Table);
+        if is_table && (one.features.is_empty() || other.features.is_empty()) && !have_one_name {
+            return 0.0;
+        }
         let mut likeness = match is_equal {
             true if one.features.is_small() => 0.63,
             true => 0.9,

@@ -234,6 +234,11 @@ impl Features {
         self.size < 4
     }
 
+    /// Is there nothing in it?
+    pub(in crate::code) fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
     /// How like two definitions of one kind are, from 0 to 1.
     pub(in crate::code) fn likeness(&self, other: &Features, kind: Kind) -> f64 {
         let constants = shared(&self.constants, &other.constants);
@@ -267,8 +272,11 @@ impl Features {
             }
             Kind::Table => {
                 let likeness = 0.5 * constants + 0.4 * names;
-                let is_empty = self.size == 0 || other.size == 0;
-                if is_empty { 0.4 * likeness } else { likeness }
+                if self.is_empty() || other.is_empty() {
+                    0.4 * likeness
+                } else {
+                    likeness
+                }
             }
         }
     }

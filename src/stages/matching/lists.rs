@@ -17,7 +17,7 @@ use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
 use crate::lua::vm::{Ref, Val, Vm};
-use crate::model::base::{Path, Place};
+use crate::model::base::{Held, Path, Place};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
@@ -33,13 +33,23 @@ pub(super) struct List {
 
 /// Where the record has an element of the file's list.
 #[derive(Clone, Copy)]
-pub struct Recorded {
+pub struct RecordedElement {
     /// Under which index; none for what was not taken.
     pub index: Option<i64>,
     /// Where it was on record.
     pub known: Option<Place>,
     /// What it is in A1.
     pub old: Ref,
+}
+
+/// What the record has of a list: what the file said as far as it was taken, and, between that, what
+/// the file has no longer and still runs. So a later reload knows of both edits.
+#[derive(Default)]
+pub struct RecordedList {
+    /// The file's elements, in its order.
+    pub elements: Vec<RecordedElement>,
+    /// The others: under which index, and what was on record of each.
+    pub stays: Vec<(i64, Held)>,
 }
 
 /// An element of A1's list.
@@ -630,8 +640,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Notes where the record has each element of the file's: what the file said and what was taken
-    /// of it, in its order.
+    /// Notes where the record has each element of the list.
     fn note_places(
         &mut self,
         pair: &TablePair,
@@ -639,28 +648,62 @@ impl Pairer<'_> {
         result: &[Stands],
     ) -> Result<()> {
         let mut added = none(matched.new.len(), false)?;
+        let mut stays = none(matched.base.len(), false)?;
         for stands in result {
-            if let Stands::Written(new) = stands
-                && let Some(added) = added.get_mut(*new)
-            {
-                *added = true;
+            match *stands {
+                Stands::Written(new) => {
+                    if let Some(added) = added.get_mut(new) {
+                        *added = true;
+                    }
+                }
+                Stands::Running(old) if Matched::at(&matched.of_old, old).is_none() => {
+                    let base = Matched::at(&matched.base_of_old, old);
+                    if let Some(stays) = base.and_then(|base| stays.get_mut(base)) {
+                        *stays = true;
+                    }
+                }
+                Stands::Running(_) => {}
             }
         }
-        let mut places = Vec::new();
-        let mut next = 0;
+        for base in matched.base_of_new.iter().flatten() {
+            if let Some(stays) = stays.get_mut(*base) {
+                *stays = false; // the file has it
+            }
+        }
+        let mut list = RecordedList::default();
+        let (mut next, mut behind) = (0, 0);
+        let mut keep_up_to = |list: &mut RecordedList, next: &mut i64, end: usize| {
+            for base in behind..end {
+                let place = matched
+                    .place(self.vm, base)
+                    .filter(|_| stays.get(base) == Some(&true));
+                // What is in a row is on record under its place: that would have to move with it.
+                let held = place.and_then(|place| self.out.base.get(place));
+                if let Some(held) = held.filter(|held| *held != Held::ROW) {
+                    *next += 1;
+                    list.stays.try_push((*next, held))?;
+                }
+            }
+            behind = behind.max(end);
+            Ok::<_, crate::support::error::Error>(())
+        };
         for (new, added) in added.into_iter().enumerate() {
             let of_new = Matched::at(&matched.of_new, new);
             let base = of_new.and_then(|old| Matched::at(&matched.base_of_old, old));
-            let was_there = Matched::at(&matched.base_of_new, new).is_some();
+            let base_of_new = Matched::at(&matched.base_of_new, new);
             let function = matched.new.get(new).and_then(|new| new.f2);
             if let (false, None, Some(f2)) = (added, of_new, function) {
                 self.out.left_out.try_insert_value(f2, ())?;
             }
             let is_doubtful = matched.doubtful.get(new) == Some(&true);
-            let is_known =
-                matched.path.is_none() || added || of_new.is_some() || was_there || is_doubtful;
+            let is_known = matched.path.is_none()
+                || added
+                || of_new.is_some()
+                || base_of_new.is_some()
+                || is_doubtful;
+            keep_up_to(&mut list, &mut next, base_of_new.unwrap_or(0))?;
             next += i64::from(is_known);
-            places.try_push(Recorded {
+            list.elements.try_push(RecordedElement {
                 index: is_known.then_some(next),
                 known: base.and_then(|base| matched.place(self.vm, base)),
                 old: of_new
@@ -668,8 +711,9 @@ impl Pairer<'_> {
                     .map_or(Ref::NIL, |old| old.value),
             })?;
         }
+        keep_up_to(&mut list, &mut next, matched.base.len())?;
         let address = self.vm.val(pair.new).addr;
-        self.out.recorded.try_insert_value(address, places)?;
+        self.out.recorded.try_insert_value(address, list)?;
         Ok(())
     }
 

@@ -158,7 +158,7 @@ enum Evidence {
     Name,
     /// It has the code of the file's function.
     Code,
-    /// There is no other one, and it stands in no field of the module.
+    /// There is no other one.
     Only,
 }
 
@@ -167,8 +167,6 @@ enum Evidence {
 struct Inner {
     /// They are known to be what another one wraps.
     taken: FxHashSet<usize>,
-    /// They stand in fields of A1 that the file lacks.
-    elsewhere: FxHashSet<usize>,
     /// Did another function of the module make them?
     made: FxHashMap<usize, bool>,
     profiles: FxHashMap<usize, Option<Profile>>,
@@ -443,15 +441,6 @@ impl Pairer<'_> {
             return Ok(());
         }
         let mut inner = Inner::default();
-        for slot in self
-            .out
-            .slots
-            .iter()
-            .filter(|slot| slot.action == Action::Follow)
-        {
-            let address = self.vm.val(slot.old).addr;
-            inner.elsewhere.try_insert_value(address, ())?;
-        }
         let mut found = true;
         while std::mem::take(&mut found) {
             for evidence in [Record, Answer, Name, Code, Only] {
@@ -497,7 +486,7 @@ impl Pairer<'_> {
                 _ if !self.is_free(looked, reached, inner)? => false,
                 Evidence::Name => reached.named,
                 Evidence::Code => self.has_code_of(looked, reached, inner)?,
-                Evidence::Only => !inner.elsewhere.contains(&reached.address),
+                Evidence::Only => true,
             };
             if speaks && found.is_some() {
                 return Ok(None);
