@@ -1223,6 +1223,9 @@ impl<'a> Reload<'a> {
     fn plan(&mut self, oracle: &Oracle) -> Result<(), Open> {
         self.check_lists(oracle)?;
         for (new, old) in &self.pairs.tables {
+            if self.heap.tables[*old].meta.is_some() && self.heap.tables[*new].meta.is_none() {
+                return Err(Open("a metatable that the file has no longer"));
+            }
             let file = &self.heap.tables[*new].fields;
             let (fields, wrapped) = (&self.heap.tables[*old].fields, |value| self.wrapped(value));
             if fields
