@@ -1248,6 +1248,11 @@ impl<'a> Reload<'a> {
                 if is_function(was) || is_function(is) {
                     return Err(Open("a change of kind with functions or imports"));
                 }
+                let has_record =
+                    !oracle.record.tables.is_empty() || !oracle.record.cells.is_empty();
+                if !has_record && self.policy != Policy::Replace {
+                    return Err(Open("a change of kind of a local without a record"));
+                }
                 content = self.kinds(oracle, known, was, is)?.unwrap_or(was);
             }
             let imports = self.is_object(content) || is_foreign(self.heap, content);
@@ -1734,7 +1739,8 @@ impl<'a> Reload<'a> {
                 continue;
             }
             let (mut held, mut unanswered) = (false, false);
-            for known in self.heap.tables[LIST].fields.values() {
+            let entries = self.heap.tables[LIST].fields.iter();
+            for (_, known) in entries.filter(|(key, _)| matches!(key, Key::Int(_))) {
                 let now = self.follow(oracle, *known)?;
                 held |= now == value;
                 unanswered |= now == *known && self.home(now).is_some();
