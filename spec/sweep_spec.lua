@@ -437,8 +437,7 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.equal(1, report.functions.removed)
   end)
 
-  it("is not what the program has taken out of its place and holds elsewhere: that follows, and the "
-    .. "place stays empty", function()
+  it("is not what the program has taken out of its place: that follows where it is held", function()
     local source = [[
       local n, M = 0, { list = {} }
       function M.first() n = n + 1 return "first v1", n end
@@ -456,7 +455,7 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     local M = app:module("moved", source)
     local made = { M.made2, M.made3 }
     made[1]()
-    held = { M.second, table.remove(M.list), made[1], made[2] } -- a global
+    local held = { M.second, table.remove(M.list), made[1], made[2] }
     M.second, M.made2, M.made3 = nil, nil, nil
     for version = 2, 3 do
       local v = "v" .. version
@@ -473,7 +472,6 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.is_true(app.hotreload.undo "moved")
     assert.same({ "second v2", "fourth v2", "made v2" },
       { (held[1]()), (held[2]()), (held[3]()) })
-    held = nil
   end)
 
   it("keeps its code where an earlier reload has met it, though a new function of the file is like it", function()

@@ -382,7 +382,7 @@ describe("Patches (R3.5)", function()
     assert.same({ "f2", 2 }, { M.f(), M.n() })
   end)
 
-  it("are none where the module holds the function inside as well, and nothing is on record", function()
+  it("are none where the module holds what they wrap, too, and nothing is on record", function()
     app.hotreload.track(false)
     local text = [[
       local M, n = {}, 0

@@ -166,8 +166,8 @@ pub struct Writes<'a> {
 }
 
 /// Puts the writes that take an entry out of a table behind all others: those may fail for want of
-/// memory, and an entry that is gone may need memory to come back. What one call did stays together,
-/// and so does the order of writes to one place.
+/// memory, and an entry that is gone may need memory to come back. What one call did stays
+/// together, and so does the order of writes to one place.
 ///
 /// # Errors
 /// [`Error::Memory`], with the list as it was.

@@ -42,8 +42,8 @@ pub struct RecordedElement {
     pub old: Ref,
 }
 
-/// What the record has of a list: what the file said as far as it was taken, and, between that, what
-/// the file has no longer and still runs. So a later reload knows of both edits.
+/// What the record has of a list: what the file said as far as it was taken, and, between that,
+/// what the file has no longer and still runs. So a later reload knows of both edits.
 #[derive(Default)]
 pub struct RecordedList {
     /// The file's elements, in its order.
