@@ -84,12 +84,13 @@ describe("R3.3 imports: a dependency swapped in the source", function()
     assert_swapped(M, fast, package.loaded["json.slow"])
   end)
 
-  it("merges nothing of a newly loaded dependency into A1's table, and nothing of A1's into it", function()
+  it("takes the place of a table of the module's own that the program has not changed, and nothing "
+    .. "of one goes into the other", function()
     local M = app:module("M", "return { codec = { encode = function() return 'own' end, n = 1 } }")
     local own = M.codec
     app:update("M", "return { codec = require 'json.slow' }")
     local slow = package.loaded["json.slow"]
-    assert.equal(own, M.codec)
+    assert.equal(slow, M.codec)
     assert.same({ "own", 1 }, { own.encode(), own.n })
     assert.is_nil(own.options)
     assert.is_nil(own.name)
@@ -97,7 +98,17 @@ describe("R3.3 imports: a dependency swapped in the source", function()
     assert.equal("slow", slow.encode())
   end)
 
-  it("keeps a table of the module that the file turns into an import", function()
+  it("keeps one that it has changed, with a warning", function()
+    local M = app:module("M", "return { codec = { encode = function() return 'own' end, n = 1 } }")
+    local own = M.codec
+    own.n = 2
+    local report = app:update("M", "return { codec = require 'json.slow' }")
+    assert.equal(own, M.codec)
+    assert.same({ "own", 2 }, { own.encode(), own.n })
+    assert.matches("M.codec: the file leads it to another object", report.warnings[1], 1, true)
+  end)
+
+  it("keeps a local table of the module that the file turns into an import", function()
     local M = app:module("M", "local box = { n = 1 } return { get = function() return box, 'old' end }")
     local box = M.get()
     box.n = 5

@@ -200,3 +200,50 @@ describe("migration (R14.2)", function()
     assert.equal(10, ann.hp)
   end)
 end)
+
+describe("what objects made before do not get (R5.2)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("is told where a factory gives its objects new methods", function()
+    local text = [[
+      local M = {}
+      function M.new(n)
+        local self = { count = 1 }
+        function self.add() n = n + 1 return n end
+        METHODS
+        return self
+      end
+      return M
+    ]]
+    local M = app:module("m", (text:gsub("METHODS", "")))
+    local object = M.new(10)
+    local report = app:update("m", (text:gsub("METHODS",
+      "self.limit = 5 function self.get() return n end self.set = function(v) n = v end")))
+    assert.same({ "m.new: what it made before lacks 'get', 'set': make it anew, or give it the "
+      .. "function in `__hotfix` (R5.2)" }, report.warnings)
+    assert.same({ 11, nil }, { object.add(), object.get })
+    assert.equal(20, M.new(20).get())
+    -- Not where nothing is new, or only data, or only code.
+    local other = text:gsub("METHODS",
+      "self.limit = 6 function self.get() return -n end self.set = function(v) n = v end")
+    assert.same({}, app:update("m", other).warnings)
+  end)
+
+  it("is told where the class is another object", function()
+    app:write("class", "local C = {} C.__index = C function C.hi() return 'other' end return C")
+    for _, place in ipairs { "m.C", "m.new@C" } do
+      local new = "function M.new() return setmetatable({}, C) end"
+      if place == "m.C" then new = "M.C = C " .. new end
+      local M = app:module("m", "local M = {} local C = {} C.__index = C "
+        .. "function C.hi() return 'own' end " .. new .. " return M")
+      local object = M.new()
+      local text = "local M = {} local C = require 'class' " .. new .. " return M"
+      local report = app:update("m", text)
+      assert.matches(place .. ": the file has another class there", report.warnings[1], 1, true)
+      assert.same({ "own", "other" }, { object.hi(), M.new().hi() })
+      package.loaded.m = nil
+    end
+  end)
+end)

@@ -28,6 +28,7 @@ mod kinds;
 mod leftovers;
 mod lists;
 mod local_names;
+mod made_before;
 mod merge;
 mod nesting;
 mod origins;
@@ -703,6 +704,7 @@ impl Pairer<'_> {
         self.settle_constants()?;
         self.settle_kinds()?;
         self.note_differing()?;
+        self.warn_of_lacking_methods()?;
         self.warn_of_dropped()
     }
 

@@ -135,6 +135,11 @@ impl Identity {
         self.incoming.definition(vm.val(object).addr)
     }
 
+    /// What a definition of the file has made, if that is one object that is known.
+    pub(super) fn incoming_object(&self, id: DefinitionId) -> Option<Ref> {
+        self.incoming.object(id)
+    }
+
     /// What a definition of the last load is in the file.
     pub(super) fn counterpart(&self, base: DefinitionId) -> Option<DefinitionId> {
         self.incoming(base).map(|(incoming, _)| incoming)

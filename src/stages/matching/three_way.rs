@@ -105,6 +105,10 @@ impl Pairer<'_> {
             self.choose(slot)?;
         } else if touched.by_edit {
             self.forward(slot)?;
+            if !is_link && !touched.by_program {
+                let site = self.out.sites.key(slot.parent, slot.key)?;
+                self.warn_of_class(site, slot.old)?;
+            }
         }
         Ok(match touched {
             Touched {
@@ -238,6 +242,10 @@ impl Pairer<'_> {
         } else {
             CellFate::Keep
         };
+        if touched.by_edit && !touched.by_program {
+            let site = self.out.cell_site(pair.new)?;
+            self.warn_of_class(site, pair.old_value)?;
+        }
         Ok(match touched {
             Touched {
                 by_program: false,
@@ -258,12 +266,10 @@ impl Pairer<'_> {
         })
     }
 
-    /// A table of the module's own that gives way to one of others is data, and an external
-    /// function in a variable may be the program's choice (`constants`).
+    /// An external function in a variable may be the program's choice (`constants`).
     fn is_choice_of_data(&self, old: Ref, new: Ref) -> bool {
         let is_fresh = self.is_fresh(self.vm.val(new));
         match self.vm.kind(old) {
-            Kind::Table => !is_fresh && self.lineage.number(self.vm, old).is_some(),
             Kind::Function => is_fresh && self.lineage.number(self.vm, old).is_none(),
             _ => false,
         }
