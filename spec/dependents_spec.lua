@@ -31,6 +31,23 @@ describe("dependents (R12.7)", function()
       "bad argument #1 to 'dependents' (string expected, got number)")
   end)
 
+  it("are those, too, whose load has loaded it under a name that is computed", function()
+    app:write("base", "return { v = 1 }")
+    app:write("broken", "require('ba' .. 'se') error 'boom'")
+    app:write("user", "local name = 'base' return { base = require(name) }")
+    app:write("late", "local name = 'base' return { get = function() return require(name) end }")
+    assert.is_false(pcall(require, "broken"))
+    package.loaded.base = nil
+    app:load "late"
+    app:load "user"
+    assert.same({ "user" }, app.hotreload.dependents "base")
+    assert.same({ "base" }, app.hotreload.requires "user")
+    package.loaded.base.v = 2
+    local ok, reports = app.hotreload.reload("base", { dependents = true })
+    assert.is_true(ok, reports)
+    assert.equal(2, #reports)
+  end)
+
   it("are reloaded with it, so that what they computed from it is computed again", function()
     app:write("units", "return { gold = 10, only = function() end }")
     local ok, reports = app.hotreload.reload("units", { dependents = true, data = "replace" })

@@ -110,7 +110,7 @@ function changes.install(hotreload, record_of)
         return names, problems, found
     end
 
-    --- Which modules a module's file requires, as far as calls of `require` with a string show.
+    --- Which modules a module requires, as far as its text and its load show.
     ---@see hotreload.requires in meta.lua
     function hotreload.requires(name)
         if type(name) ~= "string" then
@@ -126,6 +126,9 @@ function changes.install(hotreload, record_of)
                 known[needed] = true
                 list[#list + 1] = needed
             end
+        end
+        for needed in next, core.track_part.needed[name] or {} do
+            if not known[needed] then list[#list + 1] = needed end
         end
         sort(list)
         return list

@@ -277,7 +277,8 @@ function hotreload.track(patterns) end
 ---@return table<string, integer> contents
 function hotreload.changed(options) end
 
----Which modules a module's file requires, as far as calls of `require` with a string show in its text (R12.6).
+---Which modules a module requires (R12.6): as far as calls of `require` with a string show in its
+---text, and those that `require` loaded while it loaded this one.
 ---
 ---The list is sorted, and empty for a module without a file. For a name that is refused (R1.4) or not found, and for a
 ---file that cannot be read, `nil` and a message.

@@ -10,10 +10,16 @@ local core = ...
 local allow, call = core.allow, core.call
 
 local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal, rawget, rawset, type
+local setmetatable = setmetatable
 local format = string.format
 local globals, loaded = _G, package.loaded
 
-local track = {}
+local track = {
+    -- Per module: the names of those that `require` loaded while its own loader ran (R12.6).
+    needed = {},
+}
+-- The module whose loader runs, or false.
+local loading = false
 
 -- The function in `package.searchers`, and the searcher that it stands for.
 local standing = core.standing
@@ -56,9 +62,21 @@ function track.install(hotreload, note)
         return ...
     end
 
+    --- Notes that the loader of a module begins. What comes back is closed at its end, be that an
+    --- error.
+    local function begin(name)
+        local outer = loading
+        if outer then track.needed[outer][name] = true end
+        local guard = setmetatable({}, { __close = function() loading = outer end })
+        track.needed[name], loading = {}, name
+        return guard
+    end
+
     --- Calls the loader, whose code is `code`.
     local function run(name, code, loader, ...)
         local ok, before = pcall(copy_of_globals)
+        local begun, guard = pcall(begin, name)
+        local _ <close> = begun and guard or nil
         return finish(name, code, ok and before, call(loader, ...))
     end
 
