@@ -1,9 +1,11 @@
--- Documents whose programs are run: README.md, docs/cookbook.md.
+-- Documents whose programs are run: README.md, docs/guide.md and others.
 --
 -- A block of Lua that starts with `-- name.lua` is that file (so is `-- dir/name.lua`); `-- name.lua, corrected` is the
 -- version that takes its place when the program before it calls `io.read`. Any other block, and `-- main.lua`, is a
 -- program: each runs in a process of its own, in the directory of the files so far. A block of text is what the last
 -- program prints. A block of Lua behind the line `<!-- not run -->` is compiled only.
+-- A block of `diff` whose first line names a file is both: the file of the program before it, and
+-- its version when that program calls `io.read`.
 
 local program = require "spec.support.program"
 
@@ -39,6 +41,39 @@ function document.blocks(text, path)
   return found
 end
 
+--- What a block of `diff` has before, or after: the lines with no mark, and those with this one.
+local function side(text, mark)
+  local lines = {}
+  for line in text:gmatch "([^\n]*)\n" do
+    local first = line:sub(1, 1)
+    if first == mark or first == " " or first == "" then lines[#lines + 1] = line:sub(2) end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- The headings of a text, without its blocks: a list of { level, title }.
+function document.headings(text)
+  local found = {}
+  for marks, title in ("\n" .. text:gsub("```.-\n```", "")):gmatch "\n(#+) ([^\n]+)" do
+    found[#found + 1] = { level = #marks, title = title }
+  end
+  return found
+end
+
+--- The anchors of a text's headings, as a forge makes them: a set.
+function document.anchors(text)
+  local found = {}
+  for _, heading in ipairs(document.headings(text)) do
+    local anchor = heading.title:lower()
+    for _, mark in ipairs { "，", "、", "：", "？", "。", "“", "”", "《", "》" } do
+      anchor = anchor:gsub(mark, "")
+    end
+    anchor = anchor:gsub("[^%w%-_ \128-\255]", ""):gsub(" ", "-")
+    found[anchor] = true
+  end
+  return found
+end
+
 --- The programs among the blocks: { source, line, files, corrections, output }.
 function document.programs(blocks)
   local found, files = {}, {}
@@ -57,6 +92,11 @@ function document.programs(blocks)
         end
         found[#found + 1] = subject
       end
+    elseif block.language == "diff" then
+      local name = block.text:match "^ %-%- ([%w_/]+)%.lua\n"
+      local last = found[#found]
+      last.files[name], last.corrections[name] = side(block.text, "-"), side(block.text, "+")
+      files[name] = last.corrections[name]
     elseif block.language == "text" and block.is_run then
       found[#found].output = block.text
     end
@@ -115,6 +155,10 @@ function document.specs(path, busted)
       local directory = path:match "^(.*/)[^/]*$" or ""
       for link in text:gsub("```.-\n```", ""):gmatch "%]%(([^):#]+)%)" do
         assert.is_truthy(io.open(program.root .. "/" .. directory .. link), link)
+      end
+      for file, anchor in text:gsub("```.-\n```", ""):gmatch "%]%(([^):#]*)#([^)]+)%)" do
+        local page = file == "" and text or document.read(directory .. file)
+        assert.is_true(document.anchors(page)[anchor], file .. "#" .. anchor)
       end
     end)
   end)
