@@ -105,8 +105,9 @@ describe("the package", function()
     end
     assert.is_true(#declared > 0)
     for _, name in ipairs(declared) do
-      -- No option takes a function: the message is about the value, so the name is known.
-      local ok, message = pcall(hotreload.reload, "no.such.module", { [name] = print })
+      -- No option takes a coroutine: the message is about the value, so the name is known.
+      local value = coroutine.create(print)
+      local ok, message = pcall(hotreload.reload, "no.such.module", { [name] = value })
       assert.is_false(ok)
       assert.is_truthy(message:find(name, 1, true), message)
       assert.is_falsy(message:find("unknown option", 1, true), message)
