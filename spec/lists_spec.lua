@@ -217,6 +217,21 @@ for _, scope in ipairs { "module", "vm" } do
       rawset(_G, "LISTS_SPEC", nil)
     end)
 
+    it("rows with C functions", function()
+      local function rows(version)
+        return list("{ name = 'cpu', get = os.clock }", named("wall", version), "print",
+          "{ get = os.time }")
+      end
+      local M = app:module("m", rows(1))
+      local loaded = { table.unpack(M.list) }
+      local report = app:update("m", rows(2), { scope = scope })
+      assert.same({}, report.warnings)
+      assert.same({ "wall2", loaded }, { M.list[2].run(), M.list })
+      table.remove(M.list, 1)
+      app:update("m", rows(3), { data = "merge", scope = scope })
+      assert.same({ "wall3", print, os.time }, { M.list[1].run(), M.list[2], M.list[3].get })
+    end)
+
     it("functions of equal code are one for the other", function()
       local function noops(count)
         return list(("function() return 'none' end"):rep(count, ", "), handler("b", 1))

@@ -165,12 +165,13 @@ describe("the version guard (R1.6)", function()
       if not os.execute "nm --version >/dev/null 2>&1" then return pending "no nm" end
       local library = program.root .. "/build/hotreload.so"
       local pipe = assert(io.popen("nm -D --defined-only " .. library))
-      local names = {}
+      local count = 0
       for name in pipe:read("a"):gmatch "%x+ %a ([^\n]+)" do
-        names[#names + 1] = name
+        assert.matches("^luaopen_hotreload", name)
+        count = count + 1
       end
       pipe:close()
-      assert.same({ "luaopen_hotreload" }, names)
+      assert.is_true(count > 0)
     end)
   end)
 end)

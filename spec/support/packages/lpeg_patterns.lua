@@ -7,11 +7,6 @@ return {
     ["lpeg_patterns.util"] = "a local holds one of two functions that another one makes when the module is "
       .. "loaded: a choice made at run time",
   },
-  old = {
-    { "^lpeg_patterns%.%w+:nil$",
-      "functions without any code, kept by patterns: nothing tells which of them answers to which" },
-  },
-
   use = function()
     local uri, IPv4, IPv6 = require "lpeg_patterns.uri", require "lpeg_patterns.IPv4", require "lpeg_patterns.IPv6"
     local found = uri.uri:match "http://me@host.example:80/a%20b?c#d"

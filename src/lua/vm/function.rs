@@ -232,7 +232,7 @@ impl Vm {
     }
 
     /// The binary form of a Lua function (`lua_dump`); the slice is good until the next call. That
-    /// of a function that is not whole yet is empty.
+    /// of a function that is not whole yet is empty, and so is that of a C function.
     pub fn dump(&mut self, function: Ref, debug_info: DebugInfo) -> Result<&[u8]> {
         let (thread, index) = self.at(function);
         let mut out = Output::to(&mut self.buffer);
@@ -242,7 +242,9 @@ impl Vm {
             let mut ar = Record::new();
             ffi::lua_pushvalue(thread, index);
             ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
-            if is_whole(thread, index, (*ar.as_ptr()).nups) {
+            if ffi::lua_iscfunction(thread, index) == 0
+                && is_whole(thread, index, (*ar.as_ptr()).nups)
+            {
                 ffi::lua_pushvalue(thread, index);
                 let strip = c_int::from(debug_info == DebugInfo::Strip);
                 let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip);
