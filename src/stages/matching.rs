@@ -295,8 +295,8 @@ pub struct Pairing {
     pub inside: Vec<Inside>,
     /// A1's functions, by address, that stay since the program has put them in their places (R3.5).
     pub chosen: FxHashSet<usize>,
-    /// The functions that the main chunk of the last load defined and the file still defines, by
-    /// the numbers of their prototypes; only where references follow in the whole VM.
+    /// The functions that the last load defined and the file still defines, by the numbers of their
+    /// prototypes; only where references follow in the whole VM.
     pub go_on: Vec<(ProtoId, ProtoId)>,
     /// A2's functions that come to no place, since what runs there stays (R3.5).
     pub left_out: FxHashSet<u32>,

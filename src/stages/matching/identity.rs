@@ -169,8 +169,8 @@ impl Identity {
         name().is_some_and(|name| vm.is_string(key, name))
     }
 
-    /// The functions that the main chunk of the last version defined and the file still defines, by
-    /// the numbers of their prototypes. What is only like one of them does not count.
+    /// The functions that the last version of the text defined and the file still defines, by the
+    /// numbers of their prototypes. What is only like one of them does not count.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -181,7 +181,6 @@ impl Identity {
         };
         for (id, definition) in base.iter() {
             if let Made::Function(old) = definition.kind
-                && base.proto(old).is_some_and(|old| old.parent == Some(0))
                 && let Some((incoming, reason)) = self.incoming(id)
                 && reason != Reason::Likeness
                 && let Some(Made::Function(new)) = definitions.get(incoming).map(|new| new.kind)
