@@ -318,7 +318,7 @@ impl Nested {
         ))
     }
 
-    /// Did a function to which something answers make this one?
+    /// Did a function make this one that something answers to, or one that the file has still?
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -326,6 +326,10 @@ impl Nested {
         let Some(id) = self.open(vm, closure)? else {
             return Ok(false);
         };
+        let defined = self.defined.get(&self.old.exact(id)).copied().flatten();
+        if defined.is_some_and(|new| self.new.parent(new) != Some(self.main())) {
+            return Ok(true);
+        }
         let link = match self.links.get(&self.old.exact(id)) {
             Some(link) => Some(*link),
             None => self.earlier_generation(id)?,
