@@ -3,6 +3,7 @@
 local program = require "spec.support.program"
 local hotreload = require "hotreload"
 local watch = require "hotreload.watch"
+local dev = require "hotreload.dev"
 
 local function read(path)
   local file = assert(io.open(program.root .. "/" .. path, "rb"))
@@ -127,6 +128,10 @@ describe("the public API", function()
     ["hotreload.changed"] = { class = "hotreload.ChangedOptions", call = hotreload.changed },
     ["hotreload.configure"] = { class = "hotreload.Configuration", call = hotreload.configure },
     ["watch.new"] = { class = "hotreload.WatchOptions", call = watch.new },
+    ["dev"] = { class = "hotreload.DevOptions", call = function(o)
+      o.print = o.print or function() end
+      dev(o).stop()
+    end },
   } do
     it("has the same options of " .. title .. " in all three, and the same values", function()
       local real = {}

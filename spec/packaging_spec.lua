@@ -213,6 +213,8 @@ describe("the library's one file", function()
     local script = ([[
       package.path, package.cpath = "", %q
       assert(require "hotreload.watch".new {}:poll() == 0)
+      local dev = require "hotreload.dev" { print = function() end }
+      dev.stop()
       assert(type(require "hotreload.hosts.agent".new()) == "function")
       assert(require "hotreload.hosts.coordinator".command { "m" })
       for _, engine in ipairs { "skynet", "moon", "silly" } do

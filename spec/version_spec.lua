@@ -77,13 +77,13 @@ describe("the version guard (R1.6)", function()
       if not lua then return end
       local out, code, err, how = app:subprocess([[
         package.path = ""
-        for _, module in ipairs { "watch", "hosts.common", "hosts.skynet" } do
+        for _, module in ipairs { "watch", "dev", "hosts.common", "hosts.skynet" } do
           local ok, message = pcall(require, "hotreload." .. module)
           print(ok, message)
         end]], { lua = lua })
       assert.equal("exit 0", how .. " " .. code, err)
       local _, count = out:gsub("false\t[^\n]*" .. part:gsub("%p", "%%%0"), "")
-      assert.equal(3, count, out)
+      assert.equal(4, count, out)
     end)
   end
 

@@ -1,6 +1,7 @@
 -- hotreload.watch: reloads what changes, polled by the program (R12.5). Time is a number that the specs set.
 
 local program = require "spec.support.program"
+local hotreload = require "hotreload"
 local watch = require "hotreload.watch"
 
 local V1 = "local M = {} function M.f() return 1 end return M"
@@ -458,6 +459,73 @@ describe("hotreload.watch", function()
     assert.equal(2, M.f())
   end)
 
+  it("takes a saved file within a fraction of a second, by default", function()
+    local M = app:module("m", V1)
+    local watcher = watch.new { filter = "^m$" }
+    local clock = hotreload.clock
+    watcher:poll()
+    for version, text in ipairs { V1, V2, V3 } do
+      app:write("m", text) -- the same size, and the same second
+      local saved = clock()
+      while M.f() ~= version and clock() - saved < 5 do watcher:poll() end
+      assert.is_true(clock() - saved < 0.5, clock() - saved)
+    end
+  end)
+
+  it("finds a file that has come to stand before the one that runs", function()
+    app:write("m0", V2)
+    assert(os.execute(("mkdir '%s/first'"):format(app.dir)))
+    package.path = app.dir .. "/first/?.lua;" .. package.path
+    local M = app:module("m", V1)
+    local watcher = new()
+    poll(watcher)
+    os.execute "sleep 2.1"
+    poll(watcher)
+    poll(watcher)
+    assert.same({}, log)
+    assert(os.rename(app.dir .. "/m0.lua", app.dir .. "/first/m.lua"))
+    for _ = 1, 20 do poll(watcher) end -- its turn comes
+    assert.equal(2, M.f())
+  end)
+
+  it("is told which files may have changed, without a look at each (touched)", function()
+    local names = {}
+    local function touched()
+      local among = {}
+      for _, name in ipairs(hotreload.touched()) do among[name] = names[name] end
+      return among
+    end
+    for _, name in ipairs { "m1", "m2", "m3" } do
+      app:module(name, V1)
+      names[name] = true
+    end
+    assert.same(names, touched())
+    hotreload.changed { quick = true }
+    assert.same(names, touched()) -- their times are too young to be trusted
+    os.execute "sleep 2.1"
+    hotreload.changed { quick = true }
+    assert.same({}, touched())
+    app:write("m1", V1)
+    assert.same({ m1 = true }, touched())
+    app:remove "m2"
+    assert.same({ m1 = true, m2 = true }, touched())
+    app:reloaded("m3", { source = V2 })
+    assert.same(names, touched())
+    app:write("m2", V1)
+    app:reloaded "m3"
+    os.execute "sleep 2.1"
+    hotreload.changed { quick = true }
+    assert.same({}, touched())
+    package.loaded.m3 = nil
+    assert.same({}, touched())
+    require "m3"
+    assert.same({ m3 = true }, touched())
+    hotreload.changed { quick = true }
+    assert.same({}, touched())
+    package.path = package.path .. ";no/such/?.lua"
+    assert.same(names, touched())
+  end)
+
   describe("order", function()
     it("puts modules behind those that they require", function()
       app:write("m1", "local a = require 'm2' local b = require(\"m3\")")
@@ -484,7 +552,6 @@ describe("hotreload.watch", function()
     end)
 
     it("is by what each file requires", function()
-      local hotreload = require "hotreload"
       app:write("m1", "require 'm3' require(\"m2\") require 'm3' local f = require")
       assert.same({ "m2", "m3" }, hotreload.requires "m1")
       package.preload.m2 = function() return {} end

@@ -12,6 +12,7 @@ use crate::features::{changed, instances, stale, track};
 use crate::lua::entry::{
     Answer, Answers, Entries, Entry, at_once, attempt, call, code_of, enter, is_whole,
 };
+use crate::lua::files;
 use crate::lua::layout::{self, Place as _};
 use crate::lua::open::Library;
 use crate::lua::stock::Stock;
@@ -47,6 +48,8 @@ impl Library for Core {
         (c"at_once", at_once),
         (c"instances", enter::<Instances>),
         (c"migrated", enter::<Migrated>),
+        (c"clock", files::clock),
+        (c"touched", files::touched),
     ];
 }
 

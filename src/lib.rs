@@ -66,3 +66,7 @@ lua::late::luaopen!(
     /// What `require "hotreload.hosts.silly"` calls where that is no file. `[-0, +1, e]`
     luaopen_hotreload_hosts_silly, lua::guard::module::<6>
 );
+lua::late::luaopen!(
+    /// What `require "hotreload.dev"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_dev, lua::guard::module::<7>
+);

@@ -8,14 +8,16 @@ local look, text, stock = core.look, core.text, core.stock
 local error, type, next, rawget, rawequal, pcall = error, type, next, rawget, rawequal, pcall
 local setmetatable, rawlen = setmetatable, rawlen
 local find, format, gmatch, sort, math_type = string.find, string.format, string.gmatch, table.sort, math.type
-local globals, loaded = _G, package.loaded
+local globals, package, loaded = _G, package, package.loaded
 
 local changes = {}
 
 -- A look's allocations are the collector's business at once, as any function's are.
 local OWED = 1 << 62
 
--- Per module: { content on record, stamp } of the last look that found no difference.
+-- What stands where in the list of a look (src/lua/layout.rs).
+local LOOK = core.layout.look
+-- Per module: the last look that found no difference.
 local looks = {}
 -- The objects that these are about, held weakly: a module that the program loaded anew has another one.
 local looked_at = setmetatable({}, { __mode = "v" })
@@ -59,12 +61,13 @@ local function look_at(name, record, quick, others)
     local version = record and record.version
     local generation = record and record.generation or 0
     local last = looks[name]
-    if not rawequal(looked_at[name], rawget(loaded, name)) or last and last[3] ~= generation then
+    if not rawequal(looked_at[name], rawget(loaded, name))
+        or last and last[LOOK.generation] ~= generation then
         last = nil
     end
-    local content = version and version.content or last and last[1] or nil
+    local content = version and version.content or last and last[LOOK.content] or nil
     local _, state, now, stamp, message, file = look(OWED, name, stock, record and record.source,
-        content, quick and last and last[2] or nil, exact, allow.text_only, others)
+        content, quick and last and last[LOOK.stamp] or nil, exact, allow.text_only, others)
     if not state then -- the look itself failed
         looks[name] = nil
         local why = now or "not enough memory"
@@ -72,7 +75,11 @@ local function look_at(name, record, quick, others)
         return "failed", nil, why
     end
     if state == "same" then
-        looks[name], looked_at[name] = { now, stamp, generation }, rawget(loaded, name)
+        looks[name] = {
+            [LOOK.content] = now, [LOOK.stamp] = stamp, [LOOK.generation] = generation,
+            [LOOK.file] = file,
+        }
+        looked_at[name] = rawget(loaded, name)
     end
     return state, now, message, file
 end
@@ -87,12 +94,29 @@ local function has_moved(name)
     return false
 end
 
---- Makes `hotreload.changed`; `record_of` gives what is known of a module's last reload, or nil.
+-- What `require` searched with when the files of `looks` were found.
+local searched = { path = false }
+
+--- Where it searches with something else now, each file is to be found anew.
+local function note_search()
+    local path, searchers = rawget(package, "path"), rawget(package, "searchers")
+    local count = type(searchers) == "table" and rawlen(searchers) or 0
+    local same = rawequal(searched.path, path) and #searched == count
+    for i = 1, count do same = same and rawequal(searched[i], rawget(searchers, i)) end
+    if same then return end
+    searched = { path = path }
+    for i = 1, count do searched[i] = rawget(searchers, i) end
+    for _, last in next, looks do last[LOOK.file] = nil end
+end
+
+--- Makes `hotreload.changed` and `hotreload.touched`; `record_of` gives what is known of a module's
+--- last reload, or nil; `records` has it by name.
 ---@see hotreload.changed in meta.lua
-function changes.install(hotreload, record_of)
+function changes.install(hotreload, record_of, records)
     local function changed(options)
         local checked, wrong = arguments.check(options, options_of_changed, 1, "changed")
         if not checked then return nil, wrong end
+        note_search()
         local names, problems, found = {}, {}, {}
         local others = {} -- the objects of loaded modules, filled by the first look that needs them
         for _, name in next, loaded_names(checked.names) do
@@ -132,6 +156,13 @@ function changes.install(hotreload, record_of)
         end
         sort(list)
         return list
+    end
+
+    --- The modules whose files may differ from the last look's.
+    ---@see hotreload.touched in meta.lua
+    function hotreload.touched()
+        note_search()
+        return core.touched(loaded, looked_at, looks, records)
     end
 
     function hotreload.changed(options)

@@ -19,7 +19,11 @@ local globals, loaded = _G, package.loaded
 local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
 local OWN, RUNNING = core.layout.own, core.layout.running
 
-local hotreload = { _VERSION = core.version }
+local hotreload = { _VERSION = core.version, terminal = core.terminal }
+
+--- Seconds with fractions, of a clock that never goes back.
+---@see hotreload.clock in meta.lua
+function hotreload.clock() return core.clock(core.began) end
 
 -- Per module: its generation, the source name of its functions, the entry that undoes its last
 -- reload, the main functions of its last two chunks (R11), what is on record of A0 (R8;
@@ -523,7 +527,7 @@ changes.install(hotreload, function(name)
     local record = records[name]
     if not record or not rawequal(objects[name], rawget(loaded, name)) then return nil end
     return record
-end)
+end, records)
 services.finish_sweep = finish_sweep
 
 --- What is known of a module; nothing where no reload has seen it.

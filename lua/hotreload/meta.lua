@@ -134,6 +134,7 @@
 
 ---@class hotreload
 ---@field _VERSION string
+---@field terminal boolean   standard output is a terminal
 local hotreload = {}
 
 ---Gives the running module the code of its file, and keeps its data.
@@ -277,6 +278,16 @@ function hotreload.track(patterns) end
 ---@return table<string, integer> contents
 function hotreload.changed(options) end
 
+---Which modules `hotreload.changed { quick = true }` has to look at: those whose files' size, inode
+---or times are not as at the last look, and those without such a look (R12.4). It costs one system
+---call for each file. No file is searched for.
+---@return string[] names   in no order
+function hotreload.touched() end
+
+---Seconds with fractions, of a clock that never goes back. It does not begin at a known time.
+---@return number seconds
+function hotreload.clock() end
+
 ---Which modules a module requires (R12.6): as far as calls of `require` with a string show in its
 ---text, and those that `require` loaded while it loaded this one.
 ---
@@ -289,15 +300,15 @@ function hotreload.requires(name) end
 
 ---What `watch.new` takes. Any other name, type or value raises a Lua argument error.
 ---@class hotreload.WatchOptions
----@field interval? number    seconds between two looks; 1
----@field settle? number      seconds that a file must have been as it is; 0.25
+---@field interval? number    seconds between two looks; 0.04, or 20 times as long as a look takes
+---@field settle? number      seconds that a file must have been as it is; 0.04
 ---@field most? integer       modules that one poll looks at, and that it reloads, at most; 250
 ---@field filter? string|string[]|fun(name: string): boolean   which modules: Lua patterns over the name, or a function
 ---@field together? boolean   all that changed is one transaction: all or none
 ---@field options? hotreload.Options   for each reload; not `source` and not `dry_run`
 ---@field on_reload? fun(name: string, report: hotreload.Report)
 ---@field on_error? fun(name: string, message: string)   writes to stderr where there is none
----@field clock? fun(): number   the time in seconds; `os.time`
+---@field clock? fun(): number   the time in seconds; `hotreload.clock`
 
 ---A watcher, made by `watch.new`.
 ---@class hotreload.Watcher
@@ -331,6 +342,30 @@ function watch.new(options) end
 ---@param names string[]
 ---@return string[]
 function watch.order(names) end
+
+---What `require "hotreload.dev"` takes. Any other name, type or value raises a Lua argument error.
+---@class hotreload.DevOptions
+---@field timer? fun(seconds: number, f: fun())   must call `f` once, that much later
+---@field print? fun(text: string)   writes to standard output where there is none
+---@field color? boolean      in colour; `hotreload.terminal`
+---@field interval? number    as in `hotreload.WatchOptions`, like all below
+---@field settle? number
+---@field most? integer
+---@field filter? string|string[]|fun(name: string): boolean
+---@field together? boolean
+---@field options? hotreload.Options
+---@field clock? fun(): number
+
+---What `require "hotreload.dev"()` returns.
+---@class hotreload.Dev
+---@field poll fun(): integer, integer   as `Watcher:poll`
+---@field stop fun()                     ends it: no debug hook and no timer is left
+
+---What `require "hotreload.dev"` returns: the whole set-up for development (R12.8). It watches the
+---loaded modules and prints each reload and each failure.
+---
+---    require "hotreload.dev"()
+---@alias hotreload.dev fun(options?: hotreload.DevOptions): hotreload.Dev
 
 ---What stands in for a function of an engine while a reload runs a chunk (docs/hosts.md).
 ---@alias hotreload.hosts.Way "wait"|"once"|"later"|fun(real: function, ...: any): ...any

@@ -1,7 +1,7 @@
 -- require "hotreload.watch": reloads modules whose files change (R12.5). The program polls it from its own loop; there
 -- is no thread, and no poll waits for anything.
 --
---    local watcher = require "hotreload.watch".new { interval = 1 }
+--    local watcher = require "hotreload.watch".new()
 --    while serving do tick() watcher:poll() end
 
 local hotreload = require "hotreload"
@@ -13,6 +13,11 @@ local running, status = coroutine.running, coroutine.status
 local stderr = io.stderr
 
 local watch = {}
+
+-- Files that one look searches for anew, though they have not changed: `require` may find another.
+local SEARCHED = 32
+-- Seconds between two looks: at least so many, and so many times as long as a look takes.
+local LEAST_INTERVAL, LEAST_REST = 0.04, 20
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Options (R1.1)
@@ -139,17 +144,37 @@ local function tell(self, which, name, ...)
     pcall(write_error, name, message)
 end
 
-local function names_to_watch(self)
-    local names, matches = {}, self.matches
+local function loaded_names()
+    local names = {}
     for name, object in next, package.loaded do
-        if type(name) == "string" and object then
-            local ok, wanted = true, true
-            if matches then ok, wanted = pcall(matches, name) end
-            if not ok then tell(self, "on_error", name, "filter raised: " .. describe(wanted)) end
-            if ok and wanted then names[#names + 1] = name end
-        end
+        if type(name) == "string" and object then names[#names + 1] = name end
     end
     return names
+end
+
+--- Those of the names that the filter lets pass.
+local function wanted(self, names)
+    local matches = self.matches
+    if not matches then return names end
+    local passed = {}
+    for _, name in ipairs(names) do
+        local ok, passes = pcall(matches, name)
+        if not ok then tell(self, "on_error", name, "filter raised: " .. describe(passes)) end
+        if ok and passes then passed[#passed + 1] = name end
+    end
+    return passed
+end
+
+--- The modules to look at: those whose files may have changed, and some of the others in turn.
+local function names_to_watch(self)
+    local names, met = hotreload.touched(), {}
+    for _, name in ipairs(names) do met[name] = true end
+    if not self.others[1] then self.others = loaded_names() end
+    for _ = 1, math.min(SEARCHED, self.most, #self.others) do
+        local name = table.remove(self.others)
+        if not met[name] then names[#names + 1] = name end
+    end
+    return wanted(self, names)
 end
 
 --- Notes what a look found for a module. Returns whether it has been so for long enough.
@@ -255,7 +280,10 @@ end
 
 --- Looks at the next modules of the round that is under way, or of a new one. Returns the round when that was all.
 local function look(self, most)
-    local round = self.round or { names = names_to_watch(self), next = 1, changed = {}, problems = {}, contents = {} }
+    local began = hotreload.clock()
+    local round = self.round or {
+        names = names_to_watch(self), next = 1, took = 0, changed = {}, problems = {}, contents = {},
+    }
     local slice = table.move(round.names, round.next, math.min(round.next + most - 1, #round.names), 1, {})
     round.next = round.next + #slice
     local changed, problems, contents = hotreload.changed { names = slice, quick = true }
@@ -263,6 +291,7 @@ local function look(self, most)
     for name, message in pairs(problems) do round.problems[name] = message end
     for name, content in pairs(contents) do round.contents[name] = content end
     self.round = round.next <= #round.names and round or nil
+    round.took = round.took + hotreload.clock() - began
     return not self.round and round
 end
 
@@ -301,7 +330,8 @@ local function act(self, round, now, most)
             if not found[name] then state[name] = nil end
         end
     end
-    self.due = now + (unsettled and self.settle < self.interval and self.settle or self.interval)
+    local interval = self.interval or math.max(LEAST_INTERVAL, LEAST_REST * round.took)
+    self.due = now + (unsettled and math.min(self.settle, interval) or interval)
     if not ready[1] then return end
     if not self.together then
         self.work = {
@@ -319,7 +349,7 @@ end
 local function look_and_act(self, now, most, due)
     local rest = self.work and one_by_one(self, most) or most
     if self.work or not due then return end
-    self.last, self.due = now, now + self.interval
+    self.last, self.due = now, now + (self.interval or LEAST_INTERVAL)
     local round = look(self, most)
     if round then act(self, round, now, rest) end
 end
@@ -402,15 +432,15 @@ function watch.new(options)
         checked[key] = value
     end
     local self = setmetatable({
-        interval = checked.interval or 1,
-        settle = checked.settle or 0.25,
+        interval = checked.interval or false,
+        settle = checked.settle or 0.04,
         most = checked.most or 250,
         matches = matcher(checked.filter),
         together = checked.together or false,
         options = {},
         on_reload = checked.on_reload or function() end,
         on_error = checked.on_error or write_error,
-        clock = checked.clock or os.time,
+        clock = checked.clock or hotreload.clock,
         seen = {}, -- name → what the file looks like, and since when
         taken = {}, -- name → the content that it was reloaded from last
         failures = {}, -- name → what the file looked like when it failed, and the message
@@ -418,9 +448,10 @@ function watch.new(options)
         busy = setmetatable({}, { __mode = "v" }),
         last = -math.huge,
         due = -math.huge,
+        others = {}, -- modules to look at though their files are as they were
     }, Watcher)
     for key, value in next, checked.options or {} do self.options[key] = value end
-    hotreload.changed { names = names_to_watch(self), quick = true }
+    hotreload.changed { names = wanted(self, loaded_names()), quick = true }
     return self
 end
 

@@ -8,16 +8,15 @@
 
 use std::borrow::Cow;
 use std::ffi::CString;
-use std::fs::Metadata;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Chunk;
 use crate::code::outline::Outline;
 use crate::lua::entry::{Answer, Answers};
+use crate::lua::files;
 use crate::lua::open::CONTENTS;
 use crate::lua::stock::Stock;
 use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
@@ -29,8 +28,6 @@ use crate::support::mem::{TryInsert, TryPush};
 
 /// Entries of running tables that are looked at for functions of the module's own.
 const MOST_LOOKED_AT: usize = 50_000;
-/// A file that was changed so short a time ago may be changed again without another time or size.
-const SETTLED: Duration = Duration::from_secs(2);
 
 /// Notes the content of what a reload loads, under the module's name: it is on record when that
 /// reload has succeeded.
@@ -65,41 +62,6 @@ fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
 /// (`hotreload.changed` hands these out.)
 fn digest(vm: &Vm, bytes: &[u8]) -> i64 {
     vm.secret().published_digest(bytes).cast_signed()
-}
-
-/// What tells a file from another one without reading it: where it stands, size, and times. None
-/// for a file that is so young that it may change without any of these.
-fn stamp(path: &Path) -> Option<i64> {
-    let metadata = std::fs::metadata(path).ok()?;
-    let now = SystemTime::now();
-    let settled = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age >= SETTLED);
-    let (times, identity) = times_of(&metadata)?;
-    if !times.into_iter().all(settled) {
-        return None;
-    }
-    let mut hasher = DefaultHasher::new();
-    (times, identity, metadata.len()).hash(&mut hasher);
-    Some(hasher.finish() as i64)
-}
-
-#[cfg(unix)]
-fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
-    use std::os::unix::fs::MetadataExt;
-    let changed = Duration::new(
-        u64::try_from(metadata.ctime()).ok()?,
-        u32::try_from(metadata.ctime_nsec()).ok()?,
-    );
-    let changed = SystemTime::UNIX_EPOCH.checked_add(changed)?;
-    Some((
-        [metadata.modified().ok()?, changed],
-        (metadata.dev(), metadata.ino()),
-    ))
-}
-
-#[cfg(not(unix))]
-fn times_of(metadata: &Metadata) -> Option<([SystemTime; 2], (u64, u64))> {
-    let modified = metadata.modified().ok()?;
-    Some(([modified, modified], (0, 0)))
 }
 
 /// `core.look(owed, name, stock, source, content, stamp, exact, text_only, others)` → `owed, state,
@@ -229,7 +191,7 @@ fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
     let Some(path) = found.file.clone() else {
         return Ok(View::only("none"));
     };
-    let stamp = stamp(&path);
+    let stamp = files::stamp(&path, SystemTime::now());
     if stamp.is_some() && stamp == record.stamp && record.content.is_some() {
         return Ok(View {
             content: record.content,

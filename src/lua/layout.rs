@@ -179,6 +179,14 @@ layout! {
         Searcher = c"searcher",
     }
 
+    /// The last look at a module's file that found no difference (R12).
+    Look, c"look": {
+        Content = c"content",
+        Stamp = c"stamp",
+        Generation = c"generation",
+        File = c"file",
+    }
+
     /// What `core.stale` gets of a module (R11).
     StaleModule, c"stale_module": {
         Source = c"source",

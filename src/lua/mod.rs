@@ -10,6 +10,7 @@
 //! * [`heap`]: the walk over the whole VM;
 //! * [`guard`]: the right Lua, or a clear message; [`host`]: which Lua it is; [`late`]: what the
 //!   system's loader is asked for that;
+//! * [`files`]: what the system tells of files, and its clock;
 //! * [`debug`]: where Lua writes what it tells of a function;
 //! * [`open`]: the library's table;
 //! * [`owned`]: values of Rust's that live in the Lua state;
@@ -24,6 +25,7 @@ pub mod chunk;
 pub mod collector;
 pub mod debug;
 pub mod entry;
+pub mod files;
 pub mod given;
 pub mod guard;
 pub mod heap;

@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use mlua::ffi::{self, lua_State};
 
 use super::entry::Entries;
+use super::files;
 use super::layout;
 use super::stock::Stock;
 use crate::support::secret::Secret;
@@ -45,7 +46,7 @@ const PARTS: [(&CStr, &str); 16] = [
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 /// The modules beside it: with these the library is one file, too. `guard::module` counts them.
-const MODULES: [(&CStr, &str); 7] = [
+const MODULES: [(&CStr, &str); 8] = [
     (
         c"@hotreload/watch.lua",
         include_str!("../../lua/hotreload/watch.lua"),
@@ -73,6 +74,10 @@ const MODULES: [(&CStr, &str); 7] = [
     (
         c"@hotreload/hosts/silly.lua",
         include_str!("../../lua/hotreload/hosts/silly.lua"),
+    ),
+    (
+        c"@hotreload/dev.lua",
+        include_str!("../../lua/hotreload/dev.lua"),
     ),
 ];
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.
@@ -175,7 +180,7 @@ unsafe fn make(l: *mut lua_State, stock: Stock, entries: Entries) {
             ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, secret_key());
         }
         ffi::lua_pop(l, 1);
-        ffi::lua_createtable(l, 0, (entries.len() + PARTS.len()) as c_int + 6);
+        ffi::lua_createtable(l, 0, (entries.len() + PARTS.len()) as c_int + 7);
         for &(name, function) in entries {
             ffi::lua_pushcfunction(l, function);
             ffi::lua_setfield(l, -2, name.as_ptr());
@@ -192,6 +197,8 @@ unsafe fn make(l: *mut lua_State, stock: Stock, entries: Entries) {
         ffi::lua_setfield(l, -2, c"terminal".as_ptr());
         ffi::lua_pushlstring(l, VERSION.as_ptr().cast(), VERSION.len());
         ffi::lua_setfield(l, -2, c"version".as_ptr());
+        files::push_began(l);
+        ffi::lua_setfield(l, -2, c"began".as_ptr());
         layout::push(l);
         ffi::lua_setfield(l, -2, c"layout".as_ptr());
         ffi::lua_createtable(l, 4, 0);
