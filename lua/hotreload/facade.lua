@@ -262,6 +262,7 @@ local function fill_reports(batch, dry, step)
     for i = 1, #batch do
         local item = batch[i]
         reports.fill(item.report, item.undo[UNDO.generation] + step, dry, item.answers)
+        item.report.refused = step == 0
         versions.fill(item, dry)
     end
 end
@@ -289,7 +290,10 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         hooking[item.name], objects[item.name] = guard, answers[ANSWERED.object]
     end
     local wrong = migrate(guard, batch) or run_hooks(guard, batch)
-    if wrong then return false, wrong end
+    if wrong then
+        for i = 1, #batch do batch[i].report.refused = true end -- a hook may have kept its report
+        return false, wrong
+    end
     guard[GUARD.open], guard[GUARD.entries] = false, false
     undos.keep(batch)
     return true, result_of(batch)
@@ -439,7 +443,9 @@ local function prepare(count, kept, names, options)
     end
     local entries = {}
     local guard = new_guard(entries)
-    local batch = { single = single, reports = {}, memos = {}, checked = checked, kept = kept }
+    local batch = {
+        single = single, reports = reports.list(), memos = {}, checked = checked, kept = kept,
+    }
     for i = 1, #list do
         local item
         item, why = item_of(list[i], checked, options_of_reload)

@@ -20,8 +20,8 @@ const PARTS: [(&CStr, &str); 16] = [
     ),
     (c"allow", include_str!("../../lua/hotreload/allow.lua")),
     (c"changes", include_str!("../../lua/hotreload/changes.lua")),
-    (c"plan", include_str!("../../lua/hotreload/plan.lua")),
     (c"report", include_str!("../../lua/hotreload/report.lua")),
+    (c"plan", include_str!("../../lua/hotreload/plan.lua")),
     (c"stales", include_str!("../../lua/hotreload/stale.lua")),
     (c"track_part", include_str!("../../lua/hotreload/track.lua")),
     (
