@@ -6,7 +6,7 @@
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 local hooks, plans, stales, versions = core.hooks, core.plan, core.stales, core.versions
-local memo, undos, says = core.memo, core.undos, core.says
+local memo, undos, says, hints = core.memo, core.undos, core.says, core.hints
 local dependents, instances, moves = core.dependents, core.instances_part, core.moves
 local shown, refusal = arguments.shown, arguments.refusal
 
@@ -466,10 +466,10 @@ local function prepare(count, kept, names, options)
 end
 
 --- Replaces the code of modules while they run, without the program's hooks.
-local function reload(count, kept, ...)
+local function attempt(count, kept, ...)
     local ready, wrong, why, batch, checked, open = pcall(prepare, count, kept, ...)
     if wrong == "not enough memory" then return false, NO_MEMORY end
-    if not ready or wrong then error(wrong, 2) end
+    if not ready or wrong then error(wrong, 3) end
     if why then return false, why end
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local guard <close> = open
@@ -477,6 +477,10 @@ local function reload(count, kept, ...)
     running[RUNNING.is_loaded], running[RUNNING.dry_run] = false, checked.dry_run or false
     return finish(guard, batch, checked.dry_run or false,
         core.reload(owed, batch, checked, core.stock, lineage, running, own, sweeping))
+end
+
+local function reload(...)
+    return hints.on(attempt(...))
 end
 
 --- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
@@ -583,6 +587,7 @@ versions.install(hotreload, services)
 undos.install(hotreload, services)
 dependents.install(hotreload)
 instances.install(hotreload, services)
+hints.install(hotreload)
 
 ------------------------------------------------------------------------------------------------------------------------
 -- gg

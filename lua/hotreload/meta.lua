@@ -218,6 +218,12 @@ function hotreload.version(name) end
 ---@return string? message
 function hotreload.instances(class, budget_ms) end
 
+---The names among `known` that somebody may have meant, the nearest first: three at most.
+---@param name string
+---@param known string[]
+---@return string[]
+function hotreload.near(name, known) end
+
 ---The loaded modules that require this one, directly or not, each after those that it requires.
 ---@param name string
 ---@return string[]
@@ -467,12 +473,6 @@ function coordinators.command(words) end
 ---@param summary hotreload.hosts.Summary
 ---@return string
 function coordinators.text(summary) end
-
----The names among `known` that somebody may have meant, the nearest first: three at most.
----@param name string
----@param known string[]
----@return string[]
-function coordinators.near(name, known) end
 
 ---Does what a request says; may wait.
 ---@param request hotreload.hosts.Message
