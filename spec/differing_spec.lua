@@ -32,7 +32,7 @@ describe("data that differs from the file (R8)", function()
         }, report.paths.data.differing)
         assert.equal(2, report.data.differing)
         assert.same({}, report.warnings)
-        assert.matches("2 differing from the file", tostring(report), 1, true)
+        assert.matches("2 values differ from the file", tostring(report), 1, true)
       end
       assert.matches("m.rate: number 5 while it runs", app.hotreload.plan "m", 1, true)
       assert.equal(5, M.rate)

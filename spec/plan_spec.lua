@@ -35,42 +35,52 @@ describe("hotreload.plan (R10.1)", function()
     local text, message = plan "skill"
     before:assert_unchanged()
     assert.is_nil(message)
+    local said = {
+      SUMMARY = "1 function changed, 1 added, 1 no longer in the file, 1 value added, "
+        .. "1 value differs from the file, state kept (1 upvalue)",
+      FILE = app:path "skill",
+    }
     assert.equal((([[
-plan of skill: generation 2, from FILE
-  functions whose code differs:
+would reload skill: SUMMARY
+  generation 2, from FILE
+  functions changed:
     ~ skill.hit
   functions added:
     + skill.new
-  functions that the file lacks, which stay:
+  functions no longer in the file, which stay:
     - skill.gone
-  functions of the same code:
+  functions replaced by the same code:
     = skill.same
-  data added:
+  values added:
     + skill.extra
-  data that differs from the file, and stays:
+  values kept that differ from the file:
     = skill.level: number 1 while it runs, number 2 in the file
-  data kept:
+  values kept:
     = skill.hit@count
     = skill.level
-  upvalues joined:
-    = skill.hit@count]]):gsub("FILE", function() return app:path "skill" end)), text)
+  upvalues kept:
+    = skill.hit@count
+  data = "merge" or "replace" takes the values of the file (an option)]]):gsub("%u%u+", said)), text)
   end)
 
   it("says the same of a report after the reload", function()
     app:write("skill", V2)
     local text = plan "skill"
     local report = app:reloaded("skill", { report = "full" })
-    assert.equal((text:gsub("^plan of", "reload of")), plan(report))
+    local after = plan(report)
+    assert.matches("^reloaded skill: [^\n]*, %d+%.%d+ ms\n", after)
+    assert.equal((text:gsub("^would reload", "reloaded")), (after:gsub(", %d+%.%d+ ms\n", "\n", 1)))
     app:write("skill", V1)
     text = plan(app:reloaded "skill") -- a report without lists
-    assert.matches("^reload of skill: generation 3, from [^\n]*\n  in the place of generation 2, [^\n]*\n"
-      .. "  functions: 1 differ, 0 added, 1 removed, 2 re", text)
+    assert.matches("^reloaded skill: 1 function changed, 1 no longer in the file, [^\n]*\n"
+      .. "  generation 3, from [^\n]*\n  in the place of generation 2, [^\n]*$", text)
   end)
 
   it("shows conflicts and how they would be settled", function()
     app:write("skill", "local M = {}\nM.hit = 1\nreturn M")
     local text = plan "skill"
-    assert.matches("conflicts, for which it is refused:\n    ! skill.hit: function while it runs, number in the", text)
+    assert.matches("^would not reload skill: 1 conflict, nothing would be changed\n  generation 1 stays\n"
+      .. "  conflicts:\n    ! skill.hit: function while it runs, number in the", text)
     text = plan("skill", { on_conflict = "keep" })
     assert.matches("  conflicts:\n", text)
   end)

@@ -316,7 +316,7 @@ describe("another spelling of a loaded module's name (R1.3)", function()
       for _, options in ipairs { {}, { dry_run = true }, { source = "return { bite = print }" }, { scope = "vm" } } do
         local message = app:refused(spelling, options)
         assert.matches(("module '%s' cannot be reloaded: its file "):format(spelling), message, 1, true)
-        assert.matches((" is loaded as '%s'; give that name"):format(name), message, 1, true)
+        assert.matches(("; did you mean '%s'?"):format(name), message, 1, true)
         assert.is_nil(package.loaded[spelling])
       end
       local text, message = app.hotreload.plan(spelling)
@@ -330,7 +330,7 @@ describe("another spelling of a loaded module's name (R1.3)", function()
       app:write("user", "require 'pkg' return {}")
       for _, list in ipairs { { "game.ai.wolf", "game/ai/wolf" }, { "user", "pkg.init" } } do
         local message = app:refused(list, options)
-        assert.matches("; give that name", message, 1, true)
+        assert.matches("; did you mean '", message, 1, true)
         for _, name in ipairs { "game.ai.wolf", "game/ai/wolf", "user", "pkg", "pkg.init" } do
           assert.is_nil(package.loaded[name])
         end

@@ -31,7 +31,7 @@ describe("removed = 'drop' (R5.2)", function()
     assert.is_nil(M.handlers.quit)
     assert.equal(2, report.functions.dropped)
     assert.same({ "m.handlers.quit", "m.old" }, report.paths.functions.dropped)
-    assert.matches("2 dropped", tostring(report))
+    assert.matches("1 function changed, 2 dropped, ", tostring(report))
     assert.is_function(M.list[2])
     assert.same({ "m.list[2]" }, report.paths.functions.removed)
     assert.equal(1, M.data)
@@ -41,7 +41,7 @@ describe("removed = 'drop' (R5.2)", function()
     app:write("m", V2)
     local before = program.fingerprint(M)
     app:reloaded("m", { removed = "drop", dry_run = true })
-    assert.matches("functions that the file lacks, which go:\n    %- m.handlers.quit\n    %- m.old",
+    assert.matches("functions dropped:\n    %- m.handlers.quit\n    %- m.old",
       app.hotreload.plan("m", { removed = "drop" }))
     before:assert_unchanged()
     local report = app:reloaded "m"

@@ -76,7 +76,7 @@ end
 function hot.reload(_, name, host)
   local ok, result = gg.reload(name_of(name, host))
   if not ok then return false, result end
-  return true, ("%s, generation %d, %d function(s) changed"):format(result.module, result.generation, result.changed)
+  return true, result.summary
 end
 
 function hot.undo(_, name, host)

@@ -32,7 +32,7 @@ function reloads.start(flag_file)
 end
 
 function reloads.on_reload(name, report)
-  print(("reloaded %s, generation %d"):format(name, report.generation))
+  print(report.summary)
   server.broadcast(("* new rules: %s"):format(name))
 end
 

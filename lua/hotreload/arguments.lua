@@ -2,7 +2,8 @@
 -- Part of the library (src/lua/open.rs includes it).
 
 local select, type, tostring, next, pcall = select, type, tostring, next, pcall
-local rawget, rawlen, math_type = rawget, rawlen, math.type
+local globals, loaded = _G, package.loaded
+local rawequal, rawget, rawlen, math_type = rawequal, rawget, rawlen, math.type
 local metatable_of = debug.getmetatable
 local concat, format, sort = table.concat, string.format, table.sort
 local byte, gsub, sub = string.byte, string.gsub, string.sub
@@ -113,6 +114,25 @@ function arguments.check(options, known, number, name)
     return checked
 end
 
+--- What is given in the place of a module's name, if it is easily told: the table whose function
+--- is called, or the module itself.
+local function mistaken(value, of)
+    if type(value) ~= "table" and type(value) ~= "function" then return end
+    local owner = rawequal(value, rawget(globals, "gg")) and "gg"
+        or rawequal(value, rawget(loaded, "hotreload")) and "hotreload"
+    if owner then
+        return format("a name expected, got %s; call %s.%s with a dot", owner, owner, of)
+    end
+    local found
+    for name, object in next, loaded do
+        if rawequal(object, value) and type(name) == "string" and not (found and found < name) then
+            found = name
+        end
+    end
+    return found and format("a name expected, got the module itself; did you mean '%s'?",
+        arguments.shown(found))
+end
+
 --- The modules' names as a list; or nil and what is wrong with the argument.
 function arguments.list_of_names(count, names, of)
     if type(names) == "string" then return { names } end
@@ -137,7 +157,7 @@ function arguments.list_of_names(count, names, of)
         if not list[1] then wrong = wrong or "no names in the list" end
         if not wrong then return list end
     end
-    return nil, format("bad argument #1 to '%s' (%s)", of, wrong)
+    return nil, format("bad argument #1 to '%s' (%s)", of, mistaken(names, of) or wrong)
 end
 
 return arguments

@@ -6,7 +6,7 @@
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
 local hooks, plans, stales, versions = core.hooks, core.plan, core.stales, core.versions
-local memo, undos, says = core.memo, core.undos, core.says
+local memo, undos, says, hints = core.memo, core.undos, core.says, core.hints
 local dependents, instances, moves = core.dependents, core.instances_part, core.moves
 local shown, refusal = arguments.shown, arguments.refusal
 
@@ -266,6 +266,7 @@ local function fill_reports(batch, dry, step)
     for i = 1, #batch do
         local item = batch[i]
         reports.fill(item.report, item.undo[UNDO.generation] + step, dry, item.answers)
+        item.report.refused = step == 0
         versions.fill(item, dry)
     end
 end
@@ -293,7 +294,10 @@ local function finish(guard, batch, dry, now_owed, ok, message)
         hooking[item.name], objects[item.name] = guard, answers[ANSWERED.object]
     end
     local wrong = migrate(guard, batch) or run_hooks(guard, batch)
-    if wrong then return false, wrong end
+    if wrong then
+        for i = 1, #batch do batch[i].report.refused = true end -- a hook may have kept its report
+        return false, wrong
+    end
     guard[GUARD.open], guard[GUARD.entries] = false, false
     undos.keep(batch)
     return true, result_of(batch)
@@ -443,7 +447,9 @@ local function prepare(count, kept, names, options)
     end
     local entries = {}
     local guard = new_guard(entries)
-    local batch = { single = single, reports = {}, memos = {}, checked = checked, kept = kept }
+    local batch = {
+        single = single, reports = reports.list(), memos = {}, checked = checked, kept = kept,
+    }
     for i = 1, #list do
         local item
         item, why = item_of(list[i], checked, options_of_reload)
@@ -464,10 +470,10 @@ local function prepare(count, kept, names, options)
 end
 
 --- Replaces the code of modules while they run, without the program's hooks.
-local function reload(count, kept, ...)
+local function attempt(count, kept, ...)
     local ready, wrong, why, batch, checked, open = pcall(prepare, count, kept, ...)
     if wrong == "not enough memory" then return false, NO_MEMORY end
-    if not ready or wrong then error(wrong, 2) end
+    if not ready or wrong then error(wrong, 3) end
     if why then return false, why end
     -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
     local guard <close> = open
@@ -475,6 +481,10 @@ local function reload(count, kept, ...)
     running[RUNNING.is_loaded], running[RUNNING.dry_run] = false, checked.dry_run or false
     return finish(guard, batch, checked.dry_run or false,
         core.reload(owed, batch, checked, core.stock, lineage, running, own, sweeping))
+end
+
+local function reload(...)
+    return hints.on(attempt(...))
 end
 
 --- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
@@ -581,6 +591,7 @@ versions.install(hotreload, services)
 undos.install(hotreload, services)
 dependents.install(hotreload)
 instances.install(hotreload, services)
+hints.install(hotreload)
 
 ------------------------------------------------------------------------------------------------------------------------
 -- gg

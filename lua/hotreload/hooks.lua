@@ -81,8 +81,7 @@ end
 --- What `after` does to the report is its own affair: what is logged of it is read before.
 local function told(report)
     local title, warnings = shown(report.module), move(report.warnings, 1, #report.warnings, 1, {})
-    local line = format("module '%s' was reloaded: generation %d, %d function(s) changed", title, report.generation,
-        report.changed)
+    local line = report.summary
     tell("after", report.module, report)
     for _, warning in ipairs(warnings) do log("warning", format("module '%s': %s", title, warning)) end
     log("info", line)

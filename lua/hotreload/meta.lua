@@ -89,14 +89,17 @@
 ---@field content? integer   the digest of that text, as in `hotreload.changed`
 ---@field time? integer      when, as of `os.time`
 
----What a reload did, or would do. Plain data; `tostring(report)` is a text for people.
+---What a reload did, or would do. Plain data; `tostring(report)` is the summary, and further lines
+---where there is more to say. A list of reports has a summary and a text as well.
 ---@class hotreload.Report
 ---@field module string
 ---@field file? string                      the path, or what a custom searcher gave; nil from `package.preload`
 ---@field generation integer                1 is the first load; in a dry run the one that there would be
 ---@field from? hotreload.Version           what ran before; nil in a first load
 ---@field to hotreload.Version              what runs now, or would
+---@field summary string                    what happened, in one line; computed when it is read
 ---@field dry_run? boolean                  true in a dry run
+---@field refused boolean                   nothing was changed
 ---@field functions hotreload.FunctionCounts
 ---@field changed integer                   those of the replaced functions whose code differs
 ---@field cells hotreload.CellCounts
@@ -215,6 +218,12 @@ function hotreload.version(name) end
 ---@return any[]|false|nil list
 ---@return string? message
 function hotreload.instances(class, budget_ms) end
+
+---The names among `known` that somebody may have meant, the nearest first: three at most.
+---@param name string
+---@param known string[]
+---@return string[]
+function hotreload.near(name, known) end
 
 ---The loaded modules that require this one, directly or not, each after those that it requires.
 ---@param name string
@@ -500,12 +509,6 @@ function coordinators.command(words) end
 ---@param summary hotreload.hosts.Summary
 ---@return string
 function coordinators.text(summary) end
-
----The names among `known` that somebody may have meant, the nearest first: three at most.
----@param name string
----@param known string[]
----@return string[]
-function coordinators.near(name, known) end
 
 ---Does what a request says; may wait.
 ---@param request hotreload.hosts.Message

@@ -10,68 +10,190 @@ local reports = {}
 -- What stands where in the native part's answer.
 local AT = core.layout.answers
 
-local Report = {}
+----------------------------------------------------------------------------------------------------
+-- The summary: one line
 
-local function add_list(lines, title, list)
-    if not list or not list[1] then return end
-    lines[#lines + 1] = format("  %s:", title)
-    for _, line in ipairs(list) do lines[#lines + 1] = "    " .. line end
+--- "1 value added", "2 values added"; nothing for none.
+local function add_count(parts, count, one, many)
+    if count > 0 then parts[#parts + 1] = format("%d %s", count, count == 1 and one or many) end
 end
 
---- A report as a text for people.
-function Report.__tostring(report)
-    local functions, cells, data, calls = report.functions, report.cells, report.data, report.calls
-    local lines = {
-        format("%s%s: generation %d%s", report.dry_run and "dry run of " or "", shown(report.module),
-            report.generation, report.file and " from " .. shown(report.file) or ""),
-        format("  functions: %d replaced (%d changed), %d added, %d removed%s",
-            functions.replaced, report.changed, functions.added, functions.removed,
-            functions.dropped > 0 and format(", %d dropped", functions.dropped) or ""),
-        format("  cells: %d joined, %d fresh; data: %d kept, %d added%s%s",
-            cells.joined, cells.fresh, data.kept, data.added,
-            data.replaced > 0 and format(", %d replaced", data.replaced) or "",
-            data.differing > 0 and format(", %d differing from the file", data.differing) or ""),
-    }
-    if calls.repeated + calls.new + calls.gone + calls.irrevocable > 0 then
-        lines[#lines + 1] = format("  calls: %d registered already, %d new, %d no longer made, %d that run again",
-            calls.repeated, calls.new, calls.gone, calls.irrevocable)
+--- What became of the functions: "3 functions changed, 1 added".
+local function add_functions(parts, counts)
+    for _, each in ipairs(counts) do
+        if each.count > 0 then
+            local noun = parts[1] and "" or each.count == 1 and " function" or " functions"
+            parts[#parts + 1] = format("%d%s %s", each.count, noun, each.verb)
+        end
     end
-    if report.wrappers + report.patches > 0 then
-        lines[#lines + 1] = format("  of other modules: %d wrappers, %d patches",
-            report.wrappers, report.patches)
+end
+
+local function changes_of(report)
+    local functions, cells, data, parts = report.functions, report.cells, report.data, {}
+    add_functions(parts, {
+        { count = report.changed, verb = "changed" },
+        { count = functions.added, verb = "added" },
+        { count = functions.dropped, verb = "dropped" },
+        { count = functions.removed, verb = "no longer in the file" },
+    })
+    add_count(parts, data.added, "value added", "values added")
+    add_count(parts, data.replaced, "value replaced", "values replaced")
+    add_count(parts, data.differing, "value differs from the file", "values differ from the file")
+    add_count(parts, report.calls.new, "new registration", "new registrations")
+    add_count(parts, report.references, "reference elsewhere follows",
+        "references elsewhere follow")
+    if not parts[1] then
+        if functions.replaced == 0 then return "nothing to do, its code is that of the file" end
+        add_count(parts, functions.replaced, "function replaced by the same code",
+            "functions replaced by the same code")
     end
-    if report.references + report.stale > 0 then
-        lines[#lines + 1] = format("  references: %d elsewhere follow, %d old functions stay",
-            report.references, report.stale)
+    local kept = cells.joined > 0 and cells.joined or data.kept
+    local noun = (cells.joined > 0 and "upvalue" or "value") .. (kept == 1 and "" or "s")
+    if kept > 0 then parts[#parts + 1] = format("state kept (%d %s)", kept, noun) end
+    return concat(parts, ", ")
+end
+
+--- Why nothing was changed.
+local function refusal_of(report)
+    local parts = {}
+    add_count(parts, #report.conflicts, "conflict", "conflicts")
+    if not parts[1] then add_count(parts, #report.warnings, "warning", "warnings") end
+    parts[#parts + 1] = report.dry_run and "nothing would be changed" or "nothing was changed"
+    return concat(parts, ", ")
+end
+
+--- What happened, in one line. Computed when it is asked for: a failing reload must not allocate.
+function reports.summary(report)
+    local name, dry = shown(report.module), report.dry_run
+    if report.undo then
+        if report.generation == 0 then
+            return format("undid the load of %s: it is not loaded any more", name)
+        end
+        return format("undid the reload of %s: generation %d runs again", name, report.generation)
+    elseif report.refused then
+        return format(dry and "would not reload %s: %s" or "did not reload %s: %s", name,
+            refusal_of(report))
+    elseif report.generation == 1 then
+        return format(dry and "would load %s (it is not loaded)"
+            or "loaded %s (it was not loaded before)", name)
+    elseif dry then
+        return format("would reload %s: %s", name, changes_of(report))
     end
+    local total = report.elapsed_ms.total
+    return format(total < 0.1 and "reloaded %s: %s, %.2f ms" or "reloaded %s: %s, %.1f ms", name,
+        changes_of(report), total)
+end
+
+----------------------------------------------------------------------------------------------------
+-- The text: the summary, and further lines where there is more to say
+
+local COLORS = { ["!"] = 31, ["-"] = 31, ["+"] = 32, ["~"] = 33 }
+
+local function section(lines, title, mark, list, color, note)
+    if not list or not list[1] then return end
+    lines[#lines + 1] = format("  %s:", title)
+    for _, entry in ipairs(list) do
+        local line = format("%s %s%s", mark, entry, note or "")
+        if color and COLORS[mark] then line = format("\27[%dm%s\27[0m", COLORS[mark], line) end
+        lines[#lines + 1] = "    " .. line
+    end
+end
+
+--- What of one sorted list is not in the other.
+local function without(list, other)
+    local among, rest = {}, {}
+    for _, entry in ipairs(other or {}) do among[entry] = true end
+    for _, entry in ipairs(list or {}) do
+        if not among[entry] then rest[#rest + 1] = entry end
+    end
+    return rest
+end
+
+local function add_paths(lines, paths, color)
+    local functions, cells, data, calls = paths.functions, paths.cells, paths.data, paths.calls
+    section(lines, "functions changed", "~", paths.changed, color)
+    section(lines, "functions added", "+", functions.added, color)
+    section(lines, "functions no longer in the file, which stay", "-", functions.removed, color)
+    section(lines, "functions dropped", "-", functions.dropped, color)
+    section(lines, "functions replaced by the same code", "=",
+        without(functions.replaced, paths.changed), color)
+    section(lines, "wrappers of other modules", "=", paths.wrappers, color)
+    section(lines, "patches of other modules", "~", paths.patches, color)
+    section(lines, "values added", "+", data.added, color)
+    section(lines, "values replaced", "~", data.replaced, color)
+    section(lines, "values kept that differ from the file", "=", data.differing, color)
+    section(lines, "values kept", "=", data.kept, color)
+    section(lines, "registrations kept", "=", calls.repeated, color, "  registered already")
+    section(lines, "new registrations", "+", calls.new, color)
+    section(lines, "registrations no longer in the file, which stay", "-", calls.gone, color,
+        "  no longer registered, stays")
+    section(lines, "calls that run again at each reload", "!", calls.irrevocable, color,
+        " will run again")
+    section(lines, "upvalues kept", "=", cells.joined, color)
+    section(lines, "new upvalues", "+", cells.fresh, color)
+end
+
+--- What the lists of paths say better.
+local function add_counts(lines, report)
+    local calls, parts = report.calls, {}
+    add_count(parts, calls.repeated, "registration kept", "registrations kept")
+    add_count(parts, calls.gone, "registration no longer in the file, which stays",
+        "registrations no longer in the file, which stay")
+    add_count(parts, calls.irrevocable, "call that runs again at each reload",
+        "calls that run again at each reload")
+    add_count(parts, report.wrappers, "wrapper of another module", "wrappers of other modules")
+    add_count(parts, report.patches, "patch of another module", "patches of other modules")
+    if parts[1] then lines[#lines + 1] = "  " .. concat(parts, ", ") end
+end
+
+--- Further lines behind the summary.
+function reports.add_details(lines, report, color)
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do
-        conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path, conflict.running, conflict.file,
-            conflict.line and format(" (line %d)", conflict.line) or "")
+        conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path,
+            conflict.running, conflict.file, conflict.line and format(" (line %d)", conflict.line) or "")
     end
-    add_list(lines, "warnings", report.warnings)
-    add_list(lines, "conflicts", conflicts)
-    local paths = report.paths
-    if paths then
-        add_list(lines, "functions replaced", paths.functions.replaced)
-        add_list(lines, "functions changed", paths.changed)
-        add_list(lines, "functions added", paths.functions.added)
-        add_list(lines, "functions removed", paths.functions.removed)
-        add_list(lines, "wrappers", paths.wrappers)
-        add_list(lines, "patches", paths.patches)
-        add_list(lines, "functions dropped", paths.functions.dropped)
-        add_list(lines, "data kept", paths.data.kept)
-        add_list(lines, "data that differs from the file", paths.data.differing)
-        add_list(lines, "data added", paths.data.added)
-        add_list(lines, "data replaced", paths.data.replaced)
-        add_list(lines, "cells joined", paths.cells.joined)
-        add_list(lines, "cells fresh", paths.cells.fresh)
-        add_list(lines, "calls that are registered already", paths.calls.repeated)
-        add_list(lines, "calls that are new", paths.calls.new)
-        add_list(lines, "calls no longer made, whose registration stays", paths.calls.gone)
-        add_list(lines, "calls that run again", paths.calls.irrevocable)
+    section(lines, "conflicts", "!", conflicts, color)
+    section(lines, "warnings", "!", report.warnings, color)
+    if report.paths then add_paths(lines, report.paths, color) else add_counts(lines, report) end
+    if report.data.differing > 0 then
+        lines[#lines + 1] =
+            '  data = "merge" or "replace" takes the values of the file (an option)'
     end
+    if report.stale > 0 then
+        lines[#lines + 1] = format(
+            "  old functions that are still referenced: %d (hotreload.stale lists them)", report.stale)
+    end
+end
+
+local function text_of(report)
+    local lines = { reports.summary(report) }
+    reports.add_details(lines, report)
     return concat(lines, "\n")
+end
+
+local function summarised(summary)
+    return function(value, key)
+        if key == "summary" then return summary(value) end
+    end
+end
+
+local Report = { __tostring = text_of, __index = summarised(reports.summary) }
+
+--- A function that makes one text of those of all reports in a list.
+local function of_each(text)
+    return function(list)
+        local texts = {}
+        for i, report in ipairs(list) do texts[i] = text(report) end
+        return concat(texts, "\n")
+    end
+end
+
+local List = { __tostring = of_each(text_of), __index = summarised(of_each(reports.summary)) }
+
+--- An empty list of reports: a text for people as well.
+function reports.list()
+    return setmetatable({}, List)
 end
 
 --- A report with room for all that it will say: `fill` allocates nothing, so that no reload fails once it is done.
@@ -84,6 +206,7 @@ function reports.blank(name, options)
         from = { generation = 0, file = false, content = false, time = false },
         to = { generation = 0, file = false, content = false, time = false },
         dry_run = false,
+        refused = false,
         functions = { replaced = 0, added = 0, removed = 0, dropped = 0 },
         changed = 0,
         cells = { joined = 0, fresh = 0 },

@@ -119,7 +119,7 @@ function undo.install(hotreload, services)
     function hotreload.undo(...)
         local names, steps = ...
         local list, wrong = arguments.list_of_names(select("#", ...), names, "undo")
-        local bad = steps ~= nil and undo.check(steps)
+        local bad = not wrong and steps ~= nil and undo.check(steps)
         if bad then wrong = format("bad argument #2 to 'undo' (%s)", bad) end
         if wrong then error(wrong, 2) end
         steps = steps or 1

@@ -382,9 +382,18 @@ local function time_of(self)
         ok and format("the clock gave no number: %s", type(now)) or "clock raised: " .. describe(now))
 end
 
+--- For a method that was called with a dot.
+local function check_self(self, name)
+    if type(self) == "table" and self.failures then return end
+    local got = self == nil and "no value" or type(self)
+    error(format("bad argument #1 to '%s' (a watcher expected, got %s; "
+        .. "call watcher:%s() with a colon)", name, got, name), 3)
+end
+
 --- Looks at once, whether or not the interval has passed.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:check()
+    check_self(self, "check")
     local now = time_of(self)
     if not now then return 0, count_of(self.failures) end
     return go_on(self, now, math.maxinteger // 2, true)
@@ -393,6 +402,7 @@ end
 --- Looks when the interval has passed since the last look, at no more modules than `most`; reloads no more than that.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:poll()
+    check_self(self, "poll")
     local now = time_of(self)
     if not now then return 0, count_of(self.failures) end
     local due = self.round or now >= self.due or now < self.last
@@ -403,6 +413,7 @@ end
 --- What could not be reloaded as the files stand: name → message.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:failing()
+    check_self(self, "failing")
     local messages = {}
     for name, failure in pairs(self.failures) do messages[name] = failure.message end
     return messages

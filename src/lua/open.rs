@@ -14,15 +14,16 @@ use crate::support::secret::Secret;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. What each of these returns is
 /// a field of `core` for the ones after it and for the façade.
-const PARTS: [(&CStr, &str); 16] = [
+const PARTS: [(&CStr, &str); 17] = [
     (
         c"arguments",
         include_str!("../../lua/hotreload/arguments.lua"),
     ),
     (c"allow", include_str!("../../lua/hotreload/allow.lua")),
+    (c"hints", include_str!("../../lua/hotreload/hints.lua")),
     (c"changes", include_str!("../../lua/hotreload/changes.lua")),
-    (c"plan", include_str!("../../lua/hotreload/plan.lua")),
     (c"report", include_str!("../../lua/hotreload/report.lua")),
+    (c"plan", include_str!("../../lua/hotreload/plan.lua")),
     (c"stales", include_str!("../../lua/hotreload/stale.lua")),
     (c"track_part", include_str!("../../lua/hotreload/track.lua")),
     (

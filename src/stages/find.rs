@@ -438,7 +438,8 @@ pub fn refuse_second_copy(vm: &mut Vm, context: &Context, found: &Found) -> Resu
             return Err(Error::Refused {
                 name: context.title.clone(),
                 why: format!(
-                    "its file {path} is loaded as '{name}'; give that name, since a second copy would have its own data"
+                    "its file {path} is loaded as '{name}', and a second copy would have its own data; \
+                     did you mean '{name}'?"
                 ),
             });
         }

@@ -3,6 +3,8 @@
 -- A coordinator asks the agents of all services (agent.lua), over a transport of four functions
 -- that an engine gives. It is itself as good as one agent for a coordinator of several nodes.
 
+local hotreload = require "hotreload"
+
 local error, ipairs, pairs, pcall = error, ipairs, pairs, pcall
 local setmetatable, tonumber, tostring, type = setmetatable, tonumber, tostring, type
 local concat, sort = table.concat, table.sort
@@ -13,47 +15,8 @@ local coordinators = {}
 ------------------------------------------------------------------------------------------------
 -- Names
 
---- How many letters must be changed, added, left out or exchanged to make one name of another.
-local function distance(a, b)
-    local rows = { [0] = { [0] = 0 } }
-    for j = 1, #b do rows[0][j] = j end
-    for i = 1, #a do
-        local before, last, row = rows[i - 2], rows[i - 1], { [0] = i }
-        rows[i] = row
-        for j = 1, #b do
-            local cost = a:byte(i) == b:byte(j) and 0 or 1
-            row[j] = math.min(last[j - 1] + cost, last[j] + 1, row[j - 1] + 1)
-            if before and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
-                row[j] = math.min(row[j], before[j - 2] + 1)
-            end
-        end
-    end
-    return rows[#a][#b]
-end
-
---- The names among `known` that somebody may have meant, the nearest first: three at most.
----@see hotreload.hosts.coordinator in meta.lua
-function coordinators.near(name, known)
-    local last, found, seen = match(name, "[^./]*$"), {}, {}
-    for _, other in ipairs(known) do
-        local far = distance(name, other)
-        if last ~= "" and last == match(other, "[^./]*$") then far = 0 end
-        if far <= math.max(1, (#name + 1) // 3) and not seen[other] then
-            seen[other] = true
-            found[#found + 1] = { other, far }
-        end
-    end
-    sort(found, function(a, b)
-        if a[2] ~= b[2] then return a[2] < b[2] end
-        return a[1] < b[1]
-    end)
-    local names = {}
-    for i = 1, math.min(3, #found) do names[i] = found[i][1] end
-    return names
-end
-
 local function unknown(kind, name, known)
-    local near = coordinators.near(name, known)
+    local near = hotreload.near(name, known)
     return format("no service has a %s '%s'%s", kind, name,
         near[1] and "; did you mean '" .. concat(near, "', '") .. "'?" or "")
 end
@@ -274,7 +237,7 @@ function Coordinator:targets(work)
         local found = false
         for _, target in ipairs(targets) do found = found or matches(target, { word }) end
         if not found then
-            local near = coordinators.near(word, known)
+            local near = hotreload.near(word, known)
             work.messages:add("error", format("there is no service '%s'%s", word,
                 near[1] and "; did you mean '" .. concat(near, "', '") .. "'?" or ""), {})
             return nil
@@ -764,7 +727,7 @@ function coordinators.command(words)
             if not read_value then
                 local known = {}
                 for name in pairs(OPTIONS) do known[#known + 1] = name end
-                local near = coordinators.near(key, known)[1]
+                local near = hotreload.near(key, known)[1]
                 return nil, format("there is no option '%s'%s\n%s", key,
                     near and "; did you mean '" .. near .. "'?" or "", coordinators.USAGE)
             end
