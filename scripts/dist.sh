@@ -7,8 +7,9 @@
 #   --glibc VERSION   fails if the library needs a newer glibc than this one
 #   --output DIR      where the packages go (build/dist)
 #
-# On Linux with glibc, cargo-zigbuild and zig build the library for glibc 2.17. Both are looked for
-# in build/zig/bin and in PATH. Without them, cargo builds the library for this machine's glibc.
+# On Linux with glibc, zig links the library for glibc 2.17 (scripts/zig_cc.sh). It is the module
+# ziglang of the python3 in build/zig/bin or in PATH. Without it, cargo builds the library for this
+# machine's glibc.
 # The rock needs luarocks, the Debian package needs dpkg-deb. A package that cannot be made is
 # skipped with a message.
 set -euo pipefail
@@ -45,23 +46,20 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
 
-# zig's own programs may be a module of Python alone.
-has_zig() {
-  command -v cargo-zigbuild >/dev/null &&
-    { command -v zig || python3 -m ziglang version; } >/dev/null 2>&1
-}
-
 zig=no
 if [ -n "$library" ]; then
   [ -f "$library" ] || fail "there is no file $library"
-elif [ "$has_glibc" = yes ] && has_zig; then
-  say "cargo-zigbuild builds for glibc 2.17"
+elif [ "$has_glibc" = yes ] && python3 -m ziglang version >/dev/null 2>&1; then
+  say "zig links for glibc 2.17"
   zig=yes library=build/glibc2.17/hotreload.so
-  scripts/build.sh "$library" zigbuild --target "$machine-unknown-linux-gnu.2.17"
+  export ZIG_TARGET=$machine-linux-gnu.2.17
+  variable=CARGO_TARGET_${machine^^}_UNKNOWN_LINUX_GNU_LINKER
+  export "$variable=$PWD/scripts/zig_cc.sh"
+  scripts/build.sh "$library" build --target "$machine-unknown-linux-gnu"
 else
   if [ "$has_glibc" = yes ]; then
-    say "cargo-zigbuild or zig is missing: cargo builds for this machine's glibc"
-    say "for glibc 2.17 install both first: python3 -m venv build/zig &&" \
+    say "zig is missing: cargo builds for this machine's glibc"
+    say "for glibc 2.17 install zig first: python3 -m venv build/zig &&" \
       "build/zig/bin/pip install -r packaging/requirements.txt"
   fi
   library=build/hotreload.so
@@ -97,7 +95,7 @@ esac
 
 # LICENCES.txt: what is linked into the library, with the texts of the licences.
 licences() {
-  local packages line package licence directory found file python
+  local packages line package licence directory found file
   "$cargo" metadata --locked --format-version 1 | grep -oE '"manifest_path":"[^"]+"' |
     sed -E 's/^"manifest_path":"(.*)\/Cargo.toml"$/\1/' >"$work/directories"
   packages=$("$cargo" tree --locked -e normal,no-proc-macro --prefix none -f '{p} :: {l}' |
@@ -124,11 +122,7 @@ licences() {
     echo "MIT OR Apache-2.0, https://github.com/rust-lang/rust/blob/HEAD/COPYRIGHT"
   fi
   [ "$zig" = yes ] || return 0
-  python=$(dirname "$(command -v cargo-zigbuild)")/python3
-  [ -x "$python" ] || python=python3
-  directory=$("$python" -c 'import os, ziglang; print(os.path.dirname(ziglang.__file__))')
-  printf '\n==== libunwind of LLVM, in zig: Apache-2.0 WITH LLVM-exception\n\n'
-  cat "$directory/lib/libunwind/LICENSE.TXT"
+  directory=$(python3 -c 'import os, ziglang; print(os.path.dirname(ziglang.__file__))')
   printf '\n==== compiler_rt of zig: MIT\n\n'
   cat "$directory/LICENSE"
 }
