@@ -7,6 +7,10 @@ PREFIX      ?= /usr/local
 LUA_LIBDIR  ?= $(PREFIX)/lib/lua/5.4
 LUA_DATADIR ?= $(PREFIX)/share/lua/5.4
 ROCK_TREE   ?= $(CURDIR)/build/rock
+# The library that `install` copies. `build` leaves one from elsewhere alone.
+HOTRELOAD_LIBRARY ?= build/hotreload.so
+# The licences of what is linked into it, for DOCDIR: scripts/dist.sh writes the file.
+HOTRELOAD_LICENCES ?=
 
 # The tests build a Lua of their own in: a library for `require` cannot be linked into a test program.
 TEST_FEATURES := --no-default-features --features vendored,lua54
@@ -17,7 +21,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: help setup build demo test test-all versions stress valgrind asan fuzz mutants
-.PHONY: lint width arrows fmt bench growth rock install clean
+.PHONY: lint width arrows fmt bench growth rock install dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -26,7 +30,7 @@ setup: ## install what the other targets need besides Rust (Debian packages), wh
 	@scripts/setup.sh cc lua headers luarocks busted --if-possible luasocket packages
 
 build: ## build the library: build/hotreload.so
-	@scripts/build.sh
+	@test '$(HOTRELOAD_LIBRARY)' != build/hotreload.so || scripts/build.sh
 
 demo: ## run the two example programs of demo/, installing what is missing
 	@scripts/setup.sh cc lua
@@ -86,13 +90,19 @@ rock: ## install with LuaRocks into a tree of its own: ROCK_TREE, build/rock
 	@scripts/setup.sh cc lua headers luarocks
 	$(LUAROCKS) make --tree '$(ROCK_TREE)'
 
-install: ## copy the built library to PREFIX (or LUA_LIBDIR and LUA_DATADIR), below DESTDIR if that is set
-	@test -f build/hotreload.so || scripts/build.sh
+install: ## copy the built library to PREFIX (LUA_LIBDIR, LUA_DATADIR, DOCDIR), below DESTDIR
+	@test -f '$(HOTRELOAD_LIBRARY)' || scripts/build.sh
 	install -d '$(DESTDIR)$(LUA_LIBDIR)' '$(DESTDIR)$(LUA_DATADIR)/hotreload/hosts'
-	install -m 755 build/hotreload.so '$(DESTDIR)$(LUA_LIBDIR)/hotreload.so'
+	install -m 755 '$(HOTRELOAD_LIBRARY)' '$(DESTDIR)$(LUA_LIBDIR)/hotreload.so'
 	install -m 644 lua/reload.lua '$(DESTDIR)$(LUA_DATADIR)/reload.lua'
 	install -m 644 lua/hotreload/meta.lua lua/hotreload/watch.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/'
 	install -m 644 lua/hotreload/hosts/*.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/hosts/'
+	test -z '$(DOCDIR)' || install -d '$(DESTDIR)$(DOCDIR)'
+	test -z '$(DOCDIR)' || \
+	  install -m 644 LICENSE README*.md CHANGELOG.md $(HOTRELOAD_LICENCES) '$(DESTDIR)$(DOCDIR)/'
+
+dist: ## build what installs without Rust, in build/dist: a tarball, a binary rock, a Debian package
+	@scripts/dist.sh
 
 clean: ## remove all that was built
 	$(CARGO) clean

@@ -1,9 +1,11 @@
+-- The address at which the project is published: RELEASING.md, "Once". `luarocks make` fetches nothing.
+local address = "https://example.org/hotreload"
+
 rockspec_format = "3.0"
 package = "hotreload"
 version = "0.1.0-1"
 source = {
-  -- To be set to where the project is published, before the rockspec is; `luarocks make` fetches nothing.
-  url = "git+https://example.org/hotreload.git",
+  url = "git+" .. address .. ".git",
   tag = "v0.1.0",
 }
 description = {
@@ -26,5 +28,6 @@ build = {
   install_variables = {
     LUA_LIBDIR = "$(LIBDIR)",
     LUA_DATADIR = "$(LUADIR)",
+    DOCDIR = "$(PREFIX)/doc",
   },
 }

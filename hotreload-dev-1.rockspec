@@ -25,5 +25,6 @@ build = {
   install_variables = {
     LUA_LIBDIR = "$(LIBDIR)",
     LUA_DATADIR = "$(LUADIR)",
+    DOCDIR = "$(PREFIX)/doc",
   },
 }
