@@ -148,7 +148,7 @@ pub struct Nested {
     /// Answers to functions that stand alone: those of the pairs, and closures whose factory is
     /// gone.
     outer: FxHashMap<u64, Link>,
-    /// Which function of the file one of the last load is, by definition, be it in its place or not;
+    /// Which function of the file one of the last load is, by definition, in its place or not;
     /// none where two of one code are different ones by now.
     defined: FxHashMap<u64, Option<Id>>,
     /// Functions that certainly have no answer.
