@@ -93,8 +93,9 @@ describe("dependents (R12.7)", function()
   it("are shown by plan as well", function()
     app:write("units", "return { gold = 10, only = function() return 1 end }")
     local text = app.hotreload.plan("units", { dependents = true, data = "replace" })
-    assert.matches("plan of units: .*~ units.only.*plan of prices: .*~ prices.sword", text)
-    assert.matches("plan of shop: ", text)
+    assert.matches("^would reload units: .*~ units.only.*\nwould reload prices: .*~ prices.sword",
+      text)
+    assert.matches("\nwould reload shop: ", text)
   end)
 
   it("are reloaded by a watcher that has the option, once each", function()

@@ -58,6 +58,29 @@ describe("data that differs from the file (R8)", function()
     end)
   end
 
+  it("is a list whose plain elements the file has edited and that stays as it runs", function()
+    local function module(elements) return "return { l = { " .. elements .. " } }" end
+    for i, case in ipairs {
+      { "1, 2", "1, 2, 3" }, { "1, 2, 3", "1, 3" }, { "1, 2", "1, 9" }, { "'a', 'b'", "'c'" },
+      { "{ id = 'a' }", "{ id = 'a' }, { id = 'b' }" },
+    } do
+      local name = "m" .. i
+      local M = app:module(name, module(case[1]))
+      local count = #M.l
+      local report = app:update(name, module(case[2]), { report = "full" })
+      assert.equal(count, #M.l)
+      assert.equal(1, report.data.differing, case[2])
+      assert.matches(name .. "%.l: table, %d entr", report.paths.data.differing[1])
+      -- It is said until the list follows.
+      assert.equal(1, app:reloaded(name).data.differing)
+      assert.equal(0, app:reloaded(name, { data = "merge" }).data.differing)
+      assert.equal(0, app:reloaded(name).data.differing)
+      -- What only the program changes is none.
+      M.l[#M.l + 1] = "own"
+      assert.equal(0, app:reloaded(name).data.differing)
+    end
+  end)
+
   it("is nothing where only the program has changed it, or where it follows", function()
     local M = app:module("m", RATES)
     M.rate = 7

@@ -229,6 +229,7 @@ impl Variable {
 #[derive(Clone, Copy, Debug)]
 pub struct Proto {
     /// The function around it; none for the main function.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests tell functions by it"))]
     pub parent: Option<ProtoId>,
     /// First line; 0 for the main function.
     pub line: i32,

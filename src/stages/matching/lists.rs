@@ -12,6 +12,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::differing::Differing;
 use super::elements::Keys;
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
@@ -168,6 +169,7 @@ impl Pairer<'_> {
             self.pair_elements(&pair, &matched)?;
             let result = self.result(&pair, &mut matched)?;
             self.note_places(&pair, &matched, &result)?;
+            self.note_list_that_differs(&pair, &matched, &result)?;
             self.place_elements(&pair, &matched, &result)?;
         }
         Ok(some)
@@ -714,6 +716,52 @@ impl Pairer<'_> {
         keep_up_to(&mut list, &mut next, matched.base.len())?;
         let address = self.vm.val(pair.new).addr;
         self.out.recorded.try_insert_value(address, list)?;
+        Ok(())
+    }
+
+    /// Notes a list whose plain elements the file has edited, which stay as they run.
+    fn note_list_that_differs(
+        &mut self,
+        pair: &TablePair,
+        matched: &Matched,
+        result: &[Stands],
+    ) -> Result<()> {
+        if self.merges || self.replace_data || matched.path.is_none() {
+            return Ok(());
+        }
+        let mut differs = false;
+        for (new, written) in matched.new.iter().enumerate() {
+            let of_new = Matched::at(&matched.of_new, new);
+            differs |= match of_new.and_then(|old| Some((old, matched.old.get(old)?))) {
+                Some((old, running)) => {
+                    let base = Matched::at(&matched.base_of_old, old);
+                    let place = base.and_then(|base| matched.place(self.vm, base));
+                    let file = self.vm.digest(written.beside.new);
+                    is_scalar(written.beside.new_val)
+                        && is_scalar(running.val)
+                        && !self.vm.same(running.value, written.beside.new)
+                        && place.is_some_and(|place| !self.out.base.had(place, file))
+                }
+                None => Matched::at(&matched.base_of_new, new).is_none() && !written.has_code,
+            };
+        }
+        for stands in result {
+            if let Stands::Running(old) = *stands
+                && Matched::at(&matched.of_old, old).is_none()
+                && let Some(base) = Matched::at(&matched.base_of_old, old)
+            {
+                let is_in_file = matched.base_of_new.contains(&Some(base));
+                let is_plain = |old: &Running| !old.val.is_function();
+                differs |= !is_in_file && matched.old.get(old).is_some_and(is_plain);
+            }
+        }
+        if differs {
+            self.out.differing.try_push(Differing {
+                site: pair.site,
+                running: pair.old,
+                file: pair.new,
+            })?;
+        }
         Ok(())
     }
 
