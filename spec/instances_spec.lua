@@ -245,5 +245,11 @@ describe("what objects made before do not get (R5.2)", function()
       assert.same({ "own", "other" }, { object.hi(), M.new().hi() })
       package.loaded.m = nil
     end
+    -- Not where another class of the file is meant: what was made before follows.
+    local classes = "local A = {} A.__index = A local B = {} B.__index = B "
+      .. "return { A = A, B = B, first = FIRST }"
+    local M = app:module("two", (classes:gsub("FIRST", "A")))
+    assert.same({}, app:update("two", (classes:gsub("FIRST", "B"))).warnings)
+    assert.equal(M.B, M.first)
   end)
 end)

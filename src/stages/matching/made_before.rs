@@ -123,13 +123,13 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Warns where a class of the module's own gives way to another object.
+    /// Warns where a class that the file has no longer gives way to another object.
     pub(super) fn warn_of_class(&mut self, site: SiteId, old: Ref) -> Result<()> {
-        let is_class = self.vm.kind(old) == Kind::Table && {
-            let index = self.vm.field(old, "__index")?;
-            !self.vm.val(index).is_nil()
-        };
-        if !is_class {
+        if self.vm.kind(old) != Kind::Table || self.has_partner(self.vm.val(old).addr) {
+            return Ok(());
+        }
+        let index = self.vm.field(old, "__index")?;
+        if self.vm.val(index).is_nil() {
             return Ok(());
         }
         let path = self.out.sites.path(self.vm, &self.context.title, site);
