@@ -246,7 +246,7 @@ describe("what objects made before do not get (R5.2)", function()
       package.loaded.m = nil
     end
     -- Not where another class of the file is meant: what was made before follows.
-    local classes = "local A = {} A.__index = A local B = {} B.__index = B "
+    local classes = "local A = {} A.__index = A function A.f() end local B = {} B.__index = B "
       .. "return { A = A, B = B, first = FIRST }"
     local M = app:module("two", (classes:gsub("FIRST", "A")))
     assert.same({}, app:update("two", (classes:gsub("FIRST", "B"))).warnings)
