@@ -34,7 +34,7 @@ local SCRIPT = [[
 
   for step = 0, 80 do
     fill(100000) fill(1000) fill(30)
-    for _ = 1, step * 20 do hoard = hoard and hoard[1] end
+    for _ = 1, step * 60 do hoard = hoard and hoard[1] end
     collectgarbage()
     local wanted = 3 - running
     package.preload.story = versions[wanted]

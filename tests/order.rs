@@ -146,7 +146,8 @@ fn outcome(seed: u64, kinds: &str, options: &str) -> String {
     let text = program.must(&format!(
         "local test = ...
         local done, report, conflicts = gg.reload('m', {options})
-        local lines = {{ tostring(done), tostring(report), tostring(conflicts) }}
+        local said = tostring(report):gsub(', [%d.]+ ms', '')
+        local lines = {{ tostring(done), said, tostring(conflicts) }}
         kept = {{ table.unpack(kept) }}
         lines[#lines + 1] = test.describe(m, kept, Player, Shared, _G)
         for _, call in ipairs {{ 'count', 'other', 'third', 'x', 'y', 'peek', 'helped' }} do

@@ -6,7 +6,7 @@ local arguments, reports = core.arguments, core.report
 local shown = arguments.shown
 
 local error, ipairs, next, pcall, rawget, select, type = error, ipairs, next, pcall, rawget, select, type
-local concat, date, format = table.concat, os.date, string.format
+local date, format = os.date, string.format
 
 local plans = {}
 
@@ -24,7 +24,7 @@ local function text_of(report, color)
             from.content and from.content == report.to.content and ", of the same text" or "")
     end
     reports.add_details(lines, report, color)
-    return concat(lines, "\n")
+    return reports.join(lines)
 end
 
 local function is_report(value)
@@ -58,7 +58,7 @@ function plans.install(hotreload, reload, known)
         if is_report(report) then return true, text_of(report, color) end
         local texts = {}
         for i, each in ipairs(report) do texts[i] = text_of(each, color) end
-        return true, concat(texts, "\n")
+        return true, reports.join(texts)
     end
 
     function hotreload.plan(...)

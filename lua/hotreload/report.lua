@@ -10,6 +10,21 @@ local reports = {}
 -- What stands where in the native part's answer.
 local AT = core.layout.answers
 
+--- Lines as one text; the list is used up. `table.concat` raises where memory is short, though a
+--- collection would help; `..` collects and tries again.
+function reports.join(lines)
+    local count = #lines
+    while count > 1 do
+        local half = 0
+        for i = 1, count, 2 do
+            half = half + 1
+            lines[half] = i < count and lines[i] .. "\n" .. lines[i + 1] or lines[i]
+        end
+        count = half
+    end
+    return lines[1]
+end
+
 ----------------------------------------------------------------------------------------------------
 -- The summary: one line
 
@@ -169,7 +184,7 @@ end
 local function text_of(report)
     local lines = { reports.summary(report) }
     reports.add_details(lines, report)
-    return concat(lines, "\n")
+    return reports.join(lines)
 end
 
 local function summarised(summary)
@@ -185,7 +200,7 @@ local function of_each(text)
     return function(list)
         local texts = {}
         for i, report in ipairs(list) do texts[i] = text(report) end
-        return concat(texts, "\n")
+        return reports.join(texts)
     end
 end
 

@@ -241,10 +241,13 @@ local function one_by_one(self, most)
                 local ok, result = reload(self, name)
                 if ok then
                     work.progress = true
-                    -- With its dependents, of which some may have been to do as well.
-                    for _, report in ipairs(result[1] and result or { result }) do
+                    -- With its dependents, of which some may have been to do as well. They count
+                    -- before anything is allocated.
+                    local several = rawget(result, 1) ~= nil
+                    self.count = self.count + (several and #result or 1)
+                    for _, report in ipairs(several and result or { result }) do
                         local module = report.module
-                        self.count, work.done[module] = self.count + 1, true
+                        work.done[module] = true
                         reloaded(self, module, report, work.contents[module])
                     end
                 else
