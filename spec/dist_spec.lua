@@ -3,42 +3,18 @@
 
 local document = require "spec.support.document"
 local program = require "spec.support.program"
+local commands = require "spec.support.shell"
+
+local read, write, quote = commands.read, commands.write, commands.quote
+local shell, is_installed = commands.run, commands.is_installed
 
 local GLIBC = "libdl.so.2 libpthread.so.0"
 local ARGUMENTS = " --release --locked --lib --message-format=json-render-diagnostics"
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read "a"
-  file:close()
-  return bytes
-end
-
-local function write(path, bytes)
-  local file = assert(io.open(path, "wb"))
-  file:write(bytes)
-  file:close()
-end
-
-local function quote(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
---- Runs a shell command; returns what it printed (both streams) and whether it succeeded.
-local function shell(command)
-  local pipe = assert(io.popen(("{ %s\n} 2>&1 </dev/null"):format(command)))
-  local output = pipe:read "a"
-  return output, pipe:close() == true
-end
 
 local function must(command)
   local output, ok = shell(command)
   assert(ok, command .. "\n" .. output)
   return output
-end
-
-local function is_installed(tool)
-  return select(2, shell("command -v " .. tool))
 end
 
 --- The newest version of glibc that a library asks for, as readelf tells it.
