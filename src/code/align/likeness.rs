@@ -213,15 +213,16 @@ impl Aligner<'_> {
         }
         let is_function = matches!(a.kind, Kind::Function(_));
         let is_equal = is_function && base.of.code_of(one.id) == incoming.of.code_of(other.id);
-        // Getters and the like are alike by chance, unless they have one name.
+        // Getters and the like are alike by chance, unless they have one name; and so are empty
+        // tables: one is gone and another is new, and they are not each other's state.
         let (old, new) = (self.name(0, one), self.name(1, other));
         let have_one_name = old.is_some() && old == new;
-        if is_function && one.features.is_small() && !have_one_name {
-            return 0.0;
-        }
-        // So are empty tables: one is gone and another is new, and they are not each other's state.
-        let is_table = matches!(a.kind, Kind::Table);
-        if is_table && (one.features.is_empty() || other.features.is_empty()) && !have_one_name {
+        let by_chance = match a.kind {
+            Kind::Function(_) => one.features.is_small(),
+            Kind::Table => one.features.is_empty() || other.features.is_empty(),
+            Kind::Call(_) => false,
+        };
+        if by_chance && !have_one_name {
             return 0.0;
         }
         let mut likeness = match is_equal {

@@ -19,7 +19,7 @@ pub(super) type Keys = FxHashMap<u64, bool>;
 
 const SCALAR: u8 = 1;
 const TABLE: u8 = 2;
-const FUNCTION: u8 = 3;
+pub(super) const FUNCTION: u8 = 3;
 const OTHER: u8 = 4;
 /// What answers to something already, or is the program's: nothing but its identity counts.
 const TAKEN1: u8 = 5;

@@ -13,7 +13,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::differing::Differing;
-use super::elements::Keys;
+use super::elements::{FUNCTION, Keys};
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
@@ -110,6 +110,26 @@ impl Matched {
         Some(self.path?.place(vm.digest_of_integer(index)))
     }
 
+    /// Of the last load's elements: which ones the file has no longer, and still stand in the list.
+    fn stays(&self, result: &[Stands]) -> Result<Vec<bool>> {
+        let mut stays = none(self.base.len(), false)?;
+        for stands in result {
+            if let Stands::Running(old) = *stands
+                && Matched::at(&self.of_old, old).is_none()
+                && let Some(base) = Matched::at(&self.base_of_old, old)
+                && let Some(stays) = stays.get_mut(base)
+            {
+                *stays = true;
+            }
+        }
+        for base in self.base_of_new.iter().flatten() {
+            if let Some(stays) = stays.get_mut(*base) {
+                *stays = false;
+            }
+        }
+        Ok(stays)
+    }
+
     fn join(&mut self, old: usize, new: usize) {
         if let (Some(of_new), Some(of_old)) = (self.of_new.get_mut(new), self.of_old.get_mut(old)) {
             (*of_new, *of_old) = (Some(old), Some(new));
@@ -168,8 +188,9 @@ impl Pairer<'_> {
             let mut matched = self.match_elements(&pair, written)?;
             self.pair_elements(&pair, &matched)?;
             let result = self.result(&pair, &mut matched)?;
-            self.note_places(&pair, &matched, &result)?;
-            self.note_list_that_differs(&pair, &matched, &result)?;
+            let stays = matched.stays(&result)?;
+            self.note_places(&pair, &matched, &result, &stays)?;
+            self.note_list_that_differs(&pair, &matched, &stays)?;
             self.place_elements(&pair, &matched, &result)?;
         }
         Ok(some)
@@ -648,28 +669,14 @@ impl Pairer<'_> {
         pair: &TablePair,
         matched: &Matched,
         result: &[Stands],
+        stays: &[bool],
     ) -> Result<()> {
         let mut added = none(matched.new.len(), false)?;
-        let mut stays = none(matched.base.len(), false)?;
         for stands in result {
-            match *stands {
-                Stands::Written(new) => {
-                    if let Some(added) = added.get_mut(new) {
-                        *added = true;
-                    }
-                }
-                Stands::Running(old) if Matched::at(&matched.of_old, old).is_none() => {
-                    let base = Matched::at(&matched.base_of_old, old);
-                    if let Some(stays) = base.and_then(|base| stays.get_mut(base)) {
-                        *stays = true;
-                    }
-                }
-                Stands::Running(_) => {}
-            }
-        }
-        for base in matched.base_of_new.iter().flatten() {
-            if let Some(stays) = stays.get_mut(*base) {
-                *stays = false; // the file has it
+            if let Stands::Written(new) = *stands
+                && let Some(added) = added.get_mut(new)
+            {
+                *added = true;
             }
         }
         let mut list = RecordedList::default();
@@ -724,7 +731,7 @@ impl Pairer<'_> {
         &mut self,
         pair: &TablePair,
         matched: &Matched,
-        result: &[Stands],
+        stays: &[bool],
     ) -> Result<()> {
         if self.merges || self.replace_data || matched.path.is_none() {
             return Ok(());
@@ -745,16 +752,8 @@ impl Pairer<'_> {
                 None => Matched::at(&matched.base_of_new, new).is_none() && !written.has_code,
             };
         }
-        for stands in result {
-            if let Stands::Running(old) = *stands
-                && Matched::at(&matched.of_old, old).is_none()
-                && let Some(base) = Matched::at(&matched.base_of_old, old)
-            {
-                let is_in_file = matched.base_of_new.contains(&Some(base));
-                let is_plain = |old: &Running| !old.val.is_function();
-                differs |= !is_in_file && matched.old.get(old).is_some_and(is_plain);
-            }
-        }
+        let is_plain = |(stays, base): (&bool, &Element)| *stays && base.kind != FUNCTION;
+        differs |= stays.iter().zip(&matched.base).any(is_plain);
         if differs {
             self.out.differing.try_push(Differing {
                 site: pair.site,

@@ -74,12 +74,7 @@ fn fields(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = T
 /// The names under which functions of the text are.
 fn methods(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = Text> {
     let is_function = |value| match value {
-        Symbol::Definition(value) => {
-            matches!(
-                definitions.get(value).map(|one| one.kind),
-                Some(Made::Function(_))
-            )
-        }
+        Symbol::Definition(value) => definitions.function_digest(value).is_some(),
         _ => false,
     };
     let stores = definitions.stores_into(id);

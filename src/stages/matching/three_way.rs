@@ -268,11 +268,9 @@ impl Pairer<'_> {
 
     /// An external function in a variable may be the program's choice (`constants`).
     fn is_choice_of_data(&self, old: Ref, new: Ref) -> bool {
-        let is_fresh = self.is_fresh(self.vm.val(new));
-        match self.vm.kind(old) {
-            Kind::Function => is_fresh && self.lineage.number(self.vm, old).is_none(),
-            _ => false,
-        }
+        self.vm.kind(old) == Kind::Function
+            && self.is_fresh(self.vm.val(new))
+            && self.lineage.number(self.vm, old).is_none()
     }
 
     /// Has the edit changed what the file puts into a slot? None where the texts do not tell.
