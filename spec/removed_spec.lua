@@ -111,7 +111,7 @@ describe("A function that the file has no longer (R5.2)", function()
     end)
 end)
 
-describe("A reference that the file takes out (R5.2)", function()
+describe("A reference that the file takes out (R5.13)", function()
   local app, M
   local BEFORE = [[
     local M = { on = {}, quests = { daily = { left = 3 } } }

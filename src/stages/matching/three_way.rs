@@ -137,7 +137,7 @@ impl Pairer<'_> {
         })
     }
 
-    /// What becomes of a place that the file leaves empty. If it is no more than a reference to an
+    /// R5.13: what becomes of a place that the file leaves empty. If it is no more than a reference to an
     /// object that the file still makes, and the program left it alone, the reference goes:
     /// ```lua
     /// M.on.hit = M.hit -- the edit takes this line out, and leaves `function M.hit() … end`
