@@ -327,7 +327,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Had the file more keys for the running table than the `shared` ones that both sides have now?
+    /// Had the file more keys for the running table than the `shared` ones that both sides have?
     fn loses_keys(&mut self, pair: &TablePair, shared: u32) -> Result<bool> {
         let path = self.path(pair.old, pair.site)?;
         Ok(path.is_some_and(|path| self.out.base.keys(path) > shared as usize))
@@ -517,7 +517,8 @@ impl Pairer<'_> {
             // Here the running table is walked, so its value is the entry's new one.
             let is_reference = || {
                 let place = path.and_then(|path| self.walked_place(&cursor, path));
-                entry.new.is_table() && !self.merges && place.is_some_and(|place| self.out.base.is_there(place))
+                let is_there = place.is_some_and(|place| self.out.base.is_there(place));
+                entry.new.is_table() && !self.merges && is_there
             };
             if !entry.old.is_nil() || !entry.new.is_function() && !is_reference() {
                 continue;

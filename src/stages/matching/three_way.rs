@@ -137,8 +137,8 @@ impl Pairer<'_> {
         })
     }
 
-    /// R5.13: what becomes of a place that the file leaves empty. If it is no more than a reference to an
-    /// object that the file still makes, and the program left it alone, the reference goes:
+    /// R5.13: what becomes of a place that the file leaves empty. If it is no more than a reference
+    /// to an object that the file still makes, and the program left it alone, the reference goes:
     /// ```lua
     /// M.on.hit = M.hit -- the edit takes this line out, and leaves `function M.hit() … end`
     /// ```
