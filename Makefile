@@ -27,7 +27,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what the other targets need besides Rust (Debian packages), where it is missing
-	@scripts/setup.sh cc lua headers luarocks busted --if-possible luasocket packages
+	@scripts/setup.sh cc lua headers luarocks busted --if-possible luasocket luv packages
 
 build: ## build the library: build/hotreload.so
 	@test '$(HOTRELOAD_LIBRARY)' != build/hotreload.so || scripts/build.sh

@@ -4,6 +4,7 @@ local program = require "spec.support.program"
 local hotreload = require "hotreload"
 local watch = require "hotreload.watch"
 local dev = require "hotreload.dev"
+local console = require "hotreload.console"
 
 local function read(path)
   local file = assert(io.open(program.root .. "/" .. path, "rb"))
@@ -91,6 +92,13 @@ describe("the public API", function()
     for name, value in pairs(getmetatable(watch.new { filter = "^$" }).__index) do
       if type(value) == "function" then real["Watcher:" .. name] = true end
     end
+    for name, value in pairs(console) do
+      if type(value) == "function" then real["console." .. name] = true end
+    end
+    local session = console.session { token = "0123456789abcdef" }
+    for name, value in pairs(getmetatable(session).__index) do
+      if type(value) == "function" then real["Session:" .. name] = true end
+    end
     for name in pairs(functions_of_hosts()) do real[name] = true end
     local documented, declared = {}, {}
     for name in hosts:gmatch "\n### `([%w_]+[.:][%w_]+)%(" do documented[name] = true end
@@ -128,6 +136,7 @@ describe("the public API", function()
     ["hotreload.changed"] = { class = "hotreload.ChangedOptions", call = hotreload.changed },
     ["hotreload.configure"] = { class = "hotreload.Configuration", call = hotreload.configure },
     ["watch.new"] = { class = "hotreload.WatchOptions", call = watch.new },
+    ["console.session"] = { class = "hotreload.SessionOptions", call = console.session },
     ["dev"] = { class = "hotreload.DevOptions", call = function(o)
       o.print = o.print or function() end
       dev(o).stop()

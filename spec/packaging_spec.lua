@@ -190,6 +190,7 @@ describe("the library's one file", function()
       assert(require "hotreload.watch".new {}:poll() == 0)
       local dev = require "hotreload.dev" { print = function() end }
       dev.stop()
+      assert(require "hotreload.console".run "changed")
       assert(type(require "hotreload.hosts.agent".new()) == "function")
       assert(require "hotreload.hosts.coordinator".command { "m" })
       for _, engine in ipairs { "skynet", "moon", "silly" } do

@@ -376,6 +376,42 @@ function watch.order(names) end
 ---    require "hotreload.dev"()
 ---@alias hotreload.dev fun(options?: hotreload.DevOptions): hotreload.Dev
 
+---What `console.session` takes. Any other name, type or value raises a Lua argument error.
+---@class hotreload.SessionOptions
+---@field token string                  the first line of a connection: 16 characters or more
+---@field options? hotreload.Options    of each reload and plan
+
+---One connection to the console, made by `console.session`.
+---@class hotreload.Session
+local Session = {}
+
+---Takes what the connection has received; gives what is to be sent, and whether it stays open.
+---May yield if a hook does.
+---@param bytes string
+---@return string answer
+---@return boolean open
+function Session:feed(bytes) end
+
+---What `require "hotreload.console"` returns: commands of one line, and their answers (R12.9).
+---@class hotreload.console
+local console = {}
+
+---Carries out a command such as `reload battle.skill scope=vm`. The value is a list: of reports, of
+---names, or what `hotreload.stale` lists; nil if there is only a message.
+---
+---    local ok, text = console.run "plan battle.skill"
+---@param command string|string[]
+---@param options? hotreload.Options   of each reload and plan
+---@return boolean ok
+---@return string text
+---@return any[]? value
+function console.run(command, options) end
+
+---Makes the state of one connection, whose first line must be the token.
+---@param settings hotreload.SessionOptions
+---@return hotreload.Session
+function console.session(settings) end
+
 ---What stands in for a function of an engine while a reload runs a chunk (docs/hosts.md).
 ---@alias hotreload.hosts.Way "wait"|"once"|"later"|fun(real: function, ...: any): ...any
 
