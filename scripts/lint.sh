@@ -83,7 +83,7 @@ else
 fi
 if command -v luacheck >/dev/null; then
   check "luacheck" luacheck --quiet lua spec bench demo examples scripts fuzz/seeds.lua \
-    .busted .luacheckrc .luarocks
+    bin/hotreload .busted .luacheckrc .luarocks
   check "luacheck of rockspecs" rockspecs
 else
   skip "luacheck" "apt-get install lua-check"

@@ -143,6 +143,9 @@ describe("luarocks make", function()
     output, ok = shell(("cd / && %s lua5.4 -e %s"):format(paths, quote(script)))
     assert.are.equal("hotreload " .. cargo "version" .. "\n", output)
     assert.is_true(ok)
+    if package.searchpath("argparse", package.path) then
+      assert.matches("^Usage: hotreload", (shell(quote(tree .. "/bin/hotreload") .. " -h")))
+    end
   end
 
   it("installs into a tree of one's own, from which `require` takes all modules", function()
@@ -215,7 +218,8 @@ describe("make install", function()
       quote(root)))
     assert.is_true(ok, output)
     local files = shell(("cd %s && find . -type f | LC_ALL=C sort"):format(quote(root)))
-    assert.are.equal("./opt/lua/lib/lua/5.4/hotreload.so\n"
+    assert.are.equal("./opt/lua/bin/hotreload\n"
+      .. "./opt/lua/lib/lua/5.4/hotreload.so\n"
       .. "./opt/lua/share/lua/5.4/hotreload/hosts/agent.lua\n"
       .. "./opt/lua/share/lua/5.4/hotreload/hosts/common.lua\n"
       .. "./opt/lua/share/lua/5.4/hotreload/hosts/coordinator.lua\n"
