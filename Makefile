@@ -98,7 +98,8 @@ install: ## copy library and command to PREFIX (BINDIR, LUA_LIBDIR, LUA_DATADIR,
 	install -m 755 bin/hotreload '$(DESTDIR)$(BINDIR)/hotreload'
 	install -m 755 '$(HOTRELOAD_LIBRARY)' '$(DESTDIR)$(LUA_LIBDIR)/hotreload.so'
 	install -m 644 lua/reload.lua '$(DESTDIR)$(LUA_DATADIR)/reload.lua'
-	install -m 644 lua/hotreload/meta.lua lua/hotreload/watch.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/'
+	cd lua/hotreload && \
+	  install -m 644 meta.lua watch.lua dev.lua console.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/'
 	install -m 644 lua/hotreload/hosts/*.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/hosts/'
 	test -z '$(DOCDIR)' || install -d '$(DESTDIR)$(DOCDIR)'
 	test -z '$(DOCDIR)' || \

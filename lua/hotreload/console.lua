@@ -11,6 +11,7 @@ local setmetatable, tonumber, tostring, type = setmetatable, tonumber, tostring,
 local byte, format, gmatch, gsub = string.byte, string.format, string.gmatch, string.gsub
 local match, concat, remove, sort = string.match, table.concat, table.remove, table.sort
 
+---@type hotreload.console
 local console = {}
 
 -- Bytes that a token has at least, and a line at most.
