@@ -18,6 +18,7 @@ pub mod outline;
 #[cfg(feature = "vendored")]
 pub mod probe;
 mod reader;
+pub mod splice;
 #[cfg(test)]
 mod tests;
 pub mod tree;
