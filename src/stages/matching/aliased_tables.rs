@@ -20,7 +20,7 @@ const MOST_ROUNDS: u32 = 32;
 /// What is left to settle.
 #[derive(Default)]
 pub(super) struct AliasedTables {
-    /// Tables with several places that A1 lacks at one, in a table that it has.
+    /// Tables with several places that the running version lacks at one, in a table that it has.
     lacking: FxHashSet<usize>,
     waiting: Vec<Waiting>,
 }
@@ -55,24 +55,26 @@ struct Candidate {
     votes: u32,
     /// One of them is a name.
     named: bool,
-    /// A2's table stands at a place, too, that A1 has nothing at.
+    /// The incoming table stands at a place, too, that the running version has nothing at.
     elsewhere: bool,
-    /// It is rather a new one than A1's.
+    /// It is rather a new one than the running one.
     is_new: bool,
-    /// A2's table has functions, and A1's none of the module's own: the program has put it there.
+    /// The incoming table has functions, and the running none of the module's own: the program has
+    /// put it there.
     external: bool,
     equal: u32,
     /// The deepest place.
     depth: u32,
-    /// A2's table in the order of creation.
+    /// The incoming table in the order of creation.
     order: u32,
     done: bool,
 }
 
 /// Is it a new table, or one of the program's own; how many sides have other partners; how many
 /// places agree; is none of them a name; the equal plain fields; how deep the deepest place is,
-/// since such ones are more often a table's own. What follows decides among equals: does A1 lack it
-/// elsewhere; the order of creation, as a table is made before others refer to it.
+/// since such ones are more often a table's own. What follows decides among equals: does the
+/// running version lack it elsewhere; the order of creation, as a table is made before others refer
+/// to it.
 type Rank = (
     (
         bool,
@@ -138,8 +140,8 @@ impl Pairer<'_> {
                 candidate.done = true;
                 let pair = candidate.places.remove(0);
                 if candidate.is_new {
-                    // A table that A1 lacks in a place of its own: here is a reference to it, and
-                    // A1 refers to another one.
+                    // A table that the running version lacks in a place of its own: here is a
+                    // reference to it, and the running version refers to another one.
                     candidate.places = Vec::new();
                     self.scan_queue.try_push((pair.new, pair.site))?;
                 } else {
@@ -236,7 +238,8 @@ impl Pairer<'_> {
         Ok(ranked)
     }
 
-    /// Notes that A1's table has nothing under a key that A2's has a table under.
+    /// Notes that the running table has nothing under a key that the incoming one has a table
+    /// under.
     pub(super) fn note_lacking(&mut self, beside: &EntryPair) -> Result<()> {
         let new = beside.new_val;
         let has_others =
@@ -247,8 +250,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// How many plain fields of A2's table A1's has with the same value; and do all strings that
-    /// both have differ, one at least?
+    /// How many plain fields of the incoming table the running one has with the same value; and do
+    /// all strings that both have differ, one at least?
     fn compare_fields(&mut self, old: Ref, new: Ref) -> Result<(u32, bool)> {
         let (mut equal, mut same, mut other) = (0, false, false);
         let mut cursor = self.vm.walk(new, old)?;

@@ -24,19 +24,19 @@ pub(super) struct Class {
 /// A metatable's place, or an `__index`.
 #[derive(Clone, Copy)]
 pub(super) struct Parent {
-    /// A1's table that has it…
+    /// The running table that has it…
     pub(super) table: Ref,
     /// …where that stands…
     pub(super) site: SiteId,
     /// …and the key; `NIL` for the metatable.
     pub(super) key: Ref,
-    /// What the place leads to in A1.
+    /// What the place leads to in the running version.
     pub(super) old: Ref,
-    /// What it leads to in A2.
+    /// What it leads to in the incoming version.
     pub(super) new: Ref,
     /// Where that stands.
     pub(super) at: SiteId,
-    /// A2's chunk wrote it into a table that existed.
+    /// The incoming chunk wrote it into a table that existed.
     pub(super) change: bool,
     /// Whose parent it is, where that is a class.
     pub(super) class: Option<Class>,
@@ -46,15 +46,16 @@ pub(super) struct Parent {
 #[derive(Default)]
 pub(super) struct Inheritance {
     waiting: Vec<Parent>,
-    /// Metatables of A2's classes, by address.
+    /// Metatables of the incoming classes, by address.
     metatables: FxHashMap<usize, Class>,
-    /// What a class's place led to, and what it leads to now: A1's table and A2's.
+    /// What a class's place led to, and what it leads to now: the running table and the incoming
+    /// one.
     changed: FxHashSet<(usize, usize)>,
 }
 
 impl Parent {
-    /// The metatable's place of a table of A1: what stands there in A1 and in A2, and where the
-    /// table and that stand.
+    /// The metatable's place of a running table: what stands there in the running version and in
+    /// the incoming version, and where the table and that stand.
     pub(super) fn metatable(
         table: Ref,
         [site, at]: [SiteId; 2],
@@ -103,7 +104,7 @@ impl Pairer<'_> {
         self.inheritance.waiting.try_push(parent)
     }
 
-    /// Is the slot of A2's table `holder` an `__index` with two tables? It waits, if so.
+    /// Is the slot of the incoming table `holder` an `__index` with two tables? It waits, if so.
     pub(super) fn discover_index(
         &mut self,
         slot: &SlotDecision,
@@ -181,7 +182,7 @@ impl Pairer<'_> {
         Ok(found)
     }
 
-    /// A place that leads to another table in A2 than in A1.
+    /// A place that leads to another table in the incoming version than in the running version.
     fn parent(&mut self, parent: &Parent) -> Result<bool> {
         let (old, new) = (self.vm.val(parent.old).addr, self.vm.val(parent.new).addr);
         if self.pairs_seen.contains(&(old, new)) {

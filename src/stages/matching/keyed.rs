@@ -1,5 +1,5 @@
-//! Entries of A2 under keys that are fresh tables or functions: A1 has them under what answers to
-//! the key.
+//! Entries of the incoming version under keys that are fresh tables or functions: the running
+//! version has them under what answers to the key.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, copied};
 
-/// Entries of a table of A1 that are looked at for functions as keys.
+/// Entries of a running table that are looked at for functions as keys.
 const MOST_ENTRIES: usize = 10_000;
 
-/// A function of A1 that is a key: its lines, its code, and itself.
+/// A running function that is a key: its lines, its code, and itself.
 type FunctionKey = ((i32, i32, Option<Digest>), Ref);
 
 impl Pairer<'_> {
@@ -25,9 +25,9 @@ impl Pairer<'_> {
     }
 
     /// Coroutines of the file that are keys (`threads[coroutine.create(f)] = true`). Those of one
-    /// table answer to A1's by equal code of their functions, then in the order of their lines
-    /// if both sides have as many. The one that runs goes on, and the file's is not added. True
-    /// when there was such a pair.
+    /// table answer to the running one by equal code of their functions, then in the order of their
+    /// lines if both sides have as many. The one that runs goes on, and the file's is not added.
+    /// True when there was such a pair.
     pub(super) fn match_coroutines(&mut self) -> Result<bool> {
         let mut tables: Vec<Ref> = Vec::new();
         for keyed in &self.keyed {
@@ -110,8 +110,8 @@ impl Pairer<'_> {
         Ok(!answered.is_empty())
     }
 
-    /// Takes the entries under fresh keys: those whose key answers to one of A1's, in the final
-    /// pass all that are left. True when there was one.
+    /// Takes the entries under fresh keys: those whose key answers to one of the running version,
+    /// in the final pass all that are left. True when there was one.
     pub(super) fn resolve_keyed(&mut self, pass: Pass) -> Result<bool> {
         let mut children = Vec::new();
         let mut left = Vec::new();
@@ -130,7 +130,7 @@ impl Pairer<'_> {
         Ok(found)
     }
 
-    /// A1's table or function that a key of A2's answers to.
+    /// The running table or function that a key of the incoming version answers to.
     pub(super) fn answer_to_key(&self, key: Ref) -> Option<Ref> {
         let val = self.vm.val(key);
         match val.kind {
@@ -203,8 +203,8 @@ impl Pairer<'_> {
     }
 
     /// Functions of the file that are nothing but keys (a set of listeners). When names have told
-    /// what they can, those of one table answer to the keys of A1's in their order if both have
-    /// as many, else by equal code. True when there was such a pair.
+    /// what they can, those of one table answer to the keys of the running version in their order
+    /// if both have as many, else by equal code. True when there was such a pair.
     pub(super) fn resolve_function_keys(&mut self) -> Result<bool> {
         let (mut start, mut found) = (0, false);
         while let Some(first) = self.keyed.get(start).copied() {
@@ -268,7 +268,7 @@ impl Pairer<'_> {
                 self.edge(Edge { f1, f2 })?;
             }
         }
-        // Which of them A1 has already nobody knows.
+        // Which of them the running version has already nobody knows.
         if is_free && !left.is_empty() {
             for i in left {
                 if let Some(keyed) = self.keyed.get_mut(i) {
@@ -283,8 +283,8 @@ impl Pairer<'_> {
         Ok(some)
     }
 
-    /// The functions of the module's own that are keys of A1's table, that no function of the
-    /// module has made, and to which nothing answers, in the order of their lines; of those
+    /// The functions of the module's own that are keys of the running table, that no function of
+    /// the module has made, and to which nothing answers, in the order of their lines; of those
     /// that nothing tells apart none. The flag says that these are all.
     fn function_keys(&mut self, table: Ref) -> Result<(Vec<FunctionKey>, bool)> {
         let mut keys = Vec::new();

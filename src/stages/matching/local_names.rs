@@ -2,8 +2,9 @@
 //! from a reference to it.
 //!
 //! `M.current = Idle` becomes `M.current = Alarm` in the file: the place now leads to another
-//! table, and says nothing of what either is. Their locals do: A1's table is known as `Idle`, which
-//! is another table in A2, and A2's as `Alarm`, which A1 has, too.
+//! table, and says nothing of what either is. Their locals do: the running table is known as
+//! `Idle`, which is another table in the incoming version, and the incoming one as `Alarm`, which
+//! the running version has, too.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -73,7 +74,7 @@ enum Side {
 }
 
 impl Pairer<'_> {
-    /// Notes what the locals of A1's functions hold, as far as these are known before anything is
+    /// Notes what the running locals functions hold, as far as these are known before anything is
     /// paired.
     pub(super) fn name_tables(&mut self) -> Result<()> {
         for (function, index, table) in std::mem::take(&mut self.out.known.tables) {
@@ -155,9 +156,9 @@ impl Pairer<'_> {
         })
     }
 
-    /// Does a place that has one table in A1 and another one in A2 rather lead elsewhere by now
-    /// than say that the two are one? `own` is the name of the local that is the place, if it
-    /// is one.
+    /// Does a place that has one table in the running version and another one in the incoming
+    /// version rather lead elsewhere by now than say that the two are one? `own` is the name of the
+    /// local that is the place, if it is one.
     pub(super) fn names_contradict(
         &mut self,
         old: Ref,

@@ -1,4 +1,4 @@
-//! R3.1: which table of A1 answers to which of A2's, and what they hold.
+//! R3.1: which running table answers to which of the incoming version, and what they hold.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -11,7 +11,7 @@ use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
-/// Entries of a table of A1 that are looked at for a table beside another one.
+/// Entries of a running table that are looked at for a table beside another one.
 const MOST_BESIDE: usize = 1_000;
 
 /// Places that wait. How many there are of each kind is counted, so that none has to look through
@@ -19,7 +19,7 @@ const MOST_BESIDE: usize = 1_000;
 #[derive(Default)]
 pub(super) struct References {
     waiting: Vec<TablePair>,
-    /// By the addresses of A1's table and of A2's, by that of either alone.
+    /// By the addresses of the running table and of the incoming version, by that of either alone.
     of_both: FxHashMap<(usize, usize), u32>,
     of_old: FxHashMap<usize, u32>,
     of_new: FxHashMap<usize, u32>,
@@ -47,19 +47,20 @@ impl References {
     }
 }
 
-/// What A1's tables have under keys that the file lacks now.
+/// What the running tables have under keys that the file lacks now.
 #[derive(Default)]
 struct Dropped {
     /// By the address of a table: the tables that have it so.
     holders: FxHashMap<usize, Vec<usize>>,
-    /// Places where a table of A2 stands beside its answer: A1's holder, and A2's table.
+    /// Places where an incoming table stands beside its answer: the running holder, and the
+    /// incoming table.
     places: FxHashSet<(usize, usize)>,
 }
 
 impl Pairer<'_> {
-    /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this
-    /// place is not its own but a reference to it, which may point elsewhere by now: it is
-    /// looked at again when all tables have been met.
+    /// Pairs a running table with a fresh one of the incoming version. Where one of them has a
+    /// partner already, this place is not its own but a reference to it, which may point elsewhere
+    /// by now: it is looked at again when all tables have been met.
     pub(super) fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, fit: Fit) -> Result<()> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
         let pair = TablePair {
@@ -84,12 +85,12 @@ impl Pairer<'_> {
         self.pairs_seen.contains(&pair)
     }
 
-    /// Does a table of A1 answer to one of A2's already, or is it one itself?
+    /// Does a running table answer to one of the incoming version already, or is it one itself?
     pub(super) fn has_partner(&self, old: usize) -> bool {
         self.answered.contains(&old) || self.taken_up.contains(&old)
     }
 
-    /// Has A2's table no partner, and is it to be met as a table of the file's own?
+    /// Has the incoming table no partner, and is it to be met as a table of the file's own?
     pub(super) fn is_free_table(&self, new: Ref) -> bool {
         let val = self.vm.val(new);
         val.is_table() && !self.out.tables.contains_key(&val.addr)
@@ -119,10 +120,10 @@ impl Pairer<'_> {
         self.table_queue.try_push(pair)
     }
 
-    /// References among tables: one that leads to a table of A1 which answers to none of A2's yet
-    /// gives it the functions of A2's; any other says nothing of what its table is. Where A2's
-    /// table has a place already, that waits until all else has been met ([`Pass::Final`]).
-    /// True when there was one of the first kind.
+    /// References among tables: one that leads to a running table which answers to none of the
+    /// incoming yet gives it the incoming functions; any other says nothing of what its table is.
+    /// Where the incoming table has a place already, that waits until all else has been met
+    /// ([`Pass::Final`]). True when there was one of the first kind.
     pub(super) fn resolve_references(&mut self, pass: Pass) -> Result<bool> {
         let mut found = false;
         let mut beside = None;
@@ -143,7 +144,7 @@ impl Pairer<'_> {
                 continue;
             }
             if self.has_partner(old_addr) {
-                // A2's table, if it is new, has to be met all the same.
+                // The incoming table, if it is new, has to be met all the same.
                 if !has_place {
                     self.scan_queue.try_push((pair.new, pair.site))?;
                     found = true;
@@ -172,9 +173,9 @@ impl Pairer<'_> {
         self.references.add(pair, old, new)
     }
 
-    /// Does A1 have the table beside the one that answers to A2's, under a key that the file lacks
-    /// now? Then it is another one, which the file has dropped (R5.2). `beside`: what is known
-    /// of that, once it was asked for.
+    /// Does the running version have the table beside the one that answers to the incoming one,
+    /// under a key that the file lacks now? Then it is another one, which the file has dropped
+    /// (R5.2). `beside`: what is known of that, once it was asked for.
     fn is_dropped(&mut self, pair: &TablePair, beside: &mut Option<Dropped>) -> Result<bool> {
         let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
         let beside = match beside {
@@ -185,7 +186,7 @@ impl Pairer<'_> {
         Ok(holders.any(|holder| beside.places.contains(&(*holder, new))))
     }
 
-    /// What A1's tables have under keys that the file lacks now.
+    /// What the running tables have under keys that the file lacks now.
     fn dropped(&mut self) -> Result<Dropped> {
         let mut files: FxHashMap<usize, Ref> = FxHashMap::default();
         for (file, table) in &self.out.paired {
@@ -312,7 +313,8 @@ impl Pairer<'_> {
         self.entries = entries;
         self.take_children(children)?;
         self.pair_metatables(&pair)?;
-        // Where A1 has as many entries as both sides share, it has none of its own.
+        // Where the running version has as many entries as both sides share, it has none of its
+        // own.
         let address = self.vm.val(pair.old).addr;
         if self.loaded.snapshot.entries(address) == Some(shared) {
             self.bearing.try_insert_value(address, ())?;
@@ -331,8 +333,8 @@ impl Pairer<'_> {
             && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
     }
 
-    /// A field that the user says was called otherwise: what A1 has under the former name goes on
-    /// under the new one.
+    /// A field that the user says was called otherwise: what the running version has under the
+    /// former name goes on under the new one.
     fn renamed_field(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
         let (key, new) = (beside.key, beside.new);
         let mut given = self.renames.iter();
@@ -368,7 +370,7 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// An entry of A2's table under a key that tells what it is.
+    /// An entry of the incoming table under a key that tells what it is.
     fn entry(
         &mut self,
         pair: &TablePair,
@@ -384,7 +386,7 @@ impl Pairer<'_> {
         }
     }
 
-    /// Is A2's list empty, and A1's one from which something may go?
+    /// Is the incoming list empty, and the running one from which something may go?
     fn is_emptied(&mut self, pair: &TablePair) -> Result<bool> {
         if self.vm.raw_len(pair.old) == 0 {
             return Ok(false);
@@ -446,7 +448,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R3.1: metatables pair as tables do; one that only A2 has is set. `owner` is A2's table.
+    /// R3.1: metatables pair as tables do; one that only the incoming version has is set. `owner`
+    /// is the incoming table.
     pub(super) fn metatables(&mut self, place: Parent, owner: Ref) -> Result<()> {
         let Parent { old, new, at, .. } = place;
         let (o, n) = (self.vm.val(old), self.vm.val(new));
@@ -487,8 +490,8 @@ impl Pairer<'_> {
         })
     }
 
-    /// Meets the functions that only A1 has in a code-bearing table (R5.2): their cells count for
-    /// R4.2.
+    /// Meets the functions that only the running version has in a code-bearing table (R5.2): their
+    /// cells count for R4.2.
     pub(super) fn enumerate(
         &mut self,
         table: Ref,
@@ -503,7 +506,7 @@ impl Pairer<'_> {
         let written = written.get(&address).copied().unwrap_or_default();
         let mut cursor = self.vm.walk(table, new)?;
         while let Some(entry) = cursor.next(self.vm) {
-            // Here A1's table is walked, so its value is the entry's new one.
+            // Here the running table is walked, so its value is the entry's new one.
             if !entry.new.is_function() || !entry.old.is_nil() {
                 continue;
             }
@@ -539,7 +542,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R8: what A2's table does not hold goes from A1's.
+    /// R8: what the incoming table does not hold goes from the running one.
     pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
         let mut cursor = self.vm.walk(pair.old, pair.new)?;
         while let Some(entry) = cursor.next(self.vm) {

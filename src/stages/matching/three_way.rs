@@ -328,7 +328,7 @@ impl Pairer<'_> {
         }))
     }
 
-    /// The number of the running object that A2's is one with.
+    /// The number of the running object that the incoming one is one with.
     pub(super) fn number_of_incoming(&self, new: Ref) -> Option<i64> {
         let val = self.vm.val(new);
         if !self.is_fresh(val) {
