@@ -1,5 +1,5 @@
--- R1.2: of a file in which one function was edited only this function is compiled. What comes of it
--- is what Lua makes of the whole file.
+-- R1.2: only what was edited of a file is compiled. What comes of it is what Lua makes of the whole
+-- file.
 
 local program = require "spec.support.program"
 
@@ -85,6 +85,20 @@ describe("a file of which one function was edited (R1.2)", function()
     local method = "return self == M, helper ~= nil, i, a"
     app:update("m", edited(PLAIN, "return self == M, a", method))
     assert.same({ true, true, nil, 7, n = 4 }, table.pack(M:method(7)))
+  end)
+
+  it("is what the whole file is where the edit is outside of functions", function()
+    local local_added = "local added = 5 " .. PLAIN
+    local function_added = edited(local_added, "function M.second",
+      "\n\nfunction M.new(a) return added, count, a end\nfunction M.second")
+    local both = edited(edited(function_added, "count = count + a", "count = count + a * 2"),
+      "return a.b.c", "return added")
+    local M = follows(PLAIN, PLAIN .. "\n", local_added, function_added, both)
+    assert.same({ 5, 0, 7, n = 3 }, table.pack(M.new(7)))
+    assert.same({ 6, "first", n = 2 }, table.pack(M.first(3)))
+    assert.equal(5, M.third())
+    app:update("m", edited(PLAIN, "local M, count", "local M, count, error"))
+    assert.matches("attempt to call a nil value %(upvalue 'error'%)", select(2, pcall(M.second, 1)))
   end)
 
   it("has the value of a constant that the dump of the old file does not tell", function()

@@ -19,8 +19,10 @@ pub mod outline;
 pub mod probe;
 mod reader;
 pub mod splice;
+pub mod stubs;
 #[cfg(test)]
 mod tests;
+pub mod text;
 pub mod tree;
 
 use rustc_hash::{FxHashMap, FxHashSet};

@@ -19,6 +19,7 @@ use rustc_hash::FxHashMap;
 
 use super::cut::size;
 use super::reader::{Read, Reader, Stop, word};
+use super::text::{Difference, FUNCTION, Head, end_of, head, lines, the_function};
 use super::{MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
@@ -39,41 +40,47 @@ const HIDDEN: &[u8] = b"hidden_in_hotreload";
 const DEEPER: usize = 100;
 
 /// What the compiler has made of a main function.
-struct Main<'a> {
-    dump: &'a [u8],
+pub struct Main<'a> {
+    pub(super) dump: &'a [u8],
     code: &'a [u8],
     /// With their tags.
     constants: Vec<&'a [u8]>,
-    children: Vec<Child>,
+    pub(super) children: Vec<Child<'a>>,
     /// For each instruction.
     deltas: &'a [u8],
     /// Numbers of instructions, with lines.
     absolute: Vec<(i32, i32)>,
     /// Where both stand in the dump: from the number of instructions on.
     lines: Range<usize>,
-    locals: Vec<Local<'a>>,
+    pub(super) locals: Vec<Local<'a>>,
 }
 
 /// A function that stands directly in the main function.
-struct Child {
-    bytes: Range<usize>,
-    first: i32,
-    last: i32,
+pub(super) struct Child<'a> {
+    pub(super) bytes: Range<usize>,
+    pub(super) function: Function<'a>,
+}
+
+impl Child<'_> {
     /// It captures locals of the main function.
-    captures: bool,
+    fn captures(&self) -> bool {
+        captured(self.function.upvalues).next().is_some()
+    }
 }
 
-struct Local<'a> {
-    name: &'a [u8],
-    start: usize,
-    end: usize,
+pub(super) struct Local<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
-/// A function's lines, and the descriptions of its upvalues.
-struct Function<'a> {
-    first: i32,
-    last: i32,
-    upvalues: &'a [u8],
+/// A function's lines, the descriptions of its upvalues, and where in the dump their names stand.
+pub(super) struct Function<'a> {
+    pub(super) first: i32,
+    pub(super) last: i32,
+    pub(super) upvalues: &'a [u8],
+    /// (Debug information has them.)
+    pub(super) names: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -107,25 +114,30 @@ impl<'a> Reader<'a> {
             if let Some(main) = &mut main {
                 main.children.try_push(Child {
                     bytes: start..self.position(),
-                    first: inner.first,
-                    last: inner.last,
-                    captures: captured(inner.upvalues).next().is_some(),
+                    function: inner,
                 })?;
             }
         }
-        self.debug(code, main)?;
         Ok(Function {
             first,
             last,
             upvalues,
+            names: self.debug(code, main)?,
         })
     }
 
-    /// Reads the lines, the locals and the names of a function.
-    fn debug(&mut self, code: &'a [u8], main: Option<&mut Main<'a>>) -> Read<()> {
+    /// Reads the lines, the locals and the names of a function. Returns where the latter begin.
+    fn debug(&mut self, code: &'a [u8], main: Option<&mut Main<'a>>) -> Read<usize> {
         let Some(main) = main else {
-            *self = self.skip_some_debug()?;
-            return Ok(());
+            let count = self.count()?;
+            self.take(count)?;
+            let count = self.count()?;
+            self.skip_ints(2 * count)?;
+            for _ in 0..self.count()? {
+                self.string()?;
+                self.skip_ints(2)?;
+            }
+            return self.names();
         };
         main.code = code;
         let start = self.position();
@@ -140,14 +152,27 @@ impl<'a> Reader<'a> {
             let (start, end) = (self.size()?, self.size()?);
             main.locals.try_push(Local { name, start, end })?;
         }
+        self.names()
+    }
+
+    /// Passes by the names of upvalues. Returns where they begin.
+    fn names(&mut self) -> Read<usize> {
+        let start = self.position();
         for _ in 0..self.count()? {
             self.string()?;
         }
-        Ok(())
+        Ok(start)
     }
 
-    /// Writes a function and all within it so many lines further down.
-    fn relocate(&mut self, by: i32, depth: u32, out: &mut Vec<u8>) -> Read<()> {
+    /// Writes a function and all within it so many lines further down, with these descriptions of
+    /// its upvalues, where there are any.
+    pub(super) fn relocate(
+        &mut self,
+        by: i32,
+        depth: u32,
+        upvalues: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Read<()> {
         if depth > MAX_DEPTH {
             return Err(Stop::Format);
         }
@@ -162,11 +187,17 @@ impl<'a> Reader<'a> {
         self.code()?;
         let constants = self.count()?;
         self.skip_constants(constants)?;
-        self.upvalues()?;
+        let own = self.upvalues()?;
+        put(out, self.since(start))?;
+        if let Some(upvalues) = upvalues.filter(|upvalues| upvalues.len() == own.len()) {
+            out.truncate(out.len() - own.len());
+            put(out, upvalues)?;
+        }
+        let start = self.position();
         let children = self.count()?;
         put(out, self.since(start))?;
         for _ in 0..children {
-            self.relocate(by, depth + 1, out)?;
+            self.relocate(by, depth + 1, None, out)?;
         }
         let start = self.position();
         let count = self.count()?;
@@ -183,14 +214,12 @@ impl<'a> Reader<'a> {
             self.size()?;
             self.size()?;
         }
-        for _ in 0..self.count()? {
-            self.string()?;
-        }
+        self.names()?;
         put(out, self.since(start))
     }
 }
 
-fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Read<()> {
+pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Read<()> {
     out.try_reserve(bytes.len()).map_err(|_| Stop::Memory)?;
     out.extend_from_slice(bytes);
     Ok(())
@@ -204,7 +233,7 @@ fn put_line(out: &mut Vec<u8>, line: i32, by: i32) -> Read<()> {
 }
 
 /// Nothing where a reader stops, unless it is for want of memory.
-fn known<T>(read: Read<T>) -> Result<Option<T>> {
+pub(super) fn known<T>(read: Read<T>) -> Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(Stop::Format) => Ok(None),
@@ -213,7 +242,15 @@ fn known<T>(read: Read<T>) -> Result<Option<T>> {
 }
 
 impl<'a> Main<'a> {
-    fn read(dump: &'a [u8]) -> Read<Main<'a>> {
+    /// Reads a dump with all debug information; none where it is none.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn of(dump: &'a [u8]) -> Result<Option<Main<'a>>> {
+        known(Main::read(dump))
+    }
+
+    pub(super) fn read(dump: &'a [u8]) -> Read<Main<'a>> {
         let mut reader = Reader::of(dump).ok_or(Stop::Format)?;
         let mut main = Main {
             dump,
@@ -237,14 +274,28 @@ impl<'a> Main<'a> {
     }
 
     /// The instruction that makes the child with this number: where it is, and its register.
-    fn closure(&self, child: usize) -> Option<(usize, usize)> {
+    /// For each child the instruction that makes it: where it is, and its register.
+    pub(super) fn closures(&self) -> Read<Vec<(usize, usize)>> {
+        let mut closures = Vec::new();
+        for (at, i) in self.instructions().enumerate() {
+            if i & 0x7f == op::CLOSURE {
+                if (i >> 15) as usize != closures.len() {
+                    return Err(Stop::Format);
+                }
+                closures.try_push((at, (i >> 7 & 0xff) as usize))?;
+            }
+        }
+        Ok(closures)
+    }
+
+    pub(super) fn closure(&self, child: usize) -> Option<(usize, usize)> {
         let is_it = |i: &u32| i & 0x7f == op::CLOSURE && (i >> 15) as usize == child;
         let found = self.instructions().enumerate().find(|(_, i)| is_it(i));
         found.map(|(at, i)| (at, (i >> 7 & 0xff) as usize))
     }
 
     /// The locals in use at an instruction, one for each register.
-    fn active(&self, at: usize) -> impl Iterator<Item = &Local<'a>> {
+    pub(super) fn active(&self, at: usize) -> impl Iterator<Item = &Local<'a>> {
         let locals = self.locals.iter();
         locals.filter(move |local| local.start <= at && at < local.end)
     }
@@ -271,38 +322,10 @@ fn captured(upvalues: &[u8]) -> impl Iterator<Item = u8> {
     descriptions.filter_map(|[in_stack, index, _]| (*in_stack == 1).then_some(*index))
 }
 
-/// Where two texts differ.
-#[derive(Debug)]
-pub struct Difference {
-    start: usize,
-    old_end: usize,
-    new_end: usize,
-}
-
-impl Difference {
-    /// Compares two texts; none where they have little in common, so that it is not worth while to
-    /// look for more.
-    pub fn of(old: &[u8], new: &[u8]) -> Option<Difference> {
-        let (start, old_end, new_end) = difference(old, new);
-        let is_little = |end: usize, text: &[u8]| end - start <= text.len() / 2;
-        let counts_lines = counts_lines(old) && counts_lines(new);
-        (is_little(old_end, old) && is_little(new_end, new) && counts_lines).then_some(Difference {
-            start,
-            old_end,
-            new_end,
-        })
-    }
-
-    /// The texts are the same.
-    pub fn is_none(&self) -> bool {
-        self.start == self.old_end && self.start == self.new_end
-    }
-}
-
 /// One function that was edited.
 pub struct Edit<'a> {
     /// The old main function.
-    main: Main<'a>,
+    main: &'a Main<'a>,
     /// Its number among the children of the main function.
     child: usize,
     /// The piece of the old text, and that of the new one: both are to be compiled, under the name
@@ -313,25 +336,17 @@ pub struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    /// Finds the function that was edited in a text of which the compiler made `dump`, with all
-    /// debug information. None where that is more than one function, or none.
+    /// Finds the function that was edited in a text of which the compiler made `main`. None where
+    /// that is more than one function, or none.
     ///
     /// # Errors
     /// [`Error::Memory`].
     pub fn find(
         difference: &Difference,
         [old, new]: [&[u8]; 2],
-        dump: &'a [u8],
+        main: &'a Main<'a>,
     ) -> Result<Option<Edit<'a>>> {
-        let Some(main) = known(Main::read(dump))? else {
-            return Ok(None);
-        };
-        let found = Finder {
-            old,
-            new,
-            main: &main,
-        }
-        .find(difference)?;
+        let found = Finder { old, new, main }.find(difference)?;
         Ok(found.map(|(child, pieces, longer)| Edit {
             main,
             child,
@@ -340,55 +355,6 @@ impl<'a> Edit<'a> {
         }))
     }
 }
-
-/// Where two texts begin to differ, and where that ends in each.
-fn difference(old: &[u8], new: &[u8]) -> (usize, usize, usize) {
-    const WORD: usize = 32;
-    let alike = |(a, b): &(&[u8; WORD], &[u8; WORD])| a == b;
-    let words = old
-        .as_chunks::<WORD>()
-        .0
-        .iter()
-        .zip(new.as_chunks::<WORD>().0);
-    let mut start = WORD * words.take_while(alike).count();
-    let bytes = old.iter().skip(start).zip(new.iter().skip(start));
-    start += bytes.take_while(|(a, b)| a == b).count();
-    let (old_rest, new_rest) = (old.get(start..), new.get(start..));
-    let (old_rest, new_rest) = (old_rest.unwrap_or_default(), new_rest.unwrap_or_default());
-    let words = old_rest.as_rchunks::<WORD>().1.iter().rev();
-    let words = words.zip(new_rest.as_rchunks::<WORD>().1.iter().rev());
-    let mut same = WORD * words.take_while(alike).count();
-    let bytes = old_rest.iter().rev().skip(same);
-    let bytes = bytes.zip(new_rest.iter().rev().skip(same));
-    same += bytes.take_while(|(a, b)| a == b).count();
-    (start, old.len() - same, new.len() - same)
-}
-
-/// Are line feeds all that ends lines? (Lua takes `\r` for a line's end, and it together with a
-/// line feed for one.)
-fn counts_lines(text: &[u8]) -> bool {
-    if !text.contains(&b'\r') {
-        return true;
-    }
-    let mut returns = text.iter().enumerate().filter(|(_, byte)| **byte == b'\r');
-    returns.all(|(at, _)| text.get(at + 1) == Some(&b'\n'))
-}
-
-/// How many line feeds there are.
-fn lines(text: &[u8]) -> usize {
-    let (chunks, rest) = text.as_chunks::<64>();
-    let count = |bytes: &[u8]| {
-        let feeds = bytes.iter().map(|byte| u8::from(*byte == b'\n'));
-        usize::from(feeds.fold(0_u8, |sum, one| sum.wrapping_add(one)))
-    };
-    chunks.iter().map(|chunk| count(chunk)).sum::<usize>() + count(rest)
-}
-
-fn is_word(byte: u8) -> bool {
-    byte == b'_' || byte.is_ascii_alphanumeric()
-}
-
-const FUNCTION: &[u8] = b"function";
 
 struct Finder<'a> {
     old: &'a [u8],
@@ -408,7 +374,12 @@ impl Finder<'_> {
         if has_attribute(self.old, Some(self.main)) {
             return Ok(None);
         }
-        let Some((paren, is_named, is_method)) = head(old) else {
+        let Some(Head {
+            paren,
+            is_named,
+            is_method,
+        }) = head(old)
+        else {
             return Ok(None);
         };
         let has_hidden = |text: &[u8]| text.windows(HIDDEN.len()).any(|word| word == HIDDEN);
@@ -454,14 +425,16 @@ impl Finder<'_> {
         } = *difference;
         let line = 1 + lines(self.old.get(..start)?);
         let last = line + lines(self.old.get(start..old_end)?);
-        let around = |child: &Child| child.first <= line as i32 && last as i32 <= child.last;
+        let around = |child: &Child| {
+            child.function.first <= line as i32 && last as i32 <= child.function.last
+        };
         let mut children = self.main.children.iter().enumerate();
         let (number, child) = children.find(|(_, child)| around(child))?;
         if children.any(|(_, child)| around(child)) {
             return None;
         }
         let mut begin = start;
-        for _ in child.first..=line as i32 {
+        for _ in child.function.first..=line as i32 {
             let before = self.old.get(..begin)?;
             begin = before.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
         }
@@ -474,7 +447,7 @@ impl Finder<'_> {
             && new_end <= end_in_new
             && self.old.len() - end == self.new.len() - end_in_new;
         let (old, new) = (self.old.get(begin..end)?, self.new.get(begin..end_in_new)?);
-        let has_lines = child.first + lines(old) as i32 == child.last;
+        let has_lines = child.function.first + lines(old) as i32 == child.function.last;
         (is_whole && has_lines).then_some((number, begin, old, new))
     }
 
@@ -503,26 +476,6 @@ impl Finder<'_> {
         out.push(b' ');
         Ok(Some(out))
     }
-}
-
-/// Where, behind the line feed before a line, the word `function` stands that begins a function on
-/// this line: the only one there, or the first one, where nothing on the line can be a string or a
-/// comment.
-fn the_function(text: &[u8]) -> Option<usize> {
-    let skip = usize::from(text.first() == Some(&b'\n'));
-    let text = text.get(skip..)?;
-    let length = text.iter().position(|byte| *byte == b'\n');
-    let line = text.get(..length.unwrap_or(text.len()))?;
-    let is_it = |(at, word): &(usize, &[u8])| {
-        let before = at.checked_sub(1).and_then(|at| line.get(at));
-        let behind = line.get(at + FUNCTION.len());
-        *word == FUNCTION && ![before, behind].into_iter().flatten().any(|b| is_word(*b))
-    };
-    let mut words = line.windows(FUNCTION.len()).enumerate().filter(is_it);
-    let (first, _) = words.next()?;
-    let last = words.next_back().map_or(first, |(at, _)| at);
-    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\'' | b'[' | b']' | b'-');
-    (first == last || line.get(..last)?.iter().all(is_plain)).then_some(skip + first)
 }
 
 /// Has a text a local with an attribute that stands at the margin, and so most likely in no
@@ -557,154 +510,9 @@ fn has_attribute(text: &[u8], main: Option<&Main>) -> bool {
         };
         line += lines(before.get(counted..).unwrap_or_default()) as i32;
         counted = at;
-        let is_inside = |child: &Child| child.first < line && line < child.last;
+        let is_inside = |child: &Child| child.function.first < line && line < child.function.last;
         !main.children.iter().any(is_inside)
     })
-}
-
-/// Of a function's text: where its parameters begin, whether it has a name, and a `self`.
-fn head(text: &[u8]) -> Option<(usize, bool, bool)> {
-    let paren = text.iter().position(|byte| *byte == b'(')?;
-    let name = text.get(FUNCTION.len()..paren)?;
-    let is_plain = |byte: &u8| is_word(*byte) || matches!(byte, b'.' | b':' | b' ' | b'\t');
-    let is_named = name.iter().copied().any(is_word);
-    name.iter()
-        .all(is_plain)
-        .then(|| (paren, is_named, name.contains(&b':')))
-}
-
-/// What a block of a text waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Awaits {
-    Do,
-    End,
-    Until,
-}
-
-/// Where the function ends with which a text begins; none where that is not sure.
-fn end_of(text: &[u8]) -> Option<usize> {
-    let mut blocks = [Awaits::End; MAX_DEPTH as usize];
-    let mut depth = 0_usize;
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        let rest = text.get(at..)?;
-        if byte.is_ascii_digit() || byte == b'.' && rest.get(1).is_some_and(u8::is_ascii_digit) {
-            at += number(rest);
-        } else if is_word(byte) {
-            let length = rest.iter().position(|byte| !is_word(*byte));
-            let length = length.unwrap_or(rest.len());
-            let awaits = match rest.get(..length)? {
-                b"function" | b"if" => Some(Awaits::End),
-                b"for" | b"while" => Some(Awaits::Do),
-                b"repeat" => Some(Awaits::Until),
-                b"do" => match blocks.get_mut(depth.wrapping_sub(1)) {
-                    Some(block) if *block == Awaits::Do => {
-                        *block = Awaits::End;
-                        None
-                    }
-                    _ => Some(Awaits::End),
-                },
-                word @ (b"end" | b"until") => {
-                    let awaited = match word {
-                        b"end" => Awaits::End,
-                        _ => Awaits::Until,
-                    };
-                    depth = depth.checked_sub(1)?;
-                    if blocks.get(depth) != Some(&awaited) {
-                        return None;
-                    }
-                    if depth == 0 {
-                        return Some(at + length);
-                    }
-                    None
-                }
-                _ => None,
-            };
-            if let Some(awaits) = awaits {
-                *blocks.get_mut(depth)? = awaits;
-                depth += 1;
-            }
-            at += length;
-        } else {
-            at += match (byte, rest.get(1)) {
-                (b'"' | b'\'', _) => string(rest)?,
-                (b'-', Some(b'-')) => match long_bracket(rest.get(2..)?) {
-                    Bracket::None => rest.iter().position(|byte| *byte == b'\n')?,
-                    Bracket::Open => return None,
-                    Bracket::Closed(length) => 2 + length,
-                },
-                (b'[', _) => match long_bracket(rest) {
-                    Bracket::None => 1,
-                    Bracket::Open => return None,
-                    Bracket::Closed(length) => length,
-                },
-                _ => 1,
-            };
-        }
-    }
-    None
-}
-
-/// The length of the number with which a text begins, as Lua reads it.
-fn number(text: &[u8]) -> usize {
-    let exponent: &[u8; 2] = match text {
-        [b'0', b'x' | b'X', ..] => b"pP",
-        _ => b"eE",
-    };
-    let mut before = 0;
-    let belongs = |byte: &u8| {
-        let is_sign = matches!(byte, b'+' | b'-') && exponent.contains(&before);
-        before = *byte;
-        is_sign || is_word(*byte) || *byte == b'.'
-    };
-    text.iter().copied().take_while(belongs).count()
-}
-
-/// The length of the quoted string with which a text begins.
-fn string(text: &[u8]) -> Option<usize> {
-    let quote = text.first()?;
-    let mut at = 1;
-    loop {
-        match text.get(at..)? {
-            [byte, ..] if byte == quote => return Some(at + 1),
-            [b'\n', ..] => return None,
-            [b'\\', b'\r', b'\n', ..] => at += 3,
-            [b'\\', b'z', rest @ ..] => {
-                at += 2 + rest.iter().take_while(|b| b.is_ascii_whitespace()).count();
-            }
-            [b'\\', _, ..] => at += 2,
-            [_, ..] => at += 1,
-            [] => return None,
-        }
-    }
-}
-
-enum Bracket {
-    None,
-    Open,
-    /// Its length.
-    Closed(usize),
-}
-
-/// The long bracket with which a text begins.
-fn long_bracket(text: &[u8]) -> Bracket {
-    let Some(rest) = text.strip_prefix(b"[") else {
-        return Bracket::None;
-    };
-    let level = rest.iter().take_while(|byte| **byte == b'=').count();
-    if rest.get(level) != Some(&b'[') {
-        return Bracket::None;
-    }
-    let mut closing = rest.windows(level + 2).enumerate().skip(level + 1);
-    let is_level = |equals: &[u8]| equals.iter().all(|byte| *byte == b'=');
-    let is_end = |(_, part): &(usize, &[u8])| match part {
-        [b']', equals @ .., b']'] => is_level(equals),
-        _ => false,
-    };
-    match closing.find(is_end) {
-        Some((at, _)) => Bracket::Closed(1 + at + level + 2),
-        None => Bracket::Open,
-    }
 }
 
 impl Edit<'_> {
@@ -719,7 +527,7 @@ impl Edit<'_> {
     }
 
     fn spliced(&self, old: &[u8], new: &[u8]) -> Read<Vec<u8>> {
-        let main = &self.main;
+        let main = self.main;
         let dump = main.dump;
         let child = main.children.get(self.child).ok_or(Stop::Format)?;
         let (at, _) = main.closure(self.child).ok_or(Stop::Format)?;
@@ -730,7 +538,12 @@ impl Edit<'_> {
             };
             let mut out = Vec::new();
             let mut reader = Reader::at(piece.dump, only.bytes.start).ok_or(Stop::Format)?;
-            reader.relocate(child.first - only.first, 1, &mut out)?;
+            reader.relocate(
+                child.function.first - only.function.first,
+                1,
+                None,
+                &mut out,
+            )?;
             Ok(out)
         };
         let was = dump.get(child.bytes.clone()).ok_or(Stop::Format)?;
@@ -752,7 +565,7 @@ impl Edit<'_> {
         }
         for later in main.children.iter().skip(self.child + 1) {
             let mut reader = Reader::at(dump, later.bytes.start).ok_or(Stop::Format)?;
-            reader.relocate(self.longer, 1, &mut out)?;
+            reader.relocate(self.longer, 1, None, &mut out)?;
         }
         self.put_lines(at, &mut out)?;
         put(&mut out, dump.get(main.lines.end..).ok_or(Stop::Format)?)?;
@@ -762,7 +575,7 @@ impl Edit<'_> {
     /// Which blocks of the main function are left by closing variables depends on what is captured
     /// in them; the outermost one is not.
     fn check_captured(&self, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
-        let main = &self.main;
+        let main = self.main;
         let registers = |function: &[u8]| -> Read<[bool; 256]> {
             let mut reader = Reader::at(function, 0).ok_or(Stop::Format)?;
             let upvalues = reader.parts(1, &mut |_, _| Ok(()), None)?;
@@ -787,7 +600,7 @@ impl Edit<'_> {
         let any = |registers: &[bool; 256]| registers.contains(&true);
         let others = main.children.iter().enumerate();
         let mut others = others.filter(|(number, _)| *number != self.child);
-        match any(&old) == any(&new) || others.any(|(_, child)| child.captures) {
+        match any(&old) == any(&new) || others.any(|(_, child)| child.captures()) {
             true => Ok(()),
             false => Err(Stop::Format),
         }
@@ -796,9 +609,9 @@ impl Edit<'_> {
     /// Writes the main function's lines. What stands behind the function has moved; a statement
     /// around it goes on at the line where it began.
     fn put_lines(&self, at: usize, out: &mut Vec<u8>) -> Read<()> {
-        let main = &self.main;
+        let main = self.main;
         let child = main.children.get(self.child).ok_or(Stop::Format)?;
-        if child.first == child.last {
+        if child.function.first == child.function.last {
             return Err(Stop::Format); // which side an instruction is on does not show
         }
         let lines = main.line_of_each()?;
@@ -810,8 +623,8 @@ impl Edit<'_> {
         let mut entries = main.absolute.iter();
         let (mut before, mut was_behind) = ((0, 0), false);
         for (i, (&line, &delta)) in lines.iter().zip(main.deltas).enumerate() {
-            let is_behind = i >= at && line >= child.last;
-            if i >= at && line > child.first && line < child.last {
+            let is_behind = i >= at && line >= child.function.last;
+            if i >= at && line > child.function.first && line < child.function.last {
                 return Err(Stop::Format);
             }
             if i > at && !is_behind && !was_behind {
@@ -913,7 +726,7 @@ struct Seen {
 }
 
 /// The constants of a function and of all within it, each with its number in its function.
-fn constants(function: &[u8]) -> Read<Vec<(usize, &[u8])>> {
+pub(super) fn constants(function: &[u8]) -> Read<Vec<(usize, &[u8])>> {
     let mut constants = Vec::new();
     let mut reader = Reader::at(function, 0).ok_or(Stop::Format)?;
     let mut constant = |number, bytes| Ok(constants.try_push((number, bytes))?);
@@ -939,4 +752,56 @@ fn constants_of(i: u32, next: u32) -> Read<[Option<usize>; 2]> {
         0..=op::LAST => [None, None],
         _ => return Err(Stop::Format),
     })
+}
+
+/// In what two dumps differ besides the numbers of the main function's constants. Where these have
+/// no place in an instruction, only the functions are compared.
+#[cfg(test)]
+pub fn difference_in_meaning(a: &[u8], b: &[u8]) -> Option<&'static str> {
+    let (Ok(a), Ok(b)) = (Main::read(a), Main::read(b)) else {
+        return Some("the form");
+    };
+    let children = |main: &Main<'_>| -> Option<Vec<u8>> {
+        let (first, last) = (main.children.first()?, main.children.last()?);
+        main.dump
+            .get(first.bytes.start..last.bytes.end)
+            .map(<[u8]>::to_vec)
+    };
+    if children(&a) != children(&b) {
+        return Some("a function");
+    }
+    if a.constants.len().max(b.constants.len()) > NAMED_CONSTANTS {
+        return None;
+    }
+    let head = |main: &Main<'_>| {
+        let length = main.code.as_ptr() as usize - main.dump.as_ptr() as usize;
+        main.dump.get(..length).map(<[u8]>::to_vec)
+    };
+    let tail = |main: &Main<'_>| main.dump.get(main.lines.start..).map(<[u8]>::to_vec);
+    if head(&a) != head(&b) || tail(&a) != tail(&b) {
+        return Some("what is around the code");
+    }
+    let meaning = |main: &Main<'_>| -> Read<Vec<(u32, Vec<Vec<u8>>)>> {
+        let mut out = Vec::new();
+        let mut instructions = main.instructions().peekable();
+        while let Some(i) = instructions.next() {
+            let next = instructions.peek().copied().unwrap_or_default();
+            let numbers = constants_of(i, next)?;
+            let fields = match (i & 0x7f, numbers) {
+                (op::LOADK, _) => !0x7fff,
+                (op::SETTABUP | op::SETFIELD, [_, Some(_)]) => 0xffff_0000,
+                (op::SETTABUP | op::SETFIELD | op::MMBINK | op::EQK, _) => 0x00ff_0000,
+                (_, [None, None]) => 0,
+                _ => 0xff00_0000,
+            };
+            let constants = numbers.into_iter().flatten();
+            let constants = constants.filter_map(|n| main.constants.get(n).map(|c| c.to_vec()));
+            out.push((i & !fields, constants.collect()));
+        }
+        Ok(out)
+    };
+    match (meaning(&a), meaning(&b)) {
+        (Ok(a), Ok(b)) if a == b => None,
+        _ => Some("the main function's code"),
+    }
 }

@@ -7,9 +7,12 @@ mod tests;
 use std::ffi::CStr;
 
 use super::{DebugInfo, Ref, Vm};
-use crate::code::splice::{Difference, Edit};
+use crate::code::splice::{Edit, Main};
+use crate::code::stubs::Stubs;
+use crate::code::text::Difference;
 use crate::lua::given::Given;
 use crate::support::error::{Error, Result};
+use crate::support::fault;
 
 /// A text, and the main function that Lua's compiler has made of it.
 pub struct Compiled {
@@ -25,6 +28,15 @@ pub struct Made {
     pub main: Ref,
     /// Its dump, with all debug information, where that is at hand.
     pub dump: Option<Vec<u8>>,
+}
+
+/// The dump of a text of which not all was compiled.
+struct Spliced {
+    dump: Vec<u8>,
+    /// Each byte is what the compiler makes of the whole text. Else the main function's constants
+    /// may have other numbers.
+    #[cfg_attr(not(test), allow(dead_code))]
+    is_exact: bool,
 }
 
 impl Made {
@@ -47,7 +59,7 @@ impl Vm {
         last: Option<Compiled>,
     ) -> Result<Made> {
         if let Some(last) = last
-            && let Some(dump) = self.spliced(code, chunk_name, &last)?
+            && let Some(Spliced { dump, .. }) = self.spliced(code, chunk_name, &last)?
         {
             // SAFETY: all functions in it were dumped by this Lua, whole, and made of text. Each
             // captures what the compiler said that it captures, from a main function of which the
@@ -66,14 +78,18 @@ impl Vm {
         self.load(code, chunk_name).map(Made::of)
     }
 
-    /// The dump of a text that differs from an older one in one function, or in nothing; none
-    /// where it differs in more, or does not compile.
+    /// The dump of a text that has much in common with an older one; none where it has not, or does
+    /// not compile.
     fn spliced(
         &mut self,
         code: &Given,
         chunk_name: &CStr,
         last: &Compiled,
-    ) -> Result<Option<Vec<u8>>> {
+    ) -> Result<Option<Spliced>> {
+        let exact = |dump| Spliced {
+            dump,
+            is_exact: true,
+        };
         let texts = [&last.text[..], code.bytes()];
         let Some(difference) = Difference::of(texts[0], texts[1]) else {
             return Ok(None);
@@ -85,22 +101,47 @@ impl Vm {
         self.dump(last.main, DebugInfo::Keep)?;
         let dump = self.take_dump();
         if difference.is_none() {
-            return Ok(Some(dump));
+            return Ok(Some(exact(dump)));
         }
-        let Some(edit) = Edit::find(&difference, texts, &dump)? else {
+        let Some(old) = Main::of(&dump)? else {
             return Ok(None);
         };
-        let mut dumps = [Vec::new(), Vec::new()];
-        for (piece, dump) in edit.pieces.iter().zip(&mut dumps) {
-            let mark = self.held();
-            match self.load_text(piece, chunk_name) {
-                Ok(main) => self.dump(main, DebugInfo::Keep)?,
-                Err(Error::Memory) => return Err(Error::Memory),
-                Err(_) => return Ok(None), // the whole text has the compiler's own message
+        fault::point()?;
+        if let Some(edit) = Edit::find(&difference, texts, &old)? {
+            let [before, after] = &edit.pieces;
+            let (Some(before), Some(after)) = (
+                self.dump_of(before, chunk_name)?,
+                self.dump_of(after, chunk_name)?,
+            ) else {
+                return Ok(None);
             };
-            *dump = self.take_dump();
-            self.release(mark);
+            if let Some(spliced) = edit.splice([&before, &after])? {
+                return Ok(Some(exact(spliced)));
+            }
         }
-        edit.splice(dumps.each_ref().map(Vec::as_slice))
+        let Some(stubs) = Stubs::of(&difference, texts, &old)? else {
+            return Ok(None);
+        };
+        let Some(dump) = self.dump_of(&stubs.text, chunk_name)? else {
+            return Ok(None);
+        };
+        Ok(stubs.filled(&dump)?.map(|dump| Spliced {
+            dump,
+            is_exact: false,
+        }))
+    }
+
+    /// The dump of what the compiler makes of a text; none where the text does not compile. (The
+    /// whole text has the compiler's own message.)
+    fn dump_of(&mut self, text: &[u8], chunk_name: &CStr) -> Result<Option<Vec<u8>>> {
+        fault::point()?;
+        let mark = self.held();
+        match self.load_text(text, chunk_name) {
+            Ok(main) => self.dump(main, DebugInfo::Keep)?,
+            Err(Error::Memory) => return Err(Error::Memory),
+            Err(_) => return Ok(None),
+        };
+        self.release(mark);
+        Ok(Some(self.take_dump()))
     }
 }
