@@ -1,7 +1,7 @@
 -- What programs call: the way of a reload around its native part, and the hook (called from Lua, so that it may yield).
 -- Part of the library (src/lua/open.rs includes it); gets the native functions as its argument, with what the files
 -- beside this one return.
--- The rules (R1.1) are those of docs/semantics.md.
+-- The rules (R1.1) are those of docs/semantics/.
 
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes

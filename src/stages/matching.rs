@@ -500,6 +500,7 @@ pub fn pair(
         code: own_code::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
+        exact: FxHashSet::default(),
         keyed: Vec::new(),
         entries: Vec::new(),
         compared: Vec::new(),
@@ -599,6 +600,8 @@ struct Pairer<'a> {
     scanned: FxHashSet<usize>,
     /// The running code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
+    /// R8: the running tables that hold exactly what the incoming ones hold in the end.
+    exact: FxHashSet<usize>,
     keyed: Vec<Keyed>,
     /// The memory in which each pair of tables lists its entries; empty in between.
     entries: Vec<EntryPair>,

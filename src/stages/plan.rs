@@ -406,10 +406,12 @@ impl Planner<'_> {
             Action::Add | Action::ReplaceData | Action::Remove => {
                 if !is_function(self.vm, slot.new) {
                     let site = self.slot_site(slot)?;
-                    let list = if slot.action == Action::Add {
-                        &mut self.out.tally.data_added
-                    } else {
-                        &mut self.out.tally.data_replaced
+                    let list = match slot.action {
+                        Action::Add => &mut self.out.tally.data_added,
+                        Action::Remove if is_function(self.vm, slot.old) => {
+                            &mut self.out.tally.dropped
+                        }
+                        _ => &mut self.out.tally.data_replaced,
                     };
                     list.try_push(site)?;
                 }

@@ -1,4 +1,4 @@
-//! What a reload must do to the reference program: the rules of docs/semantics.md, on [`Heap`],
+//! What a reload must do to the reference program: the rules of docs/semantics/, on [`Heap`],
 //! where everything is known.
 //!
 //! Names tell what is the same in two versions: a local's name its cell, the place where the file

@@ -109,6 +109,13 @@ impl Identity {
         id.is_some_and(|id| self.is_place_of(vm, id, table, key))
     }
 
+    /// Does the file still make the running object, and is the place under this key of a table
+    /// another one than that which it was defined for?
+    pub(super) fn is_reference_to_kept(&self, vm: &Vm, old: Ref, table: Ref, key: Ref) -> bool {
+        let id = self.running.definition(vm.val(old).addr);
+        id.is_some_and(|id| self.incoming(id).is_some() && !self.is_place_of(vm, id, table, key))
+    }
+
     /// Has the edit changed the code of an incoming function?
     pub(super) fn is_edited(&self, vm: &Vm, new: Ref) -> bool {
         let codes = || {

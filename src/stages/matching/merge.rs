@@ -376,7 +376,11 @@ impl Pairer<'_> {
             }
         }
         for (place, entry) in gone {
-            if self.is_as_loaded(place, entry.value)? {
+            // A table that goes on elsewhere in the file goes with all that is in it.
+            let moves = self.answered.contains(&self.vm.val(entry.value).addr)
+                && (self.number_of(entry.value))
+                    .is_some_and(|number| self.out.base.had_object(place, number));
+            if moves || self.is_as_loaded(place, entry.value)? {
                 self.remove(old, site, entry)?;
             }
         }

@@ -318,13 +318,19 @@ impl Pairer<'_> {
         let address = self.vm.val(pair.old).addr;
         if self.loaded.snapshot.entries(address) == Some(shared) {
             self.bearing.try_insert_value(address, ())?;
-        } else if bears_code {
+        } else if bears_code || self.loses_keys(&pair, shared)? {
             self.enumerate(pair.old, pair.new, pair.site, &Written::default())?;
         }
         if pair.fit == Fit::Exact || self.merges {
             self.compared.try_push(pair)?;
         }
         Ok(())
+    }
+
+    /// Had the file more keys for the running table than the `shared` ones that both sides have?
+    fn loses_keys(&mut self, pair: &TablePair, shared: u32) -> Result<bool> {
+        let path = self.path(pair.old, pair.site)?;
+        Ok(path.is_some_and(|path| self.out.base.keys(path) > shared as usize))
     }
 
     /// Data on both sides, and neither an object: nothing to find out.
@@ -491,7 +497,7 @@ impl Pairer<'_> {
     }
 
     /// Meets the functions that only the running version has in a code-bearing table (R5.2): their
-    /// cells count for R4.2.
+    /// cells count for R4.2. So are places of tables met that the file leaves empty.
     pub(super) fn enumerate(
         &mut self,
         table: Ref,
@@ -504,10 +510,17 @@ impl Pairer<'_> {
             return Ok(());
         }
         let written = written.get(&address).copied().unwrap_or_default();
+        let is_existing = new == Ref::NIL; // what the file leaves of it is not known
+        let path = self.path(table, site)?.filter(|_| !is_existing);
         let mut cursor = self.vm.walk(table, new)?;
         while let Some(entry) = cursor.next(self.vm) {
             // Here the running table is walked, so its value is the entry's new one.
-            if !entry.new.is_function() || !entry.old.is_nil() {
+            let is_reference = || {
+                let place = path.and_then(|path| self.walked_place(&cursor, path));
+                let is_there = place.is_some_and(|place| self.out.base.is_there(place));
+                entry.new.is_table() && !self.merges && is_there
+            };
+            if !entry.old.is_nil() || !entry.new.is_function() && !is_reference() {
                 continue;
             }
             let index = cursor.key_integer(self.vm);
@@ -521,14 +534,16 @@ impl Pairer<'_> {
                 self.vm.release(mark);
                 continue;
             }
-            if !self.is_own_function(value)? {
+            if entry.new.is_function() && !self.is_own_function(value)? {
                 if !self.note_external_alone((table, site), key, value)? {
                     self.vm.release(mark);
                 }
                 continue;
             }
-            let place = self.out.sites.key(site, key)?;
-            self.function1(value, place)?;
+            if entry.new.is_function() {
+                let place = self.out.sites.key(site, key)?;
+                self.function1(value, place)?;
+            }
             self.out.slots.try_push(SlotDecision {
                 table,
                 parent: site,
@@ -536,7 +551,7 @@ impl Pairer<'_> {
                 new: Ref::NIL,
                 old: value,
                 action: Action::Follow,
-                change: false,
+                change: is_existing,
             })?;
         }
         Ok(())
@@ -544,6 +559,8 @@ impl Pairer<'_> {
 
     /// R8: what the incoming table does not hold goes from the running one.
     pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
+        let address = self.vm.val(pair.old).addr;
+        self.exact.try_insert_value(address, ())?;
         let mut cursor = self.vm.walk(pair.old, pair.new)?;
         while let Some(entry) = cursor.next(self.vm) {
             let by_object = self.answered.contains(&entry.key.addr)
