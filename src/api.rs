@@ -165,8 +165,8 @@ struct Track;
 
 impl Entry for Track {
     fn run(vm: &mut Vm, _: Permit) -> Result<Answers> {
-        let (record, has_functions) = track::track(vm)?;
-        Ok(smallvec![Answer::Held(record), Answer::Flag(has_functions)])
+        let (record, needs_text) = track::track(vm)?;
+        Ok(smallvec![Answer::Held(record), Answer::Flag(needs_text)])
     }
 }
 

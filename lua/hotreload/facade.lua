@@ -523,14 +523,14 @@ stales.install(hotreload, records, function(modules)
 end, own)
 
 core.track_part.install(hotreload, function(name, object, loader, before, value)
-    local now_owed, base, has_functions = core.track(owed, name, loader, before, value, lineage)
+    local now_owed, base, needs_text = core.track(owed, name, loader, before, value, lineage)
     owed = now_owed
     local record = records[name] or new_record()
     records[name] = record
     -- What is known of a module ends with it.
     record.generation, record.source, record.undo, record.previous = 1, false, false, false
-    -- A file of data has no code to be compared later, and its main function is as large as the data.
-    record.main = has_functions and loader or false
+    -- The main function of plain data is as large as the data, and would tell nothing.
+    record.main = needs_text and loader or false
     record.base, record.calls, objects[name] = base or false, false, object
     record.version, record.undone = false, false
 end)

@@ -11,7 +11,7 @@ use crate::stages::find::Context;
 use crate::stages::record;
 use crate::support::error::Result;
 
-/// `core.track(owed, name, loader, before, value, lineage)` → `owed, record, has_functions`.
+/// `core.track(owed, name, loader, before, value, lineage)` → `owed, record, needs_text`.
 ///
 /// `before` has what the globals held before `loader` ran, `value` is what it returned.
 ///
@@ -31,8 +31,7 @@ pub fn track(vm: &mut Vm) -> Result<(Ref, bool)> {
         Kind::Table | Kind::Function => value,
         _ => Ref::NIL,
     };
-    let (record, has_functions) =
-        record::of_first_load(vm, &context, lineage, [main, value, before])?;
+    let (record, needs_text) = record::of_first_load(vm, &context, lineage, [main, value, before])?;
     record.numbers.keep(vm)?;
-    Ok((base::pack(vm, record.words)?, has_functions))
+    Ok((base::pack(vm, record.words)?, needs_text))
 }

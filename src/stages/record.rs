@@ -63,8 +63,8 @@ pub fn record(
 }
 
 /// Makes the record of a load that was Lua's: from what the loader `main` returned, which is
-/// `value`, and what it has set among the globals, of which `before` is a copy. True when there are
-/// functions of the module's own.
+/// `value`, and what it has set among the globals, of which `before` is a copy. True when the text
+/// is needed to tell definitions from references.
 ///
 /// What is new is not known then. A table is the module's own that no record knows, that is no
 /// module's object, and that was no global before; a function is that has the loader's source.
@@ -92,8 +92,9 @@ pub fn of_first_load(
     let mut recorder = Recorder::new(vm, context, numbers, Made::ByLoad(load));
     let outcome = recorder.run_first(value, before);
     recorder.vm.end_walk();
-    let has_functions = outcome?;
-    Ok((recorder.end(), has_functions))
+    outcome?;
+    let needs_text = recorder.has_references;
+    Ok((recorder.end(), needs_text))
 }
 
 /// How the objects of which the record is made came to be.
@@ -128,6 +129,9 @@ struct Recorder<'a> {
     /// Tables in lists, which are looked at last.
     rows: Vec<Entry>,
     tables: Vec<Walked>,
+    /// Something stands in a place that did not make it, or is a function: only the text says which
+    /// of its places is a reference.
+    has_references: bool,
     /// How many words the tables have that existed before.
     written: FxHashMap<u64, (Path, usize)>,
 }
@@ -186,6 +190,7 @@ impl<'a> Recorder<'a> {
             waiting: Vec::new(),
             rows: Vec::new(),
             tables: Vec::new(),
+            has_references: false,
             written: FxHashMap::default(),
         }
     }
@@ -219,8 +224,7 @@ impl<'a> Recorder<'a> {
         self.counts()
     }
 
-    /// True when the module has functions of its own.
-    fn run_first(&mut self, value: Ref, before: Ref) -> Result<bool> {
+    fn run_first(&mut self, value: Ref, before: Ref) -> Result<()> {
         let result = self.held(value, None)?;
         self.words.try_push(Place::RESULT.word(result))?;
         let globals = self.context.globals;
@@ -243,7 +247,6 @@ impl<'a> Recorder<'a> {
         }
         let mut known: FxHashMap<usize, u32> = FxHashMap::default();
         let (mut locals, mut owners) = (Vec::new(), Vec::new());
-        let mut has_functions = false;
         loop {
             if let Some(met) = self.waiting.pop() {
                 self.table(met)?;
@@ -258,7 +261,6 @@ impl<'a> Recorder<'a> {
                 }
                 break;
             };
-            has_functions = true;
             for index in 1..=u8::MAX {
                 let Some(upvalue) = self.vm.upvalue(function, index) else {
                     break;
@@ -287,8 +289,7 @@ impl<'a> Recorder<'a> {
             }
         }
         self.locals(&locals, owners.into_iter())?;
-        self.counts()?;
-        Ok(has_functions)
+        self.counts()
     }
 
     /// How many keys of each table are on record.
@@ -327,10 +328,12 @@ impl<'a> Recorder<'a> {
         }
         let val = self.vm.val(value);
         if !val.is_table() || !self.is_own(value, val.addr) {
+            self.has_references = true;
             let number = self.number(value, val)?;
             return Ok(number.map_or(Held::OTHER, Held::object));
         }
         let first = self.met.try_insert_value(val.addr, ())?.is_none();
+        self.has_references |= !first;
         let running = self.running_table(val.addr).unwrap_or(value);
         let known = self.numbers.of(self.vm, running);
         if let Some(place) = row.filter(|_| known.is_none()) {

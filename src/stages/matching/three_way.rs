@@ -84,7 +84,7 @@ impl Pairer<'_> {
         };
         let is_edited = self.is_slot_edited(slot);
         if !self.is_slot_of_others(slot) {
-            self.read_edit(&mut touched, slot.new, is_edited);
+            self.read_edit(&mut touched, [slot.old, slot.new], is_edited);
         }
         // What it was may be gone from the program, and have no number any more.
         touched.by_edit &= !self
@@ -254,7 +254,7 @@ impl Pairer<'_> {
             });
         };
         let is_edited = self.is_cell_edited(pair);
-        self.read_edit(&mut touched, pair.new_value, is_edited);
+        self.read_edit(&mut touched, [pair.old_value, pair.new_value], is_edited);
         if self.is_state_lost(&touched, place, pair.old_value)? {
             let site = self.out.cell_site(pair.new)?;
             self.warn_of_state_kept(site)?;
@@ -318,10 +318,11 @@ impl Pairer<'_> {
     }
 
     /// The texts tell better than the objects whether the edit touched a place, if they tell it. An
-    /// object of others may be another one with the same text.
-    fn read_edit(&self, touched: &mut Touched, new: Ref, is_edited: Option<bool>) {
+    /// object of others may be another one with the same text, in the place of one of others.
+    fn read_edit(&self, touched: &mut Touched, [old, new]: [Ref; 2], is_edited: Option<bool>) {
         let is_fresh = self.is_fresh(self.vm.val(new));
-        touched.by_edit &= is_edited.unwrap_or(is_fresh);
+        let was_own = self.lineage.number(self.vm, old).is_some();
+        touched.by_edit &= is_edited.unwrap_or(is_fresh || was_own);
     }
 
     /// Are they objects of one kind, and not one and the same, nor counterparts?
