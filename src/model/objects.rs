@@ -38,8 +38,6 @@ pub struct ObjectTable {
     cells: FxHashMap<usize, u32>,
     /// The cells of each function.
     pub lists: CellLists,
-    /// Cells that hold tables: a function, its upvalue's number, and the table's address.
-    pub tables: Vec<(Ref, u8, usize)>,
     /// Tables by address that stand in tables under keys: in how many such places.
     places: FxHashMap<usize, u32>,
 }
@@ -163,11 +161,6 @@ impl ObjectTable {
             Some(number) => Ok(*number),
             None => self.add_cell(address),
         }
-    }
-
-    /// The number of a cell that is known.
-    pub fn cell_number(&self, address: usize) -> Option<u32> {
-        self.cells.get(&address).copied()
     }
 
     #[cold]

@@ -22,12 +22,10 @@ mod functions;
 mod identity;
 mod imports;
 mod incoming_graph;
-mod inheritance;
 mod keyed;
 mod kinds;
 mod leftovers;
 mod lists;
-mod local_names;
 mod made_before;
 mod merge;
 mod nesting;
@@ -475,8 +473,6 @@ pub fn pair(
         identity: identity::Identity::default(),
         graph: incoming_graph::IncomingGraph::default(),
         names: cells::Names::default(),
-        local_names1: local_names::LocalNames::default(),
-        local_names2: local_names::LocalNames::default(),
         met2: DenseMap::default(),
         cells1: DenseMap::default(),
         lists1: cells::ByList::default(),
@@ -487,8 +483,7 @@ pub fn pair(
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
         taken_up: FxHashSet::default(),
-        references: tables::References::default(),
-        inheritance: inheritance::Inheritance::default(),
+        references: Vec::new(),
         lists: Vec::new(),
         listed: FxHashMap::default(),
         wrappers: wrappers::Wrappers::new(options),
@@ -557,9 +552,6 @@ struct Pairer<'a> {
     /// A2's tables and functions.
     graph: incoming_graph::IncomingGraph,
     names: cells::Names,
-    /// A1's tables by their locals, and A2's.
-    local_names1: local_names::LocalNames,
-    local_names2: local_names::LocalNames,
     /// A2's functions that were met, by their order of creation.
     met2: DenseMap,
     /// A1's cells that were met, by their number among the known ones.
@@ -579,9 +571,7 @@ struct Pairer<'a> {
     /// A1's tables that the file takes up again (`M = M or {}`).
     taken_up: FxHashSet<usize>,
     /// Places that wait, since one of their tables stands elsewhere, too.
-    references: tables::References,
-    /// Metatables and `__index`.
-    inheritance: inheritance::Inheritance,
+    references: Vec<TablePair>,
     /// Lists that wait until names have told what they can.
     lists: Vec<lists::List>,
     /// A1's tables whose list parts are looked at element by element: up to which index.
@@ -646,7 +636,6 @@ impl Pairer<'_> {
     }
 
     fn run(&mut self) -> Result<()> {
-        self.name_tables()?;
         self.build_graph()?;
         self.identify()?;
         self.roots()?;
@@ -664,15 +653,13 @@ impl Pairer<'_> {
             } else if self.take_definitions()?
                 || self.resolve_keyed(Pass::Early)?
                 || self.resolve_aliased()?
-                || self.resolve_inheritance()?
                 || self.resolve_references(Pass::Early)?
                 || self.resolve_lists()?
                 || self.resolve_function_keys()?
                 || self.resolve_external()?
             {
-                // tables under keys that are known by now, in several places, where tables look for
-                // what they lack, by references, and in lists; functions that are
-                // keys, and what external functions have inside
+                // tables under keys that are known by now, in several places, by references, and in
+                // lists; functions that are keys, and what external functions have inside
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.discover_constants()? {
@@ -862,11 +849,10 @@ impl Pairer<'_> {
         }
     }
 
-    /// Notes what has to be looked at further below a slot; `holder` is A2's table that has it.
+    /// Notes what has to be looked at further below a slot.
     fn child(
         &mut self,
         slot: SlotDecision,
-        holder: Option<Ref>,
         beside: &EntryPair,
         children: &mut Vec<Child>,
     ) -> Result<()> {
@@ -904,9 +890,6 @@ impl Pairer<'_> {
             }
         };
         let site = self.out.sites.key(slot.parent, slot.key)?;
-        if kind == ChildKind::Pair && self.discover_index(&slot, holder, site)? {
-            return Ok(());
-        }
         children.try_push(Child {
             order: order.unwrap_or(u32::MAX),
             key: slot.key,
@@ -989,13 +972,6 @@ impl Pairer<'_> {
             }
             if self.are_same(old, new) {
                 self.pair_tables(old, new, site, fit)?;
-            } else if self.names_contradict(old, new, None)? {
-                self.refer(TablePair {
-                    old,
-                    new,
-                    site,
-                    fit,
-                })?;
             } else {
                 let kind = match self.vm.kind(child.key) {
                     Kind::String => PlaceKind::Name,

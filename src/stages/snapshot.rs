@@ -377,9 +377,6 @@ impl Snapshot {
             let held = vm
                 .upvalue(function, i)
                 .map_or(Val::default(), |upvalue| upvalue.value);
-            if held.is_table() {
-                self.known.tables.try_push((function, i, held.addr))?;
-            }
             if matches!(held.kind, Kind::Table | Kind::Function) {
                 let value = vm.upvalue_value(function, i)?;
                 self.meet(vm, ownership, queue, value, Origin::Upvalue(function, i))?;

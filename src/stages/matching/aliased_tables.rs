@@ -239,8 +239,7 @@ impl Pairer<'_> {
     /// Notes that A1's table has nothing under a key that A2's has a table under.
     pub(super) fn note_lacking(&mut self, beside: &EntryPair) -> Result<()> {
         let new = beside.new_val;
-        let has_others =
-            |order| self.graph.places(order) > 1 || self.local_names2.has_name(new.addr);
+        let has_others = |order| self.graph.places(order) > 1;
         if new.is_table() && beside.order.is_some_and(has_others) {
             self.aliased.lacking.try_insert_value(new.addr, ())?;
         }

@@ -1,8 +1,8 @@
 //! What A2's chunk left behind: each of its tables and functions, met once.
 //!
 //! One walk from what the chunk returned and what it wrote notes what every fresh table holds,
-//! which cells every fresh function has, in how many places each table stands, and by which locals
-//! tables are known. So all of that is known before anything is paired, and pairing reads lists.
+//! which cells every fresh function has, and in how many places each table stands. So all of that is
+//! known before anything is paired, and pairing reads lists.
 //! What the walk did not come to is looked at when it is asked for.
 
 use std::ops::Range;
@@ -195,7 +195,7 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// Goes on from what the cells of a function hold, and notes which tables its locals are.
+    /// Goes on from what the cells of a function hold.
     fn graph_function(
         &mut self,
         function: Ref,
@@ -203,21 +203,9 @@ impl Pairer<'_> {
         cells: &mut FxHashSet<usize>,
         work: &mut Vec<(Ref, u32)>,
     ) -> Result<()> {
-        let Some((Function { info, own, .. }, first)) = self.graph_node(function, order)? else {
+        let Some((Function { info, .. }, first)) = self.graph_node(function, order)? else {
             return Ok(());
         };
-        let chunk = self.loaded.chunk.as_ref().filter(|_| own);
-        if let Some(assigned) = chunk.and_then(|chunk| chunk.assigned_by(info.line, info.last)) {
-            let mut result = Ok(());
-            assigned.each(info.upvalues, |i| {
-                if result.is_ok() {
-                    result = self
-                        .local_names2
-                        .note_assigned(self.vm.cell(function, i + 1));
-                }
-            });
-            result?;
-        }
         if !first {
             return Ok(()); // functions with the same cells hold the same
         }
@@ -229,10 +217,6 @@ impl Pairer<'_> {
                 || cells.try_insert_value(held.cell, ())?.is_some()
             {
                 continue;
-            }
-            if own && held.value.is_table() {
-                let name = self.name(function, index)?;
-                self.local_names2.note(name, held.value.addr, held.cell)?;
             }
             if let Some(found) = self.order_of(held.value)
                 && !self.graph.knows(held.value, found)
