@@ -38,8 +38,6 @@ pub struct ObjectTable {
     cells: FxHashMap<usize, u32>,
     /// The cells of each function.
     pub lists: CellLists,
-    /// Tables by address that stand in tables under keys: in how many such places.
-    places: FxHashMap<usize, u32>,
 }
 
 impl ObjectTable {
@@ -58,18 +56,6 @@ impl ObjectTable {
         let first = matches!(seen, Entry::Vacant(_));
         seen.or_insert(NONE);
         Ok(first)
-    }
-
-    /// Notes that a table stands in a table under a key.
-    pub fn count_place(&mut self, table: usize) -> Result<()> {
-        self.places.try_reserve(1)?;
-        *self.places.entry(table).or_insert(0) += 1;
-        Ok(())
-    }
-
-    /// In how many places does a table stand, as far as is known?
-    pub fn places(&self, table: usize) -> u32 {
-        self.places.get(&table).copied().unwrap_or(0)
     }
 
     /// Notes that a function was seen, and numbers it if it is an own function that had not been

@@ -9,7 +9,6 @@
 //! give more of both; when nothing is left, the cells that the code assigns; then the cells that no
 //! pair reached (R4.2); then functions added to lists (R5.4).
 
-mod aliased_tables;
 mod cells;
 mod changes;
 mod constants;
@@ -62,7 +61,6 @@ use crate::model::record::Assigned;
 use crate::model::site::{SiteId, Sites};
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
-use crate::stages::matching::aliased_tables::PlaceKind;
 use crate::stages::matching::nesting::Nesting;
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, copied, sort_by_number};
@@ -202,6 +200,8 @@ struct Keyed {
 #[derive(Clone, Copy)]
 struct Child {
     order: u32,
+    /// A2's table that has it, if it is one.
+    holder: Option<Ref>,
     key: Ref,
     site: SiteId,
     new: Ref,
@@ -487,7 +487,7 @@ pub fn pair(
         lists: Vec::new(),
         listed: FxHashMap::default(),
         wrappers: wrappers::Wrappers::new(options),
-        aliased: aliased_tables::AliasedTables::default(),
+        numbered: Vec::new(),
         code: own_code::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
@@ -570,7 +570,8 @@ struct Pairer<'a> {
     answered: FxHashSet<usize>,
     /// A1's tables that the file takes up again (`M = M or {}`).
     taken_up: FxHashSet<usize>,
-    /// Places that wait, since one of their tables stands elsewhere, too.
+    /// Places that wait, since the text says that they are references, or one of their tables has
+    /// a partner elsewhere.
     references: Vec<TablePair>,
     /// Lists that wait until names have told what they can.
     lists: Vec<lists::List>,
@@ -578,9 +579,8 @@ struct Pairer<'a> {
     listed: FxHashMap<usize, i64>,
     /// External functions over the file's.
     wrappers: wrappers::Wrappers,
-    /// Tables that stand in several places.
-    aliased: aliased_tables::AliasedTables,
-    /// The lines of A1's functions.
+    /// Places that wait, since their keys are no names.
+    numbered: Vec<TablePair>,
     /// Which tables have functions.
     code: own_code::Code,
     scanned: FxHashSet<usize>,
@@ -652,14 +652,15 @@ impl Pairer<'_> {
                 self.sort_cell_edges()?;
             } else if self.take_definitions()?
                 || self.resolve_keyed(Pass::Early)?
-                || self.resolve_aliased()?
+                || self.resolve_numbered()?
                 || self.resolve_references(Pass::Early)?
                 || self.resolve_lists()?
                 || self.resolve_function_keys()?
                 || self.resolve_external()?
             {
-                // tables under keys that are known by now, in several places, by references, and in
-                // lists; functions that are keys, and what external functions have inside
+                // the evidence behind names, the strongest first: keys that are known by now, keys
+                // that are no names, references, lists; functions that are keys, and what external
+                // functions have inside
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.discover_constants()? {
@@ -849,10 +850,11 @@ impl Pairer<'_> {
         }
     }
 
-    /// Notes what has to be looked at further below a slot.
+    /// Notes what has to be looked at further below a slot; `holder` is A2's table that has it.
     fn child(
         &mut self,
         slot: SlotDecision,
+        holder: Option<Ref>,
         beside: &EntryPair,
         children: &mut Vec<Child>,
     ) -> Result<()> {
@@ -892,6 +894,7 @@ impl Pairer<'_> {
         let site = self.out.sites.key(slot.parent, slot.key)?;
         children.try_push(Child {
             order: order.unwrap_or(u32::MAX),
+            holder,
             key: slot.key,
             site,
             new: slot.new,
@@ -916,6 +919,7 @@ impl Pairer<'_> {
             .unwrap_or(u32::MAX);
         children.try_push(Child {
             order,
+            holder: None,
             key,
             site,
             new,
@@ -970,22 +974,20 @@ impl Pairer<'_> {
             if self.are_paired(old, new) {
                 continue; // another place where they stand says nothing new
             }
+            let pair = TablePair {
+                old,
+                new,
+                site,
+                fit,
+            };
             if self.are_same(old, new) {
                 self.pair_tables(old, new, site, fit)?;
+            } else if self.is_reference(child.holder, child.key) {
+                self.refer(pair)?;
+            } else if self.vm.kind(child.key) == Kind::String {
+                self.pair_tables(old, new, site, fit)?;
             } else {
-                let kind = match self.vm.kind(child.key) {
-                    Kind::String => PlaceKind::Name,
-                    _ => PlaceKind::OtherKey,
-                };
-                self.pair_at_place(
-                    TablePair {
-                        old,
-                        new,
-                        site,
-                        fit,
-                    },
-                    kind,
-                )?;
+                self.numbered.try_push(pair)?;
             }
         }
         Ok(())

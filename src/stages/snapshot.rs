@@ -293,9 +293,7 @@ impl Snapshot {
                             for KeyValue { key, value } in entries.iter() {
                                 match vm.kind(value) {
                                     Kind::Function => {}
-                                    Kind::Table if is_named(vm, chunk, key) => {
-                                        self.count_place(vm, table, key, value)?
-                                    }
+                                    Kind::Table if is_named(vm, chunk, key) => {}
                                     _ => continue,
                                 }
                                 self.meet(
@@ -310,7 +308,6 @@ impl Snapshot {
                         Slots::Named(values) => {
                             for i in objects {
                                 let (key, value) = (self.names.at(i), values.at(i));
-                                self.count_place(vm, table, key, value)?;
                                 self.meet(
                                     vm,
                                     ownership,
@@ -341,16 +338,6 @@ impl Snapshot {
             }
         }
         Ok(left)
-    }
-
-    /// Notes that a value stands in a table, if it is a table. `__index` is no place
-    /// (`matching/parents.rs`), nor is a table's reference to itself.
-    fn count_place(&mut self, vm: &Vm, holder: Ref, key: Ref, value: Ref) -> Result<()> {
-        let val = vm.val(value);
-        if val.is_table() && val != vm.val(holder) && !vm.is_string(key, b"__index") {
-            self.known.count_place(val.addr)?;
-        }
-        Ok(())
     }
 
     /// Notes the upvalues of an own function, and goes on from what they hold.

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::aliased_tables::PlaceKind;
 use super::identity::Relation;
 use super::kinds::are_two_kinds;
 use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
@@ -570,7 +569,8 @@ impl Pairer<'_> {
                 pair.fate = CellFate::Refer;
                 self.refer(tables)?;
             }
-            Relation::Unknown => self.pair_at_place(tables, PlaceKind::Local)?,
+            Relation::Unknown if self.is_reference_in_cell(pair.new) => self.refer(tables)?,
+            Relation::Unknown => self.pair_tables(old, new, site, fit)?,
         }
         self.out.cell_pairs.try_push(pair)
     }

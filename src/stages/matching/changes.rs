@@ -129,6 +129,6 @@ impl Pairer<'_> {
         };
         slot.action = self.three_way(action, &slot, &beside)?;
         self.out.slots.try_push(slot)?;
-        self.child(slot, &beside, children)
+        self.child(slot, Some(change.table), &beside, children)
     }
 }

@@ -1,8 +1,8 @@
 //! What A2's chunk left behind: each of its tables and functions, met once.
 //!
 //! One walk from what the chunk returned and what it wrote notes what every fresh table holds,
-//! which cells every fresh function has, and in how many places each table stands. So all of that is
-//! known before anything is paired, and pairing reads lists.
+//! which cells every fresh function has. So all of that is known before anything is paired, and
+//! pairing reads lists.
 //! What the walk did not come to is looked at when it is asked for.
 
 use std::ops::Range;
@@ -68,9 +68,6 @@ pub(super) struct IncomingGraph {
     infos: Vec<Function>,
     /// The lists of cells of its functions.
     pub(super) lists: CellLists,
-    /// In how many places each table stands. Not `__index` and metatables (`parents.rs`), nor a
-    /// table's reference to itself.
-    places: DenseMap,
 }
 
 impl IncomingGraph {
@@ -90,15 +87,6 @@ impl IncomingGraph {
     /// An entry by its number.
     pub(super) fn item(&self, number: u32) -> Option<Item> {
         self.items.get(number as usize).copied()
-    }
-
-    /// In how many places does a table stand?
-    pub(super) fn places(&self, order: u32) -> u32 {
-        self.places.get(order).unwrap_or(0)
-    }
-
-    fn count_place(&mut self, order: u32) -> Result<()> {
-        self.places.set(order, self.places(order) + 1)
     }
 
     fn knows(&self, val: Val, order: u32) -> bool {
@@ -130,10 +118,6 @@ impl Pairer<'_> {
             let Some(new) = self.loaded.changes.get(i).map(|change| change.new) else {
                 break;
             };
-            let val = self.vm.val(new);
-            if let Some(order) = self.order_of(val).filter(|_| val.is_table()) {
-                self.graph.count_place(order)?;
-            }
             self.graph_from(new, &mut work)?;
         }
         let left = &self.loaded.left;
@@ -176,12 +160,6 @@ impl Pairer<'_> {
             let Some(found) = item.order else {
                 continue;
             };
-            if item.val.is_table()
-                && found != order
-                && !self.vm.is_string(item.entry.key, b"__index")
-            {
-                self.graph.count_place(found)?;
-            }
             if !self.graph.knows(item.val, found) {
                 work.try_push((item.entry.value, found))?;
             }

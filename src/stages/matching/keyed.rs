@@ -179,7 +179,7 @@ impl Pairer<'_> {
         }
         if !is_function || old_key == key || beside.old_val.is_nil() {
             self.out.slots.try_push(slot)?;
-            return self.child(slot, &beside, children);
+            return self.child(slot, None, &beside, children);
         }
         // A function as a key: the entry goes on under the function that takes its place.
         let stays = matches!(action, Action::Keep | Action::Merge | Action::Conflict);
@@ -199,7 +199,7 @@ impl Pairer<'_> {
             },
             ..slot
         })?;
-        self.child(slot, &beside, children)
+        self.child(slot, None, &beside, children)
     }
 
     /// Functions of the file that are nothing but keys (a set of listeners). When names have told

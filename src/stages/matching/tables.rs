@@ -129,6 +129,17 @@ impl Pairer<'_> {
         Ok(found)
     }
 
+    /// Takes the places that wait since their keys are no names: a number may have been given to
+    /// another object in the file. True when there was one.
+    pub(super) fn resolve_numbered(&mut self) -> Result<bool> {
+        let waiting = std::mem::take(&mut self.numbered);
+        let some = !waiting.is_empty();
+        for pair in waiting {
+            self.pair_tables(pair.old, pair.new, pair.site, pair.fit)?;
+        }
+        Ok(some)
+    }
+
     /// Lets a place wait.
     pub(super) fn refer(&mut self, pair: TablePair) -> Result<()> {
         self.references.try_push(pair)
@@ -221,9 +232,6 @@ impl Pairer<'_> {
             shared += u32::from(!old_val.is_nil());
             let index = self.vm.integer(key);
             if index.is_some_and(|index| (1..=list).contains(&index)) {
-                if old_val.is_nil() {
-                    self.note_lacking(&beside)?;
-                }
                 written.try_push(beside)?;
                 continue;
             }
@@ -234,9 +242,6 @@ impl Pairer<'_> {
                 )
             {
                 continue;
-            }
-            if old_val.is_nil() {
-                self.note_lacking(&beside)?;
             }
             if self.is_fresh_key(key) {
                 self.keyed.try_push(Keyed {
@@ -269,7 +274,7 @@ impl Pairer<'_> {
             let mut slot = pair.slot(beside.key, beside.new, beside.old, action);
             slot.action = self.three_way(action, &slot, &beside)?;
             self.out.slots.try_push(slot)?;
-            self.child(slot, &beside, &mut children)?;
+            self.child(slot, Some(pair.new), &beside, &mut children)?;
         }
         self.entries = entries;
         self.take_children(children)?;
@@ -407,7 +412,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R3.1: metatables pair as tables do; one that only A2 has is set. `at`: where they stand.
+    /// R3.1: metatables pair as tables do, and are behaviour, and no data (R8); one that only A2 has
+    /// is set. `at`: where they stand.
     pub(super) fn metatables(&mut self, mut slot: SlotDecision, at: SiteId) -> Result<()> {
         let SlotDecision { old, new, .. } = slot;
         let (o, n) = (self.vm.val(old), self.vm.val(new));
@@ -431,8 +437,16 @@ impl Pairer<'_> {
                 fit: Fit::Merged,
             })?;
             Action::Refer
+        } else if is_fresh && self.are_same(old, new) {
+            return self.pair_tables(old, new, at, Fit::Merged);
         } else if is_fresh {
-            return self.pair_tables(old, new, at, Fit::Merged); // behaviour, and no data (R8)
+            self.numbered.try_push(TablePair {
+                old,
+                new,
+                site: at,
+                fit: Fit::Merged,
+            })?;
+            Action::Merge
         } else if self.takes(o, old, new)? {
             Action::ReplaceImport
         } else {
