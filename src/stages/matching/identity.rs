@@ -356,8 +356,8 @@ impl Identity {
                     _ => Relation::Unknown,
                 }
             }
-            // Without the text of the last load an object that stands at no place of a definition may
-            // come from one that the file has no longer.
+            // Without the text of the last load an object at no place of a definition may come from
+            // one that the file has no longer.
             (None, Some(_)) if self.base.is_none() => Relation::Unknown,
             (None, Some(_)) => {
                 let found = backward.and_then(|(found, _)| self.running.object(found));

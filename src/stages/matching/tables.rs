@@ -96,7 +96,7 @@ impl Pairer<'_> {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let has_place = self.out.tables.contains_key(&new_addr);
             if self.are_others(pair.old, pair.new) {
-                // What the file has made there is met all the same, should no other place lead to it.
+                // What the file has made there is met all the same.
                 if pass == Pass::Early {
                     self.refer(pair)?;
                 } else if !has_place {
