@@ -1,6 +1,6 @@
-//! What the record of A0 costs (R8): a load by `require` that takes it over one that does not, its
-//! bytes over those that the record may have, and a reload with `data = "merge"`, in which all
-//! scalars follow, over one with `"keep"`.
+//! What the record of the base version costs (R8): a load by `require` that takes it over one that
+//! does not, its bytes over those that the record may have, and a reload with `data = "merge"`, in
+//! which all scalars follow, over one with `"keep"`.
 
 use std::fs;
 use std::time::Duration;

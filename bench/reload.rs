@@ -2,7 +2,7 @@
 //! chunk.
 //!
 //! Then what a walk over a whole VM costs, over a full collection (`heap.rs`), and what the record
-//! of A0 costs (`record.rs`), and what many states cost (`fleet.rs`).
+//! of the base version costs (`record.rs`), and what many states cost (`fleet.rs`).
 //!
 //! `make bench` runs all of it; `cargo bench … -- 5000 --rounds 31` one case. For a profile,
 //! `--count hotreload --case 5000` under `valgrind --tool=callgrind --collect-atstart=no

@@ -1,5 +1,6 @@
--- R3.1, R3.4: a table of A2 that stands in several places answers to one table of A1. A place that points elsewhere
--- at run time is data: it stays, and what it points at is not taken for the table of the file.
+-- R3.1, R3.4: an incoming table that stands in several places answers to one running table. A place
+-- that points elsewhere at run time is data: it stays, and what it points at is not taken for the
+-- table of the file.
 
 local program = require "spec.support.program"
 
@@ -20,7 +21,7 @@ describe("a table in several places (R3.1, R3.4)", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  it("is one table of A1: a state machine keeps its state, and each state its own functions", function()
+  it("is one running table: a state machine keeps its state, and each state its own functions", function()
     local M = app:module("states", STATES)
     local idle, run = M.idle, M.run
     M.switch(M.run)

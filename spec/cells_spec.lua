@@ -1,4 +1,4 @@
---- R4.1 to R4.3: which local of A2 is which local of A1, and what it then holds.
+--- R4.1 to R4.3: which incoming local is which running local, and what it then holds.
 
 local program = require "spec.support.program"
 local probe = require "spec.support.probe"
@@ -10,7 +10,7 @@ local app
 local function start() app = program.new() end
 local function stop() app:unload() end
 
-describe("R4.1 a local of A1", function()
+describe("R4.1 a running local", function()
   before_each(start)
   after_each(stop)
 
@@ -336,7 +336,7 @@ describe("R4.2 a cell that no pair matches", function()
     assert.is_true(report.cells.fresh >= 1)
   end)
 
-  it("is new where two of A1's carry the name", function()
+  it("is new where two of the running carry the name", function()
     local M = app:module("M", [[
       local M = {}
       do local n = 10 function M.a() n = n + 1 return n end end
@@ -348,7 +348,7 @@ describe("R4.2 a cell that no pair matches", function()
     assert.same({ 501, 12, 22, 502 }, { M.c(), M.a(), M.b(), M.c() })
   end)
 
-  it("is new where two of A2's carry the name", function()
+  it("is new where two of the incoming carry the name", function()
     local M = app:module("M", "local M, n = {}, 10 function M.a() n = n + 1 return n end return M")
     M.a()
     app:update("M", [[
@@ -415,7 +415,7 @@ describe("R4.3 the value of a joined cell", function()
     assert.equal(box, (select(4, M.get())))
   end)
 
-  it("is A2's function where it is a local helper, for old closures as well", function()
+  it("is the incoming function where it is a local helper, for old closures as well", function()
     local v1 = [[
       local function helper() return "old" end
       local M = {}
@@ -430,7 +430,7 @@ describe("R4.3 the value of a joined cell", function()
     assert.equal(held(old, "helper"), held(M.f, "helper"))
   end)
 
-  it("is A2's function at the end of a chain of local helpers", function()
+  it("is the incoming function at the end of a chain of local helpers", function()
     local v1 = [[
       local n = 0
       local function four() n = n + 1 return "old", n end
@@ -447,7 +447,7 @@ describe("R4.3 the value of a joined cell", function()
     assert.same({ "new", 3 }, { old() })
   end)
 
-  it("is A2's function where helpers call each other or themselves", function()
+  it("is the incoming function where helpers call each other or themselves", function()
     local v1 = [[
       local calls, even, odd = 0
       function even(n) calls = calls + 1 if n == 0 then return "old even" end return odd(n - 1) end
@@ -467,7 +467,7 @@ describe("R4.3 the value of a joined cell", function()
     assert.equal(even, held(odd, "even"))
   end)
 
-  it("is A1's table, with A2's functions in it", function()
+  it("is the running table, with the incoming functions in it", function()
     local v1 = [[
       local cache = { hits = 0, find = function() return "old" end, sub = { f = function() return "old" end, n = 1 } }
       return { find = function() cache.hits = cache.hits + 1 return cache.find(), cache.hits end,

@@ -549,7 +549,7 @@ describe("Objects of the module's own making (R3.1, R5.1)", function()
     assert.same({ "new", 78 }, { M.list[1]:balance() })
   end)
 
-  it("that only the file has belong to A1's class", function()
+  it("that only the file has belong to the running class", function()
     local M = app:module("M", v1)
     app:update("M", (v1:gsub("old", "new"):gsub("main = open%(10%)", "%0, spare = open(20), more = { open(30) }")))
     assert.equal(getmetatable(M.main), getmetatable(M.spare))

@@ -341,7 +341,7 @@ describe("R6 on_conflict", function()
     assert.same({ "new", 2 }, { M.fine() })
   end)
 
-  it("'replace' takes what the file has, with A1's tables in it and on A1's cells", function()
+  it("'replace' takes what the file has, with running tables in it and on running cells", function()
     local M = app:module("M", v1)
     local sub = M.sub
     M.to_data()
@@ -416,7 +416,7 @@ describe("R6 the kind of what a module returns", function()
     end
   end
 
-  it("keeps A1's with on_conflict 'keep', and reloads the globals", function()
+  it("keeps the running one with on_conflict 'keep', and reloads the globals", function()
     local M = app:module("M", (kinds.table:gsub("VERSION", "old")))
     app:update("M", (kinds.nothing:gsub("VERSION", "new")), { on_conflict = "keep" })
     assert.equal(M, package.loaded.M)
@@ -424,7 +424,7 @@ describe("R6 the kind of what a module returns", function()
     assert.equal("new", G.returned())
   end)
 
-  it("takes A2's with on_conflict 'replace'", function()
+  it("takes the incoming one with on_conflict 'replace'", function()
     app:module("M", (kinds.table:gsub("VERSION", "old")))
     app:update("M", (kinds["function"]:gsub("VERSION", "new")), { on_conflict = "replace" })
     assert.equal("new", app:load "M"())

@@ -335,7 +335,7 @@ describe("R4.7 an import in a local that nothing assigns", function()
     assert.equal("x2", M.get())
   end)
 
-  it("gives way to a local function that uses what A1 has", function()
+  it("gives way to a local function that uses what the running version has", function()
     local function text(log) return source_of("local count = 0\n" .. log, "log('x')",
       "function M.inc() count = count + 1 return count end") end
     local M = app:module("M", text "local log = tostring")
@@ -722,7 +722,7 @@ describe("options.constants", function()
   end)
 end)
 
-describe("R4.7 A1's function in A2's text", function()
+describe("R4.7 the running function in the incoming text", function()
   before_each(start)
   after_each(stop)
 

@@ -59,7 +59,7 @@ describe("data policy (R8)", function()
   end
 
   describe("keep", function()
-    it("is the default: A1's data stays, its code follows", function()
+    it("is the default: the running data stays, its code follows", function()
       app:update("conf", V2)
       assert_kept()
     end)
@@ -69,7 +69,7 @@ describe("data policy (R8)", function()
       assert_kept()
     end)
 
-    it("adds what only A2 has (R5.1)", function()
+    it("adds what only the incoming version has (R5.1)", function()
       app:update("conf", V2)
       assert.equal("new", M.fresh)
       assert.same({ price = 30 }, M.items.axe)
@@ -110,7 +110,7 @@ describe("data policy (R8)", function()
       assert_replaced()
     end)
 
-    it("keeps top-level keys that only A1 has", function()
+    it("keeps top-level keys that only the running version has", function()
       M.cache, M[1] = { "runtime" }, "first"
       app:update("conf", V2, { data = "replace" })
       assert.same({ "runtime" }, M.cache)

@@ -1,4 +1,4 @@
--- R2: loading A2 is a transaction. Here: what a chunk that fails did is put back.
+-- R2: loading the incoming version is a transaction. Here: what a chunk that fails did is put back.
 
 local program = require "spec.support.program"
 
@@ -21,7 +21,8 @@ describe("a chunk that raises (R2.1, R2.3)", function()
     return M
   ]]
 
-  --- A2's chunk does `what` and raises: all is put back, and the corrected file reloads with the state kept.
+  --- The incoming chunk does `what` and raises: all is put back, and the corrected file reloads
+  --- with the state kept.
   local function assert_put_back(what, setup)
     if setup then setup() end
     local M = app:module("m", V1)
@@ -102,7 +103,7 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       end)
     end)
 
-    it("puts back fields of tables that A1's object holds", function()
+    it("puts back fields of tables that the running object holds", function()
       assert_put_back([[
         local live = package.loaded.m
         live.added, live.nested.deep.x, live.nested.deep = true, 2, {}
@@ -201,7 +202,7 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       assert.same({ value = 42 }, slots[70042])
     end)
 
-    it("puts back a class that only a private registry and A1's local hold", function()
+    it("puts back a class that only a private registry and the running local hold", function()
       package.preload.class = function()
         local registry = {}
         return function(name)
@@ -297,7 +298,7 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       assert.equal(store, package.loaded.store)
     end)
 
-    it("hands A1's object to a new dependency that requires the module back", function()
+    it("hands the running object to a new dependency that requires the module back", function()
       app:write("dep", "return { m = require 'm' }")
       local M = app:module("m", V1)
       app:update("m", (V1:gsub("return M", "require 'dep' return M")))
@@ -347,7 +348,7 @@ describe("the message of a chunk that fails (R2.3)", function()
     return message
   end
 
-  it("carries the error and a traceback into A2", function()
+  it("carries the error and a traceback into the incoming version", function()
     local message = message_of(table.concat({
       "local function inner()", "  error 'oh no'", "end",
       "local function outer()", "  inner()", "end",

@@ -1,5 +1,6 @@
--- R8, R5.3: data = "merge", and what the record of A0 does in every mode. The record is taken here by `gg.reload`,
--- which loads the module first (R1.3); spec/track_spec.lua is about `require`.
+-- R8, R5.3: data = "merge", and what the record of the base version does in every mode. The record
+-- is taken here by `gg.reload`, which loads the module first (R1.3); spec/track_spec.lua is about
+-- `require`.
 
 local program = require "spec.support.program"
 
@@ -704,7 +705,7 @@ describe("what the program removed (R5.3)", function()
   end)
 end)
 
-describe("the record of A0 (R8)", function()
+describe("the record of the base version (R8)", function()
   local app
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)

@@ -31,7 +31,7 @@ describe("R3.4 the order of a table", function()
     end
   ]]
 
-  it("decides nothing where one table of A1 meets many of A2", function()
+  it("decides nothing where one running table meets many of the incoming version", function()
     local out = app:subprocesses(20, prelude .. [==[
       local M = start("local t = { f = function() return 'old' end } return {" .. each "NAME = t," .. "}")
       update("return {" .. each "NAME = { f = function() return 'new NAME' end, n = NUMBER }," .. "}")
@@ -49,7 +49,7 @@ describe("R3.4 the order of a table", function()
     assert.equal(12, n)
   end)
 
-  it("decides nothing where many tables of A1 meet one of A2", function()
+  it("decides nothing where many running tables meet one of the incoming version", function()
     local out = app:subprocesses(20, prelude .. [==[
       local M = start("return {" .. each "NAME = { f = function() return 'old' end, n = NUMBER }," .. "}")
       local tables = {}
@@ -71,7 +71,7 @@ describe("R3.4 the order of a table", function()
     assert.equal(12, n)
   end)
 
-  it("decides nothing where many functions of A1 meet one of A2", function()
+  it("decides nothing where many running functions meet one of the incoming version", function()
     local out = app:subprocesses(20, prelude .. [==[
       local M = start("local M = {}" .. each [[ do local n = NUMBER function M.NAME() n = n + 100 return n end end ]]
         .. "return M")
@@ -100,7 +100,7 @@ describe("R3.4 the order of a table", function()
     assert.equal(24, n)
   end)
 
-  it("decides nothing where one function of A1 meets many of A2", function()
+  it("decides nothing where one running function meets many of the incoming version", function()
     local out = app:subprocesses(20, prelude .. [==[
       local M = start("local n = 0 local function f() n = n + 1 return n end return {" .. each "NAME = f," .. "}")
       M.ant()

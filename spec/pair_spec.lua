@@ -1,4 +1,4 @@
---- R3.1, R3.2: which table of A2 answers to which of A1, and which function.
+--- R3.1, R3.2: which incoming table answers to which of the running version, and which function.
 
 local program = require "spec.support.program"
 local probe = require "spec.support.probe"
@@ -10,7 +10,7 @@ describe("R3.1 table with table", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  it("keeps A1's tables and takes A2's functions at every depth", function()
+  it("keeps the running tables and takes the incoming functions at every depth", function()
     local M = app:module("M", [[
       return { f = function() return "old" end, x = 1,
         a = { f = function() return "old a" end, x = 1, b = { c = { f = function() return "old c" end, x = 1 } } } }
@@ -184,7 +184,7 @@ describe("R3.1 table with table", function()
     assert.equal("new", t.f())
   end)
 
-  it("leads every place to A2's one table where the file had a table of its own for "
+  it("leads every place to the file's one table where the file had a table of its own for "
     .. "each", function()
     local M = app:module("M", [[
       return { first = { f = function() return "old 1" end, n = 1 },
@@ -792,7 +792,7 @@ describe("R3.2 function with function", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  it("puts A2's function into the slot, and lets the old one work on the same data", function()
+  it("puts the file's function into the slot; the old one works on the same data", function()
     local M = app:module("M", [[
       local M, count = {}, 0
       function M.inc() count = count + 1 return count end
@@ -827,7 +827,7 @@ describe("R3.2 function with function", function()
     assert.equal(M.f, M.list[1])
   end)
 
-  it("gives each slot the function that the file has there, though A1 had one for all", function()
+  it("gives each slot the file's function, though one function ran in all of them", function()
     local M = app:module("M", [[
       local n = 1
       local function f() return "old", n end

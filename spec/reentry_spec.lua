@@ -1,4 +1,5 @@
--- R7.5: a reload may be asked for from anywhere, except while A2's chunk runs or for a module whose hook has not ended.
+-- R7.5: a reload may be asked for from anywhere, except while the incoming chunk runs or for a
+-- module whose hook has not ended.
 
 local program = require "spec.support.program"
 
@@ -158,7 +159,7 @@ describe("a reload from anywhere (R7.5)", function()
   end)
 end)
 
-describe("a reload from A2's chunk (R7.5)", function()
+describe("a reload from the incoming chunk (R7.5)", function()
   local app, M
   before_each(function()
     app = program.new()
@@ -174,7 +175,8 @@ describe("a reload from A2's chunk (R7.5)", function()
   end)
   after_each(function() app:unload() end)
 
-  --- A2's chunk is `source`: its inner reload is refused with a message, and the outer reload goes on.
+  --- The incoming chunk is `source`: its inner reload is refused with a message, and the outer
+  --- reload goes on.
   local function assert_inner_refused(source)
     app:write("m", v2(source))
     local ok, report = app:reload "m"
@@ -203,7 +205,7 @@ describe("a reload from A2's chunk (R7.5)", function()
     assert.is_nil(package.loaded.fresh)
   end)
 
-  it("is refused from a dependency that A2 requires", function()
+  it("is refused from a dependency that the incoming version requires", function()
     app:write("dep", "require 'spy' (gg.reload 'm') return {}")
     assert_inner_refused "require 'dep'"
   end)

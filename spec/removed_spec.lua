@@ -110,3 +110,94 @@ describe("A function that the file has no longer (R5.2)", function()
       app:unload()
     end)
 end)
+
+describe("A reference that the file takes out (R5.13)", function()
+  local app, M
+  local BEFORE = [[
+    local M = { on = {}, quests = { daily = { left = 3 } } }
+    function M.hit() return "hit" end
+    local function miss() return "miss" end
+    M.on.hit, M.on.miss, M.other = M.hit, miss, M.hit
+    M.current = M.quests.daily
+    return M
+  ]]
+  local AFTER = [[
+    local M = { on = {}, quests = { daily = { left = 3 } } }
+    function M.hit() return "hit 2" end
+    local function miss() return "miss" end
+    function M.call() return miss() end
+    return M
+  ]]
+  before_each(function()
+    app = program.new()
+    M = app:module("m", BEFORE)
+  end)
+  after_each(function() app:unload() end)
+
+  for _, data in ipairs { "keep", "merge", "replace" } do
+    it("goes, and what it refers to stays, with data = " .. data, function()
+      app:write("m", AFTER)
+      local daily, on = M.quests.daily, M.on
+      local report = app:reloaded("m", { data = data, report = "full" })
+      assert.same({}, on)
+      assert.equal(on, M.on)
+      assert.is_nil(M.other)
+      assert.is_nil(M.current)
+      assert.equal("hit 2", M.hit())
+      assert.equal("miss", M.call())
+      assert.equal(daily, M.quests.daily)
+      assert.same({ "m.on.hit", "m.on.miss", "m.other" }, report.paths.functions.dropped)
+      assert.same({ "m.current" }, report.paths.data.replaced)
+      assert.same({}, report.warnings)
+    end)
+  end
+
+  it("goes in a table with rows that the program added", function()
+    for i = 1, 1000 do M.on["player" .. i] = { id = i } end
+    app:update("m", AFTER)
+    assert.is_nil(M.on.hit)
+    assert.equal(7, M.on.player7.id)
+  end)
+
+  it("stays where the program has put something else", function()
+    local daily = { left = 1 }
+    M.on.hit, M.other, M.current = M.on.miss, nil, daily
+    app:update("m", AFTER)
+    assert.equal("miss", M.on.hit())
+    assert.is_nil(M.other)
+    assert.equal(daily, M.current)
+  end)
+
+  it("stays in a dry run, and comes back with undo", function()
+    app:write("m", AFTER)
+    local before = program.fingerprint(M)
+    app:reloaded("m", { dry_run = true })
+    before:assert_unchanged()
+    app:reloaded "m"
+    assert.is_nil(M.other)
+    app.hotreload.undo "m"
+    before:assert_unchanged()
+  end)
+
+  it("stays where the object is the program's own, or the file has it no longer", function()
+    M.own = M.hit
+    app:update("m", "local M = { on = {} } function M.hit() return 'hit 2' end return M")
+    assert.equal("hit 2", M.own())
+    assert.equal("miss", M.on.miss())
+    assert.equal(3, M.current.left)
+  end)
+
+  it("stays for a name under which the file made it before", function()
+    local N = app:module("n", "local N = {} function N.login(p) return p .. ' is in' end return N")
+    app:update("n", "local N = {} function N.enter(p) return p .. ' is in' end return N")
+    assert.equal("ada is in", N.login "ada")
+    assert.equal("ada is in", N.enter "ada")
+  end)
+
+  it("goes at a later reload if it stayed untouched", function()
+    app:update("m", (AFTER:gsub("return M", "M.other = M.hit return M")))
+    assert.equal("hit 2", M.other())
+    app:update("m", AFTER)
+    assert.is_nil(M.other)
+  end)
+end)

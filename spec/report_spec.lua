@@ -255,14 +255,14 @@ describe("report (R10)", function()
   it("lists warnings as texts", function()
     local report = app:reloaded "m"
     assert.same({}, report.warnings)
-    -- Both have changed the place: A1's value stays, with a warning (R8).
+    -- Both have changed the place: the running value stays, with a warning (R8).
     M.limit = 15
     report = app:update("m", (V2:gsub("limit = 20", "limit = 30")))
     assert.equal(1, #report.warnings)
     assert.truthy(report.warnings[1]:find("m.limit", 1, true))
   end)
 
-  it("lists conflicts with path, both kinds and A2's line, in the message, too", function()
+  it("lists conflicts with path, both kinds and the incoming line, in the message, too", function()
     app:write("m", (V2:gsub("limit = 20", "limit = function() end,\n label2 = function() end"):gsub(
       "function M.peek%(%) return count end", "M.peek = 'text'")))
     local message, report = app:refused "m"

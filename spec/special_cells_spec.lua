@@ -50,7 +50,7 @@ describe("R4.4 _ENV", function()
     assert.same({ "number", 2 }, { M.without() })
   end)
 
-  it("is the environment that A2 was loaded with, whatever became of A1's", function()
+  it("is the environment of the incoming chunk, whatever became of the running one", function()
     local v1 = "local M = {} function M.f() return 'old', NAME end function M.set(v) SET = v end return M"
     local M = app:module("M", v1)
     G.NAME = "global"
@@ -245,7 +245,7 @@ describe("R4.5 stripped code", function()
   end)
 end)
 
-describe("R4.6 one cell of A2 for two of A1", function()
+describe("R4.6 one incoming cell for two of the running version", function()
   before_each(start)
   after_each(stop)
 
@@ -302,7 +302,7 @@ describe("R4.6 one cell of A2 for two of A1", function()
     assert.same({ 2, 101 }, { M.box.a(), M.b() })
   end)
 
-  it("keeps a cell of A1's with on_conflict 'keep'", function()
+  it("keeps a running cell with on_conflict 'keep'", function()
     local M = app:module("M", v1)
     M.a() M.b()
     app:write("M", v2)
@@ -315,7 +315,7 @@ describe("R4.6 one cell of A2 for two of A1", function()
     assert.equal(cell(M.a, "n"), cell(M.b, "n"))
   end)
 
-  it("takes A2's cell with on_conflict 'replace'", function()
+  it("takes the incoming cell with on_conflict 'replace'", function()
     local M = app:module("M", v1)
     M.a() M.b()
     app:write("M", v2)

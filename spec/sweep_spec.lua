@@ -166,7 +166,7 @@ describe("scope = 'vm' (R9)", function()
 
     -- A coroutine's own function is never a table.
     if name ~= "an upvalue of a C function" and name ~= "a coroutine that has not started" then
-      it("reaches A2's second copy of a table in " .. name, function()
+      it("reaches the incoming second copy of a table in " .. name, function()
         local get, holder
         rawset(_G, "SPEC_HAND", function(class) get, holder = place(class) end)
         reload { source = V2:gsub("return M%s*$", "SPEC_HAND(M.class) return M") }
@@ -245,7 +245,7 @@ describe("scope = 'vm' (R9)", function()
     assert.matches("both the running function and the file's for a key", report.warnings[1], 1, true)
   end)
 
-  it("replaces A2's second copies of tables by A1's", function()
+  it("replaces the incoming second copies of tables by the running version's", function()
     local registry = {}
     rawset(_G, "SPEC_HAND", function(class) registry[#registry + 1] = class end)
     reload { source = V2:gsub("return M%s*$", "SPEC_HAND(M) SPEC_HAND(M.class) return M") }
@@ -254,7 +254,7 @@ describe("scope = 'vm' (R9)", function()
     assert.equal(M.class, registry[2])
   end)
 
-  it("binds functions that A2's chunk handed to others to A1's cells", function()
+  it("binds functions that the incoming chunk handed to others to the running cells", function()
     local bus = {}
     rawset(_G, "SPEC_HAND", function(f) bus[#bus + 1] = f end)
     M.f()
@@ -997,7 +997,7 @@ describe("a sweep in slices (R9.4)", function()
     assert.matches("the program goes on making them", progress.warnings[#progress.warnings], 1, true)
   end)
 
-  it("binds functions of A2 that others hold, in a later slice", function()
+  it("binds incoming functions that others hold, in a later slice", function()
     local bus = {}
     rawset(_G, "SPEC_HAND", function(f) bus[#bus + 1] = f end)
     M.f()

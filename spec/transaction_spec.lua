@@ -31,7 +31,7 @@ describe("gg.reload of a list (R7.4)", function()
     assert.equal("new", B.g())
   end)
 
-  it("shows the others A1's object with its identity", function()
+  it("shows the others the running object with its identity", function()
     app:write("a", A2)
     app:write("b", "local a = require 'a' return { g = function() return a end }")
     assert.is_true((app.hotreload.reload { "a", "b" }))

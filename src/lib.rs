@@ -2,7 +2,7 @@
 //!
 //! A native module for Lua 5.4. `require "hotreload"` calls [`luaopen_hotreload`]; the way of a
 //! reload is in `src/reload.rs`. The rules (`R1.2`) that the comments cite are those of
-//! `docs/semantics.md`.
+//! `docs/semantics/`.
 //!
 //! The rooms, top first. A room may use the rooms below it and never one above it
 //! (`scripts/arrows.lua` checks it):

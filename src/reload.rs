@@ -143,11 +143,11 @@ pub struct Told {
     object: Ref,
     /// `__hotfix`, or nil (R7.2).
     hook: Ref,
-    /// The source name of A2's functions.
+    /// The source name of the incoming functions.
     source: Ref,
     /// The file's path, or nil.
     file: Ref,
-    /// A2's main function.
+    /// The incoming main function.
     main: Ref,
     /// What is on record now (R8), or nil.
     base: Ref,

@@ -1,7 +1,7 @@
 -- What programs call: the way of a reload around its native part, and the hook (called from Lua, so that it may yield).
 -- Part of the library (src/lua/open.rs includes it); gets the native functions as its argument, with what the files
 -- beside this one return.
--- The rules (R1.1) are those of docs/semantics.md.
+-- The rules (R1.1) are those of docs/semantics/.
 
 local core = ...
 local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
@@ -26,8 +26,8 @@ local hotreload = { _VERSION = core.version, terminal = core.terminal }
 function hotreload.clock() return core.clock(core.began) end
 
 -- Per module: its generation, the source name of its functions, the entry that undoes its last
--- reload, the main functions of its last two chunks (R11), what is on record of A0 (R8;
--- src/model/base.rs), and what runs and what was undone (R13; versions.lua).
+-- reload, the main functions of its last two chunks (R11), what is on record of the base version
+-- (R8; src/model/base.rs), and what runs and what was undone (R13; versions.lua).
 local records = {}
 -- What `core.reload` answers for each module: a list with room for it.
 local function no_answers()

@@ -118,6 +118,19 @@ function document.run(app, subject)
   return app:subprocess(table.concat(preamble, " ") .. subject.source)
 end
 
+--- Checks with `assert` (busted's) that each link of a document leads to a file, and to a heading.
+function document.check_links(text, path, assert)
+  local directory = path:match "^(.*/)[^/]*$" or ""
+  local prose = text:gsub("```.-\n```", "")
+  for link in prose:gmatch "%]%(([^):#]+)%)" do
+    assert.is_truthy(io.open(program.root .. "/" .. directory .. link), link)
+  end
+  for file, anchor in prose:gmatch "%]%(([^):#]*)#([^)]+)%)" do
+    local page = file == "" and text or document.read(directory .. file)
+    assert.is_true(document.anchors(page)[anchor], file .. "#" .. anchor)
+  end
+end
+
 --- The specs of a document: its programs run and print what it says, its other Lua compiles, its links lead somewhere.
 --- `busted` is the environment of the spec that asks (`_ENV`): busted gives its functions to specs alone.
 function document.specs(path, busted)
@@ -152,14 +165,7 @@ function document.specs(path, busted)
     end)
 
     it("links to files that exist", function()
-      local directory = path:match "^(.*/)[^/]*$" or ""
-      for link in text:gsub("```.-\n```", ""):gmatch "%]%(([^):#]+)%)" do
-        assert.is_truthy(io.open(program.root .. "/" .. directory .. link), link)
-      end
-      for file, anchor in text:gsub("```.-\n```", ""):gmatch "%]%(([^):#]*)#([^)]+)%)" do
-        local page = file == "" and text or document.read(directory .. file)
-        assert.is_true(document.anchors(page)[anchor], file .. "#" .. anchor)
-      end
+      document.check_links(text, path, assert)
     end)
   end)
 end

@@ -1,4 +1,4 @@
-//! Watches the calls that A2's chunk makes, through a debug hook (R2.7).
+//! Watches the calls that the incoming chunk makes, through a debug hook (R2.7).
 //!
 //! [`observe`] runs a function with a hook in place and hands each call and each return, on every
 //! coroutine that is reached, to a [`Watcher`]. The program's own hook goes on behind it, and is

@@ -1,4 +1,4 @@
-//! Runs A2's chunk: notes what it creates, and which calls it makes.
+//! Runs the incoming chunk: notes what it creates, and which calls it makes.
 
 use std::cell::Cell;
 

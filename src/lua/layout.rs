@@ -71,9 +71,9 @@ layout! {
         Object = c"object",
         /// `__hotfix`, or nil (R7.2).
         Hook = c"hook",
-        /// The source name of A2's functions.
+        /// The source name of the incoming functions.
         Source = c"source",
-        /// A2's main function.
+        /// The incoming main function.
         Main = c"main",
         /// What is on record now (R8), or nil.
         Base = c"base",

@@ -214,8 +214,8 @@ unsafe fn settle(l: *mut lua_State, index: c_int) {
     }
 }
 
-/// An entry's record gets its generation, source, chunks, version and what is on record of A0
-/// back. `[-0, +n, -]`
+/// An entry's record gets its generation, source, chunks, version and what is on record of the base
+/// version back. `[-0, +n, -]`
 ///
 /// # Safety
 /// As for [`undo_most`].

@@ -79,8 +79,8 @@ impl Op {
     }
 }
 
-/// A join of one upvalue of a new function to a cell that another one has. It has no inverse: A2's
-/// functions go when their reload is undone.
+/// A join of one upvalue of a new function to a cell that another one has. It has no inverse: the
+/// incoming functions go when their reload is undone.
 #[derive(Clone, Copy, Debug)]
 pub struct Join {
     /// Which of the function's upvalues.
@@ -155,11 +155,12 @@ impl Joins {
 
 /// All the writes of a reload.
 pub struct Writes<'a> {
-    /// A2's functions that get A1's cells.
+    /// The incoming functions that get the running cells.
     pub joins: &'a Joins,
-    /// Objects of A2's that lose their metatables.
+    /// Objects of the incoming version that lose their metatables.
     pub disarm: &'a [Ref],
-    /// Writes into objects of A2's. They have no inverse: A2 goes when its reload is undone.
+    /// Writes into incoming objects. They have no inverse: the incoming version goes when its
+    /// reload is undone.
     pub fresh: &'a [Op],
     /// Writes into the program.
     pub ops: &'a [Op],
@@ -226,7 +227,7 @@ fn or_undo(vm: &mut Vm, permit: Permit, outcome: Result<()>, done: &[Op]) -> Res
     })
 }
 
-/// Takes the metatables off objects of A2's, so that no finalizer of the file's runs on something
+/// Takes the metatables off incoming objects, so that no finalizer of the file's runs on something
 /// that the program never had.
 pub fn disarm(vm: &mut Vm, permit: Permit, fresh: &[Ref]) {
     for object in fresh {

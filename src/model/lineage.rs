@@ -84,13 +84,13 @@ impl Lineage {
 /// A function that a load has made or met.
 #[derive(Clone, Copy, Debug)]
 pub struct Continued {
-    /// The function of A1 whose lineage it continues, if any.
+    /// The running function whose lineage it continues, if any.
     pub old: Option<Ref>,
     /// The function.
     pub new: Ref,
     /// Its code, if it has been read.
     pub profile: Option<Profile>,
-    /// The function of A1 is the file's to the letter, and stays: it is the one to be noted.
+    /// The running function is the file's to the letter, and stays: it is the one to be noted.
     pub stays: bool,
 }
 
@@ -172,7 +172,7 @@ impl Numbers {
         self.notes.try_push((object, note))
     }
 
-    /// Numbers functions, each as the function of A1 that it continues, if any.
+    /// Numbers functions, each as the running function that it continues, if any.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].

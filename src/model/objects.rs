@@ -1,4 +1,4 @@
-//! The functions of A1 and their cells, by number.
+//! The running functions and their cells, by number.
 //!
 //! An address is looked up once, and what the stages know of a function or a cell stands in lists
 //! under its number. The walk before the load (`snapshot.rs`) numbers the module's own functions
@@ -16,7 +16,7 @@ use crate::support::mem::{TryInsert, TryPush};
 /// The number of an object that was seen and is no numbered function.
 const NONE: u32 = u32::MAX;
 
-/// A function of A1.
+/// A running function.
 #[derive(Clone, Copy, Debug)]
 pub struct Function {
     /// The function.
@@ -29,7 +29,7 @@ pub struct Function {
     pub list: Option<u32>,
 }
 
-/// Functions and cells of A1.
+/// Functions and running cells.
 #[derive(Default)]
 pub struct ObjectTable {
     /// Tables and functions that were seen, by address.

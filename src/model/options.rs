@@ -9,20 +9,20 @@ use crate::support::error::Result;
 pub enum OnConflict {
     /// The whole reload is refused.
     Error,
-    /// A1's value stays.
+    /// The running value stays.
     Keep,
-    /// A2's value takes its place.
+    /// The incoming value takes its place.
     Replace,
 }
 
 /// R8: what happens to data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Data {
-    /// A1's stays.
+    /// The running one stays.
     Keep,
-    /// A2's takes its place.
+    /// The incoming one takes its place.
     Replace,
-    /// A2's takes the place of what the program did not change.
+    /// The incoming one takes the place of what the program did not change.
     Merge,
 }
 

@@ -20,8 +20,8 @@ pub fn commit(vm: &mut Vm, permit: Permit, plan: &Plan) -> Result<()> {
     write::apply_whole(vm, permit, &writes)
 }
 
-/// For a plan that is not carried out: takes the metatables off A2's copies of tables that A1 has,
-/// as [`commit`] does.
+/// For a plan that is not carried out: takes the metatables off the incoming copies of tables that
+/// the running version has, as [`commit`] does.
 pub fn disarm(vm: &mut Vm, permit: Permit, plan: &Plan) {
     write::disarm(vm, permit, &plan.disarm);
 }

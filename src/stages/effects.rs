@@ -1,4 +1,4 @@
-//! What the code that A2's chunk calls does to what existed before (R2.7 to R2.10, R5.5).
+//! What the code that the incoming chunk calls does to what existed before (R2.7 to R2.10, R5.5).
 //!
 //! A hook sees each call while the chunk runs. Before a function of outside runs, what it can
 //! change is remembered. When a *call out of the module* has ended, what it changed is known. If

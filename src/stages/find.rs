@@ -36,7 +36,7 @@ pub struct Context {
     pub globals: Ref,
     /// The table `package`.
     pub package: Ref,
-    /// What `package.loaded` holds for the module: A1; nil when it is not loaded.
+    /// What `package.loaded` holds for the module: the running version; nil when it is not loaded.
     pub running: Ref,
     /// The stock searchers.
     pub stock: Stock,
@@ -77,7 +77,7 @@ impl Context {
     }
 }
 
-/// A2 before it runs.
+/// The incoming version before it runs.
 pub struct Found {
     /// Text or binary code, or a loader that a searcher returned.
     pub code: Code,

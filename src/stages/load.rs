@@ -1,8 +1,9 @@
-//! R2: runs A2 inside a transaction.
+//! R2: runs the incoming version inside a transaction.
 //!
 //! The chunk runs in the running program and may write to it. When it has ended, well or not,
 //! everything remembered is put back at once; what it changed goes on as a list of [`Change`]s. So
-//! the later stages plan on A1 as it was, and nothing of it changes before `commit`.
+//! the later stages plan on the running version as it was, and nothing of it changes before
+//! `commit`.
 
 use crate::code::Chunk;
 use crate::lua::chunk::run;
@@ -28,7 +29,7 @@ const HELD_PER_FUNCTION: usize = 6;
 /// …and for the globals, the standard libraries and the module's tables.
 const HELD_BESIDES: usize = 1500;
 
-/// A2, loaded; the running program is as it was.
+/// The incoming version, loaded; the running program is as it was.
 pub struct Loaded {
     /// What the module returned: a table, a function, or nil for nothing.
     pub value: Ref,
@@ -65,9 +66,9 @@ pub struct LastLoad {
     pub lineage: Option<Lineage>,
 }
 
-/// Compiles and runs A2, and puts back what its chunk changed. Of `found` the text is gone
-/// afterwards. `modules`: those that are loaded. `around` has the host's functions around the
-/// chunk.
+/// Compiles and runs the incoming version, and puts back what its chunk changed. Of `found` the
+/// text is gone afterwards. `modules`: those that are loaded. `around` has the host's functions
+/// around the chunk.
 ///
 /// # Errors
 /// [`Error::Compile`], [`Error::Chunk`] with a traceback, [`Error::Memory`]; the program is then as

@@ -1,9 +1,9 @@
-//! R3, R4: what in A2 answers to what in A1.
+//! R3, R4: what in the incoming version answers to what in the running version.
 //!
-//! Walks A2's fresh tables beside A1's, and the cells of functions that answer to each other.
-//! Everything is a work list, nothing recurses. What a table holds is taken in the order in which
-//! A2's chunk created it, never in the order of a hash table (R3.4). Nothing is decided here that
-//! could not still be refused: `plan` makes operations of it.
+//! Walks the incoming fresh tables beside the running one, and the cells of functions that answer
+//! to each other. Everything is a work list, nothing recurses. What a table holds is taken in the
+//! order in which the incoming chunk created it, never in the order of a hash table (R3.4). Nothing
+//! is decided here that could not still be refused: `plan` makes operations of it.
 //!
 //! The rounds ([`Pairer::run`]): tables first, which gives pairs of functions; their cells, which
 //! give more of both; when nothing is left, the cells that the code assigns; then the cells that no
@@ -71,49 +71,49 @@ const SOME: usize = 28;
 /// What becomes of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// A2's function takes the place of A1's (R3.2).
+    /// The incoming function takes the place of the running version's (R3.2).
     ReplaceFunction,
-    /// A2's import takes the place (R3.3).
+    /// The incoming import takes the place (R3.3).
     ReplaceImport,
-    /// Only A2 has it (R5.1).
+    /// Only the incoming version has it (R5.1).
     Add,
-    /// A1's data stays.
+    /// The running data stays.
     Keep,
-    /// A2's data takes the place (R8).
+    /// The incoming data takes the place (R8).
     ReplaceData,
-    /// Only A1 has it, and it goes (R8).
+    /// Only the running version has it, and it goes (R8).
     Remove,
-    /// What A1 has elsewhere in its list stands here from now on.
+    /// What the running version has elsewhere in its list stands here from now on.
     Place,
-    /// Two tables that are paired: A1's stays.
+    /// Two tables that are paired: the running one stays.
     Merge,
-    /// Only A1 has it, a function of the module's own: it follows when it is replaced elsewhere,
-    /// else it is `removed` (R5.2).
+    /// Only the running version has it, a function of the module's own: it follows when it is
+    /// replaced elsewhere, else it is `removed` (R5.2).
     Follow,
-    /// They are of two kinds, and the program has changed A1's, or nobody knows (R6); or A1's points
-    /// at a function that is replaced elsewhere, and follows.
+    /// They are of two kinds, and the program has changed the running one, or nobody knows (R6); or
+    /// the running value is a function that is replaced elsewhere, and follows.
     Conflict,
     /// A reference to an object of the module's own, which the file has elsewhere: both sides are
     /// known to be others than each other. What becomes of it is decided when all is matched.
     Refer,
 }
 
-/// One slot of A1 and what A2 has for it.
+/// One slot of the running version and what the incoming version has for it.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotDecision {
-    /// A1's table.
+    /// The running table.
     pub table: Ref,
     /// Where the table stands.
     pub parent: SiteId,
     /// The key; `NIL` for the metatable.
     pub key: Ref,
-    /// A2's value.
+    /// The incoming value.
     pub new: Ref,
-    /// A1's value.
+    /// The running value.
     pub old: Ref,
     /// What becomes of it.
     pub action: Action,
-    /// A2's chunk wrote it into a table that existed (it is put back already).
+    /// The incoming chunk wrote it into a table that existed (it is put back already).
     pub change: bool,
 }
 
@@ -129,7 +129,8 @@ pub struct Reference {
     pub value: Ref,
 }
 
-/// An entry of A2's table, or of what its chunk wrote, beside what A1's table holds under its key.
+/// An entry of the incoming table, or of what its chunk wrote, beside what the running table holds
+/// under its key.
 #[derive(Clone, Copy)]
 struct EntryPair {
     key: Ref,
@@ -137,7 +138,7 @@ struct EntryPair {
     old: Ref,
     new_val: Val,
     old_val: Val,
-    /// Where A2's value stands in the order of creation, if it is fresh.
+    /// Where the incoming value stands in the order of creation, if it is fresh.
     order: Option<u32>,
 }
 
@@ -151,7 +152,7 @@ struct TablePair {
 }
 
 impl TablePair {
-    /// What becomes of a slot of A1's table.
+    /// What becomes of a slot of the running table.
     fn slot(&self, key: Ref, new: Ref, old: Ref, action: Action) -> SlotDecision {
         SlotDecision {
             table: self.old,
@@ -165,12 +166,12 @@ impl TablePair {
     }
 }
 
-/// R8: what A1's table of a pair holds in the end.
+/// R8: what the running table of a pair holds in the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fit {
-    /// Its own data and what A2's adds.
+    /// Its own data and what the incoming table adds.
     Merged,
-    /// Exactly what A2's holds.
+    /// Exactly what the incoming one holds.
     Exact,
 }
 
@@ -183,8 +184,8 @@ enum Pass {
     Final,
 }
 
-/// An entry of A2 whose key is a fresh table or function: A1 has it under what answers to that key,
-/// once that is known.
+/// An entry of the incoming version whose key is a fresh table or function: the running version has
+/// it under what answers to that key, once that is known.
 #[derive(Clone, Copy)]
 struct Keyed {
     table: Ref,
@@ -192,7 +193,7 @@ struct Keyed {
     key: Ref,
     new: Ref,
     change: bool,
-    /// Its key, a function, was compared with those that A1's table has as keys.
+    /// Its key, a function, was compared with those that the running table has as keys.
     compared: bool,
 }
 
@@ -200,15 +201,15 @@ struct Keyed {
 #[derive(Clone, Copy)]
 struct Child {
     order: u32,
-    /// A2's table that has it, if it is one.
+    /// The incoming table that has it, if it is one.
     holder: Option<Ref>,
     key: Ref,
     site: SiteId,
     new: Ref,
     old: Ref,
     kind: ChildKind,
-    /// It stands in a table that A1 has, under a name that A1 lacks there. (An integer is a
-    /// registration's, and no name.)
+    /// It stands in a table that the running version has, under a name that the running version
+    /// lacks there. (An integer is a registration's, and no name.)
     added: bool,
 }
 
@@ -220,19 +221,19 @@ enum ChildKind {
     Scan,
 }
 
-/// A function of A1 and one of A2 that answer to each other.
+/// A running function and one of the incoming version that answer to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Edge {
     f1: u32,
     f2: u32,
 }
 
-/// R4.6: one cell of A2 for two of A1.
+/// R4.6: one incoming cell for two of the running version.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedCell {
-    /// A2's cell.
+    /// The incoming cell.
     pub new: u32,
-    /// The two of A1.
+    /// The two of the running version.
     pub old: [u32; 2],
 }
 
@@ -240,25 +241,27 @@ pub struct SharedCell {
 pub struct Pairing {
     /// The slots, in no order that matters.
     pub slots: Vec<SlotDecision>,
-    /// A1's functions.
+    /// The running functions.
     pub old: Vec<Function1>,
-    /// A2's functions.
+    /// The incoming functions.
     pub new: Vec<Function2>,
-    /// A1's cells.
+    /// The running cells.
     pub old_cells: Vec<Cell1>,
-    /// A2's cells.
+    /// The incoming cells.
     pub new_cells: Vec<Cell2>,
     /// What becomes of what joined cells hold.
     pub cell_pairs: Vec<CellPair>,
     /// The upvalues of all functions.
     upvalues: Vec<Upvalue>,
-    /// A1's table for each paired table of A2.
+    /// The running table for each paired incoming table.
     pub tables: FxHashMap<usize, Ref>,
-    /// A1's function for each of A2's for which it stays (R3.6), once that was asked for.
+    /// The running function for each of the incoming version for which it stays (R3.6), once that
+    /// was asked for.
     stays: FxHashMap<usize, Ref>,
-    /// The same as `tables`, as values: A2's table and A1's.
+    /// The same as `tables`, as values: the incoming table and the running one.
     pub paired: Vec<(Ref, Ref)>,
-    /// A2's tables with metatables whose place A1's take: copies that nobody will hold.
+    /// The incoming tables with metatables whose place running ones take: copies that nobody
+    /// will hold.
     pub copies: Vec<Ref>,
     /// References between fresh tables.
     pub references: Vec<Reference>,
@@ -272,36 +275,37 @@ pub struct Pairing {
     pub sites: Sites,
     /// Additions that are none (R5.4): indices of `slots`.
     pub dropped: FxHashSet<usize>,
-    /// A1's functions and cells by address…
+    /// The running functions and cells by address…
     known: ObjectTable,
     /// …and the numbers of those that pairing has met.
     met1: DenseMap,
     /// The locals that some function assigns, for the next reloads (R4.7).
     pub assigned: Assigned,
-    /// Which functions of A1 others of them have made.
+    /// Which running functions others of them have made.
     pub nesting: Nesting,
     /// What is on record (R8).
     pub base: Base,
-    /// Where A1's paired tables are on record, by address.
+    /// Where the running paired tables are on record, by address.
     pub paths: FxHashMap<usize, Path>,
-    /// By the address of A2's table: what the record has of its list. None for a list that is
-    /// recorded as it is.
+    /// By the address of the incoming table: what the record has of its list. None for a list that
+    /// is recorded as it is.
     pub recorded: FxHashMap<usize, RecordedList>,
     /// External functions over the file's (R3.5).
     pub external: Vec<External>,
     /// Where wrappers have what they wrap.
     pub inside: Vec<Inside>,
-    /// A1's functions, by address, that stay since the program has put them in their places (R3.5).
+    /// The running functions, by address, that stay since the program has put them in their places
+    /// (R3.5).
     pub chosen: FxHashSet<usize>,
     /// The functions that the last load defined and the file still defines, by the numbers of their
     /// prototypes; only where references follow in the whole VM.
     pub go_on: Vec<(ProtoId, ProtoId)>,
-    /// A2's functions that come to no place, since what runs there stays (R3.5).
+    /// The incoming functions that come to no place, since what runs there stays (R3.5).
     pub left_out: FxHashSet<u32>,
 }
 
 impl Pairing {
-    /// Nothing is known yet but A1's functions and cells, and what is on record.
+    /// Nothing is known yet but the running functions and cells, and what is on record.
     fn new(known: ObjectTable, base: Base) -> Result<Pairing> {
         Ok(Pairing {
             slots: Vec::new(),
@@ -336,7 +340,7 @@ impl Pairing {
         })
     }
 
-    /// The number of a function of A1 that pairing has met.
+    /// The number of a running function that pairing has met.
     fn number1(&self, address: usize) -> Option<u32> {
         self.known
             .number(address)
@@ -365,14 +369,14 @@ impl Pairing {
         upvalue.map(|upvalue| upvalue.cell)
     }
 
-    /// What the local in a joined cell of A2 was called, if that was another name.
+    /// What the local in a joined incoming cell was called, if that was another name.
     pub fn former_name(&self, vm: &Vm, cell: u32) -> Option<Vec<u8>> {
         let new = self.new_cells.get(cell as usize)?;
         let old = self.old_cells.get(new.answer? as usize)?;
         (old.name != new.name).then(|| vm.upvalue_name(old.function, old.index))
     }
 
-    /// Where a cell of A2 stands: the upvalue of the first function that has it.
+    /// Where an incoming cell stands: the upvalue of the first function that has it.
     pub fn cell_site(&mut self, cell: u32) -> Result<SiteId> {
         let Some(cell) = self.new_cells.get(cell as usize) else {
             return Ok(SiteId::MODULE);
@@ -384,8 +388,8 @@ impl Pairing {
         self.sites.upvalue(owner, cell.function, cell.index)
     }
 
-    /// What takes the place of this function of A1, wherever it stands: one of A2, or one that
-    /// stays.
+    /// What takes the place of this running function, wherever it stands: one of the incoming
+    /// version, or one that stays.
     pub fn answer(&self, vm: &Vm, address: usize) -> Option<Ref> {
         let function = self.old_at(address)?;
         let best = function.answers.first()?;
@@ -393,8 +397,8 @@ impl Pairing {
         Some(self.placed(vm, new))
     }
 
-    /// A value of A2 as it is placed: where it is a table that has a pair (R5.1) or a function that
-    /// is the file's already (R3.6), it is A1's.
+    /// An incoming value as it is placed: where it is a table that has a pair (R5.1) or a function
+    /// that is the file's already (R3.6), it is the running one.
     pub fn placed(&self, vm: &Vm, value: Ref) -> Ref {
         let val = vm.val(value);
         let known = match val.kind {
@@ -405,7 +409,7 @@ impl Pairing {
         known.copied().unwrap_or(value)
     }
 
-    /// Does this function of A1 answer to one that the file puts nowhere but into other modules'
+    /// Does this running function answer to one that the file puts nowhere but into other modules'
     /// registries?
     pub fn answers_elsewhere_only(&self, address: usize) -> bool {
         let answer = self
@@ -417,7 +421,7 @@ impl Pairing {
         site.is_some_and(|site| self.sites.is_elsewhere(site))
     }
 
-    /// Did a function of A1 that is known make this one?
+    /// Did a running function that is known make this one?
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -430,7 +434,7 @@ impl Pairing {
         })
     }
 
-    /// A function of A1.
+    /// A running function.
     pub fn old_at(&self, address: usize) -> Option<&Function1> {
         self.old.get(self.number1(address)? as usize)
     }
@@ -491,6 +495,7 @@ pub fn pair(
         code: own_code::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
+        exact: FxHashSet::default(),
         keyed: Vec::new(),
         entries: Vec::new(),
         compared: Vec::new(),
@@ -541,7 +546,7 @@ struct Pairer<'a> {
     /// R8: what the program did not change follows the file.
     merges: bool,
     places: Places,
-    /// Where the tables stand that A2's chunk wrote to, by number.
+    /// Where the tables stand that the incoming chunk wrote to, by number.
     change_sites: FxHashMap<u32, SiteId>,
     imports: imports::Imports,
     lineage: Lineage,
@@ -549,33 +554,33 @@ struct Pairer<'a> {
     renames: Vec<(Ref, Ref)>,
     /// Which expression of which version made an object.
     identity: identity::Identity,
-    /// A2's tables and functions.
+    /// The incoming tables and functions.
     graph: incoming_graph::IncomingGraph,
     names: cells::Names,
-    /// A2's functions that were met, by their order of creation.
+    /// The incoming functions that were met, by their order of creation.
     met2: DenseMap,
-    /// A1's cells that were met, by their number among the known ones.
+    /// The running cells that were met, by their number among the known ones.
     cells1: DenseMap,
-    /// A1's lists of cells that were met.
+    /// The running lists of cells that were met.
     lists1: cells::ByList,
-    /// A2's lists of cells that were met.
+    /// The incoming lists of cells that were met.
     lists2: cells::ByList,
-    /// Upvalues of A2 (the first of a list) and those of A1 to which they answer, all of them, by
-    /// nothing but their names.
+    /// Upvalues of the incoming version (the first of a list) and those of the running version to
+    /// which they answer, all of them, by nothing but their names.
     matched: DenseMap,
     constants: constants::Constants,
     cells2: FxHashMap<usize, u32>,
     pairs_seen: FxHashSet<(usize, usize)>,
-    /// A1's tables that answer to one of A2's.
+    /// The running tables that answer to one of the incoming version.
     answered: FxHashSet<usize>,
-    /// A1's tables that the file takes up again (`M = M or {}`).
+    /// The running tables that the file takes up again (`M = M or {}`).
     taken_up: FxHashSet<usize>,
     /// Places that wait, since the text says that they are references, or one of their tables has
     /// a partner elsewhere.
     references: Vec<TablePair>,
     /// Lists that wait until names have told what they can.
     lists: Vec<lists::List>,
-    /// A1's tables whose list parts are looked at element by element: up to which index.
+    /// The running tables whose list parts are looked at element by element: up to which index.
     listed: FxHashMap<usize, i64>,
     /// External functions over the file's.
     wrappers: wrappers::Wrappers,
@@ -584,23 +589,25 @@ struct Pairer<'a> {
     /// Which tables have functions.
     code: own_code::Code,
     scanned: FxHashSet<usize>,
-    /// A1's code-bearing tables, enumerated already.
+    /// The running code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
+    /// R8: the running tables that hold exactly what the incoming ones hold in the end.
+    exact: FxHashSet<usize>,
     keyed: Vec<Keyed>,
     /// The memory in which each pair of tables lists its entries; empty in between.
     entries: Vec<EntryPair>,
-    /// R8: pairs of which what only A1 has may go.
+    /// R8: pairs of which what only the running version has may go.
     compared: Vec<TablePair>,
     module_met: bool,
     known_met: bool,
-    /// What A2's chunk wrote into tables that existed: table and key.
+    /// What the incoming chunk wrote into tables that existed: table and key.
     written: changes::Written,
     /// R9: a walk over the VM comes after the commit.
     everywhere: bool,
     table_queue: VecDeque<TablePair>,
     scan_queue: VecDeque<(Ref, SiteId)>,
-    /// A1's cells that hold functions which are to be met: a function, its upvalue's number, and
-    /// where it stands.
+    /// The running cells that hold functions which are to be met: a function, its upvalue's number,
+    /// and where it stands.
     discover: Vec<(Ref, u8, SiteId)>,
     /// New pairs of functions.
     edges: Vec<Edge>,
@@ -608,13 +615,13 @@ struct Pairer<'a> {
     cell_edges: Vec<cells::CellEdge>,
     /// The same, where some function assigns the cell: looked at last.
     assigned_edges: Vec<cells::CellEdge>,
-    /// A2's cells up to this one have been scanned for want of a match.
+    /// The incoming cells up to this one have been scanned for want of a match.
     unmatched_scanned: usize,
     functions_listed: bool,
 }
 
 impl Pairer<'_> {
-    /// Makes room for what the size of A2's code leads to expect.
+    /// Makes room for what the size of the incoming code leads to expect.
     fn reserve(&mut self) -> Result<()> {
         let functions = self.loaded.chunk.as_ref().map_or(0, Chunk::functions);
         self.out.old.try_reserve(functions)?;
@@ -696,9 +703,9 @@ impl Pairer<'_> {
         self.warn_of_dropped()
     }
 
-    /// The module object bears code wherever A2's functions stand, or some of A1's: A1's own
-    /// functions in it are met before R4.2. A walk over the VM must know them in any case: what
-    /// the file lacks stays (R5.2).
+    /// The module object bears code wherever the incoming functions stand, or some of the running
+    /// version: the running version's own functions in it are met before R4.2. A walk over the VM
+    /// must know them in any case: what the file lacks stays (R5.2).
     fn discover_module(&mut self) -> Result<bool> {
         let met = std::mem::replace(&mut self.module_met, true);
         let has_code = !self.out.new.is_empty() || self.out.known.has_own_function();
@@ -709,7 +716,7 @@ impl Pairer<'_> {
         if self.is_fresh(self.vm.val(new)) && self.vm.val(new).is_table() {
             self.enumerate(old, new, SiteId::MODULE, &changes::Written::default())?;
         } else if self.vm.same(old, new) {
-            // A2 wrote into A1's own object.
+            // The incoming version wrote into the running version's own object.
             let written = std::mem::take(&mut self.written);
             self.enumerate(old, Ref::NIL, SiteId::MODULE, &written)?;
             self.written = written;
@@ -717,7 +724,7 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// R3: the roots: the module object, and what A2's chunk changed.
+    /// R3: the roots: the module object, and what the incoming chunk changed.
     fn roots(&mut self) -> Result<()> {
         let (old, new) = (self.context.running, self.loaded.value);
         let (old_val, new_val) = (self.vm.val(old), self.vm.val(new));
@@ -772,7 +779,7 @@ impl Pairer<'_> {
         val.is_function() && self.is_fresh(val)
     }
 
-    /// What A2's value has beside it.
+    /// What the incoming value has beside it.
     fn beside(&self, key: Ref, new: Ref, old: Ref) -> EntryPair {
         let new_val = self.vm.val(new);
         EntryPair {
@@ -850,7 +857,8 @@ impl Pairer<'_> {
         }
     }
 
-    /// Notes what has to be looked at further below a slot; `holder` is A2's table that has it.
+    /// Notes what has to be looked at further below a slot; `holder` is the incoming table that has
+    /// it.
     fn child(
         &mut self,
         slot: SlotDecision,
@@ -929,7 +937,7 @@ impl Pairer<'_> {
         })
     }
 
-    /// Takes what tables hold in the order in which A2's chunk created it.
+    /// Takes what tables hold in the order in which the incoming chunk created it.
     fn take_children(&mut self, mut children: Vec<Child>) -> Result<()> {
         sort_by_number(&mut children, |child| child.order)?;
         // One object under several keys of one table: by key.

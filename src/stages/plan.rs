@@ -1,7 +1,7 @@
 //! R5, R6, R8: from pairs to a list of operations, or to every conflict.
 //!
-//! What is placed refers to A1's tables, never to A2's copies of them (R5.1). The program is only
-//! read here.
+//! What is placed refers to the running tables, never to the incoming copies of them (R5.1). The
+//! program is only read here.
 
 use std::collections::BTreeMap;
 
@@ -33,13 +33,13 @@ const MOST_SAID: usize = 100;
 pub struct Conflict {
     /// Where.
     pub path: String,
-    /// What kind of value A1 has there.
+    /// What kind of value the running version has there.
     pub running: String,
-    /// What kind A2 has there.
+    /// What kind the incoming version has there.
     pub file: String,
     /// Both values, as far as they say more than their kinds.
     pub values: Option<[String; 2]>,
-    /// A2's line, where it is known.
+    /// The incoming line, where it is known.
     pub line: Option<i32>,
 }
 
@@ -64,41 +64,42 @@ impl Conflict {
 /// What the report counts, with the places where somebody may want the list.
 #[derive(Default, Debug)]
 pub struct Tally {
-    /// A2's functions that took a place of A1's.
+    /// The incoming functions that took a place of the running version.
     pub replaced: Vec<SiteId>,
-    /// A2's functions that answer to none of A1's.
+    /// The incoming functions that answer to none of the running version.
     pub added: Vec<SiteId>,
-    /// Functions that only A1 has.
+    /// Functions that only the running version has.
     pub removed: Vec<SiteId>,
-    /// Of the functions that only A1 had, those that go (`removed = "drop"`).
+    /// Of the functions that only the running version had, those that go (`removed = "drop"`).
     pub dropped: Vec<SiteId>,
     /// Of the replaced, those whose code differs.
     pub changed: Vec<SiteId>,
-    /// A2's cells that are A1's now.
+    /// The incoming cells that are the running now.
     pub joined: Vec<u32>,
-    /// A2's cells that are new.
+    /// The incoming cells that are new.
     pub fresh: Vec<u32>,
     /// Slots and cells whose data stayed.
     pub data_kept: Vec<SiteId>,
     /// Cells whose data stayed.
     pub cells_kept: Vec<u32>,
-    /// Data that only A2 had.
+    /// Data that only the incoming version had.
     pub data_added: Vec<SiteId>,
-    /// Data that A2's took the place of (R8), or that went, and constants (R4.7).
+    /// Data that the incoming took the place of (R8), or that went, and constants (R4.7).
     pub data_replaced: Vec<SiteId>,
 }
 
 /// All that commit will do.
 #[derive(Default)]
 pub struct Plan {
-    /// A2's copies of tables that A1 has, with finalizers: these must not run.
+    /// The incoming copies of tables that the running version has, with finalizers: these must not
+    /// run.
     pub disarm: Vec<Ref>,
-    /// A2's functions that get A1's cells.
+    /// The incoming functions that get the running cells.
     pub joins: Joins,
     /// The writes into the program, in order.
     pub ops: Vec<Op>,
-    /// Writes into A2's own tables and cells, made before the others. They have no inverse: A2
-    /// goes when its reload is undone.
+    /// Writes into the incoming version's own tables and cells, made before the others. They have
+    /// no inverse: the incoming version goes when its reload is undone.
     pub own: Vec<Op>,
     /// For the report.
     pub tally: Tally,
@@ -106,21 +107,22 @@ pub struct Plan {
     pub conflicts: Vec<Conflict>,
     /// The module after the commit: what `package.loaded` holds.
     pub object: Ref,
-    /// `__hotfix`, when A2 provides it (R7.2).
+    /// `__hotfix`, when the incoming version provides it (R7.2).
     pub hook: Ref,
-    /// A2's functions, each with the one of A1 whose lineage it continues (R3.3).
+    /// The incoming functions, each with the one of the running version whose lineage it continues
+    /// (R3.3).
     pub lineage: Vec<Continued>,
     /// What becomes of classes whose objects are to be migrated (R14.2).
     pub classes: Vec<Class>,
 }
 
-/// A table of A1 with functions, and what the file makes of it.
+/// A running table with functions, and what the file makes of it.
 pub struct Class {
     /// The table.
     pub table: Ref,
-    /// The names that only A2 has.
+    /// The names that only the incoming version has.
     pub added: Vec<Ref>,
-    /// The names of functions that only A1 has.
+    /// The names of functions that only the running version has.
     pub removed: Vec<Ref>,
 }
 
@@ -180,7 +182,7 @@ struct Planner<'a> {
     found: BTreeMap<(String, String, String), Conflict>,
     /// Where the file stores under which key, once that was asked for.
     lines: Option<FxHashMap<Vec<u8>, i32>>,
-    /// A2's functions, by address, that come to no place, as the program has emptied it.
+    /// The incoming functions, by address, that come to no place, as the program has emptied it.
     out_of_place: FxHashSet<usize>,
     /// The names under which the last load has stored functions, once that was asked for; none
     /// where nobody knows.
@@ -215,13 +217,14 @@ impl Planner<'_> {
         self.pairing.placed(self.vm, value)
     }
 
-    /// R7.2: a field of A2's object, or a global function that its chunk defined; the global is not
-    /// kept.
+    /// R7.2: a field of the incoming object, or a global function that its chunk defined; the
+    /// global is not kept.
     fn hook(&mut self) -> Result<()> {
         let key = self.vm.string(b"__hotfix")?;
         let mut global = Ref::NIL;
         let mut field = if self.vm.val(self.loaded.value) == self.vm.val(self.context.running) {
-            Ref::NIL // A2 wrote into A1's own table: among the changes, if anywhere
+            // The incoming chunk wrote into the running object: the hook is among the changes.
+            Ref::NIL
         } else {
             self.vm.get(self.loaded.value, key)?
         };
@@ -435,10 +438,12 @@ impl Planner<'_> {
             Action::Add | Action::ReplaceData | Action::Remove => {
                 if !is_function(self.vm, slot.new) {
                     let site = self.slot_site(slot)?;
-                    let list = if slot.action == Action::Add {
-                        &mut self.out.tally.data_added
-                    } else {
-                        &mut self.out.tally.data_replaced
+                    let list = match slot.action {
+                        Action::Add => &mut self.out.tally.data_added,
+                        Action::Remove if is_function(self.vm, slot.old) => {
+                            &mut self.out.tally.dropped
+                        }
+                        _ => &mut self.out.tally.data_replaced,
                     };
                     list.try_push(site)?;
                 }
@@ -597,8 +602,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Two tables: A1's stays, but where the data follow the file (R8), and the place leads to
-    /// another table in it.
+    /// Two tables: the running one stays, but where the data follow the file (R8), and the place
+    /// leads to another table in it.
     fn merged(&mut self, slot: &SlotDecision) -> Result<()> {
         let new = self.placed(slot.new);
         if self.options.data != Data::Replace || self.vm.same(new, slot.old) {
@@ -641,7 +646,7 @@ impl Planner<'_> {
         }
     }
 
-    /// R3.5: does a function of A1 stay since the program has put it in its place?
+    /// R3.5: does a running function stay since the program has put it in its place?
     fn is_chosen(&self, function: Ref) -> bool {
         self.pairing.chosen.contains(&self.vm.val(function).addr)
     }
@@ -773,8 +778,8 @@ impl Planner<'_> {
         Ok(false)
     }
 
-    /// R5.9: what the chunk's calls did, but for repeats. The entry of a key for which one of A1's
-    /// stands is that one's: it does not go.
+    /// R5.9: what the chunk's calls did, but for repeats. The entry of a key for which one of the
+    /// running stands is that one's: it does not go.
     fn calls(&mut self) -> Result<()> {
         let count = self.loaded.left.ops.len();
         self.out.ops.try_reserve(count)?;
@@ -809,7 +814,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// R5.1: new tables refer to A1's.
+    /// R5.1: new tables refer to the running one.
     fn references(&mut self) -> Result<()> {
         for reference in std::mem::take(&mut self.pairing.references) {
             let (value, key) = (self.placed(reference.value), self.placed(reference.key));
@@ -828,7 +833,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// A copy that nobody holds would be finalized after the reload, by A2's code on A1's cells.
+    /// A copy that nobody holds would be finalized after the reload, by the incoming code on the
+    /// running cells.
     fn finalizers(&mut self) -> Result<()> {
         if self.pairing.copies.is_empty() {
             return Ok(());

@@ -122,7 +122,7 @@ struct Recorder<'a> {
     keeps: bool,
     numbers: Numbers,
     words: Vec<u64>,
-    /// A2's tables that were met, by address.
+    /// The incoming tables that were met, by address.
     met: FxHashSet<usize>,
     waiting: Vec<Met>,
     /// Tables in lists, which are looked at last.
@@ -142,7 +142,7 @@ struct Local {
     held: Held,
 }
 
-/// A table of A2 to be walked.
+/// An incoming table to be walked.
 #[derive(Clone, Copy)]
 struct Met {
     table: Ref,
@@ -150,10 +150,10 @@ struct Met {
     is_row: bool,
 }
 
-/// A table of A2 that was walked.
+/// An incoming table that was walked.
 struct Walked {
     met: Met,
-    /// A1's table, with its path as far as it is on record.
+    /// The running table, with its path as far as it is on record.
     old: Ref,
     old_path: Option<Path>,
     keys: usize,
@@ -161,7 +161,7 @@ struct Walked {
     is_list: bool,
 }
 
-/// An entry that is an object, or that A1 has something else for.
+/// An entry that is an object, or that the running version has something else for.
 struct Entry {
     place: Place,
     /// Where it may be on record.
@@ -359,7 +359,7 @@ impl<'a> Recorder<'a> {
         Ok(Held::object(number))
     }
 
-    /// A1's table for one of A2's.
+    /// The running table for one of the incoming version.
     fn running_table(&self, address: usize) -> Option<Ref> {
         match &self.made {
             Made::ByReload(_, pairing) => pairing.tables.get(&address).copied(),
@@ -403,7 +403,7 @@ impl<'a> Recorder<'a> {
         Ok(true)
     }
 
-    /// What is on record as what A1 has at a place; none for what can't be.
+    /// What is on record as what the running version has at a place; none for what can't be.
     fn running(&self, value: Ref) -> Option<Held> {
         match self.vm.digest(value) {
             Some(digest) => Some(Held::scalar(digest)),
@@ -455,7 +455,7 @@ impl<'a> Recorder<'a> {
         Ok(some)
     }
 
-    /// Notes what a table of A2 holds.
+    /// Notes what an incoming table holds.
     fn table(&mut self, met: Met) -> Result<()> {
         let Met {
             table,

@@ -1,9 +1,9 @@
-//! R2.1: what is remembered before A2's chunk runs, and what it changed.
+//! R2.1: what is remembered before the incoming chunk runs, and what it changed.
 //!
-//! A table is remembered when A2's code can name it: reached from the globals, `package.loaded`,
-//! the module object or the upvalues of A1's functions, by keys that occur in A2's code. The
-//! nearest are visited first, and no more tables than the code has names (at least [`MIN_TABLES`]):
-//! the cost grows with the code, never with the data.
+//! A table is remembered when the incoming code can name it: reached from the globals,
+//! `package.loaded`, the module object or the running upvalues functions, by keys that occur in the
+//! incoming code. The nearest are visited first, and no more tables than the code has names (at
+//! least [`MIN_TABLES`]): the cost grows with the code, never with the data.
 
 use std::collections::VecDeque;
 
@@ -44,7 +44,7 @@ enum Slots {
     Named(Kept<Ref>),
 }
 
-/// A slot, or a metatable, that A2's chunk changed.
+/// A slot, or a metatable, that the incoming chunk changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
     /// The table.
@@ -567,7 +567,7 @@ impl Snapshot {
     }
 }
 
-/// Puts changes back that A2's chunk made. Returns how many could not be.
+/// Puts changes back that the incoming chunk made. Returns how many could not be.
 pub fn restore(vm: &mut Vm, permit: Permit, changes: &[Change]) -> usize {
     let mut left = 0;
     for change in changes.iter().rev() {

@@ -1,11 +1,11 @@
-//! R9: every other reference in the VM follows: old functions → new ones, A2's paired tables →
-//! A1's.
+//! R9: every other reference in the VM follows: old functions → new ones, the incoming paired
+//! tables → the running one.
 //!
-//! [`Heap`] finds the places that hold a function of the module's own, or one of A2's second
-//! copies; here stands what each of them is to hold. The result is a list of operations for
+//! [`Heap`] finds the places that hold a function of the module's own, or one of the incoming
+//! second copies; here stands what each of them is to hold. The result is a list of operations for
 //! `commit`. Nothing is changed here.
 //!
-//! What takes an old function's place: the function of A2 that answers to it (R3); else, for a
+//! What takes an old function's place: the incoming function that answers to it (R3); else, for a
 //! function of an earlier generation, the one that continues its lineage; else, for a closure that
 //! a factory made, what [`Nested`] makes for it (R9.3).
 
@@ -42,10 +42,10 @@ pub struct Target {
     ownership: Ownership,
     /// What answers to closures that old factories made.
     nested: Nested,
-    /// What A2's chunk created; only within the call that ran it.
+    /// What the incoming chunk created; only within the call that ran it.
     fresh: Option<Fresh>,
-    /// A2's cells before the commit, and which upvalue of a function among the donors was joined
-    /// to A1's cell then.
+    /// The incoming cells before the commit, and which upvalue of a function among the donors was
+    /// joined to the running cell then.
     cells: FxHashMap<usize, (u32, u8)>,
     /// Old closures that stay, by line and reason: their addresses, as a slice may meet again what
     /// an earlier one has met.
@@ -55,13 +55,14 @@ pub struct Target {
 /// The Lua values of a target: tables, all of them the library's own.
 #[derive(Clone, Copy)]
 pub struct Tables {
-    /// Weak keys: A2's paired tables and A1's functions → what takes their place.
+    /// Weak keys: the incoming paired tables and the running functions → what takes their place.
     moves: Ref,
     /// Lineage → function.
     current: Ref,
     /// Weak keys: new function → old one, for undoing.
     pub back: Ref,
-    /// Functions of A2 that have cells of A1; below zero what keeps A2's own cells alive.
+    /// Functions of the incoming version that have running cells; below zero what keeps the
+    /// incoming version's own cells alive.
     donors: Ref,
     /// What [`Nested`] needs.
     values: Values,
@@ -73,7 +74,7 @@ enum Look {
     Moved(Ref),
     /// Nothing that would have to change.
     Stays,
-    /// A function of A2 that pairing has not met.
+    /// An incoming function that pairing has not met.
     Unmet,
     /// Of an older generation, or unknown; with its line.
     Old {
@@ -83,13 +84,13 @@ enum Look {
     },
 }
 
-/// A2's cells, noted before the commit joins its functions to A1's.
+/// The incoming cells, noted before the commit joins its functions to the running one.
 pub struct Cells {
     donors: Ref,
     cells: FxHashMap<usize, (u32, u8)>,
 }
 
-/// For how long A2's cells are to be known.
+/// For how long the incoming cells are to be known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lifetime {
     /// Until the reload ends, which keeps them alive.
@@ -191,7 +192,7 @@ impl Target {
             write::fill(vm, tables.moves, *new, *old)?;
         }
         for function in &pairing.new {
-            // Of one function of A1 two may have come, and both continue its lineage.
+            // Of one running function two may have come, and both continue its lineage.
             let placed = pairing.placed(vm, function.at);
             write::fill(vm, tables.moves, function.at, placed)?;
             if let Some(number) = lineage_of(vm, lineage, placed)? {
@@ -221,9 +222,9 @@ impl Target {
                 .answers
                 .first()
                 .and_then(|f2| pairing.new.get(*f2 as usize));
-            // What A2 lacks stays (R5.2). That is none of an earlier generation which a newer one
-            // continues, and none that a function made inside itself (R9.3), whatever
-            // of the module holds it.
+            // What the incoming version lacks stays (R5.2). That is none of an earlier generation
+            // which a newer one continues, and none that a function made inside itself (R9.3),
+            // whatever of the module holds it.
             let continued = match lineage_of(vm, lineage, function.at)? {
                 Some(number) if new.is_none() => {
                     let current = vm.get(tables.current, number)?;
@@ -323,7 +324,7 @@ impl Target {
         }
     }
 
-    /// Joins the cells of a function of A2, which its chunk handed to others, as those of the
+    /// Joins the cells of an incoming function, which its chunk handed to others, as those of the
     /// functions that share them.
     fn bind(&self, vm: &mut Vm, tables: Tables, function: Ref, joins: &mut Joins) -> Result<()> {
         let upvalues = vm.info(function)?.map_or(0, |info| info.upvalues);
@@ -411,7 +412,7 @@ fn lineage_of(vm: &mut Vm, lineage: Lineage, function: Ref) -> Result<Option<Ref
 /// What a walk found, as operations.
 #[derive(Default)]
 pub struct Found {
-    /// Cells for closures that were made, and for A2's functions that others hold.
+    /// Cells for closures that were made, and for the incoming functions that others hold.
     pub joins: Joins,
     /// The writes, in order.
     pub ops: Vec<Op>,
@@ -442,7 +443,7 @@ pub fn begin(vm: &mut Vm, skip: &[Ref], targets: impl Iterator<Item = Tables>) -
     let heap = Heap::start(vm, skip)?;
     for tables in targets {
         let moves = vm.keep_entries(tables.moves)?;
-        // Functions are asked for by their source; of tables only A2's second copies.
+        // Functions are asked for by their source; of tables only the incoming second copies.
         for key in moves.keys() {
             let key = vm.val(key);
             if key.is_table() {
@@ -568,7 +569,8 @@ fn plan(
             "a table has both the running {0} and the file's for a key: the running one's entry stays",
             vm.val(key).kind.name()
         ))?;
-        // A1's entry: that of the old function, or of the table that A2's is a copy of.
+        // The running entry: that of the old function, or of the table that the incoming one is a
+        // copy of.
         if is_function && !vm.same(there, value) {
             found.ops.try_push(Op::write(table, new, value, there))?;
         }

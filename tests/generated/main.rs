@@ -5,7 +5,7 @@
 //! a new version, a reload that keeps, merges or replaces data (R8). Some cases have a second
 //! module, which imports what the first one has; they are reloaded one by one or as a list, all or
 //! none (R7.4). The reference program (`heap.rs`) runs all of it as well, and `oracle.rs` does to
-//! it what docs/semantics.md says. After each step both tell what there is and what every function
+//! it what docs/semantics/ says. After each step both tell what there is and what every function
 //! does when it is called; the two texts must be the same. What differs is shrunk, and told with
 //! both files.
 //!

@@ -1,4 +1,4 @@
-//! What a reload must do to the reference program: the rules of docs/semantics.md, on [`Heap`],
+//! What a reload must do to the reference program: the rules of docs/semantics/, on [`Heap`],
 //! where everything is known.
 //!
 //! Names tell what is the same in two versions: a local's name its cell, the place where the file
@@ -110,8 +110,8 @@ pub struct Oracle {
     reloaded: bool,
 }
 
-/// The places of A2's tables, by the place where the file makes them: the table that has it, in the
-/// same way, and under which key.
+/// The places of the incoming tables, by the place where the file makes them: the table that has
+/// it, in the same way, and under which key.
 type Places = BTreeMap<String, BTreeSet<(Option<String>, String)>>;
 
 /// What is on record of a table, and whether that is sure.
@@ -120,13 +120,13 @@ type OnRecord<'a> = (Option<&'a BTreeMap<Key, Known>>, bool);
 /// How the cells and tables of two versions answer to each other.
 #[derive(Default)]
 struct Pairs {
-    /// A2's cell to A1's.
+    /// The incoming cell to the running one.
     cells: BTreeMap<usize, usize>,
-    /// A2's table to A1's.
+    /// The incoming table to the running one.
     tables: BTreeMap<usize, usize>,
-    /// A1's function to those of A2 that stand in its places.
+    /// The running function to those of the incoming version that stand in its places.
     answers: BTreeMap<usize, BTreeSet<usize>>,
-    /// A1's tables whose own keys are looked at.
+    /// The running tables whose own keys are looked at.
     enumerated: BTreeSet<usize>,
 }
 
@@ -138,9 +138,9 @@ struct Reload<'a> {
     on_conflict: OnConflict,
     policy: Policy,
     pairs: Pairs,
-    /// A2's functions that something of A2 refers to.
+    /// The incoming functions that something of the incoming version refers to.
     reached: BTreeSet<usize>,
-    /// A1's functions in places that a reload looks at.
+    /// The running functions in places that a reload looks at.
     near: BTreeSet<usize>,
     writes: Vec<(Place, Value, Value)>,
     conflicts: bool,
@@ -462,7 +462,7 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// What of A2 something refers to.
+    /// What of the incoming version something refers to.
     fn reach(&mut self) {
         let fresh = (self.ran.tables, self.ran.functions);
         let changed = self.ran.changes.iter().map(|change| change.new);
@@ -561,7 +561,7 @@ impl<'a> Reload<'a> {
             .find(|new| self.origin(*new) == Some(origin))
     }
 
-    /// R3.6: A2's functions for which the one of A1 stays.
+    /// R3.6: the incoming functions for which the one of the running version stays.
     fn stays(&self, moved: &[(usize, usize)]) -> HashMap<usize, usize> {
         let is_same = |(old, new): &&(usize, usize)| {
             let [old, new] = [*old, *new].map(|function| &self.heap.functions[function]);
@@ -759,8 +759,9 @@ impl<'a> Reload<'a> {
         Ok(())
     }
 
-    /// R3.1: a table that stands in several places may be a new one where A1 lacks it at one of
-    /// them and its strings are others. One that is like another that is gone may be that one.
+    /// R3.1: a table that stands in several places may be a new one where the running version lacks
+    /// it at one of them and its strings are others. One that is like another that is gone may be
+    /// that one.
     fn check_places(&self) -> Result<(), Open> {
         let paired: HashSet<usize> = self.pairs.tables.values().copied().collect();
         let roots = [self.heap.object(), Value::Table(GLOBALS)];
@@ -942,7 +943,7 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// What a value of A2 is in the running program.
+    /// What an incoming value is in the running program.
     fn own(&self, value: Value) -> Value {
         match value {
             Value::Table(table) => {
@@ -1014,7 +1015,7 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// R3 to R6 for a slot that A2 has.
+    /// R3 to R6 for a slot that the incoming version has.
     fn slot(&mut self, oracle: &Oracle, old: Value, new: Value) -> Result<Value, Open> {
         if old == Value::Nil {
             return Ok(self.own(new));
@@ -1095,7 +1096,7 @@ impl<'a> Reload<'a> {
         Ok(old)
     }
 
-    /// R6: A2's data beside a function.
+    /// R6: the incoming data beside a function.
     fn data_beside(&mut self, oracle: &Oracle, old: Value, new: Value) -> Result<Value, Open> {
         let Some(function) = self.home(old) else {
             return Ok(old);
@@ -1481,7 +1482,7 @@ impl<'a> Reload<'a> {
         Ok(())
     }
 
-    /// Where A2's tables stand, as far as pairing can see.
+    /// Where the incoming tables stand, as far as pairing can see.
     fn places(&self) -> Places {
         let mut places = Places::new();
         let mut add = |value: Value, parent: Option<&String>, place: String| {
@@ -1559,7 +1560,7 @@ impl<'a> Reload<'a> {
         (record, true)
     }
 
-    /// R5.3: whether a key that A1's table lacks is added to it.
+    /// R5.3: whether a key that the running table lacks is added to it.
     fn may_add(&self, oracle: &Oracle, old: usize, new: usize, key: &Key) -> Result<bool, Open> {
         if self.policy == Policy::Replace {
             return Ok(true);
@@ -1756,7 +1757,7 @@ impl<'a> Reload<'a> {
         Ok(())
     }
 
-    /// R5.1, R4.1: what A2 made works on A1's tables and cells.
+    /// R5.1, R4.1: what the incoming version made works on the running tables and cells.
     fn settle_fresh(&mut self) {
         for table in self.ran.tables..self.heap.tables.len() {
             let fields = self.heap.tables[table].fields.clone();
@@ -1848,8 +1849,8 @@ impl<'a> Reload<'a> {
                     }
                 }
                 Kind::Nested(made, part) => {
-                    // A1's factory: the one that made it, or a later generation that still has its
-                    // code.
+                    // The running factory: the one that made it, or a later generation that still
+                    // has its code.
                     let code = self.pairs.answers.keys().find_map(|old| {
                         match &self.heap.functions[*old].kind {
                             Kind::Home(known)

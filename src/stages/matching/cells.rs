@@ -143,7 +143,7 @@ impl ByList {
     }
 }
 
-/// A cell of A1.
+/// A running cell.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell1 {
     /// A function that has it.
@@ -157,7 +157,7 @@ pub struct Cell1 {
     pub(super) matched: bool,
 }
 
-/// A cell of A2.
+/// An incoming cell.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell2 {
     /// A function that has it.
@@ -168,9 +168,9 @@ pub struct Cell2 {
     pub owner: u32,
     /// Some function assigns it.
     pub assigned: bool,
-    /// A1's cell that it is joined to.
+    /// The running cell that it is joined to.
     pub answer: Option<u32>,
-    /// It is A1's very cell: nothing to join.
+    /// It is the running cell itself: nothing to join.
     pub same: bool,
     /// The chunk's own `_ENV` (R4.4).
     pub environment: bool,
@@ -182,32 +182,32 @@ pub struct Cell2 {
 /// What becomes of what a joined cell holds (R4.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CellFate {
-    /// A2's value is set: a function, an import, or data (R8).
+    /// The incoming value is set: a function, an import, or data (R8).
     Take,
-    /// A2's value is set: nothing assigns the local (R4.7).
+    /// The incoming value is set: nothing assigns the local (R4.7).
     Constant,
-    /// A1's is an own function; if it is replaced elsewhere, its replacement is set.
+    /// The running one is an own function; if it is replaced elsewhere, its replacement is set.
     Follow,
-    /// A1's stays.
+    /// The running one stays.
     Keep,
-    /// They are of two kinds, and the program has changed A1's, or nobody knows (R6).
+    /// They are of two kinds, and the program has changed the running one, or nobody knows (R6).
     Conflict,
-    /// Two tables that are paired: A1's stays.
+    /// Two tables that are paired: the running one stays.
     Merge,
-    /// A reference to an object of the module's own, and A2's leads to another one.
+    /// A reference to an object of the module's own, and the incoming one leads to another one.
     Refer,
 }
 
 /// Two cells that answer to each other.
 #[derive(Clone, Copy, Debug)]
 pub struct CellPair {
-    /// A1's.
+    /// The running one.
     pub old: u32,
-    /// A2's.
+    /// The incoming one.
     pub new: u32,
-    /// What A1's holds.
+    /// What the running one holds.
     pub old_value: Ref,
-    /// What A2's holds.
+    /// What the incoming one holds.
     pub new_value: Ref,
     /// What becomes of it.
     pub fate: CellFate,
@@ -232,7 +232,7 @@ impl Pairer<'_> {
             .with_upvalue_name(function, index, |text| names.add(address, text))
     }
 
-    /// The cells of a function of A1, which are those of a list.
+    /// The cells of a running function, which are those of a list.
     pub(super) fn cells_of_old(
         &mut self,
         list: u32,
@@ -271,7 +271,7 @@ impl Pairer<'_> {
         Ok(upvalues)
     }
 
-    /// Meets a cell of A1 in an upvalue.
+    /// Meets a running cell in an upvalue.
     #[cold]
     fn cell1(
         &mut self,
@@ -311,7 +311,7 @@ impl Pairer<'_> {
         Upvalues { start, count }
     }
 
-    /// The cells of a function of A2, which are those of a list.
+    /// The cells of an incoming function, which are those of a list.
     pub(super) fn cells_of_new(
         &mut self,
         owner: u32,
@@ -347,7 +347,7 @@ impl Pairer<'_> {
         Ok(upvalues)
     }
 
-    /// Meets a cell of A2 in an upvalue.
+    /// Meets an incoming cell in an upvalue.
     #[cold]
     fn cell2(&mut self, id: usize, owner: u32, function: Ref, index: u8, own: bool) -> Result<u32> {
         let number = self.out.new_cells.len() as u32;
@@ -382,8 +382,8 @@ impl Pairer<'_> {
         val == self.vm.val(self.context.globals)
     }
 
-    /// The chunk's own `_ENV` of A1: it holds the globals. (A local of that name holds something
-    /// else.)
+    /// The chunk's own `_ENV` of the running version: it holds the globals. (A local of that name
+    /// holds something else.)
     pub(super) fn is_environment1(&self, cell: u32) -> bool {
         self.out.old_cells.get(cell as usize).is_some_and(|cell| {
             (self.names.environment == Some(cell.name) || self.names.is_none(cell.name))
@@ -401,8 +401,8 @@ impl Pairer<'_> {
             .is_some_and(|cell| cell.environment)
     }
 
-    /// Makes two cells answer to each other (R4.1), or notes that A2 shares one where A1 has two
-    /// (R4.6).
+    /// Makes two cells answer to each other (R4.1), or notes that the incoming version shares one
+    /// where the running version has two (R4.6).
     pub(super) fn match_cells(&mut self, c1: u32, c2: u32) -> Result<()> {
         match self.out.new_cells.get(c2 as usize) {
             Some(new) if new.answer == Some(c1) => Ok(()),
@@ -455,7 +455,8 @@ impl Pairer<'_> {
         }
     }
 
-    /// Is what a cell of A1 holds a helper or an import that A2's value in `c2` takes the place of?
+    /// Is what a running cell holds a helper or an import that the incoming value in `c2` takes the
+    /// place of?
     fn is_code(&mut self, old: Ref, c2: u32) -> Result<bool> {
         let Some(cell) = self.out.new_cells.get(c2 as usize).copied() else {
             return Ok(false);
@@ -629,9 +630,9 @@ impl Pairer<'_> {
                 .is_some_and(|cell| cell.assigned)
     }
 
-    /// Local helpers (R4.3): A2's function takes A1's place in the cell. Where some function
-    /// assigns the cell, what it holds may have been chosen at run time: that is looked at when
-    /// all else is known.
+    /// Local helpers (R4.3): the incoming function takes the running place in the cell. Where some
+    /// function assigns the cell, what it holds may have been chosen at run time: that is looked at
+    /// when all else is known.
     pub(super) fn sort_cell_edges(&mut self) -> Result<()> {
         let mut edges = std::mem::take(&mut self.cell_edges);
         sort_by_number(&mut edges, |edge| {
@@ -659,8 +660,8 @@ impl Pairer<'_> {
     }
 
     /// Cells that some function assigns: a state that points at one of the module's own functions
-    /// follows that function; what a function of the module made at run time stays; else A2's
-    /// takes the place, as for any local helper.
+    /// follows that function; what a function of the module made at run time stays; else the
+    /// incoming one takes the place, as for any local helper.
     pub(super) fn resolve_assigned(&mut self) -> Result<()> {
         for edge in std::mem::take(&mut self.assigned_edges) {
             let Edge { f1, f2 } = edge.edge;
@@ -689,7 +690,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Did another function of A1 that is known make this one?
+    /// Did another running function that is known make this one?
     pub(super) fn is_made_at_run_time(&mut self, f1: u32) -> Result<bool> {
         let Pairing { old, nesting, .. } = &mut self.out;
         let function = old.get(f1 as usize);
@@ -698,8 +699,8 @@ impl Pairer<'_> {
         })
     }
 
-    /// When no pair leads on: what unmatched cells hold is A2's own, and may have functions of A2
-    /// in it. True when there was something.
+    /// When no pair leads on: what unmatched cells hold is the incoming version's own, and may have
+    /// incoming functions in it. True when there was something.
     pub(super) fn scan_unmatched(&mut self) -> Result<bool> {
         let mut found = false;
         while self.unmatched_scanned < self.out.new_cells.len() {

@@ -1,4 +1,5 @@
-//! What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1 (R3).
+//! What the incoming chunk wrote into tables that existed: what it overwrote takes the part of the
+//! running version (R3).
 
 use rustc_hash::FxHashMap;
 
@@ -14,7 +15,8 @@ use crate::support::mem::{TryInsert, TryPush, copied};
 pub(super) type Written = FxHashMap<usize, Ref>;
 
 impl Pairer<'_> {
-    /// What A2's chunk wrote into tables that existed: what it overwrote takes the part of A1.
+    /// What the incoming chunk wrote into tables that existed: what it overwrote takes the part of
+    /// the running version.
     pub(super) fn changes(&mut self) -> Result<()> {
         let changes = copied(&self.loaded.changes)?;
         let mut sites: FxHashMap<u32, SiteId> = std::mem::take(&mut self.change_sites);
@@ -72,7 +74,8 @@ impl Pairer<'_> {
             }
         }
         self.take_children(children)?;
-        // Tables into which the chunk put functions are code-bearing: A1's own are met as well.
+        // Tables into which the chunk put functions are code-bearing: the running version's own are
+        // met as well.
         for change in &changes {
             if change.key.is_some() && self.is_fresh_function(self.vm.val(change.new)) {
                 let site = sites.get(&change.number).copied().unwrap_or_default();
@@ -112,7 +115,7 @@ impl Pairer<'_> {
         let beside = self.beside(key, change.new, change.old);
         let action = self.classify_slot(&beside)?;
         if action == Action::Keep && beside.new_val.is_nil() {
-            return Ok(()); // the chunk removed it: what A1 has stays (R5.2)
+            return Ok(()); // the chunk removed it: what the running version has stays (R5.2)
         }
         let is_data = !beside.new_val.is_function() && beside.order.is_none() && !self.replace_data;
         if action == Action::Add && is_data && self.vm.integer(key).is_some() {

@@ -1,8 +1,8 @@
 //! R4.7: constants follow the file.
 //!
 //! Looked at are only cells whose two values differ, so that most reloads do no more here than to
-//! go through the pairs of cells. A constant is what is proved to be one; all else keeps A1's
-//! value.
+//! go through the pairs of cells. A constant is what is proved to be one; all else keeps the
+//! running value.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -18,7 +18,7 @@ use crate::model::record::Assigned;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
-/// Objects and entries that are looked at in search of a function of A1 that assigns what looks
+/// Objects and entries that are looked at in search of a running function that assigns what looks
 /// like a constant.
 const MOST_SEARCHED: usize = 20_000;
 /// Entries of a table that is searched: with more of them it holds data.
@@ -28,9 +28,9 @@ const MOST_ENTRIES: usize = 1_000;
 pub(super) struct Constants {
     /// `options.constants`
     follow: bool,
-    /// The source of A2's main function.
+    /// The source of the incoming main function.
     source: SourceId,
-    /// A2's text; none inside where it cannot be read.
+    /// The incoming text; none inside where it cannot be read.
     text: Option<Option<Text>>,
     /// What earlier reloads know to be assigned.
     assigned: Assigned,
@@ -38,7 +38,7 @@ pub(super) struct Constants {
     met: usize,
     /// What the chunk itself took the place of, by address; made when first asked for.
     taken: Option<FxHashSet<usize>>,
-    /// In how many of A1's functions each of its cells is, of so many functions.
+    /// In how many of the running functions each of its cells is, of so many functions.
     holders: Vec<u32>,
     counted: usize,
 }
@@ -85,8 +85,8 @@ pub(super) fn read_first(vm: &mut Vm, main: Ref, assigned: &mut Assigned) -> Res
 }
 
 impl Pairer<'_> {
-    /// A2's function takes the place of a value that is none (`local log = print` becomes `local
-    /// function log`): it is met like any other, since its cells are to be joined. True when
+    /// The incoming function takes the place of a value that is none (`local log = print` becomes
+    /// `local function log`): it is met like any other, since its cells are to be joined. True when
     /// there was one.
     pub(super) fn discover_constants(&mut self) -> Result<bool> {
         let mut found = false;
@@ -125,7 +125,7 @@ impl Pairer<'_> {
             }
         }
         if !candidates.is_empty() {
-            let mut all: Vec<u32> = Vec::new(); // the pairs of each cell of A1
+            let mut all: Vec<u32> = Vec::new(); // the pairs of each running cell
             all.try_reserve_exact(self.out.old_cells.len())?;
             all.resize(self.out.old_cells.len(), 0);
             for pair in &self.out.cell_pairs {
@@ -176,8 +176,8 @@ impl Pairer<'_> {
                 .has(self.vm, &self.vm.upvalue_name(new.function, new.index))
     }
 
-    /// Does A2's text prove that the cell holds what a literal, an import or a function put there,
-    /// and that nothing assigns it?
+    /// Does the incoming text prove that the cell holds what a literal, an import or a function put
+    /// there, and that nothing assigns it?
     fn is_proved(&mut self, pair: &CellPair) -> Result<bool> {
         let new = self.vm.val(pair.new_value);
         let fresh = self.is_fresh(new);
@@ -218,8 +218,8 @@ impl Pairer<'_> {
     }
 
     /// Does the text say what the cell of a closure holds that a function made while the file was
-    /// loaded, and does A1's hold what it held then? Of a factory of another module the text is not
-    /// known: what its closure holds is what the file passes to it.
+    /// loaded, and does the running hold what it held then? Of a factory of another module the text
+    /// is not known: what its closure holds is what the file passes to it.
     fn is_written(&mut self, pair: &CellPair) -> Result<bool> {
         let (Some(old), Some(new)) = (
             self.out.old_cells.get(pair.old as usize).copied(),
@@ -264,8 +264,8 @@ impl Pairer<'_> {
         Ok(self.constants.taken.insert(taken).contains(&address))
     }
 
-    /// The function of A2 by which a cell is looked up in the text; none when the text is not that
-    /// function's.
+    /// The incoming function by which a cell is looked up in the text; none when the text is not
+    /// that function's.
     fn sought(&self, cell: u32) -> Option<(Sought, u8, Vec<u8>)> {
         let cell = self.out.new_cells.get(cell as usize)?;
         let owner = self.out.new.get(cell.owner as usize)?;
@@ -331,8 +331,8 @@ impl Pairer<'_> {
                 .is_some_and(|(.., name)| assigned.has(self.vm, &name))
     }
 
-    /// May what A1's cell holds go? What is held nowhere else may be state itself: a table, a
-    /// closure with cells of its own.
+    /// May what the running cell holds go? What is held nowhere else may be state itself: a table,
+    /// a closure with cells of its own.
     fn may_go(&mut self, pair: &CellPair) -> Result<bool> {
         let old = self.vm.val(pair.old_value);
         if !matches!(
@@ -400,7 +400,8 @@ impl Pairer<'_> {
             }))
     }
 
-    /// One cell of A1 that answers to several of A2's takes what all of them say, or nothing.
+    /// One running cell that answers to several of the incoming version takes what all of them say,
+    /// or nothing.
     fn agree(&self, candidates: &[usize]) -> bool {
         let of = |i: &usize| self.out.cell_pairs.get(*i);
         let first = candidates.first().and_then(of);
@@ -410,9 +411,9 @@ impl Pairer<'_> {
             .all(|pair| first.is_some_and(|first| self.vm.same(first.new_value, pair.new_value)))
     }
 
-    /// Looks for functions of A1 that assign one of the cells and that the file lacks now: behind
-    /// A1's functions and tables, in other modules, in the registry. The nearest first, a whole
-    /// level at a time, and no more than [`MOST_SEARCHED`].
+    /// Looks for running functions that assign one of the cells and that the file lacks now: behind
+    /// the running functions and tables, in other modules, in the registry. The nearest first, a
+    /// whole level at a time, and no more than [`MOST_SEARCHED`].
     fn search_setters(&mut self, candidates: &FxHashMap<u32, Vec<usize>>) -> Result<()> {
         let mut cells: FxHashMap<usize, u32> = FxHashMap::default();
         for old in candidates.keys() {
@@ -499,7 +500,8 @@ impl Pairer<'_> {
         Ok(profile.is_none_or(|profile| assigns(profile.assigned)))
     }
 
-    /// What the next reloads have to know: every local of A1 and A2 that some function assigns.
+    /// What the next reloads have to know: every local of the running version and the incoming
+    /// version that some function assigns.
     fn note_assigned(&mut self) -> Result<()> {
         let mut names: FxHashSet<Name> = FxHashSet::default();
         let old = self

@@ -20,9 +20,9 @@ use crate::support::mem::{TryInsert, TryPush};
 pub struct Differing {
     /// Where.
     pub site: SiteId,
-    /// What A1 has there.
+    /// What the running version has there.
     pub running: Ref,
-    /// What A2 has.
+    /// What the incoming version has.
     pub file: Ref,
 }
 
@@ -81,7 +81,7 @@ impl Pairer<'_> {
         is_scalar(self.vm.val(old)) && is_scalar(self.vm.val(new)) && !self.vm.same(old, new)
     }
 
-    /// `is_taken`: the file gives A1's value to a new key of the table.
+    /// `is_taken`: the file gives the running value to a new key of the table.
     fn note_difference(
         &mut self,
         place: Place,

@@ -39,7 +39,7 @@ fn token(key: u64, value: u64) -> u64 {
 }
 
 impl Pairer<'_> {
-    /// The elements of A2's list.
+    /// The incoming elements list.
     pub(super) fn written(
         &mut self,
         pair: &TablePair,
@@ -68,7 +68,7 @@ impl Pairer<'_> {
         Ok(written)
     }
 
-    /// The elements of A1's list; `most`: up to the file's length, behind a hole as well.
+    /// The running elements list; `most`: up to the file's length, behind a hole as well.
     pub(super) fn running(&mut self, pair: &TablePair, most: usize) -> Result<Vec<Running>> {
         let mut end = self.vm.raw_len(pair.old).max(most as i64);
         if end > MOST_ELEMENTS {
@@ -105,7 +105,7 @@ impl Pairer<'_> {
         Ok(running)
     }
 
-    /// A1's object that one of A2's answers to, or is.
+    /// The running object that one of the incoming version answers to, or is.
     pub(super) fn partner(&self, written: &Written) -> Option<Ref> {
         let EntryPair {
             new,

@@ -77,8 +77,8 @@ impl Identity {
         }
     }
 
-    /// Does the file's text put something under this key of a table of A2 (`None`: among the
-    /// globals) that it has made elsewhere? Then the place is a reference.
+    /// Does the file's text put something under this key of an incoming table (`None`: among
+    /// the globals) that it has made elsewhere? Then the place is a reference.
     pub(super) fn is_reference(&self, vm: &Vm, table: Option<Ref>, key: Ref) -> bool {
         let store = || {
             let definitions = self.definitions()?;

@@ -1,4 +1,4 @@
-//! Fresh tables that answer to none of A1's (R5.1).
+//! Fresh tables that answer to none of the running version's (R5.1).
 
 use super::{Child, ChildKind, Pairer, Reference};
 use crate::lua::vm::{KeyValue, Ref};
@@ -7,8 +7,8 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 impl Pairer<'_> {
-    /// Goes through a fresh table that answers to none of A1's: its functions are A2's as well, and
-    /// it may refer to tables that do answer to one.
+    /// Goes through a fresh table that answers to none of the running version: its functions are
+    /// incoming ones as well, and it may refer to tables that do answer to one.
     pub(super) fn scan(&mut self, table: Ref, site: SiteId) -> Result<()> {
         let Some(order) = self.order_of(self.vm.val(table)) else {
             return Ok(());

@@ -14,7 +14,7 @@ use crate::support::mem::{TryPush, sort_by_number};
 /// Numbers of functions: nearly always one.
 pub type Few = SmallVec<[u32; 2]>;
 
-/// A Lua function of A1.
+/// A Lua running function.
 #[derive(Clone, Debug)]
 pub struct Function1 {
     /// The function.
@@ -29,7 +29,7 @@ pub struct Function1 {
     pub profile: Option<Profile>,
     /// Its number in the table of lineages.
     pub lineage: Option<i64>,
-    /// The functions of A2 that answer to it, the best first.
+    /// The incoming functions that answer to it, the best first.
     pub answers: Few,
     /// Its upvalues; none until its cells are looked at.
     pub upvalues: Upvalues,
@@ -40,7 +40,7 @@ pub struct Function1 {
     degree: u32,
 }
 
-/// A fresh Lua function of A2.
+/// A fresh Lua incoming function.
 #[derive(Clone, Debug)]
 pub struct Function2 {
     /// The function.
@@ -55,20 +55,20 @@ pub struct Function2 {
     pub own: bool,
     /// Its code.
     pub profile: Profile,
-    /// The functions of A1 that it answers to.
+    /// The running functions that it answers to.
     pub partners: Few,
-    /// The functions of A1 that it was compared with.
+    /// The running functions that it was compared with.
     pub(super) edges: Few,
     /// Its upvalues.
     pub upvalues: Upvalues,
-    /// It stands under a name, too, that A1's table lacks.
+    /// It stands under a name, too, that the running table lacks.
     pub added: bool,
     /// How many pairs it is in.
     degree: u32,
 }
 
 impl Pairer<'_> {
-    /// Meets a function of A1; none for a C function. Only of own functions the upvalues are
+    /// Meets a running function; none for a C function. Only of own functions the upvalues are
     /// looked at.
     pub(super) fn function1(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
         let address = self.vm.val(at).addr;
@@ -113,7 +113,7 @@ impl Pairer<'_> {
         Ok(Some(number))
     }
 
-    /// Notes the cells of a function of A1, and which of them it assigns.
+    /// Notes the cells of a running function, and which of them it assigns.
     fn look_at(&mut self, function: &mut Function1) -> Result<()> {
         let (at, site, own) = (function.at, function.site, function.own);
         let list = match function.list {
@@ -147,7 +147,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Meets the own function that an own function of A1 has in an upvalue.
+    /// Meets the own function that an own running function has in an upvalue.
     pub(super) fn discover_upvalue(
         &mut self,
         function: Ref,
@@ -162,7 +162,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// The number of a function of A2 that was met.
+    /// The number of an incoming function that was met.
     pub(super) fn number2(&self, address: usize) -> Option<u32> {
         self.loaded
             .fresh
@@ -170,7 +170,7 @@ impl Pairer<'_> {
             .and_then(|order| self.met2.get(order))
     }
 
-    /// Meets a function of A2; none for a C function and one that is not fresh.
+    /// Meets an incoming function; none for a C function and one that is not fresh.
     pub(super) fn function2(&mut self, at: Ref, site: SiteId) -> Result<Option<u32>> {
         match self.order_of(self.vm.val(at)) {
             Some(order) => self.function2_of(order, at, site),
@@ -290,9 +290,9 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Of several functions of A2 in the places of one of A1, that one answers to it in all other
-    /// places which has no new name besides, and then one with its code: the others are what
-    /// the file has put into one of its places.
+    /// Of several incoming functions in the places of one of the running version, that one answers
+    /// to it in all other places which has no new name besides, and then one with its code: the
+    /// others are what the file has put into one of its places.
     pub(super) fn rank_answers(&mut self) -> Result<()> {
         for f1 in 0..self.out.old.len() as u32 {
             let several = |old: &Function1| old.answers.len() > 1;
@@ -324,7 +324,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// A pair that stands: A2's function is the answer to A1's, and takes its cells.
+    /// A pair that stands: the incoming function is the answer to the running one, and takes its
+    /// cells.
     fn settle(&mut self, edge: Edge) -> Result<()> {
         if let (Some(old), Some(new)) = (
             self.out.old.get_mut(edge.f1 as usize),
@@ -336,8 +337,8 @@ impl Pairer<'_> {
         self.match_upvalues(edge.f1, edge.f2)
     }
 
-    /// The upvalue of a function of A1 that the function itself knows by this name, whatever others
-    /// call its cell (somebody joined cells of different names at run time).
+    /// The upvalue of a running function that the function itself knows by this name, whatever
+    /// others call its cell (somebody joined cells of different names at run time).
     fn own_name(
         &mut self,
         function: Ref,
@@ -353,7 +354,7 @@ impl Pairer<'_> {
         Ok(None)
     }
 
-    /// The name that an upvalue of A2's had in the last load, which is its own nearly always; none
+    /// The name that an incoming upvalue had in the last load, which is its own nearly always; none
     /// where what had that name is called otherwise by now.
     fn name_before(&self, f2: u32, upvalue: Upvalue) -> Option<Name> {
         let has_name = |function: Ref, text: Ref| {
@@ -379,7 +380,7 @@ impl Pairer<'_> {
         (!is_another).then_some(upvalue.name)
     }
 
-    /// R4.1: by the names of the cells, and where that fails by the names that the function of A1
+    /// R4.1: by the names of the cells, and where that fails by the names that the running function
     /// has for them.
     fn match_by_name(
         &mut self,

@@ -101,15 +101,22 @@ impl Identity {
         id.is_some_and(|id| self.incoming(id).is_none() && self.is_place_of(vm, id, table, key))
     }
 
-    /// Is the place under this key of a table of A1 the one that the last version of the text
-    /// defined A2's object for?
+    /// Is the place under this key of a running table the one that the last version of the text
+    /// defined the incoming object for?
     pub(super) fn was_defined_at(&self, vm: &Vm, new: Ref, table: Ref, key: Ref) -> bool {
         let id = self.incoming.definition(vm.val(new).addr);
         let id = id.and_then(|id| Some(self.base(id)?.0));
         id.is_some_and(|id| self.is_place_of(vm, id, table, key))
     }
 
-    /// Has the edit changed the code of a function of A2?
+    /// Does the file still make the running object, and is the place under this key of a table
+    /// another one than that which it was defined for?
+    pub(super) fn is_reference_to_kept(&self, vm: &Vm, old: Ref, table: Ref, key: Ref) -> bool {
+        let id = self.running.definition(vm.val(old).addr);
+        id.is_some_and(|id| self.incoming(id).is_some() && !self.is_place_of(vm, id, table, key))
+    }
+
+    /// Has the edit changed the code of an incoming function?
     pub(super) fn is_edited(&self, vm: &Vm, new: Ref) -> bool {
         let codes = || {
             let (base, definitions) = self.versions()?;
@@ -130,12 +137,12 @@ impl Identity {
         self.definitions.as_ref()
     }
 
-    /// The definition of an object of A1.
+    /// The definition of a running object.
     pub(super) fn running_definition(&self, vm: &Vm, object: Ref) -> Option<DefinitionId> {
         self.running.definition(vm.val(object).addr)
     }
 
-    /// The definition of an object of A2.
+    /// The definition of an incoming object.
     pub(super) fn incoming_definition(&self, vm: &Vm, object: Ref) -> Option<DefinitionId> {
         self.incoming.definition(vm.val(object).addr)
     }
@@ -150,7 +157,7 @@ impl Identity {
         self.incoming(base).map(|(incoming, _)| incoming)
     }
 
-    /// Had the last version of the text the definition that made A2's object?
+    /// Had the last version of the text the definition that made the incoming object?
     pub(super) fn is_kept(&self, vm: &Vm, new: Ref) -> bool {
         let id = self.incoming.definition(vm.val(new).addr);
         id.is_some_and(|id| self.base(id).is_some())
@@ -290,29 +297,29 @@ impl Identity {
         }
     }
 
-    /// The running object that A2's answers to, if both come from one definition.
+    /// The running object that the incoming one answers to, if both come from one definition.
     pub(super) fn running_object(&self, vm: &Vm, new: Ref) -> Option<Ref> {
         let definition = self.incoming.definition(vm.val(new).addr)?;
         self.running.object(self.base(definition)?.0)
     }
 
-    /// Which definition of the file is this function of A2, if it is an element of a list or stands
-    /// in one, and the last version has it, too?
+    /// Which definition of the file is this incoming function, if it is an element of a list or
+    /// stands in one, and the last version has it, too?
     pub(super) fn element(&self, vm: &Vm, new: Ref) -> Option<u32> {
         let definition = self.incoming.definition(vm.val(new).addr)?;
         let is_known = self.elements.contains(&definition) && self.base(definition).is_some();
         is_known.then_some(definition.0)
     }
 
-    /// The same for what a function of A1 has become.
+    /// The same for what a running function has become.
     pub(super) fn element_running(&self, vm: &Vm, old: Ref) -> Option<u32> {
         let definition = self.running.definition(vm.val(old).addr)?;
         let is_element = self.elements_running.contains(&definition);
         Some(self.incoming(definition).filter(|_| is_element)?.0.0)
     }
 
-    /// Had the last version A2's function in a list already, or in a row of one, and is what it
-    /// made there gone?
+    /// Had the last version the incoming function in a list already, or in a row of one, and is
+    /// what it made there gone?
     pub(super) fn was_element(&self, vm: &Vm, new: Ref) -> bool {
         let definition = self.incoming.definition(vm.val(new).addr);
         let base = definition.and_then(|definition| self.base(definition));
@@ -612,19 +619,19 @@ impl Pairer<'_> {
         Definitions::read(self.vm.take_dump(), self.vm.secret())
     }
 
-    /// What is known of an object of A1 and one of A2 by their definitions.
+    /// What is known of a running object and one of the incoming version by their definitions.
     pub(super) fn relation(&self, old: Ref, new: Ref) -> Relation {
         self.identity.relation(self.vm, old, new)
     }
 
-    /// Is the place under a key of A2's table a reference, as the text says?
+    /// Is the place under a key of an incoming table a reference, as the text says?
     pub(super) fn is_reference(&self, holder: Option<Ref>, key: Ref) -> bool {
         let globals = self.vm.val(self.context.globals);
         let table = holder.filter(|holder| self.vm.val(*holder) != globals);
         holder.is_some() && self.identity.is_reference(self.vm, table, key)
     }
 
-    /// Is the local in a cell of A2 a reference, as the text says?
+    /// Is the local in an incoming cell a reference, as the text says?
     pub(super) fn is_reference_in_cell(&self, cell: u32) -> bool {
         let cell = self.out.new_cells.get(cell as usize);
         let owner = cell.and_then(|cell| self.out.new.get(cell.owner as usize));

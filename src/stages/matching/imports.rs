@@ -1,4 +1,4 @@
-//! R3.3: when A2's import takes the place of what A1 has there.
+//! R3.3: when the incoming import takes the place of what the running version has there.
 
 use rustc_hash::FxHashSet;
 
@@ -123,9 +123,9 @@ impl Pairer<'_> {
 
     /// Did this module make another one's object `old`, from what the file says in `new`? (It keeps
     /// the table under a name, and the other one fills it and returns it.) Where both have
-    /// functions under the same names, it did if at least half of A1's are the module's own.
-    /// Else it did where the file's table begins with plain fields and tables alone, and A1's
-    /// has all of these, of the same types.
+    /// functions under the same names, it did if at least half of the running version are the
+    /// module's own. Else it did where the file's table begins with plain fields and tables alone,
+    /// and the running one has all of these, of the same types.
     fn is_handed_over(&mut self, old: Ref, new: Ref) -> Result<bool> {
         let (mut own, mut external) = (0, 0);
         let mut plain = !self.replace_data && self.vm.metatable_val(new).is_nil();
@@ -199,8 +199,8 @@ impl Pairer<'_> {
         self.is_own_function(call)
     }
 
-    /// R8: is A2's `new` data that may take the place of `old`? Not where the module has put itself
-    /// in the place of what it wraps.
+    /// R8: is the incoming `new` data that may take the place of `old`? Not where the module has
+    /// put itself in the place of what it wraps.
     pub(super) fn is_replacement(&mut self, old: Ref, new: Ref) -> Result<bool> {
         Ok(!self.vm.same(new, old)
             && (self.vm.val(old).addr == 0 || self.is_own(old)? || !self.is_own(new)?))

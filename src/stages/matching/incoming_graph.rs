@@ -1,4 +1,4 @@
-//! What A2's chunk left behind: each of its tables and functions, met once.
+//! What the incoming chunk left behind: each of its tables and functions, met once.
 //!
 //! One walk from what the chunk returned and what it wrote notes what every fresh table holds,
 //! which cells every fresh function has. So all of that is known before anything is paired, and
@@ -15,11 +15,11 @@ use crate::model::objects::{CellLists, DenseMap};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
-/// Entries of A2's tables that the walk looks at; the tables of a file with more are looked at one
-/// by one.
+/// Entries of the incoming tables that the walk looks at; the tables of a file with more are looked
+/// at one by one.
 const MOST_ENTRIES: usize = 20_000;
 
-/// An entry of a table of A2.
+/// An entry of an incoming table.
 #[derive(Clone, Copy)]
 pub(super) struct Item {
     /// The key and the value.
@@ -31,7 +31,7 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// The entry beside what A1 has under its key.
+    /// The entry beside what the running version has under its key.
     pub(super) fn beside(self, old: Ref, old_val: Val) -> EntryPair {
         EntryPair {
             key: self.entry.key,
@@ -57,7 +57,7 @@ pub(super) struct Function {
     pub(super) list: u32,
 }
 
-/// What is known of A2. Objects go by their place in the order of creation.
+/// What is known of the incoming version. Objects go by their place in the order of creation.
 #[derive(Default)]
 pub(super) struct IncomingGraph {
     items: Vec<Item>,
@@ -100,7 +100,8 @@ impl IncomingGraph {
 }
 
 impl Pairer<'_> {
-    /// Where a table or function of A2 stands in the order of creation; none for what is not fresh.
+    /// Where a table or incoming function stands in the order of creation; none for what is not
+    /// fresh.
     #[inline]
     pub(super) fn order_of(&self, val: Val) -> Option<u32> {
         match val.kind {
@@ -109,7 +110,7 @@ impl Pairer<'_> {
         }
     }
 
-    /// Walks A2.
+    /// Walks the incoming version.
     pub(super) fn build_graph(&mut self) -> Result<()> {
         let mut work = Vec::new();
         let mut cells = FxHashSet::default();

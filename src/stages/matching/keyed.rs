@@ -1,5 +1,5 @@
-//! Entries of A2 under keys that are fresh tables or functions: A1 has them under what answers to
-//! the key.
+//! Entries of the incoming version under keys that are fresh tables or functions: the running
+//! version has them under what answers to the key.
 //!
 //! Functions and coroutines that are nothing but keys (a set of listeners) have no names. Those of
 //! one table are a sequence, as the elements of a list are (`elements`).
@@ -15,10 +15,10 @@ use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, copied};
 
-/// Entries of a table of A1 that are looked at for functions as keys.
+/// Entries of a running table that are looked at for functions as keys.
 const MOST_ENTRIES: usize = 10_000;
 
-/// Where the code of a function of A1 that is a key stands, and a digest of it.
+/// Where the code of a running function that is a key stands, and a digest of it.
 type Code = (i32, i32, Option<Digest>);
 
 fn element(code: Option<Digest>) -> Element {
@@ -107,8 +107,8 @@ impl Pairer<'_> {
         Ok(!answered.is_empty())
     }
 
-    /// Takes the entries under fresh keys: those whose key answers to one of A1's, in the final
-    /// pass all that are left. True when there was one.
+    /// Takes the entries under fresh keys: those whose key answers to one of the running version,
+    /// in the final pass all that are left. True when there was one.
     pub(super) fn resolve_keyed(&mut self, pass: Pass) -> Result<bool> {
         let mut children = Vec::new();
         let mut left = Vec::new();
@@ -127,7 +127,7 @@ impl Pairer<'_> {
         Ok(found)
     }
 
-    /// A1's table or function that a key of A2's answers to.
+    /// The running table or function that a key of the incoming version answers to.
     pub(super) fn answer_to_key(&self, key: Ref) -> Option<Ref> {
         let val = self.vm.val(key);
         match val.kind {
@@ -269,7 +269,7 @@ impl Pairer<'_> {
                 self.edge(Edge { f1, f2 })?;
             }
         }
-        // Which of them A1 has already nobody knows.
+        // Which of them the running version has already nobody knows.
         if is_free && !left.is_empty() {
             for i in left {
                 if let Some(keyed) = self.keyed.get_mut(i) {
@@ -284,9 +284,9 @@ impl Pairer<'_> {
         Ok(some)
     }
 
-    /// The functions of the module's own that are keys of A1's table, that no function of the
-    /// module has made, and to which nothing answers, in the order of their lines. None where the
-    /// table has too many entries.
+    /// The functions of the module's own that are keys of the running table, that no function of
+    /// the module has made, and to which nothing answers, in the order of their lines. None where
+    /// the table has too many entries.
     fn function_keys(&mut self, table: Ref) -> Result<Option<Vec<(Code, Ref)>>> {
         let mut keys = Vec::new();
         let mut cursor = self.vm.walk(table, Ref::NIL)?;

@@ -14,8 +14,8 @@ use crate::support::mem::{TryInsert, TryPush};
 const MOST_ENTRIES: u32 = 10_000;
 
 impl Pairer<'_> {
-    /// R4.2: of the cells that no pair reached, those whose name exactly one of A1's and one of
-    /// A2's carries.
+    /// R4.2: of the cells that no pair reached, those whose name exactly one of the running version
+    /// and one of the incoming carries.
     pub(super) fn match_leftovers(&mut self) -> Result<bool> {
         #[derive(Default)]
         struct Count {
@@ -68,8 +68,8 @@ impl Pairer<'_> {
         Ok(!pairs.is_empty())
     }
 
-    /// Meets the functions of A1 that no pair led to (those of a class that the file has moved) and
-    /// that have the only cell of a name that no cell has which was met.
+    /// Meets the running functions that no pair led to (those of a class that the file has moved)
+    /// and that have the only cell of a name that no cell has which was met.
     fn discover_namesakes(&mut self, mut wanted: FxHashSet<Name>) -> Result<()> {
         for cell in &self.out.old_cells {
             wanted.remove(&cell.name);
@@ -150,8 +150,8 @@ impl Pairer<'_> {
         (unmet && !self.loaded.ownership.is_shared(self.vm, known.at)).then_some(known)
     }
 
-    /// Numbers the functions in tables of A1's module object to which no table of A2 answers: the
-    /// file may name them no longer.
+    /// Numbers the functions in running tables module object to which no incoming table answers:
+    /// the file may name them no longer.
     fn number_leftovers(&mut self) -> Result<()> {
         let (running, mut left) = (self.context.running, MOST_ENTRIES);
         if self.vm.kind(running) != Kind::Table {

@@ -39,7 +39,7 @@ pub struct RecordedElement {
     pub index: Option<i64>,
     /// Where it was on record.
     pub known: Option<Place>,
-    /// What it is in A1.
+    /// What it is in the running version.
     pub old: Ref,
 }
 
@@ -53,7 +53,7 @@ pub struct RecordedList {
     pub stays: Vec<(i64, Held)>,
 }
 
-/// An element of A1's list.
+/// A running element list.
 #[derive(Clone, Copy)]
 pub(super) struct Running {
     pub(super) index: i64,
@@ -63,7 +63,7 @@ pub(super) struct Running {
     pub(super) f1: Option<u32>,
 }
 
-/// An element of A2's list.
+/// An incoming element list.
 #[derive(Clone, Copy)]
 pub(super) struct Written {
     pub(super) beside: EntryPair,
@@ -73,29 +73,31 @@ pub(super) struct Written {
     pub(super) has_code: bool,
 }
 
-/// What stands in the list in the end: an element of A1's, or one of A2's.
+/// What stands in the list in the end: a running element, or one of the incoming version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stands {
     Running(usize),
     Written(usize),
 }
 
-/// Which element is which: of A1's list, of A2's, and of that of the last load.
+/// Which element is which: of the running list, of the incoming version, and of that of the last
+/// load.
 struct Matched {
     old: Vec<Running>,
     new: Vec<Written>,
-    /// For each of A2's the one of A1's, and the reverse.
+    /// For each incoming element the running one, and the reverse.
     of_new: Vec<Option<usize>>,
     of_old: Vec<Option<usize>>,
-    /// For each of A2's and of A1's the one of the last load; empty without a record.
+    /// For each incoming and each running element the one of the last load; empty without
+    /// a record.
     base: Vec<Element>,
     base_of_new: Vec<Option<usize>>,
     base_of_old: Vec<Option<usize>>,
     /// Where the list is on record; none where it is not.
     path: Option<Path>,
-    /// Of A2's: nothing tells whether it is one of the last load.
+    /// Of the incoming one: nothing tells whether it is one of the last load.
     doubtful: Vec<bool>,
-    /// A1's list has no holes.
+    /// The running list has no holes.
     is_whole: bool,
 }
 
@@ -532,7 +534,7 @@ impl Pairer<'_> {
         Ok(result)
     }
 
-    /// Does an element of the file's that A1's list lacks come into it?
+    /// Does an element of the file's that the running list lacks come into it?
     fn is_added(&mut self, pair: &TablePair, matched: &Matched, i: usize) -> Result<bool> {
         let Some(new) = matched.new.get(i).copied() else {
             return Ok(false);
@@ -549,7 +551,7 @@ impl Pairer<'_> {
         Ok(is_told)
     }
 
-    /// Does an element of A1's that the file's list lacks go from it?
+    /// Does a running element that the file's list lacks go from it?
     fn is_gone(&mut self, matched: &Matched, i: usize) -> Result<bool> {
         let (Some(old), Some(base)) = (
             matched.old.get(i).copied(),
@@ -587,7 +589,7 @@ impl Pairer<'_> {
         stays: &[bool],
         result: &mut Vec<Stands>,
     ) -> Result<()> {
-        // What only A1 has goes behind what stands before it.
+        // What only the running version has goes behind what stands before it.
         let mut behind: Vec<(usize, usize)> = Vec::new();
         let mut last = 0;
         for old in 0..matched.old.len() {
@@ -630,7 +632,8 @@ impl Pairer<'_> {
         let stands = |new: usize| {
             Matched::at(&matched.of_new, new).filter(|old| stays.get(*old) == Some(&true))
         };
-        // By the place in A1's list: twice its number, and one more for what stands behind it.
+        // By the place in the running list: twice its number, and one more for what stands behind
+        // it.
         let end = 2 * matched.old.len() + 1;
         let mut places: Vec<(usize, Stands)> = Vec::new();
         let mut next = none(matched.new.len() + 1, None)?;
@@ -764,7 +767,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// Plans what is written into A1's list.
+    /// Plans what is written into the running list.
     fn place_elements(
         &mut self,
         pair: &TablePair,

@@ -1,8 +1,10 @@
-//! R5.3, R8: what the record of A0 says of keys that A1 lacks, and of values that A1 has.
+//! R5.3, R8: what the record of the base version says of keys that the running version lacks, and
+//! of values that the running version has.
 //!
-//! Three versions of each place: what A0 had (on record), what runs (A1), and what the file says
-//! (A2). What the program removed is not added; with `data = "merge"` what it did not change
-//! follows the file, and goes when the file has it no longer.
+//! Three versions of each place: what the base version had (on record), what runs (the running
+//! version), and what the file says (the incoming version). What the program removed is not added;
+//! with `data = "merge"` what it did not change follows the file, and goes when the file has it no
+//! longer.
 
 use rustc_hash::FxHashSet;
 
@@ -78,7 +80,7 @@ impl Pairer<'_> {
         self.lineage.of(self.vm, object)
     }
 
-    /// Where a table of A1 that goes on is on record, which `pair` says.
+    /// Where a running table that goes on is on record, which `pair` says.
     pub(super) fn find_record(&mut self, pair: &TablePair, old: usize) -> Result<()> {
         if !self.out.base.is_known() {
             return Ok(());
@@ -103,7 +105,7 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// The path of a table of A1, which stands at `site`; none where nothing can be on record.
+    /// The path of a running table, which stands at `site`; none where nothing can be on record.
     pub(super) fn path(&mut self, table: Ref, site: SiteId) -> Result<Option<Path>> {
         if let Some(path) = self.out.paths.get(&self.vm.val(table).addr) {
             return Ok(Some(*path));
@@ -115,7 +117,7 @@ impl Pairer<'_> {
         self.places.path(self.vm, &self.out.sites, site)
     }
 
-    /// Where a local of A1 is on record: under a function that has it, or by its name.
+    /// Where a running local is on record: under a function that has it, or by its name.
     pub(super) fn cell_place(&self, cell: &Cell1) -> Place {
         let (function, index) = (cell.function, cell.index);
         self.number_of(function)
@@ -124,7 +126,7 @@ impl Pairer<'_> {
             .unwrap_or_else(|| base::local(self.vm, function, index))
     }
 
-    /// The place of a key in a table of A1, which stands at `site`; none for a key that is an
+    /// The place of a key in a running table, which stands at `site`; none for a key that is an
     /// object, and where nothing can be on record.
     pub(super) fn place_in(&mut self, table: Ref, site: SiteId, key: Ref) -> Result<Option<Place>> {
         let digest = self.vm.digest(key);
@@ -219,7 +221,7 @@ impl Pairer<'_> {
         })
     }
 
-    /// R8: there are scalars on both sides: does A1's follow the file?
+    /// R8: there are scalars on both sides: does the running follow the file?
     pub(super) fn scalar_follows(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
         if !self.merges || self.vm.same(beside.new, beside.old) {
             return Ok(false);
@@ -229,7 +231,7 @@ impl Pairer<'_> {
         Ok(place.is_some_and(|place| self.out.base.had(place, old)))
     }
 
-    /// R8: does what a cell of A1 holds follow the file? `fresh`: A2's value is.
+    /// R8: does what a running cell holds follow the file? `fresh`: the incoming value is.
     pub(super) fn cell_follows(&mut self, pair: &CellPair, fresh: bool) -> Result<bool> {
         let (old, new) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
         let takes = is_scalar(new) || new.is_nil() || new.is_table() && fresh;
@@ -246,7 +248,8 @@ impl Pairer<'_> {
         self.is_as_loaded(place, pair.old_value)
     }
 
-    /// Is what runs what A0 had at a place? A table is when all in it is. No walk may be under way.
+    /// Is what runs what the base version had at a place? A table is when all in it is. No walk may
+    /// be under way.
     pub(super) fn is_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
         if !self.vm.val(old).is_table() {
             return Ok(self.out.base.had(place, self.vm.digest(old)));
@@ -266,7 +269,7 @@ impl Pairer<'_> {
         }
     }
 
-    /// Where the keys of a table of A1 are on record, if the file had that very table at a place.
+    /// Where the keys of a running table are on record, if the file had that very table at a place.
     fn path_on_record(&self, place: Place, number: Option<i64>) -> Option<Path> {
         match number {
             Some(number) => self
@@ -278,9 +281,9 @@ impl Pairer<'_> {
         }
     }
 
-    /// Has a table of A1 the very keys and scalars that A0 had under this path, at any depth? A
-    /// table with anything that is not on record, a function among it, has not; the walk ends
-    /// there, so that it costs no more than the record has.
+    /// Has a running table the very keys and scalars that the base version had under this path, at
+    /// any depth? A table with anything that is not on record, a function among it, has not; the
+    /// walk ends there, so that it costs no more than the record has.
     fn is_table_as_loaded(&mut self, table: Ref, path: Path, code: Code) -> Result<bool> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut work = vec![(table, path)];
@@ -341,13 +344,15 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// R8: what the file has no longer, and the program did not change, goes from A1's tables.
+    /// R8: what the file has no longer, and the program did not change, goes from the running
+    /// tables.
     pub(super) fn gone(&mut self, pair: &TablePair) -> Result<()> {
         let (old, new, site) = (pair.old, pair.new, pair.site);
         let Some(path) = self.path(old, site)? else {
             return Ok(());
         };
-        // A1's table is walked only when the file's lacks a key: it may have any number of rows.
+        // The running table is walked only when the file's lacks a key: it may have any number of
+        // rows.
         let on_record = self.out.base.keys(path);
         if on_record == 0 {
             return Ok(());
@@ -371,14 +376,18 @@ impl Pairer<'_> {
             }
         }
         for (place, entry) in gone {
-            if self.is_as_loaded(place, entry.value)? {
+            // A table that goes on elsewhere in the file goes with all that is in it.
+            let moves = self.answered.contains(&self.vm.val(entry.value).addr)
+                && (self.number_of(entry.value))
+                    .is_some_and(|number| self.out.base.had_object(place, number));
+            if moves || self.is_as_loaded(place, entry.value)? {
                 self.remove(old, site, entry)?;
             }
         }
         Ok(())
     }
 
-    /// How many keys of A2's table are on record for the table with this path.
+    /// How many keys of the incoming table are on record for the table with this path.
     pub(super) fn recorded_keys(&mut self, new: Ref, path: Path) -> Result<usize> {
         let mut found = 0;
         let mut cursor = self.vm.walk(new, Ref::NIL)?;
@@ -389,7 +398,7 @@ impl Pairer<'_> {
         Ok(found)
     }
 
-    /// Plans that an entry of A1's table goes.
+    /// Plans that an entry of the running table goes.
     pub(super) fn remove(&mut self, table: Ref, parent: SiteId, entry: KeyValue) -> Result<()> {
         self.out.slots.try_push(SlotDecision {
             table,

@@ -1,4 +1,4 @@
-//! Which functions of A1 others of them have made: what stands inside another function was made
+//! Which running functions others of them have made: what stands inside another function was made
 //! when that one ran.
 //!
 //! Lines tell it, and code where several functions stand on the very same lines (`function M.set(n)
@@ -67,10 +67,10 @@ impl Run {
     }
 }
 
-/// The module's own functions of A1, by where they stand.
+/// The module's own running functions, by where they stand.
 #[derive(Default)]
 pub struct Nesting {
-    /// How many functions of A1 are in the lists.
+    /// How many running functions are in the lists.
     met: usize,
     /// The longest first: few, as two of about one length become one.
     runs: Vec<Run>,
@@ -96,8 +96,8 @@ impl Nesting {
         self.runs.try_push(Run::of(codes)?)
     }
 
-    /// Did one of A1's functions `old` make this one of the module's own? `digest` is that of its
-    /// code, if it is known.
+    /// Did one of the running functions `old` make this one of the module's own? `digest` is that
+    /// of its code, if it is known.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -154,8 +154,8 @@ impl Nesting {
         self.is_nested(vm, old, (function.at, &function.info), digest)
     }
 
-    /// The numbers of the functions of A1 that stood in the module and are not in the file any more
-    /// (R5.2).
+    /// The numbers of the running functions that stood in the module and are not in the file any
+    /// more (R5.2).
     ///
     /// A sweep over the VM must know them, wherever they stand by then: they stay, while closures
     /// of old factories follow (R9.3). What a reload has placed it numbers; at a first reload

@@ -15,12 +15,12 @@ const MOST_LOOKED_AT: usize = 10_000;
 pub(super) struct Code {
     /// Does the table at an address have functions?
     any: FxHashMap<usize, bool>,
-    /// Does A1's table have functions of the module's own, beside A2's?
+    /// Does the running table have functions of the module's own, beside the incoming one?
     own: FxHashMap<(usize, usize), bool>,
 }
 
 impl Pairer<'_> {
-    /// Does a table of A2 have a function? No walk may be under way.
+    /// Does an incoming table have a function? No walk may be under way.
     pub(super) fn bears_code(&mut self, table: Ref) -> Result<bool> {
         let address = self.vm.val(table).addr;
         if let Some(known) = self.code.any.get(&address) {
@@ -39,9 +39,9 @@ impl Pairer<'_> {
         Ok(found)
     }
 
-    /// Does a table of A1 have a function of the module's own? One with more than
-    /// [`MOST_LOOKED_AT`] entries holds data: there only the keys of `new`, A2's table beside
-    /// it, are looked up. No walk may be under way.
+    /// Does a running table have a function of the module's own? One with more than
+    /// [`MOST_LOOKED_AT`] entries holds data: there only the keys of `new`, the incoming table
+    /// beside it, are looked up. No walk may be under way.
     pub(super) fn has_own_function(&mut self, old: Ref, new: Ref) -> Result<bool> {
         let tables = (self.vm.val(old).addr, self.vm.val(new).addr);
         if let Some(known) = self.code.own.get(&tables) {

@@ -1,9 +1,9 @@
 //! R5.4: registrations do not double.
 //!
-//! `HANDLERS[#HANDLERS+1] = M.on` runs again with A2. Where the table holds what the added function
-//! or table answers to, the addition is dropped; the old entry follows its function
-//! (`What::Follow`) and so becomes the new one. Handlers that no name leads to answer to each other
-//! as elements of a list do (`lists`).
+//! `HANDLERS[#HANDLERS+1] = M.on` runs again with the incoming version. Where the table holds what
+//! the added function or table answers to, the addition is dropped; the old entry follows its
+//! function (`What::Follow`) and so becomes the new one. Handlers that no name leads to answer to
+//! each other as elements of a list do (`lists`).
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -15,7 +15,7 @@ use crate::lua::vm::{Kind, Ref};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
-/// A table that existed, to which A2's chunk added functions or tables.
+/// A table that existed, to which the incoming chunk added functions or tables.
 #[derive(Default)]
 struct Registry {
     /// What was added: indices of slots.
@@ -25,8 +25,8 @@ struct Registry {
 }
 
 impl Pairer<'_> {
-    /// Looks at every table into which A2's chunk put functions or tables under new integer keys.
-    /// (Under another key it is a name, not a registration.)
+    /// Looks at every table into which the incoming chunk put functions or tables under new integer
+    /// keys. (Under another key it is a name, not a registration.)
     pub(super) fn registrations(&mut self) -> Result<()> {
         let mut by_table: FxHashMap<usize, Registry> = FxHashMap::default();
         for (i, slot) in self.out.slots.iter().enumerate() {
@@ -143,7 +143,7 @@ impl Pairer<'_> {
         self.close_up(table, appended)
     }
 
-    /// Is it a table or a function of A2 that answers to none of A1's?
+    /// Is it a table or an incoming function that answers to none of the running version?
     fn is_nameless(&self, one: &Written) -> bool {
         match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
             Some(function) => function.partners.is_empty(),

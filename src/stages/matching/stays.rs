@@ -1,5 +1,5 @@
-//! R3.6: functions of A1 that are the file's to the letter. Each stays the object that it is, and
-//! stands for the function of A2 that answers to it.
+//! R3.6: running functions that are the file's to the letter. Each stays the object that it is, and
+//! stands for the incoming function that answers to it.
 
 use super::{Function1, Function2, Pairing};
 use crate::lua::vm::{Ref, Vm};
@@ -26,7 +26,7 @@ impl Pairing {
         Ok(())
     }
 
-    /// The function of A1 that stands for one of A2's.
+    /// The running function that stands for one of the incoming version.
     pub fn stays(&self, vm: &Vm, new: Ref) -> Option<&Function1> {
         let old = self.stays.get(&vm.val(new).addr)?;
         self.old_at(vm.val(*old).addr)

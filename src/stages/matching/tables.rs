@@ -1,4 +1,4 @@
-//! R3.1: which table of A1 answers to which of A2's, and what they hold.
+//! R3.1: which running table answers to which of the incoming version, and what they hold.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -10,22 +10,23 @@ use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
-/// Entries of a table of A1 that are looked at for a table beside another one.
+/// Entries of a running table that are looked at for a table beside another one.
 const MOST_BESIDE: usize = 1_000;
 
-/// What A1's tables have under keys that the file lacks now.
+/// What the running tables have under keys that the file lacks now.
 #[derive(Default)]
 struct Dropped {
     /// By the address of a table: the tables that have it so.
     holders: FxHashMap<usize, Vec<usize>>,
-    /// Places where a table of A2 stands beside its answer: A1's holder, and A2's table.
+    /// Places where an incoming table stands beside its answer: the running holder, and the
+    /// incoming table.
     places: FxHashSet<(usize, usize)>,
 }
 
 impl Pairer<'_> {
-    /// Pairs a table of A1 with a fresh one of A2. Where one of them has a partner already, this
-    /// place is not its own but a reference to it, which may point elsewhere by now: it is
-    /// looked at again when all tables have been met.
+    /// Pairs a running table with a fresh one of the incoming version. Where one of them has a
+    /// partner already, this place is not its own but a reference to it, which may point elsewhere
+    /// by now: it is looked at again when all tables have been met.
     pub(super) fn pair_tables(&mut self, old: Ref, new: Ref, site: SiteId, fit: Fit) -> Result<()> {
         let (old_addr, new_addr) = (self.vm.val(old).addr, self.vm.val(new).addr);
         let pair = TablePair {
@@ -50,12 +51,12 @@ impl Pairer<'_> {
         self.pairs_seen.contains(&pair)
     }
 
-    /// Does a table of A1 answer to one of A2's already, or is it one itself?
+    /// Does a running table answer to one of the incoming version already, or is it one itself?
     pub(super) fn has_partner(&self, old: usize) -> bool {
         self.answered.contains(&old) || self.taken_up.contains(&old)
     }
 
-    /// Has A2's table no partner, and is it to be met as a table of the file's own?
+    /// Has the incoming table no partner, and is it to be met as a table of the file's own?
     pub(super) fn is_free_table(&self, new: Ref) -> bool {
         let val = self.vm.val(new);
         val.is_table() && !self.out.tables.contains_key(&val.addr)
@@ -85,10 +86,10 @@ impl Pairer<'_> {
         self.table_queue.try_push(pair)
     }
 
-    /// References among tables: one that leads to a table of A1 which answers to none of A2's yet
-    /// gives it the functions of A2's; any other says nothing of what its table is. Where A2's
-    /// table has a place already, that waits until all else has been met ([`Pass::Final`]).
-    /// True when there was one of the first kind.
+    /// References among tables: one that leads to a running table which answers to none of the
+    /// incoming yet gives it the incoming functions; any other says nothing of what its table is.
+    /// Where the incoming table has a place already, that waits until all else has been met
+    /// ([`Pass::Final`]). True when there was one of the first kind.
     pub(super) fn resolve_references(&mut self, pass: Pass) -> Result<bool> {
         let mut found = false;
         let mut beside = None;
@@ -106,7 +107,7 @@ impl Pairer<'_> {
                 continue;
             }
             if self.has_partner(old_addr) {
-                // A2's table, if it is new, has to be met all the same.
+                // The incoming table, if it is new, has to be met all the same.
                 if !has_place {
                     self.scan_queue.try_push((pair.new, pair.site))?;
                     found = true;
@@ -145,9 +146,9 @@ impl Pairer<'_> {
         self.references.try_push(pair)
     }
 
-    /// Does A1 have the table beside the one that answers to A2's, under a key that the file lacks
-    /// now? Then it is another one, which the file has dropped (R5.2). `beside`: what is known
-    /// of that, once it was asked for.
+    /// Does the running version have the table beside the one that answers to the incoming one,
+    /// under a key that the file lacks now? Then it is another one, which the file has dropped
+    /// (R5.2). `beside`: what is known of that, once it was asked for.
     fn is_dropped(&mut self, pair: &TablePair, beside: &mut Option<Dropped>) -> Result<bool> {
         let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
         let beside = match beside {
@@ -158,7 +159,7 @@ impl Pairer<'_> {
         Ok(holders.any(|holder| beside.places.contains(&(*holder, new))))
     }
 
-    /// What A1's tables have under keys that the file lacks now.
+    /// What the running tables have under keys that the file lacks now.
     fn dropped(&mut self) -> Result<Dropped> {
         let mut files: FxHashMap<usize, Ref> = FxHashMap::default();
         for (file, table) in &self.out.paired {
@@ -279,11 +280,12 @@ impl Pairer<'_> {
         self.entries = entries;
         self.take_children(children)?;
         self.pair_metatables(&pair)?;
-        // Where A1 has as many entries as both sides share, it has none of its own.
+        // Where the running version has as many entries as both sides share, it has none of its
+        // own.
         let address = self.vm.val(pair.old).addr;
         if self.loaded.snapshot.entries(address) == Some(shared) {
             self.bearing.try_insert_value(address, ())?;
-        } else if bears_code {
+        } else if bears_code || self.loses_keys(&pair, shared)? {
             self.enumerate(pair.old, pair.new, pair.site, &Written::default())?;
         }
         if pair.fit == Fit::Exact || self.merges {
@@ -292,14 +294,20 @@ impl Pairer<'_> {
         Ok(())
     }
 
+    /// Had the file more keys for the running table than the `shared` ones that both sides have?
+    fn loses_keys(&mut self, pair: &TablePair, shared: u32) -> Result<bool> {
+        let path = self.path(pair.old, pair.site)?;
+        Ok(path.is_some_and(|path| self.out.base.keys(path) > shared as usize))
+    }
+
     /// Data on both sides, and neither an object: nothing to find out.
     fn is_plain(&self, beside: &EntryPair) -> bool {
         is_scalar(beside.new_val)
             && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
     }
 
-    /// A field that the user says was called otherwise: what A1 has under the former name goes on
-    /// under the new one.
+    /// A field that the user says was called otherwise: what the running version has under the
+    /// former name goes on under the new one.
     fn renamed_field(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
         let (key, new) = (beside.key, beside.new);
         let mut given = self.renames.iter();
@@ -335,7 +343,7 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// An entry of A2's table under a key that tells what it is.
+    /// An entry of the incoming table under a key that tells what it is.
     fn entry(
         &mut self,
         pair: &TablePair,
@@ -351,7 +359,7 @@ impl Pairer<'_> {
         }
     }
 
-    /// Is A2's list empty, and A1's one from which something may go?
+    /// Is the incoming list empty, and the running one from which something may go?
     fn is_emptied(&mut self, pair: &TablePair) -> Result<bool> {
         if self.vm.raw_len(pair.old) == 0 {
             return Ok(false);
@@ -412,8 +420,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R3.1: metatables pair as tables do, and are behaviour, and no data (R8); one that only A2 has
-    /// is set. `at`: where they stand.
+    /// R3.1: metatables pair as tables do, and are behaviour, and no data (R8); one that only the
+    /// file has is set. `at`: where they stand.
     pub(super) fn metatables(&mut self, mut slot: SlotDecision, at: SiteId) -> Result<()> {
         let SlotDecision { old, new, .. } = slot;
         let (o, n) = (self.vm.val(old), self.vm.val(new));
@@ -455,8 +463,8 @@ impl Pairer<'_> {
         self.out.slots.try_push(slot)
     }
 
-    /// Meets the functions that only A1 has in a code-bearing table (R5.2): their cells count for
-    /// R4.2.
+    /// Meets the functions that only the running version has in a code-bearing table (R5.2): their
+    /// cells count for R4.2. So are places of tables met that the file leaves empty.
     pub(super) fn enumerate(
         &mut self,
         table: Ref,
@@ -469,10 +477,17 @@ impl Pairer<'_> {
             return Ok(());
         }
         let written = written.get(&address).copied().unwrap_or_default();
+        let is_existing = new == Ref::NIL; // what the file leaves of it is not known
+        let path = self.path(table, site)?.filter(|_| !is_existing);
         let mut cursor = self.vm.walk(table, new)?;
         while let Some(entry) = cursor.next(self.vm) {
-            // Here A1's table is walked, so its value is the entry's new one.
-            if !entry.new.is_function() || !entry.old.is_nil() {
+            // Here the running table is walked, so its value is the entry's new one.
+            let is_reference = || {
+                let place = path.and_then(|path| self.walked_place(&cursor, path));
+                let is_there = place.is_some_and(|place| self.out.base.is_there(place));
+                entry.new.is_table() && !self.merges && is_there
+            };
+            if !entry.old.is_nil() || !entry.new.is_function() && !is_reference() {
                 continue;
             }
             let index = cursor.key_integer(self.vm);
@@ -486,14 +501,16 @@ impl Pairer<'_> {
                 self.vm.release(mark);
                 continue;
             }
-            if !self.is_own_function(value)? {
+            if entry.new.is_function() && !self.is_own_function(value)? {
                 if !self.note_external_alone((table, site), key, value)? {
                     self.vm.release(mark);
                 }
                 continue;
             }
-            let place = self.out.sites.key(site, key)?;
-            self.function1(value, place)?;
+            if entry.new.is_function() {
+                let place = self.out.sites.key(site, key)?;
+                self.function1(value, place)?;
+            }
             self.out.slots.try_push(SlotDecision {
                 table,
                 parent: site,
@@ -501,14 +518,16 @@ impl Pairer<'_> {
                 new: Ref::NIL,
                 old: value,
                 action: Action::Follow,
-                change: false,
+                change: is_existing,
             })?;
         }
         Ok(())
     }
 
-    /// R8: what A2's table does not hold goes from A1's.
+    /// R8: what the incoming table does not hold goes from the running one.
     pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
+        let address = self.vm.val(pair.old).addr;
+        self.exact.try_insert_value(address, ())?;
         let mut cursor = self.vm.walk(pair.old, pair.new)?;
         while let Some(entry) = cursor.next(self.vm) {
             let by_object = self.answered.contains(&entry.key.addr)

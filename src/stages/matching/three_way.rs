@@ -58,6 +58,7 @@ impl Pairer<'_> {
         }
         let slot = &slot;
         let is_asked = match slot.action {
+            Action::Follow if slot.new == Ref::NIL => return self.left_empty(slot),
             Action::Refer => true,
             Action::ReplaceFunction | Action::ReplaceImport | Action::Keep => {
                 self.are_two_objects(slot.old, slot.new)
@@ -141,6 +142,28 @@ impl Pairer<'_> {
                 stays
             }
             _ => stays,
+        })
+    }
+
+    /// R5.13: what becomes of a place that the file leaves empty. If it is no more than a reference
+    /// to an object that the file still makes, and the program left it alone, the reference goes:
+    /// ```lua
+    /// M.on.hit = M.hit -- the edit takes this line out, and leaves `function M.hit() … end`
+    /// ```
+    fn left_empty(&mut self, slot: &SlotDecision) -> Result<Action> {
+        let Some(number) = self.number_of(slot.old).filter(|_| !slot.change) else {
+            return Ok(slot.action);
+        };
+        let place = self.place_in(slot.table, slot.parent, slot.key)?;
+        let is_untouched = place.is_some_and(|place| self.out.base.had_object(place, number));
+        let goes = is_untouched
+            && !self.exact.contains(&self.vm.val(slot.table).addr) // it goes already (R8)
+            && !self.is_listed(slot.table, self.vm.integer(slot.key))
+            && (self.identity).is_reference_to_kept(self.vm, slot.old, slot.table, slot.key);
+        Ok(match self.vm.kind(slot.old) {
+            _ if goes => Action::Remove,
+            Kind::Function => Action::Follow,
+            _ => Action::Refer,
         })
     }
 
@@ -341,7 +364,7 @@ impl Pairer<'_> {
         }))
     }
 
-    /// The number of the running object that A2's is one with.
+    /// The number of the running object that the incoming one is one with.
     pub(super) fn number_of_incoming(&self, new: Ref) -> Option<i64> {
         let val = self.vm.val(new);
         if !self.is_fresh(val) {

@@ -54,10 +54,10 @@ pub struct External {
 pub struct Inside {
     /// The place.
     pub place: Place,
-    /// A1's function.
+    /// The running function.
     pub old: Ref,
-    /// A2's; none where the wrapper stands in a place that the file lacks: then the one that
-    /// answers to A1's, if there is one.
+    /// The incoming one; none where the wrapper stands in a place that the file lacks: then the one
+    /// that answers to the running one, if there is one.
     pub new: Option<Ref>,
     /// Where the wrapper stands.
     pub site: SiteId,
@@ -95,7 +95,8 @@ pub(super) struct Wrappers {
     tables: FxHashMap<usize, Option<Kept<KeyValue>>>,
     /// Places inside of wrappers that are known: the address of a cell or table, and which entry.
     inside: FxHashSet<(usize, u32)>,
-    /// Lines of the functions that A2's main chunk makes itself, once somebody has asked for them.
+    /// Lines of the functions that the incoming main chunk makes itself, once somebody has asked
+    /// for them.
     outermost: Option<FxHashSet<(i32, i32)>>,
 }
 
@@ -126,14 +127,14 @@ struct Reached {
 /// What is inside of an external function.
 struct Looked {
     waiting: Waiting,
-    /// A2's function.
+    /// The incoming function.
     f2: Option<u32>,
     /// The number of what the file had in the place, as the record has it.
     had: Option<i64>,
     /// That is the external function itself: the file has decorated one of its functions.
     placed: bool,
-    /// What a factory of another module made, where A2's function is such a closure: another one
-    /// of its code.
+    /// What a factory of another module made, where the incoming function is such a closure:
+    /// another one of its code.
     twin: Option<Info>,
     reached: Vec<Reached>,
     /// What is still to be looked into, and how deep that is.
@@ -173,8 +174,8 @@ struct Inner {
 }
 
 impl Pairer<'_> {
-    /// Is A1's function an external one, and no closure of the library's factory that has made A2's
-    /// (R3.2)?
+    /// Is the running function an external one, and no closure of the library's factory that has
+    /// made the incoming version's (R3.2)?
     pub(super) fn is_external_over(&mut self, o: Val, old: Ref, new: Ref) -> Result<bool> {
         let known = self.out.known.number(o.addr);
         let known = known.and_then(|number| self.out.known.function(number));
@@ -222,7 +223,7 @@ impl Pairer<'_> {
         })
     }
 
-    /// The same for a cell of A1 and what it holds.
+    /// The same for a running cell and what it holds.
     pub(super) fn note_external_in_cell(
         &mut self,
         cell: &Cell1,
@@ -527,7 +528,7 @@ impl Pairer<'_> {
         }
     }
 
-    /// Does A2's main chunk make this function itself?
+    /// Does the incoming main chunk make this function itself?
     fn is_made_by_main(&mut self, f2: u32) -> Result<bool> {
         if self.wrappers.outermost.is_none() {
             let mut lines = FxHashSet::default();

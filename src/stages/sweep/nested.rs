@@ -1,16 +1,17 @@
-//! R9.3: closures that old factories made: which nested function of A2 answers to theirs, and on
+//! R9.3: closures that old factories made: which nested incoming function answers to theirs, and on
 //! which cells it then works.
 //!
 //! Functions answer to each other by structure. The pairs of [`Pairing`] are known; of what is
 //! nested in the two functions of a pair, [`align`] says what answers to what, and so on downwards.
 //! An old closure is recognised by its own dump. Where the function that made it is gone, and
-//! nothing known has it nested in it, it is compared with what in A2 answers to nothing else. Where
-//! an answer is doubtful, there is none: the closure stays as it is, and is *stale*.
+//! nothing known has it nested in it, it is compared with what in the incoming version answers to
+//! nothing else. Where an answer is doubtful, there is none: the closure stays as it is, and is
+//! *stale*.
 //!
 //! [`Nested`] is plain data; it holds no handle of a value and may outlive the call. The Lua values
 //! that it needs are in [`Values`]. Nothing of the running program is changed here: the new
 //! closures are reachable from the tables of `Values` alone, and the joins are for `commit` to do,
-//! after those of A2's functions.
+//! after those of the incoming functions.
 //!
 //! A closure's answer may depend on closures that were met before it only where the function that
 //! made it is gone. Whoever knows all old closures beforehand hands each to [`Nested::meet`] first,
@@ -39,7 +40,7 @@ use align::{Alignment, Features, Match};
 use cells::{Source, Sources};
 use forest::{Forest, Id, Scope};
 
-/// The number of A2's main function among the functions of [`Values`].
+/// The number of the incoming main function among the functions of [`Values`].
 const MAIN: u32 = 1;
 
 /// The Lua values that [`Nested`] needs, all of them the caller's to keep between calls and to give
@@ -67,7 +68,7 @@ pub enum Answer {
         /// done.
         joins: Joins,
     },
-    /// Its code is A2's already, lines included.
+    /// Its code is the incoming one already, lines included.
     Same,
     /// It stays.
     Stale(Reason),
@@ -108,7 +109,7 @@ enum Decision {
     },
 }
 
-/// What answers to a function of A1.
+/// What answers to a running function.
 #[derive(Clone, Copy)]
 enum Link {
     To { old: Id, new: Id },
@@ -117,11 +118,11 @@ enum Link {
 
 /// A pair of functions of which both are there.
 struct Root {
-    /// A1's, among the [`Values`].
+    /// The running one, among the [`Values`].
     old: u32,
-    /// A2's, among the [`Values`].
+    /// The incoming one, among the [`Values`].
     new: u32,
-    /// Where A2's stands in its chunk.
+    /// Where the incoming stands in its chunk.
     node: Id,
 }
 
@@ -135,15 +136,15 @@ pub struct Nested {
     environment: u64,
     /// No function assigns the chunk's.
     environment_is_fixed: bool,
-    /// So many trees of `old`, the first ones, are of A1's functions.
+    /// So many trees of `old`, the first ones, are of the running functions.
     running: u32,
-    /// A2's main function stands in the first tree of `new`.
+    /// The incoming main function stands in the first tree of `new`.
     has_main: bool,
-    /// The pairs that have a tree of A1's as their first function.
+    /// The pairs that have a tree of the running version as their first function.
     roots: FxHashMap<u32, Vec<Root>>,
     /// Answers by structure: to functions nested in others.
     links: FxHashMap<u64, Link>,
-    /// The links at first, by the code of A1's functions; none until somebody asks.
+    /// The links at first, by the code of the running functions; none until somebody asks.
     codes: Option<FxHashMap<u64, Option<Link>>>,
     /// Answers to functions that stand alone: those of the pairs, and closures whose factory is
     /// gone.
@@ -158,11 +159,12 @@ pub struct Nested {
     aligned: FxHashSet<(u64, Id)>,
     /// Pairs of functions whose nested ones have not been aligned yet.
     queue: VecDeque<(Id, Id)>,
-    /// A2's functions that answer to something.
+    /// The incoming functions that answer to something.
     answered: FxHashSet<Id>,
-    /// Lines of A1's functions and numbers of A2's, where both stand in the main chunk.
+    /// Lines of the running functions and numbers of the incoming version, where both stand in the
+    /// main chunk.
     anchors: Vec<(i32, u32)>,
-    /// The locals of A2's main function that one of its functions has; none where there are
+    /// The incoming locals main function that one of its functions has; none where there are
     /// several of one.
     module: FxHashMap<u32, Option<(u32, u8)>>,
     /// By a digest of the dump.
@@ -267,7 +269,7 @@ impl Nested {
         }
     }
 
-    /// Does a closure's very code, lines included, stand in a function of A1 that pairing met, or
+    /// Does a closure's very code, lines included, stand in a running function that pairing met, or
     /// in one that was asked for?
     ///
     /// # Errors
@@ -436,8 +438,8 @@ impl Nested {
         Ok(slot)
     }
 
-    /// Finds A2's functions in its chunk, and which of the chunk's locals they have. Returns their
-    /// places, by their numbers.
+    /// Finds the incoming functions in its chunk, and which of the chunk's locals they have.
+    /// Returns their places, by their numbers.
     fn functions_of_new(
         &mut self,
         vm: &mut Vm,
@@ -488,7 +490,7 @@ impl Nested {
         Ok(nodes)
     }
 
-    /// Reads A1's functions, and takes over which of A2's answer to them.
+    /// Reads the running functions, and takes over which of the incoming version answer to them.
     fn functions_of_old(
         &mut self,
         vm: &mut Vm,
@@ -821,8 +823,8 @@ impl Nested {
         Ok(())
     }
 
-    /// What makes new closures of a function of A2; none where this Lua's code turns out to be of
-    /// another kind.
+    /// What makes new closures of an incoming function; none where this Lua's code turns out to be
+    /// of another kind.
     fn factory(&mut self, vm: &mut Vm, values: Values, new: Id) -> Result<Option<Ref>> {
         if let Some(slot) = self.factories.get(&new) {
             return vm.element(values.functions, *slot).map(Some);

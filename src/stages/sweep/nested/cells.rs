@@ -13,12 +13,12 @@ use crate::support::mem::TryPush;
 pub(super) enum Source {
     /// The old closure's upvalue with this number, counted from 1.
     Own(u8),
-    /// An upvalue of A2's main function.
+    /// An incoming upvalue main function.
     Chunk(u8),
     /// An upvalue of a function among the [`Values`].
     Function { slot: u32, index: u8 },
-    /// An upvalue of the function of A2 that takes the place of the one which made the closure; the
-    /// name is for a message.
+    /// An upvalue of the incoming function that takes the place of the one which made the closure;
+    /// the name is for a message.
     Factory { node: Id, index: u8, name: u32 },
 }
 
@@ -38,8 +38,8 @@ enum Lack {
 }
 
 impl Nested {
-    /// Where the upvalues of a function of A2 get their cells from, when it takes the place of
-    /// closures of this one of A1.
+    /// Where the upvalues of an incoming function get their cells from, when it takes the place of
+    /// closures of this one of the running version.
     pub(super) fn sources(
         &mut self,
         old: Id,
@@ -143,8 +143,8 @@ impl Nested {
         }
     }
 
-    /// The number of the upvalue of a function of A1 that has the same name; names of upvalues are
-    /// different in a function.
+    /// The number of the upvalue of a running function that has the same name; names of upvalues
+    /// are different in a function.
     fn own(&self, old: Id, captured: &Captured) -> std::result::Result<Option<u8>, Lack> {
         let mut same = (0..)
             .zip(self.old.captured(old))
@@ -155,9 +155,9 @@ impl Nested {
         }
     }
 
-    /// May a variable from outside of what is known of A1 be this one? Of a closure whose factory
-    /// is gone, all that is known is whether it was a local of the factory, and not even that
-    /// when the closure was made for one of an earlier generation.
+    /// May a variable from outside of what is known of the running version be this one? Of a
+    /// closure whose factory is gone, all that is known is whether it was a local of the factory,
+    /// and not even that when the closure was made for one of an earlier generation.
     fn may_be(&self, old: Id, own: u8, captured: &Captured) -> bool {
         let all = self.old.captured(old);
         let is_cut = all.iter().all(|own| !own.in_stack && own.index == 0);
@@ -181,8 +181,8 @@ impl Nested {
         }
     }
 
-    /// The function of A2 that takes the place of the one which made the closure, for an upvalue of
-    /// it; none where several might, and their cells differ.
+    /// The incoming function that takes the place of the one which made the closure, for an upvalue
+    /// of it; none where several might, and their cells differ.
     pub(super) fn factory_cell(
         &self,
         vm: &mut Vm,

@@ -1,6 +1,6 @@
 //! Closures of which nothing known tells the factory: it is gone, or of a generation that is.
 //!
-//! They are compared with all functions of A2's chunk. The same code is an answer wherever it
+//! They are compared with all incoming functions chunk. The same code is an answer wherever it
 //! stands, if there is enough of it; else what is much more like one function than like any other,
 //! when that one answers to nothing else.
 
@@ -52,7 +52,7 @@ impl Nested {
         self.align()
     }
 
-    /// All functions of A2's chunk but the main function.
+    /// All incoming functions chunk but the main function.
     fn candidates(&self) -> Result<Vec<Id>> {
         let count = self.new.tree(0).map_or(0, Tree::len);
         let mut candidates = Vec::new();
@@ -61,8 +61,8 @@ impl Nested {
         Ok(candidates)
     }
 
-    /// Does a function of A2's main chunk stand where one of A1's main chunk would, that began on
-    /// this line?
+    /// Does an incoming function main chunk stand where one of the running main chunk would, that
+    /// began on this line?
     fn fits(&self, old: Id, new: Id) -> bool {
         let line = self.old.get(old).map_or(0, |function| function.line);
         let split = self.anchors.partition_point(|(anchor, _)| *anchor < line);
@@ -74,8 +74,8 @@ impl Nested {
     }
 
     /// What answers to a function that an earlier generation of its factory made: what answers to
-    /// that one of A1's functions which has its code, if there is one only. Of what stands in a
-    /// function of A1 itself, more is known than that.
+    /// that one of the running functions which has its code, if there is one only. Of what stands
+    /// in a running function itself, more is known than that.
     pub(super) fn earlier_generation(&mut self, id: Id) -> Result<Option<Link>> {
         let mut places = self.old.find(self.old.exact(id)).iter();
         if places.any(|id| id.tree < self.running && id.function != 0) {
@@ -92,7 +92,7 @@ impl Nested {
         Ok(link)
     }
 
-    /// The links of A1's functions, by their code; none where two have one.
+    /// The links of the running functions, by their code; none where two have one.
     fn codes(&self) -> Result<FxHashMap<u64, Option<Link>>> {
         let mut codes: FxHashMap<u64, Option<Link>> = FxHashMap::default();
         for link in self.links.values() {
@@ -104,7 +104,7 @@ impl Nested {
         Ok(codes)
     }
 
-    /// Orphans whose code A2 has unchanged, in one place.
+    /// Orphans whose code the incoming version has unchanged, in one place.
     fn same_code(&self, orphans: &[Id]) -> Result<Vec<(Id, Id)>> {
         let candidates = self.candidates()?;
         let mut by_code: FxHashMap<u64, SmallVec<[Id; 1]>> = FxHashMap::default();
@@ -142,7 +142,7 @@ impl Nested {
         Ok(found)
     }
 
-    /// Orphans that are like one function of A2 and no other, and that one like no other orphan.
+    /// Orphans that are like one incoming function and no other, and that one like no other orphan.
     fn alike(&self, orphans: &[Id]) -> Result<Vec<(Id, Id)>> {
         let candidates = self.candidates()?;
         let mut found = Vec::new();
