@@ -17,6 +17,7 @@ use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
+use crate::model::kept;
 use crate::model::lineage::{Lineage, Numbers};
 use crate::model::options::{OnConflict, Options, Own};
 use crate::stages::commit;
@@ -531,6 +532,7 @@ fn load_module(
         source,
         calls: recorded,
         lineage: Some(request.lineage),
+        compiled: kept::read(vm, request.own, module.name, context.running)?,
     };
     load::load(vm, permit, context, found, known, last_load, options.around)
 }
@@ -590,6 +592,9 @@ fn commit_module(
             module.name,
             plan.object,
         )?;
+        if let Some(compiled) = &loaded.compiled {
+            kept::keep(vm, request.own, [module.name, plan.object], compiled)?;
+        }
         commit::commit(vm, permit, &plan)?;
         std::mem::take(&mut plan.ops)
     } else {

@@ -284,6 +284,8 @@ stories! {
     first FIRST 1
     functions FUNCTIONS 1
     again AGAIN 1
+    one_edited ONE_EDITED 1
+    others_edited OTHERS_EDITED 1
     class CLASS 1
     globals GLOBALS 1
     registry REGISTRY 1

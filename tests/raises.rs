@@ -175,6 +175,8 @@ stories! {
     first FIRST
     functions FUNCTIONS
     again AGAIN
+    one_edited ONE_EDITED
+    others_edited OTHERS_EDITED
     class CLASS
     globals GLOBALS
     registry REGISTRY

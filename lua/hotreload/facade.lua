@@ -55,10 +55,12 @@ local sweeping, swept_modules = {}, {}
 -- what each of them leaves for it is kept until then.
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
--- The tables that no walk over the VM enters; the last one is the program's own list (R2.11).
+-- The texts of the last reloads (src/model/kept.rs).
+local texts = setmetatable({}, weak)
+-- The tables that no walk over the VM enters; the skipped ones are the program's list (R2.11).
 local own = {
     [OWN.records] = records, [OWN.hooking] = hooking, [OWN.lineage] = lineage, [OWN.objects] = objects,
-    [OWN.sweeping] = sweeping, [OWN.skipped] = {},
+    [OWN.sweeping] = sweeping, [OWN.skipped] = {}, [OWN.texts] = texts,
 }
 
 -- The collector has ended a cycle, and the weak table keeps room for what it lost.

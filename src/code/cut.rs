@@ -85,7 +85,7 @@ impl Cutter {
 const LAST: u8 = 0x80;
 
 /// A size, as Lua writes it.
-fn size(out: &mut Vec<u8>, n: u64) {
+pub(super) fn size(out: &mut Vec<u8>, n: u64) {
     let groups = (1..10).find(|groups| n >> (7 * groups) == 0).unwrap_or(10);
     for i in (0..groups).rev() {
         let last = if i == 0 { LAST } else { 0 };

@@ -18,8 +18,11 @@ pub mod outline;
 #[cfg(feature = "vendored")]
 pub mod probe;
 mod reader;
+pub mod splice;
+pub mod stubs;
 #[cfg(test)]
 mod tests;
+pub mod text;
 pub mod tree;
 
 use rustc_hash::{FxHashMap, FxHashSet};

@@ -39,6 +39,12 @@ impl Given {
         Ok(vm.bytes(value)?.map(Given))
     }
 
+    /// What a test gives.
+    #[cfg(test)]
+    pub fn of_test(bytes: &[u8]) -> Given {
+        Given(bytes.to_vec())
+    }
+
     /// A copy.
     ///
     /// # Errors
@@ -50,6 +56,11 @@ impl Given {
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Its bytes, where it is text; none where it is binary, which no compiler has made here.
+    pub fn into_text(self) -> Option<Vec<u8>> {
+        (self.0.first() != Some(&b'\x1b')).then_some(self.0)
     }
 
     /// Without a UTF-8 byte order mark and a first line that begins with `#`, which Lua's own

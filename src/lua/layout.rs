@@ -161,6 +161,8 @@ layout! {
         Sweeping = c"sweeping",
         /// The tables that the program leaves out of every walk (R2.11).
         Skipped = c"skipped",
+        /// The texts of the last reloads, by the module's object.
+        Texts = c"texts",
     }
 
     /// The chunk that is running (R2.6, R7.5).

@@ -10,13 +10,14 @@
 //! [`protected`].
 //!
 //! * `kept`: values that were kept together; `cursor`: walks over tables; `walk`: whole tables;
-//!   `function`: functions and their upvalues; `source`: the names of sources; `digest`: digests of
-//!   scalars;
+//!   `function`: functions and their upvalues; `compile`: compiling again; `source`: the names of
+//!   sources; `digest`: digests of scalars;
 //! * `write`: what changes the program, with a permit that only `lua/write.rs` can make;
 //! * `place`: reads and writes the places that only a walk over the whole VM finds;
 //! * `frozen`: a view that outlives its call.
 
 mod closure;
+mod compile;
 mod cursor;
 mod digest;
 mod frozen;
@@ -33,6 +34,7 @@ use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_State};
 
+pub use compile::{Compiled, Made};
 pub use cursor::TableCursor;
 pub use function::DebugInfo;
 pub(in crate::lua) use function::is_whole;

@@ -8,7 +8,7 @@
 use crate::code::Chunk;
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
-use crate::lua::vm::{DebugInfo, Kind, Ref, Val, Vm};
+use crate::lua::vm::{Compiled, DebugInfo, Kind, Made, Ref, Val, Vm};
 use crate::lua::write::Permit;
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
@@ -53,6 +53,8 @@ pub struct Loaded {
     pub environment: Option<usize>,
     /// What the calls that its chunk made have left to do (R5.9).
     pub left: Left,
+    /// The text that was compiled, with what became of it.
+    pub compiled: Option<Compiled>,
 }
 
 /// What is on record of the module's last load.
@@ -64,6 +66,8 @@ pub struct LastLoad {
     pub calls: Option<Recorded>,
     /// Which functions are generations of one.
     pub lineage: Option<Lineage>,
+    /// Its text.
+    pub compiled: Option<Compiled>,
 }
 
 /// Compiles and runs the incoming version, and puts back what its chunk changed. Of `found` the
@@ -83,22 +87,32 @@ pub fn load(
     around: [Ref; 2],
 ) -> Result<Loaded> {
     let size = found.size();
-    let main = match &mut found.code {
-        Code::Loader(loader) => *loader,
+    let (made, text) = match &mut found.code {
+        Code::Loader(main) => (Made::of(*main), None),
         Code::Text(code, chunk_name) => {
             let code = std::mem::take(code);
-            vm.load(&code, chunk_name).map_err(|error| match error {
+            let made = vm.compile(&code, chunk_name, last.compiled);
+            let made = made.map_err(|error| match error {
                 Error::Lua(text) => Error::Compile {
                     name: context.title.clone(),
                     text: without_text(text),
                 },
                 other => other,
-            })?
+            })?;
+            (made, code.into_text())
         }
     };
-    vm.reserve_dump(size)?;
-    vm.dump(main, DebugInfo::Keep)?;
-    let mut chunk = Chunk::read(vm.take_dump(), vm.secret())?;
+    let main = made.main;
+    let compiled = text.map(|text| Compiled { text, main });
+    let dump = match made.dump {
+        Some(dump) => dump,
+        None => {
+            vm.reserve_dump(size)?;
+            vm.dump(main, DebugInfo::Keep)?;
+            vm.take_dump()
+        }
+    };
+    let mut chunk = Chunk::read(dump, vm.secret())?;
     let mut ownership = home_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
@@ -160,6 +174,7 @@ pub fn load(
         was_reloaded: false,
         environment,
         left,
+        compiled,
     })
 }
 

@@ -76,10 +76,12 @@ const RELOAD: &str = "return gg.reload";
 const GO: &str = "local test = ... return test.go";
 
 /// All stories.
-pub const ALL: [&Story; 43] = [
+pub const ALL: [&Story; 45] = [
     &FIRST,
     &FUNCTIONS,
     &AGAIN,
+    &ONE_EDITED,
+    &OTHERS_EDITED,
     &CLASS,
     &GLOBALS,
     &REGISTRY,
@@ -693,6 +695,74 @@ pub const AGAIN: Story = Story {
     options: "nil",
     ends: End::Done,
     settle: FUNCTIONS.settle,
+};
+
+/// The file was reloaded before, and one function of it is edited since.
+pub const ONE_EDITED: Story = Story {
+    name: "one edited",
+    before: FUNCTIONS.before,
+    after: &[(
+        "m",
+        "local count, log = 0, {}
+        local function note(x)
+            count = count + 1
+            log[#log + 1] = 'v1 ' .. x
+        end
+        local M = { nested = { deep = { data = 1, limits = { 1, 2 } } }, limit = 10 }
+        function M.add(x) note(x) return count end
+        function M.log() return log end
+        function M.nested.deep.f()
+            return 'v2', count, log
+        end
+        return M",
+    )],
+    start: "
+        local test = ...
+        m = require 'm'
+        m.add 'a'
+        old_add, old_f = m.add, m.nested.deep.f
+        test.reload 'm'",
+    call: RELOAD,
+    options: "nil",
+    ends: End::Done,
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        test.equal(m.nested.deep.f(), 'v2')
+        test.equal(select(2, m.nested.deep.f()), 1)
+        test.equal(select(3, m.nested.deep.f()), m.log())
+        test.equal(m.add 'b', 2)
+        test.equal(m.log()[2], 'v1 b')
+        test.equal(debug.getinfo(m.nested.deep.f, 'S').lastlinedefined, 11)",
+};
+
+/// The same, and the edit is another local and a new function.
+pub const OTHERS_EDITED: Story = Story {
+    name: "others edited",
+    after: &[(
+        "m",
+        "local added, count, log = 5, 0, {}
+        local function note(x)
+            count = count + 1
+            log[#log + 1] = 'v1 ' .. x
+        end
+        local M = { nested = { deep = { data = 1, limits = { 1, 2 } } }, limit = 10 }
+        function M.added() return added, count end
+        function M.add(x) note(x) return count end
+        function M.log() return log end
+        function M.nested.deep.f() return 'v1', count end
+        return M",
+    )],
+    settle: "
+        local test = ...
+        if not test.done then test.reload 'm' end
+        test.equal(m.added(), 5)
+        test.equal(m.add 'b', 2)
+        test.equal(select(2, m.added()), 2)
+        test.equal(m.log()[2], 'v1 b')
+        test.equal(m.nested.deep.f(), 'v1')
+        test.equal(debug.getinfo(m.nested.deep.f, 'S').linedefined, 10)",
+    ..ONE_EDITED
 };
 
 /// A class, its instances, inheritance, and a metatable that only the new file has.

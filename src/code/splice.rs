@@ -1,0 +1,807 @@
+//! Puts one function of a text that was edited into the dump of what the text was before, so that
+//! nothing else of it has to be compiled again.
+//!
+//! Two texts differ from one place to another one. Where that lies within one function that stands
+//! directly in the main function, only this one is compiled, in a *piece*: a chunk that declares
+//! locals of the names and registers that the function sees, and returns it. Of the old text the
+//! same is made: unless the compiler makes of that piece exactly what the old dump has, nothing
+//! here holds, and the whole text is to be compiled. The result is, byte by byte, what the compiler
+//! makes of the whole text.
+//!
+//! What the compiler makes of a function does not depend on what stands around it, but for its
+//! lines and the locals that it sees. What it makes of the main function depends on a function in
+//! it in three ways, which [`Edit::splice`] looks at: the lines behind it, the locals that it
+//! captures, and the constants that it has.
+
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
+
+use super::cut::size;
+use super::reader::{Read, Reader, Stop, word};
+use super::text::{Difference, FUNCTION, Head, end_of, head, lines, the_function};
+use super::{MAX_DEPTH, op};
+use crate::support::error::{Error, Result};
+use crate::support::mem::{TryInsert, TryPush};
+
+/// Of the lines of a function, one that stands in a list of its own.
+const ABSOLUTE: i8 = i8::MIN;
+/// From so many lines on the next line is written in that list. Which step of the compiler's is as
+/// long as that shows roughly: in between nothing is said.
+const SURELY_SHORT: u32 = 112;
+const SURELY_LONG: u32 = 144;
+/// Up to here constants have a place in an instruction: one that has none may be asked for and not
+/// be used.
+const NAMED_CONSTANTS: usize = 256;
+/// Stands for locals that no program can name. (A text that has this name is compiled as a whole.)
+const HIDDEN: &[u8] = b"hidden_in_hotreload";
+/// In so many parentheses a function stands in a piece, half of what Lua allows: what is too
+/// deep for Lua in the text is so in the piece.
+const DEEPER: usize = 100;
+
+/// What the compiler has made of a main function.
+pub struct Main<'a> {
+    pub(super) dump: &'a [u8],
+    code: &'a [u8],
+    /// With their tags.
+    constants: Vec<&'a [u8]>,
+    pub(super) children: Vec<Child<'a>>,
+    /// For each instruction.
+    deltas: &'a [u8],
+    /// Numbers of instructions, with lines.
+    absolute: Vec<(i32, i32)>,
+    /// Where both stand in the dump: from the number of instructions on.
+    lines: Range<usize>,
+    pub(super) locals: Vec<Local<'a>>,
+}
+
+/// A function that stands directly in the main function.
+pub(super) struct Child<'a> {
+    pub(super) bytes: Range<usize>,
+    pub(super) function: Function<'a>,
+}
+
+impl Child<'_> {
+    /// It captures locals of the main function.
+    fn captures(&self) -> bool {
+        captured(self.function.upvalues).next().is_some()
+    }
+}
+
+pub(super) struct Local<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// A function's lines, the descriptions of its upvalues, and where in the dump their names stand.
+pub(super) struct Function<'a> {
+    pub(super) first: i32,
+    pub(super) last: i32,
+    pub(super) upvalues: &'a [u8],
+    /// (Debug information has them.)
+    pub(super) names: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a function and all within it. Hands out each constant with its number and its tag,
+    /// but those of the main function go, with all else, to `main`.
+    fn parts(
+        &mut self,
+        depth: u32,
+        constant: &mut impl FnMut(usize, &'a [u8]) -> Read<()>,
+        mut main: Option<&mut Main<'a>>,
+    ) -> Read<Function<'a>> {
+        if depth > MAX_DEPTH {
+            return Err(Stop::Format);
+        }
+        self.string()?;
+        let (first, last) = (self.int()?, self.int()?);
+        self.take(3)?;
+        let code = self.code()?;
+        for number in 0..self.count()? {
+            let start = self.position();
+            self.skip_constants(1)?;
+            match &mut main {
+                Some(main) => main.constants.try_push(self.since(start))?,
+                None => constant(number, self.since(start))?,
+            }
+        }
+        let upvalues = self.upvalues()?;
+        for _ in 0..self.count()? {
+            let start = self.position();
+            let inner = self.parts(depth + 1, constant, None)?;
+            if let Some(main) = &mut main {
+                main.children.try_push(Child {
+                    bytes: start..self.position(),
+                    function: inner,
+                })?;
+            }
+        }
+        Ok(Function {
+            first,
+            last,
+            upvalues,
+            names: self.debug(code, main)?,
+        })
+    }
+
+    /// Reads the lines, the locals and the names of a function. Returns where the latter begin.
+    fn debug(&mut self, code: &'a [u8], main: Option<&mut Main<'a>>) -> Read<usize> {
+        let Some(main) = main else {
+            let count = self.count()?;
+            self.take(count)?;
+            let count = self.count()?;
+            self.skip_ints(2 * count)?;
+            for _ in 0..self.count()? {
+                self.string()?;
+                self.skip_ints(2)?;
+            }
+            return self.names();
+        };
+        main.code = code;
+        let start = self.position();
+        let count = self.count()?;
+        main.deltas = self.take(count)?;
+        for _ in 0..self.count()? {
+            main.absolute.try_push((self.int()?, self.int()?))?;
+        }
+        main.lines = start..self.position();
+        for _ in 0..self.count()? {
+            let name = self.string()?.ok_or(Stop::Format)?;
+            let (start, end) = (self.size()?, self.size()?);
+            main.locals.try_push(Local { name, start, end })?;
+        }
+        self.names()
+    }
+
+    /// Passes by the names of upvalues. Returns where they begin.
+    fn names(&mut self) -> Read<usize> {
+        let start = self.position();
+        for _ in 0..self.count()? {
+            self.string()?;
+        }
+        Ok(start)
+    }
+
+    /// Writes a function and all within it so many lines further down, with these descriptions of
+    /// its upvalues, where there are any.
+    pub(super) fn relocate(
+        &mut self,
+        by: i32,
+        depth: u32,
+        upvalues: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Read<()> {
+        if depth > MAX_DEPTH {
+            return Err(Stop::Format);
+        }
+        let start = self.position();
+        self.string()?;
+        put(out, self.since(start))?;
+        for _ in 0..2 {
+            put_line(out, self.int()?, by)?;
+        }
+        let start = self.position();
+        self.take(3)?;
+        self.code()?;
+        let constants = self.count()?;
+        self.skip_constants(constants)?;
+        let own = self.upvalues()?;
+        put(out, self.since(start))?;
+        if let Some(upvalues) = upvalues.filter(|upvalues| upvalues.len() == own.len()) {
+            out.truncate(out.len() - own.len());
+            put(out, upvalues)?;
+        }
+        let start = self.position();
+        let children = self.count()?;
+        put(out, self.since(start))?;
+        for _ in 0..children {
+            self.relocate(by, depth + 1, None, out)?;
+        }
+        let start = self.position();
+        let count = self.count()?;
+        self.take(count)?;
+        let absolute = self.count()?;
+        put(out, self.since(start))?;
+        for _ in 0..absolute {
+            put_line(out, self.int()?, 0)?;
+            put_line(out, self.int()?, by)?;
+        }
+        let start = self.position();
+        for _ in 0..self.count()? {
+            self.string()?;
+            self.size()?;
+            self.size()?;
+        }
+        self.names()?;
+        put(out, self.since(start))
+    }
+}
+
+pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Read<()> {
+    out.try_reserve(bytes.len()).map_err(|_| Stop::Memory)?;
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+fn put_line(out: &mut Vec<u8>, line: i32, by: i32) -> Read<()> {
+    let line = line.checked_add(by).ok_or(Stop::Format)?;
+    out.try_reserve(10).map_err(|_| Stop::Memory)?;
+    size(out, u64::try_from(line).map_err(|_| Stop::Format)?);
+    Ok(())
+}
+
+/// Nothing where a reader stops, unless it is for want of memory.
+pub(super) fn known<T>(read: Read<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(Stop::Format) => Ok(None),
+        Err(Stop::Memory) => Err(Error::Memory),
+    }
+}
+
+impl<'a> Main<'a> {
+    /// Reads a dump with all debug information; none where it is none.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn of(dump: &'a [u8]) -> Result<Option<Main<'a>>> {
+        known(Main::read(dump))
+    }
+
+    pub(super) fn read(dump: &'a [u8]) -> Read<Main<'a>> {
+        let mut reader = Reader::of(dump).ok_or(Stop::Format)?;
+        let mut main = Main {
+            dump,
+            code: &[],
+            constants: Vec::new(),
+            children: Vec::new(),
+            deltas: &[],
+            absolute: Vec::new(),
+            lines: 0..0,
+            locals: Vec::new(),
+        };
+        reader.parts(0, &mut |_, _| Ok(()), Some(&mut main))?;
+        match main.deltas.len() == main.code.len() / 4 && reader.position() == dump.len() {
+            true => Ok(main),
+            false => Err(Stop::Format),
+        }
+    }
+
+    fn instructions(&self) -> impl Iterator<Item = u32> {
+        self.code.chunks_exact(4).map(word)
+    }
+
+    /// The instruction that makes the child with this number: where it is, and its register.
+    /// For each child the instruction that makes it: where it is, and its register.
+    pub(super) fn closures(&self) -> Read<Vec<(usize, usize)>> {
+        let mut closures = Vec::new();
+        for (at, i) in self.instructions().enumerate() {
+            if i & 0x7f == op::CLOSURE {
+                if (i >> 15) as usize != closures.len() {
+                    return Err(Stop::Format);
+                }
+                closures.try_push((at, (i >> 7 & 0xff) as usize))?;
+            }
+        }
+        Ok(closures)
+    }
+
+    pub(super) fn closure(&self, child: usize) -> Option<(usize, usize)> {
+        let is_it = |i: &u32| i & 0x7f == op::CLOSURE && (i >> 15) as usize == child;
+        let found = self.instructions().enumerate().find(|(_, i)| is_it(i));
+        found.map(|(at, i)| (at, (i >> 7 & 0xff) as usize))
+    }
+
+    /// The locals in use at an instruction, one for each register.
+    pub(super) fn active(&self, at: usize) -> impl Iterator<Item = &Local<'a>> {
+        let locals = self.locals.iter();
+        locals.filter(move |local| local.start <= at && at < local.end)
+    }
+
+    /// The line of each instruction.
+    fn line_of_each(&self) -> Read<Vec<i32>> {
+        let mut lines = Vec::new();
+        let mut absolute = self.absolute.iter();
+        let mut line = 0_i32;
+        for delta in self.deltas {
+            line = match *delta as i8 {
+                ABSOLUTE => absolute.next().ok_or(Stop::Format)?.1,
+                delta => line.checked_add(delta.into()).ok_or(Stop::Format)?,
+            };
+            lines.try_push(line)?;
+        }
+        Ok(lines)
+    }
+}
+
+/// The registers that a function captures, by the descriptions of its upvalues.
+fn captured(upvalues: &[u8]) -> impl Iterator<Item = u8> {
+    let descriptions = upvalues.as_chunks().0.iter();
+    descriptions.filter_map(|[in_stack, index, _]| (*in_stack == 1).then_some(*index))
+}
+
+/// One function that was edited.
+pub struct Edit<'a> {
+    /// The old main function.
+    main: &'a Main<'a>,
+    /// Its number among the children of the main function.
+    child: usize,
+    /// The piece of the old text, and that of the new one: both are to be compiled, under the name
+    /// of the chunk.
+    pub pieces: [Vec<u8>; 2],
+    /// How many lines longer it is.
+    longer: i32,
+}
+
+impl<'a> Edit<'a> {
+    /// Finds the function that was edited in a text of which the compiler made `main`. None where
+    /// that is more than one function, or none.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn find(
+        difference: &Difference,
+        [old, new]: [&[u8]; 2],
+        main: &'a Main<'a>,
+    ) -> Result<Option<Edit<'a>>> {
+        let found = Finder { old, new, main }.find(difference)?;
+        Ok(found.map(|(child, pieces, longer)| Edit {
+            main,
+            child,
+            pieces,
+            longer,
+        }))
+    }
+}
+
+struct Finder<'a> {
+    old: &'a [u8],
+    new: &'a [u8],
+    main: &'a Main<'a>,
+}
+
+/// The number of a function, both pieces, and how many lines longer it is.
+type Found = (usize, [Vec<u8>; 2], i32);
+
+impl Finder<'_> {
+    fn find(&self, difference: &Difference) -> Result<Option<Found>> {
+        let Some(found) = self.enclosing(difference) else {
+            return Ok(None);
+        };
+        let (child, begin, old, new) = found;
+        if has_attribute(self.old, Some(self.main)) {
+            return Ok(None);
+        }
+        let Some(Head {
+            paren,
+            is_named,
+            is_method,
+        }) = head(old)
+        else {
+            return Ok(None);
+        };
+        let has_hidden = |text: &[u8]| text.windows(HIDDEN.len()).any(|word| word == HIDDEN);
+        if begin + paren >= difference.start || has_hidden(old) || has_hidden(new) {
+            return Ok(None);
+        }
+        let Some(context) = self.context(child, is_named)? else {
+            return Ok(None);
+        };
+        let piece = |text: &[u8]| -> Result<Vec<u8>> {
+            let inside = text.get(paren + 1..).unwrap_or_default();
+            let this: &[u8] = match (is_method, inside.trim_ascii_start().first()) {
+                (false, _) => b"",
+                (true, Some(b')')) => b"self",
+                (true, _) => b"self,",
+            };
+            let parts = [
+                &context,
+                &b"return "[..],
+                &[b'('; DEEPER],
+                FUNCTION,
+                b"(",
+                this,
+                inside,
+            ];
+            let parts = parts.into_iter().chain([&[b')'; DEEPER][..]]);
+            let mut piece = Vec::new();
+            piece.try_reserve_exact(parts.clone().map(|part| part.len()).sum())?;
+            parts.for_each(|part| piece.extend_from_slice(part));
+            Ok(piece)
+        };
+        let longer = lines(new) as i32 - lines(old) as i32;
+        Ok(Some((child, [piece(old)?, piece(new)?], longer)))
+    }
+
+    /// The one function of the main function that has the whole difference within it: its number,
+    /// where it begins, and what it is in both texts.
+    fn enclosing(&self, difference: &Difference) -> Option<(usize, usize, &[u8], &[u8])> {
+        let Difference {
+            start,
+            old_end,
+            new_end,
+        } = *difference;
+        let line = 1 + lines(self.old.get(..start)?);
+        let last = line + lines(self.old.get(start..old_end)?);
+        let around = |child: &Child| {
+            child.function.first <= line as i32 && last as i32 <= child.function.last
+        };
+        let mut children = self.main.children.iter().enumerate();
+        let (number, child) = children.find(|(_, child)| around(child))?;
+        if children.any(|(_, child)| around(child)) {
+            return None;
+        }
+        let mut begin = start;
+        for _ in child.function.first..=line as i32 {
+            let before = self.old.get(..begin)?;
+            begin = before.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        }
+        let begin = begin + the_function(self.old.get(begin..)?)?;
+        let end = begin + end_of(self.old.get(begin..)?)?;
+        let end_in_new = begin + end_of(self.new.get(begin..)?)?;
+        // Behind it both texts are the same.
+        let is_whole = begin + FUNCTION.len() <= start
+            && old_end <= end
+            && new_end <= end_in_new
+            && self.old.len() - end == self.new.len() - end_in_new;
+        let (old, new) = (self.old.get(begin..end)?, self.new.get(begin..end_in_new)?);
+        let has_lines = child.function.first + lines(old) as i32 == child.function.last;
+        (is_whole && has_lines).then_some((number, begin, old, new))
+    }
+
+    /// Declares locals of the names and registers that a child sees.
+    fn context(&self, child: usize, is_named: bool) -> Result<Option<Vec<u8>>> {
+        let Some((at, register)) = self.main.closure(child) else {
+            return Ok(None);
+        };
+        let active = self.main.active(at);
+        let count = self.main.active(at).count();
+        // A local function sees itself, though the debugger does not see it yet.
+        let own = self.main.locals.iter();
+        let own = own.filter(|local| is_named && register == count && local.start == at + 1);
+        let (mut out, mut separator) = (Vec::new(), &b"local "[..]);
+        for local in active.chain(own.take(1)) {
+            let name = match local.name.first() {
+                Some(b'(') | None => HIDDEN,
+                Some(_) => local.name,
+            };
+            out.try_reserve(separator.len() + name.len() + 1)?;
+            out.extend_from_slice(separator);
+            out.extend_from_slice(name);
+            separator = b",";
+        }
+        out.try_reserve(1)?;
+        out.push(b' ');
+        Ok(Some(out))
+    }
+}
+
+/// Has a text a local with an attribute that stands at the margin, and so most likely in no
+/// function?
+pub fn has_attribute_at_margin(text: &[u8]) -> bool {
+    has_attribute(text, None)
+}
+
+/// Has a text a local with an attribute that stands in none of the functions of `main`, or at the
+/// margin? A piece cannot have it: it may be a constant, of which the dump does not tell.
+fn has_attribute(text: &[u8], main: Option<&Main>) -> bool {
+    // Few texts have a `<` in many places, and a long one is looked through quickly.
+    let chunks = text.chunks(64).enumerate();
+    let chunks = chunks.filter(|(_, chunk)| chunk.contains(&b'<'));
+    let mut places = chunks.flat_map(|(number, chunk)| {
+        let places = chunk.iter().enumerate().filter(|(_, byte)| **byte == b'<');
+        places.map(move |(at, _)| 64 * number + at)
+    });
+    let (mut line, mut counted) = (1, 0);
+    places.any(|at| {
+        let behind = text.get(at + 1..).unwrap_or_default().trim_ascii_start();
+        if !behind.starts_with(b"const") && !behind.starts_with(b"close") {
+            return false;
+        }
+        let before = text.get(..at).unwrap_or_default();
+        let Some(main) = main else {
+            let start = before.iter().rposition(|byte| *byte == b'\n');
+            let start = start.map_or(0, |feed| feed + 1);
+            return text
+                .get(start..)
+                .is_some_and(|line| line.starts_with(b"local"));
+        };
+        line += lines(before.get(counted..).unwrap_or_default()) as i32;
+        counted = at;
+        let is_inside = |child: &Child| child.function.first < line && line < child.function.last;
+        !main.children.iter().any(is_inside)
+    })
+}
+
+impl Edit<'_> {
+    /// The dump of the new text: that of the old one with the function exchanged. `old` and `new`
+    /// are the dumps of the pieces. None where it is not sure to be what the compiler makes of the
+    /// whole text.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn splice(&self, [old, new]: [&[u8]; 2]) -> Result<Option<Vec<u8>>> {
+        known(self.spliced(old, new))
+    }
+
+    fn spliced(&self, old: &[u8], new: &[u8]) -> Read<Vec<u8>> {
+        let main = self.main;
+        let dump = main.dump;
+        let child = main.children.get(self.child).ok_or(Stop::Format)?;
+        let (at, _) = main.closure(self.child).ok_or(Stop::Format)?;
+        let relocated = |piece: &[u8]| -> Read<Vec<u8>> {
+            let piece = Main::read(piece)?;
+            let [only] = &piece.children[..] else {
+                return Err(Stop::Format);
+            };
+            let mut out = Vec::new();
+            let mut reader = Reader::at(piece.dump, only.bytes.start).ok_or(Stop::Format)?;
+            reader.relocate(
+                child.function.first - only.function.first,
+                1,
+                None,
+                &mut out,
+            )?;
+            Ok(out)
+        };
+        let was = dump.get(child.bytes.clone()).ok_or(Stop::Format)?;
+        if relocated(old)? != was {
+            return Err(Stop::Format);
+        }
+        let function = relocated(new)?;
+        self.check_captured(at, was, &function)?;
+        check_constants(main, at, was, &function)?;
+
+        let mut out = Vec::new();
+        let room = dump.len() + dump.len() / 64 + function.len();
+        out.try_reserve(room).map_err(|_| Stop::Memory)?;
+        put(&mut out, dump.get(..child.bytes.start).ok_or(Stop::Format)?)?;
+        put(&mut out, &function)?;
+        if self.longer == 0 {
+            put(&mut out, dump.get(child.bytes.end..).ok_or(Stop::Format)?)?;
+            return Ok(out);
+        }
+        for later in main.children.iter().skip(self.child + 1) {
+            let mut reader = Reader::at(dump, later.bytes.start).ok_or(Stop::Format)?;
+            reader.relocate(self.longer, 1, None, &mut out)?;
+        }
+        self.put_lines(at, &mut out)?;
+        put(&mut out, dump.get(main.lines.end..).ok_or(Stop::Format)?)?;
+        Ok(out)
+    }
+
+    /// Which blocks of the main function are left by closing variables depends on what is captured
+    /// in them; the outermost one is not.
+    fn check_captured(&self, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
+        let main = self.main;
+        let registers = |function: &[u8]| -> Read<[bool; 256]> {
+            let mut reader = Reader::at(function, 0).ok_or(Stop::Format)?;
+            let upvalues = reader.parts(1, &mut |_, _| Ok(()), None)?;
+            let mut registers = [false; 256];
+            for register in captured(upvalues.upvalues) {
+                if let Some(place) = registers.get_mut(usize::from(register)) {
+                    *place = true;
+                }
+            }
+            Ok(registers)
+        };
+        let (old, new) = (registers(old)?, registers(new)?);
+        let outermost = main.code.len() / 4;
+        // A local function itself follows those that are in use.
+        let own = main.locals.iter().filter(|local| local.start == at + 1);
+        let mut ends = main.active(at).chain(own.take(1)).map(|local| local.end);
+        for (old, new) in old.iter().zip(&new) {
+            if ends.next().is_some_and(|end| end != outermost) && old != new {
+                return Err(Stop::Format);
+            }
+        }
+        let any = |registers: &[bool; 256]| registers.contains(&true);
+        let others = main.children.iter().enumerate();
+        let mut others = others.filter(|(number, _)| *number != self.child);
+        match any(&old) == any(&new) || others.any(|(_, child)| child.captures()) {
+            true => Ok(()),
+            false => Err(Stop::Format),
+        }
+    }
+
+    /// Writes the main function's lines. What stands behind the function has moved; a statement
+    /// around it goes on at the line where it began.
+    fn put_lines(&self, at: usize, out: &mut Vec<u8>) -> Read<()> {
+        let main = self.main;
+        let child = main.children.get(self.child).ok_or(Stop::Format)?;
+        if child.function.first == child.function.last {
+            return Err(Stop::Format); // which side an instruction is on does not show
+        }
+        let lines = main.line_of_each()?;
+        let count = lines.len() as u64;
+        out.try_reserve(10 + lines.len())
+            .map_err(|_| Stop::Memory)?;
+        size(out, count);
+        let mut absolute = Vec::new();
+        let mut entries = main.absolute.iter();
+        let (mut before, mut was_behind) = ((0, 0), false);
+        for (i, (&line, &delta)) in lines.iter().zip(main.deltas).enumerate() {
+            let is_behind = i >= at && line >= child.function.last;
+            if i >= at && line > child.function.first && line < child.function.last {
+                return Err(Stop::Format);
+            }
+            if i > at && !is_behind && !was_behind {
+                return Err(Stop::Format); // steps of the compiler's may have been there and back
+            }
+            let now = line + if is_behind { self.longer } else { 0 };
+            let (step, new_step) = (line - before.0, now - before.1);
+            let crosses = is_behind != was_behind;
+            let sure = |step: i32| !(SURELY_SHORT..SURELY_LONG).contains(&step.unsigned_abs());
+            let is_long = |step: i32| step.unsigned_abs() >= SURELY_LONG;
+            if crosses && (!sure(step) || !sure(new_step) || is_long(step) != is_long(new_step)) {
+                return Err(Stop::Format);
+            }
+            if delta as i8 == ABSOLUTE {
+                let (number, _) = *entries.next().ok_or(Stop::Format)?;
+                absolute.try_push((number, now))?;
+                out.push(delta);
+            } else {
+                let new_step = i8::try_from(new_step).map_err(|_| Stop::Format)?;
+                out.push(new_step as u8);
+            }
+            (before, was_behind) = ((line, now), is_behind);
+        }
+        put_line(out, absolute.len() as i32, 0)?;
+        for (number, line) in absolute {
+            put_line(out, number, 0)?;
+            put_line(out, line, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// The compiler has one table for the constants of all functions, which tells where each was put
+/// last. So a constant that the main function uses before and behind a function gets another place
+/// if the function has it as well.
+fn check_constants(main: &Main, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
+    let (old, new) = (constants(old)?, constants(new)?);
+    if old == new {
+        return Ok(());
+    }
+    let mut seen: FxHashMap<&[u8], Seen> = FxHashMap::default();
+    for (list, is_new) in [(old, false), (new, true)] {
+        for (number, bytes) in list {
+            let mut known: Seen = seen.get(bytes).copied().unwrap_or_default();
+            known.in_place |= main.constants.get(number) == Some(&bytes);
+            known.old |= !is_new;
+            known.new |= is_new;
+            seen.try_insert_value(bytes, known)?;
+        }
+    }
+    // Where the main function uses those that matter: how often, and whether behind the function.
+    let mut uses: FxHashMap<&[u8], (u32, bool)> = FxHashMap::default();
+    let few = main.constants.len() <= NAMED_CONSTANTS;
+    let has_floats = main.constants.iter().any(|constant| is_float(constant));
+    for (constant, seen) in &seen {
+        if seen.old != seen.new && is_float(constant) && has_floats {
+            return Err(Stop::Format); // two that are nearly the same may be one in that table
+        }
+    }
+    for constant in &main.constants {
+        if seen
+            .get(constant)
+            .is_some_and(|seen| seen.old != seen.new || seen.in_place)
+        {
+            let is_string = constant.first().is_some_and(|tag| tag & !0x10 == 0x04);
+            if !is_string && !few {
+                return Err(Stop::Format);
+            }
+            uses.try_insert_value(constant, (0, false))?;
+        }
+    }
+    if uses.is_empty() {
+        return Ok(());
+    }
+    let mut instructions = main.instructions().enumerate().peekable();
+    while let Some((place, i)) = instructions.next() {
+        let next = instructions.peek().map_or(0, |(_, next)| *next);
+        for number in constants_of(i, next)?.into_iter().flatten() {
+            let constant = main.constants.get(number).ok_or(Stop::Format)?;
+            if let Some((count, behind)) = uses.get_mut(constant) {
+                *count += 1;
+                *behind |= place > at;
+            }
+        }
+    }
+    match uses.values().all(|(count, behind)| *count < 2 || !behind) {
+        true => Ok(()),
+        false => Err(Stop::Format),
+    }
+}
+
+/// A constant of two functions that are compared.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    old: bool,
+    new: bool,
+    /// One of them has it where the main function has it.
+    in_place: bool,
+}
+
+/// The constants of a function and of all within it, each with its number in its function.
+pub(super) fn constants(function: &[u8]) -> Read<Vec<(usize, &[u8])>> {
+    let mut constants = Vec::new();
+    let mut reader = Reader::at(function, 0).ok_or(Stop::Format)?;
+    let mut constant = |number, bytes| Ok(constants.try_push((number, bytes))?);
+    reader.parts(1, &mut constant, None)?;
+    Ok(constants)
+}
+
+fn is_float(constant: &[u8]) -> bool {
+    constant.first() == Some(&0x13)
+}
+
+/// The constants that an instruction uses, and the one behind it where that belongs to it.
+fn constants_of(i: u32, next: u32) -> Read<[Option<usize>; 2]> {
+    let (b, c) = ((i >> 16 & 0xff) as usize, (i >> 24) as usize);
+    let also_c = Some(c).filter(|_| i >> 15 & 1 == 1);
+    Ok(match i & 0x7f {
+        op::LOADK => [Some((i >> 15) as usize), None],
+        op::LOADKX => [Some((next >> 7) as usize), None],
+        op::GETTABUP | op::GETFIELD | op::ADDK..=op::BXORK => [Some(c), None],
+        op::SETTABUP | op::SETFIELD => [Some(b), also_c],
+        op::SETTABLE | op::SETI | op::SELF => [None, also_c],
+        op::MMBINK | op::EQK => [Some(b), None],
+        0..=op::LAST => [None, None],
+        _ => return Err(Stop::Format),
+    })
+}
+
+/// In what two dumps differ besides the numbers of the main function's constants. Where these have
+/// no place in an instruction, only the functions are compared.
+#[cfg(test)]
+pub fn difference_in_meaning(a: &[u8], b: &[u8]) -> Option<&'static str> {
+    let (Ok(a), Ok(b)) = (Main::read(a), Main::read(b)) else {
+        return Some("the form");
+    };
+    let children = |main: &Main<'_>| -> Option<Vec<u8>> {
+        let (first, last) = (main.children.first()?, main.children.last()?);
+        main.dump
+            .get(first.bytes.start..last.bytes.end)
+            .map(<[u8]>::to_vec)
+    };
+    if children(&a) != children(&b) {
+        return Some("a function");
+    }
+    if a.constants.len().max(b.constants.len()) > NAMED_CONSTANTS {
+        return None;
+    }
+    let head = |main: &Main<'_>| {
+        let length = main.code.as_ptr() as usize - main.dump.as_ptr() as usize;
+        main.dump.get(..length).map(<[u8]>::to_vec)
+    };
+    let tail = |main: &Main<'_>| main.dump.get(main.lines.start..).map(<[u8]>::to_vec);
+    if head(&a) != head(&b) || tail(&a) != tail(&b) {
+        return Some("what is around the code");
+    }
+    let meaning = |main: &Main<'_>| -> Read<Vec<(u32, Vec<Vec<u8>>)>> {
+        let mut out = Vec::new();
+        let mut instructions = main.instructions().peekable();
+        while let Some(i) = instructions.next() {
+            let next = instructions.peek().copied().unwrap_or_default();
+            let numbers = constants_of(i, next)?;
+            let fields = match (i & 0x7f, numbers) {
+                (op::LOADK, _) => !0x7fff,
+                (op::SETTABUP | op::SETFIELD, [_, Some(_)]) => 0xffff_0000,
+                (op::SETTABUP | op::SETFIELD | op::MMBINK | op::EQK, _) => 0x00ff_0000,
+                (_, [None, None]) => 0,
+                _ => 0xff00_0000,
+            };
+            let constants = numbers.into_iter().flatten();
+            let constants = constants.filter_map(|n| main.constants.get(n).map(|c| c.to_vec()));
+            out.push((i & !fields, constants.collect()));
+        }
+        Ok(out)
+    };
+    match (meaning(&a), meaning(&b)) {
+        (Ok(a), Ok(b)) if a == b => None,
+        _ => Some("the main function's code"),
+    }
+}

@@ -1,0 +1,339 @@
+//! Compiles what was edited of a text, wherever that is, without the functions that are as before.
+//!
+//! In the new text each outermost function that the old text has as well gets a *stub* in place of
+//! its body: it mentions the variables that the function captures, and has as many lines. The
+//! compiler makes of the stub what the main function has to know of it, and which registers it
+//! captures. Then the old function takes the stub's place in the dump.
+//!
+//! The result is what the compiler makes of the whole text, but for the order of the main
+//! function's constants. (The compiler forgets where it has put one when a function that comes in
+//! between has it as well, and then puts it there again.)
+
+use rustc_hash::FxHashMap;
+
+use super::reader::{Read, Reader, Stop};
+use super::splice::{Function, Local, Main, constants, known, put};
+use super::text::{Difference, Outermost, functions};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// The new text with stubs.
+pub struct Stubs<'a> {
+    /// It.
+    pub text: Vec<u8>,
+    old: &'a Main<'a>,
+    /// For each outermost function of the new text.
+    places: Vec<Place>,
+}
+
+/// An outermost function of the new text.
+struct Place {
+    first: i32,
+    last: i32,
+    is_named: bool,
+    /// The function that takes its place.
+    old: Option<Old>,
+}
+
+#[derive(Clone, Copy)]
+struct Old {
+    /// Its number among the children of the old main function.
+    child: usize,
+    is_named: bool,
+}
+
+impl<'a> Stubs<'a> {
+    /// Puts stubs into the new one of two texts, of the older of which the compiler made `old`.
+    /// None where the texts have little in common, or that is not sure.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn of(
+        difference: &Difference,
+        texts: [&[u8]; 2],
+        old: &'a Main<'a>,
+    ) -> Result<Option<Stubs<'a>>> {
+        let Some([before, after]) = functions(texts, difference)? else {
+            return Ok(None);
+        };
+        let is_it = |(found, child): (&Outermost, &Function)| {
+            (found.first, found.last) == (child.first, child.last)
+        };
+        let children = old.children.iter().map(|child| &child.function);
+        let has_env = old.locals.iter().any(|local| local.name == b"_ENV");
+        if before.len() != old.children.len() || !before.iter().zip(children).all(is_it) || has_env
+        {
+            return Ok(None);
+        }
+        let answers = answers(texts, [&before, &after])?;
+        let stubbed = after
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| answer.is_some());
+        let stubbed: usize = stubbed.map(|(place, _)| place.end - place.begin).sum();
+        if stubbed < texts[1].len() / 4 {
+            return Ok(None);
+        }
+        let mut stubs = Stubs {
+            text: Vec::new(),
+            old,
+            places: Vec::new(),
+        };
+        stubs.text.try_reserve(texts[1].len())?;
+        let mut behind = 0;
+        for (place, answer) in after.iter().zip(answers) {
+            let found = answer.and_then(|child| Some((child, before.get(child)?)));
+            if let Some((child, _)) = found {
+                let head = place.begin + place.head.paren;
+                let kept = texts[1].get(behind..head).unwrap_or_default();
+                if known(stubs.put_stub(kept, child, place))?.is_none() {
+                    return Ok(None);
+                }
+                behind = place.end;
+            }
+            stubs.places.try_push(Place {
+                first: place.first,
+                last: place.last,
+                is_named: place.head.is_named,
+                old: found.map(|(child, old)| Old {
+                    child,
+                    is_named: old.head.is_named,
+                }),
+            })?;
+        }
+        let rest = texts[1].get(behind..).unwrap_or_default();
+        Ok(known(put(&mut stubs.text, rest))?.map(|()| stubs))
+    }
+
+    fn put_stub(&mut self, before: &[u8], child: usize, place: &Outermost) -> Read<()> {
+        put(&mut self.text, before)?;
+        put(&mut self.text, b"()")?;
+        let mut separator = &b"return "[..];
+        for name in self.names(child)? {
+            put(&mut self.text, separator)?;
+            put(&mut self.text, name?)?;
+            separator = b",";
+        }
+        let feeds = usize::try_from(place.last - place.first).map_err(|_| Stop::Format)?;
+        self.text.try_reserve(feeds).map_err(|_| Stop::Memory)?;
+        self.text.resize(self.text.len() + feeds, b'\n');
+        put(&mut self.text, b" end")
+    }
+
+    /// The names of what a function of the old main function captures.
+    fn names(&self, child: usize) -> Read<impl Iterator<Item = Read<&'a [u8]>> + use<'a>> {
+        let function = &self.old.children.get(child).ok_or(Stop::Format)?.function;
+        let mut reader = Reader::at(self.old.dump, function.names).ok_or(Stop::Format)?;
+        let count = reader.count()?;
+        if count != function.upvalues.len() / 3 {
+            return Err(Stop::Format);
+        }
+        Ok((0..count).map(move |_| reader.string()?.ok_or(Stop::Format)))
+    }
+
+    /// The dump of the text with stubs, with the functions in place of them. None where it is not
+    /// sure that the compiler would make these functions of the whole text.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn filled(&self, dump: &[u8]) -> Result<Option<Vec<u8>>> {
+        known(self.fill(dump))
+    }
+
+    fn fill(&self, dump: &[u8]) -> Read<Vec<u8>> {
+        let main = Main::read(dump)?;
+        let has_env = main.locals.iter().any(|local| local.name == b"_ENV");
+        if main.children.len() != self.places.len() || has_env {
+            return Err(Stop::Format);
+        }
+        let mut out = Vec::new();
+        let room = self.old.dump.len() + dump.len() / 4;
+        out.try_reserve(room).map_err(|_| Stop::Memory)?;
+        let first = main
+            .children
+            .first()
+            .map_or(dump.len(), |child| child.bytes.start);
+        let end = main
+            .children
+            .last()
+            .map_or(dump.len(), |child| child.bytes.end);
+        put(&mut out, dump.get(..first).ok_or(Stop::Format)?)?;
+        let mut scopes = [Scopes::of(self.old)?, Scopes::of(&main)?];
+        let mut visible = Visible::default();
+        for (number, (child, place)) in main.children.iter().zip(&self.places).enumerate() {
+            let stub = &child.function;
+            if (stub.first, stub.last) != (place.first, place.last) {
+                return Err(Stop::Format);
+            }
+            let Some(old) = place.old else {
+                put(&mut out, dump.get(child.bytes.clone()).ok_or(Stop::Format)?)?;
+                continue;
+            };
+            let was = self.old.children.get(old.child).ok_or(Stop::Format)?;
+            let function = &was.function;
+            let pairs = function.upvalues.chunks(3).zip(stub.upvalues.chunks(3));
+            let is_alike = |(a, b): (&[u8], &[u8])| a.first() == b.first() && a.last() == b.last();
+            if function.upvalues.len() != stub.upvalues.len() || !pairs.into_iter().all(is_alike) {
+                return Err(Stop::Format);
+            }
+            let [before, after] = &mut scopes;
+            let new = visible.added(
+                before.at(old.child, old.is_named)?,
+                after.at(number, place.is_named)?,
+            )?;
+            let bytes = self.old.dump.get(was.bytes.clone()).ok_or(Stop::Format)?;
+            if !new.is_empty() && mentions(bytes, new)? {
+                return Err(Stop::Format);
+            }
+            let by = stub.first - function.first;
+            if by == 0 && function.upvalues == stub.upvalues {
+                put(&mut out, bytes)?;
+            } else {
+                let mut reader = Reader::at(bytes, 0).ok_or(Stop::Format)?;
+                reader.relocate(by, 1, Some(stub.upvalues), &mut out)?;
+            }
+        }
+        put(&mut out, dump.get(end..).ok_or(Stop::Format)?)?;
+        Ok(out)
+    }
+}
+
+/// For each function of the new text one of the old text that is written alike, first in the same
+/// order from both ends.
+fn answers(texts: [&[u8]; 2], found: [&[Outermost]; 2]) -> Result<Vec<Option<usize>>> {
+    let of = |which: usize, function: &Outermost| -> Option<(&[u8], bool)> {
+        let text = texts.get(which)?;
+        let body = text.get(function.begin + function.head.paren..function.end)?;
+        Some((body, function.head.is_method))
+    };
+    let [old, new] = found;
+    let mut answers = Vec::new();
+    answers.try_reserve_exact(new.len())?;
+    let alike = |(a, b): &(&Outermost, &Outermost)| a.depth >= b.depth && of(0, a) == of(1, b);
+    let start = old.iter().zip(new).take_while(alike).count();
+    let most = old.len().min(new.len()) - start;
+    let ends = old.iter().rev().zip(new.iter().rev()).take(most);
+    let same = ends.take_while(alike).count();
+    answers.extend((0..start).map(Some));
+    let mut others: FxHashMap<(&[u8], bool), usize> = FxHashMap::default();
+    let middle = old.iter().enumerate().take(old.len() - same).skip(start);
+    for (number, function) in middle {
+        if let Some(text) = of(0, function) {
+            others.try_insert_value(text, number)?;
+        }
+    }
+    for function in new.iter().take(new.len() - same).skip(start) {
+        let other = of(1, function).and_then(|text| others.get(&text).copied());
+        let is_as_deep = |child: &usize| {
+            let old = old.get(*child);
+            old.is_some_and(|old| old.depth >= function.depth)
+        };
+        answers.push(other.filter(is_as_deep));
+    }
+    answers.extend((old.len() - same..old.len()).map(Some));
+    Ok(answers)
+}
+
+/// Which locals of a main function its functions see.
+struct Scopes<'a> {
+    main: &'a Main<'a>,
+    /// For each function where it is made, and in which register.
+    closures: Vec<(usize, usize)>,
+    /// Where locals begin, and where they end, in order.
+    bounds: [Vec<usize>; 2],
+}
+
+/// What a function sees.
+struct Seen<'a> {
+    main: &'a Main<'a>,
+    at: usize,
+    /// How many locals have begun before, and how many have ended: so long as both stay the same,
+    /// so do the locals.
+    scope: [usize; 2],
+    /// Its own name, if it is a local function.
+    own: Option<&'a [u8]>,
+}
+
+impl<'a> Scopes<'a> {
+    fn of(main: &'a Main<'a>) -> Read<Scopes<'a>> {
+        let mut bounds = [Vec::new(), Vec::new()];
+        let [starts, ends] = &mut bounds;
+        for local in &main.locals {
+            starts.try_push(local.start)?;
+            ends.try_push(local.end)?;
+        }
+        bounds.iter_mut().for_each(|bounds| bounds.sort_unstable());
+        Ok(Scopes {
+            main,
+            closures: main.closures()?,
+            bounds,
+        })
+    }
+
+    fn at(&self, child: usize, is_named: bool) -> Read<Seen<'a>> {
+        let (at, register) = *self.closures.get(child).ok_or(Stop::Format)?;
+        let passed = |bounds: &Vec<usize>| bounds.partition_point(|bound| *bound <= at);
+        let [starts, ends] = &self.bounds;
+        let scope = [passed(starts), passed(ends)];
+        // A local function sees itself, though the debugger does not see it yet.
+        let is_own = |local: &&Local| local.start == at + 1;
+        let active = scope[0].checked_sub(scope[1]);
+        let own = match is_named && active == Some(register) {
+            true => self.main.locals.iter().find(is_own).map(|local| local.name),
+            false => None,
+        };
+        Ok(Seen {
+            main: self.main,
+            at,
+            scope,
+            own,
+        })
+    }
+}
+
+/// The names that a function sees in the new text, and did not see in the old one.
+#[derive(Default)]
+struct Visible<'a> {
+    names: Vec<&'a [u8]>,
+    /// Of which locals they are.
+    scopes: Option<[[usize; 2]; 2]>,
+    /// With the function's own name.
+    all: Vec<&'a [u8]>,
+}
+
+impl<'a> Visible<'a> {
+    fn added(&mut self, old: Seen<'a>, new: Seen<'a>) -> Read<&[&'a [u8]]> {
+        let scopes = Some([old.scope, new.scope]);
+        if self.scopes != scopes {
+            self.names.clear();
+            for local in new.main.active(new.at) {
+                let is_it = |other: &Local| other.name == local.name;
+                if !old.main.active(old.at).any(is_it) {
+                    self.names.try_push(local.name)?;
+                }
+            }
+            self.scopes = scopes;
+        }
+        let Some(own) = new.own.filter(|own| old.own != Some(own)) else {
+            return Ok(&self.names);
+        };
+        self.all.clear();
+        for name in self.names.iter().chain([&own]) {
+            self.all.try_push(name)?;
+        }
+        Ok(&self.all)
+    }
+}
+
+/// Has a function, or one in it, one of these names as a string? It may be a global's.
+fn mentions(function: &[u8], names: &[&[u8]]) -> Read<bool> {
+    for (_, constant) in constants(function)? {
+        let mut reader = Reader::at(constant, 0).ok_or(Stop::Format)?;
+        if matches!(reader.byte()?, 0x04 | 0x14)
+            && reader.string()?.is_some_and(|text| names.contains(&text))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
