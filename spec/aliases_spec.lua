@@ -92,7 +92,7 @@ describe("a table in several places (R3.1, R3.4)", function()
     ]]
     local M = app:module("kept", (source:gsub("DEFAULT", "M")))
     app:update("kept", (source:gsub("DEFAULT", "Base"):gsub("M.Base = Base", "")))
-    assert.equal(M, M.default)
+    assert.True(rawget(M.default, "base")) -- only the edit has touched the reference
     assert.is_nil(rawget(M, "base"))
     assert.same({ "M", "Base" }, { M.f(), M.Base.f() })
   end)

@@ -110,6 +110,9 @@ describe("R6 something else in the program, a function in the file", function()
       assert.same({ "M.f" }, paths(report))
       assert.same({ kind, "function", 1 },
         { report.conflicts[1].running, report.conflicts[1].file, report.conflicts[1].line })
+      assert.matches("^" .. kind .. (kind == "table" and " of 1 entry" or ""),
+        report.conflicts[1].running_value)
+      assert.equal("function", report.conflicts[1].file_value)
       assert.equal(value, M.f)
       assert.equal("old", M.g())
       M.f = nil

@@ -122,7 +122,8 @@ describe("a place whose kind the file changes (R6)", function()
     app:write("m",
       "local M, hits = {}, {} function M.hit() hits[#hits + 1] = 1 return #hits end return M")
     local message = app:refused("m", nil, M)
-    assert.matches("m.hit@hits: number while it runs, table in the file", message, 1, true)
+    assert.matches("m.hit@hits: number 1 while it runs, table of 0 entries in the file", message, 1,
+      true)
     assert.equal(2, M.hit())
   end)
 end)

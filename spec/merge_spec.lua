@@ -163,8 +163,8 @@ describe("data = 'merge' (R8)", function()
     local M = load_first "return { a = 1, f = function(x) return x end }"
     app:write("m", "return { a = function() return print 'other' end, f = 1 }")
     local message = app:refused("m", { data = "merge" }, M)
-    assert.matches("m.a: number while it runs, function in the file", message, 1, true)
-    assert.matches("m.f: function while it runs, number in the file", message, 1, true)
+    assert.matches("m.a: number 1 while it runs, function in the file", message, 1, true)
+    assert.matches("m.f: function while it runs, number 1 in the file", message, 1, true)
   end)
 
   it("lets kinds change in cells", function()

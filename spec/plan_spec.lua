@@ -80,7 +80,7 @@ would reload skill: SUMMARY
     app:write("skill", "local M = {}\nM.hit = 1\nreturn M")
     local text = plan "skill"
     assert.matches("^would not reload skill: 1 conflict, nothing would be changed\n  generation 1 stays\n"
-      .. "  conflicts:\n    ! skill.hit: function while it runs, number in the", text)
+      .. "  conflicts:\n    ! skill.hit: function while it runs, number 1 in the", text)
     text = plan("skill", { on_conflict = "keep" })
     assert.matches("  conflicts:\n", text)
   end)

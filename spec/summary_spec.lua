@@ -74,7 +74,7 @@ describe("the summary of a report (R10)", function()
     local ok, _, report = gg.reload "battle.skill"
     assert.same({ false, true }, { ok, report.refused })
     assert.equal("did not reload battle.skill: 1 conflict, nothing was changed", report.summary)
-    assert.matches("^did not reload [^\n]*\n  conflicts:\n    ! battle.skill.level: number while",
+    assert.matches("^did not reload [^\n]*\n  conflicts:\n    ! battle.skill.level: number 1 while",
       tostring(report))
     ok, _, report = gg.reload("battle.skill", { dry_run = true })
     assert.same({ false, "would not reload battle.skill: 1 conflict, nothing would be changed" },

@@ -358,7 +358,7 @@ describe("Patches (R3.5)", function()
     bank.give = setmetatable({}, { __call = PATCH "spy" })
     app:write("bank", BANK2)
     local message = app:refused("bank", nil, bank)
-    assert.matches("bank%.give: table while it runs, function in the file", message)
+    assert.matches("bank%.give: table of 0 entries while it runs, function in the file", message)
   end)
 
   it("are told with a warning where they may wrap one function or another, and nothing is on "

@@ -60,6 +60,8 @@
 ---@field path string       such as `M.handlers.login`
 ---@field running string    the type that the running program has there
 ---@field file string       the type that the file has there
+---@field running_value? string  the value there, such as `number 5` or `table of 3 entries`
+---@field file_value? string     the file's value there
 ---@field line? integer     the line in the file
 
 ---Milliseconds, by phase.

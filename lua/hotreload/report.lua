@@ -166,7 +166,8 @@ function reports.add_details(lines, report, color)
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do
         conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path,
-            conflict.running, conflict.file, conflict.line and format(" (line %d)", conflict.line) or "")
+            conflict.running_value or conflict.running, conflict.file_value or conflict.file,
+            conflict.line and format(" (line %d)", conflict.line) or "")
     end
     section(lines, "conflicts", "!", conflicts, color)
     section(lines, "warnings", "!", report.warnings, color)

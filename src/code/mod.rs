@@ -241,14 +241,6 @@ impl Chunk {
         self.functions.meet((line, last))
     }
 
-    /// Does the function on these lines assign locals of the main function, and which of its
-    /// upvalues are they? All of them count where several functions stand on the lines.
-    pub fn assigned_by(&self, line: i32, last: i32) -> Option<UpvalueSet> {
-        self.setters.binary_search(&(line, last)).ok()?;
-        let profile = self.functions.get((line, last)).flatten();
-        Some(profile.map_or(UpvalueSet::ALL, |profile| profile.assigned))
-    }
-
     /// Is there a function of the main function that assigns one of its locals, and that was not
     /// met?
     pub fn has_unmet_setter(&self) -> bool {

@@ -38,10 +38,6 @@ pub struct ObjectTable {
     cells: FxHashMap<usize, u32>,
     /// The cells of each function.
     pub lists: CellLists,
-    /// Cells that hold tables: a function, its upvalue's number, and the table's address.
-    pub tables: Vec<(Ref, u8, usize)>,
-    /// Tables by address that stand in tables under keys: in how many such places.
-    places: FxHashMap<usize, u32>,
 }
 
 impl ObjectTable {
@@ -60,18 +56,6 @@ impl ObjectTable {
         let first = matches!(seen, Entry::Vacant(_));
         seen.or_insert(NONE);
         Ok(first)
-    }
-
-    /// Notes that a table stands in a table under a key.
-    pub fn count_place(&mut self, table: usize) -> Result<()> {
-        self.places.try_reserve(1)?;
-        *self.places.entry(table).or_insert(0) += 1;
-        Ok(())
-    }
-
-    /// In how many places does a table stand, as far as is known?
-    pub fn places(&self, table: usize) -> u32 {
-        self.places.get(&table).copied().unwrap_or(0)
     }
 
     /// Notes that a function was seen, and numbers it if it is an own function that had not been
@@ -163,11 +147,6 @@ impl ObjectTable {
             Some(number) => Ok(*number),
             None => self.add_cell(address),
         }
-    }
-
-    /// The number of a cell that is known.
-    pub fn cell_number(&self, address: usize) -> Option<u32> {
-        self.cells.get(&address).copied()
     }
 
     #[cold]

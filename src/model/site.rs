@@ -134,11 +134,6 @@ impl Sites {
         Ok(site)
     }
 
-    /// How many steps it is from its root.
-    pub fn depth(&self, site: SiteId) -> u32 {
-        self.heads.get(site.index()).map_or(0, |(depth, _)| *depth)
-    }
-
     /// The slot under a key.
     pub fn key(&mut self, parent: SiteId, key: Ref) -> Result<SiteId> {
         self.add(parent, Step::Key(key))

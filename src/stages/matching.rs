@@ -9,7 +9,6 @@
 //! give more of both; when nothing is left, the cells that the code assigns; then the cells that no
 //! pair reached (R4.2); then functions added to lists (R5.4).
 
-mod aliased_tables;
 mod cells;
 mod changes;
 mod constants;
@@ -22,12 +21,10 @@ mod functions;
 mod identity;
 mod imports;
 mod incoming_graph;
-mod inheritance;
 mod keyed;
 mod kinds;
 mod leftovers;
 mod lists;
-mod local_names;
 mod made_before;
 mod merge;
 mod nesting;
@@ -64,7 +61,6 @@ use crate::model::record::Assigned;
 use crate::model::site::{SiteId, Sites};
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
-use crate::stages::matching::aliased_tables::PlaceKind;
 use crate::stages::matching::nesting::Nesting;
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, copied, sort_by_number};
@@ -205,6 +201,8 @@ struct Keyed {
 #[derive(Clone, Copy)]
 struct Child {
     order: u32,
+    /// The incoming table that has it, if it is one.
+    holder: Option<Ref>,
     key: Ref,
     site: SiteId,
     new: Ref,
@@ -479,8 +477,6 @@ pub fn pair(
         identity: identity::Identity::default(),
         graph: incoming_graph::IncomingGraph::default(),
         names: cells::Names::default(),
-        local_names1: local_names::LocalNames::default(),
-        local_names2: local_names::LocalNames::default(),
         met2: DenseMap::default(),
         cells1: DenseMap::default(),
         lists1: cells::ByList::default(),
@@ -491,12 +487,11 @@ pub fn pair(
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
         taken_up: FxHashSet::default(),
-        references: tables::References::default(),
-        inheritance: inheritance::Inheritance::default(),
+        references: Vec::new(),
         lists: Vec::new(),
         listed: FxHashMap::default(),
         wrappers: wrappers::Wrappers::new(options),
-        aliased: aliased_tables::AliasedTables::default(),
+        numbered: Vec::new(),
         code: own_code::Code::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
@@ -562,9 +557,6 @@ struct Pairer<'a> {
     /// The incoming tables and functions.
     graph: incoming_graph::IncomingGraph,
     names: cells::Names,
-    /// The running tables by their locals, and the incoming one.
-    local_names1: local_names::LocalNames,
-    local_names2: local_names::LocalNames,
     /// The incoming functions that were met, by their order of creation.
     met2: DenseMap,
     /// The running cells that were met, by their number among the known ones.
@@ -583,19 +575,18 @@ struct Pairer<'a> {
     answered: FxHashSet<usize>,
     /// The running tables that the file takes up again (`M = M or {}`).
     taken_up: FxHashSet<usize>,
-    /// Places that wait, since one of their tables stands elsewhere, too.
-    references: tables::References,
-    /// Metatables and `__index`.
-    inheritance: inheritance::Inheritance,
+    /// Places that wait, since the text says that they are references, or one of their tables has
+    /// a partner elsewhere.
+    references: Vec<TablePair>,
     /// Lists that wait until names have told what they can.
     lists: Vec<lists::List>,
     /// The running tables whose list parts are looked at element by element: up to which index.
     listed: FxHashMap<usize, i64>,
     /// External functions over the file's.
     wrappers: wrappers::Wrappers,
-    /// Tables that stand in several places.
-    aliased: aliased_tables::AliasedTables,
-    /// The lines of the running functions. Which tables have functions.
+    /// Places that wait, since their keys are no names.
+    numbered: Vec<TablePair>,
+    /// Which tables have functions.
     code: own_code::Code,
     scanned: FxHashSet<usize>,
     /// The running code-bearing tables, enumerated already.
@@ -652,7 +643,6 @@ impl Pairer<'_> {
     }
 
     fn run(&mut self) -> Result<()> {
-        self.name_tables()?;
         self.build_graph()?;
         self.identify()?;
         self.roots()?;
@@ -669,16 +659,15 @@ impl Pairer<'_> {
                 self.sort_cell_edges()?;
             } else if self.take_definitions()?
                 || self.resolve_keyed(Pass::Early)?
-                || self.resolve_aliased()?
-                || self.resolve_inheritance()?
+                || self.resolve_numbered()?
                 || self.resolve_references(Pass::Early)?
                 || self.resolve_lists()?
                 || self.resolve_function_keys()?
                 || self.resolve_external()?
             {
-                // tables under keys that are known by now, in several places, where tables look for
-                // what they lack, by references, and in lists; functions that are
-                // keys, and what external functions have inside
+                // the evidence behind names, the strongest first: keys that are known by now, keys
+                // that are no names, references, lists; functions that are keys, and what external
+                // functions have inside
             } else if !self.assigned_edges.is_empty() {
                 self.resolve_assigned()?;
             } else if self.discover_constants()? {
@@ -911,11 +900,9 @@ impl Pairer<'_> {
             }
         };
         let site = self.out.sites.key(slot.parent, slot.key)?;
-        if kind == ChildKind::Pair && self.discover_index(&slot, holder, site)? {
-            return Ok(());
-        }
         children.try_push(Child {
             order: order.unwrap_or(u32::MAX),
+            holder,
             key: slot.key,
             site,
             new: slot.new,
@@ -940,6 +927,7 @@ impl Pairer<'_> {
             .unwrap_or(u32::MAX);
         children.try_push(Child {
             order,
+            holder: None,
             key,
             site,
             new,
@@ -994,29 +982,20 @@ impl Pairer<'_> {
             if self.are_paired(old, new) {
                 continue; // another place where they stand says nothing new
             }
+            let pair = TablePair {
+                old,
+                new,
+                site,
+                fit,
+            };
             if self.are_same(old, new) {
                 self.pair_tables(old, new, site, fit)?;
-            } else if self.names_contradict(old, new, None)? {
-                self.refer(TablePair {
-                    old,
-                    new,
-                    site,
-                    fit,
-                })?;
+            } else if self.is_reference(child.holder, child.key) {
+                self.refer(pair)?;
+            } else if self.vm.kind(child.key) == Kind::String {
+                self.pair_tables(old, new, site, fit)?;
             } else {
-                let kind = match self.vm.kind(child.key) {
-                    Kind::String => PlaceKind::Name,
-                    _ => PlaceKind::OtherKey,
-                };
-                self.pair_at_place(
-                    TablePair {
-                        old,
-                        new,
-                        site,
-                        fit,
-                    },
-                    kind,
-                )?;
+                self.numbered.try_push(pair)?;
             }
         }
         Ok(())

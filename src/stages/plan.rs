@@ -20,7 +20,7 @@ use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::{
     Action, Cell1, CellFate, CellPair, Function1, Function2, Pairing, SlotDecision, Upvalues,
-    are_two_kinds,
+    are_two_kinds, describe,
 };
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
@@ -33,10 +33,12 @@ const MOST_SAID: usize = 100;
 pub struct Conflict {
     /// Where.
     pub path: String,
-    /// What the running version has there.
+    /// What kind of value the running version has there.
     pub running: String,
-    /// What the incoming version has there.
+    /// What kind the incoming version has there.
     pub file: String,
+    /// Both values, as far as they say more than their kinds.
+    pub values: Option<[String; 2]>,
     /// The incoming line, where it is known.
     pub line: Option<i32>,
 }
@@ -47,9 +49,14 @@ impl Conflict {
         let line = self
             .line
             .map_or_else(String::new, |line| format!(" (line {line})"));
+        let kinds = [&self.running, &self.file];
+        let [running, file] = self
+            .values
+            .as_ref()
+            .map_or(kinds, |values| values.each_ref());
         format!(
-            "\n\t{}: {} while it runs, {} in the file{line}",
-            self.path, self.running, self.file
+            "\n\t{}: {running} while it runs, {file} in the file{line}",
+            self.path
         )
     }
 }
@@ -306,9 +313,34 @@ impl Planner<'_> {
                 path,
                 running,
                 file,
+                values: None,
                 line,
             },
         );
+    }
+
+    /// A conflict of two values.
+    fn conflict_of(&mut self, path: String, values: [Ref; 2], line: Option<i32>) -> Result<()> {
+        let [running, file] = values.map(|value| self.vm.kind(value).name());
+        let mut texts = [String::new(), String::new()];
+        for (text, value) in texts.iter_mut().zip(values) {
+            *text = describe(self.vm, value)?.replacen("table, ", "table of ", 1);
+            if self.vm.kind(value) == Kind::Boolean {
+                text.insert_str(0, "boolean ");
+            }
+        }
+        let key = (path.clone(), running.into(), file.into());
+        self.found.insert(
+            key,
+            Conflict {
+                path,
+                running: running.into(),
+                file: file.into(),
+                values: Some(texts),
+                line,
+            },
+        );
+        Ok(())
     }
 
     /// R4.6
@@ -606,12 +638,7 @@ impl Planner<'_> {
             };
             self.lines.insert(lines).get(&key).copied()
         };
-        self.conflict(
-            self.path(site),
-            o.kind.name().into(),
-            n.kind.name().into(),
-            line,
-        );
+        self.conflict_of(self.path(site), [slot.old, slot.new], line)?;
         match self.options.on_conflict {
             OnConflict::Replace => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
             OnConflict::Keep => self.out.tally.data_kept.try_push(site),
@@ -734,8 +761,7 @@ impl Planner<'_> {
     /// R6: does the file's value take the place of the running one?
     fn conflicting_cell(&mut self, pair: &CellPair) -> Result<bool> {
         let site = self.pairing.cell_site(pair.new)?;
-        let [running, file] = [pair.old_value, pair.new_value].map(|value| self.vm.kind(value));
-        let line = match file {
+        let line = match self.vm.kind(pair.new_value) {
             Kind::Function => self
                 .vm
                 .info(pair.new_value)?
@@ -743,12 +769,7 @@ impl Planner<'_> {
                 .filter(|line| *line > 0),
             _ => self.owner_line(pair.new),
         };
-        self.conflict(
-            self.path(site),
-            running.name().into(),
-            file.name().into(),
-            line,
-        );
+        self.conflict_of(self.path(site), [pair.old_value, pair.new_value], line)?;
         match self.options.on_conflict {
             OnConflict::Replace => return Ok(true),
             OnConflict::Keep => self.out.tally.cells_kept.try_push(pair.new)?,

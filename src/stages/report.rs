@@ -210,12 +210,19 @@ fn append(vm: &mut Vm, list: Ref, lines: &[String]) -> Result<()> {
 fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
     let list = vm.table(0)?;
     for (conflict, i) in conflicts.iter().zip(1..) {
-        let entry = vm.table(4)?;
+        let entry = vm.table(6)?;
         for (name, text) in [
             ("path", &conflict.path),
             ("running", &conflict.running),
             ("file", &conflict.file),
         ] {
+            let text = vm.string(text.as_bytes())?;
+            put(vm, entry, name, text)?;
+        }
+        for (name, text) in ["running_value", "file_value"]
+            .into_iter()
+            .zip(conflict.values.iter().flatten())
+        {
             let text = vm.string(text.as_bytes())?;
             put(vm, entry, name, text)?;
         }

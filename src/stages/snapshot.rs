@@ -293,9 +293,7 @@ impl Snapshot {
                             for KeyValue { key, value } in entries.iter() {
                                 match vm.kind(value) {
                                     Kind::Function => {}
-                                    Kind::Table if is_named(vm, chunk, key) => {
-                                        self.count_place(vm, table, key, value)?
-                                    }
+                                    Kind::Table if is_named(vm, chunk, key) => {}
                                     _ => continue,
                                 }
                                 self.meet(
@@ -310,7 +308,6 @@ impl Snapshot {
                         Slots::Named(values) => {
                             for i in objects {
                                 let (key, value) = (self.names.at(i), values.at(i));
-                                self.count_place(vm, table, key, value)?;
                                 self.meet(
                                     vm,
                                     ownership,
@@ -343,16 +340,6 @@ impl Snapshot {
         Ok(left)
     }
 
-    /// Notes that a value stands in a table, if it is a table. `__index` is no place
-    /// (`matching/parents.rs`), nor is a table's reference to itself.
-    fn count_place(&mut self, vm: &Vm, holder: Ref, key: Ref, value: Ref) -> Result<()> {
-        let val = vm.val(value);
-        if val.is_table() && val != vm.val(holder) && !vm.is_string(key, b"__index") {
-            self.known.count_place(val.addr)?;
-        }
-        Ok(())
-    }
-
     /// Notes the upvalues of an own function, and goes on from what they hold.
     fn visit(
         &mut self,
@@ -377,9 +364,6 @@ impl Snapshot {
             let held = vm
                 .upvalue(function, i)
                 .map_or(Val::default(), |upvalue| upvalue.value);
-            if held.is_table() {
-                self.known.tables.try_push((function, i, held.addr))?;
-            }
             if matches!(held.kind, Kind::Table | Kind::Function) {
                 let value = vm.upvalue_value(function, i)?;
                 self.meet(vm, ownership, queue, value, Origin::Upvalue(function, i))?;

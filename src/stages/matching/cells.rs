@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::aliased_tables::PlaceKind;
 use super::identity::Relation;
 use super::kinds::are_two_kinds;
 use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
@@ -293,10 +292,6 @@ impl Pairer<'_> {
             Some(held) if held.is_function() && self.out.number1(held.addr).is_none() => {
                 self.discover.try_push((function, index, site))?;
             }
-            Some(held) if held.is_table() => {
-                self.local_names1
-                    .note(name, held.addr, self.vm.cell(function, index))?
-            }
             _ => {}
         }
         self.out.old_cells.try_push(Cell1 {
@@ -369,9 +364,6 @@ impl Pairer<'_> {
                     && held.is_some_and(|held| self.is_globals(held))
             }
         };
-        if let Some(held) = held.filter(|held| own && held.is_table()) {
-            self.local_names2.note(name, held.addr, id)?;
-        }
         self.out.new_cells.try_push(Cell2 {
             function,
             index,
@@ -572,19 +564,14 @@ impl Pairer<'_> {
             site,
             fit,
         };
-        let name = self
-            .out
-            .new_cells
-            .get(pair.new as usize)
-            .map(|cell| cell.name);
         match self.relation(old, new) {
             Relation::Same(_) => self.pair_tables(old, new, site, fit)?,
             Relation::Other => {
                 pair.fate = CellFate::Refer;
                 self.refer(tables)?;
             }
-            Relation::Unknown if self.names_contradict(old, new, name)? => self.refer(tables)?,
-            Relation::Unknown => self.pair_at_place(tables, PlaceKind::Local)?,
+            Relation::Unknown if self.is_reference_in_cell(pair.new) => self.refer(tables)?,
+            Relation::Unknown => self.pair_tables(old, new, site, fit)?,
         }
         self.out.cell_pairs.try_push(pair)
     }

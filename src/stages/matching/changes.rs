@@ -3,7 +3,6 @@
 
 use rustc_hash::FxHashMap;
 
-use super::inheritance::Parent;
 use super::{Action, Child, Keyed, Pairer, SlotDecision};
 use crate::lua::vm::Ref;
 use crate::model::site::{Origin, SiteId};
@@ -91,9 +90,16 @@ impl Pairer<'_> {
     fn change(&mut self, change: Change, parent: SiteId, children: &mut Vec<Child>) -> Result<()> {
         let Some(key) = change.key else {
             let at = self.out.sites.metatable(parent)?;
-            let place =
-                Parent::metatable(change.table, [parent, at], [change.old, change.new], true);
-            return self.metatables(place, change.table);
+            let slot = SlotDecision {
+                table: change.table,
+                parent,
+                key: Ref::NIL,
+                new: change.new,
+                old: change.old,
+                action: Action::Merge,
+                change: true,
+            };
+            return self.metatables(slot, at);
         };
         if self.is_fresh(self.vm.val(key)) {
             let Change { table, new, .. } = change;

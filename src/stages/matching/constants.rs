@@ -331,15 +331,6 @@ impl Pairer<'_> {
                 .is_some_and(|(.., name)| assigned.has(self.vm, &name))
     }
 
-    /// The same, of a running upvalue.
-    pub(super) fn was_assigned_in(&self, function: Ref, index: u8) -> bool {
-        let assigned = &self.constants.assigned;
-        !assigned.is_empty()
-            && self
-                .vm
-                .with_upvalue_name(function, index, |name| assigned.has(self.vm, name))
-    }
-
     /// May what the running cell holds go? What is held nowhere else may be state itself: a table,
     /// a closure with cells of its own.
     fn may_go(&mut self, pair: &CellPair) -> Result<bool> {

@@ -22,7 +22,7 @@ const TABLE: u8 = 2;
 pub(super) const FUNCTION: u8 = 3;
 const OTHER: u8 = 4;
 /// What answers to something already, or is the program's: nothing but its identity counts.
-const TAKEN1: u8 = 5;
+pub(super) const TAKEN1: u8 = 5;
 const TAKEN2: u8 = 6;
 
 fn kind_of(val: Val) -> u8 {

@@ -3,6 +3,7 @@
 //! same text. So the expressions of both versions are compared. What neither reader knows is no
 //! edit.
 
+use super::Function2;
 use super::identity::Identity;
 use crate::code::definitions::{
     Constant, DefinitionId, Definitions, Kind as Made, Store, StoreId, Symbol, Text, VariableId,
@@ -76,6 +77,36 @@ impl Identity {
         }
     }
 
+    /// Does the file's text put something under this key of an incoming table (`None`: among
+    /// the globals) that it has made elsewhere? Then the place is a reference.
+    pub(super) fn is_reference(&self, vm: &Vm, table: Option<Ref>, key: Ref) -> bool {
+        let store = || {
+            let definitions = self.definitions()?;
+            let holder = match table {
+                Some(table) => Some(self.incoming_definition(vm, table)?),
+                None => None,
+            };
+            let key = vm.with_bytes(key, |key| definitions.find(key)).flatten()?;
+            let (id, store) = last_store(definitions, holder, key)?;
+            Some(leads_elsewhere((definitions, store.value), id))
+        };
+        store().unwrap_or(false)
+    }
+
+    /// Is the variable of the file that an upvalue of one of its functions is (counted from 1) a
+    /// reference: does code assign it, or is it initialised with what is made elsewhere?
+    pub(super) fn is_reference_in(&self, function: &Function2, index: u8) -> bool {
+        let store = || {
+            let definitions = self.definitions()?;
+            let id = self.variable(function, index)?;
+            let variable = definitions.variable(id).filter(|known| !known.is_given)?;
+            let (store, _) = definitions.stores_to(id).next()?;
+            let made = (definitions, variable.initialiser);
+            Some(variable.assignments > 0 || leads_elsewhere(made, store))
+        };
+        store().unwrap_or(false)
+    }
+
     /// Do two expressions differ? None where that is not known.
     fn differ(&self, base: Expression<'_>, incoming: Expression<'_>, depth: u32) -> Option<bool> {
         if depth > DEEPEST {
@@ -132,22 +163,32 @@ fn is_written_out(symbol: Symbol) -> bool {
     )
 }
 
+/// Is it the expression of an object that the text makes elsewhere than for this store?
+fn leads_elsewhere(expression: Expression<'_>, store: StoreId) -> bool {
+    let (version, symbol) = plain(expression);
+    match symbol {
+        Symbol::Definition(id) => !version.is_place(id, store),
+        Symbol::Field(_) | Symbol::Global(_) | Symbol::Variable(_) => true,
+        _ => false,
+    }
+}
+
 /// What the main function of a version stores last under a key of a definition's object, or in a
 /// global.
 fn last(version: &Definitions, holder: Option<DefinitionId>, key: Text) -> Option<Expression<'_>> {
+    let (_, store) = last_store(version, holder, key)?;
+    Some((version, store.value))
+}
+
+fn last_store(
+    version: &Definitions,
+    holder: Option<DefinitionId>,
+    key: Text,
+) -> Option<(StoreId, &Store)> {
     let is_main = |(_, store): &(StoreId, &Store)| store.proto == 0;
-    let value = |(_, store): (StoreId, &Store)| (version, store.value);
     match holder {
-        Some(holder) => version
-            .stores_under(holder, key)
-            .filter(is_main)
-            .last()
-            .map(value),
-        None => version
-            .stores_to_global(key)
-            .filter(is_main)
-            .last()
-            .map(value),
+        Some(holder) => version.stores_under(holder, key).filter(is_main).last(),
+        None => version.stores_to_global(key).filter(is_main).last(),
     }
 }
 

@@ -35,6 +35,7 @@ impl Pairer<'_> {
             let mut child = |order, new, kind| {
                 children.try_push(Child {
                     order,
+                    holder: None,
                     key,
                     site,
                     new,

@@ -132,6 +132,11 @@ impl Identity {
         self.base.as_ref().zip(self.definitions.as_ref())
     }
 
+    /// The definitions of the file.
+    pub(super) fn definitions(&self) -> Option<&Definitions> {
+        self.definitions.as_ref()
+    }
+
     /// The definition of a running object.
     pub(super) fn running_definition(&self, vm: &Vm, object: Ref) -> Option<DefinitionId> {
         self.running.definition(vm.val(object).addr)
@@ -199,7 +204,7 @@ impl Identity {
     }
 
     /// The variable of the file that an upvalue of one of its functions is, counted from 1.
-    fn variable(&self, function: &Function2, index: u8) -> Option<VariableId> {
+    pub(super) fn variable(&self, function: &Function2, index: u8) -> Option<VariableId> {
         let definitions = self.definitions.as_ref()?;
         let digest = || Some(function.profile.digest);
         let proto = definitions.proto_of((function.info.line, function.info.last), digest)?;
@@ -358,6 +363,9 @@ impl Identity {
                     _ => Relation::Unknown,
                 }
             }
+            // Without the text of the last load an object at no place of a definition may come from
+            // one that the file has no longer.
+            (None, Some(_)) if self.base.is_none() => Relation::Unknown,
             (None, Some(_)) => {
                 let found = backward.and_then(|(found, _)| self.running.object(found));
                 match counterpart(found) {
@@ -549,7 +557,8 @@ impl Pairer<'_> {
                     return Ok(Put::OTHER);
                 }
                 if !is_text_known {
-                    return Ok(if is_own_place { Put::Here } else { Put::OTHER });
+                    let is_own = is_own_place || is_module;
+                    return Ok(if is_own { Put::Here } else { Put::OTHER });
                 }
                 let place = place_of(vm, record, lineage, context.globals, holder);
                 let recorded = place.and_then(|place| record.get(place)?.number());
@@ -613,6 +622,21 @@ impl Pairer<'_> {
     /// What is known of a running object and one of the incoming version by their definitions.
     pub(super) fn relation(&self, old: Ref, new: Ref) -> Relation {
         self.identity.relation(self.vm, old, new)
+    }
+
+    /// Is the place under a key of an incoming table a reference, as the text says?
+    pub(super) fn is_reference(&self, holder: Option<Ref>, key: Ref) -> bool {
+        let globals = self.vm.val(self.context.globals);
+        let table = holder.filter(|holder| self.vm.val(*holder) != globals);
+        holder.is_some() && self.identity.is_reference(self.vm, table, key)
+    }
+
+    /// Is the local in an incoming cell a reference, as the text says?
+    pub(super) fn is_reference_in_cell(&self, cell: u32) -> bool {
+        let cell = self.out.new_cells.get(cell as usize);
+        let owner = cell.and_then(|cell| self.out.new.get(cell.owner as usize));
+        let known = cell.zip(owner);
+        known.is_some_and(|(cell, owner)| self.identity.is_reference_in(owner, cell.index))
     }
 
     /// Are the two one, as their definitions say?

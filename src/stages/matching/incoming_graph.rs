@@ -1,8 +1,8 @@
 //! What the incoming chunk left behind: each of its tables and functions, met once.
 //!
 //! One walk from what the chunk returned and what it wrote notes what every fresh table holds,
-//! which cells every fresh function has, in how many places each table stands, and by which locals
-//! tables are known. So all of that is known before anything is paired, and pairing reads lists.
+//! which cells every fresh function has. So all of that is known before anything is paired, and
+//! pairing reads lists.
 //! What the walk did not come to is looked at when it is asked for.
 
 use std::ops::Range;
@@ -68,9 +68,6 @@ pub(super) struct IncomingGraph {
     infos: Vec<Function>,
     /// The lists of cells of its functions.
     pub(super) lists: CellLists,
-    /// In how many places each table stands. Not `__index` and metatables (`parents.rs`), nor a
-    /// table's reference to itself.
-    places: DenseMap,
 }
 
 impl IncomingGraph {
@@ -90,15 +87,6 @@ impl IncomingGraph {
     /// An entry by its number.
     pub(super) fn item(&self, number: u32) -> Option<Item> {
         self.items.get(number as usize).copied()
-    }
-
-    /// In how many places does a table stand?
-    pub(super) fn places(&self, order: u32) -> u32 {
-        self.places.get(order).unwrap_or(0)
-    }
-
-    fn count_place(&mut self, order: u32) -> Result<()> {
-        self.places.set(order, self.places(order) + 1)
     }
 
     fn knows(&self, val: Val, order: u32) -> bool {
@@ -131,10 +119,6 @@ impl Pairer<'_> {
             let Some(new) = self.loaded.changes.get(i).map(|change| change.new) else {
                 break;
             };
-            let val = self.vm.val(new);
-            if let Some(order) = self.order_of(val).filter(|_| val.is_table()) {
-                self.graph.count_place(order)?;
-            }
             self.graph_from(new, &mut work)?;
         }
         let left = &self.loaded.left;
@@ -177,12 +161,6 @@ impl Pairer<'_> {
             let Some(found) = item.order else {
                 continue;
             };
-            if item.val.is_table()
-                && found != order
-                && !self.vm.is_string(item.entry.key, b"__index")
-            {
-                self.graph.count_place(found)?;
-            }
             if !self.graph.knows(item.val, found) {
                 work.try_push((item.entry.value, found))?;
             }
@@ -196,7 +174,7 @@ impl Pairer<'_> {
         Ok(true)
     }
 
-    /// Goes on from what the cells of a function hold, and notes which tables its locals are.
+    /// Goes on from what the cells of a function hold.
     fn graph_function(
         &mut self,
         function: Ref,
@@ -204,21 +182,9 @@ impl Pairer<'_> {
         cells: &mut FxHashSet<usize>,
         work: &mut Vec<(Ref, u32)>,
     ) -> Result<()> {
-        let Some((Function { info, own, .. }, first)) = self.graph_node(function, order)? else {
+        let Some((Function { info, .. }, first)) = self.graph_node(function, order)? else {
             return Ok(());
         };
-        let chunk = self.loaded.chunk.as_ref().filter(|_| own);
-        if let Some(assigned) = chunk.and_then(|chunk| chunk.assigned_by(info.line, info.last)) {
-            let mut result = Ok(());
-            assigned.each(info.upvalues, |i| {
-                if result.is_ok() {
-                    result = self
-                        .local_names2
-                        .note_assigned(self.vm.cell(function, i + 1));
-                }
-            });
-            result?;
-        }
         if !first {
             return Ok(()); // functions with the same cells hold the same
         }
@@ -230,10 +196,6 @@ impl Pairer<'_> {
                 || cells.try_insert_value(held.cell, ())?.is_some()
             {
                 continue;
-            }
-            if own && held.value.is_table() {
-                let name = self.name(function, index)?;
-                self.local_names2.note(name, held.value.addr, held.cell)?;
             }
             if let Some(found) = self.order_of(held.value)
                 && !self.graph.knows(held.value, found)

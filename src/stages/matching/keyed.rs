@@ -1,10 +1,15 @@
 //! Entries of the incoming version under keys that are fresh tables or functions: the running
 //! version has them under what answers to the key.
+//!
+//! Functions and coroutines that are nothing but keys (a set of listeners) have no names. Those of
+//! one table are a sequence, as the elements of a list are (`elements`).
 
 use std::ops::Range;
 
+use super::elements::{FUNCTION, TAKEN1};
 use super::{Action, Child, Edge, Keyed, Pairer, Pairing, Pass, SlotDecision};
 use crate::code::Digest;
+use crate::code::align::sequence::{Element, align, by_content};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -13,8 +18,16 @@ use crate::support::mem::{TryPush, copied};
 /// Entries of a running table that are looked at for functions as keys.
 const MOST_ENTRIES: usize = 10_000;
 
-/// A running function that is a key: its lines, its code, and itself.
-type FunctionKey = ((i32, i32, Option<Digest>), Ref);
+/// Where the code of a running function that is a key stands, and a digest of it.
+type Code = (i32, i32, Option<Digest>);
+
+fn element(code: Option<Digest>) -> Element {
+    Element {
+        kind: FUNCTION,
+        code: code.map(|code| code.key()),
+        ..Element::default()
+    }
+}
 
 impl Pairer<'_> {
     /// Is it an object that the load has made: a table, a function or a coroutine?
@@ -24,10 +37,8 @@ impl Pairer<'_> {
             || val.kind == Kind::Thread && self.loaded.left.threads.contains_key(&val.addr)
     }
 
-    /// Coroutines of the file that are keys (`threads[coroutine.create(f)] = true`). Those of one
-    /// table answer to the running one by equal code of their functions, then in the order of their
-    /// lines if both sides have as many. The one that runs goes on, and the file's is not added.
-    /// True when there was such a pair.
+    /// Coroutines of the file that are keys (`threads[coroutine.create(f)] = true`). The one that
+    /// runs goes on, and the file's is not added. True when there was such a pair.
     pub(super) fn match_coroutines(&mut self) -> Result<bool> {
         let mut tables: Vec<Ref> = Vec::new();
         for keyed in &self.keyed {
@@ -46,63 +57,49 @@ impl Pairer<'_> {
     }
 
     fn match_coroutines_of(&mut self, table: Ref) -> Result<bool> {
-        let mut new = Vec::new();
+        let (mut new, mut left, mut right) = (Vec::new(), Vec::new(), Vec::new());
         let at = self.vm.val(table);
         for keyed in copied(&self.keyed)? {
-            let body = self
-                .loaded
-                .left
-                .threads
-                .get(&self.vm.val(keyed.key).addr)
-                .copied();
+            let threads = &self.loaded.left.threads;
+            let body = threads.get(&self.vm.val(keyed.key).addr).copied();
             if let Some(body) = body.filter(|_| self.vm.val(keyed.table) == at)
                 && let Some(number) = self.function2(body, keyed.parent)?
-                && let Some(function) = self
-                    .out
-                    .new
-                    .get(number as usize)
-                    .filter(|function| function.own)
+                && let Some(function) = self.out.new.get(number as usize)
+                && function.own
             {
-                new.try_push((function.info.line, function.profile.digest, keyed.key))?;
+                right.try_push(element(Some(function.profile.digest)))?;
+                new.try_push(keyed.key)?;
             }
         }
-        let mut old = Vec::new();
         for key in self.vm.keep_some(table, MOST_ENTRIES)?.keys() {
             if self.vm.kind(key) != Kind::Thread || self.is_fresh_key(key) {
                 continue;
             }
             let Some((body, _)) = self.vm.body_of(key)? else {
-                old.try_push((0, None))?; // it has ended: what it did is done
+                left.try_push(element(None))?; // it has ended: what it did is done
                 continue;
             };
             let Some(number) = self.function1(body, SiteId::MODULE)? else {
                 continue;
             };
             self.know_code(number)?;
-            if let Some(function) = self
-                .out
-                .old
-                .get(number as usize)
-                .filter(|function| function.own)
-            {
-                let digest = function.profile.map(|profile| profile.digest);
-                old.try_push((function.info.line, digest))?;
+            let function = self.out.old.get(number as usize);
+            if let Some(function) = function.filter(|function| function.own) {
+                left.try_push(element(function.profile.map(|profile| profile.digest)))?;
             }
         }
-        new.sort_unstable_by_key(|(line, ..)| *line);
-        let (mut answered, mut rest) = (Vec::new(), Vec::new());
-        for (_, digest, key) in new {
-            match old.iter().position(|(_, other)| *other == Some(digest)) {
-                Some(i) => {
-                    old.swap_remove(i);
-                    answered.try_push(key)?;
-                }
-                None => rest.try_push(key)?,
-            }
+        for one in left.iter_mut().chain(&mut right) {
+            one.is_code = true; // which of several goes on is all the same
         }
-        if rest.len() == old.len() {
-            answered.try_reserve(rest.len())?;
-            answered.extend(rest);
+        by_content(&mut left, &mut right)?;
+        // What runs goes on, so its order need not be known.
+        let rest = |side: &[Element]| side.iter().filter(|one| one.partner.is_none()).count();
+        let all = rest(&left) == rest(&right);
+        let mut answered = Vec::new();
+        for (key, one) in new.iter().zip(&right) {
+            if all || one.partner.is_some() {
+                answered.try_push(*key)?;
+            }
         }
         let vm = &*self.vm;
         self.keyed
@@ -202,9 +199,8 @@ impl Pairer<'_> {
         self.child(slot, None, &beside, children)
     }
 
-    /// Functions of the file that are nothing but keys (a set of listeners). When names have told
-    /// what they can, those of one table answer to the keys of the running version in their order
-    /// if both have as many, else by equal code. True when there was such a pair.
+    /// Functions of the file that are nothing but keys, when names have told what they can. True
+    /// when there was such a pair.
     pub(super) fn resolve_function_keys(&mut self) -> Result<bool> {
         let (mut start, mut found) = (0, false);
         while let Some(first) = self.keyed.get(start).copied() {
@@ -242,27 +238,32 @@ impl Pairer<'_> {
         let Some((table, parent)) = place.filter(|_| !self.replace_data) else {
             return Ok(false);
         };
-        let (mut free, all) = self.function_keys(table)?;
-        let in_order = all && free.len() == nameless.len();
-        let rank = |code: Option<Digest>| code.filter(|_| !in_order);
-        nameless.sort_unstable_by_key(|(order, _, code, _)| (rank(Some(*code)), *order));
-        free.sort_unstable_by_key(|((line, last, code), _)| (rank(*code), *line, *last));
-        let count = free.len();
-        let mut free = free.into_iter().peekable();
-        let (mut pairs, mut left) = (Vec::new(), Vec::new());
-        for (_, f2, code, i) in nameless {
-            while free
-                .next_if(|((.., other), _)| rank(*other) < rank(Some(code)))
-                .is_some()
-            {}
-            match free.next_if(|((.., other), _)| rank(*other) == rank(Some(code))) {
-                Some((_, key)) => pairs.try_push((key, f2))?,
-                None => left.try_push(i)?,
+        let known = self.function_keys(table)?;
+        let are_all = known.is_some();
+        let free = known.unwrap_or_default();
+        nameless.sort_unstable_by_key(|(order, ..)| *order);
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for (_, _, code, _) in &nameless {
+            right.try_push(element(Some(*code)))?;
+        }
+        for same in free.chunk_by(|(a, _), (b, _)| a == b) {
+            for ((.., code), _) in same {
+                let kind = if same.len() > 1 { TAKEN1 } else { FUNCTION }; // a loop made them
+                left.try_push(Element {
+                    kind,
+                    ..element(*code)
+                })?;
             }
         }
-        let is_free = !all || pairs.len() < count;
-        let some = !pairs.is_empty();
-        for (key, f2) in pairs {
+        align(&mut left, &mut right)?;
+        let is_free = !are_all || left.iter().any(|one| one.partner.is_none());
+        let (mut left, mut some) = (Vec::new(), false);
+        for ((_, f2, _, i), one) in nameless.into_iter().zip(right) {
+            let Some((_, key)) = one.partner.and_then(|at| free.get(at)).copied() else {
+                left.try_push(i)?;
+                continue;
+            };
+            some = true;
             let site = self.out.sites.key(parent, key)?;
             if let Some(f1) = self.function1(key, site)? {
                 self.edge(Edge { f1, f2 })?;
@@ -284,9 +285,9 @@ impl Pairer<'_> {
     }
 
     /// The functions of the module's own that are keys of the running table, that no function of
-    /// the module has made, and to which nothing answers, in the order of their lines; of those
-    /// that nothing tells apart none. The flag says that these are all.
-    fn function_keys(&mut self, table: Ref) -> Result<(Vec<FunctionKey>, bool)> {
+    /// the module has made, and to which nothing answers, in the order of their lines. None where
+    /// the table has too many entries.
+    fn function_keys(&mut self, table: Ref) -> Result<Option<Vec<(Code, Ref)>>> {
         let mut keys = Vec::new();
         let mut cursor = self.vm.walk(table, Ref::NIL)?;
         for looked_at in 0.. {
@@ -295,13 +296,13 @@ impl Pairer<'_> {
             };
             if looked_at == MOST_ENTRIES {
                 cursor.end(self.vm);
-                return Ok((Vec::new(), false));
+                return Ok(None);
             }
             if entry.key.is_function() {
                 keys.try_push(cursor.keep_pair(self.vm)?.key)?;
             }
         }
-        let mut free: Vec<FunctionKey> = Vec::new();
+        let mut free: Vec<(Code, Ref)> = Vec::new();
         for key in keys {
             let Some(info) = self.vm.info(key)?.filter(|info| info.lua) else {
                 continue;
@@ -328,13 +329,6 @@ impl Pairer<'_> {
             .ownership
             .certain(self.vm, free, |(_, key)| Some(*key))?;
         free.sort_unstable_by_key(|(code, _)| *code);
-        let mut apart = Vec::new();
-        for twins in free.chunk_by(|(a, _), (b, _)| a == b) {
-            if let [alone] = twins {
-                apart.try_push(*alone)?;
-            }
-        }
-        let all = apart.len() == free.len();
-        Ok((apart, all))
+        Ok(Some(free))
     }
 }

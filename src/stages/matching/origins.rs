@@ -19,12 +19,15 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Digest;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Kind as Made, Place, ProtoId, Store, StoreId, Symbol,
-    VariableId,
+    Constant, DefinitionId, Definitions, Kind as Made, Parent, Place, ProtoId, Store, StoreId,
+    Symbol, VariableId,
 };
 use crate::lua::vm::{Info, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
+
+/// Definitions around a definition that are counted.
+const DEEPEST: u32 = 64;
 
 /// A function of one side.
 #[derive(Clone, Copy)]
@@ -396,13 +399,52 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
         made.is_some_and(|made| made.proto == 0 && !made.in_loop)
     }
 
+    /// How much an object is like what a definition makes: how many fields it has that the text
+    /// stores there; of equals that which stands deeper, as `M.default` is rather a reference to
+    /// `M.items.sword` than the other way round.
+    fn likeness(&mut self, definition: DefinitionId, object: Ref) -> Result<(u32, u32)> {
+        let (mut fields, mut depth, mut at) = (0, 0, Some(definition));
+        if self.vm.kind(object) == Kind::Table {
+            for (_, store) in self.definitions.stores_into(definition) {
+                if let Place::Field {
+                    key: Symbol::Constant(name),
+                    ..
+                } = store.place
+                {
+                    let key = self.key(name)?;
+                    fields += u32::from(!self.vm.look_up(object, key)?.1.is_nil());
+                }
+            }
+        }
+        while let Some(made) = at.and_then(|at| self.definitions.get(at)) {
+            depth += 1;
+            at = match made.parent {
+                Parent::Definition(parent) if depth < DEEPEST => Some(parent),
+                _ => None,
+            };
+        }
+        Ok((fields, depth))
+    }
+
     fn note(&mut self, definition: DefinitionId, object: Ref) -> Result<()> {
         let Val { addr, .. } = self.vm.val(object);
         let is_single = self.is_single(definition);
         // What a factory makes is told apart by the call that made it.
         let known = self.out.definition(addr);
-        if known.is_some_and(|known| !is_single || self.is_single(known)) {
-            return Ok(());
+        if let Some(known) = known
+            && (!is_single || self.is_single(known))
+        {
+            // Whoever made it has put it into the places of two definitions of the other text.
+            if !is_single
+                || self.by == By::Prototype
+                || self.likeness(known, object)? >= self.likeness(definition, object)?
+            {
+                return Ok(());
+            }
+            if let Some(object) = self.out.objects.get_mut(known.0 as usize) {
+                *object = Ref::NIL;
+            }
+            self.out.holders.remove(&known);
         }
         self.out.of.try_insert_value(addr, definition)?;
         if !is_single || self.several.contains(&definition) {

@@ -3,7 +3,6 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::Written;
-use super::inheritance::Parent;
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref};
@@ -13,39 +12,6 @@ use crate::support::mem::{TryInsert, TryPush};
 
 /// Entries of a running table that are looked at for a table beside another one.
 const MOST_BESIDE: usize = 1_000;
-
-/// Places that wait. How many there are of each kind is counted, so that none has to look through
-/// them.
-#[derive(Default)]
-pub(super) struct References {
-    waiting: Vec<TablePair>,
-    /// By the addresses of the running table and of the incoming version, by that of either alone.
-    of_both: FxHashMap<(usize, usize), u32>,
-    of_old: FxHashMap<usize, u32>,
-    of_new: FxHashMap<usize, u32>,
-}
-
-impl References {
-    fn add(&mut self, pair: TablePair, old: usize, new: usize) -> Result<()> {
-        fn count<K: Eq + std::hash::Hash>(counts: &mut FxHashMap<K, u32>, key: K) -> Result<()> {
-            counts.try_reserve(1)?;
-            *counts.entry(key).or_insert(0) += 1;
-            Ok(())
-        }
-        count(&mut self.of_both, (old, new))?;
-        count(&mut self.of_old, old)?;
-        count(&mut self.of_new, new)?;
-        self.waiting.try_push(pair)
-    }
-
-    /// Does each of the two tables have a place that leads to another one than the other of the
-    /// two?
-    pub(super) fn both_lead_elsewhere(&self, old: usize, new: usize) -> bool {
-        let both = self.of_both.get(&(old, new)).copied();
-        let has_more = |count: Option<&u32>| count.copied() > both.or(Some(0));
-        has_more(self.of_old.get(&old)) && has_more(self.of_new.get(&new))
-    }
-}
 
 /// What the running tables have under keys that the file lacks now.
 #[derive(Default)]
@@ -127,14 +93,11 @@ impl Pairer<'_> {
     pub(super) fn resolve_references(&mut self, pass: Pass) -> Result<bool> {
         let mut found = false;
         let mut beside = None;
-        for pair in std::mem::take(&mut self.references).waiting {
+        for pair in std::mem::take(&mut self.references) {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let has_place = self.out.tables.contains_key(&new_addr);
-            if self.is_former_parent(&pair) {
-                continue;
-            }
             if self.are_others(pair.old, pair.new) {
-                // What the file has made there is met all the same, should no other place lead to it.
+                // What the file has made there is met all the same.
                 if pass == Pass::Early {
                     self.refer(pair)?;
                 } else if !has_place {
@@ -167,10 +130,20 @@ impl Pairer<'_> {
         Ok(found)
     }
 
+    /// Takes the places that wait since their keys are no names: a number may have been given to
+    /// another object in the file. True when there was one.
+    pub(super) fn resolve_numbered(&mut self) -> Result<bool> {
+        let waiting = std::mem::take(&mut self.numbered);
+        let some = !waiting.is_empty();
+        for pair in waiting {
+            self.pair_tables(pair.old, pair.new, pair.site, pair.fit)?;
+        }
+        Ok(some)
+    }
+
     /// Lets a place wait.
     pub(super) fn refer(&mut self, pair: TablePair) -> Result<()> {
-        let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-        self.references.add(pair, old, new)
+        self.references.try_push(pair)
     }
 
     /// Does the running version have the table beside the one that answers to the incoming one,
@@ -260,9 +233,6 @@ impl Pairer<'_> {
             shared += u32::from(!old_val.is_nil());
             let index = self.vm.integer(key);
             if index.is_some_and(|index| (1..=list).contains(&index)) {
-                if old_val.is_nil() {
-                    self.note_lacking(&beside)?;
-                }
                 written.try_push(beside)?;
                 continue;
             }
@@ -273,9 +243,6 @@ impl Pairer<'_> {
                 )
             {
                 continue;
-            }
-            if old_val.is_nil() {
-                self.note_lacking(&beside)?;
             }
             if self.is_fresh_key(key) {
                 self.keyed.try_push(Keyed {
@@ -437,8 +404,7 @@ impl Pairer<'_> {
             return self.metatable_gone(pair, old);
         }
         let at = self.out.sites.metatable(pair.site)?;
-        let place = Parent::metatable(pair.old, [pair.site, at], [old, new], false);
-        self.metatables(place, pair.new)
+        self.metatables(pair.slot(Ref::NIL, new, old, Action::Merge), at)
     }
 
     /// The metatable that the last load has set goes when the file sets none any more.
@@ -454,23 +420,24 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R3.1: metatables pair as tables do; one that only the incoming version has is set. `owner`
-    /// is the incoming table.
-    pub(super) fn metatables(&mut self, place: Parent, owner: Ref) -> Result<()> {
-        let Parent { old, new, at, .. } = place;
+    /// R3.1: metatables pair as tables do, and are behaviour, and no data (R8); one that only the
+    /// file has is set. `at`: where they stand.
+    pub(super) fn metatables(&mut self, mut slot: SlotDecision, at: SiteId) -> Result<()> {
+        let SlotDecision { old, new, .. } = slot;
         let (o, n) = (self.vm.val(old), self.vm.val(new));
         if n.is_nil() || n == o {
             return Ok(());
         }
-        let action = if o.is_nil() {
-            if self.is_fresh(n) {
+        let is_fresh = self.is_fresh(n);
+        slot.action = if o.is_nil() {
+            if is_fresh {
                 self.scan_queue.try_push((new, at))?;
             }
             Action::Add
-        } else if self.is_fresh(n) && self.was_import(old, new)? {
+        } else if is_fresh && self.was_import(old, new)? {
             self.scan_queue.try_push((new, at))?;
             Action::ReplaceImport
-        } else if self.is_fresh(n) && self.are_others(old, new) {
+        } else if is_fresh && self.are_others(old, new) {
             self.refer(TablePair {
                 old,
                 new,
@@ -478,22 +445,22 @@ impl Pairer<'_> {
                 fit: Fit::Merged,
             })?;
             Action::Refer
-        } else if self.is_fresh(n) {
-            return self.discover_metatables(place, owner);
+        } else if is_fresh && self.are_same(old, new) {
+            return self.pair_tables(old, new, at, Fit::Merged);
+        } else if is_fresh {
+            self.numbered.try_push(TablePair {
+                old,
+                new,
+                site: at,
+                fit: Fit::Merged,
+            })?;
+            Action::Merge
         } else if self.takes(o, old, new)? {
             Action::ReplaceImport
         } else {
             return Ok(());
         };
-        self.out.slots.try_push(SlotDecision {
-            table: place.table,
-            parent: place.site,
-            key: Ref::NIL,
-            new,
-            old,
-            action,
-            change: place.change,
-        })
+        self.out.slots.try_push(slot)
     }
 
     /// Meets the functions that only the running version has in a code-bearing table (R5.2): their

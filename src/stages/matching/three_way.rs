@@ -52,6 +52,11 @@ impl Pairer<'_> {
     }
 
     fn reference(&mut self, slot: &SlotDecision) -> Result<Action> {
+        let mut slot = *slot;
+        if slot.action == Action::Merge && !self.are_paired(slot.old, slot.new) {
+            slot.action = Action::Refer; // each of the two has its partner elsewhere
+        }
+        let slot = &slot;
         let is_asked = match slot.action {
             Action::Follow if slot.new == Ref::NIL => return self.left_empty(slot),
             Action::Refer => true,
@@ -66,6 +71,12 @@ impl Pairer<'_> {
             return Ok(slot.action);
         }
         let is_function = self.vm.kind(slot.old) == Kind::Function;
+        // Without the text of the last load, tables stay as they run, but for behaviour.
+        let is_behaviour =
+            is_function || slot.key == Ref::NIL || self.vm.is_string(slot.key, b"__index");
+        if slot.action == Action::Refer && !is_behaviour && self.identity.versions().is_none() {
+            return Ok(Action::Merge);
+        }
         let place = match slot.key {
             Ref::NIL => self
                 .path(slot.table, slot.parent)?
@@ -73,9 +84,6 @@ impl Pairer<'_> {
             key => self.place_in(slot.table, slot.parent, key)?,
         };
         let Some(mut touched) = self.touched(place, slot.old, slot.new)? else {
-            // Where tables look for what they lack is behaviour; other tables are state.
-            let is_behaviour =
-                is_function || slot.key == Ref::NIL || self.vm.is_string(slot.key, b"__index");
             return Ok(match slot.action {
                 Action::Refer if is_behaviour => Action::ReplaceImport,
                 Action::Refer => Action::Merge,
@@ -91,7 +99,7 @@ impl Pairer<'_> {
             .identity
             .was_defined_at(self.vm, slot.new, slot.table, slot.key);
         // Where tables look for what they lack, none has its state.
-        let is_link = slot.key == Ref::NIL || self.vm.is_string(slot.key, b"__index");
+        let is_link = is_behaviour && !is_function;
         if !is_link && self.is_state_lost(&touched, place, slot.old)? {
             let site = self.out.sites.key(slot.parent, slot.key)?;
             self.warn_of_state_kept(site)?;
@@ -226,6 +234,11 @@ impl Pairer<'_> {
     }
 
     fn reference_in_cell(&mut self, pair: &CellPair) -> Result<CellFate> {
+        let mut pair = *pair;
+        if pair.fate == CellFate::Merge && !self.are_paired(pair.old_value, pair.new_value) {
+            pair.fate = CellFate::Refer;
+        }
+        let pair = &pair;
         let is_asked = match pair.fate {
             CellFate::Refer => true,
             CellFate::Take | CellFate::Keep | CellFate::Follow => {
