@@ -428,7 +428,12 @@ impl Planner<'_> {
             }
             Action::ReplaceFunction => Ok(()), // a module that is a function: `module` sets it
             Action::ReplaceImport => {
-                self.set(slot.table, slot.key, self.placed(slot.new), slot.old)
+                let new = self.placed(slot.new);
+                if !self.vm.same(new, slot.old) {
+                    let site = self.slot_site(slot)?;
+                    self.out.tally.data_replaced.try_push(site)?;
+                }
+                self.set(slot.table, slot.key, new, slot.old)
             }
             Action::Place => {
                 let answer = self.pairing.answer(self.vm, self.vm.val(slot.new).addr);
