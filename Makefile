@@ -4,6 +4,7 @@ LUA         ?= lua5.4
 LUAROCKS    ?= luarocks --lua-version 5.4
 CARGO       ?= cargo
 PREFIX      ?= /usr/local
+BINDIR      ?= $(PREFIX)/bin
 LUA_LIBDIR  ?= $(PREFIX)/lib/lua/5.4
 LUA_DATADIR ?= $(PREFIX)/share/lua/5.4
 ROCK_TREE   ?= $(CURDIR)/build/rock
@@ -27,7 +28,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what the other targets need besides Rust (Debian packages), where it is missing
-	@scripts/setup.sh cc lua headers luarocks busted --if-possible luasocket packages
+	@scripts/setup.sh cc lua headers luarocks busted --if-possible luasocket luv argparse packages
 
 build: ## build the library: build/hotreload.so
 	@test '$(HOTRELOAD_LIBRARY)' != build/hotreload.so || scripts/build.sh
@@ -90,12 +91,15 @@ rock: ## install with LuaRocks into a tree of its own: ROCK_TREE, build/rock
 	@scripts/setup.sh cc lua headers luarocks
 	$(LUAROCKS) make --tree '$(ROCK_TREE)'
 
-install: ## copy the built library to PREFIX (LUA_LIBDIR, LUA_DATADIR, DOCDIR), below DESTDIR
+install: ## copy library and command to PREFIX (BINDIR, LUA_LIBDIR, LUA_DATADIR, DOCDIR)
 	@test -f '$(HOTRELOAD_LIBRARY)' || scripts/build.sh
 	install -d '$(DESTDIR)$(LUA_LIBDIR)' '$(DESTDIR)$(LUA_DATADIR)/hotreload/hosts'
+	install -d '$(DESTDIR)$(BINDIR)'
+	install -m 755 bin/hotreload '$(DESTDIR)$(BINDIR)/hotreload'
 	install -m 755 '$(HOTRELOAD_LIBRARY)' '$(DESTDIR)$(LUA_LIBDIR)/hotreload.so'
 	install -m 644 lua/reload.lua '$(DESTDIR)$(LUA_DATADIR)/reload.lua'
-	install -m 644 lua/hotreload/meta.lua lua/hotreload/watch.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/'
+	cd lua/hotreload && \
+	  install -m 644 meta.lua watch.lua dev.lua console.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/'
 	install -m 644 lua/hotreload/hosts/*.lua '$(DESTDIR)$(LUA_DATADIR)/hotreload/hosts/'
 	test -z '$(DOCDIR)' || install -d '$(DESTDIR)$(DOCDIR)'
 	test -z '$(DOCDIR)' || \

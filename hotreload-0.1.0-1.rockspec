@@ -26,6 +26,7 @@ build = {
     CFLAGS = "$(CFLAGS)",
   },
   install_variables = {
+    BINDIR = "$(BINDIR)",
     LUA_LIBDIR = "$(LIBDIR)",
     LUA_DATADIR = "$(LUADIR)",
     DOCDIR = "$(PREFIX)/doc",

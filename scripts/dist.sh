@@ -128,9 +128,9 @@ licences() {
 }
 licences >"$work/LICENCES.txt"
 
-# put DIR LUA_LIBDIR LUA_DATADIR DOCDIR: what `make install` puts there.
+# put DIR PREFIX LUA_LIBDIR DOCDIR: what `make install` puts there.
 put() {
-  make -s install DESTDIR="$1" LUA_LIBDIR="$2" LUA_DATADIR="$3" DOCDIR="$4"
+  make -s install DESTDIR="$1" PREFIX="$2" LUA_LIBDIR="$3" DOCDIR="$4"
 }
 export HOTRELOAD_LIBRARY=$work/hotreload.so HOTRELOAD_LICENCES=$work/LICENCES.txt
 
@@ -145,7 +145,7 @@ archive() {
   tar -C "$work" ${flags[@]+"${flags[@]}"} -cf - "$1" | gzip -9n >"$2"
 }
 
-put "$work/$name" /lib/lua/5.4 /share/lua/5.4 /
+put "$work/$name" '' /lib/lua/5.4 /
 cp -R docs demo "$work/$name/"
 archive "$name" "$output/$name.tar.gz"
 say "made $output/$name.tar.gz"
@@ -157,7 +157,7 @@ elif command -v luarocks >/dev/null; then
   # In a copy: LuaRocks writes into the directory that it runs in. It packs what is installed in a
   # tree, because `make --pack-binary-rock` of LuaRocks 3.8 installs into the system's tree.
   mkdir "$work/rock"
-  cp -R Makefile "$rockspec" lua README*.md CHANGELOG.md LICENSE "$work/rock/"
+  cp -R Makefile "$rockspec" bin lua README*.md CHANGELOG.md LICENSE "$work/rock/"
   (cd "$work/rock" && luarocks --lua-version 5.4 make --tree "$work/tree" "$rockspec" &&
     luarocks --lua-version 5.4 --tree "$work/tree" pack hotreload "$version-1") \
     >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "luarocks made no rock"; }
@@ -176,7 +176,7 @@ deb() {
   depends="lua5.4, libc6 (>= $glibc)"
   gcc=$(needed GCC_ || true)
   [ -z "$gcc" ] || depends+=", libgcc-s1 (>= $gcc)"
-  put "$root" "/usr/lib/$machine-linux-gnu/lua/5.4" /usr/share/lua/5.4 "$docs"
+  put "$root" /usr "/usr/lib/$machine-linux-gnu/lua/5.4" "$docs"
   mv "$root$docs/LICENSE" "$root$docs/copyright"
   gzip -9n "$root$docs/CHANGELOG.md" "$root$docs/LICENCES.txt"
   cp -R docs demo "$root$docs/"
@@ -189,6 +189,8 @@ Architecture: $architecture
 Maintainer: The contributors of hotreload
 Installed-Size: $(du -sk "$root/usr" | cut -f 1)
 Depends: $depends
+Recommends: lua-argparse, lua-socket
+Suggests: lua-dkjson
 Section: interpreters
 Priority: optional
 Homepage: $address

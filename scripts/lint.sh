@@ -81,9 +81,15 @@ if command -v cargo-deny >/dev/null; then
 else
   skip "advisories" "cargo install cargo-deny --locked"
 fi
+if command -v emmylua_check >/dev/null; then
+  check "types for editors" "$lua" scripts/types.lua
+else
+  # The names of its diagnostics may differ between releases.
+  skip "types for editors" "cargo install emmylua_check --version 0.25.1 --locked"
+fi
 if command -v luacheck >/dev/null; then
   check "luacheck" luacheck --quiet lua spec bench demo examples scripts fuzz/seeds.lua \
-    .busted .luacheckrc .luarocks
+    bin/hotreload .busted .luacheckrc .luarocks
   check "luacheck of rockspecs" rockspecs
 else
   skip "luacheck" "apt-get install lua-check"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing: scripts/setup.sh TOOL... [--if-possible TOOL...]
-# Tools: make cc lua headers luarocks busted luacheck shellcheck luasocket packages (the last: those
-# of spec/support/packages). Says nothing and takes no time where all are there. Some specs need
-# the tools behind --if-possible: where they cannot be had, it says so, and succeeds.
+# Tools: make cc lua headers luarocks busted luacheck shellcheck luasocket luv argparse, packages
+# (those of spec/support/packages). Says nothing and takes no time where all are there. Some
+# specs need the tools behind --if-possible: where they cannot be had, it says so, and succeeds.
 # Installing means Debian packages, by apt-get, as root or with a sudo that asks no password. Elsewhere it says
 # what to install and fails. Nothing is ever taken from luarocks.org.
 set -euo pipefail
@@ -17,6 +17,7 @@ has() {
       /usr/include/lua.h /usr/local/include/lua5.4/lua.h /usr/local/include/lua.h /opt/homebrew/include/lua5.4/lua.h ;;
     make | luarocks | busted | luacheck | shellcheck) command -v "$1" >/dev/null ;;
     luasocket) "$lua" -e 'require "socket"' >/dev/null 2>&1 </dev/null ;;
+    luv | argparse) "$lua" -e "require '$1'" >/dev/null 2>&1 </dev/null ;;
     packages)
       # shellcheck disable=SC2046  # one word for each package
       [ "$(dpkg-query -W -f='${db:Status-Abbrev}\n' $(packages_of packages) 2>/dev/null | grep -c '^ii')" = \
@@ -36,6 +37,7 @@ packages_of() {
     busted) echo lua-busted ;;
     luacheck) echo lua-check ;;
     luasocket) echo lua-socket ;;
+    luv | argparse) echo "lua-$1" ;;
     packages) sed -n 's/^  debian = "\(.*\)",$/\1/p' "${0%/*}"/../spec/support/packages/*.lua | paste -s -d ' ' ;;
   esac
 }

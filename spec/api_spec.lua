@@ -4,6 +4,7 @@ local program = require "spec.support.program"
 local hotreload = require "hotreload"
 local watch = require "hotreload.watch"
 local dev = require "hotreload.dev"
+local console = require "hotreload.console"
 
 local function read(path)
   local file = assert(io.open(program.root .. "/" .. path, "rb"))
@@ -50,7 +51,9 @@ end
 --- The fields of a class of meta.lua: name → type.
 local function class(name)
   local fields = {}
-  local body = assert(meta:match("\n%-%-%-@class " .. name:gsub("%.", "%%.") .. "[^\n]*\n(.-)\n\n"), name)
+  local plain = meta:gsub("@class %(exact%) ", "@class ")
+  local body = plain:match("\n%-%-%-@class " .. name:gsub("%.", "%%.") .. "[^\n]*\n(.-)\n\n")
+  assert(body, name)
   for field, kind in (body .. "\n"):gmatch "%-%-%-@field ([%w_]+)%??%s+([^\n]*)\n" do
     fields[field] = kind
   end
@@ -91,6 +94,13 @@ describe("the public API", function()
     for name, value in pairs(getmetatable(watch.new { filter = "^$" }).__index) do
       if type(value) == "function" then real["Watcher:" .. name] = true end
     end
+    for name, value in pairs(console) do
+      if type(value) == "function" then real["console." .. name] = true end
+    end
+    local session = console.session { token = "0123456789abcdef" }
+    for name, value in pairs(getmetatable(session).__index) do
+      if type(value) == "function" then real["Session:" .. name] = true end
+    end
     for name in pairs(functions_of_hosts()) do real[name] = true end
     local documented, declared = {}, {}
     for name in hosts:gmatch "\n### `([%w_]+[.:][%w_]+)%(" do documented[name] = true end
@@ -107,8 +117,9 @@ describe("the public API", function()
         assert.truthy(meta:find("---@field " .. name .. " ", 1, true), name)
       end
     end
-    assert.same(set { "reload", "safe_reloads" }, keys(class "gg"))
-    for name in pairs(class "gg") do
+    assert.same(set { "safe_reloads" }, keys(class "gg"))
+    assert.truthy(meta:find("\ngg.reload = hotreload.reload\n", 1, true))
+    for name in pairs(set { "reload", "safe_reloads" }) do
       assert.not_nil(gg[name])
       assert.truthy(api:find("### `gg." .. name .. "`", 1, true), name)
     end
@@ -128,6 +139,7 @@ describe("the public API", function()
     ["hotreload.changed"] = { class = "hotreload.ChangedOptions", call = hotreload.changed },
     ["hotreload.configure"] = { class = "hotreload.Configuration", call = hotreload.configure },
     ["watch.new"] = { class = "hotreload.WatchOptions", call = watch.new },
+    ["console.session"] = { class = "hotreload.SessionOptions", call = console.session },
     ["dev"] = { class = "hotreload.DevOptions", call = function(o)
       o.print = o.print or function() end
       dev(o).stop()
@@ -139,6 +151,8 @@ describe("the public API", function()
         real[name] = true
       end
       local declared, documented = class(case.class), rows(section(title))
+      -- A language server then knows that no other field is meant.
+      assert.truthy(meta:find("\n---@class (exact) " .. case.class, 1, true), case.class)
       if case.also then
         for name, kind in pairs(class(case.also)) do
           if name ~= "dry_run" and name ~= "report" then declared[name] = kind end

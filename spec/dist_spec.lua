@@ -8,6 +8,7 @@ local commands = require "spec.support.shell"
 local read, write, quote = commands.read, commands.write, commands.quote
 local shell, is_installed = commands.run, commands.is_installed
 
+local argparse = package.searchpath("argparse", package.path)
 local GLIBC = "libdl.so.2 libpthread.so.0"
 local ARGUMENTS = " --release --locked --lib --message-format=json-render-diagnostics"
 
@@ -126,7 +127,7 @@ describe("make dist", function()
     end
     fill("env -u MAKEFLAGS -u MAKELEVEL make -s install DESTDIR=ROOT PREFIX=/p", root)
     assert.are.equal(fill("cd ROOT/p && find . -type f | sort", root),
-      fill("cd ROOT/usr/local && find lib share -type f | sort | sed s,^,./,", root))
+      fill("cd ROOT/usr/local && find bin lib share -type f | sort | sed s,^,./,", root))
   end)
 
   it("makes a tarball whose one library runs the scenario alone", function()
@@ -165,6 +166,14 @@ describe("make dist", function()
     fill("dpkg -s lua5.4 libc6 libgcc-s1 >ROOT/var/lib/dpkg/status", root)
     must(install)
     plays(root)
+    output = enter(root, "/usr/bin/lua5.4 /usr/bin/hotreload -h")
+    assert.are.equal("hotreload: the Lua library 'argparse' is missing: on Debian, "
+      .. "apt install lua-argparse\n", output)
+    if argparse then
+      fill("cp --parents %s ROOT", root, argparse)
+      output = enter(root, "/usr/bin/lua5.4 /usr/bin/hotreload -h")
+      assert.is_truthy(output:find "^Usage: hotreload", output)
+    end
     assert.are.equal("", fill("dpkg --root=ROOT --verify lua-hotreload", root))
     local docs = root .. "/usr/share/doc/lua-hotreload/"
     for _, name in ipairs { "copyright", "README.md", "LICENCES.txt.gz", "docs/api.md" } do
@@ -222,7 +231,8 @@ describe("make dist", function()
   local function with_stand_ins(tools)
     local copy, cargo = dir .. "/copy", must "command -v cargo":match "[^\n]+"
     fill("rm -rf ROOT && mkdir -p ROOT/bin ROOT/target && cp -R scripts Makefile Cargo.toml "
-      .. "Cargo.lock *.rockspec lua src bench demo docs README*.md CHANGELOG.md LICENSE ROOT", copy)
+      .. "Cargo.lock *.rockspec bin lua src bench demo docs "
+      .. "README*.md CHANGELOG.md LICENSE ROOT", copy)
     fill("cp build/hotreload.so ROOT/target/libhotreload.so", copy)
     tools.cargo = ([[case $1 in
       build) echo "$*" $ZIG_TARGET "$%s" >>COPY/calls; echo '"COPY/target/libhotreload.so"' ;;

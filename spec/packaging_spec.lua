@@ -75,7 +75,7 @@ describe("the package", function()
   it("declares for editors every option that it takes, and no other", function()
     local hotreload = require "hotreload"
     local declared = {}
-    for name in read "lua/hotreload/meta.lua":match "@class hotreload%.Options\n(.-)\n\n":gmatch "@field ([%w_]+)" do
+    for name in read "lua/hotreload/meta.lua":match "@class %(exact%) hotreload%.Options\n(.-)\n\n":gmatch "@field ([%w_]+)" do
       declared[#declared + 1] = name
     end
     assert.is_true(#declared > 0)
@@ -143,6 +143,9 @@ describe("luarocks make", function()
     output, ok = shell(("cd / && %s lua5.4 -e %s"):format(paths, quote(script)))
     assert.are.equal("hotreload " .. cargo "version" .. "\n", output)
     assert.is_true(ok)
+    if package.searchpath("argparse", package.path) then
+      assert.matches("^Usage: hotreload", (shell(quote(tree .. "/bin/hotreload") .. " -h")))
+    end
   end
 
   it("installs into a tree of one's own, from which `require` takes all modules", function()
@@ -190,6 +193,7 @@ describe("the library's one file", function()
       assert(require "hotreload.watch".new {}:poll() == 0)
       local dev = require "hotreload.dev" { print = function() end }
       dev.stop()
+      assert(require "hotreload.console".run "changed")
       assert(type(require "hotreload.hosts.agent".new()) == "function")
       assert(require "hotreload.hosts.coordinator".command { "m" })
       for _, engine in ipairs { "skynet", "moon", "silly" } do
@@ -214,7 +218,10 @@ describe("make install", function()
       quote(root)))
     assert.is_true(ok, output)
     local files = shell(("cd %s && find . -type f | LC_ALL=C sort"):format(quote(root)))
-    assert.are.equal("./opt/lua/lib/lua/5.4/hotreload.so\n"
+    assert.are.equal("./opt/lua/bin/hotreload\n"
+      .. "./opt/lua/lib/lua/5.4/hotreload.so\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/console.lua\n"
+      .. "./opt/lua/share/lua/5.4/hotreload/dev.lua\n"
       .. "./opt/lua/share/lua/5.4/hotreload/hosts/agent.lua\n"
       .. "./opt/lua/share/lua/5.4/hotreload/hosts/common.lua\n"
       .. "./opt/lua/share/lua/5.4/hotreload/hosts/coordinator.lua\n"
@@ -473,9 +480,11 @@ describe("the script", function()
       assert(os.execute("mkdir -p " .. quote(app.dir) .. "/src"))
       write(app.dir .. "/src/lib.rs", "")
       local output, ok = run "scripts/lint.sh"
-      assert.are.equal("7 passed, 0 failed, 4 skipped", last_line(output))
-      local message = "\n== clippy: skipped: rustup component add clippy\n"
-      assert.is_truthy(output:find(message, 1, true), output)
+      assert.are.equal("7 passed, 0 failed, 5 skipped", last_line(output))
+      for _, message in ipairs { "clippy: skipped: rustup component add clippy",
+        "types for editors: skipped: cargo install emmylua_check --version 0.25.1 --locked" } do
+        assert.is_truthy(output:find("\n== " .. message .. "\n", 1, true), output)
+      end
       assert.is_true(ok)
     end)
 

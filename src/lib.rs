@@ -70,3 +70,7 @@ lua::late::luaopen!(
     /// What `require "hotreload.dev"` calls where that is no file. `[-0, +1, e]`
     luaopen_hotreload_dev, lua::guard::module::<7>
 );
+lua::late::luaopen!(
+    /// What `require "hotreload.console"` calls where that is no file. `[-0, +1, e]`
+    luaopen_hotreload_console, lua::guard::module::<8>
+);

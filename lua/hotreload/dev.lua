@@ -67,7 +67,8 @@ local function is_within_library()
 end
 
 --- Watches the modules that are loaded, from now on.
----@see hotreload.dev in meta.lua
+---@param options? hotreload.DevOptions
+---@return hotreload.Dev
 return function(options)
     local own, watched = options_of(options)
     local write, color, watcher = print_to_stdout, hotreload.terminal, nil

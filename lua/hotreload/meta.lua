@@ -1,9 +1,10 @@
 ---@meta hotreload
+---@diagnostic enable: type-not-found, undefined-doc-param, duplicate-doc-field, doc-syntax-error
 -- The types of the public API, for editors that read LuaCATS annotations. No program runs this file.
 -- What each of these does: docs/semantics/, by the rule that is named.
 
 ---What `gg.reload` takes besides the module's name. Any other name, type or value raises a Lua argument error.
----@class hotreload.Options
+---@class (exact) hotreload.Options
 ---@field scope? "module"|"vm"                      what follows the new code: the module, or every reference (R9)
 ---@field budget_ms? number                         with `scope = "vm"`: in slices, see `hotreload.sweep` (R9.4)
 ---@field on_conflict? "error"|"keep"|"replace"     another kind of value than the program has there (R6)
@@ -114,16 +115,21 @@
 ---@field elapsed_ms hotreload.Elapsed
 ---@field paths? hotreload.Paths
 
+---The reports of a list of modules, in the same order.
+---@class hotreload.Reports
+---@field [integer] hotreload.Report
+---@field summary string   a line for each
+
 ---What a host does around each chunk that a reload runs, dry or not (R2.6). Each gets the
 ---module's name, and may not yield. If one raises, the reload is refused. What they change is not
 ---put back.
----@class hotreload.ChunkHooks
+---@class (exact) hotreload.ChunkHooks
 ---@field before? false|fun(name: string)   before the chunk
 ---@field after? false|fun(name: string)    behind the chunk, whatever became of it
 
 ---What `hotreload.configure` takes: which modules may be reloaded, by Lua patterns over the module's name, and what is
 ---called around every reload. A key that is given replaces what was there; `false` takes a function away.
----@class hotreload.Configuration
+---@class (exact) hotreload.Configuration
 ---@field allow? string|string[]    where there are any, one of them must match
 ---@field deny? string|string[]     none of them may match
 ---@field text_only? boolean        binary chunks are refused, whatever a call says (R1.8)
@@ -146,16 +152,27 @@ local hotreload = {}
 ---With `true` comes the report. With `false` comes a message, nothing is changed, and where the reason is
 ---conflicts, the report follows.
 ---
----A list of names is one transaction (R7.4): all or none. The reports are then a list as well.
----@param name string|string[]
+---A list of names is one transaction (R7.4): all or none. The reports are then a list as well, and
+---so they are with `dependents = true`.
+---
+---    local ok, report = gg.reload "battle.skill"
+---    print(ok and report.summary or report)
+---
+---    assert(gg.reload({ "battle.skill", "battle.buff" }, { scope = "vm" }))
+---@param name string
 ---@param options? hotreload.Options
 ---@return boolean ok
----@return hotreload.Report|hotreload.Report[]|string result
----@return hotreload.Report|hotreload.Report[]|nil reports
+---@return hotreload.Report|string result
+---@return hotreload.Report? report
+---@return_overload true, hotreload.Report
+---@return_overload false, string, hotreload.Report?
+---@overload fun(names: string[], options?: hotreload.Options): boolean, hotreload.Reports|string, hotreload.Reports?
 function hotreload.reload(name, options) end
 
 ---Whose chunk is running for a reload, and whether that reload is dry (R2.6). `nil` at any other
 ---time: while `require` loads a module, in a first load by `gg.reload`, and in hooks.
+---
+---    if not hotreload.reloading() then server.listen(8000) end
 ---@return string? name
 ---@return boolean? dry
 function hotreload.reloading() end
@@ -172,9 +189,13 @@ function hotreload.reloading() end
 ---Goes on with the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds, or all of it.
 ---Done when a whole pass found nothing to change, or, with a warning, after 16 passes; nil and a message when it cannot
 ---go on now.
+---
+---    repeat tick() until hotreload.sweep(2)
 ---@param budget_ms? number
 ---@return boolean? done
 ---@return hotreload.Progress|string progress
+---@return_overload boolean, hotreload.Progress
+---@return_overload nil, string
 function hotreload.sweep(budget_ms) end
 
 ---A function of an older generation that is still alive (R11).
@@ -182,19 +203,24 @@ function hotreload.sweep(budget_ms) end
 ---@field module string
 ---@field generation? integer   nil where that is more than two reloads ago
 ---@field name? string          what it is called where it stands
----@field line integer          in the text that it was compiled from
+---@field line integer          of the text that it was compiled from
 ---@field running? boolean      a coroutine is in the midst of it
 ---@field paths? string[]       with `paths = true`: where it is referenced from, or which coroutine is in it
 
 ---What `hotreload.stale` takes.
----@class hotreload.StaleOptions
+---@class (exact) hotreload.StaleOptions
 ---@field paths? boolean   also where each is referenced from; this is slow
 
 ---Which functions still run old code (R11), of one module or of all that were reloaded. Keeps nothing alive.
+---
+---    for _, old in ipairs(hotreload.stale "battle" or {}) do print(old.name, old.line) end
 ---@param name? string
 ---@param options? hotreload.StaleOptions
 ---@return hotreload.Stale[]? list
 ---@return string? message
+---@return_overload hotreload.Stale[]
+---@return_overload nil, string
+---@overload fun(options: hotreload.StaleOptions): hotreload.Stale[]?, string?
 function hotreload.stale(name, options) end
 
 ---What runs of a module, and how its file compares (R13).
@@ -206,9 +232,15 @@ function hotreload.stale(name, options) end
 
 ---What runs of a module, or a list for all modules that a reload has seen (R13). `nil` and a
 ---message for a module that is not loaded.
----@param name? string
----@return hotreload.Running|hotreload.Running[]|nil version
+---
+---    local version = assert(hotreload.version "battle")
+---    print(version.generation, version.file, version.differs)
+---@param name string
+---@return hotreload.Running? version
 ---@return string? message
+---@return_overload hotreload.Running
+---@return_overload nil, string
+---@overload fun(): hotreload.Running[]
 function hotreload.version(name) end
 
 ---The live objects of a class (R14.1). With a budget one slice of the walk: `false` where it is not
@@ -217,6 +249,8 @@ function hotreload.version(name) end
 ---@param budget_ms? number
 ---@return any[]|false|nil list
 ---@return string? message
+---@return_overload any[]|false
+---@return_overload nil, string
 function hotreload.instances(class, budget_ms) end
 
 ---The names among `known` that somebody may have meant, the nearest first: three at most.
@@ -237,31 +271,43 @@ function hotreload.dependents(name) end
 ---@return boolean ok
 ---@return hotreload.Stale[]|string result
 ---@return hotreload.Stale[]? list
+---@return_overload true, hotreload.Stale[]
+---@return_overload false, string, hotreload.Stale[]?
 function hotreload.purge(name, how) end
 
 ---Undoes the last reload of a module (R7.3): functions, cells and what was added, registrations
 ---with other modules among it. Data that changed since stays. Once for each reload; `false` and a
 ---message if there is nothing to undo. A list of names is one transaction; so are several steps.
+---
+---    assert(hotreload.undo "battle.skill")
 ---@param names string|string[]
 ---@param steps? integer   so many reloads of each; 1
 ---@return boolean ok
 ---@return string? message   with `true`: a hook failed after the undo
+---@return_overload true, string?
+---@return_overload false, string
 function hotreload.undo(names, steps) end
 
----Says which modules may be reloaded.
+---Says which modules may be reloaded, and what is called around each reload.
+---
+---    hotreload.configure { allow = "^game%.", log = function(level, text) print(level, text) end }
 ---@param configuration hotreload.Configuration
 function hotreload.configure(configuration) end
 
 ---What `hotreload.plan` takes: the options of a reload, but for `dry_run` and `report`.
----@class hotreload.PlanOptions : hotreload.Options
+---@class (exact) hotreload.PlanOptions : hotreload.Options
 ---@field color? boolean|"auto"   with colours; `"auto"`: when standard output is a terminal
 
 ---What a reload would do, as a text for a person; or what one has done, of its report. Nothing is changed.
 ---`nil` and a message where the module cannot be reloaded. Conflicts are shown.
+---
+---    print(hotreload.plan("battle.skill", { color = "auto" }))
 ---@param what string|hotreload.Report   a module's name, or a report
 ---@param options? hotreload.PlanOptions
 ---@return string? text
 ---@return string? message
+---@return_overload string
+---@return_overload nil, string
 function hotreload.plan(what, options) end
 
 ---Which modules get a record of what their file said when `require` loads them (R8): for
@@ -270,10 +316,12 @@ function hotreload.plan(what, options) end
 ---@param patterns? boolean|string|string[]   over the module's name; true: all modules; false: none
 ---@return boolean ok
 ---@return string? message
+---@return_overload true
+---@return_overload false, string
 function hotreload.track(patterns) end
 
 ---What `hotreload.changed` takes.
----@class hotreload.ChangedOptions
+---@class (exact) hotreload.ChangedOptions
 ---@field names? string[]     only these modules; all that are loaded otherwise
 ---@field quick? boolean      read no file again whose path, size and times are as at the last look
 
@@ -281,6 +329,9 @@ function hotreload.track(patterns) end
 ---
 ---The list is sorted. The problems say, for a module whose file is gone, unreadable or broken, what is wrong. The
 ---third result has a digest of each file that was looked at. Another Lua state has other digests of the same files.
+---
+---    local names, problems = hotreload.changed()
+---    if not next(problems) then gg.reload(require "hotreload.watch".order(names)) end
 ---@param options? hotreload.ChangedOptions
 ---@return string[] names
 ---@return table<string, string> problems
@@ -305,10 +356,12 @@ function hotreload.clock() end
 ---@param name string
 ---@return string[]? names
 ---@return string? message
+---@return_overload string[]
+---@return_overload nil, string
 function hotreload.requires(name) end
 
 ---What `watch.new` takes. Any other name, type or value raises a Lua argument error.
----@class hotreload.WatchOptions
+---@class (exact) hotreload.WatchOptions
 ---@field interval? number    seconds between two looks; 0.04, or 20 times as long as a look takes
 ---@field settle? number      seconds that a file must have been as it is; 0.04
 ---@field most? integer       modules that one poll looks at, and that it reloads, at most; 250
@@ -343,6 +396,9 @@ function Watcher:failing() end
 local watch = {}
 
 ---Makes a watcher: it reloads modules whose files change, when it is polled (R12.5).
+---
+---    local watcher = watch.new { filter = "^game%." }
+---    while true do tick() watcher:poll() end
 ---@param options? hotreload.WatchOptions
 ---@return hotreload.Watcher
 function watch.new(options) end
@@ -353,10 +409,10 @@ function watch.new(options) end
 function watch.order(names) end
 
 ---What `require "hotreload.dev"` takes. Any other name, type or value raises a Lua argument error.
----@class hotreload.DevOptions
+---@class (exact) hotreload.DevOptions
 ---@field timer? fun(seconds: number, f: fun())   must call `f` once, that much later
 ---@field print? fun(text: string)   writes to standard output where there is none
----@field color? boolean      in colour; `hotreload.terminal`
+---@field color? boolean      with colours; `hotreload.terminal`
 ---@field interval? number    as in `hotreload.WatchOptions`, like all below
 ---@field settle? number
 ---@field most? integer
@@ -375,6 +431,48 @@ function watch.order(names) end
 ---
 ---    require "hotreload.dev"()
 ---@alias hotreload.dev fun(options?: hotreload.DevOptions): hotreload.Dev
+
+---What `console.session` takes. Any other name, type or value raises a Lua argument error.
+---@class (exact) hotreload.SessionOptions
+---@field token string                  the first line of a connection: 16 characters or more
+---@field options? hotreload.Options    of each reload and plan
+
+---One connection to the console, made by `console.session`.
+---@class hotreload.Session
+local Session = {}
+
+---Takes what the connection has received; gives what is to be sent, and whether it stays open.
+---May yield if a hook does.
+---
+---    local answer, open = session:feed(bytes)
+---    connection:send(answer)
+---    if not open then connection:close() end
+---@param bytes string
+---@return string answer
+---@return boolean open
+function Session:feed(bytes) end
+
+---What `require "hotreload.console"` returns: commands of one line, and their answers (R12.9).
+---@class hotreload.console
+local console = {}
+
+---Carries out a command such as `reload battle.skill scope=vm`. The value is a list: of reports, of
+---names, or what `hotreload.stale` lists; nil if there is only a message.
+---
+---    local ok, text = console.run "plan battle.skill"
+---@param command string|string[]
+---@param options? hotreload.Options   of each reload and plan
+---@return boolean ok
+---@return string text
+---@return any[]? value
+function console.run(command, options) end
+
+---Makes the state of one connection, whose first line must be the token.
+---
+---    local session = console.session { token = os.getenv "HOTRELOAD_TOKEN" }
+---@param settings hotreload.SessionOptions
+---@return hotreload.Session
+function console.session(settings) end
 
 ---What stands in for a function of an engine while a reload runs a chunk (docs/hosts.md).
 ---@alias hotreload.hosts.Way "wait"|"once"|"later"|fun(real: function, ...: any): ...any
@@ -605,12 +703,10 @@ function silly.fleet(names, call) end
 ---@class hotreload.UndoReport : hotreload.Report
 ---@field undo true
 
----@alias hotreload.Reload fun(name: string|string[], options?: hotreload.Options): boolean, any, any
-
----The global table `gg`: whatever else a server keeps there, these two.
+---The global table `gg`: whatever else a server keeps there, `reload` and this.
 ---@class gg
----@field reload hotreload.Reload
 ---@field safe_reloads table<string, boolean>   modules that are data: `true` stands for `data = "replace"`
 gg = gg or {}
+gg.reload = hotreload.reload
 
 return hotreload

@@ -12,6 +12,7 @@ local find, format, match, sort = string.find, string.format, string.match, tabl
 local running, status = coroutine.running, coroutine.status
 local stderr = io.stderr
 
+---@type hotreload.watch
 local watch = {}
 
 -- Files that one look searches for anew, though they have not changed: `require` may find another.

@@ -104,6 +104,15 @@ function document.programs(blocks)
   return found
 end
 
+--- The installed library that a program needs besides this one, and whether it is there.
+local function library_of(source)
+  for _, name in ipairs { "luv", "socket" } do
+    if source:find('require "' .. name .. '"', 1, true) then
+      return name, package.searchpath(name, package.path .. ";" .. package.cpath) ~= nil
+    end
+  end
+end
+
 --- Runs a program in a process of its own; returns what `subprocess` returns.
 function document.run(app, subject)
   for name, text in pairs(subject.files) do
@@ -114,7 +123,12 @@ function document.run(app, subject)
     app:write_file(name .. ".corrected", text)
     preamble[#preamble + 1] = ("assert(os.rename(%q, %q))"):format(name .. ".corrected", name .. ".lua")
   end
-  preamble[#preamble + 1] = "end\n"
+  preamble[#preamble + 1] = "end"
+  if library_of(subject.source) then
+    local paths = ("package.path, package.cpath = package.path .. %q, package.cpath .. %q")
+    preamble[#preamble + 1] = paths:format(";" .. package.path, ";" .. package.cpath)
+  end
+  preamble[#preamble + 1] = "\n"
   return app:subprocess(table.concat(preamble, " ") .. subject.source)
 end
 
@@ -147,6 +161,10 @@ function document.specs(path, busted)
     for _, subject in ipairs(document.programs(blocks)) do
       it(("shows a program in line %d that runs%s"):format(subject.line,
         subject.output and ", and prints what follows" or ""), function()
+        local library, is_there = library_of(subject.source)
+        if library and not is_there then
+          return busted.pending(library .. " is not installed")
+        end
         local output, code, errors, how = document.run(app, subject)
         assert.are.equal("", errors)
         assert.are.equal("exit 0", how .. " " .. code)

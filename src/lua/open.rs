@@ -47,7 +47,7 @@ const PARTS: [(&CStr, &str); 17] = [
 ];
 const FACADE: &str = include_str!("../../lua/hotreload/facade.lua");
 /// The modules beside it: with these the library is one file, too. `guard::module` counts them.
-const MODULES: [(&CStr, &str); 8] = [
+const MODULES: [(&CStr, &str); 9] = [
     (
         c"@hotreload/watch.lua",
         include_str!("../../lua/hotreload/watch.lua"),
@@ -79,6 +79,10 @@ const MODULES: [(&CStr, &str); 8] = [
     (
         c"@hotreload/dev.lua",
         include_str!("../../lua/hotreload/dev.lua"),
+    ),
+    (
+        c"@hotreload/console.lua",
+        include_str!("../../lua/hotreload/console.lua"),
     ),
 ];
 /// Where the library's table stands in the registry, so that opening it twice gives the same one.

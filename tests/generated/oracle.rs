@@ -85,6 +85,16 @@ struct Record {
     /// Keys of tables that existed which the chunk did not write: they may be on record.
     unsure: BTreeSet<(String, Key)>,
     cells: BTreeMap<String, Known>,
+    /// The objects that the file put into tables: where each is made.
+    objects: BTreeMap<(String, Key), String>,
+}
+
+impl Record {
+    /// The objects that the file put into the table with this path, by their keys.
+    fn objects_in(&self, path: &str) -> impl Iterator<Item = (&Key, &String)> {
+        let objects = self.objects.iter();
+        objects.filter_map(move |((table, key), made)| (table == path).then_some((key, made)))
+    }
 }
 
 /// What is known of the module from earlier reloads.
@@ -1297,6 +1307,15 @@ impl<'a> Reload<'a> {
                 };
                 self.note(Place::Slot(old, key), was, is);
             }
+            for (key, made) in oracle.record.objects_in(&path) {
+                if !fields.contains_key(key) && self.is_reference_that_goes(old, key, made)? {
+                    if !sure {
+                        return Err(Open(MOVED));
+                    }
+                    let was = self.heap.get(old, key);
+                    self.note(Place::Slot(old, key.clone()), was, Value::Nil);
+                }
+            }
             self.gone(oracle, old, &path, |key| fields.contains_key(key))?;
             // A metatable is behaviour.
             let exact = Value::Table(old) != self.heap.object() && !path.ends_with("<meta>");
@@ -1420,6 +1439,35 @@ impl<'a> Reload<'a> {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Where the file makes an object of its own; none for a row, whose place says nothing.
+    fn made_at(&self, value: Value) -> Option<&str> {
+        let made = match value {
+            Value::Table(table) => self.heap.tables[table].origin.as_deref(),
+            _ => self.origin(self.home(value)?),
+        };
+        made.filter(|made| !made.contains("[]"))
+    }
+
+    /// R5.13: does the object that the file put at this place, and made at another one, stand there
+    /// still, and does the file make it now as well?
+    fn is_reference_that_goes(&self, table: usize, key: &Key, made: &str) -> Result<bool, Open> {
+        let value = self.heap.get(table, key);
+        let Key::Name(name) = key else {
+            return Ok(false);
+        };
+        let path = self.heap.tables[table].path.as_deref().unwrap_or_default();
+        if self.made_at(value) != Some(made) || made == format!("{path}.{name}") {
+            return Ok(false);
+        }
+        Ok(match value {
+            Value::Table(is) => self.pairs.tables.values().any(|paired| *paired == is),
+            _ => match self.home(value) {
+                Some(function) => self.answer(function)?.is_some(),
+                None => false,
+            },
+        })
     }
 
     /// R8: what is on record, the program did not change and the file has no longer.
@@ -1609,6 +1657,10 @@ impl<'a> Reload<'a> {
             {
                 record.tables.entry(path.clone()).or_default();
                 for (key, value) in &table.fields {
+                    if let Some(made) = self.made_at(*value) {
+                        let place = (path.clone(), key.clone());
+                        record.objects.insert(place, made.to_owned());
+                    }
                     let runs = self.heap.get(partner.unwrap_or(number), key);
                     let older = oracle
                         .record

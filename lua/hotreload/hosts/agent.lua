@@ -10,6 +10,7 @@ local format, gsub = string.format, string.gsub
 local integers = string.unpack
 local loaded, open = package.loaded, io.open
 
+---@type hotreload.hosts.agents
 local agents = {}
 
 local function read(path)

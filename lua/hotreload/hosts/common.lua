@@ -10,6 +10,7 @@ local getinfo, getlocal, getupvalue = debug.getinfo, debug.getlocal, debug.getup
 local pack, unpack = table.pack, table.unpack
 local format = string.format
 
+---@type hotreload.hosts.common
 local common = {}
 
 -- The module whose chunk a reload runs; false at any other time.

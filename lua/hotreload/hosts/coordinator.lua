@@ -10,6 +10,7 @@ local setmetatable, tonumber, tostring, type = setmetatable, tonumber, tostring,
 local concat, sort = table.concat, table.sort
 local format, gsub, match, sub = string.format, string.gsub, string.match, string.sub
 
+---@type hotreload.hosts.coordinators
 local coordinators = {}
 
 ------------------------------------------------------------------------------------------------

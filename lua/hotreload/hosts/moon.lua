@@ -19,6 +19,7 @@ local coroutine, table, tonumber, tostring = coroutine, table, tonumber, tostrin
 local format = string.format
 local loaded = package.loaded
 
+---@type hotreload.hosts.moon
 local adapter = {}
 
 local function now() return moon.clock() end

@@ -11,6 +11,7 @@ local time = require "silly.time"
 
 local ipairs, tostring = ipairs, tostring
 
+---@type hotreload.hosts.silly
 local adapter = {}
 
 local function now() return time.monotonic() / 1000 end

@@ -17,6 +17,7 @@ local table, tonumber, tostring = table, tonumber, tostring
 local format = string.format
 local loaded = package.loaded
 
+---@type hotreload.hosts.skynet
 local adapter = {}
 
 -- The loader of skynet has the name of the preload file until that was run.
