@@ -277,7 +277,7 @@ fn opens(word: &[u8]) -> isize {
 }
 
 enum Token<'a> {
-    /// A word that is as long as those that matter.
+    /// A word that may be one of those that matter.
     Word(&'a [u8]),
     /// A bracket, or a `<`.
     Mark(u8),
@@ -285,16 +285,19 @@ enum Token<'a> {
 }
 
 /// What a token may be that begins with a byte.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Class {
     /// None that matters.
     Other,
-    Word,
-    Digit,
     Dot,
     Quote,
     Minus,
     Mark,
+    /// This one and those behind it go on in a word.
+    Digit,
+    Word,
+    /// One that can begin a word that matters.
+    First,
 }
 
 const CLASSES: [Class; 256] = {
@@ -305,6 +308,7 @@ const CLASSES: [Class; 256] = {
         {
             classes[byte] = match byte as u8 {
                 b'0'..=b'9' => Class::Digit,
+                b'c' | b'd' | b'e' | b'f' | b'i' | b'r' | b'u' => Class::First,
                 b'_' | b'a'..=b'z' | b'A'..=b'Z' => Class::Word,
                 b'.' => Class::Dot,
                 b'"' | b'\'' => Class::Quote,
@@ -354,15 +358,15 @@ impl<'a> Lexer<'a> {
         while let Some(&byte) = text.get(at) {
             at += match class(byte) {
                 Class::Other => 1,
-                Class::Word => {
+                begins @ (Class::First | Class::Word) => {
                     let start = at;
                     at += 1;
                     while let Some(&byte) = text.get(at)
-                        && matches!(class(byte), Class::Word | Class::Digit)
+                        && class(byte) >= Class::Digit
                     {
                         at += 1;
                     }
-                    if at - start <= FUNCTION.len() && at - start >= b"do".len() {
+                    if begins == Class::First && at - start <= FUNCTION.len() {
                         self.at = at;
                         return text.get(start..at).map(Token::Word);
                     }

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use effort::pick;
 
 use super::{Compiled, Spliced};
-use crate::code::splice::difference_in_meaning;
+use crate::code::splice::{Edit, Main, difference_in_meaning};
+use crate::code::stubs::Stubs;
+use crate::code::text::Difference;
 use crate::lua::given::Given;
 use crate::lua::testing::State;
 use crate::lua::vm::{DebugInfo, Vm};
@@ -474,6 +476,61 @@ function M:k(x) for i = 1, x do self[i] = function() return f(i) + a end end end
             let found = (tally.compiled, tally.spliced);
             assert_eq!(found, (1, expected.into()), "{from} became {to}");
         }
+    });
+}
+
+/// Whatever a dump or a text has, nothing panics.
+#[test]
+fn broken_dumps_and_texts_are_read_to_their_ends() {
+    const OLD: &str = "local a, b = 1.5, 'text'
+local function f(x) b = b + x return [[long]], g(x) end
+M.h = { one = function(...) -- a comment
+  return a, 'quoted' end }
+do local c function M:k(x) c = function() return c, a end end end
+";
+    let new = OLD.replace("quoted", "edited");
+    let all_new = new.replace("local a, b", "local d, a, b");
+    let state = State::new();
+    state.view(|vm| {
+        let main = vm.load_text(OLD.as_bytes(), c"@a").expect("compiles");
+        let dump = vm.dump(main, DebugInfo::Keep).expect("memory").to_vec();
+        let (mut read, mut tried) = (0, 0);
+        let mut attempt = |dump: &[u8], text: &[u8]| {
+            tried += 1;
+            for new in [new.as_bytes(), all_new.as_bytes(), text] {
+                let texts = [OLD.as_bytes(), new];
+                let Some(difference) = Difference::of(texts[0], texts[1]) else {
+                    continue;
+                };
+                let Some(main) = Main::of(dump).expect("memory") else {
+                    return;
+                };
+                read += 1;
+                if let Some(edit) = Edit::find(&difference, texts, &main).expect("memory") {
+                    edit.splice([dump, dump]).expect("memory");
+                }
+                if let Some(stubs) = Stubs::of(&difference, texts, &main).expect("memory") {
+                    stubs.filled(dump).expect("memory");
+                }
+            }
+        };
+        for at in 0..dump.len() {
+            attempt(&dump[..at], b"");
+            for byte in [0, 1, 0x7f, 0x80, 0xff, !dump[at]] {
+                let mut changed = dump.clone();
+                changed[at] = byte;
+                attempt(&changed, b"");
+            }
+        }
+        for at in 0..new.len() {
+            attempt(&dump, &new.as_bytes()[..at]);
+            for byte in *b"[]'\"\\-\n\r(<e\xff" {
+                let mut changed = new.clone().into_bytes();
+                changed[at] = byte;
+                attempt(&dump, &changed);
+            }
+        }
+        assert!(read > tried, "{read} of {tried}");
     });
 }
 
