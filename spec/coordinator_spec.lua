@@ -227,6 +227,15 @@ describe("a coordinator", function()
     assert.is_true(#told >= 2 and #told <= 4)
   end)
 
+  it("tells how far it is with a question alone", function()
+    for i = 1, 20 do
+      service("a " .. i, { find = function() node:sleep(0.3) end })
+    end
+    local told = {}
+    assert.is_true((run("changed width=4", function(text) told[#told + 1] = text end)))
+    assert.matches("^asked %d+ of 20$", told[1])
+  end)
+
   it("reloads in services that were started meanwhile and took the old code", function()
     local started
     service("a 1", { reload = function()

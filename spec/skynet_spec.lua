@@ -379,6 +379,27 @@ return skill]])
     end
   end)
 
+  it("undoes it in the others where a service dies of it", function()
+    part(1)
+    door()
+    start(0, MAIN:format(3))
+    local one = address "door"
+    part(2, ("function part.__hotfix() if skynet.self() == 0x%s then skynet.exit() end end"):format(
+      one:sub(2)))
+    local text = refused "hotreload part"
+    assert.matches("reload of part: undone, %d of 3 services", text)
+    assert.truthy(text:find("error, " .. one .. " door:\n    it has ended", 1, true), text)
+    local count = 0
+    for line in done "list":gmatch "[^\n]+" do
+      local other = line:match "^(:%x+)\tsnlua door"
+      if other then
+        count = count + 1
+        assert.matches("^v1", ask(other, '"part"'))
+      end
+    end
+    assert.equal(2, count)
+  end)
+
   it("waits for no service longer than the limit, and leaves none with the new code", function()
     part(1)
     door [[

@@ -264,13 +264,15 @@ function Coordinator:find(work)
     local request = work.request
     local targets = self:targets(work)
     if not targets then return false end
-    local found, silent, failed = {}, {}, 0
+    local found, silent, failed, asked = {}, {}, 0, 0
     work.who, work.seen = {}, {}
     for _, target in ipairs(targets) do work.seen[target.address] = true end
     self:each(work, targets, function()
         return { op = "find", names = request.names[1] and request.names or nil,
             services = request.services, who = request.who }
     end, function(target, answer)
+        asked = asked + 1
+        self:tell(work, format("asked %d of %d", asked, #targets))
         if answer.silent then
             silent[#silent + 1], target.message = target, answer.message
             return
