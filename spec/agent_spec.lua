@@ -76,6 +76,20 @@ describe("an agent", function()
     assert.equal(1, (m.f()))
   end)
 
+  it("gives tracebacks down to the program's code, and no further", function()
+    app:module("m", text(1))
+    app:write("m", "local function inner()\n  error 'broken'\nend\n"
+      .. "local function outer() inner() end\nouter()")
+    local message = asked "plan".message
+    assert.matches("m.lua:4: in local 'outer'", message)
+    assert.matches("m.lua:5: in [^\n]*$", message)
+    app:write("m", text(2, "function M.__hotfix() error 'no' end"))
+    message = planned_and_reloaded().message
+    assert.matches("m.lua:1: no\nstack traceback:\n", message)
+    assert.is_nil(message:find "hotreload:%d")
+    assert.is_nil(message:find "agent.lua")
+  end)
+
   it("refuses a file that is another one than planned", function()
     local m = app:module("m", text(1))
     local plan = asked "plan"
@@ -227,7 +241,64 @@ describe("an agent", function()
     end)
   end)
 
+  describe("of a host with a cache of compiled files", function()
+    local mode, loads, loadfile_of_lua
+    before_each(function()
+      mode, loads, loadfile_of_lua = "ON", {}, loadfile
+      -- luacheck: globals loadfile
+      function _G.loadfile(path)
+        loads[#loads + 1] = mode .. " " .. path:match "[^/]*$"
+        return loadfile_of_lua(path)
+      end
+      host.cache = {
+        mode = function(wanted)
+          mode = wanted or mode
+          return mode
+        end,
+      }
+    end)
+    after_each(function() _G.loadfile = loadfile_of_lua end)
+
+    it("asks it where that is new, and else does without", function()
+      local m = app:module("m", text(1, "M.mode = host_mode and host_mode()"))
+      _G.host_mode = function() return mode end
+      finally(function() _G.host_mode = nil end)
+      app:write("m", text(2, "M.mode = host_mode and host_mode()"))
+      local plan = asked "plan"
+      assert.is_true(asked("reload", { contents = plan.contents }).ok)
+      assert.same({ {}, "OFF", "ON" }, { loads, m.mode, mode })
+      app:write("m", text(3, "M.mode = host_mode and host_mode()"))
+      plan = asked "plan"
+      assert.is_true(asked("reload", { contents = plan.contents, cached = true }).ok)
+      assert.same({ { "ON m.lua" }, 3 }, { loads, (m.f()) })
+      app:write("m", text(4))
+      assert.is_true(gg.reload "m")
+      assert.same({ { "ON m.lua" }, 4 }, { loads, (m.f()) })
+    end)
+  end)
+
   describe("of a service with a script", function()
+    it("makes it a module for a service that calls gg.reload, wherever it is", function()
+      local function script(version)
+        return ("local opened = 0 function OPEN() opened = opened + 1 return %d, opened end")
+          :format(version)
+      end
+      local path = app.dir .. "/services/door.lua"
+      assert(os.execute("mkdir " .. app.dir .. "/services"))
+      app:write_file("services/door.lua", script(1))
+      dofile(path)
+      finally(function() _G.OPEN, package.loaded.door = nil, nil end)
+      assert.equal(1, (_G.OPEN()))
+      local before = package.path
+      host.script = function() return { name = "door", path = path } end
+      local hotreload = agents.attach(host)
+      assert.equal(before, package.path)
+      app:write_file("services/door.lua", script(2))
+      assert.same({ "door" }, (hotreload.changed { names = { "door" } }))
+      assert.is_true(gg.reload("door", { scope = "vm" }))
+      assert.same({ 2, 2 }, { _G.OPEN() })
+    end)
+
     it("reloads the script, and keeps its state", function()
       local started
       local starts = app:module("starts", "return {}")

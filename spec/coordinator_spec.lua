@@ -227,6 +227,15 @@ describe("a coordinator", function()
     assert.is_true(#told >= 2 and #told <= 4)
   end)
 
+  it("tells how far it is with a question alone", function()
+    for i = 1, 20 do
+      service("a " .. i, { find = function() node:sleep(0.3) end })
+    end
+    local told = {}
+    assert.is_true((run("changed width=4", function(text) told[#told + 1] = text end)))
+    assert.matches("^asked %d+ of 20$", told[1])
+  end)
+
   it("reloads in services that were started meanwhile and took the old code", function()
     local started
     service("a 1", { reload = function()
@@ -269,6 +278,20 @@ describe("a coordinator", function()
     assert.truthy(text:find("note, c 1:\n    hotreload is not there", 1, true))
   end)
 
+  it("empties the cache before the first reload, and says so to the services", function()
+    local asked = {}
+    service("a 1", { plan = function(request) asked.plan = request.cached or false end,
+      reload = function(request) asked.reload = request.cached or false end })
+    assert.is_true((run "chat"))
+    assert.same({ plan = false, reload = false }, asked)
+    coordinator = coordinators.new(node.transport, {
+      commit = function() node.log[#node.log + 1] = "emptied" end,
+    })
+    assert.is_true((run "chat"))
+    assert.same({ plan = false, reload = true }, asked)
+    assert.equal("reload a 1", node.log[position "emptied" + 1])
+  end)
+
   it("undoes the last reload everywhere", function()
     service "a 1"
     service "b 1"
@@ -287,7 +310,10 @@ describe("a coordinator", function()
     assert.is_true(ok)
     assert.truthy(text:find("done, 1 of 2 services", 1, true))
     assert.truthy(text:find("note, b 1:\n    there was none", 1, true))
-    assert.is_false((run "chat undo service=b"))
+    ok, text = run "chat undo service=b"
+    assert.is_false(ok)
+    assert.matches("^undo of chat: refused, nothing was changed in 1 service", text)
+    assert.truthy(text:find("error, b 1:\n    there was none", 1, true))
   end)
 
   it("lists what changed, and reloads that", function()

@@ -107,4 +107,140 @@ end)
       at = to
     end
   end)
+
+  it("reloads on two nodes of moon's cluster, or on none", function()
+    local app, pids = program.new(), {}
+    finally(function()
+      -- Unique services outlive moon.exit.
+      for _, pid in ipairs(pids) do os.execute("kill -9 " .. pid) end
+      app:unload()
+    end)
+    local port = 20000 + math.random(0, 900) * 10
+    local function fill(text)
+      return (text:gsub("%u%u%u+", { DIR = app.dir, MOON = MOON, ROOT = program.root,
+        PORT = tostring(port) }))
+    end
+    app:write_file("hot.lua", [[
+local moon = require "moon"
+local hot = require "hotreload.hosts.moon"
+hot.coordinate()
+if moon.env "NODE" == "1" then
+    local cluster = require "cluster"
+    hot.fleet({ 1, 2 }, function(node, request) return cluster.call(node, "hot", request) end)
+end
+moon.dispatch("lua", function(sender, session, request)
+    moon.response("lua", sender, session, hot.answer(request))
+end)
+]])
+    app:write_file("door.lua", [[
+local moon = require "moon"
+require "hotreload.hosts.moon"
+local part = require "part"
+moon.dispatch("lua", function(sender, session)
+    moon.response("lua", sender, session, part.version())
+end)
+]])
+    app:write_file("main.lua", fill [[
+local node = ...
+if _G["__init__"] then
+    node = node[1]
+    return { thread = 2, enable_stdout = true, loglevel = "ERROR",
+        path = (node == "1" and "DIR" or "DIR/two") .. "/?.lua;DIR/?.lua;"
+            .. "MOON/lualib/?.lua;MOON/service/?.lua;ROOT/lua/?.lua",
+        cpath = "ROOT/build/?.so" }
+end
+local moon = require "moon"
+local hot = require "hotreload.hosts.moon"
+local http = require "moon.http.server"
+node = moon.args()[1]
+moon.env("NODE", node)
+local function write(path, text)
+    local file = io.open("DIR/" .. path, "w")
+    file:write(text)
+    file:close()
+end
+local function part(version, more)
+    return "local moon = require 'moon'\nlocal part = {}\nfunction part.version() return 'v"
+        .. version .. "' end\n" .. (more or "") .. "\nreturn part\n"
+end
+local shown = {}
+local function show(...)
+    local all = table.pack(...)
+    for i = 1, all.n do all[i] = tostring(all[i]) end
+    shown[#shown + 1] = table.concat(all, " ")
+end
+moon.async(function()
+    if node == "1" then
+        http.on("/cluster", function(request, response)
+            response.status_code = 200
+            response:write_header("Content-Type", "application/json")
+            response:write(('{"host":"127.0.0.1","port":%d}'):format(
+                PORT + request:parse_query().node))
+        end)
+        http.listen("127.0.0.1", PORT)
+        write("part.lua", part(1))
+        write("two/part.lua", part(1))
+    end
+    local address = moon.new_service { unique = true, name = "cluster",
+        file = "MOON/service/cluster.lua", url = "http://127.0.0.1:PORT/cluster?node=%s" }
+    while not moon.call("lua", address, "Listen") do moon.sleep(100) end
+    local cluster = require "cluster"
+    moon.new_service { unique = true, name = "hot", file = "DIR/hot.lua" }
+    for i = 1, 2 do
+        moon.new_service { unique = i == 1, name = i == 1 and "door" or "other",
+            file = "DIR/door.lua" }
+    end
+    if node == "2" then return end
+    local here = moon.queryservice "door"
+    local function both() show(moon.call("lua", here), cluster.call(2, "door")) end
+    while not cluster.call(2, "door") do moon.sleep(100) end
+    both()
+    write("part.lua", part(2))
+    show(hot.run "part")
+    both()
+    write("two/part.lua", part(2))
+    show(hot.run("part", "plan"))
+    show(hot.run "part")
+    both()
+    local fails = "function part.__hotfix() if moon.env 'NODE' == '2' then error 'not here' end end"
+    write("part.lua", part(3, fails))
+    write("two/part.lua", part(3, fails))
+    show(hot.run "part")
+    both()
+    show(hot.run("part", "undo", "@2"))
+    both()
+    write("out", table.concat(shown, "\n") .. "\nend\n")
+end)
+]])
+    assert(os.execute(("mkdir %s/two"):format(app.dir)))
+    local function slurp(name)
+      local file = io.open(app.dir .. "/" .. name)
+      local text = file and file:read "a" or ""
+      if file then file:close() end
+      return text
+    end
+    for node = 1, 2 do
+      assert(os.execute(("cd %s && sh -c '%s/moon main.lua %d >log%d 2>&1 & echo $! >pid'"):format(
+        app.dir, MOON, node, node)))
+      pids[node] = slurp "pid":match "%d+"
+    end
+    for _ = 1, 600 do
+      if slurp "out":find "end\n$" then break end
+      os.execute "sleep 0.1"
+    end
+    local out = slurp "out"
+    assert.matches("end\n$", out, nil, slurp "log1" .. slurp "log2")
+    local at = 1
+    for _, pattern in ipairs {
+      "^v1 v1\n", "false reload of part: refused", "its file of module 'part' is another one",
+      "\nv1 v1\n", "true plan of part: done, 4 services can",
+      "true reload of part: done, 4 services", "\nv2 v2\n", "false reload of part: undone",
+      "error, [^\n]*2/:%x+ [^\n]*\n    [^\n]*not here", "\nv2 v2\n",
+      "true undo of part: done, 2 of 2 services", "\nv2 v1\n",
+    } do
+      local from, to = out:find(pattern, math.max(1, at - 1))
+      assert.truthy(from, ("%q is missing in\n%s"):format(pattern, out))
+      at = to
+    end
+  end)
 end)

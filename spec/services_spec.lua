@@ -78,8 +78,30 @@ part(1)
 
   local WORKER = [[
 local engine = require "engine"
-local command = {}
+local command, count = {}, 0
 function command.part() return require "part".version() end
+function command.requires(name)
+  local ok, module = pcall(require, name)
+  return ok and module.value
+end
+function command.count()
+  count = count + 1
+  return ("counted %d"):format(count)
+end
+--- Loads two modules at once, of which the first waits; what is on record of them afterwards.
+function command.tracks(slow, quick)
+  local hotreload, ended = require "hotreload", false
+  engine.fork(function()
+    require(slow)
+    ended = true
+  end)
+  engine.sleep(0.05)
+  local rates = require(quick)
+  while not ended do engine.sleep(0.05) end
+  rates.gone = nil
+  gg.reload(quick, { source = "return { rate = 2, gone = 2 }", data = "merge" })
+  return table.concat(hotreload.requires(slow), " "), rates.rate, rates.gone
+end
 function command.hang(seconds)
   engine.fork(function()
     local over = engine.host.now() + seconds
@@ -128,7 +150,7 @@ hot("part", "undo")
 false	reload of part: undone, # of 200 services had reloaded and undid it
 the hook of module 'part' failed
 v1 2
-false	undo of part: failed, # of 200 services
+false	undo of part: refused, nothing was changed in 200 services
 ]])
   end)
 
@@ -186,6 +208,95 @@ true	reload of part: done, 10 services
 then then nil
 false	reload of part: refused, nothing was changed in 10 services
 engine.call would wait
+]], 11)
+  end)
+
+  it("loads new dependencies from their files, though the cache has an old text", function()
+    check([[
+all()
+write("config", "return { value = 'old' }")
+engine.call(2, "lua", "requires", "config")
+write("config", "error 'broken'")
+part(2, "part.config = require 'config' function part.version() return part.config.value end")
+print(hot("part", "plan", "service=worker4"):match "config.lua:1: broken")
+print(engine.call(host.start(), "lua", "requires", "config")) -- a plan leaves the cache alone
+write("config", "return { value = 'new' }")
+hot("part", "service=worker4")
+print(engine.call(4, "lua", "part"))
+print(engine.call(host.start(), "lua", "requires", "config"))
+]], [[
+false	plan of part: refused, of 1 service some cannot
+config.lua:1: broken
+old
+true	reload of part: done, 1 service
+new
+new
+]], 11)
+  end)
+
+  it("takes a record of what a `require` of its own loads on a coroutine", function()
+    check([[
+write("far", "return 1")
+write("near", "local engine = require 'engine' engine.sleep(0.2) "
+  .. "local far = require 'far' return far")
+write("rates", "return { rate = 1, gone = 1 }")
+print(engine.call(2, "lua", "tracks", "near", "rates"))
+]], [[
+engine far	2	nil
+]], 2)
+  end)
+
+  it("holds messages back until all have the new code, and tells a second caller", function()
+    check([[
+all()
+part(2, "function part.__hotfix() engine.sleep(0.3) end")
+local function start(...)
+  local words = { ... }
+  engine.fork(function() hot(table.unpack(words)) end)
+end
+local function wait_for(text)
+  repeat engine.sleep(0.02) until coordinator:status():find(text)
+end
+start("part", "barrier=true", "width=1")
+wait_for "reloaded 1 of 4"
+local held = engine.call(5, "lua", "part") -- the last of them
+wait_for "nothing is at work"
+engine.sleep(0.1)
+print(held)
+start "part"
+wait_for "reload"
+print(hot("part"):match "reload of part by main is at work since")
+wait_for "nothing is at work"
+engine.sleep(0.1)
+]], [[
+true	reload of part: done, 4 services
+v2 2
+false	reload of part: refused
+reload of part by main is at work since
+true	reload of part: done, 4 services
+]], 5)
+  end)
+
+  it("reloads the services' own script, with its state and its dispatch", function()
+    check([[
+print(engine.call(2, "lua", "count"), engine.call(2, "lua", "count"))
+local file = io.open "worker.lua"
+local text = file:read "a"
+file:close()
+write("worker", (text:gsub("counted %%d", "counts %%d"):gsub("return command%[name%]",
+  "return 'new', command[name]")))
+hot("worker")
+print(engine.call(2, "lua", "count"))
+print(engine.call(host.start(), "lua", "count"))
+hot("worker", "undo")
+print(engine.call(2, "lua", "count"))
+]], [[
+counted 1	counted 2
+true	reload of worker: done, 10 services
+new	counts 3
+new	counts 1
+true	undo of worker: done, # of 11 services
+counted 4
 ]], 11)
   end)
 end)

@@ -55,12 +55,14 @@ time.after(10, function() part.late = (part.late or 0) + 1 end)
 return part]]):format(version, more or ""))
   end
 
-  local function start(number, main)
-    app:write_file("main.lua", main)
+  local function start(number, main, directory)
+    local dir = directory and app.dir .. "/" .. directory or app.dir
+    app:write_file((directory and directory .. "/" or "") .. "main.lua", main)
     assert(os.execute(("cd %s && sh -c 'timeout 100 %s/silly main.lua -L \"./?.lua;%s/lualib/?.lua;"
-      .. "%s/lua/?.lua\" -C \"%s/luaclib/?.so;%s/build/?.so\" --console=%d >log%d 2>&1 & "
-      .. "echo $! >pid'")
-      :format(app.dir, SILLY, SILLY, program.root, SILLY, program.root, port + number, number)))
+      .. "%s/lua/?.lua\" -C \"%s/luaclib/?.so;%s/build/?.so\" --console=%d --cluster=%d "
+      .. ">%s/log%d 2>&1 & echo $! >%s/pid'")
+      :format(dir, SILLY, SILLY, program.root, SILLY, program.root, port + number, port + 5,
+        app.dir, number, app.dir)))
     pids[#pids + 1] = slurp "pid":match "%d+"
   end
 
@@ -95,5 +97,60 @@ return part]]):format(version, more or ""))
     assert.matches("^reload of main: done, 1 service", text)
     assert.matches("net.tcplisten is not called again", text)
     assert.equal("v1 4 ticks", console "state")
+  end)
+
+  it("reloads in two processes of its cluster, or in none", function()
+    local main = [[
+local hot = require "hotreload.hosts.silly"
+local env = require "silly.env"
+local part = require "part"
+local cluster, json = require "silly.net.cluster", require "silly.encoding.json"
+local port, number = math.tointeger(env.get "cluster"), NUMBER
+cluster.serve {
+    timeout = 60000,
+    marshal = function(_, _, object) return 1, json.encode(object) end,
+    unmarshal = function(_, _, text) return json.decode(text) end,
+    call = function(_, _, request) return hot.answer(request) end,
+}
+assert(cluster.listen("127.0.0.1:" .. port + number))
+if number == 0 then
+    hot.fleet({ "127.0.0.1:" .. port, "127.0.0.1:" .. port + 1 }, function(address, request)
+        return cluster.call(assert(cluster.connect(address)), 1, request)
+    end)
+end
+require "silly.console" { addr = "127.0.0.1:" .. env.get "console", cmd = {
+    hotreload = hot.console, state = function() return part.version() end,
+} }
+]]
+    local function write(version, more)
+      local text = ("local part = {} function part.version() return 'v%d' end %s return part")
+        :format(version, more or "")
+      app:write_file("part.lua", text)
+      app:write_file("two/part.lua", text)
+    end
+    write(1)
+    start(0, (main:gsub("NUMBER", "0")))
+    start(1, (main:gsub("NUMBER", "1")), "two")
+    local function both() return console "state" .. " " .. console("state", 1) end
+    assert.equal("v1 v1", both())
+    app:write_file("part.lua", "return { version = function() return 'v2' end }")
+    local text = console "hotreload part"
+    assert.matches("^ERR reload of part: refused", text)
+    assert.matches("its file of module 'part' is another one than that of", text)
+    write(2)
+    assert.matches("^plan of part: done, 2 services can", console "hotreload part plan")
+    assert.matches("^reload of part: done, 2 services", console "hotreload part")
+    assert.equal("v2 v2", both())
+    write(3, "function part.__hotfix() if require 'silly.env'.get 'console' == '"
+      .. port + 1 .. "' then error 'not here' end end")
+    text = console "hotreload part"
+    assert.matches("^ERR reload of part: undone", text)
+    assert.matches("error, 127.0.0.1:" .. port + 6 .. "/silly:\n    [^\n]*not here", text)
+    assert.equal("v2 v2", both())
+    os.execute("kill " .. pids[2])
+    text = console "hotreload part limit=1"
+    assert.matches("^ERR reload of part: refused", text)
+    assert.matches("error, 127.0.0.1:" .. port + 6 .. ":", text)
+    assert.equal("v2", console "state")
   end)
 end)

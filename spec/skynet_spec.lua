@@ -234,6 +234,134 @@ end]]
     assert.equal("5", ask(address "door", '"shared"'))
   end)
 
+  it("reads new dependencies in a plan, though the code cache has an old text", function()
+    part(1)
+    app:write_file("other.lua", "return { value = 'old' }")
+    door "function command.other() return require 'other'.value end"
+    start(0, MAIN:format(2))
+    assert.equal("old", ask(address "door", '"other"'))
+    app:write_file("other.lua", "error 'broken'")
+    part(2, "part.other = require 'other'")
+    local second = done "list":match "(:%x+)\tsnlua door%s*$" or address "door"
+    local text = refused("hotreload part plan %s", second)
+    assert.truthy(text:find("other.lua:1: broken", 1, true), text)
+    app:write_file("other.lua", "return { value = 'new' }")
+    done("hotreload part %s", second)
+    assert.equal("new", ask(done "start door":match "^(:%x+)", '"other"'))
+  end)
+
+  it("has a record of what skynet's require loads on a coroutine", function()
+    app:write_file("preload.lua", "require 'hotreload.hosts.skynet' require 'hotreload'")
+    part(1)
+    app:write_file("slow.lua", [[
+require "skynet".sleep(20)
+local near = "fa"
+return { far = require(near .. "r") }]])
+    app:write_file("far.lua", "return { rate = 1, gone = 1 }")
+    app:write_file("rates.lua", "return { rate = 1, gone = 1 }")
+    door [[
+function command.tracks()
+    local ended
+    skynet.fork(function()
+        require "slow"
+        ended = true
+    end)
+    skynet.sleep(5)
+    require "rates"
+    while not ended do skynet.sleep(5) end
+    local said = { table.concat(require "hotreload".requires "slow", "+") }
+    for _, name in ipairs { "rates", "far" } do
+        local module = require(name)
+        module.gone = nil
+        gg.reload(name, { source = "return { rate = 2, gone = 2 }", data = "merge" })
+        said[#said + 1] = ("%s %d %s"):format(name, module.rate, module.gone)
+    end
+    return table.concat(said, ", ")
+end]]
+    start(0, MAIN:format(1))
+    assert.equal("far+skynet, rates 2 nil, far 2 nil", ask(address "door", '"tracks"'))
+  end)
+
+  it("keeps the code of a large file once, for all services", function()
+    local function big(version)
+      local lines = { "local M, n = {}, 0" }
+      for i = 1, 2000 do
+        lines[i + 1] = ([[
+function M.f%d(a, b)
+    local t = { a = a, b = b, name = "f%d" }
+    n = n + 1
+    if t.a and t.a > %d then return t.b, n end
+    for k, v in pairs(t) do t[k] = v end
+    return t.name .. "%d", t.a
+end]]):format(i, i, i, i % 50 == 0 and version or 1)
+      end
+      lines[#lines + 1] = "return M"
+      app:write_file("big.lua", table.concat(lines, "\n"))
+    end
+    part(1)
+    big(1)
+    door [[
+local big = require "big"
+function command.version() return (big.f50(1)) end
+function command.memory()
+    collectgarbage()
+    collectgarbage()
+    return math.ceil(collectgarbage "count")
+end]]
+    start(0, MAIN:format(20))
+    local last
+    for line in done "list":gmatch "[^\n]+" do last = line:match "^(:%x+)\tsnlua door" or last end
+    done "hotreload big plan limit=60"
+    local memory = { tonumber(ask(last, '"memory"')) }
+    for version = 2, 5 do
+      big(version)
+      done "hotreload big limit=60"
+      assert.equal("f50" .. version, ask(last, '"version"'))
+      memory[version] = tonumber(ask(last, '"memory"'))
+    end
+    local text = table.concat(memory, ", ") .. " KiB"
+    -- The file's compiled code is 1,200 KiB, what is on record of 2,000 functions 240 KiB.
+    assert.is_true(memory[2] - memory[1] < 300, text)
+    assert.is_true(memory[5] - memory[4] < 4, text) -- 40 closures
+  end)
+
+  it("reloads its own script where a service asks for it", function()
+    part(1)
+    local script = [[
+local skynet = require "skynet"
+local count = 0
+local command = {}
+function command.count() count = count + 1 return "VERSION " .. count end
+function command.reload()
+    require "hotreload.hosts.skynet".attach()
+    local ok, message = gg.reload("counter", { scope = "vm" })
+    return ok and "done" or message
+end
+function command.carelessly()
+    local path = package.path
+    package.path = path .. ";./scripts/?.lua"
+    local ok, message = require "hotreload".reload "counter"
+    package.path = path
+    return tostring(ok) .. ", " .. message:match "this service has started already"
+end
+skynet.start(function()
+    skynet.dispatch("lua", function(_, _, name, ...) skynet.retpack(command[name](...)) end)
+end)
+]]
+    app:write_file("scripts/counter.lua", script)
+    edit("config", 'luaservice = game .. "/?.lua;"',
+      'luaservice = game .. "/?.lua;" .. game .. "/scripts/?.lua;"')
+    start(0, MAIN:format(0))
+    local one = done "start counter":match "^(:%x+)"
+    assert.equal("VERSION 1", ask(one, '"count"'))
+    assert.equal("false, this service has started already", ask(one, '"carelessly"'))
+    app:write_file("scripts/counter.lua", (script:gsub("VERSION", "new")))
+    assert.equal("done", ask(one, '"reload"'))
+    assert.equal("new 2", ask(one, '"count"'))
+    assert.matches("done, 1 of 1 service", done "hotreload counter undo")
+    assert.equal("VERSION 3", ask(one, '"count"'))
+  end)
+
   it("undoes it in all services where it fails in some", function()
     start(200)
     edit("battle/skill.lua", "version 1", "version 2")
@@ -249,6 +377,27 @@ return skill]])
       local one, number = line:match "^(:%x+)\tsnlua agent %d+ player(%d+)"
       if one and number % 20 == 0 then assert.matches("version 1$", ask(one, '"status"')) end
     end
+  end)
+
+  it("undoes it in the others where a service dies of it", function()
+    part(1)
+    door()
+    start(0, MAIN:format(3))
+    local one = address "door"
+    part(2, ("function part.__hotfix() if skynet.self() == 0x%s then skynet.exit() end end"):format(
+      one:sub(2)))
+    local text = refused "hotreload part"
+    assert.matches("reload of part: undone, %d of 3 services", text)
+    assert.truthy(text:find("error, " .. one .. " door:\n    it has ended", 1, true), text)
+    local count = 0
+    for line in done "list":gmatch "[^\n]+" do
+      local other = line:match "^(:%x+)\tsnlua door"
+      if other then
+        count = count + 1
+        assert.matches("^v1", ask(other, '"part"'))
+      end
+    end
+    assert.equal(2, count)
   end)
 
   it("waits for no service longer than the limit, and leaves none with the new code", function()

@@ -68,20 +68,37 @@ function engine.init(f)
   if inits then inits[#inits + 1] = f else f() end
 end
 
+-- Compiled files are all services' own, as in skynet, unless the mode of this one is "OFF".
+local mode, loadfile_of_lua = "ON", loadfile
+engine.cache = {
+  mode = function(wanted)
+    mode = wanted or mode
+    return mode
+  end,
+}
+function _G.loadfile(path)
+  if mode == "OFF" then return loadfile_of_lua(path) end
+  local code = host.cached(path)
+  if not code then
+    local loader, message = loadfile_of_lua(path)
+    if not loader then return nil, message end
+    code = string.dump(loader)
+    host.cache(path, code)
+  end
+  return load(code, "@" .. path)
+end
+
 local require_of_lua = require
---- Asks no searcher, takes compiled files from all services' cache, and lets a chunk wait.
+--- Asks no searcher, and lets a chunk wait.
 _G.require = function(name)
   if package.loaded[name] ~= nil then return package.loaded[name] end
   local path = package.searchpath(name, package.path)
-  if not path or select(2, coroutine.running()) then return require_of_lua(name) end
-  local code = host.cached(path)
-  if not code then
-    code = string.dump(assert(loadfile(path)))
-    host.cache(path, code)
-  end
+  local loader = path and not select(2, coroutine.running()) and loadfile(path)
+  if not loader then return require_of_lua(name) end
+  if package.loaded.hotreload then loader = package.loaded.hotreload.tracked(name, loader) end
   local before = inits
   inits = {}
-  local value = assert(load(code, "@" .. path))(name, path)
+  local value = loader(name, path)
   local list = inits
   inits = before
   for _, f in ipairs(list) do f() end
@@ -97,7 +114,8 @@ common.stand_in(engine, "engine", {
 
 local agent = common.barrier(function() return engine.protocols end, { "lua" },
   function() engine.sleep(60) end, engine.wakeup)
-agent.now = host.now
+agent.now, agent.cache = host.now, engine.cache
+function agent.script() return { name = "worker", path = "worker.lua" } end
 local answer
 
 local commands = {}

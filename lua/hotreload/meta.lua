@@ -322,6 +322,13 @@ function hotreload.plan(what, options) end
 ---@return_overload false, string
 function hotreload.track(patterns) end
 
+---For a host with a `require` of its own, which asks no searcher: a loader that calls this one, and
+---takes the record of what it leaves; the loader itself for a module that is not tracked.
+---@param name string      the module's name
+---@param loader function  gets the name and the loader data, and may wait
+---@return function
+function hotreload.tracked(name, loader) end
+
 ---What `hotreload.changed` takes.
 ---@class (exact) hotreload.ChangedOptions
 ---@field names? string[]     only these modules; all that are loaded otherwise
@@ -491,8 +498,9 @@ function common.stand_in(module, title, how) end
 
 ---Loads the library and tells it of this host. What chunks left out before is forgotten.
 ---@param shared table[]   tables that no walk enters
+---@param cache? hotreload.hosts.Cache   no chunk loads from it
 ---@return hotreload
-function common.attach(shared) end
+function common.attach(shared, cache) end
 
 ---What chunks have left out since `attach`.
 ---@return string[]
@@ -520,6 +528,10 @@ function common.script() end
 ---@return any
 function common.upvalue(f, wanted, depth) end
 
+---An engine's cache of compiled files, as skynet has it: in front of `loadfile`, for all states.
+---@class hotreload.hosts.Cache
+---@field mode fun(mode?: string): string   "OFF" reads files in this state; returns the mode
+
 ---What an agent has to know of its service.
 ---@class hotreload.hosts.Host
 ---@field now? fun(): number           a clock that services and coordinator share
@@ -527,6 +539,7 @@ function common.upvalue(f, wanted, depth) end
 ---@field shared? fun(): table[]       tables that no walk enters
 ---@field hold? fun()                  holds new messages back
 ---@field release? fun()               lets them go on
+---@field cache? hotreload.hosts.Cache  has to be emptied by the coordinator's `commit`
 ---@field before? fun()                before a reload, which may come while messages are held
 ---@field after? fun()                 behind it
 
@@ -541,6 +554,11 @@ local agents = {}
 ---@param host? hotreload.hosts.Host
 ---@return fun(request: hotreload.hosts.Message): hotreload.hosts.Message
 function agents.new(host) end
+
+---Loads the library for a service that calls `gg.reload` itself, and makes its script a module.
+---@param host hotreload.hosts.Host
+---@return hotreload
+function agents.attach(host) end
 
 ---@class hotreload.hosts.Target
 ---@field address any
@@ -589,6 +607,13 @@ function coordinators.new(transport, settings) end
 ---@param engine hotreload.hosts.Engine
 ---@return hotreload.hosts.Transport
 function coordinators.transport(engine) end
+
+---Makes a coordinator of several nodes.
+---@param engine hotreload.hosts.Engine   of the node that takes the commands
+---@param names string[]                  the nodes
+---@param reach fun(name: string, request: table): table?, string?   brings a request to a node
+---@return hotreload.hosts.Coordinator
+function coordinators.fleet(engine, names, reach) end
 
 ---Runs a command of words; may wait.
 ---@param coordinator hotreload.hosts.Coordinator
@@ -643,9 +668,14 @@ function skynet.coordinate() end
 ---@return string text
 function skynet.run(...) end
 
----In the coordinator: its commands are about these nodes of `skynet.cluster`.
+---In the coordinator: its commands are about these nodes.
 ---@param names string[]
-function skynet.fleet(names) end
+---@param reach? fun(name: string, request: table): table?, string?   `skynet.cluster` without it
+function skynet.fleet(names, reach) end
+
+---Loads the library for a service that calls `gg.reload` itself, and makes its script a module.
+---@return hotreload
+function skynet.attach() end
 
 ---In the state of a debug console: gives it the command `hotreload`. Returns whether it has it.
 ---@return boolean
@@ -664,6 +694,20 @@ function moon.coordinate() end
 ---@return boolean ok
 ---@return string text
 function moon.run(...) end
+
+---Answers a request of another node that is about this one; may wait.
+---@param request hotreload.hosts.Message
+---@return hotreload.hosts.Message
+function moon.answer(request) end
+
+---In the service that coordinates: its commands are about these nodes.
+---@param names any[]
+---@param reach fun(name: any, request: table): table?, string?   brings a request to a node
+function moon.fleet(names, reach) end
+
+---Loads the library for a service that calls `gg.reload` itself, and makes its script a module.
+---@return hotreload
+function moon.attach() end
 
 ---What `require "hotreload.hosts.silly"` returns, in silly.
 ---@class hotreload.hosts.silly
@@ -686,10 +730,14 @@ function silly.console(fd, ...) end
 ---@return hotreload.hosts.Message
 function silly.answer(request) end
 
----Lets commands be about several processes. `call` brings a request to one of them.
+---Lets commands be about several processes.
 ---@param names string[]
----@param call fun(name: string, request: table): table?, string?
-function silly.fleet(names, call) end
+---@param reach fun(name: string, request: table): table?, string?   brings a request to one
+function silly.fleet(names, reach) end
+
+---Loads the library for a program that calls `gg.reload` itself, and makes its script a module.
+---@return hotreload
+function silly.attach() end
 
 ---What a module may define, as a field of the table that it returns or as a global function: called after each
 ---`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it

@@ -10,7 +10,7 @@ local core = ...
 local allow, call = core.allow, core.call
 
 local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal, rawget, rawset, type
-local setmetatable = setmetatable
+local setmetatable, running = setmetatable, coroutine.running
 local format = string.format
 local globals, loaded = _G, package.loaded
 
@@ -18,8 +18,8 @@ local track = {
     -- Per module: the names of those that `require` loaded while its own loader ran (R12.6).
     needed = {},
 }
--- The module whose loader runs, or false.
-local loading = false
+-- Per coroutine: the module whose loader runs on it. A host's `require` may yield meanwhile.
+local loading = setmetatable({}, { __mode = "k" })
 
 -- The function in `package.searchers`, and the searcher that it stands for.
 local standing = core.standing
@@ -65,10 +65,11 @@ function track.install(hotreload, note)
     --- Notes that the loader of a module begins. What comes back is closed at its end, be that an
     --- error.
     local function begin(name)
-        local outer = loading
+        local co = running()
+        local outer = loading[co]
         if outer then track.needed[outer][name] = true end
-        local guard = setmetatable({}, { __close = function() loading = outer end })
-        track.needed[name], loading = {}, name
+        local guard = setmetatable({}, { __close = function() loading[co] = outer end })
+        track.needed[name], loading[co] = {}, name
         return guard
     end
 
@@ -78,6 +79,12 @@ function track.install(hotreload, note)
         local begun, guard = pcall(begin, name)
         local _ <close> = begun and guard or nil
         return finish(name, code, ok and before, call(loader, ...))
+    end
+
+    --- A C module is loaded as it is: nothing of it is ever reloaded.
+    local function noting(name, loader)
+        local code = core.code_of(loader)
+        return code and function(...) return run(name, code, loader, ...) end or loader
     end
 
     local function matches(name)
@@ -101,10 +108,17 @@ function track.install(hotreload, note)
                 i = i + 1
             end
         end
-        -- A C module is loaded as it is: nothing of it is ever reloaded.
-        local code = type(loader) == "function" and core.code_of(loader)
-        if not code then return loader, data end
-        return function(...) return run(name, code, loader, ...) end, data
+        return type(loader) == "function" and noting(name, loader) or loader, data
+    end
+
+    --- A loader that calls this one, and puts down what it leaves: for a host's own `require`.
+    ---@see hotreload.tracked in meta.lua
+    function hotreload.tracked(name, loader)
+        local wrong = type(name) ~= "string" and format("#1 to 'tracked' (string expected, got %s)",
+            type(name)) or type(loader) ~= "function" and
+            format("#2 to 'tracked' (function expected, got %s)", type(loader))
+        if wrong then error("bad argument " .. wrong, 2) end
+        return matches(name) and noting(name, loader) or loader
     end
 
     function hotreload.track(...)

@@ -6,8 +6,9 @@ local common = require "hotreload.hosts.common"
 local error, ipairs, next, pairs, pcall = error, ipairs, next, pairs, pcall
 local setmetatable, tostring, type = setmetatable, tostring, type
 local concat, sort = table.concat, table.sort
-local format, gsub = string.format, string.gsub
+local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
 local integers = string.unpack
+local getinfo, insert = debug.getinfo, table.insert
 local loaded, open = package.loaded, io.open
 
 ---@type hotreload.hosts.agents
@@ -31,10 +32,40 @@ local function fingerprint(text)
     return format("%016x", sum)
 end
 
+-- Scripts of services that are modules: name → path. The engine's cache of compiled files, where it
+-- has one, and whether that has no old text.
+local scripts, cache, is_fresh = {}, nil, false
+
+local function path_of(name)
+    return scripts[name] or package.searchpath(name, package.path)
+end
+
+--- A searcher that takes the scripts of services from where they are, and all files from the
+--- engine's cache while that has no old text: their compiled code is one in all states.
+local function search(name)
+    local path = (scripts[name] or is_fresh and not package.preload[name]) and path_of(name)
+    if not path then return nil end
+    local mode = cache and not is_fresh and cache.mode()
+    if mode then cache.mode "OFF" end
+    local loader = loadfile(path)
+    if mode then cache.mode(mode) end
+    if loader then return loader, path end
+end
+
+--- Puts it in front of the searcher of files.
+local function install_searcher()
+    local list, place = package.searchers, 2
+    for _, searcher in ipairs(list) do
+        if searcher == search then return end
+    end
+    while list[place] and getinfo(list[place], "S").what ~= "C" do place = place + 1 end
+    insert(list, place, search)
+end
+
 local function fingerprints(names)
     local list = {}
     for i, name in ipairs(names) do
-        local text = read(package.searchpath(name, package.path))
+        local text = read(path_of(name))
         list[i] = text and fingerprint(text) or false
     end
     return list
@@ -59,7 +90,7 @@ local function notes_of(reports)
     for _, report in ipairs(reports) do
         local title = report.module .. ": "
         for _, warning in ipairs(report.warnings) do
-            add(warning:sub(1, #title) == title and warning or title .. warning)
+            add(sub(warning, 1, #title) == title and warning or title .. warning)
         end
     end
     for _, text in ipairs(common.left_out()) do add(text) end
@@ -77,12 +108,22 @@ end
 
 --- Reloads, and runs what waited for it; undoes it where that raises.
 local function reload(hotreload, names, options)
-    local ok, result, reports = hotreload.reload(names, options)
-    if not ok or options.dry_run then return ok, result, reports end
+    local ok, result = hotreload.reload(names, options)
+    if not ok then return ok, result end
     local ran, message = pcall(common.run_kept)
     if ran then return true, result end
     local undone, why = undo_all(hotreload, names)
     return false, tostring(message) .. (undone and "; the reload was undone" or "; " .. why)
+end
+
+--- A message without those lines of its traceback that are below the program's: the library's own
+--- way, the same for every message.
+local function shortened(message)
+    local from = type(message) == "string" and find(message, "\nstack traceback:\n", 1, true)
+    local own = from and find(message, "\n\thotreload:%d", from)
+    if not own then return message end
+    local head, rest = sub(message, 1, own - 1), sub(message, own)
+    return gsub(head, "\n\t%[C%]: in [^\n]*$", "") .. gsub(rest, "\n\t[^\n]*", "")
 end
 
 local Agent = {}
@@ -100,34 +141,40 @@ function agents.new(host)
         local operation = Agent["on_" .. tostring(request.op)]
         if not operation then return { ok = false, message = "no such request" } end
         local ok, answer = pcall(operation, agent, request)
-        if ok then return answer end
-        return { ok = false, message = tostring(answer) }
+        if not ok then return { ok = false, message = shortened(tostring(answer)) } end
+        answer.message = shortened(answer.message)
+        return answer
     end
-end
-
-function Agent:library()
-    local host = self.host
-    return common.attach(host.shared and host.shared() or {})
 end
 
 --- A service's own script is a module as soon as somebody names it. Its object has the function
 --- that started the service, where an engine has one: it leads to all that the script has.
-function Agent:adopt_script()
-    local script = self.host.script and self.host.script()
+local function adopt_script(host)
+    local script = host.script and host.script()
     if not script or loaded[script.name] ~= nil then return end
-    local found = package.searchpath(script.name, package.path)
-    if not found then
-        local template = gsub(script.path, "[^/\\]*$", "?.lua")
-        package.path = package.path .. ";" .. template
-        found = package.searchpath(script.name, package.path)
-    end
-    if found and read(found) == read(script.path) then
-        loaded[script.name] = script.object or true
-    end
+    local found, text = package.searchpath(script.name, package.path), read(script.path)
+    if not text or found and read(found) ~= text then return end -- that name is another module's
+    loaded[script.name] = script.object or true
+    if found ~= script.path then scripts[script.name] = script.path end
+end
+
+--- `cached`: files come from the engine's cache, which has no old text.
+local function library(host, cached)
+    cache, is_fresh = host.cache, host.cache and cached or false
+    install_searcher()
+    return common.attach(host.shared and host.shared() or {}, not is_fresh and cache or nil)
+end
+
+--- Loads the library, tells it of this host, and makes the service's script a module; for a service
+--- that calls gg.reload itself. Returns the library.
+---@see hotreload.hosts.agent in meta.lua
+function agents.attach(host)
+    adopt_script(host)
+    return library(host)
 end
 
 function Agent:on_names()
-    self:adopt_script()
+    adopt_script(self.host)
     local names = {}
     for name, object in next, loaded do
         if type(name) == "string" and object then names[#names + 1] = name end
@@ -137,14 +184,14 @@ function Agent:on_names()
 end
 
 function Agent:on_find(request)
-    self:adopt_script()
+    adopt_script(self.host)
     local names = {}
     for _, name in ipairs(request.names or {}) do
         if loaded[name] then names[#names + 1] = name end
     end
     if request.names and not request.changed then return { ok = true, names = names } end
     if request.names and not names[1] then return { ok = true, names = {} } end
-    local changed, problems = self:library().changed { names = request.names and names or nil }
+    local changed, problems = library(self.host).changed { names = request.names and names or nil }
     local notes = {}
     for name, problem in pairs(problems) do notes[#notes + 1] = name .. ": " .. problem end
     sort(notes)
@@ -163,8 +210,8 @@ function Agent:options(request, dry)
 end
 
 function Agent:on_plan(request)
-    self:adopt_script()
-    local hotreload = self:library()
+    adopt_script(self.host)
+    local hotreload = library(self.host)
     local contents = fingerprints(request.names)
     local ok, result, refused = hotreload.reload(request.names, self:options(request, true))
     local answer = { ok = ok, contents = contents, message = not ok and result or nil }
@@ -183,14 +230,15 @@ function Agent:on_reload(request)
     if self.cancelled == ticket or now and request.deadline and now() > request.deadline then
         return { ok = false, message = "the request came too late; nothing was changed" }
     end
-    self:adopt_script()
-    local hotreload, names = self:library(), request.names
+    adopt_script(self.host)
+    local hotreload, names = library(self.host, request.cached), request.names
     local changed = { ok = false, message = "the file was changed after the plan" }
     if not same(request.contents, fingerprints(names)) then return changed end
     local before, after = self.host.before, self.host.after
     self.busy = ticket
     if before then before() end
     local done, ok, result = pcall(reload, hotreload, names, self:options(request))
+    is_fresh = false
     if after then after() end
     self.busy = false
     if not done then error(ok, 0) end
@@ -219,7 +267,7 @@ function Agent:on_undo(request)
         names, self.last = self.last.names, {}
     end
     local before, after = self.host.before, self.host.after
-    local hotreload = self:library()
+    local hotreload = library(self.host)
     if before then before() end
     local ok, message = undo_all(hotreload, names)
     if after then after() end
@@ -228,7 +276,7 @@ function Agent:on_undo(request)
 end
 
 function Agent:on_stale(request)
-    local hotreload, lines = self:library(), {}
+    local hotreload, lines = library(self.host), {}
     for _, name in ipairs(request.names) do
         local list, message = hotreload.stale(name)
         if not list then return { ok = false, message = message } end

@@ -96,23 +96,33 @@ local function empty(list)
 end
 
 --- Loads the library and tells it of this host: around each chunk, and in no walk, nor in those
---- tables that the host shares between states. What chunks left out before is forgotten.
+--- tables that the host shares between states. What chunks left out before is forgotten. `cache`:
+--- the engine's cache of compiled files, which may have an old text; no chunk loads from it then.
 ---@see hotreload.hosts.common in meta.lua
-function common.attach(shared)
+function common.attach(shared, cache)
     local hotreload = require "hotreload"
     empty(left_out)
     empty(kept)
     for i in pairs(skipped) do skipped[i] = nil end
     skipped[1], skipped[2] = left_out, kept
     for i, object in ipairs(shared) do skipped[i + 2] = object end
+    local mode
     hotreload.configure {
         skip = skipped,
         chunk = {
             before = function(name)
                 -- A first load does everything itself.
                 loading = hotreload.reloading() and name or false
+                if cache then
+                    mode = cache.mode()
+                    cache.mode "OFF"
+                end
             end,
-            after = function() loading = false end,
+            after = function()
+                loading = false
+                if mode then cache.mode(mode) end
+                mode = nil
+            end,
         },
     }
     return hotreload

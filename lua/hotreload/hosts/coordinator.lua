@@ -155,6 +155,19 @@ function coordinators.new(transport, settings)
         Coordinator)
 end
 
+--- Makes a coordinator of several nodes: `call(name, request)` brings a request to the coordinator
+--- of the node of that name, whose `answer` answers it, and returns that.
+---@see hotreload.hosts.coordinator in meta.lua
+function coordinators.fleet(engine, names, call)
+    local targets = {}
+    for i, name in ipairs(names) do targets[i] = { address = name, title = tostring(name) } end
+    return coordinators.new(coordinators.transport {
+        now = engine.now, fork = engine.fork, sleep = engine.sleep, wakeup = engine.wakeup,
+        list = function() return targets end,
+        call = call,
+    }, { nodes = true })
+end
+
 local function plural(count, what)
     return format("%d %s%s", count, what, count == 1 and "" or "s")
 end
@@ -252,13 +265,15 @@ function Coordinator:find(work)
     local request = work.request
     local targets = self:targets(work)
     if not targets then return false end
-    local found, silent, failed = {}, {}, 0
+    local found, silent, failed, asked = {}, {}, 0, 0
     work.who, work.seen = {}, {}
     for _, target in ipairs(targets) do work.seen[target.address] = true end
     self:each(work, targets, function()
         return { op = "find", names = request.names[1] and request.names or nil,
             services = request.services, who = request.who }
     end, function(target, answer)
+        asked = asked + 1
+        self:tell(work, format("asked %d of %d", asked, #targets))
         if answer.silent then
             silent[#silent + 1], target.message = target, answer.message
             return
@@ -379,7 +394,8 @@ function Coordinator:commit(work)
     if self.settings.commit then self.settings.commit() end
     local function make(target)
         return { op = "reload", names = target.names, options = request.options,
-            ticket = work.ticket, contents = target.contents, who = request.who }
+            ticket = work.ticket, contents = target.contents, who = request.who,
+            cached = self.settings.commit and true or nil }
     end
     local function take(target, answer)
         work.messages:take(target, answer)
@@ -499,18 +515,24 @@ function actions.reload(self, work)
 end
 
 function actions.undo(self, work)
-    local good = true
+    local good, nothing = true, setmetatable({}, Messages)
     local done = self:ask_all(work, "undone", function(target)
         return { op = "undo", names = target.names, who = work.request.who }
     end, function(target, answer)
         if answer.nothing then -- it has started since, say
-            work.messages:add("note", answer.message, { target.title })
+            nothing:add("note", answer.message, { target.title })
             return
         end
         good = good and answer.ok
         work.messages:take(target, answer)
     end)
-    good = good and done > 0
+    local refused = good and done == 0
+    for _, message in ipairs(nothing) do
+        work.messages:add(refused and "error" or "note", message.text, message.titles)
+    end
+    if refused then
+        return format("refused, nothing was changed in %s", plural(count(work.who), "service"))
+    end
     return format("%s, %d of %s", good and "done" or "failed", done,
         plural(count(work.who), "service")), good
 end

@@ -12,6 +12,7 @@
 -- The library itself is not loaded before a service is asked for something.
 
 local common = require "hotreload.hosts.common"
+local codecache = require "codecache"
 local moon = require "moon"
 
 local ipairs, pairs, type = ipairs, pairs, type
@@ -48,7 +49,7 @@ local host = common.barrier(function() return protocols end, { "lua", "text" },
     function() coroutine.yield() end, function(co) moon.timeout(0, function()
         coroutine.resume(co)
     end) end)
-host.now = now
+host.now, host.cache = now, codecache
 function host.script() return script end
 --- What this host shares between states: sharetable's clones.
 function host.shared()
@@ -59,6 +60,10 @@ function host.shared()
     end
     return list
 end
+
+--- Loads the library, for a service that calls gg.reload itself: its own script is a module then.
+---@see hotreload.hosts.moon in meta.lua
+function adapter.attach() return require "hotreload.hosts.agent".attach(host) end
 
 local agent
 
@@ -103,7 +108,8 @@ local engine = {
 -- Where a node's coordinator is: a variable of moon's environment.
 local WHERE = "HOTRELOAD_COORDINATOR"
 
-local coordinators, services
+-- In the service that coordinates: the module, and coordinators of its services and of nodes.
+local coordinators, services, nodes
 
 --- Makes this service the coordinator of its node, and returns that.
 ---@see hotreload.hosts.moon in meta.lua
@@ -111,26 +117,49 @@ function adapter.coordinate()
     coordinators = require "hotreload.hosts.coordinator"
     services = services or coordinators.new(coordinators.transport(engine), {
         -- Services that are started from now on take the new file.
-        commit = function() require "codecache".clear() end,
+        commit = codecache.clear,
     })
     moon.env(WHERE, tostring(moon.id))
     return services
 end
 
 function commands.hotreload_run(_, _, words, who)
-    return { coordinators.execute(services, words, who) }
+    return { coordinators.execute(nodes or services, words, who) }
 end
 
 function commands.hotreload_answer(_, _, request) return services:answer(request) end
+
+--- The service that coordinates, or nil and a message.
+local function coordinating()
+    local variable = moon.env(WHERE)
+    local where = variable and tonumber(variable)
+    if where then return where end
+    return nil, "no service of this node has called coordinate()"
+end
+
+--- Answers a request of another node that is about this one; may wait.
+---@see hotreload.hosts.moon in meta.lua
+function adapter.answer(request)
+    if services then return services:answer(request) end
+    local where, message = coordinating()
+    if not where then return { ok = false, message = message } end
+    local answer, why = moon.call("debug", where, "hotreload_answer", request)
+    return answer or { ok = false, message = tostring(why) }
+end
+
+--- In the service that coordinates: lets its commands be about these nodes. `reach(name, request)`
+--- brings a request to the node of that name, whose `answer` answers it, and returns that.
+---@see hotreload.hosts.moon in meta.lua
+function adapter.fleet(names, reach) nodes = coordinators.fleet(engine, names, reach) end
 
 --- Runs a command in the node's coordinator; may wait. Returns whether it was carried out, and a
 --- text.
 ---@see hotreload.hosts.moon in meta.lua
 function adapter.run(...)
-    local variable, who = moon.env(WHERE), format(":%08x %s", moon.id, moon.name)
-    local where = variable and tonumber(variable)
-    if not where then return false, "no service of this node has called coordinate()" end
-    if services then return coordinators.execute(services, { ... }, who) end
+    local who = format(":%08x %s", moon.id, moon.name)
+    if services then return coordinators.execute(nodes or services, { ... }, who) end
+    local where, why = coordinating()
+    if not where then return false, why end
     local result, message = moon.call("debug", where, "hotreload_run", { ... }, who)
     if type(result) ~= "table" then return false, tostring(message) end
     return result[1], result[2]

@@ -9,8 +9,6 @@ local silly = require "silly"
 local task = require "silly.task"
 local time = require "silly.time"
 
-local ipairs, tostring = ipairs, tostring
-
 ---@type hotreload.hosts.silly
 local adapter = {}
 
@@ -26,10 +24,13 @@ common.stand_in(require "silly.net", "net", {
     tcplisten = "once", udpbind = "once", tcpconnect = "wait", udpconnect = "wait",
 })
 
-local agent = require "hotreload.hosts.agent".new {
-    now = now,
-    script = function() return script end,
-}
+local agents = require "hotreload.hosts.agent"
+local host = { now = now, script = function() return script end }
+local agent = agents.new(host)
+
+--- Loads the library, where the program calls gg.reload itself: the main script is a module then.
+---@see hotreload.hosts.silly in meta.lua
+function adapter.attach() return agents.attach(host) end
 
 local coordinators = require "hotreload.hosts.coordinator"
 
@@ -70,17 +71,9 @@ end
 ---@see hotreload.hosts.silly in meta.lua
 function adapter.answer(request) return process:answer(request) end
 
---- Lets commands of this process be about these: `call(name, request)` hands a request to the
+--- Lets commands of this process be about these: `reach(name, request)` hands a request to the
 --- process of that name, whose `answer` answers it, and returns that.
 ---@see hotreload.hosts.silly in meta.lua
-function adapter.fleet(names, call)
-    local list = {}
-    for i, name in ipairs(names) do list[i] = { address = name, title = tostring(name) } end
-    nodes = coordinators.new(coordinators.transport {
-        now = now, fork = task.fork, sleep = engine.sleep, wakeup = engine.wakeup,
-        list = function() return list end,
-        call = call,
-    }, { nodes = true })
-end
+function adapter.fleet(names, reach) nodes = coordinators.fleet(engine, names, reach) end
 
 return adapter

@@ -10,6 +10,7 @@
 
 local common = require "hotreload.hosts.common"
 local skynet = require "skynet"
+local codecache = require "skynet.codecache"
 local debugging = require "skynet.debug"
 
 local error, ipairs, pairs, pcall, type = error, ipairs, pairs, pcall, type
@@ -36,7 +37,10 @@ local script
 local start = skynet.start
 function skynet.start(f)
     local name, source = rawget(_G, "SERVICE_NAME"), debug.getinfo(f, "S").source
-    if not script and name and source:sub(1, 1) == "@" then
+    if script then
+        error("this service has started already; a service that reloads its own script calls "
+            .. "require \"hotreload.hosts.skynet\".attach() before gg.reload", 2)
+    elseif name and source:sub(1, 1) == "@" then
         script = { name = name, path = source:sub(2), object = { start = f } }
     end
     return start(f)
@@ -88,6 +92,35 @@ function host.shared()
     stand_in() -- skynet.manager may have come in between
     return shared()
 end
+
+host.cache = codecache
+
+--- Loads the library, for a service that calls gg.reload itself: its own script is a module then.
+---@see hotreload.hosts.skynet in meta.lua
+function adapter.attach() return require "hotreload.hosts.agent".attach(host) end
+
+-- skynet's `require` asks no searcher where it runs on a coroutine, but calls `loadfile`: what it
+-- loads has a record as well.
+local function note_loads(host_require)
+    local environment = setmetatable({
+        loadfile = function(path)
+            local loader, message = loadfile(path)
+            if not loader or not loaded.hotreload then return loader, message end
+            return function(name, ...)
+                return loaded.hotreload.tracked(name, loader)(name, ...)
+            end
+        end,
+    }, { __index = _G })
+    for i = 1, 255 do
+        local name = debug.getupvalue(host_require, i)
+        if name == nil then return end
+        if name == "_ENV" then
+            debug.upvaluejoin(host_require, i, function() return environment end, 1)
+        end
+    end
+end
+
+note_loads(require "skynet.require".require)
 
 local agent
 
@@ -188,7 +221,7 @@ function adapter.coordinate()
     coordinators = require "hotreload.hosts.coordinator"
     services = services or coordinators.new(coordinators.transport(engine), {
         -- Services that are started from now on take the new file.
-        commit = function() require "skynet.codecache".clear() end,
+        commit = codecache.clear,
     })
     skynet.dispatch("lua", function(_, _, command, ...)
         if command == "run" then
@@ -233,20 +266,14 @@ end
 ------------------------------------------------------------------------------------------------
 -- Several nodes
 
---- In the coordinator's service: lets its commands be about these nodes of skynet.cluster, which
---- have to have registered their coordinators: cluster.register("hotreload", address).
+--- In the coordinator's service: lets its commands be about these nodes. `reach(name, request)`
+--- brings a request to one's coordinator. Without it that is skynet.cluster, where the nodes have
+--- to have registered theirs: cluster.register("hotreload", address).
 ---@see hotreload.hosts.skynet in meta.lua
-function adapter.fleet(names)
-    local cluster = require "skynet.cluster"
-    local targets = {}
-    for i, name in ipairs(names) do targets[i] = { address = name, title = name } end
-    nodes = coordinators.new(coordinators.transport {
-        now = now, fork = skynet.fork, wakeup = skynet.wakeup, sleep = engine.sleep,
-        list = function() return targets end,
-        call = function(node, request)
-            return cluster.call(node, "@hotreload", "answer", request)
-        end,
-    }, { nodes = true })
+function adapter.fleet(names, reach)
+    nodes = coordinators.fleet(engine, names, reach or function(node, request)
+        return require "skynet.cluster".call(node, "@hotreload", "answer", request)
+    end)
 end
 
 return adapter
