@@ -82,9 +82,12 @@ allow.matching = matching
 --- Why the module with this name may not be reloaded; nothing if it may.
 function allow.refused(name)
     local denied = matching(patterns.deny, name)
-    if denied then return format("it matches the deny pattern '%s' (hotreload.configure)", denied) end
+    if denied then
+        return format("it matches the deny pattern '%s'; hotreload.configure sets the patterns",
+            denied)
+    end
     if patterns.allow[1] and not matching(patterns.allow, name) then
-        return "it matches no allow pattern (hotreload.configure)"
+        return "it matches no allow pattern; hotreload.configure sets the patterns"
     end
 end
 

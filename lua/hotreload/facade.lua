@@ -152,8 +152,9 @@ end
 
 -- Messages for when there is no memory to make one.
 local NO_MEMORY = arguments.NO_MEMORY
-local NOT_PUT_BACK = "some of the program could not be put back"
-local HALF_UNDONE = NOT_PUT_BACK .. "; free some memory and call hotreload.undo again"
+local LEFT = "some of the program could not be put back"
+local NOT_PUT_BACK = LEFT .. "; restart the program"
+local HALF_UNDONE = LEFT .. "; free some memory and call hotreload.undo again"
 
 local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
@@ -186,10 +187,11 @@ end
 --- Why nothing can be done while a chunk runs, or a migration; nothing if neither does.
 local function why_busy()
     if running[RUNNING.module] then
-        return format("the chunk of module '%s' is running in a reload",
+        return format("the chunk of module '%s' is running in a reload; wait until it has ended",
             shown(running[RUNNING.module]))
     elseif migrating() then
-        return format("objects of module '%s' are being migrated", shown(migrating()))
+        return format("objects of module '%s' are being migrated; wait until that has ended",
+            shown(migrating()))
     end
 end
 
@@ -367,7 +369,8 @@ local function item_of(name, options, known_options)
     if migrating() then return nil, refusal(name, why_busy()) end
     local last = hooking[name]
     if last and last[GUARD.open] then
-        return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
+        return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet; "
+            .. "reload again when it has")
     end
     local why = allow.refused(name)
     if why then return nil, refusal(name, why) end
@@ -556,7 +559,9 @@ end
 function services.why_not(name)
     local why, last = why_busy(), hooking[name]
     if why then return why end
-    if last and last[GUARD.open] then return "its hook (__hotfix) has not ended yet" end
+    if last and last[GUARD.open] then
+        return "its hook (__hotfix) has not ended yet; wait until it has"
+    end
 end
 
 --- No reload of the module begins until the guard's end.

@@ -97,10 +97,10 @@ local function veto(reports)
     for _, report in ipairs(reports) do
         local name = report.module
         local ok, verdict = pcall(installed.before, name, report)
-        local why = not ok and "before raised: " .. text_of(verdict) or "before was against it"
+        local why = not ok and "raised: " .. text_of(verdict) or "returned false"
         if not ok or verdict == false then
-            return format("module '%s' was not reloaded, nothing was changed: %s (hotreload.configure)",
-                shown(name), why)
+            return format("module '%s' was not reloaded, nothing was changed: "
+                .. "'before' of hotreload.configure %s", shown(name), why)
         end
     end
 end

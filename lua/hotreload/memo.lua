@@ -16,7 +16,7 @@ local memo = {}
 -- So many entries of tables are looked at: a hook may stand beside any amount of data.
 local MOST = 10000
 local FAR_STAYS = format("\nthe module has more than %d entries: "
-    .. "what was written far from its object stays", MOST)
+    .. "what was written far from its object stays; check it", MOST)
 
 --- A copy of a table's entries, and how many there are; nothing where there are more than `most`.
 local function copy_of(table, most)
@@ -97,7 +97,7 @@ end
 --- nothing of its own.
 function memo.put_back(known)
     if not pcall(put_back, known) then
-        return "\nsome of what it wrote could not be put back"
+        return "\nsome of what it wrote could not be put back; restart the program"
     end
     return known.is_whole and "" or FAR_STAYS
 end

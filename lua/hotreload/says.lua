@@ -60,9 +60,12 @@ function says.refused(name, known, source)
             format("function expected, got %s", type(unload)), source)
     end
     if reload == nil or reload == true then return end
-    if reload == false then return refusal(name, "it says that it is never hot (__reload)") end
+    if reload == false then
+        return refusal(name, "it says that it is never hot (__reload); restart the program")
+    end
     if type(reload) == "string" then
-        return refusal(name, format("it says that it is never hot: %s (__reload)", shown(reload)))
+        return refusal(name, format("it says that it is never hot: %s (__reload); "
+            .. "restart the program", shown(reload)))
     end
     if type(reload) ~= "table" then
         return says.wrong(name, "__reload",

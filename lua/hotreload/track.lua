@@ -119,7 +119,7 @@ function track.install(hotreload, note)
             if place and standing[SEARCHER] then rawset(list, place, standing[SEARCHER]) end
             return true
         end
-        if not list then return false, "'package.searchers' must be a table" end
+        if not list then return false, "'package.searchers' must be a table; put it back" end
         wanted = allow.list(patterns)
         if not place then
             standing[FINDER], standing[SEARCHER] = find, rawget(list, 1)
