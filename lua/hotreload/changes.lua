@@ -160,9 +160,14 @@ function changes.install(hotreload, record_of, records)
 
     --- The modules whose files may differ from the last look's.
     ---@see hotreload.touched in meta.lua
-    function hotreload.touched()
+    function hotreload.touched(after, most)
+        if after ~= nil and type(after) ~= "string" then
+            error(format("bad argument #1 to 'touched' (string expected, got %s)", type(after)), 2)
+        elseif most ~= nil and (math_type(most) ~= "integer" or most < 1) then
+            error("bad argument #2 to 'touched' (a number of modules expected)", 2)
+        end
         note_search()
-        return core.touched(loaded, looked_at, looks, records)
+        return core.touched(loaded, looked_at, looks, records, after, most)
     end
 
     function hotreload.changed(options)

@@ -16,6 +16,8 @@ local watch = {}
 
 -- Files that one look searches for anew, though they have not changed: `require` may find another.
 local SEARCHED = 32
+-- Modules whose files a poll compares, though it takes longer than a slice.
+local COMPARED = 250
 -- Seconds between two looks: at least so many, and so many times as long as a look takes.
 local LEAST_INTERVAL, LEAST_REST = 0.04, 20
 
@@ -165,16 +167,30 @@ local function wanted(self, names)
     return passed
 end
 
---- The modules to look at: those whose files may have changed, and some of the others in turn.
-local function names_to_watch(self)
-    local names, met = hotreload.touched(), {}
-    for _, name in ipairs(names) do met[name] = true end
+--- A round of looks. It begins with some modules whose files need not have changed, in turn.
+local function new_round(self)
     if not self.others[1] then self.others = loaded_names() end
-    for _ = 1, math.min(SEARCHED, self.most, #self.others) do
-        local name = table.remove(self.others)
-        if not met[name] then names[#names + 1] = name end
+    local names, others = {}, self.others
+    for i = 1, math.min(SEARCHED, self.most, #others) do names[i] = table.remove(others) end
+    names = wanted(self, names)
+    local met = {}
+    for _, name in ipairs(names) do met[name] = true end
+    return {
+        names = names, met = met, next = 1, took = 0, changed = {}, problems = {}, contents = {},
+        walks = true, -- over what is loaded; `last` is the name that it has come to
+    }
+end
+
+--- Adds the modules whose files may have changed to those that a round looks at. Many of them take
+--- several polls.
+local function walk(self, round, most)
+    local names, last = hotreload.touched(round.last, math.max(most, COMPARED))
+    round.last, round.walks = last, last ~= nil
+    for _, name in ipairs(wanted(self, names)) do
+        if not round.met[name] then
+            round.met[name], round.names[#round.names + 1] = true, name
+        end
     end
-    return wanted(self, names)
 end
 
 --- Notes what a look found for a module. Returns whether it has been so for long enough.
@@ -284,16 +300,15 @@ end
 --- Looks at the next modules of the round that is under way, or of a new one. Returns the round when that was all.
 local function look(self, most)
     local began = hotreload.clock()
-    local round = self.round or {
-        names = names_to_watch(self), next = 1, took = 0, changed = {}, problems = {}, contents = {},
-    }
+    local round = self.round or new_round(self)
+    if round.walks then walk(self, round, most) end
     local slice = table.move(round.names, round.next, math.min(round.next + most - 1, #round.names), 1, {})
     round.next = round.next + #slice
     local changed, problems, contents = hotreload.changed { names = slice, quick = true }
     table.move(changed, 1, #changed, #round.changed + 1, round.changed)
     for name, message in pairs(problems) do round.problems[name] = message end
     for name, content in pairs(contents) do round.contents[name] = content end
-    self.round = round.next <= #round.names and round or nil
+    self.round = (round.walks or round.next <= #round.names) and round or nil
     round.took = round.took + hotreload.clock() - began
     return not self.round and round
 end
