@@ -19,7 +19,8 @@ local OWED = 1 << 62
 local LOOK = core.layout.look
 -- Per module: the last look that found no difference.
 local looks = {}
--- The objects that these are about, held weakly: a module that the program loaded anew has another one.
+-- The objects that these are about, held weakly: a module that the program loaded anew has another
+-- one.
 local looked_at = setmetatable({}, { __mode = "v" })
 
 local function is_list_of_names(value)

@@ -1,6 +1,6 @@
--- What programs call: the way of a reload around its native part, and the hook (called from Lua, so that it may yield).
--- Part of the library (src/lua/open.rs includes it); gets the native functions as its argument, with what the files
--- beside this one return.
+-- What programs call: the way of a reload around its native part, and the hook (called from Lua, so
+-- that it may yield). Part of the library (src/lua/open.rs includes it); gets the native functions
+-- as its argument, with what the files beside this one return.
 -- The rules (R1.1) are those of docs/semantics.md.
 
 local core = ...
@@ -37,22 +37,24 @@ local function no_answers()
 end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
 local objects = setmetatable({}, { __mode = "v" })
--- Weakly, for every function that a load placed, every table that it made, and what it imports: the number of the
--- object (R3.3, R8). For every module, by its name: the locals that some function has assigned (R4.7).
--- Under "exact" stands a weak table with a digest of each function, lines included (R3.6).
+-- Weakly, for every function that a load placed, every table that it made, and what it imports: the
+-- number of the object (R3.3, R8). For every module, by its name: the locals that some function has
+-- assigned (R4.7). Under "exact" stands a weak table with a digest of each function, lines included
+-- (R3.6).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
--- The module whose chunk is running, or false (R7.5): set and reset natively, where no error can come between. It was
--- loaded before, and the reload is dry (R2.6).
+-- The module whose chunk is running, or false (R7.5): set and reset natively, where no error can
+-- come between. It was loaded before, and the reload is dry (R2.6).
 local running = { false, false, false }
 -- What reloads allocated since the collector's last cycle, in KiB.
 local owed = 0
 -- Modules whose reload has not ended: name -> its guard, held by the call that runs it.
 local hooking = setmetatable({}, { __mode = "v" })
--- The sweep in slices that is under way (R9.4): what the native part keeps of it; and the names of its modules.
+-- The sweep in slices that is under way (R9.4): what the native part keeps of it; and the names of
+-- its modules.
 local sweeping, swept_modules = {}, {}
--- How often a reload has asked to join it, ever and since it began; and how many may before it is finished at once:
--- what each of them leaves for it is kept until then.
+-- How often a reload has asked to join it, ever and since it began; and how many may before it is
+-- finished at once: what each of them leaves for it is kept until then.
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
 -- The tables that no walk over the VM enters; the last one is the program's own list (R2.11).
@@ -70,8 +72,9 @@ local function after_collection()
 end
 after_collection()
 
---- After a cycle of the collector the living move to a new table. Not while a chunk runs, nor whenever the collector
---- likes: a reload that is under way notes its functions in the one that it was given.
+--- After a cycle of the collector the living move to a new table. Not while a chunk runs, nor
+--- whenever the collector likes: a reload that is under way notes its functions in the one that it
+--- was given.
 local function move_living()
     collected = false
     if running[RUNNING.module] then return end
@@ -80,7 +83,7 @@ local function move_living()
     lineage, own[OWN.lineage] = living, living
 end
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- Arguments (R1.1)
 
 local options_of_reload = {
@@ -147,7 +150,7 @@ function hotreload.configure(options)
     end
 end
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- The reload
 
 -- Messages for when there is no memory to make one.
@@ -160,9 +163,10 @@ local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
 end
 
--- A guard stands for a reload from before its commit to the end of its hooks; an entry undoes one module's reload. Its
--- end is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
--- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
+-- A guard stands for a reload from before its commit to the end of its hooks; an entry undoes one
+-- module's reload. Its end is native, where no error from outside (a debug hook's) can come
+-- between: it is closed, and undone as long as it has its entries, which is until the hooks have
+-- ended well. Unless it is told already, a failure to undo is raised.
 local Guard = { __close = core["end"] }
 
 local function new_guard(entries)
@@ -219,7 +223,8 @@ local function take_back(guard, ...)
     return told and text or NOT_PUT_BACK
 end
 
---- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
+--- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole
+--- reload is undone.
 local function run_hooks(guard, batch)
     local memos, has_yielded = batch.memos, false
     for i = 1, #batch do
@@ -310,7 +315,8 @@ local function new_record()
         calls = false, version = false, undone = false }
 end
 
---- What is known of a module ends with it: the program may have forgotten it, and maybe loaded it anew.
+--- What is known of a module ends with it: the program may have forgotten it, and maybe loaded it
+--- anew.
 local function update(record, name)
     local object = rawget(loaded, name) or false
     if not rawequal(objects[name], object) then
@@ -320,8 +326,8 @@ local function update(record, name)
     end
 end
 
---- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
---- stale, warnings; nil and a message when it failed.
+--- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting,
+--- passes, references, stale, warnings; nil and a message when it failed.
 local function sweep(budget_ms)
     local why = why_busy()
     if why then return nil, why end
@@ -348,7 +354,8 @@ local function finish_sweep()
     return done, not done and "the sweep that is under way cannot be finished: " .. why or nil
 end
 
---- A reload of a module that a sweep in slices is still about joins it; one that wants all at once waits for it.
+--- A reload of a module that a sweep in slices is still about joins it; one that wants all at once
+--- waits for it.
 local function meet_sweep(list, checked)
     if next(sweeping) == nil then return true end
     if checked.scope == "vm" and not checked.budget_ms and not checked.dry_run then return finish_sweep() end
@@ -360,7 +367,8 @@ local function meet_sweep(list, checked)
     return true
 end
 
---- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil and why not.
+--- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil
+--- and why not.
 local function item_of(name, options, known_options)
     if running[RUNNING.module] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
@@ -407,7 +415,8 @@ local function item_of(name, options, known_options)
     return item
 end
 
---- Reads what is on record of a module when nothing is allocated any more: until then a finalizer may have reloaded it.
+--- Reads what is on record of a module when nothing is allocated any more: until then a finalizer
+--- may have reloaded it.
 local function read_record(item)
     local undo = item.undo
     local record = undo[UNDO.record]
@@ -418,8 +427,9 @@ local function read_record(item)
     undo[UNDO.version] = record.version
 end
 
---- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
---- speaks against the reload as a refusal: little but a lack of memory raises here.
+--- All that a reload needs before its native part. What is wrong with the arguments comes back as a
+--- message, and what speaks against the reload as a refusal: little but a lack of memory raises
+--- here.
 local function prepare(count, kept, names, options)
     if collected then move_living() end
     local list, wrong = arguments.list_of_names(count, names, "reload")
@@ -496,7 +506,8 @@ plans.install(hotreload, dependents.around(hotreload, function(names, options)
     return reload(1, nil, names, options)
 end), options_of_reload)
 
---- The module whose chunk is running for a reload, and whether that is dry; see `hotreload.reloading` in meta.lua.
+--- The module whose chunk is running for a reload, and whether that is dry; see
+--- `hotreload.reloading` in meta.lua.
 function hotreload.reloading()
     if running[RUNNING.module] and running[RUNNING.is_loaded] then return running[RUNNING.module], running[RUNNING.dry_run] end
     return nil
@@ -530,7 +541,8 @@ core.track_part.install(hotreload, function(name, object, loader, before, value)
     records[name] = record
     -- What is known of a module ends with it.
     record.generation, record.source, record.undo, record.previous = 1, false, false, false
-    -- A file of data has no code to be compared later, and its main function is as large as the data.
+    -- A file of data has no code to be compared later, and its main function is as large as the
+    -- data.
     record.main = has_functions and loader or false
     record.base, record.calls, objects[name] = base or false, false, object
     record.version, record.undone = false, false
@@ -598,7 +610,7 @@ dependents.install(hotreload)
 instances.install(hotreload, services)
 hints.install(hotreload)
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- gg
 
 --- Installs `gg.reload`; again at every `require`, should the program have made a new `gg`.

@@ -1,5 +1,5 @@
--- The program's own functions around every reload (R7.6): `before`, `after`, `on_error`, `log` of `configure`.
--- Part of the library (src/lua/open.rs includes it).
+-- The program's own functions around every reload (R7.6): `before`, `after`, `on_error`, `log` of
+-- `configure`. Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown, core.arguments.NO_MEMORY
@@ -92,7 +92,8 @@ local function succeeded(names, result)
     for _, report in ipairs(result) do told(report) end
 end
 
---- Why `before` is against a reload; nothing if it is not. It gets what the reload would do, which a dry run tells.
+--- Why `before` is against a reload; nothing if it is not. It gets what the reload would do, which
+--- a dry run tells.
 local function veto(reports)
     for _, report in ipairs(reports) do
         local name = report.module
@@ -130,11 +131,12 @@ local function with_hooks(reload, services, count, names, options)
     return ok, result, report
 end
 
---- Lets the hooks hear of what a reload came to, and returns it. The reload is done, or has failed, by now: nothing
---- that happens here can change that, a lack of memory neither.
+--- Lets the hooks hear of what a reload came to, and returns it. The reload is done, or has failed,
+--- by now: nothing that happens here can change that, a lack of memory neither.
 local function heard(names, right, ok, result, ...)
     if not right then
-        -- What raises is what is wrong with the arguments; or no memory, before anything was changed.
+        -- What raises is what is wrong with the arguments; or no memory, before anything was
+        -- changed.
         if ok ~= "not enough memory" then error(ok, 2) end
         ok, result = false, NO_MEMORY
     end

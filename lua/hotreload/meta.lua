@@ -1,6 +1,6 @@
 ---@meta hotreload
--- The types of the public API, for editors that read LuaCATS annotations. No program runs this file.
--- What each of these does: docs/semantics.md, by the rule that is named.
+-- The types of the public API, for editors that read LuaCATS annotations. No program runs this
+-- file. What each of these does: docs/semantics.md, by the rule that is named.
 
 ---What `gg.reload` takes besides the module's name. Any other name, type or value raises a Lua argument error.
 ---@class hotreload.Options

@@ -211,7 +211,8 @@ function reports.list()
     return setmetatable({}, List)
 end
 
---- A report with room for all that it will say: `fill` allocates nothing, so that no reload fails once it is done.
+--- A report with room for all that it will say: `fill` allocates nothing, so that no reload fails
+--- once it is done.
 function reports.blank(name, options)
     local full = options.report == "full" or options.dry_run and options.report ~= "counts"
     return setmetatable({

@@ -1,5 +1,5 @@
--- What still runs old code (R11): the text around the native walk, and the ways to what holds an old function.
--- Part of the library (src/lua/open.rs includes it).
+-- What still runs old code (R11): the text around the native walk, and the ways to what holds an
+-- old function. Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local arguments = core.arguments
@@ -33,8 +33,8 @@ local function upvalue_name(f, i)
     return name ~= nil and name ~= "" and name or tostring(i)
 end
 
---- A way to each of the holders, as text, where one is found: breadth first, through tables, metatables, upvalues, user
---- values and coroutines. `skip` has what is not entered.
+--- A way to each of the holders, as text, where one is found: breadth first, through tables,
+--- metatables, upvalues, user values and coroutines. `skip` has what is not entered.
 local function ways_to(holders, skip)
     local left, ways, seen, queue = 0, {}, {}, {}
     for holder in next, holders do
@@ -134,7 +134,8 @@ local function name_at(kind, holder, key)
     end
 end
 
---- Makes `hotreload.stale`. `records` has what is known of each module, `walk` calls the native part.
+--- Makes `hotreload.stale`. `records` has what is known of each module, `walk` calls the native
+--- part.
 ---@see hotreload.stale in meta.lua
 function stale.install(hotreload, records, walk, own)
     local function list(name, checked)

@@ -1,10 +1,11 @@
 -- Modules that `require` loads get a record (R8): `hotreload.track`.
 -- Part of the library (src/lua/open.rs includes it).
 --
--- One function stands in `package.searchers`, in the place of the first searcher, which it asks first; so the others
--- stand where they stood, and what a host puts there later counts. Of a module that is to be tracked it looks for the
--- loader as `require` does, and hands back one that calls it. No error is caught on the way, so messages and tracebacks
--- are those of the loader. Nothing watches the load: the record is made of what the loader left.
+-- One function stands in `package.searchers`, in the place of the first searcher, which it asks
+-- first; so the others stand where they stood, and what a host puts there later counts. Of a module
+-- that is to be tracked it looks for the loader as `require` does, and hands back one that calls
+-- it. No error is caught on the way, so messages and tracebacks are those of the loader. Nothing
+-- watches the load: the record is made of what the loader left.
 
 local core = ...
 local allow, call = core.allow, core.call
@@ -46,7 +47,8 @@ local function copy_of_globals()
     return copy
 end
 
---- Makes `hotreload.track`. `note(name, object, code, before, value)` puts down what a load has left.
+--- Makes `hotreload.track`. `note(name, object, code, before, value)` puts down what a load has
+--- left.
 ---@see hotreload.track in meta.lua
 function track.install(hotreload, note)
     local function take(name, code, before, value)
@@ -56,7 +58,8 @@ function track.install(hotreload, note)
         note(name, object, code, before, value)
     end
 
-    --- After the loader: what it left is put down. Memory that is short costs the record, not the load.
+    --- After the loader: what it left is put down. Memory that is short costs the record, not the
+    --- load.
     local function finish(name, code, before, ...)
         if before then pcall(take, name, code, before, (...)) end
         return ...

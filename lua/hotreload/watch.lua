@@ -1,5 +1,5 @@
--- require "hotreload.watch": reloads modules whose files change (R12.5). The program polls it from its own loop; there
--- is no thread, and no poll waits for anything.
+-- require "hotreload.watch": reloads modules whose files change (R12.5). The program polls it from
+-- its own loop; there is no thread, and no poll waits for anything.
 --
 --    local watcher = require "hotreload.watch".new()
 --    while serving do tick() watcher:poll() end
@@ -21,7 +21,7 @@ local COMPARED = 250
 -- Seconds between two looks: at least so many, and so many times as long as a look takes.
 local LEAST_INTERVAL, LEAST_REST = 0.04, 20
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- Options (R1.1)
 
 local function a(wanted)
@@ -47,7 +47,8 @@ local function filter(value)
     end
 end
 
---- A check: options for `gg.reload`, which knows itself what it takes. (It refuses a standard library before all else.)
+--- A check: options for `gg.reload`, which knows itself what it takes. (It refuses a standard
+--- library before all else.)
 local function options_of_reload(value)
     if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
     for _, name in ipairs { "source", "dry_run" } do
@@ -83,11 +84,12 @@ local function matcher(value)
     end
 end
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- The order of modules that depend on one another
 
---- Puts names into an order in which a module comes after those that it requires: by the calls of `require` with a
---- string that its file shows. Modules of a cycle, and all others, come by name. Returns a new list.
+--- Puts names into an order in which a module comes after those that it requires: by the calls of
+--- `require` with a string that its file shows. Modules of a cycle, and all others, come by name.
+--- Returns a new list.
 ---@see hotreload.watch in meta.lua
 function watch.order(names)
     local wanted = a "table"(names)
@@ -125,7 +127,7 @@ function watch.order(names)
     return ordered
 end
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- The watcher
 
 local Watcher = {}
@@ -137,7 +139,8 @@ local function describe(err)
     return ok and text or format("(error object is a %s value)", type(err))
 end
 
---- Calls one of the program's functions. What it raises goes to `on_error`, and from there to stderr.
+--- Calls one of the program's functions. What it raises goes to `on_error`, and from there to
+--- stderr.
 local function tell(self, which, name, ...)
     local ok, err = pcall(self[which], name, ...)
     if ok then return end
@@ -204,8 +207,8 @@ local function has_settled(self, name, what, now)
     return now - seen.since >= self.settle
 end
 
---- A failure is told once for each content of the file and message. A lack of memory says nothing of the file: the next
---- look tries again.
+--- A failure is told once for each content of the file and message. A lack of memory says nothing
+--- of the file: the next look tries again.
 local function failed(self, name, what, message)
     local last = self.failures[name]
     if find(message, "not enough memory", 1, true) then what = false end
@@ -229,7 +232,8 @@ local function reloaded(self, name, report, content)
     tell(self, "on_reload", name, report)
 end
 
---- Of some modules whose files differed when a round looked at them, those whose files are still as they were then.
+--- Of some modules whose files differed when a round looked at them, those whose files are still as
+--- they were then.
 local function unchanged_since(names, contents)
     local _, _, now = hotreload.changed { names = names, quick = true }
     local still = {}
@@ -237,9 +241,11 @@ local function unchanged_since(names, contents)
     return still
 end
 
---- One after the other, no more than `most` of them; what is left stays in `self.work` for the next poll. Counts in
---- `self.count`, so that what is done counts whatever happens afterwards. What failed is tried again as long as
---- another one succeeds: it may have needed that one. Returns how many more of `most` there may be.
+--- One after the other, no more than `most` of them; what is left stays in `self.work` for the next
+--- poll. Counts in
+--- `self.count`, so that what is done counts whatever happens afterwards. What failed is tried
+--- again as long as another one succeeds: it may have needed that one. Returns how many more of
+--- `most` there may be.
 local function one_by_one(self, most)
     local work = self.work
     local last, still = work.next + most - 1, nil
@@ -297,7 +303,8 @@ local function all_together(self, names, contents)
     end
 end
 
---- Looks at the next modules of the round that is under way, or of a new one. Returns the round when that was all.
+--- Looks at the next modules of the round that is under way, or of a new one. Returns the round
+--- when that was all.
 local function look(self, most)
     local began = hotreload.clock()
     local round = self.round or new_round(self)
@@ -379,7 +386,8 @@ local function count_of(set)
 end
 
 local function go_on(self, now, most, due)
-    -- A hook may yield: until it has ended, other calls do nothing. A coroutine that is dropped does not hold them up.
+    -- A hook may yield: until it has ended, other calls do nothing. A coroutine that is dropped
+    -- does not hold them up.
     local busy = self.busy[1]
     if busy and status(busy) ~= "dead" then return 0, count_of(self.failures) end
     self.busy[1], self.count = running(), 0
@@ -417,7 +425,8 @@ function Watcher:check()
     return go_on(self, now, math.maxinteger // 2, true)
 end
 
---- Looks when the interval has passed since the last look, at no more modules than `most`; reloads no more than that.
+--- Looks when the interval has passed since the last look, at no more modules than `most`; reloads
+--- no more than that.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:poll()
     check_self(self, "poll")
