@@ -15,12 +15,12 @@ local changes = {}
 -- A look's allocations are the collector's business at once, as any function's are.
 local OWED = 1 << 62
 
--- What stands where in the list of a look (src/lua/layout.rs).
+-- The indices of the list of a look (src/lua/layout.rs).
 local LOOK = core.layout.look
 -- Per module: the last look that found no difference.
 local looks = {}
--- The objects that these are about, held weakly: a module that the program loaded anew has another
--- one.
+-- The modules' objects at that look, held weakly. A module that was loaded again has another
+-- object.
 local looked_at = setmetatable({}, { __mode = "v" })
 
 local function is_list_of_names(value)
@@ -98,7 +98,7 @@ end
 -- What `require` searched with when the files of `looks` were found.
 local searched = { path = false }
 
---- Where it searches with something else now, each file is to be found anew.
+--- If `require` searches otherwise now, every file has to be searched for again.
 local function note_search()
     local path, searchers = rawget(package, "path"), rawget(package, "searchers")
     local count = type(searchers) == "table" and rawlen(searchers) or 0

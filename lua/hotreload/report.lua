@@ -7,7 +7,7 @@ local ipairs, setmetatable = ipairs, setmetatable
 local concat, format = table.concat, string.format
 
 local reports = {}
--- What stands where in the native part's answer.
+-- The indices of the native part's answer.
 local AT = core.layout.answers
 
 --- Lines as one text; the list is used up. `table.concat` raises where memory is short, though a
@@ -100,7 +100,7 @@ function reports.summary(report)
 end
 
 ----------------------------------------------------------------------------------------------------
--- The text: the summary, and further lines where there is more to say
+-- The text: the summary, and further lines if there is more to say
 
 local COLORS = { ["!"] = 31, ["-"] = 31, ["+"] = 32, ["~"] = 33 }
 

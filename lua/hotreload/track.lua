@@ -1,11 +1,11 @@
 -- Modules that `require` loads get a record (R8): `hotreload.track`.
 -- Part of the library (src/lua/open.rs includes it).
 --
--- One function stands in `package.searchers`, in the place of the first searcher, which it asks
--- first; so the others stand where they stood, and what a host puts there later counts. Of a module
--- that is to be tracked it looks for the loader as `require` does, and hands back one that calls
--- it. No error is caught on the way, so messages and tracebacks are those of the loader. Nothing
--- watches the load: the record is made of what the loader left.
+-- One function replaces the first searcher in `package.searchers`, and asks that searcher first. So
+-- the other searchers keep their places, and a host may add more later. For a tracked module the
+-- function looks for the loader as `require` does, and returns a loader that calls it. It catches
+-- no errors, so messages and tracebacks are those of the loader. Nothing watches the load: the
+-- record is made from what the loader left.
 
 local core = ...
 local allow, call = core.allow, core.call
@@ -22,7 +22,7 @@ local track = {
 -- The module whose loader runs, or false.
 local loading = false
 
--- The function in `package.searchers`, and the searcher that it stands for.
+-- The function in `package.searchers`, and the searcher that it replaces.
 local standing = core.standing
 local FINDER, SEARCHER = core.layout.standing.finder, core.layout.standing.searcher
 -- The patterns; false where nothing is tracked.
@@ -34,7 +34,7 @@ local function searchers()
     return type(list) == "table" and list or nil
 end
 
---- Where the function stands in the list; nothing where it does not.
+--- Returns the function's index in the list; nothing if it is not there.
 local function place_in(list)
     for i = 1, #list do
         if rawequal(rawget(list, i), standing[FINDER]) then return i end
