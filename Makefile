@@ -22,7 +22,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: help setup build demo test test-all versions stress valgrind asan fuzz mutants
-.PHONY: lint width arrows fmt bench growth rock install dist clean
+.PHONY: lint width arrows fmt bench growth record rock install dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +86,10 @@ bench: ## measure how long reloads take
 growth: build ## measure how the cost of a reload grows with each size: the exponent; fails above 1.3
 	@scripts/setup.sh lua
 	@$(LUA) bench/growth.lua
+
+record: build ## record examples/server, edited while a player plays: docs/recording.svg
+	@scripts/setup.sh lua luasocket
+	@$(LUA) scripts/record.lua docs/recording.svg
 
 rock: ## install with LuaRocks into a tree of its own: ROCK_TREE, build/rock
 	@scripts/setup.sh cc lua headers luarocks

@@ -1,7 +1,7 @@
 //! `[CASE …] [--case CASE] [--rounds N] [--only PARTICIPANT,…] [--count PARTICIPANT]`, after the
 //! `--` of `cargo bench`.
 
-use std::env;
+use lexopt::prelude::*;
 
 use crate::Outcome;
 use crate::cases::{CASES, Case};
@@ -24,19 +24,22 @@ pub struct Args {
 impl Args {
     /// Reads the command line; an error says what is wrong with it and what there is.
     pub fn read() -> Outcome<Self> {
-        let mut rest = env::args().skip(1);
+        let mut parser = lexopt::Parser::from_env();
         let (mut cases, mut participants, mut rounds) = (Vec::new(), Who::ALL.to_vec(), None);
         let mut others = (Vec::new(), Vec::new(), Vec::new());
         let mut counted = None;
-        while let Some(arg) = rest.next() {
-            let mut value = || rest.next().ok_or_else(|| format!("{arg} needs a value"));
-            match arg.as_str() {
-                "--bench" => {} // cargo's own
-                "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
-                "--only" => participants = value()?.split(',').map(who).collect::<Outcome<_>>()?,
-                "--count" => counted = Some(who(&value()?)?),
-                "--case" => take(&value()?, &mut cases, &mut others)?,
-                name => take(name, &mut cases, &mut others)?,
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("bench") => {} // cargo's own
+                Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(1)),
+                Long("only") => {
+                    let names = parser.value()?.string()?;
+                    participants = names.split(',').map(who).collect::<Outcome<_>>()?;
+                }
+                Long("count") => counted = Some(who(&parser.value()?.string()?)?),
+                Long("case") => take(&parser.value()?.string()?, &mut cases, &mut others)?,
+                Value(name) => take(&name.string()?, &mut cases, &mut others)?,
+                _ => return Err(arg.unexpected().into()),
             }
         }
         let (mut heaps, mut records, mut fleets) = others;

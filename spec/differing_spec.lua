@@ -43,7 +43,8 @@ describe("data that differs from the file (R8)", function()
       M.rate = 7
       local report = app:update("m", (RATES:gsub("rate = 5", "rate = 6")), { scope = scope })
       assert.same({ "m.rate: number 7 while it runs, number 6 in the file; the program and "
-        .. "the file have both changed it, and the running value stays" }, report.warnings)
+        .. "the file have both changed it, and the running value stays; "
+        .. "assign the file's in __hotfix" }, report.warnings)
       assert.equal(7, M.rate)
       assert.same({}, app:reloaded("m", { scope = scope }).warnings)
     end)
@@ -54,7 +55,8 @@ describe("data that differs from the file (R8)", function()
         { scope = scope })
       assert.same({ IDLE = 1, PATROL = 2, CHASE = 2 }, M)
       assert.same({ "m.CHASE: number 2 while it runs, number 3 in the file; the file gives that "
-        .. "value to a new key, and the running value stays" }, report.warnings)
+        .. "value to a new key, and the running value stays; "
+        .. "assign the file's in __hotfix" }, report.warnings)
     end)
   end
 

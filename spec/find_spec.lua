@@ -423,8 +423,8 @@ describe("find", function()
           os.execute "rm -r m.lua"
         ]], { lua = "timeout 20 lua5.4", kilobytes = 200000 })
         if code == 3 then return pending("no command makes " .. what) end
-        local refused = ("cannot read '%s': it is %s; only a regular file is read; nothing was changed"):format(
-          app:path "m", what)
+        local refused = ("cannot read '%s': it is %s, put a regular file there; "
+          .. "nothing was changed"):format(app:path "m", what)
         assert.equal(("exit 0\nfalse\tR\nR\non_error\tm\tR\n0\t1\nnil\tR\nm\ntrue\tgiven\n"):gsub("R", refused),
           ("exit %d\n%s%s"):format(code, out, err))
       end)

@@ -105,7 +105,7 @@ describe("R3.3 imports: a dependency swapped in the source", function()
     local report = app:update("M", "return { codec = require 'json.slow' }")
     assert.equal(own, M.codec)
     assert.same({ "own", 2 }, { own.encode(), own.n })
-    assert.matches("M.codec: the file leads it to another object", report.warnings[1], 1, true)
+    assert.matches("M.codec: the file has another object there", report.warnings[1], 1, true)
   end)
 
   it("keeps a local table of the module that the file turns into an import", function()

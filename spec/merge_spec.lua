@@ -101,7 +101,8 @@ describe("data = 'merge' (R8)", function()
     local N = app:module("other", "return { rate = 1 }")
     local report = app:update("other", "return { rate = 2 }", { data = "merge" })
     assert.equal(1, N.rate)
-    assert.same({ "other: no record of its first load: 1 place differs, see plan" }, report.warnings)
+    assert.same({ "other: no record of its first load: 1 place differs from the file; look at "
+      .. "hotreload.plan, and call hotreload.track() before the first load" }, report.warnings)
     assert.same({}, app:update("other", "return { rate = 2 }", { data = "merge" }).warnings)
     local M = load_first "return { rate = 1 }"
     M.mine = 1

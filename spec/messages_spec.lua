@@ -162,3 +162,110 @@ describe("hotreload.near", function()
       "bad argument #2 to 'near' (table expected, got nil)")
   end)
 end)
+
+describe("docs/messages.md", function()
+  local messages = require "spec.support.messages"
+
+  -- Neither a message nor the part of one that names a cause.
+  local OTHERS = {
+    ["(error object is a … value)"] = "an error as Lua's own interpreter words it",
+    ["(what the module returns): table while it runs, nothing in the file"] = "searched for",
+    ["table, more than … entries"] = "a value",
+    ["no function of the file"] = "who no longer uses a local",
+    ["nothing in the file"] = "who no longer has a key",
+    ["…: … while it runs, … in the file"] = "an entry of a report",
+    ["the class in line …"] = "what is migrated",
+    ["the metatable of the type …"] = "a holder",
+    ["the function of a string's line …"] = "a function",
+    ["its loader is a C function"] = "how a C module is recognised",
+    ["which a coroutine is in the midst of"] = "of a function of old code",
+    ["the file gives that value to a new key"] = "why a value stays",
+    ["the program and the file have both changed it"] = "why a value stays",
+    ["nothing tells which function of the module it wraps, if any"] = "why it is a patch",
+    ["not all that is inside of it was looked at"] = "why it is a patch",
+    ["it was a dry run"] = "a cause",
+    ["the module's chunk had changed the program"] = "a cause",
+    ["with a LUA_IDSIZE of more than 1024"] = "how Lua was built",
+    ["with integers or floats that do not have 64 bits (LUA_32BITS and the like)"] =
+      "how Lua was built",
+    ["without some of its functions"] = "how Lua was built",
+    ["as C++ (its errors are exceptions, which do not get through the library)"] =
+      "how Lua was built",
+    ["by a debug hook"] = "how a watcher is polled",
+    ["when it calls 'poll'"] = "how a watcher is polled",
+    ["it has a debug hook of its own"] = "how a watcher is polled",
+    ["a function without a name"] = "a function of old code",
+    ["hotreload: watches what the program loads, polled …"] = "what hotreload.dev says first",
+  }
+  -- A wrong argument says itself what is expected. Patterns and Lua's own code are no messages.
+  local CLEAR = {
+    " expected", " is a string, got …$", "^bad argument #%d to '[%a…]+' %([…]+%)$", "^%^",
+    "^return ",
+  }
+
+  local function is_clear(message)
+    for _, pattern in ipairs(CLEAR) do
+      if message:find(pattern) then return true end
+    end
+    return false
+  end
+
+  -- The words of reports and plans are the guide's.
+  local SOURCES = [[git ls-files --cached --others --exclude-standard 'src/stages/*.rs' \
+    'src/stages/**/*.rs' 'src/features/*.rs' src/support/error.rs src/reload.rs src/lua/host.rs \
+    'lua/hotreload/*.lua' | grep -v '/tests.rs$\|/report.lua$\|/plan.lua$\|/meta.lua$']]
+
+  local function in_sources()
+    local found, paths = {}, io.popen(SOURCES)
+    for path in paths:lines() do
+      for _, message in ipairs(messages.of(path)) do found[message] = path end
+    end
+    assert(paths:close())
+    return found
+  end
+
+  local rows = {}
+  for row, remedy in document.read "docs/messages.md":gmatch "\n| `([^\n]-)` | ([^\n]*) |" do
+    rows[row] = remedy
+  end
+
+  it("has a row with a remedy for each message that the library can give", function()
+    local missing = {}
+    for message, path in pairs(in_sources()) do
+      local is_known = rows[message] or OTHERS[message] or is_clear(message)
+      if not is_known then missing[#missing + 1] = path .. ": " .. message end
+    end
+    table.sort(missing)
+    assert.same({}, missing)
+  end)
+
+  it("has no message that the library does not give", function()
+    local found, gone = in_sources(), {}
+    for _, list in ipairs { rows, OTHERS } do
+      for message, said in pairs(list) do
+        assert.is_truthy(said:find "%a%a", message)
+        if not found[message] then gone[#gone + 1] = message end
+      end
+    end
+    assert.same({}, gone)
+    assert.is_truthy(next(rows))
+  end)
+
+  it("has each warning with a remedy of its own", function()
+    local VERBS = {
+      "__hotfix", "hotreload%.%l+", "rename = ", "patches = ", "give ", "keep it", "set the hook",
+      "reload again", "remove one", "reload while", "run the program",
+    }
+    local count = 0
+    local warnings = document.read "docs/messages.md":match "\n## Warnings\n(.-)\n## "
+    for row in warnings:gmatch "\n| `([^\n]-)` |" do
+      count = count + 1
+      local says
+      for _, verb in ipairs(VERBS) do says = says or row:find(verb) end
+      -- Parts: the reasons of a warning that has the remedy; or the remedy is such a part.
+      says = says or row:find "^it[s ]" or row:find "answers? to it" or row:find "; … %(R5%.3%)$"
+      assert.is_truthy(says, row)
+    end
+    assert.is_true(count > 20, count)
+  end)
+end)

@@ -66,7 +66,8 @@ describe("a file that was moved (R1.11)", function()
 
   it("is refused where the one is not loaded or the other is", function()
     assert.equal("module 'game.world' cannot be reloaded: the module 'no.such', from which it is "
-      .. "to go on, is not loaded", (app:refused("game.world", { from = "no.such" })))
+      .. "to go on, is not loaded; load it, or name another",
+      (app:refused("game.world", { from = "no.such" })))
     app:module("taken", "return {}")
     assert.matches("module 'taken' cannot be reloaded: it is loaded already",
       (app:refused("taken", { from = "world" }, M)))

@@ -88,7 +88,8 @@ describe("R3.4 the order of a table", function()
     assert.matches("^true\t0 replaced\n", out)
     local at, n = 1, 0
     for number = 101, 112 do
-      local told = ("M: local n (number %d): no function of the file uses it\n"):format(number)
+      local told = ("M: local n (number %d): no function of the file uses it; "
+        .. "keep it in the file, or its value is lost\n"):format(number)
       local first, last = out:find(told, 1, true)
       assert.is_truthy(first, number)
       at = math.max(at, last + 1)

@@ -163,7 +163,7 @@ describe("R3.1 table with table", function()
       local edited = source:gsub("old", "new"):gsub("'a' end%]", "'b' end] = 3 M.set[function() return 'c' end]")
       local report = app:update("M", edited)
       assert.equal(before, count(M.set))
-      assert.matches("M.set: functions as keys that nothing tells from others there", report.warnings[1], 1, true)
+      assert.matches("M.set: function keys of the file that look like others there", report.warnings[1], 1, true)
       package.loaded.M = nil
     end
   end)
@@ -597,8 +597,8 @@ describe("R3.1 references among the module's own tables", function()
     assert.same({ { hits = 3 }, { player = { gold = 5 } }, { limit = 1 } },
       { cache, store, shared })
     local warnings = table.concat(report.warnings, "\n")
-    assert.matches("M.cache: the file leads it to another object", warnings, 1, true)
-    assert.matches("store: the file leads it to another object", warnings, 1, true)
+    assert.matches("M.cache: the file has another object there", warnings, 1, true)
+    assert.matches("store: the file has another object there", warnings, 1, true)
     local N = app:module("N", (v1:gsub("STORE", "{}"):gsub("CACHE", "{ hits = 0 }")))
     N.cache.hits = 3
     app:update("N", (v1:gsub("STORE", "shared"):gsub("CACHE", "shared")), { data = "replace" })

@@ -56,7 +56,8 @@ describe("hotreload.track (R8)", function()
     local M = app:module("m", V1)
     M.rate = 5
     local report = app:update("m", V2)
-    assert.same({ "m: no record of its first load: 3 places differ, see plan" }, report.warnings)
+    assert.same({ "m: no record of its first load: 3 places differ from the file; look at "
+      .. "hotreload.plan, and call hotreload.track() before the first load" }, report.warnings)
     assert.same({ 5, 2 }, { M.rate, M.get() }) -- a constant follows
     assert.same({}, app:update("m", V2).warnings)
     app:module("same", V1)
@@ -97,7 +98,7 @@ describe("hotreload.track (R8)", function()
   it("says so where package.searchers is no table", function()
     package.searchers = nil
     local ok, message = hotreload.track()
-    assert.same({ false, "'package.searchers' must be a table" }, { ok, message })
+    assert.same({ false, "'package.searchers' must be a table; put it back" }, { ok, message })
   end)
 
   it("stands in the first searcher's place, once, and leaves the others where they are", function()

@@ -50,7 +50,7 @@ describe("__unload (R7.8)", function()
 
   it("refuses the reload with false or a raise, and leaves nothing of what it wrote", function()
     for f, why in pairs {
-      [function() return false end] = "its __unload was against it",
+      [function() return false end] = "its __unload returned false",
       [function() error "in a battle" end] = "its __unload raised: .*in a battle",
     } do
       verdict(f)
@@ -126,11 +126,13 @@ describe("what a module says of its reloads (R13.4)", function()
 
   it("may be that it is never hot, with a reason", function()
     M.__reload = false
-    assert.equal("module 'm' cannot be reloaded: it says that it is never hot (__reload)",
+    assert.equal("module 'm' cannot be reloaded: it says that it is never hot (__reload); "
+      .. "restart the program",
       (app:refused("m", nil, M)))
     M.__reload = "it owns the listening socket"
     assert.equal("module 'm' cannot be reloaded: it says that it is never hot: "
-      .. "it owns the listening socket (__reload)", (app:refused("m", { data = "replace" }, M)))
+      .. "it owns the listening socket (__reload); restart the program",
+      (app:refused("m", { data = "replace" }, M)))
     M.__reload = true
     app:reloaded "m"
   end)

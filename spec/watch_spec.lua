@@ -526,6 +526,47 @@ describe("hotreload.watch", function()
     assert.same(names, touched())
   end)
 
+  it("is told so in slices, and goes on where a slice has ended", function()
+    assert.same({ {} }, { hotreload.touched("no such module", 1) })
+    local loaded, count = package.loaded, 100000
+    for i = 1, count do loaded["touched" .. i] = {} end
+    finally(function() for i = 1, count do loaded["touched" .. i] = nil end end)
+    local seen, slices, names, last = {}, 0
+    repeat
+      names, last = hotreload.touched(last, 10)
+      slices = slices + 1
+      for _, name in ipairs(names) do
+        assert.is_nil(seen[name])
+        seen[name] = true
+      end
+    until not last
+    assert.is_true(slices > 1, slices)
+    for _, name in ipairs(hotreload.touched()) do seen[name] = nil end
+    assert.same({}, seen)
+    loaded.touched1 = nil
+    assert.same({ {} }, { hotreload.touched("touched1", 10) })
+    assert.has_error(function() hotreload.touched(1) end,
+      "bad argument #1 to 'touched' (string expected, got number)")
+    assert.has_error(function() hotreload.touched(nil, 0) end,
+      "bad argument #2 to 'touched' (a number of modules expected)")
+  end)
+
+  it("compares many modules in several polls, and looks when it has compared all", function()
+    local M = app:module("m", V1)
+    local watcher, touched, asked = new(), hotreload.touched, {}
+    finally(function() hotreload.touched = touched end)
+    function hotreload.touched(after, most)
+      asked[#asked + 1] = { after or false, most }
+      if not after then return {}, "a" end
+      if after == "a" then return { "m" }, "b" end
+      return { "m" }
+    end
+    app:write("m", V2)
+    assert.same({ 0, 0, 1 }, { (poll(watcher)), (poll(watcher)), (poll(watcher)) })
+    assert.same({ { false, 250 }, { "a", 250 }, { "b", 250 } }, asked)
+    assert.equal(2, M.f())
+  end)
+
   describe("order", function()
     it("puts modules behind those that they require", function()
       app:write("m1", "local a = require 'm2' local b = require(\"m3\")")

@@ -1,8 +1,10 @@
--- A plugin for Prosody: reloads code of the running server, its libraries (util.*, core.*, net.*) and its plugins.
+-- A plugin for Prosody: reloads code of the running server, its libraries (util.*, core.*, net.*)
+-- and its plugins.
 --
--- In the admin shell: hot:changed(), hot:dry("util.jid"), hot:reload("util.jid"), hot:undo("util.jid"); for a plugin
--- hot:reload("mod_greeter", "localhost"). With `hotreload_patches = "/etc/prosody/patches"` a corrected library is put
--- there (patches/util/jid.lua), and comes before the packaged one.
+-- In the admin shell: hot:changed(), hot:dry("util.jid"), hot:reload("util.jid"),
+-- hot:undo("util.jid"); for a plugin hot:reload("mod_greeter", "localhost"). With
+-- `hotreload_patches = "/etc/prosody/patches"` a corrected library is put there
+-- (patches/util/jid.lua), and comes before the packaged one.
 
 module:set_global()
 
@@ -16,10 +18,10 @@ module:depends "admin_shell"
 local patches = module:get_option_string "hotreload_patches"
 if patches then package.path = patches .. "/?.lua;" .. package.path end
 
--- A plugin is no module of `require`: its globals are a table of its own, its chunk runs with an API named `module`. So
--- it gets a name here, "HOST/mod_NAME", and a searcher that runs its file in that same table. What the chunk asks of
--- the API has been done when the plugin was loaded, and must not be done again: meanwhile an API that does nothing is
--- there.
+-- A plugin is no module of `require`: its globals are a table of its own, its chunk runs with an
+-- API named `module`. So it gets a name here, "HOST/mod_NAME", and a searcher that runs its file in
+-- that same table. What the chunk asks of the API has been done when the plugin was loaded, and
+-- must not be done again: meanwhile an API that does nothing is there.
 local function quiet_api(api)
   local quiet = {}
   local does_nothing = { "hook", "hook_object_event", "hook_tag", "hook_global", "wrap_event", "wrap_object_event",

@@ -1,5 +1,5 @@
--- What admins may type. They come from this machine alone: the port is bound to 127.0.0.1. Whoever may log in to the
--- machine may reload what stands in its files; nobody can send code.
+-- What admins may type. They come from this machine alone: the port is bound to 127.0.0.1. Whoever
+-- may log in to the machine may reload what stands in its files; nobody can send code.
 
 local accounts = require "accounts"
 local hotreload = require "hotreload"

@@ -1,8 +1,8 @@
 -- Plays on one connection while the server's code changes under it:
 -- lua5.4 client.lua PORT ADMIN_PORT FLAG_FILE DIRECTORY
 --
--- It edits the modules of the server in DIRECTORY as a person would: it writes a new file and renames it to the old
--- name. What it prints is the same in each run; transcript.txt has it.
+-- It edits the modules of the server in DIRECTORY as a person would: it writes a new file and
+-- renames it to the old name. What it prints is the same in each run; transcript.txt has it.
 
 local socket = require "socket"
 

@@ -1,9 +1,9 @@
--- How this server gets new code: a watcher for the rules of the game, an admin's command (admin.lua) for single
--- modules, and a flag file for everything that changed.
+-- How this server gets new code: a watcher for the rules of the game, an admin's command
+-- (admin.lua) for single modules, and a flag file for everything that changed.
 --
--- The flag file stands for SIGHUP: plain Lua has no signals. `touch FLAG_FILE` asks for a reload, also from a systemd
--- unit (ExecReload=/usr/bin/touch FLAG_FILE) or a deployment script. The server takes the file away when it has
--- reloaded, so that whoever made it sees when it is done.
+-- The flag file stands for SIGHUP: plain Lua has no signals. `touch FLAG_FILE` asks for a reload,
+-- also from a systemd unit (ExecReload=/usr/bin/touch FLAG_FILE) or a deployment script. The server
+-- takes the file away when it has reloaded, so that whoever made it sees when it is done.
 
 local hotreload = require "hotreload"
 local server = require "server"

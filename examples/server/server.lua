@@ -10,7 +10,8 @@ local listeners = {} -- kind → listening socket
 local connections = {} -- socket → { kind, socket, out = lines to be sent, data = what the handlers keep for it }
 local is_running = true
 
--- Who handles what. By name: the handler is looked up when a line comes in, so it is always the newest.
+-- Who handles what. By name: the handler is looked up when a line comes in, so it is always the
+-- newest.
 local HANDLERS = { players = "commands", admins = "admin" }
 
 --- Listens on 127.0.0.1; port 0 stands for any free one.

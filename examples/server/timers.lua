@@ -1,7 +1,8 @@
--- A timer wheel: a ring of slots, one for each tick; a timer waits in the slot of its tick, for some turns of the ring.
+-- A timer wheel: a ring of slots, one for each tick; a timer waits in the slot of its tick, for
+-- some turns of the ring.
 --
--- A timer names what it will call, a module and a function in it, and is looked up when it is due. So timers that were
--- set before a reload call the new code.
+-- A timer names what it will call, a module and a function in it, and is looked up when it is due.
+-- So timers that were set before a reload call the new code.
 
 local timers = {}
 

@@ -1,9 +1,10 @@
--- A tick loop without any dependency, in which a module is reloaded for the whole VM without a pause:
--- lua5.4 main.lua (examples/tick/run.sh sets the paths; it needs a built library).
+-- A tick loop without any dependency, in which a module is reloaded for the whole VM without a
+-- pause: lua5.4 main.lua (examples/tick/run.sh sets the paths; it needs a built library).
 --
--- `scope = "vm"` lets every reference follow: here the methods that `monsters.new` made as closures for each monster,
--- which stand in a list that no name in the file leads to. `budget_ms` does that in slices: the call returns when the
--- module itself is new, and `hotreload.sweep(1)` goes on for about a millisecond in each tick.
+-- `scope = "vm"` lets every reference follow: here the methods that `monsters.new` made as closures
+-- for each monster, which stand in a list that no name in the file leads to. `budget_ms` does that
+-- in slices: the call returns when the module itself is new, and `hotreload.sweep(1)` goes on for
+-- about a millisecond in each tick.
 
 local hotreload = require "hotreload"
 local monsters = require "monsters"

@@ -1,4 +1,5 @@
--- Monsters as closures: each has methods of its own, made by a factory. Nobody but the monster itself holds them.
+-- Monsters as closures: each has methods of its own, made by a factory. Nobody but the monster
+-- itself holds them.
 
 local monsters = {}
 

@@ -1,5 +1,5 @@
--- Which modules may be hot (R1.4): Lua patterns over the module's name; and whether binary chunks may be (R1.8).
--- Part of the library (src/lua/open.rs includes it).
+-- Which modules may be hot (R1.4): Lua patterns over the module's name; and whether binary chunks
+-- may be (R1.8). Part of the library (src/lua/open.rs includes it).
 
 local pcall, type, next, ipairs, tonumber, math_type = pcall, type, next, ipairs, tonumber, math.type
 local rawget, rawlen = rawget, rawlen
@@ -9,7 +9,8 @@ local allow = { text_only = false }
 
 local patterns = { allow = {}, deny = {} }
 
---- Says what is wrong with a Lua pattern, or nothing. `string.find` complains only about the part that it reaches.
+--- Says what is wrong with a Lua pattern, or nothing. `string.find` complains only about the part
+--- that it reaches.
 local function malformed(pattern)
     local open, captures, i = {}, 0, 1
     while i <= #pattern do
@@ -82,9 +83,12 @@ allow.matching = matching
 --- Why the module with this name may not be reloaded; nothing if it may.
 function allow.refused(name)
     local denied = matching(patterns.deny, name)
-    if denied then return format("it matches the deny pattern '%s' (hotreload.configure)", denied) end
+    if denied then
+        return format("it matches the deny pattern '%s'; hotreload.configure sets the patterns",
+            denied)
+    end
     if patterns.allow[1] and not matching(patterns.allow, name) then
-        return "it matches no allow pattern (hotreload.configure)"
+        return "it matches no allow pattern; hotreload.configure sets the patterns"
     end
 end
 

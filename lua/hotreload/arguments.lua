@@ -70,8 +70,9 @@ local function written_out(c)
     return format("\\%03d", byte(c, -1))
 end
 
---- A name as it stands in a message or a report's text: what would end the line or steer a terminal is written out, and
---- of a long one the middle is left out (R1.9; as `shown` in src/support/error.rs).
+--- A name as it stands in a message or a report's text: what would end the line or steer a terminal
+--- is written out, and of a long one the middle is left out (R1.9; as `shown` in
+--- src/support/error.rs).
 function arguments.shown(name)
     if #name > MOST_SHOWN then name = sub(name, 1, MOST_SHOWN // 2) .. "..." .. sub(name, -MOST_SHOWN // 2) end
     return (gsub(gsub(name, "\xC2[\x80-\x9F]", written_out), "%c", written_out))
@@ -94,8 +95,8 @@ local function names_of(known)
     return concat(names, ", ")
 end
 
---- Checks a table of options against `known`. Returns a copy of it that no metamethod of the caller's reaches, or nil
---- and what is wrong with argument `number` of the function `name`.
+--- Checks a table of options against `known`. Returns a copy of it that no metamethod of the
+--- caller's reaches, or nil and what is wrong with argument `number` of the function `name`.
 function arguments.check(options, known, number, name)
     local checked = {}
     if options == nil then return checked end

@@ -15,11 +15,12 @@ local changes = {}
 -- A look's allocations are the collector's business at once, as any function's are.
 local OWED = 1 << 62
 
--- What stands where in the list of a look (src/lua/layout.rs).
+-- The indices of the list of a look (src/lua/layout.rs).
 local LOOK = core.layout.look
 -- Per module: the last look that found no difference.
 local looks = {}
--- The objects that these are about, held weakly: a module that the program loaded anew has another one.
+-- The modules' objects at that look, held weakly. A module that was loaded again has another
+-- object.
 local looked_at = setmetatable({}, { __mode = "v" })
 
 local function is_list_of_names(value)
@@ -97,7 +98,7 @@ end
 -- What `require` searched with when the files of `looks` were found.
 local searched = { path = false }
 
---- Where it searches with something else now, each file is to be found anew.
+--- If `require` searches otherwise now, every file has to be searched for again.
 local function note_search()
     local path, searchers = rawget(package, "path"), rawget(package, "searchers")
     local count = type(searchers) == "table" and rawlen(searchers) or 0
@@ -160,9 +161,14 @@ function changes.install(hotreload, record_of, records)
 
     --- The modules whose files may differ from the last look's.
     ---@see hotreload.touched in meta.lua
-    function hotreload.touched()
+    function hotreload.touched(after, most)
+        if after ~= nil and type(after) ~= "string" then
+            error(format("bad argument #1 to 'touched' (string expected, got %s)", type(after)), 2)
+        elseif most ~= nil and (math_type(most) ~= "integer" or most < 1) then
+            error("bad argument #2 to 'touched' (a number of modules expected)", 2)
+        end
         note_search()
-        return core.touched(loaded, looked_at, looks, records)
+        return core.touched(loaded, looked_at, looks, records, after, most)
     end
 
     function hotreload.changed(options)

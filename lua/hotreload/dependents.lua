@@ -62,7 +62,8 @@ local function in_order(names, needed_by)
     return list
 end
 
---- `reload` that takes the dependents along, where the option says so.
+--- Returns `reload` with the option `dependents`, which adds the modules that require the named
+--- ones.
 function dependents.around(hotreload, reload)
     return function(...)
         local names, options = ...

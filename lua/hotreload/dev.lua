@@ -99,7 +99,7 @@ return function(options)
         return watcher:poll()
     end
 
-    --- Ends it all. What is loaded stays as it is.
+    --- Ends the watching. The loaded modules stay as they are.
     function dev.stop()
         stopped = true
         if hook and debug.gethook(thread) == hook then debug.sethook(thread) end

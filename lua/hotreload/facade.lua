@@ -1,6 +1,6 @@
--- What programs call: the way of a reload around its native part, and the hook (called from Lua, so that it may yield).
--- Part of the library (src/lua/open.rs includes it); gets the native functions as its argument, with what the files
--- beside this one return.
+-- The functions that programs call. A reload begins and ends here, around its native part; the hook
+-- is called from Lua, so that it may yield. This file is part of the library (src/lua/open.rs
+-- includes it). Its argument has the native functions, and what the other files here return.
 -- The rules (R1.1) are those of docs/semantics/.
 
 local core = ...
@@ -15,7 +15,7 @@ local rawget, rawset, next, pairs = rawget, rawset, next, pairs
 local setmetatable, rawequal = setmetatable, rawequal
 local format = string.format
 local globals, loaded = _G, package.loaded
--- What stands where in the lists that the native part knows as well (src/lua/layout.rs).
+-- The indices of the lists that the native part uses as well (src/lua/layout.rs).
 local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
 local OWN, RUNNING = core.layout.own, core.layout.running
 
@@ -37,22 +37,23 @@ local function no_answers()
 end
 -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
 local objects = setmetatable({}, { __mode = "v" })
--- Weakly, for every function that a load placed, every table that it made, and what it imports: the number of the
--- object (R3.3, R8). For every module, by its name: the locals that some function has assigned (R4.7).
--- Under "exact" stands a weak table with a digest of each function, lines included (R3.6).
+-- A weak table. It maps every function that a load placed, every table that it made, and what it
+-- imports to the number of the object (R3.3, R8). It maps a module's name to the locals that some
+-- function has assigned (R4.7). The key "exact" has a weak table with a digest of each function,
+-- lines included (R3.6).
 local weak = { __mode = "k" }
 local lineage = setmetatable({}, weak)
--- The module whose chunk is running, or false (R7.5): set and reset natively, where no error can come between. It was
--- loaded before, and the reload is dry (R2.6).
+-- The module whose chunk is running, or false (R7.5); whether it was loaded before; whether the
+-- reload is dry (R2.6). The native part sets and resets these, where no error can interrupt it.
 local running = { false, false, false }
--- What reloads allocated since the collector's last cycle, in KiB.
+-- How much reloads have allocated since the collector's last cycle, in KiB.
 local owed = 0
 -- Modules whose reload has not ended: name -> its guard, held by the call that runs it.
 local hooking = setmetatable({}, { __mode = "v" })
--- The sweep in slices that is under way (R9.4): what the native part keeps of it; and the names of its modules.
+-- The native part's state of the current sweep in slices (R9.4), and the names of its modules.
 local sweeping, swept_modules = {}, {}
--- How often a reload has asked to join it, ever and since it began; and how many may before it is finished at once:
--- what each of them leaves for it is kept until then.
+-- How many reloads have joined a sweep, ever and since the current one began; and how many may join
+-- before it is finished at once. Until then each keeps objects alive for it.
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
 -- The texts of the last reloads (src/model/kept.rs).
@@ -63,7 +64,7 @@ local own = {
     [OWN.sweeping] = sweeping, [OWN.skipped] = {}, [OWN.texts] = texts,
 }
 
--- The collector has ended a cycle, and the weak table keeps room for what it lost.
+-- Whether the collector has ended a cycle. The weak table then has room for entries that are gone.
 local collected = false
 
 local function after_collection()
@@ -72,8 +73,8 @@ local function after_collection()
 end
 after_collection()
 
---- After a cycle of the collector the living move to a new table. Not while a chunk runs, nor whenever the collector
---- likes: a reload that is under way notes its functions in the one that it was given.
+--- After a cycle of the collector, moves the live entries to a new table. This is not done while a
+--- chunk runs: a reload notes its functions in the table that it was given.
 local function move_living()
     collected = false
     if running[RUNNING.module] then return end
@@ -82,7 +83,7 @@ local function move_living()
     lineage, own[OWN.lineage] = living, living
 end
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- Arguments (R1.1)
 
 local options_of_reload = {
@@ -126,7 +127,7 @@ local settings = {
     skip = is_list_of_tables,
 }
 
---- Says which modules may be reloaded. Each key given replaces that list.
+--- Sets which modules may be reloaded. Each key replaces its list.
 ---@see hotreload.configure in meta.lua
 function hotreload.configure(options)
     if type(options) ~= "table" then
@@ -149,21 +150,23 @@ function hotreload.configure(options)
     end
 end
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- The reload
 
 -- Messages for when there is no memory to make one.
 local NO_MEMORY = arguments.NO_MEMORY
-local NOT_PUT_BACK = "some of the program could not be put back"
-local HALF_UNDONE = NOT_PUT_BACK .. "; free some memory and call hotreload.undo again"
+local LEFT = "some of the program could not be put back"
+local NOT_PUT_BACK = LEFT .. "; restart the program"
+local HALF_UNDONE = LEFT .. "; free some memory and call hotreload.undo again"
 
 local function message_of(native)
     return native == 1 and NOT_PUT_BACK or native or NO_MEMORY
 end
 
--- A guard stands for a reload from before its commit to the end of its hooks; an entry undoes one module's reload. Its
--- end is native, where no error from outside (a debug hook's) can come between: it is closed, and undone as long as it
--- has its entries, which is until the hooks have ended well. Unless it is told already, a failure to undo is raised.
+-- A guard represents a reload from before its commit to the end of its hooks. Each of its entries
+-- undoes one module's reload. The native part ends it, where no error from outside (a debug hook's)
+-- can interrupt it. If the guard still has its entries, because the hooks have not succeeded, its
+-- end undoes the reload. A failure to undo is raised, unless the caller has reported it.
 local Guard = { __close = core["end"] }
 
 local function new_guard(entries)
@@ -174,8 +177,8 @@ local function new_guard(entries)
 end
 
 -- The guard of the reload that migrates objects, and the module. An error from outside may end the
--- reload at any point, and its coroutine may be lost: so this counts only while the guard is there
--- and open.
+-- reload at any point, and its coroutine may be lost. So this is valid only while the guard exists
+-- and is open.
 local MIGRATING = { guard = 1, module = 2 }
 local migration = setmetatable({ false, false }, { __mode = "v" })
 
@@ -185,19 +188,20 @@ local function migrating()
     return guard and guard[GUARD.open] and migration[MIGRATING.module]
 end
 
---- Why nothing can be done while a chunk runs, or a migration; nothing if neither does.
+--- Returns why nothing can be done while a chunk or a migration runs; nothing if neither runs.
 local function why_busy()
     if running[RUNNING.module] then
-        return format("the chunk of module '%s' is running in a reload",
+        return format("the chunk of module '%s' is running in a reload; wait until it has ended",
             shown(running[RUNNING.module]))
     elseif migrating() then
-        return format("objects of module '%s' are being migrated", shown(migrating()))
+        return format("objects of module '%s' are being migrated; wait until that has ended",
+            shown(migrating()))
     end
 end
 
---- The message of a reload that failed behind its commit: `failed` says what went wrong, of the
---- module `name`, `message` how. `memos` has what is to be said of the first `count` modules'
---- tables, or false; `stays` is what could not be undone.
+--- Returns the message of a reload that failed after its commit. `failed` names the step of the
+--- module `name`, `message` the error. `memos` has texts about the first `count` modules' tables,
+--- or false. `stays` says what could not be undone.
 local function failure(failed, name, message, memos, count, stays)
     failed = name and format(failed, shown(name)) or failed
     for j = count, 1, -1 do message = message .. (memos[j] or "") end
@@ -205,13 +209,13 @@ local function failure(failed, name, message, memos, count, stays)
     return format("%s, the reload was undone: %s", failed, message)
 end
 
---- Undoes a reload that is committed. Nothing is allocated before that is done: an error here would
---- leave it half done, and in a coroutine the guard open. The other arguments are for `failure`.
+--- Undoes a committed reload. It allocates nothing before that: an error here would leave the undo
+--- half done, and in a coroutine the guard open. The other arguments are for `failure`.
 local function take_back(guard, ...)
     local undone, why = core.close(guard)
     if undone then return failure(...) end
-    -- What could not be undone is told here, be there memory for a message or not; where even the
-    -- call fails, by the guard's end.
+    -- This reports what could not be undone, with or without memory for a message. If even the call
+    -- fails, the guard's end reports it.
     local failed, name, message, memos, count = ...
     local told, text = pcall(failure, failed, name, message, memos, count,
         why == 1 and NOT_PUT_BACK or why or NOT_PUT_BACK)
@@ -219,7 +223,8 @@ local function take_back(guard, ...)
     return told and text or NOT_PUT_BACK
 end
 
---- Runs the hooks, which may yield (R7.2). If one raises, or its coroutine is closed, the whole reload is undone.
+--- Runs the hooks, which may yield (R7.2). If one raises an error, or if its coroutine is closed,
+--- the whole reload is undone.
 local function run_hooks(guard, batch)
     local memos, has_yielded = batch.memos, false
     for i = 1, #batch do
@@ -230,7 +235,7 @@ local function run_hooks(guard, batch)
                 item.report, batch.kept and batch.kept[item.name])
             memos[i], has_yielded = known or false, has_yielded or yielded
             if not ok then
-                -- Where it has yielded, others may have written to the same places.
+                -- If it has yielded, others may have written to the same places.
                 local count = has_yielded and 0 or i
                 for j = count, 1, -1 do memos[j] = memos[j] and memo.put_back(memos[j]) end
                 return take_back(guard, "the hook of module '%s' failed", item.name, message,
@@ -240,10 +245,10 @@ local function run_hooks(guard, batch)
     end
 end
 
--- What the parts around this one need of it; filled in below.
+-- The functions of this file that the other files need; filled in below.
 local services = { why_busy = why_busy }
 
---- R14.2: migrates the objects of what was reloaded. If that fails, the whole reload is undone.
+--- R14.2: migrates the objects of the reloaded modules. If that fails, the whole reload is undone.
 local function migrate(guard, batch)
     for i = 1, #batch do
         local item = batch[i]
@@ -274,12 +279,12 @@ local function fill_reports(batch, dry, step)
 end
 
 local function finish(guard, batch, dry, now_owed, ok, message)
-    -- Where a cycle ended meanwhile, nothing is owed any more.
+    -- If a cycle has ended meanwhile, nothing is owed any more.
     owed = collected and 0 or now_owed
     local answered = batch[#batch].answers[ANSWERED.object] ~= false
     if not ok then
-        -- A lack of memory for the reports must not hide the message: it may tell of damage. For
-        -- the call of `pcall` there is room, that of the native part's call and of one within it.
+        -- A lack of memory for the reports must not hide the message, which may report damage. The
+        -- stack has room for `pcall`: the native part's call and a call within it have used it.
         local filled = answered and pcall(fill_reports, batch, dry, 0)
         if filled then return false, message_of(message), result_of(batch) end
         return false, message_of(message)
@@ -310,7 +315,7 @@ local function new_record()
         calls = false, version = false, undone = false }
 end
 
---- What is known of a module ends with it: the program may have forgotten it, and maybe loaded it anew.
+--- Forgets what is known of a module if the program has removed the module, or has loaded it again.
 local function update(record, name)
     local object = rawget(loaded, name) or false
     if not rawequal(objects[name], object) then
@@ -320,8 +325,8 @@ local function update(record, name)
     end
 end
 
---- One slice of the sweep, or, without a budget, all that is left of it: done, objects, waiting, passes, references,
---- stale, warnings; nil and a message when it failed.
+--- Does one slice of the sweep; without a budget, the whole rest. Returns done, objects, waiting,
+--- passes, references, stale, warnings; or nil and a message if it failed.
 local function sweep(budget_ms)
     local why = why_busy()
     if why then return nil, why end
@@ -332,7 +337,7 @@ local function sweep(budget_ms)
         owed, done, walked, waiting, passes, references, stale, warnings =
             core.sweep(owed, sweeping, budget_ms, lineage, own)
         if not waiting then return nil, message_of(walked) end
-        -- A finalizer that the collector calls behind the slice may have reloaded a module.
+        -- A finalizer that the collector called after the slice may have reloaded a module.
         done = done and joined == before
     until done or budget_ms
     if done then
@@ -348,19 +353,21 @@ local function finish_sweep()
     return done, not done and "the sweep that is under way cannot be finished: " .. why or nil
 end
 
---- A reload of a module that a sweep in slices is still about joins it; one that wants all at once waits for it.
+--- A reload of a module in the current sweep joins that sweep. A reload that sweeps at once
+--- finishes the current sweep first.
 local function meet_sweep(list, checked)
     if next(sweeping) == nil then return true end
     if checked.scope == "vm" and not checked.budget_ms and not checked.dry_run then return finish_sweep() end
     for i = 1, #list do
         if swept_modules[list[i]] and not checked.dry_run then checked.scope, checked.budget_ms = "vm", 1 end
     end
-    -- Nobody goes on with it.
+    -- The program does not continue the sweep.
     if checked.budget_ms and not checked.dry_run and waiting_reloads >= MOST_WAITING then return finish_sweep() end
     return true
 end
 
---- An item of a batch: what the native part and the hooks need of one module (src/api.rs); or nil and why not.
+--- Returns an item of a batch, with what the native part and the hooks need of one module
+--- (src/api.rs); or nil and why the module cannot be reloaded.
 local function item_of(name, options, known_options)
     if running[RUNNING.module] then
         return nil, refusal(name, format("the chunk of module '%s' is running in another reload; "
@@ -369,7 +376,8 @@ local function item_of(name, options, known_options)
     if migrating() then return nil, refusal(name, why_busy()) end
     local last = hooking[name]
     if last and last[GUARD.open] then
-        return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet")
+        return nil, refusal(name, "its hook (__hotfix) of the last reload has not ended yet; "
+            .. "reload again when it has")
     end
     local why = allow.refused(name)
     if why then return nil, refusal(name, why) end
@@ -406,7 +414,8 @@ local function item_of(name, options, known_options)
     return item
 end
 
---- Reads what is on record of a module when nothing is allocated any more: until then a finalizer may have reloaded it.
+--- Reads a module's record. Nothing may be allocated after this, because a finalizer could then
+--- reload the module.
 local function read_record(item)
     local undo = item.undo
     local record = undo[UNDO.record]
@@ -417,8 +426,9 @@ local function read_record(item)
     undo[UNDO.version] = record.version
 end
 
---- All that a reload needs before its native part. What is wrong with the arguments comes back as a message, and what
---- speaks against the reload as a refusal: little but a lack of memory raises here.
+--- Prepares everything that a reload needs before its native part. A wrong argument is returned as
+--- a message, and a reason against the reload as a refusal. Little except a lack of memory raises
+--- an error here.
 local function prepare(count, kept, names, options)
     if collected then move_living() end
     local list, wrong = arguments.list_of_names(count, names, "reload")
@@ -477,7 +487,7 @@ local function attempt(count, kept, ...)
     if wrong == "not enough memory" then return false, NO_MEMORY end
     if not ready or wrong then error(wrong, 3) end
     if why then return false, why end
-    -- From here on nothing is allocated but by the native part, which undoes what it cannot finish.
+    -- From here on only the native part allocates, and it undoes what it cannot finish.
     local guard <close> = open
     for i = 1, #batch do read_record(batch[i]) end
     running[RUNNING.is_loaded], running[RUNNING.dry_run] = false, checked.dry_run or false
@@ -495,13 +505,14 @@ plans.install(hotreload, dependents.around(hotreload, function(names, options)
     return reload(1, nil, names, options)
 end), options_of_reload)
 
---- The module whose chunk is running for a reload, and whether that is dry; see `hotreload.reloading` in meta.lua.
+--- Returns the module whose chunk is running for a reload, and whether that reload is dry; see
+--- `hotreload.reloading` in meta.lua.
 function hotreload.reloading()
     if running[RUNNING.module] and running[RUNNING.is_loaded] then return running[RUNNING.module], running[RUNNING.dry_run] end
     return nil
 end
 
---- Goes on with a sweep in slices; see `hotreload.sweep` in meta.lua.
+--- Continues a sweep in slices; see `hotreload.sweep` in meta.lua.
 function hotreload.sweep(budget_ms)
     local wrong = budget_ms ~= nil and arguments.milliseconds(budget_ms)
     if wrong then error(format("bad argument #1 to 'sweep' (%s)", wrong), 2) end
@@ -527,10 +538,11 @@ core.track_part.install(hotreload, function(name, object, loader, before, value)
     owed = now_owed
     local record = records[name] or new_record()
     records[name] = record
-    -- What is known of a module ends with it.
+    -- The module may have been removed or loaded again.
     record.generation, record.source, record.undo, record.previous = 1, false, false, false
-    -- The main function of plain data is as large as the data, and would tell nothing.
-    record.main = needs_text and loader or false
+    -- A file of data has no code to be compared later, and its main function is as large as the
+    -- data.
+    record.main = has_functions and loader or false
     record.base, record.calls, objects[name] = base or false, false, object
     record.version, record.undone = false, false
 end)
@@ -542,7 +554,7 @@ changes.install(hotreload, function(name)
 end, records)
 services.finish_sweep = finish_sweep
 
---- What is known of a module; nothing where no reload has seen it.
+--- Returns what is known of a module; nothing if no reload has seen it.
 function services.record_of(name)
     local record = records[name]
     if record then update(record, name) end
@@ -558,7 +570,9 @@ end
 function services.why_not(name)
     local why, last = why_busy(), hooking[name]
     if why then return why end
-    if last and last[GUARD.open] then return "its hook (__hotfix) has not ended yet" end
+    if last and last[GUARD.open] then
+        return "its hook (__hotfix) has not ended yet; wait until it has"
+    end
 end
 
 --- No reload of the module begins until the guard's end.
@@ -595,10 +609,10 @@ dependents.install(hotreload)
 instances.install(hotreload, services)
 hints.install(hotreload)
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- gg
 
---- Installs `gg.reload`; again at every `require`, should the program have made a new `gg`.
+--- Installs `gg.reload`, at every `require`: the program may have made a new `gg`.
 local function install()
     local gg = rawget(globals, "gg")
     if gg == nil then

@@ -1,5 +1,5 @@
--- The program's own functions around every reload (R7.6): `before`, `after`, `on_error`, `log` of `configure`.
--- Part of the library (src/lua/open.rs includes it).
+-- The program's own functions around every reload (R7.6): `before`, `after`, `on_error`, `log` of
+-- `configure`. Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown, core.arguments.NO_MEMORY
@@ -62,7 +62,7 @@ local function log(level, message)
     if installed.log then pcall(installed.log, level, message) end
 end
 
---- Calls a hook that can change nothing any more: what it raises is logged.
+--- Calls a hook that can no longer change the outcome. Its errors are logged.
 local function tell(which, name, value)
     if not installed[which] then return end
     local ok, err = pcall(installed[which], name, value)
@@ -78,7 +78,7 @@ local function failed(names, message)
     log("error", message)
 end
 
---- What `after` does to the report is its own affair: what is logged of it is read before.
+--- `after` may change the report, so the log's texts are read before.
 local function told(report)
     local title, warnings = shown(report.module), move(report.warnings, 1, #report.warnings, 1, {})
     local line = report.summary
@@ -92,15 +92,16 @@ local function succeeded(names, result)
     for _, report in ipairs(result) do told(report) end
 end
 
---- Why `before` is against a reload; nothing if it is not. It gets what the reload would do, which a dry run tells.
+--- Returns why `before` refuses a reload; nothing if it does not. `before` gets the report of a dry
+--- run.
 local function veto(reports)
     for _, report in ipairs(reports) do
         local name = report.module
         local ok, verdict = pcall(installed.before, name, report)
-        local why = not ok and "before raised: " .. text_of(verdict) or "before was against it"
+        local why = not ok and "raised: " .. text_of(verdict) or "returned false"
         if not ok or verdict == false then
-            return format("module '%s' was not reloaded, nothing was changed: %s (hotreload.configure)",
-                shown(name), why)
+            return format("module '%s' was not reloaded, nothing was changed: "
+                .. "'before' of hotreload.configure %s", shown(name), why)
         end
     end
 end
@@ -125,16 +126,16 @@ local function with_hooks(reload, services, count, names, options)
     end
     local right, ok, result, report = pcall(reload, count, kept and kept.kept, names, options)
     if not right then error(ok, 0) end
-    -- What the modules wrote that were asked is put back where the reload failed.
+    -- If the reload failed, what the asked modules wrote is put back.
     if not ok and kept then result = result .. unload.put_back(kept) end
     return ok, result, report
 end
 
---- Lets the hooks hear of what a reload came to, and returns it. The reload is done, or has failed, by now: nothing
---- that happens here can change that, a lack of memory neither.
+--- Informs the hooks of a reload's results, and returns these. The reload is done or has failed;
+--- nothing that happens here can change that, not even a lack of memory.
 local function heard(names, right, ok, result, ...)
     if not right then
-        -- What raises is what is wrong with the arguments; or no memory, before anything was changed.
+        -- Only a wrong argument raises an error, or a lack of memory before anything was changed.
         if ok ~= "not enough memory" then error(ok, 2) end
         ok, result = false, NO_MEMORY
     end
@@ -142,8 +143,8 @@ local function heard(names, right, ok, result, ...)
     return ok, result, ...
 end
 
---- `reload` with the hooks around it. A dry run has none; what is wrong with the arguments is
---- raised in the caller.
+--- Returns `reload` with the hooks around it. A dry run calls no hooks. Wrong arguments raise an
+--- error in the caller.
 function hooks.around(reload, services)
     return function(...)
         local names, options = ...

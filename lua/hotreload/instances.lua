@@ -17,6 +17,7 @@ local instances = {}
 -- Walks that are not at their end: class → { the pass, what it has found }. Both hold nothing.
 local walks = setmetatable({}, { __mode = "k" })
 local weak = { __mode = "k" }
+local TOO_LONG = "the migrations take longer than budget_ms; allow more time"
 -- Instructions of a migration between two looks at the clock.
 local CHECK = 10000
 
@@ -106,7 +107,9 @@ local function migrations(item, checked)
     local given = {}
     for name, f in next, migrate or {} do
         local class = class_named(name, item.object)
-        if not class then return nil, format("there is no class '%s'", shown(name)) end
+        if not class then
+            return nil, format("there is no class '%s'; name one of the module", shown(name))
+        end
         given[class] = true
         add(class, f, type(name) == "string" and name or "its class")
     end
@@ -135,11 +138,11 @@ local function call(f, object, change, deadline)
         return ok, message
     end
     sethook(function()
-        if clock() > deadline then error("the migrations take longer than budget_ms", 2) end
+        if clock() > deadline then error(TOO_LONG, 2) end
     end, "", CHECK)
     local _, ok, message = core.at_once(failed, f, object, change)
     sethook(hook, mask, count)
-    if ok and clock() > deadline then return false, "the migrations take longer than budget_ms" end
+    if ok and clock() > deadline then return false, TOO_LONG end
     return ok, message
 end
 
@@ -227,7 +230,8 @@ function instances.migrate(item, checked, services)
     if not made then return arguments.NO_MEMORY end
     local ready, wrong = pcall(migrate_all, item, checked, services, changes)
     if ready and not wrong then return end
-    local stays = pcall(put_back, changes) and "" or "\nsome objects could not be put back"
+    local stays = pcall(put_back, changes) and ""
+        or "\nsome objects could not be put back; restart the program"
     local told, text = pcall(failure, item.name, wrong, stays)
     return told and text or arguments.NO_MEMORY
 end

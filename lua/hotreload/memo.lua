@@ -13,12 +13,12 @@ local globals, loaded = _G, package.loaded
 
 local memo = {}
 
--- So many entries of tables are looked at: a hook may stand beside any amount of data.
+-- How many table entries are remembered: the module of a hook may have any amount of data.
 local MOST = 10000
 local FAR_STAYS = format("\nthe module has more than %d entries: "
-    .. "what was written far from its object stays", MOST)
+    .. "what was written far from its object stays; check it", MOST)
 
---- A copy of a table's entries, and how many there are; nothing where there are more than `most`.
+--- Returns a copy of a table's entries, and their number; nothing if there are more than `most`.
 local function copy_of(table, most)
     local copy, count = {}, 0
     for key, value in next, table do
@@ -93,11 +93,11 @@ local function put_back(known)
     end
 end
 
---- Puts back what is remembered. Returns what has to be said of it, or an empty text. Allocates
---- nothing of its own.
+--- Puts back what is remembered. Returns a text for the message, which may be empty. Allocates
+--- nothing itself.
 function memo.put_back(known)
     if not pcall(put_back, known) then
-        return "\nsome of what it wrote could not be put back"
+        return "\nsome of what it wrote could not be put back; restart the program"
     end
     return known.is_whole and "" or FAR_STAYS
 end

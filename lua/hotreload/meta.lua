@@ -1,7 +1,7 @@
 ---@meta hotreload
 ---@diagnostic enable: type-not-found, undefined-doc-param, duplicate-doc-field, doc-syntax-error
--- The types of the public API, for editors that read LuaCATS annotations. No program runs this file.
--- What each of these does: docs/semantics/, by the rule that is named.
+-- The types of the public API, for editors that read LuaCATS annotations. No program runs this
+-- file. What each of these does: docs/semantics/, by the rule that is named.
 
 ---What `gg.reload` takes besides the module's name. Any other name, type or value raises a Lua argument error.
 ---@class (exact) hotreload.Options
@@ -350,8 +350,13 @@ function hotreload.changed(options) end
 ---Which modules `hotreload.changed { quick = true }` has to look at: those whose files' size, inode
 ---or times are not as at the last look, and those without such a look (R12.4). It costs one system
 ---call for each file. No file is searched for.
+---
+---With `most` it stops when it has looked at so many modules and a millisecond has passed.
+---@param after? string   go on behind this module
+---@param most? integer
 ---@return string[] names   in no order
-function hotreload.touched() end
+---@return string? last   the module that it stopped at; nothing if it has looked at all
+function hotreload.touched(after, most) end
 
 ---Seconds with fractions, of a clock that never goes back. It does not begin at a known time.
 ---@return number seconds

@@ -41,9 +41,10 @@ function moves.begin(item, from, source, services)
     local object, record = rawget(loaded, from), services.record_of(from)
     if type(object) ~= "table" then
         return format("the module '%s', from which it is to go on, %s", shown(from),
-            object and "has no table for an object" or "is not loaded")
+            object and "has no table for an object; name one that has"
+                or "is not loaded; load it, or name another")
     elseif rawget(loaded, item.name) then
-        return "it is loaded already; a module goes on under a name that is not"
+        return "it is loaded already; give it a name that is not loaded"
     end
     local own = item.undo[core.layout.undo.record]
     own.generation = 1

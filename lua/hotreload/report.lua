@@ -7,7 +7,7 @@ local ipairs, setmetatable = ipairs, setmetatable
 local concat, format = table.concat, string.format
 
 local reports = {}
--- What stands where in the native part's answer.
+-- The indices of the native part's answer.
 local AT = core.layout.answers
 
 --- Lines as one text; the list is used up. `table.concat` raises where memory is short, though a
@@ -100,7 +100,7 @@ function reports.summary(report)
 end
 
 ----------------------------------------------------------------------------------------------------
--- The text: the summary, and further lines where there is more to say
+-- The text: the summary, and further lines if there is more to say
 
 local COLORS = { ["!"] = 31, ["-"] = 31, ["+"] = 32, ["~"] = 33 }
 
@@ -212,7 +212,8 @@ function reports.list()
     return setmetatable({}, List)
 end
 
---- A report with room for all that it will say: `fill` allocates nothing, so that no reload fails once it is done.
+--- A report with room for all that it will say: `fill` allocates nothing, so that no reload fails
+--- once it is done.
 function reports.blank(name, options)
     local full = options.report == "full" or options.dry_run and options.report ~= "counts"
     return setmetatable({

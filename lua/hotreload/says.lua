@@ -11,11 +11,12 @@ local loaded = package.loaded
 
 local says = {}
 
--- A look at the text is the collector's business at once.
+-- The collector counts the allocations of a look at the text at once.
 local OWED = 1 << 62
--- What of `__reload` counts for each module of a list by itself; the native part reads it.
+-- The options of `__reload` that apply to each module of a list by itself; the native part reads
+-- them.
 local OWN = { "data", "constants", "removed" }
--- What is the call's own affair.
+-- The options that only a call may have.
 local OF_CALL = {
     source = true, dry_run = true, budget_ms = true, migrate = true, dependents = true, from = true,
     rename = true,
@@ -27,7 +28,7 @@ function says.field(name, key)
     return type(object) == "table" and rawget(object, key) or nil
 end
 
---- Where the module's text has the field, for a message.
+--- Returns the line of the module's text that has the field, for a message.
 local function line_of(name, key, source)
     if not source then
         local _, found = text(OWED, name, stock)
@@ -43,14 +44,14 @@ local function line_of(name, key, source)
     return ""
 end
 
---- The refusal of a field that is of a wrong kind.
+--- Returns the refusal for a field of a wrong kind.
 function says.wrong(name, key, wrong, source)
     local _, line = pcall(line_of, name, key, source)
     return refusal(name, format("its field %s%s: %s", key, line, wrong))
 end
 
---- Why the module says that it is not to be reloaded, or says it in a wrong way; nothing if it is
---- hot. `known` are the checks of a reload's options.
+--- Returns why the module refuses to be reloaded, or what is wrong with its fields; nothing if it
+--- may be reloaded. `known` has the checks of a reload's options.
 function says.refused(name, known, source)
     local object = rawget(loaded, name)
     if type(object) ~= "table" then return end
@@ -60,9 +61,12 @@ function says.refused(name, known, source)
             format("function expected, got %s", type(unload)), source)
     end
     if reload == nil or reload == true then return end
-    if reload == false then return refusal(name, "it says that it is never hot (__reload)") end
+    if reload == false then
+        return refusal(name, "it says that it is never hot (__reload); restart the program")
+    end
     if type(reload) == "string" then
-        return refusal(name, format("it says that it is never hot: %s (__reload)", shown(reload)))
+        return refusal(name, format("it says that it is never hot: %s (__reload); "
+            .. "restart the program", shown(reload)))
     end
     if type(reload) ~= "table" then
         return says.wrong(name, "__reload",
@@ -78,8 +82,8 @@ function says.refused(name, known, source)
     end
 end
 
---- What the module says of some options that each module has by itself, where the call says
---- nothing: into `item`.
+--- Copies into `item` the options that apply to each module by itself: the call's, else the
+--- module's.
 function says.options(name, checked, item)
     local own = says.field(name, "__reload")
     for _, key in next, OWN do
@@ -87,8 +91,8 @@ function says.options(name, checked, item)
     end
 end
 
---- What the modules of a call say of the options that all of them have together. A single module
---- may say all; of several, each may widen the scope and refuse binary chunks.
+--- Adds to a call's options those of its modules that apply to the whole call. A single module may
+--- set all of them. One of several modules may only widen the scope and refuse binary chunks.
 function says.together(list, checked)
     for _, name in next, list do
         local own = says.field(name, "__reload")

@@ -1,5 +1,5 @@
--- What still runs old code (R11): the text around the native walk, and the ways to what holds an old function.
--- Part of the library (src/lua/open.rs includes it).
+-- What still runs old code (R11): the text around the native walk, and the ways to what holds an
+-- old function. Part of the library (src/lua/open.rs includes it).
 
 local core = ...
 local arguments = core.arguments
@@ -12,7 +12,7 @@ local getuservalue, getinfo, getregistry = debug.getuservalue, debug.getinfo, de
 
 local stale = {}
 
--- What stands where in the lists that the native part knows as well.
+-- The indices of the lists that the native part uses as well.
 local ROW, MODULE = core.layout.stale_row, core.layout.stale_module
 local MAIN_THREAD = 1 -- in the registry
 local options_of_stale = { paths = arguments.a("boolean") }
@@ -20,7 +20,7 @@ local options_of_stale = { paths = arguments.a("boolean") }
 -- The types of values that lead on.
 local entered = { table = true, ["function"] = true, userdata = true, thread = true }
 
---- A key as it stands in a path.
+--- Returns a key as a part of a path.
 local function step(key)
     if type(key) == "string" then
         return find(key, "^[%a_][%w_]*$") and "." .. key or format("[%q]", key)
@@ -33,8 +33,8 @@ local function upvalue_name(f, i)
     return name ~= nil and name ~= "" and name or tostring(i)
 end
 
---- A way to each of the holders, as text, where one is found: breadth first, through tables, metatables, upvalues, user
---- values and coroutines. `skip` has what is not entered.
+--- A way to each of the holders, as text, where one is found: breadth first, through tables,
+--- metatables, upvalues, user values and coroutines. `skip` has what is not entered.
 local function ways_to(holders, skip)
     local left, ways, seen, queue = 0, {}, {}, {}
     for holder in next, holders do
@@ -99,14 +99,14 @@ local function ways_to(holders, skip)
     return ways
 end
 
---- How a holder is called when no way to it is known.
+--- Returns what a holder is called if no way to it is known.
 local function nameless(holder)
     if type(holder) ~= "function" then return "a " .. type(holder) end
     local info = getinfo(holder, "S")
     return format("function <%s:%d>", info.short_src, info.linedefined)
 end
 
---- Where a coroutine is in the midst of a function.
+--- Returns where a coroutine is running a function.
 local function activation(ways, kind, thread, line, f)
     local which = thread == getregistry()[MAIN_THREAD] and "the main coroutine"
         or ways[thread] and "coroutine " .. ways[thread] or "a coroutine"
@@ -125,7 +125,7 @@ local function path(ways, kind, holder, key, f)
     return way .. "$local"
 end
 
---- What the function is called at this place; nothing where the place has no name for it.
+--- Returns the function's name at this place; nothing if the place has no name for it.
 local function name_at(kind, holder, key)
     if kind == "value" and type(key) == "string" then return key end
     if kind == "upvalue" then
@@ -134,7 +134,8 @@ local function name_at(kind, holder, key)
     end
 end
 
---- Makes `hotreload.stale`. `records` has what is known of each module, `walk` calls the native part.
+--- Makes `hotreload.stale`. `records` has what is known of each module, `walk` calls the native
+--- part.
 ---@see hotreload.stale in meta.lua
 function stale.install(hotreload, records, walk, own)
     local function list(name, checked)

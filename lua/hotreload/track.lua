@@ -1,10 +1,11 @@
 -- Modules that `require` loads get a record (R8): `hotreload.track`.
 -- Part of the library (src/lua/open.rs includes it).
 --
--- One function stands in `package.searchers`, in the place of the first searcher, which it asks first; so the others
--- stand where they stood, and what a host puts there later counts. Of a module that is to be tracked it looks for the
--- loader as `require` does, and hands back one that calls it. No error is caught on the way, so messages and tracebacks
--- are those of the loader. Nothing watches the load: the record is made of what the loader left.
+-- One function replaces the first searcher in `package.searchers`, and asks that searcher first. So
+-- the other searchers keep their places, and a host may add more later. For a tracked module the
+-- function looks for the loader as `require` does, and returns a loader that calls it. It catches
+-- no errors, so messages and tracebacks are those of the loader. Nothing watches the load: the
+-- record is made from what the loader left.
 
 local core = ...
 local allow, call = core.allow, core.call
@@ -21,7 +22,7 @@ local track = {
 -- Per coroutine: the module whose loader runs on it. A host's `require` may yield meanwhile.
 local loading = setmetatable({}, { __mode = "k" })
 
--- The function in `package.searchers`, and the searcher that it stands for.
+-- The function in `package.searchers`, and the searcher that it replaces.
 local standing = core.standing
 local FINDER, SEARCHER = core.layout.standing.finder, core.layout.standing.searcher
 -- The patterns; false where nothing is tracked.
@@ -33,7 +34,7 @@ local function searchers()
     return type(list) == "table" and list or nil
 end
 
---- Where the function stands in the list; nothing where it does not.
+--- Returns the function's index in the list; nothing if it is not there.
 local function place_in(list)
     for i = 1, #list do
         if rawequal(rawget(list, i), standing[FINDER]) then return i end
@@ -46,7 +47,8 @@ local function copy_of_globals()
     return copy
 end
 
---- Makes `hotreload.track`. `note(name, object, code, before, value)` puts down what a load has left.
+--- Makes `hotreload.track`. `note(name, object, code, before, value)` puts down what a load has
+--- left.
 ---@see hotreload.track in meta.lua
 function track.install(hotreload, note)
     local function take(name, code, before, value)
@@ -56,7 +58,8 @@ function track.install(hotreload, note)
         note(name, object, code, before, value)
     end
 
-    --- After the loader: what it left is put down. Memory that is short costs the record, not the load.
+    --- After the loader: what it left is put down. Memory that is short costs the record, not the
+    --- load.
     local function finish(name, code, before, ...)
         if before then pcall(take, name, code, before, (...)) end
         return ...
@@ -133,7 +136,7 @@ function track.install(hotreload, note)
             if place and standing[SEARCHER] then rawset(list, place, standing[SEARCHER]) end
             return true
         end
-        if not list then return false, "'package.searchers' must be a table" end
+        if not list then return false, "'package.searchers' must be a table; put it back" end
         wanted = allow.list(patterns)
         if not place then
             standing[FINDER], standing[SEARCHER] = find, rawget(list, 1)

@@ -64,8 +64,8 @@ local function entries_of(list, steps, services)
         if count == 0 and steps == 1 then
             return nil, name, "there was none, or it is undone already"
         elseif count < steps then
-            return nil, name, format("there are %d on record (hotreload.configure { history = … })",
-                count)
+            return nil, name, format("there are %d on record; "
+                .. "hotreload.configure { history = … } keeps more", count)
         end
     end
     sort(entries, function(a, b) return a.serial > b.serial end)

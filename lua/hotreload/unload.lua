@@ -44,7 +44,7 @@ function unload.run(reports, services)
             state.memos[#state.memos + 1] = known
             state.has_yielded = state.has_yielded or yielded
             if not ok or result == false then
-                local why = ok and "was against it" or "raised: " .. result
+                local why = ok and "returned false" or "raised: " .. result
                 return nil, format("module '%s' was not reloaded, nothing was changed: "
                     .. "its __unload %s%s", shown(name), why, put_back(state))
             end

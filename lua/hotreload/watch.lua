@@ -1,5 +1,5 @@
--- require "hotreload.watch": reloads modules whose files change (R12.5). The program polls it from its own loop; there
--- is no thread, and no poll waits for anything.
+-- require "hotreload.watch": reloads modules whose files change (R12.5). The program polls it from
+-- its own loop. It starts no thread, and no poll waits for anything.
 --
 --    local watcher = require "hotreload.watch".new()
 --    while serving do tick() watcher:poll() end
@@ -15,12 +15,14 @@ local stderr = io.stderr
 ---@type hotreload.watch
 local watch = {}
 
--- Files that one look searches for anew, though they have not changed: `require` may find another.
+-- How many unchanged files one look searches for again: `require` may now find another file.
 local SEARCHED = 32
--- Seconds between two looks: at least so many, and so many times as long as a look takes.
+-- How many files a poll compares at least, even if that takes longer than a slice.
+local COMPARED = 250
+-- The time between two looks: the least number of seconds, and the least multiple of a look's time.
 local LEAST_INTERVAL, LEAST_REST = 0.04, 20
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- Options (R1.1)
 
 local function a(wanted)
@@ -46,7 +48,8 @@ local function filter(value)
     end
 end
 
---- A check: options for `gg.reload`, which knows itself what it takes. (It refuses a standard library before all else.)
+--- A check: options for `gg.reload`. That function itself checks them, and it then refuses a
+--- standard library before it does anything.
 local function options_of_reload(value)
     if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
     for _, name in ipairs { "source", "dry_run" } do
@@ -82,11 +85,11 @@ local function matcher(value)
     end
 end
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- The order of modules that depend on one another
 
---- Puts names into an order in which a module comes after those that it requires: by the calls of `require` with a
---- string that its file shows. Modules of a cycle, and all others, come by name. Returns a new list.
+--- Sorts names so that each module comes after those whose names its file gives to `require` as
+--- strings. The modules of a cycle, and all others, are sorted by name. Returns a new list.
 ---@see hotreload.watch in meta.lua
 function watch.order(names)
     local wanted = a "table"(names)
@@ -124,7 +127,7 @@ function watch.order(names)
     return ordered
 end
 
-------------------------------------------------------------------------------------------------------------------------
+----------------------------------------------------------------------------------------------------
 -- The watcher
 
 local Watcher = {}
@@ -136,7 +139,8 @@ local function describe(err)
     return ok and text or format("(error object is a %s value)", type(err))
 end
 
---- Calls one of the program's functions. What it raises goes to `on_error`, and from there to stderr.
+--- Calls one of the program's functions. Its errors go to `on_error`; errors of `on_error` go to
+--- stderr.
 local function tell(self, which, name, ...)
     local ok, err = pcall(self[which], name, ...)
     if ok then return end
@@ -153,7 +157,7 @@ local function loaded_names()
     return names
 end
 
---- Those of the names that the filter lets pass.
+--- Returns the names that the filter accepts.
 local function wanted(self, names)
     local matches = self.matches
     if not matches then return names end
@@ -166,19 +170,33 @@ local function wanted(self, names)
     return passed
 end
 
---- The modules to look at: those whose files may have changed, and some of the others in turn.
-local function names_to_watch(self)
-    local names, met = hotreload.touched(), {}
-    for _, name in ipairs(names) do met[name] = true end
+--- Makes a round of looks. Each round begins with some modules that may be unchanged, in turn.
+local function new_round(self)
     if not self.others[1] then self.others = loaded_names() end
-    for _ = 1, math.min(SEARCHED, self.most, #self.others) do
-        local name = table.remove(self.others)
-        if not met[name] then names[#names + 1] = name end
-    end
-    return wanted(self, names)
+    local names, others = {}, self.others
+    for i = 1, math.min(SEARCHED, self.most, #others) do names[i] = table.remove(others) end
+    names = wanted(self, names)
+    local met = {}
+    for _, name in ipairs(names) do met[name] = true end
+    return {
+        names = names, met = met, next = 1, took = 0, changed = {}, problems = {}, contents = {},
+        walks = true, -- over what is loaded; `last` is the name that it has come to
+    }
 end
 
---- Notes what a look found for a module. Returns whether it has been so for long enough.
+--- Adds to a round the modules whose files may have changed. If there are many modules, this takes
+--- several polls.
+local function walk(self, round, most)
+    local names, last = hotreload.touched(round.last, math.max(most, COMPARED))
+    round.last, round.walks = last, last ~= nil
+    for _, name in ipairs(wanted(self, names)) do
+        if not round.met[name] then
+            round.met[name], round.names[#round.names + 1] = true, name
+        end
+    end
+end
+
+--- Notes what a look found for a module. Returns whether that has not changed for long enough.
 local function has_settled(self, name, what, now)
     local seen = self.seen[name]
     if not seen or seen.what ~= what or now < seen.since then
@@ -189,12 +207,12 @@ local function has_settled(self, name, what, now)
     return now - seen.since >= self.settle
 end
 
---- A failure is told once for each content of the file and message. A lack of memory says nothing of the file: the next
---- look tries again.
+--- Reports a failure once for each content of the file and each message. A lack of memory says
+--- nothing about the file, so the next look tries again.
 local function failed(self, name, what, message)
     local last = self.failures[name]
     if find(message, "not enough memory", 1, true) then what = false end
-    -- What it could not require may appear, and is not watched until it is loaded.
+    -- The module that it could not require may appear. Nothing watches that one until it is loaded.
     local missing = match(message, "module '([^']+)' not found")
     self.failures[name] = { what = what, message = message, missing = missing ~= name and missing }
     if not last or last.what ~= what or last.message ~= message then tell(self, "on_error", name, message) end
@@ -214,7 +232,7 @@ local function reloaded(self, name, report, content)
     tell(self, "on_reload", name, report)
 end
 
---- Of some modules whose files differed when a round looked at them, those whose files are still as they were then.
+--- Returns which of the modules have the same files as when the round looked at them.
 local function unchanged_since(names, contents)
     local _, _, now = hotreload.changed { names = names, quick = true }
     local still = {}
@@ -222,9 +240,10 @@ local function unchanged_since(names, contents)
     return still
 end
 
---- One after the other, no more than `most` of them; what is left stays in `self.work` for the next poll. Counts in
---- `self.count`, so that what is done counts whatever happens afterwards. What failed is tried again as long as
---- another one succeeds: it may have needed that one. Returns how many more of `most` there may be.
+--- Reloads modules one after the other, `most` of them at most; the rest stays in `self.work` for
+--- the next poll. `self.count` counts each reload at once, so that a later error does not lose it.
+--- A failed module is tried again if another one succeeds, because it may need that one. Returns
+--- how many of `most` are left.
 local function one_by_one(self, most)
     local work = self.work
     local last, still = work.next + most - 1, nil
@@ -237,13 +256,13 @@ local function one_by_one(self, most)
             if most == 0 then return 0 end
             local name = work.todo[work.next]
             most, work.next = most - 1, work.next + 1
-            -- What has changed once more is the next round's.
+            -- A file that has changed again is left to the next round.
             if not work.done[name] and (not still or still[name] ~= false) then
                 local ok, result = reload(self, name)
                 if ok then
                     work.progress = true
-                    -- With its dependents, of which some may have been to do as well. They count
-                    -- before anything is allocated.
+                    -- This includes dependents, some of which may be in `work` as well. They are
+                    -- counted before anything is allocated.
                     local several = rawget(result, 1) ~= nil
                     self.count = self.count + (several and #result or 1)
                     for _, report in ipairs(several and result or { result }) do
@@ -269,7 +288,7 @@ local function one_by_one(self, most)
     return most
 end
 
---- All of them or none (R7.4).
+--- Reloads all of them or none (R7.4).
 local function all_together(self, names, contents)
     local ok, result = reload(self, names)
     if not ok then
@@ -282,30 +301,30 @@ local function all_together(self, names, contents)
     end
 end
 
---- Looks at the next modules of the round that is under way, or of a new one. Returns the round when that was all.
+--- Looks at the next modules of the current round, or of a new one. Returns the round if it is
+--- finished.
 local function look(self, most)
     local began = hotreload.clock()
-    local round = self.round or {
-        names = names_to_watch(self), next = 1, took = 0, changed = {}, problems = {}, contents = {},
-    }
+    local round = self.round or new_round(self)
+    if round.walks then walk(self, round, most) end
     local slice = table.move(round.names, round.next, math.min(round.next + most - 1, #round.names), 1, {})
     round.next = round.next + #slice
     local changed, problems, contents = hotreload.changed { names = slice, quick = true }
     table.move(changed, 1, #changed, #round.changed + 1, round.changed)
     for name, message in pairs(problems) do round.problems[name] = message end
     for name, content in pairs(contents) do round.contents[name] = content end
-    self.round = round.next <= #round.names and round or nil
+    self.round = (round.walks or round.next <= #round.names) and round or nil
     round.took = round.took + hotreload.clock() - began
     return not self.round and round
 end
 
---- Acts on what a round has found; reloads no more than `most` modules now.
+--- Acts on what a round has found. Reloads `most` modules at most.
 local function act(self, round, now, most)
     local unsettled, found, contents = false, {}, round.contents
     local ready, retries, broken = {}, {}, {}
     for _, name in ipairs(round.changed) do
         local content, last = contents[name], self.failures[name]
-        -- What this watcher took once, and does not run any more, was undone.
+        -- A content that this watcher has reloaded, and that no longer runs, was undone.
         if content ~= self.taken[name] then
             found[name] = true
             if not has_settled(self, name, content, now) then
@@ -349,7 +368,7 @@ local function act(self, round, now, most)
     end
 end
 
---- Goes on with what earlier polls have left, and then looks, if that is `due`.
+--- Continues the work of earlier polls, and then looks, if that is `due`.
 local function look_and_act(self, now, most, due)
     local rest = self.work and one_by_one(self, most) or most
     if self.work or not due then return end
@@ -365,7 +384,8 @@ local function count_of(set)
 end
 
 local function go_on(self, now, most, due)
-    -- A hook may yield: until it has ended, other calls do nothing. A coroutine that is dropped does not hold them up.
+    -- A hook may yield: until it has ended, other calls do nothing. A coroutine that is dropped
+    -- does not hold them up.
     local busy = self.busy[1]
     if busy and status(busy) ~= "dead" then return 0, count_of(self.failures) end
     self.busy[1], self.count = running(), 0
@@ -378,7 +398,7 @@ local function go_on(self, now, most, due)
     return self.count, count_of(self.failures)
 end
 
---- The program's time; nothing, and `on_error` is told, where its clock has none.
+--- Returns the program's time. If its clock fails, returns nothing and calls `on_error`.
 local function time_of(self)
     local ok, now = pcall(self.clock)
     if ok and type(now) == "number" then return now end
@@ -386,7 +406,7 @@ local function time_of(self)
         ok and format("the clock gave no number: %s", type(now)) or "clock raised: " .. describe(now))
 end
 
---- For a method that was called with a dot.
+--- Raises an error if a method was called with a dot.
 local function check_self(self, name)
     if type(self) == "table" and self.failures then return end
     local got = self == nil and "no value" or type(self)
@@ -403,7 +423,8 @@ function Watcher:check()
     return go_on(self, now, math.maxinteger // 2, true)
 end
 
---- Looks when the interval has passed since the last look, at no more modules than `most`; reloads no more than that.
+--- Looks if the interval has passed since the last look. Looks at `most` modules, and reloads
+--- `most` modules, at most.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:poll()
     check_self(self, "poll")
@@ -414,7 +435,7 @@ function Watcher:poll()
     return go_on(self, now, self.most, due)
 end
 
---- What could not be reloaded as the files stand: name → message.
+--- Returns what cannot be reloaded from the present files: name → message.
 ---@see hotreload.Watcher in meta.lua
 function Watcher:failing()
     check_self(self, "failing")

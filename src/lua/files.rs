@@ -94,14 +94,22 @@ const LOADED: c_int = 1;
 const LOOKED_AT: c_int = 2;
 const LOOKS: c_int = 3;
 const RECORDS: c_int = 4;
-const TOUCHED: c_int = 5;
-const GENERATION: c_int = 6;
-const NAME: c_int = 7;
-const OBJECT: c_int = 8;
+const AFTER: c_int = 5;
+const MOST: c_int = 6;
+const TOUCHED: c_int = 7;
+const GENERATION: c_int = 8;
+const NAME: c_int = 9;
+const OBJECT: c_int = 10;
 
-/// `core.touched(loaded, looked_at, looks, records)` → a list: the names in `loaded` but those
-/// whose last look found no difference and whose object, generation and file are as they were
-/// then. One system call for each file.
+/// A walk over more modules than asked for goes on for so long.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// `core.touched(loaded, looked_at, looks, records, after, most)` → a list: the names in `loaded`
+/// but those whose last look found no difference and whose object, generation and file are as they
+/// were then. One system call for each file.
+///
+/// With `most` the walk ends behind so many names and a short time, and the second result is the
+/// last name; the next call goes on `after` it. A name that is no longer there ends the walk.
 ///
 /// `looks` has a list [`Look`] for a name, `looked_at` the object then. `records` has a table with
 /// the field `generation`; a name without one is of generation 0.
@@ -112,15 +120,26 @@ pub unsafe extern "C-unwind" fn touched(l: *mut lua_State) -> c_int {
     // SAFETY: the running state, with room made. Nothing that needs dropping lives across a call
     // of Lua's. No metamethod runs, so `loaded` is not changed during the walk.
     unsafe {
-        ffi::lua_settop(l, RECORDS);
+        ffi::lua_settop(l, MOST);
         for table in LOADED..=RECORDS {
             ffi::luaL_checktype(l, table, ffi::LUA_TTABLE);
         }
-        ffi::luaL_checkstack(l, 12, std::ptr::null());
+        ffi::luaL_checkstack(l, 14, std::ptr::null());
         ffi::lua_createtable(l, 0, 0);
         ffi::lua_pushstring(l, c"generation".as_ptr());
-        let (now, mut count) = (SystemTime::now(), 0);
-        ffi::lua_pushnil(l);
+        let (now, began) = (SystemTime::now(), Instant::now());
+        let (mut count, mut left) = (0, i64::MAX);
+        if ffi::lua_isinteger(l, MOST) != 0 {
+            left = ffi::lua_tointegerx(l, MOST, std::ptr::null_mut());
+        }
+        ffi::lua_pushvalue(l, AFTER);
+        ffi::lua_pushvalue(l, AFTER);
+        let is_there = ffi::lua_rawget(l, LOADED) != ffi::LUA_TNIL;
+        ffi::lua_settop(l, NAME);
+        if !is_there && ffi::lua_isnil(l, AFTER) == 0 {
+            ffi::lua_settop(l, TOUCHED);
+            return 1;
+        }
         while ffi::lua_next(l, LOADED) != 0 {
             if ffi::lua_type(l, NAME) == ffi::LUA_TSTRING
                 && ffi::lua_toboolean(l, OBJECT) != 0
@@ -131,6 +150,12 @@ pub unsafe extern "C-unwind" fn touched(l: *mut lua_State) -> c_int {
                 ffi::lua_rawseti(l, TOUCHED, count);
             }
             ffi::lua_settop(l, NAME);
+            left -= 1;
+            if left <= 0 && began.elapsed() >= SLICE {
+                ffi::lua_pushvalue(l, TOUCHED);
+                ffi::lua_pushvalue(l, NAME);
+                return 2;
+            }
         }
         ffi::lua_settop(l, TOUCHED);
         1

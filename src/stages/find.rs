@@ -179,7 +179,7 @@ pub fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
         );
     }
     if STANDARD.iter().any(|name| name.as_bytes() == context.bytes) {
-        return refused("it is a standard library; only Lua modules of your own can be hot");
+        return refused("it is a standard library; name a Lua module of your own");
     }
     let own = vm.field(context.loaded, "hotreload")?;
     let itself = context.is_loaded() && vm.raw_equal(own, context.running);
@@ -208,7 +208,9 @@ pub enum Contents {
 pub fn search(vm: &mut Vm, context: &Context, contents: Contents) -> Result<Found> {
     let searchers = vm.field(context.package, "searchers")?;
     if !vm.val(searchers).is_table() {
-        return Err(Error::Lua(b"'package.searchers' must be a table".to_vec()));
+        return Err(Error::Lua(
+            b"'package.searchers' must be a table; put it back".to_vec(),
+        ));
     }
     let mut tried = String::new();
     for i in 1.. {
@@ -268,7 +270,8 @@ fn standing_for(vm: &mut Vm, searcher: Ref) -> Result<Ref> {
 }
 
 fn c_module(context: &Context, how: &str) -> Error {
-    let why = format!("it is a C module ({how}); only Lua code can be replaced while it runs");
+    let why =
+        format!("it is a C module ({how}), and only Lua code is reloaded; restart the program");
     Error::Refused {
         name: context.title.clone(),
         why,
@@ -357,7 +360,7 @@ fn search_path(
     let templates = vm.field(context.package, field)?;
     let Some(templates) = vm.bytes(templates)? else {
         return Err(Error::Lua(
-            format!("'package.{field}' must be a string").into_bytes(),
+            format!("'package.{field}' must be a string; put it back").into_bytes(),
         ));
     };
     // Lua puts the name into the templates before it takes these apart: behind a `;` the name would
@@ -515,7 +518,7 @@ fn read_file(mut file: File, path: &str, contents: Contents) -> Result<Given> {
         return Err(Error::Unreadable {
             path: path.into(),
             why: format!(
-                "it is {}; only a regular file is read",
+                "it is {}, put a regular file there",
                 kind_of(metadata.file_type())
             ),
         });
@@ -551,7 +554,7 @@ fn unreadable(path: &str, error: io::Error) -> Error {
     }
     Error::Unreadable {
         path: path.into(),
-        why: error.to_string(),
+        why: format!("{error}, make the file readable"),
     }
 }
 

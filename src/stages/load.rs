@@ -189,7 +189,7 @@ fn call_host(vm: &mut Vm, context: &Context, which: &str, function: Ref) -> Resu
             Error::Lua(text) => Error::Refused {
                 name: context.title.clone(),
                 why: format!(
-                    "chunk.{which} of 'configure' raised: {}",
+                    "chunk.{which} of 'configure' raised an error, correct it: {}",
                     String::from_utf8_lossy(&text)
                 ),
             },
@@ -243,7 +243,8 @@ fn run_chunk(
     let (mut changes, mut left) = put_back(vm, &snapshot, effects, &fresh)?;
     if ran.blinded {
         left.calls.warnings.try_push(format!(
-            "{}: its chunk sets a debug hook, so the calls that it makes afterwards were not seen; what they did stays",
+            "{}: its chunk sets a debug hook, so what its calls did afterwards stays; set the hook \
+             in a function that the program calls",
             context.title
         ))?;
     }

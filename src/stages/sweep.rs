@@ -354,7 +354,8 @@ impl Target {
                 (format!("{count} functions"), "keep their")
             };
             format!(
-                "{}: {what} of old line {line} {keep} old code: {why}",
+                "{}: {what} of old line {line} {keep} old code: {why}; \
+                 hotreload.stale names what holds it",
                 shown(&self.name)
             )
         });
@@ -519,7 +520,8 @@ pub fn walk(
     plan(vm, heap, &hits, &mut found, &mut resolve)?;
     if heap.is_partial(vm)? {
         found.warnings.try_push(format!(
-            "a coroutine has more than {MOST_CALLS} calls under way: what those in the middle hold stays old"
+            "a coroutine is more than {MOST_CALLS} calls deep, and what the calls in the middle \
+             hold stays old; reload again when they have returned"
         ))?;
     }
     fault::point()?;
@@ -566,7 +568,8 @@ fn plan(
             continue;
         }
         found.warnings.try_push(format!(
-            "a table has both the running {0} and the file's for a key: the running one's entry stays",
+            "a table has the running {0} and the file's as keys, and the running one's entry \
+             stays; remove one of them before a reload",
             vm.val(key).kind.name()
         ))?;
         // The running entry: that of the old function, or of the table that the incoming one is a
@@ -577,7 +580,8 @@ fn plan(
     }
     if in_loop {
         found.warnings.try_push(
-            "a loop goes over a table whose keys follow: it may come to some of them twice, and to others not at all"
+            "a loop is inside a table whose keys were replaced: it may meet some keys twice and \
+             miss others; reload while no such loop runs"
                 .into(),
         )?;
     }

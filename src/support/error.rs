@@ -86,7 +86,7 @@ pub enum Error {
     /// `rename` has a name that nothing has.
     #[error(
         "module '{module}' was not reloaded, nothing was changed: \
-         option 'rename': {side} has nothing called '{name}'"
+         option 'rename': {side} has nothing called '{name}'; correct that name"
     )]
     Rename {
         /// The module's name.
@@ -99,7 +99,8 @@ pub enum Error {
     /// `strict`: every warning, one line each.
     #[error(
         "module{} {modules} {} not reloaded, nothing was changed: \
-         {count} warning(s), and strict = true:{lines}",
+         {count} warning(s), and strict = true:{lines}\n\
+         do what each says, or reload without 'strict'",
         if *.many { "s" } else { "" },
         if *.many { "were" } else { "was" }
     )]
@@ -123,7 +124,7 @@ pub enum Error {
     #[error("internal error ({0}); nothing was changed; please report it")]
     Panic(String),
     /// A reload whose hooks did not end well could not be undone, or not as a whole.
-    #[error("the reload could not be undone: {0}")]
+    #[error("the reload could not be undone: {0}; restart the program")]
     NotUndone(String),
     /// `hotreload.undo` could neither undo all of a reload nor take back what it had undone.
     #[error(
@@ -132,7 +133,7 @@ pub enum Error {
     )]
     HalfUndone(usize),
     /// Undoing failed in part: with the two before it the only message that admits damage.
-    #[error("{cause}; and {left} slot(s) could not be put back")]
+    #[error("{cause}; and {left} slot(s) could not be put back; restart the program")]
     PutBack {
         /// What made the undoing necessary.
         cause: String,

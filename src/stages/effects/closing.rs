@@ -59,8 +59,8 @@ impl Effects<'_> {
                 _ => Ref::NIL,
             });
             self.calls.warnings.try_push(format!(
-                "{file}:{line}: {label} changed a table that is too large to be remembered (a list of {count}); what it \
-                 did there stays"
+                "{file}:{line}: {label} changed a list of {count} elements, too large to be \
+                 compared, and its change stays; guard it with hotreload.reloading()"
             ))?;
             return self.keep(vm, made, call, writes, places);
         }
@@ -68,7 +68,8 @@ impl Effects<'_> {
             let name = copied_text(name)?;
             let label = self.label(vm, made, &call)?;
             self.calls.warnings.try_push(format!(
-                "{name} ran within {label} and cannot be taken back; what that call registers is registered once more"
+                "{name} ran within {label} and cannot be taken back, so what that call registers \
+                 is registered again; guard it with hotreload.reloading()"
             ))?;
             self.calls.irrevocable.try_push(name)?;
             return self.keep(vm, made, call, writes, places);
@@ -251,7 +252,8 @@ impl Effects<'_> {
         if let Some((old, new)) = assignment.differs {
             let (file, line) = &call.place;
             self.calls.warnings.try_push(format!(
-                "{file}:{line}: {label} is registered already with {}, the file has {}; {} stays",
+                "{file}:{line}: {label} is registered already with {}, the file has {}; {} stays: \
+                 change it in __hotfix",
                 text::value(vm, old),
                 text::value(vm, new),
                 text::value(vm, old)

@@ -44,7 +44,12 @@ impl Calls {
             text.extend_from_slice(format!("\n{}", beyond(call)).as_bytes());
         }
         for ran in &self.ran {
-            text.extend_from_slice(format!("\n{ran} ran and cannot be taken back").as_bytes());
+            text.extend_from_slice(
+                format!(
+                    "\n{ran} ran and cannot be taken back; guard it with hotreload.reloading()"
+                )
+                .as_bytes(),
+            );
         }
         text
     }
@@ -82,7 +87,8 @@ impl Calls {
 /// What is told of a call that can change more than is remembered, where its work is put back.
 pub fn beyond(call: &str) -> String {
     format!(
-        "{call} reaches more than {BUDGET} entries of tables: look whether all that it changed was put back"
+        "{call} reaches more than {BUDGET} table entries, and what it changed beyond them is not \
+         put back; guard it with hotreload.reloading()"
     )
 }
 

@@ -109,8 +109,8 @@ impl Pairer<'_> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         let [running, file] = [describe(self.vm, running)?, describe(self.vm, file)?];
         self.out.warnings.try_push(format!(
-            "{path}: {running} while it runs, {file} in the file; {why}, \
-             and the running value stays"
+            "{path}: {running} while it runs, {file} in the file; {why}, and the running value \
+             stays; assign the file's in __hotfix"
         ))
     }
 }

@@ -178,7 +178,7 @@ impl Pairer<'_> {
             .map(|name| shown(name))
             .collect();
         let advice = match told.as_slice() {
-            [] => String::new(),
+            [] => "; keep it in the file, or its value is lost".into(),
             [one] => format!("; '{one}' is new: rename = {{ {name} = \"{one}\" }} keeps it"),
             several => format!(
                 "; new are '{}': rename = {{ {name} = ... }} keeps it",

@@ -75,8 +75,8 @@ impl Pairer<'_> {
             end = MOST_ELEMENTS;
             let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
             self.out.warnings.try_push(format!(
-                "{path}: a list with more than {MOST_ELEMENTS} elements; \
-                 what is behind them stays as it is"
+                "{path}: a list with more than {MOST_ELEMENTS} elements, and those behind them \
+                 stay as they are; change them in __hotfix"
             ))?;
         }
         let mut running = Vec::new();

@@ -278,7 +278,8 @@ impl Pairer<'_> {
             }
             let path = self.out.sites.path(self.vm, &self.context.title, parent);
             self.out.warnings.try_push(format!(
-                "{path}: functions as keys that nothing tells from others there; they were not added (R3.1)"
+                "{path}: function keys of the file that look like others there were not added; \
+                 give these functions names (R3.1)"
             ))?;
         }
         Ok(some)

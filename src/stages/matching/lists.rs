@@ -907,7 +907,7 @@ impl Pairer<'_> {
         };
         let why = match is_known {
             true => "nothing tells it from those that the list had: give it a name in the file",
-            false => "there is no record of what the list was loaded with",
+            false => "there is no record of what the list was loaded with: add it in __hotfix",
         };
         self.out.warnings.try_push(format!(
             "{path}[{index}]: a new {what} that the running list lacks was not added; {why} (R5.3)"

@@ -111,7 +111,7 @@ impl Pairer<'_> {
             };
             self.out.warnings.try_push(format!(
                 "{path}: what it made before lacks {}{more}: \
-                 make it anew, or give it the function in `__hotfix` (R5.2)",
+                 make it anew, or give it the function in __hotfix (R5.2)",
                 told.join(", ")
             ))?;
         }
@@ -130,7 +130,7 @@ impl Pairer<'_> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         self.out.warnings.try_push(format!(
             "{path}: the file has another class there; objects that were made before keep the \
-             former one: give them the new metatable in `__hotfix` (R5.2)"
+             former one: give them the new metatable in __hotfix (R5.2)"
         ))
     }
 }

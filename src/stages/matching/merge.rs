@@ -166,7 +166,8 @@ impl Pairer<'_> {
             "places differ"
         };
         self.out.warnings.try_push(format!(
-            "{}: no record of its first load: {count} {what}, see plan",
+            "{}: no record of its first load: {count} {what} from the file; look at \
+             hotreload.plan, and call hotreload.track() before the first load",
             self.context.title
         ))
     }

@@ -220,8 +220,8 @@ impl Pairer<'_> {
             let site = self.out.sites.key(slot.parent, slot.key)?;
             let path = self.out.sites.path(self.vm, &self.context.title, site);
             self.out.warnings.try_push(format!(
-                "{path}: what the program has put there stays; \
-                 the function that the file has changed takes no place"
+                "{path}: what the program has put there stays, and the file's changed function is \
+                 not used; assign it in __hotfix"
             ))?;
         }
         Ok(())
@@ -391,16 +391,16 @@ impl Pairer<'_> {
     fn warn_of_state_kept(&mut self, site: SiteId) -> Result<()> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         self.out.warnings.try_push(format!(
-            "{path}: the file leads it to another object, and has no longer the table \
-             that stands there; that stays, for the program has changed it"
+            "{path}: the file has another object there and no longer has the running table, which \
+             stays, as the program has changed it; assign the file's object in __hotfix"
         ))
     }
 
     fn warn_of_choice(&mut self, site: SiteId) -> Result<()> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         self.out.warnings.try_push(format!(
-            "{path}: the file leads it to another object, and so has the program; \
-             the program's choice stays"
+            "{path}: the file and the program have both put another object there, and the \
+             program's stays; assign the file's object in __hotfix"
         ))
     }
 }

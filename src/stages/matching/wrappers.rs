@@ -675,7 +675,8 @@ impl Pairer<'_> {
         };
         let origin = origin(self.vm, old)?;
         self.out.warnings.try_push(format!(
-            "{path}: {why}, so {origin} counts as a patch (R3.5)"
+            "{path}: {why}, so {origin} counts as a patch; \
+             put it there again, or pass patches = \"keep\" (R3.5)"
         ))
     }
 }

@@ -242,7 +242,8 @@ impl Nested {
     /// What the operator should know: why no closure is moved at all.
     pub fn warning(&self) -> Option<&'static str> {
         self.cutter.is_none().then_some(
-            "the bytecode of this Lua is not of the known format: closures that old functions made keep their code",
+            "the bytecode of this Lua is not of the known format: closures that old functions \
+             made keep their code; run the program with a Lua 5.4 as it is published",
         )
     }
 
