@@ -540,9 +540,8 @@ core.track_part.install(hotreload, function(name, object, loader, before, value)
     records[name] = record
     -- The module may have been removed or loaded again.
     record.generation, record.source, record.undo, record.previous = 1, false, false, false
-    -- A file of data has no code to be compared later, and its main function is as large as the
-    -- data.
-    record.main = has_functions and loader or false
+    -- The main function of plain data is as large as the data, and would tell nothing.
+    record.main = needs_text and loader or false
     record.base, record.calls, objects[name] = base or false, false, object
     record.version, record.undone = false, false
 end)
