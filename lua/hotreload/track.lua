@@ -7,12 +7,12 @@
 -- are those of the loader. Nothing watches the load: the record is made of what the loader left.
 
 local core = ...
-local allow, call = core.allow, core.call
+local allow, call, note = core.allow, core.call, core.records.note
 
 local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal, rawget, rawset, type
 local setmetatable = setmetatable
 local format = string.format
-local globals, loaded = _G, package.loaded
+local globals, loaded = _G, core.loaded
 
 local track = {
     -- Per module: the names of those that `require` loaded while its own loader ran (R12.6).
@@ -24,8 +24,8 @@ local loading = false
 -- The function in `package.searchers`, and the searcher that it stands for.
 local standing = core.standing
 local FINDER, SEARCHER = core.layout.standing.finder, core.layout.standing.searcher
--- The patterns; false where nothing is tracked.
-local wanted = false
+-- The patterns; false where nothing is tracked. The library begins with all modules.
+local wanted = { "" }
 
 local function searchers()
     local package = rawget(loaded, "package")
@@ -46,74 +46,74 @@ local function copy_of_globals()
     return copy
 end
 
---- Makes `hotreload.track`. `note(name, object, code, before, value)` puts down what a load has left.
----@see hotreload.track in meta.lua
-function track.install(hotreload, note)
-    local function take(name, code, before, value)
-        local object = value
-        if object == nil then object = rawget(loaded, name) end
-        if object == nil then object = true end
-        note(name, object, code, before, value)
-    end
+local function take(name, code, before, value)
+    local object = value
+    if object == nil then object = rawget(loaded, name) end
+    if object == nil then object = true end
+    note(name, object, code, before, value)
+end
 
-    --- After the loader: what it left is put down. Memory that is short costs the record, not the load.
-    local function finish(name, code, before, ...)
-        if before then pcall(take, name, code, before, (...)) end
-        return ...
-    end
+--- After the loader: what it left is put down. Memory that is short costs the record, not the load.
+local function finish(name, code, before, ...)
+    if before then pcall(take, name, code, before, (...)) end
+    return ...
+end
 
-    --- Notes that the loader of a module begins. What comes back is closed at its end, be that an
-    --- error.
-    local function begin(name)
-        local outer = loading
-        if outer then track.needed[outer][name] = true end
-        local guard = setmetatable({}, { __close = function() loading = outer end })
-        track.needed[name], loading = {}, name
-        return guard
-    end
+--- Notes that the loader of a module begins. What comes back is closed at its end, be that an
+--- error.
+local function begin(name)
+    local outer = loading
+    if outer then track.needed[outer][name] = true end
+    local guard = setmetatable({}, { __close = function() loading = outer end })
+    track.needed[name], loading = {}, name
+    return guard
+end
 
-    --- Calls the loader, whose code is `code`.
-    local function run(name, code, loader, ...)
-        local ok, before = pcall(copy_of_globals)
-        local begun, guard = pcall(begin, name)
-        local _ <close> = begun and guard or nil
-        return finish(name, code, ok and before, call(loader, ...))
-    end
+--- Calls the loader, whose code is `code`.
+local function run(name, code, loader, ...)
+    local ok, before = pcall(copy_of_globals)
+    local begun, guard = pcall(begin, name)
+    local _ <close> = begun and guard or nil
+    return finish(name, code, ok and before, call(loader, ...))
+end
 
-    local function matches(name)
-        return type(name) == "string" and wanted and allow.matching(wanted, name) ~= nil
-    end
+local function matches(name)
+    return type(name) == "string" and wanted and allow.matching(wanted, name) ~= nil
+end
 
-    local function first(name)
-        if standing[SEARCHER] then return call(standing[SEARCHER], name) end
-    end
+local function first(name)
+    if standing[SEARCHER] then return call(standing[SEARCHER], name) end
+end
 
-    local function find(name)
-        if not matches(name) then return first(name) end
-        local loader, data = first(name)
-        if type(loader) ~= "function" then
-            local list, message = searchers(), loader
-            local i = list and (place_in(list) or 1) + 1
-            while list and type(loader) ~= "function" do
-                local searcher = rawget(list, i)
-                if searcher == nil then return message end
-                loader, data = call(searcher, name)
-                i = i + 1
-            end
+function track.find(name)
+    if not matches(name) then return first(name) end
+    local loader, data = first(name)
+    if type(loader) ~= "function" then
+        local list, message = searchers(), loader
+        local i = list and (place_in(list) or 1) + 1
+        while list and type(loader) ~= "function" do
+            local searcher = rawget(list, i)
+            if searcher == nil then return message end
+            loader, data = call(searcher, name)
+            i = i + 1
         end
-        -- A C module is loaded as it is: nothing of it is ever reloaded.
-        local code = type(loader) == "function" and core.code_of(loader)
-        if not code then return loader, data end
-        return function(...) return run(name, code, loader, ...) end, data
     end
+    -- A C module is loaded as it is: nothing of it is ever reloaded.
+    local code = type(loader) == "function" and core.code_of(loader)
+    if not code then return loader, data end
+    return function(...) return run(name, code, loader, ...) end, data
+end
 
+--- Makes `hotreload.track`.
+---@see hotreload.track in meta.lua
+function track.install(hotreload)
     function hotreload.track(...)
         local patterns = ...
         if patterns == nil or patterns == true then patterns = "" end
         local wrong = patterns and allow.check(patterns)
         if wrong then error(format("bad argument #1 to 'track' (%s)", wrong), 2) end
         local list = searchers()
-        local place = list and standing[FINDER] and place_in(list)
+        local place = list and place_in(list)
         if patterns == false then
             wanted = false
             if place and standing[SEARCHER] then rawset(list, place, standing[SEARCHER]) end
@@ -122,13 +122,11 @@ function track.install(hotreload, note)
         if not list then return false, "'package.searchers' must be a table" end
         wanted = allow.list(patterns)
         if not place then
-            standing[FINDER], standing[SEARCHER] = find, rawget(list, 1)
-            rawset(list, 1, find)
+            standing[SEARCHER] = rawget(list, 1)
+            rawset(list, 1, standing[FINDER])
         end
         return true
     end
-
-    hotreload.track()
 end
 
 return track
