@@ -1,5 +1,6 @@
-//! What the states of a process share: what is made of a text alone. Now the library's own Lua text
-//! in binary form, and the secret of all digests.
+//! What the states of a process share: what is made of a text alone. That is the library's own Lua
+//! text in binary form, and the files that states reload ([`Files`]). Besides, they have one secret
+//! for all digests.
 //!
 //! It is all immutable, and goes with the last state that has the library: Lua unmaps the library
 //! then. A state counts from [`join`] on until the `__gc` of its mark, which comes before the
@@ -8,12 +9,19 @@
 //!
 //! The lock is held for a look into a list, and never while Lua runs or memory is given back.
 
+mod files;
+
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mlua::ffi::{self, lua_State};
 
+pub use files::Key;
+
+use files::Files;
+
 use super::vm::{DebugInfo, dump_top};
+use crate::code::compiled::Compiled;
 use crate::code::cut;
 use crate::support::fault;
 use crate::support::mem::TryPush;
@@ -28,6 +36,7 @@ struct Shared {
     secret: [u8; PACKED],
     /// The binary forms of the library's own texts, each with the place of its text.
     parts: Vec<(usize, Arc<Vec<u8>>)>,
+    files: Files,
 }
 
 const NOTHING: Shared = Shared {
@@ -35,6 +44,7 @@ const NOTHING: Shared = Shared {
     lua: 0,
     secret: [0; PACKED],
     parts: Vec::new(),
+    files: Files::NOTHING,
 };
 
 static SHARED: Mutex<Shared> = Mutex::new(NOTHING);
@@ -208,5 +218,30 @@ fn keep_part(place: usize, code: Vec<u8>) {
     if !shared.parts.iter().any(|(of, _)| *of == place) {
         // Without memory for it the next state compiles it again.
         let _ = shared.parts.try_push((place, code));
+    }
+}
+
+/// Are there other states that count? Alone, a state keeps nothing for them.
+pub fn has_others() -> bool {
+    shared().states > 1
+}
+
+/// The version of a file whose key is this one. The caller compares what the digests in it stand
+/// for, and is of a state that counts.
+pub fn file(is_key: impl Fn(&Key) -> bool) -> Option<Arc<Compiled>> {
+    shared().files.find(is_key)
+}
+
+/// Keeps a version of a file, for a state that counts.
+pub fn keep_file(key: Key, compiled: &Arc<Compiled>) {
+    loop {
+        let mut shared = shared();
+        let gone = shared.files.make_room(compiled);
+        if gone.is_none() {
+            shared.files.add(key, compiled);
+            return;
+        }
+        drop(shared);
+        drop(gone);
     }
 }

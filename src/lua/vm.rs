@@ -17,6 +17,7 @@
 //! * `frozen`: a view that outlives its call.
 
 mod closure;
+mod compiled;
 mod cursor;
 mod digest;
 mod frozen;
@@ -189,6 +190,8 @@ pub struct Vm {
     cells: Vec<usize>,
     sources: source::Sources,
     secret: Secret,
+    /// The state may share what it makes of texts.
+    shares: bool,
     /// The threads are this view's own: they are empty when it ends.
     owns_threads: bool,
     /// How often the collector's pause was kept up behind a call of the program's code.
@@ -246,7 +249,7 @@ impl Vm {
         // SAFETY: the scratch has room.
         let mark = unsafe { shared::mark(self.scratch) };
         if let Some(mark) = mark {
-            self.secret = Secret::unpack(&mark.secret);
+            (self.secret, self.shares) = (Secret::unpack(&mark.secret), mark.counts);
         }
     }
 
@@ -264,6 +267,7 @@ impl Vm {
             cells: Vec::new(),
             sources: source::Sources::default(),
             secret: Secret::default(),
+            shares: false,
             owns_threads: false,
             given: 0,
         }

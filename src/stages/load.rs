@@ -4,7 +4,10 @@
 //! everything remembered is put back at once; what it changed goes on as a list of [`Change`]s. So
 //! the later stages plan on A1 as it was, and nothing of it changes before `commit`.
 
-use crate::code::Chunk;
+use std::sync::Arc;
+
+use crate::code::compiled::Compiled;
+use crate::code::{Chunk, Met};
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
 use crate::lua::vm::{DebugInfo, Kind, Ref, Val, Vm};
@@ -41,7 +44,11 @@ pub struct Loaded {
     /// The functions that are the module's own.
     pub ownership: Ownership,
     /// What is known of its code; none for a dump that is not exactly that of Lua 5.4.
-    pub chunk: Option<Chunk>,
+    pub chunk: Option<Arc<Chunk>>,
+    /// Which of its functions were met.
+    pub met: Met,
+    /// What other states share of it.
+    pub compiled: Option<Arc<Compiled>>,
     /// Its main function.
     pub main: Ref,
     /// That of the last load, or nil where none is known.
@@ -82,11 +89,11 @@ pub fn load(
     around: [Ref; 2],
 ) -> Result<Loaded> {
     let size = found.size();
-    let main = match &mut found.code {
-        Code::Loader(loader) => *loader,
+    let (main, compiled) = match &mut found.code {
+        Code::Loader(loader) => (*loader, None),
         Code::Text(code, chunk_name) => {
             let code = std::mem::take(code);
-            vm.load(&code, chunk_name).map_err(|error| match error {
+            vm.compile(code, chunk_name).map_err(|error| match error {
                 Error::Lua(text) => Error::Compile {
                     name: context.title.clone(),
                     text: without_text(text),
@@ -95,9 +102,18 @@ pub fn load(
             })?
         }
     };
-    vm.reserve_dump(size)?;
-    vm.dump(main, DebugInfo::Keep)?;
-    let mut chunk = Chunk::read(vm.take_dump(), vm.secret())?;
+    let mut chunk = match &compiled {
+        Some(compiled) => compiled.chunk.clone(),
+        None => {
+            vm.reserve_dump(size)?;
+            vm.dump(main, DebugInfo::Keep)?;
+            Chunk::read(vm.take_dump(), vm.secret())?.map(Arc::new)
+        }
+    };
+    let met = match &chunk {
+        Some(chunk) => chunk.unmet()?,
+        None => Met::default(),
+    };
     let mut ownership = home_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
@@ -108,7 +124,7 @@ pub fn load(
         modules,
         [main, found.data],
         &mut ownership,
-        (chunk.as_ref(), last.calls, last.lineage),
+        (chunk.as_deref(), last.calls, last.lineage),
     );
     let told = call_host(vm, context, "after", after);
     let ran = ran?;
@@ -124,7 +140,7 @@ pub fn load(
     let names_loaded = chunk
         .as_ref()
         .is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
-    if let Some(chunk) = &mut chunk {
+    if let Some(chunk) = chunk.as_mut().and_then(Arc::get_mut) {
         chunk.forget_names();
     }
     let value = match result_of(vm, context, returned, set)? {
@@ -154,6 +170,8 @@ pub fn load(
         fresh,
         ownership,
         chunk,
+        met,
+        compiled,
         main,
         last_main: Ref::NIL,
         was_reloaded: false,
