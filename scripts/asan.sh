@@ -34,7 +34,7 @@ run() {
   cargo +nightly test --locked --no-fail-fast --target "$target" \
     ${TEST_FEATURES:---no-default-features --features vendored,lua54} "$@" 2>&1 | tee -a "$log"
 }
-run --lib --test bytecode --test finalizers --test heap --test opening --test order --test readers --test stack --test states
+run --lib --test bytecode --test finalizers --test heap --test opening --test order --test readers --test shared --test stack --test states
 run --test faults -- every_allocation
 
 if ! grep -q "__asan_report" <(nm -A "$CARGO_TARGET_DIR/$target"/debug/build/mlua-sys-*/out/lib/liblua5.4.a 2>/dev/null); then

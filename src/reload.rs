@@ -532,7 +532,7 @@ fn load_module(
         source,
         calls: recorded,
         lineage: Some(request.lineage),
-        compiled: kept::read(vm, request.own, module.name, context.running)?,
+        kept: kept::read(vm, request.own, module.name, context.running)?,
     };
     load::load(vm, permit, context, found, known, last_load, options.around)
 }
@@ -592,8 +592,8 @@ fn commit_module(
             module.name,
             plan.object,
         )?;
-        if let Some(compiled) = &loaded.compiled {
-            kept::keep(vm, request.own, [module.name, plan.object], compiled)?;
+        if let Some(kept) = &loaded.kept {
+            kept::keep(vm, request.own, [module.name, plan.object], kept)?;
         }
         commit::commit(vm, permit, &plan)?;
         std::mem::take(&mut plan.ops)

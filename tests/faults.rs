@@ -58,6 +58,7 @@ struct Told {
 
 /// Tells a story with a fault in its reload.
 fn tell(story: &Story, fault: Fault) -> Told {
+    hotreload::fault::alone(true); // what is shared, another thread may free: see tests/shared.rs
     let before = ledger::held();
     let mut told = tell_once(story, fault);
     // What the telling itself hands on is small; a lost block of the library's would be lost each

@@ -269,6 +269,8 @@ const LARGE: usize = 2048;
 
 #[test]
 fn a_refused_request_of_rust_s_ends_no_process_and_changes_nothing() {
+    // (Of what states share, tests/shared.rs refuses requests.)
+    hotreload::fault::alone(true);
     ledger::refuse_only_from(LARGE);
     let (told, ended) = tell_all(GROWN.iter(), pick(393, 131, 13));
     println!("refused: {told} reloads with large requests refused, {ended} ended the process");

@@ -1,5 +1,7 @@
-//! Many Lua states in one process: each has its own program, nothing is shared, and all that a
-//! state held is gone when it is closed.
+//! Many Lua states in one process: each has its own program, nothing of it is shared, and all that
+//! a state held is gone when it is closed.
+//!
+//! One test runs at a time: what states share goes with the last of them.
 
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]
@@ -8,6 +10,7 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use mlua::ffi;
@@ -44,6 +47,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// No other test runs as long as this is held.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Tells a story whole in a state of its own.
 fn tell(story: &Story, memory: Memory) {
     let program = Program::with(memory);
@@ -62,6 +71,7 @@ fn tell(story: &Story, memory: Memory) {
 
 #[test]
 fn states_come_and_go() {
+    let _alone = alone();
     for round in 0..10 {
         for story in story::ALL {
             tell(story, Memory::scattered(round));
@@ -71,6 +81,7 @@ fn states_come_and_go() {
 
 #[test]
 fn threads_have_states_of_their_own() {
+    let _alone = alone();
     thread::scope(|scope| {
         for number in 0..2 {
             scope.spawn(move || {
@@ -86,6 +97,7 @@ fn threads_have_states_of_their_own() {
 
 #[test]
 fn a_state_moves_to_another_thread() {
+    let _alone = alone();
     struct Moved(Program);
     // SAFETY: one thread at a time uses the state; the library keeps nothing that belongs to a
     // thread.
@@ -105,6 +117,7 @@ fn a_state_moves_to_another_thread() {
 
 #[test]
 fn two_states_share_nothing() {
+    let _alone = alone();
     let (one, other) = (Program::new(), Program::new());
     for program in [&one, &other] {
         program.write(
@@ -152,6 +165,7 @@ unsafe extern "C-unwind" fn reload_elsewhere(l: *mut ffi::lua_State) -> std::ffi
 
 #[test]
 fn a_chunk_reloads_in_another_state() {
+    let _alone = alone();
     let (one, other) = (Program::new(), story::CLASS.begin());
     one.write("m", "return {}");
     one.must("m = require 'm'");
@@ -177,6 +191,7 @@ fn a_chunk_reloads_in_another_state() {
 
 #[test]
 fn require_gives_one_table() {
+    let _alone = alone();
     let program = Program::new();
     program.must(
         "local test = ...
@@ -202,6 +217,7 @@ fn require_gives_one_table() {
 
 #[test]
 fn a_state_is_opened_without_reloading() {
+    let _alone = alone();
     for _ in 0..20 {
         drop(Program::new());
         drop(Program::bare(Memory::new()));
@@ -234,6 +250,7 @@ fn waiting() -> Program {
 
 #[test]
 fn a_state_is_closed_while_a_hook_waits() {
+    let _alone = alone();
     for _ in 0..10 {
         drop(waiting());
         let forgotten = waiting();
@@ -244,6 +261,7 @@ fn a_state_is_closed_while_a_hook_waits() {
 
 #[test]
 fn a_state_is_closed_while_hooks_of_several_modules_wait() {
+    let _alone = alone();
     let program = Program::new();
     for module in ["a", "b", "c"] {
         program.write(module, "return {}");
@@ -260,6 +278,7 @@ fn a_state_is_closed_while_hooks_of_several_modules_wait() {
 
 #[test]
 fn a_closed_coroutine_takes_its_reload_back() {
+    let _alone = alone();
     let program = waiting();
     program.must(
         "local test = ...
@@ -274,6 +293,7 @@ fn a_closed_coroutine_takes_its_reload_back() {
 
 #[test]
 fn a_waiting_hook_goes_on() {
+    let _alone = alone();
     let program = waiting();
     program.must(
         "local test = ...
@@ -289,6 +309,7 @@ fn a_waiting_hook_goes_on() {
 /// A finalizer that reloads when the state is closed: whatever it gets, the state must close.
 #[test]
 fn a_state_is_closed_by_way_of_a_reload() {
+    let _alone = alone();
     for lost in [
         "",
         "package.loaded.m = nil",
@@ -311,6 +332,7 @@ fn a_state_is_closed_by_way_of_a_reload() {
 /// What a reload holds outside the state is gone when it ends, however it ends.
 #[test]
 fn reloads_leave_nothing_behind() {
+    let _alone = alone();
     // A sweep in slices holds what it needs until it is done.
     const END_SWEEP: &str = "local library = package.loaded.hotreload if library then assert(library.sweep()) end collectgarbage()";
     tell(&story::FUNCTIONS, Memory::new()); // what is made once in a process
@@ -342,9 +364,12 @@ fn reloads_leave_nothing_behind() {
 /// The same when memory runs out on the way, at every request.
 #[test]
 fn failed_reloads_leave_nothing_behind() {
+    let _alone = alone();
     let story = &story::REGISTRY;
     tell(story, Memory::new());
     let program = story.begin();
+    // What is kept for other states is made at the first use.
+    program.must("gg.reload('m', { dry_run = true }) gg.reload 'no such module'");
     for n in 1.. {
         program.push("return gg.reload");
         program.push("return 'm'");
@@ -365,6 +390,7 @@ fn failed_reloads_leave_nothing_behind() {
 
 #[test]
 fn closed_states_leave_nothing_behind() {
+    let _alone = alone();
     tell(&story::FUNCTIONS, Memory::new());
     let once = |story: &Story| {
         let before = HELD.get();
@@ -391,6 +417,7 @@ fn closed_states_leave_nothing_behind() {
 /// Lua's own memory does not grow either.
 #[test]
 fn reloads_do_not_grow_a_state() {
+    let _alone = alone();
     let program = story::CLASS.begin();
     let held = |rounds: usize| {
         for _ in 0..rounds {

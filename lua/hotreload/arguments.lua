@@ -1,8 +1,10 @@
 -- What the public functions take, and the errors for anything else (R1.1).
 -- Part of the library (src/lua/open.rs includes it).
 
+local core = ...
+
 local select, type, tostring, next, pcall = select, type, tostring, next, pcall
-local globals, loaded = _G, package.loaded
+local globals, loaded = _G, core.loaded
 local rawequal, rawget, rawlen, math_type = rawequal, rawget, rawlen, math.type
 local metatable_of = debug.getmetatable
 local concat, format, sort = table.concat, string.format, table.sort

@@ -8,7 +8,7 @@ local look, text, stock = core.look, core.text, core.stock
 local error, type, next, rawget, rawequal, pcall = error, type, next, rawget, rawequal, pcall
 local setmetatable, rawlen = setmetatable, rawlen
 local find, format, gmatch, sort, math_type = string.find, string.format, string.gmatch, table.sort, math.type
-local globals, package, loaded = _G, package, package.loaded
+local globals, package, loaded = _G, package, core.loaded
 
 local changes = {}
 

@@ -4,9 +4,9 @@
 local core = ...
 local allow, arguments = core.allow, core.arguments
 
-local error, next, rawget, rawset, select, type = error, next, rawget, rawset, select, type
+local error, next, rawset, select, type = error, next, rawset, select, type
 local format, sort = string.format, table.sort
-local loaded = package.loaded
+local loaded = core.loaded
 
 local dependents = {}
 
@@ -22,10 +22,10 @@ local function loaded_names()
 end
 
 --- Which loaded modules require which, as their files show: name → list of those that require it.
-local function graph(hotreload)
+local function graph()
     local needed_by = {}
     for _, name in next, loaded_names() do
-        for _, needed in next, hotreload.requires(name) or {} do
+        for _, needed in next, core.library.requires(name) or {} do
             if needed ~= name then
                 local list = needed_by[needed] or {}
                 needed_by[needed], list[#list + 1] = list, name
@@ -62,20 +62,15 @@ local function in_order(names, needed_by)
     return list
 end
 
---- Returns `reload` with the option `dependents`, which adds the modules that require the named
---- ones.
-function dependents.around(hotreload, reload)
-    return function(...)
-        local names, options = ...
-        local wanted = type(options) == "table" and rawget(options, "dependents") == true
-        if not wanted then return reload(...) end
-        local list = arguments.list_of_names(select("#", ...), names, "reload")
-        if not list then return reload(names) end -- which says what is wrong
-        local rest = {}
-        for key, value in next, options do rawset(rest, key, value) end
-        rest.dependents = nil
-        return reload(in_order(list, graph(hotreload)), rest)
-    end
+--- Calls `reload` with the dependents of the named modules, too.
+function dependents.reload(reload, ...)
+    local names, options = ...
+    local list = arguments.list_of_names(select("#", ...), names, "reload")
+    if not list then return reload(names) end -- which says what is wrong
+    local rest = {}
+    for key, value in next, options do rawset(rest, key, value) end
+    rest.dependents = nil
+    return reload(in_order(list, graph()), rest)
 end
 
 --- Makes `hotreload.dependents`.
@@ -86,7 +81,7 @@ function dependents.install(hotreload)
             error(format("bad argument #1 to 'dependents' (string expected, got %s)",
                 type(name)), 2)
         end
-        local list = in_order({ name }, graph(hotreload))
+        local list = in_order({ name }, graph())
         table.remove(list, 1)
         return list
     end

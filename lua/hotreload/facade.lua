@@ -4,50 +4,37 @@
 -- The rules (R1.1) are those of docs/semantics/.
 
 local core = ...
-local arguments, allow, reports, changes = core.arguments, core.allow, core.report, core.changes
-local hooks, plans, stales, versions = core.hooks, core.plan, core.stales, core.versions
-local memo, undos, says, hints = core.memo, core.undos, core.says, core.hints
-local dependents, instances, moves = core.dependents, core.instances_part, core.moves
+local arguments, allow, reports, hooks = core.arguments, core.allow, core.report, core.hooks
+local versions, memo, undos, says = core.versions, core.memo, core.undos, core.says
+local state = core.records
 local shown, refusal = arguments.shown, arguments.refusal
 
 local error, pcall, type = error, pcall, type
-local rawget, rawset, next, pairs = rawget, rawset, next, pairs
+local rawget, next, pairs = rawget, next, pairs
 local setmetatable, rawequal = setmetatable, rawequal
 local format = string.format
-local globals, loaded = _G, package.loaded
+local globals, loaded = _G, core.loaded
 -- The indices of the lists that the native part uses as well (src/lua/layout.rs).
 local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
 local OWN, RUNNING = core.layout.own, core.layout.running
 
-local hotreload = { _VERSION = core.version, terminal = core.terminal }
+-- The functions of `hotreload`, by name.
+local functions = {}
 
 --- Seconds with fractions, of a clock that never goes back.
 ---@see hotreload.clock in meta.lua
-function hotreload.clock() return core.clock(core.began) end
+function functions.clock() return core.clock(core.began) end
 
--- Per module: its generation, the source name of its functions, the entry that undoes its last
--- reload, the main functions of its last two chunks (R11), what is on record of the base version
--- (R8; src/model/base.rs), and what runs and what was undone (R13; versions.lua).
-local records = {}
+local records, objects = state.of, state.objects
 -- What `core.reload` answers for each module: a list with room for it.
 local function no_answers()
     local answers = {}
     for i = 1, ANSWERED.n do answers[i] = false end
     return answers
 end
--- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
-local objects = setmetatable({}, { __mode = "v" })
--- A weak table. It maps every function that a load placed, every table that it made, and what it
--- imports to the number of the object (R3.3, R8). It maps a module's name to the locals that some
--- function has assigned (R4.7). The key "exact" has a weak table with a digest of each function,
--- lines included (R3.6).
-local weak = { __mode = "k" }
-local lineage = setmetatable({}, weak)
 -- The module whose chunk is running, or false (R7.5); whether it was loaded before; whether the
 -- reload is dry (R2.6). The native part sets and resets these, where no error can interrupt it.
 local running = { false, false, false }
--- How much reloads have allocated since the collector's last cycle, in KiB.
-local owed = 0
 -- Modules whose reload has not ended: name -> its guard, held by the call that runs it.
 local hooking = setmetatable({}, { __mode = "v" })
 -- The native part's state of the current sweep in slices (R9.4), and the names of its modules.
@@ -57,30 +44,20 @@ local sweeping, swept_modules = {}, {}
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
 -- The texts of the last reloads (src/model/kept.rs).
-local texts = setmetatable({}, weak)
+local texts = setmetatable({}, { __mode = "k" })
 -- The tables that no walk over the VM enters; the skipped ones are the program's list (R2.11).
 local own = {
-    [OWN.records] = records, [OWN.hooking] = hooking, [OWN.lineage] = lineage, [OWN.objects] = objects,
-    [OWN.sweeping] = sweeping, [OWN.skipped] = {}, [OWN.texts] = texts,
+    [OWN.records] = records, [OWN.hooking] = hooking, [OWN.lineage] = state.lineage,
+    [OWN.objects] = objects, [OWN.sweeping] = sweeping, [OWN.skipped] = {}, [OWN.texts] = texts,
 }
-
--- Whether the collector has ended a cycle. The weak table then has room for entries that are gone.
-local collected = false
-
-local function after_collection()
-    owed, collected = 0, true
-    setmetatable({}, { __gc = after_collection })
-end
-after_collection()
 
 --- After a cycle of the collector, moves the live entries to a new table. This is not done while a
 --- chunk runs: a reload notes its functions in the table that it was given.
 local function move_living()
-    collected = false
+    state.collected = false
     if running[RUNNING.module] then return end
-    local living = setmetatable({}, weak)
-    for key, number in next, lineage do living[key] = number end
-    lineage, own[OWN.lineage] = living, living
+    local living = state.living()
+    state.lineage, own[OWN.lineage] = living, living
 end
 
 ----------------------------------------------------------------------------------------------------
@@ -97,7 +74,7 @@ local options_of_reload = {
     rename = arguments.names,
     strict = arguments.a("boolean"),
     removed = arguments.one_of("keep", "drop"),
-    migrate = instances.check,
+    migrate = function(value) return core.instances_part.check(value) end,
     dependents = arguments.a("boolean"),
     from = arguments.a("string"),
     report = arguments.one_of("counts", "full"),
@@ -129,7 +106,7 @@ local settings = {
 
 --- Sets which modules may be reloaded. Each key replaces its list.
 ---@see hotreload.configure in meta.lua
-function hotreload.configure(options)
+function functions.configure(options)
     if type(options) ~= "table" then
         error(format("bad argument #1 to 'configure' (table expected, got %s)", type(options)), 2)
     end
@@ -245,18 +222,31 @@ local function run_hooks(guard, batch)
     end
 end
 
+--- A part that is loaded when it is first used: for `pcall`, where memory may be short.
+local function part_of_core(name)
+    return core[name]
+end
+
 -- The functions of this file that the other files need; filled in below.
 local services = { why_busy = why_busy }
+
+--- Migrates the objects of one module, if it has any to migrate; returns why it failed.
+local function migrate_objects(item, checked)
+    if not (checked.migrate or item.classes or says.field(item.name, "__migrate")) then return end
+    local loaded_part, part = pcall(part_of_core, "instances_part")
+    if not loaded_part then return NO_MEMORY end
+    return part.migrate(item, checked, services)
+end
 
 --- R14.2: migrates the objects of the reloaded modules. If that fails, the whole reload is undone.
 local function migrate(guard, batch)
     for i = 1, #batch do
         local item = batch[i]
         item.object, item.classes = item.answers[ANSWERED.object], item.answers[ANSWERED.classes]
-        local wrong = moves.finish(item)
+        local wrong = item.whole and core.moves.finish(item)
         if not wrong then
             migration[MIGRATING.guard], migration[MIGRATING.module] = guard, item.name
-            wrong = instances.migrate(item, batch.checked, services)
+            wrong = migrate_objects(item, batch.checked)
             migration[MIGRATING.guard] = false
         end
         if wrong then return take_back(guard, "a migration failed", nil, wrong, nil, 0) end
@@ -280,7 +270,7 @@ end
 
 local function finish(guard, batch, dry, now_owed, ok, message)
     -- If a cycle has ended meanwhile, nothing is owed any more.
-    owed = collected and 0 or now_owed
+    state.owed = state.collected and 0 or now_owed
     local answered = batch[#batch].answers[ANSWERED.object] ~= false
     if not ok then
         -- A lack of memory for the reports must not hide the message, which may report damage. The
@@ -310,11 +300,6 @@ local function finish(guard, batch, dry, now_owed, ok, message)
     return true, result_of(batch)
 end
 
-local function new_record()
-    return { generation = 0, source = false, undo = false, main = false, previous = false, base = false,
-        calls = false, version = false, undone = false }
-end
-
 --- Forgets what is known of a module if the program has removed the module, or has loaded it again.
 local function update(record, name)
     local object = rawget(loaded, name) or false
@@ -334,8 +319,8 @@ local function sweep(budget_ms)
     local done, walked, waiting, passes, references, stale, warnings
     repeat
         local before = joined
-        owed, done, walked, waiting, passes, references, stale, warnings =
-            core.sweep(owed, sweeping, budget_ms, lineage, own)
+        state.owed, done, walked, waiting, passes, references, stale, warnings =
+            core.sweep(state.owed, sweeping, budget_ms, state.lineage, own)
         if not waiting then return nil, message_of(walked) end
         -- A finalizer that the collector called after the slice may have reloaded a module.
         done = done and joined == before
@@ -388,7 +373,7 @@ local function item_of(name, options, known_options)
 
     local record = records[name]
     if not record then
-        record = new_record()
+        record = state.new()
         records[name] = record
     end
     update(record, name)
@@ -430,7 +415,7 @@ end
 --- a message, and a reason against the reload as a refusal. Little except a lack of memory raises
 --- an error here.
 local function prepare(count, kept, names, options)
-    if collected then move_living() end
+    if state.collected then move_living() end
     local list, wrong = arguments.list_of_names(count, names, "reload")
     if not list then return wrong end
     local checked
@@ -467,7 +452,7 @@ local function prepare(count, kept, names, options)
         item, why = item_of(list[i], checked, options_of_reload)
         if not item then return nil, why end
         if checked.from then
-            why = moves.begin(item, checked.from, checked.source, services)
+            why = core.moves.begin(item, checked.from, checked.source, services)
             objects[item.name] = nil -- what its record has now ends with this reload, if it fails
             if why then return nil, refusal(item.name, why) end
         end
@@ -492,28 +477,43 @@ local function attempt(count, kept, ...)
     for i = 1, #batch do read_record(batch[i]) end
     running[RUNNING.is_loaded], running[RUNNING.dry_run] = false, checked.dry_run or false
     return finish(guard, batch, checked.dry_run or false,
-        core.reload(owed, batch, checked, core.stock, lineage, running, own, sweeping))
+        core.reload(state.owed, batch, checked, core.stock, state.lineage, running, own, sweeping))
+end
+
+--- The results of a reload, whose message says more if it can (hints.lua).
+local function told(ok, ...)
+    if ok then return ok, ... end
+    local loaded_part, hints = pcall(part_of_core, "hints")
+    if loaded_part then return hints.on(ok, ...) end
+    return ok, ...
 end
 
 local function reload(...)
-    return hints.on(attempt(...))
+    return told(attempt(...))
+end
+
+--- `f`, but that it takes the dependents along, where the option says so (R12.7).
+local function with_dependents(f)
+    return function(...)
+        local _, options = ...
+        local wanted = type(options) == "table" and rawget(options, "dependents") == true
+        if not wanted then return f(...) end
+        return core.dependents.reload(f, ...)
+    end
 end
 
 --- Replaces the code of modules while they run; see `gg.reload` in meta.lua.
-hotreload.reload = dependents.around(hotreload, hooks.around(reload, services))
-plans.install(hotreload, dependents.around(hotreload, function(names, options)
-    return reload(1, nil, names, options)
-end), options_of_reload)
+functions.reload = with_dependents(hooks.around(reload, services))
 
 --- Returns the module whose chunk is running for a reload, and whether that reload is dry; see
 --- `hotreload.reloading` in meta.lua.
-function hotreload.reloading()
+function functions.reloading()
     if running[RUNNING.module] and running[RUNNING.is_loaded] then return running[RUNNING.module], running[RUNNING.dry_run] end
     return nil
 end
 
 --- Continues a sweep in slices; see `hotreload.sweep` in meta.lua.
-function hotreload.sweep(budget_ms)
+function functions.sweep(budget_ms)
     local wrong = budget_ms ~= nil and arguments.milliseconds(budget_ms)
     if wrong then error(format("bad argument #1 to 'sweep' (%s)", wrong), 2) end
     local done, walked, waiting, passes, references, stale, warnings = sweep(budget_ms)
@@ -524,33 +524,6 @@ function hotreload.sweep(budget_ms)
     }
 end
 
-stales.install(hotreload, records, function(modules)
-    local why = why_busy()
-    if why then return nil, why end
-    local found
-    owed, found, why = core.stale(owed, own, modules)
-    if not found then return nil, message_of(why) end
-    return found
-end, own)
-
-core.track_part.install(hotreload, function(name, object, loader, before, value)
-    local now_owed, base, needs_text = core.track(owed, name, loader, before, value, lineage)
-    owed = now_owed
-    local record = records[name] or new_record()
-    records[name] = record
-    -- The module may have been removed or loaded again.
-    record.generation, record.source, record.undo, record.previous = 1, false, false, false
-    -- The main function of plain data is as large as the data, and would tell nothing.
-    record.main = needs_text and loader or false
-    record.base, record.calls, objects[name] = base or false, false, object
-    record.version, record.undone = false, false
-end)
-
-changes.install(hotreload, function(name)
-    local record = records[name]
-    if not record or not rawequal(objects[name], rawget(loaded, name)) then return nil end
-    return record
-end, records)
 services.finish_sweep = finish_sweep
 
 --- Returns what is known of a module; nothing if no reload has seen it.
@@ -592,35 +565,57 @@ function services.met(name) objects[name] = rawget(loaded, name) or nil end
 
 function services.instances(...)
     local done, handle
-    owed, done, handle = core.instances(owed, own, ...)
+    state.owed, done, handle = core.instances(state.owed, own, ...)
     return done, handle
 end
 
 function services.migrated(...)
     local ok, message
-    owed, ok, message = core.migrated(owed, ...)
+    state.owed, ok, message = core.migrated(state.owed, ...)
     return ok, message
 end
 
-versions.install(hotreload, services)
-undos.install(hotreload, services)
-dependents.install(hotreload)
-instances.install(hotreload, services)
-hints.install(hotreload)
+------------------------------------------------------------------------------------------------------------------------
+-- The functions of parts that are loaded when one of these is called
 
-----------------------------------------------------------------------------------------------------
--- gg
-
---- Installs `gg.reload`, at every `require`: the program may have made a new `gg`.
-local function install()
-    local gg = rawget(globals, "gg")
-    if gg == nil then
-        gg = {}
-        rawset(globals, "gg", gg)
-    end
-    if type(gg) ~= "table" then return end
-    rawset(gg, "reload", hotreload.reload)
-    if rawget(gg, "safe_reloads") == nil then rawset(gg, "safe_reloads", {}) end
+local function old_code(modules)
+    local why = why_busy()
+    if why then return nil, why end
+    local found
+    state.owed, found, why = core.stale(state.owed, own, modules)
+    if not found then return nil, message_of(why) end
+    return found
 end
 
-return hotreload, install
+local function known_of(name)
+    local record = records[name]
+    if not record or not rawequal(objects[name], rawget(loaded, name)) then return nil end
+    return record
+end
+
+local function plan_with(names, options)
+    return reload(1, nil, names, options)
+end
+
+local installers = {
+    plan = function() core.plan.install(functions, with_dependents(plan_with), options_of_reload) end,
+    stale = function() core.stales.install(functions, records, old_code, own) end,
+    changed = function() core.changes.install(functions, known_of, records) end,
+    track = function() core.track_part.install(functions) end,
+    version = function() versions.install(functions, services) end,
+    undo = function() undos.install(functions, services) end,
+    dependents = function() core.dependents.install(functions) end,
+    instances = function() core.instances_part.install(functions, services) end,
+    near = function() core.hints.install(functions) end,
+}
+installers.requires, installers.touched = installers.changed, installers.changed
+installers.purge, installers.tracked = installers.version, installers.track
+
+return setmetatable(functions, {
+    __index = function(_, name)
+        local install = installers[name]
+        if not install then return nil end
+        install()
+        return rawget(functions, name)
+    end,
+})

@@ -9,7 +9,7 @@ local concat, format, sort = table.concat, string.format, table.sort
 local abs, max, min = math.abs, math.max, math.min
 local byte, find, gmatch, gsub = string.byte, string.find, string.gmatch, string.gsub
 local lower, match, sub = string.lower, string.match, string.sub
-local package, loaded, searchpath = package, package.loaded, package.searchpath
+local package, loaded, searchpath = package, core.loaded, package.searchpath
 
 local hints = {}
 
@@ -162,7 +162,7 @@ local function yielded(message)
     if not head then return message end
     local line, main
     for text in gmatch(trace, "\t([^\n]*)") do
-        if find(text, "^hotreload:%d") then break end
+        if find(text, "^hotreload:") then break end
         local at = match(text, "^(.-:%d+): in ")
         line, main = line or at, at and find(text, "in main chunk$") and at
         if main then break end

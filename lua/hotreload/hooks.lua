@@ -3,7 +3,7 @@
 
 local core = ...
 local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown, core.arguments.NO_MEMORY
-local unload = core.unload
+local says = core.says
 
 local error, ipairs, next, pcall, rawget = error, ipairs, next, pcall, rawget
 local rawlen, select, type = rawlen, select, type
@@ -106,9 +106,19 @@ local function veto(reports)
     end
 end
 
+--- Has one of these modules something to do before its reload (R7.8)? Whatever `names` is.
+local function has_unload(names)
+    if type(names) == "string" then return says.field(names, "__unload") ~= nil end
+    for i = 1, type(names) == "table" and rawlen(names) or 0 do
+        local name = rawget(names, i)
+        if type(name) == "string" and says.field(name, "__unload") ~= nil then return true end
+    end
+    return false
+end
+
 --- Asks `before`, and the modules that run (R7.8), on the report of a dry run.
 local function with_hooks(reload, services, count, names, options)
-    local kept, wanted = nil, unload.is_wanted(names)
+    local kept, wanted = nil, has_unload(names)
     if installed.before or wanted then
         local dry = options
         if type(options) == "table" or options == nil then
@@ -121,13 +131,13 @@ local function with_hooks(reload, services, count, names, options)
         if not ok then return false, result, report end
         local reports = type(names) == "table" and result or { result }
         local why = installed.before and veto(reports)
-        if not why and wanted then kept, why = unload.run(reports, services) end
+        if not why and wanted then kept, why = core.unload.run(reports, services) end
         if why then return false, why end
     end
     local right, ok, result, report = pcall(reload, count, kept and kept.kept, names, options)
     if not right then error(ok, 0) end
     -- If the reload failed, what the asked modules wrote is put back.
-    if not ok and kept then result = result .. unload.put_back(kept) end
+    if not ok and kept then result = result .. core.unload.put_back(kept) end
     return ok, result, report
 end
 
@@ -149,7 +159,7 @@ function hooks.around(reload, services)
     return function(...)
         local names, options = ...
         local count = select("#", ...)
-        local is_plain = not any and not unload.is_wanted(names)
+        local is_plain = not any and not has_unload(names)
         if is_plain or type(options) == "table" and rawget(options, "dry_run") then
             return reload(count, nil, names, options)
         end

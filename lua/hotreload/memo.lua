@@ -9,7 +9,7 @@ local getinfo, getupvalue, setupvalue = debug.getinfo, debug.getupvalue, debug.s
 local getmetatable, setmetatable = debug.getmetatable, debug.setmetatable
 local upvalueid = debug.upvalueid
 local traceback, format = debug.traceback, string.format
-local globals, loaded = _G, package.loaded
+local globals, loaded = _G, core.loaded
 
 local memo = {}
 

@@ -8,7 +8,7 @@ local next, pcall, rawequal, rawget, type = next, pcall, rawequal, rawget, type
 local getinfo, getmetatable, setmetatable = debug.getinfo, debug.getmetatable, debug.setmetatable
 local getupvalue, upvaluejoin = debug.getupvalue, debug.upvaluejoin
 local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
-local loaded = package.loaded
+local loaded = core.loaded
 
 local moves = {}
 

@@ -7,7 +7,7 @@ local shown, refusal = arguments.shown, arguments.refusal
 
 local next, pcall, rawget, type = next, pcall, rawget, type
 local find, format, gmatch = string.find, string.format, string.gmatch
-local loaded = package.loaded
+local loaded = core.loaded
 
 local says = {}
 

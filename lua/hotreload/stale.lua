@@ -49,7 +49,7 @@ local function ways_to(holders, skip)
         if holders[value] then ways[value], left = way, left - 1 end
         queue[#queue + 1], queue[#queue + 2] = value, way
     end
-    for name, value in next, package.loaded do
+    for name, value in next, core.loaded do
         if name ~= "_G" then meet(value, name) end
     end
     meet(_G, "_G")
@@ -202,7 +202,7 @@ function stale.install(hotreload, records, walk, own)
         end
         local checked, why = arguments.check(options, options_of_stale, 2, "stale")
         if wrong or not checked then error(wrong or why, 2) end
-        if name ~= nil and not rawget(package.loaded, name) then
+        if name ~= nil and not rawget(core.loaded, name) then
             return nil, format("module '%s' is not loaded", arguments.shown(name))
         end
         return list(name, checked)

@@ -8,12 +8,12 @@
 -- record is made from what the loader left.
 
 local core = ...
-local allow, call = core.allow, core.call
+local allow, call, note = core.allow, core.call, core.records.note
 
 local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal, rawget, rawset, type
 local setmetatable, running = setmetatable, coroutine.running
 local format = string.format
-local globals, loaded = _G, package.loaded
+local globals, loaded = _G, core.loaded
 
 local track = {
     -- Per module: the names of those that `require` loaded while its own loader ran (R12.6).
@@ -25,8 +25,8 @@ local loading = setmetatable({}, { __mode = "k" })
 -- The function in `package.searchers`, and the searcher that it replaces.
 local standing = core.standing
 local FINDER, SEARCHER = core.layout.standing.finder, core.layout.standing.searcher
--- The patterns; false where nothing is tracked.
-local wanted = false
+-- The patterns; false where nothing is tracked. The library begins with all modules.
+local wanted = { "" }
 
 local function searchers()
     local package = rawget(loaded, "package")
@@ -47,74 +47,72 @@ local function copy_of_globals()
     return copy
 end
 
---- Makes `hotreload.track`. `note(name, object, code, before, value)` puts down what a load has
---- left.
----@see hotreload.track in meta.lua
-function track.install(hotreload, note)
-    local function take(name, code, before, value)
-        local object = value
-        if object == nil then object = rawget(loaded, name) end
-        if object == nil then object = true end
-        note(name, object, code, before, value)
-    end
+local function take(name, code, before, value)
+    local object = value
+    if object == nil then object = rawget(loaded, name) end
+    if object == nil then object = true end
+    note(name, object, code, before, value)
+end
 
-    --- After the loader: what it left is put down. Memory that is short costs the record, not the
-    --- load.
-    local function finish(name, code, before, ...)
-        if before then pcall(take, name, code, before, (...)) end
-        return ...
-    end
+--- After the loader: what it left is put down. Memory that is short costs the record, not the load.
+local function finish(name, code, before, ...)
+    if before then pcall(take, name, code, before, (...)) end
+    return ...
+end
 
-    --- Notes that the loader of a module begins. What comes back is closed at its end, be that an
-    --- error.
-    local function begin(name)
-        local co = running()
-        local outer = loading[co]
-        if outer then track.needed[outer][name] = true end
-        local guard = setmetatable({}, { __close = function() loading[co] = outer end })
-        track.needed[name], loading[co] = {}, name
-        return guard
-    end
+--- Notes that the loader of a module begins. What comes back is closed at its end, be that an
+--- error.
+local function begin(name)
+    local co = running()
+    local outer = loading[co]
+    if outer then track.needed[outer][name] = true end
+    local guard = setmetatable({}, { __close = function() loading[co] = outer end })
+    track.needed[name], loading[co] = {}, name
+    return guard
+end
 
-    --- Calls the loader, whose code is `code`.
-    local function run(name, code, loader, ...)
-        local ok, before = pcall(copy_of_globals)
-        local begun, guard = pcall(begin, name)
-        local _ <close> = begun and guard or nil
-        return finish(name, code, ok and before, call(loader, ...))
-    end
+--- Calls the loader, whose code is `code`.
+local function run(name, code, loader, ...)
+    local ok, before = pcall(copy_of_globals)
+    local begun, guard = pcall(begin, name)
+    local _ <close> = begun and guard or nil
+    return finish(name, code, ok and before, call(loader, ...))
+end
 
-    --- A C module is loaded as it is: nothing of it is ever reloaded.
-    local function noting(name, loader)
-        local code = core.code_of(loader)
-        return code and function(...) return run(name, code, loader, ...) end or loader
-    end
+--- A C module is loaded as it is: nothing of it is ever reloaded.
+local function noting(name, loader)
+    local code = core.code_of(loader)
+    return code and function(...) return run(name, code, loader, ...) end or loader
+end
 
-    local function matches(name)
-        return type(name) == "string" and wanted and allow.matching(wanted, name) ~= nil
-    end
+local function matches(name)
+    return type(name) == "string" and wanted and allow.matching(wanted, name) ~= nil
+end
 
-    local function first(name)
-        if standing[SEARCHER] then return call(standing[SEARCHER], name) end
-    end
+local function first(name)
+    if standing[SEARCHER] then return call(standing[SEARCHER], name) end
+end
 
-    local function find(name)
-        if not matches(name) then return first(name) end
-        local loader, data = first(name)
-        if type(loader) ~= "function" then
-            local list, message = searchers(), loader
-            local i = list and (place_in(list) or 1) + 1
-            while list and type(loader) ~= "function" do
-                local searcher = rawget(list, i)
-                if searcher == nil then return message end
-                loader, data = call(searcher, name)
-                i = i + 1
-            end
+function track.find(name)
+    if not matches(name) then return first(name) end
+    local loader, data = first(name)
+    if type(loader) ~= "function" then
+        local list, message = searchers(), loader
+        local i = list and (place_in(list) or 1) + 1
+        while list and type(loader) ~= "function" do
+            local searcher = rawget(list, i)
+            if searcher == nil then return message end
+            loader, data = call(searcher, name)
+            i = i + 1
         end
-        return type(loader) == "function" and noting(name, loader) or loader, data
     end
+    return type(loader) == "function" and noting(name, loader) or loader, data
+end
 
-    --- A loader that calls this one, and puts down what it leaves: for a host's own `require`.
+--- Makes `hotreload.track` and `hotreload.tracked`.
+---@see hotreload.track in meta.lua
+function track.install(hotreload)
+    --- Returns a loader that calls this one and notes what it leaves: for a host's own `require`.
     ---@see hotreload.tracked in meta.lua
     function hotreload.tracked(name, loader)
         local wrong = type(name) ~= "string" and format("#1 to 'tracked' (string expected, got %s)",
@@ -130,7 +128,7 @@ function track.install(hotreload, note)
         local wrong = patterns and allow.check(patterns)
         if wrong then error(format("bad argument #1 to 'track' (%s)", wrong), 2) end
         local list = searchers()
-        local place = list and standing[FINDER] and place_in(list)
+        local place = list and place_in(list)
         if patterns == false then
             wanted = false
             if place and standing[SEARCHER] then rawset(list, place, standing[SEARCHER]) end
@@ -139,13 +137,11 @@ function track.install(hotreload, note)
         if not list then return false, "'package.searchers' must be a table; put it back" end
         wanted = allow.list(patterns)
         if not place then
-            standing[FINDER], standing[SEARCHER] = find, rawget(list, 1)
-            rawset(list, 1, find)
+            standing[SEARCHER] = rawget(list, 1)
+            rawset(list, 1, standing[FINDER])
         end
         return true
     end
-
-    hotreload.track()
 end
 
 return track

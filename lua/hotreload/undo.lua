@@ -7,7 +7,7 @@ local shown = arguments.shown
 
 local error, next, rawequal, rawget, select, type = error, next, rawequal, rawget, select, type
 local format, sort, math_type = string.format, table.sort, math.type
-local loaded = package.loaded
+local loaded = core.loaded
 
 local undo = {}
 local UNDO, GUARD = core.layout.undo, core.layout.guard

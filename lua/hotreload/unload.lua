@@ -4,21 +4,11 @@
 local core = ...
 local memo, says, shown = core.memo, core.says, core.arguments.shown
 
-local next, rawget, rawlen, type = next, rawget, rawlen, type
+local next, rawget = next, rawget
 local format = string.format
-local loaded = package.loaded
+local loaded = core.loaded
 
 local unload = {}
-
---- Has one of these modules something to do before its reload? Whatever `names` is.
-function unload.is_wanted(names)
-    if type(names) == "string" then return says.field(names, "__unload") ~= nil end
-    for i = 1, type(names) == "table" and rawlen(names) or 0 do
-        local name = rawget(names, i)
-        if type(name) == "string" and says.field(name, "__unload") ~= nil then return true end
-    end
-    return false
-end
 
 --- Puts back what the functions wrote, unless one of them has yielded.
 local function put_back(state)

@@ -2,13 +2,13 @@
 -- Part of the library (src/lua/open.rs includes it).
 
 local core = ...
-local arguments, look_at, contents = core.arguments, core.changes.look_at, core.contents
+local arguments, contents = core.arguments, core.contents
 local refused = core.allow.refused
 
 local error, next, rawget, select, type = error, next, rawget, select, type
 local format, sort, concat, unpack = string.format, table.sort, table.concat, table.unpack
 local clock = os.time
-local loaded = package.loaded
+local loaded = core.loaded
 
 local versions = {}
 local UNDO = core.layout.undo
@@ -57,7 +57,7 @@ local function version_of(name, record, others)
         version.undone[i] = copy(undone, {})
     end
     if refused(name) then return version end
-    local state, content, message, file = look_at(name, record, false, others)
+    local state, content, message, file = core.changes.look_at(name, record, false, others)
     version.file = version.file or file
     if state == "same" then
         version.content, version.differs = version.content or content, false
@@ -120,7 +120,7 @@ function versions.install(hotreload, services)
         swept, why = services.finish_sweep()
         if not swept then return false, cannot .. why end
         local list
-        list, why = hotreload.stale(name)
+        list, why = core.library.stale(name)
         if not list then return false, cannot .. why end
         if how == "soft" and list[1] then
             return false, format("%s%d function(s) of old code are alive:%s", cannot, #list,

@@ -5,6 +5,7 @@
 //! closure are all the factory's `_ENV`; each has to be joined to the cell that it is meant to be
 //! before the closure is called.
 
+use super::reader::Reader;
 use super::tree::{Function, Tree};
 use crate::support::error::Result;
 use crate::support::secret::Secret;
@@ -79,6 +80,25 @@ impl Cutter {
         );
         Ok(Some(out))
     }
+}
+
+/// A dump without debug information, with a source name for its functions all the same; none where
+/// it is not as expected.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn with_source(dump: &[u8], source: &[u8]) -> Result<Option<Vec<u8>>> {
+    let parts = Reader::of(dump).and_then(|reader| dump.split_at_checked(reader.position()));
+    let Some((head, [LAST, rest @ ..])) = parts else {
+        return Ok(None);
+    };
+    let mut out = Vec::new();
+    out.try_reserve_exact(dump.len() + source.len() + 10)?;
+    out.extend_from_slice(head);
+    size(&mut out, source.len() as u64 + 1);
+    out.extend_from_slice(source);
+    out.extend_from_slice(rest);
+    Ok(Some(out))
 }
 
 /// Marks the last byte of a size.

@@ -9,8 +9,22 @@ use crate::support::error::Result;
 pub struct ByLines {
     /// Sorted by lines once all are there; each pair of lines once.
     functions: Vec<OnLines>,
+}
+
+/// Which functions were met.
+#[derive(Default)]
+pub struct Met {
+    /// A bit for each.
+    words: Vec<u64>,
     /// Where the next one is asked for, most likely: they are met in the order of their lines.
     next: usize,
+}
+
+impl Met {
+    fn has(&self, at: usize) -> bool {
+        let word = self.words.get(at / 64);
+        word.is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -18,7 +32,6 @@ struct OnLines {
     lines: (i32, i32),
     /// None where several functions stand on these lines.
     profile: Option<Profile>,
-    met: bool,
 }
 
 impl ByLines {
@@ -38,7 +51,6 @@ impl ByLines {
         self.functions.push(OnLines {
             lines,
             profile: None,
-            met: false,
         });
         Ok(number)
     }
@@ -91,26 +103,36 @@ impl ByLines {
         self.functions.get(at).map(|function| function.profile)
     }
 
+    /// Room to note which ones are met, none yet.
+    pub fn unmet(&self) -> Result<Met> {
+        let count = self.functions.len() / 64 + 1;
+        let mut words = Vec::new();
+        words.try_reserve_exact(count)?;
+        words.resize(count, 0);
+        Ok(Met { words, next: 0 })
+    }
+
     /// The profile of the one function on these lines, which counts as met from now on.
-    pub fn meet(&mut self, lines: (i32, i32)) -> Option<Profile> {
-        let next = self.functions.get(self.next);
+    pub fn meet(&self, lines: (i32, i32), met: &mut Met) -> Option<Profile> {
+        let next = self.functions.get(met.next);
         let at = match next.is_some_and(|function| function.lines == lines) {
-            true => self.next,
+            true => met.next,
             false => self.position(lines)?,
         };
-        self.next = at + 1;
-        let function = self.functions.get_mut(at)?;
-        function.met = true;
-        function.profile
+        met.next = at + 1;
+        if let Some(word) = met.words.get_mut(at / 64) {
+            *word |= 1 << (at % 64);
+        }
+        self.functions.get(at)?.profile
     }
 
     /// Is there one alone on each of these lines, which are sorted, and was it met?
-    pub fn are_met(&self, lines: &[(i32, i32)]) -> bool {
-        let mut functions = self.functions.iter();
+    pub fn are_met(&self, lines: &[(i32, i32)], met: &Met) -> bool {
+        let mut functions = self.functions.iter().enumerate();
         lines.iter().all(|lines| {
-            let function = functions.find(|function| function.lines >= *lines);
-            function.is_some_and(|function| {
-                function.lines == *lines && function.met && function.profile.is_some()
+            let function = functions.find(|(_, function)| function.lines >= *lines);
+            function.is_some_and(|(at, function)| {
+                function.lines == *lines && met.has(at) && function.profile.is_some()
             })
         })
     }

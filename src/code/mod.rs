@@ -8,6 +8,7 @@
 pub mod align;
 #[cfg(test)]
 mod chunk_tests;
+pub mod compiled;
 pub mod constants;
 pub mod cut;
 pub mod definitions;
@@ -25,7 +26,11 @@ mod tests;
 pub mod text;
 pub mod tree;
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
+
+pub use lines::Met;
 
 use lines::ByLines;
 use names::Names;
@@ -192,8 +197,8 @@ impl Profile {
 /// What is known of a chunk.
 #[derive(Default)]
 pub struct Chunk {
-    /// The dump.
-    dump: Vec<u8>,
+    /// The dump, unless it is given up.
+    dump: Option<Arc<Vec<u8>>>,
     /// The strings that occur as constants.
     names: Names,
     /// The integers that its code uses as keys.
@@ -207,6 +212,11 @@ pub struct Chunk {
 impl Chunk {
     /// Reads a whole chunk; none when the dump is not exactly that of Lua 5.4.
     pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Chunk>> {
+        Chunk::of(Arc::new(dump), secret)
+    }
+
+    /// The same of a dump that others have as well.
+    pub fn of(dump: Arc<Vec<u8>>, secret: &Secret) -> Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
         chunk.functions.reserve(dump.len() / 256)?;
         chunk.names.reserve(dump.len() / 96)?;
@@ -230,21 +240,26 @@ impl Chunk {
                 if !chunk.setters.is_sorted() {
                     chunk.setters.sort_unstable();
                 }
-                chunk.dump = dump;
+                chunk.dump = Some(dump);
                 Ok(Some(chunk))
             }
         }
     }
 
+    /// Notes which of its functions are met, none yet.
+    pub fn unmet(&self) -> Result<Met> {
+        self.functions.unmet()
+    }
+
     /// The profile of the one function on these lines, which counts as met from now on.
-    pub fn meet(&mut self, line: i32, last: i32) -> Option<Profile> {
-        self.functions.meet((line, last))
+    pub fn meet(&self, line: i32, last: i32, met: &mut Met) -> Option<Profile> {
+        self.functions.meet((line, last), met)
     }
 
     /// Is there a function of the main function that assigns one of its locals, and that was not
     /// met?
-    pub fn has_unmet_setter(&self) -> bool {
-        !self.functions.are_met(&self.setters)
+    pub fn has_unmet_setter(&self, met: &Met) -> bool {
+        !self.functions.are_met(&self.setters, met)
     }
 
     /// The digests of its functions, but for those that share their lines with others.
@@ -266,7 +281,7 @@ impl Chunk {
 
     /// Gives up the strings and integers, and the dump.
     pub fn forget_names(&mut self) {
-        self.dump = Vec::new();
+        self.dump = None;
         self.names = Names::default();
         self.integers = FxHashSet::default();
     }
@@ -278,7 +293,11 @@ impl Chunk {
 
     /// A part of the dump: where it stands, and its length.
     pub fn text(&self, span: (u32, u32)) -> &[u8] {
-        text_at(&self.dump, span)
+        text_at(self.dump(), span)
+    }
+
+    fn dump(&self) -> &[u8] {
+        self.dump.as_deref().map_or(&[], Vec::as_slice)
     }
 }
 

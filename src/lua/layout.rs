@@ -48,18 +48,20 @@ macro_rules! layout {
             }
         )*
 
-        /// Leaves `core.layout`: for each list the places of its elements, by name, and their
-        /// number under `n`. `[-0, +1, e]`
+        /// Leaves the list of `core.layout` that has this name: the places of its elements, by
+        /// name, and their number under `n`. False, and nothing, where there is none. `[-0, +0 or
+        /// 1, e]`
         ///
         /// # Safety
-        /// Within the frame of a C function, with room for four values; nothing that needs
+        /// Within the frame of a C function, with room for three values; nothing that needs
         /// dropping may be alive across a raise.
-        pub(super) unsafe fn push(l: *mut lua_State) {
-            // SAFETY: as promised.
-            unsafe {
-                ffi::lua_createtable(l, 0, [$($name,)*].len() as c_int);
-                $(push_list::<$list>(l);)*
-            }
+        pub(super) unsafe fn push(l: *mut lua_State, name: &CStr) -> bool {
+            $(if name == <$list as Place>::LIST {
+                // SAFETY: as promised.
+                unsafe { push_list::<$list>(l) };
+                return true;
+            })*
+            false
         }
     };
 }
@@ -210,7 +212,7 @@ layout! {
     }
 }
 
-/// Puts a list's places into the table on top. `[-0, +0, e]`
+/// Leaves a list's places. `[-0, +1, e]`
 ///
 /// # Safety
 /// As for [`push`].
@@ -224,6 +226,5 @@ unsafe fn push_list<P: Place>(l: *mut lua_State) {
         }
         ffi::lua_pushinteger(l, P::NAMES.len() as i64);
         ffi::lua_setfield(l, -2, c"n".as_ptr());
-        ffi::lua_setfield(l, -2, P::LIST.as_ptr());
     }
 }

@@ -47,6 +47,7 @@ pub mod layout;
 pub mod open;
 pub mod owned;
 pub mod protected;
+pub mod shared;
 pub mod stock;
 #[cfg(test)]
 pub mod testing;

@@ -18,6 +18,7 @@
 
 mod closure;
 mod compile;
+mod compiled;
 mod cursor;
 mod digest;
 mod frozen;
@@ -34,18 +35,19 @@ use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_State};
 
-pub use compile::{Compiled, Made};
+pub use compile::{KeptText, Made};
 pub use cursor::TableCursor;
 pub use function::DebugInfo;
+pub(in crate::lua) use function::dump_top;
 pub(in crate::lua) use function::is_whole;
 pub use kept::{Kept, KeptEntry, KeyValue};
 pub use source::SourceId;
 
 use super::protected;
-use crate::lua::open;
+use super::shared;
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryPush, copied};
-use crate::support::secret::{self, Secret};
+use crate::support::secret::Secret;
 
 /// Values for each holding thread: well under Lua's limit of a million slots.
 const PER_THREAD: u32 = 1 << 17;
@@ -190,6 +192,8 @@ pub struct Vm {
     cells: Vec<usize>,
     sources: source::Sources,
     secret: Secret,
+    /// The state may share what it makes of texts.
+    shares: bool,
     /// The threads are this view's own: they are empty when it ends.
     owns_threads: bool,
     /// How often the collector's pause was kept up behind a call of the program's code.
@@ -244,25 +248,10 @@ impl Vm {
 
     /// Takes the state's secret over, if the library has left one there.
     fn read_secret(&mut self) {
-        // SAFETY: the scratch has room; the bytes are copied before the pop.
-        let packed = unsafe {
-            let kind = ffi::lua_rawgetp(self.scratch, ffi::LUA_REGISTRYINDEX, open::secret_key());
-            let mut len = 0;
-            let packed = match kind {
-                ffi::LUA_TSTRING => {
-                    let start = ffi::lua_tolstring(self.scratch, -1, &raw mut len);
-                    std::slice::from_raw_parts(start.cast::<u8>(), len)
-                        .try_into()
-                        .ok()
-                }
-                _ => None,
-            };
-            let packed: Option<[u8; secret::PACKED]> = packed;
-            self.pop(1);
-            packed
-        };
-        if let Some(packed) = packed {
-            self.secret = Secret::unpack(&packed);
+        // SAFETY: the scratch has room.
+        let mark = unsafe { shared::mark(self.scratch) };
+        if let Some(mark) = mark {
+            (self.secret, self.shares) = (Secret::unpack(&mark.secret), mark.counts);
         }
     }
 
@@ -280,6 +269,7 @@ impl Vm {
             cells: Vec::new(),
             sources: source::Sources::default(),
             secret: Secret::default(),
+            shares: false,
             owns_threads: false,
             given: 0,
         }

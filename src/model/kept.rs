@@ -5,7 +5,7 @@
 
 use crate::code::splice;
 use crate::lua::layout::{Own, Place as _};
-use crate::lua::vm::{Compiled, Ref, Vm};
+use crate::lua::vm::{KeptText, Ref, Vm};
 use crate::lua::write;
 use crate::support::error::Result;
 
@@ -19,21 +19,21 @@ const BYTES: i64 = 1;
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
-pub fn read(vm: &mut Vm, own: Ref, name: Ref, object: Ref) -> Result<Option<Compiled>> {
+pub fn read(vm: &mut Vm, own: Ref, name: Ref, object: Ref) -> Result<Option<KeptText>> {
     let table = vm.index(own, Own::Texts.at())?;
     let entry = vm.get(table, key(vm, name, object))?;
     if !vm.val(entry).is_table() {
         return Ok(None);
     }
     let (text, main) = (vm.index(entry, 1)?, vm.index(entry, 2)?);
-    Ok(vm.bytes(text)?.map(|text| Compiled { text, main }))
+    Ok(vm.bytes(text)?.map(|text| KeptText { text, main }))
 }
 
 /// Keeps the text of a module for its next reload.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
-pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], compiled: &Compiled) -> Result<()> {
+pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], compiled: &KeptText) -> Result<()> {
     let table = vm.index(own, Own::Texts.at())?;
     let key = key(vm, name, object);
     let old = vm.get(table, key)?;

@@ -5,10 +5,13 @@
 //! the later stages plan on the running version as it was, and nothing of it changes before
 //! `commit`.
 
-use crate::code::Chunk;
+use std::sync::Arc;
+
+use crate::code::compiled::Compiled;
+use crate::code::{Chunk, Met};
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
-use crate::lua::vm::{Compiled, DebugInfo, Kind, Made, Ref, Val, Vm};
+use crate::lua::vm::{DebugInfo, KeptText, Kind, Made, Ref, Val, Vm};
 use crate::lua::write::Permit;
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
@@ -42,7 +45,11 @@ pub struct Loaded {
     /// The functions that are the module's own.
     pub ownership: Ownership,
     /// What is known of its code; none for a dump that is not exactly that of Lua 5.4.
-    pub chunk: Option<Chunk>,
+    pub chunk: Option<Arc<Chunk>>,
+    /// Which of its functions were met.
+    pub met: Met,
+    /// What other states share of it.
+    pub shared: Option<Arc<Compiled>>,
     /// Its main function.
     pub main: Ref,
     /// That of the last load, or nil where none is known.
@@ -54,7 +61,7 @@ pub struct Loaded {
     /// What the calls that its chunk made have left to do (R5.9).
     pub left: Left,
     /// The text that was compiled, with what became of it.
-    pub compiled: Option<Compiled>,
+    pub kept: Option<KeptText>,
 }
 
 /// What is on record of the module's last load.
@@ -67,7 +74,7 @@ pub struct LastLoad {
     /// Which functions are generations of one.
     pub lineage: Option<Lineage>,
     /// Its text.
-    pub compiled: Option<Compiled>,
+    pub kept: Option<KeptText>,
 }
 
 /// Compiles and runs the incoming version, and puts back what its chunk changed. Of `found` the
@@ -87,32 +94,41 @@ pub fn load(
     around: [Ref; 2],
 ) -> Result<Loaded> {
     let size = found.size();
-    let (made, text) = match &mut found.code {
-        Code::Loader(main) => (Made::of(*main), None),
+    let (made, shared, text) = match &mut found.code {
+        Code::Loader(main) => (Made::of(*main), None, None),
         Code::Text(code, chunk_name) => {
             let code = std::mem::take(code);
-            let made = vm.compile(&code, chunk_name, last.compiled);
-            let made = made.map_err(|error| match error {
+            let made = vm.compile(&code, chunk_name, last.kept);
+            let (made, shared) = made.map_err(|error| match error {
                 Error::Lua(text) => Error::Compile {
                     name: context.title.clone(),
                     text: without_text(text),
                 },
                 other => other,
             })?;
-            (made, code.into_text())
+            (made, shared, code.into_text())
         }
     };
     let main = made.main;
-    let compiled = text.map(|text| Compiled { text, main });
-    let dump = match made.dump {
-        Some(dump) => dump,
+    let kept = text.map(|text| KeptText { text, main });
+    let mut chunk = match &shared {
+        Some(shared) => shared.chunk.clone(),
         None => {
-            vm.reserve_dump(size)?;
-            vm.dump(main, DebugInfo::Keep)?;
-            vm.take_dump()
+            let dump = match made.dump {
+                Some(dump) => dump,
+                None => {
+                    vm.reserve_dump(size)?;
+                    vm.dump(main, DebugInfo::Keep)?;
+                    vm.take_dump()
+                }
+            };
+            Chunk::read(dump, vm.secret())?.map(Arc::new)
         }
     };
-    let mut chunk = Chunk::read(dump, vm.secret())?;
+    let met = match &chunk {
+        Some(chunk) => chunk.unmet()?,
+        None => Met::default(),
+    };
     let mut ownership = home_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
@@ -123,7 +139,7 @@ pub fn load(
         modules,
         [main, found.data],
         &mut ownership,
-        (chunk.as_ref(), last.calls, last.lineage),
+        (chunk.as_deref(), last.calls, last.lineage),
     );
     let told = call_host(vm, context, "after", after);
     let ran = ran?;
@@ -139,7 +155,7 @@ pub fn load(
     let names_loaded = chunk
         .as_ref()
         .is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
-    if let Some(chunk) = &mut chunk {
+    if let Some(chunk) = chunk.as_mut().and_then(Arc::get_mut) {
         chunk.forget_names();
     }
     let value = match result_of(vm, context, returned, set)? {
@@ -169,12 +185,14 @@ pub fn load(
         fresh,
         ownership,
         chunk,
+        met,
+        shared,
         main,
         last_main: Ref::NIL,
         was_reloaded: false,
         environment,
         left,
-        compiled,
+        kept,
     })
 }
 

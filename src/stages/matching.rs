@@ -50,7 +50,6 @@ pub use lists::RecordedList;
 pub use merge::{is_recorded, is_scalar};
 pub use wrappers::{External, Fate, Inside, origin};
 
-use crate::code::Chunk;
 use crate::code::definitions::ProtoId;
 use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::model::base::{Base, Path, Places};
@@ -623,7 +622,11 @@ struct Pairer<'a> {
 impl Pairer<'_> {
     /// Makes room for what the size of the incoming code leads to expect.
     fn reserve(&mut self) -> Result<()> {
-        let functions = self.loaded.chunk.as_ref().map_or(0, Chunk::functions);
+        let functions = self
+            .loaded
+            .chunk
+            .as_ref()
+            .map_or(0, |chunk| chunk.functions());
         self.out.old.try_reserve(functions)?;
         self.out.new.try_reserve(functions)?;
         self.out.slots.try_reserve(functions)?;

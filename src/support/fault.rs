@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::support::error::{Error, Result};
 
 #[cfg(feature = "vendored")]
-pub use armed::{Fault, Met, arm, collect, collects, disarm};
+pub use armed::{Fault, Met, alone, arm, collect, collects, disarm};
 
 /// How often is tried what must not fail.
 const TRIES: usize = 3;
@@ -24,6 +24,14 @@ pub fn point() -> Result<()> {
     #[cfg(feature = "vendored")]
     armed::point()?;
     Ok(())
+}
+
+/// Has a test asked that this thread's states share nothing?
+pub fn is_alone() -> bool {
+    #[cfg(feature = "vendored")]
+    return armed::is_alone();
+    #[cfg(not(feature = "vendored"))]
+    false
 }
 
 /// Runs `body`; a panic in it becomes an error that says where.
@@ -96,6 +104,18 @@ mod armed {
     thread_local! {
         static PLAN: Cell<Plan> = const { Cell::new(NOTHING) };
         static COLLECTS: Cell<bool> = const { Cell::new(false) };
+        static ALONE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From now on, or no longer, the states in which this thread opens the library share nothing:
+    /// for those who count a thread's memory while others work.
+    pub fn alone(on: bool) {
+        ALONE.set(on);
+    }
+
+    /// Do they?
+    pub fn is_alone() -> bool {
+        ALONE.get()
     }
 
     /// From now on, or no longer, each call of this thread's that may raise begins with a full

@@ -2,9 +2,9 @@
 //!
 //! A digest stands for what it is made of: two values with one digest pass for the same. So whoever
 //! chooses a value (the author of a file, a client of the program) must not be able to work out
-//! which other one has its digest. Each Lua state has a secret of its own, drawn when the library
-//! is opened, and every digest depends on it: they are good within that state, and mean nothing
-//! elsewhere.
+//! which other one has its digest. The states of a process have one secret, drawn when the library
+//! is opened in the first of them and gone with the last, and every digest depends on it: they are
+//! good as long as that, and mean nothing elsewhere.
 
 use std::hash::{Hasher, RandomState};
 
@@ -15,7 +15,7 @@ use siphasher::sip::SipHasher13;
 /// The length of a packed secret in bytes.
 pub const PACKED: usize = 32;
 
-/// What the digests of a Lua state depend on.
+/// What digests depend on.
 #[derive(Clone)]
 pub struct Secret {
     seed: u64,
@@ -39,7 +39,7 @@ impl Secret {
         }
     }
 
-    /// A new secret from the system's random numbers, packed to be kept in a Lua string.
+    /// A new secret from the system's random numbers, packed to be kept in a Lua userdata.
     pub fn draw() -> [u8; PACKED] {
         let mut packed = [0; PACKED];
         for bytes in packed.as_chunks_mut().0 {

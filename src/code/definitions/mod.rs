@@ -26,6 +26,8 @@ mod resolve;
 pub(super) mod tests;
 mod types;
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use super::reader::{Reader, Stop};
@@ -38,7 +40,7 @@ pub use types::*;
 
 /// What a dump tells about definitions, variables and stores.
 pub struct Definitions {
-    dump: Vec<u8>,
+    dump: Arc<Vec<u8>>,
     secret: Secret,
     texts: Vec<Known>,
     /// The texts by their digests.
@@ -93,6 +95,14 @@ impl Definitions {
     /// # Errors
     /// [`Error::Memory`].
     pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Definitions>> {
+        Definitions::of(Arc::new(dump), secret)
+    }
+
+    /// The same of a dump that others have as well.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn of(dump: Arc<Vec<u8>>, secret: &Secret) -> Result<Option<Definitions>> {
         let mut out = Definitions::empty(secret, dump.len());
         out.reserve(dump.len())?;
         let read = Reader::of(&dump).map(|mut reader| {
@@ -124,7 +134,7 @@ impl Definitions {
 
     fn empty(secret: &Secret, most: usize) -> Definitions {
         Definitions {
-            dump: Vec::new(),
+            dump: Arc::default(),
             secret: secret.clone(),
             texts: Vec::new(),
             numbers: FxHashMap::default(),

@@ -14,8 +14,8 @@ use crate::lua::given::Given;
 use crate::support::error::{Error, Result};
 use crate::support::fault;
 
-/// A text, and the main function that Lua's compiler has made of it.
-pub struct Compiled {
+/// A text that was loaded in this state, and the main function that Lua's compiler has made of it.
+pub struct KeptText {
     /// The text.
     pub text: Vec<u8>,
     /// The main function.
@@ -52,11 +52,11 @@ impl Vm {
     ///
     /// # Errors
     /// As [`Vm::load`].
-    pub fn compile(
+    pub(super) fn compile_text(
         &mut self,
         code: &Given,
         chunk_name: &CStr,
-        last: Option<Compiled>,
+        last: Option<KeptText>,
     ) -> Result<Made> {
         if let Some(last) = last
             && let Some(Spliced { dump, .. }) = self.spliced(code, chunk_name, &last)?
@@ -84,7 +84,7 @@ impl Vm {
         &mut self,
         code: &Given,
         chunk_name: &CStr,
-        last: &Compiled,
+        last: &KeptText,
     ) -> Result<Option<Spliced>> {
         let exact = |dump| Spliced {
             dump,

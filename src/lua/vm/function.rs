@@ -235,10 +235,9 @@ impl Vm {
     /// of a function that is not whole yet is empty, and so is that of a C function.
     pub fn dump(&mut self, function: Ref, debug_info: DebugInfo) -> Result<&[u8]> {
         let (thread, index) = self.at(function);
-        let mut out = Output::to(&mut self.buffer);
-        // SAFETY: the function is copied to the top for a call, and popped again; the writer cannot
-        // raise.
-        let failed = unsafe {
+        self.buffer.clear();
+        // SAFETY: the function is copied to the top for a call, and popped again.
+        let done = unsafe {
             let mut ar = Record::new();
             ffi::lua_pushvalue(thread, index);
             ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
@@ -246,16 +245,14 @@ impl Vm {
                 && is_whole(thread, index, (*ar.as_ptr()).nups)
             {
                 ffi::lua_pushvalue(thread, index);
-                let strip = c_int::from(debug_info == DebugInfo::Strip);
-                let failed = ffi::lua_dump(thread, Output::write, (&raw mut out).cast(), strip);
+                let done = dump_top(thread, &mut self.buffer, debug_info);
                 ffi::lua_settop(thread, -2);
-                failed
+                done
             } else {
-                0
+                true
             }
         };
-        out.finish();
-        if failed == 0 {
+        if done {
             Ok(&self.buffer)
         } else {
             Err(Error::Memory)
@@ -448,6 +445,23 @@ impl Vm {
 pub(in crate::lua) unsafe fn is_whole(l: *mut lua_State, index: c_int, upvalues: u8) -> bool {
     // SAFETY: only the pointer to the cell is read, which is null at first; so it is past the last.
     upvalues == 0 || unsafe { !ffi::lua_upvalueid(l, index, upvalues.into()).is_null() }
+}
+
+/// The binary form of the function on top; false when there is no memory for it. `[-0, +0, -]`
+///
+/// # Safety
+/// A Lua function that is whole is on top.
+pub(in crate::lua) unsafe fn dump_top(
+    l: *mut lua_State,
+    buffer: &mut Vec<u8>,
+    debug_info: DebugInfo,
+) -> bool {
+    let mut out = Output::to(buffer);
+    let strip = c_int::from(debug_info == DebugInfo::Strip);
+    // SAFETY: as promised; the writer cannot raise.
+    let failed = unsafe { ffi::lua_dump(l, Output::write, (&raw mut out).cast(), strip) };
+    out.finish();
+    failed == 0
 }
 
 /// Where `lua_dump` writes to. A dump comes in many small pieces, most of them a byte: no call is

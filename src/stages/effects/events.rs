@@ -4,9 +4,9 @@ use super::closing::Ending;
 use super::standard::Use;
 use super::{Activation, Effects, MOST_NAMED, Role, copied_text, text};
 use crate::lua::calls::{Callee, Frame};
-use crate::lua::protected;
 use crate::lua::tracker::Made;
 use crate::lua::vm::{Kept, Kind, Ref, Vm};
+use crate::lua::{open, protected};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
@@ -204,6 +204,9 @@ impl Effects<'_> {
         callee: &Callee,
         activation: &mut Activation,
     ) -> Result<bool> {
+        if open::is_part(callee.addr) {
+            return Ok(false);
+        }
         self.standard.prepare(vm, self.context)?;
         match self.standard.what(callee.addr) {
             Some(Use::Plain | Use::Require) => Ok(false),

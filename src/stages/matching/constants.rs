@@ -525,7 +525,7 @@ impl Pairer<'_> {
             return assigned.add_all();
         };
         // Functions that no pair led to were handed to somebody else.
-        if chunk.has_unmet_setter() {
+        if chunk.has_unmet_setter(&self.loaded.met) {
             self.read_text()?;
             let assigned = &mut self.constants.assigned;
             match self

@@ -198,8 +198,10 @@ impl Pairer<'_> {
             return Ok(None);
         };
         let known = if own {
-            let chunk = self.loaded.chunk.as_mut();
-            chunk.and_then(|chunk| chunk.meet(info.line, info.last))
+            let (chunk, met) = (&self.loaded.chunk, &mut self.loaded.met);
+            chunk
+                .as_ref()
+                .and_then(|chunk| chunk.meet(info.line, info.last, met))
         } else {
             None
         };

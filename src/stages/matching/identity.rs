@@ -1,17 +1,20 @@
 //! R3: two objects that the same expression of the file has made are one, and two that different
 //! ones have made are not. Where neither is known, the place decides (the other files here).
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Function2;
 use super::origins::{self, By, Function, Holder, Origins, Put, Roots};
 use super::{Edge, Pairer};
 use crate::code::align::{Alignment, Reason, Renames, align};
+use crate::code::compiled::Compiled;
 use crate::code::definitions::{
     Constant, DefinitionId, Definitions, Key, Kind as Made, Parent, Place, ProtoId, Symbol,
     VariableId,
 };
-use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
+use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::base::{self, Base, Path};
 use crate::model::lineage::Lineage;
 use crate::model::site::{Root, SiteId};
@@ -37,11 +40,11 @@ pub(super) struct Identity {
     running: Origins,
     incoming: Origins,
     /// None where both versions are read as the file is.
-    alignment: Option<Alignment>,
+    alignment: Option<Arc<Alignment>>,
     /// The definitions of the last load, if its text is known.
-    base: Option<Definitions>,
+    base: Option<Arc<Definitions>>,
     /// Those of the file.
-    definitions: Option<Definitions>,
+    definitions: Option<Arc<Definitions>>,
     /// The variables of the file that had another name in the last load, with that.
     renamed: FxHashMap<VariableId, Vec<u8>>,
     /// Of the incoming version: which definitions are told apart by no name.
@@ -58,14 +61,17 @@ impl Identity {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     fn of(
-        base: Option<Definitions>,
-        definitions: Definitions,
+        base: Option<Arc<Definitions>>,
+        (definitions, compiled): (Arc<Definitions>, Option<&Compiled>),
         [running, incoming]: [Origins; 2],
         renames: Renames<'_>,
     ) -> Result<Identity> {
-        let alignment = match &base {
-            Some(base) => Some(align(base, &definitions, renames)?),
-            None => None,
+        let alignment = match (&base, compiled) {
+            (Some(base), Some(compiled)) if renames.is_empty() => {
+                Some(compiled.alignment(base, &definitions)?)
+            }
+            (Some(base), _) => Some(Arc::new(align(base, &definitions, renames)?)),
+            (None, _) => None,
         };
         let mut renamed = FxHashMap::default();
         if let (Some(base), Some(alignment)) = (&base, &alignment) {
@@ -129,12 +135,12 @@ impl Identity {
 
     /// The definitions of the last load and of the file, if both are known.
     pub(super) fn versions(&self) -> Option<(&Definitions, &Definitions)> {
-        self.base.as_ref().zip(self.definitions.as_ref())
+        self.base.as_deref().zip(self.definitions.as_deref())
     }
 
     /// The definitions of the file.
     pub(super) fn definitions(&self) -> Option<&Definitions> {
-        self.definitions.as_ref()
+        self.definitions.as_deref()
     }
 
     /// The definition of a running object.
@@ -479,7 +485,9 @@ impl Pairer<'_> {
     /// is not known: its objects are those that stand where the definitions of the file would put
     /// theirs.
     pub(super) fn identify(&mut self) -> Result<()> {
-        let Some(definitions) = self.definitions_of(self.loaded.main)? else {
+        let compiled = self.loaded.shared.clone();
+        let main = self.loaded.main;
+        let Some(definitions) = self.vm.definitions(main, compiled.as_deref())? else {
             return Ok(());
         };
         let texts = self.names_given()?;
@@ -513,7 +521,7 @@ impl Pairer<'_> {
         )?;
         let base = match self.vm.kind(self.loaded.last_main) {
             Kind::Function if self.out.base.is_known() => {
-                self.definitions_of(self.loaded.last_main)?
+                self.vm.definitions(self.loaded.last_main, None)?
             }
             _ => None,
         };
@@ -570,7 +578,12 @@ impl Pairer<'_> {
                 })
             },
         )?;
-        self.identity = Identity::of(base, definitions, [running, incoming], &renames)?;
+        self.identity = Identity::of(
+            base,
+            (definitions, compiled.as_deref()),
+            [running, incoming],
+            &renames,
+        )?;
         Ok(())
     }
 
@@ -612,11 +625,6 @@ impl Pairer<'_> {
             texts.try_push((text(*old)?, text(*new)?))?;
         }
         Ok(texts)
-    }
-
-    fn definitions_of(&mut self, main: Ref) -> Result<Option<Definitions>> {
-        self.vm.dump(main, DebugInfo::Keep)?;
-        Definitions::read(self.vm.take_dump(), self.vm.secret())
     }
 
     /// What is known of a running object and one of the incoming version by their definitions.

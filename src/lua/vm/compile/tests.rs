@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use effort::pick;
 
-use super::{Compiled, Spliced};
+use super::{KeptText, Spliced};
 use crate::code::splice::{Edit, Main, difference_in_meaning};
 use crate::code::stubs::Stubs;
 use crate::code::text::Difference;
@@ -292,7 +292,7 @@ impl Tally {
             Some(dump) => State::load_dump(vm, dump, NAME),
             None => vm.load_text(old.as_bytes(), NAME).ok()?,
         };
-        let last = Compiled {
+        let last = KeptText {
             text: old.as_bytes().to_vec(),
             main,
         };

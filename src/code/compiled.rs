@@ -1,0 +1,81 @@
+//! A version of a file, compiled: what depends on its text and its chunk name alone, for all that
+//! load the same.
+
+use std::sync::{Arc, OnceLock};
+
+use super::Chunk;
+use super::align::{Alignment, align};
+use super::definitions::Definitions;
+use crate::support::error::Result;
+use crate::support::secret::Secret;
+
+/// The version. All of it was read with one secret.
+pub struct Compiled {
+    /// The chunk name.
+    pub name: Vec<u8>,
+    /// The text; empty where only the binary form is known.
+    pub text: Vec<u8>,
+    /// The binary form, with lines and names.
+    pub dump: Arc<Vec<u8>>,
+    /// What is known of it; none too where nobody has asked.
+    pub chunk: Option<Arc<Chunk>>,
+    definitions: OnceLock<Option<Arc<Definitions>>>,
+    /// How it answers to another version, the first that somebody asked for.
+    alignment: OnceLock<(Arc<Definitions>, Arc<Alignment>)>,
+}
+
+impl Compiled {
+    /// A version of which no definitions are read yet.
+    pub fn new(
+        name: Vec<u8>,
+        text: Vec<u8>,
+        dump: Arc<Vec<u8>>,
+        chunk: Option<Arc<Chunk>>,
+    ) -> Compiled {
+        Compiled {
+            name,
+            text,
+            dump,
+            chunk,
+            definitions: OnceLock::new(),
+            alignment: OnceLock::new(),
+        }
+    }
+
+    /// About how much memory it takes with all that may be read of it.
+    pub fn size(&self) -> usize {
+        self.name.len() + self.text.len() + self.dump.len().saturating_mul(8)
+    }
+
+    /// Its definitions; none where the dump is not exactly that of Lua 5.4.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn definitions(&self, secret: &Secret) -> Result<Option<Arc<Definitions>>> {
+        if let Some(known) = self.definitions.get() {
+            return Ok(known.clone());
+        }
+        let made = Definitions::of(self.dump.clone(), secret)?.map(Arc::new);
+        Ok(self.definitions.get_or_init(|| made).clone())
+    }
+
+    /// How the definitions of `base` and those of this version answer to each other, where nothing
+    /// was renamed.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn alignment(
+        &self,
+        base: &Arc<Definitions>,
+        incoming: &Definitions,
+    ) -> Result<Arc<Alignment>> {
+        if let Some((of, known)) = self.alignment.get()
+            && Arc::ptr_eq(of, base)
+        {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(align(base, incoming, &[])?);
+        self.alignment.get_or_init(|| (base.clone(), made.clone()));
+        Ok(made)
+    }
+}
