@@ -17,9 +17,9 @@ end
 -- The globals of the files that are loaded later: what the program does to its own does not reach
 -- them.
 core.environment = {
-    _G = globals, package = package, debug = copy_of(debug), math = copy_of(math),
-    os = copy_of(os), string = copy_of(string), table = copy_of(table), error = error,
-    ipairs = ipairs, next = next, pairs = pairs, pcall = pcall, rawequal = rawequal,
+    _G = globals, package = package, coroutine = copy_of(coroutine), debug = copy_of(debug),
+    math = copy_of(math), os = copy_of(os), string = copy_of(string), table = copy_of(table),
+    error = error, ipairs = ipairs, next = next, pairs = pairs, pcall = pcall, rawequal = rawequal,
     rawget = rawget, rawlen = rawlen, rawset = rawset, select = select,
     setmetatable = setmetatable, tonumber = tonumber, tostring = tostring, type = type,
 }
