@@ -298,7 +298,7 @@ describe("A list of handlers (R3.1, R5.3)", function()
     local report = app:update("told", module(2, "M.x, M.z, M.y"))
     assert.same({
       "told.list[2]: a new function that the running list lacks was not added; "
-        .. "there is no record of what the list was loaded with (R5.3)",
+        .. "there is no record of what the list was loaded with (R5.12)",
     }, report.warnings)
   end)
 end)

@@ -277,7 +277,7 @@ impl Pairer<'_> {
             }
             let path = self.out.sites.path(self.vm, &self.context.title, parent);
             self.out.warnings.try_push(format!(
-                "{path}: functions as keys that nothing tells from others there; they were not added (R3.1)"
+                "{path}: functions as keys that nothing tells from others there; they were not added (R3.13)"
             ))?;
         }
         Ok(some)
