@@ -77,16 +77,7 @@ impl Effects<'_> {
         let mut by_file: FxHashSet<Spot> = FxHashSet::default();
         let last = last_writes(&log)?;
         for (logged, at) in log.into_iter().zip(0..) {
-            let none = FxHashSet::default();
-            let (writes, places, said, by_call, is_settled) = match logged {
-                Logged::Own(write) => (one(write)?, false, none, false, false),
-                Logged::Replaced(write) => (one(write)?, true, none, true, true),
-                Logged::Kept {
-                    writes,
-                    places,
-                    said,
-                } => (writes, places, said, true, false),
-            };
+            let (writes, said, [places, by_call, is_settled]) = logged.parts()?;
             for mut write in writes {
                 if let Some((last, true)) = last.get(&write.spot) {
                     // The chunk has written there itself since: that alone counts.
@@ -154,6 +145,23 @@ impl Effects<'_> {
             }
         }
         Ok(left)
+    }
+}
+
+impl Logged {
+    /// The writes, and where the file itself says what comes there. Also whether one placed
+    /// something of the load, whether a call made them, and whether their fate is settled.
+    fn parts(self) -> Result<(Vec<Write>, FxHashSet<Spot>, [bool; 3])> {
+        let none = FxHashSet::default();
+        Ok(match self {
+            Logged::Own(write) => (one(write)?, none, [false; 3]),
+            Logged::Replaced(write) => (one(write)?, none, [true; 3]),
+            Logged::Kept {
+                writes,
+                places,
+                said,
+            } => (writes, said, [places, true, false]),
+        })
     }
 }
 
