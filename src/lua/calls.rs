@@ -155,17 +155,19 @@ impl Frame<'_> {
             let source = source.strip_prefix(b"@").or(source.strip_prefix(b"="));
             (crate::support::error::shown(source.unwrap_or(b"?")), line)
         };
-        self.with_lua_below(shown).unwrap_or((String::from("?"), 0))
+        self.with_lua_below(false, shown)
+            .unwrap_or((String::from("?"), 0))
     }
 
     /// Is the nearest function in Lua below this one the library's own?
     pub fn is_within_library(&self) -> bool {
         let is_own = |source: &[u8], _| source == b"=hotreload";
-        self.with_lua_below(is_own).unwrap_or(false)
+        self.with_lua_below(true, is_own).unwrap_or(false)
     }
 
-    /// Hands source name and line of the nearest function in Lua below this one to `f`.
-    fn with_lua_below<R>(&self, f: impl FnOnce(&[u8], i32) -> R) -> Option<R> {
+    /// Hands source name and line of the nearest function in Lua below this one to `f`: of one with
+    /// lines, or also of the library's own, which may have none.
+    fn with_lua_below<R>(&self, or_own: bool, f: impl FnOnce(&[u8], i32) -> R) -> Option<R> {
         let mut level = 1;
         loop {
             // SAFETY: as in `caller`; what "S" and "l" fill in.
@@ -176,9 +178,9 @@ impl Frame<'_> {
                 }
                 ffi::lua_getinfo(self.l, c"Sl".as_ptr(), ar.as_mut_ptr());
                 let ar = ar.as_mut_ptr();
-                if (*ar).currentline >= 0 {
-                    let source = (*ar).source.cast::<u8>();
-                    let source = std::slice::from_raw_parts(source, (*ar).srclen);
+                let source = (*ar).source.cast::<u8>();
+                let source = std::slice::from_raw_parts(source, (*ar).srclen);
+                if (*ar).currentline >= 0 || or_own && source == b"=hotreload" {
                     return Some(f(source, (*ar).currentline));
                 }
             }
