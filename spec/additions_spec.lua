@@ -546,6 +546,81 @@ describe("R5.4 registrations", function()
     assert.same({ "new second", 3 }, { G.HANDLERS[2]() })
   end)
 
+  describe("without names, of which the file has more or fewer than run:", function()
+    local function handler(name) return ("function() return %q end"):format(name) end
+    local function unlike(name)
+      return ("function() local t = {} t[1] = %q return t[1] end"):format(name)
+    end
+    local function row(f) return ("{ on = %s }"):format(f) end
+    local function source(list)
+      for i, f in ipairs(list) do list[i] = "HANDLERS[#HANDLERS + 1] = " .. f end
+      return table.concat(list, "\n") .. "\nreturn {}"
+    end
+    local function answers()
+      local list = {}
+      for i, f in ipairs(G.HANDLERS) do list[i] = (type(f) == "table" and f.on or f)() end
+      return table.concat(list, " ")
+    end
+
+    for _, how in ipairs { "with a record", "without one" } do
+      it("those that run go on, the file's others are new, " .. how, function()
+        if how == "without one" then app.hotreload.track(false) end
+        for _, edit in ipairs {
+          { { handler "old" }, { handler "new", unlike "second" }, "new second" },
+          { { handler "old" }, { unlike "second", handler "old" }, "old second" },
+          { { handler "a", handler "b" }, { handler "c", handler "d", unlike "e" }, "c d e" },
+          { { row(handler "old") }, { row(handler "new"), row(unlike "second") }, "new second" },
+          { { handler "a", handler "b" }, { handler "b" }, "a b" },
+        } do
+          G.HANDLERS = {}
+          package.loaded.M = nil
+          app:module("M", source(edit[1]))
+          assert.same({}, app:update("M", source(edit[2])).warnings)
+          assert.equal(edit[3], answers())
+        end
+      end)
+
+      it("of fewer none is added, and the report warns, " .. how, function()
+        if how == "without one" then app.hotreload.track(false) end
+        for what, of in pairs { ["function"] = handler, ["row with functions"] = function(name)
+          return row(handler(name))
+        end } do
+          G.HANDLERS = {}
+          package.loaded.M = nil
+          app:module("M", source { of "a", of "b" })
+          local report = app:update("M", source { of "c" })
+          assert.equal("a b", answers())
+          assert.same({ "_G.HANDLERS: a new " .. what .. " that nothing tells from those that the "
+            .. "list has was not added: give it a name in the file (R5.4)" }, report.warnings)
+        end
+      end)
+    end
+
+    it("the program's own stay between them, and count as none", function()
+      G.HANDLERS = {}
+      G.log = function() return "program" end
+      app:module("M", [[
+        local M = {}
+        function M.named() return "named" end
+        function M.make() return function() return "made" end end
+        HANDLERS[#HANDLERS + 1] = function() return "old" end
+        return M]])
+      local M = package.loaded.M
+      table.insert(G.HANDLERS, 1, load "return log()")
+      table.insert(G.HANDLERS, M.make())
+      table.insert(G.HANDLERS, { on = M.named })
+      app:update("M", [[
+        local M = {}
+        function M.named() return "named" end
+        function M.make() return function() return "made" end end
+        HANDLERS[#HANDLERS + 1] = function() return "new" end
+        HANDLERS[#HANDLERS + 1] = function() local t = {} t[1] = "second" return t[1] end
+        HANDLERS[#HANDLERS + 1] = { on = function() return "row" end }
+        return M]])
+      assert.equal("program new made named second row", answers())
+    end)
+  end)
+
   it("do not double in a list of 100,000 entries", function()
     app:write("events", "local list = {} for i = 1, 100000 do list[i] = i end return { handlers = list }")
     local source = [[

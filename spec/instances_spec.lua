@@ -222,7 +222,7 @@ describe("what objects made before do not get (R5.2)", function()
     local report = app:update("m", (text:gsub("METHODS",
       "self.limit = 5 function self.get() return n end self.set = function(v) n = v end")))
     assert.same({ "m.new: what it made before lacks 'get', 'set': make it anew, or give it the "
-      .. "function in __hotfix (R5.2)" }, report.warnings)
+      .. "function in __hotfix (R5.11)" }, report.warnings)
     assert.same({ 11, nil }, { object.add(), object.get })
     assert.equal(20, M.new(20).get())
     -- Not where nothing is new, or only data, or only code.

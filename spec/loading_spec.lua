@@ -711,6 +711,26 @@ return M]]
     assert.equal(1, app:reloaded "chat".calls.irrevocable)
   end)
 
+  it("is none of this library's, whoever calls them", function()
+    for _, tracked in ipairs { true, false } do
+      if not tracked then app.hotreload.track(false) end
+      app:module("host", (HOST:gsub("lfs.currentdir%(%)", "require 'hotreload'.clock()")))
+      app:module("chat", CHAT)
+      app:write("dep", "return {}")
+      package.loaded.dep = nil
+      local text = "local hr, dep = require 'hotreload', require 'dep'\n"
+        .. "hr.clock() hr.reloading()\n" .. CHAT
+      app:write("chat", text)
+      assert.is_nil(app.hotreload.plan "chat":find("will run again", 1, true))
+      app:write("chat", (text:gsub("return M", "error 'boom'")))
+      assert.is_nil(app:refused "chat":find("cannot be taken back", 1, true))
+      local report = app:update("chat", text)
+      assert.same({ 0, 1 }, { report.calls.irrevocable, report.calls.repeated })
+      assert.same({}, report.warnings)
+      assert.equal(1, #app:load "host".list)
+    end
+  end)
+
   it("is none of Lua's own, iterators and methods of files among them", function()
     local host = app:module("host", [[
       local host = { list = {} }
@@ -960,5 +980,81 @@ describe("a reload and debug hooks", function()
     debug.sethook()
     assert.matches("hook", table.concat(report.warnings, "\n"), 1, true)
     assert.equal("late", bus.list[2].event)
+  end)
+end)
+
+describe("what a call of the chunk does to globals, and to tables that the file names,", function()
+  before_each(start)
+  after_each(stop)
+
+  local LOG = [[
+    local log, lines = { count = 0 }, 0
+    function log.say()
+      lines, log.count = lines + 1, log.count + 1
+      COUNT, TEXT, FLAG, OLD = COUNT + 1, TEXT .. "!", not FLAG, nil
+      NEW, _G.FIELD, _ENV.ENV, STATS.said = 1.5, "field", "env", STATS.said + 1
+      rawset(_G, "RAW", true)
+    end
+    function log.declare(name, value) rawset(_G, name, value) end
+    function log.defaults(values) for name, value in pairs(values) do _G[name] = value end end
+    function log.run(f) f() end
+    function log.tick() COUNT = COUNT + 1 end
+    function log.lines() return lines end
+    return log]]
+  local M = "local M = {}\nfunction M.stats() return STATS.said, COUNT end\nreturn M"
+
+  local function globals()
+    local list = {}
+    for name in ("COUNT TEXT FLAG OLD NEW FIELD ENV RAW"):gmatch "%u+" do
+      local value = rawget(_G, name)
+      table.insert(list, value == nil and "none" or value)
+    end
+    table.insert(list, rawget(_G, "STATS").said)
+    return list
+  end
+  local BEFORE = { 0, "a", false, "old", "none", "none", "none", "none", 0 }
+  local AFTER = { 1, "a!", true, "none", 1.5, "field", "env", true, 1 }
+
+  for _, scope in ipairs { "module", "vm" } do
+    it("stays, as in fields and upvalues, and goes with an undo, scope = " .. scope, function()
+      local stats = { said = 0 }
+      local old = { COUNT = 0, TEXT = "a", FLAG = false, OLD = "old", STATS = stats }
+      for name, value in pairs(old) do
+        rawset(_G, name, value)
+      end
+      local log = app:module("log", LOG)
+      app:module("m", M)
+      app:write("m", "require 'log'.say()\n" .. M)
+      app:reloaded("m", { scope = scope, dry_run = true })
+      assert.same(BEFORE, globals())
+      app:reloaded("m", { scope = scope })
+      assert.same(AFTER, globals())
+      assert.same({ 1, 1 }, { log.count, log.lines() })
+      assert.is_true((app.hotreload.undo "m"))
+      assert.same(BEFORE, globals())
+      app:write("m", "require 'log'.say()\n" .. M:gsub("return M", "error 'boom'"))
+      app:refused "m"
+      assert.same(BEFORE, globals())
+    end)
+  end
+
+  it("is the file's own data where the file says both name and value", function()
+    for name, value in pairs { HP = 7, READY = false, MP = 8, RUN = 9, OWN = 10, COUNT = 40 } do
+      rawset(_G, name, value)
+    end
+    app:module("log", LOG)
+    app:module("m", M)
+    app:update("m", [[
+      local log = require "log"
+      log.declare("HP", 1)
+      log.defaults { READY = true, MP = 2 }
+      log.run(function() RUN = 3 end)
+      OWN = 4
+      log.declare("ADDED", 5)
+      COUNT = 0
+      log.tick()
+    ]] .. M)
+    assert.same({ 7, false, 8, 9, 10, 5, 40 }, -- what runs stays (R8.1)
+      { HP, READY, MP, RUN, OWN, ADDED, COUNT }) -- luacheck: ignore
   end)
 end)

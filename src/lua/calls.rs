@@ -151,24 +151,37 @@ impl Frame<'_> {
 
     /// The nearest line of Lua below the call: the short name of its file, and its number.
     pub fn place(&self) -> (String, i32) {
+        let shown = |source: &[u8], line| {
+            let source = source.strip_prefix(b"@").or(source.strip_prefix(b"="));
+            (crate::support::error::shown(source.unwrap_or(b"?")), line)
+        };
+        self.with_lua_below(false, shown)
+            .unwrap_or((String::from("?"), 0))
+    }
+
+    /// Is the nearest function in Lua below this one the library's own?
+    pub fn is_within_library(&self) -> bool {
+        let is_own = |source: &[u8], _| source == b"=hotreload";
+        self.with_lua_below(true, is_own).unwrap_or(false)
+    }
+
+    /// Hands source name and line of the nearest function in Lua below this one to `f`: of one with
+    /// lines, or also of the library's own, which may have none.
+    fn with_lua_below<R>(&self, or_own: bool, f: impl FnOnce(&[u8], i32) -> R) -> Option<R> {
         let mut level = 1;
         loop {
             // SAFETY: as in `caller`; what "S" and "l" fill in.
             unsafe {
                 let mut ar = Record::new();
                 if ffi::lua_getstack(self.l, level, ar.as_mut_ptr()) == 0 {
-                    return (String::from("?"), 0);
+                    return None;
                 }
                 ffi::lua_getinfo(self.l, c"Sl".as_ptr(), ar.as_mut_ptr());
                 let ar = ar.as_mut_ptr();
-                if (*ar).currentline >= 0 {
-                    let source =
-                        std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen);
-                    let source = source
-                        .strip_prefix(b"@")
-                        .or(source.strip_prefix(b"="))
-                        .unwrap_or(b"?");
-                    return (crate::support::error::shown(source), (*ar).currentline);
+                let source = (*ar).source.cast::<u8>();
+                let source = std::slice::from_raw_parts(source, (*ar).srclen);
+                if (*ar).currentline >= 0 || or_own && source == b"=hotreload" {
+                    return Some(f(source, (*ar).currentline));
                 }
             }
             level += 1;

@@ -95,7 +95,7 @@ const LOOKED_AT: c_int = 2;
 const LOOKS: c_int = 3;
 const RECORDS: c_int = 4;
 const AFTER: c_int = 5;
-const MOST: c_int = 6;
+const COUNT: c_int = 6;
 const TOUCHED: c_int = 7;
 const GENERATION: c_int = 8;
 const NAME: c_int = 9;
@@ -120,7 +120,7 @@ pub unsafe extern "C-unwind" fn touched(l: *mut lua_State) -> c_int {
     // SAFETY: the running state, with room made. Nothing that needs dropping lives across a call
     // of Lua's. No metamethod runs, so `loaded` is not changed during the walk.
     unsafe {
-        ffi::lua_settop(l, MOST);
+        ffi::lua_settop(l, COUNT);
         for table in LOADED..=RECORDS {
             ffi::luaL_checktype(l, table, ffi::LUA_TTABLE);
         }
@@ -129,8 +129,8 @@ pub unsafe extern "C-unwind" fn touched(l: *mut lua_State) -> c_int {
         ffi::lua_pushstring(l, c"generation".as_ptr());
         let (now, began) = (SystemTime::now(), Instant::now());
         let (mut count, mut left) = (0, i64::MAX);
-        if ffi::lua_isinteger(l, MOST) != 0 {
-            left = ffi::lua_tointegerx(l, MOST, std::ptr::null_mut());
+        if ffi::lua_isinteger(l, COUNT) != 0 {
+            left = ffi::lua_tointegerx(l, COUNT, std::ptr::null_mut());
         }
         ffi::lua_pushvalue(l, AFTER);
         ffi::lua_pushvalue(l, AFTER);

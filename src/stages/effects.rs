@@ -35,7 +35,7 @@ use crate::support::mem::{TryInsert, TryPush};
 use closing::Ending;
 use names::Names;
 pub use past::Past;
-use past::Write;
+use past::{Spot, Write};
 pub use record::{Calls, Recorded, beyond};
 use repeat::{Given, Holders};
 use standard::Standard;
@@ -101,6 +101,8 @@ struct Call {
     yields: bool,
     /// An inner call that stays changed what it had changed.
     whole: bool,
+    /// A function of the file ran in it.
+    runs_file: bool,
     /// The call as text, if that is known already.
     label: Option<String>,
 }
@@ -109,8 +111,13 @@ struct Call {
 enum Logged {
     /// The chunk itself wrote.
     Own(Write),
-    /// A call wrote that stays; `places` says whether it placed something of the load.
-    Kept { writes: Vec<Write>, places: bool },
+    /// A call wrote that stays; `places` says whether it placed something of the load. The file
+    /// itself says what comes to `said`.
+    Kept {
+        writes: Vec<Write>,
+        places: bool,
+        said: FxHashSet<Spot>,
+    },
     /// A repeat: the older function's place has the file's.
     Replaced(Write),
 }

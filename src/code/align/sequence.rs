@@ -115,7 +115,8 @@ impl Aligner<'_> {
     }
 }
 
-fn join(left: &mut [Element], right: &mut [Element], i: usize, j: usize) {
+/// Makes two elements partners.
+pub fn join(left: &mut [Element], right: &mut [Element], i: usize, j: usize) {
     if let (Some(a), Some(b)) = (left.get_mut(i), right.get_mut(j)) {
         (a.partner, b.partner) = (Some(j), Some(i));
     }

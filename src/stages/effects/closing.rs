@@ -481,7 +481,32 @@ impl Effects<'_> {
             let label = self.label(vm, made, &call)?;
             self.note(true, call.function, label)?;
         }
-        self.log.try_push(Logged::Kept { writes, places })
+        let mut said = FxHashSet::default();
+        for write in &writes {
+            if !places && self.is_said(vm, &call, write) {
+                said.try_insert_value(write.spot, ())?;
+            }
+        }
+        let kept = Logged::Kept {
+            writes,
+            places,
+            said,
+        };
+        self.log.try_push(kept)
+    }
+
+    /// Does the file itself say what comes to the place? The call was given both the key and the
+    /// value (`declare("COUNT", 0)`), or a function of the file ran in it, and the file names the
+    /// key.
+    fn is_said(&self, vm: &Vm, call: &Call, write: &Write) -> bool {
+        let key = self.past.key(write.spot);
+        let names = |name: &[u8]| {
+            self.chunk
+                .is_some_and(|chunk| chunk.has_name(name, vm.secret()))
+        };
+        let is_named = key.is_some_and(|key| vm.with_bytes(key, names).unwrap_or(false));
+        let is_given = |value| call.given.values.contains(&vm.key_hash(value));
+        call.runs_file && is_named || key.is_none_or(is_given) && is_given(write.new)
     }
 
     pub(super) fn label(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<String> {

@@ -237,6 +237,7 @@ impl Effects<'_> {
                     if vm.kind(written) == Kind::Table && !frame.made.created(vm.val(written).addr)
                     {
                         let number = self.touch_table(vm, written)?.0;
+                        self.look_before(vm, written, number)?;
                         if let Some(call) = self.open.last_mut() {
                             call.all_of.try_insert_value(number, ())?;
                         }
@@ -308,7 +309,7 @@ impl Effects<'_> {
             return Ok(());
         }
         let (name, what) = self.name(frame)?;
-        if what == "for iterator" || self.is_within_dependency() {
+        if what == "for iterator" || self.is_within_dependency() || frame.is_within_library() {
             return Ok(());
         }
         let is_own = self.caller() == Some(Role::Own);

@@ -73,13 +73,11 @@ impl Effects<'_> {
         let standing = past.standing(vm)?;
         // Places whose fate is that of a call.
         let mut decided: FxHashSet<Spot> = FxHashSet::default();
+        // Places for which the file has a value of its own.
+        let mut by_file: FxHashSet<Spot> = FxHashSet::default();
         let last = last_writes(&log)?;
         for (logged, at) in log.into_iter().zip(0..) {
-            let (writes, places, by_call, is_settled) = match logged {
-                Logged::Own(write) => (one(write)?, false, false, false),
-                Logged::Replaced(write) => (one(write)?, true, true, true),
-                Logged::Kept { writes, places } => (writes, places, true, false),
-            };
+            let (writes, said, [places, by_call, is_settled]) = logged.parts()?;
             for mut write in writes {
                 if let Some((last, true)) = last.get(&write.spot) {
                     // The chunk has written there itself since: that alone counts.
@@ -92,9 +90,12 @@ impl Effects<'_> {
                 if is_settled {
                     decided.try_insert_value(write.spot, ())?;
                 } else if !decided.contains(&write.spot) {
-                    // What the chunk did to tables that it can name is among the changes. Data of
-                    // these that a call set stay the module's.
-                    if !by_call && theirs.is_some() || !places && theirs == Some(false) {
+                    // What the chunk did to tables that it can name is among the changes. So is
+                    // what it let a call put there, and what a call made of that.
+                    let is_said = said.contains(&write.spot) || by_file.contains(&write.spot);
+                    let is_said = is_said && !places && theirs == Some(false);
+                    if !by_call && theirs.is_some() || is_said {
+                        by_file.try_insert_value(write.spot, ())?;
                         continue;
                     }
                     let key = past.key(write.spot);
@@ -144,6 +145,23 @@ impl Effects<'_> {
             }
         }
         Ok(left)
+    }
+}
+
+impl Logged {
+    /// The writes, and where the file itself says what comes there. Also whether one placed
+    /// something of the load, whether a call made them, and whether their fate is settled.
+    fn parts(self) -> Result<(Vec<Write>, FxHashSet<Spot>, [bool; 3])> {
+        let none = FxHashSet::default();
+        Ok(match self {
+            Logged::Own(write) => (one(write)?, none, [false; 3]),
+            Logged::Replaced(write) => (one(write)?, none, [true; 3]),
+            Logged::Kept {
+                writes,
+                places,
+                said,
+            } => (writes, said, [places, true, false]),
+        })
     }
 }
 

@@ -46,7 +46,11 @@ impl Effects<'_> {
     ) -> Result<()> {
         let val = vm.val(value);
         match val.kind {
-            Kind::Nil | Kind::Boolean => Ok(()),
+            Kind::Nil => Ok(()),
+            Kind::Boolean => {
+                given.values.try_insert_value(vm.key_hash(value), ())?;
+                Ok(())
+            }
             Kind::Table | Kind::Function | Kind::Thread if self.is_new(made, val) => {
                 given.held.try_push(value)?;
                 if !val.is_table() || depth == 0 {
@@ -104,6 +108,24 @@ impl Effects<'_> {
         }
         let keys = self.keys(vm, number)?;
         self.past.look_under(vm, number, &keys, writes)
+    }
+
+    /// A table that the file can name is going to be compared whole: what the chunk itself has
+    /// written there before is no work of the call's.
+    pub(super) fn look_before(&mut self, vm: &mut Vm, table: Ref, number: u32) -> Result<()> {
+        let is_named = self.snapshot.entries(vm.val(table).addr).is_some();
+        let is_known = |call: &Call| call.all_of.contains(&number);
+        if !is_named || !self.past.is_whole(number) || self.open.last().is_none_or(is_known) {
+            return Ok(());
+        }
+        let (mut by_call, mut own) = (Vec::new(), Vec::new());
+        self.look(vm, number, &mut by_call)?;
+        self.past.look_at_all(vm, number, &mut own)?;
+        if let Some(call) = self.open.last_mut() {
+            call.writes.try_reserve(by_call.len())?;
+            call.writes.extend(by_call);
+        }
+        self.log_own(own)
     }
 
     /// The keys under which the innermost call may write into a large table: what its functions'
@@ -195,6 +217,9 @@ impl Effects<'_> {
         let mut queue = VecDeque::new();
         for arg in args.iter() {
             queue.try_push(arg)?;
+        }
+        if is_own_new && let Some(call) = self.open.last_mut() {
+            call.runs_file = true;
         }
         let is_known = self
             .open

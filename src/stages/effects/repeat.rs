@@ -91,9 +91,9 @@ pub struct Holders {
 /// made.
 #[derive(Default)]
 pub struct Given {
-    /// Strings and numbers, and objects that existed before, by identity.
+    /// Strings, numbers, booleans, and objects that existed before, by identity.
     pub values: FxHashSet<(Kind, u64)>,
-    /// The same, held.
+    /// The same but for booleans, held.
     pub held: Vec<Ref>,
     /// Tables of the load among the arguments.
     pub tables: FxHashSet<usize>,

@@ -279,7 +279,7 @@ impl Pairer<'_> {
             let path = self.out.sites.path(self.vm, &self.context.title, parent);
             self.out.warnings.try_push(format!(
                 "{path}: function keys of the file that look like others there were not added; \
-                 give these functions names (R3.1)"
+                 give these functions names (R3.13)"
             ))?;
         }
         Ok(some)

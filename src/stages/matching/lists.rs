@@ -1,4 +1,4 @@
-//! Lists, element by element (R3.1, R5.3).
+//! Lists, element by element (R3.14, R5.12).
 //!
 //! An index is no name: which element of the file is which of those that run, and which of them the
 //! last load had, the alignment of sequences tells ([`crate::code::align::sequence`]). Then both
@@ -71,6 +71,16 @@ pub(super) struct Written {
     pub(super) f2: Option<u32>,
     /// It is a function, or has one.
     pub(super) has_code: bool,
+}
+
+impl Written {
+    /// What a message calls it.
+    pub(super) fn what(&self) -> &'static str {
+        match self.beside.new_val.is_function() {
+            true => "function",
+            false => "row with functions",
+        }
+    }
 }
 
 /// What stands in the list in the end: a running element, or one of the incoming version.
@@ -897,20 +907,17 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R5.3: an element with functions is not added; the report warns.
+    /// R5.12: an element with functions is not added; the report warns.
     fn not_added(&mut self, list: SiteId, new: &Written, is_known: bool) -> Result<()> {
         let path = self.out.sites.path(self.vm, &self.context.title, list);
         let index = self.vm.integer(new.beside.key).unwrap_or_default();
-        let what = match new.beside.new_val.is_function() {
-            true => "function",
-            false => "row with functions",
-        };
+        let what = new.what();
         let why = match is_known {
             true => "nothing tells it from those that the list had: give it a name in the file",
             false => "there is no record of what the list was loaded with: add it in __hotfix",
         };
         self.out.warnings.try_push(format!(
-            "{path}[{index}]: a new {what} that the running list lacks was not added; {why} (R5.3)"
+            "{path}[{index}]: a new {what} that the running list lacks was not added; {why} (R5.12)"
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! What objects that the program has made before do not get (R5.2): a method that a factory gives
+//! What objects that the program has made before do not get (R5.11): a method that a factory gives
 //! to new ones, or a class that is another object by now. Nothing can follow there, so it is told.
 //!
 //! ```text
@@ -111,7 +111,7 @@ impl Pairer<'_> {
             };
             self.out.warnings.try_push(format!(
                 "{path}: what it made before lacks {}{more}: \
-                 make it anew, or give it the function in __hotfix (R5.2)",
+                 make it anew, or give it the function in __hotfix (R5.11)",
                 told.join(", ")
             ))?;
         }
@@ -130,7 +130,7 @@ impl Pairer<'_> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         self.out.warnings.try_push(format!(
             "{path}: the file has another class there; objects that were made before keep the \
-             former one: give them the new metatable in __hotfix (R5.2)"
+             former one: give them the new metatable in __hotfix (R5.11)"
         ))
     }
 }

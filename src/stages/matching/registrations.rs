@@ -10,10 +10,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::elements::Keys;
 use super::lists::{Running, Written};
 use super::{Action, Edge, Fit, Pairer, SlotDecision, TablePair};
-use crate::code::align::sequence::align;
+use crate::code::align::sequence::{Element, align, join};
 use crate::lua::vm::{Kind, Ref};
+use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
+
+/// Fields of a row that are looked at for functions.
+const MOST_FIELDS: usize = 64;
 
 /// A table that existed, to which the incoming chunk added functions or tables.
 #[derive(Default)]
@@ -127,6 +131,7 @@ impl Pairer<'_> {
             }
         }
         align(&mut left, &mut right)?;
+        self.assign_rest((&old, &mut left), (&new, &mut right), parent)?;
         for ((new, slot), element) in new.iter().zip(&right) {
             let Some(old) = element.partner.and_then(|i| old.get(i)).copied() else {
                 continue;
@@ -141,6 +146,119 @@ impl Pairer<'_> {
             }
         }
         self.close_up(table, appended)
+    }
+
+    /// Handlers and rows that nothing tells apart. If the file has no fewer of them, the running
+    /// ones go on in their order; else none of the file's is added, and the report warns.
+    fn assign_rest(
+        &mut self,
+        (old, left): (&[Running], &mut [Element]),
+        (new, right): (&[(Written, usize)], &mut [Element]),
+        list: SiteId,
+    ) -> Result<()> {
+        // The program's own row with a function that has a name is none without one.
+        for (j, (one, _)) in new.iter().enumerate() {
+            let partner = right.get(j).and_then(|one| one.partner);
+            let both = partner.and_then(|i| Some((old.get(i)?, left.get_mut(i)?)));
+            if let (Some((running, of_old)), Some(of_new)) = (both, right.get_mut(j))
+                && running.val.is_table()
+                && !of_old
+                    .strings
+                    .iter()
+                    .any(|one| of_new.strings.contains(one))
+                && self.is_open(one.beside.new, one.f2, true, list)?
+                && !self.is_open(running.value, running.f1, false, list)?
+            {
+                (of_old.partner, of_new.partner) = (None, None);
+            }
+        }
+        let (mut of_old, mut of_new) = (Vec::new(), Vec::new());
+        for (i, one) in old.iter().enumerate() {
+            let is_open = left.get(i).is_some_and(|one| one.partner.is_none());
+            if is_open && self.is_open(one.value, one.f1, false, list)? {
+                of_old.try_push(i)?;
+            }
+        }
+        for (i, (one, _)) in new.iter().enumerate() {
+            let is_open = right.get(i).is_some_and(|one| one.partner.is_none());
+            if is_open && self.is_open(one.beside.new, one.f2, true, list)? {
+                of_new.try_push(i)?;
+            }
+        }
+        let may_be = |left: &[Element], right: &[Element], i: usize, j: usize| {
+            let both = left.get(i).zip(right.get(j));
+            both.is_some_and(|(a, b)| a.may_be(b))
+        };
+        of_old.retain(|i| of_new.iter().any(|j| may_be(left, right, *i, *j)));
+        of_new.retain(|j| of_old.iter().any(|i| may_be(left, right, *i, *j)));
+        let of_kind = |list: &[Element], numbers: &[usize], kind: u8| {
+            let is_one = |i: &&usize| list.get(**i).is_some_and(|one| one.kind == kind);
+            numbers.iter().filter(is_one).count()
+        };
+        for j in of_new.iter().copied() {
+            let Some(kind) = right.get(j).map(|one| one.kind) else {
+                continue;
+            };
+            if of_kind(left, &of_old, kind) <= of_kind(right, &of_new, kind) {
+                let is_free = |i: &usize| left.get(*i).is_some_and(|one| one.partner.is_none());
+                let mut free = of_old.iter().copied().filter(is_free);
+                if let Some(i) = free.find(|i| may_be(left, right, *i, j)) {
+                    join(left, right, i, j);
+                }
+            } else if let Some((one, slot)) = new.get(j).copied() {
+                self.out.dropped.try_insert_value(slot, ())?;
+                if let Some(f2) = one.f2 {
+                    self.out.left_out.try_insert_value(f2, ())?;
+                }
+                let path = self.out.sites.path(self.vm, &self.context.title, list);
+                let what = one.what();
+                self.out.warnings.try_push(format!(
+                    "{path}: a new {what} that nothing tells from those that the list has was not \
+                     added: give it a name in the file (R5.4)"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a function, or one that stands in a row, answer to none of the other version so far?
+    fn is_open(
+        &mut self,
+        value: Ref,
+        function: Option<u32>,
+        is_new: bool,
+        site: SiteId,
+    ) -> Result<bool> {
+        if let Some(number) = function {
+            return match is_new {
+                true => {
+                    let new = self.out.new.get(number as usize);
+                    Ok(new.is_some_and(|new| new.own && new.partners.is_empty()))
+                }
+                false => {
+                    let old = self.out.old.get(number as usize);
+                    let is_free = old.is_some_and(|old| old.own && old.answers.is_empty());
+                    Ok(is_free && !self.is_made_at_run_time(number)?)
+                }
+            };
+        }
+        if self.vm.kind(value) != Kind::Table {
+            return Ok(false);
+        }
+        for held in self.vm.keep_some(value, MOST_FIELDS)?.values() {
+            let val = self.vm.val(held);
+            if !val.is_function() || is_new != self.is_fresh(val) {
+                continue;
+            }
+            let number = match is_new {
+                true => self.function2(held, site)?,
+                false => self.function1(held, site)?,
+            };
+            if number.is_some() && self.is_open(held, number, is_new, site)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Is it a table or an incoming function that answers to none of the running version?
