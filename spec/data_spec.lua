@@ -412,11 +412,10 @@ describe("tables in several places (R8) with data = \"replace\"", function()
     assert.equal(two, M.two)
   end)
 
-  it("stay as they are in the other modes", function()
+  it("follow the edit in the other modes, and keep their data", function()
     local M = app:module("conf", items(1, "M.items.shield"))
-    local shield = M.default
     app:update("conf", items(2, "M.items.sword"))
-    assert.equal(shield, M.default)
+    assert.equal(M.items.sword, M.default)
     assert.same({ sword = { n = 1 }, shield = { n = 1, def = 1 } }, M.items)
   end)
 end)

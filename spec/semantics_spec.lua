@@ -188,6 +188,7 @@ local NO_LIMITS = {
   ["src/lua/heap.rs LEAST"] = "a slice gets on whatever its budget",
   ["src/code/splice.rs DEEPER"] = "past it the whole text is compiled",
   ["src/model/kept.rs MOST"] = "past it the whole text is compiled",
+  ["src/lua/shared/files.rs MOST"] = "past it a state compiles the file itself",
   ["src/lua/collector.rs MOST"] = "of the collector's pace",
   ["src/model/lineage.rs MOST"] = "listed without its name: it is computed",
   ["src/support/mem.rs MOST_SPREAD"] = "which way numbers are sorted",

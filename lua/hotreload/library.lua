@@ -30,9 +30,20 @@ local hotreload = { _VERSION = core.version, terminal = core.terminal }
 core.library = hotreload
 
 for name in string.gmatch([[
-    changed clock configure dependents instances near plan purge reload reloading requires stale
+    changed clock configure dependents instances near plan purge reloading requires stale
     sweep touched track tracked undo version]], "%a+") do
     hotreload[name] = function(...) return core.facade[name](...) end
+end
+
+local function facade()
+    return core.facade
+end
+
+--- Where there is no memory for the façade, that is a refusal as any other lack of memory (R7.1).
+function hotreload.reload(...)
+    local ok, functions = pcall(facade)
+    if not ok then return false, functions end
+    return functions.reload(...)
 end
 
 local function track_part()

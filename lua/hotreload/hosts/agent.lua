@@ -120,7 +120,7 @@ end
 --- way, the same for every message.
 local function shortened(message)
     local from = type(message) == "string" and find(message, "\nstack traceback:\n", 1, true)
-    local own = from and find(message, "\n\thotreload:%d", from)
+    local own = from and find(message, "\n\thotreload:", from, true)
     if not own then return message end
     local head, rest = sub(message, 1, own - 1), sub(message, own)
     return gsub(head, "\n\t%[C%]: in [^\n]*$", "") .. gsub(rest, "\n\t[^\n]*", "")

@@ -12,8 +12,8 @@
 -- The library itself is not loaded before a service is asked for something.
 
 local common = require "hotreload.hosts.common"
-local codecache = require "codecache"
 local moon = require "moon"
+local codecache = require "codecache"
 
 local ipairs, pairs, type = ipairs, pairs, type
 local coroutine, table, tonumber, tostring = coroutine, table, tonumber, tostring

@@ -71,10 +71,12 @@ impl Pairer<'_> {
             return Ok(slot.action);
         }
         let is_function = self.vm.kind(slot.old) == Kind::Function;
-        // Without the text of the last load, tables stay as they run, but for behaviour.
+        // Without the text of the last load, tables stay as they run, but for behaviour. With
+        // `data = "replace"` their places are the file's.
         let is_behaviour =
             is_function || slot.key == Ref::NIL || self.vm.is_string(slot.key, b"__index");
-        if slot.action == Action::Refer && !is_behaviour && self.identity.versions().is_none() {
+        let goes_by_data = self.replace_data || self.identity.versions().is_none();
+        if slot.action == Action::Refer && !is_behaviour && goes_by_data {
             return Ok(Action::Merge);
         }
         let place = match slot.key {
