@@ -43,10 +43,11 @@ function records.new()
         base = false, calls = false, version = false, undone = false }
 end
 
---- Puts down what a load of `require` has left (R8). What was known of the module ends with it.
-function records.note(name, object, loader, before, value)
+--- Notes what a load of `require` has left (R8). What was known of the module ends with it. The
+--- keys of `others` are the objects of other modules.
+function records.note(name, object, loader, before, value, others)
     local owed, base, needs_text = core.track(records.owed, name, loader, before, value,
-        records.lineage)
+        records.lineage, others)
     records.owed = owed
     local record = records.of[name] or records.new()
     records.of[name] = record

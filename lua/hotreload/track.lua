@@ -47,11 +47,35 @@ local function copy_of_globals()
     return copy
 end
 
+-- The objects of modules, as keys; how many entries `package.loaded` had when it was walked last,
+-- and how many modules were tracked since; the modules that are loaded without a record.
+local others, walked, since, untracked = setmetatable({}, { __mode = "k" }), 0, 0, {}
+-- A `package.loaded` of so many entries is walked each time; a larger one after as many loads.
+local SMALL = 256
+
+--- Adds the objects of other modules: a load must not cost as much as there are modules.
+local function meet_others()
+    for name in next, untracked do
+        local object = rawget(loaded, name)
+        if object ~= nil then untracked[name] = nil end
+        if type(object) == "table" then others[object] = 1 end
+    end
+    since = since + 1
+    if walked > SMALL and since < walked then return end
+    walked, since = 0, 0
+    for _, object in next, loaded do
+        walked = walked + 1
+        if type(object) == "table" then others[object] = 1 end
+    end
+end
+
 local function take(name, code, before, value)
     local object = value
     if object == nil then object = rawget(loaded, name) end
     if object == nil then object = true end
-    note(name, object, code, before, value)
+    meet_others()
+    note(name, object, code, before, value, others)
+    if type(object) == "table" then others[object] = 1 end
 end
 
 --- After the loader: what it left is put down. Memory that is short costs the record, not the load.
@@ -82,7 +106,9 @@ end
 --- A C module is loaded as it is: nothing of it is ever reloaded.
 local function noting(name, loader)
     local code = core.code_of(loader)
-    return code and function(...) return run(name, code, loader, ...) end or loader
+    if code then return function(...) return run(name, code, loader, ...) end end
+    untracked[name] = true
+    return loader
 end
 
 local function matches(name)
@@ -94,7 +120,10 @@ local function first(name)
 end
 
 function track.find(name)
-    if not matches(name) then return first(name) end
+    if not matches(name) then
+        if type(name) == "string" then untracked[name] = true end
+        return first(name)
+    end
     local loader, data = first(name)
     if type(loader) ~= "function" then
         local list, message = searchers(), loader

@@ -63,7 +63,8 @@ pub fn record(
 }
 
 /// Makes the record of a load that was Lua's: from what the loader `main` returned, which is
-/// `value`, and what it has set among the globals, of which `before` is a copy. True when the text
+/// `value`, and what it has set among the globals, of which `before` is a copy. `objects` is a table
+/// whose keys are the objects of other modules. True when the text
 /// is needed to tell definitions from references.
 ///
 /// What is new is not known then. A table is the module's own that no record knows, that is no
@@ -75,18 +76,20 @@ pub fn of_first_load(
     vm: &mut Vm,
     context: &Context,
     lineage: Lineage,
-    [main, value, before]: [Ref; 3],
+    [main, value, before, objects]: [Ref; 4],
 ) -> Result<(Record, bool)> {
     let numbers = Numbers::new(vm, lineage)?;
-    let mut load = Load::default();
-    load.ownership.add_loader(vm, main)?;
     let own = vm.val(value).addr;
-    for table in [context.loaded, before] {
-        let mut cursor = vm.walk(table, Ref::NIL)?;
-        while let Some(entry) = cursor.next(vm) {
-            if entry.new.is_table() && entry.new.addr != own {
-                load.others.try_insert_value(entry.new.addr, ())?;
-            }
+    let mut load = Load {
+        objects,
+        own,
+        ..Load::default()
+    };
+    load.ownership.add_loader(vm, main)?;
+    let mut cursor = vm.walk(before, Ref::NIL)?;
+    while let Some(entry) = cursor.next(vm) {
+        if entry.new.is_table() && entry.new.addr != own {
+            load.globals.try_insert_value(entry.new.addr, ())?;
         }
     }
     let mut recorder = Recorder::new(vm, context, numbers, Made::ByLoad(load));
@@ -107,8 +110,12 @@ enum Made<'a> {
 #[derive(Default)]
 struct Load {
     ownership: Ownership,
-    /// Tables of others, by address.
-    others: FxHashSet<usize>,
+    /// A table whose keys are the objects of other modules.
+    objects: Ref,
+    /// The address of what the loader returned.
+    own: usize,
+    /// Tables that were globals before, by address.
+    globals: FxHashSet<usize>,
     /// Functions of the module's own whose cells are to be looked at.
     functions: Vec<Ref>,
 }
@@ -314,8 +321,11 @@ impl<'a> Recorder<'a> {
         match &self.made {
             Made::ByReload(loaded, _) => loaded.fresh.order(address).is_some(),
             Made::ByLoad(load) => {
+                let is_object =
+                    || address != load.own && self.vm.get_number(load.objects, table).is_some();
                 let is_known = || self.numbers.of(self.vm, table).is_some();
-                self.met.contains(&address) || !load.others.contains(&address) && !is_known()
+                self.met.contains(&address)
+                    || !load.globals.contains(&address) && !is_object() && !is_known()
             }
         }
     }
