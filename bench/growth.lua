@@ -420,6 +420,19 @@ local dimensions = {
             return function() go_on() assert(watcher:poll() == n) end
         end
     end) },
+    { "modules that require loads", function(n)
+        local names = {}
+        for i = 1, n do
+            names[i] = "m" .. i
+            package.preload[names[i]] = assert(load(small(i, 1), "@" .. names[i] .. ".lua"))
+        end
+        return function()
+            for _, name in ipairs(names) do package.loaded[name] = nil end
+            return function()
+                for _, name in ipairs(names) do require(name) end
+            end
+        end
+    end },
     { "modules in order", many_modules(chained, function(n, names)
         return function()
             return function() assert(#require "hotreload.watch".order(names) == n) end
