@@ -1,7 +1,9 @@
--- The program around the module: what it set and holds, and whether a reload gave it the new code and kept that.
+-- The program around the module: what it set and holds, and whether a reload gave it the new code
+-- and kept that.
 
---- Calls each function that the module reaches, and counts them: each must be of this version, or all but a few
---- of the version `base`. The helpers are counted through the functions that call them.
+--- Calls each function that the module reaches, and counts them: each must be of this version, or
+--- all but a few of the version `base`. The helpers are counted through the functions that call
+--- them.
 local function check_code(module, version, base)
   local count, edited = 0, 0
   local function check(owner, name, f)
@@ -39,8 +41,8 @@ local function check_code(module, version, base)
   return count
 end
 
---- Runs the program's first part. Returns a function that checks the module as it is after a reload;
---- where the participant keeps data, that the data is there, too.
+--- Runs the program's first part. Returns a function that checks the module as it is after a
+--- reload; where the participant keeps data, that the data is there, too.
 return function(module, rows, version, keeps_data, base)
   local count = check_code(module, version, base)
   local members, limits, by_id = module.state()

@@ -1,16 +1,20 @@
--- How the cost of a reload grows: `lua5.4 bench/growth.lua [DIMENSION…]`, with build/hotreload.so in place. A dimension
--- is the size of one thing: of a module, of what the program holds, or of what a reload reports.
+-- How the cost of a reload grows: `lua5.4 bench/growth.lua [DIMENSION…]`, with build/hotreload.so
+-- in place. A dimension is the size of one thing: of a module, of what the program holds, or of
+-- what a reload reports.
 --
--- Each dimension is measured at several sizes, each size in a process of its own: the least processor time of some
--- runs. The exponent is that of the growth from each size to the next: 1 is a cost in proportion to the size.
--- The last one, where the fixed costs weigh least, is to be no more than MOST.
+-- Each dimension is measured at several sizes, each size in a process of its own: the least
+-- processor time of some runs. The exponent is that of the growth from each size to the next: 1 is
+-- a cost in proportion to the size. The last one, where the fixed costs weigh least, is to be no
+-- more than MOST.
 --
--- Time also grows by what does not fit into the processor's caches, and by what else the machine does. So where the
--- time grows by more than MOST, the instructions of one run are counted with valgrind, if it is installed: they decide.
+-- Time also grows by what does not fit into the processor's caches, and by what else the machine
+-- does. So where the time grows by more than MOST, the instructions of one run are counted with
+-- valgrind, if it is installed: they decide.
 
 local SIZES = { 1000, 4000, 16000 }
 local MOST = 1.3
--- A size is run until its runs took so long together, in seconds, but no less often than LEAST_RUNS.
+-- A size is run until its runs took so long together, in seconds, but no less often than
+-- LEAST_RUNS.
 local ENOUGH, LEAST_RUNS = 0.3, 3
 -- A process that takes longer than this, in seconds, is ended: its dimension has failed.
 local PATIENCE = 120
@@ -22,7 +26,8 @@ local format, concat = string.format, table.concat
 ------------------------------------------------------------------------------------------------------------------------
 -- Texts of modules
 
---- `before`, `line` n times with `$i` and `$v` in the place of the number and the version, and `after`.
+--- `before`, `line` n times with `$i` and `$v` in the place of the number and the version, and
+--- `after`.
 local function lines(before, line, after)
     return function(n, version)
         local list = { before }
@@ -63,7 +68,8 @@ local function reload(names, options)
     return report
 end
 
---- A module of that text, reloaded with a new version each time. `how.prepare(module, n)` is the program's part.
+--- A module of that text, reloaded with a new version each time. `how.prepare(module, n)` is the
+--- program's part.
 local function module(text, how)
     how = how or {}
     return function(n)
@@ -91,7 +97,8 @@ local function module(text, how)
     end
 end
 
---- A module that registers `n` handlers on one bus, one a line; `fresh` begins the names of its events.
+--- A module that registers `n` handlers on one bus, one a line; `fresh` begins the names of its
+--- events.
 local function registrations(line, fresh)
     local text = lines("local bus, M = require 'bus', {}", fresh and line:gsub("'e", "'" .. fresh) or line, "return M")
     return function(...)

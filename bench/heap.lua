@@ -1,5 +1,5 @@
--- A heap of about `size` objects with 1,000 references to old functions of a module in all kinds of places: functions
--- of the module, and closures that its factory made.
+-- A heap of about `size` objects with 1,000 references to old functions of a module in all kinds of
+-- places: functions of the module, and closures that its factory made.
 local hotreload = require "hotreload"
 
 local function text(version)

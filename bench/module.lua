@@ -1,7 +1,7 @@
--- The text of a module as a server's business code looks: functions of the module object, handlers in nested
--- tables, the methods of a class and of a class that inherits from it, local helpers and local state. Each
--- function has four upvalues and, on the path of an unknown id, returns the constant `@VERSION@`, which the
--- bench replaces at each round.
+-- The text of a module as a server's business code looks: functions of the module object, handlers
+-- in nested tables, the methods of a class and of a class that inherits from it, local helpers and
+-- local state. Each function has four upvalues and, on the path of an unknown id, returns the
+-- constant `@VERSION@`, which the bench replaces at each round.
 
 -- One group: four locals, which its functions share.
 local GROUP = [[

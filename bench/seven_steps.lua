@@ -1,5 +1,6 @@
--- The document's seven steps in Lua alone, by `debug`: what a reload costs that is written the direct way. Right
--- for the bench's modules, and no more than that: it neither refuses nor undoes anything.
+-- The document's seven steps in Lua alone, by `debug`: what a reload costs that is written the
+-- direct way. Right for the bench's modules, and no more than that: it neither refuses nor undoes
+-- anything.
 local getupvalue, setupvalue, upvaluejoin = debug.getupvalue, debug.setupvalue, debug.upvaluejoin
 local getinfo, getmetatable, rawget, rawset = debug.getinfo, debug.getmetatable, rawget, rawset
 
@@ -14,8 +15,8 @@ local function foreign(module)
   return seen
 end
 
---- Steps 2 and 3. The functions of a module with their upvalues: a tree of the module's own shape, which names
---- them by the way to them.
+--- Steps 2 and 3. The functions of a module with their upvalues: a tree of the module's own shape,
+--- which names them by the way to them.
 local function collect(value, seen)
   local kind = type(value)
   if kind ~= "table" and kind ~= "function" then
@@ -51,8 +52,8 @@ local function collect(value, seen)
   return node
 end
 
---- Step 4. Joins the upvalues of the functions of `new` to those of the functions of `old` that have their names,
---- and lists which table answers to which.
+--- Step 4. Joins the upvalues of the functions of `new` to those of the functions of `old` that
+--- have their names, and lists which table answers to which.
 local function bind(new, old, tables, done)
   if not new or not old or new.kind ~= old.kind or new.value == old.value or done[new] then
     return

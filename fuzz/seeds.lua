@@ -2,7 +2,8 @@
 --
 --    lua5.4 fuzz/seeds.lua FOLDER MOST FILE...
 --
--- A file that does not compile, or whose dump has more than MOST bytes, is left out. Prints how many dumps it wrote.
+-- A file that does not compile, or whose dump has more than MOST bytes, is left out. Prints how
+-- many dumps it wrote.
 
 local folder, most = arg[1], tonumber(arg[2])
 local count = 0

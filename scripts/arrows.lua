@@ -9,9 +9,9 @@
 -- FOLDER is `src` by default.
 --
 -- What counts as an import: every path to another file of the crate, in a `use` (with nested
--- braces) or inline in code. A path through a re-export (`pub use`) leads to the file that the re-export
--- names; the re-export itself and `mod` lines are no imports. Files below `#[cfg(test)] mod` are
--- left out: a test may use everything.
+-- braces) or inline in code. A path through a re-export (`pub use`) leads to the file that the
+-- re-export names; the re-export itself and `mod` lines are no imports. Files below `#[cfg(test)]
+-- mod` are left out: a test may use everything.
 
 -- The rooms in order, top first. A name is a file or a folder of src/, without `.rs`; the first
 -- entry that is the start of a file's path is its room. Names in one string, separated by blanks,

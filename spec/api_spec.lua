@@ -1,4 +1,5 @@
--- The public API in three places, which must agree: the library itself, docs/api.md, lua/hotreload/meta.lua.
+-- The public API in three places, which must agree: the library itself, docs/api.md,
+-- lua/hotreload/meta.lua.
 
 local program = require "spec.support.program"
 local hotreload = require "hotreload"

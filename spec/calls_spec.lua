@@ -1,5 +1,6 @@
--- Calls that a file repeats, where names, data or the program's own changes make them hard to know again (R5.4); what
--- calls that stay do to large tables (R2.10); what undoing does with a registration (R7.3).
+-- Calls that a file repeats, where names, data or the program's own changes make them hard to know
+-- again (R5.4); what calls that stay do to large tables (R2.10); what undoing does with a
+-- registration (R7.3).
 
 local program = require "spec.support.program"
 

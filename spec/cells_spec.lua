@@ -662,7 +662,8 @@ describe("R4.3 the value of a joined cell", function()
   end)
 end)
 
--- Lua keeps one copy of a string of at most 40 bytes, and of a longer chunk name one for each chunk.
+-- Lua keeps one copy of a string of at most 40 bytes, and of a longer chunk name one for each
+-- chunk.
 for _, folder in ipairs { "short", "long" } do
   describe("R4 under a chunk name that is " .. folder, function()
     before_each(function() app = program.new(folder) end)

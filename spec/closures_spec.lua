@@ -1,4 +1,5 @@
---- Closures that stand for objects, wrappers and dispatch tables (R3.1, R3.2, R4): each keeps its own state.
+--- Closures that stand for objects, wrappers and dispatch tables (R3.1, R3.2, R4): each keeps its
+--- own state.
 
 local program = require "spec.support.program"
 local probe = require "spec.support.probe"

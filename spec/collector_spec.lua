@@ -104,8 +104,9 @@ describe("the collector (R2.2)", function()
     assert.equal("v2", package.loaded.m.g())
   end)
 
-  -- The program itself allocates next to nothing here: were all left to its own cycle, none would begin. A reload that
-  -- leaves much is looked at by itself, small ones by what they leave together.
+  -- The program itself allocates next to nothing here: were all left to its own cycle, none would
+  -- begin. A reload that leaves much is looked at by itself, small ones by what they leave
+  -- together.
   for _, mode in ipairs { "incremental", "generational" } do
     for name, waste in pairs { much = 20, little = 18 } do
       it(("collects what reloads alone leave behind, %s by %s, %s"):format(name, name, mode), function()

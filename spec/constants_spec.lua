@@ -10,7 +10,8 @@ local app
 local function start() app = program.new() end
 local function stop() app:unload() end
 
---- A module whose locals are those of `text`; `M.get()` returns the ones that are named, `tail` follows.
+--- A module whose locals are those of `text`; `M.get()` returns the ones that are named, `tail`
+--- follows.
 local function source_of(text, names, tail)
   return ("local M = {}\n%s\nfunction M.get()\n  return %s\nend\n%s\nreturn M\n"):format(text, names, tail or "")
 end
@@ -601,7 +602,8 @@ describe("R4.7 what is state stays:", function()
       end
       local M = app:module("M", source_of("local level = 1", "level"))
       app:update("M", source_of("local level = 1", "level", "keep_it(function(n) level = n end)"))
-      -- What the reload handed away works on its own cell: nobody can join a function that is not found.
+      -- What the reload handed away works on its own cell: nobody can join a function that is not
+      -- found.
       app:update("M", source_of("local level = 2", "level"))
       assert.equal(1, M.get())
     end)

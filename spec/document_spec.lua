@@ -28,8 +28,8 @@ describe("the document's scenario", function()
     assert.are.equal(slurp "demo/expected.txt", run(slurp "demo/main.lua"))
   end)
 
-  -- From here on TestReload.lua is another one when `gg.reload` reads it. main.lua stays as it is: the line that it
-  -- prints before its reload is the moment when the file changes.
+  -- From here on TestReload.lua is another one when `gg.reload` reads it. main.lua stays as it is:
+  -- the line that it prints before its reload is the moment when the file changes.
   local function run_with_changed_file()
     app:write_file("changed.lua", slurp "demo/hotfix/TestReload.lua")
     return run([[

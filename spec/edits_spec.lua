@@ -1,12 +1,13 @@
--- Ordinary edits of ordinary modules, as a team makes them: what the program holds stays, and all of it runs the
--- file's code. Each edit is tried in both scopes, and once more with a second reload of the same file, which must
--- find nothing left to do.
+-- Ordinary edits of ordinary modules, as a team makes them: what the program holds stays, and all
+-- of it runs the file's code. Each edit is tried in both scopes, and once more with a second reload
+-- of the same file, which must find nothing left to do.
 
 local program = require "spec.support.program"
 
 local number = 0
 
--- edit { files = { other = text }, v1 = text, use = function(M, held), v2 = text, check = function(M, held, scope),
+-- edit { files = { other = text }, v1 = text, use = function(M, held), v2 = text, check =
+-- function(M, held, scope),
 --   untracked = true where the outcome is that without a record of the first load }
 local function edit(title, it_is)
   for _, scope in ipairs { "module", "vm" } do

@@ -1,8 +1,10 @@
--- A thousand reloads: the same cells, no growth, and nothing of the old generations that stays alive (R4.1, R11).
+-- A thousand reloads: the same cells, no growth, and nothing of the old generations that stays
+-- alive (R4.1, R11).
 
 local program = require "spec.support.program"
 
--- Reloads between two measurements: a multiple of the three and of the five ways in which some of them end in turn.
+-- Reloads between two measurements: a multiple of the three and of the five ways in which some of
+-- them end in turn.
 local ROUND = 105
 local TOTAL = 10 * ROUND
 
@@ -82,7 +84,8 @@ describe("a thousand reloads", function()
       end
       last = now
     end
-    -- A weak table's room may double once in a while; what leaks with every reload grows in every round.
+    -- A weak table's room may double once in a while; what leaks with every reload grows in every
+    -- round.
     assert.is_true(rounds_without_growth >= 5, ("growth in %d rounds of 9"):format(9 - rounds_without_growth))
     assert.is_true(last < first + 32, ("%.1f KB more in use"):format(last - first))
     assert.is_true(registry_size() <= entries + 2, ("%d more registry entries"):format(registry_size() - entries))

@@ -1,4 +1,5 @@
--- Finalizers that run while a reload is asked for or under way: they reload and collect, like any other code.
+-- Finalizers that run while a reload is asked for or under way: they reload and collect, like any
+-- other code.
 
 local program = require "spec.support.program"
 
@@ -7,8 +8,8 @@ describe("a finalizer", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  --- From now on nearly every allocation steps the collector, and each cycle ends with a call of `f`; returns what
-  --- ends that.
+  --- From now on nearly every allocation steps the collector, and each cycle ends with a call of
+  --- `f`; returns what ends that.
   local function each_cycle(f)
     local pause, multiplier = collectgarbage("setpause", 0), collectgarbage("setstepmul", 1000)
     collectgarbage("incremental", 0, 1000, 1)
@@ -36,7 +37,8 @@ describe("a finalizer", function()
     return table.concat(lines, "\n")
   end
 
-  -- In a process of their own, with little to collect: each allocation of the program's is a whole cycle.
+  -- In a process of their own, with little to collect: each allocation of the program's is a whole
+  -- cycle.
   local PRELUDE = [[
     require "hotreload"
     warn "@on" -- of a finalizer that raises

@@ -397,7 +397,8 @@ describe("find", function()
       check(app:update("m", V2))
     end)
 
-    -- In a process of its own, which ends: a file without an end takes all memory, a pipe waits for ever.
+    -- In a process of its own, which ends: a file without an end takes all memory, a pipe waits for
+    -- ever.
     for what, make in pairs {
       ["a named pipe"] = "mkfifo m.lua",
       ["a device"] = "ln -s /dev/zero m.lua",

@@ -1,5 +1,6 @@
--- Many threads and many Lua states in one process, which load the built library with `require`: tests/hosts.c. The same
--- with a Lua built in: tests/threads.rs. And C libraries that keep the state's allocator: tests/allocators.c.
+-- Many threads and many Lua states in one process, which load the built library with `require`:
+-- tests/hosts.c. The same with a Lua built in: tests/threads.rs. And C libraries that keep the
+-- state's allocator: tests/allocators.c.
 
 local program = require "spec.support.program"
 
@@ -44,8 +45,8 @@ describe("a C library that", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  -- Runs a script with the modules of tests/allocators.c in a process of its own, which ends with the state's end;
-  -- false where they cannot be built. Under valgrind, where there is one.
+  -- Runs a script with the modules of tests/allocators.c in a process of its own, which ends with
+  -- the state's end; false where they cannot be built. Under valgrind, where there is one.
   local function run(script)
     local _, how, code = os.execute(("%s/scripts/allocators.sh %s >%s/out 2>&1"):format(program.root, app.dir, app.dir))
     if how == "exit" and code == 3 then return false end

@@ -1,4 +1,5 @@
---- R3.3: values that the module did not make itself: dependencies, the standard library, live objects.
+--- R3.3: values that the module did not make itself: dependencies, the standard library, live
+--- objects.
 
 local program = require "spec.support.program"
 

@@ -160,8 +160,8 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       end)
     end)
 
-    -- Lua does not share strings of more than 40 bytes, so a key has no address of its own. A common fast
-    -- hash, which everybody can look up, is the same for all of these.
+    -- Lua does not share strings of more than 40 bytes, so a key has no address of its own. A
+    -- common fast hash, which everybody can look up, is the same for all of these.
     local function key(i)
       return "\xd3\x08\xa3\x85\x88\x6a\x3f\x24" .. ("%08d"):format(i) .. ("k"):rep(32)
     end

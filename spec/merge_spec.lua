@@ -808,7 +808,8 @@ describe("the record of the base version (R8)", function()
         if type(value) == "table" and key ~= "k" .. i then M[key] = nil end
       end
     end
-    -- What is noted of functions keeps room for those that are gone, until the reload behind a collection.
+    -- What is noted of functions keeps room for those that are gone, until the reload behind a
+    -- collection.
     local function in_use(i)
       collectgarbage()
       step(i)
@@ -822,7 +823,8 @@ describe("the record of the base version (R8)", function()
     local second = in_use(251)
     for i = 252, 450 do step(i) end
     local third = in_use(451)
-    -- What is lost is lost in both halves; the table of strings, which all specs share, may double in one.
+    -- What is lost is lost in both halves; the table of strings, which all specs share, may double
+    -- in one.
     assert.is_true(math.min(second - first, third - second) < 8, second - first, third - second)
   end)
 end)

@@ -152,8 +152,8 @@ describe("R3.4 the order of a table", function()
         print(name, i, M[name .. "_renamed"]()) print(M[name .. "_fresh"]())
       end
     ]==])
-    -- Only the functions that are called NAME_renamed are like a former one, for the local that they
-    -- use beside `n`.
+    -- Only the functions that are called NAME_renamed are like a former one, for the local that
+    -- they use beside `n`.
     local renamed, fresh = 0, 0
     for line in out:gmatch "[^\n]+" do
       local name, i, n, text = line:match "^(%a+)\t(%d+)\t(%d+)\t(.*)$"

@@ -1,7 +1,6 @@
--- Real packages of Debian: all their modules are loaded, used, reloaded in every way, and used again with the same
--- results.
--- spec/support/real_package.lua is the story; spec/support/packages/ has the packages. Each runs in a process of its
--- own.
+-- Real packages of Debian: all their modules are loaded, used, reloaded in every way, and used
+-- again with the same results. spec/support/real_package.lua is the story; spec/support/packages/
+-- has the packages. Each runs in a process of its own.
 
 local document = require "spec.support.document"
 local program = require "spec.support.program"
@@ -43,8 +42,8 @@ describe("A package of Debian", function()
       assert.equal("exit 0", how .. " " .. code, err)
       local modules, native, reloads = out:match "done: (%d+) modules, (%d+) of them in C, (%d+) reloads\n$"
       assert.is_truthy(modules, out)
-      -- By itself three times, and once with scope = "vm"; in one transaction once, and twice with scope = "vm";
-      -- moved once.
+      -- By itself three times, and once with scope = "vm"; in one transaction once, and twice with
+      -- scope = "vm"; moved once.
       local vm_only = 0
       for _ in pairs(subject.vm_only or {}) do vm_only = vm_only + 1 end
       assert.equal(8 * (modules - native) - 4 * vm_only, math.tointeger(reloads))

@@ -1,4 +1,5 @@
--- What is handed over: versions that agree, a rock that installs, scripts that cannot pass by accident.
+-- What is handed over: versions that agree, a rock that installs, scripts that cannot pass by
+-- accident.
 
 local document = require "spec.support.document"
 local program = require "spec.support.program"

@@ -1,5 +1,6 @@
--- examples/prosody: code of a running Prosody is replaced from its admin console, a library and a plugin. Tried where
--- Prosody is installed, with an instance of its own: a configuration in a temporary folder, ports of 127.0.0.1.
+-- examples/prosody: code of a running Prosody is replaced from its admin console, a library and a
+-- plugin. Tried where Prosody is installed, with an instance of its own: a configuration in a
+-- temporary folder, ports of 127.0.0.1.
 
 local program = require "spec.support.program"
 
@@ -46,7 +47,8 @@ describe("examples/prosody", function()
       VirtualHost "localhost"
         modules_enabled = { "greeter" }
     ]]):format(dir, dir, dir, dir, dir, port))
-    -- Unprivileged, also where the specs run as root; the checkout may be for root alone, so the library comes along.
+    -- Unprivileged, also where the specs run as root; the checkout may be for root alone, so the
+    -- library comes along.
     assert(os.execute(("mkdir %s/library && cp -r %s/lua %s/build/hotreload.so %s/library && chmod -R a+rwX %s"):format(
       dir, program.root, program.root, dir, dir)))
     assert(os.execute(([[

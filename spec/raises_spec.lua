@@ -1,6 +1,7 @@
--- Whatever the program's own functions raise while a reload calls them, and however odd the tables are that it meets:
--- it is done or refused, all is put back, the collector runs as before, and the next reload works (R1.1, R2.3, R7.2,
--- R7.6, R12.5). Raises and panics within the library: tests/raises.rs. Raises of debug hooks: tests/stack.rs.
+-- Whatever the program's own functions raise while a reload calls them, and however odd the tables
+-- are that it meets: it is done or refused, all is put back, the collector runs as before, and the
+-- next reload works (R1.1, R2.3, R7.2, R7.6, R12.5). Raises and panics within the library:
+-- tests/raises.rs. Raises of debug hooks: tests/stack.rs.
 
 local program = require "spec.support.program"
 
@@ -46,7 +47,8 @@ local WAYS = {
     "debug.sethook(function() debug.sethook() error 'hooked' end, 'l')\nlocal x = 1\nlocal y = 2", "hooked" },
 }
 
--- Lua takes a second for the traceback of a full stack: tried once for a chunk, and once for a hook.
+-- Lua takes a second for the traceback of a full stack: tried once for a chunk, and once for a
+-- hook.
 local OVERFLOW = { "an endless recursion", "local function f() return 1 + f() end f()", "stack overflow" }
 
 describe("raises", function()

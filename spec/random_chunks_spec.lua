@@ -1,5 +1,5 @@
--- R2.3, R7.1, R10: whatever a chunk does by name, a reload that fails or is dry leaves no trace of it.
--- Random chunks over random data; the seed of a case that fails is in its message.
+-- R2.3, R7.1, R10: whatever a chunk does by name, a reload that fails or is dry leaves no trace of
+-- it. Random chunks over random data; the seed of a case that fails is in its message.
 
 local program = require "spec.support.program"
 

@@ -1,5 +1,6 @@
--- R9: in random heaps no reference to an old function is left anywhere after the walk, and nothing else has changed.
--- Both is checked by a walk of another kind: in plain Lua, with the functions of `debug`.
+-- R9: in random heaps no reference to an old function is left anywhere after the walk, and nothing
+-- else has changed. Both is checked by a walk of another kind: in plain Lua, with the functions of
+-- `debug`.
 
 local program = require "spec.support.program"
 
@@ -15,8 +16,8 @@ local V1 = [[
 ]]
 local V2 = V1:gsub("v1", "v2")
 
---- Everything that can be reached from a value, each with where it was met first: tables by key and value, metatables,
---- upvalues, user values, coroutines' locals.
+--- Everything that can be reached from a value, each with where it was met first: tables by key and
+--- value, metatables, upvalues, user values, coroutines' locals.
 local function reach(root)
   local seen, queue = {}, { root }
   local function meet(value)

@@ -1,4 +1,5 @@
--- R8, R5.3: random tables in three versions (loaded, running, file), against a plain statement of the rule.
+-- R8, R5.3: random tables in three versions (loaded, running, file), against a plain statement of
+-- the rule.
 
 local program = require "spec.support.program"
 
@@ -92,7 +93,8 @@ local function merged(base, running, file, path, conflicts)
       local b, r, f = base[k], running[k], file[k]
       local there = path .. (type(k) == "string" and "." .. k or ("[%s]"):format(k))
       if r == nil then
-        -- The program removed it, or only the file has it. Integer keys are added to tables on record only.
+        -- The program removed it, or only the file has it. Integer keys are added to tables on
+        -- record only.
         if b == nil and (on_record or math.type(k) ~= "integer") then result[k] = f end
       elseif f == nil then
         if not same(r, b) then result[k] = r end -- gone from the file

@@ -1,4 +1,5 @@
---- R3 to R5 on random modules: after a reload the program has the shape of a cold load, and the data of before.
+--- R3 to R5 on random modules: after a reload the program has the shape of a cold load, and the
+--- data of before.
 
 local program = require "spec.support.program"
 local probe = require "spec.support.probe"

@@ -1,4 +1,5 @@
--- R5.3, R5.4: rows of a list, each with a function, are told apart by what they are, not by where they stand.
+-- R5.3, R5.4: rows of a list, each with a function, are told apart by what they are, not by where
+-- they stand.
 
 local program = require "spec.support.program"
 

@@ -1,4 +1,5 @@
--- The helpers themselves: a fingerprint that overlooks a change would make every spec of a failure worthless.
+-- The helpers themselves: a fingerprint that overlooks a change would make every spec of a failure
+-- worthless.
 
 local program = require "spec.support.program"
 

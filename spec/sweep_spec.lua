@@ -12,7 +12,8 @@ local V1 = [[
 ]]
 local V2 = V1:gsub("v1", "v2"):gsub("function M.gone.-end", "")
 
---- Puts functions into a table under the reload's eyes and unseen by it: within a coroutine that runs already.
+--- Puts functions into a table under the reload's eyes and unseen by it: within a coroutine that
+--- runs already.
 local function hand(registry)
   local put = coroutine.wrap(function()
     while true do
@@ -677,7 +678,8 @@ describe("a walk while something is compiled (R9.2)", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  -- The chunk that is being compiled has the module's own source name: its function is of the module.
+  -- The chunk that is being compiled has the module's own source name: its function is of the
+  -- module.
   local SCRIPT = [[
     local hotreload = require "hotreload"
     local text = "local n = 0 local M = {} " ..

@@ -1,4 +1,5 @@
--- examples/tick: a loop in which every reference follows in slices of a millisecond (R9.4), run for real.
+-- examples/tick: a loop in which every reference follows in slices of a millisecond (R9.4), run for
+-- real.
 
 local program = require "spec.support.program"
 

@@ -1,4 +1,5 @@
--- hotreload.watch: reloads what changes, polled by the program (R12.5). Time is a number that the specs set.
+-- hotreload.watch: reloads what changes, polled by the program (R12.5). Time is a number that the
+-- specs set.
 
 local program = require "spec.support.program"
 local hotreload = require "hotreload"

@@ -1,5 +1,5 @@
--- A program whose module is corrected while it runs. The argument is the corrected file; the old one lies in the
--- current directory.
+-- A program whose module is corrected while it runs. The argument is the corrected file; the old
+-- one lies in the current directory.
 gg = gg or {}
 require "reload"
 

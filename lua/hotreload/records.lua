@@ -9,8 +9,8 @@ local weak = { __mode = "k" }
 
 local records = {
     -- Per module: its generation, the source name of its functions, the entry that undoes its last
-    -- reload, the main functions of its last two chunks (R11), what is on record of the base version (R8;
-    -- src/model/base.rs), and what runs and what was undone (R13; versions.lua).
+    -- reload, the main functions of its last two chunks (R11), what is on record of the base
+    -- version (R8; src/model/base.rs), and what runs and what was undone (R13; versions.lua).
     of = {},
     -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
     objects = setmetatable({}, { __mode = "v" }),

@@ -1,6 +1,7 @@
 --- Busted's terminal output, and the counts in a file besides: `HOTRELOAD_COUNTS` names it.
--- The file is written when the last spec has ended: passed, failed and pending ones, in one line. Where it is missing
--- busted did not get that far. (The exit status does not tell: it is the number of failures, modulo 256.)
+-- The file is written when the last spec has ended: passed, failed and pending ones, in one line.
+-- Where it is missing busted did not get that far. (The exit status does not tell: it is the number
+-- of failures, modulo 256.)
 
 return function(options)
   local busted = require "busted"

@@ -1,11 +1,12 @@
 -- Documents whose programs are run: README.md, docs/guide.md and others.
 --
--- A block of Lua that starts with `-- name.lua` is that file (so is `-- dir/name.lua`); `-- name.lua, corrected` is the
--- version that takes its place when the program before it calls `io.read`. Any other block, and `-- main.lua`, is a
--- program: each runs in a process of its own, in the directory of the files so far. A block of text is what the last
--- program prints. A block of Lua behind the line `<!-- not run -->` is compiled only.
--- A block of `diff` whose first line names a file is both: the file of the program before it, and
--- its version when that program calls `io.read`.
+-- A block of Lua that starts with `-- name.lua` is that file (so is `-- dir/name.lua`); `--
+-- name.lua, corrected` is the version that takes its place when the program before it calls
+-- `io.read`. Any other block, and `-- main.lua`, is a program: each runs in a process of its own,
+-- in the directory of the files so far. A block of text is what the last program prints. A block of
+-- Lua behind the line `<!-- not run -->` is compiled only. A block of `diff` whose first line names
+-- a file is both: the file of the program before it, and its version when that program calls
+-- `io.read`.
 
 local program = require "spec.support.program"
 
@@ -145,8 +146,9 @@ function document.check_links(text, path, assert)
   end
 end
 
---- The specs of a document: its programs run and print what it says, its other Lua compiles, its links lead somewhere.
---- `busted` is the environment of the spec that asks (`_ENV`): busted gives its functions to specs alone.
+--- The specs of a document: its programs run and print what it says, its other Lua compiles, its
+--- links lead somewhere. `busted` is the environment of the spec that asks (`_ENV`): busted gives
+--- its functions to specs alone.
 function document.specs(path, busted)
   local describe, it, before_each, after_each = busted.describe, busted.it, busted.before_each, busted.after_each
   local assert = busted.assert

@@ -56,9 +56,9 @@ local real_G = package.loaded._G
 
 -- A program stands in a folder with a long name, as on a server. Chunk names then have more than 40
 -- bytes, and Lua makes such a string anew for each chunk. They have less than 60, so Lua's messages
--- show the whole path. Short names must work as well: with HOTRELOAD_FOLDER=short in the environment
--- the programs stand in a folder with a short name. scripts/valgrind.sh runs nearly all specs so. A
--- spec about names asks `program.new` for both.
+-- show the whole path. Short names must work as well: with HOTRELOAD_FOLDER=short in the
+-- environment the programs stand in a folder with a short name. scripts/valgrind.sh runs nearly all
+-- specs so. A spec about names asks `program.new` for both.
 local FOLDERS = { long = "/modules_of_the_game_server", short = "" }
 
 do
@@ -67,7 +67,8 @@ do
   pipe:close()
 end
 
--- Fingerprint --------------------------------------------------------------------------------------------------
+-- Fingerprint
+-- --------------------------------------------------------------------------------------------------
 
 local Fingerprint = {}
 Fingerprint.__index = Fingerprint
@@ -343,7 +344,8 @@ function Fingerprint:assert_unchanged()
   end
 end
 
--- Program ------------------------------------------------------------------------------------------------------
+-- Program
+-- ------------------------------------------------------------------------------------------------------
 
 local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
@@ -507,7 +509,8 @@ function Program:refused(name, options, ...)
   return message, report
 end
 
--- Processes ----------------------------------------------------------------------------------------------------
+-- Processes
+-- ----------------------------------------------------------------------------------------------------
 
 local function slurp(path)
   local file = assert(io.open(path, "rb"))

@@ -133,7 +133,8 @@ local STATEMENTS = {
     self.scope[#self.scope] = nil
   end,
   function(self)
-    -- The key stands in the module object as well: a table that is nothing but a key cannot be found again.
+    -- The key stands in the module object as well: a table that is nothing but a key cannot be
+    -- found again.
     local key = pick(self:visible "table").name
     self:emit("M.key%d = %s", self:number(), key)
     self:emit("%s[%s] = %s", pick(self:visible "table").name, key, (self:expression(1)))
@@ -178,7 +179,8 @@ local function is_lua_function(value)
   return type(value) == "function" and debug.getinfo(value, "S").what ~= "C"
 end
 
--- Calls visit(function or table) once for all that is reachable, through tables, metatables and named cells.
+-- Calls visit(function or table) once for all that is reachable, through tables, metatables and
+-- named cells.
 local function walk(root, visit)
   local met, queue = { [root] = true }, { root }
   local function meet(value)

@@ -1,4 +1,5 @@
--- A real package, loaded, used and reloaded in a process of its own (spec/packages_spec.lua starts it).
+-- A real package, loaded, used and reloaded in a process of its own (spec/packages_spec.lua starts
+-- it).
 --
 -- spec/support/packages/NAME.lua returns a table:
 --
@@ -16,7 +17,8 @@
 --    changed     module → reason: what `hotreload.changed` lists before any reload
 --    old         a list of { pattern of `module:name`, reason }: functions that may go on with the old code
 --
--- All that is there beside `debian`, `use` and `objects` is an exception, and stands in docs/reliability.md.
+-- All that is there beside `debian`, `use` and `objects` is an exception, and stands in
+-- docs/reliability.md.
 
 local real_package = {}
 
@@ -39,7 +41,8 @@ function real_package.installed(...)
   return true
 end
 
---- The modules of a Debian package for the newest Lua up to 5.4, sorted; and the directory that they are in.
+--- The modules of a Debian package for the newest Lua up to 5.4, sorted; and the directory that
+--- they are in.
 function real_package.modules(debian)
   local newest, modules = "", {}
   for _, line in ipairs(lines_of("dpkg -L " .. debian)) do
@@ -66,8 +69,8 @@ local function sorted_keys(of)
   return keys
 end
 
---- The loaded modules that are not this library's, Lua's own or these helpers: those in Lua, those in C. `before`: what
---- was loaded at the start; `refused`: what is left out.
+--- The loaded modules that are not this library's, Lua's own or these helpers: those in Lua, those
+--- in C. `before`: what was loaded at the start; `refused`: what is left out.
 local function loaded_modules(before, refused)
   local lua, native = {}, {}
   for _, name in ipairs(sorted_keys(package.loaded)) do
@@ -88,7 +91,8 @@ local function text_of(name)
   return text
 end
 
---- Runs the whole story of a package; raises where something is not as it should be. Returns a text of counts.
+--- Runs the whole story of a package; raises where something is not as it should be. Returns a text
+--- of counts.
 function real_package.run(package_file)
   local subject = dofile(package_file)
   local hotreload = require "hotreload"

@@ -1,5 +1,6 @@
--- The Lua side of the generated programs. The modules' functions report to T what they do; `walk` tells what there is, in the
--- words in which the reference program (heap.rs) tells it. Tables and cells keep their numbers for the whole case.
+-- The Lua side of the generated programs. The modules' functions report to T what they do; `walk`
+-- tells what there is, in the words in which the reference program (heap.rs) tells it. Tables and
+-- cells keep their numbers for the whole case.
 --
 --    test.begin()          the words since the last look, and an empty log
 --    test.walk()           one line for each object that can be reached from the module, its globals, REG and H; then

@@ -124,7 +124,8 @@ function test.changes()
     end
 end
 
--- Keys that are objects are told by what they hold, one level deep, so that they can be put in order.
+-- Keys that are objects are told by what they hold, one level deep, so that they can be put in
+-- order.
 local function key_text(key, names)
     if math_type(key) == "float" then return format("[%a]", key) end
     if not is_object(key) then return format(type(key) == "string" and ".%s" or "[%s]", tostring(key)) end
