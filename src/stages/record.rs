@@ -63,9 +63,9 @@ pub fn record(
 }
 
 /// Makes the record of a load that was Lua's: from what the loader `main` returned, which is
-/// `value`, and what it has set among the globals, of which `before` is a copy. `objects` is a table
-/// whose keys are the objects of other modules. True when the text
-/// is needed to tell definitions from references.
+/// `value`, and what it has set among the globals, of which `before` is a copy. `objects` is a
+/// table whose keys are the objects of other modules. True when the text is needed to tell
+/// definitions from references.
 ///
 /// What is new is not known then. A table is the module's own that no record knows, that is no
 /// module's object, and that was no global before; a function is that has the loader's source.
