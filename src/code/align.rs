@@ -89,7 +89,10 @@ pub fn align(
     renames: Renames<'_>,
 ) -> Result<Alignment> {
     let mut aligner = Aligner {
-        sides: [Side::of(base, renames)?, Side::of(incoming, &[])?],
+        sides: [
+            AlignedSide::of(base, renames)?,
+            AlignedSide::of(incoming, &[])?,
+        ],
         out: Alignment {
             forward: nothing(base.len() as usize)?,
             backward: nothing(incoming.len() as usize)?,
@@ -137,7 +140,7 @@ fn nothing<T: Clone>(count: usize) -> Result<Vec<Option<T>>> {
 }
 
 /// One version while it is aligned.
-struct Side<'a> {
+struct AlignedSide<'a> {
     of: &'a Definitions,
     /// Every definition that has a name or may have one, by its parent and its key: sorted.
     children: Vec<(Under, u64, DefinitionId)>,
@@ -156,8 +159,8 @@ impl From<Parent> for Under {
     }
 }
 
-impl<'a> Side<'a> {
-    fn of(of: &'a Definitions, renames: Renames<'_>) -> Result<Side<'a>> {
+impl<'a> AlignedSide<'a> {
+    fn of(of: &'a Definitions, renames: Renames<'_>) -> Result<AlignedSide<'a>> {
         let mut children = Vec::new();
         for (id, definition) in of.iter() {
             // What a function puts under a name later on is another definition than the chunk's
@@ -167,7 +170,7 @@ impl<'a> Side<'a> {
             children.try_push((definition.parent.into(), key, id))?;
         }
         children.sort_unstable();
-        Ok(Side { of, children })
+        Ok(AlignedSide { of, children })
     }
 
     /// The definitions below a parent, by their keys.
@@ -217,7 +220,7 @@ enum Below {
 
 struct Aligner<'a> {
     /// The base, and the incoming version.
-    sides: [Side<'a>; 2],
+    sides: [AlignedSide<'a>; 2],
     out: Alignment,
     todo: Vec<Below>,
     renames: Renames<'a>,

@@ -7,6 +7,7 @@ use super::Chunk;
 use super::align::{Alignment, align};
 use super::definitions::Definitions;
 use crate::support::error::Result;
+use crate::support::mem;
 use crate::support::secret::Secret;
 
 /// The version. All of it was read with one secret.
@@ -55,7 +56,8 @@ impl Compiled {
         if let Some(known) = self.definitions.get() {
             return Ok(known.clone());
         }
-        let made = Definitions::of(self.dump.clone(), secret)?.map(Arc::new);
+        let made = Definitions::read(self.dump.clone(), secret)?;
+        let made = made.map(mem::counted).transpose()?;
         Ok(self.definitions.get_or_init(|| made).clone())
     }
 
@@ -74,7 +76,7 @@ impl Compiled {
         {
             return Ok(known.clone());
         }
-        let made = Arc::new(align(base, incoming, &[])?);
+        let made = mem::counted(align(base, incoming, &[])?)?;
         self.alignment.get_or_init(|| (base.clone(), made.clone()));
         Ok(made)
     }

@@ -39,7 +39,7 @@ pub enum Init<'a> {
 type Span = (u32, u32);
 
 #[derive(Clone, Copy, PartialEq)]
-enum Constant {
+enum ConstantValue {
     Nil,
     Boolean(bool),
     Integer(i64),
@@ -48,7 +48,7 @@ enum Constant {
 }
 
 /// A local of the main function.
-struct Local {
+struct MainLocal {
     name: Span,
     register: u32,
     /// The instructions during which it is in scope.
@@ -59,11 +59,11 @@ struct Local {
     /// A nested function assigns it.
     assigned: bool,
     /// What initialised it, once it was asked for.
-    origin: Option<Origin>,
+    origin: Option<RegisterOrigin>,
 }
 
 /// A nested function, at any depth; enclosing ones come first.
-struct Nested {
+struct NestedFunction {
     line: i32,
     last: i32,
     /// Where it begins in the dump.
@@ -72,10 +72,10 @@ struct Nested {
     parent: Option<u32>,
     /// Its number among the functions of the one that encloses it.
     number: u32,
-    upvalues: Vec<Captured>,
+    upvalues: Vec<CapturedUpvalue>,
 }
 
-struct Captured {
+struct CapturedUpvalue {
     in_stack: bool,
     index: u8,
     assigned: bool,
@@ -84,7 +84,7 @@ struct Captured {
 }
 
 /// What an upvalue of a function that is sought is.
-enum Found<'a> {
+enum SoughtUpvalue<'a> {
     /// The only function that it may be has this local there; none where that is not known.
     Alone(Option<u32>),
     /// Several may be meant.
@@ -96,11 +96,11 @@ pub struct Text {
     secret: Secret,
     dump: Vec<u8>,
     code: Vec<u32>,
-    constants: Vec<Constant>,
+    constants: Vec<ConstantValue>,
     /// The number of its upvalue `_ENV`.
     environment: Option<u32>,
-    locals: Vec<Local>,
-    nested: Vec<Nested>,
+    locals: Vec<MainLocal>,
+    nested: Vec<NestedFunction>,
     /// Jumps: to, from; sorted.
     jumps: Vec<(usize, usize)>,
     /// Each register's locals in the order of their scopes: register, start, and the local's
@@ -214,9 +214,9 @@ impl Text {
         };
         let (mut alone, range) = match self.captured(function, index) {
             None => return Init::Computed,
-            Some(Found::Alone(local)) => (local.filter(has_name), 0..0),
-            Some(Found::Crowd(captures)) if captures.unknown => return Init::Computed,
-            Some(Found::Crowd(captures)) => {
+            Some(SoughtUpvalue::Alone(local)) => (local.filter(has_name), 0..0),
+            Some(SoughtUpvalue::Crowd(captures)) if captures.unknown => return Init::Computed,
+            Some(SoughtUpvalue::Crowd(captures)) => {
                 let start = captures
                     .locals
                     .partition_point(|(other, _)| *other < text as u32);
@@ -228,10 +228,10 @@ impl Text {
         };
         let mut origin = None;
         for i in range {
-            if let Some(Found::Crowd(captures)) = self.captured(function, index) {
+            if let Some(SoughtUpvalue::Crowd(captures)) = self.captured(function, index) {
                 alone = captures.locals.get(i).map(|(_, local)| *local);
             }
-            let other = alone.map_or(Origin::Computed, |local| self.origin_of(local, 0));
+            let other = alone.map_or(RegisterOrigin::Computed, |local| self.origin_of(local, 0));
             if origin.is_some_and(|origin| origin != other) {
                 return Init::Computed;
             }
@@ -240,7 +240,7 @@ impl Text {
         let origin = match (origin, alone) {
             (Some(origin), _) => origin,
             (None, Some(local)) => self.origin_of(local, 0),
-            (None, None) => Origin::Computed,
+            (None, None) => RegisterOrigin::Computed,
         };
         self.shown(origin)
     }
@@ -249,17 +249,17 @@ impl Text {
     /// function, whether that function can be reached or not?
     pub fn is_assigned(&self, function: &Sought, index: u8) -> bool {
         match self.captured(function, index) {
-            Some(Found::Alone(local)) => local
+            Some(SoughtUpvalue::Alone(local)) => local
                 .and_then(|local| self.locals.get(local as usize))
                 .is_some_and(|local| local.assigned),
-            Some(Found::Crowd(captures)) => captures.assigned,
+            Some(SoughtUpvalue::Crowd(captures)) => captures.assigned,
             None => false,
         }
     }
 
     /// What upvalue `index`, counted from 1, is in the functions of the chunk that may be the one
     /// sought; none where there is none.
-    fn captured(&self, function: &Sought, index: u8) -> Option<Found<'_>> {
+    fn captured(&self, function: &Sought, index: u8) -> Option<SoughtUpvalue<'_>> {
         let key = (
             function.lines.0,
             function.lines.1,
@@ -278,11 +278,11 @@ impl Text {
             return self
                 .crowds
                 .get(&(key, function.digest, index))
-                .map(Found::Crowd);
+                .map(SoughtUpvalue::Crowd);
         }
         let upvalues = &self.nested.get(*first as usize)?.upvalues;
         let upvalue = upvalues.get(usize::from(index).wrapping_sub(1))?;
-        Some(Found::Alone(upvalue.local))
+        Some(SoughtUpvalue::Alone(upvalue.local))
     }
 
     fn bytes(&self, span: Span) -> &[u8] {
@@ -292,7 +292,7 @@ impl Text {
     /// First and last line of each nested function, and how many upvalues it has.
     #[cfg(any(test, feature = "vendored"))]
     pub fn functions(&self) -> impl Iterator<Item = ((i32, i32), u8)> {
-        let upvalues = |nested: &Nested| nested.upvalues.len().min(255) as u8;
+        let upvalues = |nested: &NestedFunction| nested.upvalues.len().min(255) as u8;
         self.nested
             .iter()
             .map(move |nested| ((nested.line, nested.last), upvalues(nested)))
@@ -318,12 +318,16 @@ impl Text {
         }
         for _ in 0..reader.count()? {
             let constant = match reader.byte()? {
-                0x00 => Constant::Nil,
-                0x01 => Constant::Boolean(false),
-                0x11 => Constant::Boolean(true),
-                0x03 => Constant::Integer(reader.take(8)?.try_into().map_or(0, i64::from_le_bytes)),
-                0x13 => Constant::Float(reader.take(8)?.try_into().map_or(0.0, f64::from_le_bytes)),
-                0x04 | 0x14 => Constant::String(reader.span()?.ok_or(Stop::Format)?),
+                0x00 => ConstantValue::Nil,
+                0x01 => ConstantValue::Boolean(false),
+                0x11 => ConstantValue::Boolean(true),
+                0x03 => {
+                    ConstantValue::Integer(reader.take(8)?.try_into().map_or(0, i64::from_le_bytes))
+                }
+                0x13 => {
+                    ConstantValue::Float(reader.take(8)?.try_into().map_or(0.0, f64::from_le_bytes))
+                }
+                0x04 | 0x14 => ConstantValue::String(reader.span()?.ok_or(Stop::Format)?),
                 _ => return Err(Stop::Format),
             };
             self.constants.try_push(constant)?;
@@ -348,7 +352,7 @@ impl Text {
             }
             let register = scopes.len() as u32; // scopes end last first
             scopes.try_push(end)?;
-            self.locals.try_push(Local {
+            self.locals.try_push(MainLocal {
                 name,
                 register,
                 start,
@@ -371,7 +375,7 @@ impl Text {
 
     /// Sorts the locals by register, and their names.
     fn list_locals(&mut self, dump: &[u8]) -> Read<()> {
-        let number = |(local, number): (&Local, u32)| Ok((local.register, local.start, number));
+        let number = |(local, number): (&MainLocal, u32)| Ok((local.register, local.start, number));
         self.by_register = collected(self.locals.iter().zip(0..).map(number))?;
         self.by_register.sort_unstable();
         let text = |span: &Span| text_at(dump, *span);
@@ -388,7 +392,7 @@ impl Text {
     /// Sorts the nested functions by their lines. Those that share them are told apart by their
     /// code.
     fn list_functions(&mut self, dump: &[u8]) -> Read<()> {
-        let key = |(nested, number): (&Nested, u32)| {
+        let key = |(nested, number): (&NestedFunction, u32)| {
             Ok(((nested.line, nested.last, nested.upvalues.len()), number))
         };
         self.by_lines = collected(self.nested.iter().zip(0..).map(key))?;
@@ -461,7 +465,7 @@ impl Text {
         reader.skip_constants(constants)?;
         let mut upvalues = Vec::new();
         for [in_stack, index, _] in reader.upvalues()?.as_chunks().0 {
-            upvalues.try_push(Captured {
+            upvalues.try_push(CapturedUpvalue {
                 in_stack: *in_stack != 0,
                 index: *index,
                 assigned: false,
@@ -469,7 +473,7 @@ impl Text {
             })?;
         }
         let own = self.nested.len();
-        self.nested.try_push(Nested {
+        self.nested.try_push(NestedFunction {
             line,
             last,
             start,
@@ -566,25 +570,25 @@ impl Text {
 
     // -- Proofs -------------------------------------------------------------------------------------------------------
 
-    /// How a local was initialised; [`Origin::Computed`] as well where something may assign it. It
+    /// How a local was initialised; [`RegisterOrigin::Computed`] as well where something may assign it. It
     /// is found out once for each local.
-    fn origin_of(&mut self, number: u32, steps: u32) -> Origin {
+    fn origin_of(&mut self, number: u32, steps: u32) -> RegisterOrigin {
         let Some(local) = self.locals.get(number as usize) else {
-            return Origin::Computed;
+            return RegisterOrigin::Computed;
         };
         if let Some(known) = local.origin {
             return known;
         }
         let origin = self
             .look_for_origin_of(number, steps)
-            .unwrap_or(Origin::Computed);
+            .unwrap_or(RegisterOrigin::Computed);
         if let Some(local) = self.locals.get_mut(number as usize) {
             local.origin = Some(origin);
         }
         origin
     }
 
-    fn look_for_origin_of(&mut self, number: u32, steps: u32) -> Option<Origin> {
+    fn look_for_origin_of(&mut self, number: u32, steps: u32) -> Option<RegisterOrigin> {
         let local = self.locals.get(number as usize)?;
         let (start, register) = (local.start, local.register);
         let scope = self.code.get(start..local.end.min(self.code.len()))?;
@@ -609,36 +613,41 @@ impl Text {
         mut before: usize,
         mut register: u32,
         steps: u32,
-    ) -> Option<(Origin, usize)> {
+    ) -> Option<(RegisterOrigin, usize)> {
         let mut is_field = false;
         let (origin, first) = loop {
             let pc = self.last_write(before, register)?;
             let i = *self.code.get(pc)?;
             let (b, c, bx) = (i >> 16 & 0xff, i >> 24, i >> 15);
             let origin = match i & 0x7f {
-                op::LOADI => Origin::Constant(Constant::Integer(i64::from(bx) - 0xffff)),
-                op::LOADF => Origin::Constant(Constant::Float((i64::from(bx) - 0xffff) as f64)),
-                op::LOADK => Origin::Constant(*self.constants.get(bx as usize)?),
+                op::LOADI => {
+                    RegisterOrigin::Constant(ConstantValue::Integer(i64::from(bx) - 0xffff))
+                }
+                op::LOADF => {
+                    RegisterOrigin::Constant(ConstantValue::Float((i64::from(bx) - 0xffff) as f64))
+                }
+                op::LOADK => RegisterOrigin::Constant(*self.constants.get(bx as usize)?),
                 op::LOADKX => {
                     let number = self.code.get(pc + 1)? >> 7;
-                    Origin::Constant(*self.constants.get(number as usize)?)
+                    RegisterOrigin::Constant(*self.constants.get(number as usize)?)
                 }
-                op::LOADFALSE => Origin::Constant(Constant::Boolean(false)),
-                op::LOADTRUE => Origin::Constant(Constant::Boolean(true)),
-                op::LOADNIL => Origin::Constant(Constant::Nil),
-                op::CLOSURE => Origin::Function,
+                op::LOADFALSE => RegisterOrigin::Constant(ConstantValue::Boolean(false)),
+                op::LOADTRUE => RegisterOrigin::Constant(ConstantValue::Boolean(true)),
+                op::LOADNIL => RegisterOrigin::Constant(ConstantValue::Nil),
+                op::CLOSURE => RegisterOrigin::Function,
                 op::MOVE => {
                     let local = live(&self.locals, &self.by_register, b, pc)?;
                     self.origin_of(local, steps + 1)
                 }
-                op::GETTABUP if self.environment == Some(b) => match self
-                    .constants
-                    .get(c as usize)?
-                {
-                    Constant::String(name) if self.bytes(*name) == b"require" => Origin::Require,
-                    Constant::String(_) => Origin::Import,
-                    _ => return None,
-                },
+                op::GETTABUP if self.environment == Some(b) => {
+                    match self.constants.get(c as usize)? {
+                        ConstantValue::String(name) if self.bytes(*name) == b"require" => {
+                            RegisterOrigin::Require
+                        }
+                        ConstantValue::String(_) => RegisterOrigin::Import,
+                        _ => return None,
+                    }
+                }
                 op::GETFIELD => {
                     is_field = true;
                     match live(&self.locals, &self.by_register, b, pc) {
@@ -651,13 +660,13 @@ impl Text {
                 }
                 op::CALL if b == 2 && c == 2 && i >> 7 & 0xff == register => {
                     let first = self.require_before(pc, register, steps)?;
-                    break (Origin::Import, first);
+                    break (RegisterOrigin::Import, first);
                 }
                 _ => return None,
             };
             break (origin, pc);
         };
-        (!is_field || origin == Origin::Import).then_some((origin, first))
+        (!is_field || origin == RegisterOrigin::Import).then_some((origin, first))
     }
 
     /// Does the call at an instruction call `require` with a literal? Then where the instructions
@@ -667,18 +676,18 @@ impl Text {
         let is_literal = argument & 0x7f == op::LOADK
             && matches!(
                 self.constants.get((argument >> 15) as usize)?,
-                Constant::String(_)
+                ConstantValue::String(_)
             );
         let pc = self.last_write(call, register)?;
         let i = *self.code.get(pc)?;
         let (b, c) = (i >> 16 & 0xff, i >> 24);
         let is_require = match i & 0x7f {
             op::GETTABUP if self.environment == Some(b) => {
-                matches!(self.constants.get(c as usize)?, Constant::String(name) if self.bytes(*name) == b"require")
+                matches!(self.constants.get(c as usize)?, ConstantValue::String(name) if self.bytes(*name) == b"require")
             }
             op::MOVE => {
                 let local = live(&self.locals, &self.by_register, b, pc)?;
-                self.origin_of(local, steps + 1) == Origin::Require
+                self.origin_of(local, steps + 1) == RegisterOrigin::Require
             }
             _ => false,
         };
@@ -694,24 +703,24 @@ impl Text {
     }
 
     /// An origin, for those outside.
-    fn shown(&self, origin: Origin) -> Init<'_> {
+    fn shown(&self, origin: RegisterOrigin) -> Init<'_> {
         match origin {
-            Origin::Constant(Constant::Nil) => Init::Nil,
-            Origin::Constant(Constant::Boolean(b)) => Init::Boolean(b),
-            Origin::Constant(Constant::Integer(n)) => Init::Integer(n),
-            Origin::Constant(Constant::Float(n)) => Init::Float(n),
-            Origin::Constant(Constant::String(span)) => Init::String(self.bytes(span)),
-            Origin::Function => Init::Function,
-            Origin::Import | Origin::Require => Init::Import,
-            Origin::Computed => Init::Computed,
+            RegisterOrigin::Constant(ConstantValue::Nil) => Init::Nil,
+            RegisterOrigin::Constant(ConstantValue::Boolean(b)) => Init::Boolean(b),
+            RegisterOrigin::Constant(ConstantValue::Integer(n)) => Init::Integer(n),
+            RegisterOrigin::Constant(ConstantValue::Float(n)) => Init::Float(n),
+            RegisterOrigin::Constant(ConstantValue::String(span)) => Init::String(self.bytes(span)),
+            RegisterOrigin::Function => Init::Function,
+            RegisterOrigin::Import | RegisterOrigin::Require => Init::Import,
+            RegisterOrigin::Computed => Init::Computed,
         }
     }
 }
 
 /// What stands in a register.
 #[derive(Clone, Copy, PartialEq)]
-enum Origin {
-    Constant(Constant),
+enum RegisterOrigin {
+    Constant(ConstantValue),
     Function,
     Import,
     /// The global `require`: an import that may be called.
@@ -721,7 +730,7 @@ enum Origin {
 
 /// The local that has a register at an instruction. `by_register`: [`Text::by_register`].
 fn live(
-    locals: &[Local],
+    locals: &[MainLocal],
     by_register: &[(u32, usize, u32)],
     register: u32,
     pc: usize,

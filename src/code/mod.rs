@@ -12,6 +12,7 @@ pub mod compiled;
 pub mod constants;
 pub mod cut;
 pub mod definitions;
+mod dump;
 mod lines;
 mod names;
 mod op;
@@ -26,10 +27,9 @@ mod tests;
 pub mod text;
 pub mod tree;
 
-use std::sync::Arc;
-
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use dump::Dump;
 pub use lines::Met;
 
 use lines::ByLines;
@@ -198,7 +198,7 @@ impl Profile {
 #[derive(Default)]
 pub struct Chunk {
     /// The dump, unless it is given up.
-    dump: Option<Arc<Vec<u8>>>,
+    dump: Option<Dump>,
     /// The strings that occur as constants.
     names: Names,
     /// The integers that its code uses as keys.
@@ -211,12 +211,8 @@ pub struct Chunk {
 
 impl Chunk {
     /// Reads a whole chunk; none when the dump is not exactly that of Lua 5.4.
-    pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Chunk>> {
-        Chunk::of(Arc::new(dump), secret)
-    }
-
-    /// The same of a dump that others have as well.
-    pub fn of(dump: Arc<Vec<u8>>, secret: &Secret) -> Result<Option<Chunk>> {
+    pub fn read(dump: impl Into<Dump>, secret: &Secret) -> Result<Option<Chunk>> {
+        let dump = dump.into();
         let mut chunk = Chunk::default();
         chunk.functions.reserve(dump.len() / 256)?;
         chunk.names.reserve(dump.len() / 96)?;
@@ -297,7 +293,7 @@ impl Chunk {
     }
 
     fn dump(&self) -> &[u8] {
-        self.dump.as_deref().map_or(&[], Vec::as_slice)
+        self.dump.as_deref().unwrap_or_default()
     }
 }
 
@@ -310,7 +306,7 @@ fn text_at(dump: &[u8], (start, length): (u32, u32)) -> &[u8] {
 /// The profile of a single dumped function.
 pub fn profile(dump: &[u8], secret: &Secret) -> Option<Profile> {
     let mut assigned = UpvalueSet::default();
-    let Function { digest, exact, .. } = Reader::of(dump)?
+    let FunctionHeader { digest, exact, .. } = Reader::of(dump)?
         .function(0, &mut assigned, secret, None)
         .ok()?;
     Some(Profile {
@@ -448,7 +444,7 @@ impl Scan<'_> {
     }
 }
 
-struct Function<'a> {
+struct FunctionHeader<'a> {
     lines: (i32, i32),
     /// [`Profile::digest`].
     digest: Digest,
@@ -495,7 +491,7 @@ impl<'a> Reader<'a> {
         assigned: &mut UpvalueSet,
         secret: &Secret,
         mut scan: Option<&mut Scan<'_>>,
-    ) -> Read<Function<'a>> {
+    ) -> Read<FunctionHeader<'a>> {
         if depth > MAX_DEPTH {
             return Err(Stop::Format);
         }
@@ -564,7 +560,7 @@ impl<'a> Reader<'a> {
             };
             scan.chunk.functions.set_profile(number, profile);
         }
-        Ok(Function {
+        Ok(FunctionHeader {
             lines,
             digest,
             exact,

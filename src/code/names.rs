@@ -9,13 +9,13 @@ use crate::support::mem::TryPush;
 /// one, the first is known.
 #[derive(Default)]
 pub struct Names {
-    found: Vec<Name>,
+    found: Vec<StringAt>,
     /// For each string its number, counted from 1, at the first free place from where its hash
     /// says. A power of two of them, and at least half of them free (0).
     places: Vec<u32>,
 }
 
-struct Name {
+struct StringAt {
     hash: u64,
     span: (u32, u32),
 }
@@ -33,13 +33,13 @@ impl Names {
     pub fn add(&mut self, hash: u64, span: impl FnOnce() -> (u32, u32)) -> Read<()> {
         match self.find(hash) {
             Ok(_) => Ok(()),
-            Err(at) => self.add_at(at, Name { hash, span: span() }),
+            Err(at) => self.add_at(at, StringAt { hash, span: span() }),
         }
     }
 
     /// The string with this hash, or the place for one.
     #[inline(always)]
-    fn find(&self, hash: u64) -> std::result::Result<&Name, usize> {
+    fn find(&self, hash: u64) -> std::result::Result<&StringAt, usize> {
         let mask = self.places.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
         while let Some(place) = self.places.get(at) {
@@ -54,7 +54,7 @@ impl Names {
 
     /// Adds a string that is none of those there, at the place that was found for it.
     #[inline(never)]
-    fn add_at(&mut self, at: usize, name: Name) -> Read<()> {
+    fn add_at(&mut self, at: usize, name: StringAt) -> Read<()> {
         self.found.try_push(name)?;
         if self.found.len() * 2 > self.places.len() {
             self.spread(self.places.len() * 2)?;

@@ -199,7 +199,7 @@ fn slice(bytes: &[u8], range: Range<u32>) -> &[u8] {
 
 /// A local variable of a function that is being read.
 #[derive(Clone, Copy)]
-struct Local {
+struct OpenLocal {
     name: u64,
     start: u32,
     end: u32,
@@ -353,7 +353,7 @@ impl Builder<'_> {
         reader: &mut Reader<'_>,
         code: &[u8],
         upvalues: (u32, u8),
-    ) -> Read<Vec<Local>> {
+    ) -> Read<Vec<OpenLocal>> {
         let instructions = code.len() / 4;
         let lines = reader.count()?;
         if lines != 0 && lines != instructions {
@@ -368,7 +368,7 @@ impl Builder<'_> {
         for _ in 0..reader.count()? {
             let name = reader.string()?.map_or(0, |name| self.secret.digest(name));
             let (start, end) = (reader.int()? as u32, reader.int()? as u32);
-            locals.try_push(Local { name, start, end })?;
+            locals.try_push(OpenLocal { name, start, end })?;
         }
         let names = reader.size()?;
         if names != 0 && names != usize::from(upvalues.1) {
@@ -390,7 +390,7 @@ impl Builder<'_> {
 
     /// Looks for where a function makes closures of its children: the name that each gets, and
     /// which locals it captures.
-    fn closures(&mut self, number: u32, code: &[u8], locals: &[Local]) -> Read<()> {
+    fn closures(&mut self, number: u32, code: &[u8], locals: &[OpenLocal]) -> Read<()> {
         let mut children = Vec::new();
         for child in self.out.children(number) {
             children.try_push(child)?;
@@ -399,7 +399,7 @@ impl Builder<'_> {
             return Ok(());
         }
         let ordered = locals.is_sorted_by_key(|local| local.start);
-        let mut scope = Scope::default();
+        let mut scope = LocalScope::default();
         let mut instructions = code.chunks_exact(4).map(word).enumerate().peekable();
         while let Some((pc, i)) = instructions.next() {
             let pc = pc as u32;
@@ -471,14 +471,14 @@ impl Builder<'_> {
 
 /// The locals in use at a place in a function's code: their numbers, by register.
 #[derive(Default)]
-struct Scope {
+struct LocalScope {
     active: Vec<u32>,
     next: usize,
 }
 
-impl Scope {
+impl LocalScope {
     /// Goes on to an instruction.
-    fn advance(&mut self, locals: &[Local], pc: u32) -> Read<()> {
+    fn advance(&mut self, locals: &[OpenLocal], pc: u32) -> Read<()> {
         let ended = |local: &u32| {
             locals
                 .get(*local as usize)
@@ -500,7 +500,7 @@ impl Scope {
 
     /// The local in a register, while the instruction runs or right after it (`local function f`,
     /// whose variable begins there).
-    fn local(&self, locals: &[Local], register: u8, pc: u32) -> Option<u32> {
+    fn local(&self, locals: &[OpenLocal], register: u8, pc: u32) -> Option<u32> {
         let register = usize::from(register);
         if let Some(local) = self.active.get(register) {
             return Some(*local);

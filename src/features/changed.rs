@@ -81,7 +81,7 @@ pub fn look(vm: &mut Vm) -> Result<Answers> {
     let (text_only, others) = (vm.argument(8)?, vm.argument(9)?);
     let stock = Stock::of(vm, stock)?;
     let context = Context::new(vm, name, stock)?;
-    let record = Record {
+    let record = FileRecord {
         source: vm.bytes(source)?,
         content: vm.integer(content),
         stamp: vm.integer(stamp),
@@ -153,7 +153,7 @@ fn had_file(vm: &mut Vm, context: &Context) -> Result<bool> {
 }
 
 /// What is known of a module's file.
-struct Record {
+struct FileRecord {
     source: Option<Vec<u8>>,
     content: Option<i64>,
     stamp: Option<i64>,
@@ -185,7 +185,7 @@ impl View {
     }
 }
 
-fn view(vm: &mut Vm, context: &Context, record: &Record) -> Result<View> {
+fn view(vm: &mut Vm, context: &Context, record: &FileRecord) -> Result<View> {
     find::refuse(vm, context)?;
     let mut found = find::search(vm, context, Contents::Skip)?;
     let Some(path) = found.file.clone() else {
@@ -252,7 +252,7 @@ fn compile(vm: &mut Vm, found: &Found, path: &Path) -> Result<Ref> {
 }
 
 /// Is the file's code, of which `main` is the main function, other than what runs?
-fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result<bool> {
+fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &FileRecord) -> Result<bool> {
     vm.dump(main, DebugInfo::Strip)?;
     let dump = vm.take_dump();
     let Some(outline) = Outline::read(&dump)? else {
@@ -264,7 +264,7 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
     let Some(chunk) = Chunk::read(dump, vm.secret())? else {
         return Ok(false);
     };
-    let running = Running::of(vm, context, main, record, &chunk)?;
+    let running = RunningFunctions::of(vm, context, main, record, &chunk)?;
     let mut seen = FxHashSet::default();
     for function in &running.functions {
         let Some(info) = vm.info(*function)? else {
@@ -315,21 +315,21 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &Record) -> Result
 }
 
 /// The module's functions, and the tables that they stand in.
-struct Running {
+struct RunningFunctions {
     functions: Vec<Ref>,
     tables: Vec<Ref>,
     /// Nothing was left out.
     is_whole: bool,
 }
 
-impl Running {
+impl RunningFunctions {
     fn of(
         vm: &mut Vm,
         context: &Context,
         main: Ref,
-        record: &Record,
+        record: &FileRecord,
         chunk: &Chunk,
-    ) -> Result<Running> {
+    ) -> Result<RunningFunctions> {
         let mut ownership = load::home_of(vm, context, main, record.source.clone())?;
         fill_others(vm, context, record.others)?;
         let own = vm.val(context.running).addr;
@@ -342,7 +342,7 @@ impl Running {
             let name = vm.string(name)?;
             queue.try_push(vm.get(context.globals, name)?)?;
         }
-        let mut running = Running {
+        let mut running = RunningFunctions {
             functions: Vec::new(),
             tables: Vec::new(),
             is_whole: true,
@@ -390,8 +390,8 @@ impl Running {
     }
 
     /// Which of the tables have the names under which the file stores functions.
-    fn names(&self, vm: &mut Vm, outline: &Outline, chunk: &Chunk) -> Result<Names> {
-        let mut names = Names::default();
+    fn names(&self, vm: &mut Vm, outline: &Outline, chunk: &Chunk) -> Result<StoredNames> {
+        let mut names = StoredNames::default();
         let mut texts = Vec::new();
         for stored in &outline.stored {
             texts.try_push(vm.string(chunk.text(stored.name))?)?;
@@ -425,7 +425,7 @@ impl Running {
 
 /// The names under which a file stores functions, and the running tables that have them.
 #[derive(Default)]
-struct Names {
+struct StoredNames {
     /// The number of each stored function's name.
     of_stored: Vec<u32>,
     /// Those that one table of the file has.
@@ -434,7 +434,7 @@ struct Names {
     tables: Vec<Vec<u32>>,
 }
 
-impl Names {
+impl StoredNames {
     /// Is the table in which the file stores a function running, and with all of its other
     /// functions, but not this one?
     fn lack(&self, stored: usize, table: Option<usize>) -> bool {

@@ -17,7 +17,7 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// What is known of one module's last generations.
-struct Module {
+struct AskedModule {
     ownership: Ownership,
     /// Other modules have its source name as well (a bundle): only what its last two chunks tell
     /// is its own.
@@ -91,7 +91,7 @@ pub fn stale(vm: &mut Vm) -> Result<Ref> {
     Ok(out)
 }
 
-fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
+fn read(vm: &mut Vm, module: Ref) -> Result<AskedModule> {
     let source = vm.index(module, StaleModule::Source.at())?;
     let mut ownership = Ownership::default();
     ownership.add(vm.bytes(source)?.unwrap_or_default())?;
@@ -110,7 +110,7 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
                 .extend((0..tree.len()).filter_map(|i| tree.get(i).map(|function| function.exact)));
         }
     }
-    Ok(Module {
+    Ok(AskedModule {
         ownership,
         shared,
         chunks,
@@ -118,7 +118,11 @@ fn read(vm: &mut Vm, module: Ref) -> Result<Module> {
 }
 
 /// Whose function it is, its line, and its age.
-fn age_of(vm: &mut Vm, modules: &mut [Module], function: Ref) -> Result<Option<(usize, i32, Age)>> {
+fn age_of(
+    vm: &mut Vm,
+    modules: &mut [AskedModule],
+    function: Ref,
+) -> Result<Option<(usize, i32, Age)>> {
     let Some(info) = vm.info(function)? else {
         return Ok(None);
     };

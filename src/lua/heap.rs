@@ -284,7 +284,7 @@ impl Heap {
         // SAFETY: the state lives in a userdata that the view holds, and nothing but this walk uses
         // it before it returns.
         let state = unsafe { &mut *state };
-        let mut walk = Walk {
+        let mut walk = HeapWalk {
             l: vm.caller(),
             vm,
             state,
@@ -312,7 +312,7 @@ const CHECK: i64 = 64;
 const SLEEP: Duration = Duration::from_nanos(30);
 
 /// One call's part of a pass.
-struct Walk<'a, W> {
+struct HeapWalk<'a, W> {
     /// The running coroutine.
     l: *mut lua_State,
     vm: &'a mut Vm,
@@ -330,7 +330,7 @@ struct Walk<'a, W> {
     cells: FxHashSet<usize>,
 }
 
-impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
+impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
     fn slice(&mut self) -> Result<bool> {
         self.state.wake(self.l)?;
         // SAFETY: within the call of the view's C function; each step states what it leaves.

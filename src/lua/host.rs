@@ -53,9 +53,9 @@ pub unsafe extern "C-unwind" fn see(l: *mut lua_State, from: *const c_void) -> c
 }
 
 /// A state of the library's own.
-struct Own(*mut lua_State);
+struct OwnState(*mut lua_State);
 
-impl Drop for Own {
+impl Drop for OwnState {
     fn drop(&mut self) {
         // SAFETY: a live state, of which nothing is running.
         unsafe { ffi::lua_close(self.0) }
@@ -75,7 +75,7 @@ pub fn check(from: *const c_void) -> Result<Stock, Refusal> {
     if l.is_null() {
         return Err(Refusal::Memory);
     }
-    let _own = Own(l);
+    let _own = OwnState(l);
     let mut seen = Seen {
         from: null(),
         exceptions: false,

@@ -90,7 +90,7 @@ pub fn other_version() -> Option<&'static CStr> {
 /// Do functions of the object that called this library catch exceptions, down to the first that is
 /// of another object?
 pub fn caller_catches() -> bool {
-    struct Walk {
+    struct ObjectWalk {
         own: Option<Object>,
         caller: Option<Object>,
         catches: bool,
@@ -100,7 +100,7 @@ pub fn caller_catches() -> bool {
         let (walk, at, data) = unsafe {
             let at = Object::at(std::ptr::without_provenance(_Unwind_GetIP(frame)));
             (
-                &mut *walk.cast::<Walk>(),
+                &mut *walk.cast::<ObjectWalk>(),
                 at,
                 _Unwind_GetLanguageSpecificData(frame),
             )
@@ -117,7 +117,7 @@ pub fn caller_catches() -> bool {
     }
     const GO_ON: c_int = 0; // _URC_NO_REASON
     const STOP: c_int = 4; // _URC_NORMAL_STOP
-    let mut walk = Walk {
+    let mut walk = ObjectWalk {
         own: Object::at(caller_catches as *const c_void),
         caller: None,
         catches: false,
@@ -160,7 +160,7 @@ impl Object {
 
     /// Which one an address lies in; none for memory of another kind.
     pub fn at(address: *const c_void) -> Option<Object> {
-        let mut info = Info {
+        let mut info = SymbolInfo {
             file: std::ptr::null(),
             base: std::ptr::null(),
             _symbol: [std::ptr::null(); 2],
@@ -206,14 +206,14 @@ const RTLD_NOLOAD: c_int = 4;
 
 /// `Dl_info`.
 #[repr(C)]
-struct Info {
+struct SymbolInfo {
     file: *const c_char,
     base: *const c_void,
     _symbol: [*const c_void; 2],
 }
 
 unsafe extern "C" {
-    fn dladdr(address: *const c_void, info: *mut Info) -> c_int;
+    fn dladdr(address: *const c_void, info: *mut SymbolInfo) -> c_int;
     fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     fn dlclose(handle: *mut c_void) -> c_int;

@@ -13,7 +13,7 @@ use crate::support::error::{Error, Result};
 
 /// What the userdata's memory holds.
 #[repr(C)]
-struct Slot<T> {
+struct OwnedSlot<T> {
     of: TypeId,
     is: Is,
     value: MaybeUninit<T>,
@@ -35,7 +35,7 @@ enum Is {
 pub fn own<T: 'static>(vm: &mut Vm, value: T) -> Result<Ref> {
     const {
         assert!(
-            align_of::<Slot<T>>() <= align_of::<u64>(),
+            align_of::<OwnedSlot<T>>() <= align_of::<u64>(),
             "Lua aligns userdata for its own numbers"
         )
     };
@@ -43,7 +43,8 @@ pub fn own<T: 'static>(vm: &mut Vm, value: T) -> Result<Ref> {
     // can raise. The value moves in when nothing can fail any more.
     unsafe {
         protected::run(vm.caller(), 1, |l| {
-            let slot = ffi::lua_newuserdatauv(l, size_of::<Slot<T>>(), 0).cast::<Slot<T>>();
+            let slot =
+                ffi::lua_newuserdatauv(l, size_of::<OwnedSlot<T>>(), 0).cast::<OwnedSlot<T>>();
             (&raw mut (*slot).of).write(TypeId::of::<T>());
             (&raw mut (*slot).is).write(Is::Empty);
             ffi::lua_createtable(l, 0, 1);
@@ -56,7 +57,7 @@ pub fn own<T: 'static>(vm: &mut Vm, value: T) -> Result<Ref> {
     let (thread, index) = vm.at(owner);
     // SAFETY: the userdata that was just made.
     unsafe {
-        let slot = ffi::lua_touserdata(thread, index).cast::<Slot<T>>();
+        let slot = ffi::lua_touserdata(thread, index).cast::<OwnedSlot<T>>();
         (&raw mut (*slot).value).write(MaybeUninit::new(value));
         (*slot).is = Is::Owned;
     }
@@ -84,7 +85,7 @@ pub fn with<T: 'static, R>(
 }
 
 /// A value on loan, until this is dropped.
-pub struct Loan<T>(*mut Slot<T>);
+pub struct Loan<T>(*mut OwnedSlot<T>);
 
 impl<T> Loan<T> {
     /// The value.
@@ -110,9 +111,9 @@ impl<T> Drop for Loan<T> {
 pub unsafe fn lend<T: 'static>(l: *mut lua_State, index: c_int) -> Option<Loan<T>> {
     // SAFETY: type and size are checked before anything is believed.
     unsafe {
-        let slot = ffi::lua_touserdata(l, index).cast::<Slot<T>>();
+        let slot = ffi::lua_touserdata(l, index).cast::<OwnedSlot<T>>();
         let fits = ffi::lua_type(l, index) == ffi::LUA_TUSERDATA
-            && ffi::lua_rawlen(l, index) as usize == size_of::<Slot<T>>()
+            && ffi::lua_rawlen(l, index) as usize == size_of::<OwnedSlot<T>>()
             && (*slot).of == TypeId::of::<T>()
             && (*slot).is == Is::Owned;
         fits.then(|| {

@@ -279,12 +279,12 @@ pub fn pack(vm: &mut Vm, mut words: Vec<u64>) -> Result<Ref> {
 /// The places of sites, each worked out once.
 #[derive(Default)]
 pub struct Places {
-    known: FxHashMap<SiteId, Known>,
+    known: FxHashMap<SiteId, KnownSite>,
 }
 
 /// Where a site stands.
 #[derive(Clone, Copy, Default)]
-struct Known {
+struct KnownSite {
     /// Under a key, or as a metatable; none for roots, and behind a key that is an object.
     place: Option<Place>,
     /// The path of the table there.
@@ -309,7 +309,7 @@ impl Places {
 
     /// The table at a site has a number: what is below the site goes by that.
     pub fn number(&mut self, vm: &Vm, sites: &Sites, site: SiteId, number: i64) -> Result<()> {
-        let found = Known {
+        let found = KnownSite {
             path: Some(Path::of(number)),
             ..self.find(vm, sites, site)?
         };
@@ -320,11 +320,12 @@ impl Places {
     /// The table at a site is the row that stands at this place of the record, or on no record.
     pub fn row(&mut self, site: SiteId, place: Option<Place>) -> Result<()> {
         let path = place.map(Place::path);
-        self.known.try_insert_value(site, Known { place, path })?;
+        self.known
+            .try_insert_value(site, KnownSite { place, path })?;
         Ok(())
     }
 
-    fn find(&mut self, vm: &Vm, sites: &Sites, site: SiteId) -> Result<Known> {
+    fn find(&mut self, vm: &Vm, sites: &Sites, site: SiteId) -> Result<KnownSite> {
         let mut trail: SmallVec<[_; 8]> = SmallVec::new();
         let mut at = site;
         let mut found = loop {
@@ -333,7 +334,7 @@ impl Places {
             }
             match sites.step(at) {
                 Some((_, Step::Root(root))) => {
-                    break Known {
+                    break KnownSite {
                         place: None,
                         path: Some(Path::root(vm, root.name())),
                     };
@@ -342,7 +343,7 @@ impl Places {
                     trail.try_push((at, step))?;
                     at = parent;
                 }
-                None => break Known::default(),
+                None => break KnownSite::default(),
             }
         };
         while let Some((site, step)) = trail.pop() {
@@ -354,7 +355,7 @@ impl Places {
                 Step::Metatable => found.path.map(Path::metatable),
                 Step::Root(_) | Step::Elsewhere(_) => None,
             };
-            found = Known {
+            found = KnownSite {
                 place,
                 path: place.map(Place::path),
             };

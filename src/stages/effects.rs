@@ -76,7 +76,7 @@ struct Activation {
 
 /// A call out of the module that has not ended.
 #[derive(Default)]
-struct Call {
+struct OpenCall {
     /// Where it was made.
     place: (String, i32),
     /// How the caller names the function.
@@ -170,7 +170,7 @@ pub struct Effects<'a> {
     threads: FxHashMap<usize, Ref>,
     /// The coroutines that are active, the running one last, with what runs on each.
     active: Vec<(usize, Vec<Activation>)>,
-    open: Vec<Call>,
+    open: Vec<OpenCall>,
     log: Vec<Logged>,
     /// What each function's code names, by the function's address.
     constants: FxHashMap<usize, Kept<Ref>>,

@@ -20,7 +20,7 @@ use crate::stages::find::{Code, Context, Found};
 use crate::stages::snapshot::{self, Change, Modules, Snapshot};
 use crate::support::error::{Error, Result, without_text};
 use crate::support::fault::{self, caught};
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryPush, counted};
 
 /// A longer source name is a text and not a name.
 const LONGEST_NAME: usize = 1024;
@@ -122,7 +122,8 @@ pub fn load(
                     vm.take_dump()
                 }
             };
-            Chunk::read(dump, vm.secret())?.map(Arc::new)
+            let chunk = Chunk::read(dump, vm.secret())?;
+            chunk.map(counted).transpose()?
         }
     };
     let met = match &chunk {
@@ -144,7 +145,7 @@ pub fn load(
     let told = call_host(vm, context, "after", after);
     let ran = ran?;
     told?;
-    let Ran {
+    let RanChunk {
         returned,
         set,
         mut changes,
@@ -216,7 +217,7 @@ fn call_host(vm: &mut Vm, context: &Context, which: &str, function: Ref) -> Resu
 }
 
 /// A chunk that has run; the program is as it was.
-struct Ran {
+struct RanChunk {
     /// What it returned.
     returned: Ref,
     /// What it left in `package.loaded`.
@@ -236,7 +237,7 @@ fn run_chunk(
     [main, data]: [Ref; 2],
     ownership: &mut Ownership,
     (chunk, recorded, lineage): (Option<&Chunk>, Option<Recorded>, Option<Lineage>),
-) -> Result<Ran> {
+) -> Result<RanChunk> {
     let nothing = Chunk::default();
     vm.reserve(chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
@@ -274,7 +275,7 @@ fn run_chunk(
         other => other,
     })?;
     add_exchanges(vm, &mut snapshot, &left.exchanges, &mut changes)?;
-    Ok(Ran {
+    Ok(RanChunk {
         returned,
         set: set?,
         changes,

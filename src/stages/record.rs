@@ -50,7 +50,7 @@ pub fn record(
     let mut numbers = Numbers::new(vm, lineage)?;
     numbers.functions(vm, functions)?;
     let keeps = options.data == Data::Keep && base.is_known();
-    let made = Made::ByReload(loaded, pairing);
+    let made = ObjectsMade::ByReload(loaded, pairing);
     let mut recorder = Recorder::new(vm, context, numbers, made);
     recorder.base = base;
     recorder.keeps = keeps;
@@ -92,7 +92,7 @@ pub fn of_first_load(
             load.globals.try_insert_value(entry.new.addr, ())?;
         }
     }
-    let mut recorder = Recorder::new(vm, context, numbers, Made::ByLoad(load));
+    let mut recorder = Recorder::new(vm, context, numbers, ObjectsMade::ByLoad(load));
     let outcome = recorder.run_first(value, before);
     recorder.vm.end_walk();
     outcome?;
@@ -101,7 +101,7 @@ pub fn of_first_load(
 }
 
 /// How the objects of which the record is made came to be.
-enum Made<'a> {
+enum ObjectsMade<'a> {
     ByReload(&'a Loaded, &'a Pairing),
     ByLoad(Load),
 }
@@ -123,7 +123,7 @@ struct Load {
 struct Recorder<'a> {
     vm: &'a mut Vm,
     context: &'a Context,
-    made: Made<'a>,
+    made: ObjectsMade<'a>,
     /// What was on record until now.
     base: Base,
     /// A value that only the file has changed stays as it runs.
@@ -132,9 +132,9 @@ struct Recorder<'a> {
     words: Vec<u64>,
     /// The incoming tables that were met, by address.
     met: FxHashSet<usize>,
-    waiting: Vec<Met>,
+    waiting: Vec<MetTable>,
     /// Tables in lists, which are looked at last.
-    rows: Vec<Entry>,
+    rows: Vec<RecordEntry>,
     tables: Vec<Walked>,
     /// Something stands in a place that did not make it, or is a function: only the text says which
     /// of its places is a reference.
@@ -145,7 +145,7 @@ struct Recorder<'a> {
 
 /// A local.
 #[derive(Clone, Copy)]
-struct Local {
+struct RecordedLocal {
     /// Where it is on record if its name is its own.
     place: Place,
     /// A function of the module's own has it.
@@ -155,7 +155,7 @@ struct Local {
 
 /// An incoming table to be walked.
 #[derive(Clone, Copy)]
-struct Met {
+struct MetTable {
     table: Ref,
     path: Path,
     is_row: bool,
@@ -163,7 +163,7 @@ struct Met {
 
 /// An incoming table that was walked.
 struct Walked {
-    met: Met,
+    met: MetTable,
     /// The running table, with its path as far as it is on record.
     old: Ref,
     old_path: Option<Path>,
@@ -173,7 +173,7 @@ struct Walked {
 }
 
 /// An entry that is an object, or that the running version has something else for.
-struct Entry {
+struct RecordEntry {
     place: Place,
     /// Where it may be on record.
     known: Option<Place>,
@@ -184,7 +184,7 @@ struct Entry {
 }
 
 impl<'a> Recorder<'a> {
-    fn new(vm: &'a mut Vm, context: &'a Context, numbers: Numbers, made: Made<'a>) -> Self {
+    fn new(vm: &'a mut Vm, context: &'a Context, numbers: Numbers, made: ObjectsMade<'a>) -> Self {
         Recorder {
             vm,
             context,
@@ -259,7 +259,7 @@ impl<'a> Recorder<'a> {
                 self.table(met)?;
                 continue;
             }
-            let Made::ByLoad(load) = &mut self.made else {
+            let ObjectsMade::ByLoad(load) = &mut self.made else {
                 break;
             };
             let Some(function) = load.functions.pop() else {
@@ -284,7 +284,7 @@ impl<'a> Recorder<'a> {
                         let number = locals.len() as u32;
                         known.try_insert_value(upvalue.cell, number)?;
                         let value = self.vm.upvalue_value(function, index)?;
-                        locals.try_push(Some(Local {
+                        locals.try_push(Some(RecordedLocal {
                             place: base::local(self.vm, function, index),
                             own: true,
                             held: self.held(value, None)?,
@@ -319,8 +319,8 @@ impl<'a> Recorder<'a> {
     /// Has the load made this table?
     fn is_own(&self, table: Ref, address: usize) -> bool {
         match &self.made {
-            Made::ByReload(loaded, _) => loaded.fresh.order(address).is_some(),
-            Made::ByLoad(load) => {
+            ObjectsMade::ByReload(loaded, _) => loaded.fresh.order(address).is_some(),
+            ObjectsMade::ByLoad(load) => {
                 let is_object =
                     || address != load.own && self.vm.get_number(load.objects, table).is_some();
                 let is_known = || self.numbers.of(self.vm, table).is_some();
@@ -351,7 +351,7 @@ impl<'a> Recorder<'a> {
                 return Ok(Held::OTHER);
             }
             if self.is_plain(value)? {
-                self.waiting.try_push(Met {
+                self.waiting.try_push(MetTable {
                     table: value,
                     path: place.path(),
                     is_row: true,
@@ -363,7 +363,7 @@ impl<'a> Recorder<'a> {
             return Ok(Held::OTHER);
         };
         if first {
-            self.waiting.try_push(Met {
+            self.waiting.try_push(MetTable {
                 table: value,
                 path: Path::of(number),
                 is_row: false,
@@ -375,8 +375,8 @@ impl<'a> Recorder<'a> {
     /// The running table for one of the incoming version.
     fn running_table(&self, address: usize) -> Option<Ref> {
         match &self.made {
-            Made::ByReload(_, pairing) => pairing.tables.get(&address).copied(),
-            Made::ByLoad(_) => None,
+            ObjectsMade::ByReload(_, pairing) => pairing.tables.get(&address).copied(),
+            ObjectsMade::ByLoad(_) => None,
         }
     }
 
@@ -386,8 +386,8 @@ impl<'a> Recorder<'a> {
         let is_made = match &mut self.made {
             _ if known.is_some() => true,
             // What C makes for the chunk is another object each time.
-            Made::ByReload(loaded, _) => loaded.fresh.order(val.addr).is_some(),
-            Made::ByLoad(load) => {
+            ObjectsMade::ByReload(loaded, _) => loaded.fresh.order(val.addr).is_some(),
+            ObjectsMade::ByLoad(load) => {
                 if val.is_function() && load.ownership.has_function(self.vm, value)? {
                     load.functions.try_push(value)?;
                     return self.numbers.own(self.vm, value);
@@ -431,7 +431,7 @@ impl<'a> Recorder<'a> {
 
     /// Notes what the file says at a place, or, where that alone has changed data that stays as it
     /// runs, what it said before.
-    fn note(&mut self, entry: &Entry) -> Result<()> {
+    fn note(&mut self, entry: &RecordEntry) -> Result<()> {
         let row = Some(entry.place).filter(|_| entry.in_list);
         let mut held = self.held(entry.new, row)?;
         let (new, old) = (self.vm.val(entry.new), self.vm.val(entry.old));
@@ -469,8 +469,8 @@ impl<'a> Recorder<'a> {
     }
 
     /// Notes what an incoming table holds.
-    fn table(&mut self, met: Met) -> Result<()> {
-        let Met {
+    fn table(&mut self, met: MetTable) -> Result<()> {
+        let MetTable {
             table,
             path,
             is_row,
@@ -478,14 +478,14 @@ impl<'a> Recorder<'a> {
         let address = self.vm.val(table).addr;
         let old = self.running_table(address).unwrap_or_default();
         let old_path = match &self.made {
-            Made::ByReload(_, pairing) => pairing.paths.get(&self.vm.val(old).addr).copied(),
-            Made::ByLoad(_) => None,
+            ObjectsMade::ByReload(_, pairing) => pairing.paths.get(&self.vm.val(old).addr).copied(),
+            ObjectsMade::ByLoad(_) => None,
         };
         let mut entries = Vec::new();
         let mut keys = 0;
         let list = match &self.made {
-            Made::ByReload(_, pairing) => pairing.recorded.get(&address),
-            Made::ByLoad(_) => None,
+            ObjectsMade::ByReload(_, pairing) => pairing.recorded.get(&address),
+            ObjectsMade::ByLoad(_) => None,
         };
         let is_list = list.is_some();
         let (elements, stays) = match list {
@@ -509,7 +509,7 @@ impl<'a> Recorder<'a> {
             if let Some(element) = element {
                 if let Some(index) = element.index {
                     keys += 1;
-                    entries.try_push(Entry {
+                    entries.try_push(RecordEntry {
                         place: path.place(self.vm.digest_of_integer(index)),
                         known: element.known,
                         in_list: true,
@@ -527,7 +527,7 @@ impl<'a> Recorder<'a> {
                 None => {
                     let in_list = is_row || cursor.key_integer(self.vm).is_some();
                     let kept = cursor.keep(self.vm)?;
-                    entries.try_push(Entry {
+                    entries.try_push(RecordEntry {
                         place,
                         known: old_path.map(|path| path.place(key)),
                         in_list,
@@ -599,7 +599,7 @@ impl<'a> Recorder<'a> {
         };
         let place = path.place(digest);
         self.count(path)?;
-        self.note(&Entry {
+        self.note(&RecordEntry {
             place,
             known: Some(place),
             in_list: false,
@@ -626,7 +626,7 @@ impl<'a> Recorder<'a> {
             }
             let pair = pairing.cell_pairs.get(pair as usize);
             let place = base::local(self.vm, cell.function, cell.index);
-            locals.try_push(Some(Local {
+            locals.try_push(Some(RecordedLocal {
                 place,
                 own: cell.own,
                 held: self.local(cell, pair, place)?,
@@ -646,7 +646,7 @@ impl<'a> Recorder<'a> {
     /// upvalue and of the local that it is.
     fn locals(
         &mut self,
-        locals: &[Option<Local>],
+        locals: &[Option<RecordedLocal>],
         owners: impl Iterator<Item = (Ref, u8, u32)>,
     ) -> Result<()> {
         let mut named: FxHashMap<u64, u32> = FxHashMap::default();
@@ -654,7 +654,8 @@ impl<'a> Recorder<'a> {
         for local in locals.iter().flatten().filter(|local| local.own) {
             *named.entry(local.place.key()).or_insert(0) += 1;
         }
-        let has_own_name = |local: &Local| local.own && named.get(&local.place.key()) == Some(&1);
+        let has_own_name =
+            |local: &RecordedLocal| local.own && named.get(&local.place.key()) == Some(&1);
         self.words.try_reserve(locals.len())?;
         let mut all = true;
         for local in locals.iter().flatten() {
@@ -695,8 +696,8 @@ impl<'a> Recorder<'a> {
             return Ok(held);
         }
         let function = match &self.made {
-            Made::ByReload(_, pairing) => pairing.old_cells.get(pair.old as usize).copied(),
-            Made::ByLoad(_) => None,
+            ObjectsMade::ByReload(_, pairing) => pairing.old_cells.get(pair.old as usize).copied(),
+            ObjectsMade::ByLoad(_) => None,
         };
         let known = function
             .and_then(|cell| {

@@ -25,7 +25,7 @@ const MIN_TABLES: usize = 256;
 const SMALL: usize = 32;
 
 /// One remembered table.
-struct Table {
+struct RememberedTable {
     table: Ref,
     origin: Origin,
     metatable: Ref,
@@ -112,7 +112,7 @@ impl Modules {
 /// What is remembered.
 #[derive(Default)]
 pub struct Snapshot {
-    tables: Vec<Table>,
+    tables: Vec<RememberedTable>,
     /// The names as Lua values, made when the first large table is met.
     names: Kept<Ref>,
     index_key: Ref,
@@ -128,7 +128,7 @@ pub struct Snapshot {
 }
 
 /// A step of the walk: a table, or an own function whose upvalues lead on.
-enum Step {
+enum WalkStep {
     Table(Ref, Origin),
     /// With its number.
     Function(Ref, u32),
@@ -169,7 +169,7 @@ impl Snapshot {
         // Other modules' objects: what is reached only through them is theirs.
         let mut others = Vec::new();
         let entries = snapshot.modules.entries;
-        snapshot.tables.try_push(Table {
+        snapshot.tables.try_push(RememberedTable {
             table: context.loaded,
             origin: Origin::Loaded,
             metatable: vm.metatable(context.loaded)?,
@@ -218,7 +218,7 @@ impl Snapshot {
         &mut self,
         vm: &mut Vm,
         ownership: &mut Ownership,
-        queue: &mut VecDeque<Step>,
+        queue: &mut VecDeque<WalkStep>,
         value: Ref,
         origin: Origin,
     ) -> Result<()> {
@@ -232,7 +232,7 @@ impl Snapshot {
             origin
         };
         let step = match val.kind {
-            Kind::Table if self.known.see(val.addr)? => Step::Table(value, origin),
+            Kind::Table if self.known.see(val.addr)? => WalkStep::Table(value, origin),
             Kind::Function if vm.is_c_function(value).is_none() => {
                 let number = self.known.see_function((value, val.addr), || {
                     let info = vm.info(value)?.unwrap_or_default();
@@ -241,7 +241,7 @@ impl Snapshot {
                 let Some(number) = number else {
                     return Ok(());
                 };
-                Step::Function(value, number)
+                WalkStep::Function(value, number)
             }
             _ => return Ok(()),
         };
@@ -259,18 +259,20 @@ impl Snapshot {
         vm: &mut Vm,
         chunk: &Chunk,
         ownership: &mut Ownership,
-        mut queue: VecDeque<Step>,
+        mut queue: VecDeque<WalkStep>,
         reach: Reach,
-    ) -> Result<VecDeque<Step>> {
+    ) -> Result<VecDeque<WalkStep>> {
         let limit = chunk.names().len().max(MIN_TABLES);
         let mut left = VecDeque::new();
         while let Some(step) = queue.pop_front() {
             match step {
-                Step::Table(table, _) if reach == Reach::Own && self.is_theirs(vm.val(table)) => {
+                WalkStep::Table(table, _)
+                    if reach == Reach::Own && self.is_theirs(vm.val(table)) =>
+                {
                     left.try_reserve(1)?;
                     left.push_back(step);
                 }
-                Step::Table(table, origin) if self.tables.len() < limit => {
+                WalkStep::Table(table, origin) if self.tables.len() < limit => {
                     let number = self.tables.len() as u32;
                     let metatable = vm.metatable(table)?;
                     if metatable != Ref::NIL {
@@ -318,7 +320,7 @@ impl Snapshot {
                             }
                         }
                     }
-                    self.tables.try_push(Table {
+                    self.tables.try_push(RememberedTable {
                         table,
                         origin,
                         metatable,
@@ -327,12 +329,12 @@ impl Snapshot {
                         theirs: reach == Reach::Theirs,
                     })?;
                 }
-                Step::Table(..) => {}
-                Step::Function(..) if reach == Reach::Globals => {
+                WalkStep::Table(..) => {}
+                WalkStep::Function(..) if reach == Reach::Globals => {
                     left.try_reserve(1)?;
                     left.push_back(step);
                 }
-                Step::Function(function, number) => {
+                WalkStep::Function(function, number) => {
                     self.visit(vm, ownership, &mut queue, function, number)?
                 }
             }
@@ -345,7 +347,7 @@ impl Snapshot {
         &mut self,
         vm: &mut Vm,
         ownership: &mut Ownership,
-        queue: &mut VecDeque<Step>,
+        queue: &mut VecDeque<WalkStep>,
         function: Ref,
         number: u32,
     ) -> Result<()> {
@@ -423,7 +425,7 @@ impl Snapshot {
         if let Some(known) = known {
             return Ok(known as u32);
         }
-        self.tables.try_push(Table {
+        self.tables.try_push(RememberedTable {
             table,
             origin: Origin::Elsewhere(table),
             metatable: vm.metatable(table)?,

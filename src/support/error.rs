@@ -154,7 +154,7 @@ impl Error {
             Error::Chunk { name, text } => (format!("error running module '{name}': "), text),
             Error::Lua(text) => (String::new(), text),
             other => {
-                let mut text = Text(Vec::new());
+                let mut text = ErrorText(Vec::new());
                 return match write!(text, "{other}") {
                     Ok(()) => text.0.into(),
                     Err(_) => Cow::Borrowed(NO_MEMORY.as_bytes()),
@@ -171,9 +171,9 @@ impl Error {
 }
 
 /// A text whose growth can fail.
-struct Text(Vec<u8>);
+struct ErrorText(Vec<u8>);
 
-impl Write for Text {
+impl Write for ErrorText {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         self.0.try_reserve(part.len()).map_err(|_| fmt::Error)?;
         self.0.extend_from_slice(part.as_bytes());

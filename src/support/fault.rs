@@ -84,14 +84,14 @@ mod armed {
     }
 
     #[derive(Clone, Copy)]
-    struct Plan {
+    struct FaultPlan {
         fault: Option<Fault>,
         first: u64,
         count: u64,
         met: Met,
     }
 
-    const NOTHING: Plan = Plan {
+    const NOTHING: FaultPlan = FaultPlan {
         fault: None,
         first: 0,
         count: 0,
@@ -102,7 +102,7 @@ mod armed {
     };
 
     thread_local! {
-        static PLAN: Cell<Plan> = const { Cell::new(NOTHING) };
+        static PLAN: Cell<FaultPlan> = const { Cell::new(NOTHING) };
         static COLLECTS: Cell<bool> = const { Cell::new(false) };
         static ALONE: Cell<bool> = const { Cell::new(false) };
     }
@@ -132,7 +132,7 @@ mod armed {
     /// From now on `count` points of this thread fail, from the one with the number `first` on
     /// (counted from 1).
     pub fn arm(fault: Fault, first: u64, count: u64) {
-        PLAN.set(Plan {
+        PLAN.set(FaultPlan {
             fault: Some(fault),
             first,
             count,
@@ -155,7 +155,7 @@ mod armed {
     }
 
     #[cold]
-    fn count(mut plan: Plan, fault: Fault) -> Result<()> {
+    fn count(mut plan: FaultPlan, fault: Fault) -> Result<()> {
         plan.met.points += 1;
         let number = plan.met.points;
         let fails = number >= plan.first && number - plan.first < plan.count;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::{Array, SmallVec};
@@ -11,6 +12,18 @@ use crate::support::error::{Error, Result};
 /// Numbers that are spread over a range this many times as long as their list are sorted by
 /// comparing.
 const MOST_SPREAD: usize = 8;
+
+/// Puts a value behind a counted pointer. If memory for that is refused, Rust's own way ends the
+/// process. So the same amount is asked for first, and given back.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn counted<T>(value: T) -> Result<Arc<T>> {
+    let mut asked: Vec<u8> = Vec::new();
+    asked.try_reserve_exact(size_of::<T>() + 2 * size_of::<usize>())?;
+    drop(std::hint::black_box(asked));
+    Ok(Arc::new(value))
+}
 
 /// `Vec::push` that can fail.
 pub trait TryPush<T> {

@@ -21,23 +21,23 @@ const MOST_CANDIDATES: usize = 32;
 const ROUNDS: usize = 8;
 
 /// A definition that is left.
-struct Left {
+struct LeftDefinition {
     id: DefinitionId,
     features: Features,
 }
 
 /// The best and the second best likeness, and with which one the best is.
 #[derive(Clone, Copy, Default)]
-struct Best {
+struct BestMatch {
     most: f64,
     second: f64,
     with: usize,
 }
 
-impl Best {
+impl BestMatch {
     fn note(&mut self, likeness: f64, with: usize) {
         if likeness > self.most {
-            *self = Best {
+            *self = BestMatch {
                 most: likeness,
                 second: self.most,
                 with,
@@ -63,7 +63,7 @@ impl Aligner<'_> {
             let mut best = [Vec::new(), Vec::new()];
             for (best, count) in best.iter_mut().zip([left.len(), right.len()]) {
                 best.try_reserve_exact(count)?;
-                best.resize(count, Best::default());
+                best.resize(count, BestMatch::default());
             }
             let [own, others] = &mut best;
             self.out.passed_over = 0;
@@ -113,7 +113,7 @@ impl Aligner<'_> {
 
     /// The definitions that have a place and no partner. Calls in functions other than the main one
     /// make values of the moment: they are left out.
-    fn left(&self, number: usize) -> Result<Vec<Left>> {
+    fn left(&self, number: usize) -> Result<Vec<LeftDefinition>> {
         let mut left = Vec::new();
         let Some(side) = self.sides.get(number) else {
             return Ok(left);
@@ -122,7 +122,7 @@ impl Aligner<'_> {
             let is_of_the_moment =
                 matches!(definition.kind, Kind::Call(_)) && definition.proto != 0;
             if definition.place.is_some() && !is_of_the_moment && self.is_free(number, id) {
-                left.try_push(Left {
+                left.try_push(LeftDefinition {
                     id,
                     features: side.of.features(id)?,
                 })?;
@@ -132,14 +132,14 @@ impl Aligner<'_> {
     }
 
     /// A digest of what a definition is called below its parent.
-    fn name(&self, side: usize, one: &Left) -> Option<u64> {
+    fn name(&self, side: usize, one: &LeftDefinition) -> Option<u64> {
         let side = self.sides.get(side)?;
         let text = side.of.key_text(side.get(one.id)?.key)?;
         Some(side.of.digest_of(text))
     }
 
     /// What tells definitions apart: names, constants, what they are called.
-    fn tokens<'t>(&self, side: usize, one: &'t Left) -> impl Iterator<Item = u64> + 't {
+    fn tokens<'t>(&self, side: usize, one: &'t LeftDefinition) -> impl Iterator<Item = u64> + 't {
         let name = self.name(side, one);
         let features = one.features.constants.iter().chain(&one.features.names);
         name.into_iter().chain(features.copied())
@@ -147,7 +147,7 @@ impl Aligner<'_> {
 
     /// For each name or constant the definitions of the incoming version that have it, or nothing
     /// where there are too many.
-    fn sharing(&self, right: &[Left]) -> Result<FxHashMap<u64, Vec<usize>>> {
+    fn sharing(&self, right: &[LeftDefinition]) -> Result<FxHashMap<u64, Vec<usize>>> {
         let mut sharing: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
         for (j, other) in right.iter().enumerate() {
             for token in self.tokens(1, other) {
@@ -168,7 +168,7 @@ impl Aligner<'_> {
     /// Those that share the most with a definition of the base.
     fn candidates(
         &mut self,
-        one: &Left,
+        one: &LeftDefinition,
         sharing: &FxHashMap<u64, Vec<usize>>,
     ) -> Result<Vec<usize>> {
         let mut counts: FxHashMap<usize, u32> = FxHashMap::default();
@@ -198,7 +198,7 @@ impl Aligner<'_> {
         crate::support::mem::collected(ranked.into_iter().map(|(_, j)| Ok(j)))
     }
 
-    fn likeness(&self, one: &Left, other: &Left) -> f64 {
+    fn likeness(&self, one: &LeftDefinition, other: &LeftDefinition) -> f64 {
         let [base, incoming] = &self.sides;
         let (Some(a), Some(b)) = (base.get(one.id), incoming.get(other.id)) else {
             return 0.0;

@@ -25,7 +25,7 @@ pub(super) fn interpret(parsed: &Parsed<'_>, out: &mut Definitions) -> Read<()> 
     if let Some(environment) = out.upvalues.first_mut() {
         *environment = Upvalue::Environment;
     }
-    let standard = Standard::of(out);
+    let standard = StandardNames::of(out);
     let mut registers = Registers::new(out.most);
     for (raw, id) in parsed.raws.iter().zip(0..).filter(|(raw, _)| !raw.is_plain) {
         let mut frame = Frame::new(id, raw, parsed, &mut registers, out);
@@ -35,7 +35,7 @@ pub(super) fn interpret(parsed: &Parsed<'_>, out: &mut Definitions) -> Read<()> 
 }
 
 /// The numbers of the names of Lua's own functions that are treated like operators.
-struct Standard {
+struct StandardNames {
     require: Option<Text>,
     /// These return their first argument.
     setmetatable: Option<Text>,
@@ -46,10 +46,10 @@ struct Standard {
     debug: Option<Text>,
 }
 
-impl Standard {
-    fn of(out: &Definitions) -> Standard {
+impl StandardNames {
+    fn of(out: &Definitions) -> StandardNames {
         let find = |name: &[u8]| out.numbers.get(&out.secret.digest(name)).copied();
-        Standard {
+        StandardNames {
             require: find(b"require"),
             setmetatable: find(b"setmetatable"),
             assert: find(b"assert"),
@@ -72,7 +72,7 @@ enum Native {
     Other,
 }
 
-impl Standard {
+impl StandardNames {
     /// What kind of function this is.
     fn kind(&self, callee: Symbol, out: &Definitions) -> Native {
         let callee = match callee {
@@ -107,7 +107,7 @@ impl Standard {
 
 impl Frame<'_, '_> {
     /// Interprets the function.
-    fn run(&mut self, standard: &Standard) -> Read<()> {
+    fn run(&mut self, standard: &StandardNames) -> Read<()> {
         self.find_loops()?;
         for number in 0..self.params() {
             let parameter = Symbol::Parameter(self.id, number);
@@ -132,7 +132,7 @@ impl Frame<'_, '_> {
 
     /// Interprets one instruction, and tells which one comes next.
     #[inline]
-    fn step(&mut self, i: I, pc: usize, standard: &Standard) -> Read<usize> {
+    fn step(&mut self, i: I, pc: usize, standard: &StandardNames) -> Read<usize> {
         match i.op() {
             op::MOVE..=op::LOADNIL => return self.load(i, pc),
             op::GETUPVAL..=op::SETFIELD => self.table(i, pc)?,
@@ -395,7 +395,7 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
-    fn call(&mut self, i: I, pc: usize, standard: &Standard) -> Read<()> {
+    fn call(&mut self, i: I, pc: usize, standard: &StandardNames) -> Read<()> {
         let (a, is_tail) = (i.a(), i.op() == op::TAILCALL);
         let callee = self.registers.get(a);
         let last = match i.b() {

@@ -26,10 +26,9 @@ mod resolve;
 pub(super) mod tests;
 mod types;
 
-use std::sync::Arc;
-
 use rustc_hash::FxHashMap;
 
+use super::Dump;
 use super::reader::{Reader, Stop};
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
@@ -40,9 +39,9 @@ pub use types::*;
 
 /// What a dump tells about definitions, variables and stores.
 pub struct Definitions {
-    dump: Arc<Vec<u8>>,
+    dump: Dump,
     secret: Secret,
-    texts: Vec<Known>,
+    texts: Vec<KnownString>,
     /// The texts by their digests.
     numbers: FxHashMap<u64, Text>,
     constants: Vec<Constant>,
@@ -74,7 +73,7 @@ const NO_TEXT: Text = Text(u32::MAX);
 
 /// A string that the dump has: where it stands, its length, and its digest.
 #[derive(Clone, Copy)]
-struct Known {
+struct KnownString {
     start: u32,
     length: u32,
     digest: u64,
@@ -94,15 +93,8 @@ impl Definitions {
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Definitions>> {
-        Definitions::of(Arc::new(dump), secret)
-    }
-
-    /// The same of a dump that others have as well.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub fn of(dump: Arc<Vec<u8>>, secret: &Secret) -> Result<Option<Definitions>> {
+    pub fn read(dump: impl Into<Dump>, secret: &Secret) -> Result<Option<Definitions>> {
+        let dump = dump.into();
         let mut out = Definitions::empty(secret, dump.len());
         out.reserve(dump.len())?;
         let read = Reader::of(&dump).map(|mut reader| {
@@ -134,7 +126,7 @@ impl Definitions {
 
     fn empty(secret: &Secret, most: usize) -> Definitions {
         Definitions {
-            dump: Arc::default(),
+            dump: Dump::default(),
             secret: secret.clone(),
             texts: Vec::new(),
             numbers: FxHashMap::default(),

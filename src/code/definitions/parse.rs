@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::super::reader::{Read, Reader, Stop, word};
 use super::super::{Digest, MAX_DEPTH, UpvalueSet};
 use super::types::{Constant, Proto, ProtoId, Symbol, Text, Variable};
-use super::{Definitions, Known, op};
+use super::{Definitions, KnownString, op};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 use crate::support::secret::Secret;
@@ -222,7 +222,7 @@ impl<'d> Parser<'_, 'd> {
             return Ok(*known);
         }
         let number = Text(self.out.texts.len() as u32);
-        self.out.texts.try_push(Known {
+        self.out.texts.try_push(KnownString {
             start: (reader.position() - text.len()) as u32,
             length: text.len() as u32,
             digest,

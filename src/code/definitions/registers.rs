@@ -11,7 +11,7 @@ use crate::support::mem::TryPush;
 const MOST_WAITING: usize = 220;
 
 /// The registers at a jump, for where it arrives.
-struct Waiting {
+struct WaitingJump {
     target: usize,
     symbols: Vec<Symbol>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Registers {
     high: usize,
     /// The last register that was written: what stands above it is of no use any more.
     written: usize,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingJump>,
     /// Vectors to be used again.
     spare: Vec<Vec<Symbol>>,
     /// How many more symbols may wait.
@@ -113,7 +113,7 @@ impl Registers {
             self.room = self.room.saturating_sub(symbols.capacity() - before);
         }
         symbols.extend_from_slice(self.symbols.get(..count).unwrap_or_default());
-        self.waiting.try_push(Waiting { target, symbols })?;
+        self.waiting.try_push(WaitingJump { target, symbols })?;
         Ok(())
     }
 

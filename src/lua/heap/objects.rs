@@ -9,7 +9,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 
 use super::pause::Aside;
 use super::segment::{BATCH, SLACK};
-use super::{CHECK, Place, Walk};
+use super::{CHECK, HeapWalk, Place};
 use crate::lua::debug::Record;
 use crate::lua::protected;
 use crate::support::error::{Error, Result};
@@ -29,7 +29,7 @@ const LONGEST_CHAIN: u32 = 100;
 /// Activations that are counted in the time of one slot.
 const STEPS: u32 = 16;
 
-impl<W: FnMut(usize, &[u8]) -> bool> Walk<'_, W> {
+impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
     /// A call begins: the running coroutine is looked at, whether met or not, and in a new pass the
     /// registry and the types' metatables.
     pub(super) unsafe fn roots(&mut self) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::lua::vm::{Ref, Vm};
 use crate::support::error::{Error, Result};
 
 /// What one call found.
-struct Found {
+struct ProbeResult {
     heap: Heap,
     done: bool,
     hits: Vec<Hit>,
@@ -75,7 +75,7 @@ pub unsafe extern "C-unwind" fn walk(l: *mut lua_State) -> c_int {
     }
 }
 
-fn find(vm: &mut Vm) -> Result<Found> {
+fn find(vm: &mut Vm) -> Result<ProbeResult> {
     let handle = vm.argument(1)?;
     let wanted = vm.argument(2)?;
     let budget = vm.argument(3)?;
@@ -97,7 +97,7 @@ fn find(vm: &mut Vm) -> Result<Found> {
     let wants = |_, bytes: &[u8]| source.as_deref() == Some(bytes);
     let done = heap.walk(vm, wants, &mut hits, deadline)?;
     let progress = heap.progress(vm)?;
-    Ok(Found {
+    Ok(ProbeResult {
         heap,
         done,
         hits,

@@ -32,7 +32,7 @@ struct Page {
 }
 
 #[derive(Clone, Copy)]
-struct Slot {
+struct PageSlot {
     number: usize,
     page: *mut Page,
 }
@@ -49,7 +49,7 @@ pub struct Sight {
 /// The addresses that a pass has met, and those that are wanted.
 pub struct Seen {
     /// A power of two of them, never all in use.
-    slots: Vec<Slot>,
+    slots: Vec<PageSlot>,
     /// What the table points to: boxes.
     pages: Vec<*mut Page>,
 }
@@ -82,7 +82,7 @@ impl Seen {
         // SAFETY: all pages are alive.
         let wanted = |page: &&*mut Page| unsafe { (***page).wanted.is_some() };
         let wanted = self.pages.iter().filter(wanted).count();
-        self.slots.capacity() * size_of::<Slot>()
+        self.slots.capacity() * size_of::<PageSlot>()
             + self.pages.capacity() * size_of::<usize>()
             + self.pages.len() * size_of::<Page>()
             + wanted * size_of::<Bits>()
@@ -156,7 +156,7 @@ impl Seen {
             self.pages.try_reserve(1).ok()?;
             let page = Box::into_raw(zeroed::<Page>()?);
             self.pages.push(page);
-            *slot = Slot { number, page };
+            *slot = PageSlot { number, page };
         }
         Some(slot.page)
     }
@@ -165,7 +165,7 @@ impl Seen {
         let size = (self.slots.len() * 2).max(SLOTS);
         let mut slots = Vec::new();
         slots.try_reserve_exact(size)?;
-        let free = Slot {
+        let free = PageSlot {
             number: NONE,
             page: null_mut(),
         };
@@ -188,7 +188,7 @@ fn place(address: usize) -> (usize, u64) {
 }
 
 /// The slot of a page, or the one where it is to go.
-fn free_slot(slots: &mut [Slot], number: usize) -> Option<&mut Slot> {
+fn free_slot(slots: &mut [PageSlot], number: usize) -> Option<&mut PageSlot> {
     let mask = slots.len().checked_sub(1)?;
     let at = (number..).map(|i| i & mask).take(mask + 1).find(|&i| {
         slots

@@ -11,7 +11,7 @@ use crate::code::definitions::Definitions;
 use crate::lua::given::Given;
 use crate::lua::shared::{self, Key};
 use crate::support::error::Result;
-use crate::support::mem::copied;
+use crate::support::mem::{self, copied};
 
 /// What begins every binary chunk.
 const BINARY: u8 = 0x1b;
@@ -52,10 +52,11 @@ impl Vm {
                 self.take_dump()
             }
         };
-        let dump = Arc::new(dump);
-        let chunk = Chunk::of(dump.clone(), &self.secret)?.map(Arc::new);
+        let dump = mem::counted(dump)?;
+        let chunk = Chunk::read(dump.clone(), &self.secret)?;
+        let chunk = chunk.map(mem::counted).transpose()?;
         let (name, text) = (copied(name.to_bytes())?, copied(code.bytes())?);
-        let compiled = Arc::new(Compiled::new(name, text, dump, chunk));
+        let compiled = mem::counted(Compiled::new(name, text, dump, chunk))?;
         self.share(Some(digest), &compiled);
         Ok((made, Some(compiled)))
     }
@@ -74,21 +75,24 @@ impl Vm {
             return compiled.definitions(&self.secret);
         }
         self.dump(main, DebugInfo::Keep)?;
-        let dump = Arc::new(self.take_dump());
+        let dump = self.take_dump();
         if !self.shares {
-            return Ok(Definitions::of(dump, &self.secret)?.map(Arc::new));
+            let made = Definitions::read(dump, &self.secret)?;
+            return made.map(mem::counted).transpose();
         }
         let digest = self.secret.digest(&dump);
         let shared =
-            shared::file(|key| key.dump == digest).filter(|compiled| compiled.dump == dump);
+            shared::file(|key| key.dump == digest).filter(|compiled| *compiled.dump == dump);
         if let Some(compiled) = shared {
             return compiled.definitions(&self.secret);
         }
         if !shared::has_others() {
-            return Ok(Definitions::of(dump, &self.secret)?.map(Arc::new));
+            let made = Definitions::read(dump, &self.secret)?;
+            return made.map(mem::counted).transpose();
         }
         let name = self.source(main)?.unwrap_or_default();
-        let compiled = Arc::new(Compiled::new(name, Vec::new(), dump, None));
+        let dump = mem::counted(dump)?;
+        let compiled = mem::counted(Compiled::new(name, Vec::new(), dump, None))?;
         self.share(None, &compiled);
         compiled.definitions(&self.secret)
     }

@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::names::Sources;
 use super::past::{Past, Spot, Write};
 use super::repeat::{Assignment, Given, Search, Spotted, Standing};
-use super::{Call, Effects, Logged, MOST_SEARCHED, copied_text, text};
+use super::{Effects, Logged, MOST_SEARCHED, OpenCall, copied_text, text};
 use crate::lua::calls::Frame;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Made;
@@ -206,7 +206,7 @@ impl Effects<'_> {
         &mut self,
         vm: &mut Vm,
         made: Made<'_>,
-        call: &Call,
+        call: &OpenCall,
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
         self.searching(vm, made, &call.given, |search| {
@@ -226,7 +226,7 @@ impl Effects<'_> {
         vm: &mut Vm,
         made: Made<'_>,
         frame: Option<&Frame<'_>>,
-        call: &Call,
+        call: &OpenCall,
         writes: &[Write],
         assignment: &Assignment,
     ) -> Result<()> {
@@ -270,7 +270,7 @@ impl Effects<'_> {
         &mut self,
         vm: &mut Vm,
         made: Made<'_>,
-        call: &Call,
+        call: &OpenCall,
         standing: Standing,
     ) -> Result<bool> {
         let found = self.searching(vm, made, &call.given, |search| {
@@ -318,7 +318,7 @@ impl Effects<'_> {
     }
 
     /// Did the last load make the call, and this one not yet as often?
-    fn is_recorded(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
+    fn is_recorded(&mut self, vm: &mut Vm, made: Made<'_>, call: &OpenCall) -> Result<bool> {
         let callee = vm.val(call.function).addr;
         if !self
             .recorded
@@ -335,7 +335,7 @@ impl Effects<'_> {
     }
 
     /// The program has taken the entry of a recorded call away since. It stays away.
-    fn is_removed(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<bool> {
+    fn is_removed(&mut self, vm: &mut Vm, made: Made<'_>, call: &OpenCall) -> Result<bool> {
         // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put
         // the file's function for is not taken away.)
         for number in &call.touched {
@@ -451,7 +451,7 @@ impl Effects<'_> {
         &mut self,
         vm: &mut Vm,
         made: Made<'_>,
-        call: Call,
+        call: OpenCall,
         writes: Vec<Write>,
         places: bool,
     ) -> Result<()> {
@@ -498,7 +498,7 @@ impl Effects<'_> {
     /// Does the file itself say what comes to the place? The call was given both the key and the
     /// value (`declare("COUNT", 0)`), or a function of the file ran in it, and the file names the
     /// key.
-    fn is_said(&self, vm: &Vm, call: &Call, write: &Write) -> bool {
+    fn is_said(&self, vm: &Vm, call: &OpenCall, write: &Write) -> bool {
         let key = self.past.key(write.spot);
         let names = |name: &[u8]| {
             self.chunk
@@ -509,7 +509,7 @@ impl Effects<'_> {
         call.runs_file && is_named || key.is_none_or(is_given) && is_given(write.new)
     }
 
-    pub(super) fn label(&mut self, vm: &mut Vm, made: Made<'_>, call: &Call) -> Result<String> {
+    pub(super) fn label(&mut self, vm: &mut Vm, made: Made<'_>, call: &OpenCall) -> Result<String> {
         if let Some(label) = &call.label {
             return copied_text(label);
         }

@@ -38,7 +38,7 @@ pub struct Write {
 
 /// What stands in a place.
 #[derive(Clone, Copy)]
-struct Held {
+struct PastValue {
     /// Before the load.
     initial: Ref,
     /// When it was looked at last.
@@ -47,7 +47,7 @@ struct Held {
     in_time: bool,
 }
 
-impl Held {
+impl PastValue {
     /// The entry of a table that has the value under this key by now.
     fn entry(&self, key: Ref) -> KeyValue {
         KeyValue {
@@ -56,8 +56,8 @@ impl Held {
         }
     }
 
-    fn of(value: Ref) -> Held {
-        Held {
+    fn of(value: Ref) -> PastValue {
+        PastValue {
             initial: value,
             now: value,
             in_time: false,
@@ -66,11 +66,11 @@ impl Held {
 }
 
 /// A table.
-struct Table {
+struct PastTable {
     table: Ref,
-    keys: Vec<(Ref, Held)>,
+    keys: Vec<(Ref, PastValue)>,
     by_key: FxHashMap<(Kind, u64), u32>,
-    metatable: Held,
+    metatable: PastValue,
     /// `#table` when it was looked at last.
     border: i64,
     /// `#table` when it was seen first.
@@ -85,12 +85,12 @@ struct Table {
 struct Cell {
     function: Ref,
     index: u8,
-    held: Held,
+    held: PastValue,
 }
 
 /// All that is remembered.
 pub struct Past {
-    tables: Vec<Table>,
+    tables: Vec<PastTable>,
     by_address: FxHashMap<usize, u32>,
     cells: Vec<Cell>,
     by_cell: FxHashMap<usize, u32>,
@@ -296,10 +296,10 @@ impl Past {
         by_key.try_reserve(count)?;
         for (KeyValue { key, value }, i) in entries.iter().zip(0..) {
             by_key.try_insert_value(vm.key_hash(key), i)?;
-            keys.push((key, Held::of(value)));
+            keys.push((key, PastValue::of(value)));
         }
-        let metatable = Held::of(vm.metatable(table)?);
-        self.tables.try_push(Table {
+        let metatable = PastValue::of(vm.metatable(table)?);
+        self.tables.try_push(PastTable {
             table,
             keys,
             by_key,
@@ -319,7 +319,7 @@ impl Past {
             return Ok(*known);
         }
         let number = self.cells.len() as u32;
-        let held = Held::of(vm.upvalue_value(function, index)?);
+        let held = PastValue::of(vm.upvalue_value(function, index)?);
         self.by_cell.try_insert_value(id, number)?;
         self.cells.try_push(Cell {
             function,
@@ -369,7 +369,7 @@ impl Past {
             vm.get(table.table, key)?
         };
         table.by_key.try_insert_value(identity, slot)?;
-        table.keys.try_push((key, Held::of(before)))?;
+        table.keys.try_push((key, PastValue::of(before)))?;
         self.entries += 1;
         Ok(slot)
     }
@@ -379,7 +379,7 @@ impl Past {
         self.held(spot).map_or(Ref::NIL, |held| held.initial)
     }
 
-    fn held(&mut self, spot: Spot) -> Option<&mut Held> {
+    fn held(&mut self, spot: Spot) -> Option<&mut PastValue> {
         match spot {
             Spot::Slot(table, slot) => {
                 let table = self.tables.get_mut(table as usize)?;
@@ -543,7 +543,7 @@ impl Past {
                 writes.try_push(Write { spot, old, new })?;
             }
         }
-        let there = |vm: &Vm, held: &Held| !vm.val(held.now).is_nil();
+        let there = |vm: &Vm, held: &PastValue| !vm.val(held.now).is_nil();
         let known = self
             .tables
             .get(number as usize)

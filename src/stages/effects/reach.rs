@@ -6,7 +6,7 @@ use rustc_hash::FxHashSet;
 
 use super::past::{SMALL, Write};
 use super::repeat::Given;
-use super::{Call, Effects, GIVEN_DEPTH, Logged, MOST_TABLES, Role};
+use super::{Effects, GIVEN_DEPTH, Logged, MOST_TABLES, OpenCall, Role};
 use crate::code::Chunk;
 use crate::lua::calls::{self, Callee, Frame};
 use crate::lua::tracker::Made;
@@ -18,12 +18,12 @@ impl Effects<'_> {
     /// A call out of the module begins.
     pub(super) fn begin(&mut self, vm: &mut Vm, frame: &Frame<'_>, args: Kept<Ref>) -> Result<()> {
         self.settle(vm)?;
-        let mut call = Call {
+        let mut call = OpenCall {
             place: frame.place(),
             name: self.name(frame)?,
             function: frame.function(vm)?,
             args,
-            ..Call::default()
+            ..OpenCall::default()
         };
         for arg in args.iter() {
             self.give(vm, frame.made, &mut call.given, arg, GIVEN_DEPTH)?;
@@ -114,7 +114,7 @@ impl Effects<'_> {
     /// written there before is no work of the call's.
     pub(super) fn look_before(&mut self, vm: &mut Vm, table: Ref, number: u32) -> Result<()> {
         let is_named = self.snapshot.entries(vm.val(table).addr).is_some();
-        let is_known = |call: &Call| call.all_of.contains(&number);
+        let is_known = |call: &OpenCall| call.all_of.contains(&number);
         if !is_named || !self.past.is_whole(number) || self.open.last().is_none_or(is_known) {
             return Ok(());
         }

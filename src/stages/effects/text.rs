@@ -6,7 +6,7 @@ use crate::lua::vm::{Kept, Kind, Ref, Vm};
 use crate::stages::find::Context;
 use crate::support::error::{Result, shown};
 
-use super::Call;
+use super::OpenCall;
 use super::names::Names;
 
 /// A longer string is shortened.
@@ -37,7 +37,7 @@ pub(super) fn call(
     context: &Context,
     names: &mut Names,
     (chunk_at, made): ((usize, usize), Made<'_>),
-    call: &Call,
+    call: &OpenCall,
 ) -> Result<String> {
     let (name, what) = (&call.name.0, call.name.1);
     let skipped = u32::from(what == "method");

@@ -19,7 +19,7 @@ use crate::model::base::{self, Base, Path};
 use crate::model::lineage::Lineage;
 use crate::model::site::{Root, SiteId};
 use crate::support::error::{Error, Result, shown};
-use crate::support::mem::{TryInsert, TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush, copied, counted};
 
 /// What definitions say of two objects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +70,7 @@ impl Identity {
             (Some(base), Some(compiled)) if renames.is_empty() => {
                 Some(compiled.alignment(base, &definitions)?)
             }
-            (Some(base), _) => Some(Arc::new(align(base, &definitions, renames)?)),
+            (Some(base), _) => Some(counted(align(base, &definitions, renames)?)?),
             (None, _) => None,
         };
         let mut renamed = FxHashMap::default();

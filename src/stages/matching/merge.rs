@@ -67,7 +67,7 @@ pub(super) fn is_of_another_load(
 
 /// What functions and metatables say of a table that is compared with the record.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Code {
+enum CodeInTable {
     /// It is no plain data.
     Counts,
     /// Nothing, where they are on record.
@@ -256,7 +256,7 @@ impl Pairer<'_> {
             return Ok(self.out.base.had(place, self.vm.digest(old)));
         }
         match self.path_on_record(place, self.number_of(old)) {
-            Some(path) => self.is_table_as_loaded(old, path, Code::Counts),
+            Some(path) => self.is_table_as_loaded(old, path, CodeInTable::Counts),
             None => Ok(false),
         }
     }
@@ -265,7 +265,7 @@ impl Pairer<'_> {
     /// change of it.
     pub(super) fn is_data_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
         match self.path_on_record(place, self.number_of(old)) {
-            Some(path) => self.is_table_as_loaded(old, path, Code::AsOnRecord),
+            Some(path) => self.is_table_as_loaded(old, path, CodeInTable::AsOnRecord),
             None => Ok(false),
         }
     }
@@ -285,7 +285,7 @@ impl Pairer<'_> {
     /// Has a running table the very keys and scalars that the base version had under this path, at
     /// any depth? A table with anything that is not on record, a function among it, has not; the
     /// walk ends there, so that it costs no more than the record has.
-    fn is_table_as_loaded(&mut self, table: Ref, path: Path, code: Code) -> Result<bool> {
+    fn is_table_as_loaded(&mut self, table: Ref, path: Path, code: CodeInTable) -> Result<bool> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut work = vec![(table, path)];
         while let Some((table, path)) = work.pop() {
@@ -296,7 +296,7 @@ impl Pairer<'_> {
             // What the file has elsewhere by now is not gone.
             let is_elsewhere = self.answered.contains(&val.addr);
             let metatable = self.vm.metatable(table)?;
-            if code == Code::AsOnRecord {
+            if code == CodeInTable::AsOnRecord {
                 if is_elsewhere {
                     continue;
                 }
@@ -318,7 +318,7 @@ impl Pairer<'_> {
                     Some(place) if is_scalar(entry.new) => {
                         self.out.base.had(place, cursor.value_digest(self.vm))
                     }
-                    Some(place) if entry.new.is_function() && code == Code::AsOnRecord => {
+                    Some(place) if entry.new.is_function() && code == CodeInTable::AsOnRecord => {
                         let held = cursor.keep_pair(self.vm)?.value;
                         let number = self.number_of(held);
                         number.is_some_and(|number| self.out.base.had_object(place, number))

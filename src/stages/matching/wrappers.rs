@@ -76,7 +76,7 @@ enum Over {
 
 /// An external function that is to be looked into.
 #[derive(Clone, Copy)]
-struct Waiting {
+struct WaitingWrapper {
     over: Over,
     /// What the place is called.
     key: Ref,
@@ -90,7 +90,7 @@ struct Waiting {
 /// External functions over the file's.
 pub(super) struct Wrappers {
     options: OverOwn,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingWrapper>,
     /// The entries of tables that were looked into; none of a large one.
     tables: FxHashMap<usize, Option<Kept<KeyValue>>>,
     /// Places inside of wrappers that are known: the address of a cell or table, and which entry.
@@ -126,7 +126,7 @@ struct Reached {
 
 /// What is inside of an external function.
 struct Looked {
-    waiting: Waiting,
+    waiting: WaitingWrapper,
     /// The incoming function.
     f2: Option<u32>,
     /// The number of what the file had in the place, as the record has it.
@@ -213,7 +213,7 @@ impl Pairer<'_> {
         }
         let site = self.out.sites.key(slot.parent, slot.key)?;
         let place = self.place_in(slot.table, slot.parent, slot.key)?;
-        self.wrappers.waiting.try_push(Waiting {
+        self.wrappers.waiting.try_push(WaitingWrapper {
             over: Over::Slot(self.out.slots.len().saturating_sub(1)),
             key: slot.key,
             site,
@@ -234,7 +234,7 @@ impl Pairer<'_> {
         let name = self.vm.upvalue_name(cell.function, cell.index);
         let key = self.vm.string(&name)?;
         let (over, place) = (Over::Cell, Some(self.cell_place(cell)));
-        self.wrappers.waiting.try_push(Waiting {
+        self.wrappers.waiting.try_push(WaitingWrapper {
             over,
             key,
             site,
@@ -256,7 +256,7 @@ impl Pairer<'_> {
         }
         let (over, place) = (Over::Nothing, self.place_in(table, site, key)?);
         let (site, new) = (self.out.sites.key(site, key)?, Ref::NIL);
-        self.wrappers.waiting.try_push(Waiting {
+        self.wrappers.waiting.try_push(WaitingWrapper {
             over,
             key,
             site,
@@ -291,7 +291,7 @@ impl Pairer<'_> {
     }
 
     /// Finds the functions that may be what an external one wraps.
-    fn look_into(&mut self, waiting: Waiting) -> Result<Looked> {
+    fn look_into(&mut self, waiting: WaitingWrapper) -> Result<Looked> {
         let f2 = self.function2(waiting.new, waiting.site)?;
         let new = f2.and_then(|f2| self.out.new.get(f2 as usize));
         let had = waiting.place.and_then(|place| self.out.base.get(place));
@@ -565,7 +565,7 @@ impl Pairer<'_> {
 
     /// The file's function takes the place of what an external one wraps.
     fn follow_inside(&mut self, looked: &Looked, wrapped: Reached) -> Result<()> {
-        let Waiting { site, new, .. } = looked.waiting;
+        let WaitingWrapper { site, new, .. } = looked.waiting;
         let f1 = self.function1(wrapped.at, site)?;
         if let (Some(f1), Some(f2)) = (f1, looked.f2) {
             self.edge(Edge { f1, f2 })?;
@@ -591,7 +591,7 @@ impl Pairer<'_> {
 
     /// A wrapper stays; the file's function takes the place of a patch in a field.
     fn settle_external(&mut self, looked: &Looked) -> Result<()> {
-        let Waiting {
+        let WaitingWrapper {
             over,
             site,
             old,
@@ -667,7 +667,7 @@ impl Pairer<'_> {
     }
 
     fn warn_of_patch(&mut self, looked: &Looked) -> Result<()> {
-        let Waiting { site, old, .. } = looked.waiting;
+        let WaitingWrapper { site, old, .. } = looked.waiting;
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         let why = match looked.doubtful {
             true => "nothing tells which function of the module it wraps, if any",

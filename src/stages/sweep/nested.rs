@@ -117,7 +117,7 @@ enum Link {
 }
 
 /// A pair of functions of which both are there.
-struct Root {
+struct RootPair {
     /// The running one, among the [`Values`].
     old: u32,
     /// The incoming one, among the [`Values`].
@@ -141,7 +141,7 @@ pub struct Nested {
     /// The incoming main function stands in the first tree of `new`.
     has_main: bool,
     /// The pairs that have a tree of the running version as their first function.
-    roots: FxHashMap<u32, Vec<Root>>,
+    roots: FxHashMap<u32, Vec<RootPair>>,
     /// Answers by structure: to functions nested in others.
     links: FxHashMap<u64, Link>,
     /// The links at first, by the code of the running functions; none until somebody asks.
@@ -527,7 +527,7 @@ impl Nested {
                 self.roots.try_insert_value(id.tree, Vec::new())?;
             }
             if let Some(roots) = self.roots.get_mut(&id.tree) {
-                roots.try_push(Root { old, new, node })?;
+                roots.try_push(RootPair { old, new, node })?;
             }
             self.link_outer(id, node)?;
             if self.new.parent(node) == Some(self.main()) {
