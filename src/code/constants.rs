@@ -570,7 +570,7 @@ impl Text {
 
     // -- Proofs -------------------------------------------------------------------------------------------------------
 
-    /// How a local was initialised; [`RegisterOrigin::Computed`] as well where something may assign it. It
+    /// How a local was initialised; [`RegisterOrigin::Computed`] as well if something may assign it. It
     /// is found out once for each local.
     fn origin_of(&mut self, number: u32, steps: u32) -> RegisterOrigin {
         let Some(local) = self.locals.get(number as usize) else {
@@ -683,7 +683,8 @@ impl Text {
         let (b, c) = (i >> 16 & 0xff, i >> 24);
         let is_require = match i & 0x7f {
             op::GETTABUP if self.environment == Some(b) => {
-                matches!(self.constants.get(c as usize)?, ConstantValue::String(name) if self.bytes(*name) == b"require")
+                let name = self.constants.get(c as usize)?;
+                matches!(name, ConstantValue::String(name) if self.bytes(*name) == b"require")
             }
             op::MOVE => {
                 let local = live(&self.locals, &self.by_register, b, pc)?;
