@@ -77,6 +77,57 @@ pub struct LastLoad {
     pub kept: Option<KeptText>,
 }
 
+/// The main function of what was found, what is known of it, its text, and what other states share.
+type FromText = (
+    Ref,
+    Option<Arc<Chunk>>,
+    Option<KeptText>,
+    Option<Arc<Compiled>>,
+);
+
+/// Compiles what was found, or takes it from another state.
+fn compile(
+    vm: &mut Vm,
+    context: &Context,
+    found: &mut Found,
+    last: Option<KeptText>,
+) -> Result<FromText> {
+    let size = found.size();
+    let (made, shared, text) = match &mut found.code {
+        Code::Loader(main) => (Made::of(*main), None, None),
+        Code::Text(code, chunk_name) => {
+            let code = std::mem::take(code);
+            let made = vm.compile(&code, chunk_name, last);
+            let (made, shared) = made.map_err(|error| match error {
+                Error::Lua(text) => Error::Compile {
+                    name: context.title.clone(),
+                    text: without_text(text),
+                },
+                other => other,
+            })?;
+            (made, shared, code.into_text())
+        }
+    };
+    let main = made.main;
+    let kept = text.map(|text| KeptText { text, main });
+    let chunk = match &shared {
+        Some(shared) => shared.chunk.clone(),
+        None => {
+            let dump = match made.dump {
+                Some(dump) => dump,
+                None => {
+                    vm.reserve_dump(size)?;
+                    vm.dump(main, DebugInfo::Keep)?;
+                    vm.take_dump()
+                }
+            };
+            let chunk = Chunk::read(dump, vm.secret())?;
+            chunk.map(counted).transpose()?
+        }
+    };
+    Ok((main, chunk, kept, shared))
+}
+
 /// Compiles and runs the incoming version, and puts back what its chunk changed. Of `found` the
 /// text is gone afterwards. `modules`: those that are loaded. `around` has the host's functions
 /// around the chunk.
@@ -93,39 +144,7 @@ pub fn load(
     last: LastLoad,
     around: [Ref; 2],
 ) -> Result<Loaded> {
-    let size = found.size();
-    let (made, shared, text) = match &mut found.code {
-        Code::Loader(main) => (Made::of(*main), None, None),
-        Code::Text(code, chunk_name) => {
-            let code = std::mem::take(code);
-            let made = vm.compile(&code, chunk_name, last.kept);
-            let (made, shared) = made.map_err(|error| match error {
-                Error::Lua(text) => Error::Compile {
-                    name: context.title.clone(),
-                    text: without_text(text),
-                },
-                other => other,
-            })?;
-            (made, shared, code.into_text())
-        }
-    };
-    let main = made.main;
-    let kept = text.map(|text| KeptText { text, main });
-    let mut chunk = match &shared {
-        Some(shared) => shared.chunk.clone(),
-        None => {
-            let dump = match made.dump {
-                Some(dump) => dump,
-                None => {
-                    vm.reserve_dump(size)?;
-                    vm.dump(main, DebugInfo::Keep)?;
-                    vm.take_dump()
-                }
-            };
-            let chunk = Chunk::read(dump, vm.secret())?;
-            chunk.map(counted).transpose()?
-        }
-    };
+    let (main, mut chunk, kept, shared) = compile(vm, context, found, last.kept)?;
     let met = match &chunk {
         Some(chunk) => chunk.unmet()?,
         None => Met::default(),
