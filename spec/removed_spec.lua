@@ -201,3 +201,51 @@ describe("A reference that the file takes out (R5.13)", function()
     assert.is_nil(M.other)
   end)
 end)
+
+describe("An override that the file takes out (R5.2)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local function classes(body, parent)
+    return ([[
+      local M, Animal, Dog = {}, {}, {}
+      Animal.__index, Dog.__index = Animal, Dog
+      setmetatable(Dog, Animal)
+      M.Animal, M.Dog = Animal, Dog
+      %s
+      function Dog.bark() return "wau" end
+      %s
+      return M
+    ]]):format(parent or 'function Animal.kind() return "animal" end', body)
+  end
+  local OVERRIDE = 'function Dog.kind() return "dog" end'
+
+  it("goes where its class inherits one, and objects have that", function()
+    local M = app:module("m", classes(OVERRIDE))
+    local dog = setmetatable({}, M.Dog)
+    local report = app:update("m", classes "")
+    assert.equal("animal", dog.kind())
+    assert.is_nil(rawget(M.Dog, "kind"))
+    assert.equal(1, report.functions.dropped)
+    assert.equal("wau", dog.bark())
+    app.hotreload.undo "m"
+    assert.equal("dog", dog.kind())
+  end)
+
+  it("goes where the same edit gives the parent one", function()
+    local M = app:module("m", classes(OVERRIDE, ""))
+    app:update("m", classes "")
+    assert.equal("animal", M.Dog.kind())
+  end)
+
+  it("stays where nothing shows through, or the program has put another one there", function()
+    local M = app:module("m", classes(OVERRIDE, ""))
+    app:update("m", classes("", ""))
+    assert.equal("dog", M.Dog.kind())
+    local N = app:module("n", classes(OVERRIDE))
+    N.Dog.kind = N.Dog.bark
+    app:update("n", classes "")
+    assert.equal("wau", N.Dog.kind())
+  end)
+end)

@@ -1308,7 +1308,10 @@ impl<'a> Reload<'a> {
                 self.note(Place::Slot(old, key), was, is);
             }
             for (key, made) in oracle.record.objects_in(&path) {
-                if !fields.contains_key(key) && self.is_reference_that_goes(old, key, made)? {
+                let goes = !fields.contains_key(key)
+                    && (self.is_reference_that_goes(old, key, made)?
+                        || self.is_override_that_goes(old, new, key, made)?);
+                if goes {
                     if !sure {
                         return Err(Open(MOVED));
                     }
@@ -1468,6 +1471,42 @@ impl<'a> Reload<'a> {
                 None => false,
             },
         })
+    }
+
+    /// R5.2: does the function that the file made at this place stand there still, has the file none
+    /// like it, and does its table inherit another value?
+    fn is_override_that_goes(
+        &self,
+        old: usize,
+        new: usize,
+        key: &Key,
+        made: &str,
+    ) -> Result<bool, Open> {
+        let value = self.heap.get(old, key);
+        let Key::Name(name) = key else {
+            return Ok(false);
+        };
+        let path = self.heap.tables[old].path.as_deref().unwrap_or_default();
+        if self.made_at(value) != Some(made) || made != format!("{path}.{name}") {
+            return Ok(false);
+        }
+        let Some(function) = self.home(value) else {
+            return Ok(false);
+        };
+        if self.answer(function)?.is_some() {
+            return Ok(false);
+        }
+        let (mut table, mut seen) = (new, BTreeSet::new());
+        while seen.insert(table)
+            && let Some(meta) = self.heap.tables[table].meta
+            && let Value::Table(parent) = self.heap.get(meta, &Key::name("__index"))
+        {
+            if self.heap.get(parent, key) != Value::Nil {
+                return Ok(true);
+            }
+            table = parent;
+        }
+        Ok(false)
     }
 
     /// R8: what is on record, the program did not change and the file has no longer.

@@ -13,6 +13,8 @@
 //! That holds for what is behaviour: functions, references to the module's own tables, imports,
 //! metatables. Data goes by its policy (`merge`).
 
+use rustc_hash::FxHashSet;
+
 use super::{Action, CellFate, CellPair, Pairer, SlotDecision, are_two_kinds};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::base::{Held, Place};
@@ -161,12 +163,44 @@ impl Pairer<'_> {
         let goes = is_untouched
             && !self.exact.contains(&self.vm.val(slot.table).addr) // it goes already (R8)
             && !self.is_listed(slot.table, self.vm.integer(slot.key))
-            && (self.identity).is_reference_to_kept(self.vm, slot.old, slot.table, slot.key);
+            && ((self.identity).is_reference_to_kept(self.vm, slot.old, slot.table, slot.key)
+                || self.is_override_gone(slot)?);
         Ok(match self.vm.kind(slot.old) {
             _ if goes => Action::Remove,
             Kind::Function => Action::Follow,
             _ => Action::Refer,
         })
+    }
+
+    /// R5.2: has the file the function no longer, and does its table inherit another value there?
+    /// ```lua
+    /// function Dog.kind() … end -- the edit takes this out, and `Animal.kind` shows through
+    /// ```
+    fn is_override_gone(&mut self, slot: &SlotDecision) -> Result<bool> {
+        let is_gone = (self.identity).is_gone_from(self.vm, slot.old, slot.table, slot.key);
+        let running = self.vm.val(slot.table);
+        let mut pairs = self.out.paired.iter().filter(|_| is_gone);
+        let Some((file, _)) = pairs.find(|(_, table)| self.vm.val(*table) == running) else {
+            return Ok(false);
+        };
+        let (mut table, mark) = (*file, self.vm.held());
+        let index = self.vm.string(b"__index")?;
+        let mut seen: FxHashSet<usize> = FxHashSet::default();
+        let mut shows = false;
+        while !shows && seen.try_insert_value(self.vm.val(table).addr, ())?.is_none() {
+            let metatable = self.vm.metatable(table)?;
+            if metatable == Ref::NIL {
+                break;
+            }
+            table = self.vm.get(metatable, index)?;
+            if !self.vm.val(table).is_table() {
+                break;
+            }
+            let inherited = self.vm.get(table, slot.key)?;
+            shows = !self.vm.val(inherited).is_nil();
+        }
+        self.vm.release(mark);
+        Ok(shows)
     }
 
     /// A function that the file has no longer becomes, wherever it stands, what the file has in the
