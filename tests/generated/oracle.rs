@@ -1473,8 +1473,8 @@ impl<'a> Reload<'a> {
         })
     }
 
-    /// R5.2: does the function that the file made at this place stand there still, has the file none
-    /// like it, and does its table inherit another value?
+    /// R5.2: does the function that the file made at this place stand there still, has the file
+    /// none like it, and does its table inherit another value?
     fn is_override_that_goes(
         &self,
         old: usize,

@@ -187,7 +187,11 @@ impl Pairer<'_> {
         let index = self.vm.string(b"__index")?;
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut shows = false;
-        while !shows && seen.try_insert_value(self.vm.val(table).addr, ())?.is_none() {
+        while !shows
+            && seen
+                .try_insert_value(self.vm.val(table).addr, ())?
+                .is_none()
+        {
             let metatable = self.vm.metatable(table)?;
             if metatable == Ref::NIL {
                 break;
