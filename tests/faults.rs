@@ -9,6 +9,7 @@
 //! environment (`make stress`) every request fails in every way. Each test prints how often its
 //! story was told, and how many requests failed.
 
+#![cfg(feature = "vendored")] // only that build can be told to share nothing
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]
 

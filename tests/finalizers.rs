@@ -272,7 +272,7 @@ fn tell_raising(story: &Story, n: u64) -> bool {
 /// is changed by a reload that it ends.
 #[test]
 fn a_warning_that_the_host_makes_an_error_of_may_come_at_every_call() {
-    hotreload::fault::alone(true); // when a step comes must not hang on other threads
+    fault::alone(true); // when a step comes must not hang on other threads
     let mut told = 0;
     // (The watcher takes it for a fault of the file, and waits until that changes.)
     for story in story::ALL
@@ -298,7 +298,7 @@ fn a_warning_that_the_host_makes_an_error_of_may_come_at_every_call() {
 /// the same, and so is the next one.
 #[test]
 fn a_warning_that_the_host_makes_an_error_of_does_not_end_the_step_behind_a_reload() {
-    hotreload::fault::alone(true); // when a step comes must not hang on other threads
+    fault::alone(true); // when a step comes must not hang on other threads
     let mut behind = 0;
     for scope in ["module", "vm"] {
         for n in 1.. {

@@ -7,6 +7,7 @@
 //! every 13th large one, and every ninth of any size. With `HOTRELOAD_STACKS` the stack of each
 //! that ends the process is shown; `HOTRELOAD_STORY` names the only story to be told.
 
+#![cfg(feature = "vendored")] // only that build can be told to share nothing
 #![cfg(target_os = "linux")]
 // A test is a host, and fails by panicking.
 #![allow(unsafe_code, clippy::expect_used, clippy::panic)]

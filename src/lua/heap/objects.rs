@@ -63,7 +63,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
         }
     }
 
-    /// As [`Walk::take`], from the fill segment itself, too.
+    /// As [`HeapWalk::take`], from the fill segment itself, too.
     unsafe fn wait(&mut self, src: *mut lua_State, fresh: bool) -> Result<()> {
         // SAFETY: the value is on top of `src`, a live thread of the state; on the fill segment it
         // may stay where it is.
