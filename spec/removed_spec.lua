@@ -162,7 +162,8 @@ describe("A reference that the file takes out (R5.13)", function()
   it("stays where the program has put something else", function()
     local daily = { left = 1 }
     M.on.hit, M.other, M.current = M.on.miss, nil, daily
-    app:update("m", AFTER)
+    local report = app:update("m", AFTER)
+    assert.equal(0, report.functions.removed) -- a table is no function
     assert.equal("miss", M.on.hit())
     assert.is_nil(M.other)
     assert.equal(daily, M.current)

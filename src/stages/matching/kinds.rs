@@ -199,9 +199,7 @@ impl Pairer<'_> {
     /// Does what the last load has put there stand there still, with what was in it?
     fn is_untouched(&mut self, place: Place, old: Ref) -> Result<bool> {
         match self.vm.kind(old) {
-            Kind::Function => Ok(self
-                .number_of(old)
-                .is_some_and(|number| self.out.base.had_object(place, number))),
+            Kind::Function => Ok(self.is_object_as_loaded(place, old)),
             _ => self.is_as_loaded(place, old),
         }
     }

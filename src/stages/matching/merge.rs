@@ -270,6 +270,12 @@ impl Pairer<'_> {
         }
     }
 
+    /// Does the very object that the last load has put there stand there still?
+    pub(super) fn is_object_as_loaded(&self, place: Place, old: Ref) -> bool {
+        self.number_of(old)
+            .is_some_and(|number| self.out.base.had_object(place, number))
+    }
+
     /// Where the keys of a running table are on record, if the file had that very table at a place.
     fn path_on_record(&self, place: Place, number: Option<i64>) -> Option<Path> {
         match number {
@@ -300,10 +306,7 @@ impl Pairer<'_> {
                 if is_elsewhere {
                     continue;
                 }
-                let number = self.number_of(metatable);
-                if metatable != Ref::NIL
-                    && !number.is_some_and(|it| self.out.base.had_object(path.metatable(), it))
-                {
+                if metatable != Ref::NIL && !self.is_object_as_loaded(path.metatable(), metatable) {
                     return Ok(false);
                 }
             } else if is_elsewhere || metatable != Ref::NIL {
@@ -320,8 +323,7 @@ impl Pairer<'_> {
                     }
                     Some(place) if entry.new.is_function() && code == CodeInTable::AsOnRecord => {
                         let held = cursor.keep_pair(self.vm)?.value;
-                        let number = self.number_of(held);
-                        number.is_some_and(|number| self.out.base.had_object(place, number))
+                        self.is_object_as_loaded(place, held)
                     }
                     place => place.is_some() && entry.new.is_table(),
                 };
@@ -379,8 +381,7 @@ impl Pairer<'_> {
         for (place, entry) in gone {
             // A table that goes on elsewhere in the file goes with all that is in it.
             let moves = self.answered.contains(&self.vm.val(entry.value).addr)
-                && (self.number_of(entry.value))
-                    .is_some_and(|number| self.out.base.had_object(place, number));
+                && self.is_object_as_loaded(place, entry.value);
             if moves || self.is_as_loaded(place, entry.value)? {
                 self.remove(old, site, entry)?;
             }

@@ -409,11 +409,8 @@ impl Pairer<'_> {
 
     /// The metatable that the last load has set goes when the file sets none any more.
     fn metatable_gone(&mut self, pair: &TablePair, old: Ref) -> Result<()> {
-        let Some(number) = self.number_of(old) else {
-            return Ok(());
-        };
         let path = self.path(pair.old, pair.site)?;
-        if path.is_some_and(|path| self.out.base.had_object(path.metatable(), number)) {
+        if path.is_some_and(|path| self.is_object_as_loaded(path.metatable(), old)) {
             let slot = pair.slot(Ref::NIL, Ref::NIL, old, Action::Remove);
             self.out.slots.try_push(slot)?;
         }

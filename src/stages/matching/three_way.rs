@@ -155,12 +155,10 @@ impl Pairer<'_> {
     /// M.on.hit = M.hit -- the edit takes this line out, and leaves `function M.hit() … end`
     /// ```
     fn left_empty(&mut self, slot: &SlotDecision) -> Result<Action> {
-        let Some(number) = self.number_of(slot.old).filter(|_| !slot.change) else {
-            return Ok(slot.action);
-        };
         let place = self.place_in(slot.table, slot.parent, slot.key)?;
-        let is_untouched = place.is_some_and(|place| self.out.base.had_object(place, number));
+        let is_untouched = place.is_some_and(|place| self.is_object_as_loaded(place, slot.old));
         let goes = is_untouched
+            && !slot.change // what the file leaves of an existing table is not known
             && !self.exact.contains(&self.vm.val(slot.table).addr) // it goes already (R8)
             && !self.is_listed(slot.table, self.vm.integer(slot.key))
             && ((self.identity).is_reference_to_kept(self.vm, slot.old, slot.table, slot.key)
