@@ -222,18 +222,13 @@ local function run_hooks(guard, batch)
     end
 end
 
---- A part that is loaded when it is first used: for `pcall`, where memory may be short.
-local function part_of_core(name)
-    return core[name]
-end
-
 -- The functions of this file that the other files need; filled in below.
 local services = { why_busy = why_busy }
 
 --- Migrates the objects of one module, if it has any to migrate; returns why it failed.
 local function migrate_objects(item, checked)
     if not (checked.migrate or item.classes or says.field(item.name, "__migrate")) then return end
-    local loaded_part, part = pcall(part_of_core, "instances_part")
+    local loaded_part, part = pcall(core.part, "instances_part")
     if not loaded_part then return NO_MEMORY end
     return part.migrate(item, checked, services)
 end
@@ -483,7 +478,7 @@ end
 --- The results of a reload, whose message says more if it can (hints.lua).
 local function told(ok, ...)
     if ok then return ok, ... end
-    local loaded_part, hints = pcall(part_of_core, "hints")
+    local loaded_part, hints = pcall(core.part, "hints")
     if loaded_part then return hints.on(ok, ...) end
     return ok, ...
 end

@@ -35,25 +35,22 @@ for name in string.gmatch([[
     hotreload[name] = function(...) return core.facade[name](...) end
 end
 
-local function facade()
-    return core.facade
+--- A part that is loaded when it is first used: for `pcall`, where memory may be short.
+function core.part(name)
+    return core[name]
 end
 
 --- Where there is no memory for the façade, that is a refusal as any other lack of memory (R7.1).
 function hotreload.reload(...)
-    local ok, functions = pcall(facade)
+    local ok, functions = pcall(core.part, "facade")
     if not ok then return false, functions end
     return functions.reload(...)
-end
-
-local function track_part()
-    return core.track_part
 end
 
 --- The searcher that stands first (track.lua). Where there is no memory for that part, the one in
 --- whose place it stands does its work.
 local function find(name)
-    local ok, track = pcall(track_part)
+    local ok, track = pcall(core.part, "track_part")
     if ok then return track.find(name) end
     if standing[SEARCHER] then return core.call(standing[SEARCHER], name) end
 end

@@ -53,19 +53,23 @@ local others, walked, since, untracked = setmetatable({}, { __mode = "k" }), 0, 
 -- A `package.loaded` of so many entries is walked each time; a larger one after as many loads.
 local SMALL = 256
 
+local function know(object)
+    if type(object) == "table" then others[object] = 1 end
+end
+
 --- Adds the objects of other modules: a load must not cost as much as there are modules.
 local function meet_others()
     for name in next, untracked do
         local object = rawget(loaded, name)
         if object ~= nil then untracked[name] = nil end
-        if type(object) == "table" then others[object] = 1 end
+        know(object)
     end
     since = since + 1
     if walked > SMALL and since < walked then return end
     walked, since = 0, 0
     for _, object in next, loaded do
         walked = walked + 1
-        if type(object) == "table" then others[object] = 1 end
+        know(object)
     end
 end
 
@@ -75,7 +79,7 @@ local function take(name, code, before, value)
     if object == nil then object = true end
     meet_others()
     note(name, object, code, before, value, others)
-    if type(object) == "table" then others[object] = 1 end
+    know(object)
 end
 
 --- After the loader: what it left is put down. Memory that is short costs the record, not the load.
