@@ -14,7 +14,7 @@ use crate::lua::entry::Answer;
 use crate::lua::given::Given;
 use crate::lua::layout::{self, Answered, Place as _, Running};
 use crate::lua::stock::Stock;
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{Kind, Ref, Version, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
 use crate::model::kept;
@@ -532,7 +532,7 @@ fn load_module(
         source,
         calls: recorded,
         lineage: Some(request.lineage),
-        kept: kept::read(vm, request.own, module.name, context.running)?,
+        version: kept::read(vm, request.own, module.name, context.running)?,
     };
     load::load(vm, permit, context, found, known, last_load, options.around)
 }
@@ -592,9 +592,11 @@ fn commit_module(
             module.name,
             plan.object,
         )?;
-        if let Some(kept) = &loaded.kept {
-            kept::keep(vm, request.own, [module.name, plan.object], kept)?;
-        }
+        let version = Version {
+            main: loaded.main,
+            compiled: loaded.compiled.clone(),
+        };
+        kept::keep(vm, request.own, [module.name, plan.object], &version)?;
         commit::commit(vm, permit, &plan)?;
         std::mem::take(&mut plan.ops)
     } else {

@@ -43,12 +43,13 @@ local sweeping, swept_modules = {}, {}
 -- before it is finished at once. Until then each keeps objects alive for it.
 local joined, waiting_reloads = 0, 0
 local MOST_WAITING = 32
--- The texts of the last reloads (src/model/kept.rs).
-local texts = setmetatable({}, { __mode = "k" })
+-- The versions that the last reloads have loaded (src/model/kept.rs).
+local loaded_versions = setmetatable({}, { __mode = "k" })
 -- The tables that no walk over the VM enters; the skipped ones are the program's list (R2.11).
 local own = {
     [OWN.records] = records, [OWN.hooking] = hooking, [OWN.lineage] = state.lineage,
-    [OWN.objects] = objects, [OWN.sweeping] = sweeping, [OWN.skipped] = {}, [OWN.texts] = texts,
+    [OWN.objects] = objects, [OWN.sweeping] = sweeping, [OWN.skipped] = {},
+    [OWN.versions] = loaded_versions,
 }
 
 --- After a cycle of the collector, moves the live entries to a new table. This is not done while a

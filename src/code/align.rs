@@ -10,11 +10,14 @@ pub mod sequence;
 mod tests;
 mod variables;
 
+use std::ops::Range;
+
 use super::definitions::{
     Definition, DefinitionId, Definitions, Key, Kind, Parent, ProtoId, VariableId,
 };
+use super::grouped::{Grouped, under};
 use crate::support::error::Result;
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryPush, collected};
 
 /// Why two definitions are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +47,8 @@ pub enum SameVariable {
 /// Which definitions and variables of two versions are the same.
 #[derive(Debug, Default)]
 pub struct Alignment {
+    /// Each number means the same in both versions: nothing else is filled in.
+    is_same: bool,
     forward: Vec<Option<(DefinitionId, Reason)>>,
     backward: Vec<Option<(DefinitionId, Reason)>>,
     variables: Vec<Option<(VariableId, SameVariable)>>,
@@ -56,22 +61,34 @@ pub struct Alignment {
 impl Alignment {
     /// What a definition of the base has become in the incoming version, and why.
     pub fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, Reason)> {
-        *self.forward.get(base.0 as usize)?
+        match self.is_same {
+            true => Some((base, Reason::Name)),
+            false => *self.forward.get(base.0 as usize)?,
+        }
     }
 
     /// What a definition of the incoming version was in the base, and why.
     pub fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, Reason)> {
-        *self.backward.get(incoming.0 as usize)?
+        match self.is_same {
+            true => Some((incoming, Reason::Name)),
+            false => *self.backward.get(incoming.0 as usize)?,
+        }
     }
 
     /// What a variable of the base has become.
     pub fn incoming_variable(&self, base: VariableId) -> Option<(VariableId, SameVariable)> {
-        *self.variables.get(base.0 as usize)?
+        match self.is_same {
+            true => Some((base, SameVariable::Name)),
+            false => *self.variables.get(base.0 as usize)?,
+        }
     }
 
     /// What a variable of the incoming version was.
     pub fn base_variable(&self, incoming: VariableId) -> Option<(VariableId, SameVariable)> {
-        *self.variables_back.get(incoming.0 as usize)?
+        match self.is_same {
+            true => Some((incoming, SameVariable::Name)),
+            false => *self.variables_back.get(incoming.0 as usize)?,
+        }
     }
 }
 
@@ -88,12 +105,27 @@ pub fn align(
     incoming: &Definitions,
     renames: Renames<'_>,
 ) -> Result<Alignment> {
+    if renames.is_empty() && incoming.is_numbered_as(base)? {
+        return Ok(Alignment {
+            is_same: true,
+            ..Alignment::default()
+        });
+    }
+    align_all(base, incoming, renames)
+}
+
+fn align_all(
+    base: &Definitions,
+    incoming: &Definitions,
+    renames: Renames<'_>,
+) -> Result<Alignment> {
     let mut aligner = Aligner {
         sides: [
             AlignedSide::of(base, renames)?,
             AlignedSide::of(incoming, &[])?,
         ],
         out: Alignment {
+            is_same: false,
             forward: nothing(base.len() as usize)?,
             backward: nothing(incoming.len() as usize)?,
             variables: nothing(base.variables().count())?,
@@ -103,7 +135,9 @@ pub fn align(
         todo: Vec::new(),
         renames,
     };
-    aligner.todo.try_push(Below::Protos(0, 0))?;
+    aligner
+        .todo
+        .try_push([Parent::Proto(0), Parent::Proto(0)])?;
     aligner.names()?;
     aligner.results()?;
     aligner.kinds()?;
@@ -142,52 +176,50 @@ fn nothing<T: Clone>(count: usize) -> Result<Vec<Option<T>>> {
 /// One version while it is aligned.
 struct AlignedSide<'a> {
     of: &'a Definitions,
-    /// Every definition that has a name or may have one, by its parent and its key: sorted.
-    children: Vec<(Under, u64, DefinitionId)>,
+    /// Every definition with its key, by its parent; sorted.
+    children: Grouped<(u64, DefinitionId)>,
 }
 
-/// A parent as a number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Under(u64);
-
-impl From<Parent> for Under {
-    fn from(parent: Parent) -> Under {
-        Under(match parent {
-            Parent::Proto(proto) => u64::from(proto) << 1,
-            Parent::Definition(definition) => u64::from(definition.0) << 1 | 1,
-        })
+/// A parent as a number: functions and definitions in turn.
+fn number_of(parent: Parent) -> u32 {
+    match parent {
+        Parent::Proto(proto) => proto << 1,
+        Parent::Definition(definition) => definition.0 << 1 | 1,
     }
 }
 
 impl<'a> AlignedSide<'a> {
     fn of(of: &'a Definitions, renames: Renames<'_>) -> Result<AlignedSide<'a>> {
-        let mut children = Vec::new();
-        for (id, definition) in of.iter() {
+        let parents = 2 * of.protos().max(of.len()) as usize;
+        let named = of.iter().map(|(id, definition)| {
             // What a function puts under a name later on is another definition than the chunk's
             // own.
             let is_later = u64::from(definition.proto != 0);
             let key = key_hash(of, definition.key, renames) ^ is_later;
-            children.try_push((definition.parent.into(), key, id))?;
-        }
-        children.sort_unstable();
+            (number_of(definition.parent), (key, id))
+        });
+        let mut children = Grouped::of(parents, named)?;
+        children.sort();
         Ok(AlignedSide { of, children })
     }
 
-    /// The definitions below a parent, by their keys.
-    fn below(&self, parent: Under) -> &[(Under, u64, DefinitionId)] {
-        let start = self.children.partition_point(|(other, ..)| *other < parent);
-        let rest = self.children.get(start..).unwrap_or_default();
-        let count = rest.partition_point(|(other, ..)| *other == parent);
-        rest.get(..count).unwrap_or_default()
+    /// Where the definitions below a parent stand.
+    fn range(&self, parent: Parent) -> Range<usize> {
+        self.children.range(number_of(parent))
     }
 
     /// The definitions below a parent that have this key.
-    fn named(&self, parent: Under, key: u64) -> &[(Under, u64, DefinitionId)] {
-        let below = self.below(parent);
-        let start = below.partition_point(|(_, other, _)| *other < key);
-        let rest = below.get(start..).unwrap_or_default();
-        let count = rest.partition_point(|(_, other, _)| *other == key);
-        rest.get(..count).unwrap_or_default()
+    fn named(&self, parent: Parent, key: u64) -> &[(u64, DefinitionId)] {
+        under(self.children.get(number_of(parent)), key)
+    }
+
+    /// The key of a child, and where those end that have the same one, among these.
+    fn group(&self, range: Range<usize>) -> Option<(u64, usize)> {
+        let start = range.start;
+        let rest = self.children.slice(range);
+        let (key, _) = rest.first()?;
+        let count = rest.iter().take_while(|(other, _)| other == key).count();
+        Some((*key, start + count))
     }
 
     fn get(&self, id: DefinitionId) -> Option<&'a Definition> {
@@ -211,18 +243,12 @@ fn renamed<'a>(name: &[u8], renames: Renames<'a>) -> Option<&'a [u8]> {
     found.map(|(_, new)| *new)
 }
 
-/// Two parents whose children are to be aligned.
-#[derive(Clone, Copy)]
-enum Below {
-    Protos(ProtoId, ProtoId),
-    Definitions(DefinitionId, DefinitionId),
-}
-
 struct Aligner<'a> {
     /// The base, and the incoming version.
     sides: [AlignedSide<'a>; 2],
     out: Alignment,
-    todo: Vec<Below>,
+    /// Parents whose children are to be aligned.
+    todo: Vec<[Parent; 2]>,
     renames: Renames<'a>,
 }
 
@@ -256,11 +282,12 @@ impl Aligner<'_> {
         if let Some(place) = self.out.backward.get_mut(b.0 as usize) {
             *place = Some((a, reason));
         }
-        self.todo.try_push(Below::Definitions(a, b))?;
+        let parents = [Parent::Definition(a), Parent::Definition(b)];
+        self.todo.try_push(parents)?;
         if let [Some(Kind::Function(p)), Some(Kind::Function(q))] =
             [self.kind_of(0, a), self.kind_of(1, b)]
         {
-            self.todo.try_push(Below::Protos(p, q))?;
+            self.todo.try_push([Parent::Proto(p), Parent::Proto(q)])?;
         }
         Ok(true)
     }
@@ -271,56 +298,62 @@ impl Aligner<'_> {
 
     /// Aligns what has one name below aligned parents, until nothing is left.
     fn names(&mut self) -> Result<()> {
-        while let Some(below) = self.todo.pop() {
-            let (left, right): (Under, Under) = match below {
-                Below::Protos(a, b) => (Parent::Proto(a).into(), Parent::Proto(b).into()),
-                Below::Definitions(a, b) => {
-                    (Parent::Definition(a).into(), Parent::Definition(b).into())
+        while let Some([base, incoming]) = self.todo.pop() {
+            let (own, other) = (self.sides[0].range(base), self.sides[1].range(incoming));
+            let (mut i, mut j) = (own.start, other.start);
+            while let (Some((key, end)), Some((other_key, other_end))) = (
+                self.sides[0].group(i..own.end),
+                self.sides[1].group(j..other.end),
+            ) {
+                if key == other_key {
+                    self.group(i..end, j..other_end)?;
                 }
-            };
-            let [base, incoming] = &self.sides;
-            let mut groups = Vec::new();
-            for group in base.below(left).chunk_by(|a, b| a.1 == b.1) {
-                if let Some((_, key, _)) = group.first()
-                    && let other = incoming.named(right, *key)
-                    && !other.is_empty()
-                {
-                    groups.try_push((self.free(0, group)?, self.free(1, other)?))?;
+                if key <= other_key {
+                    i = end;
                 }
-            }
-            for (mut a, mut b) in groups {
-                self.group(&mut a, &mut b)?;
+                if other_key <= key {
+                    j = other_end;
+                }
             }
         }
         Ok(())
     }
 
-    fn free(&self, side: usize, group: &[(Under, u64, DefinitionId)]) -> Result<Vec<DefinitionId>> {
-        let mut free = Vec::new();
-        for (_, _, id) in group {
-            if self.is_free(side, *id) {
-                free.try_push(*id)?;
-            }
-        }
-        Ok(free)
+    /// Which of these children have no partner yet.
+    fn free(&self, side: usize, children: &[(u64, DefinitionId)]) -> Result<Vec<DefinitionId>> {
+        let free = children.iter().filter(|(_, id)| self.is_free(side, *id));
+        collected(free.map(|(_, id)| Ok(*id)))
     }
 
     /// Aligns the definitions of one name.
-    fn group(&mut self, a: &mut [DefinitionId], b: &mut [DefinitionId]) -> Result<()> {
-        let ([first, ..], [other, ..]) = (&*a, &*b) else {
-            return Ok(());
-        };
+    fn group(&mut self, own: Range<usize>, other: Range<usize>) -> Result<()> {
         let [base, incoming] = &self.sides;
-        let (Some(one), Some(two)) = (base.get(*first), incoming.get(*other)) else {
+        let (own, other) = (base.children.slice(own), incoming.children.slice(other));
+        if let ([(_, one)], [(_, two)]) = (own, other) {
+            return self.alone(*one, *two);
+        }
+        let (mut own, mut other) = (self.free(0, own)?, self.free(1, other)?);
+        match (own.as_slice(), other.as_slice()) {
+            ([], _) | (_, []) => Ok(()),
+            ([one], [two]) => self.alone(*one, *two),
+            _ => self.sequence(&mut own, &mut other),
+        }
+    }
+
+    /// Aligns two definitions of one name that no other one has.
+    fn alone(&mut self, one: DefinitionId, two: DefinitionId) -> Result<()> {
+        let [base, incoming] = &self.sides;
+        let (Some(own), Some(other)) = (base.get(one), incoming.get(two)) else {
             return Ok(());
         };
-        if a.len() == 1 && b.len() == 1 && !one.key.is_sequence() {
-            if kind(one) == kind(two) {
-                self.accept(*first, *other, Reason::Name)?;
+        if own.key.is_sequence() {
+            if self.is_free(0, one) && self.is_free(1, two) {
+                self.sequence(&mut [one], &mut [two])?;
             }
-            return Ok(());
+        } else if kind(own) == kind(other) {
+            self.accept(one, two, Reason::Name)?;
         }
-        self.sequence(a, b)
+        Ok(())
     }
 
     /// What the chunks return is one, whatever it is called.
@@ -360,9 +393,9 @@ impl Aligner<'_> {
                 continue;
             };
             let key = key_hash(self.sides[0].of, definition.key, self.renames);
-            let own = self.sides[0].named(definition.parent.into(), key);
+            let own = self.sides[0].named(definition.parent, key);
             let own = self.free(0, own)?;
-            let other = self.free(1, self.sides[1].named(parent.into(), key))?;
+            let other = self.free(1, self.sides[1].named(parent, key))?;
             if let ([_], [other]) = (own.as_slice(), other.as_slice())
                 && let Some(incoming) = self.sides[1].get(*other)
                 && kind(incoming) != kind(definition)

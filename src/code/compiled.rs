@@ -1,5 +1,5 @@
-//! A version of a file, compiled: what depends on its text and its chunk name alone, for all that
-//! load the same.
+//! A version of a file, compiled: what depends on its text and its chunk name alone. It is kept for
+//! the next version, and all states that load the same have one.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,29 +18,27 @@ pub struct Compiled {
     pub text: Vec<u8>,
     /// The binary form, with lines and names.
     pub dump: Arc<Vec<u8>>,
-    /// What is known of it; none too where nobody has asked.
+    /// What is known of it, where states share it.
     pub chunk: Option<Arc<Chunk>>,
     definitions: OnceLock<Option<Arc<Definitions>>>,
-    /// How it answers to another version, the first that somebody asked for.
+    /// Where states share it: how it answers to another version, the first that one asked for.
     alignment: OnceLock<(Arc<Definitions>, Arc<Alignment>)>,
 }
 
 impl Compiled {
-    /// A version of which no definitions are read yet.
-    pub fn new(
-        name: Vec<u8>,
-        text: Vec<u8>,
-        dump: Arc<Vec<u8>>,
-        chunk: Option<Arc<Chunk>>,
-    ) -> Compiled {
-        Compiled {
+    /// A version of which nothing is read yet.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn new(name: Vec<u8>, text: Vec<u8>, dump: Vec<u8>) -> Result<Compiled> {
+        Ok(Compiled {
             name,
             text,
-            dump,
-            chunk,
+            dump: mem::counted(dump)?,
+            chunk: None,
             definitions: OnceLock::new(),
             alignment: OnceLock::new(),
-        }
+        })
     }
 
     /// About how much memory it takes with all that may be read of it.
@@ -77,7 +75,9 @@ impl Compiled {
             return Ok(known.clone());
         }
         let made = mem::counted(align(base, incoming, &[])?)?;
-        self.alignment.get_or_init(|| (base.clone(), made.clone()));
+        if self.chunk.is_some() {
+            self.alignment.get_or_init(|| (base.clone(), made.clone()));
+        }
         Ok(made)
     }
 }

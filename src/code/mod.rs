@@ -13,6 +13,7 @@ pub mod constants;
 pub mod cut;
 pub mod definitions;
 mod dump;
+mod grouped;
 mod lines;
 mod names;
 mod op;

@@ -371,7 +371,7 @@ impl Finder<'_> {
             return Ok(None);
         };
         let (child, begin, old, new) = found;
-        if has_attribute(self.old, Some(self.main)) {
+        if has_attribute(self.old, self.main) {
             return Ok(None);
         }
         let Some(Head {
@@ -478,15 +478,9 @@ impl Finder<'_> {
     }
 }
 
-/// Has a text a local with an attribute that stands at the margin, and so most likely in no
-/// function?
-pub fn has_attribute_at_margin(text: &[u8]) -> bool {
-    has_attribute(text, None)
-}
-
-/// Has a text a local with an attribute that stands in none of the functions of `main`, or at the
-/// margin? A piece cannot have it: it may be a constant, of which the dump does not tell.
-fn has_attribute(text: &[u8], main: Option<&Main>) -> bool {
+/// Has a text a local with an attribute that stands in none of the functions of `main`? A piece
+/// cannot have it: it may be a constant, of which the dump does not tell.
+fn has_attribute(text: &[u8], main: &Main) -> bool {
     // Few texts have a `<` in many places, and a long one is looked through quickly.
     let chunks = text.chunks(64).enumerate();
     let chunks = chunks.filter(|(_, chunk)| chunk.contains(&b'<'));
@@ -501,17 +495,13 @@ fn has_attribute(text: &[u8], main: Option<&Main>) -> bool {
             return false;
         }
         let before = text.get(..at).unwrap_or_default();
-        let Some(main) = main else {
-            let start = before.iter().rposition(|byte| *byte == b'\n');
-            let start = start.map_or(0, |feed| feed + 1);
-            return text
-                .get(start..)
-                .is_some_and(|line| line.starts_with(b"local"));
-        };
         line += lines(before.get(counted..).unwrap_or_default()) as i32;
         counted = at;
-        let is_inside = |child: &Child| child.function.first < line && line < child.function.last;
-        !main.children.iter().any(is_inside)
+        let next = main
+            .children
+            .partition_point(|child| child.function.first < line);
+        let around = next.checked_sub(1).and_then(|last| main.children.get(last));
+        around.is_none_or(|child| line >= child.function.last)
     })
 }
 

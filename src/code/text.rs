@@ -30,11 +30,6 @@ impl Difference {
             new_end,
         })
     }
-
-    /// The texts are the same.
-    pub fn is_none(&self) -> bool {
-        self.start == self.old_end && self.start == self.new_end
-    }
 }
 
 /// Where two texts begin to differ, and where that ends in each.

@@ -58,9 +58,14 @@ impl Given {
         &self.0
     }
 
+    /// It is no binary chunk.
+    pub fn is_text(&self) -> bool {
+        self.0.first() != Some(&b'\x1b')
+    }
+
     /// Its bytes, where it is text; none where it is binary, which no compiler has made here.
     pub fn into_text(self) -> Option<Vec<u8>> {
-        (self.0.first() != Some(&b'\x1b')).then_some(self.0)
+        self.is_text().then_some(self.0)
     }
 
     /// Without a UTF-8 byte order mark and a first line that begins with `#`, which Lua's own

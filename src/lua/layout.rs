@@ -163,8 +163,8 @@ layout! {
         Sweeping = c"sweeping",
         /// The tables that the program leaves out of every walk (R2.11).
         Skipped = c"skipped",
-        /// The texts of the last reloads, by the module's object.
-        Texts = c"texts",
+        /// The versions that the last reloads have loaded, by the module's object.
+        Versions = c"versions",
     }
 
     /// The chunk that is running (R2.6, R7.5).

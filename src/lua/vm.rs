@@ -35,7 +35,7 @@ use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_State};
 
-pub use compile::{KeptText, Made};
+pub use compiled::Version;
 pub use cursor::TableCursor;
 pub use function::DebugInfo;
 pub(in crate::lua) use function::dump_top;

@@ -1,17 +1,20 @@
-//! The text that each module was made of at its last reload, with the main function that the
-//! compiler made of it: of the next text only what differs has to be compiled.
+//! The version of its file that each module's last reload loaded: of the next one only what differs
+//! has to be compiled, and its definitions are known already.
 //!
 //! It stands in a weak table of the façade's under the module's object, and is gone with it.
 
-use crate::code::splice;
+use std::sync::Arc;
+
+use crate::code::compiled::Compiled;
 use crate::lua::layout::{Own, Place as _};
-use crate::lua::vm::{KeptText, Ref, Vm};
+use crate::lua::owned;
+use crate::lua::vm::{Ref, Version, Vm};
 use crate::lua::write;
 use crate::support::error::Result;
 
-/// The most bytes of text that are kept in a state. Where a text would be one too many, all others
-/// are given up first.
-const MOST: i64 = 16 << 20;
+/// The most bytes of versions that are kept in a state, about. Where one would be too many, all
+/// others are given up first.
+const MOST: usize = 32 << 20;
 /// The key of the number of bytes in it, at most.
 const BYTES: i64 = 1;
 
@@ -19,48 +22,59 @@ const BYTES: i64 = 1;
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
-pub fn read(vm: &mut Vm, own: Ref, name: Ref, object: Ref) -> Result<Option<KeptText>> {
-    let table = vm.index(own, Own::Texts.at())?;
+pub fn read(vm: &mut Vm, own: Ref, name: Ref, object: Ref) -> Result<Option<Version>> {
+    let table = vm.index(own, Own::Versions.at())?;
     let entry = vm.get(table, key(vm, name, object))?;
     if !vm.val(entry).is_table() {
         return Ok(None);
     }
-    let (text, main) = (vm.index(entry, 1)?, vm.index(entry, 2)?);
-    Ok(vm.bytes(text)?.map(|text| KeptText { text, main }))
+    let (owner, main) = (vm.index(entry, 1)?, vm.index(entry, 2)?);
+    let compiled = compiled(vm, owner);
+    Ok(compiled.map(|compiled| Version { main, compiled }))
 }
 
-/// Keeps the text of a module for its next reload.
+/// Keeps the version of a module for its next reload.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
-pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], compiled: &KeptText) -> Result<()> {
-    let table = vm.index(own, Own::Texts.at())?;
+pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], version: &Version) -> Result<()> {
+    let table = vm.index(own, Own::Versions.at())?;
     let key = key(vm, name, object);
     let old = vm.get(table, key)?;
     let old = vm.index(old, 1)?;
-    let (counter, text) = (vm.number(BYTES)?, &compiled.text);
+    let old = compiled(vm, old).map_or(0, |old| old.size());
+    let counter = vm.number(BYTES)?;
     let held = vm.get(table, counter)?;
-    let old = vm.with_bytes(old, <[u8]>::len).unwrap_or(0) as i64;
-    let mut held = vm.integer(held).unwrap_or(0) - old;
+    let mut held = (vm.integer(held).unwrap_or(0) as usize).saturating_sub(old);
     let mut entry = Ref::NIL;
-    if text.len() as i64 <= MOST && !splice::has_attribute_at_margin(text) {
-        if held + text.len() as i64 > MOST {
+    let size = version.compiled.size();
+    // What is made while the state closes is never finalized, and its memory would be lost.
+    if size <= MOST && !vm.is_in_finalizer() {
+        if held + size > MOST {
             for key in vm.keep_entries(table)?.keys() {
                 write::fill(vm, table, key, Ref::NIL)?;
             }
             held = 0;
         }
-        held += text.len() as i64;
+        held += size;
         entry = vm.table(0)?;
-        let text = vm.string(text)?;
-        for (i, value) in [(1, text), (2, compiled.main)] {
+        let owner = owned::own(vm, version.compiled.clone())?;
+        for (i, value) in [(1, owner), (2, version.main)] {
             let i = vm.number(i)?;
             write::fill(vm, entry, i, value)?;
         }
     }
-    let held = vm.number(held)?;
+    let held = vm.number(held as i64)?;
     write::fill(vm, table, counter, held)?;
     write::fill(vm, table, key, entry)
+}
+
+/// What a userdata owns; none where it is no such userdata, or the program has freed it.
+fn compiled(vm: &mut Vm, owner: Ref) -> Option<Arc<Compiled>> {
+    owned::with(vm, owner, |_, compiled: &mut Arc<Compiled>| {
+        compiled.clone()
+    })
+    .ok()
 }
 
 /// Under which key it stands: the module's object, or its name where that is no object.

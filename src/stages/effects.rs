@@ -247,9 +247,7 @@ impl Watcher for Effects<'_> {
             }
             self.chunk_at.0 = frame.thread();
             let function = frame.function(vm)?;
-            if let (Some(chunk), Some(info)) = (self.chunk, vm.info(function)?) {
-                self.names.read(chunk, info.source)?;
-            }
+            self.names.source = vm.info(function)?.map(|info| info.source);
         }
         self.on_coroutine(vm, frame)?;
         let mut activation = Activation {

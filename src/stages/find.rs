@@ -87,16 +87,6 @@ pub struct Found {
     pub file: Option<PathBuf>,
 }
 
-impl Found {
-    /// The text's length in bytes, about that of the compiled code.
-    pub fn size(&self) -> usize {
-        match &self.code {
-            Code::Text(text, _) => text.bytes().len(),
-            Code::Loader(_) => 0,
-        }
-    }
-}
-
 /// What will be run.
 pub enum Code {
     /// To be compiled under this chunk name.

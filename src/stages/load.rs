@@ -11,7 +11,7 @@ use crate::code::compiled::Compiled;
 use crate::code::{Chunk, Met};
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
-use crate::lua::vm::{DebugInfo, KeptText, Kind, Made, Ref, Val, Vm};
+use crate::lua::vm::{Kind, Ref, Val, Version, Vm};
 use crate::lua::write::Permit;
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
@@ -48,20 +48,20 @@ pub struct Loaded {
     pub chunk: Option<Arc<Chunk>>,
     /// Which of its functions were met.
     pub met: Met,
-    /// What other states share of it.
-    pub shared: Option<Arc<Compiled>>,
     /// Its main function.
     pub main: Ref,
-    /// That of the last load, or nil where none is known.
+    /// What depends on its text alone.
+    pub compiled: Arc<Compiled>,
+    /// The main function of the last load, or nil where none is known.
     pub last_main: Ref,
+    /// What is kept of the version that was reloaded last.
+    pub last: Option<Version>,
     /// It was reloaded before: functions of several versions of its text may be alive.
     pub was_reloaded: bool,
     /// The cell of the chunk's own `_ENV` (R4.4).
     pub environment: Option<usize>,
     /// What the calls that its chunk made have left to do (R5.9).
     pub left: Left,
-    /// The text that was compiled, with what became of it.
-    pub kept: Option<KeptText>,
 }
 
 /// What is on record of the module's last load.
@@ -73,59 +73,40 @@ pub struct LastLoad {
     pub calls: Option<Recorded>,
     /// Which functions are generations of one.
     pub lineage: Option<Lineage>,
-    /// Its text.
-    pub kept: Option<KeptText>,
+    /// Its file.
+    pub version: Option<Version>,
 }
-
-/// The main function of what was found, what is known of it, its text, and what other states share.
-type FromText = (
-    Ref,
-    Option<Arc<Chunk>>,
-    Option<KeptText>,
-    Option<Arc<Compiled>>,
-);
 
 /// Compiles what was found, or takes it from another state.
 fn compile(
     vm: &mut Vm,
     context: &Context,
     found: &mut Found,
-    last: Option<KeptText>,
-) -> Result<FromText> {
-    let size = found.size();
-    let (made, shared, text) = match &mut found.code {
-        Code::Loader(main) => (Made::of(*main), None, None),
+    last: Option<&Version>,
+) -> Result<(Version, Option<Arc<Chunk>>)> {
+    let version = match &mut found.code {
+        Code::Loader(main) => vm.version_of(*main)?,
         Code::Text(code, chunk_name) => {
             let code = std::mem::take(code);
-            let made = vm.compile(&code, chunk_name, last);
-            let (made, shared) = made.map_err(|error| match error {
-                Error::Lua(text) => Error::Compile {
-                    name: context.title.clone(),
-                    text: without_text(text),
-                },
-                other => other,
-            })?;
-            (made, shared, code.into_text())
+            vm.compile(code, chunk_name, last)
+                .map_err(|error| match error {
+                    Error::Lua(text) => Error::Compile {
+                        name: context.title.clone(),
+                        text: without_text(text),
+                    },
+                    other => other,
+                })?
         }
     };
-    let main = made.main;
-    let kept = text.map(|text| KeptText { text, main });
-    let chunk = match &shared {
-        Some(shared) => shared.chunk.clone(),
+    let compiled = &version.compiled;
+    let chunk = match &compiled.chunk {
+        Some(chunk) => Some(chunk.clone()),
         None => {
-            let dump = match made.dump {
-                Some(dump) => dump,
-                None => {
-                    vm.reserve_dump(size)?;
-                    vm.dump(main, DebugInfo::Keep)?;
-                    vm.take_dump()
-                }
-            };
-            let chunk = Chunk::read(dump, vm.secret())?;
+            let chunk = Chunk::read(compiled.dump.clone(), vm.secret())?;
             chunk.map(counted).transpose()?
         }
     };
-    Ok((main, chunk, kept, shared))
+    Ok((version, chunk))
 }
 
 /// Compiles and runs the incoming version, and puts back what its chunk changed. Of `found` the
@@ -144,7 +125,8 @@ pub fn load(
     last: LastLoad,
     around: [Ref; 2],
 ) -> Result<Loaded> {
-    let (main, mut chunk, kept, shared) = compile(vm, context, found, last.kept)?;
+    let (version, mut chunk) = compile(vm, context, found, last.version.as_ref())?;
+    let Version { main, compiled } = version;
     let met = match &chunk {
         Some(chunk) => chunk.unmet()?,
         None => Met::default(),
@@ -206,13 +188,13 @@ pub fn load(
         ownership,
         chunk,
         met,
-        shared,
         main,
+        compiled,
         last_main: Ref::NIL,
+        last: last.version,
         was_reloaded: false,
         environment,
         left,
-        kept,
     })
 }
 

@@ -24,6 +24,18 @@ fn versions(base: &str, incoming: &str) -> Versions {
 fn told(base: &str, incoming: &str, renames: Renames<'_>) -> Versions {
     let (base, incoming) = (read(base), read(incoming));
     let out = align(&base, &incoming, renames).expect("memory");
+    if out.is_same {
+        let all = align_all(&base, &incoming, renames).expect("memory");
+        for (id, _) in base.iter() {
+            assert!(all.incoming(id).is_none_or(|(other, _)| other == id));
+        }
+        for (id, _) in base.variables() {
+            assert!(
+                all.incoming_variable(id)
+                    .is_none_or(|(other, _)| other == id)
+            );
+        }
+    }
     for (id, _) in base.iter() {
         if let Some((other, reason)) = out.incoming(id) {
             assert_eq!(out.base(other), Some((id, reason)), "both ways");
@@ -463,4 +475,37 @@ fn edits_that_were_taken_for_others() {
     );
     assert_eq!(v.becomes("M.u[?]", 0), Some((2, Sequence)));
     assert_eq!(v.becomes("M.u[?].who", 0), Some((2, Name)));
+}
+
+#[test]
+fn an_edit_of_code_and_constants_changes_no_number() {
+    const BEFORE: &str = "local M = {}
+        local total = 0
+        function M.add(n) total = total + n; M.last = { n = n } end
+        M.on = { hit = function() return 1 end }
+        M.list = { function() return 1 end, function() return 2 end }
+        M.rows = { { 'a', 1 }, { 'b', 2 } }
+        return M";
+    let becomes = |from: &str, to: &str| {
+        let edited = BEFORE.replacen(from, to, 1);
+        assert_ne!(edited, BEFORE);
+        versions(BEFORE, &edited).out.is_same
+    };
+    assert!(versions(BEFORE, BEFORE).out.is_same);
+    assert!(becomes("total + n", "total - n"));
+    assert!(becomes("total + n", "total .. 'new'"), "a text");
+    assert!(becomes("return 1", "return 3"));
+    assert!(becomes("total + n;", "total + n\n"), "lines");
+    assert!(becomes("total = 0", "total = 1"));
+    // A list's elements are told apart by what they are, and the rest by what is there.
+    assert!(!becomes("{ function() return 1", "{ function() return 3"));
+    let swapped = "return 2 end, function() return 1";
+    assert!(!becomes("return 1 end, function() return 2", swapped));
+    assert!(!becomes("'a'", "'c'"));
+    assert!(!becomes(
+        "M.last = { n = n }",
+        "M.last = { n = n }; M.first = {}"
+    ));
+    assert!(!becomes("local total = 0", "local count, total = 0, 0"));
+    assert!(!becomes("M.add", "M.sum"));
 }

@@ -1,62 +1,97 @@
 //! Variables: those of one name in one function, and those that were renamed without a word.
 
+use std::ops::Range;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Aligner, Reason, SameVariable, renamed};
 use crate::code::definitions::{ProtoId, Symbol, VariableId};
+use crate::code::grouped::under;
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryInsert, collected};
 
-/// Variables by the function that declares them and the digest of their name.
-type ByName = FxHashMap<(ProtoId, u64), Vec<VariableId>>;
+/// A digest of a variable's name, and the variable.
+type Named = (u64, VariableId);
 
 impl Aligner<'_> {
     /// Aligns variables of one name in aligned functions: where several have it, by what they are
     /// initialised with, and then in order if there are as many.
     pub(super) fn variables(&mut self) -> Result<()> {
-        let (old, new) = (self.by_name(0)?, self.by_name(1)?);
-        for ((proto, name), own) in &old {
-            let Some(other) = self
-                .incoming_proto(*proto)
-                .and_then(|proto| new.get(&(proto, *name)))
-            else {
+        for proto in 0..self.sides[0].of.protos() {
+            let Some(other) = self.incoming_proto(proto) else {
                 continue;
             };
-            let free = |list: &[VariableId], partners: &[Option<(VariableId, SameVariable)>]| {
-                let is_free =
-                    |id: &&VariableId| partners.get(id.0 as usize).is_some_and(Option::is_none);
-                crate::support::mem::collected(list.iter().filter(is_free).map(|id| Ok(*id)))
-            };
-            let mut own = free(own, &self.out.variables)?;
-            let mut other = free(other, &self.out.variables_back)?;
-            if own.len() > 1 || other.len() > 1 {
-                let mut by_initialiser = FxHashMap::default();
-                for id in &other {
-                    by_initialiser.try_insert_value(self.initialiser(1, *id), *id)?;
+            let [base, incoming] = &self.sides;
+            let (own, other) = (base.of.variables_of(proto), incoming.of.variables_of(other));
+            if self.are_alike(own.clone(), other.clone()) {
+                for (a, b) in own.zip(other) {
+                    self.accept_variable(VariableId(a), VariableId(b), SameVariable::Name);
                 }
-                let mut known = Vec::new();
-                for id in &own {
-                    let Symbol::Definition(definition) = self.initialiser(0, *id) else {
-                        continue;
-                    };
-                    if let Some((definition, _)) = self.out.incoming(definition)
-                        && let Some(found) = by_initialiser.get(&Symbol::Definition(definition))
-                    {
-                        known.try_push((*id, *found))?;
-                    }
-                }
-                for (a, b) in known {
-                    self.accept_variable(a, b, SameVariable::Name);
-                }
-                (own, other) = (
-                    free(&own, &self.out.variables)?,
-                    free(&other, &self.out.variables_back)?,
-                );
+            } else {
+                let (own, other) = (self.by_name(0, own)?, self.by_name(1, other)?);
+                self.variables_by_name(&own, &other)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Have two functions the same variables, in the same order?
+    fn are_alike(&self, own: Range<u32>, other: Range<u32>) -> bool {
+        own.len() == other.len()
+            && own.zip(other).all(|(a, b)| {
+                let (a, b) = (VariableId(a), VariableId(b));
+                let contradict = match (self.initialiser(0, a), self.initialiser(1, b)) {
+                    (Symbol::Definition(one), Symbol::Definition(two)) => {
+                        self.out
+                            .incoming(one)
+                            .is_some_and(|(found, _)| found != two)
+                            || self.out.base(two).is_some_and(|(found, _)| found != one)
+                    }
+                    _ => false,
+                };
+                self.variable_name(0, a) == self.variable_name(1, b) && !contradict
+            })
+    }
+
+    /// Aligns the variables of two functions, each a name and a variable, sorted.
+    fn variables_by_name(&mut self, own: &[Named], other: &[Named]) -> Result<()> {
+        for group in own.chunk_by(|a, b| a.0 == b.0) {
+            let others = group.first().map(|(name, _)| under(other, *name));
+            let others = others.unwrap_or_default();
+            if group.len() > 1 || others.len() > 1 {
+                self.variables_by_initialiser(group, others)?;
+            }
+            let free = |list: &[Named], partners: &[Option<(VariableId, SameVariable)>]| {
+                let is_free =
+                    |id: &VariableId| partners.get(id.0 as usize).is_some_and(Option::is_none);
+                let ids = list.iter().map(|(_, id)| *id);
+                collected(ids.filter(is_free).map(Ok))
+            };
+            let own = free(group, &self.out.variables)?;
+            let other = free(others, &self.out.variables_back)?;
             if own.len() == other.len() {
                 for (a, b) in own.into_iter().zip(other) {
                     self.accept_variable(a, b, SameVariable::Name);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Of several variables of one name those are one whose initialisers are one definition.
+    fn variables_by_initialiser(&mut self, own: &[Named], other: &[Named]) -> Result<()> {
+        let mut by_initialiser = FxHashMap::default();
+        for (_, id) in other {
+            by_initialiser.try_insert_value(self.initialiser(1, *id), *id)?;
+        }
+        for (_, id) in own {
+            let Symbol::Definition(definition) = self.initialiser(0, *id) else {
+                continue;
+            };
+            if let Some((definition, _)) = self.out.incoming(definition)
+                && let Some(found) = by_initialiser.get(&Symbol::Definition(definition))
+            {
+                self.accept_variable(*id, *found, SameVariable::Name);
             }
         }
         Ok(())
@@ -67,33 +102,33 @@ impl Aligner<'_> {
         variable.map_or(Symbol::Unknown, |variable| variable.initialiser)
     }
 
-    fn by_name(&self, number: usize) -> Result<ByName> {
-        let mut found = ByName::default();
-        let Some(side) = self.sides.get(number) else {
-            return Ok(found);
-        };
-        for (id, variable) in side
-            .of
-            .variables()
-            .filter(|(_, variable)| !variable.is_hidden())
+    /// A digest of what a variable is called in the incoming version; none for the compiler's own.
+    fn variable_name(&self, number: usize, id: VariableId) -> Option<u64> {
+        let side = self.sides.get(number)?;
+        let variable = side.of.variable(id).filter(|known| !known.is_hidden())?;
+        if number == 0
+            && !self.renames.is_empty()
+            && let Some(new) = renamed(side.of.text(variable.name), self.renames)
+            && let Some(new) = self.sides[1].of.find(new)
         {
-            let new = match number {
-                0 => renamed(side.of.text(variable.name), self.renames),
-                _ => None,
-            };
-            let name = match new.and_then(|new| self.sides.get(1)?.of.find(new)) {
-                Some(new) => self.sides.get(1).map_or(0, |side| side.of.digest_of(new)),
-                None => side.of.digest_of(variable.name),
-            };
-            let key = (variable.proto, name);
-            if !found.contains_key(&key) {
-                found.try_insert_value(key, Vec::new())?;
-            }
-            if let Some(list) = found.get_mut(&key) {
-                list.try_push(id)?;
-            }
+            return Some(self.sides[1].of.digest_of(new));
         }
+        Some(side.of.digest_of(variable.name))
+    }
+
+    fn by_name(&self, side: usize, variables: Range<u32>) -> Result<Vec<Named>> {
+        let ids = variables.map(VariableId);
+        let mut found =
+            collected(ids.filter_map(|id| Some(Ok((self.variable_name(side, id)?, id)))))?;
+        found.sort_unstable();
         Ok(found)
+    }
+
+    /// Has a function a variable of this name?
+    fn has_variable(&self, side: usize, proto: ProtoId, name: Option<u64>) -> bool {
+        let of = self.sides.get(side).map(|side| side.of.variables_of(proto));
+        of.unwrap_or_default()
+            .any(|id| self.variable_name(side, VariableId(id)) == name)
     }
 
     fn accept_variable(&mut self, a: VariableId, b: VariableId, why: SameVariable) {
@@ -110,7 +145,6 @@ impl Aligner<'_> {
     /// A variable goes on under a new name if a function that captures it has equal code but for
     /// the name, the old name is gone, the new one is new, and the initialisers are equal.
     pub(super) fn renamed_variables(&mut self) -> Result<()> {
-        let (old, new) = (self.by_name(0)?, self.by_name(1)?);
         let mut pairs: FxHashSet<(VariableId, VariableId)> = FxHashSet::default();
         let [base, incoming] = &self.sides;
         for proto in 0..base.of.protos() {
@@ -127,13 +161,13 @@ impl Aligner<'_> {
                 if let (Some(a), Some(b)) = (
                     base.of.upvalue(proto, index),
                     incoming.of.upvalue(other, index),
-                ) && self.is_renamed(a, b, &old, &new)
+                ) && self.is_renamed(a, b)
                 {
                     pairs.try_insert_value((a, b), ())?;
                 }
             }
         }
-        let mut pairs = crate::support::mem::collected(pairs.into_iter().map(Ok))?;
+        let mut pairs = collected(pairs.into_iter().map(Ok))?;
         pairs.sort_unstable();
         for (a, b) in pairs {
             self.accept_variable(a, b, SameVariable::Renamed);
@@ -150,12 +184,12 @@ impl Aligner<'_> {
         self.names()
     }
 
-    fn is_renamed(&self, a: VariableId, b: VariableId, old: &ByName, new: &ByName) -> bool {
+    fn is_renamed(&self, a: VariableId, b: VariableId) -> bool {
         let [base, incoming] = &self.sides;
         let (Some(one), Some(two)) = (base.of.variable(a), incoming.of.variable(b)) else {
             return false;
         };
-        let (name, new_name) = (base.of.digest_of(one.name), incoming.of.digest_of(two.name));
+        let (name, new_name) = (self.variable_name(0, a), self.variable_name(1, b));
         let is_equal = || {
             let partners = match (one.initialiser, two.initialiser) {
                 (Symbol::Definition(one), Symbol::Definition(two)) => {
@@ -171,10 +205,10 @@ impl Aligner<'_> {
             && self.out.incoming_variable(a).is_none()
             && self.out.base_variable(b).is_none()
             && self.incoming_proto(one.proto) == Some(two.proto)
-            && !new.contains_key(&(two.proto, name))
-            && !old.contains_key(&(one.proto, new_name))
             && !one.is_given
             && !two.is_given
             && is_equal()
+            && !self.has_variable(1, two.proto, name)
+            && !self.has_variable(0, one.proto, new_name)
     }
 }

@@ -1,6 +1,7 @@
 //! Puts in order what the interpreter has found: who stores into what, and the name of each
 //! definition.
 
+use super::super::grouped::Grouped;
 use super::types::*;
 use super::{Definitions, NO_TEXT};
 use crate::support::error::Result;
@@ -12,39 +13,36 @@ const ROUNDS: usize = 4;
 impl Definitions {
     /// All instructions have been interpreted.
     pub(super) fn finish(&mut self) -> Result<()> {
-        let mut open: Vec<StoreId> = Vec::new();
-        for (store, id) in self.stores.iter().zip((0..).map(StoreId)) {
-            match store.place {
-                Place::Variable(variable) => self.assignments.try_push((variable, id))?,
-                Place::Global(name) => self.globals.try_push((name, id))?,
-                Place::Result { proto, number: 1 } => self.results.try_push((proto, id))?,
-                Place::Result { .. } | Place::Argument { .. } => {}
-                _ => open.try_push(id)?,
-            }
-        }
-        self.assignments.sort_unstable();
-        self.globals.sort_unstable();
-        self.results.sort_unstable();
+        let of = |number: fn(Place) -> Option<u32>| {
+            let stores = self.stores.iter().zip((0..).map(StoreId));
+            stores.filter_map(move |(store, id)| Some((number(store.place)?, id)))
+        };
+        let assignments = of(|place| match place {
+            Place::Variable(variable) => Some(variable.0),
+            _ => None,
+        });
+        let globals = of(|place| match place {
+            Place::Global(name) => Some(name.0),
+            _ => None,
+        });
+        let results = of(|place| match place {
+            Place::Result { proto, number: 1 } => Some(proto),
+            _ => None,
+        });
+        let assignments = Grouped::of(self.variables.len(), assignments)?;
+        let globals = Grouped::of(self.texts.len(), globals)?;
+        let results = Grouped::of(self.protos.len(), results)?;
+        (self.assignments, self.globals, self.results) = (assignments, globals, results);
         self.find_constants();
-        for _ in 0..ROUNDS {
-            let before = open.len();
-            self.find_objects(&mut open)?;
-            if open.len() == before || open.is_empty() {
-                break;
-            }
-        }
+        self.find_objects()?;
         self.find_names()?;
         self.cut_circles()
     }
 
-    /// Finds the definitions into which these stores go, and leaves those for which there are none.
-    fn find_objects(&mut self, open: &mut Vec<StoreId>) -> Result<()> {
-        let mut found = Vec::new();
-        let mut left = Vec::new();
-        for id in open.iter().copied() {
-            let Some(store) = self.store(id) else {
-                continue;
-            };
+    /// Finds the definitions into which the stores go.
+    fn find_objects(&mut self) -> Result<()> {
+        let (mut found, mut left) = (Vec::new(), Vec::new());
+        for (store, id) in self.stores.iter().zip((0..).map(StoreId)) {
             let (base, key) = match store.place {
                 Place::Field { base, key } => (base, key),
                 Place::Element { base, .. }
@@ -56,26 +54,32 @@ impl Definitions {
                 Symbol::Constant(Constant::String(key)) => key,
                 _ => NO_TEXT,
             };
-            if let Symbol::Definition(base) = base {
-                found.try_push(((base, key), id))?;
-                continue;
-            }
-            let bases = match base {
-                Symbol::Parameter(..) | Symbol::Import(_) | Symbol::Unknown => continue,
-                base => self.resolve(base)?.definitions,
-            };
-            for base in &bases {
-                found.try_push(((*base, key), id))?;
-            }
-            if bases.is_empty() {
-                left.try_push(id)?;
+            match base {
+                Symbol::Definition(base) => found.try_push((base.0, (key, id)))?,
+                Symbol::Parameter(..) | Symbol::Import(_) | Symbol::Unknown => {}
+                base => left.try_push((base, (key, id)))?,
             }
         }
-        for into in found {
-            self.into.try_push(into)?;
+        for _ in 0..ROUNDS {
+            self.into = Grouped::of(self.definitions.len(), found.iter().copied())?;
+            self.into.sort();
+            let (known, mut open) = (found.len(), Vec::new());
+            for (base, entry) in &left {
+                let bases = self.resolve(*base)?.definitions;
+                for base in &bases {
+                    found.try_push((base.0, *entry))?;
+                }
+                if bases.is_empty() {
+                    open.try_push((*base, *entry))?;
+                }
+            }
+            if found.len() == known {
+                return Ok(());
+            }
+            left = open;
         }
-        self.into.sort_unstable();
-        *open = left;
+        self.into = Grouped::of(self.definitions.len(), found.iter().copied())?;
+        self.into.sort();
         Ok(())
     }
 

@@ -22,13 +22,17 @@ mod parse;
 mod pure;
 mod registers;
 mod resolve;
+mod shape;
 #[cfg(test)]
 pub(super) mod tests;
 mod types;
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
 use super::Dump;
+use super::grouped::{Grouped, under};
 use super::reader::{Reader, Stop};
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
@@ -57,13 +61,13 @@ pub struct Definitions {
     fields: Vec<(Symbol, Symbol)>,
     lists: Vec<Symbol>,
     stores: Vec<Store>,
-    /// The stores into each definition, by text keys first; those to each variable and those to
-    /// each global: sorted.
-    into: Vec<((DefinitionId, Text), StoreId)>,
-    assignments: Vec<(VariableId, StoreId)>,
-    globals: Vec<(Text, StoreId)>,
+    /// The stores into each definition, by text keys first: sorted.
+    into: Grouped<(Text, StoreId)>,
+    /// The stores to each variable and to each global, by their names.
+    assignments: Grouped<StoreId>,
+    globals: Grouped<StoreId>,
     /// What each function returns first.
-    results: Vec<(ProtoId, StoreId)>,
+    results: Grouped<StoreId>,
     /// The most symbols in lists, and four times the most stores: a compiler writes no more.
     most: usize,
 }
@@ -77,14 +81,6 @@ struct KnownString {
     start: u32,
     length: u32,
     digest: u64,
-}
-
-/// The part of a sorted list of pairs that has this first half: the second halves.
-fn under<K: Ord + Copy, V: Copy>(pairs: &[(K, V)], key: K) -> impl Iterator<Item = V> {
-    let start = pairs.partition_point(|(other, _)| *other < key);
-    let rest = pairs.get(start..).unwrap_or_default().iter();
-    rest.take_while(move |(other, _)| *other == key)
-        .map(|(_, value)| *value)
 }
 
 impl Definitions {
@@ -141,10 +137,10 @@ impl Definitions {
             fields: Vec::new(),
             lists: Vec::new(),
             stores: Vec::new(),
-            into: Vec::new(),
-            assignments: Vec::new(),
-            globals: Vec::new(),
-            results: Vec::new(),
+            into: Grouped::NOTHING,
+            assignments: Grouped::NOTHING,
+            globals: Grouped::NOTHING,
+            results: Grouped::NOTHING,
             most,
         }
     }
@@ -194,7 +190,7 @@ impl Definitions {
 
     /// All definitions with their numbers. Calls whose result goes nowhere and that get no
     /// definition as an argument are among them; nothing has a name below these.
-    pub fn iter(&self) -> impl Iterator<Item = (DefinitionId, &Definition)> {
+    pub fn iter(&self) -> impl Iterator<Item = (DefinitionId, &Definition)> + Clone {
         (0..).map(DefinitionId).zip(&self.definitions)
     }
 
@@ -220,6 +216,12 @@ impl Definitions {
     /// nothing.
     pub fn variables(&self) -> impl Iterator<Item = (VariableId, &Variable)> {
         (0..).map(VariableId).zip(&self.variables)
+    }
+
+    /// The numbers of a function's variables, in the order of their beginnings.
+    pub fn variables_of(&self, proto: ProtoId) -> Range<u32> {
+        let (first, count) = self.proto(proto).map_or((0, 0), |proto| proto.locals);
+        first..first + count
     }
 
     /// A variable.
@@ -267,10 +269,8 @@ impl Definitions {
     /// for each; then under all other keys, elements, appended ones and the metatable, in the order
     /// of the code.
     pub fn stores_into(&self, id: DefinitionId) -> impl Iterator<Item = (StoreId, &Store)> {
-        let start = self.into.partition_point(|((other, _), _)| *other < id);
-        let rest = self.into.get(start..).unwrap_or_default().iter();
-        rest.take_while(move |((other, _), _)| *other == id)
-            .filter_map(|(_, store)| Some((*store, self.store(*store)?)))
+        let stores = self.into.get(id.0).iter();
+        stores.filter_map(|(_, store)| Some((*store, self.store(*store)?)))
     }
 
     /// What is stored in one field of a definition's object, in the order of the code.
@@ -279,23 +279,29 @@ impl Definitions {
         id: DefinitionId,
         key: Text,
     ) -> impl Iterator<Item = (StoreId, &Store)> {
-        under(&self.into, (id, key)).filter_map(|id| Some((id, self.store(id)?)))
+        let stores = under(self.into.get(id.0), key).iter();
+        stores.filter_map(|(_, store)| Some((*store, self.store(*store)?)))
+    }
+
+    fn listed(&self, stores: &[StoreId]) -> impl Iterator<Item = (StoreId, &Store)> {
+        let stores = stores.iter();
+        stores.filter_map(|store| Some((*store, self.store(*store)?)))
     }
 
     /// The initialiser and the assignments of a variable, in the order of the code.
     pub fn stores_to(&self, id: VariableId) -> impl Iterator<Item = (StoreId, &Store)> {
-        under(&self.assignments, id).filter_map(|id| Some((id, self.store(id)?)))
+        self.listed(self.assignments.get(id.0))
     }
 
     /// What the code stores in a global.
     pub fn stores_to_global(&self, name: Text) -> impl Iterator<Item = (StoreId, &Store)> {
-        under(&self.globals, name).filter_map(|id| Some((id, self.store(id)?)))
+        self.listed(self.globals.get(name.0))
     }
 
     /// What a function returns first, a store for each `return`. A function other than the main one
     /// that makes no object and stores nothing is not looked at.
     pub fn results(&self, proto: ProtoId) -> impl Iterator<Item = (StoreId, &Store)> {
-        under(&self.results, proto).filter_map(|id| Some((id, self.store(id)?)))
+        self.listed(self.results.get(proto))
     }
 
     /// Is the store the one that gave the definition its name? Then the place is its own, and what

@@ -111,18 +111,16 @@ impl Definitions {
                 let Some((base, key)) = self.field(field) else {
                     return Ok(());
                 };
+                let Symbol::Constant(Constant::String(key)) = key else {
+                    // What stands under other keys is found by going through all of them.
+                    meant.is_open = true;
+                    return Ok(());
+                };
                 let mut bases = Meant::default();
                 self.follow(base, &mut bases, steps, depth + 1)?;
                 meant.is_open |= bases.is_open || bases.definitions.is_empty();
                 for base in bases.definitions {
-                    let has_some = match key {
-                        Symbol::Constant(Constant::String(key)) => {
-                            add(&mut self.stores_under(base, key))?
-                        }
-                        // What stands under other keys is found by going through all of them.
-                        _ => false,
-                    };
-                    meant.is_open |= !has_some;
+                    meant.is_open |= !add(&mut self.stores_under(base, key))?;
                 }
             }
             _ => {}

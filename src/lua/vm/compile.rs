@@ -6,29 +6,14 @@ mod tests;
 
 use std::ffi::CStr;
 
-use super::{DebugInfo, Ref, Vm};
+use super::{DebugInfo, Ref, Version, Vm};
+use crate::code::compiled::Compiled;
 use crate::code::splice::{Edit, Main};
 use crate::code::stubs::Stubs;
 use crate::code::text::Difference;
 use crate::lua::given::Given;
 use crate::support::error::{Error, Result};
 use crate::support::fault;
-
-/// A text that was loaded in this state, and the main function that Lua's compiler has made of it.
-pub struct KeptText {
-    /// The text.
-    pub text: Vec<u8>,
-    /// The main function.
-    pub main: Ref,
-}
-
-/// A main function that was loaded.
-pub struct Made {
-    /// It.
-    pub main: Ref,
-    /// Its dump, with all debug information, where that is at hand.
-    pub dump: Option<Vec<u8>>,
-}
 
 /// The dump of a text of which not all was compiled.
 struct Spliced {
@@ -39,16 +24,10 @@ struct Spliced {
     is_exact: bool,
 }
 
-impl Made {
-    /// A main function of which nothing else is at hand.
-    pub fn of(main: Ref) -> Made {
-        Made { main, dump: None }
-    }
-}
-
 impl Vm {
-    /// Compiles what the program gave, text or binary, and keeps the main function. What is known
-    /// of an older text spares work: the function is the same, and so are the errors.
+    /// Compiles what the program gave, text or binary, and keeps the main function; with its dump,
+    /// all debug information in it, where that is at hand. An older version spares work: the
+    /// function is the same, and so are the errors.
     ///
     /// # Errors
     /// As [`Vm::load`].
@@ -56,26 +35,21 @@ impl Vm {
         &mut self,
         code: &Given,
         chunk_name: &CStr,
-        last: Option<KeptText>,
-    ) -> Result<Made> {
+        last: Option<&Version>,
+    ) -> Result<(Ref, Option<Vec<u8>>)> {
         if let Some(last) = last
-            && let Some(Spliced { dump, .. }) = self.spliced(code, chunk_name, &last)?
+            && let Some(Spliced { dump, .. }) = self.spliced(code, chunk_name, &last.compiled)?
         {
             // SAFETY: all functions in it were dumped by this Lua, whole, and made of text. Each
             // captures what the compiler said that it captures, from a main function of which the
             // same locals stand in the same registers.
             match unsafe { self.load_binary(&dump, chunk_name) } {
-                Ok(main) => {
-                    return Ok(Made {
-                        main,
-                        dump: Some(dump),
-                    });
-                }
+                Ok(main) => return Ok((main, Some(dump))),
                 Err(Error::Memory) => return Err(Error::Memory),
                 Err(_) => {} // (a Lua that loads no binary code)
             }
         }
-        self.load(code, chunk_name).map(Made::of)
+        Ok((self.load(code, chunk_name)?, None))
     }
 
     /// The dump of a text that has much in common with an older one; none where it has not, or does
@@ -84,26 +58,20 @@ impl Vm {
         &mut self,
         code: &Given,
         chunk_name: &CStr,
-        last: &KeptText,
+        last: &Compiled,
     ) -> Result<Option<Spliced>> {
         let exact = |dump| Spliced {
             dump,
             is_exact: true,
         };
+        if last.text.is_empty() || last.name != chunk_name.to_bytes() {
+            return Ok(None);
+        }
         let texts = [&last.text[..], code.bytes()];
         let Some(difference) = Difference::of(texts[0], texts[1]) else {
             return Ok(None);
         };
-        let same_name = |name: &[u8]| name == chunk_name.to_bytes();
-        if self.with_source(last.main, same_name) != Some(true) {
-            return Ok(None);
-        }
-        self.dump(last.main, DebugInfo::Keep)?;
-        let dump = self.take_dump();
-        if difference.is_none() {
-            return Ok(Some(exact(dump)));
-        }
-        let Some(old) = Main::of(&dump)? else {
+        let Some(old) = Main::of(&last.dump)? else {
             return Ok(None);
         };
         fault::point()?;

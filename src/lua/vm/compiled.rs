@@ -4,97 +4,109 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use super::{DebugInfo, KeptText, Made, Ref, Vm};
+use mlua::ffi;
+
+use super::{DebugInfo, Ref, Vm};
 use crate::code::Chunk;
 use crate::code::compiled::Compiled;
-use crate::code::definitions::Definitions;
 use crate::lua::given::Given;
 use crate::lua::shared::{self, Key};
-use crate::support::error::Result;
+use crate::support::error::{Error, Result};
 use crate::support::mem::{self, copied};
 
-/// What begins every binary chunk.
-const BINARY: u8 = 0x1b;
+/// A version of a file that was loaded in this state.
+pub struct Version {
+    /// Its main function.
+    pub main: Ref,
+    /// What depends on its text alone.
+    pub compiled: Arc<Compiled>,
+}
 
 impl Vm {
-    /// The main function of what the program gave, under this chunk name, and what other states
-    /// share of it; none where nobody does. What is known of an older text (`last`) spares work.
+    /// The main function of what the program gave, under this chunk name, and what is known of it.
+    /// An older version (`last`) spares work.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`], or [`crate::support::error::Error::Lua`] with the
     /// compiler's message.
     pub fn compile(
         &mut self,
-        code: &Given,
-        name: &CStr,
-        last: Option<KeptText>,
-    ) -> Result<(Made, Option<Arc<Compiled>>)> {
-        if !self.shares || code.bytes().first() == Some(&BINARY) {
-            return Ok((self.compile_text(code, name, last)?, None));
-        }
-        let digest = self.text_digest(name.to_bytes(), code.bytes());
-        let known = shared::file(|key| key.text == Some(digest))
-            .filter(|compiled| compiled.text == code.bytes() && compiled.name == name.to_bytes());
+        code: Given,
+        chunk_name: &CStr,
+        last: Option<&Version>,
+    ) -> Result<Version> {
+        let name = chunk_name.to_bytes();
+        let is_it = |compiled: &Compiled| {
+            code.is_text() && compiled.text == code.bytes() && compiled.name == name
+        };
+        let digest = match self.shares && code.is_text() {
+            true => Some(self.text_digest(name, code.bytes())),
+            false => None,
+        };
+        let known = match last.map(|last| &last.compiled).filter(|last| is_it(last)) {
+            Some(last) => Some(last.clone()),
+            None if digest.is_some() => {
+                shared::file(|key| key.text == digest).filter(|compiled| is_it(compiled))
+            }
+            None => None,
+        };
         if let Some(compiled) = known {
             // SAFETY: a dump of this very Lua's, of a function that its compiler made.
-            let main = unsafe { self.load_binary(&compiled.dump, name)? };
-            return Ok((Made::of(main), Some(compiled)));
+            match unsafe { self.load_binary(&compiled.dump, chunk_name) } {
+                Ok(main) => return Ok(Version { main, compiled }),
+                Err(Error::Memory) => return Err(Error::Memory),
+                Err(_) => {} // (a Lua that loads no binary code)
+            }
         }
-        let mut made = self.compile_text(code, name, last)?;
-        if !shared::has_others() {
-            return Ok((made, None));
-        }
-        let dump = match made.dump.take() {
+        let (main, dump) = self.compile_text(&code, chunk_name, last)?;
+        let dump = match dump {
             Some(dump) => dump,
             None => {
                 self.reserve_dump(code.bytes().len())?;
-                self.dump(made.main, DebugInfo::Keep)?;
+                self.dump(main, DebugInfo::Keep)?;
                 self.take_dump()
             }
         };
-        let dump = mem::counted(dump)?;
-        let chunk = Chunk::read(dump.clone(), &self.secret)?;
-        let chunk = chunk.map(mem::counted).transpose()?;
-        let (name, text) = (copied(name.to_bytes())?, copied(code.bytes())?);
-        let compiled = mem::counted(Compiled::new(name, text, dump, chunk))?;
-        self.share(Some(digest), &compiled);
-        Ok((made, Some(compiled)))
+        let text = code.into_text().unwrap_or_default();
+        let mut compiled = Compiled::new(copied(name)?, text, dump)?;
+        if digest.is_some() && shared::has_others() {
+            let chunk = Chunk::read(compiled.dump.clone(), &self.secret)?;
+            compiled.chunk = chunk.map(mem::counted).transpose()?;
+        }
+        let compiled = mem::counted(compiled)?;
+        if compiled.chunk.is_some() {
+            self.share(digest, &compiled);
+        }
+        Ok(Version { main, compiled })
     }
 
-    /// The definitions of a main function, of which this may be known, and the version that has
-    /// them if it is shared; none where its dump is not exactly that of Lua 5.4.
+    /// The version whose main function this is.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn definitions(
-        &mut self,
-        main: Ref,
-        known: Option<&Compiled>,
-    ) -> Result<Option<Arc<Definitions>>> {
-        if let Some(compiled) = known {
-            return compiled.definitions(&self.secret);
-        }
+    pub fn version_of(&mut self, main: Ref) -> Result<Version> {
         self.dump(main, DebugInfo::Keep)?;
         let dump = self.take_dump();
-        if !self.shares {
-            let made = Definitions::read(dump, &self.secret)?;
-            return made.map(mem::counted).transpose();
-        }
-        let digest = self.secret.digest(&dump);
-        let shared =
-            shared::file(|key| key.dump == digest).filter(|compiled| *compiled.dump == dump);
-        if let Some(compiled) = shared {
-            return compiled.definitions(&self.secret);
-        }
-        if !shared::has_others() {
-            let made = Definitions::read(dump, &self.secret)?;
-            return made.map(mem::counted).transpose();
+        if self.shares {
+            let digest = self.secret.digest(&dump);
+            let known =
+                shared::file(|key| key.dump == digest).filter(|compiled| *compiled.dump == dump);
+            if let Some(compiled) = known {
+                return Ok(Version { main, compiled });
+            }
         }
         let name = self.source(main)?.unwrap_or_default();
-        let dump = mem::counted(dump)?;
-        let compiled = mem::counted(Compiled::new(name, Vec::new(), dump, None))?;
-        self.share(None, &compiled);
-        compiled.definitions(&self.secret)
+        let compiled = mem::counted(Compiled::new(name, Vec::new(), dump)?)?;
+        if self.shares && shared::has_others() {
+            self.share(None, &compiled);
+        }
+        Ok(Version { main, compiled })
+    }
+
+    /// Does a finalizer run, as when the state is being closed? The collector takes no orders then.
+    pub fn is_in_finalizer(&self) -> bool {
+        // SAFETY: a live thread of the state; the call asks for a number, and raises nothing.
+        unsafe { ffi::lua_gc(self.scratch, ffi::LUA_GCCOUNT) < 0 }
     }
 
     fn share(&self, text: Option<u64>, compiled: &Arc<Compiled>) {

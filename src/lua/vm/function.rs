@@ -105,18 +105,19 @@ impl Vm {
     #[inline]
     pub fn upvalue(&self, function: Ref, i: u8) -> Option<Upvalue> {
         let (thread, index) = self.at(function);
-        // Before Lua 5.4.3 `lua_upvalueid` looks behind the last upvalue, so the count is asked
-        // first.
-        let count = self.with_debug_info(function, |ar| {
-            // SAFETY: what "u" fills in.
-            unsafe { (*ar).nups }
-        })?;
-        if i == 0 || i > count {
-            return None;
-        }
-        // SAFETY: the function has this upvalue; the holder has room for the value in passing. A
+        // SAFETY: a valid index, and the holder has room for a value in passing. Before Lua 5.4.3
+        // `lua_upvalueid` looks behind the last upvalue, so the count is asked first ("u"). A
         // function that the compiler works on has no cell yet.
         unsafe {
+            if ffi::lua_type(thread, index) != ffi::LUA_TFUNCTION {
+                return None;
+            }
+            let mut ar = Record::new();
+            ffi::lua_pushvalue(thread, index);
+            ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
+            if i == 0 || i > (*ar.as_ptr()).nups {
+                return None;
+            }
             let cell = ffi::lua_upvalueid(thread, index, i.into()) as usize;
             if cell == 0 || ffi::lua_getupvalue(thread, index, i.into()).is_null() {
                 return None;

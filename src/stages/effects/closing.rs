@@ -517,7 +517,7 @@ impl Effects<'_> {
             vm,
             self.context,
             &mut self.names,
-            (self.chunk_at, made),
+            (self.chunk, self.chunk_at, made),
             call,
         )
     }

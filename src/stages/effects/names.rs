@@ -48,9 +48,11 @@ pub struct Names {
     /// The names under which the file's main chunk stores functions, with the lines of each; none
     /// where several have the name.
     defined: FxHashMap<Vec<u8>, Option<(i32, i32)>>,
-    /// The same by their lines, and the source to which these belong.
+    /// The same by their lines.
     by_lines: FxHashMap<(i32, i32), Vec<u8>>,
-    source: Option<SourceId>,
+    is_read: bool,
+    /// The source to which these lines belong.
+    pub source: Option<SourceId>,
     /// The code of all functions of the file.
     file: FxHashSet<Digest>,
     /// Functions that answer to each other: the file's to the running one's, and back.
@@ -76,13 +78,12 @@ pub struct Sources<'a> {
 }
 
 impl Names {
-    /// Reads the names that the file's code gives to functions. `source` is that of its main
-    /// function.
-    ///
-    /// # Errors
-    /// [`crate::support::error::Error::Memory`].
-    pub fn read(&mut self, chunk: &Chunk, source: SourceId) -> Result<()> {
-        self.source = Some(source);
+    /// Reads the names that the file's code gives to functions, once.
+    fn read(&mut self, chunk: Option<&Chunk>) -> Result<()> {
+        let Some(chunk) = chunk.filter(|_| !self.is_read) else {
+            return Ok(());
+        };
+        self.is_read = true;
         for (name, lines) in chunk.stored_names()? {
             let lines = Some(lines).filter(|lines| {
                 self.defined
@@ -190,13 +191,14 @@ impl Names {
         &mut self,
         vm: &mut Vm,
         made: Made<'_>,
-        (thread, main): (usize, usize),
+        (chunk, (thread, main)): (Option<&Chunk>, (usize, usize)),
         function: Ref,
     ) -> Result<()> {
         let incoming = vm.val(function).addr;
         if self.incoming.contains_key(&incoming) {
             return Ok(());
         }
+        self.read(chunk)?;
         let info = vm.info(function)?.unwrap_or_default();
         if Some(info.source) == self.source
             && let Some(name) = self.by_lines.get(&(info.line, info.last))
@@ -282,14 +284,14 @@ impl Names {
         &mut self,
         vm: &mut Vm,
         made: Made<'_>,
-        chunk_at: (usize, usize),
+        chunk: (Option<&Chunk>, (usize, usize)),
         function: Ref,
     ) -> Result<Option<Vec<u8>>> {
         let address = vm.val(function).addr;
         if !made.created(address) {
             return Ok(None);
         }
-        self.name_incoming(vm, made, chunk_at, function)?;
+        self.name_incoming(vm, made, chunk, function)?;
         let names = self.incoming.get(&address);
         names
             .and_then(|names| names.iter().min())
@@ -317,7 +319,8 @@ impl Names {
             likely.try_push(self.current(vm, sources.lineage, *answer))?;
             return Ok(likely);
         }
-        self.name_incoming(vm, made, sources.chunk_at, incoming)?;
+        let chunk = (sources.chunk, sources.chunk_at);
+        self.name_incoming(vm, made, chunk, incoming)?;
         for name in self.incoming.get(&address).map_or(&[][..], |names| names) {
             if let Some(Some(running)) = self.named.get(name)
                 && self.is_telling(name)
@@ -381,7 +384,8 @@ impl Names {
         if self.answered.contains_key(&vm.val(running).addr) {
             return Ok(None);
         }
-        self.name_incoming(vm, made, sources.chunk_at, incoming)?;
+        let chunk = (sources.chunk, sources.chunk_at);
+        self.name_incoming(vm, made, chunk, incoming)?;
         let nothing = Vec::new();
         let own = self.incoming.get(&new).unwrap_or(&nothing);
         let others = self.running.get(&current).unwrap_or(&nothing);

@@ -1,5 +1,6 @@
 //! A call as a person would write it: `bus.on("hit", chat.on_hit)`.
 
+use crate::code::Chunk;
 use crate::lua::calls;
 use crate::lua::tracker::Made;
 use crate::lua::vm::{Kept, Kind, Ref, Vm};
@@ -36,7 +37,7 @@ pub(super) fn call(
     vm: &mut Vm,
     context: &Context,
     names: &mut Names,
-    (chunk_at, made): ((usize, usize), Made<'_>),
+    (chunk, chunk_at, made): (Option<&Chunk>, (usize, usize), Made<'_>),
     call: &OpenCall,
 ) -> Result<String> {
     let (name, what) = (&call.name.0, call.name.1);
@@ -54,7 +55,7 @@ pub(super) fn call(
         }
         let arg = call.args.at(i);
         match vm.kind(arg) {
-            Kind::Function => match names.name_of(vm, made, chunk_at, arg)? {
+            Kind::Function => match names.name_of(vm, made, (chunk, chunk_at), arg)? {
                 Some(name) => {
                     text.push_str(&context.title);
                     text.push('.');

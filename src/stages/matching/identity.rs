@@ -62,16 +62,15 @@ impl Identity {
     /// [`crate::support::error::Error::Memory`].
     fn of(
         base: Option<Arc<Definitions>>,
-        (definitions, compiled): (Arc<Definitions>, Option<&Compiled>),
+        (definitions, compiled): (Arc<Definitions>, &Compiled),
         [running, incoming]: [Origins; 2],
         renames: Renames<'_>,
     ) -> Result<Identity> {
-        let alignment = match (&base, compiled) {
-            (Some(base), Some(compiled)) if renames.is_empty() => {
-                Some(compiled.alignment(base, &definitions)?)
-            }
-            (Some(base), _) => Some(counted(align(base, &definitions, renames)?)?),
-            (None, _) => None,
+        let alignment = match &base {
+            Some(base) if Arc::ptr_eq(base, &definitions) => None,
+            Some(base) if renames.is_empty() => Some(compiled.alignment(base, &definitions)?),
+            Some(base) => Some(counted(align(base, &definitions, renames)?)?),
+            None => None,
         };
         let mut renamed = FxHashMap::default();
         if let (Some(base), Some(alignment)) = (&base, &alignment) {
@@ -485,9 +484,8 @@ impl Pairer<'_> {
     /// is not known: its objects are those that stand where the definitions of the file would put
     /// theirs.
     pub(super) fn identify(&mut self) -> Result<()> {
-        let compiled = self.loaded.shared.clone();
-        let main = self.loaded.main;
-        let Some(definitions) = self.vm.definitions(main, compiled.as_deref())? else {
+        let compiled = self.loaded.compiled.clone();
+        let Some(definitions) = compiled.definitions(self.vm.secret())? else {
             return Ok(());
         };
         let texts = self.names_given()?;
@@ -519,12 +517,7 @@ impl Pairer<'_> {
                 Ok(if is_fresh { Put::Here } else { Put::OTHER })
             },
         )?;
-        let base = match self.vm.kind(self.loaded.last_main) {
-            Kind::Function if self.out.base.is_known() => {
-                self.vm.definitions(self.loaded.last_main, None)?
-            }
-            _ => None,
-        };
+        let base = self.base_definitions()?;
         for (old, new) in &renames {
             let known = [(base.as_ref(), *old), (Some(&definitions), *new)];
             for (side, name) in known {
@@ -580,11 +573,24 @@ impl Pairer<'_> {
         )?;
         self.identity = Identity::of(
             base,
-            (definitions, compiled.as_deref()),
+            (definitions, &compiled),
             [running, incoming],
             &renames,
         )?;
         Ok(())
+    }
+
+    /// The definitions of the last load, if its text is known.
+    fn base_definitions(&mut self) -> Result<Option<Arc<Definitions>>> {
+        let last_main = self.loaded.last_main;
+        if self.vm.kind(last_main) != Kind::Function || !self.out.base.is_known() {
+            return Ok(None);
+        }
+        let compiled = match &self.loaded.last {
+            Some(last) if self.vm.same(last.main, last_main) => last.compiled.clone(),
+            _ => self.vm.version_of(last_main)?.compiled,
+        };
+        compiled.definitions(self.vm.secret())
     }
 
     /// The module's own functions that run, each with a digest of its code. Where the module was

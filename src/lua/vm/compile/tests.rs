@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use effort::pick;
 
-use super::{KeptText, Spliced};
+use super::Spliced;
+use crate::code::compiled::Compiled;
 use crate::code::splice::{Edit, Main, difference_in_meaning};
 use crate::code::stubs::Stubs;
 use crate::code::text::Difference;
@@ -292,10 +293,9 @@ impl Tally {
             Some(dump) => State::load_dump(vm, dump, NAME),
             None => vm.load_text(old.as_bytes(), NAME).ok()?,
         };
-        let last = KeptText {
-            text: old.as_bytes().to_vec(),
-            main,
-        };
+        let dump = vm.dump(main, DebugInfo::Keep).expect("memory").to_vec();
+        let (name, text) = (NAME.to_bytes().to_vec(), old.as_bytes().to_vec());
+        let last = Compiled::new(name, text, dump).expect("memory");
         let code = Given::of_test(new.as_bytes());
         let spliced = vm.spliced(&code, NAME, &last).expect("memory");
         let whole = vm.load_text(new.as_bytes(), NAME);
