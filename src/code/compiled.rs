@@ -46,15 +46,20 @@ impl Compiled {
         self.name.len() + self.text.len() + self.dump.len().saturating_mul(8)
     }
 
-    /// Its definitions; none where the dump is not exactly that of Lua 5.4.
+    /// Its definitions; none where the dump is not exactly that of Lua 5.4. Those of another
+    /// version (`base`) spare work.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn definitions(&self, secret: &Secret) -> Result<Option<Arc<Definitions>>> {
+    pub fn definitions(
+        &self,
+        secret: &Secret,
+        base: Option<&Definitions>,
+    ) -> Result<Option<Arc<Definitions>>> {
         if let Some(known) = self.definitions.get() {
             return Ok(known.clone());
         }
-        let made = Definitions::read(self.dump.clone(), secret)?;
+        let made = Definitions::read(self.dump.clone(), secret, base)?;
         let made = made.map(mem::counted).transpose()?;
         Ok(self.definitions.get_or_init(|| made).clone())
     }

@@ -31,10 +31,8 @@ impl<T: Copy> Grouped<T> {
         next.resize(count + 1, 0);
         let mut filler = None;
         for (number, value) in pairs.clone() {
-            if let Some(place) = next
-                .get_mut(..count)
-                .and_then(|all| all.get_mut(number as usize))
-            {
+            let number = number as usize;
+            if let Some(place) = next.get_mut(number).filter(|_| number < count) {
                 *place += 1;
                 filler = Some(value);
             }
@@ -49,9 +47,8 @@ impl<T: Copy> Grouped<T> {
             values.resize(all as usize, filler);
         }
         for (number, value) in pairs {
-            if let Some(place) = next
-                .get_mut(..count)
-                .and_then(|all| all.get_mut(number as usize))
+            let number = number as usize;
+            if let Some(place) = next.get_mut(number).filter(|_| number < count)
                 && let Some(free) = values.get_mut(*place as usize)
             {
                 *free = value;

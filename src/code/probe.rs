@@ -209,7 +209,7 @@ pub fn outline(bytes: &[u8]) -> Verdict {
 /// Definitions, variables and stores.
 pub fn definitions(bytes: &[u8]) -> Verdict {
     verdict(
-        copy(bytes).and_then(|dump| Definitions::read(dump, &Secret::default())),
+        copy(bytes).and_then(|dump| Definitions::read(dump, &Secret::default(), None)),
         |definitions| {
             let mut things = 0;
             for (id, definition) in definitions.iter() {

@@ -363,7 +363,7 @@ fn an_unchanged_file_is_all_of_itself() {
         let Some(dump) = dump else {
             continue; // another version of Lua, or a file that is wrong on purpose
         };
-        let of = |dump| Definitions::read(dump, &Secret::default()).expect("memory");
+        let of = |dump| Definitions::read(dump, &Secret::default(), None).expect("memory");
         let base = of(dump.clone()).expect("a dump");
         let incoming = of(dump).expect("a dump");
         let out = align(&base, &incoming, &[]).expect("memory");

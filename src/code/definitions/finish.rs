@@ -13,26 +13,18 @@ const ROUNDS: usize = 4;
 impl Definitions {
     /// All instructions have been interpreted.
     pub(super) fn finish(&mut self) -> Result<()> {
-        let of = |number: fn(Place) -> Option<u32>| {
-            let stores = self.stores.iter().zip((0..).map(StoreId));
-            stores.filter_map(move |(store, id)| Some((number(store.place)?, id)))
-        };
-        let assignments = of(|place| match place {
-            Place::Variable(variable) => Some(variable.0),
-            _ => None,
-        });
-        let globals = of(|place| match place {
-            Place::Global(name) => Some(name.0),
-            _ => None,
-        });
-        let results = of(|place| match place {
-            Place::Result { proto, number: 1 } => Some(proto),
-            _ => None,
-        });
-        let assignments = Grouped::of(self.variables.len(), assignments)?;
-        let globals = Grouped::of(self.texts.len(), globals)?;
-        let results = Grouped::of(self.protos.len(), results)?;
-        (self.assignments, self.globals, self.results) = (assignments, globals, results);
+        let (mut assignments, mut globals, mut results) = (Vec::new(), Vec::new(), Vec::new());
+        for (store, id) in self.stores.iter().zip((0..).map(StoreId)) {
+            match store.place {
+                Place::Variable(variable) => assignments.try_push((variable.0, id))?,
+                Place::Global(name) => globals.try_push((name.0, id))?,
+                Place::Result { proto, number: 1 } => results.try_push((proto, id))?,
+                _ => {}
+            }
+        }
+        self.assignments = Grouped::of(self.variables.len(), assignments.iter().copied())?;
+        self.globals = Grouped::of(self.texts.len(), globals.iter().copied())?;
+        self.results = Grouped::of(self.protos.len(), results.iter().copied())?;
         self.find_constants();
         self.find_objects()?;
         self.find_names()?;

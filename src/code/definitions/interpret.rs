@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::super::reader::{Read, Stop};
 use super::frame::{Frame, I};
+use super::known::Known;
 use super::parse::Parsed;
 use super::registers::Registers;
 use super::types::*;
@@ -12,8 +13,12 @@ use super::{Definitions, op};
 use crate::support::error::Error;
 use crate::support::mem::TryPush;
 
-/// Interprets all functions, each before those in it.
-pub(super) fn interpret(parsed: &Parsed<'_>, out: &mut Definitions) -> Read<()> {
+/// Interprets all functions, each before those in it, but for those that are known.
+pub(super) fn interpret(
+    parsed: &Parsed<'_>,
+    mut known: Option<Known<'_>>,
+    out: &mut Definitions,
+) -> Read<()> {
     for proto in &out.protos {
         let first = out.upvalues.len();
         out.first_upvalue.try_push(first as u32)?;
@@ -27,10 +32,25 @@ pub(super) fn interpret(parsed: &Parsed<'_>, out: &mut Definitions) -> Read<()> 
     }
     let standard = StandardNames::of(out);
     let mut registers = Registers::new(out.most);
-    for (raw, id) in parsed.raws.iter().zip(0..).filter(|(raw, _)| !raw.is_plain) {
-        let mut frame = Frame::new(id, raw, parsed, &mut registers, out);
-        frame.run(&standard)?;
+    // So many functions are taken over.
+    let mut taken = 0;
+    for (raw, id) in parsed.raws.iter().zip(0..) {
+        out.note_lengths()?;
+        if id < taken {
+            continue;
+        }
+        if let Some(known) = &mut known
+            && known.take_over(out, id)?
+        {
+            taken = out.proto(id).map_or(id, |proto| proto.end);
+            #[cfg(test)]
+            (out.taken += taken - id);
+        } else if !raw.is_plain {
+            let mut frame = Frame::new(id, raw, parsed, &mut registers, out);
+            frame.run(&standard)?;
+        }
     }
+    out.note_lengths()?;
     Ok(())
 }
 
@@ -77,7 +97,7 @@ impl StandardNames {
     fn kind(&self, callee: Symbol, out: &Definitions) -> Native {
         let callee = match callee {
             Symbol::Variable(id) => match out.variable(id) {
-                Some(variable) if variable.assignments == 0 => variable.initialiser,
+                Some(variable) if variable.is_fixed() => variable.initialiser,
                 _ => return Native::Other,
             },
             callee => callee,

@@ -18,6 +18,7 @@ mod features;
 mod finish;
 mod frame;
 mod interpret;
+mod known;
 mod parse;
 mod pure;
 mod registers;
@@ -37,6 +38,7 @@ use super::reader::{Reader, Stop};
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
 use crate::support::secret::Secret;
+use known::{Known, Lengths};
 
 pub(super) use features::Features;
 pub use types::*;
@@ -68,6 +70,11 @@ pub struct Definitions {
     globals: Grouped<StoreId>,
     /// What each function returns first.
     results: Grouped<StoreId>,
+    /// How long the lists were when each function's turn came, and in the end.
+    lengths: Vec<Lengths>,
+    /// How many functions were taken over from another version.
+    #[cfg(test)]
+    taken: u32,
     /// The most symbols in lists, and four times the most stores: a compiler writes no more.
     most: usize,
 }
@@ -85,17 +92,23 @@ struct KnownString {
 
 impl Definitions {
     /// Reads the dump of a main chunk; none when it is not exactly that of Lua 5.4. Digests, and
-    /// two versions that are to be aligned, want one secret.
+    /// two versions that are to be aligned, want one secret. What is known of another version
+    /// (`base`) spares work.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn read(dump: impl Into<Dump>, secret: &Secret) -> Result<Option<Definitions>> {
+    pub fn read(
+        dump: impl Into<Dump>,
+        secret: &Secret,
+        base: Option<&Definitions>,
+    ) -> Result<Option<Definitions>> {
         let dump = dump.into();
         let mut out = Definitions::empty(secret, dump.len());
         out.reserve(dump.len())?;
         let read = Reader::of(&dump).map(|mut reader| {
             let parsed = parse::parse(&mut reader, &mut out, secret)?;
-            interpret::interpret(&parsed, &mut out)
+            let known = base.map(Known::of).transpose()?;
+            interpret::interpret(&parsed, known, &mut out)
         });
         match read {
             None | Some(Err(Stop::Format)) => return Ok(None),
@@ -141,6 +154,9 @@ impl Definitions {
             assignments: Grouped::NOTHING,
             globals: Grouped::NOTHING,
             results: Grouped::NOTHING,
+            lengths: Vec::new(),
+            #[cfg(test)]
+            taken: 0,
             most,
         }
     }

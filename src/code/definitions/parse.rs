@@ -135,6 +135,7 @@ impl<'d> Parser<'_, 'd> {
             params: *params,
             upvalues: (upvalues.len() / 3) as u8,
             digest: Digest::default(),
+            locals_digest: 0,
             definition: None,
             end: id + 1,
             code: (code_start as u32, code.len() as u32),
@@ -153,6 +154,7 @@ impl<'d> Parser<'_, 'd> {
             absolute: (0, 0),
         })?;
 
+        let mut locals_hash = self.secret.hasher();
         let mut children: SmallVec<[ProtoId; 16]> = SmallVec::new();
         for _ in 0..reader.count()? {
             *at = reader;
@@ -161,6 +163,7 @@ impl<'d> Parser<'_, 'd> {
             children.try_push(child)?;
             let proto = self.out.protos.get(child as usize);
             hash.write_u64(proto.map_or(0, |proto| proto.digest.bits));
+            locals_hash.write_u64(proto.map_or(0, |proto| proto.locals_digest));
             if let Some(raw) = self.parsed.raws.get(child as usize) {
                 hash.write(raw.upvalues);
                 let descriptions = raw.upvalues.as_chunks().0;
@@ -171,20 +174,27 @@ impl<'d> Parser<'_, 'd> {
                 });
             }
         }
-        let start = self.parsed.children.len() as u32;
+        let first_child = self.parsed.children.len() as u32;
         for child in &children {
             self.parsed.children.try_push(*child)?;
         }
-        let (lines, absolute, locals) = self.debug(&mut reader, id, code.len() / 4)?;
+        let (lines, absolute) = read_lines(&mut reader, code.len() / 4, &mut self.parsed.absolute)?;
+        let start = reader.position();
+        let locals = self.locals(&mut reader, id)?;
+        locals_hash.write(reader.since(start));
+        for _ in 0..reader.count()? {
+            reader.string()?;
+        }
         *at = reader;
         if let Some(raw) = self.parsed.raws.get_mut(id as usize) {
             raw.assigned = assigned;
-            raw.children = (start, children.len() as u32);
+            raw.children = (first_child, children.len() as u32);
             (raw.lines, raw.absolute, raw.locals) = (lines, absolute, locals);
         }
         let end = self.out.protos.len() as ProtoId;
         if let Some(proto) = self.out.protos.get_mut(id as usize) {
             (proto.end, proto.locals) = (end, locals);
+            proto.locals_digest = locals_hash.finish();
             proto.digest = Digest {
                 bits: hash.finish(),
                 is_whole: true,
@@ -231,25 +241,8 @@ impl<'d> Parser<'_, 'd> {
         Ok(number)
     }
 
-    /// Lines and locals; there are none in stripped code.
-    fn debug(
-        &mut self,
-        reader: &mut Reader<'d>,
-        proto: ProtoId,
-        instructions: usize,
-    ) -> Read<(&'d [u8], Part, Part)> {
-        let count = reader.count()?;
-        if count != 0 && count != instructions {
-            return Err(Stop::Format);
-        }
-        let lines = reader.take(count)?;
-        let (first, count) = (self.parsed.absolute.len() as u32, reader.count()?);
-        for _ in 0..count {
-            reader.int()?;
-            let line = reader.int()?;
-            self.parsed.absolute.try_push(line)?;
-        }
-        let absolute = (first, count as u32);
+    /// The locals of a function; there are none in stripped code.
+    fn locals(&mut self, reader: &mut Reader<'d>, proto: ProtoId) -> Read<Part> {
         let is_plain = self
             .parsed
             .raws
@@ -284,10 +277,27 @@ impl<'d> Parser<'_, 'd> {
                 is_hidden,
             })?;
         }
-        for _ in 0..reader.count()? {
-            reader.string()?;
-        }
         let count = self.parsed.locals.len() as u32 - first;
-        Ok((lines, absolute, (first, count)))
+        Ok((first, count))
     }
+}
+
+/// The lines of a function's instructions; there are none in stripped code.
+fn read_lines<'d>(
+    reader: &mut Reader<'d>,
+    instructions: usize,
+    absolute: &mut Vec<i32>,
+) -> Read<(&'d [u8], Part)> {
+    let count = reader.count()?;
+    if count != 0 && count != instructions {
+        return Err(Stop::Format);
+    }
+    let lines = reader.take(count)?;
+    let (first, count) = (absolute.len() as u32, reader.count()?);
+    for _ in 0..count {
+        reader.int()?;
+        let line = reader.int()?;
+        absolute.try_push(line)?;
+    }
+    Ok((lines, (first, count as u32)))
 }

@@ -6,7 +6,6 @@ use rustc_hash::FxHashMap;
 use super::Definitions;
 use super::types::*;
 use crate::support::error::Result;
-use crate::support::mem::TryInsert;
 
 /// A definition's name: what stands under it later on is another one than the chunk's own.
 type Name = (Parent, Key, bool);
@@ -40,20 +39,26 @@ impl Definitions {
         if !are_alike {
             return Ok(false);
         }
-        let mut names: FxHashMap<Name, u32> = FxHashMap::default();
-        for (_, definition) in self.iter().filter(|(_, one)| !one.key.is_sequence()) {
-            let name = name_of(definition);
-            let count = names.get(&name).copied().unwrap_or(0);
-            names.try_insert_value(name, count + 1)?;
-        }
-        let mut nameless = self.iter().filter(|(_, one)| {
-            one.key.is_sequence() || names.get(&name_of(one)).is_some_and(|count| *count > 1)
-        });
-        Ok(nameless.all(|(id, _)| {
+        let is_same = |id: DefinitionId| {
             let symbol = Symbol::Definition(id);
             self.content_of(symbol) == base.content_of(symbol)
                 && self.code_of(id) == base.code_of(id)
-        }))
+        };
+        let mut names: FxHashMap<Name, DefinitionId> = FxHashMap::default();
+        names.try_reserve(self.definitions.len())?;
+        for (id, definition) in self.iter() {
+            let are_same = match definition.key.is_sequence() {
+                true => is_same(id),
+                false => match names.insert(name_of(definition), id) {
+                    Some(former) => is_same(former) && is_same(id),
+                    None => true,
+                },
+            };
+            if !are_same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn is_alike(&self, own: &Definition, base: &Definitions, other: &Definition) -> bool {

@@ -13,7 +13,7 @@ pub(in crate::code) fn read(text: &str) -> Definitions {
         let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
         vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
     });
-    Definitions::read(dump, &Secret::default())
+    Definitions::read(dump, &Secret::default(), None)
         .expect("memory")
         .expect("a dump")
 }
@@ -357,7 +357,7 @@ fn a_closure_finds_its_prototype() {
     let chunk = super::super::Chunk::read(dump.clone(), &secret)
         .expect("memory")
         .expect("chunk");
-    let definitions = Definitions::read(dump, &secret)
+    let definitions = Definitions::read(dump, &secret, None)
         .expect("memory")
         .expect("a dump");
     assert_eq!(definitions.protos(), tree.len());
@@ -392,7 +392,7 @@ fn a_stripped_dump_has_definitions_and_no_variable() {
             .expect("memory")
             .to_vec()
     });
-    let definitions = Definitions::read(dump, &Secret::default())
+    let definitions = Definitions::read(dump, &Secret::default(), None)
         .expect("memory")
         .expect("read");
     assert_eq!(definitions.variables().count(), 0);

@@ -117,6 +117,7 @@ pub struct CallId(pub u32);
 
 /// What is called, and with what.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Call {
     /// What is called; of `object:method()` the field.
     pub callee: Symbol,
@@ -173,6 +174,7 @@ impl Key {
 
 /// An expression that makes an object.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Definition {
     /// What expression it is.
     pub kind: Kind,
@@ -196,6 +198,7 @@ pub struct Definition {
 
 /// A local variable.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Variable {
     /// Its name.
     pub name: Text,
@@ -219,6 +222,11 @@ pub struct Variable {
 }
 
 impl Variable {
+    /// Does no code assign it, nor a nested function that exists?
+    pub(super) fn is_fixed(&self) -> bool {
+        self.assignments == 0 && !self.is_shared
+    }
+
     /// Is it one of the compiler's own, as the state of a loop?
     pub fn is_hidden(&self) -> bool {
         self.is_hidden
@@ -227,6 +235,7 @@ impl Variable {
 
 /// A function.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Proto {
     /// The function around it; none for the main function.
     #[cfg_attr(not(test), allow(dead_code, reason = "tests tell functions by it"))]
@@ -242,6 +251,8 @@ pub struct Proto {
     /// The same as [`Profile::digest`](super::super::Profile): with it and the lines a running
     /// closure finds its prototype ([`Definitions::proto_of`]).
     pub digest: Digest,
+    /// A digest of its locals, and of those of the functions in it.
+    pub(super) locals_digest: u64,
     /// The definition that makes closures of it; none for the main function, and where the code is
     /// never reached.
     pub definition: Option<DefinitionId>,
@@ -302,6 +313,7 @@ pub enum Place {
 
 /// A value goes to a place.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Store {
     /// Where.
     pub place: Place,

@@ -485,7 +485,8 @@ impl Pairer<'_> {
     /// theirs.
     pub(super) fn identify(&mut self) -> Result<()> {
         let compiled = self.loaded.compiled.clone();
-        let Some(definitions) = compiled.definitions(self.vm.secret())? else {
+        let base = self.base_definitions()?;
+        let Some(definitions) = compiled.definitions(self.vm.secret(), base.as_deref())? else {
             return Ok(());
         };
         let texts = self.names_given()?;
@@ -517,7 +518,6 @@ impl Pairer<'_> {
                 Ok(if is_fresh { Put::Here } else { Put::OTHER })
             },
         )?;
-        let base = self.base_definitions()?;
         for (old, new) in &renames {
             let known = [(base.as_ref(), *old), (Some(&definitions), *new)];
             for (side, name) in known {
@@ -590,7 +590,7 @@ impl Pairer<'_> {
             Some(last) if self.vm.same(last.main, last_main) => last.compiled.clone(),
             _ => self.vm.version_of(last_main)?.compiled,
         };
-        compiled.definitions(self.vm.secret())
+        compiled.definitions(self.vm.secret(), None)
     }
 
     /// The module's own functions that run, each with a digest of its code. Where the module was

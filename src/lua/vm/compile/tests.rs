@@ -15,6 +15,7 @@ use effort::pick;
 
 use super::Spliced;
 use crate::code::compiled::Compiled;
+use crate::code::definitions::Definitions;
 use crate::code::splice::{Edit, Main, difference_in_meaning};
 use crate::code::stubs::Stubs;
 use crate::code::text::Difference;
@@ -275,6 +276,8 @@ struct Tally {
     spliced: usize,
     /// Byte by byte what the compiler makes of the whole text.
     exact: usize,
+    /// Functions of which the definitions of the old text have told all.
+    taken_over: usize,
 }
 
 impl Tally {
@@ -300,6 +303,10 @@ impl Tally {
         let spliced = vm.spliced(&code, NAME, &last).expect("memory");
         let whole = vm.load_text(new.as_bytes(), NAME);
         self.compiled += usize::from(whole.is_ok());
+        if let Ok(whole) = whole {
+            let whole = vm.dump(whole, DebugInfo::Keep).expect("memory");
+            self.taken_over += Definitions::taken_over(&last.dump, whole) as usize;
+        }
         if let Some(Spliced { dump, is_exact }) = &spliced {
             let Ok(whole) = whole else {
                 panic!("spliced, and does not compile:\n{old}\n---- became\n{new}");
@@ -344,6 +351,7 @@ fn a_spliced_dump_is_that_of_the_whole_text() {
     eprintln!("{tally:?}");
     assert!(tally.compiled * 4 > tally.pairs, "{tally:?}");
     assert!(tally.spliced * 2 > tally.compiled, "{tally:?}");
+    assert!(tally.taken_over > tally.compiled, "{tally:?}");
 }
 
 /// Edits of one function that change the main function's code, constants or lines: each is spliced

@@ -1,0 +1,461 @@
+//! What an older version tells of a function that is the same in both: it is taken over, and only
+//! what was edited is interpreted.
+//!
+//! A function of the main function and all functions in it make a *block*. What a block gives (its
+//! definitions, stores, …) stands together in each list, and depends on nothing but its code, its
+//! locals, and what is known of the locals of the main function that it captures. So of two equal
+//! blocks the lists differ in nothing but where they begin.
+
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
+
+use super::types::*;
+use super::{Definitions, NO_TEXT};
+use crate::support::error::Result;
+use crate::support::mem::{TryInsert, TryPush};
+
+/// How long each list is when a function's turn comes.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub(super) struct Lengths {
+    definitions: u32,
+    calls: u32,
+    fields: u32,
+    lists: u32,
+    stores: u32,
+}
+
+impl Lengths {
+    fn of(of: &Definitions) -> Lengths {
+        Lengths {
+            definitions: of.definitions.len() as u32,
+            calls: of.calls.len() as u32,
+            fields: of.fields.len() as u32,
+            lists: of.lists.len() as u32,
+            stores: of.stores.len() as u32,
+        }
+    }
+}
+
+/// The blocks of an older version, by their code and their locals.
+pub(super) struct Known<'b> {
+    base: &'b Definitions,
+    blocks: FxHashMap<(u64, u64), ProtoId>,
+    /// The base's texts in the new version, as far as they were asked for.
+    texts: Vec<Text>,
+}
+
+impl<'b> Known<'b> {
+    pub(super) fn of(base: &'b Definitions) -> Result<Known<'b>> {
+        let mut blocks = FxHashMap::default();
+        for (proto, id) in base.protos.iter().zip(0..) {
+            if proto.parent == Some(0) {
+                blocks.try_insert_value((proto.digest.key(), proto.locals_digest), id)?;
+            }
+        }
+        let mut texts = Vec::new();
+        texts.try_reserve_exact(base.texts.len())?;
+        texts.resize(base.texts.len(), NO_TEXT);
+        Ok(Known {
+            base,
+            blocks,
+            texts,
+        })
+    }
+
+    /// Adds to the new version what the base tells of the block of this function; false where it
+    /// tells nothing.
+    pub(super) fn take_over(&mut self, out: &mut Definitions, id: ProtoId) -> Result<bool> {
+        let Some(proto) = out.proto(id).filter(|proto| proto.parent == Some(0)) else {
+            return Ok(false);
+        };
+        let key = (proto.digest.key(), proto.locals_digest);
+        let Some(base_id) = self.blocks.get(&key).copied() else {
+            return Ok(false);
+        };
+        let Some(block) = Block::of(self.base, base_id, out, id)? else {
+            return Ok(false);
+        };
+        let before = Lengths::of(out);
+        let mut copy = Copy { known: self, block };
+        if copy.all(out)?.is_some() {
+            return Ok(true);
+        }
+        out.definitions.truncate(before.definitions as usize);
+        out.calls.truncate(before.calls as usize);
+        out.fields.truncate(before.fields as usize);
+        out.lists.truncate(before.lists as usize);
+        out.stores.truncate(before.stores as usize);
+        Ok(false)
+    }
+}
+
+/// A block of both versions: where it stands in the base, and how much further in the new version.
+struct Block {
+    protos: Range<u32>,
+    variables: Range<u32>,
+    start: Lengths,
+    end: Lengths,
+    by: Lengths,
+    by_protos: u32,
+    by_variables: u32,
+    by_lines: i32,
+    /// The locals of the main function that it captures.
+    captured: Vec<(VariableId, VariableId)>,
+}
+
+impl Block {
+    /// None where what both versions know of the captured locals differs.
+    fn of(
+        base: &Definitions,
+        base_id: ProtoId,
+        out: &Definitions,
+        id: ProtoId,
+    ) -> Result<Option<Block>> {
+        let (Some(old), Some(new)) = (base.proto(base_id), out.proto(id)) else {
+            return Ok(None);
+        };
+        let mut captured = Vec::new();
+        for index in 0..old.upvalues {
+            match (base.upvalue(base_id, index), out.upvalue(id, index)) {
+                (Some(a), Some(b)) if base.fact(a) == out.fact(b) => captured.try_push((a, b))?,
+                (None, None)
+                    if base.is_environment(base_id, index) == out.is_environment(id, index) => {}
+                _ => return Ok(None),
+            }
+        }
+        let (variables, new_variables) = (base.block_variables(base_id), out.block_variables(id));
+        let bounds = [base_id, old.end].map(|at| base.lengths.get(at as usize).copied());
+        let [Some(start), Some(end)] = bounds else {
+            return Ok(None);
+        };
+        let now = Lengths::of(out);
+        let fits = old.end - base_id == new.end - id
+            && variables.len() == new_variables.len()
+            && out.stores.len() <= out.most / 4
+            && now.lists as usize + (end.lists - start.lists) as usize <= out.most;
+        Ok(fits.then(|| Block {
+            protos: base_id..old.end,
+            by_protos: id.wrapping_sub(base_id),
+            by_variables: new_variables.start.wrapping_sub(variables.start),
+            variables,
+            start,
+            end,
+            by: Lengths {
+                definitions: now.definitions.wrapping_sub(start.definitions),
+                calls: now.calls.wrapping_sub(start.calls),
+                fields: now.fields.wrapping_sub(start.fields),
+                lists: now.lists.wrapping_sub(start.lists),
+                stores: now.stores.wrapping_sub(start.stores),
+            },
+            by_lines: new.line.wrapping_sub(old.line),
+            captured,
+        }))
+    }
+}
+
+impl Definitions {
+    /// How long the lists are when the next function's turn comes.
+    pub(super) fn note_lengths(&mut self) -> Result<()> {
+        let lengths = Lengths::of(self);
+        self.lengths.try_push(lengths)
+    }
+
+    /// What the interpreter asks of a variable from outside of its function: its name, and which
+    /// of Lua's own functions it is.
+    fn fact(&self, id: VariableId) -> Option<(u64, u64)> {
+        let variable = self.variable(id)?;
+        let initialiser = match variable.initialiser {
+            _ if !variable.is_fixed() => 0,
+            Symbol::Global(name) => self.mixed(1, self.digest_of(name)),
+            Symbol::Field(field) => match self.field(field) {
+                Some((Symbol::Global(library), Symbol::Constant(Constant::String(name)))) => {
+                    self.mixed(self.digest_of(library), self.digest_of(name))
+                }
+                _ => 0,
+            },
+            _ => 0,
+        };
+        Some((self.digest_of(variable.name), initialiser))
+    }
+
+    fn is_environment(&self, proto: ProtoId, index: u8) -> bool {
+        let first = self.first_upvalue.get(proto as usize);
+        let upvalue = first.and_then(|first| {
+            let at = *first as usize + usize::from(index);
+            self.upvalues.get(at)
+        });
+        upvalue == Some(&Upvalue::Environment)
+    }
+
+    /// The variables of a function and of those in it: these come first.
+    fn block_variables(&self, id: ProtoId) -> Range<u32> {
+        let end = self.variables_of(id).end;
+        let protos = id as usize..self.proto(id).map_or(id, |proto| proto.end) as usize;
+        let block = self.protos.get(protos).unwrap_or_default();
+        let start = block.iter().map(|proto| proto.locals.0).min();
+        start.map_or(end, |start| start.min(end))..end
+    }
+}
+
+/// A block that is copied.
+struct Copy<'k, 'b> {
+    known: &'k mut Known<'b>,
+    block: Block,
+}
+
+/// A copy; none where something of the base leads out of its block.
+type Copied<T> = Option<T>;
+
+impl Copy<'_, '_> {
+    fn all(&mut self, out: &mut Definitions) -> Result<Copied<()>> {
+        let (base, start, end) = (self.known.base, self.block.start, self.block.end);
+        let part = |start: u32, end: u32| start as usize..end as usize;
+        let definitions = base
+            .definitions
+            .get(part(start.definitions, end.definitions));
+        let calls = base.calls.get(part(start.calls, end.calls));
+        let fields = base.fields.get(part(start.fields, end.fields));
+        let lists = base.lists.get(part(start.lists, end.lists));
+        let stores = base.stores.get(part(start.stores, end.stores));
+        let (Some(definitions), Some(calls), Some(fields), Some(lists), Some(stores)) =
+            (definitions, calls, fields, lists, stores)
+        else {
+            return Ok(None);
+        };
+        out.definitions.try_reserve(definitions.len())?;
+        out.calls.try_reserve(calls.len())?;
+        out.fields.try_reserve(fields.len())?;
+        out.lists.try_reserve(lists.len())?;
+        out.stores.try_reserve(stores.len())?;
+        for one in definitions {
+            let copy = self.definition(one);
+            out.definitions.push(copy);
+        }
+        let mut rest = || -> Copied<()> {
+            for one in calls {
+                let callee = self.symbol(out, one.callee)?;
+                let arguments = self.list(one.arguments);
+                out.calls.push(Call { callee, arguments });
+            }
+            for (object, key) in fields {
+                let copy = (self.symbol(out, *object)?, self.symbol(out, *key)?);
+                out.fields.push(copy);
+            }
+            for symbol in lists {
+                let copy = self.symbol(out, *symbol)?;
+                out.lists.push(copy);
+            }
+            for one in stores {
+                let copy = self.store(out, one)?;
+                out.stores.push(copy);
+            }
+            self.functions(out)?;
+            self.variables(out)
+        };
+        let copied = rest();
+        if copied.is_some() {
+            for one in stores {
+                if let Place::Variable(id) = one.place
+                    && !self.block.variables.contains(&id.0)
+                    && let Some(VariableId(id)) = self.variable(id)
+                    && let Some(variable) = out.variables.get_mut(id as usize)
+                {
+                    variable.assignments += 1;
+                }
+            }
+        }
+        Ok(copied)
+    }
+
+    /// The variables of the block.
+    fn variables(&mut self, out: &mut Definitions) -> Copied<()> {
+        for id in self.block.variables.clone() {
+            let old = *self.known.base.variables.get(id as usize)?;
+            let initialiser = self.symbol(out, old.initialiser)?;
+            let name = self.text(out, old.name)?;
+            let new = id.wrapping_add(self.block.by_variables);
+            *out.variables.get_mut(new as usize)? = Variable {
+                name,
+                proto: old.proto.wrapping_add(self.block.by_protos),
+                initialiser,
+                is_constant: false,
+                ..old
+            };
+        }
+        Some(())
+    }
+
+    /// The functions in the block's own one: what makes them, and what their upvalues are.
+    fn functions(&mut self, out: &mut Definitions) -> Copied<()> {
+        for id in self.block.protos.clone().skip(1) {
+            let old = self.known.base.protos.get(id as usize)?;
+            let new = id.wrapping_add(self.block.by_protos);
+            let definition = old.definition.map(|id| self.definition_id(id));
+            out.protos.get_mut(new as usize)?.definition = definition;
+            let first = *self.known.base.first_upvalue.get(id as usize)?;
+            let new_first = *out.first_upvalue.get(new as usize)?;
+            for number in 0..u32::from(old.upvalues) {
+                let upvalue = match *self.known.base.upvalues.get((first + number) as usize)? {
+                    Upvalue::Variable(id) => Upvalue::Variable(self.variable(id)?),
+                    other => other,
+                };
+                *out.upvalues.get_mut((new_first + number) as usize)? = upvalue;
+            }
+        }
+        Some(())
+    }
+
+    fn definition(&self, one: &Definition) -> Definition {
+        let proto = one.proto.wrapping_add(self.block.by_protos);
+        Definition {
+            kind: match one.kind {
+                Kind::Table => Kind::Table,
+                Kind::Function(proto) => Kind::Function(proto.wrapping_add(self.block.by_protos)),
+                Kind::Call(CallId(id)) => Kind::Call(CallId(id.wrapping_add(self.block.by.calls))),
+            },
+            proto,
+            line: self.line(one.line),
+            in_loop: one.in_loop,
+            parent: Parent::Proto(proto),
+            key: Key::Nowhere,
+            place: one
+                .place
+                .map(|StoreId(id)| StoreId(id.wrapping_add(self.block.by.stores))),
+        }
+    }
+
+    fn store(&mut self, out: &Definitions, one: &Store) -> Copied<Store> {
+        Some(Store {
+            place: match one.place {
+                Place::Variable(id) => Place::Variable(self.variable(id)?),
+                Place::Global(name) => Place::Global(self.text(out, name)?),
+                Place::Field { base, key } => Place::Field {
+                    base: self.symbol(out, base)?,
+                    key: self.symbol(out, key)?,
+                },
+                Place::Element { base, index } => Place::Element {
+                    base: self.symbol(out, base)?,
+                    index,
+                },
+                Place::Appended { base } => Place::Appended {
+                    base: self.symbol(out, base)?,
+                },
+                Place::Metatable { base } => Place::Metatable {
+                    base: self.symbol(out, base)?,
+                },
+                Place::Result { proto, number } => Place::Result {
+                    proto: proto.wrapping_add(self.block.by_protos),
+                    number,
+                },
+                Place::Argument { call, number } => Place::Argument {
+                    call: self.definition_id(call),
+                    number,
+                },
+            },
+            value: self.symbol(out, one.value)?,
+            proto: one.proto.wrapping_add(self.block.by_protos),
+            line: self.line(one.line),
+        })
+    }
+
+    fn symbol(&mut self, out: &Definitions, symbol: Symbol) -> Copied<Symbol> {
+        let field = |field: u32| field.wrapping_add(self.block.by.fields);
+        Some(match symbol {
+            Symbol::Unknown | Symbol::LoopVariable => symbol,
+            Symbol::Constant(Constant::String(text)) => {
+                Symbol::Constant(Constant::String(self.text(out, text)?))
+            }
+            Symbol::Constant(_) => symbol,
+            Symbol::Definition(id) => Symbol::Definition(self.definition_id(id)),
+            Symbol::Global(name) => Symbol::Global(self.text(out, name)?),
+            Symbol::Import(name) => Symbol::Import(self.text(out, name)?),
+            Symbol::Field(id) => Symbol::Field(field(id)),
+            Symbol::Length(id) => Symbol::Length(field(id)),
+            Symbol::Behind(id) => Symbol::Behind(field(id)),
+            Symbol::Variable(id) => Symbol::Variable(self.variable(id)?),
+            Symbol::Parameter(proto, number) => {
+                Symbol::Parameter(proto.wrapping_add(self.block.by_protos), number)
+            }
+            Symbol::Pure { of, hash } => Symbol::Pure {
+                of: self.list(of),
+                hash,
+            },
+            Symbol::OneOf(list) => Symbol::OneOf(self.list(list)),
+        })
+    }
+
+    fn definition_id(&self, DefinitionId(id): DefinitionId) -> DefinitionId {
+        DefinitionId(id.wrapping_add(self.block.by.definitions))
+    }
+
+    fn list(&self, list: ListId) -> ListId {
+        ListId {
+            start: list.start.wrapping_add(self.block.by.lists),
+            length: list.length,
+        }
+    }
+
+    fn line(&self, line: i32) -> i32 {
+        match line {
+            0 => 0,
+            line => line.wrapping_add(self.block.by_lines),
+        }
+    }
+
+    fn variable(&self, VariableId(id): VariableId) -> Copied<VariableId> {
+        if self.block.variables.contains(&id) {
+            return Some(VariableId(id.wrapping_add(self.block.by_variables)));
+        }
+        let mut captured = self.block.captured.iter();
+        let found = captured.find(|(old, _)| old.0 == id);
+        found.map(|(_, new)| *new)
+    }
+
+    fn text(&mut self, out: &Definitions, text: Text) -> Copied<Text> {
+        let known = self.known.texts.get_mut(text.0 as usize)?;
+        if *known == NO_TEXT {
+            *known = *out.numbers.get(&self.known.base.digest_of(text))?;
+        }
+        Some(*known)
+    }
+}
+
+#[cfg(test)]
+impl Definitions {
+    /// How many functions a version takes over from the base, both being dumps. All that is known
+    /// of it is then what reading it alone tells.
+    #[allow(clippy::expect_used)]
+    pub fn taken_over(base: &[u8], dump: &[u8]) -> u32 {
+        let secret = Default::default();
+        let read = |dump: &[u8], base| {
+            let read = Definitions::read(dump.to_vec(), &secret, base);
+            read.expect("memory").expect("a dump")
+        };
+        let (base, alone) = (read(base, None), read(dump, None));
+        let after = read(dump, Some(&base));
+        same(&after.protos, &alone.protos);
+        // (A comment in a function moves the lines in it.)
+        let definition = |one: &Definition| Definition { line: 0, ..*one };
+        let store = |one: &Store| Store { line: 0, ..*one };
+        let definitions =
+            |of: &Definitions| -> Vec<_> { of.definitions.iter().map(definition).collect() };
+        let stores = |of: &Definitions| -> Vec<_> { of.stores.iter().map(store).collect() };
+        same(&definitions(&after), &definitions(&alone));
+        same(&stores(&after), &stores(&alone));
+        same(&after.calls, &alone.calls);
+        same(&after.fields, &alone.fields);
+        same(&after.lists, &alone.lists);
+        same(&after.variables, &alone.variables);
+        same(&after.upvalues, &alone.upvalues);
+        after.taken
+    }
+}
+
+#[cfg(test)]
+fn same<T: PartialEq + std::fmt::Debug>(after: &[T], alone: &[T]) {
+    assert_eq!(after.len(), alone.len());
+    for (number, (after, alone)) in after.iter().zip(alone).enumerate() {
+        assert_eq!(after, alone, "number {number}");
+    }
+}
