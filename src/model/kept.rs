@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::code::compiled::Compiled;
 use crate::lua::layout::{Own, Place as _};
 use crate::lua::owned;
-use crate::lua::vm::{Ref, Version, Vm};
+use crate::lua::vm::{KeyValue, Ref, Version, Vm};
 use crate::lua::write;
 use crate::support::error::Result;
 
@@ -17,6 +17,10 @@ use crate::support::error::Result;
 const MOST: usize = 32 << 20;
 /// The key of the number of bytes in it, at most.
 const BYTES: i64 = 1;
+
+/// What the userdata of a module owns. It is exchanged, so that no old version waits for the
+/// collector, which cannot know how large it is.
+type Place = Option<Arc<Compiled>>;
 
 /// What is kept of the module `name`, whose object is `object`.
 ///
@@ -29,7 +33,9 @@ pub fn read(vm: &mut Vm, own: Ref, name: Ref, object: Ref) -> Result<Option<Vers
         return Ok(None);
     }
     let (owner, main) = (vm.index(entry, 1)?, vm.index(entry, 2)?);
-    let compiled = compiled(vm, owner);
+    let compiled = owned::with(vm, owner, |_, place: &mut Place| place.clone());
+    // (The program can call the userdata's finalizer: nothing is kept then.)
+    let compiled = compiled.ok().flatten();
     Ok(compiled.map(|compiled| Version { main, compiled }))
 }
 
@@ -38,43 +44,54 @@ pub fn read(vm: &mut Vm, own: Ref, name: Ref, object: Ref) -> Result<Option<Vers
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
 pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], version: &Version) -> Result<()> {
-    let table = vm.index(own, Own::Versions.at())?;
-    let key = key(vm, name, object);
-    let old = vm.get(table, key)?;
-    let old = vm.index(old, 1)?;
-    let old = compiled(vm, old).map_or(0, |old| old.size());
-    let counter = vm.number(BYTES)?;
-    let held = vm.get(table, counter)?;
-    let mut held = (vm.integer(held).unwrap_or(0) as usize).saturating_sub(old);
-    let mut entry = Ref::NIL;
     let size = version.compiled.size();
     // What is made while the state closes is never finalized, and its memory would be lost.
-    if size <= MOST && !vm.is_in_finalizer() {
-        if held + size > MOST {
-            for key in vm.keep_entries(table)?.keys() {
-                write::fill(vm, table, key, Ref::NIL)?;
-            }
-            held = 0;
-        }
-        held += size;
-        entry = vm.table(0)?;
-        let owner = owned::own(vm, version.compiled.clone())?;
-        for (i, value) in [(1, owner), (2, version.main)] {
-            let i = vm.number(i)?;
-            write::fill(vm, entry, i, value)?;
-        }
+    if size > MOST || vm.is_in_finalizer() {
+        return Ok(());
     }
-    let held = vm.number(held as i64)?;
+    let table = vm.index(own, Own::Versions.at())?;
+    let key = key(vm, name, object);
+    let entry = vm.get(table, key)?;
+    let entry = match vm.val(entry).is_table() {
+        true => entry,
+        false => vm.table(0)?,
+    };
+    let mut owner = vm.index(entry, 1)?;
+    let former = exchange(vm, owner, None);
+    let former = former.as_ref().map_or(0, |former| former.size());
+    let counter = vm.number(BYTES)?;
+    let held = vm.get(table, counter)?;
+    let mut held = (vm.integer(held).unwrap_or(0) as usize).saturating_sub(former);
+    if held + size > MOST {
+        for KeyValue { key, value } in vm.keep_entries(table)?.iter() {
+            if vm.val(value).is_table() {
+                let owner = vm.index(value, 1)?;
+                drop(exchange(vm, owner, None));
+            }
+            write::fill(vm, table, key, Ref::NIL)?;
+        }
+        held = 0;
+    }
+    let held = vm.number((held + size) as i64)?;
     write::fill(vm, table, counter, held)?;
-    write::fill(vm, table, key, entry)
+    if vm.val(owner).is_nil() {
+        owner = owned::own(vm, Place::None)?;
+    }
+    for (i, value) in [(1, owner), (2, version.main)] {
+        let i = vm.number(i)?;
+        write::fill(vm, entry, i, value)?;
+    }
+    write::fill(vm, table, key, entry)?;
+    exchange(vm, owner, Some(version.compiled.clone()));
+    Ok(())
 }
 
-/// What a userdata owns; none where it is no such userdata, or the program has freed it.
-fn compiled(vm: &mut Vm, owner: Ref) -> Option<Arc<Compiled>> {
-    owned::with(vm, owner, |_, compiled: &mut Arc<Compiled>| {
-        compiled.clone()
-    })
-    .ok()
+/// Puts a version, or none, into a userdata, and returns the one that was there.
+fn exchange(vm: &mut Vm, owner: Ref, new: Place) -> Place {
+    let exchanged = owned::with(vm, owner, |_, place: &mut Place| {
+        std::mem::replace(place, new)
+    });
+    exchanged.ok().flatten()
 }
 
 /// Under which key it stands: the module's object, or its name where that is no object.

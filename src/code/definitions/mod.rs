@@ -122,13 +122,13 @@ impl Definitions {
 
     /// Makes room for what a dump of this length has, as a rule.
     fn reserve(&mut self, length: usize) -> Result<()> {
-        self.texts.try_reserve(length / 128)?;
-        self.numbers.try_reserve(length / 128)?;
-        self.constants.try_reserve(length / 24)?;
-        self.definitions.try_reserve(length / 80)?;
-        self.variables.try_reserve(length / 64)?;
-        self.fields.try_reserve(length / 40)?;
-        self.stores.try_reserve(length / 64)?;
+        self.texts.try_reserve(length / 192)?;
+        self.numbers.try_reserve(length / 192)?;
+        self.constants.try_reserve(length / 40)?;
+        self.definitions.try_reserve(length / 96)?;
+        self.variables.try_reserve(length / 80)?;
+        self.fields.try_reserve(length / 80)?;
+        self.stores.try_reserve(length / 48)?;
         self.lists.try_reserve(length / 48)?;
         Ok(())
     }
