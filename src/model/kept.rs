@@ -8,13 +8,14 @@ use std::sync::Arc;
 use crate::code::compiled::Compiled;
 use crate::lua::layout::{Own, Place as _};
 use crate::lua::owned;
+use crate::lua::shared;
 use crate::lua::vm::{KeyValue, Ref, Version, Vm};
 use crate::lua::write;
 use crate::support::error::Result;
 
 /// The most bytes of versions that are kept in a state, about. Where one would be too many, all
 /// others are given up first.
-const MOST: usize = 32 << 20;
+const MOST: usize = 16 << 20;
 /// The key of the number of bytes in it, at most.
 const BYTES: i64 = 1;
 
@@ -45,8 +46,10 @@ pub fn read(vm: &mut Vm, own: Ref, name: Ref, object: Ref) -> Result<Option<Vers
 /// [`crate::support::error::Error::Memory`].
 pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], version: &Version) -> Result<()> {
     let size = version.compiled.size();
-    // What is made while the state closes is never finalized, and its memory would be lost.
-    if size > MOST || vm.is_in_finalizer() {
+    // Of many states each would keep a copy of what they do not share. What is made while the state
+    // closes is never finalized, and its memory would be lost.
+    let is_shared = version.compiled.chunk.is_some();
+    if size > MOST || shared::has_others() && !is_shared || vm.is_in_finalizer() {
         return Ok(());
     }
     let table = vm.index(own, Own::Versions.at())?;
