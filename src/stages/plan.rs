@@ -3,8 +3,6 @@
 //! What is placed refers to the running tables, never to the incoming copies of them (R5.1). The
 //! program is only read here.
 
-use std::collections::BTreeMap;
-
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code;
@@ -29,7 +27,7 @@ use crate::support::mem::{TryInsert, TryPush, copied};
 const MOST_SAID: usize = 100;
 
 /// One conflict (R6), in words.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conflict {
     /// Where.
     pub path: String,
@@ -44,6 +42,11 @@ pub struct Conflict {
 }
 
 impl Conflict {
+    /// What tells it from others: the same place can be met twice.
+    fn key(&self) -> [&str; 3] {
+        [&self.path, &self.running, &self.file]
+    }
+
     /// A line of a message, beginning with a line break.
     pub fn line(&self) -> String {
         let line = self
@@ -144,7 +147,6 @@ pub fn plan(
         pairing,
         options,
         out: Plan::default(),
-        found: BTreeMap::new(),
         lines: None,
         out_of_place: FxHashSet::default(),
         left: None,
@@ -162,12 +164,11 @@ pub fn plan(
     planner.calls()?;
     planner.functions()?;
     planner.finalizers()?;
-    let Planner {
-        vm, mut out, found, ..
-    } = planner;
+    let Planner { vm, mut out, .. } = planner;
     write::put_removals_last(vm, &mut out.ops)?;
-    out.conflicts.try_reserve(found.len())?;
-    out.conflicts.extend(found.into_values());
+    out.conflicts.sort_unstable();
+    out.conflicts
+        .dedup_by(|later, first| later.key() == first.key());
     Ok(out)
 }
 
@@ -178,8 +179,6 @@ struct Planner<'a> {
     pairing: &'a mut Pairing,
     options: &'a Options,
     out: Plan,
-    /// By path and kinds: sorted, and each named once.
-    found: BTreeMap<(String, String, String), Conflict>,
     /// Where the file stores under which key, once that was asked for.
     lines: Option<FxHashMap<Vec<u8>, i32>>,
     /// The incoming functions, by address, that come to no place, as the program has emptied it.
@@ -293,7 +292,7 @@ impl Planner<'_> {
             let file = if nothing(n) { "nothing" } else { n.kind.name() };
             let running = if nothing(o) { "nothing" } else { o.kind.name() };
             let path = format!("{} (what the module returns)", self.context.title);
-            self.conflict(path, running.into(), file.into(), None);
+            self.conflict(path, running.into(), file.into(), None)?;
             match self.options.on_conflict {
                 OnConflict::Replace if nothing(n) => yes,
                 OnConflict::Replace => new,
@@ -305,18 +304,20 @@ impl Planner<'_> {
         self.set(self.context.loaded, self.context.name, object, old)
     }
 
-    fn conflict(&mut self, path: String, running: String, file: String, line: Option<i32>) {
-        let key = (path.clone(), running.clone(), file.clone());
-        self.found.insert(
-            key,
-            Conflict {
-                path,
-                running,
-                file,
-                values: None,
-                line,
-            },
-        );
+    fn conflict(
+        &mut self,
+        path: String,
+        running: String,
+        file: String,
+        line: Option<i32>,
+    ) -> Result<()> {
+        self.out.conflicts.try_push(Conflict {
+            path,
+            running,
+            file,
+            values: None,
+            line,
+        })
     }
 
     /// A conflict of two values.
@@ -329,18 +330,13 @@ impl Planner<'_> {
                 text.insert_str(0, "boolean ");
             }
         }
-        let key = (path.clone(), running.into(), file.into());
-        self.found.insert(
-            key,
-            Conflict {
-                path,
-                running: running.into(),
-                file: file.into(),
-                values: Some(texts),
-                line,
-            },
-        );
-        Ok(())
+        self.out.conflicts.try_push(Conflict {
+            path,
+            running: running.into(),
+            file: file.into(),
+            values: Some(texts),
+            line,
+        })
     }
 
     /// R4.6
@@ -369,7 +365,7 @@ impl Planner<'_> {
                 "two locals with different values".into(),
                 "one local".into(),
                 line,
-            );
+            )?;
             if self.options.on_conflict == OnConflict::Replace
                 && let Some(cell) = self.pairing.new_cells.get_mut(shared.new as usize)
             {
