@@ -11,14 +11,15 @@ mod tests;
 mod variables;
 
 use super::definitions::{
-    Definition, DefinitionId, Definitions, Key, Kind, Parent, ProtoId, VariableId,
+    Definition, DefinitionId, DefinitionKey, Definitions, ExpressionKind, Parent, ProtoId,
+    VariableId,
 };
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
 /// Why two definitions are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub enum AlignmentReason {
     /// They have one name: equal keys below aligned parents.
     Name,
     /// They are elements of one list, or several of one name: aligned by content and order.
@@ -44,8 +45,8 @@ pub enum SameVariable {
 /// Which definitions and variables of two versions are the same.
 #[derive(Debug, Default)]
 pub struct Alignment {
-    forward: Vec<Option<(DefinitionId, Reason)>>,
-    backward: Vec<Option<(DefinitionId, Reason)>>,
+    forward: Vec<Option<(DefinitionId, AlignmentReason)>>,
+    backward: Vec<Option<(DefinitionId, AlignmentReason)>>,
     variables: Vec<Option<(VariableId, SameVariable)>>,
     variables_back: Vec<Option<(VariableId, SameVariable)>>,
     /// How many definitions were left unaligned because comparing them all would have taken too
@@ -55,12 +56,12 @@ pub struct Alignment {
 
 impl Alignment {
     /// What a definition of the base has become in the incoming version, and why.
-    pub fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, Reason)> {
+    pub fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
         *self.forward.get(base.0 as usize)?
     }
 
     /// What a definition of the incoming version was in the base, and why.
-    pub fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, Reason)> {
+    pub fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
         *self.backward.get(incoming.0 as usize)?
     }
 
@@ -127,7 +128,7 @@ pub fn incoming_proto(
     }
     let (definition, _) = alignment.incoming(base.proto(proto)?.definition?)?;
     match incoming.get(definition)?.kind {
-        Kind::Function(proto) => Some(proto),
+        ExpressionKind::Function(proto) => Some(proto),
         _ => None,
     }
 }
@@ -196,7 +197,7 @@ impl<'a> AlignedSide<'a> {
 }
 
 /// A key as it is called in the incoming version.
-fn key_hash(of: &Definitions, key: Key, renames: Renames<'_>) -> u64 {
+fn key_hash(of: &Definitions, key: DefinitionKey, renames: Renames<'_>) -> u64 {
     if let Some(text) = of.key_text(key)
         && let Some(new) = renamed(of.text(text), renames)
     {
@@ -229,9 +230,9 @@ struct Aligner<'a> {
 /// What kind of expression it is: the first thing that two definitions share.
 fn kind(definition: &Definition) -> u8 {
     match definition.kind {
-        Kind::Table => 0,
-        Kind::Function(_) => 1,
-        Kind::Call(_) => 2,
+        ExpressionKind::Table => 0,
+        ExpressionKind::Function(_) => 1,
+        ExpressionKind::Call(_) => 2,
     }
 }
 
@@ -246,7 +247,12 @@ impl Aligner<'_> {
     }
 
     /// Two definitions are one, if both are free; what stands below them is to be aligned.
-    fn accept(&mut self, a: DefinitionId, b: DefinitionId, reason: Reason) -> Result<bool> {
+    fn accept(
+        &mut self,
+        a: DefinitionId,
+        b: DefinitionId,
+        reason: AlignmentReason,
+    ) -> Result<bool> {
         if !self.is_free(0, a) || !self.is_free(1, b) {
             return Ok(false);
         }
@@ -257,15 +263,17 @@ impl Aligner<'_> {
             *place = Some((a, reason));
         }
         self.todo.try_push(Below::Definitions(a, b))?;
-        if let [Some(Kind::Function(p)), Some(Kind::Function(q))] =
-            [self.kind_of(0, a), self.kind_of(1, b)]
+        if let [
+            Some(ExpressionKind::Function(p)),
+            Some(ExpressionKind::Function(q)),
+        ] = [self.kind_of(0, a), self.kind_of(1, b)]
         {
             self.todo.try_push(Below::Protos(p, q))?;
         }
         Ok(true)
     }
 
-    fn kind_of(&self, side: usize, id: DefinitionId) -> Option<Kind> {
+    fn kind_of(&self, side: usize, id: DefinitionId) -> Option<ExpressionKind> {
         Some(self.sides.get(side)?.get(id)?.kind)
     }
 
@@ -316,7 +324,7 @@ impl Aligner<'_> {
         };
         if a.len() == 1 && b.len() == 1 && !one.key.is_sequence() {
             if kind(one) == kind(two) {
-                self.accept(*first, *other, Reason::Name)?;
+                self.accept(*first, *other, AlignmentReason::Name)?;
             }
             return Ok(());
         }
@@ -339,7 +347,7 @@ impl Aligner<'_> {
         if let (Some(a), Some(b)) = (result(base.of)?, result(incoming.of)?)
             && base.get(a).map(kind) == incoming.get(b).map(kind)
         {
-            self.accept(a, b, Reason::Result)?;
+            self.accept(a, b, AlignmentReason::Result)?;
             self.names()?;
         }
         Ok(())
@@ -368,7 +376,7 @@ impl Aligner<'_> {
                 && kind(incoming) != kind(definition)
                 && (kind(incoming) == 2 || kind(definition) == 2)
             {
-                self.accept(id, *other, Reason::Kind)?;
+                self.accept(id, *other, AlignmentReason::Kind)?;
                 self.names()?;
             }
         }

@@ -7,7 +7,7 @@ use mlua::ffi::{self, lua_State};
 use smallvec::SmallVec;
 
 use super::collector::Paused;
-use super::layout::{Place as _, Running};
+use super::layout::{LayoutElement as _, Running};
 use super::protected;
 use super::vm::{self, Ref, Vm};
 use super::write::Permit;
@@ -150,7 +150,7 @@ pub unsafe extern "C-unwind" fn is_whole(l: *mut lua_State) -> c_int {
     // checked.
     unsafe {
         ffi::luaL_checktype(l, 1, ffi::LUA_TFUNCTION);
-        let mut ar = super::debug::Record::new();
+        let mut ar = super::debug::DebugRecord::new();
         ffi::lua_pushvalue(l, 1);
         ffi::lua_getinfo(l, c">u".as_ptr(), ar.as_mut_ptr());
         let upvalues = (&raw const (*ar.as_ptr()).nups).read();

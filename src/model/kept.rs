@@ -4,7 +4,7 @@
 //! It stands in a weak table of the façade's under the module's object, and is gone with it.
 
 use crate::code::splice;
-use crate::lua::layout::{Own, Place as _};
+use crate::lua::layout::{LayoutElement as _, Own};
 use crate::lua::vm::{KeptText, Ref, Vm};
 use crate::lua::write;
 use crate::support::error::Result;

@@ -8,15 +8,15 @@
 use std::sync::Arc;
 
 use crate::code::compiled::Compiled;
-use crate::code::{Chunk, Met};
+use crate::code::{Chunk, MetFunctions};
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
-use crate::lua::vm::{DebugInfo, KeptText, Kind, Made, Ref, Val, Vm};
+use crate::lua::vm::{DebugInfo, KeptText, Kind, LoadedMain, Ref, Val, Vm};
 use crate::lua::write::Permit;
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
 use crate::stages::effects::{Effects, Exchange, Left, Recorded};
-use crate::stages::find::{Code, Context, Found};
+use crate::stages::find::{ChunkSource, Context, Found};
 use crate::stages::snapshot::{self, Change, Modules, Snapshot};
 use crate::support::error::{Error, Result, without_text};
 use crate::support::fault::{self, caught};
@@ -47,7 +47,7 @@ pub struct Loaded {
     /// What is known of its code; none for a dump that is not exactly that of Lua 5.4.
     pub chunk: Option<Arc<Chunk>>,
     /// Which of its functions were met.
-    pub met: Met,
+    pub met: MetFunctions,
     /// What other states share of it.
     pub shared: Option<Arc<Compiled>>,
     /// Its main function.
@@ -94,8 +94,8 @@ fn compile(
 ) -> Result<FromText> {
     let size = found.size();
     let (made, shared, text) = match &mut found.code {
-        Code::Loader(main) => (Made::of(*main), None, None),
-        Code::Text(code, chunk_name) => {
+        ChunkSource::Loader(main) => (LoadedMain::of(*main), None, None),
+        ChunkSource::Text(code, chunk_name) => {
             let code = std::mem::take(code);
             let made = vm.compile(&code, chunk_name, last);
             let (made, shared) = made.map_err(|error| match error {
@@ -147,7 +147,7 @@ pub fn load(
     let (main, mut chunk, kept, shared) = compile(vm, context, found, last.kept)?;
     let met = match &chunk {
         Some(chunk) => chunk.unmet()?,
-        None => Met::default(),
+        None => MetFunctions::default(),
     };
     let mut ownership = home_of(vm, context, main, last.source)?;
     let [before, after] = around;
@@ -195,8 +195,8 @@ pub fn load(
                 .is_some_and(|key| vm.raw_equal(key, context.name)))
     });
     let environment = match found.code {
-        Code::Text(..) => environment_of_text(vm, main),
-        Code::Loader(_) => environment_of_loader(vm, main),
+        ChunkSource::Text(..) => environment_of_text(vm, main),
+        ChunkSource::Loader(_) => environment_of_loader(vm, main),
     };
     Ok(Loaded {
         value,

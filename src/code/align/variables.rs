@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Aligner, Reason, SameVariable, renamed};
+use super::{Aligner, AlignmentReason, SameVariable, renamed};
 use crate::code::definitions::{ProtoId, Symbol, VariableId};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -144,7 +144,7 @@ impl Aligner<'_> {
                     .incoming_variable(a)
                     .is_some_and(|(found, _)| found == b)
             {
-                self.accept(one, two, Reason::Likeness)?;
+                self.accept(one, two, AlignmentReason::Likeness)?;
             }
         }
         self.names()

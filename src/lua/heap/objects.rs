@@ -10,7 +10,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 use super::pause::Aside;
 use super::segment::{BATCH, SLACK};
 use super::{CHECK, HeapWalk, Place};
-use crate::lua::debug::Record;
+use crate::lua::debug::DebugRecord;
 use crate::lua::protected;
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
@@ -389,7 +389,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
                 self.drop_top(g, i); // as high as a stack may be: no room to look at it
                 return Ok(());
             }
-            let mut ar = Record::new();
+            let mut ar = DebugRecord::new();
             let ar = ar.as_mut_ptr();
             let (mut level, mut n, mut left) = (level, n, STACK);
             let outermost = if ffi::lua_getstack(th, 0, ar) == 0 {
@@ -561,7 +561,7 @@ unsafe fn is_of_loop(name: *const c_char) -> bool {
 
 /// How many activations a coroutine has.
 unsafe fn depth(th: *mut lua_State) -> u32 {
-    let mut ar = Record::new();
+    let mut ar = DebugRecord::new();
     // SAFETY: only the result is used.
     let mut reaches =
         |level: u32| unsafe { ffi::lua_getstack(th, level as i32, ar.as_mut_ptr()) != 0 };

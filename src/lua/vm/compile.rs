@@ -10,7 +10,7 @@ use super::{DebugInfo, Ref, Vm};
 use crate::code::splice::{Edit, Main};
 use crate::code::stubs::Stubs;
 use crate::code::text::Difference;
-use crate::lua::given::Given;
+use crate::lua::given::GivenText;
 use crate::support::error::{Error, Result};
 use crate::support::fault;
 
@@ -23,7 +23,7 @@ pub struct KeptText {
 }
 
 /// A main function that was loaded.
-pub struct Made {
+pub struct LoadedMain {
     /// It.
     pub main: Ref,
     /// Its dump, with all debug information, where that is at hand.
@@ -39,10 +39,10 @@ struct Spliced {
     is_exact: bool,
 }
 
-impl Made {
+impl LoadedMain {
     /// A main function of which nothing else is at hand.
-    pub fn of(main: Ref) -> Made {
-        Made { main, dump: None }
+    pub fn of(main: Ref) -> LoadedMain {
+        LoadedMain { main, dump: None }
     }
 }
 
@@ -54,10 +54,10 @@ impl Vm {
     /// As [`Vm::load`].
     pub(super) fn compile_text(
         &mut self,
-        code: &Given,
+        code: &GivenText,
         chunk_name: &CStr,
         last: Option<KeptText>,
-    ) -> Result<Made> {
+    ) -> Result<LoadedMain> {
         if let Some(last) = last
             && let Some(Spliced { dump, .. }) = self.spliced(code, chunk_name, &last)?
         {
@@ -66,7 +66,7 @@ impl Vm {
             // same locals stand in the same registers.
             match unsafe { self.load_binary(&dump, chunk_name) } {
                 Ok(main) => {
-                    return Ok(Made {
+                    return Ok(LoadedMain {
                         main,
                         dump: Some(dump),
                     });
@@ -75,14 +75,14 @@ impl Vm {
                 Err(_) => {} // (a Lua that loads no binary code)
             }
         }
-        self.load(code, chunk_name).map(Made::of)
+        self.load(code, chunk_name).map(LoadedMain::of)
     }
 
     /// The dump of a text that has much in common with an older one; none where it has not, or does
     /// not compile.
     fn spliced(
         &mut self,
-        code: &Given,
+        code: &GivenText,
         chunk_name: &CStr,
         last: &KeptText,
     ) -> Result<Option<Spliced>> {

@@ -4,12 +4,12 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use super::{DebugInfo, KeptText, Made, Ref, Vm};
+use super::{DebugInfo, KeptText, LoadedMain, Ref, Vm};
 use crate::code::Chunk;
 use crate::code::compiled::Compiled;
 use crate::code::definitions::Definitions;
-use crate::lua::given::Given;
-use crate::lua::shared::{self, Key};
+use crate::lua::given::GivenText;
+use crate::lua::shared::{self, FileKey};
 use crate::support::error::Result;
 use crate::support::mem::{self, copied};
 
@@ -25,10 +25,10 @@ impl Vm {
     /// compiler's message.
     pub fn compile(
         &mut self,
-        code: &Given,
+        code: &GivenText,
         name: &CStr,
         last: Option<KeptText>,
-    ) -> Result<(Made, Option<Arc<Compiled>>)> {
+    ) -> Result<(LoadedMain, Option<Arc<Compiled>>)> {
         if !self.shares || code.bytes().first() == Some(&BINARY) {
             return Ok((self.compile_text(code, name, last)?, None));
         }
@@ -38,7 +38,7 @@ impl Vm {
         if let Some(compiled) = known {
             // SAFETY: a dump of this very Lua's, of a function that its compiler made.
             let main = unsafe { self.load_binary(&compiled.dump, name)? };
-            return Ok((Made::of(main), Some(compiled)));
+            return Ok((LoadedMain::of(main), Some(compiled)));
         }
         let mut made = self.compile_text(code, name, last)?;
         if !shared::has_others() {
@@ -99,7 +99,7 @@ impl Vm {
 
     fn share(&self, text: Option<u64>, compiled: &Arc<Compiled>) {
         let dump = self.secret.digest(&compiled.dump);
-        shared::keep_file(Key { text, dump }, compiled);
+        shared::keep_file(FileKey { text, dump }, compiled);
     }
 
     fn text_digest(&self, name: &[u8], text: &[u8]) -> u64 {

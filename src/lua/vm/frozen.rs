@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_State};
 
 use super::{PER_THREAD, Ref, SLACK, Vm};
-use crate::lua::debug::Record;
+use crate::lua::debug::DebugRecord;
 use crate::lua::protected;
 use crate::support::error::{Error, Result};
 use crate::support::mem::TryPush;
@@ -76,7 +76,7 @@ impl Vm {
     /// # Safety
     /// A live thread.
     unsafe fn runs(thread: *mut lua_State) -> bool {
-        let mut ar = Record::new();
+        let mut ar = DebugRecord::new();
         // SAFETY: as promised; nothing of the activation is read.
         unsafe {
             ffi::lua_status(thread) != ffi::LUA_OK

@@ -1,13 +1,13 @@
 //! A call as a person would write it: `bus.on("hit", chat.on_hit)`.
 
 use crate::lua::calls;
-use crate::lua::tracker::Made;
+use crate::lua::tracker::Creations;
 use crate::lua::vm::{Kept, Kind, Ref, Vm};
 use crate::stages::find::Context;
 use crate::support::error::{Result, shown};
 
 use super::OpenCall;
-use super::names::Names;
+use super::names::FunctionNames;
 
 /// A longer string is shortened.
 const MOST_BYTES: usize = 40;
@@ -35,8 +35,8 @@ pub fn value(vm: &Vm, value: Ref) -> String {
 pub(super) fn call(
     vm: &mut Vm,
     context: &Context,
-    names: &mut Names,
-    (chunk_at, made): ((usize, usize), Made<'_>),
+    names: &mut FunctionNames,
+    (chunk_at, made): ((usize, usize), Creations<'_>),
     call: &OpenCall,
 ) -> Result<String> {
     let (name, what) = (&call.name.0, call.name.1);

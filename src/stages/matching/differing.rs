@@ -10,7 +10,7 @@ use super::dropped::describe;
 use super::merge::is_scalar;
 use super::{Action, CellFate, Pairer};
 use crate::lua::vm::{Kind, Ref};
-use crate::model::base::Place;
+use crate::model::base::RecordedPlace;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -84,7 +84,7 @@ impl Pairer<'_> {
     /// `is_taken`: the file gives the running value to a new key of the table.
     fn note_difference(
         &mut self,
-        place: Place,
+        place: RecordedPlace,
         (site, is_taken): (SiteId, bool),
         running: Ref,
         file: Ref,

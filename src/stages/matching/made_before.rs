@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use super::Pairer;
 use super::identity::Identity;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Kind as Made, Place, Symbol, Text,
+    Constant, DefinitionId, Definitions, Destination, ExpressionKind, StringId, Symbol,
 };
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
@@ -32,7 +32,7 @@ impl Identity {
             return Ok(found);
         };
         for (id, definition) in base.iter() {
-            if definition.proto == 0 || definition.kind != Made::Table {
+            if definition.proto == 0 || definition.kind != ExpressionKind::Table {
                 continue;
             }
             let incoming = self.counterpart(id);
@@ -65,14 +65,14 @@ impl Identity {
 }
 
 /// The names under which something is stored in what a definition makes.
-fn fields(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = Text> {
+fn fields(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = StringId> {
     definitions
         .stores_into(id)
         .filter_map(|(_, store)| name_of(store.place))
 }
 
 /// The names under which functions of the text are.
-fn methods(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = Text> {
+fn methods(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = StringId> {
     let is_function = |value| match value {
         Symbol::Definition(value) => definitions.function_digest(value).is_some(),
         _ => false,
@@ -82,9 +82,9 @@ fn methods(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = 
     methods.filter_map(|(_, store)| name_of(store.place))
 }
 
-fn name_of(place: Place) -> Option<Text> {
+fn name_of(place: Destination) -> Option<StringId> {
     match place {
-        Place::Field {
+        Destination::Field {
             key: Symbol::Constant(Constant::String(name)),
             ..
         } => Some(name),

@@ -8,7 +8,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::elements::Keys;
-use super::lists::{Running, Written};
+use super::lists::{IncomingElement, RunningElement};
 use super::{Action, Edge, Fit, Pairer, SlotDecision, TablePair};
 use crate::code::align::sequence::{Element, align, join};
 use crate::lua::vm::{Kind, Ref};
@@ -109,7 +109,7 @@ impl Pairer<'_> {
                 old.try_push(*one)?;
             }
         }
-        let certain = |one: &Running| one.val.is_function().then_some(one.value);
+        let certain = |one: &RunningElement| one.val.is_function().then_some(one.value);
         let (functions, rows): (Vec<_>, Vec<_>) =
             old.into_iter().partition(|one| one.val.is_function());
         let mut old = self.loaded.ownership.certain(self.vm, functions, certain)?;
@@ -152,8 +152,8 @@ impl Pairer<'_> {
     /// ones go on in their order; else none of the file's is added, and the report warns.
     fn assign_rest(
         &mut self,
-        (old, left): (&[Running], &mut [Element]),
-        (new, right): (&[(Written, usize)], &mut [Element]),
+        (old, left): (&[RunningElement], &mut [Element]),
+        (new, right): (&[(IncomingElement, usize)], &mut [Element]),
         list: SiteId,
     ) -> Result<()> {
         // The program's own row with a function that has a name is none without one.
@@ -262,7 +262,7 @@ impl Pairer<'_> {
     }
 
     /// Is it a table or an incoming function that answers to none of the running version?
-    fn is_nameless(&self, one: &Written) -> bool {
+    fn is_nameless(&self, one: &IncomingElement) -> bool {
         match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
             Some(function) => function.partners.is_empty(),
             None => {

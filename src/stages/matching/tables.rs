@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::changes::Written;
+use super::changes::WrittenKeys;
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref};
@@ -286,7 +286,7 @@ impl Pairer<'_> {
         if self.loaded.snapshot.entries(address) == Some(shared) {
             self.bearing.try_insert_value(address, ())?;
         } else if bears_code || self.loses_keys(&pair, shared)? {
-            self.enumerate(pair.old, pair.new, pair.site, &Written::default())?;
+            self.enumerate(pair.old, pair.new, pair.site, &WrittenKeys::default())?;
         }
         if pair.fit == Fit::Exact || self.merges {
             self.compared.try_push(pair)?;
@@ -467,7 +467,7 @@ impl Pairer<'_> {
         table: Ref,
         new: Ref,
         site: SiteId,
-        written: &Written,
+        written: &WrittenKeys,
     ) -> Result<()> {
         let address = self.vm.val(table).addr;
         if self.bearing.try_insert_value(address, ())?.is_some() {

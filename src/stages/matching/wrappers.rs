@@ -82,7 +82,7 @@ struct WaitingWrapper {
     key: Ref,
     site: SiteId,
     /// Where that is on record.
-    place: Option<base::Place>,
+    place: Option<base::RecordedPlace>,
     old: Ref,
     new: Ref,
 }

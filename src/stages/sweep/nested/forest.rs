@@ -4,7 +4,7 @@
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use crate::code::tree::{Captured, Function, Tree};
+use crate::code::tree::{Captured, Tree, TreeFunction};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -91,7 +91,7 @@ impl Forest {
     }
 
     /// A function.
-    pub fn get(&self, id: Id) -> Option<&Function> {
+    pub fn get(&self, id: Id) -> Option<&TreeFunction> {
         self.tree(id.tree)?.get(id.function)
     }
 
