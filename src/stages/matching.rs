@@ -486,7 +486,7 @@ pub fn pair(
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
         taken_up: FxHashSet::default(),
-        references: Vec::new(),
+        deferred: Vec::new(),
         lists: Vec::new(),
         listed: FxHashMap::default(),
         wrappers: wrappers::Wrappers::new(options),
@@ -576,7 +576,7 @@ struct Pairer<'a> {
     taken_up: FxHashSet<usize>,
     /// Places that wait, since the text says that they are references, or one of their tables has
     /// a partner elsewhere.
-    references: Vec<TablePair>,
+    deferred: Vec<TablePair>,
     /// Lists that wait until names have told what they can.
     lists: Vec<lists::List>,
     /// The running tables whose list parts are looked at element by element: up to which index.
@@ -1016,10 +1016,10 @@ impl Pairer<'_> {
         let Some(new) = self.out.new.get_mut(edge.f2 as usize) else {
             return Ok(());
         };
-        if new.edges.contains(&edge.f1) {
+        if new.compared_with.contains(&edge.f1) {
             return Ok(());
         }
-        new.edges.try_push(edge.f1)?;
+        new.compared_with.try_push(edge.f1)?;
         self.edges.try_push(edge)
     }
 }

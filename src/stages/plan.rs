@@ -905,7 +905,7 @@ impl Planner<'_> {
                 stays: stays.is_some(),
             })?;
         }
-        for number in pairing.nesting.lacking(vm, &pairing.old)? {
+        for number in pairing.nesting.not_in_the_file(vm, &pairing.old)? {
             let is_lacking = |old: &&Function1| !pairing.chosen.contains(&vm.val(old.at).addr);
             if let Some(old) = pairing.old.get(number).filter(is_lacking) {
                 out.lineage.try_push(Continued {

@@ -245,7 +245,7 @@ impl Pairer<'_> {
         };
         if new.own {
             return match self.constants.source == owner.info.source {
-                true => self.identity.is_written(owner, new.index),
+                true => self.identity.is_literal_upvalue(owner, new.index),
                 false => Ok(false),
             };
         }

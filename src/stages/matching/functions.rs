@@ -58,7 +58,7 @@ pub struct Function2 {
     /// The running functions that it answers to.
     pub partners: Few,
     /// The running functions that it was compared with.
-    pub(super) edges: Few,
+    pub(super) compared_with: Few,
     /// Its upvalues.
     pub upvalues: Upvalues,
     /// It stands under a name, too, that the running table lacks.
@@ -226,7 +226,7 @@ impl Pairer<'_> {
             own,
             profile,
             partners: Few::new(),
-            edges: Few::new(),
+            compared_with: Few::new(),
             upvalues,
             added: false,
             degree: 0,

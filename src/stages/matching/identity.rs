@@ -248,7 +248,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub(super) fn is_written(&self, function: &Function2, index: u8) -> Result<bool> {
+    pub(super) fn is_literal_upvalue(&self, function: &Function2, index: u8) -> Result<bool> {
         let Some(definitions) = &self.definitions else {
             return Ok(false);
         };

@@ -149,7 +149,7 @@ impl Matched {
     }
 
     /// Did the program leave the list as the last load had made it?
-    fn is_untouched(&self) -> bool {
+    fn is_as_last_load(&self) -> bool {
         self.path.is_some()
             && self.base.len() == self.old.len()
             && (0..self.old.len()).all(|i| Matched::at(&self.base_of_old, i) == Some(i))
@@ -530,7 +530,7 @@ impl Pairer<'_> {
         }
         let has_code = matched.new.iter().any(|new| new.has_code)
             || matched.old.iter().any(|old| old.val.is_function());
-        let follows = replaces || matched.is_untouched() && (self.merges || has_code);
+        let follows = replaces || matched.is_as_last_load() && (self.merges || has_code);
         let mut result = Vec::new();
         if !matched.is_whole && !replaces {
             for i in 0..matched.old.len() {

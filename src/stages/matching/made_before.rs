@@ -22,12 +22,12 @@ const MOST_NAMES: usize = 5;
 
 /// A function of the file, and the names of the methods that its new objects have and the former
 /// ones lack.
-type Lacking = (DefinitionId, Vec<Vec<u8>>);
+type LackingMethods = (DefinitionId, Vec<Vec<u8>>);
 
 impl Identity {
     /// The functions of the file whose objects get more methods than those of the last load.
-    fn lacking(&self) -> Result<Vec<Lacking>> {
-        let mut found: Vec<Lacking> = Vec::new();
+    fn lacking_methods(&self) -> Result<Vec<LackingMethods>> {
+        let mut found: Vec<LackingMethods> = Vec::new();
         let Some((base, definitions)) = self.versions() else {
             return Ok(found);
         };
@@ -95,7 +95,7 @@ fn name_of(place: Destination) -> Option<StringId> {
 impl Pairer<'_> {
     /// Warns of the methods that objects lack which the program has made before.
     pub(super) fn warn_of_lacking_methods(&mut self) -> Result<()> {
-        for (factory, names) in self.identity.lacking()? {
+        for (factory, names) in self.identity.lacking_methods()? {
             let made = self.identity.incoming_object(factory);
             let function = made.and_then(|made| self.number2(self.vm.val(made).addr));
             let function = function.and_then(|f2| self.out.new.get(f2 as usize));

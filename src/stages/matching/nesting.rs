@@ -163,7 +163,7 @@ impl Nesting {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn lacking(&mut self, vm: &mut Vm, old: &[Function1]) -> Result<Vec<usize>> {
+    pub fn not_in_the_file(&mut self, vm: &mut Vm, old: &[Function1]) -> Result<Vec<usize>> {
         let mut lacking = Vec::new();
         if old.iter().any(|old| old.lineage.is_some()) {
             return Ok(lacking);

@@ -93,7 +93,7 @@ impl Pairer<'_> {
     pub(super) fn resolve_references(&mut self, pass: Pass) -> Result<bool> {
         let mut found = false;
         let mut beside = None;
-        for pair in std::mem::take(&mut self.references) {
+        for pair in std::mem::take(&mut self.deferred) {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let has_place = self.out.tables.contains_key(&new_addr);
             if self.are_others(pair.old, pair.new) {
@@ -143,7 +143,7 @@ impl Pairer<'_> {
 
     /// Lets a place wait.
     pub(super) fn refer(&mut self, pair: TablePair) -> Result<()> {
-        self.references.try_push(pair)
+        self.deferred.try_push(pair)
     }
 
     /// Does the running version have the table beside the one that answers to the incoming one,
