@@ -61,6 +61,15 @@ pub struct CallFrame<'a> {
     pub made: Creations<'a>,
 }
 
+/// Which functions in Lua count as the nearest one below a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nearest {
+    /// Those with lines.
+    WithLine,
+    /// The library's own as well, which may have none.
+    OrLibrary,
+}
+
 impl CallFrame<'_> {
     /// The coroutine, as a number that tells it from others.
     pub fn thread(&self) -> usize {
@@ -155,19 +164,19 @@ impl CallFrame<'_> {
             let source = source.strip_prefix(b"@").or(source.strip_prefix(b"="));
             (crate::support::error::shown(source.unwrap_or(b"?")), line)
         };
-        self.with_lua_below(false, shown)
+        self.with_lua_below(Nearest::WithLine, shown)
             .unwrap_or((String::from("?"), 0))
     }
 
     /// Is the nearest function in Lua below this one the library's own?
     pub fn is_within_library(&self) -> bool {
         let is_own = |source: &[u8], _| source == b"=hotreload";
-        self.with_lua_below(true, is_own).unwrap_or(false)
+        self.with_lua_below(Nearest::OrLibrary, is_own)
+            .unwrap_or(false)
     }
 
-    /// Hands source name and line of the nearest function in Lua below this one to `f`: of one with
-    /// lines, or also of the library's own, which may have none.
-    fn with_lua_below<R>(&self, or_own: bool, f: impl FnOnce(&[u8], i32) -> R) -> Option<R> {
+    /// Hands source name and line of the nearest function in Lua below this one to `f`.
+    fn with_lua_below<R>(&self, which: Nearest, f: impl FnOnce(&[u8], i32) -> R) -> Option<R> {
         let mut level = 1;
         loop {
             // SAFETY: as in `caller`; what "S" and "l" fill in.
@@ -180,7 +189,8 @@ impl CallFrame<'_> {
                 let ar = ar.as_mut_ptr();
                 let source = (*ar).source.cast::<u8>();
                 let source = std::slice::from_raw_parts(source, (*ar).srclen);
-                if (*ar).currentline >= 0 || or_own && source == b"=hotreload" {
+                if (*ar).currentline >= 0 || which == Nearest::OrLibrary && source == b"=hotreload"
+                {
                     return Some(f(source, (*ar).currentline));
                 }
             }

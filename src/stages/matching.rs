@@ -97,6 +97,13 @@ pub enum Action {
     Refer,
 }
 
+/// A version of the module.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Running,
+    Incoming,
+}
+
 /// One slot of the running version and what the incoming version has for it.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotDecision {

@@ -842,7 +842,10 @@ fn go_on(
     };
     tables.sort_unstable_by_key(|(number, _)| (name(*number), *number));
     if tables.is_empty() {
-        return sweeping.told(true);
+        return Ok(Slice {
+            done: true,
+            ..sweeping.told()?
+        });
     }
     let handle = vm.index(state, HANDLE)?;
     let heap = if Heap::can_resume(vm, handle) {
@@ -897,18 +900,19 @@ fn go_on(
     Ok(Slice {
         objects: progress.objects,
         waiting: progress.waiting,
-        ..sweeping.told(done)?
+        done,
+        ..sweeping.told()?
     })
 }
 
 impl Sweeping {
-    fn told(&self, done: bool) -> Result<Slice> {
+    fn told(&self) -> Result<Slice> {
         let mut warnings = collected(self.warnings.iter().cloned().map(Ok))?;
         for target in self.targets.iter().flatten() {
             target.warn(&mut warnings)?;
         }
         Ok(Slice {
-            done,
+            done: false,
             passes: self.passes,
             references: self.references,
             stale: self.targets.iter().flatten().map(Target::stale).sum(),

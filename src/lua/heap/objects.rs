@@ -39,7 +39,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
             let fill = self.state.fill.thread;
             if self.state.begin() {
                 ffi::lua_pushvalue(fill, ffi::LUA_REGISTRYINDEX);
-                self.root(fill, ffi::LUA_TTABLE, true)?;
+                self.root(fill, ffi::LUA_TTABLE)?;
                 for sample in 0..7 {
                     self.type_metatable(sample)?;
                 }
@@ -48,18 +48,17 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
                 return Err(Error::Memory);
             }
             ffi::lua_pushthread(l);
-            self.root(l, ffi::LUA_TTHREAD, true)
+            self.root(l, ffi::LUA_TTHREAD)
         }
     }
 
-    /// Lets the top value of `src` wait: in any case, or if it is met for the first time. `src:
-    /// [-1, +0, -]`
-    unsafe fn root(&mut self, src: *mut lua_State, t: i32, always: bool) -> Result<()> {
+    /// Lets the top value of `src` wait, whether met or not. `src: [-1, +0, -]`
+    unsafe fn root(&mut self, src: *mut lua_State, t: i32) -> Result<()> {
         // SAFETY: the value of type `t` is on top of `src`, a live thread of the state, and is
         // taken off.
         unsafe {
-            let sight = self.look(src, t)?;
-            self.wait(src, sight.fresh || always)
+            self.look(src, t)?;
+            self.wait(src, true)
         }
     }
 

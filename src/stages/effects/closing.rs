@@ -15,6 +15,15 @@ use crate::support::error::Result;
 use crate::support::fault;
 use crate::support::mem::{TryInsert, TryPush};
 
+/// When a call that registers something was made.
+#[derive(Clone, Copy)]
+enum Registered {
+    /// The last load made it as well.
+    Before,
+    /// In this load for the first time.
+    Now,
+}
+
 impl Effects<'_> {
     /// A call out of the module has ended.
     pub(super) fn close(
@@ -259,7 +268,7 @@ impl Effects<'_> {
                 text::value(vm, old)
             ))?;
         }
-        self.note(false, call.function, label)
+        self.note(Registered::Before, call.function, label)
     }
 
     /// A registry may refuse what stands there already. Where a call that raised was given a
@@ -299,20 +308,20 @@ impl Effects<'_> {
             if standing == SearchReason::Refused {
                 self.calls.duplicates.try_push(copied_text(&label)?)?;
             }
-            self.note(false, call.function, label)?;
+            self.note(Registered::Before, call.function, label)?;
         }
         Ok(!found.is_empty())
     }
 
-    /// A call that registers something: made before, or new.
-    pub(super) fn note(&mut self, is_new: bool, function: Ref, label: String) -> Result<()> {
+    /// A call that registers something.
+    fn note(&mut self, registered: Registered, function: Ref, label: String) -> Result<()> {
         if let Some(recorded) = &mut self.recorded {
             recorded.take(&label);
         }
         self.calls.made.try_push((function, copied_text(&label)?))?;
-        let list = match is_new {
-            true => &mut self.calls.new,
-            false => &mut self.calls.repeated,
+        let list = match registered {
+            Registered::Now => &mut self.calls.new,
+            Registered::Before => &mut self.calls.repeated,
         };
         list.try_push(label)
     }
@@ -348,7 +357,7 @@ impl Effects<'_> {
             }
         }
         let label = self.label(vm, made, call)?;
-        self.note(false, call.function, label)?;
+        self.note(Registered::Before, call.function, label)?;
         Ok(true)
     }
 
@@ -479,7 +488,7 @@ impl Effects<'_> {
         }
         if places && !call.loads {
             let label = self.label(vm, made, &call)?;
-            self.note(true, call.function, label)?;
+            self.note(Registered::Now, call.function, label)?;
         }
         let mut said = FxHashSet::default();
         for write in &writes {

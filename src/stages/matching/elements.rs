@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::lists::{IncomingElement, MOST_ELEMENTS, RunningElement};
 use super::merge::is_scalar;
-use super::{EntryPair, Pairer, TablePair};
+use super::{EntryPair, Pairer, Side, TablePair};
 use crate::code::align::sequence::Element;
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::base::{self, Held, Path};
@@ -153,7 +153,7 @@ impl Pairer<'_> {
             if self.has_partner(one.val.addr) {
                 element.kind = TAKEN1;
             } else {
-                self.describe_row(one.value, false, &mut element, keys)?;
+                self.describe_row(one.value, Side::Running, &mut element, keys)?;
             }
         } else if one.val.is_function() {
             let is_free = one.f1.and_then(|f1| self.out.old.get(f1 as usize));
@@ -200,7 +200,7 @@ impl Pairer<'_> {
             if self.out.tables.contains_key(&new_val.addr) {
                 element.kind = TAKEN2;
             } else {
-                self.describe_row(new, true, &mut element, keys)?;
+                self.describe_row(new, Side::Incoming, &mut element, keys)?;
             }
         } else if new_val.is_function() {
             match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
@@ -218,7 +218,7 @@ impl Pairer<'_> {
     fn describe_row(
         &mut self,
         row: Ref,
-        is_incoming: bool,
+        side: Side,
         element: &mut Element,
         keys: &mut Keys,
     ) -> Result<()> {
@@ -247,9 +247,9 @@ impl Pairer<'_> {
                 let code = code.map_or(0, |profile| profile.digest.key());
                 content = content.wrapping_add(token(key, code));
                 element.hints.try_push(token(key, 1))?;
-                let definition = match is_incoming {
-                    true => self.identity.element(self.vm, function),
-                    false => self.identity.element_running(self.vm, function),
+                let definition = match side {
+                    Side::Incoming => self.identity.element(self.vm, function),
+                    Side::Running => self.identity.element_running(self.vm, function),
                 };
                 self.vm.release(mark);
                 if let Some(definition) = definition {
