@@ -148,7 +148,7 @@ pub fn text(vm: &mut Vm) -> Result<Answers> {
 /// Does a function of the running module come from a file of its name? Else the program itself put
 /// the module there.
 fn had_file(vm: &mut Vm, context: &Context) -> Result<bool> {
-    let ownership = load::home_of(vm, context, Ref::NIL, None)?;
+    let ownership = load::ownership_of(vm, context, Ref::NIL, None)?;
     Ok(!ownership.is_empty())
 }
 
@@ -332,7 +332,7 @@ impl RunningFunctions {
         record: &FileRecord,
         chunk: &Chunk,
     ) -> Result<RunningFunctions> {
-        let mut ownership = load::home_of(vm, context, main, record.source.clone())?;
+        let mut ownership = load::ownership_of(vm, context, main, record.source.clone())?;
         fill_others(vm, context, record.others)?;
         let own = vm.val(context.running).addr;
         let mut met: FxHashSet<usize> = FxHashSet::default();

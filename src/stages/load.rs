@@ -149,7 +149,7 @@ pub fn load(
         Some(chunk) => chunk.unmet()?,
         None => MetFunctions::default(),
     };
-    let mut ownership = home_of(vm, context, main, last.source)?;
+    let mut ownership = ownership_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
     let ran = run_chunk(
@@ -390,7 +390,7 @@ fn takes_up(
 /// The module's source names: its loader's, the one on record, and, where no function of the
 /// running object has one of these (the file was found by another path), the one that ends in the
 /// same file name.
-pub fn home_of(
+pub fn ownership_of(
     vm: &mut Vm,
     context: &Context,
     main: Ref,

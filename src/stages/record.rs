@@ -397,7 +397,7 @@ impl<'a> Recorder<'a> {
         };
         match is_made {
             true => Ok(known),
-            false => self.numbers.foreign(self.vm, value),
+            false => self.numbers.external(self.vm, value),
         }
     }
 

@@ -80,7 +80,7 @@ enum ValueFate {
     Old {
         line: i32,
         /// An earlier reload has met it in the module, and the file has nothing that continues it.
-        lacking: bool,
+        dropped: bool,
     },
 }
 
@@ -285,7 +285,7 @@ impl Target {
         }
         Ok(ValueFate::Old {
             line: info.line,
-            lacking: number.is_some(),
+            dropped: number.is_some(),
         })
     }
 
@@ -496,7 +496,9 @@ pub fn walk(
             for (target, tables) in ahead(vm, chain, lineage, hit.value)? {
                 match target.look(vm, *tables, lineage, hit.value)? {
                     // R5.2: it is not taken for a closure whose factory is gone.
-                    ValueFate::Old { lacking: true, .. } => target.nested.lacks(vm, hit.value)?,
+                    ValueFate::Old { dropped: true, .. } => {
+                        target.nested.note_dropped(vm, hit.value)?
+                    }
                     ValueFate::Old { .. } => target.nested.meet(vm, hit.value)?,
                     _ => {}
                 }

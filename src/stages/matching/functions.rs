@@ -422,11 +422,11 @@ impl Pairer<'_> {
 
     /// R4.1, R4.5
     fn match_upvalues(&mut self, f1: u32, f2: u32) -> Result<()> {
-        let both_home = matches!(
+        let are_own = matches!(
             (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)),
             (Some(old), Some(new)) if old.own && new.own
         );
-        if !both_home && !self.are_twins(f1, f2) {
+        if !are_own && !self.are_twins(f1, f2) {
             return Ok(());
         }
         if let Some(mut external) = self

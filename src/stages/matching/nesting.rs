@@ -164,18 +164,18 @@ impl Nesting {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn not_in_the_file(&mut self, vm: &mut Vm, old: &[Function1]) -> Result<Vec<usize>> {
-        let mut lacking = Vec::new();
+        let mut dropped = Vec::new();
         if old.iter().any(|old| old.lineage.is_some()) {
-            return Ok(lacking);
+            return Ok(dropped);
         }
         for (number, function) in old.iter().enumerate() {
             if function.own
                 && function.answers.is_empty()
                 && !self.is_made_by_another(vm, old, function)?
             {
-                lacking.try_push(number)?;
+                dropped.try_push(number)?;
             }
         }
-        Ok(lacking)
+        Ok(dropped)
     }
 }

@@ -153,9 +153,9 @@ pub struct Nested {
     /// none where two of one code are different ones by now.
     defined: FxHashMap<u64, Option<Id>>,
     /// Functions that certainly have no answer.
-    lost: FxHashMap<u64, StaleReason>,
-    /// Functions that stood in the module, and that the file lacks.
-    lacking: FxHashSet<u64>,
+    unmatched: FxHashMap<u64, StaleReason>,
+    /// Functions that stood in the module, and that the file no longer has.
+    dropped: FxHashSet<u64>,
     aligned: FxHashSet<(u64, Id)>,
     /// Pairs of functions whose nested ones have not been aligned yet.
     queue: VecDeque<(Id, Id)>,
@@ -200,8 +200,8 @@ impl Nested {
             codes: None,
             outer: FxHashMap::default(),
             defined: FxHashMap::default(),
-            lost: FxHashMap::default(),
-            lacking: FxHashSet::default(),
+            unmatched: FxHashMap::default(),
+            dropped: FxHashSet::default(),
             aligned: FxHashSet::default(),
             queue: VecDeque::new(),
             answered: FxHashSet::default(),
@@ -295,9 +295,9 @@ impl Nested {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn lacks(&mut self, vm: &mut Vm, function: Ref) -> Result<()> {
+    pub fn note_dropped(&mut self, vm: &mut Vm, function: Ref) -> Result<()> {
         if let Some(id) = self.open(vm, function)? {
-            self.lacking.try_insert_value(self.old.exact(id), ())?;
+            self.dropped.try_insert_value(self.old.exact(id), ())?;
         }
         Ok(())
     }
@@ -340,9 +340,9 @@ impl Nested {
         Ok(matches!(link, Some(Link::To { old, .. }) if self.is_inside(old)))
     }
 
-    /// Is a function lacking, as far as this place of it tells?
-    fn is_lacking(&self, exact: u64, place: Option<Id>) -> bool {
-        self.lacking.contains(&exact)
+    /// Is a function dropped, as far as this place of it tells?
+    fn is_dropped(&self, exact: u64, place: Option<Id>) -> bool {
+        self.dropped.contains(&exact)
             && !self.defined.contains_key(&exact)
             && !place.is_some_and(|id| self.is_inside(id))
     }
@@ -535,7 +535,7 @@ impl Nested {
             }
         }
         for id in unanswered {
-            self.lose(id, StaleReason::Gone)?;
+            self.leave_unmatched(id, StaleReason::Gone)?;
         }
         Ok(())
     }
@@ -585,11 +585,12 @@ impl Nested {
     }
 
     /// A function, and all that is nested in it, has no answer but by another way.
-    fn lose(&mut self, id: Id, reason: StaleReason) -> Result<()> {
+    fn leave_unmatched(&mut self, id: Id, reason: StaleReason) -> Result<()> {
         let mut list = Vec::new();
         list.try_push(id)?;
         while let Some(id) = list.pop() {
-            self.lost.try_insert_value(self.old.exact(id), reason)?;
+            self.unmatched
+                .try_insert_value(self.old.exact(id), reason)?;
             for child in self.old.children(id)? {
                 list.try_push(child)?;
             }
@@ -651,8 +652,8 @@ impl Nested {
                     self.answered.try_insert_value(node, ())?;
                     self.enqueue(child, node)?;
                 }
-                Match::Not => self.lose(child, StaleReason::Gone)?,
-                Match::Doubtful => self.lose(child, StaleReason::Doubtful)?,
+                Match::Not => self.leave_unmatched(child, StaleReason::Gone)?,
+                Match::Doubtful => self.leave_unmatched(child, StaleReason::Doubtful)?,
             }
         }
         Ok(())
@@ -787,7 +788,7 @@ impl Nested {
                     _ => None,
                 };
                 let decision = match link {
-                    _ if self.is_lacking(exact, place) => Decision::Stale(StaleReason::Gone),
+                    _ if self.is_dropped(exact, place) => Decision::Stale(StaleReason::Gone),
                     Some(Link::To { old, new }) => match self.sources(old, new)? {
                         Ok(sources) => Decision::Move {
                             old,
@@ -798,7 +799,7 @@ impl Nested {
                         Err(reason) => Decision::Stale(reason),
                     },
                     Some(Link::Doubtful) => Decision::Stale(StaleReason::Doubtful),
-                    None => match self.lost.get(&exact) {
+                    None => match self.unmatched.get(&exact) {
                         Some(reason) => Decision::Stale(*reason),
                         None => {
                             orphans.try_push((exact, prototype, id))?;

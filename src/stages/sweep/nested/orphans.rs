@@ -42,7 +42,7 @@ impl Nested {
         }
         if found.is_empty() {
             for id in tops {
-                self.lose(id, StaleReason::Gone)?;
+                self.leave_unmatched(id, StaleReason::Gone)?;
             }
             return Ok(());
         }
