@@ -299,7 +299,7 @@ impl MainText {
     }
 
     // -- Reading
-    // ------------------------------------------------------------------------------------------------------
+    // ---------------------------------------------------------------------------------------------
 
     fn main(&mut self, reader: &mut Reader<'_>, dump: &[u8]) -> Read<()> {
         reader.string()?;
@@ -568,10 +568,10 @@ impl MainText {
         Ok(())
     }
 
-    // -- Proofs -------------------------------------------------------------------------------------------------------
+    // -- Proofs -----------------------------------------------------------------------------------
 
-    /// How a local was initialised; [`RegisterOrigin::Computed`] as well if something may assign it. It
-    /// is found out once for each local.
+    /// How a local was initialised; [`RegisterOrigin::Computed`] as well if something may assign
+    /// it. It is found out once for each local.
     fn origin_of(&mut self, number: u32, steps: u32) -> RegisterOrigin {
         let Some(local) = self.locals.get(number as usize) else {
             return RegisterOrigin::Computed;

@@ -392,7 +392,8 @@ fn recursion_and_varargs() {
             return fact, sum
         end
         return M",
-        // The variable `fact` holds the old function until the reference in it is replaced as any other.
+        // The variable `fact` holds the old function until the reference in it is replaced as any
+        // other.
         "equal(follows(1)(0), 1) equal(debug.upvalueid(new[1], 2), debug.upvalueid(old[1], 2))
         for i = 1, 2 do for j = 1, 3 do
             local name, value = debug.getupvalue(new[i], j)
