@@ -523,7 +523,8 @@ impl<'a> Reader<'a> {
             reader = *self;
             hash.write_u64(nested.digest.bits);
             exact.write_u64(nested.exact);
-            hash.write(nested.upvalues); // where a function finds its own is the enclosing function's business
+            // Where a function finds its own is the enclosing function's business.
+            hash.write(nested.upvalues);
             let mut sets_locals = false;
             let descriptions = nested.upvalues.as_chunks().0;
             inner.each(descriptions.len() as u8, |i| {

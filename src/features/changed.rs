@@ -50,7 +50,8 @@ fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
                 (vm.info(*loader)?.map(|info| info.main), &found.file)
                 && let Ok(text) = find::read(path)
             {
-                return Ok(digest(vm, text.bytes())); // a wrapper: its own code says nothing of the file
+                // A wrapper: its own code says nothing of the file.
+                return Ok(digest(vm, text.bytes()));
             }
             vm.dump(*loader, DebugInfo::Keep)?;
             let dump = vm.take_dump();

@@ -16,7 +16,8 @@ impl Vm {
     /// 1`. Nothing else that this view holds is kept alive.
     pub fn freeze(&mut self, values: &[Ref], words: &[u32]) -> Result<Ref> {
         let per_thread = PER_THREAD as usize;
-        let made = (values.len() / per_thread + 2) as u32; // a scratch and the holders, the first with a nil of its own
+        // A scratch and the holders, the first with a nil of its own.
+        let made = (values.len() / per_thread + 2) as u32;
         let first = Ref(self.len);
         for _ in 0..made {
             self.keep_thread()?;
