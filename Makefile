@@ -73,7 +73,7 @@ lint: ## check format, clippy, luacheck, shellcheck, documentation, licences, th
 width: ## record that fewer lines are wider than 100 characters
 	@$(LUA) scripts/width.lua --record
 
-arrows: ## fail on an import in src/ that goes up in the order of rooms (scripts/arrows.lua)
+arrows: ## fail on an import in src/ that goes up between rooms, and on two types of one name
 	@$(LUA) scripts/arrows.lua
 
 fmt: ## format the Rust code

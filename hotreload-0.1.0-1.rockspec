@@ -1,4 +1,5 @@
--- The address at which the project is published: RELEASING.md, "Once". `luarocks make` fetches nothing.
+-- The address at which the project is published: RELEASING.md, "Once". `luarocks make` fetches
+-- nothing.
 local address = "https://example.org/hotreload"
 
 rockspec_format = "3.0"

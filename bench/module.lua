@@ -149,7 +149,8 @@ end
 function M.state()
   return members_1, limits_1, rows_by_id
 end
--- What the program collects while it runs: one half hangs off the module object, the other off a local.
+-- What the program collects while it runs: one half hangs off the module object, the other off a
+-- local.
 function M.fill(count)
   for id = 1, count do
     local row = { id = id, hp = id % 100, owner = id * 7 % 1000 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env lua5.4
 -- Which file of src/ imports which: a room may import only from itself and from rooms below it.
+-- Besides, which types of src/ share a name.
 --
 --   lua5.4 scripts/arrows.lua [--draw] [FOLDER]
 --
 -- The check fails on an import that goes up in the list of rooms below, on a file that is in no
--- room, and on a circle of rooms. `--draw` prints the rooms, the arrows between them with the
--- number of imports, and the circles of files (strongly connected components); it fails on nothing.
--- FOLDER is `src` by default.
+-- room, and on a second type of one name. `--draw` prints the rooms, the arrows between them with
+-- the number of imports, and the circles of files (strongly connected components); it fails on
+-- nothing. FOLDER is `src` by default.
 --
 -- What counts as an import: every path to another file of the crate, in a `use` (with nested
 -- braces) or inline in code. A path through a re-export (`pub use`) leads to the file that the
@@ -30,6 +31,9 @@ local ROOMS = {
   "code",
   "support",
 }
+
+-- A file that takes another one's place on some systems: its types are those of the other one.
+local STANDS_FOR = { ["lua/late/unknown"] = "lua/late" }
 
 -- ---------------------------------------------------------------------------------------------
 -- Reading
@@ -228,6 +232,47 @@ local function imports_of(folder)
 end
 
 -- ---------------------------------------------------------------------------------------------
+-- Types
+
+--- The types that a file defines: { name, line }. `type` within a block belongs to a trait, an
+--- `impl` or a function, and needs no name of its own; nor does what a test defines.
+local function types_of(code)
+  code = code:gsub("#%[cfg%(test%)%]%s*mod%s+[%w_]+%s*%b{}", function(tests)
+    return (tests:gsub("[^\n]", " "))
+  end)
+  local found, number = {}, 0
+  for line in (code .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    local indent, rest = line:match "^(%s*)(.*)$"
+    rest = rest:gsub("^pub%b()%s*", ""):gsub("^pub%s+", ""):gsub("^unsafe%s+", "")
+    local kind, name = rest:match "^(%l+)%s+(%u[%w_]*)"
+    local is_type = kind == "struct" or kind == "enum" or kind == "trait" or kind == "union"
+      or kind == "type" and indent == ""
+    -- The macro of lua/layout.rs makes an enum of `Name, c"name": {`.
+    name = is_type and name or rest:match "^(%u[%w_]*), c +: {$"
+    if name then found[#found + 1] = { name = name, line = number } end
+  end
+  return found
+end
+
+--- Adds a line for each second type of one name.
+local function add_doubles(list, found)
+  local first = {}
+  for _, file in ipairs(list) do
+    for _, it in ipairs(types_of(file.code)) do
+      local place = ("%s:%d"):format(file.path, it.line)
+      local other = first[it.name]
+      if not other then
+        first[it.name] = { file = file.name, place = place }
+      elseif STANDS_FOR[file.name] ~= other.file then
+        found[#found + 1] = ("%s: `%s` is a type of %s as well; give each a name of its own")
+          :format(place, it.name, other.place)
+      end
+    end
+  end
+end
+
+-- ---------------------------------------------------------------------------------------------
 -- Rooms and circles
 
 local function room_of(file)
@@ -305,7 +350,8 @@ local function faults(imports, list)
   local found = {}
   for _, file in ipairs(list) do
     if not room_of(file) then
-      found[#found + 1] = file.path .. ": the file is in no room; add it to ROOMS in scripts/arrows.lua"
+      found[#found + 1] = file.path
+        .. ": the file is in no room; add it to ROOMS in scripts/arrows.lua"
     end
   end
   for _, it in ipairs(imports) do
@@ -316,6 +362,7 @@ local function faults(imports, list)
         it.path, above, below)
     end
   end
+  add_doubles(list, found)
   return found
 end
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The in-process tests under AddressSanitizer, the built-in Lua included: nothing is read or written outside of what is allocated,
-# or after it is freed. Of tests/faults.rs those tests that collect at every allocation; the rest would take hours. A quarter of
-# an hour.
+# The in-process tests under AddressSanitizer, the built-in Lua included: nothing is read or written
+# outside of what is allocated, or after it is freed. Of tests/faults.rs those tests that collect at
+# every allocation; the rest would take hours. A quarter of an hour.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

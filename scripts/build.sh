@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the library for `require` and puts it at build/hotreload.so (that name on every system: Lua looks for it).
+# Builds the library for `require` and puts it at build/hotreload.so (that name on every system: Lua
+# looks for it).
 #
 #   scripts/build.sh [OUTPUT [CARGO-COMMAND ARGUMENT...]]
 #
@@ -27,7 +28,8 @@ fi
 
 mkdir -p "$(dirname "$output")"
 if ! cmp -s "$built" "$output"; then
-  # By another name first: a program that loads the library meanwhile gets the old one or the new one, whole.
+  # By another name first: a program that loads the library meanwhile gets the old one or the new
+  # one, whole.
   cp "$built" "$output.$$"
   mv -f "$output.$$" "$output"
 fi

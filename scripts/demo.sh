@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The two programs of demo/, each in a process of its own; what they print is compared with what they should.
+# The two programs of demo/, each in a process of its own; what they print is compared with what
+# they should.
 # 1. demo/main.lua reloads a module that the running program has changed.
 # 2. demo/hotfix/main.lua puts a corrected file in the module's place, and reloads it.
 set -euo pipefail

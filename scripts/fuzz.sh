@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Generated programs, FUZZ_CASES (100,000) of them; then fuzzing, FUZZ_SECONDS (60) for each line of the list at the end. Fails at the first
-# finding, and says how to repeat it.
+# Generated programs, FUZZ_CASES (100,000) of them; then fuzzing, FUZZ_SECONDS (60) for each line of
+# the list at the end. Fails at the first finding, and says how to repeat it.
 # What is found to be worth keeping stays in fuzz/corpus/, and the next run begins there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,8 @@ need() {
   if ! "$@" >/dev/null 2>&1; then return 1; fi
 }
 
-# programs CASES: modules with histories, reloaded and compared with a reference program; from a seed that is told.
+# programs CASES: modules with histories, reloaded and compared with a reference program; from a
+# seed that is told.
 programs() {
   echo "== fuzz: generated programs, $1 cases"
   # shellcheck disable=SC2086  # one word for each option

@@ -72,9 +72,9 @@ scripts/setup.sh lua --if-possible luacheck shellcheck
 if "$lua" -v >/dev/null 2>&1; then
   check "licences" licences
   check "width of lines" "$lua" scripts/width.lua
-  check "order of rooms" "$lua" scripts/arrows.lua
+  check "order of rooms, names of types" "$lua" scripts/arrows.lua
 else
-  skip "licences, width of lines and order of rooms" "$lua is missing"
+  skip "licences, width of lines, order of rooms, names of types" "$lua is missing"
 fi
 if command -v cargo-deny >/dev/null; then
   check "advisories" "$cargo" deny --locked check advisories

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prints what the C compiler needs for the installed Lua 5.4, or for the one in LUA_DIR. Status 3: there is no C compiler, or no Lua 5.4 to link.
+# Prints what the C compiler needs for the installed Lua 5.4, or for the one in LUA_DIR. Status 3:
+# there is no C compiler, or no Lua 5.4 to link.
 set -euo pipefail
 
 work=$(mktemp -d)

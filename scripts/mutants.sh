@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Mutation tests of one stage: each change of MUTANTS (a file or folder of src/ without `.rs`,
-# default: src/stages/matching) must make a Rust test fail. The specs are not run, so a change that is
-# reported as missed may still be held by a spec: look there before you delete a rule or write a test.
-# Hours: one build and one run of the tests for each change. Results: target/mutants/mutants.out/.
+# default: src/stages/matching) must make a Rust test fail. The specs are not run, so a change that
+# is reported as missed may still be held by a spec: look there before you delete a rule or write a
+# test. Hours: one build and one run of the tests for each change. Results:
+# target/mutants/mutants.out/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

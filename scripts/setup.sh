@@ -3,8 +3,8 @@
 # Tools: make cc lua headers luarocks busted luacheck shellcheck luasocket luv argparse, packages
 # (those of spec/support/packages). Says nothing and takes no time where all are there. Some
 # specs need the tools behind --if-possible: where they cannot be had, it says so, and succeeds.
-# Installing means Debian packages, by apt-get, as root or with a sudo that asks no password. Elsewhere it says
-# what to install and fails. Nothing is ever taken from luarocks.org.
+# Installing means Debian packages, by apt-get, as root or with a sudo that asks no password.
+# Elsewhere it says what to install and fails. Nothing is ever taken from luarocks.org.
 set -euo pipefail
 
 lua=${LUA:-lua5.4}
@@ -74,7 +74,8 @@ for tool in "$@"; do
   esac
 done
 
-# The wishes come last, and need no package lists of their own: these are there, or were fetched for the rest.
+# The wishes come last, and need no package lists of their own: these are there, or were fetched for
+# the rest.
 wish() {
   local missing tool packages package
   missing=$(missing_of ${wishes[@]+"${wishes[@]}"})

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The tests that `make test` runs in part, or for a short while, whole: one after the other, each with what it was told of. Then
-# the stories in a Lua with its own checks on, and the specs under valgrind. The better part of an hour. Of
-# tests/refused.rs it is still a part: each telling has a process of its own.
+# The tests that `make test` runs in part, or for a short while, whole: one after the other, each
+# with what it was told of. Then the stories in a Lua with its own checks on, and the specs under
+# valgrind. The better part of an hour. Of tests/refused.rs it is still a part: each telling has a
+# process of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,9 +35,9 @@ awk '
 
 unset HOTRELOAD_STRESS
 
-# Lua with its own checks on: its assertions; the stack is moved, and all garbage is collected, at every chance. The tests
-# that tell each story a few times; the others would take days. Not tests/bytecode.rs: what Lua asserts of bytecode, hostile
-# bytecode breaks.
+# Lua with its own checks on: its assertions; the stack is moved, and all garbage is collected, at
+# every chance. The tests that tell each story a few times; the others would take days. Not
+# tests/bytecode.rs: what Lua asserts of bytecode, hostile bytecode breaks.
 (
   export CARGO_TARGET_DIR=$PWD/target/hard
   export CFLAGS="-DLUAI_ASSERT -DLUA_USE_APICHECK -DHARDSTACKTESTS=1 -DHARDMEMTESTS=1"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The specs on the installed Lua under valgrind: no read or write where nothing is, no use of what was never written, and no block
-# that is lost when the state is closed. Only what a spec's own process does is seen, so those that start servers are left out, and
-# those that are about documents and packages.
+# The specs on the installed Lua under valgrind: no read or write where nothing is, no use of what
+# was never written, and no block that is lost when the state is closed. Only what a spec's own
+# process does is seen, so those that start servers are left out, and those that are about documents
+# and packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

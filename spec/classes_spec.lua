@@ -474,7 +474,8 @@ describe("A class library that registers a fresh table (R3.1, R5.1)", function()
 
   it("keeps a class whose methods the library stores away, and its subclasses", function()
     app:write("class", [[
-      -- Methods go to a dictionary that is handed down to subclasses; classes know their subclasses.
+      -- Methods go to a dictionary that is handed down to subclasses; classes know their
+      -- subclasses.
       local meta = {}
       function meta.__index(class, key) return rawget(class, "methods")[key] end
       function meta.__newindex(class, key, value)

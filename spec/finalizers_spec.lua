@@ -116,7 +116,8 @@ describe("a finalizer", function()
         local before = nested
         local ok, report = gg.reload("m", options)
         assert(ok, report)
-        -- Those that came before, and those that the collector's step behind this one may have brought about.
+        -- Those that came before, and those that the collector's step behind this one may have
+        -- brought about.
         assert(report.generation >= 1 + i + before and report.generation <= 1 + i + nested,
           ("generation %d behind %d and %d reloads"):format(report.generation, i, nested))
         assert(M.f() == i)

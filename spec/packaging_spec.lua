@@ -410,6 +410,33 @@ describe("the script", function()
       assert.is_false(ok)
     end)
 
+    for title, other in pairs {
+      ["struct"] = "pub(super) struct Found<'a>(&'a str);",
+      ["enum in a module"] = "mod inner {\n    pub enum Found {}\n}",
+      ["alias"] = "type Found = u32;",
+      ["list that the façade shares"] = 'layout! {\n    Found, c"found": {\n    }\n}',
+    } do
+      it("names the second type of one name: " .. title, function()
+        local output, ok = arrows { api = "pub trait Found: Copy {}", model = "\n" .. other }
+        local line = "src/model%.rs:%d+: `Found` is a type of src/api%.rs:1 as well; "
+          .. "give each a name of its own\n"
+        assert.is_truthy(output:find(line), output)
+        assert.is_false(ok)
+      end)
+    end
+
+    it("accepts types of one name of which a test or a block has one", function()
+      local output, ok = arrows {
+        api = "pub struct Found;\nimpl Deref for Found {\n    type Target = u8;\n}",
+        model = "// struct Found;\n#[cfg(test)]\nmod tests {\n    struct Found { a: u8 }\n}\n"
+          .. "struct Target;",
+        ["lua/late"] = "struct Object;",
+        ["lua/late/unknown"] = "struct Object;", -- takes its place where the loader is not known
+      }
+      assert.are.equal("arrows: 0 imports between 4 files, 0 fault(s)\n", output)
+      assert.is_true(ok)
+    end)
+
     it("draws the rooms, their arrows and the circles of files", function()
       local output, ok = arrows({
         api = "use crate::code::C;", code = "use crate::api::A; use crate::lua::L;", lua = "",

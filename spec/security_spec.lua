@@ -306,8 +306,8 @@ describe("the environment (R1.10)", function()
     local before = asked()
     local hotreload = require "hotreload"
     local start = asked()
-    -- What Lua asks for when it opens `package`, in a state of the library's own (src/lua/stock.rs), and then leaves
-    -- alone.
+    -- What Lua asks for when it opens `package`, in a state of the library's own
+    -- (src/lua/stock.rs), and then leaves alone.
     for name in start:sub(#before + 1):gmatch "getenv ([^\n]+)" do assert(name:find "^LUA_C?PATH", name) end
     local M = require "m"
     local text = io.open "m.lua":read "a"

@@ -13,17 +13,17 @@ use crate::lua::entry::{
     Answer, Answers, Entries, Entry, at_once, attempt, call, code_of, enter, is_whole,
 };
 use crate::lua::files;
-use crate::lua::layout::{self, Place as _};
+use crate::lua::layout::{self, LayoutElement as _};
 use crate::lua::open::Library;
 use crate::lua::stock::Stock;
 use crate::lua::undo;
 use crate::lua::vm::{Ref, Vm};
 use crate::lua::write::{self, Permit};
 use crate::model::lineage::Lineage;
-use crate::model::options::{Options, Own};
+use crate::model::options::{ModuleOptions, Options};
 use crate::reload::{self, Module, Request, Told};
 use crate::stages::report;
-use crate::stages::sweep::{self, Found};
+use crate::stages::sweep::{self, SweepPlan};
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -33,9 +33,9 @@ pub struct Core;
 impl Library for Core {
     const ENTRIES: Entries = &[
         (c"reload", enter::<Reload>),
-        (c"close", undo::close::<Found>),
-        (c"end", undo::end::<Found>),
-        (c"undo", undo::undo::<Found>),
+        (c"close", undo::close::<SweepPlan>),
+        (c"end", undo::end::<SweepPlan>),
+        (c"undo", undo::undo::<SweepPlan>),
         (c"look", enter::<Look>),
         (c"text", enter::<Text>),
         (c"sweep", enter::<Sweep>),
@@ -235,7 +235,7 @@ fn modules(vm: &mut Vm, batch: Ref) -> Result<Vec<Module>> {
             source: vm.bytes(source)?,
             base,
             calls,
-            own: Own::read(vm, [data, constants, removed])?,
+            own: ModuleOptions::read(vm, [data, constants, removed])?,
             from,
         })?;
     }

@@ -11,15 +11,15 @@ use rustc_hash::FxHashSet;
 
 use crate::features::changed;
 use crate::lua::entry::Answer;
-use crate::lua::given::Given;
-use crate::lua::layout::{self, Answered, Place as _, Running};
+use crate::lua::given::GivenText;
+use crate::lua::layout::{self, Answered, LayoutElement as _, Running};
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Version, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
 use crate::model::kept;
 use crate::model::lineage::{Lineage, Numbers};
-use crate::model::options::{OnConflict, Options, Own};
+use crate::model::options::{ModuleOptions, OnConflict, Options};
 use crate::stages::commit;
 use crate::stages::effects::{self, Recorded};
 use crate::stages::find::{self, Context, Found};
@@ -62,7 +62,7 @@ pub struct Module {
     /// The façade's list whose first element undoes it.
     pub undo: Ref,
     /// The options that each module has by itself.
-    pub own: Own,
+    pub own: ModuleOptions,
     /// R1.11: the object with which it goes on, as another module's; or any other value than a
     /// table.
     pub from: Ref,
@@ -261,7 +261,7 @@ fn transaction(
         let mut clock = Clock::new();
         let context = module.context(vm, request.stock)?;
         fault::point()?;
-        let source = options.source.as_ref().map(Given::copy).transpose()?;
+        let source = options.source.as_ref().map(GivenText::copy).transpose()?;
         let code = find::find(vm, &context, source)?;
         fault::point()?;
         if options.text_only {

@@ -79,6 +79,10 @@ fn tell(story: &Story, fault: Fault) -> Told {
 
 fn tell_once(story: &Story, fault: Fault) -> Told {
     let program = story.begin();
+    // In one story, and in all of them under stress, the reload loads the parts of the library.
+    if !is_stress() && story.name != story::FUNCTIONS.name {
+        program.load_parts();
+    }
     program.must("local test = ... if not test.taken then test.snapshot() end");
     let collecting = program.is_collecting();
     story.push(&program);
@@ -382,6 +386,9 @@ fn garbage_is_collected_after_a_fault() {
     for mode in ["incremental", "generational"] {
         for n in (1..).step_by(step(7)) {
             let program = story::FUNCTIONS.begin();
+            if pick(true, false, false) {
+                program.load_parts();
+            }
             program.must(&format!("collectgarbage '{mode}' collectgarbage()"));
             story::FUNCTIONS.push(&program);
             program.call(2, Fault::once(n));
@@ -448,6 +455,9 @@ fn a_finalizer_reloads_at_the_end_of_a_reload() {
     for hook in ["", "__hotfix = function(M) M.hooked = VERSION end,"] {
         for n in 1.. {
             let program = Program::new();
+            if pick(true, !hook.is_empty(), false) {
+                program.load_parts();
+            }
             let source = "
                 local calls = 0
                 local function helper() calls = calls + 1 return VERSION end

@@ -168,7 +168,8 @@ fn generations_are_known_whenever_the_collector_ends_a_cycle() {
 }
 
 thread_local! {
-    /// The Lua thread in which the last finalizer ran that raised: the one that the collector works in.
+    /// The Lua thread in which the last finalizer ran that raised: the one that the collector works
+    /// in.
     static RUNS_IN: Cell<*mut lua_State> = const { Cell::new(ptr::null_mut()) };
 }
 

@@ -733,7 +733,8 @@ const RANDOM_COUNT: &str = r#"
         pass, done, hits = walk(pass, kept_wanted, budget)
         assert(pass, done)
         for _, hit in ipairs(hits) do
-          -- The stack of the running coroutine is another each time, and earlier hits may stand there.
+          -- The stack of the running coroutine is another each time, and earlier hits may stand
+          -- there.
           local own = hit.container == coroutine.running() or type(hit.container) == "table" and rawget(hit.container, "place")
           if not own then list[#list + 1] = signature(hit) end
         end

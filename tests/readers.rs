@@ -166,7 +166,7 @@ fn real_dumps_are_read() {
             Verdict::Read(_)
         ));
     }
-    let is_template = |(name, read): &readers::Named| {
+    let is_template = |(name, read): &readers::NamedReader| {
         *name != "template" || read(&template()) == Verdict::Read(1)
     };
     assert!(READERS.iter().all(is_template));

@@ -451,7 +451,7 @@ fn under_a_debug_hook_that_counts() {
 #[test]
 fn under_a_debug_hook_that_raises() {
     for story in HOOKED.into_iter().chain([&story::HOOK, &story::RAISES]) {
-        for event in (1..).step_by(pick(5, 1, 1)) {
+        for event in (1..).step_by(pick(13, 1, 1)) {
             let program = story.begin();
             let (outcome, acted) = call_with_hook(&program, story, raises, event);
             if !acted {
@@ -472,7 +472,7 @@ fn under_a_debug_hook_that_raises() {
 #[test]
 fn under_a_debug_hook_that_reloads() {
     for story in HOOKED {
-        for event in (1..).step_by(pick(11, 3, 3)) {
+        for event in (1..).step_by(pick(29, 3, 3)) {
             let program = story.begin();
             let (outcome, acted) = call_with_hook(&program, story, reloads, event);
             if !acted {
@@ -575,7 +575,7 @@ fn under_a_debug_hook_that_yields_in_a_coroutine_that_is_closed() {
     for story in HOOKED.into_iter().chain([&story::HOOK]) {
         stopped(
             story,
-            pick(5, 1, 1),
+            pick(13, 1, 1),
             "local test = ... assert(coroutine.close(test.co))",
         );
     }
@@ -586,7 +586,7 @@ fn under_a_debug_hook_that_yields_in_a_coroutine_that_is_lost() {
     for story in HOOKED {
         stopped(
             story,
-            pick(11, 3, 3),
+            pick(29, 3, 3),
             "local test = ... test.co = nil collectgarbage() collectgarbage()",
         );
     }
@@ -597,7 +597,7 @@ fn under_a_debug_hook_that_yields_to_another_reload() {
     for story in HOOKED {
         stopped(
             story,
-            pick(11, 3, 3),
+            pick(29, 3, 3),
             "local test = ... gg.reload 'm' assert(coroutine.resume(test.co))",
         );
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the server and its client in a copy of this directory: examples/server/run.sh
-# Needs a built library (make build) and LuaSocket (on Debian: lua-socket). What the server prints goes to stderr.
+# Needs a built library (make build) and LuaSocket (on Debian: lua-socket). What the server prints
+# goes to stderr.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,4 +1,5 @@
-//! What the fuzz targets share: a reader gets the bytes, must not contradict itself, and needs memory in proportion.
+//! What the fuzz targets share: a reader gets the bytes, must not contradict itself, and needs
+//! memory in proportion.
 
 #[path = "../../tests/support/ledger.rs"]
 #[allow(dead_code)]
@@ -13,7 +14,8 @@ use readers::Verdict;
 #[global_allocator]
 static LEDGER: ledger::Ledger = ledger::Ledger;
 
-/// The most memory that a reader needs for a byte of its input, and beyond that. As in `tests/readers.rs`.
+/// The most memory that a reader needs for a byte of its input, and beyond that. As in
+/// `tests/readers.rs`.
 const FACTOR: usize = 64;
 const EXTRA: usize = 4096;
 
@@ -28,7 +30,8 @@ macro_rules! target {
     };
 }
 
-/// Gives the bytes to a reader, and panics where it contradicts itself or takes more memory than its share.
+/// Gives the bytes to a reader, and panics where it contradicts itself or takes more memory than
+/// its share.
 pub fn check(bytes: &[u8], reader: fn(&[u8]) -> Verdict) {
     let (verdict, most) = ledger::most_held(|| reader(bytes));
     assert!(
@@ -44,7 +47,8 @@ pub fn check(bytes: &[u8], reader: fn(&[u8]) -> Verdict) {
 
 static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// What is made once, and is no part of what an input costs: the template that functions are cut into.
+/// What is made once, and is no part of what an input costs: the template that functions are cut
+/// into.
 pub fn begin() {
     TEMPLATE.get_or_init(|| {
         let lua = mlua::Lua::new();

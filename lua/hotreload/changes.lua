@@ -144,7 +144,8 @@ function changes.install(hotreload, record_of, records)
         local why = allow.refused(name)
         if why then return nil, arguments.refusal(name, why) end
         local _, source, message = text(OWED, name, stock)
-        if source == false then return nil, message or arguments.NO_MEMORY end -- (nil: it has no file)
+        -- Nil: it has no file.
+        if source == false then return nil, message or arguments.NO_MEMORY end
         local list, known = {}, {}
         for _, needed in gmatch(source or "", "require%s*%(?%s*([\"'])([^\"'\n]+)%1") do
             if not known[needed] then

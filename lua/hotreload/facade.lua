@@ -300,9 +300,8 @@ end
 local function update(record, name)
     local object = rawget(loaded, name) or false
     if not rawequal(objects[name], object) then
-        record.generation, record.undo = object and 1 or 0, false
-        record.main, record.previous, record.base, record.calls = false, false, false, false
-        record.version, record.undone, objects[name] = false, false, object
+        state.reset(record, object and 1 or 0)
+        objects[name] = object
     end
 end
 

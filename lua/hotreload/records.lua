@@ -38,9 +38,17 @@ function records.living()
     return living
 end
 
+--- Forgets all but the source name.
+function records.reset(record, generation)
+    record.generation, record.undo = generation, false
+    record.main, record.previous, record.base, record.calls = false, false, false, false
+    record.version, record.undone = false, false
+end
+
 function records.new()
-    return { generation = 0, source = false, undo = false, main = false, previous = false,
-        base = false, calls = false, version = false, undone = false }
+    local record = { source = false }
+    records.reset(record, 0)
+    return record
 end
 
 --- Notes what a load of `require` has left (R8). What was known of the module ends with it. The
@@ -51,11 +59,10 @@ function records.note(name, object, loader, before, value, others)
     records.owed = owed
     local record = records.of[name] or records.new()
     records.of[name] = record
-    record.generation, record.source, record.undo, record.previous = 1, false, false, false
+    records.reset(record, 1)
     -- The main function of plain data is as large as the data, and would tell nothing.
-    record.main = needs_text and loader or false
-    record.base, record.calls, records.objects[name] = base or false, false, object
-    record.version, record.undone = false, false
+    record.source, record.main, record.base = false, needs_text and loader or false, base or false
+    records.objects[name] = object
 end
 
 return records

@@ -3,13 +3,14 @@
 --    local random_module = require "spec.support.random_module"
 --
 --    random_module.generate(seed)       the text of a module: locals of few names in nested blocks, tables, aliases,
---                                       cycles, metatables, closures of factories and loops, functions that capture any
---                                       of it. Lines that start with `--ADD ` are additions that it lacks as yet.
+--                                       cycles, metatables, closures of factories and loops,
+--                                       functions that capture any of it. Lines that start with
+--                                       `--ADD ` are additions that it lacks as yet.
 --    random_module.second(text)         its next version: with the additions, and with other constants in the functions
 --    random_module.disturb(object)      change about half of the numbers that the module keeps, as a program does
 --    random_module.differences(a, b)    walk two module objects in lockstep; a list of texts: where their shapes, their
---                                       functions' lines or the sharing of tables, functions and cells differ. Numbers,
---                                       strings and booleans may.
+--                                       functions' lines or the sharing of tables, functions and
+--                                       cells differ. Numbers, strings and booleans may.
 
 local M = {}
 

@@ -13,7 +13,8 @@ mod variables;
 use std::ops::Range;
 
 use super::definitions::{
-    Definition, DefinitionId, Definitions, Key, Kind, Parent, ProtoId, VariableId,
+    Definition, DefinitionId, DefinitionKey, Definitions, ExpressionKind, Parent, ProtoId,
+    VariableId,
 };
 use super::grouped::{Grouped, under};
 use crate::support::error::Result;
@@ -21,7 +22,7 @@ use crate::support::mem::{TryPush, collected};
 
 /// Why two definitions are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub enum AlignmentReason {
     /// They have one name: equal keys below aligned parents.
     Name,
     /// They are elements of one list, or several of one name: aligned by content and order.
@@ -161,7 +162,7 @@ pub fn incoming_proto(
     }
     let (definition, _) = alignment.incoming(base.proto(proto)?.definition?)?;
     match incoming.get(definition)?.kind {
-        Kind::Function(proto) => Some(proto),
+        ExpressionKind::Function(proto) => Some(proto),
         _ => None,
     }
 }
@@ -228,7 +229,7 @@ impl<'a> AlignedSide<'a> {
 }
 
 /// A key as it is called in the incoming version.
-fn key_hash(of: &Definitions, key: Key, renames: Renames<'_>) -> u64 {
+fn key_hash(of: &Definitions, key: DefinitionKey, renames: Renames<'_>) -> u64 {
     if let Some(text) = of.key_text(key)
         && let Some(new) = renamed(of.text(text), renames)
     {
@@ -255,9 +256,9 @@ struct Aligner<'a> {
 /// What kind of expression it is: the first thing that two definitions share.
 fn kind(definition: &Definition) -> u8 {
     match definition.kind {
-        Kind::Table => 0,
-        Kind::Function(_) => 1,
-        Kind::Call(_) => 2,
+        ExpressionKind::Table => 0,
+        ExpressionKind::Function(_) => 1,
+        ExpressionKind::Call(_) => 2,
     }
 }
 
@@ -272,7 +273,12 @@ impl Aligner<'_> {
     }
 
     /// Two definitions are one, if both are free; what stands below them is to be aligned.
-    fn accept(&mut self, a: DefinitionId, b: DefinitionId, reason: Reason) -> Result<bool> {
+    fn accept(
+        &mut self,
+        a: DefinitionId,
+        b: DefinitionId,
+        reason: AlignmentReason,
+    ) -> Result<bool> {
         if !self.is_free(0, a) || !self.is_free(1, b) {
             return Ok(false);
         }
@@ -292,7 +298,7 @@ impl Aligner<'_> {
         Ok(true)
     }
 
-    fn kind_of(&self, side: usize, id: DefinitionId) -> Option<Kind> {
+    fn kind_of(&self, side: usize, id: DefinitionId) -> Option<ExpressionKind> {
         Some(self.sides.get(side)?.get(id)?.kind)
     }
 
@@ -372,7 +378,7 @@ impl Aligner<'_> {
         if let (Some(a), Some(b)) = (result(base.of)?, result(incoming.of)?)
             && base.get(a).map(kind) == incoming.get(b).map(kind)
         {
-            self.accept(a, b, Reason::Result)?;
+            self.accept(a, b, AlignmentReason::Result)?;
             self.names()?;
         }
         Ok(())
@@ -401,7 +407,7 @@ impl Aligner<'_> {
                 && kind(incoming) != kind(definition)
                 && (kind(incoming) == 2 || kind(definition) == 2)
             {
-                self.accept(id, *other, Reason::Kind)?;
+                self.accept(id, *other, AlignmentReason::Kind)?;
                 self.names()?;
             }
         }

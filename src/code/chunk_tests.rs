@@ -7,15 +7,15 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::names::Names;
+use super::names::DumpStrings;
 use super::{Chunk, Digest, Profile, UpvalueSet, profile};
-use crate::lua::testing::State;
+use crate::lua::testing::TestState;
 use crate::lua::vm::DebugInfo;
 use crate::support::secret::Secret;
 
 /// What is known of a text's stripped dump.
 fn chunk(text: &str) -> Chunk {
-    State::new().view(|vm| {
+    TestState::new().view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"=text").expect("compiles");
         let dump = vm.dump(main, DebugInfo::Strip).expect("memory").to_vec();
         Chunk::read(dump, &Secret::default())
@@ -70,7 +70,7 @@ fn each_name_is_known_once_and_no_other() {
 
 #[test]
 fn names_are_found_by_their_hash() {
-    let mut names = Names::default();
+    let mut names = DumpStrings::default();
     assert_eq!(names.get(0), None);
     // Many that begin their search at one place, and whatever else.
     let hashes: Vec<u64> = (0..200)
@@ -218,10 +218,10 @@ fn digests_tell_code_apart_and_nothing_else() {
             // None where one stands in the other on their line.
             let within = chunk.on_lines(line, line).expect("a function");
             assert_eq!(within.is_none(), version.contains("return function"));
-            let state = State::new();
+            let state = TestState::new();
             state.run(&format!("f = load([==[\n{text}]==])()"));
             let alone = state.view(|vm| {
-                let f = State::global(vm, "f");
+                let f = TestState::global(vm, "f");
                 let stripped = profile(
                     vm.dump(f, DebugInfo::Strip).expect("memory"),
                     &Secret::default(),
@@ -276,10 +276,10 @@ fn functions_have_one_profile_in_their_chunk_and_alone() {
     }
     let text = text.replace("return function()", "return\nfunction()") + "return list";
     let chunk = chunk(&text);
-    let state = State::new();
+    let state = TestState::new();
     state.run(&format!("list = load([==[{text}]==])()"));
     state.view(|vm| {
-        let list = State::global(vm, "list");
+        let list = TestState::global(vm, "list");
         for i in 1..=200 {
             let function = vm.element(list, i).expect("memory");
             let info = vm.info(function).expect("memory").expect("a function");
@@ -312,10 +312,10 @@ fn functions_have_one_profile_in_their_chunk_and_alone() {
 #[test]
 fn exactly_the_same_has_the_same_lines_and_names() {
     let exact = |text: &str| {
-        let state = State::new();
+        let state = TestState::new();
         state.run(&format!("main = load([==[{text}]==]) f = main()"));
         state.view(|vm| {
-            let [f, main] = ["f", "main"].map(|name| State::global(vm, name));
+            let [f, main] = ["f", "main"].map(|name| TestState::global(vm, name));
             let info = vm.info(f).expect("memory").expect("a function");
             let secret = Secret::default();
             let alone =
@@ -362,14 +362,14 @@ fn dumps_are_what_lua_writes() {
         "{}local t = ... {names} return function() return t[12345678901], 1.5, t[2^60] end",
         "\n".repeat(300)
     );
-    let state = State::new();
+    let state = TestState::new();
     state.run(&format!(
         "f = load([==[{text}]==], '@name') whole, stripped = string.dump(f), string.dump(f, true)"
     ));
     state.view(|vm| {
-        let f = State::global(vm, "f");
+        let f = TestState::global(vm, "f");
         for (name, debug_info) in [("whole", DebugInfo::Keep), ("stripped", DebugInfo::Strip)] {
-            let expected = State::global(vm, name);
+            let expected = TestState::global(vm, name);
             let expected = vm.bytes(expected).expect("memory").expect("a string");
             for room in (0..300).chain([expected.len() - 1, expected.len(), 1 << 16]) {
                 drop(vm.take_dump());

@@ -92,7 +92,7 @@ enum SoughtUpvalue<'a> {
 }
 
 /// A chunk's text, as far as its main function's locals go.
-pub struct Text {
+pub struct MainText {
     secret: Secret,
     dump: Vec<u8>,
     code: Vec<u32>,
@@ -109,13 +109,13 @@ pub struct Text {
     /// The locals' names, sorted.
     texts: Vec<Span>,
     /// The nested functions by their lines and how many upvalues they have.
-    by_lines: Vec<(Key, u32)>,
+    by_lines: Vec<(ShapeKey, u32)>,
     /// Where several have these: what their upvalues are, by the functions' digest as well.
-    crowds: FxHashMap<(Key, Digest, u8), Captures>,
+    crowds: FxHashMap<(ShapeKey, Digest, u8), Captures>,
 }
 
 /// First and last line of a function, and how many upvalues it has.
-type Key = (i32, i32, usize);
+type ShapeKey = (i32, i32, usize);
 
 /// What an upvalue with one number is in all functions that look the same from outside.
 #[derive(Default)]
@@ -139,11 +139,11 @@ pub struct Sought {
     pub digest: Digest,
 }
 
-impl Text {
+impl MainText {
     /// Reads a dump that was made with debug information; none when it is not exactly that of Lua
     /// 5.4.
-    pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<Text>> {
-        let mut text = Text {
+    pub fn read(dump: Vec<u8>, secret: &Secret) -> Result<Option<MainText>> {
+        let mut text = MainText {
             secret: secret.clone(),
             dump: Vec::new(),
             code: Vec::new(),
@@ -299,7 +299,7 @@ impl Text {
     }
 
     // -- Reading
-    // ------------------------------------------------------------------------------------------------------
+    // ---------------------------------------------------------------------------------------------
 
     fn main(&mut self, reader: &mut Reader<'_>, dump: &[u8]) -> Read<()> {
         reader.string()?;
@@ -568,10 +568,10 @@ impl Text {
         Ok(())
     }
 
-    // -- Proofs -------------------------------------------------------------------------------------------------------
+    // -- Proofs -----------------------------------------------------------------------------------
 
-    /// How a local was initialised; [`RegisterOrigin::Computed`] as well if something may assign it. It
-    /// is found out once for each local.
+    /// How a local was initialised; [`RegisterOrigin::Computed`] as well if something may assign
+    /// it. It is found out once for each local.
     fn origin_of(&mut self, number: u32, steps: u32) -> RegisterOrigin {
         let Some(local) = self.locals.get(number as usize) else {
             return RegisterOrigin::Computed;
@@ -729,7 +729,7 @@ enum RegisterOrigin {
     Computed,
 }
 
-/// The local that has a register at an instruction. `by_register`: [`Text::by_register`].
+/// The local that has a register at an instruction. `by_register`: [`MainText::by_register`].
 fn live(
     locals: &[MainLocal],
     by_register: &[(u32, usize, u32)],

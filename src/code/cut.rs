@@ -6,7 +6,7 @@
 //! before the closure is called.
 
 use super::reader::Reader;
-use super::tree::{Function, Tree};
+use super::tree::{Tree, TreeFunction};
 use crate::support::error::Result;
 use crate::support::secret::Secret;
 
@@ -46,7 +46,7 @@ impl Cutter {
         else {
             return Ok(None);
         };
-        let Function {
+        let TreeFunction {
             bytes,
             body,
             descriptors,

@@ -13,14 +13,14 @@ pub struct ByLines {
 
 /// Which functions were met.
 #[derive(Default)]
-pub struct Met {
+pub struct MetFunctions {
     /// A bit for each.
     words: Vec<u64>,
     /// Where the next one is asked for, most likely: they are met in the order of their lines.
     next: usize,
 }
 
-impl Met {
+impl MetFunctions {
     fn has(&self, at: usize) -> bool {
         let word = self.words.get(at / 64);
         word.is_some_and(|word| word >> (at % 64) & 1 == 1)
@@ -104,16 +104,16 @@ impl ByLines {
     }
 
     /// Room to note which ones are met, none yet.
-    pub fn unmet(&self) -> Result<Met> {
+    pub fn unmet(&self) -> Result<MetFunctions> {
         let count = self.functions.len() / 64 + 1;
         let mut words = Vec::new();
         words.try_reserve_exact(count)?;
         words.resize(count, 0);
-        Ok(Met { words, next: 0 })
+        Ok(MetFunctions { words, next: 0 })
     }
 
     /// The profile of the one function on these lines, which counts as met from now on.
-    pub fn meet(&self, lines: (i32, i32), met: &mut Met) -> Option<Profile> {
+    pub fn meet(&self, lines: (i32, i32), met: &mut MetFunctions) -> Option<Profile> {
         let next = self.functions.get(met.next);
         let at = match next.is_some_and(|function| function.lines == lines) {
             true => met.next,
@@ -127,7 +127,7 @@ impl ByLines {
     }
 
     /// Is there one alone on each of these lines, which are sorted, and was it met?
-    pub fn are_met(&self, lines: &[(i32, i32)], met: &Met) -> bool {
+    pub fn are_met(&self, lines: &[(i32, i32)], met: &MetFunctions) -> bool {
         let mut functions = self.functions.iter().enumerate();
         lines.iter().all(|lines| {
             let function = functions.find(|(_, function)| function.lines >= *lines);

@@ -31,10 +31,10 @@ pub mod tree;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use dump::Dump;
-pub use lines::Met;
+pub use lines::MetFunctions;
 
 use lines::ByLines;
-use names::Names;
+use names::DumpStrings;
 use reader::{Read, Reader, Stop, word};
 
 use crate::support::error::{Error, Result};
@@ -201,7 +201,7 @@ pub struct Chunk {
     /// The dump, unless it is given up.
     dump: Option<Dump>,
     /// The strings that occur as constants.
-    names: Names,
+    names: DumpStrings,
     /// The integers that its code uses as keys.
     pub integers: FxHashSet<i64>,
     functions: ByLines,
@@ -244,18 +244,18 @@ impl Chunk {
     }
 
     /// Notes which of its functions are met, none yet.
-    pub fn unmet(&self) -> Result<Met> {
+    pub fn unmet(&self) -> Result<MetFunctions> {
         self.functions.unmet()
     }
 
     /// The profile of the one function on these lines, which counts as met from now on.
-    pub fn meet(&self, line: i32, last: i32, met: &mut Met) -> Option<Profile> {
+    pub fn meet(&self, line: i32, last: i32, met: &mut MetFunctions) -> Option<Profile> {
         self.functions.meet((line, last), met)
     }
 
     /// Is there a function of the main function that assigns one of its locals, and that was not
     /// met?
-    pub fn has_unmet_setter(&self, met: &Met) -> bool {
+    pub fn has_unmet_setter(&self, met: &MetFunctions) -> bool {
         !self.functions.are_met(&self.setters, met)
     }
 
@@ -279,7 +279,7 @@ impl Chunk {
     /// Gives up the strings and integers, and the dump.
     pub fn forget_names(&mut self) {
         self.dump = None;
-        self.names = Names::default();
+        self.names = DumpStrings::default();
         self.integers = FxHashSet::default();
     }
 
@@ -524,7 +524,8 @@ impl<'a> Reader<'a> {
             reader = *self;
             hash.write_u64(nested.digest.bits);
             exact.write_u64(nested.exact);
-            hash.write(nested.upvalues); // where a function finds its own is the enclosing function's business
+            // Where a function finds its own is the enclosing function's business.
+            hash.write(nested.upvalues);
             let mut sets_locals = false;
             let descriptions = nested.upvalues.as_chunks().0;
             inner.each(descriptions.len() as u8, |i| {

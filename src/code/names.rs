@@ -8,7 +8,7 @@ use crate::support::mem::TryPush;
 /// Strings of a dump: where each stands. They are found by their hash; of two that have the same
 /// one, the first is known.
 #[derive(Default)]
-pub struct Names {
+pub struct DumpStrings {
     found: Vec<StringAt>,
     /// For each string its number, counted from 1, at the first free place from where its hash
     /// says. A power of two of them, and at least half of them free (0).
@@ -20,7 +20,7 @@ struct StringAt {
     span: (u32, u32),
 }
 
-impl Names {
+impl DumpStrings {
     /// Makes room for so many.
     pub fn reserve(&mut self, count: usize) -> Result<()> {
         self.found

@@ -3,9 +3,9 @@
 //!
 //! Nothing here panics: what must hold and does not is [`Verdict::Wrong`].
 
-use super::constants::{Init, Sought, Text};
+use super::constants::{Init, MainText, Sought};
 use super::cut::Cutter;
-use super::definitions::{Definitions, Kind, Parent, Symbol};
+use super::definitions::{Definitions, ExpressionKind, Parent, Symbol};
 use super::outline::Outline;
 use super::tree::Tree;
 use super::{Chunk, Digest, Profile};
@@ -30,10 +30,10 @@ pub enum Verdict {
 type Asked<T> = std::result::Result<T, Verdict>;
 
 /// A reader and its name.
-pub type Named = (&'static str, fn(&[u8]) -> Verdict);
+pub type NamedReader = (&'static str, fn(&[u8]) -> Verdict);
 
 /// All readers.
-pub const READERS: [Named; 6] = [
+pub const READERS: [NamedReader; 6] = [
     ("chunk", chunk),
     ("tree", tree),
     ("constants", constants),
@@ -155,7 +155,7 @@ pub fn tree(bytes: &[u8]) -> Verdict {
 /// The proofs about constants.
 pub fn constants(bytes: &[u8]) -> Verdict {
     verdict(
-        copy(bytes).and_then(|dump| Text::read(dump, &Secret::default())),
+        copy(bytes).and_then(|dump| MainText::read(dump, &Secret::default())),
         |mut text| {
             let names = text.assigned().into_iter().flatten().take(2).map(copy);
             let functions = text.functions().take(ASKED).map(Ok);
@@ -234,7 +234,7 @@ pub fn definitions(bytes: &[u8]) -> Verdict {
                     )?;
                     holds(definitions.store(place).is_some(), "a place that is none")?;
                 }
-                if let Kind::Function(proto) = definition.kind {
+                if let ExpressionKind::Function(proto) = definition.kind {
                     holds(
                         definitions.proto(proto).is_some(),
                         "a function that is none",

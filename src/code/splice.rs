@@ -45,37 +45,37 @@ pub struct Main<'a> {
     code: &'a [u8],
     /// With their tags.
     constants: Vec<&'a [u8]>,
-    pub(super) children: Vec<Child<'a>>,
+    pub(super) children: Vec<MainChild<'a>>,
     /// For each instruction.
     deltas: &'a [u8],
     /// Numbers of instructions, with lines.
     absolute: Vec<(i32, i32)>,
     /// Where both stand in the dump: from the number of instructions on.
     lines: Range<usize>,
-    pub(super) locals: Vec<Local<'a>>,
+    pub(super) locals: Vec<DumpLocal<'a>>,
 }
 
 /// A function that stands directly in the main function.
-pub(super) struct Child<'a> {
+pub(super) struct MainChild<'a> {
     pub(super) bytes: Range<usize>,
-    pub(super) function: Function<'a>,
+    pub(super) function: DumpFunction<'a>,
 }
 
-impl Child<'_> {
+impl MainChild<'_> {
     /// It captures locals of the main function.
     fn captures(&self) -> bool {
         captured(self.function.upvalues).next().is_some()
     }
 }
 
-pub(super) struct Local<'a> {
+pub(super) struct DumpLocal<'a> {
     pub(super) name: &'a [u8],
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
 /// A function's lines, the descriptions of its upvalues, and where in the dump their names stand.
-pub(super) struct Function<'a> {
+pub(super) struct DumpFunction<'a> {
     pub(super) first: i32,
     pub(super) last: i32,
     pub(super) upvalues: &'a [u8],
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
         depth: u32,
         constant: &mut impl FnMut(usize, &'a [u8]) -> Read<()>,
         mut main: Option<&mut Main<'a>>,
-    ) -> Read<Function<'a>> {
+    ) -> Read<DumpFunction<'a>> {
         if depth > MAX_DEPTH {
             return Err(Stop::Format);
         }
@@ -112,13 +112,13 @@ impl<'a> Reader<'a> {
             let start = self.position();
             let inner = self.parts(depth + 1, constant, None)?;
             if let Some(main) = &mut main {
-                main.children.try_push(Child {
+                main.children.try_push(MainChild {
                     bytes: start..self.position(),
                     function: inner,
                 })?;
             }
         }
-        Ok(Function {
+        Ok(DumpFunction {
             first,
             last,
             upvalues,
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         for _ in 0..self.count()? {
             let name = self.string()?.ok_or(Stop::Format)?;
             let (start, end) = (self.size()?, self.size()?);
-            main.locals.try_push(Local { name, start, end })?;
+            main.locals.try_push(DumpLocal { name, start, end })?;
         }
         self.names()
     }
@@ -295,7 +295,7 @@ impl<'a> Main<'a> {
     }
 
     /// The locals in use at an instruction, one for each register.
-    pub(super) fn active(&self, at: usize) -> impl Iterator<Item = &Local<'a>> {
+    pub(super) fn active(&self, at: usize) -> impl Iterator<Item = &DumpLocal<'a>> {
         let locals = self.locals.iter();
         locals.filter(move |local| local.start <= at && at < local.end)
     }
@@ -346,7 +346,7 @@ impl<'a> Edit<'a> {
         [old, new]: [&[u8]; 2],
         main: &'a Main<'a>,
     ) -> Result<Option<Edit<'a>>> {
-        let found = Finder { old, new, main }.find(difference)?;
+        let found = EditFinder { old, new, main }.find(difference)?;
         Ok(found.map(|(child, pieces, longer)| Edit {
             main,
             child,
@@ -356,17 +356,17 @@ impl<'a> Edit<'a> {
     }
 }
 
-struct Finder<'a> {
+struct EditFinder<'a> {
     old: &'a [u8],
     new: &'a [u8],
     main: &'a Main<'a>,
 }
 
 /// The number of a function, both pieces, and how many lines longer it is.
-type Found = (usize, [Vec<u8>; 2], i32);
+type FoundEdit = (usize, [Vec<u8>; 2], i32);
 
-impl Finder<'_> {
-    fn find(&self, difference: &Difference) -> Result<Option<Found>> {
+impl EditFinder<'_> {
+    fn find(&self, difference: &Difference) -> Result<Option<FoundEdit>> {
         let Some(found) = self.enclosing(difference) else {
             return Ok(None);
         };
@@ -425,7 +425,7 @@ impl Finder<'_> {
         } = *difference;
         let line = 1 + lines(self.old.get(..start)?);
         let last = line + lines(self.old.get(start..old_end)?);
-        let around = |child: &Child| {
+        let around = |child: &MainChild| {
             child.function.first <= line as i32 && last as i32 <= child.function.last
         };
         let mut children = self.main.children.iter().enumerate();
@@ -655,10 +655,10 @@ fn check_constants(main: &Main, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
     if old == new {
         return Ok(());
     }
-    let mut seen: FxHashMap<&[u8], Seen> = FxHashMap::default();
+    let mut seen: FxHashMap<&[u8], ComparedConstant> = FxHashMap::default();
     for (list, is_new) in [(old, false), (new, true)] {
         for (number, bytes) in list {
-            let mut known: Seen = seen.get(bytes).copied().unwrap_or_default();
+            let mut known: ComparedConstant = seen.get(bytes).copied().unwrap_or_default();
             known.in_place |= main.constants.get(number) == Some(&bytes);
             known.old |= !is_new;
             known.new |= is_new;
@@ -708,7 +708,7 @@ fn check_constants(main: &Main, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
 
 /// A constant of two functions that are compared.
 #[derive(Clone, Copy, Default)]
-struct Seen {
+struct ComparedConstant {
     old: bool,
     new: bool,
     /// One of them has it where the main function has it.

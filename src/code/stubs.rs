@@ -12,7 +12,7 @@
 use rustc_hash::FxHashMap;
 
 use super::reader::{Read, Reader, Stop};
-use super::splice::{Function, Local, Main, constants, known, put};
+use super::splice::{DumpFunction, DumpLocal, Main, constants, known, put};
 use super::text::{Difference, Outermost, functions};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -23,11 +23,11 @@ pub struct Stubs<'a> {
     pub text: Vec<u8>,
     old: &'a Main<'a>,
     /// For each outermost function of the new text.
-    places: Vec<Place>,
+    places: Vec<OuterFunction>,
 }
 
 /// An outermost function of the new text.
-struct Place {
+struct OuterFunction {
     first: i32,
     last: i32,
     is_named: bool,
@@ -56,7 +56,7 @@ impl<'a> Stubs<'a> {
         let Some([before, after]) = functions(texts, difference)? else {
             return Ok(None);
         };
-        let is_it = |(found, child): (&Outermost, &Function)| {
+        let is_it = |(found, child): (&Outermost, &DumpFunction)| {
             (found.first, found.last) == (child.first, child.last)
         };
         let children = old.children.iter().map(|child| &child.function);
@@ -91,7 +91,7 @@ impl<'a> Stubs<'a> {
                 }
                 behind = place.end;
             }
-            stubs.places.try_push(Place {
+            stubs.places.try_push(OuterFunction {
                 first: place.first,
                 last: place.last,
                 is_named: place.head.is_named,
@@ -244,7 +244,7 @@ struct Scopes<'a> {
 }
 
 /// What a function sees.
-struct Seen<'a> {
+struct FunctionScope<'a> {
     main: &'a Main<'a>,
     at: usize,
     /// How many locals have begun before, and how many have ended: so long as both stay the same,
@@ -270,19 +270,19 @@ impl<'a> Scopes<'a> {
         })
     }
 
-    fn at(&self, child: usize, is_named: bool) -> Read<Seen<'a>> {
+    fn at(&self, child: usize, is_named: bool) -> Read<FunctionScope<'a>> {
         let (at, register) = *self.closures.get(child).ok_or(Stop::Format)?;
         let passed = |bounds: &Vec<usize>| bounds.partition_point(|bound| *bound <= at);
         let [starts, ends] = &self.bounds;
         let scope = [passed(starts), passed(ends)];
         // A local function sees itself, though the debugger does not see it yet.
-        let is_own = |local: &&Local| local.start == at + 1;
+        let is_own = |local: &&DumpLocal| local.start == at + 1;
         let active = scope[0].checked_sub(scope[1]);
         let own = match is_named && active == Some(register) {
             true => self.main.locals.iter().find(is_own).map(|local| local.name),
             false => None,
         };
-        Ok(Seen {
+        Ok(FunctionScope {
             main: self.main,
             at,
             scope,
@@ -302,12 +302,12 @@ struct Visible<'a> {
 }
 
 impl<'a> Visible<'a> {
-    fn added(&mut self, old: Seen<'a>, new: Seen<'a>) -> Read<&[&'a [u8]]> {
+    fn added(&mut self, old: FunctionScope<'a>, new: FunctionScope<'a>) -> Read<&[&'a [u8]]> {
         let scopes = Some([old.scope, new.scope]);
         if self.scopes != scopes {
             self.names.clear();
             for local in new.main.active(new.at) {
-                let is_it = |other: &Local| other.name == local.name;
+                let is_it = |other: &DumpLocal| other.name == local.name;
                 if !old.main.active(old.at).any(is_it) {
                     self.names.try_push(local.name)?;
                 }

@@ -4,10 +4,10 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::Digest;
-use super::constants::{Init, Sought, Text};
+use super::constants::{Init, MainText, Sought};
 use super::cut::{Cutter, TEMPLATE};
 use super::tree::Tree;
-use crate::lua::testing::State;
+use crate::lua::testing::TestState;
 use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write::{self, Permit};
 use crate::stages::commit;
@@ -50,13 +50,13 @@ fn dump(vm: &mut Vm, text: &str, strip: bool) -> Vec<u8> {
     let mut main = vm.load_text(text.as_bytes(), name).expect("compiles");
     if strip {
         let bytes = vm.dump(main, DebugInfo::Strip).expect("memory").to_vec();
-        main = State::load_dump(vm, &bytes, name);
+        main = TestState::load_dump(vm, &bytes, name);
     }
     vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
 }
 
 fn tree(text: &str) -> Tree {
-    State::new().view(|vm| {
+    TestState::new().view(|vm| {
         Tree::read(dump(vm, text, false), &Secret::default())
             .expect("memory")
             .expect("a dump")
@@ -214,20 +214,20 @@ fn the_names_of_variables_are_part_of_the_code() {
 /// A live closure's own dump has the digests that its function has in the dump of the chunk.
 #[test]
 fn closures_are_found_in_the_tree() {
-    let state = State::new();
+    let state = TestState::new();
     state.run(&format!(
         "chunk = load([==[{MIXED}]==], '@m.lua') local m = chunk() local o = m.new(1, 2)
         live = {{ m.new, o.get, o.set, o.deep, o.deep(), o.deep()(), o.more, o.long, m.jump, m.jump(1) }}"
     ));
     state.view(|vm| {
-        let chunk = State::global(vm, "chunk");
+        let chunk = TestState::global(vm, "chunk");
         let whole = Tree::read(
             vm.dump(chunk, DebugInfo::Keep).expect("memory").to_vec(),
             &Secret::default(),
         )
         .expect("memory")
         .expect("a dump");
-        let live = State::global(vm, "live");
+        let live = TestState::global(vm, "live");
         for i in 1..=10 {
             let function = vm.element(live, i).expect("memory");
             let own = Tree::read(
@@ -263,7 +263,7 @@ fn load_cut(vm: &mut Vm, cutter: &Cutter, tree: &Tree, number: u32) -> Ref {
 
 #[test]
 fn every_function_can_be_cut() {
-    let state = State::new();
+    let state = TestState::new();
     state.view(|vm| {
         let cutter = cutter(vm);
         for (text, strip) in [(MIXED, false), (MIXED, true)] {
@@ -308,7 +308,7 @@ fn every_function_can_be_cut() {
 
 #[test]
 fn short_and_empty_source_names_can_be_cut() {
-    State::new().view(|vm| {
+    TestState::new().view(|vm| {
         let cutter = cutter(vm);
         for name in [c"=?", c"@m.lua", c"", c"return function() end"] {
             let main = vm
@@ -325,7 +325,7 @@ fn short_and_empty_source_names_can_be_cut() {
 
 #[test]
 fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
-    let state = State::new();
+    let state = TestState::new();
     state.run(
         "chunk = load('local n, step = 10, 1 return function(k) n = n + step * k return n, step end', '@m.lua')
         live = { chunk() } result = {}",
@@ -333,9 +333,9 @@ fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
     state.view(|vm| {
         let cutter = cutter(vm);
         let (chunk, live, result) = (
-            State::global(vm, "chunk"),
-            State::global(vm, "live"),
-            State::global(vm, "result"),
+            TestState::global(vm, "chunk"),
+            TestState::global(vm, "live"),
+            TestState::global(vm, "result"),
         );
         let tree = Tree::read(
             vm.dump(chunk, DebugInfo::Keep).expect("memory").to_vec(),
@@ -441,7 +441,7 @@ fn what_stands_behind_a_chunk_is_left() {
 }
 
 /// Asks for every upvalue of every function of a text; returns how many are constants.
-fn constants(text: &mut Text) -> usize {
+fn constants(text: &mut MainText) -> usize {
     let mut found = 0;
     let functions: Vec<_> = text.functions().collect();
     for (lines, upvalues) in functions {
@@ -470,9 +470,10 @@ fn constants_are_found_where_the_code_proves_them() {
                 "function M.g() return A, f, log, s end return M",
             )
             .replace("local list", "list");
-    State::new().view(|vm| {
+    TestState::new().view(|vm| {
         let whole = dump(vm, &source, false);
-        let text = |bytes: &[u8]| Text::read(bytes.to_vec(), &Secret::default()).expect("memory");
+        let text =
+            |bytes: &[u8]| MainText::read(bytes.to_vec(), &Secret::default()).expect("memory");
         assert_eq!(
             text(&whole).map(|mut text| constants(&mut text)),
             Some(3),

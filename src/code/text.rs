@@ -281,7 +281,7 @@ enum Token<'a> {
 
 /// What a token may be that begins with a byte.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Class {
+enum ByteClass {
     /// None that matters.
     Other,
     Dot,
@@ -295,21 +295,21 @@ enum Class {
     First,
 }
 
-const CLASSES: [Class; 256] = {
-    let mut classes = [Class::Other; 256];
+const CLASSES: [ByteClass; 256] = {
+    let mut classes = [ByteClass::Other; 256];
     let mut byte = 0;
     while byte < 256 {
         #[allow(clippy::indexing_slicing)] // while it is compiled
         {
             classes[byte] = match byte as u8 {
-                b'0'..=b'9' => Class::Digit,
-                b'c' | b'd' | b'e' | b'f' | b'i' | b'r' | b'u' => Class::First,
-                b'_' | b'a'..=b'z' | b'A'..=b'Z' => Class::Word,
-                b'.' => Class::Dot,
-                b'"' | b'\'' => Class::Quote,
-                b'-' => Class::Minus,
-                b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' => Class::Mark,
-                _ => Class::Other,
+                b'0'..=b'9' => ByteClass::Digit,
+                b'c' | b'd' | b'e' | b'f' | b'i' | b'r' | b'u' => ByteClass::First,
+                b'_' | b'a'..=b'z' | b'A'..=b'Z' => ByteClass::Word,
+                b'.' => ByteClass::Dot,
+                b'"' | b'\'' => ByteClass::Quote,
+                b'-' => ByteClass::Minus,
+                b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' => ByteClass::Mark,
+                _ => ByteClass::Other,
             };
         }
         byte += 1;
@@ -318,11 +318,11 @@ const CLASSES: [Class; 256] = {
 };
 
 #[inline(always)]
-fn class(byte: u8) -> Class {
+fn class(byte: u8) -> ByteClass {
     CLASSES
         .get(usize::from(byte))
         .copied()
-        .unwrap_or(Class::Other)
+        .unwrap_or(ByteClass::Other)
 }
 
 /// Goes from token to token that matters, past strings, comments and numbers.
@@ -352,29 +352,29 @@ impl<'a> Lexer<'a> {
         let (text, mut at) = (self.text, self.at);
         while let Some(&byte) = text.get(at) {
             at += match class(byte) {
-                Class::Other => 1,
-                begins @ (Class::First | Class::Word) => {
+                ByteClass::Other => 1,
+                begins @ (ByteClass::First | ByteClass::Word) => {
                     let start = at;
                     at += 1;
                     while let Some(&byte) = text.get(at)
-                        && class(byte) >= Class::Digit
+                        && class(byte) >= ByteClass::Digit
                     {
                         at += 1;
                     }
-                    if begins == Class::First && at - start <= FUNCTION.len() {
+                    if begins == ByteClass::First && at - start <= FUNCTION.len() {
                         self.at = at;
                         return text.get(start..at).map(Token::Word);
                     }
                     0
                 }
-                Class::Digit => number(text.get(at..)?),
-                Class::Dot => match text.get(at + 1) {
+                ByteClass::Digit => number(text.get(at..)?),
+                ByteClass::Dot => match text.get(at + 1) {
                     Some(b'0'..=b'9') => number(text.get(at..)?),
                     _ => 1,
                 },
-                Class::Quote => string(text.get(at..)?)?,
-                Class::Minus if text.get(at + 1) != Some(&b'-') => 1,
-                Class::Minus => match long_bracket(text.get(at + 2..)?) {
+                ByteClass::Quote => string(text.get(at..)?)?,
+                ByteClass::Minus if text.get(at + 1) != Some(&b'-') => 1,
+                ByteClass::Minus => match long_bracket(text.get(at + 2..)?) {
                     Bracket::None => {
                         let rest = text.get(at..)?;
                         let feed = rest.iter().position(|byte| *byte == b'\n');
@@ -383,7 +383,7 @@ impl<'a> Lexer<'a> {
                     Bracket::Open => return None,
                     Bracket::Closed(length) => 2 + length,
                 },
-                Class::Mark => match long_bracket(text.get(at..)?) {
+                ByteClass::Mark => match long_bracket(text.get(at..)?) {
                     Bracket::None => {
                         self.at = at + 1;
                         return Some(Token::Mark(byte));

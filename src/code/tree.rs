@@ -38,7 +38,7 @@ pub struct Captured {
 
 /// One function of a chunk.
 #[derive(Clone, Debug)]
-pub struct Function {
+pub struct TreeFunction {
     /// The function that it is nested in; none for the main function.
     pub parent: Option<u32>,
     /// The line where it begins, 0 for a main chunk.
@@ -83,7 +83,7 @@ pub struct Function {
 #[derive(Debug)]
 pub struct Tree {
     pub(super) dump: Vec<u8>,
-    functions: Vec<Function>,
+    functions: Vec<TreeFunction>,
     captured: Vec<Captured>,
     constants: Vec<u64>,
 }
@@ -125,7 +125,7 @@ impl Tree {
     }
 
     /// A function by its number.
-    pub fn get(&self, number: u32) -> Option<&Function> {
+    pub fn get(&self, number: u32) -> Option<&TreeFunction> {
         self.functions.get(number as usize)
     }
 
@@ -239,7 +239,7 @@ impl Builder<'_> {
         let descriptors_end = here(reader);
         let count = descriptors_end - u32::from(upvalues.1) * 3;
 
-        self.out.functions.try_push(Function {
+        self.out.functions.try_push(TreeFunction {
             parent,
             line,
             last,

@@ -21,7 +21,7 @@ use crate::lua::open::CONTENTS;
 use crate::lua::stock::Stock;
 use crate::lua::vm::{DebugInfo, Kind, Ref, Vm};
 use crate::lua::write;
-use crate::stages::find::{self, Code, Contents, Context, Found};
+use crate::stages::find::{self, ChunkSource, Contents, Context, Found};
 use crate::stages::load;
 use crate::support::error::{Error, Result, without_text};
 use crate::support::mem::{TryInsert, TryPush};
@@ -44,13 +44,14 @@ pub fn note(vm: &mut Vm, context: &Context, found: &Found) -> Result<()> {
 /// A digest of the text that is compiled, or of a loader's code.
 fn content_of(vm: &mut Vm, found: &Found) -> Result<i64> {
     match &found.code {
-        Code::Text(text, _) => Ok(digest(vm, text.bytes())),
-        Code::Loader(loader) => {
+        ChunkSource::Text(text, _) => Ok(digest(vm, text.bytes())),
+        ChunkSource::Loader(loader) => {
             if let (Some(false), Some(path)) =
                 (vm.info(*loader)?.map(|info| info.main), &found.file)
                 && let Ok(text) = find::read(path)
             {
-                return Ok(digest(vm, text.bytes())); // a wrapper: its own code says nothing of the file
+                // A wrapper: its own code says nothing of the file.
+                return Ok(digest(vm, text.bytes()));
             }
             vm.dump(*loader, DebugInfo::Keep)?;
             let dump = vm.take_dump();
@@ -135,12 +136,12 @@ pub fn text(vm: &mut Vm) -> Result<Answers> {
     find::refuse(vm, &context)?;
     let found = find::search(vm, &context, Contents::Read)?;
     let text = match (found.code, found.file) {
-        (Code::Text(text, _), _) => vm.string(text.bytes())?,
-        (Code::Loader(_), Some(path)) => {
+        (ChunkSource::Text(text, _), _) => vm.string(text.bytes())?,
+        (ChunkSource::Loader(_), Some(path)) => {
             let text = find::read(&path)?;
             vm.string(text.bytes())?
         }
-        (Code::Loader(_), None) => Ref::NIL,
+        (ChunkSource::Loader(_), None) => Ref::NIL,
     };
     Ok([text].into_iter().map(Answer::Held).collect())
 }
@@ -148,7 +149,7 @@ pub fn text(vm: &mut Vm) -> Result<Answers> {
 /// Does a function of the running module come from a file of its name? Else the program itself put
 /// the module there.
 fn had_file(vm: &mut Vm, context: &Context) -> Result<bool> {
-    let ownership = load::home_of(vm, context, Ref::NIL, None)?;
+    let ownership = load::ownership_of(vm, context, Ref::NIL, None)?;
     Ok(!ownership.is_empty())
 }
 
@@ -200,7 +201,7 @@ fn view(vm: &mut Vm, context: &Context, record: &FileRecord) -> Result<View> {
             ..View::only("same")
         });
     }
-    if let Code::Text(text, _) = &mut found.code {
+    if let ChunkSource::Text(text, _) = &mut found.code {
         *text = find::read(&path)?;
     }
     let content = content_of(vm, &found)?;
@@ -238,9 +239,11 @@ fn view(vm: &mut Vm, context: &Context, record: &FileRecord) -> Result<View> {
 /// so the wrapper itself is taken.
 fn compile(vm: &mut Vm, found: &Found, path: &Path) -> Result<Ref> {
     match &found.code {
-        Code::Text(text, chunk_name) => vm.load(text, chunk_name),
-        Code::Loader(loader) if vm.info(*loader)?.is_some_and(|info| info.main) => Ok(*loader),
-        Code::Loader(loader) => {
+        ChunkSource::Text(text, chunk_name) => vm.load(text, chunk_name),
+        ChunkSource::Loader(loader) if vm.info(*loader)?.is_some_and(|info| info.main) => {
+            Ok(*loader)
+        }
+        ChunkSource::Loader(loader) => {
             let name = [b"@", path.as_os_str().as_encoded_bytes()].concat();
             let name = CString::new(name).unwrap_or_default();
             match find::read(path).and_then(|text| vm.load(&text, &name)) {
@@ -330,7 +333,7 @@ impl RunningFunctions {
         record: &FileRecord,
         chunk: &Chunk,
     ) -> Result<RunningFunctions> {
-        let mut ownership = load::home_of(vm, context, main, record.source.clone())?;
+        let mut ownership = load::ownership_of(vm, context, main, record.source.clone())?;
         fill_others(vm, context, record.others)?;
         let own = vm.val(context.running).addr;
         let mut met: FxHashSet<usize> = FxHashSet::default();

@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use crate::lua::entry::{Answer, Answers};
 use crate::lua::heap::{Heap, Place};
-use crate::lua::layout::{Place as _, Undo};
+use crate::lua::layout::{LayoutElement as _, Undo};
 use crate::lua::vm::{Ref, Vm};
 use crate::lua::write::{self, Op};
 use crate::stages::sweep;

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::tree::Tree;
 use crate::lua::heap::{Heap, Place};
-use crate::lua::layout::{Place as _, StaleModule, StaleRow};
+use crate::lua::layout::{LayoutElement as _, StaleModule, StaleRow};
 use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write;
 use crate::model::ownership::Ownership;

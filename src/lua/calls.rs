@@ -10,10 +10,10 @@ use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_Debug, lua_Hook, lua_State};
 
-use super::debug::Record;
+use super::debug::DebugRecord;
 use super::entry::call;
 use super::protected;
-use super::tracker::Made;
+use super::tracker::Creations;
 use super::vm::{Kept, Ref, Vm};
 use crate::support::error::{Error, Result};
 use crate::support::fault::caught;
@@ -25,19 +25,19 @@ pub trait Watcher {
     ///
     /// # Errors
     /// Whatever makes going on impossible.
-    fn called(&mut self, vm: &mut Vm, frame: &Frame<'_>) -> Result<()>;
+    fn called(&mut self, vm: &mut Vm, frame: &CallFrame<'_>) -> Result<()>;
 
     /// A function returns; its caller has not got the results yet.
     ///
     /// # Errors
     /// As [`Watcher::called`].
-    fn returned(&mut self, vm: &mut Vm, frame: &Frame<'_>) -> Result<()>;
+    fn returned(&mut self, vm: &mut Vm, frame: &CallFrame<'_>) -> Result<()>;
 
     /// The function that is observed has ended, well or not.
     ///
     /// # Errors
     /// As [`Watcher::called`].
-    fn ended(&mut self, vm: &mut Vm, made: Made<'_>) -> Result<()>;
+    fn ended(&mut self, vm: &mut Vm, made: Creations<'_>) -> Result<()>;
 }
 
 /// What a function is, as far as a call needs it.
@@ -52,16 +52,25 @@ pub struct Callee {
 }
 
 /// The call that an event is about.
-pub struct Frame<'a> {
+pub struct CallFrame<'a> {
     l: *mut lua_State,
     ar: *mut lua_Debug,
     /// The function's frame is that of the one that called it.
     pub is_tail: bool,
     /// What was created since the chunk began.
-    pub made: Made<'a>,
+    pub made: Creations<'a>,
 }
 
-impl Frame<'_> {
+/// Which functions in Lua count as the nearest one below a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nearest {
+    /// Those with lines.
+    WithLine,
+    /// The library's own as well, which may have none.
+    OrLibrary,
+}
+
+impl CallFrame<'_> {
     /// The coroutine, as a number that tells it from others.
     pub fn thread(&self) -> usize {
         self.l as usize
@@ -131,7 +140,7 @@ impl Frame<'_> {
         loop {
             // SAFETY: as in `callee`, for a frame below; what "S" fills in.
             unsafe {
-                let mut ar = Record::new();
+                let mut ar = DebugRecord::new();
                 if ffi::lua_getstack(self.l, level, ar.as_mut_ptr()) == 0 {
                     return None;
                 }
@@ -155,24 +164,24 @@ impl Frame<'_> {
             let source = source.strip_prefix(b"@").or(source.strip_prefix(b"="));
             (crate::support::error::shown(source.unwrap_or(b"?")), line)
         };
-        self.with_lua_below(false, shown)
+        self.with_lua_below(Nearest::WithLine, shown)
             .unwrap_or((String::from("?"), 0))
     }
 
     /// Is the nearest function in Lua below this one the library's own?
     pub fn is_within_library(&self) -> bool {
         let is_own = |source: &[u8], _| source == b"=hotreload";
-        self.with_lua_below(true, is_own).unwrap_or(false)
+        self.with_lua_below(Nearest::OrLibrary, is_own)
+            .unwrap_or(false)
     }
 
-    /// Hands source name and line of the nearest function in Lua below this one to `f`: of one with
-    /// lines, or also of the library's own, which may have none.
-    fn with_lua_below<R>(&self, or_own: bool, f: impl FnOnce(&[u8], i32) -> R) -> Option<R> {
+    /// Hands source name and line of the nearest function in Lua below this one to `f`.
+    fn with_lua_below<R>(&self, which: Nearest, f: impl FnOnce(&[u8], i32) -> R) -> Option<R> {
         let mut level = 1;
         loop {
             // SAFETY: as in `caller`; what "S" and "l" fill in.
             unsafe {
-                let mut ar = Record::new();
+                let mut ar = DebugRecord::new();
                 if ffi::lua_getstack(self.l, level, ar.as_mut_ptr()) == 0 {
                     return None;
                 }
@@ -180,7 +189,8 @@ impl Frame<'_> {
                 let ar = ar.as_mut_ptr();
                 let source = (*ar).source.cast::<u8>();
                 let source = std::slice::from_raw_parts(source, (*ar).srclen);
-                if (*ar).currentline >= 0 || or_own && source == b"=hotreload" {
+                if (*ar).currentline >= 0 || which == Nearest::OrLibrary && source == b"=hotreload"
+                {
                     return Some(f(source, (*ar).currentline));
                 }
             }
@@ -270,7 +280,7 @@ pub fn locals(
         if ffi::lua_checkstack(l, 4) == 0 {
             return Err(Error::Memory);
         }
-        let mut ar = Record::new();
+        let mut ar = DebugRecord::new();
         let mut level = 0;
         loop {
             if ffi::lua_getstack(l, level, ar.as_mut_ptr()) == 0 {
@@ -326,7 +336,7 @@ pub fn activations(
         if l.is_null() || ffi::lua_checkstack(l, 4) == 0 {
             return Ok(());
         }
-        let mut ar = Record::new();
+        let mut ar = DebugRecord::new();
         let mut level = 0;
         while level < MOST_LEVELS && ffi::lua_getstack(l, level, ar.as_mut_ptr()) != 0 {
             ffi::lua_getinfo(l, c"f".as_ptr(), ar.as_mut_ptr());
@@ -413,7 +423,7 @@ unsafe fn is_hooked(l: *mut lua_State) -> bool {
 struct Observation<'a> {
     vm: *mut Vm,
     watcher: *mut (dyn Watcher + 'a),
-    made: Made<'a>,
+    made: Creations<'a>,
     threads: Vec<Hooked>,
     /// The first error; from then on each event raises it.
     failed: Option<Error>,
@@ -485,7 +495,7 @@ unsafe fn tell(observation: *mut Observation<'_>, l: *mut lua_State, ar: *mut lu
             return true;
         }
         let (vm, watcher) = (&mut *observation.vm, &mut *observation.watcher);
-        let frame = Frame {
+        let frame = CallFrame {
             l,
             ar,
             is_tail: (*ar).event == ffi::LUA_HOOKTAILCALL,
@@ -523,7 +533,7 @@ pub fn observe(
     function: Ref,
     args: [Ref; 2],
     watcher: &mut dyn Watcher,
-    made: Made<'_>,
+    made: Creations<'_>,
 ) -> Observed {
     let mut observation = Observation {
         vm: null_mut(),

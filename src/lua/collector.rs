@@ -125,7 +125,8 @@ impl Paused {
 impl Drop for Paused {
     fn drop(&mut self) {
         if !self.ended {
-            self.take_back(i64::MAX / 2, 0); // more than any limit: the collector works for all of it
+            // More than any limit: the collector works for all of it.
+            self.take_back(i64::MAX / 2, 0);
         }
     }
 }

@@ -12,7 +12,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 /// Fedora. All other fields stand before it, at the same place in each Lua 5.4. A record that is
 /// too short lets Lua write over what stands behind it: [`fits`] tells.
 #[repr(C)]
-pub struct Record {
+pub struct DebugRecord {
     known: MaybeUninit<lua_Debug>,
     room: MaybeUninit<[u8; ROOM]>,
 }
@@ -22,13 +22,13 @@ const ROOM: usize = 1024;
 /// The bytes of a record that `short_src` may take: all from its place on, but those of the field
 /// behind it.
 const LONGEST: usize =
-    size_of::<Record>() - offset_of!(lua_Debug, short_src) - 2 * size_of::<usize>();
+    size_of::<DebugRecord>() - offset_of!(lua_Debug, short_src) - 2 * size_of::<usize>();
 
-impl Record {
+impl DebugRecord {
     /// An empty one. Only what a call of Lua's has filled in may be read.
     #[inline(always)]
-    pub fn new() -> Record {
-        Record {
+    pub fn new() -> DebugRecord {
+        DebugRecord {
             known: MaybeUninit::uninit(),
             room: MaybeUninit::uninit(),
         }
@@ -59,7 +59,7 @@ pub unsafe fn fits(l: *mut lua_State) -> Option<bool> {
         name[LONGEST] = 0;
         name
     };
-    let mut record = Record::new();
+    let mut record = DebugRecord::new();
     // SAFETY: the compiler runs in protected mode; the name has an end, and so has `short_src`,
     // wherever Lua cuts it.
     unsafe {

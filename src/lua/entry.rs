@@ -7,7 +7,7 @@ use mlua::ffi::{self, lua_State};
 use smallvec::SmallVec;
 
 use super::collector::Paused;
-use super::layout::{Place as _, Running};
+use super::layout::{LayoutElement as _, Running};
 use super::protected;
 use super::vm::{self, Ref, Vm};
 use super::write::Permit;
@@ -150,7 +150,7 @@ pub unsafe extern "C-unwind" fn is_whole(l: *mut lua_State) -> c_int {
     // checked.
     unsafe {
         ffi::luaL_checktype(l, 1, ffi::LUA_TFUNCTION);
-        let mut ar = super::debug::Record::new();
+        let mut ar = super::debug::DebugRecord::new();
         ffi::lua_pushvalue(l, 1);
         ffi::lua_getinfo(l, c">u".as_ptr(), ar.as_mut_ptr());
         let upvalues = (&raw const (*ar.as_ptr()).nups).read();
@@ -190,7 +190,7 @@ pub unsafe extern "C-unwind" fn attempt(l: *mut lua_State) -> c_int {
         ffi::luaL_checkany(l, 2);
         let arguments = ffi::lua_gettop(l) - 2;
         let status = ffi::lua_pcallk(l, arguments, 1, 1, 0, Some(attempted));
-        attempt_ended(l, status, false)
+        attempt_ended(l, status, Ended::AtOnce)
     }
 }
 
@@ -204,7 +204,7 @@ pub unsafe extern "C-unwind" fn at_once(l: *mut lua_State) -> c_int {
         ffi::luaL_checkany(l, 2);
         let arguments = ffi::lua_gettop(l) - 2;
         let status = ffi::lua_pcall(l, arguments, 1, 1);
-        attempt_ended(l, status, false)
+        attempt_ended(l, status, Ended::AtOnce)
     }
 }
 
@@ -215,15 +215,22 @@ unsafe extern "C-unwind" fn attempted(
     _: ffi::lua_KContext,
 ) -> c_int {
     // SAFETY: as for `attempt`.
-    unsafe { attempt_ended(l, status, true) }
+    unsafe { attempt_ended(l, status, Ended::AfterYield) }
+}
+
+/// How a call in protected mode has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    AtOnce,
+    AfterYield,
 }
 
 /// Answers for [`attempt`]: the frame has the handler and the result.
-unsafe fn attempt_ended(l: *mut lua_State, status: c_int, yielded: bool) -> c_int {
+unsafe fn attempt_ended(l: *mut lua_State, status: c_int, ended: Ended) -> c_int {
     // SAFETY: two values are pushed where two arguments were.
     unsafe {
         let ok = status == ffi::LUA_OK || status == ffi::LUA_YIELD;
-        ffi::lua_pushboolean(l, yielded.into());
+        ffi::lua_pushboolean(l, (ended == Ended::AfterYield).into());
         ffi::lua_replace(l, 1);
         ffi::lua_pushboolean(l, ok.into());
         ffi::lua_insert(l, 2);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mlua::ffi::{self, lua_State};
 
-use super::layout::{Look, Place as _};
+use super::layout::{LastLook, LayoutElement as _};
 
 /// A file that was changed so short a time ago may be changed again without another time or size.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -111,8 +111,8 @@ const SLICE: Duration = Duration::from_millis(1);
 /// With `most` the walk ends behind so many names and a short time, and the second result is the
 /// last name; the next call goes on `after` it. A name that is no longer there ends the walk.
 ///
-/// `looks` has a list [`Look`] for a name, `looked_at` the object then. `records` has a table with
-/// the field `generation`; a name without one is of generation 0.
+/// `looks` has a list [`LastLook`] for a name, `looked_at` the object then. `records` has a table
+/// with the field `generation`; a name without one is of generation 0.
 ///
 /// # Safety
 /// To be called by Lua.
@@ -176,7 +176,7 @@ unsafe fn is_untouched(l: *mut lua_State, now: SystemTime) -> bool {
         {
             return false;
         }
-        ffi::lua_rawgeti(l, look, Look::Generation.at());
+        ffi::lua_rawgeti(l, look, LastLook::Generation.at());
         ffi::lua_pushvalue(l, NAME);
         if ffi::lua_rawget(l, RECORDS) == ffi::LUA_TTABLE {
             ffi::lua_pushvalue(l, GENERATION);
@@ -188,8 +188,8 @@ unsafe fn is_untouched(l: *mut lua_State, now: SystemTime) -> bool {
             return false;
         }
         ffi::lua_settop(l, look);
-        if ffi::lua_rawgeti(l, look, Look::File.at()) != ffi::LUA_TSTRING
-            || ffi::lua_rawgeti(l, look, Look::Stamp.at()) != ffi::LUA_TNUMBER
+        if ffi::lua_rawgeti(l, look, LastLook::File.at()) != ffi::LUA_TSTRING
+            || ffi::lua_rawgeti(l, look, LastLook::Stamp.at()) != ffi::LUA_TNUMBER
         {
             return false;
         }

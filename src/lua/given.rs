@@ -1,8 +1,8 @@
 //! The code of a module, text or binary, as the program gave it.
 //!
 //! Lua runs a binary chunk as it stands, and one that no Lua has written can break the process. So
-//! the type says where code comes from: a [`Given`] is made of a file that `require` would load as
-//! well, or of a string of the program's, which could call `load` with it.
+//! the type says where code comes from: a [`GivenText`] is made of a file that `require` would load
+//! as well, or of a string of the program's, which could call `load` with it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,14 +13,14 @@ use crate::support::mem::copied;
 
 /// What a file or a string of the program's says.
 #[derive(Debug, Default)]
-pub struct Given(Vec<u8>);
+pub struct GivenText(Vec<u8>);
 
-impl Given {
+impl GivenText {
     /// What is left to read in a file, which has about `length` bytes.
     ///
     /// # Errors
     /// What reading gives; [`io::ErrorKind::OutOfMemory`].
-    pub fn read(file: &mut File, length: u64) -> io::Result<Given> {
+    pub fn read(file: &mut File, length: u64) -> io::Result<GivenText> {
         let mut bytes = Vec::new();
         bytes.try_reserve(
             usize::try_from(length)
@@ -28,29 +28,29 @@ impl Given {
                 .saturating_add(1),
         )?;
         file.read_to_end(&mut bytes)?;
-        Ok(Given(bytes))
+        Ok(GivenText(bytes))
     }
 
     /// A string of the program's; none for another value.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn string(vm: &Vm, value: Ref) -> Result<Option<Given>> {
-        Ok(vm.bytes(value)?.map(Given))
+    pub fn string(vm: &Vm, value: Ref) -> Result<Option<GivenText>> {
+        Ok(vm.bytes(value)?.map(GivenText))
     }
 
     /// What a test gives.
     #[cfg(test)]
-    pub fn of_test(bytes: &[u8]) -> Given {
-        Given(bytes.to_vec())
+    pub fn of_test(bytes: &[u8]) -> GivenText {
+        GivenText(bytes.to_vec())
     }
 
     /// A copy.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn copy(&self) -> Result<Given> {
-        copied(&self.0).map(Given)
+    pub fn copy(&self) -> Result<GivenText> {
+        copied(&self.0).map(GivenText)
     }
 
     /// Its bytes.
@@ -70,7 +70,7 @@ impl Given {
 
     /// Without a UTF-8 byte order mark and a first line that begins with `#`, which Lua's own
     /// loader leaves out; the line break stays, so that lines keep their numbers.
-    pub fn without_first_line(mut self) -> Given {
+    pub fn without_first_line(mut self) -> GivenText {
         let text = &mut self.0;
         let mut start = if text.starts_with(b"\xef\xbb\xbf") {
             3

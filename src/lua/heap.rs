@@ -46,9 +46,9 @@ use mlua::ffi::{self, lua_State};
 use rustc_hash::FxHashSet;
 
 pub use self::objects::MOST_CALLS;
-use self::pause::State;
+use self::pause::PassState;
 use self::segment::BATCH;
-use super::debug::Record;
+use super::debug::DebugRecord;
 use super::vm::{Ref, Vm, is_whole};
 use crate::support::error::{Error, Result};
 use crate::support::fault::{self, caught};
@@ -316,7 +316,7 @@ struct HeapWalk<'a, W> {
     /// The running coroutine.
     l: *mut lua_State,
     vm: &'a mut Vm,
-    state: &'a mut State,
+    state: &'a mut PassState,
     wants: W,
     hits: &'a mut Vec<Hit>,
     deadline: Option<Instant>,
@@ -446,7 +446,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
         // SAFETY: the value is on top of `src`, which has room for one more.
         unsafe {
             if t == ffi::LUA_TFUNCTION {
-                let mut ar = Record::new();
+                let mut ar = DebugRecord::new();
                 ffi::lua_pushvalue(src, -1);
                 ffi::lua_getinfo(src, c">Su".as_ptr(), ar.as_mut_ptr());
                 if (&raw const (*ar.as_ptr()).what).read().cast::<u8>().read() == b'C' {

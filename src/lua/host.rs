@@ -29,7 +29,7 @@ const NUMBERS: &CStr = c"return 0x100000000 ~= 0 and 0x10000000000000000 == 0
     and 16777217.0 ~= 16777216.0 and 9007199254740993.0 == 9007199254740992.0";
 
 /// What a C function sees of the Lua that calls it.
-pub struct Seen {
+pub struct SeenHost {
     /// Where Lua goes on behind it; null where that is not known.
     from: *const c_void,
     /// Are there clauses for exceptions in Lua's own functions, as C++ has them?
@@ -44,10 +44,12 @@ pub struct Seen {
 pub unsafe extern "C-unwind" fn see(l: *mut lua_State, from: *const c_void) -> c_int {
     // SAFETY: as promised; the place outlives the call.
     unsafe {
-        ffi::lua_touserdata(l, 1).cast::<Seen>().write(Seen {
-            from,
-            exceptions: late::caller_catches(),
-        });
+        ffi::lua_touserdata(l, 1)
+            .cast::<SeenHost>()
+            .write(SeenHost {
+                from,
+                exceptions: late::caller_catches(),
+            });
     }
     0
 }
@@ -76,7 +78,7 @@ pub fn check(from: *const c_void) -> Result<Stock, Refusal> {
         return Err(Refusal::Memory);
     }
     let _own = OwnState(l);
-    let mut seen = Seen {
+    let mut seen = SeenHost {
         from: null(),
         exceptions: false,
     };

@@ -11,7 +11,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use mlua::ffi::{self, lua_State};
 
-use super::host::{Seen, see};
+use super::host::{SeenHost, see};
 
 /// Defines a function that `require` calls: a jump to `$enter`, with the address where its caller
 /// goes on.
@@ -50,7 +50,7 @@ unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
 ///
 /// # Safety
 /// A state of any Lua, with room for two values.
-pub unsafe fn call_see(l: *mut lua_State, seen: *mut Seen) -> bool {
+pub unsafe fn call_see(l: *mut lua_State, seen: *mut SeenHost) -> bool {
     type Call =
         unsafe extern "C-unwind" fn(*mut lua_State, ffi::lua_CFunction, *mut c_void) -> c_int;
     // SAFETY: as promised. Lua 5.1 and LuaJIT have the one way, all later ones the other, with

@@ -1,6 +1,6 @@
 //! The lists that Rust and the façade share, and what stands where in them.
 //!
-//! Each list is one enum: an element's place is [`Place::at`] here, and
+//! Each list is one enum: an element's place is [`LayoutElement::at`] here, and
 //! `core.layout.<list>.<element>` in Lua. No number stands in two places. A list has all of its
 //! elements from the start, so that a write to one allocates nothing.
 
@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi::{self, lua_State};
 
 /// An element of a shared list.
-pub trait Place: Copy + 'static {
+pub trait LayoutElement: Copy + 'static {
     /// What `core.layout` calls the list.
     const LIST: &'static CStr;
     /// The elements in their order.
@@ -38,7 +38,7 @@ macro_rules! layout {
                 $($(#[$about])* $element,)*
             }
 
-            impl Place for $list {
+            impl LayoutElement for $list {
                 const LIST: &'static CStr = $name;
                 const NAMES: &'static [&'static CStr] = &[$($text,)*];
 
@@ -56,7 +56,7 @@ macro_rules! layout {
         /// Within the frame of a C function, with room for three values; nothing that needs
         /// dropping may be alive across a raise.
         pub(super) unsafe fn push(l: *mut lua_State, name: &CStr) -> bool {
-            $(if name == <$list as Place>::LIST {
+            $(if name == <$list as LayoutElement>::LIST {
                 // SAFETY: as promised.
                 unsafe { push_list::<$list>(l) };
                 return true;
@@ -184,7 +184,7 @@ layout! {
     }
 
     /// The last look at a module's file that found no difference (R12).
-    Look, c"look": {
+    LastLook, c"look": {
         Content = c"content",
         Stamp = c"stamp",
         Generation = c"generation",
@@ -216,7 +216,7 @@ layout! {
 ///
 /// # Safety
 /// As for [`push`].
-unsafe fn push_list<P: Place>(l: *mut lua_State) {
+unsafe fn push_list<P: LayoutElement>(l: *mut lua_State) {
     // SAFETY: as promised.
     unsafe {
         ffi::lua_createtable(l, 0, P::NAMES.len() as c_int + 1);

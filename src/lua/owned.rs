@@ -144,12 +144,12 @@ mod tests {
     #![allow(clippy::expect_used)]
 
     use super::{own, with};
-    use crate::lua::testing::State;
+    use crate::lua::testing::TestState;
 
     /// What is lent is lent to nobody else: neither a second time nor, while it is, to a finalizer.
     #[test]
     fn a_value_is_lent_once() {
-        let state = State::new();
+        let state = TestState::new();
         state.view(|vm| {
             let owner = own(vm, String::from("one")).expect("memory");
             let inner = with(vm, owner, |vm, text: &mut String| {
@@ -170,7 +170,7 @@ mod tests {
     /// A panic ends the loan as well.
     #[test]
     fn a_panic_gives_the_value_back() {
-        let state = State::new();
+        let state = TestState::new();
         state.view(|vm| {
             let owner = own(vm, 1_u32).expect("memory");
             let caught = crate::support::fault::caught("in a test", || {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mlua::ffi::{self, lua_State};
 
-pub use files::Key;
+pub use files::FileKey;
 
 use files::Files;
 
@@ -58,7 +58,7 @@ fn shared() -> MutexGuard<'static, Shared> {
 /// is freed.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Mark {
+pub struct StateMark {
     /// What the state's digests depend on: the process's secret, as long as the state counts.
     pub secret: [u8; PACKED],
     /// It counts, and may share.
@@ -81,8 +81,8 @@ pub unsafe fn join(l: *mut lua_State) {
     // on nothing raises.
     unsafe {
         if ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, key()) == ffi::LUA_TNIL {
-            let mark = ffi::lua_newuserdatauv(l, size_of::<Mark>(), 0).cast::<Mark>();
-            mark.write(Mark {
+            let mark = ffi::lua_newuserdatauv(l, size_of::<StateMark>(), 0).cast::<StateMark>();
+            mark.write(StateMark {
                 secret: Secret::draw(),
                 counts: false,
             });
@@ -99,7 +99,7 @@ pub unsafe fn join(l: *mut lua_State) {
                 && !fault::is_alone()
                 && let Some(secret) = enter()
             {
-                mark.write(Mark {
+                mark.write(StateMark {
                     secret,
                     counts: true,
                 });
@@ -113,11 +113,11 @@ pub unsafe fn join(l: *mut lua_State) {
 ///
 /// # Safety
 /// A state with room for a value.
-pub unsafe fn mark(l: *mut lua_State) -> Option<Mark> {
+pub unsafe fn mark(l: *mut lua_State) -> Option<StateMark> {
     // SAFETY: as promised; the key is this file's own, so the userdata is a mark.
     unsafe {
         let is_there = ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, key()) == ffi::LUA_TUSERDATA;
-        let mark = is_there.then(|| ffi::lua_touserdata(l, -1).cast::<Mark>().read());
+        let mark = is_there.then(|| ffi::lua_touserdata(l, -1).cast::<StateMark>().read());
         ffi::lua_settop(l, -2);
         mark
     }
@@ -127,8 +127,10 @@ pub unsafe fn mark(l: *mut lua_State) -> Option<Mark> {
 unsafe extern "C-unwind" fn leave(l: *mut lua_State) -> c_int {
     // SAFETY: the mark is the value that is given, so it is alive.
     unsafe {
-        let mark = ffi::lua_touserdata(l, ffi::lua_upvalueindex(1)).cast::<Mark>();
-        if ffi::lua_touserdata(l, 1).cast::<Mark>() == mark && std::mem::take(&mut (*mark).counts) {
+        let mark = ffi::lua_touserdata(l, ffi::lua_upvalueindex(1)).cast::<StateMark>();
+        if ffi::lua_touserdata(l, 1).cast::<StateMark>() == mark
+            && std::mem::take(&mut (*mark).counts)
+        {
             let mut shared = shared();
             shared.states = shared.states.saturating_sub(1);
             let gone = (shared.states == 0).then(|| std::mem::replace(&mut *shared, NOTHING));
@@ -228,12 +230,12 @@ pub fn has_others() -> bool {
 
 /// The version of a file whose key is this one. The caller compares what the digests in it stand
 /// for, and is of a state that counts.
-pub fn file(is_key: impl Fn(&Key) -> bool) -> Option<Arc<Compiled>> {
+pub fn file(is_key: impl Fn(&FileKey) -> bool) -> Option<Arc<Compiled>> {
     shared().files.find(is_key)
 }
 
 /// Keeps a version of a file, for a state that counts.
-pub fn keep_file(key: Key, compiled: &Arc<Compiled>) {
+pub fn keep_file(key: FileKey, compiled: &Arc<Compiled>) {
     loop {
         let mut shared = shared();
         let gone = shared.files.make_room(compiled);

@@ -11,7 +11,7 @@ use mlua::ffi::{self, lua_State};
 use super::vm::{Ref, Vm};
 
 /// A state with the standard libraries, closed when it is dropped.
-pub struct State(*mut lua_State, Box<Memory>);
+pub struct TestState(*mut lua_State, Box<Memory>);
 
 /// Fails when it is told to.
 #[derive(Default)]
@@ -69,15 +69,15 @@ unsafe extern "C" fn allocate(
     }
 }
 
-impl State {
-    pub fn new() -> State {
+impl TestState {
+    pub fn new() -> TestState {
         // SAFETY: a state of our own.
         unsafe {
             let memory = Box::<Memory>::default();
             let l = ffi::lua_newstate(allocate, std::ptr::from_ref(&*memory).cast_mut().cast());
             assert!(!l.is_null());
             ffi::luaL_openlibs(l);
-            State(l, memory)
+            TestState(l, memory)
         }
     }
 
@@ -140,7 +140,7 @@ impl State {
     }
 }
 
-impl Drop for State {
+impl Drop for TestState {
     fn drop(&mut self) {
         // SAFETY: nothing runs in the state.
         unsafe { ffi::lua_close(self.0) };

@@ -118,13 +118,13 @@ impl Notes {
 
 /// What was created so far, while a tracker takes notes.
 #[derive(Clone, Copy)]
-pub struct Made<'a> {
+pub struct Creations<'a> {
     /// The tracker's one element.
     notes: *const Notes,
     life: PhantomData<&'a Tracker>,
 }
 
-impl Made<'_> {
+impl Creations<'_> {
     /// See [`Fresh::created`].
     pub fn created(self, addr: usize) -> bool {
         // SAFETY: the notes live as long as the tracker, and change only while Lua allocates.
@@ -391,8 +391,8 @@ impl Tracker {
     }
 
     /// What was created so far.
-    pub fn made(&self) -> Made<'_> {
-        Made {
+    pub fn made(&self) -> Creations<'_> {
+        Creations {
             notes: self.notes.as_ptr(),
             life: PhantomData,
         }

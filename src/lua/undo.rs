@@ -8,7 +8,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::collector::Paused;
 use super::entry::{ROOM, done};
-use super::layout::{Guard, Own, Place as _, Undo};
+use super::layout::{Guard, LayoutElement as _, Own, Undo};
 use super::vm::{Ref, Vm};
 use super::write::{self, Op, Permit};
 use crate::support::error::{Error, Result};

@@ -140,7 +140,7 @@ impl Val {
 
 /// One entry of a table, beside what another table holds under its key.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct ComparedEntry {
     /// The key.
     pub key: Val,
     /// The value in the table that is walked.
@@ -170,7 +170,7 @@ pub struct Info {
 
 /// One upvalue of a function.
 #[derive(Clone, Copy, Debug)]
-pub struct Upvalue {
+pub struct UpvalueCell {
     /// The cell's identity (`lua_upvalueid`).
     pub cell: usize,
     /// What the cell holds.
@@ -190,7 +190,7 @@ pub struct Vm {
     walks: bool,
     buffer: Vec<u8>,
     cells: Vec<usize>,
-    sources: source::Sources,
+    sources: source::SourceNames,
     secret: Secret,
     /// The state may share what it makes of texts.
     shares: bool,
@@ -267,7 +267,7 @@ impl Vm {
             walks: false,
             buffer: Vec::new(),
             cells: Vec::new(),
-            sources: source::Sources::default(),
+            sources: source::SourceNames::default(),
             secret: Secret::default(),
             shares: false,
             owns_threads: false,

@@ -26,7 +26,7 @@ const VALUE_MASK: u64 = (1 << VALUE_BITS) - 1;
 
 /// What kind of thing the file had in a place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum RecordedKind {
     /// Something of which no more is known.
     Other = 0,
     /// A table that goes by its place.
@@ -40,26 +40,26 @@ pub enum Kind {
 /// What the file had in a place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
-    kind: Kind,
+    kind: RecordedKind,
     value: u64,
 }
 
 impl Held {
     /// Something of which no more is known.
     pub const OTHER: Held = Held {
-        kind: Kind::Other,
+        kind: RecordedKind::Other,
         value: 0,
     };
     /// A table that goes by its place.
     pub const ROW: Held = Held {
-        kind: Kind::Row,
+        kind: RecordedKind::Row,
         value: 0,
     };
 
     /// The scalar with this digest ([`Vm::digest`]).
     pub fn scalar(digest: u64) -> Held {
         Held {
-            kind: Kind::Scalar,
+            kind: RecordedKind::Scalar,
             value: mix(digest) & VALUE_MASK,
         }
     }
@@ -67,18 +67,18 @@ impl Held {
     /// The object with this number. (Numbers have fewer bits than there is room for.)
     pub fn object(number: i64) -> Held {
         Held {
-            kind: Kind::Object,
+            kind: RecordedKind::Object,
             value: number.cast_unsigned() & VALUE_MASK,
         }
     }
 
     /// The number of the object that it is.
     pub fn number(self) -> Option<i64> {
-        (self.kind == Kind::Object).then_some(self.value.cast_signed())
+        (self.kind == RecordedKind::Object).then_some(self.value.cast_signed())
     }
 
     /// What kind of thing it is.
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> RecordedKind {
         self.kind
     }
 
@@ -90,10 +90,10 @@ impl Held {
     fn of_word(word: u64) -> Held {
         Held {
             kind: match word & ((1 << KIND_BITS) - 1) {
-                1 => Kind::Row,
-                2 => Kind::Scalar,
-                3 => Kind::Object,
-                _ => Kind::Other,
+                1 => RecordedKind::Row,
+                2 => RecordedKind::Scalar,
+                3 => RecordedKind::Object,
+                _ => RecordedKind::Other,
             },
             value: word >> KIND_BITS & VALUE_MASK,
         }
@@ -106,7 +106,7 @@ pub struct Path(u64);
 
 /// A place of something with a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place(u64);
+pub struct RecordedPlace(u64);
 
 /// Mixes all bits of a number into all others.
 const fn mix(mut bits: u64) -> u64 {
@@ -138,32 +138,32 @@ impl Path {
     }
 
     /// The place under the key with this digest ([`Vm::digest`]).
-    pub fn place(self, key: u64) -> Place {
-        Place(mix(self.0 ^ key.rotate_left(17)))
+    pub fn place(self, key: u64) -> RecordedPlace {
+        RecordedPlace(mix(self.0 ^ key.rotate_left(17)))
     }
 
     /// The place of the table's metatable.
-    pub fn metatable(self) -> Place {
-        Place(mix(self.0 ^ 0x6d65_7461))
+    pub fn metatable(self) -> RecordedPlace {
+        RecordedPlace(mix(self.0 ^ 0x6d65_7461))
     }
 
     /// How many keys of the table are on record stands here, as if it were a value.
-    fn count(self) -> Place {
-        Place(mix(self.0 ^ 0x636f_756e))
+    fn count(self) -> RecordedPlace {
+        RecordedPlace(mix(self.0 ^ 0x636f_756e))
     }
 
     /// The word for how many keys of the table are on record.
     pub fn count_word(self, keys: usize) -> u64 {
         self.count().word(Held {
-            kind: Kind::Other,
+            kind: RecordedKind::Other,
             value: (keys as u64).min(VALUE_MASK),
         })
     }
 }
 
-impl Place {
+impl RecordedPlace {
     /// What the chunk returns.
-    pub const RESULT: Place = Place(mix(2));
+    pub const RESULT: RecordedPlace = RecordedPlace(mix(2));
 
     /// Tells this place from others.
     pub fn key(self) -> u64 {
@@ -208,7 +208,7 @@ impl Base {
     }
 
     /// The words of a place; that there are several is a chance in some billions.
-    fn at(&self, place: Place) -> &[u64] {
+    fn at(&self, place: RecordedPlace) -> &[u64] {
         let first = place.first_word();
         let last = first | (u64::MAX >> PLACE_BITS);
         let start = self.words.partition_point(|word| *word < first);
@@ -218,28 +218,28 @@ impl Base {
     }
 
     /// What the file had in a place; none for nothing.
-    pub fn get(&self, place: Place) -> Option<Held> {
+    pub fn get(&self, place: RecordedPlace) -> Option<Held> {
         self.at(place).first().map(|word| Held::of_word(*word))
     }
 
     /// Had the file anything there?
-    pub fn is_there(&self, place: Place) -> bool {
+    pub fn is_there(&self, place: RecordedPlace) -> bool {
         !self.at(place).is_empty()
     }
 
     /// Had the file this there?
-    pub fn is(&self, place: Place, held: Held) -> bool {
+    pub fn is(&self, place: RecordedPlace, held: Held) -> bool {
         let word = place.word(held);
-        held.kind != Kind::Other && self.at(place).contains(&word)
+        held.kind != RecordedKind::Other && self.at(place).contains(&word)
     }
 
     /// Had the file the scalar with this digest there?
-    pub fn had(&self, place: Place, digest: Option<u64>) -> bool {
+    pub fn had(&self, place: RecordedPlace, digest: Option<u64>) -> bool {
         digest.is_some_and(|digest| self.is(place, Held::scalar(digest)))
     }
 
     /// Had the file the object with this number there?
-    pub fn had_object(&self, place: Place, number: i64) -> bool {
+    pub fn had_object(&self, place: RecordedPlace, number: i64) -> bool {
         self.is(place, Held::object(number))
     }
 
@@ -286,7 +286,7 @@ pub struct Places {
 #[derive(Clone, Copy, Default)]
 struct KnownSite {
     /// Under a key, or as a metatable; none for roots, and behind a key that is an object.
-    place: Option<Place>,
+    place: Option<RecordedPlace>,
     /// The path of the table there.
     path: Option<Path>,
 }
@@ -298,7 +298,7 @@ impl Places {
     }
 
     /// The place of a site; none where it is not under a key that can be recorded.
-    pub fn place(&mut self, vm: &Vm, sites: &Sites, site: SiteId) -> Result<Option<Place>> {
+    pub fn place(&mut self, vm: &Vm, sites: &Sites, site: SiteId) -> Result<Option<RecordedPlace>> {
         Ok(self.find(vm, sites, site)?.place)
     }
 
@@ -318,8 +318,8 @@ impl Places {
     }
 
     /// The table at a site is the row that stands at this place of the record, or on no record.
-    pub fn row(&mut self, site: SiteId, place: Option<Place>) -> Result<()> {
-        let path = place.map(Place::path);
+    pub fn row(&mut self, site: SiteId, place: Option<RecordedPlace>) -> Result<()> {
+        let path = place.map(RecordedPlace::path);
         self.known
             .try_insert_value(site, KnownSite { place, path })?;
         Ok(())
@@ -357,7 +357,7 @@ impl Places {
             };
             found = KnownSite {
                 place,
-                path: place.map(Place::path),
+                path: place.map(RecordedPlace::path),
             };
             self.known.try_insert_value(site, found)?;
         }
@@ -366,13 +366,13 @@ impl Places {
 }
 
 /// The place of a local, by its name.
-pub fn local(vm: &Vm, function: Ref, index: u8) -> Place {
+pub fn local(vm: &Vm, function: Ref, index: u8) -> RecordedPlace {
     Path::LOCALS.place(vm.with_upvalue_name(function, index, |name| vm.digest_of(name)))
 }
 
 /// The place of a local that shares its name with others of the module, by the number of a
 /// function that has it.
-pub fn local_of(vm: &Vm, number: i64, function: Ref, index: u8) -> Place {
+pub fn local_of(vm: &Vm, number: i64, function: Ref, index: u8) -> RecordedPlace {
     Path::of(number).place(vm.with_upvalue_name(function, index, |name| vm.digest_of(name)))
 }
 

@@ -145,7 +145,7 @@ impl Numbers {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn foreign(&mut self, vm: &Vm, object: Ref) -> Result<Option<i64>> {
+    pub fn external(&mut self, vm: &Vm, object: Ref) -> Result<Option<i64>> {
         self.give(vm, object, -1)
     }
 

@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 
 /// A running function.
 #[derive(Clone, Copy, Debug)]
-pub struct Function {
+pub struct RunningFunction {
     /// The function.
     pub at: Ref,
     /// What `lua_getinfo` says.
@@ -34,7 +34,7 @@ pub struct Function {
 pub struct ObjectTable {
     /// Tables and functions that were seen, by address.
     objects: FxHashMap<usize, u32>,
-    functions: Vec<Function>,
+    functions: Vec<RunningFunction>,
     cells: FxHashMap<usize, u32>,
     /// The cells of each function.
     pub lists: CellLists,
@@ -75,7 +75,7 @@ impl ObjectTable {
         };
         let number = self.functions.len() as u32;
         let list = None;
-        self.functions.try_push(Function {
+        self.functions.try_push(RunningFunction {
             at,
             info,
             own: true,
@@ -89,7 +89,7 @@ impl ObjectTable {
     pub fn add(&mut self, (at, address): (Ref, usize), info: Info, own: bool) -> Result<u32> {
         let number = self.functions.len() as u32;
         let list = None;
-        self.functions.try_push(Function {
+        self.functions.try_push(RunningFunction {
             at,
             info,
             own,
@@ -110,7 +110,7 @@ impl ObjectTable {
 
     /// A function by its number.
     #[inline]
-    pub fn function(&self, number: u32) -> Option<Function> {
+    pub fn function(&self, number: u32) -> Option<RunningFunction> {
         self.functions.get(number as usize).copied()
     }
 

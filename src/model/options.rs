@@ -1,6 +1,6 @@
 //! `gg.reload`'s options, as the façade has checked them.
 
-use crate::lua::given::Given;
+use crate::lua::given::GivenText;
 use crate::lua::vm::{Ref, Vm};
 use crate::support::error::Result;
 
@@ -39,7 +39,7 @@ pub struct OverOwn {
 #[derive(Debug)]
 pub struct Options {
     /// The text to load instead of the file's.
-    pub source: Option<Given>,
+    pub source: Option<GivenText>,
     /// R6.
     pub on_conflict: OnConflict,
     /// R8.
@@ -72,7 +72,7 @@ pub struct Options {
 
 /// The options that each module has by itself: what the call says, else what the module says.
 #[derive(Clone, Copy, Debug)]
-pub struct Own {
+pub struct ModuleOptions {
     /// R8.
     pub data: Data,
     /// R4.7.
@@ -81,10 +81,10 @@ pub struct Own {
     pub drop: bool,
 }
 
-impl Own {
+impl ModuleOptions {
     /// Reads three values: strings, or anything else for nothing.
-    pub fn read(vm: &Vm, [data, constants, removed]: [Ref; 3]) -> Result<Own> {
-        Ok(Own {
+    pub fn read(vm: &Vm, [data, constants, removed]: [Ref; 3]) -> Result<ModuleOptions> {
+        Ok(ModuleOptions {
             data: match vm.bytes(data)?.as_deref() {
                 Some(b"replace") => Data::Replace,
                 Some(b"merge") => Data::Merge,
@@ -98,8 +98,8 @@ impl Own {
 
 impl Options {
     /// The options of one module of several.
-    pub fn of(all: &Options, own: Own) -> Options {
-        let Own {
+    pub fn of(all: &Options, own: ModuleOptions) -> Options {
+        let ModuleOptions {
             data,
             constants,
             drop,
@@ -124,7 +124,7 @@ impl Options {
             "wrappers",
         ];
         let [source, on_conflict, scope, report, patches, wrappers] = vm.fields(table, names)?;
-        let source = Given::string(vm, source)?;
+        let source = GivenText::string(vm, source)?;
         let on_conflict = match vm.bytes(on_conflict)?.as_deref() {
             Some(b"keep") => OnConflict::Keep,
             Some(b"replace") => OnConflict::Replace,

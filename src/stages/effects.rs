@@ -21,8 +21,8 @@ mod text;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Chunk;
-use crate::lua::calls::{self, Frame, Watcher};
-use crate::lua::tracker::Made;
+use crate::lua::calls::{self, CallFrame, Watcher};
+use crate::lua::tracker::Creations;
 use crate::lua::vm::{Kept, Kind, Ref, Val, Vm};
 use crate::lua::write::{Op, Permit};
 use crate::model::lineage::Lineage;
@@ -33,11 +33,11 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 use closing::Ending;
-use names::Names;
+use names::FunctionNames;
 pub use past::Past;
 use past::{Spot, Write};
 pub use record::{Calls, Recorded, beyond};
-use repeat::{Given, Holders};
+use repeat::{CallArguments, Holders};
 use standard::Standard;
 
 /// Entries of tables that are remembered in one load.
@@ -83,7 +83,7 @@ struct OpenCall {
     name: (String, &'static str),
     function: Ref,
     args: Kept<Ref>,
-    given: Given,
+    given: CallArguments,
     /// Functions that were entered, by address: their names (constants) count as keys.
     entered: FxHashSet<usize>,
     /// Tables that it may have changed, and those of which any entry may have.
@@ -165,7 +165,7 @@ pub struct Effects<'a> {
     chunk_at: (usize, usize),
     /// What is remembered.
     pub past: Past,
-    names: Names,
+    names: FunctionNames,
     /// Coroutines that the load has made, with their functions.
     threads: FxHashMap<usize, Ref>,
     /// The coroutines that are active, the running one last, with what runs on each.
@@ -212,7 +212,7 @@ impl<'a> Effects<'a> {
             ownership,
             chunk_at: (0, main),
             past: Past::new(BUDGET),
-            names: Names::default(),
+            names: FunctionNames::default(),
             threads: FxHashMap::default(),
             active: Vec::new(),
             open: Vec::new(),
@@ -233,13 +233,13 @@ impl<'a> Effects<'a> {
         }
     }
 
-    fn is_new(&self, made: Made<'_>, val: Val) -> bool {
+    fn is_new(&self, made: Creations<'_>, val: Val) -> bool {
         repeat::is_new(made, &self.threads, val)
     }
 }
 
 impl Watcher for Effects<'_> {
-    fn called(&mut self, vm: &mut Vm, frame: &Frame<'_>) -> Result<()> {
+    fn called(&mut self, vm: &mut Vm, frame: &CallFrame<'_>) -> Result<()> {
         let callee = frame.callee();
         if self.chunk_at.0 == 0 {
             if callee.addr != self.chunk_at.1 {
@@ -288,7 +288,7 @@ impl Watcher for Effects<'_> {
         }
     }
 
-    fn returned(&mut self, vm: &mut Vm, frame: &Frame<'_>) -> Result<()> {
+    fn returned(&mut self, vm: &mut Vm, frame: &CallFrame<'_>) -> Result<()> {
         if self.chunk_at.0 == 0 {
             return Ok(());
         }
@@ -313,7 +313,7 @@ impl Watcher for Effects<'_> {
         self.leave(vm, frame.made, Some(frame), Ending::Returned)
     }
 
-    fn ended(&mut self, vm: &mut Vm, made: Made<'_>) -> Result<()> {
+    fn ended(&mut self, vm: &mut Vm, made: Creations<'_>) -> Result<()> {
         while !self.active.is_empty() {
             while self.running().is_some_and(|running| !running.is_empty()) {
                 self.leave(vm, made, None, Ending::Raised)?;

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashSet;
 
-use crate::lua::given::Given;
-use crate::lua::layout::{Place as _, Standing};
+use crate::lua::given::GivenText;
+use crate::lua::layout::{LayoutElement as _, Standing};
 use crate::lua::open::STANDING;
 use crate::lua::stock::Stock;
 use crate::lua::vm::{KeyValue, Kind, Ref, SourceId, Vm};
@@ -80,7 +80,7 @@ impl Context {
 /// The incoming version before it runs.
 pub struct Found {
     /// Text or binary code, or a loader that a searcher returned.
-    pub code: Code,
+    pub code: ChunkSource,
     /// The second argument of the chunk: the file's path, `:preload:`, or what the searcher said.
     pub data: Ref,
     /// The file.
@@ -88,9 +88,9 @@ pub struct Found {
 }
 
 /// What will be run.
-pub enum Code {
+pub enum ChunkSource {
     /// To be compiled under this chunk name.
-    Text(Given, CString),
+    Text(GivenText, CString),
     /// A function that a searcher returned.
     Loader(Ref),
 }
@@ -114,7 +114,7 @@ pub const STANDARD: [&str; 10] = [
 /// # Errors
 /// [`Error::Refused`] (R1.4), [`Error::NotFound`], [`Error::Unreadable`], [`Error::Compile`] when a
 /// searcher raised.
-pub fn find(vm: &mut Vm, context: &Context, source: Option<Given>) -> Result<Found> {
+pub fn find(vm: &mut Vm, context: &Context, source: Option<GivenText>) -> Result<Found> {
     refuse(vm, context)?;
     let found = search(
         vm,
@@ -129,12 +129,12 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Given>) -> Result<Fou
         Ok(Found {
             data,
             file,
-            code: Code::Text(_, chunk_name),
+            code: ChunkSource::Text(_, chunk_name),
         }) => (data, file, Some(chunk_name)),
         Ok(Found {
             data,
             file,
-            code: Code::Loader(loader),
+            code: ChunkSource::Loader(loader),
         }) => (data, file, own_name(vm, loader)?),
         Err(Error::NotFound { .. } | Error::Unreadable { .. }) => {
             (Ref::NIL, None, running_name(vm, context)?)
@@ -146,7 +146,7 @@ pub fn find(vm: &mut Vm, context: &Context, source: Option<Given>) -> Result<Fou
         None => c_string(&[b"=", &context.bytes[..]].concat())?,
     };
     Ok(Found {
-        code: Code::Text(source.without_first_line(), chunk_name),
+        code: ChunkSource::Text(source.without_first_line(), chunk_name),
         data,
         file,
     })
@@ -231,7 +231,7 @@ pub fn search(vm: &mut Vm, context: &Context, contents: Contents) -> Result<Foun
             _ => ask(vm, context, searcher, &mut tried)?,
         };
         if let Some(found) = found {
-            if let Code::Loader(loader) = found.code
+            if let ChunkSource::Loader(loader) = found.code
                 && vm.is_c_function(loader).is_some()
             {
                 return Err(c_module(context, "its loader is a C function"));
@@ -280,7 +280,7 @@ fn preloaded(vm: &mut Vm, context: &Context, tried: &mut String) -> Result<Optio
     }
     let data = vm.string(b":preload:")?;
     Ok(Some(Found {
-        code: Code::Loader(loader),
+        code: ChunkSource::Loader(loader),
         data,
         file: None,
     }))
@@ -299,7 +299,7 @@ fn ask(vm: &mut Vm, context: &Context, searcher: Ref, tried: &mut String) -> Res
     if vm.val(answer).is_function() {
         let file = vm.bytes(data)?.map(path_of);
         return Ok(Some(Found {
-            code: Code::Loader(answer),
+            code: ChunkSource::Loader(answer),
             data,
             file,
         }));
@@ -326,7 +326,7 @@ fn lua_file(
     let text = read_file(file, &shown(&path), contents)?;
     let data = vm.string(&path)?;
     Ok(Some(Found {
-        code: Code::Text(text.without_first_line(), chunk_name),
+        code: ChunkSource::Text(text.without_first_line(), chunk_name),
         data,
         file: Some(path_of(path)),
     }))
@@ -456,10 +456,10 @@ fn is_one_file(a: &Path, b: &Path) -> bool {
 ///
 /// # Errors
 /// [`Error::Unreadable`], [`Error::Memory`].
-pub fn read(path: &Path) -> Result<Given> {
+pub fn read(path: &Path) -> Result<GivenText> {
     let name = shown(path.as_os_str().as_encoded_bytes());
     let file = open(path).map_err(|error| unreadable(&name, error))?;
-    read_file(file, &name, Contents::Read).map(Given::without_first_line)
+    read_file(file, &name, Contents::Read).map(GivenText::without_first_line)
 }
 
 /// Opens a file and waits for nobody: a named pipe that nobody writes to would hold the program up.
@@ -489,9 +489,9 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
 ///
 /// # Errors
 /// [`Error::Refused`].
-pub fn refuse_binary(context: &Context, code: &Code) -> Result<()> {
+pub fn refuse_binary(context: &Context, code: &ChunkSource) -> Result<()> {
     match code {
-        Code::Text(text, _) if text.bytes().first() == Some(&b'\x1b') => Err(Error::Refused {
+        ChunkSource::Text(text, _) if text.bytes().first() == Some(&b'\x1b') => Err(Error::Refused {
             name: context.title.clone(),
             why: "its code is a binary chunk, and only text is wanted (text_only); give it as text"
                 .into(),
@@ -502,7 +502,7 @@ pub fn refuse_binary(context: &Context, code: &Code) -> Result<()> {
 
 /// The text of an open file. Only a regular file is read: a pipe may wait for ever, a device may
 /// have no end.
-fn read_file(mut file: File, path: &str, contents: Contents) -> Result<Given> {
+fn read_file(mut file: File, path: &str, contents: Contents) -> Result<GivenText> {
     let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
     if !metadata.is_file() {
         return Err(Error::Unreadable {
@@ -514,9 +514,9 @@ fn read_file(mut file: File, path: &str, contents: Contents) -> Result<Given> {
         });
     }
     if contents == Contents::Skip {
-        return Ok(Given::default());
+        return Ok(GivenText::default());
     }
-    Given::read(&mut file, metadata.len()).map_err(|error| unreadable(path, error))
+    GivenText::read(&mut file, metadata.len()).map_err(|error| unreadable(path, error))
 }
 
 /// What a file is that is no regular one.

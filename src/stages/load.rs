@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::code::compiled::Compiled;
-use crate::code::{Chunk, Met};
+use crate::code::{Chunk, MetFunctions};
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
 use crate::lua::vm::{Kind, Ref, Val, Version, Vm};
@@ -16,7 +16,7 @@ use crate::lua::write::Permit;
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
 use crate::stages::effects::{Effects, Exchange, Left, Recorded};
-use crate::stages::find::{Code, Context, Found};
+use crate::stages::find::{ChunkSource, Context, Found};
 use crate::stages::snapshot::{self, Change, Modules, Snapshot};
 use crate::support::error::{Error, Result, without_text};
 use crate::support::fault::{self, caught};
@@ -129,9 +129,9 @@ pub fn load(
     let Version { main, compiled } = version;
     let met = match &chunk {
         Some(chunk) => chunk.unmet()?,
-        None => Met::default(),
+        None => MetFunctions::default(),
     };
-    let mut ownership = home_of(vm, context, main, last.source)?;
+    let mut ownership = ownership_of(vm, context, main, last.source)?;
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
     let ran = run_chunk(
@@ -177,8 +177,8 @@ pub fn load(
                 .is_some_and(|key| vm.raw_equal(key, context.name)))
     });
     let environment = match found.code {
-        Code::Text(..) => environment_of_text(vm, main),
-        Code::Loader(_) => environment_of_loader(vm, main),
+        ChunkSource::Text(..) => environment_of_text(vm, main),
+        ChunkSource::Loader(_) => environment_of_loader(vm, main),
     };
     Ok(Loaded {
         value,
@@ -372,7 +372,7 @@ fn takes_up(
 /// The module's source names: its loader's, the one on record, and, where no function of the
 /// running object has one of these (the file was found by another path), the one that ends in the
 /// same file name.
-pub fn home_of(
+pub fn ownership_of(
     vm: &mut Vm,
     context: &Context,
     main: Ref,

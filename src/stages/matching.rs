@@ -41,7 +41,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
+pub use cells::{Cell1, Cell2, CellFate, CellPair, NamedUpvalue, Upvalues};
 pub use differing::Differing;
 pub use dropped::describe;
 pub use functions::{Function1, Function2};
@@ -95,6 +95,13 @@ pub enum Action {
     /// A reference to an object of the module's own, which the file has elsewhere: both sides are
     /// known to be others than each other. What becomes of it is decided when all is matched.
     Refer,
+}
+
+/// A version of the module.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Running,
+    Incoming,
 }
 
 /// One slot of the running version and what the incoming version has for it.
@@ -198,7 +205,7 @@ struct Keyed {
 
 /// Something that a table holds, to be taken in order of creation.
 #[derive(Clone, Copy)]
-struct Child {
+struct QueuedChild {
     order: u32,
     /// The incoming table that has it, if it is one.
     holder: Option<Ref>,
@@ -251,7 +258,7 @@ pub struct Pairing {
     /// What becomes of what joined cells hold.
     pub cell_pairs: Vec<CellPair>,
     /// The upvalues of all functions.
-    upvalues: Vec<Upvalue>,
+    upvalues: Vec<NamedUpvalue>,
     /// The running table for each paired incoming table.
     pub tables: FxHashMap<usize, Ref>,
     /// The running function for each of the incoming version for which it stays (R3.6), once that
@@ -347,7 +354,7 @@ impl Pairing {
     }
 
     /// An upvalue by its number.
-    pub fn upvalue(&self, number: u32) -> Upvalue {
+    pub fn upvalue(&self, number: u32) -> NamedUpvalue {
         self.upvalues
             .get(number as usize)
             .copied()
@@ -355,7 +362,7 @@ impl Pairing {
     }
 
     /// The upvalues of a function.
-    pub fn upvalues_of(&self, upvalues: Upvalues) -> &[Upvalue] {
+    pub fn upvalues_of(&self, upvalues: Upvalues) -> &[NamedUpvalue] {
         let numbers = upvalues.numbers();
         self.upvalues
             .get(numbers.start as usize..numbers.end as usize)
@@ -475,7 +482,7 @@ pub fn pair(
         renames,
         identity: identity::Identity::default(),
         graph: incoming_graph::IncomingGraph::default(),
-        names: cells::Names::default(),
+        names: cells::UpvalueNames::default(),
         met2: DenseMap::default(),
         cells1: DenseMap::default(),
         lists1: cells::ByList::default(),
@@ -486,12 +493,12 @@ pub fn pair(
         pairs_seen: FxHashSet::default(),
         answered: FxHashSet::default(),
         taken_up: FxHashSet::default(),
-        references: Vec::new(),
+        deferred: Vec::new(),
         lists: Vec::new(),
         listed: FxHashMap::default(),
         wrappers: wrappers::Wrappers::new(options),
         numbered: Vec::new(),
-        code: own_code::Code::default(),
+        code: own_code::CodeOfTables::default(),
         scanned: FxHashSet::default(),
         bearing: FxHashSet::default(),
         exact: FxHashSet::default(),
@@ -500,7 +507,7 @@ pub fn pair(
         compared: Vec::new(),
         module_met: false,
         known_met: false,
-        written: changes::Written::default(),
+        written: changes::WrittenKeys::default(),
         everywhere: options.vm,
         table_queue: VecDeque::new(),
         scan_queue: VecDeque::new(),
@@ -555,7 +562,7 @@ struct Pairer<'a> {
     identity: identity::Identity,
     /// The incoming tables and functions.
     graph: incoming_graph::IncomingGraph,
-    names: cells::Names,
+    names: cells::UpvalueNames,
     /// The incoming functions that were met, by their order of creation.
     met2: DenseMap,
     /// The running cells that were met, by their number among the known ones.
@@ -576,7 +583,7 @@ struct Pairer<'a> {
     taken_up: FxHashSet<usize>,
     /// Places that wait, since the text says that they are references, or one of their tables has
     /// a partner elsewhere.
-    references: Vec<TablePair>,
+    deferred: Vec<TablePair>,
     /// Lists that wait until names have told what they can.
     lists: Vec<lists::List>,
     /// The running tables whose list parts are looked at element by element: up to which index.
@@ -586,7 +593,7 @@ struct Pairer<'a> {
     /// Places that wait, since their keys are no names.
     numbered: Vec<TablePair>,
     /// Which tables have functions.
-    code: own_code::Code,
+    code: own_code::CodeOfTables,
     scanned: FxHashSet<usize>,
     /// The running code-bearing tables, enumerated already.
     bearing: FxHashSet<usize>,
@@ -600,7 +607,7 @@ struct Pairer<'a> {
     module_met: bool,
     known_met: bool,
     /// What the incoming chunk wrote into tables that existed: table and key.
-    written: changes::Written,
+    written: changes::WrittenKeys,
     /// R9: a walk over the VM comes after the commit.
     everywhere: bool,
     table_queue: VecDeque<TablePair>,
@@ -717,7 +724,7 @@ impl Pairer<'_> {
         }
         let (old, new) = (self.context.running, self.loaded.value);
         if self.is_fresh(self.vm.val(new)) && self.vm.val(new).is_table() {
-            self.enumerate(old, new, SiteId::MODULE, &changes::Written::default())?;
+            self.enumerate(old, new, SiteId::MODULE, &changes::WrittenKeys::default())?;
         } else if self.vm.same(old, new) {
             // The incoming version wrote into the running version's own object.
             let written = std::mem::take(&mut self.written);
@@ -867,7 +874,7 @@ impl Pairer<'_> {
         slot: SlotDecision,
         holder: Option<Ref>,
         beside: &EntryPair,
-        children: &mut Vec<Child>,
+        children: &mut Vec<QueuedChild>,
     ) -> Result<()> {
         let order = beside.order;
         self.note_external(&slot, beside)?;
@@ -903,7 +910,7 @@ impl Pairer<'_> {
             }
         };
         let site = self.out.sites.key(slot.parent, slot.key)?;
-        children.try_push(Child {
+        children.try_push(QueuedChild {
             order: order.unwrap_or(u32::MAX),
             holder,
             key: slot.key,
@@ -917,7 +924,7 @@ impl Pairer<'_> {
 
     fn slot_edge(
         &mut self,
-        children: &mut Vec<Child>,
+        children: &mut Vec<QueuedChild>,
         key: Ref,
         site: SiteId,
         new: Ref,
@@ -928,7 +935,7 @@ impl Pairer<'_> {
             .fresh
             .order(self.vm.val(new).addr)
             .unwrap_or(u32::MAX);
-        children.try_push(Child {
+        children.try_push(QueuedChild {
             order,
             holder: None,
             key,
@@ -941,7 +948,7 @@ impl Pairer<'_> {
     }
 
     /// Takes what tables hold in the order in which the incoming chunk created it.
-    fn take_children(&mut self, mut children: Vec<Child>) -> Result<()> {
+    fn take_children(&mut self, mut children: Vec<QueuedChild>) -> Result<()> {
         sort_by_number(&mut children, |child| child.order)?;
         // One object under several keys of one table: by key.
         let vm = &*self.vm;
@@ -1016,10 +1023,10 @@ impl Pairer<'_> {
         let Some(new) = self.out.new.get_mut(edge.f2 as usize) else {
             return Ok(());
         };
-        if new.edges.contains(&edge.f1) {
+        if new.compared_with.contains(&edge.f1) {
             return Ok(());
         }
-        new.edges.try_push(edge.f1)?;
+        new.compared_with.try_push(edge.f1)?;
         self.edges.try_push(edge)
     }
 }

@@ -901,9 +901,9 @@ impl Planner<'_> {
                 stays: stays.is_some(),
             })?;
         }
-        for number in pairing.nesting.lacking(vm, &pairing.old)? {
-            let is_lacking = |old: &&Function1| !pairing.chosen.contains(&vm.val(old.at).addr);
-            if let Some(old) = pairing.old.get(number).filter(is_lacking) {
+        for number in pairing.nesting.not_in_the_file(vm, &pairing.old)? {
+            let is_dropped = |old: &&Function1| !pairing.chosen.contains(&vm.val(old.at).addr);
+            if let Some(old) = pairing.old.get(number).filter(is_dropped) {
                 out.lineage.try_push(Continued {
                     old: None,
                     new: old.at,

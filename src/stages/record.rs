@@ -8,7 +8,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Val, Vm};
-use crate::model::base::{self, Base, Held, Path, Place};
+use crate::model::base::{self, Base, Held, Path, RecordedPlace};
 use crate::model::lineage::{Continued, Lineage, Numbers};
 use crate::model::options::{Data, Options};
 use crate::model::ownership::Ownership;
@@ -147,7 +147,7 @@ struct Recorder<'a> {
 #[derive(Clone, Copy)]
 struct RecordedLocal {
     /// Where it is on record if its name is its own.
-    place: Place,
+    place: RecordedPlace,
     /// A function of the module's own has it.
     own: bool,
     held: Held,
@@ -174,9 +174,9 @@ struct Walked {
 
 /// An entry that is an object, or that the running version has something else for.
 struct RecordEntry {
-    place: Place,
+    place: RecordedPlace,
     /// Where it may be on record.
-    known: Option<Place>,
+    known: Option<RecordedPlace>,
     /// It stands in a list.
     in_list: bool,
     new: Ref,
@@ -211,7 +211,7 @@ impl<'a> Recorder<'a> {
 
     fn run(&mut self, loaded: &Loaded, pairing: &Pairing) -> Result<()> {
         let result = self.held(loaded.value, None)?;
-        self.words.try_push(Place::RESULT.word(result))?;
+        self.words.try_push(RecordedPlace::RESULT.word(result))?;
         for change in copied(&loaded.changes)? {
             self.change(&change)?;
         }
@@ -233,7 +233,7 @@ impl<'a> Recorder<'a> {
 
     fn run_first(&mut self, value: Ref, before: Ref) -> Result<()> {
         let result = self.held(value, None)?;
-        self.words.try_push(Place::RESULT.word(result))?;
+        self.words.try_push(RecordedPlace::RESULT.word(result))?;
         let globals = self.context.globals;
         let mut changes = Vec::new();
         let mut cursor = self.vm.walk(globals, before)?;
@@ -332,7 +332,7 @@ impl<'a> Recorder<'a> {
 
     /// What an object or a scalar is on record as. A table of the file's is walked later; it is a
     /// row if it stands in a list, at `row`, and holds plain data.
-    fn held(&mut self, value: Ref, row: Option<Place>) -> Result<Held> {
+    fn held(&mut self, value: Ref, row: Option<RecordedPlace>) -> Result<Held> {
         if let Some(digest) = self.vm.digest(value) {
             return Ok(Held::scalar(digest));
         }
@@ -397,7 +397,7 @@ impl<'a> Recorder<'a> {
         };
         match is_made {
             true => Ok(known),
-            false => self.numbers.foreign(self.vm, value),
+            false => self.numbers.external(self.vm, value),
         }
     }
 
@@ -679,7 +679,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// What is on record of a local; `place`: where it is if its name is its own.
-    fn local(&mut self, cell: &Cell2, pair: Option<&CellPair>, place: Place) -> Result<Held> {
+    fn local(
+        &mut self,
+        cell: &Cell2,
+        pair: Option<&CellPair>,
+        place: RecordedPlace,
+    ) -> Result<Held> {
         let new = match pair {
             Some(pair) => pair.new_value,
             None => self.vm.upvalue_value(cell.function, cell.index)?,

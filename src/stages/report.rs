@@ -40,6 +40,9 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
         calls,
         full,
     } = lists;
+    // R3.5: each external function is a wrapper, or a patch.
+    let is_wrapper = |external: &&External| external.fate == Fate::Wraps;
+    let wrappers = pairing.external.iter().filter(is_wrapper).count();
     let counts = [
         (Answered::Replaced, tally.replaced.len()),
         (Answered::Added, tally.added.len()),
@@ -58,8 +61,8 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
         (Answered::CallsNew, calls.new.len()),
         (Answered::CallsGone, calls.gone.len()),
         (Answered::CallsIrrevocable, calls.irrevocable.len()),
-        (Answered::Wrappers, count_of(&pairing.external, true)),
-        (Answered::Patches, count_of(&pairing.external, false)),
+        (Answered::Wrappers, wrappers),
+        (Answered::Patches, pairing.external.len() - wrappers),
         (Answered::Dropped, tally.dropped.len()),
     ];
     for warning in &calls.warnings {
@@ -121,12 +124,6 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
         put(vm, table, "paths", list)?;
     }
     Ok((counts, table))
-}
-
-/// R3.5: how many external functions are wrappers, or patches.
-fn count_of(external: &[External], wrappers: bool) -> usize {
-    let is_one = |external: &&External| (external.fate == Fate::Wraps) == wrappers;
-    external.iter().filter(is_one).count()
 }
 
 /// The wrappers, and the patches, in words.

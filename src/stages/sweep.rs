@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Profile;
 use crate::lua::heap::{Heap, Hit, MOST_CALLS, Place};
-use crate::lua::layout::{self, Place as _};
+use crate::lua::layout::{self, LayoutElement as _};
 use crate::lua::owned;
 use crate::lua::tracker::Fresh;
 use crate::lua::undo::WayBack;
@@ -32,7 +32,7 @@ use crate::stages::matching::{Function1, Pairing};
 use crate::support::error::{Result, shown};
 use crate::support::fault::{self, caught, insist};
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
-use nested::{Answer, Nested, Values};
+use nested::{ClosureFate, Nested, Values};
 
 /// One reloaded module, for the sweep.
 pub struct Target {
@@ -69,7 +69,7 @@ pub struct Tables {
 }
 
 /// What a value is to a module.
-enum Look {
+enum ValueFate {
     /// This one takes its place.
     Moved(Ref),
     /// Nothing that would have to change.
@@ -80,7 +80,7 @@ enum Look {
     Old {
         line: i32,
         /// An earlier reload has met it in the module, and the file has nothing that continues it.
-        lacking: bool,
+        dropped: bool,
     },
 }
 
@@ -249,47 +249,53 @@ impl Target {
     }
 
     /// What a value is to this module.
-    fn look(&mut self, vm: &mut Vm, tables: Tables, lineage: Lineage, value: Ref) -> Result<Look> {
+    fn look(
+        &mut self,
+        vm: &mut Vm,
+        tables: Tables,
+        lineage: Lineage,
+        value: Ref,
+    ) -> Result<ValueFate> {
         let moved = vm.get(tables.moves, value)?;
         if !vm.val(moved).is_nil() {
-            return Ok(Look::Moved(moved));
+            return Ok(ValueFate::Moved(moved));
         }
         let Some(info) = vm.info(value)? else {
-            return Ok(Look::Stays);
+            return Ok(ValueFate::Stays);
         };
         if !self.ownership.owns(vm, value, &info)? {
-            return Ok(Look::Stays);
+            return Ok(ValueFate::Stays);
         }
         let number = lineage_of(vm, lineage, value)?;
         if let Some(number) = number {
             let current = vm.get(tables.current, number)?;
             if !vm.val(current).is_nil() {
-                return Ok(Look::Moved(current));
+                return Ok(ValueFate::Moved(current));
             }
         }
         if !self.ownership.is_certain(vm, value)? && !self.nested.knows(vm, value)? {
-            return Ok(Look::Stays); // another module's of the same bundle
+            return Ok(ValueFate::Stays); // another module's of the same bundle
         }
         if self
             .fresh
             .as_ref()
             .is_some_and(|fresh| fresh.order(vm.val(value).addr).is_some())
         {
-            return Ok(Look::Unmet);
+            return Ok(ValueFate::Unmet);
         }
-        Ok(Look::Old {
+        Ok(ValueFate::Old {
             line: info.line,
-            lacking: number.is_some(),
+            dropped: number.is_some(),
         })
     }
 
     /// Is this reload of the module the one that `value` comes from, as far as its code tells?
     fn made(&mut self, vm: &mut Vm, tables: Tables, lineage: Lineage, value: Ref) -> Result<bool> {
         match self.look(vm, tables, lineage, value)? {
-            Look::Moved(new) => Ok(vm.same(new, value)),
-            Look::Stays => Ok(false),
-            Look::Unmet => Ok(true),
-            Look::Old { .. } => self.nested.is_of_file(vm, value),
+            ValueFate::Moved(new) => Ok(vm.same(new, value)),
+            ValueFate::Stays => Ok(false),
+            ValueFate::Unmet => Ok(true),
+            ValueFate::Old { .. } => self.nested.is_of_file(vm, value),
         }
     }
 
@@ -303,19 +309,19 @@ impl Target {
         joins: &mut Joins,
     ) -> Result<Ref> {
         let line = match self.look(vm, tables, lineage, value)? {
-            Look::Moved(new) => return Ok(new),
-            Look::Stays => return Ok(value),
-            Look::Unmet => return self.bind(vm, tables, value, joins).map(|()| value),
-            Look::Old { line, .. } => line,
+            ValueFate::Moved(new) => return Ok(new),
+            ValueFate::Stays => return Ok(value),
+            ValueFate::Unmet => return self.bind(vm, tables, value, joins).map(|()| value),
+            ValueFate::Old { line, .. } => line,
         };
         match self.nested.answer(vm, tables.values, value)? {
-            Answer::Same => self.bind(vm, tables, value, joins).map(|()| value),
-            Answer::Moved { new, joins: cells } => {
+            ClosureFate::Same => self.bind(vm, tables, value, joins).map(|()| value),
+            ClosureFate::Moved { new, joins: cells } => {
                 joins.add(new, &cells)?;
                 write::fill(vm, tables.back, new, value)?;
                 Ok(new)
             }
-            Answer::Stale(reason) => {
+            ClosureFate::Stale(reason) => {
                 let words = self.nested.words(reason);
                 let stale = self.stale.entry((line, words)).or_default();
                 stale.try_insert_value(vm.val(value).addr, ())?;
@@ -412,7 +418,7 @@ fn lineage_of(vm: &mut Vm, lineage: Lineage, function: Ref) -> Result<Option<Ref
 
 /// What a walk found, as operations.
 #[derive(Default)]
-pub struct Found {
+pub struct SweepPlan {
     /// Cells for closures that were made, and for the incoming functions that others hold.
     pub joins: Joins,
     /// The writes, in order.
@@ -426,7 +432,7 @@ pub struct Found {
     pub warnings: Vec<String>,
 }
 
-impl Found {
+impl SweepPlan {
     /// Lets the references follow, all or none. What was done is left in the list.
     ///
     /// # Errors
@@ -467,7 +473,7 @@ pub fn walk(
     targets: &mut [(Target, Tables)],
     lineage: Lineage,
     deadline: Option<Instant>,
-) -> Result<(Found, bool)> {
+) -> Result<(SweepPlan, bool)> {
     targets
         .iter_mut()
         .for_each(|(target, _)| target.ownership.enter_view());
@@ -480,7 +486,7 @@ pub fn walk(
     let done = heap.walk(vm, |_, source| wanted(targets, source), &mut hits, deadline)?;
     hits.retain(|hit| !matches!(hit.place, Place::Running { .. })); // they finish the old code
     fault::point()?;
-    let mut found = Found::default();
+    let mut found = SweepPlan::default();
     for (target, _) in targets.iter_mut() {
         target.nested.forget_addresses();
     }
@@ -490,8 +496,10 @@ pub fn walk(
             for (target, tables) in ahead(vm, chain, lineage, hit.value)? {
                 match target.look(vm, *tables, lineage, hit.value)? {
                     // R5.2: it is not taken for a closure whose factory is gone.
-                    Look::Old { lacking: true, .. } => target.nested.lacks(vm, hit.value)?,
-                    Look::Old { .. } => target.nested.meet(vm, hit.value)?,
+                    ValueFate::Old { dropped: true, .. } => {
+                        target.nested.note_dropped(vm, hit.value)?
+                    }
+                    ValueFate::Old { .. } => target.nested.meet(vm, hit.value)?,
                     _ => {}
                 }
             }
@@ -534,7 +542,7 @@ fn plan(
     vm: &mut Vm,
     heap: Heap,
     hits: &[Hit],
-    found: &mut Found,
+    found: &mut SweepPlan,
     resolve: &mut dyn FnMut(&mut Vm, Ref) -> Result<Ref>,
 ) -> Result<()> {
     let mut keys = Vec::new();
@@ -590,12 +598,12 @@ fn plan(
     Ok(())
 }
 
-impl WayBack for Found {
+impl WayBack for SweepPlan {
     const HANDLE: i64 = HANDLE;
     const TABLES: i64 = TABLES;
     const BACK: i64 = BACK;
 
-    fn plan(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<Found> {
+    fn plan(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<SweepPlan> {
         let mut skip = bookkeeping(vm, own)?;
         for own in [entry, back] {
             skip.try_push(own)?; // they are on the running coroutine's stack
@@ -616,8 +624,8 @@ impl WayBack for Found {
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
-fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<Found> {
-    let (mut found, mut hits) = (Found::default(), Vec::new());
+fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<SweepPlan> {
+    let (mut found, mut hits) = (SweepPlan::default(), Vec::new());
     let heap = Heap::start(vm, own)?;
     for key in vm.keep_entries(back)?.keys() {
         heap.want(vm, vm.val(key).addr)?;
@@ -836,7 +844,10 @@ fn go_on(
     };
     tables.sort_unstable_by_key(|(number, _)| (name(*number), *number));
     if tables.is_empty() {
-        return sweeping.told(true);
+        return Ok(Slice {
+            done: true,
+            ..sweeping.told()?
+        });
     }
     let handle = vm.index(state, HANDLE)?;
     let heap = if Heap::can_resume(vm, handle) {
@@ -891,18 +902,19 @@ fn go_on(
     Ok(Slice {
         objects: progress.objects,
         waiting: progress.waiting,
-        ..sweeping.told(done)?
+        done,
+        ..sweeping.told()?
     })
 }
 
 impl Sweeping {
-    fn told(&self, done: bool) -> Result<Slice> {
+    fn told(&self) -> Result<Slice> {
         let mut warnings = collected(self.warnings.iter().cloned().map(Ok))?;
         for target in self.targets.iter().flatten() {
             target.warn(&mut warnings)?;
         }
         Ok(Slice {
-            done,
+            done: false,
             passes: self.passes,
             references: self.references,
             stale: self.targets.iter().flatten().map(Target::stale).sum(),

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::support::error::{Error, Result};
 
 #[cfg(feature = "vendored")]
-pub use armed::{Fault, Met, alone, arm, collect, collects, disarm};
+pub use armed::{Fault, FaultCounts, alone, arm, collect, collects, disarm};
 
 /// How often is tried what must not fail.
 const TRIES: usize = 3;
@@ -76,7 +76,7 @@ mod armed {
 
     /// What became of the points since [`arm`].
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct Met {
+    pub struct FaultCounts {
         /// How many were come to.
         pub points: u64,
         /// How many failed.
@@ -88,14 +88,14 @@ mod armed {
         fault: Option<Fault>,
         first: u64,
         count: u64,
-        met: Met,
+        met: FaultCounts,
     }
 
     const NOTHING: FaultPlan = FaultPlan {
         fault: None,
         first: 0,
         count: 0,
-        met: Met {
+        met: FaultCounts {
             points: 0,
             failed: 0,
         },
@@ -141,7 +141,7 @@ mod armed {
     }
 
     /// Ends that, and says what was met.
-    pub fn disarm() -> Met {
+    pub fn disarm() -> FaultCounts {
         PLAN.replace(NOTHING).met
     }
 

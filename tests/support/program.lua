@@ -1,9 +1,10 @@
 -- The Lua side of the Rust tests: every text that a test runs gets this table as its argument.
 --
 --    test.snapshot(...)   remember the whole program: all that is reachable from the globals, package.loaded, package.preload,
---                         the metatables of basic types and the given values. Tables with raw keys, values and metatable,
---                         functions with name, cell and value of each upvalue. Objects are held and compared by themselves.
---                         Coroutine stacks and the library's own functions are left out.
+--                         the metatables of basic types and the given values. Tables with raw keys,
+--                         values and metatable, functions with name, cell and value of each
+--                         upvalue. Objects are held and compared by themselves. Coroutine stacks
+--                         and the library's own functions are left out.
 --    test.taken           that was done
 --    test.changes()       nil while all of that is as it was, else a text with a line for each difference
 --    test.describe(...)   a text that tells the shape of values: what they hold, and which of it is shared; the order of
@@ -202,6 +203,17 @@ function test.describe(...)
         i = i + 1
     end
     return concat(lines, "\n")
+end
+
+-- The table that the library's own files share: each is a field, and is loaded when that is read
+-- first.
+function test.core()
+    local reload = require "hotreload".reload
+    for n = 1, 255 do
+        local name, value = getupvalue(reload, n)
+        if not name then error "gg.reload has no such upvalue" end
+        if type(value) == "table" and rawget(value, "part") then return value end
+    end
 end
 
 -- A call that must return true; returns the report.

@@ -124,6 +124,42 @@ pub const ALL: [&Story; 45] = [
     &BUS_UNDO,
 ];
 
+/// A module that counts: its locals, functions besides, and the last one.
+macro_rules! counts {
+    ($locals:literal, $more:literal, $last:literal) => {
+        concat!(
+            "local ",
+            $locals,
+            "
+        local function note(x)
+            count = count + 1
+            log[#log + 1] = 'v1 ' .. x
+        end
+        local M = { nested = { deep = { data = 1, limits = { 1, 2 } } }, limit = 10 }",
+            $more,
+            "
+        function M.add(x) note(x) return count end
+        function M.log() return log end
+        function M.nested.deep.",
+            $last,
+            "
+        return M"
+        )
+    };
+}
+
+/// A program that has used it.
+macro_rules! uses_counts {
+    () => {
+        "
+        m = require 'm'
+        m.add 'a'
+        m.nested.deep.data = 42
+        m.own = { m.add }
+        old_add, old_log, old_f = m.add, m.log(), m.nested.deep.f"
+    };
+}
+
 /// The module is not loaded yet, and has a dependency.
 pub const FIRST: Story = Story {
     name: "first",
@@ -586,13 +622,10 @@ pub const CONFIGURED: Story = Story {
     name: "configured",
     before: FUNCTIONS.before,
     after: FUNCTIONS.after,
-    start: "
-        local test = ...
-        m = require 'm'
-        m.add 'a'
-        m.nested.deep.data = 42
-        m.own = { m.add }
-        old_add, old_log, old_f = m.add, m.log(), m.nested.deep.f
+    start: concat!(
+        "local test = ...",
+        uses_counts!(),
+        "
         local count = 0
         require('hotreload').configure {
             before = function(_, plan) count = count + plan.functions.replaced end,
@@ -601,7 +634,8 @@ pub const CONFIGURED: Story = Story {
             log = function() end,
         }
         function test.count() return count end
-        function test.reset() count = 0 end",
+        function test.reset() count = 0 end"
+    ),
     call: RELOAD,
     options: "nil",
     ends: End::Done,
@@ -622,16 +656,7 @@ pub const FUNCTIONS: Story = Story {
     name: "functions",
     before: &[(
         "m",
-        "local count, log = 0, {}
-        local function note(x)
-            count = count + 1
-            log[#log + 1] = 'v1 ' .. x
-        end
-        local M = { nested = { deep = { data = 1, limits = { 1, 2 } } }, limit = 10 }
-        function M.add(x) note(x) return count end
-        function M.log() return log end
-        function M.nested.deep.f() return 'v1', count end
-        return M",
+        counts!("count, log = 0, {}", "", "f() return 'v1', count end"),
     )],
     after: &[(
         "m",
@@ -649,12 +674,7 @@ pub const FUNCTIONS: Story = Story {
         function M.nested.deep.g() return M end
         return M",
     )],
-    start: "
-        m = require 'm'
-        m.add 'a'
-        m.nested.deep.data = 42
-        m.own = { m.add }
-        old_add, old_log, old_f = m.add, m.log(), m.nested.deep.f",
+    start: uses_counts!(),
     call: RELOAD,
     options: "nil",
     ends: End::Done,
@@ -682,15 +702,13 @@ pub const AGAIN: Story = Story {
     name: "again",
     before: FUNCTIONS.before,
     after: FUNCTIONS.after,
-    start: "
-        local test = ...
-        m = require 'm'
-        m.add 'a'
-        m.nested.deep.data = 42
-        m.own = { m.add }
-        old_add, old_log, old_f = m.add, m.log(), m.nested.deep.f
+    start: concat!(
+        "local test = ...",
+        uses_counts!(),
+        "
         test.reload 'm'
-        test.reload('m', { data = 'keep' })",
+        test.reload('m', { data = 'keep' })"
+    ),
     call: RELOAD,
     options: "nil",
     ends: End::Done,
@@ -703,18 +721,13 @@ pub const ONE_EDITED: Story = Story {
     before: FUNCTIONS.before,
     after: &[(
         "m",
-        "local count, log = 0, {}
-        local function note(x)
-            count = count + 1
-            log[#log + 1] = 'v1 ' .. x
-        end
-        local M = { nested = { deep = { data = 1, limits = { 1, 2 } } }, limit = 10 }
-        function M.add(x) note(x) return count end
-        function M.log() return log end
-        function M.nested.deep.f()
+        counts!(
+            "count, log = 0, {}",
+            "",
+            "f()
             return 'v2', count, log
-        end
-        return M",
+        end"
+        ),
     )],
     start: "
         local test = ...
@@ -741,17 +754,12 @@ pub const OTHERS_EDITED: Story = Story {
     name: "others edited",
     after: &[(
         "m",
-        "local added, count, log = 5, 0, {}
-        local function note(x)
-            count = count + 1
-            log[#log + 1] = 'v1 ' .. x
-        end
-        local M = { nested = { deep = { data = 1, limits = { 1, 2 } } }, limit = 10 }
-        function M.added() return added, count end
-        function M.add(x) note(x) return count end
-        function M.log() return log end
-        function M.nested.deep.f() return 'v1', count end
-        return M",
+        counts!(
+            "added, count, log = 5, 0, {}",
+            "
+        function M.added() return added, count end",
+            "f() return 'v1', count end"
+        ),
     )],
     settle: "
         local test = ...

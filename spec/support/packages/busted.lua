@@ -1,5 +1,5 @@
--- busted, with luassert, say, mediator and cliargs: a suite is run by the reloaded code, inside of the process that
--- reloads it.
+-- busted, with luassert, say, mediator and cliargs: a suite is run by the reloaded code, inside of
+-- the process that reloads it.
 
 local busted, lines
 

@@ -1,4 +1,5 @@
--- luajson: a parser of lpeg patterns in many modules, which build one another's grammar when they are loaded.
+-- luajson: a parser of lpeg patterns in many modules, which build one another's grammar when they
+-- are loaded.
 
 return {
   debian = "lua-json",

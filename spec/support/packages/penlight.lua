@@ -1,4 +1,5 @@
--- Penlight: the largest library in the list; classes, closures, and modules that change the globals.
+-- Penlight: the largest library in the list; classes, closures, and modules that change the
+-- globals.
 
 return {
   debian = "lua-penlight",

@@ -1,4 +1,5 @@
--- lpeg's `re`: a grammar that is built when the module is loaded, and caches of compiled patterns, weak tables.
+-- lpeg's `re`: a grammar that is built when the module is loaded, and caches of compiled patterns,
+-- weak tables.
 
 return {
   debian = "lua-lpeg",

@@ -1,4 +1,5 @@
--- LuaSocket: its modules in Lua around a core in C; a whole HTTP request against a socket that is none.
+-- LuaSocket: its modules in Lua around a core in C; a whole HTTP request against a socket that is
+-- none.
 
 local function fake()
   local answer = { "HTTP/1.1 200 OK", "Content-Type: text/plain", "Transfer-Encoding: chunked", "", "5", "hello", "",

@@ -3,8 +3,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Aligner, Reason, kind};
-use crate::code::definitions::{DefinitionId, Features, Kind, Parent};
+use super::{Aligner, AlignmentReason, kind};
+use crate::code::definitions::{DefinitionFeatures, DefinitionId, ExpressionKind, Parent};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -23,7 +23,7 @@ const ROUNDS: usize = 8;
 /// A definition that is left.
 struct LeftDefinition {
     id: DefinitionId,
-    features: Features,
+    features: DefinitionFeatures,
 }
 
 /// The best and the second best likeness, and with which one the best is.
@@ -99,7 +99,7 @@ impl Aligner<'_> {
                     && back.with == i
                     && let Some(other) = right.get(best.with)
                 {
-                    has_found |= self.accept(one.id, other.id, Reason::Likeness)?;
+                    has_found |= self.accept(one.id, other.id, AlignmentReason::Likeness)?;
                 }
             }
             if !has_found {
@@ -120,7 +120,7 @@ impl Aligner<'_> {
         };
         for (id, definition) in side.of.iter() {
             let is_of_the_moment =
-                matches!(definition.kind, Kind::Call(_)) && definition.proto != 0;
+                matches!(definition.kind, ExpressionKind::Call(_)) && definition.proto != 0;
             if definition.place.is_some() && !is_of_the_moment && self.is_free(number, id) {
                 left.try_push(LeftDefinition {
                     id,
@@ -211,16 +211,16 @@ impl Aligner<'_> {
         if is_sequence && self.incoming_parent(a.parent) == Some(b.parent) {
             return 0.0;
         }
-        let is_function = matches!(a.kind, Kind::Function(_));
+        let is_function = matches!(a.kind, ExpressionKind::Function(_));
         let is_equal = is_function && base.of.code_of(one.id) == incoming.of.code_of(other.id);
         // Getters and the like are alike by chance, unless they have one name; and so are empty
         // tables: one is gone and another is new, and they are not each other's state.
         let (old, new) = (self.name(0, one), self.name(1, other));
         let have_one_name = old.is_some() && old == new;
         let by_chance = match a.kind {
-            Kind::Function(_) => one.features.is_small(),
-            Kind::Table => one.features.is_empty() || other.features.is_empty(),
-            Kind::Call(_) => false,
+            ExpressionKind::Function(_) => one.features.is_small(),
+            ExpressionKind::Table => one.features.is_empty() || other.features.is_empty(),
+            ExpressionKind::Call(_) => false,
         };
         if by_chance && !have_one_name {
             return 0.0;

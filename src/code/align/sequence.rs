@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
-use super::{Aligner, Reason, kind};
-use crate::code::definitions::{DefinitionId, Key, Kind};
+use super::{Aligner, AlignmentReason, kind};
+use crate::code::definitions::{DefinitionId, DefinitionKey, ExpressionKind};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
@@ -82,7 +82,7 @@ impl Aligner<'_> {
         align(&mut left, &mut right)?;
         for (id, element) in a.iter().zip(&left) {
             if let Some(other) = element.partner.and_then(|partner| b.get(partner)) {
-                self.accept(*id, *other, Reason::Sequence)?;
+                self.accept(*id, *other, AlignmentReason::Sequence)?;
             }
         }
         Ok(())
@@ -95,7 +95,7 @@ impl Aligner<'_> {
         // In a list by its places: a constructor's elements stand before those that are appended.
         ids.sort_unstable_by_key(|id| {
             let definition = side.get(*id);
-            let is_element = definition.is_some_and(|one| one.key == Key::Element);
+            let is_element = definition.is_some_and(|one| one.key == DefinitionKey::Element);
             (
                 definition.and_then(|one| one.place).filter(|_| is_element),
                 *id,
@@ -108,7 +108,10 @@ impl Aligner<'_> {
                 strings: side.of.strings_of(*id)?,
                 hints: Vec::new(),
                 code: side.of.code_of(*id),
-                is_code: matches!(side.get(*id).map(|one| one.kind), Some(Kind::Function(_))),
+                is_code: matches!(
+                    side.get(*id).map(|one| one.kind),
+                    Some(ExpressionKind::Function(_))
+                ),
                 partner: None,
             })
         }))

@@ -3,10 +3,10 @@
 // A test fails by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use super::Reason::{Kind as OtherKind, Likeness, Name, Result as Returned, Sequence};
+use super::AlignmentReason::{Kind as OtherKind, Likeness, Name, Result as Returned, Sequence};
 use super::*;
 use crate::code::definitions::tests::read;
-use crate::lua::testing::State;
+use crate::lua::testing::TestState;
 use crate::lua::vm::DebugInfo;
 use crate::support::secret::Secret;
 
@@ -56,7 +56,7 @@ fn shown(of: &Definitions, id: DefinitionId) -> String {
 impl Versions {
     /// What the definition of the base on this line with this name has become: its line and why.
     #[track_caller]
-    fn becomes(&self, name: &str, line: i32) -> Option<(i32, Reason)> {
+    fn becomes(&self, name: &str, line: i32) -> Option<(i32, AlignmentReason)> {
         let mut found = self
             .base
             .iter()
@@ -352,7 +352,7 @@ fn an_unchanged_file_is_all_of_itself() {
         files(&own.join(folder), &mut found);
     }
     files(std::path::Path::new("/usr/share/lua"), &mut found);
-    let state = State::new();
+    let state = TestState::new();
     let (mut read, mut definitions) = (0, 0);
     for path in found {
         let text = std::fs::read(&path).expect("a file");

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Aligner, Reason, SameVariable, renamed};
+use super::{Aligner, AlignmentReason, SameVariable, renamed};
 use crate::code::definitions::{ProtoId, Symbol, VariableId};
 use crate::code::grouped::under;
 use crate::support::error::Result;
@@ -178,7 +178,7 @@ impl Aligner<'_> {
                     .incoming_variable(a)
                     .is_some_and(|(found, _)| found == b)
             {
-                self.accept(one, two, Reason::Likeness)?;
+                self.accept(one, two, AlignmentReason::Likeness)?;
             }
         }
         self.names()

@@ -38,33 +38,39 @@ impl Definitions {
     ) -> Result<()> {
         let place = self.definition_place(id);
         match (definition.key, place) {
-            (Key::Local(text) | Key::Global(text), _) => write(name, &[self.text(text)]),
-            (Key::Field(key), _) => write(name, &[b".", self.text(key)]),
-            (Key::Result(1), _) => write(name, &[b"return"]),
-            (Key::Result(number), _) => write(name, &[b"return ", digits(number, &mut [0; 3])]),
-            (Key::Metatable, _) => write(name, &[b":metatable"]),
-            (Key::Argument(number), _) => write(name, &[b"(", digits(number, &mut [0; 3]), b")"]),
-            (Key::Element, _) => write(name, &[b"[]"]),
-            (Key::Computed, _) => write(name, &[b"[?]"]),
-            (Key::Place(_), Some(Place::Field { base, key })) => {
+            (DefinitionKey::Local(text) | DefinitionKey::Global(text), _) => {
+                write(name, &[self.text(text)])
+            }
+            (DefinitionKey::Field(key), _) => write(name, &[b".", self.text(key)]),
+            (DefinitionKey::Result(1), _) => write(name, &[b"return"]),
+            (DefinitionKey::Result(number), _) => {
+                write(name, &[b"return ", digits(number, &mut [0; 3])])
+            }
+            (DefinitionKey::Metatable, _) => write(name, &[b":metatable"]),
+            (DefinitionKey::Argument(number), _) => {
+                write(name, &[b"(", digits(number, &mut [0; 3]), b")"])
+            }
+            (DefinitionKey::Element, _) => write(name, &[b"[]"]),
+            (DefinitionKey::Computed, _) => write(name, &[b"[?]"]),
+            (DefinitionKey::Place(_), Some(Destination::Field { base, key })) => {
                 self.describe_symbol(base, name)?;
                 match key {
                     Symbol::Constant(Constant::String(key)) => write(name, &[b".", self.text(key)]),
                     _ => write(name, &[b"[?]"]),
                 }
             }
-            (Key::Place(_), _) => write(name, &[b"?"]),
-            (Key::Call(_), _) => self.describe_call(definition.kind, name),
-            (Key::Nowhere, _) => match definition.kind {
-                Kind::Table => write(name, &[b"{}"]),
-                Kind::Function(_) => write(name, &[b"function"]),
-                Kind::Call(_) => self.describe_call(definition.kind, name),
+            (DefinitionKey::Place(_), _) => write(name, &[b"?"]),
+            (DefinitionKey::Call(_), _) => self.describe_call(definition.kind, name),
+            (DefinitionKey::Nowhere, _) => match definition.kind {
+                ExpressionKind::Table => write(name, &[b"{}"]),
+                ExpressionKind::Function(_) => write(name, &[b"function"]),
+                ExpressionKind::Call(_) => self.describe_call(definition.kind, name),
             },
         }
     }
 
-    fn describe_call(&self, kind: Kind, name: &mut Vec<u8>) -> Result<()> {
-        let Kind::Call(call) = kind else {
+    fn describe_call(&self, kind: ExpressionKind, name: &mut Vec<u8>) -> Result<()> {
+        let ExpressionKind::Call(call) = kind else {
             return Ok(());
         };
         let Some(call) = self.call(call) else {
@@ -100,7 +106,11 @@ impl Definitions {
                 write(name, &[text.unwrap_or(b"?")])?;
             }
             Symbol::Definition(id) => match self.get(id).map(|definition| definition.key) {
-                Some(Key::Local(text) | Key::Global(text) | Key::Field(text)) => {
+                Some(
+                    DefinitionKey::Local(text)
+                    | DefinitionKey::Global(text)
+                    | DefinitionKey::Field(text),
+                ) => {
                     write(name, &[self.text(text)])?;
                 }
                 _ => write(name, &[b"?"])?,
@@ -118,7 +128,7 @@ impl Definitions {
         Ok(())
     }
 
-    fn definition_place(&self, id: DefinitionId) -> Option<Place> {
+    fn definition_place(&self, id: DefinitionId) -> Option<Destination> {
         Some(self.store(self.get(id)?.place?)?.place)
     }
 }

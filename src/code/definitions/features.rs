@@ -13,7 +13,7 @@ const MOST_TOKENS: usize = 1024;
 
 /// What a definition looks like. Lists are sorted.
 #[derive(Default)]
-pub(in crate::code) struct Features {
+pub(in crate::code) struct DefinitionFeatures {
     /// How often each operation stands in a function's code, and in that of the functions in it.
     operations: FxHashMap<u8, u32>,
     /// Constants of the code; what stands under each key of a table; arguments of a call.
@@ -28,37 +28,39 @@ pub(in crate::code) struct Features {
 
 impl Definitions {
     /// A key, as it is called in any version.
-    pub(in crate::code) fn key_hash(&self, key: Key) -> u64 {
+    pub(in crate::code) fn key_hash(&self, key: DefinitionKey) -> u64 {
         match key {
-            Key::Local(name) => self.mixed(1, self.digest_of(name)),
-            Key::Global(name) => self.mixed(2, self.digest_of(name)),
-            Key::Field(name) => self.mixed(3, self.digest_of(name)),
-            Key::Result(number) => 4 << 8 | u64::from(number),
-            Key::Metatable => 5 << 8,
-            Key::Argument(number) => 6 << 8 | u64::from(number),
-            Key::Call(hash) => self.mixed(7, hash),
-            Key::Place(hash) => self.mixed(8, hash),
-            Key::Element => 9 << 8,
-            Key::Computed => 10 << 8,
-            Key::Nowhere => 11 << 8,
+            DefinitionKey::Local(name) => self.mixed(1, self.digest_of(name)),
+            DefinitionKey::Global(name) => self.mixed(2, self.digest_of(name)),
+            DefinitionKey::Field(name) => self.mixed(3, self.digest_of(name)),
+            DefinitionKey::Result(number) => 4 << 8 | u64::from(number),
+            DefinitionKey::Metatable => 5 << 8,
+            DefinitionKey::Argument(number) => 6 << 8 | u64::from(number),
+            DefinitionKey::Call(hash) => self.mixed(7, hash),
+            DefinitionKey::Place(hash) => self.mixed(8, hash),
+            DefinitionKey::Element => 9 << 8,
+            DefinitionKey::Computed => 10 << 8,
+            DefinitionKey::Nowhere => 11 << 8,
         }
     }
 
     /// The key under another name.
-    pub(in crate::code) fn renamed_key_hash(&self, key: Key, name: &[u8]) -> u64 {
+    pub(in crate::code) fn renamed_key_hash(&self, key: DefinitionKey, name: &[u8]) -> u64 {
         let digest = self.secret.digest(name);
         match key {
-            Key::Local(_) => self.mixed(1, digest),
-            Key::Global(_) => self.mixed(2, digest),
-            Key::Field(_) => self.mixed(3, digest),
+            DefinitionKey::Local(_) => self.mixed(1, digest),
+            DefinitionKey::Global(_) => self.mixed(2, digest),
+            DefinitionKey::Field(_) => self.mixed(3, digest),
             key => self.key_hash(key),
         }
     }
 
     /// The last name of a key.
-    pub(in crate::code) fn key_text(&self, key: Key) -> Option<Text> {
+    pub(in crate::code) fn key_text(&self, key: DefinitionKey) -> Option<StringId> {
         match key {
-            Key::Local(name) | Key::Global(name) | Key::Field(name) => Some(name),
+            DefinitionKey::Local(name)
+            | DefinitionKey::Global(name)
+            | DefinitionKey::Field(name) => Some(name),
             _ => None,
         }
     }
@@ -69,14 +71,14 @@ impl Definitions {
         let mut strings = Vec::new();
         let is_string = |value| matches!(value, Symbol::Constant(Constant::String(_)));
         match self.get(id).map(|definition| definition.kind) {
-            Some(Kind::Table) => {
+            Some(ExpressionKind::Table) => {
                 for (_, store) in self.stores_into(id).take(MOST_TOKENS) {
                     if is_string(store.value) {
                         strings.try_push(self.stored_hash(store))?;
                     }
                 }
             }
-            Some(Kind::Call(call)) => {
+            Some(ExpressionKind::Call(call)) => {
                 let arguments = self.call(call).map(|call| self.list(call.arguments));
                 for (argument, number) in arguments.unwrap_or_default().iter().zip(1..) {
                     if is_string(*argument) {
@@ -95,13 +97,13 @@ impl Definitions {
     /// has, what a call calls with which constants. None where there is nothing of it.
     pub(in crate::code) fn code_of(&self, id: DefinitionId) -> Option<u64> {
         let function = |id: DefinitionId| match self.get(id)?.kind {
-            Kind::Function(proto) => Some(self.proto(proto)?.digest.bits),
+            ExpressionKind::Function(proto) => Some(self.proto(proto)?.digest.bits),
             _ => None,
         };
         match self.get(id)?.kind {
-            Kind::Function(_) => function(id),
-            Kind::Call(call) => Some(self.call_hash(call)),
-            Kind::Table => {
+            ExpressionKind::Function(_) => function(id),
+            ExpressionKind::Call(call) => Some(self.call_hash(call)),
+            ExpressionKind::Table => {
                 let mut whole = None;
                 for (_, store) in self.stores_into(id).take(MOST_TOKENS) {
                     if let Symbol::Definition(value) = store.value
@@ -122,13 +124,15 @@ impl Definitions {
             return self.hash_of(symbol);
         };
         match self.get(id).map(|definition| definition.kind) {
-            Some(Kind::Table) => {
+            Some(ExpressionKind::Table) => {
                 let stores = self.stores_into(id).take(MOST_TOKENS);
                 let all = stores.map(|(_, store)| self.stored_hash(store));
                 all.fold(20, u64::wrapping_add)
             }
-            Some(Kind::Function(proto)) => self.proto(proto).map_or(0, |proto| proto.digest.bits),
-            Some(Kind::Call(call)) => {
+            Some(ExpressionKind::Function(proto)) => {
+                self.proto(proto).map_or(0, |proto| proto.digest.bits)
+            }
+            Some(ExpressionKind::Call(call)) => {
                 let call = self.call(call);
                 let arguments = call
                     .map(|call| self.list(call.arguments))
@@ -141,12 +145,12 @@ impl Definitions {
         }
     }
 
-    fn place_hash(&self, place: Place) -> u64 {
+    fn place_hash(&self, place: Destination) -> u64 {
         match place {
-            Place::Field { key, .. } => self.hash_of(key),
-            Place::Element { .. } => 21,
-            Place::Appended { .. } => 22,
-            Place::Metatable { .. } => 23,
+            Destination::Field { key, .. } => self.hash_of(key),
+            Destination::Element { .. } => 21,
+            Destination::Appended { .. } => 22,
+            Destination::Metatable { .. } => 23,
             _ => 24,
         }
     }
@@ -156,11 +160,13 @@ impl Definitions {
     }
 
     /// What a definition looks like.
-    pub(in crate::code) fn features(&self, id: DefinitionId) -> Result<Features> {
-        let mut features = Features::default();
+    pub(in crate::code) fn features(&self, id: DefinitionId) -> Result<DefinitionFeatures> {
+        let mut features = DefinitionFeatures::default();
         match self.get(id).map(|definition| definition.kind) {
-            Some(Kind::Function(proto)) => self.function_features(proto, &mut features)?,
-            Some(Kind::Call(call)) => {
+            Some(ExpressionKind::Function(proto)) => {
+                self.function_features(proto, &mut features)?
+            }
+            Some(ExpressionKind::Call(call)) => {
                 if let Some(call) = self.call(call) {
                     features.head = self.hash_of(call.callee);
                     let arguments = self.list(call.arguments);
@@ -173,7 +179,10 @@ impl Definitions {
             }
             _ => {}
         }
-        if !matches!(self.get(id).map(|one| one.kind), Some(Kind::Function(_))) {
+        if !matches!(
+            self.get(id).map(|one| one.kind),
+            Some(ExpressionKind::Function(_))
+        ) {
             for (_, store) in self.stores_into(id).take(MOST_TOKENS) {
                 features.names.try_push(self.place_hash(store.place))?;
                 features.constants.try_push(self.stored_hash(store))?;
@@ -185,7 +194,7 @@ impl Definitions {
         Ok(features)
     }
 
-    fn function_features(&self, proto: ProtoId, features: &mut Features) -> Result<()> {
+    fn function_features(&self, proto: ProtoId, features: &mut DefinitionFeatures) -> Result<()> {
         let Some(own) = self.proto(proto) else {
             return Ok(());
         };
@@ -228,7 +237,7 @@ impl Definitions {
     }
 }
 
-impl Features {
+impl DefinitionFeatures {
     /// Is there too little of it to tell it from others?
     pub(in crate::code) fn is_small(&self) -> bool {
         self.size < 4
@@ -240,12 +249,16 @@ impl Features {
     }
 
     /// How like two definitions of one kind are, from 0 to 1.
-    pub(in crate::code) fn likeness(&self, other: &Features, kind: Kind) -> f64 {
+    pub(in crate::code) fn likeness(
+        &self,
+        other: &DefinitionFeatures,
+        kind: ExpressionKind,
+    ) -> f64 {
         let constants = shared(&self.constants, &other.constants);
         let names = shared(&self.names, &other.names);
         let head = f64::from(self.head == other.head);
         match kind {
-            Kind::Function(_) => {
+            ExpressionKind::Function(_) => {
                 let count =
                     |all: &FxHashMap<u8, u32>, operation| all.get(&operation).copied().unwrap_or(0);
                 let (mut both, mut either) = (0, 0);
@@ -262,7 +275,7 @@ impl Features {
                     likeness
                 }
             }
-            Kind::Call(_) => {
+            ExpressionKind::Call(_) => {
                 let likeness = 0.2 * head + 0.4 * constants + 0.3 * names;
                 if self.size == 0 {
                     0.5 * likeness
@@ -270,7 +283,7 @@ impl Features {
                     likeness
                 }
             }
-            Kind::Table => {
+            ExpressionKind::Table => {
                 let likeness = 0.5 * constants + 0.4 * names;
                 if self.is_empty() || other.is_empty() {
                     0.4 * likeness

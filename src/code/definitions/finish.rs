@@ -36,10 +36,10 @@ impl Definitions {
         let (mut found, mut left) = (Vec::new(), Vec::new());
         for (store, id) in self.stores.iter().zip((0..).map(StoreId)) {
             let (base, key) = match store.place {
-                Place::Field { base, key } => (base, key),
-                Place::Element { base, .. }
-                | Place::Appended { base }
-                | Place::Metatable { base } => (base, Symbol::Unknown),
+                Destination::Field { base, key } => (base, key),
+                Destination::Element { base, .. }
+                | Destination::Appended { base }
+                | Destination::Metatable { base } => (base, Symbol::Unknown),
                 _ => continue,
             };
             let key = match key {
@@ -84,7 +84,7 @@ impl Definitions {
                     continue;
                 };
                 let is_nameless = definition.place.is_none();
-                if is_call != (is_nameless && matches!(definition.kind, Kind::Call(_))) {
+                if is_call != (is_nameless && matches!(definition.kind, ExpressionKind::Call(_))) {
                     continue;
                 }
                 let (parent, key) = self.name_of(&definition)?;
@@ -96,46 +96,53 @@ impl Definitions {
         Ok(())
     }
 
-    fn name_of(&self, definition: &Definition) -> Result<(Parent, Key)> {
+    fn name_of(&self, definition: &Definition) -> Result<(Parent, DefinitionKey)> {
         let own = Parent::Proto(definition.proto);
         let Some(store) = definition.place.and_then(|place| self.store(place)) else {
             let key = match definition.kind {
-                Kind::Call(call) => Key::Call(self.call_hash(call)),
-                _ => Key::Nowhere,
+                ExpressionKind::Call(call) => DefinitionKey::Call(self.call_hash(call)),
+                _ => DefinitionKey::Nowhere,
             };
             return Ok((own, key));
         };
         let (base, key) = match store.place {
-            Place::Variable(id) => {
+            Destination::Variable(id) => {
                 let variable = self.variable(id);
-                return Ok(variable.map_or((own, Key::Nowhere), |variable| {
-                    (Parent::Proto(variable.proto), Key::Local(variable.name))
+                return Ok(variable.map_or((own, DefinitionKey::Nowhere), |variable| {
+                    (
+                        Parent::Proto(variable.proto),
+                        DefinitionKey::Local(variable.name),
+                    )
                 }));
             }
-            Place::Global(name) => return Ok((Parent::Proto(0), Key::Global(name))),
-            Place::Result { proto, number } => {
-                return Ok((Parent::Proto(proto), Key::Result(number)));
+            Destination::Global(name) => {
+                return Ok((Parent::Proto(0), DefinitionKey::Global(name)));
             }
-            Place::Argument { call, number } => {
-                return Ok((Parent::Definition(call), Key::Argument(number)));
+            Destination::Result { proto, number } => {
+                return Ok((Parent::Proto(proto), DefinitionKey::Result(number)));
             }
-            Place::Field { base, key } => match key {
-                Symbol::Constant(Constant::String(key)) => (base, Key::Field(key)),
-                Symbol::Constant(key) if key.may_be_index() => (base, Key::Element),
-                key @ Symbol::Constant(_) => (base, Key::Place(self.hash_of(key))),
-                _ => (base, Key::Computed),
+            Destination::Argument { call, number } => {
+                return Ok((Parent::Definition(call), DefinitionKey::Argument(number)));
+            }
+            Destination::Field { base, key } => match key {
+                Symbol::Constant(Constant::String(key)) => (base, DefinitionKey::Field(key)),
+                Symbol::Constant(key) if key.may_be_index() => (base, DefinitionKey::Element),
+                key @ Symbol::Constant(_) => (base, DefinitionKey::Place(self.hash_of(key))),
+                _ => (base, DefinitionKey::Computed),
             },
-            Place::Element { base, .. } | Place::Appended { base } => (base, Key::Element),
-            Place::Metatable { base } => (base, Key::Metatable),
+            Destination::Element { base, .. } | Destination::Appended { base } => {
+                (base, DefinitionKey::Element)
+            }
+            Destination::Metatable { base } => (base, DefinitionKey::Metatable),
         };
         if let Some(parent) = self.first_meant(base)? {
             return Ok((Parent::Definition(parent), key));
         }
-        let below = |hash| Key::Place(self.mixed(self.hash_of(base), hash));
+        let below = |hash| DefinitionKey::Place(self.mixed(self.hash_of(base), hash));
         let key = match key {
-            Key::Field(name) => below(self.digest_of(name)),
-            Key::Metatable => below(0),
-            Key::Place(key) => below(key),
+            DefinitionKey::Field(name) => below(self.digest_of(name)),
+            DefinitionKey::Metatable => below(0),
+            DefinitionKey::Place(key) => below(key),
             key => key,
         };
         Ok((own, key))
@@ -168,7 +175,7 @@ impl Definitions {
                     && let Some(definition) = self.definitions.get_mut(at)
                 {
                     (definition.parent, definition.key) =
-                        (Parent::Proto(definition.proto), Key::Nowhere);
+                        (Parent::Proto(definition.proto), DefinitionKey::Nowhere);
                 }
                 if *mark != 0 {
                     break;

@@ -49,7 +49,7 @@ impl I {
 }
 
 /// A function that is interpreted.
-pub(super) struct Frame<'f, 'd> {
+pub(super) struct AbstractFrame<'f, 'd> {
     pub(super) id: ProtoId,
     raw: &'f Raw<'d>,
     code: &'f [[u8; 4]],
@@ -79,15 +79,15 @@ pub(super) struct Frame<'f, 'd> {
     absolute: u32,
 }
 
-impl<'f, 'd> Frame<'f, 'd> {
+impl<'f, 'd> AbstractFrame<'f, 'd> {
     pub(super) fn new(
         id: ProtoId,
         raw: &'f Raw<'d>,
         parsed: &'f Parsed<'d>,
         registers: &'f mut Registers,
         out: &'f mut Definitions,
-    ) -> Frame<'f, 'd> {
-        Frame {
+    ) -> AbstractFrame<'f, 'd> {
+        AbstractFrame {
             id,
             raw,
             code: raw.code.as_chunks().0,
@@ -142,12 +142,12 @@ impl<'f, 'd> Frame<'f, 'd> {
         }
     }
 
-    pub(super) fn upvalue(&self, index: u32) -> Upvalue {
+    pub(super) fn upvalue(&self, index: u32) -> UpvalueOrigin {
         if index as usize >= self.raw.upvalues.len() / 3 {
-            return Upvalue::Unknown;
+            return UpvalueOrigin::Unknown;
         }
         let upvalue = self.out.upvalues.get(self.first_upvalue + index as usize);
-        upvalue.copied().unwrap_or(Upvalue::Unknown)
+        upvalue.copied().unwrap_or(UpvalueOrigin::Unknown)
     }
 
     /// A new function begins: where are its loops?
@@ -238,7 +238,7 @@ impl<'f, 'd> Frame<'f, 'd> {
         }
         match value {
             Symbol::Unknown => Ok(()),
-            value => self.store(Place::Variable(id), value, pc),
+            value => self.store(Destination::Variable(id), value, pc),
         }
     }
 
@@ -287,7 +287,7 @@ impl<'f, 'd> Frame<'f, 'd> {
         if let Some(variable) = self.out.variables.get_mut(id.0 as usize) {
             variable.assignments += 1;
         }
-        self.store(Place::Variable(id), value, pc)
+        self.store(Destination::Variable(id), value, pc)
     }
 
     /// A field of a value.
@@ -308,7 +308,7 @@ impl<'f, 'd> Frame<'f, 'd> {
     pub(super) fn store_into(
         &mut self,
         base: Symbol,
-        place: Place,
+        place: Destination,
         value: Symbol,
         pc: usize,
     ) -> Read<()> {
@@ -327,7 +327,7 @@ impl<'f, 'd> Frame<'f, 'd> {
     }
 
     /// A value goes to a place, which is the own one of what is made here.
-    pub(super) fn store(&mut self, place: Place, value: Symbol, pc: usize) -> Read<()> {
+    pub(super) fn store(&mut self, place: Destination, value: Symbol, pc: usize) -> Read<()> {
         let id = StoreId(self.out.stores.len() as u32);
         if self.out.stores.len() > self.out.most / 4 {
             return Err(Stop::Format);
@@ -354,12 +354,12 @@ impl<'f, 'd> Frame<'f, 'd> {
     }
 
     /// An expression makes an object, which goes to a register.
-    pub(super) fn define(&mut self, kind: Kind, register: u32, pc: usize) -> Read<()> {
+    pub(super) fn define(&mut self, kind: ExpressionKind, register: u32, pc: usize) -> Read<()> {
         let id = self.new_definition(kind, pc)?;
         self.put(register, Symbol::Definition(id), pc)
     }
 
-    pub(super) fn new_definition(&mut self, kind: Kind, pc: usize) -> Read<DefinitionId> {
+    pub(super) fn new_definition(&mut self, kind: ExpressionKind, pc: usize) -> Read<DefinitionId> {
         let id = DefinitionId(self.out.definitions.len() as u32);
         let line = self.line_of(pc);
         self.out.definitions.try_push(Definition {
@@ -368,7 +368,7 @@ impl<'f, 'd> Frame<'f, 'd> {
             line,
             in_loop: pc < self.loop_end,
             parent: Parent::Proto(self.id),
-            key: Key::Nowhere,
+            key: DefinitionKey::Nowhere,
             place: None,
         })?;
         Ok(id)
@@ -384,7 +384,7 @@ impl<'f, 'd> Frame<'f, 'd> {
         {
             proto.definition = Some(id);
         }
-        self.define(Kind::Function(child), i.a(), pc)
+        self.define(ExpressionKind::Function(child), i.a(), pc)
     }
 
     /// Finds the variables that a closure captures, and returns its function.
@@ -407,13 +407,13 @@ impl<'f, 'd> Frame<'f, 'd> {
                 _ => match self.local(*index, pc) {
                     Some(id) => {
                         self.captured(id, *index, raw.assigned.has(number));
-                        Upvalue::Variable(id)
+                        UpvalueOrigin::Variable(id)
                     }
-                    None => Upvalue::Unknown,
+                    None => UpvalueOrigin::Unknown,
                 },
             };
             if let Some(place) = self.out.upvalues.get_mut(first + usize::from(number))
-                && *place == Upvalue::Unknown
+                && *place == UpvalueOrigin::Unknown
             {
                 *place = upvalue;
             }

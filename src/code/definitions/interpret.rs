@@ -24,11 +24,11 @@ pub(super) fn interpret(
         out.first_upvalue.try_push(first as u32)?;
         let count = usize::from(proto.upvalues);
         out.upvalues.try_reserve(count).map_err(Error::from)?;
-        out.upvalues.resize(first + count, Upvalue::Unknown);
+        out.upvalues.resize(first + count, UpvalueOrigin::Unknown);
     }
     // (`load` gives the first upvalue of a main function the environment)
     if let Some(environment) = out.upvalues.first_mut() {
-        *environment = Upvalue::Environment;
+        *environment = UpvalueOrigin::Environment;
     }
     let standard = StandardNames::of(out);
     let mut registers = Registers::new(out.most);
@@ -56,14 +56,14 @@ pub(super) fn interpret(
 
 /// The numbers of the names of Lua's own functions that are treated like operators.
 struct StandardNames {
-    require: Option<Text>,
+    require: Option<StringId>,
     /// These return their first argument.
-    setmetatable: Option<Text>,
-    assert: Option<Text>,
-    rawset: Option<Text>,
-    table: Option<Text>,
-    insert: Option<Text>,
-    debug: Option<Text>,
+    setmetatable: Option<StringId>,
+    assert: Option<StringId>,
+    rawset: Option<StringId>,
+    table: Option<StringId>,
+    insert: Option<StringId>,
+    debug: Option<StringId>,
 }
 
 impl StandardNames {
@@ -125,7 +125,7 @@ impl StandardNames {
     }
 }
 
-impl Frame<'_, '_> {
+impl AbstractFrame<'_, '_> {
     /// Interprets the function.
     fn run(&mut self, standard: &StandardNames) -> Read<()> {
         self.find_loops()?;
@@ -156,7 +156,7 @@ impl Frame<'_, '_> {
         match i.op() {
             op::MOVE..=op::LOADNIL => return self.load(i, pc),
             op::GETUPVAL..=op::SETFIELD => self.table(i, pc)?,
-            op::NEWTABLE => self.define(Kind::Table, i.a(), pc)?,
+            op::NEWTABLE => self.define(ExpressionKind::Table, i.a(), pc)?,
             op::SELF => {
                 let (base, key) = (self.registers.get(i.b()), self.constant_or_register(i));
                 let method = self.field(base, key)?;
@@ -238,7 +238,7 @@ impl Frame<'_, '_> {
         let value = match i.op() {
             op::SETUPVAL => {
                 let value = self.registers.get(i.a());
-                if let Upvalue::Variable(id) = self.upvalue(i.b()) {
+                if let UpvalueOrigin::Variable(id) = self.upvalue(i.b()) {
                     self.assign(id, value, pc)?;
                 }
                 return Ok(());
@@ -246,10 +246,10 @@ impl Frame<'_, '_> {
             op::SETTABUP => {
                 let (key, value) = (self.constant(i.b()), self.constant_or_register(i));
                 return match (self.upvalue(i.a()), key) {
-                    (Upvalue::Environment, Constant::String(name)) => {
-                        self.store(Place::Global(name), value, pc)
+                    (UpvalueOrigin::Environment, Constant::String(name)) => {
+                        self.store(Destination::Global(name), value, pc)
                     }
-                    (Upvalue::Variable(id), key) => {
+                    (UpvalueOrigin::Variable(id), key) => {
                         self.set_field(Symbol::Variable(id), Symbol::Constant(key), value, pc)
                     }
                     _ => Ok(()),
@@ -265,12 +265,12 @@ impl Frame<'_, '_> {
                 return self.set_field(base, key, value, pc);
             }
             op::GETUPVAL => match self.upvalue(i.b()) {
-                Upvalue::Variable(id) => Symbol::Variable(id),
+                UpvalueOrigin::Variable(id) => Symbol::Variable(id),
                 _ => Symbol::Unknown,
             },
             op::GETTABUP => match (self.upvalue(i.b()), self.constant(i.c())) {
-                (Upvalue::Environment, Constant::String(name)) => Symbol::Global(name),
-                (Upvalue::Variable(id), key) => {
+                (UpvalueOrigin::Environment, Constant::String(name)) => Symbol::Global(name),
+                (UpvalueOrigin::Variable(id), key) => {
                     self.field(Symbol::Variable(id), Symbol::Constant(key))?
                 }
                 _ => Symbol::Unknown,
@@ -294,9 +294,9 @@ impl Frame<'_, '_> {
             && let Some((list, _)) = self.out.field(of)
             && self.out.is_same(list, base)
         {
-            return self.store_into(base, Place::Appended { base }, value, pc);
+            return self.store_into(base, Destination::Appended { base }, value, pc);
         }
-        self.store_into(base, Place::Field { base, key }, value, pc)
+        self.store_into(base, Destination::Field { base, key }, value, pc)
     }
 
     fn set_list(&mut self, i: I, pc: usize) -> Read<()> {
@@ -314,7 +314,7 @@ impl Frame<'_, '_> {
             let value = self.registers.get(i.a() + number);
             if !matches!(value, Symbol::Unknown | Symbol::Constant(Constant::Nil)) {
                 let index = before.saturating_add(number);
-                self.store_into(base, Place::Element { base, index }, value, pc)?;
+                self.store_into(base, Destination::Element { base, index }, value, pc)?;
             }
         }
         Ok(())
@@ -410,7 +410,7 @@ impl Frame<'_, '_> {
     fn give(&mut self, value: Symbol, number: u8, pc: usize) -> Read<()> {
         if number == 1 || self.out.has_definition(value) {
             let proto = self.id;
-            self.store(Place::Result { proto, number }, value, pc)?;
+            self.store(Destination::Result { proto, number }, value, pc)?;
         }
         Ok(())
     }
@@ -434,7 +434,7 @@ impl Frame<'_, '_> {
             Native::First => first,
             Native::SetMetatable => {
                 let metatable = argument(self, 2);
-                self.store_into(first, Place::Metatable { base: first }, metatable, pc)?;
+                self.store_into(first, Destination::Metatable { base: first }, metatable, pc)?;
                 first
             }
             Native::RawSet => {
@@ -443,7 +443,7 @@ impl Frame<'_, '_> {
             }
             Native::Insert if last >= a + 2 => {
                 let value = self.registers.get(last.min(a + 3));
-                self.store_into(first, Place::Appended { base: first }, value, pc)?;
+                self.store_into(first, Destination::Appended { base: first }, value, pc)?;
                 Symbol::Unknown
             }
             _ => self.other_call(i, last, pc)?,
@@ -475,7 +475,7 @@ impl Frame<'_, '_> {
             };
             let definition = self.out.get(id);
             definition.is_some_and(|definition| {
-                let is_call = matches!(definition.kind, Kind::Call(_));
+                let is_call = matches!(definition.kind, ExpressionKind::Call(_));
                 definition.place.is_none() && (!is_call || self.id == 0)
             })
         };
@@ -494,10 +494,10 @@ impl Frame<'_, '_> {
         let call = CallId(self.out.calls.len() as u32);
         let callee = self.registers.get(a);
         self.out.calls.try_push(Call { callee, arguments })?;
-        let id = self.new_definition(Kind::Call(call), pc)?;
+        let id = self.new_definition(ExpressionKind::Call(call), pc)?;
         for register in made {
             let (value, number) = (self.registers.get(register), (register - a) as u8);
-            self.store(Place::Argument { call: id, number }, value, pc)?;
+            self.store(Destination::Argument { call: id, number }, value, pc)?;
         }
         Ok(Symbol::Definition(id))
     }

@@ -40,7 +40,7 @@ use crate::support::error::{Error, Result};
 use crate::support::secret::Secret;
 use known::{Known, Lengths};
 
-pub(super) use features::Features;
+pub(super) use features::DefinitionFeatures;
 pub use types::*;
 
 /// What a dump tells about definitions, variables and stores.
@@ -49,12 +49,12 @@ pub struct Definitions {
     secret: Secret,
     texts: Vec<KnownString>,
     /// The texts by their digests.
-    numbers: FxHashMap<u64, Text>,
+    numbers: FxHashMap<u64, StringId>,
     constants: Vec<Constant>,
     protos: Vec<Proto>,
     /// Where the upvalues of each function begin among `upvalues`.
     first_upvalue: Vec<u32>,
-    upvalues: Vec<Upvalue>,
+    upvalues: Vec<UpvalueOrigin>,
     /// The functions by their lines.
     by_lines: Vec<(i32, i32, ProtoId)>,
     definitions: Vec<Definition>,
@@ -80,7 +80,7 @@ pub struct Definitions {
 }
 
 /// Stands for every key that is no string.
-const NO_TEXT: Text = Text(u32::MAX);
+const NO_TEXT: StringId = StringId(u32::MAX);
 
 /// A string that the dump has: where it stands, its length, and its digest.
 #[derive(Clone, Copy)]
@@ -213,7 +213,7 @@ impl Definitions {
     /// The digest of the code of the function that a definition makes; none for other definitions.
     pub fn function_digest(&self, id: DefinitionId) -> Option<super::Digest> {
         match self.get(id)?.kind {
-            Kind::Function(proto) => Some(self.proto(proto)?.digest),
+            ExpressionKind::Function(proto) => Some(self.proto(proto)?.digest),
             _ => None,
         }
     }
@@ -253,7 +253,7 @@ impl Definitions {
         }
         let first = self.first_upvalue.get(proto as usize)?;
         match self.upvalues.get(*first as usize + usize::from(index))? {
-            Upvalue::Variable(id) => Some(*id),
+            UpvalueOrigin::Variable(id) => Some(*id),
             _ => None,
         }
     }
@@ -293,7 +293,7 @@ impl Definitions {
     pub fn stores_under(
         &self,
         id: DefinitionId,
-        key: Text,
+        key: StringId,
     ) -> impl Iterator<Item = (StoreId, &Store)> {
         let stores = under(self.into.get(id.0), key).iter();
         stores.filter_map(|(_, store)| Some((*store, self.store(*store)?)))
@@ -328,14 +328,14 @@ impl Definitions {
     }
 
     /// The bytes of a text.
-    pub fn text(&self, text: Text) -> &[u8] {
+    pub fn text(&self, text: StringId) -> &[u8] {
         self.texts.get(text.0 as usize).map_or(&[], |known| {
             super::text_at(&self.dump, (known.start, known.length))
         })
     }
 
     /// The text with these bytes, if the dump has it.
-    pub fn find(&self, bytes: &[u8]) -> Option<Text> {
+    pub fn find(&self, bytes: &[u8]) -> Option<StringId> {
         let text = *self.numbers.get(&self.secret.digest(bytes))?;
         (self.text(text) == bytes).then_some(text)
     }
@@ -344,8 +344,8 @@ impl Definitions {
     pub fn has_name(&self, name: &[u8]) -> bool {
         self.find(name).is_some_and(|text| {
             let is_field = |store: &Store| match store.place {
-                Place::Field { key, .. } => key == Symbol::Constant(Constant::String(text)),
-                Place::Global(name) => name == text,
+                Destination::Field { key, .. } => key == Symbol::Constant(Constant::String(text)),
+                Destination::Global(name) => name == text,
                 _ => false,
             };
             self.variables.iter().any(|variable| variable.name == text)

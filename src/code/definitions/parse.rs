@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::super::reader::{Read, Reader, Stop, word};
 use super::super::{Digest, MAX_DEPTH, UpvalueSet};
-use super::types::{Constant, Proto, ProtoId, Symbol, Text, Variable};
+use super::types::{Constant, Proto, ProtoId, StringId, Symbol, Variable};
 use super::{Definitions, KnownString, op};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -49,7 +49,7 @@ pub(super) struct Raw<'d> {
 
 /// The instructions during which a local is in scope.
 #[derive(Clone, Copy)]
-pub(super) struct Local {
+pub(super) struct LocalRange {
     pub(super) start: u32,
     pub(super) end: u32,
     /// The compiler's own, as the state of a loop.
@@ -60,7 +60,7 @@ pub(super) struct Local {
 pub(super) struct Parsed<'d> {
     pub(super) raws: Vec<Raw<'d>>,
     pub(super) children: Vec<ProtoId>,
-    pub(super) locals: Vec<Local>,
+    pub(super) locals: Vec<LocalRange>,
     pub(super) absolute: Vec<i32>,
 }
 
@@ -226,12 +226,12 @@ impl<'d> Parser<'_, 'd> {
     }
 
     /// The number of a text that was just read.
-    fn text(&mut self, text: &[u8], reader: &Reader<'_>) -> Result<Text> {
+    fn text(&mut self, text: &[u8], reader: &Reader<'_>) -> Result<StringId> {
         let digest = self.secret.digest(text);
         if let Some(known) = self.out.numbers.get(&digest) {
             return Ok(*known);
         }
-        let number = Text(self.out.texts.len() as u32);
+        let number = StringId(self.out.texts.len() as u32);
         self.out.texts.try_push(KnownString {
             start: (reader.position() - text.len()) as u32,
             length: text.len() as u32,
@@ -260,7 +260,7 @@ impl<'d> Parser<'_, 'd> {
             let is_hidden = text.is_empty() || text.starts_with(b"(");
             let name = self.text(text, reader)?;
             let (start, end) = (reader.int()? as u32, reader.int()? as u32);
-            self.parsed.locals.try_push(Local {
+            self.parsed.locals.try_push(LocalRange {
                 start,
                 end,
                 is_hidden,

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::types::{Constant, MOST_MEANT, Symbol, VariableId};
-use super::{Definitions, Key, Kind};
+use super::{DefinitionKey, Definitions, ExpressionKind};
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -128,14 +128,16 @@ impl Definitions {
                 .map_or(0, |variable| self.digest_of(variable.name)),
             Symbol::Definition(id) => match self.get(id) {
                 Some(definition) => match (definition.key, definition.kind) {
-                    (Key::Local(name) | Key::Global(name), _) => self.digest_of(name),
-                    (Key::Field(name), _) => self.mixed(9, self.digest_of(name)),
-                    (_, Kind::Call(call)) => {
+                    (DefinitionKey::Local(name) | DefinitionKey::Global(name), _) => {
+                        self.digest_of(name)
+                    }
+                    (DefinitionKey::Field(name), _) => self.mixed(9, self.digest_of(name)),
+                    (_, ExpressionKind::Call(call)) => {
                         let callee = self.call(call).map(|call| call.callee);
                         callee.map_or(10, |callee| self.mixed(11, self.hash_to(callee, depth)))
                     }
-                    (_, Kind::Table) => 12,
-                    (_, Kind::Function(_)) => 13,
+                    (_, ExpressionKind::Table) => 12,
+                    (_, ExpressionKind::Function(_)) => 13,
                 },
                 None => 0,
             },
@@ -167,7 +169,7 @@ impl Definitions {
     }
 
     /// The digest of a text.
-    pub(in crate::code) fn digest_of(&self, text: super::Text) -> u64 {
+    pub(in crate::code) fn digest_of(&self, text: super::StringId) -> u64 {
         let known = self.texts.get(text.0 as usize);
         known.map_or(0, |known| known.digest)
     }

@@ -4,12 +4,12 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
-use crate::lua::testing::State;
+use crate::lua::testing::TestState;
 use crate::lua::vm::DebugInfo;
 
 /// What a text defines.
 pub(in crate::code) fn read(text: &str) -> Definitions {
-    let dump = State::new().view(|vm| {
+    let dump = TestState::new().view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
         vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
     });
@@ -27,12 +27,12 @@ fn shown(definitions: &Definitions, id: DefinitionId) -> String {
 fn names(definitions: &Definitions) -> Vec<String> {
     let all = definitions
         .iter()
-        .filter(|(_, one)| one.key != Key::Nowhere);
+        .filter(|(_, one)| one.key != DefinitionKey::Nowhere);
     let name = |(id, one): (DefinitionId, &Definition)| {
         let kind = match one.kind {
-            Kind::Table => 't',
-            Kind::Function(_) => 'f',
-            Kind::Call(_) => 'c',
+            ExpressionKind::Table => 't',
+            ExpressionKind::Function(_) => 'f',
+            ExpressionKind::Call(_) => 'c',
         };
         format!("{kind} {}", shown(definitions, id))
     };
@@ -211,7 +211,7 @@ fn symbols_are_followed_through_variables_fields_and_globals() {
         .iter()
         .find(|(id, _)| shown(&definitions, *id) == "get")
         .expect("get");
-    let Kind::Function(proto) = definitions.get(get).expect("get").kind else {
+    let ExpressionKind::Function(proto) = definitions.get(get).expect("get").kind else {
         panic!("no function");
     };
     let (_, result) = definitions.results(proto).next().expect("a result");
@@ -345,7 +345,7 @@ fn what_a_loop_or_a_closure_does_to_a_local_is_not_forgotten() {
 fn a_closure_finds_its_prototype() {
     let text = "local a, b = function() return 1 end, function() return 2 end
         return { function(x) return x end }";
-    let state = State::new();
+    let state = TestState::new();
     let dump = state.view(|vm| {
         let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
         vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
@@ -386,7 +386,7 @@ fn a_closure_finds_its_prototype() {
 
 #[test]
 fn a_stripped_dump_has_definitions_and_no_variable() {
-    let dump = State::new().view(|vm| {
+    let dump = TestState::new().view(|vm| {
         let main = vm.load_text(b"local M = {} function M.f() end return M", c"@m.lua");
         vm.dump(main.expect("compiles"), DebugInfo::Strip)
             .expect("memory")

@@ -28,7 +28,7 @@ pub struct StoreId(pub u32);
 
 /// A string of the dump; each string has one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Text(pub u32);
+pub struct StringId(pub u32);
 
 /// A list of symbols ([`Definitions::list`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -46,7 +46,7 @@ pub enum Constant {
     Integer(i64),
     /// The bits of a float.
     Float(u64),
-    String(Text),
+    String(StringId),
 }
 
 impl Constant {
@@ -73,9 +73,9 @@ pub enum Symbol {
     /// What this definition makes (here: the first result of a call).
     Definition(DefinitionId),
     /// A global variable, by name.
-    Global(Text),
+    Global(StringId),
     /// What `require "name"` gives.
-    Import(Text),
+    Import(StringId),
     /// A field of something: [`Definitions::field`].
     Field(u32),
     /// What this variable holds, at a time that is not known: any value that is assigned to it.
@@ -102,7 +102,7 @@ pub enum Symbol {
 
 /// What a definition's expression is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ExpressionKind {
     /// `{ … }`
     Table,
     /// `function … end`, of this prototype.
@@ -138,13 +138,13 @@ pub enum Parent {
 
 /// What a definition is called below its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum DefinitionKey {
     /// `local Idle = …`, or an assignment to that variable, wherever it stands.
-    Local(Text),
+    Local(StringId),
     /// `name = …`; the parent is the main function.
-    Global(Text),
+    Global(StringId),
     /// `t.name = …`, `{ name = … }`.
-    Field(Text),
+    Field(StringId),
     /// The n-th result of a function, counted from 1.
     Result(u8),
     /// `setmetatable(t, …)`.
@@ -164,11 +164,14 @@ pub enum Key {
     Nowhere,
 }
 
-impl Key {
+impl DefinitionKey {
     /// Are there many of it below one parent, by its nature? Then it is no name: such definitions
     /// are elements of a sequence.
     pub fn is_sequence(self) -> bool {
-        matches!(self, Key::Element | Key::Computed | Key::Nowhere)
+        matches!(
+            self,
+            DefinitionKey::Element | DefinitionKey::Computed | DefinitionKey::Nowhere
+        )
     }
 }
 
@@ -177,7 +180,7 @@ impl Key {
 #[cfg_attr(test, derive(PartialEq))]
 pub struct Definition {
     /// What expression it is.
-    pub kind: Kind,
+    pub kind: ExpressionKind,
     /// The function that evaluates it.
     pub proto: ProtoId,
     /// The line, or 0. Lua gives a table the line of what stands before it.
@@ -191,7 +194,7 @@ pub struct Definition {
     /// Below what it has its name.
     pub parent: Parent,
     /// Its name below the parent.
-    pub key: Key,
+    pub key: DefinitionKey,
     /// The store that is its first destination, which gave the name. All others are references.
     pub place: Option<StoreId>,
 }
@@ -201,7 +204,7 @@ pub struct Definition {
 #[cfg_attr(test, derive(PartialEq))]
 pub struct Variable {
     /// Its name.
-    pub name: Text,
+    pub name: StringId,
     /// The function that declares it.
     pub proto: ProtoId,
     /// How often code assigns it, the initialiser left out: in its own function and in all that
@@ -267,7 +270,7 @@ pub struct Proto {
 
 /// What an upvalue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Upvalue {
+pub(super) enum UpvalueOrigin {
     Unknown,
     /// The main function's `_ENV`.
     Environment,
@@ -277,10 +280,10 @@ pub(super) enum Upvalue {
 /// Where a value is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Place {
+pub enum Destination {
     /// The variable's initialiser, or an assignment.
     Variable(VariableId),
-    Global(Text),
+    Global(StringId),
     /// Under any key that is not one of the following.
     Field {
         base: Symbol,
@@ -316,7 +319,7 @@ pub enum Place {
 #[cfg_attr(test, derive(PartialEq))]
 pub struct Store {
     /// Where.
-    pub place: Place,
+    pub place: Destination,
     /// What.
     pub value: Symbol,
     /// The function that does it.

@@ -10,7 +10,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 use super::pause::Aside;
 use super::segment::{BATCH, SLACK};
 use super::{CHECK, HeapWalk, Place};
-use crate::lua::debug::Record;
+use crate::lua::debug::DebugRecord;
 use crate::lua::protected;
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
@@ -39,7 +39,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
             let fill = self.state.fill.thread;
             if self.state.begin() {
                 ffi::lua_pushvalue(fill, ffi::LUA_REGISTRYINDEX);
-                self.root(fill, ffi::LUA_TTABLE, true)?;
+                self.root(fill, ffi::LUA_TTABLE)?;
                 for sample in 0..7 {
                     self.type_metatable(sample)?;
                 }
@@ -48,18 +48,17 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
                 return Err(Error::Memory);
             }
             ffi::lua_pushthread(l);
-            self.root(l, ffi::LUA_TTHREAD, true)
+            self.root(l, ffi::LUA_TTHREAD)
         }
     }
 
-    /// Lets the top value of `src` wait: in any case, or if it is met for the first time. `src:
-    /// [-1, +0, -]`
-    unsafe fn root(&mut self, src: *mut lua_State, t: i32, always: bool) -> Result<()> {
+    /// Lets the top value of `src` wait, whether met or not. `src: [-1, +0, -]`
+    unsafe fn root(&mut self, src: *mut lua_State, t: i32) -> Result<()> {
         // SAFETY: the value of type `t` is on top of `src`, a live thread of the state, and is
         // taken off.
         unsafe {
-            let sight = self.look(src, t)?;
-            self.wait(src, sight.fresh || always)
+            self.look(src, t)?;
+            self.wait(src, true)
         }
     }
 
@@ -389,7 +388,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
                 self.drop_top(g, i); // as high as a stack may be: no room to look at it
                 return Ok(());
             }
-            let mut ar = Record::new();
+            let mut ar = DebugRecord::new();
             let ar = ar.as_mut_ptr();
             let (mut level, mut n, mut left) = (level, n, STACK);
             let outermost = if ffi::lua_getstack(th, 0, ar) == 0 {
@@ -561,7 +560,7 @@ unsafe fn is_of_loop(name: *const c_char) -> bool {
 
 /// How many activations a coroutine has.
 unsafe fn depth(th: *mut lua_State) -> u32 {
-    let mut ar = Record::new();
+    let mut ar = DebugRecord::new();
     // SAFETY: only the result is used.
     let mut reaches =
         |level: u32| unsafe { ffi::lua_getstack(th, level as i32, ar.as_mut_ptr()) != 0 };

@@ -11,7 +11,7 @@ use mlua::ffi::{self, lua_State};
 use rustc_hash::FxHashSet;
 
 use super::Progress;
-use super::seen::{GRAIN, Seen};
+use super::seen::{GRAIN, SeenAddresses};
 use super::segment::{BATCH, SLACK, Segment};
 use crate::lua::protected;
 use crate::lua::vm::{Ref, Vm};
@@ -53,8 +53,8 @@ enum Phase {
 }
 
 /// A pass.
-pub struct State {
-    pub seen: Seen,
+pub struct PassState {
+    pub seen: SeenAddresses,
     /// The addresses that are wanted: the bits may take a C function's neighbour for it.
     pub wanted: FxHashSet<usize>,
     pub anchor: *mut lua_State,
@@ -78,10 +78,10 @@ pub struct State {
     phase: Phase,
 }
 
-impl State {
-    fn new() -> State {
-        State {
-            seen: Seen::new(),
+impl PassState {
+    fn new() -> PassState {
+        PassState {
+            seen: SeenAddresses::new(),
             wanted: FxHashSet::default(),
             anchor: null_mut(),
             current: Segment::NONE,
@@ -341,7 +341,7 @@ pub unsafe extern "C-unwind" fn collect(l: *mut lua_State) -> c_int {
     // be dropped again.
     unsafe {
         if let Some(state) = own(l, 1) {
-            drop(std::mem::replace(&mut *state, State::new()));
+            drop(std::mem::replace(&mut *state, PassState::new()));
             (*state).phase = Phase::Broken;
         }
     }
@@ -349,10 +349,10 @@ pub unsafe extern "C-unwind" fn collect(l: *mut lua_State) -> c_int {
 }
 
 /// The pass in the value at an index, if it is one. `[-0, +0, -]`
-unsafe fn own(l: *mut lua_State, index: c_int) -> Option<*mut State> {
+unsafe fn own(l: *mut lua_State, index: c_int) -> Option<*mut PassState> {
     // SAFETY: the caller has room for two values.
     unsafe {
-        let state = ffi::lua_touserdata(l, index).cast::<State>();
+        let state = ffi::lua_touserdata(l, index).cast::<PassState>();
         if ffi::lua_type(l, index) != ffi::LUA_TUSERDATA || ffi::lua_getmetatable(l, index) == 0 {
             return None;
         }
@@ -368,8 +368,8 @@ pub fn make(vm: &mut Vm) -> Result<Ref> {
     // its finalizer. The anchor is the user value.
     unsafe {
         protected::run(vm.caller(), 1, |l| {
-            let state = ffi::lua_newuserdatauv(l, size_of::<State>(), 1).cast::<State>();
-            state.write(State::new());
+            let state = ffi::lua_newuserdatauv(l, size_of::<PassState>(), 1).cast::<PassState>();
+            state.write(PassState::new());
             let anchor = ffi::lua_newthread(l);
             ffi::lua_setiuservalue(l, 1, 1);
             (*state).anchor = anchor;
@@ -393,7 +393,7 @@ pub fn make(vm: &mut Vm) -> Result<Ref> {
 }
 
 /// The pass that the view holds.
-pub fn state(vm: &Vm, r: Ref) -> Result<*mut State> {
+pub fn state(vm: &Vm, r: Ref) -> Result<*mut PassState> {
     let (thread, index) = vm.at(r);
     // SAFETY: a held value; its thread has room for values in passing.
     unsafe { own(thread, index) }.ok_or_else(|| Error::Panic("not a pass over the heap".into()))

@@ -47,14 +47,14 @@ pub struct Sight {
 }
 
 /// The addresses that a pass has met, and those that are wanted.
-pub struct Seen {
+pub struct SeenAddresses {
     /// A power of two of them, never all in use.
     slots: Vec<PageSlot>,
     /// What the table points to: boxes.
     pages: Vec<*mut Page>,
 }
 
-impl Drop for Seen {
+impl Drop for SeenAddresses {
     fn drop(&mut self) {
         for page in self.pages.drain(..) {
             // SAFETY: each was a box and is dropped once.
@@ -63,10 +63,10 @@ impl Drop for Seen {
     }
 }
 
-impl Seen {
+impl SeenAddresses {
     /// Nothing is met, nothing is wanted.
-    pub const fn new() -> Seen {
-        Seen {
+    pub const fn new() -> SeenAddresses {
+        SeenAddresses {
             slots: Vec::new(),
             pages: Vec::new(),
         }
@@ -74,7 +74,7 @@ impl Seen {
 
     /// Forgets everything and gives its memory back.
     pub fn clear(&mut self) {
-        *self = Seen::new();
+        *self = SeenAddresses::new();
     }
 
     /// Bytes held.

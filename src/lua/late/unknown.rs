@@ -6,7 +6,7 @@ use std::ptr::null;
 
 use mlua::ffi::{self, lua_State};
 
-use super::host::{Seen, see};
+use super::host::{SeenHost, see};
 
 /// Defines a function that `require` calls: a call of `$enter`, which is not told its caller.
 macro_rules! luaopen {
@@ -34,7 +34,7 @@ pub(crate) use luaopen;
 ///
 /// # Safety
 /// A state of Lua 5.4, with room for two values.
-pub unsafe fn call_see(l: *mut lua_State, seen: *mut Seen) -> bool {
+pub unsafe fn call_see(l: *mut lua_State, seen: *mut SeenHost) -> bool {
     unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
         // SAFETY: called by `call_see`.
         unsafe { see(l, null()) }

@@ -12,14 +12,14 @@ const VERSIONS: usize = 3;
 
 /// All of them.
 pub struct Files {
-    kept: Vec<Kept>,
+    kept: Vec<KeptFile>,
     size: usize,
     /// Counts what is asked for.
     clock: u64,
 }
 
-struct Kept {
-    key: Key,
+struct KeptFile {
+    key: FileKey,
     /// When it was last asked for.
     used: u64,
     compiled: Arc<Compiled>,
@@ -27,7 +27,7 @@ struct Kept {
 
 /// What a version is found by: digests, of name and text and of the dump.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub struct FileKey {
     pub text: Option<u64>,
     pub dump: u64,
 }
@@ -40,7 +40,7 @@ impl Files {
     };
 
     /// The version whose key is this one. The caller compares what the digests stand for.
-    pub fn find(&mut self, is_key: impl Fn(&Key) -> bool) -> Option<Arc<Compiled>> {
+    pub fn find(&mut self, is_key: impl Fn(&FileKey) -> bool) -> Option<Arc<Compiled>> {
         self.clock += 1;
         let kept = self.kept.iter_mut().find(|kept| is_key(&kept.key))?;
         kept.used = self.clock;
@@ -53,7 +53,7 @@ impl Files {
         if compiled.size() > MOST {
             return None;
         }
-        let is_version = |kept: &&Kept| kept.compiled.name == compiled.name;
+        let is_version = |kept: &&KeptFile| kept.compiled.name == compiled.name;
         let versions = self.kept.iter().filter(is_version).count();
         let is_full = self.size + compiled.size() > MOST;
         let oldest = self
@@ -69,13 +69,13 @@ impl Files {
     }
 
     /// Keeps a version, if there is room and memory, and it is not there already.
-    pub fn add(&mut self, key: Key, compiled: &Arc<Compiled>) {
+    pub fn add(&mut self, key: FileKey, compiled: &Arc<Compiled>) {
         let is_known = self.kept.iter().any(|kept| kept.key == key);
         if is_known || self.size + compiled.size() > MOST {
             return;
         }
         self.clock += 1;
-        let kept = Kept {
+        let kept = KeptFile {
             key,
             used: self.clock,
             compiled: compiled.clone(),

@@ -11,7 +11,7 @@ use crate::code::compiled::Compiled;
 use crate::code::splice::{Edit, Main};
 use crate::code::stubs::Stubs;
 use crate::code::text::Difference;
-use crate::lua::given::Given;
+use crate::lua::given::GivenText;
 use crate::support::error::{Error, Result};
 use crate::support::fault;
 
@@ -33,7 +33,7 @@ impl Vm {
     /// As [`Vm::load`].
     pub(super) fn compile_text(
         &mut self,
-        code: &Given,
+        code: &GivenText,
         chunk_name: &CStr,
         last: Option<&Version>,
     ) -> Result<(Ref, Option<Vec<u8>>)> {
@@ -56,7 +56,7 @@ impl Vm {
     /// not compile.
     fn spliced(
         &mut self,
-        code: &Given,
+        code: &GivenText,
         chunk_name: &CStr,
         last: &Compiled,
     ) -> Result<Option<Spliced>> {

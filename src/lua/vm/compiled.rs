@@ -111,7 +111,7 @@ impl Vm {
 
     fn share(&self, text: Option<u64>, compiled: &Arc<Compiled>) {
         let dump = self.secret.digest(&compiled.dump);
-        shared::keep_file(Key { text, dump }, compiled);
+        shared::keep_file(FileKey { text, dump }, compiled);
     }
 
     fn text_digest(&self, name: &[u8], text: &[u8]) -> u64 {

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use mlua::ffi;
 
-use super::{Entry, Kept, KeptEntry, KeyValue, Kind, Ref, Vm};
+use super::{ComparedEntry, Kept, KeptEntry, KeyValue, Kind, Ref, Vm};
 use crate::lua::write::Permit;
 use crate::support::error::{Error, Result};
 
@@ -59,7 +59,7 @@ impl Vm {
 impl TableCursor {
     /// The next entry; none at the end. The table may be assigned to under existing keys meanwhile.
     #[inline]
-    pub fn next(&mut self, vm: &mut Vm) -> Option<Entry> {
+    pub fn next(&mut self, vm: &mut Vm) -> Option<ComparedEntry> {
         if !vm.walks {
             return None;
         }
@@ -79,7 +79,7 @@ impl TableCursor {
                 ffi::lua_pushnil(s);
                 ffi::LUA_TNIL
             };
-            Some(Entry {
+            Some(ComparedEntry {
                 key: Vm::describe(s, KEY),
                 new: Vm::describe(s, NEW),
                 old: Vm::describe_as(old, s, OLD),

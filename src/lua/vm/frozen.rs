@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_State};
 
 use super::{PER_THREAD, Ref, SLACK, Vm};
-use crate::lua::debug::Record;
+use crate::lua::debug::DebugRecord;
 use crate::lua::protected;
 use crate::support::error::{Error, Result};
 use crate::support::mem::TryPush;
@@ -16,7 +16,8 @@ impl Vm {
     /// 1`. Nothing else that this view holds is kept alive.
     pub fn freeze(&mut self, values: &[Ref], words: &[u32]) -> Result<Ref> {
         let per_thread = PER_THREAD as usize;
-        let made = (values.len() / per_thread + 2) as u32; // a scratch and the holders, the first with a nil of its own
+        // A scratch and the holders, the first with a nil of its own.
+        let made = (values.len() / per_thread + 2) as u32;
         let first = Ref(self.len);
         for _ in 0..made {
             self.keep_thread()?;
@@ -76,7 +77,7 @@ impl Vm {
     /// # Safety
     /// A live thread.
     unsafe fn runs(thread: *mut lua_State) -> bool {
-        let mut ar = Record::new();
+        let mut ar = DebugRecord::new();
         // SAFETY: as promised; nothing of the activation is read.
         unsafe {
             ffi::lua_status(thread) != ffi::LUA_OK

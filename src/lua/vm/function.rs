@@ -5,10 +5,10 @@ use std::ptr::null;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
 
-use super::{Info, Ref, SourceId, Upvalue, Vm};
+use super::{Info, Ref, SourceId, UpvalueCell, Vm};
 use crate::code::{self, Profile};
-use crate::lua::debug::Record;
-use crate::lua::given::Given;
+use crate::lua::debug::DebugRecord;
+use crate::lua::given::GivenText;
 use crate::lua::{collector, protected};
 use crate::support::error::{Error, Result};
 use crate::support::mem::copied;
@@ -94,7 +94,7 @@ impl Vm {
             if ffi::lua_type(thread, index) != ffi::LUA_TFUNCTION {
                 return None;
             }
-            let mut ar = Record::new();
+            let mut ar = DebugRecord::new();
             ffi::lua_pushvalue(thread, index);
             (ffi::lua_getinfo(thread, c">Su".as_ptr(), ar.as_mut_ptr()) != 0)
                 .then(|| f(ar.as_ptr()))
@@ -103,7 +103,7 @@ impl Vm {
 
     /// The `i`-th upvalue, counted from 1; none past the last.
     #[inline]
-    pub fn upvalue(&self, function: Ref, i: u8) -> Option<Upvalue> {
+    pub fn upvalue(&self, function: Ref, i: u8) -> Option<UpvalueCell> {
         let (thread, index) = self.at(function);
         // SAFETY: a valid index, and the holder has room for a value in passing. Before Lua 5.4.3
         // `lua_upvalueid` looks behind the last upvalue, so the count is asked first ("u"). A
@@ -124,7 +124,7 @@ impl Vm {
             }
             let value = Self::describe(thread, -1);
             ffi::lua_settop(thread, -2);
-            Some(Upvalue { cell, value })
+            Some(UpvalueCell { cell, value })
         }
     }
 
@@ -239,7 +239,7 @@ impl Vm {
         self.buffer.clear();
         // SAFETY: the function is copied to the top for a call, and popped again.
         let done = unsafe {
-            let mut ar = Record::new();
+            let mut ar = DebugRecord::new();
             ffi::lua_pushvalue(thread, index);
             ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
             if ffi::lua_iscfunction(thread, index) == 0
@@ -315,7 +315,7 @@ impl Vm {
     ///
     /// # Errors
     /// As [`Vm::load_text`].
-    pub fn load(&mut self, code: &Given, chunk_name: &CStr) -> Result<Ref> {
+    pub fn load(&mut self, code: &GivenText, chunk_name: &CStr) -> Result<Ref> {
         // SAFETY: a binary chunk is one that the program has chosen to load, as it might by
         // `require` or `load`.
         unsafe { self.load_as(code.bytes(), chunk_name, null()) }
@@ -384,7 +384,7 @@ impl Vm {
             if co.is_null() || ffi::lua_checkstack(co, 4) == 0 {
                 return Ok(None);
             }
-            let mut ar = Record::new();
+            let mut ar = DebugRecord::new();
             let ar = ar.as_mut_ptr();
             let mut level = 0;
             while ffi::lua_getstack(co, level, ar) != 0 {
@@ -576,28 +576,28 @@ unsafe fn copy_ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
 mod tests {
     #![allow(clippy::expect_used)]
 
-    use crate::lua::testing::State;
+    use crate::lua::testing::TestState;
     use crate::lua::vm::DebugInfo;
     use crate::support::error::Error;
 
     #[test]
     fn a_text_is_no_binary_chunk() {
-        let state = State::new();
+        let state = TestState::new();
         state.view(|vm| {
             let function = vm.load_text(b"return 1", c"=text").expect("compiles");
             let dump = vm.dump(function, DebugInfo::Strip).expect("memory").to_vec();
             let refused = vm.load_text(&dump, c"=dump");
             assert!(matches!(refused, Err(Error::Lua(text)) if text.starts_with(b"attempt to load a binary chunk")));
-            State::load_dump(vm, &dump, c"=dump");
+            TestState::load_dump(vm, &dump, c"=dump");
         });
     }
 
     #[test]
     fn no_cell_stands_behind_the_last_upvalue() {
-        let state = State::new();
+        let state = TestState::new();
         state.run("local a, b = 1, 2 function f() return a, b end");
         state.view(|vm| {
-            let function = State::global(vm, "f");
+            let function = TestState::global(vm, "f");
             let both = vm.cells(function, 2).expect("memory").to_vec();
             assert_eq!(both, [vm.cell(function, 1), vm.cell(function, 2)]);
             assert!(both.iter().all(|cell| *cell != 0));

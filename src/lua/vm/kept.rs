@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::{Ref, Vm};
 
 /// What a [`Kept`] list is made of.
-pub trait Item: Copy {
+pub trait KeptItem: Copy {
     /// How many values one item has.
     const WIDTH: u32;
 
@@ -13,7 +13,7 @@ pub trait Item: Copy {
     fn starting_at(first: Ref) -> Self;
 }
 
-impl Item for Ref {
+impl KeptItem for Ref {
     const WIDTH: u32 = 1;
 
     fn starting_at(first: Ref) -> Ref {
@@ -30,7 +30,7 @@ pub struct KeyValue {
     pub value: Ref,
 }
 
-impl Item for KeyValue {
+impl KeptItem for KeyValue {
     const WIDTH: u32 = 2;
 
     fn starting_at(first: Ref) -> KeyValue {
@@ -78,7 +78,7 @@ impl<T> Default for Kept<T> {
     }
 }
 
-impl<T: Item> Kept<T> {
+impl<T: KeptItem> Kept<T> {
     pub(super) fn new(first: Ref, len: u32) -> Kept<T> {
         Kept {
             first,

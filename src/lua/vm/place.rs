@@ -4,7 +4,7 @@
 use mlua::ffi::{self, lua_State};
 
 use super::{Ref, Vm};
-use crate::lua::debug::Record;
+use crate::lua::debug::DebugRecord;
 use crate::lua::heap::Place;
 use crate::lua::protected;
 use crate::lua::write::{Op, Permit};
@@ -31,7 +31,7 @@ impl Vm {
         // SAFETY: a valid index; Lua checks the level, and "l" takes and leaves nothing.
         unsafe {
             let co = ffi::lua_tothread(holder, index);
-            let mut ar = Record::new();
+            let mut ar = DebugRecord::new();
             let ar = ar.as_mut_ptr();
             if co.is_null()
                 || ffi::lua_getstack(co, level as i32, ar) == 0
@@ -82,7 +82,7 @@ impl Vm {
                 // SAFETY: a live coroutine with room for the value, which the call pops; Lua checks
                 // level and number.
                 unsafe {
-                    let mut ar = Record::new();
+                    let mut ar = DebugRecord::new();
                     if !co.is_null() && ffi::lua_getstack(co, level as i32, ar.as_mut_ptr()) != 0 {
                         self.push(value);
                         ffi::lua_xmove(self.scratch, co, 1);
@@ -184,7 +184,7 @@ impl Vm {
                 }
                 Place::Local { thread, level, n } => {
                     let co = self.coroutine(thread)?;
-                    let mut ar = Record::new();
+                    let mut ar = DebugRecord::new();
                     self.push(Ref::NIL);
                     if !co.is_null()
                         && ffi::lua_getstack(co, level as i32, ar.as_mut_ptr()) != 0

@@ -18,14 +18,14 @@ pub struct SourceId(u32);
 
 /// The names that a view has met.
 #[derive(Default)]
-pub(super) struct Sources {
+pub(super) struct SourceNames {
     by_name: FxHashMap<Vec<u8>, SourceId>,
     by_address: FxHashMap<usize, SourceId>,
     /// The last answer: the functions of one chunk come in a row.
     last: Option<(usize, SourceId)>,
 }
 
-impl Sources {
+impl SourceNames {
     /// The number of a name.
     ///
     /// # Errors

@@ -2,26 +2,35 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::names::Sources;
+use super::names::NameSources;
 use super::past::{Past, Spot, Write};
-use super::repeat::{Assignment, Given, Search, Spotted, Standing};
+use super::repeat::{Assignment, CallArguments, Search, SearchReason, Spotted};
 use super::{Effects, Logged, MOST_SEARCHED, OpenCall, copied_text, text};
-use crate::lua::calls::Frame;
+use crate::lua::calls::CallFrame;
 use crate::lua::heap::Place;
-use crate::lua::tracker::Made;
+use crate::lua::tracker::Creations;
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write;
 use crate::support::error::Result;
 use crate::support::fault;
 use crate::support::mem::{TryInsert, TryPush};
 
+/// When a call that registers something was made.
+#[derive(Clone, Copy)]
+enum Registered {
+    /// The last load made it as well.
+    Before,
+    /// In this load for the first time.
+    Now,
+}
+
 impl Effects<'_> {
     /// A call out of the module has ended.
     pub(super) fn close(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
-        frame: Option<&Frame<'_>>,
+        made: Creations<'_>,
+        frame: Option<&CallFrame<'_>>,
         ending: Ending,
     ) -> Result<()> {
         fault::point()?;
@@ -41,7 +50,7 @@ impl Effects<'_> {
         if may_repeat
             && !raised
             && writes.is_empty()
-            && self.replace_standing(vm, made, &call, Standing::UnderGivenKeys)?
+            && self.replace_standing(vm, made, &call, SearchReason::UnderGivenKeys)?
         {
             return Ok(()); // a registry that keeps what it has
         }
@@ -84,9 +93,9 @@ impl Effects<'_> {
                 made,
                 &call,
                 if raised {
-                    Standing::Refused
+                    SearchReason::Refused
                 } else {
-                    Standing::Recorded
+                    SearchReason::Recorded
                 },
             )?
         {
@@ -106,7 +115,7 @@ impl Effects<'_> {
     }
 
     /// Does one of the writes place something of the load?
-    fn places_any(&self, vm: &Vm, made: Made<'_>, writes: &[Write]) -> bool {
+    fn places_any(&self, vm: &Vm, made: Creations<'_>, writes: &[Write]) -> bool {
         writes.iter().any(|write| {
             let key = self.past.key(write.spot).unwrap_or_default();
             self.is_new(made, vm.val(write.new)) || self.is_new(made, vm.val(key))
@@ -116,7 +125,7 @@ impl Effects<'_> {
     /// Where the innermost call was given something of the load, and has put it nowhere where that
     /// is looked for, all that is remembered is looked at. For example a tree of routes finds
     /// its tables by parts of a path.
-    fn search_deeper(&mut self, vm: &mut Vm, made: Made<'_>) -> Result<()> {
+    fn search_deeper(&mut self, vm: &mut Vm, made: Creations<'_>) -> Result<()> {
         let Some(call) = self.open.last() else {
             return Ok(());
         };
@@ -171,11 +180,11 @@ impl Effects<'_> {
     fn searching<T>(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
-        given: &Given,
+        made: Creations<'_>,
+        given: &CallArguments,
         look: impl FnOnce(&mut Search<'_>) -> Result<T>,
     ) -> Result<T> {
-        let sources = Sources {
+        let sources = NameSources {
             globals: self.context.globals,
             running: self.context.running,
             snapshot: self.snapshot,
@@ -205,7 +214,7 @@ impl Effects<'_> {
     fn find_repeat(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
+        made: Creations<'_>,
         call: &OpenCall,
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
@@ -224,8 +233,8 @@ impl Effects<'_> {
     fn take_back(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
-        frame: Option<&Frame<'_>>,
+        made: Creations<'_>,
+        frame: Option<&CallFrame<'_>>,
         call: &OpenCall,
         writes: &[Write],
         assignment: &Assignment,
@@ -259,7 +268,7 @@ impl Effects<'_> {
                 text::value(vm, old)
             ))?;
         }
-        self.note(false, call.function, label)
+        self.note(Registered::Before, call.function, label)
     }
 
     /// A registry may refuse what stands there already. Where a call that raised was given a
@@ -269,9 +278,9 @@ impl Effects<'_> {
     fn replace_standing(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
+        made: Creations<'_>,
         call: &OpenCall,
-        standing: Standing,
+        standing: SearchReason,
     ) -> Result<bool> {
         let found = self.searching(vm, made, &call.given, |search| {
             let mut found = Vec::new();
@@ -296,29 +305,29 @@ impl Effects<'_> {
         }
         if !found.is_empty() {
             let label = self.label(vm, made, call)?;
-            if standing == Standing::Refused {
+            if standing == SearchReason::Refused {
                 self.calls.duplicates.try_push(copied_text(&label)?)?;
             }
-            self.note(false, call.function, label)?;
+            self.note(Registered::Before, call.function, label)?;
         }
         Ok(!found.is_empty())
     }
 
-    /// A call that registers something: made before, or new.
-    pub(super) fn note(&mut self, is_new: bool, function: Ref, label: String) -> Result<()> {
+    /// A call that registers something.
+    fn note(&mut self, registered: Registered, function: Ref, label: String) -> Result<()> {
         if let Some(recorded) = &mut self.recorded {
             recorded.take(&label);
         }
         self.calls.made.try_push((function, copied_text(&label)?))?;
-        let list = match is_new {
-            true => &mut self.calls.new,
-            false => &mut self.calls.repeated,
+        let list = match registered {
+            Registered::Now => &mut self.calls.new,
+            Registered::Before => &mut self.calls.repeated,
         };
         list.try_push(label)
     }
 
     /// Did the last load make the call, and this one not yet as often?
-    fn is_recorded(&mut self, vm: &mut Vm, made: Made<'_>, call: &OpenCall) -> Result<bool> {
+    fn is_recorded(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
         let callee = vm.val(call.function).addr;
         if !self
             .recorded
@@ -335,7 +344,7 @@ impl Effects<'_> {
     }
 
     /// The program has taken the entry of a recorded call away since. It stays away.
-    fn is_removed(&mut self, vm: &mut Vm, made: Made<'_>, call: &OpenCall) -> Result<bool> {
+    fn is_removed(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
         // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put
         // the file's function for is not taken away.)
         for number in &call.touched {
@@ -348,7 +357,7 @@ impl Effects<'_> {
             }
         }
         let label = self.label(vm, made, call)?;
-        self.note(false, call.function, label)?;
+        self.note(Registered::Before, call.function, label)?;
         Ok(true)
     }
 
@@ -356,7 +365,7 @@ impl Effects<'_> {
     fn give_older(
         &mut self,
         vm: &mut Vm,
-        frame: &Frame<'_>,
+        frame: &CallFrame<'_>,
         assignment: &Assignment,
         writes: &[Write],
     ) -> Result<()> {
@@ -450,7 +459,7 @@ impl Effects<'_> {
     fn keep(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
+        made: Creations<'_>,
         call: OpenCall,
         writes: Vec<Write>,
         places: bool,
@@ -479,7 +488,7 @@ impl Effects<'_> {
         }
         if places && !call.loads {
             let label = self.label(vm, made, &call)?;
-            self.note(true, call.function, label)?;
+            self.note(Registered::Now, call.function, label)?;
         }
         let mut said = FxHashSet::default();
         for write in &writes {
@@ -509,7 +518,12 @@ impl Effects<'_> {
         call.runs_file && is_named || key.is_none_or(is_given) && is_given(write.new)
     }
 
-    pub(super) fn label(&mut self, vm: &mut Vm, made: Made<'_>, call: &OpenCall) -> Result<String> {
+    pub(super) fn label(
+        &mut self,
+        vm: &mut Vm,
+        made: Creations<'_>,
+        call: &OpenCall,
+    ) -> Result<String> {
         if let Some(label) = &call.label {
             return copied_text(label);
         }

@@ -3,8 +3,8 @@
 use super::closing::Ending;
 use super::standard::Use;
 use super::{Activation, Effects, MOST_NAMED, Role, copied_text, text};
-use crate::lua::calls::{Callee, Frame};
-use crate::lua::tracker::Made;
+use crate::lua::calls::{CallFrame, Callee};
+use crate::lua::tracker::Creations;
 use crate::lua::vm::{Kept, Kind, Ref, Vm};
 use crate::lua::{open, protected};
 use crate::support::error::Result;
@@ -13,7 +13,7 @@ use crate::support::mem::{TryInsert, TryPush, copied};
 impl Effects<'_> {
     /// What runs on the coroutine of an event. Others that were active above it have yielded, or
     /// ended.
-    pub(super) fn on_coroutine(&mut self, vm: &mut Vm, frame: &Frame<'_>) -> Result<()> {
+    pub(super) fn on_coroutine(&mut self, vm: &mut Vm, frame: &CallFrame<'_>) -> Result<()> {
         let made = frame.made;
         let thread = frame.thread();
         if self.active.iter().any(|(active, _)| *active == thread) {
@@ -40,8 +40,8 @@ impl Effects<'_> {
     pub(super) fn leave(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
-        frame: Option<&Frame<'_>>,
+        made: Creations<'_>,
+        frame: Option<&CallFrame<'_>>,
         ending: Ending,
     ) -> Result<()> {
         let Some(ended) = self.running().and_then(Vec::pop) else {
@@ -58,7 +58,12 @@ impl Effects<'_> {
 
     /// What an error has unwound is no longer running: down to the function at this address, if it
     /// is.
-    pub(super) fn unwind(&mut self, vm: &mut Vm, frame: &Frame<'_>, addr: usize) -> Result<bool> {
+    pub(super) fn unwind(
+        &mut self,
+        vm: &mut Vm,
+        frame: &CallFrame<'_>,
+        addr: usize,
+    ) -> Result<bool> {
         let Some(running) = self.running() else {
             return Ok(false);
         };
@@ -92,7 +97,7 @@ impl Effects<'_> {
         running.any(|activation| activation.dependency)
     }
 
-    pub(super) fn role(&self, frame: &Frame<'_>, callee: &Callee) -> Role {
+    pub(super) fn role(&self, frame: &CallFrame<'_>, callee: &Callee) -> Role {
         if callee.addr == self.chunk_at.1 {
             return Role::Own;
         }
@@ -111,7 +116,7 @@ impl Effects<'_> {
     fn loads(
         &self,
         vm: &mut Vm,
-        frame: &Frame<'_>,
+        frame: &CallFrame<'_>,
         callee: &Callee,
         args: Kept<Ref>,
     ) -> Result<bool> {
@@ -136,7 +141,7 @@ impl Effects<'_> {
         Ok(!vm.truthy(loaded))
     }
 
-    fn is_from_require(&self, frame: &Frame<'_>) -> bool {
+    fn is_from_require(&self, frame: &CallFrame<'_>) -> bool {
         let caller = frame.caller();
         caller.is_some_and(|caller| self.standard.what(caller) == Some(Use::Require))
     }
@@ -145,7 +150,7 @@ impl Effects<'_> {
     pub(super) fn enter_lua(
         &mut self,
         vm: &mut Vm,
-        frame: &Frame<'_>,
+        frame: &CallFrame<'_>,
         callee: &Callee,
         activation: &mut Activation,
         caller: Option<Role>,
@@ -200,7 +205,7 @@ impl Effects<'_> {
     pub(super) fn enter_c(
         &mut self,
         vm: &mut Vm,
-        frame: &Frame<'_>,
+        frame: &CallFrame<'_>,
         callee: &Callee,
         activation: &mut Activation,
     ) -> Result<bool> {
@@ -254,7 +259,7 @@ impl Effects<'_> {
     }
 
     /// The chunk itself walks over a table: it may change every entry, and what stands there.
-    pub(super) fn walk(&mut self, vm: &mut Vm, frame: &Frame<'_>) -> Result<bool> {
+    pub(super) fn walk(&mut self, vm: &mut Vm, frame: &CallFrame<'_>) -> Result<bool> {
         if !self.open.is_empty() || self.caller() != Some(Role::Own) {
             return Ok(false);
         }
@@ -277,7 +282,7 @@ impl Effects<'_> {
     fn enter_external_c(
         &mut self,
         vm: &mut Vm,
-        frame: &Frame<'_>,
+        frame: &CallFrame<'_>,
         callee: &Callee,
         activation: &mut Activation,
     ) -> Result<()> {
@@ -339,7 +344,7 @@ impl Effects<'_> {
 
     /// How the caller names a function. Lua reads the caller's code for that, up to the call: with
     /// many calls the name that a function had before does.
-    pub(super) fn name(&mut self, frame: &Frame<'_>) -> Result<(String, &'static str)> {
+    pub(super) fn name(&mut self, frame: &CallFrame<'_>) -> Result<(String, &'static str)> {
         let addr = frame.callee().addr;
         self.named += 1;
         if self.named > MOST_NAMED

@@ -69,7 +69,7 @@ impl Effects<'_> {
             calls,
             ..Left::default()
         };
-        let named = Named::of(vm, snapshot)?;
+        let named = NamedTables::of(vm, snapshot)?;
         let standing = past.standing(vm)?;
         // Places whose fate is that of a call.
         let mut decided: FxHashSet<Spot> = FxHashSet::default();
@@ -182,7 +182,7 @@ impl Left {
 
 /// The tables that the file can name.
 #[derive(Default)]
-pub(super) struct Named {
+pub(super) struct NamedTables {
     /// By address: whether the table is another module's, and whether all of its entries are
     /// remembered.
     tables: FxHashMap<usize, (bool, bool)>,
@@ -190,9 +190,9 @@ pub(super) struct Named {
     keys: FxHashSet<(Kind, u64)>,
 }
 
-impl Named {
-    fn of(vm: &Vm, snapshot: &Snapshot) -> Result<Named> {
-        let mut named = Named::default();
+impl NamedTables {
+    fn of(vm: &Vm, snapshot: &Snapshot) -> Result<NamedTables> {
+        let mut named = NamedTables::default();
         for number in 0..snapshot.len() {
             let (table, theirs) = snapshot.table(number);
             let slots = snapshot.slots_of(number);

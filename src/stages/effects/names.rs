@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::{Chunk, Digest};
 use crate::lua::calls;
-use crate::lua::tracker::Made;
+use crate::lua::tracker::Creations;
 use crate::lua::vm::{KeyValue, Kind, Ref, SourceId, Vm};
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
@@ -17,7 +17,7 @@ const MOST_LOOKED_AT: usize = 100_000;
 
 /// How well one function answers to another one; the highest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Likeness {
+pub enum MatchStrength {
     /// Both are the module's own, and nothing speaks against it.
     Any,
     /// They have the same code, lines apart.
@@ -27,11 +27,11 @@ pub enum Likeness {
 }
 
 /// The code of a function, lines apart, as far as it is known.
-pub type Code = Option<Digest>;
+pub type CodeDigest = Option<Digest>;
 
 /// What is known of the functions of both sides.
 #[derive(Default)]
-pub struct Names {
+pub struct FunctionNames {
     /// Of the running module: the names of each function, and the function of each name; none
     /// where several have it.
     running: FxHashMap<usize, Vec<Vec<u8>>>,
@@ -42,9 +42,9 @@ pub struct Names {
     incoming: FxHashMap<usize, Vec<Vec<u8>>>,
     incoming_names: FxHashSet<Vec<u8>>,
     looked_at: usize,
-    digests: FxHashMap<usize, Code>,
+    digests: FxHashMap<usize, CodeDigest>,
     /// A function of the file and its code.
-    last: Option<(Ref, Code)>,
+    last: Option<(Ref, CodeDigest)>,
     /// The names under which the file's main chunk stores functions, with the lines of each; none
     /// where several have the name.
     defined: FxHashMap<Vec<u8>, Option<(i32, i32)>>,
@@ -62,7 +62,7 @@ pub struct Names {
 }
 
 /// What the names are read from.
-pub struct Sources<'a> {
+pub struct NameSources<'a> {
     /// The table of globals.
     pub globals: Ref,
     /// The module's object, or nil.
@@ -115,7 +115,7 @@ impl Names {
         &mut self,
         vm: &mut Vm,
         ownership: &mut Ownership,
-        sources: &Sources<'_>,
+        sources: &NameSources<'_>,
     ) -> Result<()> {
         if std::mem::replace(&mut self.ready, true) {
             return Ok(());
@@ -244,7 +244,7 @@ impl Names {
     fn discover_incoming(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
+        made: Creations<'_>,
         name: Vec<u8>,
         value: Ref,
         tables: &mut Vec<Ref>,
@@ -308,8 +308,8 @@ impl Names {
         &mut self,
         vm: &mut Vm,
         ownership: &mut Ownership,
-        made: Made<'_>,
-        sources: &Sources<'_>,
+        made: Creations<'_>,
+        sources: &NameSources<'_>,
         incoming: Ref,
     ) -> Result<Vec<usize>> {
         self.prepare(vm, ownership, sources)?;
@@ -336,7 +336,7 @@ impl Names {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn digest_of_new(&mut self, vm: &mut Vm, incoming: Ref) -> Result<Code> {
+    pub fn digest_of_new(&mut self, vm: &mut Vm, incoming: Ref) -> Result<CodeDigest> {
         let address = vm.val(incoming).addr;
         if let Some((known, digest)) = self.last
             && vm.val(known).addr == address
@@ -352,7 +352,7 @@ impl Names {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn digest(&mut self, vm: &mut Vm, function: Ref) -> Result<Code> {
+    pub fn digest(&mut self, vm: &mut Vm, function: Ref) -> Result<CodeDigest> {
         let address = vm.val(function).addr;
         if let Some(known) = self.digests.get(&address) {
             return Ok(*known);
@@ -368,10 +368,10 @@ impl Names {
         &mut self,
         vm: &mut Vm,
         ownership: &mut Ownership,
-        made: Made<'_>,
-        sources: &Sources<'_>,
+        made: Creations<'_>,
+        sources: &NameSources<'_>,
         (incoming, running): (Ref, Ref),
-    ) -> Result<Option<Likeness>> {
+    ) -> Result<Option<MatchStrength>> {
         self.prepare(vm, ownership, sources)?;
         let (new, current) = (
             vm.val(incoming).addr,
@@ -379,7 +379,7 @@ impl Names {
         );
         if let Some(answer) = self.answers.get(&new) {
             let is_one = self.current(vm, sources.lineage, *answer) == current;
-            return Ok(is_one.then_some(Likeness::Name));
+            return Ok(is_one.then_some(MatchStrength::Name));
         }
         if self.answered.contains_key(&vm.val(running).addr) {
             return Ok(None);
@@ -395,7 +395,7 @@ impl Names {
             .clone()
             .any(|name| others.clone().any(|other| name == other))
         {
-            return Ok(Some(Likeness::Name));
+            return Ok(Some(MatchStrength::Name));
         }
         // The file has another function of that name.
         if others.any(|name| self.defined.contains_key(name) || self.incoming_names.contains(name))
@@ -411,9 +411,9 @@ impl Names {
         let new = self.digest_of_new(vm, incoming)?;
         let old = self.digest(vm, running)?;
         Ok(match old {
-            Some(_) if new == old => Some(Likeness::Code),
+            Some(_) if new == old => Some(MatchStrength::Code),
             Some(old) if self.file.contains(&old) => None, // left to the one of equal code
-            _ => (!is_taken).then_some(Likeness::Any),
+            _ => (!is_taken).then_some(MatchStrength::Any),
         })
     }
 

@@ -5,18 +5,23 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashSet;
 
 use super::past::{SMALL, Write};
-use super::repeat::Given;
+use super::repeat::CallArguments;
 use super::{Effects, GIVEN_DEPTH, Logged, MOST_TABLES, OpenCall, Role};
 use crate::code::Chunk;
-use crate::lua::calls::{self, Callee, Frame};
-use crate::lua::tracker::Made;
+use crate::lua::calls::{self, CallFrame, Callee};
+use crate::lua::tracker::Creations;
 use crate::lua::vm::{DebugInfo, Kept, KeyValue, Kind, Ref, Vm};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
 impl Effects<'_> {
     /// A call out of the module begins.
-    pub(super) fn begin(&mut self, vm: &mut Vm, frame: &Frame<'_>, args: Kept<Ref>) -> Result<()> {
+    pub(super) fn begin(
+        &mut self,
+        vm: &mut Vm,
+        frame: &CallFrame<'_>,
+        args: Kept<Ref>,
+    ) -> Result<()> {
         self.settle(vm)?;
         let mut call = OpenCall {
             place: frame.place(),
@@ -39,8 +44,8 @@ impl Effects<'_> {
     fn give(
         &self,
         vm: &mut Vm,
-        made: Made<'_>,
-        given: &mut Given,
+        made: Creations<'_>,
+        given: &mut CallArguments,
         value: Ref,
         depth: u32,
     ) -> Result<()> {
@@ -209,7 +214,7 @@ impl Effects<'_> {
     pub(super) fn enter(
         &mut self,
         vm: &mut Vm,
-        frame: &Frame<'_>,
+        frame: &CallFrame<'_>,
         callee: &Callee,
         args: Kept<Ref>,
     ) -> Result<()> {
@@ -237,7 +242,7 @@ impl Effects<'_> {
     fn enter_function(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
+        made: Creations<'_>,
         (function, addr): (Ref, usize),
         queue: &mut VecDeque<Ref>,
     ) -> Result<()> {
@@ -267,7 +272,7 @@ impl Effects<'_> {
 
     /// A coroutine is resumed: its functions go on without being entered. What they can change is
     /// remembered, once in each call.
-    pub(super) fn resume(&mut self, vm: &mut Vm, made: Made<'_>, thread: Ref) -> Result<()> {
+    pub(super) fn resume(&mut self, vm: &mut Vm, made: Creations<'_>, thread: Ref) -> Result<()> {
         calls::follow(vm, thread)?;
         let addr = vm.val(thread).addr;
         let resumed = self
@@ -299,7 +304,7 @@ impl Effects<'_> {
         vm: &mut Vm,
         function: Ref,
         addr: usize,
-        made: Made<'_>,
+        made: Creations<'_>,
     ) -> Result<()> {
         if self.constants.contains_key(&addr) && !made.created(addr) {
             return Ok(());
@@ -320,7 +325,7 @@ impl Effects<'_> {
     }
 
     /// Remembers the tables to which values lead, nearest first.
-    fn reach(&mut self, vm: &mut Vm, made: Made<'_>, mut queue: VecDeque<Ref>) -> Result<()> {
+    fn reach(&mut self, vm: &mut Vm, made: Creations<'_>, mut queue: VecDeque<Ref>) -> Result<()> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut looked_at = 0;
         while let Some(value) = queue.pop_front() {
@@ -382,7 +387,7 @@ impl Effects<'_> {
     }
 
     /// The innermost call can change more than is remembered.
-    fn note_beyond(&mut self, vm: &mut Vm, made: Made<'_>) -> Result<()> {
+    fn note_beyond(&mut self, vm: &mut Vm, made: Creations<'_>) -> Result<()> {
         let Some(call) = self.open.pop() else {
             return Ok(());
         };
@@ -399,7 +404,7 @@ impl Effects<'_> {
     pub(super) fn remember_behind(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
+        made: Creations<'_>,
         number: u32,
     ) -> Result<()> {
         let mut queue = VecDeque::new();

@@ -13,11 +13,11 @@ mod unify;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::unify::{are_same_but_digits, score};
-use super::names::{Likeness, Names, Sources};
+use super::names::{FunctionNames, MatchStrength, NameSources};
 use super::past::{Past, Spot, Write};
 use crate::code::Digest;
 use crate::lua::heap::Place;
-use crate::lua::tracker::Made;
+use crate::lua::tracker::Creations;
 use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::model::ownership::Ownership;
 use crate::support::error::Result;
@@ -45,15 +45,15 @@ pub struct Search<'a> {
     /// Which functions are the module's own.
     pub ownership: &'a mut Ownership,
     /// Which of them answer to which.
-    pub names: &'a mut Names,
+    pub names: &'a mut FunctionNames,
     /// Where names are read.
-    pub sources: &'a Sources<'a>,
+    pub sources: &'a NameSources<'a>,
     /// What the load has created.
-    pub made: Made<'a>,
+    pub made: Creations<'a>,
     /// The coroutines that it has created, with their functions.
     pub threads: &'a FxHashMap<usize, Ref>,
     /// What the call was given.
-    pub given: &'a Given,
+    pub given: &'a CallArguments,
     /// Numbers that were given may differ.
     pub loose: bool,
     /// Which entries of large tables hold functions of the module's own; and, for data, all
@@ -90,7 +90,7 @@ pub struct Holders {
 /// What a call was given: its arguments, and what stands in those of its tables that the load has
 /// made.
 #[derive(Default)]
-pub struct Given {
+pub struct CallArguments {
     /// Strings, numbers, booleans, and objects that existed before, by identity.
     pub values: FxHashSet<(Kind, u64)>,
     /// The same but for booleans, held.
@@ -101,7 +101,7 @@ pub struct Given {
 
 /// Why an older function is looked for that stands where a call has not put the file's.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum SearchReason {
     /// The call raised.
     Refused,
     /// The last load made the call as well.
@@ -144,7 +144,7 @@ pub enum Spotted {
 
 /// A state of an assignment that can be gone back to.
 #[derive(Clone, Copy)]
-struct Mark {
+struct Checkpoint {
     pairs: usize,
     scalars: usize,
     places: usize,
@@ -170,8 +170,8 @@ impl Assignment {
         self.pairs.get(*i).map(|(_, old)| *old)
     }
 
-    fn mark(&self) -> Mark {
-        Mark {
+    fn mark(&self) -> Checkpoint {
+        Checkpoint {
             pairs: self.pairs.len(),
             scalars: self.scalars.len(),
             places: self.places.len(),
@@ -182,7 +182,7 @@ impl Assignment {
         }
     }
 
-    fn back(&mut self, vm: &Vm, mark: Mark) {
+    fn back(&mut self, vm: &Vm, mark: Checkpoint) {
         for (new, old) in self.pairs.drain(mark.pairs..) {
             self.by_new.remove(&vm.val(new).addr);
             self.by_old.remove(&vm.val(old).addr);
@@ -239,7 +239,7 @@ enum Keying {
 }
 
 /// Was the object created by the load? `threads` has the coroutines that were.
-pub fn is_new(made: Made<'_>, threads: &FxHashMap<usize, Ref>, val: Val) -> bool {
+pub fn is_new(made: Creations<'_>, threads: &FxHashMap<usize, Ref>, val: Val) -> bool {
     match val.kind {
         Kind::Table | Kind::Function => made.created(val.addr),
         Kind::Thread => threads.contains_key(&val.addr),
@@ -276,7 +276,7 @@ impl Search<'_> {
             (self.narrow, self.narrowed) = (narrow, false);
             let found = self.find_among(writes)?;
             let is_best = |found: &Assignment| {
-                found.score >= found.places.len() as u32 * score(Likeness::Code)
+                found.score >= found.places.len() as u32 * score(MatchStrength::Code)
             };
             if !self.narrowed || found.as_ref().is_some_and(is_best) {
                 return Ok(found);

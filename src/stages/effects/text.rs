@@ -2,13 +2,13 @@
 
 use crate::code::Chunk;
 use crate::lua::calls;
-use crate::lua::tracker::Made;
+use crate::lua::tracker::Creations;
 use crate::lua::vm::{Kept, Kind, Ref, Vm};
 use crate::stages::find::Context;
 use crate::support::error::{Result, shown};
 
 use super::OpenCall;
-use super::names::Names;
+use super::names::FunctionNames;
 
 /// A longer string is shortened.
 const MOST_BYTES: usize = 40;

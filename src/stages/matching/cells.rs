@@ -19,14 +19,14 @@ pub struct Name(u32);
 /// The names of upvalues. Short ones are shared by all functions of a Lua state, so an address is
 /// looked up most of the time, and the text only at its first sight.
 #[derive(Default)]
-pub struct Names {
+pub struct UpvalueNames {
     by_address: FxHashMap<usize, Name>,
     by_text: FxHashMap<Vec<u8>, Name>,
     environment: Option<Name>,
     none: Option<Name>,
 }
 
-impl Names {
+impl UpvalueNames {
     /// Makes room for so many.
     pub(super) fn reserve(&mut self, names: usize) -> Result<()> {
         self.by_address.try_reserve(names)?;
@@ -84,7 +84,7 @@ impl Names {
 
 /// One upvalue of a function of either side.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Upvalue {
+pub struct NamedUpvalue {
     /// Its name.
     pub name: Name,
     /// The number of its cell.
@@ -259,7 +259,7 @@ impl Pairer<'_> {
                 cell.own |= own;
                 // All functions know a cell by one name; where somebody joined another,
                 // `match_upvalues` asks again.
-                self.out.upvalues.try_push(Upvalue {
+                self.out.upvalues.try_push(NamedUpvalue {
                     name: cell.name,
                     cell: number,
                     index,
@@ -335,7 +335,7 @@ impl Pairer<'_> {
             };
             if let Some(cell) = self.out.new_cells.get_mut(number as usize) {
                 cell.own |= own;
-                self.out.upvalues.try_push(Upvalue {
+                self.out.upvalues.try_push(NamedUpvalue {
                     name: cell.name,
                     cell: number,
                     index,

@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Action, Child, Keyed, Pairer, SlotDecision};
+use super::{Action, Keyed, Pairer, QueuedChild, SlotDecision};
 use crate::lua::vm::Ref;
 use crate::model::site::{Origin, SiteId};
 use crate::stages::snapshot::Change;
@@ -12,7 +12,7 @@ use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// For each table into which the chunk wrote, by address, a table of the keys
 /// ([`crate::lua::vm::Vm::numbered`]).
-pub(super) type Written = FxHashMap<usize, Ref>;
+pub(super) type WrittenKeys = FxHashMap<usize, Ref>;
 
 impl Pairer<'_> {
     /// What the incoming chunk wrote into tables that existed: what it overwrote takes the part of
@@ -39,7 +39,7 @@ impl Pairer<'_> {
             };
             self.change(*change, parent, &mut children)?;
         }
-        let mut written = Written::default();
+        let mut written = WrittenKeys::default();
         let mut keys = Vec::new();
         for changes in changes.chunk_by(|a, b| a.number == b.number) {
             keys.clear();
@@ -87,7 +87,12 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    fn change(&mut self, change: Change, parent: SiteId, children: &mut Vec<Child>) -> Result<()> {
+    fn change(
+        &mut self,
+        change: Change,
+        parent: SiteId,
+        children: &mut Vec<QueuedChild>,
+    ) -> Result<()> {
         let Some(key) = change.key else {
             let at = self.out.sites.metatable(parent)?;
             let slot = SlotDecision {

@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Pairer;
 use super::cells::{CellFate, CellPair, Name};
 use super::merge::is_scalar;
-use crate::code::constants::{Init, Sought, Text};
+use crate::code::constants::{Init, MainText, Sought};
 use crate::code::{Chunk, UpvalueSet};
 use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId, Vm};
 use crate::model::base::Held;
@@ -31,7 +31,7 @@ pub(super) struct Constants {
     /// The source of the incoming main function.
     source: SourceId,
     /// The incoming text; none inside where it cannot be read.
-    text: Option<Option<Text>>,
+    text: Option<Option<MainText>>,
     /// What earlier reloads know to be assigned.
     assigned: Assigned,
     /// Pairs of cells up to this one were looked at for functions to be met.
@@ -71,7 +71,7 @@ pub(super) fn read_first(vm: &mut Vm, main: Ref, assigned: &mut Assigned) -> Res
         return Ok(());
     }
     vm.dump(main, DebugInfo::Keep)?;
-    let text = Text::read(vm.take_dump(), vm.secret())?;
+    let text = MainText::read(vm.take_dump(), vm.secret())?;
     let names = match &text {
         Some(text) => text.certainly_assigned()?,
         None => None,
@@ -245,7 +245,7 @@ impl Pairer<'_> {
         };
         if new.own {
             return match self.constants.source == owner.info.source {
-                true => self.identity.is_written(owner, new.index),
+                true => self.identity.is_literal_upvalue(owner, new.index),
                 false => Ok(false),
             };
         }
@@ -289,7 +289,7 @@ impl Pairer<'_> {
             self.constants.text = Some(match self.loaded.chunk {
                 Some(_) => {
                     self.vm.dump(self.loaded.main, DebugInfo::Keep)?;
-                    Text::read(self.vm.take_dump(), self.vm.secret())?
+                    MainText::read(self.vm.take_dump(), self.vm.secret())?
                 }
                 None => None,
             });
@@ -533,7 +533,7 @@ impl Pairer<'_> {
                 .text
                 .as_ref()
                 .and_then(Option::as_ref)
-                .map(Text::assigned)
+                .map(MainText::assigned)
             {
                 Some(Some(mut names)) => names.try_for_each(|name| assigned.add(self.vm, name))?,
                 _ => assigned.add_all()?,

@@ -10,7 +10,7 @@ use super::dropped::describe;
 use super::merge::is_scalar;
 use super::{Action, CellFate, Pairer};
 use crate::lua::vm::{Kind, Ref};
-use crate::model::base::Place;
+use crate::model::base::RecordedPlace;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -24,6 +24,15 @@ pub struct Differing {
     pub running: Ref,
     /// What the incoming version has.
     pub file: Ref,
+}
+
+/// Where the file has the value that stays.
+#[derive(Clone, Copy)]
+enum RunningValue {
+    /// In no other place that counts.
+    OnlyHere,
+    /// Under a new key of the same table.
+    UnderNewKey,
 }
 
 impl Pairer<'_> {
@@ -57,8 +66,16 @@ impl Pairer<'_> {
                 let site = self.out.sites.key(slot.parent, slot.key)?;
                 let address = self.vm.val(slot.table).addr;
                 let digest = self.vm.digest(slot.old);
-                let is_taken = digest.is_some_and(|digest| added.contains(&(address, digest)));
-                self.note_difference(place, (site, is_taken), slot.old, slot.new)?;
+                let value = match digest.is_some_and(|digest| added.contains(&(address, digest))) {
+                    true => RunningValue::UnderNewKey,
+                    false => RunningValue::OnlyHere,
+                };
+                let difference = Differing {
+                    site,
+                    running: slot.old,
+                    file: slot.new,
+                };
+                self.note_difference(place, difference, value)?;
             }
         }
         for number in 0..self.out.cell_pairs.len() {
@@ -70,8 +87,13 @@ impl Pairer<'_> {
                 && pair.fate == CellFate::Keep
                 && self.are_other_scalars(pair.old_value, pair.new_value)
             {
-                let (place, site) = (self.cell_place(&cell), self.out.cell_site(pair.new)?);
-                self.note_difference(place, (site, false), pair.old_value, pair.new_value)?;
+                let difference = Differing {
+                    site: self.out.cell_site(pair.new)?,
+                    running: pair.old_value,
+                    file: pair.new_value,
+                };
+                let place = self.cell_place(&cell);
+                self.note_difference(place, difference, RunningValue::OnlyHere)?;
             }
         }
         Ok(())
@@ -81,30 +103,29 @@ impl Pairer<'_> {
         is_scalar(self.vm.val(old)) && is_scalar(self.vm.val(new)) && !self.vm.same(old, new)
     }
 
-    /// `is_taken`: the file gives the running value to a new key of the table.
     fn note_difference(
         &mut self,
-        place: Place,
-        (site, is_taken): (SiteId, bool),
-        running: Ref,
-        file: Ref,
+        place: RecordedPlace,
+        difference: Differing,
+        value: RunningValue,
     ) -> Result<()> {
+        let Differing {
+            site,
+            running,
+            file,
+        } = difference;
         let base = &self.out.base;
         if !base.is_there(place) || base.had(place, self.vm.digest(file)) {
             return Ok(());
         }
         let is_untouched = base.had(place, self.vm.digest(running));
         if is_untouched {
-            self.out.differing.try_push(Differing {
-                site,
-                running,
-                file,
-            })?;
+            self.out.differing.try_push(difference)?;
         }
-        let why = match (is_untouched, is_taken) {
+        let why = match (is_untouched, value) {
             (false, _) => "the program and the file have both changed it",
-            (true, true) => "the file gives that value to a new key",
-            (true, false) => return Ok(()),
+            (true, RunningValue::UnderNewKey) => "the file gives that value to a new key",
+            (true, RunningValue::OnlyHere) => return Ok(()),
         };
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         let [running, file] = [describe(self.vm, running)?, describe(self.vm, file)?];

@@ -14,7 +14,7 @@ use super::Pairer;
 use super::cells::{Cell1, Name};
 use super::merge::is_scalar;
 use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
-use crate::model::base::{self, Place};
+use crate::model::base::{self, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
 use crate::support::mem::{TryPush, copied};
@@ -76,7 +76,7 @@ impl Pairer<'_> {
     }
 
     /// Where a local that the file has not is on record: by its name only if no other one has that.
-    fn place_of_dropped(&self, cell: &Cell1, is_only: bool) -> Option<Place> {
+    fn place_of_dropped(&self, cell: &Cell1, is_only: bool) -> Option<RecordedPlace> {
         let number = self.number_of(cell.function)?;
         let of_function = base::local_of(self.vm, number, cell.function, cell.index);
         if self.out.base.is_there(of_function) {
@@ -148,7 +148,7 @@ impl Pairer<'_> {
     }
 
     /// Is it data, and other data than the last load has put there?
-    pub(super) fn is_changed_state(&mut self, place: Place, value: Ref) -> Result<bool> {
+    pub(super) fn is_changed_state(&mut self, place: RecordedPlace, value: Ref) -> Result<bool> {
         let val = self.vm.val(value);
         if is_scalar(val) {
             return Ok(!self.out.base.had(place, self.vm.digest(value)));

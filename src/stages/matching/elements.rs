@@ -2,9 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
-use super::lists::{MOST_ELEMENTS, Running, Written};
+use super::lists::{IncomingElement, MOST_ELEMENTS, RunningElement};
 use super::merge::is_scalar;
-use super::{EntryPair, Pairer, TablePair};
+use super::{EntryPair, Pairer, Side, TablePair};
 use crate::code::align::sequence::Element;
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::base::{self, Held, Path};
@@ -44,7 +44,7 @@ impl Pairer<'_> {
         &mut self,
         pair: &TablePair,
         entries: Vec<EntryPair>,
-    ) -> Result<Vec<Written>> {
+    ) -> Result<Vec<IncomingElement>> {
         let mut written = Vec::new();
         for beside in entries {
             let val = beside.new_val;
@@ -58,7 +58,7 @@ impl Pairer<'_> {
             };
             let has_code =
                 val.is_function() || val.is_table() && is_fresh && self.bears_code(beside.new)?;
-            written.try_push(Written {
+            written.try_push(IncomingElement {
                 beside,
                 f2,
                 has_code,
@@ -69,7 +69,7 @@ impl Pairer<'_> {
     }
 
     /// The running elements list; `most`: up to the file's length, behind a hole as well.
-    pub(super) fn running(&mut self, pair: &TablePair, most: usize) -> Result<Vec<Running>> {
+    pub(super) fn running(&mut self, pair: &TablePair, most: usize) -> Result<Vec<RunningElement>> {
         let mut end = self.vm.raw_len(pair.old).max(most as i64);
         if end > MOST_ELEMENTS {
             end = MOST_ELEMENTS;
@@ -95,7 +95,7 @@ impl Pairer<'_> {
                 }
                 false => None,
             };
-            running.try_push(Running {
+            running.try_push(RunningElement {
                 index,
                 value,
                 val,
@@ -106,7 +106,7 @@ impl Pairer<'_> {
     }
 
     /// The running object that one of the incoming version answers to, or is.
-    pub(super) fn partner(&self, written: &Written) -> Option<Ref> {
+    pub(super) fn partner(&self, written: &IncomingElement) -> Option<Ref> {
         let EntryPair {
             new,
             new_val,
@@ -139,7 +139,11 @@ impl Pairer<'_> {
         })
     }
 
-    pub(super) fn describe_running(&mut self, one: &Running, keys: &mut Keys) -> Result<Element> {
+    pub(super) fn describe_running(
+        &mut self,
+        one: &RunningElement,
+        keys: &mut Keys,
+    ) -> Result<Element> {
         let mut element = Element {
             kind: kind_of(one.val),
             exact: self.exact(one.value),
@@ -149,7 +153,7 @@ impl Pairer<'_> {
             if self.has_partner(one.val.addr) {
                 element.kind = TAKEN1;
             } else {
-                self.describe_row(one.value, false, &mut element, keys)?;
+                self.describe_row(one.value, Side::Running, &mut element, keys)?;
             }
         } else if one.val.is_function() {
             let is_free = one.f1.and_then(|f1| self.out.old.get(f1 as usize));
@@ -175,7 +179,11 @@ impl Pairer<'_> {
         })
     }
 
-    pub(super) fn describe_written(&mut self, one: &Written, keys: &mut Keys) -> Result<Element> {
+    pub(super) fn describe_written(
+        &mut self,
+        one: &IncomingElement,
+        keys: &mut Keys,
+    ) -> Result<Element> {
         let EntryPair {
             new,
             new_val,
@@ -192,7 +200,7 @@ impl Pairer<'_> {
             if self.out.tables.contains_key(&new_val.addr) {
                 element.kind = TAKEN2;
             } else {
-                self.describe_row(new, true, &mut element, keys)?;
+                self.describe_row(new, Side::Incoming, &mut element, keys)?;
             }
         } else if new_val.is_function() {
             match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
@@ -210,7 +218,7 @@ impl Pairer<'_> {
     fn describe_row(
         &mut self,
         row: Ref,
-        is_incoming: bool,
+        side: Side,
         element: &mut Element,
         keys: &mut Keys,
     ) -> Result<()> {
@@ -239,9 +247,9 @@ impl Pairer<'_> {
                 let code = code.map_or(0, |profile| profile.digest.key());
                 content = content.wrapping_add(token(key, code));
                 element.hints.try_push(token(key, 1))?;
-                let definition = match is_incoming {
-                    true => self.identity.element(self.vm, function),
-                    false => self.identity.element_running(self.vm, function),
+                let definition = match side {
+                    Side::Incoming => self.identity.element(self.vm, function),
+                    Side::Running => self.identity.element_running(self.vm, function),
                 };
                 self.vm.release(mark);
                 if let Some(definition) = definition {
@@ -257,7 +265,7 @@ impl Pairer<'_> {
     }
 
     /// Is it an element that the last version of the file has made, whatever became of it?
-    pub(super) fn was_element(&mut self, one: &Written) -> Result<bool> {
+    pub(super) fn was_element(&mut self, one: &IncomingElement) -> Result<bool> {
         let EntryPair { new, new_val, .. } = one.beside;
         if new_val.is_function() {
             return Ok(self.identity.was_element(self.vm, new));
@@ -292,16 +300,19 @@ impl Pairer<'_> {
             };
             let object = held.number().map(Path::of);
             let row = match held.kind() {
-                base::Kind::Row => Some(place.path()),
+                base::RecordedKind::Row => Some(place.path()),
                 _ => object.filter(|path| self.out.base.knows(*path)),
             };
             let kind = match (held.kind(), row) {
-                (base::Kind::Scalar, _) => SCALAR,
+                (base::RecordedKind::Scalar, _) => SCALAR,
                 (_, Some(_)) => TABLE,
-                (base::Kind::Object, _) => FUNCTION,
+                (base::RecordedKind::Object, _) => FUNCTION,
                 _ => OTHER,
             };
-            let exact = matches!(held.kind(), base::Kind::Scalar | base::Kind::Object);
+            let exact = matches!(
+                held.kind(),
+                base::RecordedKind::Scalar | base::RecordedKind::Object
+            );
             let mut element = Element {
                 kind,
                 exact: exact.then(|| held.bits()),
@@ -311,7 +322,9 @@ impl Pairer<'_> {
                 let mut content = 0u64;
                 for (key, is_string) in keys {
                     let held = self.out.base.get(path.place(*key));
-                    if let Some(held) = held.filter(|held| held.kind() == base::Kind::Scalar) {
+                    if let Some(held) =
+                        held.filter(|held| held.kind() == base::RecordedKind::Scalar)
+                    {
                         let token = token(*key, held.bits());
                         content = content.wrapping_add(token);
                         if *is_string {

@@ -6,7 +6,8 @@
 use super::Function2;
 use super::identity::Identity;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Kind as Made, Store, StoreId, Symbol, Text, VariableId,
+    Constant, DefinitionId, Definitions, ExpressionKind, Store, StoreId, StringId, Symbol,
+    VariableId,
 };
 use crate::lua::vm::{Ref, Vm};
 
@@ -113,7 +114,7 @@ impl Identity {
             return None;
         }
         let ((base, a), (incoming, b)) = (plain(base), plain(incoming));
-        let texts = |a: Text, b: Text| Some(base.text(a) != incoming.text(b));
+        let texts = |a: StringId, b: StringId| Some(base.text(a) != incoming.text(b));
         match (a, b) {
             (Symbol::Constant(Constant::String(a)), Symbol::Constant(Constant::String(b)))
             | (Symbol::Global(a), Symbol::Global(b))
@@ -175,7 +176,11 @@ fn leads_elsewhere(expression: Expression<'_>, store: StoreId) -> bool {
 
 /// What the main function of a version stores last under a key of a definition's object, or in a
 /// global.
-fn last(version: &Definitions, holder: Option<DefinitionId>, key: Text) -> Option<Expression<'_>> {
+fn last(
+    version: &Definitions,
+    holder: Option<DefinitionId>,
+    key: StringId,
+) -> Option<Expression<'_>> {
     let (_, store) = last_store(version, holder, key)?;
     Some((version, store.value))
 }
@@ -183,7 +188,7 @@ fn last(version: &Definitions, holder: Option<DefinitionId>, key: Text) -> Optio
 fn last_store(
     version: &Definitions,
     holder: Option<DefinitionId>,
-    key: Text,
+    key: StringId,
 ) -> Option<(StoreId, &Store)> {
     let is_main = |(_, store): &(StoreId, &Store)| store.proto == 0;
     match holder {
@@ -195,7 +200,7 @@ fn last_store(
 /// The variable that is an upvalue, counted from 1, of a function that a definition makes.
 fn variable(version: &Definitions, function: DefinitionId, index: u8) -> Option<VariableId> {
     match version.get(function)?.kind {
-        Made::Function(proto) => version.upvalue(proto, index.checked_sub(1)?),
+        ExpressionKind::Function(proto) => version.upvalue(proto, index.checked_sub(1)?),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Fresh tables that answer to none of the running version's (R5.1).
 
-use super::{Child, ChildKind, Pairer, Reference};
+use super::{ChildKind, Pairer, QueuedChild, Reference};
 use crate::lua::vm::{KeyValue, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -33,7 +33,7 @@ impl Pairer<'_> {
             }
             let site = self.out.sites.key(site, key)?;
             let mut child = |order, new, kind| {
-                children.try_push(Child {
+                children.try_push(QueuedChild {
                     order,
                     holder: None,
                     key,

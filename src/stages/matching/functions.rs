@@ -2,11 +2,11 @@
 
 use smallvec::SmallVec;
 
-use super::cells::{Name, Upvalue, Upvalues};
+use super::cells::{Name, NamedUpvalue, Upvalues};
 use super::{Edge, Pairer, incoming_graph};
 use crate::code::{Profile, UpvalueSet};
 use crate::lua::vm::{Info, Ref};
-use crate::model::objects::Function;
+use crate::model::objects::RunningFunction;
 use crate::model::site::SiteId;
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryPush, sort_by_number};
@@ -58,7 +58,7 @@ pub struct Function2 {
     /// The running functions that it answers to.
     pub partners: Few,
     /// The running functions that it was compared with.
-    pub(super) edges: Few,
+    pub(super) compared_with: Few,
     /// Its upvalues.
     pub upvalues: Upvalues,
     /// It stands under a name, too, that the running table lacks.
@@ -85,7 +85,7 @@ impl Pairer<'_> {
         if let Some(met) = self.out.met1.get(known) {
             return Ok(Some(met));
         }
-        let Some(Function {
+        let Some(RunningFunction {
             info, own, list, ..
         }) = self.out.known.function(known)
         else {
@@ -189,7 +189,7 @@ impl Pairer<'_> {
             return Ok(Some(met));
         }
         let Some((
-            incoming_graph::Function {
+            incoming_graph::IncomingFunction {
                 info, own, list, ..
             },
             _,
@@ -226,7 +226,7 @@ impl Pairer<'_> {
             own,
             profile,
             partners: Few::new(),
-            edges: Few::new(),
+            compared_with: Few::new(),
             upvalues,
             added: false,
             degree: 0,
@@ -346,7 +346,7 @@ impl Pairer<'_> {
         function: Ref,
         upvalues: Upvalues,
         name: Name,
-    ) -> Result<Option<Upvalue>> {
+    ) -> Result<Option<NamedUpvalue>> {
         for number in upvalues.numbers() {
             let upvalue = self.out.upvalue(number);
             if self.name(function, upvalue.index)? == name {
@@ -358,7 +358,7 @@ impl Pairer<'_> {
 
     /// The name that an incoming upvalue had in the last load, which is its own nearly always; none
     /// where what had that name is called otherwise by now.
-    fn name_before(&self, f2: u32, upvalue: Upvalue) -> Option<Name> {
+    fn name_before(&self, f2: u32, upvalue: NamedUpvalue) -> Option<Name> {
         let has_name = |function: Ref, text: Ref| {
             self.vm.with_upvalue_name(function, upvalue.index, |name| {
                 self.vm.is_string(text, name)
@@ -422,11 +422,11 @@ impl Pairer<'_> {
 
     /// R4.1, R4.5
     fn match_upvalues(&mut self, f1: u32, f2: u32) -> Result<()> {
-        let both_home = matches!(
+        let are_own = matches!(
             (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)),
             (Some(old), Some(new)) if old.own && new.own
         );
-        if !both_home && !self.are_twins(f1, f2) {
+        if !are_own && !self.are_twins(f1, f2) {
             return Ok(());
         }
         if let Some(mut external) = self

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Function2;
-use super::origins::{self, By, Function, Holder, Origins, Put, Roots};
+use super::origins::{self, By, Holder, Origins, Put, Roots, SideFunction};
 use super::{Edge, Pairer};
-use crate::code::align::{Alignment, Reason, Renames, align};
+use crate::code::align::{Alignment, AlignmentReason, Renames, align};
 use crate::code::compiled::Compiled;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Key, Kind as Made, Parent, Place, ProtoId, Symbol,
-    VariableId,
+    Constant, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind, Parent,
+    ProtoId, Symbol, VariableId,
 };
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::base::{self, Base, Path};
@@ -25,7 +25,7 @@ use crate::support::mem::{TryInsert, TryPush, copied, counted};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Relation {
     /// They answer to each other, for this reason.
-    Same(Reason),
+    Same(AlignmentReason),
     /// Each is another one's counterpart, or nobody's.
     Other,
     /// Nothing.
@@ -174,7 +174,7 @@ impl Identity {
         let name = || {
             let base = self.base.as_ref()?;
             let made = base.get(id)?;
-            let Place::Field {
+            let Destination::Field {
                 key: Symbol::Constant(Constant::String(name)),
                 ..
             } = base.store(made.place?)?.place
@@ -197,10 +197,11 @@ impl Identity {
             return Ok(found);
         };
         for (id, definition) in base.iter() {
-            if let Made::Function(old) = definition.kind
+            if let ExpressionKind::Function(old) = definition.kind
                 && let Some((incoming, reason)) = self.incoming(id)
-                && reason != Reason::Likeness
-                && let Some(Made::Function(new)) = definitions.get(incoming).map(|new| new.kind)
+                && reason != AlignmentReason::Likeness
+                && let Some(ExpressionKind::Function(new)) =
+                    definitions.get(incoming).map(|new| new.kind)
             {
                 found.try_push((old, new))?;
             }
@@ -246,7 +247,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub(super) fn is_written(&self, function: &Function2, index: u8) -> Result<bool> {
+    pub(super) fn is_literal_upvalue(&self, function: &Function2, index: u8) -> Result<bool> {
         let Some(definitions) = &self.definitions else {
             return Ok(false);
         };
@@ -261,7 +262,7 @@ impl Identity {
         let arguments = || {
             let definitions = self.definitions.as_ref()?;
             let made = definitions.get(self.incoming.definition(vm.val(object).addr)?)?;
-            let Made::Call(call) = made.kind else {
+            let ExpressionKind::Call(call) = made.kind else {
                 return None;
             };
             Some((
@@ -287,18 +288,18 @@ impl Identity {
     }
 
     /// What a definition of the running version has become.
-    fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, Reason)> {
+    fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
         match &self.alignment {
             Some(alignment) => alignment.incoming(base),
-            None => Some((base, Reason::Name)),
+            None => Some((base, AlignmentReason::Name)),
         }
     }
 
     /// What a definition of the file was.
-    fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, Reason)> {
+    fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
         match &self.alignment {
             Some(alignment) => alignment.base(incoming),
-            None => Some((incoming, Reason::Name)),
+            None => Some((incoming, AlignmentReason::Name)),
         }
     }
 
@@ -431,7 +432,7 @@ fn are_passed(definitions: &Definitions, proto: ProtoId, number: u8, steps: u32)
     let function = definitions.proto(proto).and_then(|proto| proto.definition);
     let mut found = false;
     for (_, made) in definitions.iter() {
-        let Made::Call(call) = made.kind else {
+        let ExpressionKind::Call(call) = made.kind else {
             continue;
         };
         let Some(call) = definitions.call(call) else {
@@ -461,7 +462,9 @@ fn elements(definitions: &Definitions) -> Result<FxHashSet<DefinitionId>> {
             Parent::Definition(row) => definitions.get(row),
             Parent::Proto(_) => None,
         };
-        if definition.key == Key::Element || row.is_some_and(|row| row.key == Key::Element) {
+        if definition.key == DefinitionKey::Element
+            || row.is_some_and(|row| row.key == DefinitionKey::Element)
+        {
             elements.try_insert_value(id, ())?;
         }
     }
@@ -496,7 +499,7 @@ impl Pairer<'_> {
         }
         let mut functions = Vec::new();
         for function in self.graph.own_functions() {
-            functions.try_push(Function {
+            functions.try_push(SideFunction {
                 at: function.at,
                 info: function.info,
                 digest: None,
@@ -596,7 +599,7 @@ impl Pairer<'_> {
     /// The module's own functions that run, each with a digest of its code. Where the module was
     /// loaded once, none is known, and the lines tell all; later on a function may be of an older
     /// load, and stand on the lines of another one.
-    fn running_functions(&mut self) -> Result<Vec<Function>> {
+    fn running_functions(&mut self) -> Result<Vec<SideFunction>> {
         let mut functions = Vec::new();
         for number in 0..self.out.known.functions() as u32 {
             let Some(known) = self.out.known.function(number).filter(|known| known.own) else {
@@ -604,13 +607,13 @@ impl Pairer<'_> {
             };
             let number = self.lineage.number(self.vm, known.at);
             let profile = number.and_then(Lineage::profile);
-            functions.try_push(Function {
+            functions.try_push(SideFunction {
                 at: known.at,
                 info: known.info,
                 digest: profile.map(|profile| profile.digest),
             })?;
         }
-        let is_known = |function: &Function| function.digest.is_some();
+        let is_known = |function: &SideFunction| function.digest.is_some();
         if self.loaded.was_reloaded || functions.iter().any(is_known) {
             for function in functions
                 .iter_mut()
@@ -747,7 +750,7 @@ fn place_of(
     lineage: Lineage,
     globals: Ref,
     holder: Holder,
-) -> Option<base::Place> {
+) -> Option<base::RecordedPlace> {
     let path = |table: Ref| {
         if vm.val(table) == vm.val(globals) {
             return Some(Path::root(vm, Root::Globals.name()));
@@ -755,7 +758,7 @@ fn place_of(
         lineage.of(vm, table).map(Path::of)
     };
     match holder {
-        Holder::Module => Some(base::Place::RESULT),
+        Holder::Module => Some(base::RecordedPlace::RESULT),
         Holder::Field(table, key) => Some(path(table)?.place(vm.digest(key)?)),
         Holder::Metatable(table) => Some(path(table)?.metatable()),
         Holder::Upvalue(function, index) => {

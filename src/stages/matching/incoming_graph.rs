@@ -21,7 +21,7 @@ const MOST_ENTRIES: usize = 20_000;
 
 /// An entry of an incoming table.
 #[derive(Clone, Copy)]
-pub(super) struct Item {
+pub(super) struct IncomingEntry {
     /// The key and the value.
     pub(super) entry: KeyValue,
     /// What the value is…
@@ -30,7 +30,7 @@ pub(super) struct Item {
     pub(super) order: Option<u32>,
 }
 
-impl Item {
+impl IncomingEntry {
     /// The entry beside what the running version has under its key.
     pub(super) fn beside(self, old: Ref, old_val: Val) -> EntryPair {
         EntryPair {
@@ -46,7 +46,7 @@ impl Item {
 
 /// A fresh Lua function.
 #[derive(Clone, Copy)]
-pub(super) struct Function {
+pub(super) struct IncomingFunction {
     /// The function.
     pub(super) at: Ref,
     /// What `lua_getinfo` says.
@@ -60,12 +60,12 @@ pub(super) struct Function {
 /// What is known of the incoming version. Objects go by their place in the order of creation.
 #[derive(Default)]
 pub(super) struct IncomingGraph {
-    items: Vec<Item>,
+    items: Vec<IncomingEntry>,
     /// Of each table that was looked at, the first item and the one behind its last.
     tables: DenseMap,
     ranges: Vec<(u32, u32)>,
     functions: DenseMap,
-    infos: Vec<Function>,
+    infos: Vec<IncomingFunction>,
     /// The lists of cells of its functions.
     pub(super) lists: CellLists,
 }
@@ -80,12 +80,12 @@ impl IncomingGraph {
     }
 
     /// The module's own functions that were met.
-    pub(super) fn own_functions(&self) -> impl Iterator<Item = &Function> {
+    pub(super) fn own_functions(&self) -> impl Iterator<Item = &IncomingFunction> {
         self.infos.iter().filter(|function| function.own)
     }
 
     /// An entry by its number.
-    pub(super) fn item(&self, number: u32) -> Option<Item> {
+    pub(super) fn item(&self, number: u32) -> Option<IncomingEntry> {
         self.items.get(number as usize).copied()
     }
 
@@ -182,7 +182,7 @@ impl Pairer<'_> {
         cells: &mut FxHashSet<usize>,
         work: &mut Vec<(Ref, u32)>,
     ) -> Result<()> {
-        let Some((Function { info, .. }, first)) = self.graph_node(function, order)? else {
+        let Some((IncomingFunction { info, .. }, first)) = self.graph_node(function, order)? else {
             return Ok(());
         };
         if !first {
@@ -212,7 +212,7 @@ impl Pairer<'_> {
         &mut self,
         function: Ref,
         order: u32,
-    ) -> Result<Option<(Function, bool)>> {
+    ) -> Result<Option<(IncomingFunction, bool)>> {
         if let Some(number) = self.graph.functions.get(order) {
             let known = self.graph.infos.get(number as usize);
             return Ok(known.map(|known| (*known, false)));
@@ -225,7 +225,7 @@ impl Pairer<'_> {
             .graph
             .lists
             .number(self.vm.cells(function, info.upvalues)?)?;
-        let found = Function {
+        let found = IncomingFunction {
             at: function,
             info,
             own,
@@ -260,7 +260,9 @@ impl Pairer<'_> {
         for entry in entries.iter() {
             let val = self.vm.val(entry.value);
             let order = self.order_of(val);
-            self.graph.items.try_push(Item { entry, val, order })?;
+            self.graph
+                .items
+                .try_push(IncomingEntry { entry, val, order })?;
         }
         let end = start + entries.len();
         self.graph

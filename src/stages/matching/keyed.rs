@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::elements::{FUNCTION, TAKEN1};
-use super::{Action, Child, Edge, Keyed, Pairer, Pairing, Pass, SlotDecision};
+use super::{Action, Edge, Keyed, Pairer, Pairing, Pass, QueuedChild, SlotDecision};
 use crate::code::Digest;
 use crate::code::align::sequence::{Element, align, by_content};
 use crate::lua::vm::{Kind, Ref};
@@ -19,7 +19,7 @@ use crate::support::mem::{TryPush, copied};
 const MOST_ENTRIES: usize = 10_000;
 
 /// Where the code of a running function that is a key stands, and a digest of it.
-type Code = (i32, i32, Option<Digest>);
+type KeyedCode = (i32, i32, Option<Digest>);
 
 fn element(code: Option<Digest>) -> Element {
     Element {
@@ -146,7 +146,7 @@ impl Pairer<'_> {
         &mut self,
         keyed: Keyed,
         old_key: Ref,
-        children: &mut Vec<Child>,
+        children: &mut Vec<QueuedChild>,
     ) -> Result<()> {
         let Keyed {
             table,
@@ -288,7 +288,7 @@ impl Pairer<'_> {
     /// The functions of the module's own that are keys of the running table, that no function of
     /// the module has made, and to which nothing answers, in the order of their lines. None where
     /// the table has too many entries.
-    fn function_keys(&mut self, table: Ref) -> Result<Option<Vec<(Code, Ref)>>> {
+    fn function_keys(&mut self, table: Ref) -> Result<Option<Vec<(KeyedCode, Ref)>>> {
         let mut keys = Vec::new();
         let mut cursor = self.vm.walk(table, Ref::NIL)?;
         for looked_at in 0.. {
@@ -303,7 +303,7 @@ impl Pairer<'_> {
                 keys.try_push(cursor.keep_pair(self.vm)?.key)?;
             }
         }
-        let mut free: Vec<(Code, Ref)> = Vec::new();
+        let mut free: Vec<(KeyedCode, Ref)> = Vec::new();
         for key in keys {
             let Some(info) = self.vm.info(key)?.filter(|info| info.lua) else {
                 continue;

@@ -10,7 +10,7 @@
 
 use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
 use crate::lua::vm::{Kind, Ref, Vm};
-use crate::model::base::{Held, Place};
+use crate::model::base::{Held, RecordedPlace};
 use crate::support::error::Result;
 
 /// What Lua calls when a table lacks something: behaviour, be it a function or a table.
@@ -165,7 +165,7 @@ impl Pairer<'_> {
     /// `is_edited`: what the texts of both versions say, if they tell it.
     fn kind_fate(
         &mut self,
-        place: Option<Place>,
+        place: Option<RecordedPlace>,
         old: Ref,
         new: Ref,
         is_edited: Option<bool>,
@@ -197,7 +197,7 @@ impl Pairer<'_> {
     }
 
     /// Does what the last load has put there stand there still, with what was in it?
-    fn is_untouched(&mut self, place: Place, old: Ref) -> Result<bool> {
+    fn is_untouched(&mut self, place: RecordedPlace, old: Ref) -> Result<bool> {
         match self.vm.kind(old) {
             Kind::Function => Ok(self.is_object_as_loaded(place, old)),
             _ => self.is_as_loaded(place, old),

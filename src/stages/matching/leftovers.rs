@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::cells::Name;
 use super::{Pairer, Pairing};
 use crate::lua::vm::{Info, Kind, Ref, Val};
-use crate::model::objects::Function;
+use crate::model::objects::RunningFunction;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -79,8 +79,8 @@ impl Pairer<'_> {
         }
         self.number_leftovers()?;
         /// Its address, and the function with its lines; none where several cells have the name.
-        type Found = Option<(usize, (i32, i32), Ref)>;
-        let mut found: FxHashMap<Name, Found> = FxHashMap::default();
+        type SoleOwner = Option<(usize, (i32, i32), Ref)>;
+        let mut found: FxHashMap<Name, SoleOwner> = FxHashMap::default();
         for number in 0..self.out.known.functions() as u32 {
             let Some(function) = self.unmet(number) else {
                 continue;
@@ -144,7 +144,7 @@ impl Pairer<'_> {
 
     /// The known function with this number, if it is certainly the module's own and no pair led to
     /// it.
-    fn unmet(&self, number: u32) -> Option<Function> {
+    fn unmet(&self, number: u32) -> Option<RunningFunction> {
         let known = self.out.known.function(number)?;
         let unmet = known.own && self.out.met1.get(number).is_none();
         (unmet && !self.loaded.ownership.is_shared(self.vm, known.at)).then_some(known)

@@ -18,7 +18,7 @@ use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
 use crate::lua::vm::{Ref, Val, Vm};
-use crate::model::base::{Held, Path, Place};
+use crate::model::base::{Held, Path, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
@@ -38,7 +38,7 @@ pub struct RecordedElement {
     /// Under which index; none for what was not taken.
     pub index: Option<i64>,
     /// Where it was on record.
-    pub known: Option<Place>,
+    pub known: Option<RecordedPlace>,
     /// What it is in the running version.
     pub old: Ref,
 }
@@ -55,7 +55,7 @@ pub struct RecordedList {
 
 /// A running element list.
 #[derive(Clone, Copy)]
-pub(super) struct Running {
+pub(super) struct RunningElement {
     pub(super) index: i64,
     pub(super) value: Ref,
     pub(super) val: Val,
@@ -65,7 +65,7 @@ pub(super) struct Running {
 
 /// An incoming element list.
 #[derive(Clone, Copy)]
-pub(super) struct Written {
+pub(super) struct IncomingElement {
     pub(super) beside: EntryPair,
     /// Its number, if it is a fresh Lua function.
     pub(super) f2: Option<u32>,
@@ -73,7 +73,7 @@ pub(super) struct Written {
     pub(super) has_code: bool,
 }
 
-impl Written {
+impl IncomingElement {
     /// What a message calls it.
     pub(super) fn what(&self) -> &'static str {
         match self.beside.new_val.is_function() {
@@ -93,8 +93,8 @@ enum Stands {
 /// Which element is which: of the running list, of the incoming version, and of that of the last
 /// load.
 struct Matched {
-    old: Vec<Running>,
-    new: Vec<Written>,
+    old: Vec<RunningElement>,
+    new: Vec<IncomingElement>,
     /// For each incoming element the running one, and the reverse.
     of_new: Vec<Option<usize>>,
     of_old: Vec<Option<usize>>,
@@ -117,7 +117,7 @@ impl Matched {
     }
 
     /// Where an element of the last load is on record.
-    fn place(&self, vm: &Vm, base: usize) -> Option<Place> {
+    fn place(&self, vm: &Vm, base: usize) -> Option<RecordedPlace> {
         let index = i64::try_from(base).ok()?.checked_add(1)?;
         Some(self.path?.place(vm.digest_of_integer(index)))
     }
@@ -149,7 +149,7 @@ impl Matched {
     }
 
     /// Did the program leave the list as the last load had made it?
-    fn is_untouched(&self) -> bool {
+    fn is_as_last_load(&self) -> bool {
         self.path.is_some()
             && self.base.len() == self.old.len()
             && (0..self.old.len()).all(|i| Matched::at(&self.base_of_old, i) == Some(i))
@@ -478,7 +478,7 @@ impl Pairer<'_> {
             else {
                 continue;
             };
-            let Written { beside, f2, .. } = *new;
+            let IncomingElement { beside, f2, .. } = *new;
             if let (Some(f1), Some(f2)) = (old.f1, f2) {
                 if self.out.old.get(f1 as usize).is_some_and(|old| old.own) {
                     self.edge(Edge { f1, f2 })?;
@@ -530,7 +530,7 @@ impl Pairer<'_> {
         }
         let has_code = matched.new.iter().any(|new| new.has_code)
             || matched.old.iter().any(|old| old.val.is_function());
-        let follows = replaces || matched.is_untouched() && (self.merges || has_code);
+        let follows = replaces || matched.is_as_last_load() && (self.merges || has_code);
         let mut result = Vec::new();
         if !matched.is_whole && !replaces {
             for i in 0..matched.old.len() {
@@ -908,7 +908,7 @@ impl Pairer<'_> {
     }
 
     /// R5.12: an element with functions is not added; the report warns.
-    fn not_added(&mut self, list: SiteId, new: &Written, is_known: bool) -> Result<()> {
+    fn not_added(&mut self, list: SiteId, new: &IncomingElement, is_known: bool) -> Result<()> {
         let path = self.out.sites.path(self.vm, &self.context.title, list);
         let index = self.vm.integer(new.beside.key).unwrap_or_default();
         let what = new.what();

@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use super::Pairer;
 use super::identity::Identity;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Kind as Made, Place, Symbol, Text,
+    Constant, DefinitionId, Definitions, Destination, ExpressionKind, StringId, Symbol,
 };
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
@@ -22,17 +22,17 @@ const MOST_NAMES: usize = 5;
 
 /// A function of the file, and the names of the methods that its new objects have and the former
 /// ones lack.
-type Lacking = (DefinitionId, Vec<Vec<u8>>);
+type LackingMethods = (DefinitionId, Vec<Vec<u8>>);
 
 impl Identity {
     /// The functions of the file whose objects get more methods than those of the last load.
-    fn lacking(&self) -> Result<Vec<Lacking>> {
-        let mut found: Vec<Lacking> = Vec::new();
+    fn lacking_methods(&self) -> Result<Vec<LackingMethods>> {
+        let mut found: Vec<LackingMethods> = Vec::new();
         let Some((base, definitions)) = self.versions() else {
             return Ok(found);
         };
         for (id, definition) in base.iter() {
-            if definition.proto == 0 || definition.kind != Made::Table {
+            if definition.proto == 0 || definition.kind != ExpressionKind::Table {
                 continue;
             }
             let incoming = self.counterpart(id);
@@ -65,14 +65,14 @@ impl Identity {
 }
 
 /// The names under which something is stored in what a definition makes.
-fn fields(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = Text> {
+fn fields(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = StringId> {
     definitions
         .stores_into(id)
         .filter_map(|(_, store)| name_of(store.place))
 }
 
 /// The names under which functions of the text are.
-fn methods(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = Text> {
+fn methods(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = StringId> {
     let is_function = |value| match value {
         Symbol::Definition(value) => definitions.function_digest(value).is_some(),
         _ => false,
@@ -82,9 +82,9 @@ fn methods(definitions: &Definitions, id: DefinitionId) -> impl Iterator<Item = 
     methods.filter_map(|(_, store)| name_of(store.place))
 }
 
-fn name_of(place: Place) -> Option<Text> {
+fn name_of(place: Destination) -> Option<StringId> {
     match place {
-        Place::Field {
+        Destination::Field {
             key: Symbol::Constant(Constant::String(name)),
             ..
         } => Some(name),
@@ -95,7 +95,7 @@ fn name_of(place: Place) -> Option<Text> {
 impl Pairer<'_> {
     /// Warns of the methods that objects lack which the program has made before.
     pub(super) fn warn_of_lacking_methods(&mut self) -> Result<()> {
-        for (factory, names) in self.identity.lacking()? {
+        for (factory, names) in self.identity.lacking_methods()? {
             let made = self.identity.incoming_object(factory);
             let function = made.and_then(|made| self.number2(self.vm.val(made).addr));
             let function = function.and_then(|f2| self.out.new.get(f2 as usize));

@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 
 use super::{Action, Cell1, CellFate, CellPair, EntryPair, Pairer, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref, TableCursor, Val, Vm};
-use crate::model::base::{self, Held, Path, Place};
+use crate::model::base::{self, Held, Path, RecordedPlace};
 use crate::model::lineage::Lineage;
 use crate::model::site::SiteId;
 use crate::stages::find::Context;
@@ -118,7 +118,7 @@ impl Pairer<'_> {
     }
 
     /// Where a running local is on record: under a function that has it, or by its name.
-    pub(super) fn cell_place(&self, cell: &Cell1) -> Place {
+    pub(super) fn cell_place(&self, cell: &Cell1) -> RecordedPlace {
         let (function, index) = (cell.function, cell.index);
         self.number_of(function)
             .map(|number| base::local_of(self.vm, number, function, index))
@@ -128,7 +128,12 @@ impl Pairer<'_> {
 
     /// The place of a key in a running table, which stands at `site`; none for a key that is an
     /// object, and where nothing can be on record.
-    pub(super) fn place_in(&mut self, table: Ref, site: SiteId, key: Ref) -> Result<Option<Place>> {
+    pub(super) fn place_in(
+        &mut self,
+        table: Ref,
+        site: SiteId,
+        key: Ref,
+    ) -> Result<Option<RecordedPlace>> {
         let digest = self.vm.digest(key);
         let path = self.path(table, site)?;
         Ok(path.zip(digest).map(|(path, key)| path.place(key)))
@@ -173,7 +178,7 @@ impl Pairer<'_> {
     }
 
     /// The place of the walk's current key in the table with this path.
-    pub(super) fn walked_place(&self, cursor: &TableCursor, path: Path) -> Option<Place> {
+    pub(super) fn walked_place(&self, cursor: &TableCursor, path: Path) -> Option<RecordedPlace> {
         cursor.key_digest(self.vm).map(|key| path.place(key))
     }
 
@@ -251,7 +256,7 @@ impl Pairer<'_> {
 
     /// Is what runs what the base version had at a place? A table is when all in it is. No walk may
     /// be under way.
-    pub(super) fn is_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
+    pub(super) fn is_as_loaded(&mut self, place: RecordedPlace, old: Ref) -> Result<bool> {
         if !self.vm.val(old).is_table() {
             return Ok(self.out.base.had(place, self.vm.digest(old)));
         }
@@ -263,7 +268,7 @@ impl Pairer<'_> {
 
     /// The same, where functions and metatables that the last load has put into a table are no
     /// change of it.
-    pub(super) fn is_data_as_loaded(&mut self, place: Place, old: Ref) -> Result<bool> {
+    pub(super) fn is_data_as_loaded(&mut self, place: RecordedPlace, old: Ref) -> Result<bool> {
         match self.path_on_record(place, self.number_of(old)) {
             Some(path) => self.is_table_as_loaded(old, path, CodeInTable::AsOnRecord),
             None => Ok(false),
@@ -271,13 +276,13 @@ impl Pairer<'_> {
     }
 
     /// Does the very object that the last load has put there stand there still?
-    pub(super) fn is_object_as_loaded(&self, place: Place, old: Ref) -> bool {
+    pub(super) fn is_object_as_loaded(&self, place: RecordedPlace, old: Ref) -> bool {
         self.number_of(old)
             .is_some_and(|number| self.out.base.had_object(place, number))
     }
 
     /// Where the keys of a running table are on record, if the file had that very table at a place.
-    fn path_on_record(&self, place: Place, number: Option<i64>) -> Option<Path> {
+    fn path_on_record(&self, place: RecordedPlace, number: Option<i64>) -> Option<Path> {
         match number {
             Some(number) => self
                 .out

@@ -18,13 +18,13 @@ use crate::support::mem::{TryInsert, TryPush, collected};
 type Lines = (SourceId, i32, Reverse<i32>);
 
 /// A function's lines, and a digest of its code; none where that cannot be read.
-type Code = (Lines, Option<Digest>);
+type FunctionCode = (Lines, Option<Digest>);
 
 fn lines(info: &Info) -> Lines {
     (info.source, info.line, Reverse(info.last))
 }
 
-fn code_of(function: &Function1) -> Code {
+fn code_of(function: &Function1) -> FunctionCode {
     (
         lines(&function.info),
         function.profile.map(|profile| profile.digest),
@@ -35,13 +35,13 @@ fn code_of(function: &Function1) -> Code {
 #[derive(Default)]
 struct Run {
     /// Each code once, with a function that has it, sorted.
-    codes: Vec<(Code, Ref)>,
+    codes: Vec<(FunctionCode, Ref)>,
     /// Those that are in no other one, sorted.
     outermost: Vec<Lines>,
 }
 
 impl Run {
-    fn of(mut codes: Vec<(Code, Ref)>) -> Result<Run> {
+    fn of(mut codes: Vec<(FunctionCode, Ref)>) -> Result<Run> {
         codes.sort_unstable_by_key(|(code, _)| *code);
         codes.dedup_by_key(|(code, _)| *code);
         let mut outermost = collected(codes.iter().map(|((lines, _), _)| Ok(*lines)))?;
@@ -59,7 +59,7 @@ impl Run {
     }
 
     /// The codes on these very lines.
-    fn on(&self, lines: Lines) -> impl Iterator<Item = (Code, Ref)> {
+    fn on(&self, lines: Lines) -> impl Iterator<Item = (FunctionCode, Ref)> {
         let start = self.codes.partition_point(|((other, _), _)| *other < lines);
         let rest = self.codes.iter().skip(start);
         rest.take_while(move |((other, _), _)| *other == lines)
@@ -75,7 +75,7 @@ pub struct Nesting {
     /// The longest first: few, as two of about one length become one.
     runs: Vec<Run>,
     /// Codes whose nested functions are known…
-    read: FxHashSet<Code>,
+    read: FxHashSet<FunctionCode>,
     /// …and these, exactly.
     nested: FxHashSet<u64>,
 }
@@ -163,19 +163,19 @@ impl Nesting {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn lacking(&mut self, vm: &mut Vm, old: &[Function1]) -> Result<Vec<usize>> {
-        let mut lacking = Vec::new();
+    pub fn not_in_the_file(&mut self, vm: &mut Vm, old: &[Function1]) -> Result<Vec<usize>> {
+        let mut dropped = Vec::new();
         if old.iter().any(|old| old.lineage.is_some()) {
-            return Ok(lacking);
+            return Ok(dropped);
         }
         for (number, function) in old.iter().enumerate() {
             if function.own
                 && function.answers.is_empty()
                 && !self.is_made_by_another(vm, old, function)?
             {
-                lacking.try_push(number)?;
+                dropped.try_push(number)?;
             }
         }
-        Ok(lacking)
+        Ok(dropped)
     }
 }

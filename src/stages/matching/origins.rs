@@ -19,8 +19,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Digest;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Kind as Made, Parent, Place, ProtoId, Store, StoreId,
-    Symbol, VariableId,
+    Constant, DefinitionId, Definitions, Destination, ExpressionKind, Parent, ProtoId, Store,
+    StoreId, Symbol, VariableId,
 };
 use crate::lua::vm::{Info, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
@@ -31,7 +31,7 @@ const DEEPEST: u32 = 64;
 
 /// A function of one side.
 #[derive(Clone, Copy)]
-pub(super) struct Function {
+pub(super) struct SideFunction {
     /// The function.
     pub(super) at: Ref,
     /// What `lua_getinfo` says.
@@ -47,7 +47,7 @@ pub(super) struct Roots<'a> {
     /// The globals.
     pub(super) globals: Ref,
     /// The module's own functions.
-    pub(super) functions: &'a [Function],
+    pub(super) functions: &'a [SideFunction],
 }
 
 /// What stands at a place of a version.
@@ -127,7 +127,7 @@ pub(super) enum By {
 }
 
 /// Follows the stores of a version.
-struct Finder<'a, W> {
+struct OriginFinder<'a, W> {
     vm: &'a mut Vm,
     definitions: &'a Definitions,
     by: By,
@@ -160,7 +160,7 @@ pub(super) fn find(
     roots: &Roots<'_>,
     was_put: impl FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>,
 ) -> Result<Origins> {
-    let mut finder = Finder {
+    let mut finder = OriginFinder {
         vm,
         definitions,
         by,
@@ -189,13 +189,13 @@ pub(super) fn find(
     }
 }
 
-impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
+impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     /// Functions go by their prototypes.
-    fn functions(&mut self, functions: &[Function]) -> Result<()> {
+    fn functions(&mut self, functions: &[SideFunction]) -> Result<()> {
         let mut protos = Vec::new();
         protos.try_reserve_exact(functions.len())?;
         for function in functions {
-            let Function { at, info, digest } = *function;
+            let SideFunction { at, info, digest } = *function;
             let mut failed = None;
             let read = || match self.vm.profile(at) {
                 Ok(profile) => profile.map(|profile| profile.digest),
@@ -276,7 +276,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
             self.bind(id, store, Holder::Module, roots.value)?;
         }
         for (id, store) in definitions.stores() {
-            if let Place::Global(name) = store.place
+            if let Destination::Global(name) = store.place
                 && !self.is_known(store.value)
             {
                 let key = self.vm.string(definitions.text(name))?;
@@ -293,14 +293,15 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
             return false;
         };
         let made = self.definitions.get(definition).map(|made| made.kind);
-        self.by == By::Prototype && matches!(made, Some(Made::Function(_)))
+        self.by == By::Prototype && matches!(made, Some(ExpressionKind::Function(_)))
     }
 
     /// What the version has put into an object of its own.
     fn follow(&mut self, definition: DefinitionId, object: Ref) -> Result<()> {
         let definitions = self.definitions;
         if self.by == By::Place
-            && let Some(Made::Function(proto)) = definitions.get(definition).map(|made| made.kind)
+            && let Some(ExpressionKind::Function(proto)) =
+                definitions.get(definition).map(|made| made.kind)
         {
             self.upvalues(object, proto)?;
         }
@@ -309,7 +310,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
                 continue;
             }
             match store.place {
-                Place::Field {
+                Destination::Field {
                     key: Symbol::Constant(name),
                     ..
                 } if self.vm.kind(object) == Kind::Table && !name.may_be_index() => {
@@ -317,7 +318,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
                     let value = self.vm.get(object, key)?;
                     self.bind(id, store, Holder::Field(object, key), value)?;
                 }
-                Place::Metatable { .. } => {
+                Destination::Metatable { .. } => {
                     let value = self.vm.metatable(object)?;
                     self.bind(id, store, Holder::Metatable(object), value)?;
                 }
@@ -348,10 +349,12 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
         for definition in self.definitions.resolve(store.value)?.definitions {
             let made = self.definitions.get(definition).map(|made| made.kind);
             let fits = match made {
-                Some(Made::Table) => val.is_table(),
-                Some(Made::Function(_)) if self.by == By::Place => val.is_function(),
-                Some(Made::Function(_)) => self.out.definition(val.addr) == Some(definition),
-                Some(Made::Call(_)) => true,
+                Some(ExpressionKind::Table) => val.is_table(),
+                Some(ExpressionKind::Function(_)) if self.by == By::Place => val.is_function(),
+                Some(ExpressionKind::Function(_)) => {
+                    self.out.definition(val.addr) == Some(definition)
+                }
+                Some(ExpressionKind::Call(_)) => true,
                 None => false,
             };
             if fits && fitting.replace(definition).is_some() {
@@ -406,7 +409,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> Finder<'_, W> {
         let (mut fields, mut depth, mut at) = (0, 0, Some(definition));
         if self.vm.kind(object) == Kind::Table {
             for (_, store) in self.definitions.stores_into(definition) {
-                if let Place::Field {
+                if let Destination::Field {
                     key: Symbol::Constant(name),
                     ..
                 } = store.place

@@ -12,7 +12,7 @@ const MOST_LOOKED_AT: usize = 10_000;
 
 /// What was found out about tables, each of which may be asked for in many places.
 #[derive(Default)]
-pub(super) struct Code {
+pub(super) struct CodeOfTables {
     /// Does the table at an address have functions?
     any: FxHashMap<usize, bool>,
     /// Does the running table have functions of the module's own, beside the incoming one?

@@ -8,8 +8,8 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::elements::Keys;
-use super::lists::{Running, Written};
-use super::{Action, Edge, Fit, Pairer, SlotDecision, TablePair};
+use super::lists::{IncomingElement, RunningElement};
+use super::{Action, Edge, Fit, Pairer, Side, SlotDecision, TablePair};
 use crate::code::align::sequence::{Element, align, join};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
@@ -109,7 +109,7 @@ impl Pairer<'_> {
                 old.try_push(*one)?;
             }
         }
-        let certain = |one: &Running| one.val.is_function().then_some(one.value);
+        let certain = |one: &RunningElement| one.val.is_function().then_some(one.value);
         let (functions, rows): (Vec<_>, Vec<_>) =
             old.into_iter().partition(|one| one.val.is_function());
         let mut old = self.loaded.ownership.certain(self.vm, functions, certain)?;
@@ -152,8 +152,8 @@ impl Pairer<'_> {
     /// ones go on in their order; else none of the file's is added, and the report warns.
     fn assign_rest(
         &mut self,
-        (old, left): (&[Running], &mut [Element]),
-        (new, right): (&[(Written, usize)], &mut [Element]),
+        (old, left): (&[RunningElement], &mut [Element]),
+        (new, right): (&[(IncomingElement, usize)], &mut [Element]),
         list: SiteId,
     ) -> Result<()> {
         // The program's own row with a function that has a name is none without one.
@@ -166,8 +166,8 @@ impl Pairer<'_> {
                     .strings
                     .iter()
                     .any(|one| of_new.strings.contains(one))
-                && self.is_open(one.beside.new, one.f2, true, list)?
-                && !self.is_open(running.value, running.f1, false, list)?
+                && self.is_open(one.beside.new, one.f2, Side::Incoming, list)?
+                && !self.is_open(running.value, running.f1, Side::Running, list)?
             {
                 (of_old.partner, of_new.partner) = (None, None);
             }
@@ -175,13 +175,13 @@ impl Pairer<'_> {
         let (mut of_old, mut of_new) = (Vec::new(), Vec::new());
         for (i, one) in old.iter().enumerate() {
             let is_open = left.get(i).is_some_and(|one| one.partner.is_none());
-            if is_open && self.is_open(one.value, one.f1, false, list)? {
+            if is_open && self.is_open(one.value, one.f1, Side::Running, list)? {
                 of_old.try_push(i)?;
             }
         }
         for (i, (one, _)) in new.iter().enumerate() {
             let is_open = right.get(i).is_some_and(|one| one.partner.is_none());
-            if is_open && self.is_open(one.beside.new, one.f2, true, list)? {
+            if is_open && self.is_open(one.beside.new, one.f2, Side::Incoming, list)? {
                 of_new.try_push(i)?;
             }
         }
@@ -226,16 +226,16 @@ impl Pairer<'_> {
         &mut self,
         value: Ref,
         function: Option<u32>,
-        is_new: bool,
+        side: Side,
         site: SiteId,
     ) -> Result<bool> {
         if let Some(number) = function {
-            return match is_new {
-                true => {
+            return match side {
+                Side::Incoming => {
                     let new = self.out.new.get(number as usize);
                     Ok(new.is_some_and(|new| new.own && new.partners.is_empty()))
                 }
-                false => {
+                Side::Running => {
                     let old = self.out.old.get(number as usize);
                     let is_free = old.is_some_and(|old| old.own && old.answers.is_empty());
                     Ok(is_free && !self.is_made_at_run_time(number)?)
@@ -247,14 +247,14 @@ impl Pairer<'_> {
         }
         for held in self.vm.keep_some(value, MOST_FIELDS)?.values() {
             let val = self.vm.val(held);
-            if !val.is_function() || is_new != self.is_fresh(val) {
+            if !val.is_function() || (side == Side::Incoming) != self.is_fresh(val) {
                 continue;
             }
-            let number = match is_new {
-                true => self.function2(held, site)?,
-                false => self.function1(held, site)?,
+            let number = match side {
+                Side::Incoming => self.function2(held, site)?,
+                Side::Running => self.function1(held, site)?,
             };
-            if number.is_some() && self.is_open(held, number, is_new, site)? {
+            if number.is_some() && self.is_open(held, number, side, site)? {
                 return Ok(true);
             }
         }
@@ -262,7 +262,7 @@ impl Pairer<'_> {
     }
 
     /// Is it a table or an incoming function that answers to none of the running version?
-    fn is_nameless(&self, one: &Written) -> bool {
+    fn is_nameless(&self, one: &IncomingElement) -> bool {
         match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
             Some(function) => function.partners.is_empty(),
             None => {

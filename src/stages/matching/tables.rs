@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::changes::Written;
+use super::changes::WrittenKeys;
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref};
@@ -93,7 +93,7 @@ impl Pairer<'_> {
     pub(super) fn resolve_references(&mut self, pass: Pass) -> Result<bool> {
         let mut found = false;
         let mut beside = None;
-        for pair in std::mem::take(&mut self.references) {
+        for pair in std::mem::take(&mut self.deferred) {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let has_place = self.out.tables.contains_key(&new_addr);
             if self.are_others(pair.old, pair.new) {
@@ -143,7 +143,7 @@ impl Pairer<'_> {
 
     /// Lets a place wait.
     pub(super) fn refer(&mut self, pair: TablePair) -> Result<()> {
-        self.references.try_push(pair)
+        self.deferred.try_push(pair)
     }
 
     /// Does the running version have the table beside the one that answers to the incoming one,
@@ -286,7 +286,7 @@ impl Pairer<'_> {
         if self.loaded.snapshot.entries(address) == Some(shared) {
             self.bearing.try_insert_value(address, ())?;
         } else if bears_code || self.loses_keys(&pair, shared)? {
-            self.enumerate(pair.old, pair.new, pair.site, &Written::default())?;
+            self.enumerate(pair.old, pair.new, pair.site, &WrittenKeys::default())?;
         }
         if pair.fit == Fit::Exact || self.merges {
             self.compared.try_push(pair)?;
@@ -467,7 +467,7 @@ impl Pairer<'_> {
         table: Ref,
         new: Ref,
         site: SiteId,
-        written: &Written,
+        written: &WrittenKeys,
     ) -> Result<()> {
         let address = self.vm.val(table).addr;
         if self.bearing.try_insert_value(address, ())?.is_some() {

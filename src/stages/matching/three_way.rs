@@ -17,7 +17,7 @@ use rustc_hash::FxHashSet;
 
 use super::{Action, CellFate, CellPair, Pairer, SlotDecision, are_two_kinds};
 use crate::lua::vm::{Kind, Ref};
-use crate::model::base::{Held, Place};
+use crate::model::base::{Held, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -391,7 +391,12 @@ impl Pairer<'_> {
     }
 
     /// Who has changed a place; none where there is no record of it.
-    fn touched(&mut self, place: Option<Place>, old: Ref, new: Ref) -> Result<Option<Touched>> {
+    fn touched(
+        &mut self,
+        place: Option<RecordedPlace>,
+        old: Ref,
+        new: Ref,
+    ) -> Result<Option<Touched>> {
         let Some(recorded) = place.and_then(|place| self.out.base.get(place)) else {
             return Ok(None);
         };
@@ -419,7 +424,12 @@ impl Pairer<'_> {
 
     /// Would the file's object take the place of a table that the file has no longer, and that the
     /// program has changed? A table counts as touched when its contents were.
-    fn is_state_lost(&mut self, touched: &Touched, place: Option<Place>, old: Ref) -> Result<bool> {
+    fn is_state_lost(
+        &mut self,
+        touched: &Touched,
+        place: Option<RecordedPlace>,
+        old: Ref,
+    ) -> Result<bool> {
         let Some(place) = place.filter(|_| touched.by_edit && !touched.by_program) else {
             return Ok(false);
         };

@@ -82,7 +82,7 @@ struct WaitingWrapper {
     key: Ref,
     site: SiteId,
     /// Where that is on record.
-    place: Option<base::Place>,
+    place: Option<base::RecordedPlace>,
     old: Ref,
     new: Ref,
 }
@@ -112,16 +112,22 @@ impl Wrappers {
     }
 }
 
-/// A function inside of an external one, which may be what that one wraps.
+/// Where a function stands inside of an external one.
 #[derive(Clone, Copy)]
-struct Reached {
+struct ReachedAt {
     place: Place,
     /// Names the place; see [`Wrappers::inside`].
     id: (usize, u32),
+    /// The function is called there as the external one is in the module.
+    named: bool,
+}
+
+/// A function inside of an external one, which may be what that one wraps.
+#[derive(Clone, Copy)]
+struct Reached {
+    spot: ReachedAt,
     at: Ref,
     address: usize,
-    /// It is called there as the external one is in the module.
-    named: bool,
 }
 
 /// What is inside of an external function.
@@ -336,7 +342,7 @@ impl Pairer<'_> {
                         self.vm.is_string(looked.waiting.key, name)
                     });
                     let id = (upvalue.cell, 0);
-                    self.reach(looked, (place, id, named), at, depth)?;
+                    self.reach(looked, ReachedAt { place, id, named }, at, depth)?;
                 }
                 Kind::Table
                     if !self.is_own_table(upvalue.value)
@@ -377,16 +383,24 @@ impl Pairer<'_> {
             key => self.vm.get(table, key)?,
         };
         if self.vm.val(named).is_function() {
-            let place = Place::Value { table, key };
-            self.reach(looked, (place, (address, u32::MAX), true), named, depth)?;
+            let spot = ReachedAt {
+                place: Place::Value { table, key },
+                id: (address, u32::MAX),
+                named: true,
+            };
+            self.reach(looked, spot, named, depth)?;
         }
         let has_name = looked.reached.last().is_some_and(|last| last.at == named);
         looked.partial |= entries.is_none() && !has_name;
         let entries = entries.filter(|_| !has_name).unwrap_or_default();
         for (KeyValue { key, value }, i) in entries.iter().zip(0..) {
             if self.vm.val(value).is_function() {
-                let place = Place::Value { table, key };
-                self.reach(looked, (place, (address, i), false), value, depth)?;
+                let spot = ReachedAt {
+                    place: Place::Value { table, key },
+                    id: (address, i),
+                    named: false,
+                };
+                self.reach(looked, spot, value, depth)?;
             }
         }
         let (metatable, call) = self.call_of(table)?;
@@ -396,19 +410,18 @@ impl Pairer<'_> {
                 table: metatable,
                 key,
             };
-            self.reach(looked, (place, (address, u32::MAX), false), call, depth)?;
+            let spot = ReachedAt {
+                place,
+                id: (address, u32::MAX),
+                named: false,
+            };
+            self.reach(looked, spot, call, depth)?;
         }
         Ok(())
     }
 
     /// Keeps what may be wrapped; any other external function is looked into as well.
-    fn reach(
-        &mut self,
-        looked: &mut Looked,
-        (place, id, named): (Place, (usize, u32), bool),
-        at: Ref,
-        depth: u32,
-    ) -> Result<()> {
+    fn reach(&mut self, looked: &mut Looked, spot: ReachedAt, at: Ref, depth: u32) -> Result<()> {
         let val = self.vm.val(at);
         let is_twin = looked.twin.is_some() && self.vm.info(at)? == looked.twin;
         let is_recorded = looked.had.is_some() && self.number_of(at) == looked.had;
@@ -417,13 +430,7 @@ impl Pairer<'_> {
                 return Ok(());
             }
             let address = val.addr;
-            return looked.reached.try_push(Reached {
-                place,
-                id,
-                at,
-                address,
-                named,
-            });
+            return looked.reached.try_push(Reached { spot, at, address });
         }
         if looked.seen.try_insert_value(val.addr, ())?.is_some() {
             Ok(())
@@ -485,7 +492,7 @@ impl Pairer<'_> {
                     looked.f2.is_some_and(|f2| answers.contains(&f2))
                 }
                 _ if !self.is_free(looked, reached, inner)? => false,
-                Evidence::Name => reached.named,
+                Evidence::Name => reached.spot.named,
                 Evidence::Code => self.has_code_of(looked, reached, inner)?,
                 Evidence::Only => true,
             };
@@ -576,11 +583,11 @@ impl Pairer<'_> {
         }
         let is_wrapped = |other: &&Reached| other.address == wrapped.address;
         for reached in looked.reached.iter().filter(is_wrapped) {
-            let Reached { place, id, at, .. } = *reached;
+            let ReachedAt { place, id, .. } = reached.spot;
             if self.wrappers.inside.try_insert_value(id, ())?.is_none() {
                 self.out.inside.try_push(Inside {
                     place,
-                    old: at,
+                    old: reached.at,
                     new: looked.f2.map(|_| new),
                     site,
                 })?;

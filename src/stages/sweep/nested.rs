@@ -36,8 +36,8 @@ use crate::stages::load::Loaded;
 use crate::stages::matching::Pairing;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
-use align::{Alignment, Features, Match};
-use cells::{Source, Sources};
+use align::{FunctionAlignment, FunctionFeatures, Match};
+use cells::{Source, SourceRange};
 use forest::{Forest, Id, Scope};
 
 /// The number of the incoming main function among the functions of [`Values`].
@@ -55,28 +55,28 @@ pub struct Values {
 }
 
 /// The joins that give a new closure its cells.
-pub type Joins = SmallVec<[Join; 8]>;
+pub type ClosureJoins = SmallVec<[Join; 8]>;
 
 /// What becomes of an old closure.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ClosureFate {
     /// A new closure takes its place everywhere.
     Moved {
         /// The new closure: one for each old one, however often it is asked for.
         new: Ref,
         /// What gives it its cells, to be done before anything calls it; nothing where that was
         /// done.
-        joins: Joins,
+        joins: ClosureJoins,
     },
     /// Its code is the incoming one already, lines included.
     Same,
     /// It stays.
-    Stale(Reason),
+    Stale(StaleReason),
 }
 
 /// Why an old closure stays as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reason {
+pub enum StaleReason {
     /// No function of the file answers to it.
     Gone,
     /// More than one function of the file might.
@@ -99,11 +99,11 @@ enum Decision {
     /// Not yet known. Its own tree, if it was needed.
     Open(Id),
     Same,
-    Stale(Reason),
+    Stale(StaleReason),
     Move {
         old: Id,
         new: Id,
-        sources: Sources,
+        sources: SourceRange,
         /// The code is that of the file already; only its variables may be others.
         same_code: bool,
     },
@@ -153,9 +153,9 @@ pub struct Nested {
     /// none where two of one code are different ones by now.
     defined: FxHashMap<u64, Option<Id>>,
     /// Functions that certainly have no answer.
-    lost: FxHashMap<u64, Reason>,
-    /// Functions that stood in the module, and that the file lacks.
-    lacking: FxHashSet<u64>,
+    unmatched: FxHashMap<u64, StaleReason>,
+    /// Functions that stood in the module, and that the file no longer has.
+    dropped: FxHashSet<u64>,
     aligned: FxHashSet<(u64, Id)>,
     /// Pairs of functions whose nested ones have not been aligned yet.
     queue: VecDeque<(Id, Id)>,
@@ -200,8 +200,8 @@ impl Nested {
             codes: None,
             outer: FxHashMap::default(),
             defined: FxHashMap::default(),
-            lost: FxHashMap::default(),
-            lacking: FxHashSet::default(),
+            unmatched: FxHashMap::default(),
+            dropped: FxHashSet::default(),
             aligned: FxHashSet::default(),
             queue: VecDeque::new(),
             answered: FxHashSet::default(),
@@ -248,25 +248,25 @@ impl Nested {
     }
 
     /// A reason in words.
-    pub fn words(&self, reason: Reason) -> String {
+    pub fn words(&self, reason: StaleReason) -> String {
         let name = |i: u32| {
             String::from_utf8_lossy(self.names.get(i as usize).map_or(&[][..], Vec::as_slice))
                 .into_owned()
         };
         match reason {
-            Reason::Gone => "no function of the file answers to it".into(),
-            Reason::Doubtful => "more than one function of the file might answer to it".into(),
-            Reason::Chunk => "it is a chunk that has run".into(),
-            Reason::NotCaptured(i) => format!(
+            StaleReason::Gone => "no function of the file answers to it".into(),
+            StaleReason::Doubtful => "more than one function of the file might answer to it".into(),
+            StaleReason::Chunk => "it is a chunk that has run".into(),
+            StaleReason::NotCaptured(i) => format!(
                 "it would need '{}', a local of the function that made it, which it did not capture",
                 name(i)
             ),
-            Reason::NoCell(i) => format!(
+            StaleReason::NoCell(i) => format!(
                 "it would need '{}', and no function of the file has the one that is meant",
                 name(i)
             ),
-            Reason::Stripped => "its code has no debug information".into(),
-            Reason::Format => "its bytecode is not of the known format".into(),
+            StaleReason::Stripped => "its code has no debug information".into(),
+            StaleReason::Format => "its bytecode is not of the known format".into(),
         }
     }
 
@@ -295,9 +295,9 @@ impl Nested {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn lacks(&mut self, vm: &mut Vm, function: Ref) -> Result<()> {
+    pub fn note_dropped(&mut self, vm: &mut Vm, function: Ref) -> Result<()> {
         if let Some(id) = self.open(vm, function)? {
-            self.lacking.try_insert_value(self.old.exact(id), ())?;
+            self.dropped.try_insert_value(self.old.exact(id), ())?;
         }
         Ok(())
     }
@@ -340,9 +340,9 @@ impl Nested {
         Ok(matches!(link, Some(Link::To { old, .. }) if self.is_inside(old)))
     }
 
-    /// Is a function lacking, as far as this place of it tells?
-    fn is_lacking(&self, exact: u64, place: Option<Id>) -> bool {
-        self.lacking.contains(&exact)
+    /// Is a function dropped, as far as this place of it tells?
+    fn is_dropped(&self, exact: u64, place: Option<Id>) -> bool {
+        self.dropped.contains(&exact)
             && !self.defined.contains_key(&exact)
             && !place.is_some_and(|id| self.is_inside(id))
     }
@@ -368,15 +368,15 @@ impl Nested {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn answer(&mut self, vm: &mut Vm, values: Values, closure: Ref) -> Result<Answer> {
+    pub fn answer(&mut self, vm: &mut Vm, values: Values, closure: Ref) -> Result<ClosureFate> {
         let Some(prototype) = self.prototype(vm, closure)? else {
-            return Ok(Answer::Stale(Reason::Format));
+            return Ok(ClosureFate::Stale(StaleReason::Format));
         };
         self.settle()?;
         let (old, new, sources, same_code) = match self.decisions.get(prototype as usize).copied() {
-            Some(Decision::Same) => return Ok(Answer::Same),
-            Some(Decision::Stale(reason)) => return Ok(Answer::Stale(reason)),
-            Some(Decision::Open(_)) | None => return Ok(Answer::Stale(Reason::Gone)),
+            Some(Decision::Same) => return Ok(ClosureFate::Same),
+            Some(Decision::Stale(reason)) => return Ok(ClosureFate::Stale(reason)),
+            Some(Decision::Open(_)) | None => return Ok(ClosureFate::Stale(StaleReason::Gone)),
             Some(Decision::Move {
                 old,
                 new,
@@ -393,7 +393,7 @@ impl Nested {
                 Source::Factory { node, index, name } => {
                     match self.factory_cell(vm, values, closure, old, node, index)? {
                         Some(donor) => (donor, index),
-                        None => return Ok(Answer::Stale(Reason::NoCell(name))),
+                        None => return Ok(ClosureFate::Stale(StaleReason::NoCell(name))),
                     }
                 }
             })?;
@@ -404,20 +404,20 @@ impl Nested {
                     && is_one_environment(vm, (closure, i), (*donor, *index))
         };
         if same_code && donors.iter().zip(1..).all(is_same) {
-            return Ok(Answer::Same);
+            return Ok(ClosureFate::Same);
         }
         let known = vm.get(values.moved, closure)?;
         let new = if vm.val(known).is_function() {
             known
         } else {
             let Some(factory) = self.factory(vm, values, new)? else {
-                return Ok(Answer::Stale(Reason::Format));
+                return Ok(ClosureFate::Stale(StaleReason::Format));
             };
             let new = vm.instantiate(factory)?;
             write::fill(vm, values.moved, closure, new)?;
             new
         };
-        let mut joins = Joins::new();
+        let mut joins = ClosureJoins::new();
         for ((donor, donor_index), index) in donors.into_iter().zip(1..) {
             if vm.cell(new, index) != vm.cell(donor, donor_index) {
                 joins.try_push(Join {
@@ -427,7 +427,7 @@ impl Nested {
                 })?;
             }
         }
-        Ok(Answer::Moved { new, joins })
+        Ok(ClosureFate::Moved { new, joins })
     }
 
     /// Puts a function among the values.
@@ -535,7 +535,7 @@ impl Nested {
             }
         }
         for id in unanswered {
-            self.lose(id, Reason::Gone)?;
+            self.leave_unmatched(id, StaleReason::Gone)?;
         }
         Ok(())
     }
@@ -585,11 +585,12 @@ impl Nested {
     }
 
     /// A function, and all that is nested in it, has no answer but by another way.
-    fn lose(&mut self, id: Id, reason: Reason) -> Result<()> {
+    fn leave_unmatched(&mut self, id: Id, reason: StaleReason) -> Result<()> {
         let mut list = Vec::new();
         list.try_push(id)?;
         while let Some(id) = list.pop() {
-            self.lost.try_insert_value(self.old.exact(id), reason)?;
+            self.unmatched
+                .try_insert_value(self.old.exact(id), reason)?;
             for child in self.old.children(id)? {
                 list.try_push(child)?;
             }
@@ -616,7 +617,7 @@ impl Nested {
         if olds.is_empty() {
             return Ok(());
         }
-        let mut alignment = Alignment::new(
+        let mut alignment = FunctionAlignment::new(
             self.features(&self.old, &olds)?,
             self.features(&self.new, &news)?,
         )?;
@@ -651,19 +652,19 @@ impl Nested {
                     self.answered.try_insert_value(node, ())?;
                     self.enqueue(child, node)?;
                 }
-                Match::Not => self.lose(child, Reason::Gone)?,
-                Match::Doubtful => self.lose(child, Reason::Doubtful)?,
+                Match::Not => self.leave_unmatched(child, StaleReason::Gone)?,
+                Match::Doubtful => self.leave_unmatched(child, StaleReason::Doubtful)?,
             }
         }
         Ok(())
     }
 
-    fn features(&self, forest: &Forest, ids: &[Id]) -> Result<Vec<Features>> {
+    fn features(&self, forest: &Forest, ids: &[Id]) -> Result<Vec<FunctionFeatures>> {
         let mut features = Vec::new();
         features.try_reserve_exact(ids.len())?;
         for id in ids {
             if let Some(tree) = forest.tree(id.tree) {
-                features.push(Features::of(tree, id.function, self.environment)?);
+                features.push(FunctionFeatures::of(tree, id.function, self.environment)?);
             }
         }
         Ok(features)
@@ -702,7 +703,7 @@ impl Nested {
         }
         let number = self.decisions.len() as u32;
         let decision = match Tree::read(vm.take_dump(), vm.secret())? {
-            None => Decision::Stale(Reason::Format),
+            None => Decision::Stale(StaleReason::Format),
             Some(tree) => self.met(tree, info.main)?,
         };
         if matches!(decision, Decision::Open(_)) {
@@ -754,7 +755,7 @@ impl Nested {
                 self.enqueue(id, self.main())?;
                 self.align()?;
             }
-            return Ok(Decision::Stale(Reason::Chunk));
+            return Ok(Decision::Stale(StaleReason::Chunk));
         }
         Ok(Decision::Open(id))
     }
@@ -787,7 +788,7 @@ impl Nested {
                     _ => None,
                 };
                 let decision = match link {
-                    _ if self.is_lacking(exact, place) => Decision::Stale(Reason::Gone),
+                    _ if self.is_dropped(exact, place) => Decision::Stale(StaleReason::Gone),
                     Some(Link::To { old, new }) => match self.sources(old, new)? {
                         Ok(sources) => Decision::Move {
                             old,
@@ -797,8 +798,8 @@ impl Nested {
                         },
                         Err(reason) => Decision::Stale(reason),
                     },
-                    Some(Link::Doubtful) => Decision::Stale(Reason::Doubtful),
-                    None => match self.lost.get(&exact) {
+                    Some(Link::Doubtful) => Decision::Stale(StaleReason::Doubtful),
+                    None => match self.unmatched.get(&exact) {
                         Some(reason) => Decision::Stale(*reason),
                         None => {
                             orphans.try_push((exact, prototype, id))?;

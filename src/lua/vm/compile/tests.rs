@@ -19,8 +19,8 @@ use crate::code::definitions::Definitions;
 use crate::code::splice::{Edit, Main, difference_in_meaning};
 use crate::code::stubs::Stubs;
 use crate::code::text::Difference;
-use crate::lua::given::Given;
-use crate::lua::testing::State;
+use crate::lua::given::GivenText;
+use crate::lua::testing::TestState;
 use crate::lua::vm::{DebugInfo, Vm};
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -293,7 +293,7 @@ impl Tally {
         let mark = vm.held();
         self.pairs += 1;
         let main = match base {
-            Some(dump) => State::load_dump(vm, dump, NAME),
+            Some(dump) => TestState::load_dump(vm, dump, NAME),
             None => vm.load_text(old.as_bytes(), NAME).ok()?,
         };
         let dump = vm.dump(main, DebugInfo::Keep).expect("memory").to_vec();
@@ -332,7 +332,7 @@ impl Tally {
 fn a_spliced_dump_is_that_of_the_whole_text() {
     let (mut random, mut tally) = (Random::new(), Tally::default());
     let programs = number("HOTRELOAD_CASES", pick(4_000, 100_000, 400_000)) / 10;
-    let state = State::new();
+    let state = TestState::new();
     state.view(|vm| {
         for _ in 0..programs {
             let (mut old, mut base) = (program(&mut random), None);
@@ -426,7 +426,7 @@ fn what_the_main_function_gets_from_a_function_is_seen() {
             false,
         ),
     ];
-    let state = State::new();
+    let state = TestState::new();
     state.view(|vm| {
         for (text, from, to, expected) in cases {
             let (old, new) = (text.replace('@', from), text.replace('@', to));
@@ -473,7 +473,7 @@ function M:k(x) for i = 1, x do self[i] = function() return f(i) + a end end end
         ("local a, b", "local c <const> = 5 local a, b", false),
         ("local a, b = 1, 2", "local b, a = 2, 1", true),
     ];
-    let state = State::new();
+    let state = TestState::new();
     state.view(|vm| {
         for (from, to, expected) in cases {
             assert!(FUNCTIONS.contains(from));
@@ -498,7 +498,7 @@ do local c function M:k(x) c = function() return c, a end end end
 ";
     let new = OLD.replace("quoted", "edited");
     let all_new = new.replace("local a, b", "local d, a, b");
-    let state = State::new();
+    let state = TestState::new();
     state.view(|vm| {
         let main = vm.load_text(OLD.as_bytes(), c"@a").expect("compiles");
         let dump = vm.dump(main, DebugInfo::Keep).expect("memory").to_vec();
@@ -566,7 +566,7 @@ fn real_files_are_spliced_as_they_are_compiled() {
     }
     let (mut random, mut tally) = (Random::new(), Tally::default());
     let edits = pick(3, 30, 200);
-    let state = State::new();
+    let state = TestState::new();
     state.view(|vm| {
         for path in &files {
             let Ok(text) = std::fs::read_to_string(path) else {

@@ -2,9 +2,9 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::names::Likeness;
+use super::super::names::MatchStrength;
 use super::super::past::{SMALL, Spot, Write};
-use super::{DEPTH, Holders, MOST_BEHIND, MOST_LOOKED_AT, Search, Spotted, Standing};
+use super::{DEPTH, Holders, MOST_BEHIND, MOST_LOOKED_AT, Search, SearchReason, Spotted};
 use crate::lua::heap::Place;
 use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
 use crate::support::error::Result;
@@ -312,14 +312,14 @@ impl Search<'_> {
         &mut self,
         table: u32,
         new: Ref,
-        why: Standing,
+        why: SearchReason,
     ) -> Result<Option<(Spotted, Ref)>> {
         if !self.is_own(new)? {
             return Ok(None);
         }
         let at = self.past.table(table);
         let mut entries = Vec::new();
-        if why == Standing::UnderGivenKeys {
+        if why == SearchReason::UnderGivenKeys {
             for key in &self.given.held {
                 if self.vm.kind(*key) == Kind::String {
                     entries.try_push((*key, self.vm.get(at, *key)?))?;
@@ -337,9 +337,11 @@ impl Search<'_> {
                 return Ok(None); // everything stands behind it
             }
             let least = match (self.is_given(key), why) {
-                (true, Standing::Refused | Standing::Recorded) => Some(Likeness::Any),
-                (false, Standing::Recorded) => None,
-                (_, Standing::Refused | Standing::UnderGivenKeys) => Some(Likeness::Code),
+                (true, SearchReason::Refused | SearchReason::Recorded) => Some(MatchStrength::Any),
+                (false, SearchReason::Recorded) => None,
+                (_, SearchReason::Refused | SearchReason::UnderGivenKeys) => {
+                    Some(MatchStrength::Code)
+                }
             };
             if let Some(found) = self.standing_in(
                 Place::Value { table: at, key },
@@ -359,7 +361,7 @@ impl Search<'_> {
         place: Place,
         value: Ref,
         new: Ref,
-        (least, why): (Option<Likeness>, Standing),
+        (least, why): (Option<MatchStrength>, SearchReason),
         depth: u32,
     ) -> Result<Option<(Spotted, Ref)>> {
         let val = self.vm.val(value);
@@ -381,8 +383,10 @@ impl Search<'_> {
             let entries = self.vm.keep_some(value, SMALL)?;
             let is_named = |held| self.vm.kind(held) == Kind::String && self.is_given(held);
             let least = match why {
-                Standing::Refused | Standing::Recorded if entries.values().any(is_named) => {
-                    Some(Likeness::Any)
+                SearchReason::Refused | SearchReason::Recorded
+                    if entries.values().any(is_named) =>
+                {
+                    Some(MatchStrength::Any)
                 }
                 _ => least,
             };

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::super::names::Likeness;
+use super::super::names::MatchStrength;
 use super::unify::score;
 use super::{Assignment, DEPTH, Guess, Keying, MOST_TRIES, Search, Spotted, Wanted, What};
 use crate::lua::heap::Place;
@@ -41,8 +41,9 @@ impl Search<'_> {
             }
             assignment.back(self.vm, mark);
             keys.truncate(bound);
-            let is_certain =
-                |best: &Assignment| best.score >= best.places.len() as u32 * score(Likeness::Name);
+            let is_certain = |best: &Assignment| {
+                best.score >= best.places.len() as u32 * score(MatchStrength::Name)
+            };
             if !self.loose
                 && best
                     .as_ref()

@@ -1,6 +1,6 @@
 //! Is an older value, under an assignment, what a new one is? What both lead to is compared, too.
 
-use super::super::names::Likeness;
+use super::super::names::MatchStrength;
 use super::{Assignment, Guess, MOST_NESTED, Search, Spotted};
 use crate::lua::heap::Place;
 use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
@@ -315,11 +315,11 @@ impl Search<'_> {
     }
 }
 
-pub(super) fn score(likeness: Likeness) -> u32 {
+pub(super) fn score(likeness: MatchStrength) -> u32 {
     match likeness {
-        Likeness::Name => 9,
-        Likeness::Code => 8,
-        Likeness::Any => 5,
+        MatchStrength::Name => 9,
+        MatchStrength::Code => 8,
+        MatchStrength::Any => 5,
     }
 }
 

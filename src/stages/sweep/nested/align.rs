@@ -36,7 +36,7 @@ pub enum Match {
 }
 
 /// What a function looks like.
-pub struct Features {
+pub struct FunctionFeatures {
     /// The names of what it captures, sorted, `_ENV` left out.
     names: Vec<u64>,
     /// Its constants, sorted.
@@ -56,7 +56,7 @@ pub struct Features {
 
 /// What two functions have in common.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Likeness {
+pub struct Similarity {
     /// In thousandths, or a little above or below where their names speak for or against it.
     pub score: u32,
     /// The same without what they capture, and without their own names.
@@ -65,10 +65,10 @@ pub struct Likeness {
     pub telling: bool,
 }
 
-impl Features {
+impl FunctionFeatures {
     /// Looks at a function.
-    pub fn of(tree: &Tree, number: u32, environment: u64) -> Result<Features> {
-        let mut features = Features {
+    pub fn of(tree: &Tree, number: u32, environment: u64) -> Result<FunctionFeatures> {
+        let mut features = FunctionFeatures {
             names: Vec::new(),
             constants: Vec::new(),
             children: Vec::new(),
@@ -121,7 +121,7 @@ impl Features {
     }
 
     /// What two functions have in common.
-    pub fn likeness(&self, other: &Features) -> Likeness {
+    pub fn likeness(&self, other: &FunctionFeatures) -> Similarity {
         let mut sum = 0;
         let mut whole = 0;
         let mut add = |weight: u32, share: Option<u32>| {
@@ -166,14 +166,14 @@ impl Features {
             || shares(constants)
             || shares(children)
             || same_names && self.params > 0 && self.param_names != 0;
-        Likeness {
+        Similarity {
             score,
             body,
             telling,
         }
     }
 
-    fn common_operations(&self, other: &Features) -> Option<u32> {
+    fn common_operations(&self, other: &FunctionFeatures) -> Option<u32> {
         let counts = self.operations.iter().zip(&other.operations);
         let shared: u32 = counts.map(|(a, b)| u32::from(*a.min(b))).sum();
         let both = self.length + other.length;
@@ -181,7 +181,7 @@ impl Features {
     }
 
     /// May the one be what became of the other, where nothing else is left for either?
-    fn may_be(&self, other: &Features) -> bool {
+    fn may_be(&self, other: &FunctionFeatures) -> bool {
         let renamed = self.place != 0 && other.place != 0 && self.place != other.place;
         let names = common(&self.names, &other.names);
         let likeness = self.likeness(other);
@@ -225,18 +225,21 @@ fn is_within(a: &[u64], b: &[u64]) -> bool {
 
 /// The functions that stand directly in one function of either side, and what answers to what so
 /// far.
-pub struct Alignment {
-    old: Vec<Features>,
-    new: Vec<Features>,
+pub struct FunctionAlignment {
+    old: Vec<FunctionFeatures>,
+    new: Vec<FunctionFeatures>,
     to: Vec<Option<usize>>,
     from: Vec<Option<usize>>,
     doubtful: Vec<bool>,
 }
 
-impl Alignment {
+impl FunctionAlignment {
     /// Begins with nothing known. `environment` is the hash of the name `_ENV`.
-    pub fn new(old: Vec<Features>, new: Vec<Features>) -> Result<Alignment> {
-        let mut alignment = Alignment {
+    pub fn new(
+        old: Vec<FunctionFeatures>,
+        new: Vec<FunctionFeatures>,
+    ) -> Result<FunctionAlignment> {
+        let mut alignment = FunctionAlignment {
             to: Vec::new(),
             from: Vec::new(),
             doubtful: Vec::new(),
@@ -264,9 +267,9 @@ impl Alignment {
 
     /// Finds all answers that there are.
     pub fn run(mut self) -> Result<Vec<Match>> {
-        let named = |f: &Features| (f.place != 0).then_some((f.place, 0));
-        let code = |f: &Features| Some((0, f.digest));
-        let both = |f: &Features| (f.place != 0).then_some((f.place, f.digest));
+        let named = |f: &FunctionFeatures| (f.place != 0).then_some((f.place, 0));
+        let code = |f: &FunctionFeatures| Some((0, f.digest));
+        let both = |f: &FunctionFeatures| (f.place != 0).then_some((f.place, f.digest));
         self.equal(both, Several::InOrder)?;
         self.equal(named, Several::Leave)?;
         self.equal(code, Several::InOrder)?;
@@ -289,7 +292,7 @@ impl Alignment {
     /// on both sides.
     fn equal(
         &mut self,
-        key: impl Fn(&Features) -> Option<(u64, u64)>,
+        key: impl Fn(&FunctionFeatures) -> Option<(u64, u64)>,
         several: Several,
     ) -> Result<()> {
         type Group = (Vec<usize>, Vec<usize>);
@@ -397,8 +400,8 @@ impl Alignment {
                 self.to.get(*old).is_some_and(Option::is_none)
                     && self.from.get(*new).is_some_and(Option::is_none)
             });
-            let mut best_old: FxHashMap<usize, Best> = FxHashMap::default();
-            let mut best_new: FxHashMap<usize, Best> = FxHashMap::default();
+            let mut best_old: FxHashMap<usize, BestCandidate> = FxHashMap::default();
+            let mut best_new: FxHashMap<usize, BestCandidate> = FxHashMap::default();
             for (old, new, score) in &scores {
                 let score = score + if self.fits(*old, *new) { FITS } else { 0 };
                 for (map, key, other) in [(&mut best_old, old, new), (&mut best_new, new, old)] {
@@ -408,7 +411,7 @@ impl Alignment {
                 }
             }
             let mut found = Vec::new();
-            let is_best = |map: &FxHashMap<usize, Best>, key, other| {
+            let is_best = |map: &FxHashMap<usize, BestCandidate>, key, other| {
                 map.get(key).is_some_and(|best| best.is(other))
             };
             for (old, new, _) in &scores {
@@ -467,14 +470,14 @@ fn open<T>(answers: &[Option<T>]) -> Result<Vec<usize>> {
 
 /// The best of several candidates, and how far it is ahead.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Best {
+pub struct BestCandidate {
     /// Its score.
     pub score: u32,
     second: u32,
     at: usize,
 }
 
-impl Best {
+impl BestCandidate {
     /// One more candidate.
     pub fn add(&mut self, score: u32, at: usize) {
         if score > self.score {

@@ -2,7 +2,7 @@
 //! module's, where the variable belongs to the module; else there is none.
 
 use super::forest::{Forest, Id, Scope};
-use super::{Nested, Reason, Values};
+use super::{Nested, StaleReason, Values};
 use crate::code::tree::Captured;
 use crate::lua::vm::{Ref, Vm};
 use crate::support::error::Result;
@@ -24,7 +24,7 @@ pub(super) enum Source {
 
 /// The sources of one function's upvalues, among all.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sources {
+pub(super) struct SourceRange {
     start: u32,
     count: u8,
 }
@@ -44,7 +44,7 @@ impl Nested {
         &mut self,
         old: Id,
         new: Id,
-    ) -> Result<std::result::Result<Sources, Reason>> {
+    ) -> Result<std::result::Result<SourceRange, StaleReason>> {
         let nameless = |forest: &Forest, id| {
             forest
                 .captured(id)
@@ -52,7 +52,7 @@ impl Nested {
                 .any(|captured| captured.name == 0)
         };
         if nameless(&self.old, old) || nameless(&self.new, new) {
-            return Ok(Err(Reason::Stripped));
+            return Ok(Err(StaleReason::Stripped));
         }
         let start = self.sources.len() as u32;
         let count = self.new.captured(new).len() as u8;
@@ -65,16 +65,16 @@ impl Nested {
             self.sources.try_push(match source {
                 Ok(Source::Factory { node, index, .. }) => Source::Factory { node, index, name },
                 Ok(source) => source,
-                Err(Lack::NotCaptured) => return Ok(Err(Reason::NotCaptured(name))),
-                Err(Lack::NoCell) => return Ok(Err(Reason::NoCell(name))),
-                Err(Lack::Scope) => return Ok(Err(Reason::Stripped)),
+                Err(Lack::NotCaptured) => return Ok(Err(StaleReason::NotCaptured(name))),
+                Err(Lack::NoCell) => return Ok(Err(StaleReason::NoCell(name))),
+                Err(Lack::Scope) => return Ok(Err(StaleReason::Stripped)),
             })?;
         }
-        Ok(Ok(Sources { start, count }))
+        Ok(Ok(SourceRange { start, count }))
     }
 
     /// The sources of one function, in the order of its upvalues.
-    pub(super) fn sources_of(&self, sources: Sources) -> &[Source] {
+    pub(super) fn sources_of(&self, sources: SourceRange) -> &[Source] {
         let start = sources.start as usize;
         self.sources
             .get(start..start + usize::from(sources.count))

@@ -4,7 +4,7 @@
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use crate::code::tree::{Captured, Function, Tree};
+use crate::code::tree::{Captured, Tree, TreeFunction};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -50,7 +50,8 @@ impl Forest {
     pub fn plant(&mut self, tree: Tree) -> Result<Id> {
         let number = self.trees.len() as u32;
         self.by_exact.try_reserve(tree.len() as usize)?;
-        self.trees.try_push(tree)?; // first: an index of a tree that is not there would be that of the next one
+        // First: an index of a tree that is not there would be that of the next one.
+        self.trees.try_push(tree)?;
         let Some(tree) = self.trees.last() else {
             return Err(Error::Memory);
         };
@@ -91,7 +92,7 @@ impl Forest {
     }
 
     /// A function.
-    pub fn get(&self, id: Id) -> Option<&Function> {
+    pub fn get(&self, id: Id) -> Option<&TreeFunction> {
         self.tree(id.tree)?.get(id.function)
     }
 

@@ -7,9 +7,9 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::align::{Best, COMPARISONS, FITS, LIKE};
+use super::align::{BestCandidate, COMPARISONS, FITS, LIKE};
 use super::forest::Id;
-use super::{Link, Nested, Reason};
+use super::{Link, Nested, StaleReason};
 use crate::code::tree::Tree;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -42,7 +42,7 @@ impl Nested {
         }
         if found.is_empty() {
             for id in tops {
-                self.lose(id, Reason::Gone)?;
+                self.leave_unmatched(id, StaleReason::Gone)?;
             }
             return Ok(());
         }
@@ -155,10 +155,10 @@ impl Nested {
         );
         let mut best_of_new = Vec::new();
         best_of_new.try_reserve_exact(news.len())?;
-        best_of_new.resize(news.len(), Best::default());
+        best_of_new.resize(news.len(), BestCandidate::default());
         let mut best_of_old = Vec::new();
         for ((i, old), id) in olds.iter().enumerate().zip(orphans) {
-            let mut best = Best::default();
+            let mut best = BestCandidate::default();
             for ((j, new), candidate) in news.iter().enumerate().zip(&candidates) {
                 let likeness = old.likeness(new);
                 let fits = if self.fits(*id, *candidate) { FITS } else { 0 };

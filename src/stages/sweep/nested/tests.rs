@@ -4,10 +4,10 @@
 // A test fails by panicking.
 #![allow(clippy::expect_used, clippy::panic)]
 
-use super::{Answer, Nested, Values};
+use super::{ClosureFate, Nested, Values};
 use crate::code::cut::{Cutter, TEMPLATE};
 use crate::lua::host;
-use crate::lua::testing::State;
+use crate::lua::testing::TestState;
 use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write::{self, Permit};
 use crate::model::lineage::Lineage;
@@ -39,10 +39,10 @@ const WAYS: [Way; 4] = [Way::Plain, Way::Met, Way::Backwards, Way::Later];
 /// a closure, or a text.
 fn ask(vm: &mut Vm, nested: &mut Nested, plan: &mut Plan, way: Way) {
     let values = Values {
-        functions: State::global(vm, "functions"),
-        moved: State::global(vm, "moved"),
+        functions: TestState::global(vm, "functions"),
+        moved: TestState::global(vm, "moved"),
     };
-    let (old, new) = (State::global(vm, "old"), State::global(vm, "new"));
+    let (old, new) = (TestState::global(vm, "old"), TestState::global(vm, "new"));
     let count = vm.raw_len(old) as u32;
     if way == Way::Met {
         for i in 1..=count {
@@ -58,12 +58,14 @@ fn ask(vm: &mut Vm, nested: &mut Nested, plan: &mut Plan, way: Way) {
     for i in order {
         let closure = vm.element(old, i).expect("memory");
         let value = match nested.answer(vm, values, closure).expect("memory") {
-            Answer::Moved { new, joins } => {
+            ClosureFate::Moved { new, joins } => {
                 plan.joins.add(new, &joins).expect("memory");
                 new
             }
-            Answer::Same => vm.string(b"same").expect("memory"),
-            Answer::Stale(reason) => vm.string(nested.words(reason).as_bytes()).expect("memory"),
+            ClosureFate::Same => vm.string(b"same").expect("memory"),
+            ClosureFate::Stale(reason) => {
+                vm.string(nested.words(reason).as_bytes()).expect("memory")
+            }
         };
         let key = vm.number(i.into()).expect("memory");
         write::fill(vm, new, key, value).expect("memory");
@@ -71,12 +73,12 @@ fn ask(vm: &mut Vm, nested: &mut Nested, plan: &mut Plan, way: Way) {
 }
 
 /// Reloads the module `m` with this text, and asks for the old closures.
-fn reload(state: &State, text: &str, way: Way) {
+fn reload(state: &TestState, text: &str, way: Way) {
     reload_with(state, text, way, |_, _| {});
 }
 
 /// The same, with a change to what is known before anything is asked for.
-fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm, &mut Nested)) {
+fn reload_with(state: &TestState, text: &str, way: Way, change: impl FnOnce(&mut Vm, &mut Nested)) {
     state.run("functions, new, moved = {}, {}, setmetatable({}, { __mode = 'k' })");
     state.run(&format!(
         "package.preload.m = assert(load([==[\n{text}]==], '@m.lua'))"
@@ -112,8 +114,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
         let mut plan = plan::plan(vm, &context, &loaded, &mut pairing, &options).expect("plans");
         assert!(plan.conflicts.is_empty());
         let values = Values {
-            functions: State::global(vm, "functions"),
-            moved: State::global(vm, "moved"),
+            functions: TestState::global(vm, "functions"),
+            moved: TestState::global(vm, "moved"),
         };
         let mut nested = Nested::new(vm, &pairing, &loaded, values).expect("memory");
         assert_eq!(nested.warning(), None);
@@ -137,8 +139,8 @@ fn reload_with(state: &State, text: &str, way: Way, change: impl FnOnce(&mut Vm,
 
 /// A program with the module `m`, loaded from this text, and the closures that `before` puts into
 /// the list `old`.
-fn begin(first: &str, before: &str) -> State {
-    let state = State::new();
+fn begin(first: &str, before: &str) -> TestState {
+    let state = TestState::new();
     state.run(
         "function equal(is, wanted, what)
             if is ~= wanted then
@@ -390,7 +392,8 @@ fn recursion_and_varargs() {
             return fact, sum
         end
         return M",
-        // The variable `fact` holds the old function until the reference in it is replaced as any other.
+        // The variable `fact` holds the old function until the reference in it is replaced as any
+        // other.
         "equal(follows(1)(0), 1) equal(debug.upvalueid(new[1], 2), debug.upvalueid(old[1], 2))
         for i = 1, 2 do for j = 1, 3 do
             local name, value = debug.getupvalue(new[i], j)
@@ -800,7 +803,7 @@ fn no_hook_runs_meanwhile() {
         &COUNTERS.replace("return n end", "return n, 1 end"),
         Way::Plain,
         |vm, _| {
-            let closure = State::global(vm, "old");
+            let closure = TestState::global(vm, "old");
             let closure = vm.element(closure, 1).expect("memory");
             let (globals, name) = (
                 vm.globals().expect("memory"),
@@ -825,10 +828,10 @@ fn memory_that_ends_is_reported() {
         let mut failed = 0;
         reload_with(&state, &second, Way::Plain, |vm, nested| {
             let values = Values {
-                functions: State::global(vm, "functions"),
-                moved: State::global(vm, "moved"),
+                functions: TestState::global(vm, "functions"),
+                moved: TestState::global(vm, "moved"),
             };
-            let old = State::global(vm, "old");
+            let old = TestState::global(vm, "old");
             let closures: Vec<Ref> = (1..=4)
                 .map(|i| vm.element(old, i).expect("memory"))
                 .collect();
@@ -839,12 +842,10 @@ fn memory_that_ends_is_reported() {
                 .collect();
             failed = state.memory().disarm();
             let errors = outcomes.iter().filter(|outcome| outcome.is_err()).count();
-            assert!(
-                outcomes.iter().all(|outcome| matches!(
-                    outcome,
-                    Ok(Answer::Moved { .. }) | Err(Error::Memory)
-                ))
-            );
+            assert!(outcomes.iter().all(|outcome| matches!(
+                outcome,
+                Ok(ClosureFate::Moved { .. }) | Err(Error::Memory)
+            )));
             assert_eq!(errors > 0, failed == 2, "request {first}: {outcomes:?}");
         });
         // (The joins of the first try were lost.)
