@@ -50,8 +50,8 @@ pub enum SameVariable {
 pub struct Alignment {
     /// Each number means the same in both versions: nothing else is filled in.
     is_same: bool,
-    forward: Vec<Option<(DefinitionId, Reason)>>,
-    backward: Vec<Option<(DefinitionId, Reason)>>,
+    forward: Vec<Option<(DefinitionId, AlignmentReason)>>,
+    backward: Vec<Option<(DefinitionId, AlignmentReason)>>,
     variables: Vec<Option<(VariableId, SameVariable)>>,
     variables_back: Vec<Option<(VariableId, SameVariable)>>,
     /// How many definitions were left unaligned because comparing them all would have taken too
@@ -61,17 +61,17 @@ pub struct Alignment {
 
 impl Alignment {
     /// What a definition of the base has become in the incoming version, and why.
-    pub fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, Reason)> {
+    pub fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
         match self.is_same {
-            true => Some((base, Reason::Name)),
+            true => Some((base, AlignmentReason::Name)),
             false => *self.forward.get(base.0 as usize)?,
         }
     }
 
     /// What a definition of the incoming version was in the base, and why.
-    pub fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, Reason)> {
+    pub fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
         match self.is_same {
-            true => Some((incoming, Reason::Name)),
+            true => Some((incoming, AlignmentReason::Name)),
             false => *self.backward.get(incoming.0 as usize)?,
         }
     }
@@ -290,8 +290,10 @@ impl Aligner<'_> {
         }
         let parents = [Parent::Definition(a), Parent::Definition(b)];
         self.todo.try_push(parents)?;
-        if let [Some(Kind::Function(p)), Some(Kind::Function(q))] =
-            [self.kind_of(0, a), self.kind_of(1, b)]
+        if let [
+            Some(ExpressionKind::Function(p)),
+            Some(ExpressionKind::Function(q)),
+        ] = [self.kind_of(0, a), self.kind_of(1, b)]
         {
             self.todo.try_push([Parent::Proto(p), Parent::Proto(q)])?;
         }
@@ -357,7 +359,7 @@ impl Aligner<'_> {
                 self.sequence(&mut [one], &mut [two])?;
             }
         } else if kind(own) == kind(other) {
-            self.accept(one, two, Reason::Name)?;
+            self.accept(one, two, AlignmentReason::Name)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::code::compiled::Compiled;
-use crate::lua::layout::{Own, Place as _};
+use crate::lua::layout::{LayoutElement as _, Own};
 use crate::lua::owned;
 use crate::lua::shared;
 use crate::lua::vm::{KeyValue, Ref, Version, Vm};
@@ -21,7 +21,7 @@ const BYTES: i64 = 1;
 
 /// What the userdata of a module owns. It is exchanged, so that no old version waits for the
 /// collector, which cannot know how large it is.
-type Place = Option<Arc<Compiled>>;
+type KeptVersion = Option<Arc<Compiled>>;
 
 /// What is kept of the module `name`, whose object is `object`.
 ///
@@ -34,7 +34,7 @@ pub fn read(vm: &mut Vm, own: Ref, name: Ref, object: Ref) -> Result<Option<Vers
         return Ok(None);
     }
     let (owner, main) = (vm.index(entry, 1)?, vm.index(entry, 2)?);
-    let compiled = owned::with(vm, owner, |_, place: &mut Place| place.clone());
+    let compiled = owned::with(vm, owner, |_, place: &mut KeptVersion| place.clone());
     // (The program can call the userdata's finalizer: nothing is kept then.)
     let compiled = compiled.ok().flatten();
     Ok(compiled.map(|compiled| Version { main, compiled }))
@@ -78,7 +78,7 @@ pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], version: &Version) 
     let held = vm.number((held + size) as i64)?;
     write::fill(vm, table, counter, held)?;
     if vm.val(owner).is_nil() {
-        owner = owned::own(vm, Place::None)?;
+        owner = owned::own(vm, KeptVersion::None)?;
     }
     for (i, value) in [(1, owner), (2, version.main)] {
         let i = vm.number(i)?;
@@ -90,8 +90,8 @@ pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], version: &Version) 
 }
 
 /// Puts a version, or none, into a userdata, and returns the one that was there.
-fn exchange(vm: &mut Vm, owner: Ref, new: Place) -> Place {
-    let exchanged = owned::with(vm, owner, |_, place: &mut Place| {
+fn exchange(vm: &mut Vm, owner: Ref, new: KeptVersion) -> KeptVersion {
+    let exchanged = owned::with(vm, owner, |_, place: &mut KeptVersion| {
         std::mem::replace(place, new)
     });
     exchanged.ok().flatten()

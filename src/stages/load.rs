@@ -47,7 +47,7 @@ pub struct Loaded {
     /// What is known of its code; none for a dump that is not exactly that of Lua 5.4.
     pub chunk: Option<Arc<Chunk>>,
     /// Which of its functions were met.
-    pub met: Met,
+    pub met: MetFunctions,
     /// Its main function.
     pub main: Ref,
     /// What depends on its text alone.
@@ -85,8 +85,8 @@ fn compile(
     last: Option<&Version>,
 ) -> Result<(Version, Option<Arc<Chunk>>)> {
     let version = match &mut found.code {
-        Code::Loader(main) => vm.version_of(*main)?,
-        Code::Text(code, chunk_name) => {
+        ChunkSource::Loader(main) => vm.version_of(*main)?,
+        ChunkSource::Text(code, chunk_name) => {
             let code = std::mem::take(code);
             vm.compile(code, chunk_name, last)
                 .map_err(|error| match error {

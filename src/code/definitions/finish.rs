@@ -16,9 +16,9 @@ impl Definitions {
         let (mut assignments, mut globals, mut results) = (Vec::new(), Vec::new(), Vec::new());
         for (store, id) in self.stores.iter().zip((0..).map(StoreId)) {
             match store.place {
-                Place::Variable(variable) => assignments.try_push((variable.0, id))?,
-                Place::Global(name) => globals.try_push((name.0, id))?,
-                Place::Result { proto, number: 1 } => results.try_push((proto, id))?,
+                Destination::Variable(variable) => assignments.try_push((variable.0, id))?,
+                Destination::Global(name) => globals.try_push((name.0, id))?,
+                Destination::Result { proto, number: 1 } => results.try_push((proto, id))?,
                 _ => {}
             }
         }

@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 
 use super::super::reader::{Read, Stop};
-use super::frame::{Frame, I};
+use super::frame::{AbstractFrame, I};
 use super::known::Known;
 use super::parse::Parsed;
 use super::registers::Registers;
@@ -46,7 +46,7 @@ pub(super) fn interpret(
             #[cfg(test)]
             (out.taken += taken - id);
         } else if !raw.is_plain {
-            let mut frame = Frame::new(id, raw, parsed, &mut registers, out);
+            let mut frame = AbstractFrame::new(id, raw, parsed, &mut registers, out);
             frame.run(&standard)?;
         }
     }

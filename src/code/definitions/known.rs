@@ -42,7 +42,7 @@ pub(super) struct Known<'b> {
     base: &'b Definitions,
     blocks: FxHashMap<(u64, u64), ProtoId>,
     /// The base's texts in the new version, as far as they were asked for.
-    texts: Vec<Text>,
+    texts: Vec<StringId>,
 }
 
 impl<'b> Known<'b> {
@@ -185,7 +185,7 @@ impl Definitions {
             let at = *first as usize + usize::from(index);
             self.upvalues.get(at)
         });
-        upvalue == Some(&Upvalue::Environment)
+        upvalue == Some(&UpvalueOrigin::Environment)
     }
 
     /// The variables of a function and of those in it: these come first.
@@ -256,7 +256,7 @@ impl Copy<'_, '_> {
         let copied = rest();
         if copied.is_some() {
             for one in stores {
-                if let Place::Variable(id) = one.place
+                if let Destination::Variable(id) = one.place
                     && !self.block.variables.contains(&id.0)
                     && let Some(VariableId(id)) = self.variable(id)
                     && let Some(variable) = out.variables.get_mut(id as usize)
@@ -297,7 +297,7 @@ impl Copy<'_, '_> {
             let new_first = *out.first_upvalue.get(new as usize)?;
             for number in 0..u32::from(old.upvalues) {
                 let upvalue = match *self.known.base.upvalues.get((first + number) as usize)? {
-                    Upvalue::Variable(id) => Upvalue::Variable(self.variable(id)?),
+                    UpvalueOrigin::Variable(id) => UpvalueOrigin::Variable(self.variable(id)?),
                     other => other,
                 };
                 *out.upvalues.get_mut((new_first + number) as usize)? = upvalue;
@@ -310,15 +310,19 @@ impl Copy<'_, '_> {
         let proto = one.proto.wrapping_add(self.block.by_protos);
         Definition {
             kind: match one.kind {
-                Kind::Table => Kind::Table,
-                Kind::Function(proto) => Kind::Function(proto.wrapping_add(self.block.by_protos)),
-                Kind::Call(CallId(id)) => Kind::Call(CallId(id.wrapping_add(self.block.by.calls))),
+                ExpressionKind::Table => ExpressionKind::Table,
+                ExpressionKind::Function(proto) => {
+                    ExpressionKind::Function(proto.wrapping_add(self.block.by_protos))
+                }
+                ExpressionKind::Call(CallId(id)) => {
+                    ExpressionKind::Call(CallId(id.wrapping_add(self.block.by.calls)))
+                }
             },
             proto,
             line: self.line(one.line),
             in_loop: one.in_loop,
             parent: Parent::Proto(proto),
-            key: Key::Nowhere,
+            key: DefinitionKey::Nowhere,
             place: one
                 .place
                 .map(|StoreId(id)| StoreId(id.wrapping_add(self.block.by.stores))),
@@ -328,27 +332,27 @@ impl Copy<'_, '_> {
     fn store(&mut self, out: &Definitions, one: &Store) -> Copied<Store> {
         Some(Store {
             place: match one.place {
-                Place::Variable(id) => Place::Variable(self.variable(id)?),
-                Place::Global(name) => Place::Global(self.text(out, name)?),
-                Place::Field { base, key } => Place::Field {
+                Destination::Variable(id) => Destination::Variable(self.variable(id)?),
+                Destination::Global(name) => Destination::Global(self.text(out, name)?),
+                Destination::Field { base, key } => Destination::Field {
                     base: self.symbol(out, base)?,
                     key: self.symbol(out, key)?,
                 },
-                Place::Element { base, index } => Place::Element {
+                Destination::Element { base, index } => Destination::Element {
                     base: self.symbol(out, base)?,
                     index,
                 },
-                Place::Appended { base } => Place::Appended {
+                Destination::Appended { base } => Destination::Appended {
                     base: self.symbol(out, base)?,
                 },
-                Place::Metatable { base } => Place::Metatable {
+                Destination::Metatable { base } => Destination::Metatable {
                     base: self.symbol(out, base)?,
                 },
-                Place::Result { proto, number } => Place::Result {
+                Destination::Result { proto, number } => Destination::Result {
                     proto: proto.wrapping_add(self.block.by_protos),
                     number,
                 },
-                Place::Argument { call, number } => Place::Argument {
+                Destination::Argument { call, number } => Destination::Argument {
                     call: self.definition_id(call),
                     number,
                 },
@@ -412,7 +416,7 @@ impl Copy<'_, '_> {
         found.map(|(_, new)| *new)
     }
 
-    fn text(&mut self, out: &Definitions, text: Text) -> Copied<Text> {
+    fn text(&mut self, out: &Definitions, text: StringId) -> Copied<StringId> {
         let known = self.known.texts.get_mut(text.0 as usize)?;
         if *known == NO_TEXT {
             *known = *out.numbers.get(&self.known.base.digest_of(text))?;

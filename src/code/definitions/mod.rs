@@ -64,7 +64,7 @@ pub struct Definitions {
     lists: Vec<Symbol>,
     stores: Vec<Store>,
     /// The stores into each definition, by text keys first: sorted.
-    into: Grouped<(Text, StoreId)>,
+    into: Grouped<(StringId, StoreId)>,
     /// The stores to each variable and to each global, by their names.
     assignments: Grouped<StoreId>,
     globals: Grouped<StoreId>,
@@ -310,7 +310,7 @@ impl Definitions {
     }
 
     /// What the code stores in a global.
-    pub fn stores_to_global(&self, name: Text) -> impl Iterator<Item = (StoreId, &Store)> {
+    pub fn stores_to_global(&self, name: StringId) -> impl Iterator<Item = (StoreId, &Store)> {
         self.listed(self.globals.get(name.0))
     }
 

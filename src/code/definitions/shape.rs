@@ -1,5 +1,5 @@
-//! Whether each definition and each variable of a version has the number that it has in another one:
-//! then an edit has touched nothing but code and constants.
+//! Whether each definition and each variable of a version has the number that it has in another
+//! one: then an edit has touched nothing but code and constants.
 
 use rustc_hash::FxHashMap;
 
@@ -8,7 +8,7 @@ use super::types::*;
 use crate::support::error::Result;
 
 /// A definition's name: what stands under it later on is another one than the chunk's own.
-type Name = (Parent, Key, bool);
+type NameBelow = (Parent, DefinitionKey, bool);
 
 impl Definitions {
     /// Has this version the functions, definitions and variables of `base` under their names, in
@@ -44,7 +44,7 @@ impl Definitions {
             self.content_of(symbol) == base.content_of(symbol)
                 && self.code_of(id) == base.code_of(id)
         };
-        let mut names: FxHashMap<Name, DefinitionId> = FxHashMap::default();
+        let mut names: FxHashMap<NameBelow, DefinitionId> = FxHashMap::default();
         names.try_reserve(self.definitions.len())?;
         for (id, definition) in self.iter() {
             let are_same = match definition.key.is_sequence() {
@@ -66,14 +66,14 @@ impl Definitions {
         let text = |a, b| self.digest_of(a) == base.digest_of(b);
         rest(own) == rest(other)
             && match (own.key, other.key) {
-                (Key::Local(a), Key::Local(b))
-                | (Key::Global(a), Key::Global(b))
-                | (Key::Field(a), Key::Field(b)) => text(a, b),
+                (DefinitionKey::Local(a), DefinitionKey::Local(b))
+                | (DefinitionKey::Global(a), DefinitionKey::Global(b))
+                | (DefinitionKey::Field(a), DefinitionKey::Field(b)) => text(a, b),
                 (a, b) => a == b,
             }
             && match own.key {
                 // (their order is that of the places)
-                Key::Element if own.proto == 0 => own.place == other.place,
+                DefinitionKey::Element if own.proto == 0 => own.place == other.place,
                 _ => own.place.is_some() == other.place.is_some(),
             }
     }
@@ -90,6 +90,6 @@ impl Definitions {
     }
 }
 
-fn name_of(definition: &Definition) -> Name {
+fn name_of(definition: &Definition) -> NameBelow {
     (definition.parent, definition.key, definition.proto != 0)
 }

@@ -9,8 +9,8 @@ use mlua::ffi;
 use super::{DebugInfo, Ref, Vm};
 use crate::code::Chunk;
 use crate::code::compiled::Compiled;
-use crate::lua::given::Given;
-use crate::lua::shared::{self, Key};
+use crate::lua::given::GivenText;
+use crate::lua::shared::{self, FileKey};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{self, copied};
 
@@ -31,7 +31,7 @@ impl Vm {
     /// compiler's message.
     pub fn compile(
         &mut self,
-        code: Given,
+        code: GivenText,
         chunk_name: &CStr,
         last: Option<&Version>,
     ) -> Result<Version> {

@@ -112,7 +112,7 @@ impl Vm {
             if ffi::lua_type(thread, index) != ffi::LUA_TFUNCTION {
                 return None;
             }
-            let mut ar = Record::new();
+            let mut ar = DebugRecord::new();
             ffi::lua_pushvalue(thread, index);
             ffi::lua_getinfo(thread, c">u".as_ptr(), ar.as_mut_ptr());
             if i == 0 || i > (*ar.as_ptr()).nups {

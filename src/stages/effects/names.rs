@@ -77,7 +77,7 @@ pub struct NameSources<'a> {
     pub lineage: Option<Lineage>,
 }
 
-impl Names {
+impl FunctionNames {
     /// Reads the names that the file's code gives to functions, once.
     fn read(&mut self, chunk: Option<&Chunk>) -> Result<()> {
         let Some(chunk) = chunk.filter(|_| !self.is_read) else {
@@ -190,7 +190,7 @@ impl Names {
     fn name_incoming(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
+        made: Creations<'_>,
         (chunk, (thread, main)): (Option<&Chunk>, (usize, usize)),
         function: Ref,
     ) -> Result<()> {
@@ -283,7 +283,7 @@ impl Names {
     pub fn name_of(
         &mut self,
         vm: &mut Vm,
-        made: Made<'_>,
+        made: Creations<'_>,
         chunk: (Option<&Chunk>, (usize, usize)),
         function: Ref,
     ) -> Result<Option<Vec<u8>>> {

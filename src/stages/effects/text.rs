@@ -36,8 +36,8 @@ pub fn value(vm: &Vm, value: Ref) -> String {
 pub(super) fn call(
     vm: &mut Vm,
     context: &Context,
-    names: &mut Names,
-    (chunk, chunk_at, made): (Option<&Chunk>, (usize, usize), Made<'_>),
+    names: &mut FunctionNames,
+    (chunk, chunk_at, made): (Option<&Chunk>, (usize, usize), Creations<'_>),
     call: &OpenCall,
 ) -> Result<String> {
     let (name, what) = (&call.name.0, call.name.1);

@@ -299,7 +299,7 @@ impl Tally {
         let dump = vm.dump(main, DebugInfo::Keep).expect("memory").to_vec();
         let (name, text) = (NAME.to_bytes().to_vec(), old.as_bytes().to_vec());
         let last = Compiled::new(name, text, dump).expect("memory");
-        let code = Given::of_test(new.as_bytes());
+        let code = GivenText::of_test(new.as_bytes());
         let spliced = vm.spliced(&code, NAME, &last).expect("memory");
         let whole = vm.load_text(new.as_bytes(), NAME);
         self.compiled += usize::from(whole.is_ok());
