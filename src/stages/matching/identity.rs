@@ -11,8 +11,8 @@ use super::{Edge, Pairer};
 use crate::code::align::{Alignment, Reason, Renames, align};
 use crate::code::compiled::Compiled;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Key, Kind as Made, Parent, Place, ProtoId, Symbol,
-    VariableId,
+    Constant, Definition, DefinitionId, Definitions, Key, Kind as Made, Parent, Place, ProtoId,
+    Symbol, VariableId,
 };
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::base::{self, Base, Path};
@@ -325,14 +325,37 @@ impl Identity {
     }
 
     /// Had the last version the incoming function in a list already, or in a row of one, and is
-    /// what it made there gone?
+    /// what it made there gone? Of what a loop or a factory makes nobody knows.
     pub(super) fn was_element(&self, vm: &Vm, new: Ref) -> bool {
         let definition = self.incoming.definition(vm.val(new).addr);
         let base = definition.and_then(|definition| self.base(definition));
-        self.base.is_some()
-            && base.is_some_and(|(id, _)| {
-                self.elements_running.contains(&id) && self.running.object(id).is_none()
+        base.zip(self.base.as_deref())
+            .is_some_and(|((id, _), base)| {
+                self.elements_running.contains(&id)
+                    && base.get(id).is_some_and(Definition::is_single)
+                    && self.running.object(id).is_none()
             })
+    }
+
+    /// The definition of an object, and whether it makes one object only. Of the running version it
+    /// is what the definition has become in the file.
+    pub(super) fn made_by(
+        &self,
+        vm: &Vm,
+        object: Ref,
+        is_incoming: bool,
+    ) -> Option<(DefinitionId, bool)> {
+        let origins = match is_incoming {
+            true => &self.incoming,
+            false => &self.running,
+        };
+        let id = origins.definition(vm.val(object).addr)?;
+        let (base, incoming) = match is_incoming {
+            true => (self.base(id)?.0, id),
+            false => (id, self.incoming(id)?.0),
+        };
+        let made = self.base.as_deref()?.get(base)?;
+        Some((incoming, made.is_single()))
     }
 
     /// What is known of two objects: do they answer to each other?
