@@ -12,6 +12,7 @@
 mod cells;
 mod changes;
 mod constants;
+mod coroutines;
 mod differing;
 mod dropped;
 mod elements;
@@ -42,6 +43,7 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
+pub use coroutines::Begun;
 pub use differing::Differing;
 pub use dropped::describe;
 pub use functions::{Function1, Function2};
@@ -268,6 +270,8 @@ pub struct Pairing {
     pub shared: Vec<SharedCell>,
     /// Data that only the file has changed, and that stays.
     pub differing: Vec<Differing>,
+    /// Coroutines that have begun to run a function that the edit may have changed.
+    pub begun: Vec<Begun>,
     /// What the operator should know.
     pub warnings: Vec<String>,
     /// Where things stand.
@@ -321,6 +325,7 @@ impl Pairing {
             references: Vec::new(),
             shared: Vec::new(),
             differing: Vec::new(),
+            begun: Vec::new(),
             warnings: Vec::new(),
             sites: Sites::new()?,
             dropped: FxHashSet::default(),
@@ -757,6 +762,8 @@ impl Pairer<'_> {
             let site = self.out.sites.elsewhere(new)?;
             if self.vm.val(new).is_table() {
                 self.pair_tables(old, new, site, Fit::Merged)?;
+            } else if self.vm.kind(new) == Kind::Thread {
+                self.pair_coroutines(old, new, site)?;
             } else if let (Some(f1), Some(f2)) =
                 (self.function1(old, site)?, self.function2(new, site)?)
             {
@@ -871,6 +878,10 @@ impl Pairer<'_> {
     ) -> Result<()> {
         let order = beside.order;
         self.note_external(&slot, beside)?;
+        if slot.action == Action::Keep && self.may_be_coroutine(beside.new_val) {
+            let site = self.out.sites.key(slot.parent, slot.key)?;
+            self.pair_coroutines(slot.old, slot.new, site)?;
+        }
         let kind = match (slot.action, beside.new_val.kind, order) {
             (Action::Merge, ..) => ChildKind::Pair,
             (Action::Refer, Kind::Table, _) => {

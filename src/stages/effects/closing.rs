@@ -241,7 +241,10 @@ impl Effects<'_> {
             let is_own = vm.val(*new).is_function() && self.ownership.has_function(vm, *new)?;
             // Of an older generation the current one is paired by its name.
             let is_own = is_own && self.names.current(vm, self.lineage, *old) == vm.val(*old).addr;
-            if is_own || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr) {
+            if is_own
+                || vm.kind(*new) == Kind::Thread
+                || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr)
+            {
                 self.pairs.try_push((*new, *old))?;
             }
         }

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Function2;
 use super::origins::{self, By, Function, Holder, Origins, Put, Roots};
 use super::{Edge, Pairer};
+use crate::code::Digest;
 use crate::code::align::{Alignment, Reason, Renames, align};
 use crate::code::compiled::Compiled;
 use crate::code::definitions::{
@@ -131,6 +132,13 @@ impl Identity {
             Some((code, definitions.function_digest(incoming)?))
         };
         codes().is_some_and(|(base, incoming)| base.is_equal(incoming) == Some(false))
+    }
+
+    /// Has the text of the last load a function with this code?
+    pub(super) fn had_code(&self, code: Digest) -> bool {
+        let base = self.base.as_deref();
+        let mut protos = (0..base.map_or(0, Definitions::protos)).filter_map(|id| base?.proto(id));
+        protos.any(|proto| proto.digest.is_equal(code) == Some(true))
     }
 
     /// The definitions of the last load and of the file, if both are known.

@@ -58,6 +58,7 @@ impl Pairer<'_> {
 
     fn match_coroutines_of(&mut self, table: Ref) -> Result<bool> {
         let (mut new, mut left, mut right) = (Vec::new(), Vec::new(), Vec::new());
+        let mut running = Vec::new();
         let at = self.vm.val(table);
         for keyed in copied(&self.keyed)? {
             let threads = &self.loaded.left.threads;
@@ -68,7 +69,7 @@ impl Pairer<'_> {
                 && function.own
             {
                 right.try_push(element(Some(function.profile.digest)))?;
-                new.try_push(keyed.key)?;
+                new.try_push((keyed.key, keyed.parent))?;
             }
         }
         for key in self.vm.keep_some(table, MOST_ENTRIES)?.keys() {
@@ -77,6 +78,7 @@ impl Pairer<'_> {
             }
             let Some((body, _)) = self.vm.body_of(key)? else {
                 left.try_push(element(None))?; // it has ended: what it did is done
+                running.try_push(key)?;
                 continue;
             };
             let Some(number) = self.function1(body, SiteId::MODULE)? else {
@@ -86,6 +88,7 @@ impl Pairer<'_> {
             let function = self.out.old.get(number as usize);
             if let Some(function) = function.filter(|function| function.own) {
                 left.try_push(element(function.profile.map(|profile| profile.digest)))?;
+                running.try_push(key)?;
             }
         }
         for one in left.iter_mut().chain(&mut right) {
@@ -95,10 +98,16 @@ impl Pairer<'_> {
         // What runs goes on, so its order need not be known.
         let rest = |side: &[Element]| side.iter().filter(|one| one.partner.is_none()).count();
         let all = rest(&left) == rest(&right);
+        // One alone is edited.
+        let only = left.iter().position(|one| one.partner.is_none());
+        let only = only.filter(|_| all && rest(&left) == 1);
         let mut answered = Vec::new();
-        for (key, one) in new.iter().zip(&right) {
+        for ((key, site), one) in new.iter().zip(&right) {
             if all || one.partner.is_some() {
                 answered.try_push(*key)?;
+            }
+            if let Some(old) = one.partner.or(only).and_then(|i| running.get(i)) {
+                self.pair_coroutines(*old, *key, *site)?;
             }
         }
         let vm = &*self.vm;
