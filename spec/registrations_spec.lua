@@ -418,6 +418,25 @@ describe("registrations", function()
         assert.equal("quit v4 1", bus.fire())
       end)
 
+      for what, key in pairs { ["a function"] = "f", ["a record"] = "{ event = event, f = f }" } do
+        it("an entry with " .. what .. " as its key that the program removed stays away", function()
+          local set = app:module("set", "local S = { of = {} } function S.on(event, f) S.of[" .. key
+            .. "] = event end return S")
+          local both = "local on = require 'set'.on on('hit', M.hit) "
+            .. "on('quit', function() return M.quit() end)"
+          app:module("chat", text(1, both))
+          update(text(2, both))
+          for entry, event in pairs(set.of) do if event == "hit" then set.of[entry] = nil end end
+          for version = 3, 4 do
+            update(text(version, both))
+            local entry, event = next(set.of)
+            assert.same({ "quit", nil }, { event, next(set.of, entry) })
+            entry = type(entry) == "table" and entry.f or entry
+            assert.equal(("quit v%d %d"):format(version, version - 2), entry())
+          end
+        end)
+      end
+
       it("one of two entries of a function that the program removed stays away", function()
         local twice = "bus.on('hit', M.hit) bus.on('hit', M.hit)"
         app:module("chat", text(1, twice))
