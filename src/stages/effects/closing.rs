@@ -37,6 +37,10 @@ impl Effects<'_> {
             return self.put_back(vm, &writes);
         }
         let places = self.places_any(vm, made, &writes);
+        let writes = match places {
+            true => self.without_data(vm, &call, writes)?,
+            false => writes,
+        };
         let may_repeat = ending != Ending::Yielded && !call.loads && !call.whole;
         if may_repeat
             && !raised
@@ -148,6 +152,35 @@ impl Effects<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a call does besides placing plain data of the file's in tables of the module's own:
+    /// that is data of the file's (R8), whatever becomes of the call.
+    fn without_data(&mut self, vm: &Vm, call: &OpenCall, writes: Vec<Write>) -> Result<Vec<Write>> {
+        let is_plain = |value| !Search::is_object(vm.val(value));
+        let (mut data, mut rest) = (Vec::new(), Vec::new());
+        let mut said = FxHashSet::default();
+        for write in writes {
+            let is_data = is_plain(write.old)
+                && is_plain(write.new)
+                && self.past.key(write.spot).is_some_and(is_plain)
+                && self.is_said(vm, call, &write)
+                && self.theirs(vm, write.spot, true)? == Some(false);
+            if is_data {
+                said.try_insert_value(write.spot, ())?;
+                data.try_push(write)?;
+            } else {
+                rest.try_push(write)?;
+            }
+        }
+        if !data.is_empty() {
+            self.log.try_push(Logged::Kept {
+                writes: data,
+                places: false,
+                said,
+            })?;
+        }
+        Ok(rest)
     }
 
     /// One write for each place: what stood there before the call, and what stands there now.

@@ -253,7 +253,7 @@ impl Search<'_> {
         is_new(self.made, self.threads, val)
     }
 
-    fn is_object(val: Val) -> bool {
+    pub(super) fn is_object(val: Val) -> bool {
         matches!(
             val.kind,
             Kind::Table | Kind::Function | Kind::Thread | Kind::Userdata | Kind::LightUserdata
