@@ -13,6 +13,7 @@ mod cells;
 mod changes;
 mod constants;
 mod coroutines;
+mod dependencies;
 mod differing;
 mod dropped;
 mod elements;
@@ -44,6 +45,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
 pub use coroutines::Begun;
+pub use dependencies::HeldUpvalue;
 pub use differing::Differing;
 pub use dropped::describe;
 pub use functions::{Function1, Function2};
@@ -266,6 +268,8 @@ pub struct Pairing {
     pub copies: Vec<Ref>,
     /// References between fresh tables.
     pub references: Vec<Reference>,
+    /// What functions of dependencies hold of the file's.
+    pub held: Vec<HeldUpvalue>,
     /// R4.6.
     pub shared: Vec<SharedCell>,
     /// Data that only the file has changed, and that stays.
@@ -323,6 +327,7 @@ impl Pairing {
             paired: Vec::new(),
             copies: Vec::new(),
             references: Vec::new(),
+            held: Vec::new(),
             shared: Vec::new(),
             differing: Vec::new(),
             begun: Vec::new(),
@@ -514,6 +519,7 @@ pub fn pair(
         cell_edges: Vec::new(),
         assigned_edges: Vec::new(),
         unmatched_scanned: 0,
+        dependencies_met: false,
         functions_listed: false,
         loaded,
     };
@@ -621,6 +627,8 @@ struct Pairer<'a> {
     assigned_edges: Vec<cells::CellEdge>,
     /// The incoming cells up to this one have been scanned for want of a match.
     unmatched_scanned: usize,
+    /// What newly required modules hold of the file's was looked for.
+    dependencies_met: bool,
     functions_listed: bool,
 }
 
@@ -666,6 +674,7 @@ impl Pairer<'_> {
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
             } else if self.take_definitions()?
+                || self.meet_dependencies()?
                 || self.resolve_keyed(Pass::Early)?
                 || self.resolve_numbered()?
                 || self.resolve_references(Pass::Early)?
