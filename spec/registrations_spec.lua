@@ -403,8 +403,65 @@ describe("registrations", function()
 
       it("an option that is a boolean makes no second registration", function()
         app:module("chat", text(1, "bus.on('hit', M.hit, nil, true)"))
-        update(text(2, "bus.on('hit', M.hit, nil, false)"))
+        local report = update(text(2, "bus.on('hit', M.hit, nil, false)"))
         assert.equal("hit v2 1", bus.fire())
+        assert.same({ 1, true }, { #report.warnings, bus.list[1].option })
+        assert.matches("is registered already with true, the file has false; true stays",
+          report.warnings[1])
+        assert.same({}, update(text(3, "bus.on('hit', M.hit, nil, true)")).warnings)
+      end)
+
+      it("an edited number or boolean makes no registration that is gone", function()
+        local V = { "4, true", "5, true", "5, false", "'x', false" }
+        for version, options in ipairs(V) do
+          V[version] = text(version, ("bus.on('hit 1', M.hit, %s)"):format(options))
+        end
+        app:module("chat", V[1])
+        update(V[1] .. " -- a record")
+        assert.equal(0, update(V[2]).calls.gone)
+        assert.equal(0, update(V[3]).calls.gone)
+        assert.equal(1, update(V[4]).calls.gone)
+      end)
+
+      it("texts that differ behind their first bytes are two", function()
+        local on = "bus.on('" .. ("long/"):rep(20) .. "%s', M.hit)"
+        app:module("chat", text(1, on:format "a"))
+        update(text(2, on:format "a"))
+        local report = update(text(3, on:format "b"))
+        assert.same({ 1, 1 }, { report.calls.new, report.calls.gone })
+        assert.equal(2, #bus.list)
+      end)
+
+      it("a table of the call that differs makes a call that is gone", function()
+        app:module("chat", text(1, "bus.on('hit', M.hit, { 'pos', 'speed' })"))
+        update(text(2, "bus.on('hit', M.hit, { 'pos', 'speed' })"))
+        local edited = text(3, "bus.on('hit', M.hit, { 'pos', 'mass' })")
+        local report = update(edited, { report = "full" })
+        assert.same({ 'bus.on("hit", chat.hit, {...})' }, report.paths.calls.gone)
+        assert.same({ 1, 2 }, { report.calls.new, #bus.list })
+        report = update(text(4, "bus.on('hit', M.hit, { 'pos' })"))
+        assert.same({ 0, 0 }, { report.calls.new, report.calls.gone })
+      end)
+
+      it("data that the callee keeps in records of its own does not double", function()
+        local kinds = app:module("kinds", [[
+          local kinds = { list = {} }
+          function kinds.add(name, fields)
+            local kind = { name = name, fields = fields, id = #kinds.list + 1 }
+            kinds.list[kind.id], kinds[name] = name, kind
+            return kind
+          end
+          return kinds]])
+        local add = "local kinds = require 'kinds' M.pos = kinds.add('pos', { x = 0 }) "
+          .. "M.tag = kinds.add('tag', {})"
+        local M = app:module("chat", text(1, add))
+        local pos, tag = M.pos, M.tag
+        for version = 2, 4 do
+          local report = update(text(version, add))
+          assert.same({ {}, 2, 0 }, { report.warnings, report.calls.repeated, report.calls.new })
+          assert.same({ "pos", "tag" }, kinds.list)
+          assert.same({ pos, tag, pos }, { M.pos, M.tag, kinds.pos })
+        end
       end)
 
       it("an entry that the program removed stays away", function()

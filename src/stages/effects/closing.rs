@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::names::Sources;
 use super::past::{Past, Spot, Write};
 use super::repeat::{Assignment, Given, Search, Spotted, Standing};
-use super::{Effects, Logged, MOST_SEARCHED, OpenCall, copied_text, text};
+use super::{Effects, Logged, MOST_SEARCHED, OpenCall, copied_text, record, text};
 use crate::lua::calls::Frame;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Made;
@@ -295,7 +295,10 @@ impl Effects<'_> {
                 text::value(vm, old)
             ))?;
         }
-        self.note(false, call.function, label)
+        if let Some(recorded) = &mut self.recorded {
+            recorded.rename(&record::line(&label, call.given.digest))?;
+        }
+        self.note(false, call, label)
     }
 
     /// A registry may refuse what stands there already. Where a call that raised was given a
@@ -335,17 +338,18 @@ impl Effects<'_> {
             if standing == Standing::Refused {
                 self.calls.duplicates.try_push(copied_text(&label)?)?;
             }
-            self.note(false, call.function, label)?;
+            self.note(false, call, label)?;
         }
         Ok(!found.is_empty())
     }
 
     /// A call that registers something: made before, or new.
-    pub(super) fn note(&mut self, is_new: bool, function: Ref, label: String) -> Result<()> {
+    fn note(&mut self, is_new: bool, call: &OpenCall, label: String) -> Result<()> {
+        let line = record::line(&label, call.given.digest);
         if let Some(recorded) = &mut self.recorded {
-            recorded.take(&label);
+            recorded.take(&line);
         }
-        self.calls.made.try_push((function, copied_text(&label)?))?;
+        self.calls.made.try_push((call.function, line))?;
         let list = match is_new {
             true => &mut self.calls.new,
             false => &mut self.calls.repeated,
@@ -365,7 +369,8 @@ impl Effects<'_> {
         }
         let label = self.label(vm, made, call)?;
         let recorded = self.recorded.as_ref();
-        let is_left = recorded.is_some_and(|recorded| recorded.has(&label));
+        let is_left =
+            recorded.is_some_and(|recorded| recorded.has(&record::line(&label, call.given.digest)));
         // What the text does not tell whole may have changed.
         Ok(is_left && !label.contains("{...}"))
     }
@@ -384,7 +389,7 @@ impl Effects<'_> {
             }
         }
         let label = self.label(vm, made, call)?;
-        self.note(false, call.function, label)?;
+        self.note(false, call, label)?;
         Ok(true)
     }
 
@@ -515,7 +520,7 @@ impl Effects<'_> {
         }
         if places && !call.loads {
             let label = self.label(vm, made, &call)?;
-            self.note(true, call.function, label)?;
+            self.note(true, &call, label)?;
         }
         let mut said = FxHashSet::default();
         for write in &writes {

@@ -47,6 +47,11 @@ impl Search<'_> {
     fn scalar(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
         let kind = self.vm.kind(new);
         if kind == Kind::Boolean {
+            let is_given = self.given.values.contains(&self.vm.key_hash(new));
+            if is_given && self.vm.kind(old) == kind && !self.vm.same(new, old) {
+                assignment.differs = assignment.differs.or(Some((old, new)));
+                assignment.distance += 1.0;
+            }
             return Ok(true);
         }
         if kind != self.vm.kind(old) {
