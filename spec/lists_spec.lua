@@ -101,6 +101,16 @@ local CASES = {
     list(item("a", 2), item("b", 2), item("c", 2), item("d", 2), item("x", 2)),
     keep = "d1 c9 b1", merge = "d2 x2 c9 b2", replace = "a2 b2 c2 d2 x2",
   },
+  ["rows of numbers, of which the file changes one and inserts one"] = {
+    list("{ id = 1, price = 10 }", "{ id = 2, price = 20 }"), nil,
+    list("{ id = 1, price = 10 }", "{ id = 3, price = 15 }", "{ id = 4, price = 25 }"),
+    keep = "110 220", merge = "110 315 425", replace = "110 315 425",
+  },
+  ["the same, where the program has changed one"] = {
+    list("{ id = 1, price = 10 }", "{ id = 2, price = 20 }"), function(t) t[2].price = 9 end,
+    list("{ id = 1, price = 10 }", "{ id = 3, price = 15 }", "{ id = 4, price = 25 }"),
+    keep = "110 29", merge = "110 29", replace = "110 315 425",
+  },
   ["functions that a loop makes, one for each name"] = {
     loop("_, it in ipairs { 'a', 'b' }", 1), nil, loop("_, it in ipairs { 'b', 'c', 'a' }", 2),
     keep = "b2 c2 a2", merge = "b2 c2 a2", replace = "b2 c2 a2",
@@ -230,6 +240,16 @@ for _, scope in ipairs { "module", "vm" } do
       assert.equal("a b", texts(M.list))
       assert.matches("m%.list%[1%]: .* was not added; .* give it a name", report.warnings[1])
     end)
+
+    it("rows of data that nothing tells apart are not added with 'merge', and the report says so",
+      function()
+        local M = app:module("m", list("{ id = 1, price = 10 }", "{ id = 2, price = 20 }"))
+        M.list[2].price = 9
+        local report = app:update("m", list("{ id = 1, price = 10 }", "{ id = 3, price = 15 }",
+          "{ id = 4, price = 25 }"), { data = "merge", scope = scope })
+        assert.equal("110 29", texts(M.list))
+        assert.matches("m%.list%[2%]: a new row that .* was not added", report.warnings[1])
+      end)
 
     it("lists in lists, upvalues, metatables and globals", function()
       rawset(_G, "LISTS_SPEC", nil)
