@@ -345,6 +345,30 @@ impl Identity {
             })
     }
 
+    /// What made a function of which lines and code are known, if that makes one function only: its
+    /// definition in the last load.
+    pub(super) fn made_from(
+        &self,
+        lines: (i32, i32),
+        code: Digest,
+        is_incoming: bool,
+    ) -> Option<DefinitionId> {
+        let base = self.base.as_deref()?;
+        let definitions = match is_incoming {
+            true => self.definitions.as_deref()?,
+            false => base,
+        };
+        let proto = definitions.proto(definitions.proto_of(lines, || Some(code))?)?;
+        let id = proto
+            .definition
+            .filter(|_| proto.digest.is_equal(code) != Some(false))?;
+        let id = match is_incoming {
+            true => self.base(id)?.0,
+            false => id,
+        };
+        base.get(id)?.is_single().then_some(id)
+    }
+
     /// The definition of an object, and whether it makes one object only. Of the running version it
     /// is what the definition has become in the file.
     pub(super) fn made_by(

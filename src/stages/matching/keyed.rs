@@ -1,8 +1,8 @@
 //! Entries of the incoming version under keys that are fresh tables or functions: the running
 //! version has them under what answers to the key.
 //!
-//! Functions and coroutines that are nothing but keys (a set of listeners) have no names. Those of
-//! one table are a sequence, as the elements of a list are (`elements`).
+//! Functions and coroutines that are nothing but keys (a set of listeners) have no names in the
+//! running program. Those of one table are a sequence, as the elements of a list are (`elements`).
 
 use std::ops::Range;
 
@@ -240,7 +240,9 @@ impl Pairer<'_> {
                 && new.own
                 && new.partners.is_empty()
             {
-                nameless.try_push((new.order, f2, new.profile.digest, i))?;
+                let lines = (new.info.line, new.info.last);
+                let code = (lines.0, lines.1, Some(new.profile.digest));
+                nameless.try_push((new.order, f2, code, i))?;
                 place = Some((keyed.table, keyed.parent));
             }
         }
@@ -253,14 +255,14 @@ impl Pairer<'_> {
         nameless.sort_unstable_by_key(|(order, ..)| *order);
         let (mut left, mut right) = (Vec::new(), Vec::new());
         for (_, _, code, _) in &nameless {
-            right.try_push(element(Some(*code)))?;
+            right.try_push(self.key_element(*code, true))?;
         }
         for same in free.chunk_by(|(a, _), (b, _)| a == b) {
-            for ((.., code), _) in same {
+            for (code, _) in same {
                 let kind = if same.len() > 1 { TAKEN1 } else { FUNCTION }; // a loop made them
                 left.try_push(Element {
                     kind,
-                    ..element(*code)
+                    ..self.key_element(*code, false)
                 })?;
             }
         }
@@ -292,6 +294,15 @@ impl Pairer<'_> {
             ))?;
         }
         Ok(some)
+    }
+
+    /// A function that is a key: its definition tells it from others, then its code.
+    fn key_element(&self, (line, last, code): Code, is_incoming: bool) -> Element {
+        let made_from = |code| self.identity.made_from((line, last), code, is_incoming);
+        Element {
+            exact: code.and_then(made_from).map(|id| u64::from(id.0)),
+            ..element(code)
+        }
     }
 
     /// The functions of the module's own that are keys of the running table, that no function of
