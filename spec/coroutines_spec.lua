@@ -24,6 +24,8 @@ local WAYS = {
     .. "function M.step() return select(2, coroutine.resume(co)) end",
   ["a set of the module's own"] = "local set = { [coroutine.create(loop)] = true } "
     .. "function M.step() return select(2, coroutine.resume((next(set)))) end",
+  ["a list, behind another function"] = "M.list = { coroutine.wrap(function() loop() end) } "
+    .. "function M.step() return M.list[1]() end",
   ["another module's list"] = "require 'sched'.fork(loop) M.step = require 'sched'.run",
   ["another module's set"] = "require 'sched'.spawn(loop) M.step = require 'sched'.run",
 }

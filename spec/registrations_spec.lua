@@ -443,6 +443,21 @@ describe("registrations", function()
         assert.same({ 0, 0 }, { report.calls.new, report.calls.gone })
       end)
 
+      it("state in a table that the module registers is no difference", function()
+        app:module("names",
+          "return { set = function(t, name, o) t[name] = o return o end, of = {} }")
+        local source = "local names = require 'names' "
+          .. "local M = names.set(names.of, 'counter', { n = 0, VERSION = true }) "
+          .. "function M.add() M.n = M.n + 1 return M.n end return M"
+        local M = app:module("counter", (source:gsub("VERSION", "v1")))
+        for round = 1, 3 do
+          assert.equal(round, M.add())
+          assert.same({}, app:update("counter", (source:gsub("VERSION", "v1"):gsub("return M$",
+            "function M.round() return " .. round .. " end return M")), { scope = scope }).warnings)
+        end
+        assert.equal(M, app:load "names".of.counter)
+      end)
+
       it("data that the callee keeps in records of its own does not double", function()
         local kinds = app:module("kinds", [[
           local kinds = { list = {} }

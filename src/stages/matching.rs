@@ -44,7 +44,6 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, Upvalue, Upvalues};
-pub use coroutines::Begun;
 pub use dependencies::HeldUpvalue;
 pub use differing::Differing;
 pub use dropped::describe;
@@ -274,8 +273,6 @@ pub struct Pairing {
     pub shared: Vec<SharedCell>,
     /// Data that only the file has changed, and that stays.
     pub differing: Vec<Differing>,
-    /// Coroutines that have begun to run a function that the edit may have changed.
-    pub begun: Vec<Begun>,
     /// What the operator should know.
     pub warnings: Vec<String>,
     /// Where things stand.
@@ -330,7 +327,6 @@ impl Pairing {
             held: Vec::new(),
             shared: Vec::new(),
             differing: Vec::new(),
-            begun: Vec::new(),
             warnings: Vec::new(),
             sites: Sites::new()?,
             dropped: FxHashSet::default(),
@@ -520,6 +516,7 @@ pub fn pair(
         assigned_edges: Vec::new(),
         unmatched_scanned: 0,
         dependencies_met: false,
+        begun: Vec::new(),
         functions_listed: false,
         loaded,
     };
@@ -629,6 +626,8 @@ struct Pairer<'a> {
     unmatched_scanned: usize,
     /// What newly required modules hold of the file's was looked for.
     dependencies_met: bool,
+    /// What coroutines of the module are in the midst of.
+    begun: Vec<coroutines::Begun>,
     functions_listed: bool,
 }
 
@@ -717,6 +716,7 @@ impl Pairer<'_> {
         self.settle_kinds()?;
         self.note_differing()?;
         self.warn_of_lacking_methods()?;
+        self.warn_of_begun()?;
         self.warn_of_dropped()
     }
 

@@ -19,8 +19,8 @@ use crate::model::site::SiteId;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::{
-    Action, Begun, Cell1, CellFate, CellPair, Function1, Function2, Pairing, SlotDecision,
-    Upvalues, are_two_kinds, describe,
+    Action, Cell1, CellFate, CellPair, Function1, Function2, Pairing, SlotDecision, Upvalues,
+    are_two_kinds, describe,
 };
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
@@ -911,19 +911,6 @@ impl Planner<'_> {
                 profile: Some(new.profile),
                 stays: stays.is_some(),
             })?;
-        }
-        for Begun { f1, f2, site } in copied(&pairing.begun)? {
-            if let (Some(old), Some(new)) =
-                (pairing.old.get(f1 as usize), pairing.new.get(f2 as usize))
-                && new.partners.contains(&f1)
-                && differs(vm, pairing, old, new)?
-            {
-                let path = pairing.sites.path(vm, &self.context.title, site);
-                pairing.warnings.try_push(format!(
-                    "{path}: the coroutine goes on with its old code until it ends; start another \
-                     one in __hotfix, or let its loop call functions of the module"
-                ))?;
-            }
         }
         for number in pairing.nesting.lacking(vm, &pairing.old)? {
             let is_lacking = |old: &&Function1| !pairing.chosen.contains(&vm.val(old.at).addr);

@@ -5,22 +5,22 @@
 //! M.worker = coroutine.create(function() while true do coroutine.yield(handle()) end end)
 //! ```
 
+use rustc_hash::FxHashSet;
+
 use super::{Edge, Pairer};
+use crate::lua::calls;
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryInsert, TryPush};
 
-/// A coroutine that has begun to run a function that the edit may have changed: it goes on with the
-/// code with which it began.
+/// A function that a coroutine is in the midst of: it goes on with the code with which it began.
 #[derive(Clone, Copy, Debug)]
-pub struct Begun {
-    /// The number of the running function.
-    pub f1: u32,
-    /// The number of the file's.
-    pub f2: u32,
+pub(super) struct Begun {
+    /// The number of the function.
+    f1: u32,
     /// Where the coroutine stands.
-    pub site: SiteId,
+    site: SiteId,
 }
 
 impl Pairer<'_> {
@@ -54,9 +54,40 @@ impl Pairer<'_> {
             && !self.are_others(running, body)
         {
             self.edge(Edge { f1, f2 })?;
-            let code = self.out.new.get(f2 as usize).map(|new| new.profile.digest);
-            if has_begun && !code.is_some_and(|code| self.identity.had_code(code)) {
-                self.out.begun.try_push(Begun { f1, f2, site })?;
+        }
+        if has_begun {
+            let (mut functions, mut locals) = (Vec::new(), Vec::new());
+            calls::activations(self.vm, old, &mut functions, &mut locals)?;
+            for function in functions {
+                if let Some(f1) = self.function1(function, site)? {
+                    self.begun.try_push(Begun { f1, site })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns of functions that the edit has changed and a coroutine is in the midst of.
+    pub(super) fn warn_of_begun(&mut self) -> Result<()> {
+        let mut told = FxHashSet::default();
+        for Begun { f1, site } in std::mem::take(&mut self.begun) {
+            if told.try_insert_value(f1, ())?.is_some() {
+                continue;
+            }
+            self.know_code(f1)?;
+            let old = self.out.old.get(f1 as usize);
+            let new = old.and_then(|old| self.out.new.get(*old.answers.first()? as usize));
+            let (Some(old), Some(new)) = (old.filter(|old| old.own), new) else {
+                continue;
+            };
+            let (code, edited) = (old.profile.map(|old| old.digest), new.profile.digest);
+            let is_same = code.is_some_and(|code| code.is_equal(edited) != Some(false));
+            if !is_same && !self.identity.had_code(edited) {
+                let path = self.out.sites.path(self.vm, &self.context.title, site);
+                self.out.warnings.try_push(format!(
+                    "{path}: the coroutine goes on with its old code until it ends; start another \
+                     one in __hotfix, or let its loop call functions of the module"
+                ))?;
             }
         }
         Ok(())

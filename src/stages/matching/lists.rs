@@ -167,6 +167,11 @@ fn none<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
 impl Pairer<'_> {
     /// Looks at the list part of a pair of tables. Plain data that stays as it runs needs no more.
     pub(super) fn list(&mut self, pair: &TablePair, written: Vec<EntryPair>) -> Result<()> {
+        for beside in &written {
+            if self.may_be_coroutine(beside.new_val) {
+                self.pair_coroutines(beside.old, beside.new, pair.site)?;
+            }
+        }
         let stays = !self.replace_data && !self.merges;
         let end = self.vm.raw_len(pair.old).max(written.len() as i64);
         let is_as_it_runs =
