@@ -761,3 +761,60 @@ describe("R5.4 registrations", function()
     assert.equal("corrected", handlers[1]())
   end)
 end)
+
+for _, scope in ipairs { "module", "vm" } do
+  describe("R5.1 what a module holds that the file requires for the first time, scope '" .. scope
+    .. "',", function()
+    before_each(start)
+    after_each(stop)
+
+    local SOURCE = [[
+      local M, n = { t = {} }, 0
+      function M.count() n = n + 1 return n end
+      return M
+    ]]
+
+    it("are the running objects, if it was given the file's", function()
+      local M = app:module("M", SOURCE)
+      M.count()
+      app:write("admin", [[
+        local held
+        local A = { commands = {} }
+        function A.register(name, f, more)
+          held = more
+          A.commands[name], A[more.owner] = f, setmetatable({ more }, { __index = more.owner })
+        end
+        function A.held() return held, function() return held.owner end end
+        return A
+      ]])
+      local edited = SOURCE:gsub("return M%s*$", [[
+        require "admin".register("add", function(by) n = n + by return n, M, M.t end,
+          { owner = M, tags = { M.t }, count = M.count })
+        return M
+      ]])
+      app:update("M", edited, { scope = scope })
+      local A = app:load "admin"
+      local held, owner = A.held()
+      assert.same({ 11, M, M.t }, { A.commands.add(10) })
+      assert.same({ 12, 13 }, { M.count(), held.count() })
+      for _, one in ipairs { held.owner, owner(), getmetatable(A[M]).__index } do
+        assert.equal(M, one)
+      end
+      assert.equal(M.t, held.tags[1])
+      app:update("M", (edited:gsub("n %+ by", "n + 2 * by")), { scope = scope })
+      assert.equal(33, (A.commands.add(10)))
+    end)
+
+    it("are the running objects, if it requires the module in turn", function()
+      local source = "local M = {} package.loaded.M = M return M"
+      local M = app:module("M", source)
+      app:write("late", [[
+        local M = require "M"
+        return { M = M, [M] = true, get = function() return M end }
+      ]])
+      app:update("M", (source:gsub("return", "M.late = require 'late' return")), { scope = scope })
+      local late = app:load "late"
+      assert.same({ M, M, true, late }, { late.M, late.get(), late[M], M.late })
+    end)
+  end)
+end

@@ -609,3 +609,61 @@ describe("Metatables of the module object and of classes (R3.1)", function()
     assert.same({ "corrected call", 5, 3 }, { M(5) })
   end)
 end)
+
+for _, scope in ipairs { "module", "vm" } do
+  describe("A class that a library takes up by name (R2.8), scope '" .. scope .. "',", function()
+    before_each(function()
+      start()
+      app:module("classes", [[
+        local C = { known = {} }
+        function C.define(name, definition)
+          local class = C.known[name] or {}
+          C.known[name] = class
+          for key, value in pairs(definition) do class[key] = value end
+          class.__index = class
+          return class
+        end
+        return C
+      ]])
+    end)
+    after_each(stop)
+
+    local function orc(fields)
+      return "return require 'classes'.define('Orc', { " .. fields .. " })"
+    end
+    local V1 = "hp = 10, roar = function(self) return 'roar' .. self.hp end, "
+    local V2 = V1:gsub("'roar'", "'ROAR'")
+
+    local function update(fields, options)
+      options = options or {}
+      options.scope = scope
+      return app:update("orc", orc(fields), options)
+    end
+
+    it("has its data, and the new methods", function()
+      local Orc = app:module("orc", orc(V1))
+      local one = setmetatable({}, Orc)
+      Orc.hp = 99
+      local report = update(V2)
+      assert.same({ {}, 1, 0 }, { report.warnings, report.calls.repeated, report.calls.new })
+      assert.equal("ROAR99", one:roar())
+      update(V2 .. "run = function() return 'runs' end")
+      assert.same({ "ROAR99", "runs" }, { one:roar(), one.run() })
+      assert.is_true(app.hotreload.undo "orc")
+      assert.same({ "ROAR99", nil }, { one:roar(), one.run })
+    end)
+
+    it("gets new data of the file, and keeps what both have changed, with a warning", function()
+      local Orc = app:module("orc", orc(V1))
+      Orc.hp = 99
+      local report = update((V2:gsub("hp = 10", "hp = 20, mp = 3")))
+      assert.same({ 99, 3 }, { Orc.hp, Orc.mp })
+      assert.equal(1, #report.warnings)
+      assert.matches("orc%.hp: number 99 while it runs, number 20 in the file", report.warnings[1])
+      report = update((V2:gsub("hp = 10", "hp = 20, mp = 4")))
+      assert.same({ 3, 1 }, { Orc.mp, report.data.differing })
+      update((V2:gsub("hp = 10", "hp = 20, mp = 5")), { data = "merge" })
+      assert.same({ 99, 5 }, { Orc.hp, Orc.mp })
+    end)
+  end)
+end

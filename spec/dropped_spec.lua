@@ -44,6 +44,18 @@ describe("state that no function of the file uses (R5.2)", function()
       assert.same({ "new", 6, 6, 6, 10, 1 }, { M.join "late" })
     end)
 
+    it("does not go on in the place of an import, scope " .. scope, function()
+      local M = app:module("m", "local M, log = { list = {} }, {} "
+        .. "function M.note(x) log[#log + 1], M.list[1] = x, x end return M")
+      M.note "x"
+      app:write("notes", "return { note = function() return 'noted' end }")
+      local report = app:update("m", "local notes = require 'notes' local M = { notes = notes } "
+        .. "function M.note(x) return notes.note(x) end return M", { scope = scope })
+      assert.same({ "m.list (table, 1 entry): nothing in the file uses it; keep it in the file, or "
+        .. "its value is lost", "m: local log (table, 1 entry): no function of the file uses it; "
+        .. "keep it in the file, or its value is lost" }, report.warnings)
+    end)
+
     it("may be a number, or a field, scope " .. scope, function()
       local M = app:module("m", ROOM)
       M.join "ann"

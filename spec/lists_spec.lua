@@ -10,6 +10,12 @@ end
 local function handler(name, version)
   return ("function() return '%s%d' end"):format(name, version)
 end
+--- A loop that makes a function, or another element, for each value that it runs over.
+local function loop(over, version, element)
+  local makes = element or "function() return it .. 'VERSION' end"
+  return ("local M = { list = {} } for %s do M.list[#M.list + 1] = %s end return M"):format(
+    over, (makes:gsub("VERSION", version)))
+end
 local function item(id, price) return ("{ id = '%s', price = %d }"):format(id, price) end
 
 local function text_of(element)
@@ -94,6 +100,44 @@ local CASES = {
     function(t) table.remove(t, 1) t[1], t[3] = t[3], t[1] t[2].price = 9 end,
     list(item("a", 2), item("b", 2), item("c", 2), item("d", 2), item("x", 2)),
     keep = "d1 c9 b1", merge = "d2 x2 c9 b2", replace = "a2 b2 c2 d2 x2",
+  },
+  ["rows of numbers, of which the file changes one and inserts one"] = {
+    list("{ id = 1, price = 10 }", "{ id = 2, price = 20 }"), nil,
+    list("{ id = 1, price = 10 }", "{ id = 3, price = 15 }", "{ id = 4, price = 25 }"),
+    keep = "110 220", merge = "110 315 425", replace = "110 315 425",
+  },
+  ["the same, where the program has changed one"] = {
+    list("{ id = 1, price = 10 }", "{ id = 2, price = 20 }"), function(t) t[2].price = 9 end,
+    list("{ id = 1, price = 10 }", "{ id = 3, price = 15 }", "{ id = 4, price = 25 }"),
+    keep = "110 29", merge = "110 29", replace = "110 315 425",
+  },
+  ["functions that a loop makes, one for each name"] = {
+    loop("_, it in ipairs { 'a', 'b' }", 1), nil, loop("_, it in ipairs { 'b', 'c', 'a' }", 2),
+    keep = "b2 c2 a2", merge = "b2 c2 a2", replace = "b2 c2 a2",
+  },
+  ["functions that a loop makes, of which the program removed one"] = {
+    loop("_, it in ipairs { 'a', 'b' }", 1), function(t) table.remove(t, 1) end,
+    loop("_, it in ipairs { 'a', 'b' }", 2), keep = "b2", merge = "b2", replace = "a2 b2",
+  },
+  ["functions that a loop makes, one for each number"] = {
+    loop("it = 1, 2", "x"), nil, loop("it = 1, 4", "y"),
+    keep = "1y 2y 3y 4y", merge = "1y 2y 3y 4y", replace = "1y 2y 3y 4y",
+  },
+  ["functions that a loop makes, with other numbers"] = {
+    loop("_, it in ipairs { 7, 5 }", "x"), nil, loop("_, it in ipairs { 5, 3 }", "y"),
+    keep = "5y 3y", merge = "5y 3y", replace = "5y 3y",
+  },
+  ["functions that a loop makes, and nothing tells apart"] = {
+    loop("_ = 1, 2", 1, "function() return 'fVERSION' end"), nil,
+    loop("_ = 1, 3", 2, "function() return 'fVERSION' end"),
+    keep = "f2 f2 f2", merge = "f2 f2 f2", replace = "f2 f2 f2",
+  },
+  ["rows with functions that a loop makes"] = {
+    loop("_, it in ipairs { 'a', 'b' }", 1,
+      "{ name = it, run = function() return it .. 'VERSION' end }"), nil,
+    loop("_, it in ipairs { 'a', 'c', 'b' }", 2,
+      "{ name = it, run = function() return it .. 'VERSION' end }"),
+    keep = "a2 c2 b2", merge = "a2 c2 b2", replace = "a2 c2 b2",
   },
   ["an empty list, filled by the file"] = {
     list(), nil, list(item("a", 1)), keep = "", merge = "a1", replace = "a1",
@@ -197,6 +241,16 @@ for _, scope in ipairs { "module", "vm" } do
       assert.matches("m%.list%[1%]: .* was not added; .* give it a name", report.warnings[1])
     end)
 
+    it("rows of data that nothing tells apart are not added with 'merge', and the report says so",
+      function()
+        local M = app:module("m", list("{ id = 1, price = 10 }", "{ id = 2, price = 20 }"))
+        M.list[2].price = 9
+        local report = app:update("m", list("{ id = 1, price = 10 }", "{ id = 3, price = 15 }",
+          "{ id = 4, price = 25 }"), { data = "merge", scope = scope })
+        assert.equal("110 29", texts(M.list))
+        assert.matches("m%.list%[2%]: a new row that .* was not added", report.warnings[1])
+      end)
+
     it("lists in lists, upvalues, metatables and globals", function()
       rawset(_G, "LISTS_SPEC", nil)
       local text = [[
@@ -244,6 +298,19 @@ for _, scope in ipairs { "module", "vm" } do
       report = app:update("m", noops(3), { scope = scope })
       assert.same({}, report.warnings)
       assert.same({ first, second }, { M.list[1], M.list[2] })
+    end)
+
+    it("functions that a loop makes keep their variables", function()
+      local function text(names, version)
+        return loop("_, it in ipairs { " .. names .. " }", version, [[(function()
+          local n = 0
+          return function() n = n + 1 return it .. n .. 'VERSION' end
+        end)()]])
+      end
+      local M = app:module("m", text("'a', 'b'", "x"))
+      assert.equal("b1x", M.list[2]())
+      local report = app:update("m", text("'b', 'c', 'a'", "y"), { scope = scope })
+      assert.same({ {}, "b2y c1y a1y" }, { report.warnings, texts(M.list) })
     end)
 
     it("a list with holes goes by its keys", function()

@@ -156,6 +156,7 @@ describe("hotreload.near", function()
     assert.same({ "battle.skill" }, near("skill", { "battle.skill", "x" }))
     assert.same({ "ba" }, near("ab", { "ba", "cc" })) -- two letters exchanged
     assert.same({}, near("chat", {}))
+    assert.same({ {}, {} }, { near("", { "x" }), near("a", { "b" }) })
     assert.has_error(function() near(1, {}) end,
       "bad argument #1 to 'near' (string expected, got number)")
     assert.has_error(function() near "x" end,

@@ -153,6 +153,27 @@ describe("R3.1 table with table", function()
     assert.same({}, report.warnings)
   end)
 
+  it("knows functions that are keys by the names of their locals", function()
+    require "hotreload".track()
+    local source = [[
+      local M = { set = {} }
+      local function fast() return "fast old" end
+      local function slow() return "slow old" end
+      M.set[fast], M.set[slow] = 1, 2
+      function M.of(f) return M.set[f] end
+      return M
+    ]]
+    local M = app:module("M", source)
+    for f in pairs(M.set) do if f() == "slow old" then M.set[f] = 7 end end
+    local report = app:update("M", (source:gsub("old", "new"):gsub("M.set%[fast%]", [[
+      local function turbo() return "turbo new" end
+      M.set[turbo] = 3 %0]])))
+    local found = {}
+    for f, value in pairs(M.set) do found[f()] = value end
+    assert.same({ ["fast new"] = 1, ["slow new"] = 7, ["turbo new"] = 3 }, found)
+    assert.same({}, report.warnings)
+  end)
+
   it("adds no function that is a key where it may be there already, and says so", function()
     local loop = "for i = 1, 3 do M.set[function() return 'old', i end] = i end"
     local two = "M.set[function() return 'a' end] = 1 M.set[function() end] = 2"

@@ -403,8 +403,80 @@ describe("registrations", function()
 
       it("an option that is a boolean makes no second registration", function()
         app:module("chat", text(1, "bus.on('hit', M.hit, nil, true)"))
-        update(text(2, "bus.on('hit', M.hit, nil, false)"))
+        local report = update(text(2, "bus.on('hit', M.hit, nil, false)"))
         assert.equal("hit v2 1", bus.fire())
+        assert.same({ 1, true }, { #report.warnings, bus.list[1].option })
+        assert.matches("is registered already with true, the file has false; true stays",
+          report.warnings[1])
+        assert.same({}, update(text(3, "bus.on('hit', M.hit, nil, true)")).warnings)
+      end)
+
+      it("an edited number or boolean makes no registration that is gone", function()
+        local V = { "4, true", "5, true", "5, false", "'x', false" }
+        for version, options in ipairs(V) do
+          V[version] = text(version, ("bus.on('hit 1', M.hit, %s)"):format(options))
+        end
+        app:module("chat", V[1])
+        update(V[1] .. " -- a record")
+        assert.equal(0, update(V[2]).calls.gone)
+        assert.equal(0, update(V[3]).calls.gone)
+        assert.equal(1, update(V[4]).calls.gone)
+      end)
+
+      it("texts that differ behind their first bytes are two", function()
+        local on = "bus.on('" .. ("long/"):rep(20) .. "%s', M.hit)"
+        app:module("chat", text(1, on:format "a"))
+        update(text(2, on:format "a"))
+        local report = update(text(3, on:format "b"))
+        assert.same({ 1, 1 }, { report.calls.new, report.calls.gone })
+        assert.equal(2, #bus.list)
+      end)
+
+      it("a table of the call that differs makes a call that is gone", function()
+        app:module("chat", text(1, "bus.on('hit', M.hit, { 'pos', 'speed' })"))
+        update(text(2, "bus.on('hit', M.hit, { 'pos', 'speed' })"))
+        local edited = text(3, "bus.on('hit', M.hit, { 'pos', 'mass' })")
+        local report = update(edited, { report = "full" })
+        assert.same({ 'bus.on("hit", chat.hit, {...})' }, report.paths.calls.gone)
+        assert.same({ 1, 2 }, { report.calls.new, #bus.list })
+        report = update(text(4, "bus.on('hit', M.hit, { 'pos' })"))
+        assert.same({ 0, 0 }, { report.calls.new, report.calls.gone })
+      end)
+
+      it("state in a table that the module registers is no difference", function()
+        app:module("names",
+          "return { set = function(t, name, o) t[name] = o return o end, of = {} }")
+        local source = "local names = require 'names' "
+          .. "local M = names.set(names.of, 'counter', { n = 0, VERSION = true }) "
+          .. "function M.add() M.n = M.n + 1 return M.n end return M"
+        local M = app:module("counter", (source:gsub("VERSION", "v1")))
+        for round = 1, 3 do
+          assert.equal(round, M.add())
+          assert.same({}, app:update("counter", (source:gsub("VERSION", "v1"):gsub("return M$",
+            "function M.round() return " .. round .. " end return M")), { scope = scope }).warnings)
+        end
+        assert.equal(M, app:load "names".of.counter)
+      end)
+
+      it("data that the callee keeps in records of its own does not double", function()
+        local kinds = app:module("kinds", [[
+          local kinds = { list = {} }
+          function kinds.add(name, fields)
+            local kind = { name = name, fields = fields, id = #kinds.list + 1 }
+            kinds.list[kind.id], kinds[name] = name, kind
+            return kind
+          end
+          return kinds]])
+        local add = "local kinds = require 'kinds' M.pos = kinds.add('pos', { x = 0 }) "
+          .. "M.tag = kinds.add('tag', {})"
+        local M = app:module("chat", text(1, add))
+        local pos, tag = M.pos, M.tag
+        for version = 2, 4 do
+          local report = update(text(version, add))
+          assert.same({ {}, 2, 0 }, { report.warnings, report.calls.repeated, report.calls.new })
+          assert.same({ "pos", "tag" }, kinds.list)
+          assert.same({ pos, tag, pos }, { M.pos, M.tag, kinds.pos })
+        end
       end)
 
       it("an entry that the program removed stays away", function()
@@ -417,6 +489,25 @@ describe("registrations", function()
         end
         assert.equal("quit v4 1", bus.fire())
       end)
+
+      for what, key in pairs { ["a function"] = "f", ["a record"] = "{ event = event, f = f }" } do
+        it("an entry with " .. what .. " as its key that the program removed stays away", function()
+          local set = app:module("set", "local S = { of = {} } function S.on(event, f) S.of[" .. key
+            .. "] = event end return S")
+          local both = "local on = require 'set'.on on('hit', M.hit) "
+            .. "on('quit', function() return M.quit() end)"
+          app:module("chat", text(1, both))
+          update(text(2, both))
+          for entry, event in pairs(set.of) do if event == "hit" then set.of[entry] = nil end end
+          for version = 3, 4 do
+            update(text(version, both))
+            local entry, event = next(set.of)
+            assert.same({ "quit", nil }, { event, next(set.of, entry) })
+            entry = type(entry) == "table" and entry.f or entry
+            assert.equal(("quit v%d %d"):format(version, version - 2), entry())
+          end
+        end)
+      end
 
       it("one of two entries of a function that the program removed stays away", function()
         local twice = "bus.on('hit', M.hit) bus.on('hit', M.hit)"

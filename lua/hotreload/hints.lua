@@ -51,7 +51,7 @@ function hints.near(name, known)
     for _, other in ipairs(known) do
         local is_same = last ~= "" and last == match(other, "[^./]*$")
         local far = is_same and 0 or distance(name, other, most)
-        if far <= most and not seen[other] then
+        if far <= most and (is_same or far < #name) and not seen[other] then
             seen[other] = true
             found[#found + 1] = { other, far }
         end

@@ -19,6 +19,8 @@ local records = {
     -- function has assigned (R4.7). Under "exact" stands a weak table with a digest of each
     -- function, lines included (R3.6).
     lineage = setmetatable({}, weak),
+    -- Weakly, as keys: the objects of modules, as far as `hotreload.track` has met them.
+    others = setmetatable({}, weak),
     -- What reloads allocated since the collector's last cycle, in KiB.
     owed = 0,
     -- The collector has ended a cycle, and the weak table keeps room for what it lost.
@@ -51,11 +53,10 @@ function records.new()
     return record
 end
 
---- Notes what a load of `require` has left (R8). What was known of the module ends with it. The
---- keys of `others` are the objects of other modules.
-function records.note(name, object, loader, before, value, others)
+--- Notes what a load of `require` has left (R8). What was known of the module ends with it.
+function records.note(name, object, loader, before, value)
     local owed, base, needs_text = core.track(records.owed, name, loader, before, value,
-        records.lineage, others)
+        records.lineage, records.others)
     records.owed = owed
     local record = records.of[name] or records.new()
     records.of[name] = record

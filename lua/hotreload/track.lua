@@ -8,7 +8,7 @@
 -- record is made from what the loader left.
 
 local core = ...
-local allow, call, note = core.allow, core.call, core.records.note
+local allow, call, note, others = core.allow, core.call, core.records.note, core.records.others
 
 local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal, rawget, rawset, type
 local setmetatable, running = setmetatable, coroutine.running
@@ -47,9 +47,9 @@ local function copy_of_globals()
     return copy
 end
 
--- The objects of modules, as keys; how many entries `package.loaded` had when it was walked last,
--- and how many modules were tracked since; the modules that are loaded without a record.
-local others, walked, since, untracked = setmetatable({}, { __mode = "k" }), 0, 0, {}
+-- How many entries `package.loaded` had when it was walked last, and how many modules were tracked
+-- since; the modules that are loaded without a record.
+local walked, since, untracked = 0, 0, {}
 -- A `package.loaded` of so many entries is walked each time; a larger one after as many loads.
 local SMALL = 256
 
@@ -78,7 +78,7 @@ local function take(name, code, before, value)
     if object == nil then object = rawget(loaded, name) end
     if object == nil then object = true end
     meet_others()
-    note(name, object, code, before, value, others)
+    note(name, object, code, before, value)
     know(object)
 end
 

@@ -33,6 +33,7 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 use closing::Ending;
+use left::NamedTables;
 use names::FunctionNames;
 pub use past::Past;
 use past::{Spot, Write};
@@ -191,6 +192,8 @@ pub struct Effects<'a> {
     named: u32,
     /// Coroutines that the chunk itself has resumed.
     resumed: FxHashSet<usize>,
+    /// The tables that the file can name, once that was asked for.
+    nameable: Option<NamedTables>,
 }
 
 impl<'a> Effects<'a> {
@@ -230,6 +233,7 @@ impl<'a> Effects<'a> {
             names_of_callees: FxHashMap::default(),
             named: 0,
             resumed: FxHashSet::default(),
+            nameable: None,
         }
     }
 

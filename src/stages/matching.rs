@@ -12,6 +12,8 @@
 mod cells;
 mod changes;
 mod constants;
+mod coroutines;
+mod dependencies;
 mod differing;
 mod dropped;
 mod elements;
@@ -42,6 +44,7 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use cells::{Cell1, Cell2, CellFate, CellPair, NamedUpvalue, Upvalues};
+pub use dependencies::HeldUpvalue;
 pub use differing::Differing;
 pub use dropped::describe;
 pub use functions::{Function1, Function2};
@@ -271,6 +274,8 @@ pub struct Pairing {
     pub copies: Vec<Ref>,
     /// References between fresh tables.
     pub references: Vec<Reference>,
+    /// What functions of dependencies hold of the file's.
+    pub held: Vec<HeldUpvalue>,
     /// R4.6.
     pub shared: Vec<SharedCell>,
     /// Data that only the file has changed, and that stays.
@@ -326,6 +331,7 @@ impl Pairing {
             paired: Vec::new(),
             copies: Vec::new(),
             references: Vec::new(),
+            held: Vec::new(),
             shared: Vec::new(),
             differing: Vec::new(),
             warnings: Vec::new(),
@@ -516,6 +522,8 @@ pub fn pair(
         cell_edges: Vec::new(),
         assigned_edges: Vec::new(),
         unmatched_scanned: 0,
+        dependencies_met: false,
+        begun: Vec::new(),
         functions_listed: false,
         loaded,
     };
@@ -623,6 +631,10 @@ struct Pairer<'a> {
     assigned_edges: Vec<cells::CellEdge>,
     /// The incoming cells up to this one have been scanned for want of a match.
     unmatched_scanned: usize,
+    /// What newly required modules hold of the file's was looked for.
+    dependencies_met: bool,
+    /// What coroutines of the module are in the midst of.
+    begun: Vec<coroutines::Begun>,
     functions_listed: bool,
 }
 
@@ -668,6 +680,7 @@ impl Pairer<'_> {
             } else if !self.cell_edges.is_empty() {
                 self.sort_cell_edges()?;
             } else if self.take_definitions()?
+                || self.meet_dependencies()?
                 || self.resolve_keyed(Pass::Early)?
                 || self.resolve_numbered()?
                 || self.resolve_references(Pass::Early)?
@@ -710,6 +723,7 @@ impl Pairer<'_> {
         self.settle_kinds()?;
         self.note_differing()?;
         self.warn_of_lacking_methods()?;
+        self.warn_of_begun()?;
         self.warn_of_dropped()
     }
 
@@ -764,6 +778,8 @@ impl Pairer<'_> {
             let site = self.out.sites.elsewhere(new)?;
             if self.vm.val(new).is_table() {
                 self.pair_tables(old, new, site, Fit::Merged)?;
+            } else if self.vm.kind(new) == Kind::Thread {
+                self.pair_coroutines(old, new, site)?;
             } else if let (Some(f1), Some(f2)) =
                 (self.function1(old, site)?, self.function2(new, site)?)
             {
@@ -878,6 +894,10 @@ impl Pairer<'_> {
     ) -> Result<()> {
         let order = beside.order;
         self.note_external(&slot, beside)?;
+        if slot.action == Action::Keep && self.may_be_coroutine(beside.new_val) {
+            let site = self.out.sites.key(slot.parent, slot.key)?;
+            self.pair_coroutines(slot.old, slot.new, site)?;
+        }
         let kind = match (slot.action, beside.new_val.kind, order) {
             (Action::Merge, ..) => ChildKind::Pair,
             (Action::Refer, Kind::Table, _) => {

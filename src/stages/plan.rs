@@ -831,6 +831,13 @@ impl Planner<'_> {
                     .try_push(Op::write(reference.table, key, value, reference.value))?;
             }
         }
+        for held in std::mem::take(&mut self.pairing.held) {
+            let value = self.placed(held.value);
+            if value != held.value {
+                let op = Op::cell(held.function, held.index, value, held.value);
+                self.out.own.try_push(op)?;
+            }
+        }
         Ok(())
     }
 

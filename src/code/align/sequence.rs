@@ -29,6 +29,8 @@ pub struct Element {
     pub strings: Vec<u64>,
     /// What says less than that, sorted: it counts after all code.
     pub hints: Vec<u64>,
+    /// What an edit can give to another element, sorted: it counts after the order.
+    pub numbers: Vec<u64>,
     /// Its code, or its whole content.
     pub code: Option<u64>,
     /// Nothing but the code tells it from others: of several with equal code any is any.
@@ -56,10 +58,10 @@ pub fn align(left: &mut [Element], right: &mut [Element]) -> Result<()> {
     by_content(left, right)?;
     by_tokens(left, right, |one| &one.hints, |count, _| f64::from(count))?;
     by_order(left, right);
-    Ok(())
+    by_tokens(left, right, |one| &one.numbers, |count, _| f64::from(count))
 }
 
-/// The same without hints and order.
+/// The same without hints, order and numbers.
 ///
 /// # Errors
 /// [`crate::support::error::Error::Memory`].
@@ -107,6 +109,7 @@ impl Aligner<'_> {
                 exact: None,
                 strings: side.of.strings_of(*id)?,
                 hints: Vec::new(),
+                numbers: Vec::new(),
                 code: side.of.code_of(*id),
                 is_code: matches!(
                     side.get(*id).map(|one| one.kind),

@@ -199,6 +199,13 @@ pub struct Definition {
     pub place: Option<StoreId>,
 }
 
+impl Definition {
+    /// Does the main function evaluate it, and once only?
+    pub fn is_single(&self) -> bool {
+        self.proto == 0 && !self.in_loop
+    }
+}
+
 /// A local variable.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(test, derive(PartialEq))]

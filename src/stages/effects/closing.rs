@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::names::NameSources;
 use super::past::{Past, Spot, Write};
 use super::repeat::{Assignment, CallArguments, Search, SearchReason, Spotted};
-use super::{Effects, Logged, MOST_SEARCHED, OpenCall, copied_text, text};
+use super::{Effects, Logged, MOST_SEARCHED, OpenCall, copied_text, record, text};
 use crate::lua::calls::CallFrame;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Creations;
@@ -46,6 +46,10 @@ impl Effects<'_> {
             return self.put_back(vm, &writes);
         }
         let places = self.places_any(vm, made, &writes);
+        let writes = match places {
+            true => self.without_data(vm, &call, writes)?,
+            false => writes,
+        };
         let may_repeat = ending != Ending::Yielded && !call.loads && !call.whole;
         if may_repeat
             && !raised
@@ -159,6 +163,35 @@ impl Effects<'_> {
         Ok(())
     }
 
+    /// What a call does besides placing plain data of the file's in tables of the module's own:
+    /// that is data of the file's (R8), whatever becomes of the call.
+    fn without_data(&mut self, vm: &Vm, call: &OpenCall, writes: Vec<Write>) -> Result<Vec<Write>> {
+        let is_plain = |value| !Search::is_object(vm.val(value));
+        let (mut data, mut rest) = (Vec::new(), Vec::new());
+        let mut said = FxHashSet::default();
+        for write in writes {
+            let is_data = is_plain(write.old)
+                && is_plain(write.new)
+                && self.past.key(write.spot).is_some_and(is_plain)
+                && self.is_said(vm, call, &write)
+                && self.theirs(vm, write.spot, true)? == Some(false);
+            if is_data {
+                said.try_insert_value(write.spot, ())?;
+                data.try_push(write)?;
+            } else {
+                rest.try_push(write)?;
+            }
+        }
+        if !data.is_empty() {
+            self.log.try_push(Logged::Kept {
+                writes: data,
+                places: false,
+                said,
+            })?;
+        }
+        Ok(rest)
+    }
+
     /// One write for each place: what stood there before the call, and what stands there now.
     fn net(&self, vm: &Vm, writes: Vec<Write>) -> Result<Vec<Write>> {
         let mut at: FxHashMap<Spot, usize> = FxHashMap::default();
@@ -250,7 +283,10 @@ impl Effects<'_> {
             let is_own = vm.val(*new).is_function() && self.ownership.has_function(vm, *new)?;
             // Of an older generation the current one is paired by its name.
             let is_own = is_own && self.names.current(vm, self.lineage, *old) == vm.val(*old).addr;
-            if is_own || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr) {
+            if is_own
+                || vm.kind(*new) == Kind::Thread
+                || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr)
+            {
                 self.pairs.try_push((*new, *old))?;
             }
         }
@@ -268,7 +304,10 @@ impl Effects<'_> {
                 text::value(vm, old)
             ))?;
         }
-        self.note(Registered::Before, call.function, label)
+        if let Some(recorded) = &mut self.recorded {
+            recorded.rename(&record::line(&label, call.given.digest))?;
+        }
+        self.note(Registered::Before, call, label)
     }
 
     /// A registry may refuse what stands there already. Where a call that raised was given a
@@ -308,17 +347,18 @@ impl Effects<'_> {
             if standing == SearchReason::Refused {
                 self.calls.duplicates.try_push(copied_text(&label)?)?;
             }
-            self.note(Registered::Before, call.function, label)?;
+            self.note(Registered::Before, call, label)?;
         }
         Ok(!found.is_empty())
     }
 
     /// A call that registers something.
-    fn note(&mut self, registered: Registered, function: Ref, label: String) -> Result<()> {
+    fn note(&mut self, registered: Registered, call: &OpenCall, label: String) -> Result<()> {
+        let line = record::line(&label, call.given.digest);
         if let Some(recorded) = &mut self.recorded {
-            recorded.take(&label);
+            recorded.take(&line);
         }
-        self.calls.made.try_push((function, copied_text(&label)?))?;
+        self.calls.made.try_push((call.function, line))?;
         let list = match registered {
             Registered::Now => &mut self.calls.new,
             Registered::Before => &mut self.calls.repeated,
@@ -338,7 +378,8 @@ impl Effects<'_> {
         }
         let label = self.label(vm, made, call)?;
         let recorded = self.recorded.as_ref();
-        let is_left = recorded.is_some_and(|recorded| recorded.has(&label));
+        let is_left =
+            recorded.is_some_and(|recorded| recorded.has(&record::line(&label, call.given.digest)));
         // What the text does not tell whole may have changed.
         Ok(is_left && !label.contains("{...}"))
     }
@@ -357,7 +398,7 @@ impl Effects<'_> {
             }
         }
         let label = self.label(vm, made, call)?;
-        self.note(Registered::Before, call.function, label)?;
+        self.note(Registered::Before, call, label)?;
         Ok(true)
     }
 
@@ -488,7 +529,7 @@ impl Effects<'_> {
         }
         if places && !call.loads {
             let label = self.label(vm, made, &call)?;
-            self.note(Registered::Now, call.function, label)?;
+            self.note(Registered::Now, &call, label)?;
         }
         let mut said = FxHashSet::default();
         for write in &writes {

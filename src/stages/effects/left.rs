@@ -14,6 +14,17 @@ use crate::support::fault;
 use crate::support::mem::{TryInsert, TryPush};
 
 impl Effects<'_> {
+    /// Is a place in a table that the file can name, and is that another module's?
+    pub(super) fn theirs(&mut self, vm: &Vm, spot: Spot, by_call: bool) -> Result<Option<bool>> {
+        let named = match self.nameable.take() {
+            Some(named) => named,
+            None => NamedTables::of(vm, self.snapshot)?,
+        };
+        let theirs = named.theirs(vm, &self.past, spot, by_call);
+        self.nameable = Some(named);
+        Ok(theirs)
+    }
+
     /// The chunk has ended: notes what else has changed of what is remembered.
     ///
     /// # Errors
@@ -57,6 +68,7 @@ impl Effects<'_> {
             mut calls,
             recorded,
             handed,
+            nameable,
             ..
         } = self;
         fault::point()?;
@@ -69,7 +81,10 @@ impl Effects<'_> {
             calls,
             ..Left::default()
         };
-        let named = NamedTables::of(vm, snapshot)?;
+        let named = match nameable {
+            Some(named) => named,
+            None => NamedTables::of(vm, snapshot)?,
+        };
         let standing = past.standing(vm)?;
         // Places whose fate is that of a call.
         let mut decided: FxHashSet<Spot> = FxHashSet::default();

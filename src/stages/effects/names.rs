@@ -397,9 +397,17 @@ impl FunctionNames {
         {
             return Ok(Some(MatchStrength::Name));
         }
-        // The file has another function of that name.
-        if others.any(|name| self.defined.contains_key(name) || self.incoming_names.contains(name))
-        {
+        // The file has another function of that name. Of several on the same lines any may be it.
+        let info = vm.info(incoming)?.unwrap_or_default();
+        let lines = (Some(info.source) == self.source).then_some((info.line, info.last));
+        let is_another = |name: &Vec<u8>| {
+            self.incoming_names.contains(name)
+                || self
+                    .defined
+                    .get(name)
+                    .is_some_and(|defined| *defined != lines)
+        };
+        if others.any(is_another) {
             return Ok(None);
         }
         // The module has another one for this name.

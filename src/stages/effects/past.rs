@@ -207,7 +207,9 @@ impl Past {
             .map_or(&[][..], |table| &table.keys);
         for (key, held) in keys.iter().filter(|(_, held)| held.initial != held.now) {
             lost.try_push(held.initial)?;
-            lost.try_push(*key)?;
+            if held.now == Ref::NIL {
+                lost.try_push(*key)?;
+            }
         }
         Ok(lost)
     }

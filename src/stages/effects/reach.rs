@@ -14,6 +14,11 @@ use crate::lua::vm::{DebugInfo, Kept, KeyValue, Kind, Ref, Vm};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
+/// A digest of two, in their order.
+fn mixed(first: u64, second: u64) -> u64 {
+    (first.rotate_left(23) ^ second).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 impl Effects<'_> {
     /// A call out of the module begins.
     pub(super) fn begin(
@@ -31,7 +36,8 @@ impl Effects<'_> {
             ..OpenCall::default()
         };
         for arg in args.iter() {
-            self.give(vm, frame.made, &mut call.given, arg, GIVEN_DEPTH)?;
+            let digest = self.give(vm, frame.made, &mut call.given, arg, GIVEN_DEPTH)?;
+            call.given.digest = mixed(call.given.digest, digest);
             let val = vm.val(arg);
             if val.is_table() && frame.made.created(val.addr) {
                 call.given.tables.try_insert_value(val.addr, ())?;
@@ -40,7 +46,7 @@ impl Effects<'_> {
         self.open.try_push(call)
     }
 
-    /// Notes what a call is given.
+    /// Notes what a call is given. Returns a digest of what is plain in it.
     fn give(
         &self,
         vm: &mut Vm,
@@ -48,33 +54,36 @@ impl Effects<'_> {
         given: &mut CallArguments,
         value: Ref,
         depth: u32,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let val = vm.val(value);
         match val.kind {
-            Kind::Nil => Ok(()),
+            Kind::Nil => {}
             Kind::Boolean => {
                 given.values.try_insert_value(vm.key_hash(value), ())?;
-                Ok(())
             }
             Kind::Table | Kind::Function | Kind::Thread if self.is_new(made, val) => {
                 given.held.try_push(value)?;
                 if !val.is_table() || depth == 0 {
-                    return Ok(());
+                    return Ok(0);
                 }
+                let mut digest = 0u64;
                 for KeyValue { key, value } in vm.keep_some(value, 256)?.iter() {
                     if vm.kind(key) == Kind::String {
                         given.values.try_insert_value(vm.key_hash(key), ())?;
                         given.held.try_push(key)?;
                     }
-                    self.give(vm, made, given, value, depth - 1)?;
+                    let held = self.give(vm, made, given, value, depth - 1)?;
+                    let entry = mixed(vm.digest(key).unwrap_or_default(), held);
+                    digest = digest.wrapping_add(entry); // in no order
                 }
-                Ok(())
+                return Ok(digest);
             }
             _ => {
                 given.values.try_insert_value(vm.key_hash(value), ())?;
-                given.held.try_push(value)
+                given.held.try_push(value)?;
             }
         }
+        Ok(vm.digest(value).unwrap_or_default())
     }
 
     /// A table may be changed by the innermost call. Returns its number, and whether that is news.

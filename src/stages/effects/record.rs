@@ -20,7 +20,7 @@ pub struct Calls {
     pub gone: Vec<String>,
     /// C functions that ran and cannot be taken back.
     pub irrevocable: Vec<String>,
-    /// The first two, with the functions that were called.
+    /// The lines of the first two, with the functions that were called.
     pub(super) made: Vec<(Ref, String)>,
     /// What the operator should know.
     pub warnings: Vec<String>,
@@ -62,13 +62,13 @@ impl Calls {
     /// [`crate::support::error::Error::Memory`].
     pub fn pack(&self, vm: &mut Vm, permit: Permit) -> Result<Ref> {
         let mut texts: FxHashMap<usize, (Ref, Vec<u8>)> = FxHashMap::default();
-        for (function, label) in &self.made {
+        for (function, line) in &self.made {
             texts.try_reserve(1)?;
             let (_, text) = texts
                 .entry(vm.val(*function).addr)
                 .or_insert((*function, Vec::new()));
-            text.try_reserve(label.len() + 1)?;
-            text.extend_from_slice(label.as_bytes());
+            text.try_reserve(line.len() + 1)?;
+            text.extend_from_slice(line.as_bytes());
             text.push(b'\n');
         }
         let record = vm.weak_table()?;
@@ -92,10 +92,38 @@ pub fn beyond(call: &str) -> String {
     )
 }
 
+/// The line of a call in the record: its text, and a digest of what it was given, since the text
+/// leaves out the end of a long string and all of a table.
+pub(super) fn line(label: &str, digest: u64) -> String {
+    format!("{label}{END_OF_LABEL}{digest:x}")
+}
+
+/// The text of a line without the numbers and booleans in it that are no part of a string.
+fn shape(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let label = line.split(END_OF_LABEL).next().unwrap_or_default();
+    let (mut shape, mut in_string) = (String::new(), false);
+    for piece in label.split_inclusive(['"', '(', ')', ' ', ',']) {
+        let word = piece.trim_end_matches(['"', '(', ')', ' ', ',']);
+        let is_value = word.parse::<f64>().is_ok() || matches!(word, "true" | "false");
+        let kept = if in_string || !is_value {
+            piece
+        } else {
+            piece.get(word.len()..).unwrap_or("")
+        };
+        shape.push_str(kept);
+        in_string ^= piece.ends_with('"');
+    }
+    shape
+}
+
+/// No text of a call has it.
+const END_OF_LABEL: char = '\u{1f}';
+
 /// The calls of the module's last load.
 #[derive(Default)]
 pub struct Recorded {
-    /// How often each was made.
+    /// How often each was made, by its line.
     pub(super) calls: FxHashMap<Vec<u8>, u32>,
     /// The functions that were called, by address.
     pub(super) functions: FxHashSet<usize>,
@@ -123,25 +151,46 @@ impl Recorded {
     }
 
     /// Is there such a call that nobody has taken off?
-    pub(super) fn has(&self, call: &str) -> bool {
+    pub(super) fn has(&self, line: &str) -> bool {
         self.calls
-            .get(call.as_bytes())
+            .get(line.as_bytes())
             .is_some_and(|count| *count > 0)
     }
 
     /// Takes one call off, if there is one like it.
-    pub(super) fn take(&mut self, call: &str) {
-        if let Some(count) = self.calls.get_mut(call.as_bytes()) {
+    pub(super) fn take(&mut self, line: &str) {
+        if let Some(count) = self.calls.get_mut(line.as_bytes()) {
             *count = count.saturating_sub(1);
         }
+    }
+
+    /// A repeat that was given something else than in the last load, such as another number, counts
+    /// as the call that was made then; of several as the first in the order of their texts.
+    pub(super) fn rename(&mut self, line: &str) -> Result<()> {
+        if self.has(line) {
+            return Ok(());
+        }
+        let wanted = shape(line.as_bytes());
+        let alike = self.calls.iter().filter(|(_, count)| **count > 0);
+        let alike = alike.filter(|(other, _)| shape(other) == wanted);
+        if let Some((other, _)) = alike.min() {
+            let (other, line) = (copied(other)?, copied(line.as_bytes())?);
+            if let Some(count) = self.calls.get_mut(&other) {
+                *count -= 1;
+            }
+            self.calls.try_insert_value(line, 1)?;
+        }
+        Ok(())
     }
 
     /// The calls that nobody has taken off.
     pub(super) fn rest(self) -> Result<Vec<String>> {
         let mut rest = Vec::new();
-        for (call, count) in self.calls {
+        for (line, count) in self.calls {
             for _ in 0..count {
-                rest.try_push(String::from_utf8_lossy(&call).into_owned())?;
+                let line = String::from_utf8_lossy(&line);
+                let label = line.split(END_OF_LABEL).next().unwrap_or_default();
+                rest.try_push(label.to_string())?;
             }
         }
         rest.sort_unstable();

@@ -97,6 +97,8 @@ pub struct CallArguments {
     pub held: Vec<Ref>,
     /// Tables of the load among the arguments.
     pub tables: FxHashSet<usize>,
+    /// Tells apart calls of one text (`get("/a long path…")`, `system({...})`).
+    pub digest: u64,
 }
 
 /// Why an older function is looked for that stands where a call has not put the file's.
@@ -125,9 +127,9 @@ pub struct Assignment {
     /// The sum of the first lines of the module's functions: where nothing else tells, calls were
     /// made in their order.
     lines: u64,
-    /// Two numbers that were given and differ: the older, the new one.
+    /// Two numbers or booleans that were given and differ: the older, the new one.
     pub differs: Option<(Ref, Ref)>,
-    /// How far all such numbers are apart.
+    /// How far all such values are apart.
     distance: f64,
 }
 
@@ -253,7 +255,7 @@ impl Search<'_> {
         is_new(self.made, self.threads, val)
     }
 
-    fn is_object(val: Val) -> bool {
+    pub(super) fn is_object(val: Val) -> bool {
         matches!(
             val.kind,
             Kind::Table | Kind::Function | Kind::Thread | Kind::Userdata | Kind::LightUserdata

@@ -497,6 +497,10 @@ impl Pairer<'_> {
         if o == n && o.addr != 0 {
             return self.out.cell_pairs.try_push(pair);
         }
+        if self.may_be_coroutine(n) {
+            let site = self.out.cell_site(c2)?;
+            self.pair_coroutines(old_value, new_value, site)?;
+        }
         let fresh = self.loaded.fresh.order(n.addr).is_some();
         if o.is_table() && n.is_table() && fresh && self.was_import(old_value, new_value)? {
             // Another module's table is never written to (R3.3); unless a function assigns the

@@ -62,7 +62,9 @@ impl Pairer<'_> {
                 if new.own && new.answer.is_none() && !new.environment && !new.same {
                     let other = self.vm.upvalue_value(new.function, new.index)?;
                     let name = self.vm.upvalue_name(new.function, new.index);
-                    if self.vm.kind(other) == self.vm.kind(value) && !self.identity.was_named(&name)
+                    if self.vm.kind(other) == self.vm.kind(value)
+                        && self.is_files_own(other)
+                        && !self.identity.was_named(&name)
                     {
                         names.try_push(name)?;
                     }
@@ -120,7 +122,8 @@ impl Pairer<'_> {
             };
             for KeyValue { key, value } in entries.iter().filter(|_| !dropped.is_empty()) {
                 let place = self.vm.digest(key).map(|key| path.place(key));
-                let is_new = place.is_some_and(|place| !self.out.base.is_there(place));
+                let is_new = place.is_some_and(|place| !self.out.base.is_there(place))
+                    && self.is_files_own(value);
                 if let Some(name) = self.vm.bytes(key)?.filter(|_| is_new) {
                     names.try_push((name, self.vm.kind(value)))?;
                 }
@@ -145,6 +148,11 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Can state of the module's go on there? Not in the place of an import.
+    fn is_files_own(&self, value: Ref) -> bool {
+        is_scalar(self.vm.val(value)) || self.is_fresh(self.vm.val(value))
     }
 
     /// Is it data, and other data than the last load has put there?

@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use super::lists::{IncomingElement, MOST_ELEMENTS, RunningElement};
 use super::merge::is_scalar;
 use super::{EntryPair, Pairer, Side, TablePair};
+use crate::code::Profile;
 use crate::code::align::sequence::Element;
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::base::{self, Held, Path};
@@ -164,11 +165,56 @@ impl Pairer<'_> {
                     let profile = self.out.old.get(f1 as usize).and_then(|old| old.profile);
                     element.code = profile.map(|profile| profile.digest.key());
                     element.is_code = self.has_no_variables(one.value);
+                    if let Some(profile) = profile {
+                        self.describe_captured(one.value, profile, false, &mut element)?;
+                    }
                 }
                 _ => element.kind = TAKEN1,
             }
         }
         Ok(element)
+    }
+
+    /// Of closures that a loop or a factory makes again and again: what one has captured and never
+    /// assigns tells it from the others, else nothing does, whatever its code is by now.
+    fn describe_captured(
+        &mut self,
+        function: Ref,
+        profile: Profile,
+        is_incoming: bool,
+        element: &mut Element,
+    ) -> Result<()> {
+        match self.identity.made_by(self.vm, function, is_incoming) {
+            Some((_, true)) => return Ok(()),
+            Some((definition, _)) if element.is_code => {
+                element.code = Some(token(1, u64::from(definition.0)));
+            }
+            _ => {}
+        }
+        for i in 1..=u8::MAX {
+            let Some(upvalue) = self.vm.upvalue(function, i) else {
+                break;
+            };
+            let tokens = match upvalue.value.kind {
+                Kind::String => &mut element.hints,
+                Kind::Number => &mut element.numbers,
+                _ => continue,
+            };
+            if profile.assigned.has(i - 1) {
+                continue;
+            }
+            let mark = self.vm.held();
+            let value = self.vm.upvalue_value(function, i)?;
+            let digest = self.vm.digest(value);
+            self.vm.release(mark);
+            if let Some(digest) = digest {
+                let name = (self.vm).with_upvalue_name(function, i, |name| self.vm.digest_of(name));
+                tokens.try_push(token(name, Held::scalar(digest).bits()))?;
+            }
+        }
+        element.hints.sort_unstable();
+        element.numbers.sort_unstable();
+        Ok(())
     }
 
     /// Does a function capture nothing but the globals?
@@ -205,8 +251,10 @@ impl Pairer<'_> {
         } else if new_val.is_function() {
             match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
                 Some(function) if function.partners.is_empty() => {
-                    element.code = Some(function.profile.digest.key());
+                    let profile = function.profile;
+                    element.code = Some(profile.digest.key());
                     element.is_code = self.has_no_variables(new);
+                    self.describe_captured(new, profile, true, &mut element)?;
                 }
                 _ => element.kind = TAKEN2,
             }

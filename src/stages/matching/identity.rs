@@ -8,11 +8,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Function2;
 use super::origins::{self, By, Holder, Origins, Put, Roots, SideFunction};
 use super::{Edge, Pairer};
+use crate::code::Digest;
 use crate::code::align::{Alignment, AlignmentReason, Renames, align};
 use crate::code::compiled::Compiled;
 use crate::code::definitions::{
-    Constant, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind, Parent,
-    ProtoId, Symbol, VariableId,
+    Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
+    Parent, ProtoId, Symbol, VariableId,
 };
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::base::{self, Base, Path};
@@ -130,6 +131,13 @@ impl Identity {
             Some((code, definitions.function_digest(incoming)?))
         };
         codes().is_some_and(|(base, incoming)| base.is_equal(incoming) == Some(false))
+    }
+
+    /// Has the text of the last load a function with this code?
+    pub(super) fn had_code(&self, code: Digest) -> bool {
+        let base = self.base.as_deref();
+        let mut protos = (0..base.map_or(0, Definitions::protos)).filter_map(|id| base?.proto(id));
+        protos.any(|proto| proto.digest.is_equal(code) == Some(true))
     }
 
     /// The definitions of the last load and of the file, if both are known.
@@ -325,14 +333,61 @@ impl Identity {
     }
 
     /// Had the last version the incoming function in a list already, or in a row of one, and is
-    /// what it made there gone?
+    /// what it made there gone? Of what a loop or a factory makes nobody knows.
     pub(super) fn was_element(&self, vm: &Vm, new: Ref) -> bool {
         let definition = self.incoming.definition(vm.val(new).addr);
         let base = definition.and_then(|definition| self.base(definition));
-        self.base.is_some()
-            && base.is_some_and(|(id, _)| {
-                self.elements_running.contains(&id) && self.running.object(id).is_none()
+        base.zip(self.base.as_deref())
+            .is_some_and(|((id, _), base)| {
+                self.elements_running.contains(&id)
+                    && base.get(id).is_some_and(Definition::is_single)
+                    && self.running.object(id).is_none()
             })
+    }
+
+    /// What made a function of which lines and code are known, if that makes one function only: its
+    /// definition in the last load.
+    pub(super) fn made_from(
+        &self,
+        lines: (i32, i32),
+        code: Digest,
+        is_incoming: bool,
+    ) -> Option<DefinitionId> {
+        let base = self.base.as_deref()?;
+        let definitions = match is_incoming {
+            true => self.definitions.as_deref()?,
+            false => base,
+        };
+        let proto = definitions.proto(definitions.proto_of(lines, || Some(code))?)?;
+        let id = proto
+            .definition
+            .filter(|_| proto.digest.is_equal(code) != Some(false))?;
+        let id = match is_incoming {
+            true => self.base(id)?.0,
+            false => id,
+        };
+        base.get(id)?.is_single().then_some(id)
+    }
+
+    /// The definition of an object, and whether it makes one object only. Of the running version it
+    /// is what the definition has become in the file.
+    pub(super) fn made_by(
+        &self,
+        vm: &Vm,
+        object: Ref,
+        is_incoming: bool,
+    ) -> Option<(DefinitionId, bool)> {
+        let origins = match is_incoming {
+            true => &self.incoming,
+            false => &self.running,
+        };
+        let id = origins.definition(vm.val(object).addr)?;
+        let (base, incoming) = match is_incoming {
+            true => (self.base(id)?.0, id),
+            false => (id, self.incoming(id)?.0),
+        };
+        let made = self.base.as_deref()?.get(base)?;
+        Some((incoming, made.is_single()))
     }
 
     /// What is known of two objects: do they answer to each other?

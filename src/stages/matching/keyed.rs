@@ -1,8 +1,8 @@
 //! Entries of the incoming version under keys that are fresh tables or functions: the running
 //! version has them under what answers to the key.
 //!
-//! Functions and coroutines that are nothing but keys (a set of listeners) have no names. Those of
-//! one table are a sequence, as the elements of a list are (`elements`).
+//! Functions and coroutines that are nothing but keys (a set of listeners) have no names in the
+//! running program. Those of one table are a sequence, as the elements of a list are (`elements`).
 
 use std::ops::Range;
 
@@ -58,6 +58,7 @@ impl Pairer<'_> {
 
     fn match_coroutines_of(&mut self, table: Ref) -> Result<bool> {
         let (mut new, mut left, mut right) = (Vec::new(), Vec::new(), Vec::new());
+        let mut running = Vec::new();
         let at = self.vm.val(table);
         for keyed in copied(&self.keyed)? {
             let threads = &self.loaded.left.threads;
@@ -68,7 +69,7 @@ impl Pairer<'_> {
                 && function.own
             {
                 right.try_push(element(Some(function.profile.digest)))?;
-                new.try_push(keyed.key)?;
+                new.try_push((keyed.key, keyed.parent))?;
             }
         }
         for key in self.vm.keep_some(table, MOST_ENTRIES)?.keys() {
@@ -77,6 +78,7 @@ impl Pairer<'_> {
             }
             let Some((body, _)) = self.vm.body_of(key)? else {
                 left.try_push(element(None))?; // it has ended: what it did is done
+                running.try_push(key)?;
                 continue;
             };
             let Some(number) = self.function1(body, SiteId::MODULE)? else {
@@ -86,6 +88,7 @@ impl Pairer<'_> {
             let function = self.out.old.get(number as usize);
             if let Some(function) = function.filter(|function| function.own) {
                 left.try_push(element(function.profile.map(|profile| profile.digest)))?;
+                running.try_push(key)?;
             }
         }
         for one in left.iter_mut().chain(&mut right) {
@@ -95,10 +98,16 @@ impl Pairer<'_> {
         // What runs goes on, so its order need not be known.
         let rest = |side: &[Element]| side.iter().filter(|one| one.partner.is_none()).count();
         let all = rest(&left) == rest(&right);
+        // One alone is edited.
+        let only = left.iter().position(|one| one.partner.is_none());
+        let only = only.filter(|_| all && rest(&left) == 1);
         let mut answered = Vec::new();
-        for (key, one) in new.iter().zip(&right) {
+        for ((key, site), one) in new.iter().zip(&right) {
             if all || one.partner.is_some() {
                 answered.try_push(*key)?;
+            }
+            if let Some(old) = one.partner.or(only).and_then(|i| running.get(i)) {
+                self.pair_coroutines(*old, *key, *site)?;
             }
         }
         let vm = &*self.vm;
@@ -231,7 +240,9 @@ impl Pairer<'_> {
                 && new.own
                 && new.partners.is_empty()
             {
-                nameless.try_push((new.order, f2, new.profile.digest, i))?;
+                let lines = (new.info.line, new.info.last);
+                let code = (lines.0, lines.1, Some(new.profile.digest));
+                nameless.try_push((new.order, f2, code, i))?;
                 place = Some((keyed.table, keyed.parent));
             }
         }
@@ -244,14 +255,14 @@ impl Pairer<'_> {
         nameless.sort_unstable_by_key(|(order, ..)| *order);
         let (mut left, mut right) = (Vec::new(), Vec::new());
         for (_, _, code, _) in &nameless {
-            right.try_push(element(Some(*code)))?;
+            right.try_push(self.key_element(*code, true))?;
         }
         for same in free.chunk_by(|(a, _), (b, _)| a == b) {
-            for ((.., code), _) in same {
+            for (code, _) in same {
                 let kind = if same.len() > 1 { TAKEN1 } else { FUNCTION }; // a loop made them
                 left.try_push(Element {
                     kind,
-                    ..element(*code)
+                    ..self.key_element(*code, false)
                 })?;
             }
         }
@@ -283,6 +294,15 @@ impl Pairer<'_> {
             ))?;
         }
         Ok(some)
+    }
+
+    /// A function that is a key: its definition tells it from others, then its code.
+    fn key_element(&self, (line, last, code): KeyedCode, is_incoming: bool) -> Element {
+        let made_from = |code| self.identity.made_from((line, last), code, is_incoming);
+        Element {
+            exact: code.and_then(made_from).map(|id| u64::from(id.0)),
+            ..element(code)
+        }
     }
 
     /// The functions of the module's own that are keys of the running table, that no function of

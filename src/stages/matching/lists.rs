@@ -76,9 +76,10 @@ pub(super) struct IncomingElement {
 impl IncomingElement {
     /// What a message calls it.
     pub(super) fn what(&self) -> &'static str {
-        match self.beside.new_val.is_function() {
-            true => "function",
-            false => "row with functions",
+        match (self.beside.new_val.is_function(), self.has_code) {
+            (true, _) => "function",
+            (_, true) => "row with functions",
+            _ => "row",
         }
     }
 }
@@ -166,6 +167,11 @@ fn none<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
 impl Pairer<'_> {
     /// Looks at the list part of a pair of tables. Plain data that stays as it runs needs no more.
     pub(super) fn list(&mut self, pair: &TablePair, written: Vec<EntryPair>) -> Result<()> {
+        for beside in &written {
+            if self.may_be_coroutine(beside.new_val) {
+                self.pair_coroutines(beside.old, beside.new, pair.site)?;
+            }
+        }
         let stays = !self.replace_data && !self.merges;
         let end = self.vm.raw_len(pair.old).max(written.len() as i64);
         let is_as_it_runs =
@@ -253,6 +259,7 @@ impl Pairer<'_> {
                 if let Some(old) = old.filter(|old| old.kind == element.kind) {
                     (element.code, element.is_code) = (old.code, old.is_code);
                     element.hints = copied(&old.hints)?;
+                    element.numbers = copied(&old.numbers)?;
                 }
             }
             align(&mut base, &mut right)?;
@@ -445,6 +452,7 @@ impl Pairer<'_> {
         if some.is_empty() {
             return Ok(());
         }
+        let is_settled = self.merges && self.are_as_loaded(matched, &known)?;
         let mut met = keys.clone();
         for i in 0..matched.new.len() {
             let Some(new) = matched.new.get(i).copied() else {
@@ -452,7 +460,7 @@ impl Pairer<'_> {
             };
             let is_known = Matched::at(&matched.of_new, i).is_some()
                 || Matched::at(&matched.base_of_new, i).is_some();
-            if is_known || is_scalar(new.beside.new_val) {
+            if is_known || is_scalar(new.beside.new_val) || is_settled && !new.has_code {
                 continue;
             }
             let element = self.describe_written(&new, &mut met)?;
@@ -468,6 +476,25 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Are all elements of the last load that the file's do not answer to still there, as they were
+    /// loaded? Then it is all the same which of the file's rows of data is which.
+    fn are_as_loaded(&mut self, matched: &Matched, known: &[bool]) -> Result<bool> {
+        let mut left = known.iter().filter(|known| !**known).count();
+        for (old, base) in matched.old.iter().zip(&matched.base_of_old) {
+            let Some(base) = base.filter(|base| known.get(*base) == Some(&false)) else {
+                continue;
+            };
+            let Some(place) = matched.place(self.vm, base) else {
+                return Ok(false);
+            };
+            if !self.is_as_loaded(place, old.value)? {
+                return Ok(false);
+            }
+            left -= 1;
+        }
+        Ok(left == 0)
     }
 
     /// Tables that answer to each other are compared in turn, functions take each other's place.
@@ -555,7 +582,8 @@ impl Pairer<'_> {
         }
         let is_told =
             matched.path.is_some() && matched.is_whole && matched.doubtful.get(i) == Some(&false);
-        if !is_told && new.has_code {
+        let is_row = matched.path.is_some() && new.beside.new_val.is_table();
+        if !is_told && (new.has_code || is_row) {
             self.not_added(pair.site, &new, matched.path.is_some())?;
         }
         Ok(is_told)

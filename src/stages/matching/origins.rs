@@ -19,8 +19,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Digest;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, Destination, ExpressionKind, Parent, ProtoId, Store,
-    StoreId, Symbol, VariableId,
+    Constant, Definition, DefinitionId, Definitions, Destination, ExpressionKind, Parent, ProtoId,
+    Store, StoreId, Symbol, VariableId,
 };
 use crate::lua::vm::{Info, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
@@ -396,10 +396,9 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         Ok(found)
     }
 
-    /// Does the main function evaluate it, and once only?
     fn is_single(&self, definition: DefinitionId) -> bool {
         let made = self.definitions.get(definition);
-        made.is_some_and(|made| made.proto == 0 && !made.in_loop)
+        made.is_some_and(Definition::is_single)
     }
 
     /// How much an object is like what a definition makes: how many fields it has that the text

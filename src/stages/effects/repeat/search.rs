@@ -164,12 +164,11 @@ impl Search<'_> {
             mine = mine || self.belongs(*old, DEPTH)?;
         }
         if !mine && !self.loose {
-            // Data of the file's, equal in all.
+            // Data of the file's, equal in all, by themselves or in records of the callee's.
             let (vm, given) = (&self.vm, self.given);
-            mine = !found.pairs.is_empty()
-                && found.pairs.iter().all(|(new, _)| {
-                    vm.val(*new).is_table() && given.tables.contains(&vm.val(*new).addr)
-                });
+            let is_data = |new: Ref| given.tables.contains(&vm.val(new).addr);
+            mine = found.pairs.iter().all(|(new, _)| vm.val(*new).is_table())
+                && found.pairs.iter().any(|(new, _)| is_data(*new));
         }
         if !mine {
             return Ok(());

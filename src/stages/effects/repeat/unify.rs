@@ -26,10 +26,19 @@ impl Search<'_> {
 
     /// The same; what a new object leads to becomes pending.
     fn value_later(&mut self, assignment: &mut Assignment, guess: Guess) -> Result<bool> {
-        let Guess { new, old, .. } = guess;
+        let Guess { new, old, place } = guess;
         let val = self.vm.val(new);
         if !Self::is_object(val) {
-            return self.scalar(assignment, new, old);
+            let differs = assignment.differs;
+            let fits = self.scalar(assignment, new, old)?;
+            // What is on record is compared with the record (R8.6).
+            if let Spotted::At(Place::Value { table, .. }) = place
+                && let Some(lineage) = self.sources.lineage
+                && lineage.of(self.vm, table).is_some()
+            {
+                assignment.differs = differs;
+            }
+            return Ok(fits);
         }
         if self.is_new(val) {
             self.pending.try_push(guess)?;
@@ -47,6 +56,11 @@ impl Search<'_> {
     fn scalar(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
         let kind = self.vm.kind(new);
         if kind == Kind::Boolean {
+            let is_given = self.given.values.contains(&self.vm.key_hash(new));
+            if is_given && self.vm.kind(old) == kind && !self.vm.same(new, old) {
+                assignment.differs = assignment.differs.or(Some((old, new)));
+                assignment.distance += 1.0;
+            }
             return Ok(true);
         }
         if kind != self.vm.kind(old) {
