@@ -352,3 +352,34 @@ describe("an object is the expression that makes it (R3)", function()
     end
   end
 end)
+
+describe("what an edit renames (R5.13)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("stays in its former place, also in a table that the file takes up", function()
+    require "hotreload".track(false)
+    local text = [[
+      Mod = Mod or {}
+      Mod.sub = {}
+      function Mod.sub.enter(n) n = math.abs(n) return "one", n end
+    ]]
+    app:write("m", text)
+    require "m"
+    app:reloaded "m"
+    local report = app:update("m", (text:gsub("function Mod.sub.enter", "local function login")))
+    assert.equal(0, report.functions.dropped)
+    assert.equal("one", Mod.sub.enter(1)) -- luacheck: ignore Mod
+  end)
+
+  it("is told if the program has something under the new name", function()
+    require "hotreload".track()
+    local M = app:module("m", "return { old = { name = 'x', act = function() return 1 end } }")
+    M.new = {}
+    local report = app:update("m", "return { new = { name = 'x', act = function() return 2 end } }")
+    assert.same({}, M.new)
+    assert.equal(2, M.old.act())
+    assert.matches("m.new: the file and the program have both put", report.warnings[1], 1, true)
+  end)
+end)

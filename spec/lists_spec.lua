@@ -292,3 +292,61 @@ describe("lists without a record of the first load (R5.3)", function()
     assert.matches("m%.list%[2%]: .* no record", table.concat(report.warnings, "\n"))
   end)
 end)
+
+describe("a list of the module's named functions (R5.12)", function()
+  local app
+  before_each(function()
+    app = program.new()
+    require "hotreload".track()
+  end)
+  after_each(function() app:unload() end)
+
+  local function module(version, elements)
+    return (([[
+      local M = {}
+      function M.a() return "aV" end
+      function M.b() return "bV" end
+      function M.c() return "cV" end
+      function M.d() return "dV" end
+      M.list = { %s }
+      return M
+    ]]):format(elements):gsub("V", version))
+  end
+  local function other() return "other" end
+
+  it("keeps the program's handler in the place of the last one, which it removed", function()
+    local M = app:module("m", module(1, "M.a, M.b, M.c"))
+    table.remove(M.list)
+    table.insert(M.list, other)
+    local report = app:update("m", module(2, "M.a, M.b, M.c"))
+    assert.equal("a2 b2 other", texts(M.list))
+    assert.matches("^m.list%[3%]: the function of .*lists_spec.lua:%d+ stays", report.warnings[1])
+    assert.equal(1, #report.warnings)
+    app:update("m", module(2, "M.a, M.b, M.c"), { data = "replace" })
+    assert.equal("a2 b2 c2", texts(M.list))
+  end)
+
+  it("gets the file's new one beside what the program has added", function()
+    local M = app:module("m", module(1, "M.a, M.b"))
+    table.insert(M.list, other)
+    assert.same({}, app:update("m", module(2, "M.a, M.b, M.c")).warnings)
+    assert.equal("a2 b2 c2 other", texts(M.list))
+  end)
+
+  it("gets a function that the program had patched elsewhere", function()
+    local M = app:module("m", module(1, "M.a, M.b"))
+    M.d = other
+    assert.same({}, app:update("m", module(2, "M.d, M.b")).warnings)
+    assert.equal("d2 b2", texts(M.list))
+  end)
+
+  it("has none back that was removed and is inside a wrapper elsewhere", function()
+    local M = app:module("m", module(1, "M.a, M.b, M.c"))
+    table.remove(M.list, 3)
+    app:reloaded "m"
+    local c = M.c
+    M.c = function() return "around " .. c() end
+    assert.same({}, app:update("m", module(2, "M.b, M.a, M.c")).warnings)
+    assert.same({ "a2 b2", "around c2" }, { texts(M.list), M.c() })
+  end)
+end)

@@ -107,6 +107,8 @@ struct Matched {
     path: Option<Path>,
     /// Of the incoming one: nothing tells whether it is one of the last load.
     doubtful: Vec<bool>,
+    /// Of the incoming one: the last text says whether it had it there.
+    told: Vec<bool>,
     /// The running list has no holes.
     is_whole: bool,
 }
@@ -236,6 +238,7 @@ impl Pairer<'_> {
             base_of_old: none(old.len(), None)?,
             path,
             doubtful: none(new.len(), false)?,
+            told: none(new.len(), false)?,
             is_whole,
             old,
             new,
@@ -257,6 +260,8 @@ impl Pairer<'_> {
             }
             align(&mut base, &mut right)?;
             matched.base_of_new = partners(&right)?;
+            matched.base = base;
+            self.read_listed(pair.new, &mut matched)?;
             for new in 0..matched.new.len() {
                 let base_of_new = Matched::at(&matched.base_of_new, new);
                 let old = base_of_new.and_then(|i| Matched::at(&old_of_base, i));
@@ -264,7 +269,6 @@ impl Pairer<'_> {
                     self.try_join(&mut matched, old, new)?;
                 }
             }
-            matched.base = base;
         }
         self.match_rest(&mut matched, left, right)?;
         self.match_patches(&mut matched)?;
@@ -394,7 +398,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R3.2: where nothing has moved, an external function in the place of the file's is a patch.
+    /// R3.14: where nothing has moved, an external function may stand in the place of the file's,
+    /// around it or instead of it. With a record that was the place of the file's.
     fn match_patches(&mut self, matched: &mut Matched) -> Result<()> {
         let moved = |(new, old): (usize, &Option<usize>)| old.is_some_and(|old| old != new);
         if matched.old.len() != matched.new.len() || matched.of_new.iter().enumerate().any(moved) {
@@ -404,7 +409,10 @@ impl Pairer<'_> {
             let (Some(old), Some(new)) = (matched.old.get(i), matched.new.get(i)) else {
                 break;
             };
-            if Matched::at(&matched.of_new, i).is_none()
+            let is_its_place = matched.base.len() == matched.old.len()
+                && Matched::at(&matched.base_of_new, i) == Some(i);
+            if (is_its_place || matched.path.is_none())
+                && Matched::at(&matched.of_new, i).is_none()
                 && old.val.is_function()
                 && new.beside.new_val.is_function()
                 && !self.is_own_function(old.value)?
@@ -418,8 +426,24 @@ impl Pairer<'_> {
     /// Which elements of the file may be changed ones of the last load, or new ones: nothing tells.
     fn find_doubtful(&mut self, matched: &mut Matched, keys: &Keys) -> Result<()> {
         let mut known = none(matched.base.len(), false)?;
-        for base in matched.base_of_new.iter().flatten() {
-            if let Some(known) = known.get_mut(*base) {
+        let goes_on = |old: usize| {
+            let old = matched.old.get(old)?;
+            let answers = old.f1.and_then(|f1| self.out.old.get(f1 as usize));
+            let answers = answers.is_some_and(|old| !old.answers.is_empty());
+            (answers || self.has_partner(old.val.addr)).then_some(())
+        };
+        // What the file has elsewhere has not become another element.
+        let elsewhere = (0..matched.old.len())
+            .filter(|old| goes_on(*old).is_some())
+            .filter_map(|old| Matched::at(&matched.base_of_old, old));
+        for base in matched
+            .base_of_new
+            .iter()
+            .flatten()
+            .copied()
+            .chain(elsewhere)
+        {
+            if let Some(known) = known.get_mut(base) {
                 *known = true;
             }
         }
@@ -451,7 +475,8 @@ impl Pairer<'_> {
                 break;
             };
             let is_known = Matched::at(&matched.of_new, i).is_some()
-                || Matched::at(&matched.base_of_new, i).is_some();
+                || Matched::at(&matched.base_of_new, i).is_some()
+                || matched.told.get(i) == Some(&true);
             if is_known || is_scalar(new.beside.new_val) {
                 continue;
             }
@@ -465,6 +490,31 @@ impl Pairer<'_> {
                     .any(|string| strings.contains(&(kind, *string)));
             if let Some(doubtful) = matched.doubtful.get_mut(i) {
                 *doubtful = is_doubtful;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of elements that the last text made elsewhere it says itself whether and where they stood in
+    /// the list, if nothing else put elements there.
+    fn read_listed(&self, list: Ref, matched: &mut Matched) -> Result<()> {
+        let listed = self.identity.base_elements(self.vm, list)?;
+        if listed.is_empty() || listed.len() != matched.base.len() {
+            return Ok(());
+        }
+        for (i, new) in matched.new.iter().enumerate() {
+            let known = self.identity.kept_elsewhere(self.vm, new.beside.new);
+            let (Some(base_of_new), Some(told), true) = (
+                matched.base_of_new.get_mut(i),
+                matched.told.get_mut(i),
+                known.is_some(),
+            ) else {
+                continue;
+            };
+            let is_it = |base: usize| listed.get(base) == Some(&known);
+            *told = true;
+            if !base_of_new.is_some_and(is_it) {
+                *base_of_new = listed.iter().position(|one| *one == known);
             }
         }
         Ok(())

@@ -90,7 +90,13 @@ impl Pairer<'_> {
         let Some(mut touched) = self.touched(place, slot.old, slot.new)? else {
             return Ok(match slot.action {
                 Action::Refer if is_behaviour => Action::ReplaceImport,
-                Action::Refer => Action::Merge,
+                Action::Refer => {
+                    if place.is_some() {
+                        let site = self.out.sites.key(slot.parent, slot.key)?;
+                        self.warn_of_choice(site)?;
+                    }
+                    Action::Merge
+                }
                 action => action,
             });
         };
