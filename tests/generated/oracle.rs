@@ -118,6 +118,8 @@ pub struct Oracle {
     places: Places,
     /// Tables that some record had.
     recorded: BTreeSet<String>,
+    /// Where that load made its functions.
+    functions: BTreeSet<String>,
     /// It was reloaded, so that the text of the last load may say what the record does not.
     reloaded: bool,
 }
@@ -191,6 +193,7 @@ impl Oracle {
     /// Takes the record.
     fn note(&mut self, reload: &mut Reload) {
         self.record = reload.record(self);
+        self.functions = reload.origins();
         self.recorded.extend(self.record.tables.keys().cloned());
         self.places = reload.places();
     }
@@ -610,26 +613,31 @@ impl<'a> Reload<'a> {
     }
 
     /// A function of the file goes on as one that is gone from it, if the two are alike.
-    fn check_renames(&self) -> Result<(), Open> {
+    fn check_renames(&self, oracle: &Oracle) -> Result<(), Open> {
         let roots = [self.heap.object(), Value::Table(GLOBALS)];
-        let running: BTreeSet<&str> = reach(self.heap, roots, (0, 0), true)
+        let running: BTreeSet<String> = reach(self.heap, roots, (0, 0), true)
             .into_iter()
-            .filter_map(|value| self.origin(self.home(value)?))
+            .filter_map(|value| self.origin(self.home(value)?).map(str::to_owned))
             .collect();
-        let file: BTreeSet<&str> = self
-            .reached
-            .iter()
-            .filter_map(|function| self.origin(*function))
-            .collect();
-        match running.is_subset(&file) || file.is_subset(&running) {
+        let file = self.origins();
+        let are_nested = |one: &BTreeSet<String>| one.is_subset(&file) || file.is_subset(one);
+        match are_nested(&running) && are_nested(&oracle.functions) {
             true => Ok(()),
             false => Err(Open("a function that may have another name now")),
         }
     }
 
+    /// Where the file makes its functions.
+    fn origins(&self) -> BTreeSet<String> {
+        let functions = self.reached.iter();
+        functions
+            .filter_map(|function| self.origin(*function).map(str::to_owned))
+            .collect()
+    }
+
     fn pair(&mut self, oracle: &Oracle) -> Result<(), Open> {
         self.reach();
-        self.check_renames()?;
+        self.check_renames(oracle)?;
         self.pair_cells()?;
         self.pair_tables()?;
         self.places = self.places();
@@ -788,7 +796,11 @@ impl<'a> Reload<'a> {
             _ => None,
         });
         let new = (self.ran.tables..self.heap.tables.len())
-            .filter(|new| !self.pairs.tables.contains_key(new))
+            // What the program made there is no counterpart, if another one is like the file's.
+            .filter(|new| match self.pairs.tables.get(new) {
+                Some(old) => self.heap.tables[*old].origin.is_none(),
+                None => true,
+            })
             .map(|new| &self.heap.tables[new]);
         let may_be = |gone: &Table, new: &Table| {
             let recorded = gone
