@@ -46,7 +46,7 @@ pub use differing::Differing;
 pub use dropped::describe;
 pub use functions::{Function1, Function2};
 pub use kinds::are_two_kinds;
-pub use lists::RecordedList;
+pub use lists::{RecordedList, StayingElement};
 pub use merge::{is_recorded, is_scalar};
 pub use wrappers::{External, Fate, Inside, origin};
 

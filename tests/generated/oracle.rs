@@ -1500,6 +1500,10 @@ impl<'a> Reload<'a> {
         if self.made_at(value) != Some(made) || made == format!("{path}.{name}") {
             return Ok(false);
         }
+        let object = self.heap.object();
+        if value == object && self.own(self.ran.object) == self.ran.object {
+            return Err(Open("a reference to an object that the file takes up"));
+        }
         Ok(match value {
             Value::Table(is) => self.pairs.tables.values().any(|paired| *paired == is),
             _ => match self.home(value) {

@@ -49,8 +49,21 @@ pub struct RecordedElement {
 pub struct RecordedList {
     /// The file's elements, in its order.
     pub elements: Vec<RecordedElement>,
-    /// The others: under which index, and what was on record of each.
-    pub stays: Vec<(i64, Held)>,
+    /// The others.
+    pub stays: Vec<StayingElement>,
+}
+
+/// An element that the file has no longer, and that still runs.
+#[derive(Clone, Copy)]
+pub struct StayingElement {
+    /// Under which index.
+    pub index: i64,
+    /// What was on record of it, and where.
+    pub held: Held,
+    /// The place.
+    pub known: Place,
+    /// What runs.
+    pub old: Ref,
 }
 
 /// A running element list.
@@ -574,7 +587,7 @@ impl Pairer<'_> {
                     true => {
                         pair.fit == Fit::Merged && Matched::at(&matched.base_of_old, i).is_none()
                     }
-                    false => !self.is_gone(matched, i)?,
+                    false => !self.is_gone(pair.site, matched, i)?,
                 };
             }
         }
@@ -612,7 +625,7 @@ impl Pairer<'_> {
     }
 
     /// Does a running element that the file's list lacks go from it?
-    fn is_gone(&mut self, matched: &Matched, i: usize) -> Result<bool> {
+    fn is_gone(&mut self, list: SiteId, matched: &Matched, i: usize) -> Result<bool> {
         let (Some(old), Some(base)) = (
             matched.old.get(i).copied(),
             Matched::at(&matched.base_of_old, i),
@@ -638,7 +651,16 @@ impl Pairer<'_> {
         let Some(place) = matched.place(self.vm, base) else {
             return Ok(false);
         };
-        Ok(self.merges && self.is_as_loaded(place, old.value)?)
+        let is_gone = self.merges && self.is_as_loaded(place, old.value)?;
+        if self.merges && !is_gone && old.val.is_table() {
+            let site = self.element_site(list, old.index)?;
+            let path = self.out.sites.path(self.vm, &self.context.title, site);
+            self.out.warnings.try_push(format!(
+                "{path}: the file has the row no longer, and the program has changed it, so it \
+                 stays; remove it in __hotfix"
+            ))?;
+        }
+        Ok(is_gone)
     }
 
     /// In the file's order, as nobody else has touched the list.
@@ -743,17 +765,29 @@ impl Pairer<'_> {
             }
         }
         let mut list = RecordedList::default();
+        let mut running: FxHashMap<usize, Ref> = FxHashMap::default();
+        for (old, base) in matched.old.iter().zip(&matched.base_of_old) {
+            if let Some(base) = base.filter(|base| stays.get(*base) == Some(&true)) {
+                running.try_insert_value(base, old.value)?;
+            }
+        }
         let (mut next, mut behind) = (0, 0);
         let mut keep_up_to = |list: &mut RecordedList, next: &mut i64, end: usize| {
             for base in behind..end {
                 let place = matched
                     .place(self.vm, base)
                     .filter(|_| stays.get(base) == Some(&true));
-                // What is in a row is on record under its place: that would have to move with it.
-                let held = place.and_then(|place| self.out.base.get(place));
-                if let Some(held) = held.filter(|held| *held != Held::ROW) {
+                let held = place.and_then(|place| Some((place, self.out.base.get(place)?)));
+                // A row that stays with `"merge"` is the program's by now.
+                let held = held.filter(|(_, held)| *held != Held::ROW || !self.merges);
+                if let Some((known, held)) = held {
                     *next += 1;
-                    list.stays.try_push((*next, held))?;
+                    list.stays.try_push(StayingElement {
+                        index: *next,
+                        held,
+                        known,
+                        old: running.get(&base).copied().unwrap_or_default(),
+                    })?;
                 }
             }
             behind = behind.max(end);
