@@ -132,6 +132,7 @@ local function add_paths(lines, paths, color)
     section(lines, "functions dropped", "-", functions.dropped, color)
     section(lines, "functions replaced by the same code", "=",
         without(functions.replaced, paths.changed), color)
+    section(lines, "matched by other evidence than the place", "=", paths.matched, color)
     section(lines, "wrappers of other modules", "=", paths.wrappers, color)
     section(lines, "patches of other modules", "~", paths.patches, color)
     section(lines, "values added", "+", data.added, color)
@@ -244,6 +245,7 @@ function reports.blank(name, options)
             calls = { repeated = false, new = false, gone = false, irrevocable = false },
             wrappers = false,
             patches = false,
+            matched = false,
         },
     }, Report)
 end
@@ -284,6 +286,7 @@ function reports.fill(report, generation, dry, answers)
     calls = paths.calls
     calls.repeated, calls.new, calls.gone, calls.irrevocable = found.repeated, found.new, found.gone, found.irrevocable
     paths.wrappers, paths.patches = found.wrappers, found.patches
+    paths.matched = found.matched
     return report
 end
 

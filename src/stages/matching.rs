@@ -15,6 +15,7 @@ mod constants;
 mod differing;
 mod dropped;
 mod elements;
+mod evidence;
 mod expressions;
 mod fresh;
 mod functions;
@@ -270,6 +271,8 @@ pub struct Pairing {
     pub differing: Vec<Differing>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// Why what answers to each other, where the place does not say it; if that is asked for.
+    pub matched: Vec<String>,
     /// Where things stand.
     pub sites: Sites,
     /// Additions that are none (R5.4): indices of `slots`.
@@ -322,6 +325,7 @@ impl Pairing {
             shared: Vec::new(),
             differing: Vec::new(),
             warnings: Vec::new(),
+            matched: Vec::new(),
             sites: Sites::new()?,
             dropped: FxHashSet::default(),
             known,
@@ -467,6 +471,7 @@ pub fn pair(
         vm,
         context,
         replace_data: options.data == Data::Replace,
+        tells: options.full,
         merges,
         places: Places::default(),
         change_sites: FxHashMap::default(),
@@ -542,6 +547,8 @@ struct Pairer<'a> {
     loaded: &'a mut Loaded,
     out: Pairing,
     replace_data: bool,
+    /// R10.6: why things are matched is told.
+    tells: bool,
     /// R8: what the program did not change follows the file.
     merges: bool,
     places: Places,
@@ -703,6 +710,7 @@ impl Pairer<'_> {
         self.settle_kinds()?;
         self.note_differing()?;
         self.warn_of_lacking_methods()?;
+        self.tell_definitions()?;
         self.warn_of_dropped()
     }
 

@@ -333,7 +333,7 @@ impl Identity {
     }
 
     /// What a definition of the file was.
-    fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, Reason)> {
+    pub(super) fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, Reason)> {
         match &self.alignment {
             Some(alignment) => alignment.base(incoming),
             None => Some((incoming, Reason::Name)),
@@ -738,6 +738,23 @@ impl Pairer<'_> {
 
     /// Where the file has put what a definition makes.
     fn site_of(&mut self, definition: DefinitionId) -> Result<SiteId> {
+        let made = self.identity.definitions().and_then(|known| {
+            let made = known.get(definition)?;
+            match (made.kind, made.parent, made.key) {
+                (Made::Function(_), Parent::Definition(parent), Key::Field(name)) => {
+                    Some((parent, self.vm.string(known.text(name))))
+                }
+                _ => None,
+            }
+        });
+        if let Some((parent, key)) = made {
+            let site = self.site_of_object(parent)?;
+            return self.out.sites.key(site, key?);
+        }
+        self.site_of_object(definition)
+    }
+
+    fn site_of_object(&mut self, definition: DefinitionId) -> Result<SiteId> {
         let mut steps: Vec<Holder> = Vec::new();
         let mut at = Some(definition);
         let mut site = SiteId::MODULE;

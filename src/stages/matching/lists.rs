@@ -541,7 +541,16 @@ impl Pairer<'_> {
             else {
                 continue;
             };
-            let Written { beside, f2, .. } = *new;
+            let Written {
+                beside,
+                f2,
+                has_code,
+            } = *new;
+            let place = old.index;
+            if has_code && place != i as i64 + 1 && self.tells {
+                let site = self.element_site(pair.site, place)?;
+                self.tell(site, &format!("element {} of the file", i + 1))?;
+            }
             if let (Some(f1), Some(f2)) = (old.f1, f2) {
                 if self.out.old.get(f1 as usize).is_some_and(|old| old.own) {
                     self.edge(Edge { f1, f2 })?;

@@ -22,6 +22,9 @@ use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
+/// What is told of a place that the program alone has changed.
+const CHOSEN: &str = "a reference, stays as the program has it";
+
 /// Who has changed a place since the last load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Touched {
@@ -151,7 +154,13 @@ impl Pairer<'_> {
                 self.warn_of_choice(site)?;
                 stays
             }
-            _ => stays,
+            Touched { by_program, .. } => {
+                if by_program && slot.key != Ref::NIL {
+                    let site = self.out.sites.key(slot.parent, slot.key)?;
+                    self.tell(site, CHOSEN)?;
+                }
+                stays
+            }
         })
     }
 
@@ -229,6 +238,11 @@ impl Pairer<'_> {
                 .filter(|old| old.answers.is_empty())
         {
             old.answers.try_push(f2)?;
+            let site = self.out.sites.key(slot.parent, slot.key)?;
+            self.tell(
+                site,
+                "takes the place of the function that stood there, which the file no longer has",
+            )?;
         }
         Ok(())
     }
@@ -340,6 +354,13 @@ impl Pairer<'_> {
             } => {
                 let site = self.out.cell_site(pair.new)?;
                 self.warn_of_choice(site)?;
+                stays
+            }
+            Touched {
+                by_program: true, ..
+            } => {
+                let site = self.out.cell_site(pair.new)?;
+                self.tell(site, CHOSEN)?;
                 stays
             }
             _ => stays,
