@@ -147,21 +147,25 @@ impl Pairer<'_> {
                 by_program: true,
                 by_edit: true,
             } => {
-                let site = match slot.key {
-                    Ref::NIL => self.out.sites.metatable(slot.parent)?,
-                    key => self.out.sites.key(slot.parent, key)?,
-                };
+                let site = self.slot_site(slot)?;
                 self.warn_of_choice(site)?;
                 stays
             }
             Touched { by_program, .. } => {
-                if by_program && slot.key != Ref::NIL {
-                    let site = self.out.sites.key(slot.parent, slot.key)?;
+                if by_program {
+                    let site = self.slot_site(slot)?;
                     self.tell(site, CHOSEN)?;
                 }
                 stays
             }
         })
+    }
+
+    fn slot_site(&mut self, slot: &SlotDecision) -> Result<SiteId> {
+        match slot.key {
+            Ref::NIL => self.out.sites.metatable(slot.parent),
+            key => self.out.sites.key(slot.parent, key),
+        }
     }
 
     /// R5.13: what becomes of a place that the file leaves empty. If it is no more than a reference
