@@ -723,7 +723,7 @@ for _, folder in ipairs { "short", "long" } do
   end)
 end
 
-describe("a local whose functions are in a part of the module that is not searched (R4.2)", function()
+describe("a local whose functions are in a part that is not searched (R4.2)", function()
   before_each(start)
   after_each(stop)
 
