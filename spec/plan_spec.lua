@@ -122,8 +122,10 @@ would reload skill: SUMMARY
     local text = plan "skill"
     assert.matches("^would not reload skill: 1 conflict, nothing would be changed\n  generation 1 stays\n"
       .. "  conflicts:\n    ! skill.hit: function while it runs, number 1 in the", text)
+    assert.matches('\n  rename one side, or pass on_conflict = "keep"', text, 1, true)
     text = plan("skill", { on_conflict = "keep" })
     assert.matches("  conflicts:\n", text)
+    assert.is_nil(text:find("pass on_conflict", 1, true))
   end)
 
   it("takes the options of a reload", function()

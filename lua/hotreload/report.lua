@@ -171,6 +171,10 @@ function reports.add_details(lines, report, color)
             conflict.line and format(" (line %d)", conflict.line) or "")
     end
     section(lines, "conflicts", "!", conflicts, color)
+    if report.refused and conflicts[1] then
+        lines[#lines + 1] = '  rename one side, or pass on_conflict = "keep" '
+            .. '(the running value stays) or "replace" (an option)'
+    end
     section(lines, "warnings", "!", report.warnings, color)
     if report.paths then add_paths(lines, report.paths, color) else add_counts(lines, report) end
     if report.data.differing > 0 then
