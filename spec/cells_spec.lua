@@ -722,3 +722,42 @@ for _, folder in ipairs { "short", "long" } do
     end)
   end)
 end
+
+describe("a local whose functions are in a part that is not searched (R4.2)", function()
+  before_each(start)
+  after_each(stop)
+
+  local V1 = [[
+    local M, count = { {}, old = {} }, 0
+    for i = 1, 40 do M.old[i] = i end
+    M.old["secret" .. #M.old] = function() count = count + 1 return count end
+    function M.call() return M.old.secret40() end
+    return M
+  ]]
+  local V2 = [[
+    local M, count = {}, 0
+    function M.add() count = count + 1 return count end
+    return M
+  ]]
+
+  it("begins anew, with a warning", function()
+    require "hotreload".track()
+    local M = app:module("m", V1)
+    assert.equal(1, M.old.secret40())
+    for i = 1, 10000 do M[1][i] = i end
+    M.call = nil
+    local report = app:update("m", V2)
+    assert.equal(1, M.add())
+    assert.matches("m: local count: no function that has it is among the first 10000 entries",
+      table.concat(report.warnings, "\n"), 1, true)
+  end)
+
+  it("goes on if it is found", function()
+    require "hotreload".track()
+    local M = app:module("m", V1)
+    assert.equal(1, M.old.secret40())
+    M.call = nil
+    local report = app:update("m", V2)
+    assert.same({ 2, {} }, { M.add(), report.warnings })
+  end)
+end)

@@ -71,6 +71,11 @@ describe("state that no function of the file uses (R5.2)", function()
     end)
   end
 
+  it("is no loss if it leads to what other modules hold", function()
+    app:module("m", "return { text = { lib = string }, one = 1 }")
+    assert.same({}, app:update("m", "return { one = 1 }").warnings)
+  end)
+
   it("is no loss as the file left it", function()
     local M = app:module("m", ROOM)
     M.join "ann"

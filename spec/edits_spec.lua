@@ -241,8 +241,8 @@ describe("A list of handlers (R3.1, R5.3)", function()
     function(M) table.insert(M.list, 2, foreign) end, module(2, "M.y"), "foreign y2")
   stays("keeps what others have put in the place of a handler that was removed", module(1, "M.x, M.y"),
     function(M) table.remove(M.list, 1) table.insert(M.list, foreign) end, module(2, "M.x, M.y"), "y2 foreign")
-  stays("loses a patch that stands in the place of a handler (R3.2)", module(1, "M.x, M.y"),
-    function(M) M.list[2] = foreign end, module(2, "M.x, M.y"), "x2 y2")
+  stays("keeps what others have put in the place of the last handler, which was removed",
+    module(1, "M.x, M.y"), function(M) M.list[2] = foreign end, module(2, "M.x, M.y"), "x2 foreign")
   stays("has a handler twice where the program put it twice", module(1, "M.x, M.y"),
     function(M) table.insert(M.list, M.list[1]) end, module(2, "M.x, M.y"), "x2 y2 x2")
   stays("has a new one of the file in its place", module(1, "M.x, M.y"), nil, module(2, "M.x, M.z, M.y"), "x2 z2 y2")

@@ -352,3 +352,81 @@ describe("an object is the expression that makes it (R3)", function()
     end
   end
 end)
+
+describe("what an edit renames (R5.13)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("stays in its former place, also in a table that the file takes up", function()
+    require "hotreload".track(false)
+    local text = [[
+      Mod = Mod or {}
+      Mod.sub = {}
+      function Mod.sub.enter(n) n = math.abs(n) return "one", n end
+    ]]
+    app:write("m", text)
+    require "m"
+    app:reloaded "m"
+    local report = app:update("m", (text:gsub("function Mod.sub.enter", "local function login")))
+    assert.equal(0, report.functions.dropped)
+    assert.equal("one", Mod.sub.enter(1)) -- luacheck: ignore Mod
+  end)
+
+  it("is told if the program has something under the new name", function()
+    require "hotreload".track()
+    local M = app:module("m", "return { old = { name = 'x', act = function() return 1 end } }")
+    M.new = {}
+    local report = app:update("m", "return { new = { name = 'x', act = function() return 2 end } }")
+    assert.same({}, M.new)
+    assert.equal(2, M.old.act())
+    assert.matches("m.new: the file and the program have both put", report.warnings[1], 1, true)
+  end)
+end)
+
+describe("a reference to a row of a list (R3.7)", function()
+  local app
+  before_each(function()
+    app = program.new()
+    require "hotreload".track()
+  end)
+  after_each(function() app:unload() end)
+
+  local function module(version, current, nameless)
+    local function row(name)
+      return ("{ %s act = function() return '%s%d' end }")
+        :format(nameless and "" or ("name = '%s',"):format(name), name, version)
+    end
+    return ([[
+      local M = { states = { %s, %s } }
+      M.current = M.states[%d]
+      M.child = setmetatable({}, { __index = M.states[%d] })
+      return M
+    ]]):format(row "idle", row "run", current, current)
+  end
+
+  for _, nameless in ipairs { false, true } do
+    local of = nameless and ", of which none has a name" or ""
+    for _, data in ipairs { "keep", "merge", "replace" } do
+      it("leads to another one, and none gets another one's code, data = " .. data .. of, function()
+        local M = app:module("m", module(1, 1, nameless))
+        local idle, run = M.states[1], M.states[2]
+        app:update("m", module(2, 2, nameless), { data = data })
+        assert.same({ "idle2", "run2", "run2" }, { idle.act(), run.act(), M.child.act() })
+        assert.same({ true, true, true },
+          { M.states[1] == idle, M.states[2] == run, M.current == run })
+      end)
+    end
+
+    it("stays as the program has it" .. of, function()
+      local M = app:module("m", module(1, 1, nameless))
+      local idle, run = M.states[1], M.states[2]
+      M.current = run
+      app:update("m", module(2, 1, nameless))
+      assert.same({ "idle2", "run2", true }, { idle.act(), run.act(), M.current == run })
+      M.states[1], M.states[2] = run, idle
+      app:update("m", module(3, 1, nameless))
+      assert.same({ "idle3", "run3", true }, { idle.act(), run.act(), M.current == run })
+    end)
+  end
+end)

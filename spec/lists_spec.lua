@@ -359,3 +359,110 @@ describe("lists without a record of the first load (R5.3)", function()
     assert.matches("m%.list%[2%]: .* no record", table.concat(report.warnings, "\n"))
   end)
 end)
+
+describe("a list of the module's named functions (R5.12)", function()
+  local app
+  before_each(function()
+    app = program.new()
+    require "hotreload".track()
+  end)
+  after_each(function() app:unload() end)
+
+  local function module(version, elements)
+    return (([[
+      local M = {}
+      function M.a() return "aV" end
+      function M.b() return "bV" end
+      function M.c() return "cV" end
+      function M.d() return "dV" end
+      M.list = { %s }
+      return M
+    ]]):format(elements):gsub("V", version))
+  end
+  local function other() return "other" end
+
+  it("keeps the program's handler in the place of the last one, which it removed", function()
+    local M = app:module("m", module(1, "M.a, M.b, M.c"))
+    table.remove(M.list)
+    table.insert(M.list, other)
+    local report = app:update("m", module(2, "M.a, M.b, M.c"))
+    assert.equal("a2 b2 other", texts(M.list))
+    assert.matches("^m.list%[3%]: the function of .*lists_spec.lua:%d+ stays", report.warnings[1])
+    assert.equal(1, #report.warnings)
+    app:update("m", module(2, "M.a, M.b, M.c"), { data = "replace" })
+    assert.equal("a2 b2 c2", texts(M.list))
+  end)
+
+  it("gets the file's new one beside what the program has added", function()
+    local M = app:module("m", module(1, "M.a, M.b"))
+    table.insert(M.list, other)
+    assert.same({}, app:update("m", module(2, "M.a, M.b, M.c")).warnings)
+    assert.equal("a2 b2 c2 other", texts(M.list))
+  end)
+
+  it("gets a function that the program had patched elsewhere", function()
+    local M = app:module("m", module(1, "M.a, M.b"))
+    M.d = other
+    assert.same({}, app:update("m", module(2, "M.d, M.b")).warnings)
+    assert.equal("d2 b2", texts(M.list))
+  end)
+
+  it("has none back that was removed and is inside a wrapper elsewhere", function()
+    local M = app:module("m", module(1, "M.a, M.b, M.c"))
+    table.remove(M.list, 3)
+    app:reloaded "m"
+    local c = M.c
+    M.c = function() return "around " .. c() end
+    assert.same({}, app:update("m", module(2, "M.b, M.a, M.c")).warnings)
+    assert.same({ "a2 b2", "around c2" }, { texts(M.list), M.c() })
+  end)
+end)
+
+describe("a row that the file takes out of a list (R5.12, R8.4)", function()
+  local app
+  before_each(function()
+    app = program.new()
+    require "hotreload".track()
+  end)
+  after_each(function() app:unload() end)
+
+  local function row(id, price)
+    return ("{ id = '%s', price = %d, tags = { 'x', { '%s' } } }"):format(id, price, id)
+  end
+
+  it("goes at a later merge, and comes back with the file", function()
+    local M = app:module("m", list(row("a", 1), row("b", 1), row("c", 1)))
+    local report = app:update("m", list(row("a", 1), row("c", 1)))
+    assert.same({ "a1 b1 c1", 1 }, { texts(M.list), report.data.differing })
+    app:reloaded "m"
+    app:reloaded("m", { data = "merge" })
+    assert.equal("a1 c1", texts(M.list))
+    app:update("m", list(row("a", 1), row("b", 2), row("c", 1)), { data = "merge" })
+    assert.equal("a1 b2 c1", texts(M.list))
+  end)
+
+  it("stays with a warning if the program has changed it, at any depth", function()
+    for _, change in ipairs {
+      function(b) b.price = 7 end,
+      function(b) b.new = true end,
+      function(b) b.tags[2][1] = "y" end,
+      function(b) b.tags = nil end,
+    } do
+      package.loaded.m = nil
+      local M = app:module("m", list(row("a", 1), row("b", 1), row("c", 1)))
+      app:update("m", list(row("a", 1), row("c", 1)))
+      change(M.list[2])
+      local report = app:reloaded("m", { data = "merge" })
+      assert.equal("b", M.list[2].id)
+      assert.matches("m.list[2]: the file has the row no longer", report.warnings[1], 1, true)
+      assert.same({}, app:reloaded("m", { data = "merge" }).warnings)
+    end
+  end)
+
+  it("is the file's if that has it again", function()
+    local M = app:module("m", list(row("a", 1), row("b", 1)))
+    app:update("m", list(row("a", 1)))
+    app:update("m", list(row("a", 1), row("b", 5)), { data = "merge" })
+    assert.equal("a1 b5", texts(M.list))
+  end)
+end)

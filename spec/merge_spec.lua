@@ -234,6 +234,27 @@ describe("data = 'merge' (R8)", function()
       assert.equal(1, M.version())
     end)
 
+    it("takes references to other modules out, in tables as well", function()
+      local M = load_first [[return {
+        text = string, own = 1,
+        codecs = { text = string, level = 1 }, touched = { text = string },
+      }]]
+      M.touched.text = math
+      local report = merge "return { own = 1 }"
+      assert.same({ touched = { text = math }, own = 1 }, M)
+      assert.equal(1, #report.warnings)
+      assert.matches("^m.touched %(table, 1 entry%): nothing in the file", report.warnings[1])
+    end)
+
+    it("keeps what only the module holds, though another one made it", function()
+      app:write("store", "return { new = function() return { 1 } end }")
+      local M = load_first [[return { store = require("store").new(), other = 1 }]]
+      M.store[1] = 2
+      local report = merge "return { other = 1 }"
+      assert.same({ 2 }, M.store)
+      assert.matches("^m.store %(table, 1 entry%): nothing in the file", report.warnings[1])
+    end)
+
     it("keeps a row that the file has elsewhere by now", function()
       local M = load_first "local row = { 1 } return { a = row, b = row }"
       local row = M.a

@@ -76,13 +76,56 @@ would reload skill: SUMMARY
       .. "  generation 3, from [^\n]*\n  in the place of generation 2, [^\n]*$", text)
   end)
 
+  it("says why two objects answer to each other if the place does not show it (R10.6)", function()
+    require "hotreload".track()
+    local first = [[
+      local M = { states = {}, list = {} }
+      local Idle, Alarm = { name = "idle" }, { name = "alarm" }
+      function Idle.act() return "idle V" end
+      function Alarm.act() return "alarm V" end
+      M.first, M.second = Idle, Alarm
+      M.states.run = { name = "run", speed = 3, act = function() return "run V" end }
+      function M.login(name) local text = "hello " .. name return text, "V" end
+      M.list[1] = function() return "a" end
+      M.list[2] = function() return "b" end
+      function M.a() return "V" end
+      function M.b() return "V" end
+      M.choice = M.a
+      local hook = M.a
+      function M.hook() return hook() end
+      function M.set(f) hook = f end
+      return M
+    ]]
+    local moved = first:gsub("V", "2"):gsub("M.states.run", "M.run"):gsub("M.login", "M.enter")
+      :gsub("M.first, M.second = Idle, Alarm", "M.first, M.second = Alarm, Idle")
+      :gsub("local M = { states = {}, list = {} }", "%0 M.list[3] = function() return 'c' end")
+    local m = app:module("room", first)
+    m.choice = m.b
+    m.set(m.b)
+    table.remove(m.list, 1)
+    app:write("room", moved)
+    local report = app:reloaded("room", { dry_run = true })
+    assert.same({
+      "M.enter: M.login before, by likeness",
+      "M.run: M.states.run before, by likeness",
+      "room.choice: a reference, stays as the program has it",
+      "room.hook@hook: a reference, stays as the program has it",
+      "room.list[1]: element 2 of the file",
+    }, report.paths.matched)
+    local text = plan "room"
+    assert.matches("\n  matched by other evidence than the place:\n    = M.enter: M.login be", text)
+    assert.matches("~ room.first.act", text, 1, true) -- no name but that of a local makes it
+  end)
+
   it("shows conflicts and how they would be settled", function()
     app:write("skill", "local M = {}\nM.hit = 1\nreturn M")
     local text = plan "skill"
     assert.matches("^would not reload skill: 1 conflict, nothing would be changed\n  generation 1 stays\n"
       .. "  conflicts:\n    ! skill.hit: function while it runs, number 1 in the", text)
+    assert.matches('\n  rename one side, or pass on_conflict = "keep"', text, 1, true)
     text = plan("skill", { on_conflict = "keep" })
     assert.matches("  conflicts:\n", text)
+    assert.is_nil(text:find("pass on_conflict", 1, true))
   end)
 
   it("takes the options of a reload", function()

@@ -179,7 +179,7 @@ describe("report (R10)", function()
       end
     end
     walk(report.paths)
-    assert.equal(22, lists)
+    assert.equal(23, lists)
   end)
 
   it("has lists only when they were asked for, the same counts without", function()

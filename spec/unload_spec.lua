@@ -137,6 +137,15 @@ describe("what a module says of its reloads (R13.4)", function()
     app:reloaded "m"
   end)
 
+  it("does not follow the file if it is too large, with a warning", function()
+    app:module("k", "return { __reload = { data = 'keep' } }")
+    local text = ("return { __reload = { data = 'merge', %s } }"):format(("1, "):rep(100))
+    local report = app:update("k", text)
+    assert.same({ data = "keep" }, package.loaded.k.__reload)
+    assert.equal("k.__reload: more than 100 entries, which do not follow the file; give it fewer",
+      table.concat(report.warnings))
+  end)
+
   it("may be its defaults; the call's options win", function()
     M.__reload = { data = "replace" }
     app:write("m", "return { x = 2, y = 2, __reload = { data = 'replace' } }")

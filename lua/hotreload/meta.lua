@@ -84,6 +84,7 @@
 ---@field calls { repeated: string[], new: string[], gone: string[], irrevocable: string[] }
 ---@field wrappers string[]   such as `M.f: the function of profiler.lua:7 stays around it`
 ---@field patches string[]    such as `M.f: the function of fixes.lua:3 gives way`
+---@field matched string[]    such as `M.enter: M.login before, by likeness`
 
 ---One generation of a module (R13).
 ---@class hotreload.Version

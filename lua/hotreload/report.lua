@@ -132,6 +132,7 @@ local function add_paths(lines, paths, color)
     section(lines, "functions dropped", "-", functions.dropped, color)
     section(lines, "functions replaced by the same code", "=",
         without(functions.replaced, paths.changed), color)
+    section(lines, "matched by other evidence than the place", "=", paths.matched, color)
     section(lines, "wrappers of other modules", "=", paths.wrappers, color)
     section(lines, "patches of other modules", "~", paths.patches, color)
     section(lines, "values added", "+", data.added, color)
@@ -170,6 +171,10 @@ function reports.add_details(lines, report, color)
             conflict.line and format(" (line %d)", conflict.line) or "")
     end
     section(lines, "conflicts", "!", conflicts, color)
+    if report.refused and conflicts[1] then
+        lines[#lines + 1] = '  rename one side, or pass on_conflict = "keep" '
+            .. '(the running value stays) or "replace" (an option)'
+    end
     section(lines, "warnings", "!", report.warnings, color)
     if report.paths then add_paths(lines, report.paths, color) else add_counts(lines, report) end
     if report.data.differing > 0 then
@@ -244,6 +249,7 @@ function reports.blank(name, options)
             calls = { repeated = false, new = false, gone = false, irrevocable = false },
             wrappers = false,
             patches = false,
+            matched = false,
         },
     }, Report)
 end
@@ -284,6 +290,7 @@ function reports.fill(report, generation, dry, answers)
     calls = paths.calls
     calls.repeated, calls.new, calls.gone, calls.irrevocable = found.repeated, found.new, found.gone, found.irrevocable
     paths.wrappers, paths.patches = found.wrappers, found.patches
+    paths.matched = found.matched
     return report
 end
 

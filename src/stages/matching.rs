@@ -17,6 +17,7 @@ mod dependencies;
 mod differing;
 mod dropped;
 mod elements;
+mod evidence;
 mod expressions;
 mod fresh;
 mod functions;
@@ -49,7 +50,7 @@ pub use differing::Differing;
 pub use dropped::describe;
 pub use functions::{Function1, Function2};
 pub use kinds::are_two_kinds;
-pub use lists::RecordedList;
+pub use lists::{RecordedList, StayingElement};
 pub use merge::{is_recorded, is_scalar};
 pub use wrappers::{External, Fate, Inside, origin};
 
@@ -282,6 +283,8 @@ pub struct Pairing {
     pub differing: Vec<Differing>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// Why what answers to each other, where the place does not say it; if that is asked for.
+    pub matched: Vec<String>,
     /// Where things stand.
     pub sites: Sites,
     /// Additions that are none (R5.4): indices of `slots`.
@@ -335,6 +338,7 @@ impl Pairing {
             shared: Vec::new(),
             differing: Vec::new(),
             warnings: Vec::new(),
+            matched: Vec::new(),
             sites: Sites::new()?,
             dropped: FxHashSet::default(),
             known,
@@ -480,6 +484,7 @@ pub fn pair(
         vm,
         context,
         replace_data: options.data == Data::Replace,
+        tells: options.full,
         merges,
         places: Places::default(),
         change_sites: FxHashMap::default(),
@@ -557,6 +562,8 @@ struct Pairer<'a> {
     loaded: &'a mut Loaded,
     out: Pairing,
     replace_data: bool,
+    /// R10.6: why things are matched is told.
+    tells: bool,
     /// R8: what the program did not change follows the file.
     merges: bool,
     places: Places,
@@ -724,6 +731,7 @@ impl Pairer<'_> {
         self.note_differing()?;
         self.warn_of_lacking_methods()?;
         self.warn_of_begun()?;
+        self.tell_definitions()?;
         self.warn_of_dropped()
     }
 

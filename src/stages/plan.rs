@@ -543,7 +543,14 @@ impl Planner<'_> {
                 continue;
             }
             for (from, into) in [(says, said), (said, says)] {
-                let entries = self.vm.keep_at_most(from, MOST_SAID)?.unwrap_or_default();
+                let Some(entries) = self.vm.keep_at_most(from, MOST_SAID)? else {
+                    self.pairing.warnings.try_push(format!(
+                        "{}.{name}: more than {MOST_SAID} entries, which do not follow the file; \
+                         give it fewer",
+                        self.context.title
+                    ))?;
+                    break;
+                };
                 for KeyValue { key, value } in entries.iter() {
                     let other = self.vm.get(into, key)?;
                     if from == says {

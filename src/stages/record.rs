@@ -16,7 +16,7 @@ use crate::model::site::Root;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::{
-    Cell2, CellFate, CellPair, Pairing, are_two_kinds, is_recorded, is_scalar,
+    Cell2, CellFate, CellPair, Pairing, StayingElement, are_two_kinds, is_recorded, is_scalar,
 };
 use crate::stages::snapshot::Change;
 use crate::support::error::Result;
@@ -493,9 +493,18 @@ impl<'a> Recorder<'a> {
             None => (Vec::new(), Vec::new()),
         };
         keys += stays.len();
-        for (index, held) in stays {
+        for StayingElement {
+            index,
+            held,
+            known,
+            old,
+        } in stays
+        {
             let place = path.place(self.vm.digest_of_integer(index));
             self.words.try_push(place.word(held))?;
+            if held == Held::ROW {
+                self.row_stays(known.path(), place.path(), old)?;
+            }
         }
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
@@ -557,6 +566,33 @@ impl<'a> Recorder<'a> {
             keys,
             is_list,
         })
+    }
+
+    /// What is in a row goes by its place: it moves with the row, which the file has no longer.
+    fn row_stays(&mut self, known: Path, now: Path, row: Ref) -> Result<()> {
+        let mut work = vec![(known, now, row)];
+        while let Some((known, now, row)) = work.pop() {
+            if !self.base.knows(known) || !self.vm.val(row).is_table() {
+                continue;
+            }
+            self.words.try_push(now.count_word(self.base.keys(known)))?;
+            let mut cursor = self.vm.walk(row, Ref::NIL)?;
+            while let Some(entry) = cursor.next(self.vm) {
+                let Some(key) = cursor.key_digest(self.vm) else {
+                    continue;
+                };
+                let (from, to) = (known.place(key), now.place(key));
+                let Some(held) = self.base.get(from) else {
+                    continue;
+                };
+                self.words.try_push(to.word(held))?;
+                if held == Held::ROW && entry.new.is_table() {
+                    let inner = cursor.keep_pair(self.vm)?.value;
+                    work.try_push((from.path(), to.path(), inner))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The path of a table that existed; none when there are no more numbers.

@@ -102,12 +102,13 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
         let joined = cell_paths(vm, context, pairing, &tally.joined)?;
         let fresh = cell_paths(vm, context, pairing, &tally.fresh)?;
         let external = external_texts(vm, context, pairing)?;
-        let list = vm.table(17)?;
+        let list = vm.table(18)?;
         for (name, lines) in slots.into_iter().chain([
             ("kept", kept),
             ("differing", differing),
             ("joined", joined),
             ("fresh", fresh),
+            ("matched", std::mem::take(&mut pairing.matched)),
         ]) {
             put_strings(vm, list, name, &lines)?;
         }

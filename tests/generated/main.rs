@@ -9,6 +9,9 @@
 //! does when it is called; the two texts must be the same. What differs is shrunk, and told with
 //! both files.
 //!
+//! `bus.rs` generates registrations, `choices.rs` references, choices and lists of handlers; both
+//! have small reference programs of their own.
+//!
 //! `HOTRELOAD_CASES` sets how many cases are tried, `HOTRELOAD_SEED` where the generator starts
 //! (`random`: anywhere).
 
@@ -24,6 +27,7 @@
 
 mod bus;
 mod check;
+mod choices;
 mod heap;
 mod model;
 mod oracle;

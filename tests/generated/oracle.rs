@@ -74,6 +74,8 @@ enum Known {
     Scalar(Value),
     /// A table, with a record of its own under this path.
     Table(String),
+    /// Another module's object.
+    Object(Value),
     /// Only that the file had it.
     Key,
 }
@@ -116,6 +118,8 @@ pub struct Oracle {
     places: Places,
     /// Tables that some record had.
     recorded: BTreeSet<String>,
+    /// Where that load made its functions.
+    functions: BTreeSet<String>,
     /// It was reloaded, so that the text of the last load may say what the record does not.
     reloaded: bool,
 }
@@ -189,6 +193,7 @@ impl Oracle {
     /// Takes the record.
     fn note(&mut self, reload: &mut Reload) {
         self.record = reload.record(self);
+        self.functions = reload.origins();
         self.recorded.extend(self.record.tables.keys().cloned());
         self.places = reload.places();
     }
@@ -218,7 +223,7 @@ impl Oracle {
         let mut reload = Reload::new(heap, version, ran, assigned, how);
         reload.generations = other.successors.clone();
         reload.some_undone = other.some_undone;
-        reload.pair()?;
+        reload.pair(self)?;
         reload.plan(self)?;
         if reload.conflicts && how.on_conflict == OnConflict::Error {
             *self = *before;
@@ -419,7 +424,7 @@ fn is_unchanged(
     let pairs = || fields.values().zip(keys.values());
     let scalars = pairs().all(|pair| match pair {
         (Value::Table(_), Known::Table(_)) => true,
-        (value, Known::Scalar(known)) => value == known,
+        (value, Known::Scalar(known) | Known::Object(known)) => value == known,
         _ => false,
     });
     if !scalars {
@@ -509,6 +514,11 @@ impl<'a> Reload<'a> {
     fn is_object(&self, value: Value) -> bool {
         matches!(value, Value::Table(_))
             && value == self.heap.loaded[1 - usize::from(self.heap.module)]
+    }
+
+    /// An object of another module, but no function?
+    fn is_others(&self, value: Value) -> bool {
+        !is_function(value) && (matches!(value, Value::Import(_)) || self.is_object(value))
     }
 
     /// R3.3: what comes of the other module's object, or of a function of the other module or the
@@ -603,31 +613,36 @@ impl<'a> Reload<'a> {
     }
 
     /// A function of the file goes on as one that is gone from it, if the two are alike.
-    fn check_renames(&self) -> Result<(), Open> {
+    fn check_renames(&self, oracle: &Oracle) -> Result<(), Open> {
         let roots = [self.heap.object(), Value::Table(GLOBALS)];
-        let running: BTreeSet<&str> = reach(self.heap, roots, (0, 0), true)
+        let running: BTreeSet<String> = reach(self.heap, roots, (0, 0), true)
             .into_iter()
-            .filter_map(|value| self.origin(self.home(value)?))
+            .filter_map(|value| self.origin(self.home(value)?).map(str::to_owned))
             .collect();
-        let file: BTreeSet<&str> = self
-            .reached
-            .iter()
-            .filter_map(|function| self.origin(*function))
-            .collect();
-        match running.is_subset(&file) || file.is_subset(&running) {
+        let file = self.origins();
+        let are_nested = |one: &BTreeSet<String>| one.is_subset(&file) || file.is_subset(one);
+        match are_nested(&running) && are_nested(&oracle.functions) {
             true => Ok(()),
             false => Err(Open("a function that may have another name now")),
         }
     }
 
-    fn pair(&mut self) -> Result<(), Open> {
+    /// Where the file makes its functions.
+    fn origins(&self) -> BTreeSet<String> {
+        let functions = self.reached.iter();
+        functions
+            .filter_map(|function| self.origin(*function).map(str::to_owned))
+            .collect()
+    }
+
+    fn pair(&mut self, oracle: &Oracle) -> Result<(), Open> {
         self.reach();
-        self.check_renames()?;
+        self.check_renames(oracle)?;
         self.pair_cells()?;
         self.pair_tables()?;
         self.places = self.places();
-        self.check_places()?;
-        self.pair_functions();
+        self.check_places(oracle)?;
+        self.pair_functions(oracle);
         self.check_near()
     }
 
@@ -772,7 +787,7 @@ impl<'a> Reload<'a> {
     /// R3.1: a table that stands in several places may be a new one where the running version lacks
     /// it at one of them and its strings are others. One that is like another that is gone may be
     /// that one.
-    fn check_places(&self) -> Result<(), Open> {
+    fn check_places(&self, oracle: &Oracle) -> Result<(), Open> {
         let paired: HashSet<usize> = self.pairs.tables.values().copied().collect();
         let roots = [self.heap.object(), Value::Table(GLOBALS)];
         let old = reach(self.heap, roots, (0, 0), false);
@@ -781,10 +796,20 @@ impl<'a> Reload<'a> {
             _ => None,
         });
         let new = (self.ran.tables..self.heap.tables.len())
-            .filter(|new| !self.pairs.tables.contains_key(new))
+            // What the program made there is no counterpart, if another one is like the file's.
+            .filter(|new| match self.pairs.tables.get(new) {
+                Some(old) => self.heap.tables[*old].origin.is_none(),
+                None => true,
+            })
             .map(|new| &self.heap.tables[new]);
         let may_be = |gone: &Table, new: &Table| {
-            let is_shared = |key| gone.fields.contains_key(key);
+            let recorded = gone
+                .path
+                .as_ref()
+                .and_then(|path| oracle.record.tables.get(path));
+            let is_shared = |key| {
+                gone.fields.contains_key(key) || recorded.is_some_and(|keys| keys.contains_key(key))
+            };
             let name = |table: &Table| {
                 let path = table.path.as_ref()?;
                 Some(path.rsplit('.').next().unwrap_or(path).to_owned())
@@ -831,7 +856,7 @@ impl<'a> Reload<'a> {
     }
 
     /// R3.2, R4.3
-    fn pair_functions(&mut self) {
+    fn pair_functions(&mut self, oracle: &Oracle) {
         let mut places: Vec<(Value, Value)> = vec![(self.heap.object(), self.ran.object)];
         places.extend(
             self.ran
@@ -849,7 +874,14 @@ impl<'a> Reload<'a> {
             );
             let code = fields.values().any(|value| is_function(*value));
             let module = Value::Table(*old) == self.heap.object();
-            if code || module {
+            // R5.13: places of its own that the file leaves empty are looked for.
+            let path = self.heap.tables[*new].path.as_ref();
+            let recorded = path.and_then(|path| oracle.record.tables.get(path));
+            let shared = fields
+                .keys()
+                .filter(|key| self.heap.get(*old, key) != Value::Nil);
+            let lacks = recorded.is_some_and(|keys| keys.len() > shared.count());
+            if code || module || lacks {
                 self.pairs.enumerated.insert(*old);
             }
         }
@@ -1206,7 +1238,11 @@ impl<'a> Reload<'a> {
             let record = path.and_then(|path| oracle.record.tables.get(path));
             let is_recorded = |table: usize| {
                 record.is_some_and(|record| {
-                    (1..=rows.max(running)).all(|i| {
+                    let known = record
+                        .keys()
+                        .filter(|key| matches!(key, Key::Int(_)))
+                        .count();
+                    (1..=rows.max(running).max(known as i64)).all(|i| {
                         let key = Key::Int(i);
                         match (record.get(&key), self.heap.get(table, &key)) {
                             (None, Value::Nil) => true,
@@ -1436,7 +1472,7 @@ impl<'a> Reload<'a> {
         value: Value,
     ) -> Result<bool, Open> {
         match (known, value) {
-            (Some(Known::Scalar(known)), _) => Ok(*known == value),
+            (Some(Known::Scalar(known) | Known::Object(known)), _) => Ok(*known == value),
             (Some(Known::Table(path)), Value::Table(table)) => {
                 is_unchanged(self.heap, &oracle.record, table, path, &mut Vec::new())
             }
@@ -1463,6 +1499,10 @@ impl<'a> Reload<'a> {
         let path = self.heap.tables[table].path.as_deref().unwrap_or_default();
         if self.made_at(value) != Some(made) || made == format!("{path}.{name}") {
             return Ok(false);
+        }
+        let object = self.heap.object();
+        if value == object && self.own(self.ran.object) == self.ran.object {
+            return Err(Open("a reference to an object that the file takes up"));
         }
         Ok(match value {
             Value::Table(is) => self.pairs.tables.values().any(|paired| *paired == is),
@@ -1800,7 +1840,11 @@ impl<'a> Reload<'a> {
                 .clone()
         };
         match file {
-            _ if is_function(file) || matches!(file, Value::Import(_)) || self.is_object(file) => {}
+            _ if is_function(file) => {}
+            Value::Import(_) | Value::Table(_) if file == runs && self.is_others(file) => {
+                return Known::Object(file);
+            }
+            _ if self.is_others(file) => {}
             Value::Table(table) if file == runs => {
                 return path(table).map_or(Known::Key, Known::Table);
             }

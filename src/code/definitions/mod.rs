@@ -12,7 +12,6 @@
 //! or stores something is interpreted once, in the order of its instructions. Branches meet in
 //! [`Symbol::OneOf`].
 
-#[cfg(any(test, feature = "vendored"))]
 mod describe;
 mod features;
 mod finish;

@@ -119,7 +119,13 @@ impl Identity {
     /// another one than that which it was defined for?
     pub(super) fn is_reference_to_kept(&self, vm: &Vm, old: Ref, table: Ref, key: Ref) -> bool {
         let id = self.running.definition(vm.val(old).addr);
-        id.is_some_and(|id| self.incoming(id).is_some() && !self.is_place_of(vm, id, table, key))
+        // Of a table that the file takes up (`M = M or {}`) it may not be known which one it is.
+        let is_known = self.running.definition(vm.val(table).addr).is_some();
+        let may_be_place = |id| match self.place_of(id).filter(|_| !is_known) {
+            Some((_, name)) => vm.is_string(key, name),
+            None => self.is_place_of(vm, id, table, key),
+        };
+        id.is_some_and(|id| self.incoming(id).is_some() && !may_be_place(id))
     }
 
     /// Has the edit changed the code of an incoming function?
@@ -176,22 +182,53 @@ impl Identity {
         id.is_some_and(|id| self.base(id).is_some())
     }
 
+    /// The definition of the last version that is the incoming object's, if that stands in no list.
+    pub(super) fn kept_elsewhere(&self, vm: &Vm, new: Ref) -> Option<DefinitionId> {
+        let id = self.incoming.definition(vm.val(new).addr)?;
+        let base = self.base(id).filter(|_| !self.elements.contains(&id))?;
+        self.base.as_ref().map(|_| base.0)
+    }
+
+    /// What the last version of the text put into the list that an incoming one is now: for each
+    /// element its definition, if one could have made it.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn base_elements(&self, vm: &Vm, list: Ref) -> Result<Vec<Option<DefinitionId>>> {
+        let mut elements = Vec::new();
+        let id = self.incoming.definition(vm.val(list).addr);
+        let (Some(base), Some((id, _))) = (&self.base, id.and_then(|id| self.base(id))) else {
+            return Ok(elements);
+        };
+        for (_, store) in base.stores_into(id) {
+            if let Destination::Element { .. } = store.place {
+                let meant = base.resolve(store.value)?.definitions;
+                elements.try_push(meant.first().copied().filter(|_| meant.len() == 1))?;
+            }
+        }
+        Ok(elements)
+    }
+
     /// Is it the own place of what a definition of the last version made?
     fn is_place_of(&self, vm: &Vm, id: DefinitionId, table: Ref, key: Ref) -> bool {
         let holder = self.running.definition(vm.val(table).addr);
-        let name = || {
-            let base = self.base.as_ref()?;
-            let made = base.get(id)?;
-            let Destination::Field {
+        self.place_of(id).is_some_and(|(parent, name)| {
+            holder.is_some_and(|holder| parent == Parent::Definition(holder))
+                && vm.is_string(key, name)
+        })
+    }
+
+    /// The field that the last version of the text defined something for.
+    fn place_of(&self, id: DefinitionId) -> Option<(Parent, &[u8])> {
+        let base = self.base.as_ref()?;
+        let made = base.get(id)?;
+        match base.store(made.place?)?.place {
+            Destination::Field {
                 key: Symbol::Constant(Constant::String(name)),
                 ..
-            } = base.store(made.place?)?.place
-            else {
-                return None;
-            };
-            (made.parent == Parent::Definition(holder?)).then(|| base.text(name))
-        };
-        name().is_some_and(|name| vm.is_string(key, name))
+            } => Some((made.parent, base.text(name))),
+            _ => None,
+        }
     }
 
     /// The functions that the last version of the text defined and the file still defines, by the
@@ -304,7 +341,7 @@ impl Identity {
     }
 
     /// What a definition of the file was.
-    fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
+    pub(super) fn base(&self, incoming: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
         match &self.alignment {
             Some(alignment) => alignment.base(incoming),
             None => Some((incoming, AlignmentReason::Name)),
@@ -765,6 +802,25 @@ impl Pairer<'_> {
 
     /// Where the file has put what a definition makes.
     fn site_of(&mut self, definition: DefinitionId) -> Result<SiteId> {
+        let made = self.identity.definitions().and_then(|known| {
+            let made = known.get(definition)?;
+            match (made.kind, made.parent, made.key) {
+                (
+                    ExpressionKind::Function(_),
+                    Parent::Definition(parent),
+                    DefinitionKey::Field(name),
+                ) => Some((parent, self.vm.string(known.text(name)))),
+                _ => None,
+            }
+        });
+        if let Some((parent, key)) = made {
+            let site = self.site_of_object(parent)?;
+            return self.out.sites.key(site, key?);
+        }
+        self.site_of_object(definition)
+    }
+
+    fn site_of_object(&mut self, definition: DefinitionId) -> Result<SiteId> {
         let mut steps: Vec<Holder> = Vec::new();
         let mut at = Some(definition);
         let mut site = SiteId::MODULE;

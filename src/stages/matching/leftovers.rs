@@ -7,7 +7,7 @@ use super::{Pairer, Pairing};
 use crate::lua::vm::{Info, Kind, Ref, Val};
 use crate::model::objects::RunningFunction;
 use crate::model::site::SiteId;
-use crate::support::error::Result;
+use crate::support::error::{Result, shown};
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Entries that are looked at for functions that no pair led to.
@@ -44,7 +44,7 @@ impl Pairer<'_> {
         for (name, _) in counts.iter().filter(|(_, count)| count.new.len() == 1) {
             wanted.try_insert_value(*name, ())?;
         }
-        self.discover_namesakes(wanted)?;
+        let is_partial = self.discover_namesakes(wanted)?;
         for (number, cell) in self.out.old_cells.iter().enumerate() {
             if cell.own
                 && !cell.matched
@@ -55,6 +55,9 @@ impl Pairer<'_> {
         }
         let mut pairs = Vec::new();
         for count in counts.into_values() {
+            if let ([], [new], true) = (count.old.as_slice(), count.new.as_slice(), is_partial) {
+                self.warn_of_local(*new)?;
+            }
             if let ([old], [new]) = (count.old.as_slice(), count.new.as_slice())
                 && !self.is_environment1(*old)
             {
@@ -69,15 +72,16 @@ impl Pairer<'_> {
     }
 
     /// Meets the running functions that no pair led to (those of a class that the file has moved)
-    /// and that have the only cell of a name that no cell has which was met.
-    fn discover_namesakes(&mut self, mut wanted: FxHashSet<Name>) -> Result<()> {
+    /// and that have the only cell of a name that no cell has which was met. True if there was more
+    /// to look at than [`MOST_ENTRIES`].
+    fn discover_namesakes(&mut self, mut wanted: FxHashSet<Name>) -> Result<bool> {
         for cell in &self.out.old_cells {
             wanted.remove(&cell.name);
         }
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        self.number_leftovers()?;
+        let is_partial = self.number_leftovers()?;
         /// Its address, and the function with its lines; none where several cells have the name.
         type SoleOwner = Option<(usize, (i32, i32), Ref)>;
         let mut found: FxHashMap<Name, SoleOwner> = FxHashMap::default();
@@ -115,7 +119,25 @@ impl Pairer<'_> {
         functions.sort_unstable();
         functions
             .into_iter()
-            .try_for_each(|(_, function)| self.function1(function, SiteId::MODULE).map(|_| ()))
+            .try_for_each(|(_, function)| self.function1(function, SiteId::MODULE).map(|_| ()))?;
+        Ok(is_partial)
+    }
+
+    /// Warns of a local that the last text had as well, and that no function has which was met.
+    fn warn_of_local(&mut self, new: u32) -> Result<()> {
+        let Some(cell) = self.out.new_cells.get(new as usize).copied() else {
+            return Ok(());
+        };
+        let name = self.vm.upvalue_name(cell.function, cell.index);
+        if !self.identity.was_named(&name) {
+            return Ok(());
+        }
+        self.out.warnings.try_push(format!(
+            "{}: local {}: no function that has it is among the first {MOST_ENTRIES} entries of \
+             the module's tables, so it begins anew; assign its value in __hotfix (R4.2)",
+            self.context.title,
+            shown(&name)
+        ))
     }
 
     /// A walk over the VM (R9) must know what else stands in the module: what the file lacks stays
@@ -151,11 +173,11 @@ impl Pairer<'_> {
     }
 
     /// Numbers the functions in running tables module object to which no incoming table answers:
-    /// the file may name them no longer.
-    fn number_leftovers(&mut self) -> Result<()> {
+    /// the file may name them no longer. True if there were more entries than [`MOST_ENTRIES`].
+    fn number_leftovers(&mut self) -> Result<bool> {
         let (running, mut left) = (self.context.running, MOST_ENTRIES);
         if self.vm.kind(running) != Kind::Table {
-            return Ok(());
+            return Ok(false);
         }
         let unanswered =
             |pairer: &Self, val: Val| val.is_table() && !pairer.answered.contains(&val.addr);
@@ -175,7 +197,7 @@ impl Pairer<'_> {
                     .list(number, self.vm.cells(function, info.upvalues)?)?;
             }
         }
-        Ok(())
+        Ok(left == 0)
     }
 
     /// Keeps what a table holds and is `wanted`, among its first `left` entries.

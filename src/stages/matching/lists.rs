@@ -49,8 +49,21 @@ pub struct RecordedElement {
 pub struct RecordedList {
     /// The file's elements, in its order.
     pub elements: Vec<RecordedElement>,
-    /// The others: under which index, and what was on record of each.
-    pub stays: Vec<(i64, Held)>,
+    /// The others.
+    pub stays: Vec<StayingElement>,
+}
+
+/// An element that the file has no longer, and that still runs.
+#[derive(Clone, Copy)]
+pub struct StayingElement {
+    /// Under which index.
+    pub index: i64,
+    /// What was on record of it, and where.
+    pub held: Held,
+    /// The place.
+    pub known: RecordedPlace,
+    /// What runs.
+    pub old: Ref,
 }
 
 /// A running element list.
@@ -108,6 +121,8 @@ struct Matched {
     path: Option<Path>,
     /// Of the incoming one: nothing tells whether it is one of the last load.
     doubtful: Vec<bool>,
+    /// Of the incoming one: the last text says whether it had it there.
+    told: Vec<bool>,
     /// The running list has no holes.
     is_whole: bool,
 }
@@ -242,6 +257,7 @@ impl Pairer<'_> {
             base_of_old: none(old.len(), None)?,
             path,
             doubtful: none(new.len(), false)?,
+            told: none(new.len(), false)?,
             is_whole,
             old,
             new,
@@ -264,6 +280,8 @@ impl Pairer<'_> {
             }
             align(&mut base, &mut right)?;
             matched.base_of_new = partners(&right)?;
+            matched.base = base;
+            self.read_listed(pair.new, &mut matched)?;
             for new in 0..matched.new.len() {
                 let base_of_new = Matched::at(&matched.base_of_new, new);
                 let old = base_of_new.and_then(|i| Matched::at(&old_of_base, i));
@@ -271,7 +289,6 @@ impl Pairer<'_> {
                     self.try_join(&mut matched, old, new)?;
                 }
             }
-            matched.base = base;
         }
         self.match_rest(&mut matched, left, right)?;
         self.match_patches(&mut matched)?;
@@ -401,7 +418,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R3.2: where nothing has moved, an external function in the place of the file's is a patch.
+    /// R3.14: where nothing has moved, an external function may stand in the place of the file's,
+    /// around it or instead of it. With a record that was the place of the file's.
     fn match_patches(&mut self, matched: &mut Matched) -> Result<()> {
         let moved = |(new, old): (usize, &Option<usize>)| old.is_some_and(|old| old != new);
         if matched.old.len() != matched.new.len() || matched.of_new.iter().enumerate().any(moved) {
@@ -411,7 +429,10 @@ impl Pairer<'_> {
             let (Some(old), Some(new)) = (matched.old.get(i), matched.new.get(i)) else {
                 break;
             };
-            if Matched::at(&matched.of_new, i).is_none()
+            let is_its_place = matched.base.len() == matched.old.len()
+                && Matched::at(&matched.base_of_new, i) == Some(i);
+            if (is_its_place || matched.path.is_none())
+                && Matched::at(&matched.of_new, i).is_none()
                 && old.val.is_function()
                 && new.beside.new_val.is_function()
                 && !self.is_own_function(old.value)?
@@ -425,8 +446,24 @@ impl Pairer<'_> {
     /// Which elements of the file may be changed ones of the last load, or new ones: nothing tells.
     fn find_doubtful(&mut self, matched: &mut Matched, keys: &Keys) -> Result<()> {
         let mut known = none(matched.base.len(), false)?;
-        for base in matched.base_of_new.iter().flatten() {
-            if let Some(known) = known.get_mut(*base) {
+        let goes_on = |old: usize| {
+            let old = matched.old.get(old)?;
+            let answers = old.f1.and_then(|f1| self.out.old.get(f1 as usize));
+            let answers = answers.is_some_and(|old| !old.answers.is_empty());
+            (answers || self.has_partner(old.val.addr)).then_some(())
+        };
+        // What the file has elsewhere has not become another element.
+        let elsewhere = (0..matched.old.len())
+            .filter(|old| goes_on(*old).is_some())
+            .filter_map(|old| Matched::at(&matched.base_of_old, old));
+        for base in matched
+            .base_of_new
+            .iter()
+            .flatten()
+            .copied()
+            .chain(elsewhere)
+        {
+            if let Some(known) = known.get_mut(base) {
                 *known = true;
             }
         }
@@ -459,7 +496,8 @@ impl Pairer<'_> {
                 break;
             };
             let is_known = Matched::at(&matched.of_new, i).is_some()
-                || Matched::at(&matched.base_of_new, i).is_some();
+                || Matched::at(&matched.base_of_new, i).is_some()
+                || matched.told.get(i) == Some(&true);
             if is_known || is_scalar(new.beside.new_val) || is_settled && !new.has_code {
                 continue;
             }
@@ -497,6 +535,31 @@ impl Pairer<'_> {
         Ok(left == 0)
     }
 
+    /// Of elements that the last text made elsewhere it says itself whether and where they stood in
+    /// the list, if nothing else put elements there.
+    fn read_listed(&self, list: Ref, matched: &mut Matched) -> Result<()> {
+        let listed = self.identity.base_elements(self.vm, list)?;
+        if listed.is_empty() || listed.len() != matched.base.len() {
+            return Ok(());
+        }
+        for (i, new) in matched.new.iter().enumerate() {
+            let known = self.identity.kept_elsewhere(self.vm, new.beside.new);
+            let (Some(base_of_new), Some(told), true) = (
+                matched.base_of_new.get_mut(i),
+                matched.told.get_mut(i),
+                known.is_some(),
+            ) else {
+                continue;
+            };
+            let is_it = |base: usize| listed.get(base) == Some(&known);
+            *told = true;
+            if !base_of_new.is_some_and(is_it) {
+                *base_of_new = listed.iter().position(|one| *one == known);
+            }
+        }
+        Ok(())
+    }
+
     /// Tables that answer to each other are compared in turn, functions take each other's place.
     fn pair_elements(&mut self, pair: &TablePair, matched: &Matched) -> Result<()> {
         for (i, old) in matched.of_new.iter().enumerate() {
@@ -505,7 +568,16 @@ impl Pairer<'_> {
             else {
                 continue;
             };
-            let IncomingElement { beside, f2, .. } = *new;
+            let IncomingElement {
+                beside,
+                f2,
+                has_code,
+            } = *new;
+            let place = old.index;
+            if has_code && place != i as i64 + 1 && self.tells {
+                let site = self.element_site(pair.site, place)?;
+                self.tell(site, &format!("element {} of the file", i + 1))?;
+            }
             if let (Some(f1), Some(f2)) = (old.f1, f2) {
                 if self.out.old.get(f1 as usize).is_some_and(|old| old.own) {
                     self.edge(Edge { f1, f2 })?;
@@ -551,7 +623,7 @@ impl Pairer<'_> {
                     true => {
                         pair.fit == Fit::Merged && Matched::at(&matched.base_of_old, i).is_none()
                     }
-                    false => !self.is_gone(matched, i)?,
+                    false => !self.is_gone(pair.site, matched, i)?,
                 };
             }
         }
@@ -590,7 +662,7 @@ impl Pairer<'_> {
     }
 
     /// Does a running element that the file's list lacks go from it?
-    fn is_gone(&mut self, matched: &Matched, i: usize) -> Result<bool> {
+    fn is_gone(&mut self, list: SiteId, matched: &Matched, i: usize) -> Result<bool> {
         let (Some(old), Some(base)) = (
             matched.old.get(i).copied(),
             Matched::at(&matched.base_of_old, i),
@@ -616,7 +688,16 @@ impl Pairer<'_> {
         let Some(place) = matched.place(self.vm, base) else {
             return Ok(false);
         };
-        Ok(self.merges && self.is_as_loaded(place, old.value)?)
+        let is_gone = self.merges && self.is_as_loaded(place, old.value)?;
+        if self.merges && !is_gone && old.val.is_table() {
+            let site = self.element_site(list, old.index)?;
+            let path = self.out.sites.path(self.vm, &self.context.title, site);
+            self.out.warnings.try_push(format!(
+                "{path}: the file has the row no longer, and the program has changed it, so it \
+                 stays; remove it in __hotfix"
+            ))?;
+        }
+        Ok(is_gone)
     }
 
     /// In the file's order, as nobody else has touched the list.
@@ -721,17 +802,29 @@ impl Pairer<'_> {
             }
         }
         let mut list = RecordedList::default();
+        let mut running: FxHashMap<usize, Ref> = FxHashMap::default();
+        for (old, base) in matched.old.iter().zip(&matched.base_of_old) {
+            if let Some(base) = base.filter(|base| stays.get(*base) == Some(&true)) {
+                running.try_insert_value(base, old.value)?;
+            }
+        }
         let (mut next, mut behind) = (0, 0);
         let mut keep_up_to = |list: &mut RecordedList, next: &mut i64, end: usize| {
             for base in behind..end {
                 let place = matched
                     .place(self.vm, base)
                     .filter(|_| stays.get(base) == Some(&true));
-                // What is in a row is on record under its place: that would have to move with it.
-                let held = place.and_then(|place| self.out.base.get(place));
-                if let Some(held) = held.filter(|held| *held != Held::ROW) {
+                let held = place.and_then(|place| Some((place, self.out.base.get(place)?)));
+                // A row that stays with `"merge"` is the program's by now.
+                let held = held.filter(|(_, held)| *held != Held::ROW || !self.merges);
+                if let Some((known, held)) = held {
                     *next += 1;
-                    list.stays.try_push((*next, held))?;
+                    list.stays.try_push(StayingElement {
+                        index: *next,
+                        held,
+                        known,
+                        old: running.get(&base).copied().unwrap_or_default(),
+                    })?;
                 }
             }
             behind = behind.max(end);

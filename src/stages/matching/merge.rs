@@ -295,13 +295,21 @@ impl Pairer<'_> {
 
     /// Has a running table the very keys and scalars that the base version had under this path, at
     /// any depth? A table with anything that is not on record, a function among it, has not; the
-    /// walk ends there, so that it costs no more than the record has.
+    /// walk ends there, so that it costs no more than the record has. A table that others hold as
+    /// well, another module's object for one, is no data of the module's.
     fn is_table_as_loaded(&mut self, table: Ref, path: Path, code: CodeInTable) -> Result<bool> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut work = vec![(table, path)];
         while let Some((table, path)) = work.pop() {
             let val = self.vm.val(table);
             if seen.try_insert_value(val.addr, ())?.is_some() {
+                continue;
+            }
+            if !self.out.base.knows(path)
+                && self
+                    .imports
+                    .holds(self.vm, self.context, self.loaded, val)?
+            {
                 continue;
             }
             // What the file has elsewhere by now is not gone.

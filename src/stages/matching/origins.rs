@@ -19,15 +19,19 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Digest;
 use crate::code::definitions::{
-    Constant, Definition, DefinitionId, Definitions, Destination, ExpressionKind, Parent, ProtoId,
-    Store, StoreId, Symbol, VariableId,
+    Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
+    Parent, ProtoId, Store, StoreId, Symbol, VariableId,
 };
-use crate::lua::vm::{Info, Kind, Ref, Val, Vm};
+use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Definitions around a definition that are counted.
 const DEEPEST: u32 = 64;
+/// Elements of a list whose rows are looked for.
+const MOST_ROWS: usize = 10_000;
+/// Names of functions by which the rows of a list are known.
+const MOST_KEYS: usize = 16;
 
 /// A function of one side.
 #[derive(Clone, Copy)]
@@ -324,6 +328,107 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
                 }
                 _ => {}
             }
+        }
+        if self.by == By::Prototype && self.vm.kind(object) == Kind::Table {
+            self.rows(definition, object)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a list are known by the functions that the text puts into them: an index is no
+    /// name.
+    /// ```lua
+    /// M.states = { { name = "idle", act = function() … end }, { name = "run", act = … } }
+    /// M.current = M.states[1] --> M.states[2]: the field leads to another row
+    /// ```
+    fn rows(&mut self, list: DefinitionId, object: Ref) -> Result<()> {
+        let definitions = self.definitions;
+        let mut rows: FxHashMap<DefinitionId, DefinitionId> = FxHashMap::default();
+        let mut keys = Vec::new();
+        for (_, store) in definitions.stores_into(list) {
+            let row = match (store.place, store.value) {
+                (Destination::Metatable { .. }, _) => continue,
+                (_, Symbol::Definition(row)) => row,
+                _ => continue,
+            };
+            let made = definitions.get(row);
+            if made.is_none_or(|made| {
+                made.key != DefinitionKey::Element || made.kind != ExpressionKind::Table
+            }) {
+                continue;
+            }
+            for (_, store) in definitions.stores_into(row) {
+                if let Destination::Field {
+                    key: Symbol::Constant(Constant::String(key)),
+                    ..
+                } = store.place
+                    && let Symbol::Definition(function) = store.value
+                    && let Some(made) = definitions.get(function)
+                    && matches!(made.kind, ExpressionKind::Function(_))
+                    && made.parent == Parent::Definition(row)
+                {
+                    rows.try_insert_value(function, row)?;
+                    if !keys.contains(&key) {
+                        keys.try_push(key)?;
+                    }
+                }
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut names = Vec::new();
+        for key in keys.into_iter().take(MOST_KEYS) {
+            names.try_push(self.vm.string(definitions.text(key))?)?;
+        }
+        let Some(entries) = self.vm.keep_at_most(object, MOST_ROWS)? else {
+            return Ok(());
+        };
+        for KeyValue { key, value } in entries.iter() {
+            if let Some(row) = self.row(&rows, &names, value)? {
+                self.bind_row(row, Holder::Field(object, key), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The row that a table is, if all of its functions that the text puts into rows say the same.
+    fn row(
+        &mut self,
+        rows: &FxHashMap<DefinitionId, DefinitionId>,
+        names: &[Ref],
+        table: Ref,
+    ) -> Result<Option<DefinitionId>> {
+        let mut found = None;
+        if self.vm.kind(table) != Kind::Table {
+            return Ok(found);
+        }
+        for name in names {
+            let held = self.vm.look_up(table, *name)?.1;
+            let function = self
+                .out
+                .definition(held.addr)
+                .filter(|_| held.is_function());
+            let Some(row) = function.and_then(|function| rows.get(&function)).copied() else {
+                continue;
+            };
+            if found.is_some_and(|found| found != row) {
+                return Ok(None);
+            }
+            found = Some(row);
+        }
+        Ok(found)
+    }
+
+    /// Notes a row, wherever it stands in its list, unless the program has made it.
+    fn bind_row(&mut self, row: DefinitionId, holder: Holder, object: Ref) -> Result<()> {
+        match (self.was_put)(self.vm, holder, object, false)? {
+            Put::Chosen { number: None, .. } => return Ok(()),
+            Put::Here | Put::Chosen { .. } => {}
+        }
+        self.note(row, object)?;
+        if self.out.object(row) == Some(object) {
+            self.out.holders.try_insert_value(row, holder)?;
         }
         Ok(())
     }

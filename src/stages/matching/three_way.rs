@@ -22,6 +22,9 @@ use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
+/// What is told of a place that the program alone has changed.
+const CHOSEN: &str = "a reference, stays as the program has it";
+
 /// Who has changed a place since the last load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Touched {
@@ -90,7 +93,13 @@ impl Pairer<'_> {
         let Some(mut touched) = self.touched(place, slot.old, slot.new)? else {
             return Ok(match slot.action {
                 Action::Refer if is_behaviour => Action::ReplaceImport,
-                Action::Refer => Action::Merge,
+                Action::Refer => {
+                    if place.is_some() {
+                        let site = self.out.sites.key(slot.parent, slot.key)?;
+                        self.warn_of_choice(site)?;
+                    }
+                    Action::Merge
+                }
                 action => action,
             });
         };
@@ -138,15 +147,25 @@ impl Pairer<'_> {
                 by_program: true,
                 by_edit: true,
             } => {
-                let site = match slot.key {
-                    Ref::NIL => self.out.sites.metatable(slot.parent)?,
-                    key => self.out.sites.key(slot.parent, key)?,
-                };
+                let site = self.slot_site(slot)?;
                 self.warn_of_choice(site)?;
                 stays
             }
-            _ => stays,
+            Touched { by_program, .. } => {
+                if by_program {
+                    let site = self.slot_site(slot)?;
+                    self.tell(site, CHOSEN)?;
+                }
+                stays
+            }
         })
+    }
+
+    fn slot_site(&mut self, slot: &SlotDecision) -> Result<SiteId> {
+        match slot.key {
+            Ref::NIL => self.out.sites.metatable(slot.parent),
+            key => self.out.sites.key(slot.parent, key),
+        }
     }
 
     /// R5.13: what becomes of a place that the file leaves empty. If it is no more than a reference
@@ -223,6 +242,11 @@ impl Pairer<'_> {
                 .filter(|old| old.answers.is_empty())
         {
             old.answers.try_push(f2)?;
+            let site = self.out.sites.key(slot.parent, slot.key)?;
+            self.tell(
+                site,
+                "takes the place of the function that stood there, which the file no longer has",
+            )?;
         }
         Ok(())
     }
@@ -334,6 +358,13 @@ impl Pairer<'_> {
             } => {
                 let site = self.out.cell_site(pair.new)?;
                 self.warn_of_choice(site)?;
+                stays
+            }
+            Touched {
+                by_program: true, ..
+            } => {
+                let site = self.out.cell_site(pair.new)?;
+                self.tell(site, CHOSEN)?;
                 stays
             }
             _ => stays,

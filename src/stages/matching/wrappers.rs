@@ -620,7 +620,11 @@ impl Pairer<'_> {
         if is_patch && (looked.partial || looked.doubtful) {
             self.warn_of_patch(looked)?;
         }
-        if is_patch && self.wrappers.options.keeps_patches {
+        let in_list = self.is_in_list(number);
+        if in_list {
+            self.warn_of_handler(looked)?;
+        }
+        if is_patch && self.wrappers.options.keeps_patches || in_list {
             if let Some(f2) = looked.f2 {
                 self.out.left_out.try_insert_value(f2, ())?;
             }
@@ -635,6 +639,13 @@ impl Pairer<'_> {
             self.tell_external(site, old, Fate::GivesWay)?;
         }
         Ok(())
+    }
+
+    /// Is it an element of a list that keeps what the program has put there? The program may have
+    /// taken the file's handler out and have added one of its own, which is no patch.
+    fn is_in_list(&self, number: usize) -> bool {
+        let slot = self.out.slots.get(number).filter(|_| !self.replace_data);
+        slot.is_some_and(|slot| self.is_listed(slot.table, self.vm.integer(slot.key)))
     }
 
     fn change_slot(&mut self, number: usize, action: Action, new: Ref) {
@@ -671,6 +682,16 @@ impl Pairer<'_> {
             function,
             fate,
         })
+    }
+
+    fn warn_of_handler(&mut self, looked: &Looked) -> Result<()> {
+        let WaitingWrapper { site, old, .. } = looked.waiting;
+        let path = self.out.sites.path(self.vm, &self.context.title, site);
+        let origin = origin(self.vm, old)?;
+        self.out.warnings.try_push(format!(
+            "{path}: {origin} stays in the place of a function of the file, which is not used; \
+             if it is a patch, assign the file's function in __hotfix (R5.12)"
+        ))
     }
 
     fn warn_of_patch(&mut self, looked: &Looked) -> Result<()> {

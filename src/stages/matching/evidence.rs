@@ -1,0 +1,97 @@
+//! R10.6: why two objects answer to each other, where their places do not say it; for the plan.
+//!
+//! ```text
+//! M.enter: M.login before, by likeness
+//! m.third: a reference, stays as the program has it
+//! ```
+
+use super::Pairer;
+use crate::code::align::AlignmentReason;
+use crate::code::definitions::{DefinitionId, Definitions, Parent};
+use crate::lua::vm::Ref;
+use crate::model::site::SiteId;
+use crate::support::error::{Result, shown};
+use crate::support::mem::TryPush;
+
+/// A definition's name, and how long that of what it is in is.
+fn name(definitions: &Definitions, id: DefinitionId) -> Result<(Vec<u8>, usize)> {
+    let around = match definitions.get(id).map(|made| made.parent) {
+        Some(Parent::Definition(parent)) => definitions.describe(parent)?.len(),
+        _ => 0,
+    };
+    Ok((definitions.describe(id)?, around))
+}
+
+impl Pairer<'_> {
+    /// Tells what answers to each other under other names.
+    pub(super) fn tell_definitions(&mut self) -> Result<()> {
+        if !self.tells {
+            return Ok(());
+        }
+        let mut pairs = Vec::new();
+        for pair in self.identity.pairs() {
+            pairs.try_push(pair)?;
+        }
+        for (old, new, definition) in pairs {
+            if self.is_matched(old, new)
+                && let Some(line) = self.evidence(definition)?
+            {
+                self.out.matched.try_push(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_matched(&self, old: Ref, new: Ref) -> bool {
+        let (o, n) = (self.vm.val(old), self.vm.val(new));
+        if o.is_table() {
+            return self.are_paired(old, new);
+        }
+        let answers = self.out.old_at(o.addr).map(|old| &old.answers);
+        let f2 = self.number2(n.addr);
+        answers
+            .zip(f2)
+            .is_some_and(|(answers, f2)| answers.contains(&f2))
+    }
+
+    /// Why a definition of the file is one of the last load, if their names do not say it. What is
+    /// in something that has another name is not told.
+    fn evidence(&self, id: DefinitionId) -> Result<Option<String>> {
+        let (Some((base, definitions)), Some((former, reason))) =
+            (self.identity.versions(), self.identity.base(id))
+        else {
+            return Ok(None);
+        };
+        let (is, around) = name(definitions, id)?;
+        let (was, around_was) = name(base, former)?;
+        let parent = |definitions: &Definitions, id| definitions.get(id).map(|made| made.parent);
+        let in_same = match (parent(base, former), parent(definitions, id)) {
+            (Some(Parent::Definition(was)), Some(Parent::Definition(is))) => {
+                self.identity.counterpart(was) == Some(is)
+            }
+            _ => false,
+        };
+        let is_same = is == was || in_same && is.get(around..) == was.get(around_was..);
+        let why = match reason {
+            AlignmentReason::Kind => "another kind of expression of the same name",
+            _ if is_same => return Ok(None),
+            AlignmentReason::Likeness => "by likeness",
+            AlignmentReason::Sequence => "by content and order",
+            AlignmentReason::Result => "both are what the chunk returns",
+            AlignmentReason::Name => "as the option rename says",
+        };
+        Ok(Some(match is_same {
+            true => format!("{}: {why}", shown(&is)),
+            false => format!("{}: {} before, {why}", shown(&is), shown(&was)),
+        }))
+    }
+
+    /// Tells what became of a place, for a reason that the place does not show.
+    pub(super) fn tell(&mut self, site: SiteId, what: &str) -> Result<()> {
+        if !self.tells {
+            return Ok(());
+        }
+        let path = self.out.sites.path(self.vm, &self.context.title, site);
+        self.out.matched.try_push(format!("{path}: {what}"))
+    }
+}
