@@ -516,3 +516,28 @@ for _, scope in ipairs(scopes) do
     end)
   end)
 end
+
+describe("a wrapper over a function that the file registers elsewhere", function()
+  before_each(start)
+  after_each(stop)
+
+  for _, tracked in ipairs { true, false } do
+    local title = tracked and "tracked" or "of whose first load there is no record"
+    it("is not taken for that function, in a module " .. title, function()
+      app.hotreload.track(tracked)
+      _G.BUS = {}
+      local text = "local M = {}\nfunction M.hit() return 'v1' end\nBUS[#BUS + 1] = M.hit\nreturn M"
+      app:module("m", text)
+      local M = require "m"
+      local hit = M.hit
+      local wrapper = chunk("local f = ... return function() return 'wrapped ' .. f() end")(hit)
+      M.hit = wrapper
+      app:update("m", (text:gsub("v1", "v2")))
+      assert.equal(1, #_G.BUS)
+      assert.equal("v2", _G.BUS[1]())
+      assert.equal(wrapper, M.hit)
+      assert.equal("wrapped v2", M.hit())
+      _G.BUS = nil
+    end)
+  end
+end)

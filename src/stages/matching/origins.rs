@@ -136,6 +136,8 @@ struct OriginFinder<'a, W> {
     definitions: &'a Definitions,
     by: By,
     out: Origins,
+    /// The module's own functions by address, where only places tell which is which.
+    own: FxHashSet<usize>,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
     /// Variables of the main function whose upvalues were met.
@@ -169,6 +171,7 @@ pub(super) fn find(
         definitions,
         by,
         out: Origins::default(),
+        own: FxHashSet::default(),
         several: FxHashSet::default(),
         variables: FxHashSet::default(),
         work: Vec::new(),
@@ -179,8 +182,14 @@ pub(super) fn find(
     let count = definitions.len() as usize;
     finder.out.objects.try_reserve_exact(count)?;
     finder.out.objects.resize(count, Ref::NIL);
-    if by == By::Prototype {
-        finder.functions(roots.functions)?;
+    match by {
+        By::Prototype => finder.functions(roots.functions)?,
+        By::Place => {
+            for function in roots.functions {
+                let address = finder.vm.val(function.at).addr;
+                finder.own.try_insert_value(address, ())?;
+            }
+        }
     }
     finder.roots(roots)?;
     loop {
@@ -455,7 +464,9 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             let made = self.definitions.get(definition).map(|made| made.kind);
             let fits = match made {
                 Some(ExpressionKind::Table) => val.is_table(),
-                Some(ExpressionKind::Function(_)) if self.by == By::Place => val.is_function(),
+                Some(ExpressionKind::Function(_)) if self.by == By::Place => {
+                    self.own.contains(&val.addr)
+                }
                 Some(ExpressionKind::Function(_)) => {
                     self.out.definition(val.addr) == Some(definition)
                 }
