@@ -191,18 +191,30 @@ impl Pairer<'_> {
         };
         of_old.retain(|i| of_new.iter().any(|j| may_be(left, right, *i, *j)));
         of_new.retain(|j| of_old.iter().any(|i| may_be(left, right, *i, *j)));
-        let of_kind = |list: &[Element], numbers: &[usize], kind: u8| {
-            let is_one = |i: &&usize| list.get(**i).is_some_and(|one| one.kind == kind);
-            numbers.iter().filter(is_one).count()
+        let of_kind = |list: &[Element], numbers: &[usize]| {
+            let mut counts = [0_usize; 256];
+            for kind in numbers.iter().filter_map(|i| Some(list.get(*i)?.kind)) {
+                if let Some(count) = counts.get_mut(usize::from(kind)) {
+                    *count += 1;
+                }
+            }
+            counts
         };
+        let counts = (of_kind(left, &of_old), of_kind(right, &of_new));
+        let is_free =
+            |left: &[Element], i: usize| left.get(i).is_some_and(|one| one.partner.is_none());
+        // Those before it have all gone on.
+        let mut first = 0;
         for j in of_new.iter().copied() {
-            let Some(kind) = right.get(j).map(|one| one.kind) else {
+            let Some(kind) = right.get(j).map(|one| usize::from(one.kind)) else {
                 continue;
             };
-            if of_kind(left, &of_old, kind) <= of_kind(right, &of_new, kind) {
-                let is_free = |i: &usize| left.get(*i).is_some_and(|one| one.partner.is_none());
-                let mut free = of_old.iter().copied().filter(is_free);
-                if let Some(i) = free.find(|i| may_be(left, right, *i, j)) {
+            if counts.0.get(kind) <= counts.1.get(kind) {
+                while of_old.get(first).is_some_and(|i| !is_free(left, *i)) {
+                    first += 1;
+                }
+                let mut rest = of_old.get(first..).unwrap_or_default().iter().copied();
+                if let Some(i) = rest.find(|i| is_free(left, *i) && may_be(left, right, *i, j)) {
                     join(left, right, i, j);
                 }
             } else if let Some((one, slot)) = new.get(j).copied() {
