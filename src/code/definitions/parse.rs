@@ -154,7 +154,6 @@ impl<'d> Parser<'_, 'd> {
             absolute: (0, 0),
         })?;
 
-        let mut locals_hash = self.secret.hasher();
         let mut children: SmallVec<[ProtoId; 16]> = SmallVec::new();
         for _ in 0..reader.count()? {
             *at = reader;
@@ -163,7 +162,6 @@ impl<'d> Parser<'_, 'd> {
             children.try_push(child)?;
             let proto = self.out.protos.get(child as usize);
             hash.write_u64(proto.map_or(0, |proto| proto.digest.bits));
-            locals_hash.write_u64(proto.map_or(0, |proto| proto.locals_digest));
             if let Some(raw) = self.parsed.raws.get(child as usize) {
                 hash.write(raw.upvalues);
                 let descriptions = raw.upvalues.as_chunks().0;
@@ -181,7 +179,7 @@ impl<'d> Parser<'_, 'd> {
         let (lines, absolute) = read_lines(&mut reader, code.len() / 4, &mut self.parsed.absolute)?;
         let start = reader.position();
         let locals = self.locals(&mut reader, id)?;
-        locals_hash.write(reader.since(start));
+        let locals_digest = self.locals_digest(reader.since(start), &children);
         for _ in 0..reader.count()? {
             reader.string()?;
         }
@@ -194,13 +192,21 @@ impl<'d> Parser<'_, 'd> {
         let end = self.out.protos.len() as ProtoId;
         if let Some(proto) = self.out.protos.get_mut(id as usize) {
             (proto.end, proto.locals) = (end, locals);
-            proto.locals_digest = locals_hash.finish();
+            proto.locals_digest = locals_digest;
             proto.digest = Digest {
                 bits: hash.finish(),
                 is_whole: true,
             };
         }
         Ok(id)
+    }
+
+    /// A digest of a function's locals, and of those of its children.
+    fn locals_digest(&self, own: &[u8], children: &[ProtoId]) -> u64 {
+        let children = children.iter().filter_map(|child| self.out.proto(*child));
+        children.fold(self.secret.digest(own), |digest, child| {
+            self.out.mixed(digest, child.locals_digest)
+        })
     }
 
     fn constants(&mut self, reader: &mut Reader<'d>) -> Read<Part> {
