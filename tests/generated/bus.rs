@@ -10,10 +10,9 @@ use std::fmt::Write;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use super::number;
-use super::support::{Program, pick};
+use super::support::Program;
+use super::try_all;
 
 /// How the bus keeps its entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -524,20 +523,5 @@ fn case() -> impl Strategy<Value = Case> {
 
 #[test]
 fn registrations_are_there_once() {
-    let cases = number("HOTRELOAD_CASES", pick(500, 2_000, 2_000));
-    let seed = number("HOTRELOAD_SEED", 1);
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config {
-        cases: cases as u32,
-        failure_persistence: None,
-        max_shrink_iters: 5_000,
-        ..Config::default()
-    };
-    let mut runner =
-        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let tried = runner.run(&case(), |case| try_case(&case).map_err(TestCaseError::fail));
-    if let Err(error) = tried {
-        panic!("HOTRELOAD_SEED={seed}\n{error}");
-    }
+    try_all(&case(), try_case);
 }

@@ -41,6 +41,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, thread};
 
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use support::pick;
 
@@ -66,19 +67,37 @@ struct Sums {
     open: BTreeMap<&'static str, u64>,
 }
 
-/// Tries the cases of one seed.
-fn block(seed: u64, cases: u64, sums: &Mutex<Sums>) -> Result<(), String> {
+/// What tries so many cases of a seed, and a failing one again, smaller, so often at most.
+fn runner(seed: u64, cases: u64, max_shrink_iters: u32) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
         cases: cases as u32,
         failure_persistence: None,
-        max_shrink_iters: 20_000,
+        max_shrink_iters,
         ..Config::default()
     };
-    let mut runner =
-        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let result = runner.run(&model::case(), |case| {
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+/// How many cases of each generator are tried.
+fn cases() -> u64 {
+    number("HOTRELOAD_CASES", pick(500, 2_000, 2_000))
+}
+
+/// Tries the cases of a generator that has a reference program of its own.
+fn try_all<S: Strategy>(case: &S, try_case: fn(&S::Value) -> Result<(), String>) {
+    let seed = number("HOTRELOAD_SEED", 1);
+    let mut runner = runner(seed, cases(), 5_000);
+    let tried = runner.run(case, |case| try_case(&case).map_err(TestCaseError::fail));
+    if let Err(error) = tried {
+        panic!("HOTRELOAD_SEED={seed}\n{error}");
+    }
+}
+
+/// Tries the cases of one seed.
+fn block(seed: u64, cases: u64, sums: &Mutex<Sums>) -> Result<(), String> {
+    let result = runner(seed, cases, 20_000).run(&model::case(), |case| {
         let mut own = Sums::default();
         let result = check::case(&case, &mut own);
         let mut sums = sums
@@ -101,7 +120,7 @@ fn block(seed: u64, cases: u64, sums: &Mutex<Sums>) -> Result<(), String> {
 
 #[test]
 fn generated_programs_reload_as_the_rules_say() {
-    let cases = number("HOTRELOAD_CASES", pick(500, 2_000, 2_000));
+    let cases = cases();
     let start = number("HOTRELOAD_SEED", 1);
     let (next, failed, sums) = (
         AtomicU64::new(0),
