@@ -17,6 +17,7 @@ use super::elements::{FUNCTION, Keys};
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
+use crate::code::definitions::DefinitionId;
 use crate::lua::vm::{Ref, Val, Vm};
 use crate::model::base::{Held, Path, RecordedPlace};
 use crate::model::site::SiteId;
@@ -542,19 +543,24 @@ impl Pairer<'_> {
         if listed.is_empty() || listed.len() != matched.base.len() {
             return Ok(());
         }
+        let mut first: FxHashMap<DefinitionId, usize> = FxHashMap::default();
+        for (number, one) in listed.iter().enumerate().rev() {
+            if let Some(one) = one {
+                first.try_insert_value(*one, number)?;
+            }
+        }
         for (i, new) in matched.new.iter().enumerate() {
-            let known = self.identity.kept_elsewhere(self.vm, new.beside.new);
-            let (Some(base_of_new), Some(told), true) = (
+            let (Some(known), Some(base_of_new), Some(told)) = (
+                self.identity.kept_elsewhere(self.vm, new.beside.new),
                 matched.base_of_new.get_mut(i),
                 matched.told.get_mut(i),
-                known.is_some(),
             ) else {
                 continue;
             };
-            let is_it = |base: usize| listed.get(base) == Some(&known);
+            let is_it = |base: usize| listed.get(base) == Some(&Some(known));
             *told = true;
             if !base_of_new.is_some_and(is_it) {
-                *base_of_new = listed.iter().position(|one| *one == known);
+                *base_of_new = first.get(&known).copied();
             }
         }
         Ok(())

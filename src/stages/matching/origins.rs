@@ -377,7 +377,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
                     && made.parent == Parent::Definition(row)
                 {
                     rows.try_insert_value(function, row)?;
-                    if !keys.contains(&key) {
+                    if keys.len() < MOST_KEYS && !keys.contains(&key) {
                         keys.try_push(key)?;
                     }
                 }
@@ -387,7 +387,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             return Ok(());
         }
         let mut names = Vec::new();
-        for key in keys.into_iter().take(MOST_KEYS) {
+        for key in keys {
             names.try_push(self.vm.string(definitions.text(key))?)?;
         }
         let Some(entries) = self.vm.keep_at_most(object, MOST_ROWS)? else {
