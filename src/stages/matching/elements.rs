@@ -166,7 +166,7 @@ impl Pairer<'_> {
                     element.code = profile.map(|profile| profile.digest.key());
                     element.is_code = self.has_no_variables(one.value);
                     if let Some(profile) = profile {
-                        self.describe_captured(one.value, profile, false, &mut element)?;
+                        self.describe_captured(one.value, profile, Side::Running, &mut element)?;
                     }
                 }
                 _ => element.kind = TAKEN1,
@@ -181,10 +181,10 @@ impl Pairer<'_> {
         &mut self,
         function: Ref,
         profile: Profile,
-        is_incoming: bool,
+        side: Side,
         element: &mut Element,
     ) -> Result<()> {
-        match self.identity.made_by(self.vm, function, is_incoming) {
+        match self.identity.made_by(self.vm, function, side) {
             Some((_, true)) => return Ok(()),
             Some((definition, _)) if element.is_code => {
                 element.code = Some(token(1, u64::from(definition.0)));
@@ -254,7 +254,7 @@ impl Pairer<'_> {
                     let profile = function.profile;
                     element.code = Some(profile.digest.key());
                     element.is_code = self.has_no_variables(new);
-                    self.describe_captured(new, profile, true, &mut element)?;
+                    self.describe_captured(new, profile, Side::Incoming, &mut element)?;
                 }
                 _ => element.kind = TAKEN2,
             }

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::Function2;
 use super::origins::{self, By, Holder, Origins, Put, Roots, SideFunction};
-use super::{Edge, Pairer};
+use super::{Edge, Pairer, Side};
 use crate::code::Digest;
 use crate::code::align::{Alignment, AlignmentReason, Renames, align};
 use crate::code::compiled::Compiled;
@@ -48,12 +48,6 @@ pub(super) struct Identity {
     definitions: Option<Arc<Definitions>>,
     /// The variables of the file that had another name in the last load, with that.
     renamed: FxHashMap<VariableId, Vec<u8>>,
-    /// Of the incoming version: which definitions are told apart by no name.
-    nameless: FxHashSet<DefinitionId>,
-    nameless_running: FxHashSet<DefinitionId>,
-    /// Which definitions are elements of lists, or stand in such.
-    elements: FxHashSet<DefinitionId>,
-    elements_running: FxHashSet<DefinitionId>,
 }
 
 impl Identity {
@@ -90,11 +84,7 @@ impl Identity {
             running,
             incoming,
             alignment,
-            nameless: nameless(&definitions)?,
             renamed,
-            nameless_running: nameless(base.as_ref().unwrap_or(&definitions))?,
-            elements: elements(&definitions)?,
-            elements_running: elements(base.as_ref().unwrap_or(&definitions))?,
             base,
             definitions: Some(definitions),
         })
@@ -156,6 +146,11 @@ impl Identity {
         self.definitions.as_deref()
     }
 
+    /// Those as which the running version is read.
+    fn running_definitions(&self) -> Option<&Definitions> {
+        self.base.as_deref().or(self.definitions())
+    }
+
     /// The definition of a running object.
     pub(super) fn running_definition(&self, vm: &Vm, object: Ref) -> Option<DefinitionId> {
         self.running.definition(vm.val(object).addr)
@@ -185,7 +180,9 @@ impl Identity {
     /// The definition of the last version that is the incoming object's, if that stands in no list.
     pub(super) fn kept_elsewhere(&self, vm: &Vm, new: Ref) -> Option<DefinitionId> {
         let id = self.incoming.definition(vm.val(new).addr)?;
-        let base = self.base(id).filter(|_| !self.elements.contains(&id))?;
+        let base = self
+            .base(id)
+            .filter(|_| !is_element(self.definitions(), id))?;
         self.base.as_ref().map(|_| base.0)
     }
 
@@ -358,14 +355,15 @@ impl Identity {
     /// stands in one, and the last version has it, too?
     pub(super) fn element(&self, vm: &Vm, new: Ref) -> Option<u32> {
         let definition = self.incoming.definition(vm.val(new).addr)?;
-        let is_known = self.elements.contains(&definition) && self.base(definition).is_some();
+        let is_known =
+            is_element(self.definitions(), definition) && self.base(definition).is_some();
         is_known.then_some(definition.0)
     }
 
     /// The same for what a running function has become.
     pub(super) fn element_running(&self, vm: &Vm, old: Ref) -> Option<u32> {
         let definition = self.running.definition(vm.val(old).addr)?;
-        let is_element = self.elements_running.contains(&definition);
+        let is_element = is_element(self.running_definitions(), definition);
         Some(self.incoming(definition).filter(|_| is_element)?.0.0)
     }
 
@@ -376,7 +374,7 @@ impl Identity {
         let base = definition.and_then(|definition| self.base(definition));
         base.zip(self.base.as_deref())
             .is_some_and(|((id, _), base)| {
-                self.elements_running.contains(&id)
+                is_element(Some(base), id)
                     && base.get(id).is_some_and(Definition::is_single)
                     && self.running.object(id).is_none()
             })
@@ -388,40 +386,35 @@ impl Identity {
         &self,
         lines: (i32, i32),
         code: Digest,
-        is_incoming: bool,
+        side: Side,
     ) -> Option<DefinitionId> {
         let base = self.base.as_deref()?;
-        let definitions = match is_incoming {
-            true => self.definitions.as_deref()?,
-            false => base,
+        let definitions = match side {
+            Side::Incoming => self.definitions.as_deref()?,
+            Side::Running => base,
         };
         let proto = definitions.proto(definitions.proto_of(lines, || Some(code))?)?;
         let id = proto
             .definition
             .filter(|_| proto.digest.is_equal(code) != Some(false))?;
-        let id = match is_incoming {
-            true => self.base(id)?.0,
-            false => id,
+        let id = match side {
+            Side::Incoming => self.base(id)?.0,
+            Side::Running => id,
         };
         base.get(id)?.is_single().then_some(id)
     }
 
     /// The definition of an object, and whether it makes one object only. Of the running version it
     /// is what the definition has become in the file.
-    pub(super) fn made_by(
-        &self,
-        vm: &Vm,
-        object: Ref,
-        is_incoming: bool,
-    ) -> Option<(DefinitionId, bool)> {
-        let origins = match is_incoming {
-            true => &self.incoming,
-            false => &self.running,
+    pub(super) fn made_by(&self, vm: &Vm, object: Ref, side: Side) -> Option<(DefinitionId, bool)> {
+        let origins = match side {
+            Side::Incoming => &self.incoming,
+            Side::Running => &self.running,
         };
         let id = origins.definition(vm.val(object).addr)?;
-        let (base, incoming) = match is_incoming {
-            true => (self.base(id)?.0, id),
-            false => (id, self.incoming(id)?.0),
+        let (base, incoming) = match side {
+            Side::Incoming => (self.base(id)?.0, id),
+            Side::Running => (id, self.incoming(id)?.0),
         };
         let made = self.base.as_deref()?.get(base)?;
         Some((incoming, made.is_single()))
@@ -447,8 +440,8 @@ impl Identity {
                     }
                 }
                 None if backward.is_none()
-                    && (self.nameless.contains(&incoming)
-                        || self.nameless_running.contains(&base)) =>
+                    && (is_nameless(self.definitions(), incoming)
+                        || is_nameless(self.running_definitions(), base)) =>
                 {
                     Relation::Unknown
                 }
@@ -546,32 +539,23 @@ fn are_passed(definitions: &Definitions, proto: ProtoId, number: u8, steps: u32)
     Ok(found)
 }
 
-/// The definitions that are elements of lists, or fields of such.
-fn elements(definitions: &Definitions) -> Result<FxHashSet<DefinitionId>> {
-    let mut elements = FxHashSet::default();
-    for (id, definition) in definitions.iter() {
-        let row = match definition.parent {
-            Parent::Definition(row) => definitions.get(row),
+/// Is a definition an element of a list, or a field of one?
+fn is_element(version: Option<&Definitions>, id: DefinitionId) -> bool {
+    let made = version.and_then(|version| Some((version, version.get(id)?)));
+    made.is_some_and(|(version, made)| {
+        let row = match made.parent {
+            Parent::Definition(row) => version.get(row),
             Parent::Proto(_) => None,
         };
-        if definition.key == DefinitionKey::Element
-            || row.is_some_and(|row| row.key == DefinitionKey::Element)
-        {
-            elements.try_insert_value(id, ())?;
-        }
-    }
-    Ok(elements)
+        let mut both = [Some(made), row].into_iter().flatten();
+        both.any(|one| one.key == DefinitionKey::Element)
+    })
 }
 
-/// The definitions that have no name of their own.
-fn nameless(definitions: &Definitions) -> Result<FxHashSet<DefinitionId>> {
-    let mut nameless = FxHashSet::default();
-    for (id, definition) in definitions.iter() {
-        if definition.key.is_sequence() {
-            nameless.try_insert_value(id, ())?;
-        }
-    }
-    Ok(nameless)
+/// Has a definition no name of its own?
+fn is_nameless(version: Option<&Definitions>, id: DefinitionId) -> bool {
+    let made = version.and_then(|version| version.get(id));
+    made.is_some_and(|made| made.key.is_sequence())
 }
 
 impl Pairer<'_> {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::elements::{FUNCTION, TAKEN1};
-use super::{Action, Edge, Keyed, Pairer, Pairing, Pass, QueuedChild, SlotDecision};
+use super::{Action, Edge, Keyed, Pairer, Pairing, Pass, QueuedChild, Side, SlotDecision};
 use crate::code::Digest;
 use crate::code::align::sequence::{Element, align, by_content};
 use crate::lua::vm::{Kind, Ref};
@@ -255,14 +255,14 @@ impl Pairer<'_> {
         nameless.sort_unstable_by_key(|(order, ..)| *order);
         let (mut left, mut right) = (Vec::new(), Vec::new());
         for (_, _, code, _) in &nameless {
-            right.try_push(self.key_element(*code, true))?;
+            right.try_push(self.key_element(*code, Side::Incoming))?;
         }
         for same in free.chunk_by(|(a, _), (b, _)| a == b) {
             for (code, _) in same {
                 let kind = if same.len() > 1 { TAKEN1 } else { FUNCTION }; // a loop made them
                 left.try_push(Element {
                     kind,
-                    ..self.key_element(*code, false)
+                    ..self.key_element(*code, Side::Running)
                 })?;
             }
         }
@@ -297,8 +297,8 @@ impl Pairer<'_> {
     }
 
     /// A function that is a key: its definition tells it from others, then its code.
-    fn key_element(&self, (line, last, code): KeyedCode, is_incoming: bool) -> Element {
-        let made_from = |code| self.identity.made_from((line, last), code, is_incoming);
+    fn key_element(&self, (line, last, code): KeyedCode, side: Side) -> Element {
+        let made_from = |code| self.identity.made_from((line, last), code, side);
         Element {
             exact: code.and_then(made_from).map(|id| u64::from(id.0)),
             ..element(code)
