@@ -494,39 +494,20 @@ pub fn pair(
         identity: identity::Identity::default(),
         graph: incoming_graph::IncomingGraph::default(),
         names: cells::UpvalueNames::default(),
-        met2: DenseMap::default(),
-        cells1: DenseMap::default(),
-        lists1: cells::ByList::default(),
-        lists2: cells::ByList::default(),
-        matched: DenseMap::default(),
+        functions: functions::FunctionMatching::default(),
+        cells: cells::CellMatching::default(),
+        tables: tables::TableMatching::default(),
         constants: constants::Constants::new(options.constants, source, assigned),
-        cells2: FxHashMap::default(),
-        pairs_seen: FxHashSet::default(),
-        answered: FxHashSet::default(),
-        taken_up: FxHashSet::default(),
-        deferred: Vec::new(),
-        lists: Vec::new(),
-        listed: FxHashMap::default(),
+        lists: lists::ListMatching::default(),
         wrappers: wrappers::Wrappers::new(options),
-        numbered: Vec::new(),
         code: own_code::CodeOfTables::default(),
         scanned: FxHashSet::default(),
-        bearing: FxHashSet::default(),
-        exact: FxHashSet::default(),
         keyed: Vec::new(),
-        entries: Vec::new(),
-        compared: Vec::new(),
         module_met: false,
         known_met: false,
         written: changes::WrittenKeys::default(),
         everywhere: options.vm,
-        table_queue: VecDeque::new(),
         scan_queue: VecDeque::new(),
-        discover: Vec::new(),
-        edges: Vec::new(),
-        cell_edges: Vec::new(),
-        assigned_edges: Vec::new(),
-        unmatched_scanned: 0,
         dependencies_met: false,
         begun: Vec::new(),
         functions_listed: false,
@@ -578,66 +559,25 @@ struct Pairer<'a> {
     /// The incoming tables and functions.
     graph: incoming_graph::IncomingGraph,
     names: cells::UpvalueNames,
-    /// The incoming functions that were met, by their order of creation.
-    met2: DenseMap,
-    /// The running cells that were met, by their number among the known ones.
-    cells1: DenseMap,
-    /// The running lists of cells that were met.
-    lists1: cells::ByList,
-    /// The incoming lists of cells that were met.
-    lists2: cells::ByList,
-    /// Upvalues of the incoming version (the first of a list) and those of the running version to
-    /// which they answer, all of them, by nothing but their names.
-    matched: DenseMap,
+    /// Each kind of thing that is matched: what was met of it and what waits.
+    functions: functions::FunctionMatching,
+    cells: cells::CellMatching,
+    tables: tables::TableMatching,
+    lists: lists::ListMatching,
     constants: constants::Constants,
-    cells2: FxHashMap<usize, u32>,
-    pairs_seen: FxHashSet<(usize, usize)>,
-    /// The running tables that answer to one of the incoming version.
-    answered: FxHashSet<usize>,
-    /// The running tables that the file takes up again (`M = M or {}`).
-    taken_up: FxHashSet<usize>,
-    /// Places that wait, since the text says that they are references, or one of their tables has
-    /// a partner elsewhere.
-    deferred: Vec<TablePair>,
-    /// Lists that wait until names have told what they can.
-    lists: Vec<lists::List>,
-    /// The running tables whose list parts are looked at element by element: up to which index.
-    listed: FxHashMap<usize, i64>,
     /// External functions over the file's.
     wrappers: wrappers::Wrappers,
-    /// Places that wait, since their keys are no names.
-    numbered: Vec<TablePair>,
     /// Which tables have functions.
     code: own_code::CodeOfTables,
     scanned: FxHashSet<usize>,
-    /// The running code-bearing tables, enumerated already.
-    bearing: FxHashSet<usize>,
-    /// R8: the running tables that hold exactly what the incoming ones hold in the end.
-    exact: FxHashSet<usize>,
     keyed: Vec<Keyed>,
-    /// The memory in which each pair of tables lists its entries; empty in between.
-    entries: Vec<EntryPair>,
-    /// R8: pairs of which what only the running version has may go.
-    compared: Vec<TablePair>,
     module_met: bool,
     known_met: bool,
     /// What the incoming chunk wrote into tables that existed: table and key.
     written: changes::WrittenKeys,
     /// R9: a walk over the VM comes after the commit.
     everywhere: bool,
-    table_queue: VecDeque<TablePair>,
     scan_queue: VecDeque<(Ref, SiteId)>,
-    /// The running cells that hold functions which are to be met: a function, its upvalue's number,
-    /// and where it stands.
-    discover: Vec<(Ref, u8, SiteId)>,
-    /// New pairs of functions.
-    edges: Vec<Edge>,
-    /// New pairs of functions that two cells hold.
-    cell_edges: Vec<cells::CellEdge>,
-    /// The same, where some function assigns the cell: looked at last.
-    assigned_edges: Vec<cells::CellEdge>,
-    /// The incoming cells up to this one have been scanned for want of a match.
-    unmatched_scanned: usize,
     /// What newly required modules hold of the file's was looked for.
     dependencies_met: bool,
     /// What coroutines of the module are in the midst of.
@@ -659,15 +599,14 @@ impl Pairer<'_> {
         self.out.upvalues.try_reserve(functions)?;
         self.out.sites.reserve(functions)?;
         self.graph.reserve(functions, self.loaded.fresh.len())?;
-        self.met2.reserve(self.loaded.fresh.len())?;
+        self.functions.reserve(self.loaded.fresh.len())?;
         self.out.met1.reserve(self.out.known.functions())?;
         // Tables, and cells and their names.
         let few = SOME + functions / 16;
         self.out.tables.try_reserve(few)?;
-        self.answered.try_reserve(few)?;
-        self.pairs_seen.try_reserve(few)?;
+        self.tables.reserve(few)?;
         self.places.reserve(few)?;
-        self.cells2.try_reserve(few)?;
+        self.cells.reserve(few)?;
         self.names.reserve(few)
     }
 
@@ -676,15 +615,15 @@ impl Pairer<'_> {
         self.identify()?;
         self.roots()?;
         loop {
-            if let Some(pair) = self.table_queue.pop_front() {
+            if let Some(pair) = self.tables.next() {
                 self.table_pair(pair)?;
             } else if let Some((table, site)) = self.scan_queue.pop_front() {
                 self.scan(table, site)?;
-            } else if let Some((function, index, site)) = self.discover.pop() {
+            } else if let Some((function, index, site)) = self.cells.next_to_discover() {
                 self.discover_upvalue(function, index, site)?;
-            } else if !self.edges.is_empty() {
+            } else if self.functions.has_pairs() {
                 self.match_edges()?;
-            } else if !self.cell_edges.is_empty() {
+            } else if self.cells.has_pairs() {
                 self.sort_cell_edges()?;
             } else if self.take_definitions()?
                 || self.meet_dependencies()?
@@ -698,7 +637,7 @@ impl Pairer<'_> {
                 // the evidence behind names, the strongest first: keys that are known by now, keys
                 // that are no names, references, lists; functions that are keys, and what external
                 // functions have inside
-            } else if !self.assigned_edges.is_empty() {
+            } else if self.cells.has_assigned_pairs() {
                 self.resolve_assigned()?;
             } else if self.discover_constants()? {
                 // functions that take the place of another value
@@ -718,13 +657,7 @@ impl Pairer<'_> {
             }
         }
         self.rank_answers()?;
-        for pair in std::mem::take(&mut self.compared) {
-            if pair.fit == Fit::Exact {
-                self.rows_gone(&pair)?;
-            } else {
-                self.gone(&pair)?;
-            }
-        }
+        self.entries_gone()?;
         self.settle_references()?;
         self.settle_constants()?;
         self.settle_kinds()?;
@@ -1033,7 +966,7 @@ impl Pairer<'_> {
             } else if self.vm.kind(child.key) == Kind::String {
                 self.pair_tables(old, new, site, fit)?;
             } else {
-                self.numbered.try_push(pair)?;
+                self.tables.wait_for_names(pair)?;
             }
         }
         Ok(())
@@ -1045,17 +978,6 @@ impl Pairer<'_> {
             true => Fit::Exact,
             false => Fit::Merged,
         }
-    }
-
-    fn edge(&mut self, edge: Edge) -> Result<()> {
-        let Some(new) = self.out.new.get_mut(edge.f2 as usize) else {
-            return Ok(());
-        };
-        if new.compared_with.contains(&edge.f1) {
-            return Ok(());
-        }
-        new.compared_with.try_push(edge.f1)?;
-        self.edges.try_push(edge)
     }
 }
 

@@ -8,6 +8,7 @@ use super::identity::Relation;
 use super::kinds::are_two_kinds;
 use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
 use crate::lua::vm::{Kind, Ref, Val};
+use crate::model::objects::DenseMap;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, sort_by_number};
@@ -121,7 +122,7 @@ impl Upvalues {
 
 /// The upvalues of the functions that have one list of cells, under the list's number.
 #[derive(Default)]
-pub(super) struct ByList(Vec<Option<(Upvalues, bool)>>);
+struct ByList(Vec<Option<(Upvalues, bool)>>);
 
 impl ByList {
     /// None as long as no function with this list was met, or, for a `own` function, no such one.
@@ -140,6 +141,48 @@ impl ByList {
             *place = Some((upvalues, own));
         }
         Ok(())
+    }
+}
+
+/// The cells that were met, and what waits.
+#[derive(Default)]
+pub(super) struct CellMatching {
+    /// The running cells, by their number among the known ones.
+    running: DenseMap,
+    running_lists: ByList,
+    /// The incoming cells, by address.
+    incoming: FxHashMap<usize, u32>,
+    incoming_lists: ByList,
+    /// The running cells that hold functions which are to be met: a function, its upvalue's number,
+    /// and where it stands.
+    discover: Vec<(Ref, u8, SiteId)>,
+    /// New pairs of functions that two cells hold.
+    pairs: Vec<CellEdge>,
+    /// The same, where some function assigns the cell: looked at last.
+    assigned_pairs: Vec<CellEdge>,
+    /// The incoming cells up to this one have been scanned for want of a match.
+    scanned: usize,
+}
+
+impl CellMatching {
+    /// Makes room for so many incoming cells.
+    pub(super) fn reserve(&mut self, cells: usize) -> Result<()> {
+        Ok(self.incoming.try_reserve(cells)?)
+    }
+
+    /// A running cell whose function is to be met.
+    pub(super) fn next_to_discover(&mut self) -> Option<(Ref, u8, SiteId)> {
+        self.discover.pop()
+    }
+
+    /// Do new pairs of functions wait that two cells hold?
+    pub(super) fn has_pairs(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
+    /// The same for cells that some function assigns.
+    pub(super) fn has_assigned_pairs(&self) -> bool {
+        !self.assigned_pairs.is_empty()
     }
 }
 
@@ -240,7 +283,7 @@ impl Pairer<'_> {
         site: SiteId,
         own: bool,
     ) -> Result<Upvalues> {
-        if let Some(known) = self.lists1.get(list, own) {
+        if let Some(known) = self.cells.running_lists.get(list, own) {
             return Ok(known);
         }
         let start = self.out.upvalues.len() as u32;
@@ -251,7 +294,7 @@ impl Pairer<'_> {
                 break;
             };
             let known = self.out.known.cell(address)?;
-            let number = match self.cells1.get(known) {
+            let number = match self.cells.running.get(known) {
                 Some(number) => number,
                 None => self.cell1(known, function, index, site, own)?,
             };
@@ -267,7 +310,7 @@ impl Pairer<'_> {
             }
         }
         let upvalues = self.upvalues_since(start);
-        self.lists1.set(list, upvalues, own)?;
+        self.cells.running_lists.set(list, upvalues, own)?;
         Ok(upvalues)
     }
 
@@ -283,14 +326,14 @@ impl Pairer<'_> {
     ) -> Result<u32> {
         let number = self.out.old_cells.len() as u32;
         let name = self.name(function, index)?;
-        self.cells1.set(known, number)?;
+        self.cells.running.set(known, number)?;
         let held = self
             .vm
             .upvalue(function, index)
             .map(|upvalue| upvalue.value);
         match held.filter(|_| own) {
             Some(held) if held.is_function() && self.out.number1(held.addr).is_none() => {
-                self.discover.try_push((function, index, site))?;
+                self.cells.discover.try_push((function, index, site))?;
             }
             _ => {}
         }
@@ -319,7 +362,7 @@ impl Pairer<'_> {
         list: u32,
         own: bool,
     ) -> Result<Upvalues> {
-        if let Some(known) = self.lists2.get(list, own) {
+        if let Some(known) = self.cells.incoming_lists.get(list, own) {
             return Ok(known);
         }
         let start = self.out.upvalues.len() as u32;
@@ -329,7 +372,7 @@ impl Pairer<'_> {
             let Some(id) = self.graph.lists.cells(list).get(i).copied() else {
                 break;
             };
-            let number = match self.cells2.get(&id) {
+            let number = match self.cells.incoming.get(&id) {
                 Some(number) => *number,
                 None => self.cell2(id, owner, function, index, own)?,
             };
@@ -343,7 +386,7 @@ impl Pairer<'_> {
             }
         }
         let upvalues = self.upvalues_since(start);
-        self.lists2.set(list, upvalues, own)?;
+        self.cells.incoming_lists.set(list, upvalues, own)?;
         Ok(upvalues)
     }
 
@@ -352,7 +395,7 @@ impl Pairer<'_> {
     fn cell2(&mut self, id: usize, owner: u32, function: Ref, index: u8, own: bool) -> Result<u32> {
         let number = self.out.new_cells.len() as u32;
         let name = self.name(function, index)?;
-        self.cells2.try_insert_value(id, number)?;
+        self.cells.incoming.try_insert_value(id, number)?;
         let held = self
             .vm
             .upvalue(function, index)
@@ -440,7 +483,11 @@ impl Pairer<'_> {
                 old: [known, c1],
             });
         }
-        let same = self.cells2.get(&self.vm.cell(old.function, old.index)) == Some(&c2);
+        let same = self
+            .cells
+            .incoming
+            .get(&self.vm.cell(old.function, old.index))
+            == Some(&c2);
         if let Some(new) = self.out.new_cells.get_mut(c2 as usize) {
             new.answer = Some(c1);
             new.same = same;
@@ -595,7 +642,7 @@ impl Pairer<'_> {
         } else if let (Some(f1), Some(f2)) = (f1, f2)
             && (own || self.are_twins(f1, f2))
         {
-            return self.cell_edges.try_push(CellEdge {
+            return self.cells.pairs.try_push(CellEdge {
                 pair,
                 edge: Edge { f1, f2 },
             });
@@ -638,7 +685,7 @@ impl Pairer<'_> {
     /// function assigns the cell, what it holds may have been chosen at run time: that is looked at
     /// when all else is known.
     pub(super) fn sort_cell_edges(&mut self) -> Result<()> {
-        let mut edges = std::mem::take(&mut self.cell_edges);
+        let mut edges = std::mem::take(&mut self.cells.pairs);
         sort_by_number(&mut edges, |edge| {
             self.out
                 .new_cells
@@ -647,7 +694,7 @@ impl Pairer<'_> {
         })?;
         for edge in edges {
             if self.is_assigned(edge.pair.old, edge.pair.new) || self.was_assigned(edge.pair.new) {
-                self.assigned_edges.try_push(edge)?;
+                self.cells.assigned_pairs.try_push(edge)?;
             } else {
                 self.take_edge(edge)?;
             }
@@ -667,7 +714,7 @@ impl Pairer<'_> {
     /// follows that function; what a function of the module made at run time stays; else the
     /// incoming one takes the place, as for any local helper.
     pub(super) fn resolve_assigned(&mut self) -> Result<()> {
-        for edge in std::mem::take(&mut self.assigned_edges) {
+        for edge in std::mem::take(&mut self.cells.assigned_pairs) {
             let Edge { f1, f2 } = edge.edge;
             let answered = self
                 .out
@@ -707,9 +754,9 @@ impl Pairer<'_> {
     /// incoming functions in it. True when there was something.
     pub(super) fn scan_unmatched(&mut self) -> Result<bool> {
         let mut found = false;
-        while self.unmatched_scanned < self.out.new_cells.len() {
-            let number = self.unmatched_scanned;
-            self.unmatched_scanned += 1;
+        while self.cells.scanned < self.out.new_cells.len() {
+            let number = self.cells.scanned;
+            self.cells.scanned += 1;
             let Some(cell) = self.out.new_cells.get(number).copied() else {
                 break;
             };

@@ -69,8 +69,7 @@ impl Pairer<'_> {
                 keys.is_some_and(|keys| self.vm.has_key(*keys, key))
             });
             if !is_replaced {
-                self.taken_up
-                    .try_insert_value(self.vm.val(change.table).addr, ())?;
+                self.tables.take_up(self.vm.val(change.table).addr)?;
             }
         }
         self.take_children(children)?;

@@ -6,6 +6,7 @@ use super::cells::{Name, NamedUpvalue, Upvalues};
 use super::{Edge, Pairer, incoming_graph};
 use crate::code::{Profile, UpvalueSet};
 use crate::lua::vm::{Info, Ref};
+use crate::model::objects::DenseMap;
 use crate::model::objects::RunningFunction;
 use crate::model::site::SiteId;
 use crate::support::error::{Error, Result};
@@ -65,6 +66,30 @@ pub struct Function2 {
     pub added: bool,
     /// How many pairs it is in.
     degree: u32,
+}
+
+/// The incoming functions that were met, and the pairs that wait.
+#[derive(Default)]
+pub(super) struct FunctionMatching {
+    /// The incoming functions, by their order of creation.
+    incoming: DenseMap,
+    /// New pairs of functions.
+    pairs: Vec<Edge>,
+    /// Upvalues of the incoming version (the first of a list) and those of the running version to
+    /// which they answer, all of them, by nothing but their names.
+    by_name: DenseMap,
+}
+
+impl FunctionMatching {
+    /// Makes room for so many fresh objects.
+    pub(super) fn reserve(&mut self, objects: usize) -> Result<()> {
+        self.incoming.reserve(objects)
+    }
+
+    /// Do new pairs of functions wait?
+    pub(super) fn has_pairs(&self) -> bool {
+        !self.pairs.is_empty()
+    }
 }
 
 impl Pairer<'_> {
@@ -167,7 +192,7 @@ impl Pairer<'_> {
         self.loaded
             .fresh
             .order(address)
-            .and_then(|order| self.met2.get(order))
+            .and_then(|order| self.functions.incoming.get(order))
     }
 
     /// Meets an incoming function; none for a C function and one that is not fresh.
@@ -185,7 +210,7 @@ impl Pairer<'_> {
         at: Ref,
         site: SiteId,
     ) -> Result<Option<u32>> {
-        if let Some(met) = self.met2.get(order) {
+        if let Some(met) = self.functions.incoming.get(order) {
             return Ok(Some(met));
         }
         let Some((
@@ -210,7 +235,7 @@ impl Pairer<'_> {
             None => self.vm.exact_profile(at)?.unwrap_or_default(),
         };
         let number = self.out.new.len() as u32;
-        self.met2.set(order, number)?;
+        self.functions.incoming.set(order, number)?;
         let upvalues = self.cells_of_new(number, at, list, own)?;
         profile.assigned.each(upvalues.len(), |i| {
             let cell = self.out.cell_number(upvalues, i);
@@ -243,11 +268,23 @@ impl Pairer<'_> {
         !old.own && !new.own && old.info == new.info
     }
 
+    /// Notes a new pair of functions.
+    pub(super) fn edge(&mut self, edge: Edge) -> Result<()> {
+        let Some(new) = self.out.new.get_mut(edge.f2 as usize) else {
+            return Ok(());
+        };
+        if new.compared_with.contains(&edge.f1) {
+            return Ok(());
+        }
+        new.compared_with.try_push(edge.f1)?;
+        self.functions.pairs.try_push(edge)
+    }
+
     /// Matches the cells of the new pairs of functions (R4.1). A pair whose sides both have another
     /// partner is an alias that the source changed (`M.b = M.a`): its cells are those of the
     /// others.
     pub(super) fn match_edges(&mut self) -> Result<()> {
-        let mut edges = std::mem::take(&mut self.edges);
+        let mut edges = std::mem::take(&mut self.functions.pairs);
         for edge in &edges {
             if let (Some(old), Some(new)) = (
                 self.out.old.get_mut(edge.f1 as usize),
@@ -392,7 +429,7 @@ impl Pairer<'_> {
     ) -> Result<()> {
         // Most functions have the cells of others, whose counterparts have been matched with the
         // same ones.
-        if ups2.is_empty() || self.matched.get(ups2.first()) == Some(ups1.first()) {
+        if ups2.is_empty() || self.functions.by_name.get(ups2.first()) == Some(ups1.first()) {
             return Ok(());
         }
         let mut settled = !ups1.is_empty();
@@ -415,7 +452,7 @@ impl Pairer<'_> {
             }
         }
         if settled {
-            self.matched.set(ups2.first(), ups1.first())?;
+            self.functions.by_name.set(ups2.first(), ups1.first())?;
         }
         Ok(())
     }

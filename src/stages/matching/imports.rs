@@ -187,7 +187,7 @@ impl Pairer<'_> {
         if !val.is_table() {
             return Ok(false);
         }
-        if val == self.vm.val(self.context.running) || self.answered.contains(&val.addr) {
+        if val == self.vm.val(self.context.running) || self.tables.is_answer(val.addr) {
             return Ok(true);
         }
         let metatable = self.vm.metatable(value)?;

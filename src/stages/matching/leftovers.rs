@@ -180,7 +180,7 @@ impl Pairer<'_> {
             return Ok(false);
         }
         let unanswered =
-            |pairer: &Self, val: Val| val.is_table() && !pairer.answered.contains(&val.addr);
+            |pairer: &Self, val: Val| val.is_table() && !pairer.tables.is_answer(val.addr);
         for table in self.look_through(running, &mut left, unanswered)? {
             let unknown = |pairer: &Self, val: Val| {
                 val.is_function() && pairer.out.known.number(val.addr).is_none()

@@ -180,6 +180,15 @@ fn none<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
     Ok(list)
 }
 
+/// The lists that were met.
+#[derive(Default)]
+pub(super) struct ListMatching {
+    /// Those that wait until names have told what they can.
+    waiting: Vec<List>,
+    /// The running tables whose list parts are looked at element by element: up to which index.
+    listed: FxHashMap<usize, i64>,
+}
+
 impl Pairer<'_> {
     /// Looks at the list part of a pair of tables. Plain data that stays as it runs needs no more.
     pub(super) fn list(&mut self, pair: &TablePair, written: Vec<EntryPair>) -> Result<()> {
@@ -198,9 +207,10 @@ impl Pairer<'_> {
                 .try_for_each(|beside| self.plain(pair, beside));
         }
         let address = self.vm.val(pair.old).addr;
-        self.listed
+        self.lists
+            .listed
             .try_insert_value(address, end.min(MOST_ELEMENTS))?;
-        self.lists.try_push(List {
+        self.lists.waiting.try_push(List {
             pair: *pair,
             written,
         })
@@ -208,7 +218,7 @@ impl Pairer<'_> {
 
     /// Is the index one of a list that is looked at element by element?
     pub(super) fn is_listed(&self, table: Ref, index: Option<i64>) -> bool {
-        let end = self.listed.get(&self.vm.val(table).addr);
+        let end = self.lists.listed.get(&self.vm.val(table).addr);
         index
             .zip(end)
             .is_some_and(|(index, end)| (1..=*end).contains(&index))
@@ -216,7 +226,7 @@ impl Pairer<'_> {
 
     /// When names have told what they can: the lists that wait. True when there were any.
     pub(super) fn resolve_lists(&mut self) -> Result<bool> {
-        let lists = std::mem::take(&mut self.lists);
+        let lists = std::mem::take(&mut self.lists.waiting);
         let some = !lists.is_empty();
         for List { pair, written } in lists {
             let mut matched = self.match_elements(&pair, written)?;

@@ -313,7 +313,7 @@ impl Pairer<'_> {
                 continue;
             }
             // What the file has elsewhere by now is not gone.
-            let is_elsewhere = self.answered.contains(&val.addr);
+            let is_elsewhere = self.tables.is_answer(val.addr);
             let metatable = self.vm.metatable(table)?;
             if code == CodeInTable::AsOnRecord {
                 if is_elsewhere {
@@ -393,7 +393,7 @@ impl Pairer<'_> {
         }
         for (place, entry) in gone {
             // A table that goes on elsewhere in the file goes with all that is in it.
-            let moves = self.answered.contains(&self.vm.val(entry.value).addr)
+            let moves = self.tables.is_answer(self.vm.val(entry.value).addr)
                 && self.is_object_as_loaded(place, entry.value);
             if moves || self.is_as_loaded(place, entry.value)? {
                 self.remove(old, site, entry)?;

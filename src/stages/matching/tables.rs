@@ -1,5 +1,7 @@
 //! R3.1: which running table answers to which of the incoming version, and what they hold.
 
+use std::collections::VecDeque;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::WrittenKeys;
@@ -23,6 +25,66 @@ struct Dropped {
     places: FxHashSet<(usize, usize)>,
 }
 
+/// The tables that were met, and the places that wait.
+#[derive(Default)]
+pub(super) struct TableMatching {
+    /// A running table and an incoming one that answer to each other.
+    pairs: FxHashSet<(usize, usize)>,
+    /// The running tables that answer to one of the incoming version.
+    answered: FxHashSet<usize>,
+    /// The running tables that the file takes up again (`M = M or {}`).
+    taken_up: FxHashSet<usize>,
+    /// New pairs.
+    queue: VecDeque<TablePair>,
+    /// Places that wait, since the text says that they are references, or one of their tables has
+    /// a partner elsewhere.
+    deferred: Vec<TablePair>,
+    /// Places that wait, since their keys are no names.
+    numbered: Vec<TablePair>,
+    /// The running code-bearing tables, enumerated already.
+    enumerated: FxHashSet<usize>,
+    /// R8: pairs of which what only the running version has may go.
+    compared: Vec<TablePair>,
+    /// R8: the running tables that hold exactly what the incoming ones hold in the end.
+    exact: FxHashSet<usize>,
+    /// The memory in which each pair of tables lists its entries; empty in between.
+    entries: Vec<EntryPair>,
+}
+
+impl TableMatching {
+    /// Makes room for so many pairs.
+    pub(super) fn reserve(&mut self, pairs: usize) -> Result<()> {
+        self.answered.try_reserve(pairs)?;
+        Ok(self.pairs.try_reserve(pairs)?)
+    }
+
+    /// The next new pair.
+    pub(super) fn next(&mut self) -> Option<TablePair> {
+        self.queue.pop_front()
+    }
+
+    /// Does a running table answer to one of the incoming version?
+    pub(super) fn is_answer(&self, running: usize) -> bool {
+        self.answered.contains(&running)
+    }
+
+    /// Does a running table hold exactly what an incoming one holds in the end (R8)?
+    pub(super) fn is_exact(&self, running: usize) -> bool {
+        self.exact.contains(&running)
+    }
+
+    /// Notes a running table that the file takes up again.
+    pub(super) fn take_up(&mut self, running: usize) -> Result<()> {
+        self.taken_up.try_insert_value(running, ())?;
+        Ok(())
+    }
+
+    /// Lets a place wait whose key is no name.
+    pub(super) fn wait_for_names(&mut self, pair: TablePair) -> Result<()> {
+        self.numbered.try_push(pair)
+    }
+}
+
 impl Pairer<'_> {
     /// Pairs a running table with a fresh one of the incoming version. Where one of them has a
     /// partner already, this place is not its own but a reference to it, which may point elsewhere
@@ -36,7 +98,7 @@ impl Pairer<'_> {
             fit,
         };
         if !self.are_free(old_addr, new_addr) {
-            if self.pairs_seen.contains(&(old_addr, new_addr)) {
+            if self.tables.pairs.contains(&(old_addr, new_addr)) {
                 return Ok(());
             }
             return self.refer(pair);
@@ -48,12 +110,12 @@ impl Pairer<'_> {
     /// new.
     pub(super) fn are_paired(&self, old: Ref, new: Ref) -> bool {
         let pair = (self.vm.val(old).addr, self.vm.val(new).addr);
-        self.pairs_seen.contains(&pair)
+        self.tables.pairs.contains(&pair)
     }
 
     /// Does a running table answer to one of the incoming version already, or is it one itself?
     pub(super) fn has_partner(&self, old: usize) -> bool {
-        self.answered.contains(&old) || self.taken_up.contains(&old)
+        self.tables.answered.contains(&old) || self.tables.taken_up.contains(&old)
     }
 
     /// Has the incoming table no partner, and is it to be met as a table of the file's own?
@@ -74,8 +136,10 @@ impl Pairer<'_> {
         new_addr: usize,
     ) -> Result<()> {
         self.find_record(&pair, old_addr)?;
-        self.pairs_seen.try_insert_value((old_addr, new_addr), ())?;
-        self.answered.try_insert_value(old_addr, ())?;
+        self.tables
+            .pairs
+            .try_insert_value((old_addr, new_addr), ())?;
+        self.tables.answered.try_insert_value(old_addr, ())?;
         if !self.out.tables.contains_key(&new_addr) {
             self.out.tables.try_insert_value(new_addr, pair.old)?;
             self.out.paired.try_push((pair.new, pair.old))?;
@@ -83,7 +147,7 @@ impl Pairer<'_> {
         if !self.vm.metatable_val(pair.new).is_nil() {
             self.out.copies.try_push(pair.new)?;
         }
-        self.table_queue.try_push(pair)
+        self.tables.queue.try_push(pair)
     }
 
     /// References among tables: one that leads to a running table which answers to none of the
@@ -93,7 +157,7 @@ impl Pairer<'_> {
     pub(super) fn resolve_references(&mut self, pass: Pass) -> Result<bool> {
         let mut found = false;
         let mut beside = None;
-        for pair in std::mem::take(&mut self.deferred) {
+        for pair in std::mem::take(&mut self.tables.deferred) {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let has_place = self.out.tables.contains_key(&new_addr);
             if self.are_others(pair.old, pair.new) {
@@ -133,7 +197,7 @@ impl Pairer<'_> {
     /// Takes the places that wait since their keys are no names: a number may have been given to
     /// another object in the file. True when there was one.
     pub(super) fn resolve_numbered(&mut self) -> Result<bool> {
-        let waiting = std::mem::take(&mut self.numbered);
+        let waiting = std::mem::take(&mut self.tables.numbered);
         let some = !waiting.is_empty();
         for pair in waiting {
             self.pair_tables(pair.old, pair.new, pair.site, pair.fit)?;
@@ -143,7 +207,7 @@ impl Pairer<'_> {
 
     /// Lets a place wait.
     pub(super) fn refer(&mut self, pair: TablePair) -> Result<()> {
-        self.deferred.try_push(pair)
+        self.tables.deferred.try_push(pair)
     }
 
     /// Does the running version have the table beside the one that answers to the incoming one,
@@ -215,7 +279,7 @@ impl Pairer<'_> {
         let Some(order) = self.order_of(self.vm.val(pair.new)) else {
             return Ok(());
         };
-        let (mut entries, mut written) = (std::mem::take(&mut self.entries), Vec::new());
+        let (mut entries, mut written) = (std::mem::take(&mut self.tables.entries), Vec::new());
         let mut shared = 0;
         let list = self.vm.raw_len(pair.new);
         for item in self.items(pair.new, order)? {
@@ -277,19 +341,19 @@ impl Pairer<'_> {
             self.out.slots.try_push(slot)?;
             self.child(slot, Some(pair.new), &beside, &mut children)?;
         }
-        self.entries = entries;
+        self.tables.entries = entries;
         self.take_children(children)?;
         self.pair_metatables(&pair)?;
         // Where the running version has as many entries as both sides share, it has none of its
         // own.
         let address = self.vm.val(pair.old).addr;
         if self.loaded.snapshot.entries(address) == Some(shared) {
-            self.bearing.try_insert_value(address, ())?;
+            self.tables.enumerated.try_insert_value(address, ())?;
         } else if bears_code || self.loses_keys(&pair, shared)? {
             self.enumerate(pair.old, pair.new, pair.site, &WrittenKeys::default())?;
         }
         if pair.fit == Fit::Exact || self.merges {
-            self.compared.try_push(pair)?;
+            self.tables.compared.try_push(pair)?;
         }
         Ok(())
     }
@@ -445,7 +509,7 @@ impl Pairer<'_> {
         } else if is_fresh && self.are_same(old, new) {
             return self.pair_tables(old, new, at, Fit::Merged);
         } else if is_fresh {
-            self.numbered.try_push(TablePair {
+            self.tables.numbered.try_push(TablePair {
                 old,
                 new,
                 site: at,
@@ -470,7 +534,12 @@ impl Pairer<'_> {
         written: &WrittenKeys,
     ) -> Result<()> {
         let address = self.vm.val(table).addr;
-        if self.bearing.try_insert_value(address, ())?.is_some() {
+        if self
+            .tables
+            .enumerated
+            .try_insert_value(address, ())?
+            .is_some()
+        {
             return Ok(());
         }
         let written = written.get(&address).copied().unwrap_or_default();
@@ -521,13 +590,25 @@ impl Pairer<'_> {
         Ok(())
     }
 
+    /// R8: what only the running version has goes from the tables that follow the file.
+    pub(super) fn entries_gone(&mut self) -> Result<()> {
+        for pair in std::mem::take(&mut self.tables.compared) {
+            if pair.fit == Fit::Exact {
+                self.rows_gone(&pair)?;
+            } else {
+                self.gone(&pair)?;
+            }
+        }
+        Ok(())
+    }
+
     /// R8: what the incoming table does not hold goes from the running one.
-    pub(super) fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
+    fn rows_gone(&mut self, pair: &TablePair) -> Result<()> {
         let address = self.vm.val(pair.old).addr;
-        self.exact.try_insert_value(address, ())?;
+        self.tables.exact.try_insert_value(address, ())?;
         let mut cursor = self.vm.walk(pair.old, pair.new)?;
         while let Some(entry) = cursor.next(self.vm) {
-            let by_object = self.answered.contains(&entry.key.addr)
+            let by_object = self.tables.answered.contains(&entry.key.addr)
                 || self.out.number1(entry.key.addr).is_some();
             let index = cursor.key_integer(self.vm);
             if entry.old.is_nil() && !by_object && !self.is_listed(pair.old, index) {
