@@ -389,8 +389,21 @@ describe("a list of the module's named functions (R5.12)", function()
     assert.equal("a2 b2 other", texts(M.list))
     assert.matches("^m.list%[3%]: the function of .*lists_spec.lua:%d+ stays", report.warnings[1])
     assert.equal(1, #report.warnings)
+    assert.same({}, app:update("m", module(2, "M.a, M.b, M.c"), { strict = true }).warnings)
+    report = app:update("m", module(3, "M.a, M.b, M.c"))
+    assert.matches("that the file has changed", report.warnings[1])
     app:update("m", module(2, "M.a, M.b, M.c"), { data = "replace" })
     assert.equal("a2 b2 c2", texts(M.list))
+  end)
+
+  it("says nothing of the program's handler if the file has not changed its own", function()
+    for name, third in pairs { m = "M.c", n = "function() return 'x' end" } do
+      local text = module(1, "M.a, M.b, " .. third)
+      local M = app:module(name, text)
+      M.list[3] = other
+      assert.same({}, app:update(name, text .. " -- edited").warnings)
+      assert.equal("a1 b1 other", texts(M.list))
+    end
   end)
 
   it("gets the file's new one beside what the program has added", function()

@@ -118,15 +118,13 @@ impl Identity {
         id.is_some_and(|id| self.incoming(id).is_some() && !may_be_place(id))
     }
 
-    /// Has the edit changed the code of an incoming function?
-    pub(super) fn is_edited(&self, vm: &Vm, new: Ref) -> bool {
-        let codes = || {
-            let (base, definitions) = self.versions()?;
-            let incoming = self.incoming_definition(vm, new)?;
-            let code = base.function_digest(self.base(incoming)?.0)?;
-            Some((code, definitions.function_digest(incoming)?))
-        };
-        codes().is_some_and(|(base, incoming)| base.is_equal(incoming) == Some(false))
+    /// Has the edit changed the code of an incoming function? None where nobody knows.
+    pub(super) fn is_edited(&self, vm: &Vm, new: Ref) -> Option<bool> {
+        let (base, definitions) = self.versions()?;
+        let incoming = self.incoming_definition(vm, new)?;
+        let code = base.function_digest(self.base(incoming)?.0)?;
+        let is_equal = code.is_equal(definitions.function_digest(incoming)?);
+        is_equal.map(|is_equal| !is_equal)
     }
 
     /// Has the text of the last load a function with this code?
