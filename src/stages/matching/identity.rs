@@ -806,8 +806,11 @@ impl Pairer<'_> {
         let mut steps: Vec<Holder> = Vec::new();
         let mut at = Some(definition);
         let mut site = SiteId::MODULE;
+        let module = self.vm.val(self.loaded.value);
         while let Some(holder) = at.and_then(|at| self.identity.incoming.holder(at)) {
-            if steps.len() > MOST_STEPS {
+            let object = at.and_then(|at| self.identity.incoming.object(at));
+            let is_module = object.is_some_and(|object| self.vm.val(object) == module);
+            if steps.len() > MOST_STEPS || is_module {
                 break;
             }
             steps.try_push(holder)?;
@@ -864,4 +867,4 @@ fn place_of(
 }
 
 /// The steps of a path that is told.
-const MOST_STEPS: usize = 64;
+pub(super) const MOST_STEPS: usize = 64;

@@ -198,8 +198,8 @@ impl Pairer<'_> {
                 .try_for_each(|beside| self.plain(pair, beside));
         }
         let address = self.vm.val(pair.old).addr;
-        self.listed
-            .try_insert_value(address, end.min(MOST_ELEMENTS))?;
+        let end = end.min(MOST_ELEMENTS);
+        self.out.listed.try_insert_value(address, end)?;
         self.lists.try_push(List {
             pair: *pair,
             written,
@@ -208,7 +208,7 @@ impl Pairer<'_> {
 
     /// Is the index one of a list that is looked at element by element?
     pub(super) fn is_listed(&self, table: Ref, index: Option<i64>) -> bool {
-        let end = self.listed.get(&self.vm.val(table).addr);
+        let end = self.out.listed.get(&self.vm.val(table).addr);
         index
             .zip(end)
             .is_some_and(|(index, end)| (1..=*end).contains(&index))
