@@ -479,3 +479,37 @@ describe("a row that the file takes out of a list (R5.12, R8.4)", function()
     assert.equal("a1 b5", texts(M.list))
   end)
 end)
+
+describe("an enumeration that leads both ways (R5.12)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+  local function enum(...)
+    return ([[
+      local E = {}
+      for i, name in ipairs { "%s" } do E[name], E[i] = i, name end
+      return { E = E }
+    ]]):format(table.concat({ ... }, '", "'))
+  end
+
+  it("gets a new name and its number, which are the program's from then on", function()
+    local M = app:module("m", enum("A", "B"))
+    local report = app:update("m", enum("A", "B", "C", "D"))
+    assert.same({ "A", "B", "C", "D", A = 1, B = 2, C = 3, D = 4 }, M.E)
+    assert.same({ 4, 0, {} }, { report.data.added, report.data.differing, report.warnings })
+    M.E.D, M.E[4] = nil, nil
+    app:update("m", enum("A", "B", "C", "D"))
+    assert.same({ "A", "B", "C", A = 1, B = 2, C = 3 }, M.E)
+  end)
+
+  it("does not get a number that the program uses, nor one of a name in the middle", function()
+    local M = app:module("m", enum("A", "B"))
+    M.E[3] = "own"
+    app:update("m", enum("A", "B", "C"))
+    assert.same({ "A", "B", "own", A = 1, B = 2, C = 3 }, M.E)
+    local N = app:module("n", enum("A", "B"))
+    local report = app:update("n", enum("A", "X", "B", "C"))
+    assert.same({ "A", "B", A = 1, B = 2, X = 2, C = 4 }, N.E)
+    assert.matches("n.E.B: number 2 while it runs, number 3 in the file", report.warnings[1], 1, true)
+  end)
+end)
