@@ -218,6 +218,28 @@ describe("R6 where a conflict is found", function()
     end
   end)
 
+  it("is told with the reason why the two are compared (R10.6)", function()
+    local function module(former, hp, hits)
+      return (([[
+        local M = { FORMER = { hp = %s }, list = { { name = "a", run = function() end }, {} } }
+        local hits = %s
+        function M.FORMER.roar() return "a roar", #tostring(hits) end
+        function M.set(x) M.FORMER.hp, hits = x, x end
+        return M
+      ]]):format(hp, hits):gsub("FORMER", former))
+    end
+    local M = app:module("M", module("orc", 5, 1))
+    M.set(7)
+    app:write("M", module("troll", "{}", "{}"))
+    local message, report = app:refused("M", nil, M)
+    local found = by_path(report)
+    assert.equal("by place; M.troll: M.orc before, by likeness", found["M.troll.hp"].matched)
+    assert.matches("M.troll.hp: number 7 while it runs, table of 0 entries in the file"
+      .. " (line 1), matched by place; M.troll: M.orc before, by likeness", message, 1, true)
+    assert.equal("by name", found["M.set@hits"].matched)
+    assert.matches("matched by name", tostring(report), 1, true)
+  end)
+
   it("is told without addresses, which nobody can look up, where a key is a table or a function", function()
     local source = [[
       local sub = {}

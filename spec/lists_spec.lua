@@ -389,8 +389,21 @@ describe("a list of the module's named functions (R5.12)", function()
     assert.equal("a2 b2 other", texts(M.list))
     assert.matches("^m.list%[3%]: the function of .*lists_spec.lua:%d+ stays", report.warnings[1])
     assert.equal(1, #report.warnings)
+    assert.same({}, app:update("m", module(2, "M.a, M.b, M.c"), { strict = true }).warnings)
+    report = app:update("m", module(3, "M.a, M.b, M.c"))
+    assert.matches("that the file has changed", report.warnings[1])
     app:update("m", module(2, "M.a, M.b, M.c"), { data = "replace" })
     assert.equal("a2 b2 c2", texts(M.list))
+  end)
+
+  it("says nothing of the program's handler if the file has not changed its own", function()
+    for name, third in pairs { m = "M.c", n = "function() return 'x' end" } do
+      local text = module(1, "M.a, M.b, " .. third)
+      local M = app:module(name, text)
+      M.list[3] = other
+      assert.same({}, app:update(name, text .. " -- edited").warnings)
+      assert.equal("a1 b1 other", texts(M.list))
+    end
   end)
 
   it("gets the file's new one beside what the program has added", function()
@@ -464,5 +477,39 @@ describe("a row that the file takes out of a list (R5.12, R8.4)", function()
     app:update("m", list(row("a", 1)))
     app:update("m", list(row("a", 1), row("b", 5)), { data = "merge" })
     assert.equal("a1 b5", texts(M.list))
+  end)
+end)
+
+describe("an enumeration that leads both ways (R5.12)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+  local function enum(...)
+    return ([[
+      local E = {}
+      for i, name in ipairs { "%s" } do E[name], E[i] = i, name end
+      return { E = E }
+    ]]):format(table.concat({ ... }, '", "'))
+  end
+
+  it("gets a new name and its number, which are the program's from then on", function()
+    local M = app:module("m", enum("A", "B"))
+    local report = app:update("m", enum("A", "B", "C", "D"))
+    assert.same({ "A", "B", "C", "D", A = 1, B = 2, C = 3, D = 4 }, M.E)
+    assert.same({ 4, 0, {} }, { report.data.added, report.data.differing, report.warnings })
+    M.E.D, M.E[4] = nil, nil
+    app:update("m", enum("A", "B", "C", "D"))
+    assert.same({ "A", "B", "C", A = 1, B = 2, C = 3 }, M.E)
+  end)
+
+  it("does not get a number that the program uses, nor one of a name in the middle", function()
+    local M = app:module("m", enum("A", "B"))
+    M.E[3] = "own"
+    app:update("m", enum("A", "B", "C"))
+    assert.same({ "A", "B", "own", A = 1, B = 2, C = 3 }, M.E)
+    local N = app:module("n", enum("A", "B"))
+    local report = app:update("n", enum("A", "X", "B", "C"))
+    assert.same({ "A", "B", A = 1, B = 2, X = 2, C = 4 }, N.E)
+    assert.matches("n.E.B: number 2 while it runs, number 3 in the file", report.warnings[1], 1, true)
   end)
 end)

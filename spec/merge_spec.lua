@@ -428,7 +428,7 @@ describe("data = 'merge' (R8)", function()
     merge(of(2))
     assert.same({ 2, 7, 2, 2, 2, 2, 2 }, { M[1.5], M[true], M[false], M[-3], M[2 ^ 53], M["\0"], M.a.v })
     assert.equal(M.a, M.b)
-    assert.equal(1, M[M.a]) -- a key that is an object is not on record
+    assert.equal(2, M[M.a]) -- a key that is a table is on record by its number
   end)
 
   it("never runs a metamethod", function()
@@ -867,4 +867,53 @@ describe("data = 'merge' (R8) with values chosen to be alike", function()
     app:update("m", "return { motd = 'Hello', limit = 200, names = {} }", { data = "merge" })
     assert.same({ chosen, 0x1.0f1858a10d46cp-223, { [chosen] = 1 } }, { M.motd, M.limit, M.names })
   end)
+end)
+
+describe("data under keys that are tables (R8.4)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+  local V = [[
+    local M, Fire, Ice, Wind = {}, { name = "fire" }, { name = "ice" }, { name = "wind" }
+    M.Fire, M.Ice, M.Wind = Fire, Ice, Wind
+    M.damage = { [Fire] = { [Ice] = %s, [Wind] = %s }, [Ice] = %s }
+    return M
+  ]]
+
+  it("follows the file with 'merge' where the program has not changed it, and is counted else", function()
+    local M = app:module("m", V:format(2, 3, 4))
+    local fire, ice, wind = M.Fire, M.Ice, M.Wind
+    M.damage[fire][wind] = 30
+    local report = app:update("m", V:format(20, 3, 40))
+    assert.same({ 2, 30, 4, 2 },
+      { M.damage[fire][ice], M.damage[fire][wind], M.damage[ice], report.data.differing })
+    report = app:update("m", V:format(21, 300, 41), { data = "merge" })
+    assert.same({ 21, 30, 41, fire, 1 },
+      { M.damage[fire][ice], M.damage[fire][wind], M.damage[ice], M.Fire, #report.warnings })
+    assert.matches("number 30 while it runs, number 300 in the file", report.warnings[1])
+  end)
+
+  it("stays away if the program has removed it", function()
+    local M = app:module("m", V:format(2, 3, 4))
+    M.damage[M.Ice], M.damage[M.Fire][M.Ice] = nil, nil
+    app:update("m", V:format(20, 3, 40), { data = "merge" })
+    assert.same({ nil, nil }, { M.damage[M.Ice], M.damage[M.Fire][M.Ice] })
+    assert.equal(3, M.damage[M.Fire][M.Wind])
+  end)
+end)
+
+it("A set of functions alone keeps its text, so that names tell which is which (R3.13)", function()
+  local app = program.new()
+  local V = [[
+    %s
+    %s
+    return { on = { [hit] = 1, [die] = 2 } }
+  ]]
+  local hit, die = "local function hit() return %q end", "local function die() return %q end"
+  local M = app:module("m", V:format(hit:format "hit", die:format "die"))
+  app:update("m", V:format(die:format "die, new", hit:format "hit, new"))
+  local found = {}
+  for f, value in pairs(M.on) do found[f()] = value end
+  assert.same({ ["hit, new"] = 1, ["die, new"] = 2 }, found)
+  app:unload()
 end)

@@ -62,6 +62,7 @@
 ---@field file string       the type that the file has there
 ---@field running_value? string  the value there, such as `number 5` or `table of 3 entries`
 ---@field file_value? string     the file's value there
+---@field matched string    why the two are compared, such as `by place` or `by name` (R10.6)
 ---@field line? integer     the line in the file
 
 ---Milliseconds, by phase.

@@ -166,9 +166,9 @@ end
 function reports.add_details(lines, report, color)
     local conflicts = {}
     for i, conflict in ipairs(report.conflicts) do
-        conflicts[i] = format("%s: %s while it runs, %s in the file%s", conflict.path,
+        conflicts[i] = format("%s: %s while it runs, %s in the file%s, matched %s", conflict.path,
             conflict.running_value or conflict.running, conflict.file_value or conflict.file,
-            conflict.line and format(" (line %d)", conflict.line) or "")
+            conflict.line and format(" (line %d)", conflict.line) or "", conflict.matched)
     end
     section(lines, "conflicts", "!", conflicts, color)
     if report.refused and conflicts[1] then

@@ -142,6 +142,11 @@ impl Path {
         RecordedPlace(mix(self.0 ^ key.rotate_left(17)))
     }
 
+    /// The place under a key that is the object with this number.
+    pub fn place_by_object(self, number: i64) -> RecordedPlace {
+        self.place(mix(number.cast_unsigned() ^ 0x6b65_7973))
+    }
+
     /// The place of the table's metatable.
     pub fn metatable(self) -> RecordedPlace {
         RecordedPlace(mix(self.0 ^ 0x6d65_7461))

@@ -65,7 +65,7 @@ use crate::model::site::{SiteId, Sites};
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::nesting::Nesting;
-use crate::support::error::Result;
+use crate::support::error::{Result, shown};
 use crate::support::mem::{TryPush, copied, sort_by_number};
 
 /// The tables and cells of a small module.
@@ -285,6 +285,9 @@ pub struct Pairing {
     pub warnings: Vec<String>,
     /// Why what answers to each other, where the place does not say it; if that is asked for.
     pub matched: Vec<String>,
+    /// Of running tables with conflicts, and of incoming functions with such locals, by address:
+    /// why they answer to their partners, where their places do not say it.
+    pub conflicting: FxHashMap<usize, String>,
     /// Where things stand.
     pub sites: Sites,
     /// Additions that are none (R5.4): indices of `slots`.
@@ -304,6 +307,8 @@ pub struct Pairing {
     /// By the address of the incoming table: what the record has of its list. None for a list that
     /// is recorded as it is.
     pub recorded: FxHashMap<usize, RecordedList>,
+    /// The running tables whose list parts are looked at element by element: up to which index.
+    pub listed: FxHashMap<usize, i64>,
     /// External functions over the file's (R3.5).
     pub external: Vec<External>,
     /// Where wrappers have what they wrap.
@@ -339,6 +344,7 @@ impl Pairing {
             differing: Vec::new(),
             warnings: Vec::new(),
             matched: Vec::new(),
+            conflicting: FxHashMap::default(),
             sites: Sites::new()?,
             dropped: FxHashSet::default(),
             known,
@@ -348,6 +354,7 @@ impl Pairing {
             base,
             paths: FxHashMap::default(),
             recorded: FxHashMap::default(),
+            listed: FxHashMap::default(),
             external: Vec::new(),
             inside: Vec::new(),
             chosen: FxHashSet::default(),
@@ -450,6 +457,36 @@ impl Pairing {
         })
     }
 
+    /// R10.6: why both sides of a place are compared: as `listed` and `conflicting` have it.
+    pub fn why(&self, vm: &Vm, slot: &SlotDecision) -> String {
+        let address = vm.val(slot.table).addr;
+        let end = self.listed.get(&address).copied().unwrap_or_default();
+        let how = match vm.integer(slot.key) {
+            Some(index) if (1..=end).contains(&index) => "by content and order",
+            _ => "by place",
+        };
+        self.why_holder(how.into(), address)
+    }
+
+    /// The same for an incoming cell and that which it answers to.
+    pub fn why_cell(&self, vm: &Vm, cell: u32) -> String {
+        let how = match self.former_name(vm, cell) {
+            Some(former) => format!("{} before", shown(&former)),
+            None => "by name".into(),
+        };
+        let owner = self.new_cells.get(cell as usize);
+        let owner = owner.and_then(|cell| self.new.get(cell.owner as usize));
+        self.why_holder(how, owner.map_or(0, |owner| vm.val(owner.at).addr))
+    }
+
+    fn why_holder(&self, mut how: String, holder: usize) -> String {
+        if let Some(why) = self.conflicting.get(&holder) {
+            how.push_str("; ");
+            how.push_str(why);
+        }
+        how
+    }
+
     /// A running function.
     pub fn old_at(&self, address: usize) -> Option<&Function1> {
         self.old.get(self.number1(address)? as usize)
@@ -498,7 +535,7 @@ pub fn pair(
         cells: cells::CellMatching::default(),
         tables: tables::TableMatching::default(),
         constants: constants::Constants::new(options.constants, source, assigned),
-        lists: lists::ListMatching::default(),
+        lists: Vec::new(),
         wrappers: wrappers::Wrappers::new(options),
         code: own_code::CodeOfTables::default(),
         scanned: FxHashSet::default(),
@@ -563,7 +600,8 @@ struct Pairer<'a> {
     functions: functions::FunctionMatching,
     cells: cells::CellMatching,
     tables: tables::TableMatching,
-    lists: lists::ListMatching,
+    /// Lists that wait until names have told what they can.
+    lists: Vec<lists::List>,
     constants: constants::Constants,
     /// External functions over the file's.
     wrappers: wrappers::Wrappers,
@@ -661,6 +699,7 @@ impl Pairer<'_> {
         self.settle_references()?;
         self.settle_constants()?;
         self.settle_kinds()?;
+        self.explain_conflicts()?;
         self.note_differing()?;
         self.warn_of_lacking_methods()?;
         self.warn_of_begun()?;

@@ -39,6 +39,8 @@ pub struct Conflict {
     pub values: Option<[String; 2]>,
     /// The incoming line, where it is known.
     pub line: Option<i32>,
+    /// Why the two are compared (R10.6).
+    pub matched: String,
 }
 
 impl Conflict {
@@ -58,8 +60,8 @@ impl Conflict {
             .as_ref()
             .map_or(kinds, |values| values.each_ref());
         format!(
-            "\n\t{}: {running} while it runs, {file} in the file{line}",
-            self.path
+            "\n\t{}: {running} while it runs, {file} in the file{line}, matched {}",
+            self.path, self.matched
         )
     }
 }
@@ -292,7 +294,8 @@ impl Planner<'_> {
             let file = if nothing(n) { "nothing" } else { n.kind.name() };
             let running = if nothing(o) { "nothing" } else { o.kind.name() };
             let path = format!("{} (what the module returns)", self.context.title);
-            self.conflict(path, running.into(), file.into(), None)?;
+            let matched = "by place".into();
+            self.conflict(path, [running, file], None, matched)?;
             match self.options.on_conflict {
                 OnConflict::Replace if nothing(n) => yes,
                 OnConflict::Replace => new,
@@ -307,21 +310,28 @@ impl Planner<'_> {
     fn conflict(
         &mut self,
         path: String,
-        running: String,
-        file: String,
+        [running, file]: [&str; 2],
         line: Option<i32>,
+        matched: String,
     ) -> Result<()> {
         self.out.conflicts.try_push(Conflict {
             path,
-            running,
-            file,
+            running: running.into(),
+            file: file.into(),
             values: None,
             line,
+            matched,
         })
     }
 
     /// A conflict of two values.
-    fn conflict_of(&mut self, path: String, values: [Ref; 2], line: Option<i32>) -> Result<()> {
+    fn conflict_of(
+        &mut self,
+        path: String,
+        values: [Ref; 2],
+        line: Option<i32>,
+        matched: String,
+    ) -> Result<()> {
         let [running, file] = values.map(|value| self.vm.kind(value).name());
         let mut texts = [String::new(), String::new()];
         for (text, value) in texts.iter_mut().zip(values) {
@@ -336,6 +346,7 @@ impl Planner<'_> {
             file: file.into(),
             values: Some(texts),
             line,
+            matched,
         })
     }
 
@@ -362,9 +373,9 @@ impl Planner<'_> {
             let line = self.owner_line(shared.new);
             self.conflict(
                 places.join(" and "),
-                "two locals with different values".into(),
-                "one local".into(),
+                ["two locals with different values", "one local"],
                 line,
+                self.pairing.why_cell(self.vm, shared.new),
             )?;
             if self.options.on_conflict == OnConflict::Replace
                 && let Some(cell) = self.pairing.new_cells.get_mut(shared.new as usize)
@@ -646,7 +657,8 @@ impl Planner<'_> {
             };
             self.lines.insert(lines).get(&key).copied()
         };
-        self.conflict_of(self.path(site), [slot.old, slot.new], line)?;
+        let matched = self.pairing.why(self.vm, slot);
+        self.conflict_of(self.path(site), [slot.old, slot.new], line, matched)?;
         match self.options.on_conflict {
             OnConflict::Replace => self.set(slot.table, slot.key, self.placed(slot.new), slot.old),
             OnConflict::Keep => self.out.tally.data_kept.try_push(site),
@@ -777,7 +789,11 @@ impl Planner<'_> {
                 .filter(|line| *line > 0),
             _ => self.owner_line(pair.new),
         };
-        self.conflict_of(self.path(site), [pair.old_value, pair.new_value], line)?;
+        let (values, matched) = (
+            [pair.old_value, pair.new_value],
+            self.pairing.why_cell(self.vm, pair.new),
+        );
+        self.conflict_of(self.path(site), values, line, matched)?;
         match self.options.on_conflict {
             OnConflict::Replace => return Ok(true),
             OnConflict::Keep => self.out.tally.cells_kept.try_push(pair.new)?,

@@ -506,9 +506,14 @@ impl<'a> Recorder<'a> {
                 self.row_stays(known.path(), place.path(), old)?;
             }
         }
+        let mut under_objects = Vec::new();
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
             let Some(key) = cursor.key_digest(self.vm) else {
+                self.has_references |= entry.key.is_function();
+                if entry.key.is_table() {
+                    under_objects.try_push(cursor.keep_pair(self.vm)?)?;
+                }
                 continue;
             };
             let index = cursor
@@ -545,6 +550,23 @@ impl<'a> Recorder<'a> {
                     })?;
                 }
             }
+        }
+        for KeyValue { key, value } in under_objects {
+            let running = self.running_table(self.vm.val(key).addr).unwrap_or(key);
+            let Some(number) = self.held(key, None)?.number() else {
+                continue;
+            };
+            keys += 1;
+            entries.try_push(RecordEntry {
+                place: path.place_by_object(number),
+                known: old_path.map(|path| path.place_by_object(number)),
+                in_list: is_row,
+                new: value,
+                old: match old {
+                    Ref::NIL => Ref::NIL,
+                    old => self.vm.get(old, running)?,
+                },
+            })?;
         }
         for mut entry in entries {
             entry.in_list |= keys > MOST_NUMBERED;

@@ -208,11 +208,12 @@ fn append(vm: &mut Vm, list: Ref, lines: &[String]) -> Result<()> {
 fn conflict_table(vm: &mut Vm, conflicts: &[Conflict]) -> Result<Ref> {
     let list = vm.table(0)?;
     for (conflict, i) in conflicts.iter().zip(1..) {
-        let entry = vm.table(6)?;
+        let entry = vm.table(7)?;
         for (name, text) in [
             ("path", &conflict.path),
             ("running", &conflict.running),
             ("file", &conflict.file),
+            ("matched", &conflict.matched),
         ] {
             let text = vm.string(text.as_bytes())?;
             put(vm, entry, name, text)?;

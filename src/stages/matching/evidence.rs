@@ -4,14 +4,19 @@
 //! M.enter: M.login before, by likeness
 //! m.third: a reference, stays as the program has it
 //! ```
+//!
+//! A conflict says it in any case (R6.3).
 
-use super::Pairer;
+use rustc_hash::FxHashMap;
+
+use super::identity::MOST_STEPS;
+use super::{Action, CellFate, Pairer};
 use crate::code::align::AlignmentReason;
 use crate::code::definitions::{DefinitionId, Definitions, Parent};
 use crate::lua::vm::Ref;
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryInsert, TryPush};
 
 /// A definition's name, and how long that of what it is in is.
 fn name(definitions: &Definitions, id: DefinitionId) -> Result<(Vec<u8>, usize)> {
@@ -84,6 +89,57 @@ impl Pairer<'_> {
             true => format!("{}: {why}", shown(&is)),
             false => format!("{}: {} before, {why}", shown(&is), shown(&was)),
         }))
+    }
+
+    /// Why the tables and functions that have conflicts answer to each other.
+    pub(super) fn explain_conflicts(&mut self) -> Result<()> {
+        let mut holders: FxHashMap<usize, Option<DefinitionId>> = FxHashMap::default();
+        for slot in self
+            .out
+            .slots
+            .iter()
+            .filter(|slot| slot.action == Action::Conflict)
+        {
+            holders.try_insert_value(self.vm.val(slot.table).addr, None)?;
+        }
+        let is_any = !holders.is_empty();
+        for (new, old) in self.out.paired.iter().filter(|_| is_any) {
+            if let Some(holder) = holders.get_mut(&self.vm.val(*old).addr) {
+                *holder = self.identity.incoming_definition(self.vm, *new);
+            }
+        }
+        for pair in self
+            .out
+            .cell_pairs
+            .iter()
+            .filter(|pair| pair.fate == CellFate::Conflict)
+        {
+            let cell = self.out.new_cells.get(pair.new as usize);
+            let owner = cell.and_then(|cell| self.out.new.get(cell.owner as usize));
+            if let Some(owner) = owner {
+                let definition = self.identity.incoming_definition(self.vm, owner.at);
+                holders.try_insert_value(self.vm.val(owner.at).addr, definition)?;
+            }
+        }
+        for (address, holder) in holders {
+            let mut at = holder;
+            for _ in 0..MOST_STEPS {
+                let Some(definition) = at else { break };
+                if let Some(why) = self.evidence(definition)? {
+                    self.out.conflicting.try_insert_value(address, why)?;
+                    break;
+                }
+                let made = self
+                    .identity
+                    .definitions()
+                    .and_then(|known| known.get(definition));
+                at = match made.map(|made| made.parent) {
+                    Some(Parent::Definition(parent)) => Some(parent),
+                    _ => None,
+                };
+            }
+        }
+        Ok(())
     }
 
     /// Tells what became of a place, for a reason that the place does not show.

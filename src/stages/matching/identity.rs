@@ -118,15 +118,13 @@ impl Identity {
         id.is_some_and(|id| self.incoming(id).is_some() && !may_be_place(id))
     }
 
-    /// Has the edit changed the code of an incoming function?
-    pub(super) fn is_edited(&self, vm: &Vm, new: Ref) -> bool {
-        let codes = || {
-            let (base, definitions) = self.versions()?;
-            let incoming = self.incoming_definition(vm, new)?;
-            let code = base.function_digest(self.base(incoming)?.0)?;
-            Some((code, definitions.function_digest(incoming)?))
-        };
-        codes().is_some_and(|(base, incoming)| base.is_equal(incoming) == Some(false))
+    /// Has the edit changed the code of an incoming function? None where nobody knows.
+    pub(super) fn is_edited(&self, vm: &Vm, new: Ref) -> Option<bool> {
+        let (base, definitions) = self.versions()?;
+        let incoming = self.incoming_definition(vm, new)?;
+        let code = base.function_digest(self.base(incoming)?.0)?;
+        let is_equal = code.is_equal(definitions.function_digest(incoming)?);
+        is_equal.map(|is_equal| !is_equal)
     }
 
     /// Has the text of the last load a function with this code?
@@ -808,8 +806,11 @@ impl Pairer<'_> {
         let mut steps: Vec<Holder> = Vec::new();
         let mut at = Some(definition);
         let mut site = SiteId::MODULE;
+        let module = self.vm.val(self.loaded.value);
         while let Some(holder) = at.and_then(|at| self.identity.incoming.holder(at)) {
-            if steps.len() > MOST_STEPS {
+            let object = at.and_then(|at| self.identity.incoming.object(at));
+            let is_module = object.is_some_and(|object| self.vm.val(object) == module);
+            if steps.len() > MOST_STEPS || is_module {
                 break;
             }
             steps.try_push(holder)?;
@@ -866,4 +867,4 @@ fn place_of(
 }
 
 /// The steps of a path that is told.
-const MOST_STEPS: usize = 64;
+pub(super) const MOST_STEPS: usize = 64;

@@ -169,7 +169,7 @@ impl Pairer<'_> {
         let beside = self.beside(key, new, old);
         let action = self.classify_slot(&beside)?;
         let is_function = self.vm.kind(key) == Kind::Function;
-        let slot = SlotDecision {
+        let mut slot = SlotDecision {
             table,
             parent,
             key: if is_function { key } else { old_key },
@@ -184,6 +184,7 @@ impl Pairer<'_> {
             self.scan_queue.try_push((key, parent))?;
         }
         if !is_function || old_key == key || beside.old_val.is_nil() {
+            slot.action = self.three_way(action, &slot, &beside)?;
             self.out.slots.try_push(slot)?;
             return self.child(slot, None, &beside, children);
         }

@@ -18,7 +18,7 @@ use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
 use crate::code::definitions::DefinitionId;
-use crate::lua::vm::{Ref, Val, Vm};
+use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::model::base::{Held, Path, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -165,6 +165,19 @@ impl Matched {
         }
     }
 
+    /// Which elements of the file's stand in the list in the end.
+    fn added(&self, result: &[Stands]) -> Result<Vec<bool>> {
+        let mut added = none(self.new.len(), false)?;
+        for stands in result {
+            if let Stands::Written(new) = *stands
+                && let Some(added) = added.get_mut(new)
+            {
+                *added = true;
+            }
+        }
+        Ok(added)
+    }
+
     /// Did the program leave the list as the last load had made it?
     fn is_as_last_load(&self) -> bool {
         self.path.is_some()
@@ -178,15 +191,6 @@ fn none<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
     list.try_reserve_exact(count)?;
     list.resize(count, value);
     Ok(list)
-}
-
-/// The lists that were met.
-#[derive(Default)]
-pub(super) struct ListMatching {
-    /// Those that wait until names have told what they can.
-    waiting: Vec<List>,
-    /// The running tables whose list parts are looked at element by element: up to which index.
-    listed: FxHashMap<usize, i64>,
 }
 
 impl Pairer<'_> {
@@ -207,10 +211,9 @@ impl Pairer<'_> {
                 .try_for_each(|beside| self.plain(pair, beside));
         }
         let address = self.vm.val(pair.old).addr;
-        self.lists
-            .listed
-            .try_insert_value(address, end.min(MOST_ELEMENTS))?;
-        self.lists.waiting.try_push(List {
+        let end = end.min(MOST_ELEMENTS);
+        self.out.listed.try_insert_value(address, end)?;
+        self.lists.try_push(List {
             pair: *pair,
             written,
         })
@@ -218,7 +221,7 @@ impl Pairer<'_> {
 
     /// Is the index one of a list that is looked at element by element?
     pub(super) fn is_listed(&self, table: Ref, index: Option<i64>) -> bool {
-        let end = self.lists.listed.get(&self.vm.val(table).addr);
+        let end = self.out.listed.get(&self.vm.val(table).addr);
         index
             .zip(end)
             .is_some_and(|(index, end)| (1..=*end).contains(&index))
@@ -226,7 +229,7 @@ impl Pairer<'_> {
 
     /// When names have told what they can: the lists that wait. True when there were any.
     pub(super) fn resolve_lists(&mut self) -> Result<bool> {
-        let lists = std::mem::take(&mut self.lists.waiting);
+        let lists = std::mem::take(&mut self.lists);
         let some = !lists.is_empty();
         for List { pair, written } in lists {
             let mut matched = self.match_elements(&pair, written)?;
@@ -234,7 +237,7 @@ impl Pairer<'_> {
             let result = self.result(&pair, &mut matched)?;
             let stays = matched.stays(&result)?;
             self.note_places(&pair, &matched, &result, &stays)?;
-            self.note_list_that_differs(&pair, &matched, &stays)?;
+            self.note_list_that_differs(&pair, &matched, &stays, &matched.added(&result)?)?;
             self.place_elements(&pair, &matched, &result)?;
         }
         Ok(some)
@@ -626,9 +629,10 @@ impl Pairer<'_> {
     fn result(&mut self, pair: &TablePair, matched: &mut Matched) -> Result<Vec<Stands>> {
         let replaces = self.replace_data;
         let mut added = none(matched.new.len(), false)?;
+        let two_way = self.two_way(pair, matched)?;
         for (i, added) in added.iter_mut().enumerate() {
             if Matched::at(&matched.of_new, i).is_none() {
-                *added = replaces || self.is_added(pair, matched, i)?;
+                *added = replaces || i < two_way || self.is_added(pair, matched, i)?;
             }
         }
         let mut stays = none(matched.old.len(), true)?;
@@ -657,6 +661,41 @@ impl Pairer<'_> {
             self.as_it_runs(matched, &added, &stays, &mut result)?;
         }
         Ok(result)
+    }
+
+    /// The end of an enumeration that names and numbers lead to each other in: a name that comes in
+    /// (R5.1) brings its number along. Up to which element of the file's that is so.
+    ///
+    /// ```lua
+    /// { "IDLE", "RUN", IDLE = 1, RUN = 2 } --> { "IDLE", "RUN", "DEAD", IDLE = 1, RUN = 2, DEAD = 3 }
+    /// ```
+    fn two_way(&mut self, pair: &TablePair, matched: &Matched) -> Result<usize> {
+        let count = matched.old.len();
+        let is_same = |i: usize| Matched::at(&matched.of_new, i) == Some(i);
+        let Some(path) = matched.path.filter(|_| matched.is_whole) else {
+            return Ok(0);
+        };
+        if matched.new.len() <= count || !(0..count).all(is_same) {
+            return Ok(0);
+        }
+        for i in count..matched.new.len() {
+            let Some(beside) = matched.new.get(i).map(|new| new.beside) else {
+                break;
+            };
+            let mark = self.vm.held();
+            let number = self.vm.get(pair.new, beside.new)?;
+            let is_number = self.vm.same(number, beside.key);
+            self.vm.release(mark);
+            let digest = self.vm.digest(beside.new);
+            let is_new = digest.is_some_and(|name| !self.out.base.is_there(path.place(name)));
+            let is_free = beside.new_val.kind == Kind::String
+                && Matched::at(&matched.base_of_new, i).is_none()
+                && self.vm.look_up(pair.old, beside.new)?.1.is_nil();
+            if !(is_number && is_new && is_free) {
+                return Ok(i);
+            }
+        }
+        Ok(matched.new.len())
     }
 
     /// Does an element of the file's that the running list lacks come into it?
@@ -809,14 +848,7 @@ impl Pairer<'_> {
         result: &[Stands],
         stays: &[bool],
     ) -> Result<()> {
-        let mut added = none(matched.new.len(), false)?;
-        for stands in result {
-            if let Stands::Written(new) = *stands
-                && let Some(added) = added.get_mut(new)
-            {
-                *added = true;
-            }
-        }
+        let added = matched.added(result)?;
         let mut list = RecordedList::default();
         let mut running: FxHashMap<usize, Ref> = FxHashMap::default();
         for (old, base) in matched.old.iter().zip(&matched.base_of_old) {
@@ -882,6 +914,7 @@ impl Pairer<'_> {
         pair: &TablePair,
         matched: &Matched,
         stays: &[bool],
+        added: &[bool],
     ) -> Result<()> {
         if self.merges || self.replace_data || matched.path.is_none() {
             return Ok(());
@@ -899,7 +932,10 @@ impl Pairer<'_> {
                         && !self.vm.same(running.value, written.beside.new)
                         && place.is_some_and(|place| !self.out.base.had(place, file))
                 }
-                None => Matched::at(&matched.base_of_new, new).is_none() && !written.has_code,
+                None => {
+                    let is_new = Matched::at(&matched.base_of_new, new).is_none();
+                    is_new && !written.has_code && added.get(new) != Some(&true)
+                }
             };
         }
         let is_plain = |(stays, base): (&bool, &Element)| *stays && base.kind != FUNCTION;

@@ -126,8 +126,8 @@ impl Pairer<'_> {
             .unwrap_or_else(|| base::local(self.vm, function, index))
     }
 
-    /// The place of a key in a running table, which stands at `site`; none for a key that is an
-    /// object, and where nothing can be on record.
+    /// The place of a key in a running table, which stands at `site`; none where nothing can be on
+    /// record. A key that is a table goes by its number.
     pub(super) fn place_in(
         &mut self,
         table: Ref,
@@ -135,8 +135,15 @@ impl Pairer<'_> {
         key: Ref,
     ) -> Result<Option<RecordedPlace>> {
         let digest = self.vm.digest(key);
-        let path = self.path(table, site)?;
-        Ok(path.zip(digest).map(|(path, key)| path.place(key)))
+        let number = match self.vm.kind(key) {
+            Kind::Table => self.number_of(key),
+            _ => None,
+        };
+        let place = |path: Path| match number {
+            Some(number) => Some(path.place_by_object(number)),
+            None => Some(path.place(digest?)),
+        };
+        Ok(self.path(table, site)?.and_then(place))
     }
 
     /// Says how much data stays as it runs for want of a record.

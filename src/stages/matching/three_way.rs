@@ -276,7 +276,7 @@ impl Pairer<'_> {
         else {
             return Ok(());
         };
-        let is_edited = self.identity.is_edited(self.vm, new.at);
+        let is_edited = self.identity.is_edited(self.vm, new.at) == Some(true);
         self.out.left_out.try_insert_value(f2, ())?;
         if is_edited {
             let site = self.out.sites.key(slot.parent, slot.key)?;

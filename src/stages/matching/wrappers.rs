@@ -621,7 +621,7 @@ impl Pairer<'_> {
             self.warn_of_patch(looked)?;
         }
         let in_list = self.is_in_list(number);
-        if in_list {
+        if in_list && self.identity.is_edited(self.vm, new) != Some(false) {
             self.warn_of_handler(looked)?;
         }
         if is_patch && self.wrappers.options.keeps_patches || in_list {
@@ -689,8 +689,8 @@ impl Pairer<'_> {
         let path = self.out.sites.path(self.vm, &self.context.title, site);
         let origin = origin(self.vm, old)?;
         self.out.warnings.try_push(format!(
-            "{path}: {origin} stays in the place of a function of the file, which is not used; \
-             if it is a patch, assign the file's function in __hotfix (R5.12)"
+            "{path}: {origin} stays in the place of a function that the file has changed, which is \
+             not used; if it is a patch, assign the file's function in __hotfix (R3.14)"
         ))
     }
 
