@@ -96,6 +96,14 @@ describe("data policy (R8)", function()
       assert.equal(21, (M.limit()))
     end)
 
+    it("keeps the identity of a table whose place the file fills twice", function()
+      local text = "local M = { limits = {} } M.limits = { gold = 1 } return M"
+      local limits = app:module("twice", text).limits
+      app:update("twice", (text:gsub("gold = 1", "gold = 2")), { data = "replace" })
+      assert.equal(limits, package.loaded.twice.limits)
+      assert.same({ gold = 2 }, limits)
+    end)
+
     it("removes rows that are gone from the file, at any depth, also those that the program added", function()
       M.items.spear = { price = 1 }
       M.items.sword.tags.extra = true

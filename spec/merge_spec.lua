@@ -221,6 +221,18 @@ describe("data = 'merge' (R8)", function()
       assert.same({ "a", "b", "c", "d", "e", "f", "g" }, left)
     end)
 
+    it("keeps a table of the program's own, whatever is in it", function()
+      local M = load_first "return { cache = {}, row = { v = 1 }, left = { v = 1 }, rows = {} }"
+      local cache, row = {}, { v = 1 }
+      M.cache, M.row = cache, row
+      local report = merge "return { rows = {} }"
+      assert.equal(cache, M.cache)
+      assert.equal(row, M.row)
+      assert.is_nil(M.left)
+      assert.equal(2, #report.warnings)
+      assert.matches("^m.cache %(table, 0 entries%): nothing in the file", report.warnings[1])
+    end)
+
     it("keeps them in the other modes (R5.2)", function()
       local M = load_first(V1)
       app:update("m", change(V1, { [", bow = { price = 20 }"] = "", ['name = "one", '] = "" }))

@@ -43,7 +43,7 @@ use std::{env, thread};
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use support::pick;
+use support::{Program, pick};
 
 /// Cases that share a seed: a failing one is found again by trying these alone.
 const BLOCK: u64 = 100;
@@ -85,8 +85,15 @@ fn cases() -> u64 {
     number("HOTRELOAD_CASES", pick(500, 2_000, 2_000))
 }
 
+/// A state that lives as long as the test. The states of a process share the binary form of the
+/// library's own texts, which each case would compile anew if its state were the only one.
+fn sharer() -> Program {
+    Program::new()
+}
+
 /// Tries the cases of a generator that has a reference program of its own.
 fn try_all<S: Strategy>(case: &S, try_case: fn(&S::Value) -> Result<(), String>) {
+    let _sharer = sharer();
     let seed = number("HOTRELOAD_SEED", 1);
     let mut runner = runner(seed, cases(), 5_000);
     let tried = runner.run(case, |case| try_case(&case).map_err(TestCaseError::fail));
@@ -120,6 +127,7 @@ fn block(seed: u64, cases: u64, sums: &Mutex<Sums>) -> Result<(), String> {
 
 #[test]
 fn generated_programs_reload_as_the_rules_say() {
+    let _sharer = sharer();
     let cases = cases();
     let start = number("HOTRELOAD_SEED", 1);
     let (next, failed, sums) = (

@@ -72,8 +72,8 @@ pub struct How {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Known {
     Scalar(Value),
-    /// A table, with a record of its own under this path.
-    Table(String),
+    /// A table, with a record of its own under this path: which one runs there.
+    Table(String, usize),
     /// Another module's object.
     Object(Value),
     /// Only that the file had it.
@@ -406,6 +406,12 @@ fn assigned_by_what_is_there(heap: &Heap) -> BTreeSet<Local> {
     assigned
 }
 
+/// Is a table the one that is on record under this path? A table of the program's own is not,
+/// whatever is in it; a row goes by its place.
+fn is_that_table(table: usize, path: &str, known: usize) -> bool {
+    table == known || path.contains('[')
+}
+
 /// Has a table what is on record under this path and nothing else, at any depth?
 fn is_unchanged(
     heap: &Heap,
@@ -423,7 +429,7 @@ fn is_unchanged(
     }
     let pairs = || fields.values().zip(keys.values());
     let scalars = pairs().all(|pair| match pair {
-        (Value::Table(_), Known::Table(_)) => true,
+        (Value::Table(table), Known::Table(path, known)) => is_that_table(*table, path, *known),
         (value, Known::Scalar(known) | Known::Object(known)) => value == known,
         _ => false,
     });
@@ -435,7 +441,7 @@ fn is_unchanged(
     }
     around.push(table);
     for pair in pairs() {
-        if let (Value::Table(inner), Known::Table(path)) = pair
+        if let (Value::Table(inner), Known::Table(path, _)) = pair
             && !is_unchanged(heap, record, *inner, path, around)?
         {
             return Ok(false);
@@ -627,11 +633,10 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// Where the file makes its functions.
+    /// Where the file makes its functions, those too that nothing refers to.
     fn origins(&self) -> BTreeSet<String> {
-        let functions = self.reached.iter();
-        functions
-            .filter_map(|function| self.origin(*function).map(str::to_owned))
+        (self.ran.functions..self.heap.functions.len())
+            .filter_map(|function| self.origin(function).map(str::to_owned))
             .collect()
     }
 
@@ -1473,8 +1478,10 @@ impl<'a> Reload<'a> {
     ) -> Result<bool, Open> {
         match (known, value) {
             (Some(Known::Scalar(known) | Known::Object(known)), _) => Ok(*known == value),
-            (Some(Known::Table(path)), Value::Table(table)) => {
-                is_unchanged(self.heap, &oracle.record, table, path, &mut Vec::new())
+            (Some(Known::Table(path, known)), Value::Table(table)) => {
+                let record = &oracle.record;
+                Ok(is_that_table(table, path, *known)
+                    && is_unchanged(self.heap, record, table, path, &mut Vec::new())?)
             }
             _ => Ok(false),
         }
@@ -1500,11 +1507,10 @@ impl<'a> Reload<'a> {
         if self.made_at(value) != Some(made) || made == format!("{path}.{name}") {
             return Ok(false);
         }
-        let object = self.heap.object();
-        if value == object && self.own(self.ran.object) == self.ran.object {
-            return Err(Open("a reference to an object that the file takes up"));
-        }
+        // What the file takes up (`Mod = Mod or {}`) is the module's object in it as well.
+        let object = self.heap.cells[self.ran.locals["M"]];
         Ok(match value {
+            Value::Table(_) if value == object => true,
             Value::Table(is) => self.pairs.tables.values().any(|paired| *paired == is),
             _ => match self.home(value) {
                 Some(function) => self.answer(function)?.is_some(),
@@ -1846,7 +1852,7 @@ impl<'a> Reload<'a> {
             }
             _ if self.is_others(file) => {}
             Value::Table(table) if file == runs => {
-                return path(table).map_or(Known::Key, Known::Table);
+                return path(table).map_or(Known::Key, |path| Known::Table(path, table));
             }
             _ if file == runs => return Known::Scalar(file),
             _ => {}

@@ -517,6 +517,14 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         made.is_some_and(Definition::is_single)
     }
 
+    fn have_one_name(&self, one: DefinitionId, other: DefinitionId) -> bool {
+        let name = |definition| {
+            let made = self.definitions.get(definition)?;
+            (!made.key.is_sequence()).then_some((made.parent, made.key))
+        };
+        name(one).is_some_and(|one| Some(one) == name(other))
+    }
+
     /// How much an object is like what a definition makes: how many fields it has that the text
     /// stores there; of equals that which stands deeper, as `M.default` is rather a reference to
     /// `M.items.sword` than the other way round.
@@ -552,9 +560,12 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         if let Some(known) = known
             && (!is_single || self.is_single(known))
         {
-            // Whoever made it has put it into the places of two definitions of the other text.
+            // Whoever made it has put it into the places of two definitions of the other text. Two
+            // of one name are one place (`M.d = {} M.d = { x = 1 }`): the first one has it, as in
+            // the file.
             if !is_single
                 || self.by == By::Prototype
+                || self.have_one_name(known, definition)
                 || self.likeness(known, object)? >= self.likeness(definition, object)?
             {
                 return Ok(());
