@@ -170,11 +170,6 @@ impl RecordedPlace {
     /// What the chunk returns.
     pub const RESULT: RecordedPlace = RecordedPlace(mix(2));
 
-    /// Tells this place from others.
-    pub fn key(self) -> u64 {
-        self.0
-    }
-
     /// The path of the row that stands here.
     pub fn path(self) -> Path {
         Path(mix(self.0 ^ 0x726f_7773))
@@ -372,13 +367,18 @@ impl Places {
 
 /// The place of a local, by its name.
 pub fn local(vm: &Vm, function: Ref, index: u8) -> RecordedPlace {
-    Path::LOCALS.place(vm.with_upvalue_name(function, index, |name| vm.digest_of(name)))
+    Path::LOCALS.place(name_of_upvalue(vm, function, index))
 }
 
 /// The place of a local that shares its name with others of the module, by the number of a
 /// function that has it.
 pub fn local_of(vm: &Vm, number: i64, function: Ref, index: u8) -> RecordedPlace {
-    Path::of(number).place(vm.with_upvalue_name(function, index, |name| vm.digest_of(name)))
+    Path::of(number).place(name_of_upvalue(vm, function, index))
+}
+
+/// The digest of the name of an upvalue.
+pub fn name_of_upvalue(vm: &Vm, function: Ref, index: u8) -> u64 {
+    vm.with_upvalue_name(function, index, |name| vm.digest_of(name))
 }
 
 #[cfg(test)]

@@ -119,18 +119,24 @@ impl ObjectTable {
         self.functions.len()
     }
 
+    /// How many cells there are.
+    pub fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
     /// Is one of the functions the module's own?
     pub fn has_own_function(&self) -> bool {
         self.functions.iter().any(|function| function.own)
     }
 
-    /// Notes the cells of a function. True when it is the first one with these.
-    pub fn list(&mut self, number: u32, cells: &[usize]) -> Result<bool> {
+    /// Notes the cells of a function: the number of their list, and whether the function is the
+    /// first one with these.
+    pub fn list(&mut self, number: u32, cells: &[usize]) -> Result<(u32, bool)> {
         let (list, first) = self.lists.number(cells)?;
         if let Some(function) = self.functions.get_mut(number as usize) {
             function.list = Some(list);
         }
-        Ok(first)
+        Ok((list, first))
     }
 
     /// Notes that a cell was seen; false when it had been before.

@@ -624,27 +624,30 @@ struct Pairer<'a> {
 }
 
 impl Pairer<'_> {
-    /// Makes room for what the size of the incoming code leads to expect.
+    /// Makes room for what the size of the incoming code leads to expect, and what runs: factories
+    /// may have made most functions.
     fn reserve(&mut self) -> Result<()> {
-        let functions = self
-            .loaded
-            .chunk
-            .as_ref()
-            .map_or(0, |chunk| chunk.functions());
+        let chunk = self.loaded.chunk.as_ref();
+        let of_text = chunk.map_or(0, |chunk| chunk.functions());
+        let functions = of_text.max(self.out.known.functions());
         self.out.old.try_reserve(functions)?;
         self.out.new.try_reserve(functions)?;
         self.out.slots.try_reserve(functions)?;
-        self.out.upvalues.try_reserve(functions)?;
+        let cells = self.out.known.cells();
+        self.out.upvalues.try_reserve(functions.max(2 * cells))?;
+        self.out.old_cells.try_reserve(cells)?;
+        self.out.new_cells.try_reserve(cells)?;
+        self.out.cell_pairs.try_reserve(cells)?;
+        self.cells.reserve(cells)?;
         self.out.sites.reserve(functions)?;
         self.graph.reserve(functions, self.loaded.fresh.len())?;
         self.functions.reserve(self.loaded.fresh.len())?;
         self.out.met1.reserve(self.out.known.functions())?;
         // Tables, and cells and their names.
-        let few = SOME + functions / 16;
+        let few = SOME + of_text / 16;
         self.out.tables.try_reserve(few)?;
         self.tables.reserve(few)?;
         self.places.reserve(few)?;
-        self.cells.reserve(few)?;
         self.names.reserve(few)
     }
 

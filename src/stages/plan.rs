@@ -765,8 +765,8 @@ impl Planner<'_> {
             if cell.own {
                 self.out.tally.fresh.try_push(number as u32)?;
             }
-            let held = self.vm.upvalue(cell.function, cell.index);
-            if held.is_some_and(|held| held.value.is_table() || held.value.is_function()) {
+            let held = self.vm.upvalue_val(cell.function, cell.index);
+            if held.is_table() || held.is_function() {
                 let old = self.vm.upvalue_value(cell.function, cell.index)?;
                 let new = self.placed(old);
                 if new != old {

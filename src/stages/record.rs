@@ -146,8 +146,10 @@ struct Recorder<'a> {
 /// A local.
 #[derive(Clone, Copy)]
 struct RecordedLocal {
-    /// Where it is on record if its name is its own.
-    place: RecordedPlace,
+    /// A function that has it, and the number of the upvalue.
+    upvalue: (Ref, u8),
+    /// The digest of the name that it has there.
+    name: u64,
     /// A function of the module's own has it.
     own: bool,
     held: Held,
@@ -285,7 +287,8 @@ impl<'a> Recorder<'a> {
                         known.try_insert_value(upvalue.cell, number)?;
                         let value = self.vm.upvalue_value(function, index)?;
                         locals.try_push(Some(RecordedLocal {
-                            place: base::local(self.vm, function, index),
+                            upvalue: (function, index),
+                            name: base::name_of_upvalue(self.vm, function, index),
                             own: true,
                             held: self.held(value, None)?,
                         }))?;
@@ -683,11 +686,12 @@ impl<'a> Recorder<'a> {
                 continue;
             }
             let pair = pairing.cell_pairs.get(pair as usize);
-            let place = base::local(self.vm, cell.function, cell.index);
+            let name = base::name_of_upvalue(self.vm, cell.function, cell.index);
             locals.try_push(Some(RecordedLocal {
-                place,
+                upvalue: (cell.function, cell.index),
+                name,
                 own: cell.own,
-                held: self.local(cell, pair, place)?,
+                held: self.local(cell, pair, name)?,
             }))?;
         }
         let owners = pairing.new.iter().flat_map(|function| {
@@ -710,39 +714,42 @@ impl<'a> Recorder<'a> {
         let mut named: FxHashMap<u64, u32> = FxHashMap::default();
         named.try_reserve(locals.len())?;
         for local in locals.iter().flatten().filter(|local| local.own) {
-            *named.entry(local.place.key()).or_insert(0) += 1;
+            *named.entry(local.name).or_insert(0) += 1;
         }
-        let has_own_name =
-            |local: &RecordedLocal| local.own && named.get(&local.place.key()) == Some(&1);
+        let has_own_name = |local: &RecordedLocal| local.own && named.get(&local.name) == Some(&1);
         self.words.try_reserve(locals.len())?;
         let mut all = true;
         for local in locals.iter().flatten() {
             if has_own_name(local) {
-                self.words.try_push(local.place.word(local.held))?;
+                self.words
+                    .try_push(Path::LOCALS.place(local.name).word(local.held))?;
             } else {
                 all = false;
             }
         }
+        let mut last = (Ref::NIL, None);
         for (function, index, local) in owners.take_while(|_| !all) {
             let local = locals.get(local as usize).and_then(Option::as_ref);
             let Some(local) = local.filter(|local| !has_own_name(local)) else {
                 continue;
             };
-            if let Some(number) = self.numbers.of(self.vm, function) {
-                let place = base::local_of(self.vm, number, function, index);
+            if last.0 != function {
+                last = (function, self.numbers.of(self.vm, function));
+            }
+            if let (_, Some(number)) = last {
+                let name = match local.upvalue == (function, index) {
+                    true => local.name,
+                    false => base::name_of_upvalue(self.vm, function, index),
+                };
+                let place = Path::of(number).place(name);
                 self.words.try_push(place.word(local.held))?;
             }
         }
         Ok(())
     }
 
-    /// What is on record of a local; `place`: where it is if its name is its own.
-    fn local(
-        &mut self,
-        cell: &Cell2,
-        pair: Option<&CellPair>,
-        place: RecordedPlace,
-    ) -> Result<Held> {
+    /// What is on record of a local, whose name has this digest.
+    fn local(&mut self, cell: &Cell2, pair: Option<&CellPair>, name: u64) -> Result<Held> {
         let new = match pair {
             Some(pair) => pair.new_value,
             None => self.vm.upvalue_value(cell.function, cell.index)?,
@@ -767,11 +774,11 @@ impl<'a> Recorder<'a> {
                 let number = self.numbers.of(self.vm, cell.function)?;
                 Some(base::local_of(self.vm, number, cell.function, cell.index))
             })
-            .filter(|place| self.base.is_there(*place))
-            .unwrap_or(place);
+            .and_then(|place| self.base.get(place))
+            .or_else(|| self.base.get(Path::LOCALS.place(name)));
         let running = self.running(pair.old_value);
         Ok(running
-            .filter(|running| self.base.is(known, *running))
+            .filter(|running| known == Some(*running))
             .unwrap_or(held))
     }
 

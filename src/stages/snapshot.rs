@@ -356,16 +356,14 @@ impl Snapshot {
             .function(number)
             .map_or(0, |known| known.info.upvalues);
         // The functions of a module share most of their cells.
-        if !self.known.list(number, vm.cells(function, count)?)? {
-            return Ok(());
-        }
-        for i in 1..=count {
-            if !self.known.see_cell(vm.cell(function, i))? {
+        let (list, first) = self.known.list(number, vm.cells(function, count)?)?;
+        for i in (1..=count).filter(|_| first) {
+            let at = usize::from(i) - 1;
+            let cell = self.known.lists.cells(list).get(at).copied();
+            if !self.known.see_cell(cell.unwrap_or_default())? {
                 continue;
             }
-            let held = vm
-                .upvalue(function, i)
-                .map_or(Val::default(), |upvalue| upvalue.value);
+            let held = vm.upvalue_val(function, i);
             if matches!(held.kind, Kind::Table | Kind::Function) {
                 let value = vm.upvalue_value(function, i)?;
                 self.meet(vm, ownership, queue, value, Origin::Upvalue(function, i))?;

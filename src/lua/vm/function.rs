@@ -5,7 +5,7 @@ use std::ptr::null;
 
 use mlua::ffi::{self, lua_Debug, lua_State};
 
-use super::{Info, Ref, SourceId, UpvalueCell, Vm};
+use super::{Info, Ref, SourceId, UpvalueCell, Val, Vm};
 use crate::code::{self, Profile};
 use crate::lua::debug::DebugRecord;
 use crate::lua::given::GivenText;
@@ -215,6 +215,21 @@ impl Vm {
             }
             ffi::lua_settop(thread, -2);
             f(CStr::from_ptr(name).to_bytes())
+        }
+    }
+
+    /// What the `i`-th upvalue of a whole function holds, without keeping it; nil past the last.
+    #[inline]
+    pub fn upvalue_val(&self, function: Ref, i: u8) -> Val {
+        let (thread, index) = self.at(function);
+        // SAFETY: as in `upvalue_value`; what was pushed is popped.
+        unsafe {
+            if ffi::lua_getupvalue(thread, index, i.into()).is_null() {
+                return Val::default();
+            }
+            let value = Self::describe(thread, -1);
+            ffi::lua_settop(thread, -2);
+            value
         }
     }
 

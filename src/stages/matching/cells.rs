@@ -165,8 +165,9 @@ pub(super) struct CellMatching {
 }
 
 impl CellMatching {
-    /// Makes room for so many incoming cells.
+    /// Makes room for so many cells on each side.
     pub(super) fn reserve(&mut self, cells: usize) -> Result<()> {
+        self.running.reserve(cells)?;
         Ok(self.incoming.try_reserve(cells)?)
     }
 
@@ -327,15 +328,9 @@ impl Pairer<'_> {
         let number = self.out.old_cells.len() as u32;
         let name = self.name(function, index)?;
         self.cells.running.set(known, number)?;
-        let held = self
-            .vm
-            .upvalue(function, index)
-            .map(|upvalue| upvalue.value);
-        match held.filter(|_| own) {
-            Some(held) if held.is_function() && self.out.number1(held.addr).is_none() => {
-                self.cells.discover.try_push((function, index, site))?;
-            }
-            _ => {}
+        let held = self.vm.upvalue_val(function, index);
+        if own && held.is_function() && self.out.number1(held.addr).is_none() {
+            self.cells.discover.try_push((function, index, site))?;
         }
         self.out.old_cells.try_push(Cell1 {
             function,
@@ -396,15 +391,11 @@ impl Pairer<'_> {
         let number = self.out.new_cells.len() as u32;
         let name = self.name(function, index)?;
         self.cells.incoming.try_insert_value(id, number)?;
-        let held = self
-            .vm
-            .upvalue(function, index)
-            .map(|upvalue| upvalue.value);
         let environment = match self.loaded.environment {
             Some(environment) => environment == id,
             None => {
                 self.names.environment == Some(name)
-                    && held.is_some_and(|held| self.is_globals(held))
+                    && self.is_globals(self.vm.upvalue_val(function, index))
             }
         };
         self.out.new_cells.try_push(Cell2 {
@@ -430,10 +421,7 @@ impl Pairer<'_> {
     pub(super) fn is_environment1(&self, cell: u32) -> bool {
         self.out.old_cells.get(cell as usize).is_some_and(|cell| {
             (self.names.environment == Some(cell.name) || self.names.is_none(cell.name))
-                && self
-                    .vm
-                    .upvalue(cell.function, cell.index)
-                    .is_some_and(|upvalue| self.is_globals(upvalue.value))
+                && self.is_globals(self.vm.upvalue_val(cell.function, cell.index))
         })
     }
 
@@ -763,17 +751,15 @@ impl Pairer<'_> {
             if cell.environment || cell.answer.is_some() {
                 continue;
             }
-            let Some(upvalue) = self.vm.upvalue(cell.function, cell.index) else {
-                continue;
-            };
-            if self.loaded.fresh.order(upvalue.value.addr).is_none() {
+            let held = self.vm.upvalue_val(cell.function, cell.index);
+            if self.loaded.fresh.order(held.addr).is_none() {
                 continue;
             }
-            if upvalue.value.is_function() && self.number2(upvalue.value.addr).is_none() {
+            if held.is_function() && self.number2(held.addr).is_none() {
                 let value = self.vm.upvalue_value(cell.function, cell.index)?;
                 let site = self.out.cell_site(number as u32)?;
                 found |= self.function2(value, site)?.is_some();
-            } else if upvalue.value.is_table() && !self.scanned.contains(&upvalue.value.addr) {
+            } else if held.is_table() && !self.scanned.contains(&held.addr) {
                 let value = self.vm.upvalue_value(cell.function, cell.index)?;
                 let site = self.out.cell_site(number as u32)?;
                 self.scan_queue.try_push((value, site))?;

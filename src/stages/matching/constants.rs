@@ -170,10 +170,14 @@ impl Pairer<'_> {
             && old.name == new.name
             && new.answer == Some(pair.old)
             && !self.vm.same(pair.old_value, pair.new_value)
-            && !self
-                .constants
-                .assigned
-                .has(self.vm, &self.vm.upvalue_name(new.function, new.index))
+            && !self.was_assigned_as(new.function, new.index)
+    }
+
+    /// Has an earlier version assigned a local with the name of an upvalue?
+    fn was_assigned_as(&self, function: Ref, index: u8) -> bool {
+        let assigned = &self.constants.assigned;
+        let has = |name: &[u8]| assigned.has(self.vm, name);
+        !assigned.is_empty() && self.vm.with_upvalue_name(function, index, has)
     }
 
     /// Does the incoming text prove that the cell holds what a literal, an import or a function put

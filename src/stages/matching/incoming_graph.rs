@@ -182,23 +182,21 @@ impl Pairer<'_> {
         cells: &mut FxHashSet<usize>,
         work: &mut Vec<(Ref, u32)>,
     ) -> Result<()> {
-        let Some((IncomingFunction { info, .. }, first)) = self.graph_node(function, order)? else {
+        let Some((IncomingFunction { list, .. }, first)) = self.graph_node(function, order)? else {
             return Ok(());
         };
         if !first {
             return Ok(()); // functions with the same cells hold the same
         }
-        for index in 1..=info.upvalues {
-            let Some(held) = self.vm.upvalue(function, index) else {
-                break;
-            };
-            if !matches!(held.value.kind, Kind::Table | Kind::Function)
-                || cells.try_insert_value(held.cell, ())?.is_some()
+        for (cell, index) in self.graph.lists.cells(list).iter().zip(1..) {
+            let held = self.vm.upvalue_val(function, index);
+            if !matches!(held.kind, Kind::Table | Kind::Function)
+                || cells.try_insert_value(*cell, ())?.is_some()
             {
                 continue;
             }
-            if let Some(found) = self.order_of(held.value)
-                && !self.graph.knows(held.value, found)
+            if let Some(found) = self.order_of(held)
+                && !self.graph.knows(held, found)
             {
                 work.try_push((self.vm.upvalue_value(function, index)?, found))?;
             }

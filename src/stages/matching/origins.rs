@@ -20,11 +20,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::Digest;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
-    Parent, ProtoId, Store, StoreId, Symbol, VariableId,
+    Parent, ProtoId, Store, StoreId, StringId, Symbol, VariableId,
 };
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryInsert, TryPush, collected};
 
 /// Definitions around a definition that are counted.
 const DEEPEST: u32 = 64;
@@ -182,6 +182,10 @@ pub(super) fn find(
     let count = definitions.len() as usize;
     finder.out.objects.try_reserve_exact(count)?;
     finder.out.objects.resize(count, Ref::NIL);
+    finder
+        .out
+        .of
+        .try_reserve(count.max(roots.functions.len()))?;
     match by {
         By::Prototype => finder.functions(roots.functions)?,
         By::Place => {
@@ -318,6 +322,16 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         {
             self.upvalues(object, proto)?;
         }
+        // The names of the fields are made in one go.
+        let names = definitions
+            .stores_into(definition)
+            .filter_map(|(_, store)| {
+                let name = field_of(store)?;
+                (!self.is_known(store.value)).then(|| definitions.text(name))
+            });
+        let is_table = self.vm.kind(object) == Kind::Table;
+        let names = collected(names.filter(|_| is_table).map(Ok))?;
+        let mut names = self.vm.strings(names.into_iter())?.iter();
         for (id, store) in definitions.stores_into(definition) {
             if self.is_known(store.value) {
                 continue;
@@ -326,8 +340,11 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
                 Destination::Field {
                     key: Symbol::Constant(name),
                     ..
-                } if self.vm.kind(object) == Kind::Table && !name.may_be_index() => {
-                    let key = self.key(name)?;
+                } if is_table && !name.may_be_index() => {
+                    let key = match field_of(store) {
+                        Some(_) => names.next().unwrap_or_default(),
+                        None => self.key(name)?,
+                    };
                     let value = self.vm.get(object, key)?;
                     self.bind(id, store, Holder::Field(object, key), value)?;
                 }
@@ -588,5 +605,16 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             self.several.try_insert_value(definition, ())?;
         }
         Ok(())
+    }
+}
+
+/// The name of the field that a store fills, if it fills one.
+fn field_of(store: &Store) -> Option<StringId> {
+    match store.place {
+        Destination::Field {
+            key: Symbol::Constant(Constant::String(name)),
+            ..
+        } => Some(name),
+        _ => None,
     }
 }

@@ -71,10 +71,9 @@ impl Pairing {
         if !new.environment {
             return new.answer == Some(c1);
         }
-        let held = |function, index| vm.upvalue(function, index).map(|upvalue| upvalue.value);
         !old.assigned
             && !new.assigned
             && old.name == new.name
-            && held(old.function, old.index) == held(new.function, new.index)
+            && vm.upvalue_val(old.function, old.index) == vm.upvalue_val(new.function, new.index)
     }
 }
