@@ -77,5 +77,6 @@ if arg[1] == "--record" and faults == 0 then
 elseif better > 0 then
   print(("width: %d file(s) have fewer wide lines than on record: make width"):format(better))
 end
-print(("width: %d wide line(s) in %d file(s), %d file(s) with too many"):format(wide, #record, faults))
+print(("width: %d wide line(s) in %d file(s), %d file(s) with too many")
+  :format(wide, #record, faults))
 os.exit(faults == 0, true)
