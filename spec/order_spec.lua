@@ -154,13 +154,25 @@ describe("R3.4 the order of a table", function()
   it("decides nothing in which cells match by name", function()
     local out = app:subprocesses(20, prelude .. [==[
       local M = start("local M = {}"
-        .. each [[ do local n, NAME = NUMBER, "old NAME" function M.NAME() n = n + 1 return n, NAME end end ]]
+        .. each [[
+          do
+            local n, NAME = NUMBER, "old NAME"
+            function M.NAME() n = n + 1 return n, NAME end
+          end ]]
         .. " return M")
       for _, name in ipairs(names) do M[name]() end
       update("local M = {}"
-        .. each [[ do local n, NAME = 1000, "new NAME" function M.NAME_renamed() return n, NAME end end ]]
+        .. each [[
+          do
+            local n, NAME = 1000, "new NAME"
+            function M.NAME_renamed() return n, NAME end
+          end ]]
         .. "\n"
-        .. each [[ do local n, other = 2000, "new" function M.NAME_fresh() return n, other end end ]]
+        .. each [[
+          do
+            local n, other = 2000, "new"
+            function M.NAME_fresh() return n, other end
+          end ]]
         .. " return M")
       for i, name in ipairs(names) do
         print(name, i, M[name .. "_renamed"]()) print(M[name .. "_fresh"]())

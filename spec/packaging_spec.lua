@@ -570,26 +570,23 @@ describe("the script", function()
   describe("width.lua", function()
     local long = ("word "):rep(21)
 
-    local function width(files, flag)
+    local function width(files)
       local names = {}
       for name, text in pairs(files) do
         write(app.dir .. "/" .. name, text)
         names[#names + 1] = "echo " .. name
       end
       stand_in("git", table.concat(names, "\n"))
-      write(app.dir .. "/scripts/width.txt", "1 known.lua\n")
-      return run("lua5.4 scripts/width.lua " .. (flag or ""))
+      return run "lua5.4 scripts/width.lua"
     end
 
-    it("fails on a wide line that is not on record, and names it", function()
+    it("fails on a wide line, and names it", function()
       local output, ok = width {
-        ["known.lua"] = long .. "\n", ["other.lua"] = "\n" .. long .. "\n",
+        ["good.lua"] = ("x "):rep(50) .. "\n", ["wide.lua"] = "\n" .. long .. "\n",
       }
-      local message =
-        "^other.lua: 1 line%(s%) wider than 100 characters, where 0 are on record: 2\n"
-      assert.is_truthy(output:find(message), output)
+      assert.are.equal("wide.lua: 1 line(s) wider than 100 characters: 2\n"
+        .. "width: 1 wide line(s) in 1 file(s)\n", output)
       assert.is_false(ok)
-      assert.is_false(select(2, width { ["known.lua"] = (long .. "\n"):rep(2) }))
     end)
 
     it("counts characters, and leaves out what nothing could break", function()
@@ -599,15 +596,8 @@ describe("the script", function()
         ["a.md"] = "| " .. long .. "|\n```lua\n" .. long .. "\n```\n",
         ["a.txt"] = long .. "\n",
       }
-      assert.are.equal("width: 0 wide line(s) in 0 file(s), 0 file(s) with too many\n", output)
+      assert.are.equal("width: 0 wide line(s) in 0 file(s)\n", output)
       assert.is_true(ok)
-    end)
-
-    it("records fewer lines, and never more", function()
-      assert.is_false(select(2, width({ ["other.lua"] = long .. "\n" }, "--record")))
-      assert.are.equal("1 known.lua\n", read(app.dir .. "/scripts/width.txt"))
-      assert.is_true(select(2, width({ ["known.lua"] = "\n" }, "--record")))
-      assert.are.equal("", read(app.dir .. "/scripts/width.txt"))
     end)
   end)
 

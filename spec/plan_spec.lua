@@ -60,13 +60,8 @@ would reload skill: SUMMARY
     = skill.level
   upvalues kept:
     = skill.hit@count
-  data = "merge" or "replace"
-  takes
-  the
-  values
-  of
-  the
-  file (an option)]]):gsub("%u%u+", said)), text)
+  data = "merge" or "replace" takes the values of the file (an option)]])
+      :gsub("%u%u+", said)), text)
   end)
 
   it("says the same of a report after the reload", function()

@@ -142,7 +142,7 @@
 ---@field deny? string|string[]  none of them may match
 ---@field text_only? boolean  binary chunks are refused, whatever a call says (R1.8)
 ---@field history? integer  so many reloads of each module can be undone; 1
----@field before? false|fun(name: string, plan: hotreload.Report): boolean?  `false` or an error refuses
+---@field before? false|fun(name: string, plan: hotreload.Report): boolean?  `false` refuses
 ---@field after? false|fun(name: string, report: hotreload.Report)  when a reload is done
 ---@field on_error? false|fun(name: string, message: string)  when a reload failed or was refused
 ---@field log? false|fun(level: "info"|"warning"|"error", message: string)  a line for each of these
@@ -175,7 +175,8 @@ local hotreload = {}
 ---@return hotreload.Report? report
 ---@return_overload true, hotreload.Report
 ---@return_overload false, string, hotreload.Report?
----@overload fun(names: string[], options?: hotreload.Options): boolean, hotreload.Reports|string, hotreload.Reports?
+---@overload fun(names: string[], options?: hotreload.Options): true, hotreload.Reports
+---@overload fun(names: string[], options?: hotreload.Options): false, string, hotreload.Reports?
 function hotreload.reload(name, options) end
 
 ---Whose chunk is running for a reload, and whether that reload is dry (R2.6). `nil` at any other

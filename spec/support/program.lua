@@ -20,21 +20,18 @@
 --    app:reloaded(name, options)      gg.reload that must return true; returns the report
 --    app:update(name, source, options)          write, then `reloaded`
 --    app:refused(name, options, root, ...)      gg.reload that must return false and a message, and
---                                               must leave
---                                     the program unchanged (fingerprints are compared); returns
---                                     message, report
+--                                     must leave the program unchanged (fingerprints are compared);
+--                                     returns message, report
 --    app:unload()                     put everything back: package.*, globals, the standard
 --                                     libraries' tables, gg, metatables of basic types, the
 --                                     collector; delete the directory
 --    app:subprocess(script, options)  run a script in a process of its own, below the program's
---    directory, with this
---                                     checkout in package.path and cpath; returns stdout, code,
---                                     stderr, how (how: "exit" or "signal"). options: lua =
---                                     "lua5.4", unprivileged = true, kilobytes = limit of its
---                                     address space, environment = "A=1 B=2"
+--                                     directory, with this checkout in package.path and cpath;
+--                                     returns stdout, code, stderr, how (how: "exit" or "signal").
+--                                     options: lua = "lua5.4", unprivileged = true, kilobytes =
+--                                     limit of its address space, environment = "A=1 B=2"
 --    app:subprocesses(count, script)  the same in `count` processes, each with another hash seed:
---    all must exit
---                                     with 0 and print the same; returns that output
+--                                     all must exit with 0 and print the same; returns that output
 --    app.dir, app.hotreload           the directory; the library's table (nil where it is not
 --                                     built)
 --

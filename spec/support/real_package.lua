@@ -169,8 +169,10 @@ function real_package.run(package_file)
       for i, excuse in ipairs(subject.old or {}) do
         if text:find(excuse[1]) then excused, excuses[i] = true, true end
       end
-      if not excused then lines[#lines + 1] = ("%s line %s generation %s, held by %s"):format(text, row.line,
-        row.generation, table.concat(row.paths, ", ")) end
+      if not excused then
+        lines[#lines + 1] = ("%s line %s generation %s, held by %s"):format(text, row.line,
+          row.generation, table.concat(row.paths, ", "))
+      end
     end
     if lines[1] then error(what .. ": old functions\n" .. table.concat(lines, "\n"), 0) end
   end

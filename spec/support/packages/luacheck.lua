@@ -32,7 +32,9 @@ return {
   objects = function()
     local check, options = require "luacheck".check_strings, { unused = false }
     local decoded = require "luacheck.decoder".decode "text ä"
-    return function() return check({ "x = 1; local y" }, options)[1][1].code .. decoded:get_printable_substring(1,
-      4) end
+    return function()
+      return check({ "x = 1; local y" }, options)[1][1].code
+        .. decoded:get_printable_substring(1, 4)
+    end
   end,
 }
