@@ -527,8 +527,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
       return M
     ]]
     local M = app:module("later", first)
-    app:update("later", (first:gsub("f = function.-end, ", "")))
-    app:update("later", (first:gsub("M.sub = .-\n", "")), vm)
+    app:update("later", (first:gsub("f = function.-end,%s+", "")))
+    app:update("later", (first:gsub("M.sub = .-}\n", "")), vm)
     assert.same({ "f", "g" }, { (M.sub.f()), (M.sub.g()) })
   end)
 
