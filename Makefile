@@ -13,7 +13,8 @@ HOTRELOAD_LIBRARY ?= build/hotreload.so
 # The licences of what is linked into it, for DOCDIR: scripts/dist.sh writes the file.
 HOTRELOAD_LICENCES ?=
 
-# The tests build a Lua of their own in: a library for `require` cannot be linked into a test program.
+# The tests build a Lua of their own in: a library for `require` cannot be linked into a test
+# program.
 TEST_FEATURES := --no-default-features --features vendored,lua54
 
 export LUA LUAROCKS CARGO TEST_FEATURES
@@ -22,7 +23,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: help setup build demo test test-all versions stress valgrind asan fuzz mutants
-.PHONY: lint width arrows fmt bench growth record rock install dist clean
+.PHONY: lint arrows fmt bench growth record rock install dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -41,7 +42,7 @@ demo: ## run the two example programs of demo/, installing what is missing
 test: setup build ## run the Rust tests and the specs, installing what is missing
 	@scripts/test.sh
 
-versions: ## run the demo, the hosts and some specs on the releases of Lua 5.4 (VERSIONS="5.4.0 5.4.9")
+versions: ## run demo, hosts and some specs on releases of Lua 5.4 (VERSIONS="5.4.0 5.4.9")
 	@scripts/setup.sh cc lua
 	@scripts/build.sh
 	@scripts/versions.sh
@@ -49,7 +50,7 @@ versions: ## run the demo, the hosts and some specs on the releases of Lua 5.4 (
 test-all: setup build ## run the same tests with more requests, bytes and seeds in each
 	@scripts/test.sh --all
 
-stress: ## run everything that `make test` samples; the stories in a Lua with its own checks; the specs under valgrind
+stress: ## run all that `make test` samples; the stories with Lua's checks; specs under valgrind
 	@scripts/setup.sh cc lua headers busted
 	@scripts/stress.sh
 
@@ -61,7 +62,7 @@ asan: ## run the Rust tests, the built-in Lua included, under AddressSanitizer; 
 	@scripts/setup.sh cc
 	@scripts/asan.sh
 
-fuzz: ## reload FUZZ_CASES (100000) generated programs; then fuzz the readers of bytes, FUZZ_SECONDS (60) each, with a nightly Rust
+fuzz: ## reload FUZZ_CASES (100000) programs; fuzz each reader for FUZZ_SECONDS (60), nightly
 	@scripts/fuzz.sh
 
 mutants: ## report each change to a stage (MUTANTS, src/stages/matching) that no Rust test notices
@@ -69,9 +70,6 @@ mutants: ## report each change to a stage (MUTANTS, src/stages/matching) that no
 
 lint: ## check format, clippy, luacheck, shellcheck, documentation, licences, the width of lines
 	@scripts/lint.sh
-
-width: ## record that fewer lines are wider than 100 characters
-	@$(LUA) scripts/width.lua --record
 
 arrows: ## fail on an import in src/ that goes up between rooms, and on two types of one name
 	@$(LUA) scripts/arrows.lua
@@ -83,7 +81,7 @@ bench: ## measure how long reloads take
 	@scripts/setup.sh cc
 	$(CARGO) bench --locked $(TEST_FEATURES)
 
-growth: build ## measure how the cost of a reload grows with each size: the exponent; fails above 1.3
+growth: build ## measure how a reload's cost grows with each size; fails above exponent 1.3
 	@scripts/setup.sh lua
 	@$(LUA) bench/growth.lua
 

@@ -18,9 +18,11 @@ local function check_code(module, version, base)
       if base and own == version then
         edited = edited + 1
       else
-        assert(own == expected, name .. " runs the code of version " .. tostring(own) .. ", not of " .. expected)
+        assert(own == expected,
+          name .. " runs the code of version " .. tostring(own) .. ", not of " .. expected)
       end
-      assert(helpers == nil or helpers == expected, name .. " calls a helper of version " .. tostring(helpers))
+      assert(helpers == nil or helpers == expected,
+        name .. " calls a helper of version " .. tostring(helpers))
       count = count + 1
     end
   end
@@ -62,20 +64,26 @@ return function(module, rows, version, keeps_data, base)
       return
     end
     assert(now == module, "another module object")
-    assert(now.settings == settings and now.rows == held_rows and now.routes == routes, "other tables")
-    assert(settings.nested.level == 7 and settings.nested.names[2] == "other", "the settings are the file's again")
+    assert(now.settings == settings and now.rows == held_rows and now.routes == routes,
+      "other tables")
+    assert(settings.nested.level == 7 and settings.nested.names[2] == "other",
+      "the settings are the file's again")
     assert(#held_rows == rows // 2, "rows of the module object were lost")
     local now_members, now_limits, now_by_id = now.state()
-    assert(now_members == members and now_limits == limits and now_by_id == by_id, "other tables in locals")
+    assert(now_members == members and now_limits == limits and now_by_id == by_id,
+      "other tables in locals")
     assert(members.someone and limits.low == 3, "the data of the locals is the file's again")
     assert(rows == 0 or by_id[rows - 1].id == rows - 1, "rows of a local were lost")
     total = total + 2
-    assert(now.bump(2) == total and now.total() == total, "two functions no longer share their local")
-    assert(getmetatable(hero) == now.Hero and metatable == now.Hero, "instances have lost their class")
+    assert(now.bump(2) == total and now.total() == total,
+      "two functions no longer share their local")
+    assert(getmetatable(hero) == now.Hero and metatable == now.Hero,
+      "instances have lost their class")
     for name, method in pairs(now.Unit) do
       if name:find("^skill") then
         local own = hero[name](hero, false)
-        assert(hero[name] == method and (own == now_version or own == base), "an instance runs old methods")
+        assert(hero[name] == method and (own == now_version or own == base),
+          "an instance runs old methods")
       end
     end
   end

@@ -100,7 +100,8 @@ end
 --- A module that registers `n` handlers on one bus, one a line; `fresh` begins the names of its
 --- events.
 local function registrations(line, fresh)
-    local text = lines("local bus, M = require 'bus', {}", fresh and line:gsub("'e", "'" .. fresh) or line, "return M")
+    local text = lines("local bus, M = require 'bus', {}",
+        fresh and line:gsub("'e", "'" .. fresh) or line, "return M")
     return function(...)
         if not package.loaded.bus then
             write("bus", [[
@@ -148,7 +149,8 @@ end
 
 local function chained(i, version)
     local needed = i > 1 and format("local other = require %q\n", "m" .. i - 1) or "local other\n"
-    return needed .. format("local M = {}\nfunction M.f() return %d, other end\nreturn M\n", version)
+    return needed .. format("local M = {}\nfunction M.f() return %d, other end\nreturn M\n",
+        version)
 end
 
 --- A watcher's clock that a test moves on.
@@ -166,7 +168,8 @@ end
 local functions = fields "function M.f$i(a) return a, $v end"
 local constants = fields "do local c$i = $v function M.f$i() return c$i end end"
 local tables = fields "M.t$i = { level = $v, name = 'row $i' }"
-local methods = lines("local C = {} C.__index = C", "function C:m$i() return self, $v end", "return C")
+local methods = lines("local C = {} C.__index = C",
+    "function C:m$i() return self, $v end", "return C")
 local handlers = lines("HANDLERS = HANDLERS or {} local M = {}",
     "function M.f$i() return $v end HANDLERS[#HANDLERS + 1] = M.f$i", "return M")
 local nameless = lines("HANDLERS = HANDLERS or {} local M = {}",
@@ -174,7 +177,8 @@ local nameless = lines("HANDLERS = HANDLERS or {} local M = {}",
 local objects = lines("OBJECTS = OBJECTS or {} local M = {}",
     "OBJECTS[#OBJECTS + 1] = { id = $i, run = function() return $v end }", "return M")
 local factory = function(_, version)
-    return format("local M = { made = {} }\nfunction M.make(i)\n  local function run()\n    return i, %d\n  end\n"
+    return format("local M = { made = {} }\nfunction M.make(i)\n  local \z
+        function run()\n    return i, %d\n  end\n"
         .. "  return run\nend\nreturn M\n", version)
 end
 
@@ -189,16 +193,21 @@ local dimensions = {
     { "functions, scope vm", module(functions, { options = { scope = "vm" } }) },
     { "functions, dry run", module(functions, { options = { dry_run = true } }) },
     { "registrations", registrations "function M.f$i() return $v end bus.on('e$i', M.f$i)" },
-    { "registrations without names", registrations "bus.on('e$i', function() return M, $i, $v end)" },
-    { "registrations, new", registrations("function M.f$i() return $v end bus.on('e$i', M.f$i)", "e$v.") },
-    { "functions, undone", module(functions, { after = function() assert(hotreload.undo "m") end }) },
-    { "functions, tracked, merge", module(functions, { track = true, options = { data = "merge" } }) },
+    { "registrations without names",
+        registrations "bus.on('e$i', function() return M, $i, $v end)" },
+    { "registrations, new",
+        registrations("function M.f$i() return $v end bus.on('e$i', M.f$i)", "e$v.") },
+    { "functions, undone",
+        module(functions, { after = function() assert(hotreload.undo "m") end }) },
+    { "functions, tracked, merge",
+        module(functions, { track = true, options = { data = "merge" } }) },
     { "functions added", module(functions, { becomes = lines("local M = {}",
         "function M.f$v_$i() return $v end", "return M") }) },
     { "global functions", module(lines("", "function g$i() return $v end", "")) },
     { "globals", module(lines("", "G$i = $v", "")) },
     { "global tables", module(lines("", "G$i = G$i or { level = $v }", "")) },
-    { "local functions", module(fields "do local function h$i() return $v end function M.f$i() return h$i() end end") },
+    { "local functions", module(fields "do local function h$i() return $v end \z
+        function M.f$i() return h$i() end end") },
     { "locals: constants", module(constants) },
     { "locals: constants, kept", module(constants, { options = { constants = "keep" } }) },
     { "locals: constants, assigned", module(fields
@@ -213,60 +222,77 @@ local dimensions = {
     { "locals: value becomes function", module(fields
         "do local c$i = $v function M.f$i() return c$i end end", { becomes = fields
         "do local function c$i() return $v end function M.f$i() return c$i end end" }) },
-    { "locals: tables", module(fields "do local t$i = { $v } function M.f$i() return t$i end end") },
+    { "locals: tables",
+        module(fields "do local t$i = { $v } function M.f$i() return t$i end end") },
     { "locals: renamed", module(fields "do local t$i = { $v } function M.f$i() return t$i end end",
         { becomes = fields "do local u_$v_$i = { $v } function M.f$i() return u_$v_$i end end" }) },
-    { "locals of one name", module(fields "do local t = { $v } function M.f$i() return t end end") },
+    { "locals of one name",
+        module(fields "do local t = { $v } function M.f$i() return t end end") },
     { "upvalues of functions", module(function(n, version)
         local list = { "local M = {}" }
         for i = 1, 60 do list[#list + 1] = format("local u%d = {}", i) end
         local all = {}
         for i = 1, 60 do all[i] = "u" .. i end
         for i = 1, n // 10 do
-            list[#list + 1] = format("function M.f%d() return %d, %s end", i, version, concat(all, ", "))
+            list[#list + 1] = format("function M.f%d() return %d, %s end", i, version,
+                concat(all, ", "))
         end
         return concat(list, "\n") .. "\nreturn M"
     end) },
     { "fields", module(fields "M.x$i = $v") },
     { "fields, replace", module(fields "M.x$i = $v", { options = { data = "replace" } }) },
-    { "fields, tracked, merge", module(fields "M.x$i = $v", { track = true, options = { data = "merge" } }) },
+    { "fields, tracked, merge",
+        module(fields "M.x$i = $v", { track = true, options = { data = "merge" } }) },
     { "fields, first changed()", first_changed(fields "M.x$i = 1") },
     { "functions, first changed()", first_changed(functions) },
-    { "functions in tables, first changed()", first_changed(fields "M.t$i = {} function M.t$i.f() end") },
+    { "functions in tables, first changed()",
+        first_changed(fields "M.t$i = {} function M.t$i.f() end") },
     { "functions of locals, first changed()", first_changed(lines("local M, T = {}, {}",
         "function T.f$i() end", "function M.g() return T end return M")) },
     { "global functions, first changed()", first_changed(lines("", "function g$i() end", "")) },
-    { "strings", module(lines("local M = {} local s", "s = 'string $i'", "function M.f() return $v end return M")) },
+    { "strings",
+        module(lines("local M = {} local s", "s = 'string $i'",
+            "function M.f() return $v end return M")) },
     { "tables", module(tables) },
     { "tables in depth", module(lines("local M = {} local t = M",
         "t.next = { level = $v, f = function() return $v end } t = t.next", "return M")) },
-    { "references to one table", module(lines("local M = { one = {} }", "M.t$i = M.one", "return M")) },
-    { "references among tables", module(fields "M.t$i = { other = M.t1, f = function() return $v end }") },
-    { "keys that are tables", module(fields "do local k = {} M[k] = { f = function() return $v, k end } end") },
+    { "references to one table",
+        module(lines("local M = { one = {} }", "M.t$i = M.one", "return M")) },
+    { "references among tables",
+        module(fields "M.t$i = { other = M.t1, f = function() return $v end }") },
+    { "keys that are tables",
+        module(fields "do local k = {} M[k] = { f = function() return $v, k end } end") },
     { "methods", module(methods) },
     { "methods, with instances", module(methods, { prepare = function(m, n)
         for i = 1, n do held[i] = setmetatable({}, m) end
     end }) },
-    { "classes", module(fields "do local C = {} C.__index = C function C.f() return $v end M.C$i = C end") },
-    { "classes with a parent", module(lines("local M = {} local Base = {} Base.__index = Base M.Base = Base",
-        "do local C = setmetatable({}, { __index = Base }) C.__index = C function C.f() return $v end M.C$i = C end",
+    { "classes",
+        module(fields "do local C = {} C.__index = C function C.f() return $v end M.C$i = C end") },
+    { "classes with a parent",
+        module(lines("local M = {} local Base = {} Base.__index = Base M.Base = Base",
+        "do local C = setmetatable({}, { __index = Base }) C.__index = C \z
+            function C.f() return $v end M.C$i = C end",
         "return M")) },
     { "classes in a chain", module(lines("local M = {} local last = {} M.first = last",
-        "do local C = setmetatable({}, { __index = last }) C.__index = C function C.f() return $v end M.C$i = C "
+        "do local C = setmetatable({}, { __index = last }) C.__index = C \z
+            function C.f() return $v end M.C$i = C "
         .. "last = C end", "return M")) },
     { "imports of fields", module(lines("local M, d = {}, require 'dep'",
         "do local f$i = d.f function M.g$i() return f$i, $v end end", "return M")) },
-    { "imports in slots", module(lines("local M, d = {}, require 'dep'", "M.g$i = d.f", "return M")) },
+    { "imports in slots",
+        module(lines("local M, d = {}, require 'dep'", "M.g$i = d.f", "return M")) },
     { "imports of modules", function(n)
         for i = 1, n do package.loaded["d" .. i] = { f = function() end } end
-        return module(fields "do local d = require 'd$i' function M.g$i() return d.f, $v end end")(n)
+        return module(fields "do local d = require 'd$i' \z
+            function M.g$i() return d.f, $v end end")(n)
     end },
     { "imports of modules that change", function(n)
         for i = 0, n + 1 do package.loaded["d" .. i] = { f = function() end } end
         return module(function(_, version)
             local list = { "local M = {}" }
             for i = 1, n do
-                list[#list + 1] = format("do local d = require 'd%d' function M.g%d() return d end end",
+                list[#list + 1] = format("do local d = require 'd%d' \z
+                    function M.g%d() return d end end",
                     i + version % 2, i)
             end
             return concat(list, "\n") .. "\nreturn M"
@@ -281,7 +307,8 @@ local dimensions = {
     { "objects registered", module(objects) },
     { "objects registered, one more", module(objects,
         { becomes = function(n, version) return objects(n + version, version) end }) },
-    { "list of functions", module(lines("local M = {} M.list = {", "function() return $v end,", "} return M")) },
+    { "list of functions",
+        module(lines("local M = {} M.list = {", "function() return $v end,", "} return M")) },
     { "list of functions, first removed", module(
         lines("local M = {} M.list = {", "function() return $i, $v end,", "} return M"),
         { prepare = function(m) table.remove(m.list, 1) end }) },
@@ -289,33 +316,41 @@ local dimensions = {
         lines("local M = {} M.list = {", "function() return $v end,", "} return M"),
         { prepare = function(m) table.insert(m.list, 1, function() end) end }) },
     { "list of objects, first removed", module(
-        lines("local M = {} M.list = {", "{ id = $i, f = function() return $v end },", "} return M"),
+        lines("local M = {} M.list = {", "{ id = $i, f = function() return $v end },",
+            "} return M"),
         { prepare = function(m) table.remove(m.list, 1) end }) },
     { "rows of handlers", module(rows "{ name = 'n$i', on = function() return $v end },") },
 
     -- Data.
     { "rows, keep", module(rows "{ id = $i, price = $v, tags = { $i } },") },
-    { "rows, replace", module(rows "{ id = $i, price = $v, tags = { $i } },", { options = { data = "replace" } }) },
+    { "rows, replace", module(rows "{ id = $i, price = $v, tags = { $i } },",
+        { options = { data = "replace" } }) },
     { "rows, merge", module(rows "{ id = $i, price = $v, tags = { $i } },",
         { track = true, options = { data = "merge" } }) },
-    { "rows by name, replace", module(rows "item$i = { id = $i, price = $v },", { options = { data = "replace" } }) },
+    { "rows by name, replace",
+        module(rows "item$i = { id = $i, price = $v },", { options = { data = "replace" } }) },
     { "rows by name, merge", module(rows "item$i = { id = $i, price = $v },",
         { track = true, options = { data = "merge" } }) },
     { "rows gone, replace", module(rows "item$i = { id = $i, price = $v },",
-        { options = { data = "replace" }, becomes = rows "item$i_$v = { id = $i, price = $v }," }) },
+        { options = { data = "replace" },
+            becomes = rows "item$i_$v = { id = $i, price = $v }," }) },
     { "rows gone, merge", module(rows "item$i = { id = $i, price = $v },",
-        { track = true, options = { data = "merge" }, becomes = rows "item$i_$v = { id = $i, price = $v }," }) },
+        { track = true, options = { data = "merge" },
+            becomes = rows "item$i_$v = { id = $i, price = $v }," }) },
     { "scalars, replace", module(rows "$i * $v,", { options = { data = "replace" } }) },
-    { "running rows", module(lines("local M = { rows = {} }", "", "function M.f() return $v end return M"),
+    { "running rows",
+        module(lines("local M = { rows = {} }", "", "function M.f() return $v end return M"),
         { prepare = function(m, n) for i = 1, n * 10 do m.rows[i] = { i } end end }) },
     { "running rows in a list of objects", module(
         function(_, version)
-            return format("local M = { list = { { f = function() return %d end } } }\nreturn M", version)
+            return format("local M = { list = { { f = function() return %d end } } }\nreturn M",
+                version)
         end,
         { prepare = function(m, n) for i = 1, n do m.list[i + 1] = { id = i } end end }) },
     { "running rows in a reference", module(
         function(_, version)
-            return format("local M = { a = { x = 1 } }\nM.b = M.a\nfunction M.f() return %d end return M", version)
+            return format("local M = { a = { x = 1 } }\nM.b = M.a\nfunction M.f() \z
+                return %d end return M", version)
         end,
         { prepare = function(m, n) m.b = {} for i = 1, n * 10 do m.b[i] = i end end }) },
     { "running rows as a parent", module(
@@ -331,20 +366,24 @@ local dimensions = {
 
     -- What the program has made of it.
     { "closures of a factory", module(factory, { prepare = make_closures }) },
-    { "closures of a factory, scope vm", module(factory, { prepare = make_closures, options = { scope = "vm" } }) },
+    { "closures of a factory, scope vm",
+        module(factory, { prepare = make_closures, options = { scope = "vm" } }) },
     { "closures in cells", module(lines("local M = {}",
         "do local run$i = function() return 1 end function M.f$i() return run$i end\n"
         .. "function M.set$i()\n run$i = function()\n return $v\n end\n end end", "return M"),
         { prepare = function(m, n) for i = 1, n do m["set" .. i]() end end }) },
     { "closures in a list of handlers", module(lines("local M = { list = {",
-        "function() return $i, $v end,", "} } function M.make()\n return function()\n return $v\n end\n end return M"),
+        "function() return $i, $v end,",
+        "} } function M.make()\n return function()\n return $v\n end\n end return M"),
         { prepare = function(m, n) for i = 1, n do m.list[n - i + 1] = m.make() end end }) },
     { "closures in fields", module(function(_, version)
-        return format("local M = {}\nfunction M.make()\n return function()\n return %d\n end\nend\nreturn M", version)
+        return format("local M = {}\nfunction M.make()\n return function()\n \z
+            return %d\n end\nend\nreturn M", version)
     end, { prepare = function(m, n) for i = 1, n do m["made" .. i] = m.make() end end }) },
     { "functions that the file lacks", module(functions, { becomes = lines("local M = {}", "",
         "function M.f() return $v end return M") }) },
-    { "coroutines, scope vm", module(functions, { options = { scope = "vm" }, prepare = function(m, n)
+    { "coroutines, scope vm",
+        module(functions, { options = { scope = "vm" }, prepare = function(m, n)
         for i = 1, n do
             held[i] = coroutine.create(function() coroutine.yield(m.f1) end)
             coroutine.resume(held[i])
@@ -356,20 +395,26 @@ local dimensions = {
 
     -- What a reload reports.
     { "conflicts, refused", module(functions, { fails = true, becomes = fields "M.f$i = $v" }) },
-    { "conflicts, kept", module(functions, { becomes = fields "M.f$i = $v", options = { on_conflict = "keep" } }) },
+    { "conflicts, kept",
+        module(functions, { becomes = fields "M.f$i = $v", options = { on_conflict = "keep" } }) },
     { "conflicts, replaced", module(functions, { becomes = function(n, version)
         return (version % 2 == 0 and fields "M.f$i = $v" or functions)(n, version)
     end, options = { on_conflict = "replace" } }) },
-    { "warnings", module(lines("local M = {} M.list = {", "{ id = $i, f = function() return $v end },", "} return M"),
+    { "warnings",
+        module(lines("local M = {} M.list = {", "{ id = $i, f = function() return $v end },",
+            "} return M"),
         { prepare = function(m) for i = #m.list, 1, -1 do m.list[i] = nil end end,
             check = function(report, n) assert(#report.warnings >= n, #report.warnings) end }) },
     { "locals that share a cell", module(function(n, version)
         local list = { "local M = {}" }
         for i = 1, n do
-            list[#list + 1] = format(version == 1 and "do local a%d = %d function M.f%d() return a%d end "
+            list[#list + 1] = format(version == 1 and "do local a%d = %d \z
+                function M.f%d() return a%d end "
                 .. "local b%d = %d function M.g%d() return b%d end end"
-                or "do local a%d = %d function M.f%d() return a%d end function M.g%d() return a%d, %d end end",
-                table.unpack(version == 1 and { i, i, i, i, i, i, i, i } or { i, i, i, i, i, i, version }))
+                or "do local a%d = %d function M.f%d() return a%d end \z
+                    function M.g%d() return a%d, %d end end",
+                table.unpack(version == 1 and { i, i, i, i, i, i, i, i }
+                    or { i, i, i, i, i, i, version }))
         end
         return concat(list, "\n") .. "\nreturn M"
     end) },
@@ -460,7 +505,8 @@ end
 --- The instructions of a process that runs a dimension so many times; nil without valgrind.
 local function instructions(which, n, runs)
     local pipe = assert(io.popen(format("timeout %d valgrind --tool=cachegrind --cache-sim=no "
-        .. "--cachegrind-out-file=/dev/null %s %s --child %d %d %d 2>&1", PATIENCE * 10, quoted(arg[-1]),
+        .. "--cachegrind-out-file=/dev/null %s %s --child %d %d %d 2>&1", PATIENCE * 10,
+        quoted(arg[-1]),
         quoted(arg[0]), which, n, runs)))
     local said = pipe:read "a"
     pipe:close()
@@ -517,7 +563,8 @@ end
 local function parent(names)
     local wanted = {}
     for _, name in ipairs(names) do wanted[name] = true end
-    print(format("Least processor time of a run in ms, and the exponent of its growth (goal %.1f):\n", MOST))
+    print(format("Least processor time of a run in ms, and the exponent of its growth \z
+        (goal %.1f):\n", MOST))
     local head = { format("%-42s", "dimension") }
     for i, n in ipairs(SIZES) do
         head[#head + 1] = format("%9d", n)
@@ -531,7 +578,8 @@ local function parent(names)
             io.write(format("%-42s", name))
             local last, exponent, failed
             for i, n in ipairs(SIZES) do
-                local pipe = assert(io.popen(format("timeout %d %s %s --child %d %d 2>&1", PATIENCE, quoted(arg[-1]),
+                local pipe = assert(io.popen(format("timeout %d %s %s --child %d %d 2>&1", PATIENCE,
+                    quoted(arg[-1]),
                     quoted(arg[0]), which, n)))
                 local said = pipe:read "a"
                 pipe:close()
@@ -542,7 +590,8 @@ local function parent(names)
                 end
                 io.write(format(" %9.2f", time * 1000))
                 if i > 1 then
-                    exponent = time < NOTHING and 0 or math.log(time / last) / math.log(n / SIZES[i - 1])
+                    exponent = time < NOTHING and 0
+                        or math.log(time / last) / math.log(n / SIZES[i - 1])
                     io.write(format(" %5.2f", exponent))
                 end
                 io.flush()
@@ -551,7 +600,8 @@ local function parent(names)
             local counted = not failed and exponent > MOST
                 and exponent_of_instructions(which, SIZES[#SIZES - 1], SIZES[#SIZES])
             local good = not failed and (counted or exponent) <= MOST
-            print((good and "  met" or "  MISSED") .. (counted and format(", instructions %.2f", counted) or "")
+            print((good and "  met" or "  MISSED") .. (counted and format(", instructions \z
+                %.2f", counted) or "")
                 .. (failed and ": " .. failed or ""))
             met, missed = met + (good and 1 or 0), missed + (good and 0 or 1)
         end

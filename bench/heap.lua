@@ -51,12 +51,14 @@ return function(size)
       objects = objects + 1
     end
     if i % 8 == 0 then
-      by_name[row.name] = { row = row, callback = stray(nil, function() return by_name[row.name].callback end) }
+      by_name[row.name] = { row = row,
+        callback = stray(nil, function() return by_name[row.name].callback end) }
       objects = objects + 1
     end
     if i % 64 == 0 then
       local thread = coroutine.create(run)
-      coroutine.resume(thread, row, stray(nil, function() return (select(3, coroutine.resume(thread))) end))
+      coroutine.resume(thread, row,
+        stray(nil, function() return (select(3, coroutine.resume(thread))) end))
       row.thread = thread
       objects = objects + 1
     end

@@ -45,8 +45,10 @@ const BUDGET: f64 = 1.0;
 const REFERENCES: usize = 1000;
 
 const HEAD: &str = "
-Reloads in scope \"vm\", with 1,000 old references that all have to run the new code: medians of interleaved rounds, processor time.
-reload: the whole reload, over a full collection of the same heap in the same round; B/object: the most memory beside what stays;
+Reloads in scope \"vm\", with 1,000 old references that all have to run the new code: \
+medians of interleaved rounds, processor time.
+reload: the whole reload, over a full collection of the same heap in the same round; B/object: \
+the most memory beside what stays;
 slices: of a sweep with a budget of 1 ms, the longest and the one of a thousand, in ms.
 ";
 

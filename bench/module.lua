@@ -211,7 +211,8 @@ return function(count, factories)
     if routes[group] then
       local handlers = table.concat(routes[group], ",\n")
       text[#text + 1] =
-        ("M.routes.area_%d = { name = %q, level = %d, handlers = {\n%s} }\n"):format(group, "area", group, handlers)
+        ("M.routes.area_%d = { name = %q, level = %d, handlers = {\n%s} }\n")
+        :format(group, "area", group, handlers)
     end
   end
   text[#text + 1] = END

@@ -53,9 +53,13 @@ pub const RECORDS: [Record; 3] = [
 const GOALS: [f64; 2] = [1.15, 1.3];
 
 const HEAD: &str = "
-The record (hotreload.track): medians of interleaved rounds, processor time. load: by require, in ms without a record, and how many
-times that with one (goal 1.15 for code, 1.3 for rows); bytes: what the state holds more, over 8 for each scalar and 24 for each
-function and table (with functions, the main function and entries of the weak table are in it). merge: a reload with data = \"merge\" over one with \"keep\", when every scalar of the file is another one.
+The record (hotreload.track): medians of interleaved rounds, processor time. load: by require, \
+in ms without a record, and how many
+times that with one (goal 1.15 for code, 1.3 for rows); bytes: what the state holds more, over 8 \
+for each scalar and 24 for each
+function and table (with functions, the main function and entries of the weak table are in it). \
+merge: a reload with data = \"merge\" over one with \"keep\", when every scalar of the file is \
+another one.
 ";
 
 /// The program's side.
@@ -82,7 +86,9 @@ return function(name, tracked)
     end,
     reload = function(data) return assert(gg.reload(name, { data = data })) end,
     count = function() return count(package.loaded[name], {}) end,
-    first = function() return package.loaded[name].row1 and package.loaded[name].row1.level or 0 end,
+    first = function()
+        return package.loaded[name].row1 and package.loaded[name].row1.level or 0
+    end,
   }
 end
 "#;
@@ -213,7 +219,8 @@ fn write(record: &Record, module: &mut Module, version: usize) -> Outcome<()> {
     let mut text = String::from("return {\n");
     for i in 1..=rows {
         text.push_str(&format!(
-            "row{i} = {{ level = {version}, name = \"row {i} of {version}\", share = {version}.5 }},\n"
+            "row{i} = {{ level = {version}, name = \"row {i} of {version}\", \
+             share = {version}.5 }},\n"
         ));
     }
     text.push_str("}\n");

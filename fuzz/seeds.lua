@@ -12,7 +12,8 @@ for i = 3, #arg do
   for _, strip in ipairs { false, true } do
     local dump = main and string.dump(main, strip)
     if dump and #dump <= most then
-      local out = assert(io.open(("%s/%d%s"):format(folder, i - 2, strip and "-stripped" or ""), "wb"))
+      local out = assert(io.open(("%s/%d%s"):format(folder, i - 2, strip and "-stripped" or ""),
+        "wb"))
       assert(out:write(dump))
       assert(out:close())
       count = count + 1

@@ -34,11 +34,14 @@ run() {
   cargo +nightly test --locked --no-fail-fast --target "$target" \
     ${TEST_FEATURES:---no-default-features --features vendored,lua54} "$@" 2>&1 | tee -a "$log"
 }
-run --lib --test bytecode --test finalizers --test heap --test opening --test order --test readers --test shared --test stack --test states
+run --lib --test bytecode --test finalizers --test heap --test opening --test order \
+  --test readers --test shared --test stack --test states
 run --test faults -- every_allocation
 
-if ! grep -q "__asan_report" <(nm -A "$CARGO_TARGET_DIR/$target"/debug/build/mlua-sys-*/out/lib/liblua5.4.a 2>/dev/null); then
+built=("$CARGO_TARGET_DIR/$target"/debug/build/mlua-sys-*/out/lib/liblua5.4.a)
+if ! grep -q "__asan_report" <(nm -A "${built[@]}" 2>/dev/null); then
   echo "asan: the built-in Lua was compiled without the sanitizer" >&2
   exit 1
 fi
-awk '/^test result: ok/ { passed += $4 } END { print "asan: " passed " tests passed, no error" }' "$log"
+awk '/^test result: ok/ { passed += $4 }
+  END { print "asan: " passed " tests passed, no error" }' "$log"

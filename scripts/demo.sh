@@ -14,7 +14,8 @@ trap 'rm -rf "$work"' EXIT
 play() {
   local expected=$1 status=0
   shift
-  LUA_PATH_5_4="./?.lua;$root/lua/?.lua;;" LUA_CPATH_5_4="$root/build/?.so;;" "${LUA:-lua5.4}" "$@" |
+  LUA_PATH_5_4="./?.lua;$root/lua/?.lua;;" LUA_CPATH_5_4="$root/build/?.so;;" \
+    "${LUA:-lua5.4}" "$@" |
     tee "$work/output" || status=$?
   if [ "$status" != 0 ]; then
     echo "demo: $1 ended with status $status" >&2
@@ -32,12 +33,14 @@ play "$root/demo/expected.txt" main.lua
 
 echo
 echo "== demo/hotfix/main.lua: a corrected TestReload.lua takes the place of the old one"
-diff -u --label before --label after "$root/demo/TestReload.lua" "$root/demo/hotfix/TestReload.lua" || true
+diff -u --label before --label after \
+  "$root/demo/TestReload.lua" "$root/demo/hotfix/TestReload.lua" || true
 echo "== what it prints"
 mkdir "$work/server"
 cp "$root/demo/TestReload.lua" "$work/server/"
 cd "$work/server"
-play "$root/demo/hotfix/expected.txt" "$root/demo/hotfix/main.lua" "$root/demo/hotfix/TestReload.lua"
+play "$root/demo/hotfix/expected.txt" "$root/demo/hotfix/main.lua" \
+  "$root/demo/hotfix/TestReload.lua"
 
 echo
 echo "Both printed what they should."

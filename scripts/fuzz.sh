@@ -20,14 +20,17 @@ need() {
 programs() {
   echo "== fuzz: generated programs, $1 cases"
   # shellcheck disable=SC2086  # one word for each option
-  HOTRELOAD_CASES=$1 HOTRELOAD_SEED=${HOTRELOAD_SEED:-random} "${CARGO:-cargo}" test --locked --release \
-    ${TEST_FEATURES:---no-default-features --features vendored,lua54} --test generated -- --nocapture
+  HOTRELOAD_CASES=$1 HOTRELOAD_SEED=${HOTRELOAD_SEED:-random} \
+    "${CARGO:-cargo}" test --locked --release \
+    ${TEST_FEATURES:---no-default-features --features vendored,lua54} \
+    --test generated -- --nocapture
 }
 
 programs "${FUZZ_CASES:-100000}"
 
 missing=()
-need rustup run nightly rustc --version || missing+=("a nightly Rust:   rustup toolchain install nightly --profile minimal")
+need rustup run nightly rustc --version ||
+  missing+=("a nightly Rust:   rustup toolchain install nightly --profile minimal")
 need cargo fuzz --version || missing+=("cargo-fuzz:        cargo install cargo-fuzz --locked")
 need c++ --version || missing+=("a C++ compiler:    apt-get install g++")
 need "$lua" -v || missing+=("Lua 5.4:           apt-get install lua5.4")
@@ -40,15 +43,17 @@ fi
 seeds=$(mktemp -d)
 trap 'rm -rf "$seeds"' EXIT
 mapfile -t files < <(find lua spec demo examples bench -name '*.lua' | sort)
-echo "fuzz: $("$lua" fuzz/seeds.lua "$seeds" "$most" "${files[@]}") seeds from ${#files[@]} Lua files"
+count=$("$lua" fuzz/seeds.lua "$seeds" "$most" "${files[@]}")
+echo "fuzz: $count seeds from ${#files[@]} Lua files"
 
 # bytes TARGET: a coverage-guided run of one target of fuzz/, on what reads bytes.
 bytes() {
   local target=$1 log=$seeds.log status=0
   mkdir -p "fuzz/corpus/$target"
   echo "== fuzz: $target, $seconds s"
-  cargo +nightly fuzz run --fuzz-dir fuzz "$target" "fuzz/corpus/$target" "$seeds" -- -max_total_time="$seconds" -max_len="$most" \
-    -rss_limit_mb=1024 -malloc_limit_mb=64 -timeout=10 -use_value_profile=1 -print_final_stats=1 -verbosity=0 >"$log" 2>&1 || status=$?
+  cargo +nightly fuzz run --fuzz-dir fuzz "$target" "fuzz/corpus/$target" "$seeds" -- \
+    -max_total_time="$seconds" -max_len="$most" -rss_limit_mb=1024 -malloc_limit_mb=64 \
+    -timeout=10 -use_value_profile=1 -print_final_stats=1 -verbosity=0 >"$log" 2>&1 || status=$?
   if [ "$status" != 0 ]; then
     tail -n 60 "$log" >&2
     rm -f "$log"

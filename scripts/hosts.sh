@@ -11,5 +11,6 @@ trap 'rm -rf "$work"' EXIT
 
 lua=$(scripts/lua_flags.sh)
 read -r -a lua <<<"$lua"
-"${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror -O1 tests/hosts.c -o "$work/hosts" "${lua[@]}" -lpthread -ldl
+"${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror -O1 tests/hosts.c -o "$work/hosts" \
+  "${lua[@]}" -lpthread -ldl
 "$work/hosts" "$PWD/build/?.so" "$@"

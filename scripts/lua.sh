@@ -28,7 +28,8 @@ source=${2:-}
 if [ -z "$source" ]; then
   host=$(rustc -vV | sed -n 's/^host: //p')
   crate=$("${CARGO:-cargo}" metadata --locked --format-version 1 --features vendored \
-    --filter-platform "$host" | sed -nE 's/.*"manifest_path":"([^"]*\/lua-src-[^"/]*)\/Cargo.toml".*/\1/p')
+    --filter-platform "$host" |
+    sed -nE 's/.*"manifest_path":"([^"]*\/lua-src-[^"/]*)\/Cargo.toml".*/\1/p')
   source=$(echo "$crate"/lua-"$version".*)
 fi
 

@@ -13,7 +13,8 @@ else
 fi
 if [ "${#lua[@]}" = 0 ]; then
   lua=(-llua5.4)
-  for place in /usr/include/lua5.4 /usr/include/lua54 /usr/include /usr/local/include/lua5.4 /usr/local/include; do
+  for place in /usr/include/lua5.4 /usr/include/lua54 /usr/include \
+    /usr/local/include/lua5.4 /usr/local/include; do
     if grep -qs '^#define LUA_VERSION_NUM[[:space:]]*504' "$place/lua.h"; then
       lua=("-I$place" -llua5.4)
       break

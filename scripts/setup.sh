@@ -13,15 +13,17 @@ has() {
   case $1 in
     cc) cc -E -x c - <<<'#include <stdio.h>' >/dev/null 2>&1 ;;
     lua) [ "$("$lua" -e 'io.write(_VERSION)' 2>/dev/null </dev/null)" = "Lua 5.4" ] ;;
-    headers) grep -qs '^#define LUA_VERSION_NUM[[:space:]]*504' /usr/include/lua5.4/lua.h /usr/include/lua54/lua.h \
-      /usr/include/lua.h /usr/local/include/lua5.4/lua.h /usr/local/include/lua.h /opt/homebrew/include/lua5.4/lua.h ;;
+    headers) grep -qs '^#define LUA_VERSION_NUM[[:space:]]*504' \
+      /usr/include/lua5.4/lua.h /usr/include/lua54/lua.h /usr/include/lua.h \
+      /usr/local/include/lua5.4/lua.h /usr/local/include/lua.h \
+      /opt/homebrew/include/lua5.4/lua.h ;;
     make | luarocks | busted | luacheck | shellcheck) command -v "$1" >/dev/null ;;
     luasocket) "$lua" -e 'require "socket"' >/dev/null 2>&1 </dev/null ;;
     luv | argparse) "$lua" -e "require '$1'" >/dev/null 2>&1 </dev/null ;;
     packages)
       # shellcheck disable=SC2046  # one word for each package
-      [ "$(dpkg-query -W -f='${db:Status-Abbrev}\n' $(packages_of packages) 2>/dev/null | grep -c '^ii')" = \
-        "$(packages_of packages | wc -w)" ]
+      [ "$(dpkg-query -W -f='${db:Status-Abbrev}\n' $(packages_of packages) 2>/dev/null |
+        grep -c '^ii')" = "$(packages_of packages | wc -w)" ]
       ;;
     *) echo "setup: no tool is called '$1'" >&2; exit 2 ;;
   esac
@@ -38,7 +40,8 @@ packages_of() {
     luacheck) echo lua-check ;;
     luasocket) echo lua-socket ;;
     luv | argparse) echo "lua-$1" ;;
-    packages) sed -n 's/^  debian = "\(.*\)",$/\1/p' "${0%/*}"/../spec/support/packages/*.lua | paste -s -d ' ' ;;
+    packages) sed -n 's/^  debian = "\(.*\)",$/\1/p' "${0%/*}"/../spec/support/packages/*.lua |
+      paste -s -d ' ' ;;
   esac
 }
 
@@ -57,7 +60,8 @@ can_install() {
 }
 
 apt() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 
 if ! command -v "${CARGO:-cargo}" >/dev/null; then
@@ -89,7 +93,8 @@ wish() {
     else
       # One that this Debian has not keeps none of the others away.
       for package in $packages; do
-        [ "$package" = "$packages" ] || apt install --no-install-recommends "$package" >/dev/null 2>&1 || true
+        [ "$package" = "$packages" ] ||
+          apt install --no-install-recommends "$package" >/dev/null 2>&1 || true
       done
     fi
   done
@@ -120,6 +125,8 @@ for tool in $missing; do packages+="$(packages_of "$tool") "; done
   echo "setup: missing: ${missing% }"
   echo "setup: install these Debian packages, or what your system calls them: ${packages% }"
   echo "setup: on Debian, as root: apt-get install ${packages% }"
-  case $missing in *lua\ *) echo "setup: or name your Lua 5.4: make LUA=/path/to/lua (now: $lua)" ;; esac
+  case $missing in
+    *lua\ *) echo "setup: or name your Lua 5.4: make LUA=/path/to/lua (now: $lua)" ;;
+  esac
 } >&2
 exit 1

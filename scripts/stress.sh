@@ -8,8 +8,11 @@ cd "$(dirname "$0")/.."
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-# shellcheck disable=SC2086  # one word for each option
-rust() { "${CARGO:-cargo}" test --locked ${TEST_FEATURES:---no-default-features --features vendored,lua54} "$@" </dev/null; }
+rust() {
+  # shellcheck disable=SC2086  # one word for each option
+  "${CARGO:-cargo}" test --locked \
+    ${TEST_FEATURES:---no-default-features --features vendored,lua54} "$@" </dev/null
+}
 export HOTRELOAD_STRESS=1
 
 rust --test raises

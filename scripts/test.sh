@@ -33,7 +33,8 @@ add() {
 echo "== Rust tests"
 # shellcheck disable=SC2086  # one word for each option
 "${CARGO:-cargo}" test --locked --no-fail-fast \
-  ${TEST_FEATURES:---no-default-features --features vendored,lua54} </dev/null 2>&1 | tee "$work/rust"
+  ${TEST_FEATURES:---no-default-features --features vendored,lua54} </dev/null 2>&1 |
+  tee "$work/rust"
 status=${PIPESTATUS[0]}
 # test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s
 # shellcheck disable=SC2046

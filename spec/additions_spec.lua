@@ -22,7 +22,8 @@ describe("R5.1 what only the file has", function()
     ]], { report = "full" })
     assert.equal(sub, M.sub)
     assert.same({ "added", "added deep" }, { M.f(), sub.g() })
-    assert.same({ 5, false, { 1, 2, { 3 } }, 1, 7 }, { M.n, M.flag, M.list, sub.x, sub.deep.deeper.n })
+    assert.same({ 5, false, { 1, 2, { 3 } }, 1, 7 },
+      { M.n, M.flag, M.list, sub.x, sub.deep.deeper.n })
     assert.equal(2, report.functions.added)
     assert.same({ "M.f", "M.sub.g" }, probe.sorted(report.paths.functions.added))
     for _, path in ipairs { "M.n", "M.flag", "M.list", "M.sub.deep" } do
@@ -44,7 +45,8 @@ describe("R5.1 what only the file has", function()
     local box = M.box
     M.f()
     box.v = 5
-    app:update("M", "local n = 1 return { f = function() n = n + 10 return n end, box = { v = 2 } }")
+    app:update("M",
+      "local n = 1 return { f = function() n = n + 10 return n end, box = { v = 2 } }")
     assert.equal(12, M.f())
     assert.equal(box, M.box)
     assert.equal(5, box.v)
@@ -56,7 +58,8 @@ describe("R5.1 what only the file has", function()
     app:refused("M", nil, M)
     assert.is_nil(M.added)
     assert.is_nil(M.sub.g)
-    app:update("M", "return { added = 1, sub = { g = function() return 'g' end }, f = function() end, box = {} }")
+    app:update("M",
+      "return { added = 1, sub = { g = function() return 'g' end }, f = function() end, box = {} }")
     assert.same({ 1, "g", {} }, { M.added, M.sub.g(), M.box })
   end)
 end)
@@ -90,7 +93,8 @@ describe("R5.1 no second copy of the module object", function()
   end
 
   it("is in added values", function()
-    local M = reload_with("", "M.self, M.list, M.box = M, { M, { M } }, { deep = { owner = M, sub = M.sub } }")
+    local M = reload_with("",
+      "M.self, M.list, M.box = M, { M, { M } }, { deep = { owner = M, sub = M.sub } }")
     assert.equal(M, M.self)
     assert.equal(M, M.list[1])
     assert.equal(M, M.list[2][1])
@@ -100,7 +104,8 @@ describe("R5.1 no second copy of the module object", function()
   end)
 
   it("is in added keys", function()
-    local M = reload_with("", "M.names = { [M] = 'module', [M.sub] = 'sub', [print] = 'print' } M[M.sub] = M")
+    local M = reload_with("",
+      "M.names = { [M] = 'module', [M.sub] = 'sub', [print] = 'print' } M[M.sub] = M")
     assert.equal("module", M.names[M])
     assert.equal("sub", M.names[M.sub])
     assert.equal("print", M.names[print])
@@ -199,7 +204,9 @@ describe("R5.1 no second copy of the module object", function()
       local a, b = {}, {}
       a.b, b.a, a.m, b.m = b, a, M, M
       M.cycle, M.getters = a, {}
-      for i, key in ipairs { "one", "two", "three" } do M.getters[key] = function() return M, i end end
+      for i, key in ipairs { "one", "two", "three" } do
+        M.getters[key] = function() return M, i end
+      end
     ]])
     assert.equal(M, M.cycle.m)
     assert.equal(M, M.cycle.b.m)
@@ -231,7 +238,8 @@ describe("R5.1 no second copy of the module object", function()
   it("is there after several reloads that each add something", function()
     local M = app:module("M", source "")
     for n = 1, 5 do
-      app:update("M", source(("M.box_%d = { M, M.sub } function M.get_%d() return M, M.sub end"):format(n, n)))
+      app:update("M",
+        source(("M.box_%d = { M, M.sub } function M.get_%d() return M, M.sub end"):format(n, n)))
       assert.equal(M, M["box_" .. n][1])
       assert.equal(M, (M["get_" .. n]()))
     end
@@ -320,14 +328,17 @@ describe("R5.2 what only the running program has", function()
     assert.equal("new", M.f())
   end)
 
-  it("stays under a long key, and keeps its local, beside a function of the file under one alike", function()
+  it("stays under a long key, and keeps its local, beside a function of the file \z
+    under one alike", function()
     local function key(i)
       return "\xd3\x08\xa3\x85\x88\x6a\x3f\x24" .. ("%08d"):format(i) .. ("k"):rep(32)
     end
     G.commands, G.first, G.second = {}, key(1), key(2)
-    app:module("M", "local count = 0 commands[second] = function() count = count + 1 return count end")
+    app:module("M",
+      "local count = 0 commands[second] = function() count = count + 1 return count end")
     G.commands[G.second]()
-    local report = app:update("M", "local count = 100 commands[first] = function() return count end")
+    local report = app:update("M",
+      "local count = 100 commands[first] = function() return count end")
     assert.equal(1, report.functions.removed)
     assert.same({ 2, 2 }, { G.commands[G.second](), G.commands[G.first]() })
   end)
@@ -335,7 +346,8 @@ describe("R5.2 what only the running program has", function()
   it("stays in globals and in metatables", function()
     local M = app:module("M", [[
       function kept_global() return "kept" end
-      return setmetatable({}, { __call = function() return "kept call" end, __index = function() return "old" end })
+      return setmetatable({},
+        { __call = function() return "kept call" end, __index = function() return "old" end })
     ]])
     app:update("M", "return setmetatable({}, { __index = function() return 'new' end })")
     assert.equal("kept", G.kept_global())
@@ -344,7 +356,8 @@ describe("R5.2 what only the running program has", function()
   end)
 
   it("stays a table of functions that the file dropped", function()
-    local M = app:module("M", "return { tools = { f = function() return 'tool' end }, f = function() end }")
+    local M = app:module("M",
+      "return { tools = { f = function() return 'tool' end }, f = function() end }")
     local tools = M.tools
     app:update("M", "return { f = function() return 'new' end }")
     assert.equal(tools, M.tools)
@@ -352,7 +365,8 @@ describe("R5.2 what only the running program has", function()
   end)
 
   it("comes back under the new code when the file has it again", function()
-    local v1 = "local n = 0 return { f = function() n = n + 1 return 'old', n end, get = function() return n end }"
+    local v1 = "local n = 0 return { f = function() n = n + 1 return 'old', n end, \z
+      get = function() return n end }"
     local M = app:module("M", v1)
     M.f()
     app:update("M", "local n = 0 return { get = function() return n end }")
@@ -364,7 +378,8 @@ describe("R5.2 what only the running program has", function()
     assert.same({ 1, 0, 0 }, { functions.replaced, functions.added, functions.removed })
   end)
 
-  it("is not reported as removed where it is data or was never a function of the module's", function()
+  it("is not reported as removed where it is data or was never a function \z
+    of the module's", function()
     local M = app:module("M", "return { n = 1, t = { x = 1 }, f = function() end }")
     M.t.more, M.list = 2, { 1, 2, 3 }
     local report = app:update("M", "return { f = function() return 'new' end }")
@@ -402,7 +417,8 @@ describe("R5.3 data that the program removed", function()
 
   it("does not come back into a list that was emptied, or into a hole", function()
     local v1 = [[
-      return { empty = { 1, 2, 3 }, hole = { 1, 2, 3 }, sparse = { [10] = "x", [-1] = "y", [0] = "z" },
+      return { empty = { 1, 2, 3 }, hole = { 1, 2, 3 },
+        sparse = { [10] = "x", [-1] = "y", [0] = "z" },
         f = function() return "old" end }
     ]]
     local M = app:module("M", v1)
@@ -419,7 +435,8 @@ describe("R5.3 data that the program removed", function()
     .. "load", function()
     app.hotreload.track(false)
     local M = app:module("M", "return { list = { 1, 2 }, f = function() return 1 end }")
-    app:update("M", "return { list = { 1, 2, 3, 4 }, new_list = { 1, 2, 3 }, f = function() return 2 end }")
+    app:update("M",
+      "return { list = { 1, 2, 3, 4 }, new_list = { 1, 2, 3 }, f = function() return 2 end }")
     assert.same({ 1, 2 }, M.list)
     assert.same({ 1, 2, 3 }, M.new_list)
   end)
@@ -435,18 +452,21 @@ describe("R5.3 data that the program removed", function()
 
   it("leaves a list of functions as long as it is", function()
     local M = app:module("M", [[
-      return { list = { function() return "old 1" end, function() return "old 2" end, function() return "old 3" end } }
+      return { list = { function() return "old 1" end, function() return "old 2" end,
+        function() return "old 3" end } }
     ]])
     table.remove(M.list)
     app:update("M", [[
-      return { list = { function() return "new 1" end, function() return "new 2" end, function() return "new 3" end } }
+      return { list = { function() return "new 1" end, function() return "new 2" end,
+        function() return "new 3" end } }
     ]])
     assert.equal(2, #M.list)
     assert.same({ "new 1", "new 2" }, { M.list[1](), M.list[2]() })
   end)
 
   it("is no reason to refuse a new function under a number outside the list", function()
-    local M = app:module("M", "return { ops = { [10] = function() return 'old 10' end, [20] = function() end } }")
+    local M = app:module("M",
+      "return { ops = { [10] = function() return 'old 10' end, [20] = function() end } }")
     app:update("M", [[
       return { ops = { [10] = function() return "new 10" end, [20] = function() end,
         [30] = function() return "new 30" end, [-1] = function() return "new -1" end } }
@@ -455,7 +475,8 @@ describe("R5.3 data that the program removed", function()
   end)
 
   it("is as it was after a reload that is refused", function()
-    local M = app:module("M", "return { list = { 1, 2, 3 }, gone = 1, f = function() return 'old' end }")
+    local M = app:module("M",
+      "return { list = { 1, 2, 3 }, gone = 1, f = function() return 'old' end }")
     table.remove(M.list)
     M.gone = nil
     app:write("M", "return { list = { 1, 2, 3 }, gone = 1, f = false }")
@@ -622,7 +643,8 @@ describe("R5.4 registrations", function()
   end)
 
   it("do not double in a list of 100,000 entries", function()
-    app:write("events", "local list = {} for i = 1, 100000 do list[i] = i end return { handlers = list }")
+    app:write("events",
+      "local list = {} for i = 1, 100000 do list[i] = i end return { handlers = list }")
     local source = [[
       local handlers = require "events".handlers
       local M = {}

@@ -21,7 +21,8 @@ describe("a table in several places (R3.1, R3.4)", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  it("is one running table: a state machine keeps its state, and each state its own functions", function()
+  it("is one running table: a state machine keeps its state, \z
+    and each state its own functions", function()
     local M = app:module("states", STATES)
     local idle, run = M.idle, M.run
     M.switch(M.run)
@@ -50,7 +51,8 @@ describe("a table in several places (R3.1, R3.4)", function()
   it("is not one of the program's that stands in one of them, and has a function of the file among "
     .. "very many entries", function()
     local function text(version)
-      return ("local M = { a = { f = function() return %d end } } M.b = M.a return M"):format(version)
+      return ("local M = { a = { f = function() return %d end } } M.b = M.a return M")
+        :format(version)
     end
     local function many(f)
       local table_of_many = { f = f }
@@ -79,7 +81,8 @@ describe("a table in several places (R3.1, R3.4)", function()
     assert.equal("v2", M.f())
   end)
 
-  it("is no other one where the file takes it up again, though a reference to it leads elsewhere now", function()
+  it("is no other one where the file takes it up again, though a reference to it \z
+    leads elsewhere now", function()
     local source = [[
       Kept = Kept or {}
       local M = Kept
@@ -97,7 +100,8 @@ describe("a table in several places (R3.1, R3.4)", function()
     assert.same({ "M", "Base" }, { M.f(), M.Base.f() })
   end)
 
-  it("stays one table under a new name, also where the program has put a number in place of its only string", function()
+  it("stays one table under a new name, also where the program has put a number in place of \z
+    its only string", function()
     local M = app:module("m", "local t = { 1, 's' } return { first = t }")
     M.first[2] = 0
     app:update("m", "local t = { 1, 's' } return { first = t, second = t }")
@@ -116,7 +120,8 @@ describe("a table in several places (R3.1, R3.4)", function()
     ]]))
   end)
 
-  it("follows in an object that the file takes up again, wherever the function itself stands (R5.2)", function()
+  it("follows in an object that the file takes up again, wherever the function \z
+    itself stands (R5.2)", function()
     local source = [[
       Kept = Kept or {}
       local M = Kept
@@ -151,10 +156,12 @@ describe("a function in several places (R3.2)", function()
   end
 
   for _, scope in ipairs { "module", "vm" } do
-    it("is not taken for a new one that the file puts into one of its places, scope " .. scope, function()
+    it("is not taken for a new one that the file puts into one of its \z
+      places, scope " .. scope, function()
       local M = app:module("M", version("v1", "", "M.attack"))
       local held = { M.attack }
-      app:update("M", version("v2", 'function M.special() return "special" end', "M.special"), { scope = scope })
+      app:update("M", version("v2", 'function M.special() return "special" end', "M.special"),
+        { scope = scope })
       local handlers = rawget(package.loaded._G, "HANDLERS")
       assert.same({ "attack v2", "special" }, { M.attack(), M.default() })
       assert.same({ M.attack }, handlers)

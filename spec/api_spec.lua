@@ -133,10 +133,12 @@ describe("the public API", function()
   end
 
   for title, case in pairs {
-    ["hotreload.reload"] = { class = "hotreload.Options", call = function(o) hotreload.reload("_G", o) end },
+    ["hotreload.reload"] = { class = "hotreload.Options",
+      call = function(o) hotreload.reload("_G", o) end },
     ["hotreload.plan"] = { class = "hotreload.PlanOptions", also = "hotreload.Options",
       call = function(o) hotreload.plan("_G", o) end },
-    ["hotreload.stale"] = { class = "hotreload.StaleOptions", call = function(o) hotreload.stale(nil, o) end },
+    ["hotreload.stale"] = { class = "hotreload.StaleOptions",
+      call = function(o) hotreload.stale(nil, o) end },
     ["hotreload.changed"] = { class = "hotreload.ChangedOptions", call = hotreload.changed },
     ["hotreload.configure"] = { class = "hotreload.Configuration", call = hotreload.configure },
     ["watch.new"] = { class = "hotreload.WatchOptions", call = watch.new },
@@ -148,7 +150,8 @@ describe("the public API", function()
   } do
     it("has the same options of " .. title .. " in all three, and the same values", function()
       local real = {}
-      for name in complaint(case.call, "no such option", 1):match "known: ([%w_, ]+)":gmatch "[%w_]+" do
+      for name in complaint(case.call, "no such option", 1)
+        :match "known: ([%w_, ]+)":gmatch "[%w_]+" do
         real[name] = true
       end
       local declared, documented = class(case.class), rows(section(title))
@@ -165,7 +168,8 @@ describe("the public API", function()
       assert.same(real, keys(declared))
       assert.same(real, keys(documented))
       for name in pairs(real) do
-        local values = complaint(case.call, name, "no such value"):match "option '[%w_]+': '(.*)' expected, got"
+        local values = complaint(case.call, name, "no such value")
+          :match "option '[%w_]+': '(.*)' expected, got"
         if values then
           local among = {}
           for value in values:gmatch "[%w_]+" do among[value] = true end
@@ -188,7 +192,8 @@ describe("the public API", function()
     documented.summary = nil
     assert.same(keys(report), keys(documented))
     for field, of in pairs {
-      functions = "FunctionCounts", cells = "CellCounts", data = "DataCounts", elapsed_ms = "Elapsed", paths = "Paths",
+      functions = "FunctionCounts", cells = "CellCounts", data = "DataCounts",
+      elapsed_ms = "Elapsed", paths = "Paths",
     } do
       local inner = keys(class("hotreload." .. of))
       assert.same(inner, keys(report[field]), field)

@@ -33,7 +33,8 @@ describe("arguments of gg.reload (R1.1)", function()
     assert_raises("bad argument #1 .*no names in the list", {})
     assert_raises("bad argument #1 .*name #2: string expected, got number", { "m", 3 })
     assert_raises("bad argument #1 .*a list of names expected", { "m", n = "n" })
-    assert_raises("bad argument #1 .*no names", setmetatable({}, { __tostring = function() return "m" end }))
+    assert_raises("bad argument #1 .*no names",
+      setmetatable({}, { __tostring = function() return "m" end }))
     assert_raises("bad argument #2 .*'source'", { "m", "n" }, { source = V1 })
   end)
 
@@ -61,7 +62,8 @@ describe("arguments of gg.reload (R1.1)", function()
 
   it("raises for an option of the wrong type, and names it", function()
     local wrong = {
-      scope = { 1, true, {} }, on_conflict = { 1, true, print }, data = { 1, true, {} }, report = { 1, true, {} },
+      scope = { 1, true, {} }, on_conflict = { 1, true, print }, data = { 1, true, {} },
+      report = { 1, true, {} },
       source = { 1, true, {}, load "return {}" }, dry_run = { "yes", 1, {} },
     }
     for name, values in pairs(wrong) do
@@ -84,8 +86,10 @@ describe("arguments of gg.reload (R1.1)", function()
 
   it("takes every value that an option knows", function()
     for _, options in ipairs {
-      { scope = "module" }, { on_conflict = "error" }, { on_conflict = "keep" }, { on_conflict = "replace" },
-      { data = "keep" }, { data = "replace" }, { source = V1 }, { dry_run = true }, { dry_run = false },
+      { scope = "module" }, { on_conflict = "error" }, { on_conflict = "keep" },
+      { on_conflict = "replace" },
+      { data = "keep" }, { data = "replace" }, { source = V1 }, { dry_run = true },
+      { dry_run = false },
       { report = "counts" }, { report = "full" },
     } do
       app:reloaded("m", options)
@@ -107,7 +111,8 @@ describe("arguments of gg.reload (R1.1)", function()
 
   it("reads the options raw: metamethods of the table do not run", function()
     local function refuse() error "touched" end
-    local options = setmetatable({ report = "full" }, { __index = refuse, __pairs = refuse, __len = refuse })
+    local options = setmetatable({ report = "full" },
+      { __index = refuse, __pairs = refuse, __len = refuse })
     assert.is_table(app:reloaded("m", options).paths)
     assert.is_nil(app:reloaded("m", setmetatable({}, { __index = { report = "full" } })).paths)
   end)
@@ -132,9 +137,11 @@ describe("arguments of hotreload.configure (R1.4)", function()
   it("raises for what is no table, an unknown key, a wrong type and a malformed pattern", function()
     configure { deny = "^locked$" }
     for _, wrong in ipairs {
-      "deny", true, 1, { denied = "x" }, { "^m$" }, { deny = 1 }, { deny = true }, { allow = print },
+      "deny", true, 1, { denied = "x" }, { "^m$" }, { deny = 1 }, { deny = true },
+      { allow = print },
       { allow = { 1 } }, { allow = { "ok", {} } }, { allow = { key = "^m$" } },
-      { deny = "%" }, { deny = "[a" }, { deny = { "ok", "(m" } }, { deny = "m)" }, { allow = "%b" }, { allow = "%f" },
+      { deny = "%" }, { deny = "[a" }, { deny = { "ok", "(m" } }, { deny = "m)" }, { allow = "%b" },
+      { allow = "%f" },
     } do
       local ok, message = pcall(configure, wrong)
       assert.is_false(ok)
@@ -164,7 +171,8 @@ describe("anything else than wrong arguments (R1.1)", function()
 
   it("does not raise for strange names", function()
     for _, name in ipairs {
-      "", ".", "..", "../n", "/etc/passwd", "a\0b", "%", "%s%d%n", "[", "m\n", " m", "\xFF\xFE", ("x"):rep(100000),
+      "", ".", "..", "../n", "/etc/passwd", "a\0b", "%", "%s%d%n", "[", "m\n", " m", "\xFF\xFE",
+      ("x"):rep(100000),
       ("a."):rep(1000), "?", ";", "_LOADED", "nil",
     } do
       local message = app:refused(name)
@@ -228,10 +236,12 @@ describe("anything else than wrong arguments (R1.1)", function()
       require "story"
       local print, exit = print, os.exit
       local function refuse() exit(9) end
-      for _, name in ipairs { "pcall", "error", "type", "pairs", "ipairs", "tostring", "select", "setmetatable",
-        "getmetatable", "rawget", "rawset", "next", "xpcall", "require" } do _G[name] = refuse end
+      for _, name in ipairs { "pcall", "error", "type", "pairs", "ipairs", "tostring", "select",
+        "setmetatable", "getmetatable", "rawget", "rawset", "next", "xpcall", "require" }
+        do _G[name] = refuse end
       string.sub, table.concat, coroutine.running, debug.traceback = refuse, refuse, refuse, refuse
-      string.find, string.format, string.gsub, string.match, table.unpack = refuse, refuse, refuse, refuse, refuse
+      string.find, string.format, string.gsub, string.match, table.unpack = refuse, refuse, refuse,
+        refuse, refuse
       print((gg.reload "story"), (gg.reload "no such module"))
     ]]
     assert.equal(0, code, err)
@@ -290,7 +300,8 @@ describe("require 'hotreload' (R1.6, public interface)", function()
       rawset(_G, "gg", own)
       setmetatable(_G, { __index = refuse, __newindex = refuse })
       local hotreload = require "hotreload"
-      print(gg == own, gg.mine, rawget(own, "reload") == hotreload.reload, type(rawget(own, "safe_reloads")))
+      print(gg == own, gg.mine, rawget(own, "reload") == hotreload.reload,
+        type(rawget(own, "safe_reloads")))
     ]]
     assert.equal(0, code, err)
     assert.equal("true\t1\ttrue\ttable\n", out)

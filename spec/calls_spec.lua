@@ -307,7 +307,8 @@ describe("What the chunk itself does to the program", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  it("is put back after a dry run: the running module's functions count, and put functions of the file", function()
+  it("is put back after a dry run: the running module's functions count, \z
+    and put functions of the file", function()
     local bus = app:module("bus", "return { on = function() end }")
     app:module("m", [[
       local bus, M, n = require "bus", {}, 0
@@ -329,9 +330,11 @@ describe("What the chunk itself does to the program", function()
   end)
 
   it("is put back after a dry run: a table that it walks over", function()
-    local bus = app:module("bus", "local bus = { h = {} } for i = 1, 300 do bus.h['e' .. i] = i end return bus")
+    local bus = app:module("bus",
+      "local bus = { h = {} } for i = 1, 300 do bus.h['e' .. i] = i end return bus")
     app:module("m", "return {}")
-    app:write("m", "local bus = require 'bus' for k in pairs(bus.h) do bus.h[k] = nil end return {}")
+    app:write("m",
+      "local bus = require 'bus' for k in pairs(bus.h) do bus.h[k] = nil end return {}")
     assert.is_true((app:reload("m", { dry_run = true })))
     assert.equal(300, bus.h.e300)
     assert.is_true((app:reload "m"))
@@ -378,7 +381,8 @@ describe("A call that stays", function()
     end)
   end
 
-  it("is not taken for the file's own where a function of package.preload makes the module", function()
+  it("is not taken for the file's own where a function of package.preload \z
+    makes the module", function()
     app:module("m", "return { limits = { max = 5, f = function() end } }")
     package.preload.dependency = function() return { max = 9, f = function() end } end
     finally(function()
@@ -415,7 +419,8 @@ describe("A call that stays", function()
     for i = 1, 40 do bus.add(function() return i end) end
     local text = [[
       local bus = require "bus"
-      bus.add(function() return "a v1" end, function() return "b v1" end, function() return "c v1" end)
+      bus.add(function() return "a v1" end, function() return "b v1" end,
+        function() return "c v1" end)
       return {}]]
     app:module("m", text)
     update("m", version(text, 2))
@@ -455,7 +460,8 @@ describe("A call that stays", function()
   end)
 
   it("gives data nested deeper than a stack", function()
-    local bus = app:module("bus", "local bus = { list = {} } function bus.add(t) bus.list[#bus.list + 1] = t end return bus")
+    local bus = app:module("bus",
+      "local bus = { list = {} } function bus.add(t) bus.list[#bus.list + 1] = t end return bus")
     local text = [[
       local bus, top = require "bus", { f = function() end }
       for _ = 1, 100000 do top = { top } end
@@ -508,7 +514,8 @@ describe("A call that stays", function()
     it("is named in the report of a dry run", function()
       app:module("big", LARGE)
       app:module("m", "return { f = function() end }")
-      app:write("m", "local big = require 'big' big.set('k7', 'changed') return { f = function() end }")
+      app:write("m",
+        "local big = require 'big' big.set('k7', 'changed') return { f = function() end }")
       local _, report = app:reload("m", { dry_run = true })
       assert.matches("big.set", table.concat(report.warnings, "\n"), 1, true)
     end)

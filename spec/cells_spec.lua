@@ -64,15 +64,18 @@ describe("R4.1 a running local", function()
   it("is the cell of functions in tables, too", function()
     local M = app:module("M", [[
       local count = 0
-      return { inc = function() count = count + 1 return count end, box = { get = function() return "nothing" end } }
+      return { inc = function() count = count + 1 return count end,
+        box = { get = function() return "nothing" end } }
     ]])
     M.inc()
     app:update("M", [[
       local count = 0
-      return { inc = function() count = count + 1 return count end, box = { get = function() return count end,
+      return { inc = function() count = count + 1 return count end,
+        box = { get = function() return count end,
         list = { function() return count end } } }
     ]])
-    assert.same({ 1, 1, 2, 2, 2 }, { M.box.get(), M.box.list[1](), M.inc(), M.box.get(), M.box.list[1]() })
+    assert.same({ 1, 1, 2, 2, 2 },
+      { M.box.get(), M.box.list[1](), M.inc(), M.box.get(), M.box.list[1]() })
   end)
 
   it("stays the cell of functions that the file no longer has", function()
@@ -116,7 +119,8 @@ describe("R4.1 a running local", function()
     assert.equal(cell(M.b, "n"), cell(M.c, "n"))
   end)
 
-  it("keeps two locals of one name apart when one function uses both through a nested one", function()
+  it("keeps two locals of one name apart when one function uses both \z
+    through a nested one", function()
     local two = [[
       local M = {}
       local n = 0
@@ -193,8 +197,10 @@ describe("R4.1 a running local", function()
       sum[i], bump[i] = name, ("%s = %s + STEP"):format(name, name)
     end
     local source = table.concat {
-      table.concat(outer, " "), "\nlocal M = {}\n(function()\n", table.concat(inner, " "), "\nfunction M.sum() return ",
-      table.concat(sum, " + "), " end\nfunction M.bump() ", table.concat(bump, " "), " end\nend)()\nreturn M",
+      table.concat(outer, " "), "\nlocal M = {}\n(function()\n", table.concat(inner, " "),
+      "\nfunction M.sum() return ",
+      table.concat(sum, " + "), " end\nfunction M.bump() ", table.concat(bump, " "),
+      " end\nend)()\nreturn M",
     }
     local M = app:module("M", (source:gsub("STEP", "1")))
     assert.equal(255, #probe.names(M.sum))
@@ -209,7 +215,8 @@ describe("R4.1 a running local", function()
     end
   end)
 
-  it("keeps what it holds where the file declares it constant; a constant without a cell follows the file", function()
+  it("keeps what it holds where the file declares it constant; a constant without a cell \z
+    follows the file", function()
     local source = [[
       local cache <const> = {}
       local limit <const> = 5
@@ -218,7 +225,8 @@ describe("R4.1 a running local", function()
     ]]
     local M = app:module("M", source)
     local _, _, _, started = M.add(1)
-    app:update("M", (source:gsub("old", "new"):gsub("= 5", "= 6"):gsub("os.time%(%)", "tonumber '0'")))
+    app:update("M",
+      (source:gsub("old", "new"):gsub("= 5", "= 6"):gsub("os.time%(%)", "tonumber '0'")))
     assert.same({ "new", 2, 6, started }, { M.add(2) })
   end)
 
@@ -226,7 +234,8 @@ describe("R4.1 a running local", function()
     local M = app:module("M", v1)
     local before = cell(M.inc, "count")
     M.inc()
-    app:write("M", (v1:gsub('"nothing"', "count"):gsub("return M%s*$", "M.inc() M.inc() error 'late'")))
+    app:write("M",
+      (v1:gsub('"nothing"', "count"):gsub("return M%s*$", "M.inc() M.inc() error 'late'")))
     assert.matches("late", app:refused("M", nil, M))
     assert.equal(2, M.inc())
     assert.equal(before, cell(M.inc, "count"))
@@ -302,7 +311,8 @@ describe("R4.2 a cell that no pair matches", function()
     assert.equal(2, M.counter.inc())
   end)
 
-  it("takes the one of two locals that is left when the other was matched through a pair", function()
+  it("takes the one of two locals that is left when the other was matched \z
+    through a pair", function()
     local M = app:module("M", [[
       local M = {}
       do local n = 0 function M.a() n = n + 1 return n end end
@@ -371,9 +381,11 @@ describe("R4.2 a cell that no pair matches", function()
   end)
 
   it("takes nothing from a function that is not the module's", function()
-    app:write("lib", "return { make = function() local count = 1000 return function() return count end end }")
+    app:write("lib",
+      "return { make = function() local count = 1000 return function() return count end end }")
     local M = app:module("M", "return { get = require 'lib'.make() }")
-    app:update("M", "local count = 1 return { get = require 'lib'.make(), added = function() return count end }")
+    app:update("M",
+      "local count = 1 return { get = require 'lib'.make(), added = function() return count end }")
     assert.equal(1, M.added())
     assert.equal(1000, M.get())
   end)
@@ -469,7 +481,8 @@ describe("R4.3 the value of a joined cell", function()
 
   it("is the running table, with the incoming functions in it", function()
     local v1 = [[
-      local cache = { hits = 0, find = function() return "old" end, sub = { f = function() return "old" end, n = 1 } }
+      local cache = { hits = 0, find = function() return "old" end,
+        sub = { f = function() return "old" end, n = 1 } }
       return { find = function() cache.hits = cache.hits + 1 return cache.find(), cache.hits end,
         cache = function() return cache end }
     ]]
@@ -603,7 +616,8 @@ describe("R4.3 the value of a joined cell", function()
       { report.conflicts[1].path, report.conflicts[2].path })
   end)
 
-  it("stays at the function that was chosen at run time, in later reloads, too, when nothing assigns it", function()
+  it("stays at the function that was chosen at run time, in later reloads, too, \z
+    when nothing assigns it", function()
     local v1 = [[
       local function first() return "first VERSION" end
       local chosen = first
@@ -682,11 +696,13 @@ for _, folder in ipairs { "short", "long" } do
       assert.equal(folder == "long", #debug.getinfo(M.new, "S").source > 40)
       M.new()
       app:reloaded "M"
-      app:update("M", (v1:gsub("return M\n", "local hp = 100 function M.hp() hp = hp + 1 return hp end %0")))
+      app:update("M",
+        (v1:gsub("return M\n", "local hp = 100 function M.hp() hp = hp + 1 return hp end %0")))
       assert.same({ 101, 5 }, { M.hp(), M.objs[1].get() })
     end)
 
-    it("a function that was made and chosen at run time stays chosen in all later reloads", function()
+    it("a function that was made and chosen at run time stays chosen in \z
+      all later reloads", function()
       local M = app:module("M", [[
         local M = {}
         local current = function() return "default" end
@@ -703,7 +719,8 @@ for _, folder in ipairs { "short", "long" } do
       end
     end)
 
-    it("a function without a name in the module follows where the program holds it (R9.3)", function()
+    it("a function without a name in the module follows where the program \z
+      holds it (R9.3)", function()
       local v1 = [[
         local M = {}
         function M.timer(n) return function() n = n + 1 return "old", n end end

@@ -44,10 +44,12 @@ describe("hotreload.changed (R12.1)", function()
     for what, change in pairs {
       ["a body"] = { "count + 1", "count + 2" },
       ["a local function"] = { "helper() return count", "helper() return -count" },
-      ["a function in a nested table"] = { "get = function() return count", "get = function() return 0" },
+      ["a function in a nested table"] = { "get = function() return count",
+        "get = function() return 0" },
       ["the lines of functions"] = { "local count = 0\n", "local count = 0\n\n" },
       ["a new function before the return"] = { "return M\n", "function M.new() end return M\n" },
-      ["a function that is gone"] = { "function M.add() count = count + 1 return helper() end", "" },
+      ["a function that is gone"] = { "function M.add() count = count + 1 return helper() end",
+        "" },
       ["a function that a library makes"] = { "function() return count end", "assert" },
     } do
       it("lists it when the file has changed in " .. what, function()
@@ -78,7 +80,8 @@ describe("hotreload.changed (R12.1)", function()
     it("does not miss functions that stand behind metatables, upvalues and in globals", function()
       for i, source in ipairs {
         "local C = {} C.__index = C function C.f() return 1 end return setmetatable({}, C)",
-        "local private = { f = function() return 1 end } return { g = function() return private end }",
+        "local private = { f = function() return 1 end } return { g = function() \z
+          return private end }",
         "function TheGlobal() return 1 end",
         "TheClass = TheClass or {} function TheClass:f() return 1 end",
         "return function() return 1 end",
@@ -129,7 +132,8 @@ describe("hotreload.changed (R12.1)", function()
       assert.equal("", (among "m"))
     end)
 
-    it("lists nothing for functions that the file may leave out, or puts into other tables", function()
+    it("lists nothing for functions that the file may leave out, \z
+      or puts into other tables", function()
       app:module("m", [[
         local M = {}
         function M.always() end
@@ -147,9 +151,13 @@ describe("hotreload.changed (R12.1)", function()
         return { always = M.always, late = function() end }
       ]])
       assert.equal("", (among "m"))
-      app:module("n", "local M = {} if M.never then function M.f() end end for _ = 1, 0 do M.g = print end return M")
-      app:module("o", "local M = {} for _ in pairs(M) do\nfunction M.f() end end function M.g() end return M")
-      app:module("p", "local f, g if _G.no then\nfunction f() end end if _G.no then g = f end return { f = f, g = g }")
+      app:module("n", "local M = {} if M.never then function M.f() end end \z
+        for _ = 1, 0 do M.g = print end return M")
+      app:module("o",
+        "local M = {} for _ in pairs(M) do\nfunction M.f() end end function M.g() end return M")
+      app:module("p",
+        "local f, g if _G.no then\nfunction f() end end \z
+          if _G.no then g = f end return { f = f, g = g }")
       assert.equal("", (among("n", "o", "p")))
       edit("m", "return {", "return { new = function() end,")
       assert.equal("m", (among "m"))
@@ -157,7 +165,8 @@ describe("hotreload.changed (R12.1)", function()
 
     it("does not look into other modules", function()
       app:module("other", CODE)
-      app:module("m", "local other = require 'other' return { f = function() return other end, other = other }")
+      app:module("m",
+        "local other = require 'other' return { f = function() return other end, other = other }")
       app:write("other", (CODE:gsub("count %+ 1", "count + 2")))
       assert.equal("other", (among("m", "other")))
     end)
@@ -173,7 +182,8 @@ describe("hotreload.changed (R12.1)", function()
       local prices = app:module("prices",
         "return { sword = 100, list = { 1, 'two', 3.5, true }, deep = { { x = -1 } } }")
       assert.equal("", (among "prices"))
-      app:write("prices", "return { sword = 120, list = { 1, 'two', 3.5, true }, deep = { { x = -1 } } }")
+      app:write("prices",
+        "return { sword = 120, list = { 1, 'two', 3.5, true }, deep = { { x = -1 } } }")
       assert.equal("prices", (among "prices"))
       assert.equal(100, prices.sword)
       app:module("table2", "return { rows = { { id = 1 }, { id = 2 } } }")
@@ -181,7 +191,8 @@ describe("hotreload.changed (R12.1)", function()
       assert.equal("table2", (among "table2"))
     end)
 
-    it("lets a program add to its data, but not where gg.safe_reloads says that the file has all of it", function()
+    it("lets a program add to its data, but not where gg.safe_reloads says that the \z
+      file has all of it", function()
       local data = app:module("data", "return { a = 1, b = {} }")
       data.cache = {}
       data.b.more = 1
@@ -300,7 +311,9 @@ describe("hotreload.changed (R12.1)", function()
     for _, name in ipairs { "zz", "aa", "kk" } do edit(name, "count + 1", "count + 2") end
     local found = {}
     for _, name in ipairs(changed()) do
-      if name == "zz" or name == "aa" or name == "kk" or name == "unchanged" then found[#found + 1] = name end
+      if name == "zz" or name == "aa" or name == "kk" or name == "unchanged" then
+        found[#found + 1] = name
+      end
     end
     assert.same({ "aa", "kk", "zz" }, found)
   end)
@@ -362,7 +375,8 @@ describe("hotreload.changed (R12.1)", function()
 
   it("reports a searcher that raises as that module's problem", function()
     app:module("m", CODE)
-    table.insert(package.searchers, 2, function(name) if name == "m" then error "searcher broke" end end)
+    table.insert(package.searchers, 2,
+      function(name) if name == "m" then error "searcher broke" end end)
     local names, problems = among "m"
     assert.equal("", names)
     assert.matches("searcher broke", problems.m)
@@ -378,7 +392,8 @@ describe("hotreload.changed (R12.1)", function()
     app:write("m", CODE)
     local _, _, third = among "m"
     assert.equal(first.m, third.m)
-    local script = "local h = require 'hotreload' require 'm' print(select(3, h.changed { names = { 'm' } }).m)"
+    local script =
+      "local h = require 'hotreload' require 'm' print(select(3, h.changed { names = { 'm' } }).m)"
     local one, other = app:subprocess(script), app:subprocess(script)
     assert.matches("^%-?%d+\n$", one)
     assert.not_equal(one, other) -- nobody can work out beforehand what is alike
@@ -444,7 +459,8 @@ describe("hotreload.changed (R12.1)", function()
 
   it("raises for wrong arguments alone, and blames the caller", function()
     for _, wrong in ipairs {
-      true, "m", { 1 }, { name = "m" }, { names = "m" }, { names = { 1 } }, { names = { m = true } }, { quick = 1 },
+      true, "m", { 1 }, { name = "m" }, { names = "m" }, { names = { 1 } },
+      { names = { m = true } }, { quick = 1 },
     } do
       local ok, message = pcall(changed, wrong)
       assert.is_false(ok)

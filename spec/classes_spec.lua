@@ -97,7 +97,8 @@ describe("A class that is only a local (R4.3)", function()
   it("gives new methods to objects that were made before", function()
     local M = app:module("M", v1)
     local old = M.open(1)
-    app:update("M", (v1:gsub("old", "new"):gsub("return {", "function Account:added() return Account end %0")))
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("return {", "function Account:added() return Account end %0")))
     assert.same({ "new", 2 }, { old:deposit(1) })
     local new = M.open(1)
     assert.equal(getmetatable(old), getmetatable(new))
@@ -123,7 +124,8 @@ describe("A class that is only a local (R4.3)", function()
   end)
 
   it("keeps methods that the file dropped, for objects that still call them", function()
-    local M = app:module("M", (v1:gsub("return {", "function Account:gone() return self.balance end %0")))
+    local M = app:module("M",
+      (v1:gsub("return {", "function Account:gone() return self.balance end %0")))
     local old = M.open(7)
     app:update("M", (v1:gsub("old", "new")))
     assert.equal(7, old:gone())
@@ -148,14 +150,17 @@ describe("Inheritance (R3.1, R3.3)", function()
     local Leaf = setmetatable({}, { __index = Derived })
     Leaf.__index = Leaf
     function Leaf:leaf() return "old leaf, " .. self:hello() end
-    return { Base = Base, Derived = Derived, leaf = function(name) return setmetatable({ name = name }, Leaf) end }
+    return { Base = Base, Derived = Derived,
+      leaf = function(name) return setmetatable({ name = name }, Leaf) end }
   ]]
 
   it("reaches every class of the chain and the calls to a parent's method", function()
     local M = app:module("M", v1)
     local derived, leaf = M.Derived "d", M.leaf "l"
     local Derived, meta = M.Derived, getmetatable(M.Derived)
-    app:update("M", (v1:gsub("old", "new"):gsub("return { Base", "function Base:added() return self.kind end %0")))
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("return { Base",
+        "function Base:added() return self.kind end %0")))
     assert.equal("new derived, new base d", derived:hello())
     assert.equal("new leaf, new derived, new base l", leaf:leaf())
     assert.same({ "new both", "new both", "base", "base" },
@@ -295,14 +300,16 @@ describe("A class library that returns the existing table by name (R3)", functio
 
   for place, library in pairs(libraries) do
     for _, returned in ipairs(module_objects) do
-      it(("keeps objects, cells and data, with %s and `return %s`"):format(place, returned), function()
+      it(("keeps objects, cells and data, \z
+        with %s and `return %s`"):format(place, returned), function()
         app:write("class", library)
         local M = app:module("M", (story(returned, "old")))
         local old = M.new "a"
         local Player = getmetatable(old)
         local defaults = Player.defaults
         Player.limit, defaults.hp = 99, 50
-        app:update("M", (story(returned, "new", "Player.added = 'added' function Player:more() return made end")))
+        app:update("M",
+          (story(returned, "new", "Player.added = 'added' function Player:more() return made end")))
         assert.same({ "new a", 1 }, { old:hello() })
         local new = M.new "b"
         assert.same({ "new b", 2 }, { new:hello() })
@@ -315,7 +322,8 @@ describe("A class library that returns the existing table by name (R3)", functio
         assert.is_true(M.Player == nil or M.Player == Player)
       end)
 
-      it(("is put back when the reload fails, with %s and `return %s`"):format(place, returned), function()
+      it(("is put back when the reload fails, \z
+        with %s and `return %s`"):format(place, returned), function()
         app:write("class", library)
         local M = app:module("M", (story(returned, "old")))
         local old = M.new "a"
@@ -512,7 +520,9 @@ describe("A class library that registers a fresh table (R3.1, R5.1)", function()
     local Base, Derived = M.Base, M.Derived
     local base, derived = Base "b", Derived "d"
     local meta = getmetatable(Base)
-    app:update("M", (v1:gsub("old", "new"):gsub("return { Base", "function Base:added() return self.class end %0")))
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("return { Base",
+        "function Base:added() return self.class end %0")))
     assert.same({ "new base b", "new late" }, { base:hello(), base:late() })
     assert.same({ "new derived, new base d", "new late" }, { derived:both(), derived:late() })
     assert.equal(Base, base:added())
@@ -552,7 +562,9 @@ describe("Objects of the module's own making (R3.1, R5.1)", function()
 
   it("that only the file has belong to the running class", function()
     local M = app:module("M", v1)
-    app:update("M", (v1:gsub("old", "new"):gsub("main = open%(10%)", "%0, spare = open(20), more = { open(30) }")))
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("main = open%(10%)",
+        "%0, spare = open(20), more = { open(30) }")))
     assert.equal(getmetatable(M.main), getmetatable(M.spare))
     assert.equal(getmetatable(M.main), getmetatable(M.more[1]))
     assert.same({ "new", 20 }, { M.spare:balance() })
@@ -577,7 +589,8 @@ describe("Metatables of the module object and of classes (R3.1)", function()
     local M = app:module("M", v1)
     local meta = getmetatable(M)
     M() local _ = M.something
-    app:update("M", (v1:gsub("old", "new"):gsub("return setmeta", "function meta.__len() return calls end %0")))
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("return setmeta", "function meta.__len() return calls end %0")))
     assert.equal(meta, getmetatable(M))
     assert.same({ "new call", 5, 2 }, { M(5) })
     assert.equal("new thing", M.thing)

@@ -21,7 +21,8 @@ describe("Objects made of closures (R4.1)", function()
       function self.hp() return hp end
       return self
     end
-    return { monster = monster, boss = monster("boss", 100), minions = { a = monster("a", 10), b = monster("b", 20) },
+    return { monster = monster, boss = monster("boss", 100),
+      minions = { a = monster("a", 10), b = monster("b", 20) },
       created = function() return created end }
   ]]
 
@@ -29,7 +30,9 @@ describe("Objects made of closures (R4.1)", function()
     local M = app:module("M", v1)
     local boss, a, b = M.boss, M.minions.a, M.minions.b
     boss.hit(50) a.hit(1) b.hit(2)
-    app:update("M", (v1:gsub("old", "new"):gsub("return self", "function self.heal() hp = hp + 1 return hp end %0")))
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("return self",
+        "function self.heal() hp = hp + 1 return hp end %0")))
     assert.equal(boss, M.boss)
     assert.equal(a, M.minions.a)
     assert.same({ 50, 9, 18 }, { boss.hp(), a.hp(), b.hp() })
@@ -40,7 +43,8 @@ describe("Objects made of closures (R4.1)", function()
     assert.same({ 41, 9, 18 }, { boss.hp(), a.hp(), b.hp() })
   end)
 
-  it("go on with the old methods where only the program holds them, on the cells they have", function()
+  it("go on with the old methods where only the program holds them, \z
+    on the cells they have", function()
     local M = app:module("M", v1)
     local mine = M.monster("mine", 5)
     app:update("M", (v1:gsub("old", "new")))
@@ -55,7 +59,8 @@ describe("Objects made of closures (R4.1)", function()
       local function counter(n)
         return { inc = function() n = n + 1 return "old", n end }
       end
-      return { first = counter(10), second = counter(20), inc = function() n = n + 1 return "old", n end }
+      return { first = counter(10), second = counter(20),
+        inc = function() n = n + 1 return "old", n end }
     ]]
     local M = app:module("M", source)
     M.first.inc() M.second.inc() M.inc()
@@ -85,11 +90,13 @@ describe("Objects made of closures (R4.1)", function()
     assert.equal(5, #M.list)
   end)
 
-  it("keep one state where two methods share it, and two where the next object has its own", function()
+  it("keep one state where two methods share it, and two where the next \z
+    object has its own", function()
     local source = [[
       local function stack()
         local items = {}
-        return { push = function(x) items[#items + 1] = x return "old" end, size = function() return #items end }
+        return { push = function(x) items[#items + 1] = x return "old" end,
+          size = function() return #items end }
       end
       return { one = stack(), two = stack() }
     ]]
@@ -131,7 +138,8 @@ describe("Objects made of closures (R4.1)", function()
     M.boss.hit(50)
     app:write("M", (v1:gsub("old", "new"):gsub("return { monster", "do error 'late' end %0")))
     app:refused("M", nil, M)
-    app:write("M", (v1:gsub("old", "new"):gsub("function self.hp%(%) return hp end", "self.hp = hp")))
+    app:write("M",
+      (v1:gsub("old", "new"):gsub("function self.hp%(%) return hp end", "self.hp = hp")))
     local _, report = app:refused("M", nil, M)
     assert.equal(3, #report.conflicts)
     assert.same({ "old boss", 49, 3 }, { "old boss", select(2, M.boss.hit(1)), M.created() })
@@ -234,7 +242,8 @@ describe("Wrappers (R3.2, R4.3)", function()
       function M.n() return n end
       return M
     ]]
-    local wrapped = plain:gsub("function M%.f", "M.f = require 'memoize'(function"):gsub("x end", "x end)")
+    local wrapped = plain:gsub("function M%.f",
+      "M.f = require 'memoize'(function"):gsub("x end", "x end)")
       :gsub("plain", "wrapped")
     local M = app:module("M", plain)
     M.f(1)
@@ -273,7 +282,8 @@ describe("Functions in tables that only a local holds (R3.1, R4.3)", function()
       local switch, count = {}, 0
       switch[1] = function() count = count + 1 return "old one", count end
       switch[2] = function() count = count + 1 return "old two", count end
-      switch[100], switch.default = function() return "old hundred" end, function() return "old default" end
+      switch[100], switch.default = function() return "old hundred" end,
+        function() return "old default" end
       return { run = function(n) return (switch[n] or switch.default)() end }
     ]]
     local M = app:module("M", v1)
@@ -291,7 +301,8 @@ describe("Functions in tables that only a local holds (R3.1, R4.3)", function()
       local ops = {
         ["+"] = function(a, b) return "old", a + b end,
         ["-"] = function(a, b) return "old", a - b end,
-        nested = { [true] = function() return "old yes" end, [false] = function() return "old no" end },
+        nested = { [true] = function() return "old yes" end,
+          [false] = function() return "old no" end },
       }
       local M = {}
       function M.register(name, fn) ops[name] = fn end
@@ -302,7 +313,9 @@ describe("Functions in tables that only a local holds (R3.1, R4.3)", function()
     local M = app:module("M", v1)
     M.register("max", math.max)
     M.register("-", function(a, b) return "patched", b - a end)
-    app:update("M", (v1:gsub("old", "new"):gsub("nested =", "['*'] = function(a, b) return 'added', a * b end, %0")))
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("nested =",
+        "['*'] = function(a, b) return 'added', a * b end, %0")))
     assert.same({ "new", 5 }, { M.run("+", 2, 3) })
     assert.same({ "new", -1 }, { M.run("-", 2, 3) })
     assert.same({ "added", 6 }, { M.run("*", 2, 3) })
@@ -314,7 +327,9 @@ describe("Functions in tables that only a local holds (R3.1, R4.3)", function()
       local leaf = { f = function() return "old leaf" end, n = 1 }
       local branch = { leaves = { leaf, { f = function() return "old other leaf" end } } }
       local tree = { branch = branch }
-      local function walk(t) return t.branch.leaves[1].f() .. ", " .. t.branch.leaves[2].f() .. ", " .. leaf.n end
+      local function walk(t)
+        return t.branch.leaves[1].f() .. ", " .. t.branch.leaves[2].f() .. ", " .. leaf.n
+      end
       return { walk = function() return walk(tree) end, grow = function() leaf.n = leaf.n + 1 end }
     ]]
     local M = app:module("M", v1)
@@ -329,7 +344,8 @@ describe("Functions in tables that only a local holds (R3.1, R4.3)", function()
     local v1 = [[
       local A, B = { name = "A" }, { name = "B" }
       local handlers = { [A] = function() return "old A" end, [B] = function() return "old B" end }
-      return { A = A, B = B, run = function(t) return handlers[t]() end, handlers = function() return handlers end }
+      return { A = A, B = B, run = function(t) return handlers[t]() end,
+        handlers = function() return handlers end }
     ]]
     local M = app:module("M", v1)
     local A = M.A

@@ -2,7 +2,8 @@
 
 local program = require "spec.support.program"
 
-local GOOD = "local n = 0 return { f = function() n = n + 1 return n end, g = function() return 'v2' end }"
+local GOOD =
+  "local n = 0 return { f = function() n = n + 1 return n end, g = function() return 'v2' end }"
 local BAD = "local garbage = {} for i = 1, 100 do garbage[i] = { i } end error 'the chunk raises'"
 
 describe("the collector (R2.2)", function()
@@ -22,8 +23,10 @@ describe("the collector (R2.2)", function()
     ["is only a dry run"] = { GOOD, true, { dry_run = true } },
     ["stops the collector in its chunk"] = { "collectgarbage 'stop' " .. GOOD, true },
     ["restarts the collector in its chunk"] = { "collectgarbage 'restart' " .. GOOD, true },
-    ["collects in its chunk"] = { "local t = {} t = nil collectgarbage() collectgarbage() " .. GOOD, true },
-    ["steps in its chunk"] = { "for i = 1, 100 do local t = { {} } collectgarbage('step', 1) end " .. GOOD, true },
+    ["collects in its chunk"] = { "local t = {} t = nil collectgarbage() collectgarbage() " .. GOOD,
+      true },
+    ["steps in its chunk"] = { "for i = 1, 100 do local t = { {} } collectgarbage('step', 1) end "
+      .. GOOD, true },
     ["stops the collector in its chunk and raises"] = { "collectgarbage 'stop' " .. BAD, false },
     ["collects in its chunk and raises"] = { "collectgarbage() " .. BAD, false },
   }
@@ -35,7 +38,8 @@ describe("the collector (R2.2)", function()
     local source, expected, options = table.unpack(outcomes[name], 1, 3)
     for _, mode in ipairs { "incremental", "generational" } do
       for _, running in ipairs { true, false } do
-        it(("is as it was found, %s and %s, when a reload %s"):format(mode, running and "running" or "stopped", name),
+        it(("is as it was found, %s and %s, when a reload %s"):format(mode,
+          running and "running" or "stopped", name),
           function()
             collectgarbage(mode)
             collectgarbage(running and "restart" or "stop")
@@ -57,14 +61,16 @@ describe("the collector (R2.2)", function()
   it("keeps its parameters", function()
     local pause, step = collectgarbage("setpause", 321), collectgarbage("setstepmul", 123)
     app:update("m", GOOD)
-    local pause_after, step_after = collectgarbage("setpause", pause), collectgarbage("setstepmul", step)
+    local pause_after, step_after = collectgarbage("setpause", pause),
+      collectgarbage("setstepmul", step)
     -- Lua keeps these divided by four.
     assert.equal(320, pause_after // 4 * 4)
     assert.equal(120, step_after // 4 * 4)
   end)
 
   it("keeps state right when the chunk frees tables whose addresses are used again", function()
-    local M = app:module("data", "local M = { rows = {} } function M.size() return #M.rows end return M")
+    local M = app:module("data",
+      "local M = { rows = {} } function M.size() return #M.rows end return M")
     for i = 1, 50 do M.rows[i] = { i } end
     local rows, first = M.rows, M.rows[1]
     app:update("data", [[
@@ -97,7 +103,9 @@ describe("the collector (R2.2)", function()
   it("survives finalizers that run while the chunk collects", function()
     app:update("m", [[
       gc_count = 0
-      for i = 1, 100 do setmetatable({}, { __gc = function() gc_count = gc_count + 1 local t = { {} } end }) end
+      for i = 1, 100 do
+        setmetatable({}, { __gc = function() gc_count = gc_count + 1 local t = { {} } end })
+      end
       collectgarbage()
       ]] .. GOOD)
     assert.equal(100, _G.gc_count)
@@ -109,7 +117,8 @@ describe("the collector (R2.2)", function()
   -- together.
   for _, mode in ipairs { "incremental", "generational" } do
     for name, waste in pairs { much = 20, little = 18 } do
-      it(("collects what reloads alone leave behind, %s by %s, %s"):format(name, name, mode), function()
+      it(("collects what reloads alone leave \z
+        behind, %s by %s, %s"):format(name, name, mode), function()
         local options = { source = ("local waste = ('x'):rep(1 << %d) "):format(waste) .. GOOD }
         collectgarbage(mode)
         collectgarbage()

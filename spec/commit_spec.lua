@@ -92,7 +92,8 @@ describe("the hook (R7.2)", function()
     end)
 
     it("may change the running data", function()
-      app:update("m", v2 "function M.__hotfix(A1) A1.limit = A1.limit * 2 A1.data[#A1.data + 1] = 3 end")
+      app:update("m",
+        v2 "function M.__hotfix(A1) A1.limit = A1.limit * 2 A1.data[#A1.data + 1] = 3 end")
       assert.equal(20, M.limit)
       assert.same({ 1, 2, 3 }, M.data)
     end)
@@ -101,7 +102,8 @@ describe("the hook (R7.2)", function()
       app:update("m", v2 "function M.__hotfix() require 'spy' 'first' end")
       app:update("m", v2 "function M.__hotfix() require 'spy' 'second' end")
       app:reloaded "m"
-      assert.same({ "first", "second", "second" }, { app.seen[1][1], app.seen[2][1], app.seen[3][1] })
+      assert.same({ "first", "second", "second" },
+        { app.seen[1][1], app.seen[2][1], app.seen[3][1] })
       assert.equal(3, #app.seen)
     end)
 
@@ -158,7 +160,9 @@ describe("the hook (R7.2)", function()
     end)
 
     it("runs at a first load by gg.reload, too", function()
-      app:write("fresh", "function __hotfix(A1, report) require 'spy' (A1, report.generation) end return { f = print }")
+      app:write("fresh",
+        "function __hotfix(A1, report) require 'spy' (A1, report.generation) end \z
+          return { f = print }")
       app:reloaded "fresh"
       assert.same({ n = 2, package.loaded.fresh, 1 }, app.seen[1])
       assert.is_nil(rawget(_G, "__hotfix"))
@@ -217,7 +221,9 @@ describe("the hook (R7.2)", function()
       end)
 
       it(form .. " is undone with data = replace, too", function()
-        app:write("m", v2(HARM .. "M.data = { 9 } count = 99 M.limit = 11 " .. hook:format "error 'the hook raises'"))
+        app:write("m",
+          v2(HARM .. "M.data = { 9 } count = 99 M.limit = 11 "
+            .. hook:format "error 'the hook raises'"))
         M.data[5] = { "row" }
         app:refused("m", { data = "replace" })
         app:update("m", v2 "")
@@ -243,12 +249,14 @@ describe("the hook (R7.2)", function()
     it("gives a message with the line of the hook", function()
       app:write("m", v2 "function M.__hotfix()\nerror 'the hook raises'\nend")
       local line = select(2, v2 "":gsub("\n", "\n")) + 1
-      assert.truthy(app:refused "m":find(("%s:%d: the hook raises"):format(app:path "m", line), 1, true))
+      assert.truthy(app:refused "m":find(("%s:%d: the hook raises"):format(app:path "m", line), 1,
+        true))
       app:update("m", v2 "")
     end)
 
     it("is undone when the hook overflows the stack", function()
-      app:write("m", v2 "function M.__hotfix() local function f() return 1 + f() end return f() end")
+      app:write("m",
+        v2 "function M.__hotfix() local function f() return 1 + f() end return f() end")
       assert.matches("overflow", (app:refused "m"))
       app:update("m", v2 "")
     end)

@@ -34,7 +34,8 @@ describe("R6 a function in the program, something else in the file", function()
   for kind, text in pairs { number = "1", string = "'s'", boolean = "false", table = "{ x = 1 }",
     userdata = "io.stdout", thread = "coroutine.create(print)" } do
     it("is refused where the file has a " .. kind, function()
-      local M = app:module("M", "return { f = function() return 'old' end, g = function() return 'old' end }")
+      local M = app:module("M",
+        "return { f = function() return 'old' end, g = function() return 'old' end }")
       app:write("M", ("return { f = %s, g = function() return 'new' end }"):format(text))
       local message, report = app:refused("M", nil, M)
       assert.matches("M.f", message, 1, true)
@@ -44,7 +45,8 @@ describe("R6 a function in the program, something else in the file", function()
       assert.same({ "M.f", "function", kind },
         { report.conflicts[1].path, report.conflicts[1].running, report.conflicts[1].file })
       assert.same({ "old", "old" }, { M.f(), M.g() })
-      app:update("M", "return { f = function() return 'corrected' end, g = function() return 'corrected' end }")
+      app:update("M",
+        "return { f = function() return 'corrected' end, g = function() return 'corrected' end }")
       assert.same({ "corrected", "corrected" }, { M.f(), M.g() })
     end)
   end
@@ -56,8 +58,10 @@ describe("R6 a function in the program, something else in the file", function()
     assert.same({ "old", "new" }, { M.f(), M.g() })
   end)
 
-  it("is none where the function came from outside: a callback that was set at run time stays", function()
-    local v1 = "return { on_done = DEFAULT, f = function() return 'old' end, sub = { on_done = DEFAULT } }"
+  it("is none where the function came from outside: a callback that was set at \z
+    run time stays", function()
+    local v1 =
+      "return { on_done = DEFAULT, f = function() return 'old' end, sub = { on_done = DEFAULT } }"
     for _, default in ipairs { "false", "0", "''", "{}" } do
       local name = "M" .. #default
       app:write(name, (v1:gsub("DEFAULT", default)))
@@ -73,7 +77,8 @@ describe("R6 a function in the program, something else in the file", function()
     end
   end)
 
-  it("is none where the function is the module's own and lives on elsewhere: the state follows it", function()
+  it("is none where the function is the module's own and lives on elsewhere: \z
+    the state follows it", function()
     local v1 = [[
       local M = { state = false, box = { state = "none" } }
       local function private() return "old private" end
@@ -97,10 +102,12 @@ describe("R6 something else in the program, a function in the file", function()
   before_each(start)
   after_each(stop)
 
-  for kind, value in pairs { number = 0, string = "", boolean = false, table = { 1 }, userdata = io.stdout } do
+  for kind, value in pairs { number = 0, string = "", boolean = false, table = { 1 },
+    userdata = io.stdout } do
     it("is refused where the program has a " .. kind, function()
       app.hotreload.track(false) -- without a record what the program removes comes back
-      local M = app:module("M", "return { f = function() return 'old' end, g = function() return 'old' end }")
+      local M = app:module("M",
+        "return { f = function() return 'old' end, g = function() return 'old' end }")
       M.f = value
       app:write("M", "return { f = function() return 'new' end, g = function() return 'new' end }")
       local message, report = app:refused("M", nil, M)
@@ -122,7 +129,8 @@ describe("R6 something else in the program, a function in the file", function()
   end
 
   it("is refused where the program has a table that can be called", function()
-    local M = app:module("M", "return { f = setmetatable({}, { __call = function() return 'called' end }) }")
+    local M = app:module("M",
+      "return { f = setmetatable({}, { __call = function() return 'called' end }) }")
     app:write("M", "return { f = function() return 'new' end }")
     local _, report = app:refused("M", nil, M)
     assert.same({ "M.f" }, paths(report))
@@ -240,10 +248,12 @@ describe("R6 where a conflict is found", function()
     assert.matches("matched by name", tostring(report), 1, true)
   end)
 
-  it("is told without addresses, which nobody can look up, where a key is a table or a function", function()
+  it("is told without addresses, which nobody can look up, where a key is a \z
+    table or a function", function()
     local source = [[
       local sub = {}
-      return { sub = sub, by_table = { [sub] = { f = function() end } }, by_function = { [print] = function() end } }
+      return { sub = sub, by_table = { [sub] = { f = function() end } },
+        by_function = { [print] = function() end } }
     ]]
     local M = app:module("M", source)
     app:write("M", (source:gsub("function%(%) end", "5")))
@@ -291,13 +301,16 @@ describe("R6 where a conflict is found", function()
 
   it("refuses the whole reload, though it is the only one, deep inside", function()
     local M = app:module("M", v1)
-    app:write("M", (v1:gsub("old", "new"):gsub("end, data = 1", "end, data = print, added = 1"):gsub("local M = {", [[
+    app:write("M",
+      (v1:gsub("old", "new"):gsub("end, data = 1", "end, data = print, added = 1")
+        :gsub("local M = {", [[
       ADDED = {}
       %0 more = {}, ]])))
     local message, report = app:refused("M", nil, M)
     assert.matches("M.a.b.c.data", message, 1, true)
     assert.same({ "M.a.b.c.data" }, paths(report))
-    assert.same({ "old", "old", "old", "old" }, { M.f(), M.fine(), M.a.b.c.f(), G.conflict_global() })
+    assert.same({ "old", "old", "old", "old" },
+      { M.f(), M.fine(), M.a.b.c.f(), G.conflict_global() })
     assert.is_nil(M.more)
     assert.is_nil(rawget(G, "ADDED"))
     app:update("M", (v1:gsub("old", "corrected")))
@@ -308,11 +321,13 @@ describe("R6 where a conflict is found", function()
     app:write("other", "return { f = function() return 'other' end, n = 1 }")
     local M = app:module("M", "local other = require 'other' return { other = other }")
     local other = app:load "other"
-    app:write("M", "local other = require 'other' other.n = function() end return { other = other }")
+    app:write("M",
+      "local other = require 'other' other.n = function() end return { other = other }")
     local message = app:refused("M", nil, M)
     assert.matches("other", message)
     assert.equal(1, other.n)
-    app:update("M", "local other = require 'other' return { other = other, f = function() return other.n end }")
+    app:update("M",
+      "local other = require 'other' return { other = other, f = function() return other.n end }")
     assert.equal(1, M.f())
   end)
 end)
@@ -357,7 +372,8 @@ describe("R6 on_conflict", function()
     app:write("M", v2)
     local report = app:reloaded("M", { on_conflict = "keep" })
     assert.same(all, paths(report))
-    assert.same({ 1, data, to_data, to_table }, { M.to_function, M.sub.to_function, M.to_data, M.sub.to_table })
+    assert.same({ 1, data, to_data, to_table },
+      { M.to_function, M.sub.to_function, M.to_data, M.sub.to_table })
     assert.same({ "new", 1 }, { M.fine() })
     assert.equal(2, M.to_data())
     assert.same({ "new", 2 }, { M.fine() })
@@ -411,8 +427,10 @@ describe("R6 the kind of what a module returns", function()
   after_each(stop)
 
   local kinds = {
-    table = "function returned() return 'VERSION' end return { f = function() return 'VERSION' end }",
-    ["function"] = "function returned() return 'VERSION' end return function() return 'VERSION' end",
+    table =
+      "function returned() return 'VERSION' end return { f = function() return 'VERSION' end }",
+    ["function"] =
+      "function returned() return 'VERSION' end return function() return 'VERSION' end",
     number = "function returned() return 'VERSION' end return 42",
     nothing = "function returned() return 'VERSION' end",
   }

@@ -13,7 +13,8 @@ local function stop() app:unload() end
 --- A module whose locals are those of `text`; `M.get()` returns the ones that are named, `tail`
 --- follows.
 local function source_of(text, names, tail)
-  return ("local M = {}\n%s\nfunction M.get()\n  return %s\nend\n%s\nreturn M\n"):format(text, names, tail or "")
+  return ("local M = {}\n%s\nfunction M.get()\n  return %s\nend\n%s\nreturn M\n")
+    :format(text, names, tail or "")
 end
 
 --- Loads a module with `before`, reloads it with `after`, and returns what `M.get` gives then.
@@ -70,15 +71,18 @@ describe("R4.7 a local with a literal that nothing assigns", function()
   end)
 
   it("takes each of several values that are declared together", function()
-    assert.same({ 10, 2, "x" }, { turn("local a, b, c = 1, 2, 3", "local a, b, c = 10, 2, 'x'", "a, b, c") })
+    assert.same({ 10, 2, "x" },
+      { turn("local a, b, c = 1, 2, 3", "local a, b, c = 10, 2, 'x'", "a, b, c") })
   end)
 
   it("takes nil where there are fewer values than names", function()
-    assert.same({ n = 3, 7 }, table.pack(turn("local a, b, c = 1, 2, 3", "local a, b, c = 7", "a, b, c")))
+    assert.same({ n = 3, 7 },
+      table.pack(turn("local a, b, c = 1, 2, 3", "local a, b, c = 7", "a, b, c")))
   end)
 
   it("follows in a function that the chunk calls", function()
-    local text = "local function make() local LIMIT = %d return function() return LIMIT end end\nM.f = make()"
+    local text =
+      "local function make() local LIMIT = %d return function() return LIMIT end end\nM.f = make()"
     local M = app:module("M", source_of(text:format(1), "0"))
     app:update("M", source_of(text:format(2), "0"))
     assert.equal(2, M.f())
@@ -102,7 +106,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
   end)
 
   it("takes the value of a constant that it names", function()
-    assert.same({ 80, 80 }, { turn("local A = 60 local B = A", "local A = 80 local B = A", "A, B") })
+    assert.same({ 80, 80 },
+      { turn("local A = 60 local B = A", "local A = 80 local B = A", "A, B") })
   end)
 
   it("takes the value of a constant through any number of names", function()
@@ -122,7 +127,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
     assert.same({ 10, 20 }, { M.a(), M.b() })
   end)
 
-  it("follows for functions on one line with the same code and the same name, where all locals say the same", function()
+  it("follows for functions on one line with the same code and the same name, \z
+    where all locals say the same", function()
     local function text(a, b)
       return ("local M = {} do local a = %s function M.a() return a end end "
         .. "do local a = %s function M.b() return a end end return M"):format(a, b)
@@ -139,7 +145,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
       local function text(value)
         local list = { "local M = {}" }
         for i = 1, 1500 do
-          list[#list + 1] = ("do local c%d = %d function M.f%d() return c%d end end"):format(i, value + i, i, i)
+          list[#list + 1] = ("do local c%d = %d function M.f%d() return c%d end end")
+            :format(i, value + i, i, i)
         end
         return table.concat(list, separator) .. separator .. "return M"
       end
@@ -166,7 +173,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
       calls[#calls + 1] = ("fill(%s)"):format(table.concat(list, ",", i, math.min(i + 199, #list)))
     end
     local function text(value)
-      return "local function fill() end\n" .. table.concat(calls, "\n") .. "\nlocal VALUE = " .. value
+      return "local function fill() end\n" .. table.concat(calls, "\n")
+        .. "\nlocal VALUE = " .. value
     end
     assert.equal("b", turn(text "'a'", text "'b'", "VALUE"))
   end)
@@ -178,7 +186,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
       do local c = C function M.c() return c end end
     ]]
     local function fill(a, b, c)
-      return source_of((text:gsub("= A", "= " .. a):gsub("= B", "= " .. b):gsub("= C", "= " .. c)), "0")
+      return source_of((text:gsub("= A", "= " .. a):gsub("= B", "= " .. b):gsub("= C", "= " .. c)),
+        "0")
     end
     local M = app:module("M", fill(1, 2, 3))
     M.b()
@@ -193,7 +202,9 @@ describe("R4.7 a local with a literal that nothing assigns", function()
       local n = TWO
       function M.two() n = n + 1 return n end
     ]]
-    local function fill(one, two) return source_of((text:gsub("ONE", one):gsub("TWO", two)), "0") end
+    local function fill(one, two)
+      return source_of((text:gsub("ONE", one):gsub("TWO", two)), "0")
+    end
     local M = app:module("M", fill(1, 100))
     M.two()
     app:update("M", fill(5, 500))
@@ -209,7 +220,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
     assert.same({ 2, 102 }, { M.a(), M.b() })
   end)
 
-  it("stays where two functions of one line cannot be told apart, and one of them has no constant", function()
+  it("stays where two functions of one line cannot be told apart, \z
+    and one of them has no constant", function()
     local text = "local M = {} do local n = %d function M.a() return n end end "
       .. "do local n = os.time() function M.b() return n end end return M"
     local M = app:module("M", text:format(1))
@@ -230,7 +242,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
   end)
 
   it("follows in the body of a loop", function()
-    local text = "for i = 1, 2 do local STEP = %d M[i] = M[i] or 0 M['f' .. i] = function() return STEP end end"
+    local text = "for i = 1, 2 do local STEP = %d M[i] = M[i] or 0 M['f' .. i] = function() \z
+      return STEP end end"
     local M = app:module("M", source_of(text:format(1), "0"))
     app:update("M", source_of(text:format(2), "0"))
     assert.same({ 2, 2 }, { M.f1(), M.f2() })
@@ -291,7 +304,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
 
   it("is undone when the hook raises", function()
     local M = app:module("M", source_of("local MAX = 60", "MAX"))
-    app:write("M", source_of("local MAX = 80", "MAX", "function M.__hotfix() M.seen = M.get() error 'no' end"))
+    app:write("M",
+      source_of("local MAX = 80", "MAX", "function M.__hotfix() M.seen = M.get() error 'no' end"))
     local ok, message = app:reload("M")
     assert.is_false(ok)
     assert.matches("no", message)
@@ -310,7 +324,8 @@ describe("R4.7 a local with a literal that nothing assigns", function()
 
   it("follows with data = 'replace', as all data does, whatever constants says", function()
     for _, constants in ipairs { "keep", "follow" } do
-      assert.equal(80, turn("local MAX = 60", "local MAX = 80", "MAX", "", { data = "replace", constants = constants }))
+      assert.equal(80, turn("local MAX = 60", "local MAX = 80", "MAX", "",
+        { data = "replace", constants = constants }))
       package.loaded.M = nil
     end
   end)
@@ -330,7 +345,8 @@ describe("R4.7 an import in a local that nothing assigns", function()
 
   it("gives way to a local function", function()
     local M = app:module("M", source_of("local log = print", "log('x')"))
-    app:update("M", source_of("local lines = 0\nlocal function log(s) lines = lines + 1 return s .. lines end",
+    app:update("M",
+      source_of("local lines = 0\nlocal function log(s) lines = lines + 1 return s .. lines end",
       "log('x')"))
     assert.equal("x1", M.get())
     assert.equal("x2", M.get())
@@ -365,7 +381,9 @@ describe("R4.7 an import in a local that nothing assigns", function()
       local base = 10
       return { one = function() return base + 1 end, two = function() return base + 2 end }
     ]])
-    local function text(field) return source_of(('local calc = require("formulas").%s'):format(field), "calc()") end
+    local function text(field)
+      return source_of(('local calc = require("formulas").%s'):format(field), "calc()")
+    end
     local M = app:module("M", text "one")
     assert.equal(11, M.get())
     app:update("M", text "two")
@@ -373,9 +391,11 @@ describe("R4.7 an import in a local that nothing assigns", function()
   end)
 
   it("is swapped where the required module is a local", function()
-    app:module("formulas", "local b = 1 return { one = function() return b end, two = function() return b + 1 end }")
+    app:module("formulas",
+      "local b = 1 return { one = function() return b end, two = function() return b + 1 end }")
     local function text(field)
-      return source_of(("local formulas = require 'formulas'\nlocal calc = formulas.%s"):format(field), "calc()")
+      return source_of(("local formulas = require 'formulas'\nlocal calc = formulas.%s")
+        :format(field), "calc()")
     end
     local M = app:module("M", text "one")
     app:update("M", text "two")
@@ -390,7 +410,9 @@ describe("R4.7 an import in a local that nothing assigns", function()
 
   it("is swapped for a table of a required module", function()
     app:module("limits", "return { low = { max = 1 }, high = { max = 2 } }")
-    local function text(field) return source_of(("local limits = require('limits').%s"):format(field), "limits.max") end
+    local function text(field)
+      return source_of(("local limits = require('limits').%s"):format(field), "limits.max")
+    end
     local M = app:module("M", text "low")
     app:update("M", text "high")
     assert.equal(2, M.get())
@@ -434,18 +456,24 @@ describe("R4.7 what is state stays:", function()
     ["a choice"] = { "local v = pick and 1 or 2", "local v = pick and 3 or 4" },
     ["a comparison"] = { "local v = pick == nil", "local v = pick ~= nil" },
     ["a negation"] = { "local v = not pick", "local v = not not pick" },
-    ["a sum with a call's result"] = { "local v = tonumber('1') + 1", "local v = tonumber('1') + 2" },
+    ["a sum with a call's result"] = { "local v = tonumber('1') + 1",
+      "local v = tonumber('1') + 2" },
     ["a vararg"] = { "local v = (...)", "local v = select(2, ...)" },
     ["a second result"] = { "local _, v = pcall(error, 1)", "local _, v = pcall(error, 2)" },
     ["a length"] = { "local v = #'abc'", "local v = #'abcd'" },
     ["a scalar of another module"] = { "local v = math.pi", "local v = math.huge" },
     ["a constant of another module"] = { "local v = 1", "local v = math.maxinteger" },
-    ["what a branch assigns"] = { "local v = 1 if not pick then v = 2 end", "local v = 3 if not pick then v = 4 end" },
-    ["what a branch did not assign"] = { "local v = 1 if pick then v = 2 end", "local v = 3 if pick then v = 4 end" },
+    ["what a branch assigns"] = { "local v = 1 if not pick then v = 2 end",
+      "local v = 3 if not pick then v = 4 end" },
+    ["what a branch did not assign"] = { "local v = 1 if pick then v = 2 end",
+      "local v = 3 if pick then v = 4 end" },
     ["what is declared first"] = { "local v do v = 1 end", "local v do v = 2 end" },
-    ["what a loop assigns"] = { "local v = 0 for i = 1, 3 do v = i end", "local v = 0 for i = 1, 4 do v = i end" },
-    ["what a loop counts"] = { "local v = 0 while v < 3 do v = v + 1 end", "local v = 0 while v < 4 do v = v + 1 end" },
-    ["what several are assigned at once"] = { "local u, v = 1, 2 u, v = v, u", "local u, v = 3, 4 u, v = v, u" },
+    ["what a loop assigns"] = { "local v = 0 for i = 1, 3 do v = i end",
+      "local v = 0 for i = 1, 4 do v = i end" },
+    ["what a loop counts"] = { "local v = 0 while v < 3 do v = v + 1 end",
+      "local v = 0 while v < 4 do v = v + 1 end" },
+    ["what several are assigned at once"] = { "local u, v = 1, 2 u, v = v, u",
+      "local u, v = 3, 4 u, v = v, u" },
     ["what a call assigns"] = { "local v = 0 v = tonumber('1')", "local v = 0 v = tonumber('2')" },
     ["what calls assign at once"] = { "local u, v = 0, 0 u, v = pcall(error, 1)",
       "local u, v = 0, 0 u, v = pcall(error, 2)" },
@@ -486,8 +514,10 @@ describe("R4.7 what is state stays:", function()
   end)
 
   it("a closure that a function of the module made", function()
-    local factory = "local function make() local n = 0 return function() n = n + 1 return n end end\n"
-    local M = app:module("M", source_of(factory .. "local next_id = make()", "next_id and next_id()"))
+    local factory =
+      "local function make() local n = 0 return function() n = n + 1 return n end end\n"
+    local M = app:module("M",
+      source_of(factory .. "local next_id = make()", "next_id and next_id()"))
     M.get()
     app:update("M", source_of(factory .. "local next_id = false", "next_id and next_id()"))
     assert.equal(2, M.get())
@@ -507,7 +537,8 @@ describe("R4.7 what is state stays:", function()
   it("what a setter assigns that only an unreachable closure has", function()
     app:module("timer", "local M, list = {}, {} function M.add(f) list[#list + 1] = f end "
       .. "function M.run() for _, f in ipairs(list) do f() end end return M")
-    local text = source_of("local mode = 'DAY'", "mode", "require('timer').add(function() mode = 'night' end)")
+    local text = source_of("local mode = 'DAY'", "mode",
+      "require('timer').add(function() mode = 'night' end)")
     local M = app:module("M", text)
     require("timer").run()
     app:update("M", (text:gsub("DAY", "dusk")))
@@ -554,10 +585,13 @@ describe("R4.7 what is state stays:", function()
     end)
 
     it("in the module, changed to one that assigns nothing", function()
-      local M = app:module("M", source_of("local level = 1", "level", "function M.set(n) level = n end"))
+      local M = app:module("M",
+        source_of("local level = 1", "level", "function M.set(n) level = n end"))
       M.set(57)
-      app:update("M", source_of("local level = 1", "level", "function M.set(n) return n, level end"))
-      app:update("M", source_of("local level = 2", "level", "function M.set(n) return n, level end"))
+      app:update("M",
+        source_of("local level = 1", "level", "function M.set(n) return n, level end"))
+      app:update("M",
+        source_of("local level = 2", "level", "function M.set(n) return n, level end"))
       assert.equal(57, M.get())
     end)
 
@@ -572,13 +606,15 @@ describe("R4.7 what is state stays:", function()
         function M.call(n) return h.set(n) end
       ]]))
       M.call(57)
-      app:update("M", source_of("local level, h = 1, {}", "level", "function M.call() return h end"))
+      app:update("M",
+        source_of("local level, h = 1, {}", "level", "function M.call() return h end"))
       assert.equal(57, M.get())
     end)
 
     it("in a function that made the setter", function()
       local set
-      check("function M.make() return function(n) level = n end end", function(M) set = M.make() set(57) end)
+      check("function M.make() return function(n) level = n end end",
+        function(M) set = M.make() set(57) end)
     end)
 
     it("in another module's local", function()

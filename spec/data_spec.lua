@@ -52,7 +52,8 @@ describe("data policy (R8)", function()
     assert.equal("v2", M.name())
     assert.same({ 2, 1.0, "two", false, "new" }, { M.version, M.rate, M.label, M.flag, M.fresh })
     assert.equal("float", math.type(M.rate))
-    assert.same({ sword = { price = 15, tags = { "sharp", "long" } }, axe = { price = 30 } }, M.items)
+    assert.same({ sword = { price = 15, tags = { "sharp", "long" } }, axe = { price = 30 } },
+      M.items)
     assert.same({ 5, 6 }, M.list)
     assert.equal(20, (M.limit()))
     assert.same({ "c" }, (select(2, M.limit())))
@@ -83,7 +84,8 @@ describe("data policy (R8)", function()
     end)
 
     it("keeps the identity of the module object, of nested tables and of cells", function()
-      local items, sword, tags, list, names = M.items, M.items.sword, M.items.sword.tags, M.list, select(2, M.limit())
+      local items, sword, tags, list, names = M.items, M.items.sword, M.items.sword.tags, M.list,
+        select(2, M.limit())
       local raise = M.raise
       app:update("conf", V2, { data = "replace" })
       assert.equal(M, package.loaded.conf)
@@ -104,7 +106,8 @@ describe("data policy (R8)", function()
       assert.same({ gold = 2 }, limits)
     end)
 
-    it("removes rows that are gone from the file, at any depth, also those that the program added", function()
+    it("removes rows that are gone from the file, at any depth, \z
+      also those that the program added", function()
       M.items.spear = { price = 1 }
       M.items.sword.tags.extra = true
       M.list[10] = "far"
@@ -127,21 +130,24 @@ describe("data policy (R8)", function()
     end)
 
     it("overwrites a change of kind among data", function()
-      app:update("conf", V2:gsub('label = "two"', 'label = { "two" }'):gsub("list = { 5, 6 }", "list = 56"),
+      app:update("conf",
+        V2:gsub('label = "two"', 'label = { "two" }'):gsub("list = { 5, 6 }", "list = 56"),
         { data = "replace" })
       assert.same({ "two" }, M.label)
       assert.equal(56, M.list)
     end)
 
     it("changes kinds inside of rows", function()
-      app:update("conf", V2:gsub("axe = { price = 30 }", "axe = 30, bow = 20"), { data = "replace" })
+      app:update("conf", V2:gsub("axe = { price = 30 }", "axe = 30, bow = 20"),
+        { data = "replace" })
       assert.equal(30, M.items.axe)
       assert.equal(20, M.items.bow)
     end)
 
     it("handles keys of all kinds", function()
       local source = [[
-        local M = { f = print, rows = { [1.5] = "a", [true] = "b", [false] = "c", ["\0"] = "d", [-1] = "e",
+        local M = { f = print,
+          rows = { [1.5] = "a", [true] = "b", [false] = "c", ["\0"] = "d", [-1] = "e",
           [2^53] = "f", [print] = "g" } }
         return M
       ]]
@@ -150,7 +156,8 @@ describe("data policy (R8)", function()
       local rows = N.rows
       app:update("keys", (source:gsub('"a"', '"A"')), { data = "replace" })
       assert.equal(rows, N.rows)
-      assert.same({ [1.5] = "A", [true] = "b", [false] = "c", ["\0"] = "d", [-1] = "e", [2^53] = "f", [print] = "g" },
+      assert.same({ [1.5] = "A", [true] = "b", [false] = "c", ["\0"] = "d", [-1] = "e",
+        [2^53] = "f", [print] = "g" },
         N.rows)
     end)
 
@@ -174,7 +181,8 @@ describe("data policy (R8)", function()
 
     it("writes rows raw, past metamethods that raise", function()
       local function refuse() error "touched" end
-      setmetatable(M.items, { __newindex = refuse, __index = refuse, __pairs = refuse, __len = refuse })
+      setmetatable(M.items,
+        { __newindex = refuse, __index = refuse, __pairs = refuse, __len = refuse })
       setmetatable(M, { __newindex = refuse, __metatable = "locked" })
       app:update("conf", V2, { data = "replace" })
       debug.setmetatable(M.items, nil)
@@ -185,7 +193,8 @@ describe("data policy (R8)", function()
     it("takes an import for the value, never writing into its table (R3.3)", function()
       app:module("store", "return { rows = { 'of the store' } }")
       local rows, list = package.loaded.store.rows, M.list
-      app:update("conf", (V2:gsub("list = { 5, 6 }", "list = require 'store'.rows")), { data = "replace" })
+      app:update("conf", (V2:gsub("list = { 5, 6 }", "list = require 'store'.rows")),
+        { data = "replace" })
       assert.equal(rows, M.list)
       assert.same({ "of the store" }, rows)
       assert.same({ 1, 2, 3, 4 }, list)
@@ -209,7 +218,8 @@ describe("data policy (R8)", function()
     it("is undone when the hook raises, rows, cells and identities", function()
       M.items.spear = { price = 1 }
       M.list[10] = { "far" }
-      app:write("conf", (V2:gsub("return M", "function M.__hotfix() error 'the hook raises' end return M")))
+      app:write("conf",
+        (V2:gsub("return M", "function M.__hotfix() error 'the hook raises' end return M")))
       assert.matches("the hook raises", (app:refused("conf", { data = "replace" })))
       app:update("conf", V2, { data = "replace" })
       assert_replaced()
@@ -225,10 +235,12 @@ describe("data policy (R8)", function()
     end)
 
     it("replaces the data of a module that speaks through globals", function()
-      app:module("globals", "LIMITS = { low = 1, high = 9 } RATE = 1 function limits() return LIMITS end")
+      app:module("globals",
+        "LIMITS = { low = 1, high = 9 } RATE = 1 function limits() return LIMITS end")
       local limits = _G.LIMITS
       limits.extra = true
-      app:update("globals", "LIMITS = { low = 2 } RATE = 2 function limits() return LIMITS end", { data = "replace" })
+      app:update("globals", "LIMITS = { low = 2 } RATE = 2 function limits() return LIMITS end",
+        { data = "replace" })
       assert.equal(limits, _G.LIMITS)
       assert.same({ low = 2 }, limits)
       assert.equal(2, _G.RATE)
@@ -253,7 +265,8 @@ describe("data policy (R8)", function()
       assert_replaced()
     end)
 
-    it("says nothing about other modules, and nothing with false or after it is taken away", function()
+    it("says nothing about other modules, and nothing with false or after \z
+      it is taken away", function()
       _G.gg.safe_reloads.other = true
       _G.gg.safe_reloads.conf = false
       app:update("conf", V2)
@@ -310,7 +323,8 @@ describe("the report of a reload that replaces data (R8, R10)", function()
 
   it("counts and lists what was overwritten and what went", function()
     app:module("config", "return { rate = 1, rows = { a = 1, b = 2 } }")
-    local report = app:update("config", "return { rate = 2, rows = { a = 1 } }", { data = "replace", report = "full" })
+    local report = app:update("config", "return { rate = 2, rows = { a = 1 } }",
+      { data = "replace", report = "full" })
     assert.equal(2, report.data.replaced)
     assert.same({ "config.rate", "config.rows.b" }, report.paths.data.replaced)
   end)
@@ -344,19 +358,22 @@ describe("tables in several places (R8) with data = \"replace\"", function()
   after_each(function() app:unload() end)
 
   local function items(n, default)
-    local text = "local M = {} M.items = { sword = { n = %d }, shield = { n = %d, def = 1 } } M.default = %s return M"
+    local text = "local M = {} M.items = { sword = { n = %d }, shield = { n = %d, \z
+      def = 1 } } M.default = %s return M"
     return text:format(n, n, default)
   end
 
   it("stand where the file has them, and each is the one that it was", function()
     local M = app:module("conf", items(1, "M.items.shield"))
     local sword, shield = M.items.sword, M.items.shield
-    local report = app:update("conf", items(2, "M.items.sword"), { data = "replace", report = "full" })
+    local report = app:update("conf", items(2, "M.items.sword"),
+      { data = "replace", report = "full" })
     assert.same({ sword = { n = 2 }, shield = { n = 2, def = 1 } }, M.items)
     assert.equal(sword, M.items.sword)
     assert.equal(shield, M.items.shield)
     assert.equal(sword, M.default)
-    assert.same({ "conf.default", "conf.items.shield.n", "conf.items.sword.n" }, report.paths.data.replaced)
+    assert.same({ "conf.default", "conf.items.shield.n", "conf.items.sword.n" },
+      report.paths.data.replaced)
     assert.True(require("hotreload").undo("conf"))
     assert.equal(shield, M.default)
   end)
@@ -390,12 +407,14 @@ describe("tables in several places (R8) with data = \"replace\"", function()
 
   it("become two of one", function()
     local M = app:module("conf", "local M = {} M.a = { x = 2 } M.b = M.a return M")
-    app:update("conf", "local M = {} M.a = { x = 1 } M.b = { y = 1 } return M", { data = "replace" })
+    app:update("conf", "local M = {} M.a = { x = 1 } M.b = { y = 1 } return M",
+      { data = "replace" })
     assert.same({ a = { x = 1 }, b = { y = 1 } }, M)
   end)
 
   it("stand in lists as the file has them", function()
-    local source = "local M = {} local a, b = { 'a' }, { 'b' } M.all = { a, b } M.order = { ORDER } return M"
+    local source =
+      "local M = {} local a, b = { 'a' }, { 'b' } M.all = { a, b } M.order = { ORDER } return M"
     local M = app:module("conf", (source:gsub("ORDER", "a, b, a")))
     app:update("conf", (source:gsub("ORDER", "b, a")), { data = "replace" })
     assert.same({ M.all[2], M.all[1] }, M.order)
@@ -410,7 +429,9 @@ describe("tables in several places (R8) with data = \"replace\"", function()
       function M.current() return current end
       return M
     ]]
-    local function version(number, which) return (source:gsub("VERSION", number):gsub("WHICH", which)) end
+    local function version(number, which)
+      return (source:gsub("VERSION", number):gsub("WHICH", which))
+    end
     local M = app:module("conf", version(1, "one"))
     local one, two = M.one, M.two
     app:update("conf", version(2, "two"), { data = "replace" })

@@ -51,7 +51,8 @@ describe("the document's scenario", function()
     ]])
   end
 
-  it("with a changed file gives new bodies, a new function and a new field, and keeps data and upvalue", function()
+  it("with a changed file gives new bodies, a new function and a new field, \z
+    and keeps data and upvalue", function()
     local unchanged = slurp "demo/expected.txt":match "^.*=========after reload=========\n"
     assert.are.equal(unchanged .. table.concat({
       "TestReload.__hotfix\ttrue\t2",
@@ -76,7 +77,8 @@ describe("the document's scenario", function()
     }, "\n") .. "\n", run_with_changed_file())
   end)
 
-  it("holds for functions that somebody kept before the reload: they go on with the one upvalue", function()
+  it("holds for functions that somebody kept before the reload: \z
+    they go on with the one upvalue", function()
     local output = run(([[
       gg = gg or {}
       require "reload"

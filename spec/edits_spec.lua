@@ -113,7 +113,9 @@ describe("A class that extends another one now (R3.1)", function()
 
   edit("has no class between itself and the first one any more", {
     v1 = chain,
-    use = function(M, held) held.object, held.other = setmetatable({}, M.C), setmetatable({}, M.B) end,
+    use = function(M, held)
+      held.object, held.other = setmetatable({}, M.C), setmetatable({}, M.B)
+    end,
     v2 = short,
     check = function(M, held)
       assert.equal("C2 A2", held.object:who())
@@ -129,7 +131,8 @@ describe("A class that extends another one now (R3.1)", function()
     local M = app:module("undone", classes)
     local animal = M.classes()
     local before = program.fingerprint(M)
-    app:update("undone", (classes:gsub("class%(Animal%)", "class(Pet)"):gsub(" 1", " 2")), { dry_run = true })
+    app:update("undone", (classes:gsub("class%(Animal%)", "class(Pet)"):gsub(" 1", " 2")),
+      { dry_run = true })
     before:assert_unchanged()
     app:reloaded("undone")
     assert.not_equal(animal, getmetatable(M.Dog))
@@ -178,7 +181,9 @@ describe("What two tables shared", function()
       local methods = { hit = function() return "hit 1" end }
       return { Orc = { __index = methods }, Elf = { __index = methods } }
     ]],
-    use = function(M, held) held.orc, held.elf = setmetatable({}, M.Orc), setmetatable({}, M.Elf) end,
+    use = function(M, held)
+      held.orc, held.elf = setmetatable({}, M.Orc), setmetatable({}, M.Elf)
+    end,
     v2 = [[
       local orc = { hit = function() return "orc 2" end }
       local elf = { hit = function() return "elf 2" end }
@@ -237,20 +242,28 @@ describe("A list of handlers (R3.1, R5.3)", function()
     function(M) table.remove(M.list, 1) end, module(2, "M.x, M.y"), "y2")
   stays("keeps what others have put in front", module(1, "M.x, M.y"),
     function(M) table.insert(M.list, 1, foreign) end, module(2, "M.x, M.y"), "foreign x2 y2")
-  stays("keeps what others have put between, and loses a reference that the file has no longer", module(1, "M.x, M.y"),
+  stays("keeps what others have put between, and loses a reference that the file has no longer",
+    module(1, "M.x, M.y"),
     function(M) table.insert(M.list, 2, foreign) end, module(2, "M.y"), "foreign y2")
-  stays("keeps what others have put in the place of a handler that was removed", module(1, "M.x, M.y"),
-    function(M) table.remove(M.list, 1) table.insert(M.list, foreign) end, module(2, "M.x, M.y"), "y2 foreign")
+  stays("keeps what others have put in the place of a handler that was removed",
+    module(1, "M.x, M.y"),
+    function(M)
+      table.remove(M.list, 1)
+      table.insert(M.list, foreign)
+    end, module(2, "M.x, M.y"), "y2 foreign")
   stays("keeps what others have put in the place of the last handler, which was removed",
     module(1, "M.x, M.y"), function(M) M.list[2] = foreign end, module(2, "M.x, M.y"), "x2 foreign")
   stays("has a handler twice where the program put it twice", module(1, "M.x, M.y"),
     function(M) table.insert(M.list, M.list[1]) end, module(2, "M.x, M.y"), "x2 y2 x2")
-  stays("has a new one of the file in its place", module(1, "M.x, M.y"), nil, module(2, "M.x, M.z, M.y"), "x2 z2 y2")
+  stays("has a new one of the file in its place", module(1, "M.x, M.y"), nil,
+    module(2, "M.x, M.z, M.y"), "x2 z2 y2")
   stays("is not shifted by a new one of the file, without a record", module(1, "M.x, M.y"), nil,
     module(2, "M.x, M.z, M.y"), "x2 y2", true)
-  stays("loses a reference that the file has no longer", module(1, "M.x, M.y, M.z"), nil, module(2, "M.x, M.z"),
+  stays("loses a reference that the file has no longer", module(1, "M.x, M.y, M.z"), nil,
+    module(2, "M.x, M.z"),
     "x2 z2")
-  stays("gets what is new in the file, and no more, when the program has emptied it", module(1, "M.x"),
+  stays("gets what is new in the file, and no more, when the program has emptied it",
+    module(1, "M.x"),
     function(M) M.list[1] = nil end, module(2, "M.x, M.y"), "y2")
   stays("has the file's order where nothing has been removed or added", module(1, "M.x, M.y"), nil,
     module(2, "M.y, M.x"), "y2 x2")
@@ -261,9 +274,11 @@ describe("A list of handlers (R3.1, R5.3)", function()
     function(M) table.insert(M.list, 1, foreign) end, nameless("x2", "y2"), "foreign x2 y2")
   stays("without names goes by order between those that did not change", nameless("x1", "y1"), nil,
     nameless("x2", "y1", "z1"), "x2 y1 z1")
-  stays("without names goes by order between those that did not change, without a record", nameless("x1", "y1"), nil,
+  stays("without names goes by order between those that did not change, without a record",
+    nameless("x1", "y1"), nil,
     nameless("x2", "y1", "z1"), "x2 y1", true)
-  stays("without names has none twice where the file has become shorter", nameless("x1", "y1", "z1"), nil,
+  stays("without names has none twice where the file has become shorter",
+    nameless("x1", "y1", "z1"), nil,
     nameless("x1", "z1"), "x1 y1 z1")
 
   it("keeps what one of the module's functions made and put in front", function()
@@ -308,7 +323,8 @@ describe("Rows of a list that the file or the program has changed (R3.1)", funct
   local function skills(version, ...)
     local rows = {}
     for i, row in ipairs { ... } do
-      rows[i] = ("{ name = %q, mp = %d, uses = 0, cast = function(r) r.uses = r.uses + 1 return r.name .. %q end }")
+      rows[i] = ("{ name = %q, mp = %d, uses = 0, cast = function(r) r.uses = r.uses + 1 \z
+        return r.name .. %q end }")
         :format(row[1], row[2], " casts " .. row[1] .. version)
     end
     return ("return { list = { %s } }"):format(table.concat(rows, ",\n"))
@@ -325,7 +341,8 @@ describe("Rows of a list that the file or the program has changed (R3.1)", funct
   edit("get their own functions though their numbers changed and they changed places", {
     v1 = skills(1, { "fire", 1 }, { "ice", 2 }),
     v2 = skills(2, { "ice", 6 }, { "fire", 5 }),
-    check = function(M) assert_own(M, 2, { "ice", "fire" }) end, -- the file's order: nobody else has one
+    -- the file's order: nobody else has one
+    check = function(M) assert_own(M, 2, { "ice", "fire" }) end,
   })
 
   edit("get their own functions though they have state and the file has a new one in front", {
@@ -382,7 +399,8 @@ describe("Rows of a list that the file or the program has changed (R3.1)", funct
     end,
   })
 
-  edit("without plain fields and with the same names stay as they are, rather than run another one's code", {
+  edit("without plain fields and with the same names stay as they are, \z
+    rather than run another one's code", {
     untracked = true,
     v1 = "return { { run = function() return 'x 1' end }, { run = function() return 'y 1' end } }",
     v2 = "return { { run = function() return 'new' end }, { run = function() return 'x 2' end }, "
@@ -400,7 +418,8 @@ describe("Rows of a list that the file or the program has changed (R3.1)", funct
     app:module("told", skills(1, { "fire", 1 }))
     local report = app:update("told", skills(1, { "fire", 1 }, { "ice", 2 }))
     assert.equal(1, #report.warnings)
-    assert.matches("told.list[2]: a new row with functions that the running list lacks", report.warnings[1], 1, true)
+    assert.matches("told.list[2]: a new row with functions that the running list lacks",
+      report.warnings[1], 1, true)
   end)
 end)
 
@@ -442,7 +461,8 @@ describe("A table that stands in several places of the file (R3.1)", function()
     end,
   })
 
-  edit("gives its functions to none that the file has dropped and the program has put into one of them", {
+  edit("gives its functions to none that the file has dropped and the program has put \z
+    into one of them", {
     untracked = true,
     v1 = states("1", "idle", "idle", "run"),
     use = function(M) M.current = M.states.run end,
@@ -460,7 +480,9 @@ describe("A table that stands in several places of the file (R3.1)", function()
     local State = {} State.__index = State
     function State:enter() return self.name .. " 1" end
     local states = {}
-    for _, name in ipairs { "idle", "run" } do states[name] = setmetatable({ name = name }, State) end
+    for _, name in ipairs { "idle", "run" } do
+      states[name] = setmetatable({ name = name }, State)
+    end
     local current = states.idle
     function M.go(name) current = states[name] end
     function M.enter(name) return (name and states[name] or current):enter() end
@@ -555,7 +577,8 @@ describe("A table that stands in several places of the running program (R3.1)", 
   edit("stays what it is where the file has a table of its own for one of them", {
     v1 = [[
       local M = {}
-      M.states = { idle = { enter = function() return "idle 1" end }, run = { enter = function() return "run 1" end } }
+      M.states = { idle = { enter = function() return "idle 1" end },
+        run = { enter = function() return "run 1" end } }
       M.current = M.states.idle
       return M
     ]],
@@ -565,7 +588,8 @@ describe("A table that stands in several places of the running program (R3.1)", 
     end,
     v2 = [[
       local M = {}
-      M.states = { idle = { enter = function() return "idle 2" end }, run = { enter = function() return "run 2" end } }
+      M.states = { idle = { enter = function() return "idle 2" end },
+        run = { enter = function() return "run 2" end } }
       M.current = { enter = function() return "new" end }
       return M
     ]],
@@ -723,7 +747,8 @@ describe("A table with several places that the file gives another table one of (
     end,
   })
 
-  edit("is not what a local holds that some function may assign, and that the file starts with another one", {
+  edit("is not what a local holds that some function may assign, and that the file starts \z
+    with another one", {
     v1 = [[
       local M = { states = {}, list = {} }
       local current
@@ -780,7 +805,8 @@ describe("A table with several places that the file gives another table one of (
   })
 
   for _, data in ipairs { "keep", "merge", "replace" } do
-    it("is not a table without functions that the program put there, with data = " .. data, function()
+    it("is not a table without functions that the program put \z
+      there, with data = " .. data, function()
       local app = program.new()
       finally(function() app:unload() end)
       local text = module("1", "idle", "states.fallback")
@@ -792,7 +818,8 @@ describe("A table with several places that the file gives another table one of (
       assert.equal("idle 2", idle.enter())
       assert.equal(idle, M.idle)
       assert.equal(data == "replace" and idle or own_table, M.states.fallback)
-      if data ~= "replace" then -- which gives a table the file's place, and then updates it, too (R8)
+      -- which gives a table the file's place, and then updates it, too (R8)
+      if data ~= "replace" then
         assert.same({ hits = 77 }, own_table)
       end
     end)

@@ -86,9 +86,11 @@ describe("many reloads", function()
     end
     -- A weak table's room may double once in a while; what leaks with every reload grows in every
     -- round.
-    assert.is_true(rounds_without_growth >= 5, ("growth in %d rounds of 9"):format(9 - rounds_without_growth))
+    assert.is_true(rounds_without_growth >= 5,
+      ("growth in %d rounds of 9"):format(9 - rounds_without_growth))
     assert.is_true(last < first + 32, ("%.1f KB more in use"):format(last - first))
-    assert.is_true(registry_size() <= entries + 2, ("%d more registry entries"):format(registry_size() - entries))
+    assert.is_true(registry_size() <= entries + 2,
+      ("%d more registry entries"):format(registry_size() - entries))
   end
 
   it("keep cells, tables and data, and do not grow", function()
@@ -170,7 +172,8 @@ describe("many reloads", function()
     assert.equal(3, M.version())
   end)
 
-  it("in slices that nobody goes on with do not grow, and keep what waits bounded (R9.4)", function()
+  it("in slices that nobody goes on with do not grow, and keep what waits \z
+    bounded (R9.4)", function()
     local held = { M.version, { M.bump }, [M.version] = 1 }
     local function reload(from, to)
       for i = from, to do

@@ -44,7 +44,9 @@ describe("a finalizer", function()
     warn "@on" -- of a finalizer that raises
     function text(version)
       local lines = { "local M = {}" }
-      for i = 1, 40 do lines[#lines + 1] = ("function M.f%d() return %d, %d end"):format(i, version, i) end
+      for i = 1, 40 do
+        lines[#lines + 1] = ("function M.f%d() return %d, %d end"):format(i, version, i)
+      end
       return table.concat(lines, "\n") .. "\nreturn M"
     end
     function each_cycle(f)
@@ -72,7 +74,8 @@ describe("a finalizer", function()
     return out
   end
 
-  it("that reloads another module while a reload is prepared loses nothing known of functions (R3.3)", function()
+  it("that reloads another module while a reload is prepared loses nothing known of \z
+    functions (R3.3)", function()
     assert.equal("ok\n", run [[
       local held, texts = {}, {}
       for version = 1, 22 do texts[version] = { source = text(version) } end
@@ -97,14 +100,17 @@ describe("a finalizer", function()
       assert(nested > 100, nested)
       texts[22].scope = "vm"
       for _, name in ipairs { "m", "other" } do assert(gg.reload(name, texts[22])) end
-      for i, f in ipairs(held) do assert(f() == 22, ("function %d is of version %d"):format(i, (f()))) end
+      for i, f in ipairs(held) do
+        assert(f() == 22, ("function %d is of version %d"):format(i, (f())))
+      end
       print "ok"
     ]])
   end)
 
   it("that reloads the module which is about to be reloaded comes before that (R10)", function()
     assert.equal("ok\n", run [[
-      local source = "local n = 0 return { f = function() n = n + 1 return n end, data = { a = 1 } }"
+      local source =
+        "local n = 0 return { f = function() n = n + 1 return n end, data = { a = 1 } }"
       package.preload.m = load(source, "@m.lua")
       local M = require "m"
       local options = { source = source, data = "merge" }
@@ -131,7 +137,8 @@ describe("a finalizer", function()
   end)
 
   for _, how in ipairs { "restart", "collect", "step" } do
-    it(("does not run between the chunk and the commit, whatever the chunk does: %s (R7.1)"):format(how), function()
+    it(("does not run between the chunk and the commit, whatever the chunk \z
+      does: %s (R7.1)"):format(how), function()
       local flags = app:module("flags", "return { in_chunk = false }")
       local function of(version)
         return ([[

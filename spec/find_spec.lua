@@ -60,7 +60,8 @@ describe("find", function()
       assert.equal(path, report.file)
     end)
 
-    it("takes the first template that has the file, as package.path stands at the reload", function()
+    it("takes the first template that has the file, \z
+      as package.path stands at the reload", function()
       local check = assert_follows(app:module("m", V1), "m")
       app:write_file("patch/m.lua", V2)
       package.path = app.dir .. "/patch/?.lua;" .. package.path
@@ -174,7 +175,8 @@ describe("find", function()
     it("refuses a truncated chunk and one of another format", function()
       app:module("m", V1)
       local binary = dump(V2)
-      for _, bytes in ipairs { binary:sub(1, #binary // 2), binary:sub(1, 4) .. "\x53" .. binary:sub(6), "\27Lua" } do
+      for _, bytes in ipairs { binary:sub(1, #binary // 2),
+        binary:sub(1, 4) .. "\x53" .. binary:sub(6), "\27Lua" } do
         app:write("m", bytes)
         app:refused "m"
       end
@@ -220,7 +222,8 @@ describe("find", function()
       app:update("m", V2)
     end)
 
-    it("works for a module whose file is gone, and for one that came from a preload function or a searcher", function()
+    it("works for a module whose file is gone, and for one that came from a preload \z
+      function or a searcher", function()
       local check = assert_follows(app:module("m", V1), "m")
       app:remove "m"
       check(app:reloaded("m", { source = V2 }))
@@ -387,7 +390,8 @@ describe("find", function()
     it("is refused when reading it fails", function()
       local check = assert_follows(app:module("m", V1), "m")
       app:remove "m"
-      if not os.execute(("ln -s /proc/self/mem %s"):format(app:path "m")) or not io.open(app:path "m") then
+      if not os.execute(("ln -s /proc/self/mem %s"):format(app:path "m"))
+        or not io.open(app:path "m") then
         pending "needs /proc/self/mem"
         return
       end
@@ -420,13 +424,15 @@ describe("find", function()
           print(watcher:poll())
           print(hotreload.requires "m")
           print(table.concat(require "hotreload.watch".order { "m" }))
-          print(gg.reload("m", { source = "return { name = function() return 'given' end }" }), m.name())
+          print(gg.reload("m", { source = "return { name = function() return 'given' end }" }),
+            m.name())
           os.execute "rm -r m.lua"
         ]], { lua = "timeout 20 lua5.4", kilobytes = 200000 })
         if code == 3 then return pending("no command makes " .. what) end
         local refused = ("cannot read '%s': it is %s, put a regular file there; "
           .. "nothing was changed"):format(app:path "m", what)
-        assert.equal(("exit 0\nfalse\tR\nR\non_error\tm\tR\n0\t1\nnil\tR\nm\ntrue\tgiven\n"):gsub("R", refused),
+        assert.equal(("exit 0\nfalse\tR\nR\non_error\tm\tR\n0\t1\nnil\tR\nm\ntrue\tgiven\n")
+          :gsub("R", refused),
           ("exit %d\n%s%s"):format(code, out, err))
       end)
     end

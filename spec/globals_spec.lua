@@ -46,7 +46,8 @@ describe("A module that returns nothing (R3, R4.1)", function()
     app:update("M", (v1:gsub("old", "new"):gsub("level = 1", "level = 1, added = true")))
     assert.same({ 99, 99 }, { G.score, G.score_of() })
     assert.equal(settings, G.settings)
-    assert.same({ 7, true, "new settings" }, { settings.level, settings.added, settings.describe() })
+    assert.same({ 7, true, "new settings" },
+      { settings.level, settings.added, settings.describe() })
   end)
 
   it("keeps global data that the program made false", function()
@@ -152,7 +153,8 @@ describe("A module that returns nothing (R3, R4.1)", function()
 
   it("is refused for a conflict in a global, and changes none", function()
     app:module("M", v1)
-    app:write("M", (v1:gsub("old", "new"):gsub("function score_of%(%) return score end", "score_of = {}")))
+    app:write("M",
+      (v1:gsub("old", "new"):gsub("function score_of%(%) return score end", "score_of = {}")))
     assert.matches("_G.score_of", app:refused("M"), 1, true)
     assert.equal("old", G.without_upvalues())
     app:update("M", (v1:gsub("old", "corrected")))
@@ -185,13 +187,15 @@ describe("Player = Player or {} (R3)", function()
     ]])
     assert.equal(Player, G.Player)
     assert.equal(flags, Player.flags)
-    assert.same({ 99, false, 1, { 1, 2, 3 } }, { Player.limit, flags.on, Player.added, Player.rows })
+    assert.same({ 99, false, 1, { 1, 2, 3 } },
+      { Player.limit, flags.on, Player.added, Player.rows })
     assert.same({ "new", 80, 2 }, { object:hit(10) })
     assert.same({ 2, 2 }, { object:heal(5), Player.hits() })
     assert.equal(85, object.hp)
   end)
 
-  it("keeps data that the program made false, and the table as it is for every later reload", function()
+  it("keeps data that the program made false, and the table as it is for \z
+    every later reload", function()
     app:module("M", v1)
     G.Player.limit = false
     local flags = G.Player.flags
@@ -279,13 +283,17 @@ describe("Namespaces (R3)", function()
     app:update("game.battle.skill", (v1:gsub("old", "new")))
     assert.equal(skill, G.game.battle.skill)
     assert.same({ "new", 2 }, { skill.cast() })
-    assert.same({ "new hit", 9, 5, print }, { G.game.battle.hit(), skill.level, G.game.battle.other, G.game.other.f })
+    assert.same({ "new hit", 9, 5, print },
+      { G.game.battle.hit(), skill.level, G.game.battle.other, G.game.other.f })
   end)
 
   it("that the file makes anew are paired, level by level", function()
     local v1 = [[
       local casts = 0
-      game = { battle = { skill = { level = 1, cast = function() casts = casts + 1 return "old", casts end } } }
+      game = { battle = { skill = { level = 1, cast = function()
+        casts = casts + 1
+        return "old", casts
+      end } } }
       function game.battle.hit() return "old hit" end
       a = { b = game }
     ]]
@@ -366,7 +374,8 @@ describe("A strict table of globals (R3.1)", function()
       print(getmetatable(_G), pcall(function() return nothing end))
     ]])
     assert.equal(0, code, err)
-    assert.matches("^true\ttrue\nnew\t2\nnew\t3\nnew\t5\t1\nstrict\tfalse\t[^\n]*undeclared: nothing\n$", out)
+    assert.matches("^true\ttrue\nnew\t2\nnew\t3\nnew\t5\t1\nstrict\tfalse\t[^\n]*undeclared: \z
+      nothing\n$", out)
   end)
 
   it("gives an undeclared name in the file as the error, and all is put back", function()
@@ -380,7 +389,8 @@ describe("A strict table of globals (R3.1)", function()
       print(gg.reload("M") == true, bump())
     ]])
     assert.equal(0, code, err)
-    assert.equal("false\tstring\tnot declared: undeclared_name\nold\t2\nnil\tnil\ntrue\tcorrected\t3\n", out)
+    assert.equal("false\tstring\tnot declared: \z
+      undeclared_name\nold\t2\nnil\tnil\ntrue\tcorrected\t3\n", out)
   end)
 
   it("is no obstacle to requiring the library", function()
@@ -403,7 +413,10 @@ describe("A module that changes standard library tables (R3)", function()
 
   local v1 = [[
     local trimmed = 0
-    function string.trim(s) trimmed = trimmed + 1 return "old " .. s:match "^%s*(.-)%s*$", trimmed end
+    function string.trim(s)
+      trimmed = trimmed + 1
+      return "old " .. s:match "^%s*(.-)%s*$", trimmed
+    end
     table.count = function(t) local n = 0 for _ in pairs(t) do n = n + 1 end return "old", n end
     math.golden = 1.618
     os.extra = { f = function() return "old" end, n = 1 }
@@ -425,7 +438,8 @@ describe("A module that changes standard library tables (R3)", function()
   it("is put back when the chunk raises", function()
     app:module("M", v1)
     local upper = string.upper
-    app:write("M", v1:gsub("old", "new") .. "string.upper, string.added, table.count = 1, 2, 3 error 'late'")
+    app:write("M",
+      v1:gsub("old", "new") .. "string.upper, string.added, table.count = 1, 2, 3 error 'late'")
     assert.matches("late", app:refused("M"))
     assert.equal(upper, string.upper)
     assert.equal("old x", (("x"):trim()))

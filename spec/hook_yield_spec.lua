@@ -12,7 +12,8 @@ local function v2(with)
   return (V1:gsub("v1", "v2"):gsub("return M%s*$", with .. "\nreturn M"))
 end
 
-local YIELDS = v2 "function M.__hotfix(A1, report) answer = coroutine.yield('from the hook', A1, report) end"
+local YIELDS =
+  v2 "function M.__hotfix(A1, report) answer = coroutine.yield('from the hook', A1, report) end"
 
 describe("a hook that yields (R7.2)", function()
   local app, M
@@ -45,7 +46,8 @@ describe("a hook that yields (R7.2)", function()
   end)
 
   it("may yield many times, with data in between", function()
-    app:write("m", v2 "function M.__hotfix() for i = 1, 100 do assert(coroutine.yield(i) == -i) end end")
+    app:write("m",
+      v2 "function M.__hotfix() for i = 1, 100 do assert(coroutine.yield(i) == -i) end end")
     local thread, result = start()
     for i = 1, 100 do
       assert.same({ true, i }, { result[1], result[2] })
@@ -98,7 +100,8 @@ describe("a hook that yields (R7.2)", function()
       require "hotreload"
       package.preload.n = load "return { name = function() return 'v1' end }"
       local n = require "n"
-      package.preload.n = load "return { name = function() return 'v2' end, __hotfix = coroutine.yield }"
+      package.preload.n =
+        load "return { name = function() return 'v2' end, __hotfix = coroutine.yield }"
       local ok, message = gg.reload "n"
       print(ok, message:match "yield", n.name(), rawget(n, "__hotfix"))
     ]]

@@ -3,7 +3,8 @@
 local program = require "spec.support.program"
 
 local V1 = "local M = {} local n = 0 function M.f() n = n + 1 return n end return M"
-local V2 = "local M = {} local n = 0 function M.f() n = n + 10 return n end function M.g() end return M"
+local V2 = "local M = {} local n = 0 function M.f() n = n + 10 return n end \z
+  function M.g() end return M"
 
 describe("hotreload.configure hooks (R7.6)", function()
   local app, M, log
@@ -26,7 +27,8 @@ describe("hotreload.configure hooks (R7.6)", function()
       before = function(name, plan)
         assert(M.f() == 1)
         local added = plan.paths.functions.added
-        log[#log + 1] = ("before %s %s %d %s"):format(name, plan.dry_run, plan.functions.added, added[1])
+        log[#log + 1] = ("before %s %s %d %s"):format(name, plan.dry_run,
+          plan.functions.added, added[1])
       end,
       after = function(name, report)
         log[#log + 1] = ("after %s %s %d"):format(name, report.dry_run, report.generation)
@@ -39,7 +41,8 @@ describe("hotreload.configure hooks (R7.6)", function()
 
   it("refuses a reload when before returns false or raises, and changes nothing", function()
     for _, before in ipairs { function() return false end, function() error "not tonight" end } do
-      configure { before = before, on_error = function(name, message) log[#log + 1] = name .. ": " .. message end }
+      configure { before = before,
+        on_error = function(name, message) log[#log + 1] = name .. ": " .. message end }
       app:write("m", V2)
       local message = app:refused("m", nil, M)
       assert.matches("before", message)
@@ -53,7 +56,8 @@ describe("hotreload.configure hooks (R7.6)", function()
 
   it("refuses the whole transaction when before is against one of it", function()
     local N = app:module("n", V1)
-    configure { before = function(name) return name ~= "n" end, after = function(name) log[#log + 1] = name end }
+    configure { before = function(name) return name ~= "n" end,
+      after = function(name) log[#log + 1] = name end }
     app:write("m", V2)
     app:write("n", V2)
     assert.is_false((app.hotreload.reload { "m", "n" }))
@@ -109,7 +113,8 @@ describe("hotreload.configure hooks (R7.6)", function()
 
   it("blames the caller for wrong arguments, and does not tell on_error of them", function()
     configure { before = function() end, on_error = function() log[1] = "told" end }
-    local chunk = assert(load("\n\nlocal ok = gg.reload('m', { nonsense = 1 }) return ok", "=caller"))
+    local chunk = assert(load("\n\nlocal ok = gg.reload('m', { nonsense = 1 }) return ok",
+      "=caller"))
     assert.matches("^caller:3: bad argument #2 to 'reload'", select(2, pcall(chunk)))
     chunk = assert(load("\n\nlocal ok = gg.reload() return ok", "=caller"))
     assert.matches("^caller:3: bad argument #1 to 'reload'", select(2, pcall(chunk)))
@@ -119,10 +124,14 @@ describe("hotreload.configure hooks (R7.6)", function()
   end)
 
   it("lets the module's hook yield", function()
-    configure { before = function() coroutine.yield "before" end, after = function() coroutine.yield "after" end }
-    app:write("m", V2:gsub("return M$", "function M.__hotfix() coroutine.yield 'hook' end return M"))
+    configure { before = function() coroutine.yield "before" end,
+      after = function() coroutine.yield "after" end }
+    app:write("m",
+      V2:gsub("return M$", "function M.__hotfix() coroutine.yield 'hook' end return M"))
     local co = coroutine.create(function() return gg.reload "m" end)
-    for _, stop in ipairs { "before", "hook", "after" } do assert.same({ true, stop }, { coroutine.resume(co) }) end
+    for _, stop in ipairs { "before", "hook", "after" } do
+      assert.same({ true, stop }, { coroutine.resume(co) })
+    end
     assert.is_true(select(2, coroutine.resume(co)))
     assert.equal("dead", coroutine.status(co))
   end)

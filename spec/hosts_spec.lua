@@ -23,7 +23,8 @@ describe("a host with many threads and states", function()
     return text:match "[^\n]+\n$"
   end
 
-  it("has states that move and are closed in the middle: nothing crosses over, nothing is left", function()
+  it("has states that move and are closed in the middle: nothing crosses over, \z
+    nothing is left", function()
     local line = run(8, 400, 32)
     if not line then return pending "no C compiler, or no Lua to link" end
     assert.matches("^400 states on 8 threads", line)
@@ -49,7 +50,8 @@ describe("a C library that", function()
   -- the state's end; false where they cannot be built. In `make test-all` under valgrind, where
   -- there is one.
   local function run(script)
-    local _, how, code = os.execute(("%s/scripts/allocators.sh %s >%s/out 2>&1"):format(program.root, app.dir, app.dir))
+    local _, how, code = os.execute(("%s/scripts/allocators.sh %s >%s/out 2>&1")
+      :format(program.root, app.dir, app.dir))
     if how == "exit" and code == 3 then return false end
     assert.equal("exit 0", how .. " " .. code)
     lua = lua or os.getenv "HOTRELOAD_ALL" and os.execute "command -v valgrind >/dev/null"
@@ -163,7 +165,8 @@ describe("a C library that", function()
       require "hotreload"
       require "m"
       local file = assert(io.open("m.lua", "w"))
-      file:write "closes = setmetatable({}, { __gc = function() print 'closed' end }) os.exit(true, true)"
+      file:write "closes = setmetatable({}, { __gc = function() print 'closed' end }) \z
+        os.exit(true, true)"
       file:close()
       gg.reload "m"
     ]]

@@ -13,7 +13,8 @@ describe("R3.3 imports: a dependency swapped in the source", function()
       return { name = "fast", options = { depth = 1 }, encode = function() return "fast" end }
     ]])
     app:write("json.slow", [[
-      return { name = "slow", options = { depth = 2 }, extra = 1, encode = function() return "slow" end }
+      return { name = "slow", options = { depth = 2 }, extra = 1,
+        encode = function() return "slow" end }
     ]])
   end)
   after_each(function() app:unload() end)
@@ -70,12 +71,14 @@ describe("R3.3 imports: a dependency swapped in the source", function()
   it("takes a module that returns a function", function()
     app:write("one", "return function() return 'one' end")
     app:write("two", "return function() return 'two' end")
-    local M = app:module("M", [[ local make = require "one" return { f = function() return make() end } ]])
+    local M = app:module("M",
+      [[ local make = require "one" return { f = function() return make() end } ]])
     app:update("M", [[ local make = require "two" return { f = function() return make() end } ]])
     assert.equal("two", M.f())
   end)
 
-  it("keeps the dependency, and forgets the new one, when the chunk raises after requiring it", function()
+  it("keeps the dependency, and forgets the new one, when the chunk raises \z
+    after requiring it", function()
     local M, fast = app:module("M", v1), app:load "json.fast"
     app:write("M", (v2:gsub("return M%s*$", "error 'after require'")))
     assert.matches("after require", app:refused("M", nil, M))
@@ -110,10 +113,12 @@ describe("R3.3 imports: a dependency swapped in the source", function()
   end)
 
   it("keeps a local table of the module that the file turns into an import", function()
-    local M = app:module("M", "local box = { n = 1 } return { get = function() return box, 'old' end }")
+    local M = app:module("M",
+      "local box = { n = 1 } return { get = function() return box, 'old' end }")
     local box = M.get()
     box.n = 5
-    app:update("M", "local box = require 'json.slow' return { get = function() return box, 'new' end }")
+    app:update("M",
+      "local box = require 'json.slow' return { get = function() return box, 'new' end }")
     local still, text = M.get()
     assert.equal(box, still)
     assert.same({ n = 5 }, box)
@@ -155,7 +160,8 @@ describe("R3.3 imports: a dependency that the file replaced by its own table", f
     local before = program.fingerprint(string)
     app:update("M", [[
       local s = { upper = function() return "own" end }
-      return { s = s, env = { print = function() return "own print" end }, upper = function() return s.upper "x" end }
+      return { s = s, env = { print = function() return "own print" end },
+        upper = function() return s.upper "x" end }
     ]])
     assert.not_matches("\n_G%.%a+: ", "\n" .. before:changes())
     assert.not_matches("\nroot 1", "\n" .. before:changes())
@@ -165,7 +171,8 @@ describe("R3.3 imports: a dependency that the file replaced by its own table", f
 
   it("takes the file's metatable in the place of another module's", function()
     app:write("shared", "return { __index = function() return 'shared' end }")
-    local M = app:module("M", "return setmetatable({ sub = setmetatable({}, require 'shared') }, require 'shared')")
+    local M = app:module("M",
+      "return setmetatable({ sub = setmetatable({}, require 'shared') }, require 'shared')")
     local shared = app:load "shared"
     local before = program.fingerprint(shared)
     app:update("M", [[
@@ -223,7 +230,8 @@ describe("R3.3 imports: values of the standard library", function()
   end)
 
   it("takes another table of the library, and writes to neither", function()
-    local M = app:module("M", "local lib = string return { f = function() return lib end, lib = string }")
+    local M = app:module("M",
+      "local lib = string return { f = function() return lib end, lib = string }")
     local before = program.fingerprint(string, utf8)
     app:update("M", "local lib = utf8 return { f = function() return lib end, lib = utf8 }")
     assert.equal(utf8, M.f())
@@ -239,7 +247,8 @@ describe("R3.3 imports: values of the standard library", function()
   end)
 
   it("keeps the library's function when the swap is refused for another reason", function()
-    local v1 = "local round = math.floor return { f = function(x) return round(x) end, g = function() end }"
+    local v1 =
+      "local round = math.floor return { f = function(x) return round(x) end, g = function() end }"
     local M = app:module("M", v1)
     app:write("M", (v1:gsub("floor", "ceil"):gsub("g = function%(%) end", "g = 1")))
     app:refused("M", nil, M)
@@ -261,7 +270,8 @@ describe("R3.3 imports: live objects", function()
     ]])
     local v1 = [[
       local session = require "world".current
-      return { session = session, box = { session = session }, name = function() return "old " .. session.hello() end }
+      return { session = session, box = { session = session },
+        name = function() return "old " .. session.hello() end }
     ]]
     local M, world = app:module("M", v1), app:load "world"
     local first, second = world.current, world.session "second"
@@ -345,7 +355,8 @@ describe("R3.3 imports: generations of an imported function", function()
   end)
 
   it("keeps an imported function that is still the current one", function()
-    app:write("util", "return { helper = function() return 'helper 1' end, other = function() return 'other' end }")
+    app:write("util",
+      "return { helper = function() return 'helper 1' end, other = function() return 'other' end }")
     local M = app:module("user", user)
     app:update("user", (user:gsub("user 1", "user 2")))
     assert.equal("user 2: helper 1", M.f())
@@ -516,9 +527,11 @@ describe("a table with functions that is another module's object, too (R3.3)", f
 
   local function load_all()
     local M = app:module("a", source)
-    local T = app:module("b", "local T = require 'a'.types T.extra = function() return 'b' end return T")
+    local T = app:module("b",
+      "local T = require 'a'.types T.extra = function() return 'b' end return T")
     local H = app:module("c", "local H = require 'a'.hidden() H.own = function() end return H")
-    local C, P = app:module("d", "return require 'a'.meta"), app:module("e", "return require 'a'.plain")
+    local C, P = app:module("d", "return require 'a'.meta"),
+      app:module("e", "return require 'a'.plain")
     T.names[1], H.count, C.used, P.names[1] = "kept", 7, true, "kept"
     return M, T, H, C, P
   end
@@ -530,7 +543,8 @@ describe("a table with functions that is another module's object, too (R3.3)", f
         local text = round == 1 and source or source:gsub(" 1\"", " " .. round .. "\"")
         app:update("a", text, { scope = scope })
         assert.same({ T, C, P, H }, { M.types, M.meta, M.plain, M.hidden() })
-        assert.same({ "is " .. round, "call " .. round, "size " .. round, 7 }, { T.is(), C(), H:size() })
+        assert.same({ "is " .. round, "call " .. round, "size " .. round, 7 },
+          { T.is(), C(), H:size() })
         assert.same({ "kept", "b", true, "kept" }, { T.names[1], T.extra(), C.used, P.names[1] })
         for _, name in ipairs { "b", "c", "d", "e" } do app:reloaded(name, { scope = scope }) end
       end
@@ -544,7 +558,8 @@ describe("a table with functions that is another module's object, too (R3.3)", f
     assert.equal(H, M.hidden())
   end)
 
-  it("gets what the file adds, and keeps what the other module has put in the place of one function", function()
+  it("gets what the file adds, and keeps what the other module has put in the place \z
+    of one function", function()
     local M, T = load_all()
     app:module("f", "local T = require 'a'.types function T.more() return 'f' end return T")
     local more = "more = function() return 'a' end, new = function() return 'new' end, names"
@@ -554,7 +569,8 @@ describe("a table with functions that is another module's object, too (R3.3)", f
   end)
 
   it("is another one where most of its functions are the other module's", function()
-    local other = app:module("other", "return { f = function() return 'other' end, g = function() end }")
+    local other = app:module("other",
+      "return { f = function() return 'other' end, g = function() end }")
     local M = app:module("a", [[
       local o = require "other"
       function o.h() return 1 end
@@ -575,10 +591,12 @@ describe("a module that takes the place of what it wraps (R3.3, R4.7)", function
   after_each(function() app:unload() end)
 
   local wrappers = {
-    ["a callable object"] = "return setmetatable({}, { __call = function(_, ...) return 'log 1', inner(...) end })",
+    ["a callable object"] =
+      "return setmetatable({}, { __call = function(_, ...) return 'log 1', inner(...) end })",
     ["a function"] = "return function(...) return 'log 1', inner(...) end",
     ["a callable part"] = [[
-      return { part = setmetatable({}, { __call = function(_, ...) return 'log 1', inner(...) end }) }
+      return { part = setmetatable({},
+        { __call = function(_, ...) return 'log 1', inner(...) end }) }
     ]],
     ["a function in a field"] = "return { part = function(...) return 'log 1', inner(...) end }",
   }
@@ -613,10 +631,12 @@ describe("a module that takes the place of what it wraps (R3.3, R4.7)", function
   end)
 
   for _, data in ipairs { "keep", "replace" } do
-    it("goes on to use the library that it stands for, in a local and in a field; data = " .. data, function()
+    it("goes on to use the library that it stands for, in a local and in a \z
+      field; data = " .. data, function()
       local source = [[
         local io = tools
-        return setmetatable({ inner = tools, own = function() return io.open() end }, { __index = tools })
+        return setmetatable({ inner = tools, own = function() return io.open() end },
+          { __index = tools })
       ]]
       G.tools = { open = function() return "open" end }
       local wrapper, tools = app:module("tools_wrapper", source), G.tools

@@ -9,7 +9,11 @@ describe("a chunk that raises (R2.1, R2.3)", function()
     app:module("store", [[
       local M = { handlers = { tick = function() return "old" end }, total = 0, rows = { 1, 2 } }
       local hidden = { count = 0 }
-      function M.touch() hidden.count = hidden.count + 1 M.total = M.total + 1 return hidden.count end
+      function M.touch()
+        hidden.count = hidden.count + 1
+        M.total = M.total + 1
+        return hidden.count
+      end
       return M
     ]])
   end)
@@ -119,7 +123,8 @@ describe("a chunk that raises (R2.1, R2.3)", function()
         getmetatable(Changed).__index = print
         Changed.Class.__call = function() end
       ]], function()
-        _G.Bare, _G.Dressed, _G.Undressed = {}, setmetatable({}, {}), setmetatable({}, { __index = {} })
+        _G.Bare, _G.Dressed, _G.Undressed = {}, setmetatable({}, {}),
+          setmetatable({}, { __index = {} })
         _G.Changed = setmetatable({ Class = {} }, { __index = {} })
       end)
     end)
@@ -136,7 +141,8 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       end)
     end)
 
-    it("puts back fields of inherited tables: a code that says Player.handlers may mean its base's", function()
+    it("puts back fields of inherited tables: a code that says Player.handlers may \z
+      mean its base's", function()
       assert_put_back([[
         Player.handlers.on = function() end
         Player.handlers.level = 2
@@ -176,7 +182,8 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       ["that change"] = "for k in pairs(sessions) do sessions[k] = 'taken' end",
       ["that all go"] = "for k in pairs(sessions) do sessions[k] = nil end",
     } do
-      it("puts back entries under long keys that a client has chosen to be alike, " .. what, function()
+      it("puts back entries under long keys that a client has \z
+        chosen to be alike, " .. what, function()
         assert_put_back(code .. " for i = 1, 60 do sessions['booted' .. i] = i end", fill)
       end)
     end
@@ -184,21 +191,24 @@ describe("a chunk that raises (R2.1, R2.3)", function()
     it("leaves such entries alone when it is dry or planned", function()
       fill()
       app:module("m", V1)
-      app:write("m", V1:gsub("return M", "for i = 1, 60 do sessions['booted' .. i] = i end return M"))
+      app:write("m",
+        V1:gsub("return M", "for i = 1, 60 do sessions['booted' .. i] = i end return M"))
       local before = program.fingerprint()
       app:reloaded("m", { dry_run = true })
       app.hotreload.plan "m"
       before:assert_unchanged()
     end)
 
-    it("puts back what was written under an integer that a long chunk had loaded long before", function()
+    it("puts back what was written under an integer that a long chunk had \z
+      loaded long before", function()
       local slots = {}
       for i = 1, 100 do slots[70000 + i] = { value = i } end
       _G.slots_by_id = slots
       finally(function() _G.slots_by_id = nil end)
       local loads = {}
       for i = 1, 300 do loads[i] = ("last = %d"):format(i) end
-      assert_put_back(("local id, last = 70042, 0 %s slots_by_id[id] = 'written'"):format(table.concat(loads, " ")))
+      assert_put_back(("local id, last = 70042, 0 %s slots_by_id[id] = 'written'")
+        :format(table.concat(loads, " ")))
       assert.same({ value = 42 }, slots[70042])
     end)
 
@@ -219,7 +229,8 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       ]]
       local M = app:module("m", source .. "return M")
       local Player = M.class()
-      app:write("m", source:gsub("v1", "v2"):gsub("old", "fresh") .. "Player.old = nil error 'the chunk raises'")
+      app:write("m",
+        source:gsub("v1", "v2"):gsub("old", "fresh") .. "Player.old = nil error 'the chunk raises'")
       app:refused("m", nil, Player)
       assert.equal("v1", Player.name())
       app:update("m", source:gsub("v1", "v3") .. "return M")
@@ -227,7 +238,8 @@ describe("a chunk that raises (R2.1, R2.3)", function()
     end)
 
     it("puts back tables that raise when they are touched, without touching them", function()
-      assert_put_back("rawset(Guarded, 'x', 2) rawset(Guarded, 'y', {}) setmetatable(Open, {})", function()
+      assert_put_back("rawset(Guarded, 'x', 2) rawset(Guarded, 'y', \z
+        {}) setmetatable(Open, {})", function()
         local function refuse() error "touched" end
         _G.Guarded = setmetatable({ x = 1 }, {
           __index = refuse, __newindex = refuse, __pairs = refuse, __len = refuse, __eq = refuse,
@@ -264,7 +276,8 @@ describe("a chunk that raises (R2.1, R2.3)", function()
       assert_put_back "package.loaded[...] = false"
     end)
 
-    it("forgets a newly required dependency, and what that one required, so that the next try runs both", function()
+    it("forgets a newly required dependency, and what that one required, \z
+      so that the next try runs both", function()
       local runs = coroutine.wrap(function() -- what a table or an upvalue counts is put back
         local n = 0
         while true do if coroutine.yield(n) then n = n + 1 end end
@@ -344,7 +357,8 @@ describe("the message of a chunk that fails (R2.3)", function()
   local function message_of(source)
     app:write("m", source)
     local message = app:refused "m"
-    assert.equal(2, app:update("m", "return { f = function() return 2 end }") and package.loaded.m.f())
+    assert.equal(2,
+      app:update("m", "return { f = function() return 2 end }") and package.loaded.m.f())
     return message
   end
 
@@ -370,7 +384,8 @@ describe("the message of a chunk that fails (R2.3)", function()
   it("carries an error that Lua raises", function()
     assert.matches("attempt to index a nil value %(local 'x'%)", message_of "local x x.y = 1")
     assert.matches("stack overflow", message_of "local function f() return 1 + f() end f()")
-    assert.matches("C stack overflow", message_of "local function f() return (string.gsub('x', 'x', f)) end f()")
+    assert.matches("C stack overflow",
+      message_of "local function f() return (string.gsub('x', 'x', f)) end f()")
   end)
 
   it("carries the error of a chunk that takes all memory, and the program goes on", function()
@@ -393,7 +408,8 @@ describe("the message of a chunk that fails (R2.3)", function()
   end)
 
   it("uses __tostring of an error object", function()
-    local message = message_of "error(setmetatable({}, { __tostring = function() return 'code 7' end }))"
+    local message =
+      message_of "error(setmetatable({}, { __tostring = function() return 'code 7' end }))"
     assert.matches("code 7", message)
   end)
 
@@ -452,7 +468,9 @@ describe("a chunk that yields (R2.5)", function()
     app:module("m", "return { f = print }")
     app:update("m", [[
       local sum = 0
-      for n in coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) do sum = sum + n end
+      for n in coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) do
+        sum = sum + n
+      end
       return { sum = sum }
     ]])
     assert.equal(6, package.loaded.m.sum)

@@ -355,7 +355,8 @@ describe("hotreload.reloading", function()
       string.gsub("x", "x", function() in_callback = ask() end)
       local _, in_pcall = pcall(ask)
       return {
-        names = table.concat({ ask(), coroutine.wrap(ask)(), in_callback, in_pcall, require "dependency".name }, " "),
+        names = table.concat({ ask(), coroutine.wrap(ask)(), in_callback, in_pcall,
+          require "dependency".name }, " "),
       }
     ]])
     assert.equal("m m m m m", package.loaded.m.names)

@@ -9,9 +9,11 @@ local SCRIPT = [[
   local function version(number)
     local lines = { "local count, M = 0, { data = {} }" }
     for i = 1, functions do
-      lines[#lines + 1] = ("function M.f%d() count = count + 1 return %d end M.data.k%d = {}"):format(i, number, i)
+      lines[#lines + 1] = ("function M.f%d() count = count + 1 return %d end M.data.k%d = {}")
+        :format(i, number, i)
     end
-    lines[#lines + 1] = ("Namespace = Namespace or {} function Namespace.f() return %d end"):format(number)
+    lines[#lines + 1] = ("Namespace = Namespace or {} function Namespace.f() return %d end")
+      :format(number)
     lines[#lines + 1] = "function M.__hotfix() end return M"
     return assert(load(table.concat(lines, "\n"), "@story.lua"))
   end
@@ -55,7 +57,8 @@ local SCRIPT = [[
 ]]
 
 describe("out of memory (R7.1)", function()
-  it("is a refusal that changes nothing, from the first byte that is missing to the last", function()
+  it("is a refusal that changes nothing, from the first byte that is \z
+    missing to the last", function()
     local app = program.new()
     finally(function() app:unload() end)
     local out, code, err, how = app:subprocess(SCRIPT, { kilobytes = 24000 })

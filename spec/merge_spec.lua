@@ -47,9 +47,9 @@ describe("data = 'merge' (R8)", function()
     local M = load_first(V1)
     local items, sword, hidden = M.items, M.items.sword, select(2, M.limit())
     merge(change(V1, {
-      ["rate = 0.3"] = "rate = 0.5", ['"one"'] = '"two"', ["on = true"] = "on = false", ["off = false"] = "off = true",
-      ["price = 10"] = "price = 15", ["level = 1"] = "level = 2", ["unset = 10"] = "unset = 20",
-      ["nil\n"] = "'set'\n", ["return 1 end"] = "return 2 end",
+      ["rate = 0.3"] = "rate = 0.5", ['"one"'] = '"two"', ["on = true"] = "on = false",
+      ["off = false"] = "off = true", ["price = 10"] = "price = 15", ["level = 1"] = "level = 2",
+      ["unset = 10"] = "unset = 20", ["nil\n"] = "'set'\n", ["return 1 end"] = "return 2 end",
     }))
     assert.same({ 0.5, "two", false, true }, { M.rate, M.name, M.on, M.off })
     assert.same({ sword = { price = 15, kind = "blade" }, bow = { price = 20 } }, M.items)
@@ -96,7 +96,8 @@ describe("data = 'merge' (R8)", function()
     assert.equal(2, M.rate)
   end)
 
-  it("leaves what no record covers: a module that `require` loaded, a key that only the program has", function()
+  it("leaves what no record covers: a module that `require` loaded, \z
+    a key that only the program has", function()
     app.hotreload.track(false)
     local N = app:module("other", "return { rate = 1 }")
     local report = app:update("other", "return { rate = 2 }", { data = "merge" })
@@ -133,7 +134,9 @@ describe("data = 'merge' (R8)", function()
   it("is exact for many keys: 3,000 rows, every third changed", function()
     local function text(offset)
       local lines = { "return {" }
-      for i = 1, 3000 do lines[#lines + 1] = ("['k%d'] = { v = %d, w = %q },"):format(i, i + offset, offset .. "w") end
+      for i = 1, 3000 do
+        lines[#lines + 1] = ("['k%d'] = { v = %d, w = %q },"):format(i, i + offset, offset .. "w")
+      end
       return table.concat(lines, "\n") .. "}"
     end
     local M = load_first(text(0))
@@ -169,7 +172,8 @@ describe("data = 'merge' (R8)", function()
   end)
 
   it("lets kinds change in cells", function()
-    local text = "local a, b = %s, %s return { get = function() return a, b end, set = function(x) a, b = x, x end }"
+    local text = "local a, b = %s, %s return { get = function() return a, b end, \z
+      set = function(x) a, b = x, x end }"
     local M = load_first(text:format("1", "nil"))
     merge(text:format("{ 5 }", "{ 6 }"))
     assert.same({ { 5 }, { 6 } }, { M.get() })
@@ -209,7 +213,8 @@ describe("data = 'merge' (R8)", function()
 
     it("keeps those that the program changed in any way", function()
       local M = load_first [[return { rows = {
-        a = { v = 1 }, b = { v = 1, w = 2 }, c = { v = 1 }, d = { v = { 1 } }, e = { v = 1 }, f = { run = print },
+        a = { v = 1 }, b = { v = 1, w = 2 }, c = { v = 1 }, d = { v = { 1 } }, e = { v = 1 },
+          f = { run = print },
         g = 1,
       } }]]
       M.rows.a.v, M.rows.b.w, M.rows.c.new, M.rows.d.v[1], M.rows.g = 2, nil, 3, 4, 5
@@ -348,7 +353,8 @@ describe("data = 'merge' (R8)", function()
   it("works in an object that is a global as well, and that the file takes up again", function()
     finally(function() rawset(_G, "Kept", nil) end)
     local function text(n)
-      return ("Kept = Kept or {} Kept.rate, Kept.rows = %d, { a = %d, b = %d } return Kept"):format(n, n, n)
+      return ("Kept = Kept or {} Kept.rate, Kept.rows = %d, { a = %d, b = %d } return Kept")
+        :format(n, n, n)
     end
     local M = load_first(text(1))
     M.rows.b = nil
@@ -359,7 +365,8 @@ describe("data = 'merge' (R8)", function()
     assert.same({ rate = 9, rows = { a = 3 } }, M)
   end)
 
-  it("lets follow what a `keep` has left behind in a table that is known by a local of a renamed function", function()
+  it("lets follow what a `keep` has left behind in a table that is known by a local of a \z
+    renamed function", function()
     local text = "local t = { { v = %d } } return { %s = function() return t[1].v end }"
     local M = load_first(text:format(1, "before"))
     app:update("m", text:format(2, "after"))
@@ -383,8 +390,10 @@ describe("data = 'merge' (R8)", function()
     assert.same({ a = 2 }, M)
   end)
 
-  it("knows a table by each of the places that the file keeps for it, and the tables in it", function()
-    local text = "local t = { x = %d, inner = { %d } } local M = { %s } function M.t() return t end return M"
+  it("knows a table by each of the places that the file keeps for it, \z
+    and the tables in it", function()
+    local text = "local t = { x = %d, inner = { %d } } local M = { %s } \z
+      function M.t() return t end return M"
     local function of(n, places) return (text:gsub("%%d", n):gsub("%%s", places)) end
     local M = load_first(of(1, "b = t"))
     merge(of(2, "b = t, a = t"))
@@ -396,7 +405,8 @@ describe("data = 'merge' (R8)", function()
   end)
 
   it("knows a table by a place at which the program has none", function()
-    local text = "local t = { x = %d, y = 1 } local M = { first = t } function M.t() return t end return M"
+    local text = "local t = { x = %d, y = 1 } local M = { first = t } \z
+      function M.t() return t end return M"
     local M = load_first(text:format(1))
     M.first, M.t().y = nil, nil
     merge(text:format(2))
@@ -423,7 +433,8 @@ describe("data = 'merge' (R8)", function()
     local M = load_first(text:format(1, 1, 1, 1))
     M.Unit.power = 50
     merge(text:format(2, 2, 2, 2))
-    assert.same({ 2, 50, 2, 2 }, { M.Unit.speed, M.Unit.power, getmetatable(M).version, M.inherited })
+    assert.same({ 2, 50, 2, 2 },
+      { M.Unit.speed, M.Unit.power, getmetatable(M).version, M.inherited })
   end)
 
   it("works for keys of all kinds, and through shared tables and cycles", function()
@@ -438,7 +449,8 @@ describe("data = 'merge' (R8)", function()
     local M = load_first(of(1))
     M[true] = 7
     merge(of(2))
-    assert.same({ 2, 7, 2, 2, 2, 2, 2 }, { M[1.5], M[true], M[false], M[-3], M[2 ^ 53], M["\0"], M.a.v })
+    assert.same({ 2, 7, 2, 2, 2, 2, 2 },
+      { M[1.5], M[true], M[false], M[-3], M[2 ^ 53], M["\0"], M.a.v })
     assert.equal(M.a, M.b)
     assert.equal(2, M[M.a]) -- a key that is a table is on record by its number
   end)
@@ -446,7 +458,8 @@ describe("data = 'merge' (R8)", function()
   it("never runs a metamethod", function()
     local M = load_first "return { rows = { a = 1, b = 2 } }"
     local function refuse() error "touched" end
-    local touchy = { __index = refuse, __newindex = refuse, __pairs = refuse, __len = refuse, __eq = refuse }
+    local touchy = { __index = refuse, __newindex = refuse, __pairs = refuse, __len = refuse,
+      __eq = refuse }
     setmetatable(M, touchy)
     setmetatable(M.rows, touchy)
     merge "return { rows = { a = 5 } }"
@@ -454,7 +467,8 @@ describe("data = 'merge' (R8)", function()
     assert.same({ a = 5 }, rawget(M, "rows"))
   end)
 
-  it("is a value of gg.safe_reloads no more than before: `true` means replace, an option beats it", function()
+  it("is a value of gg.safe_reloads no more than before: `true` means replace, \z
+    an option beats it", function()
     local M = load_first "return { rate = 1, size = 1 }"
     gg.safe_reloads.m = true
     M.size = 5
@@ -466,7 +480,8 @@ describe("data = 'merge' (R8)", function()
     it("has what followed and what stayed, in the plan's text, too", function()
       local M = load_first(V1)
       M.rate = 9
-      local text = change(V1, { ["rate = 0.3"] = "rate = 0.5", ['"one"'] = '"two"', ["unset = 10"] = "unset = 20" })
+      local text = change(V1,
+        { ["rate = 0.3"] = "rate = 0.5", ['"one"'] = '"two"', ["unset = 10"] = "unset = 20" })
       app:write("m", text)
       local plan = app.hotreload.plan("m", { data = "merge" })
       assert.matches("values replaced:\n    ~ m.limit@limit\n    ~ m.name\n", plan, 1, true)
@@ -521,7 +536,8 @@ describe("data = 'merge' (R8)", function()
 
     it("changes neither program nor record: a hook that raises", function()
       local M = load_first(V1)
-      app:write("m", change(V2, { ["return M\n"] = "function M.__hotfix() error 'no' end return M\n" }))
+      app:write("m",
+        change(V2, { ["return M\n"] = "function M.__hotfix() error 'no' end return M\n" }))
       app:refused("m", { data = "merge" }, M)
       assert_follows_still(M)
     end)
@@ -547,7 +563,8 @@ describe("data = 'merge' (R8)", function()
   end)
 
   it("works for lists of modules, and in scope 'vm'", function()
-    local M, N = load_first(V1), load_first("local M = require 'm' return { rate = M.rate, own = 1 }", "n")
+    local M, N = load_first(V1),
+      load_first("local M = require 'm' return { rate = M.rate, own = 1 }", "n")
     N.own = 5
     local rows = { M.items.sword }
     app:write("m", change(V1, { ["rate = 0.3"] = "rate = 0.5", ["price = 10"] = "price = 15" }))
@@ -585,9 +602,12 @@ describe("data = 'merge' (R8)", function()
       local M = require "first"
       for i = 1, 60, 7 do M["k" .. i], M.list[i].id = -i, -i end
       M.x.v = 9
-      local source = text:gsub("v = 1", "v = 2"):gsub("= i, {", "= i + 100, {"):gsub("id = i", "id = i + 100")
-      local _, report = assert(gg.reload("first", { source = source, data = "merge", report = "full" }))
-      print(M.x.v, report.data.kept, report.data.replaced, table.concat(report.paths.data.replaced, " "))
+      local source = text:gsub("v = 1", "v = 2"):gsub("= i, {", "= i + 100, {")
+        :gsub("id = i", "id = i + 100")
+      local _, report = assert(gg.reload("first",
+        { source = source, data = "merge", report = "full" }))
+      print(M.x.v, report.data.kept, report.data.replaced,
+        table.concat(report.paths.data.replaced, " "))
       for i = 1, 60 do print(M["k" .. i], M.list[i].id) end
     ]])
     assert.matches("^9\t", out)
@@ -600,7 +620,8 @@ describe("what the program removed (R5.3)", function()
   after_each(function() app:unload() end)
 
   local TEXT = [[
-    local M = { data = 1, table = { 1 }, rows = { a = 1, b = 2 }, on = { [101] = function() return 1 end } }
+    local M = { data = 1, table = { 1 }, rows = { a = 1, b = 2 },
+      on = { [101] = function() return 1 end } }
     function M.start() M.start = nil end
     function M.stop() end
     return M
@@ -626,7 +647,8 @@ describe("what the program removed (R5.3)", function()
     end)
   end
 
-  it("does not come back where the file has got another place for its table in the meantime", function()
+  it("does not come back where the file has got another place for its table \z
+    in the meantime", function()
     local text = "local t = { x = 1, y = 2 } local M = { last = t } M.first = FIRST return M"
     local M = app:module("m", (text:gsub("FIRST", "nil")))
     app:update("m", (text:gsub("FIRST", "t")))
@@ -668,7 +690,8 @@ describe("what the program removed (R5.3)", function()
   it("stays away among the globals, until the module is loaded anew", function()
     app:update("m", "RATE, Box = 1, Box or {} Box.a = 1 function go() end function stop() end")
     _G.RATE, _G.Box.a, _G.go = nil, nil, nil
-    app:update("m", "RATE, Box = 2, Box or {} Box.a = 2 function go() end function stop() return 2 end")
+    app:update("m",
+      "RATE, Box = 2, Box or {} Box.a = 2 function go() end function stop() return 2 end")
     assert.same({}, { rawget(_G, "RATE"), _G.Box.a, rawget(_G, "go") })
     assert.equal(2, _G.stop())
   end)
@@ -707,7 +730,8 @@ describe("what the program removed (R5.3)", function()
   describe("and lists", function()
     it("grow by the elements with functions that the file appends, in every mode", function()
       app:update("m", [[return {
-        list = { 1, 2 }, on = { function() return 2 end }, rows = { { f = function() end } }, [5] = 1,
+        list = { 1, 2 }, on = { function() return 2 end },
+          rows = { { f = function() end } }, [5] = 1,
       }]])
       local M = package.loaded.m
       app:update("m", [[return {
@@ -795,7 +819,8 @@ describe("the record of the base version (R8)", function()
     assert.equal(3, M.rate)
   end)
 
-  it("has a table where it looked for what another one lacks, though a closure holds it, too", function()
+  it("has a table where it looked for what another one lacks, \z
+    though a closure holds it, too", function()
     local forms = {
       "{ __index = t }",
       "{ __index = t, __pairs = function() return pairs(t) end }",
@@ -805,22 +830,27 @@ describe("the record of the base version (R8)", function()
     local heads = {
       own = "local function wrap(t) return setmetatable({}, %s) end ",
       foreign = "local wrap = require 'wrap' ",
-      ["the chunk's"] = "local t local function wrap(table) t = table return setmetatable({}, %s) end ",
+      ["the chunk's"] =
+        "local t local function wrap(table) t = table return setmetatable({}, %s) end ",
     }
     for whose, head in pairs(heads) do
       for i, form in ipairs(forms) do
         local name = ("cfg_%s_%d"):format(whose:sub(1, 3), i)
-        package.loaded.wrap = load(("return function(t) return setmetatable({}, %s) end"):format(form))()
-        local text = (head .. "return wrap { rate = 1, mode = 'a', gone = 1, sub = { x = 1, y = 1 }, list = { 1, 2 } }")
+        package.loaded.wrap = load(("return function(t) return setmetatable({}, %s) end")
+          :format(form))()
+        local text = (head .. "return wrap { rate = 1, mode = 'a', gone = 1, sub = { x = 1, \z
+          y = 1 }, list = { 1, 2 } }")
           :gsub("%%s", (form:gsub("%%", "%%%%")))
         app:update(name, text)
         local cfg = package.loaded[name]
         cfg.sub.y, cfg.sub.own = 7, 8
         for round = 2, 4 do
-          local new = text:gsub("rate = 1", "rate = " .. round):gsub("x = 1", "x = " .. round):gsub("gone = 1,", "")
+          local new = text:gsub("rate = 1", "rate = " .. round):gsub("x = 1", "x = " .. round)
+            :gsub("gone = 1,", "")
             :gsub("2 }", "2, 3 }")
           local report = app:update(name, new, { data = "merge" })
-          assert.same({ round, "a", { x = round, y = 7, own = 8 } }, { cfg.rate, cfg.mode, cfg.sub }, name)
+          assert.same({ round, "a", { x = round, y = 7, own = 8 } },
+            { cfg.rate, cfg.mode, cfg.sub }, name)
           assert.same({ 1, 2, 3 }, cfg.list)
           assert.is_nil(cfg.gone)
           assert.same({}, report.warnings)
@@ -831,7 +861,8 @@ describe("the record of the base version (R8)", function()
 
   it("does not grow with reloads", function()
     local function text(i)
-      return ("K%d = 1 return { ['k%d'] = { %d }, f = function() return %d end }"):format(i % 2, i, i, i)
+      return ("K%d = 1 return { ['k%d'] = { %d }, f = function() return %d end }")
+        :format(i % 2, i, i, i)
     end
     app:update("m", text(0))
     local M = package.loaded.m
@@ -871,7 +902,8 @@ describe("data = 'merge' (R8) with values chosen to be alike", function()
   it("keeps a string, a float for an integer, and one under a key", function()
     local V = "return { motd = %q, limit = 100, names = { [%q] = 1 } }"
     local motd = "Welcome to the server, have a very good time her"
-    local chosen = "A client has chosen this text...\xa9\x16\x19\x19\x0a\xaeA\x9a\x01\xad\xec\xa5P9\xceP"
+    local chosen =
+      "A client has chosen this text...\xa9\x16\x19\x19\x0a\xaeA\x9a\x01\xad\xec\xa5P9\xceP"
     app:update("m", V:format(motd, motd))
     local M = package.loaded.m
     M.motd, M.limit = chosen, 0x1.0f1858a10d46cp-223
@@ -892,7 +924,8 @@ describe("data under keys that are tables (R8.4)", function()
     return M
   ]]
 
-  it("follows the file with 'merge' where the program has not changed it, and is counted else", function()
+  it("follows the file with 'merge' where the program has not changed it, \z
+    and is counted else", function()
     local M = app:module("m", V:format(2, 3, 4))
     local fire, ice, wind = M.Fire, M.Ice, M.Wind
     M.damage[fire][wind] = 30

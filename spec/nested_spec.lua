@@ -19,7 +19,8 @@ describe("closures of old factories (R9.3)", function()
       local M = {}
       function M.new(name)
         local hp = 10
-        return { hit = function(n) hp = hp - n return "v1 " .. name .. hp end, hp = function() return hp end }
+        return { hit = function(n) hp = hp - n return "v1 " .. name .. hp end,
+          hp = function() return hp end }
       end
       return M]])
     local one, two = M.new "one", M.new "two"
@@ -43,13 +44,19 @@ describe("closures of old factories (R9.3)", function()
   it("go on sharing what they shared", function()
     local M = app:module(name, [[
       local M = {}
-      function M.pair() local n = 0 return function() n = n + 1 return n end, function() return n end end
+      function M.pair()
+        local n = 0
+        return function() n = n + 1 return n end, function() return n end
+      end
       return M]])
     local add, get = M.pair()
     add()
     reload [[
       local M = {}
-      function M.pair() local n = 0 return function() n = n + 10 return n end, function() return -n end end
+      function M.pair()
+        local n = 0
+        return function() n = n + 10 return n end, function() return -n end
+      end
       return M]]
     assert.equal(11, add())
     local held = get
@@ -57,7 +64,8 @@ describe("closures of old factories (R9.3)", function()
   end)
 
   it("are one closure wherever one closure was", function()
-    local M = app:module(name, "return { new = function(x) return function() return 'v1', x end end }")
+    local M = app:module(name,
+      "return { new = function(x) return function() return 'v1', x end end }")
     local f = M.new(1)
     local t = { f, f, [f] = f }
     reload "return { new = function(x) return function() return 'v2', x end end }"
@@ -88,7 +96,8 @@ describe("closures of old factories (R9.3)", function()
       function M.new(v) return function(n) n = tostring(n) return v, BODY end end
       return M
     ]]
-    local less = more:gsub("local function log.-\n", ""):gsub("BODY", '"less"'):gsub("return v, ", "return ")
+    local less = more:gsub("local function log.-\n", ""):gsub("BODY", '"less"')
+      :gsub("return v, ", "return ")
     more = more:gsub("BODY", 'log "more"'):gsub("return v, ", "return ")
     local M = app:module("M", less)
     local f = { M.new(1) }
@@ -122,10 +131,13 @@ describe("closures of old factories (R9.3)", function()
     assert.equal(0, report.stale)
   end)
 
-  it("follow though the program has put them into the module, before and after such reloads", function()
+  it("follow though the program has put them into the module, \z
+    before and after such reloads", function()
     local source = [[
       local M = { sub = { other = function() return "OTHER" end } }
-      function M.new(name) return { get = function(n) n = tostring(n) return "GET " .. name end } end
+      function M.new(name)
+        return { get = function(n) n = tostring(n) return "GET " .. name end }
+      end
       return M
     ]]
     local function version(other, get) return (source:gsub("OTHER", other):gsub("GET", get)) end
@@ -139,7 +151,8 @@ describe("closures of old factories (R9.3)", function()
     assert.same({ M.first, M.sub.second }, { objects[1].get, objects[2].get })
   end)
 
-  it("follow though the program holds an earlier generation of the factory, in whose place a patch stood", function()
+  it("follow though the program holds an earlier generation of the factory, \z
+    in whose place a patch stood", function()
     local source = [[
       local M = {}
       function M.new(name)
@@ -157,7 +170,8 @@ describe("closures of old factories (R9.3)", function()
     assert.equal("new first", f[1]())
   end)
 
-  it("stay old where two functions of the module had their code, and were made by an earlier generation", function()
+  it("stay old where two functions of the module had their code, and were made by an \z
+    earlier generation", function()
     local source = [[
       local M = {}
       function M.new(name) return function() return "NEW", name, #name end end
@@ -185,7 +199,8 @@ describe("closures of old factories (R9.3)", function()
       return M]]
     assert.equal("v1", (f()))
     assert.equal(1, report.stale)
-    assert.matches("it would need 'b', a local of the function that made it", report.warnings[1], 1, true)
+    assert.matches("it would need 'b', a local of the function that made it",
+      report.warnings[1], 1, true)
     assert.same({ "v2", 1, 2 }, { M.new(1, 2)() })
   end)
 
@@ -201,7 +216,8 @@ describe("closures of old factories (R9.3)", function()
   end)
 
   it("are taken back by undo", function()
-    local M = app:module(name, "return { new = function(x) return function() x = x + 1 return 'v1', x end end }")
+    local M = app:module(name,
+      "return { new = function(x) return function() x = x + 1 return 'v1', x end end }")
     local t = { M.new(1) }
     local old = setmetatable({ t[1] }, { __mode = "v" })
     reload "return { new = function(x) return function() x = x + 1 return 'v2', x end end }"

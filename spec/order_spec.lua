@@ -11,10 +11,14 @@ describe("R3.4 the order of a table", function()
   local prelude = [[
     require "hotreload"
     local names = {}
-    for name in ("ant bee cat dog eel fox gnu hen ibis jay kid lark"):gmatch "%a+" do names[#names + 1] = name end
+    for name in ("ant bee cat dog eel fox gnu hen ibis jay kid lark"):gmatch "%a+" do
+      names[#names + 1] = name
+    end
     local function each(form, separator)
       local lines = {}
-      for i, name in ipairs(names) do lines[i] = form:gsub("NAME", name):gsub("NUMBER", tostring(i)) end
+      for i, name in ipairs(names) do
+        lines[i] = form:gsub("NAME", name):gsub("NUMBER", tostring(i))
+      end
       return table.concat(lines, separator or "\n")
     end
     local function write(text)
@@ -33,8 +37,10 @@ describe("R3.4 the order of a table", function()
 
   it("decides nothing where one running table meets many of the incoming version", function()
     local out = app:subprocesses(20, prelude .. [==[
-      local M = start("local t = { f = function() return 'old' end } return {" .. each "NAME = t," .. "}")
-      update("return {" .. each "NAME = { f = function() return 'new NAME' end, n = NUMBER }," .. "}")
+      local M = start("local t = { f = function() return 'old' end } return {"
+        .. each "NAME = t," .. "}")
+      update("return {" .. each "NAME = { f = function() return 'new NAME' end, n = NUMBER },"
+        .. "}")
       for i, name in ipairs(names) do
         print(name, M[name] == M[names[i - 1]], M[name].f(), M[name].n)
       end
@@ -51,14 +57,16 @@ describe("R3.4 the order of a table", function()
 
   it("decides nothing where many running tables meet one of the incoming version", function()
     local out = app:subprocesses(20, prelude .. [==[
-      local M = start("return {" .. each "NAME = { f = function() return 'old' end, n = NUMBER }," .. "}")
+      local M =
+        start("return {" .. each "NAME = { f = function() return 'old' end, n = NUMBER }," .. "}")
       local tables = {}
       for _, name in ipairs(names) do tables[name] = M[name] end
       update("local t = { f = function() return 'new' end, box = {} } t.box.t = t return {"
         .. each "NAME = t," .. "added = { t, [t] = 1 } }")
       for _, name in ipairs(names) do
         local t = M[name]
-        print(name, t == tables[name], t.f(), t.n, t.box == M.ant.box, t.box.t == t, t == M.added[1], M.added[t])
+        print(name, t == tables[name], t.f(), t.n, t.box == M.ant.box, t.box.t == t,
+          t == M.added[1], M.added[t])
       end
     ]==])
     -- The twelve expressions are gone; no one of them has become the one of the file.
@@ -73,7 +81,8 @@ describe("R3.4 the order of a table", function()
 
   it("decides nothing where many running functions meet one of the incoming version", function()
     local out = app:subprocesses(20, prelude .. [==[
-      local M = start("local M = {}" .. each [[ do local n = NUMBER function M.NAME() n = n + 100 return n end end ]]
+      local M = start("local M = {}"
+        .. each [[ do local n = NUMBER function M.NAME() n = n + 100 return n end end ]]
         .. "return M")
       for _, name in ipairs(names) do M[name]() end
       local _, report = update("local M = {} local n = 0 local function f() n = n + 1 return n end "
@@ -103,9 +112,11 @@ describe("R3.4 the order of a table", function()
 
   it("decides nothing where one running function meets many of the incoming version", function()
     local out = app:subprocesses(20, prelude .. [==[
-      local M = start("local n = 0 local function f() n = n + 1 return n end return {" .. each "NAME = f," .. "}")
+      local M = start("local n = 0 local function f() n = n + 1 return n end return {"
+        .. each "NAME = f," .. "}")
       M.ant()
-      update("local n = 0 return {" .. each "NAME = function() n = n + 1 return 'NAME', n end," .. "}")
+      update("local n = 0 return {" .. each "NAME = function() n = n + 1 return 'NAME', n end,"
+        .. "}")
       for _, name in ipairs(names) do print(M[name]()) end
     ]==])
     -- The definition of `f` is gone, and the twelve are new; their counter is the one that was
@@ -124,11 +135,14 @@ describe("R3.4 the order of a table", function()
       local function shape(a, b)
         return "local a = { name = 'a', f = function() return 'VERSION a' end }"
           .. "local b = { name = 'b', f = function() return 'VERSION b' end }"
-          .. "return { a = a, b = b," .. each(("NAME = %s, NAME_other = %s,"):format(a, b)) .. "ADDED }"
+          .. "return { a = a, b = b,"
+          .. each(("NAME = %s, NAME_other = %s,"):format(a, b)) .. "ADDED }"
       end
       local M = start((shape("a", "b"):gsub("VERSION", "old"):gsub("ADDED", "")))
-      update((shape("b", "a"):gsub("VERSION", "new"):gsub("ADDED", "added = { a, b, [a] = 'a', [b] = 'b' }")))
-      print(M.a.name, M.a.f(), M.b.name, M.b.f(), M.added[1].name, M.added[2].name, M.added[M.a], M.added[M.b])
+      update((shape("b", "a"):gsub("VERSION", "new"):gsub("ADDED", "added = { a, b, \z
+        [a] = 'a', [b] = 'b' }")))
+      print(M.a.name, M.a.f(), M.b.name, M.b.f(), M.added[1].name, M.added[2].name,
+        M.added[M.a], M.added[M.b])
       for _, name in ipairs(names) do
         print(name, M[name].name, M[name].f(), M[name .. "_other"].name, M[name .. "_other"].f())
       end
@@ -140,13 +154,25 @@ describe("R3.4 the order of a table", function()
   it("decides nothing in which cells match by name", function()
     local out = app:subprocesses(20, prelude .. [==[
       local M = start("local M = {}"
-        .. each [[ do local n, NAME = NUMBER, "old NAME" function M.NAME() n = n + 1 return n, NAME end end ]]
+        .. each [[
+          do
+            local n, NAME = NUMBER, "old NAME"
+            function M.NAME() n = n + 1 return n, NAME end
+          end ]]
         .. " return M")
       for _, name in ipairs(names) do M[name]() end
       update("local M = {}"
-        .. each [[ do local n, NAME = 1000, "new NAME" function M.NAME_renamed() return n, NAME end end ]]
+        .. each [[
+          do
+            local n, NAME = 1000, "new NAME"
+            function M.NAME_renamed() return n, NAME end
+          end ]]
         .. "\n"
-        .. each [[ do local n, other = 2000, "new" function M.NAME_fresh() return n, other end end ]]
+        .. each [[
+          do
+            local n, other = 2000, "new"
+            function M.NAME_fresh() return n, other end
+          end ]]
         .. " return M")
       for i, name in ipairs(names) do
         print(name, i, M[name .. "_renamed"]()) print(M[name .. "_fresh"]())
@@ -169,7 +195,8 @@ describe("R3.4 the order of a table", function()
 
   it("decides nothing in the message that lists conflicts", function()
     local out = app:subprocesses(20, prelude .. [==[
-      start("return {" .. each "NAME = function() end, sub_NAME = { f = function() end, g = NUMBER }," .. "}")
+      start("return {"
+        .. each "NAME = function() end, sub_NAME = { f = function() end, g = NUMBER }," .. "}")
       update("return {" .. each "NAME = {}, sub_NAME = { f = NUMBER, g = function() end }," .. "}")
     ]==])
     for name in ("ant bee cat dog eel fox gnu hen ibis jay kid lark"):gmatch "%a+" do
@@ -199,7 +226,8 @@ describe("R3.4 the order of a table", function()
     local n = 12
     for name, number, linked, text, count in out:gmatch "(%a+)\t(%d+)\t(%a+)\t(%a+)\t(%d+)\n" do
       n = n + 1
-      assert.same({ tostring(n - 12), "true", "new", tostring(n) }, { number, linked, text, count }, name)
+      assert.same({ tostring(n - 12), "true", "new", tostring(n) },
+        { number, linked, text, count }, name)
     end
     assert.equal(24, n)
   end)

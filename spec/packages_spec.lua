@@ -38,9 +38,11 @@ describe("A package of Debian", function()
       if not real_package.installed(subject.debian) then
         return pending(("%s is not installed (Debian: %s)"):format(name, subject.debian))
       end
-      local out, code, err, how = app:subprocess(SCRIPT:format(program.root, FOLDER .. name .. ".lua"))
+      local out, code, err, how = app:subprocess(SCRIPT:format(program.root,
+        FOLDER .. name .. ".lua"))
       assert.equal("exit 0", how .. " " .. code, err)
-      local modules, native, reloads = out:match "done: (%d+) modules, (%d+) of them in C, (%d+) reloads\n$"
+      local modules, native, reloads =
+        out:match "done: (%d+) modules, (%d+) of them in C, (%d+) reloads\n$"
       assert.is_truthy(modules, out)
       -- By itself three times, and once with scope = "vm"; in one transaction once, and twice with
       -- scope = "vm"; moved once.
@@ -61,7 +63,9 @@ describe("A package of Debian", function()
           assert.is_true(#reason > 10)
         end
       end
-      for module in pairs(subject.needs or {}) do assert.is_truthy(page:find("`" .. module .. "`", 1, true), module) end
+      for module in pairs(subject.needs or {}) do
+        assert.is_truthy(page:find("`" .. module .. "`", 1, true), module)
+      end
       if subject.old then assert.is_truthy(page:find(subject.debian, 1, true), name) end
     end
     assert.is_true(count > 10)

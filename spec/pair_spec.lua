@@ -13,13 +13,15 @@ describe("R3.1 table with table", function()
   it("keeps the running tables and takes the incoming functions at every depth", function()
     local M = app:module("M", [[
       return { f = function() return "old" end, x = 1,
-        a = { f = function() return "old a" end, x = 1, b = { c = { f = function() return "old c" end, x = 1 } } } }
+        a = { f = function() return "old a" end, x = 1,
+          b = { c = { f = function() return "old c" end, x = 1 } } } }
     ]])
     local a, c = M.a, M.a.b.c
     M.x, a.x, c.x = 11, 12, 13
     app:update("M", [[
       return { f = function() return "new" end, x = 2,
-        a = { f = function() return "new a" end, x = 2, b = { c = { f = function() return "new c" end, x = 2 } } } }
+        a = { f = function() return "new a" end, x = 2,
+          b = { c = { f = function() return "new c" end, x = 2 } } } }
     ]])
     assert.equal(M, app:load "M")
     assert.equal(a, M.a)
@@ -52,7 +54,8 @@ describe("R3.1 table with table", function()
     local v1 = [[
       local key = require "keys"
       return {
-        [1] = function() return "old" end, [-7] = function() return "old" end, [2.5] = function() return "old" end,
+        [1] = function() return "old" end, [-7] = function() return "old" end,
+          [2.5] = function() return "old" end,
         [true] = function() return "old" end, [false] = { f = function() return "old" end, n = 1 },
         [key] = function() return "old" end, [print] = { f = function() return "old" end, n = 1 },
         ["odd key"] = function() return "old" end, [""] = function() return "old" end,
@@ -97,7 +100,8 @@ describe("R3.1 table with table", function()
   end
 
   for _, scope in ipairs { "module", "vm" } do
-    it("finds an entry through a key that is a function without a name; scope = " .. scope, function()
+    it("finds an entry through a key that is a function without a \z
+      name; scope = " .. scope, function()
       local source = [[
         local M, calls = { set = {}, weak = setmetatable({}, { __mode = "k" }) }, 0
         LISTENERS = LISTENERS or {}
@@ -123,9 +127,11 @@ describe("R3.1 table with table", function()
         app:update("M", (source:gsub(' 1"', " " .. round .. '"')), { scope = scope })
         local found = {}
         for f, value in pairs(M.set) do found[f()] = value end
-        assert.same({ ["first " .. round] = row, ["second " .. round] = 2, made = true, foreign = true }, found)
+        assert.same({ ["first " .. round] = row, ["second " .. round] = 2, made = true,
+          foreign = true }, found)
         assert.equal(7, row.n)
-        assert.same({ 4, 1, 1, true }, { count(M.set), count(M.weak), count(G.LISTENERS), M.set[foreign] })
+        assert.same({ 4, 1, 1, true },
+          { count(M.set), count(M.weak), count(G.LISTENERS), M.set[foreign] })
         if scope == "module" then assert.is_true(M.set[made]) end
         assert.equal("global " .. round, next(G.LISTENERS)())
         local before = M.calls()
@@ -181,10 +187,12 @@ describe("R3.1 table with table", function()
       local source = "local M = { set = {} } " .. text .. " return M"
       local M = app:module("M", source)
       local before = count(M.set)
-      local edited = source:gsub("old", "new"):gsub("'a' end%]", "'b' end] = 3 M.set[function() return 'c' end]")
+      local edited = source:gsub("old", "new"):gsub("'a' end%]",
+        "'b' end] = 3 M.set[function() return 'c' end]")
       local report = app:update("M", edited)
       assert.equal(before, count(M.set))
-      assert.matches("M.set: function keys of the file that look like others there", report.warnings[1], 1, true)
+      assert.matches("M.set: function keys of the file that look like others there",
+        report.warnings[1], 1, true)
       package.loaded.M = nil
     end
   end)
@@ -438,12 +446,15 @@ describe("R3.1 references among the module's own tables", function()
   it("stay at the state that the program chose, in slots and cells", function()
     local v1 = [[
       local M = {
-        idle = { f = function() return "idle old" end }, busy = { f = function() return "busy old" end },
+        idle = { f = function() return "idle old" end },
+          busy = { f = function() return "busy old" end },
         alarm = { f = function() return "alarm old" end },
       }
       local current = M.idle
       M.current, M.before = M.idle, { M.idle, state = M.idle }
-      function M.go(state) current, M.current, M.before[1], M.before.state = state, state, state, state end
+      function M.go(state)
+        current, M.current, M.before[1], M.before.state = state, state, state, state
+      end
       function M.f() return current.f() end
       return M
     ]]
@@ -464,7 +475,8 @@ describe("R3.1 references among the module's own tables", function()
       function A.f() return "A old" end
       function B.f() return "B old" end
       function C.f() return "C old" end
-      local M = { A = A, B = B, C = C, default = FIRST, list = { FIRST, SECOND }, by_name = { first = FIRST } }
+      local M = { A = A, B = B, C = C, default = FIRST, list = { FIRST, SECOND },
+        by_name = { first = FIRST } }
       function M.get() return M.default.f() end
       return M
     ]]
@@ -507,7 +519,8 @@ describe("R3.1 references among the module's own tables", function()
     assert_own(M.states, { "idle", "alarm" }, "new")
   end)
 
-  it("give no table the functions of one that the file has put into its place, and keeps beside it", function()
+  it("give no table the functions of one that the file has put into its place, \z
+    and keeps beside it", function()
     local M = app:module("M", [[
       local Base = {}
       function Base.f() return "Base old" end
@@ -531,7 +544,8 @@ describe("R3.1 references among the module's own tables", function()
     assert.equal(M.Fancy(), M.default)
   end)
 
-  it("give a class nothing of one that no local of a function has, and that is in its place now", function()
+  it("give a class nothing of one that no local of a function has, \z
+    and that is in its place now", function()
     local v1 = [[
       local Base = {}
       local M = { default = Base }
@@ -553,9 +567,11 @@ describe("R3.1 references among the module's own tables", function()
     assert.same({ true, "Fancy" }, { M.default.fancy, M.default.f() })
   end)
 
-  it("say nothing of a class that a local has, though the place leads to the module itself by now", function()
+  it("say nothing of a class that a local has, though the place leads to the \z
+    module itself by now", function()
     local function source(place, functions)
-      return "local Base = {} function Base.f() return 'Base' end local M = {} M.sub = { at = " .. place .. " } "
+      return "local Base = {} function Base.f() return 'Base' end local M = {} M.sub = { at = "
+        .. place .. " } "
         .. functions .. " return M"
     end
     local first = "function M.f() return Base end"
@@ -568,7 +584,8 @@ describe("R3.1 references among the module's own tables", function()
     assert.is_nil(rawget(Base, "g"))
   end)
 
-  it("of a local point at what the program chose, though the file begins with another table", function()
+  it("of a local point at what the program chose, though the file begins \z
+    with another table", function()
     local v1 = [[
       local current
       local Idle, Alarm = {}, {}
@@ -639,8 +656,10 @@ describe("R3.1 references among the module's own tables", function()
     assert.same({ limit = 1 }, M.cache)
   end)
 
-  it("add nothing to a table that stays at one of its places, where the other one gets a table with more", function()
-    local first = "local a = { x = 1 } local b = { x = 2, y = 3 } return { p = a, q = a, f = function() end }"
+  it("add nothing to a table that stays at one of its places, where the other one gets a \z
+    table with more", function()
+    local first =
+      "local a = { x = 1 } local b = { x = 2, y = 3 } return { p = a, q = a, f = function() end }"
     local M = app:module("M", first)
     local a = M.p
     app:update("M", (first:gsub("q = a", "q = b"):gsub("x = 1", "x = 1, z = 4")))
@@ -660,7 +679,8 @@ describe("R3.1 references among the module's own tables", function()
       function Plant.grow() return "grow old" end
       local Thing = setmetatable({}, { __index = Animal })
       Thing.__index = Thing
-      return { Animal = Animal, Plant = Plant, thing = function() return setmetatable({}, Thing) end }
+      return { Animal = Animal, Plant = Plant,
+        thing = function() return setmetatable({}, Thing) end }
     ]]
     local M = app:module("M", v1)
     local thing, animal = M.thing(), setmetatable({}, M.Animal)
@@ -711,8 +731,8 @@ describe("R3.1 raw access", function()
   local hostile = [[
     local function hostile(t)
       local meta = { f = function() return "old" end }
-      for _, event in ipairs { "index", "newindex", "pairs", "eq", "lt", "le", "len", "call", "tostring", "concat",
-        "unm", "close" } do
+      for _, event in ipairs { "index", "newindex", "pairs", "eq", "lt", "le", "len", "call",
+        "tostring", "concat", "unm", "close" } do
         meta["__" .. event] = function() FOUGHT = event error("__" .. event .. " ran") end
       end
       meta.__metatable, meta.__name = "hands off", "hostile"
@@ -722,13 +742,15 @@ describe("R3.1 raw access", function()
 
   it("runs no metamethod of a table that fights back", function()
     local v1 = hostile .. [[
-      local M = hostile { f = function() return "old" end, n = 1, sub = hostile { f = function() return "old" end } }
+      local M = hostile { f = function() return "old" end, n = 1,
+        sub = hostile { f = function() return "old" end } }
       return M
     ]]
     local M = app:module("M", v1)
     local sub = rawget(M, "sub")
     rawset(M, "n", 7)
-    app:update("M", (v1:gsub('"old"', '"new"'):gsub("n = 1", "n = 2, added = hostile { f = print }")))
+    app:update("M",
+      (v1:gsub('"old"', '"new"'):gsub("n = 1", "n = 2, added = hostile { f = print }")))
     assert.is_nil(rawget(G, "FOUGHT"))
     assert.is_true(rawequal(sub, rawget(M, "sub")))
     assert.equal("new", rawget(M, "f")())
@@ -739,8 +761,10 @@ describe("R3.1 raw access", function()
     assert.equal(print, rawget(rawget(M, "added"), "f"))
   end)
 
-  it("refuses a conflict inside a table that fights back without running its metamethods", function()
-    local v1 = hostile .. [[ return hostile { f = function() return "old" end, g = function() end } ]]
+  it("refuses a conflict inside a table that fights back without running \z
+    its metamethods", function()
+    local v1 = hostile
+      .. [[ return hostile { f = function() return "old" end, g = function() end } ]]
     local M = app:module("M", v1)
     app:write("M", (v1:gsub("g = function%(%) end", "g = {}")))
     assert.matches("M.g", app:refused("M", nil, M), 1, true)
@@ -754,7 +778,8 @@ describe("R3.1 raw access", function()
     local M = app:module("M", "return { box = { f = function() return 1 end }, list = {} }")
     local fought
     local function fight() fought = true error "fought" end
-    local meta = { __index = fight, __newindex = fight, __pairs = fight, __eq = fight, __len = fight, __metatable = 1 }
+    local meta = { __index = fight, __newindex = fight, __pairs = fight, __eq = fight,
+      __len = fight, __metatable = 1 }
     local box, list = setmetatable({ n = 1 }, meta), setmetatable({ 1 }, meta)
     M.box, M.list = box, list
     app:update("M", "return { box = { f = function() return 2 end, n = 0 }, list = {} }")
@@ -770,12 +795,14 @@ describe("R3.1 raw access", function()
     local v1 = [[
       local impl = { n = 1 }
       function impl.bump() impl.n = impl.n + 1 return impl.n end
-      return setmetatable({}, { __index = impl, __newindex = function(_, k) error("old: read-only: " .. k) end,
+      return setmetatable({},
+        { __index = impl, __newindex = function(_, k) error("old: read-only: " .. k) end,
         __metatable = false })
     ]]
     local M = app:module("M", v1)
     assert.equal(2, M.bump())
-    app:update("M", (v1:gsub("old", "new"):gsub("impl%.n %+ 1", "impl.n + 10"):gsub("return setmeta", [[
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("impl%.n %+ 1", "impl.n + 10"):gsub("return setmeta", [[
       function impl.added() return impl.n end
       %0]])))
     assert.equal(12, M.bump())
@@ -867,7 +894,8 @@ describe("R3.2 function with function", function()
     assert.same({ 6, 6 }, { select(2, M.a()), select(2, M.c()) })
   end)
 
-  it("replaces a function that someone patched from outside, and takes no cell from the patch", function()
+  it("replaces a function that someone patched from outside, and takes no cell \z
+    from the patch", function()
     local M = app:module("M", [[
       local M, count = {}, 1
       function M.inc() count = count + 1 return count end

@@ -60,7 +60,8 @@ would reload skill: SUMMARY
     = skill.level
   upvalues kept:
     = skill.hit@count
-  data = "merge" or "replace" takes the values of the file (an option)]]):gsub("%u%u+", said)), text)
+  data = "merge" or "replace" takes the values of the file (an option)]])
+      :gsub("%u%u+", said)), text)
   end)
 
   it("says the same of a report after the reload", function()
@@ -120,7 +121,8 @@ would reload skill: SUMMARY
   it("shows conflicts and how they would be settled", function()
     app:write("skill", "local M = {}\nM.hit = 1\nreturn M")
     local text = plan "skill"
-    assert.matches("^would not reload skill: 1 conflict, nothing would be changed\n  generation 1 stays\n"
+    assert.matches("^would not reload skill: 1 conflict, nothing would be changed\n  \z
+      generation 1 stays\n"
       .. "  conflicts:\n    ! skill.hit: function while it runs, number 1 in the", text)
     assert.matches('\n  rename one side, or pass on_conflict = "keep"', text, 1, true)
     text = plan("skill", { on_conflict = "keep" })
@@ -129,7 +131,8 @@ would reload skill: SUMMARY
   end)
 
   it("takes the options of a reload", function()
-    assert.matches("+ skill.added", plan("skill", { source = "local M = {} function M.added() end return M" }), 1, true)
+    assert.matches("+ skill.added",
+      plan("skill", { source = "local M = {} function M.added() end return M" }), 1, true)
     app:write("skill", V2)
     assert.matches("~ skill.level", plan("skill", { data = "replace" }), 1, true)
   end)
@@ -161,15 +164,19 @@ would reload skill: SUMMARY
   end)
 
   it("has colours on a terminal where they may be (auto)", function()
-    if not os.execute "command -v script >/dev/null" then return pending "script(1) is not installed" end
+    if not os.execute "command -v script >/dev/null" then
+      return pending "script(1) is not installed"
+    end
     app:write("auto", [[
       local hotreload = require "hotreload"
       require "skill"
-      print(hotreload.plan("skill", { color = "auto", source = "return { n = function() end }" }):find "\27" ~= nil)
+      print(hotreload.plan("skill", { color = "auto", source = "return { n = function() end }" })
+        :find "\27" ~= nil)
       os.exit(0)
     ]])
     local paths = ("LUA_PATH='%s/?.lua' LUA_CPATH='%s/build/?.so'"):format(app.dir, program.root)
-    local pipe = assert(io.popen(("%s script -qec 'lua5.4 %s' /dev/null </dev/null"):format(paths, app:path "auto")))
+    local pipe = assert(io.popen(("%s script -qec 'lua5.4 %s' /dev/null </dev/null")
+      :format(paths, app:path "auto")))
     local out = pipe:read "a"
     pipe:close()
     assert.matches("^true", out)
@@ -177,8 +184,10 @@ would reload skill: SUMMARY
 
   it("raises for wrong arguments, and blames the caller", function()
     for _, wrong in ipairs {
-      { 1 }, {}, { {} }, { "skill", 1 }, { "skill", { nonsense = 1 } }, { "skill", { color = "red" } },
-      { "skill", { dry_run = true } }, { "skill", { report = "full" } }, { "skill", { scope = "everything" } },
+      { 1 }, {}, { {} }, { "skill", 1 }, { "skill", { nonsense = 1 } },
+      { "skill", { color = "red" } },
+      { "skill", { dry_run = true } }, { "skill", { report = "full" } }, { "skill",
+        { scope = "everything" } },
     } do
       local ok, message = pcall(plan, table.unpack(wrong))
       assert.is_false(ok)

@@ -33,7 +33,9 @@ describe("examples/prosody", function()
     for _, name in ipairs { "mod_hotreload.lua", "mod_greeter.lua" } do
       app:write_file("plugins/" .. name, read("examples/prosody/" .. name))
     end
-    for _, name in ipairs { "data/none", "certs/none", "patches/none" } do app:write_file(name, "") end
+    for _, name in ipairs { "data/none", "certs/none", "patches/none" } do
+      app:write_file(name, "")
+    end
     local listener = assert(socket.bind("127.0.0.1", 0))
     local port = select(2, listener:getsockname())
     listener:close()
@@ -41,7 +43,8 @@ describe("examples/prosody", function()
       pidfile, data_path, certificates = "%s/data/pid", "%s/data", "%s/certs"
       plugin_paths, hotreload_patches = { "%s/plugins" }, "%s/patches"
       log = { info = "*console" }
-      modules_enabled, modules_disabled = { "admin_telnet", "hotreload" }, { "s2s", "c2s", "tls", "posix" }
+      modules_enabled, modules_disabled = { "admin_telnet", "hotreload" },
+        { "s2s", "c2s", "tls", "posix" }
       console_ports, console_interfaces, console_banner = { %d }, { "127.0.0.1" }, "ready"
       c2s_ports, s2s_ports, http_ports, https_ports = {}, {}, {}, {}
       VirtualHost "localhost"
@@ -49,12 +52,15 @@ describe("examples/prosody", function()
     ]]):format(dir, dir, dir, dir, dir, port))
     -- Unprivileged, also where the specs run as root; the checkout may be for root alone, so the
     -- library comes along.
-    assert(os.execute(("mkdir %s/library && cp -r %s/lua %s/build/hotreload.so %s/library && chmod -R a+rwX %s"):format(
+    assert(os.execute(("mkdir %s/library && cp -r %s/lua %s/build/hotreload.so %s/library && \z
+      chmod -R a+rwX %s"):format(
       dir, program.root, program.root, dir, dir)))
     assert(os.execute(([[
       cd %s && export LUA_PATH_5_4='%s/library/lua/?.lua;;' LUA_CPATH_5_4='%s/library/?.so;;'
-      %s timeout 60 prosody --config %s/prosody.cfg.lua -F >%s/log 2>&1 </dev/null & echo $! >%s/started
-    ]]):format(dir, dir, dir, program.is_root and "setpriv --reuid=nobody --regid=nogroup --clear-groups" or "", dir,
+      -- config %s/prosody.cfg.lua -F >%s/log 2>&1 </dev/null & echo $! >%s/started
+      %s timeout 60 prosody
+    ]]):format(dir, dir, dir,
+      program.is_root and "setpriv --reuid=nobody --regid=nogroup --clear-groups" or "", dir,
       dir, dir)))
     finally(function() os.execute(("kill $(cat %s/started) 2>/dev/null"):format(dir)) end)
 
@@ -99,9 +105,11 @@ describe("examples/prosody", function()
 
     -- A library: the corrected file comes first in package.path, the packaged one stays as it is.
     assert.equal("Result: 1.5 kB", say(units))
-    app:write_file("patches/util/human/units.lua", replaced(read(LIBRARY), '"%.3g %s%s"', '"%.2f %s%s"'))
+    app:write_file("patches/util/human/units.lua",
+      replaced(read(LIBRARY), '"%.3g %s%s"', '"%.2f %s%s"'))
     assert.equal("OK: util.human.units", say 'hot:changed()')
-    assert.matches("^OK: reloaded util.human.units: 1 function changed, .* ms$", say 'hot:reload("util.human.units")')
+    assert.matches("^OK: reloaded util.human.units: 1 function changed, .* ms$",
+      say 'hot:reload("util.human.units")')
     assert.equal("Result: 1.50 kB", say(units))
     assert.equal("OK: undone", say 'hot:undo("util.human.units")')
     assert.equal("Result: 1.5 kB", say(units))

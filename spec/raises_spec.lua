@@ -22,18 +22,24 @@ local WAYS = {
   { "a number", "error(17)", "17" },
   { "a function", "error(print)", "function" },
   { "a coroutine", "error(coroutine.create(print))", "thread" },
-  { "an object with a text", "error(setmetatable({}, { __tostring = function() return 'oh no' end }))", "oh no" },
-  { "an object whose text raises", "error(setmetatable({}, { __tostring = function() error 'twice' end }))", "." },
-  { "an object whose text is none", "error(setmetatable({}, { __tostring = function() return {} end }))", "." },
+  { "an object with a text",
+    "error(setmetatable({}, { __tostring = function() return 'oh no' end }))", "oh no" },
+  { "an object whose text raises",
+    "error(setmetatable({}, { __tostring = function() error 'twice' end }))", "." },
+  { "an object whose text is none",
+    "error(setmetatable({}, { __tostring = function() return {} end }))", "." },
   { "an object whose text overflows",
     "error(setmetatable({}, { __tostring = function(o) return tostring(o) .. 'x' end }))", "." },
-  { "an object that hides its metatable", "error(setmetatable({}, { __metatable = false, __name = 'N' }))", "." },
+  { "an object that hides its metatable",
+    "error(setmetatable({}, { __metatable = false, __name = 'N' }))", "." },
   { "an error of Lua's", "local t = nil; t.x = 1", "attempt to index a nil value" },
-  { "an endless recursion through C", "local function f() return (string.gsub('x', 'x', f)) end f()", "overflow" },
+  { "an endless recursion through C",
+    "local function f() return (string.gsub('x', 'x', f)) end f()", "overflow" },
   { "an error in the handler of an error",
     "error(select(2, xpcall(error, function() error 'again' end)))", "." },
   { "an error on closing a variable",
-    "local v <close> = setmetatable({}, { __close = function() error 'at the close' end }) error 'first'",
+    "local v <close> = setmetatable({}, { __close = function() error 'at the close' end \z
+      }) error 'first'",
     "at the close" },
   { "an error out of a coroutine", "coroutine.wrap(function() error 'inside' end)()", "inside" },
   { "a coroutine that fails to close", [[
@@ -44,12 +50,14 @@ local WAYS = {
     coroutine.resume(co)
     error(select(2, coroutine.close(co)))]], "at the close" },
   { "an error of a debug hook",
-    "debug.sethook(function() debug.sethook() error 'hooked' end, 'l')\nlocal x = 1\nlocal y = 2", "hooked" },
+    "debug.sethook(function() debug.sethook() error 'hooked' end, 'l')\nlocal x = 1\nlocal y = 2",
+    "hooked" },
 }
 
 -- Lua takes a second for the traceback of a full stack: tried once for a chunk, and once for a
 -- hook.
-local OVERFLOW = { "an endless recursion", "local function f() return 1 + f() end f()", "stack overflow" }
+local OVERFLOW = { "an endless recursion", "local function f() return 1 + f() end f()",
+  "stack overflow" }
 
 describe("raises", function()
   local app, M, f, list
@@ -117,7 +125,8 @@ describe("raises", function()
     end
 
     it("change nothing for an endless recursion", function()
-      refused_then_works(OVERFLOW[3], STATEMENTS[1] .. STATEMENTS[4]:gsub("M", "") .. "\n" .. OVERFLOW[2])
+      refused_then_works(OVERFLOW[3],
+        STATEMENTS[1] .. STATEMENTS[4]:gsub("M", "") .. "\n" .. OVERFLOW[2])
       app:update("m", V2)
       runs(2)
     end)
@@ -146,7 +155,8 @@ describe("raises", function()
         package.preload.dep = loader
         refused_then_works(".", "M2 = require 'dep' " .. V2)
         package.preload.dep = nil
-        table.insert(package.searchers, 2, function(name) return name == "dep" and loader or nil end)
+        table.insert(package.searchers, 2,
+          function(name) return name == "dep" and loader or nil end)
         refused_then_works(".", "M2 = require 'dep' " .. V2)
         table.remove(package.searchers, 2)
         table.insert(package.searchers, 2, function(name) if name == "dep" then loader() end end)
@@ -181,7 +191,8 @@ describe("raises", function()
       runs(2)
     end)
 
-    it("undo the reload where the hook has waited, or is closed with a variable that fails to close", function()
+    it("undo the reload where the hook has waited, or is closed with a variable that \z
+      fails to close", function()
       for _, way in ipairs(WAYS) do
         local hook = ("function M.__hotfix()\ncoroutine.yield()\n%s\nend\nreturn M"):format(way[2])
         app:write("m", (V2:gsub("return M$", hook)))
@@ -230,15 +241,19 @@ describe("raises", function()
         local raise = assert(load(way[2]))
         attempt(".", function() table.insert(package.searchers, 1, raise) end,
           function() table.remove(package.searchers, 1) end)
-        attempt(".", function() package.preload.m = raise end, function() package.preload.m = nil end)
-        attempt(".", function() table.insert(package.searchers, 1, function() return raise, {} end) end,
+        attempt(".", function() package.preload.m = raise end,
+          function() package.preload.m = nil end)
+        attempt(".", function()
+          table.insert(package.searchers, 1, function() return raise, {} end)
+        end,
           function() table.remove(package.searchers, 1) end)
         app:reloaded "m"
         runs(2)
       end)
     end
 
-    it("refuse the reload for a list of searchers that is none, and entries that cannot be called", function()
+    it("refuse the reload for a list of searchers that is none, and entries that \z
+      cannot be called", function()
       local own, path = package.searchers, package.path
       local raising = setmetatable({}, {
         __call = function() error "called" end, __index = function() error "indexed" end,
@@ -246,13 +261,15 @@ describe("raises", function()
         __pairs = function() error "walked" end, __close = function() error "closed" end,
       })
       local function give_back() package.searchers, package.path = own, path end
-      for _, searchers in ipairs { 1, "text", true, print, raising, {}, { raising }, { 17 }, { {} }, { false, own[2] },
+      for _, searchers in ipairs { 1, "text", true, print, raising, {}, { raising }, { 17 }, { {} },
+        { false, own[2] },
         { coroutine.create(print) }, { coroutine.yield }, { function() return raising end },
         { function() return 17, raising end }, { function() return "nothing" end } } do
         attempt(".", function() package.searchers = searchers end, give_back)
       end
       attempt(".", function() package.searchers = nil end, give_back)
-      for _, wrong in ipairs { 17, true, raising, print, "", ";;", "?", "\0?", string.rep("?", 100000) } do
+      for _, wrong in ipairs { 17, true, raising, print, "", ";;", "?", "\0?",
+        string.rep("?", 100000) } do
         attempt(".", function() package.path = wrong end, give_back)
       end
       attempt(".", function() package.path = nil end, give_back)
@@ -267,7 +284,8 @@ describe("raises", function()
         return function() seen[#seen + 1] = event error(event) end
       end
       local mt = {}
-      for event in ([[__index __newindex __call __len __pairs __eq __lt __le __concat __tostring __close __unm
+      for event in (
+        [[__index __newindex __call __len __pairs __eq __lt __le __concat __tostring __close __unm
         __add]]):gmatch "%S+" do
         mt[event] = raise(event)
       end
@@ -275,19 +293,22 @@ describe("raises", function()
       return mt
     end
 
-    it("never run: the globals', package's, package.loaded's, gg's, a string's, nil's, a function's…", function()
-      for _, what in ipairs { "_G", "package", "package.loaded", "package.preload", "package.searchers", "gg",
-        "gg.safe_reloads", "text", "nothing", "function", "number", "coroutine" } do
+    it("never run: the globals', package's, package.loaded's, gg's, a string's, \z
+      nil's, a function's…", function()
+      for _, what in ipairs { "_G", "package", "package.loaded", "package.preload",
+        "package.searchers", "gg", "gg.safe_reloads", "text", "nothing", "function", "number",
+        "coroutine" } do
         local seen = {}
         local objects = {
-          _G = _G, package = package, ["package.loaded"] = package.loaded, ["package.preload"] = package.preload,
-          ["package.searchers"] = package.searchers, gg = gg, ["gg.safe_reloads"] = gg.safe_reloads, text = "",
+          _G = _G, package = package, ["package.loaded"] = package.loaded,
+          ["package.preload"] = package.preload, ["package.searchers"] = package.searchers, gg = gg,
+          ["gg.safe_reloads"] = gg.safe_reloads, text = "",
           ["function"] = print, number = 1, coroutine = coroutine.create(print),
         }
         local object = objects[what]
         local own = debug.getmetatable(object)
-        local reload, changed, stale, sweep, plan, undo = gg.reload, app.hotreload.changed, app.hotreload.stale,
-          app.hotreload.sweep, app.hotreload.plan, app.hotreload.undo
+        local reload, changed, stale, sweep, plan, undo = gg.reload, app.hotreload.changed,
+          app.hotreload.stale, app.hotreload.sweep, app.hotreload.plan, app.hotreload.undo
         local setmetatable, pack, pcall, source = debug.setmetatable, table.pack, pcall, V2
         local results = {}
         local odd = raising(seen)
@@ -307,7 +328,8 @@ describe("raises", function()
         assert.same({}, seen, what)
         for i, result in ipairs(results) do
           assert.is_true(result[1], ("%s, %d: %s"):format(what, i, tostring(result[2])))
-          assert.equal(i ~= 8, result[2] and true, ("%s, %d: %s"):format(what, i, tostring(result[3])))
+          assert.equal(i ~= 8, result[2] and true,
+            ("%s, %d: %s"):format(what, i, tostring(result[3])))
         end
         runs(2)
       end
@@ -315,7 +337,8 @@ describe("raises", function()
 
     it("never run on gg and its marks of any other kind", function()
       local own, reload = gg, gg.reload
-      for _, odd in ipairs { 17, "text", true, print, {}, { safe_reloads = 17 }, { safe_reloads = setmetatable({},
+      for _, odd in ipairs { 17, "text", true, print, {}, { safe_reloads = 17 },
+        { safe_reloads = setmetatable({},
         { __index = function() error "indexed" end }) } } do
         gg = odd
         local ok, done, message = pcall(reload, "m", { source = V2 })
@@ -328,9 +351,11 @@ describe("raises", function()
 
   describe("of the functions of configure (R7.6)", function()
     for _, way in ipairs(WAYS) do
-      it(("refuse the reload in before, and change nothing elsewhere: %s"):format(way[1]), function()
+      it(("refuse the reload in before, \z
+        and change nothing elsewhere: %s"):format(way[1]), function()
         local raise, logged = assert(load(way[2])), {}
-        app.hotreload.configure { before = raise, log = function(_, line) logged[#logged + 1] = line end }
+        app.hotreload.configure { before = raise,
+          log = function(_, line) logged[#logged + 1] = line end }
         refused_then_works(".", V2)
         assert.is_true(#logged > 0)
         app.hotreload.configure { before = false, after = raise, on_error = raise }
@@ -367,7 +392,8 @@ describe("raises", function()
         assert.is_true((pcall(app.hotreload.configure, options)))
       end
       app:update("m", V2) -- the last one took the pattern away
-      for _, options in ipairs { { deny = { "m" }, allow = { 17 } }, { deny = { "m" }, before = 17 },
+      for _, options in ipairs { { deny = { "m" }, allow = { 17 } },
+        { deny = { "m" }, before = 17 },
         { deny = { "m" }, [{}] = true } } do
         assert.is_false((pcall(app.hotreload.configure, options)))
       end
@@ -384,7 +410,8 @@ describe("raises", function()
         local function on_error(_, message) told[#told + 1] = message end
         local now = 0
         local function watcher(options)
-          options.interval, options.settle, options.clock = 0, 0, options.clock or function() return now end
+          options.interval, options.settle, options.clock = 0, 0,
+            options.clock or function() return now end
           options.filter = options.filter or "^m$"
           return require "hotreload.watch".new(options)
         end

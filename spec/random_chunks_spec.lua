@@ -88,7 +88,8 @@ describe("random chunks (R2.3, R7.1, R10): a reload leaves no trace when its chu
         math.randomseed(seed)
         for i = 1, 4 do _G["G" .. i] = tree(3) end
         for i = 1, 3 do app:write("dep" .. i, ("dep_global_%d = 1 return { a = {} }"):format(i)) end
-        app:module("store", "local hidden = {} return { a = { b = {} }, c = function() return hidden end }")
+        app:module("store",
+          "local hidden = {} return { a = { b = {} }, c = function() return hidden end }")
         app:write("m", chunk(random(0, 5), "return M"))
         local M = app:load "m"
         for i = 1, 3 do package.loaded["dep" .. i] = nil end

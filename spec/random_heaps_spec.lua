@@ -22,7 +22,8 @@ local function reach(root)
   local seen, queue = {}, { root }
   local function meet(value)
     local kind = type(value)
-    if (kind == "table" or kind == "function" or kind == "userdata" or kind == "thread") and not seen[value] then
+    if (kind == "table" or kind == "function" or kind == "userdata" or kind == "thread")
+      and not seen[value] then
       seen[value] = true
       queue[#queue + 1] = value
     end
@@ -90,7 +91,9 @@ local function shape(root, name_of)
     for _, key in ipairs(keys) do entries[#entries + 1] = key .. "=" .. word(queue[i][key]) end
     local count = 0
     for key, value in next, queue[i] do
-      if type(key) == "function" then entries[#entries + 1], count = word(key) .. ":" .. word(value), count + 1 end
+      if type(key) == "function" then
+        entries[#entries + 1], count = word(key) .. ":" .. word(value), count + 1
+      end
     end
     if count > 1 then table.sort(entries) end
     lines[i] = table.concat(entries, " ") .. (debug.getmetatable(queue[i]) and " mt" or "")
@@ -191,7 +194,8 @@ describe("a random history of reloads that join a sweep (R9.4)", function()
 
       local function make()
         count = count + 1
-        made[random(2) == 1 and count or ("key " .. count)] = { i = count, f = M.new(count), same = M.f }
+        made[random(2) == 1 and count or ("key " .. count)] = { i = count,
+          f = M.new(count), same = M.f }
       end
       local function ends()
         local slices, done = 0

@@ -41,7 +41,9 @@ local function copy(of)
 end
 
 local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return rawequal(a, b) and math.type(a) == math.type(b) end
+  if type(a) ~= "table" or type(b) ~= "table" then
+    return rawequal(a, b) and math.type(a) == math.type(b)
+  end
   for k, v in pairs(a) do
     if not same(v, b[k]) then return false end
   end
@@ -68,7 +70,8 @@ local function change(of, depth, path)
   end
   if math.random(3) == 1 then
     local k = key(path)
-    local made = depth > 0 and math.random(3) == 1 and tree(depth - 1, below(path, k)) or scalar(path)
+    local made = depth > 0 and math.random(3) == 1 and tree(depth - 1, below(path, k))
+      or scalar(path)
     if not same(made, of[k]) then of[k] = made end
   end
   return of
@@ -118,7 +121,8 @@ local function write(value)
     for k, v in pairs(value) do parts[#parts + 1] = ("[%s] = %s"):format(write(k), write(v)) end
     return "{ " .. table.concat(parts, ", ") .. " }"
   end
-  return type(value) == "string" and ("%q"):format(value) or math.type(value) == "float" and ("%.1f"):format(value)
+  return type(value) == "string" and ("%q"):format(value) or math.type(value) == "float"
+    and ("%.1f"):format(value)
     or tostring(value)
 end
 

@@ -36,7 +36,8 @@ describe("A random module (R3, R4, R5)", function()
     return numbers
   end
 
-  it("shares tables, functions and cells as a cold load of the new file does, and keeps its numbers", function()
+  it("shares tables, functions and cells as a cold load of the new file does, \z
+    and keeps its numbers", function()
     each_module(function(name, text, cold)
       local M = app:module(name, text)
       random_module.disturb(M)
@@ -48,7 +49,8 @@ describe("A random module (R3, R4, R5)", function()
       end
       local report = app:reloaded(name)
       assert.same({}, random_module.differences(cold, M), name)
-      assert.same({ 0, 0, 0 }, { report.functions.added, report.data.added, report.cells.fresh }, name)
+      assert.same({ 0, 0, 0 }, { report.functions.added, report.data.added, report.cells.fresh },
+        name)
     end)
   end)
 
@@ -70,7 +72,8 @@ describe("A random module (R3, R4, R5)", function()
     end)
   end)
 
-  it("that becomes an unrelated one is refused whole or reloaded, and leaves no second module object", function()
+  it("that becomes an unrelated one is refused whole or reloaded, \z
+    and leaves no second module object", function()
     local witness = probe.witness(app)
     local refused = 0
     each_module(function(name, text)

@@ -13,7 +13,8 @@ describe("README.md", function()
     assert.is_true(lines <= 250, lines)
   end)
 
-  it("names the two commands of a fresh machine before all others but those of an installation", function()
+  it("names the two commands of a fresh machine before all others but those of \z
+    an installation", function()
     assert.is_truthy(readme:find("\n## Install\n.*\nmake demo\nmake test\n.*\n## Quick start\n"))
   end)
 

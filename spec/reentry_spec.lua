@@ -51,7 +51,9 @@ describe("a reload from anywhere (R7.5)", function()
   end)
 
   it("works while a coroutine is suspended in the module's function", function()
-    app:write("m", (V1:gsub("return M%s*$", "function M.wait() coroutine.yield(count) return count end return M")))
+    app:write("m",
+      (V1:gsub("return M%s*$",
+        "function M.wait() coroutine.yield(count) return count end return M")))
     app:reloaded "m"
     local thread = coroutine.wrap(M.wait)
     assert.equal(1, thread())
@@ -91,7 +93,8 @@ describe("a reload from anywhere (R7.5)", function()
   it("works from a to-be-closed variable and a debug hook", function()
     local result
     do
-      local closing <close> = setmetatable({}, { __close = function() result = table.pack(app:reload "m") end })
+      local closing <close> = setmetatable({},
+        { __close = function() result = table.pack(app:reload "m") end })
       assert(closing)
     end
     assert_reloaded(table.unpack(result))
@@ -103,12 +106,14 @@ describe("a reload from anywhere (R7.5)", function()
     assert.equal("v1", M.name())
   end)
 
-  it("is not locked out by an error that a debug hook raises in the middle, wherever that is", function()
+  it("is not locked out by an error that a debug hook raises in the middle, \z
+    wherever that is", function()
     -- In a process of its own: where it fails, no later reload works.
     local out, code, err = app:subprocess [[
       require "hotreload"
       local source = "local n = 0 return { bump = function() n = n + 1 return n end, "
-        .. "a = function() return NUMBER end, b = function() return NUMBER end, __hotfix = function() end }"
+        .. "a = function() return NUMBER end, b = function() return NUMBER end, \z
+          __hotfix = function() end }"
       package.preload.story = load((source:gsub("NUMBER", 0)), "@story.lua")
       local story, k, events = require "story", 0, nil
       repeat
@@ -201,7 +206,8 @@ describe("a reload from the incoming chunk (R7.5)", function()
 
   it("is refused for a module that is not loaded yet, and for a dry run", function()
     app:write("fresh", "return {}")
-    assert_inner_refused "require 'spy' (gg.reload 'fresh') require 'spy' (gg.reload('other', { dry_run = true }))"
+    assert_inner_refused "require 'spy' (gg.reload 'fresh') require 'spy' (gg.reload('other', \z
+      { dry_run = true }))"
     assert.is_nil(package.loaded.fresh)
   end)
 
@@ -274,7 +280,8 @@ describe("a reload from a hook (R7.5)", function()
   end)
 
   it("is refused for the module of an outer hook", function()
-    app:write("other", "return { __hotfix = function(A1) A1.inner = table.pack(gg.reload 'm') end }")
+    app:write("other",
+      "return { __hotfix = function(A1) A1.inner = table.pack(gg.reload 'm') end }")
     app:update("m", v2 "function M.__hotfix() assert(gg.reload 'other') end")
     assert.is_false(package.loaded.other.inner[1])
   end)
@@ -291,7 +298,8 @@ describe("a reload from a hook (R7.5)", function()
   end)
 
   it("is refused for a module whose first load by gg.reload has not ended its hook", function()
-    app:write("fresh", "return { __hotfix = function(A1) A1.inner = table.pack(gg.reload 'fresh') end }")
+    app:write("fresh",
+      "return { __hotfix = function(A1) A1.inner = table.pack(gg.reload 'fresh') end }")
     app:reloaded "fresh"
     assert.is_false(package.loaded.fresh.inner[1])
   end)

@@ -10,7 +10,8 @@ describe("refusals (R1.4)", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  for _, name in ipairs { "_G", "coroutine", "debug", "io", "math", "os", "package", "string", "table", "utf8" } do
+  for _, name in ipairs { "_G", "coroutine", "debug", "io", "math", "os", "package", "string",
+    "table", "utf8" } do
     it("refuses the standard library " .. name .. ", a file of that name or not", function()
       assert.truthy(app:refused(name):find(name, 1, true))
       app:write(name, "error 'must not run'")
@@ -178,7 +179,8 @@ describe("the kind of what a module returns (R1.5)", function()
     assert.equal(1, report.functions.replaced)
   end)
 
-  it("reloads a module that puts its table into package.loaded itself, and keeps that table", function()
+  it("reloads a module that puts its table into package.loaded itself, \z
+    and keeps that table", function()
     local source = "local M = {} function M.name() return 'v1' end package.loaded[...] = M"
     local M = app:module("m", source)
     app:update("m", (source:gsub("v1", "v2")))
@@ -245,7 +247,8 @@ describe("a module that puts itself into package.loaded and returns nothing (R1.
       debug.upvaluejoin(debug.getinfo(1, "f").func, 1, function() return m end, 1)
     ]],
     ["a local environment"] = "local getinfo = debug.getinfo local _ENV = module(...)",
-    ["a name of package.loaded"] = "local _ENV = setmetatable(package.loaded[...] or {}, { __index = _ENV }) "
+    ["a name of package.loaded"] =
+      "local _ENV = setmetatable(package.loaded[...] or {}, { __index = _ENV }) "
       .. "package.loaded[...] = _ENV",
   }
   for what, head in pairs(heads) do
@@ -263,7 +266,8 @@ describe("a module that puts itself into package.loaded and returns nothing (R1.
       assert.same({ "old", 1 }, { bank.take() })
       for round, data in ipairs { "keep", "merge", "replace" } do
         local new = source:gsub("old", data):gsub("function gone%(%) end", "")
-        local report = app:update("bank", new, { data = data == "replace" and "keep" or data, report = "full" })
+        local report = app:update("bank", new,
+          { data = data == "replace" and "keep" or data, report = "full" })
         assert.equal(bank, package.loaded.bank)
         assert.same({ data, round + 1 }, { bank.take() })
         assert.equal(round + 1, #bank.list)
@@ -289,7 +293,8 @@ describe("a module that puts itself into package.loaded and returns nothing (R1.
     assert.matches("table while it runs, nothing in the file", (app:refused("M", nil, G.Player)))
     app:write("bank", "module(...) function f() return 1 end")
     app:load "bank"
-    app:write("bank", "module(...) function f() return 2 end package.loaded.other = 1 do return true end")
+    app:write("bank",
+      "module(...) function f() return 2 end package.loaded.other = 1 do return true end")
     app:refused("bank", nil, package.loaded.bank)
   end)
 end)
@@ -298,24 +303,27 @@ describe("another spelling of a loaded module's name (R1.3)", function()
   local app
   before_each(function()
     app = program.new()
-    package.path = ("%s/?.lua;%s/?/init.lua;%s/./game/?.lua;%s"):format(app.dir, app.dir, app.dir, package.path)
+    package.path = ("%s/?.lua;%s/?/init.lua;%s/./game/?.lua;%s"):format(app.dir, app.dir,
+      app.dir, package.path)
     app:write("game.ai.wolf", "return { bite = function() return 1 end }")
     app:write_file("pkg/init.lua", "return { f = function() return 1 end }")
   end)
   after_each(function() app:unload() end)
 
   local spellings = {
-    ["game/ai/wolf"] = "game.ai.wolf", ["game//ai.wolf"] = "game.ai.wolf", ["ai.wolf"] = "game.ai.wolf",
-    ["pkg.init"] = "pkg", ["pkg/"] = "pkg",
+    ["game/ai/wolf"] = "game.ai.wolf", ["game//ai.wolf"] = "game.ai.wolf",
+    ["ai.wolf"] = "game.ai.wolf", ["pkg.init"] = "pkg", ["pkg/"] = "pkg",
   }
 
   it("is refused, and the message names the loaded one", function()
     app:load "game.ai.wolf"
     app:load "pkg"
     for spelling, name in pairs(spellings) do
-      for _, options in ipairs { {}, { dry_run = true }, { source = "return { bite = print }" }, { scope = "vm" } } do
+      for _, options in ipairs { {}, { dry_run = true }, { source = "return { bite = print }" },
+        { scope = "vm" } } do
         local message = app:refused(spelling, options)
-        assert.matches(("module '%s' cannot be reloaded: its file "):format(spelling), message, 1, true)
+        assert.matches(("module '%s' cannot be reloaded: its file "):format(spelling),
+          message, 1, true)
         assert.matches(("; did you mean '%s'?"):format(name), message, 1, true)
         assert.is_nil(package.loaded[spelling])
       end
@@ -338,7 +346,8 @@ describe("another spelling of a loaded module's name (R1.3)", function()
     end
   end)
 
-  it("is a module of its own where the program has loaded it, and where it is another file", function()
+  it("is a module of its own where the program has loaded it, \z
+    and where it is another file", function()
     app:load "game.ai.wolf"
     local second = app:load "game/ai/wolf"
     app:write("game.ai.wolf", "return { bite = function() return 2 end }")
@@ -397,7 +406,9 @@ describe("a module that is not loaded yet (R1.3)", function()
   end)
 
   it("runs its hook with the module and the report", function()
-    app:write("m", "local M = {} function M.__hotfix(A1, report) M.seen = { A1 == M, report.generation } end return M")
+    app:write("m",
+      "local M = {} function M.__hotfix(A1, report) M.seen = { A1 == M, report.generation \z
+        } end return M")
     app:reloaded "m"
     assert.same({ true, 1 }, package.loaded.m.seen)
   end)

@@ -72,7 +72,8 @@ describe("docs/reliability.md", function()
         local target, spec = command:match "^make ([%l-]+)", command:match "^busted (%S+)$"
         local test, unit = command:match "^RUST %-%-test (%S+)", command:match "^RUST %-%-lib (%S+)"
         local file = test and (exists("tests/" .. test .. ".rs") and test .. ".rs" or test .. "/")
-        assert.is_truthy(target and known[target] or spec and exists(spec) or test and exists("tests/" .. file)
+        assert.is_truthy(target and known[target] or spec and exists(spec)
+          or test and exists("tests/" .. file)
           or unit and exists("src/" .. unit:gsub("::", "/") .. ".rs"), command)
         -- A spec that the row's own command runs is one that the row speaks of.
         assert.is_truthy(not spec or cells[2]:find(spec, 1, true), cells.line)

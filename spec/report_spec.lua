@@ -123,8 +123,10 @@ describe("report (R10)", function()
     assert.equal(0, app:update("m", "-- a comment\n\n\n" .. V2:gsub("\n", "\n\n")).changed)
   end)
 
-  it("takes a changed constant, a changed upvalue and a changed nested function for a change", function()
-    app:module("c", "local a, b = 1, 2 return { f = function() return 1 end, g = function() return a end, "
+  it("takes a changed constant, a changed upvalue and a changed nested \z
+    function for a change", function()
+    app:module("c",
+      "local a, b = 1, 2 return { f = function() return 1 end, g = function() return a end, "
       .. "h = function() return function() return 3 end end, b = function() return b end }")
     local report = app:update("c", "local a, b = 1, 2 return { f = function() return 2 end, "
       .. "g = function() return b end, h = function() return function() return 4 end end, "
@@ -137,7 +139,8 @@ describe("report (R10)", function()
 
   it("counts nested tables, globals and metatables by their paths", function()
     local source = [[
-      local N = setmetatable({ inner = { f = function() return 1 end } }, { __call = function() return 1 end })
+      local N = setmetatable({ inner = { f = function() return 1 end } },
+        { __call = function() return 1 end })
       N[1], N["odd key"] = function() return 1 end, function() return 1 end
       a_namespace = a_namespace or {}
       function a_namespace.f() return 1 end
@@ -147,7 +150,8 @@ describe("report (R10)", function()
     app:module("n", source)
     local report = app:update("n", source:gsub("return 1", "return 2"), { report = "full" })
     assert.same({
-      "_G.a_global_function", "_G.a_namespace.f", "n.inner.f", "n<metatable>.__call", 'n["odd key"]', "n[1]",
+      "_G.a_global_function", "_G.a_namespace.f", "n.inner.f", "n<metatable>.__call",
+      'n["odd key"]', "n[1]",
     }, report.paths.functions.replaced)
     assert.same(report.paths.functions.replaced, report.paths.changed)
   end)
@@ -324,7 +328,8 @@ describe("report (R10)", function()
       write(report, "")
       local message
       ok, message, report = gg.reload("story", {
-        source = "local M = { nested = { a = { f = 1 } } } for i = 1, 20 do M['f' .. i] = i end return M",
+        source = "local M = { nested = { a = { f = 1 } } } \z
+          for i = 1, 20 do M['f' .. i] = i end return M",
       })
       print(ok, message)
       write(report, "")
@@ -379,7 +384,8 @@ describe("options.dry_run (R10)", function()
     app:write("m", V2)
     local dry = app:reloaded("m", { dry_run = true })
     local real = app:reloaded("m", { report = "full" })
-    for _, key in ipairs { "functions", "changed", "cells", "data", "paths", "warnings", "conflicts", "generation" } do
+    for _, key in ipairs { "functions", "changed", "cells", "data", "paths", "warnings",
+      "conflicts", "generation" } do
       assert.same(real[key], dry[key], key)
     end
   end)

@@ -57,7 +57,8 @@ describe("rows of a list (R5.3, R5.4)", function()
 
   it("are compared by index where they have no name and stand as they did", function()
     local source = [[
-      return { queue = { { run = function() return "a v1" end }, { run = function() return "b v1" end } } }
+      return { queue = { { run = function() return "a v1" end },
+        { run = function() return "b v1" end } } }
     ]]
     local M = app:module("m", source)
     app:update("m", (source:gsub("v1", "v2")))
@@ -78,7 +79,8 @@ describe("rows of a list (R5.3, R5.4)", function()
   it("that are new in the file are registered once", function()
     rawset(_G, "HANDLERS", {})
     app:module("m", REGISTRY)
-    local two = REGISTRY:gsub("return M%s*$", "HANDLERS[#HANDLERS + 1] = { name = 'n', call = M.on }\n  return M\n")
+    local two = REGISTRY:gsub("return M%s*$",
+      "HANDLERS[#HANDLERS + 1] = { name = 'n', call = M.on }\n  return M\n")
     for _ = 1, 3 do
       app:update("m", two)
       assert.equal(2, #_G.HANDLERS)

@@ -86,7 +86,9 @@ describe("text_only (R1.8)", function()
   end)
 
   it("is a boolean", function()
-    for _, call in ipairs { app.hotreload.configure, function(options) return gg.reload("m", options) end } do
+    for _, call in ipairs { app.hotreload.configure, function(options)
+      return gg.reload("m", options)
+    end } do
       assert.has_error(function() call { text_only = 1 } end)
     end
   end)
@@ -99,18 +101,21 @@ describe("a name (R1.7)", function()
 
   it("reaches the file that require finds under it, or none", function()
     local files = {
-      "a", "sub/a", "a;b", ";", "?", "%", "%1", "a\n", "\27[31m", "\xFF", "ä", " ", "'", "a'b", "..", "...", "-",
+      "a", "sub/a", "a;b", ";", "?", "%", "%1", "a\n", "\27[31m", "\xFF", "ä", " ", "'", "a'b",
+      "..", "...", "-",
         "init",
     }
     for i, file in ipairs(files) do
-      if not file:find "^%.+$" then app:write_file(file .. ".lua", ("return { number = %d }"):format(i)) end
+      if not file:find "^%.+$" then
+        app:write_file(file .. ".lua", ("return { number = %d }"):format(i))
+      end
     end
     app:write_file("outside.txt", "return { outside = true }")
     package.path = ("%s/?.lua;%s/sub/?.lua;%s/?/a.lua"):format(app.dir, app.dir, app.dir)
 
     local parts = {
-      "a", "b", ".", "..", "/", "//", ";", "?", "%", "%1", "\n", "\27[31m", "\xFF", "ä", "sub", " ", "'", "-", "*", "~",
-      "\\", "$HOME", "`id`", app.dir, "/etc/passwd", "outside.txt", "\0",
+      "a", "b", ".", "..", "/", "//", ";", "?", "%", "%1", "\n", "\27[31m", "\xFF", "ä", "sub", " ",
+      "'", "-", "*", "~", "\\", "$HOME", "`id`", app.dir, "/etc/passwd", "outside.txt", "\0",
     }
     local names = { "", ("x"):rep(10000) }
     for _, first in ipairs(parts) do
@@ -134,7 +139,8 @@ describe("a name (R1.7)", function()
         assert.is_string(report, described)
         if not name:find "[;%z]" then
           -- What is there and is no module of Lua: a directory, /etc/passwd.
-          assert.is_truthy(path == nil or report:find("error loading", 1, true) or report:find("cannot read", 1, true),
+          assert.is_truthy(path == nil or report:find("error loading", 1, true)
+            or report:find("cannot read", 1, true),
             described .. " " .. report)
         end
       end
@@ -234,8 +240,9 @@ describe("a message (R1.9)", function()
     local secret = "secret-" .. ("0123456789"):rep(20)
     local M = app:module("m", V1)
     local broken = {
-      'return "' .. secret, "return [[" .. secret .. secret, "return [==[ \n" .. secret, "x = = " .. secret .. secret,
-      "return '" .. secret .. "\\q'", "return 12" .. secret, "root:$6$" .. secret, "--[[" .. secret, "goto a" .. secret,
+      'return "' .. secret, "return [[" .. secret .. secret, "return [==[ \n" .. secret,
+      "x = = " .. secret .. secret, "return '" .. secret .. "\\q'", "return 12" .. secret,
+      "root:$6$" .. secret, "--[[" .. secret, "goto a" .. secret,
       "local a" .. secret .. " <close" .. secret .. "> = 1", "return \27[31m" .. secret,
     }
     for _, text in ipairs(broken) do
@@ -261,7 +268,8 @@ describe("a message (R1.9)", function()
   it("calls a given source by the module's file, in errors and tracebacks", function()
     local M = app:module("m", V1)
     local secret = "local password = 'secret-source' "
-    for _, text in ipairs { "error 'raised'", "local function f() error 'raised' end f()", "return nil + 1", "(" } do
+    for _, text in ipairs { "error 'raised'", "local function f() error 'raised' end f()",
+      "return nil + 1", "(" } do
       local message = app:refused("m", { source = secret .. text }, M)
       assert.is_nil(message:find("secret-source", 1, true), message)
       assert.is_nil(message:find('[string "', 1, true), message)
@@ -308,21 +316,26 @@ describe("the environment (R1.10)", function()
     local start = asked()
     -- What Lua asks for when it opens `package`, in a state of the library's own
     -- (src/lua/stock.rs), and then leaves alone.
-    for name in start:sub(#before + 1):gmatch "getenv ([^\n]+)" do assert(name:find "^LUA_C?PATH", name) end
+    for name in start:sub(#before + 1):gmatch "getenv ([^\n]+)" do
+      assert(name:find "^LUA_C?PATH", name)
+    end
     local M = require "m"
     local text = io.open "m.lua":read "a"
     local out = {}
     local function add(...) out[#out + 1] = table.concat({ ... }, " ") end
     for _, options in ipairs {
-      {}, { dry_run = true }, { scope = "vm" }, { scope = "vm", budget_ms = 1 }, { report = "full", data = "merge" },
-      { source = "\n" .. text }, { source = "return = 1" }, { source = "error 'oh'" }, { source = "return 1" },
+      {}, { dry_run = true }, { scope = "vm" }, { scope = "vm", budget_ms = 1 },
+        { report = "full", data = "merge" },
+      { source = "\n" .. text }, { source = "return = 1" }, { source = "error 'oh'" },
+        { source = "return 1" },
       { source = text:gsub("function M.f%(%)", "M.f = 1 function M.g()") },
     } do
       local ok, report = gg.reload("m", options)
       add(tostring(ok), (tostring(report):gsub(", [%d.]+ ms", "")))
       repeat until hotreload.sweep()
     end
-    add(tostring(gg.reload "missing"), tostring(gg.reload { "m", "string" }), hotreload.plan("m", { color = "auto" }))
+    add(tostring(gg.reload "missing"), tostring(gg.reload { "m", "string" }),
+      hotreload.plan("m", { color = "auto" }))
     add(#hotreload.changed(), #hotreload.stale(), tostring(hotreload.undo "m"))
     require "hotreload.watch".new { interval = 0 }:poll()
     print(table.concat(out, "\n"))
@@ -335,7 +348,8 @@ describe("the environment (R1.10)", function()
   it("is not looked at by the library: nothing asks for a variable", function()
     app:write("m", V1)
     app:write_file("shim.c", SHIM)
-    if not os.execute(("cc -shared -fPIC -o '%s/shim.so' '%s/shim.c' -ldl 2>/dev/null"):format(app.dir, app.dir)) then
+    if not os.execute(("cc -shared -fPIC -o '%s/shim.so' '%s/shim.c' -ldl 2>/dev/null")
+      :format(app.dir, app.dir)) then
       return pending "there is no C compiler, or no LD_PRELOAD"
     end
     local out, code, err = app:subprocess(SCRIPT, { environment = "LD_PRELOAD=./shim.so" })
@@ -350,9 +364,12 @@ describe("the environment (R1.10)", function()
     for _, environment in ipairs {
       "", "HOTRELOAD_TEXT_ONLY=1 HOTRELOAD_DEBUG=1 HOTRELOAD=0 HOTRELOAD_LOG=trace",
         "RUST_LOG=trace RUST_BACKTRACE=full",
-      "RUST_LIB_BACKTRACE=1 RUST_MIN_STACK=1", "LANG=de_DE.UTF-8 LC_ALL=tr_TR.UTF-8 LANGUAGE=fr TZ=Asia/Tokyo",
-      "NO_COLOR=1 TERM=dumb COLUMNS=3", "CLICOLOR_FORCE=1 FORCE_COLOR=1 TERM=xterm-256color COLORTERM=truecolor",
-      "PWD=/ TMPDIR=/nowhere HOME=/nowhere", "LUAROCKS_CONFIG=/x LUAROCKS_TREE=/y", "MALLOC_ARENA_MAX=1",
+      "RUST_LIB_BACKTRACE=1 RUST_MIN_STACK=1",
+      "LANG=de_DE.UTF-8 LC_ALL=tr_TR.UTF-8 LANGUAGE=fr TZ=Asia/Tokyo",
+      "NO_COLOR=1 TERM=dumb COLUMNS=3",
+      "CLICOLOR_FORCE=1 FORCE_COLOR=1 TERM=xterm-256color COLORTERM=truecolor",
+      "PWD=/ TMPDIR=/nowhere HOME=/nowhere", "LUAROCKS_CONFIG=/x LUAROCKS_TREE=/y",
+      "MALLOC_ARENA_MAX=1",
     } do
       local out, code, err = app:subprocess(SCRIPT, { environment = environment })
       assert.equal(0, code, err)
@@ -397,7 +414,9 @@ describe("what undoes a reload, changed through the debug library,", function()
             end
             return
           end
-          if type(value[1]) == "thread" and math.type(value[#value - 1]) == "integer" then frozen = value end
+          if type(value[1]) == "thread" and math.type(value[#value - 1]) == "integer" then
+            frozen = value
+          end
           for _, held in next, value do visit(held) end
         end
         m.f()

@@ -14,10 +14,14 @@ describe("examples/server", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)
 
-  it("keeps connection, accounts and timers through each kind of reload, and does what the new code says", function()
-    if not pcall(require, "socket") then return pending "LuaSocket is not installed (Debian: lua-socket)" end
+  it("keeps connection, accounts and timers through each kind of reload, \z
+    and does what the new code says", function()
+    if not pcall(require, "socket") then
+      return pending "LuaSocket is not installed (Debian: lua-socket)"
+    end
     local out, log = app.dir .. "/out", app.dir .. "/log"
-    local _, how, code = os.execute(("timeout 150 examples/server/run.sh >%s 2>%s </dev/null"):format(out, log))
+    local _, how, code = os.execute(("timeout 150 examples/server/run.sh >%s 2>%s </dev/null")
+      :format(out, log))
     assert.equal("exit 0", how .. " " .. code, read(log))
     assert.equal(read "examples/server/transcript.txt", read(out))
     -- What broke was told once, and by the watcher: nothing else went wrong.

@@ -51,7 +51,8 @@ describe("R4.4 _ENV", function()
   end)
 
   it("is the environment of the incoming chunk, whatever became of the running one", function()
-    local v1 = "local M = {} function M.f() return 'old', NAME end function M.set(v) SET = v end return M"
+    local v1 = "local M = {} function M.f() return 'old', NAME end \z
+      function M.set(v) SET = v end return M"
     local M = app:module("M", v1)
     G.NAME = "global"
     local sandbox = { NAME = "sandbox" }
@@ -97,7 +98,8 @@ describe("R4.4 _ENV", function()
     local M = app:module("M", v1)
     local call = M.call
     M.inc()
-    app:update("M", (v1:gsub("old", "new"):gsub("return _ENV", "function added() return count, helper() end %0")))
+    app:update("M",
+      (v1:gsub("old", "new"):gsub("return _ENV", "function added() return count, helper() end %0")))
     assert.same({ "new", 2 }, { M.inc() })
     assert.equal("new helper", call())
     assert.same({ 2, "new helper" }, { M.added() })
@@ -184,7 +186,8 @@ describe("R4.5 stripped code", function()
     assert.same({ "new", 3 }, { old() })
   end)
 
-  it("joins a new function that shares a matched cell, and matches no cell by its missing name", function()
+  it("joins a new function that shares a matched cell, and matches no cell by \z
+    its missing name", function()
     local M = app:module("M", probe.strip [[
       local count, alone = 0, 7
       local M = {}
@@ -220,7 +223,8 @@ describe("R4.5 stripped code", function()
   it("is refused when a function's number of upvalues differs", function()
     local M = app:module("M", probe.strip(v1))
     M.inc()
-    app:write("M", probe.strip((v1:gsub("return a, b end%s+return M", "return a, b, M end return M"))))
+    app:write("M",
+      probe.strip((v1:gsub("return a, b end%s+return M", "return a, b, M end return M"))))
     local message = app:refused("M", nil, M)
     assert.matches("M.get", message, 1, true)
     assert.matches("upvalue", message)

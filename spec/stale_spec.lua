@@ -27,7 +27,8 @@ describe("hotreload.stale (R11)", function()
 
   local function held(value) rawset(_G, "SPEC_HELD", value) end
 
-  it("is empty for a module that was not reloaded, and for one of which nothing old is left", function()
+  it("is empty for a module that was not reloaded, and for one of which \z
+    nothing old is left", function()
     assert.same({}, stale(name))
     app:reloaded(name, { source = V2, scope = "vm" })
     assert.same({}, stale(name))
@@ -61,7 +62,8 @@ describe("hotreload.stale (R11)", function()
     local f = M.f
     held { list = { { cb = f } }, [f] = true, closure = function() return f end }
     f = nil -- luacheck: ignore
-    held { list = { { cb = M.f } }, closure = (function(g) return function() return g end end)(M.f) }
+    held { list = { { cb = M.f } },
+      closure = (function(g) return function() return g end end)(M.f) }
     app:reloaded(name, { source = V2 })
     local entry = stale(name, { paths = true })[1]
     assert.same({ "_G.SPEC_HELD.closure@g", "_G.SPEC_HELD.list[1].cb" }, entry.paths)
@@ -98,7 +100,9 @@ describe("hotreload.stale (R11)", function()
       L = app:module(loops, LOOP)
     end)
 
-    local function update() app:reloaded(loops, { source = LOOP:gsub("v1", "v2"), scope = "vm" }) end
+    local function update()
+      app:reloaded(loops, { source = LOOP:gsub("v1", "v2"), scope = "vm" })
+    end
 
     it("lists the function of a suspended coroutine, and says where it is", function()
       local co = coroutine.create(L.loop)
@@ -159,7 +163,8 @@ describe("hotreload.stale (R11)", function()
     app:reloaded(name, { source = V2 })
     held { new = M.f }
     app.hotreload.undo(name)
-    assert.same({}, stale(name)) -- nothing is known of the first generation, nor of what came after it
+    -- nothing is known of the first generation, nor of what came after it
+    assert.same({}, stale(name))
     app:reloaded(name, { source = V3 })
     assert.equal("new", stale(name)[1].name)
   end)
@@ -180,11 +185,13 @@ describe("hotreload.stale (R11)", function()
     before:assert_unchanged()
   end)
 
-  it("returns nil and a message for a module that is not loaded, and raises for wrong arguments", function()
+  it("returns nil and a message for a module that is not loaded, \z
+    and raises for wrong arguments", function()
     local list, message = stale "no.such.module"
     assert.is_nil(list)
     assert.matches("module 'no.such.module' is not loaded", message, 1, true)
-    for _, arguments in ipairs { { 1 }, { name, 1 }, { name, { path = true } }, { name, { paths = 1 } } } do
+    for _, arguments in ipairs { { 1 }, { name, 1 }, { name, { path = true } },
+      { name, { paths = 1 } } } do
       assert.is_false((pcall(stale, table.unpack(arguments))))
     end
   end)

@@ -40,7 +40,8 @@ describe("spec.support.program: fingerprint", function()
     end))
   end)
 
-  it("finds nothing when a file is written, a luassert assertion runs and a coroutine moves on", function()
+  it("finds nothing when a file is written, a luassert assertion runs and a \z
+    coroutine moves on", function()
     assert.is_nil(changes_after(function()
       app:write("another", "return {}")
       assert.are.same({ 1 }, { 1 })
@@ -48,7 +49,8 @@ describe("spec.support.program: fingerprint", function()
     end))
   end)
 
-  it("looks into a spec's own function that was put into the program, but not into the test runner", function()
+  it("looks into a spec's own function that was put into the program, \z
+    but not into the test runner", function()
     local calls = 0
     M.bump = function() calls = calls + 1 return assert.equal(1, 1) end
     local text = changes_after(function() M.bump() end)
@@ -67,7 +69,8 @@ describe("spec.support.program: fingerprint", function()
   end)
 
   it("sees a list that became another list with the same content", function()
-    assert.matches("subject%.list: table .* became another table", changes_after(function() M.list = { 1, 2 } end))
+    assert.matches("subject%.list: table .* became another table",
+      changes_after(function() M.list = { 1, 2 } end))
   end)
 
   it("sees 1 that became 1.0", function()
@@ -76,7 +79,8 @@ describe("spec.support.program: fingerprint", function()
 
   it("sees 0.0 that became -0.0, and takes NaN for itself", function()
     M.zero, M.nan = 0.0, 0 / 0
-    assert.matches("^[^\n]*subject%.zero: 0%.0 became %-0%.0$", changes_after(function() M.zero = -0.0 end))
+    assert.matches("^[^\n]*subject%.zero: 0%.0 became %-0%.0$",
+      changes_after(function() M.zero = -0.0 end))
   end)
 
   it("sees a changed metatable of a table", function()
@@ -101,7 +105,8 @@ describe("spec.support.program: fingerprint", function()
       __name = 7,
     })
     M.hidden = hidden
-    assert.matches("hidden%.deep%.x: nil became 1", changes_after(function() rawget(hidden, "deep").x = 1 end))
+    assert.matches("hidden%.deep%.x: nil became 1",
+      changes_after(function() rawget(hidden, "deep").x = 1 end))
   end)
 
   it("sees a swapped cell that holds the same value", function()
@@ -152,7 +157,8 @@ describe("spec.support.program: fingerprint", function()
   it("sees what only a given root reaches", function()
     local root = { inner = { 1 } }
     assert.is_nil(changes_after(function() root.inner[1] = 2 end))
-    assert.equal("root 1.inner[1]: 2 became 3", changes_after(function() root.inner[1] = 3 end, root))
+    assert.equal("root 1.inner[1]: 2 became 3",
+      changes_after(function() root.inner[1] = 3 end, root))
   end)
 
   it("sees the metatable of a basic type and of a userdata", function()
@@ -171,7 +177,8 @@ describe("spec.support.program: fingerprint", function()
   it("sees a stopped collector and a debug hook", function()
     assert.matches("collector running", changes_after(function() collectgarbage "stop" end))
     collectgarbage "restart"
-    assert.matches("debug hook", changes_after(function() debug.sethook(function() end, "", 1000000) end))
+    assert.matches("debug hook",
+      changes_after(function() debug.sethook(function() end, "", 1000000) end))
     debug.sethook()
   end)
 
@@ -189,7 +196,8 @@ describe("spec.support.program: fingerprint", function()
     local before = program.fingerprint()
     before:assert_unchanged()
     M.one = 2
-    assert.error_matches(function() before:assert_unchanged() end, "the program changed:\n.*subject%.one: 1 became 2")
+    assert.error_matches(function() before:assert_unchanged() end,
+      "the program changed:\n.*subject%.one: 1 became 2")
   end)
 end)
 

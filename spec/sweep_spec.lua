@@ -220,7 +220,8 @@ describe("scope = 'vm' (R9)", function()
   end)
 
   it("moves each key with its own value", function()
-    local t, u, v = { [M.f] = 1, [M.class.go] = true }, { [M.f] = "one", [M.class.go] = 2.5 }, { [M.f] = false }
+    local t, u, v = { [M.f] = 1, [M.class.go] = true }, { [M.f] = "one",
+      [M.class.go] = 2.5 }, { [M.f] = false }
     reload()
     assert.same({ [M.f] = 1, [M.class.go] = true }, t)
     assert.same({ [M.f] = "one", [M.class.go] = 2.5 }, u)
@@ -229,7 +230,8 @@ describe("scope = 'vm' (R9)", function()
 
   it("runs no metamethod and reaches into tables that fight back", function()
     local function fight() error "a metamethod ran" end
-    local mt = { __index = fight, __newindex = fight, __pairs = fight, __eq = fight, __metatable = false }
+    local mt = { __index = fight, __newindex = fight, __pairs = fight, __eq = fight,
+      __metatable = false }
     local t = setmetatable({ M.f, [M.class.go] = 1 }, mt)
     reload()
     assert.equal(M.f, rawget(t, 1))
@@ -408,7 +410,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
 
   local vm = { scope = "vm" }
 
-  it("keeps its code, though the module's object has nothing else and a local of the file is like it", function()
+  it("keeps its code, though the module's object has nothing else and a local of the \z
+    file is like it", function()
     local M = app:module("only", [[
       local M = {}
       local function other(n, v) n = tostring(n) return "other", n, v end
@@ -433,7 +436,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
       GONE
       return M
     ]]
-    local M = app:module("kept", (source:gsub("GONE", 'M.f = function(n, v) n = tostring(n) return "f", n, v end')))
+    local M = app:module("kept",
+      (source:gsub("GONE", 'M.f = function(n, v) n = tostring(n) return "f", n, v end')))
     local report = app:update("kept", (source:gsub("GONE", "")), vm)
     assert.equal("f", (M.f()))
     assert.equal(1, report.functions.removed)
@@ -476,7 +480,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
       { (held[1]()), (held[2]()), (held[3]()) })
   end)
 
-  it("keeps its code where an earlier reload has met it, though a new function of the file is like it", function()
+  it("keeps its code where an earlier reload has met it, though a new function of the \z
+    file is like it", function()
     local first = [[
       local M = { sub = {} }
       M.sub.f = function(n, v) n = tostring(n) return "sub.f" end
@@ -517,12 +522,13 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     local first = [[
       local M = {}
       local function other(n, v) n = tostring(n) return "other", n, v end
-      M.sub = { f = function(n, v) n = tostring(n) return "f", n, v end, g = function() return "g" end }
+      M.sub = { f = function(n, v) n = tostring(n) return "f", n, v end,
+        g = function() return "g" end }
       return M
     ]]
     local M = app:module("later", first)
-    app:update("later", (first:gsub("f = function.-end, ", "")))
-    app:update("later", (first:gsub("M.sub = .-\n", "")), vm)
+    app:update("later", (first:gsub("f = function.-end,%s+", "")))
+    app:update("later", (first:gsub("M.sub = .-}\n", "")), vm)
     assert.same({ "f", "g" }, { (M.sub.f()), (M.sub.g()) })
   end)
 
@@ -542,7 +548,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     assert.equal("f", (M.f()))
   end)
 
-  it("is not what one of two functions is that have come of one: each stays what it is, reload after reload", function()
+  it("is not what one of two functions is that have come of one: each stays what it is, \z
+    reload after reload", function()
     local source = "local M = { f = function() return 'f' end } M.z = ALIAS return M"
     local M = app:module("split", (source:gsub("ALIAS", "M.f")))
     local split = source:gsub("ALIAS", "function() return 'z' end")
@@ -555,7 +562,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     end
   end)
 
-  it("follows all the same when a factory of the file made it and the program put it into the module", function()
+  it("follows all the same when a factory of the file made it and the program put it \z
+    into the module", function()
     local source = [[
       local M, calls = {}, 0
       function M.new(x)
@@ -592,7 +600,8 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
   ]]
 
   for _, before in ipairs { "at its first reload", "after a reload" } do
-    it("stays in a table that the file takes up again and puts no function into, " .. before, function()
+    it("stays in a table that the file takes up again and puts no \z
+      function into, " .. before, function()
       local with, without = source:gsub("FUNCTION", dropped), source:gsub("FUNCTION", "")
       app:module("taken", with)
       if before == "after a reload" then app:update("taken", with) end
@@ -604,14 +613,17 @@ describe("what the file lacks, with scope = 'vm' (R5.2, R9.2)", function()
     end)
   end
 
-  it("is no older generation of a function that goes on, which the program has put into a table", function()
+  it("is no older generation of a function that goes on, which the program has \z
+    put into a table", function()
     local factory = [[
       local M = {}
       TABLE
       function M.make() return function() return "VERSION" end end
       return M
     ]]
-    local function version(number, list) return (factory:gsub("VERSION", number):gsub("TABLE", list)) end
+    local function version(number, list)
+      return (factory:gsub("VERSION", number):gsub("TABLE", list))
+    end
     local M = app:module("factory", version("1", "M.list = {}"))
     local made = { M.make() }
     M.list.old = M.make
@@ -726,7 +738,8 @@ describe("a walk while something is compiled (R9.2)", function()
     local source = "local a = 1 local function f() return a end return function() return f() end"
     local up = 7
     local function nested() return up, function() return function() return up end end end
-    local chunks = { text = source, binary = string.dump(load(source, "@./m.lua")), part = string.dump(nested) }
+    local chunks = { text = source, binary = string.dump(load(source, "@./m.lua")),
+      part = string.dump(nested) }
     for what, work in pairs(works) do
       for kind, code in pairs(chunks) do
         local chunk = assert(load(pieces_of(code, work), "@./m.lua"))
@@ -739,7 +752,8 @@ describe("a walk while something is compiled (R9.2)", function()
     print "whole"
   ]]
 
-  it("leaves out the function that the compiler works on, or that is read from its binary form", function()
+  it("leaves out the function that the compiler works on, or that is read from \z
+    its binary form", function()
     local stdout, code, stderr = app:subprocess(SCRIPT)
     assert.equal("whole\n", stdout, stderr)
     assert.equal(0, code, stderr)
@@ -834,7 +848,9 @@ describe("a sweep in slices (R9.4)", function()
   it("knows functions by their source, whatever was collected in between", function()
     -- Names of the same length: a new one comes to stand where an old one stood.
     local old = "local M = {} function M.f() return 1 end return M"
-    local function name(i) return ("a module of two, the name of which is a long string %d"):format(i) end
+    local function name(i)
+      return ("a module of two, the name of which is a long string %d"):format(i)
+    end
     local N = app:module(name(1), old)
     app:module(name(2), old)
     local function functions_of(i)
@@ -881,7 +897,8 @@ describe("a sweep in slices (R9.4)", function()
     local all = heap(20000)
     all[1].f = N.g
     app:reloaded("m", { source = V2, scope = "vm", budget_ms = 0.1 })
-    app:reloaded("n", { source = "return { g = function() return 'n2' end }", scope = "vm", budget_ms = 0.1 })
+    app:reloaded("n",
+      { source = "return { g = function() return 'n2' end }", scope = "vm", budget_ms = 0.1 })
     app:reloaded("m", { source = V1:gsub("v1", "v3") })
     app.hotreload.sweep()
     assert.equal("n2", all[1].f())
@@ -908,11 +925,13 @@ describe("a sweep in slices (R9.4)", function()
     for i = 100, 2000, 100 do assert.equal("v2", (all[i].f())) end
   end)
 
-  it("takes back what it has brought of a reload whose hook never ends, and goes on with the others", function()
+  it("takes back what it has brought of a reload whose hook never ends, \z
+    and goes on with the others", function()
     local N = app:module("n", "return { g = function() return 'n1' end }")
     local all = heap(20000)
     all[1].f = N.g
-    app:reloaded("n", { source = "return { g = function() return 'n2' end }", scope = "vm", budget_ms = 0.1 })
+    app:reloaded("n",
+      { source = "return { g = function() return 'n2' end }", scope = "vm", budget_ms = 0.1 })
     local waits = V2:gsub("return M%s*$", "function M.__hotfix() coroutine.yield() end return M")
     local waiting = coroutine.create(app.hotreload.reload)
     coroutine.resume(waiting, "m", { source = waits, scope = "vm", budget_ms = 0.1 })
@@ -926,7 +945,8 @@ describe("a sweep in slices (R9.4)", function()
   end)
 
   describe("that a hotfix and its revert have joined", function()
-    local SOURCE = "local M = {} function M.new(i) return function() return i, 'VERSION' end end return M"
+    local SOURCE =
+      "local M = {} function M.new(i) return function() return i, 'VERSION' end end return M"
     local function version(name) return (SOURCE:gsub("VERSION", name)) end
     local timer, N
 
@@ -998,7 +1018,8 @@ describe("a sweep in slices (R9.4)", function()
     until done or slices == 1000
     assert.is_true(slices < 1000)
     assert.equal("v2", made[1]())
-    assert.matches("the program goes on making them", progress.warnings[#progress.warnings], 1, true)
+    assert.matches("the program goes on making them",
+      progress.warnings[#progress.warnings], 1, true)
   end)
 
   it("binds incoming functions that others hold, in a later slice", function()

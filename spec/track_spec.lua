@@ -3,8 +3,10 @@
 local program = require "spec.support.program"
 local hotreload = require "hotreload"
 
-local V1 = "local n = 1 return { rate = 1, gone = 1, rows = { a = { 1 }, b = { 2 } }, get = function() return n end }"
-local V2 = "local n = 2 return { rate = 2, gone = 2, rows = { a = { 5 } }, get = function() return n end }"
+local V1 = "local n = 1 return { rate = 1, gone = 1, rows = { a = { 1 }, b = { 2 } }, \z
+  get = function() return n end }"
+local V2 =
+  "local n = 2 return { rate = 2, gone = 2, rows = { a = { 5 } }, get = function() return n end }"
 
 describe("hotreload.track (R8)", function()
   local app
@@ -131,8 +133,8 @@ describe("hotreload.track (R8)", function()
 
     it("value, loader data, arguments of the chunk, what is in package.loaded", function()
       local out = same({
-        t = "ARGS = { ... } return { 1 }", s = "return 'text'", f = "return false", n = "return nil",
-        self = "package.loaded[...] = 'own'", two = "return 1, 2",
+        t = "ARGS = { ... } return { 1 }", s = "return 'text'", f = "return false",
+        n = "return nil", self = "package.loaded[...] = 'own'", two = "return 1, 2",
       }, [[
         for _, name in ipairs { "t", "s", "f", "n", "self", "two" } do
           local function show(...)
@@ -151,7 +153,8 @@ describe("hotreload.track (R8)", function()
       assert.matches("^t\t2\ttable [^\n]*/t.lua\ttable\n", out)
     end)
 
-    it("preloaded modules and custom searchers, wherever they stand and whenever they come", function()
+    it("preloaded modules and custom searchers, wherever they stand and \z
+      whenever they come", function()
       same({}, [[
         package.preload.a = function(...) return { "a", ... } end
         table.insert(package.searchers, 2, function(name)
@@ -185,7 +188,8 @@ describe("hotreload.track (R8)", function()
         outer = "return require 'text'", level = "error('of the caller', 2)",
         again = "TRIES = (TRIES or 0) + 1 if TRIES < 2 then error 'first' end return TRIES",
       }, [[
-        for _, name in ipairs { "raises", "text", "broken", "outer", "level", "nowhere", "again", "again" } do
+        for _, name in ipairs { "raises", "text", "broken", "outer", "level", "nowhere",
+          "again", "again" } do
           local ok, err = pcall(require, name)
           print(name, ok, type(err) == "table" and err[1] or err, package.loaded[name])
         end
@@ -194,7 +198,8 @@ describe("hotreload.track (R8)", function()
     end)
 
     it("tracebacks, down to the line in the module", function()
-      app:write("deep", "local function inner()\n  error 'here'\nend\nlocal function outer() inner() end\nouter()")
+      app:write("deep",
+        "local function inner()\n  error 'here'\nend\nlocal function outer() inner() end\nouter()")
       local out = app:subprocess [[
         require "hotreload".track()
         print(select(2, xpcall(require, debug.traceback, "deep")))
@@ -227,11 +232,13 @@ describe("hotreload.track (R8)", function()
 
   it("covers what a module sets among the globals", function()
     hotreload.track()
-    app:module("m", "RATE, REMOVED, BOX = 1, 1, { low = 1, high = 1 } function box() return BOX end")
+    app:module("m",
+      "RATE, REMOVED, BOX = 1, 1, { low = 1, high = 1 } function box() return BOX end")
     local G = _G
     rawset(G, "REMOVED", nil)
     G.BOX.high = 9
-    app:update("m", "RATE, REMOVED, BOX = 2, 2, { low = 2, high = 2 } function box() return BOX, 2 end",
+    app:update("m",
+      "RATE, REMOVED, BOX = 2, 2, { low = 2, high = 2 } function box() return BOX, 2 end",
       { data = "merge" })
     assert.same({ 2, { low = 2, high = 9 } }, { rawget(G, "RATE"), (G.box()) })
     assert.is_nil(rawget(G, "REMOVED"))
@@ -239,7 +246,9 @@ describe("hotreload.track (R8)", function()
 
   it("covers cells and classes", function()
     hotreload.track()
-    app:write("class", "return function(name) local c = { name = name } c.__index = c return setmetatable(c, {}) end")
+    app:write("class",
+      "return function(name) local c = { name = name } c.__index = c \z
+        return setmetatable(c, {}) end")
     local text = [[
       local count, Unit = %d, require "class" "Unit"
       Unit.speed, Unit.power = %d, %d
@@ -254,7 +263,8 @@ describe("hotreload.track (R8)", function()
 
   it("knows from then on which locals are state (R4.7)", function()
     hotreload.track()
-    local M = app:module("m", "local n = 1 return { set = function(x) n = x end, get = function() return n end }")
+    local M = app:module("m",
+      "local n = 1 return { set = function(x) n = x end, get = function() return n end }")
     M.set(1)
     app:update("m", "local n = 2 return { get = function() return n end }")
     assert.equal(1, M.get())
@@ -300,7 +310,8 @@ describe("hotreload.track (R8)", function()
     assert_has_record "dependency"
   end)
 
-  it("notes nothing of what others create, where a host's own `require` yields in a load", function()
+  it("notes nothing of what others create, where a host's own `require` \z
+    yields in a load", function()
     app:write("slow", "local M = { rate = 1 } coroutine.yield() M.more = { 1 } return M")
     app:write("quick", V1)
     local out = app:subprocess [[
@@ -330,8 +341,10 @@ describe("hotreload.track (R8)", function()
       kept = nil
       collectgarbage()
       print(collectgarbage "count" - before < 64)
-      print(gg.reload("quick", { source = "return { rate = 5 }", data = "merge" }) == true, require "quick".rate)
-      print(gg.reload("slow", { source = "return { rate = 5, more = { 1 } }", data = "merge" }) == true)
+      print(gg.reload("quick", { source = "return { rate = 5 }", data = "merge" }) == true,
+        require "quick".rate)
+      print(gg.reload("slow",
+        { source = "return { rate = 5, more = { 1 } }", data = "merge" }) == true)
     ]]
     assert.matches("^true\ttable: [^\n]*\ntrue\ntrue\t5\ntrue\n$", out)
   end)

@@ -11,7 +11,8 @@ describe("gg.reload of a list (R7.4)", function()
   end)
   after_each(function() app:unload() end)
 
-  local A2 = "local M, n = {}, 0 function M.f() n = n + 1 return 'a2', n end function M.new() return 'new' end return M"
+  local A2 = "local M, n = {}, 0 function M.f() n = n + 1 return 'a2', n end \z
+    function M.new() return 'new' end return M"
   local B2 = "local M, new = {}, require('a').new function M.g() return new() end return M"
 
   it("reloads all of them, each on what those before it brought", function()
@@ -72,7 +73,8 @@ describe("gg.reload of a list (R7.4)", function()
     local before = program.fingerprint()
     local ok, message, reports = app.hotreload.reload { "a", "b" }
     assert.is_false(ok)
-    assert.matches("modules 'a', 'b' were not reloaded, nothing was changed: 2 conflict(s)", message, 1, true)
+    assert.matches("modules 'a', 'b' were not reloaded, nothing was changed: 2 conflict(s)",
+      message, 1, true)
     assert.matches("a.f: function while it runs, number 1 in the file", message, 1, true)
     assert.matches("b.g: function while it runs, table of 0 entries in the file", message, 1, true)
     assert.equal("a.f", reports[1].conflicts[1].path)
@@ -92,7 +94,8 @@ describe("gg.reload of a list (R7.4)", function()
   end)
 
   it("runs the hooks when all are committed, in their order", function()
-    app:write("a", A2:gsub("return M$", "function M.__hotfix() LOG = { require('b').g() } end return M"))
+    app:write("a",
+      A2:gsub("return M$", "function M.__hotfix() LOG = { require('b').g() } end return M"))
     app:write("b", B2:gsub("return M$", "function M.__hotfix() LOG[2] = 'b' end return M"))
     local ok = app.hotreload.reload { "a", "b" }
     local log = rawget(_G, "LOG")

@@ -143,8 +143,10 @@ describe("hotreload.undo (R7.3)", function()
   end)
 
   it("raises for a name that is no string", function()
-    assert.has_error(function() undo() end, "bad argument #1 to 'undo' (string or table expected, got no value)")
-    assert.has_error(function() undo { m = 1 } end, "bad argument #1 to 'undo' (a list of names expected)")
+    assert.has_error(function() undo() end,
+      "bad argument #1 to 'undo' (string or table expected, got no value)")
+    assert.has_error(function() undo { m = 1 } end,
+      "bad argument #1 to 'undo' (a list of names expected)")
     for value, got in pairs { [0] = "0", ["1"] = "string", [1.5] = "1.5" } do
       assert.has_error(function() undo("m", value) end,
         "bad argument #2 to 'undo' (a number of reloads expected, got " .. got .. ")")

@@ -65,7 +65,8 @@ describe("the version guard (R1.6)", function()
     it(("ends %s with it, not with a signal, when nobody catches it"):format(name), function()
       local lua = get(name)
       if not lua then return end
-      local out, code, err, how = app:subprocess('print "before" require "hotreload" print "after"', { lua = lua })
+      local out, code, err, how = app:subprocess('print "before" require "hotreload" print "after"',
+        { lua = lua })
       assert.equal("exit", how)
       assert.equal(1, code)
       assert.equal("before\n", out)

@@ -91,7 +91,8 @@ describe("hotreload.watch", function()
     assert.equal(2, M.f())
   end)
 
-  it("looks at no more modules in a poll than it is told (most), and reloads no more of them", function()
+  it("looks at no more modules in a poll than it is told (most), \z
+    and reloads no more of them", function()
     for i = 1, 5 do app:module("m" .. i, V1) end
     local watcher = new { most = 2 }
     for _ = 1, 3 do poll(watcher, 0) end
@@ -102,7 +103,8 @@ describe("hotreload.watch", function()
     assert.same({ "reloaded m1", "reloaded m3", "reloaded m5" }, log)
   end)
 
-  it("leaves a file that has changed again to the next look, when its turn comes in a later poll", function()
+  it("leaves a file that has changed again to the next look, when its turn comes \z
+    in a later poll", function()
     local modules = {}
     for i = 1, 4 do modules[i] = app:module("m" .. i, V1) end
     local watcher = new { most = 4 }
@@ -188,7 +190,8 @@ describe("hotreload.watch", function()
     assert.equal(2, M.f())
   end)
 
-  it("reports a broken file once, also when the program polls on, and takes it when it is mended", function()
+  it("reports a broken file once, also when the program polls on, \z
+    and takes it when it is mended", function()
     local M = app:module("m", V1)
     local watcher = new()
     app:write("m", "return {")
@@ -251,15 +254,18 @@ describe("hotreload.watch", function()
 
   it("reloads files that need one another, those that are needed first", function()
     app:module("m3", "return { limit = function() return 10 end }")
-    app:module("m2", "local limit = require('m3').limit() return { get = function() return limit end }")
-    local M = app:module("m1", "local got = require 'm2'.get() return { f = function() return 'old', got end }")
+    app:module("m2",
+      "local limit = require('m3').limit() return { get = function() return limit end }")
+    local M = app:module("m1",
+      "local got = require 'm2'.get() return { f = function() return 'old', got end }")
     local watcher = new()
     app:write("m3", "return { limit = function() return 20 end, more = function() return 21 end }")
     app:write("m2", [[
       local more = require('m3').more()
       return { get = function() return more end, new = function() end }
     ]])
-    app:write("m1", "local new = require 'm2'.new new() return { f = function() return 'new', new end }")
+    app:write("m1",
+      "local new = require 'm2'.new new() return { f = function() return 'new', new end }")
     assert.same({ 3, 0 }, { poll(watcher) })
     assert.same({ "reloaded m3", "reloaded m2", "reloaded m1" }, log)
     assert.equal("new", (M.f()))
@@ -269,7 +275,8 @@ describe("hotreload.watch", function()
     app:module("m2", V1)
     local M = app:module("m1", V1)
     local watcher = new()
-    local needs = "local r = require local M, other = {}, r(%q) other.added() function M.f() return 9 end return M"
+    local needs = "local r = require local M, other = {}, r(%q) other.added() \z
+      function M.f() return 9 end return M"
     app:write("m1", needs:format "m2") -- its need does not show
     poll(watcher)
     assert.equal(1, #log)
@@ -370,7 +377,8 @@ describe("hotreload.watch", function()
     assert.same({ 1, 0 }, { poll(watcher) })
     assert.equal(2, M.f())
     assert.matches("error m: on_reload raised: .*callback broke", log[1])
-    watcher = new { filter = function(name) if name == "m" then error "filter broke" end return false end }
+    watcher =
+      new { filter = function(name) if name == "m" then error "filter broke" end return false end }
     assert.same({ 0, 0 }, { poll(watcher) })
     assert.matches("error m: filter raised: .*filter broke", log[2])
   end)
@@ -381,7 +389,8 @@ describe("hotreload.watch", function()
       local watch = require "hotreload.watch"
       require "m"
       local one = watch.new { filter = "^m$", settle = 0 }
-      local two = watch.new { filter = "^m$", settle = 0, on_error = function() error "no handler" end }
+      local two = watch.new { filter = "^m$", settle = 0,
+        on_error = function() error "no handler" end }
       io.open("m.lua", "w"):write("return {"):close()
       one:poll()
       two:poll()
@@ -398,7 +407,9 @@ describe("hotreload.watch", function()
     local M = app:module("m", V1)
     app:module("m2", V1)
     local watcher = new()
-    app:write("m", "local M = {} function M.f() return 2 end function M.__hotfix() coroutine.yield() end return M")
+    app:write("m",
+      "local M = {} function M.f() return 2 end \z
+        function M.__hotfix() coroutine.yield() end return M")
     now = now + 1
     local poller = coroutine.create(function() return watcher:poll() end)
     assert.is_true(coroutine.resume(poller))
@@ -408,7 +419,9 @@ describe("hotreload.watch", function()
     assert.equal(2, M.f())
     assert.same({ 1, 0 }, { poll(watcher) })
     -- A coroutine that is closed in the hook does not hold the watcher up.
-    app:write("m", "local M = {} function M.f() return 4 end function M.__hotfix() coroutine.yield() end return M")
+    app:write("m",
+      "local M = {} function M.f() return 4 end \z
+        function M.__hotfix() coroutine.yield() end return M")
     now = now + 1
     poller = coroutine.create(function() return watcher:poll() end)
     assert.is_true(coroutine.resume(poller))
@@ -437,7 +450,8 @@ describe("hotreload.watch", function()
     for _, wrong in ipairs {
       true, "m", { intervall = 1 }, { interval = "1" }, { interval = -1 }, { interval = 0 / 0 },
       { settle = math.huge },
-      { filter = 1 }, { filter = { 1 } }, { filter = { key = "m" } }, { filter = "[" }, { together = 1 },
+      { filter = 1 }, { filter = { 1 } }, { filter = { key = "m" } }, { filter = "[" },
+      { together = 1 },
       { options = true }, { options = { nonsense = 1 } }, { options = { source = "" } },
       { options = { dry_run = true } },
       { most = 0 }, { most = 1.5 }, { on_reload = 1 }, { on_error = "x" }, { clock = 1 },

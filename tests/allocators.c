@@ -1,9 +1,11 @@
-/* C modules that do with the state's allocator what a C library may do. (One file, built under several names.)
+/* C modules that do with the state's allocator what a C library may do. (One file, built under
+ * several names.)
  *
- * taker: asks Lua for the allocator when it is opened, keeps it, and makes blocks with it whenever it likes: in a call, in a finalizer, and
- * when the system unloads it.
+ * taker: asks Lua for the allocator when it is opened, keeps it, and makes blocks with it whenever
+ * it likes: in a call, in a finalizer, and when the system unloads it.
  * late: the same, from the first call of `take` on.
- * keeper: the same, and it is never unloaded. `install` makes an allocator of its own that forwards to what it has taken.
+ * keeper: the same, and it is never unloaded. `install` makes an allocator of its own that forwards
+ * to what it has taken.
  * forwarder: installs that when it is opened. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -94,8 +96,10 @@ static int count(lua_State *l) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"take", take}, {"use", use}, {"box", box}, {"install", install},
-                                     {"is_in_place", is_in_place}, {"calls", count}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"take", take}, {"use", use}, {"box", box}, {"install", install},
+    {"is_in_place", is_in_place}, {"calls", count}, {NULL, NULL},
+};
 
 int luaopen_taker(lua_State *l) {
   take(l);

@@ -22,7 +22,8 @@ const MODULE: &str = "
         return list[x] or other
     end
     local M = { data = {}, [5] = 5, sub = { f = function() return helper(1) end } }
-    function M.f(a, b, ...) local c = helper(a) return function() c = b return count, 'a long string constant', 1.5, 70000 end end
+    function M.f(a, b, ...) local c = helper(a) return function() c = b return count, \
+    'a long string constant', 1.5, 70000 end end
     function M.g() list = { g = M.f } list[3] = nil end
     return M";
 
@@ -376,7 +377,8 @@ fn odd_lines_beside_a_conflict() {
     // A function of the module's own that the file no longer has, where the file has a table.
     program.must(
         "local test = ...
-        test.reload('m', { source = 'local M = { data = {} } function M.f() end function M.gone() end return M' })",
+        test.reload('m', { source = 'local M = { data = {} } function M.f() end \
+        function M.gone() end return M' })",
     );
     for lines in [vec![], vec![0x80; 400], vec![0x7f; 400], vec![0x81; 400]] {
         program.must("m.sub = m.gone");
@@ -469,7 +471,8 @@ fn odd_sources() {
 fn loaders_of_all_kinds() {
     let loaders = [
         (
-            "load('local M = { data = {} } function M.f() return 2 end return M', '@elsewhere.lua')",
+            "load('local M = { data = {} } function M.f() return 2 end return M', \
+             '@elsewhere.lua')",
             true,
         ),
         (
@@ -481,7 +484,8 @@ fn loaders_of_all_kinds() {
             true,
         ),
         (
-            "(function(...) local up = ... return function() return { data = {}, f = function() return up end } end end)(2)",
+            "(function(...) local up = ... return function() return { data = {}, f = function() \
+             return up end } end end)(2)",
             true,
         ),
         ("m.f", true),
@@ -514,7 +518,8 @@ fn loaders_of_all_kinds() {
         program.must("m.f = function() return { data = {} } end");
         program.must(&format!(
             "local loader = {loader}
-            table.insert(package.searchers, 1, function(name) if name == 'm' then return loader, 'data' end end)
+            table.insert(package.searchers, 1, function(name) if name == 'm' then return loader, \
+            'data' end end)
             local test = ...
             test.snapshot()
             for _ = 1, 3 do

@@ -397,7 +397,8 @@ fn garbage_is_collected_after_a_fault() {
                 "local before = collectgarbage 'count'
                 for _ = 1, 40000 do local _ = { {} } end
                 local now = collectgarbage 'count'
-                if now > before + 1500 then error(('%.0f KiB before, %.0f KiB now'):format(before, now)) end",
+                if now > before + 1500 then error(('%.0f KiB before, %.0f KiB now'):format(before, \
+                now)) end",
             );
             if !hit {
                 break;
@@ -461,14 +462,16 @@ fn a_finalizer_reloads_at_the_end_of_a_reload() {
             let source = "
                 local calls = 0
                 local function helper() calls = calls + 1 return VERSION end
-                return { HOOK f = function() return helper(), calls end, sub = { g = function() return VERSION end } }";
+                return { HOOK f = function() return helper(), calls end, sub = { g = function() \
+                return VERSION end } }";
             program.write("m", source.replace("HOOK", "").replace("VERSION", "1"));
             program.must(&format!(
                 "m = require 'm' m.f()
                 local source = [[{}]]
                 local function version(n) return {{ source = (source:gsub('VERSION', n)) }} end
                 local third = version(3)
-                setmetatable({{}}, {{ __gc = function() inner = table.pack(gg.reload('m', third)) end }})
+                setmetatable({{}}, {{ __gc = function() inner = table.pack(gg.reload('m', \
+                third)) end }})
                 second = version(2)",
                 source.replace("HOOK", hook)
             ));
@@ -484,7 +487,8 @@ fn a_finalizer_reloads_at_the_end_of_a_reload() {
                 local is, calls = m.f()
                 test.equal(calls, 2)
                 test.equal(m.sub.g(), is, 'one version')
-                if rawget(m, '__hotfix') then test.equal(m.hooked, is, 'the version that ran its hook') end
+                if rawget(m, '__hotfix') then test.equal(m.hooked, is, \
+                'the version that ran its hook') end
                 local before = inner and inner[1] and inner[2].generation or 1
                 local after = test.reload('m').generation
                 if after <= before then error(('generation %d after %d'):format(after, before)) end

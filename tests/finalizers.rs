@@ -142,7 +142,10 @@ fn generations_are_known_whenever_the_collector_ends_a_cycle() {
             program.push("return gg.reload");
             program.push("return 'm'");
             assert_eq!(call_collecting(&program, 1), Outcome::Done);
-            program.must("held[#held + 1] = m.f held[#held + 1] = m.sub.g held[#held + 1] = select(2, m.sub.g())");
+            program.must(
+                "held[#held + 1] = m.f held[#held + 1] = m.sub.g \
+                held[#held + 1] = select(2, m.sub.g())",
+            );
         }
         program.write("m", text.replace("VERSION", "6"));
         program.push("return gg.reload");
@@ -328,7 +331,10 @@ fn a_warning_that_the_host_makes_an_error_of_does_not_end_the_step_behind_a_relo
             let outcome = with_warnings_that_raise(&program, || program.call(2, Fault::hiccup(n)));
             let hit = program.memory.failed() > 0;
             // Some requests are not repeated.
-            let refused = matches!(&outcome, Outcome::Refused(Some(text)) if text.contains("not enough memory"));
+            let refused = matches!(
+                &outcome,
+                Outcome::Refused(Some(text)) if text.contains("not enough memory")
+            );
             assert!(
                 outcome == Outcome::Done || hit && refused,
                 "request {n}: {outcome:?}"
@@ -364,7 +370,8 @@ fn warnings_that_are_shown_change_nothing() {
         program.must("local test = ... if not test.taken then test.snapshot() end");
         each_cycle(
             &program,
-            "function(cycles) if cycles.count % 50 == 1 then error 'a finalizer that a test lets raise' end end",
+            "function(cycles) if cycles.count % 50 == 1 then \
+             error 'a finalizer that a test lets raise' end end",
         );
         program.must("warn '@on'");
         story.push(&program);

@@ -132,7 +132,8 @@ fn check(text: &str) {
 fn finds_values_and_keys_of_tables() {
     check(
         r#"
-        local array, record, keys = { 1, old, "x", old }, { name = old, deep = { { { old } } } }, { [old] = 1, [{}] = old }
+        local array, record, keys = { 1, old, "x", old }, { name = old,
+          deep = { { { old } } } }, { [old] = 1, [{}] = old }
         kept = { array, record, keys, setmetatable({}, { __index = { old } }) }
         local hits = find { old }
         has(hits, { place = "value", container = array, key = 2, value = old })
@@ -251,7 +252,8 @@ fn reports_a_cell_that_functions_share_once() {
         local hits = find { old }
         local n = 0
         for _, hit in ipairs(hits) do
-          if hit.place == "upvalue" and type(hit.container) == "function" and debug.getupvalue(hit.container, hit.n) == "cell" then n = n + 1 end
+          if hit.place == "upvalue" and type(hit.container) == "function"
+            and debug.getupvalue(hit.container, hit.n) == "cell" then n = n + 1 end
         end
         assert(n == 1, n)
     "#,
@@ -528,7 +530,8 @@ fn walks_the_function_of_an_activation_that_nothing_else_holds() {
 fn wants_the_functions_of_a_source() {
     check(
         r#"
-        local text = "local n = 0 return function() n = n + 1 return n end, function() return {} end"
+        local text =
+          "local n = 0 return function() n = n + 1 return n end, function() return {} end"
         local f, g = load(text, "@mine")()
         local h = load(text, "@other")()
         kept = { f, f, { g }, h, [g] = true }
@@ -548,7 +551,8 @@ fn runs_no_metamethod_and_changes_nothing() {
         r#"
         local function no() error("a metamethod ran") end
         local events = {}
-        for name in ("index newindex call len pairs eq lt le concat tostring close unm add name metatable"):gmatch("%a+") do
+        for name in ("index newindex call len pairs eq lt le concat tostring close unm add \z
+          name metatable"):gmatch("%a+") do
           events["__" .. name] = no
         end
         local u = box(old)
@@ -693,20 +697,40 @@ const RANDOM: &str = r#"
     local function any() return objects[random(#objects)] end
     local function value()
       local kind = random(10)
-      if kind == 1 then return target() elseif kind <= 4 then return any() elseif kind == 5 then return tostring(random(50)) else return random(100) end
+      if kind == 1 then
+        return target()
+      elseif kind <= 4 then
+        return any()
+      elseif kind == 5 then
+        return tostring(random(50))
+      else
+        return random(100)
+      end
     end
     -- In each object only new slots are written, so that no planted reference is lost.
     local function put(t, key, it) if rawget(t, key) == nil then rawset(t, key, it()) end end
     local makers = {
       function() local t = {} for i = 1, random(0, 6) do t[i] = value() end return t end,
-      function() local t = {} for _ = 1, random(0, 4) do put(t, tostring(random(1000)), value) end return t end,
-      function() local t = {} for _ = 1, random(0, 300) do put(t, random(2) == 1 and any() or random(1 << 40), value) end return t end,
+      function()
+        local t = {}
+        for _ = 1, random(0, 4) do put(t, tostring(random(1000)), value) end
+        return t
+      end,
+      function()
+        local t = {}
+        for _ = 1, random(0, 300) do put(t, random(2) == 1 and any() or random(1 << 40), value) end
+        return t
+      end,
       function() local a, b = value(), value() return function() return a, b end end,
       function() return c_closure(value(), value(), value()) end,
       function() return box(value(), nil, value()) end,
       function() return parked(value(), value()) end,
       function()
-        local co = coroutine.create(function(...) local a, b = value(), value() coroutine.yield() return a, b, ... end)
+        local co = coroutine.create(function(...)
+          local a, b = value(), value()
+          coroutine.yield()
+          return a, b, ...
+        end)
         assert(coroutine.resume(co, value(), value()))
         return co
       end,
@@ -716,7 +740,11 @@ const RANDOM: &str = r#"
       local it = makers[random(#makers)]()
       objects[#objects + 1] = it
       local holder = any()
-      if type(holder) == "table" then put(holder, it, function() return true end) else objects[1][#objects[1] + 1] = it end
+      if type(holder) == "table" then
+        put(holder, it, function() return true end)
+      else
+        objects[1][#objects[1] + 1] = it
+      end
     end
     for _, it in ipairs(objects) do objects[1][#objects[1] + 1] = it end
     kept, kept_wanted, kept_planted = objects[1], wanted, planted
@@ -726,7 +754,10 @@ const RANDOM: &str = r#"
 const RANDOM_COUNT: &str = r#"
     -- The list of the wanted is not walked: what stands in it is hidden.
     kept_wanted.hidden, kept = kept, nil
-    local function signature(hit) return hit.place .. tostring(hit.container) .. tostring(hit.key) .. tostring(hit.level) .. tostring(hit.n) end
+    local function signature(hit)
+      return hit.place .. tostring(hit.container) .. tostring(hit.key) .. tostring(hit.level)
+        .. tostring(hit.n)
+    end
     local function all(budget)
       local list, pass, done, hits = {}, nil, nil, nil
       repeat
@@ -735,7 +766,8 @@ const RANDOM_COUNT: &str = r#"
         for _, hit in ipairs(hits) do
           -- The stack of the running coroutine is another each time, and earlier hits may stand
           -- there.
-          local own = hit.container == coroutine.running() or type(hit.container) == "table" and rawget(hit.container, "place")
+          local own = hit.container == coroutine.running() or type(hit.container) == "table"
+            and rawget(hit.container, "place")
           if not own then list[#list + 1] = signature(hit) end
         end
       until done
@@ -781,13 +813,23 @@ fn slices_survive_whatever_the_program_does_in_between() {
                 -- Mostly nothing: the program is not to grow faster than it is walked.
                 local what = math.random(24)
                 if what == 1 then collectgarbage()
-                elseif what == 2 then for i = 1, 100 do names["more" .. math.random(100000)] = { i } end
-                elseif what == 3 then for key in pairs(names) do if math.random(3) == 1 then names[key] = nil end end
+                elseif what == 2 then
+                  for i = 1, 100 do names["more" .. math.random(100000)] = { i } end
+                elseif what == 3 then
+                  for key in pairs(names) do
+                    if math.random(3) == 1 then names[key] = nil end
+                  end
                 elseif what == 4 then for _ = 1, 50 do table.remove(big) end
                 elseif what == 5 then kept[math.random(#kept)] = { {}, {} }
                 elseif what == 6 then collectgarbage("step")
-                elseif what == 7 then for key in pairs(names) do names[key] = nil end names.x = {} collectgarbage() names.y = {}
-                elseif what == 8 then for _ = 1, 500 do big[#big + 1] = function() return big end end end
+                elseif what == 7 then
+                  for key in pairs(names) do names[key] = nil end
+                  names.x = {}
+                  collectgarbage()
+                  names.y = {}
+                elseif what == 8 then
+                  for _ = 1, 500 do big[#big + 1] = function() return big end end
+                end
               until done
             end
             assert(slices > 50, slices)
@@ -836,7 +878,9 @@ fn tells_the_smallest_objects_apart() {
         end
         kept = all
         local n = 0
-        for _, hit in ipairs(find { old }) do if hit.place == "value" and hit.key == 1 then n = n + 1 end end
+        for _, hit in ipairs(find { old }) do
+          if hit.place == "value" and hit.key == 1 then n = n + 1 end
+        end
         assert(n >= 5000, n)
         local functions = {}
         for i = 1, 5000 do functions[i] = all[3 * i - 2] end

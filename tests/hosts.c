@@ -1,14 +1,18 @@
-/* A host with many threads and many Lua states, each of which loads the built library with `require`.
+/* A host with many threads and many Lua states, each of which loads the built library with
+ * `require`.
  *
  *     hosts LIBRARY THREADS STATES ALIVE
  *
- * LIBRARY is a template for package.cpath. ALIVE states at most are open at a time. A state takes its steps (open, reload, sweep, let a
- * hook wait, undo, close…) on whichever thread is free: they move between threads all the time. Some are closed in the middle: while a
- * sweep is paused, while a hook waits. With ALIVE = 1 the library is unloaded with each state, and loaded anew by the next.
+ * LIBRARY is a template for package.cpath. ALIVE states at most are open at a time. A state takes
+ * its steps (open, reload, sweep, let a hook wait, undo, close…) on whichever thread is free: they
+ * move between threads all the time. Some are closed in the middle: while a sweep is paused, while
+ * a hook waits. With ALIVE = 1 the library is unloaded with each state, and loaded anew by the
+ * next.
  *
- * Every state has a module text of its own, and every step checks that it runs that and no other. When a state is closed its allocator
- * must hold nothing. The second half of the states must not leave the process with more memory in use than the first half did.
- * Exit status 0: all that held. The last line has the figures. */
+ * Every state has a module text of its own, and every step checks that it runs that and no other.
+ * When a state is closed its allocator must hold nothing. The second half of the states must not
+ * leave the process with more memory in use than the first half did. Exit status 0: all that held.
+ * The last line has the figures. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <malloc.h>
@@ -22,7 +26,8 @@
 #include <lua.h>
 #include <lualib.h>
 
-/* What all states do; `...` is the state's number. Each step is a function; one that returns true ends the state early. */
+/* What all states do; `...` is the state's number. Each step is a function; one that returns true
+ * ends the state early. */
 static const char script[] =
     "local id = ...\n"
     "local function text(version, hook)\n"
@@ -32,14 +37,16 @@ static const char script[] =
     "  function M.new(x) return function() x = x + 1 return ID, VERSION, x end end\n"
     "  function M.keep(f) list[#list + 1] = f return #list end\n"
     "  HOOK\n"
-    "  return M]]):gsub('%u%u+', { ID = tostring(id), VERSION = tostring(version), HOOK = hook or '' })\n"
+    "  return M]]):gsub('%u%u+',\n"
+    "    { ID = tostring(id), VERSION = tostring(version), HOOK = hook or '' })\n"
     "end\n"
     "local hotreload, m, held, count, waiting, thread\n"
     "local function check(version)\n"
     "  count = count + 1\n"
     "  local is, v, c = m.who()\n"
     "  if is ~= id or v ~= version or c ~= count then\n"
-    "    error(('state %d, version %d, count %d: found %s, %s, %s'):format(id, version, count, is, v, c))\n"
+    "    error(('state %d, version %d, count %d: found %s, %s, %s')\n"
+    "      :format(id, version, count, is, v, c))\n"
     "  end\n"
     "  if not collectgarbage 'isrunning' then error 'the collector is stopped' end\n"
     "end\n"
@@ -61,7 +68,8 @@ static const char script[] =
     "  function()\n" /* scope "module"; refused and failing ones */
     "    must(gg.reload('m', { source = text(2) }))\n"
     "    check(2)\n"
-    "    local done, message = gg.reload('m', { source = 'who = nil error(\"state ' .. id .. '\")' })\n"
+    "    local done, message = gg.reload('m',\n"
+    "      { source = 'who = nil error(\"state ' .. id .. '\")' })\n"
     "    if done or not message:find('state ' .. id, 1, true) then error 'not refused' end\n"
     "    check(2)\n"
     "    if select(2, held[2]()) ~= 1 then error 'an old closure has new code' end\n"
@@ -71,7 +79,9 @@ static const char script[] =
     "    must(gg.reload('m', { source = text(3), scope = 'vm' }))\n"
     "    check(3)\n"
     "    local is, v, x = held[2]()\n"
-    "    if is ~= id or v ~= 3 or x ~= id + 1 or held[1] ~= m.who then error 'references do not follow' end\n"
+    "    if is ~= id or v ~= 3 or x ~= id + 1 or held[1] ~= m.who then\n"
+    "      error 'references do not follow'\n"
+    "    end\n"
     "  end,\n"
     "  function()\n" /* the beginning of a sweep */
     "    held.deep = {}\n"
@@ -93,15 +103,19 @@ static const char script[] =
     "    repeat local done = hotreload.sweep() until done\n"
     "    for i = 1, 300 do\n"
     "      local is, v = held.deep[i][2][1]()\n"
-    "      if is ~= id or v ~= 4 or held.deep[i][1] ~= m.who then error 'the sweep left something' end\n"
+    "      if is ~= id or v ~= 4 or held.deep[i][1] ~= m.who then\n"
+    "        error 'the sweep left something'\n"
+    "      end\n"
     "    end\n"
     "    check(4)\n"
     "  end,\n"
     "  function()\n" /* a hook that waits */
     "    waiting = coroutine.create(gg.reload)\n"
-    "    local hook = 'function M.__hotfix() coroutine.yield \"waits\" if VERSION == 6 then error \"hook\" end end'\n"
+    "    local hook = 'function M.__hotfix() coroutine.yield \"waits\" \\z\n"
+    "      if VERSION == 6 then error \"hook\" end end'\n"
     "    local version = id % 2 == 0 and 5 or 6\n"
-    "    local resumed, what = coroutine.resume(waiting, 'm', { source = text(version, hook:gsub('VERSION', version)) })\n"
+    "    local resumed, what = coroutine.resume(waiting, 'm',\n"
+    "      { source = text(version, hook:gsub('VERSION', version)) })\n"
     "    if not resumed or what ~= 'waits' then error(tostring(what)) end\n"
     "    check(version)\n"
     "    return id % 11 == 4\n"
@@ -131,7 +145,9 @@ static const char script[] =
     "    if names[1] or not problems.m:find 'not found' then error 'a module without a file' end\n"
     "    must(gg.reload('m', { source = text(7), dry_run = true }))\n"
     "    check(4)\n"
-    "    if id % 3 == 0 then setmetatable({}, { __gc = function() gg.reload('m', { source = text(8) }) end }) end\n"
+    "    if id % 3 == 0 then\n"
+    "      setmetatable({}, { __gc = function() gg.reload('m', { source = text(8) }) end })\n"
+    "    end\n"
     "  end,\n"
     "}\n";
 
@@ -308,15 +324,16 @@ int main(int argc, char **argv) {
   use[2] = in_use(&resident[2]);
   {
     const char *mark = strchr(library, '?');
-    snprintf(path, sizeof path, "%.*shotreload%s", (int)(mark ? mark - library : 0), library, mark ? mark + 1 : "");
+    snprintf(path, sizeof path, "%.*shotreload%s", (int)(mark ? mark - library : 0), library,
+             mark ? mark + 1 : "");
     loaded = dlopen(path, RTLD_NOW | RTLD_NOLOAD) != NULL;
   }
   printf("%d states on %d threads, %d at a time: %ld steps, %ld moves, %d closed early, %d failed; "
          "in use %zu, %zu, %zu bytes; resident %ld, %ld, %ld KiB; library %s\n",
-         closed, threads, most_alive, steps, moves, early, failures, use[0], use[1], use[2], resident[0], resident[1],
-         resident[2], loaded ? "still loaded" : "unloaded");
+         closed, threads, most_alive, steps, moves, early, failures, use[0], use[1], use[2],
+         resident[0], resident[1], resident[2], loaded ? "still loaded" : "unloaded");
   if (closed != states) return 1;
-  /* Less than a word for each state: what the allocator's own lists keep differs from run to run. */
+  /* Less than a word for each state: the allocator's own lists differ from run to run. */
   if (use[2] > use[1] + 16384) {
     fprintf(stderr, "memory in use grows: %zu bytes, then %zu\n", use[1], use[2]);
     return 1;

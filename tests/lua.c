@@ -1,7 +1,8 @@
 /* A small `lua`, for the Luas that scripts/lua.sh builds from source.
  *
  *     lua FILE [ARGUMENT...]      runs a file in the Lua that the program is linked with
- *     lua --in LIBRARY FILE       runs it in the Lua of a library, which is this text as well, built with -DLIBRARY
+ *     lua --in LIBRARY FILE       runs it in the Lua of a library, which is this text as
+ *                                 well, built with -DLIBRARY
  *
  * Exit status: 0; 1 with what FILE raised on stderr; 2 for the library's own troubles. */
 #include <dlfcn.h>

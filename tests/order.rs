@@ -33,7 +33,8 @@ const FIRST: [&str; 22] = [
     "M.object = setmetatable({ v = 1 }, M.Class)",
     "M.handlers = { on = function() return 'on' end, off = function() return 'off' end }",
     "M.via_function = { [M.handlers.on] = 'on' }",
-    "M.sparse = { [100] = function() return 100 end, [7] = function() return 7 end, [2.5] = function() return 2.5 end }",
+    "M.sparse = { [100] = function() return 100 end, [7] = function() return 7 end, \
+     [2.5] = function() return 2.5 end }",
     "M.globals = _G",
     "M.loaded = package.loaded",
     "Player = Player or {} function Player:name() return n end function Player.make() return M end",
@@ -53,15 +54,21 @@ const SECOND: &str = "
     function M.x() return n, 'x' end
     function M.y() return n, 'y' end
     do local state = { 'new' } function M.new_name() return state end end
-    do local helper = function() return map, 'v2' end function M.helped() return helper() end function M.more() return helper end end
+    do local helper = function() return map, 'v2' end function M.helped() return helper() end \
+    function M.more() return helper end end
     do local t = { a = { v = 9, w = {} }, f = function() return 'one' end } M.t1, M.t2 = t, t end
-    M.t3, M.t4 = { v = 4, f = function() return 3 end }, { v = 5, f = function() return 4 end, more = {} }
-    M.Class = { get = function(self) return self.v, 'v2' end, set = function() end } M.Class.__index = M.Class
+    M.t3, M.t4 = { v = 4, f = function() return 3 end }, { v = 5, f = function() return 4 end, \
+    more = {} }
+    M.Class = { get = function(self) return self.v, 'v2' end, set = function() end } \
+    M.Class.__index = M.Class
     M.Sub = setmetatable({ get2 = function() end }, M.Class)
     M.object = setmetatable({ v = 2, w = {} }, M.Class)
-    M.handlers = { on = function() return 'on2' end, off = function() return 'off2' end, new = function() end }
-    M.via_function = { [M.handlers.on] = 'on', [M.handlers.off] = 'off', [M.handlers.new] = { 'new' }, [M.Class] = 'class', [{ 1 }] = 'table' }
-    M.sparse = { [100] = function() return 'c' end, [7] = function() return '7' end, [2.5] = function() return '2.5' end, [50] = function() end }
+    M.handlers = { on = function() return 'on2' end, off = function() return 'off2' end, \
+    new = function() end }
+    M.via_function = { [M.handlers.on] = 'on', [M.handlers.off] = 'off', [M.handlers.new] = { \
+    'new' }, [M.Class] = 'class', [{ 1 }] = 'table' }
+    M.sparse = { [100] = function() return 'c' end, [7] = function() return '7' end, \
+    [2.5] = function() return '2.5' end, [50] = function() end }
     M.globals, M.loaded = _G, package.loaded
     M.self, M.list = M, { M, M.handlers, M.t1, { M.x, M.y } }
     Player = Player or {}
@@ -114,7 +121,8 @@ fn begin(seed: u64) -> Program {
             for i = 1, fillers do t['filler' .. i] = nil end
             local keys, values = {{}}, {{}}
             for key, value in next, t do
-                if type(value) ~= 'table' or value ~= package.loaded then keys[#keys + 1], values[key] = key, value end
+                if type(value) ~= 'table' or value ~= package.loaded then keys[#keys + 1], \
+                values[key] = key, value end
             end
             if t == _G or t == package.loaded then return end
             for i = #keys, 2, -1 do
@@ -130,8 +138,10 @@ fn begin(seed: u64) -> Program {
         Player.data, Shared.map.data = {{}}, 1
         local _, list, map = m.peek()
         list[1], map.x, map.f = 'row', m, m.other
-        kept = {{ m.count, m.other, m.third, m.x, m.old_name, m.helped, m.handlers.on, m.t1.f, m.gone2 }}
-        for _, t in ipairs {{ m, m.handlers, m.t1, m.t2, m.t3, m.sparse, m.via_function, m.Class, Player, Shared, Shared.map, _G,
+        kept = {{ m.count, m.other, m.third, m.x, m.old_name, m.helped, m.handlers.on, m.t1.f, \
+        m.gone2 }}
+        for _, t in ipairs {{ m, m.handlers, m.t1, m.t2, m.t3, m.sparse, m.via_function, m.Class, \
+        Player, Shared, Shared.map, _G,
                 package.loaded, map }} do
             shake(t)
         end"

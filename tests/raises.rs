@@ -360,7 +360,8 @@ fn functions_of_a_host_raise_and_yield() {
             end
             local function refused(what, source, scope)
                 test.snapshot(m)
-                local called, done, message = pcall(gg.reload, 'm', { source = source, scope = scope })
+                local called, done, message = pcall(gg.reload, 'm', { source = source, \
+                scope = scope })
                 if not called or done or type(message) ~= 'string' then
                     error(what .. ': ' .. tostring(done) .. ' ' .. tostring(message))
                 end
@@ -381,11 +382,15 @@ fn functions_of_a_host_raise_and_yield() {
             end
             for _, scope in ipairs { 'module', 'vm' } do
                 refused('chunk', 'fresh = {} host() return {}', scope)
-                refused('chunk, in a coroutine', 'fresh = {} coroutine.wrap(host)() error(1)', scope)
-                refused('chunk, in a callback', 'fresh = {} table.sort({ 2, 1 }, host) error(1)', scope)
-                refused('chunk, on closing', 'local v <close> = setmetatable({}, { __close = host }) error(1)', scope)
+                refused('chunk, in a coroutine', 'fresh = {} coroutine.wrap(host)() error(1)', \
+                scope)
+                refused('chunk, in a callback', 'fresh = {} table.sort({ 2, 1 }, host) error(1)', \
+                scope)
+                refused('chunk, on closing', \
+                'local v <close> = setmetatable({}, { __close = host }) error(1)', scope)
                 refused('chunk, in a message handler', 'xpcall(error, host) error(1)', scope)
-                refused('chunk, in a finalizer', 'setmetatable({}, { __gc = host }) collectgarbage() error(1)', scope)
+                refused('chunk, in a finalizer', \
+                'setmetatable({}, { __gc = host }) collectgarbage() error(1)', scope)
                 refused('hook', good(0):gsub('}$', ', __hotfix = function() host() end }'), scope)
                 refused('hook itself', good(0):gsub('}$', ', __hotfix = host }'), scope)
                 refused('hook, on closing', good(0):gsub('}$', [[, __hotfix = function()
@@ -399,7 +404,8 @@ fn functions_of_a_host_raise_and_yield() {
             refused('loader', nil)
             table.remove(package.searchers, 1)
             package.preload.dep = host
-            refused('dependency', 'fresh = {} ' .. good(0):gsub('return', 'require \"dep\" return', 1))
+            refused('dependency', 'fresh = {} ' .. good(0):gsub('return', \
+            'require \"dep\" return', 1))
             package.preload.dep = nil
             hotreload.configure { before = host }
             refused('before', good(0))

@@ -43,9 +43,11 @@ local M = { [5] = 1.5 }
 function M.new(a, ...)
     local state = a
     local more = { ... }
-    return { get = function() return state, list[7], more end, set = function(v) state = v count = count + 1 end }
+    return { get = function() return state, list[7], more end, set = function(v) state = v \
+    count = count + 1 end }
 end
-for i = 1, 2 do list[i] = function() if i > 1 then goto done end ::done:: return 'a string constant of more than forty characters' end end
+for i = 1, 2 do list[i] = function() if i > 1 then goto done end ::done:: \
+return 'a string constant of more than forty characters' end end
 return M";
 
 /// What the proofs about constants are for.

@@ -169,12 +169,15 @@ const WIDE: Story = Story {
             local function add(line, ...) lines[#lines + 1] = line:format(...) end
             for i = 1, 110 do add('local l%d = { %d }', i, i) end
             for i = 1, 110 do
-                add('function M.f%d(x) count = count + 1 list[1] = l%d return %d end', i, (i + version) % 110 + 1, version)
-                add('M.t%d = { g = M.f%d, h = function() return %s end, new%d_%d = { M.f%d } }', i, i, version, version, i, i)
+                add('function M.f%d(x) count = count + 1 list[1] = l%d return %d end', i, \
+                (i + version) % 110 + 1, version)
+                add('M.t%d = { g = M.f%d, h = function() return %s end, new%d_%d = { M.f%d } }', \
+                i, i, version, version, i, i)
                 add('M.rows[%d] = { id = %d, %d }', i, i, i)
                 add('M.twins.k%d = one', i)
                 add('M.twins.f%d = M.f1', i)
-                add('if not HANDLERS[%d] then HANDLERS[%d] = M.f%d else HANDLERS[#HANDLERS + 1] = M.f%d end', i, i, i, i)
+                add('if not HANDLERS[%d] then HANDLERS[%d] = M.f%d else \
+                HANDLERS[#HANDLERS + 1] = M.f%d end', i, i, i, i)
                 add('M.c%d = %s', i, f)
             end
             add 'function M.make(n) return function() n = n + 1 return n end end'

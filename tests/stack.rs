@@ -25,7 +25,8 @@ const ATTEMPTS: &str = "
         sources[n] = ([[
             local calls, t = 0, { 'file' }
             local function helper() calls = calls + 1 return %d end
-            return { f = function() return helper(), t end, calls = function() return calls end, sub = { g = function() return %d end } }
+            return { f = function() return helper(), t end, calls = function() return calls end, \
+            sub = { g = function() return %d end } }
         ]]):format(n, n)
         return sources[n]
     end })
@@ -74,7 +75,8 @@ const ATTEMPTS: &str = "
 const VERSION_0: &str = "
     local calls, t = 0, { 'file' }
     local function helper() calls = calls + 1 return 0 end
-    return { f = function() return helper(), t end, calls = function() return calls end, sub = { g = function() return 0 end } }";
+    return { f = function() return helper(), t end, calls = function() return calls end, \
+    sub = { g = function() return 0 end } }";
 
 fn attempts() -> Program {
     let program = Program::new();
@@ -114,7 +116,8 @@ fn nested_from(nest: &str, near: u32) {
             pcall(go, depth)
             local how = test.check()
             if how == 'not reached' then break end
-            if how ~= 'done' then assert(how:find 'overflow' or how:find 'error in error' or how:find 'the attempt itself', how) end
+            if how ~= 'done' then assert(how:find 'overflow' or how:find 'error in error' \
+            or how:find 'the attempt itself', how) end
             how = how:match '^%a+'
             counts[how] = counts[how] + 1
             depth = depth + (depth < {near} and step or 1)
@@ -194,7 +197,8 @@ fn next_to_the_limit_of_the_stack() {
                 local how = test.check()
                 if how == 'not reached' then break end
                 if how ~= 'done' then
-                    assert(how:find 'overflow' or how:find 'error in error' or how:find 'not enough memory'
+                    assert(how:find 'overflow' or how:find 'error in error' or how:find \
+                    'not enough memory'
                         or how:find 'the attempt itself', how)
                 end
                 how = how:match '^%a+'
@@ -223,7 +227,8 @@ fn after_an_overflow() {
     for overflow in [
         "local function f() return 1 + f() end f()",
         "local function f() return (string.gsub('x', 'x', f)) end f()",
-        "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k .. 'x'] end return t.x",
+        "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) \
+         return t[k .. 'x'] end return t.x",
         "error(setmetatable({}, { __tostring = error }))",
     ] {
         // In the message handler there is little room left, or none.
@@ -231,7 +236,8 @@ fn after_an_overflow() {
             "local test = ...
             xpcall(function() {overflow} end, function() test.attempt() end)
             local how = test.check()
-            assert(how == 'done' or how == 'not reached' or how:find 'overflow' or how:find 'error in error', how)"
+            assert(how == 'done' or how == 'not reached' or how:find 'overflow' or how:find \
+            'error in error', how)"
         ));
         still_works(&program);
     }
@@ -242,7 +248,10 @@ fn in_a_message_handler() {
     let program = attempts();
     program.must("local test = ... xpcall(error, test.attempt) test.equal(test.check(), 'done')");
     program.must("local test = ... xpcall(error, function() test.attempt() error() end)");
-    program.must("local test = ... local how = test.check() assert(how == 'done' or how:find 'error in error', how)");
+    program.must(
+        "local test = ... local how = test.check() assert(how == 'done' or how:find \
+        'error in error', how)",
+    );
     still_works(&program);
 }
 

@@ -232,7 +232,8 @@ const WAITING: &str = "
     test.snapshot(m)
     waiting = coroutine.create(function() return gg.reload('m', { source = [[
         local n = 0
-        return { f = function() n = n + 10 return n end, added = true, __hotfix = function() coroutine.yield 'waits' end }
+        return { f = function() n = n + 10 return n end, added = true, __hotfix = function() \
+        coroutine.yield 'waits' end }
     ]] }) end)
     assert(select(2, coroutine.resume(waiting)) == 'waits')
     assert(m.added)
@@ -268,7 +269,8 @@ fn a_state_is_closed_while_hooks_of_several_modules_wait() {
         program.must(&format!(
             "require '{module}'
             local waits = coroutine.wrap(function()
-                gg.reload('{module}', {{ source = 'return {{ __hotfix = function() coroutine.yield(1) end }}' }})
+                gg.reload('{module}', \
+                {{ source = 'return {{ __hotfix = function() coroutine.yield(1) end }}' }})
             end)
             assert(waits() == 1)
             waiting_{module} = waits"
@@ -286,7 +288,8 @@ fn a_closed_coroutine_takes_its_reload_back() {
         waiting = nil
         test.equal(m.added, nil)
         test.equal(m.f(), 1)
-        test.equal(test.reload('m', { source = 'local n = 0 return { f = function() n = n + 2 return n end }' }).generation, 2)
+        test.equal(test.reload('m', { source = 'local n = 0 return { f = function() n = n + 2 \
+        return n end }' }).generation, 2)
         test.equal(m.f(), 3)",
     );
 }
@@ -334,7 +337,8 @@ fn a_state_is_closed_by_way_of_a_reload() {
 fn reloads_leave_nothing_behind() {
     let _alone = alone();
     // A sweep in slices holds what it needs until it is done.
-    const END_SWEEP: &str = "local library = package.loaded.hotreload if library then assert(library.sweep()) end collectgarbage()";
+    const END_SWEEP: &str = "local library = package.loaded.hotreload if library then \
+        assert(library.sweep()) end collectgarbage()";
     tell(&story::FUNCTIONS, Memory::new()); // what is made once in a process
     for story in story::ALL {
         let program = story.begin();
@@ -421,7 +425,10 @@ fn reloads_do_not_grow_a_state() {
     let program = story::CLASS.begin();
     let held = |rounds: usize| {
         for _ in 0..rounds {
-            program.must("local test = ... test.reload 'm' assert(not gg.reload('m', { source = 'error()' }))");
+            program.must(
+                "local test = ... test.reload 'm' assert(not gg.reload('m', \
+                { source = 'error()' }))",
+            );
         }
         program.collect()
     };

@@ -24,9 +24,10 @@ if patches then package.path = patches .. "/?.lua;" .. package.path end
 -- must not be done again: meanwhile an API that does nothing is there.
 local function quiet_api(api)
   local quiet = {}
-  local does_nothing = { "hook", "hook_object_event", "hook_tag", "hook_global", "wrap_event", "wrap_object_event",
-    "wrap_global", "unhook", "add_item", "remove_item", "handle_items", "provides", "add_timer", "add_feature",
-    "add_identity", "add_extension", "set_global", "daily", "hourly", "weekly", "cron" }
+  local does_nothing = { "hook", "hook_object_event", "hook_tag", "hook_global", "wrap_event",
+    "wrap_object_event", "wrap_global", "unhook", "add_item", "remove_item", "handle_items",
+    "provides", "add_timer", "add_feature", "add_identity", "add_extension", "set_global", "daily",
+    "hourly", "weekly", "cron" }
   for _, name in ipairs(does_nothing) do quiet[name] = function() end end
   return setmetatable(quiet, { __index = api })
 end
@@ -64,7 +65,9 @@ commands.hot = hot
 function hot.changed()
   local names, problems = hotreload.changed()
   local lines = { table.concat(names, " ") }
-  for name, message in pairs(problems) do lines[#lines + 1] = name .. ": " .. message:match "[^\n]*" end
+  for name, message in pairs(problems) do
+    lines[#lines + 1] = name .. ": " .. message:match "[^\n]*"
+  end
   return true, table.concat(lines, "\n")
 end
 

@@ -20,7 +20,9 @@ end
 function handlers.changed()
   local names, problems = hotreload.changed()
   local lines = { table.concat(names, " ") }
-  for name, message in pairs(problems) do lines[#lines + 1] = name .. ": " .. message:match "[^\n]*" end
+  for name, message in pairs(problems) do
+    lines[#lines + 1] = name .. ": " .. message:match "[^\n]*"
+  end
   return table.concat(lines, "\n")
 end
 
@@ -43,7 +45,8 @@ function handlers.failing()
 end
 
 function handlers.status()
-  return ("%d account(s), %d timer(s), %d KiB"):format(accounts.count(), timers.pending(), collectgarbage "count" // 1)
+  return ("%d account(s), %d timer(s), %d KiB"):format(accounts.count(), timers.pending(),
+    collectgarbage "count" // 1)
 end
 
 function handlers.stop()
@@ -55,7 +58,8 @@ end
 function admin.handle(connection, line)
   local name, rest = line:match "^%s*(%S+)%s*(.-)%s*$"
   local handler = handlers[name]
-  answer(connection, handler and handler(rest) or "changed, dry NAME, reload NAME, undo NAME, failing, status, stop")
+  answer(connection,
+    handler and handler(rest) or "changed, dry NAME, reload NAME, undo NAME, failing, status, stop")
 end
 
 return admin

@@ -76,8 +76,10 @@ say "hit"
 say "hit"
 say "rest 3"
 
-print "== battle.lua is edited; the watcher takes it. The connection, the damage and the timer are the same"
-edit("battle", "return 10 +", "return 100 +", '"you get up, %s"', '"you get up, %s, and feel strong"')
+print "== battle.lua is edited; the watcher takes it. The connection, the damage and the \z
+  timer are the same"
+edit("battle", "return 10 +", "return 100 +", '"you get up, %s"',
+  '"you get up, %s, and feel strong"')
 hear()
 say "hit"
 hear() -- the timer that was set before
@@ -108,10 +110,13 @@ ask "changed"
 ask "reload accounts"
 say "me"
 
-print "== commands.lua and server.lua are edited together; a flag file, as SIGHUP would be, asks for both"
-edit("server", "--- Sends a line to all players.", "server.greeting = 'hello'\n\n--- Sends a line to all players.")
+print "== commands.lua and server.lua are edited together; a flag file, \z
+  as SIGHUP would be, asks for both"
+edit("server", "--- Sends a line to all players.",
+  "server.greeting = 'hello'\n\n--- Sends a line to all players.")
 edit("commands", "function handlers.me(", "function handlers.wave(connection)\n"
-  .. "  server.send(connection, server.greeting .. ', ' .. connection.data.account.name)\nend\n\nfunction handlers.me(")
+  .. "  server.send(connection, server.greeting .. ', ' .. \z
+    connection.data.account.name)\nend\n\nfunction handlers.me(")
 assert(io.open(flag, "w")):close()
 wait_until("the server's taking the flag", function() return not exists(flag) end)
 for _ = 1, 2 do hear() end

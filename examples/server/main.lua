@@ -20,7 +20,8 @@ require "admin"
 server.listen(port, "players")
 server.listen(admin_port, "admins")
 reloads.start(flag)
-print(("listening: players on %d, admins on %d"):format(server.port "players", server.port "admins"))
+print(("listening: players on %d, admins on %d"):format(server.port "players",
+  server.port "admins"))
 
 while server.is_running() do
   server.step()

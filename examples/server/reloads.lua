@@ -42,7 +42,9 @@ end
 
 function reloads.failing()
   local lines = {}
-  for name, message in pairs(watcher:failing()) do lines[#lines + 1] = name .. ": " .. message:match "[^\n]*" end
+  for name, message in pairs(watcher:failing()) do
+    lines[#lines + 1] = name .. ": " .. message:match "[^\n]*"
+  end
   table.sort(lines)
   return lines[1] and table.concat(lines, "\n") or "none"
 end

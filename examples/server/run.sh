@@ -12,7 +12,10 @@ server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 export LUA_PATH_5_4="./?.lua;$root/lua/?.lua;;" LUA_CPATH_5_4="$root/build/?.so;;"
-"$lua" -e 'require "socket"' || { echo "run: LuaSocket is missing (on Debian: apt-get install lua-socket)" >&2; exit 1; }
+"$lua" -e 'require "socket"' || {
+  echo "run: LuaSocket is missing (on Debian: apt-get install lua-socket)" >&2
+  exit 1
+}
 
 cp "$here"/*.lua "$work"
 cd "$work"
@@ -23,7 +26,9 @@ for _ in $(seq 200); do
   kill -0 "$server" 2>/dev/null || { cat "$work/log" >&2; exit 1; }
   sleep 0.05
 done
-read -r port admin_port < <(sed -nE 's/^listening: players on ([0-9]+), admins on ([0-9]+)$/\1 \2/p' "$work/log")
+read -r port admin_port < <(
+  sed -nE 's/^listening: players on ([0-9]+), admins on ([0-9]+)$/\1 \2/p' "$work/log"
+)
 
 status=0
 timeout 100 "$lua" client.lua "$port" "$admin_port" "$work/reload" "$work" || status=$?

@@ -7,7 +7,8 @@ local server = {}
 
 -- The state of the server. A reload keeps these tables, and everything that hangs off them.
 local listeners = {} -- kind → listening socket
-local connections = {} -- socket → { kind, socket, out = lines to be sent, data = what the handlers keep for it }
+-- socket → { kind, socket, out = lines to be sent, data = what the handlers keep for it }
+local connections = {}
 local is_running = true
 
 -- Who handles what. By name: the handler is looked up when a line comes in, so it is always the

@@ -23,7 +23,8 @@ function timers.after(time, seconds, module, name, ...)
   local due = math.max(tick_of(time + seconds), now + 1)
   local slot = due % SLOTS
   wheel[slot] = wheel[slot] or {}
-  table.insert(wheel[slot], { turns = (due - now - 1) // SLOTS, module = module, name = name, arguments = { ... } })
+  table.insert(wheel[slot],
+    { turns = (due - now - 1) // SLOTS, module = module, name = name, arguments = { ... } })
   pending = pending + 1
 end
 
@@ -33,7 +34,8 @@ end
 
 local function fire(timer)
   pending = pending - 1
-  local ok, err = xpcall(require(timer.module)[timer.name], debug.traceback, table.unpack(timer.arguments))
+  local ok, err = xpcall(require(timer.module)[timer.name], debug.traceback,
+    table.unpack(timer.arguments))
   if not ok then print(err) end
 end
 

@@ -53,5 +53,7 @@ while true do
   end
 end
 
-print("swept", count_new() == COUNT and "all follow" or "some do not", "in several ticks: " .. tostring(slices > 1))
-print("after", crowd[8].bite() - crowd[8].bite() == -1 and "each has its own count" or "a count is lost")
+print("swept", count_new() == COUNT and "all follow" or "some do not",
+  "in several ticks: " .. tostring(slices > 1))
+print("after",
+  crowd[8].bite() - crowd[8].bite() == -1 and "each has its own count" or "a count is lost")

@@ -8,4 +8,5 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp "$here"/*.lua "$work"
 cd "$work"
-LUA_PATH_5_4="./?.lua;$root/lua/?.lua;;" LUA_CPATH_5_4="$root/build/?.so;;" "${LUA:-lua5.4}" main.lua
+LUA_PATH_5_4="./?.lua;$root/lua/?.lua;;" \
+  LUA_CPATH_5_4="$root/build/?.so;;" "${LUA:-lua5.4}" main.lua

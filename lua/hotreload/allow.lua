@@ -1,7 +1,8 @@
 -- Which modules may be hot (R1.4): Lua patterns over the module's name; and whether binary chunks
 -- may be (R1.8). Part of the library (src/lua/open.rs includes it).
 
-local pcall, type, next, ipairs, tonumber, math_type = pcall, type, next, ipairs, tonumber, math.type
+local pcall, type, next, ipairs, tonumber, math_type = pcall, type, next, ipairs,
+    tonumber, math.type
 local rawget, rawlen = rawget, rawlen
 local find, format, sub = string.find, string.format, string.sub
 
@@ -19,7 +20,9 @@ local function malformed(pattern)
             local class = sub(pattern, i + 1, i + 1)
             if class == "" then return "ends with '%'" end
             if class == "b" and i + 3 > #pattern then return "missing arguments to '%b'" end
-            if class == "f" and sub(pattern, i + 2, i + 2) ~= "[" then return "missing '[' after '%f'" end
+            if class == "f" and sub(pattern, i + 2, i + 2) ~= "[" then
+                return "missing '[' after '%f'"
+            end
             if find(class, "%d") and (class == "0" or tonumber(class) > captures) then
                 return "invalid capture index"
             end
@@ -53,8 +56,12 @@ function allow.check(value)
     local list = type(value) == "string" and { value } or value
     if type(list) ~= "table" then return format("string or table expected, got %s", type(value)) end
     for key, pattern in next, list do
-        if math_type(key) ~= "integer" or key < 1 or key > rawlen(list) then return "a list of patterns expected" end
-        if type(pattern) ~= "string" then return format("pattern #%d: string expected, got %s", key, type(pattern)) end
+        if math_type(key) ~= "integer" or key < 1 or key > rawlen(list) then
+            return "a list of patterns expected"
+        end
+        if type(pattern) ~= "string" then
+            return format("pattern #%d: string expected, got %s", key, type(pattern))
+        end
         local wrong = malformed(pattern)
         if wrong then return format("'%s' is no pattern: %s", pattern, wrong) end
     end

@@ -32,7 +32,9 @@ function arguments.one_of(...)
     for i = 1, select("#", ...) do known[(select(i, ...))] = true end
     local names = concat({ ... }, "', '")
     return function(value)
-        if not known[value] then return format("'%s' expected, got '%s'", names, tostring(value)) end
+        if not known[value] then
+            return format("'%s' expected, got '%s'", names, tostring(value))
+        end
     end
 end
 
@@ -62,7 +64,9 @@ end
 --- A check: a time in milliseconds.
 function arguments.milliseconds(value)
     if type(value) ~= "number" then return format("number expected, got %s", type(value)) end
-    if not (value > 0 and value < 1 / 0) then return format("a positive number expected, got %s", value) end
+    if not (value > 0 and value < 1 / 0) then
+        return format("a positive number expected, got %s", value)
+    end
 end
 
 -- As many bytes of a name stand in a message.
@@ -76,7 +80,9 @@ end
 --- is written out, and of a long one the middle is left out (R1.9; as `shown` in
 --- src/support/error.rs).
 function arguments.shown(name)
-    if #name > MOST_SHOWN then name = sub(name, 1, MOST_SHOWN // 2) .. "..." .. sub(name, -MOST_SHOWN // 2) end
+    if #name > MOST_SHOWN then
+        name = sub(name, 1, MOST_SHOWN // 2) .. "..." .. sub(name, -MOST_SHOWN // 2)
+    end
     return (gsub(gsub(name, "\xC2[\x80-\x9F]", written_out), "%c", written_out))
 end
 
@@ -108,7 +114,8 @@ function arguments.check(options, known, number, name)
     for key, value in next, options do
         local check = known[key]
         if not check then
-            return bad_argument(number, name, format("unknown option '%s'; known: %s", tostring(key), names_of(known)))
+            return bad_argument(number, name,
+                format("unknown option '%s'; known: %s", tostring(key), names_of(known)))
         end
         local wrong = check(value)
         if wrong then return bad_argument(number, name, format("option '%s': %s", key, wrong)) end

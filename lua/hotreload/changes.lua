@@ -7,7 +7,8 @@ local look, text, stock = core.look, core.text, core.stock
 
 local error, type, next, rawget, rawequal, pcall = error, type, next, rawget, rawequal, pcall
 local setmetatable, rawlen = setmetatable, rawlen
-local find, format, gmatch, sort, math_type = string.find, string.format, string.gmatch, table.sort, math.type
+local find, format, gmatch, sort, math_type = string.find, string.format, string.gmatch,
+    table.sort, math.type
 local globals, package, loaded = _G, package, core.loaded
 
 local changes = {}
@@ -26,8 +27,12 @@ local looked_at = setmetatable({}, { __mode = "v" })
 local function is_list_of_names(value)
     if type(value) ~= "table" then return format("table expected, got %s", type(value)) end
     for key, name in next, value do
-        if math_type(key) ~= "integer" or key < 1 or key > rawlen(value) then return "a list of names expected" end
-        if type(name) ~= "string" then return format("name #%d: string expected, got %s", key, type(name)) end
+        if math_type(key) ~= "integer" or key < 1 or key > rawlen(value) then
+            return "a list of names expected"
+        end
+        if type(name) ~= "string" then
+            return format("name #%d: string expected, got %s", key, type(name))
+        end
     end
 end
 

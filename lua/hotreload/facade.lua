@@ -337,12 +337,18 @@ end
 --- finishes the current sweep first.
 local function meet_sweep(list, checked)
     if next(sweeping) == nil then return true end
-    if checked.scope == "vm" and not checked.budget_ms and not checked.dry_run then return finish_sweep() end
+    if checked.scope == "vm" and not checked.budget_ms and not checked.dry_run then
+        return finish_sweep()
+    end
     for i = 1, #list do
-        if swept_modules[list[i]] and not checked.dry_run then checked.scope, checked.budget_ms = "vm", 1 end
+        if swept_modules[list[i]] and not checked.dry_run then
+            checked.scope, checked.budget_ms = "vm", 1
+        end
     end
     -- The program does not continue the sweep.
-    if checked.budget_ms and not checked.dry_run and waiting_reloads >= MOST_WAITING then return finish_sweep() end
+    if checked.budget_ms and not checked.dry_run and waiting_reloads >= MOST_WAITING then
+        return finish_sweep()
+    end
     return true
 end
 
@@ -503,7 +509,9 @@ functions.reload = with_dependents(hooks.around(reload, services))
 --- Returns the module whose chunk is running for a reload, and whether that reload is dry; see
 --- `hotreload.reloading` in meta.lua.
 function functions.reloading()
-    if running[RUNNING.module] and running[RUNNING.is_loaded] then return running[RUNNING.module], running[RUNNING.dry_run] end
+    if running[RUNNING.module] and running[RUNNING.is_loaded] then
+        return running[RUNNING.module], running[RUNNING.dry_run]
+    end
     return nil
 end
 
@@ -593,7 +601,9 @@ local function plan_with(names, options)
 end
 
 local installers = {
-    plan = function() core.plan.install(functions, with_dependents(plan_with), options_of_reload) end,
+    plan = function()
+        core.plan.install(functions, with_dependents(plan_with), options_of_reload)
+    end,
     stale = function() core.stales.install(functions, records, old_code, own) end,
     changed = function() core.changes.install(functions, known_of, records) end,
     track = function() core.track_part.install(functions) end,

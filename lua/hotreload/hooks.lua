@@ -2,7 +2,8 @@
 -- `configure`. Part of the library (src/lua/open.rs includes it).
 
 local core = ...
-local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown, core.arguments.NO_MEMORY
+local text_of, shown, NO_MEMORY = core.arguments.text, core.arguments.shown,
+core.arguments.NO_MEMORY
 local says = core.says
 
 local error, ipairs, next, pcall, rawget = error, ipairs, next, pcall, rawget
@@ -66,7 +67,9 @@ end
 local function tell(which, name, value)
     if not installed[which] then return end
     local ok, err = pcall(installed[which], name, value)
-    if not ok then log("error", format("%s raised for module '%s': %s", which, shown(name), text_of(err))) end
+    if not ok then
+        log("error", format("%s raised for module '%s': %s", which, shown(name), text_of(err)))
+    end
 end
 
 local function failed(names, message)
@@ -83,7 +86,9 @@ local function told(report)
     local title, warnings = shown(report.module), move(report.warnings, 1, #report.warnings, 1, {})
     local line = report.summary
     tell("after", report.module, report)
-    for _, warning in ipairs(warnings) do log("warning", format("module '%s': %s", title, warning)) end
+    for _, warning in ipairs(warnings) do
+        log("warning", format("module '%s': %s", title, warning))
+    end
     log("info", line)
 end
 

@@ -3,25 +3,26 @@
 -- The types of the public API, for editors that read LuaCATS annotations. No program runs this
 -- file. What each of these does: docs/semantics/, by the rule that is named.
 
----What `gg.reload` takes besides the module's name. Any other name, type or value raises a Lua argument error.
+---What `gg.reload` takes besides the module's name. Any other name, type or value raises a Lua
+---argument error.
 ---@class (exact) hotreload.Options
----@field scope? "module"|"vm"                      what follows the new code: the module, or every reference (R9)
----@field budget_ms? number                         with `scope = "vm"`: in slices, see `hotreload.sweep` (R9.4)
----@field on_conflict? "error"|"keep"|"replace"     another kind of value than the program has there (R6)
----@field data? "keep"|"merge"|"replace"            what follows: none, what the program did not change, all (R8)
----@field constants? "follow"|"keep"               locals that nothing assigns take what the file says, or stay (R4.7)
----@field patches? "replace"|"keep"      other modules' functions over the module's own (R3.5)
----@field wrappers? "follow"|"drop"      those that have the module's function inside (R3.5)
----@field rename? table<string, string>  former names and new ones: locals, fields, definitions (R4.1)
----@field strict? boolean                            every warning is a refusal (R10)
----@field removed? "keep"|"drop"   functions that the file lacks now stay, or go (R5.2)
----@field dependents? boolean                        also the modules that require these (R12.7)
----@field from? string   a module that is not loaded goes on with this one's state (R1.11)
----@field migrate? hotreload.Migrate|table<string|table, hotreload.Migrate>   of objects (R14.2)
----@field source? string                            the module's new text, instead of its file's
----@field dry_run? boolean                          say what would happen, change nothing
----@field report? "counts"|"full"                   `"full"`: lists of paths besides the counts
----@field text_only? boolean                        binary chunks are refused (R1.8)
+---@field scope? "module"|"vm"    what follows the new code: the module, or every reference (R9)
+---@field budget_ms? number       with `scope = "vm"`: in slices, see `hotreload.sweep` (R9.4)
+---@field on_conflict? "error"|"keep"|"replace"  another kind of value than the program has (R6)
+---@field data? "keep"|"merge"|"replace"  none follows, what the program left alone, or all (R8)
+---@field constants? "follow"|"keep"  locals that nothing assigns follow, or stay (R4.7)
+---@field patches? "replace"|"keep"  other modules' functions over the module's own (R3.5)
+---@field wrappers? "follow"|"drop"  those that have the module's function inside (R3.5)
+---@field rename? table<string, string>  names, old to new: locals, fields, definitions (R4.1)
+---@field strict? boolean          every warning is a refusal (R10)
+---@field removed? "keep"|"drop"  functions that the file lacks now stay, or go (R5.2)
+---@field dependents? boolean      also the modules that require these (R12.7)
+---@field from? string  a module that is not loaded goes on with this one's state (R1.11)
+---@field migrate? hotreload.Migrate|table<string|table, hotreload.Migrate>  of objects (R14.2)
+---@field source? string          the module's new text, instead of its file's
+---@field dry_run? boolean        say what would happen, change nothing
+---@field report? "counts"|"full"  `"full"`: lists of paths besides the counts
+---@field text_only? boolean      binary chunks are refused (R1.8)
 
 ---What has become of a class, for its objects (R14.2).
 ---@class hotreload.Change
@@ -75,8 +76,9 @@
 ---@field sweep number   with `scope = "vm"`
 ---@field total number
 
----Sorted lists, with `report = "full"` and in a dry run. A path is a field (`M.a.b`, `M.list[1]`, `M["odd key"]`), a
----global (`_G.Player.f`), an upvalue (`M.dump@helper`) or a field of a metatable (`M<metatable>.__call`).
+---Sorted lists, with `report = "full"` and in a dry run. A path is a field (`M.a.b`, `M.list[1]`,
+---`M["odd key"]`), a global (`_G.Player.f`), an upvalue (`M.dump@helper`) or a field of a metatable
+---(`M<metatable>.__call`).
 ---@class hotreload.Paths
 ---@field functions { replaced: string[], added: string[], removed: string[], dropped: string[] }
 ---@field changed string[]
@@ -98,22 +100,22 @@
 ---where there is more to say. A list of reports has a summary and a text as well.
 ---@class hotreload.Report
 ---@field module string
----@field file? string                      the path, or what a custom searcher gave; nil from `package.preload`
----@field generation integer                1 is the first load; in a dry run the one that there would be
----@field from? hotreload.Version           what ran before; nil in a first load
----@field to hotreload.Version              what runs now, or would
----@field summary string                    what happened, in one line; computed when it is read
----@field dry_run? boolean                  true in a dry run
----@field refused boolean                   nothing was changed
+---@field file? string          the path, or what a custom searcher gave; nil from `package.preload`
+---@field generation integer    1 is the first load; in a dry run the one that there would be
+---@field from? hotreload.Version  what ran before; nil in a first load
+---@field to hotreload.Version  what runs now, or would
+---@field summary string        what happened, in one line; computed when it is read
+---@field dry_run? boolean      true in a dry run
+---@field refused boolean       nothing was changed
 ---@field functions hotreload.FunctionCounts
----@field changed integer                   those of the replaced functions whose code differs
+---@field changed integer       those of the replaced functions whose code differs
 ---@field cells hotreload.CellCounts
 ---@field data hotreload.DataCounts
 ---@field calls hotreload.CallCounts
----@field wrappers integer        other modules' functions that stay around the module's (R3.5)
----@field patches integer         other modules' functions in the places of the module's (R3.5)
----@field references integer                with `scope = "vm"`: places elsewhere that follow
----@field stale integer                     with `scope = "vm"`: old functions that stay; the warnings say why
+---@field wrappers integer  other modules' functions that stay around the module's (R3.5)
+---@field patches integer  other modules' functions in the places of the module's (R3.5)
+---@field references integer    with `scope = "vm"`: places elsewhere that follow
+---@field stale integer         with `scope = "vm"`: old functions that stay; the warnings say why
 ---@field warnings string[]
 ---@field conflicts hotreload.Conflict[]
 ---@field elapsed_ms hotreload.Elapsed
@@ -131,19 +133,20 @@
 ---@field before? false|fun(name: string)   before the chunk
 ---@field after? false|fun(name: string)    behind the chunk, whatever became of it
 
----What `hotreload.configure` takes: which modules may be reloaded, by Lua patterns over the module's name, and what is
----called around every reload. A key that is given replaces what was there; `false` takes a function away.
+---What `hotreload.configure` takes: which modules may be reloaded, by Lua patterns over the
+---module's name, and what is called around every reload. A key that is given replaces what was
+---there; `false` takes a function away.
 ---@class (exact) hotreload.Configuration
----@field allow? string|string[]    where there are any, one of them must match
----@field deny? string|string[]     none of them may match
----@field text_only? boolean        binary chunks are refused, whatever a call says (R1.8)
----@field history? integer          so many reloads of each module can be undone; 1
----@field before? false|fun(name: string, plan: hotreload.Report): boolean?   `false`, or raising, refuses the reload
----@field after? false|fun(name: string, report: hotreload.Report)            when a reload is done
----@field on_error? false|fun(name: string, message: string)                  when a reload failed or was refused
----@field log? false|fun(level: "info"|"warning"|"error", message: string)    a line for each of these
----@field chunk? false|hotreload.ChunkHooks   around each chunk that a reload runs (R2.6)
----@field skip? table[]   no walk enters these tables, no load puts them back; may be weak (R2.11)
+---@field allow? string|string[]  where there are any, one of them must match
+---@field deny? string|string[]  none of them may match
+---@field text_only? boolean  binary chunks are refused, whatever a call says (R1.8)
+---@field history? integer  so many reloads of each module can be undone; 1
+---@field before? false|fun(name: string, plan: hotreload.Report): boolean? `false` or raising refuses
+---@field after? false|fun(name: string, report: hotreload.Report)  when a reload is done
+---@field on_error? false|fun(name: string, message: string)  when a reload failed or was refused
+---@field log? false|fun(level: "info"|"warning"|"error", message: string)  a line for each of these
+---@field chunk? false|hotreload.ChunkHooks  around each chunk that a reload runs (R2.6)
+---@field skip? table[]  no walk enters these tables, no load puts them back; may be weak (R2.11)
 
 ---@class hotreload
 ---@field _VERSION string
@@ -153,8 +156,8 @@ local hotreload = {}
 ---Gives the running module the code of its file, and keeps its data.
 ---A module that is not loaded yet is loaded, but not another spelling of a loaded one's name.
 ---
----With `true` comes the report. With `false` comes a message, nothing is changed, and where the reason is
----conflicts, the report follows.
+---With `true` comes the report. With `false` comes a message, nothing is changed, and where the
+---reason is conflicts, the report follows.
 ---
 ---A list of names is one transaction (R7.4): all or none. The reports are then a list as well, and
 ---so they are with `dependents = true`.
@@ -170,7 +173,8 @@ local hotreload = {}
 ---@return hotreload.Report? report
 ---@return_overload true, hotreload.Report
 ---@return_overload false, string, hotreload.Report?
----@overload fun(names: string[], options?: hotreload.Options): boolean, hotreload.Reports|string, hotreload.Reports?
+---@overload fun(names: string[], options?: hotreload.Options): true, hotreload.Reports
+---@overload fun(names: string[], options?: hotreload.Options): false, string, hotreload.Reports?
 function hotreload.reload(name, options) end
 
 ---Whose chunk is running for a reload, and whether that reload is dry (R2.6). `nil` at any other
@@ -190,9 +194,9 @@ function hotreload.reloading() end
 ---@field stale integer        old functions that stay
 ---@field warnings string[]    keys that collided, why functions stay, what was not looked at
 
----Goes on with the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds, or all of it.
----Done when a whole pass found nothing to change, or, with a warning, after 16 passes; nil and a message when it cannot
----go on now.
+---Goes on with the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds,
+---or all of it. Done when a whole pass found nothing to change, or, with a warning, after 16
+---passes; nil and a message when it cannot go on now.
 ---
 ---    repeat tick() until hotreload.sweep(2)
 ---@param budget_ms? number
@@ -205,17 +209,18 @@ function hotreload.sweep(budget_ms) end
 ---A function of an older generation that is still alive (R11).
 ---@class hotreload.Stale
 ---@field module string
----@field generation? integer   nil where that is more than two reloads ago
----@field name? string          what it is called where it stands
----@field line integer          of the text that it was compiled from
----@field running? boolean      a coroutine is in the midst of it
----@field paths? string[]       with `paths = true`: where it is referenced from, or which coroutine is in it
+---@field generation? integer  nil where that is more than two reloads ago
+---@field name? string  what it is called where it stands
+---@field line integer  of the text that it was compiled from
+---@field running? boolean  a coroutine is in the midst of it
+---@field paths? string[]  with `paths = true`: its references, or the coroutine that is in it
 
 ---What `hotreload.stale` takes.
 ---@class (exact) hotreload.StaleOptions
 ---@field paths? boolean   also where each is referenced from; this is slow
 
----Which functions still run old code (R11), of one module or of all that were reloaded. Keeps nothing alive.
+---Which functions still run old code (R11), of one module or of all that were reloaded. Keeps
+---nothing alive.
 ---
 ---    for _, old in ipairs(hotreload.stale "battle" or {}) do print(old.name, old.line) end
 ---@param name? string
@@ -302,8 +307,8 @@ function hotreload.configure(configuration) end
 ---@class (exact) hotreload.PlanOptions : hotreload.Options
 ---@field color? boolean|"auto"   with colours; `"auto"`: when standard output is a terminal
 
----What a reload would do, as a text for a person; or what one has done, of its report. Nothing is changed.
----`nil` and a message where the module cannot be reloaded. Conflicts are shown.
+---What a reload would do, as a text for a person; or what one has done, of its report. Nothing is
+---changed. `nil` and a message where the module cannot be reloaded. Conflicts are shown.
 ---
 ---    print(hotreload.plan("battle.skill", { color = "auto" }))
 ---@param what string|hotreload.Report   a module's name, or a report
@@ -338,8 +343,9 @@ function hotreload.tracked(name, loader) end
 
 ---Which loaded modules' files differ from what runs, by content (R12).
 ---
----The list is sorted. The problems say, for a module whose file is gone, unreadable or broken, what is wrong. The
----third result has a digest of each file that was looked at. Another Lua state has other digests of the same files.
+---The list is sorted. The problems say, for a module whose file is gone, unreadable or broken, what
+---is wrong. The third result has a digest of each file that was looked at. Another Lua state has
+---other digests of the same files.
 ---
 ---    local names, problems = hotreload.changed()
 ---    if not next(problems) then gg.reload(require "hotreload.watch".order(names)) end
@@ -367,8 +373,8 @@ function hotreload.clock() end
 ---Which modules a module requires (R12.6): as far as calls of `require` with a string show in its
 ---text, and those that `require` loaded while it loaded this one.
 ---
----The list is sorted, and empty for a module without a file. For a name that is refused (R1.4) or not found, and for a
----file that cannot be read, `nil` and a message.
+---The list is sorted, and empty for a module without a file. For a name that is refused (R1.4) or
+---not found, and for a file that cannot be read, `nil` and a message.
 ---@param name string
 ---@return string[]? names
 ---@return string? message
@@ -378,22 +384,22 @@ function hotreload.requires(name) end
 
 ---What `watch.new` takes. Any other name, type or value raises a Lua argument error.
 ---@class (exact) hotreload.WatchOptions
----@field interval? number    seconds between two looks; 0.04, or 20 times as long as a look takes
----@field settle? number      seconds that a file must have been as it is; 0.04
----@field most? integer       modules that one poll looks at, and that it reloads, at most; 250
----@field filter? string|string[]|fun(name: string): boolean   which modules: Lua patterns over the name, or a function
----@field together? boolean   all that changed is one transaction: all or none
----@field options? hotreload.Options   for each reload; not `source` and not `dry_run`
+---@field interval? number  seconds between two looks; 0.04, or 20 times as long as a look takes
+---@field settle? number  seconds that a file must have been as it is; 0.04
+---@field most? integer  modules that one poll looks at, and that it reloads, at most; 250
+---@field filter? string|string[]|fun(name: string): boolean  Lua patterns over names, or a function
+---@field together? boolean  all that changed is one transaction: all or none
+---@field options? hotreload.Options  for each reload; not `source` and not `dry_run`
 ---@field on_reload? fun(name: string, report: hotreload.Report)
----@field on_error? fun(name: string, message: string)   writes to stderr where there is none
----@field clock? fun(): number   the time in seconds; `hotreload.clock`
+---@field on_error? fun(name: string, message: string)  writes to stderr where there is none
+---@field clock? fun(): number  the time in seconds; `hotreload.clock`
 
 ---A watcher, made by `watch.new`.
 ---@class hotreload.Watcher
 local Watcher = {}
 
----Looks at the files when it is time to, and reloads what changed. For the program's own loop: it never waits and never
----raises.
+---Looks at the files when it is time to, and reloads what changed. For the program's own loop: it
+---never waits and never raises.
 ---@return integer reloaded   how many modules
 ---@return integer failing    how many cannot be reloaded as their files stand
 function Watcher:poll() end
@@ -419,7 +425,8 @@ local watch = {}
 ---@return hotreload.Watcher
 function watch.new(options) end
 
----Puts modules' names into an order in which each comes after those that it requires, as far as its text shows.
+---Puts modules' names into an order in which each comes after those that it requires, as far as its
+---text shows.
 ---@param names string[]
 ---@return string[]
 function watch.order(names) end
@@ -746,11 +753,11 @@ function silly.fleet(names, reach) end
 ---@return hotreload
 function silly.attach() end
 
----What a module may define, as a field of the table that it returns or as a global function: called after each
----`gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns nothing). It may yield. If it
----raises, the reload is undone.
----Where the module has a true field `__hotfix_undo`, it is called after an undo as well. `kept` is
----what `__unload` of the former generation returned.
+---What a module may define, as a field of the table that it returns or as a global function: called
+---after each `gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns
+---nothing). It may yield. If it raises, the reload is undone. Where the module has a true field
+---`__hotfix_undo`, it is called after an undo as well. `kept` is what `__unload` of the former
+---generation returned.
 ---@alias hotreload.Hook fun(module: any, report: hotreload.Report|hotreload.UndoReport, kept: any)
 
 ---The field `__unload` of a module: before its reload, which `false` or a raise refuses (R7.8).
@@ -762,7 +769,7 @@ function silly.attach() end
 
 ---The global table `gg`: whatever else a server keeps there, `reload` and this.
 ---@class gg
----@field safe_reloads table<string, boolean>   modules that are data: `true` stands for `data = "replace"`
+---@field safe_reloads table<string, boolean>  modules of data: `true` means `data = "replace"`
 gg = gg or {}
 gg.reload = hotreload.reload
 

@@ -5,7 +5,8 @@ local core = ...
 local arguments, reports = core.arguments, core.report
 local shown = arguments.shown
 
-local error, ipairs, next, pcall, rawget, select, type = error, ipairs, next, pcall, rawget, select, type
+local error, ipairs, next, pcall, rawget, select, type = error, ipairs, next, pcall,
+    rawget, select, type
 local date, format = os.date, string.format
 
 local plans = {}
@@ -28,14 +29,17 @@ local function text_of(report, color)
 end
 
 local function is_report(value)
-    return type(value) == "table" and type(rawget(value, "functions")) == "table" and rawget(value, "module") ~= nil
+    return type(value) == "table" and type(rawget(value, "functions")) == "table"
+        and rawget(value, "module") ~= nil
 end
 
 --- Makes `hotreload.plan` on top of `reload`; `known` are the checks of the options of `reload`.
 ---@see hotreload.plan in meta.lua
 function plans.install(hotreload, reload, known)
     local checks = { color = function(value)
-        if type(value) ~= "boolean" and value ~= "auto" then return "a boolean or 'auto' expected" end
+        if type(value) ~= "boolean" and value ~= "auto" then
+            return "a boolean or 'auto' expected"
+        end
     end }
     for key, check in next, known do
         if key ~= "dry_run" and key ~= "report" then checks[key] = check end

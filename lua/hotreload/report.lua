@@ -183,7 +183,8 @@ function reports.add_details(lines, report, color)
     end
     if report.stale > 0 then
         lines[#lines + 1] = format(
-            "  old functions that are still referenced: %d (hotreload.stale lists them)", report.stale)
+            "  old functions that are still referenced: %d (hotreload.stale lists them)",
+                report.stale)
     end
 end
 
@@ -271,9 +272,12 @@ function reports.fill(report, generation, dry, answers)
     calls.gone, calls.irrevocable = answers[AT.calls_gone], answers[AT.calls_irrevocable]
     report.wrappers, report.patches = answers[AT.wrappers], answers[AT.patches]
     report.references, report.stale = answers[AT.references], answers[AT.stale]
-    elapsed.find, elapsed.load, elapsed.pair = answers[AT.find_ms], answers[AT.load_ms], answers[AT.pair_ms]
-    elapsed.plan, elapsed.commit, elapsed.sweep = answers[AT.plan_ms], answers[AT.commit_ms], answers[AT.sweep_ms]
-    elapsed.total = elapsed.find + elapsed.load + elapsed.pair + elapsed.plan + elapsed.commit + elapsed.sweep
+    elapsed.find, elapsed.load, elapsed.pair = answers[AT.find_ms], answers[AT.load_ms],
+        answers[AT.pair_ms]
+    elapsed.plan, elapsed.commit, elapsed.sweep = answers[AT.plan_ms], answers[AT.commit_ms],
+        answers[AT.sweep_ms]
+    elapsed.total = elapsed.find + elapsed.load + elapsed.pair + elapsed.plan + elapsed.commit
+        + elapsed.sweep
     if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
     local paths, found = report.paths, lists and lists.paths
     if not paths or not found then
@@ -281,14 +285,16 @@ function reports.fill(report, generation, dry, answers)
         return report
     end
     functions, cells, data = paths.functions, paths.cells, paths.data
-    functions.replaced, functions.added, functions.removed = found.replaced, found.added, found.removed
+    functions.replaced, functions.added, functions.removed = found.replaced,
+        found.added, found.removed
     functions.dropped = found.dropped
     paths.changed = found.changed
     cells.joined, cells.fresh = found.joined, found.fresh
     data.kept, data.added, data.replaced = found.kept, found.data_added, found.data_replaced
     data.differing = found.differing
     calls = paths.calls
-    calls.repeated, calls.new, calls.gone, calls.irrevocable = found.repeated, found.new, found.gone, found.irrevocable
+    calls.repeated, calls.new, calls.gone, calls.irrevocable = found.repeated, found.new,
+        found.gone, found.irrevocable
     paths.wrappers, paths.patches = found.wrappers, found.patches
     paths.matched = found.matched
     return report

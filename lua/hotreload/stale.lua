@@ -110,11 +110,14 @@ end
 local function activation(ways, kind, thread, line, f)
     local which = thread == getregistry()[MAIN_THREAD] and "the main coroutine"
         or ways[thread] and "coroutine " .. ways[thread] or "a coroutine"
-    return format("%s is %s in %s:%s", which, kind, getinfo(f, "S").short_src, line < 0 and "?" or line)
+    return format("%s is %s in %s:%s", which, kind, getinfo(f, "S").short_src,
+        line < 0 and "?" or line)
 end
 
 local function path(ways, kind, holder, key, f)
-    if kind == "suspended" or kind == "running" then return activation(ways, kind, holder, key, f) end
+    if kind == "suspended" or kind == "running" then
+        return activation(ways, kind, holder, key, f)
+    end
     local way = ways[holder] or nameless(holder)
     if kind == "value" then return way .. step(key) end
     if kind == "key" then return way .. "<key>" end
@@ -172,14 +175,17 @@ function stale.install(hotreload, records, walk, own)
                 local known = record.previous and 2 or 1
                 local generation = last and record.generation - 1
                     or record.generation - known == 1 and 1 or nil
-                entry = { module = module, generation = generation, line = line, paths = checked.paths and {} or nil }
+                entry = { module = module, generation = generation, line = line,
+                    paths = checked.paths and {} or nil }
                 found[f] = entry
                 order[#order + 1] = entry
             end
             if kind == "suspended" or kind == "running" then entry.running = true end
             local called = name_at(kind, holder, key)
             if called and (not entry.name or called < entry.name) then entry.name = called end
-            if checked.paths then entry.paths[#entry.paths + 1] = path(ways, kind, holder, key, f) end
+            if checked.paths then
+                entry.paths[#entry.paths + 1] = path(ways, kind, holder, key, f)
+            end
         end
         for _, entry in pairs(order) do
             if entry.paths then sort(entry.paths) end

@@ -10,7 +10,8 @@
 local core = ...
 local allow, call, note, others = core.allow, core.call, core.records.note, core.records.others
 
-local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal, rawget, rawset, type
+local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal,
+    rawget, rawset, type
 local setmetatable, running = setmetatable, coroutine.running
 local format = string.format
 local globals, loaded = _G, core.loaded

@@ -6,7 +6,8 @@
 
 local hotreload = require "hotreload"
 
-local error, ipairs, next, pairs, pcall, setmetatable = error, ipairs, next, pairs, pcall, setmetatable
+local error, ipairs, next, pairs, pcall, setmetatable = error, ipairs, next, pairs,
+    pcall, setmetatable
 local tostring, type = tostring, type
 local find, format, match, sort = string.find, string.format, string.match, table.sort
 local running, status = coroutine.running, coroutine.status
@@ -39,10 +40,16 @@ end
 local function filter(value)
     if type(value) == "function" then return nil end
     local list = type(value) == "string" and { value } or value
-    if type(list) ~= "table" then return format("string, table or function expected, got %s", type(value)) end
+    if type(list) ~= "table" then
+        return format("string, table or function expected, got %s", type(value))
+    end
     for key, pattern in next, list do
-        if math.type(key) ~= "integer" or key < 1 or key > #list then return "a list of patterns expected" end
-        if type(pattern) ~= "string" then return format("pattern #%d: string expected, got %s", key, type(pattern)) end
+        if math.type(key) ~= "integer" or key < 1 or key > #list then
+            return "a list of patterns expected"
+        end
+        if type(pattern) ~= "string" then
+            return format("pattern #%d: string expected, got %s", key, type(pattern))
+        end
         local ok, message = pcall(find, "", pattern)
         if not ok then return format("'%s' is no pattern: %s", pattern, message) end
     end
@@ -76,7 +83,9 @@ end
 local function matcher(value)
     if value == nil or type(value) == "function" then return value end
     local list = {}
-    for i, pattern in ipairs(type(value) == "string" and { value } or value) do list[i] = pattern end
+    for i, pattern in ipairs(type(value) == "string" and { value } or value) do
+        list[i] = pattern
+    end
     return function(name)
         for _, pattern in ipairs(list) do
             if find(name, pattern) then return true end
@@ -215,7 +224,9 @@ local function failed(self, name, what, message)
     -- The module that it could not require may appear. Nothing watches that one until it is loaded.
     local missing = match(message, "module '([^']+)' not found")
     self.failures[name] = { what = what, message = message, missing = missing ~= name and missing }
-    if not last or last.what ~= what or last.message ~= message then tell(self, "on_error", name, message) end
+    if not last or last.what ~= what or last.message ~= message then
+        tell(self, "on_error", name, message)
+    end
 end
 
 local function reload(self, names)
@@ -236,7 +247,9 @@ end
 local function unchanged_since(names, contents)
     local _, _, now = hotreload.changed { names = names, quick = true }
     local still = {}
-    for _, name in ipairs(names) do still[name] = now[name] ~= nil and now[name] == contents[name] end
+    for _, name in ipairs(names) do
+        still[name] = now[name] ~= nil and now[name] == contents[name]
+    end
     return still
 end
 
@@ -248,7 +261,8 @@ local function one_by_one(self, most)
     local work = self.work
     local last, still = work.next + most - 1, nil
     if work.begun then
-        still = unchanged_since(table.move(work.todo, work.next, math.min(last, #work.todo), 1, {}), work.contents)
+        still = unchanged_since(table.move(work.todo, work.next, math.min(last, #work.todo), 1, {}),
+            work.contents)
     end
     work.begun = true
     repeat
@@ -284,7 +298,9 @@ local function one_by_one(self, most)
         work.todo, work.next, work.left, work.progress = left, 1, {}, false
     until not progress or not left[1]
     self.work = nil
-    for _, name in ipairs(work.todo) do failed(self, name, work.contents[name], work.messages[name]) end
+    for _, name in ipairs(work.todo) do
+        failed(self, name, work.contents[name], work.messages[name])
+    end
     return most
 end
 
@@ -307,7 +323,8 @@ local function look(self, most)
     local began = hotreload.clock()
     local round = self.round or new_round(self)
     if round.walks then walk(self, round, most) end
-    local slice = table.move(round.names, round.next, math.min(round.next + most - 1, #round.names), 1, {})
+    local slice = table.move(round.names, round.next,
+        math.min(round.next + most - 1, #round.names), 1, {})
     round.next = round.next + #slice
     local changed, problems, contents = hotreload.changed { names = slice, quick = true }
     table.move(changed, 1, #changed, #round.changed + 1, round.changed)
@@ -403,7 +420,8 @@ local function time_of(self)
     local ok, now = pcall(self.clock)
     if ok and type(now) == "number" then return now end
     tell(self, "on_error", "hotreload.watch",
-        ok and format("the clock gave no number: %s", type(now)) or "clock raised: " .. describe(now))
+        ok and format("the clock gave no number: %s",
+            type(now)) or "clock raised: " .. describe(now))
 end
 
 --- Raises an error if a method was called with a dot.
@@ -460,10 +478,12 @@ function watch.new(options)
             local names = {}
             for name in pairs(known) do names[#names + 1] = name end
             sort(names)
-            wrong = format("unknown option '%s'; known: %s", tostring(key), table.concat(names, ", "))
+            wrong = format("unknown option '%s'; known: %s", tostring(key),
+                table.concat(names, ", "))
         end
         if wrong then
-            error(format("bad argument #1 to 'new' (%s%s)", check and format("option '%s': ", key) or "", wrong), 2)
+            error(format("bad argument #1 to 'new' (%s%s)",
+                check and format("option '%s': ", key) or "", wrong), 2)
         end
         checked[key] = value
     end

@@ -122,7 +122,8 @@ function document.run(app, subject)
   local preamble = { "package.path = './?.lua;' .. package.path io.read = function()" }
   for name, text in pairs(subject.corrections) do
     app:write_file(name .. ".corrected", text)
-    preamble[#preamble + 1] = ("assert(os.rename(%q, %q))"):format(name .. ".corrected", name .. ".lua")
+    preamble[#preamble + 1] = ("assert(os.rename(%q, %q))"):format(name .. ".corrected",
+      name .. ".lua")
   end
   preamble[#preamble + 1] = "end"
   if library_of(subject.source) then
@@ -150,7 +151,8 @@ end
 --- links lead somewhere. `busted` is the environment of the spec that asks (`_ENV`): busted gives
 --- its functions to specs alone.
 function document.specs(path, busted)
-  local describe, it, before_each, after_each = busted.describe, busted.it, busted.before_each, busted.after_each
+  local describe, it, before_each, after_each = busted.describe, busted.it, busted.before_each,
+    busted.after_each
   local assert = busted.assert
   local text = document.read(path)
   local blocks = document.blocks(text, path)

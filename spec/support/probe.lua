@@ -2,13 +2,15 @@
 --
 --    local probe = require "spec.support.probe"
 --
---    probe.cell(fn, name)        identity of the cell in which `fn` keeps the local `name`; raises where it has none
+--    probe.cell(fn, name)        identity of the cell in which `fn` keeps the local `name`; raises
+--                                where it has none
 --    probe.held(fn, name)        what that cell holds
 --    probe.names(fn)             the names of its upvalues, in order
---    probe.witness(app)          make the module `witness`: modules under test call `require("witness").note(t)`, which
---                                keeps `t` weakly where no reload looks. Returns the witness:
---    witness:others(object)      collects garbage; nil if every noted object but `object` is gone, else a text with
---                                the path of a survivor
+--    probe.witness(app)          make the module `witness`: modules under test call
+--                                `require("witness").note(t)`, which keeps `t` weakly where no
+--                                reload looks. Returns the witness:
+--    witness:others(object)      collects garbage; nil if every noted object but `object` is gone,
+--                                else a text with the path of a survivor
 --    probe.strip(source, path)   the source as a binary chunk without debug information
 --    probe.contains(list, text)  whether a string of the list has `text` in it
 --    probe.sorted(list)          a sorted copy
@@ -83,7 +85,8 @@ local function path_to(target, hidden)
   local queue = { package.loaded, debug.getregistry() }
   local function meet(value, path)
     local kind = type(value)
-    if (kind == "table" or kind == "function" or kind == "userdata") and not paths[value] and value ~= hidden then
+    if (kind == "table" or kind == "function" or kind == "userdata") and not paths[value]
+      and value ~= hidden then
       paths[value] = path
       queue[#queue + 1] = value
     end

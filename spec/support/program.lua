@@ -5,10 +5,13 @@
 --    before_each(function() app = program.new() end)
 --    after_each(function() app:unload() end)
 --
---    program.new(folder)              a program in a folder with a "short" or a "long" name; without
---                                     an argument HOTRELOAD_FOLDER says which, else it is "long"
---    app:write(name, source)          write the module's file (`a.b` goes to a/b.lua); returns its path
---    app:write_file(path, bytes)      write any file below the program's directory; returns its path
+--    program.new(folder)              a program in a folder with a "short" or a "long" name;
+--                                     without an argument HOTRELOAD_FOLDER says which, else it is
+--                                     "long"
+--    app:write(name, source)          write the module's file (`a.b` goes to a/b.lua); returns its
+--                                     path
+--    app:write_file(path, bytes)      write any file below the program's directory; returns its
+--                                     path
 --    app:path(name)                   where `write` puts that module
 --    app:remove(name)                 delete the module's file
 --    app:load(name)                   require
@@ -16,36 +19,39 @@
 --    app:reload(name, options)        gg.reload, nothing added
 --    app:reloaded(name, options)      gg.reload that must return true; returns the report
 --    app:update(name, source, options)          write, then `reloaded`
---    app:refused(name, options, root, ...)      gg.reload that must return false and a message, and must leave
---                                     the program unchanged (fingerprints are compared); returns
---                                     message, report
---    app:unload()                     put everything back: package.*, globals, the standard libraries' tables,
---                                     gg, metatables of basic types, the collector; delete the
---                                     directory
---    app:subprocess(script, options)  run a script in a process of its own, below the program's directory, with this
---                                     checkout in package.path and cpath; returns stdout, code,
---                                     stderr, how (how: "exit" or "signal"). options: lua =
---                                     "lua5.4", unprivileged = true, kilobytes = limit of its
---                                     address space, environment = "A=1 B=2"
---    app:subprocesses(count, script)  the same in `count` processes, each with another hash seed: all must exit
---                                     with 0 and print the same; returns that output
---    app.dir, app.hotreload           the directory; the library's table (nil where it is not built)
+--    app:refused(name, options, root, ...)      gg.reload that must return false and a message, and
+--                                     must leave the program unchanged (fingerprints are compared);
+--                                     returns message, report
+--    app:unload()                     put everything back: package.*, globals, the standard
+--                                     libraries' tables, gg, metatables of basic types, the
+--                                     collector; delete the directory
+--    app:subprocess(script, options)  run a script in a process of its own, below the program's
+--                                     directory, with this checkout in package.path and cpath;
+--                                     returns stdout, code, stderr, how (how: "exit" or "signal").
+--                                     options: lua = "lua5.4", unprivileged = true, kilobytes =
+--                                     limit of its address space, environment = "A=1 B=2"
+--    app:subprocesses(count, script)  the same in `count` processes, each with another hash seed:
+--                                     all must exit with 0 and print the same; returns that output
+--    app.dir, app.hotreload           the directory; the library's table (nil where it is not
+--                                     built)
 --
 --    program.root                     absolute path of the checkout
---    program.fingerprint(root, ...)   remember the whole program: all that is reachable from the globals,
---                                     package.loaded, the registry's named entries, the metatables
---                                     of basic types and the given roots. Tables with raw keys,
---                                     values and metatable; functions with the name, cell and value
---                                     of each upvalue; userdata with metatable and user values.
---                                     Objects are held and compared by themselves, never by
+--    program.fingerprint(root, ...)   remember the whole program: all that is reachable from the
+--                                     globals, package.loaded, the registry's named entries, the
+--                                     metatables of basic types and the given roots. Tables with
+--                                     raw keys, values and metatable; functions with the name, cell
+--                                     and value of each upvalue; userdata with metatable and user
+--                                     values. Objects are held and compared by themselves, never by
 --                                     address. Coroutine stacks, the test runner and the library's
 --                                     own state are left out.
---    fingerprint:changes()            nil while all of that is as it was, else a text: one line for each difference
+--    fingerprint:changes()            nil while all of that is as it was, else a text: one line for
+--                                     each difference
 --    fingerprint:assert_unchanged()   raises with that text
 
 local M = {}
 
-local STANDARD = { "_G", "package", "coroutine", "table", "io", "os", "string", "math", "utf8", "debug" }
+local STANDARD = { "_G", "package", "coroutine", "table", "io", "os", "string", "math",
+  "utf8", "debug" }
 local is_standard = {}
 for _, name in ipairs(STANDARD) do
   is_standard[name] = true
@@ -53,10 +59,10 @@ end
 
 -- Captured now: a spec may replace any of these.
 local getmetatable_raw, setmetatable_raw = debug.getmetatable, debug.setmetatable
-local getupvalue, upvalueid, getinfo, getuservalue = debug.getupvalue, debug.upvalueid, debug.getinfo,
-  debug.getuservalue
-local rawget, rawset, rawequal, next, type, tostring, math_type = rawget, rawset, rawequal, next, type, tostring,
-  math.type
+local getupvalue, upvalueid, getinfo, getuservalue = debug.getupvalue, debug.upvalueid,
+  debug.getinfo, debug.getuservalue
+local rawget, rawset, rawequal, next, type, tostring, math_type = rawget, rawset, rawequal, next,
+  type, tostring, math.type
 local real_G = package.loaded._G
 
 -- A program stands in a folder with a long name, as on a server. Chunk names then have more than 40
@@ -104,8 +110,8 @@ local function leave_out()
 end
 
 M.harness = {
-  ansicolors = true, busted = true, cliargs = true, dkjson = true, lfs = true, luassert = true, mediator = true,
-  pl = true, say = true, socket = true, spec = true, system = true, term = true,
+  ansicolors = true, busted = true, cliargs = true, dkjson = true, lfs = true, luassert = true,
+  mediator = true, pl = true, say = true, socket = true, spec = true, system = true, term = true,
 }
 
 local function is_harness_function(fn)
@@ -126,7 +132,8 @@ end
 local show
 
 local function write_key(key, paths)
-  return type(key) == "string" and key:find "^[%a_][%w_]*$" and "." .. key or ("[%s]"):format(show(key, paths))
+  return type(key) == "string" and key:find "^[%a_][%w_]*$" and "." .. key
+    or ("[%s]"):format(show(key, paths))
 end
 
 local function write_path(object, paths)
@@ -149,11 +156,13 @@ function show(value, paths)
   elseif kind == "number" or kind == "boolean" or value == nil then
     return tostring(value)
   end
-  return paths[value] and ("%s %s"):format(kind, write_path(value, paths)) or ("another %s"):format(kind)
+  return paths[value] and ("%s %s"):format(kind, write_path(value, paths))
+    or ("another %s"):format(kind)
 end
 
 local basic_types = { "nil", "boolean", "number", "string", "function", "thread" }
-local sample = { boolean = true, number = 0, string = "", ["function"] = print, thread = coroutine.create(print) }
+local sample = { boolean = true, number = 0, string = "", ["function"] = print,
+  thread = coroutine.create(print) }
 
 local function records_of()
   return setmetatable({}, { __mode = "" })
@@ -220,12 +229,14 @@ function M.fingerprint(...)
   -- Remembers one reference: from `parent`, by `key` or by another `step`.
   local function meet(value, parent, step, key)
     local kind = type(value)
-    if (kind == "table" or kind == "function" or kind == "userdata" or kind == "thread") and not paths[value] then
+    if (kind == "table" or kind == "function" or kind == "userdata" or kind == "thread")
+      and not paths[value] then
       paths[value] = { parent = parent, step = step, key = key }
       if kind == "thread" or opaque[value] or kind == "function" and is_harness_function(value) then
         return
       end
-      if kind == "table" and (getmetatable_raw(value) == Fingerprint or getmetatable_raw(value) == Program) then
+      if kind == "table"
+        and (getmetatable_raw(value) == Fingerprint or getmetatable_raw(value) == Program) then
         return
       end
       nodes[#nodes + 1] = value
@@ -285,7 +296,8 @@ function Fingerprint:changes()
   end
   local function compare(before, after, place, step, key)
     if not same(before, after) then
-      lines[#lines + 1] = ("%s: %s became %s"):format(write_place(place, step, key), show(before, paths),
+      lines[#lines + 1] = ("%s: %s became %s"):format(write_place(place, step, key),
+        show(before, paths),
         show(after, paths))
     end
   end
@@ -402,7 +414,8 @@ end
 function M.new(folder)
   local hotreload = library()
   local self = setmetatable({ hotreload = hotreload }, Program)
-  local tables = { real_G, package.loaded, package.preload, package.searchers, rawget(real_G, "gg") }
+  local tables = { real_G, package.loaded, package.preload, package.searchers,
+    rawget(real_G, "gg") }
   for _, name in ipairs(STANDARD) do
     tables[#tables + 1] = package.loaded[name]
   end
@@ -509,7 +522,8 @@ function Program:refused(name, options, ...)
   end
   local changes = before:changes()
   if changes then
-    error(("reload of %s was refused (%s), but the program changed:\n%s"):format(name, message, changes), 2)
+    error(("reload of %s was refused (%s), but the program changed:\n%s")
+      :format(name, message, changes), 2)
   end
   return message, report
 end
@@ -537,18 +551,21 @@ function Program:subprocess(script, options)
   if options.unprivileged and M.is_root then
     -- The checkout may stand where only root can read: the library comes along.
     root = self.dir .. "/checkout"
-    run(("mkdir -p %s && cp -r %s %s %s && chmod -R a+rX %s"):format(quote(root), quote(M.root .. "/lua"),
+    run(("mkdir -p %s && cp -r %s %s %s && chmod -R a+rX %s"):format(quote(root),
+      quote(M.root .. "/lua"),
       quote(M.root .. "/build"), quote(root), quote(root)))
     run(("chmod a+rx %s; chmod a+r %s.lua"):format(quote(self.dir), quote(base)))
     lua = "setpriv --reuid=nobody --clear-groups " .. lua
   end
-  local path = ("%s/?.lua;%s/?/init.lua;%s/lua/?.lua;%s/lua/?/init.lua"):format(self.dir, self.dir, root, root)
+  local path = ("%s/?.lua;%s/?/init.lua;%s/lua/?.lua;%s/lua/?/init.lua")
+    :format(self.dir, self.dir, root, root)
   local cpath = root .. "/build/?.so"
   -- env keeps the caller's LUA_INIT and LUA_PATH_5_4 out; exec lets a signal through.
   local limit = options.kilobytes and ("ulimit -v %d && "):format(options.kilobytes) or ""
-  local command = ("cd %s && %sexec env -i PATH=\"$PATH\" HOME=\"$HOME\" LUA_PATH=%s LUA_CPATH=%s %s timeout 300 %s %s "
-    .. ">%s.out 2>%s.err"):format(quote(self.dir), limit, quote(path), quote(cpath), options.environment or "", lua,
-    quote(base .. ".lua"), quote(base), quote(base))
+  local command = ("cd %s && %sexec env -i PATH=\"$PATH\" HOME=\"$HOME\" LUA_PATH=%s LUA_CPATH=%s \z
+    %s timeout 300 %s %s "
+    .. ">%s.out 2>%s.err"):format(quote(self.dir), limit, quote(path), quote(cpath),
+    options.environment or "", lua, quote(base .. ".lua"), quote(base), quote(base))
   local _, how, code = os.execute(command)
   return slurp(base .. ".out"), code, slurp(base .. ".err"), how
 end

@@ -2,15 +2,18 @@
 --
 --    local random_module = require "spec.support.random_module"
 --
---    random_module.generate(seed)       the text of a module: locals of few names in nested blocks, tables, aliases,
---                                       cycles, metatables, closures of factories and loops,
---                                       functions that capture any of it. Lines that start with
---                                       `--ADD ` are additions that it lacks as yet.
---    random_module.second(text)         its next version: with the additions, and with other constants in the functions
---    random_module.disturb(object)      change about half of the numbers that the module keeps, as a program does
---    random_module.differences(a, b)    walk two module objects in lockstep; a list of texts: where their shapes, their
---                                       functions' lines or the sharing of tables, functions and
---                                       cells differ. Numbers, strings and booleans may.
+--    random_module.generate(seed)       the text of a module: locals of few names in nested blocks,
+--                                       tables, aliases, cycles, metatables, closures of factories
+--                                       and loops, functions that capture any of it. Lines that
+--                                       start with `--ADD ` are additions that it lacks as yet.
+--    random_module.second(text)         its next version: with the additions, and with other
+--                                       constants in the functions
+--    random_module.disturb(object)      change about half of the numbers that the module keeps, as
+--                                       a program does
+--    random_module.differences(a, b)    walk two module objects in lockstep; a list of texts: where
+--                                       their shapes, their functions' lines or the sharing of
+--                                       tables, functions and cells differ. Numbers, strings and
+--                                       booleans may.
 
 local M = {}
 
@@ -124,7 +127,8 @@ local STATEMENTS = {
     end
   end,
   function(self)
-    self:emit("setmetatable(%s, { __call = %s, tag = %d })", pick(self:visible "table").name, self:body(),
+    self:emit("setmetatable(%s, { __call = %s, tag = %d })",
+      pick(self:visible "table").name, self:body(),
       math.random(9))
   end,
   function(self)
@@ -144,7 +148,8 @@ local STATEMENTS = {
     self:emit "local function factory(n)"
     self:emit "  local t = { id = n } t.get = function() n = n + 1 return t end return t"
     self:emit "end"
-    self:emit("%s.object%d = factory(%d)", pick(self:visible "table").name, math.random(3), math.random(50))
+    self:emit("%s.object%d = factory(%d)", pick(self:visible "table").name, math.random(3),
+      math.random(50))
   end,
 }
 -- Locals and fields are what modules mostly have.
@@ -165,7 +170,8 @@ end
 
 function M.generate(seed)
   math.randomseed(seed)
-  local self = setmetatable({ lines = {}, serial = 0, scope = { { name = "M", kind = "table" } } }, Generator)
+  local self = setmetatable({ lines = {}, serial = 0, scope = { { name = "M", kind = "table" } } },
+    Generator)
   self:emit "local M = {}"
   self:block(0)
   self:emit "return M"
@@ -185,7 +191,8 @@ end
 local function walk(root, visit)
   local met, queue = { [root] = true }, { root }
   local function meet(value)
-    if (type(value) == "table" or is_lua_function(value)) and value ~= package.loaded._G and not met[value] then
+    if (type(value) == "table" or is_lua_function(value)) and value ~= package.loaded._G
+      and not met[value] then
       met[value] = true
       queue[#queue + 1] = value
     end
@@ -278,7 +285,8 @@ function M.differences(a, b)
   local function compare_functions(of_a, of_b, path)
     local info_a, info_b = debug.getinfo(of_a, "Su"), debug.getinfo(of_b, "Su")
     if info_a.linedefined ~= info_b.linedefined or info_a.nups ~= info_b.nups then
-      return differ("%s: the functions of lines %d and %d", path, info_a.linedefined, info_b.linedefined)
+      return differ("%s: the functions of lines %d and %d", path, info_a.linedefined,
+        info_b.linedefined)
     end
     for n = 1, info_a.nups do
       local name, value_a = debug.getupvalue(of_a, n)

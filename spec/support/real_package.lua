@@ -3,11 +3,13 @@
 --
 -- spec/support/packages/NAME.lua returns a table:
 --
---    debian      the Debian package. Its Lua modules are those of its file list, for the newest Lua up to 5.4.
+--    debian      the Debian package. Its Lua modules are those of its file list, for the newest Lua
+--                up to 5.4.
 --    needs       a list of other Debian packages, if its dependencies do not say enough
---    use         function() → string: works with the modules, and tells what came of it. The same text at each call
---    objects     function() → function() → string: makes objects that live on through the reloads. The function that it
---                returns works with them; the same text at each call
+--    use         function() → string: works with the modules, and tells what came of it. The same
+--                text at each call
+--    objects     function() → function() → string: makes objects that live on through the reloads.
+--                The function that it returns works with them; the same text at each call
 --    unloadable  module → reason: what a plain `require` cannot load in this Lua
 --    needs       module → what it requires: not loaded where that cannot be loaded
 --    programs    module → reason: not loaded here, since to load it is to run a program
@@ -15,7 +17,8 @@
 --    vm_only     module → reason: reloaded with scope = "vm" only
 --    grows       module → reason: a reload of the very same file adds something
 --    changed     module → reason: what `hotreload.changed` lists before any reload
---    old         a list of { pattern of `module:name`, reason }: functions that may go on with the old code
+--    old         a list of { pattern of `module:name`, reason }: functions that may go on with the
+--                old code
 --
 -- All that is there beside `debian`, `use` and `objects` is an exception, and stands in
 -- docs/reliability.md.
@@ -35,7 +38,8 @@ end
 --- Whether all these Debian packages are installed.
 function real_package.installed(...)
   for _, name in ipairs { ... } do
-    local state = lines_of(("dpkg-query -W -f='${db:Status-Abbrev}\\n' %s 2>/dev/null"):format(name))[1]
+    local state = lines_of(("dpkg-query -W -f='${db:Status-Abbrev}\\n' %s 2>/dev/null")
+      :format(name))[1]
     if not state or not state:find "^ii" then return false end
   end
   return true
@@ -101,10 +105,12 @@ function real_package.run(package_file)
 
   local names, directory = real_package.modules(subject.debian)
   package.path = ("%s/?.lua;%s/?/init.lua;%s"):format(directory, directory, package.path)
-  local unloadable, vm_only, grows = subject.unloadable or {}, subject.vm_only or {}, subject.grows or {}
+  local unloadable, vm_only, grows = subject.unloadable or {}, subject.vm_only
+    or {}, subject.grows or {}
   for _, name in ipairs(names) do
     local needed = subject.needs and subject.needs[name]
-    if not (subject.programs and subject.programs[name]) and (not needed or pcall(require, needed)) then
+    if not (subject.programs and subject.programs[name])
+      and (not needed or pcall(require, needed)) then
       local ok, message = pcall(require, name)
       if unloadable[name] then
         assert(not ok, name .. " is said to be unloadable, and is not")
@@ -133,7 +139,8 @@ function real_package.run(package_file)
     same(work(), works, what .. ": objects made before")
     for name, module in pairs(objects) do
       -- A module that is a function is replaced like any function.
-      assert(type(module) == "function" or rawequal(package.loaded[name], module), what .. ": another object of "
+      assert(type(module) == "function" or rawequal(package.loaded[name], module),
+        what .. ": another object of "
         .. name)
     end
   end
@@ -162,8 +169,10 @@ function real_package.run(package_file)
       for i, excuse in ipairs(subject.old or {}) do
         if text:find(excuse[1]) then excused, excuses[i] = true, true end
       end
-      if not excused then lines[#lines + 1] = ("%s line %s generation %s, held by %s"):format(text, row.line,
-        row.generation, table.concat(row.paths, ", ")) end
+      if not excused then
+        lines[#lines + 1] = ("%s line %s generation %s, held by %s"):format(text, row.line,
+          row.generation, table.concat(row.paths, ", "))
+      end
     end
     if lines[1] then error(what .. ": old functions\n" .. table.concat(lines, "\n"), 0) end
   end
@@ -199,7 +208,8 @@ function real_package.run(package_file)
     local ok, message = gg.reload(name)
     assert(not ok and message:find "C module", name)
   end
-  same(table.concat(hotreload.changed(), " "), table.concat(sorted_keys(subject.changed or {}), " "),
+  same(table.concat(hotreload.changed(), " "),
+    table.concat(sorted_keys(subject.changed or {}), " "),
     "changed before any reload")
   one_by_one("module", 3)
   one_by_one("vm", 1)
@@ -222,8 +232,11 @@ function real_package.run(package_file)
   check "undone"
   -- No exception is there for nothing.
   for name in pairs(grows) do assert(grown[name], name .. " is said to grow, and does not") end
-  for i, excuse in ipairs(subject.old or {}) do assert(excuses[i], excuse[1] .. " is said to be old, and is not") end
-  return ("%d modules, %d of them in C, %d reloads"):format(#modules + #native, #native, counts.reloads)
+  for i, excuse in ipairs(subject.old or {}) do
+    assert(excuses[i], excuse[1] .. " is said to be old, and is not")
+  end
+  return ("%d modules, %d of them in C, %d reloads"):format(#modules + #native, #native,
+    counts.reloads)
 end
 
 return real_package

@@ -122,7 +122,8 @@ fn integers_that_serve_as_keys_are_known() {
 #[test]
 fn registers_are_those_of_one_function() {
     let chunk = chunk(
-        "local function f() local a, b, c = 70001, 3, 70002 return a, b, c end return function(t, k, n) return t[k], t[n] end",
+        "local function f() local a, b, c = 70001, 3, 70002 return a, b, c end \
+         return function(t, k, n) return t[k], t[n] end",
     );
     assert!(chunk.integers.is_empty(), "{:?}", chunk.integers);
 }

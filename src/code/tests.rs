@@ -23,9 +23,11 @@ function M.new(a, b, ...)
     return {
         get = function() return state, recur(3) end,
         set = function(v) state = v count = count + 1 end,
-        deep = function() return function(x) return function() return x, state, b, count end end end,
+        deep = function() return function(x) return function() return x, state, b, \
+        count end end end,
         more = function(...) return select('#', ...), ... end,
-        long = function() return 'a string constant of more than forty characters, as Lua counts', 1.5, 70000, -3, 2^53 end,
+        long = function() return 'a string constant of more than forty characters, as Lua counts', \
+        1.5, 70000, -3, 2^53 end,
     }
 end
 for i = 1, 3 do
@@ -217,7 +219,8 @@ fn closures_are_found_in_the_tree() {
     let state = TestState::new();
     state.run(&format!(
         "chunk = load([==[{MIXED}]==], '@m.lua') local m = chunk() local o = m.new(1, 2)
-        live = {{ m.new, o.get, o.set, o.deep, o.deep(), o.deep()(), o.more, o.long, m.jump, m.jump(1) }}"
+        live = {{ m.new, o.get, o.set, o.deep, o.deep(), o.deep()(), o.more, o.long, m.jump, \
+        m.jump(1) }}"
     ));
     state.view(|vm| {
         let chunk = TestState::global(vm, "chunk");
@@ -327,7 +330,8 @@ fn short_and_empty_source_names_can_be_cut() {
 fn closures_of_a_cut_share_one_prototype_and_run_on_other_cells() {
     let state = TestState::new();
     state.run(
-        "chunk = load('local n, step = 10, 1 return function(k) n = n + step * k return n, step end', '@m.lua')
+        "chunk = load('local n, step = 10, 1 return function(k) n = n + step * k return n, \
+         step end', '@m.lua')
         live = { chunk() } result = {}",
     );
     state.view(|vm| {

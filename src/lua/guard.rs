@@ -78,8 +78,10 @@ unsafe fn refuse_other(l: *mut lua_State, there: Object, here: Object) -> c_int 
     if let Some((_, mut room)) = text.split_last_mut() {
         let _ = write!(
             room,
-            "hotreload: this is a state of the Lua in '{}', but the system's loader links hotreload with the Lua in '{}': keep that one \
-             out of the process, or let the first one export its functions, and before the other (a program is linked with -Wl,-E, a \
+            "hotreload: this is a state of the Lua in '{}', \
+             but the system's loader links hotreload with the Lua in '{}': keep that one \
+             out of the process, or let the first one export its functions, and before the other \
+             (a program is linked with -Wl,-E, a \
              library loaded with RTLD_GLOBAL)",
             there.name().to_string_lossy(),
             here.name().to_string_lossy(),

@@ -23,7 +23,8 @@ pub enum Refusal {
 
 const VERSION: &CStr =
     c"hotreload is built for Lua 5.4, but this is %s: run the program with Lua 5.4";
-const BUILD: &CStr = c"hotreload is built for Lua 5.4 as it is published, but this one was built %s: run the program with another Lua 5.4";
+const BUILD: &CStr = c"hotreload is built for Lua 5.4 as it is published, but this one was built \
+    %s: run the program with another Lua 5.4";
 /// Whether integers and floats are those of the library.
 const NUMBERS: &CStr = c"return 0x100000000 ~= 0 and 0x10000000000000000 == 0
     and 16777217.0 ~= 16777216.0 and 9007199254740993.0 == 9007199254740992.0";

@@ -267,7 +267,7 @@ macro_rules! late {
 // Those that this library calls and Lua 5.1, LuaJIT, 5.2, 5.3 or 5.5 lacks. Where one is missing
 // here, `require` says `undefined symbol` in that Lua.
 late! {
-    luaL_loadbufferx luaL_traceback lua_absindex lua_callk lua_copy lua_getiuservalue lua_isinteger lua_newuserdatauv
-    lua_pcallk lua_rawgetp lua_rawlen lua_rawsetp lua_resetthread lua_rotate lua_setiuservalue lua_tointegerx
-    lua_tonumberx lua_upvalueid lua_upvaluejoin lua_version
+    luaL_loadbufferx luaL_traceback lua_absindex lua_callk lua_copy lua_getiuservalue lua_isinteger
+    lua_newuserdatauv lua_pcallk lua_rawgetp lua_rawlen lua_rawsetp lua_resetthread lua_rotate
+    lua_setiuservalue lua_tointegerx lua_tonumberx lua_upvalueid lua_upvaluejoin lua_version
 }

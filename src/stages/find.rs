@@ -165,7 +165,8 @@ pub fn refuse(vm: &mut Vm, context: &Context) -> Result<()> {
     };
     if context.bytes.contains(&0) {
         return refused(
-            "its name has a NUL byte, and Lua would take the name to end there; give the name without it",
+            "its name has a NUL byte, and Lua would take the name to end there; \
+             give the name without it",
         );
     }
     if STANDARD.iter().any(|name| name.as_bytes() == context.bytes) {
@@ -431,7 +432,8 @@ pub fn refuse_second_copy(vm: &mut Vm, context: &Context, found: &Found) -> Resu
             return Err(Error::Refused {
                 name: context.title.clone(),
                 why: format!(
-                    "its file {path} is loaded as '{name}', and a second copy would have its own data; \
+                    "its file {path} is loaded as '{name}', and a second copy would have its own \
+                     data; \
                      did you mean '{name}'?"
                 ),
             });

@@ -891,7 +891,8 @@ fn go_on(
         let is_last = sweeping.passes_since >= MOST_PASSES;
         if sweeping.changed && is_last {
             sweeping.warnings.insert(format!(
-                "the sweep ended after {MOST_PASSES} passes, and the last one still found old functions: the program goes on making \
+                "the sweep ended after {MOST_PASSES} passes, and the last one still found old \
+                 functions: the program goes on making \
                  them; hotreload.stale lists what holds old code"
             ));
         }

@@ -150,7 +150,10 @@ impl Model {
     fn repeated(&self, calls: &[Call]) -> Vec<bool> {
         let mut taken = vec![false; self.entries.len()];
         for call in calls {
-            let is = |entry: &Entry| matches!(entry, Entry::Module { event, handler, .. } if (*event, *handler) == *call);
+            let is = |entry: &Entry| {
+                matches!(entry, Entry::Module { event, handler, .. }
+                    if (*event, *handler) == *call)
+            };
             if let Some(i) = (0..taken.len()).find(|i| !taken[*i] && is(&self.entries[*i])) {
                 taken[i] = true;
             }
@@ -165,7 +168,10 @@ impl Model {
         let mut taken = vec![false; before];
         let mut new = Vec::new();
         for call in calls {
-            let is = |entry: &Entry| matches!(entry, Entry::Module { event, handler, .. } if (*event, *handler) == *call);
+            let is = |entry: &Entry| {
+                matches!(entry, Entry::Module { event, handler, .. }
+                    if (*event, *handler) == *call)
+            };
             let there = (0..before).find(|i| !taken[*i] && is(&self.entries[*i]));
             let count = made.entry(*call).or_default();
             if let Some(i) = there {
@@ -231,7 +237,8 @@ fn bus(kept: Kept) -> &'static str {
         Kept::Records => {
             "local list, made, bus = {}, 0, {}
             function bus.on(event, f) made = made + 1 list[#list + 1] = { event = event, f = f } end
-            function bus.all() local out = {} for i, e in ipairs(list) do out[i] = e.f end return out, made end
+            function bus.all() local out = {} for i, e in ipairs(list) do out[i] = e.f end \
+            return out, made end
             function bus.remove(i) table.remove(list, i) end
             return bus"
         }
@@ -295,7 +302,8 @@ fn bus(kept: Kept) -> &'static str {
                 made = made + 1
                 table.insert(list, { event, function() return f() end })
             end
-            function bus.all() local out = {} for i, e in ipairs(list) do out[i] = e[2] end return out, made end
+            function bus.all() local out = {} for i, e in ipairs(list) do out[i] = e[2] end \
+            return out, made end
             function bus.remove(i) table.remove(list, i) end
             return bus"
         }

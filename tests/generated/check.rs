@@ -334,7 +334,8 @@ impl Run<'_> {
         self.write(reload, reload.texts);
         self.lua(
             &format!(
-                "test.f = nil local ok, message = gg.reload({}, {{ {} }}) if not ok then error(message, 0) end",
+                "test.f = nil local ok, message = gg.reload({}, {{ {} }}) if not ok then \
+                 error(message, 0) end",
                 reload.names(),
                 reload.options
             ),
@@ -362,7 +363,8 @@ impl Run<'_> {
             &format!(
                 "test.f = nil test.snapshot() local ok, message = gg.reload({}, {{ {}{more} }})
                 local changes = test.changes() if changes then error(changes, 0) end
-                if {wrong} then error('it should be another outcome: ' .. tostring(message), 0) end",
+                if {wrong} then \
+                error('it should be another outcome: ' .. tostring(message), 0) end",
                 reload.names(),
                 reload.options
             ),

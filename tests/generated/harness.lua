@@ -3,13 +3,15 @@
 -- cells keep their numbers for the whole case.
 --
 --    test.begin()          the words since the last look, and an empty log
---    test.walk()           one line for each object that can be reached from the module, its globals, REG and H; then
---                          what each function of the module's own reports when it is called
+--    test.walk()           one line for each object that can be reached from the module, its
+--                          globals, REG and H; then what each function of the module's own reports
+--                          when it is called
 --    test.t, test.f        tables by number; functions by their number in the last walk
 
 local test = ...
 
-local type, tostring, format, concat, sort, next = type, tostring, string.format, table.concat, table.sort, next
+local type, tostring, format, concat, sort, next = type, tostring, string.format, table.concat,
+table.sort, next
 local getmetatable, rawget, pcall, math_type = debug.getmetatable, rawget, pcall, math.type
 local getupvalue, upvalueid, getinfo = debug.getupvalue, debug.upvalueid, debug.getinfo
 
@@ -26,7 +28,8 @@ function dep.f() T "dep.f" end
 function dep.g() T "dep.g" end
 package.loaded.dep = dep
 local imports = {
-    [math.floor] = "floor", [math.ceil] = "ceil", [dep] = "dep", [dep.f] = "dep.f", [dep.g] = "dep.g",
+    [math.floor] = "floor", [math.ceil] = "ceil", [dep] = "dep", [dep.f] = "dep.f",
+    [dep.g] = "dep.g",
 }
 
 local function word(value)
@@ -102,7 +105,8 @@ function test.walk()
         end
         return word(value)
     end
-    local roots = { rawget(_G, "Mod") or package.loaded.m, package.loaded.m, package.loaded.n, REG, H }
+    local roots = { rawget(_G, "Mod") or package.loaded.m, package.loaded.m,
+        package.loaded.n, REG, H }
     for i = 1, 5 do lines[i] = format("root %d: %s", i, show(roots[i])) end
     for _, prefix in ipairs { "g_f", "g_d", "j_f", "j_d" } do
         for n = 0, 4 do
@@ -126,7 +130,9 @@ function test.walk()
                 if type(a) ~= type(b) then return type(a) == "number" end
                 return a < b
             end)
-            for _, key in ipairs(keys) do parts[#parts + 1] = format("%s=%s", key, show(rawget(value, key))) end
+            for _, key in ipairs(keys) do
+                parts[#parts + 1] = format("%s=%s", key, show(rawget(value, key)))
+            end
             local metatable = getmetatable(value)
             if metatable then parts[#parts + 1] = "meta=" .. show(metatable) end
             lines[#lines + 1] = format("%s {%s}", name, concat(parts, " "))
@@ -137,7 +143,8 @@ function test.walk()
                 if not name then break end
                 -- Functions of the harness have its own locals; only a patch has one that counts.
                 if name ~= "_ENV" and name ~= "C" and name ~= "T" and name ~= "N" then
-                    upvalues[#upvalues + 1] = { name = name, content = content, cell = upvalueid(value, n) }
+                    upvalues[#upvalues + 1] = { name = name, content = content,
+                        cell = upvalueid(value, n) }
                 end
             end
             sort(upvalues, function(a, b) return a.name < b.name end)

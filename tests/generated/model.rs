@@ -987,12 +987,14 @@ fn function() -> impl Strategy<Value = Function> {
 
 fn local() -> impl Strategy<Value = (Local, Init)> {
     prop_oneof![
-        6 => (cell(), option::weighted(0.8, scalar())).prop_map(|(c, init)| (c, Init::Literal(init))),
+        6 => (cell(), option::weighted(0.8, scalar()))
+            .prop_map(|(c, init)| (c, Init::Literal(init))),
         1 => (cell(), 0..9_u8).prop_map(|(c, n)| (c, Init::Computed(n))),
         2 => (0..IMPORTS, import()).prop_map(|(i, import)| (Local::I(i), Init::Import(import))),
         1 => (0..IMPORTS, function()).prop_map(|(i, f)| (Local::I(i), Init::Function(f, false))),
         3 => (table(), data(2)).prop_map(|(t, data)| (t, Init::Table(data))),
-        2 => (0..CLASSES, option::of(0..CLASSES)).prop_map(|(k, parent)| (Local::K(k), Init::Class(parent))),
+        2 => (0..CLASSES, option::of(0..CLASSES))
+            .prop_map(|(k, parent)| (Local::K(k), Init::Class(parent))),
         3 => (0..HELPERS, function(), any::<bool>())
             .prop_map(|(h, f, forward)| (Local::H(h), Init::Function(f, forward))),
         2 => (0..CALLBACKS, option::of(0..HELPERS))
@@ -1008,20 +1010,35 @@ fn slot() -> impl Strategy<Value = Slot> {
         2 => (0..CLASSES).prop_map(|k| At::Local(Local::K(k))),
         1 => Just(At::Globals),
     ];
-    let other = prop_oneof![4 => Just(At::M), 2 => (0..SUBS).prop_map(At::Sub), 1 => table().prop_map(At::Local)];
-    let with_globals = prop_oneof![4 => Just(At::M), 2 => (0..SUBS).prop_map(At::Sub), 1 => table().prop_map(At::Local), 1 => Just(At::Globals)];
+    let other = prop_oneof![
+        4 => Just(At::M),
+        2 => (0..SUBS).prop_map(At::Sub),
+        1 => table().prop_map(At::Local),
+    ];
+    let with_globals = prop_oneof![
+        4 => Just(At::M),
+        2 => (0..SUBS).prop_map(At::Sub),
+        1 => table().prop_map(At::Local),
+        1 => Just(At::Globals),
+    ];
     let tables = prop_oneof![table(), (0..CLASSES).prop_map(Local::K), Just(Local::M)];
     prop_oneof![
         12 => (home, 0..FUNCTIONS, function())
             .prop_map(|(at, f, function)| (at, Field::F(f), Content::Function(function))),
-        5 => (with_globals, 0..DATA, scalar()).prop_map(|(at, d, s)| (at, Field::D(d), Content::Scalar(s))),
-        2 => (other.clone(), 0..DATA, data(2)).prop_map(|(at, d, f)| (at, Field::D(d), Content::Table(f))),
-        2 => (other.clone(), 0..SECOND, 0..FUNCTIONS).prop_map(|(at, p, f)| (at, Field::P(p), Content::Alias(f))),
-        2 => (other.clone(), 0..SECOND, tables).prop_map(|(at, p, l)| (at, Field::P(p), Content::Ref(l))),
-        1 => (other.clone(), 0..SECOND, import()).prop_map(|(at, p, i)| (at, Field::P(p), Content::Import(i))),
+        5 => (with_globals, 0..DATA, scalar())
+            .prop_map(|(at, d, s)| (at, Field::D(d), Content::Scalar(s))),
+        2 => (other.clone(), 0..DATA, data(2))
+            .prop_map(|(at, d, f)| (at, Field::D(d), Content::Table(f))),
+        2 => (other.clone(), 0..SECOND, 0..FUNCTIONS)
+            .prop_map(|(at, p, f)| (at, Field::P(p), Content::Alias(f))),
+        2 => (other.clone(), 0..SECOND, tables)
+            .prop_map(|(at, p, l)| (at, Field::P(p), Content::Ref(l))),
+        1 => (other.clone(), 0..SECOND, import())
+            .prop_map(|(at, p, i)| (at, Field::P(p), Content::Import(i))),
         1 => (0..FUNCTIONS).prop_map(|f| (At::List, Field::P(0), Content::Alias(f))),
         // A change of kind.
-        1 => (other, 0..FUNCTIONS, scalar()).prop_map(|(at, f, s)| (at, Field::F(f), Content::Scalar(s))),
+        1 => (other, 0..FUNCTIONS, scalar())
+            .prop_map(|(at, f, s)| (at, Field::F(f), Content::Scalar(s))),
     ]
     .prop_map(|(at, field, content)| Slot { at, field, content })
 }
@@ -1042,7 +1059,11 @@ fn version() -> impl Strategy<Value = Version> {
 }
 
 fn place() -> impl Strategy<Value = At> {
-    prop_oneof![4 => Just(At::M), 2 => (0..SUBS).prop_map(At::Sub), 1 => table().prop_map(At::Local)]
+    prop_oneof![
+        4 => Just(At::M),
+        2 => (0..SUBS).prop_map(At::Sub),
+        1 => table().prop_map(At::Local),
+    ]
 }
 
 fn row_edit() -> impl Strategy<Value = RowEdit> {
@@ -1066,7 +1087,8 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => any::<(u8, u8)>().prop_map(|(from, to)| Edit::MoveSlot(from, to)),
         1 => (any::<u8>(), 0..FUNCTIONS).prop_map(|(n, key)| Edit::Rename(n, key)),
         3 => (any::<u8>(), uses(false)).prop_map(|(n, uses)| Edit::Body(n, uses)),
-        3 => (any::<u8>(), option::weighted(0.8, scalar())).prop_map(|(n, value)| Edit::Literal(n, value)),
+        3 => (any::<u8>(), option::weighted(0.8, scalar()))
+            .prop_map(|(n, value)| Edit::Literal(n, value)),
         8 => (any::<u8>(), scalar()).prop_map(|(n, value)| Edit::Value(n, value)),
         4 => (any::<u8>(), 0..DATA, option::weighted(0.7, entry()))
             .prop_map(|(n, key, value)| Edit::Entry(n, key, value)),
@@ -1091,7 +1113,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (any::<u8>(), 0..DATA, scalar()).prop_map(|(t, d, s)| Op::SetField(t, d, s)),
         2 => (any::<u8>(), 0..DATA).prop_map(|(t, d)| Op::RemoveField(t, d)),
         2 => (any::<u8>(), 0..STORED, any::<u8>()).prop_map(|(t, r, f)| Op::StoreFunction(t, r, f)),
-        1 => (any::<u8>(), 0..STORED, any::<u8>()).prop_map(|(t, r, other)| Op::StoreTable(t, r, other)),
+        1 => (any::<u8>(), 0..STORED, any::<u8>())
+            .prop_map(|(t, r, other)| Op::StoreTable(t, r, other)),
         1 => (any::<u8>(), 0..DATA).prop_map(|(t, d)| Op::ReplaceTable(t, d)),
         1 => (any::<u8>(), scalar()).prop_map(|(t, s)| Op::Append(t, s)),
         1 => (any::<u8>(), scalar()).prop_map(|(t, s)| Op::AppendTable(t, s)),

@@ -169,7 +169,8 @@ pub fn file(version: &Version) -> String {
             Init::Class(None) => writeln!(text, "local {name} = {{}} {name}.__index = {name}"),
             Init::Class(Some(parent)) => writeln!(
                 text,
-                "local {name} = setmetatable({{}}, {{ __index = k{parent} }}) {name}.__index = {name}"
+                "local {name} = setmetatable({{}}, {{ __index = k{parent} }}) \
+                 {name}.__index = {name}"
             ),
             Init::Function(code, false) => writeln!(
                 text,

@@ -1,19 +1,23 @@
 -- The Lua side of the Rust tests: every text that a test runs gets this table as its argument.
 --
---    test.snapshot(...)   remember the whole program: all that is reachable from the globals, package.loaded, package.preload,
---                         the metatables of basic types and the given values. Tables with raw keys,
---                         values and metatable, functions with name, cell and value of each
---                         upvalue. Objects are held and compared by themselves. Coroutine stacks
---                         and the library's own functions are left out.
+--    test.snapshot(...)   remember the whole program: all that is reachable from the globals,
+--                         package.loaded, package.preload, the metatables of basic types and the
+--                         given values. Tables with raw keys, values and metatable, functions with
+--                         name, cell and value of each upvalue. Objects are held and compared by
+--                         themselves. Coroutine stacks and the library's own functions are left
+--                         out.
 --    test.taken           that was done
---    test.changes()       nil while all of that is as it was, else a text with a line for each difference
---    test.describe(...)   a text that tells the shape of values: what they hold, and which of it is shared; the order of
---                         tables and the addresses of objects are not in it
+--    test.changes()       nil while all of that is as it was, else a text with a line for each
+--                         difference
+--    test.describe(...)   a text that tells the shape of values: what they hold, and which of it is
+--                         shared; the order of tables and the addresses of objects are not in it
 
 local test = {}
 
-local getmetatable, getupvalue, upvalueid, getinfo = debug.getmetatable, debug.getupvalue, debug.upvalueid, debug.getinfo
-local next, rawget, rawequal, type, tostring, math_type = next, rawget, rawequal, type, tostring, math.type
+local getmetatable, getupvalue, upvalueid, getinfo = debug.getmetatable, debug.getupvalue,
+    debug.upvalueid, debug.getinfo
+local next, rawget, rawequal, type, tostring, math_type = next, rawget, rawequal, type,
+    tostring, math.type
 local format, concat, sort, pack = string.format, table.concat, table.sort, table.pack
 local G, loaded, preload = _G, package.loaded, package.preload
 
@@ -23,7 +27,8 @@ local function is_object(value)
 end
 
 local function basic_metatables()
-    return pack(getmetatable(nil), getmetatable(true), getmetatable(0), getmetatable(""), getmetatable(print),
+    return pack(getmetatable(nil), getmetatable(true), getmetatable(0), getmetatable(""),
+        getmetatable(print),
         getmetatable(coroutine.running()))
 end
 
@@ -95,7 +100,8 @@ function test.changes()
     local lines, places = {}, taken.places
     local function compare(place, step, was, is)
         if not same(was, is) then
-            lines[#lines + 1] = format("%s%s: %s became %s", place, tostring(step), places[was] or tostring(was),
+            lines[#lines + 1] = format("%s%s: %s became %s", place, tostring(step),
+                places[was] or tostring(was),
                 places[is] or tostring(is))
         end
     end
@@ -105,7 +111,9 @@ function test.changes()
         local record, place = taken.records[i], places[object]
         compare(place, "<metatable>", record.metatable, getmetatable(object))
         if record.fields then
-            for key, value in next, record.fields do compare(place .. ".", key, value, rawget(object, key)) end
+            for key, value in next, record.fields do
+                compare(place .. ".", key, value, rawget(object, key))
+            end
             for key, value in next, object do
                 if record.fields[key] == nil then compare(place .. ".", key, nil, value) end
             end
@@ -129,7 +137,9 @@ end
 -- order.
 local function key_text(key, names)
     if math_type(key) == "float" then return format("[%a]", key) end
-    if not is_object(key) then return format(type(key) == "string" and ".%s" or "[%s]", tostring(key)) end
+    if not is_object(key) then
+        return format(type(key) == "string" and ".%s" or "[%s]", tostring(key))
+    end
     if names[key] then return format("[%s]", names[key]) end
     if type(key) == "function" then
         local info = getinfo(key, "S")
@@ -137,7 +147,9 @@ local function key_text(key, names)
     end
     local inside = {}
     if type(key) == "table" then
-        for k, v in next, key do inside[#inside + 1] = tostring(k) .. "=" .. (is_object(v) and type(v) or tostring(v)) end
+        for k, v in next, key do
+            inside[#inside + 1] = tostring(k) .. "=" .. (is_object(v) and type(v) or tostring(v))
+        end
         sort(inside)
     end
     return format("[%s {%s}]", type(key), concat(inside, ","))
@@ -145,7 +157,8 @@ end
 
 function test.describe(...)
     local out, lines, names, cells, queue = left_out(), {}, {}, {}, {}
-    for _, name in ipairs { "string", "table", "math", "io", "os", "coroutine", "utf8", "debug", "package" } do
+    for _, name in ipairs { "string", "table", "math", "io", "os", "coroutine", "utf8", "debug",
+        "package" } do
         for key, value in next, loaded[name] do
             if is_object(value) then names[value] = name .. "." .. tostring(key) end
         end
@@ -153,7 +166,8 @@ function test.describe(...)
     end
     local function show(value, place)
         if not is_object(value) then
-            return math_type(value) == "float" and format("%a", value) or format("%s %s", type(value), tostring(value))
+            return math_type(value) == "float" and format("%a", value) or format("%s %s",
+                type(value), tostring(value))
         end
         if out[value] then return "the library's" end
         if not names[value] then

@@ -167,7 +167,8 @@ pub const FIRST: Story = Story {
     after: &[
         (
             "m",
-            "local dep = require 'dep' FIRST = true return { dep = dep, f = function() return dep.value end }",
+            "local dep = require 'dep' FIRST = true return { dep = dep, f = function() \
+             return dep.value end }",
         ),
         ("dep", "return { value = 7 }"),
     ],
@@ -272,7 +273,8 @@ pub const SEVERAL: Story = Story {
     after: &[
         (
             "m",
-            "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() return 'new' end }",
+            "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() \
+             return 'new' end }",
         ),
         (
             "other",
@@ -299,7 +301,8 @@ pub const SEVERAL_AND_BACK: Story = Story {
     after: &[
         (
             "m",
-            "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() return 'new' end }",
+            "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() \
+             return 'new' end }",
         ),
         ("other", "local new = require('m').new error(new())"),
     ],
@@ -386,7 +389,8 @@ pub const CHANGED: Story = Story {
     before: SEVERAL.before,
     after: &[(
         "m",
-        "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() return 'new' end }",
+        "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() \
+         return 'new' end }",
     )],
     start: SEVERAL.start,
     call: "return function()
@@ -582,7 +586,10 @@ pub const CHANGED_DATA: Story = Story {
 pub const WATCH: Story = Story {
     name: "watch",
     before: &[
-        ("hotreload.watch", include_str!("../../lua/hotreload/watch.lua")),
+        (
+            "hotreload.watch",
+            include_str!("../../lua/hotreload/watch.lua"),
+        ),
         (
             "m",
             "local n = 0 return { f = function() n = n + 1 return 'v1', n end }",
@@ -590,7 +597,8 @@ pub const WATCH: Story = Story {
     ],
     after: &[(
         "m",
-        "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() return 'new' end }",
+        "local n = 0 return { f = function() n = n + 1 return 'v2', n end, new = function() \
+         return 'new' end }",
     )],
     start: "
         local test = ...
@@ -598,7 +606,8 @@ pub const WATCH: Story = Story {
         m.f()
         local why
         local watcher = require('hotreload.watch').new {
-            filter = '^m$', interval = 0, settle = 0, on_error = function(_, message) why = message end,
+            filter = '^m$', interval = 0, settle = 0, on_error = function(_, message) \
+            why = message end,
         }
         function test.go()
             why = nil
@@ -666,7 +675,8 @@ pub const FUNCTIONS: Story = Story {
             count = count + 10
             log[#log + 1] = 'v2 ' .. x .. #extra
         end
-        local M = { nested = { deep = { data = 2, limits = { 3 }, more = { extra = extra } } }, limit = 20 }
+        local M = { nested = { deep = { data = 2, limits = { 3 }, more = { extra = extra } } }, \
+        limit = 20 }
         function M.add(x) note(x) return count end
         function M.log() return log end
         function M.reset() count = 0 end
@@ -974,7 +984,8 @@ pub const CONSTANTS: Story = Story {
     before: &[
         (
             "bus",
-            "local on = {} return { on = function(f) on[#on + 1] = f end, hit = function(n) on[1](n) end }",
+            "local on = {} return { on = function(f) on[#on + 1] = f end, hit = function(n) \
+             on[1](n) end }",
         ),
         (
             "m",
@@ -1005,7 +1016,8 @@ pub const CONSTANTS: Story = Story {
         test.equal(max, 80)
         test.equal(level, 57)
         test.equal(log() + log(), 3)
-        test.reload('m', { source = 'local MAX, level = 90, 2 return { get = function() return MAX, level end }' })
+        test.reload('m', { source = 'local MAX, level = 90, 2 return { get = function() \
+        return MAX, level end }' })
         test.equal(m.get(), 90)
         test.equal(select(2, m.get()), 57)",
 };
@@ -1016,16 +1028,19 @@ pub const REPLACE: Story = Story {
     before: &[(
         "m",
         "local rates = { 1, 2, 3 }
-        return { items = { sword = { price = 1 }, shield = { price = 2 }, bow = { price = 3 } }, rates = rates,
+        return { items = { sword = { price = 1 }, shield = { price = 2 }, bow = { price = 3 } }, \
+        rates = rates,
             get = function(i) return rates[i] end }",
     )],
     after: &[(
         "m",
         "local rates = { 4, 5 }
-        return { items = { sword = { price = 10, tags = { 'sharp' } }, axe = { price = 4 } }, rates = rates, new = {},
+        return { items = { sword = { price = 10, tags = { 'sharp' } }, axe = { price = 4 } }, \
+        rates = rates, new = {},
             get = function(i) return rates[i], 'v2' end }",
     )],
-    start: "m = require 'm' items, sword, rates = m.items, m.items.sword, m.rates m.items.runtime = {} m.own = 1",
+    start: "m = require 'm' items, sword, rates = m.items, m.items.sword, \
+        m.rates m.items.runtime = {} m.own = 1",
     call: RELOAD,
     options: "{ data = 'replace' }",
     ends: End::Done,
@@ -1058,7 +1073,8 @@ pub const HOOK: Story = Story {
         local M = { f = function() return n, 'v2' end }
         function M.__hotfix(object, report)
             local text = tostring(report)
-            if object ~= package.loaded.m or report.generation < 2 then error('odd arguments ' .. text) end
+            if object ~= package.loaded.m or report.generation < 2 then \
+            error('odd arguments ' .. text) end
             object.migrated = true
         end
         return M",
@@ -1148,7 +1164,8 @@ pub const HOOK_RAISES: Story = Story {
     name: "hook raises",
     before: &[(
         "m",
-        "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, sub = { a = 1 } }",
+        "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, \
+         sub = { a = 1 } }",
     )],
     after: &[
         ("dep", "return { 'dep' }"),
@@ -1156,7 +1173,8 @@ pub const HOOK_RAISES: Story = Story {
             "m",
             "local n, t, new = 1, { f = function() end }, require 'dep'
             a_global, b_global = {}, function() return new end
-            local M = { f = function() n = n + 1 t.x = n return new end, sub = { a = 2, b = {}, c = print, d = 'd' } }
+            local M = { f = function() n = n + 1 t.x = n return new end, sub = { a = 2, b = {}, \
+            c = print, d = 'd' } }
             M.g, M.h, M.i, M.j, M.k = M.f, function() return M end, {}, 'j', { M = M }
             function M.__hotfix() error 'hook says no' end
             return setmetatable(M, { __call = M.f })",
@@ -1170,7 +1188,8 @@ pub const HOOK_RAISES: Story = Story {
         local test = ...
         test.equal(test.done, false)
         test.equal(m.f(), 3)
-        test.reload('m', { source = 'local n, t = 1, {} return { f = function() n = n + 100 return n end }' })
+        test.reload('m', { source = 'local n, t = 1, {} return { f = function() n = n + 100 \
+        return n end }' })
         test.equal(m.f(), 103)",
 };
 
@@ -1224,7 +1243,8 @@ pub const HOOK_WAITS: Story = Story {
             function M.__hotfix(object, report)
                 coroutine.yield()
                 local text = tostring(report)
-                if object ~= package.loaded.m or report.generation < 2 then error('odd arguments ' .. text) end
+                if object ~= package.loaded.m or report.generation < 2 then \
+                error('odd arguments ' .. text) end
                 n, object.migrated = n + 10, true
             end
             return M
@@ -1243,7 +1263,8 @@ pub const HOOK_WAITS: Story = Story {
         if not test.done then
             test.reload('m', { source = [[
                 local n = 1
-                return { f = function() return n, 'v2' end, __hotfix = function(M) n, M.migrated = 11, true end }
+                return { f = function() return n, 'v2' end, __hotfix = function(M) n, \
+                M.migrated = 11, true end }
             ]] })
         end
         test.equal(m.f(), 11)
@@ -1258,7 +1279,8 @@ pub const HOOK_WAITS_AND_RAISES: Story = Story {
         ("dep", "return { 'dep' }"),
         (
             "m",
-            "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, sub = { a = 1 } }",
+            "local n, t = 1, {} return { f = function() n = n + 1 t.x = n return n end, \
+             sub = { a = 1 } }",
         ),
     ],
     after: &[],
@@ -1271,7 +1293,8 @@ pub const HOOK_WAITS_AND_RAISES: Story = Story {
         assert(coroutine.resume(co, 'm', { source = [[
             local n, t, new = 1, { f = function() end }, require 'dep'
             a_global, b_global = {}, function() return new end
-            local M = { f = function() n = n + 1 t.x = n return new end, sub = { a = 2, b = {}, c = print, d = 'd' } }
+            local M = { f = function() n = n + 1 t.x = n return new end, sub = { a = 2, b = {}, \
+            c = print, d = 'd' } }
             M.g, M.h, M.i, M.j, M.k = M.f, function() return M end, {}, 'j', { M = M }
             function M.__hotfix() coroutine.yield() error('hook says no' .. #{ {}, {} }) end
             return setmetatable(M, { __call = M.f })
@@ -1323,13 +1346,15 @@ pub const MERGE: Story = Story {
     before: &[(
         "m",
         "GLOBAL = 1 local n, kept = 1, 1
-        local M = { rate = 1, changed = 1, removed = 1, rows = { a = { 1 }, b = { 1 } }, list = { 1, 2 } }
+        local M = { rate = 1, changed = 1, removed = 1, rows = { a = { 1 }, b = { 1 } }, \
+        list = { 1, 2 } }
         function M.get() return n, kept end function M.keep(x) kept = x end return M",
     )],
     after: &[(
         "m",
         "GLOBAL = 2 local n, kept = 2, 2
-        local M = { rate = 2, changed = 2, removed = 2, rows = { a = { 2 } }, list = { 1, 2, 3, { 4 } }, more = { 2 } }
+        local M = { rate = 2, changed = 2, removed = 2, rows = { a = { 2 } }, list = { 1, 2, 3, \
+        { 4 } }, more = { 2 } }
         function M.get() return n, kept end function M.keep(x) kept = x end return M",
     )],
     start: "
@@ -1361,11 +1386,15 @@ pub const MERGE: Story = Story {
 /// may be missing, never half of it.
 pub const TRACK: Story = Story {
     name: "track",
-    before: &[(
-        "m",
-        "local dep = require 'dep' local n = 1
-        return { dep = dep, a = 1, b = { c = 1 }, get = function() return n end, set = function(x) n = x end }",
-    ), ("dep", "return { value = 7 }")],
+    before: &[
+        (
+            "m",
+            "local dep = require 'dep' local n = 1
+        return { dep = dep, a = 1, b = { c = 1 }, get = function() return n end, set = function(x) \
+        n = x end }",
+        ),
+        ("dep", "return { value = 7 }"),
+    ],
     after: &[],
     start: "
         local test = ...
@@ -1387,7 +1416,8 @@ pub const TRACK: Story = Story {
         m.a = m.a + 0
         test.reload('m', { data = 'merge', source = [[
             local dep = require 'dep' local n = 2
-            return { dep = dep, a = 2, b = { c = 2 }, get = function() return n, 'new' end, set = function(x) n = x end }
+            return { dep = dep, a = 2, b = { c = 2 }, get = function() return n, 'new' end, \
+            set = function(x) n = x end }
         ]] })
         test.equal(m.b.c, m.a)
         local n, new = m.get()
@@ -1422,7 +1452,8 @@ pub const CONFLICTS: Story = Story {
     name: "conflicts",
     before: &[(
         "m",
-        "return { a = { b = { c = function() end, d = function() end } }, e = function() end, f = function() return 'v1' end }",
+        "return { a = { b = { c = function() end, d = function() end } }, e = function() end, \
+         f = function() return 'v1' end }",
     )],
     after: &[(
         "m",
@@ -1452,7 +1483,8 @@ pub const BUNDLE: Story = Story {
             package.preload.m = function()
                 local M, n, current = { set = {} }, 0, function() return 'v1' end
                 local function listener() n = n + 1 return 'v1' end
-                M.set[listener], M.set[function() n = n + 10 end], LISTENERS[listener] = 'first', 'second', true
+                M.set[listener], M.set[function() n = n + 10 end], LISTENERS[listener] = 'first', \
+                'second', true
                 function M.choose(x) current = function() return x end end
                 function M.make() return function() n = n + 100 return 'v1', n end end
                 function M.f() return 'v1', n, current() end
@@ -1506,14 +1538,18 @@ pub const BIG: Story = Story {
         local function text(version)
             local lines = { 'local count, list, map, M = 0, {}, {}, { parts = {}, rows = {} }' }
             for i = 1, 150 do
-                lines[#lines + 1] = ('function M.f%d(x) count = count + 1 list[x or 1] = map return %d, count end'):format(i, version)
+                lines[#lines + 1] = ('function M.f%d(x) count = count + 1 list[x or 1] = map \
+                return %d, count end'):format(i, version)
                 if i % 5 == 0 then
-                    lines[#lines + 1] = ('do local c = { n = %d } c.__index = c function c:get() return count, %d end '
-                        .. 'M.parts.c%d = { class = c, own = { c.get, %d } } end'):format(i, version, i, i)
+                    lines[#lines + 1] = ('do local c = { n = %d } c.__index = c \
+                    function c:get() return count, %d end '
+                        .. 'M.parts.c%d = { class = c, own = { c.get, %d } } end'):format(i, \
+                        version, i, i)
                 end
                 lines[#lines + 1] = ('M.rows.row%d = { %d, v%d = %d }'):format(i, i, version, i)
             end
-            for i = 1, version * 10 do lines[#lines + 1] = ('M.new%d_%d = { function() return map end }'):format(version, i) end
+            for i = 1, version * 10 do lines[#lines + 1] = ('M.new%d_%d = { function() \
+            return map end }'):format(version, i) end
             lines[#lines + 1] = 'return M'
             return table.concat(lines, '\\n')
         end
@@ -1666,7 +1702,8 @@ pub const BUS_RAISES: Story = Story {
         "local bus = require 'bus'
         local n, M = 0, {}
         function M.hit() n = n + 1 return 'hit v2 ' .. n end
-        repeat local ok, handle = pcall(bus.on, 'hit', M.hit, { once = true }) M.handle = handle until ok
+        repeat local ok, handle = pcall(bus.on, 'hit', M.hit, { once = true }) M.handle = handle \
+        until ok
         bus.on('more', function() n = n + 1 return 'more v2 ' .. n end)
         bus.spawn(function() return M.hit() end)
         error 'chunk says no'",

@@ -5,7 +5,8 @@ return {
 
   use = function()
     local colors = require "ansicolors"
-    return colors "%{red bright}alarm%{reset} plain" .. colors.noReset "%{bluebg}x" .. ("%d"):format(#colors "%{dim}y")
+    return colors "%{red bright}alarm%{reset} plain" .. colors.noReset "%{bluebg}x" .. ("%d")
+      :format(#colors "%{dim}y")
   end,
 
   objects = function()

@@ -15,13 +15,16 @@ return {
     local bad, message = parser:pparse { "one", "two", "build", "--with", "z" }
     return table.concat({ parser:get_help(), parser:get_usage(), result.level, result.output,
       table.concat(result.input, ","),
-      tostring(result.build), result.with, tostring(bad), message, parser:get_bash_complete() }, "\n")
+      tostring(result.build), result.with, tostring(bad), message,
+      parser:get_bash_complete() }, "\n")
   end,
 
   objects = function()
     local parser = require "argparse"():name "kept"
     parser:argument "file"
-    parser:option "-n":convert(tonumber):action(function(args, name, value) args[name] = value * 2 end)
+    parser:option "-n":convert(tonumber):action(function(args, name, value)
+      args[name] = value * 2
+    end)
     return function()
       local result = parser:parse { "-n", "21", "f.txt" }
       return result.file .. result.n .. parser:get_help()

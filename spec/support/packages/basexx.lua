@@ -5,8 +5,10 @@ return {
 
   use = function()
     local basexx = require "basexx"
-    return basexx.to_base64 "Hello" .. basexx.from_base64 "SGVsbG8=" .. basexx.to_hex "az" .. basexx.to_base32 "foo"
-      .. basexx.to_z85 "HelloWor" .. basexx.to_bit "A" .. basexx.from_crockford(basexx.to_crockford "text")
+    return basexx.to_base64 "Hello" .. basexx.from_base64 "SGVsbG8=" .. basexx.to_hex "az"
+      .. basexx.to_base32 "foo"
+      .. basexx.to_z85 "HelloWor" .. basexx.to_bit "A"
+      .. basexx.from_crockford(basexx.to_crockford "text")
       .. tostring((basexx.from_hex "xy"))
   end,
 

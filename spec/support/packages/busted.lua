@@ -13,8 +13,10 @@ local function prepare()
   end)
   for _, kind in ipairs { "error", "failure" } do
     busted.subscribe({ kind, "it" }, function(element, _, message)
-      local text = type(message) == "table" and (message.message or tostring(message)) or tostring(message)
-      lines[#lines + 1] = ("%s of %s: %s"):format(kind, element.name, tostring(text):gsub("0x%x+", "address"))
+      local text = type(message) == "table" and (message.message or tostring(message))
+        or tostring(message)
+      lines[#lines + 1] = ("%s of %s: %s"):format(kind, element.name,
+        tostring(text):gsub("0x%x+", "address"))
       return nil, true
     end)
   end
@@ -53,9 +55,11 @@ return {
     ["term.cursor"] = "`term` lends it a function while it is loaded, and takes that back",
   },
   grows = {
-    ["busted.init"] = "it gives its object another metatable when it is used first; what the file's has besides "
+    ["busted.init"] =
+      "it gives its object another metatable when it is used first; what the file's has besides "
       .. "is added to that",
-    ["luassert.formatters"] = "a snapshot of luassert is in force: its formatters are registered with that as well",
+    ["luassert.formatters"] =
+      "a snapshot of luassert is in force: its formatters are registered with that as well",
   },
 
   use = function()
@@ -79,9 +83,11 @@ return {
   end,
 
   objects = function()
-    local spy, stub, match = require "luassert.spy", require "luassert.stub", require "luassert.match"
+    local spy, stub, match = require "luassert.spy", require "luassert.stub",
+      require "luassert.match"
     local assert = require "luassert"
-    local watched, target = spy.new(function() return "called" end), { f = function() return "real" end }
+    local watched, target = spy.new(function() return "called" end),
+      { f = function() return "real" end }
     local replaced = stub(target, "f").returns "stubbed"
     local mediator, sum = require "mediator"(), 0
     mediator:subscribe({ "sum" }, function(x) sum = sum + x end)
@@ -91,7 +97,8 @@ return {
       assert.spy(watched).was_called_with(match.is_number())
       mediator:publish({ "sum" }, 2)
       local more = sum > 0
-      return watched(2) .. target.f() .. type(replaced.revert) .. tostring(more) .. type(snapshot.revert)
+      return watched(2) .. target.f() .. type(replaced.revert) .. tostring(more)
+        .. type(snapshot.revert)
     end
   end,
 }

@@ -40,7 +40,8 @@ return {
   use = function()
     local copas, heard = require "copas", {}
     local port = serve(copas, function(line) heard[#heard + 1] = line end)
-    return ask(copas, port, "hello") .. ask(copas, port, "you") .. table.concat(heard, ",") .. " were heard"
+    return ask(copas, port, "hello") .. ask(copas, port, "you") .. table.concat(heard, ",")
+      .. " were heard"
   end,
 
   objects = function()

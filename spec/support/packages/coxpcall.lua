@@ -13,12 +13,15 @@ return {
     end)
     local first = thread()
     local ok, message = thread "dear"
-    return first .. tostring(ok) .. message .. tostring(select(2, coxpcall.xpcall(error, function(m) return m
+    return first .. tostring(ok) .. message
+      .. tostring(select(2, coxpcall.xpcall(error, function(m) return m
       .. "!" end, "handled")))
   end,
 
   objects = function()
     local copcall = require "coxpcall".pcall
-    return function() return tostring(copcall(error, "x")) .. select(2, copcall(string.rep, "ab", 2)) end
+    return function()
+      return tostring(copcall(error, "x")) .. select(2, copcall(string.rep, "ab", 2))
+    end
   end,
 }

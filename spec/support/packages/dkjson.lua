@@ -10,7 +10,8 @@ return {
       { indent = true, keyorder = { "yes", "list", "empty" } })
     local back, position, problem = json.decode(text)
     local nothing, at, message = json.decode '{"broken": [1, 2'
-    return text .. position .. tostring(problem) .. back.list[4] .. tostring(nothing) .. tostring(at) .. message
+    return text .. position .. tostring(problem) .. back.list[4] .. tostring(nothing)
+      .. tostring(at) .. message
       .. json.encode((json.decode('{"u":"\\u00e4\\ud83d\\ude00"}'))) .. json.quotestring "tab\t"
   end,
 

@@ -11,7 +11,8 @@ return {
     local text = inifile.save(name, parsed, "memory")
     local back = inifile.parse(text, "memory")
     os.remove(name)
-    return tostring(back.one.a + 1) .. tostring(back.one.b) .. back.two.c .. back.two.d .. " from the file"
+    return tostring(back.one.a + 1) .. tostring(back.one.b) .. back.two.c .. back.two.d
+      .. " from the file"
   end,
 
   objects = function()

@@ -7,7 +7,8 @@ return {
     local inspect = require "inspect"
     local ring = { 1, 2, { a = { b = "text\n" } } }
     ring.self, ring[true] = ring, "yes"
-    return inspect(setmetatable(ring, { __index = ring })) .. inspect(ring, { depth = 1, indent = " " })
+    return inspect(setmetatable(ring, { __index = ring }))
+      .. inspect(ring, { depth = 1, indent = " " })
       .. inspect({ secret = 1, open = 2 }, { process = function(item, path)
         if path[#path] ~= "secret" then return item end
       end })

@@ -33,7 +33,8 @@ return {
     local extracted = require "ldoc.parse" and require "ldoc.tools".split_dotted_name "a.b.c"
     local builtin = require "ldoc.builtin.globals"
     return table.concat(words, "|") .. tostring(extracted) .. type(doc.Item) .. type(parse.file)
-      .. tostring(builtin.functions and builtin.functions.pcall ~= nil) .. require "ldoc.html.ldoc_css":sub(1, 30)
+      .. tostring(builtin.functions and builtin.functions.pcall ~= nil)
+      .. require "ldoc.html.ldoc_css":sub(1, 30)
   end,
 
   objects = function()
@@ -41,6 +42,8 @@ return {
     local tokens = require "ldoc.lexer".lua("x = 'y'", {})
     local OrderedMap = require "pl.OrderedMap"()
     OrderedMap:set("k", "v")
-    return function() return tostring(lang:empty_comment "--") .. type(tokens) .. OrderedMap:get "k" end
+    return function()
+      return tostring(lang:empty_comment "--") .. type(tokens) .. OrderedMap:get "k"
+    end
   end,
 }

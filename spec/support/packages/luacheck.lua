@@ -3,7 +3,8 @@
 return {
   debian = "lua-check",
 
-  needs = { ["luacheck.vendor.sha1.bit32_ops"] = "bit32", ["luacheck.vendor.sha1.bit_ops"] = "bit" },
+  needs = { ["luacheck.vendor.sha1.bit32_ops"] = "bit32",
+    ["luacheck.vendor.sha1.bit_ops"] = "bit" },
   changed = {
     ["luacheck.multithreading"] = "it returns early, and the file has a function behind that",
   },
@@ -13,7 +14,8 @@ return {
 
   use = function()
     local luacheck = require "luacheck"
-    local report = luacheck.check_strings({ "local x = 1\nprint(y)\nlocal function f() return f end", "return +" },
+    local report = luacheck.check_strings({ "local x = 1\nprint(y)\nlocal \z
+      function f() return f end", "return +" },
       { std = "max" })
     local lines = {}
     for _, file in ipairs(report) do
@@ -22,14 +24,17 @@ return {
     end
     local format = require "luacheck.format"
     return table.concat(lines, "\n") .. report.warnings .. report.errors
-      .. format.format(report, { "a.lua", "b.lua" }, { formatter = "plain", quiet = 0, codes = true, limit = 0,
+      .. format.format(report, { "a.lua", "b.lua" },
+        { formatter = "plain", quiet = 0, codes = true, limit = 0,
         color = false })
   end,
 
   objects = function()
     local check, options = require "luacheck".check_strings, { unused = false }
     local decoded = require "luacheck.decoder".decode "text ä"
-    return function() return check({ "x = 1; local y" }, options)[1][1].code .. decoded:get_printable_substring(1,
-      4) end
+    return function()
+      return check({ "x = 1; local y" }, options)[1][1].code
+        .. decoded:get_printable_substring(1, 4)
+    end
   end,
 }

@@ -5,7 +5,8 @@ return {
   debian = "lua-json",
 
   vm_only = {
-    ["json.util"] = "`null` is a function that stands for a value: patterns that other modules made hold it, "
+    ["json.util"] =
+      "`null` is a function that stands for a value: patterns that other modules made hold it, "
       .. "and it is compared",
   },
 
@@ -13,7 +14,8 @@ return {
     local json = require "json"
     local value = json.decode '{"a":[1,2.5e3,"x",null],"b":{"c":true}}'
     local bad, message = pcall(json.decode, '{"a":')
-    return json.encode { 1, "x\n", { k = false } } .. tostring(value.a[2]) .. value.a[3] .. tostring(value.b.c)
+    return json.encode { 1, "x\n", { k = false } } .. tostring(value.a[2]) .. value.a[3]
+      .. tostring(value.b.c)
       .. tostring(value.a[4] == json.util.null) .. tostring(bad) .. tostring(message)
       .. json.encode { json.decode.simple and "simple" }
   end,

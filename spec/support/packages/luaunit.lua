@@ -6,7 +6,9 @@ local function suite()
   function TestThings:setUp() self.things = { 1, 2, { x = "y" } } end
   function TestThings:testEqual() luaunit.assertEquals(self.things, { 1, 2, { x = "y" } }) end
   function TestThings:testDiffers() luaunit.assertEquals(self.things, { 1, 2, { x = "z" } }) end
-  function TestThings.testError() luaunit.assertErrorMsgContains("oh", function() error "oh" end) end
+  function TestThings.testError()
+    luaunit.assertErrorMsgContains("oh", function() error "oh" end)
+  end
   function TestThings.testRaises() error { code = 1 } end
   function TestThings.testSkipped() luaunit.skip "not now" end
   function TestThings.testAlmost() luaunit.assertAlmostEquals(1, 1 + 1e-12, 1e-9) end
@@ -19,7 +21,8 @@ local function run(luaunit, tests)
   runner:runSuiteByInstances ({ { "TestThings", tests } }, "TestThings")
   local lines = {}
   for _, node in ipairs(runner.result.allTests) do
-    lines[#lines + 1] = node.testName .. " " .. node.status .. " " .. tostring(node.msg):gsub("0x%x+", "address")
+    lines[#lines + 1] = node.testName .. " " .. node.status .. " " .. tostring(node.msg)
+      :gsub("0x%x+", "address")
   end
   table.sort(lines)
   return table.concat(lines, "\n") .. runner.result.successCount .. runner.result.failureCount
@@ -38,6 +41,8 @@ return {
     local luaunit, tests = require "luaunit", suite()
     local runner = luaunit.LuaUnit.new()
     runner:setOutputType "TAP"
-    return function() return run(luaunit, tests) .. tostring(runner.outputType == luaunit.LuaUnit.outputType) end
+    return function()
+      return run(luaunit, tests) .. tostring(runner.outputType == luaunit.LuaUnit.outputType)
+    end
   end,
 }

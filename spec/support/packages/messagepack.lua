@@ -11,10 +11,12 @@ return {
     local hole = mp.unpack(mp.pack { 1, nil, 3 })
     mp.set_array "without_hole"
     local all = {}
-    for _, value in mp.unpacker(mp.pack(1) .. mp.pack "two" .. mp.pack(nil)) do all[#all + 1] = tostring(value) end
+    for _, value in mp.unpacker(mp.pack(1) .. mp.pack "two" .. mp.pack(nil)) do
+      all[#all + 1] = tostring(value)
+    end
     local bad, message = pcall(mp.unpack, bytes:sub(1, 20))
-    return table.concat({ #bytes, back[2], back[3], back[4], tostring(back[5].key), #back[6], hole[3],
-      table.concat(all, ","),
+    return table.concat({ #bytes, back[2], back[3], back[4], tostring(back[5].key),
+      #back[6], hole[3], table.concat(all, ","),
       tostring(bad), message }, "|")
   end,
 

@@ -6,12 +6,15 @@ return {
 
   use = function()
     local re = require "re"
-    local list = re.compile([[ list <- {| item (',' item)* |}  item <- { %a+ } / number  number <- %d+ -> tonumber ]],
+    local list =
+      re.compile(
+        [[ list <- {| item (',' item)* |}  item <- { %a+ } / number  number <- %d+ -> tonumber ]],
       { tonumber = tonumber })
     local items = list:match "a,1,bc,22"
     local where = table.concat({ re.find("the number 42", "[0-9]+") }, "-")
     local bad, message = pcall(re.compile, "a <- b")
-    return table.concat(items, ";") .. where .. re.gsub("hello world", "[aeiou]", "*") .. tostring(re.match("x=1",
+    return table.concat(items, ";") .. where .. re.gsub("hello world", "[aeiou]", "*")
+      .. tostring(re.match("x=1",
       "{[a-z]} '=' {%d}"))
       .. tostring(bad) .. message
   end,

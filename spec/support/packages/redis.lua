@@ -21,7 +21,8 @@ return {
     local redis = require "redis"
     local socket, sent = fake { "+OK", "$5", "value", ":3", "-ERR no", "*2", "$1", "a", "$1", "b" }
     local client = redis.connect { socket = socket }
-    local answers = { tostring(client:set("key", "value")), client:get "key", tostring(client:incr "n") }
+    local answers = { tostring(client:set("key", "value")), client:get "key",
+      tostring(client:incr "n") }
     local ok, message = pcall(client.get, client, "bad")
     answers[4], answers[5] = tostring(ok), message
     answers[6] = table.concat(client:lrange("list", 0, 1), ",")
@@ -30,7 +31,8 @@ return {
 
   objects = function()
     local redis = require "redis"
-    redis.commands.shout = redis.command("SHOUT", { response = function(reply) return reply:upper() end })
+    redis.commands.shout = redis.command("SHOUT",
+      { response = function(reply) return reply:upper() end })
     local answers = {}
     local socket = fake(answers)
     local client = redis.connect { socket = socket }

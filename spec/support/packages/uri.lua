@@ -11,7 +11,8 @@ return {
     local isbn = assert(URI:new "urn:isbn:0-395-36341-1")
     local bad, message = URI:new "http://host:port:port/"
     local file = assert(URI:new "file:///etc/fstab")
-    return table.concat({ tostring(uri), uri:host(), tostring(uri:port()), uri:path(), tostring(relative),
+    return table.concat({ tostring(uri), uri:host(), tostring(uri:port()), uri:path(),
+      tostring(relative),
       data:data_bytes(),
       tostring(isbn), tostring(bad), tostring(message), file:filesystem_path "unix",
         tostring(uri == URI:new(tostring(uri))) }, "|")
@@ -24,7 +25,8 @@ return {
       uri:query "a=b"
       local with = tostring(uri)
       uri:query(nil)
-      return with .. tostring(uri) .. ftp:username() .. tostring(ftp:ftp_typecode()) .. tostring(uri:default_port())
+      return with .. tostring(uri) .. ftp:username() .. tostring(ftp:ftp_typecode())
+        .. tostring(uri:default_port())
     end
   end,
 }

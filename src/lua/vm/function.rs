@@ -600,9 +600,15 @@ mod tests {
         let state = TestState::new();
         state.view(|vm| {
             let function = vm.load_text(b"return 1", c"=text").expect("compiles");
-            let dump = vm.dump(function, DebugInfo::Strip).expect("memory").to_vec();
+            let dump = vm
+                .dump(function, DebugInfo::Strip)
+                .expect("memory")
+                .to_vec();
             let refused = vm.load_text(&dump, c"=dump");
-            assert!(matches!(refused, Err(Error::Lua(text)) if text.starts_with(b"attempt to load a binary chunk")));
+            assert!(matches!(
+                refused,
+                Err(Error::Lua(text)) if text.starts_with(b"attempt to load a binary chunk")
+            ));
             TestState::load_dump(vm, &dump, c"=dump");
         });
     }

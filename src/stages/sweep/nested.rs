@@ -258,7 +258,8 @@ impl Nested {
             StaleReason::Doubtful => "more than one function of the file might answer to it".into(),
             StaleReason::Chunk => "it is a chunk that has run".into(),
             StaleReason::NotCaptured(i) => format!(
-                "it would need '{}', a local of the function that made it, which it did not capture",
+                "it would need '{}', a \
+                 local of the function that made it, which it did not capture",
                 name(i)
             ),
             StaleReason::NoCell(i) => format!(

@@ -144,7 +144,8 @@ fn begin(first: &str, before: &str) -> TestState {
     state.run(
         "function equal(is, wanted, what)
             if is ~= wanted then
-                error(string.format('%s: %s, expected %s', what or 'value', tostring(is), tostring(wanted)), 2)
+                error(string.format('%s: %s, expected %s', what or 'value', tostring(is), \
+                tostring(wanted)), 2)
             end
         end
         -- A closure of the file's, in the place of an old one.
@@ -202,7 +203,8 @@ fn methods_follow_on_their_own_cells() {
         "for i = 1, 4 do follows(i) end
         equal(new[5], new[1], 'two references to one closure')
         equal(select(2, new[1]()), 2) equal(select(2, new[2](5)), 7) equal(select(2, new[1]()), 7)
-        equal(select(2, new[3]()), 10) equal(select(2, new[4](1)), 11) equal(select(2, new[3]()), 11)
+        equal(select(2, new[3]()), 10) equal(select(2, new[4](1)), 11) \
+        equal(select(2, new[3]()), 11)
         equal(old[1](), 7, 'the old code on the same cell') equal(m.made(), 2)
         equal(debug.upvalueid(new[1], 1), debug.upvalueid(old[1], 1))
         equal(debug.upvalueid(new[2], 1), debug.upvalueid(new[1], 1), 'the pair shares')
@@ -228,7 +230,8 @@ fn lines_alone_make_another_code() {
         COUNTERS,
         TWO_COUNTERS,
         &format!("\n\n{COUNTERS}"),
-        "equal(debug.getinfo(follows(1), 'S').linedefined, debug.getinfo(old[1], 'S').linedefined + 2) equal(new[1](), 2)",
+        "equal(debug.getinfo(follows(1), 'S').linedefined, debug.getinfo(old[1], \
+         'S').linedefined + 2) equal(new[1](), 2)",
     );
 }
 
@@ -262,10 +265,12 @@ return M",
 #[test]
 fn a_method_that_needs_one_more_variable_of_the_module() {
     story(
-        "local M, step = {}, 3 function M.new() local n = 0 return function() n = n + 1 return n end end
+        "local M, step = {}, 3 function M.new() \
+         local n = 0 return function() n = n + 1 return n end end
         function M.step(v) step = v end return M",
         "f = m.new() f() m.step(7) old = { f }",
-        "local M, step = {}, 3 function M.new() local n = 0 return function() n = n + step return n end end
+        "local M, step = {}, 3 function M.new() local n = 0 return function() n = n + step \
+         return n end end
         function M.step(v) step = v end return M",
         "equal(follows(1)(), 8) m.step(2) equal(new[1](), 10) equal(old[1](), 11)",
     );
@@ -274,9 +279,11 @@ fn a_method_that_needs_one_more_variable_of_the_module() {
 #[test]
 fn a_variable_that_is_new_in_the_module() {
     story(
-        "local M = {} function M.new() local n = 0 return function() n = n + 1 return n end end return M",
+        "local M = {} function M.new() local n = 0 return function() n = n + 1 return n end end \
+         return M",
         "f = m.new() f() old = { f, m.new() }",
-        "local M = {} local step = 5 function M.new() local n = 0 return function() n = n + step return n end end
+        "local M = {} local step = 5 function M.new() local n = 0 return function() n = n + step \
+         return n end end
         function M.step(v) step = v end return M",
         "equal(follows(1)(), 6) m.step(2) equal(new[1](), 8) equal(follows(2)(), 2)
         local g = m.new() m.step(3) equal(g(), 3)",
@@ -286,12 +293,15 @@ fn a_variable_that_is_new_in_the_module() {
 #[test]
 fn a_method_that_needs_a_local_which_it_did_not_capture_is_stale() {
     story(
-        "local M = {} function M.new(name) local n = 0 return { a = function() n = n + 1 return n end, b = function() return n end } end
+        "local M = {} function M.new(name) local n = 0 return { a = function() n = n + 1 \
+         return n end, b = function() return n end } end
         return M",
         "o = m.new 'x' old = { o.a, o.b }",
-        "local M = {} function M.new(name) local n = 0 return { a = function() n = n + 1 return name, n end, b = function() return -n end } end
+        "local M = {} function M.new(name) local n = 0 return { a = function() n = n + 1 \
+         return name, n end, b = function() return -n end } end
         return M",
-        "stale(1, \"'name', a local of the function that made it\") equal(old[1](), 1) equal(follows(2)(), -1)",
+        "stale(1, \"'name', a local of the function that made it\") equal(old[1](), 1) \
+         equal(follows(2)(), -1)",
     );
 }
 
@@ -300,7 +310,8 @@ fn a_variable_that_moved_into_the_factory_is_another_one() {
     story(
         "local M, n = {}, 0 function M.new() return function() n = n + 1 return n end end return M",
         "f = m.new() f() old = { f }",
-        "local M = {} function M.new() local n = 0 return function() n = n + 2 return n end end return M",
+        "local M = {} function M.new() local n = 0 return function() n = n + 2 return n end end \
+         return M",
         "stale(1, \"'n', a local of the function that made it\") equal(old[1](), 2)",
     );
 }
@@ -308,9 +319,11 @@ fn a_variable_that_moved_into_the_factory_is_another_one() {
 #[test]
 fn a_variable_that_moved_out_of_the_factory_is_the_module_s() {
     story(
-        "local M = {} function M.new() local n = 0 return function() n = n + 1 return n end end return M",
+        "local M = {} function M.new() local n = 0 return function() n = n + 1 return n end end \
+         return M",
         "f = m.new() f() f() old = { f }",
-        "local M, n = {}, 100 function M.new() return function() n = n + 1 return n end end function M.n() return n end return M",
+        "local M, n = {}, 100 function M.new() return function() n = n + 1 return n end end \
+         function M.n() return n end return M",
         "equal(follows(1)(), 101) equal(m.n(), 101) equal(old[1](), 3)",
     );
 }
@@ -320,7 +333,8 @@ fn the_environment_is_that_of_the_file() {
     story(
         "local M = {} function M.new() return function() return tostring(1) end end return M",
         "f = m.new() old = { f }",
-        "local M = {} function M.new() return function() return type(2), tostring(2) end end return M",
+        "local M = {} function M.new() return function() return type(2), tostring(2) end end \
+         return M",
         "equal(select(2, follows(1)()), '2')
         local _, env = debug.getupvalue(new[1], 1) equal(env, _G)
         equal(debug.upvalueid(new[1], 1), debug.upvalueid(m.new, 1))",
@@ -379,7 +393,8 @@ fn recursion_and_varargs() {
         "local M = {}
         function M.new(base)
             local function fact(n) if n == 0 then return base end return n * fact(n - 1) end
-            local function sum(...) if select('#', ...) == 0 then return 0 end return (...) + sum(select(2, ...)) end
+            local function sum(...) if select('#', ...) == 0 then return 0 end \
+            return (...) + sum(select(2, ...)) end
             return fact, sum
         end
         return M",
@@ -388,7 +403,8 @@ fn recursion_and_varargs() {
         function M.new(base)
             local unused
             local function fact(n) if n == 0 then return base end return n + fact(n - 1) end
-            local function sum(...) if select('#', ...) == 0 then return 100 end return (...) + sum(select(2, ...)) end
+            local function sum(...) if select('#', ...) == 0 then return 100 end \
+            return (...) + sum(select(2, ...)) end
             return fact, sum
         end
         return M",
@@ -406,12 +422,15 @@ fn recursion_and_varargs() {
 #[test]
 fn constants_of_all_kinds() {
     story(
-        "local M = {} function M.new(k) return function() return k, 1, 70000, 1.5, 2^53, 'short', 'old' end end return M",
+        "local M = {} function M.new(k) return function() return k, 1, 70000, 1.5, 2^53, 'short', \
+         'old' end end return M",
         "f = m.new(3) old = { f }",
         "local M = {} function M.new(k) return function() return k, 2, 70001, 2.5, 2^60, 'short',
-            'a long string that Lua does not keep among the short ones, of course', nil, true end end return M",
+            'a long string that Lua does not keep among the short ones, \
+            of course', nil, true end end return M",
         "local r = table.pack(follows(1)())
-        equal(r[1], 3) equal(r[2], 2) equal(r[3], 70001) equal(r[4], 2.5) equal(r[5], 2^60) equal(r[6], 'short')
+        equal(r[1], 3) equal(r[2], 2) equal(r[3], 70001) equal(r[4], 2.5) equal(r[5], 2^60) \
+        equal(r[6], 'short')
         equal(#r[7], 68) equal(r[8], nil) equal(r[9], true)",
     );
 }
@@ -426,7 +445,8 @@ function M.new(n)
         for i = 1, n do
             if i % 2 == 0 then goto continue end
             do
-                local guard <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+                local guard <close> = setmetatable({}, { __close = function() \
+                closed = closed + 1 end })
                 sum = sum + i
             end
             ::continue::
@@ -453,10 +473,12 @@ fn functions_made_in_a_loop_of_the_chunk() {
         return M",
         "old = { m.f2, m.f3 } m.f2, m.f3 = nil, nil",
         "local M = {} local shared = 0
-        for i = 1, 3 do M['f' .. i] = function(k) shared = shared + k * 10 return i * 100, shared end end
+        for i = 1, 3 do M['f' .. i] = function(k) shared = shared + k * 10 return i * 100, \
+        shared end end
         return M",
         "local i, shared = follows(1)(1) equal(i, 200) equal(shared, 10)
-        i, shared = follows(2)(1) equal(i, 300) equal(shared, 20) i, shared = m.f1(1) equal(i, 100) equal(shared, 30)",
+        i, shared = follows(2)(1) equal(i, 300) equal(shared, 20) i, shared = m.f1(1) \
+        equal(i, 100) equal(shared, 30)",
     );
 }
 
@@ -470,7 +492,8 @@ function M.ticks() return ticks end
 return M";
     story(
         &format!(
-            "timers = timers or {{}} timer_log = print function timer(f) timers[#timers + 1] = f end {first}"
+            "timers = timers or {{}} timer_log = print \
+             function timer(f) timers[#timers + 1] = f end {first}"
         ),
         "timer_log = function(_, n) logged = n end timers[1](1) old = { timers[1] }",
         &first
@@ -504,7 +527,8 @@ return M";
         &first
             .replace("- damage", "- damage * 2")
             .replace("local M, all", "local unused local M, all"),
-        "local name, hits, left = follows(1)(10) equal(name, 'orc') equal(hits, 2) equal(left, 70) equal(m.all().orc, 70)",
+        "local name, hits, left = follows(1)(10) equal(name, 'orc') equal(hits, 2) equal(left, 70) \
+         equal(m.all().orc, 70)",
     );
 }
 
@@ -512,22 +536,27 @@ return M";
 fn reordered_functions_keep_their_names() {
     story(
         "local M = {} function M.new() local a = {}
-            return { one = function(x) return a, x, 1 end, two = function(x) return a, x, 2 end, three = function(x) return a, x, 3 end } end
+            return { one = function(x) return a, x, 1 end, two = function(x) return a, x, 2 end, \
+            three = function(x) return a, x, 3 end } end
         return M",
         "o = m.new() old = { o.one, o.two, o.three }",
         "local M = {} function M.new() local a = {}
-            return { three = function(x) return a, x, 30 end, one = function(x) return a, x, 10 end, two = function(x) return a, x, 20 end } end
+            return { three = function(x) return a, x, 30 end, one = function(x) return a, \
+            x, 10 end, two = function(x) return a, x, 20 end } end
         return M",
-        "equal(select(3, follows(1)()), 10) equal(select(3, follows(2)()), 20) equal(select(3, follows(3)()), 30)",
+        "equal(select(3, follows(1)()), 10) equal(select(3, follows(2)()), 20) \
+         equal(select(3, follows(3)()), 30)",
     );
 }
 
 #[test]
 fn names_win_over_equal_code() {
     story(
-        "local M = {} function M.new() return { a = function(x) return x, 'a' end, b = function(x) return x, 'b' end } end return M",
+        "local M = {} function M.new() return { a = function(x) return x, 'a' end, b = function(x) \
+         return x, 'b' end } end return M",
         "o = m.new() old = { o.a, o.b }",
-        "local M = {} function M.new() return { a = function(x) return x, 'b' end, b = function(x) return x, 'a' end } end return M",
+        "local M = {} function M.new() return { a = function(x) return x, 'b' end, b = function(x) \
+         return x, 'a' end } end return M",
         "equal(select(2, follows(1)()), 'b') equal(select(2, follows(2)()), 'a')",
     );
 }
@@ -558,25 +587,31 @@ fn two_functions_of_equal_code() {
             on(function() n = n + 1 return n end) end return M",
         "old = {} m.new(function(f) old[#old + 1] = f end)",
         "local M = {} function M.new(on) local n = 0\n
-            on(function() n = n + 1 return n end)\n on(function() n = n + 1 return n end) end return M",
+            on(function() n = n + 1 return n end)\n on(function() n = n + 1 return n end) end \
+            return M",
         "local function line(f) return debug.getinfo(f, 'S').linedefined end
-        equal(line(follows(1)), 3) equal(line(follows(2)), 4) equal(new[1](), 1) equal(new[2](), 2)",
+        equal(line(follows(1)), 3) equal(line(follows(2)), 4) equal(new[1](), 1) \
+        equal(new[2](), 2)",
     );
     // Nothing tells the old ones apart.
     story(
         "local M = {} function M.new(on) local n = 0
-            on(function() n = n + 1 return n end) on(function() n = n + 1 return n end) end return M",
+            on(function() n = n + 1 return n end) on(function() n = n + 1 return n end) end \
+            return M",
         "old = {} m.new(function(f) old[#old + 1] = f end)",
         "local M = {} function M.new(on) local n = 0\n
-            on(function() n = n + 1 return n end)\n on(function() n = n + 1 return n end) end return M",
+            on(function() n = n + 1 return n end)\n on(function() n = n + 1 return n end) end \
+            return M",
         "stale(1, 'more than one') stale(2, 'more than one')",
     );
     // One is gone, and nothing tells which.
     story(
         "local M = {} function M.new(on) local n = 0
-            on(function() n = n + 1 return n end) on(function() n = n + 1 return n end) end return M",
+            on(function() n = n + 1 return n end) on(function() n = n + 1 return n end) end \
+            return M",
         "old = {} m.new(function(f) old[#old + 1] = f end)",
-        "local M = {} function M.new(on) local n = 0\n\n on(function() n = n + 1 return n end) end return M",
+        "local M = {} function M.new(on) local n = 0\n\n on(function() n = n + 1 return n end) end \
+         return M",
         "stale(1, 'more than one') stale(2, 'more than one')",
     );
     // One is gone, and the neighbours tell which.
@@ -591,10 +626,12 @@ fn two_functions_of_equal_code() {
     );
     // Which of two is meant is not known.
     story(
-        "local M = {} function M.new(on) local n = 0 on(function() n = n + 1 return n end) end return M",
+        "local M = {} function M.new(on) local n = 0 on(function() n = n + 1 return n end) end \
+         return M",
         "old = {} m.new(function(f) old[#old + 1] = f end)",
         "local M = {} function M.new(on) local n = 0\n
-            on(function() n = n + 1 return n, 1 end) on(function() n = n + 1 return n, 2 end) end return M",
+            on(function() n = n + 1 return n, 1 end) on(function() n = n + 1 return n, 2 end) end \
+            return M",
         "stale(1, 'more than one')",
     );
 }
@@ -605,7 +642,8 @@ fn removed_functions_are_stale() {
         COUNTERS,
         TWO_COUNTERS,
         &COUNTERS.replace("        get = function() return n end,\n", ""),
-        "stale(1, 'no function of the file') stale(3, 'no function') follows(2) follows(4) equal(new[2](1), 3) equal(old[1](), 3)",
+        "stale(1, 'no function of the file') stale(3, 'no function') follows(2) follows(4) \
+         equal(new[2](1), 3) equal(old[1](), 3)",
     );
     // A factory that is gone with all that it made.
     story(
@@ -619,9 +657,12 @@ fn removed_functions_are_stale() {
 #[test]
 fn another_function_in_the_same_place_is_no_answer() {
     story(
-        "local M = {} function M.new(on) local n = 0 on(function(a, b) n = n + a * b return n, 'product' end) end return M",
+        "local M = {} function M.new(on) local n = 0 on(function(a, b) n = n + a * b return n, \
+         'product' end) end return M",
         "old = {} m.new(function(f) old[#old + 1] = f end)",
-        "local M = {} function M.new(on) local list = {} on(function(...) for i, v in ipairs { ... } do list[v] = i end end) end return M",
+        "local M = {} function M.new(on) \
+         local list = {} on(function(...) for i, v in ipairs { ... } do list[v] = i end end) end \
+         return M",
         "stale(1, 'no function of the file')",
     );
 }
@@ -635,7 +676,8 @@ fn changed_parameters() {
             "function(k) n = n + k return n end",
             "function(k, times, ...) n = n + k * times + select('#', ...) return n end",
         ),
-        "equal(follows(2)(2, 3, 'x'), 9) equal(debug.getinfo(new[2], 'u').nparams, 2) equal(debug.getinfo(new[2], 'u').isvararg, true)",
+        "equal(follows(2)(2, 3, 'x'), 9) equal(debug.getinfo(new[2], 'u').nparams, 2) \
+         equal(debug.getinfo(new[2], 'u').isvararg, true)",
     );
 }
 
@@ -645,7 +687,8 @@ fn factories_made_by_a_factory_are_told_apart_by_their_cells() {
 local M = {}
 for i = 1, 3 do
     local level = i * 10
-    M[i] = { raise = function() level = level + 1 return level end, new = function() local n = 0 return function() n = n + 1 return n end end }
+    M[i] = { raise = function() level = level + 1 return level end, new = function() \
+    local n = 0 return function() n = n + 1 return n end end }
 end
 return M";
     story(
@@ -668,7 +711,8 @@ return M";
 
 #[test]
 fn stripped_code_stays() {
-    let strip = "load(string.dump(load([[local M = {} function M.new() local n = 0 return function() n = n + 1 return n end end return M]], '@m.lua'), true))()";
+    let strip = "load(string.dump(load([[local M = {} function M.new() \
+        local n = 0 return function() n = n + 1 return n end end return M]], '@m.lua'), true))()";
     for way in WAYS {
         let state = begin("return {}", "");
         state.run(&format!(
@@ -688,7 +732,8 @@ fn stripped_code_stays() {
 #[test]
 fn a_chunk_that_has_run_stays() {
     story(
-        "chunk = debug.getinfo(1, 'f').func local M = {} function M.new() return function() return 1 end end return M",
+        "chunk = debug.getinfo(1, 'f').func local M = {} \
+         function M.new() return function() return 1 end end return M",
         "old = { chunk, m.new() }",
         "local M = {} function M.new() return function() return 2 end end return M",
         "stale(1, 'a chunk') equal(follows(2)(), 2)",
@@ -700,7 +745,9 @@ fn a_chunk_that_has_run_stays() {
 fn generation_after_generation() {
     let text = |k: i32| {
         format!(
-            "local M, all = {{}}, 0 function M.new(start) local n = start return function(d) n = n + d * {k} all = all + 1 return n, {k}, all end end
+            "local M, all = {{}}, 0 function M.new(start) \
+             local n = start return function(d) n = n + d * {k} all = all + 1 return n, {k}, \
+             all end end
             return M"
         )
     };
@@ -713,7 +760,9 @@ fn generation_after_generation() {
                 way,
             );
             state.run(&format!(
-                "local n, k, all = follows(1)(1) equal(k, {k}) equal(all, {k} - 1) last = last or 100 equal(n, last + {k}) last = n old = {{ new[1] }}"
+                "local n, k, all = follows(1)(1) equal(k, {k}) \
+                 equal(all, {k} - 1) last = last or 100 equal(n, last + {k}) last = n old = {{ \
+                 new[1] }}"
             ));
         }
     }
@@ -851,7 +900,8 @@ fn memory_that_ends_is_reported() {
         // (The joins of the first try were lost.)
         state.run(
             "for i = 1, 4 do follows(i) end
-            equal(select(2, new[1]()), 2) equal(select(2, new[2](5)), 7) equal(select(2, new[3]()), 10)",
+            equal(select(2, new[1]()), 2) equal(select(2, new[2](5)), 7) \
+            equal(select(2, new[3]()), 10)",
         );
         if failed == 0 {
             assert!(first > 10, "{first}");
@@ -906,7 +956,8 @@ fn factory(functions: &[Made], locals: u64, lines: u64) -> String {
     } in functions
     {
         let body = format!(
-            "total = total + 1 v{variable} = v{variable} + k * {factor} return 'id{id}', v{variable}, total"
+            "total = total + 1 v{variable} = v{variable} + k * {factor} return 'id{id}', \
+             v{variable}, total"
         );
         let body = if *inner {
             format!("return (function() {body} end)()")
@@ -983,7 +1034,8 @@ fn random_factories() {
             "old, told = {}, {}
             for _ = 1, 2 do
                 m.new(function(f, id, variable)
-                    if id then old[#old + 1], told[#old + 1] = f, { id = id, variable = variable } end
+                    if id then old[#old + 1], told[#old + 1] = f, { id = id, \
+                    variable = variable } end
                 end)
             end",
         );
