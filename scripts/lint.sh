@@ -88,7 +88,7 @@ else
   skip "types for editors" "cargo install emmylua_check --version 0.25.1 --locked"
 fi
 if command -v luacheck >/dev/null; then
-  check "luacheck" luacheck --quiet lua spec bench demo examples scripts fuzz/seeds.lua \
+  check "luacheck" luacheck --quiet lua spec tests bench demo examples scripts fuzz/seeds.lua \
     bin/hotreload .busted .luacheckrc .luarocks
   check "luacheck of rockspecs" rockspecs
 else

@@ -141,7 +141,7 @@
 ---@field deny? string|string[]  none of them may match
 ---@field text_only? boolean  binary chunks are refused, whatever a call says (R1.8)
 ---@field history? integer  so many reloads of each module can be undone; 1
----@field before? false|fun(name: string, plan: hotreload.Report): boolean? `false` or raising refuses
+---@field before? false|fun(name: string, plan: hotreload.Report): boolean? `false` refuses
 ---@field after? false|fun(name: string, report: hotreload.Report)  when a reload is done
 ---@field on_error? false|fun(name: string, message: string)  when a reload failed or was refused
 ---@field log? false|fun(level: "info"|"warning"|"error", message: string)  a line for each of these

@@ -10,10 +10,10 @@
 
 local test = ...
 
-local type, tostring, format, concat, sort, next = type, tostring, string.format, table.concat,
-table.sort, next
+local type, tostring, next = type, tostring, next
+local format, concat, sort = string.format, table.concat, table.sort
 local getmetatable, rawget, pcall, math_type = debug.getmetatable, rawget, pcall, math.type
-local getupvalue, upvalueid, getinfo = debug.getupvalue, debug.upvalueid, debug.getinfo
+local getupvalue, upvalueid = debug.getupvalue, debug.upvalueid
 
 -- Numbers of cells are by address, so nothing may be freed.
 collectgarbage "stop"
