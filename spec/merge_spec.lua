@@ -104,7 +104,26 @@ describe("data = 'merge' (R8)", function()
     assert.equal(1, N.rate)
     assert.same({ "other: no record of its first load: 1 place differs from the file; look at "
       .. "hotreload.plan, and call hotreload.track() before the first load" }, report.warnings)
-    assert.same({}, app:update("other", "return { rate = 2 }", { data = "merge" }).warnings)
+    for _, data in ipairs { "merge", "keep" } do
+      report = app:update("other", "return { rate = 2 }", { data = data })
+      assert.same({ {}, 0 }, { report.warnings, report.data.differing })
+    end
+    report = app:update("other", "return { rate = 3 }", { data = "merge" })
+    assert.matches("number 1 while it runs, number 3 in the file; nobody knows what it was loaded "
+      .. "as, and the running value stays", report.warnings[1], 1, true)
+    assert.same({}, app:update("other", "return { rate = 3 }", { data = "merge" }).warnings)
+    N.rate = 3
+    app:update("other", "return { rate = 3 }")
+    app:update("other", "return { rate = 4 }", { data = "merge" })
+    assert.equal(4, N.rate)
+    local L = app:module("locals", "local rate = 1 return function(x) rate = x or rate return rate end")
+    for version, warnings in ipairs { 1, 1, 1 } do
+      report = app:update("locals", "local rate = " .. version + 1
+        .. " return function(x) rate = x or rate return rate end", { data = "merge" })
+      assert.same({ 1, warnings }, { package.loaded.locals(), #report.warnings })
+    end
+    assert.matches("nobody knows", report.warnings[1])
+    assert.is_function(L)
     local M = load_first "return { rate = 1 }"
     M.mine = 1
     merge "return { rate = 1, mine = 2 }"

@@ -190,6 +190,7 @@ describe("docs/messages.md", function()
     ["which a coroutine is in the midst of"] = "of a function of old code",
     ["the file gives that value to a new key"] = "why a value stays",
     ["the program and the file have both changed it"] = "why a value stays",
+    ["nobody knows what it was loaded as"] = "why a value stays",
     ["nothing tells which function of the module it wraps, if any"] = "why it is a patch",
     ["not all that is inside of it was looked at"] = "why it is a patch",
     ["it was a dry run"] = "a cause",

@@ -370,3 +370,40 @@ describe("R4.6 one incoming cell for two of the running version", function()
     assert.same({ "two", "two" }, { M.a(), M.b() })
   end)
 end)
+
+describe("an environment that a loader makes anew (R4.4)", function()
+  local app, envs, text
+  before_each(function()
+    app, envs = program.new(), {}
+    table.insert(package.searchers, 1, function(name)
+      if name ~= "boxed" then return nil end
+      local env = setmetatable({ API = 1 }, { __index = _G })
+      envs[#envs + 1] = env
+      return load(text, "@boxed.lua", "t", env), "boxed.lua"
+    end)
+  end)
+  after_each(function()
+    table.remove(package.searchers, 1)
+    app:unload()
+  end)
+
+  it("is a warning that names the globals whose values are lost, and no others", function()
+    text = [[
+      count, limit, list = 0, { 1, 2 }, {}
+      function inc() count = count + 1 list[#list + 1] = count return count + API end
+      return { inc = function() return inc() end }
+    ]]
+    local M = require "boxed"
+    M.inc()
+    local report = app:reloaded "boxed"
+    assert.equal(1, #report.warnings)
+    assert.matches("these globals begin anew: count, list; give it", report.warnings[1], 1, true)
+    assert.equal(2, M.inc())
+  end)
+
+  it("is none while nothing is lost", function()
+    text = "count, list = 0, { 1 } return { f = function() return count, list, API end }"
+    require "boxed"
+    assert.same({}, app:reloaded "boxed".warnings)
+  end)
+end)

@@ -64,6 +64,20 @@ impl Held {
         }
     }
 
+    /// The scalar with this digest, at a place where something else runs, of which nobody knows
+    /// what it was loaded as.
+    pub fn unsure(digest: u64) -> Held {
+        Held {
+            kind: RecordedKind::Other,
+            value: (mix(digest) & VALUE_MASK).max(1),
+        }
+    }
+
+    /// Is it unknown what stood there at the last load?
+    pub fn is_unsure(self) -> bool {
+        self.kind == RecordedKind::Other && self.value != 0
+    }
+
     /// The object with this number. (Numbers have fewer bits than there is room for.)
     pub fn object(number: i64) -> Held {
         Held {

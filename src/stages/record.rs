@@ -50,10 +50,12 @@ pub fn record(
     let mut numbers = Numbers::new(vm, lineage)?;
     numbers.functions(vm, functions)?;
     let keeps = options.data == Data::Keep && base.is_known();
+    let stays = options.data != Data::Replace;
     let made = ObjectsMade::ByReload(loaded, pairing);
     let mut recorder = Recorder::new(vm, context, numbers, made);
     recorder.base = base;
-    recorder.keeps = keeps;
+    recorder.unsure = !recorder.base.is_known() && context.is_loaded() && stays;
+    (recorder.keeps, recorder.stays) = (keeps, stays);
     if !options.dry_run {
         let outcome = recorder.run(loaded, pairing);
         recorder.vm.end_walk();
@@ -128,6 +130,10 @@ struct Recorder<'a> {
     base: Base,
     /// A value that only the file has changed stays as it runs.
     keeps: bool,
+    /// Data may stay as it runs.
+    stays: bool,
+    /// There was no record, and data stays.
+    unsure: bool,
     numbers: Numbers,
     words: Vec<u64>,
     /// The incoming tables that were met, by address.
@@ -193,6 +199,8 @@ impl<'a> Recorder<'a> {
             made,
             base: Base::default(),
             keeps: false,
+            stays: false,
+            unsure: false,
             numbers,
             words: Vec::new(),
             met: FxHashSet::default(),
@@ -440,8 +448,17 @@ impl<'a> Recorder<'a> {
         let (new, old) = (self.vm.val(entry.new), self.vm.val(entry.old));
         // Where the kind differs, the file's stands there by now.
         let is_data = is_scalar(old) || is_scalar(new) && old.is_table();
-        let is_taken =
-            !entry.in_list && are_two_kinds(self.vm, entry.old, entry.new) && !new.is_function();
+        let are_two_kinds = are_two_kinds(self.vm, entry.old, entry.new);
+        let is_taken = !entry.in_list && are_two_kinds && !new.is_function();
+        if !entry.in_list
+            && !are_two_kinds
+            && is_scalar(old)
+            && let Some(digest) = self.vm.digest(entry.new)
+            && !self.vm.same(entry.new, entry.old)
+            && self.is_unsure(entry.known)
+        {
+            held = Held::unsure(digest);
+        }
         if self.keeps
             && !is_taken
             && is_data
@@ -451,6 +468,14 @@ impl<'a> Recorder<'a> {
             held = running;
         }
         self.words.try_push(entry.place.word(held))
+    }
+
+    /// Does data stay at a place of which nobody knows what was loaded there?
+    fn is_unsure(&self, known: Option<RecordedPlace>) -> bool {
+        self.unsure
+            || known
+                .and_then(|known| self.base.get(known))
+                .is_some_and(Held::is_unsure)
     }
 
     /// When nothing else is left: what may be rows. A table that stands in several places is none,
@@ -538,8 +563,8 @@ impl<'a> Recorder<'a> {
             }
             keys += 1;
             let place = path.place(key);
-            let stays = !self.keeps || entry.old.is_nil() || cursor.values_equal(self.vm);
-            match cursor.value_digest(self.vm).filter(|_| stays) {
+            let is_taken = !self.stays || entry.old.is_nil() || cursor.values_equal(self.vm);
+            match cursor.value_digest(self.vm).filter(|_| is_taken) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
                 None => {
                     let in_list = is_row || cursor.key_integer(self.vm).is_some();
@@ -755,9 +780,8 @@ impl<'a> Recorder<'a> {
             None => self.vm.upvalue_value(cell.function, cell.index)?,
         };
         let held = self.held(new, None)?;
-        let Some(pair) = pair.filter(|pair| {
-            self.base.is_known() && !matches!(pair.fate, CellFate::Take | CellFate::Constant)
-        }) else {
+        let is_left = |pair: &&CellPair| !matches!(pair.fate, CellFate::Take | CellFate::Constant);
+        let Some(pair) = pair.filter(is_left) else {
             return Ok(held);
         };
         let (new, old) = (self.vm.val(new), self.vm.val(pair.old_value));
@@ -774,11 +798,20 @@ impl<'a> Recorder<'a> {
                 let number = self.numbers.of(self.vm, cell.function)?;
                 Some(base::local_of(self.vm, number, cell.function, cell.index))
             })
-            .and_then(|place| self.base.get(place))
-            .or_else(|| self.base.get(Path::LOCALS.place(name)));
+            .filter(|place| self.base.is_there(*place))
+            .unwrap_or_else(|| Path::LOCALS.place(name));
+        if let Some(digest) = self.vm.digest(pair.new_value)
+            && is_scalar(old)
+            && self.stays
+            && !self.vm.same(pair.new_value, pair.old_value)
+            && !are_two_kinds(self.vm, pair.old_value, pair.new_value)
+            && self.is_unsure(Some(known))
+        {
+            return Ok(Held::unsure(digest));
+        }
         let running = self.running(pair.old_value);
         Ok(running
-            .filter(|running| known == Some(*running))
+            .filter(|running| self.base.is(known, *running))
             .unwrap_or(held))
     }
 

@@ -10,7 +10,7 @@ use super::dropped::describe;
 use super::merge::is_scalar;
 use super::{Action, CellFate, Pairer};
 use crate::lua::vm::{Kind, Ref};
-use crate::model::base::RecordedPlace;
+use crate::model::base::{Held, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -115,7 +115,12 @@ impl Pairer<'_> {
             file,
         } = difference;
         let base = &self.out.base;
-        if !base.is_there(place) || base.had(place, self.vm.digest(file)) {
+        let is_unsure = base.get(place).is_some_and(Held::is_unsure);
+        let digest = self.vm.digest(file);
+        if !base.is_there(place)
+            || base.had(place, digest)
+            || is_unsure && base.get(place) == digest.map(Held::unsure)
+        {
             return Ok(());
         }
         let is_untouched = base.had(place, self.vm.digest(running));
@@ -123,6 +128,7 @@ impl Pairer<'_> {
             self.out.differing.try_push(difference)?;
         }
         let why = match (is_untouched, value) {
+            (false, _) if is_unsure => "nobody knows what it was loaded as",
             (false, _) => "the program and the file have both changed it",
             (true, RunningValue::UnderNewKey) => "the file gives that value to a new key",
             (true, RunningValue::OnlyHere) => return Ok(()),

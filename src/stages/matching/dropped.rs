@@ -13,11 +13,11 @@ use rustc_hash::FxHashMap;
 use super::Pairer;
 use super::cells::{Cell1, Name};
 use super::merge::is_scalar;
-use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
+use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Val, Vm};
 use crate::model::base::{self, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
-use crate::support::mem::{TryPush, copied};
+use crate::support::mem::{TryPush, collected, copied};
 
 /// Entries that are counted of a table that is told of.
 const MOST_COUNTED: usize = 10_000;
@@ -29,11 +29,95 @@ const MOST_NAMES: usize = 3;
 impl Pairer<'_> {
     /// Warns of state that the file lacks now.
     pub(super) fn warn_of_dropped(&mut self) -> Result<()> {
+        self.dropped_environment()?;
         if !self.out.base.is_known() {
             return Ok(());
         }
         self.dropped_locals()?;
         self.dropped_fields()
+    }
+
+    /// Globals of an environment that the loader has made anew: no function of the file sees the
+    /// former ones (R4.4).
+    fn dropped_environment(&mut self) -> Result<()> {
+        let Some(cell) = self
+            .out
+            .new_cells
+            .iter()
+            .find(|cell| cell.environment)
+            .copied()
+        else {
+            return Ok(());
+        };
+        let globals = self.vm.val(self.context.globals);
+        let new = self.vm.upvalue_value(cell.function, cell.index)?;
+        let n = self.vm.val(new);
+        let mut former = Vec::new();
+        for old in copied(&self.out.old_cells)? {
+            let held = self
+                .vm
+                .upvalue(old.function, old.index)
+                .map(|held| held.value);
+            let is_it = |held: &Val| held.is_table() && *held != n && *held != globals;
+            if old.own && old.name == cell.name && !old.matched && held.is_some_and(|it| is_it(&it))
+            {
+                former.try_push(self.vm.upvalue_value(old.function, old.index)?)?;
+            }
+        }
+        former.sort_unstable_by_key(|table| self.vm.val(*table).addr);
+        former.dedup_by_key(|table| self.vm.val(*table).addr);
+        let mut names = Vec::new();
+        for old in former.into_iter().filter(|_| n.is_table() && n != globals) {
+            let (mut tables, mut cursor) = (Vec::new(), self.vm.walk(old, new)?);
+            while let Some(entry) = cursor.next(self.vm) {
+                let is_state = is_scalar(entry.new) || entry.new.is_table();
+                if is_state && !cursor.values_equal(self.vm) && !entry.key.is_table() {
+                    tables.try_push(cursor.keep(self.vm)?)?;
+                }
+            }
+            for KeptEntry { key, old, new } in tables {
+                let has_other = !self.vm.val(new).is_table() || self.differ_inside(new, old)?;
+                if let Some(name) = self.vm.bytes(key)?.filter(|_| has_other) {
+                    names.try_push(name)?;
+                }
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let told = names.iter().take(MOST_NAMES);
+        let mut told = collected(told.map(|name| Ok(shown(name))))?.join(", ");
+        if names.len() > MOST_NAMES {
+            told.push_str(&format!(" and {} more", names.len() - MOST_NAMES));
+        }
+        self.out.warnings.try_push(format!(
+            "{}: its loader gave the file a new environment, and these globals begin anew: {told}; \
+             give it the former environment to keep them (R4.4)",
+            self.context.title
+        ))
+    }
+
+    /// Has one of two tables another scalar than the other, or another key?
+    fn differ_inside(&mut self, one: Ref, other: Ref) -> Result<bool> {
+        if !self.vm.val(other).is_table() {
+            return Ok(true);
+        }
+        for [one, other] in [[one, other], [other, one]] {
+            let mut cursor = self.vm.walk(one, other)?;
+            while let Some(entry) = cursor.next(self.vm) {
+                let is_same = match is_scalar(entry.new) {
+                    true => cursor.values_equal(self.vm),
+                    false => entry.new.kind == entry.old.kind,
+                };
+                if !is_same {
+                    cursor.end(self.vm);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn dropped_locals(&mut self) -> Result<()> {
