@@ -694,7 +694,13 @@ impl Pairer<'_> {
         let Some(place) = matched.place(self.vm, base) else {
             return Ok(false);
         };
-        let is_gone = self.merges && self.is_as_loaded(place, old.value)?;
+        // What the last load has put into a row besides its data is no change of it.
+        let is_gone = self.merges
+            && if old.val.is_table() {
+                self.is_data_as_loaded(place, old.value)?
+            } else {
+                self.is_as_loaded(place, old.value)?
+            };
         if self.merges && !is_gone && old.val.is_table() {
             let site = self.element_site(list, old.index)?;
             let path = self.out.sites.path(self.vm, &self.context.title, site);
@@ -821,15 +827,16 @@ impl Pairer<'_> {
                     .place(self.vm, base)
                     .filter(|_| stays.get(base) == Some(&true));
                 let held = place.and_then(|place| Some((place, self.out.base.get(place)?)));
+                let old = running.get(&base).copied().unwrap_or_default();
                 // A row that stays with `"merge"` is the program's by now.
-                let held = held.filter(|(_, held)| *held != Held::ROW || !self.merges);
-                if let Some((known, held)) = held {
+                let is_programs = self.merges && self.vm.val(old).is_table();
+                if let Some((known, held)) = held.filter(|_| !is_programs) {
                     *next += 1;
                     list.stays.try_push(StayingElement {
                         index: *next,
                         held,
                         known,
-                        old: running.get(&base).copied().unwrap_or_default(),
+                        old,
                     })?;
                 }
             }
