@@ -1776,22 +1776,18 @@ impl<'a> Reload<'a> {
             .filter(|change| change.table != LIST)
         {
             if let Some(path) = &self.heap.tables[change.table].path {
-                let had = |record: &BTreeMap<String, BTreeMap<Key, Known>>| {
-                    record
-                        .get(path)
-                        .is_some_and(|keys| keys.contains_key(&change.key))
-                };
-                // That the chunk writes what is there already is not seen.
-                if change.old == change.new && !had(&oracle.record.tables) {
-                    continue;
-                }
                 let runs = self.heap.get(change.table, &change.key);
                 let older = oracle
                     .record
                     .tables
                     .get(path)
                     .and_then(|keys| keys.get(&change.key));
-                let known = self.known(self.own(change.new), runs, older);
+                // That the chunk writes what is there already is not seen.
+                let known = match change.old == change.new {
+                    true => older.cloned(),
+                    false => Some(self.known(self.own(change.new), runs, older)),
+                };
+                let Some(known) = known else { continue };
                 let keys = record.tables.entry(path.clone()).or_default();
                 keys.insert(change.key.clone(), known);
             }
