@@ -205,6 +205,22 @@ for _, scope in ipairs { "module", "vm" } do
       end
     end)
 
+    it("the order that 'keep' did not take of a list of data comes with 'merge'", function()
+      for _, lists in ipairs {
+        { "1, 2, 3", "3, 1, 2" },
+        { "{ id = 'a' }, { id = 'b' }", "{ id = 'b' }, { id = 'a' }" },
+        { "1, 2, 3", "3, 4, 1" },
+      } do
+        package.loaded.m = nil
+        local M = app:module("m", list(lists[1]))
+        app:update("m", list(lists[2]))
+        app:reloaded "m"
+        assert.same(load(list(lists[1]))(), M)
+        app:reloaded("m", { data = "merge" })
+        assert.same(load(list(lists[2]))(), M)
+      end
+    end)
+
     it("a row that is in an index as well stays one row", function()
       local text = [[
         local list, by_id = { ITEMS }, {}

@@ -34,7 +34,7 @@ pub(super) struct List {
 }
 
 /// Where the record has an element of the file's list.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct RecordedElement {
     /// Under which index; none for what was not taken.
     pub index: Option<i64>,
@@ -163,6 +163,11 @@ impl Matched {
         if let (Some(of_new), Some(of_old)) = (self.of_new.get_mut(new), self.of_old.get_mut(old)) {
             (*of_new, *of_old) = (Some(old), Some(new));
         }
+    }
+
+    /// Has either list elements with functions?
+    fn has_code(&self) -> bool {
+        self.new.iter().any(|new| new.has_code) || self.old.iter().any(|old| old.val.is_function())
     }
 
     /// Did the program leave the list as the last load had made it?
@@ -633,9 +638,7 @@ impl Pairer<'_> {
                 };
             }
         }
-        let has_code = matched.new.iter().any(|new| new.has_code)
-            || matched.old.iter().any(|old| old.val.is_function());
-        let follows = replaces || matched.is_as_last_load() && (self.merges || has_code);
+        let follows = replaces || matched.is_as_last_load() && (self.merges || matched.has_code());
         let mut result = Vec::new();
         if !matched.is_whole && !replaces {
             for i in 0..matched.old.len() {
@@ -797,6 +800,23 @@ impl Pairer<'_> {
         Ok(())
     }
 
+    /// In which order the record has the file's elements: its own, or, where `"keep"` has left the
+    /// list alone that only the file has changed, that of the last load, so that a later `"merge"`
+    /// brings the file's. What is new follows what it stands behind.
+    fn recorded_order(&self, matched: &Matched) -> Result<Vec<usize>> {
+        let mut order = collected((0..matched.new.len()).map(Ok))?;
+        let stays = !self.replace_data && !self.merges && !matched.has_code();
+        if stays && matched.is_as_last_load() {
+            let (mut keys, mut last) = (none(0, (None, 0))?, None);
+            for (new, base) in matched.base_of_new.iter().enumerate() {
+                last = base.or(last);
+                keys.try_push((last, if base.is_some() { 0 } else { new + 1 }))?;
+            }
+            order.sort_by_key(|new| keys.get(*new).copied());
+        }
+        Ok(order)
+    }
+
     /// Notes where the record has each element of the list.
     fn note_places(
         &mut self,
@@ -843,7 +863,9 @@ impl Pairer<'_> {
             behind = behind.max(end);
             Ok::<_, crate::support::error::Error>(())
         };
-        for (new, added) in added.into_iter().enumerate() {
+        list.elements = none(matched.new.len(), RecordedElement::default())?;
+        for new in self.recorded_order(matched)? {
+            let added = added.get(new) == Some(&true);
             let of_new = Matched::at(&matched.of_new, new);
             let base = of_new.and_then(|old| Matched::at(&matched.base_of_old, old));
             let base_of_new = Matched::at(&matched.base_of_new, new);
@@ -859,13 +881,16 @@ impl Pairer<'_> {
                 || is_doubtful;
             keep_up_to(&mut list, &mut next, base_of_new.unwrap_or(0))?;
             next += i64::from(is_known);
-            list.elements.try_push(RecordedElement {
+            let element = RecordedElement {
                 index: is_known.then_some(next),
                 known: base.and_then(|base| matched.place(self.vm, base)),
                 old: of_new
                     .and_then(|old| matched.old.get(old))
                     .map_or(Ref::NIL, |old| old.value),
-            })?;
+            };
+            if let Some(place) = list.elements.get_mut(new) {
+                *place = element;
+            }
         }
         keep_up_to(&mut list, &mut next, matched.base.len())?;
         let address = self.vm.val(pair.new).addr;
