@@ -205,6 +205,22 @@ for _, scope in ipairs { "module", "vm" } do
       end
     end)
 
+    it("the order that 'keep' did not take of a list of data comes with 'merge'", function()
+      for _, lists in ipairs {
+        { "1, 2, 3", "3, 1, 2" },
+        { "{ id = 'a' }, { id = 'b' }", "{ id = 'b' }, { id = 'a' }" },
+        { "1, 2, 3", "3, 4, 1" },
+      } do
+        package.loaded.m = nil
+        local M = app:module("m", list(lists[1]))
+        app:update("m", list(lists[2]))
+        app:reloaded "m"
+        assert.same(load(list(lists[1]))(), M)
+        app:reloaded("m", { data = "merge" })
+        assert.same(load(list(lists[2]))(), M)
+      end
+    end)
+
     it("a row that is in an index as well stays one row", function()
       local text = [[
         local list, by_id = { ITEMS }, {}
@@ -439,45 +455,60 @@ describe("a row that the file takes out of a list (R5.12, R8.4)", function()
   end)
   after_each(function() app:unload() end)
 
-  local function row(id, price)
-    return ("{ id = '%s', price = %d, tags = { 'x', { '%s' } } }"):format(id, price, id)
-  end
+  local rows = {
+    ["of data"] = "{ id = '%s', price = %d, tags = { 'x', { '%s' } } }",
+    ["with functions"] = [[{
+      id = '%s', price = %d, use = function() return 1 end,
+      tags = { 'x', { '%s' }, use = function() return 2 end },
+    }]],
+    ["with a metatable"] = "setmetatable({ id = '%s', price = %d, tags = { 'x', { '%s' } } }, {})",
+  }
+  for what, text in pairs(rows) do
+    local function row(id, price) return text:format(id, price, id) end
 
-  it("goes at a later merge, and comes back with the file", function()
-    local M = app:module("m", list(row("a", 1), row("b", 1), row("c", 1)))
-    local report = app:update("m", list(row("a", 1), row("c", 1)))
-    assert.same({ "a1 b1 c1", 1 }, { texts(M.list), report.data.differing })
-    app:reloaded "m"
-    app:reloaded("m", { data = "merge" })
-    assert.equal("a1 c1", texts(M.list))
-    app:update("m", list(row("a", 1), row("b", 2), row("c", 1)), { data = "merge" })
-    assert.equal("a1 b2 c1", texts(M.list))
-  end)
+    it(what .. " goes at a later merge, and comes back with the file", function()
+      local M = app:module("m", list(row("a", 1), row("b", 1), row("c", 1)))
+      local report = app:update("m", list(row("a", 1), row("c", 1)))
+      assert.same({ "a1 b1 c1", 1 }, { texts(M.list), report.data.differing })
+      app:reloaded "m"
+      app:reloaded("m", { data = "merge" })
+      assert.equal("a1 c1", texts(M.list))
+      app:update("m", list(row("a", 1), row("b", 2), row("c", 1)), { data = "merge" })
+      assert.equal("a1 b2 c1", texts(M.list))
+    end)
 
-  it("stays with a warning if the program has changed it, at any depth", function()
-    for _, change in ipairs {
-      function(b) b.price = 7 end,
-      function(b) b.new = true end,
-      function(b) b.tags[2][1] = "y" end,
-      function(b) b.tags = nil end,
-    } do
-      package.loaded.m = nil
+    it(what .. " stays with a warning if the program has changed it, at any depth", function()
+      for _, change in ipairs {
+        function(b) b.price = 7 end,
+        function(b) b.new = true end,
+        function(b) b.tags[2][1] = "y" end,
+        function(b) b.tags = nil end,
+      } do
+        package.loaded.m = nil
+        local M = app:module("m", list(row("a", 1), row("b", 1), row("c", 1)))
+        app:update("m", list(row("a", 1), row("c", 1)))
+        change(M.list[2])
+        local report = app:reloaded("m", { data = "merge" })
+        assert.equal("b", M.list[2].id)
+        assert.matches("m.list[2]: the file has the row no longer", report.warnings[1], 1, true)
+        assert.same({}, app:reloaded("m", { data = "merge" }).warnings)
+      end
+    end)
+
+    it(what .. " is the file's if that has it again", function()
+      local M = app:module("m", list(row("a", 1), row("b", 1)))
+      app:update("m", list(row("a", 1)))
+      app:update("m", list(row("a", 1), row("b", 5)), { data = "merge" })
+      assert.equal("a1 b5", texts(M.list))
+    end)
+
+    it(what .. " stays one row if the file has it again with 'keep'", function()
       local M = app:module("m", list(row("a", 1), row("b", 1), row("c", 1)))
       app:update("m", list(row("a", 1), row("c", 1)))
-      change(M.list[2])
-      local report = app:reloaded("m", { data = "merge" })
-      assert.equal("b", M.list[2].id)
-      assert.matches("m.list[2]: the file has the row no longer", report.warnings[1], 1, true)
-      assert.same({}, app:reloaded("m", { data = "merge" }).warnings)
-    end
-  end)
-
-  it("is the file's if that has it again", function()
-    local M = app:module("m", list(row("a", 1), row("b", 1)))
-    app:update("m", list(row("a", 1)))
-    app:update("m", list(row("a", 1), row("b", 5)), { data = "merge" })
-    assert.equal("a1 b5", texts(M.list))
-  end)
+      local report = app:update("m", list(row("a", 1), row("b", 1), row("c", 1)))
+      assert.same({ "a1 b1 c1", {} }, { texts(M.list), report.warnings })
+    end)
+  end
 end)
 
 describe("an enumeration that leads both ways (R5.12)", function()

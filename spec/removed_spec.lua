@@ -159,13 +159,15 @@ describe("A reference that the file takes out (R5.13)", function()
     assert.equal(7, M.on.player7.id)
   end)
 
-  it("goes if it leads to the module's object, also to one that the file takes up", function()
-    local text = "Hotel = Hotel or {} local M = Hotel M.rooms = { back = M, count = 1 }"
-    app:module("hotel", text)
-    app:update("hotel", (text:gsub("back = M, ", "")))
-    assert.same({ rooms = { count = 1 } }, rawget(_G, "Hotel"))
-    rawset(_G, "Hotel", nil)
-  end)
+  for _, data in ipairs { "keep", "merge", "replace" } do
+    it("goes if it leads to an object that the file takes up, with data = " .. data, function()
+      local text = "Hotel = Hotel or {} local M = Hotel M.rooms = { back = M, count = 1 }"
+      app:module("hotel", text)
+      app:update("hotel", (text:gsub("back = M, ", "")), { data = data })
+      assert.same({ rooms = { count = 1 } }, rawget(_G, "Hotel"))
+      rawset(_G, "Hotel", nil)
+    end)
+  end
 
   it("stays where the program has put something else", function()
     local daily = { left = 1 }

@@ -138,6 +138,8 @@ struct Recorder<'a> {
     words: Vec<u64>,
     /// The incoming tables that were met, by address.
     met: FxHashSet<usize>,
+    /// The running tables that answer to one of the file's, when somebody has asked.
+    answered: Option<FxHashSet<usize>>,
     waiting: Vec<MetTable>,
     /// Tables in lists, which are looked at last.
     rows: Vec<RecordEntry>,
@@ -204,6 +206,7 @@ impl<'a> Recorder<'a> {
             numbers,
             words: Vec::new(),
             met: FxHashSet::default(),
+            answered: None,
             waiting: Vec::new(),
             rows: Vec::new(),
             tables: Vec::new(),
@@ -236,7 +239,7 @@ impl<'a> Recorder<'a> {
         self.words.sort_unstable();
         if self.base.has_more_places(&self.words) {
             self.file_lacks()?;
-            self.rest_stays(loaded, pairing)?;
+            self.rest_stays(loaded)?;
         }
         self.counts()
     }
@@ -530,9 +533,7 @@ impl<'a> Recorder<'a> {
         {
             let place = path.place(self.vm.digest_of_integer(index));
             self.words.try_push(place.word(held))?;
-            if held == Held::ROW {
-                self.row_stays(known.path(), place.path(), old)?;
-            }
+            self.row_stays(held, [known, place], old)?;
         }
         let mut under_objects = Vec::new();
         let mut cursor = self.vm.walk(table, old)?;
@@ -618,14 +619,26 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// What is in a row goes by its place: it moves with the row, which the file has no longer.
-    fn row_stays(&mut self, known: Path, now: Path, row: Ref) -> Result<()> {
-        let mut work = vec![(known, now, row)];
-        while let Some((known, now, row)) = work.pop() {
-            if !self.base.knows(known) || !self.vm.val(row).is_table() {
+    /// A row that the file has no longer stays with all that is on record of it: what goes by its
+    /// place moves with the row, from one place to another.
+    fn row_stays(&mut self, held: Held, places: [RecordedPlace; 2], row: Ref) -> Result<()> {
+        let mut work = vec![(held, places, row)];
+        while let Some((held, places, row)) = work.pop() {
+            let val = self.vm.val(row);
+            let [known, now] = match held.number().map(Path::of) {
+                // What the file has elsewhere, or what was met already, is on record.
+                Some(_) if !self.stays_alone(val.addr)? => continue,
+                Some(path) => [path; 2],
+                None if held == Held::ROW => places.map(RecordedPlace::path),
+                None => continue,
+            };
+            if !self.base.knows(known) || !val.is_table() {
                 continue;
             }
             self.words.try_push(now.count_word(self.base.keys(known)))?;
+            if let Some(held) = self.base.get(known.metatable()) {
+                self.words.try_push(now.metatable().word(held))?;
+            }
             let mut cursor = self.vm.walk(row, Ref::NIL)?;
             while let Some(entry) = cursor.next(self.vm) {
                 let Some(key) = cursor.key_digest(self.vm) else {
@@ -636,13 +649,30 @@ impl<'a> Recorder<'a> {
                     continue;
                 };
                 self.words.try_push(to.word(held))?;
-                if held == Held::ROW && entry.new.is_table() {
+                if entry.new.is_table() {
                     let inner = cursor.keep_pair(self.vm)?.value;
-                    work.try_push((from.path(), to.path(), inner))?;
+                    work.try_push((held, [from, to], inner))?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Is it a running table that the file has nowhere, and that is met for the first time?
+    fn stays_alone(&mut self, address: usize) -> Result<bool> {
+        Ok(!self.is_answered(address)? && self.met.try_insert_value(address, ())?.is_none())
+    }
+
+    /// Is it a running table that answers to one of the file's?
+    fn is_answered(&mut self, address: usize) -> Result<bool> {
+        if let (None, ObjectsMade::ByReload(_, pairing)) = (&self.answered, &self.made) {
+            let mut answered: FxHashSet<usize> = FxHashSet::default();
+            answered.try_reserve(pairing.tables.len())?;
+            answered.extend(pairing.tables.values().map(|old| self.vm.val(*old).addr));
+            self.answered = Some(answered);
+        }
+        let answered = self.answered.as_ref();
+        Ok(answered.is_some_and(|answered| answered.contains(&address)))
     }
 
     /// The path of a table that existed; none when there are no more numbers.
@@ -866,7 +896,7 @@ impl<'a> Recorder<'a> {
 
     /// Where a table that existed holds what is on record already, the chunk has changed nothing:
     /// that stays on record.
-    fn rest_stays(&mut self, loaded: &Loaded, pairing: &Pairing) -> Result<()> {
+    fn rest_stays(&mut self, loaded: &Loaded) -> Result<()> {
         let mut now: FxHashSet<u64> = FxHashSet::default();
         for change in &loaded.changes {
             if let Some(digest) = change.key.and_then(|key| self.vm.digest(key)) {
@@ -874,15 +904,12 @@ impl<'a> Recorder<'a> {
                 now.try_insert_value(digest ^ table.rotate_left(32), ())?;
             }
         }
-        let mut answered: FxHashSet<usize> = FxHashSet::default();
-        answered.try_reserve(pairing.tables.len())?;
-        answered.extend(pairing.tables.values().map(|old| self.vm.val(*old).addr));
         for number in 0..loaded.snapshot.len() {
             let Some(was) = loaded.snapshot.slots_of(number) else {
                 continue;
             };
             let val = self.vm.val(was.table);
-            if answered.contains(&val.addr) || was.table == self.context.loaded {
+            if was.table == self.context.loaded || self.is_answered(val.addr)? {
                 continue;
             }
             let path = if val == self.vm.val(self.context.globals) {

@@ -12,6 +12,7 @@ use super::heap::{
     Closure, GLOBALS, HELD, Heap, Key, Kind, LIST, Ran, Table, Value, is_function, nested_names,
 };
 use super::model::{self, Gives, Import, Init, Local, OnConflict, Policy, Style, Version};
+use super::render;
 
 /// The rules do not say what comes out.
 #[derive(Debug)]
@@ -862,21 +863,18 @@ impl<'a> Reload<'a> {
 
     /// R3.2, R4.3
     fn pair_functions(&mut self, oracle: &Oracle) {
-        let mut places: Vec<(Value, Value)> = vec![(self.heap.object(), self.ran.object)];
-        places.extend(
-            self.ran
-                .changes
-                .iter()
-                .filter(|change| change.table != LIST)
-                .map(|change| (change.old, change.new)),
-        );
+        let mut places = vec![(self.heap.object(), self.ran.object, String::new())];
+        let changes = self.ran.changes.iter();
+        places.extend(changes.filter(|change| change.table != LIST).map(|change| {
+            let place = self.place_of(change.table, &change.key);
+            (change.old, change.new, place)
+        }));
         for (new, old) in &self.pairs.tables {
             let fields = &self.heap.tables[*new].fields;
-            places.extend(
-                fields
-                    .iter()
-                    .map(|(key, value)| (self.heap.get(*old, key), *value)),
-            );
+            places.extend(fields.iter().map(|(key, value)| {
+                let place = self.place_of(*new, key);
+                (self.heap.get(*old, key), *value, place)
+            }));
             let code = fields.values().any(|value| is_function(*value));
             let module = Value::Table(*old) == self.heap.object();
             // R5.13: places of its own that the file leaves empty are looked for.
@@ -901,14 +899,35 @@ impl<'a> Reload<'a> {
         for (new, old) in &self.pairs.cells {
             // What is chosen at run time stays chosen: such a cell pairs nothing.
             if !self.is_assigned(*new) {
-                places.push((self.heap.cells[*old], self.heap.cells[*new]));
+                let names = &mut self.ran.locals.iter();
+                let name = names.find(|(_, cell)| *cell == new);
+                let place = name.map(|(name, _)| render::tag(self.version.module, name));
+                let (was, is) = (self.heap.cells[*old], self.heap.cells[*new]);
+                places.push((was, is, place.unwrap_or_default()));
             }
         }
-        for (old, new) in places {
+        for (old, new, place) in places {
             let wrapped = self.wrapped(old).map(|(_, wrapped)| wrapped);
             if let (Some(old), Some(new)) = (self.home(old).or(wrapped), self.fresh_function(new)) {
-                self.pairs.answers.entry(old).or_default().insert(new);
+                // R3.15: what the last load made elsewhere takes the place alone, but for the place
+                // that a function was made for.
+                let (was, is) = (self.origin(old), self.origin(new));
+                let is_reference = was != is
+                    && was != Some(&place)
+                    && is.is_some_and(|is| oracle.functions.contains(is));
+                if !is_reference {
+                    self.pairs.answers.entry(old).or_default().insert(new);
+                }
             }
+        }
+    }
+
+    /// The place under a key of a table, as the origin of what is made there has it.
+    fn place_of(&self, table: usize, key: &Key) -> String {
+        match (&self.heap.tables[table].path, key) {
+            (Some(path), Key::Name(name)) if table != GLOBALS => format!("{path}.{name}"),
+            (_, Key::Name(name)) => render::tag(self.version.module, name),
+            (_, Key::Int(_)) => String::new(),
         }
     }
 
@@ -1232,10 +1251,10 @@ impl<'a> Reload<'a> {
                 let (Value::Table(new), Value::Table(old)) = (new, old) else {
                     return false;
                 };
-                let old = &self.heap.tables[old].fields;
-                self.heap.tables[new].fields.iter().any(|(key, new)| {
-                    let old = old.get(key).unwrap_or(&Value::Nil);
-                    old != new && (is_text(*old) || is_text(*new))
+                let [old, new] = [old, new].map(|table| &self.heap.tables[table].fields);
+                old.keys().chain(new.keys()).any(|key| {
+                    let [old, new] = [old, new].map(|fields| fields.get(key).copied());
+                    old != new && [old, new].into_iter().flatten().any(is_text)
                 })
             };
             // Both have changed it: that is merged element by element, which no place tells.
@@ -1776,22 +1795,18 @@ impl<'a> Reload<'a> {
             .filter(|change| change.table != LIST)
         {
             if let Some(path) = &self.heap.tables[change.table].path {
-                let had = |record: &BTreeMap<String, BTreeMap<Key, Known>>| {
-                    record
-                        .get(path)
-                        .is_some_and(|keys| keys.contains_key(&change.key))
-                };
-                // That the chunk writes what is there already is not seen.
-                if change.old == change.new && !had(&oracle.record.tables) {
-                    continue;
-                }
                 let runs = self.heap.get(change.table, &change.key);
                 let older = oracle
                     .record
                     .tables
                     .get(path)
                     .and_then(|keys| keys.get(&change.key));
-                let known = self.known(self.own(change.new), runs, older);
+                // That the chunk writes what is there already is not seen.
+                let known = match change.old == change.new {
+                    true => older.cloned(),
+                    false => Some(self.known(self.own(change.new), runs, older)),
+                };
+                let Some(known) = known else { continue };
                 let keys = record.tables.entry(path.clone()).or_default();
                 keys.insert(change.key.clone(), known);
             }

@@ -34,7 +34,7 @@ pub(super) struct List {
 }
 
 /// Where the record has an element of the file's list.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct RecordedElement {
     /// Under which index; none for what was not taken.
     pub index: Option<i64>,
@@ -176,6 +176,11 @@ impl Matched {
             }
         }
         Ok(added)
+    }
+
+    /// Has either list elements with functions?
+    fn has_code(&self) -> bool {
+        self.new.iter().any(|new| new.has_code) || self.old.iter().any(|old| old.val.is_function())
     }
 
     /// Did the program leave the list as the last load had made it?
@@ -647,9 +652,7 @@ impl Pairer<'_> {
                 };
             }
         }
-        let has_code = matched.new.iter().any(|new| new.has_code)
-            || matched.old.iter().any(|old| old.val.is_function());
-        let follows = replaces || matched.is_as_last_load() && (self.merges || has_code);
+        let follows = replaces || matched.is_as_last_load() && (self.merges || matched.has_code());
         let mut result = Vec::new();
         if !matched.is_whole && !replaces {
             for i in 0..matched.old.len() {
@@ -745,7 +748,13 @@ impl Pairer<'_> {
         let Some(place) = matched.place(self.vm, base) else {
             return Ok(false);
         };
-        let is_gone = self.merges && self.is_as_loaded(place, old.value)?;
+        // What the last load has put into a row besides its data is no change of it.
+        let is_gone = self.merges
+            && if old.val.is_table() {
+                self.is_data_as_loaded(place, old.value)?
+            } else {
+                self.is_as_loaded(place, old.value)?
+            };
         if self.merges && !is_gone && old.val.is_table() {
             let site = self.element_site(list, old.index)?;
             let path = self.out.sites.path(self.vm, &self.context.title, site);
@@ -842,6 +851,23 @@ impl Pairer<'_> {
         Ok(())
     }
 
+    /// In which order the record has the file's elements: its own, or, where `"keep"` has left the
+    /// list alone that only the file has changed, that of the last load, so that a later `"merge"`
+    /// brings the file's. What is new follows what it stands behind.
+    fn recorded_order(&self, matched: &Matched) -> Result<Vec<usize>> {
+        let mut order = collected((0..matched.new.len()).map(Ok))?;
+        let stays = !self.replace_data && !self.merges && !matched.has_code();
+        if stays && matched.is_as_last_load() {
+            let (mut keys, mut last) = (none(0, (None, 0))?, None);
+            for (new, base) in matched.base_of_new.iter().enumerate() {
+                last = base.or(last);
+                keys.try_push((last, if base.is_some() { 0 } else { new + 1 }))?;
+            }
+            order.sort_by_key(|new| keys.get(*new).copied());
+        }
+        Ok(order)
+    }
+
     /// Notes where the record has each element of the list.
     fn note_places(
         &mut self,
@@ -865,22 +891,25 @@ impl Pairer<'_> {
                     .place(self.vm, base)
                     .filter(|_| stays.get(base) == Some(&true));
                 let held = place.and_then(|place| Some((place, self.out.base.get(place)?)));
+                let old = running.get(&base).copied().unwrap_or_default();
                 // A row that stays with `"merge"` is the program's by now.
-                let held = held.filter(|(_, held)| *held != Held::ROW || !self.merges);
-                if let Some((known, held)) = held {
+                let is_programs = self.merges && self.vm.val(old).is_table();
+                if let Some((known, held)) = held.filter(|_| !is_programs) {
                     *next += 1;
                     list.stays.try_push(StayingElement {
                         index: *next,
                         held,
                         known,
-                        old: running.get(&base).copied().unwrap_or_default(),
+                        old,
                     })?;
                 }
             }
             behind = behind.max(end);
             Ok::<_, crate::support::error::Error>(())
         };
-        for (new, added) in added.into_iter().enumerate() {
+        list.elements = none(matched.new.len(), RecordedElement::default())?;
+        for new in self.recorded_order(matched)? {
+            let added = added.get(new) == Some(&true);
             let of_new = Matched::at(&matched.of_new, new);
             let base = of_new.and_then(|old| Matched::at(&matched.base_of_old, old));
             let base_of_new = Matched::at(&matched.base_of_new, new);
@@ -896,13 +925,16 @@ impl Pairer<'_> {
                 || is_doubtful;
             keep_up_to(&mut list, &mut next, base_of_new.unwrap_or(0))?;
             next += i64::from(is_known);
-            list.elements.try_push(RecordedElement {
+            let element = RecordedElement {
                 index: is_known.then_some(next),
                 known: base.and_then(|base| matched.place(self.vm, base)),
                 old: of_new
                     .and_then(|old| matched.old.get(old))
                     .map_or(Ref::NIL, |old| old.value),
-            })?;
+            };
+            if let Some(place) = list.elements.get_mut(new) {
+                *place = element;
+            }
         }
         keep_up_to(&mut list, &mut next, matched.base.len())?;
         let address = self.vm.val(pair.new).addr;
