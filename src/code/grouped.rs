@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::support::error::Result;
+use crate::support::mem::copied;
 
 /// The values of each number stand together, in the order in which they came.
 pub(super) struct Grouped<T> {
@@ -63,6 +64,17 @@ impl<T: Copy> Grouped<T> {
         Ok(Grouped {
             values,
             first: next,
+        })
+    }
+
+    /// The same groups.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn copy(&self) -> Result<Grouped<T>> {
+        Ok(Grouped {
+            values: copied(&self.values)?,
+            first: copied(&self.first)?,
         })
     }
 

@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 
 use super::cut::size;
 use super::reader::{Read, Reader, Stop, word};
-use super::text::{Difference, FUNCTION, Head, end_of, head, lines, the_function};
+use super::text::{Difference, FUNCTION, Head, end_of, has_byte, head, lines, the_function};
 use super::{MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
@@ -483,7 +483,7 @@ impl EditFinder<'_> {
 fn has_attribute(text: &[u8], main: &Main) -> bool {
     // Few texts have a `<` in many places, and a long one is looked through quickly.
     let chunks = text.chunks(64).enumerate();
-    let chunks = chunks.filter(|(_, chunk)| chunk.contains(&b'<'));
+    let chunks = chunks.filter(|(_, chunk)| has_byte(chunk, b'<'));
     let mut places = chunks.flat_map(|(number, chunk)| {
         let places = chunk.iter().enumerate().filter(|(_, byte)| **byte == b'<');
         places.map(move |(at, _)| 64 * number + at)

@@ -33,7 +33,7 @@ impl Difference {
 }
 
 /// Where two texts begin to differ, and where that ends in each.
-fn difference(old: &[u8], new: &[u8]) -> (usize, usize, usize) {
+pub(super) fn difference(old: &[u8], new: &[u8]) -> (usize, usize, usize) {
     const WORD: usize = 32;
     let alike = |(a, b): &(&[u8; WORD], &[u8; WORD])| a == b;
     let words = old
@@ -58,11 +58,22 @@ fn difference(old: &[u8], new: &[u8]) -> (usize, usize, usize) {
 /// Are line feeds all that ends lines? (Lua takes `\r` for a line's end, and it together with a
 /// line feed for one.)
 pub(super) fn counts_lines(text: &[u8]) -> bool {
-    if !text.contains(&b'\r') {
+    if !has_byte(text, b'\r') {
         return true;
     }
     let mut returns = text.iter().enumerate().filter(|(_, byte)| **byte == b'\r');
     returns.all(|(at, _)| text.get(at + 1) == Some(&b'\n'))
+}
+
+/// Does a text have this byte? (One that has not is looked through by blocks, in few instructions.)
+pub(super) fn has_byte(text: &[u8], byte: u8) -> bool {
+    let (chunks, rest) = text.as_chunks::<64>();
+    let is_in = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(false, |found, own| found | (*own == byte))
+    };
+    chunks.iter().any(|chunk| is_in(chunk)) || is_in(rest)
 }
 
 /// How many line feeds there are.

@@ -54,6 +54,16 @@ pub(super) fn interpret(
     Ok(())
 }
 
+/// Interprets the one function that was read alone, which has this number.
+pub(super) fn interpret_alone(parsed: &Parsed<'_>, id: ProtoId, out: &mut Definitions) -> Read<()> {
+    let Some(raw) = parsed.raws.first().filter(|raw| !raw.is_plain) else {
+        return Ok(());
+    };
+    let standard = StandardNames::of(out);
+    let mut registers = Registers::new(out.most);
+    AbstractFrame::new(id, raw, parsed, &mut registers, out).run(&standard)
+}
+
 /// The numbers of the names of Lua's own functions that are treated like operators.
 struct StandardNames {
     require: Option<StringId>,

@@ -18,15 +18,15 @@ use crate::support::mem::{TryInsert, TryPush};
 /// How long each list is when a function's turn comes.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 pub(super) struct Lengths {
-    definitions: u32,
-    calls: u32,
-    fields: u32,
-    lists: u32,
-    stores: u32,
+    pub(super) definitions: u32,
+    pub(super) calls: u32,
+    pub(super) fields: u32,
+    pub(super) lists: u32,
+    pub(super) stores: u32,
 }
 
 impl Lengths {
-    fn of(of: &Definitions) -> Lengths {
+    pub(super) fn of(of: &Definitions) -> Lengths {
         Lengths {
             definitions: of.definitions.len() as u32,
             calls: of.calls.len() as u32,
@@ -430,36 +430,82 @@ impl Definitions {
     /// How many functions a version takes over from the base, both being dumps. All that is known
     /// of it is then what reading it alone tells.
     #[allow(clippy::expect_used)]
-    pub fn taken_over(base: &[u8], dump: &[u8]) -> u32 {
+    pub fn taken_over(base_dump: &[u8], dump: &[u8]) -> u32 {
         let secret = Default::default();
         let read = |dump: &[u8], base| {
             let read = Definitions::read(dump.to_vec(), &secret, base);
             read.expect("memory").expect("a dump")
         };
-        let (base, alone) = (read(base, None), read(dump, None));
+        let (base, alone) = (read(base_dump, None), read(dump, None));
         let after = read(dump, Some(&base));
-        same(&after.protos, &alone.protos);
+        after.agrees_with(&alone);
+        // (From what an edit has left of a version the next one goes on.)
+        read(base_dump, Some(&after)).agrees_with(&base);
+        after.taken
+    }
+
+    #[allow(clippy::expect_used)]
+    fn agrees_with(&self, alone: &Definitions) {
+        let both = [self, alone];
+        same(both, |of| of.protos.clone());
         // (A comment in a function moves the lines in it.)
         let definition = |one: &Definition| Definition { line: 0, ..*one };
         let store = |one: &Store| Store { line: 0, ..*one };
-        let definitions =
-            |of: &Definitions| -> Vec<_> { of.definitions.iter().map(definition).collect() };
-        let stores = |of: &Definitions| -> Vec<_> { of.stores.iter().map(store).collect() };
-        same(&definitions(&after), &definitions(&alone));
-        same(&stores(&after), &stores(&alone));
-        same(&after.calls, &alone.calls);
-        same(&after.fields, &alone.fields);
-        same(&after.lists, &alone.lists);
-        same(&after.variables, &alone.variables);
-        same(&after.upvalues, &alone.upvalues);
-        after.taken
+        same(both, |of| of.definitions.iter().map(definition).collect());
+        same(both, |of| of.stores.iter().map(store).collect());
+        same(both, |of| of.constants.clone());
+        same(both, |of| of.calls.clone());
+        same(both, |of| of.fields.clone());
+        same(both, |of| of.lists.clone());
+        same(both, |of| of.variables.clone());
+        same(both, |of| of.upvalues.clone());
+        same(both, |of| of.by_lines.clone());
+        let stores =
+            |of: &Definitions, id| of.stores_into(id).map(|(id, _)| id).collect::<Vec<_>>();
+        same(both, |of| of.iter().map(|(id, _)| stores(of, id)).collect());
+        let stores = |of: &Definitions, id| of.stores_to(id).map(|(id, _)| id).collect::<Vec<_>>();
+        same(both, |of| {
+            of.variables().map(|(id, _)| stores(of, id)).collect()
+        });
+        for text in &alone.texts {
+            let bytes = super::super::text_at(&alone.dump, (text.start, text.length));
+            let [after, alone] = both.map(|of| {
+                let id = of.find(bytes).expect("a text");
+                let ids = of.stores_to_global(id).map(|(id, _)| id);
+                ids.collect::<Vec<_>>()
+            });
+            assert_eq!(after, alone);
+        }
+        assert_eq!(self.numbers.len(), alone.numbers.len());
     }
 }
 
+/// Both have the same list, but for the numbers of texts.
 #[cfg(test)]
-fn same<T: PartialEq + std::fmt::Debug>(after: &[T], alone: &[T]) {
-    assert_eq!(after.len(), alone.len());
-    for (number, (after, alone)) in after.iter().zip(alone).enumerate() {
-        assert_eq!(after, alone, "number {number}");
+fn same<T: PartialEq + std::fmt::Debug>(
+    [after, alone]: [&Definitions; 2],
+    list: impl Fn(&Definitions) -> Vec<T>,
+) {
+    let (list_after, list_alone) = (list(after), list(alone));
+    assert_eq!(list_after.len(), list_alone.len());
+    for (number, (a, b)) in list_after.iter().zip(&list_alone).enumerate() {
+        if a != b {
+            assert_eq!(shown(after, a), shown(alone, b), "number {number}");
+        }
     }
+}
+
+/// With texts in place of their numbers.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+fn shown<T: std::fmt::Debug>(of: &Definitions, one: &T) -> String {
+    let shown = format!("{one:?}");
+    let mut parts = shown.split("StringId(");
+    let mut all = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (number, rest) = part.split_once(')').unwrap();
+        let text = of.text(StringId(number.parse().unwrap()));
+        all += &format!("{:?}{rest}", String::from_utf8_lossy(text));
+    }
+    all
 }

@@ -13,6 +13,7 @@
 //! [`Symbol::OneOf`].
 
 mod describe;
+mod edited;
 mod features;
 mod finish;
 mod frame;
@@ -102,6 +103,15 @@ impl Definitions {
         base: Option<&Definitions>,
     ) -> Result<Option<Definitions>> {
         let dump = dump.into();
+        let edited = base.map(|base| Definitions::edited(base, &dump));
+        match edited {
+            Some(Ok(Some(mut out))) => {
+                out.dump = dump;
+                return Ok(Some(out));
+            }
+            Some(Err(Stop::Memory)) => return Err(Error::Memory),
+            _ => {}
+        }
         let mut out = Definitions::empty(secret, dump.len());
         out.reserve(dump.len())?;
         let read = Reader::of(&dump).map(|mut reader| {

@@ -6,7 +6,7 @@ use super::super::reader::{Read, Reader, Stop, word};
 use super::super::{Digest, MAX_DEPTH, UpvalueSet};
 use super::types::{Constant, Proto, ProtoId, StringId, Symbol, Variable};
 use super::{Definitions, KnownString, op};
-use crate::support::error::Result;
+use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 use crate::support::secret::Secret;
 
@@ -89,6 +89,36 @@ pub(super) fn parse<'d>(
     Ok(parser.parsed)
 }
 
+/// Reads one function of the main function, alone: it goes to `out` as the first one. Its locals
+/// are numbered from `first` on.
+pub(super) fn parse_alone<'d>(
+    reader: &mut Reader<'d>,
+    out: &mut Definitions,
+    first: u32,
+) -> Read<Parsed<'d>> {
+    let unknown = LocalRange {
+        start: 0,
+        end: 0,
+        is_hidden: true,
+    };
+    let mut locals = Vec::new();
+    locals.try_reserve(first as usize).map_err(Error::from)?;
+    locals.resize(first as usize, unknown);
+    let secret = out.secret.clone();
+    let mut parser = Parser {
+        parsed: Parsed {
+            raws: Vec::new(),
+            children: Vec::new(),
+            locals,
+            absolute: Vec::new(),
+        },
+        out,
+        secret: &secret,
+    };
+    parser.function(reader, Some(0), 1)?;
+    Ok(parser.parsed)
+}
+
 struct Parser<'p, 'd> {
     parsed: Parsed<'d>,
     out: &'p mut Definitions,
@@ -108,6 +138,7 @@ impl<'d> Parser<'_, 'd> {
         }
         let id = self.out.protos.len() as ProtoId;
         let mut reader = *at;
+        let begin = reader.position() as u32;
         reader.string()?;
         let (line, last) = (reader.int()?, reader.int()?);
         let frame = reader.position();
@@ -138,6 +169,8 @@ impl<'d> Parser<'_, 'd> {
             locals_digest: 0,
             definition: None,
             end: id + 1,
+            span: (begin, begin),
+            upvalues_at: (reader.position() - upvalues.len()) as u32,
             code: (code_start as u32, code.len() as u32),
             constants,
             locals: (0, 0),
@@ -179,7 +212,10 @@ impl<'d> Parser<'_, 'd> {
         let (lines, absolute) = read_lines(&mut reader, code.len() / 4, &mut self.parsed.absolute)?;
         let start = reader.position();
         let locals = self.locals(&mut reader, id)?;
-        let locals_digest = self.locals_digest(reader.since(start), &children);
+        let locals_digest = match depth {
+            0 => 0,
+            _ => self.locals_digest(reader.since(start), &children),
+        };
         for _ in 0..reader.count()? {
             reader.string()?;
         }
@@ -192,6 +228,7 @@ impl<'d> Parser<'_, 'd> {
         let end = self.out.protos.len() as ProtoId;
         if let Some(proto) = self.out.protos.get_mut(id as usize) {
             (proto.end, proto.locals) = (end, locals);
+            proto.span.1 = at.position() as u32;
             proto.locals_digest = locals_digest;
             proto.digest = Digest {
                 bits: hash.finish(),

@@ -9,13 +9,16 @@ use crate::lua::vm::DebugInfo;
 
 /// What a text defines.
 pub(in crate::code) fn read(text: &str) -> Definitions {
-    let dump = TestState::new().view(|vm| {
-        let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
-        vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
-    });
-    Definitions::read(dump, &Secret::default(), None)
+    Definitions::read(dump(text), &Secret::default(), None)
         .expect("memory")
         .expect("a dump")
+}
+
+fn dump(text: &str) -> Vec<u8> {
+    TestState::new().view(|vm| {
+        let main = vm.load_text(text.as_bytes(), c"@m.lua").expect("compiles");
+        vm.dump(main, DebugInfo::Keep).expect("memory").to_vec()
+    })
 }
 
 fn shown(definitions: &Definitions, id: DefinitionId) -> String {
@@ -397,4 +400,41 @@ fn a_stripped_dump_has_definitions_and_no_variable() {
         .expect("read");
     assert_eq!(definitions.variables().count(), 0);
     assert_eq!(names(&definitions), ["t return", "f return.f"]);
+}
+
+#[test]
+fn of_an_edit_of_constants_one_function_is_read_again() {
+    let text = "local M, floor = { log = {} }, math.floor
+        function M.plain(x) return floor(x) + 10 end
+        function M.hit(self, damage)
+          self.life = self.life - floor(damage * 3)
+          self.last = self.say('hit', 7, true)
+          return 'done'
+        end
+        function M.other() M.log = { 'more', M.hit } end
+        return M";
+    // In a version whose functions are all taken over, the edited one is as well.
+    let is_read_again = |from: &str, to: &str| {
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(edited, text);
+        Definitions::taken_over(&dump(text), &dump(&edited)) == 3
+    };
+    assert!(is_read_again("+ 10", "+ 11"));
+    assert!(is_read_again("damage * 3", "damage * 2.5"));
+    assert!(is_read_again("'done'", "'well done'"));
+    assert!(is_read_again("7, true", "8, true"));
+    assert!(is_read_again("self.life =", "self.score ="));
+    for (from, to) in [
+        ("'hit', 7", "'struck', 7"),
+        ("7, true", "7, false"),
+        ("'done'", "'more'"),
+        ("'done'", "{}"),
+        ("self.say", "self.tell"),
+        ("(self, damage)", "(self, amount, damage)"),
+        ("floor(damage", "(damage"),
+        ("return 'done'", "return\n'well done'"),
+        ("{ 'more', M.hit }", "{ function() end }"),
+    ] {
+        assert!(!is_read_again(from, to), "{from} became {to}");
+    }
 }

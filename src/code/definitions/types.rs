@@ -261,13 +261,16 @@ pub struct Proto {
     /// The same as [`Profile::digest`](super::super::Profile): with it and the lines a running
     /// closure finds its prototype ([`Definitions::proto_of`]).
     pub digest: Digest,
-    /// A digest of its locals, and of those of the functions in it.
+    /// A digest of its locals, and of those of the functions in it; 0 for the main function.
     pub(super) locals_digest: u64,
     /// The definition that makes closures of it; none for the main function, and where the code is
     /// never reached.
     pub definition: Option<DefinitionId>,
     /// The number after the last function in it.
     pub(super) end: ProtoId,
+    /// Where it stands in the dump, and where the descriptions of its upvalues do.
+    pub(super) span: (u32, u32),
+    pub(super) upvalues_at: u32,
     /// Where its instructions stand in the dump, and its constants among all.
     pub(super) code: (u32, u32),
     pub(super) constants: (u32, u32),
