@@ -467,4 +467,27 @@ describe("a class's metatable (R8) with data = \"replace\"", function()
     assert.equal(2, M.version())
     assert.equal("called", M())
   end)
+
+  it("is none in a module that speaks through a global either", function()
+    local app = program.new()
+    finally(function()
+      rawset(_G, "Shapes", nil)
+      app:unload()
+    end)
+    local source = [[
+      local M = {}
+      Shapes = M
+      local Base = {}
+      local Shape = setmetatable({}, { __index = Base })
+      Shape.__index = Shape
+      M.make = {}
+      function M.make.shape() return Shape, VERSION end
+    ]]
+    app:module("shapes", (source:gsub("VERSION", "1")))
+    local make = rawget(_G, "Shapes").make
+    getmetatable((make.shape())).__call = function() return "called" end
+    app:update("shapes", (source:gsub("VERSION", "2")), { data = "replace" })
+    assert.equal(2, select(2, make.shape()))
+    assert.equal("called", make.shape()())
+  end)
 end)

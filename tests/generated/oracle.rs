@@ -628,17 +628,41 @@ impl<'a> Reload<'a> {
             .collect();
         let file = self.origins();
         let are_nested = |one: &BTreeSet<String>| one.is_subset(&file) || file.is_subset(one);
-        match are_nested(&running) && are_nested(&oracle.functions) {
+        let is_known = are_nested(&running)
+            && are_nested(&oracle.functions)
+            && !self.has_hidden_rename(oracle, &running);
+        match is_known {
             true => Ok(()),
             false => Err(Open("a function that may have another name now")),
         }
     }
 
-    /// Where the file makes its functions, those too that nothing refers to.
+    /// Where the file makes its functions.
     fn origins(&self) -> BTreeSet<String> {
-        (self.ran.functions..self.heap.functions.len())
-            .filter_map(|function| self.origin(function).map(str::to_owned))
+        let functions = self.reached.iter();
+        functions
+            .filter_map(|function| self.origin(*function).map(str::to_owned))
             .collect()
+    }
+
+    /// May a function that the file has no longer, and that has other places as well, be a new one
+    /// that nothing refers to? Its references go then, else they stay.
+    fn has_hidden_rename(&self, oracle: &Oracle, running: &BTreeSet<String>) -> bool {
+        let made: BTreeSet<&str> = (self.ran.functions..self.heap.functions.len())
+            .filter_map(|function| self.origin(function))
+            .collect();
+        let is_known = |made: &str| running.contains(made) || oracle.functions.contains(made);
+        let is_gone_reference = |((path, key), of): (&(String, Key), &String)| match key {
+            Key::Name(name) => {
+                path != "_G"
+                    && oracle.functions.contains(of)
+                    && !made.contains(of.as_str())
+                    && *of != format!("{path}.{name}")
+            }
+            Key::Int(_) => false,
+        };
+        made.iter().any(|made| !is_known(made))
+            && oracle.record.objects.iter().any(is_gone_reference)
     }
 
     fn pair(&mut self, oracle: &Oracle) -> Result<(), Open> {

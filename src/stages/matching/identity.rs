@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::Function2;
 use super::origins::{self, By, Holder, Origins, Put, Roots, SideFunction};
-use super::{Edge, Pairer, Side};
+use super::{Edge, Fit, Pairer, Side};
 use crate::code::Digest;
 use crate::code::align::{Alignment, AlignmentReason, Renames, align};
 use crate::code::compiled::Compiled;
@@ -756,7 +756,12 @@ impl Pairer<'_> {
             if o.is_table() && n.is_table() {
                 if self.are_free(o.addr, n.addr) && !self.was_import(old, new)? {
                     let site = self.site_of(definition)?;
-                    self.pair_tables(old, new, site, self.fit())?;
+                    let holder = self.identity.incoming.holder(definition);
+                    let fit = match holder {
+                        Some(Holder::Metatable(_)) => Fit::Merged, // no data (R8.2)
+                        _ => self.fit(),
+                    };
+                    self.pair_tables(old, new, site, fit)?;
                     found = true;
                 }
             } else if o.is_function() && n.is_function() {
