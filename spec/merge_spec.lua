@@ -116,7 +116,8 @@ describe("data = 'merge' (R8)", function()
     app:update("other", "return { rate = 3 }")
     app:update("other", "return { rate = 4 }", { data = "merge" })
     assert.equal(4, N.rate)
-    local L = app:module("locals", "local rate = 1 return function(x) rate = x or rate return rate end")
+    local L = app:module("locals",
+      "local rate = 1 return function(x) rate = x or rate return rate end")
     for version, warnings in ipairs { 1, 1, 1 } do
       report = app:update("locals", "local rate = " .. version + 1
         .. " return function(x) rate = x or rate return rate end", { data = "merge" })
