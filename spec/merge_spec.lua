@@ -115,14 +115,13 @@ describe("data = 'merge' (R8)", function()
     app:update("other", "return { rate = 3 }")
     app:update("other", "return { rate = 4 }", { data = "merge" })
     assert.equal(4, N.rate)
-    local L = app:module("locals", "local rate = 1 return function(x) rate = x or rate return rate end")
+    local text = "local rate = %d return function(x) rate = x or rate return rate end"
+    app:module("locals", text:format(1))
     for version, warnings in ipairs { 1, 1, 1 } do
-      report = app:update("locals", "local rate = " .. version + 1
-        .. " return function(x) rate = x or rate return rate end", { data = "merge" })
+      report = app:update("locals", text:format(version + 1), { data = "merge" })
       assert.same({ 1, warnings }, { package.loaded.locals(), #report.warnings })
     end
     assert.matches("nobody knows", report.warnings[1])
-    assert.is_function(L)
     local M = load_first "return { rate = 1 }"
     M.mine = 1
     merge "return { rate = 1, mine = 2 }"
@@ -899,7 +898,7 @@ describe("data under keys that are tables (R8.4)", function()
     return M
   ]]
 
-  it("follows the file with 'merge' where the program has not changed it, and is counted else", function()
+  it("follows the file with 'merge', but for what the program has changed", function()
     local M = app:module("m", V:format(2, 3, 4))
     local fire, ice, wind = M.Fire, M.Ice, M.Wind
     M.damage[fire][wind] = 30
