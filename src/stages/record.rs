@@ -518,19 +518,7 @@ impl<'a> Recorder<'a> {
             None => (Vec::new(), Vec::new()),
         };
         keys += stays.len();
-        for StayingElement {
-            index,
-            held,
-            known,
-            old,
-        } in stays
-        {
-            let place = path.place(self.vm.digest_of_integer(index));
-            self.words.try_push(place.word(held))?;
-            if held == Held::ROW {
-                self.row_stays(known.path(), place.path(), old)?;
-            }
-        }
+        self.elements_stay(path, stays)?;
         let mut under_objects = Vec::new();
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
@@ -576,22 +564,11 @@ impl<'a> Recorder<'a> {
                 }
             }
         }
-        for KeyValue { key, value } in under_objects {
-            let running = self.running_table(self.vm.val(key).addr).unwrap_or(key);
-            let Some(number) = self.held(key, None)?.number() else {
-                continue;
-            };
-            keys += 1;
-            entries.try_push(RecordEntry {
-                place: path.place_by_object(number),
-                known: old_path.map(|path| path.place_by_object(number)),
-                in_list: is_row,
-                new: value,
-                old: match old {
-                    Ref::NIL => Ref::NIL,
-                    old => self.vm.get(old, running)?,
-                },
-            })?;
+        for under in under_objects {
+            if let Some(entry) = self.under_object(under, &met, (old, old_path))? {
+                keys += 1;
+                entries.try_push(entry)?;
+            }
         }
         for mut entry in entries {
             entry.in_list |= keys > MOST_NUMBERED;
@@ -613,6 +590,47 @@ impl<'a> Recorder<'a> {
             keys,
             is_list,
         })
+    }
+
+    /// Elements of a list that the file has no longer.
+    fn elements_stay(&mut self, list: Path, stays: Vec<StayingElement>) -> Result<()> {
+        for StayingElement {
+            index,
+            held,
+            known,
+            old,
+        } in stays
+        {
+            let place = list.place(self.vm.digest_of_integer(index));
+            self.words.try_push(place.word(held))?;
+            if held == Held::ROW {
+                self.row_stays(known.path(), place.path(), old)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry under a key that is a table, which goes by that one's number.
+    fn under_object(
+        &mut self,
+        KeyValue { key, value }: KeyValue,
+        met: &MetTable,
+        (old, old_path): (Ref, Option<Path>),
+    ) -> Result<Option<RecordEntry>> {
+        let running = self.running_table(self.vm.val(key).addr).unwrap_or(key);
+        let Some(number) = self.held(key, None)?.number() else {
+            return Ok(None);
+        };
+        Ok(Some(RecordEntry {
+            place: met.path.place_by_object(number),
+            known: old_path.map(|path| path.place_by_object(number)),
+            in_list: met.is_row,
+            new: value,
+            old: match old {
+                Ref::NIL => Ref::NIL,
+                old => self.vm.get(old, running)?,
+            },
+        }))
     }
 
     /// What is in a row goes by its place: it moves with the row, which the file has no longer.
