@@ -911,6 +911,22 @@ describe("data under keys that are tables (R8.4)", function()
     assert.matches("number 30 while it runs, number 300 in the file", report.warnings[1])
   end)
 
+  it("are functions there, they stay with their new code in each mode, and none goes", function()
+    local text = [[
+      local M = { Orc = {}, Elf = {} }
+      local function double(x) return x * VERSION end
+      M.rules = { [M.Orc] = function(x) return x + VERSION end, [M.Elf] = double }
+      M.double = double
+      return M
+    ]]
+    local M = app:module("m", (text:gsub("VERSION", "1")))
+    for version, data in ipairs { "keep", "merge", "replace", "keep" } do
+      local report = app:update("m", (text:gsub("VERSION", tostring(version))), { data = data })
+      assert.same({ 5 + version, 5 * version, 0 },
+        { M.rules[M.Orc](5), M.rules[M.Elf](5), report.functions.dropped })
+    end
+  end)
+
   it("stays away if the program has removed it", function()
     local M = app:module("m", V:format(2, 3, 4))
     M.damage[M.Ice], M.damage[M.Fire][M.Ice] = nil, nil
