@@ -773,3 +773,32 @@ describe("R4.7 the running function in the incoming text", function()
     assert.equal(80, held(M.get, "MAX"))
   end)
 end)
+
+describe("a constant (R4.7) of which not all was searched", function()
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+  local V = "local limit = %d return { get = function() return limit end, deep = nil }"
+
+  local function warnings_with(objects, is_tracked)
+    app.hotreload.track(is_tracked)
+    local M = app:module("m", V:format(1))
+    M.deep = {}
+    for i = 1, objects do
+      local hundred = M.deep[i // 100] or {}
+      M.deep[i // 100], hundred[i % 100] = hundred, {}
+    end
+    local report = app:update("m", V:format(2), { data = "keep" })
+    assert.equal(2, M.get())
+    app.hotreload.track(true)
+    return report.warnings
+  end
+
+  it("is a warning without a record", function()
+    local warnings = warnings_with(25000, false)
+    assert.equal(1, #warnings)
+    assert.matches("m.get@limit: number 1 gives way to number 2 as a constant; only the nearest "
+      .. "20000", warnings[1], 1, true)
+  end)
+
+  it("is none with a record", function() assert.same({}, warnings_with(25000, true)) end)
+end)

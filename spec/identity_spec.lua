@@ -430,3 +430,41 @@ describe("a reference to a row of a list (R3.7)", function()
     end)
   end
 end)
+
+describe("past the limits of R3.7", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  --- A list of rows, each with a function of its own name, and a reference to the last one.
+  local function module(count, version)
+    local rows = {}
+    for i = 1, count do
+      rows[i] = ("{ act%d = function() return %d, %d end }"):format(i, i, version)
+    end
+    return ("local M = { list = { %s } } M.last = M.list[%d] return M"):format(
+      table.concat(rows, ", "), count)
+  end
+
+  it("more names of functions than are looked at is a warning, up to that it is none", function()
+    app:module("m", module(16, 1))
+    assert.same({}, app:update("m", module(16, 2)).warnings)
+    app:module("n", module(17, 1))
+    local report = app:update("n", module(17, 2))
+    assert.equal(1, #report.warnings)
+    assert.matches("^n: M.list has more than 16 names of functions in its rows, so these go by "
+      .. "their places; give", report.warnings[1])
+    assert.same({}, app:update("n", module(17, 2)).warnings)
+  end)
+
+  it("more elements than are looked at is a warning", function()
+    local M = app:module("m", module(2, 1))
+    for i = 3, 10001 do M.list[i] = {} end
+    local report = app:update("m", module(2, 2))
+    assert.equal(1, #report.warnings)
+    assert.matches("^m: M.list has more than 10000 elements, so these go by their places",
+      report.warnings[1])
+    M.list[10001] = nil
+    assert.same({}, app:update("m", module(2, 3)).warnings)
+  end)
+end)

@@ -541,7 +541,6 @@ describe("an enumeration that leads both ways (R5.12)", function()
     local N = app:module("n", enum("A", "B"))
     local report = app:update("n", enum("A", "X", "B", "C"))
     assert.same({ "A", "B", A = 1, B = 2, X = 2, C = 4 }, N.E)
-    assert.matches("n.E.B: number 2 while it runs, number 3 in the file", report.warnings[1],
-      1, true)
+    assert.matches("n.E.B: number 2 while it runs, number 3 in", report.warnings[1], 1, true)
   end)
 end)

@@ -116,15 +116,13 @@ describe("data = 'merge' (R8)", function()
     app:update("other", "return { rate = 3 }")
     app:update("other", "return { rate = 4 }", { data = "merge" })
     assert.equal(4, N.rate)
-    local L = app:module("locals",
-      "local rate = 1 return function(x) rate = x or rate return rate end")
+    local text = "local rate = %d return function(x) rate = x or rate return rate end"
+    app:module("locals", text:format(1))
     for version, warnings in ipairs { 1, 1, 1 } do
-      report = app:update("locals", "local rate = " .. version + 1
-        .. " return function(x) rate = x or rate return rate end", { data = "merge" })
+      report = app:update("locals", text:format(version + 1), { data = "merge" })
       assert.same({ 1, warnings }, { package.loaded.locals(), #report.warnings })
     end
     assert.matches("nobody knows", report.warnings[1])
-    assert.is_function(L)
     local M = load_first "return { rate = 1 }"
     M.mine = 1
     merge "return { rate = 1, mine = 2 }"
@@ -944,8 +942,7 @@ describe("data under keys that are tables (R8.4)", function()
     return M
   ]]
 
-  it("follows the file with 'merge' where the program has not changed it, \z
-    and is counted else", function()
+  it("follows the file with 'merge', but for what the program has changed", function()
     local M = app:module("m", V:format(2, 3, 4))
     local fire, ice, wind = M.Fire, M.Ice, M.Wind
     M.damage[fire][wind] = 30
@@ -956,6 +953,22 @@ describe("data under keys that are tables (R8.4)", function()
     assert.same({ 21, 30, 41, fire, 1 },
       { M.damage[fire][ice], M.damage[fire][wind], M.damage[ice], M.Fire, #report.warnings })
     assert.matches("number 30 while it runs, number 300 in the file", report.warnings[1])
+  end)
+
+  it("are functions there, they stay with their new code in each mode, and none goes", function()
+    local text = [[
+      local M = { Orc = {}, Elf = {} }
+      local function double(x) return x * VERSION end
+      M.rules = { [M.Orc] = function(x) return x + VERSION end, [M.Elf] = double }
+      M.double = double
+      return M
+    ]]
+    local M = app:module("m", (text:gsub("VERSION", "1")))
+    for version, data in ipairs { "keep", "merge", "replace", "keep" } do
+      local report = app:update("m", (text:gsub("VERSION", tostring(version))), { data = data })
+      assert.same({ 5 + version, 5 * version, 0 },
+        { M.rules[M.Orc](5), M.rules[M.Elf](5), report.functions.dropped })
+    end
   end)
 
   it("stays away if the program has removed it", function()

@@ -126,3 +126,19 @@ describe("finalizers of copies that a reload drops (R5.1)", function()
     app:unload()
   end)
 end)
+
+it("A row of many fields is registered once (R5.4)", function()
+  local app = program.new()
+  local function module(version)
+    local fields = {}
+    for i = 1, 200 do fields[i] = ("field%d = %d"):format(i, i) end
+    return ("ROWS = ROWS or {} ROWS[#ROWS + 1] = { %s, run = function() return %q end } return {}")
+      :format(table.concat(fields, ", "), version)
+  end
+  app:module("m", module "old")
+  local rows = package.loaded._G.ROWS
+  app:update("m", module "new")
+  assert.same({ 1, "new" }, { #rows, rows[1].run() })
+  package.loaded._G.ROWS = nil
+  app:unload()
+end)

@@ -372,7 +372,7 @@ describe("R4.6 one incoming cell for two of the running version", function()
 end)
 
 describe("an environment that a loader makes anew (R4.4)", function()
-  local app, envs, text
+  local envs, text
   before_each(function()
     app, envs = program.new(), {}
     table.insert(package.searchers, 1, function(name)

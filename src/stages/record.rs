@@ -524,17 +524,7 @@ impl<'a> Recorder<'a> {
             None => (Vec::new(), Vec::new()),
         };
         keys += stays.len();
-        for StayingElement {
-            index,
-            held,
-            known,
-            old,
-        } in stays
-        {
-            let place = path.place(self.vm.digest_of_integer(index));
-            self.words.try_push(place.word(held))?;
-            self.row_stays(held, [known, place], old)?;
-        }
+        self.elements_stay(path, stays)?;
         let mut under_objects = Vec::new();
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
@@ -580,22 +570,11 @@ impl<'a> Recorder<'a> {
                 }
             }
         }
-        for KeyValue { key, value } in under_objects {
-            let running = self.running_table(self.vm.val(key).addr).unwrap_or(key);
-            let Some(number) = self.held(key, None)?.number() else {
-                continue;
-            };
-            keys += 1;
-            entries.try_push(RecordEntry {
-                place: path.place_by_object(number),
-                known: old_path.map(|path| path.place_by_object(number)),
-                in_list: is_row,
-                new: value,
-                old: match old {
-                    Ref::NIL => Ref::NIL,
-                    old => self.vm.get(old, running)?,
-                },
-            })?;
+        for under in under_objects {
+            if let Some(entry) = self.under_object(under, &met, (old, old_path))? {
+                keys += 1;
+                entries.try_push(entry)?;
+            }
         }
         for mut entry in entries {
             entry.in_list |= keys > MOST_NUMBERED;
@@ -619,10 +598,50 @@ impl<'a> Recorder<'a> {
         })
     }
 
+    /// Elements of a list that the file has no longer.
+    fn elements_stay(&mut self, list: Path, stays: Vec<StayingElement>) -> Result<()> {
+        for StayingElement {
+            index,
+            held,
+            known,
+            old,
+        } in stays
+        {
+            let place = list.place(self.vm.digest_of_integer(index));
+            self.words.try_push(place.word(held))?;
+            self.row_stays(held, [known, place], old)?;
+        }
+        Ok(())
+    }
+
+    /// An entry under a key that is a table, which goes by that one's number.
+    fn under_object(
+        &mut self,
+        KeyValue { key, value }: KeyValue,
+        met: &MetTable,
+        (old, old_path): (Ref, Option<Path>),
+    ) -> Result<Option<RecordEntry>> {
+        let running = self.running_table(self.vm.val(key).addr).unwrap_or(key);
+        let Some(number) = self.held(key, None)?.number() else {
+            return Ok(None);
+        };
+        Ok(Some(RecordEntry {
+            place: met.path.place_by_object(number),
+            known: old_path.map(|path| path.place_by_object(number)),
+            in_list: met.is_row,
+            new: value,
+            old: match old {
+                Ref::NIL => Ref::NIL,
+                old => self.vm.get(old, running)?,
+            },
+        }))
+    }
+
     /// A row that the file has no longer stays with all that is on record of it: what goes by its
     /// place moves with the row, from one place to another.
     fn row_stays(&mut self, held: Held, places: [RecordedPlace; 2], row: Ref) -> Result<()> {
-        let mut work = vec![(held, places, row)];
+        let mut work = Vec::new();
+        work.try_push((held, places, row))?;
         while let Some((held, places, row)) = work.pop() {
             let val = self.vm.val(row);
             let [known, now] = match held.number().map(Path::of) {

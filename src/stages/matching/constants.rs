@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Pairer;
 use super::cells::{CellFate, CellPair, Name};
+use super::dropped::describe;
 use super::merge::is_scalar;
 use crate::code::constants::{Init, MainText, Sought};
 use crate::code::{Chunk, UpvalueSet};
@@ -84,6 +85,13 @@ pub(super) fn read_first(vm: &mut Vm, main: Ref, assigned: &mut Assigned) -> Res
     }
 }
 
+/// Was all looked at that a search was for?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SetterSearch {
+    Whole,
+    Cut,
+}
+
 impl Pairer<'_> {
     /// The incoming function takes the place of a value that is none (`local log = print` becomes
     /// `local function log`): it is met like any other, since its cells are to be joined. True when
@@ -135,7 +143,9 @@ impl Pairer<'_> {
             }
             let count = |old: u32| all.get(old as usize).map(|count| *count as usize);
             candidates.retain(|old, pairs| count(*old) == Some(pairs.len()) && self.agree(pairs));
-            self.search_setters(&candidates)?;
+            if self.search_setters(&candidates)? == SetterSearch::Cut {
+                self.warn_of_cut_search(&candidates)?;
+            }
         }
         for (old, pairs) in &candidates {
             if self
@@ -153,6 +163,38 @@ impl Pairer<'_> {
             }
         }
         self.note_assigned()
+    }
+
+    /// Where a value follows the file that the program may have assigned: no record of it is known,
+    /// and not all was searched for a function that does.
+    fn warn_of_cut_search(&mut self, candidates: &FxHashMap<u32, Vec<usize>>) -> Result<()> {
+        for (old, pairs) in candidates {
+            let pair = pairs
+                .first()
+                .and_then(|i| self.out.cell_pairs.get(*i))
+                .copied();
+            let cell = self.out.old_cells.get(*old as usize).copied();
+            let (Some(pair), Some(cell)) = (pair, cell.filter(|cell| !cell.assigned)) else {
+                continue;
+            };
+            let place = self.cell_place(&cell);
+            if self.vm.same(pair.old_value, pair.new_value)
+                || self.is_as_loaded(place, pair.old_value)?
+            {
+                continue;
+            }
+            let site = self.out.cell_site(pair.new)?;
+            let path = self.out.sites.path(self.vm, &self.context.title, site);
+            let values = [pair.old_value, pair.new_value].map(|value| describe(self.vm, value));
+            let [running, file] = values;
+            self.out.warnings.try_push(format!(
+                "{path}: {} gives way to {} as a constant; only the nearest {MOST_SEARCHED} \
+                 objects were searched for a function that assigns it; if one does, assign the \
+                 former value in __hotfix (R4.7)",
+                running?, file?
+            ))?;
+        }
+        Ok(())
     }
 
     /// All that is asked without looking at the text.
@@ -418,7 +460,7 @@ impl Pairer<'_> {
     /// Looks for running functions that assign one of the cells and that the file lacks now: behind
     /// the running functions and tables, in other modules, in the registry. The nearest first, a
     /// whole level at a time, and no more than [`MOST_SEARCHED`].
-    fn search_setters(&mut self, candidates: &FxHashMap<u32, Vec<usize>>) -> Result<()> {
+    fn search_setters(&mut self, candidates: &FxHashMap<u32, Vec<usize>>) -> Result<SetterSearch> {
         let mut cells: FxHashMap<usize, u32> = FxHashMap::default();
         for old in candidates.keys() {
             if let Some(cell) = self.out.old_cells.get(*old as usize) {
@@ -484,7 +526,10 @@ impl Pairer<'_> {
             }
             level = next;
         }
-        Ok(())
+        Ok(match level.is_empty() {
+            true => SetterSearch::Whole,
+            false => SetterSearch::Cut,
+        })
     }
 
     /// Does the function assign its upvalue with this number, counted from 1?

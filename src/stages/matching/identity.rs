@@ -654,6 +654,25 @@ impl Pairer<'_> {
             [running, incoming],
             &renames,
         )?;
+        self.warn_of_cut_lists()
+    }
+
+    /// The rows of a list past the limits go by their places.
+    fn warn_of_cut_lists(&mut self) -> Result<()> {
+        let (Some(definitions), Some(_)) = (
+            self.identity.running_definitions(),
+            &self.identity.alignment,
+        ) else {
+            return Ok(()); // nothing was edited
+        };
+        for (list, much) in &self.identity.running.cut {
+            self.out.warnings.try_push(format!(
+                "{}: {} has {much}, so these go by their places; give them names, as fields or \
+                 locals (R3.7)",
+                self.context.title,
+                shown(&definitions.describe(*list)?),
+            ))?;
+        }
         Ok(())
     }
 

@@ -79,8 +79,6 @@ impl Imports {
     }
 }
 
-/// Entries of a table that are compared with those of another module's object.
-const MOST_COMPARED: usize = 1_000;
 /// Entries of a module's object that are looked at.
 const MOST_LOOKED_AT: usize = 10_000;
 
@@ -138,9 +136,7 @@ impl Pairer<'_> {
                 continue;
             }
             let mark = self.vm.held();
-            let Some(entries) = self.vm.keep_at_most(new, MOST_COMPARED)? else {
-                return Ok(false);
-            };
+            let entries = self.vm.keep_some(new, usize::MAX)?;
             plain &= !entries.is_empty();
             for KeyValue { key, value } in entries.iter() {
                 let running = self.vm.get(old, key)?;

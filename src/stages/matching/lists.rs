@@ -670,9 +670,7 @@ impl Pairer<'_> {
     /// (R5.1) brings its number along. Up to which element of the file's that is so.
     ///
     /// ```lua
-    /// -- base and running, then the file
-    /// { "IDLE", "RUN", IDLE = 1, RUN = 2 }
-    /// { "IDLE", "RUN", "DEAD", IDLE = 1, RUN = 2, DEAD = 3 }
+    /// { "IDLE", IDLE = 1 } --> { "IDLE", "RUN", IDLE = 1, RUN = 2 }
     /// ```
     fn two_way(&mut self, pair: &TablePair, matched: &Matched) -> Result<usize> {
         let count = matched.old.len();

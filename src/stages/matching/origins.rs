@@ -76,6 +76,25 @@ pub(super) struct Origins {
     objects: Vec<Ref>,
     /// Where that stands; none for a function.
     holders: FxHashMap<DefinitionId, Holder>,
+    /// The lists whose rows go by their places, as there are too many elements or names: where they
+    /// stand, and what there is too much of.
+    pub(super) cut: Vec<(DefinitionId, CutList)>,
+}
+
+/// What a list has too many of for its rows to be known.
+#[derive(Clone, Copy)]
+pub(super) enum CutList {
+    Elements,
+    Names,
+}
+
+impl std::fmt::Display for CutList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CutList::Elements => write!(f, "more than {MOST_ROWS} elements"),
+            CutList::Names => write!(f, "more than {MOST_KEYS} names of functions in its rows"),
+        }
+    }
 }
 
 impl Origins {
@@ -370,7 +389,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     fn rows(&mut self, list: DefinitionId, object: Ref) -> Result<()> {
         let definitions = self.definitions;
         let mut rows: FxHashMap<DefinitionId, DefinitionId> = FxHashMap::default();
-        let mut keys = Vec::new();
+        let (mut keys, mut is_cut) = (Vec::new(), false);
         for (_, store) in definitions.stores_into(list) {
             let row = match (store.place, store.value) {
                 (Destination::Metatable { .. }, _) => continue,
@@ -383,6 +402,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             }) {
                 continue;
             }
+            let (mut is_known, mut has_more) = (false, false);
             for (_, store) in definitions.stores_into(row) {
                 if let Destination::Field {
                     key: Symbol::Constant(Constant::String(key)),
@@ -394,21 +414,30 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
                     && made.parent == Parent::Definition(row)
                 {
                     rows.try_insert_value(function, row)?;
-                    if keys.len() < MOST_KEYS && !keys.contains(&key) {
-                        keys.try_push(key)?;
+                    match keys.contains(&key) {
+                        true => is_known = true,
+                        false if keys.len() < MOST_KEYS => {
+                            keys.try_push(key)?;
+                            is_known = true;
+                        }
+                        false => has_more = true,
                     }
                 }
             }
+            is_cut |= has_more && !is_known;
         }
         if rows.is_empty() {
             return Ok(());
+        }
+        if is_cut {
+            self.out.cut.try_push((list, CutList::Names))?;
         }
         let mut names = Vec::new();
         for key in keys {
             names.try_push(self.vm.string(definitions.text(key))?)?;
         }
         let Some(entries) = self.vm.keep_at_most(object, MOST_ROWS)? else {
-            return Ok(());
+            return self.out.cut.try_push((list, CutList::Elements));
         };
         for KeyValue { key, value } in entries.iter() {
             if let Some(row) = self.row(&rows, &names, value)? {

@@ -16,8 +16,8 @@ use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
-/// Fields of a row that are looked at for functions.
-const MOST_FIELDS: usize = 64;
+/// Fields of a running row that are looked at for functions.
+const MOST_FIELDS: usize = 1_000;
 
 /// A table that existed, to which the incoming chunk added functions or tables.
 #[derive(Default)]
@@ -257,7 +257,11 @@ impl Pairer<'_> {
         if self.vm.kind(value) != Kind::Table {
             return Ok(false);
         }
-        for held in self.vm.keep_some(value, MOST_FIELDS)?.values() {
+        let most = match side {
+            Side::Incoming => usize::MAX,
+            Side::Running => MOST_FIELDS,
+        };
+        for held in self.vm.keep_some(value, most)?.values() {
             let val = self.vm.val(held);
             if !val.is_function() || (side == Side::Incoming) != self.is_fresh(val) {
                 continue;

@@ -178,6 +178,7 @@ impl Pairer<'_> {
         let is_untouched = place.is_some_and(|place| self.is_object_as_loaded(place, slot.old));
         let goes = is_untouched
             && !slot.change // what the file leaves of an existing table is not known
+            && !self.vm.val(slot.key).is_table() // the file has its own table as the key
             && !self.tables.is_exact(self.vm.val(slot.table).addr) // it goes already (R8)
             && !self.is_listed(slot.table, self.vm.integer(slot.key))
             && ((self.identity).is_reference_to_kept(self.vm, slot.old, slot.table, slot.key)
