@@ -302,6 +302,9 @@ local dimensions = {
     -- Registrations.
     { "handlers by name", module(handlers) },
     { "handlers without a name", module(nameless) },
+    { "handlers of one event", registrations "bus.on('e', function() return $v end)" },
+    { "handlers of one event, one edited", registrations(
+        "bus.on('e', function() return $i == 1 and $v end)") },
     { "handlers, one more", module(nameless,
         { becomes = function(n, version) return nameless(n + version, version) end }) },
     { "objects registered", module(objects) },

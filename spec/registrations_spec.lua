@@ -1005,4 +1005,45 @@ describe("registrations", function()
       end)
     end)
   end
+
+  -- Of so many alike the code tells, and else the order in the file, wherever the program has put
+  -- them.
+  it("of sixty handlers of one event, most with the same code", function()
+    start()
+    local bus = app:module("bus", [[
+      local bus = { list = {} }
+      function bus.on(event, f) bus.list[#bus.list + 1] = { event = event, f = f } end
+      return bus]])
+    local function alike(version, other)
+      local lines = { "local bus, M = require 'bus', {}" }
+      for i = 1, 60 do
+        local result = i == other and "nil, 'another'" or version
+        lines[i + 1] = ("bus.on('e', function() return %s end)"):format(result)
+      end
+      return table.concat(lines, "\n") .. "\nreturn M"
+    end
+    local function lines()
+      local found = {}
+      for i, record in ipairs(bus.list) do
+        found[i] = debug.getinfo(record.f, "S").linedefined - 1
+      end
+      return table.concat(found, " ")
+    end
+    app:module("alike", alike(1, 30))
+    table.insert(bus.list, table.remove(bus.list, 1))
+    local before, after = {}, {}
+    for i = 2, 61 do
+      before[i - 1] = i == 61 and 1 or i
+      -- The one with another code is the fiftieth now, and those before it have moved up.
+      after[i - 1] = i == 61 and 1 or i == 30 and 50 or i > 30 and i <= 50 and i - 1 or i
+    end
+    assert.equal(table.concat(before, " "), lines())
+    app:write("alike", alike(2, 50))
+    app:reloaded "alike"
+    assert.equal(table.concat(after, " "), lines())
+    app:write("alike", alike(3, 50))
+    app:reloaded "alike"
+    assert.equal(table.concat(after, " "), lines())
+    stop()
+  end)
 end)

@@ -238,6 +238,8 @@ impl Effects<'_> {
             holders: &mut self.holders,
             narrow: false,
             narrowed: false,
+            few: false,
+            left_out: None,
             pending: Vec::new(),
             nested: 0,
         })

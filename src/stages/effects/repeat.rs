@@ -23,6 +23,8 @@ use crate::model::ownership::Ownership;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
+/// Of a longer list of entries only the first so many are tried at first.
+const FEW: usize = 16;
 /// Assignments that are tried for one call.
 const MOST_TRIES: u32 = 20_000;
 /// Writes of one call for which every assignment is tried. The search is a recursion over them.
@@ -64,10 +66,35 @@ pub struct Search<'a> {
     pub narrow: bool,
     /// Entries have been left out for that.
     pub narrowed: bool,
+    /// Of very many entries only the first of each kind are candidates.
+    pub few: bool,
+    /// Entries have been left out for that; and the score that an assignment has that no other one
+    /// can exceed, with how many functions.
+    pub left_out: Option<(u32, usize)>,
     /// Objects that are still to be compared, and where the older ones stand.
     pub pending: Vec<Guess>,
     /// So many keys that are objects are being looked for, one in the other.
     pub nested: u32,
+}
+
+/// A list of a large table's entries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum EntryList {
+    /// All entries.
+    All,
+    /// The records that hold a string or a number.
+    With((Kind, u64)),
+    /// Those with functions of this code.
+    Code(Digest),
+}
+
+/// The entries of a list in the order of their functions in the file: the first one that fits is
+/// the best one of those that nothing else tells apart.
+#[derive(Default)]
+struct InOrder {
+    entries: Vec<u32>,
+    /// All entries before this one have an answer.
+    next: usize,
 }
 
 /// The entries of a large table that hold functions of the module's own, as they were when they
@@ -85,6 +112,10 @@ pub struct Holders {
     by_function: FxHashMap<usize, Vec<u32>>,
     /// The same by the functions' code; made when it is first needed.
     by_digest: Option<FxHashMap<Digest, Vec<u32>>>,
+    /// For each entry the sum of the first lines of its functions.
+    lines: Vec<u64>,
+    /// Long lists in the order of these lines, each made when it is first needed.
+    in_order: FxHashMap<EntryList, InOrder>,
 }
 
 /// What a call was given: its arguments, and what stands in those of its tables that the load has
@@ -276,7 +307,18 @@ impl Search<'_> {
         // tried.
         for narrow in [true, false] {
             (self.narrow, self.narrowed) = (narrow, false);
-            let found = self.find_among(writes)?;
+            (self.few, self.left_out) = (writes.len() == 1, None);
+            let mut found = self.find_among(writes)?;
+            if let Some((most, functions)) = self.left_out {
+                let is_best = |found: &Assignment| {
+                    let is_whole = found.score >= most && found.places.len() == functions;
+                    is_whole && found.distance == 0.0
+                };
+                if self.loose || !found.as_ref().is_some_and(is_best) {
+                    (self.few, self.narrowed) = (false, false);
+                    found = self.find_among(writes)?;
+                }
+            }
             let is_best = |found: &Assignment| {
                 found.score >= found.places.len() as u32 * score(MatchStrength::Code)
             };

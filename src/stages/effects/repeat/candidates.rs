@@ -2,9 +2,14 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::names::MatchStrength;
+use super::super::names::{FunctionNames, MatchStrength};
 use super::super::past::{SMALL, Spot, Write};
-use super::{DEPTH, Holders, MOST_BEHIND, MOST_LOOKED_AT, Search, SearchReason, Spotted};
+use super::unify::score;
+use super::{
+    DEPTH, EntryList, FEW, Holders, InOrder, MOST_BEHIND, MOST_LOOKED_AT, Search, SearchReason,
+    Spotted,
+};
+use crate::code::Digest;
 use crate::lua::heap::Place;
 use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
 use crate::support::error::Result;
@@ -82,6 +87,10 @@ impl Search<'_> {
         let vm = &*self.vm;
         entries.sort_by_key(|(key, _)| vm.integer(*key));
         for (key, value) in entries {
+            let mut both = [key, value].into_iter();
+            if both.any(|object| self.made.created(self.vm.val(object).addr)) {
+                continue; // what the load has put there answers to nothing
+            }
             let mut functions = Vec::new();
             let has_key = self.own_functions(key, 0, Some(&mut functions))?;
             let is_row = is_data && self.vm.kind(value) == Kind::Table;
@@ -90,6 +99,12 @@ impl Search<'_> {
             }
             let entry = holders.entries.len() as u32;
             holders.entries.try_push((key, value))?;
+            let mut lines = 0;
+            for function in &functions {
+                let line = self.vm.line(*function).unwrap_or_default();
+                lines += u64::from(line.unsigned_abs());
+            }
+            holders.lines.try_push(lines)?;
             for function in functions {
                 holders.functions.try_push((function, entry))?;
                 let current = self.names.current(self.vm, self.sources.lineage, function);
@@ -112,11 +127,11 @@ impl Search<'_> {
     /// Those of a large table's entries with functions of the module's own that may be what a new
     /// object is; none for all.
     fn narrowed(&mut self, table: (u32, bool), new: Ref) -> Result<Option<Vec<u32>>> {
+        let mut rarest: Option<(Kind, u64)> = None;
         if self.vm.kind(new) == Kind::Table {
             // What was given stands in the older record as well: of several such values the rarest
             // tells most.
             let entries = self.vm.keep_some(new, SMALL)?;
-            let mut rarest: Option<(Kind, u64)> = None;
             let with = |search: &Self, value| {
                 let holders = search.holders.get(&table);
                 holders
@@ -134,16 +149,21 @@ impl Search<'_> {
                     }
                 }
             }
-            if let Some(value) = rarest
-                && let Some(holders) = self.holders.get(&table)
-            {
-                let with = holders.by_value.get(&value).map_or(&[][..], |list| list);
-                let mut some = copied(with)?;
-                some.try_reserve(holders.large.len())?;
-                some.extend_from_slice(&holders.large);
-                some.sort_unstable();
-                return Ok(Some(some));
-            }
+        }
+        if self.few
+            && let Some(few) = self.first_few(table, rarest, new)?
+        {
+            return Ok(Some(few));
+        }
+        if let Some(value) = rarest
+            && let Some(holders) = self.holders.get(&table)
+        {
+            let with = holders.by_value.get(&value).map_or(&[][..], |list| list);
+            let mut some = copied(with)?;
+            some.try_reserve(holders.large.len())?;
+            some.extend_from_slice(&holders.large);
+            some.sort_unstable();
+            return Ok(Some(some));
         }
         if table.1 && self.loose {
             return Ok(Some(Vec::new())); // a row with other numbers is another row
@@ -170,17 +190,9 @@ impl Search<'_> {
                 some.extend_from_slice(with);
             }
             if likely.is_empty() {
-                if holders.by_digest.is_none() {
-                    let mut by_digest = FxHashMap::default();
-                    for (function, entry) in &holders.functions {
-                        if let Some(digest) = self.names.digest(self.vm, *function)? {
-                            add_under(&mut by_digest, digest, *entry)?;
-                        }
-                    }
-                    holders.by_digest = Some(by_digest);
-                }
                 let digest = self.names.digest_of_new(self.vm, function)?;
-                let with = digest.and_then(|digest| holders.by_digest.as_ref()?.get(&digest));
+                let by_digest = holders.by_digest(self.vm, self.names)?;
+                let with = digest.and_then(|digest| by_digest.get(&digest));
                 let with = with.map_or(&[][..], |list| list);
                 some.try_reserve(with.len())?;
                 some.extend_from_slice(with);
@@ -189,6 +201,79 @@ impl Search<'_> {
         some.sort_unstable();
         some.dedup();
         self.narrowed = true;
+        Ok(Some(some))
+    }
+
+    /// Where very many entries of a large table may be what a new object is, the first ones of
+    /// those that may be the best: by the names of its functions, by their code, and in the order
+    /// of the file. An entry whose functions have answers is none of a function that has none. None
+    /// where there are not so many.
+    fn first_few(
+        &mut self,
+        table: (u32, bool),
+        value: Option<(Kind, u64)>,
+        new: Ref,
+    ) -> Result<Option<Vec<u32>>> {
+        let is_long = |list: &Vec<u32>| list.len() > FEW;
+        let Some(holders) = self.holders.get(&table) else {
+            return Ok(None);
+        };
+        let list = match value {
+            Some(value) => EntryList::With(value),
+            None => EntryList::All,
+        };
+        let is_many = match value {
+            Some(value) => holders.by_value.get(&value).is_some_and(is_long),
+            None => holders.entries.len() > FEW,
+        };
+        // What holds too much may hold whatever value is looked for.
+        if !is_many || !holders.large.is_empty() {
+            return Ok(None);
+        }
+        let mut functions = Vec::new();
+        self.own_functions(new, DEPTH, Some(&mut functions))?;
+        let answers = &self.names.answers;
+        let is_answered = |function: &Ref| answers.contains_key(&self.vm.val(*function).addr);
+        if functions.is_empty() || functions.iter().any(is_answered) {
+            return Ok(None);
+        }
+        let by_code_alone = self.narrow && !self.loose && value.is_none();
+        let (mut some, mut most, mut is_cut) = (Vec::new(), 0, false);
+        for function in &functions {
+            let likely =
+                self.names
+                    .likely(self.vm, self.ownership, self.made, self.sources, *function)?;
+            let digest = self.names.digest_of_new(self.vm, *function)?;
+            let Some(holders) = self.holders.get_mut(&table) else {
+                continue;
+            };
+            for address in &likely {
+                let with = holders.by_function.get(address);
+                let with = with.map_or(&[][..], |list| list);
+                some.try_reserve(with.len())?;
+                some.extend_from_slice(with);
+            }
+            let by_digest = holders.by_digest(self.vm, self.names)?;
+            let code = digest.filter(|digest| by_digest.contains_key(digest));
+            most += score(match code {
+                _ if !likely.is_empty() => MatchStrength::Name,
+                Some(_) => MatchStrength::Code,
+                None => MatchStrength::Any,
+            });
+            if let Some(code) = code {
+                let code = EntryList::Code(code);
+                is_cut |= holders.first_of(self.vm, self.names, code, &mut some)?;
+            }
+        }
+        if let Some(holders) = self.holders.get_mut(&table).filter(|_| !by_code_alone) {
+            is_cut |= holders.first_of(self.vm, self.names, list, &mut some)?;
+        }
+        some.sort_unstable();
+        some.dedup();
+        self.narrowed |= by_code_alone;
+        if is_cut {
+            self.left_out = Some((most, functions.len()));
+        }
         Ok(Some(some))
     }
 
@@ -398,6 +483,73 @@ impl Search<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+impl Holders {
+    /// The entries by their functions' code.
+    fn by_digest(
+        &mut self,
+        vm: &mut Vm,
+        names: &mut FunctionNames,
+    ) -> Result<&FxHashMap<Digest, Vec<u32>>> {
+        if self.by_digest.is_none() {
+            let mut by_digest = FxHashMap::default();
+            for (function, entry) in &self.functions {
+                if let Some(digest) = names.digest(vm, *function)? {
+                    add_under(&mut by_digest, digest, *entry)?;
+                }
+            }
+            self.by_digest = Some(by_digest);
+        }
+        Ok(self.by_digest.get_or_insert_default())
+    }
+
+    /// Adds the first few entries of a list, in the order of the file, that have functions without
+    /// an answer. True where there are more.
+    fn first_of(
+        &mut self,
+        vm: &Vm,
+        names: &FunctionNames,
+        list: EntryList,
+        few: &mut Vec<u32>,
+    ) -> Result<bool> {
+        if !self.in_order.contains_key(&list) {
+            let mut entries = match list {
+                EntryList::All => collected((0..self.entries.len() as u32).map(Ok))?,
+                EntryList::With(value) => {
+                    copied(self.by_value.get(&value).map_or(&[][..], |list| list))?
+                }
+                EntryList::Code(code) => {
+                    let by_digest = self.by_digest.as_ref();
+                    let with = by_digest.and_then(|by_digest| by_digest.get(&code));
+                    copied(with.map_or(&[][..], |list| list))?
+                }
+            };
+            entries.sort_unstable_by_key(|entry| (self.lines.get(*entry as usize), *entry));
+            let in_order = InOrder { entries, next: 0 };
+            self.in_order.try_insert_value(list, in_order)?;
+        }
+        let Some(list) = self.in_order.get_mut(&list) else {
+            return Ok(false);
+        };
+        let functions = &self.functions;
+        let is_answered = |entry: u32| {
+            let start = functions.partition_point(|(_, known)| *known < entry);
+            let own = functions.iter().skip(start);
+            own.take_while(|(_, known)| *known == entry)
+                .all(|(function, _)| names.is_answered(vm, *function))
+        };
+        let rest = list.entries.iter().skip(list.next);
+        list.next += rest.take_while(|entry| is_answered(**entry)).count();
+        let mut rest = list.entries.iter().skip(list.next);
+        few.try_reserve(FEW)?;
+        few.extend(
+            rest.by_ref()
+                .take(FEW)
+                .filter(|entry| !is_answered(**entry)),
+        );
+        Ok(rest.next().is_some())
     }
 }
 
