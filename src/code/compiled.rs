@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::Chunk;
 use super::align::{Alignment, align};
 use super::definitions::Definitions;
+use super::text::Outermost;
 use crate::support::error::Result;
 use crate::support::mem;
 use crate::support::secret::Secret;
@@ -20,6 +21,8 @@ pub struct Compiled {
     pub dump: Arc<Vec<u8>>,
     /// What is known of it, where states share it.
     pub chunk: Option<Arc<Chunk>>,
+    /// The outermost functions of the text, if it was read for them.
+    pub functions: Option<Vec<Outermost>>,
     definitions: OnceLock<Option<Arc<Definitions>>>,
     /// Where states share it: how it answers to another version, the first that one asked for.
     alignment: OnceLock<(Arc<Definitions>, Arc<Alignment>)>,
@@ -36,6 +39,7 @@ impl Compiled {
             text,
             dump: mem::counted(dump)?,
             chunk: None,
+            functions: None,
             definitions: OnceLock::new(),
             alignment: OnceLock::new(),
         })

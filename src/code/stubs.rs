@@ -21,6 +21,8 @@ use crate::support::mem::{TryInsert, TryPush};
 pub struct Stubs<'a> {
     /// It.
     pub text: Vec<u8>,
+    /// The outermost functions of the new text.
+    pub functions: Vec<Outermost>,
     old: &'a Main<'a>,
     /// For each outermost function of the new text.
     places: Vec<OuterFunction>,
@@ -44,7 +46,8 @@ struct Old {
 
 impl<'a> Stubs<'a> {
     /// Puts stubs into the new one of two texts, of the older of which the compiler made `old`.
-    /// None where the texts have little in common, or that is not sure.
+    /// None where the texts have little in common, or that is not sure. The outermost functions of
+    /// the older text may be known.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -52,8 +55,9 @@ impl<'a> Stubs<'a> {
         difference: &Difference,
         texts: [&[u8]; 2],
         old: &'a Main<'a>,
+        old_functions: Option<&[Outermost]>,
     ) -> Result<Option<Stubs<'a>>> {
-        let Some([before, after]) = functions(texts, difference)? else {
+        let Some([before, after]) = functions(texts, difference, old_functions)? else {
             return Ok(None);
         };
         let is_it = |(found, child): (&Outermost, &DumpFunction)| {
@@ -76,6 +80,7 @@ impl<'a> Stubs<'a> {
         }
         let mut stubs = Stubs {
             text: Vec::new(),
+            functions: Vec::new(),
             old,
             places: Vec::new(),
         };
@@ -102,7 +107,9 @@ impl<'a> Stubs<'a> {
             })?;
         }
         let rest = texts[1].get(behind..).unwrap_or_default();
-        Ok(known(put(&mut stubs.text, rest))?.map(|()| stubs))
+        let is_put = known(put(&mut stubs.text, rest))?.is_some();
+        stubs.functions = after;
+        Ok(is_put.then_some(stubs))
     }
 
     fn put_stub(&mut self, before: &[u8], child: usize, place: &Outermost) -> Read<()> {

@@ -4,7 +4,7 @@
 //! text. Where something is not sure, nothing is found.
 
 use crate::support::error::Result;
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryPush, copied};
 
 /// The word with which a function begins.
 pub(super) const FUNCTION: &[u8] = b"function";
@@ -111,7 +111,7 @@ pub(super) fn the_function(text: &[u8]) -> Option<usize> {
 }
 
 /// A function's text up to its parameters.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Head {
     /// Where the parameters begin.
     pub(super) paren: usize,
@@ -133,8 +133,8 @@ pub(super) fn head(text: &[u8]) -> Option<Head> {
 }
 
 /// A function of a text that stands in no other one.
-#[derive(Clone, Copy)]
-pub(super) struct Outermost {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outermost {
     pub(super) begin: usize,
     /// Behind its `end`.
     pub(super) end: usize,
@@ -146,16 +146,19 @@ pub(super) struct Outermost {
 }
 
 /// The outermost functions of two texts; none where that is not sure, or where a local outside of
-/// functions has an attribute.
+/// functions has an attribute. Those of the old one may be `known`.
 pub(super) fn functions(
     [old, new]: [&[u8]; 2],
     difference: &Difference,
+    known: Option<&[Outermost]>,
 ) -> Result<Option<[Vec<Outermost>; 2]>> {
-    let mut before = Functions::default();
-    if !before.read(old, |_, _| Ok(false))? {
+    let before = match known {
+        Some(known) => Some(copied(known)?),
+        None => all_functions(old)?,
+    };
+    let Some(before) = before else {
         return Ok(None);
-    }
-    let before = before.found;
+    };
     // Up to where the texts differ, and behind that, they have the same functions.
     let mut after = Functions::default();
     for function in before
@@ -191,6 +194,13 @@ pub(super) fn functions(
         Ok(true)
     })?;
     Ok(is_read.then_some([before, after.found]))
+}
+
+/// The outermost functions of a text.
+pub fn all_functions(text: &[u8]) -> Result<Option<Vec<Outermost>>> {
+    let mut all = Functions::default();
+    let is_read = all.read(text, |_, _| Ok(false))?;
+    Ok(is_read.then_some(all.found))
 }
 
 /// The outermost functions of a text as far as it was read.

@@ -212,10 +212,7 @@ impl<'d> Parser<'_, 'd> {
         let (lines, absolute) = read_lines(&mut reader, code.len() / 4, &mut self.parsed.absolute)?;
         let start = reader.position();
         let locals = self.locals(&mut reader, id)?;
-        let locals_digest = match depth {
-            0 => 0,
-            _ => self.locals_digest(reader.since(start), &children),
-        };
+        let locals_digest = self.locals_digest(depth, reader.since(start), &children);
         for _ in 0..reader.count()? {
             reader.string()?;
         }
@@ -238,8 +235,11 @@ impl<'d> Parser<'_, 'd> {
         Ok(id)
     }
 
-    /// A digest of a function's locals, and of those of its children.
-    fn locals_digest(&self, own: &[u8], children: &[ProtoId]) -> u64 {
+    /// A digest of a function's locals, and of those of its children; 0 for the main function.
+    fn locals_digest(&self, depth: u32, own: &[u8], children: &[ProtoId]) -> u64 {
+        if depth == 0 {
+            return 0;
+        }
         let children = children.iter().filter_map(|child| self.out.proto(*child));
         children.fold(self.secret.digest(own), |digest, child| {
             self.out.mixed(digest, child.locals_digest)

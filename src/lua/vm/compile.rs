@@ -10,14 +10,16 @@ use super::{DebugInfo, Ref, Version, Vm};
 use crate::code::compiled::Compiled;
 use crate::code::splice::{Edit, Main};
 use crate::code::stubs::Stubs;
-use crate::code::text::Difference;
+use crate::code::text::{Difference, Outermost};
 use crate::lua::given::GivenText;
 use crate::support::error::{Error, Result};
 use crate::support::fault;
 
 /// The dump of a text of which not all was compiled.
-struct Spliced {
-    dump: Vec<u8>,
+pub(super) struct Spliced {
+    pub(super) dump: Vec<u8>,
+    /// The outermost functions of the text, if it was read for them.
+    pub(super) functions: Option<Vec<Outermost>>,
     /// Each byte is what the compiler makes of the whole text. Else the main function's constants
     /// may have other numbers.
     #[cfg_attr(not(test), allow(dead_code))]
@@ -36,15 +38,15 @@ impl Vm {
         code: &GivenText,
         chunk_name: &CStr,
         last: Option<&Version>,
-    ) -> Result<(Ref, Option<Vec<u8>>)> {
+    ) -> Result<(Ref, Option<Spliced>)> {
         if let Some(last) = last
-            && let Some(Spliced { dump, .. }) = self.spliced(code, chunk_name, &last.compiled)?
+            && let Some(spliced) = self.spliced(code, chunk_name, &last.compiled)?
         {
             // SAFETY: all functions in it were dumped by this Lua, whole, and made of text. Each
             // captures what the compiler said that it captures, from a main function of which the
             // same locals stand in the same registers.
-            match unsafe { self.load_binary(&dump, chunk_name) } {
-                Ok(main) => return Ok((main, Some(dump))),
+            match unsafe { self.load_binary(&spliced.dump, chunk_name) } {
+                Ok(main) => return Ok((main, Some(spliced))),
                 Err(Error::Memory) => return Err(Error::Memory),
                 Err(_) => {} // (a Lua that loads no binary code)
             }
@@ -62,6 +64,7 @@ impl Vm {
     ) -> Result<Option<Spliced>> {
         let exact = |dump| Spliced {
             dump,
+            functions: None,
             is_exact: true,
         };
         if last.text.is_empty() || last.name != chunk_name.to_bytes() {
@@ -87,7 +90,8 @@ impl Vm {
                 return Ok(Some(exact(spliced)));
             }
         }
-        let Some(stubs) = Stubs::of(&difference, texts, &old)? else {
+        let known = last.functions.as_deref();
+        let Some(stubs) = Stubs::of(&difference, texts, &old, known)? else {
             return Ok(None);
         };
         let Some(dump) = self.dump_of(&stubs.text, chunk_name)? else {
@@ -95,6 +99,7 @@ impl Vm {
         };
         Ok(stubs.filled(&dump)?.map(|dump| Spliced {
             dump,
+            functions: Some(stubs.functions),
             is_exact: false,
         }))
     }

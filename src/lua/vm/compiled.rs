@@ -58,17 +58,18 @@ impl Vm {
                 Err(_) => {} // (a Lua that loads no binary code)
             }
         }
-        let (main, dump) = self.compile_text(&code, chunk_name, last)?;
-        let dump = match dump {
-            Some(dump) => dump,
+        let (main, spliced) = self.compile_text(&code, chunk_name, last)?;
+        let (dump, functions) = match spliced {
+            Some(spliced) => (spliced.dump, spliced.functions),
             None => {
                 self.reserve_dump(code.bytes().len())?;
                 self.dump(main, DebugInfo::Keep)?;
-                self.take_dump()
+                (self.take_dump(), None)
             }
         };
         let text = code.into_text().unwrap_or_default();
         let mut compiled = Compiled::new(copied(name)?, text, dump)?;
+        compiled.functions = functions;
         if digest.is_some() && shared::has_others() {
             let chunk = Chunk::read(compiled.dump.clone(), &self.secret)?;
             compiled.chunk = chunk.map(mem::counted).transpose()?;

@@ -18,7 +18,7 @@ use crate::code::compiled::Compiled;
 use crate::code::definitions::Definitions;
 use crate::code::splice::{Edit, Main, difference_in_meaning};
 use crate::code::stubs::Stubs;
-use crate::code::text::Difference;
+use crate::code::text::{Difference, all_functions};
 use crate::lua::given::GivenText;
 use crate::lua::testing::TestState;
 use crate::lua::vm::{DebugInfo, Vm};
@@ -307,7 +307,16 @@ impl Tally {
             let whole = vm.dump(whole, DebugInfo::Keep).expect("memory");
             self.taken_over += Definitions::taken_over(&last.dump, whole) as usize;
         }
-        if let Some(Spliced { dump, is_exact }) = &spliced {
+        if let Some(Spliced {
+            dump,
+            is_exact,
+            functions,
+        }) = &spliced
+        {
+            if functions.is_some() {
+                let all = all_functions(new.as_bytes()).expect("memory");
+                assert_eq!(*functions, all, "functions differ:\n{new}");
+            }
             let Ok(whole) = whole else {
                 panic!("spliced, and does not compile:\n{old}\n---- became\n{new}");
             };
@@ -517,7 +526,7 @@ do local c function M:k(x) c = function() return c, a end end end
                 if let Some(edit) = Edit::find(&difference, texts, &main).expect("memory") {
                     edit.splice([dump, dump]).expect("memory");
                 }
-                if let Some(stubs) = Stubs::of(&difference, texts, &main).expect("memory") {
+                if let Some(stubs) = Stubs::of(&difference, texts, &main, None).expect("memory") {
                     stubs.filled(dump).expect("memory");
                 }
             }
