@@ -306,7 +306,8 @@ impl Pairer<'_> {
     /// well, another module's object for one, is no data of the module's.
     fn is_table_as_loaded(&mut self, table: Ref, path: Path, code: CodeInTable) -> Result<bool> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
-        let mut work = vec![(table, path)];
+        let mut work = Vec::new();
+        work.try_push((table, path))?;
         while let Some((table, path)) = work.pop() {
             let val = self.vm.val(table);
             if seen.try_insert_value(val.addr, ())?.is_some() {
