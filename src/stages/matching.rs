@@ -667,7 +667,7 @@ impl Pairer<'_> {
             } else if self.cells.has_pairs() {
                 self.sort_cell_edges()?;
             } else if self.take_definitions()?
-                || self.meet_dependencies()?
+                || self.discover_in_dependencies()?
                 || self.resolve_keyed(Pass::Early)?
                 || self.resolve_numbered()?
                 || self.resolve_references(Pass::Early)?
@@ -789,7 +789,7 @@ impl Pairer<'_> {
     }
 
     /// What the incoming value has beside it.
-    fn beside(&self, key: Ref, new: Ref, old: Ref) -> EntryPair {
+    fn entry_pair(&self, key: Ref, new: Ref, old: Ref) -> EntryPair {
         let new_val = self.vm.val(new);
         EntryPair {
             key,
@@ -802,7 +802,7 @@ impl Pairer<'_> {
     }
 
     /// What becomes of a slot.
-    fn classify_slot(&mut self, beside: &EntryPair) -> Result<Action> {
+    fn classify_slot(&mut self, entry: &EntryPair) -> Result<Action> {
         let EntryPair {
             new,
             old,
@@ -810,7 +810,7 @@ impl Pairer<'_> {
             old_val: o,
             order,
             ..
-        } = *beside;
+        } = *entry;
         if o.is_nil() {
             return Ok(if n.is_nil() {
                 Action::Keep
@@ -872,16 +872,16 @@ impl Pairer<'_> {
         &mut self,
         slot: SlotDecision,
         holder: Option<Ref>,
-        beside: &EntryPair,
+        entry: &EntryPair,
         children: &mut Vec<QueuedChild>,
     ) -> Result<()> {
-        let order = beside.order;
-        self.note_external(&slot, beside)?;
-        if slot.action == Action::Keep && self.may_be_coroutine(beside.new_val) {
+        let order = entry.order;
+        self.note_external(&slot, entry)?;
+        if slot.action == Action::Keep && self.may_be_coroutine(entry.new_val) {
             let site = self.out.sites.key(slot.parent, slot.key)?;
             self.pair_coroutines(slot.old, slot.new, site)?;
         }
-        let kind = match (slot.action, beside.new_val.kind, order) {
+        let kind = match (slot.action, entry.new_val.kind, order) {
             (Action::Merge, ..) => ChildKind::Pair,
             (Action::Refer, Kind::Table, _) => {
                 let site = self.out.sites.key(slot.parent, slot.key)?;
@@ -905,7 +905,7 @@ impl Pairer<'_> {
                 ChildKind::Scan
             }
             _ => {
-                if beside.old_val.is_function() {
+                if entry.old_val.is_function() {
                     let site = self.out.sites.key(slot.parent, slot.key)?;
                     self.function1(slot.old, site)?;
                 }
@@ -921,7 +921,7 @@ impl Pairer<'_> {
             new: slot.new,
             old: slot.old,
             kind,
-            added: beside.old_val.is_nil() && self.vm.integer(slot.key).is_none(),
+            added: entry.old_val.is_nil() && self.vm.integer(slot.key).is_none(),
         })
     }
 

@@ -116,12 +116,12 @@ impl Pairer<'_> {
                 compared: false,
             });
         }
-        let beside = self.beside(key, change.new, change.old);
-        let action = self.classify_slot(&beside)?;
-        if action == Action::Keep && beside.new_val.is_nil() {
+        let entry = self.entry_pair(key, change.new, change.old);
+        let action = self.classify_slot(&entry)?;
+        if action == Action::Keep && entry.new_val.is_nil() {
             return Ok(()); // the chunk removed it: what the running version has stays (R5.2)
         }
-        let is_data = !beside.new_val.is_function() && beside.order.is_none() && !self.replace_data;
+        let is_data = !entry.new_val.is_function() && entry.order.is_none() && !self.replace_data;
         if action == Action::Add && is_data && self.vm.integer(key).is_some() {
             return Ok(()); // R5.3: lists are state
         }
@@ -134,8 +134,8 @@ impl Pairer<'_> {
             action,
             change: true,
         };
-        slot.action = self.three_way(action, &slot, &beside)?;
+        slot.action = self.three_way(action, &slot, &entry)?;
         self.out.slots.try_push(slot)?;
-        self.child(slot, Some(change.table), &beside, children)
+        self.child(slot, Some(change.table), &entry, children)
     }
 }

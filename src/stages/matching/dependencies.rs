@@ -26,7 +26,7 @@ pub struct HeldUpvalue {
 
 impl Pairer<'_> {
     /// Meets them, once. True when there was something of the file's.
-    pub(super) fn meet_dependencies(&mut self) -> Result<bool> {
+    pub(super) fn discover_in_dependencies(&mut self) -> Result<bool> {
         if std::mem::replace(&mut self.dependencies_met, true) {
             return Ok(false);
         }
@@ -45,18 +45,18 @@ impl Pairer<'_> {
             }
             if val.is_table() {
                 for entry in self.vm.keep_entries(at)?.iter() {
-                    found |= self.meet_in_dependency(at, entry, &mut work)?;
+                    found |= self.discover_in_dependency(at, entry, &mut work)?;
                 }
                 let value = self.vm.metatable(at)?;
                 let entry = KeyValue {
                     key: Ref::NIL,
                     value,
                 };
-                found |= self.meet_in_dependency(at, entry, &mut work)?;
+                found |= self.discover_in_dependency(at, entry, &mut work)?;
             } else {
                 for index in 1..=self.vm.info(at)?.map_or(0, |info| info.upvalues) {
                     let value = self.vm.upvalue_value(at, index)?;
-                    if self.meet_object(value, &mut work)? {
+                    if self.discover_object(value, &mut work)? {
                         found = true;
                         self.out.held.try_push(HeldUpvalue {
                             function: at,
@@ -77,13 +77,16 @@ impl Pairer<'_> {
             && self.order_of(val).is_none()
     }
 
-    fn meet_in_dependency(
+    fn discover_in_dependency(
         &mut self,
         table: Ref,
         KeyValue { key, value }: KeyValue,
         work: &mut Vec<Ref>,
     ) -> Result<bool> {
-        let found = [self.meet_object(key, work)?, self.meet_object(value, work)?];
+        let found = [
+            self.discover_object(key, work)?,
+            self.discover_object(value, work)?,
+        ];
         if found != [false, false] {
             self.out
                 .references
@@ -93,7 +96,7 @@ impl Pairer<'_> {
     }
 
     /// Is it an object of the file's? It is met then; one of a dependency waits to be looked into.
-    fn meet_object(&mut self, value: Ref, work: &mut Vec<Ref>) -> Result<bool> {
+    fn discover_object(&mut self, value: Ref, work: &mut Vec<Ref>) -> Result<bool> {
         let val = self.vm.val(value);
         if self.is_dependencies(val) {
             work.try_push(value)?;

@@ -47,25 +47,25 @@ impl Pairer<'_> {
         entries: Vec<EntryPair>,
     ) -> Result<Vec<IncomingElement>> {
         let mut written = Vec::new();
-        for beside in entries {
-            let val = beside.new_val;
-            let is_fresh = beside.order.is_some();
+        for entry in entries {
+            let val = entry.new_val;
+            let is_fresh = entry.order.is_some();
             let f2 = match val.is_function() && is_fresh {
                 true => {
-                    let site = self.out.sites.key(pair.site, beside.key)?;
-                    self.function2(beside.new, site)?
+                    let site = self.out.sites.key(pair.site, entry.key)?;
+                    self.function2(entry.new, site)?
                 }
                 false => None,
             };
             let has_code =
-                val.is_function() || val.is_table() && is_fresh && self.bears_code(beside.new)?;
+                val.is_function() || val.is_table() && is_fresh && self.bears_code(entry.new)?;
             written.try_push(IncomingElement {
-                beside,
+                entry,
                 f2,
                 has_code,
             })?;
         }
-        written.sort_by_key(|one| self.vm.integer(one.beside.key));
+        written.sort_by_key(|one| self.vm.integer(one.entry.key));
         Ok(written)
     }
 
@@ -113,7 +113,7 @@ impl Pairer<'_> {
             new_val,
             order,
             ..
-        } = written.beside;
+        } = written.entry;
         if order.is_none() {
             return Some(new);
         }
@@ -235,7 +235,7 @@ impl Pairer<'_> {
             new_val,
             order,
             ..
-        } = one.beside;
+        } = one.entry;
         let partner = self.partner(one);
         let mut element = Element {
             kind: kind_of(new_val),
@@ -314,7 +314,7 @@ impl Pairer<'_> {
 
     /// Is it an element that the last version of the file has made, whatever became of it?
     pub(super) fn was_element(&mut self, one: &IncomingElement) -> Result<bool> {
-        let EntryPair { new, new_val, .. } = one.beside;
+        let EntryPair { new, new_val, .. } = one.entry;
         if new_val.is_function() {
             return Ok(self.identity.was_element(self.vm, new));
         }

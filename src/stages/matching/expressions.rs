@@ -89,7 +89,7 @@ impl Identity {
             };
             let key = vm.with_bytes(key, |key| definitions.find(key)).flatten()?;
             let (id, store) = last_store(definitions, holder, key)?;
-            Some(leads_elsewhere((definitions, store.value), id))
+            Some(is_given_elsewhere((definitions, store.value), id))
         };
         store().unwrap_or(false)
     }
@@ -103,7 +103,7 @@ impl Identity {
             let variable = definitions.variable(id).filter(|known| !known.is_given)?;
             let (store, _) = definitions.stores_to(id).next()?;
             let made = (definitions, variable.initialiser);
-            Some(variable.assignments > 0 || leads_elsewhere(made, store))
+            Some(variable.assignments > 0 || is_given_elsewhere(made, store))
         };
         store().unwrap_or(false)
     }
@@ -165,7 +165,7 @@ fn is_written_out(symbol: Symbol) -> bool {
 }
 
 /// Is it the expression of an object that the text makes elsewhere than for this store?
-fn leads_elsewhere(expression: Expression<'_>, store: StoreId) -> bool {
+fn is_given_elsewhere(expression: Expression<'_>, store: StoreId) -> bool {
     let (version, symbol) = plain(expression);
     match symbol {
         Symbol::Definition(id) => !version.is_place(id, store),

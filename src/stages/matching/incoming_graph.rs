@@ -32,7 +32,7 @@ pub(super) struct IncomingEntry {
 
 impl IncomingEntry {
     /// The entry beside what the running version has under its key.
-    pub(super) fn beside(self, old: Ref, old_val: Val) -> EntryPair {
+    pub(super) fn entry_pair(self, old: Ref, old_val: Val) -> EntryPair {
         EntryPair {
             key: self.entry.key,
             new: self.entry.value,

@@ -166,8 +166,8 @@ impl Pairer<'_> {
             ..
         } = keyed;
         let old = self.vm.get(table, old_key)?;
-        let beside = self.beside(key, new, old);
-        let action = self.classify_slot(&beside)?;
+        let entry = self.entry_pair(key, new, old);
+        let action = self.classify_slot(&entry)?;
         let is_function = self.vm.kind(key) == Kind::Function;
         let mut slot = SlotDecision {
             table,
@@ -183,10 +183,10 @@ impl Pairer<'_> {
         } else if old_key == key && self.vm.val(key).is_table() {
             self.scan_queue.try_push((key, parent))?;
         }
-        if !is_function || old_key == key || beside.old_val.is_nil() {
-            slot.action = self.three_way(action, &slot, &beside)?;
+        if !is_function || old_key == key || entry.old_val.is_nil() {
+            slot.action = self.three_way(action, &slot, &entry)?;
             self.out.slots.try_push(slot)?;
-            return self.child(slot, None, &beside, children);
+            return self.child(slot, None, &entry, children);
         }
         // A function as a key: the entry goes on under the function that takes its place.
         let stays = matches!(action, Action::Keep | Action::Merge | Action::Conflict);
@@ -206,7 +206,7 @@ impl Pairer<'_> {
             },
             ..slot
         })?;
-        self.child(slot, None, &beside, children)
+        self.child(slot, None, &entry, children)
     }
 
     /// Functions of the file that are nothing but keys, when names have told what they can. True

@@ -80,7 +80,7 @@ pub(super) struct RunningElement {
 /// An incoming element list.
 #[derive(Clone, Copy)]
 pub(super) struct IncomingElement {
-    pub(super) beside: EntryPair,
+    pub(super) entry: EntryPair,
     /// Its number, if it is a fresh Lua function.
     pub(super) f2: Option<u32>,
     /// It is a function, or has one.
@@ -90,7 +90,7 @@ pub(super) struct IncomingElement {
 impl IncomingElement {
     /// What a message calls it.
     pub(super) fn what(&self) -> &'static str {
-        match (self.beside.new_val.is_function(), self.has_code) {
+        match (self.entry.new_val.is_function(), self.has_code) {
             (true, _) => "function",
             (_, true) => "row with functions",
             _ => "row",
@@ -201,19 +201,17 @@ fn none<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
 impl Pairer<'_> {
     /// Looks at the list part of a pair of tables. Plain data that stays as it runs needs no more.
     pub(super) fn list(&mut self, pair: &TablePair, written: Vec<EntryPair>) -> Result<()> {
-        for beside in &written {
-            if self.may_be_coroutine(beside.new_val) {
-                self.pair_coroutines(beside.old, beside.new, pair.site)?;
+        for entry in &written {
+            if self.may_be_coroutine(entry.new_val) {
+                self.pair_coroutines(entry.old, entry.new, pair.site)?;
             }
         }
         let stays = !self.replace_data && !self.merges;
         let end = self.vm.raw_len(pair.old).max(written.len() as i64);
         let is_as_it_runs =
-            |beside: &EntryPair| is_scalar(beside.new_val) && self.vm.same(beside.new, beside.old);
+            |entry: &EntryPair| is_scalar(entry.new_val) && self.vm.same(entry.new, entry.old);
         if stays && end == written.len() as i64 && written.iter().all(is_as_it_runs) {
-            return written
-                .iter()
-                .try_for_each(|beside| self.plain(pair, beside));
+            return written.iter().try_for_each(|entry| self.plain(pair, entry));
         }
         let address = self.vm.val(pair.old).addr;
         let end = end.min(MOST_ELEMENTS);
@@ -327,7 +325,7 @@ impl Pairer<'_> {
         {
             return Ok(false);
         }
-        let (o, n) = (running.val, written.beside.new_val);
+        let (o, n) = (running.val, written.entry.new_val);
         let is_object = |val: Val| val.is_table() || val.is_function();
         let fits = match (is_object(o), is_object(n)) {
             (true, true) => {
@@ -337,13 +335,13 @@ impl Pairer<'_> {
                         .new
                         .get(f2 as usize)
                         .is_some_and(|new| new.partners.contains(&f1)),
-                    _ => self.are_paired(running.value, written.beside.new),
+                    _ => self.are_paired(running.value, written.entry.new),
                 };
                 let is_free = || match (running.f1, written.f2) {
                     (Some(f1), Some(f2)) => self.is_free_function(f1, f2),
                     _ => o.is_table() && n.is_table() && self.are_free(o.addr, n.addr),
                 };
-                o == n || paired || is_free() && !self.are_others(running.value, written.beside.new)
+                o == n || paired || is_free() && !self.are_others(running.value, written.entry.new)
             }
             (false, false) => true,
             _ => false,
@@ -453,7 +451,7 @@ impl Pairer<'_> {
             if (is_its_place || matched.path.is_none())
                 && Matched::at(&matched.of_new, i).is_none()
                 && old.val.is_function()
-                && new.beside.new_val.is_function()
+                && new.entry.new_val.is_function()
                 && !self.is_own_function(old.value)?
             {
                 matched.join(i, i);
@@ -517,7 +515,7 @@ impl Pairer<'_> {
             let is_known = Matched::at(&matched.of_new, i).is_some()
                 || Matched::at(&matched.base_of_new, i).is_some()
                 || matched.told.get(i) == Some(&true);
-            if is_known || is_scalar(new.beside.new_val) || is_settled && !new.has_code {
+            if is_known || is_scalar(new.entry.new_val) || is_settled && !new.has_code {
                 continue;
             }
             let element = self.describe_written(&new, &mut met)?;
@@ -569,7 +567,7 @@ impl Pairer<'_> {
         }
         for (i, new) in matched.new.iter().enumerate() {
             let (Some(known), Some(base_of_new), Some(told)) = (
-                self.identity.kept_elsewhere(self.vm, new.beside.new),
+                self.identity.kept_elsewhere(self.vm, new.entry.new),
                 matched.base_of_new.get_mut(i),
                 matched.told.get_mut(i),
             ) else {
@@ -593,7 +591,7 @@ impl Pairer<'_> {
                 continue;
             };
             let IncomingElement {
-                beside,
+                entry,
                 f2,
                 has_code,
             } = *new;
@@ -606,10 +604,10 @@ impl Pairer<'_> {
                 if self.out.old.get(f1 as usize).is_some_and(|old| old.own) {
                     self.edge(Edge { f1, f2 })?;
                 }
-            } else if beside.new_val.is_table() && old.val.is_table() && beside.order.is_some() {
-                if self.was_import(old.value, beside.new)? {
+            } else if entry.new_val.is_table() && old.val.is_table() && entry.order.is_some() {
+                if self.was_import(old.value, entry.new)? {
                     let site = self.element_site(pair.site, old.index)?;
-                    self.scan_queue.try_push((beside.new, site))?;
+                    self.scan_queue.try_push((entry.new, site))?;
                     continue;
                 }
                 let base = Matched::at(&matched.of_new, i);
@@ -619,7 +617,7 @@ impl Pairer<'_> {
                 if matched.path.is_some() {
                     self.places.row(site, place)?;
                 }
-                self.pair_tables(old.value, beside.new, site, self.fit())?;
+                self.pair_tables(old.value, entry.new, site, self.fit())?;
             }
         }
         Ok(())
@@ -682,18 +680,18 @@ impl Pairer<'_> {
             return Ok(0);
         }
         for i in count..matched.new.len() {
-            let Some(beside) = matched.new.get(i).map(|new| new.beside) else {
+            let Some(entry) = matched.new.get(i).map(|new| new.entry) else {
                 break;
             };
             let mark = self.vm.held();
-            let number = self.vm.get(pair.new, beside.new)?;
-            let is_number = self.vm.same(number, beside.key);
+            let number = self.vm.get(pair.new, entry.new)?;
+            let is_number = self.vm.same(number, entry.key);
             self.vm.release(mark);
-            let digest = self.vm.digest(beside.new);
+            let digest = self.vm.digest(entry.new);
             let is_new = digest.is_some_and(|name| !self.out.base.is_there(path.place(name)));
-            let is_free = beside.new_val.kind == Kind::String
+            let is_free = entry.new_val.kind == Kind::String
                 && Matched::at(&matched.base_of_new, i).is_none()
-                && self.vm.look_up(pair.old, beside.new)?.1.is_nil();
+                && self.vm.look_up(pair.old, entry.new)?.1.is_nil();
             if !(is_number && is_new && is_free) {
                 return Ok(i);
             }
@@ -712,7 +710,7 @@ impl Pairer<'_> {
         }
         let is_told =
             matched.path.is_some() && matched.is_whole && matched.doubtful.get(i) == Some(&false);
-        let is_row = matched.path.is_some() && new.beside.new_val.is_table();
+        let is_row = matched.path.is_some() && new.entry.new_val.is_table();
         if !is_told && (new.has_code || is_row) {
             self.not_added(pair.site, &new, matched.path.is_some())?;
         }
@@ -730,7 +728,7 @@ impl Pairer<'_> {
         // The file may have changed it: nothing tells.
         let may_be = |new: usize| {
             matched.doubtful.get(new) == Some(&true)
-                && (matched.new.get(new)).is_some_and(|new| new.beside.new_val.kind == old.val.kind)
+                && (matched.new.get(new)).is_some_and(|new| new.entry.new_val.kind == old.val.kind)
         };
         if (0..matched.new.len()).any(may_be) {
             return Ok(false);
@@ -958,10 +956,10 @@ impl Pairer<'_> {
                 Some((old, running)) => {
                     let base = Matched::at(&matched.base_of_old, old);
                     let place = base.and_then(|base| matched.place(self.vm, base));
-                    let file = self.vm.digest(written.beside.new);
-                    is_scalar(written.beside.new_val)
+                    let file = self.vm.digest(written.entry.new);
+                    is_scalar(written.entry.new_val)
                         && is_scalar(running.val)
-                        && !self.vm.same(running.value, written.beside.new)
+                        && !self.vm.same(running.value, written.entry.new)
                         && place.is_some_and(|place| !self.out.base.had(place, file))
                 }
                 None => {
@@ -1040,17 +1038,17 @@ impl Pairer<'_> {
                 let Some(new) = matched.new.get(new).copied() else {
                     return Ok(());
                 };
-                if new.beside.new_val.is_table() && new.beside.order.is_some() {
+                if new.entry.new_val.is_table() && new.entry.order.is_some() {
                     let site = self.out.sites.key(pair.site, key)?;
-                    self.scan_queue.try_push((new.beside.new, site))?;
+                    self.scan_queue.try_push((new.entry.new, site))?;
                 }
-                let is_data = !new.beside.new_val.is_function() && here != Ref::NIL;
+                let is_data = !new.entry.new_val.is_function() && here != Ref::NIL;
                 let action = if is_data {
                     Action::ReplaceData
                 } else {
                     Action::Add
                 };
-                return self.push_slot(pair, key, new.beside.new, here, action);
+                return self.push_slot(pair, key, new.entry.new, here, action);
             }
             Stands::Running(old) => old,
         };
@@ -1069,7 +1067,7 @@ impl Pairer<'_> {
                 Ok(())
             };
         };
-        if is_scalar(new.beside.new_val) && is_scalar(running.val) {
+        if is_scalar(new.entry.new_val) && is_scalar(running.val) {
             let follows = match self.replace_data {
                 true => true,
                 false => {
@@ -1080,7 +1078,7 @@ impl Pairer<'_> {
                 }
             };
             let value = if follows {
-                new.beside.new
+                new.entry.new
             } else {
                 running.value
             };
@@ -1091,23 +1089,23 @@ impl Pairer<'_> {
             };
             // Without a record, what stays is counted by what the file says there.
             let value = match action {
-                Action::Keep if !self.out.base.is_known() => new.beside.new,
+                Action::Keep if !self.out.base.is_known() => new.entry.new,
                 _ => value,
             };
             return self.push_slot(pair, key, value, here, action);
         }
         if running.index != index {
             let value = match (running.f1, new.f2) {
-                (Some(_), Some(_)) => new.beside.new,
+                (Some(_), Some(_)) => new.entry.new,
                 _ => running.value,
             };
             return self.push_slot(pair, key, value, here, Action::Place);
         }
-        let beside = self.beside(key, new.beside.new, running.value);
-        let action = self.classify_slot(&beside)?;
-        self.push_slot(pair, key, new.beside.new, running.value, action)?;
+        let entry = self.entry_pair(key, new.entry.new, running.value);
+        let action = self.classify_slot(&entry)?;
+        self.push_slot(pair, key, new.entry.new, running.value, action)?;
         if let Some(slot) = self.out.slots.last().copied() {
-            self.note_external(&slot, &beside)?;
+            self.note_external(&slot, &entry)?;
         }
         Ok(())
     }
@@ -1115,7 +1113,7 @@ impl Pairer<'_> {
     /// R5.12: an element with functions is not added; the report warns.
     fn not_added(&mut self, list: SiteId, new: &IncomingElement, is_known: bool) -> Result<()> {
         let path = self.out.sites.path(self.vm, &self.context.title, list);
-        let index = self.vm.integer(new.beside.key).unwrap_or_default();
+        let index = self.vm.integer(new.entry.key).unwrap_or_default();
         let what = new.what();
         let why = match is_known {
             true => "nothing tells it from those that the list had: give it a name in the file",

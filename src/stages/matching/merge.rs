@@ -196,21 +196,21 @@ impl Pairer<'_> {
         &mut self,
         action: Action,
         slot: &SlotDecision,
-        beside: &EntryPair,
+        entry: &EntryPair,
     ) -> Result<Action> {
         let asked =
             action == Action::Add && !self.replace_data || action == Action::Keep && self.merges;
         if !asked || !self.out.base.is_known() {
             return Ok(action);
         }
-        self.as_on_record(action, slot, beside)
+        self.as_on_record(action, slot, entry)
     }
 
     fn as_on_record(
         &mut self,
         action: Action,
         slot: &SlotDecision,
-        beside: &EntryPair,
+        entry: &EntryPair,
     ) -> Result<Action> {
         if slot.change && !is_recorded(self.vm, self.context, slot.table, slot.key) {
             return Ok(action);
@@ -218,13 +218,13 @@ impl Pairer<'_> {
         let Some(place) = self.place_in(slot.table, slot.parent, slot.key)? else {
             return Ok(action);
         };
-        let (new, old) = (beside.new_val, beside.old_val);
+        let (new, old) = (entry.new_val, entry.old_val);
         if action == Action::Add {
             let removed = self.out.base.is_there(place);
             return Ok(if removed { Action::Keep } else { Action::Add });
         }
         let follows = (is_scalar(new)
-            || new.is_table() && beside.order.is_some() && !old.is_table())
+            || new.is_table() && entry.order.is_some() && !old.is_table())
             && !self.vm.same(slot.new, slot.old)
             && self.is_as_loaded(place, slot.old)?;
         Ok(if follows {
@@ -235,12 +235,12 @@ impl Pairer<'_> {
     }
 
     /// R8: there are scalars on both sides: does the running follow the file?
-    pub(super) fn scalar_follows(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
-        if !self.merges || self.vm.same(beside.new, beside.old) {
+    pub(super) fn scalar_follows(&mut self, pair: &TablePair, entry: &EntryPair) -> Result<bool> {
+        if !self.merges || self.vm.same(entry.new, entry.old) {
             return Ok(false);
         }
-        let place = self.place_in(pair.old, pair.site, beside.key)?;
-        let old = self.vm.digest(beside.old);
+        let place = self.place_in(pair.old, pair.site, entry.key)?;
+        let old = self.vm.digest(entry.old);
         Ok(place.is_some_and(|place| self.out.base.had(place, old)))
     }
 

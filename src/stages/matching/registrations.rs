@@ -84,7 +84,7 @@ impl Pairer<'_> {
         for i in added {
             if let Some(slot) = self.out.slots.get(i).copied() {
                 slots.try_push((self.vm.integer(slot.key), i))?;
-                entries.try_push(self.beside(slot.key, slot.new, Ref::NIL))?;
+                entries.try_push(self.entry_pair(slot.key, slot.new, Ref::NIL))?;
             }
         }
         slots.sort_unstable();
@@ -141,7 +141,7 @@ impl Pairer<'_> {
                 (Some(f1), Some(f2)) => self.edge(Edge { f1, f2 })?,
                 _ => {
                     let site = self.element_site(parent, old.index)?;
-                    self.pair_tables(old.value, new.beside.new, site, Fit::Merged)?;
+                    self.pair_tables(old.value, new.entry.new, site, Fit::Merged)?;
                 }
             }
         }
@@ -166,7 +166,7 @@ impl Pairer<'_> {
                     .strings
                     .iter()
                     .any(|one| of_new.strings.contains(one))
-                && self.is_open(one.beside.new, one.f2, Side::Incoming, list)?
+                && self.is_open(one.entry.new, one.f2, Side::Incoming, list)?
                 && !self.is_open(running.value, running.f1, Side::Running, list)?
             {
                 (of_old.partner, of_new.partner) = (None, None);
@@ -181,7 +181,7 @@ impl Pairer<'_> {
         }
         for (i, (one, _)) in new.iter().enumerate() {
             let is_open = right.get(i).is_some_and(|one| one.partner.is_none());
-            if is_open && self.is_open(one.beside.new, one.f2, Side::Incoming, list)? {
+            if is_open && self.is_open(one.entry.new, one.f2, Side::Incoming, list)? {
                 of_new.try_push(i)?;
             }
         }
@@ -282,9 +282,9 @@ impl Pairer<'_> {
         match one.f2.and_then(|f2| self.out.new.get(f2 as usize)) {
             Some(function) => function.partners.is_empty(),
             None => {
-                let val = one.beside.new_val;
+                let val = one.entry.new_val;
                 val.is_table()
-                    && one.beside.order.is_some()
+                    && one.entry.order.is_some()
                     && !self.out.tables.contains_key(&val.addr)
             }
         }

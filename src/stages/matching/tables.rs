@@ -156,7 +156,7 @@ impl Pairer<'_> {
     /// ([`Pass::Final`]). True when there was one of the first kind.
     pub(super) fn resolve_references(&mut self, pass: Pass) -> Result<bool> {
         let mut found = false;
-        let mut beside = None;
+        let mut dropped = None;
         for pair in std::mem::take(&mut self.tables.deferred) {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let has_place = self.out.tables.contains_key(&new_addr);
@@ -183,7 +183,7 @@ impl Pairer<'_> {
                 self.refer(pair)?;
             } else if pair.fit == Fit::Exact
                 || self.has_own_function(pair.old, pair.new)?
-                    && !self.is_dropped(&pair, &mut beside)?
+                    && !self.is_dropped(&pair, &mut dropped)?
             {
                 // A table that the program put there for itself, without a function of the module's
                 // own, stays as it is.
@@ -212,15 +212,15 @@ impl Pairer<'_> {
 
     /// Does the running version have the table beside the one that answers to the incoming one,
     /// under a key that the file lacks now? Then it is another one, which the file has dropped
-    /// (R5.2). `beside`: what is known of that, once it was asked for.
-    fn is_dropped(&mut self, pair: &TablePair, beside: &mut Option<Dropped>) -> Result<bool> {
+    /// (R5.2). `known`: what is known of that, once it was asked for.
+    fn is_dropped(&mut self, pair: &TablePair, known: &mut Option<Dropped>) -> Result<bool> {
         let (old, new) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
-        let beside = match beside {
-            Some(beside) => beside,
-            None => beside.insert(self.dropped()?),
+        let dropped = match known {
+            Some(dropped) => dropped,
+            None => known.insert(self.dropped()?),
         };
-        let mut holders = beside.holders.get(&old).into_iter().flatten();
-        Ok(holders.any(|holder| beside.places.contains(&(*holder, new))))
+        let mut holders = dropped.holders.get(&old).into_iter().flatten();
+        Ok(holders.any(|holder| dropped.places.contains(&(*holder, new))))
     }
 
     /// What the running tables have under keys that the file lacks now.
@@ -288,8 +288,8 @@ impl Pairer<'_> {
             };
             let (key, new_val) = (item.entry.key, item.val);
             let (old, old_val) = self.vm.look_up(pair.old, key)?;
-            let beside = item.beside(old, old_val);
-            if old_val.is_nil() && self.renamed_field(&pair, &beside)? {
+            let entry = item.entry_pair(old, old_val);
+            if old_val.is_nil() && self.renamed_field(&pair, &entry)? {
                 bears_code |= new_val.is_function();
                 continue;
             }
@@ -297,7 +297,7 @@ impl Pairer<'_> {
             shared += u32::from(!old_val.is_nil());
             let index = self.vm.integer(key);
             if index.is_some_and(|index| (1..=list).contains(&index)) {
-                written.try_push(beside)?;
+                written.try_push(entry)?;
                 continue;
             }
             if new_val == old_val
@@ -313,12 +313,12 @@ impl Pairer<'_> {
                     table: pair.old,
                     parent: pair.site,
                     key,
-                    new: beside.new,
+                    new: entry.new,
                     change: false,
                     compared: false,
                 })?;
             } else {
-                self.entry(&pair, beside, &mut entries)?;
+                self.entry(&pair, entry, &mut entries)?;
             }
         }
         let is_list = list > 0 || self.is_emptied(&pair)?;
@@ -326,20 +326,20 @@ impl Pairer<'_> {
             self.list(&pair, written)?;
         } else {
             // Where there are holes, an index is a key.
-            for beside in written {
-                self.entry(&pair, beside, &mut entries)?;
+            for entry in written {
+                self.entry(&pair, entry, &mut entries)?;
             }
         }
         let mut children = Vec::new();
         children.try_reserve(entries.len())?;
         self.out.slots.try_reserve(entries.len())?;
         self.out.sites.reserve(entries.len())?;
-        for beside in entries.drain(..) {
-            let action = self.classify_slot(&beside)?;
-            let mut slot = pair.slot(beside.key, beside.new, beside.old, action);
-            slot.action = self.three_way(action, &slot, &beside)?;
+        for entry in entries.drain(..) {
+            let action = self.classify_slot(&entry)?;
+            let mut slot = pair.slot(entry.key, entry.new, entry.old, action);
+            slot.action = self.three_way(action, &slot, &entry)?;
             self.out.slots.try_push(slot)?;
-            self.child(slot, Some(pair.new), &beside, &mut children)?;
+            self.child(slot, Some(pair.new), &entry, &mut children)?;
         }
         self.tables.entries = entries;
         self.take_children(children)?;
@@ -365,15 +365,15 @@ impl Pairer<'_> {
     }
 
     /// Data on both sides, and neither an object: nothing to find out.
-    fn is_plain(&self, beside: &EntryPair) -> bool {
-        is_scalar(beside.new_val)
-            && (is_scalar(beside.old_val) || beside.old_val.is_table() && !self.merges)
+    fn is_plain(&self, entry: &EntryPair) -> bool {
+        is_scalar(entry.new_val)
+            && (is_scalar(entry.old_val) || entry.old_val.is_table() && !self.merges)
     }
 
     /// A field that the user says was called otherwise: what the running version has under the
     /// former name goes on under the new one.
-    fn renamed_field(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
-        let (key, new) = (beside.key, beside.new);
+    fn renamed_field(&mut self, pair: &TablePair, entry: &EntryPair) -> Result<bool> {
+        let (key, new) = (entry.key, entry.new);
         let mut given = self.renames.iter();
         let Some((former, _)) = given
             .find(|(_, name)| self.vm.raw_equal(*name, key))
@@ -387,11 +387,11 @@ impl Pairer<'_> {
             return Ok(false);
         }
         let site = self.out.sites.key(pair.site, key)?;
-        let is_fresh = self.is_fresh(beside.new_val);
+        let is_fresh = self.is_fresh(entry.new_val);
         let mut value = new;
-        if is_fresh && o.is_table() && beside.new_val.is_table() {
+        if is_fresh && o.is_table() && entry.new_val.is_table() {
             self.pair_tables(old, new, site, self.fit())?;
-        } else if is_fresh && o.is_function() && beside.new_val.is_function() {
+        } else if is_fresh && o.is_function() && entry.new_val.is_function() {
             if let (Some(f1), Some(f2)) = (self.function1(old, site)?, self.function2(new, site)?) {
                 self.edge(Edge { f1, f2 })?;
             }
@@ -411,13 +411,13 @@ impl Pairer<'_> {
     fn entry(
         &mut self,
         pair: &TablePair,
-        beside: EntryPair,
+        entry: EntryPair,
         entries: &mut Vec<EntryPair>,
     ) -> Result<()> {
-        if self.is_plain(&beside) {
-            self.plain(pair, &beside)
-        } else if !beside.old_val.is_nil() || !self.is_state(pair, &beside)? {
-            entries.try_push(beside)
+        if self.is_plain(&entry) {
+            self.plain(pair, &entry)
+        } else if !entry.old_val.is_nil() || !self.is_state(pair, &entry)? {
+            entries.try_push(entry)
         } else {
             Ok(())
         }
@@ -435,10 +435,10 @@ impl Pairer<'_> {
         Ok(self.out.base.is_known() && self.vm.val(first).is_function())
     }
 
-    pub(super) fn plain(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<()> {
-        let EntryPair { key, new, old, .. } = *beside;
+    pub(super) fn plain(&mut self, pair: &TablePair, entry: &EntryPair) -> Result<()> {
+        let EntryPair { key, new, old, .. } = *entry;
         let action =
-            if self.replace_data && !self.vm.same(new, old) || self.scalar_follows(pair, beside)? {
+            if self.replace_data && !self.vm.same(new, old) || self.scalar_follows(pair, entry)? {
                 Action::ReplaceData
             } else {
                 Action::Keep
@@ -448,10 +448,8 @@ impl Pairer<'_> {
 
     /// R5.3: an integer key is not added to an existing table but where the record says that the
     /// last load lacked it; a function is (a sparse dispatch table).
-    fn is_state(&mut self, pair: &TablePair, beside: &EntryPair) -> Result<bool> {
-        if beside.new_val.is_function()
-            || self.replace_data
-            || self.vm.integer(beside.key).is_none()
+    fn is_state(&mut self, pair: &TablePair, entry: &EntryPair) -> Result<bool> {
+        if entry.new_val.is_function() || self.replace_data || self.vm.integer(entry.key).is_none()
         {
             return Ok(false);
         }

@@ -208,11 +208,11 @@ impl Pairer<'_> {
 
     /// Notes the slot that was pushed last if something external stands there over a function of
     /// the file's; `slot` has both.
-    pub(super) fn note_external(&mut self, slot: &SlotDecision, beside: &EntryPair) -> Result<()> {
+    pub(super) fn note_external(&mut self, slot: &SlotDecision, entry: &EntryPair) -> Result<()> {
         if slot.action != Action::Keep
-            || beside.old_val.is_nil() // what the program has taken out stays away
-            || beside.order.is_none()
-            || !beside.new_val.is_function()
+            || entry.old_val.is_nil() // what the program has taken out stays away
+            || entry.order.is_none()
+            || !entry.new_val.is_function()
             || self.vm.is_c_function(slot.new).is_some()
         {
             return Ok(());
