@@ -530,7 +530,13 @@ impl<'a> Reload<'a> {
 
     /// R3.3: what comes of the other module's object, or of a function of the other module or the
     /// program, that the file imports.
-    fn import(&mut self, oracle: &Oracle, old: Value, new: Value) -> Result<Value, Open> {
+    fn import(
+        &mut self,
+        oracle: &Oracle,
+        known: Option<&Known>,
+        old: Value,
+        new: Value,
+    ) -> Result<Value, Open> {
         const KIND: Open = Open("an import of another kind");
         let Value::Function(new_function) = new else {
             return match old {
@@ -538,6 +544,12 @@ impl<'a> Reload<'a> {
                 Value::Import(_) => Err(KIND),
                 Value::Function(_) => self.data_beside(oracle, old, new),
                 _ if self.is_object(old) || self.policy == Policy::Replace => Ok(new),
+                // An own table gives way if the record has it there, and the program left it alone.
+                _ if self.is_object_on_record(known, old)
+                    || self.is_unchanged(oracle, known, old)? =>
+                {
+                    Ok(new)
+                }
                 _ => Ok(old),
             };
         };
@@ -1106,7 +1118,13 @@ impl<'a> Reload<'a> {
     }
 
     /// R3 to R6 for a slot that the incoming version has.
-    fn slot(&mut self, oracle: &Oracle, old: Value, new: Value) -> Result<Value, Open> {
+    fn slot(
+        &mut self,
+        oracle: &Oracle,
+        known: Option<&Known>,
+        old: Value,
+        new: Value,
+    ) -> Result<Value, Open> {
         if old == Value::Nil {
             return Ok(self.own(new));
         }
@@ -1114,7 +1132,7 @@ impl<'a> Reload<'a> {
             return Ok(old);
         }
         if self.is_object(new) || is_foreign(self.heap, new) {
-            let is = self.import(oracle, old, new)?;
+            let is = self.import(oracle, known, old, new)?;
             self.data.imported += u64::from(is == new && is != old);
             return Ok(is);
         }
@@ -1387,7 +1405,7 @@ impl<'a> Reload<'a> {
                 let is = match kinds.or(merged) {
                     Some(is) if is != was && !sure => return Err(Open(MOVED)),
                     Some(is) => is,
-                    None => self.slot(oracle, was, value)?,
+                    None => self.slot(oracle, known, was, value)?,
                 };
                 self.note(Place::Slot(old, key), was, is);
             }
@@ -1453,7 +1471,7 @@ impl<'a> Reload<'a> {
                 };
                 let is = match kinds.or(merged) {
                     Some(is) => is,
-                    None => self.slot(oracle, change.old, change.new)?,
+                    None => self.slot(oracle, known, change.old, change.new)?,
                 };
                 self.note(Place::Slot(change.table, change.key), change.old, is);
             }
@@ -1511,6 +1529,12 @@ impl<'a> Reload<'a> {
         self.data.followed += u64::from(follows);
         self.data.stayed += u64::from(!follows);
         Ok(Some(if follows { self.own(is) } else { was }))
+    }
+
+    /// Is it the module's object, which the record has at this place?
+    fn is_object_on_record(&self, known: Option<&Known>, value: Value) -> bool {
+        let is_there = |table| Value::Table(table) == value && value == self.heap.object();
+        matches!(known, Some(Known::Table(_, table)) if is_there(*table))
     }
 
     fn is_unchanged(
