@@ -116,6 +116,12 @@ describe("data = 'merge' (R8)", function()
     app:update("other", "return { rate = 3 }")
     app:update("other", "return { rate = 4 }", { data = "merge" })
     assert.equal(4, N.rate)
+    local function taken_up(rate) return "Taken = Taken or {} Taken.rate = " .. rate end
+    app:module("taken", taken_up(1))
+    app:update("taken", taken_up(2))
+    app:update("taken", taken_up(2), { data = "replace" })
+    app:update("taken", taken_up "'three'") -- the file's value has run since: no conflict
+    assert.equal("three", _G.Taken.rate)
     local text = "local rate = %d return function(x) rate = x or rate return rate end"
     app:module("locals", text:format(1))
     for version, warnings in ipairs { 1, 1, 1 } do

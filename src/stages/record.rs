@@ -54,7 +54,7 @@ pub fn record(
     let made = ObjectsMade::ByReload(loaded, pairing);
     let mut recorder = Recorder::new(vm, context, numbers, made);
     recorder.base = base;
-    recorder.unsure = !recorder.base.is_known() && context.is_loaded() && stays;
+    recorder.unsure = !recorder.base.is_known() && context.is_loaded();
     (recorder.keeps, recorder.stays) = (keeps, stays);
     if !options.dry_run {
         let outcome = recorder.run(loaded, pairing);
@@ -132,7 +132,7 @@ struct Recorder<'a> {
     keeps: bool,
     /// Data may stay as it runs.
     stays: bool,
-    /// There was no record, and data stays.
+    /// There was no record.
     unsure: bool,
     numbers: Numbers,
     words: Vec<u64>,
@@ -475,10 +475,8 @@ impl<'a> Recorder<'a> {
 
     /// Does data stay at a place of which nobody knows what was loaded there?
     fn is_unsure(&self, known: Option<RecordedPlace>) -> bool {
-        self.unsure
-            || known
-                .and_then(|known| self.base.get(known))
-                .is_some_and(Held::is_unsure)
+        let held = known.and_then(|known| self.base.get(known));
+        self.stays && (self.unsure || held.is_some_and(Held::is_unsure))
     }
 
     /// When nothing else is left: what may be rows. A table that stands in several places is none,
@@ -851,7 +849,6 @@ impl<'a> Recorder<'a> {
             .unwrap_or_else(|| Path::LOCALS.place(name));
         if let Some(digest) = self.vm.digest(pair.new_value)
             && is_scalar(old)
-            && self.stays
             && !self.vm.same(pair.new_value, pair.old_value)
             && !are_two_kinds(self.vm, pair.old_value, pair.new_value)
             && self.is_unsure(Some(known))
