@@ -1136,8 +1136,20 @@ impl<'a> Reload<'a> {
             self.data.imported += u64::from(is == new && is != old);
             return Ok(is);
         }
+        if let (Value::Table(table), Some(fresh)) = (old, self.fresh_table(new))
+            && self.own(new) != old
+            && (self.pairs.tables.contains_key(&fresh) || self.is_answer(table))
+        {
+            // R3.15: a place that led to another table in the last load.
+            return match known {
+                Some(Known::Table(_, known)) if *known == table => Ok(self.own(new)),
+                _ => Err(Open(
+                    "a reference to another table, where the program has its own",
+                )),
+            };
+        }
         if old == self.heap.object() && self.own(new) != old {
-            return Err(Open("another table in a place of the module's object"));
+            return Err(Open("another value in a place of the module's object"));
         }
         let is_data = |value: Value| !is_function(value);
         if self.policy == Policy::Replace && is_data(old) && is_data(new) {
@@ -1529,6 +1541,11 @@ impl<'a> Reload<'a> {
         self.data.followed += u64::from(follows);
         self.data.stayed += u64::from(!follows);
         Ok(Some(if follows { self.own(is) } else { was }))
+    }
+
+    /// Does a running table answer to one of the file's?
+    fn is_answer(&self, table: usize) -> bool {
+        self.pairs.tables.values().any(|answer| *answer == table)
     }
 
     /// Is it the module's object, which the record has at this place?
