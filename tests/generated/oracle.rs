@@ -93,6 +93,22 @@ struct Record {
 }
 
 impl Record {
+    /// A table goes on with all that is on record of it.
+    fn keep(&mut self, older: &Record, path: &str) {
+        let Some(keys) = older.tables.get(path) else {
+            return;
+        };
+        self.tables.insert(path.to_owned(), keys.clone());
+        for known in keys.values() {
+            match known {
+                Known::Table(inner, _) if !self.tables.contains_key(inner) => {
+                    self.keep(older, inner);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The objects that the file put into the table with this path, by their keys.
     fn objects_in(&self, path: &str) -> impl Iterator<Item = (&Key, &String)> {
         let objects = self.objects.iter();
@@ -1837,6 +1853,11 @@ impl<'a> Reload<'a> {
                         .get(path)
                         .and_then(|keys| keys.get(key));
                     let known = self.known(*value, runs, older);
+                    if let Known::Table(inner, _) = &known
+                        && !matches!(value, Value::Table(_))
+                    {
+                        record.keep(&oracle.record, inner);
+                    }
                     let keys = record.tables.entry(path.clone()).or_default();
                     keys.insert(key.clone(), known);
                 }
@@ -1937,10 +1958,13 @@ impl<'a> Reload<'a> {
             _ if file == runs => return Known::Scalar(file),
             _ => {}
         }
-        // A value is a scalar: of a table that the file has changed to one nothing stays on record.
-        match older {
-            Some(Known::Scalar(older)) if self.policy == Policy::Keep && *older == runs => {
-                Known::Scalar(runs)
+        // What "keep" retains, as the last load had left it, stays on record as it was.
+        match older.filter(|_| self.policy == Policy::Keep) {
+            Some(Known::Scalar(older)) if *older == runs => Known::Scalar(runs),
+            Some(Known::Table(path, older))
+                if Value::Table(*older) == runs && !matches!(file, Value::Table(_)) =>
+            {
+                Known::Table(path.clone(), *older)
             }
             _ => Known::Key,
         }
