@@ -560,12 +560,7 @@ impl<'a> Reload<'a> {
                 Value::Import(_) => Err(KIND),
                 Value::Function(_) => self.data_beside(oracle, old, new),
                 _ if self.is_object(old) || self.policy == Policy::Replace => Ok(new),
-                // An own table gives way if the record has it there, and the program left it alone.
-                _ if self.is_object_on_record(known, old)
-                    || self.is_unchanged(oracle, known, old)? =>
-                {
-                    Ok(new)
-                }
+                _ if self.gives_way(oracle, known, old)? => Ok(new),
                 _ => Ok(old),
             };
         };
@@ -1213,6 +1208,7 @@ impl<'a> Reload<'a> {
                 }
                 Value::Function(_) => self.data_beside(oracle, old, new),
                 _ if import.is_function() => Ok(self.conflict(old, new)),
+                _ if self.gives_way(oracle, known, old)? => Ok(new),
                 _ => Ok(old),
             };
         }
@@ -1564,9 +1560,24 @@ impl<'a> Reload<'a> {
         self.pairs.tables.values().any(|answer| *answer == table)
     }
 
+    /// R3.3: an own table gives way to an import if the record has it there, and the program left
+    /// it alone.
+    fn gives_way(
+        &self,
+        oracle: &Oracle,
+        known: Option<&Known>,
+        value: Value,
+    ) -> Result<bool, Open> {
+        let is_table = matches!(value, Value::Table(_));
+        Ok(is_table
+            && (self.is_object_on_record(known, value)
+                || self.is_unchanged(oracle, known, value)?))
+    }
+
     /// Is it the module's object, which the record has at this place?
     fn is_object_on_record(&self, known: Option<&Known>, value: Value) -> bool {
-        let is_there = |table| Value::Table(table) == value && value == self.heap.object();
+        let object = self.own(self.heap.cells[self.ran.locals["M"]]);
+        let is_there = |table| Value::Table(table) == value && value == object;
         matches!(known, Some(Known::Table(_, table)) if is_there(*table))
     }
 
