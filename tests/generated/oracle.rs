@@ -133,7 +133,7 @@ pub struct Oracle {
     record: Record,
     /// Where these tables stood then.
     places: Places,
-    /// Tables that some record had.
+    /// Tables that some record had or may have had.
     recorded: BTreeSet<String>,
     /// Where that load made its functions.
     functions: BTreeSet<String>,
@@ -211,6 +211,9 @@ impl Oracle {
     fn note(&mut self, reload: &mut Reload) {
         self.record = reload.record(self);
         self.functions = reload.origins();
+        let made = &reload.heap.tables[reload.ran.tables..];
+        self.recorded
+            .extend(made.iter().filter_map(|table| table.path.clone()));
         self.recorded.extend(self.record.tables.keys().cloned());
         self.places = reload.places();
     }
