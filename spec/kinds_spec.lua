@@ -93,6 +93,19 @@ describe("a place whose kind the file changes (R6)", function()
     assert.equal("chosen", M.C.hi)
   end)
 
+  it("takes what the same text says now, unless the program has touched the place", function()
+    require "hotreload".track()
+    app:module("other", "return { value = 'old' }")
+    local text = FIELD:format "require('other').value"
+    local kept, M = app:module("kept", text), app:module("m", text)
+    kept.set "mine"
+    app:update("other", "return { value = 7 }")
+    for _, name in ipairs { "m", "kept" } do
+      assert.same({}, app:reloaded(name).conflicts)
+    end
+    assert.same({ 7, "mine" }, { M.get(), kept.get() })
+  end)
+
   it("is none where one side is nil or false", function()
     for _, nothing in ipairs { "nil", "false" } do
       local M = app:module("m", VARIABLE:format(nothing))

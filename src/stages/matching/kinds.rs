@@ -170,12 +170,14 @@ impl Pairer<'_> {
         new: Ref,
         is_edited: Option<bool>,
     ) -> Result<KindFate> {
-        if is_edited == Some(false) {
-            return Ok(KindFate::Stays);
-        }
+        // Where the text is the same, only the program can have meant another kind.
+        let otherwise = match is_edited {
+            Some(false) => KindFate::Stays,
+            _ => KindFate::Conflict,
+        };
         let Some((place, held)) = place.and_then(|place| Some((place, self.out.base.get(place)?)))
         else {
-            return Ok(KindFate::Conflict);
+            return Ok(otherwise);
         };
         let is_said_again = match self.vm.digest(new) {
             Some(digest) => self.out.base.had(place, Some(digest)),
@@ -192,7 +194,7 @@ impl Pairer<'_> {
         }
         Ok(match self.is_untouched(place, old)? {
             true => KindFate::File,
-            false => KindFate::Conflict,
+            false => otherwise,
         })
     }
 
