@@ -1126,6 +1126,9 @@ impl<'a> Reload<'a> {
                 Err(Open("a change of kind behind an edit that was not taken"))
             }
             Some(Known::Scalar(_)) => Ok(Some(self.conflict(old, new))),
+            None if !has_record && oracle.reloaded => {
+                Err(Open("a change of kind of which only the text tells"))
+            }
             None if !has_record => Ok(Some(self.conflict(old, new))),
             _ => Err(Open("a change of kind from or to a table")),
         }
@@ -1150,9 +1153,11 @@ impl<'a> Reload<'a> {
             self.data.imported += u64::from(is == new && is != old);
             return Ok(is);
         }
-        if let (Value::Table(table), Some(fresh)) = (old, self.fresh_table(new))
+        if let (Value::Table(table), Value::Table(other)) = (old, new)
             && self.own(new) != old
-            && (self.pairs.tables.contains_key(&fresh) || self.is_answer(table))
+            && (self.pairs.tables.contains_key(&other)
+                || new == self.heap.cells[self.ran.locals["M"]]
+                || self.is_answer(table))
         {
             // R3.15: a place that led to another table in the last load.
             return match known {
