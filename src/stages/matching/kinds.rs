@@ -8,6 +8,7 @@
 //! word. The file's takes its place where the program has not touched it; where it has, or where
 //! nobody knows, that is a conflict.
 
+use super::merge::is_scalar;
 use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::base::{Held, RecordedPlace};
@@ -170,8 +171,10 @@ impl Pairer<'_> {
         new: Ref,
         is_edited: Option<bool>,
     ) -> Result<KindFate> {
-        // Where the text is the same, only the program can have meant another kind.
+        // Where the text is the same, only the program can have meant another kind. A function or a
+        // table that stands there now may be the module itself, around what it wraps.
         let otherwise = match is_edited {
+            Some(false) if !is_scalar(self.vm.val(new)) => return Ok(KindFate::Stays),
             Some(false) => KindFate::Stays,
             _ => KindFate::Conflict,
         };
