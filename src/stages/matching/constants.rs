@@ -468,7 +468,9 @@ impl Pairer<'_> {
             }
         }
         let mut seen: FxHashSet<usize> = FxHashSet::default();
-        let mut level = vec![self.context.running, self.vm.registry_table()?];
+        let mut level = Vec::new();
+        level.try_push(self.context.running)?;
+        level.try_push(self.vm.registry_table()?)?;
         for function in &self.out.old {
             level.try_push(function.at)?;
         }
