@@ -1192,32 +1192,18 @@ impl<'a> Reload<'a> {
             });
         }
         if let Value::Import(import) = new {
+            if !import.is_function() {
+                return self.import(oracle, known, old, new);
+            }
             return match old {
-                _ if self.is_object(old) => {
-                    if import.is_function() {
-                        Err(Open("an import of another kind"))
-                    } else {
-                        Ok(new)
-                    }
+                Value::Import(Import::Floor | Import::Ceil) => Ok(new),
+                Value::Import(known) if known.is_function() => {
+                    Err(Open("another import in the place of a module's function"))
                 }
-                Value::Import(known) if known.is_function() == import.is_function() => {
-                    match known {
-                        Import::Floor | Import::Ceil | Import::Dep => Ok(new),
-                        _ => Err(Open("another import in the place of a module's function")),
-                    }
-                }
-                Value::Import(_) => Err(Open("an import of another kind")),
-                Value::Function(function) if import.is_function() => {
-                    Ok(if self.heap.is_home(function) {
-                        new
-                    } else {
-                        old
-                    })
-                }
-                Value::Function(_) => self.data_beside(oracle, old, new),
-                _ if import.is_function() => Ok(self.conflict(old, new)),
-                _ if self.gives_way(oracle, known, old)? => Ok(new),
-                _ => Ok(old),
+                _ if self.is_others(old) => Err(Open("an import of another kind")),
+                Value::Function(function) if self.heap.is_home(function) => Ok(new),
+                Value::Function(_) => Ok(old),
+                _ => Ok(self.conflict(old, new)),
             };
         }
         if matches!((old, new), (Value::Import(_), Value::Table(_)))
