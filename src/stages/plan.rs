@@ -295,7 +295,7 @@ impl Planner<'_> {
             let running = if nothing(o) { "nothing" } else { o.kind.name() };
             let path = format!("{} (what the module returns)", self.context.title);
             let matched = "by place".into();
-            self.conflict(path, [running, file], None, matched)?;
+            self.conflict(path, [running, file], None, None, matched)?;
             match self.options.on_conflict {
                 OnConflict::Replace if nothing(n) => yes,
                 OnConflict::Replace => new,
@@ -311,6 +311,7 @@ impl Planner<'_> {
         &mut self,
         path: String,
         [running, file]: [&str; 2],
+        values: Option<[String; 2]>,
         line: Option<i32>,
         matched: String,
     ) -> Result<()> {
@@ -318,7 +319,7 @@ impl Planner<'_> {
             path,
             running: running.into(),
             file: file.into(),
-            values: None,
+            values,
             line,
             matched,
         })
@@ -332,7 +333,7 @@ impl Planner<'_> {
         line: Option<i32>,
         matched: String,
     ) -> Result<()> {
-        let [running, file] = values.map(|value| self.vm.kind(value).name());
+        let kinds = values.map(|value| self.vm.kind(value).name());
         let mut texts = [String::new(), String::new()];
         for (text, value) in texts.iter_mut().zip(values) {
             *text = describe(self.vm, value)?.replacen("table, ", "table of ", 1);
@@ -340,14 +341,7 @@ impl Planner<'_> {
                 text.insert_str(0, "boolean ");
             }
         }
-        self.out.conflicts.try_push(Conflict {
-            path,
-            running: running.into(),
-            file: file.into(),
-            values: Some(texts),
-            line,
-            matched,
-        })
+        self.conflict(path, kinds, Some(texts), line, matched)
     }
 
     /// R4.6
@@ -374,6 +368,7 @@ impl Planner<'_> {
             self.conflict(
                 places.join(" and "),
                 ["two locals with different values", "one local"],
+                None,
                 line,
                 self.pairing.why_cell(self.vm, shared.new),
             )?;

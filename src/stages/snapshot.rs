@@ -357,7 +357,10 @@ impl Snapshot {
             .map_or(0, |known| known.info.upvalues);
         // The functions of a module share most of their cells.
         let (list, first) = self.known.list(number, vm.cells(function, count)?)?;
-        for i in (1..=count).filter(|_| first) {
+        if !first {
+            return Ok(());
+        }
+        for i in 1..=count {
             let at = usize::from(i) - 1;
             let cell = self.known.lists.cells(list).get(at).copied();
             if !self.known.see_cell(cell.unwrap_or_default())? {

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use super::Pairer;
 use super::cells::{Cell1, Name};
 use super::merge::is_scalar;
-use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Val, Vm};
+use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Vm};
 use crate::model::base::{self, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
@@ -52,22 +52,21 @@ impl Pairer<'_> {
         let globals = self.vm.val(self.context.globals);
         let new = self.vm.upvalue_value(cell.function, cell.index)?;
         let n = self.vm.val(new);
+        if !n.is_table() || n == globals {
+            return Ok(());
+        }
         let mut former = Vec::new();
-        for old in copied(&self.out.old_cells)? {
-            let held = self
-                .vm
-                .upvalue(old.function, old.index)
-                .map(|held| held.value);
-            let is_it = |held: &Val| held.is_table() && *held != n && *held != globals;
-            if old.own && old.name == cell.name && !old.matched && held.is_some_and(|it| is_it(&it))
-            {
+        let is_former = |old: &&Cell1| old.own && old.name == cell.name && !old.matched;
+        for old in self.out.old_cells.iter().filter(is_former) {
+            let held = self.vm.upvalue_val(old.function, old.index);
+            if held.is_table() && held != n && held != globals {
                 former.try_push(self.vm.upvalue_value(old.function, old.index)?)?;
             }
         }
         former.sort_unstable_by_key(|table| self.vm.val(*table).addr);
         former.dedup_by_key(|table| self.vm.val(*table).addr);
         let mut names = Vec::new();
-        for old in former.into_iter().filter(|_| n.is_table() && n != globals) {
+        for old in former {
             let (mut tables, mut cursor) = (Vec::new(), self.vm.walk(old, new)?);
             while let Some(entry) = cursor.next(self.vm) {
                 let is_state = is_scalar(entry.new) || entry.new.is_table();

@@ -182,20 +182,13 @@ impl Search<'_> {
                 continue;
             };
             for address in &likely {
-                let with = holders
-                    .by_function
-                    .get(address)
-                    .map_or(&[][..], |list| list);
-                some.try_reserve(with.len())?;
-                some.extend_from_slice(with);
+                add_all(&mut some, holders.by_function.get(address))?;
             }
             if likely.is_empty() {
                 let digest = self.names.digest_of_new(self.vm, function)?;
                 let by_digest = holders.by_digest(self.vm, self.names)?;
                 let with = digest.and_then(|digest| by_digest.get(&digest));
-                let with = with.map_or(&[][..], |list| list);
-                some.try_reserve(with.len())?;
-                some.extend_from_slice(with);
+                add_all(&mut some, with)?;
             }
         }
         some.sort_unstable();
@@ -248,10 +241,7 @@ impl Search<'_> {
                 continue;
             };
             for address in &likely {
-                let with = holders.by_function.get(address);
-                let with = with.map_or(&[][..], |list| list);
-                some.try_reserve(with.len())?;
-                some.extend_from_slice(with);
+                add_all(&mut some, holders.by_function.get(address))?;
             }
             let by_digest = holders.by_digest(self.vm, self.names)?;
             let code = digest.filter(|digest| by_digest.contains_key(digest));
@@ -551,6 +541,14 @@ impl Holders {
         );
         Ok(rest.next().is_some())
     }
+}
+
+/// Appends a list, if there is one.
+fn add_all(some: &mut Vec<u32>, list: Option<&Vec<u32>>) -> Result<()> {
+    let list = list.map_or(&[][..], |list| list);
+    some.try_reserve(list.len())?;
+    some.extend_from_slice(list);
+    Ok(())
 }
 
 /// Appends to the list under a key.
