@@ -64,7 +64,7 @@ describe("data that differs from the file (R8)", function()
     local function module(elements) return "return { l = { " .. elements .. " } }" end
     for i, case in ipairs {
       { "1, 2", "1, 2, 3" }, { "1, 2, 3", "1, 3" }, { "1, 2", "1, 9" }, { "'a', 'b'", "'c'" },
-      { "{ id = 'a' }", "{ id = 'a' }, { id = 'b' }" },
+      { "{ id = 'a' }", "{ id = 'a' }, { id = 'b' }" }, { "1, 2, 3", "1, 3, 2" },
     } do
       local name = "m" .. i
       local M = app:module(name, module(case[1]))

@@ -432,15 +432,122 @@ describe("registrations", function()
         assert.equal(2, #bus.list)
       end)
 
-      it("a table of the call that differs makes a call that is gone", function()
-        app:module("chat", text(1, "bus.on('hit', M.hit, { 'pos', 'speed' })"))
-        update(text(2, "bus.on('hit', M.hit, { 'pos', 'speed' })"))
-        local edited = text(3, "bus.on('hit', M.hit, { 'pos', 'mass' })")
-        local report = update(edited, { report = "full" })
-        assert.same({ 'bus.on("hit", chat.hit, {...})' }, report.paths.calls.gone)
-        assert.same({ 1, 2 }, { report.calls.new, #bus.list })
-        report = update(text(4, "bus.on('hit', M.hit, { 'pos' })"))
-        assert.same({ 0, 0 }, { report.calls.new, report.calls.gone })
+      it("a list of the call that differs makes no other call", function()
+        local function on(list) return ("bus.on('hit', M.hit, { %s })"):format(list) end
+        app:module("chat", text(1, on "'pos', 'speed'"))
+        update(text(2, on "'pos', 'speed'"))
+        for round, list in ipairs { "'pos', 'mass'", "'pos'", "'speed', 'pos'", "'a', 'b', 'c'" } do
+          local report = update(text(2 + round, on(list)))
+          assert.same({ 0, 0, 1 }, { report.calls.new, report.calls.gone, #bus.list })
+          assert.equal(1, report.data.differing, list)
+          assert.equal(("hit v%d %d"):format(2 + round, round), bus.fire())
+        end
+        local report = update(text(7, on "'pos', 'mass', 'speed'"), { data = "merge" })
+        assert.same({ "pos", "mass", "speed" }, bus.list[1].owner)
+        assert.same({ 0, {} }, { report.data.differing, report.warnings })
+      end)
+
+      -- Before the first reload nothing is on record of what a call was given.
+      for _, case in ipairs {
+        { "1, 2", "1, 2, 3", "without 3, which the file has: add it" },
+        { "1, 2", "1", "with 2, which the file has no longer: take it out" },
+        { "'a'", "'b'", 'with "a", the file has "b"; "a" stays: change it' },
+        { "x = 1", "x = 1, y = 'a'", 'without "a", which the file has: add it' },
+        { "x = 1, 'a'", "x = 2, 'a'", "with 1, the file has 2; 1 stays: change it" },
+      } do
+        it("data that the first reload finds edited stays, with a warning: " .. case[2], function()
+          app:module("chat", text(1, ("bus.on('hit', M.hit, { %s })"):format(case[1])))
+          local before = bus.list[1].owner
+          local edited = ("bus.on('hit', M.hit, { %s })"):format(case[2])
+          local report = update(text(2, edited))
+          assert.same({ 1, 1 }, { report.calls.repeated, #bus.list })
+          assert.equal("hit v2 1", bus.fire())
+          assert.equal(before, bus.list[1].owner)
+          assert.matches("chat.lua:6: bus.on(\"hit\", chat.hit, {...}) is registered already "
+            .. case[3] .. " in __hotfix", report.warnings[1], 1, true)
+          assert.same({}, update(text(3, edited)).warnings)
+        end)
+      end
+
+      it("the name that a call was given tells which data is whose", function()
+        local shop = app:module("shop", [[
+          local S = { items = {}, order = {} }
+          function S.add(name, data)
+            S.items[name] = { name = name, data = data }
+            S.order[#S.order + 1] = name
+          end
+          return S]])
+        local add = "local shop = require 'shop' %s return {}"
+        app:module("chat", add:format "shop.add('bow', { price = 5, kind = 'far' })")
+        local bow = shop.items.bow
+        local report = update(add:format("shop.add('axe', { price = 1, kind = 'near' }) "
+          .. "shop.add('bow', { price = 6, kind = 'wide' })"))
+        assert.same({ 1, 1 }, { report.calls.repeated, report.calls.new })
+        assert.same({ "bow", "axe" }, shop.order)
+        assert.equal(bow, shop.items.bow)
+        assert.same({ price = 5, kind = "far" }, bow.data)
+        assert.matches('shop.add("bow", {...}) is registered already with', report.warnings[1], 1,
+          true)
+      end)
+
+      it("a function whose data and code were both edited is there once more, with a warning",
+        function()
+          local on = "bus.on('hit', function() return '%s' end, { %s })"
+          app:module("chat", text(1, on:format("old", "'pos'")))
+          local report = update(text(2, on:format("new", "'pos', 'speed'")))
+          assert.same({ 2, 1 }, { #bus.list, report.calls.new })
+          assert.equal("new", bus.list[2].f())
+          assert.matches("is registered once more, since what it is given has changed; the older "
+            .. "registration stays: take it out in __hotfix", report.warnings[1], 1, true)
+        end)
+
+      it("a handle that the module keeps is there once, whatever its call was given", function()
+        local cron = app:module("cron", [[
+          local C = { jobs = {} }
+          function C.at(time, f)
+            local job = { time = time, f = f }
+            C.jobs[#C.jobs + 1] = job
+            return job
+          end
+          function C.times()
+            local times = {}
+            for i, job in ipairs(C.jobs) do times[i] = job.time .. " " .. job.f() end
+            return table.concat(times, ", ")
+          end
+          return C]])
+        local function jobs(daily, more)
+          return ("local cron, M = require 'cron', { jobs = {} } "
+            .. "M.jobs.daily = cron.at('%s', function() return 'daily' end) "
+            .. "M.hourly = cron.at('0', function() return 'hourly' end) %s return M")
+            :format(daily, more or "")
+        end
+        local M = app:module("chat", jobs "6")
+        local daily = M.jobs.daily
+        local more = "cron.at('1', function() return 'one' end) "
+          .. "M.two = cron.at('2', function() return 'two' end)"
+        local report = update(jobs("7", more))
+        assert.equal("6 daily, 0 hourly, 1 one, 2 two", cron.times())
+        assert.same({ 1, cron.jobs[4] }, { report.data.differing, M.two })
+        update(jobs("8", more), { data = "merge" })
+        assert.equal("8 daily, 0 hourly, 1 one, 2 two", cron.times())
+        assert.same({ daily, daily }, { cron.jobs[1], M.jobs.daily })
+      end)
+
+      it("one more call with a name that others have is another one", function()
+        local function route(path)
+          return ("bus.on('route', M.%s, { '/%s' }) "):format(path, path)
+        end
+        local function item(name) return ("bus.on('item', nil, { '%s' }) "):format(name) end
+        local both = route "hit" .. item "sword"
+        app:module("chat", text(1, both))
+        for round, calls in ipairs { item "bow" .. route "quit" .. both, both .. item "axe" } do
+          local report = update(text(1 + round, calls))
+          assert.same({}, report.warnings)
+          assert.same({ 2, 3 - round }, { report.calls.repeated, report.calls.new })
+        end
+        local owners = {}
+        for i, entry in ipairs(bus.list) do owners[i] = entry.owner[1] end
+        assert.same({ "/hit", "sword", "bow", "/quit", "axe" }, owners)
       end)
 
       it("state in a table that the module registers is no difference", function()

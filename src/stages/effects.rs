@@ -150,6 +150,8 @@ pub struct Left {
     pub pairs: Vec<(Ref, Ref)>,
     /// The coroutines that the load has made, by address, with their functions.
     pub threads: FxHashMap<usize, Ref>,
+    /// Tables of the file's that calls which register were given.
+    pub given: Vec<Ref>,
     /// For the report.
     pub calls: Calls,
 }
@@ -178,6 +180,13 @@ pub struct Effects<'a> {
     standard: Standard,
     holders: FxHashMap<(u32, bool), Holders>,
     pairs: Vec<(Ref, Ref)>,
+    /// Older objects that repeats answer to, by address.
+    repeated: FxHashSet<usize>,
+    /// Calls that stay though older ones are much like them: what those placed, by address, and
+    /// the warning.
+    doubled: Vec<(Vec<usize>, String)>,
+    /// Tables of the file's that calls which register were given.
+    given: Vec<Ref>,
     /// Older tables that repeats have returned to the chunk: their data stay.
     handed: FxHashSet<u32>,
     /// Functions of the running module that the chunk has called itself, by address.
@@ -224,6 +233,9 @@ impl<'a> Effects<'a> {
             standard: Standard::default(),
             holders: FxHashMap::default(),
             pairs: Vec::new(),
+            repeated: FxHashSet::default(),
+            doubled: Vec::new(),
+            given: Vec::new(),
             handed: FxHashSet::default(),
             older: FxHashSet::default(),
             calls: Calls::default(),

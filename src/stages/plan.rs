@@ -23,6 +23,9 @@ use crate::stages::matching::{
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
+/// Lists to which calls append, by address: the tables in them, and how many were left out.
+type Lists = FxHashMap<usize, (FxHashSet<usize>, i64)>;
+
 /// So many entries of what a module says are read.
 const MOST_SAID: usize = 100;
 
@@ -798,7 +801,9 @@ impl Planner<'_> {
     }
 
     /// R5.9: what the chunk's calls did, but for repeats. The entry of a key for which one of the
-    /// running stands is that one's: it does not go.
+    /// running stands is that one's: it does not go. A list gets no object a second time: where
+    /// `M.job = cron.at("0 6", f)` was `cron.at("0 0", f)`, the two are one job (R3.7), and it is
+    /// on the list already. What was appended behind it moves up.
     fn calls(&mut self) -> Result<()> {
         let count = self.loaded.left.ops.len();
         self.out.ops.try_reserve(count)?;
@@ -812,11 +817,16 @@ impl Planner<'_> {
                 }
             }
         }
+        let mut lists = Lists::default();
         for op in &self.loaded.left.ops {
+            let new = op.new;
             let mut op = Op {
-                new: self.placed(op.new),
+                new: self.placed(new),
                 ..*op
             };
+            if self.is_on_list(&mut op, new, &mut lists)? {
+                continue;
+            }
             if let Place::Value { table, key } = op.place {
                 let placed = self.placed(key);
                 if placed != key {
@@ -831,6 +841,44 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Does an operation, of which the file's value is `new`, append a running table to a list that
+    /// has it? Else it gets the index behind those that are left.
+    fn is_on_list(&mut self, op: &mut Op, new: Ref, lists: &mut Lists) -> Result<bool> {
+        let Place::Value { table, key } = op.place else {
+            return Ok(false);
+        };
+        let Some(index) = self
+            .vm
+            .integer(key)
+            .filter(|_| self.vm.val(op.old).is_nil())
+        else {
+            return Ok(false);
+        };
+        let (list, value) = (self.vm.val(table).addr, self.vm.val(op.new));
+        if op.new != new && !lists.contains_key(&list) {
+            let mut tables = FxHashSet::default();
+            let mut cursor = self.vm.walk(table, Ref::NIL)?;
+            while let Some(entry) = cursor.next(self.vm) {
+                if entry.new.is_table() {
+                    tables.try_insert_value(entry.new.addr, ())?;
+                }
+            }
+            lists.try_insert_value(list, (tables, 0))?;
+        }
+        let Some((tables, left_out)) = lists.get_mut(&list) else {
+            return Ok(false);
+        };
+        if tables.contains(&value.addr) {
+            *left_out += 1;
+            return Ok(true);
+        }
+        if *left_out > 0 {
+            let key = self.vm.number(index - *left_out)?;
+            op.place = Place::Value { table, key };
+        }
+        Ok(false)
     }
 
     /// R5.1: new tables refer to the running one.

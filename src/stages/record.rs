@@ -229,6 +229,9 @@ impl<'a> Recorder<'a> {
             self.change(&change)?;
         }
         self.cells(pairing)?;
+        for given in copied(&loaded.left.given)? {
+            self.held(given, None)?;
+        }
         loop {
             if let Some(met) = self.waiting.pop() {
                 self.table(met)?;
@@ -475,8 +478,9 @@ impl<'a> Recorder<'a> {
 
     /// Does data stay at a place of which nobody knows what was loaded there?
     fn is_unsure(&self, known: Option<RecordedPlace>) -> bool {
-        let held = known.and_then(|known| self.base.get(known));
-        self.stays && (self.unsure || held.is_some_and(Held::is_unsure))
+        let held = known.map(|known| self.base.get(known));
+        let is_unsure = held.is_none_or(|held| held.is_some_and(Held::is_unsure));
+        self.stays && (self.unsure || is_unsure)
     }
 
     /// When nothing else is left: what may be rows. A table that stands in several places is none,

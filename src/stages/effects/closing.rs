@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::NameSources;
 use super::past::{Past, Spot, Write};
-use super::repeat::{Assignment, CallArguments, Search, SearchReason, Spotted};
+use super::repeat::{Assignment, CallArguments, Latitude, Search, SearchReason, Spotted};
 use super::{Effects, Logged, MOST_SEARCHED, OpenCall, copied_text, record, text};
 use crate::lua::calls::CallFrame;
 use crate::lua::heap::Place;
@@ -234,7 +234,8 @@ impl Effects<'_> {
             made,
             threads: &self.threads,
             given,
-            loose: false,
+            latitude: Latitude::Nothing,
+            anchors: FxHashSet::default(),
             holders: &mut self.holders,
             narrow: false,
             narrowed: false,
@@ -253,14 +254,52 @@ impl Effects<'_> {
         call: &OpenCall,
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
+        let is_told = !call.given.direct.is_empty() && !call.given.tables.is_empty();
+        let latitudes = match is_told {
+            true => &[Latitude::Nothing, Latitude::Numbers, Latitude::Data][..],
+            false => &[Latitude::Nothing, Latitude::Numbers],
+        };
         self.searching(vm, made, &call.given, |search| {
-            let found = search.find(writes)?;
-            if found.is_some() {
-                return Ok(found);
+            for latitude in latitudes {
+                search.latitude = *latitude;
+                let found = search.find(writes)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
             }
-            search.loose = true;
-            search.find(writes)
+            Ok(None)
         })
+    }
+
+    /// A call that stays, though an older one differs from it in its data and its function alone:
+    /// what that one placed is told, unless another call answers to it.
+    fn look_for_older(
+        &mut self,
+        vm: &mut Vm,
+        made: Creations<'_>,
+        call: &OpenCall,
+        writes: &[Write],
+    ) -> Result<()> {
+        let adds = writes.iter().any(|write| vm.val(write.old).is_nil());
+        if !adds || call.given.direct.is_empty() || call.given.tables.is_empty() {
+            return Ok(());
+        }
+        let older = self.searching(vm, made, &call.given, |search| {
+            search.latitude = Latitude::Code;
+            search.find(writes)
+        })?;
+        let Some(older) = older else { return Ok(()) };
+        let mut objects = Vec::new();
+        for (_, old) in &older.pairs {
+            objects.try_push(vm.val(*old).addr)?;
+        }
+        let (file, line) = &call.place;
+        let label = self.label(vm, made, call)?;
+        let text = format!(
+            "{file}:{line}: {label} is registered once more, since what it is given has changed; \
+             the older registration stays: take it out in __hotfix"
+        );
+        self.doubled.try_push((objects, text))
     }
 
     /// A repeat: all that it changed is as before, and the file's functions stand where the
@@ -282,6 +321,7 @@ impl Effects<'_> {
             self.names.pair(vm, *new, *old)?;
         }
         for (new, old) in &assignment.pairs {
+            self.repeated.try_insert_value(vm.val(*old).addr, ())?;
             let is_own = vm.val(*new).is_function() && self.ownership.has_function(vm, *new)?;
             // Of an older generation the current one is paired by its name.
             let is_own = is_own && self.names.current(vm, self.lineage, *old) == vm.val(*old).addr;
@@ -292,24 +332,46 @@ impl Effects<'_> {
                 self.pairs.try_push((*new, *old))?;
             }
         }
+        self.add_given(vm, call)?;
         if let Some(frame) = frame {
             self.give_older(vm, frame, assignment, writes)?;
         }
         let label = self.label(vm, made, call)?;
         if let Some((old, new)) = assignment.differs {
             let (file, line) = &call.place;
-            self.calls.warnings.try_push(format!(
-                "{file}:{line}: {label} is registered already with {}, the file has {}; {} stays: \
-                 change it in __hotfix",
-                text::value(vm, old),
-                text::value(vm, new),
-                text::value(vm, old)
-            ))?;
+            let is_missing = |value| vm.val(value).is_nil();
+            let (running, incoming) = (text::value(vm, old), text::value(vm, new));
+            self.calls.warnings.try_push(if is_missing(old) {
+                format!(
+                    "{file}:{line}: {label} is registered already without {incoming}, which the \
+                     file has: add it in __hotfix"
+                )
+            } else if is_missing(new) {
+                format!(
+                    "{file}:{line}: {label} is registered already with {running}, which the file \
+                     has no longer: take it out in __hotfix"
+                )
+            } else {
+                format!(
+                    "{file}:{line}: {label} is registered already with {running}, the file has \
+                     {incoming}; {running} stays: change it in __hotfix"
+                )
+            })?;
         }
         if let Some(recorded) = &mut self.recorded {
             recorded.rename(&record::line(&label, call.given.digest))?;
         }
         self.note(Registered::Before, call, label)
+    }
+
+    /// What the file gives is on record from now on (R8.4).
+    fn add_given(&mut self, vm: &Vm, call: &OpenCall) -> Result<()> {
+        for arg in call.args.iter() {
+            if call.given.tables.contains(&vm.val(arg).addr) {
+                self.given.try_push(arg)?;
+            }
+        }
+        Ok(())
     }
 
     /// A registry may refuse what stands there already. Where a call that raised was given a
@@ -532,6 +594,8 @@ impl Effects<'_> {
         if places && !call.loads {
             let label = self.label(vm, made, &call)?;
             self.note(Registered::Now, &call, label)?;
+            self.look_for_older(vm, made, &call, &writes)?;
+            self.add_given(vm, &call)?;
         }
         let mut said = FxHashSet::default();
         for write in &writes {

@@ -25,7 +25,8 @@ impl Effects<'_> {
         Ok(theirs)
     }
 
-    /// The chunk has ended: notes what else has changed of what is remembered.
+    /// The chunk has ended: notes what else has changed of what is remembered, and warns of calls
+    /// that are much like older ones, to which no other call answers.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -41,7 +42,13 @@ impl Effects<'_> {
         for cell in 0..cells {
             self.past.look_at_cell(vm, cell, &mut writes)?;
         }
-        self.log_own(writes)
+        self.log_own(writes)?;
+        for (objects, warning) in std::mem::take(&mut self.doubled) {
+            if !objects.iter().any(|object| self.repeated.contains(object)) {
+                self.calls.warnings.try_push(warning)?;
+            }
+        }
+        Ok(())
     }
 
     /// Splits what has happened: operations for the commit, and what the chunk or a call put in the
@@ -64,6 +71,7 @@ impl Effects<'_> {
             snapshot,
             context,
             pairs,
+            given,
             threads,
             mut calls,
             recorded,
@@ -77,6 +85,7 @@ impl Effects<'_> {
         }
         let mut left = Left {
             pairs,
+            given,
             threads,
             calls,
             ..Left::default()

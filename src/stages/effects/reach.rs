@@ -39,6 +39,9 @@ impl Effects<'_> {
             let digest = self.give(vm, frame.made, &mut call.given, arg, GIVEN_DEPTH)?;
             call.given.digest = mixed(call.given.digest, digest);
             let val = vm.val(arg);
+            if matches!(val.kind, Kind::String | Kind::Number) {
+                call.given.direct.try_insert_value(vm.key_hash(arg), ())?;
+            }
             if val.is_table() && frame.made.created(val.addr) {
                 call.given.tables.try_insert_value(val.addr, ())?;
             }

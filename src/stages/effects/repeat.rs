@@ -56,8 +56,11 @@ pub struct Search<'a> {
     pub threads: &'a FxHashMap<usize, Ref>,
     /// What the call was given.
     pub given: &'a CallArguments,
-    /// Numbers that were given may differ.
-    pub loose: bool,
+    /// What may differ.
+    pub latitude: Latitude,
+    /// What stands under a string or number that the call itself was given, and what stood there,
+    /// by address.
+    pub anchors: FxHashSet<(usize, usize)>,
     /// Which entries of large tables hold functions of the module's own; and, for data, all
     /// records.
     pub holders: &'a mut FxHashMap<(u32, bool), Holders>,
@@ -75,6 +78,20 @@ pub struct Search<'a> {
     pub pending: Vec<Guess>,
     /// So many keys that are objects are being looked for, one in the other.
     pub nested: u32,
+}
+
+/// What may differ between a call and an older one, each with all before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum Latitude {
+    /// Nothing.
+    Nothing,
+    /// Numbers that were given.
+    Numbers,
+    /// What stands in tables that were given, if the call was given a string or number besides,
+    /// which is the same.
+    Data,
+    /// The function's code and name as well.
+    Code,
 }
 
 /// A list of a large table's entries.
@@ -124,7 +141,9 @@ pub struct Holders {
 pub struct CallArguments {
     /// Strings, numbers, booleans, and objects that existed before, by identity.
     pub values: FxHashSet<(Kind, u64)>,
-    /// The same but for booleans, held.
+    /// Strings and numbers that are arguments themselves, by identity.
+    pub direct: FxHashSet<(Kind, u64)>,
+    /// The same as `values` but for booleans, held.
     pub held: Vec<Ref>,
     /// Tables of the load among the arguments.
     pub tables: FxHashSet<usize>,
@@ -158,7 +177,7 @@ pub struct Assignment {
     /// The sum of the first lines of the module's functions: where nothing else tells, calls were
     /// made in their order.
     lines: u64,
-    /// Two numbers or booleans that were given and differ: the older, the new one.
+    /// Two given values that differ: the older, the new one; nil for what is missing.
     pub differs: Option<(Ref, Ref)>,
     /// How far all such values are apart.
     distance: f64,
@@ -314,7 +333,7 @@ impl Search<'_> {
                     let is_whole = found.score >= most && found.places.len() == functions;
                     is_whole && found.distance == 0.0
                 };
-                if self.loose || !found.as_ref().is_some_and(is_best) {
+                if self.is_loose() || !found.as_ref().is_some_and(is_best) {
                     (self.few, self.narrowed) = (false, false);
                     found = self.find_among(writes)?;
                 }
@@ -365,6 +384,12 @@ impl Search<'_> {
         if wanted.iter().all(|one| one.what == What::Beside) {
             return Ok(None);
         }
+        for one in wanted.iter().filter(|one| one.table.is_some()) {
+            if self.is_direct(one.key) {
+                let both = (self.vm.val(one.new).addr, self.vm.val(one.old).addr);
+                self.anchors.try_insert_value(both, ())?;
+            }
+        }
         let vm = &*self.vm;
         wanted.sort_by_key(|one| {
             (
@@ -391,7 +416,7 @@ impl Search<'_> {
                 )?;
             }
             if let Some((assignment, several)) = best {
-                return Ok((!self.loose || !several).then_some(assignment));
+                return Ok((!self.is_loose() || !several).then_some(assignment));
             }
         }
         Ok(None)
@@ -524,6 +549,25 @@ impl Search<'_> {
             })?;
         }
         wanted.try_push(one(What::Value, candidates)).map(|()| true)
+    }
+
+    fn is_loose(&self) -> bool {
+        self.latitude >= Latitude::Numbers
+    }
+
+    /// Is it a string or number that is an argument itself?
+    fn is_direct(&self, value: Ref) -> bool {
+        self.given.direct.contains(&self.vm.key_hash(value))
+    }
+
+    /// May what was given be another value? A string or number that is an argument itself tells
+    /// which registration it is; what stands in a table tells something about it.
+    fn may_differ(&self, given: Ref) -> bool {
+        match self.latitude {
+            Latitude::Nothing => false,
+            Latitude::Numbers => self.vm.kind(given) == Kind::Number,
+            Latitude::Data | Latitude::Code => !self.is_direct(given),
+        }
     }
 
     fn is_given(&self, value: Ref) -> bool {

@@ -873,6 +873,8 @@ impl Pairer<'_> {
         stays: &[bool],
     ) -> Result<()> {
         let added = matched.added(result)?;
+        // Nobody knows what a list held that a call was given: what does not run counts as new.
+        let is_unsure = matched.path.is_none() && !self.out.base.is_known();
         let mut list = RecordedList::default();
         let mut running: FxHashMap<usize, Ref> = FxHashMap::default();
         for (old, base) in matched.old.iter().zip(&matched.base_of_old) {
@@ -914,11 +916,8 @@ impl Pairer<'_> {
                 self.out.left_out.try_insert_value(f2, ())?;
             }
             let is_doubtful = matched.doubtful.get(new) == Some(&true);
-            let is_known = matched.path.is_none()
-                || added
-                || of_new.is_some()
-                || base_of_new.is_some()
-                || is_doubtful;
+            let is_known =
+                is_unsure || added || of_new.is_some() || base_of_new.is_some() || is_doubtful;
             keep_up_to(&mut list, &mut next, base_of_new.unwrap_or(0))?;
             next += i64::from(is_known);
             let element = RecordedElement {
@@ -949,9 +948,15 @@ impl Pairer<'_> {
         if self.merges || self.replace_data || matched.path.is_none() {
             return Ok(());
         }
-        let mut differs = false;
+        let (mut differs, mut last) = (false, None);
         for (new, written) in matched.new.iter().enumerate() {
             let of_new = Matched::at(&matched.of_new, new);
+            if is_scalar(written.entry.new_val)
+                && let before @ Some(_) = Matched::at(&matched.base_of_new, new)
+            {
+                differs |= before < last; // the file has another order
+                last = before;
+            }
             differs |= match of_new.and_then(|old| Some((old, matched.old.get(old)?))) {
                 Some((old, running)) => {
                     let base = Matched::at(&matched.base_of_old, old);

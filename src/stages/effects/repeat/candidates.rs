@@ -140,8 +140,9 @@ impl Search<'_> {
             };
             for value in entries.values() {
                 let kind = self.vm.kind(value);
-                if (kind == Kind::String || kind == Kind::Number && !self.loose)
+                if matches!(kind, Kind::String | Kind::Number)
                     && self.is_given(value)
+                    && !self.may_differ(value)
                 {
                     let value = self.vm.key_hash(value);
                     if rarest.is_none_or(|rarest| with(self, value) < with(self, rarest)) {
@@ -165,10 +166,10 @@ impl Search<'_> {
             some.sort_unstable();
             return Ok(Some(some));
         }
-        if table.1 && self.loose {
+        if table.1 && self.is_loose() {
             return Ok(Some(Vec::new())); // a row with other numbers is another row
         }
-        if !self.narrow || self.loose {
+        if !self.narrow || self.is_loose() {
             return Ok(None);
         }
         let mut functions = Vec::new();
@@ -230,7 +231,7 @@ impl Search<'_> {
         if functions.is_empty() || functions.iter().any(is_answered) {
             return Ok(None);
         }
-        let by_code_alone = self.narrow && !self.loose && value.is_none();
+        let by_code_alone = self.narrow && !self.is_loose() && value.is_none();
         let (mut some, mut most, mut is_cut) = (Vec::new(), 0, false);
         for function in &functions {
             let likely =

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 
 use super::super::names::MatchStrength;
 use super::unify::score;
-use super::{Assignment, DEPTH, Guess, Keying, MOST_TRIES, Search, Spotted, Wanted, What};
+use super::{
+    Assignment, DEPTH, Guess, Keying, Latitude, MOST_TRIES, Search, Spotted, Wanted, What,
+};
 use crate::lua::heap::Place;
 use crate::lua::vm::Ref;
 use crate::support::error::Result;
@@ -44,7 +46,7 @@ impl Search<'_> {
             let is_certain = |best: &Assignment| {
                 best.score >= best.places.len() as u32 * score(MatchStrength::Name)
             };
-            if !self.loose
+            if !self.is_loose()
                 && best
                     .as_ref()
                     .is_some_and(|(best, _)| is_certain(best) && !best.places.is_empty())
@@ -163,12 +165,18 @@ impl Search<'_> {
         for (_, old) in &found.pairs {
             mine = mine || self.belongs(*old, DEPTH)?;
         }
-        if !mine && !self.loose {
-            // Data of the file's, equal in all, by themselves or in records of the callee's.
+        if !mine && self.latitude != Latitude::Numbers {
+            // Data of the file's, equal in all, by themselves or in records of the callee's; or
+            // what stands under the very name that was given.
             let (vm, given) = (&self.vm, self.given);
             let is_data = |new: Ref| given.tables.contains(&vm.val(new).addr);
+            let is_anchor = |(new, old): &(Ref, Ref)| {
+                let both = (vm.val(*new).addr, vm.val(*old).addr);
+                self.anchors.contains(&both)
+            };
             mine = found.pairs.iter().all(|(new, _)| vm.val(*new).is_table())
-                && found.pairs.iter().any(|(new, _)| is_data(*new));
+                && found.pairs.iter().any(|(new, _)| is_data(*new))
+                && (self.latitude != Latitude::Data || found.pairs.iter().any(is_anchor));
         }
         if !mine {
             return Ok(());

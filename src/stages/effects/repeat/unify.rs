@@ -1,7 +1,7 @@
 //! Is an older value, under an assignment, what a new one is? What both lead to is compared, too.
 
 use super::super::names::MatchStrength;
-use super::{Assignment, Guess, MOST_NESTED, Search, Spotted};
+use super::{Assignment, Guess, Latitude, MOST_NESTED, Search, Spotted};
 use crate::lua::heap::Place;
 use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
 use crate::support::error::Result;
@@ -31,10 +31,8 @@ impl Search<'_> {
         if !Self::is_object(val) {
             let differs = assignment.differs;
             let fits = self.scalar(assignment, new, old)?;
-            // What is on record is compared with the record (R8.6).
             if let Spotted::At(Place::Value { table, .. }) = place
-                && let Some(lineage) = self.sources.lineage
-                && lineage.of(self.vm, table).is_some()
+                && self.is_on_record(table)
             {
                 assignment.differs = differs;
             }
@@ -46,6 +44,12 @@ impl Search<'_> {
         }
         // An object that existed: given, it must be the same; else it is a link, and not compared.
         Ok(!self.is_given(new) || self.vm.same(new, old))
+    }
+
+    /// What is on record is compared with the record (R8.6).
+    fn is_on_record(&self, table: Ref) -> bool {
+        let lineage = self.sources.lineage;
+        lineage.is_some_and(|lineage| lineage.of(self.vm, table).is_some())
     }
 
     fn number(&self, number: Ref) -> Option<f64> {
@@ -63,23 +67,26 @@ impl Search<'_> {
             }
             return Ok(true);
         }
+        let is_same = self.vm.same(new, old);
+        if !is_same && kind != Kind::Nil && self.is_given(new) {
+            let numbers = (self.number(old), self.number(new));
+            assignment.differs = Some((old, new));
+            assignment.distance += match numbers {
+                (Some(old), Some(new)) => (old - new).abs(),
+                _ => 1.0,
+            };
+            let is_near = numbers.0.is_some() && numbers.1.is_some()
+                || self.latitude >= Latitude::Data && !Self::is_object(self.vm.val(old));
+            return Ok(is_near && self.may_differ(new));
+        }
         if kind != self.vm.kind(old) {
             return Ok(false);
         }
         match kind {
-            Kind::Number if self.is_given(new) => {
-                if self.vm.same(new, old) {
-                    return Ok(true);
-                }
-                assignment.differs = Some((old, new));
-                if let (Some(a), Some(b)) = (self.number(old), self.number(new)) {
-                    assignment.distance += (a - b).abs();
-                }
-                Ok(self.loose)
-            }
+            Kind::Number if is_same && self.is_given(new) => Ok(true),
             Kind::Number => assignment.scalars.try_push((new, old)).map(|()| true),
-            Kind::String if self.vm.same(new, old) => Ok(true),
-            Kind::String if !self.is_given(new) => {
+            Kind::String if is_same => Ok(true),
+            Kind::String => {
                 let same = are_same_but_digits(self.vm, new, old);
                 assignment.scalars.try_push((new, old)).map(|()| same)
             }
@@ -149,6 +156,9 @@ impl Search<'_> {
             else {
                 return Ok(false);
             };
+            if likeness == MatchStrength::Any && self.latitude == Latitude::Data {
+                return Ok(false); // nothing but the data could tell
+            }
             assignment.score += score(likeness);
             assignment.lines += self
                 .vm
@@ -241,15 +251,15 @@ impl Search<'_> {
             let val = self.vm.val(value);
             if self.vm.val(there).is_nil() {
                 let is_link = Self::is_object(val) && !self.is_new(val) && !self.is_given(value);
-                if val.kind != Kind::Boolean && !is_link {
-                    return Ok(false);
-                }
-            } else {
-                if !self.value_later(assignment, Guess::in_table(value, there, old, key))? {
-                    return Ok(false);
+                if val.kind == Kind::Boolean || is_link {
+                    continue;
                 }
             }
+            if !self.value_later(assignment, Guess::in_table(value, there, old, key))? {
+                return Ok(false);
+            }
         }
+        self.compare_ends(assignment, new, old)?;
         if !m.is_nil() && self.is_new(m) {
             self.pending.try_push(Guess {
                 new: metatable,
@@ -258,6 +268,21 @@ impl Search<'_> {
             })?;
         }
         Ok(true)
+    }
+
+    /// A list that was given may be shorter than the older one.
+    fn compare_ends(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<()> {
+        let is_list = self.given.tables.contains(&self.vm.val(new).addr);
+        let length = self.vm.raw_len(new);
+        if is_list && assignment.differs.is_none() && self.vm.raw_len(old) > length {
+            let rest = self
+                .vm
+                .element(old, u32::try_from(length + 1).unwrap_or(u32::MAX))?;
+            if !Self::is_object(self.vm.val(rest)) && !self.is_on_record(old) {
+                assignment.differs = Some((rest, Ref::NIL));
+            }
+        }
+        Ok(())
     }
 
     /// An entry under a new object: some older one of the table has it.
