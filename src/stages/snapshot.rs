@@ -17,6 +17,7 @@ use crate::model::ownership::Ownership;
 use crate::model::site::Origin;
 use crate::stages::find::Context;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
 /// Visited whatever the size of the code.
@@ -329,7 +330,12 @@ impl Snapshot {
                         theirs: reach == Reach::Theirs,
                     })?;
                 }
-                WalkStep::Table(..) => {}
+                WalkStep::Table(..) => vm.limits.meet(
+                    "the file names more than {} tables, and what its chunk writes into further \
+                     ones is not put back; guard such writes with hotreload.reloading() (R2.1)",
+                    limit,
+                    Where::Module,
+                )?,
                 WalkStep::Function(..) if reach == Reach::Globals => {
                     left.try_reserve(1)?;
                     left.push_back(step);
