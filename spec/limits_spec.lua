@@ -52,6 +52,36 @@ describe("a limit", function()
     assert.falsy(tostring(reload()):find "limit")
   end)
 
+  it("is not met by a file that is a large table of data", function()
+    local source = "return { " .. series(11000, "item%d = { price = %d }") .. ", EDIT }"
+    write(source, "")
+    app:load "m"
+    for i = 1, 3 do
+      write(source, tostring(i))
+      reload({}, {}, { data = i == 3 and "merge" or "keep" })
+    end
+  end)
+
+  it("is not met where much of the program is data", function()
+    app:module("bus", "local bus = { list = {} }\n"
+      .. "function bus.on(f) bus.list[#bus.list + 1] = f end return bus")
+    local source = "local bus, M, Player = require 'bus', { players = {}, names = {} }, {}\n"
+      .. "local MAX = EDIT Player.__index = Player function Player:hit() return EDIT end\n"
+      .. "function M.join(name)\n"
+      .. "  local p = setmetatable({ name = name, on = function() return MAX end }, Player)\n"
+      .. "  M.players[#M.players + 1], M.names[name] = p, p return p end\n"
+      .. "bus.on(M.join) return M"
+    write(source, "1")
+    local m = app:load "m"
+    for i = 1, 20000 do m.join("p" .. i) end
+    for i, options in ipairs { {}, { scope = "vm" }, { data = "merge" } } do
+      write(source, tostring(i + 1))
+      options.strict = true
+      reload({}, {}, options)
+      assert.equal(i + 1, m.players[1]:hit())
+    end
+  end)
+
   describe("that a search met", function()
     local SOURCE = "local M = { set = {} } function M.f() return EDIT end\n"
       .. "M.set[coroutine.create(M.f)] = true return M"
@@ -130,13 +160,6 @@ describe("a limit", function()
       end,
       limits = { "m: the file names more than 256 tables, and what its chunk writes into further "
         .. "ones is not put back; guard such writes with hotreload.reloading() (R2.1)" },
-    },
-    {
-      name = "of an object that is searched for an own function (R1.2)",
-      source = "local M = {} for i = 1, 10001 do M['p' .. i] = i + EDIT end return M",
-      limits = { "m: only the first 10000 entries of its object were searched for functions of its "
-        .. "own; if its file was found by another path before, give its data a field of their own "
-        .. "(R1.2)" },
     },
     {
       name = "of a reference to a table that may have own functions (R3.9)",
@@ -301,6 +324,19 @@ describe("a limit", function()
         app.hotreload.track()
       end)
     end
+  end)
+
+  it("is met in an object that is searched for own functions, if nobody saw its load", function()
+    -- (Under a name of its own: of "m" the library knows by now which source its functions have.)
+    app:write("unseen", "local M = { t = { f = function() end } }\n"
+      .. "for i = 1, 10001 do M['p' .. i] = i end return M")
+    package.loaded.unseen = assert(loadfile(app:path "unseen"))()
+    local text = "unseen: only the first 10000 entries of its object were searched for functions "
+      .. "of its own; if its file was found by another path before, give its data a field of their "
+      .. "own (R1.2)"
+    said[#said + 1] = text
+    assert.same({ text }, app:reloaded "unseen".limits)
+    assert.same({}, app:reloaded "unseen".limits)
   end)
 
   it("of elements of a list is a warning in a reload of an edited file alone", function()
@@ -475,6 +511,30 @@ describe("a limit", function()
         .. "in __hotfix (R5.10)" })
       reload()
     end)
+  end)
+end)
+
+describe("a limit of hotreload.changed", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  it("is its fourth result, until the module is reloaded", function()
+    local text = "local M = { data = {} } function M.f() return %d end\n"
+      .. "function M.data.f() return %d end\n"
+      .. "for i = 1, 50001 do M.data[i] = {} end return M"
+    app:module("n", "return { f = function() end }")
+    app:module("m", text:format(1, 1))
+    local names, problems, _, limits = app.hotreload.changed { names = { "m", "n" } }
+    assert.same({ {}, {} }, { names, problems })
+    assert.same({ m = "only the first 50000 entries of its tables were compared with its file; "
+      .. "reload it once, and its file is compared as a whole (R12.3)" }, limits)
+    assert.is_nil(app.hotreload.version "m".problem)
+    app:reloaded "m"
+    assert.same({}, (select(4, app.hotreload.changed { names = { "m", "n" } })))
+    app:write("m", text:format(2, 1))
+    assert.same({ "m" }, (app.hotreload.changed { names = { "m", "n" } }))
+    assert.same({}, (select(4, app.hotreload.changed { names = { "m", "n" } })))
   end)
 end)
 

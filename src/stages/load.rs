@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::code::compiled::Compiled;
+use crate::code::outline::Outline;
 use crate::code::{Chunk, MetFunctions};
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
@@ -131,6 +132,15 @@ pub fn load(
         None => MetFunctions::default(),
     };
     let mut ownership = ownership_of(vm, context, main, last.source)?;
+    let has_functions = chunk.as_ref().is_none_or(|chunk| chunk.functions() > 1);
+    if ownership.is_cut && has_functions {
+        vm.limits.meet(
+            "only the first {} entries of its object were searched for functions of its own; if \
+             its file was found by another path before, give its data a field of their own (R1.2)",
+            MOST_LOOKED_AT,
+            Where::Module,
+        )?;
+    }
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
     let ran = run_chunk(
@@ -153,6 +163,7 @@ pub fn load(
         fresh,
         left,
     } = ran;
+    meet_cut(vm, &snapshot, &compiled)?;
     let names_loaded = chunk
         .as_ref()
         .is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
@@ -195,6 +206,22 @@ pub fn load(
         environment,
         left,
     })
+}
+
+/// Tells of tables that were not remembered, unless the chunk writes into none but its own.
+fn meet_cut(vm: &mut Vm, snapshot: &Snapshot, compiled: &Compiled) -> Result<()> {
+    let Some(most) = snapshot.cut else {
+        return Ok(());
+    };
+    if Outline::read(&compiled.dump)?.is_some_and(|outline| outline.is_constant) {
+        return Ok(());
+    }
+    vm.limits.meet(
+        "the file names more than {} tables, and what its chunk writes into further ones is not \
+         put back; guard such writes with hotreload.reloading() (R2.1)",
+        most,
+        Where::Module,
+    )
 }
 
 /// Calls the host's function before or behind the chunk (R2.6).
@@ -379,6 +406,7 @@ pub fn ownership_of(
 ) -> Result<Ownership> {
     let mut ownership = Ownership::default();
     ownership.add_loader(vm, main)?;
+    let is_known = known_source.is_some();
     if let Some(source) = known_source {
         ownership.add(source)?;
     }
@@ -393,13 +421,7 @@ pub fn ownership_of(
         looked_at += 1;
         if looked_at > MOST_LOOKED_AT {
             cursor.end(vm);
-            vm.limits.meet(
-                "only the first {} entries of its object were searched for functions of its own; \
-                 if its file was found by another path before, give its data a field of their own \
-                 (R1.2)",
-                MOST_LOOKED_AT,
-                Where::Module,
-            )?;
+            ownership.is_cut = !is_known;
             break;
         }
         if !entry.new.is_function() {
