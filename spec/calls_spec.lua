@@ -507,8 +507,8 @@ describe("A call that stays", function()
       local ok, message = app:reload "m"
       assert.is_false(ok)
       assert.same({ 0, 7 }, { big.n, big.map.k7 })
-      assert.matches("big.set(\"k7\", \"changed\") reaches more than 200000 table entries", message,
-        1, true)
+      assert.matches("big.set(\"k7\", \"changed\"): it reaches more than 200000 table entries",
+        message, 1, true)
     end)
 
     it("is named in the report of a dry run", function()

@@ -254,6 +254,22 @@ describe("a coordinator", function()
     assert.truthy(text:find("done, 2 services", 1, true))
   end)
 
+  it("names the services that are started when it has looked for such often enough", function()
+    local count = 0
+    local function start()
+      count = count + 1
+      service("late " .. count, { find = function(request)
+        if request.changed then start() end
+      end })
+    end
+    service("a 1", { reload = start })
+    local ok, text = run "chat"
+    assert.is_true(ok, text)
+    assert.equal(4, count)
+    assert.truthy(text:find("  note, late 4:\n    it was started too late to be looked at, and may "
+      .. "have the old code; reload again", 1, true), text)
+  end)
+
   it("holds new messages between plan and reload, and lets them go whatever comes", function()
     for _, fails in ipairs { false, true } do
       node.log = {}

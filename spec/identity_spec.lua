@@ -452,9 +452,11 @@ describe("past the limits of R3.7", function()
     app:module("n", module(17, 1))
     local report = app:update("n", module(17, 2))
     assert.equal(1, #report.warnings)
-    assert.matches("^n: M.list has more than 16 names of functions in its rows, so these go by "
+    assert.matches("^n: M.list: more than 16 names of functions in its rows, so these go by "
       .. "their places; give", report.warnings[1])
-    assert.same({}, app:update("n", module(17, 2)).warnings)
+    local text = report.warnings[1]
+    report = app:update("n", module(17, 2))
+    assert.same({ {}, { text } }, { report.warnings, report.limits })
   end)
 
   it("more elements than are looked at is a warning", function()
@@ -462,7 +464,7 @@ describe("past the limits of R3.7", function()
     for i = 3, 10001 do M.list[i] = {} end
     local report = app:update("m", module(2, 2))
     assert.equal(1, #report.warnings)
-    assert.matches("^m: M.list has more than 10000 elements, so these go by their places",
+    assert.matches("^m: M.list: more than 10000 elements, so its rows go by their places",
       report.warnings[1])
     M.list[10001] = nil
     assert.same({}, app:update("m", module(2, 3)).warnings)

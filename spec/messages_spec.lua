@@ -191,7 +191,6 @@ describe("docs/messages.md", function()
     ["the file gives that value to a new key"] = "why a value stays",
     ["the program and the file have both changed it"] = "why a value stays",
     ["nobody knows what it was loaded as"] = "why a value stays",
-    ["more than … names of functions in its rows"] = "what a list has too many of",
     ["nothing tells which function of the module it wraps, if any"] = "why it is a patch",
     ["not all that is inside of it was looked at"] = "why it is a patch",
     ["it was a dry run"] = "a cause",

@@ -18,7 +18,7 @@ use crate::lua::vm::{Kind, Ref, Version, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
 use crate::model::kept;
-use crate::model::lineage::{Lineage, Numbers};
+use crate::model::lineage::{self, Lineage, Numbers};
 use crate::model::options::{ModuleOptions, OnConflict, Options};
 use crate::stages::commit;
 use crate::stages::effects::{self, Recorded};
@@ -32,6 +32,7 @@ use crate::stages::snapshot::Modules;
 use crate::stages::sweep::{self, Cells, Lifetime, Tables, Target};
 use crate::support::error::{Error, Result, shown};
 use crate::support::fault::{self, caught};
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// What the façade passes on.
@@ -450,10 +451,10 @@ fn plan_module(
     let plan_ms = clock.lap();
     fault::point()?;
 
-    if options.dry_run {
-        warn_of_calls(&mut loaded)?;
-    }
+    note_calls(vm, &loaded, options.dry_run)?;
     // Everything that could fail is made before the commit.
+    let of = (&context, &loaded, &mut pairing);
+    let (base, numbers) = record_of(vm, request, &options, &plan, of)?;
     let lists = Lists {
         context: &context,
         pairing: &mut pairing,
@@ -469,8 +470,6 @@ fn plan_module(
         Some(file) => vm.string(file.as_os_str().as_encoded_bytes())?,
         None => Ref::NIL,
     };
-    let of = (&context, &loaded, &mut pairing);
-    let (base, numbers) = record_of(vm, request, &options, &plan, of)?;
     let calls = loaded.left.calls.pack(vm, permit)?;
     let classes = report::classes(vm, &plan.classes)?;
     let lifetime = match options.sliced {
@@ -537,11 +536,12 @@ fn load_module(
     load::load(vm, permit, context, found, known, last_load, options.around)
 }
 
-/// Tells of the calls that a dry run cannot plan.
-fn warn_of_calls(loaded: &mut Loaded) -> Result<()> {
-    let calls = &mut loaded.left.calls;
-    for call in &calls.beyond {
-        calls.warnings.try_push(effects::beyond(call))?;
+/// Tells of the calls that change more than is remembered: a dry run cannot plan them.
+fn note_calls(vm: &mut Vm, loaded: &Loaded, dry_run: bool) -> Result<()> {
+    let (text, number) = effects::BEYOND;
+    for call in &loaded.left.calls.beyond {
+        let place = Where::Named(call.clone());
+        vm.limits.note(text, number, place, dry_run)?;
     }
     Ok(())
 }
@@ -556,6 +556,14 @@ fn record_of(
 ) -> Result<(Ref, Numbers)> {
     let (functions, lineage) = (&plan.lineage, request.lineage);
     let record = record::record(vm, context, loaded, pairing, functions, options, lineage)?;
+    if record.numbers.are_used_up() {
+        vm.limits.meet(
+            "the {} numbers of objects in this state are used up, and further objects are known by \
+             their places alone; restart the program (R8.4)",
+            lineage::MOST as usize,
+            Where::Module,
+        )?;
+    }
     let base = match options.dry_run {
         true => Ref::NIL,
         false => base::pack(vm, record.words)?,

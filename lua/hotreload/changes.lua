@@ -123,12 +123,13 @@ function changes.install(hotreload, record_of, records)
         local checked, wrong = arguments.check(options, options_of_changed, 1, "changed")
         if not checked then return nil, wrong end
         note_search()
-        local names, problems, found = {}, {}, {}
+        local names, problems, found, limits = {}, {}, {}, {}
         local others = {} -- the objects of loaded modules, filled by the first look that needs them
         for _, name in next, loaded_names(checked.names) do
             if not allow.refused(name) then
                 local state, now, message = look_at(name, record_of(name), checked.quick, others)
                 found[name] = now
+                if state == "same" then limits[name] = message end
                 if state == "changed" then
                     names[#names + 1] = name
                 elseif state ~= "same" and state ~= "none"
@@ -137,7 +138,7 @@ function changes.install(hotreload, record_of, records)
                 end
             end
         end
-        return names, problems, found
+        return names, problems, found, limits
     end
 
     --- Which modules a module requires, as far as its text and its load show.
@@ -178,10 +179,10 @@ function changes.install(hotreload, record_of, records)
     end
 
     function hotreload.changed(options)
-        local done, names, problems, found = pcall(changed, options)
+        local done, names, problems, found, limits = pcall(changed, options)
         if not done then error(names, 0) end
         if not names then error(problems, 2) end
-        return names, problems, found
+        return names, problems, found, limits
     end
 end
 

@@ -84,11 +84,13 @@ end
 --- `after` may change the report, so the log's texts are read before.
 local function told(report)
     local title, warnings = shown(report.module), move(report.warnings, 1, #report.warnings, 1, {})
+    local limits = move(report.limits, 1, #report.limits, 1, {})
     local line = report.summary
     tell("after", report.module, report)
     for _, warning in ipairs(warnings) do
         log("warning", format("module '%s': %s", title, warning))
     end
+    for _, limit in ipairs(limits) do log("info", format("module '%s': %s", title, limit)) end
     log("info", line)
 end
 

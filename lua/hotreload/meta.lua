@@ -117,6 +117,7 @@
 ---@field references integer    with `scope = "vm"`: places elsewhere that follow
 ---@field stale integer         with `scope = "vm"`: old functions that stay; the warnings say why
 ---@field warnings string[]
+---@field limits string[]       what was not looked at, as there is too much of it
 ---@field conflicts hotreload.Conflict[]
 ---@field elapsed_ms hotreload.Elapsed
 ---@field paths? hotreload.Paths
@@ -345,7 +346,8 @@ function hotreload.tracked(name, loader) end
 ---
 ---The list is sorted. The problems say, for a module whose file is gone, unreadable or broken, what
 ---is wrong. The third result has a digest of each file that was looked at. Another Lua state has
----other digests of the same files.
+---other digests of the same files. The fourth has the modules of which not all functions were
+---compared, each with a message.
 ---
 ---    local names, problems = hotreload.changed()
 ---    if not next(problems) then gg.reload(require "hotreload.watch".order(names)) end
@@ -353,6 +355,7 @@ function hotreload.tracked(name, loader) end
 ---@return string[] names
 ---@return table<string, string> problems
 ---@return table<string, integer> contents
+---@return table<string, string> limits
 function hotreload.changed(options) end
 
 ---Which modules `hotreload.changed { quick = true }` has to look at: those whose files' size, inode

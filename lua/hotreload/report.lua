@@ -159,6 +159,7 @@ local function add_counts(lines, report)
         "calls that run again at each reload")
     add_count(parts, report.wrappers, "wrapper of another module", "wrappers of other modules")
     add_count(parts, report.patches, "patch of another module", "patches of other modules")
+    add_count(parts, #report.limits, "limit met (report.limits)", "limits met (report.limits)")
     if parts[1] then lines[#lines + 1] = "  " .. concat(parts, ", ") end
 end
 
@@ -176,7 +177,12 @@ function reports.add_details(lines, report, color)
             .. '(the running value stays) or "replace" (an option)'
     end
     section(lines, "warnings", "!", report.warnings, color)
-    if report.paths then add_paths(lines, report.paths, color) else add_counts(lines, report) end
+    if report.paths then
+        section(lines, "not looked at", "!", report.limits, color)
+        add_paths(lines, report.paths, color)
+    else
+        add_counts(lines, report)
+    end
     if report.data.differing > 0 then
         lines[#lines + 1] =
             '  data = "merge" or "replace" takes the values of the file (an option)'
@@ -240,6 +246,7 @@ function reports.blank(name, options)
         references = 0,
         stale = 0,
         warnings = {},
+        limits = {},
         conflicts = {},
         elapsed_ms = { find = 0, load = 0, pair = 0, plan = 0, commit = 0, sweep = 0, total = 0 },
         paths = full and {
@@ -278,7 +285,10 @@ function reports.fill(report, generation, dry, answers)
         answers[AT.sweep_ms]
     elapsed.total = elapsed.find + elapsed.load + elapsed.pair + elapsed.plan + elapsed.commit
         + elapsed.sweep
-    if lists then report.warnings, report.conflicts = lists.warnings, lists.conflicts end
+    if lists then
+        report.warnings, report.conflicts, report.limits = lists.warnings, lists.conflicts,
+            lists.limits
+    end
     local paths, found = report.paths, lists and lists.paths
     if not paths or not found then
         report.paths = nil

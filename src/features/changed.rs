@@ -71,8 +71,8 @@ fn digest(vm: &Vm, bytes: &[u8]) -> i64 {
 /// `content` is what is on record (nil for nothing), `stamp` what the last look gave (nil for a
 /// look that reads the file in any case). States: `same`, `changed`; `broken` (does not compile)
 /// and `gone` (not found, or not to be read), with a message; `none` for what cannot be reloaded or
-/// has no file. With `exact`, of a file that is a table of constants, rows that only the running
-/// one has count.
+/// has no file. A message of `same` says what was not compared. With `exact`, of a file that is a
+/// table of constants, rows that only the running one has count.
 ///
 /// # Errors
 /// [`Error::Memory`]; nothing else.
@@ -231,8 +231,20 @@ fn view(vm: &mut Vm, context: &Context, record: &FileRecord) -> Result<View> {
         }
         Err(error) => return Err(error),
     };
-    let changed = record.content.is_some() || differs(vm, context, main, record)?;
-    Ok(with(if changed { "changed" } else { "same" }, None))
+    if record.content.is_some() {
+        return Ok(with("changed", None));
+    }
+    Ok(match differs(vm, context, main, record)? {
+        FileDifference::Found => with("changed", None),
+        FileDifference::None => with("same", None),
+        FileDifference::NotAllCompared => {
+            let text = format!(
+                "only the first {MOST_LOOKED_AT} entries of its tables were compared with its \
+                 file; reload it once, and its file is compared as a whole (R12.3)"
+            );
+            with("same", Some(text.into_bytes().into()))
+        }
+    })
 }
 
 /// The file's main function. A wrapper's file may be anything: what is no Lua cannot be compared,
@@ -254,18 +266,31 @@ fn compile(vm: &mut Vm, found: &Found, path: &Path) -> Result<Ref> {
     }
 }
 
+/// Whether a file's code is other than what runs.
+enum FileDifference {
+    Found,
+    None,
+    /// None was found, and there was too much to look at.
+    NotAllCompared,
+}
+
 /// Is the file's code, of which `main` is the main function, other than what runs?
-fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &FileRecord) -> Result<bool> {
+fn differs(
+    vm: &mut Vm,
+    context: &Context,
+    main: Ref,
+    record: &FileRecord,
+) -> Result<FileDifference> {
     vm.dump(main, DebugInfo::Strip)?;
     let dump = vm.take_dump();
     let Some(outline) = Outline::read(&dump)? else {
-        return Ok(false);
+        return Ok(FileDifference::None);
     };
     if outline.is_constant && data_differs(vm, context, main, record.exact)? {
-        return Ok(true);
+        return Ok(FileDifference::Found);
     }
     let Some(chunk) = Chunk::read(dump, vm.secret())? else {
-        return Ok(false);
+        return Ok(FileDifference::None);
     };
     let running = RunningFunctions::of(vm, context, main, record, &chunk)?;
     let mut seen = FxHashSet::default();
@@ -274,12 +299,12 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &FileRecord) -> Re
             continue;
         };
         let Some(profile) = chunk.on_lines(info.line, info.last) else {
-            return Ok(true); // no function of the file is there
+            return Ok(FileDifference::Found); // no function of the file is there
         };
         seen.try_insert_value((info.line, info.last), ())?;
         let own = vm.profile(*function)?;
         if profile.is_some_and(|profile| own.is_some() && !profile.is_same_code(own)) {
-            return Ok(true);
+            return Ok(FileDifference::Found);
         }
     }
     // A function that the file puts under a name, and that runs nowhere, is new, unless it stands
@@ -311,10 +336,13 @@ fn differs(vm: &mut Vm, context: &Context, main: Ref, record: &FileRecord) -> Re
             }
         };
         if is_new {
-            return Ok(true);
+            return Ok(FileDifference::Found);
         }
     }
-    Ok(false)
+    Ok(match running.is_whole {
+        true => FileDifference::None,
+        false => FileDifference::NotAllCompared,
+    })
 }
 
 /// The module's functions, and the tables that they stand in.

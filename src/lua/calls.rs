@@ -314,12 +314,10 @@ pub fn locals(
 }
 
 /// Levels of a coroutine that are looked at.
-const MOST_LEVELS: c_int = 200;
-/// Locals of one function that are.
-const MOST_LOCALS: c_int = 250;
+pub const MOST_LEVELS: c_int = 200;
 
 /// What a coroutine that waits, or has not begun, is going to work on: keeps its functions, and the
-/// values of their locals.
+/// values of their locals. False if it is more than [`MOST_LEVELS`] calls deep.
 ///
 /// # Errors
 /// [`Error::Memory`].
@@ -328,13 +326,13 @@ pub fn activations(
     thread: Ref,
     functions: &mut Vec<Ref>,
     locals: &mut Vec<Ref>,
-) -> Result<()> {
+) -> Result<bool> {
     let (holder, index) = vm.at(thread);
     // SAFETY: a held coroutine, which does not run; what is pushed there moves to the holders.
     unsafe {
         let l = ffi::lua_tothread(holder, index);
         if l.is_null() || ffi::lua_checkstack(l, 4) == 0 {
-            return Ok(());
+            return Ok(true);
         }
         let mut ar = DebugRecord::new();
         let mut level = 0;
@@ -342,7 +340,7 @@ pub fn activations(
             ffi::lua_getinfo(l, c"f".as_ptr(), ar.as_mut_ptr());
             functions.try_push(vm.keep_from(l)?)?;
             let mut i = 1;
-            while i <= MOST_LOCALS && !ffi::lua_getlocal(l, ar.as_mut_ptr(), i).is_null() {
+            while !ffi::lua_getlocal(l, ar.as_mut_ptr(), i).is_null() {
                 locals.try_push(vm.keep_from(l)?)?;
                 i += 1;
             }
@@ -350,7 +348,7 @@ pub fn activations(
         }
         if level == 0 && ffi::lua_status(l) == ffi::LUA_OK {
             // The function and its arguments stand on the stack.
-            for i in 1..=ffi::lua_gettop(l).min(MOST_LOCALS) {
+            for i in 1..=ffi::lua_gettop(l) {
                 ffi::lua_pushvalue(l, i);
                 let value = vm.keep_from(l)?;
                 let list = if i == 1 {
@@ -361,7 +359,7 @@ pub fn activations(
                 list.try_push(value)?;
             }
         }
-        Ok(())
+        Ok(ffi::lua_getstack(l, MOST_LEVELS, ar.as_mut_ptr()) == 0)
     }
 }
 

@@ -46,6 +46,7 @@ pub use source::SourceId;
 use super::protected;
 use super::shared;
 use crate::support::error::{Error, Result};
+use crate::support::limits::Limits;
 use crate::support::mem::{TryPush, copied};
 use crate::support::secret::Secret;
 
@@ -198,6 +199,8 @@ pub struct Vm {
     owns_threads: bool,
     /// How often the collector's pause was kept up behind a call of the program's code.
     pub(super) given: u16,
+    /// What was left out of what was asked of the program.
+    pub limits: Limits,
 }
 
 /// Gives back at once what the holders' stacks took, for the next reload to use: as garbage it
@@ -272,6 +275,7 @@ impl Vm {
             shares: false,
             owns_threads: false,
             given: 0,
+            limits: Limits::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Objects are numbered with the bits that a profile leaves; past them an object has no number.
-const MOST: i64 = (1 << (63 - Profile::PACKED_BITS)) - 1;
+pub const MOST: i64 = (1 << (63 - Profile::PACKED_BITS)) - 1;
 
 /// The weak tables, and the key under which the first one counts.
 #[derive(Clone, Copy)]
@@ -159,6 +159,11 @@ impl Numbers {
         }
         self.note(vm, object, number, sign * (number << Profile::PACKED_BITS))?;
         Ok(Some(number))
+    }
+
+    /// Were there too few for this load?
+    pub fn are_used_up(&self) -> bool {
+        self.last > MOST
     }
 
     /// The next number; 0 when there are no more.

@@ -19,6 +19,8 @@ pub struct Ownership {
     known: FxHashMap<SourceId, bool>,
     /// The last answer: the functions of one chunk come in a row.
     last: Option<(SourceId, bool)>,
+    /// Not all of the module's object was searched for functions of another source name.
+    pub is_cut: bool,
 }
 
 impl Ownership {

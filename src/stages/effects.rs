@@ -37,8 +37,8 @@ use left::NamedTables;
 use names::FunctionNames;
 pub use past::Past;
 use past::{Spot, Write};
-pub use record::{Calls, Recorded, beyond};
-use repeat::{CallArguments, Holders};
+pub use record::{BEYOND, Calls, Recorded};
+use repeat::{CallArguments, Cut, Holders};
 use standard::Standard;
 
 /// Entries of tables that are remembered in one load.
@@ -49,6 +49,8 @@ const MOST_TABLES: usize = 2_048;
 const MOST_SEARCHED: usize = 200_000;
 /// Calls in one load for which Lua is asked how the caller names the function.
 const MOST_NAMED: u32 = 200;
+/// Entries of one table that a call is given.
+const MOST_GIVEN: usize = 256;
 /// How deep the load's own tables are looked into for what a call is given.
 const GIVEN_DEPTH: u32 = 3;
 
@@ -106,6 +108,8 @@ struct OpenCall {
     runs_file: bool,
     /// The call as text, if that is known already.
     label: Option<String>,
+    /// The limit at which the search for the call that it repeats ended.
+    cut: Option<Cut>,
 }
 
 /// Something that happened, in the order in which it did.
@@ -199,6 +203,8 @@ pub struct Effects<'a> {
     /// How callers have named functions, by their addresses, and how often that was asked.
     names_of_callees: FxHashMap<usize, (String, &'static str)>,
     named: u32,
+    /// Functions that were called by several names, by their addresses.
+    several_names: FxHashSet<usize>,
     /// Coroutines that the chunk itself has resumed.
     resumed: FxHashSet<usize>,
     /// The tables that the file can name, once that was asked for.
@@ -244,6 +250,7 @@ impl<'a> Effects<'a> {
             searched: 0,
             names_of_callees: FxHashMap::default(),
             named: 0,
+            several_names: FxHashSet::default(),
             resumed: FxHashSet::default(),
             nameable: None,
         }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::code::compiled::Compiled;
+use crate::code::outline::Outline;
 use crate::code::{Chunk, MetFunctions};
 use crate::lua::chunk::run;
 use crate::lua::tracker::Fresh;
@@ -20,10 +21,9 @@ use crate::stages::find::{ChunkSource, Context, Found};
 use crate::stages::snapshot::{self, Change, Modules, Snapshot};
 use crate::support::error::{Error, Result, without_text};
 use crate::support::fault::{self, caught};
+use crate::support::limits::Where;
 use crate::support::mem::{TryPush, counted};
 
-/// A longer source name is a text and not a name.
-const LONGEST_NAME: usize = 1024;
 /// Entries of the running object that are looked at for a function of the module's own.
 const MOST_LOOKED_AT: usize = 10_000;
 
@@ -132,6 +132,15 @@ pub fn load(
         None => MetFunctions::default(),
     };
     let mut ownership = ownership_of(vm, context, main, last.source)?;
+    let has_functions = chunk.as_ref().is_none_or(|chunk| chunk.functions() > 1);
+    if ownership.is_cut && has_functions {
+        vm.limits.meet(
+            "only the first {} entries of its object were searched for functions of its own; if \
+             its file was found by another path before, give its data a field of their own (R1.2)",
+            MOST_LOOKED_AT,
+            Where::Module,
+        )?;
+    }
     let [before, after] = around;
     call_host(vm, context, "before", before)?;
     let ran = run_chunk(
@@ -154,6 +163,7 @@ pub fn load(
         fresh,
         left,
     } = ran;
+    meet_cut(vm, &snapshot, &compiled)?;
     let names_loaded = chunk
         .as_ref()
         .is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
@@ -196,6 +206,22 @@ pub fn load(
         environment,
         left,
     })
+}
+
+/// Tells of tables that were not remembered, unless the chunk writes into none but its own.
+fn meet_cut(vm: &mut Vm, snapshot: &Snapshot, compiled: &Compiled) -> Result<()> {
+    let Some(most) = snapshot.cut else {
+        return Ok(());
+    };
+    if Outline::read(&compiled.dump)?.is_some_and(|outline| outline.is_constant) {
+        return Ok(());
+    }
+    vm.limits.meet(
+        "the file names more than {} tables, and what its chunk writes into further ones is not \
+         put back; guard such writes with hotreload.reloading() (R2.1)",
+        most,
+        Where::Module,
+    )
 }
 
 /// Calls the host's function before or behind the chunk (R2.6).
@@ -380,6 +406,7 @@ pub fn ownership_of(
 ) -> Result<Ownership> {
     let mut ownership = Ownership::default();
     ownership.add_loader(vm, main)?;
+    let is_known = known_source.is_some();
     if let Some(source) = known_source {
         ownership.add(source)?;
     }
@@ -394,6 +421,7 @@ pub fn ownership_of(
         looked_at += 1;
         if looked_at > MOST_LOOKED_AT {
             cursor.end(vm);
+            ownership.is_cut = !is_known;
             break;
         }
         if !entry.new.is_function() {
@@ -409,16 +437,12 @@ pub fn ownership_of(
                 return Ok(ownership);
             }
             // Of a chunk without a name it is all of its text.
-            if vm
-                .with_source(function, |source| source.len() > LONGEST_NAME)
-                .unwrap_or(true)
-            {
-                vm.release(mark);
-                continue;
-            }
-            let source = vm.source(function)?.unwrap_or_default();
-            if ends_in(&source, &tail) && !moved.contains(&source) {
-                moved.try_push(source)?;
+            let is_moved = vm.with_source(function, |source| ends_in(source, &tail));
+            if is_moved == Some(true) {
+                let source = vm.source(function)?.unwrap_or_default();
+                if !moved.contains(&source) {
+                    moved.try_push(source)?;
+                }
             }
         }
         vm.release(mark);
@@ -435,11 +459,14 @@ pub fn ownership_of(
 
 /// Is it the source name of a file whose path ends as the name of a module does?
 fn ends_in(source: &[u8], tail: &str) -> bool {
-    let path = String::from_utf8_lossy(source).replace('\\', "/");
+    let slash = |byte: &u8| if *byte == b'\\' { b'/' } else { *byte };
     [".lua", "/init.lua"].iter().any(|end| {
-        path.strip_suffix(end)
-            .and_then(|path| path.strip_suffix(tail))
-            .is_some_and(|rest| rest == "@" || rest.ends_with('/'))
+        let start = source.len().checked_sub(tail.len() + end.len());
+        let Some((rest, path)) = start.and_then(|start| source.split_at_checked(start)) else {
+            return false;
+        };
+        path.iter().map(slash).eq(tail.bytes().chain(end.bytes()))
+            && (rest == b"@" || rest.last().map(slash) == Some(b'/'))
     })
 }
 

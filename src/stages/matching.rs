@@ -487,6 +487,30 @@ impl Pairing {
         how
     }
 
+    /// Where a running table stands that was met in a slot or as what a local holds.
+    pub fn site_of_table(
+        &mut self,
+        vm: &Vm,
+        context: &Context,
+        address: usize,
+    ) -> Result<Option<SiteId>> {
+        let is_it = |value: Ref| vm.val(value).addr == address;
+        if is_it(context.running) {
+            return Ok(Some(SiteId::MODULE));
+        }
+        let slot = self.slots.iter().find(|slot| is_it(slot.old)).copied();
+        if let Some(slot) = slot {
+            let site = match slot.key {
+                Ref::NIL => self.sites.metatable(slot.parent),
+                key => self.sites.key(slot.parent, key),
+            };
+            return site.map(Some);
+        }
+        let pair = self.cell_pairs.iter().find(|pair| is_it(pair.old_value));
+        let cell = pair.map(|pair| pair.new);
+        cell.map(|cell| self.cell_site(cell)).transpose()
+    }
+
     /// A running function.
     pub fn old_at(&self, address: usize) -> Option<&Function1> {
         self.old.get(self.number1(address)? as usize)

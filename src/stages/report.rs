@@ -9,6 +9,7 @@ use crate::stages::find::Context;
 use crate::stages::matching::{self, External, Fate, Pairing};
 use crate::stages::plan::{Class, Conflict, Tally};
 use crate::support::error::{Result, shown};
+use crate::support::limits::Where;
 use crate::support::mem::{TryPush, collected};
 
 /// How many counts a report has.
@@ -68,10 +69,13 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
     for warning in &calls.warnings {
         pairing.warnings.try_push(warning.clone())?;
     }
-    if !full && pairing.warnings.is_empty() && conflicts.is_empty() {
+    let limits = limits(vm, context, pairing)?;
+    let nothing = pairing.warnings.is_empty() && conflicts.is_empty() && limits.is_empty();
+    if !full && nothing {
         return Ok((counts, Ref::NIL));
     }
-    let table = vm.table(3)?;
+    let table = vm.table(4)?;
+    put_strings(vm, table, "limits", &limits)?;
     pairing.warnings.sort_unstable();
     pairing.warnings.dedup();
     put_strings(vm, table, "warnings", &pairing.warnings)?;
@@ -127,6 +131,26 @@ pub fn report(vm: &mut Vm, lists: Lists<'_>) -> Result<([(Answered, usize); COUN
     Ok((counts, table))
 }
 
+/// The limits that were met since the last module, in words. Those that are warnings are put there.
+fn limits(vm: &mut Vm, context: &Context, pairing: &mut Pairing) -> Result<Vec<String>> {
+    let mut texts = Vec::new();
+    for met in vm.limits.take() {
+        let place = match &met.place {
+            Where::Module => context.title.clone(),
+            Where::Named(place) => place.clone(),
+            Where::Table(address) => match pairing.site_of_table(vm, context, *address)? {
+                Some(site) => pairing.sites.path(vm, &context.title, site),
+                None => format!("{}: a table", context.title),
+            },
+        };
+        match met.is_warning {
+            true => pairing.warnings.try_push(met.text(&place))?,
+            false => texts.try_push(met.text(&place))?,
+        }
+    }
+    Ok(texts)
+}
+
 /// The wrappers, and the patches, in words.
 fn external_texts(vm: &mut Vm, context: &Context, pairing: &Pairing) -> Result<[Vec<String>; 2]> {
     let mut texts = [Vec::new(), Vec::new()];
@@ -172,13 +196,14 @@ pub fn add_warnings(vm: &mut Vm, lists: Ref, warnings: &[String]) -> Result<Ref>
         return Ok(lists);
     }
     let table = if lists == Ref::NIL {
-        vm.table(2)?
+        vm.table(3)?
     } else {
         lists
     };
     if lists == Ref::NIL {
-        put_strings(vm, table, "warnings", &[])?;
-        put_strings(vm, table, "conflicts", &[])?;
+        for name in ["warnings", "conflicts", "limits"] {
+            put_strings(vm, table, name, &[])?;
+        }
     }
     let list = vm.field(table, "warnings")?;
     append(vm, list, warnings)?;

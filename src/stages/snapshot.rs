@@ -2,8 +2,9 @@
 //!
 //! A table is remembered when the incoming code can name it: reached from the globals,
 //! `package.loaded`, the module object or the running upvalues functions, by keys that occur in the
-//! incoming code. The nearest are visited first, and no more tables than the code has names (at
-//! least [`MIN_TABLES`]): the cost grows with the code, never with the data.
+//! incoming code. The nearest are visited first, and of the globals', the module's own and other
+//! modules' tables no more each than the code has names (at least [`MIN_TABLES`]): the cost grows
+//! with the code, never with the data.
 
 use std::collections::VecDeque;
 
@@ -19,7 +20,7 @@ use crate::stages::find::Context;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
-/// Visited whatever the size of the code.
+/// Tables of each kind that are visited whatever the size of the code.
 const MIN_TABLES: usize = 256;
 /// A table with no more entries is always remembered whole.
 const SMALL: usize = 32;
@@ -125,6 +126,8 @@ pub struct Snapshot {
     ours: [usize; 2],
     /// The own functions that were met, and their cells. Pairing takes it over.
     pub known: ObjectTable,
+    /// So many tables were remembered of one kind, and there were more.
+    pub cut: Option<usize>,
 }
 
 /// A step of the walk: a table, or an own function whose upvalues lead on.
@@ -262,7 +265,8 @@ impl Snapshot {
         mut queue: VecDeque<WalkStep>,
         reach: Reach,
     ) -> Result<VecDeque<WalkStep>> {
-        let limit = chunk.names().len().max(MIN_TABLES);
+        let most = chunk.names().len().max(MIN_TABLES);
+        let limit = self.tables.len() + most;
         let mut left = VecDeque::new();
         while let Some(step) = queue.pop_front() {
             match step {
@@ -329,7 +333,7 @@ impl Snapshot {
                         theirs: reach == Reach::Theirs,
                     })?;
                 }
-                WalkStep::Table(..) => {}
+                WalkStep::Table(..) => self.cut = Some(most),
                 WalkStep::Function(..) if reach == Reach::Globals => {
                     left.try_reserve(1)?;
                     left.push_back(step);

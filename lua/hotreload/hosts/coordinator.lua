@@ -408,13 +408,20 @@ function Coordinator:commit(work)
         return good
     end
     work.count = self:ask_all(work, "reloaded", make, take)
-    for _ = 1, good and not request.services and ROUNDS or 0 do
+    for round = 1, good and not request.services and ROUNDS + 1 or 0 do
         -- Services that were started since they were listed may have the old code.
         local list = {}
         for address, target in pairs(self:living()) do
             if not work.seen[address] then list[#list + 1], work.seen[address] = target, true end
         end
         if not list[1] or not good then break end
+        if round > ROUNDS then
+            local titles = {}
+            for i, target in ipairs(list) do titles[i] = target.title end
+            work.messages:add("note", "it was started too late to be looked at, and may have the "
+                .. "old code; reload again", titles)
+            break
+        end
         local late = {}
         self:each(work, list, function()
             return { op = "find", changed = true, names = work.names, ticket = work.ticket }

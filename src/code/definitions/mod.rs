@@ -343,6 +343,11 @@ impl Definitions {
         })
     }
 
+    /// All texts of the code.
+    pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.texts.len() as u32).map(|text| self.text(StringId(text)))
+    }
+
     /// The text with these bytes, if the dump has it.
     pub fn find(&self, bytes: &[u8]) -> Option<StringId> {
         let text = *self.numbers.get(&self.secret.digest(bytes))?;

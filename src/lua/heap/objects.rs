@@ -24,8 +24,6 @@ const INNERMOST: u32 = 1 << 13;
 const OUTERMOST: u32 = 1 << 6;
 /// So many activations of a coroutine are looked at.
 pub const MOST_CALLS: u32 = INNERMOST + OUTERMOST;
-/// So many classes may stand between an object and the class that is asked for.
-const LONGEST_CHAIN: u32 = 100;
 /// Activations that are counted in the time of one slot.
 const STEPS: u32 = 16;
 
@@ -144,7 +142,9 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
             let top = ffi::lua_gettop(g);
             let mut found = is_class();
             ffi::lua_pushvalue(g, top);
-            for _ in 0..LONGEST_CHAIN {
+            // A class of a circle is met again: each one is compared with one that was met before.
+            let (mut before, mut steps, mut round) = (0, 0u32, 1u32);
+            loop {
                 ffi::lua_pushvalue(self.state.anchor, super::pause::STRING);
                 ffi::lua_xmove(self.state.anchor, g, 1);
                 if found || ffi::lua_rawget(g, top + 1) != ffi::LUA_TTABLE {
@@ -156,6 +156,14 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
                 }
                 ffi::lua_replace(g, top + 1);
                 ffi::lua_settop(g, top + 1);
+                let address = ffi::lua_topointer(g, top + 1) as usize;
+                if address == before {
+                    break;
+                }
+                steps += 1;
+                if steps == round {
+                    (before, steps, round) = (address, 0, round.saturating_mul(2));
+                }
             }
             ffi::lua_settop(g, top);
             found

@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::names::NameSources;
 use super::past::{Past, Spot, Write};
 use super::repeat::{Assignment, CallArguments, Latitude, Search, SearchReason, Spotted};
-use super::{Effects, Logged, MOST_SEARCHED, OpenCall, copied_text, record, text};
+use super::{Effects, Logged, MOST_GIVEN, MOST_SEARCHED, OpenCall, copied_text, record, text};
 use crate::lua::calls::CallFrame;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Creations;
@@ -13,6 +13,7 @@ use crate::lua::vm::{Kind, Ref, Vm};
 use crate::lua::write;
 use crate::support::error::Result;
 use crate::support::fault;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// When a call that registers something was made.
@@ -87,7 +88,7 @@ impl Effects<'_> {
             self.calls.irrevocable.try_push(name)?;
             return self.keep(vm, made, call, writes, places);
         }
-        if places && let Some(assignment) = self.find_repeat(vm, made, &call, &writes)? {
+        if places && let Some(assignment) = self.find_repeat(vm, made, &mut call, &writes)? {
             return self.take_back(vm, made, frame, &call, &writes, &assignment);
         }
         let is_recorded = places && self.is_recorded(vm, made, &call)?;
@@ -105,10 +106,26 @@ impl Effects<'_> {
         {
             return self.put_back(vm, &writes);
         }
+        if let Some((text, number)) = call.cut {
+            let place = self.place_of_call(vm, made, &call)?;
+            vm.limits.note(text, number, place, is_recorded)?;
+        }
         if is_recorded && self.is_removed(vm, made, &call)? {
             return self.put_back(vm, &writes);
         }
         self.keep(vm, made, call, writes, places)
+    }
+
+    /// Where a call was made, with its text.
+    pub(super) fn place_of_call(
+        &mut self,
+        vm: &mut Vm,
+        made: Creations<'_>,
+        call: &OpenCall,
+    ) -> Result<Where> {
+        let label = self.label(vm, made, call)?;
+        let (file, line) = &call.place;
+        Ok(Where::Named(format!("{file}:{line}: {label}")))
     }
 
     fn put_back(&mut self, vm: &mut Vm, writes: &[Write]) -> Result<()> {
@@ -139,11 +156,17 @@ impl Effects<'_> {
             .iter()
             .any(|given| self.is_new(made, vm.val(*given)));
         let size = self.past.entries_in_all();
-        if !given_new
-            || self.places_any(vm, made, &call.writes)
-            || self.searched + size > MOST_SEARCHED
-        {
+        if !given_new || self.places_any(vm, made, &call.writes) {
             return Ok(());
+        }
+        if self.searched + size > MOST_SEARCHED {
+            return self.meet_limit(
+                vm,
+                made,
+                "only the first {} entries were searched for what it registers, which may be \
+                 registered again; guard it with hotreload.reloading() (R2.10)",
+                MOST_SEARCHED,
+            );
         }
         self.searched += size;
         for number in 0..self.past.counts().0 {
@@ -243,6 +266,7 @@ impl Effects<'_> {
             left_out: None,
             pending: Vec::new(),
             nested: 0,
+            cut: None,
         })
     }
 
@@ -251,7 +275,7 @@ impl Effects<'_> {
         &mut self,
         vm: &mut Vm,
         made: Creations<'_>,
-        call: &OpenCall,
+        call: &mut OpenCall,
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
         let is_told = !call.given.direct.is_empty() && !call.given.tables.is_empty();
@@ -259,16 +283,23 @@ impl Effects<'_> {
             true => &[Latitude::Nothing, Latitude::Numbers, Latitude::Data][..],
             false => &[Latitude::Nothing, Latitude::Numbers],
         };
-        self.searching(vm, made, &call.given, |search| {
+        let (found, cut) = self.searching(vm, made, &call.given, |search| {
+            let mut found = None;
             for latitude in latitudes {
                 search.latitude = *latitude;
-                let found = search.find(writes)?;
+                found = search.find(writes)?;
                 if found.is_some() {
-                    return Ok(found);
+                    break;
                 }
             }
-            Ok(None)
-        })
+            Ok((found, search.cut))
+        })?;
+        call.cut = cut.or_else(|| {
+            let text = "only the first {} entries of each table that it is given were compared; \
+                        guard it with hotreload.reloading() (R5.5)";
+            call.given.is_cut.then_some((text, MOST_GIVEN))
+        });
+        Ok(found)
     }
 
     /// A call that stays, though an older one differs from it in its data and its function alone:

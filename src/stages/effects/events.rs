@@ -8,6 +8,7 @@ use crate::lua::tracker::Creations;
 use crate::lua::vm::{Kept, Kind, Ref, Vm};
 use crate::lua::{open, protected};
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
 impl Effects<'_> {
@@ -313,7 +314,7 @@ impl Effects<'_> {
             self.open = open;
             return Ok(());
         }
-        let (name, what) = self.name(frame)?;
+        let (name, what) = self.name(vm, frame)?;
         if what == "for iterator" || self.is_within_dependency() || frame.is_within_library() {
             return Ok(());
         }
@@ -344,17 +345,32 @@ impl Effects<'_> {
 
     /// How the caller names a function. Lua reads the caller's code for that, up to the call: with
     /// many calls the name that a function had before does.
-    pub(super) fn name(&mut self, frame: &CallFrame<'_>) -> Result<(String, &'static str)> {
+    pub(super) fn name(
+        &mut self,
+        vm: &mut Vm,
+        frame: &CallFrame<'_>,
+    ) -> Result<(String, &'static str)> {
         let addr = frame.callee().addr;
         self.named += 1;
         if self.named > MOST_NAMED
             && let Some((name, what)) = self.names_of_callees.get(&addr)
         {
+            if self.several_names.contains(&addr) {
+                vm.limits.meet(
+                    "only of the first {} calls it is known by which of its names each function \
+                     was called; call it by one (R5.8)",
+                    MOST_NAMED as usize,
+                    Where::Module,
+                )?;
+            }
             return Ok((copied_text(name)?, what));
         }
         let (name, what) = frame.name();
-        self.names_of_callees
-            .try_insert_value(addr, (copied_text(&name)?, what))?;
+        let known = (copied_text(&name)?, what);
+        let former = self.names_of_callees.try_insert_value(addr, known)?;
+        if former.is_some_and(|(former, kind)| former != name || kind != what) {
+            self.several_names.try_insert_value(addr, ())?;
+        }
         Ok((name, what))
     }
 }

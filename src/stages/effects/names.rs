@@ -10,6 +10,7 @@ use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
 use crate::stages::snapshot::Snapshot;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// Entries of the tables of the file's locals that are looked at for names, in a whole load.
@@ -211,15 +212,22 @@ impl FunctionNames {
         for (name, value) in found {
             self.discover_incoming(vm, made, name, value, &mut tables)?;
         }
-        if self.incoming.contains_key(&incoming) || self.looked_at > MOST_LOOKED_AT {
+        if self.incoming.contains_key(&incoming) {
             return Ok(());
         }
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         while let Some(table) = tables.pop() {
-            if seen.try_insert_value(vm.val(table).addr, ())?.is_some()
-                || self.looked_at > MOST_LOOKED_AT
-            {
+            if seen.try_insert_value(vm.val(table).addr, ())?.is_some() {
                 continue;
+            }
+            if self.looked_at > MOST_LOOKED_AT {
+                return vm.limits.meet(
+                    "only the first {} entries of the file's tables were searched for names of \
+                     the functions that it registers, and others go by their code; give these \
+                     functions to locals (R5.6)",
+                    MOST_LOOKED_AT,
+                    Where::Module,
+                );
             }
             let metatable = vm.metatable(table)?;
             self.discover_incoming(vm, made, Vec::new(), metatable, &mut tables)?;

@@ -6,12 +6,13 @@ use rustc_hash::FxHashSet;
 
 use super::past::{SMALL, Write};
 use super::repeat::CallArguments;
-use super::{Effects, GIVEN_DEPTH, Logged, MOST_TABLES, OpenCall, Role};
+use super::{Effects, GIVEN_DEPTH, Logged, MOST_GIVEN, MOST_TABLES, OpenCall, Role};
 use crate::code::Chunk;
 use crate::lua::calls::{self, CallFrame, Callee};
 use crate::lua::tracker::Creations;
 use crate::lua::vm::{DebugInfo, Kept, KeyValue, Kind, Ref, Vm};
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// A digest of two, in their order.
@@ -30,7 +31,7 @@ impl Effects<'_> {
         self.settle(vm)?;
         let mut call = OpenCall {
             place: frame.place(),
-            name: self.name(frame)?,
+            name: self.name(vm, frame)?,
             function: frame.function(vm)?,
             args,
             ..OpenCall::default()
@@ -70,7 +71,9 @@ impl Effects<'_> {
                     return Ok(0);
                 }
                 let mut digest = 0u64;
-                for KeyValue { key, value } in vm.keep_some(value, 256)?.iter() {
+                let entries = vm.keep_some(value, MOST_GIVEN)?;
+                given.is_cut |= entries.len() as usize == MOST_GIVEN;
+                for KeyValue { key, value } in entries.iter() {
                     if vm.kind(key) == Kind::String {
                         given.values.try_insert_value(vm.key_hash(key), ())?;
                         given.held.try_push(key)?;
@@ -295,7 +298,15 @@ impl Effects<'_> {
             return Ok(());
         }
         let (mut functions, mut locals) = (Vec::new(), Vec::new());
-        calls::activations(vm, thread, &mut functions, &mut locals)?;
+        if !calls::activations(vm, thread, &mut functions, &mut locals)? {
+            self.meet_limit(
+                vm,
+                made,
+                "a coroutine is resumed that is more than {} calls deep, and what the outer ones \
+                 change is not put back; guard it with hotreload.reloading() (R2.7)",
+                calls::MOST_LEVELS as usize,
+            )?;
+        }
         let mut queue = VecDeque::new();
         for function in functions {
             let info = vm.info(function)?.unwrap_or_default();
@@ -339,10 +350,10 @@ impl Effects<'_> {
     /// Remembers the tables to which values lead, nearest first.
     fn reach(&mut self, vm: &mut Vm, made: Creations<'_>, mut queue: VecDeque<Ref>) -> Result<()> {
         let mut seen: FxHashSet<usize> = FxHashSet::default();
-        let mut looked_at = 0;
+        let (mut looked_at, mut is_cut) = (0, false);
         while let Some(value) = queue.pop_front() {
             let val = vm.val(value);
-            if looked_at >= MOST_TABLES || !matches!(val.kind, Kind::Table | Kind::Userdata) {
+            if !matches!(val.kind, Kind::Table | Kind::Userdata) {
                 continue;
             }
             if val.addr == vm.val(self.context.loaded).addr
@@ -350,6 +361,10 @@ impl Effects<'_> {
                 || seen.try_insert_value(val.addr, ())?.is_some()
             {
                 continue;
+            }
+            if looked_at == MOST_TABLES {
+                is_cut = true;
+                break;
             }
             looked_at += 1;
             let metatable = vm.metatable(value)?;
@@ -395,7 +410,32 @@ impl Effects<'_> {
                 self.remember_behind(vm, made, number)?;
             }
         }
+        if is_cut {
+            self.meet_limit(
+                vm,
+                made,
+                "it leads to more than {} tables, and what it changes in further ones is not put \
+                 back; guard it with hotreload.reloading() (R2.10)",
+                MOST_TABLES,
+            )?;
+        }
         Ok(())
+    }
+
+    /// Notes a limit that was met within the innermost call.
+    pub(super) fn meet_limit(
+        &mut self,
+        vm: &mut Vm,
+        made: Creations<'_>,
+        text: &'static str,
+        number: usize,
+    ) -> Result<()> {
+        let Some(call) = self.open.pop() else {
+            return vm.limits.meet(text, number, Where::Module);
+        };
+        let place = self.place_of_call(vm, made, &call)?;
+        self.open.try_push(call)?;
+        vm.limits.meet(text, number, place)
     }
 
     /// The innermost call can change more than is remembered.
@@ -403,10 +443,9 @@ impl Effects<'_> {
         let Some(call) = self.open.pop() else {
             return Ok(());
         };
-        let label = self.label(vm, made, &call)?;
-        let (file, line) = &call.place;
-        let text = format!("{file}:{line}: {label}");
-        if !self.calls.beyond.contains(&text) {
+        if let Where::Named(text) = self.place_of_call(vm, made, &call)?
+            && !self.calls.beyond.contains(&text)
+        {
             self.calls.beyond.try_push(text)?;
         }
         self.open.try_push(call)

@@ -7,6 +7,7 @@ use crate::lua::heap::Place;
 use crate::lua::vm::{KeyValue, Ref, Vm};
 use crate::lua::write::{self, Permit};
 use crate::support::error::Result;
+use crate::support::limits;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// The calls of a load, for the report.
@@ -41,7 +42,9 @@ impl Calls {
             );
         }
         for call in &self.beyond {
-            text.extend_from_slice(format!("\n{}", beyond(call)).as_bytes());
+            let (beyond, number) = BEYOND;
+            let line = format!("\n{call}: {}", limits::worded(beyond, number));
+            text.extend_from_slice(line.as_bytes());
         }
         for ran in &self.ran {
             text.extend_from_slice(
@@ -85,12 +88,11 @@ impl Calls {
 }
 
 /// What is told of a call that can change more than is remembered, where its work is put back.
-pub fn beyond(call: &str) -> String {
-    format!(
-        "{call} reaches more than {BUDGET} table entries, and what it changed beyond them is not \
-         put back; guard it with hotreload.reloading()"
-    )
-}
+pub const BEYOND: (&str, usize) = (
+    "it reaches more than {} table entries, and what it changed beyond them is not put back; guard \
+     it with hotreload.reloading() (R2.10)",
+    BUDGET,
+);
 
 /// The line of a call in the record: its text, and a digest of what it was given, since the text
 /// leaves out the end of a long string and all of a table.

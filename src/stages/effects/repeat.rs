@@ -31,12 +31,17 @@ const MOST_TRIES: u32 = 20_000;
 const MOST_WRITES: usize = 64;
 /// Tables that are keys of tables that are keys, and so on.
 const MOST_NESTED: u32 = 20;
+/// Entries of a table in a chain that are followed.
+pub const MOST_LINKS: usize = 64;
 /// Objects of a chain (a linked list, closures over closures) that are followed.
 const MOST_BEHIND: usize = 2_000;
 /// Entries of a record that are looked at for a function of the module's own.
 const MOST_LOOKED_AT: usize = 100;
 /// How deep a record or wrapper may hold a function of the module's own.
 const DEPTH: u32 = 3;
+
+/// A limit at which a search ended: its text, and the number.
+pub type Cut = (&'static str, usize);
 
 /// What the search asks.
 pub struct Search<'a> {
@@ -78,6 +83,8 @@ pub struct Search<'a> {
     pub pending: Vec<Guess>,
     /// So many keys that are objects are being looked for, one in the other.
     pub nested: u32,
+    /// The last limit that was met.
+    pub cut: Option<Cut>,
 }
 
 /// What may differ between a call and an older one, each with all before it.
@@ -147,6 +154,8 @@ pub struct CallArguments {
     pub held: Vec<Ref>,
     /// Tables of the load among the arguments.
     pub tables: FxHashSet<usize>,
+    /// Not all of these tables was looked at.
+    pub is_cut: bool,
     /// Tells apart calls of one text (`get("/a long path…")`, `system({...})`).
     pub digest: u64,
 }
@@ -404,6 +413,13 @@ impl Search<'_> {
             let mut tries = 0;
             let mut keys = Vec::new();
             if wanted.len() > MOST_WRITES {
+                if wanted.iter().any(|one| one.candidates.len() > 1) {
+                    self.cut = Some((
+                        "it writes to more than {} places, and not all ways were tried in which it \
+                         may repeat an older call; guard it with hotreload.reloading() (R5.5)",
+                        MOST_WRITES,
+                    ));
+                }
                 self.search_once(&wanted, &mut assignment, keying, &mut best)?;
             } else {
                 self.search(

@@ -17,6 +17,7 @@ use crate::model::base::Held;
 use crate::model::lineage::Lineage;
 use crate::model::record::Assigned;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Objects and entries that are looked at in search of a running function that assigns what looks
@@ -89,6 +90,9 @@ pub(super) fn read_first(vm: &mut Vm, main: Ref, assigned: &mut Assigned) -> Res
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SetterSearch {
     Whole,
+    /// Not in tables that are too large.
+    WithoutData,
+    /// No further than [`MOST_SEARCHED`].
     Cut,
 }
 
@@ -143,8 +147,9 @@ impl Pairer<'_> {
             }
             let count = |old: u32| all.get(old as usize).map(|count| *count as usize);
             candidates.retain(|old, pairs| count(*old) == Some(pairs.len()) && self.agree(pairs));
-            if self.search_setters(&candidates)? == SetterSearch::Cut {
-                self.warn_of_cut_search(&candidates)?;
+            let search = self.search_setters(&candidates)?;
+            if search != SetterSearch::Whole {
+                self.tell_of_search(&candidates, search)?;
             }
         }
         for (old, pairs) in &candidates {
@@ -167,7 +172,11 @@ impl Pairer<'_> {
 
     /// Where a value follows the file that the program may have assigned: no record of it is known,
     /// and not all was searched for a function that does.
-    fn warn_of_cut_search(&mut self, candidates: &FxHashMap<u32, Vec<usize>>) -> Result<()> {
+    fn tell_of_search(
+        &mut self,
+        candidates: &FxHashMap<u32, Vec<usize>>,
+        search: SetterSearch,
+    ) -> Result<()> {
         for (old, pairs) in candidates {
             let pair = pairs
                 .first()
@@ -185,6 +194,16 @@ impl Pairer<'_> {
             }
             let site = self.out.cell_site(pair.new)?;
             let path = self.out.sites.path(self.vm, &self.context.title, site);
+            if search == SetterSearch::WithoutData {
+                self.vm.limits.meet(
+                    "its value follows the file as that of a constant; tables of more than {} \
+                     entries were not searched for functions that assign it; if one does, assign \
+                     the former value in __hotfix (R4.7)",
+                    MOST_ENTRIES,
+                    Where::Named(path),
+                )?;
+                continue;
+            }
             let values = [pair.old_value, pair.new_value].map(|value| describe(self.vm, value));
             let [running, file] = values;
             self.out.warnings.try_push(format!(
@@ -475,7 +494,7 @@ impl Pairer<'_> {
             level.try_push(function.at)?;
         }
         let mode = self.vm.string(b"__mode")?;
-        let mut looked_at = 0;
+        let (mut looked_at, mut is_whole) = (0, true);
         while !level.is_empty() && looked_at + level.len() <= MOST_SEARCHED {
             let mut next = Vec::new();
             for object in std::mem::take(&mut level) {
@@ -500,6 +519,7 @@ impl Pairer<'_> {
                         continue;
                     }
                     let Some(entries) = self.vm.keep_at_most(object, MOST_ENTRIES)? else {
+                        is_whole = false;
                         continue;
                     };
                     looked_at += entries.len() as usize;
@@ -528,9 +548,10 @@ impl Pairer<'_> {
             }
             level = next;
         }
-        Ok(match level.is_empty() {
-            true => SetterSearch::Whole,
-            false => SetterSearch::Cut,
+        Ok(match (level.is_empty(), is_whole) {
+            (true, true) => SetterSearch::Whole,
+            (true, false) => SetterSearch::WithoutData,
+            (false, _) => SetterSearch::Cut,
         })
     }
 

@@ -12,6 +12,7 @@ use crate::lua::calls;
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// A function that a coroutine is in the midst of: it goes on with the code with which it began.
@@ -57,7 +58,15 @@ impl Pairer<'_> {
         }
         if has_begun {
             let (mut functions, mut locals) = (Vec::new(), Vec::new());
-            calls::activations(self.vm, old, &mut functions, &mut locals)?;
+            if !calls::activations(self.vm, old, &mut functions, &mut locals)? {
+                let path = self.out.sites.path(self.vm, &self.context.title, site);
+                self.vm.limits.meet(
+                    "the coroutine is more than {} calls deep, and its outer functions may go on \
+                     with old code; look at hotreload.stale (R3.13)",
+                    calls::MOST_LEVELS as usize,
+                    Where::Named(path),
+                )?;
+            }
             for function in functions {
                 if let Some(f1) = self.function1(function, site)? {
                     self.begun.try_push(Begun { f1, site })?;

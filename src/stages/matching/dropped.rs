@@ -14,9 +14,10 @@ use super::Pairer;
 use super::cells::{Cell1, Name};
 use super::merge::is_scalar;
 use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Vm};
-use crate::model::base::{self, RecordedPlace};
+use crate::model::base::{self, Path, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
+use crate::support::limits::Where;
 use crate::support::mem::{TryPush, collected, copied};
 
 /// Entries that are counted of a table that is told of.
@@ -179,31 +180,53 @@ impl Pairer<'_> {
                 continue;
             };
             let on_record = self.out.base.keys(path);
-            if on_record == 0 || on_record > MOST_FIELDS {
+            let is_large = on_record > MOST_FIELDS;
+            if on_record == 0 || is_large && !self.may_lack_keys(new, on_record) {
                 continue;
             }
-            if self.recorded_keys(new, path)? >= on_record {
+            let goes_on = self.recorded_keys(new, path)?;
+            if goes_on >= on_record {
                 continue;
             }
-            let (mut dropped, mut names) = (Vec::new(), Vec::new());
-            let Some(entries) = self.vm.keep_at_most(old, MOST_FIELDS)? else {
-                continue;
+            let (mut dropped, mut names, mut found) = (Vec::new(), Vec::new(), 0);
+            let entries = self.vm.keep_at_most(old, MOST_FIELDS)?;
+            let is_whole = entries.is_some();
+            let keys = match entries {
+                Some(entries) => collected(entries.keys().map(Ok))?,
+                None => self.former_texts()?,
             };
-            for KeyValue { key, value } in entries.iter() {
+            for key in keys {
                 let is_lacking = self.vm.look_up(new, key)?.1.is_nil();
                 let place = self.vm.digest(key).map(|key| path.place(key));
-                if let Some(place) =
+                let Some(place) =
                     place.filter(|place| is_lacking && self.out.base.is_there(*place))
+                else {
+                    continue;
+                };
+                found += 1;
+                let value = self.vm.get(old, key)?;
+                if self.vm.kind(value) != Kind::Nil
                     && self.vm.kind(key) == Kind::String
                     && self.vm.with_bytes(key, |name| self.identity.is_named(name)) == Some(false)
                 {
                     dropped.try_push((key, value, place))?;
                 }
             }
-            let Some(entries) = self.vm.keep_at_most(new, MOST_FIELDS)? else {
-                continue;
-            };
-            for KeyValue { key, value } in entries.iter().filter(|_| !dropped.is_empty()) {
+            if !is_whole && found + self.elements_behind(new, path) < on_record - goes_on {
+                self.vm.limits.warn(
+                    "the file lacks keys that it had; of a table with more than {} entries only \
+                     keys are looked for that the former text names; take the values under others \
+                     over in __hotfix (R5.10)",
+                    MOST_FIELDS,
+                    Where::Table(address),
+                )?;
+            }
+            let entries = self.vm.keep_at_most(new, MOST_FIELDS)?;
+            for KeyValue { key, value } in entries
+                .unwrap_or_default()
+                .iter()
+                .filter(|_| !dropped.is_empty())
+            {
                 let place = self.vm.digest(key).map(|key| path.place(key));
                 let is_new = place.is_some_and(|place| !self.out.base.is_there(place))
                     && self.is_files_own(value);
@@ -211,10 +234,11 @@ impl Pairer<'_> {
                     names.try_push((name, self.vm.kind(value)))?;
                 }
             }
-            let mut slots = self.out.slots.iter();
-            let site = slots
-                .find(|slot| self.vm.val(slot.table).addr == address)
-                .map_or(SiteId::MODULE, |slot| slot.parent);
+            let site = match dropped.is_empty() {
+                true => None,
+                false => self.out.site_of_table(self.vm, self.context, address)?,
+            };
+            let site = site.unwrap_or(SiteId::MODULE);
             for (key, value, place) in dropped {
                 if !self.is_changed_state(place, value)? {
                     continue;
@@ -231,6 +255,33 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How many elements more the list has on record than the file's table has.
+    fn elements_behind(&self, new: Ref, path: Path) -> usize {
+        let end = self.vm.raw_len(new);
+        let is_there = |index: &i64| {
+            let place = path.place(self.vm.digest_of_integer(*index));
+            self.out.base.is_there(place)
+        };
+        (end + 1..).take_while(is_there).count()
+    }
+
+    /// The texts of the last load's code.
+    fn former_texts(&mut self) -> Result<Vec<Ref>> {
+        let mut texts = Vec::new();
+        let base = self.identity.base_texts();
+        for text in base.iter().flat_map(|base| base.texts()) {
+            texts.try_push(self.vm.string(text)?)?;
+        }
+        Ok(texts)
+    }
+
+    /// May an incoming table lack some of so many keys that are on record? Not if the file is as it
+    /// was, or the table is a list that is as long.
+    fn may_lack_keys(&self, new: Ref, on_record: usize) -> bool {
+        let length = usize::try_from(self.vm.raw_len(new)).unwrap_or_default();
+        self.identity.is_text_edited() && length < on_record
     }
 
     /// Can state of the module's go on there? Not in the place of an import.

@@ -10,10 +10,11 @@ use crate::code::align::sequence::Element;
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::base::{self, Held, Path};
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Keys of rows that are looked up in the record.
-const MOST_KEYS: usize = 64;
+pub(super) const MOST_KEYS: usize = 64;
 
 /// The keys under which rows have plain fields, and whether some are strings.
 pub(super) type Keys = FxHashMap<u64, bool>;
@@ -75,10 +76,14 @@ impl Pairer<'_> {
         if end > MOST_ELEMENTS {
             end = MOST_ELEMENTS;
             let path = self.out.sites.path(self.vm, &self.context.title, pair.site);
-            self.out.warnings.try_push(format!(
-                "{path}: a list with more than {MOST_ELEMENTS} elements, and those behind them \
-                 stay as they are; change them in __hotfix"
-            ))?;
+            let is_edited = self.identity.is_text_edited();
+            self.vm.limits.note(
+                "a list with more than {} elements, and those behind them stay as they are; \
+                 change them in __hotfix (R3.14)",
+                MOST_ELEMENTS as usize,
+                Where::Named(path),
+                is_edited,
+            )?;
         }
         let mut running = Vec::new();
         for index in 1..=end {

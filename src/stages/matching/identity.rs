@@ -20,6 +20,7 @@ use crate::model::base::{self, Base, Path};
 use crate::model::lineage::Lineage;
 use crate::model::site::{Root, SiteId};
 use crate::support::error::{Error, Result, shown};
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, copied, counted};
 
 /// What definitions say of two objects.
@@ -272,6 +273,11 @@ impl Identity {
         base.is_some_and(|base| base.find(name).is_some())
     }
 
+    /// The last load's code, if it is known.
+    pub(super) fn base_texts(&self) -> Option<Arc<Definitions>> {
+        self.base.clone()
+    }
+
     /// What a variable was called in the last load, if that was another name.
     pub(super) fn former_name(&self, function: &Function2, index: u8) -> Option<&[u8]> {
         if self.renamed.is_empty() {
@@ -325,6 +331,11 @@ impl Identity {
                 _ => false,
             })
         })
+    }
+
+    /// Do the texts of both versions differ, as far as that is known?
+    pub(super) fn is_text_edited(&self) -> bool {
+        self.alignment.is_some()
     }
 
     /// What a definition of the running version has become.
@@ -654,24 +665,20 @@ impl Pairer<'_> {
             [running, incoming],
             &renames,
         )?;
-        self.warn_of_cut_lists()
+        self.tell_of_cut_lists()
     }
 
     /// The rows of a list past the limits go by their places.
-    fn warn_of_cut_lists(&mut self) -> Result<()> {
-        let (Some(definitions), Some(_)) = (
-            self.identity.running_definitions(),
-            &self.identity.alignment,
-        ) else {
-            return Ok(()); // nothing was edited
+    fn tell_of_cut_lists(&mut self) -> Result<()> {
+        let Some(definitions) = self.identity.running_definitions() else {
+            return Ok(());
         };
+        let is_edited = self.identity.is_text_edited();
         for (list, much) in &self.identity.running.cut {
-            self.out.warnings.try_push(format!(
-                "{}: {} has {much}, so these go by their places; give them names, as fields or \
-                 locals (R3.7)",
-                self.context.title,
-                shown(&definitions.describe(*list)?),
-            ))?;
+            let name = definitions.describe(*list)?;
+            let place = Where::Named(format!("{}: {}", self.context.title, shown(&name)));
+            let (text, number) = much.limit();
+            self.vm.limits.note(text, number, place, is_edited)?;
         }
         Ok(())
     }

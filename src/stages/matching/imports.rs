@@ -7,7 +7,8 @@ use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::stages::find::{Context, STANDARD};
 use crate::stages::load::Loaded;
 use crate::stages::snapshot::Modules;
-use crate::support::error::Result;
+use crate::support::error::{Result, shown};
+use crate::support::limits::Where;
 use crate::support::mem::TryInsert;
 
 /// Knows the objects of loaded modules and the standard library's values; looked up when first
@@ -207,21 +208,30 @@ impl Pairer<'_> {
 fn held(vm: &mut Vm, context: &Context, modules: &Modules) -> Result<FxHashSet<usize>> {
     let own = vm.val(context.running).addr;
     let mut held = FxHashSet::default();
-    for module in modules.entries().values() {
+    for KeyValue { key, value: module } in modules.entries().iter() {
         let val = vm.val(module);
         if !val.is_table() || val.addr == own {
             continue;
         }
         let mut cursor = vm.walk(module, Ref::NIL)?;
-        for _ in 0..MOST_LOOKED_AT {
-            let Some(entry) = cursor.next(vm) else {
+        let mut count = 0;
+        while let Some(entry) = cursor.next(vm) {
+            count += 1;
+            if count > MOST_LOOKED_AT {
+                cursor.end(vm);
+                let name = vm.with_bytes(key, shown).unwrap_or_default();
+                vm.limits.meet(
+                    "only the first {} entries of this module's object were searched for what the \
+                     file imports; give its data a field of their own (R3.3)",
+                    MOST_LOOKED_AT,
+                    Where::Named(name),
+                )?;
                 break;
-            };
+            }
             if entry.new.addr != 0 && entry.new.kind != Kind::String {
                 held.try_insert_value(entry.new.addr, ())?;
             }
         }
-        cursor.end(vm);
     }
     Ok(held)
 }

@@ -13,6 +13,7 @@ use crate::code::align::sequence::{Element, align, by_content};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryPush, copied};
 
 /// Entries of a running table that are looked at for functions as keys.
@@ -72,7 +73,16 @@ impl Pairer<'_> {
                 new.try_push((keyed.key, keyed.parent))?;
             }
         }
-        for key in self.vm.keep_some(table, MOST_ENTRIES)?.keys() {
+        let entries = self.vm.keep_some(table, MOST_ENTRIES)?;
+        if entries.len() as usize == MOST_ENTRIES {
+            self.vm.limits.meet(
+                "only the first {} of its keys were compared with the file's coroutines, and \
+                 others may stand there twice; give the coroutines a table of their own (R3.13)",
+                MOST_ENTRIES,
+                Where::Table(at.addr),
+            )?;
+        }
+        for key in entries.keys() {
             if self.vm.kind(key) != Kind::Thread || self.is_fresh_key(key) {
                 continue;
             }

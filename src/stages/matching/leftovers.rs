@@ -8,6 +8,7 @@ use crate::lua::vm::{Info, Kind, Ref, Val};
 use crate::model::objects::RunningFunction;
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Entries that are looked at for functions that no pair led to.
@@ -196,6 +197,14 @@ impl Pairer<'_> {
                     .known
                     .list(number, self.vm.cells(function, info.upvalues)?)?;
             }
+        }
+        if left == 0 {
+            self.vm.limits.meet(
+                "only the first {} entries of its tables were searched for functions that the \
+                 file no longer names; give large data a module of their own (R4.2)",
+                MOST_ENTRIES as usize,
+                Where::Module,
+            )?;
         }
         Ok(left == 0)
     }

@@ -13,7 +13,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::differing::Differing;
-use super::elements::{FUNCTION, Keys};
+use super::elements::{FUNCTION, Keys, MOST_KEYS};
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
@@ -22,6 +22,7 @@ use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::model::base::{Held, Path, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// Of longer lists what is behind this element stays as it runs; a warning says so.
@@ -281,6 +282,15 @@ impl Pairer<'_> {
         };
         self.match_known(&mut matched)?;
         if let Some(path) = path {
+            if keys.len() == MOST_KEYS {
+                self.vm.limits.meet(
+                    "only the first {} keys of its rows were looked up in the record, and what the \
+                     program has changed under others may not be seen; give the rows fewer keys \
+                     (R3.14)",
+                    MOST_KEYS,
+                    Where::Table(self.vm.val(pair.old).addr),
+                )?;
+            }
             let mut base = self.recorded_elements(path, &keys)?;
             let partners = |list: &[Element]| collected(list.iter().map(|one| Ok(one.partner)));
             align(&mut base, &mut left)?;

@@ -26,8 +26,6 @@ use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
-/// Definitions around a definition that are counted.
-const DEEPEST: u32 = 64;
 /// Elements of a list whose rows are looked for.
 const MOST_ROWS: usize = 10_000;
 /// Names of functions by which the rows of a list are known.
@@ -88,11 +86,20 @@ pub(super) enum CutList {
     Names,
 }
 
-impl std::fmt::Display for CutList {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl CutList {
+    /// What is told of it, and the number.
+    pub(super) fn limit(self) -> (&'static str, usize) {
         match self {
-            CutList::Elements => write!(f, "more than {MOST_ROWS} elements"),
-            CutList::Names => write!(f, "more than {MOST_KEYS} names of functions in its rows"),
+            CutList::Elements => (
+                "more than {} elements, so its rows go by their places; give them names, as \
+                 fields or locals (R3.7)",
+                MOST_ROWS,
+            ),
+            CutList::Names => (
+                "more than {} names of functions in its rows, so these go by their places; give \
+                 them names, as fields or locals (R3.7)",
+                MOST_KEYS,
+            ),
         }
     }
 }
@@ -591,8 +598,8 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         while let Some(made) = at.and_then(|at| self.definitions.get(at)) {
             depth += 1;
             at = match made.parent {
-                Parent::Definition(parent) if depth < DEEPEST => Some(parent),
-                _ => None,
+                Parent::Definition(parent) => Some(parent),
+                Parent::Proto(_) => None,
             };
         }
         Ok((fields, depth))

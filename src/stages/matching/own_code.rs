@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use super::Pairer;
 use crate::lua::vm::Ref;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::TryInsert;
 
 /// A running table with more entries holds data.
@@ -47,10 +48,21 @@ impl Pairer<'_> {
         if let Some(known) = self.code.own.get(&tables) {
             return Ok(*known);
         }
-        let found = match self.has_own_among(old, Ref::NIL, MOST_LOOKED_AT)? {
-            None if self.vm.val(new).is_table() => self.has_own_among(new, old, usize::MAX)?,
-            found => found,
-        };
+        let mut found = self.has_own_among(old, Ref::NIL, MOST_LOOKED_AT)?;
+        if found.is_none() {
+            if self.vm.val(new).is_table() {
+                found = self.has_own_among(new, old, usize::MAX)?;
+            }
+            if found != Some(true) {
+                self.vm.limits.meet(
+                    "only the first {} of its entries were searched for functions of the module, \
+                     so it counts as data of the program's; give such functions a table of their \
+                     own (R3.9)",
+                    MOST_LOOKED_AT,
+                    Where::Table(tables.0),
+                )?;
+            }
+        }
         let found = found.unwrap_or(false);
         self.code.own.try_insert_value(tables, found)?;
         Ok(found)

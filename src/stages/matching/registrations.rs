@@ -14,6 +14,7 @@ use crate::code::align::sequence::{Element, align, join};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
 /// Fields of a running row that are looked at for functions.
@@ -261,7 +262,8 @@ impl Pairer<'_> {
             Side::Incoming => usize::MAX,
             Side::Running => MOST_FIELDS,
         };
-        for held in self.vm.keep_some(value, most)?.values() {
+        let entries = self.vm.keep_some(value, most)?;
+        for held in entries.values() {
             let val = self.vm.val(held);
             if !val.is_function() || (side == Side::Incoming) != self.is_fresh(val) {
                 continue;
@@ -273,6 +275,16 @@ impl Pairer<'_> {
             if number.is_some() && self.is_open(held, number, side, site)? {
                 return Ok(true);
             }
+        }
+        if entries.len() as usize == most {
+            let path = self.out.sites.path(self.vm, &self.context.title, site);
+            self.vm.limits.meet(
+                "only the first {} fields of a row were searched for functions of the module, and \
+                 the row counts as another one than each of the file's; give it fewer fields \
+                 (R5.4)",
+                most,
+                Where::Named(path),
+            )?;
         }
         Ok(false)
     }

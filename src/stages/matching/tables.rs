@@ -10,6 +10,7 @@ use super::{Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, Tab
 use crate::lua::vm::{KeyValue, Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
+use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Entries of a running table that are looked at for a table beside another one.
@@ -254,10 +255,20 @@ impl Pairer<'_> {
                 continue;
             };
             let mut cursor = self.vm.walk(slot.table, file)?;
-            for _ in 0..MOST_BESIDE {
-                let Some(entry) = cursor.next(self.vm) else {
+            let mut count = 0;
+            while let Some(entry) = cursor.next(self.vm) {
+                count += 1;
+                if count > MOST_BESIDE {
+                    cursor.end(self.vm);
+                    self.vm.limits.meet(
+                        "only the first {} of its entries were searched for tables that the file \
+                         has dropped, so a table of the file may take the data of such a one over; \
+                         look at hotreload.plan (R3.9)",
+                        MOST_BESIDE,
+                        Where::Table(holder),
+                    )?;
                     break;
-                };
+                }
                 if entry.new.is_table() && entry.old.is_nil() {
                     let table = entry.new.addr;
                     if !dropped.holders.contains_key(&table) {
@@ -268,7 +279,6 @@ impl Pairer<'_> {
                     }
                 }
             }
-            cursor.end(self.vm);
         }
         Ok(dropped)
     }

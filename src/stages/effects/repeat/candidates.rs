@@ -6,8 +6,8 @@ use super::super::names::{FunctionNames, MatchStrength};
 use super::super::past::{SMALL, Spot, Write};
 use super::unify::score;
 use super::{
-    DEPTH, EntryList, FEW, Holders, InOrder, MOST_BEHIND, MOST_LOOKED_AT, Search, SearchReason,
-    Spotted,
+    DEPTH, EntryList, FEW, Holders, InOrder, MOST_BEHIND, MOST_LINKS, MOST_LOOKED_AT, Search,
+    SearchReason, Spotted,
 };
 use crate::code::Digest;
 use crate::lua::heap::Place;
@@ -283,8 +283,16 @@ impl Search<'_> {
         while let Some(at) = queue.get(next).copied() {
             next += 1;
             let val = self.vm.val(at);
-            if next > MOST_BEHIND || !Self::is_object(val) || self.is_new(val) {
+            if !Self::is_object(val) || self.is_new(val) {
                 continue;
+            }
+            if next > MOST_BEHIND {
+                self.cut = Some((
+                    "only the first {} objects of a chain were compared with what it adds there; \
+                     guard it with hotreload.reloading() (R5.5)",
+                    MOST_BEHIND,
+                ));
+                break;
             }
             if seen.try_insert_value(val.addr, ())?.is_some() {
                 continue;
@@ -294,7 +302,15 @@ impl Search<'_> {
             }
             match val.kind {
                 Kind::Table => {
-                    for value in self.vm.keep_some(at, 64)?.values() {
+                    let entries = self.vm.keep_some(at, MOST_LINKS)?;
+                    if entries.len() as usize == MOST_LINKS {
+                        self.cut = Some((
+                            "only the first {} entries of a table were searched for a chain in it; \
+                             guard the call with hotreload.reloading() (R5.5)",
+                            MOST_LINKS,
+                        ));
+                    }
+                    for value in entries.values() {
                         if matches!(self.vm.kind(value), Kind::Table) || self.vm.kind(value) == kind
                         {
                             queue.try_push(value)?;
@@ -363,6 +379,13 @@ impl Search<'_> {
             }
             Kind::Table if depth > 0 => {
                 let entries = self.vm.keep_some(value, MOST_LOOKED_AT)?;
+                if entries.len() as usize == MOST_LOOKED_AT {
+                    self.cut = Some((
+                        "only the first {} entries of a record were searched for functions of the \
+                         module; guard the call with hotreload.reloading() (R5.5)",
+                        MOST_LOOKED_AT,
+                    ));
+                }
                 for KeyValue { key, value } in entries.iter() {
                     if self.vm.kind(key) == Kind::Function {
                         found |= self.own_functions(key, 0, list.as_deref_mut())?;

@@ -25,6 +25,7 @@ impl Search<'_> {
     ) -> Result<()> {
         *tries += 1;
         if *tries > MOST_TRIES {
+            self.cut_tries();
             return Ok(());
         }
         let Some((one, rest)) = wanted.split_first() else {
@@ -57,6 +58,14 @@ impl Search<'_> {
         Ok(())
     }
 
+    fn cut_tries(&mut self) {
+        self.cut = Some((
+            "only the first {} ways were tried in which it may repeat an older call; guard it with \
+             hotreload.reloading() (R5.5)",
+            MOST_TRIES as usize,
+        ));
+    }
+
     /// The same for a call that places very much: each write takes the first candidate that fits,
     /// and none is gone back to.
     pub(super) fn search_once(
@@ -80,6 +89,9 @@ impl Search<'_> {
                 tries += 1;
                 found = tries <= MOST_TRIES
                     && self.fits(one, *candidate, assignment, &mut keys, keying)?;
+                if tries > MOST_TRIES {
+                    self.cut_tries();
+                }
                 if found || tries > MOST_TRIES {
                     break;
                 }

@@ -293,6 +293,11 @@ impl Search<'_> {
         old: Ref,
     ) -> Result<bool> {
         if self.nested == MOST_NESTED {
+            self.cut = Some((
+                "only {} tables that are keys of tables were compared, one in the other; guard the \
+                 call with hotreload.reloading() (R5.5)",
+                MOST_NESTED as usize,
+            ));
             return Ok(false);
         }
         self.nested += 1;
