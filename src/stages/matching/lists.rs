@@ -913,7 +913,12 @@ impl Pairer<'_> {
             if let (false, None, Some(f2)) = (added, of_new, function) {
                 self.out.left_out.try_insert_value(f2, ())?;
             }
-            let is_doubtful = matched.doubtful.get(new) == Some(&true);
+            // Plain data that "keep" does not take is new to a later "merge" as well.
+            let counts = matched
+                .new
+                .get(new)
+                .is_some_and(|new| self.merges || new.has_code);
+            let is_doubtful = counts && matched.doubtful.get(new) == Some(&true);
             let is_known = matched.path.is_none()
                 || added
                 || of_new.is_some()
