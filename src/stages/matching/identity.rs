@@ -582,6 +582,7 @@ impl Pairer<'_> {
         let roots = Roots {
             value: self.loaded.value,
             globals: self.context.globals,
+            changes: &self.loaded.changes,
             functions: &functions,
         };
         let fresh = &self.loaded.fresh;
@@ -615,6 +616,7 @@ impl Pairer<'_> {
         let roots = Roots {
             value: self.context.running,
             globals: self.context.globals,
+            changes: &[],
             functions: &functions,
         };
         let is_text_known = base.is_some();
