@@ -865,21 +865,30 @@ impl<'a> Reload<'a> {
         let paired: HashSet<usize> = self.pairs.tables.values().copied().collect();
         let roots = [self.heap.object(), Value::Table(GLOBALS)];
         let running = reach(self.heap, roots, (0, 0), false);
-        let mut gone: Vec<(&Table, String)> = Vec::new();
+        // Each with where it was made, and whether it stands where the last version had a table.
+        let mut gone: Vec<(&Table, String, bool)> = Vec::new();
         for value in running {
             let Value::Table(number) = value else {
                 continue;
             };
             let table = &self.heap.tables[number];
             if !paired.contains(&number) {
-                gone.extend(table.origin.clone().map(|made| (table, made)));
+                gone.extend(table.origin.clone().map(|made| (table, made, false)));
             }
+            let record = table.path.as_ref();
+            let record = record.and_then(|path| oracle.record.tables.get(path));
             for (key, value) in &table.fields {
                 if let Value::Table(inner) = value
                     && !paired.contains(inner)
-                    && self.heap.tables[*inner].origin.is_none()
                 {
-                    gone.push((&self.heap.tables[*inner], self.place_of(number, key)));
+                    let inner = &self.heap.tables[*inner];
+                    let made = inner.origin.clone();
+                    let known = record.and_then(|keys| keys.get(key));
+                    gone.push((
+                        inner,
+                        made.unwrap_or_else(|| self.place_of(number, key)),
+                        matches!(known, Some(Known::Table(..) | Known::Key)),
+                    ));
                 }
             }
         }
@@ -899,9 +908,9 @@ impl<'a> Reload<'a> {
             })
             .map(|(_, table)| table)
             .collect();
-        let may_be = |gone: &Table, made: &str, new: &Table| {
+        let may_be = |gone: &Table, made: &str, is_place: bool, new: &Table| {
             if gone.origin == new.origin {
-                return true;
+                return is_place && !made.contains("[]");
             }
             if !base.contains(made) || has(file, made) {
                 return false;
@@ -918,7 +927,7 @@ impl<'a> Reload<'a> {
         };
         if gone
             .iter()
-            .any(|(gone, made)| new.iter().any(|new| may_be(gone, made, new)))
+            .any(|(gone, made, is_place)| new.iter().any(|new| may_be(gone, made, *is_place, new)))
         {
             return Err(Open("a table that may have another name or place now"));
         }
@@ -1174,7 +1183,15 @@ impl<'a> Reload<'a> {
                 Err(Open("a change of kind of which only the text tells"))
             }
             None if !has_record => Ok(Some(self.conflict(old, new))),
-            _ => Err(Open("a change of kind from or to a table")),
+            Some(Known::Table(..)) if matches!(new, Value::Table(_)) => Ok(Some(old)),
+            Some(Known::Table(..)) if self.is_unchanged(oracle, known, old)? => {
+                Ok(Some(self.own(new)))
+            }
+            Some(Known::Table(..)) if oracle.reloaded => {
+                Err(Open("a change of kind behind an edit that was not taken"))
+            }
+            Some(Known::Table(..)) | None => Ok(Some(self.conflict(old, new))),
+            Some(_) => Err(Open("a change of kind of which only the text tells")),
         }
     }
 
@@ -1374,7 +1391,7 @@ impl<'a> Reload<'a> {
             if is_text && self.policy != Policy::Replace {
                 continue;
             }
-            if self.policy == Policy::Merge && !is_on_record(*old)? {
+            if self.policy == Policy::Merge && record.is_some() && !is_on_record(*old)? {
                 return Err(Open("a list that both have changed"));
             }
             let have_rows = |side: usize| {
@@ -1433,11 +1450,6 @@ impl<'a> Reload<'a> {
             if content == was && kind(was) != kind(is) {
                 if is_function(was) || is_function(is) {
                     return Err(Open("a change of kind with functions or imports"));
-                }
-                let has_record =
-                    !oracle.record.tables.is_empty() || !oracle.record.cells.is_empty();
-                if !has_record && self.policy != Policy::Replace {
-                    return Err(Open("a change of kind of a local without a record"));
                 }
                 content = self.kinds(oracle, known, was, is)?.unwrap_or(was);
             }
