@@ -85,3 +85,37 @@ describe("state that no function of the file uses (R5.2)", function()
     assert.same({}, report.warnings)
   end)
 end)
+
+describe("a table that the file has no longer, where it has another object now (R3.15)", function()
+  local app
+  local BEFORE = [[
+    local M, Old = { Idle = {} }, { gold = 10 }
+    function M.Idle.act() return "waits" end
+    M.current = Old
+    return M
+  ]]
+  local AFTER = BEFORE:gsub(", { gold = 10 }", ""):gsub("= Old", "= M.Idle")
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  for _, data in ipairs { "keep", "merge", "replace" } do
+    it("goes, and stays with a warning if the program changed it, data = " .. data, function()
+      local M = app:module("m", BEFORE)
+      local report = app:update("m", AFTER, { data = data })
+      assert.equal(M.Idle, M.current)
+      assert.same({}, report.warnings)
+      local N = app:module("n", BEFORE)
+      local old = N.current
+      old.gold = 11
+      report = app:update("n", AFTER, { data = data })
+      if data == "replace" then
+        assert.equal(N.Idle, N.current)
+        return
+      end
+      assert.equal(old, N.current)
+      assert.equal(11, old.gold)
+      assert.matches("n.current: the file has another object there and no longer has the running "
+        .. "table, which stays", report.warnings[1], 1, true)
+    end)
+  end
+end)

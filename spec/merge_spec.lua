@@ -146,6 +146,27 @@ describe("data = 'merge' (R8)", function()
     assert.same({ rate = 4, size = 5 }, M)
   end)
 
+  it("lets an untouched table go that the file lacked at a `keep` in between", function()
+    local first = "return { a = { 1, { x = 2 } }, b = { 1, { x = 2 } }, c = { y = 1 }, last = 1 }"
+    local M = load_first(first)
+    app:update("m", "return { last = 1 }")
+    M.b[2].x, M.c = 3, { y = 1 }
+    local report = app:update("m", "return { last = 1 }", { report = "full" })
+    assert.same({ { 1, { x = 2 } }, { 1, { x = 3 } }, { y = 1 }, 1 }, { M.a, M.b, M.c, M.last })
+    assert.equal(2, #report.warnings)
+    assert.same({}, app:update("m", "return { last = 1 }").warnings)
+    merge "return { last = 1 }"
+    assert.same({ b = { 1, { x = 3 } }, c = { y = 1 }, last = 1 }, M)
+  end)
+
+  it("brings a changed row that a `keep` in between did not, and its place", function()
+    local M = load_first "return { list = { { x = 0 }, 0, 1 } }"
+    app:update("m", "return { list = { { x = 1 }, 1, 0 } }")
+    assert.same({ { x = 0 }, 0, 1 }, M.list)
+    merge "return { list = { { x = 1 }, 1, 0 } }"
+    assert.same({ { x = 1 }, 1, 0 }, M.list)
+  end)
+
   it("measures by what a `replace` in between put there", function()
     local M = load_first "return { rate = 1, size = 1 }"
     M.size = 5

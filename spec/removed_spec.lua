@@ -169,6 +169,16 @@ describe("A reference that the file takes out (R5.13)", function()
     end)
   end
 
+  it("goes as well if the record is that of a reload, which took the object up", function()
+    local text = "Inn = Inn or {} local M = Inn M.rooms = { back = M, count = 1 }"
+    app.hotreload.track(false)
+    app:module("inn", text)
+    app:update("inn", text)
+    app:update("inn", (text:gsub("back = M, ", "")))
+    assert.same({ rooms = { count = 1 } }, rawget(_G, "Inn"))
+    rawset(_G, "Inn", nil)
+  end)
+
   it("stays where the program has put something else", function()
     local daily = { left = 1 }
     M.on.hit, M.other, M.current = M.on.miss, nil, daily

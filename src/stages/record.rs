@@ -679,6 +679,42 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
+    /// Has a running table what is on record of it, and nothing else, at any depth?
+    fn is_as_loaded(&mut self, held: Held, place: RecordedPlace, table: Ref) -> Result<bool> {
+        let (mut work, mut seen) = (Vec::new(), FxHashSet::default());
+        work.try_push((held, place, table))?;
+        while let Some((held, place, table)) = work.pop() {
+            let is_met = seen
+                .try_insert_value(self.vm.val(table).addr, ())?
+                .is_some();
+            if self.running(table) != Some(held) || is_met || !self.is_plain(table)? {
+                return Ok(false);
+            }
+            let path = held.number().map_or(place.path(), Path::of);
+            let mut left = self.base.keys(path);
+            let mut cursor = self.vm.walk(table, Ref::NIL)?;
+            while let Some(entry) = cursor.next(self.vm) {
+                let place = cursor.key_digest(self.vm).map(|key| path.place(key));
+                let held = place.and_then(|place| Some((self.base.get(place)?, place)));
+                let is_table = entry.new.is_table();
+                let is_same =
+                    |(held, _)| Some(held) == cursor.value_digest(self.vm).map(Held::scalar);
+                let Some((held, place)) = held.filter(|it| is_table || is_same(*it)) else {
+                    cursor.end(self.vm);
+                    return Ok(false);
+                };
+                left = left.wrapping_sub(1);
+                if is_table {
+                    work.try_push((held, place, cursor.keep_pair(self.vm)?.value))?;
+                }
+            }
+            if left != 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Is it a running table that the file has nowhere, and that is met for the first time?
     fn stays_alone(&mut self, address: usize) -> Result<bool> {
         Ok(!self.is_answered(address)? && self.met.try_insert_value(address, ())?.is_none())
@@ -890,20 +926,34 @@ impl<'a> Recorder<'a> {
             if left == 0 {
                 continue;
             }
-            let mut more = 0;
+            let (mut more, mut tables) = (0, Vec::new());
             let mut cursor = self.vm.walk(old, met.table)?;
             while let Some(entry) = cursor.next(self.vm) {
-                let digests = (cursor.key_digest(self.vm), cursor.value_digest(self.vm));
-                let (Some(key), Some(digest), true) = (digests.0, digests.1, entry.old.is_nil())
-                else {
+                let (Some(key), true) = (cursor.key_digest(self.vm), entry.old.is_nil()) else {
                     continue;
                 };
                 if is_list && cursor.key_integer(self.vm).is_some_and(|index| index >= 1) {
                     continue;
                 }
-                if self.base.had(old_path.place(key), Some(digest)) {
-                    let word = met.path.place(key).word(Held::scalar(digest));
-                    self.words.try_push(word)?;
+                let (known, place) = (old_path.place(key), met.path.place(key));
+                if entry.new.is_table() && self.base.is_there(known) {
+                    tables.try_push((known, place, cursor.keep_pair(self.vm)?.value))?;
+                } else if let Some(digest) = cursor.value_digest(self.vm)
+                    && self.base.had(known, Some(digest))
+                {
+                    self.words.try_push(place.word(Held::scalar(digest)))?;
+                    more += 1;
+                }
+            }
+            for (known, place, table) in tables {
+                let held = self.running(table);
+                let held = held.filter(|held| self.base.is(known, *held));
+                if let Some(held) = held
+                    && !self.is_answered(self.vm.val(table).addr)?
+                    && self.is_as_loaded(held, known, table)?
+                {
+                    self.words.try_push(place.word(held))?;
+                    self.row_stays(held, [known, place], table)?;
                     more += 1;
                 }
             }

@@ -5,9 +5,13 @@
 //! still means something. [`Version::resolved`] drops what means nothing; the renderer and the
 //! reference program both work on its result.
 
+use std::collections::BTreeMap;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+
+use super::render;
 
 /// A local of the main chunk. The kind is in the name, so that every version agrees about it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -746,6 +750,18 @@ impl Version {
                 }
             }
         }
+    }
+
+    /// The places that get imports.
+    pub fn imports(&self) -> BTreeMap<String, Import> {
+        let imports = self.slots.iter().filter_map(|slot| match slot.content {
+            Content::Import(import) => {
+                let place = render::place(self.module, slot.at, slot.field);
+                Some((render::tag(self.module, &place), import))
+            }
+            _ => None,
+        });
+        imports.collect()
     }
 
     /// Locals that some function assigns.

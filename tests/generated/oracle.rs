@@ -77,6 +77,8 @@ enum Known {
     Table(String, usize),
     /// Another module's object.
     Object(Value),
+    /// A function of others.
+    Function(Value),
     /// Only that the file had it.
     Key,
 }
@@ -90,6 +92,8 @@ struct Record {
     cells: BTreeMap<String, Known>,
     /// The objects that the file put into tables: where each is made.
     objects: BTreeMap<(String, Key), String>,
+    /// The places that the file gives imports.
+    imports: BTreeMap<String, Import>,
 }
 
 impl Record {
@@ -135,8 +139,8 @@ pub struct Oracle {
     places: Places,
     /// Tables that some record had or may have had.
     recorded: BTreeSet<String>,
-    /// Where that load made its functions.
-    functions: BTreeSet<String>,
+    /// Where that load made its functions and tables; none for a load without a record.
+    made: Option<[BTreeSet<String>; 2]>,
     /// It was reloaded, so that the text of the last load may say what the record does not.
     reloaded: bool,
 }
@@ -210,10 +214,11 @@ impl Oracle {
     /// Takes the record.
     fn note(&mut self, reload: &mut Reload) {
         self.record = reload.record(self);
-        self.functions = reload.origins();
         let made = &reload.heap.tables[reload.ran.tables..];
         self.recorded
             .extend(made.iter().filter_map(|table| table.path.clone()));
+        let tables = made.iter().filter_map(|table| table.origin.clone());
+        self.made = Some([reload.origins(), tables.collect()]);
         self.recorded.extend(self.record.tables.keys().cloned());
         self.places = reload.places();
     }
@@ -308,7 +313,7 @@ impl Oracle {
     }
 }
 
-fn is_text(value: Value) -> bool {
+fn is_string(value: Value) -> bool {
     matches!(value, Value::Str(_))
 }
 
@@ -547,17 +552,35 @@ impl<'a> Reload<'a> {
         !is_function(value) && (matches!(value, Value::Import(_)) || self.is_object(value))
     }
 
-    /// R3.3: what comes of the other module's object, or of a function of the other module or the
-    /// program, that the file imports.
+    /// R3.15: does the file import another function of others than that which it put there, and
+    /// which the program left alone?
+    fn is_other_import(
+        &self,
+        oracle: &Oracle,
+        known: Option<&Known>,
+        place: &str,
+        old: Value,
+    ) -> bool {
+        let imports = [&oracle.record.imports, &self.version.imports()];
+        let [was, is] = imports.map(|imports| imports.get(place).copied());
+        was != is && matches!(known, Some(Known::Function(known)) if *known == old)
+    }
+
+    /// R3.3: what comes of the other module's object, or of a function of others, that the file
+    /// imports.
     fn import(
         &mut self,
         oracle: &Oracle,
         known: Option<&Known>,
+        place: &str,
         old: Value,
         new: Value,
     ) -> Result<Value, Open> {
         const KIND: Open = Open("an import of another kind");
-        let Value::Function(new_function) = new else {
+        if is_function(new) && self.is_other_import(oracle, known, place, old) {
+            return Ok(new);
+        }
+        if !is_function(new) {
             return match old {
                 Value::Import(Import::Dep) => Ok(new),
                 Value::Import(_) => Err(KIND),
@@ -566,7 +589,7 @@ impl<'a> Reload<'a> {
                 _ if self.gives_way(oracle, known, old)? => Ok(new),
                 _ => Ok(old),
             };
-        };
+        }
         match old {
             Value::Import(Import::Floor | Import::Ceil) => Ok(new),
             Value::Import(Import::Dep) => Err(KIND),
@@ -575,7 +598,7 @@ impl<'a> Reload<'a> {
             Value::Function(mut function) => {
                 while let Some(next) = self.generations.get(&function) {
                     function = *next;
-                    if function == new_function {
+                    if Value::Function(function) == new {
                         return Ok(new);
                     }
                 }
@@ -645,19 +668,14 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// A function of the file goes on as one that is gone from it, if the two are alike.
+    /// R3.7: a function of the file goes on as one that is gone from it, if the two are alike.
     fn check_renames(&self, oracle: &Oracle) -> Result<(), Open> {
-        let roots = [self.heap.object(), Value::Table(GLOBALS)];
-        let running: BTreeSet<String> = reach(self.heap, roots, (0, 0), true)
-            .into_iter()
-            .filter_map(|value| self.origin(self.home(value)?).map(str::to_owned))
-            .collect();
+        let Some([made, _]) = &oracle.made else {
+            return Ok(()); // places tell
+        };
         let file = self.origins();
-        let are_nested = |one: &BTreeSet<String>| one.is_subset(&file) || file.is_subset(one);
-        let is_known = are_nested(&running)
-            && are_nested(&oracle.functions)
-            && !self.has_hidden_rename(oracle, &running);
-        match is_known {
+        let is_known = made.is_subset(&file) || file.is_subset(made);
+        match is_known && !self.has_hidden_rename(oracle, made) {
             true => Ok(()),
             false => Err(Open("a function that may have another name now")),
         }
@@ -673,21 +691,20 @@ impl<'a> Reload<'a> {
 
     /// May a function that the file has no longer, and that has other places as well, be a new one
     /// that nothing refers to? Its references go then, else they stay.
-    fn has_hidden_rename(&self, oracle: &Oracle, running: &BTreeSet<String>) -> bool {
+    fn has_hidden_rename(&self, oracle: &Oracle, functions: &BTreeSet<String>) -> bool {
         let made: BTreeSet<&str> = (self.ran.functions..self.heap.functions.len())
             .filter_map(|function| self.origin(function))
             .collect();
-        let is_known = |made: &str| running.contains(made) || oracle.functions.contains(made);
         let is_gone_reference = |((path, key), of): (&(String, Key), &String)| match key {
             Key::Name(name) => {
                 path != "_G"
-                    && oracle.functions.contains(of)
+                    && functions.contains(of)
                     && !made.contains(of.as_str())
                     && *of != format!("{path}.{name}")
             }
             Key::Int(_) => false,
         };
-        made.iter().any(|made| !is_known(made))
+        made.iter().any(|made| !functions.contains(*made))
             && oracle.record.objects.iter().any(is_gone_reference)
     }
 
@@ -840,43 +857,77 @@ impl<'a> Reload<'a> {
         Ok(())
     }
 
-    /// R3.1: a table that stands in several places may be a new one where the running version lacks
-    /// it at one of them and its strings are others. One that is like another that is gone may be
-    /// that one.
+    /// R3.7: a table that the last version made, and the file has no longer, may be a new one that
+    /// is like it; so may one that the program has moved. What it put in the place of one goes on
+    /// as that one (R8.4). A table that stands in several places may be a new one where the running
+    /// version lacks it at one of them and its strings are others.
     fn check_places(&self, oracle: &Oracle) -> Result<(), Open> {
         let paired: HashSet<usize> = self.pairs.tables.values().copied().collect();
         let roots = [self.heap.object(), Value::Table(GLOBALS)];
-        let old = reach(self.heap, roots, (0, 0), false);
-        let gone = old.iter().filter_map(|value| match value {
-            Value::Table(old) if !paired.contains(old) => Some(&self.heap.tables[*old]),
-            _ => None,
-        });
-        let new = (self.ran.tables..self.heap.tables.len())
+        let running = reach(self.heap, roots, (0, 0), false);
+        // Each with where it was made, and whether it stands where the last version had a table.
+        let mut gone: Vec<(&Table, String, bool)> = Vec::new();
+        for value in running {
+            let Value::Table(number) = value else {
+                continue;
+            };
+            let table = &self.heap.tables[number];
+            if !paired.contains(&number) {
+                gone.extend(table.origin.clone().map(|made| (table, made, false)));
+            }
+            let record = table.path.as_ref();
+            let record = record.and_then(|path| oracle.record.tables.get(path));
+            for (key, value) in &table.fields {
+                if let Value::Table(inner) = value
+                    && !paired.contains(inner)
+                {
+                    let inner = &self.heap.tables[*inner];
+                    let made = inner.origin.clone();
+                    let known = record.and_then(|keys| keys.get(key));
+                    gone.push((
+                        inner,
+                        made.unwrap_or_else(|| self.place_of(number, key)),
+                        matches!(known, Some(Known::Table(..) | Known::Key)),
+                    ));
+                }
+            }
+        }
+        let file = &self.heap.tables[self.ran.tables..];
+        let has = |file: &[Table], made: &str| {
+            let mut origins = file.iter().filter_map(|table| table.origin.as_deref());
+            origins.any(|origin| origin == made)
+        };
+        let no_base = [BTreeSet::new(), BTreeSet::new()];
+        let [_, base] = oracle.made.as_ref().unwrap_or(&no_base);
+        let new: Vec<&Table> = (self.ran.tables..)
+            .zip(file)
             // What the program made there is no counterpart, if another one is like the file's.
-            .filter(|new| match self.pairs.tables.get(new) {
+            .filter(|(new, _)| match self.pairs.tables.get(new) {
                 Some(old) => self.heap.tables[*old].origin.is_none(),
                 None => true,
             })
-            .map(|new| &self.heap.tables[new]);
-        let may_be = |gone: &Table, new: &Table| {
-            let recorded = gone
-                .path
-                .as_ref()
-                .and_then(|path| oracle.record.tables.get(path));
+            .map(|(_, table)| table)
+            .collect();
+        let may_be = |gone: &Table, made: &str, is_place: bool, new: &Table| {
+            if gone.origin == new.origin {
+                return is_place && !made.contains("[]");
+            }
+            if !base.contains(made) || has(file, made) {
+                return false;
+            }
+            let is_new = new.origin.as_ref().is_some_and(|new| !base.contains(new));
+            let recorded = oracle.record.tables.get(made);
             let is_shared = |key| {
                 gone.fields.contains_key(key) || recorded.is_some_and(|keys| keys.contains_key(key))
             };
-            let name = |table: &Table| {
-                let path = table.path.as_ref()?;
-                Some(path.rsplit('.').next().unwrap_or(path).to_owned())
-            };
-            gone.origin == new.origin
-                || new.fields.keys().any(is_shared)
-                || name(gone).is_some() && name(gone) == name(new)
+            let name = |path: &str| path.rsplit('.').next().map(str::to_owned);
+            is_new
+                && (new.fields.keys().any(is_shared)
+                    || new.path.as_deref().and_then(name) == name(made))
         };
         if gone
-            .into_iter()
-            .any(|gone| new.clone().any(|new| may_be(gone, new)))
+            .iter()
+            .any(|(gone, made, is_place)| new.iter().any(|new| may_be(gone, made, *is_place, new)))
         {
             return Err(Open("a table that may have another name or place now"));
         }
@@ -964,7 +1015,9 @@ impl<'a> Reload<'a> {
                 let (was, is) = (self.origin(old), self.origin(new));
                 let is_reference = was != is
                     && was != Some(&place)
-                    && is.is_some_and(|is| oracle.functions.contains(is));
+                    && is
+                        .zip(oracle.made.as_ref())
+                        .is_some_and(|(is, [made, _])| made.contains(is));
                 if !is_reference {
                     self.pairs.answers.entry(old).or_default().insert(new);
                 }
@@ -1130,7 +1183,15 @@ impl<'a> Reload<'a> {
                 Err(Open("a change of kind of which only the text tells"))
             }
             None if !has_record => Ok(Some(self.conflict(old, new))),
-            _ => Err(Open("a change of kind from or to a table")),
+            Some(Known::Table(..)) if matches!(new, Value::Table(_)) => Ok(Some(old)),
+            Some(Known::Table(..)) if self.is_unchanged(oracle, known, old)? => {
+                Ok(Some(self.own(new)))
+            }
+            Some(Known::Table(..)) if oracle.reloaded => {
+                Err(Open("a change of kind behind an edit that was not taken"))
+            }
+            Some(Known::Table(..)) | None => Ok(Some(self.conflict(old, new))),
+            Some(_) => Err(Open("a change of kind of which only the text tells")),
         }
     }
 
@@ -1139,6 +1200,7 @@ impl<'a> Reload<'a> {
         &mut self,
         oracle: &Oracle,
         known: Option<&Known>,
+        place: &str,
         old: Value,
         new: Value,
     ) -> Result<Value, Open> {
@@ -1148,9 +1210,10 @@ impl<'a> Reload<'a> {
         if old == new {
             return Ok(old);
         }
-        if self.is_object(new) || is_foreign(self.heap, new) {
-            let is = self.import(oracle, known, old, new)?;
-            self.data.imported += u64::from(is == new && is != old);
+        if self.is_object(new) || is_foreign(self.heap, new) || matches!(new, Value::Import(_)) {
+            let is = self.import(oracle, known, place, old, new)?;
+            let is_others = !matches!(new, Value::Import(_));
+            self.data.imported += u64::from(is_others && is == new && is != old);
             return Ok(is);
         }
         if let (Value::Table(table), Value::Table(other)) = (old, new)
@@ -1161,7 +1224,13 @@ impl<'a> Reload<'a> {
         {
             // R3.15: a place that led to another table in the last load.
             return match known {
-                Some(Known::Table(_, known)) if *known == table => Ok(self.own(new)),
+                Some(Known::Table(_, is)) if *is == table => {
+                    Ok(if self.is_state_lost(oracle, known, old)? {
+                        old
+                    } else {
+                        self.own(new)
+                    })
+                }
                 _ => Err(Open(
                     "a reference to another table, where the program has its own",
                 )),
@@ -1190,21 +1259,6 @@ impl<'a> Reload<'a> {
             } else {
                 self.conflict(old, new)
             });
-        }
-        if let Value::Import(import) = new {
-            if !import.is_function() {
-                return self.import(oracle, known, old, new);
-            }
-            return match old {
-                Value::Import(Import::Floor | Import::Ceil) => Ok(new),
-                Value::Import(known) if known.is_function() => {
-                    Err(Open("another import in the place of a module's function"))
-                }
-                _ if self.is_others(old) => Err(Open("an import of another kind")),
-                Value::Function(function) if self.heap.is_home(function) => Ok(new),
-                Value::Function(_) => Ok(old),
-                _ => Ok(self.conflict(old, new)),
-            };
         }
         if matches!((old, new), (Value::Import(_), Value::Table(_)))
             && self.fresh_table(new).is_none()
@@ -1295,57 +1349,75 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// Lists of tables are aligned element by element, by likeness where lengths or places differ.
+    /// Has a table the list that is on record of the one with this path, and nothing else?
+    fn is_list_on_record(
+        &self,
+        oracle: &Oracle,
+        table: usize,
+        record: &BTreeMap<Key, Known>,
+    ) -> Result<bool, Open> {
+        let length = record.keys().filter(|key| matches!(key, Key::Int(_)));
+        let length = self.heap.length(table).max(length.count() as i64);
+        for key in (1..=length).map(Key::Int) {
+            let (known, value) = (record.get(&key), self.heap.get(table, &key));
+            let is_nothing = known.is_none() && value == Value::Nil;
+            if !is_nothing && !self.is_unchanged(oracle, known, value)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// R3.14, R5.12: which elements of a list answer to each other matters where both sides have
+    /// rows, and where both have changed what is merged.
     fn check_lists(&self, oracle: &Oracle) -> Result<(), Open> {
-        let is_table = |value| matches!(value, Value::Table(_));
         for (new, old) in &self.pairs.tables {
-            let (rows, running) = (self.heap.length(*new), self.heap.length(*old));
-            let mut both = (1..=rows.max(running)).map(|row| {
-                let of = |table| is_table(self.heap.get(table, &Key::Int(row)));
-                (of(*new), of(*old))
+            let length = self.heap.length(*new).max(self.heap.length(*old));
+            let both = (1..=length).map(|row| {
+                let key = Key::Int(row);
+                [*new, *old].map(|table| self.heap.get(table, &key))
             });
-            let has_rows = both.clone().any(|(new, old)| new || old);
-            // A row with other strings is another row.
-            let is_other_row = |row| {
-                let [new, old] = [*new, *old].map(|table| self.heap.get(table, &Key::Int(row)));
-                let (Value::Table(new), Value::Table(old)) = (new, old) else {
-                    return false;
-                };
-                let [old, new] = [old, new].map(|table| &self.heap.tables[table].fields);
-                old.keys().chain(new.keys()).any(|key| {
-                    let [old, new] = [old, new].map(|fields| fields.get(key).copied());
-                    old != new && [old, new].into_iter().flatten().any(is_text)
-                })
-            };
-            // Both have changed it: that is merged element by element, which no place tells.
+            if length == 0 {
+                continue;
+            }
             let path = self.heap.tables[*new].path.as_ref();
             let record = path.and_then(|path| oracle.record.tables.get(path));
-            let is_recorded = |table: usize| {
-                record.is_some_and(|record| {
-                    let known = record
-                        .keys()
-                        .filter(|key| matches!(key, Key::Int(_)))
-                        .count();
-                    (1..=rows.max(running).max(known as i64)).all(|i| {
-                        let key = Key::Int(i);
-                        match (record.get(&key), self.heap.get(table, &key)) {
-                            (None, Value::Nil) => true,
-                            (Some(Known::Scalar(known)), value) => *known == value,
-                            _ => false,
-                        }
-                    })
-                })
+            let is_on_record = |table| match record {
+                Some(record) => self.is_list_on_record(oracle, table, record),
+                None => Ok(false),
             };
-            let is_merged = self.policy == Policy::Merge
-                && rows.max(running) > 0
-                && !is_recorded(*new)
-                && !is_recorded(*old);
-            if both.any(|(new, old)| new != old)
-                || has_rows && rows != running
-                || is_merged
-                || (1..=rows).any(is_other_row)
-            {
-                return Err(Open("a list with other elements"));
+            // What the file has not changed stays as it runs.
+            let is_text = is_on_record(*new)?;
+            if is_text && self.policy != Policy::Replace {
+                continue;
+            }
+            if self.policy == Policy::Merge && record.is_some() && !is_on_record(*old)? {
+                return Err(Open("a list that both have changed"));
+            }
+            let have_rows = |side: usize| {
+                both.clone()
+                    .any(|both| matches!(both[side], Value::Table(_)))
+            };
+            if !have_rows(0) || !have_rows(1) {
+                continue;
+            }
+            // Rows at equal places, with equal strings and between equal scalars, are one.
+            let known = record.map(|record| {
+                let keys = record.keys().filter(|key| matches!(key, Key::Int(_)));
+                keys.count() as i64
+            });
+            let is_other = |both: [Value; 2]| match both {
+                [Value::Table(new), Value::Table(old)] => {
+                    let [new, old] = [new, old].map(|row| &self.heap.tables[row].fields);
+                    old.keys().chain(new.keys()).any(|key| {
+                        let [old, new] = [old, new].map(|fields| fields.get(key).copied());
+                        old != new && [old, new].into_iter().flatten().any(is_string)
+                    })
+                }
+                [new, old] => new != old,
+            };
+            if both.clone().any(is_other) || known.is_some_and(|known| known != length) {
+                return Err(Open("a list with other rows"));
             }
         }
         Ok(())
@@ -1379,11 +1451,6 @@ impl<'a> Reload<'a> {
                 if is_function(was) || is_function(is) {
                     return Err(Open("a change of kind with functions or imports"));
                 }
-                let has_record =
-                    !oracle.record.tables.is_empty() || !oracle.record.cells.is_empty();
-                if !has_record && self.policy != Policy::Replace {
-                    return Err(Open("a change of kind of a local without a record"));
-                }
                 content = self.kinds(oracle, known, was, is)?.unwrap_or(was);
             }
             let imports = self.is_object(content) || is_foreign(self.heap, content);
@@ -1396,6 +1463,7 @@ impl<'a> Reload<'a> {
             let fields = self.heap.tables[new].fields.clone();
             for (key, value) in fields.clone() {
                 let was = self.heap.get(old, &key);
+                let place = self.place_of(new, &key);
                 if was == Value::Nil && !self.may_add(oracle, old, new, &key)? {
                     continue;
                 }
@@ -1423,7 +1491,7 @@ impl<'a> Reload<'a> {
                 let is = match kinds.or(merged) {
                     Some(is) if is != was && !sure => return Err(Open(MOVED)),
                     Some(is) => is,
-                    None => self.slot(oracle, known, was, value)?,
+                    None => self.slot(oracle, known, &place, was, value)?,
                 };
                 self.note(Place::Slot(old, key), was, is);
             }
@@ -1457,6 +1525,7 @@ impl<'a> Reload<'a> {
         let mut written = BTreeSet::new();
         for change in self.ran.changes.clone() {
             written.insert((change.table, change.key.clone()));
+            let place = self.place_of(change.table, &change.key);
             let path = self.heap.tables[change.table]
                 .path
                 .clone()
@@ -1489,7 +1558,7 @@ impl<'a> Reload<'a> {
                 };
                 let is = match kinds.or(merged) {
                     Some(is) => is,
-                    None => self.slot(oracle, known, change.old, change.new)?,
+                    None => self.slot(oracle, known, &place, change.old, change.new)?,
                 };
                 self.note(Place::Slot(change.table, change.key), change.old, is);
             }
@@ -1547,6 +1616,26 @@ impl<'a> Reload<'a> {
         self.data.followed += u64::from(follows);
         self.data.stayed += u64::from(!follows);
         Ok(Some(if follows { self.own(is) } else { was }))
+    }
+
+    /// R3.15: has the file a running table no longer that the program has changed?
+    fn is_state_lost(
+        &self,
+        oracle: &Oracle,
+        known: Option<&Known>,
+        old: Value,
+    ) -> Result<bool, Open> {
+        let Value::Table(table) = old else {
+            return Ok(false);
+        };
+        if self.policy == Policy::Replace || self.is_answer(table) || old == self.heap.object() {
+            return Ok(false);
+        }
+        let Table { fields, meta, .. } = &self.heap.tables[table];
+        if meta.is_some() || fields.values().any(|value| is_function(*value)) {
+            return Err(Open("a class that the file has no longer"));
+        }
+        Ok(!self.is_unchanged(oracle, known, old)?)
     }
 
     /// Does a running table answer to one of the file's?
@@ -1832,7 +1921,10 @@ impl<'a> Reload<'a> {
 
     /// What the chunk left (R8), when all is written.
     fn record(&self, oracle: &Oracle) -> Record {
-        let mut record = Record::default();
+        let mut record = Record {
+            imports: self.version.imports(),
+            ..Record::default()
+        };
         let running = reach(
             self.heap,
             [self.heap.object(), Value::Table(GLOBALS)],
@@ -1857,6 +1949,13 @@ impl<'a> Reload<'a> {
                         .tables
                         .get(path)
                         .and_then(|keys| keys.get(key));
+                    // What "keep" did not bring into a list is not on record.
+                    let had = oracle.record.tables.get(path);
+                    let is_new = had.is_some_and(|keys| !keys.contains_key(key));
+                    let is_left = matches!(key, Key::Int(_)) && runs == Value::Nil;
+                    if is_left && is_new && self.policy == Policy::Keep {
+                        continue;
+                    }
                     let known = self.known(*value, runs, older);
                     if let Known::Table(inner, _) = &known
                         && !matches!(value, Value::Table(_))
@@ -1871,8 +1970,17 @@ impl<'a> Reload<'a> {
                 let kept = older.filter(|_| self.policy == Policy::Keep);
                 for (key, known) in kept.into_iter().flatten() {
                     let runs = partner.map(|old| self.heap.get(old, key));
-                    let stays = runs.is_some_and(|runs| *known == Known::Scalar(runs));
+                    let stays = match (runs, known) {
+                        (Some(Value::Table(table)), Known::Table(path, known)) => {
+                            is_that_table(table, path, *known)
+                        }
+                        (runs, Known::Scalar(known)) => runs == Some(*known),
+                        _ => false,
+                    };
                     if stays && !table.fields.contains_key(key) {
+                        if let Known::Table(inner, _) = known {
+                            record.keep(&oracle.record, inner);
+                        }
                         let keys = record.tables.entry(path.clone()).or_default();
                         keys.insert(key.clone(), known.clone());
                     }
@@ -1952,6 +2060,9 @@ impl<'a> Reload<'a> {
                 .clone()
         };
         match file {
+            _ if is_function(file) && file == runs && self.home(file).is_none() => {
+                return Known::Function(file);
+            }
             _ if is_function(file) => {}
             Value::Import(_) | Value::Table(_) if file == runs && self.is_others(file) => {
                 return Known::Object(file);

@@ -16,7 +16,7 @@ use crate::code::definitions::{
     Parent, ProtoId, Symbol, VariableId,
 };
 use crate::lua::vm::{Kind, Ref, Vm};
-use crate::model::base::{self, Base, Path};
+use crate::model::base::{self, Base, Held, Path};
 use crate::model::lineage::Lineage;
 use crate::model::site::{Root, SiteId};
 use crate::support::error::{Error, Result, shown};
@@ -593,6 +593,7 @@ impl Pairer<'_> {
         let roots = Roots {
             value: self.loaded.value,
             globals: self.context.globals,
+            changes: &self.loaded.changes,
             functions: &functions,
         };
         let fresh = &self.loaded.fresh;
@@ -626,6 +627,7 @@ impl Pairer<'_> {
         let roots = Roots {
             value: self.context.running,
             globals: self.context.globals,
+            changes: &[],
             functions: &functions,
         };
         let is_text_known = base.is_some();
@@ -650,7 +652,14 @@ impl Pairer<'_> {
                     return Ok(if is_own { Put::Here } else { Put::OTHER });
                 }
                 let place = place_of(vm, record, lineage, context.globals, holder);
-                let recorded = place.and_then(|place| record.get(place)?.number());
+                let held = place.and_then(|place| record.get(place));
+                // What the last load took up (`M = M or {}`) it wrote where that stood already.
+                let is_global =
+                    matches!(holder, Holder::Field(table, _) if table == context.globals);
+                if is_global && is_own_place && held.is_none() {
+                    return Ok(Put::Here);
+                }
+                let recorded = held.and_then(Held::number);
                 let number = lineage.of(vm, object);
                 Ok(if recorded.is_some() && recorded == number {
                     Put::Here

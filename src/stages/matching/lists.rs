@@ -925,7 +925,12 @@ impl Pairer<'_> {
             if let (false, None, Some(f2)) = (added, of_new, function) {
                 self.out.left_out.try_insert_value(f2, ())?;
             }
-            let is_doubtful = matched.doubtful.get(new) == Some(&true);
+            // Plain data that "keep" does not take is new to a later "merge" as well.
+            let counts = matched
+                .new
+                .get(new)
+                .is_some_and(|new| self.merges || new.has_code);
+            let is_doubtful = counts && matched.doubtful.get(new) == Some(&true);
             let is_known =
                 is_unsure || added || of_new.is_some() || base_of_new.is_some() || is_doubtful;
             keep_up_to(&mut list, &mut next, base_of_new.unwrap_or(0))?;

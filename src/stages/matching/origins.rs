@@ -23,6 +23,7 @@ use crate::code::definitions::{
     Parent, ProtoId, Store, StoreId, StringId, Symbol, VariableId,
 };
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
+use crate::stages::snapshot::Change;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
@@ -48,6 +49,8 @@ pub(super) struct Roots<'a> {
     pub(super) value: Ref,
     /// The globals.
     pub(super) globals: Ref,
+    /// What the version's load has written, where that is put back by now.
+    pub(super) changes: &'a [Change],
     /// The module's own functions.
     pub(super) functions: &'a [SideFunction],
 }
@@ -318,12 +321,24 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         for (id, store) in definitions.results(0) {
             self.bind(id, store, Holder::Module, roots.value)?;
         }
+        let mut written: FxHashMap<u64, Ref> = FxHashMap::default();
+        let globals = self.vm.val(roots.globals);
+        let changes = roots.changes.iter();
+        for change in changes.filter(|change| self.vm.val(change.table) == globals) {
+            if let Some(key) = change.key.and_then(|key| self.vm.digest(key)) {
+                written.try_insert_value(key, change.new)?;
+            }
+        }
         for (id, store) in definitions.stores() {
             if let Destination::Global(name) = store.place
                 && !self.is_known(store.value)
             {
                 let key = self.vm.string(definitions.text(name))?;
-                let value = self.vm.get(roots.globals, key)?;
+                let written = self.vm.digest(key).and_then(|key| written.get(&key));
+                let value = match written {
+                    Some(value) => *value,
+                    None => self.vm.get(roots.globals, key)?,
+                };
                 self.bind(id, store, Holder::Field(roots.globals, key), value)?;
             }
         }
