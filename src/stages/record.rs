@@ -20,7 +20,7 @@ use crate::stages::matching::{
 };
 use crate::stages::snapshot::Change;
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// In a table of more keys than these, tables of plain data are rows: they go by their places.
 const MOST_NUMBERED: usize = 64;
@@ -237,7 +237,8 @@ impl<'a> Recorder<'a> {
             }
         }
         self.words.sort_unstable();
-        if self.base.has_more_places(&self.words) {
+        let counts = self.count_words()?;
+        if self.base.has_more_places(&self.words, &counts) {
             self.file_lacks()?;
             self.rest_stays(loaded)?;
         }
@@ -313,21 +314,23 @@ impl<'a> Recorder<'a> {
         self.counts()
     }
 
-    /// How many keys of each table are on record.
+    /// Notes how many keys of each table are on record.
     fn counts(&mut self) -> Result<()> {
-        self.words
-            .try_reserve(self.tables.len() + self.written.len())?;
-        let counts = self
-            .tables
-            .iter()
-            .map(|walked| (walked.met.path, walked.keys));
-        self.words.extend(
-            counts
-                .chain(self.written.values().copied())
-                .map(|(path, keys)| path.count_word(keys)),
-        );
+        let counts = self.count_words()?;
+        self.words.try_reserve(counts.len())?;
+        self.words.extend(counts);
         self.words.sort_unstable();
         Ok(())
+    }
+
+    /// The words for how many keys of each table are on record by now, sorted.
+    fn count_words(&self) -> Result<Vec<u64>> {
+        let tables = self.tables.iter();
+        let tables = tables.map(|walked| (walked.met.path, walked.keys));
+        let counts = tables.chain(self.written.values().copied());
+        let mut words = collected(counts.map(|(path, keys)| Ok(path.count_word(keys))))?;
+        words.sort_unstable();
+        Ok(words)
     }
 
     /// Has the load made this table?

@@ -41,6 +41,8 @@ pub(super) struct TableMatching {
     deferred: Vec<TablePair>,
     /// Places that wait, since their keys are no names.
     numbered: Vec<TablePair>,
+    /// Pairs of which the incoming table has all keys of the running one.
+    have_all: FxHashSet<(usize, usize)>,
     /// The running code-bearing tables, enumerated already.
     enumerated: FxHashSet<usize>,
     /// R8: pairs of which what only the running version has may go.
@@ -55,6 +57,7 @@ impl TableMatching {
     /// Makes room for so many pairs.
     pub(super) fn reserve(&mut self, pairs: usize) -> Result<()> {
         self.answered.try_reserve(pairs)?;
+        self.have_all.try_reserve(pairs)?;
         Ok(self.pairs.try_reserve(pairs)?)
     }
 
@@ -71,6 +74,11 @@ impl TableMatching {
     /// Does a running table hold exactly what an incoming one holds in the end (R8)?
     pub(super) fn is_exact(&self, running: usize) -> bool {
         self.exact.contains(&running)
+    }
+
+    /// Is it known that the incoming table of a pair has all keys of the running one?
+    pub(super) fn has_all_keys(&self, running: usize, incoming: usize) -> bool {
+        self.have_all.contains(&(running, incoming))
     }
 
     /// Notes a running table that the file takes up again.
@@ -349,6 +357,8 @@ impl Pairer<'_> {
         let address = self.vm.val(pair.old).addr;
         if self.loaded.snapshot.entries(address) == Some(shared) {
             self.tables.enumerated.try_insert_value(address, ())?;
+            let both = (address, self.vm.val(pair.new).addr);
+            self.tables.have_all.try_insert_value(both, ())?;
         } else if bears_code || self.loses_keys(&pair, shared)? {
             self.enumerate(pair.old, pair.new, pair.site, &WrittenKeys::default())?;
         }
