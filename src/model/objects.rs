@@ -27,6 +27,8 @@ pub struct RunningFunction {
     pub own: bool,
     /// The number of its list of cells; none as long as its upvalues are not looked at.
     pub list: Option<u32>,
+    /// What is noted of it (`lineage.rs`), if that is known.
+    pub noted: Option<i64>,
 }
 
 /// Functions and running cells.
@@ -74,12 +76,12 @@ impl ObjectTable {
             return Ok(None);
         };
         let number = self.functions.len() as u32;
-        let list = None;
         self.functions.try_push(RunningFunction {
             at,
             info,
             own: true,
-            list,
+            list: None,
+            noted: None,
         })?;
         seen.insert(number);
         Ok(Some(number))
@@ -88,12 +90,12 @@ impl ObjectTable {
     /// Numbers a function.
     pub fn add(&mut self, (at, address): (Ref, usize), info: Info, own: bool) -> Result<u32> {
         let number = self.functions.len() as u32;
-        let list = None;
         self.functions.try_push(RunningFunction {
             at,
             info,
             own,
-            list,
+            list: None,
+            noted: None,
         })?;
         self.objects.try_insert_value(address, number)?;
         Ok(number)
@@ -112,6 +114,13 @@ impl ObjectTable {
     #[inline]
     pub fn function(&self, number: u32) -> Option<RunningFunction> {
         self.functions.get(number as usize).copied()
+    }
+
+    /// Keeps what is noted of a function.
+    pub fn set_noted(&mut self, number: u32, noted: Option<i64>) {
+        if let Some(function) = self.functions.get_mut(number as usize) {
+            function.noted = noted;
+        }
     }
 
     /// How many functions there are.

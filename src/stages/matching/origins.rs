@@ -20,7 +20,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::Digest;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
-    Parent, ProtoId, Store, StoreId, StringId, Symbol, VariableId,
+    Parent, ProtoId, Store, StoreId, StringId, Symbol,
 };
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
@@ -159,8 +159,8 @@ struct OriginFinder<'a, W> {
     own: FxHashSet<usize>,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
-    /// Variables of the main function whose upvalues were met.
-    variables: FxHashSet<VariableId>,
+    /// For each variable: is it one of the main function's whose upvalue was met?
+    variables: Vec<bool>,
     /// Objects whose stores are to be followed.
     work: Vec<(DefinitionId, Ref)>,
     /// Definitions whose objects the program has taken out of a place, by their numbers.
@@ -192,7 +192,7 @@ pub(super) fn find(
         out: Origins::default(),
         own: FxHashSet::default(),
         several: FxHashSet::default(),
-        variables: FxHashSet::default(),
+        variables: Vec::new(),
         work: Vec::new(),
         moved: FxHashMap::default(),
         chosen: FxHashMap::default(),
@@ -205,6 +205,9 @@ pub(super) fn find(
         .out
         .of
         .try_reserve(count.max(roots.functions.len()))?;
+    let variables = definitions.variables().size_hint().0;
+    finder.variables.try_reserve_exact(variables)?;
+    finder.variables.resize(variables, false);
     match by {
         By::Prototype => finder.functions(roots.functions)?,
         By::Place => {
@@ -274,36 +277,30 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             let Some(variable) = definitions.upvalue(proto, number) else {
                 continue;
             };
-            let Some(known) = definitions
+            let Some((known, is_met)) = definitions
                 .variable(variable)
-                .filter(|known| known.proto == 0)
+                .zip(self.variables.get_mut(variable.0 as usize))
+                .filter(|(known, is_met)| known.proto == 0 && !**is_met)
             else {
                 continue;
             };
             let index = match self.by {
                 By::Prototype => Some(number + 1),
-                By::Place => self.upvalue_called(function, definitions.text(known.name)),
+                By::Place => upvalue_called(self.vm, function, definitions.text(known.name)),
             };
             let Some(index) = index else { continue };
-            if self.variables.try_insert_value(variable, ())?.is_some() {
+            *is_met = true;
+            let stores = definitions.stores_to(variable);
+            let mut stores = stores.filter(|(_, store)| may_lead(store.value)).peekable();
+            if stores.peek().is_none() {
                 continue;
             }
             let value = self.vm.upvalue_value(function, index)?;
-            for (id, store) in definitions.stores_to(variable) {
+            for (id, store) in stores {
                 self.bind(id, store, Holder::Upvalue(function, index), value)?;
             }
         }
         Ok(())
-    }
-
-    /// The number of a function's upvalue with this name.
-    fn upvalue_called(&self, function: Ref, name: &[u8]) -> Option<u8> {
-        let is_it = |index: &u8| {
-            self.vm
-                .with_upvalue_name(function, *index, |found| found == name)
-        };
-        let exists = |index: &u8| self.vm.upvalue(function, *index).is_some();
-        (1..=u8::MAX).take_while(exists).find(is_it)
     }
 
     fn roots(&mut self, roots: &Roots<'_>) -> Result<()> {
@@ -313,7 +310,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         }
         for (id, store) in definitions.stores() {
             if let Destination::Global(name) = store.place
-                && !self.is_known(store.value)
+                && !self.leads_nowhere(store.value)
             {
                 let key = self.vm.string(definitions.text(name))?;
                 let value = self.vm.get(roots.globals, key)?;
@@ -323,13 +320,16 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         Ok(())
     }
 
-    /// Is it a function that is known by its prototype already?
-    fn is_known(&self, value: Symbol) -> bool {
-        let Symbol::Definition(definition) = value else {
-            return false;
-        };
-        let made = self.definitions.get(definition).map(|made| made.kind);
-        self.by == By::Prototype && matches!(made, Some(ExpressionKind::Function(_)))
+    /// Does a stored value lead to no object, or to a function that is known by its prototype
+    /// already?
+    fn leads_nowhere(&self, value: Symbol) -> bool {
+        match value {
+            Symbol::Definition(definition) => {
+                let made = self.definitions.get(definition).map(|made| made.kind);
+                self.by == By::Prototype && matches!(made, Some(ExpressionKind::Function(_)))
+            }
+            value => !may_lead(value),
+        }
     }
 
     /// What the version has put into an object of its own.
@@ -346,13 +346,16 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             .stores_into(definition)
             .filter_map(|(_, store)| {
                 let name = field_of(store)?;
-                (!self.is_known(store.value)).then(|| definitions.text(name))
+                (!self.leads_nowhere(store.value)).then(|| definitions.text(name))
             });
         let is_table = self.vm.kind(object) == Kind::Table;
-        let names = collected(names.filter(|_| is_table).map(Ok))?;
+        let names = match is_table {
+            true => collected(names.map(Ok))?,
+            false => Vec::new(),
+        };
         let mut names = self.vm.strings(names.into_iter())?.iter();
         for (id, store) in definitions.stores_into(definition) {
-            if self.is_known(store.value) {
+            if self.leads_nowhere(store.value) {
                 continue;
             }
             match store.place {
@@ -635,6 +638,25 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Can a value lead to an object that the text makes? (`resolve` finds none for any other.)
+fn may_lead(value: Symbol) -> bool {
+    matches!(
+        value,
+        Symbol::Definition(_)
+            | Symbol::OneOf(_)
+            | Symbol::Variable(_)
+            | Symbol::Global(_)
+            | Symbol::Field(_)
+    )
+}
+
+/// The number of a function's upvalue with this name.
+fn upvalue_called(vm: &Vm, function: Ref, name: &[u8]) -> Option<u8> {
+    let is_it = |index: &u8| vm.with_upvalue_name(function, *index, |found| found == name);
+    let exists = |index: &u8| vm.upvalue(function, *index).is_some();
+    (1..=u8::MAX).take_while(exists).find(is_it)
 }
 
 /// The name of the field that a store fills, if it fills one.
