@@ -35,8 +35,10 @@ use rustc_hash::FxHashMap;
 use super::Dump;
 use super::grouped::{Grouped, under};
 use super::reader::{Reader, Stop};
+use super::splice::MainChild;
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
+use crate::support::mem::collected;
 use crate::support::secret::Secret;
 use known::{Known, Lengths};
 
@@ -192,7 +194,10 @@ impl Definitions {
             .by_lines
             .partition_point(|(line, last, _)| (*line, *last) < lines);
         let rest = self.by_lines.get(start..)?;
-        let count = rest.partition_point(|(line, last, _)| (*line, *last) == lines);
+        let same = rest
+            .iter()
+            .take_while(|(line, last, _)| (*line, *last) == lines);
+        let count = same.count();
         match rest.get(..count)? {
             [] => None,
             [(_, _, one)] => Some(*one),
@@ -206,6 +211,25 @@ impl Definitions {
                 found.next().filter(|_| found.next().is_none())
             }
         }
+    }
+
+    /// The functions that stand directly in the main function of the dump that was read.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::support::error::Error::Memory).
+    pub(super) fn outermost<'d>(&self, dump: &'d [u8]) -> Result<Vec<MainChild<'d>>> {
+        let children = self.protos.iter().filter(|proto| proto.parent == Some(0));
+        collected(children.map(|proto| {
+            let at = proto.upvalues_at as usize;
+            let upvalues = at..at + 3 * usize::from(proto.upvalues);
+            let bytes = proto.span.0 as usize..proto.span.1 as usize;
+            Ok(MainChild::known(
+                dump,
+                bytes,
+                (proto.line, proto.last),
+                upvalues,
+            ))
+        }))
     }
 
     /// How many definitions: their numbers are those below.
@@ -293,7 +317,7 @@ impl Definitions {
     /// What is stored into a definition's object: by string keys first, in the order of the code
     /// for each; then under all other keys, elements, appended ones and the metatable, in the order
     /// of the code.
-    pub fn stores_into(&self, id: DefinitionId) -> impl Iterator<Item = (StoreId, &Store)> {
+    pub fn stores_into(&self, id: DefinitionId) -> impl Iterator<Item = (StoreId, &Store)> + Clone {
         let stores = self.into.get(id.0).iter();
         stores.filter_map(|(_, store)| Some((*store, self.store(*store)?)))
     }
