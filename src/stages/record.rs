@@ -558,6 +558,12 @@ impl<'a> Recorder<'a> {
             let is_taken = !self.stays || entry.old.is_nil() || cursor.values_equal(self.vm);
             match cursor.value_digest(self.vm).filter(|_| is_taken) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
+                // No data on either side: it is what it is on record.
+                None if entry.new.is_function() && !is_scalar(entry.old) => {
+                    let function = cursor.keep_pair(self.vm)?.value;
+                    let held = self.held(function, None)?;
+                    self.words.try_push(place.word(held))?;
+                }
                 None => {
                     let in_list = is_row || cursor.key_integer(self.vm).is_some();
                     let kept = cursor.keep(self.vm)?;
