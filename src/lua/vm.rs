@@ -642,9 +642,14 @@ impl Vm {
         let mut texts = texts.peekable();
         while texts.peek().is_some() {
             self.make_room()?;
+            let room = self.room as usize;
             batch.clear();
-            batch.try_reserve(self.room as usize)?;
-            batch.extend(texts.by_ref().take(self.room as usize));
+            batch.try_reserve(texts.size_hint().0.min(room))?;
+            while batch.len() < room
+                && let Some(text) = texts.next()
+            {
+                batch.try_push(text)?;
+            }
             let holder = self.holders.last().copied().unwrap_or(self.scratch);
             let slice = batch.as_slice();
             // SAFETY: the holder has room for the batch; where memory ends, what came that far is

@@ -48,7 +48,7 @@ impl ObjectTable {
         self.objects.try_reserve(functions + functions / 4)?;
         self.functions.try_reserve(functions)?;
         self.cells.try_reserve(functions / 4)?;
-        Ok(())
+        self.lists.reserve(functions)
     }
 
     /// Notes that an object was seen; false when it had been before.
@@ -184,6 +184,14 @@ pub struct CellLists {
 }
 
 impl CellLists {
+    /// Makes room for what so many functions lead to expect: many share a list, of a few cells.
+    pub fn reserve(&mut self, functions: usize) -> Result<()> {
+        let few = functions / 2;
+        self.by_hash.try_reserve(few)?;
+        self.starts.try_reserve(few)?;
+        Ok(self.cells.try_reserve(2 * functions)?)
+    }
+
     /// The number of the list of these cells, and whether it is a new one.
     pub fn number(&mut self, cells: &[usize]) -> Result<(u32, bool)> {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -247,7 +255,7 @@ impl DenseMap {
     pub fn set(&mut self, number: u32, value: u32) -> Result<()> {
         let index = number as usize;
         if index >= self.0.len() {
-            self.reserve(index + 1)?;
+            self.reserve((index + 1).next_power_of_two())?;
         }
         if let Some(place) = self.0.get_mut(index) {
             *place = value;

@@ -24,7 +24,7 @@ use crate::code::definitions::{
 };
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, collected};
+use crate::support::mem::{TryInsert, TryPush};
 
 /// Definitions around a definition that are counted.
 const DEEPEST: u32 = 64;
@@ -310,7 +310,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         }
         for (id, store) in definitions.stores() {
             if let Destination::Global(name) = store.place
-                && !self.leads_nowhere(store.value)
+                && !leads_nowhere(definitions, self.by, store.value)
             {
                 let key = self.vm.string(definitions.text(name))?;
                 let value = self.vm.get(roots.globals, key)?;
@@ -318,18 +318,6 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             }
         }
         Ok(())
-    }
-
-    /// Does a stored value lead to no object, or to a function that is known by its prototype
-    /// already?
-    fn leads_nowhere(&self, value: Symbol) -> bool {
-        match value {
-            Symbol::Definition(definition) => {
-                let made = self.definitions.get(definition).map(|made| made.kind);
-                self.by == By::Prototype && matches!(made, Some(ExpressionKind::Function(_)))
-            }
-            value => !may_lead(value),
-        }
     }
 
     /// What the version has put into an object of its own.
@@ -341,23 +329,15 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         {
             self.upvalues(object, proto)?;
         }
+        let by = self.by;
+        let stores = definitions.stores_into(definition);
+        let stores = stores.filter(move |(_, store)| !leads_nowhere(definitions, by, store.value));
         // The names of the fields are made in one go.
-        let names = definitions
-            .stores_into(definition)
-            .filter_map(|(_, store)| {
-                let name = field_of(store)?;
-                (!self.leads_nowhere(store.value)).then(|| definitions.text(name))
-            });
         let is_table = self.vm.kind(object) == Kind::Table;
-        let names = match is_table {
-            true => collected(names.map(Ok))?,
-            false => Vec::new(),
-        };
-        let mut names = self.vm.strings(names.into_iter())?.iter();
-        for (id, store) in definitions.stores_into(definition) {
-            if self.leads_nowhere(store.value) {
-                continue;
-            }
+        let names = stores.clone().filter(|_| is_table);
+        let names = names.filter_map(|(_, store)| Some(definitions.text(field_of(store)?)));
+        let mut names = self.vm.strings(names)?.iter();
+        for (id, store) in stores {
             match store.place {
                 Destination::Field {
                     key: Symbol::Constant(name),
@@ -637,6 +617,17 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             self.several.try_insert_value(definition, ())?;
         }
         Ok(())
+    }
+}
+
+/// Does a stored value lead to no object, or to a function that is known by its prototype already?
+fn leads_nowhere(definitions: &Definitions, by: By, value: Symbol) -> bool {
+    match value {
+        Symbol::Definition(definition) => {
+            let made = definitions.get(definition).map(|made| made.kind);
+            by == By::Prototype && matches!(made, Some(ExpressionKind::Function(_)))
+        }
+        value => !may_lead(value),
     }
 }
 

@@ -6,7 +6,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::WrittenKeys;
 use super::merge::is_scalar;
-use super::{Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, TablePair};
+use super::{
+    Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, QueuedChild, SlotDecision, TablePair,
+};
 use crate::lua::vm::{KeyValue, Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -49,8 +51,10 @@ pub(super) struct TableMatching {
     compared: Vec<TablePair>,
     /// R8: the running tables that hold exactly what the incoming ones hold in the end.
     exact: FxHashSet<usize>,
-    /// The memory in which each pair of tables lists its entries; empty in between.
+    /// The memory in which each pair of tables lists its entries, and what they lead to; empty in
+    /// between.
     entries: Vec<EntryPair>,
+    children: Vec<QueuedChild>,
 }
 
 impl TableMatching {
@@ -338,7 +342,7 @@ impl Pairer<'_> {
                 self.entry(&pair, entry, &mut entries)?;
             }
         }
-        let mut children = Vec::new();
+        let mut children = std::mem::take(&mut self.tables.children);
         children.try_reserve(entries.len())?;
         self.out.slots.try_reserve(entries.len())?;
         self.out.sites.reserve(entries.len())?;
@@ -350,7 +354,8 @@ impl Pairer<'_> {
             self.child(slot, Some(pair.new), &entry, &mut children)?;
         }
         self.tables.entries = entries;
-        self.take_children(children)?;
+        self.take_children(&mut children)?;
+        self.tables.children = children;
         self.pair_metatables(&pair)?;
         // Where the running version has as many entries as both sides share, it has none of its
         // own.
