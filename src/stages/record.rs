@@ -376,8 +376,12 @@ impl<'a> Recorder<'a> {
                 return Ok(Held::ROW);
             }
         }
-        let Some(number) = self.numbers.own(self.vm, running)? else {
-            return Ok(Held::OTHER);
+        let number = match known {
+            Some(number) => number,
+            None => match self.numbers.own(self.vm, running)? {
+                Some(number) => number,
+                None => return Ok(Held::OTHER),
+            },
         };
         if first {
             self.waiting.try_push(MetTable {

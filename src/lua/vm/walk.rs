@@ -63,7 +63,7 @@ impl Vm {
     /// Keeps the first entries of a table, up to `most`.
     pub fn keep_some(&mut self, table: Ref, most: usize) -> Result<Kept<KeyValue>> {
         let (first, mut count) = (Ref(self.len), 0);
-        let mut ended = !self.val(table).is_table();
+        let mut ended = !self.look_at(table).is_table();
         while !ended && (count as usize) < most {
             self.make_room()?;
             let last = if count == 0 {
@@ -221,7 +221,7 @@ impl Vm {
         mut changed: impl FnMut(u32) -> Result<()>,
     ) -> Result<(u32, bool)> {
         let (first, count) = (entries.first(), entries.len());
-        if !self.val(table).is_table() {
+        if !self.look_at(table).is_table() {
             return Ok((0, count == 0));
         }
         let (thread, start) = self.at(first);
