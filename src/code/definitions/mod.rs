@@ -291,6 +291,23 @@ impl Definitions {
         }
     }
 
+    /// The same for all upvalues of a function.
+    pub fn upvalues_of(&self, proto: ProtoId) -> impl Iterator<Item = Option<VariableId>> {
+        let known = self
+            .proto(proto)
+            .zip(self.first_upvalue.get(proto as usize));
+        let upvalues = known.and_then(|(proto, first)| {
+            let first = *first as usize;
+            self.upvalues
+                .get(first..first + usize::from(proto.upvalues))
+        });
+        let upvalues = upvalues.unwrap_or_default().iter();
+        upvalues.map(|upvalue| match upvalue {
+            UpvalueOrigin::Variable(id) => Some(*id),
+            _ => None,
+        })
+    }
+
     /// The object and the key of a [`Symbol::Field`].
     pub fn field(&self, id: u32) -> Option<(Symbol, Symbol)> {
         self.fields.get(id as usize).copied()
@@ -317,7 +334,7 @@ impl Definitions {
     /// What is stored into a definition's object: by string keys first, in the order of the code
     /// for each; then under all other keys, elements, appended ones and the metatable, in the order
     /// of the code.
-    pub fn stores_into(&self, id: DefinitionId) -> impl Iterator<Item = (StoreId, &Store)> + Clone {
+    pub fn stores_into(&self, id: DefinitionId) -> impl Iterator<Item = (StoreId, &Store)> {
         let stores = self.into.get(id.0).iter();
         stores.filter_map(|(_, store)| Some((*store, self.store(*store)?)))
     }

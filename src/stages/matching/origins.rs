@@ -24,7 +24,7 @@ use crate::code::definitions::{
 };
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryInsert, TryPush, collected};
 
 /// Definitions around a definition that are counted.
 const DEEPEST: u32 = 64;
@@ -157,6 +157,8 @@ struct OriginFinder<'a, W> {
     out: Origins,
     /// The module's own functions by address, where only places tell which is which.
     own: FxHashSet<usize>,
+    /// The names of the fields that the main function stores objects in.
+    names: FxHashMap<StringId, Ref>,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
     /// For each variable: is it one of the main function's whose upvalue was met?
@@ -191,6 +193,7 @@ pub(super) fn find(
         by,
         out: Origins::default(),
         own: FxHashSet::default(),
+        names: FxHashMap::default(),
         several: FxHashSet::default(),
         variables: Vec::new(),
         work: Vec::new(),
@@ -217,6 +220,7 @@ pub(super) fn find(
             }
         }
     }
+    finder.make_names()?;
     finder.roots(roots)?;
     loop {
         while let Some((definition, object)) = finder.work.pop() {
@@ -272,20 +276,22 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     /// What the variables of the main function hold that a function has as its upvalues.
     fn upvalues(&mut self, function: Ref, proto: ProtoId) -> Result<()> {
         let definitions = self.definitions;
-        let count = definitions.proto(proto).map_or(0, |proto| proto.upvalues);
-        for number in 0..count {
-            let Some(variable) = definitions.upvalue(proto, number) else {
+        for (variable, number) in definitions.upvalues_of(proto).zip(1..) {
+            let Some(variable) = variable else {
                 continue;
             };
-            let Some((known, is_met)) = definitions
+            let is_met = self.variables.get_mut(variable.0 as usize);
+            let Some(is_met) = is_met.filter(|is_met| !**is_met) else {
+                continue;
+            };
+            let Some(known) = definitions
                 .variable(variable)
-                .zip(self.variables.get_mut(variable.0 as usize))
-                .filter(|(known, is_met)| known.proto == 0 && !**is_met)
+                .filter(|known| known.proto == 0)
             else {
                 continue;
             };
             let index = match self.by {
-                By::Prototype => Some(number + 1),
+                By::Prototype => Some(number),
                 By::Place => upvalue_called(self.vm, function, definitions.text(known.name)),
             };
             let Some(index) = index else { continue };
@@ -300,6 +306,23 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
                 self.bind(id, store, Holder::Upvalue(function, index), value)?;
             }
         }
+        Ok(())
+    }
+
+    /// Makes names of fields, all in one go.
+    fn make_names(&mut self) -> Result<()> {
+        let definitions = self.definitions;
+        let leads = |store: &Store| !leads_nowhere(definitions, self.by, store.value);
+        let stores = definitions.stores().map(|(_, store)| store);
+        let stores = stores.filter(|store| store.proto == 0 && leads(store));
+        let mut names = collected(stores.filter_map(field_of).map(Ok))?;
+        names.sort_unstable();
+        names.dedup();
+        let made = self
+            .vm
+            .strings(names.iter().map(|name| definitions.text(*name)))?;
+        self.names.try_reserve(names.len())?;
+        self.names.extend(names.into_iter().zip(made.iter()));
         Ok(())
     }
 
@@ -332,21 +355,14 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         let by = self.by;
         let stores = definitions.stores_into(definition);
         let stores = stores.filter(move |(_, store)| !leads_nowhere(definitions, by, store.value));
-        // The names of the fields are made in one go.
         let is_table = self.vm.kind(object) == Kind::Table;
-        let names = stores.clone().filter(|_| is_table);
-        let names = names.filter_map(|(_, store)| Some(definitions.text(field_of(store)?)));
-        let mut names = self.vm.strings(names)?.iter();
         for (id, store) in stores {
             match store.place {
                 Destination::Field {
                     key: Symbol::Constant(name),
                     ..
                 } if is_table && !name.may_be_index() => {
-                    let key = match field_of(store) {
-                        Some(_) => names.next().unwrap_or_default(),
-                        None => self.key(name)?,
-                    };
+                    let key = self.key(name)?;
                     let value = self.vm.get(object, key)?;
                     self.bind(id, store, Holder::Field(object, key), value)?;
                 }
@@ -474,7 +490,10 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     /// A constant of the code as a value.
     fn key(&mut self, constant: Constant) -> Result<Ref> {
         match constant {
-            Constant::String(text) => self.vm.string(self.definitions.text(text)),
+            Constant::String(text) => match self.names.get(&text) {
+                Some(known) => Ok(*known),
+                None => self.vm.string(self.definitions.text(text)),
+            },
             Constant::Boolean(value) => self.vm.boolean(value),
             Constant::Integer(value) => self.vm.number(value),
             Constant::Float(bits) => self.vm.keep_float(f64::from_bits(bits)),
