@@ -5,6 +5,7 @@ use crate::Outcome;
 use crate::cases::{Case, Edit, Kind, Subject};
 use crate::clock;
 use crate::host::Host;
+use crate::instructions;
 use crate::memory;
 use crate::module::Module;
 use crate::participant::{Participant, Who};
@@ -48,7 +49,7 @@ const HEAD: &str = "
 Many states in one process, each with a module of 50 functions: medians over interleaved rounds,
 processor time for each state. open: of require \"hotreload\", in ms; open KiB: what the state and
 the library hold more; reload ms and floors: a reload of a file in which all has changed, in the
-second state and the later ones, and first: in the first one; KiB: what a state holds more after one
+second state and the later ones, instr: the same in instructions, first: in the first one; KiB: what a state holds more after one
 reload and after three, without garbage.
 ";
 
@@ -59,8 +60,17 @@ pub fn run(fleets: &[Fleet]) -> bool {
     }
     println!("{HEAD}");
     println!(
-        "{:<28} {:>6} {:>8} {:>9} {:>10} {:>8} {:>8} {:>8} {:>8}",
-        "case", "rounds", "open", "open KiB", "reload ms", "floors", "first", "KiB 1", "KiB 3"
+        "{:<28} {:>6} {:>8} {:>9} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "case",
+        "rounds",
+        "open",
+        "open KiB",
+        "reload ms",
+        "floors",
+        "instr",
+        "first",
+        "KiB 1",
+        "KiB 3"
     );
     let mut right = true;
     for fleet in fleets {
@@ -103,17 +113,36 @@ fn measure(fleet: &Fleet) -> Outcome<String> {
     }
     let held = |reloads: usize| held.get(reloads - 1).copied().unwrap_or(f64::NAN);
     Ok(format!(
-        "{:<28} {:>6} {:>8.3} {:>9.1} {:>10.3} {:>8.3} {:>8.3} {:>8.1} {:>8.1}",
+        "{:<28} {:>6} {:>8.3} {:>9.1} {:>10.3} {:>8.3} {:>8} {:>8.3} {:>8.1} {:>8.1}",
         fleet.name,
         ratios.len(),
         1000.0 * opened,
         open_bytes / 1024.0,
         median(times),
         median(ratios),
+        instructions::fleet_floors(fleet).map_or_else(String::new, |it| format!("{it:.3}")),
         median(firsts),
         held(1),
         held(3),
     ))
+}
+
+/// States that are counted, besides the first one.
+const COUNTED: usize = 3;
+
+/// What runs under valgrind: a second reload in some states, behind one that has made what states
+/// share.
+pub fn counted(who: Who) -> Outcome<()> {
+    let mut module = Module::new(CASE.subject, CASE.functions, CASE.edit)?;
+    let members = (0..=COUNTED).map(|_| Participant::new(who, &CASE, &module));
+    let mut members = members.collect::<Outcome<Vec<_>>>()?;
+    module.change()?;
+    members.iter().try_for_each(Participant::uncounted)?;
+    module.change()?;
+    let (first, others) = members.split_first_mut().ok_or("no states")?;
+    first.uncounted()?;
+    let mut reload = |member: &mut Participant| member.reload(&module, false).map(|_| ());
+    others.iter_mut().try_for_each(&mut reload)
 }
 
 /// The time of one reload in the first, and in each of the others, in seconds.

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::Outcome;
 use crate::cases::{Case, Kind};
+use crate::fleet::Fleet;
 use crate::module::Module;
 use crate::participant::{Participant, Who};
 
@@ -17,16 +18,25 @@ pub fn floors(case: &Case) -> Option<f64> {
     if case.kind != Kind::Code {
         return None;
     }
-    let (floor, library) = (count(case, Who::Floor)?, count(case, Who::Library)?);
+    compared(case.name)
+}
+
+/// The same for the states of a fleet, but for the first one.
+pub fn fleet_floors(fleet: &Fleet) -> Option<f64> {
+    compared(fleet.name)
+}
+
+fn compared(name: &str) -> Option<f64> {
+    let (floor, library) = (count(name, Who::Floor)?, count(name, Who::Library)?);
     Some(library / floor)
 }
 
-fn count(case: &Case, who: Who) -> Option<f64> {
+fn count(name: &str, who: Who) -> Option<f64> {
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .args(["--collect-atstart=no", "--toggle-collect=*measured*"])
         .arg(env::current_exe().ok()?)
-        .args(["--count", who.name(), "--case", case.name])
+        .args(["--count", who.name(), "--case", name])
         .output()
         .ok()?;
     let said = String::from_utf8_lossy(&run.stderr);

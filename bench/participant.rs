@@ -133,12 +133,17 @@ impl Participant {
     /// that it counts.
     pub fn counted(&mut self, rounds: usize, module: &mut Module) -> Outcome<()> {
         module.change()?;
-        self.step.call::<()>(())?;
+        self.uncounted()?;
         for _ in 0..rounds {
             module.change()?;
             self.reload(module, false)?;
         }
         Ok(())
+    }
+
+    /// A reload that no profiler counts.
+    pub fn uncounted(&self) -> Outcome<()> {
+        Ok(self.step.call::<()>(())?)
     }
 
     /// One reload, with the full collection that clears up after it.

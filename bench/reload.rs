@@ -49,7 +49,9 @@ fn bench() -> Outcome<bool> {
     let args = args::Args::read()?;
     if let Some(who) = args.counted {
         let count = |case| instructions::counted(case, who);
-        return args.cases.iter().try_for_each(count).map(|()| true);
+        args.cases.iter().try_for_each(count)?;
+        let mut fleets = args.fleets.iter();
+        return fleets.try_for_each(|_| fleet::counted(who)).map(|()| true);
     }
     let (mut right, mut costs) = (true, Vec::new());
     if !args.cases.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::Chunk;
 use super::align::{Alignment, align};
 use super::definitions::Definitions;
+use super::splice::Main;
 use super::text::Outermost;
 use crate::support::error::Result;
 use crate::support::mem;
@@ -48,6 +49,15 @@ impl Compiled {
     /// About how much memory it takes with all that may be read of it.
     pub fn size(&self) -> usize {
         self.name.len() + self.text.len() + self.dump.len().saturating_mul(8)
+    }
+
+    /// Its main function; none where the dump is not exactly that of Lua 5.4.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn main(&self) -> Result<Option<Main<'_>>> {
+        let known = self.definitions.get().and_then(Option::as_deref);
+        Main::of(&self.dump, known)
     }
 
     /// Its definitions; none where the dump is not exactly that of Lua 5.4. Those of another

@@ -3,9 +3,9 @@
 //!
 //! Two texts differ from one place to another one. Where that lies within one function that stands
 //! directly in the main function, only this one is compiled, in a *piece*: a chunk that declares
-//! locals of the names and registers that the function sees, and returns it. Of the old text the
-//! same is made: unless the compiler makes of that piece exactly what the old dump has, nothing
-//! here holds, and the whole text is to be compiled. The result is, byte by byte, what the compiler
+//! locals of the names and registers that the function sees, and returns it, as it is in the old
+//! text and in the new one. Unless the compiler makes of the old one exactly what the old dump has,
+//! nothing here holds, and the whole text is to be compiled. The result is, byte by byte, what the compiler
 //! makes of the whole text.
 //!
 //! What the compiler makes of a function does not depend on what stands around it, but for its
@@ -18,6 +18,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::cut::size;
+use super::definitions::Definitions;
 use super::reader::{Read, Reader, Stop, word};
 use super::text::{Difference, FUNCTION, Head, end_of, has_byte, head, lines, the_function};
 use super::{MAX_DEPTH, op};
@@ -33,7 +34,8 @@ const SURELY_LONG: u32 = 144;
 /// Up to here constants have a place in an instruction: one that has none may be asked for and not
 /// be used.
 const NAMED_CONSTANTS: usize = 256;
-/// Stands for locals that no program can name. (A text that has this name is compiled as a whole.)
+/// Stands for locals that no program can name. (A text that has this name is compiled as a whole,
+/// where it stands for one.)
 const HIDDEN: &[u8] = b"hidden_in_hotreload";
 /// In so many parentheses a function stands in a piece, half of what Lua allows: what is too
 /// deep for Lua in the text is so in the piece.
@@ -79,8 +81,39 @@ pub(super) struct DumpFunction<'a> {
     pub(super) first: i32,
     pub(super) last: i32,
     pub(super) upvalues: &'a [u8],
-    /// (Debug information has them.)
-    pub(super) names: usize,
+    /// (Debug information has them.) None where nobody has looked.
+    names: Option<usize>,
+}
+
+impl<'a> MainChild<'a> {
+    /// A function that is known: where it stands in a dump, its lines, and where the descriptions
+    /// of its upvalues stand.
+    pub(super) fn known(
+        dump: &'a [u8],
+        bytes: Range<usize>,
+        (first, last): (i32, i32),
+        upvalues: Range<usize>,
+    ) -> MainChild<'a> {
+        MainChild {
+            bytes,
+            function: DumpFunction {
+                first,
+                last,
+                upvalues: dump.get(upvalues).unwrap_or_default(),
+                names: None,
+            },
+        }
+    }
+
+    /// Where in the dump the names of its upvalues stand.
+    pub(super) fn names(&self, dump: &[u8]) -> Read<usize> {
+        if let Some(names) = self.function.names {
+            return Ok(names);
+        }
+        let mut reader = Reader::at(dump, self.bytes.start).ok_or(Stop::Format)?;
+        let found = reader.parts(1, &mut |_, _| Ok(()), None)?;
+        found.names.ok_or(Stop::Format)
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -108,22 +141,40 @@ impl<'a> Reader<'a> {
             }
         }
         let upvalues = self.upvalues()?;
-        for _ in 0..self.count()? {
-            let start = self.position();
-            let inner = self.parts(depth + 1, constant, None)?;
-            if let Some(main) = &mut main {
-                main.children.try_push(MainChild {
-                    bytes: start..self.position(),
-                    function: inner,
-                })?;
+        let count = self.count()?;
+        match &mut main {
+            Some(main) if !main.children.is_empty() => self.pass_by(&main.children, count)?,
+            _ => {
+                for _ in 0..count {
+                    let start = self.position();
+                    let inner = self.parts(depth + 1, constant, None)?;
+                    if let Some(main) = &mut main {
+                        main.children.try_push(MainChild {
+                            bytes: start..self.position(),
+                            function: inner,
+                        })?;
+                    }
+                }
             }
         }
         Ok(DumpFunction {
             first,
             last,
             upvalues,
-            names: self.debug(code, main)?,
+            names: Some(self.debug(code, main)?),
         })
+    }
+
+    /// Passes by functions that are known, which must be as many.
+    fn pass_by(&mut self, known: &[MainChild], count: usize) -> Read<()> {
+        let (Some(first), Some(last)) = (known.first(), known.last()) else {
+            return Err(Stop::Format);
+        };
+        let length = last.bytes.end.checked_sub(first.bytes.start);
+        match length.filter(|_| known.len() == count && first.bytes.start == self.position()) {
+            Some(length) => self.take(length).map(|_| ()),
+            None => Err(Stop::Format),
+        }
     }
 
     /// Reads the lines, the locals and the names of a function. Returns where the latter begin.
@@ -242,21 +293,27 @@ pub(super) fn known<T>(read: Read<T>) -> Result<Option<T>> {
 }
 
 impl<'a> Main<'a> {
-    /// Reads a dump with all debug information; none where it is none.
+    /// Reads a dump with all debug information; none where it is none. Its definitions, if they are
+    /// known, say where the functions in it stand.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn of(dump: &'a [u8]) -> Result<Option<Main<'a>>> {
-        known(Main::read(dump))
+    pub fn of(dump: &'a [u8], definitions: Option<&Definitions>) -> Result<Option<Main<'a>>> {
+        let children = definitions.map(|known| known.outermost(dump)).transpose()?;
+        known(Main::read_with(dump, children.unwrap_or_default()))
     }
 
     pub(super) fn read(dump: &'a [u8]) -> Read<Main<'a>> {
+        Main::read_with(dump, Vec::new())
+    }
+
+    fn read_with(dump: &'a [u8], children: Vec<MainChild<'a>>) -> Read<Main<'a>> {
         let mut reader = Reader::of(dump).ok_or(Stop::Format)?;
         let mut main = Main {
             dump,
             code: &[],
             constants: Vec::new(),
-            children: Vec::new(),
+            children,
             deltas: &[],
             absolute: Vec::new(),
             lines: 0..0,
@@ -328,9 +385,8 @@ pub struct Edit<'a> {
     main: &'a Main<'a>,
     /// Its number among the children of the main function.
     child: usize,
-    /// The piece of the old text, and that of the new one: both are to be compiled, under the name
-    /// of the chunk.
-    pub pieces: [Vec<u8>; 2],
+    /// The piece, to be compiled under the name of the chunk.
+    pub piece: Vec<u8>,
     /// How many lines longer it is.
     longer: i32,
 }
@@ -347,10 +403,10 @@ impl<'a> Edit<'a> {
         main: &'a Main<'a>,
     ) -> Result<Option<Edit<'a>>> {
         let found = EditFinder { old, new, main }.find(difference)?;
-        Ok(found.map(|(child, pieces, longer)| Edit {
+        Ok(found.map(|(child, piece, longer)| Edit {
             main,
             child,
-            pieces,
+            piece,
             longer,
         }))
     }
@@ -362,8 +418,8 @@ struct EditFinder<'a> {
     main: &'a Main<'a>,
 }
 
-/// The number of a function, both pieces, and how many lines longer it is.
-type FoundEdit = (usize, [Vec<u8>; 2], i32);
+/// The number of a function, the piece, and how many lines longer the function is.
+type FoundEdit = (usize, Vec<u8>, i32);
 
 impl EditFinder<'_> {
     fn find(&self, difference: &Difference) -> Result<Option<FoundEdit>> {
@@ -382,37 +438,32 @@ impl EditFinder<'_> {
         else {
             return Ok(None);
         };
-        let has_hidden = |text: &[u8]| text.windows(HIDDEN.len()).any(|word| word == HIDDEN);
-        if begin + paren >= difference.start || has_hidden(old) || has_hidden(new) {
+        if begin + paren >= difference.start {
             return Ok(None);
         }
-        let Some(context) = self.context(child, is_named)? else {
+        let Some((context, hides)) = self.context(child, is_named)? else {
             return Ok(None);
         };
-        let piece = |text: &[u8]| -> Result<Vec<u8>> {
+        let has_hidden = |text: &[u8]| text.windows(HIDDEN.len()).any(|word| word == HIDDEN);
+        if hides && (has_hidden(old) || has_hidden(new)) {
+            return Ok(None);
+        }
+        let mut piece = Vec::new();
+        piece.try_reserve_exact(context.len() + old.len() + new.len() + 4 * DEEPER + 64)?;
+        piece.extend_from_slice(&context);
+        for (before, text) in [(&b"return "[..], old), (b",", new)] {
             let inside = text.get(paren + 1..).unwrap_or_default();
             let this: &[u8] = match (is_method, inside.trim_ascii_start().first()) {
                 (false, _) => b"",
                 (true, Some(b')')) => b"self",
                 (true, _) => b"self,",
             };
-            let parts = [
-                &context,
-                &b"return "[..],
-                &[b'('; DEEPER],
-                FUNCTION,
-                b"(",
-                this,
-                inside,
-            ];
-            let parts = parts.into_iter().chain([&[b')'; DEEPER][..]]);
-            let mut piece = Vec::new();
-            piece.try_reserve_exact(parts.clone().map(|part| part.len()).sum())?;
+            let head = [before, &[b'('; DEEPER], FUNCTION, b"(", this];
+            let parts = head.into_iter().chain([inside, &[b')'; DEEPER]]);
             parts.for_each(|part| piece.extend_from_slice(part));
-            Ok(piece)
-        };
+        }
         let longer = lines(new) as i32 - lines(old) as i32;
-        Ok(Some((child, [piece(old)?, piece(new)?], longer)))
+        Ok(Some((child, piece, longer)))
     }
 
     /// The one function of the main function that has the whole difference within it: its number,
@@ -451,8 +502,9 @@ impl EditFinder<'_> {
         (is_whole && has_lines).then_some((number, begin, old, new))
     }
 
-    /// Declares locals of the names and registers that a child sees.
-    fn context(&self, child: usize, is_named: bool) -> Result<Option<Vec<u8>>> {
+    /// Declares locals of the names and registers that a child sees. Says whether one of them has
+    /// no name.
+    fn context(&self, child: usize, is_named: bool) -> Result<Option<(Vec<u8>, bool)>> {
         let Some((at, register)) = self.main.closure(child) else {
             return Ok(None);
         };
@@ -462,11 +514,11 @@ impl EditFinder<'_> {
         let own = self.main.locals.iter();
         let own = own.filter(|local| is_named && register == count && local.start == at + 1);
         let (mut out, mut separator) = (Vec::new(), &b"local "[..]);
+        let mut hides = false;
         for local in active.chain(own.take(1)) {
-            let name = match local.name.first() {
-                Some(b'(') | None => HIDDEN,
-                Some(_) => local.name,
-            };
+            let is_nameless = matches!(local.name.first(), Some(b'(') | None);
+            hides |= is_nameless;
+            let name = if is_nameless { HIDDEN } else { local.name };
             out.try_reserve(separator.len() + name.len() + 1)?;
             out.extend_from_slice(separator);
             out.extend_from_slice(name);
@@ -474,7 +526,7 @@ impl EditFinder<'_> {
         }
         out.try_reserve(1)?;
         out.push(b' ');
-        Ok(Some(out))
+        Ok(Some((out, hides)))
     }
 }
 
@@ -506,34 +558,29 @@ fn has_attribute(text: &[u8], main: &Main) -> bool {
 }
 
 impl Edit<'_> {
-    /// The dump of the new text: that of the old one with the function exchanged. `old` and `new`
-    /// are the dumps of the pieces. None where it is not sure to be what the compiler makes of the
-    /// whole text.
+    /// The dump of the new text: that of the old one with the function exchanged. `piece` is the
+    /// dump of the piece. None where it is not sure to be what the compiler makes of the whole text.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn splice(&self, [old, new]: [&[u8]; 2]) -> Result<Option<Vec<u8>>> {
-        known(self.spliced(old, new))
+    pub fn splice(&self, piece: &[u8]) -> Result<Option<Vec<u8>>> {
+        known(self.spliced(piece))
     }
 
-    fn spliced(&self, old: &[u8], new: &[u8]) -> Read<Vec<u8>> {
+    fn spliced(&self, piece: &[u8]) -> Read<Vec<u8>> {
         let main = self.main;
         let dump = main.dump;
         let child = main.children.get(self.child).ok_or(Stop::Format)?;
         let (at, _) = main.closure(self.child).ok_or(Stop::Format)?;
-        let relocated = |piece: &[u8]| -> Read<Vec<u8>> {
-            let piece = Main::read(piece)?;
-            let [only] = &piece.children[..] else {
-                return Err(Stop::Format);
-            };
+        let piece = Main::read(piece)?;
+        let [old, new] = &piece.children[..] else {
+            return Err(Stop::Format);
+        };
+        let relocated = |one: &MainChild| -> Read<Vec<u8>> {
             let mut out = Vec::new();
-            let mut reader = Reader::at(piece.dump, only.bytes.start).ok_or(Stop::Format)?;
-            reader.relocate(
-                child.function.first - only.function.first,
-                1,
-                None,
-                &mut out,
-            )?;
+            let mut reader = Reader::at(piece.dump, one.bytes.start).ok_or(Stop::Format)?;
+            let by = child.function.first - one.function.first;
+            reader.relocate(by, 1, None, &mut out)?;
             Ok(out)
         };
         let was = dump.get(child.bytes.clone()).ok_or(Stop::Format)?;

@@ -129,10 +129,13 @@ impl<'a> Stubs<'a> {
 
     /// The names of what a function of the old main function captures.
     fn names(&self, child: usize) -> Read<impl Iterator<Item = Read<&'a [u8]>> + use<'a>> {
-        let function = &self.old.children.get(child).ok_or(Stop::Format)?.function;
-        let mut reader = Reader::at(self.old.dump, function.names).ok_or(Stop::Format)?;
+        let (dump, child) = (
+            self.old.dump,
+            self.old.children.get(child).ok_or(Stop::Format)?,
+        );
+        let mut reader = Reader::at(dump, child.names(dump)?).ok_or(Stop::Format)?;
         let count = reader.count()?;
-        if count != function.upvalues.len() / 3 {
+        if count != child.function.upvalues.len() / 3 {
             return Err(Stop::Format);
         }
         Ok((0..count).map(move |_| reader.string()?.ok_or(Stop::Format)))

@@ -29,6 +29,7 @@ mod source;
 mod walk;
 mod write;
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 use std::hash::BuildHasher;
 use std::ptr::null_mut;
@@ -52,6 +53,8 @@ use crate::support::secret::Secret;
 
 /// Values for each holding thread: well under Lua's limit of a million slots.
 const PER_THREAD: u32 = 1 << 17;
+/// Of so many values it is remembered what they are.
+const REMEMBERED: u32 = 1 << 16;
 /// Slots above the held values of a thread, for values in passing.
 const SLACK: c_int = 16;
 
@@ -187,6 +190,8 @@ pub struct Vm {
     len: u32,
     /// Slots that the last holder is known to have left.
     room: u32,
+    /// What the held values are, as far as somebody has asked: the value of a handle stays.
+    vals: Vec<Cell<Option<Val>>>,
     /// A walk over a table is under way.
     walks: bool,
     buffer: Vec<u8>,
@@ -267,6 +272,7 @@ impl Vm {
             holders: Vec::new(),
             len: 0,
             room: 0,
+            vals: Vec::new(),
             walks: false,
             buffer: Vec::new(),
             cells: Vec::new(),
@@ -389,7 +395,18 @@ impl Vm {
         if unsafe { ffi::lua_checkstack(holder, more as c_int + SLACK) } == 0 {
             return Err(Error::Memory);
         }
+        self.remember_up_to(self.len + more)?;
         self.room = more;
+        Ok(())
+    }
+
+    /// Makes room for what the values below this handle are.
+    fn remember_up_to(&mut self, end: u32) -> Result<()> {
+        let end = end.min(REMEMBERED) as usize;
+        if let Some(more) = end.checked_sub(self.vals.len()) {
+            self.vals.try_reserve(more)?;
+            self.vals.resize(end, Cell::new(None));
+        }
         Ok(())
     }
 
@@ -404,6 +421,7 @@ impl Vm {
         if more > self.room && unsafe { ffi::lua_checkstack(holder, more as c_int + SLACK) } == 0 {
             return Err(Error::Memory);
         }
+        self.remember_up_to(self.len + more)?;
         self.room = self.room.max(more);
         Ok(())
     }
@@ -500,16 +518,27 @@ impl Vm {
     /// The value's type.
     #[inline]
     pub fn kind(&self, r: Ref) -> Kind {
-        let (thread, index) = self.at(r);
-        // SAFETY: a valid index.
-        Kind::of(unsafe { ffi::lua_type(thread, index) })
+        self.val(r).kind
     }
 
     /// What the value is.
     #[inline]
     pub fn val(&self, r: Ref) -> Val {
+        let known = self.vals.get(r.0 as usize);
+        match known.and_then(Cell::get) {
+            Some(val) => val,
+            None => self.look_at(r),
+        }
+    }
+
+    /// The same, read off the value itself: for what may only be done with one of that type.
+    fn look_at(&self, r: Ref) -> Val {
         let (thread, index) = self.at(r);
-        Self::describe(thread, index)
+        let val = Self::describe(thread, index);
+        if let Some(known) = self.vals.get(r.0 as usize).filter(|_| r.0 < self.len) {
+            known.set(Some(val));
+        }
+        val
     }
 
     /// Lua's truth.
@@ -579,7 +608,9 @@ impl Vm {
     pub fn packed(&mut self, words: &[u64]) -> Result<Ref> {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size_of_val(words))?;
-        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        for word in words {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
         self.string(&bytes)
     }
 
@@ -605,6 +636,11 @@ impl Vm {
 
     /// Equal without metamethods.
     pub fn raw_equal(&self, a: Ref, b: Ref) -> bool {
+        let ((thread, index), (other, other_index)) = (self.at(a), self.at(b));
+        if thread == other {
+            // SAFETY: valid indices of one thread.
+            return unsafe { ffi::lua_rawequal(thread, index, other_index) } != 0;
+        }
         self.push(a);
         self.push(b);
         // SAFETY: two values on top.
@@ -646,9 +682,14 @@ impl Vm {
         let mut texts = texts.peekable();
         while texts.peek().is_some() {
             self.make_room()?;
+            let room = self.room as usize;
             batch.clear();
-            batch.try_reserve(self.room as usize)?;
-            batch.extend(texts.by_ref().take(self.room as usize));
+            batch.try_reserve(texts.size_hint().0.min(room))?;
+            while batch.len() < room
+                && let Some(text) = texts.next()
+            {
+                batch.try_push(text)?;
+            }
             let holder = self.holders.last().copied().unwrap_or(self.scratch);
             let slice = batch.as_slice();
             // SAFETY: the holder has room for the batch; where memory ends, what came that far is
@@ -778,6 +819,9 @@ impl Vm {
             if thread != holder {
                 ffi::lua_xmove(thread, holder, 1);
             }
+        }
+        if let Some(known) = self.vals.get(self.len as usize) {
+            known.set(Some(val));
         }
         self.room -= 1;
         self.len += 1;
@@ -993,6 +1037,8 @@ impl Vm {
         // SAFETY: only held values of the last holder are dropped.
         unsafe { ffi::lua_settop(holder, (mark - start) as c_int) };
         self.room += self.len - mark;
+        let gone = self.vals.iter().take(self.len as usize);
+        gone.skip(mark as usize).for_each(|known| known.set(None));
         self.len = mark;
     }
 

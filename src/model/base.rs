@@ -268,15 +268,15 @@ impl Base {
             .map_or(0, |held| usize::try_from(held.value).unwrap_or(usize::MAX))
     }
 
-    /// Is there a place on record that `words`, which are sorted, lack?
-    pub fn has_more_places(&self, words: &[u64]) -> bool {
+    /// Is there a place on record that neither of both lists has, which are sorted?
+    pub fn has_more_places(&self, words: &[u64], others: &[u64]) -> bool {
         let place = |word: &u64| word >> (u64::BITS - PLACE_BITS);
-        let mut rest = words.iter().map(place).peekable();
+        let mut lists = [words, others].map(|list| list.iter().map(place).peekable());
         self.words.iter().map(place).any(|wanted| {
-            while rest.peek().is_some_and(|word| *word < wanted) {
-                rest.next();
-            }
-            rest.peek() != Some(&wanted)
+            lists.iter_mut().all(|list| {
+                while list.next_if(|place| *place < wanted).is_some() {}
+                list.peek() != Some(&wanted)
+            })
         })
     }
 }

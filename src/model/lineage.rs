@@ -58,7 +58,12 @@ impl Lineage {
 
     /// The number of an object, if it has one: for a function, that of its lineage.
     pub fn of(&self, vm: &Vm, object: Ref) -> Option<i64> {
-        let number = vm.get_number(self.table, object)?.abs() >> Profile::PACKED_BITS;
+        Lineage::number_in(vm.get_number(self.table, object)?)
+    }
+
+    /// The number in what is noted of an object.
+    fn number_in(note: i64) -> Option<i64> {
+        let number = note.abs() >> Profile::PACKED_BITS;
         (number != 0).then_some(number)
     }
 
@@ -86,6 +91,8 @@ impl Lineage {
 pub struct Continued {
     /// The running function whose lineage it continues, if any.
     pub old: Option<Ref>,
+    /// What is noted of that ([`Lineage::number`]), if it is known.
+    pub noted: Option<i64>,
     /// The function.
     pub new: Ref,
     /// Its code, if it has been read.
@@ -185,14 +192,16 @@ impl Numbers {
         self.given.try_reserve(functions.len())?;
         self.notes.try_reserve(functions.len())?;
         for function in functions {
-            let known = function.old.and_then(|old| self.of(vm, old));
+            let asked = || self.lineage.number(vm, function.old?);
+            let noted = function.noted.or_else(asked);
+            let known = noted.and_then(Lineage::number_in);
+            let known = known.or_else(|| self.of(vm, function.old?));
             let number = match known {
                 Some(number) => number,
                 None => self.next(),
             };
             let note = number << Profile::PACKED_BITS;
             let whole = note | function.profile.map_or(0, Profile::pack) as i64;
-            let noted = function.old.and_then(|old| self.lineage.number(vm, old));
             let mut placed = function.new;
             if let Some(old) = function.old {
                 if function.stays {

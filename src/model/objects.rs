@@ -27,6 +27,8 @@ pub struct RunningFunction {
     pub own: bool,
     /// The number of its list of cells; none as long as its upvalues are not looked at.
     pub list: Option<u32>,
+    /// What is noted of it (`lineage.rs`), if that is known.
+    pub noted: Option<i64>,
 }
 
 /// Functions and running cells.
@@ -46,7 +48,7 @@ impl ObjectTable {
         self.objects.try_reserve(functions + functions / 4)?;
         self.functions.try_reserve(functions)?;
         self.cells.try_reserve(functions / 4)?;
-        Ok(())
+        self.lists.reserve(functions)
     }
 
     /// Notes that an object was seen; false when it had been before.
@@ -74,12 +76,12 @@ impl ObjectTable {
             return Ok(None);
         };
         let number = self.functions.len() as u32;
-        let list = None;
         self.functions.try_push(RunningFunction {
             at,
             info,
             own: true,
-            list,
+            list: None,
+            noted: None,
         })?;
         seen.insert(number);
         Ok(Some(number))
@@ -88,12 +90,12 @@ impl ObjectTable {
     /// Numbers a function.
     pub fn add(&mut self, (at, address): (Ref, usize), info: Info, own: bool) -> Result<u32> {
         let number = self.functions.len() as u32;
-        let list = None;
         self.functions.try_push(RunningFunction {
             at,
             info,
             own,
-            list,
+            list: None,
+            noted: None,
         })?;
         self.objects.try_insert_value(address, number)?;
         Ok(number)
@@ -112,6 +114,13 @@ impl ObjectTable {
     #[inline]
     pub fn function(&self, number: u32) -> Option<RunningFunction> {
         self.functions.get(number as usize).copied()
+    }
+
+    /// Keeps what is noted of a function.
+    pub fn set_noted(&mut self, number: u32, noted: Option<i64>) {
+        if let Some(function) = self.functions.get_mut(number as usize) {
+            function.noted = noted;
+        }
     }
 
     /// How many functions there are.
@@ -175,6 +184,14 @@ pub struct CellLists {
 }
 
 impl CellLists {
+    /// Makes room for what so many functions lead to expect: many share a list, of a few cells.
+    pub fn reserve(&mut self, functions: usize) -> Result<()> {
+        let few = functions / 2;
+        self.by_hash.try_reserve(few)?;
+        self.starts.try_reserve(few)?;
+        Ok(self.cells.try_reserve(2 * functions)?)
+    }
+
     /// The number of the list of these cells, and whether it is a new one.
     pub fn number(&mut self, cells: &[usize]) -> Result<(u32, bool)> {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -238,7 +255,7 @@ impl DenseMap {
     pub fn set(&mut self, number: u32, value: u32) -> Result<()> {
         let index = number as usize;
         if index >= self.0.len() {
-            self.reserve(index + 1)?;
+            self.reserve((index + 1).next_power_of_two())?;
         }
         if let Some(place) = self.0.get_mut(index) {
             *place = value;

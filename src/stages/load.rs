@@ -30,7 +30,7 @@ const MOST_LOOKED_AT: usize = 10_000;
 /// Values that a reload holds for each function, about…
 const HELD_PER_FUNCTION: usize = 6;
 /// …and for the globals, the standard libraries and the module's tables.
-const HELD_BESIDES: usize = 1500;
+const HELD_BESIDES: usize = 1000;
 
 /// The incoming version, loaded; the running program is as it was.
 pub struct Loaded {

@@ -774,7 +774,7 @@ impl Pairer<'_> {
         if old_val.is_function() {
             self.function1(old, SiteId::MODULE)?;
         }
-        self.take_children(children)?;
+        self.take_children(&mut children)?;
         self.changes()?;
         self.registered()
     }
@@ -975,8 +975,8 @@ impl Pairer<'_> {
     }
 
     /// Takes what tables hold in the order in which the incoming chunk created it.
-    fn take_children(&mut self, mut children: Vec<QueuedChild>) -> Result<()> {
-        sort_by_number(&mut children, |child| child.order)?;
+    fn take_children(&mut self, children: &mut Vec<QueuedChild>) -> Result<()> {
+        sort_by_number(children, |child| child.order)?;
         // One object under several keys of one table: by key.
         let vm = &*self.vm;
         for twins in children
@@ -985,11 +985,10 @@ impl Pairer<'_> {
         {
             twins.sort_unstable_by(|a, b| by_key(vm, a.key, b.key));
         }
-        let mut pairs = Vec::new();
-        for child in children {
+        for child in children.iter() {
             match child.kind {
                 // The functions come first: their cells tell what locals the tables have.
-                ChildKind::Pair => pairs.try_push(child)?,
+                ChildKind::Pair => {}
                 ChildKind::Scan => {
                     if self.vm.val(child.old).is_function() {
                         self.function1(child.old, child.site)?;
@@ -1014,7 +1013,10 @@ impl Pairer<'_> {
                 }
             }
         }
-        for child in pairs {
+        for child in children
+            .drain(..)
+            .filter(|child| child.kind == ChildKind::Pair)
+        {
             let (old, new, site, fit) = (child.old, child.new, child.site, self.fit());
             if self.are_paired(old, new) {
                 continue; // another place where they stand says nothing new

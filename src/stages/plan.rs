@@ -969,6 +969,7 @@ impl Planner<'_> {
             lists.add(pairing, new, &mut out.joins)?;
             out.lineage.try_push(Continued {
                 old: continued.map(|old| old.at),
+                noted: continued.and_then(|old| old.lineage),
                 new: new.at,
                 profile: Some(new.profile),
                 stays: stays.is_some(),
@@ -979,6 +980,7 @@ impl Planner<'_> {
             if let Some(old) = pairing.old.get(number).filter(is_dropped) {
                 out.lineage.try_push(Continued {
                     old: None,
+                    noted: None,
                     new: old.at,
                     profile: old.profile,
                     stays: false,

@@ -20,7 +20,7 @@ use crate::stages::matching::{
 };
 use crate::stages::snapshot::Change;
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// In a table of more keys than these, tables of plain data are rows: they go by their places.
 const MOST_NUMBERED: usize = 64;
@@ -240,7 +240,8 @@ impl<'a> Recorder<'a> {
             }
         }
         self.words.sort_unstable();
-        if self.base.has_more_places(&self.words) {
+        let counts = self.count_words()?;
+        if self.base.has_more_places(&self.words, &counts) {
             self.file_lacks()?;
             self.rest_stays(loaded)?;
         }
@@ -316,21 +317,23 @@ impl<'a> Recorder<'a> {
         self.counts()
     }
 
-    /// How many keys of each table are on record.
+    /// Notes how many keys of each table are on record.
     fn counts(&mut self) -> Result<()> {
-        self.words
-            .try_reserve(self.tables.len() + self.written.len())?;
-        let counts = self
-            .tables
-            .iter()
-            .map(|walked| (walked.met.path, walked.keys));
-        self.words.extend(
-            counts
-                .chain(self.written.values().copied())
-                .map(|(path, keys)| path.count_word(keys)),
-        );
+        let counts = self.count_words()?;
+        self.words.try_reserve(counts.len())?;
+        self.words.extend(counts);
         self.words.sort_unstable();
         Ok(())
+    }
+
+    /// The words for how many keys of each table are on record by now, sorted.
+    fn count_words(&self) -> Result<Vec<u64>> {
+        let tables = self.tables.iter();
+        let tables = tables.map(|walked| (walked.met.path, walked.keys));
+        let counts = tables.chain(self.written.values().copied());
+        let mut words = collected(counts.map(|(path, keys)| Ok(path.count_word(keys))))?;
+        words.sort_unstable();
+        Ok(words)
     }
 
     /// Has the load made this table?
@@ -376,8 +379,12 @@ impl<'a> Recorder<'a> {
                 return Ok(Held::ROW);
             }
         }
-        let Some(number) = self.numbers.own(self.vm, running)? else {
-            return Ok(Held::OTHER);
+        let number = match known {
+            Some(number) => number,
+            None => match self.numbers.own(self.vm, running)? {
+                Some(number) => number,
+                None => return Ok(Held::OTHER),
+            },
         };
         if first {
             self.waiting.try_push(MetTable {
@@ -559,6 +566,12 @@ impl<'a> Recorder<'a> {
             let is_taken = !self.stays || entry.old.is_nil() || cursor.values_equal(self.vm);
             match cursor.value_digest(self.vm).filter(|_| is_taken) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
+                // No data on either side: it is what it is on record.
+                None if entry.new.is_function() && !is_scalar(entry.old) => {
+                    let function = cursor.keep_pair(self.vm)?.value;
+                    let held = self.held(function, None)?;
+                    self.words.try_push(place.word(held))?;
+                }
                 None => {
                     let in_list = is_row || cursor.key_integer(self.vm).is_some();
                     let kept = cursor.keep(self.vm)?;

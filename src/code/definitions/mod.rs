@@ -35,8 +35,10 @@ use rustc_hash::FxHashMap;
 use super::Dump;
 use super::grouped::{Grouped, under};
 use super::reader::{Reader, Stop};
+use super::splice::MainChild;
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
+use crate::support::mem::collected;
 use crate::support::secret::Secret;
 use known::{Known, Lengths};
 
@@ -192,7 +194,10 @@ impl Definitions {
             .by_lines
             .partition_point(|(line, last, _)| (*line, *last) < lines);
         let rest = self.by_lines.get(start..)?;
-        let count = rest.partition_point(|(line, last, _)| (*line, *last) == lines);
+        let same = rest
+            .iter()
+            .take_while(|(line, last, _)| (*line, *last) == lines);
+        let count = same.count();
         match rest.get(..count)? {
             [] => None,
             [(_, _, one)] => Some(*one),
@@ -206,6 +211,25 @@ impl Definitions {
                 found.next().filter(|_| found.next().is_none())
             }
         }
+    }
+
+    /// The functions that stand directly in the main function of the dump that was read.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::support::error::Error::Memory).
+    pub(super) fn outermost<'d>(&self, dump: &'d [u8]) -> Result<Vec<MainChild<'d>>> {
+        let children = self.protos.iter().filter(|proto| proto.parent == Some(0));
+        collected(children.map(|proto| {
+            let at = proto.upvalues_at as usize;
+            let upvalues = at..at + 3 * usize::from(proto.upvalues);
+            let bytes = proto.span.0 as usize..proto.span.1 as usize;
+            Ok(MainChild::known(
+                dump,
+                bytes,
+                (proto.line, proto.last),
+                upvalues,
+            ))
+        }))
     }
 
     /// How many definitions: their numbers are those below.
@@ -265,6 +289,23 @@ impl Definitions {
             UpvalueOrigin::Variable(id) => Some(*id),
             _ => None,
         }
+    }
+
+    /// The same for all upvalues of a function.
+    pub fn upvalues_of(&self, proto: ProtoId) -> impl Iterator<Item = Option<VariableId>> {
+        let known = self
+            .proto(proto)
+            .zip(self.first_upvalue.get(proto as usize));
+        let upvalues = known.and_then(|(proto, first)| {
+            let first = *first as usize;
+            self.upvalues
+                .get(first..first + usize::from(proto.upvalues))
+        });
+        let upvalues = upvalues.unwrap_or_default().iter();
+        upvalues.map(|upvalue| match upvalue {
+            UpvalueOrigin::Variable(id) => Some(*id),
+            _ => None,
+        })
     }
 
     /// The object and the key of a [`Symbol::Field`].

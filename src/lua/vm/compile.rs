@@ -8,7 +8,7 @@ use std::ffi::CStr;
 
 use super::{DebugInfo, Ref, Version, Vm};
 use crate::code::compiled::Compiled;
-use crate::code::splice::{Edit, Main};
+use crate::code::splice::Edit;
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, Outermost};
 use crate::lua::given::GivenText;
@@ -74,19 +74,15 @@ impl Vm {
         let Some(difference) = Difference::of(texts[0], texts[1]) else {
             return Ok(None);
         };
-        let Some(old) = Main::of(&last.dump)? else {
+        let Some(old) = last.main()? else {
             return Ok(None);
         };
         fault::point()?;
         if let Some(edit) = Edit::find(&difference, texts, &old)? {
-            let [before, after] = &edit.pieces;
-            let (Some(before), Some(after)) = (
-                self.dump_of(before, chunk_name)?,
-                self.dump_of(after, chunk_name)?,
-            ) else {
+            let Some(piece) = self.dump_of(&edit.piece, chunk_name)? else {
                 return Ok(None);
             };
-            if let Some(spliced) = edit.splice([&before, &after])? {
+            if let Some(spliced) = edit.splice(&piece)? {
                 return Ok(Some(exact(spliced)));
             }
         }

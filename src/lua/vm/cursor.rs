@@ -31,7 +31,7 @@ impl Vm {
     /// when it is a table). One walk at a time: it ends with [`TableCursor::end`], or behind the
     /// last entry.
     pub fn walk(&mut self, new: Ref, old: Ref) -> Result<TableCursor> {
-        if self.walks || !self.val(new).is_table() {
+        if self.walks || !self.look_at(new).is_table() {
             return Err(Error::Panic("a walk that cannot begin".into()));
         }
         self.walks = true;
@@ -42,7 +42,7 @@ impl Vm {
         // SAFETY: room as above.
         unsafe { ffi::lua_pushnil(self.scratch) };
         Ok(TableCursor {
-            has_old: self.val(old).is_table(),
+            has_old: self.look_at(old).is_table(),
         })
     }
 

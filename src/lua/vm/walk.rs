@@ -63,7 +63,7 @@ impl Vm {
     /// Keeps the first entries of a table, up to `most`.
     pub fn keep_some(&mut self, table: Ref, most: usize) -> Result<Kept<KeyValue>> {
         let (first, mut count) = (Ref(self.len), 0);
-        let mut ended = !self.val(table).is_table();
+        let mut ended = !self.look_at(table).is_table();
         while !ended && (count as usize) < most {
             self.make_room()?;
             let last = if count == 0 {
@@ -131,6 +131,36 @@ impl Vm {
         }
     }
 
+    /// Hands the addresses of the C functions that a table holds to `each`; none where it is no
+    /// table. Looks at its first `most` entries.
+    pub fn c_functions(
+        &self,
+        table: Ref,
+        most: usize,
+        mut each: impl FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
+        let (holder, index) = self.at(table);
+        // SAFETY: a valid index; a holder has room for values in passing, and is as high as before
+        // in the end.
+        unsafe {
+            if ffi::lua_type(holder, index) != ffi::LUA_TTABLE {
+                return Ok(());
+            }
+            let top = ffi::lua_gettop(holder);
+            let (mut left, mut outcome) = (most, Ok(()));
+            ffi::lua_pushnil(holder);
+            while left > 0 && outcome.is_ok() && ffi::lua_next(holder, index) != 0 {
+                if ffi::lua_tocfunction(holder, -1).is_some() {
+                    outcome = each(ffi::lua_topointer(holder, -1) as usize);
+                }
+                ffi::lua_settop(holder, -2);
+                left -= 1;
+            }
+            ffi::lua_settop(holder, top);
+            outcome
+        }
+    }
+
     /// Keeps what a table holds under each of the keys, in their order. Hands the number of each
     /// value that is an object to `object`.
     pub fn keep_each(
@@ -191,7 +221,7 @@ impl Vm {
         mut changed: impl FnMut(u32) -> Result<()>,
     ) -> Result<(u32, bool)> {
         let (first, count) = (entries.first(), entries.len());
-        if !self.val(table).is_table() {
+        if !self.look_at(table).is_table() {
             return Ok((0, count == 0));
         }
         let (thread, start) = self.at(first);

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 
-use super::{Kind, Ref, Vm};
+use super::{Ref, Vm};
 use crate::lua::protected;
 use crate::lua::write::{Joins, Permit};
 use crate::support::error::Result;
@@ -37,7 +37,7 @@ impl Vm {
                 return Ok(());
             }
             ffi::lua_settop(thread, -3);
-            if self.kind(value) == Kind::Nil {
+            if self.look_at(value).is_nil() {
                 return Ok(());
             }
             let vm = &*self;

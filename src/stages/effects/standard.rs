@@ -1,12 +1,10 @@
 //! The functions of Lua's standard library, by address: what they do that matters to those who
 //! watch calls.
 
-use rustc_hash::FxHashMap;
-
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{Ref, Vm};
 use crate::stages::find::{Context, STANDARD};
 use crate::support::error::Result;
-use crate::support::mem::TryInsert;
+use crate::support::mem::TryPush;
 
 /// What a function of the standard library does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,10 +43,16 @@ const USES: [(&str, &str, Use); 14] = [
     ("table", "move", Use::Writes(&[0, 4])),
 ];
 
+/// The names of what holds methods of files, and Lua's searchers.
+const HOLDERS: [&str; 3] = ["stdout", "__index", "searchers"];
+
 /// The standard library of the running program.
 #[derive(Default)]
 pub struct Standard {
-    uses: FxHashMap<usize, Use>,
+    /// Its functions that do something that matters.
+    uses: Vec<(usize, Use)>,
+    /// All of its functions. (They are few: to go through them costs less than a table of them.)
+    functions: Vec<usize>,
 }
 
 impl Standard {
@@ -57,47 +61,43 @@ impl Standard {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn prepare(&mut self, vm: &mut Vm, context: &Context) -> Result<()> {
-        if !self.uses.is_empty() {
+        if !self.functions.is_empty() {
             return Ok(());
         }
-        self.uses.try_reserve(256)?;
-        for library in STANDARD {
-            let table = vm.field(context.loaded, library)?;
+        self.functions.try_reserve(256)?;
+        self.uses.try_reserve(USES.len())?;
+        let names = STANDARD.iter().chain(&HOLDERS).copied();
+        let names = names.chain(USES.iter().map(|(_, name, _)| *name));
+        let names = vm.strings(names.map(str::as_bytes))?;
+        let uses = (STANDARD.len() + HOLDERS.len()) as u32..names.len();
+        let [stdout, index, searchers] =
+            std::array::from_fn(|i| names.at((STANDARD.len() + i) as u32));
+        for (library, name) in STANDARD.iter().zip(names.iter()) {
+            let table = vm.get(context.loaded, name)?;
             self.add(vm, table)?;
-            let named = USES.iter().filter(|(of, ..)| *of == library);
-            for (_, name, what) in named {
-                let function = vm.field(table, name)?;
-                self.note(vm, function, *what)?;
+            let named = USES.iter().zip(uses.clone());
+            for ((_, _, what), name) in named.filter(|((of, ..), _)| of == library) {
+                let function = vm.get(table, names.at(name))?;
+                if vm.is_c_function(function).is_some() {
+                    self.uses.try_push((vm.val(function).addr, *what))?;
+                }
+            }
+            if *library == "io" {
+                let stdout = vm.get(table, stdout)?;
+                let files = vm.metatable(stdout)?;
+                self.add(vm, files)?;
+                let methods = vm.get(files, index)?;
+                self.add(vm, methods)?;
             }
         }
-        // Methods of strings and files, and Lua's searchers.
         let strings = vm.metatable(context.name)?;
         self.add(vm, strings)?;
-        let io = vm.field(context.loaded, "io")?;
-        let stdout = vm.field(io, "stdout")?;
-        let files = vm.metatable(stdout)?;
-        self.add(vm, files)?;
-        let methods = vm.field(files, "__index")?;
-        self.add(vm, methods)?;
-        let searchers = vm.field(context.package, "searchers")?;
+        let searchers = vm.get(context.package, searchers)?;
         self.add(vm, searchers)
     }
 
-    fn add(&mut self, vm: &mut Vm, table: Ref) -> Result<()> {
-        if vm.kind(table) != Kind::Table {
-            return Ok(());
-        }
-        for function in vm.keep_some(table, 100_000)?.values() {
-            self.note(vm, function, Use::Plain)?;
-        }
-        Ok(())
-    }
-
-    fn note(&mut self, vm: &Vm, function: Ref, what: Use) -> Result<()> {
-        if vm.is_c_function(function).is_some() {
-            self.uses.try_insert_value(vm.val(function).addr, what)?;
-        }
-        Ok(())
+    fn add(&mut self, vm: &Vm, table: Ref) -> Result<()> {
+        vm.c_functions(table, 100_000, |addr| self.functions.try_push(addr))
     }
 
     /// Is it what frees the long buffers of the library's functions? It stands in no library, and
@@ -107,12 +107,21 @@ impl Standard {
     /// [`crate::support::error::Error::Memory`].
     pub fn is_of_buffer(&mut self, vm: &mut Vm, addr: usize) -> Result<bool> {
         let buffers = vm.registry(c"_UBOX*")?;
-        self.add(vm, buffers)?;
-        Ok(self.uses.contains_key(&addr))
+        let mut is_there = false;
+        vm.c_functions(buffers, 100_000, |own| {
+            is_there |= own == addr;
+            Ok(())
+        })?;
+        if is_there {
+            self.functions.try_push(addr)?;
+        }
+        Ok(is_there)
     }
 
     /// What the function at an address does, if it is of the standard library.
     pub fn what(&self, addr: usize) -> Option<Use> {
-        self.uses.get(&addr).copied()
+        let mut uses = self.uses.iter();
+        let known = uses.find(|(of, _)| *of == addr).map(|(_, what)| *what);
+        known.or_else(|| self.functions.contains(&addr).then_some(Use::Plain))
     }
 }

@@ -72,7 +72,7 @@ impl Pairer<'_> {
                 self.tables.take_up(self.vm.val(change.table).addr)?;
             }
         }
-        self.take_children(children)?;
+        self.take_children(&mut children)?;
         // Tables into which the chunk put functions are code-bearing: the running version's own are
         // met as well.
         for change in &changes {

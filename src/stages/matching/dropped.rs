@@ -176,6 +176,9 @@ impl Pairer<'_> {
     fn dropped_fields(&mut self) -> Result<()> {
         for (new, old) in copied(&self.out.paired)? {
             let address = self.vm.val(old).addr;
+            if self.tables.has_all_keys(address, self.vm.val(new).addr) {
+                continue;
+            }
             let Some(path) = self.out.paths.get(&address).copied() else {
                 continue;
             };

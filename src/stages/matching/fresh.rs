@@ -60,7 +60,7 @@ impl Pairer<'_> {
                     .try_push(Reference { table, key, value })?;
             }
         }
-        self.take_children(children)?;
+        self.take_children(&mut children)?;
         let metatable = self.vm.metatable(table)?;
         if self.is_fresh(self.vm.val(metatable)) {
             let place = self.out.sites.metatable(site)?;

@@ -111,7 +111,11 @@ impl Pairer<'_> {
             return Ok(Some(met));
         }
         let Some(RunningFunction {
-            info, own, list, ..
+            info,
+            own,
+            list,
+            noted,
+            ..
         }) = self.out.known.function(known)
         else {
             return Ok(None);
@@ -124,7 +128,7 @@ impl Pairer<'_> {
             info,
             own,
             profile: None,
-            lineage: None,
+            lineage: noted,
             answers: Few::new(),
             upvalues: Upvalues::default(),
             looked_at: false,
@@ -149,7 +153,9 @@ impl Pairer<'_> {
             }
         };
         let upvalues = self.cells_of_old(list, at, site, own)?;
-        function.lineage = self.lineage.number(self.vm, at);
+        if function.lineage.is_none() {
+            function.lineage = self.lineage.number(self.vm, at);
+        }
         let noted = function
             .lineage
             .and_then(|number| self.lineage.profile_of(self.vm, at, number));
@@ -266,6 +272,16 @@ impl Pairer<'_> {
             return false;
         };
         !old.own && !new.own && old.info == new.info
+    }
+
+    /// Have neither of two functions that were met a partner?
+    pub(super) fn has_no_partners(&self, edge: &Edge) -> bool {
+        let (old, new) = (
+            self.out.old.get(edge.f1 as usize),
+            self.out.new.get(edge.f2 as usize),
+        );
+        old.is_some_and(|old| old.answers.is_empty())
+            && new.is_some_and(|new| new.partners.is_empty())
     }
 
     /// Notes a new pair of functions.

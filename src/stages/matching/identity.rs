@@ -714,8 +714,9 @@ impl Pairer<'_> {
             let Some(known) = self.out.known.function(number).filter(|known| known.own) else {
                 continue;
             };
-            let number = self.lineage.number(self.vm, known.at);
-            let profile = number.and_then(Lineage::profile);
+            let noted = self.lineage.number(self.vm, known.at);
+            self.out.known.set_noted(number, noted);
+            let profile = noted.and_then(Lineage::profile);
             functions.try_push(SideFunction {
                 at: known.at,
                 info: known.info,
@@ -800,21 +801,18 @@ impl Pairer<'_> {
                     found = true;
                 }
             } else if o.is_function() && n.is_function() {
-                let site = self.site_of(definition)?;
-                if let (Some(f1), Some(f2)) =
-                    (self.function1(old, site)?, self.function2(new, site)?)
-                    && self
-                        .out
-                        .old
-                        .get(f1 as usize)
-                        .is_some_and(|old| old.answers.is_empty())
-                    && self
-                        .out
-                        .new
-                        .get(f2 as usize)
-                        .is_some_and(|new| new.partners.is_empty())
-                {
-                    self.edge(Edge { f1, f2 })?;
+                // Those that were met need no place.
+                let met = self.out.number1(o.addr).zip(self.number2(n.addr));
+                let met = match met {
+                    Some(met) => Some(met),
+                    None => {
+                        let site = self.site_of(definition)?;
+                        self.function1(old, site)?.zip(self.function2(new, site)?)
+                    }
+                };
+                let edge = met.map(|(f1, f2)| Edge { f1, f2 });
+                if let Some(edge) = edge.filter(|edge| self.has_no_partners(edge)) {
+                    self.edge(edge)?;
                     found = true;
                 }
             }

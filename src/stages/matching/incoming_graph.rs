@@ -75,6 +75,7 @@ impl IncomingGraph {
     pub(super) fn reserve(&mut self, functions: usize, objects: usize) -> Result<()> {
         self.items.try_reserve(functions + functions / 4)?;
         self.infos.try_reserve(functions)?;
+        self.lists.reserve(functions)?;
         self.functions.reserve(objects)?;
         self.tables.reserve(objects)
     }

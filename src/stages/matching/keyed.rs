@@ -142,7 +142,7 @@ impl Pairer<'_> {
         }
         let found = left.len() < count;
         self.keyed = left;
-        self.take_children(children)?;
+        self.take_children(&mut children)?;
         Ok(found)
     }
 

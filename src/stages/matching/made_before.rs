@@ -45,12 +45,16 @@ impl Identity {
             let (Some(incoming), Some(factory)) = (incoming, factory) else {
                 continue;
             };
+            let mut methods = methods(definitions, incoming).peekable();
+            if methods.peek().is_none() {
+                continue;
+            }
             let mut had: FxHashSet<&[u8]> = FxHashSet::default();
             for name in fields(base, id) {
                 had.try_insert_value(base.text(name), ())?;
             }
             let mut names = Vec::new();
-            for name in methods(definitions, incoming) {
+            for name in methods {
                 let name = definitions.text(name);
                 if !had.contains(name) {
                     names.try_push(copied(name)?)?;

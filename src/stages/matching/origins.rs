@@ -20,7 +20,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::Digest;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
-    Parent, ProtoId, Store, StoreId, StringId, Symbol, VariableId,
+    Parent, ProtoId, Store, StoreId, StringId, Symbol,
 };
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
 use crate::stages::snapshot::Change;
@@ -167,10 +167,12 @@ struct OriginFinder<'a, W> {
     out: Origins,
     /// The module's own functions by address, where only places tell which is which.
     own: FxHashSet<usize>,
+    /// The names of the fields that the main function stores objects in.
+    names: FxHashMap<StringId, Ref>,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
-    /// Variables of the main function whose upvalues were met.
-    variables: FxHashSet<VariableId>,
+    /// For each variable: is it one of the main function's whose upvalue was met?
+    variables: Vec<bool>,
     /// Objects whose stores are to be followed.
     work: Vec<(DefinitionId, Ref)>,
     /// Definitions whose objects the program has taken out of a place, by their numbers.
@@ -201,8 +203,9 @@ pub(super) fn find(
         by,
         out: Origins::default(),
         own: FxHashSet::default(),
+        names: FxHashMap::default(),
         several: FxHashSet::default(),
-        variables: FxHashSet::default(),
+        variables: Vec::new(),
         work: Vec::new(),
         moved: FxHashMap::default(),
         chosen: FxHashMap::default(),
@@ -215,6 +218,9 @@ pub(super) fn find(
         .out
         .of
         .try_reserve(count.max(roots.functions.len()))?;
+    let variables = definitions.variables().size_hint().0;
+    finder.variables.try_reserve_exact(variables)?;
+    finder.variables.resize(variables, false);
     match by {
         By::Prototype => finder.functions(roots.functions)?,
         By::Place => {
@@ -224,6 +230,7 @@ pub(super) fn find(
             }
         }
     }
+    finder.make_names()?;
     finder.roots(roots)?;
     loop {
         while let Some((definition, object)) = finder.work.pop() {
@@ -279,9 +286,12 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     /// What the variables of the main function hold that a function has as its upvalues.
     fn upvalues(&mut self, function: Ref, proto: ProtoId) -> Result<()> {
         let definitions = self.definitions;
-        let count = definitions.proto(proto).map_or(0, |proto| proto.upvalues);
-        for number in 0..count {
-            let Some(variable) = definitions.upvalue(proto, number) else {
+        for (variable, number) in definitions.upvalues_of(proto).zip(1..) {
+            let Some(variable) = variable else {
+                continue;
+            };
+            let is_met = self.variables.get_mut(variable.0 as usize);
+            let Some(is_met) = is_met.filter(|is_met| !**is_met) else {
                 continue;
             };
             let Some(known) = definitions
@@ -291,29 +301,39 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
                 continue;
             };
             let index = match self.by {
-                By::Prototype => Some(number + 1),
-                By::Place => self.upvalue_called(function, definitions.text(known.name)),
+                By::Prototype => Some(number),
+                By::Place => upvalue_called(self.vm, function, definitions.text(known.name)),
             };
             let Some(index) = index else { continue };
-            if self.variables.try_insert_value(variable, ())?.is_some() {
+            *is_met = true;
+            let stores = definitions.stores_to(variable);
+            let mut stores = stores.filter(|(_, store)| may_lead(store.value)).peekable();
+            if stores.peek().is_none() {
                 continue;
             }
             let value = self.vm.upvalue_value(function, index)?;
-            for (id, store) in definitions.stores_to(variable) {
+            for (id, store) in stores {
                 self.bind(id, store, Holder::Upvalue(function, index), value)?;
             }
         }
         Ok(())
     }
 
-    /// The number of a function's upvalue with this name.
-    fn upvalue_called(&self, function: Ref, name: &[u8]) -> Option<u8> {
-        let is_it = |index: &u8| {
-            self.vm
-                .with_upvalue_name(function, *index, |found| found == name)
-        };
-        let exists = |index: &u8| self.vm.upvalue(function, *index).is_some();
-        (1..=u8::MAX).take_while(exists).find(is_it)
+    /// Makes names of fields, all in one go.
+    fn make_names(&mut self) -> Result<()> {
+        let definitions = self.definitions;
+        let leads = |store: &Store| !leads_nowhere(definitions, self.by, store.value);
+        let stores = definitions.stores().map(|(_, store)| store);
+        let stores = stores.filter(|store| store.proto == 0 && leads(store));
+        let mut names = collected(stores.filter_map(field_of).map(Ok))?;
+        names.sort_unstable();
+        names.dedup();
+        let made = self
+            .vm
+            .strings(names.iter().map(|name| definitions.text(*name)))?;
+        self.names.try_reserve(names.len())?;
+        self.names.extend(names.into_iter().zip(made.iter()));
+        Ok(())
     }
 
     fn roots(&mut self, roots: &Roots<'_>) -> Result<()> {
@@ -331,7 +351,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         }
         for (id, store) in definitions.stores() {
             if let Destination::Global(name) = store.place
-                && !self.is_known(store.value)
+                && !leads_nowhere(definitions, self.by, store.value)
             {
                 let key = self.vm.string(definitions.text(name))?;
                 let written = self.vm.digest(key).and_then(|key| written.get(&key));
@@ -345,15 +365,6 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         Ok(())
     }
 
-    /// Is it a function that is known by its prototype already?
-    fn is_known(&self, value: Symbol) -> bool {
-        let Symbol::Definition(definition) = value else {
-            return false;
-        };
-        let made = self.definitions.get(definition).map(|made| made.kind);
-        self.by == By::Prototype && matches!(made, Some(ExpressionKind::Function(_)))
-    }
-
     /// What the version has put into an object of its own.
     fn follow(&mut self, definition: DefinitionId, object: Ref) -> Result<()> {
         let definitions = self.definitions;
@@ -363,29 +374,17 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         {
             self.upvalues(object, proto)?;
         }
-        // The names of the fields are made in one go.
-        let names = definitions
-            .stores_into(definition)
-            .filter_map(|(_, store)| {
-                let name = field_of(store)?;
-                (!self.is_known(store.value)).then(|| definitions.text(name))
-            });
+        let by = self.by;
+        let stores = definitions.stores_into(definition);
+        let stores = stores.filter(move |(_, store)| !leads_nowhere(definitions, by, store.value));
         let is_table = self.vm.kind(object) == Kind::Table;
-        let names = collected(names.filter(|_| is_table).map(Ok))?;
-        let mut names = self.vm.strings(names.into_iter())?.iter();
-        for (id, store) in definitions.stores_into(definition) {
-            if self.is_known(store.value) {
-                continue;
-            }
+        for (id, store) in stores {
             match store.place {
                 Destination::Field {
                     key: Symbol::Constant(name),
                     ..
                 } if is_table && !name.may_be_index() => {
-                    let key = match field_of(store) {
-                        Some(_) => names.next().unwrap_or_default(),
-                        None => self.key(name)?,
-                    };
+                    let key = self.key(name)?;
                     let value = self.vm.get(object, key)?;
                     self.bind(id, store, Holder::Field(object, key), value)?;
                 }
@@ -513,7 +512,10 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     /// A constant of the code as a value.
     fn key(&mut self, constant: Constant) -> Result<Ref> {
         match constant {
-            Constant::String(text) => self.vm.string(self.definitions.text(text)),
+            Constant::String(text) => match self.names.get(&text) {
+                Some(known) => Ok(*known),
+                None => self.vm.string(self.definitions.text(text)),
+            },
             Constant::Boolean(value) => self.vm.boolean(value),
             Constant::Integer(value) => self.vm.number(value),
             Constant::Float(bits) => self.vm.keep_float(f64::from_bits(bits)),
@@ -657,6 +659,36 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Does a stored value lead to no object, or to a function that is known by its prototype already?
+fn leads_nowhere(definitions: &Definitions, by: By, value: Symbol) -> bool {
+    match value {
+        Symbol::Definition(definition) => {
+            let made = definitions.get(definition).map(|made| made.kind);
+            by == By::Prototype && matches!(made, Some(ExpressionKind::Function(_)))
+        }
+        value => !may_lead(value),
+    }
+}
+
+/// Can a value lead to an object that the text makes? (`resolve` finds none for any other.)
+fn may_lead(value: Symbol) -> bool {
+    matches!(
+        value,
+        Symbol::Definition(_)
+            | Symbol::OneOf(_)
+            | Symbol::Variable(_)
+            | Symbol::Global(_)
+            | Symbol::Field(_)
+    )
+}
+
+/// The number of a function's upvalue with this name.
+fn upvalue_called(vm: &Vm, function: Ref, name: &[u8]) -> Option<u8> {
+    let is_it = |index: &u8| vm.with_upvalue_name(function, *index, |found| found == name);
+    let exists = |index: &u8| vm.upvalue(function, *index).is_some();
+    (1..=u8::MAX).take_while(exists).find(is_it)
 }
 
 /// The name of the field that a store fills, if it fills one.

@@ -6,7 +6,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::WrittenKeys;
 use super::merge::is_scalar;
-use super::{Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, SlotDecision, TablePair};
+use super::{
+    Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, QueuedChild, SlotDecision, TablePair,
+};
 use crate::lua::vm::{KeyValue, Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -42,20 +44,25 @@ pub(super) struct TableMatching {
     deferred: Vec<TablePair>,
     /// Places that wait, since their keys are no names.
     numbered: Vec<TablePair>,
+    /// Pairs of which the incoming table has all keys of the running one.
+    have_all: FxHashSet<(usize, usize)>,
     /// The running code-bearing tables, enumerated already.
     enumerated: FxHashSet<usize>,
     /// R8: pairs of which what only the running version has may go.
     compared: Vec<TablePair>,
     /// R8: the running tables that hold exactly what the incoming ones hold in the end.
     exact: FxHashSet<usize>,
-    /// The memory in which each pair of tables lists its entries; empty in between.
+    /// The memory in which each pair of tables lists its entries, and what they lead to; empty in
+    /// between.
     entries: Vec<EntryPair>,
+    children: Vec<QueuedChild>,
 }
 
 impl TableMatching {
     /// Makes room for so many pairs.
     pub(super) fn reserve(&mut self, pairs: usize) -> Result<()> {
         self.answered.try_reserve(pairs)?;
+        self.have_all.try_reserve(pairs)?;
         Ok(self.pairs.try_reserve(pairs)?)
     }
 
@@ -72,6 +79,11 @@ impl TableMatching {
     /// Does a running table hold exactly what an incoming one holds in the end (R8)?
     pub(super) fn is_exact(&self, running: usize) -> bool {
         self.exact.contains(&running)
+    }
+
+    /// Is it known that the incoming table of a pair has all keys of the running one?
+    pub(super) fn has_all_keys(&self, running: usize, incoming: usize) -> bool {
+        self.have_all.contains(&(running, incoming))
     }
 
     /// Notes a running table that the file takes up again.
@@ -340,7 +352,7 @@ impl Pairer<'_> {
                 self.entry(&pair, entry, &mut entries)?;
             }
         }
-        let mut children = Vec::new();
+        let mut children = std::mem::take(&mut self.tables.children);
         children.try_reserve(entries.len())?;
         self.out.slots.try_reserve(entries.len())?;
         self.out.sites.reserve(entries.len())?;
@@ -352,13 +364,16 @@ impl Pairer<'_> {
             self.child(slot, Some(pair.new), &entry, &mut children)?;
         }
         self.tables.entries = entries;
-        self.take_children(children)?;
+        self.take_children(&mut children)?;
+        self.tables.children = children;
         self.pair_metatables(&pair)?;
         // Where the running version has as many entries as both sides share, it has none of its
         // own.
         let address = self.vm.val(pair.old).addr;
         if self.loaded.snapshot.entries(address) == Some(shared) {
             self.tables.enumerated.try_insert_value(address, ())?;
+            let both = (address, self.vm.val(pair.new).addr);
+            self.tables.have_all.try_insert_value(both, ())?;
         } else if bears_code || self.loses_keys(&pair, shared)? {
             self.enumerate(pair.old, pair.new, pair.site, &WrittenKeys::default())?;
         }

@@ -415,11 +415,11 @@ impl Pairer<'_> {
         is_object(o.kind)
             && o.kind == n.kind
             && o != n
-            && !are_two_kinds(self.vm, old, new)
             && self
                 .out
                 .answer(self.vm, o.addr)
                 .is_none_or(|answer| self.vm.val(answer) != n)
+            && !are_two_kinds(self.vm, old, new)
     }
 
     /// Who has changed a place; none where there is no record of it.

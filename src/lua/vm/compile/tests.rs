@@ -519,12 +519,12 @@ do local c function M:k(x) c = function() return c, a end end end
                 let Some(difference) = Difference::of(texts[0], texts[1]) else {
                     continue;
                 };
-                let Some(main) = Main::of(dump).expect("memory") else {
+                let Some(main) = Main::of(dump, None).expect("memory") else {
                     return;
                 };
                 read += 1;
                 if let Some(edit) = Edit::find(&difference, texts, &main).expect("memory") {
-                    edit.splice([dump, dump]).expect("memory");
+                    edit.splice(dump).expect("memory");
                 }
                 if let Some(stubs) = Stubs::of(&difference, texts, &main, None).expect("memory") {
                     stubs.filled(dump).expect("memory");
