@@ -719,7 +719,7 @@ impl Planner<'_> {
                     true => Some(self.placed(pair.new_value)),
                     false => continue,
                 },
-                CellFate::Keep | CellFate::Merge | CellFate::Refer => None,
+                CellFate::Keep | CellFate::Merge | CellFate::Refer | CellFate::Same => None,
             };
             match new {
                 Some(new) if joined && !self.vm.same(new, pair.old_value) => {

@@ -827,8 +827,9 @@ impl<'a> Recorder<'a> {
             None => self.vm.upvalue_value(cell.function, cell.index)?,
         };
         let held = self.held(new, None)?;
-        let is_left = |pair: &&CellPair| !matches!(pair.fate, CellFate::Take | CellFate::Constant);
-        let Some(pair) = pair.filter(is_left) else {
+        let is_decided =
+            |fate| matches!(fate, CellFate::Take | CellFate::Constant | CellFate::Same);
+        let Some(pair) = pair.filter(|pair| !is_decided(pair.fate)) else {
             return Ok(held);
         };
         let (new, old) = (self.vm.val(new), self.vm.val(pair.old_value));

@@ -240,6 +240,8 @@ pub enum CellFate {
     Merge,
     /// A reference to an object of the module's own, and the incoming one leads to another one.
     Refer,
+    /// Both sides hold the same string, number, boolean or nil: nobody has to decide anything.
+    Same,
 }
 
 /// Two cells that answer to each other.
@@ -530,6 +532,10 @@ impl Pairer<'_> {
             fate: CellFate::Keep,
         };
         if o == n && o.addr != 0 {
+            return self.out.cell_pairs.try_push(pair);
+        }
+        if o == n && self.vm.same(old_value, new_value) {
+            pair.fate = CellFate::Same;
             return self.out.cell_pairs.try_push(pair);
         }
         if self.may_be_coroutine(n) {
