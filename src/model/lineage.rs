@@ -58,7 +58,12 @@ impl Lineage {
 
     /// The number of an object, if it has one: for a function, that of its lineage.
     pub fn of(&self, vm: &Vm, object: Ref) -> Option<i64> {
-        let number = vm.get_number(self.table, object)?.abs() >> Profile::PACKED_BITS;
+        Lineage::number_in(vm.get_number(self.table, object)?)
+    }
+
+    /// The number that a note has.
+    fn number_in(note: i64) -> Option<i64> {
+        let number = note.abs() >> Profile::PACKED_BITS;
         (number != 0).then_some(number)
     }
 
@@ -127,9 +132,14 @@ impl Numbers {
 
     /// The number of an object, if it has one.
     pub fn of(&self, vm: &Vm, object: Ref) -> Option<i64> {
+        self.given_or(vm, object, || self.lineage.of(vm, object))
+    }
+
+    /// The number that this load has given to an object, or else the one that is noted.
+    fn given_or(&self, vm: &Vm, object: Ref, noted: impl FnOnce() -> Option<i64>) -> Option<i64> {
         match self.given.get(&vm.val(object).addr) {
             Some(number) => (*number != 0).then_some(*number),
-            None => self.lineage.of(vm, object),
+            None => noted(),
         }
     }
 
@@ -180,16 +190,19 @@ impl Numbers {
         self.given.try_reserve(functions.len())?;
         self.notes.try_reserve(functions.len())?;
         for function in functions {
-            let known = function.old.and_then(|old| self.of(vm, old));
+            let old = function.old;
+            let noted = old.and_then(|old| vm.get_number(self.lineage.table, old));
+            let known =
+                old.and_then(|old| self.given_or(vm, old, || noted.and_then(Lineage::number_in)));
+            let noted = noted.filter(|note| *note >= 0);
             let number = match known {
                 Some(number) => number,
                 None => self.next(),
             };
             let note = number << Profile::PACKED_BITS;
             let whole = note | function.profile.map_or(0, Profile::pack) as i64;
-            let noted = function.old.and_then(|old| self.lineage.number(vm, old));
             let mut placed = function.new;
-            if let Some(old) = function.old {
+            if let Some(old) = old {
                 if function.stays {
                     let address = vm.val(function.new).addr;
                     self.given.try_insert_value(address, number)?;

@@ -175,6 +175,13 @@ pub struct CellLists {
 }
 
 impl CellLists {
+    /// Makes room for as many as others are.
+    pub fn reserve(&mut self, others: &CellLists) -> Result<()> {
+        self.by_hash.try_reserve(others.by_hash.len())?;
+        self.cells.try_reserve(others.cells.len())?;
+        Ok(self.starts.try_reserve(others.starts.len())?)
+    }
+
     /// The number of the list of these cells, and whether it is a new one.
     pub fn number(&mut self, cells: &[usize]) -> Result<(u32, bool)> {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

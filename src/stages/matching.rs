@@ -44,7 +44,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use cells::{Cell1, Cell2, CellFate, CellPair, NamedUpvalue, Upvalues};
+pub use cells::{Cell1, Cell2, CellFate, CellPair, Name, NamedUpvalue, Upvalues};
 pub use dependencies::HeldUpvalue;
 pub use differing::Differing;
 pub use dropped::describe;
@@ -641,6 +641,7 @@ impl Pairer<'_> {
         self.cells.reserve(cells)?;
         self.out.sites.reserve(functions)?;
         self.graph.reserve(functions, self.loaded.fresh.len())?;
+        self.graph.lists.reserve(&self.out.known.lists)?;
         self.functions.reserve(self.loaded.fresh.len())?;
         self.out.met1.reserve(self.out.known.functions())?;
         // Tables, and cells and their names.

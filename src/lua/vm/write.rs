@@ -69,7 +69,13 @@ impl Vm {
     /// or has no such upvalue: before anything is joined where that one was to give a cell,
     /// else at the first that was to get one.
     pub fn join(&mut self, _: Permit, joins: &Joins) -> bool {
-        for join in joins.list() {
+        let mut last = (Ref::NIL, 0); // a donor, and up to which one it has the upvalues
+        // (The last one first: what has it has those before it.)
+        for join in joins.list().iter().rev() {
+            let (donor, most) = last;
+            if join.donor == donor && (1..=most).contains(&join.donor_index) {
+                continue;
+            }
             let (thread, index) = self.at(join.donor);
             // SAFETY: valid indices.
             if unsafe {
@@ -78,6 +84,7 @@ impl Vm {
             } {
                 return false;
             }
+            last = (join.donor, join.donor_index);
         }
         for (function, joins) in joins.functions() {
             let (thread, index) = self.at(function);
@@ -86,7 +93,7 @@ impl Vm {
                 return false;
             }
             let mut most = 0; // it has the upvalues up to this one
-            for join in joins {
+            for join in joins.iter().rev() {
                 let (i, j) = (join.index, join.donor_index);
                 let (donor, donor_index) = self.at(join.donor);
                 // SAFETY: both are Lua functions with those upvalues (a C function or a bad number

@@ -220,7 +220,8 @@ pub struct Cell2 {
     pub environment: bool,
     /// An own function has it.
     pub own: bool,
-    pub(super) name: Name,
+    /// Its name.
+    pub name: Name,
 }
 
 /// What becomes of what a joined cell holds (R4.3).

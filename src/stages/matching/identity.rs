@@ -620,6 +620,7 @@ impl Pairer<'_> {
         let is_text_known = base.is_some();
         let (imports, context, loaded) = (&mut self.imports, self.context, &*self.loaded);
         let (record, lineage) = (&self.out.base, self.lineage);
+        let mut last: (Ref, Option<Path>) = (Ref::NIL, None);
         let running = origins::find(
             self.vm,
             base.as_ref().unwrap_or(&definitions),
@@ -638,7 +639,13 @@ impl Pairer<'_> {
                     let is_own = is_own_place || is_module;
                     return Ok(if is_own { Put::Here } else { Put::OTHER });
                 }
-                let place = place_of(vm, record, lineage, context.globals, holder);
+                // Many objects stand in one table.
+                if let Holder::Field(table, _) | Holder::Metatable(table) = holder
+                    && table != last.0
+                {
+                    last = (table, path_of(vm, lineage, context.globals, table));
+                }
+                let place = place_of(vm, record, lineage, last.1, holder);
                 let recorded = place.and_then(|place| record.get(place)?.number());
                 let number = lineage.of(vm, object);
                 Ok(if recorded.is_some() && recorded == number {
@@ -784,9 +791,15 @@ impl Pairer<'_> {
                     found = true;
                 }
             } else if o.is_function() && n.is_function() {
-                let site = self.site_of(definition)?;
-                if let (Some(f1), Some(f2)) =
-                    (self.function1(old, site)?, self.function2(new, site)?)
+                // (Where both were met already, it does not matter where the file has put this one.)
+                let met = match self.out.number1(o.addr).zip(self.number2(n.addr)) {
+                    None => {
+                        let site = self.site_of(definition)?;
+                        self.function1(old, site)?.zip(self.function2(new, site)?)
+                    }
+                    met => met,
+                };
+                if let Some((f1, f2)) = met
                     && self
                         .out
                         .old
@@ -863,24 +876,27 @@ impl Pairer<'_> {
     }
 }
 
-/// Where the record has what stands at a place of the running program.
+/// The path of a running table, if it is on record.
+fn path_of(vm: &Vm, lineage: Lineage, globals: Ref, table: Ref) -> Option<Path> {
+    if vm.val(table) == vm.val(globals) {
+        return Some(Path::root(vm, Root::Globals.name()));
+    }
+    lineage.of(vm, table).map(Path::of)
+}
+
+/// Where the record has what stands at a place of the running program. `path`: that of the table
+/// that holds it, if one does.
 fn place_of(
     vm: &Vm,
     record: &Base,
     lineage: Lineage,
-    globals: Ref,
+    path: Option<Path>,
     holder: Holder,
 ) -> Option<base::RecordedPlace> {
-    let path = |table: Ref| {
-        if vm.val(table) == vm.val(globals) {
-            return Some(Path::root(vm, Root::Globals.name()));
-        }
-        lineage.of(vm, table).map(Path::of)
-    };
     match holder {
         Holder::Module => Some(base::RecordedPlace::RESULT),
-        Holder::Field(table, key) => Some(path(table)?.place(vm.digest(key)?)),
-        Holder::Metatable(table) => Some(path(table)?.metatable()),
+        Holder::Field(_, key) => Some(path?.place(vm.digest(key)?)),
+        Holder::Metatable(_) => Some(path?.metatable()),
         Holder::Upvalue(function, index) => {
             let of_function = lineage.of(vm, function);
             let place = of_function.map(|number| base::local_of(vm, number, function, index));

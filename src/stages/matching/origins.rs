@@ -20,7 +20,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::Digest;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
-    Parent, ProtoId, Store, StoreId, StringId, Symbol, VariableId,
+    Parent, ProtoId, Store, StoreId, StringId, Symbol,
 };
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
@@ -74,8 +74,8 @@ pub(super) struct Origins {
     of: FxHashMap<usize, DefinitionId>,
     /// The one object of a definition, by its number; `NIL` where it has none, or several.
     objects: Vec<Ref>,
-    /// Where that stands; none for a function.
-    holders: FxHashMap<DefinitionId, Holder>,
+    /// Where that stands, by the same number; none for a function.
+    holders: Vec<Option<Holder>>,
     /// The lists whose rows go by their places, as there are too many elements or names: where they
     /// stand, and what there is too much of.
     pub(super) cut: Vec<(DefinitionId, CutList)>,
@@ -111,7 +111,13 @@ impl Origins {
 
     /// Where the object of a definition stands, if it is no function.
     pub(super) fn holder(&self, definition: DefinitionId) -> Option<Holder> {
-        self.holders.get(&definition).copied()
+        self.holders.get(definition.0 as usize).copied().flatten()
+    }
+
+    fn stands_at(&mut self, definition: DefinitionId, holder: Holder) {
+        if let Some(place) = self.holders.get_mut(definition.0 as usize) {
+            *place = Some(holder);
+        }
     }
 
     /// How many definitions there are.
@@ -159,8 +165,8 @@ struct OriginFinder<'a, W> {
     own: FxHashSet<usize>,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
-    /// Variables of the main function whose upvalues were met.
-    variables: FxHashSet<VariableId>,
+    /// Which variables of the main function were met as upvalues, and the number of the first one.
+    variables: (Vec<bool>, u32),
     /// Objects whose stores are to be followed.
     work: Vec<(DefinitionId, Ref)>,
     /// Definitions whose objects the program has taken out of a place, by their numbers.
@@ -192,7 +198,7 @@ pub(super) fn find(
         out: Origins::default(),
         own: FxHashSet::default(),
         several: FxHashSet::default(),
-        variables: FxHashSet::default(),
+        variables: (Vec::new(), 0),
         work: Vec::new(),
         moved: FxHashMap::default(),
         chosen: FxHashMap::default(),
@@ -201,6 +207,12 @@ pub(super) fn find(
     let count = definitions.len() as usize;
     finder.out.objects.try_reserve_exact(count)?;
     finder.out.objects.resize(count, Ref::NIL);
+    finder.out.holders.try_reserve_exact(count)?;
+    finder.out.holders.resize(count, None);
+    let variables = definitions.variables_of(0);
+    finder.variables.1 = variables.start;
+    finder.variables.0.try_reserve_exact(variables.len())?;
+    finder.variables.0.resize(variables.len(), false);
     finder
         .out
         .of
@@ -274,19 +286,20 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             let Some(variable) = definitions.upvalue(proto, number) else {
                 continue;
             };
-            let Some(known) = definitions
-                .variable(variable)
-                .filter(|known| known.proto == 0)
-            else {
-                continue;
-            };
+            let (variables, first) = &self.variables;
+            let place = variable.0.wrapping_sub(*first) as usize;
+            if variables.get(place) != Some(&false) {
+                continue; // it was met, or is another function's
+            }
             let index = match self.by {
                 By::Prototype => Some(number + 1),
-                By::Place => self.upvalue_called(function, definitions.text(known.name)),
+                By::Place => definitions
+                    .variable(variable)
+                    .and_then(|known| self.upvalue_called(function, definitions.text(known.name))),
             };
             let Some(index) = index else { continue };
-            if self.variables.try_insert_value(variable, ())?.is_some() {
-                continue;
+            if let Some(is_met) = self.variables.0.get_mut(place) {
+                *is_met = true;
             }
             let value = self.vm.upvalue_value(function, index)?;
             for (id, store) in definitions.stores_to(variable) {
@@ -483,7 +496,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         }
         self.note(row, object)?;
         if self.out.object(row) == Some(object) {
-            self.out.holders.try_insert_value(row, holder)?;
+            self.out.stands_at(row, holder);
         }
         Ok(())
     }
@@ -531,7 +544,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             Put::Here => {
                 self.note(definition, object)?;
                 if self.out.object(definition) == Some(object) {
-                    self.out.holders.try_insert_value(definition, holder)?;
+                    self.out.stands_at(definition, holder);
                 }
             }
             Put::Chosen { recorded, number } => {
@@ -619,7 +632,9 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             if let Some(object) = self.out.objects.get_mut(known.0 as usize) {
                 *object = Ref::NIL;
             }
-            self.out.holders.remove(&known);
+            if let Some(holder) = self.out.holders.get_mut(known.0 as usize) {
+                *holder = None;
+            }
         }
         self.out.of.try_insert_value(addr, definition)?;
         if !is_single || self.several.contains(&definition) {

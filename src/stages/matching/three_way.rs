@@ -15,7 +15,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Action, CellFate, CellPair, Pairer, SlotDecision, are_two_kinds};
+use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::base::{Held, RecordedPlace};
 use crate::model::site::SiteId;
@@ -415,7 +415,6 @@ impl Pairer<'_> {
         is_object(o.kind)
             && o.kind == n.kind
             && o != n
-            && !are_two_kinds(self.vm, old, new)
             && self
                 .out
                 .answer(self.vm, o.addr)
