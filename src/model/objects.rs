@@ -141,9 +141,12 @@ impl ObjectTable {
 
     /// Notes that a cell was seen; false when it had been before.
     pub fn see_cell(&mut self, address: usize) -> Result<bool> {
-        let known = self.cells.len();
-        self.cell(address)?;
-        Ok(self.cells.len() > known)
+        self.cells.try_reserve(1)?;
+        let number = self.cells.len() as u32;
+        let seen = self.cells.entry(address);
+        let first = matches!(seen, Entry::Vacant(_));
+        seen.or_insert(number);
+        Ok(first)
     }
 
     /// The number of a cell, a new one for one that was not known.
@@ -245,7 +248,7 @@ impl DenseMap {
     pub fn set(&mut self, number: u32, value: u32) -> Result<()> {
         let index = number as usize;
         if index >= self.0.len() {
-            self.reserve(index + 1)?;
+            self.reserve((index + 1).max(2 * self.0.len()))?;
         }
         if let Some(place) = self.0.get_mut(index) {
             *place = value;

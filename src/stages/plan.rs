@@ -698,6 +698,10 @@ impl Planner<'_> {
             let Some(pair) = self.pairing.cell_pairs.get(number).copied() else {
                 break;
             };
+            if pair.fate == CellFate::Same {
+                self.out.tally.cells_kept.try_push(pair.new)?;
+                continue;
+            }
             let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
                 continue;
             };

@@ -70,8 +70,7 @@ impl Vm {
     /// else at the first that was to get one.
     pub fn join(&mut self, _: Permit, joins: &Joins) -> bool {
         let mut last = (Ref::NIL, 0); // a donor, and up to which one it has the upvalues
-        // (The last one first: what has it has those before it.)
-        for join in joins.list().iter().rev() {
+        for join in joins.list() {
             let (donor, most) = last;
             if join.donor == donor && (1..=most).contains(&join.donor_index) {
                 continue;
@@ -93,7 +92,7 @@ impl Vm {
                 return false;
             }
             let mut most = 0; // it has the upvalues up to this one
-            for join in joins.iter().rev() {
+            for join in joins {
                 let (i, j) = (join.index, join.donor_index);
                 let (donor, donor_index) = self.at(join.donor);
                 // SAFETY: both are Lua functions with those upvalues (a C function or a bad number

@@ -196,6 +196,7 @@ pub struct Cell1 {
     pub index: u8,
     /// Some function assigns it.
     pub assigned: bool,
+    address: usize,
     pub(super) name: Name,
     pub(super) own: bool,
     pub(super) matched: bool,
@@ -270,13 +271,20 @@ pub(super) struct CellEdge {
 impl Pairer<'_> {
     /// The name by which a function knows one of its upvalues.
     pub(super) fn name(&mut self, function: Ref, index: u8) -> Result<Name> {
-        let address = self.vm.upvalue_name_address(function, index);
+        Ok(self.name_and_value(function, index)?.0)
+    }
+
+    /// The same, with what the upvalue holds.
+    fn name_and_value(&mut self, function: Ref, index: u8) -> Result<(Name, Val)> {
+        let (address, held) = self.vm.named_upvalue(function, index);
         if let Some(name) = self.names.by_address.get(&address) {
-            return Ok(*name);
+            return Ok((*name, held));
         }
         let names = &mut self.names;
-        self.vm
-            .with_upvalue_name(function, index, |text| names.add(address, text))
+        let name = self
+            .vm
+            .with_upvalue_name(function, index, |text| names.add(address, text))?;
+        Ok((name, held))
     }
 
     /// The cells of a running function, which are those of a list.
@@ -300,7 +308,7 @@ impl Pairer<'_> {
             let known = self.out.known.cell(address)?;
             let number = match self.cells.running.get(known) {
                 Some(number) => number,
-                None => self.cell1(known, function, index, site, own)?,
+                None => self.cell1((known, address), (function, index), site, own)?,
             };
             if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
                 cell.own |= own;
@@ -322,16 +330,14 @@ impl Pairer<'_> {
     #[cold]
     fn cell1(
         &mut self,
-        known: u32,
-        function: Ref,
-        index: u8,
+        (known, address): (u32, usize),
+        (function, index): (Ref, u8),
         site: SiteId,
         own: bool,
     ) -> Result<u32> {
         let number = self.out.old_cells.len() as u32;
-        let name = self.name(function, index)?;
+        let (name, held) = self.name_and_value(function, index)?;
         self.cells.running.set(known, number)?;
-        let held = self.vm.upvalue_val(function, index);
         if own && held.is_function() && self.out.number1(held.addr).is_none() {
             self.cells.discover.try_push((function, index, site))?;
         }
@@ -339,6 +345,7 @@ impl Pairer<'_> {
             function,
             index,
             assigned: false,
+            address,
             name,
             own,
             matched: false,
@@ -474,11 +481,7 @@ impl Pairer<'_> {
                 old: [known, c1],
             });
         }
-        let same = self
-            .cells
-            .incoming
-            .get(&self.vm.cell(old.function, old.index))
-            == Some(&c2);
+        let same = self.cells.incoming.get(&old.address) == Some(&c2);
         if let Some(new) = self.out.new_cells.get_mut(c2 as usize) {
             new.answer = Some(c1);
             new.same = same;

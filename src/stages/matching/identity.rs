@@ -272,11 +272,13 @@ impl Identity {
         base.is_some_and(|base| base.find(name).is_some())
     }
 
+    /// Has every variable the name that it had in the last load?
+    pub(super) fn renames_nothing(&self) -> bool {
+        self.renamed.is_empty()
+    }
+
     /// What a variable was called in the last load, if that was another name.
     pub(super) fn former_name(&self, function: &Function2, index: u8) -> Option<&[u8]> {
-        if self.renamed.is_empty() {
-            return None;
-        }
         let variable = self.variable(function, index)?;
         self.renamed.get(&variable).map(Vec::as_slice)
     }
