@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::reader::{Read, Reader, Stop};
 use super::splice::{DumpFunction, DumpLocal, Main, constants, known, put};
-use super::text::{Difference, Outermost, functions};
+use super::text::{Difference, Outermost, functions, has_word};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -337,6 +337,9 @@ impl<'a> Visible<'a> {
 
 /// Has a function, or one in it, one of these names as a string? It may be a global's.
 fn mentions(function: &[u8], names: &[&[u8]]) -> Read<bool> {
+    if !names.iter().any(|name| has_word(function, name)) {
+        return Ok(false);
+    }
     for (_, constant) in constants(function)? {
         let mut reader = Reader::at(constant, 0).ok_or(Stop::Format)?;
         if matches!(reader.byte()?, 0x04 | 0x14)

@@ -32,18 +32,24 @@ impl Difference {
     }
 }
 
+/// Texts are compared by so many bytes at a time.
+const WORD: usize = 32;
+
+fn alike((a, b): &(&[u8; WORD], &[u8; WORD])) -> bool {
+    a == b
+}
+
+/// With how many bytes both texts begin.
+fn common(old: &[u8], new: &[u8]) -> usize {
+    let (words, others) = (old.as_chunks::<WORD>().0, new.as_chunks::<WORD>().0);
+    let start = WORD * words.iter().zip(others).take_while(alike).count();
+    let bytes = old.iter().skip(start).zip(new.iter().skip(start));
+    start + bytes.take_while(|(a, b)| a == b).count()
+}
+
 /// Where two texts begin to differ, and where that ends in each.
 pub(super) fn difference(old: &[u8], new: &[u8]) -> (usize, usize, usize) {
-    const WORD: usize = 32;
-    let alike = |(a, b): &(&[u8; WORD], &[u8; WORD])| a == b;
-    let words = old
-        .as_chunks::<WORD>()
-        .0
-        .iter()
-        .zip(new.as_chunks::<WORD>().0);
-    let mut start = WORD * words.take_while(alike).count();
-    let bytes = old.iter().skip(start).zip(new.iter().skip(start));
-    start += bytes.take_while(|(a, b)| a == b).count();
+    let start = common(old, new);
     let (old_rest, new_rest) = (old.get(start..), new.get(start..));
     let (old_rest, new_rest) = (old_rest.unwrap_or_default(), new_rest.unwrap_or_default());
     let words = old_rest.as_rchunks::<WORD>().1.iter().rev();
@@ -74,6 +80,31 @@ pub(super) fn has_byte(text: &[u8], byte: u8) -> bool {
             .fold(false, |found, own| found | (*own == byte))
     };
     chunks.iter().any(|chunk| is_in(chunk)) || is_in(rest)
+}
+
+/// Does a text have this word in it, or as a part of another one? (It is looked through by blocks,
+/// for places where the word might begin.)
+pub(super) fn has_word(text: &[u8], word: &[u8]) -> bool {
+    const BLOCK: usize = 64;
+    let [Some(first), Some(last)] = [word.first(), word.last()] else {
+        return true;
+    };
+    let behind = text.get(word.len() - 1..).unwrap_or_default();
+    let (begins, ends) = (text.as_chunks::<BLOCK>().0, behind.as_chunks::<BLOCK>().0);
+    let blocks = begins.iter().zip(ends).zip((0..).step_by(BLOCK));
+    let is_in = |from: usize, to: usize| {
+        let part = text.get(from..to.min(text.len())).unwrap_or_default();
+        part.windows(word.len()).any(|found| found == word)
+    };
+    let may_begin = |(begin, end): (&[u8; BLOCK], &[u8; BLOCK])| {
+        let both = begin.iter().zip(end);
+        both.fold(false, |found, (a, b)| found | ((a == first) & (b == last)))
+    };
+    let rest = begins.len().min(ends.len()) * BLOCK;
+    is_in(rest, text.len())
+        || blocks
+            .filter(|(block, _)| may_begin(*block))
+            .any(|(_, at)| is_in(at, at + BLOCK + word.len() - 1))
 }
 
 /// How many line feeds there are.
@@ -145,6 +176,10 @@ pub struct Outermost {
     pub(super) depth: usize,
 }
 
+/// Functions of the old text that are compared with one of the new text: so many before and behind
+/// the one that comes next.
+const BESIDE: usize = 8;
+
 /// The outermost functions of two texts; none where that is not sure, or where a local outside of
 /// functions has an attribute. Those of the old one may be `known`.
 pub(super) fn functions(
@@ -168,30 +203,35 @@ pub(super) fn functions(
         (after.at, after.depth, after.line) = (function.end, function.depth, function.last);
         after.found.try_push(*function)?;
     }
-    let is_read = after.read(new, |found, function| {
-        let begin = match function.begin.checked_sub(difference.new_end) {
-            Some(behind) => difference.old_end + behind,
-            None => return Ok(false),
+    let mut next = after.found.len();
+    let is_read = after.read(new, |function| {
+        let number = match function.end.checked_sub(difference.new_end) {
+            Some(behind) => {
+                let end = difference.old_end + behind;
+                let number = before.partition_point(|old| old.end < end);
+                let old = before.get(number)?;
+                (old.end == end && old.depth == function.depth).then_some(number)
+            }
+            None => {
+                let written = new.get(function.begin..function.end);
+                let is_it = |number: &usize| {
+                    let other = before.get(*number);
+                    let other = other.filter(|other| other.depth == function.depth);
+                    other.is_some_and(|other| old.get(other.begin..other.end) == written)
+                };
+                let beside = next.saturating_sub(BESIDE)..next;
+                (next..next + BESIDE).chain(beside).find(is_it)
+            }
         };
-        let number = before.partition_point(|old| old.begin < begin);
-        let rest = before.get(number..).unwrap_or_default();
-        let Some(first) = rest.first() else {
-            return Ok(false);
-        };
-        if (first.begin, first.depth) != (begin, function.depth) {
-            return Ok(false);
-        }
-        let lines = function.first - first.first;
-        for old in rest {
-            found.try_push(Outermost {
-                begin: old.begin - difference.old_end + difference.new_end,
-                end: old.end - difference.old_end + difference.new_end,
-                first: old.first + lines,
-                last: old.last + lines,
-                ..*old
-            })?;
-        }
-        Ok(true)
+        next = number.unwrap_or(next) + 1;
+        let (was, rest) = before.get(number?..)?.split_first()?;
+        let (old, new) = (old.get(was.end..)?, new.get(function.end..)?);
+        let length = common(old, new);
+        let are_all = length == old.len() && length == new.len();
+        // (Behind the last one, too, something has to be the same: `end` and `ends` are not.)
+        let count = rest.partition_point(|old| are_all || old.end - was.end < length);
+        next += count;
+        Some((was, rest.get(..count)?, are_all))
     })?;
     Ok(is_read.then_some([before, after.found]))
 }
@@ -199,7 +239,7 @@ pub(super) fn functions(
 /// The outermost functions of a text.
 pub fn all_functions(text: &[u8]) -> Result<Option<Vec<Outermost>>> {
     let mut all = Functions::default();
-    let is_read = all.read(text, |_, _| Ok(false))?;
+    let is_read = all.read(text, |_| None)?;
     Ok(is_read.then_some(all.found))
 }
 
@@ -224,12 +264,13 @@ impl Default for Functions {
 }
 
 impl Functions {
-    /// Reads on, to the end or until `is_known` has found the function that was read last and all
-    /// others. Returns whether all is sure.
-    fn read(
+    /// Reads on to the end. `known` tells which function of another text one of this text is, which
+    /// ones follow both, with the same text in between, and whether these are all. Returns whether
+    /// all is sure.
+    fn read<'o>(
         &mut self,
         text: &[u8],
-        is_known: impl Fn(&mut Vec<Outermost>, &Outermost) -> Result<bool>,
+        mut known: impl FnMut(&Outermost) -> Option<(&'o Outermost, &'o [Outermost], bool)>,
     ) -> Result<bool> {
         let mut lexer = Lexer { text, at: self.at };
         let mut is_attribute = false;
@@ -260,10 +301,25 @@ impl Functions {
                         last: self.line,
                         depth: self.depth,
                     };
-                    if is_known(&mut self.found, &function)? {
-                        return Ok(true);
-                    }
                     self.found.try_push(function)?;
+                    if let Some((was, rest, are_all)) = known(&function) {
+                        for other in rest {
+                            let other = Outermost {
+                                begin: other.begin - was.end + function.end,
+                                end: other.end - was.end + function.end,
+                                first: other.first - was.last + function.last,
+                                last: other.last - was.last + function.last,
+                                ..*other
+                            };
+                            self.found.try_push(other)?;
+                            (self.at, self.line) = (other.end, other.last);
+                            self.depth = other.depth;
+                        }
+                        if are_all {
+                            return Ok(true);
+                        }
+                    }
+                    lexer.at = self.at;
                 }
                 Token::Word(word) => self.depth = self.depth.saturating_add_signed(opens(word)),
                 Token::Mark(b'(' | b'[' | b'{') => self.depth += 1,

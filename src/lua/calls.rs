@@ -5,6 +5,7 @@
 //! back afterwards. A hook of Lua's cannot be seen through from within another one: there the
 //! function runs on a thread of its own.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::null_mut;
 
@@ -59,6 +60,8 @@ pub struct CallFrame<'a> {
     pub is_tail: bool,
     /// What was created since the chunk began.
     pub made: Creations<'a>,
+    /// Lua has told the function's source.
+    is_source_told: Cell<bool>,
 }
 
 /// Which functions in Lua count as the nearest one below a call.
@@ -76,8 +79,34 @@ impl CallFrame<'_> {
         self.l as usize
     }
 
+    /// The address of the function.
+    pub fn address(&self) -> usize {
+        self.function_at(self.ar).0
+    }
+
+    /// The address of the function of an activation, and its code if it is written in C.
+    fn function_at(&self, ar: *mut lua_Debug) -> (usize, Option<usize>) {
+        // SAFETY: the record of an active function; "f" pushes it, into the room that a hook has.
+        unsafe {
+            ffi::lua_getinfo(self.l, c"f".as_ptr(), ar);
+            let addr = ffi::lua_topointer(self.l, -1) as usize;
+            let code = ffi::lua_tocfunction(self.l, -1).map(|function| function as usize);
+            ffi::lua_settop(self.l, -2);
+            (addr, code)
+        }
+    }
+
+    /// Is the function at this address the one that called this one?
+    pub fn is_called_by(&self, addr: usize) -> bool {
+        let mut ar = DebugRecord::new();
+        // SAFETY: Lua checks the level.
+        let exists = unsafe { ffi::lua_getstack(self.l, 1, ar.as_mut_ptr()) } != 0;
+        exists && self.function_at(ar.as_mut_ptr()).0 == addr
+    }
+
     /// The function.
     pub fn callee(&self) -> Callee {
+        self.is_source_told.set(true);
         // SAFETY: a hook's own record; "f" pushes the function, into the room that a hook has.
         unsafe {
             ffi::lua_getinfo(self.l, c"fS".as_ptr(), self.ar);
@@ -104,7 +133,9 @@ impl CallFrame<'_> {
         // SAFETY: `callee` or this call has filled "S" in; the string lives as long as the
         // function, which is running.
         unsafe {
-            ffi::lua_getinfo(self.l, c"S".as_ptr(), self.ar);
+            if !self.is_source_told.replace(true) {
+                ffi::lua_getinfo(self.l, c"S".as_ptr(), self.ar);
+            }
             f(std::slice::from_raw_parts(
                 (*self.ar).source.cast::<u8>(),
                 (*self.ar).srclen,
@@ -144,11 +175,9 @@ impl CallFrame<'_> {
                 if ffi::lua_getstack(self.l, level, ar.as_mut_ptr()) == 0 {
                     return None;
                 }
-                ffi::lua_getinfo(self.l, c"fS".as_ptr(), ar.as_mut_ptr());
-                let addr = ffi::lua_topointer(self.l, -1) as usize;
-                let code = ffi::lua_tocfunction(self.l, -1).map(|function| function as usize);
-                ffi::lua_settop(self.l, -2);
                 let ar = ar.as_mut_ptr();
+                let (addr, code) = self.function_at(ar);
+                ffi::lua_getinfo(self.l, c"S".as_ptr(), ar);
                 let source = std::slice::from_raw_parts((*ar).source.cast::<u8>(), (*ar).srclen);
                 if code != Some(call as *const () as usize) && source != b"=hotreload" {
                     return Some(addr);
@@ -498,6 +527,7 @@ unsafe fn tell(observation: *mut Observation<'_>, l: *mut lua_State, ar: *mut lu
             ar,
             is_tail: (*ar).event == ffi::LUA_HOOKTAILCALL,
             made: observation.made,
+            is_source_told: Cell::new(false),
         };
         let asking = vm.ask_on(l);
         vm.forget_addresses();

@@ -268,14 +268,14 @@ impl Base {
             .map_or(0, |held| usize::try_from(held.value).unwrap_or(usize::MAX))
     }
 
-    /// Is there a place on record that neither of both lists has, which are sorted?
-    pub fn has_more_places(&self, words: &[u64], others: &[u64]) -> bool {
+    /// Is there a place on record that none of these lists of words, which are sorted, has?
+    pub fn has_more_places<const N: usize>(&self, lists: [&[u64]; N]) -> bool {
         let place = |word: &u64| word >> (u64::BITS - PLACE_BITS);
-        let mut lists = [words, others].map(|list| list.iter().map(place).peekable());
+        let mut lists = lists.map(|words| words.iter().map(place).peekable());
         self.words.iter().map(place).any(|wanted| {
-            lists.iter_mut().all(|list| {
-                while list.next_if(|place| *place < wanted).is_some() {}
-                list.peek() != Some(&wanted)
+            !lists.iter_mut().any(|rest| {
+                while rest.next_if(|word| *word < wanted).is_some() {}
+                rest.peek() == Some(&wanted)
             })
         })
     }

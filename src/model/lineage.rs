@@ -134,9 +134,14 @@ impl Numbers {
 
     /// The number of an object, if it has one.
     pub fn of(&self, vm: &Vm, object: Ref) -> Option<i64> {
+        self.given_or(vm, object, || self.lineage.of(vm, object))
+    }
+
+    /// The number that this load has given to an object, or else the one that is noted.
+    fn given_or(&self, vm: &Vm, object: Ref, noted: impl FnOnce() -> Option<i64>) -> Option<i64> {
         match self.given.get(&vm.val(object).addr) {
             Some(number) => (*number != 0).then_some(*number),
-            None => self.lineage.of(vm, object),
+            None => noted(),
         }
     }
 
@@ -192,10 +197,10 @@ impl Numbers {
         self.given.try_reserve(functions.len())?;
         self.notes.try_reserve(functions.len())?;
         for function in functions {
-            let asked = || self.lineage.number(vm, function.old?);
-            let noted = function.noted.or_else(asked);
+            let old = function.old;
+            let noted = function.noted.or_else(|| self.lineage.number(vm, old?));
             let known = noted.and_then(Lineage::number_in);
-            let known = known.or_else(|| self.of(vm, function.old?));
+            let known = known.or_else(|| self.of(vm, old?));
             let number = match known {
                 Some(number) => number,
                 None => self.next(),
@@ -203,7 +208,7 @@ impl Numbers {
             let note = number << Profile::PACKED_BITS;
             let whole = note | function.profile.map_or(0, Profile::pack) as i64;
             let mut placed = function.new;
-            if let Some(old) = function.old {
+            if let Some(old) = old {
                 if function.stays {
                     let address = vm.val(function.new).addr;
                     self.given.try_insert_value(address, number)?;

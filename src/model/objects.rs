@@ -150,9 +150,12 @@ impl ObjectTable {
 
     /// Notes that a cell was seen; false when it had been before.
     pub fn see_cell(&mut self, address: usize) -> Result<bool> {
-        let known = self.cells.len();
-        self.cell(address)?;
-        Ok(self.cells.len() > known)
+        self.cells.try_reserve(1)?;
+        let number = self.cells.len() as u32;
+        let seen = self.cells.entry(address);
+        let first = matches!(seen, Entry::Vacant(_));
+        seen.or_insert(number);
+        Ok(first)
     }
 
     /// The number of a cell, a new one for one that was not known.

@@ -289,7 +289,9 @@ impl Watcher for Effects<'_> {
                 activation.dependency = former.dependency;
                 caller = Some(former.role).filter(|role| *role != Role::Between);
             }
-        } else if let Some(below) = frame.caller() {
+        } else if !self.is_called_by_last(frame)
+            && let Some(below) = frame.caller()
+        {
             self.unwind(vm, frame, below)?;
             activation.calls = self.open.len();
         }
@@ -316,8 +318,7 @@ impl Watcher for Effects<'_> {
             return Ok(());
         }
         self.on_coroutine(vm, frame)?;
-        let callee = frame.callee();
-        if !self.unwind(vm, frame, callee.addr)? {
+        if !self.unwind(vm, frame, frame.address())? {
             return Ok(());
         }
         let body = self

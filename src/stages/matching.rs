@@ -44,7 +44,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use cells::{Cell1, Cell2, CellFate, CellPair, NamedUpvalue, Upvalues};
+pub use cells::{Cell1, Cell2, CellFate, CellPair, Name, NamedUpvalue, Upvalues};
 pub use dependencies::HeldUpvalue;
 pub use differing::Differing;
 pub use dropped::describe;

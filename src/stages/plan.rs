@@ -701,6 +701,10 @@ impl Planner<'_> {
             let Some(pair) = self.pairing.cell_pairs.get(number).copied() else {
                 break;
             };
+            if pair.fate == CellFate::Same {
+                self.out.tally.cells_kept.try_push(pair.new)?;
+                continue;
+            }
             let Some(cell) = self.pairing.old_cells.get(pair.old as usize).copied() else {
                 continue;
             };
@@ -722,7 +726,7 @@ impl Planner<'_> {
                     true => Some(self.placed(pair.new_value)),
                     false => continue,
                 },
-                CellFate::Keep | CellFate::Merge | CellFate::Refer => None,
+                CellFate::Keep | CellFate::Merge | CellFate::Refer | CellFate::Same => None,
             };
             match new {
                 Some(new) if joined && !self.vm.same(new, pair.old_value) => {

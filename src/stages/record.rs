@@ -16,11 +16,11 @@ use crate::model::site::Root;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::{
-    Cell2, CellFate, CellPair, Pairing, StayingElement, are_two_kinds, is_recorded, is_scalar,
+    Cell2, CellFate, CellPair, Name, Pairing, StayingElement, are_two_kinds, is_recorded, is_scalar,
 };
 use crate::stages::snapshot::Change;
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, collected, copied};
+use crate::support::mem::{TryInsert, TryPush, add_sorted, copied};
 
 /// In a table of more keys than these, tables of plain data are rows: they go by their places.
 const MOST_NUMBERED: usize = 64;
@@ -160,6 +160,8 @@ struct RecordedLocal {
     name: u64,
     /// A function of the module's own has it.
     own: bool,
+    /// So is its name among those of the module's own functions.
+    is_only: bool,
     held: Held,
 }
 
@@ -240,12 +242,18 @@ impl<'a> Recorder<'a> {
             }
         }
         self.words.sort_unstable();
-        let counts = self.count_words()?;
-        if self.base.has_more_places(&self.words, &counts) {
+        let mut counts = self.counts()?;
+        let has_moved = |walked: &Walked| {
+            let before = walked.old_path;
+            before.is_some_and(|before| before != walked.met.path)
+        };
+        if self.base.has_more_places([&self.words, &counts]) || self.tables.iter().any(has_moved) {
             self.file_lacks()?;
             self.rest_stays(loaded)?;
+            self.words.sort_unstable();
+            counts = self.counts()?;
         }
-        self.counts()
+        add_sorted(&mut self.words, &counts)
     }
 
     fn run_first(&mut self, value: Ref, before: Ref) -> Result<()> {
@@ -305,6 +313,7 @@ impl<'a> Recorder<'a> {
                             upvalue: (function, index),
                             name: base::name_of_upvalue(self.vm, function, index),
                             own: true,
+                            is_only: false,
                             held: self.held(value, None)?,
                         }))?;
                         number
@@ -313,25 +322,20 @@ impl<'a> Recorder<'a> {
                 owners.try_push((function, index, number))?;
             }
         }
-        self.locals(&locals, owners.into_iter())?;
-        self.counts()
-    }
-
-    /// Notes how many keys of each table are on record.
-    fn counts(&mut self) -> Result<()> {
-        let counts = self.count_words()?;
-        self.words.try_reserve(counts.len())?;
-        self.words.extend(counts);
+        self.locals(&mut locals, owners.into_iter())?;
         self.words.sort_unstable();
-        Ok(())
+        let counts = self.counts()?;
+        add_sorted(&mut self.words, &counts)
     }
 
-    /// The words for how many keys of each table are on record by now, sorted.
-    fn count_words(&self) -> Result<Vec<u64>> {
-        let tables = self.tables.iter();
-        let tables = tables.map(|walked| (walked.met.path, walked.keys));
-        let counts = tables.chain(self.written.values().copied());
-        let mut words = collected(counts.map(|(path, keys)| Ok(path.count_word(keys))))?;
+    /// How many keys of each table are on record: words, sorted.
+    fn counts(&self) -> Result<Vec<u64>> {
+        let mut words = Vec::new();
+        words.try_reserve_exact(self.tables.len() + self.written.len())?;
+        let walked = self.tables.iter();
+        let walked = walked.map(|walked| (walked.met.path, walked.keys));
+        let counts = walked.chain(self.written.values().copied());
+        words.extend(counts.map(|(path, keys)| path.count_word(keys)));
         words.sort_unstable();
         Ok(words)
     }
@@ -803,6 +807,8 @@ impl<'a> Recorder<'a> {
                 *place = i as u32;
             }
         }
+        // Many cells have one name, such as those of what a factory makes.
+        let mut names: FxHashMap<Name, u64> = FxHashMap::default();
         let mut locals = Vec::new();
         locals.try_reserve_exact(pairing.new_cells.len())?;
         for (cell, pair) in pairing.new_cells.iter().zip(pairs) {
@@ -811,11 +817,19 @@ impl<'a> Recorder<'a> {
                 continue;
             }
             let pair = pairing.cell_pairs.get(pair as usize);
-            let name = base::name_of_upvalue(self.vm, cell.function, cell.index);
+            let name = match names.get(&cell.name) {
+                Some(name) => *name,
+                None => {
+                    let name = base::name_of_upvalue(self.vm, cell.function, cell.index);
+                    names.try_insert_value(cell.name, name)?;
+                    name
+                }
+            };
             locals.try_push(Some(RecordedLocal {
                 upvalue: (cell.function, cell.index),
                 name,
                 own: cell.own,
+                is_only: false,
                 held: self.local(cell, pair, name)?,
             }))?;
         }
@@ -825,7 +839,7 @@ impl<'a> Recorder<'a> {
                 .iter()
                 .map(|upvalue| (function.at, upvalue.index, upvalue.cell))
         });
-        self.locals(&locals, owners)
+        self.locals(&mut locals, owners)
     }
 
     /// Notes locals by their names; those of other modules' functions, and those whose names others
@@ -833,7 +847,7 @@ impl<'a> Recorder<'a> {
     /// upvalue and of the local that it is.
     fn locals(
         &mut self,
-        locals: &[Option<RecordedLocal>],
+        locals: &mut [Option<RecordedLocal>],
         owners: impl Iterator<Item = (Ref, u8, u32)>,
     ) -> Result<()> {
         let mut named: FxHashMap<u64, u32> = FxHashMap::default();
@@ -841,11 +855,11 @@ impl<'a> Recorder<'a> {
         for local in locals.iter().flatten().filter(|local| local.own) {
             *named.entry(local.name).or_insert(0) += 1;
         }
-        let has_own_name = |local: &RecordedLocal| local.own && named.get(&local.name) == Some(&1);
         self.words.try_reserve(locals.len())?;
         let mut all = true;
-        for local in locals.iter().flatten() {
-            if has_own_name(local) {
+        for local in locals.iter_mut().flatten() {
+            local.is_only = local.own && named.get(&local.name) == Some(&1);
+            if local.is_only {
                 self.words
                     .try_push(Path::LOCALS.place(local.name).word(local.held))?;
             } else {
@@ -855,7 +869,7 @@ impl<'a> Recorder<'a> {
         let mut last = (Ref::NIL, None);
         for (function, index, local) in owners.take_while(|_| !all) {
             let local = locals.get(local as usize).and_then(Option::as_ref);
-            let Some(local) = local.filter(|local| !has_own_name(local)) else {
+            let Some(local) = local.filter(|local| !local.is_only) else {
                 continue;
             };
             if last.0 != function {
@@ -880,8 +894,9 @@ impl<'a> Recorder<'a> {
             None => self.vm.upvalue_value(cell.function, cell.index)?,
         };
         let held = self.held(new, None)?;
-        let is_left = |pair: &&CellPair| !matches!(pair.fate, CellFate::Take | CellFate::Constant);
-        let Some(pair) = pair.filter(is_left) else {
+        let is_decided =
+            |fate| matches!(fate, CellFate::Take | CellFate::Constant | CellFate::Same);
+        let Some(pair) = pair.filter(|pair| !is_decided(pair.fate)) else {
             return Ok(held);
         };
         let (new, old) = (self.vm.val(new), self.vm.val(pair.old_value));

@@ -114,6 +114,28 @@ pub fn sort_by_number<T: Copy>(list: &mut [T], number: impl Fn(&T) -> u32) -> Re
     Ok(())
 }
 
+/// Adds a few sorted numbers to many sorted ones, which stay sorted.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn add_sorted(list: &mut Vec<u64>, more: &[u64]) -> Result<()> {
+    list.try_reserve(more.len())?;
+    let mut left = list.len();
+    list.resize(left + more.len(), 0);
+    // From the end on: what is greater than a number makes room for it and those before it.
+    for (before, number) in more.iter().enumerate().rev() {
+        let greater = list
+            .get(..left)
+            .map_or(0, |left| left.partition_point(|one| one <= number));
+        list.copy_within(greater..left, greater + before + 1);
+        left = greater;
+        if let Some(place) = list.get_mut(left + before) {
+            *place = *number;
+        }
+    }
+    Ok(())
+}
+
 /// A copy that can fail.
 ///
 /// # Errors
@@ -169,7 +191,20 @@ impl<K: Eq + Hash> TryInsert<K, ()> for FxHashSet<K> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::sort_by_number;
+    use super::{add_sorted, sort_by_number};
+
+    #[test]
+    fn sorted_numbers_stay_sorted() {
+        let lists: [&[u64]; 5] = [&[], &[3], &[1, 2, 9], &[0, 3, 3, 4], &[7, 8]];
+        for list in lists {
+            for more in lists {
+                let (mut sum, mut expected) = (list.to_vec(), [list, more].concat());
+                add_sorted(&mut sum, more).unwrap();
+                expected.sort();
+                assert_eq!(sum, expected);
+            }
+        }
+    }
 
     /// Sorts numbers, each with its place before, in both ways; equal ones keep their order.
     #[test]

@@ -128,17 +128,20 @@ impl Vm {
         }
     }
 
-    /// The address of the `i`-th upvalue's name: equal addresses are equal names. 0 past the last.
-    pub fn upvalue_name_address(&self, function: Ref, i: u8) -> usize {
+    /// The address of the `i`-th upvalue's name, and what the upvalue holds: equal addresses are
+    /// equal names. 0 past the last.
+    pub fn named_upvalue(&self, function: Ref, i: u8) -> (usize, Val) {
         let (thread, index) = self.at(function);
         // SAFETY: a valid index, and the holder has room for the value in passing. Lua gives null
         // for a number that is none.
         unsafe {
             let name = ffi::lua_getupvalue(thread, index, i.into());
-            if !name.is_null() {
-                ffi::lua_settop(thread, -2);
+            if name.is_null() {
+                return (0, Val::default());
             }
-            name as usize
+            let value = Self::describe(thread, -1);
+            ffi::lua_settop(thread, -2);
+            (name as usize, value)
         }
     }
 

@@ -69,7 +69,12 @@ impl Vm {
     /// or has no such upvalue: before anything is joined where that one was to give a cell,
     /// else at the first that was to get one.
     pub fn join(&mut self, _: Permit, joins: &Joins) -> bool {
+        let mut last = (Ref::NIL, 0); // a donor, and up to which one it has the upvalues
         for join in joins.list() {
+            let (donor, most) = last;
+            if join.donor == donor && (1..=most).contains(&join.donor_index) {
+                continue;
+            }
             let (thread, index) = self.at(join.donor);
             // SAFETY: valid indices.
             if unsafe {
@@ -78,6 +83,7 @@ impl Vm {
             } {
                 return false;
             }
+            last = (join.donor, join.donor_index);
         }
         for (function, joins) in joins.functions() {
             let (thread, index) = self.at(function);

@@ -37,6 +37,13 @@ impl Effects<'_> {
         self.active.last_mut().map(|(_, running)| running)
     }
 
+    /// Was a function called by the one that was entered last? Then nothing has been unwound.
+    pub(super) fn is_called_by_last(&self, frame: &CallFrame<'_>) -> bool {
+        let running = self.active.last().and_then(|(_, running)| running.last());
+        let last = running.filter(|last| last.role != Role::Between);
+        last.is_some_and(|last| frame.is_called_by(last.addr))
+    }
+
     /// An activation of the running coroutine ends, and with it the calls that began in it.
     pub(super) fn leave(
         &mut self,
@@ -350,7 +357,7 @@ impl Effects<'_> {
         vm: &mut Vm,
         frame: &CallFrame<'_>,
     ) -> Result<(String, &'static str)> {
-        let addr = frame.callee().addr;
+        let addr = frame.address();
         self.named += 1;
         if self.named > MOST_NAMED
             && let Some((name, what)) = self.names_of_callees.get(&addr)

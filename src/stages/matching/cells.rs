@@ -196,6 +196,7 @@ pub struct Cell1 {
     pub index: u8,
     /// Some function assigns it.
     pub assigned: bool,
+    address: usize,
     pub(super) name: Name,
     pub(super) own: bool,
     pub(super) matched: bool,
@@ -220,7 +221,8 @@ pub struct Cell2 {
     pub environment: bool,
     /// An own function has it.
     pub own: bool,
-    pub(super) name: Name,
+    /// Its name.
+    pub name: Name,
 }
 
 /// What becomes of what a joined cell holds (R4.3).
@@ -240,6 +242,8 @@ pub enum CellFate {
     Merge,
     /// A reference to an object of the module's own, and the incoming one leads to another one.
     Refer,
+    /// Both sides hold the same string, number, boolean or nil: nobody has to decide anything.
+    Same,
 }
 
 /// Two cells that answer to each other.
@@ -267,13 +271,20 @@ pub(super) struct CellEdge {
 impl Pairer<'_> {
     /// The name by which a function knows one of its upvalues.
     pub(super) fn name(&mut self, function: Ref, index: u8) -> Result<Name> {
-        let address = self.vm.upvalue_name_address(function, index);
+        Ok(self.name_and_value(function, index)?.0)
+    }
+
+    /// The same, with what the upvalue holds.
+    fn name_and_value(&mut self, function: Ref, index: u8) -> Result<(Name, Val)> {
+        let (address, held) = self.vm.named_upvalue(function, index);
         if let Some(name) = self.names.by_address.get(&address) {
-            return Ok(*name);
+            return Ok((*name, held));
         }
         let names = &mut self.names;
-        self.vm
-            .with_upvalue_name(function, index, |text| names.add(address, text))
+        let name = self
+            .vm
+            .with_upvalue_name(function, index, |text| names.add(address, text))?;
+        Ok((name, held))
     }
 
     /// The cells of a running function, which are those of a list.
@@ -297,7 +308,7 @@ impl Pairer<'_> {
             let known = self.out.known.cell(address)?;
             let number = match self.cells.running.get(known) {
                 Some(number) => number,
-                None => self.cell1(known, function, index, site, own)?,
+                None => self.cell1((known, address), (function, index), site, own)?,
             };
             if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
                 cell.own |= own;
@@ -319,16 +330,14 @@ impl Pairer<'_> {
     #[cold]
     fn cell1(
         &mut self,
-        known: u32,
-        function: Ref,
-        index: u8,
+        (known, address): (u32, usize),
+        (function, index): (Ref, u8),
         site: SiteId,
         own: bool,
     ) -> Result<u32> {
         let number = self.out.old_cells.len() as u32;
-        let name = self.name(function, index)?;
+        let (name, held) = self.name_and_value(function, index)?;
         self.cells.running.set(known, number)?;
-        let held = self.vm.upvalue_val(function, index);
         if own && held.is_function() && self.out.number1(held.addr).is_none() {
             self.cells.discover.try_push((function, index, site))?;
         }
@@ -336,6 +345,7 @@ impl Pairer<'_> {
             function,
             index,
             assigned: false,
+            address,
             name,
             own,
             matched: false,
@@ -471,11 +481,7 @@ impl Pairer<'_> {
                 old: [known, c1],
             });
         }
-        let same = self
-            .cells
-            .incoming
-            .get(&self.vm.cell(old.function, old.index))
-            == Some(&c2);
+        let same = self.cells.incoming.get(&old.address) == Some(&c2);
         if let Some(new) = self.out.new_cells.get_mut(c2 as usize) {
             new.answer = Some(c1);
             new.same = same;
@@ -530,6 +536,10 @@ impl Pairer<'_> {
             fate: CellFate::Keep,
         };
         if o == n && o.addr != 0 {
+            return self.out.cell_pairs.try_push(pair);
+        }
+        if o == n && self.vm.same(old_value, new_value) {
+            pair.fate = CellFate::Same;
             return self.out.cell_pairs.try_push(pair);
         }
         if self.may_be_coroutine(n) {

@@ -412,6 +412,9 @@ impl Pairer<'_> {
     /// The name that an incoming upvalue had in the last load, which is its own nearly always; none
     /// where what had that name is called otherwise by now.
     fn name_before(&self, f2: u32, upvalue: NamedUpvalue) -> Option<Name> {
+        if self.renames.is_empty() && self.identity.renames_nothing() {
+            return Some(upvalue.name);
+        }
         let has_name = |function: Ref, text: Ref| {
             self.vm.with_upvalue_name(function, upvalue.index, |name| {
                 self.vm.is_string(text, name)

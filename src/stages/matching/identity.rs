@@ -278,11 +278,13 @@ impl Identity {
         self.base.clone()
     }
 
+    /// Has every variable the name that it had in the last load?
+    pub(super) fn renames_nothing(&self) -> bool {
+        self.renamed.is_empty()
+    }
+
     /// What a variable was called in the last load, if that was another name.
     pub(super) fn former_name(&self, function: &Function2, index: u8) -> Option<&[u8]> {
-        if self.renamed.is_empty() {
-            return None;
-        }
         let variable = self.variable(function, index)?;
         self.renamed.get(&variable).map(Vec::as_slice)
     }
@@ -607,22 +609,7 @@ impl Pairer<'_> {
                 Ok(if is_fresh { Put::Here } else { Put::OTHER })
             },
         )?;
-        for (old, new) in &renames {
-            let known = [(base.as_ref(), *old), (Some(&definitions), *new)];
-            for (side, name) in known {
-                if side.is_some_and(|side| !side.has_name(name)) {
-                    return Err(Error::Rename {
-                        module: self.context.title.clone(),
-                        name: shown(name),
-                        side: if name == *old {
-                            "its last load"
-                        } else {
-                            "the file"
-                        },
-                    });
-                }
-            }
-        }
+        self.check_renames(&renames, base.as_deref(), &definitions)?;
         let functions = self.running_functions()?;
         let roots = Roots {
             value: self.context.running,
@@ -633,6 +620,7 @@ impl Pairer<'_> {
         let is_text_known = base.is_some();
         let (imports, context, loaded) = (&mut self.imports, self.context, &*self.loaded);
         let (record, lineage) = (&self.out.base, self.lineage);
+        let mut last: (Ref, Option<Path>) = (Ref::NIL, None);
         let running = origins::find(
             self.vm,
             base.as_ref().unwrap_or(&definitions),
@@ -651,7 +639,13 @@ impl Pairer<'_> {
                     let is_own = is_own_place || is_module;
                     return Ok(if is_own { Put::Here } else { Put::OTHER });
                 }
-                let place = place_of(vm, record, lineage, context.globals, holder);
+                // Many objects stand in one table.
+                if let Holder::Field(table, _) | Holder::Metatable(table) = holder
+                    && table != last.0
+                {
+                    last = (table, path_of(vm, lineage, context.globals, table));
+                }
+                let place = place_of(vm, record, lineage, last.1, holder);
                 let held = place.and_then(|place| record.get(place));
                 // What the last load took up (`M = M or {}`) it wrote where that stood already.
                 let is_global =
@@ -675,6 +669,31 @@ impl Pairer<'_> {
             &renames,
         )?;
         self.tell_of_cut_lists()
+    }
+
+    /// The old names are those of the last load, the new ones those of the file.
+    fn check_renames(
+        &self,
+        renames: &[(&[u8], &[u8])],
+        base: Option<&Definitions>,
+        definitions: &Definitions,
+    ) -> Result<()> {
+        for (old, new) in renames {
+            let known = [
+                (base, *old, "its last load"),
+                (Some(definitions), *new, "the file"),
+            ];
+            for (definitions, name, side) in known {
+                if definitions.is_some_and(|definitions| !definitions.has_name(name)) {
+                    return Err(Error::Rename {
+                        module: self.context.title.clone(),
+                        name: shown(name),
+                        side,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The rows of a list past the limits go by their places.
@@ -877,24 +896,27 @@ impl Pairer<'_> {
     }
 }
 
-/// Where the record has what stands at a place of the running program.
+/// The path of a running table, if it is on record.
+fn path_of(vm: &Vm, lineage: Lineage, globals: Ref, table: Ref) -> Option<Path> {
+    if vm.val(table) == vm.val(globals) {
+        return Some(Path::root(vm, Root::Globals.name()));
+    }
+    lineage.of(vm, table).map(Path::of)
+}
+
+/// Where the record has what stands at a place of the running program. `path`: that of the table
+/// that holds it, if one does.
 fn place_of(
     vm: &Vm,
     record: &Base,
     lineage: Lineage,
-    globals: Ref,
+    path: Option<Path>,
     holder: Holder,
 ) -> Option<base::RecordedPlace> {
-    let path = |table: Ref| {
-        if vm.val(table) == vm.val(globals) {
-            return Some(Path::root(vm, Root::Globals.name()));
-        }
-        lineage.of(vm, table).map(Path::of)
-    };
     match holder {
         Holder::Module => Some(base::RecordedPlace::RESULT),
-        Holder::Field(table, key) => Some(path(table)?.place(vm.digest(key)?)),
-        Holder::Metatable(table) => Some(path(table)?.metatable()),
+        Holder::Field(_, key) => Some(path?.place(vm.digest(key)?)),
+        Holder::Metatable(_) => Some(path?.metatable()),
         Holder::Upvalue(function, index) => {
             let of_function = lineage.of(vm, function);
             let place = of_function.map(|number| base::local_of(vm, number, function, index));

@@ -75,8 +75,8 @@ pub(super) struct Origins {
     of: FxHashMap<usize, DefinitionId>,
     /// The one object of a definition, by its number; `NIL` where it has none, or several.
     objects: Vec<Ref>,
-    /// Where that stands; none for a function.
-    holders: FxHashMap<DefinitionId, Holder>,
+    /// Where that stands, by the same number; none for a function.
+    holders: Vec<Option<Holder>>,
     /// The lists whose rows go by their places, as there are too many elements or names: where they
     /// stand, and what there is too much of.
     pub(super) cut: Vec<(DefinitionId, CutList)>,
@@ -121,7 +121,13 @@ impl Origins {
 
     /// Where the object of a definition stands, if it is no function.
     pub(super) fn holder(&self, definition: DefinitionId) -> Option<Holder> {
-        self.holders.get(&definition).copied()
+        self.holders.get(definition.0 as usize).copied().flatten()
+    }
+
+    fn stands_at(&mut self, definition: DefinitionId, holder: Holder) {
+        if let Some(place) = self.holders.get_mut(definition.0 as usize) {
+            *place = Some(holder);
+        }
     }
 
     /// How many definitions there are.
@@ -171,8 +177,8 @@ struct OriginFinder<'a, W> {
     names: FxHashMap<StringId, Ref>,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
-    /// For each variable: is it one of the main function's whose upvalue was met?
-    variables: Vec<bool>,
+    /// Which variables of the main function were met as upvalues, and the number of the first one.
+    variables: (Vec<bool>, u32),
     /// Objects whose stores are to be followed.
     work: Vec<(DefinitionId, Ref)>,
     /// Definitions whose objects the program has taken out of a place, by their numbers.
@@ -205,7 +211,7 @@ pub(super) fn find(
         own: FxHashSet::default(),
         names: FxHashMap::default(),
         several: FxHashSet::default(),
-        variables: Vec::new(),
+        variables: (Vec::new(), 0),
         work: Vec::new(),
         moved: FxHashMap::default(),
         chosen: FxHashMap::default(),
@@ -214,13 +220,16 @@ pub(super) fn find(
     let count = definitions.len() as usize;
     finder.out.objects.try_reserve_exact(count)?;
     finder.out.objects.resize(count, Ref::NIL);
+    finder.out.holders.try_reserve_exact(count)?;
+    finder.out.holders.resize(count, None);
+    let variables = definitions.variables_of(0);
+    finder.variables.1 = variables.start;
+    finder.variables.0.try_reserve_exact(variables.len())?;
+    finder.variables.0.resize(variables.len(), false);
     finder
         .out
         .of
         .try_reserve(count.max(roots.functions.len()))?;
-    let variables = definitions.variables().size_hint().0;
-    finder.variables.try_reserve_exact(variables)?;
-    finder.variables.resize(variables, false);
     match by {
         By::Prototype => finder.functions(roots.functions)?,
         By::Place => {
@@ -290,19 +299,16 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             let Some(variable) = variable else {
                 continue;
             };
-            let is_met = self.variables.get_mut(variable.0 as usize);
-            let Some(is_met) = is_met.filter(|is_met| !**is_met) else {
-                continue;
-            };
-            let Some(known) = definitions
-                .variable(variable)
-                .filter(|known| known.proto == 0)
-            else {
-                continue;
+            let (variables, first) = &mut self.variables;
+            let place = variable.0.wrapping_sub(*first) as usize;
+            let Some(is_met) = variables.get_mut(place).filter(|is_met| !**is_met) else {
+                continue; // it was met, or is another function's
             };
             let index = match self.by {
                 By::Prototype => Some(number),
-                By::Place => upvalue_called(self.vm, function, definitions.text(known.name)),
+                By::Place => definitions.variable(variable).and_then(|known| {
+                    upvalue_called(self.vm, function, definitions.text(known.name))
+                }),
             };
             let Some(index) = index else { continue };
             *is_met = true;
@@ -504,7 +510,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         }
         self.note(row, object)?;
         if self.out.object(row) == Some(object) {
-            self.out.holders.try_insert_value(row, holder)?;
+            self.out.stands_at(row, holder);
         }
         Ok(())
     }
@@ -555,7 +561,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             Put::Here => {
                 self.note(definition, object)?;
                 if self.out.object(definition) == Some(object) {
-                    self.out.holders.try_insert_value(definition, holder)?;
+                    self.out.stands_at(definition, holder);
                 }
             }
             Put::Chosen { recorded, number } => {
@@ -643,7 +649,9 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             if let Some(object) = self.out.objects.get_mut(known.0 as usize) {
                 *object = Ref::NIL;
             }
-            self.out.holders.remove(&known);
+            if let Some(holder) = self.out.holders.get_mut(known.0 as usize) {
+                *holder = None;
+            }
         }
         self.out.of.try_insert_value(addr, definition)?;
         if !is_single || self.several.contains(&definition) {

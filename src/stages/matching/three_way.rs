@@ -15,7 +15,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Action, CellFate, CellPair, Pairer, SlotDecision, are_two_kinds};
+use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::base::{Held, RecordedPlace};
 use crate::model::site::SiteId;
@@ -419,7 +419,6 @@ impl Pairer<'_> {
                 .out
                 .answer(self.vm, o.addr)
                 .is_none_or(|answer| self.vm.val(answer) != n)
-            && !are_two_kinds(self.vm, old, new)
     }
 
     /// Who has changed a place; none where there is no record of it.
