@@ -264,7 +264,7 @@ describe("docs/messages.md", function()
   it("has each warning with a remedy of its own", function()
     local VERBS = {
       "__hotfix", "hotreload%.%l+", "rename = ", "patches = ", "give ", "keep it", "set the hook",
-      "reload again", "remove one", "reload while", "run the program",
+      "reload again", "remove one", "reload while", "reload with", "run the program",
     }
     local count = 0
     local warnings = document.read "docs/messages.md":match "\n## Warnings\n(.-)\n## "

@@ -1113,6 +1113,54 @@ describe("registrations", function()
     end)
   end
 
+  -- What the chunk gives to nobody now is found by a walk over the VM alone.
+  for _, scope in ipairs(SCOPES) do
+    it("that are guarded give their edited functions in scope vm, and a warning else: " .. scope,
+      function()
+        start()
+        local net = app:module("net", [[
+          local N = { on = {}, each = function(t, f) for _, x in ipairs(t) do f(x) end end }
+          function N.add(name, f) assert(not N.on[name]) N.on[name] = f end
+          return N]])
+        local source = [[
+          local net, t, n = require "net", { 2, 1 }, 0
+          table.sort(t, function(a, b) return a < b end)
+          net.each(t, function(x) n = n + x end)
+          pcall(function() n = n + 0 end)
+          local function named() return "named 1" end
+          local M = { kept = function() return "kept 1" end }
+          if not require "hotreload".reloading() then
+            net.add("named", named)
+            net.add("kept", M.kept)
+            net.add("plain", function() return "plain 1" end)
+          end
+          return M]]
+        app:module("game", source)
+        local function edit(...)
+          local edited = source
+          for _, what in ipairs { ... } do
+            local first, last = edited:find(what, 1, true)
+            local new = what:gsub("%w+$", "2")
+            edited = edited:sub(1, first - 1) .. new .. edited:sub(last + 1)
+          end
+          source = edited
+          return app:update("game", edited, { scope = scope }).warnings
+        end
+        assert.same({}, edit("a < b", "n + x", "n + 0", "kept 1"))
+        local warnings = edit("named 1", "plain 1")
+        local vm = scope == "vm"
+        assert.equal(vm and 0 or 2, #warnings)
+        if not vm then
+          assert.matches("game: named (line 5) was edited, and nothing of the module leads to it",
+            table.concat(warnings, "\n"), 1, true)
+          assert.matches("(line 10) was edited", table.concat(warnings, "\n"), 1, true)
+        end
+        assert.equal(vm and "named 2" or "named 1", net.on.named())
+        assert.equal(vm and "plain 2" or "plain 1", net.on.plain())
+        assert.same({}, app:update("game", source .. " ", { scope = scope }).warnings)
+      end)
+  end
+
   -- Of so many alike the code tells, and else the order in the file, wherever the program has put
   -- them.
   it("of sixty handlers of one event, most with the same code", function()

@@ -156,6 +156,8 @@ pub struct Left {
     pub threads: FxHashMap<usize, Ref>,
     /// Tables of the file's that calls which register were given.
     pub given: Vec<Ref>,
+    /// First and last lines of the file's functions that calls were given.
+    pub functions: Vec<(i32, i32)>,
     /// For the report.
     pub calls: Calls,
 }
@@ -191,6 +193,8 @@ pub struct Effects<'a> {
     doubled: Vec<(Vec<usize>, String)>,
     /// Tables of the file's that calls which register were given.
     given: Vec<Ref>,
+    /// First and last lines of the file's functions that calls were given.
+    functions: Vec<(i32, i32)>,
     /// Older tables that repeats have returned to the chunk: their data stay.
     handed: FxHashSet<u32>,
     /// Functions of the running module that the chunk has called itself, by address.
@@ -242,6 +246,7 @@ impl<'a> Effects<'a> {
             repeated: FxHashSet::default(),
             doubled: Vec::new(),
             given: Vec::new(),
+            functions: Vec::new(),
             handed: FxHashSet::default(),
             older: FxHashSet::default(),
             calls: Calls::default(),

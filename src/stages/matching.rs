@@ -37,6 +37,7 @@ mod registrations;
 mod stays;
 mod tables;
 mod three_way;
+mod unheld;
 mod wrappers;
 
 use std::cmp::Ordering;
@@ -730,6 +731,7 @@ impl Pairer<'_> {
         self.note_differing()?;
         self.warn_of_lacking_methods()?;
         self.warn_of_begun()?;
+        self.warn_of_unheld()?;
         self.tell_definitions()?;
         self.warn_of_dropped()
     }

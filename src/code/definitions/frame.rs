@@ -367,6 +367,7 @@ impl<'f, 'd> AbstractFrame<'f, 'd> {
             proto: self.id,
             line,
             in_loop: pc < self.loop_end,
+            is_given: false,
             parent: Parent::Proto(self.id),
             key: DefinitionKey::Nowhere,
             place: None,

@@ -74,6 +74,7 @@ struct StandardNames {
     table: Option<StringId>,
     insert: Option<StringId>,
     debug: Option<StringId>,
+    keep_nothing: [Option<StringId>; KEEP_NOTHING.len()],
 }
 
 impl StandardNames {
@@ -87,6 +88,7 @@ impl StandardNames {
             table: find(b"table"),
             insert: find(b"insert"),
             debug: find(b"debug"),
+            keep_nothing: KEEP_NOTHING.map(find),
         }
     }
 }
@@ -102,7 +104,34 @@ enum Native {
     Other,
 }
 
+/// Lua's own functions, and tables of such, that keep nothing of what they are given.
+const KEEP_NOTHING: [&[u8]; 11] = [
+    b"assert",
+    b"pcall",
+    b"print",
+    b"select",
+    b"setmetatable",
+    b"tostring",
+    b"type",
+    b"xpcall",
+    b"coroutine",
+    b"string",
+    b"table",
+];
+
 impl StandardNames {
+    /// Does the called function keep nothing of what it is given?
+    fn keeps_nothing(&self, callee: Symbol, out: &Definitions) -> bool {
+        let root = match callee {
+            Symbol::Field(field) => out.field(field).map(|(holder, _)| holder),
+            callee => Some(callee),
+        };
+        match root {
+            Some(Symbol::Global(name)) => self.keep_nothing.contains(&Some(name)),
+            _ => false,
+        }
+    }
+
     /// What kind of function this is.
     fn kind(&self, callee: Symbol, out: &Definitions) -> Native {
         let callee = match callee {
@@ -437,6 +466,15 @@ impl AbstractFrame<'_, '_> {
             false => Symbol::Unknown,
         };
         let first = argument(self, 1);
+        if self.id == 0 && !standard.keeps_nothing(callee, self.out) {
+            for number in a + 1..=last {
+                if let Symbol::Definition(id) = self.registers.get(number)
+                    && let Some(definition) = self.out.definitions.get_mut(id.0 as usize)
+                {
+                    definition.is_given = true;
+                }
+            }
+        }
         let result = match standard.kind(callee, self.out) {
             Native::Require if let Symbol::Constant(Constant::String(name)) = first => {
                 Symbol::Import(name)

@@ -321,6 +321,7 @@ impl Copy<'_, '_> {
             proto,
             line: self.line(one.line),
             in_loop: one.in_loop,
+            is_given: one.is_given,
             parent: Parent::Proto(proto),
             key: DefinitionKey::Nowhere,
             place: one

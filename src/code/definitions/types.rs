@@ -191,6 +191,8 @@ pub struct Definition {
     pub line: i32,
     /// It stands in a loop of that function.
     pub in_loop: bool,
+    /// The main function gives it to a function that may keep it.
+    pub is_given: bool,
     /// Below what it has its name.
     pub parent: Parent,
     /// Its name below the parent.

@@ -72,6 +72,7 @@ impl Effects<'_> {
             context,
             pairs,
             given,
+            functions,
             threads,
             mut calls,
             recorded,
@@ -86,14 +87,12 @@ impl Effects<'_> {
         let mut left = Left {
             pairs,
             given,
+            functions,
             threads,
             calls,
             ..Left::default()
         };
-        let named = match nameable {
-            Some(named) => named,
-            None => NamedTables::of(vm, snapshot)?,
-        };
+        let named = nameable.map_or_else(|| NamedTables::of(vm, snapshot), Ok)?;
         let standing = past.standing(vm)?;
         // Places whose fate is that of a call.
         let mut decided: FxHashSet<Spot> = FxHashSet::default();

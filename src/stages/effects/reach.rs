@@ -43,6 +43,10 @@ impl Effects<'_> {
             if matches!(val.kind, Kind::String | Kind::Number) {
                 call.given.direct.try_insert_value(vm.key_hash(arg), ())?;
             }
+            if val.is_function() && frame.made.created(val.addr) {
+                let info = vm.info(arg)?.unwrap_or_default();
+                self.functions.try_push((info.line, info.last))?;
+            }
             if val.is_table() && frame.made.created(val.addr) {
                 call.given.tables.try_insert_value(val.addr, ())?;
             }
