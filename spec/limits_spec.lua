@@ -505,8 +505,8 @@ describe("a limit", function()
       reload "return { t = {}, u = {}, v = {}, w = {}, f = function() return 4 end }"
     ]==]
     assert.equal(0, code, errors)
-    local text = "m: the 16777215 numbers of objects in this state are used up, and further objects "
-      .. "are known by their places alone; restart the program (R8.4)"
+    local text = "m: the 16777215 numbers of objects in this state are used up, and further "
+      .. "objects are known by their places alone; restart the program (R8.4)"
     said[#said + 1] = text
     assert.equal("true\t0\tnil\n" .. ("true\t1\t" .. text .. "\n"):rep(2), output)
   end)
