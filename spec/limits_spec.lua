@@ -339,6 +339,18 @@ describe("a limit", function()
     assert.same({}, app:reloaded "unseen".limits)
   end)
 
+  it("of function keys is a warning in a reload of an edited file alone", function()
+    local source = "local M = { set = { [function() return EDIT end] = true } } return M"
+    write(source, "1")
+    local m = app:load "m"
+    fill(m.set, 10001)
+    write(source, "2")
+    reload({}, { "m.set: function keys of the file that look like others there were not added; "
+      .. "give these functions names (R3.13)" })
+    reload { "m.set: only the first 10000 of its keys were compared with the file's functions, and "
+      .. "none of these was added; give the functions a table of their own (R3.13)" }
+  end)
+
   it("of elements of a list is a warning in a reload of an edited file alone", function()
     local source = "return { list = { { n = 1 }, { n = EDIT } }, f = function() end }"
     write(source, "1")
@@ -493,8 +505,8 @@ describe("a limit", function()
       reload "return { t = {}, u = {}, v = {}, w = {}, f = function() return 4 end }"
     ]==]
     assert.equal(0, code, errors)
-    local text = "m: the 16777215 numbers of objects in this state are used up, and further objects "
-      .. "are known by their places alone; restart the program (R8.4)"
+    local text = "m: the 16777215 numbers of objects in this state are used up, and further "
+      .. "objects are known by their places alone; restart the program (R8.4)"
     said[#said + 1] = text
     assert.equal("true\t0\tnil\n" .. ("true\t1\t" .. text .. "\n"):rep(2), output)
   end)

@@ -184,10 +184,10 @@ impl Pairer<'_> {
             };
             let on_record = self.out.base.keys(path);
             let is_large = on_record > MOST_FIELDS;
-            if on_record == 0 || is_large && !self.may_lack_keys(new, on_record) {
+            if on_record == 0 || is_large && !self.may_lack_keys(new, path, on_record) {
                 continue;
             }
-            let goes_on = self.recorded_keys(new, path)?;
+            let goes_on = self.recorded_keys(new, path)? + self.elements_behind(new, path);
             if goes_on >= on_record {
                 continue;
             }
@@ -215,7 +215,7 @@ impl Pairer<'_> {
                     dropped.try_push((key, value, place))?;
                 }
             }
-            if !is_whole && found + self.elements_behind(new, path) < on_record - goes_on {
+            if !is_whole && found < on_record - goes_on {
                 self.vm.limits.warn(
                     "the file lacks keys that it had; of a table with more than {} entries only \
                      keys are looked for that the former text names; take the values under others \
@@ -280,11 +280,11 @@ impl Pairer<'_> {
         Ok(texts)
     }
 
-    /// May an incoming table lack some of so many keys that are on record? Not if the file is as it
-    /// was, or the table is a list that is as long.
-    fn may_lack_keys(&self, new: Ref, on_record: usize) -> bool {
+    /// May an incoming table lack some of so many keys that are on record, besides elements of its
+    /// list? Not if the file is as it was.
+    fn may_lack_keys(&self, new: Ref, path: Path, on_record: usize) -> bool {
         let length = usize::try_from(self.vm.raw_len(new)).unwrap_or_default();
-        self.identity.is_text_edited() && length < on_record
+        self.identity.is_text_edited() && length + self.elements_behind(new, path) < on_record
     }
 
     /// Can state of the module's go on there? Not in the place of an import.

@@ -299,6 +299,15 @@ impl Pairer<'_> {
                 }
             }
             let path = self.out.sites.path(self.vm, &self.context.title, parent);
+            if !are_all && !self.identity.is_text_edited() {
+                self.vm.limits.meet(
+                    "only the first {} of its keys were compared with the file's functions, and \
+                     none of these was added; give the functions a table of their own (R3.13)",
+                    MOST_ENTRIES,
+                    Where::Named(path),
+                )?;
+                return Ok(some);
+            }
             self.out.warnings.try_push(format!(
                 "{path}: function keys of the file that look like others there were not added; \
                  give these functions names (R3.13)"
