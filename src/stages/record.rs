@@ -469,6 +469,7 @@ impl<'a> Recorder<'a> {
             && self.base.is(known, running)
         {
             held = running;
+            self.row_stays(held, [known, entry.place], entry.old)?;
         }
         self.words.try_push(entry.place.word(held))
     }
