@@ -1179,10 +1179,7 @@ impl<'a> Reload<'a> {
                 Err(Open("a change of kind behind an edit that was not taken"))
             }
             Some(Known::Scalar(_)) => Ok(Some(self.conflict(old, new))),
-            None if !has_record && oracle.reloaded => {
-                Err(Open("a change of kind of which only the text tells"))
-            }
-            None if !has_record => Ok(Some(self.conflict(old, new))),
+            None if oracle.reloaded => Err(Open("a change of kind of which only the text tells")),
             Some(Known::Table(..)) if matches!(new, Value::Table(_)) => Ok(Some(old)),
             Some(Known::Table(..)) if self.is_unchanged(oracle, known, old)? => {
                 Ok(Some(self.own(new)))
