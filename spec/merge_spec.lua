@@ -170,7 +170,10 @@ describe("data = 'merge' (R8)", function()
   it("lets an untouched table go, whatever else it leads to stays where the file has it", function()
     local M = load_first "local t = { 1 } local M = { t = t, s = { t = t } } M.s.m = M return M"
     M.t[2] = 2
-    merge "local t = { 1 } local M = { t = t } return M"
+    local text = "local t = { 1 } local M = { t = t } return M"
+    app:update("m", text)
+    assert.equal(M, M.s.m)
+    merge(text)
     assert.same({ t = { 1, 2 } }, M)
   end)
 
