@@ -72,15 +72,18 @@ describe("a place whose kind the file changes (R6)", function()
     end
   end
 
-  it("stays where only the program changed it, in a module of data that speaks through a global",
-    function()
-      local text = "local M = {} Shop = M M.rows = { list = {} }"
-      app:module("shop", text)
-      rawget(_G, "Shop").rows.list = 0
-      app:update("shop", text)
-      assert.equal(0, rawget(_G, "Shop").rows.list)
-      rawset(_G, "Shop", nil)
-    end)
+  local HEADS = { sets = "local M = {} Shop = M ", keeps = "Shop = Shop or {} local M = Shop " }
+  for how, head in pairs(HEADS) do
+    it("stays where only the program changed it, in a file of data that " .. how .. " a global",
+      function()
+        local text = head .. "M.rows = { list = {} }"
+        app:module("shop", text)
+        rawget(_G, "Shop").rows.list = 0
+        app:update("shop", text)
+        assert.equal(0, rawget(_G, "Shop").rows.list)
+        rawset(_G, "Shop", nil)
+      end)
+  end
 
   it("goes by the file alone for what tables look up with, and stays what the program has "
     .. "chosen", function()

@@ -159,6 +159,24 @@ describe("data = 'merge' (R8)", function()
     assert.same({ b = { 1, { x = 3 } }, c = { y = 1 }, last = 1 }, M)
   end)
 
+  it("brings what takes a table's place, which a `keep` in between left as it was", function()
+    local M = load_first "return { a = { d = { x = { 0 } } }, { d = { 0 } } }"
+    app:update("m", "return { a = { d = false }, { d = false } }")
+    assert.same({ a = { d = { x = { 0 } } }, { d = { 0 } } }, M)
+    merge "return { a = { d = false }, { d = false } }"
+    assert.same({ a = { d = false }, { d = false } }, M)
+  end)
+
+  it("lets an untouched table go, whatever else it leads to stays where the file has it", function()
+    local M = load_first "local t = { 1 } local M = { t = t, s = { t = t } } M.s.m = M return M"
+    M.t[2] = 2
+    local text = "local t = { 1 } local M = { t = t } return M"
+    app:update("m", text)
+    assert.equal(M, M.s.m)
+    merge(text)
+    assert.same({ t = { 1, 2 } }, M)
+  end)
+
   it("brings a changed row that a `keep` in between did not, and its place", function()
     local M = load_first "return { list = { { x = 0 }, 0, 1 } }"
     app:update("m", "return { list = { { x = 1 }, 1, 0 } }")

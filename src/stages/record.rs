@@ -483,6 +483,7 @@ impl<'a> Recorder<'a> {
             && self.base.is(known, running)
         {
             held = running;
+            self.row_stays(held, [known, entry.place], entry.old)?;
         }
         self.words.try_push(entry.place.word(held))
     }
@@ -701,10 +702,15 @@ impl<'a> Recorder<'a> {
         let (mut work, mut seen) = (Vec::new(), FxHashSet::default());
         work.try_push((held, place, table))?;
         while let Some((held, place, table)) = work.pop() {
-            let is_met = seen
-                .try_insert_value(self.vm.val(table).addr, ())?
-                .is_some();
-            if self.running(table) != Some(held) || is_met || !self.is_plain(table)? {
+            if self.running(table) != Some(held) {
+                return Ok(false);
+            }
+            let address = self.vm.val(table).addr;
+            if self.is_answered(address)? {
+                continue; // the file has it elsewhere
+            }
+            let is_met = seen.try_insert_value(address, ())?.is_some();
+            if is_met || !self.is_plain(table)? {
                 return Ok(false);
             }
             let path = held.number().map_or(place.path(), Path::of);

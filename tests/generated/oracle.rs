@@ -437,12 +437,14 @@ fn is_that_table(table: usize, path: &str, known: usize) -> bool {
     table == known || path.contains('[')
 }
 
-/// Has a table what is on record under this path and nothing else, at any depth?
+/// Has a table what is on record under this path and nothing else, at any depth? Of what the file
+/// has elsewhere it need only be the same one.
 fn is_unchanged(
     heap: &Heap,
     record: &Record,
     table: usize,
     path: &str,
+    is_elsewhere: &dyn Fn(usize) -> bool,
     around: &mut Vec<usize>,
 ) -> Result<bool, Open> {
     let Some(keys) = record.tables.get(path) else {
@@ -467,7 +469,8 @@ fn is_unchanged(
     around.push(table);
     for pair in pairs() {
         if let (Value::Table(inner), Known::Table(path, _)) = pair
-            && !is_unchanged(heap, record, *inner, path, around)?
+            && !is_elsewhere(*inner)
+            && !is_unchanged(heap, record, *inner, path, is_elsewhere, around)?
         {
             return Ok(false);
         }
@@ -1179,10 +1182,7 @@ impl<'a> Reload<'a> {
                 Err(Open("a change of kind behind an edit that was not taken"))
             }
             Some(Known::Scalar(_)) => Ok(Some(self.conflict(old, new))),
-            None if !has_record && oracle.reloaded => {
-                Err(Open("a change of kind of which only the text tells"))
-            }
-            None if !has_record => Ok(Some(self.conflict(old, new))),
+            None if oracle.reloaded => Err(Open("a change of kind of which only the text tells")),
             Some(Known::Table(..)) if matches!(new, Value::Table(_)) => Ok(Some(old)),
             Some(Known::Table(..)) if self.is_unchanged(oracle, known, old)? => {
                 Ok(Some(self.own(new)))
@@ -1673,9 +1673,11 @@ impl<'a> Reload<'a> {
         match (known, value) {
             (Some(Known::Scalar(known) | Known::Object(known)), _) => Ok(*known == value),
             (Some(Known::Table(path, known)), Value::Table(table)) => {
-                let record = &oracle.record;
+                let (heap, record) = (&*self.heap, &oracle.record);
+                let is_elsewhere = |table| self.is_answer(table);
+                let around = &mut Vec::new();
                 Ok(is_that_table(table, path, *known)
-                    && is_unchanged(self.heap, record, table, path, &mut Vec::new())?)
+                    && is_unchanged(heap, record, table, path, &is_elsewhere, around)?)
             }
             _ => Ok(false),
         }

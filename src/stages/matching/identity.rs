@@ -648,14 +648,11 @@ impl Pairer<'_> {
                 let place = place_of(vm, record, lineage, last.1, holder);
                 let held = place.and_then(|place| record.get(place));
                 // What the last load took up (`M = M or {}`) it wrote where that stood already.
-                let is_global =
-                    matches!(holder, Holder::Field(table, _) if table == context.globals);
-                if is_global && is_own_place && held.is_none() {
-                    return Ok(Put::Here);
-                }
+                let is_global = holder.is_field_of(context.globals);
+                let is_taken_up = is_own_place && is_global && held.is_none();
                 let recorded = held.and_then(Held::number);
                 let number = lineage.of(vm, object);
-                Ok(if recorded.is_some() && recorded == number {
+                Ok(if is_taken_up || recorded.is_some() && recorded == number {
                     Put::Here
                 } else {
                     Put::Chosen { recorded, number }

@@ -186,9 +186,11 @@ impl Pairer<'_> {
             Some(digest) => self.out.base.had(place, Some(digest)),
             None => match self.number_of_incoming(new) {
                 Some(number) => held == Held::object(number),
+                // Where no text is kept, all objects on record are tables of data.
                 None => {
-                    held == Held::ROW
-                        || held.number().is_some() && self.identity.is_kept(self.vm, new)
+                    let is_kept =
+                        self.identity.versions().is_none() || self.identity.is_kept(self.vm, new);
+                    held == Held::ROW || held.number().is_some() && is_kept
                 }
             },
         };

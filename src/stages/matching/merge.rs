@@ -305,6 +305,10 @@ impl Pairer<'_> {
     /// walk ends there, so that it costs no more than the record has. A table that others hold as
     /// well, another module's object for one, is no data of the module's.
     fn is_table_as_loaded(&mut self, table: Ref, path: Path, code: CodeInTable) -> Result<bool> {
+        // What the file has elsewhere by now is not gone.
+        if code == CodeInTable::Counts && self.tables.is_answer(self.vm.val(table).addr) {
+            return Ok(false);
+        }
         let mut seen: FxHashSet<usize> = FxHashSet::default();
         let mut work = Vec::new();
         work.try_push((table, path))?;
@@ -320,17 +324,15 @@ impl Pairer<'_> {
             {
                 continue;
             }
-            // What the file has elsewhere by now is not gone.
-            let is_elsewhere = self.tables.is_answer(val.addr);
+            if self.tables.is_answer(val.addr) {
+                continue;
+            }
             let metatable = self.vm.metatable(table)?;
-            if code == CodeInTable::AsOnRecord {
-                if is_elsewhere {
-                    continue;
-                }
-                if metatable != Ref::NIL && !self.is_object_as_loaded(path.metatable(), metatable) {
-                    return Ok(false);
-                }
-            } else if is_elsewhere || metatable != Ref::NIL {
+            let is_as_loaded = |pairer: &Self| {
+                code == CodeInTable::AsOnRecord
+                    && pairer.is_object_as_loaded(path.metatable(), metatable)
+            };
+            if metatable != Ref::NIL && !is_as_loaded(self) {
                 return Ok(false);
             }
             let mut count = 0;

@@ -136,6 +136,13 @@ impl Origins {
     }
 }
 
+impl Holder {
+    /// Is it a field of this table?
+    pub(super) fn is_field_of(self, table: Ref) -> bool {
+        matches!(self, Holder::Field(holder, _) if holder == table)
+    }
+}
+
 /// What is known of an object that stands at a place.
 pub(super) enum Put {
     /// The version's load has put it there.
