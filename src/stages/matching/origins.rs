@@ -17,6 +17,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::SOME;
 use crate::code::Digest;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
@@ -208,6 +209,8 @@ pub(super) fn find(
         .out
         .of
         .try_reserve(count.max(roots.functions.len()))?;
+    // (Functions have none, unless they are locals.)
+    finder.out.holders.try_reserve(SOME + count / 16)?;
     let variables = definitions.variables().size_hint().0;
     finder.variables.try_reserve_exact(variables)?;
     finder.variables.resize(variables, false);
