@@ -49,8 +49,8 @@ const HEAD: &str = "
 Many states in one process, each with a module of 50 functions: medians over interleaved rounds,
 processor time for each state. open: of require \"hotreload\", in ms; open KiB: what the state and
 the library hold more; reload ms and floors: a reload of a file in which all has changed, in the
-second state and the later ones, instr: the same in instructions, first: in the first one; KiB: what a state holds more after one
-reload and after three, without garbage.
+second state and the later ones, instr: the same in instructions, first: in the first one; KiB:
+what a state holds more after one reload and after three, without garbage.
 ";
 
 /// Measures and prints the table; whether all was right.

@@ -60,6 +60,11 @@ pub struct Alignment {
 }
 
 impl Alignment {
+    /// Does each number, and the name of each variable, mean the same in both versions?
+    pub fn is_same(&self) -> bool {
+        self.is_same
+    }
+
     /// What a definition of the base has become in the incoming version, and why.
     pub fn incoming(&self, base: DefinitionId) -> Option<(DefinitionId, AlignmentReason)> {
         match self.is_same {

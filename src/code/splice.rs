@@ -5,8 +5,8 @@
 //! directly in the main function, only this one is compiled, in a *piece*: a chunk that declares
 //! locals of the names and registers that the function sees, and returns it, as it is in the old
 //! text and in the new one. Unless the compiler makes of the old one exactly what the old dump has,
-//! nothing here holds, and the whole text is to be compiled. The result is, byte by byte, what the compiler
-//! makes of the whole text.
+//! nothing here holds, and the whole text is to be compiled. The result is, byte by byte, what the
+//! compiler makes of the whole text.
 //!
 //! What the compiler makes of a function does not depend on what stands around it, but for its
 //! lines and the locals that it sees. What it makes of the main function depends on a function in
@@ -559,7 +559,8 @@ fn has_attribute(text: &[u8], main: &Main) -> bool {
 
 impl Edit<'_> {
     /// The dump of the new text: that of the old one with the function exchanged. `piece` is the
-    /// dump of the piece. None where it is not sure to be what the compiler makes of the whole text.
+    /// dump of the piece. None where it is not sure to be what the compiler makes of the whole
+    /// text.
     ///
     /// # Errors
     /// [`Error::Memory`].

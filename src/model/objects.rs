@@ -16,6 +16,9 @@ use crate::support::mem::{TryInsert, TryPush};
 /// The number of an object that was seen and is no numbered function.
 const NONE: u32 = u32::MAX;
 
+/// Tables that are seen whatever the size of the file.
+const BESIDES: usize = 32;
+
 /// A running function.
 #[derive(Clone, Copy, Debug)]
 pub struct RunningFunction {
@@ -45,7 +48,8 @@ pub struct ObjectTable {
 impl ObjectTable {
     /// Makes room for what so many functions of the file lead to expect.
     pub fn reserve(&mut self, functions: usize) -> Result<()> {
-        self.objects.try_reserve(functions + functions / 4)?;
+        self.objects
+            .try_reserve(functions + functions / 4 + BESIDES)?;
         self.functions.try_reserve(functions)?;
         self.cells.try_reserve(functions / 4)?;
         self.lists.reserve(functions)

@@ -671,6 +671,7 @@ impl Pairer<'_> {
         // Tables, and cells and their names.
         let few = SOME + of_text / 16;
         self.out.tables.try_reserve(few)?;
+        self.out.paths.try_reserve(few)?;
         self.tables.reserve(few)?;
         self.places.reserve(few)?;
         self.names.reserve(few)

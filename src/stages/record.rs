@@ -57,6 +57,7 @@ pub fn record(
     recorder.unsure = !recorder.base.is_known() && context.is_loaded();
     (recorder.keeps, recorder.stays) = (keeps, stays);
     if !options.dry_run {
+        recorder.met.try_reserve(pairing.paired.len())?;
         let outcome = recorder.run(loaded, pairing);
         recorder.vm.end_walk();
         outcome?;

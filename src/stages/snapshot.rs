@@ -164,6 +164,7 @@ impl Snapshot {
             ..Snapshot::default()
         };
         snapshot.known.reserve(chunk.functions())?;
+        snapshot.whole.try_reserve(SMALL)?;
         snapshot.known.see(vm.val(context.loaded).addr)?;
         for address in &context.skip {
             snapshot.known.see(*address)?;

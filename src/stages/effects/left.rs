@@ -216,6 +216,7 @@ pub(super) struct NamedTables {
 impl NamedTables {
     fn of(vm: &Vm, snapshot: &Snapshot) -> Result<NamedTables> {
         let mut named = NamedTables::default();
+        named.tables.try_reserve(snapshot.len())?;
         for number in 0..snapshot.len() {
             let (table, theirs) = snapshot.table(number);
             let slots = snapshot.slots_of(number);

@@ -69,7 +69,9 @@ impl Identity {
             None => None,
         };
         let mut renamed = FxHashMap::default();
-        if let (Some(base), Some(alignment)) = (&base, &alignment) {
+        if let (Some(base), Some(alignment)) = (&base, &alignment)
+            && !alignment.is_same()
+        {
             for (id, variable) in definitions.variables() {
                 let former = alignment
                     .base_variable(id)

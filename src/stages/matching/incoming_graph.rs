@@ -115,6 +115,7 @@ impl Pairer<'_> {
     pub(super) fn build_graph(&mut self) -> Result<()> {
         let mut work = Vec::new();
         let mut cells = FxHashSet::default();
+        cells.try_reserve(self.out.known.cells())?;
         self.graph_from(self.loaded.value, &mut work)?;
         for i in 0..self.loaded.changes.len() {
             let Some(new) = self.loaded.changes.get(i).map(|change| change.new) else {

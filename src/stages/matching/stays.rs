@@ -4,7 +4,7 @@
 use super::{Function1, Function2, Pairing};
 use crate::lua::vm::{Ref, Vm};
 use crate::support::error::Result;
-use crate::support::mem::TryInsert;
+use crate::support::mem::TryPush;
 
 impl Pairing {
     /// Finds them. What their cells hold may change: the cells are the same ones.
@@ -12,6 +12,7 @@ impl Pairing {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn find_stays(&mut self, vm: &Vm) -> Result<()> {
+        let mut found = Vec::new();
         for (new, number) in self.new.iter().zip(0..) {
             let mut partners = new.partners.iter();
             let stays = partners.find_map(|f1| {
@@ -20,9 +21,11 @@ impl Pairing {
                     .then_some(old.at)
             });
             if let Some(old) = stays {
-                self.stays.try_insert_value(vm.val(new.at).addr, old)?;
+                found.try_push((vm.val(new.at).addr, old))?;
             }
         }
+        self.stays.try_reserve(found.len())?;
+        self.stays.extend(found);
         Ok(())
     }
 

@@ -63,6 +63,7 @@ impl TableMatching {
     pub(super) fn reserve(&mut self, pairs: usize) -> Result<()> {
         self.answered.try_reserve(pairs)?;
         self.have_all.try_reserve(pairs)?;
+        self.enumerated.try_reserve(pairs)?;
         Ok(self.pairs.try_reserve(pairs)?)
     }
 
