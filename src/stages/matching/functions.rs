@@ -75,6 +75,9 @@ pub(super) struct FunctionMatching {
     incoming: DenseMap,
     /// New pairs of functions.
     pairs: Vec<Edge>,
+    /// What the table of lineages has of the running functions, by their numbers among the known
+    /// ones, as far as it was asked.
+    notes: Vec<Option<Option<i64>>>,
     /// Upvalues of the incoming version (the first of a list) and those of the running version to
     /// which they answer, all of them, by nothing but their names.
     by_name: DenseMap,
@@ -84,6 +87,19 @@ impl FunctionMatching {
     /// Makes room for so many fresh objects.
     pub(super) fn reserve(&mut self, objects: usize) -> Result<()> {
         self.incoming.reserve(objects)
+    }
+
+    /// Keeps what the table of lineages has of a known function.
+    pub(super) fn keep_note(&mut self, known: u32, note: Option<i64>) -> Result<()> {
+        let count = known as usize + 1;
+        if let Some(more) = count.checked_sub(self.notes.len()) {
+            self.notes.try_reserve(more)?;
+            self.notes.resize(count, None);
+        }
+        if let Some(place) = self.notes.get_mut(known as usize) {
+            *place = Some(note);
+        }
+        Ok(())
     }
 
     /// Do new pairs of functions wait?
@@ -132,14 +148,16 @@ impl Pairer<'_> {
             degree: 0,
         };
         if own {
-            self.look_at(&mut function)?;
+            let note = self.functions.notes.get(known as usize).copied().flatten();
+            self.look_at(&mut function, note)?;
         }
         self.out.old.try_push(function)?;
         Ok(Some(number))
     }
 
-    /// Notes the cells of a running function, and which of them it assigns.
-    fn look_at(&mut self, function: &mut Function1) -> Result<()> {
+    /// Notes the cells of a running function, and which of them it assigns. `note`: what the table
+    /// of lineages has of it, if that is known.
+    fn look_at(&mut self, function: &mut Function1, note: Option<Option<i64>>) -> Result<()> {
         let (at, site, own) = (function.at, function.site, function.own);
         let list = match function.list {
             Some(list) => list,
@@ -149,7 +167,7 @@ impl Pairer<'_> {
             }
         };
         let upvalues = self.cells_of_old(list, at, site, own)?;
-        function.lineage = self.lineage.number(self.vm, at);
+        function.lineage = note.unwrap_or_else(|| self.lineage.number(self.vm, at));
         let noted = function
             .lineage
             .and_then(|number| self.lineage.profile_of(self.vm, at, number));
@@ -476,7 +494,7 @@ impl Pairer<'_> {
             .filter(|old| !old.looked_at)
             .cloned()
         {
-            self.look_at(&mut external)?;
+            self.look_at(&mut external, None)?;
             if let Some(old) = self.out.old.get_mut(f1 as usize) {
                 *old = external;
             }

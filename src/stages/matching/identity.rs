@@ -703,12 +703,14 @@ impl Pairer<'_> {
     /// load, and stand on the lines of another one.
     fn running_functions(&mut self) -> Result<Vec<SideFunction>> {
         let mut functions = Vec::new();
+        functions.try_reserve(self.out.known.functions())?;
         for number in 0..self.out.known.functions() as u32 {
             let Some(known) = self.out.known.function(number).filter(|known| known.own) else {
                 continue;
             };
-            let number = self.lineage.number(self.vm, known.at);
-            let profile = number.and_then(Lineage::profile);
+            let note = self.lineage.number(self.vm, known.at);
+            self.functions.keep_note(number, note)?;
+            let profile = note.and_then(Lineage::profile);
             functions.try_push(SideFunction {
                 at: known.at,
                 info: known.info,
@@ -793,7 +795,7 @@ impl Pairer<'_> {
                     found = true;
                 }
             } else if o.is_function() && n.is_function() {
-                // (Where both were met already, it does not matter where the file has put this one.)
+                // (Where both were met already, it does not matter where the file puts this one.)
                 let met = match self.out.number1(o.addr).zip(self.number2(n.addr)) {
                     None => {
                         let site = self.site_of(definition)?;
