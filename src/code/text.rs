@@ -94,7 +94,8 @@ pub(super) fn has_word(text: &[u8], word: &[u8]) -> bool {
     let blocks = begins.iter().zip(ends).zip((0..).step_by(BLOCK));
     let is_in = |from: usize, to: usize| {
         let part = text.get(from..to.min(text.len())).unwrap_or_default();
-        part.windows(word.len()).any(|found| found == word)
+        let mut found = part.windows(word.len());
+        found.any(|found| found.first() == Some(first) && found == word)
     };
     let may_begin = |(begin, end): (&[u8; BLOCK], &[u8; BLOCK])| {
         let both = begin.iter().zip(end);

@@ -371,6 +371,11 @@ impl Pairing {
             .and_then(|known| self.met1.get(known))
     }
 
+    /// How many upvalues there are: they are numbered below this.
+    pub fn upvalues(&self) -> usize {
+        self.upvalues.len()
+    }
+
     /// An upvalue by its number.
     pub fn upvalue(&self, number: u32) -> NamedUpvalue {
         self.upvalues

@@ -943,6 +943,7 @@ impl Planner<'_> {
         out.tally.changed.try_reserve(count)?;
         out.joins.reserve(count)?;
         let mut lists = JoinLists::default();
+        lists.first.reserve(pairing.upvalues())?;
         for (number, new) in pairing.new.iter().enumerate() {
             let mut partners = new
                 .partners

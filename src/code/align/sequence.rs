@@ -189,6 +189,9 @@ fn by_tokens(
             }
         }
     }
+    if with.is_empty() {
+        return Ok(()); // (nearly always: most sequences are known by then)
+    }
     // Of each: the most that it shares with one other, which one, and whether that is one alone.
     type Best = (f64, usize, bool);
     let note = |best: &mut Option<Best>, score: f64, other: usize| match best {

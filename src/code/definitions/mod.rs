@@ -115,7 +115,7 @@ impl Definitions {
             _ => {}
         }
         let mut out = Definitions::empty(secret, dump.len());
-        out.reserve(dump.len())?;
+        out.reserve(dump.len(), base)?;
         let read = Reader::of(&dump).map(|mut reader| {
             let parsed = parse::parse(&mut reader, &mut out, secret)?;
             let known = base.map(Known::of).transpose()?;
@@ -131,16 +131,24 @@ impl Definitions {
         Ok(Some(out))
     }
 
-    /// Makes room for what a dump of this length has, as a rule.
-    fn reserve(&mut self, length: usize) -> Result<()> {
-        self.texts.try_reserve(length / 192)?;
-        self.numbers.try_reserve(length / 192)?;
-        self.constants.try_reserve(length / 40)?;
-        self.definitions.try_reserve(length / 96)?;
-        self.variables.try_reserve(length / 80)?;
-        self.fields.try_reserve(length / 80)?;
-        self.stores.try_reserve(length / 48)?;
-        self.lists.try_reserve(length / 48)?;
+    /// Makes room for what the older version has, or else for what a dump of this length has, as a
+    /// rule.
+    fn reserve(&mut self, length: usize, base: Option<&Definitions>) -> Result<()> {
+        let count = |count: fn(&Definitions) -> usize, bytes: usize| {
+            let known = base.map(|base| count(base) + count(base) / 64);
+            known.unwrap_or(length / bytes).min(length / 16)
+        };
+        self.texts.try_reserve(count(|of| of.texts.len(), 192))?;
+        self.numbers.try_reserve(count(|of| of.texts.len(), 192))?;
+        self.constants
+            .try_reserve(count(|of| of.constants.len(), 40))?;
+        self.definitions
+            .try_reserve(count(|of| of.definitions.len(), 96))?;
+        self.variables
+            .try_reserve(count(|of| of.variables.len(), 80))?;
+        self.fields.try_reserve(count(|of| of.fields.len(), 80))?;
+        self.stores.try_reserve(count(|of| of.stores.len(), 48))?;
+        self.lists.try_reserve(count(|of| of.lists.len(), 48))?;
         Ok(())
     }
 

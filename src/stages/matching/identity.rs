@@ -728,6 +728,7 @@ impl Pairer<'_> {
     /// load, and stand on the lines of another one.
     fn running_functions(&mut self) -> Result<Vec<SideFunction>> {
         let mut functions = Vec::new();
+        functions.try_reserve(self.out.known.functions())?;
         for number in 0..self.out.known.functions() as u32 {
             let Some(known) = self.out.known.function(number).filter(|known| known.own) else {
                 continue;
