@@ -1429,12 +1429,21 @@ impl<'a> Reload<'a> {
             if self.heap.tables[*old].meta.is_some() && self.heap.tables[*new].meta.is_none() {
                 return Err(Open("a metatable that the file has no longer"));
             }
-            let file = &self.heap.tables[*new].fields;
-            let (fields, wrapped) = (&self.heap.tables[*old].fields, |value| self.wrapped(value));
-            if fields
-                .iter()
-                .any(|(key, value)| !file.contains_key(key) && wrapped(*value).is_some())
-            {
+        }
+        for table in self
+            .pairs
+            .enumerated
+            .iter()
+            .chain(self.pairs.tables.values())
+        {
+            let is_written = |key: &Key| {
+                let mut changes = self.ran.changes.iter();
+                changes.any(|change| change.table == *table && change.key == *key)
+                    || (self.pairs.tables.iter())
+                        .any(|(new, old)| old == table && self.heap.get(*new, key) != Value::Nil)
+            };
+            let mut fields = self.heap.tables[*table].fields.iter();
+            if fields.any(|(key, value)| !is_written(key) && self.wrapped(*value).is_some()) {
                 return Err(Open("a wrapper in a place that the file lacks"));
             }
         }
