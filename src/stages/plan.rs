@@ -24,7 +24,7 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// Lists to which calls append, by address: the tables in them, and how many were left out.
-type Lists = FxHashMap<usize, (FxHashSet<usize>, i64)>;
+type AppendedLists = FxHashMap<usize, (FxHashSet<usize>, i64)>;
 
 /// So many entries of what a module says are read.
 const MOST_SAID: usize = 100;
@@ -821,7 +821,7 @@ impl Planner<'_> {
                 }
             }
         }
-        let mut lists = Lists::default();
+        let mut lists = AppendedLists::default();
         for op in &self.loaded.left.ops {
             let new = op.new;
             let mut op = Op {
@@ -849,7 +849,7 @@ impl Planner<'_> {
 
     /// Does an operation, of which the file's value is `new`, append a running table to a list that
     /// has it? Else it gets the index behind those that are left.
-    fn is_on_list(&mut self, op: &mut Op, new: Ref, lists: &mut Lists) -> Result<bool> {
+    fn is_on_list(&mut self, op: &mut Op, new: Ref, lists: &mut AppendedLists) -> Result<bool> {
         let Place::Value { table, key } = op.place else {
             return Ok(false);
         };

@@ -12,12 +12,12 @@ use crate::support::error::{Result, shown};
 use crate::support::mem::{TryInsert, TryPush};
 
 /// First and last line of a function.
-type Lines = (i32, i32);
+type LineRange = (i32, i32);
 
 impl Identity {
     /// The functions that the main function of the last load gave to others, and that are edited
     /// now.
-    fn edited_arguments(&self) -> Result<Vec<(DefinitionId, Lines)>> {
+    fn edited_arguments(&self) -> Result<Vec<(DefinitionId, LineRange)>> {
         let mut found = Vec::new();
         let Some((base, definitions)) = self.versions().filter(|_| self.is_text_edited()) else {
             return Ok(found);
@@ -36,7 +36,7 @@ impl Identity {
         base: &Definitions,
         definitions: &Definitions,
         old: DefinitionId,
-    ) -> Option<(DefinitionId, Lines)> {
+    ) -> Option<(DefinitionId, LineRange)> {
         let new = self.counterpart(old)?;
         let codes = base
             .function_digest(old)
@@ -61,7 +61,7 @@ impl Pairer<'_> {
         if given.is_empty() {
             return Ok(());
         }
-        let mut met: FxHashSet<Lines> = FxHashSet::default();
+        let mut met: FxHashSet<LineRange> = FxHashSet::default();
         let known = self.out.new.iter();
         let known = known.map(|function| (function.info.line, function.info.last));
         for lines in known.chain(self.loaded.left.functions.iter().copied()) {
