@@ -533,6 +533,33 @@ describe("registrations", function()
         assert.same({ daily, daily }, { cron.jobs[1], M.jobs.daily })
       end)
 
+      -- What the library made of the file's table is the file's: its new fields come in.
+      it("a class of a given table gets the fields that the file adds", function()
+        local class = app:module("class", [[
+          local all = { list = {}, by_name = {}, names = setmetatable({}, { __mode = "k" }) }
+          local function class(name, fields)
+            local c = { name = name }
+            for k, v in pairs(fields) do c[k] = v end
+            c.__index = c
+            all.list[#all.list + 1], all.by_name[name], all.names[c] = c, c, name
+            return setmetatable(c, { __call = function() return setmetatable({}, c) end })
+          end
+          return setmetatable(all, { __call = function(_, ...) return class(...) end })]])
+        local source = "local Window = require 'class'('Window', { width = 100 }) "
+          .. "function Window:draw() return 'old ' .. self.width end return Window"
+        local Window = app:module("chat", source)
+        local window = Window()
+        source = source:gsub("width = 100", "width = 100, height = 50")
+          :gsub("'old ' .. self.width", "'new ' .. self.width * self.height")
+        for _ = 1, 2 do
+          assert.same({}, update(source).warnings)
+          assert.equal("new 5000", window:draw())
+          assert.same({ Window }, class.list)
+          assert.same({ Window, "Window" }, { class.by_name.Window, class.names[Window] })
+          source = source .. " "
+        end
+      end)
+
       it("one more call with a name that others have is another one", function()
         local function route(path)
           return ("bus.on('route', M.%s, { '/%s' }) "):format(path, path)

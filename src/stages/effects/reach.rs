@@ -74,6 +74,7 @@ impl Effects<'_> {
                 if !val.is_table() || depth == 0 {
                     return Ok(0);
                 }
+                given.nested.try_insert_value(val.addr, ())?;
                 let mut digest = 0u64;
                 let entries = vm.keep_some(value, MOST_GIVEN)?;
                 given.is_cut |= entries.len() as usize == MOST_GIVEN;

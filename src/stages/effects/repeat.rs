@@ -154,6 +154,8 @@ pub struct CallArguments {
     pub held: Vec<Ref>,
     /// Tables of the load among the arguments.
     pub tables: FxHashSet<usize>,
+    /// These, and tables of the load in them.
+    pub nested: FxHashSet<usize>,
     /// Not all of these tables was looked at.
     pub is_cut: bool,
     /// Tells apart calls of one text (`get("/a long path…")`, `system({...})`).
@@ -576,13 +578,15 @@ impl Search<'_> {
         self.given.direct.contains(&self.vm.key_hash(value))
     }
 
-    /// May what was given be another value? A string or number that is an argument itself tells
-    /// which registration it is; what stands in a table tells something about it.
-    fn may_differ(&self, given: Ref) -> bool {
+    /// May what was given be another value, in a table that was given or elsewhere? A string or
+    /// number that is an argument itself tells which registration it is; what stands in a table
+    /// tells something about it. Of a record that the callee has made of that (a class of its
+    /// fields) the program may have more places, which the file's is to have as well.
+    fn may_differ(&self, given: Ref, in_given: bool) -> bool {
         match self.latitude {
             Latitude::Nothing => false,
             Latitude::Numbers => self.vm.kind(given) == Kind::Number,
-            Latitude::Data | Latitude::Code => !self.is_direct(given),
+            Latitude::Data | Latitude::Code => in_given && !self.is_direct(given),
         }
     }
 

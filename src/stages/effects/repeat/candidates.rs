@@ -6,8 +6,8 @@ use super::super::names::{FunctionNames, MatchStrength};
 use super::super::past::{SMALL, Spot, Write};
 use super::unify::score;
 use super::{
-    DEPTH, EntryList, FEW, Holders, InOrder, MOST_BEHIND, MOST_LINKS, MOST_LOOKED_AT, Search,
-    SearchReason, Spotted,
+    DEPTH, EntryList, FEW, Holders, InOrder, Latitude, MOST_BEHIND, MOST_LINKS, MOST_LOOKED_AT,
+    Search, SearchReason, Spotted,
 };
 use crate::code::Digest;
 use crate::lua::heap::Place;
@@ -142,7 +142,7 @@ impl Search<'_> {
                 let kind = self.vm.kind(value);
                 if matches!(kind, Kind::String | Kind::Number)
                     && self.is_given(value)
-                    && !self.may_differ(value)
+                    && !self.may_differ(value, self.latitude >= Latitude::Data)
                 {
                     let value = self.vm.key_hash(value);
                     if rarest.is_none_or(|rarest| with(self, value) < with(self, rarest)) {

@@ -20,17 +20,23 @@ impl Search<'_> {
     pub(super) fn value(&mut self, assignment: &mut Assignment, guess: Guess) -> Result<bool> {
         match self.is_new(self.vm.val(guess.new)) {
             true => self.unify(assignment, guess),
-            false => self.value_later(assignment, guess),
+            false => self.value_later(assignment, guess, false),
         }
     }
 
-    /// The same; what a new object leads to becomes pending.
-    fn value_later(&mut self, assignment: &mut Assignment, guess: Guess) -> Result<bool> {
+    /// The same; what a new object leads to becomes pending. `in_given`: it stands in a table that
+    /// the call was given.
+    fn value_later(
+        &mut self,
+        assignment: &mut Assignment,
+        guess: Guess,
+        in_given: bool,
+    ) -> Result<bool> {
         let Guess { new, old, place } = guess;
         let val = self.vm.val(new);
         if !Self::is_object(val) {
             let differs = assignment.differs;
-            let fits = self.scalar(assignment, new, old)?;
+            let fits = self.scalar(assignment, new, old, in_given)?;
             if let Spotted::At(Place::Value { table, .. }) = place
                 && self.is_on_record(table)
             {
@@ -57,7 +63,13 @@ impl Search<'_> {
         integer.or_else(|| self.vm.float(number))
     }
 
-    fn scalar(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
+    fn scalar(
+        &mut self,
+        assignment: &mut Assignment,
+        new: Ref,
+        old: Ref,
+        in_given: bool,
+    ) -> Result<bool> {
         let kind = self.vm.kind(new);
         if kind == Kind::Boolean {
             let is_given = self.given.values.contains(&self.vm.key_hash(new));
@@ -77,7 +89,7 @@ impl Search<'_> {
             };
             let is_near = numbers.0.is_some() && numbers.1.is_some()
                 || self.latitude >= Latitude::Data && !Self::is_object(self.vm.val(old));
-            return Ok(is_near && self.may_differ(new));
+            return Ok(is_near && self.may_differ(new, in_given));
         }
         if kind != self.vm.kind(old) {
             return Ok(false);
@@ -188,7 +200,7 @@ impl Search<'_> {
                     index: i,
                 }),
             };
-            if !self.value_later(assignment, held)? {
+            if !self.value_later(assignment, held, false)? {
                 return Ok(false);
             }
         }
@@ -233,6 +245,7 @@ impl Search<'_> {
             return Ok(false);
         }
         let entries = self.vm.keep_entries(new)?;
+        let in_given = self.given.nested.contains(&self.vm.val(new).addr);
         // What is no object tells two records apart soonest: the event's name.
         let cheap_first = entries.iter().map(|entry| (false, entry));
         let by_cost = cheap_first.chain(entries.iter().map(|entry| (true, entry)));
@@ -255,7 +268,8 @@ impl Search<'_> {
                     continue;
                 }
             }
-            if !self.value_later(assignment, Guess::in_table(value, there, old, key))? {
+            let in_table = Guess::in_table(value, there, old, key);
+            if !self.value_later(assignment, in_table, in_given)? {
                 return Ok(false);
             }
         }
@@ -272,7 +286,7 @@ impl Search<'_> {
 
     /// A list that was given may be shorter than the older one.
     fn compare_ends(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<()> {
-        let is_list = self.given.tables.contains(&self.vm.val(new).addr);
+        let is_list = self.given.nested.contains(&self.vm.val(new).addr);
         let length = self.vm.raw_len(new);
         if is_list && assignment.differs.is_none() && self.vm.raw_len(old) > length {
             let rest = self
