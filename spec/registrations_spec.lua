@@ -533,6 +533,29 @@ describe("registrations", function()
         assert.same({ daily, daily }, { cron.jobs[1], M.jobs.daily })
       end)
 
+      it("a table under the name that its call was given keeps its state, whatever is edited",
+        function()
+          local quests = app:module("quests", [[
+            local Q = { defs = {}, order = {} }
+            function Q.define(id, def) Q.defs[id] = def Q.order[#Q.order + 1] = def end
+            return Q]])
+          local function text_of(steps, said, first)
+            return ("local Q = require 'quests' %s Q.define('intro', { steps = { %s }, "
+              .. "done = function() return '%s' end }) return {}"):format(first or "", steps, said)
+          end
+          app:module("chat", text_of("'talk'", "old"))
+          local intro = quests.defs.intro
+          intro.count = 3
+          update(text_of("'talk', 'walk'", "new"))
+          assert.same({ "new", 3 }, { intro.done(), intro.count })
+          assert.same({ { intro }, { intro = intro } }, { quests.order, quests.defs })
+          local other = "Q.define('other', { steps = {}, done = function() return 'other' end })"
+          local report = update(text_of("'talk', 'run'", "newer", other), { data = "merge" })
+          assert.same({ {}, 1 }, { report.warnings, report.calls.new })
+          assert.same({ "newer", 3, { "talk", "run" } }, { intro.done(), intro.count, intro.steps })
+          assert.same({ intro, quests.defs.other }, quests.order)
+        end)
+
       -- What the library made of the file's table is the file's: its new fields come in.
       it("a class of a given table gets the fields that the file adds", function()
         local class = app:module("class", [[

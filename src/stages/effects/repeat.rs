@@ -188,6 +188,8 @@ pub struct Assignment {
     /// The sum of the first lines of the module's functions: where nothing else tells, calls were
     /// made in their order.
     lines: u64,
+    /// How many of these functions have neither a name nor the code in common.
+    guesses: u32,
     /// Two given values that differ: the older, the new one; nil for what is missing.
     pub differs: Option<(Ref, Ref)>,
     /// How far all such values are apart.
@@ -213,6 +215,7 @@ struct Checkpoint {
     places: usize,
     score: u32,
     lines: u64,
+    guesses: u32,
     differs: Option<(Ref, Ref)>,
     distance: f64,
 }
@@ -240,6 +243,7 @@ impl Assignment {
             places: self.places.len(),
             score: self.score,
             lines: self.lines,
+            guesses: self.guesses,
             differs: self.differs,
             distance: self.distance,
         }
@@ -254,6 +258,7 @@ impl Assignment {
         self.places.truncate(mark.places);
         self.score = mark.score;
         self.lines = mark.lines;
+        self.guesses = mark.guesses;
         self.differs = mark.differs;
         self.distance = mark.distance;
     }

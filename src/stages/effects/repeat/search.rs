@@ -173,22 +173,25 @@ impl Search<'_> {
         found: &Assignment,
         best: &mut Option<(Assignment, bool)>,
     ) -> Result<()> {
-        let mut mine = false;
+        let (mut mine, mut is_certain) = (false, found.guesses == 0);
         for (_, old) in &found.pairs {
             mine = mine || self.belongs(*old, DEPTH)?;
         }
         if !mine && self.latitude != Latitude::Numbers {
-            // Data of the file's, equal in all, by themselves or in records of the callee's; or
-            // what stands under the very name that was given.
+            // Data of the file's, equal in all, by themselves or in records of the callee's.
             let (vm, given) = (&self.vm, self.given);
             let is_data = |new: Ref| given.tables.contains(&vm.val(new).addr);
-            let is_anchor = |(new, old): &(Ref, Ref)| {
+            mine = found.pairs.iter().all(|(new, _)| vm.val(*new).is_table())
+                && found.pairs.iter().any(|(new, _)| is_data(*new));
+            is_certain = false;
+        }
+        if self.latitude == Latitude::Data && !is_certain {
+            // Nothing but the data tells: they have to stand under the very name that was given.
+            let vm = &self.vm;
+            mine &= found.pairs.iter().any(|(new, old)| {
                 let both = (vm.val(*new).addr, vm.val(*old).addr);
                 self.anchors.contains(&both)
-            };
-            mine = found.pairs.iter().all(|(new, _)| vm.val(*new).is_table())
-                && found.pairs.iter().any(|(new, _)| is_data(*new))
-                && (self.latitude != Latitude::Data || found.pairs.iter().any(is_anchor));
+            });
         }
         if !mine {
             return Ok(());

@@ -168,9 +168,7 @@ impl Search<'_> {
             else {
                 return Ok(false);
             };
-            if likeness == MatchStrength::Any && self.latitude == Latitude::Data {
-                return Ok(false); // nothing but the data could tell
-            }
+            assignment.guesses += u32::from(likeness == MatchStrength::Any);
             assignment.score += score(likeness);
             assignment.lines += self
                 .vm
