@@ -7,7 +7,6 @@ local shown = arguments.shown
 
 local error, next, rawequal, rawget, select, type = error, next, rawequal, rawget, select, type
 local format, sort, math_type = string.format, table.sort, math.type
-local unpack = table.unpack
 local loaded = core.loaded
 
 local undo = {}
@@ -30,12 +29,10 @@ function undo.set(value)
     history = value
 end
 
-local NOTHING = {}
-for i = 1, UNDO.n do NOTHING[i] = false end
-
 --- Room for all that undoes one module's reload.
 function undo.entry(record)
-    local entry = { older = false, serial = 0, unpack(NOTHING) }
+    local entry = { older = false, serial = 0 }
+    for i = 1, UNDO.n do entry[i] = false end
     entry[UNDO.record], entry[UNDO.generation] = record, 0
     return entry
 end
