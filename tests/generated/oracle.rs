@@ -1460,7 +1460,15 @@ impl<'a> Reload<'a> {
                 if is_function(was) || is_function(is) {
                     return Err(Open("a change of kind with functions or imports"));
                 }
-                content = self.kinds(oracle, known, was, is)?.unwrap_or(was);
+                let has_record =
+                    !oracle.record.tables.is_empty() || !oracle.record.cells.is_empty();
+                let is_plain = |value| !matches!(value, Value::Import(_)) && !self.is_object(value);
+                let is_fixed = !has_record && !self.is_assigned(new);
+                content = match is_fixed && is_plain(was) && self.policy != Policy::Replace {
+                    // Nobody can have changed it.
+                    true => self.own(is),
+                    false => self.kinds(oracle, known, was, is)?.unwrap_or(was),
+                };
             }
             let imports = self.is_object(content) || is_foreign(self.heap, content);
             self.data.imported += u64::from(was != content && imports);

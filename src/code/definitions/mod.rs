@@ -224,7 +224,7 @@ impl Definitions {
     /// The functions that stand directly in the main function of the dump that was read.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::support::error::Error::Memory).
+    /// [`Error::Memory`].
     pub(super) fn outermost<'d>(&self, dump: &'d [u8]) -> Result<Vec<MainChild<'d>>> {
         let children = self.protos.iter().filter(|proto| proto.parent == Some(0));
         collected(children.map(|proto| {
