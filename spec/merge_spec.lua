@@ -177,6 +177,18 @@ describe("data = 'merge' (R8)", function()
     assert.same({ t = { 1, 2 } }, M)
   end)
 
+  it("lets an untouched table go that leads to what others have made", function()
+    local lib = app:module("lib", "return { n = 1 }")
+    local M = load_first
+      "local M = { s = { lib = require 'lib', of = { require 'lib' } } } return M"
+    local text = "local M = { lib = require 'lib' } return M"
+    app:update("m", text)
+    assert.equal(lib, M.s.of[1])
+    lib.n = 2
+    merge(text)
+    assert.same({ lib = { n = 2 } }, M)
+  end)
+
   it("brings a changed row that a `keep` in between did not, and its place", function()
     local M = load_first "return { list = { { x = 0 }, 0, 1 } }"
     app:update("m", "return { list = { { x = 1 }, 1, 0 } }")

@@ -707,14 +707,15 @@ impl<'a> Recorder<'a> {
                 return Ok(false);
             }
             let address = self.vm.val(table).addr;
-            if self.is_answered(address)? {
-                continue; // the file has it elsewhere
+            let path = held.number().map_or(place.path(), Path::of);
+            let is_of_others = !seen.is_empty() && !self.base.knows(path);
+            if is_of_others || self.is_answered(address)? {
+                continue; // a reference: to what others have made, or the file has elsewhere
             }
             let is_met = seen.try_insert_value(address, ())?.is_some();
             if is_met || !self.is_plain(table)? {
                 return Ok(false);
             }
-            let path = held.number().map_or(place.path(), Path::of);
             let mut left = self.base.keys(path);
             let mut cursor = self.vm.walk(table, Ref::NIL)?;
             while let Some(entry) = cursor.next(self.vm) {
