@@ -134,14 +134,9 @@ impl Numbers {
 
     /// The number of an object, if it has one.
     pub fn of(&self, vm: &Vm, object: Ref) -> Option<i64> {
-        self.given_or(vm, object, || self.lineage.of(vm, object))
-    }
-
-    /// The number that this load has given to an object, or else the one that is noted.
-    fn given_or(&self, vm: &Vm, object: Ref, noted: impl FnOnce() -> Option<i64>) -> Option<i64> {
         match self.given.get(&vm.val(object).addr) {
             Some(number) => (*number != 0).then_some(*number),
-            None => noted(),
+            None => self.lineage.of(vm, object),
         }
     }
 

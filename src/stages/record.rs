@@ -385,11 +385,11 @@ impl<'a> Recorder<'a> {
             }
         }
         let number = match known {
-            Some(number) => number,
-            None => match self.numbers.own(self.vm, running)? {
-                Some(number) => number,
-                None => return Ok(Held::OTHER),
-            },
+            None => self.numbers.own(self.vm, running)?,
+            known => known,
+        };
+        let Some(number) = number else {
+            return Ok(Held::OTHER);
         };
         if first {
             self.waiting.try_push(MetTable {

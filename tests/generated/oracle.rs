@@ -97,6 +97,13 @@ struct Record {
 }
 
 impl Record {
+    /// Is anything on record of the module?
+    fn is_kept(&self) -> bool {
+        !self.tables.is_empty() || !self.cells.is_empty()
+    }
+}
+
+impl Record {
     /// A table goes on with all that is on record of it.
     fn keep(&mut self, older: &Record, path: &str) {
         let Some(keys) = older.tables.get(path) else {
@@ -1168,11 +1175,9 @@ impl<'a> Reload<'a> {
         if !differ || is_data && self.policy == Policy::Replace {
             return Ok(None);
         }
-        let has_record = !oracle.record.tables.is_empty() || !oracle.record.cells.is_empty();
-        let is_plain = |value| !matches!(value, Value::Import(_)) && !self.is_object(value);
         match known {
-            None if !has_record && !is_data => Ok(None),
-            _ if !is_data || !is_plain(old) || !is_plain(new) => {
+            None if !oracle.record.is_kept() && !is_data => Ok(None),
+            _ if !is_data || self.is_others(old) || self.is_others(new) => {
                 Err(Open("a change of kind with functions or imports"))
             }
             Some(Known::Scalar(known)) if *known == new => Ok(Some(old)),
@@ -1460,11 +1465,8 @@ impl<'a> Reload<'a> {
                 if is_function(was) || is_function(is) {
                     return Err(Open("a change of kind with functions or imports"));
                 }
-                let has_record =
-                    !oracle.record.tables.is_empty() || !oracle.record.cells.is_empty();
-                let is_plain = |value| !matches!(value, Value::Import(_)) && !self.is_object(value);
-                let is_fixed = !has_record && !self.is_assigned(new);
-                content = match is_fixed && is_plain(was) && self.policy != Policy::Replace {
+                let is_fixed = !oracle.record.is_kept() && !self.is_assigned(new);
+                content = match is_fixed && !self.is_others(was) && self.policy != Policy::Replace {
                     // Nobody can have changed it.
                     true => self.own(is),
                     false => self.kinds(oracle, known, was, is)?.unwrap_or(was),

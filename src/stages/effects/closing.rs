@@ -108,7 +108,8 @@ impl Effects<'_> {
         }
         if let Some((text, number)) = call.cut {
             let place = self.place_of_call(vm, made, &call)?;
-            vm.limits.note(text, number, place, is_recorded)?;
+            vm.limits
+                .note(text, number, Where::Named(place), is_recorded)?;
         }
         if is_recorded && self.is_removed(vm, made, &call)? {
             return self.put_back(vm, &writes);
@@ -122,10 +123,10 @@ impl Effects<'_> {
         vm: &mut Vm,
         made: Creations<'_>,
         call: &OpenCall,
-    ) -> Result<Where> {
+    ) -> Result<String> {
         let label = self.label(vm, made, call)?;
         let (file, line) = &call.place;
-        Ok(Where::Named(format!("{file}:{line}: {label}")))
+        Ok(format!("{file}:{line}: {label}"))
     }
 
     fn put_back(&mut self, vm: &mut Vm, writes: &[Write]) -> Result<()> {
@@ -278,8 +279,7 @@ impl Effects<'_> {
         call: &mut OpenCall,
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
-        let is_told = !call.given.direct.is_empty() && !call.given.tables.is_empty();
-        let latitudes = match is_told {
+        let latitudes = match call.given.names_data() {
             true => &[Latitude::Nothing, Latitude::Numbers, Latitude::Data][..],
             false => &[Latitude::Nothing, Latitude::Numbers],
         };
@@ -312,7 +312,7 @@ impl Effects<'_> {
         writes: &[Write],
     ) -> Result<()> {
         let adds = writes.iter().any(|write| vm.val(write.old).is_nil());
-        if !adds || call.given.direct.is_empty() || call.given.tables.is_empty() {
+        if !adds || !call.given.names_data() {
             return Ok(());
         }
         let older = self.searching(vm, made, &call.given, |search| {

@@ -440,7 +440,7 @@ impl Effects<'_> {
         };
         let place = self.place_of_call(vm, made, &call)?;
         self.open.try_push(call)?;
-        vm.limits.meet(text, number, place)
+        vm.limits.meet(text, number, Where::Named(place))
     }
 
     /// The innermost call can change more than is remembered.
@@ -448,9 +448,8 @@ impl Effects<'_> {
         let Some(call) = self.open.pop() else {
             return Ok(());
         };
-        if let Where::Named(text) = self.place_of_call(vm, made, &call)?
-            && !self.calls.beyond.contains(&text)
-        {
+        let text = self.place_of_call(vm, made, &call)?;
+        if !self.calls.beyond.contains(&text) {
             self.calls.beyond.try_push(text)?;
         }
         self.open.try_push(call)

@@ -64,7 +64,7 @@ pub struct Search<'a> {
     /// What may differ.
     pub latitude: Latitude,
     /// What stands under a string or number that the call itself was given, and what stood there,
-    /// by address.
+    /// by address, where given data may differ.
     pub anchors: FxHashSet<(usize, usize)>,
     /// Which entries of large tables hold functions of the module's own; and, for data, all
     /// records.
@@ -160,6 +160,13 @@ pub struct CallArguments {
     pub is_cut: bool,
     /// Tells apart calls of one text (`get("/a long path…")`, `system({...})`).
     pub digest: u64,
+}
+
+impl CallArguments {
+    /// Does a name or number tell which registration it is that the given tables say something of?
+    pub fn names_data(&self) -> bool {
+        !self.direct.is_empty() && !self.tables.is_empty()
+    }
 }
 
 /// Why an older function is looked for that stands where a call has not put the file's.
@@ -401,7 +408,7 @@ impl Search<'_> {
             return Ok(None);
         }
         for one in wanted.iter().filter(|one| one.table.is_some()) {
-            if self.is_direct(one.key) {
+            if self.latitude == Latitude::Data && self.is_direct(one.key) {
                 let both = (self.vm.val(one.new).addr, self.vm.val(one.old).addr);
                 self.anchors.try_insert_value(both, ())?;
             }

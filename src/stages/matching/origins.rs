@@ -17,7 +17,6 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::SOME;
 use crate::code::Digest;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
@@ -238,8 +237,6 @@ pub(super) fn find(
         .out
         .of
         .try_reserve(count.max(roots.functions.len()))?;
-    // (Functions have none, unless they are locals.)
-    finder.out.holders.try_reserve(SOME + count / 16)?;
     match by {
         By::Prototype => finder.functions(roots.functions)?,
         By::Place => {

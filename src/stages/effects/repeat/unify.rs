@@ -271,7 +271,9 @@ impl Search<'_> {
                 return Ok(false);
             }
         }
-        self.compare_ends(assignment, new, old)?;
+        if in_given {
+            self.compare_ends(assignment, new, old)?;
+        }
         if !m.is_nil() && self.is_new(m) {
             self.pending.try_push(Guess {
                 new: metatable,
@@ -284,9 +286,8 @@ impl Search<'_> {
 
     /// A list that was given may be shorter than the older one.
     fn compare_ends(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<()> {
-        let is_list = self.given.nested.contains(&self.vm.val(new).addr);
         let length = self.vm.raw_len(new);
-        if is_list && assignment.differs.is_none() && self.vm.raw_len(old) > length {
+        if assignment.differs.is_none() && self.vm.raw_len(old) > length {
             let rest = self
                 .vm
                 .element(old, u32::try_from(length + 1).unwrap_or(u32::MAX))?;
