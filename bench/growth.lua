@@ -107,6 +107,7 @@ local function registrations(line, fresh)
             write("bus", [[
                 local bus = { list = {} }
                 function bus.on(event, f) bus.list[#bus.list + 1] = { event = event, f = f } end
+                function bus.add(_, data, f) bus.list[#bus.list + 1] = { data = data, f = f } end
                 return bus]])
         end
         return module(text)(...)
@@ -305,6 +306,14 @@ local dimensions = {
     { "handlers of one event", registrations "bus.on('e', function() return $v end)" },
     { "handlers of one event, one edited", registrations(
         "bus.on('e', function() return $i == 1 and $v end)") },
+    { "registrations, their data edited",
+        registrations "bus.on('e$i', { f = function() return $i end, value = 'a$v' })" },
+    { "registrations of no name, their data edited",
+        registrations "bus.add('e$i', { value = 'a$v', n = $i }, function() return $i end)" },
+    { "registrations of no name and one function, their data edited",
+        registrations "M.f = M.f or function() end bus.add('e$i', { value = 'a$v' }, M.f)" },
+    { "registrations of no name, new", registrations(
+        "bus.add('e$i', { value = 'a', n = $i$v }, function() return $i$v end)", "e$v.") },
     { "handlers, one more", module(nameless,
         { becomes = function(n, version) return nameless(n + version, version) end }) },
     { "objects registered", module(objects) },

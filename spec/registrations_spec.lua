@@ -501,6 +501,87 @@ describe("registrations", function()
             .. "registration stays: take it out in __hotfix", report.warnings[1], 1, true)
         end)
 
+      describe("where the registry keeps no name:", function()
+        local list
+        before_each(function()
+          list = app:module("plain", [[
+            local P = { list = {} }
+            function P.on(_, data, f) P.list[#P.list + 1] = { data = data, f = f } end
+            return P]]).list
+        end)
+
+        local function on(...)
+          local lines = { "local plain, M = require 'plain', {} function M.hit() end" }
+          for _, call in ipairs { ... } do
+            lines[#lines + 1] = ("plain.on('%s', { %s }, M.hit)"):format(table.unpack(call))
+          end
+          return table.concat(lines, "\n") .. "\nreturn M"
+        end
+        local function data()
+          local all = {}
+          for i, entry in ipairs(list) do
+            all[i] = tostring(entry.data[1]) .. "/" .. tostring(entry.data.x)
+          end
+          return table.concat(all, " ")
+        end
+
+        it("what nothing tells from others is there once more, with a warning for each", function()
+          app:module("chat", on({ "a", "'a'" }, { "b", "'b'" }))
+          local report = update(on({ "a", "'a2'" }, { "b", "'b2'" }))
+          assert.same({ 4, 2, 2 }, { #list, report.calls.new, #report.warnings })
+          for _, warning in ipairs(report.warnings) do
+            assert.matches("is registered once more, since what it is given has changed", warning)
+          end
+        end)
+
+        it("from the second reload on the text of a call tells", function()
+          app:module("chat", on({ "a", "'a'" }, { "b", "'b'" }))
+          app:reloaded "chat"
+          local report = update(on({ "a", "'a2'" }, { "b", "'b2'" }))
+          assert.same({ "a/nil b/nil", 2, 0 }, { data(), report.calls.repeated, report.calls.new })
+          -- The first reload took what was given on record.
+          assert.same({ 2, {} }, { report.data.differing, report.warnings })
+        end)
+
+        it("a call that the last load did not make is a new one, wherever it stands", function()
+          app:module("chat", on({ "a", "'a'" }))
+          app:reloaded "chat"
+          local report = update(on({ "b", "'b'" }, { "a", "'a'" }))
+          assert.same({ "a/nil b/nil", 1, 1 }, { data(), report.calls.repeated, report.calls.new })
+          assert.same({}, report.warnings)
+        end)
+
+        it("calls of one text are told apart by what they are given alone", function()
+          app:module("chat", on({ "a", "'1'" }, { "a", "'2'" }))
+          app:reloaded "chat"
+          local report = update(on({ "a", "'3'" }, { "a", "'1'" }, { "a", "'2'" }))
+          assert.same({ "1/nil 2/nil 3/nil", 2, 1 },
+            { data(), report.calls.repeated, report.calls.new })
+        end)
+
+        for _, count in ipairs { 3, 80 } do
+          it(("%d calls whose data differ each keep their own"):format(count), function()
+            local calls, edited = {}, {}
+            for i = 1, count do
+              calls[i] = { "e" .. i, ("'a%d', x = %d"):format(i, i) }
+              edited[i] = { "e" .. i, ("'b%d', x = %d"):format(i, i + count) }
+            end
+            app:module("chat", on(table.unpack(calls)))
+            app:reloaded "chat"
+            local before = data()
+            local report = update(on(table.unpack(edited)))
+            assert.same({ before, count, 0 },
+              { data(), report.calls.repeated, report.calls.new })
+            -- The given tables are on record from now on.
+            update(on(table.unpack(calls)), { data = "merge" })
+            assert.equal(before, data())
+            update(on(table.unpack(edited)), { data = "merge" })
+            assert.equal("b1/" .. 1 + count, data():match "^%S+")
+            assert.equal(("b%d/%d"):format(count, 2 * count), data():match "%S+$")
+          end)
+        end
+      end)
+
       it("a handle that the module keeps is there once, whatever its call was given", function()
         local cron = app:module("cron", [[
           local C = { jobs = {} }

@@ -4,6 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::NameSources;
 use super::past::{Past, Spot, Write};
+use super::record::Recorded;
 use super::repeat::{Assignment, CallArguments, Latitude, Search, SearchReason, Spotted};
 use super::{Effects, Logged, MOST_GIVEN, MOST_SEARCHED, OpenCall, copied_text, record, text};
 use crate::lua::calls::CallFrame;
@@ -265,6 +266,9 @@ impl Effects<'_> {
             narrowed: false,
             few: false,
             left_out: None,
+            several: false,
+            is_known: false,
+            repeated: &self.repeated,
             pending: Vec::new(),
             nested: 0,
             cut: None,
@@ -279,21 +283,31 @@ impl Effects<'_> {
         call: &mut OpenCall,
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
-        let latitudes = match call.given.names_data() {
-            true => &[Latitude::Nothing, Latitude::Numbers, Latitude::Data][..],
-            false => &[Latitude::Nothing, Latitude::Numbers],
-        };
-        let (found, cut) = self.searching(vm, made, &call.given, |search| {
-            let mut found = None;
-            for latitude in latitudes {
-                search.latitude = *latitude;
-                found = search.find(writes)?;
-                if found.is_some() {
-                    break;
-                }
-            }
-            Ok((found, search.cut))
+        let (mut found, mut cut) = self.searching(vm, made, &call.given, |search| {
+            Ok((search.find(writes)?, search.cut))
         })?;
+        let recorded = match found {
+            Some(_) => Some(0),
+            None => self.recorded_alike(vm, made, call)?,
+        };
+        if recorded != Some(0) {
+            let latitudes = match call.given.names_data() {
+                true => &[Latitude::Numbers, Latitude::Data][..],
+                false => &[Latitude::Numbers],
+            };
+            (found, cut) = self.searching(vm, made, &call.given, |search| {
+                (search.is_known, search.cut) = (recorded == Some(1), cut);
+                let mut found = None;
+                for latitude in latitudes {
+                    search.latitude = *latitude;
+                    found = search.find(writes)?;
+                    if found.is_some() {
+                        break;
+                    }
+                }
+                Ok((found, search.cut))
+            })?;
+        }
         call.cut = cut.or_else(|| {
             let text = "only the first {} entries of each table that it is given were compared; \
                         guard it with hotreload.reloading() (R5.5)";
@@ -312,7 +326,8 @@ impl Effects<'_> {
         writes: &[Write],
     ) -> Result<()> {
         let adds = writes.iter().any(|write| vm.val(write.old).is_nil());
-        if !adds || !call.given.names_data() {
+        let is_new = self.recorded_alike(vm, made, call)? == Some(0);
+        if !adds || is_new || !call.given.names_data() {
             return Ok(());
         }
         let older = self.searching(vm, made, &call.given, |search| {
@@ -459,6 +474,26 @@ impl Effects<'_> {
             Registered::Before => &mut self.calls.repeated,
         };
         list.try_push(label)
+    }
+
+    /// How many calls of this text, numbers apart, the last load made; 0 if as many calls of this
+    /// load answer to them. None where it is not known which calls the last load made.
+    fn recorded_alike(
+        &mut self,
+        vm: &mut Vm,
+        made: Creations<'_>,
+        call: &OpenCall,
+    ) -> Result<Option<u32>> {
+        let callee = vm.val(call.function).addr;
+        let knows = |recorded: &Recorded| recorded.functions.contains(&callee);
+        if !self.recorded.as_ref().is_some_and(knows) {
+            return Ok(None);
+        }
+        let label = self.label(vm, made, call)?;
+        let recorded = self.recorded.as_mut();
+        recorded
+            .map(|recorded| recorded.made_alike(&label))
+            .transpose()
     }
 
     /// Did the last load make the call, and this one not yet as often?

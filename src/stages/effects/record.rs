@@ -126,9 +126,28 @@ const END_OF_LABEL: char = '\u{1f}';
 #[derive(Default)]
 pub struct Recorded {
     /// How often each was made, by its line.
-    pub(super) calls: FxHashMap<Vec<u8>, u32>,
+    pub(super) calls: FxHashMap<Vec<u8>, Times>,
     /// The functions that were called, by address.
     pub(super) functions: FxHashSet<usize>,
+    /// The lines by their shapes; made when they are first needed.
+    alike: Option<FxHashMap<String, Alike>>,
+}
+
+/// How often a call was made, and how many of these nobody has taken off.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Times {
+    made: u32,
+    left: u32,
+}
+
+/// Calls of one text, numbers apart.
+#[derive(Default)]
+struct Alike {
+    /// How many there were.
+    made: u32,
+    /// The lines, from the last one in the order of their texts to the first. Those at the end that
+    /// have been taken off go.
+    left: Vec<Vec<u8>>,
 }
 
 impl Recorded {
@@ -145,8 +164,12 @@ impl Recorded {
                 .split(|byte| *byte == b'\n')
                 .filter(|call| !call.is_empty())
             {
-                let count = recorded.calls.get(call).copied().unwrap_or(0);
-                recorded.calls.try_insert_value(copied(call)?, count + 1)?;
+                let Times { made, left } = recorded.calls.get(call).copied().unwrap_or_default();
+                let count = Times {
+                    made: made + 1,
+                    left: left + 1,
+                };
+                recorded.calls.try_insert_value(copied(call)?, count)?;
             }
         }
         Ok(recorded)
@@ -156,13 +179,13 @@ impl Recorded {
     pub(super) fn has(&self, line: &str) -> bool {
         self.calls
             .get(line.as_bytes())
-            .is_some_and(|count| *count > 0)
+            .is_some_and(|count| count.left > 0)
     }
 
     /// Takes one call off, if there is one like it.
     pub(super) fn take(&mut self, line: &str) {
         if let Some(count) = self.calls.get_mut(line.as_bytes()) {
-            *count = count.saturating_sub(1);
+            count.left = count.left.saturating_sub(1);
         }
     }
 
@@ -172,24 +195,66 @@ impl Recorded {
         if self.has(line) {
             return Ok(());
         }
-        let wanted = shape(line.as_bytes());
-        let alike = self.calls.iter().filter(|(_, count)| **count > 0);
-        let alike = alike.filter(|(other, _)| shape(other) == wanted);
-        if let Some((other, _)) = alike.min() {
-            let (other, line) = (copied(other)?, copied(line.as_bytes())?);
-            if let Some(count) = self.calls.get_mut(&other) {
-                *count -= 1;
-            }
-            self.calls.try_insert_value(line, 1)?;
+        let Some(other) = self.alike(line)?.and_then(|alike| alike.left.last()) else {
+            return Ok(());
+        };
+        let other = copied(other)?;
+        if let Some(count) = self.calls.get_mut(&other) {
+            count.left -= 1;
         }
+        self.calls.try_reserve(1)?;
+        let renamed = self.calls.entry(copied(line.as_bytes())?);
+        renamed.or_default().left += 1;
         Ok(())
+    }
+
+    /// How many calls of this text, numbers apart, the load made; none if each of them has been
+    /// taken off.
+    pub(super) fn made_alike(&mut self, label: &str) -> Result<u32> {
+        let alike = self.alike(label)?;
+        Ok(alike.map_or(0, |alike| match alike.left.is_empty() {
+            true => 0,
+            false => alike.made,
+        }))
+    }
+
+    fn alike(&mut self, line: &str) -> Result<Option<&Alike>> {
+        if self.alike.is_none() {
+            self.alike = Some(self.by_shape()?);
+        }
+        let by_shape = self.alike.as_mut();
+        let alike = by_shape.and_then(|by_shape| by_shape.get_mut(&shape(line.as_bytes())));
+        Ok(alike.map(|alike| {
+            let is_taken =
+                |line: &Vec<u8>| self.calls.get(line).is_none_or(|count| count.left == 0);
+            while alike.left.last().is_some_and(is_taken) {
+                alike.left.pop();
+            }
+            &*alike
+        }))
+    }
+
+    fn by_shape(&self) -> Result<FxHashMap<String, Alike>> {
+        let mut lines = Vec::new();
+        for (line, count) in &self.calls {
+            lines.try_push((copied(line)?, count.made))?;
+        }
+        lines.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+        let mut by_shape: FxHashMap<String, Alike> = FxHashMap::default();
+        for (line, made) in lines {
+            by_shape.try_reserve(1)?;
+            let alike = by_shape.entry(shape(&line)).or_default();
+            alike.made += made;
+            alike.left.try_push(line)?;
+        }
+        Ok(by_shape)
     }
 
     /// The calls that nobody has taken off.
     pub(super) fn rest(self) -> Result<Vec<String>> {
         let mut rest = Vec::new();
         for (line, count) in self.calls {
-            for _ in 0..count {
+            for _ in 0..count.left {
                 let line = String::from_utf8_lossy(&line);
                 let label = line.split(END_OF_LABEL).next().unwrap_or_default();
                 rest.try_push(label.to_string())?;

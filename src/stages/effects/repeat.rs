@@ -79,6 +79,12 @@ pub struct Search<'a> {
     /// Entries have been left out for that; and the score that an assignment has that no other one
     /// can exceed, with how many functions.
     pub left_out: Option<(u32, usize)>,
+    /// Several older registrations fit equally well.
+    pub several: bool,
+    /// The last load made one call of this text, which tells it from all others.
+    pub is_known: bool,
+    /// Older objects that other calls answer to.
+    pub repeated: &'a FxHashSet<usize>,
     /// Objects that are still to be compared, and where the older ones stand.
     pub pending: Vec<Guess>,
     /// So many keys that are objects are being looked for, one in the other.
@@ -101,15 +107,29 @@ pub enum Latitude {
     Code,
 }
 
+/// A string, a number or an object, by identity, that a record holds (0), or that a table in it
+/// holds (1).
+type HeldValue = (usize, (Kind, u64));
+
+/// Entries by the values in them.
+#[derive(Default)]
+struct ByValue {
+    with: FxHashMap<(Kind, u64), Vec<u32>>,
+    /// Those that hold too much to be found so.
+    large: Vec<u32>,
+}
+
 /// A list of a large table's entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum EntryList {
     /// All entries.
     All,
     /// The records that hold a string or a number.
-    With((Kind, u64)),
+    With(HeldValue),
     /// Those with functions of this code.
     Code(Digest),
+    /// Those with this function.
+    Function(usize),
 }
 
 /// The entries of a list in the order of their functions in the file: the first one that fits is
@@ -127,10 +147,8 @@ struct InOrder {
 pub struct Holders {
     /// Key and value, in the order of integer keys.
     entries: Vec<(Ref, Ref)>,
-    /// Records by the strings and numbers that they hold; and those that hold too much to be found
-    /// so.
-    by_value: FxHashMap<(Kind, u64), Vec<u32>>,
-    large: Vec<u32>,
+    /// Records by what they hold, and by what the tables in them hold.
+    by_value: [ByValue; 2],
     /// The module's functions, with the entry that holds each.
     functions: Vec<(Ref, u32)>,
     by_function: FxHashMap<usize, Vec<u32>>,
@@ -349,14 +367,19 @@ impl Search<'_> {
         // tried.
         for narrow in [true, false] {
             (self.narrow, self.narrowed) = (narrow, false);
-            (self.few, self.left_out) = (writes.len() == 1, None);
+            (self.few, self.left_out, self.several) = (writes.len() == 1, None, false);
             let mut found = self.find_among(writes)?;
             if let Some((most, functions)) = self.left_out {
                 let is_best = |found: &Assignment| {
                     let is_whole = found.score >= most && found.places.len() == functions;
                     is_whole && found.distance == 0.0
                 };
-                if self.is_loose() || !found.as_ref().is_some_and(is_best) {
+                // Where what was given may differ, the order of the file tells as much.
+                let is_enough = match self.is_loose() {
+                    true => found.is_some() || self.several,
+                    false => found.as_ref().is_some_and(is_best),
+                };
+                if !is_enough {
                     (self.few, self.narrowed) = (false, false);
                     found = self.find_among(writes)?;
                 }
@@ -446,7 +469,8 @@ impl Search<'_> {
                 )?;
             }
             if let Some((assignment, several)) = best {
-                return Ok((!self.is_loose() || !several).then_some(assignment));
+                self.several = several && self.is_loose() && !self.is_known;
+                return Ok((!self.several || self.latitude == Latitude::Code).then_some(assignment));
             }
         }
         Ok(None)

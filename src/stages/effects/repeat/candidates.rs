@@ -1,17 +1,19 @@
 //! What an older object may be that a new one answers to: what stands in the place, or elsewhere.
 
+use std::hash::Hash;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::names::{FunctionNames, MatchStrength};
 use super::super::past::{SMALL, Spot, Write};
 use super::unify::score;
 use super::{
-    DEPTH, EntryList, FEW, Holders, InOrder, Latitude, MOST_BEHIND, MOST_LINKS, MOST_LOOKED_AT,
-    Search, SearchReason, Spotted,
+    DEPTH, EntryList, FEW, HeldValue, Holders, InOrder, Latitude, MOST_BEHIND, MOST_LINKS,
+    MOST_LOOKED_AT, Search, SearchReason, Spotted,
 };
 use crate::code::Digest;
 use crate::lua::heap::Place;
-use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
@@ -110,47 +112,93 @@ impl Search<'_> {
                 let current = self.names.current(self.vm, self.sources.lineage, function);
                 add_under(&mut holders.by_function, current, entry)?;
             }
-            let entries = self.vm.keep_some(value, MOST_LOOKED_AT)?;
-            if entries.len() as usize == MOST_LOOKED_AT {
-                holders.large.try_push(entry)?;
-            }
-            for held in entries.values() {
-                if matches!(self.vm.kind(held), Kind::String | Kind::Number) {
-                    add_under(&mut holders.by_value, self.vm.key_hash(held), entry)?;
-                }
-            }
+            self.add_values(&mut holders, value, entry)?;
         }
         self.holders.try_insert_value((table, is_data), holders)?;
         Ok(())
     }
 
-    /// Those of a large table's entries with functions of the module's own that may be what a new
-    /// object is; none for all.
-    fn narrowed(&mut self, table: (u32, bool), new: Ref) -> Result<Option<Vec<u32>>> {
-        let mut rarest: Option<(Kind, u64)> = None;
-        if self.vm.kind(new) == Kind::Table {
-            // What was given stands in the older record as well: of several such values the rarest
-            // tells most.
-            let entries = self.vm.keep_some(new, SMALL)?;
-            let with = |search: &Self, value| {
-                let holders = search.holders.get(&table);
-                holders
-                    .and_then(|holders| holders.by_value.get(&value))
-                    .map_or(0, Vec::len)
-            };
-            for value in entries.values() {
-                let kind = self.vm.kind(value);
-                if matches!(kind, Kind::String | Kind::Number)
-                    && self.is_given(value)
-                    && !self.may_differ(value, self.latitude >= Latitude::Data)
-                {
-                    let value = self.vm.key_hash(value);
-                    if rarest.is_none_or(|rarest| with(self, value) < with(self, rarest)) {
-                        rarest = Some(value);
+    /// Has a value that was given to stand in the older record as well?
+    fn tells(val: Val) -> bool {
+        Self::is_object(val) || matches!(val.kind, Kind::String | Kind::Number)
+    }
+
+    /// Adds an entry under the values that it holds, and that tables in it hold.
+    fn add_values(&mut self, holders: &mut Holders, record: Ref, entry: u32) -> Result<()> {
+        let mark = self.vm.held();
+        let mut tables = Vec::new();
+        tables.try_push(record)?;
+        for by_value in &mut holders.by_value {
+            let (mut left, mut inner) = (MOST_LOOKED_AT, Vec::new());
+            for table in tables {
+                // The module's object may be the file's, whatever stands in it.
+                if self.vm.same(table, self.sources.running) {
+                    left = 0;
+                }
+                let entries = self.vm.keep_some(table, left)?;
+                left -= entries.len() as usize;
+                for held in entries.values() {
+                    if self.vm.kind(held) == Kind::Table {
+                        inner.try_push(held)?;
+                    }
+                    if Self::tells(self.vm.val(held)) {
+                        add_under(&mut by_value.with, self.vm.key_hash(held), entry)?;
                     }
                 }
             }
+            if left == 0 {
+                by_value.large.try_push(entry)?;
+            }
+            tables = inner;
         }
+        self.vm.release(mark);
+        Ok(())
+    }
+
+    /// Of the values that a new object was given, and that the older one holds as well, the one
+    /// that the fewest entries hold: it tells most.
+    fn rarest(&mut self, table: (u32, bool), new: Ref) -> Result<Option<HeldValue>> {
+        let mut rarest: Option<(usize, HeldValue)> = None;
+        let mut tables = Vec::new();
+        tables.try_push(new)?;
+        for level in 0..2 {
+            let mut inner = Vec::new();
+            for table_of in tables {
+                for value in self.vm.keep_some(table_of, SMALL)?.values() {
+                    let val = self.vm.val(value);
+                    if val.is_table() && self.is_new(val) {
+                        inner.try_push(value)?;
+                    }
+                    let tells = Self::tells(val)
+                        && self.is_given(value)
+                        && !self.may_differ(value, self.latitude >= Latitude::Data);
+                    let holders = self.holders.get(&table);
+                    if let Some(holders) = holders.filter(|_| tells) {
+                        let held = (level, self.vm.key_hash(value));
+                        let count = holders.with(held).len() + holders.large(level).len();
+                        if rarest.is_none_or(|(least, _)| count < least) {
+                            rarest = Some((count, held));
+                        }
+                    }
+                }
+            }
+            tables = inner;
+        }
+        Ok(rarest.map(|(_, held)| held))
+    }
+
+    /// Is an older function looked for by its name and code alone?
+    fn is_by_code(&self) -> bool {
+        self.narrow || self.latitude == Latitude::Data
+    }
+
+    /// Those of a large table's entries with functions of the module's own that may be what a new
+    /// object is; none for all.
+    fn narrowed(&mut self, table: (u32, bool), new: Ref) -> Result<Option<Vec<u32>>> {
+        let rarest = match self.vm.kind(new) {
+            Kind::Table => self.rarest(table, new)?,
+            _ => None,
+        };
         if self.few
             && let Some(few) = self.first_few(table, rarest, new)?
         {
@@ -159,17 +207,15 @@ impl Search<'_> {
         if let Some(value) = rarest
             && let Some(holders) = self.holders.get(&table)
         {
-            let with = holders.by_value.get(&value).map_or(&[][..], |list| list);
-            let mut some = copied(with)?;
-            some.try_reserve(holders.large.len())?;
-            some.extend_from_slice(&holders.large);
+            let mut some = copied(holders.with(value))?;
+            add_all(&mut some, holders.large(value.0))?;
             some.sort_unstable();
             return Ok(Some(some));
         }
         if table.1 && self.is_loose() {
             return Ok(Some(Vec::new())); // a row with other numbers is another row
         }
-        if !self.narrow || self.is_loose() {
+        if !self.is_by_code() {
             return Ok(None);
         }
         let mut functions = Vec::new();
@@ -183,13 +229,14 @@ impl Search<'_> {
                 continue;
             };
             for address in &likely {
-                add_all(&mut some, holders.by_function.get(address))?;
+                add_all(&mut some, under(&holders.by_function, address))?;
             }
             if likely.is_empty() {
                 let digest = self.names.digest_of_new(self.vm, function)?;
                 let by_digest = holders.by_digest(self.vm, self.names)?;
-                let with = digest.and_then(|digest| by_digest.get(&digest));
-                add_all(&mut some, with)?;
+                if let Some(digest) = digest {
+                    add_all(&mut some, under(by_digest, &digest))?;
+                }
             }
         }
         some.sort_unstable();
@@ -205,10 +252,9 @@ impl Search<'_> {
     fn first_few(
         &mut self,
         table: (u32, bool),
-        value: Option<(Kind, u64)>,
+        value: Option<HeldValue>,
         new: Ref,
     ) -> Result<Option<Vec<u32>>> {
-        let is_long = |list: &Vec<u32>| list.len() > FEW;
         let Some(holders) = self.holders.get(&table) else {
             return Ok(None);
         };
@@ -216,22 +262,20 @@ impl Search<'_> {
             Some(value) => EntryList::With(value),
             None => EntryList::All,
         };
-        let is_many = match value {
-            Some(value) => holders.by_value.get(&value).is_some_and(is_long),
-            None => holders.entries.len() > FEW,
-        };
+        let count = value.map_or(holders.entries.len(), |value| holders.with(value).len());
         // What holds too much may hold whatever value is looked for.
-        if !is_many || !holders.large.is_empty() {
+        if count <= FEW || value.is_some_and(|(level, _)| !holders.large(level).is_empty()) {
             return Ok(None);
         }
         let mut functions = Vec::new();
         self.own_functions(new, DEPTH, Some(&mut functions))?;
         let answers = &self.names.answers;
         let is_answered = |function: &Ref| answers.contains_key(&self.vm.val(*function).addr);
-        if functions.is_empty() || functions.iter().any(is_answered) {
+        let is_answered = functions.iter().any(is_answered);
+        if functions.is_empty() || is_answered && value.is_some() {
             return Ok(None);
         }
-        let by_code_alone = self.narrow && !self.is_loose() && value.is_none();
+        let by_code_alone = self.is_by_code() && value.is_none();
         let (mut some, mut most, mut is_cut) = (Vec::new(), 0, false);
         for function in &functions {
             let likely =
@@ -242,7 +286,12 @@ impl Search<'_> {
                 continue;
             };
             for address in &likely {
-                add_all(&mut some, holders.by_function.get(address))?;
+                let list = EntryList::Function(*address);
+                is_cut |= holders.first_of(self.vm, self.names, self.repeated, list, &mut some)?;
+            }
+            if is_answered {
+                most += score(MatchStrength::Name);
+                continue;
             }
             let by_digest = holders.by_digest(self.vm, self.names)?;
             let code = digest.filter(|digest| by_digest.contains_key(digest));
@@ -253,11 +302,12 @@ impl Search<'_> {
             });
             if let Some(code) = code {
                 let code = EntryList::Code(code);
-                is_cut |= holders.first_of(self.vm, self.names, code, &mut some)?;
+                is_cut |= holders.first_of(self.vm, self.names, self.repeated, code, &mut some)?;
             }
         }
-        if let Some(holders) = self.holders.get_mut(&table).filter(|_| !by_code_alone) {
-            is_cut |= holders.first_of(self.vm, self.names, list, &mut some)?;
+        let with_all = !by_code_alone && !is_answered;
+        if let Some(holders) = self.holders.get_mut(&table).filter(|_| with_all) {
+            is_cut |= holders.first_of(self.vm, self.names, self.repeated, list, &mut some)?;
         }
         some.sort_unstable();
         some.dedup();
@@ -501,6 +551,17 @@ impl Search<'_> {
 }
 
 impl Holders {
+    /// The entries that hold a value, where they do not hold too much.
+    fn with(&self, (level, value): HeldValue) -> &[u32] {
+        let by_value = self.by_value.get(level);
+        by_value.map_or(&[], |by_value| under(&by_value.with, &value))
+    }
+
+    /// Those that hold too much.
+    fn large(&self, level: usize) -> &[u32] {
+        self.by_value.get(level).map_or(&[], |by| &by.large)
+    }
+
     /// The entries by their functions' code.
     fn by_digest(
         &mut self,
@@ -525,30 +586,36 @@ impl Holders {
         &mut self,
         vm: &Vm,
         names: &FunctionNames,
+        repeated: &FxHashSet<usize>,
         list: EntryList,
         few: &mut Vec<u32>,
     ) -> Result<bool> {
         if !self.in_order.contains_key(&list) {
             let mut entries = match list {
                 EntryList::All => collected((0..self.entries.len() as u32).map(Ok))?,
-                EntryList::With(value) => {
-                    copied(self.by_value.get(&value).map_or(&[][..], |list| list))?
-                }
+                EntryList::With(value) => copied(self.with(value))?,
+                EntryList::Function(address) => copied(under(&self.by_function, &address))?,
                 EntryList::Code(code) => {
                     let by_digest = self.by_digest.as_ref();
-                    let with = by_digest.and_then(|by_digest| by_digest.get(&code));
-                    copied(with.map_or(&[][..], |list| list))?
+                    copied(by_digest.map_or(&[], |by_digest| under(by_digest, &code)))?
                 }
             };
             entries.sort_unstable_by_key(|entry| (self.lines.get(*entry as usize), *entry));
             let in_order = InOrder { entries, next: 0 };
             self.in_order.try_insert_value(list, in_order)?;
         }
+        let of = list;
         let Some(list) = self.in_order.get_mut(&list) else {
             return Ok(false);
         };
-        let functions = &self.functions;
+        let (functions, entries) = (&self.functions, &self.entries);
         let is_answered = |entry: u32| {
+            // A function may have more entries than one, a record has one.
+            if let EntryList::Function(_) = of {
+                let record = entries.get(entry as usize).map(|(_, value)| vm.val(*value));
+                return record
+                    .is_some_and(|record| record.is_table() && repeated.contains(&record.addr));
+            }
             let start = functions.partition_point(|(_, known)| *known < entry);
             let own = functions.iter().skip(start);
             own.take_while(|(_, known)| *known == entry)
@@ -567,16 +634,19 @@ impl Holders {
     }
 }
 
-/// Appends a list, if there is one.
-fn add_all(some: &mut Vec<u32>, list: Option<&Vec<u32>>) -> Result<()> {
-    let list = list.map_or(&[][..], |list| list);
+fn add_all(some: &mut Vec<u32>, list: &[u32]) -> Result<()> {
     some.try_reserve(list.len())?;
     some.extend_from_slice(list);
     Ok(())
 }
 
+/// The list under a key.
+fn under<'a, K: Eq + Hash>(map: &'a FxHashMap<K, Vec<u32>>, key: &K) -> &'a [u32] {
+    map.get(key).map_or(&[], |list| list)
+}
+
 /// Appends to the list under a key.
-pub(super) fn add_under<K: Eq + std::hash::Hash>(
+pub(super) fn add_under<K: Eq + Hash>(
     map: &mut FxHashMap<K, Vec<u32>>,
     key: K,
     entry: u32,

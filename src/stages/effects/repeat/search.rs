@@ -167,7 +167,8 @@ impl Search<'_> {
     }
 
     /// An assignment that fits: the best one is kept, the first of several. Where numbers may
-    /// differ, that is the one in which they do least, and there must be one alone.
+    /// differ, that is the one in which they do least, and there must be one alone, unless the
+    /// call's text tells which call of the last load it is.
     fn keep_best(
         &mut self,
         found: &Assignment,
@@ -203,7 +204,10 @@ impl Search<'_> {
             })
         });
         let order = best.as_ref().map_or(Ordering::Greater, |(best, _)| {
-            let by_distance = best.distance.total_cmp(&found.distance);
+            let by_distance = match self.is_known {
+                true => Ordering::Equal,
+                false => best.distance.total_cmp(&found.distance),
+            };
             found.score.cmp(&best.score).then(by_distance)
         });
         let several = order == Ordering::Equal && differ;
