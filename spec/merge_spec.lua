@@ -96,6 +96,23 @@ describe("data = 'merge' (R8)", function()
     assert.equal(2, M.rate)
   end)
 
+  for _, data in ipairs { "keep", "merge" } do
+    it(("says so where a list without a record lacks what the file has, data = %q"):format(data),
+      function()
+        app.hotreload.track(false)
+        local N = app:module("other", "return { names = { 'ann' }, log = {} }")
+        N.log[1] = "started"
+        local report = app:update("other", "return { names = { 'ann', 'bob' }, log = {} }",
+          { data = data })
+        assert.same({ "ann" }, N.names)
+        assert.same({ "other: no record of its first load: 1 place differs from the file; look at "
+          .. "hotreload.plan, and call hotreload.track() before the first load" }, report.warnings)
+        report = app:update("other", "return { names = { 'ann', 'bob' }, log = {} }",
+          { data = data })
+        assert.same({ {}, { "ann" } }, { report.warnings, N.names })
+      end)
+  end
+
   it("leaves what no record covers: a module that `require` loaded, \z
     a key that only the program has", function()
     app.hotreload.track(false)

@@ -566,6 +566,7 @@ pub fn pair(
         tables: tables::TableMatching::default(),
         constants: constants::Constants::new(options.constants, source, assigned),
         lists: Vec::new(),
+        unrecorded_lists: 0,
         wrappers: wrappers::Wrappers::new(options),
         code: own_code::CodeOfTables::default(),
         scanned: FxHashSet::default(),
@@ -632,6 +633,8 @@ struct Pairer<'a> {
     tables: tables::TableMatching,
     /// Lists that wait until names have told what they can.
     lists: Vec<lists::List>,
+    /// So many lists without a record lack plain elements of the file's.
+    unrecorded_lists: usize,
     constants: constants::Constants,
     /// External functions over the file's.
     wrappers: wrappers::Wrappers,

@@ -1399,6 +1399,11 @@ impl<'a> Reload<'a> {
             if self.policy == Policy::Merge && record.is_some() && !is_on_record(*old)? {
                 return Err(Open("a list that both have changed"));
             }
+            let is_unknown =
+                |(key, known): (&Key, &Known)| matches!(key, Key::Int(_)) && *known == Known::Key;
+            if !is_text && record.is_some_and(|keys| keys.iter().any(is_unknown)) {
+                return Err(Open("a list of which nobody knows what it held"));
+            }
             let have_rows = |side: usize| {
                 both.clone()
                     .any(|both| matches!(both[side], Value::Table(_)))
@@ -1406,7 +1411,8 @@ impl<'a> Reload<'a> {
             if !have_rows(0) || !have_rows(1) {
                 continue;
             }
-            // Rows at equal places, with equal strings and between equal scalars, are one.
+            // Rows at equal places, with the same keys and equal strings, and between equal scalars,
+            // are one.
             let known = record.map(|record| {
                 let keys = record.keys().filter(|key| matches!(key, Key::Int(_)));
                 keys.count() as i64
@@ -1415,8 +1421,11 @@ impl<'a> Reload<'a> {
                 [Value::Table(new), Value::Table(old)] => {
                     let [new, old] = [new, old].map(|row| &self.heap.tables[row].fields);
                     old.keys().chain(new.keys()).any(|key| {
-                        let [old, new] = [old, new].map(|fields| fields.get(key).copied());
-                        old != new && [old, new].into_iter().flatten().any(is_string)
+                        let both = [old, new].map(|fields| fields.get(key).copied());
+                        let tells = record.is_none()
+                            || both.iter().any(|value| value.is_none_or(is_string));
+                        let [old, new] = both;
+                        old != new && tells
                     })
                 }
                 [new, old] => new != old,

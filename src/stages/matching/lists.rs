@@ -883,7 +883,7 @@ impl Pairer<'_> {
         stays: &[bool],
     ) -> Result<()> {
         let added = matched.added(result)?;
-        // Nobody knows what a list held that a call was given: what does not run counts as new.
+        // Nobody knows what the list held: what does not run is on record, and stays away.
         let is_unsure = matched.path.is_none() && !self.out.base.is_known();
         let mut list = RecordedList::default();
         let mut running: FxHashMap<usize, Ref> = FxHashMap::default();
@@ -960,7 +960,17 @@ impl Pairer<'_> {
         stays: &[bool],
         added: &[bool],
     ) -> Result<()> {
-        if self.merges || self.replace_data || matched.path.is_none() {
+        if matched.path.is_none() {
+            let lacks = |new: usize| {
+                let is_plain = (matched.new.get(new)).is_some_and(|new| !new.has_code);
+                is_plain
+                    && Matched::at(&matched.of_new, new).is_none()
+                    && added.get(new) == Some(&false)
+            };
+            self.unrecorded_lists += usize::from((0..matched.new.len()).any(lacks));
+            return Ok(());
+        }
+        if self.merges || self.replace_data {
             return Ok(());
         }
         let (mut differs, mut last) = (false, None);

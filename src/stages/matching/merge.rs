@@ -165,7 +165,8 @@ impl Pairer<'_> {
             .cell_pairs
             .iter()
             .filter(|pair| pair.fate == CellFate::Keep);
-        let count = slots.filter(|slot| differs(slot.new, slot.old)).count()
+        let count = self.unrecorded_lists
+            + slots.filter(|slot| differs(slot.new, slot.old)).count()
             + cells
                 .filter(|pair| differs(pair.new_value, pair.old_value))
                 .count();
