@@ -291,6 +291,37 @@ describe("registrations", function()
         assert.equal("hit v4 1, hit v4 2, hit v4 3", bus.fire())
       end)
 
+      describe("an event that the file renames", function()
+        local ONCE_MORE = [[chat.lua:%d: bus.on("quit", %s) is registered once more, since what ]]
+          .. "it is given has changed; the older registration stays: take it out in __hotfix"
+        local LOCAL = "bus.on('%s', function() return 'a local ' .. 7 end)"
+
+        for name, call in pairs { ["chat.hit"] = "bus.on('%s', M.hit)", ["function"] = LOCAL } do
+          it("stays, and is told at the first reload: " .. name, function()
+            app:module("chat", text(1, call:format "hit"))
+            local report = update(text(1, call:format "quit"))
+            assert.same({ "hit quit", 1 }, { bus.events(), report.calls.new })
+            assert.equal(1, #report.warnings)
+            assert.matches(ONCE_MORE:format(report.warnings[1]:match ":(%d+):", name),
+              report.warnings[1], 1, true)
+            -- What the last load made is known by now.
+            report = update(text(1, call:format "bye"))
+            assert.same({ 1, 1, {} }, { report.calls.new, report.calls.gone, report.warnings })
+          end)
+        end
+
+        it("is not told of one that another call answers to", function()
+          app:module("chat", text(1, "bus.on('hit', M.hit)"))
+          assert.same({}, update(text(1, "bus.on('quit', M.hit) bus.on('hit', M.hit)")).warnings)
+        end)
+
+        it("is not told of what other modules have registered", function()
+          app:module("chat", text(1, "bus.on('hit', M.hit)"))
+          bus.on("hit", function() end)
+          assert.same({}, update(text(1, "bus.on('quit', M.quit) bus.on('hit', M.hit)")).warnings)
+        end)
+      end)
+
       it("a second registration that the file no longer makes stays, and is told", function()
         app:module("chat", text(1, "bus.on('hit', M.hit) bus.on('hit', M.hit)"))
         app:reloaded "chat"

@@ -23,7 +23,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::Chunk;
 use crate::lua::calls::{self, CallFrame, Watcher};
 use crate::lua::tracker::Creations;
-use crate::lua::vm::{Kept, Kind, Ref, Val, Vm};
+use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::lua::write::{Op, Permit};
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
@@ -162,6 +162,14 @@ pub struct Left {
     pub calls: Calls,
 }
 
+/// An older registration, to which a call of the load may answer yet.
+enum OlderRegistration {
+    /// What it placed, by address.
+    Objects(Vec<usize>),
+    /// An entry of a table, with what it holds.
+    Entry(Ref, KeyValue),
+}
+
 /// What is known of the calls of a chunk that is running.
 pub struct Effects<'a> {
     /// To put back what calls have changed.
@@ -188,9 +196,8 @@ pub struct Effects<'a> {
     pairs: Vec<(Ref, Ref)>,
     /// Older objects that repeats answer to, by address.
     repeated: FxHashSet<usize>,
-    /// Calls that stay though older ones are much like them: what those placed, by address, and
-    /// the warning.
-    doubled: Vec<(Vec<usize>, String)>,
+    /// Calls that stay though older ones are much like them, and the warnings.
+    doubled: Vec<(OlderRegistration, String)>,
     /// Tables of the file's that calls which register were given.
     given: Vec<Ref>,
     /// First and last lines of the file's functions that calls were given.

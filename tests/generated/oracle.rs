@@ -11,7 +11,9 @@ use std::rc::Rc;
 use super::heap::{
     Closure, GLOBALS, HELD, Heap, Key, Kind, LIST, Ran, Table, Value, is_function, nested_names,
 };
-use super::model::{self, Gives, Import, Init, Local, OnConflict, Policy, Style, Version};
+use super::model::{
+    self, At, Content, Entry, Gives, Import, Init, Local, OnConflict, Policy, Style, Version,
+};
 use super::render;
 
 /// The rules do not say what comes out.
@@ -212,15 +214,16 @@ impl Oracle {
                 how,
             );
             reload.reach();
-            oracle.note(&mut reload);
+            let noted = oracle.note(&mut reload);
+            assert!(noted.is_ok(), "nothing is on record before");
             oracle.assigned = Some(reload.assigned);
         }
         oracle
     }
 
     /// Takes the record.
-    fn note(&mut self, reload: &mut Reload) {
-        self.record = reload.record(self);
+    fn note(&mut self, reload: &mut Reload) -> Result<(), Open> {
+        self.record = reload.record(self)?;
         let made = &reload.heap.tables[reload.ran.tables..];
         self.recorded
             .extend(made.iter().filter_map(|table| table.path.clone()));
@@ -228,6 +231,7 @@ impl Oracle {
         self.made = Some([reload.origins(), tables.collect()]);
         self.recorded.extend(self.record.tables.keys().cloned());
         self.places = reload.places();
+        Ok(())
     }
 
     /// Reloads the module.
@@ -265,7 +269,7 @@ impl Oracle {
         for (place, _, new) in &reload.writes {
             write(reload.heap, place, *new);
         }
-        self.note(&mut reload);
+        self.note(&mut reload)?;
         let mut moved = Vec::new();
         for (old, answers) in &reload.pairs.answers {
             match answers.len() {
@@ -719,6 +723,9 @@ impl<'a> Reload<'a> {
     }
 
     fn pair(&mut self, oracle: &Oracle) -> Result<(), Open> {
+        if self.replaces_own_table() {
+            return Err(Open("a table that a later line of the file replaces"));
+        }
         self.reach();
         self.check_renames(oracle)?;
         self.pair_cells()?;
@@ -727,6 +734,25 @@ impl<'a> Reload<'a> {
         self.check_places(oracle)?;
         self.pair_functions(oracle);
         self.check_near()
+    }
+
+    /// Does the file make a table in a local's constructor, and put another one in its place?
+    fn replaces_own_table(&self) -> bool {
+        self.version.slots.iter().any(|slot| {
+            let (At::Local(local), Content::Table(_)) = (slot.at, &slot.content) else {
+                return false;
+            };
+            let mut locals = self.version.locals.iter();
+            let made = locals.find_map(|(other, init)| match init {
+                Init::Table(data) if *other == local => Some(&data.fields),
+                _ => None,
+            });
+            made.is_some_and(|fields| {
+                fields.iter().any(|(key, entry)| {
+                    slot.field.name() == format!("d{key}") && matches!(entry, Entry::Table(_))
+                })
+            })
+        })
     }
 
     /// R4.1, R4.2: names are unique in each version.
@@ -1114,11 +1140,30 @@ impl<'a> Reload<'a> {
             );
         }
         self.near = functions;
+        self.check_elsewhere()?;
         let all_tables = self.pairs.tables.keys().all(|table| tables.contains(table));
         if all_tables && self.pairs.cells.values().all(|cell| cells.contains(cell)) {
             Ok(())
         } else {
             Err(Open("a cell that only functions in places of data have"))
+        }
+    }
+
+    /// R3.7: a function that the file makes as before, and puts to where no place tells.
+    fn check_elsewhere(&self) -> Result<(), Open> {
+        let answered: BTreeSet<usize> = self.pairs.answers.values().flatten().copied().collect();
+        let rest = self.reached.iter().filter(|new| !answered.contains(*new));
+        let new: BTreeSet<&str> = rest.filter_map(|new| self.origin(*new)).collect();
+        let roots = [self.heap.object(), Value::Table(GLOBALS)];
+        let is_again = |value: &Value| {
+            self.home(*value).is_some_and(|old| {
+                let is_again = self.origin(old).is_some_and(|old| new.contains(old));
+                is_again && !self.pairs.answers.contains_key(&old)
+            })
+        };
+        match !new.is_empty() && reach(self.heap, roots, (0, 0), false).iter().any(is_again) {
+            true => Err(Open("a function that the file puts elsewhere")),
+            false => Ok(()),
         }
     }
 
@@ -1411,8 +1456,8 @@ impl<'a> Reload<'a> {
             if !have_rows(0) || !have_rows(1) {
                 continue;
             }
-            // Rows at equal places, with the same keys and equal strings, and between equal scalars,
-            // are one.
+            // Rows at equal places, with the same keys and equal strings, and between equal
+            // scalars, are one.
             let known = record.map(|record| {
                 let keys = record.keys().filter(|key| matches!(key, Key::Int(_)));
                 keys.count() as i64
@@ -1950,7 +1995,7 @@ impl<'a> Reload<'a> {
     }
 
     /// What the chunk left (R8), when all is written.
-    fn record(&self, oracle: &Oracle) -> Record {
+    fn record(&self, oracle: &Oracle) -> Result<Record, Open> {
         let mut record = Record {
             imports: self.version.imports(),
             ..Record::default()
@@ -2001,10 +2046,9 @@ impl<'a> Reload<'a> {
                 for (key, known) in kept.into_iter().flatten() {
                     let runs = partner.map(|old| self.heap.get(old, key));
                     let stays = match (runs, known) {
-                        (Some(Value::Table(table)), Known::Table(path, known)) => {
-                            is_that_table(table, path, *known)
+                        (Some(runs), Known::Table(..) | Known::Scalar(_)) => {
+                            self.is_unchanged(oracle, Some(known), runs)?
                         }
-                        (runs, Known::Scalar(known)) => runs == Some(*known),
                         _ => false,
                     };
                     if stays && !table.fields.contains_key(key) {
@@ -2077,7 +2121,7 @@ impl<'a> Reload<'a> {
                 record.cells.insert(name.clone(), known);
             }
         }
-        record
+        Ok(record)
     }
 
     /// What goes on record of a place: what the file says if that runs, else, when data is kept,

@@ -6,7 +6,10 @@ use super::names::NameSources;
 use super::past::{Past, Spot, Write};
 use super::record::Recorded;
 use super::repeat::{Assignment, CallArguments, Latitude, Search, SearchReason, Spotted};
-use super::{Effects, Logged, MOST_GIVEN, MOST_SEARCHED, OpenCall, copied_text, record, text};
+use super::{
+    Effects, Logged, MOST_GIVEN, MOST_SEARCHED, OlderRegistration, OpenCall, copied_text, record,
+    text,
+};
 use crate::lua::calls::CallFrame;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Creations;
@@ -15,7 +18,7 @@ use crate::lua::write;
 use crate::support::error::Result;
 use crate::support::fault;
 use crate::support::limits::Where;
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryInsert, TryPush, collected};
 
 /// When a call that registers something was made.
 #[derive(Clone, Copy)]
@@ -316,8 +319,9 @@ impl Effects<'_> {
         Ok(found)
     }
 
-    /// A call that stays, though an older one differs from it in its data and its function alone:
-    /// what that one placed is told, unless another call answers to it.
+    /// A call that stays, though an older one differs from it in its data and its function alone,
+    /// or was given the same function: that one is told, unless another call answers to it. (Where
+    /// the last load's calls are known, those are told that this one no longer makes.)
     fn look_for_older(
         &mut self,
         vm: &mut Vm,
@@ -326,26 +330,33 @@ impl Effects<'_> {
         writes: &[Write],
     ) -> Result<()> {
         let adds = writes.iter().any(|write| vm.val(write.old).is_nil());
-        let is_new = self.recorded_alike(vm, made, call)? == Some(0);
-        if !adds || is_new || !call.given.names_data() {
+        let recorded = self.recorded_alike(vm, made, call)?;
+        if !adds || recorded == Some(0) {
             return Ok(());
         }
-        let older = self.searching(vm, made, &call.given, |search| {
-            search.latitude = Latitude::Code;
-            search.find(writes)
-        })?;
-        let Some(older) = older else { return Ok(()) };
-        let mut objects = Vec::new();
-        for (_, old) in &older.pairs {
-            objects.try_push(vm.val(*old).addr)?;
+        let mut older = None;
+        if call.given.names_data() {
+            let found = self.searching(vm, made, &call.given, |search| {
+                search.latitude = Latitude::Code;
+                search.find(writes)
+            })?;
+            if let Some(found) = found {
+                let old = |(_, old): &(Ref, Ref)| Ok(vm.val(*old).addr);
+                let objects = collected(found.pairs.iter().map(old))?;
+                older = Some(OlderRegistration::Objects(objects));
+            }
         }
+        if older.is_none() && recorded.is_none() {
+            older = self.searching(vm, made, &call.given, |search| search.registered(writes))?;
+        }
+        let Some(older) = older else { return Ok(()) };
         let (file, line) = &call.place;
         let label = self.label(vm, made, call)?;
         let text = format!(
             "{file}:{line}: {label} is registered once more, since what it is given has changed; \
              the older registration stays: take it out in __hotfix"
         );
-        self.doubled.try_push((objects, text))
+        self.doubled.try_push((older, text))
     }
 
     /// A repeat: all that it changed is as before, and the file's functions stand where the

@@ -4,9 +4,9 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::past::{Past, Spot, Write};
-use super::{Effects, Exchange, Left, Logged};
+use super::{Effects, Exchange, Left, Logged, OlderRegistration};
 use crate::lua::heap::Place;
-use crate::lua::vm::{Kind, Ref, Val, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::lua::write::Op;
 use crate::stages::snapshot::{Change, Snapshot};
 use crate::support::error::Result;
@@ -43,8 +43,18 @@ impl Effects<'_> {
             self.past.look_at_cell(vm, cell, &mut writes)?;
         }
         self.log_own(writes)?;
-        for (objects, warning) in std::mem::take(&mut self.doubled) {
-            if !objects.iter().any(|object| self.repeated.contains(object)) {
+        for (older, warning) in std::mem::take(&mut self.doubled) {
+            let is_answered = match older {
+                OlderRegistration::Objects(objects) => {
+                    objects.iter().any(|object| self.repeated.contains(object))
+                }
+                OlderRegistration::Entry(table, KeyValue { key, value }) => {
+                    let val = vm.val(value);
+                    let is_record = val.is_table();
+                    is_record && self.repeated.contains(&val.addr) || !vm.holds(table, key, value)
+                }
+            };
+            if !is_answered {
                 self.calls.warnings.try_push(warning)?;
             }
         }

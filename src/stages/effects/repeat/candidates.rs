@@ -4,6 +4,7 @@ use std::hash::Hash;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::super::OlderRegistration;
 use super::super::names::{FunctionNames, MatchStrength};
 use super::super::past::{SMALL, Spot, Write};
 use super::unify::score;
@@ -450,6 +451,47 @@ impl Search<'_> {
             _ => {}
         }
         Ok(found)
+    }
+
+    /// The first entry without an answer, of the tables that a call writes to, that holds an older
+    /// function to which one that the call was given answers by name or code.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn registered(&mut self, writes: &[Write]) -> Result<Option<OlderRegistration>> {
+        for write in writes {
+            let Spot::Slot(number, _) = write.spot else {
+                continue;
+            };
+            let mut functions = Vec::new();
+            self.own_functions(write.new, DEPTH, Some(&mut functions))?;
+            let table = (number, false);
+            if functions.iter().any(|new| self.is_new(self.vm.val(*new))) {
+                self.find_holders(number, false)?;
+            }
+            for new in functions {
+                let likely =
+                    self.names
+                        .likely(self.vm, self.ownership, self.made, self.sources, new)?;
+                let digest = self.names.digest_of_new(self.vm, new)?;
+                let Some(holders) = self.holders.get_mut(&table) else {
+                    continue;
+                };
+                holders.by_digest(self.vm, self.names)?;
+                let by_name = likely.into_iter().map(EntryList::Function);
+                let mut some = Vec::new();
+                for list in by_name.chain(digest.map(EntryList::Code)) {
+                    holders.first_of(self.vm, self.names, self.repeated, list, &mut some)?;
+                }
+                let first = some.into_iter().min();
+                let entry = first.and_then(|first| holders.entries.get(first as usize));
+                if let Some((key, value)) = entry.copied() {
+                    let at = self.past.table(number);
+                    return Ok(Some(OlderRegistration::Entry(at, KeyValue { key, value })));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Where in a table, or in its records, a function stands to which the file's one answers: by
