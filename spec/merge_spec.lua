@@ -676,6 +676,16 @@ describe("data = 'merge' (R8)", function()
     assert.equal(1, N.rate)
   end)
 
+  it("knows a module without an object by what the last load placed, not by what is left", function()
+    app.hotreload.track(false)
+    finally(function() _G.Mod, _G.Left = nil, nil end)
+    local MOD = "Mod = { f = function() end } %s Mod.rate = %d"
+    app:module("global", MOD:format("function Left() end", 1))
+    app:update("global", MOD:format("", 1))
+    app:update("global", MOD:format("", 2), { data = "merge" })
+    assert.equal(2, _G.Mod.rate)
+  end)
+
   it("has one outcome, whatever the order of a table", function()
     app:write("first", [[
       local shared = { v = 1 }

@@ -539,7 +539,7 @@ pub fn pair(
     if !assigned.is_known() {
         constants::read_first(vm, loaded.last_main, &mut assigned)?;
     }
-    let base = match merge::is_of_another_load(vm, context, loaded, lineage)? {
+    let base = match merge::is_of_another_load(vm, context, loaded, lineage, &base)? {
         true => Base::default(),
         false => base,
     };

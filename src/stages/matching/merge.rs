@@ -10,9 +10,9 @@ use rustc_hash::FxHashSet;
 
 use super::{Action, Cell1, CellFate, CellPair, EntryPair, Pairer, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref, TableCursor, Val, Vm};
-use crate::model::base::{self, Held, Path, RecordedPlace};
+use crate::model::base::{self, Base, Held, Path, RecordedPlace};
 use crate::model::lineage::Lineage;
-use crate::model::site::SiteId;
+use crate::model::site::{Root, SiteId};
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::support::error::Result;
@@ -30,13 +30,14 @@ pub fn is_recorded(vm: &Vm, context: &Context, table: Ref, key: Ref) -> bool {
 }
 
 /// A module that has no object may have been forgotten and loaded anew: then there are global
-/// functions of its own, and none of them is one that a reload, or a load with a record, has
-/// placed. What is on record is not of this load.
+/// functions of its own where the record has some, and none of them is one that a reload, or a load
+/// with a record, has placed. What is on record is not of this load.
 pub(super) fn is_of_another_load(
     vm: &mut Vm,
     context: &Context,
     loaded: &mut Loaded,
     lineage: Lineage,
+    base: &Base,
 ) -> Result<bool> {
     if !context.is_loaded() || matches!(vm.kind(context.running), Kind::Table | Kind::Function) {
         return Ok(false);
@@ -50,7 +51,8 @@ pub(super) fn is_of_another_load(
         else {
             continue;
         };
-        for KeyValue { value, .. } in globals.slots() {
+        let path = Path::root(vm, Root::Globals.name());
+        for KeyValue { key, value } in globals.slots() {
             let Some(info) = vm.info(value)?.filter(|info| info.lua) else {
                 continue;
             };
@@ -58,7 +60,9 @@ pub(super) fn is_of_another_load(
                 if lineage.number(vm, value).is_some() {
                     return Ok(false);
                 }
-                some = true;
+                // What the last load did not place may be left of an earlier one.
+                let place = vm.digest(key).map(|key| path.place(key));
+                some |= place.is_some_and(|place| base.is_there(place));
             }
         }
     }
