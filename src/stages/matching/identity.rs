@@ -18,6 +18,7 @@ use crate::code::definitions::{
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::base::{self, Base, Held, Path};
 use crate::model::lineage::Lineage;
+use crate::model::objects::ObjectTable;
 use crate::model::site::{Root, SiteId};
 use crate::support::error::{Error, Result, shown};
 use crate::support::limits::Where;
@@ -599,6 +600,10 @@ impl Pairer<'_> {
             globals: self.context.globals,
             changes: &self.loaded.changes,
             functions: &functions,
+            entries: &|table| {
+                let order = self.loaded.fresh.order(table.addr)?;
+                Some((self.graph.entries(order)?, true))
+            },
         };
         let fresh = &self.loaded.fresh;
         let incoming = origins::find(
@@ -618,10 +623,12 @@ impl Pairer<'_> {
             globals: self.context.globals,
             changes: &[],
             functions: &functions,
+            entries: &|table| Some((self.loaded.snapshot.whole(table.addr)?, false)),
         };
         let is_text_known = base.is_some();
         let (imports, context, loaded) = (&mut self.imports, self.context, &*self.loaded);
         let (record, lineage) = (&self.out.base, self.lineage);
+        let objects = &self.out.known;
         let mut last: (Ref, Option<Path>) = (Ref::NIL, None);
         let running = origins::find(
             self.vm,
@@ -653,7 +660,7 @@ impl Pairer<'_> {
                 let is_global = holder.is_field_of(context.globals);
                 let is_taken_up = is_own_place && is_global && held.is_none();
                 let recorded = held.and_then(Held::number);
-                let number = lineage.of(vm, object);
+                let number = number_of(vm, (objects, lineage), object);
                 Ok(if is_taken_up || recorded.is_some() && recorded == number {
                     Put::Here
                 } else {
@@ -894,6 +901,13 @@ impl Pairer<'_> {
         }
         Ok(site)
     }
+}
+
+/// The number of an object of the running program, if it has one.
+fn number_of(vm: &Vm, (known, lineage): (&ObjectTable, Lineage), object: Ref) -> Option<i64> {
+    let number = known.number(vm.val(object).addr);
+    let noted = number.and_then(|number| known.function(number)?.noted);
+    noted.map_or_else(|| lineage.of(vm, object), Lineage::number_in)
 }
 
 /// The path of a running table, if it is on record.
