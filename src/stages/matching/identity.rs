@@ -131,6 +131,16 @@ impl Identity {
         is_equal.map(|is_equal| !is_equal)
     }
 
+    /// The code of a function of which the definition and its version are known.
+    pub(super) fn code_of(&self, vm: &Vm, function: Ref, side: Side) -> Option<Digest> {
+        let (base, definitions) = self.versions()?;
+        let (origins, version) = match side {
+            Side::Incoming => (&self.incoming, definitions),
+            Side::Running => (&self.running, base),
+        };
+        version.function_digest(origins.definition(vm.val(function).addr)?)
+    }
+
     /// Has the text of the last load a function with this code?
     pub(super) fn had_code(&self, code: Digest) -> bool {
         let base = self.base.as_deref();
