@@ -667,9 +667,8 @@ impl Pairer<'_> {
         self.out.new.try_reserve(functions)?;
         self.out.slots.try_reserve(functions)?;
         let cells = self.out.known.cells();
-        // What the load made is beside what the text led to expect.
-        let beside = self.loaded.fresh.len().saturating_sub(of_text);
-        self.vm.reserve(6 * beside + 2 * cells)?;
+        // What runs is beside what the text led to expect.
+        self.vm.reserve(5 * (functions - of_text) + 2 * cells)?;
         self.out.upvalues.try_reserve(functions.max(2 * cells))?;
         self.out.old_cells.try_reserve(cells)?;
         self.out.new_cells.try_reserve(cells)?;
