@@ -10,8 +10,8 @@
 //! [`protected`].
 //!
 //! * `kept`: values that were kept together; `cursor`: walks over tables; `walk`: whole tables;
-//!   `function`: functions and their upvalues; `compile`: compiling again; `source`: the names of
-//!   sources; `digest`: digests of scalars;
+//!   `function`: functions and their upvalues, which `upvalue` keeps; `compile`: compiling again;
+//!   `source`: the names of sources; `digest`: digests of scalars;
 //! * `write`: what changes the program, with a permit that only `lua/write.rs` can make;
 //! * `place`: reads and writes the places that only a walk over the whole VM finds;
 //! * `frozen`: a view that outlives its call.
@@ -26,6 +26,7 @@ mod function;
 mod kept;
 mod place;
 mod source;
+mod upvalue;
 mod walk;
 mod write;
 
@@ -43,6 +44,7 @@ pub(in crate::lua) use function::dump_top;
 pub(in crate::lua) use function::is_whole;
 pub use kept::{Kept, KeptEntry, KeyValue};
 pub use source::SourceId;
+pub use upvalue::KeptUpvalue;
 
 use super::protected;
 use super::shared;

@@ -62,7 +62,7 @@ impl Lineage {
     }
 
     /// The number in what is noted of an object.
-    fn number_in(note: i64) -> Option<i64> {
+    pub fn number_in(note: i64) -> Option<i64> {
         let number = note.abs() >> Profile::PACKED_BITS;
         (number != 0).then_some(number)
     }
@@ -138,6 +138,12 @@ impl Numbers {
             Some(number) => (*number != 0).then_some(*number),
             None => self.lineage.of(vm, object),
         }
+    }
+
+    /// The number that the load has given to the object at an address.
+    pub fn given(&self, address: usize) -> Option<i64> {
+        let number = self.given.get(&address).copied();
+        number.filter(|number| *number != 0)
     }
 
     /// The number of a table of the module's own; none when there are no more numbers.
@@ -216,7 +222,7 @@ impl Numbers {
                 continue;
             }
             self.note(vm, placed, number, whole)?;
-            if let Some(profile) = function.profile {
+            if let Some(profile) = function.profile.filter(|profile| profile.exact != 0) {
                 self.exact.try_push((placed, profile.exact as i64))?;
             }
         }

@@ -6,6 +6,7 @@
 //! out once for all functions that have the same ones.
 
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
@@ -18,6 +19,11 @@ const NONE: u32 = u32::MAX;
 
 /// Tables that are seen whatever the size of the file.
 const BESIDES: usize = 32;
+
+/// So many lists of cells are expected to be shared, …
+const SOME_LISTS: usize = 64;
+/// … and so many more for each that was.
+const SHARED: usize = 4;
 
 /// A running function.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +46,6 @@ pub struct ObjectTable {
     /// Tables and functions that were seen, by address.
     objects: FxHashMap<usize, u32>,
     functions: Vec<RunningFunction>,
-    cells: FxHashMap<usize, u32>,
     /// The cells of each function.
     pub lists: CellLists,
 }
@@ -51,7 +56,6 @@ impl ObjectTable {
         self.objects
             .try_reserve(functions + functions / 4 + BESIDES)?;
         self.functions.try_reserve(functions)?;
-        self.cells.try_reserve(functions / 4)?;
         self.lists.reserve(functions)
     }
 
@@ -134,7 +138,7 @@ impl ObjectTable {
 
     /// How many cells there are.
     pub fn cells(&self) -> usize {
-        self.cells.len()
+        self.lists.count()
     }
 
     /// Is one of the functions the module's own?
@@ -151,41 +155,23 @@ impl ObjectTable {
         }
         Ok((list, first))
     }
-
-    /// Notes that a cell was seen; false when it had been before.
-    pub fn see_cell(&mut self, address: usize) -> Result<bool> {
-        self.cells.try_reserve(1)?;
-        let number = self.cells.len() as u32;
-        let seen = self.cells.entry(address);
-        let first = matches!(seen, Entry::Vacant(_));
-        seen.or_insert(number);
-        Ok(first)
-    }
-
-    /// The number of a cell, a new one for one that was not known.
-    #[inline]
-    pub fn cell(&mut self, address: usize) -> Result<u32> {
-        match self.cells.get(&address) {
-            Some(number) => Ok(*number),
-            None => self.add_cell(address),
-        }
-    }
-
-    #[cold]
-    fn add_cell(&mut self, address: usize) -> Result<u32> {
-        let number = self.cells.len() as u32;
-        self.cells.try_insert_value(address, number)?;
-        Ok(number)
-    }
 }
 
-/// Lists of cells by address. Functions that have the same cells in the same order, as many of one
-/// module do, share one.
+/// Cells by number, and lists of them. Functions that have the same cells in the same order, as
+/// many of one module do, share a list.
 #[derive(Default)]
 pub struct CellLists {
-    /// By a hash of the addresses; where two lists have one hash, the later ones are not shared.
+    /// The cells by address.
+    numbers: FxHashMap<usize, u32>,
+    /// Their addresses.
+    addresses: Vec<usize>,
+    /// By a hash of the addresses, those lists that may be shared; where two have one hash, the
+    /// later ones are not.
     by_hash: FxHashMap<u64, u32>,
-    cells: Vec<usize>,
+    /// How often a list was met again.
+    shared: usize,
+    /// The cells of all lists.
+    cells: Vec<u32>,
     /// Where each list begins.
     starts: Vec<u32>,
 }
@@ -196,41 +182,108 @@ impl CellLists {
         let few = functions / 2;
         self.by_hash.try_reserve(few)?;
         self.starts.try_reserve(few)?;
+        self.reserve_cells(functions / 4)?;
         Ok(self.cells.try_reserve(2 * functions)?)
     }
 
-    /// The number of the list of these cells, and whether it is a new one.
-    pub fn number(&mut self, cells: &[usize]) -> Result<(u32, bool)> {
+    /// Makes room for so many cells.
+    pub fn reserve_cells(&mut self, cells: usize) -> Result<()> {
+        self.numbers.try_reserve(cells)?;
+        Ok(self.addresses.try_reserve(cells)?)
+    }
+
+    /// How many cells there are: they are numbered below this.
+    pub fn count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The address of a cell, 0 for a number that is none.
+    pub fn address(&self, cell: u32) -> usize {
+        self.addresses
+            .get(cell as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The number of the list of the cells at these addresses, and whether it is a new one. Cells
+    /// that no list had are numbered in their order.
+    pub fn number(&mut self, addresses: &[usize]) -> Result<(u32, bool)> {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
         let mix = |hash: u64, cell: &usize| (hash.rotate_left(23) ^ *cell as u64).wrapping_mul(MIX);
-        let hash = cells.iter().fold(MIX, mix);
+        let hash = addresses.iter().fold(MIX, mix);
         let known = self.by_hash.get(&hash).copied();
         if let Some(number) = known
-            && self.cells(number) == cells
+            && self.is_list_of(number, addresses)
         {
+            self.shared += 1;
             return Ok((number, false));
         }
         let number = self.starts.len() as u32;
-        self.cells.try_reserve(cells.len())?;
-        self.starts.try_push(self.cells.len() as u32)?;
-        self.cells.extend_from_slice(cells);
-        if known.is_none() {
+        // A function that is made beside another one has most of its cells in the same places.
+        let beside = self.starts.last().map_or(0, |start| *start as usize);
+        let start = self.cells.len();
+        self.cells.try_reserve(addresses.len())?;
+        self.starts.try_push(start as u32)?;
+        let met = self.addresses.len();
+        for (i, address) in addresses.iter().enumerate() {
+            let cell = self.cells.get(beside + i).copied();
+            let cell = match cell.filter(|cell| self.address(*cell) == *address) {
+                Some(cell) => cell,
+                None => self.cell(*address)?,
+            };
+            self.cells.push(cell); // there is room
+        }
+        // A closure of a factory has cells of its own: where most lists have such, no list with a
+        // new cell is looked for again.
+        let may_be_shared =
+            self.addresses.len() == met || self.starts.len() <= SOME_LISTS + SHARED * self.shared;
+        if known.is_none() && may_be_shared {
             self.by_hash.try_insert_value(hash, number)?;
         }
         Ok((number, true))
     }
 
+    /// The number of a cell, a new one for one that was not known.
+    fn cell(&mut self, address: usize) -> Result<u32> {
+        let number = self.addresses.len() as u32;
+        self.numbers.try_reserve(1)?;
+        match self.numbers.entry(address) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(place) => {
+                self.addresses.try_push(address)?;
+                place.insert(number);
+                Ok(number)
+            }
+        }
+    }
+
+    fn is_list_of(&self, number: u32, addresses: &[usize]) -> bool {
+        let cells = self.cells(number);
+        let mut both = cells.iter().zip(addresses);
+        cells.len() == addresses.len()
+            && both.all(|(cell, address)| self.address(*cell) == *address)
+    }
+
     /// The cells of a list.
-    pub fn cells(&self, number: u32) -> &[usize] {
+    pub fn cells(&self, number: u32) -> &[u32] {
+        self.cells.get(self.places(number)).unwrap_or_default()
+    }
+
+    /// Where the cells of a list stand, for [`CellLists::at`].
+    pub fn places(&self, number: u32) -> Range<usize> {
         let start = |number: u32| {
             self.starts
                 .get(number as usize)
                 .map(|start| *start as usize)
         };
-        let end = start(number + 1).unwrap_or(self.cells.len());
-        start(number)
-            .and_then(|start| self.cells.get(start..end))
-            .unwrap_or_default()
+        let end = self.cells.len();
+        start(number).unwrap_or(end)..start(number + 1).unwrap_or(end)
+    }
+
+    /// The cell at a place.
+    #[inline]
+    pub fn at(&self, place: usize) -> Option<u32> {
+        self.cells.get(place).copied()
     }
 }
 

@@ -45,7 +45,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use cells::{Cell1, Cell2, CellFate, CellPair, Name, NamedUpvalue, Upvalues};
+pub use cells::{Cell1, Cell2, CellFate, CellPair, NamedUpvalue, Upvalues};
 pub use dependencies::HeldUpvalue;
 pub use differing::Differing;
 pub use dropped::describe;
@@ -301,6 +301,8 @@ pub struct Pairing {
     pub assigned: Assigned,
     /// Which running functions others of them have made.
     pub nesting: Nesting,
+    /// What is noted of objects.
+    lineage: Lineage,
     /// What is on record (R8).
     pub base: Base,
     /// Where the running paired tables are on record, by address.
@@ -326,7 +328,7 @@ pub struct Pairing {
 
 impl Pairing {
     /// Nothing is known yet but the running functions and cells, and what is on record.
-    fn new(known: ObjectTable, base: Base) -> Result<Pairing> {
+    fn new(known: ObjectTable, lineage: Lineage, base: Base) -> Result<Pairing> {
         Ok(Pairing {
             slots: Vec::new(),
             old: Vec::new(),
@@ -352,6 +354,7 @@ impl Pairing {
             met1: DenseMap::default(),
             assigned: Assigned::default(),
             nesting: Nesting::default(),
+            lineage,
             base,
             paths: FxHashMap::default(),
             recorded: FxHashMap::default(),
@@ -547,7 +550,7 @@ pub fn pair(
     let source = vm.info(loaded.main)?.unwrap_or_default().source;
     let renames = renames_of(vm, options)?;
     let mut pairer = Pairer {
-        out: Pairing::new(std::mem::take(&mut loaded.snapshot.known), base)?,
+        out: Pairing::new(std::mem::take(&mut loaded.snapshot.known), lineage, base)?,
         vm,
         context,
         replace_data: options.data == Data::Replace,
@@ -667,13 +670,16 @@ impl Pairer<'_> {
         self.out.new.try_reserve(functions)?;
         self.out.slots.try_reserve(functions)?;
         let cells = self.out.known.cells();
+        // What runs is beside what the text led to expect.
+        self.vm.reserve(5 * (functions - of_text) + 2 * cells)?;
         self.out.upvalues.try_reserve(functions.max(2 * cells))?;
         self.out.old_cells.try_reserve(cells)?;
         self.out.new_cells.try_reserve(cells)?;
         self.out.cell_pairs.try_reserve(cells)?;
         self.cells.reserve(cells)?;
         self.out.sites.reserve(functions)?;
-        self.graph.reserve(functions, self.loaded.fresh.len())?;
+        self.graph
+            .reserve(functions, cells, self.loaded.fresh.len())?;
         self.functions.reserve(self.loaded.fresh.len())?;
         self.out.met1.reserve(self.out.known.functions())?;
         // Tables, and cells and their names.
@@ -1017,7 +1023,10 @@ impl Pairer<'_> {
                 }
                 ChildKind::Edge => {
                     let f1 = self.function1(child.old, child.site)?;
-                    let f2 = self.function2(child.new, child.site)?;
+                    let f2 = match child.order {
+                        u32::MAX => None,
+                        order => self.function2_of(order, child.new, child.site)?,
+                    };
                     if let (Some(f1), Some(f2)) = (f1, f2) {
                         self.edge(Edge { f1, f2 })?;
                     }

@@ -767,9 +767,9 @@ impl Planner<'_> {
             if cell.own {
                 self.out.tally.fresh.try_push(number as u32)?;
             }
-            let held = self.vm.upvalue_val(cell.function, cell.index);
+            let held = self.vm.val(cell.value);
             if held.is_table() || held.is_function() {
-                let old = self.vm.upvalue_value(cell.function, cell.index)?;
+                let old = cell.value;
                 let new = self.placed(old);
                 if new != old {
                     let op = Op::cell(cell.function, cell.index, new, old);
@@ -1034,21 +1034,34 @@ impl JoinLists {
             return joins.add_same(function.at, first);
         }
         self.list.clear();
+        self.list.try_reserve(usize::from(upvalues.len()))?;
+        let old = function.partners.first();
+        let old = old.and_then(|old| pairing.old.get(*old as usize));
+        let of_old = old.map_or(&[][..], |old| pairing.upvalues_of(old.upvalues));
+        let of_new = pairing.upvalues_of(upvalues).iter().enumerate();
         // The highest first: whatever has that one has the others.
-        for upvalue in pairing.upvalues_of(upvalues).iter().rev() {
-            let Some(cell) = pairing.new_cells.get(upvalue.cell as usize) else {
+        for (place, upvalue) in of_new.rev() {
+            let cell = pairing.new_cells.get(upvalue.cell as usize);
+            let Some(cell) = cell.filter(|cell| !cell.same) else {
                 continue;
             };
-            let Some(donor) = cell.answer.filter(|_| !cell.same) else {
+            let Some(donor) = cell.answer else {
                 continue;
             };
-            if let Some(donor) = pairing.old_cells.get(donor as usize) {
-                self.list.try_push(Join {
-                    index: upvalue.index,
-                    donor: donor.function,
-                    donor_index: donor.index,
-                })?;
-            }
+            // One function gives as many cells as it can, in their order: it is looked at once.
+            let known = old.zip(of_old.get(place));
+            let (donor, donor_index) = match known.filter(|(_, it)| it.cell == donor) {
+                Some((old, it)) => (old.at, it.index),
+                None => match pairing.old_cells.get(donor as usize) {
+                    Some(cell) => (cell.function, cell.index),
+                    None => continue,
+                },
+            };
+            self.list.push(Join {
+                index: upvalue.index,
+                donor,
+                donor_index,
+            }); // there is room
         }
         let first = joins.add(function.at, &self.list)?;
         self.first.set(upvalues.first(), first)

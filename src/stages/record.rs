@@ -7,7 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Val, Vm};
+use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Base, Held, Path, RecordedPlace};
 use crate::model::lineage::{Continued, Lineage, Numbers};
 use crate::model::options::{Data, Options};
@@ -16,7 +16,7 @@ use crate::model::site::Root;
 use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::{
-    Cell2, CellFate, CellPair, Name, Pairing, StayingElement, are_two_kinds, is_recorded, is_scalar,
+    Cell2, CellFate, CellPair, Pairing, StayingElement, are_two_kinds, is_recorded, is_scalar,
 };
 use crate::stages::snapshot::Change;
 use crate::support::error::Result;
@@ -159,9 +159,7 @@ struct RecordedLocal {
     upvalue: (Ref, u8),
     /// The digest of the name that it has there.
     name: u64,
-    /// A function of the module's own has it.
-    own: bool,
-    /// So is its name among those of the module's own functions.
+    /// A function of the module's own has it, and its name is the only one such.
     is_only: bool,
     held: Held,
 }
@@ -313,7 +311,6 @@ impl<'a> Recorder<'a> {
                         locals.try_push(Some(RecordedLocal {
                             upvalue: (function, index),
                             name: base::name_of_upvalue(self.vm, function, index),
-                            own: true,
                             is_only: false,
                             held: self.held(value, None)?,
                         }))?;
@@ -323,7 +320,15 @@ impl<'a> Recorder<'a> {
                 owners.try_push((function, index, number))?;
             }
         }
-        self.locals(&mut locals, owners.into_iter())?;
+        let mut named: FxHashMap<u64, u32> = FxHashMap::default();
+        named.try_reserve(locals.len())?;
+        for local in locals.iter().flatten() {
+            *named.entry(local.name).or_insert(0) += 1;
+        }
+        for local in locals.iter_mut().flatten() {
+            local.is_only = named.get(&local.name) == Some(&1);
+        }
+        self.locals(&locals, owners.into_iter())?;
         self.words.sort_unstable();
         let counts = self.counts()?;
         add_sorted(&mut self.words, &counts)
@@ -399,6 +404,16 @@ impl<'a> Recorder<'a> {
             })?;
         }
         Ok(Held::object(number))
+    }
+
+    /// The same for a function that a walk has come to.
+    fn held_function(&mut self, cursor: &TableCursor, val: Val) -> Result<Held> {
+        if let Some(number) = self.numbers.given(val.addr) {
+            self.has_references = true;
+            return Ok(Held::object(number));
+        }
+        let function = cursor.keep_pair(self.vm)?.value;
+        self.held(function, None)
     }
 
     /// The running table for one of the incoming version.
@@ -569,15 +584,15 @@ impl<'a> Recorder<'a> {
             }
             keys += 1;
             let place = path.place(key);
-            let is_taken = !self.stays || entry.old.is_nil() || cursor.values_equal(self.vm);
-            match cursor.value_digest(self.vm).filter(|_| is_taken) {
+            // No data on either side: it is what it is on record.
+            if entry.new.is_function() && !is_scalar(entry.old) {
+                let held = self.held_function(&cursor, entry.new)?;
+                self.words.try_push(place.word(held))?;
+                continue;
+            }
+            let is_taken = |vm: &Vm| !self.stays || entry.old.is_nil() || cursor.values_equal(vm);
+            match cursor.value_digest(self.vm).filter(|_| is_taken(self.vm)) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
-                // No data on either side: it is what it is on record.
-                None if entry.new.is_function() && !is_scalar(entry.old) => {
-                    let function = cursor.keep_pair(self.vm)?.value;
-                    let held = self.held(function, None)?;
-                    self.words.try_push(place.word(held))?;
-                }
                 None => {
                     let in_list = is_row || cursor.key_integer(self.vm).is_some();
                     let kept = cursor.keep(self.vm)?;
@@ -815,8 +830,19 @@ impl<'a> Recorder<'a> {
                 *place = i as u32;
             }
         }
-        // Many cells have one name, such as those of what a factory makes.
-        let mut names: FxHashMap<Name, u64> = FxHashMap::default();
+        // Many cells have one name, such as those of what a factory makes: its digest, and how many
+        // cells of the module's own functions have it.
+        let mut names: Vec<(Option<u64>, u32)> = Vec::new();
+        for cell in &pairing.new_cells {
+            let number = cell.name.number();
+            if let Some(more) = (number + 1).checked_sub(names.len()) {
+                names.try_reserve(more)?;
+                names.resize(number + 1, (None, 0));
+            }
+            if let Some((_, count)) = names.get_mut(number) {
+                *count += u32::from(cell.own && !cell.environment);
+            }
+        }
         let mut locals = Vec::new();
         locals.try_reserve_exact(pairing.new_cells.len())?;
         for (cell, pair) in pairing.new_cells.iter().zip(pairs) {
@@ -825,19 +851,16 @@ impl<'a> Recorder<'a> {
                 continue;
             }
             let pair = pairing.cell_pairs.get(pair as usize);
-            let name = match names.get(&cell.name) {
-                Some(name) => *name,
-                None => {
-                    let name = base::name_of_upvalue(self.vm, cell.function, cell.index);
-                    names.try_insert_value(cell.name, name)?;
-                    name
-                }
+            let Some((name, count)) = names.get_mut(cell.name.number()) else {
+                break;
             };
+            let digest = || base::name_of_upvalue(self.vm, cell.function, cell.index);
+            let name = *name.get_or_insert_with(digest);
+            let is_only = cell.own && *count == 1;
             locals.try_push(Some(RecordedLocal {
                 upvalue: (cell.function, cell.index),
                 name,
-                own: cell.own,
-                is_only: false,
+                is_only,
                 held: self.local(cell, pair, name)?,
             }))?;
         }
@@ -847,7 +870,8 @@ impl<'a> Recorder<'a> {
                 .iter()
                 .map(|upvalue| (function.at, upvalue.index, upvalue.cell))
         });
-        self.locals(&mut locals, owners)
+        self.words.try_reserve(pairing.upvalues())?;
+        self.locals(&locals, owners)
     }
 
     /// Notes locals by their names; those of other modules' functions, and those whose names others
@@ -855,18 +879,12 @@ impl<'a> Recorder<'a> {
     /// upvalue and of the local that it is.
     fn locals(
         &mut self,
-        locals: &mut [Option<RecordedLocal>],
+        locals: &[Option<RecordedLocal>],
         owners: impl Iterator<Item = (Ref, u8, u32)>,
     ) -> Result<()> {
-        let mut named: FxHashMap<u64, u32> = FxHashMap::default();
-        named.try_reserve(locals.len())?;
-        for local in locals.iter().flatten().filter(|local| local.own) {
-            *named.entry(local.name).or_insert(0) += 1;
-        }
         self.words.try_reserve(locals.len())?;
         let mut all = true;
-        for local in locals.iter_mut().flatten() {
-            local.is_only = local.own && named.get(&local.name) == Some(&1);
+        for local in locals.iter().flatten() {
             if local.is_only {
                 self.words
                     .try_push(Path::LOCALS.place(local.name).word(local.held))?;
@@ -874,21 +892,21 @@ impl<'a> Recorder<'a> {
                 all = false;
             }
         }
-        let mut last = (Ref::NIL, None);
+        let mut last = (Ref::NIL, None); // a function, and the path of its locals
         for (function, index, local) in owners.take_while(|_| !all) {
             let local = locals.get(local as usize).and_then(Option::as_ref);
             let Some(local) = local.filter(|local| !local.is_only) else {
                 continue;
             };
             if last.0 != function {
-                last = (function, self.numbers.of(self.vm, function));
+                last = (function, self.numbers.of(self.vm, function).map(Path::of));
             }
-            if let (_, Some(number)) = last {
+            if let (_, Some(path)) = last {
                 let name = match local.upvalue == (function, index) {
                     true => local.name,
                     false => base::name_of_upvalue(self.vm, function, index),
                 };
-                let place = Path::of(number).place(name);
+                let place = path.place(name);
                 self.words.try_push(place.word(local.held))?;
             }
         }
@@ -899,7 +917,7 @@ impl<'a> Recorder<'a> {
     fn local(&mut self, cell: &Cell2, pair: Option<&CellPair>, name: u64) -> Result<Held> {
         let new = match pair {
             Some(pair) => pair.new_value,
-            None => self.vm.upvalue_value(cell.function, cell.index)?,
+            None => cell.value,
         };
         let held = self.held(new, None)?;
         let is_decided =

@@ -117,8 +117,8 @@ pub struct Snapshot {
     /// The names as Lua values, made when the first large table is met.
     names: Kept<Ref>,
     index_key: Ref,
-    /// How many entries each table has that is remembered whole, by address.
-    whole: FxHashMap<usize, u32>,
+    /// The entries of each table that is remembered whole, by address.
+    whole: FxHashMap<usize, Kept<KeyValue>>,
     /// The loaded modules.
     pub modules: Modules,
     /// The addresses of the module's own object, 0 where it has none, and of the globals: neither
@@ -361,16 +361,17 @@ impl Snapshot {
             .function(number)
             .map_or(0, |known| known.info.upvalues);
         // The functions of a module share most of their cells.
+        let met = self.known.cells();
         let (list, first) = self.known.list(number, vm.cells(function, count)?)?;
         if !first {
             return Ok(());
         }
-        for i in 1..=count {
-            let at = usize::from(i) - 1;
-            let cell = self.known.lists.cells(list).get(at).copied();
-            if !self.known.see_cell(cell.unwrap_or_default())? {
-                continue;
+        let mut next = met as u32;
+        for (at, i) in (0..usize::from(count)).zip(1..) {
+            if self.known.lists.cells(list).get(at) != Some(&next) {
+                continue; // it was met before
             }
+            next += 1;
             let held = vm.upvalue_val(function, i);
             if matches!(held.kind, Kind::Table | Kind::Function) {
                 let value = vm.upvalue_value(function, i)?;
@@ -382,6 +383,11 @@ impl Snapshot {
 
     /// How many entries a table has that is remembered whole.
     pub fn entries(&self, address: usize) -> Option<u32> {
+        Some(self.whole(address)?.len())
+    }
+
+    /// The entries of a table that is remembered whole, as they were before the chunk ran.
+    pub fn whole(&self, address: usize) -> Option<Kept<KeyValue>> {
         self.whole.get(&address).copied()
     }
 
@@ -398,8 +404,7 @@ impl Snapshot {
         let names = chunk.names().len() + chunk.integers.len();
         let most = if whole { usize::MAX } else { names.max(SMALL) };
         if let Some(entries) = vm.keep_at_most(table, most)? {
-            self.whole
-                .try_insert_value(vm.val(table).addr, entries.len())?;
+            self.whole.try_insert_value(vm.val(table).addr, entries)?;
             return Ok((Slots::All(entries), 0));
         }
         if self.names.is_empty() {

@@ -281,6 +281,19 @@ impl Definitions {
         first..first + count
     }
 
+    /// The names of the main function's locals that nested functions assign; none where one may
+    /// have no name, or a function is never made.
+    pub fn assigned_locals(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let (first, count) = self.proto(0)?.locals;
+        let locals = self
+            .variables
+            .get(first as usize..(first + count) as usize)?;
+        let mut nested = self.protos.iter().skip(1);
+        let is_known = count > 0 && nested.all(|proto| proto.definition.is_some());
+        let assigned = locals.iter().filter(|local| local.is_shared);
+        is_known.then(|| assigned.map(|local| self.text(local.name)))
+    }
+
     /// A variable.
     pub fn variable(&self, id: VariableId) -> Option<&Variable> {
         self.variables.get(id.0 as usize)

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::identity::Relation;
 use super::kinds::are_two_kinds;
 use super::{Edge, Pairer, Pairing, SharedCell, TablePair};
-use crate::lua::vm::{Kind, Ref, Val};
+use crate::lua::vm::{KeptUpvalue, Kind, Ref, Val};
 use crate::model::objects::DenseMap;
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -17,14 +17,37 @@ use crate::support::mem::{TryInsert, TryPush, sort_by_number};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Name(u32);
 
+impl Name {
+    /// The number.
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The names of upvalues. Short ones are shared by all functions of a Lua state, so an address is
 /// looked up most of the time, and the text only at its first sight.
-#[derive(Default)]
 pub struct UpvalueNames {
     by_address: FxHashMap<usize, Name>,
     by_text: FxHashMap<Vec<u8>, Name>,
     environment: Option<Name>,
     none: Option<Name>,
+    /// The names that were looked up last, by a part of their addresses.
+    recent: [(usize, Name); RECENT],
+}
+
+/// So many names are looked up by one look.
+const RECENT: usize = 64;
+
+impl Default for UpvalueNames {
+    fn default() -> Self {
+        UpvalueNames {
+            by_address: FxHashMap::default(),
+            by_text: FxHashMap::default(),
+            environment: None,
+            none: None,
+            recent: [(0, Name(0)); RECENT],
+        }
+    }
 }
 
 impl UpvalueNames {
@@ -57,14 +80,32 @@ impl UpvalueNames {
         Ok(name)
     }
 
-    /// Hands the texts of these names to `f`.
+    /// How many there are: they are numbered below this.
+    pub(super) fn len(&self) -> usize {
+        self.by_text.len()
+    }
+
+    /// Hands the texts of these names to `f`: of those that are true under their numbers.
     pub(super) fn each_of(
         &self,
-        names: &FxHashSet<Name>,
+        names: &[bool],
         mut f: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let mut found = self.by_text.iter().filter(|(_, name)| names.contains(name));
+        let is_one = |name: &Name| names.get(name.number()) == Some(&true);
+        let mut found = self.by_text.iter().filter(|(_, name)| is_one(name));
         found.try_for_each(|(text, _)| f(text))
+    }
+
+    /// The name at an address, if it was met.
+    #[inline]
+    fn at(&mut self, address: usize) -> Option<Name> {
+        // Strings stand at multiples of 16 most of the time.
+        let place = (address >> 4 ^ address >> 10) % RECENT;
+        let recent = self.recent.get_mut(place)?;
+        if recent.0 != address || address == 0 {
+            *recent = (address, *self.by_address.get(&address)?);
+        }
+        Some(recent.1)
     }
 
     /// The number of a name, if it was met.
@@ -150,8 +191,8 @@ pub(super) struct CellMatching {
     /// The running cells, by their number among the known ones.
     running: DenseMap,
     running_lists: ByList,
-    /// The incoming cells, by address.
-    incoming: FxHashMap<usize, u32>,
+    /// The incoming cells, by their number in the graph.
+    incoming: DenseMap,
     incoming_lists: ByList,
     /// The running cells that hold functions which are to be met: a function, its upvalue's number,
     /// and where it stands.
@@ -168,7 +209,7 @@ impl CellMatching {
     /// Makes room for so many cells on each side.
     pub(super) fn reserve(&mut self, cells: usize) -> Result<()> {
         self.running.reserve(cells)?;
-        Ok(self.incoming.try_reserve(cells)?)
+        self.incoming.reserve(cells)
     }
 
     /// A running cell whose function is to be met.
@@ -196,6 +237,8 @@ pub struct Cell1 {
     pub index: u8,
     /// Some function assigns it.
     pub assigned: bool,
+    /// What it holds.
+    pub value: Ref,
     address: usize,
     pub(super) name: Name,
     pub(super) own: bool,
@@ -211,6 +254,9 @@ pub struct Cell2 {
     pub index: u8,
     /// The number of that function.
     pub owner: u32,
+    /// What it holds.
+    pub value: Ref,
+    address: usize,
     /// Some function assigns it.
     pub assigned: bool,
     /// The running cell that it is joined to.
@@ -271,20 +317,18 @@ pub(super) struct CellEdge {
 impl Pairer<'_> {
     /// The name by which a function knows one of its upvalues.
     pub(super) fn name(&mut self, function: Ref, index: u8) -> Result<Name> {
-        Ok(self.name_and_value(function, index)?.0)
+        let (address, _) = self.vm.named_upvalue(function, index);
+        self.name_at(address, function, index)
     }
 
-    /// The same, with what the upvalue holds.
-    fn name_and_value(&mut self, function: Ref, index: u8) -> Result<(Name, Val)> {
-        let (address, held) = self.vm.named_upvalue(function, index);
-        if let Some(name) = self.names.by_address.get(&address) {
-            return Ok((*name, held));
+    /// The name at this address, which an upvalue has.
+    fn name_at(&mut self, address: usize, function: Ref, index: u8) -> Result<Name> {
+        if let Some(name) = self.names.at(address) {
+            return Ok(name);
         }
         let names = &mut self.names;
-        let name = self
-            .vm
-            .with_upvalue_name(function, index, |text| names.add(address, text))?;
-        Ok((name, held))
+        self.vm
+            .with_upvalue_name(function, index, |text| names.add(address, text))
     }
 
     /// The cells of a running function, which are those of a list.
@@ -299,26 +343,25 @@ impl Pairer<'_> {
             return Ok(known);
         }
         let start = self.out.upvalues.len() as u32;
-        let count = self.out.known.lists.cells(list).len();
-        self.out.upvalues.try_reserve(count)?;
-        for (i, index) in (0..count).zip(1..) {
-            let Some(address) = self.out.known.lists.cells(list).get(i).copied() else {
+        let places = self.out.known.lists.places(list);
+        self.out.upvalues.try_reserve(places.len())?;
+        for (place, index) in places.zip(1..) {
+            let Some(known) = self.out.known.lists.at(place) else {
                 break;
             };
-            let known = self.out.known.cell(address)?;
             let number = match self.cells.running.get(known) {
                 Some(number) => number,
-                None => self.cell1((known, address), (function, index), site, own)?,
+                None => self.cell1(known, (function, index), site, own)?,
             };
             if let Some(cell) = self.out.old_cells.get_mut(number as usize) {
                 cell.own |= own;
                 // All functions know a cell by one name; where somebody joined another,
-                // `match_upvalues` asks again.
-                self.out.upvalues.try_push(NamedUpvalue {
+                // `match_upvalues` asks again. There is room.
+                self.out.upvalues.push(NamedUpvalue {
                     name: cell.name,
                     cell: number,
                     index,
-                })?;
+                });
             }
         }
         let upvalues = self.upvalues_since(start);
@@ -330,22 +373,24 @@ impl Pairer<'_> {
     #[cold]
     fn cell1(
         &mut self,
-        (known, address): (u32, usize),
+        known: u32,
         (function, index): (Ref, u8),
         site: SiteId,
         own: bool,
     ) -> Result<u32> {
         let number = self.out.old_cells.len() as u32;
-        let (name, held) = self.name_and_value(function, index)?;
+        let KeptUpvalue { name, value, val } = self.vm.keep_upvalue(function, index)?;
+        let name = self.name_at(name, function, index)?;
         self.cells.running.set(known, number)?;
-        if own && held.is_function() && self.out.number1(held.addr).is_none() {
+        if own && val.is_function() && self.out.number1(val.addr).is_none() {
             self.cells.discover.try_push((function, index, site))?;
         }
         self.out.old_cells.try_push(Cell1 {
             function,
             index,
             assigned: false,
-            address,
+            value,
+            address: self.out.known.lists.address(known),
             name,
             own,
             matched: false,
@@ -371,23 +416,23 @@ impl Pairer<'_> {
             return Ok(known);
         }
         let start = self.out.upvalues.len() as u32;
-        let count = self.graph.lists.cells(list).len();
-        self.out.upvalues.try_reserve(count)?;
-        for (i, index) in (0..count).zip(1..) {
-            let Some(id) = self.graph.lists.cells(list).get(i).copied() else {
+        let places = self.graph.lists.places(list);
+        self.out.upvalues.try_reserve(places.len())?;
+        for (place, index) in places.zip(1..) {
+            let Some(id) = self.graph.lists.at(place) else {
                 break;
             };
-            let number = match self.cells.incoming.get(&id) {
-                Some(number) => *number,
+            let number = match self.cells.incoming.get(id) {
+                Some(number) => number,
                 None => self.cell2(id, owner, function, index, own)?,
             };
             if let Some(cell) = self.out.new_cells.get_mut(number as usize) {
                 cell.own |= own;
-                self.out.upvalues.try_push(NamedUpvalue {
+                self.out.upvalues.push(NamedUpvalue {
                     name: cell.name,
                     cell: number,
                     index,
-                })?;
+                }); // there is room
             }
         }
         let upvalues = self.upvalues_since(start);
@@ -397,21 +442,22 @@ impl Pairer<'_> {
 
     /// Meets an incoming cell in an upvalue.
     #[cold]
-    fn cell2(&mut self, id: usize, owner: u32, function: Ref, index: u8, own: bool) -> Result<u32> {
+    fn cell2(&mut self, id: u32, owner: u32, function: Ref, index: u8, own: bool) -> Result<u32> {
         let number = self.out.new_cells.len() as u32;
-        let name = self.name(function, index)?;
-        self.cells.incoming.try_insert_value(id, number)?;
+        let KeptUpvalue { name, value, val } = self.graph.held(id);
+        let address = self.graph.lists.address(id);
+        let name = self.name_at(name, function, index)?;
+        self.cells.incoming.set(id, number)?;
         let environment = match self.loaded.environment {
-            Some(environment) => environment == id,
-            None => {
-                self.names.environment == Some(name)
-                    && self.is_globals(self.vm.upvalue_val(function, index))
-            }
+            Some(environment) => environment == address,
+            None => self.names.environment == Some(name) && self.is_globals(val),
         };
         self.out.new_cells.try_push(Cell2 {
             function,
             index,
             owner,
+            value,
+            address,
             assigned: false,
             answer: None,
             same: false,
@@ -431,7 +477,7 @@ impl Pairer<'_> {
     pub(super) fn is_environment1(&self, cell: u32) -> bool {
         self.out.old_cells.get(cell as usize).is_some_and(|cell| {
             (self.names.environment == Some(cell.name) || self.names.is_none(cell.name))
-                && self.is_globals(self.vm.upvalue_val(cell.function, cell.index))
+                && self.is_globals(self.vm.val(cell.value))
         })
     }
 
@@ -468,7 +514,7 @@ impl Pairer<'_> {
             return Ok(());
         }
         if let Some(known) = new.answer {
-            let (first, second) = (self.old_value(known)?, self.old_value(c1)?);
+            let (first, second) = (self.old_value(known), old.value);
             if self.vm.same(first, second) {
                 return Ok(());
             }
@@ -481,7 +527,7 @@ impl Pairer<'_> {
                 old: [known, c1],
             });
         }
-        let same = self.cells.incoming.get(&old.address) == Some(&c2);
+        let same = old.address == new.address;
         if let Some(new) = self.out.new_cells.get_mut(c2 as usize) {
             new.answer = Some(c1);
             new.same = same;
@@ -499,10 +545,9 @@ impl Pairer<'_> {
     /// Is what a running cell holds a helper or an import that the incoming value in `c2` takes the
     /// place of?
     fn is_code(&mut self, old: Ref, c2: u32) -> Result<bool> {
-        let Some(cell) = self.out.new_cells.get(c2 as usize).copied() else {
+        let Some(new) = self.out.new_cells.get(c2 as usize).map(|cell| cell.value) else {
             return Ok(false);
         };
-        let new = self.vm.upvalue_value(cell.function, cell.index)?;
         let (o, n) = (self.vm.val(old), self.vm.val(new));
         if o.is_function() && n.is_function() && self.is_own_function(old)? {
             return Ok(true);
@@ -510,23 +555,19 @@ impl Pairer<'_> {
         Ok(n.addr != 0 && (n == o || self.takes(o, old, new)?))
     }
 
-    fn old_value(&mut self, c1: u32) -> Result<Ref> {
-        match self.out.old_cells.get(c1 as usize).copied() {
-            Some(cell) => self.vm.upvalue_value(cell.function, cell.index),
-            None => Ok(Ref::NIL),
-        }
+    fn old_value(&self, c1: u32) -> Ref {
+        let cell = self.out.old_cells.get(c1 as usize);
+        cell.map_or(Ref::NIL, |cell| cell.value)
     }
 
     /// R4.3
     fn pair_values(&mut self, c1: u32, c2: u32) -> Result<()> {
-        let (Some(old), Some(new)) = (
-            self.out.old_cells.get(c1 as usize).copied(),
-            self.out.new_cells.get(c2 as usize).copied(),
+        let (Some(old_value), Some(new_value)) = (
+            self.out.old_cells.get(c1 as usize).map(|old| old.value),
+            self.out.new_cells.get(c2 as usize).map(|new| new.value),
         ) else {
             return Ok(());
         };
-        let old_value = self.vm.upvalue_value(old.function, old.index)?;
-        let new_value = self.vm.upvalue_value(new.function, new.index)?;
         let (o, n) = (self.vm.val(old_value), self.vm.val(new_value));
         let mut pair = CellPair {
             old: c1,
@@ -761,18 +802,16 @@ impl Pairer<'_> {
             if cell.environment || cell.answer.is_some() {
                 continue;
             }
-            let held = self.vm.upvalue_val(cell.function, cell.index);
+            let held = self.vm.val(cell.value);
             if self.loaded.fresh.order(held.addr).is_none() {
                 continue;
             }
             if held.is_function() && self.number2(held.addr).is_none() {
-                let value = self.vm.upvalue_value(cell.function, cell.index)?;
                 let site = self.out.cell_site(number as u32)?;
-                found |= self.function2(value, site)?.is_some();
+                found |= self.function2(cell.value, site)?.is_some();
             } else if held.is_table() && !self.scanned.contains(&held.addr) {
-                let value = self.vm.upvalue_value(cell.function, cell.index)?;
                 let site = self.out.cell_site(number as u32)?;
-                self.scan_queue.try_push((value, site))?;
+                self.scan_queue.try_push((cell.value, site))?;
                 found = true;
             }
         }

@@ -7,10 +7,11 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Pairer;
-use super::cells::{CellFate, CellPair, Name};
+use super::cells::{CellFate, CellPair};
 use super::dropped::describe;
 use super::merge::is_scalar;
 use crate::code::constants::{Init, MainText, Sought};
+use crate::code::definitions::Definitions;
 use crate::code::{Chunk, UpvalueSet};
 use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId, Vm};
 use crate::model::base::Held;
@@ -218,15 +219,16 @@ impl Pairer<'_> {
 
     /// All that is asked without looking at the text.
     fn may_be_constant(&self, pair: &CellPair) -> bool {
+        if !self.constants.follow || !matches!(pair.fate, CellFate::Keep | CellFate::Follow) {
+            return false;
+        }
         let (Some(old), Some(new)) = (
             self.out.old_cells.get(pair.old as usize),
             self.out.new_cells.get(pair.new as usize),
         ) else {
             return false;
         };
-        self.constants.follow
-            && matches!(pair.fate, CellFate::Keep | CellFate::Follow)
-            && !(old.assigned || new.assigned)
+        !(old.assigned || new.assigned)
             && old.own == new.own
             && old.name == new.name
             && new.answer == Some(pair.old)
@@ -575,7 +577,9 @@ impl Pairer<'_> {
     /// What the next reloads have to know: every local of the running version and the incoming
     /// version that some function assigns.
     fn note_assigned(&mut self) -> Result<()> {
-        let mut names: FxHashSet<Name> = FxHashSet::default();
+        let mut names: Vec<bool> = Vec::new();
+        names.try_reserve_exact(self.names.len())?;
+        names.resize(self.names.len(), false);
         let old = self
             .out
             .old_cells
@@ -587,7 +591,9 @@ impl Pairer<'_> {
             .iter()
             .filter(|cell| cell.own && cell.assigned);
         for name in old.map(|cell| cell.name).chain(new.map(|cell| cell.name)) {
-            names.try_insert_value(name, ())?;
+            if let Some(is_assigned) = names.get_mut(name.number()) {
+                *is_assigned = true;
+            }
         }
         let assigned = &mut self.constants.assigned;
         self.names
@@ -598,6 +604,11 @@ impl Pairer<'_> {
         };
         // Functions that no pair led to were handed to somebody else.
         if chunk.has_unmet_setter(&self.loaded.met) {
+            let known = self.identity.definitions();
+            if let Some(mut names) = known.and_then(Definitions::assigned_locals) {
+                let assigned = &mut self.constants.assigned;
+                return names.try_for_each(|name| assigned.add(self.vm, name));
+            }
             self.read_text()?;
             let assigned = &mut self.constants.assigned;
             match self

@@ -8,10 +8,8 @@
 //!
 //! Asked is the record: what stands there as the last load left it is no loss.
 
-use rustc_hash::FxHashMap;
-
 use super::Pairer;
-use super::cells::{Cell1, Name};
+use super::cells::Cell1;
 use super::merge::is_scalar;
 use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Vm};
 use crate::model::base::{self, Path, RecordedPlace};
@@ -51,7 +49,7 @@ impl Pairer<'_> {
             return Ok(());
         };
         let globals = self.vm.val(self.context.globals);
-        let new = self.vm.upvalue_value(cell.function, cell.index)?;
+        let new = cell.value;
         let n = self.vm.val(new);
         if !n.is_table() || n == globals {
             return Ok(());
@@ -59,9 +57,9 @@ impl Pairer<'_> {
         let mut former = Vec::new();
         let is_former = |old: &&Cell1| old.own && old.name == cell.name && !old.matched;
         for old in self.out.old_cells.iter().filter(is_former) {
-            let held = self.vm.upvalue_val(old.function, old.index);
+            let held = self.vm.val(old.value);
             if held.is_table() && held != n && held != globals {
-                former.try_push(self.vm.upvalue_value(old.function, old.index)?)?;
+                former.try_push(old.value)?;
             }
         }
         former.sort_unstable_by_key(|table| self.vm.val(*table).addr);
@@ -121,10 +119,13 @@ impl Pairer<'_> {
     }
 
     fn dropped_locals(&mut self) -> Result<()> {
-        let mut named: FxHashMap<Name, u32> = FxHashMap::default();
-        named.try_reserve(self.out.old_cells.len())?;
+        let mut named: Vec<u32> = Vec::new(); // how many cells have each name
+        named.try_reserve_exact(self.names.len())?;
+        named.resize(self.names.len(), 0);
         for cell in &self.out.old_cells {
-            *named.entry(cell.name).or_insert(0) += 1;
+            if let Some(count) = named.get_mut(cell.name.number()) {
+                *count += 1;
+            }
         }
         for number in 0..self.out.old_cells.len() {
             let Some(cell) = self.out.old_cells.get(number).copied() else {
@@ -133,18 +134,18 @@ impl Pairer<'_> {
             if cell.matched || !cell.own || self.is_environment1(number as u32) {
                 continue;
             }
-            let is_only = named.get(&cell.name) == Some(&1);
+            let is_only = named.get(cell.name.number()) == Some(&1);
             let Some(place) = self.place_of_dropped(&cell, is_only) else {
                 continue;
             };
-            let value = self.vm.upvalue_value(cell.function, cell.index)?;
+            let value = cell.value;
             if !self.is_changed_state(place, value)? {
                 continue;
             }
             let mut names = Vec::new();
             for new in copied(&self.out.new_cells)? {
                 if new.own && new.answer.is_none() && !new.environment && !new.same {
-                    let other = self.vm.upvalue_value(new.function, new.index)?;
+                    let other = new.value;
                     let name = self.vm.upvalue_name(new.function, new.index);
                     if self.vm.kind(other) == self.vm.kind(value)
                         && self.is_files_own(other)

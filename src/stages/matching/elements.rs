@@ -5,8 +5,8 @@ use rustc_hash::FxHashMap;
 use super::lists::{IncomingElement, MOST_ELEMENTS, RunningElement};
 use super::merge::is_scalar;
 use super::{EntryPair, Pairer, Side, TablePair};
-use crate::code::Profile;
 use crate::code::align::sequence::Element;
+use crate::code::{Digest, Profile};
 use crate::lua::vm::{Kind, Ref, Val};
 use crate::model::base::{self, Held, Path};
 use crate::support::error::Result;
@@ -19,7 +19,7 @@ pub(super) const MOST_KEYS: usize = 64;
 /// The keys under which rows have plain fields, and whether some are strings.
 pub(super) type Keys = FxHashMap<u64, bool>;
 
-const SCALAR: u8 = 1;
+pub(super) const SCALAR: u8 = 1;
 const TABLE: u8 = 2;
 pub(super) const FUNCTION: u8 = 3;
 const OTHER: u8 = 4;
@@ -88,7 +88,7 @@ impl Pairer<'_> {
         let mut running = Vec::new();
         for index in 1..=end {
             let mark = self.vm.held();
-            let value = self.vm.index(pair.old, index)?;
+            let value = self.vm.element(pair.old, index as u32)?; // (not that many)
             let val = self.vm.val(value);
             if val.is_nil() {
                 self.vm.release(mark);
@@ -296,8 +296,11 @@ impl Pairer<'_> {
             } else if entry.new.is_function() {
                 let mark = self.vm.held();
                 let function = cursor.keep_pair(self.vm)?.value;
-                let code = self.vm.profile(function)?;
-                let code = code.map_or(0, |profile| profile.digest.key());
+                let code = match self.identity.code_of(self.vm, function, side) {
+                    Some(code) => Some(code),
+                    None => self.vm.profile(function)?.map(|profile| profile.digest),
+                };
+                let code = code.map_or(0, Digest::key);
                 content = content.wrapping_add(token(key, code));
                 element.hints.try_push(token(key, 1))?;
                 let definition = match side {

@@ -6,6 +6,7 @@ use super::cells::{Name, NamedUpvalue, Upvalues};
 use super::{Edge, Pairer, incoming_graph};
 use crate::code::{Profile, UpvalueSet};
 use crate::lua::vm::{Info, Ref};
+use crate::model::lineage::Lineage;
 use crate::model::objects::DenseMap;
 use crate::model::objects::RunningFunction;
 use crate::model::site::SiteId;
@@ -26,7 +27,7 @@ pub struct Function1 {
     pub info: Info,
     /// The module's own.
     pub own: bool,
-    /// Its code; none until somebody asks.
+    /// Its code, perhaps without its lines; none until somebody asks.
     pub profile: Option<Profile>,
     /// Its number in the table of lineages.
     pub lineage: Option<i64>,
@@ -156,9 +157,7 @@ impl Pairer<'_> {
         if function.lineage.is_none() {
             function.lineage = self.lineage.number(self.vm, at);
         }
-        let noted = function
-            .lineage
-            .and_then(|number| self.lineage.profile_of(self.vm, at, number));
+        let noted = function.lineage.and_then(Lineage::profile);
         function.profile = match noted {
             Some(profile) => Some(profile),
             None => self.vm.exact_profile(at)?,
@@ -219,12 +218,9 @@ impl Pairer<'_> {
         if let Some(met) = self.functions.incoming.get(order) {
             return Ok(Some(met));
         }
-        let Some((
-            incoming_graph::IncomingFunction {
-                info, own, list, ..
-            },
-            _,
-        )) = self.graph_node(at, order)?
+        let Some(incoming_graph::IncomingFunction {
+            info, own, list, ..
+        }) = self.graph_node(at, order)?
         else {
             return Ok(None);
         };
@@ -412,9 +408,6 @@ impl Pairer<'_> {
     /// The name that an incoming upvalue had in the last load, which is its own nearly always; none
     /// where what had that name is called otherwise by now.
     fn name_before(&self, f2: u32, upvalue: NamedUpvalue) -> Option<Name> {
-        if self.renames.is_empty() && self.identity.renames_nothing() {
-            return Some(upvalue.name);
-        }
         let has_name = |function: Ref, text: Ref| {
             self.vm.with_upvalue_name(function, upvalue.index, |name| {
                 self.vm.is_string(text, name)
@@ -452,10 +445,15 @@ impl Pairer<'_> {
             return Ok(());
         }
         let mut settled = !ups1.is_empty();
+        let are_named = self.renames.is_empty() && self.identity.renames_nothing();
         for i in ups2.numbers() {
             let new = self.out.upvalue(i);
-            let Some(name) = self.name_before(f2, new) else {
-                continue;
+            let name = match are_named {
+                true => new.name,
+                false => match self.name_before(f2, new) {
+                    Some(name) => name,
+                    None => continue,
+                },
             };
             let mut olds = self.out.upvalues_of(ups1).iter();
             let found = match olds.find(|old| old.name == name).copied() {
@@ -465,7 +463,9 @@ impl Pairer<'_> {
                     self.own_name(old_at, ups1, name)?
                 }
             };
-            if let Some(old) = found {
+            if let Some(old) = found
+                && !self.is_settled(old.cell, new.cell)
+            {
                 self.match_cells(old.cell, new.cell)?;
                 settled &= self.is_settled(old.cell, new.cell);
             }

@@ -18,6 +18,7 @@ use crate::code::definitions::{
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::base::{self, Base, Held, Path};
 use crate::model::lineage::Lineage;
+use crate::model::objects::ObjectTable;
 use crate::model::site::{Root, SiteId};
 use crate::support::error::{Error, Result, shown};
 use crate::support::limits::Where;
@@ -128,6 +129,16 @@ impl Identity {
         let code = base.function_digest(self.base(incoming)?.0)?;
         let is_equal = code.is_equal(definitions.function_digest(incoming)?);
         is_equal.map(|is_equal| !is_equal)
+    }
+
+    /// The code of a function of which the definition and its version are known.
+    pub(super) fn code_of(&self, vm: &Vm, function: Ref, side: Side) -> Option<Digest> {
+        let (base, definitions) = self.versions()?;
+        let (origins, version) = match side {
+            Side::Incoming => (&self.incoming, definitions),
+            Side::Running => (&self.running, base),
+        };
+        version.function_digest(origins.definition(vm.val(function).addr)?)
     }
 
     /// Has the text of the last load a function with this code?
@@ -599,6 +610,10 @@ impl Pairer<'_> {
             globals: self.context.globals,
             changes: &self.loaded.changes,
             functions: &functions,
+            entries: &|table| {
+                let order = self.loaded.fresh.order(table.addr)?;
+                Some((self.graph.entries(order)?, true))
+            },
         };
         let fresh = &self.loaded.fresh;
         let incoming = origins::find(
@@ -618,10 +633,12 @@ impl Pairer<'_> {
             globals: self.context.globals,
             changes: &[],
             functions: &functions,
+            entries: &|table| Some((self.loaded.snapshot.whole(table.addr)?, false)),
         };
         let is_text_known = base.is_some();
         let (imports, context, loaded) = (&mut self.imports, self.context, &*self.loaded);
         let (record, lineage) = (&self.out.base, self.lineage);
+        let objects = &self.out.known;
         let mut last: (Ref, Option<Path>) = (Ref::NIL, None);
         let running = origins::find(
             self.vm,
@@ -653,7 +670,7 @@ impl Pairer<'_> {
                 let is_global = holder.is_field_of(context.globals);
                 let is_taken_up = is_own_place && is_global && held.is_none();
                 let recorded = held.and_then(Held::number);
-                let number = lineage.of(vm, object);
+                let number = number_of(vm, (objects, lineage), object);
                 Ok(if is_taken_up || recorded.is_some() && recorded == number {
                     Put::Here
                 } else {
@@ -894,6 +911,13 @@ impl Pairer<'_> {
         }
         Ok(site)
     }
+}
+
+/// The number of an object of the running program, if it has one.
+fn number_of(vm: &Vm, (known, lineage): (&ObjectTable, Lineage), object: Ref) -> Option<i64> {
+    let number = known.number(vm.val(object).addr);
+    let noted = number.and_then(|number| known.function(number)?.noted);
+    noted.map_or_else(|| lineage.of(vm, object), Lineage::number_in)
 }
 
 /// The path of a running table, if it is on record.

@@ -7,13 +7,11 @@
 
 use std::ops::Range;
 
-use rustc_hash::FxHashSet;
-
 use super::{EntryPair, Pairer};
-use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val};
+use crate::lua::vm::{Info, Kept, KeptUpvalue, KeyValue, Kind, Ref, Val};
 use crate::model::objects::{CellLists, DenseMap};
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, collected, copied};
+use crate::support::mem::{TryPush, collected, copied};
 
 /// Entries of the incoming tables that the walk looks at; the tables of a file with more are looked
 /// at one by one.
@@ -64,18 +62,24 @@ pub(super) struct IncomingGraph {
     /// Of each table that was looked at, the first item and the one behind its last.
     tables: DenseMap,
     ranges: Vec<(u32, u32)>,
+    /// The same entries as they are kept.
+    kept: Vec<Kept<KeyValue>>,
     functions: DenseMap,
     infos: Vec<IncomingFunction>,
     /// The lists of cells of its functions.
     pub(super) lists: CellLists,
+    /// What each cell holds, and the name that the first function with it has for it.
+    held: Vec<KeptUpvalue>,
 }
 
 impl IncomingGraph {
-    /// Makes room for so many functions, of so many objects.
-    pub(super) fn reserve(&mut self, functions: usize, objects: usize) -> Result<()> {
+    /// Makes room for so many functions and cells, of so many objects.
+    pub(super) fn reserve(&mut self, functions: usize, cells: usize, objects: usize) -> Result<()> {
         self.items.try_reserve(functions + functions / 4)?;
         self.infos.try_reserve(functions)?;
         self.lists.reserve(functions)?;
+        self.lists.reserve_cells(cells)?;
+        self.held.try_reserve(cells)?;
         self.functions.reserve(objects)?;
         self.tables.reserve(objects)
     }
@@ -88,6 +92,17 @@ impl IncomingGraph {
     /// An entry by its number.
     pub(super) fn item(&self, number: u32) -> Option<IncomingEntry> {
         self.items.get(number as usize).copied()
+    }
+
+    /// The entries of a table with this place in the order of creation, if it was looked at.
+    pub(super) fn entries(&self, order: u32) -> Option<Kept<KeyValue>> {
+        let number = self.tables.get(order)?;
+        self.kept.get(number as usize).copied()
+    }
+
+    /// What a cell holds.
+    pub(super) fn held(&self, cell: u32) -> KeptUpvalue {
+        self.held.get(cell as usize).copied().unwrap_or_default()
     }
 
     fn knows(&self, val: Val, order: u32) -> bool {
@@ -114,8 +129,6 @@ impl Pairer<'_> {
     /// Walks the incoming version.
     pub(super) fn build_graph(&mut self) -> Result<()> {
         let mut work = Vec::new();
-        let mut cells = FxHashSet::default();
-        cells.try_reserve(self.out.known.cells())?;
         self.graph_from(self.loaded.value, &mut work)?;
         for i in 0..self.loaded.changes.len() {
             let Some(new) = self.loaded.changes.get(i).map(|change| change.new) else {
@@ -132,7 +145,7 @@ impl Pairer<'_> {
         }
         while let Some((object, order)) = work.pop() {
             if !self.vm.val(object).is_table() {
-                self.graph_function(object, order, &mut cells, &mut work)?;
+                self.graph_function(object, order, &mut work)?;
             } else if !self.graph_table(object, order, &mut work)? {
                 break;
             }
@@ -181,50 +194,43 @@ impl Pairer<'_> {
         &mut self,
         function: Ref,
         order: u32,
-        cells: &mut FxHashSet<usize>,
         work: &mut Vec<(Ref, u32)>,
     ) -> Result<()> {
-        let Some((IncomingFunction { list, .. }, first)) = self.graph_node(function, order)? else {
-            return Ok(());
-        };
-        if !first {
-            return Ok(()); // functions with the same cells hold the same
-        }
-        for (cell, index) in self.graph.lists.cells(list).iter().zip(1..) {
-            let held = self.vm.upvalue_val(function, index);
-            if !matches!(held.kind, Kind::Table | Kind::Function)
-                || cells.try_insert_value(*cell, ())?.is_some()
+        let met = self.graph.held.len();
+        self.graph_node(function, order)?;
+        // What was met before holds the same in all functions.
+        for held in self.graph.held.get(met..).unwrap_or_default() {
+            if let Some(found) = self.order_of(held.val)
+                && !self.graph.knows(held.val, found)
             {
-                continue;
-            }
-            if let Some(found) = self.order_of(held)
-                && !self.graph.knows(held, found)
-            {
-                work.try_push((self.vm.upvalue_value(function, index)?, found))?;
+                work.try_push((held.value, found))?;
             }
         }
         Ok(())
     }
 
-    /// What is known of a fresh function, and whether it is the first one with its cells that was
-    /// asked for; none for one that is written in C.
+    /// What is known of a fresh function; none for one that is written in C.
     pub(super) fn graph_node(
         &mut self,
         function: Ref,
         order: u32,
-    ) -> Result<Option<(IncomingFunction, bool)>> {
+    ) -> Result<Option<IncomingFunction>> {
         if let Some(number) = self.graph.functions.get(order) {
-            let known = self.graph.infos.get(number as usize);
-            return Ok(known.map(|known| (*known, false)));
+            return Ok(self.graph.infos.get(number as usize).copied());
         }
         let Some(info) = self.vm.info(function)?.filter(|info| info.lua) else {
             return Ok(None);
         };
         let own = self.loaded.ownership.owns(self.vm, function, &info)?;
-        let (list, first) = self
-            .graph
-            .lists
-            .number(self.vm.cells(function, info.upvalues)?)?;
+        let cells = self.vm.cells(function, info.upvalues)?;
+        let (list, first) = self.graph.lists.number(cells)?;
+        let new = self.graph.lists.cells(list).iter().zip(1..);
+        for (cell, index) in new.filter(|_| first) {
+            if *cell as usize == self.graph.held.len() {
+                let held = self.vm.keep_upvalue(function, index)?;
+                self.graph.held.try_push(held)?;
+            }
+        }
         let found = IncomingFunction {
             at: function,
             info,
@@ -235,7 +241,7 @@ impl Pairer<'_> {
             .functions
             .set(order, self.graph.infos.len() as u32)?;
         self.graph.infos.try_push(found)?;
-        Ok(Some((found, first)))
+        Ok(Some(found))
     }
 
     /// What a fresh table holds: numbers of entries. They stay held until pairing ends.
@@ -269,6 +275,7 @@ impl Pairer<'_> {
             .tables
             .set(order, self.graph.ranges.len() as u32)?;
         self.graph.ranges.try_push((start, end))?;
+        self.graph.kept.try_push(entries)?;
         Ok(Some(start..end))
     }
 }

@@ -83,8 +83,8 @@ impl Pairer<'_> {
             return Ok(false);
         }
         let is_partial = self.number_leftovers()?;
-        /// Its address, and the function with its lines; none where several cells have the name.
-        type SoleOwner = Option<(usize, (i32, i32), Ref)>;
+        /// Its number, and the function with its lines; none where several cells have the name.
+        type SoleOwner = Option<(u32, (i32, i32), Ref)>;
         let mut found: FxHashMap<Name, SoleOwner> = FxHashMap::default();
         for number in 0..self.out.known.functions() as u32 {
             let Some(function) = self.unmet(number) else {

@@ -11,9 +11,11 @@
 //! ```
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use super::differing::Differing;
-use super::elements::{FUNCTION, Keys, MOST_KEYS};
+use super::elements::{FUNCTION, Keys, MOST_KEYS, SCALAR};
+use super::functions::Few;
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
 use crate::code::align::sequence::{Element, align, by_content};
@@ -21,7 +23,7 @@ use crate::code::definitions::DefinitionId;
 use crate::lua::vm::{Kind, Ref, Val, Vm};
 use crate::model::base::{Held, Path, RecordedPlace};
 use crate::model::site::SiteId;
-use crate::support::error::Result;
+use crate::support::error::{Error, Result};
 use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
@@ -112,19 +114,19 @@ struct Matched {
     old: Vec<RunningElement>,
     new: Vec<IncomingElement>,
     /// For each incoming element the running one, and the reverse.
-    of_new: Vec<Option<usize>>,
-    of_old: Vec<Option<usize>>,
+    of_new: Each<Option<usize>>,
+    of_old: Each<Option<usize>>,
     /// For each incoming and each running element the one of the last load; empty without
     /// a record.
     base: Vec<Element>,
-    base_of_new: Vec<Option<usize>>,
-    base_of_old: Vec<Option<usize>>,
+    base_of_new: Each<Option<usize>>,
+    base_of_old: Each<Option<usize>>,
     /// Where the list is on record; none where it is not.
     path: Option<Path>,
     /// Of the incoming one: nothing tells whether it is one of the last load.
-    doubtful: Vec<bool>,
+    doubtful: Each<bool>,
     /// Of the incoming one: the last text says whether it had it there.
-    told: Vec<bool>,
+    told: Each<bool>,
     /// The running list has no holes.
     is_whole: bool,
 }
@@ -141,7 +143,7 @@ impl Matched {
     }
 
     /// Of the last load's elements: which ones the file has no longer, and still stand in the list.
-    fn stays(&self, result: &[Stands]) -> Result<Vec<bool>> {
+    fn stays(&self, result: &[Stands]) -> Result<Each<bool>> {
         let mut stays = none(self.base.len(), false)?;
         for stands in result {
             if let Stands::Running(old) = *stands
@@ -167,7 +169,7 @@ impl Matched {
     }
 
     /// Which elements of the file's stand in the list in the end.
-    fn added(&self, result: &[Stands]) -> Result<Vec<bool>> {
+    fn added(&self, result: &[Stands]) -> Result<Each<bool>> {
         let mut added = none(self.new.len(), false)?;
         for stands in result {
             if let Stands::Written(new) = *stands
@@ -192,9 +194,15 @@ impl Matched {
     }
 }
 
-fn none<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(count)?;
+/// What is known of each element of a list: most lists are short.
+type Each<T> = SmallVec<[T; 6]>;
+
+/// In a list of no more elements one is found by looking at all.
+const SHORT: usize = 8;
+
+fn none<T: Clone>(count: usize, value: T) -> Result<Each<T>> {
+    let mut list = Each::new();
+    list.try_reserve_exact(count).map_err(|_| Error::Memory)?;
     list.resize(count, value);
     Ok(list)
 }
@@ -253,20 +261,24 @@ impl Pairer<'_> {
         let old = self.running(pair, new.len())?;
         let is_whole = (1..).zip(&old).all(|(index, one)| one.index == index)
             && self.vm.raw_len(pair.old) <= MOST_ELEMENTS;
-        let mut keys = Keys::default();
-        let mut left = Vec::new();
-        for one in &old {
-            left.try_push(self.describe_running(one, &mut keys)?)?;
-        }
-        let mut right = Vec::new();
-        for one in &new {
-            right.try_push(self.describe_written(one, &mut keys)?)?;
-        }
         let path = match self.out.base.is_known() {
             true => self.path(pair.old, pair.site)?,
             false => None,
         };
         let path = path.filter(|path| self.out.base.knows(*path));
+        let in_place = match path {
+            Some(path) => self.base_in_place(path, &old, &new)?,
+            None => None,
+        };
+        let (mut keys, mut left, mut right) = (Keys::default(), Vec::new(), Vec::new());
+        if in_place.is_none() {
+            for one in &old {
+                left.try_push(self.describe_running(one, &mut keys)?)?;
+            }
+            for one in &new {
+                right.try_push(self.describe_written(one, &mut keys)?)?;
+            }
+        }
         let mut matched = Matched {
             of_new: none(new.len(), None)?,
             of_old: none(old.len(), None)?,
@@ -281,6 +293,10 @@ impl Pairer<'_> {
             new,
         };
         self.match_known(&mut matched)?;
+        if let Some(base) = in_place {
+            self.match_in_place(pair, &mut matched, base)?;
+            return Ok(matched);
+        }
         if let Some(path) = path {
             if keys.len() == MOST_KEYS {
                 self.vm.limits.meet(
@@ -292,7 +308,15 @@ impl Pairer<'_> {
                 )?;
             }
             let mut base = self.recorded_elements(path, &keys)?;
-            let partners = |list: &[Element]| collected(list.iter().map(|one| Ok(one.partner)));
+            let partners = |list: &[Element]| {
+                let mut partners = none(list.len(), None)?;
+                let known = list.iter().map(|one| one.partner);
+                partners
+                    .iter_mut()
+                    .zip(known)
+                    .for_each(|(of, one)| *of = one);
+                Ok::<_, Error>(partners)
+            };
             align(&mut base, &mut left)?;
             matched.base_of_old = partners(&left)?;
             let old_of_base = partners(&base)?;
@@ -323,6 +347,90 @@ impl Pairer<'_> {
             self.find_doubtful(&mut matched, &keys)?;
         }
         Ok(matched)
+    }
+
+    /// The usual case, to which the alignments would come in the end: all three lists are as long,
+    /// each scalar is that of the last load in all of them, and one element may be a function. What
+    /// the last load had, then: each element in its place. None for any other case.
+    fn base_in_place(
+        &self,
+        path: Path,
+        old: &[RunningElement],
+        new: &[IncomingElement],
+    ) -> Result<Option<Vec<Element>>> {
+        let recorded = |index| {
+            let place = path.place(self.vm.digest_of_integer(index));
+            self.out.base.get(place)
+        };
+        if old.len() != new.len() {
+            return Ok(None);
+        }
+        let (mut base, mut next, mut functions) = (Vec::new(), 1, 0);
+        base.try_reserve_exact(new.len())?;
+        for (running, written) in old.iter().zip(new) {
+            let Some(held) = recorded(next).filter(|_| running.index == next) else {
+                return Ok(None);
+            };
+            next += 1;
+            let (kind, is_it) = match (running.f1, written.f2) {
+                (Some(f1), Some(f2)) => {
+                    functions += 1;
+                    let number = self.number_of(running.value);
+                    let partners = self.out.new.get(f2 as usize).map(|new| &new.partners);
+                    let is_open = |partners: &Few| partners.first().is_none_or(|one| *one == f1);
+                    let is_function = |number: &i64| !self.out.base.knows(Path::of(*number));
+                    let number = number.filter(is_function);
+                    (
+                        FUNCTION,
+                        functions == 1
+                            && number.is_some_and(|number| held == Held::object(number))
+                            && partners.is_some_and(is_open),
+                    )
+                }
+                _ => {
+                    let digest = self.vm.digest(running.value);
+                    (
+                        SCALAR,
+                        is_scalar(running.val)
+                            && is_scalar(written.entry.new_val)
+                            && digest == self.vm.digest(written.entry.new)
+                            && digest.is_some_and(|digest| held == Held::scalar(digest)),
+                    )
+                }
+            };
+            if !is_it {
+                return Ok(None);
+            }
+            base.push(Element {
+                kind,
+                ..Element::default()
+            }); // there is room
+        }
+        Ok(Some(base).filter(|_| recorded(next).is_none()))
+    }
+
+    /// Each element answers to that in its place, unless something says that they are others.
+    fn match_in_place(
+        &mut self,
+        pair: &TablePair,
+        matched: &mut Matched,
+        base: Vec<Element>,
+    ) -> Result<()> {
+        matched.base = base;
+        for list in [&mut matched.base_of_old, &mut matched.base_of_new] {
+            (0..).zip(list).for_each(|(i, of)| *of = Some(i));
+        }
+        self.read_listed(pair.new, matched)?;
+        for new in 0..matched.new.len() {
+            if let Some(old) = Matched::at(&matched.base_of_new, new) {
+                self.try_join(matched, old, new)?;
+            }
+        }
+        self.match_patches(matched)?;
+        match matched.base_of_new.contains(&None) {
+            true => self.find_doubtful(matched, &Keys::default()),
+            false => Ok(()),
+        }
     }
 
     /// Joins two elements if both are free, and nothing says that they are others.
@@ -372,7 +480,12 @@ impl Pairer<'_> {
     /// Objects that are known to answer to each other, from elsewhere.
     fn match_known(&mut self, matched: &mut Matched) -> Result<()> {
         let mut places: FxHashMap<usize, usize> = FxHashMap::default();
-        for (i, one) in matched.old.iter().enumerate() {
+        let is_object = |new: &IncomingElement| new.entry.new_val.addr != 0;
+        if !matched.new.iter().any(is_object) {
+            return Ok(());
+        }
+        let is_short = matched.old.len() <= SHORT;
+        for (i, one) in matched.old.iter().enumerate().filter(|_| !is_short) {
             if one.val.addr != 0 && !places.contains_key(&one.val.addr) {
                 places.try_insert_value(one.val.addr, i)?;
             }
@@ -383,7 +496,11 @@ impl Pairer<'_> {
             };
             let partner = self.partner(&written);
             let address = partner.map(|partner| self.vm.val(partner).addr);
-            let old = address.and_then(|address| places.get(&address)).copied();
+            let place = |address: usize| match is_short {
+                true => matched.old.iter().position(|one| one.val.addr == address),
+                false => places.get(&address).copied(),
+            };
+            let old = address.filter(|address| *address != 0).and_then(place);
             if let Some(old) = old {
                 self.try_join(matched, old, new)?;
             }
@@ -412,7 +529,7 @@ impl Pairer<'_> {
                     ..element
                 })?;
             }
-            Ok::<_, crate::support::error::Error>((numbers, elements))
+            Ok::<_, Error>((numbers, elements))
         };
         // Without a record those that are known say where the others stand.
         if !is_known {
@@ -864,7 +981,7 @@ impl Pairer<'_> {
         let mut order = collected((0..matched.new.len()).map(Ok))?;
         let stays = !self.replace_data && !self.merges && !matched.has_code();
         if stays && matched.is_as_last_load() {
-            let (mut keys, mut last) = (none(0, (None, 0))?, None);
+            let (mut keys, mut last) = (Vec::new(), None);
             for (new, base) in matched.base_of_new.iter().enumerate() {
                 last = base.or(last);
                 keys.try_push((last, if base.is_some() { 0 } else { new + 1 }))?;
@@ -913,9 +1030,11 @@ impl Pairer<'_> {
                 }
             }
             behind = behind.max(end);
-            Ok::<_, crate::support::error::Error>(())
+            Ok::<_, Error>(())
         };
-        list.elements = none(matched.new.len(), RecordedElement::default())?;
+        list.elements.try_reserve_exact(matched.new.len())?;
+        list.elements
+            .resize(matched.new.len(), RecordedElement::default());
         for new in self.recorded_order(matched)? {
             let added = added.get(new) == Some(&true);
             let of_new = Matched::at(&matched.of_new, new);
@@ -1018,13 +1137,15 @@ impl Pairer<'_> {
         result: &[Stands],
     ) -> Result<()> {
         let mut running = matched.old.iter().peekable();
-        let mut indices = none(0, 0)?;
+        let mut indices: Each<i64> = Each::new();
         if matched.is_whole || self.replace_data {
             for index in 1..=result.len() as i64 {
                 indices.try_push(index)?;
             }
         } else {
-            indices = collected(matched.old.iter().map(|old| Ok(old.index)))?;
+            for old in &matched.old {
+                indices.try_push(old.index)?;
+            }
         }
         for (index, stands) in indices.into_iter().zip(result) {
             let key = self.vm.number(index)?;

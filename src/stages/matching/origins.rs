@@ -16,13 +16,14 @@
 //! definition for many objects: there the place tells one from another.
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use crate::code::Digest;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
     Parent, ProtoId, Store, StoreId, StringId, Symbol,
 };
-use crate::lua::vm::{Info, KeyValue, Kind, Ref, Val, Vm};
+use crate::lua::vm::{Info, Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::stages::snapshot::Change;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
@@ -31,6 +32,14 @@ use crate::support::mem::{TryInsert, TryPush, collected};
 const MOST_ROWS: usize = 10_000;
 /// Names of functions by which the rows of a list are known.
 const MOST_KEYS: usize = 16;
+/// So many names are made in one go.
+const FEW_NAMES: usize = 128;
+/// Entries of a table that are looked at for each field that is asked for.
+const ENTRIES_BESIDE: usize = 4;
+/// So many prototypes are remembered by their lines, under the first bits of a product.
+const RECENT: usize = 32;
+const SHIFT: u32 = u32::BITS - RECENT.ilog2();
+const MIX: u32 = 0x9e37_79b9;
 
 /// A function of one side.
 #[derive(Clone, Copy)]
@@ -53,6 +62,8 @@ pub(super) struct Roots<'a> {
     pub(super) changes: &'a [Change],
     /// The module's own functions.
     pub(super) functions: &'a [SideFunction],
+    /// What is known of the entries of its tables.
+    pub(super) entries: KnownEntries<'a>,
 }
 
 /// What stands at a place of a version.
@@ -172,6 +183,16 @@ pub(super) enum By {
     Place,
 }
 
+/// A table's entries, by its address: the keys, and whether the values are what stands there now.
+pub(super) type KnownEntries<'a> = &'a dyn Fn(Val) -> Option<(Kept<KeyValue>, bool)>;
+
+/// A name, and a field with it.
+#[derive(Clone, Copy)]
+struct NamedField {
+    key: Ref,
+    held: Option<(DefinitionId, Ref)>,
+}
+
 /// Follows the stores of a version.
 struct OriginFinder<'a, W> {
     vm: &'a mut Vm,
@@ -180,8 +201,10 @@ struct OriginFinder<'a, W> {
     out: Origins,
     /// The module's own functions by address, where only places tell which is which.
     own: FxHashSet<usize>,
-    /// The names of the fields that the main function stores objects in.
-    names: FxHashMap<StringId, Ref>,
+    /// The names of fields, with what the object of a definition holds there, if that is known.
+    names: FxHashMap<StringId, NamedField>,
+    /// There are so many names that they are read off the tables.
+    has_many: bool,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
     /// Which variables of the main function were met as upvalues, and the number of the first one.
@@ -217,6 +240,7 @@ pub(super) fn find(
         out: Origins::default(),
         own: FxHashSet::default(),
         names: FxHashMap::default(),
+        has_many: false,
         several: FxHashSet::default(),
         variables: (Vec::new(), 0),
         work: Vec::new(),
@@ -246,11 +270,15 @@ pub(super) fn find(
             }
         }
     }
-    finder.make_names()?;
+    let has_many = finder.field_names().nth(FEW_NAMES).is_some();
+    finder.has_many = has_many;
+    if !has_many {
+        finder.make_names()?;
+    }
     finder.roots(roots)?;
     loop {
         while let Some((definition, object)) = finder.work.pop() {
-            finder.follow(definition, object)?;
+            finder.follow(definition, object, roots.entries)?;
         }
         if !finder.find_moved()? {
             return Ok(finder.out);
@@ -262,21 +290,41 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     /// Functions go by their prototypes.
     fn functions(&mut self, functions: &[SideFunction]) -> Result<()> {
         let mut protos = Vec::new();
-        protos.try_reserve_exact(functions.len())?;
+        let mut met: Vec<bool> = Vec::new();
+        met.try_reserve_exact(self.definitions.protos() as usize)?;
+        met.resize(self.definitions.protos() as usize, false);
+        // A factory makes closures of one prototype one after the other.
+        let mut recent = [None; RECENT];
         for function in functions {
             let SideFunction { at, info, digest } = *function;
-            let mut failed = None;
-            let read = || match self.vm.profile(at) {
-                Ok(profile) => profile.map(|profile| profile.digest),
-                Err(error) => {
-                    failed = Some(error);
-                    None
+            let lines = (info.line, info.last);
+            let slot =
+                recent.get_mut(info.line.cast_unsigned().wrapping_mul(MIX) as usize >> SHIFT);
+            let known = slot.as_deref().copied().flatten();
+            let number = match known.filter(|(known, _)| *known == lines) {
+                Some((_, number)) => Some(number),
+                None => {
+                    let (mut read, mut failed) = (false, None);
+                    let digest = || {
+                        read = true;
+                        match self.vm.profile(at) {
+                            Ok(profile) => profile.map(|profile| profile.digest),
+                            Err(error) => {
+                                failed = Some(error);
+                                None
+                            }
+                        }
+                    };
+                    let number = self.definitions.proto_of(lines, digest);
+                    if let Some(error) = failed {
+                        return Err(error);
+                    }
+                    if let (Some(slot), Some(number), false) = (slot, number, read) {
+                        *slot = Some((lines, number));
+                    }
+                    number
                 }
             };
-            let number = self.definitions.proto_of((info.line, info.last), read);
-            if let Some(error) = failed {
-                return Err(error);
-            }
             let proto = number.and_then(|number| self.definitions.proto(number));
             let Some(proto) = proto.copied() else {
                 continue;
@@ -290,9 +338,14 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             if let Some(definition) = proto.definition {
                 self.note(definition, at)?;
             }
-            protos.try_push((at, number.unwrap_or_default()))?;
+            let number = number.unwrap_or_default();
+            if let Some(met) = met.get_mut(number as usize).filter(|met| !**met) {
+                *met = true;
+                protos.try_push((at, number))?;
+            }
         }
-        // All functions are known before what their upvalues hold is.
+        // All functions are known before what their upvalues hold is. Those of one prototype have
+        // the same variables of the main function.
         for (function, proto) in protos {
             self.upvalues(function, proto)?;
         }
@@ -332,21 +385,73 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         Ok(())
     }
 
-    /// Makes names of fields, all in one go.
-    fn make_names(&mut self) -> Result<()> {
-        let definitions = self.definitions;
-        let leads = |store: &Store| !leads_nowhere(definitions, self.by, store.value);
+    /// The names of the fields that the main function stores objects in.
+    fn field_names(&self) -> impl Iterator<Item = StringId> + use<'_, W> {
+        let (definitions, by) = (self.definitions, self.by);
         let stores = definitions.stores().map(|(_, store)| store);
-        let stores = stores.filter(|store| store.proto == 0 && leads(store));
-        let mut names = collected(stores.filter_map(field_of).map(Ok))?;
+        let stores = stores
+            .filter(move |store| store.proto == 0 && !leads_nowhere(definitions, by, store.value));
+        stores.filter_map(field_of)
+    }
+
+    /// Makes all names in one go.
+    fn make_names(&mut self) -> Result<()> {
+        let mut names = collected(self.field_names().map(Ok))?;
         names.sort_unstable();
         names.dedup();
+        self.add_names(names)
+    }
+
+    fn add_names(&mut self, names: Vec<StringId>) -> Result<()> {
+        let definitions = self.definitions;
         let made = self
             .vm
             .strings(names.iter().map(|name| definitions.text(*name)))?;
         self.names.try_reserve(names.len())?;
-        self.names.extend(names.into_iter().zip(made.iter()));
+        let held = None;
+        let fields = made.iter().map(|key| NamedField { key, held });
+        self.names.extend(names.into_iter().zip(fields));
         Ok(())
+    }
+
+    /// Makes the names of the fields that the version puts objects into: out of the table's own
+    /// keys, where these are known and few, and what is missing all in one go.
+    fn read_fields(
+        &mut self,
+        definition: DefinitionId,
+        object: Ref,
+        entries: KnownEntries<'_>,
+    ) -> Result<()> {
+        let definitions = self.definitions;
+        let leads = |store: &Store| !leads_nowhere(definitions, self.by, store.value);
+        let stores = definitions.stores_into(definition).map(|(_, store)| store);
+        let mut names = collected(
+            stores
+                .filter(|store| leads(store))
+                .filter_map(field_of)
+                .map(Ok),
+        )?;
+        let known = entries(self.vm.val(object));
+        if let Some((entries, is_now)) = known
+            && entries.len() as usize <= ENTRIES_BESIDE * names.len()
+        {
+            self.names.try_reserve(names.len())?;
+            for KeyValue { key, value } in entries.iter() {
+                let text = self.vm.with_bytes(key, |text| definitions.find(text));
+                if let Some(text) = text.flatten() {
+                    let held = is_now.then_some((definition, value));
+                    self.names
+                        .try_insert_value(text, NamedField { key, held })?;
+                }
+            }
+            return Ok(()); // it has hardly any other
+        }
+        names.retain(|name| !self.names.contains_key(name));
+        if names.is_empty() {
+            return Ok(());
+        }
+        names.dedup(); // they come by name
+        self.add_names(names)
     }
 
     fn roots(&mut self, roots: &Roots<'_>) -> Result<()> {
@@ -379,7 +484,12 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     }
 
     /// What the version has put into an object of its own.
-    fn follow(&mut self, definition: DefinitionId, object: Ref) -> Result<()> {
+    fn follow(
+        &mut self,
+        definition: DefinitionId,
+        object: Ref,
+        entries: KnownEntries<'_>,
+    ) -> Result<()> {
         let definitions = self.definitions;
         if self.by == By::Place
             && let Some(ExpressionKind::Function(proto)) =
@@ -391,14 +501,28 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         let stores = definitions.stores_into(definition);
         let stores = stores.filter(move |(_, store)| !leads_nowhere(definitions, by, store.value));
         let is_table = self.vm.kind(object) == Kind::Table;
+        if is_table && self.has_many {
+            self.read_fields(definition, object, entries)?;
+        }
         for (id, store) in stores {
             match store.place {
                 Destination::Field {
                     key: Symbol::Constant(name),
                     ..
                 } if is_table && !name.may_be_index() => {
-                    let key = self.key(name)?;
-                    let value = self.vm.get(object, key)?;
+                    let known = match name {
+                        Constant::String(text) => self.names.get(&text).copied(),
+                        _ => None,
+                    };
+                    let key = match known {
+                        Some(known) => known.key,
+                        None => self.key(name)?,
+                    };
+                    let held = known.and_then(|known| known.held);
+                    let value = match held.filter(|(of, _)| *of == definition) {
+                        Some((_, value)) => value,
+                        None => self.vm.get(object, key)?,
+                    };
                     self.bind(id, store, Holder::Field(object, key), value)?;
                 }
                 Destination::Metatable { .. } => {
@@ -526,7 +650,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
     fn key(&mut self, constant: Constant) -> Result<Ref> {
         match constant {
             Constant::String(text) => match self.names.get(&text) {
-                Some(known) => Ok(*known),
+                Some(known) => Ok(known.key),
                 None => self.vm.string(self.definitions.text(text)),
             },
             Constant::Boolean(value) => self.vm.boolean(value),
@@ -543,7 +667,11 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
             return Ok(());
         }
         let mut fitting = None;
-        for definition in self.definitions.resolve(store.value)?.definitions {
+        let meant = match store.value {
+            Symbol::Definition(definition) => SmallVec::from_slice(&[definition]),
+            value => self.definitions.resolve(value)?.definitions,
+        };
+        for definition in meant {
             let made = self.definitions.get(definition).map(|made| made.kind);
             let fits = match made {
                 Some(ExpressionKind::Table) => val.is_table(),

@@ -2,6 +2,7 @@
 //! stands for the incoming function that answers to it.
 
 use super::{Function1, Function2, Pairing};
+use crate::code::Profile;
 use crate::lua::vm::{Ref, Vm};
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
@@ -51,10 +52,14 @@ impl Pairing {
             self.upvalues_of(old.upvalues),
             self.upvalues_of(new.upvalues),
         );
+        let is_exactly = |profile: Profile| {
+            let known = old.lineage.filter(|_| profile.exact == 0);
+            let known = known.and_then(|number| self.lineage.profile_of(vm, old.at, number));
+            known.unwrap_or(profile).is_exactly(new.profile)
+        };
+        let may_be = |profile: &Profile| profile.digest.is_equal(new.profile.digest) != Some(false);
         old.info == new.info
-            && old
-                .profile
-                .is_some_and(|profile| profile.is_exactly(new.profile))
+            && old.profile.filter(may_be).is_some_and(is_exactly)
             && ups1.len() == ups2.len()
             && ups1
                 .iter()
@@ -77,6 +82,6 @@ impl Pairing {
         !old.assigned
             && !new.assigned
             && old.name == new.name
-            && vm.upvalue_val(old.function, old.index) == vm.upvalue_val(new.function, new.index)
+            && vm.val(old.value) == vm.val(new.value)
     }
 }
