@@ -676,7 +676,8 @@ describe("data = 'merge' (R8)", function()
     assert.equal(1, N.rate)
   end)
 
-  it("knows a module without an object by what the last load placed, not by what is left", function()
+  it("knows a module without an object by what the last load placed, \z
+    not by what is left", function()
     app.hotreload.track(false)
     finally(function() _G.Mod, _G.Left = nil, nil end)
     local MOD = "Mod = { f = function() end } %s Mod.rate = %d"

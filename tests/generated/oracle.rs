@@ -733,7 +733,7 @@ impl<'a> Reload<'a> {
         self.places = self.places();
         self.check_places(oracle)?;
         self.pair_functions(oracle);
-        self.check_near()
+        self.check_near(oracle)
     }
 
     /// Does the file make a table in a local's constructor, and put another one in its place?
@@ -1084,7 +1084,7 @@ impl<'a> Reload<'a> {
     /// Every cell that is matched must belong to a function in a place that a reload looks at: a
     /// field of the module's object or of a table that is paired, what the chunk overwrote, or
     /// the cell of such a function.
-    fn check_near(&mut self) -> Result<(), Open> {
+    fn check_near(&mut self, oracle: &Oracle) -> Result<(), Open> {
         let (mut cells, mut tables) = (BTreeSet::new(), BTreeSet::new());
         let mut functions = BTreeSet::new();
         let mut places: Vec<(Value, Value)> = vec![(self.heap.object(), self.ran.object)];
@@ -1108,6 +1108,16 @@ impl<'a> Reload<'a> {
         }
         while let Some((old, new)) = places.pop() {
             let wrapped = self.wrapped(old).map(|(_, wrapped)| wrapped);
+            // Lines tell what made it, and those of an older version are others.
+            let is_former = |wrapped| {
+                let (origin, made) = (self.origin(wrapped), oracle.made.as_ref());
+                origin
+                    .zip(made)
+                    .is_some_and(|(origin, [made, _])| !made.contains(origin))
+            };
+            if wrapped.is_some_and(is_former) {
+                return Err(Open("a wrapper of a function that the last version lacks"));
+            }
             if let Some(function) = self.home(old).or(wrapped)
                 && functions.insert(function)
             {
