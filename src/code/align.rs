@@ -111,29 +111,43 @@ pub fn align(
     incoming: &Definitions,
     renames: Renames<'_>,
 ) -> Result<Alignment> {
-    if renames.is_empty() && incoming.is_numbered_as(base)? {
+    let are_definitions_same = renames.is_empty() && incoming.is_numbered_as(base)?;
+    if are_definitions_same && incoming.has_variables_of(base) {
         return Ok(Alignment {
             is_same: true,
             ..Alignment::default()
         });
     }
-    align_all(base, incoming, renames)
+    align_all(base, incoming, renames, are_definitions_same)
 }
 
+/// `are_definitions_same`: each definition has the same number in both versions.
 fn align_all(
     base: &Definitions,
     incoming: &Definitions,
     renames: Renames<'_>,
+    are_definitions_same: bool,
 ) -> Result<Alignment> {
-    let mut aligner = Aligner {
-        sides: [
+    let sides = match are_definitions_same {
+        true => [base, incoming].map(AlignedSide::without_names),
+        false => [
             AlignedSide::of(base, renames)?,
             AlignedSide::of(incoming, &[])?,
         ],
+    };
+    let definitions = |of: &Definitions| -> Result<Vec<_>> {
+        let id = |(id, _)| (id, AlignmentReason::Name);
+        let ids = of
+            .iter()
+            .map(|of| Ok(Some(id(of)).filter(|_| are_definitions_same)));
+        collected(ids)
+    };
+    let mut aligner = Aligner {
+        sides,
         out: Alignment {
             is_same: false,
-            forward: nothing(base.len() as usize)?,
-            backward: nothing(incoming.len() as usize)?,
+            forward: definitions(base)?,
+            backward: definitions(incoming)?,
             variables: nothing(base.variables().count())?,
             variables_back: nothing(incoming.variables().count())?,
             passed_over: 0,
@@ -141,6 +155,13 @@ fn align_all(
         todo: Vec::new(),
         renames,
     };
+    if are_definitions_same {
+        aligner.variables()?;
+        if aligner.renamed_variables()? {
+            aligner.variables()?;
+        }
+        return Ok(aligner.out);
+    }
     aligner
         .todo
         .try_push([Parent::Proto(0), Parent::Proto(0)])?;
@@ -195,6 +216,12 @@ fn number_of(parent: Parent) -> u32 {
 }
 
 impl<'a> AlignedSide<'a> {
+    /// A version of which all definitions are aligned already.
+    fn without_names(of: &'a Definitions) -> AlignedSide<'a> {
+        let children = Grouped::NOTHING;
+        AlignedSide { of, children }
+    }
+
     fn of(of: &'a Definitions, renames: Renames<'_>) -> Result<AlignedSide<'a>> {
         let parents = 2 * of.protos().max(of.len()) as usize;
         let named = of.iter().map(|(id, definition)| {

@@ -74,7 +74,11 @@ impl Compiled {
             return Ok(known.clone());
         }
         let made = Definitions::read(self.dump.clone(), secret, base)?;
-        let made = made.map(mem::counted).transpose()?;
+        let made = made.map(|mut made| {
+            made.share()?;
+            mem::counted(made)
+        });
+        let made = made.transpose()?;
         Ok(self.definitions.get_or_init(|| made).clone())
     }
 

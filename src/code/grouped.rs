@@ -2,21 +2,22 @@
 
 use std::ops::Range;
 
+use super::reader::Read;
+use super::shared::SharedList;
 use crate::support::error::Result;
-use crate::support::mem::copied;
 
 /// The values of each number stand together, in the order in which they came.
 pub(super) struct Grouped<T> {
-    values: Vec<T>,
+    values: SharedList<T>,
     /// Where the values of each number begin, and where the last ones end.
-    first: Vec<u32>,
+    first: SharedList<u32>,
 }
 
 impl<T: Copy> Grouped<T> {
     /// No number has a value.
     pub(super) const NOTHING: Grouped<T> = Grouped {
-        values: Vec::new(),
-        first: Vec::new(),
+        values: SharedList::NOTHING,
+        first: SharedList::NOTHING,
     };
 
     /// Groups pairs whose numbers are below `count`; others are left out.
@@ -62,19 +63,25 @@ impl<T: Copy> Grouped<T> {
             *start = 0;
         }
         Ok(Grouped {
-            values,
-            first: next,
+            values: SharedList::Own(values),
+            first: SharedList::Own(next),
         })
     }
 
-    /// The same groups.
+    /// Lets other versions have the groups.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub(super) fn copy(&self) -> Result<Grouped<T>> {
+    pub(super) fn share(&mut self) -> Result<()> {
+        self.values.share()?;
+        self.first.share()
+    }
+
+    /// The same groups, for another version; an error if they are not shared.
+    pub(super) fn again(&self) -> Read<Grouped<T>> {
         Ok(Grouped {
-            values: copied(&self.values)?,
-            first: copied(&self.first)?,
+            values: self.values.again()?,
+            first: self.first.again()?,
         })
     }
 
@@ -102,9 +109,12 @@ impl<T: Copy> Grouped<T> {
     where
         T: Ord,
     {
+        let Ok(values) = self.values.own() else {
+            return;
+        };
         for bounds in self.first.windows(2) {
             if let [start, end] = bounds
-                && let Some(group) = self.values.get_mut(*start as usize..*end as usize)
+                && let Some(group) = values.get_mut(*start as usize..*end as usize)
             {
                 group.sort_unstable();
             }

@@ -21,6 +21,7 @@ pub mod outline;
 #[cfg(feature = "vendored")]
 pub mod probe;
 mod reader;
+mod shared;
 pub mod splice;
 pub mod stubs;
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub const JMP: u32 = 56;
 pub const EQ: u32 = 57;
 pub const LE: u32 = 59;
 pub const EQK: u32 = 60;
+pub const LAST_COMPARISON: u32 = 65;
 pub const TESTSET: u32 = 67;
 pub const CALL: u32 = 68;
 pub const TAILCALL: u32 = 69;

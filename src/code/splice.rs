@@ -3,7 +3,7 @@
 //!
 //! Two texts differ from one place to another one. Where that lies within one function that stands
 //! directly in the main function, only this one is compiled, in a *piece*: a chunk that declares
-//! locals of the names and registers that the function sees, and returns it, as it is in the old
+//! locals of the names and registers that the function sees, and makes it, as it is in the old
 //! text and in the new one. Unless the compiler makes of the old one exactly what the old dump has,
 //! nothing here holds, and the whole text is to be compiled. The result is, byte by byte, what the
 //! compiler makes of the whole text.
@@ -20,7 +20,7 @@ use rustc_hash::FxHashMap;
 use super::cut::size;
 use super::definitions::Definitions;
 use super::reader::{Read, Reader, Stop, word};
-use super::text::{Difference, FUNCTION, Head, end_of, has_byte, head, lines, the_function};
+use super::text::{Difference, FUNCTION, Head, end_of, head, lines, places_of, the_function};
 use super::{MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
@@ -44,6 +44,8 @@ const DEEPER: usize = 100;
 /// What the compiler has made of a main function.
 pub struct Main<'a> {
     pub(super) dump: &'a [u8],
+    /// What is known of it.
+    definitions: Option<&'a Definitions>,
     code: &'a [u8],
     /// With their tags.
     constants: Vec<&'a [u8]>,
@@ -81,18 +83,19 @@ pub(super) struct DumpFunction<'a> {
     pub(super) first: i32,
     pub(super) last: i32,
     pub(super) upvalues: &'a [u8],
-    /// (Debug information has them.) None where nobody has looked.
-    names: Option<usize>,
+    /// (Debug information has them.)
+    pub(super) names: usize,
 }
 
 impl<'a> MainChild<'a> {
     /// A function that is known: where it stands in a dump, its lines, and where the descriptions
-    /// of its upvalues stand.
+    /// and the names of its upvalues stand.
     pub(super) fn known(
         dump: &'a [u8],
         bytes: Range<usize>,
         (first, last): (i32, i32),
         upvalues: Range<usize>,
+        names: usize,
     ) -> MainChild<'a> {
         MainChild {
             bytes,
@@ -100,19 +103,9 @@ impl<'a> MainChild<'a> {
                 first,
                 last,
                 upvalues: dump.get(upvalues).unwrap_or_default(),
-                names: None,
+                names,
             },
         }
-    }
-
-    /// Where in the dump the names of its upvalues stand.
-    pub(super) fn names(&self, dump: &[u8]) -> Read<usize> {
-        if let Some(names) = self.function.names {
-            return Ok(names);
-        }
-        let mut reader = Reader::at(dump, self.bytes.start).ok_or(Stop::Format)?;
-        let found = reader.parts(1, &mut |_, _| Ok(()), None)?;
-        found.names.ok_or(Stop::Format)
     }
 }
 
@@ -161,7 +154,7 @@ impl<'a> Reader<'a> {
             first,
             last,
             upvalues,
-            names: Some(self.debug(code, main)?),
+            names: self.debug(code, main)?,
         })
     }
 
@@ -207,7 +200,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes by the names of upvalues. Returns where they begin.
-    fn names(&mut self) -> Read<usize> {
+    pub(super) fn names(&mut self) -> Read<usize> {
         let start = self.position();
         for _ in 0..self.count()? {
             self.string()?;
@@ -298,9 +291,19 @@ impl<'a> Main<'a> {
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn of(dump: &'a [u8], definitions: Option<&Definitions>) -> Result<Option<Main<'a>>> {
+    pub fn of(dump: &'a [u8], definitions: Option<&'a Definitions>) -> Result<Option<Main<'a>>> {
         let children = definitions.map(|known| known.outermost(dump)).transpose()?;
-        known(Main::read_with(dump, children.unwrap_or_default()))
+        let main = known(Main::read_with(dump, children.unwrap_or_default()))?;
+        Ok(main.map(|main| Main {
+            definitions,
+            ..main
+        }))
+    }
+
+    /// May one of its functions have this text?
+    pub(super) fn may_have(&self, text: &[u8]) -> bool {
+        self.definitions
+            .is_none_or(|known| known.find(text).is_some())
     }
 
     pub(super) fn read(dump: &'a [u8]) -> Read<Main<'a>> {
@@ -311,6 +314,7 @@ impl<'a> Main<'a> {
         let mut reader = Reader::of(dump).ok_or(Stop::Format)?;
         let mut main = Main {
             dump,
+            definitions: None,
             code: &[],
             constants: Vec::new(),
             children,
@@ -449,19 +453,22 @@ impl EditFinder<'_> {
             return Ok(None);
         }
         let mut piece = Vec::new();
-        piece.try_reserve_exact(context.len() + old.len() + new.len() + 4 * DEEPER + 64)?;
+        piece.try_reserve_exact(context.len() + old.len() + new.len() + 2 * DEEPER + 64)?;
         piece.extend_from_slice(&context);
-        for (before, text) in [(&b"return "[..], old), (b",", new)] {
+        let (begin, end) = ([b'('; DEEPER], [b')'; DEEPER]);
+        let (begin, end) = ([b"return ", &begin[..], b"{"], [b"}", &end[..]]);
+        begin.iter().for_each(|part| piece.extend_from_slice(part));
+        for (before, text) in [(&b""[..], old), (b",", new)] {
             let inside = text.get(paren + 1..).unwrap_or_default();
             let this: &[u8] = match (is_method, inside.trim_ascii_start().first()) {
                 (false, _) => b"",
                 (true, Some(b')')) => b"self",
                 (true, _) => b"self,",
             };
-            let head = [before, &[b'('; DEEPER], FUNCTION, b"(", this];
-            let parts = head.into_iter().chain([inside, &[b')'; DEEPER]]);
-            parts.for_each(|part| piece.extend_from_slice(part));
+            let parts = [before, FUNCTION, b"(", this, inside];
+            parts.iter().for_each(|part| piece.extend_from_slice(part));
         }
+        end.iter().for_each(|part| piece.extend_from_slice(part));
         let longer = lines(new) as i32 - lines(old) as i32;
         Ok(Some((child, piece, longer)))
     }
@@ -533,13 +540,7 @@ impl EditFinder<'_> {
 /// Has a text a local with an attribute that stands in none of the functions of `main`? A piece
 /// cannot have it: it may be a constant, of which the dump does not tell.
 fn has_attribute(text: &[u8], main: &Main) -> bool {
-    // Few texts have a `<` in many places, and a long one is looked through quickly.
-    let chunks = text.chunks(64).enumerate();
-    let chunks = chunks.filter(|(_, chunk)| has_byte(chunk, b'<'));
-    let mut places = chunks.flat_map(|(number, chunk)| {
-        let places = chunk.iter().enumerate().filter(|(_, byte)| **byte == b'<');
-        places.map(move |(at, _)| 64 * number + at)
-    });
+    let mut places = places_of(text, b'<');
     let (mut line, mut counted) = (1, 0);
     places.any(|at| {
         let behind = text.get(at + 1..).unwrap_or_default().trim_ascii_start();

@@ -133,7 +133,7 @@ impl<'a> Stubs<'a> {
             self.old.dump,
             self.old.children.get(child).ok_or(Stop::Format)?,
         );
-        let mut reader = Reader::at(dump, child.names(dump)?).ok_or(Stop::Format)?;
+        let mut reader = Reader::at(dump, child.function.names).ok_or(Stop::Format)?;
         let count = reader.count()?;
         if count != child.function.upvalues.len() / 3 {
             return Err(Stop::Format);
@@ -301,7 +301,8 @@ impl<'a> Scopes<'a> {
     }
 }
 
-/// The names that a function sees in the new text, and did not see in the old one.
+/// The names that a function sees in the new text and did not see in the old one, which has them
+/// somewhere.
 #[derive(Default)]
 struct Visible<'a> {
     names: Vec<&'a [u8]>,
@@ -318,13 +319,14 @@ impl<'a> Visible<'a> {
             self.names.clear();
             for local in new.main.active(new.at) {
                 let is_it = |other: &DumpLocal| other.name == local.name;
-                if !old.main.active(old.at).any(is_it) {
+                if old.main.may_have(local.name) && !old.main.active(old.at).any(is_it) {
                     self.names.try_push(local.name)?;
                 }
             }
             self.scopes = scopes;
         }
-        let Some(own) = new.own.filter(|own| old.own != Some(own)) else {
+        let is_new = |own: &&[u8]| old.own != Some(own) && old.main.may_have(own);
+        let Some(own) = new.own.filter(is_new) else {
             return Ok(&self.names);
         };
         self.all.clear();

@@ -64,28 +64,32 @@ pub(super) fn difference(old: &[u8], new: &[u8]) -> (usize, usize, usize) {
 /// Are line feeds all that ends lines? (Lua takes `\r` for a line's end, and it together with a
 /// line feed for one.)
 pub(super) fn counts_lines(text: &[u8]) -> bool {
-    if !has_byte(text, b'\r') {
-        return true;
-    }
-    let mut returns = text.iter().enumerate().filter(|(_, byte)| **byte == b'\r');
-    returns.all(|(at, _)| text.get(at + 1) == Some(&b'\n'))
+    places_of(text, b'\r').all(|at| text.get(at + 1) == Some(&b'\n'))
 }
 
-/// Does a text have this byte? (One that has not is looked through by blocks, in few instructions.)
-pub(super) fn has_byte(text: &[u8], byte: u8) -> bool {
-    let (chunks, rest) = text.as_chunks::<64>();
-    let is_in = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(false, |found, own| found | (*own == byte))
+/// A text is looked through by blocks of so many bytes.
+const BLOCK: usize = 64;
+
+/// Where a text has this byte. (Blocks without it are passed by in few instructions.)
+pub(super) fn places_of(text: &[u8], byte: u8) -> impl Iterator<Item = usize> {
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    let has_byte = move |block: &[u8; BLOCK]| {
+        let found = block.iter().map(|own| u8::from(*own == byte));
+        found.fold(0, |all, one| all | one) != 0
     };
-    chunks.iter().any(|chunk| is_in(chunk)) || is_in(rest)
+    let blocks = (0..).step_by(BLOCK).zip(blocks);
+    let blocks = blocks.filter(move |(_, block)| has_byte(block));
+    let blocks = blocks.map(|(start, block)| (start, block.as_slice()));
+    let all = blocks.chain([(text.len() - rest.len(), rest)]);
+    all.flat_map(move |(start, block)| {
+        let places = (start..).zip(block).filter(move |(_, own)| **own == byte);
+        places.map(|(at, _)| at)
+    })
 }
 
 /// Does a text have this word in it, or as a part of another one? (It is looked through by blocks,
 /// for places where the word might begin.)
 pub(super) fn has_word(text: &[u8], word: &[u8]) -> bool {
-    const BLOCK: usize = 64;
     let [Some(first), Some(last)] = [word.first(), word.last()] else {
         return true;
     };
@@ -99,7 +103,8 @@ pub(super) fn has_word(text: &[u8], word: &[u8]) -> bool {
     };
     let may_begin = |(begin, end): (&[u8; BLOCK], &[u8; BLOCK])| {
         let both = begin.iter().zip(end);
-        both.fold(false, |found, (a, b)| found | ((a == first) & (b == last)))
+        let both = both.map(|(a, b)| u8::from(a == first) & u8::from(b == last));
+        both.fold(0, |all, one| all | one) != 0
     };
     let rest = begins.len().min(ends.len()) * BLOCK;
     is_in(rest, text.len())

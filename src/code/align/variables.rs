@@ -5,7 +5,7 @@ use std::ops::Range;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Aligner, AlignmentReason, SameVariable, renamed};
-use crate::code::definitions::{ProtoId, Symbol, VariableId};
+use crate::code::definitions::{ProtoId, Symbol, Variable, VariableId};
 use crate::code::grouped::under;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, collected};
@@ -37,10 +37,11 @@ impl Aligner<'_> {
 
     /// Have two functions the same variables, in the same order?
     fn are_alike(&self, own: Range<u32>, other: Range<u32>) -> bool {
-        own.len() == other.len()
+        let [base, incoming] = &self.sides;
+        let (own, other) = (base.of.variables_in(own), incoming.of.variables_in(other));
+        own.size_hint() == other.size_hint()
             && own.zip(other).all(|(a, b)| {
-                let (a, b) = (VariableId(a), VariableId(b));
-                let contradict = match (self.initialiser(0, a), self.initialiser(1, b)) {
+                let contradict = match (a.initialiser, b.initialiser) {
                     (Symbol::Definition(one), Symbol::Definition(two)) => {
                         self.out
                             .incoming(one)
@@ -49,7 +50,7 @@ impl Aligner<'_> {
                     }
                     _ => false,
                 };
-                self.variable_name(0, a) == self.variable_name(1, b) && !contradict
+                self.name_of(0, a) == self.name_of(1, b) && !contradict
             })
     }
 
@@ -104,8 +105,14 @@ impl Aligner<'_> {
 
     /// A digest of what a variable is called in the incoming version; none for the compiler's own.
     fn variable_name(&self, number: usize, id: VariableId) -> Option<u64> {
+        self.name_of(number, self.sides.get(number)?.of.variable(id)?)
+    }
+
+    fn name_of(&self, number: usize, variable: &Variable) -> Option<u64> {
+        if variable.is_hidden() {
+            return None;
+        }
         let side = self.sides.get(number)?;
-        let variable = side.of.variable(id).filter(|known| !known.is_hidden())?;
         if number == 0
             && !self.renames.is_empty()
             && let Some(new) = renamed(side.of.text(variable.name), self.renames)
@@ -144,7 +151,8 @@ impl Aligner<'_> {
 
     /// A variable goes on under a new name if a function that captures it has equal code but for
     /// the name, the old name is gone, the new one is new, and the initialisers are equal.
-    pub(super) fn renamed_variables(&mut self) -> Result<()> {
+    /// Returns whether there are any.
+    pub(super) fn renamed_variables(&mut self) -> Result<bool> {
         let mut pairs: FxHashSet<(VariableId, VariableId)> = FxHashSet::default();
         let [base, incoming] = &self.sides;
         for proto in 0..base.of.protos() {
@@ -157,11 +165,10 @@ impl Aligner<'_> {
             if one.digest.is_equal(two.digest) != Some(true) {
                 continue;
             }
-            for index in 0..one.upvalues {
-                if let (Some(a), Some(b)) = (
-                    base.of.upvalue(proto, index),
-                    incoming.of.upvalue(other, index),
-                ) && self.is_renamed(a, b)
+            let upvalues = base.of.upvalues_of(proto);
+            for both in upvalues.zip(incoming.of.upvalues_of(other)) {
+                if let (Some(a), Some(b)) = both
+                    && self.is_renamed(a, b)
                 {
                     pairs.try_insert_value((a, b), ())?;
                 }
@@ -169,6 +176,7 @@ impl Aligner<'_> {
         }
         let mut pairs = collected(pairs.into_iter().map(Ok))?;
         pairs.sort_unstable();
+        let has_found = !pairs.is_empty();
         for (a, b) in pairs {
             self.accept_variable(a, b, SameVariable::Renamed);
             let both = (self.initialiser(0, a), self.initialiser(1, b));
@@ -181,7 +189,8 @@ impl Aligner<'_> {
                 self.accept(one, two, AlignmentReason::Likeness)?;
             }
         }
-        self.names()
+        self.names()?;
+        Ok(has_found)
     }
 
     fn is_renamed(&self, a: VariableId, b: VariableId) -> bool {
@@ -189,7 +198,7 @@ impl Aligner<'_> {
         let (Some(one), Some(two)) = (base.of.variable(a), incoming.of.variable(b)) else {
             return false;
         };
-        let (name, new_name) = (self.variable_name(0, a), self.variable_name(1, b));
+        let (name, new_name) = (self.name_of(0, one), self.name_of(1, two));
         let is_equal = || {
             let partners = match (one.initialiser, two.initialiser) {
                 (Symbol::Definition(one), Symbol::Definition(two)) => {

@@ -12,7 +12,10 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashMap;
+
 use super::super::reader::{Read, Reader, Stop};
+use super::super::shared::{MaybeShared, PatchedList, SharedList};
 use super::super::text::difference;
 use super::super::{Digest, UpvalueSet, text_at};
 use super::interpret::interpret_alone;
@@ -21,7 +24,7 @@ use super::parse::parse_alone;
 use super::types::*;
 use super::{Definitions, KnownString};
 use crate::support::error::Error;
-use crate::support::mem::{TryInsert, TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// The function that was edited.
 struct Edited<'a> {
@@ -71,7 +74,7 @@ impl Edited<'_> {
         let mut before = Reader::at(&base.dump, span.start).ok_or(Stop::Format)?;
         let mut assigned = UpvalueSet::default();
         let header = before.function(0, &mut assigned, &base.secret, None)?;
-        let ([raw], [new]) = (&mut parsed.raws[..], &scratch.protos[..]) else {
+        let ([raw], Some(new)) = (&mut parsed.raws[..], scratch.protos.get(0)) else {
             return Ok(None);
         };
         let is_seen_alike = reader.position() == new_span.end
@@ -83,7 +86,7 @@ impl Edited<'_> {
         let mut out = self.copy(new, &scratch, &texts)?;
         raw.constants = (old.constants.0, new.constants.1);
         interpret_alone(&parsed, self.id, &mut out)?;
-        Ok(self.take_rest(&mut out).then_some(out))
+        self.take_rest(out)
     }
 
     /// The part of each list that the function has.
@@ -102,7 +105,7 @@ impl Edited<'_> {
                 .map(|text| text.start as usize)
         };
         let (mut found, mut last, mut more) = (Vec::new(), None, base.texts.len() as u32);
-        for text in &scratch.texts {
+        for text in scratch.texts.iter() {
             let Some(id) = base.numbers.get(&text.digest).copied() else {
                 found.try_push(StringId(more))?;
                 more += 1;
@@ -126,75 +129,96 @@ impl Edited<'_> {
 
     /// The older version, as far as the function's own part of the lists that it adds to.
     fn copy(&self, new: &Proto, scratch: &Definitions, texts: &[StringId]) -> Read<Definitions> {
-        let (base, old, [span, new_span]) = (self.base, &self.old, &self.spans);
+        let (base, old) = (self.base, &self.old);
         let [start, _] = self.bounds();
         let mut out = Definitions::empty(&base.secret, self.dump.len());
-        out.first_upvalue = copied(&base.first_upvalue)?;
-        out.upvalues = copied(&base.upvalues)?;
-        out.by_lines = copied(&base.by_lines)?;
-        out.lengths = copied(&base.lengths)?;
-        out.into = base.into.copy()?;
-        out.assignments = base.assignments.copy()?;
-        out.globals = base.globals.copy()?;
-        out.results = base.results.copy()?;
-        out.definitions = first(&base.definitions, start.definitions)?;
-        out.calls = first(&base.calls, start.calls)?;
-        out.fields = first(&base.fields, start.fields)?;
-        out.lists = first(&base.lists, start.lists)?;
-        out.stores = first(&base.stores, start.stores)?;
+        out.take_structure(base)?;
+        out.by_lines = base.by_lines.again()?;
+        out.definitions = SharedList::Own(first(&base.definitions, start.definitions)?);
+        out.calls = SharedList::Own(first(&base.calls, start.calls)?);
+        out.fields = SharedList::Own(first(&base.fields, start.fields)?);
+        out.lists = SharedList::Own(first(&base.lists, start.lists)?);
+        let stores = base.stores.range(0..start.stores as usize);
+        out.stores
+            .own()?
+            .try_reserve_exact(base.stores.len())
+            .map_err(Error::from)?;
+        out.stores.own()?.extend(stores);
         self.copy_texts(scratch, texts, &mut out)?;
 
         let text = |id: StringId| texts.get(id.0 as usize).copied().unwrap_or(id);
         let (own, count) = old.constants;
-        out.constants = first(&base.constants, own)?;
-        for constant in &scratch.constants {
-            out.constants.try_push(match *constant {
-                Constant::String(id) => Constant::String(text(id)),
-                other => other,
-            })?;
-        }
-        let behind = base.constants.get((own + count) as usize..);
-        for constant in behind.unwrap_or_default() {
-            out.constants.try_push(*constant)?;
-        }
-        out.variables = copied(&base.variables)?;
-        let places = out.variables.get_mut(base.locals(self.id));
-        for (place, variable) in places.into_iter().flatten().zip(&scratch.variables) {
-            *place = Variable {
-                name: text(variable.name),
-                proto: self.id,
-                ..*variable
-            };
-        }
-        out.protos = copied(&base.protos)?;
-        for (proto, id) in out.protos.iter_mut().zip(0..) {
-            let (span_start, span_end) = (&mut proto.span.0, &mut proto.span.1);
-            let upvalues = &mut proto.upvalues_at;
-            for place in [&mut proto.code.0, upvalues, span_start, span_end] {
-                if *place as usize >= span.end {
-                    *place = (*place as usize - span.end + new_span.end) as u32;
-                }
+        let constants = scratch.constants.iter().map(|constant| match *constant {
+            Constant::String(id) => Constant::String(text(id)),
+            other => other,
+        });
+        out.constants = match count == new.constants.1 {
+            true => base.constants.with(&numbered(own, constants)?)?,
+            false => {
+                let (own, end) = (own as usize, (own + count) as usize);
+                let before = base.constants.range(0..own).copied();
+                let behind = base.constants.range(end..base.constants.len()).copied();
+                let all = before.chain(constants).chain(behind);
+                let mut list = PatchedList::NOTHING;
+                *list.own()? = collected(all.map(Ok))?;
+                list
             }
-            if id > self.id {
-                proto.constants.0 = proto.constants.0 - count + new.constants.1;
-            }
-        }
-        if let Some(place) = out.protos.get_mut(self.id as usize) {
-            *place = Proto {
-                definition: old.definition,
-                end: old.end,
-                constants: (own, new.constants.1),
-                locals: old.locals,
-                ..*new
-            };
-        }
-        let digest = self.main_digest(&out)?;
-        if let Some(main) = out.protos.first_mut() {
-            main.digest = digest;
-        }
+        };
+        let first_variable = old.locals.0;
+        let variables = scratch.variables.iter().map(|variable| Variable {
+            name: text(variable.name),
+            proto: self.id,
+            ..*variable
+        });
+        out.variables = base.variables.with(&numbered(first_variable, variables)?)?;
+        self.copy_protos(new, &mut out)?;
         #[cfg(test)]
         (out.taken = base.protos() - 1);
         Ok(out)
+    }
+
+    /// Copies the functions, each where it stands now.
+    fn copy_protos(&self, new: &Proto, out: &mut Definitions) -> Read<()> {
+        let (base, old, [span, new_span]) = (self.base, &self.old, &self.spans);
+        let own = Proto {
+            definition: old.definition,
+            end: old.end,
+            constants: (old.constants.0, new.constants.1),
+            locals: old.locals,
+            ..*new
+        };
+        out.protos = base.protos.with(&[(self.id, own)])?;
+        let is_moved = span.end != new_span.end || old.constants.1 != new.constants.1;
+        if is_moved {
+            for (proto, id) in out.protos.own()?.iter_mut().zip(0..) {
+                if id == self.id {
+                    continue;
+                }
+                let (span_start, span_end) = (&mut proto.span.0, &mut proto.span.1);
+                let (upvalues, names) = (&mut proto.upvalues_at, &mut proto.names_at);
+                for place in [&mut proto.code.0, upvalues, names, span_start, span_end] {
+                    if *place as usize >= span.end {
+                        *place = (*place as usize - span.end + new_span.end) as u32;
+                    }
+                }
+                if id > self.id {
+                    proto.constants.0 = proto.constants.0 - old.constants.1 + new.constants.1;
+                }
+            }
+        }
+        let digest = self.main_digest(out)?;
+        let main = *out.protos.get(0).ok_or(Stop::Format)?;
+        let main = Proto { digest, ..main };
+        match is_moved {
+            true => out
+                .protos
+                .own()?
+                .iter_mut()
+                .take(1)
+                .for_each(|one| *one = main),
+            false => out.protos = base.protos.with(&[(0, main), (self.id, own)])?,
+        }
+        Ok(())
     }
 
     /// The digest of the main function's code, which has those of all others.
@@ -229,44 +253,66 @@ impl Edited<'_> {
         out: &mut Definitions,
     ) -> Read<()> {
         let (base, [span, new_span]) = (self.base, &self.spans);
-        out.texts = copied(&base.texts)?;
-        out.numbers
-            .try_reserve(base.numbers.len() + texts.len())
-            .map_err(Error::from)?;
-        for (digest, id) in &base.numbers {
-            out.numbers.try_insert_value(*digest, *id)?;
+        let is_own = |known: &KnownString| span.contains(&(known.start as usize));
+        let own = base.texts.iter().filter(|text| is_own(text)).count();
+        let is_known = |id: &StringId| (id.0 as usize) < base.texts.len();
+        let is_again = |id: &&StringId| base.texts.get(id.0 as usize).is_some_and(is_own);
+        let has_same = texts.iter().all(is_known) && texts.iter().filter(is_again).count() == own;
+        if has_same && span.end == new_span.end {
+            let is_there = |(text, id): (&KnownString, &StringId)| {
+                let known = base.texts.get(id.0 as usize);
+                known.is_some_and(|known| !is_own(known) || known.start == text.start)
+            };
+            if scratch.texts.iter().zip(texts).all(is_there) {
+                out.texts = base.texts.again()?;
+                out.numbers = base.numbers.again()?;
+                return Ok(());
+            }
         }
-        for text in &mut out.texts {
+        let mut all = copied(&base.texts)?;
+        let mut numbers = FxHashMap::default();
+        if !has_same {
+            numbers
+                .try_reserve(base.numbers.len() + texts.len())
+                .map_err(Error::from)?;
+            numbers.extend(base.numbers.iter());
+        }
+        for text in &mut all {
             let start = text.start as usize;
             if span.contains(&start) {
-                out.numbers.remove(&text.digest);
+                numbers.remove(&text.digest);
             } else if start >= span.end {
                 text.start = (start - span.end + new_span.end) as u32;
             }
         }
         for (text, id) in scratch.texts.iter().zip(texts) {
-            let is_own = |known: &KnownString| span.contains(&(known.start as usize));
             match base.texts.get(id.0 as usize) {
                 Some(known) if !is_own(known) => continue,
                 Some(_) => {
-                    if let Some(place) = out.texts.get_mut(id.0 as usize) {
+                    if let Some(place) = all.get_mut(id.0 as usize) {
                         *place = *text;
                     }
                 }
-                None => out.texts.try_push(*text)?,
+                None => all.try_push(*text)?,
             }
-            out.numbers.try_insert_value(text.digest, *id)?;
+            if !has_same {
+                numbers.try_insert_value(text.digest, *id)?;
+            }
         }
+        out.texts = SharedList::Own(all);
+        out.numbers = match has_same {
+            true => base.numbers.again()?,
+            false => MaybeShared::Own(numbers),
+        };
         Ok(())
     }
 
-    /// Takes the rest of the lists over; false where the function's own part is another one than it
-    /// was.
-    fn take_rest(&self, out: &mut Definitions) -> bool {
+    /// Takes the lists over; none where the function's own part is another one than it was.
+    fn take_rest(&self, mut out: Definitions) -> Read<Option<Definitions>> {
         let (base, [start, end]) = (self.base, self.bounds());
         let own = |start: u32, end: u32| start as usize..end as usize;
-        if Lengths::of(out) != end || !self.has_texts(out) {
-            return false;
+        if Lengths::of(&out) != end || !self.has_texts(&out) {
+            return Ok(None);
         }
         let definition = |one: &Definition| (one.kind, one.proto, one.in_loop, one.place);
         let call = |one: &Call| (one.callee, one.arguments);
@@ -294,33 +340,60 @@ impl Edited<'_> {
             definition(a) == definition(b)
         }) && are_alike(&out.calls, &base.calls, &calls, |a, b| call(a) == call(b))
             && are_alike(&out.fields, &base.fields, &fields, |a, b| a == b)
-            && are_alike(&out.lists, &base.lists, &lists, are_listed_alike)
-            && are_alike(&out.stores, &base.stores, &stores, is_store_alike)
-            && are_alike(
-                &out.variables,
-                &base.variables,
-                &variables,
-                is_variable_alike,
-            );
+            && are_alike(&out.lists, &base.lists, &lists, are_listed_alike);
         if !is_same {
-            return false;
+            return Ok(None);
         }
-        let named = out.definitions.iter_mut().zip(&base.definitions);
-        for (one, old) in named.skip(definitions.start) {
-            (one.parent, one.key) = (old.parent, old.key);
-        }
-        for (number, (one, old)) in out.variables.iter_mut().zip(&base.variables).enumerate() {
-            match variables.contains(&number) {
-                true => one.is_constant = old.is_constant,
-                // (as often as before)
-                false => one.assignments = old.assignments,
+        let own_stores = out.stores.range(stores.clone());
+        let mut changed_stores = Vec::new();
+        for ((own, old), at) in own_stores
+            .zip(base.stores.range(stores))
+            .zip(start.stores..)
+        {
+            if !is_store_alike(own, old) {
+                return Ok(None);
+            }
+            if own.value != old.value {
+                let value = own.value;
+                changed_stores.try_push((at, Store { value, ..*old }))?;
             }
         }
-        rest(&mut out.definitions, &base.definitions)
-            && rest(&mut out.calls, &base.calls)
-            && rest(&mut out.fields, &base.fields)
-            && rest(&mut out.lists, &base.lists)
-            && rest(&mut out.stores, &base.stores)
+        let own_variables = out.variables.range(variables.clone());
+        let mut changed_variables = Vec::new();
+        let first = variables.start as u32;
+        for ((own, old), at) in own_variables
+            .zip(base.variables.range(variables))
+            .zip(first..)
+        {
+            if !is_variable_alike(own, old) {
+                return Ok(None);
+            }
+            if own.initialiser != old.initialiser {
+                let initialiser = own.initialiser;
+                changed_variables.try_push((
+                    at,
+                    Variable {
+                        initialiser,
+                        ..*old
+                    },
+                ))?;
+            }
+        }
+        let has_lists = out.lists.get(lists.clone()) == base.lists.get(lists);
+        out.take_structure(base)?;
+        out.fields = base.fields.again()?;
+        match has_lists {
+            true => out.lists = base.lists.again()?,
+            false => {
+                let rest = base.lists.get(out.lists.len()..).unwrap_or_default();
+                let lists = out.lists.own()?;
+                lists.try_reserve(rest.len()).map_err(Error::from)?;
+                lists.extend_from_slice(rest);
+            }
+        }
+        out.variables = base.variables.with(&changed_variables)?;
+        out.stores = base.stores.with(&changed_stores)?;
+        Ok(Some(out))
     }
 
     /// Are all texts that the code has among those that are known? (One may stand in the older dump
@@ -355,14 +428,9 @@ fn first<T: Copy>(list: &[T], count: u32) -> Read<Vec<T>> {
     Ok(copy)
 }
 
-/// Takes over what a list lacks. There is room for it, unless it has had too much.
-fn rest<T: Copy>(list: &mut Vec<T>, base: &[T]) -> bool {
-    let rest = base.get(list.len()..).unwrap_or_default();
-    let has_room = list.try_reserve(rest.len()).is_ok();
-    if has_room {
-        list.extend_from_slice(rest);
-    }
-    has_room
+/// Items with their numbers, from this one on.
+fn numbered<T>(first: u32, items: impl Iterator<Item = T>) -> Read<Vec<(u32, T)>> {
+    Ok(collected((first..).zip(items).map(Ok))?)
 }
 
 fn are_alike<T>(

@@ -9,7 +9,7 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Things of one kind that are looked at in one definition.
-const MOST_TOKENS: usize = 1024;
+pub(super) const MOST_TOKENS: usize = 1024;
 
 /// What a definition looks like. Lists are sorted.
 #[derive(Default)]
@@ -199,11 +199,7 @@ impl Definitions {
             return Ok(());
         };
         features.head = own.params.into();
-        for inner in self
-            .protos
-            .get(proto as usize..own.end as usize)
-            .unwrap_or_default()
-        {
+        for inner in self.protos.range(proto as usize..own.end as usize) {
             let code = text_at(&self.dump, inner.code);
             for first in code.iter().step_by(4).take(MOST_TOKENS) {
                 let operation = first & 0x7f;
@@ -212,8 +208,8 @@ impl Definitions {
             }
             features.size += code.len() / 4;
             let (first, count) = inner.constants;
-            let constants = self.constants.get(first as usize..(first + count) as usize);
-            for constant in constants.unwrap_or_default() {
+            let constants = first as usize..(first + count) as usize;
+            for constant in self.constants.range(constants) {
                 if features.constants.len() < MOST_TOKENS {
                     let hash = self.hash_of(Symbol::Constant(*constant));
                     features.constants.try_push(hash)?;
@@ -228,7 +224,8 @@ impl Definitions {
                 features.names.try_push(self.digest_of(variable.name))?;
             }
         }
-        for variable in super::parse::part(&self.variables, own.locals) {
+        let locals = own.locals.0 as usize..(own.locals.0 + own.locals.1) as usize;
+        for variable in self.variables.range(locals) {
             if features.names.len() < MOST_TOKENS {
                 features.names.try_push(self.digest_of(variable.name))?;
             }

@@ -19,15 +19,16 @@ pub(super) fn interpret(
     mut known: Option<Known<'_>>,
     out: &mut Definitions,
 ) -> Read<()> {
-    for proto in &out.protos {
-        let first = out.upvalues.len();
+    let upvalues = out.upvalues.own()?;
+    for proto in out.protos.iter() {
+        let first = upvalues.len();
         out.first_upvalue.try_push(first as u32)?;
         let count = usize::from(proto.upvalues);
-        out.upvalues.try_reserve(count).map_err(Error::from)?;
-        out.upvalues.resize(first + count, UpvalueOrigin::Unknown);
+        upvalues.try_reserve(count).map_err(Error::from)?;
+        upvalues.resize(first + count, UpvalueOrigin::Unknown);
     }
     // (`load` gives the first upvalue of a main function the environment)
-    if let Some(environment) = out.upvalues.first_mut() {
+    if let Some(environment) = upvalues.first_mut() {
         *environment = UpvalueOrigin::Environment;
     }
     let standard = StandardNames::of(out);
@@ -185,6 +186,12 @@ impl AbstractFrame<'_, '_> {
                 self.capture(i, pc)?;
             }
             pc += 1;
+        }
+        let mixed = std::mem::take(&mut self.out.mixed);
+        if mixed != Mixed::default()
+            && let Some(proto) = self.out.protos.get_mut(self.id as usize)
+        {
+            proto.mixed = mixed;
         }
         Ok(())
     }

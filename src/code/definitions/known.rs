@@ -11,7 +11,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::types::*;
-use super::{Definitions, NO_TEXT};
+use super::{Definitions, NO_TEXT, TextNumbers};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -81,11 +81,11 @@ impl<'b> Known<'b> {
         if copy.all(out)?.is_some() {
             return Ok(true);
         }
-        out.definitions.truncate(before.definitions as usize);
-        out.calls.truncate(before.calls as usize);
-        out.fields.truncate(before.fields as usize);
-        out.lists.truncate(before.lists as usize);
-        out.stores.truncate(before.stores as usize);
+        out.definitions.own()?.truncate(before.definitions as usize);
+        out.calls.own()?.truncate(before.calls as usize);
+        out.fields.own()?.truncate(before.fields as usize);
+        out.lists.own()?.truncate(before.lists as usize);
+        out.stores.own()?.truncate(before.stores as usize);
         Ok(false)
     }
 }
@@ -192,8 +192,8 @@ impl Definitions {
     fn block_variables(&self, id: ProtoId) -> Range<u32> {
         let end = self.variables_of(id).end;
         let protos = id as usize..self.proto(id).map_or(id, |proto| proto.end) as usize;
-        let block = self.protos.get(protos).unwrap_or_default();
-        let start = block.iter().map(|proto| proto.locals.0).min();
+        let block = self.protos.range(protos);
+        let start = block.map(|proto| proto.locals.0).min();
         start.map_or(end, |start| start.min(end))..end
     }
 }
@@ -217,45 +217,49 @@ impl Copy<'_, '_> {
         let calls = base.calls.get(part(start.calls, end.calls));
         let fields = base.fields.get(part(start.fields, end.fields));
         let lists = base.lists.get(part(start.lists, end.lists));
-        let stores = base.stores.get(part(start.stores, end.stores));
-        let (Some(definitions), Some(calls), Some(fields), Some(lists), Some(stores)) =
-            (definitions, calls, fields, lists, stores)
+        let (Some(definitions), Some(calls), Some(fields), Some(lists)) =
+            (definitions, calls, fields, lists)
         else {
             return Ok(None);
         };
-        out.definitions.try_reserve(definitions.len())?;
-        out.calls.try_reserve(calls.len())?;
-        out.fields.try_reserve(fields.len())?;
-        out.lists.try_reserve(lists.len())?;
-        out.stores.try_reserve(stores.len())?;
+        let stores = part(start.stores, end.stores);
         for one in definitions {
             let copy = self.definition(one);
-            out.definitions.push(copy);
+            out.definitions.try_push(copy)?;
         }
+        let numbers = &out.numbers;
+        let (new_calls, new_fields) = (out.calls.own()?, out.fields.own()?);
+        let (new_lists, new_stores) = (out.lists.own()?, out.stores.own()?);
+        new_calls.try_reserve(calls.len())?;
+        new_fields.try_reserve(fields.len())?;
+        new_lists.try_reserve(lists.len())?;
+        new_stores.try_reserve(stores.len())?;
         let mut rest = || -> Copied<()> {
             for one in calls {
-                let callee = self.symbol(out, one.callee)?;
+                let callee = self.symbol(numbers, one.callee)?;
                 let arguments = self.list(one.arguments);
-                out.calls.push(Call { callee, arguments });
+                new_calls.push(Call { callee, arguments });
             }
             for (object, key) in fields {
-                let copy = (self.symbol(out, *object)?, self.symbol(out, *key)?);
-                out.fields.push(copy);
+                let copy = (self.symbol(numbers, *object)?, self.symbol(numbers, *key)?);
+                new_fields.push(copy);
             }
             for symbol in lists {
-                let copy = self.symbol(out, *symbol)?;
-                out.lists.push(copy);
+                let copy = self.symbol(numbers, *symbol)?;
+                new_lists.push(copy);
             }
-            for one in stores {
-                let copy = self.store(out, one)?;
-                out.stores.push(copy);
+            for one in base.stores.range(stores.clone()) {
+                let copy = self.store(numbers, one)?;
+                new_stores.push(copy);
             }
-            self.functions(out)?;
-            self.variables(out)
+            Some(())
         };
-        let copied = rest();
+        let mut copied = rest();
         if copied.is_some() {
-            for one in stores {
+            copied = self.functions(out).and_then(|()| self.variables(out));
+        }
+        if copied.is_some() {
+            for one in base.stores.range(stores) {
                 if let Destination::Variable(id) = one.place
                     && !self.block.variables.contains(&id.0)
                     && let Some(VariableId(id)) = self.variable(id)
@@ -272,8 +276,8 @@ impl Copy<'_, '_> {
     fn variables(&mut self, out: &mut Definitions) -> Copied<()> {
         for id in self.block.variables.clone() {
             let old = *self.known.base.variables.get(id as usize)?;
-            let initialiser = self.symbol(out, old.initialiser)?;
-            let name = self.text(out, old.name)?;
+            let initialiser = self.symbol(&out.numbers, old.initialiser)?;
+            let name = self.text(&out.numbers, old.name)?;
             let new = id.wrapping_add(self.block.by_variables);
             *out.variables.get_mut(new as usize)? = Variable {
                 name,
@@ -286,13 +290,18 @@ impl Copy<'_, '_> {
         Some(())
     }
 
-    /// The functions in the block's own one: what makes them, and what their upvalues are.
+    /// The functions in the block's own one: what makes them, and what their upvalues are. Of all:
+    /// what they do with numbers.
     fn functions(&mut self, out: &mut Definitions) -> Copied<()> {
-        for id in self.block.protos.clone().skip(1) {
+        for id in self.block.protos.clone() {
             let old = self.known.base.protos.get(id as usize)?;
             let new = id.wrapping_add(self.block.by_protos);
-            let definition = old.definition.map(|id| self.definition_id(id));
-            out.protos.get_mut(new as usize)?.definition = definition;
+            let proto = out.protos.get_mut(new as usize)?;
+            proto.mixed = old.mixed;
+            if id == self.block.protos.start {
+                continue; // (what is around it makes it, and tells it its upvalues)
+            }
+            proto.definition = old.definition.map(|id| self.definition_id(id));
             let first = *self.known.base.first_upvalue.get(id as usize)?;
             let new_first = *out.first_upvalue.get(new as usize)?;
             for number in 0..u32::from(old.upvalues) {
@@ -330,24 +339,24 @@ impl Copy<'_, '_> {
         }
     }
 
-    fn store(&mut self, out: &Definitions, one: &Store) -> Copied<Store> {
+    fn store(&mut self, numbers: &TextNumbers, one: &Store) -> Copied<Store> {
         Some(Store {
             place: match one.place {
                 Destination::Variable(id) => Destination::Variable(self.variable(id)?),
-                Destination::Global(name) => Destination::Global(self.text(out, name)?),
+                Destination::Global(name) => Destination::Global(self.text(numbers, name)?),
                 Destination::Field { base, key } => Destination::Field {
-                    base: self.symbol(out, base)?,
-                    key: self.symbol(out, key)?,
+                    base: self.symbol(numbers, base)?,
+                    key: self.symbol(numbers, key)?,
                 },
                 Destination::Element { base, index } => Destination::Element {
-                    base: self.symbol(out, base)?,
+                    base: self.symbol(numbers, base)?,
                     index,
                 },
                 Destination::Appended { base } => Destination::Appended {
-                    base: self.symbol(out, base)?,
+                    base: self.symbol(numbers, base)?,
                 },
                 Destination::Metatable { base } => Destination::Metatable {
-                    base: self.symbol(out, base)?,
+                    base: self.symbol(numbers, base)?,
                 },
                 Destination::Result { proto, number } => Destination::Result {
                     proto: proto.wrapping_add(self.block.by_protos),
@@ -358,23 +367,23 @@ impl Copy<'_, '_> {
                     number,
                 },
             },
-            value: self.symbol(out, one.value)?,
+            value: self.symbol(numbers, one.value)?,
             proto: one.proto.wrapping_add(self.block.by_protos),
             line: self.line(one.line),
         })
     }
 
-    fn symbol(&mut self, out: &Definitions, symbol: Symbol) -> Copied<Symbol> {
+    fn symbol(&mut self, numbers: &TextNumbers, symbol: Symbol) -> Copied<Symbol> {
         let field = |field: u32| field.wrapping_add(self.block.by.fields);
         Some(match symbol {
             Symbol::Unknown | Symbol::LoopVariable => symbol,
             Symbol::Constant(Constant::String(text)) => {
-                Symbol::Constant(Constant::String(self.text(out, text)?))
+                Symbol::Constant(Constant::String(self.text(numbers, text)?))
             }
             Symbol::Constant(_) => symbol,
             Symbol::Definition(id) => Symbol::Definition(self.definition_id(id)),
-            Symbol::Global(name) => Symbol::Global(self.text(out, name)?),
-            Symbol::Import(name) => Symbol::Import(self.text(out, name)?),
+            Symbol::Global(name) => Symbol::Global(self.text(numbers, name)?),
+            Symbol::Import(name) => Symbol::Import(self.text(numbers, name)?),
             Symbol::Field(id) => Symbol::Field(field(id)),
             Symbol::Length(id) => Symbol::Length(field(id)),
             Symbol::Behind(id) => Symbol::Behind(field(id)),
@@ -417,10 +426,10 @@ impl Copy<'_, '_> {
         found.map(|(_, new)| *new)
     }
 
-    fn text(&mut self, out: &Definitions, text: StringId) -> Copied<StringId> {
+    fn text(&mut self, numbers: &TextNumbers, text: StringId) -> Copied<StringId> {
         let known = self.known.texts.get_mut(text.0 as usize)?;
         if *known == NO_TEXT {
-            *known = *out.numbers.get(&self.known.base.digest_of(text))?;
+            *known = *numbers.get(&self.known.base.digest_of(text))?;
         }
         Some(*known)
     }
@@ -435,11 +444,15 @@ impl Definitions {
         let secret = Default::default();
         let read = |dump: &[u8], base| {
             let read = Definitions::read(dump.to_vec(), &secret, base);
-            read.expect("memory").expect("a dump")
+            let mut read = read.expect("memory").expect("a dump");
+            read.share().expect("memory");
+            read
         };
         let (base, alone) = (read(base_dump, None), read(dump, None));
         let after = read(dump, Some(&base));
         after.agrees_with(&alone);
+        let is_numbered = |of: &Definitions| of.is_numbered_as(&base).expect("memory");
+        assert_eq!(is_numbered(&after), is_numbered(&alone));
         // (From what an edit has left of a version the next one goes on.)
         read(base_dump, Some(&after)).agrees_with(&base);
         after.taken
@@ -448,19 +461,19 @@ impl Definitions {
     #[allow(clippy::expect_used)]
     fn agrees_with(&self, alone: &Definitions) {
         let both = [self, alone];
-        same(both, |of| of.protos.clone());
+        same(both, |of| of.protos.iter().copied().collect());
         // (A comment in a function moves the lines in it.)
         let definition = |one: &Definition| Definition { line: 0, ..*one };
         let store = |one: &Store| Store { line: 0, ..*one };
         same(both, |of| of.definitions.iter().map(definition).collect());
         same(both, |of| of.stores.iter().map(store).collect());
-        same(both, |of| of.constants.clone());
-        same(both, |of| of.calls.clone());
-        same(both, |of| of.fields.clone());
-        same(both, |of| of.lists.clone());
-        same(both, |of| of.variables.clone());
-        same(both, |of| of.upvalues.clone());
-        same(both, |of| of.by_lines.clone());
+        same(both, |of| of.constants.iter().copied().collect());
+        same(both, |of| of.calls.to_vec());
+        same(both, |of| of.fields.to_vec());
+        same(both, |of| of.lists.to_vec());
+        same(both, |of| of.variables.iter().copied().collect());
+        same(both, |of| of.upvalues.to_vec());
+        same(both, |of| of.by_lines.to_vec());
         let stores =
             |of: &Definitions, id| of.stores_into(id).map(|(id, _)| id).collect::<Vec<_>>();
         same(both, |of| of.iter().map(|(id, _)| stores(of, id)).collect());
@@ -468,7 +481,7 @@ impl Definitions {
         same(both, |of| {
             of.variables().map(|(id, _)| stores(of, id)).collect()
         });
-        for text in &alone.texts {
+        for text in alone.texts.iter() {
             let bytes = super::super::text_at(&alone.dump, (text.start, text.length));
             let [after, alone] = both.map(|of| {
                 let id = of.find(bytes).expect("a text");

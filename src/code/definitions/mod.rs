@@ -19,6 +19,7 @@ mod finish;
 mod frame;
 mod interpret;
 mod known;
+mod numbers;
 mod parse;
 mod pure;
 mod registers;
@@ -29,16 +30,18 @@ pub(super) mod tests;
 mod types;
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
 use super::Dump;
 use super::grouped::{Grouped, under};
 use super::reader::{Reader, Stop};
-use super::splice::MainChild;
+use super::shared::{MaybeShared, PatchedList, SharedList};
+use super::splice::{MainChild, known};
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
-use crate::support::mem::collected;
+use crate::support::mem::{TryInsert, collected};
 use crate::support::secret::Secret;
 use known::{Known, Lengths};
 
@@ -49,22 +52,22 @@ pub use types::*;
 pub struct Definitions {
     dump: Dump,
     secret: Secret,
-    texts: Vec<KnownString>,
+    texts: SharedList<KnownString>,
     /// The texts by their digests.
-    numbers: FxHashMap<u64, StringId>,
-    constants: Vec<Constant>,
-    protos: Vec<Proto>,
+    numbers: MaybeShared<TextNumbers>,
+    constants: PatchedList<Constant>,
+    protos: PatchedList<Proto>,
     /// Where the upvalues of each function begin among `upvalues`.
-    first_upvalue: Vec<u32>,
-    upvalues: Vec<UpvalueOrigin>,
+    first_upvalue: SharedList<u32>,
+    upvalues: SharedList<UpvalueOrigin>,
     /// The functions by their lines.
-    by_lines: Vec<(i32, i32, ProtoId)>,
-    definitions: Vec<Definition>,
-    calls: Vec<Call>,
-    variables: Vec<Variable>,
-    fields: Vec<(Symbol, Symbol)>,
-    lists: Vec<Symbol>,
-    stores: Vec<Store>,
+    by_lines: SharedList<(i32, i32, ProtoId)>,
+    definitions: SharedList<Definition>,
+    calls: SharedList<Call>,
+    variables: PatchedList<Variable>,
+    fields: SharedList<(Symbol, Symbol)>,
+    lists: SharedList<Symbol>,
+    stores: PatchedList<Store>,
     /// The stores into each definition, by text keys first: sorted.
     into: Grouped<(StringId, StoreId)>,
     /// The stores to each variable and to each global, by their names.
@@ -73,13 +76,20 @@ pub struct Definitions {
     /// What each function returns first.
     results: Grouped<StoreId>,
     /// How long the lists were when each function's turn came, and in the end.
-    lengths: Vec<Lengths>,
+    lengths: SharedList<Lengths>,
+    /// The definitions that no name tells from others, once they were asked for.
+    nameless: OnceLock<Arc<Vec<DefinitionId>>>,
+    /// While a function is interpreted.
+    mixed: Mixed,
     /// How many functions were taken over from another version.
     #[cfg(test)]
     taken: u32,
     /// The most symbols in lists, and four times the most stores: a compiler writes no more.
     most: usize,
 }
+
+/// Texts by their digests.
+type TextNumbers = FxHashMap<u64, StringId>;
 
 /// Stands for every key that is no string.
 const NO_TEXT: StringId = StringId(u32::MAX);
@@ -105,14 +115,15 @@ impl Definitions {
         base: Option<&Definitions>,
     ) -> Result<Option<Definitions>> {
         let dump = dump.into();
-        let edited = base.map(|base| Definitions::edited(base, &dump));
-        match edited {
-            Some(Ok(Some(mut out))) => {
+        if let Some(base) = base {
+            let mut edited = known(Definitions::with_other_numbers(base, &dump))?.flatten();
+            if edited.is_none() {
+                edited = known(Definitions::edited(base, &dump))?.flatten();
+            }
+            if let Some(mut out) = edited {
                 out.dump = dump;
                 return Ok(Some(out));
             }
-            Some(Err(Stop::Memory)) => return Err(Error::Memory),
-            _ => {}
         }
         let mut out = Definitions::empty(secret, dump.len());
         out.reserve(dump.len(), base)?;
@@ -138,46 +149,86 @@ impl Definitions {
             let known = base.map(|base| count(base) + count(base) / 64);
             known.unwrap_or(length / bytes).min(length / 16)
         };
-        self.texts.try_reserve(count(|of| of.texts.len(), 192))?;
-        self.numbers.try_reserve(count(|of| of.texts.len(), 192))?;
-        self.constants
-            .try_reserve(count(|of| of.constants.len(), 40))?;
-        self.definitions
-            .try_reserve(count(|of| of.definitions.len(), 96))?;
-        self.variables
-            .try_reserve(count(|of| of.variables.len(), 80))?;
-        self.fields.try_reserve(count(|of| of.fields.len(), 80))?;
-        self.stores.try_reserve(count(|of| of.stores.len(), 48))?;
-        self.lists.try_reserve(count(|of| of.lists.len(), 48))?;
-        Ok(())
+        let texts = count(|of| of.texts.len(), 192);
+        self.texts.own()?.try_reserve(texts)?;
+        if let MaybeShared::Own(numbers) = &mut self.numbers {
+            numbers.try_reserve(texts)?;
+        }
+        let constants = count(|of| of.constants.len(), 40);
+        self.constants.own()?.try_reserve(constants)?;
+        let definitions = count(|of| of.definitions.len(), 96);
+        self.definitions.own()?.try_reserve(definitions)?;
+        let variables = count(|of| of.variables.len(), 80);
+        self.variables.own()?.try_reserve(variables)?;
+        let fields = count(|of| of.fields.len(), 80);
+        self.fields.own()?.try_reserve(fields)?;
+        let stores = count(|of| of.stores.len(), 48);
+        self.stores.own()?.try_reserve(stores)?;
+        let lists = count(|of| of.lists.len(), 48);
+        Ok(self.lists.own()?.try_reserve(lists)?)
     }
 
     fn empty(secret: &Secret, most: usize) -> Definitions {
         Definitions {
             dump: Dump::default(),
             secret: secret.clone(),
-            texts: Vec::new(),
-            numbers: FxHashMap::default(),
-            constants: Vec::new(),
-            protos: Vec::new(),
-            first_upvalue: Vec::new(),
-            upvalues: Vec::new(),
-            by_lines: Vec::new(),
-            definitions: Vec::new(),
-            calls: Vec::new(),
-            variables: Vec::new(),
-            fields: Vec::new(),
-            lists: Vec::new(),
-            stores: Vec::new(),
+            texts: SharedList::NOTHING,
+            numbers: MaybeShared::Own(FxHashMap::default()),
+            constants: PatchedList::NOTHING,
+            protos: PatchedList::NOTHING,
+            first_upvalue: SharedList::NOTHING,
+            upvalues: SharedList::NOTHING,
+            by_lines: SharedList::NOTHING,
+            definitions: SharedList::NOTHING,
+            calls: SharedList::NOTHING,
+            variables: PatchedList::NOTHING,
+            fields: SharedList::NOTHING,
+            lists: SharedList::NOTHING,
+            stores: PatchedList::NOTHING,
             into: Grouped::NOTHING,
             assignments: Grouped::NOTHING,
             globals: Grouped::NOTHING,
             results: Grouped::NOTHING,
-            lengths: Vec::new(),
+            lengths: SharedList::NOTHING,
+            nameless: OnceLock::new(),
+            mixed: Mixed::default(),
             #[cfg(test)]
             taken: 0,
             most,
         }
+    }
+
+    /// Lets later versions have all lists: of what is not shared they take nothing over as it is.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn share(&mut self) -> Result<()> {
+        self.numbers.share()?;
+        self.texts.share()?;
+        self.constants.share()?;
+        self.protos.share()?;
+        self.first_upvalue.share()?;
+        self.upvalues.share()?;
+        self.by_lines.share()?;
+        self.definitions.share()?;
+        self.calls.share()?;
+        self.variables.share()?;
+        self.fields.share()?;
+        self.lists.share()?;
+        self.stores.share()?;
+        self.into.share()?;
+        self.assignments.share()?;
+        self.globals.share()?;
+        self.results.share()?;
+        self.lengths.share()
+    }
+
+    /// Gives a text its number.
+    fn number_text(&mut self, digest: u64, number: StringId) -> Result<()> {
+        if let MaybeShared::Own(numbers) = &mut self.numbers {
+            numbers.try_insert_value(digest, number)?;
+        }
+        Ok(())
     }
 
     /// How many functions.
@@ -186,6 +237,7 @@ impl Definitions {
     }
 
     /// A function.
+    #[inline]
     pub fn proto(&self, id: ProtoId) -> Option<&Proto> {
         self.protos.get(id as usize)
     }
@@ -236,6 +288,7 @@ impl Definitions {
                 bytes,
                 (proto.line, proto.last),
                 upvalues,
+                proto.names_at as usize,
             ))
         }))
     }
@@ -247,8 +300,9 @@ impl Definitions {
 
     /// All definitions with their numbers. Calls whose result goes nowhere and that get no
     /// definition as an argument are among them; nothing has a name below these.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (DefinitionId, &Definition)> + Clone {
-        (0..).map(DefinitionId).zip(&self.definitions)
+        (0..).map(DefinitionId).zip(self.definitions.iter())
     }
 
     /// The digest of the code of the function that a definition makes; none for other definitions.
@@ -260,19 +314,22 @@ impl Definitions {
     }
 
     /// A definition.
+    #[inline]
     pub fn get(&self, id: DefinitionId) -> Option<&Definition> {
         self.definitions.get(id.0 as usize)
     }
 
     /// What is called, and with what.
+    #[inline]
     pub fn call(&self, id: CallId) -> Option<&Call> {
         self.calls.get(id.0 as usize)
     }
 
     /// All variables with their numbers, but for those of functions that make no object and store
     /// nothing.
+    #[inline]
     pub fn variables(&self) -> impl Iterator<Item = (VariableId, &Variable)> {
-        (0..).map(VariableId).zip(&self.variables)
+        (0..).map(VariableId).zip(self.variables.iter())
     }
 
     /// The numbers of a function's variables, in the order of their beginnings.
@@ -281,26 +338,32 @@ impl Definitions {
         first..first + count
     }
 
+    /// The variables with these numbers.
+    #[inline]
+    pub(super) fn variables_in(&self, ids: Range<u32>) -> impl Iterator<Item = &Variable> {
+        self.variables.range(ids.start as usize..ids.end as usize)
+    }
+
     /// The names of the main function's locals that nested functions assign; none where one may
     /// have no name, or a function is never made.
     pub fn assigned_locals(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let (first, count) = self.proto(0)?.locals;
-        let locals = self
-            .variables
-            .get(first as usize..(first + count) as usize)?;
         let mut nested = self.protos.iter().skip(1);
         let is_known = count > 0 && nested.all(|proto| proto.definition.is_some());
-        let assigned = locals.iter().filter(|local| local.is_shared);
+        let locals = self.variables_in(first..first + count);
+        let assigned = locals.filter(|local| local.is_shared);
         is_known.then(|| assigned.map(|local| self.text(local.name)))
     }
 
     /// A variable.
+    #[inline]
     pub fn variable(&self, id: VariableId) -> Option<&Variable> {
         self.variables.get(id.0 as usize)
     }
 
     /// The variable that an upvalue of a function is, counted from 0, through all functions around
     /// it; none for `_ENV`, and where that is not known.
+    #[inline]
     pub fn upvalue(&self, proto: ProtoId, index: u8) -> Option<VariableId> {
         if index >= self.proto(proto)?.upvalues {
             return None;
@@ -330,11 +393,13 @@ impl Definitions {
     }
 
     /// The object and the key of a [`Symbol::Field`].
+    #[inline]
     pub fn field(&self, id: u32) -> Option<(Symbol, Symbol)> {
         self.fields.get(id as usize).copied()
     }
 
     /// The symbols of a list.
+    #[inline]
     pub fn list(&self, id: ListId) -> &[Symbol] {
         let start = id.start as usize;
         self.lists
@@ -343,11 +408,13 @@ impl Definitions {
     }
 
     /// All stores with their numbers.
+    #[inline]
     pub fn stores(&self) -> impl Iterator<Item = (StoreId, &Store)> {
-        (0..).map(StoreId).zip(&self.stores)
+        (0..).map(StoreId).zip(self.stores.iter())
     }
 
     /// A store.
+    #[inline]
     pub fn store(&self, id: StoreId) -> Option<&Store> {
         self.stores.get(id.0 as usize)
     }

@@ -3,11 +3,12 @@
 use smallvec::SmallVec;
 
 use super::super::reader::{Read, Reader, Stop, word};
+use super::super::shared::SharedList;
 use super::super::{Digest, MAX_DEPTH, UpvalueSet};
-use super::types::{Constant, Proto, ProtoId, StringId, Symbol, Variable};
+use super::types::{Constant, Mixed, Proto, ProtoId, StringId, Symbol, Variable};
 use super::{Definitions, KnownString, op};
 use crate::support::error::{Error, Result};
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryPush, collected};
 use crate::support::secret::Secret;
 
 /// The operations that make objects or store something, but for `SETUPVAL`.
@@ -81,11 +82,10 @@ pub(super) fn parse<'d>(
         secret,
     };
     parser.function(reader, None, 0)?;
-    for (proto, id) in parser.out.protos.iter().zip(0..) {
-        let by_lines = (proto.line, proto.last, id);
-        parser.out.by_lines.try_push(by_lines)?;
-    }
-    parser.out.by_lines.sort_unstable();
+    let protos = parser.out.protos.iter().zip(0..);
+    let by_lines = protos.map(|(proto, id)| Ok((proto.line, proto.last, id)));
+    parser.out.by_lines = SharedList::Own(collected(by_lines)?);
+    parser.out.by_lines.own()?.sort_unstable();
     Ok(parser.parsed)
 }
 
@@ -167,10 +167,12 @@ impl<'d> Parser<'_, 'd> {
             upvalues: (upvalues.len() / 3) as u8,
             digest: Digest::default(),
             locals_digest: 0,
+            mixed: Mixed::default(),
             definition: None,
             end: id + 1,
             span: (begin, begin),
             upvalues_at: (reader.position() - upvalues.len()) as u32,
+            names_at: 0,
             code: (code_start as u32, code.len() as u32),
             constants,
             locals: (0, 0),
@@ -213,9 +215,7 @@ impl<'d> Parser<'_, 'd> {
         let start = reader.position();
         let locals = self.locals(&mut reader, id)?;
         let locals_digest = self.locals_digest(depth, reader.since(start), &children);
-        for _ in 0..reader.count()? {
-            reader.string()?;
-        }
+        let names_at = reader.names()? as u32;
         *at = reader;
         if let Some(raw) = self.parsed.raws.get_mut(id as usize) {
             raw.assigned = assigned;
@@ -225,7 +225,7 @@ impl<'d> Parser<'_, 'd> {
         let end = self.out.protos.len() as ProtoId;
         if let Some(proto) = self.out.protos.get_mut(id as usize) {
             (proto.end, proto.locals) = (end, locals);
-            proto.span.1 = at.position() as u32;
+            (proto.span.1, proto.names_at) = (at.position() as u32, names_at);
             proto.locals_digest = locals_digest;
             proto.digest = Digest {
                 bits: hash.finish(),
@@ -280,7 +280,7 @@ impl<'d> Parser<'_, 'd> {
             length: text.len() as u32,
             digest,
         })?;
-        self.out.numbers.try_insert_value(digest, number)?;
+        self.out.number_text(digest, number)?;
         Ok(number)
     }
 

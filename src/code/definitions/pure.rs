@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::types::{Constant, MOST_MEANT, Symbol, VariableId};
-use super::{DefinitionKey, Definitions, ExpressionKind};
+use super::{DefinitionKey, Definitions, ExpressionKind, op};
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -33,6 +33,17 @@ impl Definitions {
         if of.len() > MOST_MEANT {
             return Ok(Symbol::Unknown);
         }
+        let is_number = |operand: Option<&Symbol>| {
+            use Constant::{Float, Integer};
+            matches!(operand, Some(Symbol::Constant(Integer(_) | Float(_))))
+        };
+        let has_constant = matches!(
+            operation & 0x7f,
+            op::ADDI..=op::SHLI | op::EQK..=op::LAST_COMPARISON
+        );
+        let (left, right) = (is_number(operands.first()), is_number(operands.get(1)));
+        self.mixed.numbers |= left || right && !has_constant;
+        self.mixed.constants |= right && has_constant;
         let (of, hash) = (self.new_list(&of)?, hash as u32);
         Ok(of.map_or(Symbol::Unknown, |of| Symbol::Pure { of, hash }))
     }
@@ -169,6 +180,7 @@ impl Definitions {
     }
 
     /// The digest of a text.
+    #[inline]
     pub(in crate::code) fn digest_of(&self, text: super::StringId) -> u64 {
         let known = self.texts.get(text.0 as usize);
         known.map_or(0, |known| known.digest)

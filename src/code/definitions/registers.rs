@@ -222,8 +222,9 @@ impl Definitions {
         if start + symbols.len() > self.most {
             return Ok(None);
         }
-        self.lists.try_reserve(symbols.len())?;
-        self.lists.extend_from_slice(symbols);
+        let lists = self.lists.own()?;
+        lists.try_reserve(symbols.len())?;
+        lists.extend_from_slice(symbols);
         Ok(Some(super::ListId {
             start: start as u32,
             length: symbols.len() as u32,

@@ -265,6 +265,7 @@ pub struct Proto {
     pub digest: Digest,
     /// A digest of its locals, and of those of the functions in it; 0 for the main function.
     pub(super) locals_digest: u64,
+    pub(super) mixed: Mixed,
     /// The definition that makes closures of it; none for the main function, and where the code is
     /// never reached.
     pub definition: Option<DefinitionId>,
@@ -273,11 +274,22 @@ pub struct Proto {
     /// Where it stands in the dump, and where the descriptions of its upvalues do.
     pub(super) span: (u32, u32),
     pub(super) upvalues_at: u32,
+    /// Where the names of its upvalues stand.
+    pub(super) names_at: u32,
     /// Where its instructions stand in the dump, and its constants among all.
     pub(super) code: (u32, u32),
     pub(super) constants: (u32, u32),
     /// Its variables among all.
     pub(super) locals: (u32, u32),
+}
+
+/// Of what operators make values in a function, where it is known what these are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mixed {
+    /// Of numbers in registers.
+    pub(super) numbers: bool,
+    /// Of numbers that stand in their instructions, or among the constants.
+    pub(super) constants: bool,
 }
 
 /// What an upvalue is.

@@ -265,7 +265,27 @@ fn edited(random: &mut Random, text: &str) -> String {
             lines.push(String::new());
         }
     }
-    lines.join("\n") + "\n"
+    let text = lines.join("\n") + "\n";
+    match random.below(6) {
+        0 => with_other_numbers(random, &text),
+        _ => text,
+    }
+}
+
+/// Puts others in place of many numbers of a text.
+fn with_other_numbers(random: &mut Random, text: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_.'".contains(c);
+    let mut out = String::new();
+    for part in text.split_inclusive(|c| !is_word(c)) {
+        let number = part.trim_end_matches(|c| !is_word(c));
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        match is_number && random.below(3) > 0 {
+            true => out += random.of(&["1", "2", "300", "70000", "80000", "2.5", "7.0", "9e9"]),
+            false => out += number,
+        }
+        out += &part[number.len()..];
+    }
+    out
 }
 
 /// What came of some edits.
