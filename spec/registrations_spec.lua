@@ -1213,6 +1213,37 @@ describe("registrations", function()
 
   -- Of so many alike the code tells, and else the order in the file, wherever the program has put
   -- them.
+  it("are repeats though the other module was reloaded in between, edited or not", function()
+    start()
+    local source = [[
+      local bus = { list = {} }
+      function bus.on(name, f)
+        table.insert(bus.list, { name = name, call = function(...) return f(...) end })
+      end
+      return bus
+    ]]
+    local bus = app:module("wrapping", source)
+    local M = app:module("wrapped", [[
+      local M = { hits = 0 }
+      require "wrapping".on("hit", function() M.hits = M.hits + 1 end)
+      return M
+    ]])
+    local edited = source:gsub("return f", "local _ = name return f")
+    local again = edited:gsub("local _ = name", "%0 name = name")
+    for i, text in ipairs { "-- a remark\n" .. source, edited, "\n" .. again, source } do
+      app:update("wrapping", text)
+      if i ~= 2 then
+        local report = app:reloaded("wrapped")
+        assert.same({}, report.warnings)
+      end
+      assert.equal(1, #bus.list)
+      M.hits = 0
+      bus.list[1].call()
+      assert.equal(1, M.hits)
+    end
+    stop()
+  end)
+
   it("of sixty handlers of one event, most with the same code", function()
     start()
     local bus = app:module("bus", [[

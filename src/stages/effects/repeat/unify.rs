@@ -3,7 +3,8 @@
 use super::super::names::MatchStrength;
 use super::{Assignment, Guess, Latitude, MOST_NESTED, Search, Spotted};
 use crate::lua::heap::Place;
-use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
+use crate::lua::vm::{Info, KeyValue, Kind, Ref, Vm};
+use crate::model::edits;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -181,21 +182,27 @@ impl Search<'_> {
             return Ok(false);
         };
         let codes = (self.vm.is_c_function(new), self.vm.is_c_function(old));
-        let sources = codes.0 == codes.1
-            && (codes.0.is_some() || self.vm.source(new)? == self.vm.source(old)?);
-        if !sources || (a.line, a.last, a.upvalues, a.lua) != (b.line, b.last, b.upvalues, b.lua) {
+        let is_one = match codes {
+            (None, None) => edits::is_one(self.vm, self.sources.lineage, new, old)?,
+            (new, old) => new == old && a.upvalues == b.upvalues,
+        };
+        if !is_one {
             return Ok(false);
         }
         for i in 1..=a.upvalues {
-            if a.lua && self.vm.cell(new, i) == self.vm.cell(old, i) {
+            // What only one version of the code has is not compared.
+            let Some(j) = self.upvalue_in(old, b, (new, i, a)) else {
+                continue;
+            };
+            if a.lua && self.vm.cell(new, i) == self.vm.cell(old, j) {
                 continue;
             }
             let held = Guess {
                 new: self.vm.upvalue_value(new, i)?,
-                old: self.vm.upvalue_value(old, i)?,
+                old: self.vm.upvalue_value(old, j)?,
                 place: Spotted::At(Place::Upvalue {
                     function: old,
-                    index: i,
+                    index: j,
                 }),
             };
             if !self.value_later(assignment, held, false)? {
@@ -203,6 +210,17 @@ impl Search<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Which upvalue of an older closure a newer one's is: in another version of the code it goes by
+    /// its name.
+    fn upvalue_in(&self, old: Ref, is: Info, (new, i, other): (Ref, u8, Info)) -> Option<u8> {
+        if is == other || !is.lua {
+            return Some(i);
+        }
+        self.vm.with_upvalue_name(new, i, |name| {
+            (1..=is.upvalues).find(|j| self.vm.with_upvalue_name(old, *j, |other| other == name))
+        })
     }
 
     /// The module's object is the module's object, whatever data it has by now: its functions tell
