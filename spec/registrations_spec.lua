@@ -1230,8 +1230,8 @@ describe("registrations", function()
     ]])
     local edited = source:gsub("return f", "local _ = name return f")
     local again = edited:gsub("local _ = name", "%0 name = name")
-    for i, text in ipairs { "-- a remark\n" .. source, edited, "\n" .. again, source } do
-      app:update("wrapping", text)
+    for i, version in ipairs { "-- a remark\n" .. source, edited, "\n" .. again, source } do
+      app:update("wrapping", version)
       if i ~= 2 then
         local report = app:reloaded("wrapped")
         assert.same({}, report.warnings)

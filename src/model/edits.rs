@@ -1,6 +1,5 @@
-//! Which code became which: what an edit changed of a function, for closures that stay behind. A
-//! closure that a former version of a factory made is one of the same factory all the same, on other
-//! lines (by its code) and with other code (by what is noted here).
+//! Which code became which. A closure that a former version of a factory made is one of the same
+//! factory all the same: by its code, if it only stood on other lines, else by what is noted here.
 //!
 //! One string for all modules, in the façade's weak table: pairs of a former code and the latest
 //! one, sorted. Code is known by a digest, mixed with the name of its file.

@@ -212,8 +212,8 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// Which upvalue of an older closure a newer one's is: in another version of the code it goes by
-    /// its name.
+    /// Which upvalue of an older closure a newer one's is: by its name, if the code is of another
+    /// version.
     fn upvalue_in(&self, old: Ref, is: Info, (new, i, other): (Ref, u8, Info)) -> Option<u8> {
         if is == other || !is.lua {
             return Some(i);
