@@ -1244,6 +1244,74 @@ describe("registrations", function()
     stop()
   end)
 
+  it("of edited handlers that are key and value of a set", function()
+    start()
+    local signals = app:module("signals", [[
+      local sets = {}
+      local signals = {}
+      function signals.on(name, f) sets[name] = sets[name] or {} sets[name][f] = f end
+      function signals.fire(name) for f in pairs(sets[name]) do f() end end
+      return signals
+    ]])
+    local source = [[
+      local M, signals = { fired = {} }, require "signals"
+      local function on_die() M.fired[#M.fired + 1] = "TEXT die" end
+      signals.on("end", on_die)
+      signals.on("end", function() M.fired[#M.fired + 1] = "TEXT nameless" end)
+      return M
+    ]]
+    local M = app:module("sets", (source:gsub("TEXT", "old")))
+    for _, version in ipairs { "new", "newer" } do
+      app:update("sets", (source:gsub("TEXT", version)))
+      M.fired = {}
+      signals.fire "end"
+      table.sort(M.fired)
+      assert.same({ version .. " die", version .. " nameless" }, M.fired)
+    end
+    stop()
+  end)
+
+  it("of a group that is known by the module's object", function()
+    start()
+    local groups = app:module("groups", [[
+      local groups = { handlers = {}, lists = {} }
+      local current
+      function groups.group(id, f) current = id f() current = nil end
+      function groups.on(f)
+        local id = {}
+        groups.handlers[id] = f
+        groups.lists[current] = groups.lists[current] or {}
+        table.insert(groups.lists[current], id)
+      end
+      function groups.fire(id)
+        for _, one in ipairs(groups.lists[id]) do groups.handlers[one]() end
+      end
+      return groups
+    ]])
+    local source = [[
+      local M, groups = { fired = {} }, require "groups"
+      function M.note(what) M.fired[#M.fired + 1] = what end
+      groups.group(M, function()
+        groups.on(function() M.note "TEXT first" end)
+        groups.on(function() M.note "TEXT second" end)
+        groups.on(function() M.note "third" end)
+      end)
+      return M
+    ]]
+    local M = app:module("grouped", (source:gsub("TEXT", "old")))
+    for _, version in ipairs { "old", "new" } do
+      local report = app:update("grouped", "\n" .. source:gsub("TEXT", version))
+      M.fired = {}
+      groups.fire(M)
+      assert.same({ version .. " first", version .. " second", "third" }, M.fired)
+      assert.same({ 3, 0 }, { report.calls.repeated, report.calls.new })
+      local count = 0
+      for _ in pairs(groups.handlers) do count = count + 1 end
+      assert.equal(3, count)
+    end
+    stop()
+  end)
+
   it("of sixty handlers of one event, most with the same code", function()
     start()
     local bus = app:module("bus", [[

@@ -230,6 +230,10 @@ impl Search<'_> {
         for KeyValue { key, value } in self.vm.keep_entries(new)?.iter() {
             let there = self.vm.get(old, key)?;
             let both = [value, there].map(|function| self.vm.val(function));
+            if both[0] == both[1] {
+                alike |= self.is_new(both[0]); // an earlier repeat of this load has put it there
+                continue;
+            }
             if both.iter().all(|val| val.is_function())
                 && self.is_new(both[0])
                 && self.is_own(value)?
@@ -278,6 +282,22 @@ impl Search<'_> {
             }
             let there = self.vm.get(old, key)?;
             let val = self.vm.val(value);
+            if self.is_new(val) && self.vm.same(value, there) {
+                // An earlier repeat of this load has put it there. A record with what this call was
+                // given is that one's.
+                let mut given = self.given.held.iter();
+                if self.vm.same(old, self.sources.running)
+                    || !given.any(|given| self.vm.same(*given, value))
+                {
+                    continue;
+                }
+            }
+            if self.vm.integer(key).is_some()
+                && let Some(known) = assignment.old(val.addr)
+                && self.has_element(old, known)?
+            {
+                continue; // an index in a list is no name
+            }
             if self.vm.val(there).is_nil() {
                 let is_link = Self::is_object(val) && !self.is_new(val) && !self.is_given(value);
                 if val.kind == Kind::Boolean || is_link {
@@ -300,6 +320,21 @@ impl Search<'_> {
             })?;
         }
         Ok(true)
+    }
+
+    /// Does the list of an older table hold an object?
+    fn has_element(&mut self, table: Ref, object: Ref) -> Result<bool> {
+        let length = u32::try_from(self.vm.raw_len(table)).unwrap_or(u32::MAX);
+        for i in 1..=length {
+            let mark = self.vm.held();
+            let element = self.vm.element(table, i)?;
+            let is_it = self.vm.same(element, object);
+            self.vm.release(mark);
+            if is_it {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A list that was given may be shorter than the older one.
