@@ -1244,6 +1244,35 @@ describe("registrations", function()
     stop()
   end)
 
+  it("of what has a function of a module that was reloaded in between", function()
+    start()
+    local source = [[
+      local clocks = { list = {} }
+      local function tick(self) self.count = self.count + 1 return self.f() end
+      function clocks.every(f) return { count = 0, f = f, tick = tick } end
+      function clocks.add(clock) table.insert(clocks.list, clock) return clock end
+      return clocks
+    ]]
+    local clocks = app:module("clocks", source)
+    local user = [[
+      local M, clocks = {}, require "clocks"
+      function M.job() return "TEXT" end
+      clocks.add(clocks.every(M.job))
+      return M
+    ]]
+    app:module("clocked", (user:gsub("TEXT", "old")))
+    clocks.list[1]:tick()
+    app:update("clocks", "-- a remark\n" .. source)
+    app:update("clocked", (user:gsub("TEXT", "new")))
+    assert.equal(1, #clocks.list)
+    assert.same({ "new", 2 }, { clocks.list[1]:tick(), clocks.list[1].count })
+    app:update("clocks", (source:gsub("return self.f", "local _ = 1 %0")))
+    app:update("clocked", (user:gsub("TEXT", "newer")))
+    assert.equal(1, #clocks.list)
+    assert.equal("newer", clocks.list[1]:tick())
+    stop()
+  end)
+
   it("of edited handlers that are key and value of a set", function()
     start()
     local signals = app:module("signals", [[

@@ -49,8 +49,12 @@ impl Search<'_> {
             self.pending.try_push(guess)?;
             return Ok(true);
         }
-        // An object that existed: given, it must be the same; else it is a link, and not compared.
-        Ok(!self.is_given(new) || self.vm.same(new, old))
+        // An object that existed: given, it must be the same, in whatever generation; else it is a
+        // link, and not compared.
+        let lineage = self.sources.lineage;
+        Ok(!self.is_given(new)
+            || self.vm.same(new, old)
+            || lineage.is_some_and(|lineage| lineage.is_one(self.vm, new, old)))
     }
 
     /// What is on record is compared with the record (R8.6).
