@@ -133,6 +133,42 @@ describe("Objects made of closures (R4.1)", function()
     assert.same({ "new", 103 }, { M.hidden() })
   end)
 
+  it("keep their state where that factory was reloaded, edited or not", function()
+    local function lib(text)
+      return ([[
+        local lib = {}
+        function lib.class()
+          local class, made = {}, 0
+          class.__index = class
+          local function new(self, ...)
+            made = made + 1 EDIT
+            return setmetatable({ ... }, self), made
+          end
+          return setmetatable(class, { __call = new })
+        end
+        return lib
+      ]]):gsub("EDIT", text)
+    end
+    app:module("lib", (lib ""))
+    local source = [[
+      local M = require "lib".class()
+      function M:first() return "old", self[1] end
+      return M
+    ]]
+    local M = app:module("M", source)
+    local object, metatable = M("x"), getmetatable(M)
+    app:update("lib", "-- a remark\n" .. lib "")
+    app:update("M", (source:gsub("old", "new")))
+    assert.equal(metatable, getmetatable(M))
+    assert.same({ "new", "x" }, { object:first() })
+    assert.equal(2, select(2, M "y"))
+    for n = 3, 5 do
+      app:update("lib", (lib(("local edit = %d"):format(n))))
+      if n ~= 4 then app:update("M", ("\n"):rep(n) .. source) end
+      assert.equal(n, select(2, M "z"))
+    end
+  end)
+
   it("are as they were when the reload is refused", function()
     local M = app:module("M", v1)
     M.boss.hit(50)

@@ -131,6 +131,34 @@ describe("closures of old factories (R9.3)", function()
     assert.equal(0, report.stale)
   end)
 
+  it("follow though such reloads have edited them and moved their lines", function()
+    local source = [[
+      local count = 0
+      local function tell(n) return n end
+      local M = {}
+      function M.new(name)
+        local object = { name = name,
+          get = function(n) count = count + 1 return "GET", tell(name), count end }
+        return object
+      end
+      function M.plain() return { has = function(self, n) return n and self[n] and "PLAIN" end } end
+      return M
+    ]]
+    local function version(get, plain) return (source:gsub("GET", get):gsub("PLAIN", plain)) end
+    local M = app:module("M", version("1", "1"))
+    local objects, plain = { M.new "first" }, M.plain()
+    for n = 2, 5 do
+      app:update("M", ("\n"):rep(n) .. version(tostring(n), "1"))
+      objects[n] = M.new("of " .. n)
+    end
+    app:update("M", (version("5", "1"):gsub("object", "thing")))
+    local report = app:update("M", version("6", "2"):gsub("object", "thing"), { scope = "vm" })
+    assert.same({ "6", "first", 1 }, { objects[1].get() })
+    assert.same({ "6", "of 3", 2 }, { objects[3].get() })
+    assert.equal("2", plain.has({ a = 1 }, "a"))
+    assert.same({ 0, {} }, { report.stale, report.warnings })
+  end)
+
   it("follow though the program has put them into the module, \z
     before and after such reloads", function()
     local source = [[

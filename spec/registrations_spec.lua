@@ -1325,6 +1325,134 @@ describe("registrations", function()
 
   -- Of so many alike the code tells, and else the order in the file, wherever the program has put
   -- them.
+  it("are repeats though the other module was reloaded in between, edited or not", function()
+    start()
+    local source = [[
+      local bus = { list = {} }
+      function bus.on(name, f)
+        table.insert(bus.list, { name = name, call = function(...) return f(...) end })
+      end
+      return bus
+    ]]
+    local bus = app:module("wrapping", source)
+    local M = app:module("wrapped", [[
+      local M = { hits = 0 }
+      require "wrapping".on("hit", function() M.hits = M.hits + 1 end)
+      return M
+    ]])
+    local edited = source:gsub("return f", "local _ = name return f")
+    local again = edited:gsub("local _ = name", "%0 name = name")
+    for i, version in ipairs { "-- a remark\n" .. source, edited, "\n" .. again, source } do
+      app:update("wrapping", version)
+      if i ~= 2 then
+        local report = app:reloaded("wrapped")
+        assert.same({}, report.warnings)
+      end
+      assert.equal(1, #bus.list)
+      M.hits = 0
+      bus.list[1].call()
+      assert.equal(1, M.hits)
+    end
+    stop()
+  end)
+
+  it("of what has a function of a module that was reloaded in between", function()
+    start()
+    local source = [[
+      local clocks = { list = {} }
+      local function tick(self) self.count = self.count + 1 return self.f() end
+      function clocks.every(f) return { count = 0, f = f, tick = tick } end
+      function clocks.add(clock) table.insert(clocks.list, clock) return clock end
+      return clocks
+    ]]
+    local clocks = app:module("clocks", source)
+    local user = [[
+      local M, clocks = {}, require "clocks"
+      function M.job() return "TEXT" end
+      clocks.add(clocks.every(M.job))
+      return M
+    ]]
+    app:module("clocked", (user:gsub("TEXT", "old")))
+    clocks.list[1]:tick()
+    app:update("clocks", "-- a remark\n" .. source)
+    app:update("clocked", (user:gsub("TEXT", "new")))
+    assert.equal(1, #clocks.list)
+    assert.same({ "new", 2 }, { clocks.list[1]:tick(), clocks.list[1].count })
+    app:update("clocks", (source:gsub("return self.f", "local _ = 1 %0")))
+    app:update("clocked", (user:gsub("TEXT", "newer")))
+    assert.equal(1, #clocks.list)
+    assert.equal("newer", clocks.list[1]:tick())
+    stop()
+  end)
+
+  it("of edited handlers that are key and value of a set", function()
+    start()
+    local signals = app:module("signals", [[
+      local sets = {}
+      local signals = {}
+      function signals.on(name, f) sets[name] = sets[name] or {} sets[name][f] = f end
+      function signals.fire(name) for f in pairs(sets[name]) do f() end end
+      return signals
+    ]])
+    local source = [[
+      local M, signals = { fired = {} }, require "signals"
+      local function on_die() M.fired[#M.fired + 1] = "TEXT die" end
+      signals.on("end", on_die)
+      signals.on("end", function() M.fired[#M.fired + 1] = "TEXT nameless" end)
+      return M
+    ]]
+    local M = app:module("sets", (source:gsub("TEXT", "old")))
+    for _, version in ipairs { "new", "newer" } do
+      app:update("sets", (source:gsub("TEXT", version)))
+      M.fired = {}
+      signals.fire "end"
+      table.sort(M.fired)
+      assert.same({ version .. " die", version .. " nameless" }, M.fired)
+    end
+    stop()
+  end)
+
+  it("of a group that is known by the module's object", function()
+    start()
+    local groups = app:module("groups", [[
+      local groups = { handlers = {}, lists = {} }
+      local current
+      function groups.group(id, f) current = id f() current = nil end
+      function groups.on(f)
+        local id = {}
+        groups.handlers[id] = f
+        groups.lists[current] = groups.lists[current] or {}
+        table.insert(groups.lists[current], id)
+      end
+      function groups.fire(id)
+        for _, one in ipairs(groups.lists[id]) do groups.handlers[one]() end
+      end
+      return groups
+    ]])
+    local source = [[
+      local M, groups = { fired = {} }, require "groups"
+      function M.note(what) M.fired[#M.fired + 1] = what end
+      groups.group(M, function()
+        groups.on(function() M.note "TEXT first" end)
+        groups.on(function() M.note "TEXT second" end)
+        groups.on(function() M.note "third" end)
+      end)
+      return M
+    ]]
+    local M = app:module("grouped", (source:gsub("TEXT", "old")))
+    for _, version in ipairs { "old", "new" } do
+      local report = app:update("grouped", "\n" .. source:gsub("TEXT", version))
+      M.fired = {}
+      groups.fire(M)
+      assert.same({ version .. " first", version .. " second", "third" }, M.fired)
+      assert.same({ 3, 0 }, { report.calls.repeated, report.calls.new })
+      local count = 0
+      for _ in pairs(groups.handlers) do count = count + 1 end
+      assert.equal(3, count)
+    end
+    stop()
+  end)
+
   it("of sixty handlers of one event, most with the same code", function()
     start()
     local bus = app:module("bus", [[

@@ -17,6 +17,7 @@ use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Version, Vm};
 use crate::lua::write::{self, Op, Permit};
 use crate::model::base::{self, Base};
+use crate::model::edits;
 use crate::model::kept;
 use crate::model::lineage::{self, Lineage, Numbers};
 use crate::model::options::{ModuleOptions, OnConflict, Options};
@@ -600,6 +601,7 @@ fn commit_module(
             module.name,
             plan.object,
         )?;
+        edits::keep(vm, request.lineage, &pairing.edits)?;
         let version = Version {
             main: loaded.main,
             compiled: loaded.compiled.clone(),

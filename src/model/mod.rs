@@ -5,6 +5,7 @@
 //! decision of a reload; and no write to the program but into the library's own weak tables.
 
 pub mod base;
+pub mod edits;
 pub mod kept;
 pub mod lineage;
 pub mod objects;

@@ -58,6 +58,7 @@ pub use wrappers::{External, Fate, Inside, origin};
 use crate::code::definitions::ProtoId;
 use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::model::base::{Base, Path, Places};
+use crate::model::edits;
 use crate::model::lineage::Lineage;
 use crate::model::objects::{DenseMap, ObjectTable};
 use crate::model::options::{Data, Options};
@@ -322,6 +323,11 @@ pub struct Pairing {
     /// The functions that the last load defined and the file still defines, by the numbers of their
     /// prototypes; only where references follow in the whole VM.
     pub go_on: Vec<(ProtoId, ProtoId)>,
+    /// What the edit made of the code of the functions that the last load defined.
+    pub edits: FxHashMap<u64, Option<u64>>,
+    /// The code of this and of earlier versions, with the number of the prototype that it is now;
+    /// only where references follow in the whole VM.
+    pub by_code: Vec<(u64, ProtoId)>,
     /// The incoming functions that come to no place, since what runs there stays (R3.5).
     pub left_out: FxHashSet<u32>,
 }
@@ -363,6 +369,8 @@ impl Pairing {
             inside: Vec::new(),
             chosen: FxHashSet::default(),
             go_on: Vec::new(),
+            edits: FxHashMap::default(),
+            by_code: Vec::new(),
             left_out: FxHashSet::default(),
         })
     }
@@ -589,8 +597,13 @@ pub fn pair(
     result?;
     pairer.out.assigned = pairer.take_assigned();
     pairer.warn_of_no_record()?;
+    let source = pairer.vm.source(pairer.loaded.main)?.unwrap_or_default();
+    pairer.out.edits = pairer.identity.edits(pairer.vm, &source)?;
     if options.vm {
         pairer.out.go_on = pairer.identity.functions_that_go_on()?;
+        let known = edits::all(pairer.vm, lineage)?;
+        let of = (&source[..], &pairer.out.edits);
+        pairer.out.by_code = pairer.identity.functions_by_code(pairer.vm, of, known)?;
     }
     Ok(pairer.out)
 }

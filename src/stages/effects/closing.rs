@@ -373,9 +373,14 @@ impl Effects<'_> {
         fault::point()?;
         self.put_back(vm, writes)?;
         fault::point()?;
-        for (place, old, new) in &assignment.places {
-            self.replace_at(vm, *place, *old, *new)?;
-            self.names.pair(vm, *new, *old)?;
+        // The value under a key comes before the key: in `set[f] = f` both are replaced.
+        let is_key = |place: &Spotted| matches!(place, Spotted::Key(_));
+        for keys in [false, true] {
+            let places = assignment.places.iter();
+            for (place, old, new) in places.filter(|(place, ..)| is_key(place) == keys) {
+                self.replace_at(vm, *place, *old, *new)?;
+                self.names.pair(vm, *new, *old)?;
+            }
         }
         for (new, old) in &assignment.pairs {
             self.repeated.try_insert_value(vm.val(*old).addr, ())?;

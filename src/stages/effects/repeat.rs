@@ -14,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::unify::{are_same_but_digits, score};
 use super::names::{FunctionNames, MatchStrength, NameSources};
-use super::past::{Past, Spot, Write};
+use super::past::{Past, SMALL, Spot, Write};
 use crate::code::Digest;
 use crate::lua::heap::Place;
 use crate::lua::tracker::Creations;
@@ -436,10 +436,12 @@ impl Search<'_> {
                 self.anchors.try_insert_value(both, ())?;
             }
         }
+        let lists = self.lists_of_others(&wanted)?;
         let vm = &*self.vm;
         wanted.sort_by_key(|one| {
             (
                 one.what == What::Beside,
+                lists.contains(&vm.val(one.new).addr),
                 one.candidates.len(),
                 vm.integer(one.key),
             )
@@ -474,6 +476,28 @@ impl Search<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The tables of the load, by address, that are lists of what the call has placed elsewhere,
+    /// too: which older objects these are says the other place, as an index in a list is no name.
+    fn lists_of_others(&mut self, wanted: &[Wanted]) -> Result<FxHashSet<usize>> {
+        let mut lists: FxHashSet<usize> = FxHashSet::default();
+        for one in wanted.iter().filter(|_| wanted.len() > 1) {
+            let val = self.vm.val(one.new);
+            if !val.is_table() || !self.is_new(val) {
+                continue;
+            }
+            for KeyValue { key, value } in self.vm.keep_some(one.new, SMALL)?.iter() {
+                let vm = &*self.vm;
+                let is_it = |other: Ref| Self::is_object(vm.val(value)) && vm.same(other, value);
+                if vm.integer(key).is_some()
+                    && wanted.iter().any(|one| is_it(one.key) || is_it(one.new))
+                {
+                    lists.try_insert_value(val.addr, ())?;
+                }
+            }
+        }
+        Ok(lists)
     }
 
     /// Adds what a write wants to be there already. False where that cannot be.

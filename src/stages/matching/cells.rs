@@ -679,7 +679,7 @@ impl Pairer<'_> {
         if own && self.are_others(pair.old_value, pair.new_value) {
             pair.fate = CellFate::Refer;
         } else if let (Some(f1), Some(f2)) = (f1, f2)
-            && (own || self.are_twins(f1, f2))
+            && (own || self.are_twins(f1, f2)?)
         {
             return self.cells.pairs.try_push(CellEdge {
                 pair,

@@ -6,6 +6,7 @@ use super::cells::{Name, NamedUpvalue, Upvalues};
 use super::{Edge, Pairer, incoming_graph};
 use crate::code::{Profile, UpvalueSet};
 use crate::lua::vm::{Info, Ref};
+use crate::model::edits;
 use crate::model::lineage::Lineage;
 use crate::model::objects::DenseMap;
 use crate::model::objects::RunningFunction;
@@ -262,12 +263,16 @@ impl Pairer<'_> {
     }
 
     /// Two functions of the same prototype, made by another module's code: closures of one factory.
-    pub(super) fn are_twins(&self, f1: u32, f2: u32) -> bool {
+    pub(super) fn are_twins(&mut self, f1: u32, f2: u32) -> Result<bool> {
         let (Some(old), Some(new)) = (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize))
         else {
-            return false;
+            return Ok(false);
         };
-        !old.own && !new.own && old.info == new.info
+        if old.own || new.own {
+            return Ok(false);
+        }
+        let (old, new) = (old.at, new.at);
+        edits::is_one(self.vm, Some(self.lineage), old, new)
     }
 
     /// Have neither of two functions that were met a partner?
@@ -482,7 +487,7 @@ impl Pairer<'_> {
             (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)),
             (Some(old), Some(new)) if old.own && new.own
         );
-        if !are_own && !self.are_twins(f1, f2) {
+        if !are_own && !self.are_twins(f1, f2)? {
             return Ok(());
         }
         if let Some(mut external) = self

@@ -17,6 +17,7 @@ use crate::code::definitions::{
 };
 use crate::lua::vm::{Kind, Ref, Vm};
 use crate::model::base::{self, Base, Held, Path};
+use crate::model::edits::code_in;
 use crate::model::lineage::Lineage;
 use crate::model::objects::ObjectTable;
 use crate::model::site::{Root, SiteId};
@@ -258,6 +259,71 @@ impl Identity {
                     definitions.get(incoming).map(|new| new.kind)
             {
                 found.try_push((old, new))?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What has become of the code of the functions that the last version of the text defined.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn edits(&self, vm: &Vm, source: &[u8]) -> Result<FxHashMap<u64, Option<u64>>> {
+        let mut edits: FxHashMap<u64, Option<u64>> = FxHashMap::default();
+        let Some((base, definitions)) = self.versions().filter(|_| self.is_text_edited()) else {
+            return Ok(edits);
+        };
+        for (id, _) in base.iter() {
+            let Some(former) = base.function_digest(id) else {
+                continue;
+            };
+            let latest = self.incoming(id).and_then(|(id, reason)| {
+                let latest = definitions.function_digest(id)?;
+                let is_certain = reason != AlignmentReason::Likeness || latest == former;
+                is_certain.then_some(latest)
+            });
+            let [former, latest] =
+                [Some(former), latest].map(|code| code.map(|code| code_in(vm, source, code)));
+            let Some(former) = former else { continue };
+            let is_one = edits.get(&former).is_none_or(|known| *known == latest);
+            edits.try_insert_value(former, latest.filter(|_| is_one))?;
+        }
+        Ok(edits)
+    }
+
+    /// Which function of the file the code of this and of earlier versions is: of what is `known`
+    /// of former code, and of what this edit makes of it.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn functions_by_code(
+        &self,
+        vm: &Vm,
+        (source, edits): (&[u8], &FxHashMap<u64, Option<u64>>),
+        known: Vec<(u64, u64)>,
+    ) -> Result<Vec<(u64, ProtoId)>> {
+        let mut found = Vec::new();
+        let Some(definitions) = self.definitions() else {
+            return Ok(found);
+        };
+        let mut protos: FxHashMap<u64, Option<ProtoId>> = FxHashMap::default();
+        for id in 1..definitions.protos() {
+            if let Some(proto) = definitions.proto(id) {
+                let code = code_in(vm, source, proto.digest);
+                let only = (!protos.contains_key(&code)).then_some(id);
+                protos.try_insert_value(code, only)?;
+            }
+        }
+        let becomes = |code: u64| edits.get(&code).copied().unwrap_or(Some(code));
+        let known = known
+            .into_iter()
+            .map(|(former, latest)| (former, becomes(latest)));
+        let edited = edits.iter().map(|(former, latest)| (*former, *latest));
+        let same = protos.keys().map(|code| (*code, becomes(*code)));
+        for (former, latest) in known.chain(edited).chain(same) {
+            let proto = latest.and_then(|code| protos.get(&code).copied().flatten());
+            if let Some(proto) = proto {
+                found.try_push((former, proto))?;
             }
         }
         Ok(found)

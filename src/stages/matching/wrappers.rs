@@ -14,8 +14,9 @@ use super::cells::Cell1;
 use super::{Action, Edge, EntryPair, Pairer, SlotDecision, by_key};
 use crate::code::Profile;
 use crate::lua::heap::Place;
-use crate::lua::vm::{Info, Kept, KeyValue, Kind, Ref, Val, Vm};
+use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::model::base;
+use crate::model::edits;
 use crate::model::options::{Options, OverOwn};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
@@ -141,7 +142,7 @@ struct Looked {
     placed: bool,
     /// What a factory of another module made, where the incoming function is such a closure:
     /// another one of its code.
-    twin: Option<Info>,
+    twin: Option<Ref>,
     reached: Vec<Reached>,
     /// What is still to be looked into, and how deep that is.
     queue: VecDeque<(Ref, u32)>,
@@ -188,7 +189,7 @@ impl Pairer<'_> {
         if known.is_some_and(|known| known.own) {
             return Ok(false);
         }
-        Ok(!self.is_own_function(old)? && self.vm.info(old)? != self.vm.info(new)?)
+        Ok(!self.is_own_function(old)? && !edits::is_one(self.vm, Some(self.lineage), old, new)?)
     }
 
     /// Is it a table that an external function makes callable?
@@ -308,7 +309,7 @@ impl Pairer<'_> {
             f2,
             had: had.filter(|_| !is_placed),
             placed: is_placed && matches!(waiting.over, Over::Slot(_)),
-            twin: new.filter(|new| !new.own).map(|new| new.info),
+            twin: new.filter(|new| !new.own).map(|new| new.at),
             reached: Vec::new(),
             queue: VecDeque::new(),
             seen: FxHashSet::default(),
@@ -420,10 +421,18 @@ impl Pairer<'_> {
         Ok(())
     }
 
+    /// Has the factory of another module made this function that made the incoming one?
+    fn is_twin(&mut self, looked: &Looked, at: Ref) -> Result<bool> {
+        match looked.twin {
+            Some(twin) => edits::is_one(self.vm, Some(self.lineage), at, twin),
+            None => Ok(false),
+        }
+    }
+
     /// Keeps what may be wrapped; any other external function is looked into as well.
     fn reach(&mut self, looked: &mut Looked, spot: ReachedAt, at: Ref, depth: u32) -> Result<()> {
         let val = self.vm.val(at);
-        let is_twin = looked.twin.is_some() && self.vm.info(at)? == looked.twin;
+        let is_twin = self.is_twin(looked, at)?;
         let is_recorded = looked.had.is_some() && self.number_of(at) == looked.had;
         if is_twin || is_recorded || self.is_own_function(at)? {
             if self.is_fresh(val) {
@@ -516,7 +525,7 @@ impl Pairer<'_> {
             return Ok(false);
         }
         if looked.twin.is_some() {
-            return Ok(self.vm.info(reached.at)? == looked.twin);
+            return self.is_twin(looked, reached.at);
         }
         let is_made = match inner.made.get(&reached.address) {
             Some(known) => *known,

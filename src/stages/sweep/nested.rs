@@ -32,6 +32,7 @@ use crate::code::cut::{Cutter, TEMPLATE};
 use crate::code::tree::Tree;
 use crate::lua::vm::{DebugInfo, Ref, Vm};
 use crate::lua::write::{self, Join};
+use crate::model::edits;
 use crate::stages::load::Loaded;
 use crate::stages::matching::Pairing;
 use crate::support::error::Result;
@@ -42,6 +43,9 @@ use forest::{Forest, Id, Scope};
 
 /// The number of the incoming main function among the functions of [`Values`].
 const MAIN: u32 = 1;
+
+/// The fewest instructions of a function that is known by its code alone.
+const LEAST: usize = 4;
 
 /// The Lua values that [`Nested`] needs, all of them the caller's to keep between calls and to give
 /// up in the end.
@@ -152,6 +156,8 @@ pub struct Nested {
     /// Which function of the file one of the last load is, by definition, in its place or not;
     /// none where two of one code are different ones by now.
     defined: FxHashMap<u64, Option<Id>>,
+    /// Which function of the file the code of this and of earlier versions is.
+    by_code: FxHashMap<u64, Id>,
     /// Functions that certainly have no answer.
     unmatched: FxHashMap<u64, StaleReason>,
     /// Functions that stood in the module, and that the file no longer has.
@@ -200,6 +206,7 @@ impl Nested {
             codes: None,
             outer: FxHashMap::default(),
             defined: FxHashMap::default(),
+            by_code: FxHashMap::default(),
             unmatched: FxHashMap::default(),
             dropped: FxHashSet::default(),
             aligned: FxHashSet::default(),
@@ -543,6 +550,13 @@ impl Nested {
 
     /// Notes which functions of the last load the file still defines.
     fn read_definitions(&mut self, vm: &mut Vm, pairing: &Pairing, loaded: &Loaded) -> Result<()> {
+        for (code, function) in &pairing.by_code {
+            let new = Id {
+                function: *function,
+                ..self.main()
+            };
+            self.by_code.try_insert_value(*code, new)?;
+        }
         if pairing.go_on.is_empty() {
             return Ok(());
         }
@@ -707,12 +721,33 @@ impl Nested {
             None => Decision::Stale(StaleReason::Format),
             Some(tree) => self.met(tree, info.main)?,
         };
-        if matches!(decision, Decision::Open(_)) {
+        if let Decision::Open(id) = decision {
             self.open.try_push(number)?;
+            self.read_code(vm, closure, id)?;
         }
         self.decisions.try_push(decision)?;
         self.prototypes.try_insert_value(digest, number)?;
         Ok(Some(number))
+    }
+
+    /// Which function of the file a closure is whose code is known, and is no trifle.
+    fn read_code(&mut self, vm: &mut Vm, closure: Ref, id: Id) -> Result<()> {
+        let exact = self.old.exact(id);
+        let operations = self
+            .old
+            .tree(id.tree)
+            .map(|tree| tree.operations(id.function));
+        if self.by_code.is_empty()
+            || self.defined.contains_key(&exact)
+            || operations.is_none_or(|operations| operations.count() < LEAST)
+        {
+            return Ok(());
+        }
+        let code = edits::code_of(vm, closure)?;
+        if let Some(new) = code.and_then(|code| self.by_code.get(&code).copied()) {
+            self.defined.try_insert_value(exact, Some(new))?;
+        }
+        Ok(())
     }
 
     /// What is known of a closure at its first sight.

@@ -3,7 +3,8 @@
 use super::super::names::MatchStrength;
 use super::{Assignment, Guess, Latitude, MOST_NESTED, Search, Spotted};
 use crate::lua::heap::Place;
-use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
+use crate::lua::vm::{Info, KeyValue, Kind, Ref, Vm};
+use crate::model::edits;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -48,8 +49,12 @@ impl Search<'_> {
             self.pending.try_push(guess)?;
             return Ok(true);
         }
-        // An object that existed: given, it must be the same; else it is a link, and not compared.
-        Ok(!self.is_given(new) || self.vm.same(new, old))
+        // An object that existed: given, it must be the same, in whatever generation; else it is a
+        // link, and not compared.
+        let lineage = self.sources.lineage;
+        Ok(!self.is_given(new)
+            || self.vm.same(new, old)
+            || lineage.is_some_and(|lineage| lineage.is_one(self.vm, new, old)))
     }
 
     /// What is on record is compared with the record (R8.6).
@@ -181,21 +186,27 @@ impl Search<'_> {
             return Ok(false);
         };
         let codes = (self.vm.is_c_function(new), self.vm.is_c_function(old));
-        let sources = codes.0 == codes.1
-            && (codes.0.is_some() || self.vm.source(new)? == self.vm.source(old)?);
-        if !sources || (a.line, a.last, a.upvalues, a.lua) != (b.line, b.last, b.upvalues, b.lua) {
+        let is_one = match codes {
+            (None, None) => edits::is_one(self.vm, self.sources.lineage, new, old)?,
+            (new, old) => new == old && a.upvalues == b.upvalues,
+        };
+        if !is_one {
             return Ok(false);
         }
         for i in 1..=a.upvalues {
-            if a.lua && self.vm.cell(new, i) == self.vm.cell(old, i) {
+            // What only one version of the code has is not compared.
+            let Some(j) = self.upvalue_in(old, b, (new, i, a)) else {
+                continue;
+            };
+            if a.lua && self.vm.cell(new, i) == self.vm.cell(old, j) {
                 continue;
             }
             let held = Guess {
                 new: self.vm.upvalue_value(new, i)?,
-                old: self.vm.upvalue_value(old, i)?,
+                old: self.vm.upvalue_value(old, j)?,
                 place: Spotted::At(Place::Upvalue {
                     function: old,
-                    index: i,
+                    index: j,
                 }),
             };
             if !self.value_later(assignment, held, false)? {
@@ -205,6 +216,17 @@ impl Search<'_> {
         Ok(true)
     }
 
+    /// Which upvalue of an older closure a newer one's is: by its name, if the code is of another
+    /// version.
+    fn upvalue_in(&self, old: Ref, is: Info, (new, i, other): (Ref, u8, Info)) -> Option<u8> {
+        if is == other || !is.lua {
+            return Some(i);
+        }
+        self.vm.with_upvalue_name(new, i, |name| {
+            (1..=is.upvalues).find(|j| self.vm.with_upvalue_name(old, *j, |other| other == name))
+        })
+    }
+
     /// The module's object is the module's object, whatever data it has by now: its functions tell
     /// it.
     fn unify_objects(&mut self, assignment: &mut Assignment, new: Ref, old: Ref) -> Result<bool> {
@@ -212,6 +234,10 @@ impl Search<'_> {
         for KeyValue { key, value } in self.vm.keep_entries(new)?.iter() {
             let there = self.vm.get(old, key)?;
             let both = [value, there].map(|function| self.vm.val(function));
+            if both[0] == both[1] {
+                alike |= self.is_new(both[0]); // an earlier repeat of this load has put it there
+                continue;
+            }
             if both.iter().all(|val| val.is_function())
                 && self.is_new(both[0])
                 && self.is_own(value)?
@@ -260,6 +286,22 @@ impl Search<'_> {
             }
             let there = self.vm.get(old, key)?;
             let val = self.vm.val(value);
+            if self.is_new(val) && self.vm.same(value, there) {
+                // An earlier repeat of this load has put it there. A record with what this call was
+                // given is that one's.
+                let mut given = self.given.held.iter();
+                if self.vm.same(old, self.sources.running)
+                    || !given.any(|given| self.vm.same(*given, value))
+                {
+                    continue;
+                }
+            }
+            if self.vm.integer(key).is_some()
+                && let Some(known) = assignment.old(val.addr)
+                && self.has_element(old, known)?
+            {
+                continue; // an index in a list is no name
+            }
             if self.vm.val(there).is_nil() {
                 let is_link = Self::is_object(val) && !self.is_new(val) && !self.is_given(value);
                 if val.kind == Kind::Boolean || is_link {
@@ -282,6 +324,21 @@ impl Search<'_> {
             })?;
         }
         Ok(true)
+    }
+
+    /// Does the list of an older table hold an object?
+    fn has_element(&mut self, table: Ref, object: Ref) -> Result<bool> {
+        let length = u32::try_from(self.vm.raw_len(table)).unwrap_or(u32::MAX);
+        for i in 1..=length {
+            let mark = self.vm.held();
+            let element = self.vm.element(table, i)?;
+            let is_it = self.vm.same(element, object);
+            self.vm.release(mark);
+            if is_it {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A list that was given may be shorter than the older one.

@@ -1,0 +1,125 @@
+//! Which code became which. A closure that a former version of a factory made is one of the same
+//! factory all the same: by its code, if it only stood on other lines, else by what is noted here.
+//!
+//! One string for all modules, in the façade's weak table: pairs of a former code and the latest
+//! one, sorted. Code is known by a digest, mixed with the name of its file.
+
+use rustc_hash::FxHashMap;
+
+use crate::code::Digest;
+use crate::lua::vm::{Ref, Vm};
+use crate::lua::write;
+use crate::model::lineage::Lineage;
+use crate::support::error::Result;
+use crate::support::mem::TryPush;
+
+/// The most pairs; where there would be more, all but those of the last edit are given up.
+const MOST: usize = 4096;
+/// The key of the weak table under which they stand.
+const KEY: &[u8] = b"edited code";
+
+/// A function's code in a file of this name.
+pub fn code_in(vm: &Vm, source: &[u8], code: Digest) -> u64 {
+    vm.digest_of_integer((vm.digest_of(source) ^ code.key()).cast_signed())
+}
+
+/// The code of a function; none where it cannot be read.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn code_of(vm: &mut Vm, function: Ref) -> Result<Option<u64>> {
+    let (Some(profile), Some(source)) = (vm.profile(function)?, vm.source(function)?) else {
+        return Ok(None);
+    };
+    Ok(Some(code_in(vm, &source, profile.digest)))
+}
+
+/// All pairs.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn all(vm: &mut Vm, lineage: Lineage) -> Result<Vec<(u64, u64)>> {
+    let key = vm.string(KEY)?;
+    let packed = vm.get(lineage.table, key)?;
+    let words = vm.words(packed)?.unwrap_or_default();
+    let mut pairs = Vec::new();
+    pairs.try_reserve_exact(words.len() / 2)?;
+    pairs.extend(
+        words
+            .as_chunks()
+            .0
+            .iter()
+            .map(|[former, latest]| (*former, *latest)),
+    );
+    Ok(pairs)
+}
+
+/// Notes what an edit made of functions: of each code the one that it is now; none where it is not
+/// known, or has become several.
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn keep(vm: &mut Vm, lineage: Lineage, edits: &FxHashMap<u64, Option<u64>>) -> Result<()> {
+    let is_edit = |former: &u64, latest: &Option<u64>| *latest != Some(*former);
+    if !edits.iter().any(|(former, latest)| is_edit(former, latest)) {
+        return Ok(());
+    }
+    let mut pairs: Vec<(u64, u64)> = Vec::new();
+    let known = all(vm, lineage)?;
+    let count = known.len() + edits.len();
+    for (former, latest) in known.into_iter().filter(|_| count <= MOST) {
+        // What runs with the code of the last version is no former one.
+        let latest = edits.get(&latest).copied().unwrap_or(Some(latest));
+        if let Some(latest) = latest.filter(|latest| *latest != former)
+            && !edits.contains_key(&former)
+        {
+            pairs.try_push((former, latest))?;
+        }
+    }
+    for (former, latest) in edits {
+        if let Some(latest) = latest.filter(|latest| latest != former) {
+            pairs.try_push((*former, latest))?;
+        }
+    }
+    pairs.sort_unstable();
+    let mut words = Vec::new();
+    words.try_reserve_exact(2 * pairs.len())?;
+    words.extend(pairs.iter().flat_map(|(former, latest)| [*former, *latest]));
+    let (key, packed) = (vm.string(KEY)?, vm.packed(&words)?);
+    write::fill(vm, lineage.table, key, packed)
+}
+
+/// Are both closures of one function expression, of one version of its file or of two?
+///
+/// # Errors
+/// [`crate::support::error::Error::Memory`].
+pub fn is_one(vm: &mut Vm, lineage: Option<Lineage>, a: Ref, b: Ref) -> Result<bool> {
+    let (Some(one), Some(other)) = (vm.info(a)?, vm.info(b)?) else {
+        return Ok(false);
+    };
+    if one == other {
+        return Ok(true);
+    }
+    let may_be = one.lua && other.lua && !one.main && !other.main && one.source == other.source;
+    if !may_be {
+        return Ok(false);
+    }
+    let (Some(one), Some(other)) = (code_of(vm, a)?, code_of(vm, b)?) else {
+        return Ok(false);
+    };
+    if one == other {
+        return Ok(true);
+    }
+    let Some(lineage) = lineage else {
+        return Ok(false);
+    };
+    let pairs = all(vm, lineage)?;
+    let latest = |code: u64| {
+        let place = pairs.binary_search_by_key(&code, |(former, _)| *former);
+        place
+            .ok()
+            .and_then(|place| pairs.get(place))
+            .map_or(code, |(_, latest)| *latest)
+    };
+    Ok(latest(one) == latest(other))
+}
