@@ -946,7 +946,8 @@ impl<'a> Reload<'a> {
             .collect();
         let may_be = |gone: &Table, made: &str, is_place: bool, new: &Table| {
             if gone.origin == new.origin {
-                return is_place && !made.contains("[]");
+                let is_local = !made.contains(['.', '[']);
+                return is_local || is_place && !made.contains("[]");
             }
             if !base.contains(made) || has(file, made) {
                 return false;
@@ -2127,7 +2128,17 @@ impl<'a> Reload<'a> {
             if self.reached.iter().any(captured) {
                 let runs = self.heap.cells[self.pairs.cells.get(cell).copied().unwrap_or(*cell)];
                 let older = oracle.record.cells.get(name);
-                let known = self.known(self.own(self.heap.cells[*cell]), runs, older);
+                let file = self.own(self.heap.cells[*cell]);
+                let known = match self.known(file, runs, older) {
+                    // What the program has changed may become what the file said.
+                    Known::Key
+                        if matches!(file, Value::True | Value::Num(_) | Value::Str(_))
+                            && matches!(older, Some(Known::Scalar(_))) =>
+                    {
+                        Known::Scalar(file)
+                    }
+                    known => known,
+                };
                 record.cells.insert(name.clone(), known);
             }
         }
