@@ -412,6 +412,30 @@ describe("R4.3 the value of a joined cell", function()
     assert.same({ nil, false, nil, "newer", n = 4 }, table.pack(M.get()))
   end)
 
+  for _, track in ipairs { true, false } do
+    for _, options in ipairs { {}, { scope = "vm" }, { data = "merge" }, { constants = "keep" } } do
+      local how = ("tracked: %s, %s %s %s"):format(track, options.scope, options.data,
+        options.constants)
+      it("is the file's where it was nothing and no code assigns it; " .. how, function()
+        app.hotreload.track(track)
+        local text = [[
+          local cache, limit, name%s
+          local M = {}
+          function M.get() return cache, limit, name end
+          return M
+        ]]
+        local M = app:module("M", text:format "")
+        app:update("M", text:format " = {}, tonumber '5', ('x'):rep(2)", options)
+        local cache = M.get()
+        assert.same({ {}, 5, "xx" }, { M.get() })
+        cache.ann = 1
+        app:update("M", text:format " = {}, tonumber '6', ('x'):rep(3)", { data = "keep" })
+        assert.same({ { ann = 1 }, 5, "xx" }, { M.get() })
+        assert.equal(cache, (M.get()))
+      end)
+    end
+  end
+
   it("stays data of every kind", function()
     local v1 = [[
       local number, text, flag, box = 1, "file", false, { n = 1 }

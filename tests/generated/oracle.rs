@@ -1522,7 +1522,19 @@ impl<'a> Reload<'a> {
             let mut locals = self.ran.locals.iter();
             let known = locals.find(|(_, cell)| **cell == new);
             let known = known.and_then(|(name, _)| oracle.record.cells.get(name));
+            let is_data = matches!(
+                is,
+                Value::True | Value::False | Value::Num(_) | Value::Str(_)
+            ) || self.fresh_table(is).is_some();
             let mut content = match self.merged(oracle, known, was, is)? {
+                // What a local without a value gets is new.
+                _ if was == Value::Nil
+                    && !self.is_assigned(new)
+                    && is_data
+                    && self.policy != Policy::Replace =>
+                {
+                    self.own(is)
+                }
                 Some(content) if content != was => content,
                 _ => self.content(oracle, was, is, new)?,
             };

@@ -249,11 +249,13 @@ impl Pairer<'_> {
         Ok(place.is_some_and(|place| self.out.base.had(place, old)))
     }
 
-    /// R8: does what a running cell holds follow the file? `fresh`: the incoming value is.
+    /// R8: does what a running cell holds follow the file? `fresh`: the incoming value is. A local
+    /// without a value that no code assigns has no data to keep: what the file gives it is new.
     pub(super) fn cell_follows(&mut self, pair: &CellPair, fresh: bool) -> Result<bool> {
         let (old, new) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
         let takes = is_scalar(new) || new.is_nil() || new.is_table() && fresh;
-        if !self.merges || !takes || self.vm.same(pair.old_value, pair.new_value) {
+        if !(self.merges || old.is_nil()) || !takes || self.vm.same(pair.old_value, pair.new_value)
+        {
             return Ok(false);
         }
         let Some(cell) = self.out.old_cells.get(pair.old as usize).copied() else {
@@ -262,8 +264,11 @@ impl Pairer<'_> {
         if !(is_scalar(old) || old.is_nil() || old.is_table()) {
             return Ok(false);
         }
+        if old.is_nil() && !self.is_assigned_anywhere(pair.old, pair.new)? {
+            return Ok(true);
+        }
         let place = self.cell_place(&cell);
-        self.is_as_loaded(place, pair.old_value)
+        Ok(self.merges && self.is_as_loaded(place, pair.old_value)?)
     }
 
     /// Is what runs what the base version had at a place? A table is when all in it is. No walk may
