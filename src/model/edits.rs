@@ -2,7 +2,7 @@
 //! factory all the same: by its code, if it only stood on other lines, else by what is noted here.
 //!
 //! One string for all modules, in the façade's weak table: pairs of a former code and the latest
-//! one, sorted. Code is known by a digest, mixed with the name of its file.
+//! one, the oldest first. Code is known by a digest, mixed with the name of its file.
 
 use rustc_hash::FxHashMap;
 
@@ -13,8 +13,10 @@ use crate::model::lineage::Lineage;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
-/// The most pairs; where there would be more, all but those of the last edit are given up.
+/// The most pairs; the oldest go.
 const MOST: usize = 4096;
+/// So many former codes of one function are remembered, the last ones.
+const MOST_FORMER: u32 = 8;
 /// The key of the weak table under which they stand.
 const KEY: &[u8] = b"edited code";
 
@@ -65,9 +67,7 @@ pub fn keep(vm: &mut Vm, lineage: Lineage, edits: &FxHashMap<u64, Option<u64>>) 
         return Ok(());
     }
     let mut pairs: Vec<(u64, u64)> = Vec::new();
-    let known = all(vm, lineage)?;
-    let count = known.len() + edits.len();
-    for (former, latest) in known.into_iter().filter(|_| count <= MOST) {
+    for (former, latest) in all(vm, lineage)? {
         // What runs with the code of the last version is no former one.
         let latest = edits.get(&latest).copied().unwrap_or(Some(latest));
         if let Some(latest) = latest.filter(|latest| *latest != former)
@@ -76,12 +76,25 @@ pub fn keep(vm: &mut Vm, lineage: Lineage, edits: &FxHashMap<u64, Option<u64>>) 
             pairs.try_push((former, latest))?;
         }
     }
+    let first_new = pairs.len();
     for (former, latest) in edits {
         if let Some(latest) = latest.filter(|latest| latest != former) {
             pairs.try_push((*former, latest))?;
         }
     }
-    pairs.sort_unstable();
+    if let Some(new) = pairs.get_mut(first_new..) {
+        new.sort_unstable();
+    }
+    let mut counts: FxHashMap<u64, u32> = FxHashMap::default();
+    counts.try_reserve(pairs.len())?;
+    pairs.reverse();
+    pairs.retain(|(_, latest)| {
+        let count = counts.entry(*latest).or_insert(0);
+        *count += 1;
+        *count <= MOST_FORMER
+    });
+    pairs.truncate(MOST);
+    pairs.reverse();
     let mut words = Vec::new();
     words.try_reserve_exact(2 * pairs.len())?;
     words.extend(pairs.iter().flat_map(|(former, latest)| [*former, *latest]));
@@ -115,11 +128,9 @@ pub fn is_one(vm: &mut Vm, lineage: Option<Lineage>, a: Ref, b: Ref) -> Result<b
     };
     let pairs = all(vm, lineage)?;
     let latest = |code: u64| {
-        let place = pairs.binary_search_by_key(&code, |(former, _)| *former);
-        place
-            .ok()
-            .and_then(|place| pairs.get(place))
-            .map_or(code, |(_, latest)| *latest)
+        let mut known = pairs.iter();
+        let known = known.find(|(former, _)| *former == code);
+        known.map_or(code, |(_, latest)| *latest)
     };
     Ok(latest(one) == latest(other))
 }
