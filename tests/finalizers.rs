@@ -463,12 +463,20 @@ fn a_finalizer_reloads_behind_an_undoing() {
         program.must(
             "assert(gg.reload('m', version(2)))
             local third = version(3)
-            setmetatable({}, { __gc = function() nested = table.pack(gg.reload('m', third)) end })",
+            setmetatable({}, { __gc = function()
+                was = m.f()
+                nested = table.pack(gg.reload('m', third))
+            end })",
         );
         program.push("return require 'hotreload'.undo");
         program.push("return 'm'");
         let outcome = program.call(1, fault);
         let hit = program.memory.failed() > 0;
+        if outcome == Outcome::Done {
+            // What came in front of the undoing is what was undone.
+            let left = program.must("return nested and was == 2 and m.f() or 2");
+            assert_eq!(left, "2", "{fault:?}");
+        }
         if outcome == Outcome::Done && program.must("return nested and m.f() or 0") == "3" {
             behind += 1;
             program.must(

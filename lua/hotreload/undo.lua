@@ -75,7 +75,7 @@ end
 --- What of a module is needed when its reloads are undone: nothing is allocated then.
 local function prepare(name, entries, services)
     local record, object = services.record_of(name), rawget(loaded, name)
-    local item = { name = name, record = record, first = record.undo, undone = record.undone or {} }
+    local item = { name = name, record = record, undone = record.undone or {} }
     local version = record.version
     local report = reports.blank(name, {})
     report.undo, report.dry_run, report.paths = true, nil, nil
@@ -83,6 +83,7 @@ local function prepare(name, entries, services)
     for _, entry in next, entries do
         if rawequal(entry[UNDO.record], record) then
             item.undone = versions.added(item.undone, version)
+            item.first = item.first or entry
             version, item.last = entry[UNDO.version], entry
         end
     end
@@ -134,11 +135,18 @@ function undo.install(hotreload, services)
         -- The sweep comes first: it knows no list of entries, and would change what undoes.
         local swept, why = services.finish_sweep()
         if not swept then return false, why end
-        local entries, name
-        entries, name, why = entries_of(list, steps, services)
-        if not entries then return cannot(name, why) end
-        local items = {}
-        for i, module in next, list do items[i] = prepare(module, entries, services) end
+        local entries, items, is_last
+        repeat
+            local name
+            entries, name, why = entries_of(list, steps, services)
+            if not entries then return cannot(name, why) end
+            items, is_last = {}, true
+            for i, module in next, list do items[i] = prepare(module, entries, services) end
+            -- A finalizer may have reloaded a module meanwhile: then that one is its last reload.
+            for _, item in next, items do
+                is_last = is_last and rawequal(item.record.undo, item.first)
+            end
+        until is_last
         local ok, message = services.undo(entries)
         if not ok then return false, message end
         for _, item in next, items do
