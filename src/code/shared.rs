@@ -102,36 +102,31 @@ impl<T: Copy> TryPush<T> for SharedList<T> {
 }
 
 /// A list of which a version may have a few items of its own.
-pub(super) enum PatchedList<T> {
-    /// All of them are.
-    Own(Vec<T>),
-    Shared(Arc<Vec<T>>),
-    /// Those with these numbers are, which are sorted.
-    Patched(Arc<Vec<T>>, Vec<(u32, T)>),
+pub(super) struct PatchedList<T> {
+    all: SharedList<T>,
+    /// The items with these numbers, which are sorted, stand in place of those of a shared list.
+    changed: Vec<(u32, T)>,
 }
 
 impl<T: Copy> PatchedList<T> {
     /// A list with nothing in it.
-    pub(super) const NOTHING: PatchedList<T> = PatchedList::Own(Vec::new());
+    pub(super) const NOTHING: PatchedList<T> = PatchedList {
+        all: SharedList::NOTHING,
+        changed: Vec::new(),
+    };
 
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        match self {
-            PatchedList::Own(list) => list.len(),
-            PatchedList::Shared(list) | PatchedList::Patched(list, _) => list.len(),
-        }
+        self.all.len()
     }
 
     #[inline(always)]
     pub(super) fn get(&self, at: usize) -> Option<&T> {
-        match self {
-            PatchedList::Own(list) => list.get(at),
-            PatchedList::Shared(list) => list.get(at),
-            PatchedList::Patched(list, changed) => match changed.as_slice() {
-                [(first, _), ..] if at < *first as usize => list.get(at),
-                [.., (last, _)] if at > *last as usize => list.get(at),
-                changed => patched(list, changed, at),
-            },
+        match self.changed.as_slice() {
+            [] => self.all.get(at),
+            [(first, _), ..] if at < *first as usize => self.all.get(at),
+            [.., (last, _)] if at > *last as usize => self.all.get(at),
+            changed => patched(&self.all, changed, at),
         }
     }
 
@@ -139,18 +134,13 @@ impl<T: Copy> PatchedList<T> {
     #[inline]
     pub(super) fn range(&self, range: Range<usize>) -> PatchedItems<'_, T> {
         let start = range.start;
-        let (all, changed): (&[T], &[(u32, T)]) = match self {
-            PatchedList::Own(list) => (list, &[]),
-            PatchedList::Shared(list) => (list, &[]),
-            PatchedList::Patched(list, changed) => (list, changed),
-        };
-        let first = match changed {
+        let first = match self.changed.as_slice() {
             [] => 0,
             changed => changed.partition_point(|(at, _)| (*at as usize) < start),
         };
         PatchedItems {
-            all: all.get(range).unwrap_or_default().iter(),
-            changed: changed.get(first..).unwrap_or_default(),
+            all: self.all.get(range).unwrap_or_default().iter(),
+            changed: self.changed.get(first..).unwrap_or_default(),
             next: start as u32,
         }
     }
@@ -166,30 +156,22 @@ impl<T: Copy> PatchedList<T> {
     /// [`Error::Memory`].
     #[inline(always)]
     pub(super) fn own(&mut self) -> Result<&mut Vec<T>> {
-        if !matches!(self, PatchedList::Own(_)) {
-            self.copy()?;
+        if !self.changed.is_empty() {
+            self.patch()?;
         }
-        match self {
-            PatchedList::Own(list) => Ok(list),
-            _ => Err(Error::Memory),
-        }
+        self.all.own()
     }
 
     #[cold]
     #[inline(never)]
-    fn copy(&mut self) -> Result<()> {
-        let mut list = match self {
-            PatchedList::Own(list) => std::mem::take(list),
-            PatchedList::Shared(list) | PatchedList::Patched(list, _) => copied(list)?,
-        };
-        if let PatchedList::Patched(_, changed) = self {
-            for (at, item) in changed {
-                if let Some(place) = list.get_mut(*at as usize) {
-                    *place = *item;
-                }
+    fn patch(&mut self) -> Result<()> {
+        let list = self.all.own()?;
+        for (at, item) in &self.changed {
+            if let Some(place) = list.get_mut(*at as usize) {
+                *place = *item;
             }
         }
-        *self = PatchedList::Own(list);
+        self.changed = Vec::new();
         Ok(())
     }
 
@@ -204,22 +186,15 @@ impl<T: Copy> PatchedList<T> {
     /// # Errors
     /// [`Error::Memory`].
     pub(super) fn share(&mut self) -> Result<()> {
-        if let PatchedList::Own(list) = self {
-            *self = PatchedList::Shared(counted(std::mem::take(list))?);
-        }
-        Ok(())
+        self.all.share()
     }
 
     /// The list for another version, with other items in place of some: their numbers are sorted.
     /// An error if it is not shared.
     pub(super) fn with(&self, changes: &[(u32, T)]) -> Read<PatchedList<T>> {
-        let (list, old): (_, &[(u32, T)]) = match self {
-            PatchedList::Own(_) => return Err(Stop::Format),
-            PatchedList::Shared(list) => (list, &[]),
-            PatchedList::Patched(list, changed) => (list, changed),
-        };
+        let all = self.all.again()?;
         let mut changed = Vec::new();
-        let mut old = old.iter().peekable();
+        let mut old = self.changed.iter().peekable();
         for (at, item) in changes {
             while let Some(before) = old.next_if(|(before, _)| before < at) {
                 changed.try_push(*before)?;
@@ -230,16 +205,12 @@ impl<T: Copy> PatchedList<T> {
         for rest in old {
             changed.try_push(*rest)?;
         }
-        let is_same = changed.is_empty();
-        let are_many = changed.len() > list.len() / FEW;
-        let mut all = match is_same {
-            true => PatchedList::Shared(list.clone()),
-            false => PatchedList::Patched(list.clone(), changed),
-        };
+        let are_many = changed.len() > all.len() / FEW;
+        let mut list = PatchedList { all, changed };
         if are_many {
-            all.copy()?;
+            list.own()?;
         }
-        Ok(all)
+        Ok(list)
     }
 }
 

@@ -20,9 +20,9 @@ const MOST_FORMER: u32 = 8;
 /// The key of the weak table under which they stand.
 const KEY: &[u8] = b"edited code";
 
-/// A function's code in a file of this name.
-pub fn code_in(vm: &Vm, source: &[u8], code: Digest) -> u64 {
-    vm.digest_of_integer((vm.digest_of(source) ^ code.key()).cast_signed())
+/// A function's code in the file whose name has this digest ([`Vm::digest_of`]).
+pub fn code_in(vm: &Vm, source: u64, code: Digest) -> u64 {
+    vm.digest_of_integer((source ^ code.key()).cast_signed())
 }
 
 /// The code of a function; none where it cannot be read.
@@ -33,7 +33,7 @@ pub fn code_of(vm: &mut Vm, function: Ref) -> Result<Option<u64>> {
     let (Some(profile), Some(source)) = (vm.profile(function)?, vm.source(function)?) else {
         return Ok(None);
     };
-    Ok(Some(code_in(vm, &source, profile.digest)))
+    Ok(Some(code_in(vm, vm.digest_of(&source), profile.digest)))
 }
 
 /// All pairs.

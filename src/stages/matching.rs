@@ -598,11 +598,12 @@ pub fn pair(
     pairer.out.assigned = pairer.take_assigned();
     pairer.warn_of_no_record()?;
     let source = pairer.vm.source(pairer.loaded.main)?.unwrap_or_default();
-    pairer.out.edits = pairer.identity.edits(pairer.vm, &source)?;
+    let source = pairer.vm.digest_of(&source);
+    pairer.out.edits = pairer.identity.edits(pairer.vm, source)?;
     if options.vm {
         pairer.out.go_on = pairer.identity.functions_that_go_on()?;
         let known = edits::all(pairer.vm, lineage)?;
-        let of = (&source[..], &pairer.out.edits);
+        let of = (source, &pairer.out.edits);
         pairer.out.by_code = pairer.identity.functions_by_code(pairer.vm, of, known)?;
     }
     Ok(pairer.out)

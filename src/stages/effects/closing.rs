@@ -492,6 +492,13 @@ impl Effects<'_> {
         list.try_push(label)
     }
 
+    /// Is it known which calls of a function the last load made?
+    fn are_recorded(&self, vm: &Vm, function: Ref) -> bool {
+        let callee = vm.val(function).addr;
+        let knows = |recorded: &Recorded| recorded.functions.contains(&callee);
+        self.recorded.as_ref().is_some_and(knows)
+    }
+
     /// How many calls of this text, numbers apart, the last load made; 0 if as many calls of this
     /// load answer to them. None where it is not known which calls the last load made.
     fn recorded_alike(
@@ -500,9 +507,7 @@ impl Effects<'_> {
         made: Creations<'_>,
         call: &OpenCall,
     ) -> Result<Option<u32>> {
-        let callee = vm.val(call.function).addr;
-        let knows = |recorded: &Recorded| recorded.functions.contains(&callee);
-        if !self.recorded.as_ref().is_some_and(knows) {
+        if !self.are_recorded(vm, call.function) {
             return Ok(None);
         }
         let label = self.label(vm, made, call)?;
@@ -514,12 +519,7 @@ impl Effects<'_> {
 
     /// Did the last load make the call, and this one not yet as often?
     fn is_recorded(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
-        let callee = vm.val(call.function).addr;
-        if !self
-            .recorded
-            .as_ref()
-            .is_some_and(|recorded| recorded.functions.contains(&callee))
-        {
+        if !self.are_recorded(vm, call.function) {
             return Ok(false);
         }
         let label = self.label(vm, made, call)?;

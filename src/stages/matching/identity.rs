@@ -265,10 +265,11 @@ impl Identity {
     }
 
     /// What has become of the code of the functions that the last version of the text defined.
+    /// `source`: a digest of the file's name.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub(super) fn edits(&self, vm: &Vm, source: &[u8]) -> Result<FxHashMap<u64, Option<u64>>> {
+    pub(super) fn edits(&self, vm: &Vm, source: u64) -> Result<FxHashMap<u64, Option<u64>>> {
         let mut edits: FxHashMap<u64, Option<u64>> = FxHashMap::default();
         let Some((base, definitions)) = self.versions().filter(|_| self.is_text_edited()) else {
             return Ok(edits);
@@ -299,7 +300,7 @@ impl Identity {
     pub(super) fn functions_by_code(
         &self,
         vm: &Vm,
-        (source, edits): (&[u8], &FxHashMap<u64, Option<u64>>),
+        (source, edits): (u64, &FxHashMap<u64, Option<u64>>),
         known: Vec<(u64, u64)>,
     ) -> Result<Vec<(u64, ProtoId)>> {
         let mut found = Vec::new();

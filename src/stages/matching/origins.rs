@@ -286,7 +286,7 @@ pub(super) fn find(
     }
 }
 
-impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
+impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W> {
     /// Functions go by their prototypes.
     fn functions(&mut self, functions: &[SideFunction]) -> Result<()> {
         let mut protos = Vec::new();
@@ -385,6 +385,16 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         Ok(())
     }
 
+    /// What the version puts into an object, and may be an object itself.
+    fn stores_into(
+        &self,
+        definition: DefinitionId,
+    ) -> impl Iterator<Item = (StoreId, &'a Store)> + use<'a, W> {
+        let (definitions, by) = (self.definitions, self.by);
+        let stores = definitions.stores_into(definition);
+        stores.filter(move |(_, store)| !leads_nowhere(definitions, by, store.value))
+    }
+
     /// The names of the fields that the main function stores objects in.
     fn field_names(&self) -> impl Iterator<Item = StringId> + use<'_, W> {
         let (definitions, by) = (self.definitions, self.by);
@@ -423,14 +433,8 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         entries: KnownEntries<'_>,
     ) -> Result<()> {
         let definitions = self.definitions;
-        let leads = |store: &Store| !leads_nowhere(definitions, self.by, store.value);
-        let stores = definitions.stores_into(definition).map(|(_, store)| store);
-        let mut names = collected(
-            stores
-                .filter(|store| leads(store))
-                .filter_map(field_of)
-                .map(Ok),
-        )?;
+        let stores = self.stores_into(definition).map(|(_, store)| store);
+        let mut names = collected(stores.filter_map(field_of).map(Ok))?;
         let known = entries(self.vm.val(object));
         if let Some((entries, is_now)) = known
             && entries.len() as usize <= ENTRIES_BESIDE * names.len()
@@ -497,9 +501,7 @@ impl<W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'_, W> {
         {
             self.upvalues(object, proto)?;
         }
-        let by = self.by;
-        let stores = definitions.stores_into(definition);
-        let stores = stores.filter(move |(_, store)| !leads_nowhere(definitions, by, store.value));
+        let stores = self.stores_into(definition);
         let is_table = self.vm.kind(object) == Kind::Table;
         if is_table && self.has_many {
             self.read_fields(definition, object, entries)?;

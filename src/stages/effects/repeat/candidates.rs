@@ -629,11 +629,11 @@ impl Holders {
         vm: &Vm,
         names: &FunctionNames,
         repeated: &FxHashSet<usize>,
-        list: EntryList,
+        of: EntryList,
         few: &mut Vec<u32>,
     ) -> Result<bool> {
-        if !self.in_order.contains_key(&list) {
-            let mut entries = match list {
+        if !self.in_order.contains_key(&of) {
+            let mut entries = match of {
                 EntryList::All => collected((0..self.entries.len() as u32).map(Ok))?,
                 EntryList::With(value) => copied(self.with(value))?,
                 EntryList::Function(address) => copied(under(&self.by_function, &address))?,
@@ -644,10 +644,9 @@ impl Holders {
             };
             entries.sort_unstable_by_key(|entry| (self.lines.get(*entry as usize), *entry));
             let in_order = InOrder { entries, next: 0 };
-            self.in_order.try_insert_value(list, in_order)?;
+            self.in_order.try_insert_value(of, in_order)?;
         }
-        let of = list;
-        let Some(list) = self.in_order.get_mut(&list) else {
+        let Some(list) = self.in_order.get_mut(&of) else {
             return Ok(false);
         };
         let (functions, entries) = (&self.functions, &self.entries);
