@@ -354,6 +354,24 @@ describe("R3.3 imports: generations of an imported function", function()
     assert.equal("user 2: helper 4", M.f())
   end)
 
+  for _, tracked in ipairs { true, false } do
+    it("takes the wrapper that another module has put around it since, tracked: " ..
+      tostring(tracked), function()
+      finally(function() app.hotreload.track(true) end)
+      assert(app.hotreload.track(tracked))
+      app:write("util", "local M = {} function M.helper() return 'helper', M end return M")
+      local M = app:module("user", user)
+      local util, trace = app:load "util", app:module("trace", [[
+        return function(old) return function() return "traced " .. old() end end
+      ]])
+      util.helper = trace(util.helper)
+      app:reloaded("user")
+      assert.equal("user 1: traced helper", M.f())
+      -- Without a record the program may have put there what stands in the field.
+      assert.equal(tracked, util.helper == M.helper)
+    end)
+  end
+
   it("keeps an imported function that is still the current one", function()
     app:write("util",
       "return { helper = function() return 'helper 1' end, other = function() return 'other' end }")

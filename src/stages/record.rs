@@ -188,8 +188,10 @@ struct RecordEntry {
     place: RecordedPlace,
     /// Where it may be on record.
     known: Option<RecordedPlace>,
-    /// It stands in a list.
+    /// It stands in a list, or in a row of one.
     in_list: bool,
+    /// Its key is an integer: plain data stay there exactly as they run.
+    is_element: bool,
     new: Ref,
     old: Ref,
 }
@@ -482,7 +484,7 @@ impl<'a> Recorder<'a> {
         // Where the kind differs, the file's stands there by now.
         let is_data = is_scalar(old) || is_scalar(new) && old.is_table();
         let are_two_kinds = are_two_kinds(self.vm, entry.old, entry.new);
-        let is_taken = !entry.in_list && are_two_kinds && !new.is_function();
+        let is_taken = !entry.is_element && are_two_kinds && !new.is_function();
         if !entry.in_list
             && !are_two_kinds
             && is_scalar(old)
@@ -576,6 +578,7 @@ impl<'a> Recorder<'a> {
                         place: path.place(self.vm.digest_of_integer(index)),
                         known: element.known,
                         in_list: true,
+                        is_element: true,
                         new: cursor.keep(self.vm)?.new,
                         old: element.old,
                     })?;
@@ -594,12 +597,13 @@ impl<'a> Recorder<'a> {
             match cursor.value_digest(self.vm).filter(|_| is_taken(self.vm)) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
                 None => {
-                    let in_list = is_row || cursor.key_integer(self.vm).is_some();
+                    let is_element = cursor.key_integer(self.vm).is_some();
                     let kept = cursor.keep(self.vm)?;
                     entries.try_push(RecordEntry {
                         place,
                         known: old_path.map(|path| path.place(key)),
-                        in_list,
+                        in_list: is_row || is_element,
+                        is_element,
                         new: kept.new,
                         old: kept.old,
                     })?;
@@ -665,6 +669,7 @@ impl<'a> Recorder<'a> {
             place: met.path.place_by_object(number),
             known: old_path.map(|path| path.place_by_object(number)),
             in_list: met.is_row,
+            is_element: false,
             new: value,
             old: match old {
                 Ref::NIL => Ref::NIL,
@@ -816,6 +821,7 @@ impl<'a> Recorder<'a> {
             place,
             known: Some(place),
             in_list: false,
+            is_element: self.vm.integer(key).is_some(),
             new: change.new,
             old: change.old,
         })

@@ -5,7 +5,7 @@
 //! still means something. [`Version::resolved`] drops what means nothing; the renderer and the
 //! reference program both work on its result.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use proptest::option;
@@ -752,16 +752,13 @@ impl Version {
         }
     }
 
-    /// The places that get imports.
-    pub fn imports(&self) -> BTreeMap<String, Import> {
-        let imports = self.slots.iter().filter_map(|slot| match slot.content {
-            Content::Import(import) => {
-                let place = render::place(self.module, slot.at, slot.field);
-                Some((render::tag(self.module, &place), import))
-            }
-            _ => None,
+    /// The places that the file writes.
+    pub fn written(&self) -> BTreeSet<String> {
+        let places = self.slots.iter().map(|slot| {
+            let place = render::place(self.module, slot.at, slot.field);
+            render::tag(self.module, &place)
         });
-        imports.collect()
+        places.collect()
     }
 
     /// Locals that some function assigns.

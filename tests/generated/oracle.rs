@@ -94,8 +94,8 @@ struct Record {
     cells: BTreeMap<String, Known>,
     /// The objects that the file put into tables: where each is made.
     objects: BTreeMap<(String, Key), String>,
-    /// The places that the file gives imports.
-    imports: BTreeMap<String, Import>,
+    /// The places that the file wrote, `nil` as well.
+    written: BTreeSet<String>,
 }
 
 impl Record {
@@ -566,33 +566,18 @@ impl<'a> Reload<'a> {
         !is_function(value) && (matches!(value, Value::Import(_)) || self.is_object(value))
     }
 
-    /// R3.15: does the file import another function of others than that which it put there, and
-    /// which the program left alone?
-    fn is_other_import(
-        &self,
-        oracle: &Oracle,
-        known: Option<&Known>,
-        place: &str,
-        old: Value,
-    ) -> bool {
-        let imports = [&oracle.record.imports, &self.version.imports()];
-        let [was, is] = imports.map(|imports| imports.get(place).copied());
-        was != is && matches!(known, Some(Known::Function(known)) if *known == old)
-    }
-
     /// R3.3: what comes of the other module's object, or of a function of others, that the file
     /// imports.
     fn import(
         &mut self,
         oracle: &Oracle,
         known: Option<&Known>,
-        place: &str,
         old: Value,
         new: Value,
     ) -> Result<Value, Open> {
         const KIND: Open = Open("an import of another kind");
-        if is_function(new) && self.is_other_import(oracle, known, place, old) {
-            return Ok(new);
+        if is_function(new) && matches!(known, Some(Known::Function(known)) if *known == old) {
+            return Ok(new); // the program has left it alone
         }
         if !is_function(new) {
             return match old {
@@ -937,9 +922,13 @@ impl<'a> Reload<'a> {
         let [_, base] = oracle.made.as_ref().unwrap_or(&no_base);
         let new: Vec<&Table> = (self.ran.tables..)
             .zip(file)
-            // What the program made there is no counterpart, if another one is like the file's.
+            // What the program or an older version made there is no counterpart, if another one is
+            // like the file's.
             .filter(|(new, _)| match self.pairs.tables.get(new) {
-                Some(old) => self.heap.tables[*old].origin.is_none(),
+                Some(old) => {
+                    let made = self.heap.tables[*old].origin.as_ref();
+                    made.is_none_or(|made| !base.contains(made))
+                }
                 None => true,
             })
             .map(|(_, table)| table)
@@ -954,8 +943,13 @@ impl<'a> Reload<'a> {
             }
             let is_new = new.origin.as_ref().is_some_and(|new| !base.contains(new));
             let recorded = oracle.record.tables.get(made);
-            let is_shared = |key| {
-                gone.fields.contains_key(key) || recorded.is_some_and(|keys| keys.contains_key(key))
+            let is_shared = |key: &Key| {
+                let is_written = match key {
+                    Key::Name(key) => oracle.record.written.contains(&format!("{made}.{key}")),
+                    Key::Int(_) => false,
+                };
+                let is_recorded = recorded.is_some_and(|keys| keys.contains_key(key));
+                gone.fields.contains_key(key) || is_recorded || is_written
             };
             let name = |path: &str| path.rsplit('.').next().map(str::to_owned);
             is_new
@@ -1261,7 +1255,6 @@ impl<'a> Reload<'a> {
         &mut self,
         oracle: &Oracle,
         known: Option<&Known>,
-        place: &str,
         old: Value,
         new: Value,
     ) -> Result<Value, Open> {
@@ -1272,7 +1265,7 @@ impl<'a> Reload<'a> {
             return Ok(old);
         }
         if self.is_object(new) || is_foreign(self.heap, new) || matches!(new, Value::Import(_)) {
-            let is = self.import(oracle, known, place, old, new)?;
+            let is = self.import(oracle, known, old, new)?;
             let is_others = !matches!(new, Value::Import(_));
             self.data.imported += u64::from(is_others && is == new && is != old);
             return Ok(is);
@@ -1559,7 +1552,6 @@ impl<'a> Reload<'a> {
             let fields = self.heap.tables[new].fields.clone();
             for (key, value) in fields.clone() {
                 let was = self.heap.get(old, &key);
-                let place = self.place_of(new, &key);
                 if was == Value::Nil && !self.may_add(oracle, old, new, &key)? {
                     continue;
                 }
@@ -1587,7 +1579,7 @@ impl<'a> Reload<'a> {
                 let is = match kinds.or(merged) {
                     Some(is) if is != was && !sure => return Err(Open(MOVED)),
                     Some(is) => is,
-                    None => self.slot(oracle, known, &place, was, value)?,
+                    None => self.slot(oracle, known, was, value)?,
                 };
                 self.note(Place::Slot(old, key), was, is);
             }
@@ -1621,7 +1613,6 @@ impl<'a> Reload<'a> {
         let mut written = BTreeSet::new();
         for change in self.ran.changes.clone() {
             written.insert((change.table, change.key.clone()));
-            let place = self.place_of(change.table, &change.key);
             let path = self.heap.tables[change.table]
                 .path
                 .clone()
@@ -1654,7 +1645,7 @@ impl<'a> Reload<'a> {
                 };
                 let is = match kinds.or(merged) {
                     Some(is) => is,
-                    None => self.slot(oracle, known, &place, change.old, change.new)?,
+                    None => self.slot(oracle, known, change.old, change.new)?,
                 };
                 self.note(Place::Slot(change.table, change.key), change.old, is);
             }
@@ -2020,7 +2011,7 @@ impl<'a> Reload<'a> {
     /// What the chunk left (R8), when all is written.
     fn record(&self, oracle: &Oracle) -> Result<Record, Open> {
         let mut record = Record {
-            imports: self.version.imports(),
+            written: self.version.written(),
             ..Record::default()
         };
         let running = reach(

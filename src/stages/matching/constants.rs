@@ -10,13 +10,15 @@ use super::Pairer;
 use super::cells::{CellFate, CellPair};
 use super::dropped::describe;
 use super::merge::is_scalar;
+use super::wrappers::MOST_DEEP;
 use crate::code::constants::{Init, MainText, Sought};
 use crate::code::definitions::Definitions;
 use crate::code::{Chunk, UpvalueSet};
-use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId, Vm};
+use crate::lua::vm::{DebugInfo, Kind, Ref, SourceId, Val, Vm};
 use crate::model::base::Held;
 use crate::model::lineage::Lineage;
 use crate::model::record::Assigned;
+use crate::model::site::SiteId;
 use crate::support::error::Result;
 use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush};
@@ -127,7 +129,7 @@ impl Pairer<'_> {
                 break;
             };
             if self.may_be_constant(&pair)
-                && (self.is_proved(&pair)? && self.may_go(&pair)? || self.is_written(&pair)?)
+                && (self.is_proved(&pair)? && self.may_go_at(&pair)? || self.is_written(&pair)?)
             {
                 if !candidates.contains_key(&pair.old) {
                     candidates.try_insert_value(pair.old, Vec::new())?;
@@ -259,13 +261,7 @@ impl Pairer<'_> {
         let Some((sought, index, name)) = self.sought(pair.new) else {
             return Ok(false);
         };
-        // What the chunk itself takes the place of, or the module's own function, is what a wrapper
-        // wraps.
-        let import = new.addr != 0
-            && new.kind != Kind::String
-            && !fresh
-            && !self.is_taken_by_chunk(new.addr)?;
-        let import = import && !self.is_own(pair.new_value)?;
+        let import = self.is_import(pair.new_value)?;
         self.read_text()?;
         let (vm, value) = (&*self.vm, pair.new_value);
         let fits = |init: Init<'_>| match init {
@@ -282,6 +278,17 @@ impl Pairer<'_> {
         };
         let text = self.constants.text.as_mut().and_then(Option::as_mut);
         Ok(text.is_some_and(|text| fits(text.init(&sought, index, &name))))
+    }
+
+    /// Is it an object of others that the file imports? What the chunk itself takes the place of,
+    /// or the module's own function, is what a wrapper wraps.
+    pub(super) fn is_import(&mut self, value: Ref) -> Result<bool> {
+        let val = self.vm.val(value);
+        Ok(val.addr != 0
+            && val.kind != Kind::String
+            && !self.is_fresh(val)
+            && !self.is_taken_by_chunk(val.addr)?
+            && !self.is_own(value)?)
     }
 
     /// Does the text say what the cell of a closure holds that a function made while the file was
@@ -398,10 +405,16 @@ impl Pairer<'_> {
                 .is_some_and(|(.., name)| assigned.has(self.vm, &name))
     }
 
-    /// May what the running cell holds go? What is held nowhere else may be state itself: a table,
-    /// a closure with cells of its own.
-    fn may_go(&mut self, pair: &CellPair) -> Result<bool> {
-        let old = self.vm.val(pair.old_value);
+    /// May what the running cell holds go?
+    fn may_go_at(&mut self, pair: &CellPair) -> Result<bool> {
+        let site = self.out.cell_site(pair.new)?;
+        self.may_go(pair.old_value, pair.new_value, site)
+    }
+
+    /// May the running value go? What is held nowhere else may be state itself: a table, a closure
+    /// with cells of its own.
+    pub(super) fn may_go(&mut self, value: Ref, incoming: Ref, site: SiteId) -> Result<bool> {
+        let old = self.vm.val(value);
         if !matches!(
             old.kind,
             Kind::Table | Kind::Function | Kind::Userdata | Kind::Thread
@@ -409,26 +422,53 @@ impl Pairer<'_> {
             return Ok(true);
         }
         if old.is_function() {
-            if self.is_own_function(pair.old_value)? {
-                let site = self.out.cell_site(pair.new)?;
-                let met = self.function1(pair.old_value, site)?;
+            if self.is_own_function(value)? {
+                let met = self.function1(value, site)?;
                 return Ok(match met {
                     Some(f1) => !self.is_made_at_run_time(f1)? && !self.has_state(f1)?,
                     None => false,
                 });
             }
-            let upvalues = self
-                .vm
-                .info(pair.old_value)?
-                .map_or(0, |info| info.upvalues);
-            let own = |i: &u8| self.vm.upvalue_name(pair.old_value, *i) != b"_ENV";
-            if !(1..=upvalues).any(|i| own(&i))
-                || self.lineage.number(self.vm, pair.old_value).is_some()
-            {
+            let upvalues = self.vm.info(value)?.map_or(0, |info| info.upvalues);
+            let own = |i: &u8| self.vm.upvalue_name(value, *i) != b"_ENV";
+            if !(1..=upvalues).any(|i| own(&i)) || self.lineage.number(self.vm, value).is_some() {
                 return Ok(true);
             }
         }
-        self.imports.holds(self.vm, self.context, self.loaded, old)
+        Ok(self
+            .imports
+            .holds(self.vm, self.context, self.loaded, old)?
+            || self.is_inside(old, incoming)?)
+    }
+
+    /// Is the object kept by the incoming function, as what it wraps? (Somebody has patched the
+    /// function of another module that the file imports.)
+    fn is_inside(&mut self, sought: Val, incoming: Ref) -> Result<bool> {
+        if !self.vm.val(incoming).is_function() {
+            return Ok(false);
+        }
+        let mark = self.vm.held();
+        let mut seen: FxHashSet<usize> = FxHashSet::default();
+        let mut waiting = Vec::new();
+        waiting.try_push((incoming, 1))?;
+        let mut found = false;
+        while let Some((function, depth)) = waiting.pop().filter(|_| !found) {
+            for index in 1..=u8::MAX {
+                let Some(upvalue) = self.vm.upvalue(function, index) else {
+                    break;
+                };
+                let val = upvalue.value;
+                found |= val == sought;
+                if val.is_function()
+                    && depth < MOST_DEEP
+                    && seen.try_insert_value(val.addr, ())?.is_none()
+                {
+                    waiting.try_push((self.vm.upvalue_value(function, index)?, depth + 1))?;
+                }
+            }
+        }
+        self.vm.release(mark);
+        Ok(found)
     }
 
     /// Does the function have a cell to itself that it assigns?

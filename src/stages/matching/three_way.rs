@@ -105,7 +105,8 @@ impl Pairer<'_> {
         };
         let is_edited = self.is_slot_edited(slot);
         if !self.is_slot_of_others(slot) {
-            self.read_edit(&mut touched, [slot.old, slot.new], is_edited);
+            let site = self.slot_site(slot)?;
+            self.read_edit(&mut touched, [slot.old, slot.new], site, is_edited)?;
         }
         // What it was may be gone from the program, and have no number any more.
         touched.by_edit &= !self
@@ -330,7 +331,13 @@ impl Pairer<'_> {
             });
         };
         let is_edited = self.is_cell_edited(pair);
-        self.read_edit(&mut touched, [pair.old_value, pair.new_value], is_edited);
+        let site = self.out.cell_site(pair.new)?;
+        self.read_edit(
+            &mut touched,
+            [pair.old_value, pair.new_value],
+            site,
+            is_edited,
+        )?;
         if self.is_state_lost(&touched, place, pair.old_value)? {
             let site = self.out.cell_site(pair.new)?;
             self.warn_of_state_kept(site)?;
@@ -401,11 +408,24 @@ impl Pairer<'_> {
     }
 
     /// The texts tell better than the objects whether the edit touched a place, if they tell it. An
-    /// object of others may be another one with the same text, in the place of one of others.
-    fn read_edit(&self, touched: &mut Touched, [old, new]: [Ref; 2], is_edited: Option<bool>) {
+    /// object of others may be another one with the same text, in the place of one of others: then
+    /// another module has another object there now, which this place takes if nothing is lost.
+    fn read_edit(
+        &mut self,
+        touched: &mut Touched,
+        [old, new]: [Ref; 2],
+        site: SiteId,
+        is_edited: Option<bool>,
+    ) -> Result<()> {
         let is_fresh = self.is_fresh(self.vm.val(new));
-        let was_own = self.lineage.number(self.vm, old).is_some();
-        touched.by_edit &= is_edited.unwrap_or(is_fresh || was_own);
+        touched.by_edit &= match is_edited {
+            Some(false) if !is_fresh && touched.by_edit && !touched.by_program => {
+                !self.is_own(old)? && self.is_import(new)? && self.may_go(old, new, site)?
+            }
+            Some(is_edited) => is_edited,
+            None => is_fresh || self.lineage.number(self.vm, old).is_some(),
+        };
+        Ok(())
     }
 
     /// Are they objects of one kind, and not one and the same, nor counterparts?

@@ -23,7 +23,7 @@ use crate::support::error::{Result, shown};
 use crate::support::mem::{TryInsert, TryPush, sort_by_number};
 
 /// So many functions deep a wrapped function is looked for.
-const MOST_DEEP: u32 = 8;
+pub(super) const MOST_DEEP: u32 = 8;
 /// Entries of a table that are looked at for a wrapped function; of a larger one only the entry
 /// under the field's own key.
 const MOST_ENTRIES: usize = 1_000;
