@@ -54,6 +54,15 @@ describe("the summary of a report (R10)", function()
       .. '  data = "merge" or "replace" takes the values of the file', text)
   end)
 
+  it("counts warnings, and does not say beside them that there was nothing to do", function()
+    local M = app:module("prices", "return { sword = 10 }")
+    M.sword = 12
+    local report = app:update("prices", "return { sword = 11 }", { data = "merge" })
+    assert.equal(1, #report.warnings)
+    assert.matches("^reloaded prices: 1 warning, state kept %(1 value%), [%d.]+ ms$",
+      report.summary)
+  end)
+
   it("says that a module was not loaded before", function()
     app:write("new", V1)
     local dry = app:reloaded("new", { dry_run = true })

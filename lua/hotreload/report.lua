@@ -57,6 +57,7 @@ local function changes_of(report)
     add_count(parts, report.calls.new, "new registration", "new registrations")
     add_count(parts, report.references, "reference elsewhere follows",
         "references elsewhere follow")
+    add_count(parts, #report.warnings, "warning", "warnings")
     if not parts[1] then
         if functions.replaced == 0 then return "nothing to do, its code is that of the file" end
         add_count(parts, functions.replaced, "function replaced by the same code",
