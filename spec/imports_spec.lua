@@ -372,6 +372,26 @@ describe("R3.3 imports: generations of an imported function", function()
     end)
   end
 
+  it("stays, and is told, if nothing else holds it, unless the file's data are asked for", function()
+    app:write("conf", "local M = { limits = { max = 5 } } return M")
+    local M = app:module("shop", [[
+      local limits = require "conf".limits
+      local M = { limits = limits }
+      function M.max() return limits.max, M.limits.max end
+      return M
+    ]])
+    app:load "conf".limits = { max = 9 }
+    for _ = 1, 2 do
+      local report = app:reloaded("shop", { report = "full" })
+      assert.same({ 5, 5 }, { M.max() })
+      assert.equal(2, report.data.differing)
+      assert.matches("^shop.limits: ", report.paths.data.differing[1])
+      assert.matches("^shop.max@limits: ", report.paths.data.differing[2])
+    end
+    assert.equal(0, app:reloaded("shop", { data = "merge" }).data.differing)
+    assert.same({ 9, 9 }, { M.max() })
+  end)
+
   it("keeps an imported function that is still the current one", function()
     app:write("util",
       "return { helper = function() return 'helper 1' end, other = function() return 'other' end }")

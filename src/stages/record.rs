@@ -141,6 +141,9 @@ struct Recorder<'a> {
     met: FxHashSet<usize>,
     /// The running tables that answer to one of the file's, when somebody has asked.
     answered: Option<FxHashSet<usize>>,
+    /// The addresses of objects that stay where the file imports others, and that nothing else
+    /// holds.
+    kept_imports: FxHashSet<usize>,
     waiting: Vec<MetTable>,
     /// Tables in lists, which are looked at last.
     rows: Vec<RecordEntry>,
@@ -210,6 +213,7 @@ impl<'a> Recorder<'a> {
             words: Vec::new(),
             met: FxHashSet::default(),
             answered: None,
+            kept_imports: FxHashSet::default(),
             waiting: Vec::new(),
             rows: Vec::new(),
             tables: Vec::new(),
@@ -226,6 +230,12 @@ impl<'a> Recorder<'a> {
     }
 
     fn run(&mut self, loaded: &Loaded, pairing: &Pairing) -> Result<()> {
+        for differing in &pairing.differing {
+            let address = self.vm.val(differing.running).addr;
+            if address != 0 {
+                self.kept_imports.try_insert_value(address, ())?;
+            }
+        }
         let result = self.held(loaded.value, None)?;
         self.words.try_push(RecordedPlace::RESULT.word(result))?;
         for change in copied(&loaded.changes)? {
@@ -503,7 +513,17 @@ impl<'a> Recorder<'a> {
             held = running;
             self.row_stays(held, [known, entry.place], entry.old)?;
         }
+        let held = self.kept_import(entry.known, entry.old).unwrap_or(held);
         self.words.try_push(entry.place.word(held))
+    }
+
+    /// What was on record of an import that stays, if it did; see `kept_imports`.
+    fn kept_import(&self, known: Option<RecordedPlace>, old: Ref) -> Option<Held> {
+        if !self.kept_imports.contains(&self.vm.val(old).addr) {
+            return None;
+        }
+        let held = Held::object(self.numbers.of(self.vm, old)?);
+        self.base.is(known?, held).then_some(held)
     }
 
     /// Does data stay at a place of which nobody knows what was loaded there?
@@ -588,7 +608,8 @@ impl<'a> Recorder<'a> {
             keys += 1;
             let place = path.place(key);
             // No data on either side: it is what it is on record.
-            if entry.new.is_function() && !is_scalar(entry.old) {
+            let is_kept = self.kept_imports.contains(&entry.old.addr);
+            if entry.new.is_function() && !is_scalar(entry.old) && !is_kept {
                 let held = self.held_function(&cursor, entry.new)?;
                 self.words.try_push(place.word(held))?;
                 continue;
@@ -933,7 +954,8 @@ impl<'a> Recorder<'a> {
         };
         let (new, old) = (self.vm.val(new), self.vm.val(pair.old_value));
         let is_plain = |val: Val| is_scalar(val) || val.is_nil();
-        if !(is_plain(old) || is_plain(new) && old.is_table()) {
+        let is_kept = self.kept_imports.contains(&old.addr);
+        if !(is_plain(old) || is_plain(new) && old.is_table() || is_kept) {
             return Ok(held);
         }
         let function = match &self.made {
@@ -954,6 +976,9 @@ impl<'a> Recorder<'a> {
             && self.is_unsure(Some(known))
         {
             return Ok(Held::unsure(digest));
+        }
+        if let Some(held) = self.kept_import(Some(known), pair.old_value) {
+            return Ok(held);
         }
         let running = self.running(pair.old_value);
         Ok(running

@@ -15,6 +15,7 @@
 
 use rustc_hash::FxHashSet;
 
+use super::differing::Differing;
 use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::base::{Held, RecordedPlace};
@@ -104,9 +105,10 @@ impl Pairer<'_> {
             });
         };
         let is_edited = self.is_slot_edited(slot);
+        let mut is_moved = false;
         if !self.is_slot_of_others(slot) {
             let site = self.slot_site(slot)?;
-            self.read_edit(&mut touched, [slot.old, slot.new], site, is_edited)?;
+            is_moved = self.read_edit(&mut touched, [slot.old, slot.new], site, is_edited)?;
         }
         // What it was may be gone from the program, and have no number any more.
         touched.by_edit &= !self
@@ -114,7 +116,7 @@ impl Pairer<'_> {
             .was_defined_at(self.vm, slot.new, slot.table, slot.key);
         // Where tables look for what they lack, none has its state.
         let is_link = is_behaviour && !is_function;
-        if !is_link && self.is_state_lost(&touched, place, slot.old)? {
+        if !is_link && !is_moved && self.is_state_lost(&touched, place, slot.old)? {
             let site = self.out.sites.key(slot.parent, slot.key)?;
             self.warn_of_state_kept(site)?;
             return Ok(Action::Keep);
@@ -332,13 +334,9 @@ impl Pairer<'_> {
         };
         let is_edited = self.is_cell_edited(pair);
         let site = self.out.cell_site(pair.new)?;
-        self.read_edit(
-            &mut touched,
-            [pair.old_value, pair.new_value],
-            site,
-            is_edited,
-        )?;
-        if self.is_state_lost(&touched, place, pair.old_value)? {
+        let values = [pair.old_value, pair.new_value];
+        let is_moved = self.read_edit(&mut touched, values, site, is_edited)?;
+        if !is_moved && self.is_state_lost(&touched, place, pair.old_value)? {
             let site = self.out.cell_site(pair.new)?;
             self.warn_of_state_kept(site)?;
             return Ok(CellFate::Keep);
@@ -409,23 +407,34 @@ impl Pairer<'_> {
 
     /// The texts tell better than the objects whether the edit touched a place, if they tell it. An
     /// object of others may be another one with the same text, in the place of one of others: then
-    /// another module has another object there now, which this place takes if nothing is lost.
+    /// another module has another object there now, which this place takes if nothing is lost. What
+    /// would be lost stays, and is counted among what differs from the file, unless the data policy
+    /// lets it go. True if the place takes such an object.
     fn read_edit(
         &mut self,
         touched: &mut Touched,
         [old, new]: [Ref; 2],
         site: SiteId,
         is_edited: Option<bool>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let is_fresh = self.is_fresh(self.vm.val(new));
-        touched.by_edit &= match is_edited {
-            Some(false) if !is_fresh && touched.by_edit && !touched.by_program => {
-                !self.is_own(old)? && self.is_import(new)? && self.may_go(old, new, site)?
+        let is_asked =
+            is_edited == Some(false) && !is_fresh && touched.by_edit && !touched.by_program;
+        if is_asked && !self.is_own(old)? && self.is_import(new)? {
+            let may_go = self.replace_data || self.merges || self.may_go(old, new, site)?;
+            touched.by_edit = may_go;
+            if !may_go {
+                self.out.differing.try_push(Differing {
+                    site,
+                    running: old,
+                    file: new,
+                })?;
             }
-            Some(is_edited) => is_edited,
-            None => is_fresh || self.lineage.number(self.vm, old).is_some(),
-        };
-        Ok(())
+            return Ok(may_go);
+        }
+        let was_own = self.lineage.number(self.vm, old).is_some();
+        touched.by_edit &= is_edited.unwrap_or(is_fresh || was_own);
+        Ok(false)
     }
 
     /// Are they objects of one kind, and not one and the same, nor counterparts?
