@@ -372,7 +372,7 @@ describe("R3.3 imports: generations of an imported function", function()
     end)
   end
 
-  it("stays, and is told, if nothing else holds it, unless the file's data are asked for", function()
+  it("stays, and is told, if nothing else holds it, unless the file's are asked for", function()
     app:write("conf", "local M = { limits = { max = 5 } } return M")
     local M = app:module("shop", [[
       local limits = require "conf".limits

@@ -2018,7 +2018,7 @@ impl<'a> Reload<'a> {
             self.heap,
             [self.heap.object(), Value::Table(GLOBALS)],
             (0, 0),
-            false,
+            true,
         );
         for number in self.ran.tables..self.heap.tables.len() {
             let table = &self.heap.tables[number];
