@@ -1313,8 +1313,8 @@ describe("registrations", function()
         local vm = scope == "vm"
         assert.equal(vm and 0 or 2, #warnings)
         if not vm then
-          assert.matches("game: named (line 5) was edited, and nothing of the module leads to it",
-            table.concat(warnings, "\n"), 1, true)
+          assert.matches("game: named (line 5) was edited, and nothing of the module leads to it: "
+            .. "where others hold it, they run the old code", table.concat(warnings, "\n"), 1, true)
           assert.matches("(line 10) was edited", table.concat(warnings, "\n"), 1, true)
         end
         assert.equal(vm and "named 2" or "named 1", net.on.named())
@@ -1488,6 +1488,35 @@ describe("registrations", function()
       bus.list[1].call()
       assert.equal(1, M.hits)
     end
+    stop()
+  end)
+
+  it("are repeats though an edit of the other module was undone, and another one made", function()
+    start()
+    local source = [[
+      local bus = { list = {} }
+      function bus.on(name, f)
+        table.insert(bus.list, { name = name, call = function(...) return f(...) end })
+      end
+      return bus
+    ]]
+    local bus = app:module("wrapping", source)
+    app:module("wrapped", [[
+      require "wrapping".on("hit", function() return "hit" end)
+      return {}
+    ]])
+    local function edit(code)
+      app:update("wrapping", (source:gsub("return f", code .. " %0")))
+    end
+    edit "local _ = name"
+    edit "local _ = name .. 2"
+    assert.is_true(app.hotreload.undo "wrapping")
+    edit "local _ = name .. 3"
+    assert.same({}, app:reloaded("wrapped").warnings)
+    assert.equal(1, #bus.list)
+    edit "local _ = name .. 4"
+    assert.same({}, app:reloaded("wrapped").warnings)
+    assert.equal(1, #bus.list)
     stop()
   end)
 
