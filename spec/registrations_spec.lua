@@ -1313,8 +1313,8 @@ describe("registrations", function()
         local vm = scope == "vm"
         assert.equal(vm and 0 or 2, #warnings)
         if not vm then
-          assert.matches("game: named (line 5) was edited, and nothing of the module leads to it",
-            table.concat(warnings, "\n"), 1, true)
+          assert.matches("game: named (line 5) was edited, and nothing of the module leads to it: "
+            .. "where others hold it, they run the old code", table.concat(warnings, "\n"), 1, true)
           assert.matches("(line 10) was edited", table.concat(warnings, "\n"), 1, true)
         end
         assert.equal(vm and "named 2" or "named 1", net.on.named())
@@ -1325,6 +1325,141 @@ describe("registrations", function()
 
   -- Of so many alike the code tells, and else the order in the file, wherever the program has put
   -- them.
+  -- What a new call finds may be the entry of one that is still to come.
+  describe("whose registry keeps no name:", function()
+    local HEAD = [[
+      local bus, M = require "bus", {}
+      local function on(event, f)
+        bus.on(event, f)
+      end
+      function M.tick() return "tick VERSION" end
+      function M.tock() return "tock VERSION" end
+      ]]
+    local bus
+    before_each(function()
+      start()
+      bus = app:module("bus", [[
+        local bus = { list = {} }
+        local list = bus.list
+        function bus.on(event, f) list[#list + 1] = { f = f } end
+        function bus.every(seconds, f) list[#list + 1] = { given = seconds, f = f } end
+        function bus.system(name, parts, f) list[#list + 1] = { given = parts[1], f = f } end
+        function bus.named(name, f) list[#list + 1] = { given = name, f = f } end
+        return bus]])
+    end)
+    after_each(stop)
+
+    local function chat(version, ...)
+      return HEAD:gsub("VERSION", version) .. table.concat({ ... }, "\n") .. "\nreturn M"
+    end
+
+    local function entries()
+      local found = {}
+      for i, entry in ipairs(bus.list) do
+        found[i] = (entry.given and entry.given .. " " or "") .. entry.f()
+      end
+      table.sort(found)
+      return table.concat(found, ", ")
+    end
+
+    local CASES = {
+      { "a number", { "bus.every(5, M.tick)" }, { "bus.every(9, M.tick)", "bus.every(5, M.tick)" },
+        "5 tick 2, 9 tick 2" },
+      { "a number, on one line", { "bus.every(5, M.tick)" },
+        { "bus.every(9, M.tick) bus.every(5, M.tick)" }, "5 tick 2, 9 tick 2" },
+      { "a number in a local", { "local n = 5 bus.every(n, M.tick)" },
+        { "local n, more = 5, 9", "bus.every(more, M.tick)", "bus.every(n, M.tick)" },
+        "5 tick 2, 9 tick 2" },
+      { "an event", { "bus.on('hit', M.tick)" },
+        { "bus.on('hot', M.tick)", "bus.on('hit', M.tick)" }, "tick 2, tick 2" },
+      { "two events", { "bus.on('hit', M.tick)", "bus.on('bye', M.tock)" },
+        { "bus.on('hot', M.tick)", "bus.on('hit', M.tick)", "bus.on('see', M.tock)",
+          "bus.on('bye', M.tock)" }, "tick 2, tick 2, tock 2, tock 2", 2 },
+      { "an edited function", { "bus.on('hit', function() return 'hit 1' end)" },
+        { "bus.on('hot', function() return 'hot 2' end)",
+          "bus.on('hit', function() return 'hit 2' end)" }, "hit 2, hot 2" },
+      { "a given table", { "bus.system('a', { 'x' }, M.tick)" },
+        { "bus.system('b', { 'y' }, M.tick)", "bus.system('a', { 'x' }, M.tick)" },
+        "x tick 2, y tick 2" },
+      { "a call by another local", { "bus.on('hit', M.tick)" },
+        { "local add = bus.on", "add('hot', M.tick)", "add('hit', M.tick)" }, "tick 2, tick 2" },
+      { "a call of a function of the file", { "on('hit', M.tick)" },
+        { "on('hot', M.tick)", "on('hit', M.tick)" }, "tick 2, tick 2" },
+    }
+    for _, case in ipairs(CASES) do
+      for reloads = 0, 2 do
+        local name = "%s that is inserted is one more, after %d reloads"
+        it(name:format(case[1], reloads), function()
+          app:module("chat", chat(1, table.unpack(case[2])))
+          for _ = 1, reloads do
+            app:reloaded "chat"
+          end
+          local report = app:update("chat", chat(2, table.unpack(case[3])))
+          assert.equal(case[4], entries())
+          assert.same({ case[5] or 1, 0 }, { report.calls.new, report.calls.gone })
+          assert.same({}, report.warnings)
+          report = app:update("chat", chat(3, table.unpack(case[3])))
+          assert.equal(case[4]:gsub("tick 2", "tick 3"):gsub("tock 2", "tock 3"), entries())
+          assert.same({ 0, 0 }, { report.calls.new, report.calls.gone })
+        end)
+      end
+    end
+
+    local KEPT = {
+      { "an interval is edited", { "bus.every(5, M.tick)", "bus.every(50, M.tock)" },
+        { "bus.every(6, M.tick)", "bus.every(50, M.tock)" } },
+      { "an event is renamed", { "bus.on('hit', M.tick)", "bus.on('bye', M.tock)" },
+        { "bus.on('hot', M.tick)", "bus.on('bye', M.tock)" } },
+      { "a call comes out of a function", { "function M.set()", "bus.named('hit', M.tick) end",
+        "M.set()", "bus.named('bye', M.tock)" }, { "function M.set() end", "M.set()",
+        "bus.named('hit', M.tick)", "bus.named('bye', M.tock)" } },
+      { "calls become a loop", { "bus.on('hit', M.tick)", "bus.on('bye', M.tock)" },
+        { "for event, f in pairs { hit = M.tick, bye = M.tock } do", "bus.on(event, f)", "end" } },
+    }
+    for _, case in ipairs(KEPT) do
+      for reloads = 0, 1 do
+        it(("is no reason for one more when %s, after %d reloads"):format(case[1], reloads),
+          function()
+            app:module("chat", chat(1, table.unpack(case[2])))
+            for _ = 1, reloads do
+              app:reloaded "chat"
+            end
+            local before = entries()
+            local report = app:update("chat", chat(2, table.unpack(case[3])))
+            assert.equal(before:gsub("k 1", "k 2"), entries())
+            assert.same({ 2, 0 }, { report.calls.repeated, report.calls.new })
+          end)
+      end
+    end
+  end)
+
+  describe("that the file no longer makes", function()
+    local bus
+    before_each(function()
+      start()
+      bus = app:module("bus", BUS)
+    end)
+    after_each(stop)
+
+    it("are told at the first reload, if the text of the last load made them for sure", function()
+      local all = "bus.on('hit', M.hit)\nbus.on('bye', M.quit)\nif bus.no then\n"
+        .. "bus.on('no', M.hit)\nend\nbus.on('quit', M.quit)"
+      app:module("chat", text(1, all))
+      local report = app:update("chat", text(2, "bus.on('quit', M.quit)"), { report = "full" })
+      assert.same({ 'bus.on("bye", ...)', 'bus.on("hit", ...)' }, report.paths.calls.gone)
+      assert.equal("hit bye quit", bus.events())
+    end)
+
+    it("are not told where another name alone is new", function()
+      app:module("chat", text(1, "bus.on('hit', M.hit)\nbus.on('quit', M.quit)"))
+      app:reloaded "chat"
+      local renamed = text(2, "bus.on('hit', M.hit)\nbus.on('quit', M.leave)", "hit leave")
+        :gsub("local bus =", "local other ="):gsub("bus%.on", "other.on")
+      local report = app:update("chat", renamed)
+      assert.same({ 2, 0, 0 }, { report.calls.repeated, report.calls.new, report.calls.gone })
+    end)
+  end)
+
   it("are repeats though the other module was reloaded in between, edited or not", function()
     start()
     local source = [[
@@ -1353,6 +1488,35 @@ describe("registrations", function()
       bus.list[1].call()
       assert.equal(1, M.hits)
     end
+    stop()
+  end)
+
+  it("are repeats though an edit of the other module was undone, and another one made", function()
+    start()
+    local source = [[
+      local bus = { list = {} }
+      function bus.on(name, f)
+        table.insert(bus.list, { name = name, call = function(...) return f(...) end })
+      end
+      return bus
+    ]]
+    local bus = app:module("wrapping", source)
+    app:module("wrapped", [[
+      require "wrapping".on("hit", function() return "hit" end)
+      return {}
+    ]])
+    local function edit(code)
+      app:update("wrapping", (source:gsub("return f", code .. " %0")))
+    end
+    edit "local _ = name"
+    edit "local _ = name .. 2"
+    assert.is_true(app.hotreload.undo "wrapping")
+    edit "local _ = name .. 3"
+    assert.same({}, app:reloaded("wrapped").warnings)
+    assert.equal(1, #bus.list)
+    edit "local _ = name .. 4"
+    assert.same({}, app:reloaded("wrapped").warnings)
+    assert.equal(1, #bus.list)
     stop()
   end)
 

@@ -541,3 +541,36 @@ describe("a wrapper over a function that the file registers elsewhere", function
     end)
   end
 end)
+
+-- A function that the file lacks for one version keeps the lines of the version before.
+describe("a wrapper over a function that one version lacked", function()
+  before_each(start)
+  after_each(stop)
+
+  local OTHERS = {
+    ["on its lines"] = "M.other = function() return 1 end",
+    ["around its lines"] = "M.other = function()\nlocal x = 1\nreturn x\nend",
+    ["around its lines, with a function in it"] =
+      "M.other = function()\nlocal f = function() return 2 end\nreturn f\nend",
+  }
+  for name, other in pairs(OTHERS) do
+    for _, tracked in ipairs { true, false } do
+      it(("stays, with another function %s, tracked %s"):format(name, tracked), function()
+        app.hotreload.track(tracked)
+        local hit = "M.hit = function(n)\nreturn 'hit %d'\nend\n"
+        local M = app:module("m", "local M = {}\n" .. hit:format(1) .. other .. "\nreturn M")
+        app:update("m", "local M = {}\n" .. other .. "\nreturn M")
+        local wrap = "local f = ... return function(n) return 'wrapped ' .. f(n) end"
+        local wrapper = chunk(wrap)(M.hit)
+        M.hit = wrapper
+        local text = "local M = {}\n" .. other .. "\n" .. hit .. "return M"
+        for version = 1, 2 do
+          local report = app:update("m", text:format(version))
+          assert.same({}, report.warnings)
+          assert.equal(wrapper, M.hit)
+          assert.equal("wrapped hit " .. version, M.hit())
+        end
+      end)
+    end
+  end
+end)

@@ -436,7 +436,6 @@ fn plan_module(
         &context,
         (found, known),
     )?;
-    loaded.last_main = vm.index(module.undo, layout::Undo::Main.at())?;
     let generation = vm.index(module.undo, layout::Undo::Generation.at())?;
     loaded.was_reloaded = vm.integer(generation).is_some_and(|loads| loads > 1);
     loaded.ownership.read_loader(vm, loaded.last_main)?;
@@ -520,18 +519,17 @@ fn load_module(
         Kind::Table => Some(Recorded::read(vm, module.calls)?),
         _ => None,
     };
+    let main = vm.index(module.undo, layout::Undo::Main.at())?;
     // What `require` has loaded has its source name in its loader (another chunk name, R1.11).
     let source = match &module.source {
         Some(source) => Some(copied(source)?),
-        None => {
-            let last = vm.index(module.undo, layout::Undo::Main.at())?;
-            vm.source(last)?
-        }
+        None => vm.source(main)?,
     };
     let last_load = LastLoad {
         source,
         calls: recorded,
         lineage: Some(request.lineage),
+        main,
         version: kept::read(vm, request.own, module.name, context.running)?,
     };
     load::load(vm, permit, context, found, known, last_load, options.around)

@@ -6,6 +6,7 @@
 //! more than the dump is long.
 
 pub mod align;
+pub mod call_sites;
 #[cfg(test)]
 mod chunk_tests;
 pub mod compiled;

@@ -3,6 +3,7 @@
 //!
 //! Nothing here panics: what must hold and does not is [`Verdict::Wrong`].
 
+use super::call_sites::CallSites;
 use super::constants::{Init, MainText, Sought};
 use super::cut::Cutter;
 use super::definitions::{Definitions, ExpressionKind, Parent, Symbol};
@@ -33,11 +34,12 @@ type Asked<T> = std::result::Result<T, Verdict>;
 pub type NamedReader = (&'static str, fn(&[u8]) -> Verdict);
 
 /// All readers.
-pub const READERS: [NamedReader; 6] = [
+pub const READERS: [NamedReader; 7] = [
     ("chunk", chunk),
     ("tree", tree),
     ("constants", constants),
     ("outline", outline),
+    ("call sites", call_sites),
     ("definitions", definitions),
     ("template", template),
 ];
@@ -203,6 +205,19 @@ pub fn outline(bytes: &[u8]) -> Verdict {
             "a table of constants with functions",
         )?;
         Ok(outline.stored.len() + usize::from(outline.returned.is_some()))
+    })
+}
+
+/// The calls of the main chunk.
+pub fn call_sites(bytes: &[u8]) -> Verdict {
+    verdict(CallSites::read(bytes), |calls| {
+        for site in calls.sites.iter().take(ASKED) {
+            let Ok(text) = calls.describe(bytes, site) else {
+                return Err(Verdict::NoMemory);
+            };
+            holds(text.ends_with(')'), "a call without arguments")?;
+        }
+        Ok(calls.sites.len())
     })
 }
 

@@ -11,7 +11,7 @@ use crate::lua::vm::{Ref, Vm};
 use crate::lua::write;
 use crate::model::lineage::Lineage;
 use crate::support::error::Result;
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryInsert, TryPush};
 
 /// The most pairs; the oldest go.
 const MOST: usize = 4096;
@@ -67,11 +67,30 @@ pub fn keep(vm: &mut Vm, lineage: Lineage, edits: &FxHashMap<u64, Option<u64>>) 
         return Ok(());
     }
     let mut pairs: Vec<(u64, u64)> = Vec::new();
-    for (former, latest) in all(vm, lineage)? {
+    let known = all(vm, lineage)?;
+    // An edit that was undone is followed by another one: both have made one function.
+    let mut undone: FxHashMap<u64, Option<u64>> = FxHashMap::default();
+    for (former, latest) in &known {
+        if let Some(other) = edits.get(former)
+            && *other != Some(*former)
+            && !edits.contains_key(latest)
+        {
+            undone.try_insert_value(*latest, *other)?;
+        }
+    }
+    for (latest, other) in &undone {
+        if let Some(other) = other.filter(|other| other != latest) {
+            pairs.try_push((*latest, other))?;
+        }
+    }
+    pairs.sort_unstable();
+    for (former, latest) in known {
         // What runs with the code of the last version is no former one.
-        let latest = edits.get(&latest).copied().unwrap_or(Some(latest));
+        let becomes = edits.get(&latest).or_else(|| undone.get(&latest));
+        let latest = becomes.copied().unwrap_or(Some(latest));
         if let Some(latest) = latest.filter(|latest| *latest != former)
             && !edits.contains_key(&former)
+            && !undone.contains_key(&former)
         {
             pairs.try_push((former, latest))?;
         }
@@ -102,35 +121,56 @@ pub fn keep(vm: &mut Vm, lineage: Lineage, edits: &FxHashMap<u64, Option<u64>>) 
     write::fill(vm, lineage.table, key, packed)
 }
 
-/// Are both closures of one function expression, of one version of its file or of two?
-///
-/// # Errors
-/// [`crate::support::error::Error::Memory`].
-pub fn is_one(vm: &mut Vm, lineage: Option<Lineage>, a: Ref, b: Ref) -> Result<bool> {
-    let (Some(one), Some(other)) = (vm.info(a)?, vm.info(b)?) else {
-        return Ok(false);
-    };
-    if one == other {
-        return Ok(true);
+/// What is noted, for one reload: by each former code the latest one. It is read when it is first
+/// needed.
+#[derive(Default)]
+pub struct KnownEdits {
+    latest: Option<FxHashMap<u64, u64>>,
+}
+
+impl KnownEdits {
+    fn latest(&mut self, vm: &mut Vm, lineage: Lineage, code: u64) -> Result<u64> {
+        if self.latest.is_none() {
+            let pairs = all(vm, lineage)?;
+            let mut latest = FxHashMap::default();
+            latest.try_reserve(pairs.len())?;
+            latest.extend(pairs);
+            self.latest = Some(latest);
+        }
+        let known = self.latest.as_ref().and_then(|latest| latest.get(&code));
+        Ok(known.copied().unwrap_or(code))
     }
-    let may_be = one.lua && other.lua && !one.main && !other.main && one.source == other.source;
-    if !may_be {
-        return Ok(false);
+
+    /// Are both closures of one function expression, of one version of its file or of two?
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn is_one(
+        &mut self,
+        vm: &mut Vm,
+        lineage: Option<Lineage>,
+        a: Ref,
+        b: Ref,
+    ) -> Result<bool> {
+        let (Some(one), Some(other)) = (vm.info(a)?, vm.info(b)?) else {
+            return Ok(false);
+        };
+        if one == other {
+            return Ok(true);
+        }
+        let may_be = one.lua && other.lua && !one.main && !other.main && one.source == other.source;
+        if !may_be {
+            return Ok(false);
+        }
+        let (Some(one), Some(other)) = (code_of(vm, a)?, code_of(vm, b)?) else {
+            return Ok(false);
+        };
+        if one == other {
+            return Ok(true);
+        }
+        let Some(lineage) = lineage else {
+            return Ok(false);
+        };
+        Ok(self.latest(vm, lineage, one)? == self.latest(vm, lineage, other)?)
     }
-    let (Some(one), Some(other)) = (code_of(vm, a)?, code_of(vm, b)?) else {
-        return Ok(false);
-    };
-    if one == other {
-        return Ok(true);
-    }
-    let Some(lineage) = lineage else {
-        return Ok(false);
-    };
-    let pairs = all(vm, lineage)?;
-    let latest = |code: u64| {
-        let mut known = pairs.iter();
-        let known = known.find(|(former, _)| *former == code);
-        known.map_or(code, |(_, latest)| *latest)
-    };
-    Ok(latest(one) == latest(other))
 }

@@ -9,6 +9,7 @@
 
 mod closing;
 mod events;
+mod former;
 mod left;
 mod names;
 mod past;
@@ -23,7 +24,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::code::Chunk;
 use crate::lua::calls::{self, CallFrame, Watcher};
 use crate::lua::tracker::Creations;
-use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Vm};
+use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Version, Vm};
 use crate::lua::write::{Op, Permit};
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
@@ -33,6 +34,7 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 use closing::Ending;
+use former::{BothTexts, ByText};
 use left::NamedTables;
 use names::FunctionNames;
 pub use past::Past;
@@ -86,6 +88,10 @@ struct OpenCall {
     name: (String, &'static str),
     function: Ref,
     args: Kept<Ref>,
+    /// The main function of the chunk made it.
+    by_main: bool,
+    /// What the texts say of it.
+    by_text: ByText,
     given: CallArguments,
     /// Functions that were entered, by address: their names (constants) count as keys.
     entered: FxHashSet<usize>,
@@ -160,6 +166,8 @@ pub struct Left {
     pub functions: Vec<(i32, i32)>,
     /// For the report.
     pub calls: Calls,
+    /// The version of the last load, if that was read.
+    pub last: Option<Version>,
 }
 
 /// An older registration, to which a call of the load may answer yet.
@@ -168,6 +176,18 @@ enum OlderRegistration {
     Objects(Vec<usize>),
     /// An entry of a table, with what it holds.
     Entry(Ref, KeyValue),
+}
+
+/// What is known of the calls of the module's last load.
+pub struct LastCalls<'a> {
+    /// Those that are on record.
+    pub recorded: Option<Recorded>,
+    /// Which functions are generations of one.
+    pub lineage: Option<Lineage>,
+    /// Its main function, or nil.
+    pub main: Ref,
+    /// The version of the file that is kept: its own, or an older one.
+    pub version: Option<&'a Version>,
 }
 
 /// What is known of the calls of a chunk that is running.
@@ -209,6 +229,13 @@ pub struct Effects<'a> {
     calls: Calls,
     recorded: Option<Recorded>,
     lineage: Option<Lineage>,
+    /// The main function of the last load, and what is kept of a version.
+    last_main: Ref,
+    last_version: Option<&'a Version>,
+    /// The version of the last load, if that was read for this.
+    read_version: Option<Version>,
+    /// The calls of both texts, once they were asked for.
+    texts: Option<Option<Box<BothTexts>>>,
     /// Entries that were looked at for what a call has placed somewhere else.
     searched: usize,
     /// How callers have named functions, by their addresses, and how often that was asked.
@@ -231,7 +258,7 @@ impl<'a> Effects<'a> {
         chunk: Option<&'a Chunk>,
         ownership: &'a mut Ownership,
         main: usize,
-        (recorded, lineage): (Option<Recorded>, Option<Lineage>),
+        last: LastCalls<'a>,
     ) -> Effects<'a> {
         Effects {
             permit,
@@ -257,8 +284,12 @@ impl<'a> Effects<'a> {
             handed: FxHashSet::default(),
             older: FxHashSet::default(),
             calls: Calls::default(),
-            recorded,
-            lineage,
+            recorded: last.recorded,
+            lineage: last.lineage,
+            last_main: last.main,
+            last_version: last.version,
+            read_version: None,
+            texts: None,
             searched: 0,
             names_of_callees: FxHashMap::default(),
             named: 0,

@@ -16,7 +16,7 @@ use crate::lua::vm::{Kind, Ref, Val, Version, Vm};
 use crate::lua::write::Permit;
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
-use crate::stages::effects::{Effects, Exchange, Left, Recorded};
+use crate::stages::effects::{Effects, Exchange, LastCalls, Left, Recorded};
 use crate::stages::find::{ChunkSource, Context, Found};
 use crate::stages::snapshot::{self, Change, Modules, Snapshot};
 use crate::support::error::{Error, Result, without_text};
@@ -73,7 +73,9 @@ pub struct LastLoad {
     pub calls: Option<Recorded>,
     /// Which functions are generations of one.
     pub lineage: Option<Lineage>,
-    /// Its file.
+    /// Its main function, or nil.
+    pub main: Ref,
+    /// The version that is kept.
     pub version: Option<Version>,
 }
 
@@ -122,7 +124,7 @@ pub fn load(
     context: &Context,
     found: &mut Found,
     modules: Modules,
-    last: LastLoad,
+    mut last: LastLoad,
     around: [Ref; 2],
 ) -> Result<Loaded> {
     let (version, mut chunk) = compile(vm, context, found, last.version.as_ref())?;
@@ -131,7 +133,7 @@ pub fn load(
         Some(chunk) => chunk.unmet()?,
         None => MetFunctions::default(),
     };
-    let mut ownership = ownership_of(vm, context, main, last.source)?;
+    let mut ownership = ownership_of(vm, context, main, last.source.take())?;
     let has_functions = chunk.as_ref().is_none_or(|chunk| chunk.functions() > 1);
     if ownership.is_cut && has_functions {
         vm.limits.meet(
@@ -150,7 +152,15 @@ pub fn load(
         modules,
         [main, found.data],
         &mut ownership,
-        (chunk.as_deref(), last.calls, last.lineage),
+        (
+            chunk.as_deref(),
+            LastCalls {
+                recorded: last.calls.take(),
+                lineage: last.lineage,
+                main: last.main,
+                version: last.version.as_ref(),
+            },
+        ),
     );
     let told = call_host(vm, context, "after", after);
     let ran = ran?;
@@ -161,7 +171,7 @@ pub fn load(
         mut changes,
         snapshot,
         fresh,
-        left,
+        mut left,
     } = ran;
     meet_cut(vm, &snapshot, &compiled)?;
     let names_loaded = chunk
@@ -200,8 +210,8 @@ pub fn load(
         met,
         main,
         compiled,
-        last_main: Ref::NIL,
-        last: last.version,
+        last_main: last.main,
+        last: left.last.take().or(last.version),
         was_reloaded: false,
         environment,
         left,
@@ -263,22 +273,14 @@ fn run_chunk(
     modules: Modules,
     [main, data]: [Ref; 2],
     ownership: &mut Ownership,
-    (chunk, recorded, lineage): (Option<&Chunk>, Option<Recorded>, Option<Lineage>),
+    (chunk, last): (Option<&Chunk>, LastCalls<'_>),
 ) -> Result<RanChunk> {
     let nothing = Chunk::default();
     vm.reserve(chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
     let mut snapshot = Snapshot::of(vm, context, modules, chunk.unwrap_or(&nothing), ownership)?;
     let address = vm.val(main).addr;
-    let mut effects = Effects::new(
-        permit,
-        context,
-        &snapshot,
-        chunk,
-        ownership,
-        address,
-        (recorded, lineage),
-    );
+    let mut effects = Effects::new(permit, context, &snapshot, chunk, ownership, address, last);
     // From here to `put_back` nothing may get past: neither an error nor a panic.
     let ran = run(vm, main, [context.name, data], expected, &mut effects);
     let (outcome, fresh) = (ran.outcome, ran.fresh);

@@ -359,7 +359,7 @@ impl Pairing {
             known,
             met1: DenseMap::default(),
             assigned: Assigned::default(),
-            nesting: Nesting::default(),
+            nesting: Nesting::new(lineage),
             lineage,
             base,
             paths: FxHashMap::default(),
@@ -568,6 +568,7 @@ pub fn pair(
         change_sites: FxHashMap::default(),
         imports: imports::Imports::default(),
         lineage,
+        edits: edits::KnownEdits::default(),
         renames,
         identity: identity::Identity::default(),
         graph: incoming_graph::IncomingGraph::default(),
@@ -637,6 +638,7 @@ struct Pairer<'a> {
     change_sites: FxHashMap<u32, SiteId>,
     imports: imports::Imports,
     lineage: Lineage,
+    edits: edits::KnownEdits,
     /// What the user says is called otherwise: the former name and the new one.
     renames: Vec<(Ref, Ref)>,
     /// Which expression of which version made an object.

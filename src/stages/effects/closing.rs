@@ -2,6 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::former::ByText;
 use super::names::NameSources;
 use super::past::{Past, Spot, Write};
 use super::record::Recorded;
@@ -286,9 +287,20 @@ impl Effects<'_> {
         call: &mut OpenCall,
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
-        let (mut found, mut cut) = self.searching(vm, made, &call.given, |search| {
-            Ok((search.find(writes)?, search.cut))
-        })?;
+        if call.label.is_none() && self.are_recorded(vm, call.function) {
+            call.label = Some(self.label(vm, made, call)?);
+        }
+        call.by_text = match self.is_recorded(vm, made, call)? {
+            true => ByText::Unknown,
+            false => self.by_text(vm, call)?,
+        };
+        let is_new = call.by_text == ByText::New;
+        let (mut found, mut cut) = (None, None);
+        if !is_new || self.tells_all(vm, made, call, writes)? {
+            (found, cut) = self.searching(vm, made, &call.given, |search| {
+                Ok((search.find(writes)?, search.cut))
+            })?;
+        }
         let recorded = match found {
             Some(_) => Some(0),
             None => self.recorded_alike(vm, made, call)?,
@@ -420,8 +432,15 @@ impl Effects<'_> {
                 )
             })?;
         }
+        if call.by_text == ByText::Edited {
+            self.take_former(vm, call);
+        }
         if let Some(recorded) = &mut self.recorded {
-            recorded.rename(&record::line(&label, call.given.digest))?;
+            let is_known = recorded.rename(&record::line(&label, call.given.digest))?;
+            if !is_known && call.by_text != ByText::Edited {
+                let of = vm.val(call.function).addr;
+                recorded.note_taken(of)?;
+            }
         }
         self.note(Registered::Before, call, label)
     }
@@ -507,6 +526,9 @@ impl Effects<'_> {
         made: Creations<'_>,
         call: &OpenCall,
     ) -> Result<Option<u32>> {
+        if call.by_text == ByText::New {
+            return Ok(Some(0));
+        }
         if !self.are_recorded(vm, call.function) {
             return Ok(None);
         }
@@ -532,6 +554,13 @@ impl Effects<'_> {
 
     /// The program has taken the entry of a recorded call away since. It stays away.
     fn is_removed(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
+        // Another call, which the last load did not make, may have got its entry.
+        let of = vm.val(call.function).addr;
+        if let Some(recorded) = &mut self.recorded
+            && recorded.give_back(of)
+        {
+            return Ok(false);
+        }
         // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put
         // the file's function for is not taken away.)
         for number in &call.touched {

@@ -90,14 +90,22 @@ impl Effects<'_> {
 
     /// The nearest function in Lua that is running.
     pub(super) fn caller(&self) -> Option<Role> {
-        let running = self
+        self.nearest().map(|activation| activation.role)
+    }
+
+    /// Is it the main function of the chunk that calls?
+    pub(super) fn is_called_by_main(&self) -> bool {
+        let nearest = self.nearest();
+        nearest.is_some_and(|nearest| nearest.addr == self.chunk_at.1)
+    }
+
+    fn nearest(&self) -> Option<&Activation> {
+        let mut running = self
             .active
             .iter()
             .rev()
             .flat_map(|(_, running)| running.iter().rev());
-        running
-            .map(|activation| activation.role)
-            .find(|role| *role != Role::Between)
+        running.find(|activation| activation.role != Role::Between)
     }
 
     fn is_within_dependency(&self) -> bool {

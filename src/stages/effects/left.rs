@@ -4,7 +4,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::past::{Past, Spot, Write};
-use super::{Effects, Exchange, Left, Logged, OlderRegistration};
+use super::{Effects, Exchange, Left, Logged, OlderRegistration, former};
 use crate::lua::heap::Place;
 use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
 use crate::lua::write::Op;
@@ -86,20 +86,21 @@ impl Effects<'_> {
             threads,
             mut calls,
             recorded,
+            texts,
+            read_version,
             handed,
             nameable,
             ..
         } = self;
         fault::point()?;
-        if let Some(recorded) = recorded {
-            calls.gone = recorded.rest()?;
-        }
+        calls.gone = former::gone(recorded, texts)?;
         let mut left = Left {
             pairs,
             given,
             functions,
             threads,
             calls,
+            last: read_version,
             ..Left::default()
         };
         let named = nameable.map_or_else(|| NamedTables::of(vm, snapshot), Ok)?;

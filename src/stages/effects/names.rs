@@ -6,6 +6,7 @@ use crate::code::{Chunk, Digest};
 use crate::lua::calls;
 use crate::lua::tracker::Creations;
 use crate::lua::vm::{KeyValue, Kind, Ref, SourceId, Vm};
+use crate::model::edits::KnownEdits;
 use crate::model::lineage::Lineage;
 use crate::model::ownership::Ownership;
 use crate::stages::snapshot::Snapshot;
@@ -60,6 +61,8 @@ pub struct FunctionNames {
     pub answers: FxHashMap<usize, Ref>,
     answered: FxHashMap<usize, usize>,
     ready: bool,
+    /// Which code became which.
+    pub edits: KnownEdits,
 }
 
 /// What the names are read from.

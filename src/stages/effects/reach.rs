@@ -34,6 +34,7 @@ impl Effects<'_> {
             name: self.name(vm, frame)?,
             function: frame.function(vm)?,
             args,
+            by_main: self.is_called_by_main(),
             ..OpenCall::default()
         };
         for arg in args.iter() {

@@ -100,15 +100,27 @@ pub(super) fn line(label: &str, digest: u64) -> String {
     format!("{label}{END_OF_LABEL}{digest:x}")
 }
 
-/// The text of a line without the numbers and booleans in it that are no part of a string.
-fn shape(line: &[u8]) -> String {
+/// What of a call's text tells it from others.
+#[derive(Clone, Copy)]
+enum Telling {
+    /// All but numbers and booleans that are no part of a string.
+    Names,
+    /// Strings alone: the file may call the functions by other names.
+    Strings,
+}
+
+/// What of the text of a line tells.
+fn shape(line: &[u8], telling: Telling) -> String {
     let line = String::from_utf8_lossy(line);
     let label = line.split(END_OF_LABEL).next().unwrap_or_default();
     let (mut shape, mut in_string) = (String::new(), false);
     for piece in label.split_inclusive(['"', '(', ')', ' ', ',']) {
         let word = piece.trim_end_matches(['"', '(', ')', ' ', ',']);
-        let is_value = word.parse::<f64>().is_ok() || matches!(word, "true" | "false");
-        let kept = if in_string || !is_value {
+        let is_dropped = match telling {
+            Telling::Names => word.parse::<f64>().is_ok() || matches!(word, "true" | "false"),
+            Telling::Strings => true,
+        };
+        let kept = if in_string || !is_dropped {
             piece
         } else {
             piece.get(word.len()..).unwrap_or("")
@@ -129,8 +141,10 @@ pub struct Recorded {
     pub(super) calls: FxHashMap<Vec<u8>, Times>,
     /// The functions that were called, by address.
     pub(super) functions: FxHashSet<usize>,
-    /// The lines by their shapes; made when they are first needed.
-    alike: Option<FxHashMap<String, Alike>>,
+    /// How many entries of calls of each function others have got.
+    taken: FxHashMap<usize, u32>,
+    /// The lines by their shapes, for each way to tell them; made when they are first needed.
+    alike: [Option<FxHashMap<String, Alike>>; 2],
 }
 
 /// How often a call was made, and how many of these nobody has taken off.
@@ -190,40 +204,72 @@ impl Recorded {
     }
 
     /// A repeat that was given something else than in the last load, such as another number, counts
-    /// as the call that was made then; of several as the first in the order of their texts.
-    pub(super) fn rename(&mut self, line: &str) -> Result<()> {
+    /// as the call that was made then; of several as the first in the order of their texts. False
+    /// if there is none.
+    pub(super) fn rename(&mut self, line: &str) -> Result<bool> {
         if self.has(line) {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(other) = self.alike(line)?.and_then(|alike| alike.left.last()) else {
-            return Ok(());
+        let mut other = None;
+        for telling in [Telling::Names, Telling::Strings] {
+            if other.is_none() {
+                let alike = self.alike(line, telling)?;
+                let last = alike.and_then(|alike| alike.left.last());
+                other = last.map(|line| copied(line)).transpose()?;
+            }
+        }
+        let Some(other) = other else {
+            return Ok(false);
         };
-        let other = copied(other)?;
         if let Some(count) = self.calls.get_mut(&other) {
             count.left -= 1;
         }
         self.calls.try_reserve(1)?;
         let renamed = self.calls.entry(copied(line.as_bytes())?);
         renamed.or_default().left += 1;
+        Ok(true)
+    }
+
+    /// A repeat of the function at this address that the load did not make has got the entry of
+    /// another one.
+    pub(super) fn note_taken(&mut self, function: usize) -> Result<()> {
+        self.taken.try_reserve(1)?;
+        *self.taken.entry(function).or_default() += 1;
         Ok(())
+    }
+
+    /// Has such a repeat got the entry of one that the load made? It is asked once for each.
+    pub(super) fn give_back(&mut self, function: usize) -> bool {
+        let taken = self.taken.get_mut(&function).filter(|taken| **taken > 0);
+        taken.is_some_and(|taken| {
+            *taken -= 1;
+            true
+        })
     }
 
     /// How many calls of this text, numbers apart, the load made; none if each of them has been
     /// taken off.
     pub(super) fn made_alike(&mut self, label: &str) -> Result<u32> {
-        let alike = self.alike(label)?;
+        let alike = self.alike(label, Telling::Names)?;
         Ok(alike.map_or(0, |alike| match alike.left.is_empty() {
             true => 0,
             false => alike.made,
         }))
     }
 
-    fn alike(&mut self, line: &str) -> Result<Option<&Alike>> {
-        if self.alike.is_none() {
-            self.alike = Some(self.by_shape()?);
+    fn alike(&mut self, line: &str, telling: Telling) -> Result<Option<&Alike>> {
+        if let Some(None) = self.alike.get(telling as usize) {
+            let by_shape = self.by_shape(telling)?;
+            if let Some(alike) = self.alike.get_mut(telling as usize) {
+                *alike = Some(by_shape);
+            }
         }
-        let by_shape = self.alike.as_mut();
-        let alike = by_shape.and_then(|by_shape| by_shape.get_mut(&shape(line.as_bytes())));
+        let by_shape = self
+            .alike
+            .get_mut(telling as usize)
+            .and_then(Option::as_mut);
+        let shape = shape(line.as_bytes(), telling);
+        let alike = by_shape.and_then(|by_shape| by_shape.get_mut(&shape));
         Ok(alike.map(|alike| {
             let is_taken =
                 |line: &Vec<u8>| self.calls.get(line).is_none_or(|count| count.left == 0);
@@ -234,7 +280,7 @@ impl Recorded {
         }))
     }
 
-    fn by_shape(&self) -> Result<FxHashMap<String, Alike>> {
+    fn by_shape(&self, telling: Telling) -> Result<FxHashMap<String, Alike>> {
         let mut lines = Vec::new();
         for (line, count) in &self.calls {
             lines.try_push((copied(line)?, count.made))?;
@@ -243,7 +289,7 @@ impl Recorded {
         let mut by_shape: FxHashMap<String, Alike> = FxHashMap::default();
         for (line, made) in lines {
             by_shape.try_reserve(1)?;
-            let alike = by_shape.entry(shape(&line)).or_default();
+            let alike = by_shape.entry(shape(&line, telling)).or_default();
             alike.made += made;
             alike.left.try_push(line)?;
         }

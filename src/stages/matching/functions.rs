@@ -6,7 +6,6 @@ use super::cells::{Name, NamedUpvalue, Upvalues};
 use super::{Edge, Pairer, incoming_graph};
 use crate::code::{Profile, UpvalueSet};
 use crate::lua::vm::{Info, Ref};
-use crate::model::edits;
 use crate::model::lineage::Lineage;
 use crate::model::objects::DenseMap;
 use crate::model::objects::RunningFunction;
@@ -272,7 +271,7 @@ impl Pairer<'_> {
             return Ok(false);
         }
         let (old, new) = (old.at, new.at);
-        edits::is_one(self.vm, Some(self.lineage), old, new)
+        self.edits.is_one(self.vm, Some(self.lineage), old, new)
     }
 
     /// Have neither of two functions that were met a partner?

@@ -2,14 +2,15 @@
 //! when that one ran.
 //!
 //! Lines tell it, and code where several functions stand on the very same lines (`function M.set(n)
-//! f = function() return n end end`).
+//! f = function() return n end end`), or where both may be of different versions of the text.
 
 use std::cmp::Reverse;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Digest;
 use crate::lua::vm::{Info, Ref, SourceId, Vm};
+use crate::model::lineage::Lineage;
 use crate::stages::matching::Function1;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
@@ -58,6 +59,19 @@ impl Run {
         (outer.0 == lines.0 && lines.2.0 <= outer.2.0).then_some(*outer)
     }
 
+    /// The codes whose lines these are within, the outermost one's first; `outer` has its lines.
+    fn around_within(
+        &self,
+        outer: Lines,
+        lines: Lines,
+    ) -> impl Iterator<Item = (FunctionCode, Ref)> {
+        let start = self.codes.partition_point(|((other, _), _)| *other < outer);
+        let rest = self.codes.iter().skip(start);
+        rest.take_while(move |((other, _), _)| *other < lines)
+            .filter(move |((other, _), _)| lines.2.0 <= other.2.0)
+            .copied()
+    }
+
     /// The codes on these very lines.
     fn on(&self, lines: Lines) -> impl Iterator<Item = (FunctionCode, Ref)> {
         let start = self.codes.partition_point(|((other, _), _)| *other < lines);
@@ -68,8 +82,8 @@ impl Run {
 }
 
 /// The module's own running functions, by where they stand.
-#[derive(Default)]
 pub struct Nesting {
+    lineage: Lineage,
     /// How many running functions are in the lists.
     met: usize,
     /// The longest first: few, as two of about one length become one.
@@ -78,9 +92,23 @@ pub struct Nesting {
     read: FxHashSet<FunctionCode>,
     /// …and these, exactly.
     nested: FxHashSet<u64>,
+    /// What is nested in a code, by digests without lines; none where it cannot be read.
+    inside: FxHashMap<FunctionCode, Option<FxHashSet<u64>>>,
 }
 
 impl Nesting {
+    /// Of no function so far.
+    pub fn new(lineage: Lineage) -> Nesting {
+        Nesting {
+            lineage,
+            met: 0,
+            runs: Vec::new(),
+            read: FxHashSet::default(),
+            nested: FxHashSet::default(),
+            inside: FxHashMap::default(),
+        }
+    }
+
     /// Adds the functions that were met since the last call.
     fn read(&mut self, old: &[Function1]) -> Result<()> {
         let new = old.iter().skip(self.met).filter(|old| old.own);
@@ -111,12 +139,23 @@ impl Nesting {
         self.read(old)?;
         let lines = lines(info);
         let own = (lines, digest);
-        let mut is_known = false;
-        for outer in self.runs.iter().filter_map(|run| run.around(lines)) {
-            if outer != lines {
-                return Ok(true);
+        let (mut is_known, mut around) = (false, Vec::new());
+        for run in &self.runs {
+            let Some(outer) = run.around(lines) else {
+                continue;
+            };
+            if outer == lines {
+                is_known = true;
+            } else {
+                for code in run.around_within(outer, lines) {
+                    around.try_push(code)?;
+                }
             }
-            is_known = true;
+        }
+        if !around.is_empty() {
+            // What a load has placed may be of another version than what stands around it.
+            let is_noted = self.lineage.number(vm, function).is_some();
+            return Ok(!is_noted || self.is_in_code(vm, function, around)?);
         }
         let mut on_lines = Vec::new();
         for code in self.runs.iter().flat_map(|run| run.on(lines)) {
@@ -138,6 +177,37 @@ impl Nesting {
             .tree_of(function)?
             .and_then(|tree| Some(tree.get(0)?.exact));
         Ok(exact.is_none_or(|exact| self.nested.contains(&exact)))
+    }
+
+    /// Does one of these codes have the function's code in it? True if one cannot be read.
+    fn is_in_code(
+        &mut self,
+        vm: &mut Vm,
+        function: Ref,
+        around: Vec<(FunctionCode, Ref)>,
+    ) -> Result<bool> {
+        let tree = vm.tree_of(function)?;
+        let Some(digest) = tree.and_then(|tree| Some(tree.get(0)?.digest)) else {
+            return Ok(true);
+        };
+        for (code, at) in around {
+            if !self.inside.contains_key(&code) {
+                let mut inside = None;
+                if let Some(tree) = vm.tree_of(at)? {
+                    let nested = (1..tree.len()).filter_map(|number| tree.get(number));
+                    let known = inside.insert(FxHashSet::default());
+                    for nested in nested {
+                        known.try_insert_value(nested.digest, ())?;
+                    }
+                }
+                self.inside.try_insert_value(code, inside)?;
+            }
+            let inside = self.inside.get(&code).and_then(Option::as_ref);
+            if inside.is_none_or(|inside| inside.contains(&digest)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The same for one of `old`.

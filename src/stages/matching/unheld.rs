@@ -77,8 +77,9 @@ impl Pairer<'_> {
                 None => continue,
             };
             self.out.warnings.try_push(format!(
-                "{}: {name} (line {}) was edited, and nothing of the module leads to it, so what \
-                 others hold of it runs the old code: reload with scope = \"vm\" (R5.8)",
+                "{}: {name} (line {}) was edited, and nothing of the module leads to it: where \
+                 others hold it, they run the old code; reload with scope = \"vm\" to replace it \
+                 there (R5.8)",
                 self.context.title, lines.0
             ))?;
         }

@@ -16,7 +16,6 @@ use crate::code::Profile;
 use crate::lua::heap::Place;
 use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::model::base;
-use crate::model::edits;
 use crate::model::options::{Options, OverOwn};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
@@ -189,7 +188,8 @@ impl Pairer<'_> {
         if known.is_some_and(|known| known.own) {
             return Ok(false);
         }
-        Ok(!self.is_own_function(old)? && !edits::is_one(self.vm, Some(self.lineage), old, new)?)
+        let lineage = Some(self.lineage);
+        Ok(!self.is_own_function(old)? && !self.edits.is_one(self.vm, lineage, old, new)?)
     }
 
     /// Is it a table that an external function makes callable?
@@ -424,7 +424,7 @@ impl Pairer<'_> {
     /// Has the factory of another module made this function that made the incoming one?
     fn is_twin(&mut self, looked: &Looked, at: Ref) -> Result<bool> {
         match looked.twin {
-            Some(twin) => edits::is_one(self.vm, Some(self.lineage), at, twin),
+            Some(twin) => self.edits.is_one(self.vm, Some(self.lineage), at, twin),
             None => Ok(false),
         }
     }

@@ -4,7 +4,6 @@ use super::super::names::MatchStrength;
 use super::{Assignment, Guess, Latitude, MOST_NESTED, Search, Spotted};
 use crate::lua::heap::Place;
 use crate::lua::vm::{Info, KeyValue, Kind, Ref, Vm};
-use crate::model::edits;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -187,7 +186,10 @@ impl Search<'_> {
         };
         let codes = (self.vm.is_c_function(new), self.vm.is_c_function(old));
         let is_one = match codes {
-            (None, None) => edits::is_one(self.vm, self.sources.lineage, new, old)?,
+            (None, None) => {
+                let (edits, lineage) = (&mut self.names.edits, self.sources.lineage);
+                edits.is_one(self.vm, lineage, new, old)?
+            }
             (new, old) => new == old && a.upvalues == b.upvalues,
         };
         if !is_one {
