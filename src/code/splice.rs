@@ -14,6 +14,7 @@
 //! captures, and the constants that it has.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 
@@ -21,7 +22,7 @@ use super::cut::size;
 use super::definitions::Definitions;
 use super::reader::{Read, Reader, Stop, word};
 use super::text::{Difference, FUNCTION, Head, end_of, head, lines, places_of, the_function};
-use super::{MAX_DEPTH, op};
+use super::{Edited, MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -46,6 +47,8 @@ pub struct Main<'a> {
     pub(super) dump: &'a [u8],
     /// What is known of it.
     definitions: Option<&'a Definitions>,
+    /// Whether its text has a local with an attribute outside of functions, once that is known.
+    has_attribute: Option<&'a OnceLock<bool>>,
     code: &'a [u8],
     /// With their tags.
     constants: Vec<&'a [u8]>,
@@ -291,11 +294,17 @@ impl<'a> Main<'a> {
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn of(dump: &'a [u8], definitions: Option<&'a Definitions>) -> Result<Option<Main<'a>>> {
+    /// `has_attribute`: whether its text has a local with an attribute outside of functions.
+    pub fn of(
+        dump: &'a [u8],
+        definitions: Option<&'a Definitions>,
+        has_attribute: Option<&'a OnceLock<bool>>,
+    ) -> Result<Option<Main<'a>>> {
         let children = definitions.map(|known| known.outermost(dump)).transpose()?;
         let main = known(Main::read_with(dump, children.unwrap_or_default()))?;
         Ok(main.map(|main| Main {
             definitions,
+            has_attribute,
             ..main
         }))
     }
@@ -315,6 +324,7 @@ impl<'a> Main<'a> {
         let mut main = Main {
             dump,
             definitions: None,
+            has_attribute: None,
             code: &[],
             constants: Vec::new(),
             children,
@@ -431,7 +441,7 @@ impl EditFinder<'_> {
             return Ok(None);
         };
         let (child, begin, old, new) = found;
-        if has_attribute(self.old, self.main) {
+        if self.has_attribute() {
             return Ok(None);
         }
         let Some(Head {
@@ -471,6 +481,13 @@ impl EditFinder<'_> {
         end.iter().for_each(|part| piece.extend_from_slice(part));
         let longer = lines(new) as i32 - lines(old) as i32;
         Ok(Some((child, piece, longer)))
+    }
+
+    /// Has the old text a local with an attribute that stands in none of its functions?
+    fn has_attribute(&self) -> bool {
+        let find = || has_attribute(self.old, self.main);
+        let known = self.main.has_attribute;
+        known.map_or_else(find, |known| *known.get_or_init(find))
     }
 
     /// The one function of the main function that has the whole difference within it: its number,
@@ -567,6 +584,15 @@ impl Edit<'_> {
     /// [`Error::Memory`].
     pub fn splice(&self, piece: &[u8]) -> Result<Option<Vec<u8>>> {
         known(self.spliced(piece))
+    }
+
+    /// The function in the old dump and in the new one; none where others have moved as well, to
+    /// other lines.
+    pub fn edited(&self, spliced: &[u8]) -> Option<Edited> {
+        let old = self.main.children.get(self.child)?.bytes.clone();
+        let rest = self.main.dump.len() - old.len();
+        let new_length = spliced.len().checked_sub(rest)?;
+        (self.longer == 0).then_some(Edited { old, new_length })
     }
 
     fn spliced(&self, piece: &[u8]) -> Read<Vec<u8>> {

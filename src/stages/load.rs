@@ -22,7 +22,7 @@ use crate::stages::snapshot::{self, Change, Modules, Snapshot};
 use crate::support::error::{Error, Result, without_text};
 use crate::support::fault::{self, caught};
 use crate::support::limits::Where;
-use crate::support::mem::{TryPush, counted};
+use crate::support::mem::TryPush;
 
 /// Entries of the running object that are looked at for a function of the module's own.
 const MOST_LOOKED_AT: usize = 10_000;
@@ -98,14 +98,7 @@ fn compile(
                 })?
         }
     };
-    let compiled = &version.compiled;
-    let chunk = match &compiled.chunk {
-        Some(chunk) => Some(chunk.clone()),
-        None => {
-            let chunk = Chunk::read(compiled.dump.clone(), vm.secret())?;
-            chunk.map(counted).transpose()?
-        }
-    };
+    let chunk = version.compiled.chunk(vm.secret())?;
     Ok((version, chunk))
 }
 
@@ -125,7 +118,7 @@ pub fn load(
     last: LastLoad,
     around: [Ref; 2],
 ) -> Result<Loaded> {
-    let (version, mut chunk) = compile(vm, context, found, last.version.as_ref())?;
+    let (version, chunk) = compile(vm, context, found, last.version.as_ref())?;
     let Version { main, compiled } = version;
     let met = match &chunk {
         Some(chunk) => chunk.unmet()?,
@@ -167,9 +160,6 @@ pub fn load(
     let names_loaded = chunk
         .as_ref()
         .is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
-    if let Some(chunk) = chunk.as_mut().and_then(Arc::get_mut) {
-        chunk.forget_names();
-    }
     let value = match result_of(vm, context, returned, set)? {
         Ref::NIL
             if vm.val(returned).is_nil()

@@ -10,18 +10,21 @@ mod effort;
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use effort::pick;
 
 use super::Spliced;
+use crate::code::Chunk;
 use crate::code::compiled::Compiled;
 use crate::code::definitions::Definitions;
 use crate::code::splice::{Edit, Main, difference_in_meaning};
 use crate::code::stubs::Stubs;
-use crate::code::text::{Difference, all_functions};
+use crate::code::text::{Difference, all_functions, counts_lines};
 use crate::lua::given::GivenText;
 use crate::lua::testing::TestState;
 use crate::lua::vm::{DebugInfo, Vm};
+use crate::support::secret::Secret;
 
 fn number(variable: &str, default: u64) -> u64 {
     let value = std::env::var(variable).ok();
@@ -296,6 +299,8 @@ struct Tally {
     spliced: usize,
     /// Byte by byte what the compiler makes of the whole text.
     exact: usize,
+    /// What was known of the chunk has told all of the new one.
+    followed: usize,
     /// Functions of which the definitions of the old text have told all.
     taken_over: usize,
 }
@@ -331,8 +336,22 @@ impl Tally {
             dump,
             is_exact,
             functions,
+            edited,
         }) = &spliced
         {
+            if let Some(edited) = edited {
+                let secret = Secret::default();
+                let read = |dump: &Arc<Vec<u8>>| {
+                    let chunk = Chunk::read(dump.clone(), &secret).expect("memory");
+                    chunk.expect("a dump")
+                };
+                let dump = Arc::new(dump.clone());
+                let chunk = read(&last.dump).edited(&dump, edited, &secret);
+                if let Some(chunk) = chunk.expect("memory") {
+                    self.followed += 1;
+                    assert!(chunk.is_as(&read(&dump)), "{old}\n---- became\n{new}");
+                }
+            }
             if functions.is_some() {
                 let all = all_functions(new.as_bytes()).expect("memory");
                 assert_eq!(*functions, all, "functions differ:\n{new}");
@@ -381,6 +400,7 @@ fn a_spliced_dump_is_that_of_the_whole_text() {
     assert!(tally.compiled * 4 > tally.pairs, "{tally:?}");
     assert!(tally.spliced * 2 > tally.compiled, "{tally:?}");
     assert!(tally.taken_over > tally.compiled, "{tally:?}");
+    assert!(tally.followed * 8 > tally.exact, "{tally:?}");
 }
 
 /// Edits of one function that change the main function's code, constants or lines: each is spliced
@@ -536,10 +556,10 @@ do local c function M:k(x) c = function() return c, a end end end
             tried += 1;
             for new in [new.as_bytes(), all_new.as_bytes(), text] {
                 let texts = [OLD.as_bytes(), new];
-                let Some(difference) = Difference::of(texts[0], texts[1]) else {
+                let Some(difference) = Difference::of(texts[0], texts[1], || counts_lines(texts[0])) else {
                     continue;
                 };
-                let Some(main) = Main::of(dump, None).expect("memory") else {
+                let Some(main) = Main::of(dump, None, None).expect("memory") else {
                     return;
                 };
                 read += 1;
