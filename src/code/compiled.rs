@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::align::{Alignment, align};
 use super::definitions::Definitions;
-use super::splice::Main;
+use super::splice::{Known, Main, Piece};
 use super::text::{Outermost, counts_lines};
 use super::{Chunk, Edited};
 use crate::support::error::Result;
@@ -27,6 +27,8 @@ pub struct Compiled {
     has_attribute: OnceLock<bool>,
     /// The outermost functions of the text, if it was read for them.
     pub functions: Option<Vec<Outermost>>,
+    /// The function that was compiled alone, if one was.
+    pub piece: Option<Piece>,
     definitions: OnceLock<Option<Arc<Definitions>>>,
     /// Where states share it: how it answers to another version, the first that one asked for.
     alignment: OnceLock<(Arc<Definitions>, Arc<Alignment>)>,
@@ -47,6 +49,7 @@ impl Compiled {
             counts_lines: OnceLock::new(),
             has_attribute: OnceLock::new(),
             functions: None,
+            piece: None,
             definitions: OnceLock::new(),
             alignment: OnceLock::new(),
         })
@@ -97,8 +100,12 @@ impl Compiled {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn main(&self) -> Result<Option<Main<'_>>> {
-        let known = self.definitions.get().and_then(Option::as_deref);
-        Main::of(&self.dump, known, Some(&self.has_attribute))
+        let about = Known {
+            definitions: self.definitions.get().and_then(Option::as_deref),
+            has_attribute: Some(&self.has_attribute),
+            piece: self.piece.as_ref(),
+        };
+        Main::of(&self.dump, about)
     }
 
     /// Its definitions; none where the dump is not exactly that of Lua 5.4. Those of another

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use super::{DebugInfo, Ref, Version, Vm};
 use crate::code::Edited;
 use crate::code::compiled::Compiled;
-use crate::code::splice::Edit;
+use crate::code::splice::{Edit, Piece};
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, Outermost};
 use crate::lua::given::GivenText;
@@ -23,6 +23,8 @@ pub(super) struct Spliced {
     pub(super) functions: Option<Vec<Outermost>>,
     /// Where only one function differs from the older version, that one.
     pub(super) edited: Option<Edited>,
+    /// The function that was compiled alone, if one was.
+    pub(super) piece: Option<Piece>,
     /// Each byte is what the compiler makes of the whole text. Else the main function's constants
     /// may have other numbers.
     #[cfg_attr(not(test), allow(dead_code))]
@@ -84,6 +86,7 @@ impl Vm {
             if let Some(dump) = edit.splice(&piece)? {
                 return Ok(Some(Spliced {
                     edited: edit.edited(&dump),
+                    piece: Some(edit.into_piece()),
                     dump,
                     functions: None,
                     is_exact: true,
@@ -101,6 +104,7 @@ impl Vm {
             dump,
             functions: Some(stubs.functions),
             edited: None,
+            piece: None,
             is_exact: false,
         }))
     }

@@ -59,20 +59,24 @@ impl Vm {
             }
         }
         let (main, spliced) = self.compile_text(&code, chunk_name, last)?;
-        let (dump, functions, edited) = match spliced {
-            Some(spliced) => (spliced.dump, spliced.functions, spliced.edited),
+        let compiled = |dump, text| Compiled::new(copied(name)?, text, dump);
+        let mut compiled = match spliced {
+            Some(spliced) => {
+                let text = code.into_text().unwrap_or_default();
+                let mut compiled = compiled(spliced.dump, text)?;
+                compiled.functions = spliced.functions;
+                compiled.piece = spliced.piece;
+                if let (Some(last), Some(edited)) = (last, &spliced.edited) {
+                    compiled.follow(&last.compiled, edited, &self.secret)?;
+                }
+                compiled
+            }
             None => {
                 self.reserve_dump(code.bytes().len())?;
                 self.dump(main, DebugInfo::Keep)?;
-                (self.take_dump(), None, None)
+                compiled(self.take_dump(), code.into_text().unwrap_or_default())?
             }
         };
-        let text = code.into_text().unwrap_or_default();
-        let mut compiled = Compiled::new(copied(name)?, text, dump)?;
-        compiled.functions = functions;
-        if let (Some(last), Some(edited)) = (last, &edited) {
-            compiled.follow(&last.compiled, edited, &self.secret)?;
-        }
         compiled.is_shared = digest.is_some() && compiled.chunk(&self.secret)?.is_some();
         let compiled = mem::counted(compiled)?;
         if compiled.is_shared {
