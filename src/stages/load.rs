@@ -29,8 +29,9 @@ const MOST_LOOKED_AT: usize = 10_000;
 
 /// Values that a reload holds for each function, about…
 const HELD_PER_FUNCTION: usize = 6;
-/// …and for the globals, the standard libraries and the module's tables.
-const HELD_BESIDES: usize = 1000;
+/// …and for the globals, the standard libraries and the module's tables, of which a small module
+/// has few.
+const HELD_BESIDES: std::ops::Range<usize> = 400..1000;
 
 /// The incoming version, loaded; the running program is as it was.
 pub struct Loaded {
@@ -256,7 +257,8 @@ fn run_chunk(
     (chunk, recorded, lineage): (Option<&Chunk>, Option<Recorded>, Option<Lineage>),
 ) -> Result<RanChunk> {
     let nothing = Chunk::default();
-    vm.reserve(chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
+    let of_functions = chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION;
+    vm.reserve(of_functions + (HELD_BESIDES.start + of_functions).min(HELD_BESIDES.end))?;
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
     let mut snapshot = Snapshot::of(vm, context, modules, chunk.unwrap_or(&nothing), ownership)?;
     let address = vm.val(main).addr;
