@@ -128,7 +128,7 @@ describe("the collector (R2.2)", function()
           most = math.max(most, collectgarbage "count")
         end
         collectgarbage "incremental"
-        assert.is_true(most < 4 * start + 16 * 1024, ("from %.0f to %.0f KiB"):format(start, most))
+        assert.is_true(most < 2 * start + 4 * 1024, ("from %.0f to %.0f KiB"):format(start, most))
       end)
     end
   end

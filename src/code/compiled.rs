@@ -3,11 +3,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::Chunk;
 use super::align::{Alignment, align};
 use super::definitions::Definitions;
-use super::splice::Main;
-use super::text::Outermost;
+use super::splice::{Known, Main, Piece};
+use super::text::{Outermost, counts_lines};
+use super::{Chunk, Edited};
 use crate::support::error::Result;
 use crate::support::mem;
 use crate::support::secret::Secret;
@@ -20,10 +20,15 @@ pub struct Compiled {
     pub text: Vec<u8>,
     /// The binary form, with lines and names.
     pub dump: Arc<Vec<u8>>,
-    /// What is known of it, where states share it.
-    pub chunk: Option<Arc<Chunk>>,
+    /// States share it.
+    pub is_shared: bool,
+    chunk: OnceLock<Option<Arc<Chunk>>>,
+    counts_lines: OnceLock<bool>,
+    has_attribute: OnceLock<bool>,
     /// The outermost functions of the text, if it was read for them.
     pub functions: Option<Vec<Outermost>>,
+    /// The function that was compiled alone, if one was.
+    pub piece: Option<Piece>,
     definitions: OnceLock<Option<Arc<Definitions>>>,
     /// Where states share it: how it answers to another version, the first that one asked for.
     alignment: OnceLock<(Arc<Definitions>, Arc<Alignment>)>,
@@ -39,8 +44,12 @@ impl Compiled {
             name,
             text,
             dump: mem::counted(dump)?,
-            chunk: None,
+            is_shared: false,
+            chunk: OnceLock::new(),
+            counts_lines: OnceLock::new(),
+            has_attribute: OnceLock::new(),
             functions: None,
+            piece: None,
             definitions: OnceLock::new(),
             alignment: OnceLock::new(),
         })
@@ -51,13 +60,52 @@ impl Compiled {
         self.name.len() + self.text.len() + self.dump.len().saturating_mul(8)
     }
 
+    /// It differs from another version in the text of one function: what is known of that one is
+    /// known of it as well.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn follow(&self, former: &Compiled, edited: &Edited, secret: &Secret) -> Result<()> {
+        self.has_attribute.get_or_init(|| false);
+        self.counts_lines.get_or_init(|| true);
+        if let Some(Some(chunk)) = former.chunk.get()
+            && let Some(chunk) = chunk.edited(&self.dump, edited, secret)?
+        {
+            let chunk = mem::counted(chunk)?;
+            self.chunk.get_or_init(|| Some(chunk));
+        }
+        Ok(())
+    }
+
+    /// What is known of its code; none where the dump is not exactly that of Lua 5.4.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn chunk(&self, secret: &Secret) -> Result<Option<Arc<Chunk>>> {
+        if let Some(known) = self.chunk.get() {
+            return Ok(known.clone());
+        }
+        let made = Chunk::read(self.dump.clone(), secret)?;
+        let made = made.map(mem::counted).transpose()?;
+        Ok(self.chunk.get_or_init(|| made).clone())
+    }
+
+    /// Are line feeds all that ends its lines?
+    pub fn counts_lines(&self) -> bool {
+        *self.counts_lines.get_or_init(|| counts_lines(&self.text))
+    }
+
     /// Its main function; none where the dump is not exactly that of Lua 5.4.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn main(&self) -> Result<Option<Main<'_>>> {
-        let known = self.definitions.get().and_then(Option::as_deref);
-        Main::of(&self.dump, known)
+        let about = Known {
+            definitions: self.definitions.get().and_then(Option::as_deref),
+            has_attribute: Some(&self.has_attribute),
+            piece: self.piece.as_ref(),
+        };
+        Main::of(&self.dump, about)
     }
 
     /// Its definitions; none where the dump is not exactly that of Lua 5.4. Those of another
@@ -98,7 +146,7 @@ impl Compiled {
             return Ok(known.clone());
         }
         let made = mem::counted(align(base, incoming, &[])?)?;
-        if self.chunk.is_some() {
+        if self.is_shared {
             self.alignment.get_or_init(|| (base.clone(), made.clone()));
         }
         Ok(made)

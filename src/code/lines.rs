@@ -6,6 +6,7 @@ use crate::support::error::Result;
 
 /// Functions by their lines.
 #[derive(Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct ByLines {
     /// Sorted by lines once all are there; each pair of lines once.
     functions: Vec<OnLines>,
@@ -27,7 +28,7 @@ impl MetFunctions {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct OnLines {
     lines: (i32, i32),
     /// None where several functions stand on these lines.
@@ -77,6 +78,32 @@ impl ByLines {
             }
             is_twin
         });
+    }
+
+    /// The functions of a chunk of which the only one on its lines was edited, and is still the only
+    /// one there. The old and the new one come with all within it; they have the lines of the
+    /// `main` one alone. None where that is not so.
+    pub fn edited(&self, old: &ByLines, new: &ByLines) -> Result<Option<ByLines>> {
+        let span = |of: &ByLines| {
+            let last = of.functions.iter().map(|one| one.lines.1).max();
+            of.functions.first().map(|first| first.lines.0).zip(last)
+        };
+        let Some((first, last)) = span(old).filter(|lines| span(new) == Some(*lines)) else {
+            return Ok(None);
+        };
+        let start = self.functions.partition_point(|one| one.lines.0 < first);
+        let end = self.functions.partition_point(|one| one.lines.0 <= last);
+        let (before, rest) = self.functions.split_at(start);
+        let (was, after) = rest.split_at_checked(end - start).unwrap_or_default();
+        if was != old.functions {
+            return Ok(None);
+        }
+        let mut functions = Vec::new();
+        functions.try_reserve_exact(before.len() + new.functions.len() + after.len())?;
+        for part in [before, &new.functions, after] {
+            functions.extend_from_slice(part);
+        }
+        Ok(Some(ByLines { functions }))
     }
 
     /// The profiles that are known.

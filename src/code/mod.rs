@@ -14,6 +14,7 @@ pub mod constants;
 pub mod cut;
 pub mod definitions;
 mod dump;
+mod edited;
 mod grouped;
 mod lines;
 mod names;
@@ -33,6 +34,7 @@ pub mod tree;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use dump::Dump;
+pub use edited::Edited;
 pub use lines::MetFunctions;
 
 use lines::ByLines;
@@ -200,8 +202,7 @@ impl Profile {
 /// What is known of a chunk.
 #[derive(Default)]
 pub struct Chunk {
-    /// The dump, unless it is given up.
-    dump: Option<Dump>,
+    dump: Dump,
     /// The strings that occur as constants.
     names: DumpStrings,
     /// The integers that its code uses as keys.
@@ -219,13 +220,7 @@ impl Chunk {
         let mut chunk = Chunk::default();
         chunk.functions.reserve(dump.len() / 256)?;
         chunk.names.reserve(dump.len() / 96)?;
-        let mut scan = Scan {
-            chunk: &mut chunk,
-            secret,
-            loads: [(u32::MAX, 0); 256],
-            keys: Vec::new(),
-            has_keys: false,
-        };
+        let mut scan = Scan::new(&mut chunk, secret);
         let read = Reader::of(&dump).map(|mut reader| {
             reader
                 .function(0, &mut UpvalueSet::default(), secret, Some(&mut scan))
@@ -239,7 +234,7 @@ impl Chunk {
                 if !chunk.setters.is_sorted() {
                     chunk.setters.sort_unstable();
                 }
-                chunk.dump = Some(dump);
+                chunk.dump = dump;
                 Ok(Some(chunk))
             }
         }
@@ -261,7 +256,8 @@ impl Chunk {
         !self.functions.are_met(&self.setters, met)
     }
 
-    /// The digests of its functions, but for those that share their lines with others.
+    /// The digests of the functions in its main function, but for those that share their lines with
+    /// others.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         self.functions.profiles().map(|profile| profile.digest)
     }
@@ -278,13 +274,6 @@ impl Chunk {
             .is_some_and(|span| self.text(span) == name)
     }
 
-    /// Gives up the strings and integers, and the dump.
-    pub fn forget_names(&mut self) {
-        self.dump = None;
-        self.names = DumpStrings::default();
-        self.integers = FxHashSet::default();
-    }
-
     /// The strings that occur as constants.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.names.spans().map(|span| self.text(span))
@@ -292,11 +281,7 @@ impl Chunk {
 
     /// A part of the dump: where it stands, and its length.
     pub fn text(&self, span: (u32, u32)) -> &[u8] {
-        text_at(self.dump(), span)
-    }
-
-    fn dump(&self) -> &[u8] {
-        self.dump.as_deref().unwrap_or_default()
+        text_at(&self.dump, span)
     }
 }
 
@@ -346,7 +331,17 @@ struct Scan<'c> {
     has_keys: bool,
 }
 
-impl Scan<'_> {
+impl<'c> Scan<'c> {
+    fn new(chunk: &'c mut Chunk, secret: &'c Secret) -> Scan<'c> {
+        Scan {
+            chunk,
+            secret,
+            loads: [(u32::MAX, 0); 256],
+            keys: Vec::new(),
+            has_keys: false,
+        }
+    }
+
     /// Reads an instruction of the function with this number, which has so many constants.
     #[inline]
     fn instruction(&mut self, i: u32, function: u32, constants: usize) -> Read<()> {
@@ -521,25 +516,12 @@ impl<'a> Reader<'a> {
 
         for _ in 0..reader.count()? {
             *self = reader;
-            let mut inner = UpvalueSet::default();
-            let nested = self.function(depth + 1, &mut inner, secret, scan.as_deref_mut())?;
+            let nested = self.child(depth + 1, assigned, secret, scan.as_deref_mut())?;
             reader = *self;
             hash.write_u64(nested.digest.bits);
             exact.write_u64(nested.exact);
             // Where a function finds its own is the enclosing function's business.
             hash.write(nested.upvalues);
-            let mut sets_locals = false;
-            let descriptions = nested.upvalues.as_chunks().0;
-            inner.each(descriptions.len() as u8, |i| {
-                match descriptions.get(usize::from(i)) {
-                    Some([0, index, _]) => assigned.add(*index),
-                    Some([_, _, _]) => sets_locals = true,
-                    None => {}
-                }
-            });
-            if let Some(scan) = scan.as_deref_mut().filter(|_| sets_locals && depth == 0) {
-                scan.chunk.setters.try_push(nested.lines)?;
-            }
         }
         let debug = reader.position();
         reader.skip_debug()?;
@@ -555,7 +537,8 @@ impl<'a> Reader<'a> {
         );
         exact.write(reader.since(debug));
         let exact = exact.finish();
-        if let Some(scan) = scan {
+        // (Of the main function nobody asks for it, and each edit changes it.)
+        if let Some(scan) = scan.filter(|_| depth > 0) {
             let assigned = *assigned;
             let profile = Profile {
                 digest,
@@ -570,6 +553,33 @@ impl<'a> Reader<'a> {
             exact,
             upvalues,
         })
+    }
+
+    /// Reads a function that stands so deep in another one, and all within it. The upvalues of that
+    /// one that they assign go to `assigned`.
+    #[inline(always)]
+    fn child(
+        &mut self,
+        depth: u32,
+        assigned: &mut UpvalueSet,
+        secret: &Secret,
+        mut scan: Option<&mut Scan<'_>>,
+    ) -> Read<FunctionHeader<'a>> {
+        let mut inner = UpvalueSet::default();
+        let child = self.function(depth, &mut inner, secret, scan.as_deref_mut())?;
+        let mut sets_locals = false;
+        let descriptions = child.upvalues.as_chunks().0;
+        inner.each(descriptions.len() as u8, |i| {
+            match descriptions.get(usize::from(i)) {
+                Some([0, index, _]) => assigned.add(*index),
+                Some([_, _, _]) => sets_locals = true,
+                None => {}
+            }
+        });
+        if let Some(scan) = scan.filter(|_| sets_locals && depth == 1) {
+            scan.chunk.setters.try_push(child.lines)?;
+        }
+        Ok(child)
     }
 
     #[inline(always)]

@@ -1,9 +1,12 @@
 //! The strings that occur as constants in a dump, each once, in the order of their first
 //! occurrence.
 
+use rustc_hash::FxHashSet;
+
+use super::Edited;
 use super::reader::Read;
 use crate::support::error::Result;
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryInsert, TryPush, copied};
 
 /// Strings of a dump: where each stands. They are found by their hash; of two that have the same
 /// one, the first is known.
@@ -15,6 +18,7 @@ pub struct DumpStrings {
     places: Vec<u32>,
 }
 
+#[derive(Clone, Copy)]
 struct StringAt {
     hash: u64,
     span: (u32, u32),
@@ -81,6 +85,60 @@ impl DumpStrings {
             }
         }
         Ok(())
+    }
+
+    /// The strings of a dump in which a part was edited, which has the `new` ones now. None where
+    /// they are not known without a look at the rest.
+    pub fn edited(&self, new: &DumpStrings, edited: &Edited) -> Result<Option<DumpStrings>> {
+        let part = &edited.old;
+        let starts_before = |place: usize| {
+            let before = |name: &StringAt| (name.span.0 as usize) < place;
+            self.found.partition_point(before)
+        };
+        let (start, end) = (starts_before(part.start), starts_before(part.end));
+        let (before, rest) = self.found.split_at(start);
+        let (within, after) = rest.split_at_checked(end - start).unwrap_or_default();
+        // What is gone from the part may stand behind it.
+        if within.iter().any(|name| new.find(name.hash).is_err()) {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        found.try_reserve_exact(self.found.len() + new.found.len())?;
+        found.extend_from_slice(before);
+        let mut moved = FxHashSet::default();
+        for name in &new.found {
+            match self.find(name.hash) {
+                Ok(known) if (known.span.0 as usize) < part.start => continue,
+                Ok(known) if known.span.0 as usize >= part.end => {
+                    moved.try_insert_value(name.hash, ())?;
+                }
+                _ => {}
+            }
+            found.push(*name);
+        }
+        let is_same = within.iter().map(|name| name.hash);
+        let is_same = is_same.eq(found.iter().skip(start).map(|name| name.hash));
+        let by = edited.new_length as i64 - part.len() as i64;
+        found.extend(
+            after
+                .iter()
+                .filter(|name| moved.is_empty() || !moved.contains(&name.hash))
+                .map(|name| StringAt {
+                    span: ((i64::from(name.span.0) + by) as u32, name.span.1),
+                    ..*name
+                }),
+        );
+        let mut strings = DumpStrings {
+            found,
+            places: Vec::new(),
+        };
+        if is_same {
+            strings.places = copied(&self.places)?;
+        } else {
+            let count = strings.found.len() * 2;
+            strings.spread(count.max(self.places.len()))?;
+        }
+        Ok(Some(strings))
     }
 
     /// Where the string with this hash stands, and its length.

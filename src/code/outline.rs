@@ -77,10 +77,10 @@ impl Chunk {
     /// [`Error::Memory`].
     pub fn stored_names(&self) -> Result<Vec<NameOnLines>> {
         let mut names = Vec::new();
-        if let Some(outline) = Outline::read(self.dump())? {
+        if let Some(outline) = Outline::read(&self.dump)? {
             for stored in &outline.stored {
                 names.try_push((
-                    copied(text_at(self.dump(), stored.name))?,
+                    copied(text_at(&self.dump, stored.name))?,
                     (stored.line, stored.last),
                 ))?;
             }

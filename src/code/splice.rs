@@ -5,8 +5,9 @@
 //! directly in the main function, only this one is compiled, in a *piece*: a chunk that declares
 //! locals of the names and registers that the function sees, and makes it, as it is in the old
 //! text and in the new one. Unless the compiler makes of the old one exactly what the old dump has,
-//! nothing here holds, and the whole text is to be compiled. The result is, byte by byte, what the
-//! compiler makes of the whole text.
+//! nothing here holds, and the whole text is to be compiled. (What the old dump has may come from
+//! such a piece itself: then only the new one is in the piece.) The result is, byte by byte, what
+//! the compiler makes of the whole text.
 //!
 //! What the compiler makes of a function does not depend on what stands around it, but for its
 //! lines and the locals that it sees. What it makes of the main function depends on a function in
@@ -14,6 +15,7 @@
 //! captures, and the constants that it has.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 
@@ -21,7 +23,7 @@ use super::cut::size;
 use super::definitions::Definitions;
 use super::reader::{Read, Reader, Stop, word};
 use super::text::{Difference, FUNCTION, Head, end_of, head, lines, places_of, the_function};
-use super::{MAX_DEPTH, op};
+use super::{Edited, MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -44,8 +46,7 @@ const DEEPER: usize = 100;
 /// What the compiler has made of a main function.
 pub struct Main<'a> {
     pub(super) dump: &'a [u8],
-    /// What is known of it.
-    definitions: Option<&'a Definitions>,
+    known: Known<'a>,
     code: &'a [u8],
     /// With their tags.
     constants: Vec<&'a [u8]>,
@@ -57,6 +58,29 @@ pub struct Main<'a> {
     /// Where both stand in the dump: from the number of instructions on.
     lines: Range<usize>,
     pub(super) locals: Vec<DumpLocal<'a>>,
+}
+
+/// What is known of a main function and its text.
+#[derive(Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Its definitions.
+    pub definitions: Option<&'a Definitions>,
+    /// Whether its text has a local with an attribute outside of functions, once that was asked
+    /// for.
+    pub has_attribute: Option<&'a OnceLock<bool>>,
+    /// The function in it that was compiled in a piece.
+    pub piece: Option<&'a Piece>,
+}
+
+/// A function that was edited and compiled in a piece.
+#[derive(Clone, PartialEq)]
+pub struct Piece {
+    /// Its number among the children of the main function.
+    child: usize,
+    /// Where it stands in the text.
+    text: Range<usize>,
+    /// The locals that it sees, as the piece has declared them.
+    context: Vec<u8>,
 }
 
 /// A function that stands directly in the main function.
@@ -291,18 +315,20 @@ impl<'a> Main<'a> {
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn of(dump: &'a [u8], definitions: Option<&'a Definitions>) -> Result<Option<Main<'a>>> {
-        let children = definitions.map(|known| known.outermost(dump)).transpose()?;
-        let main = known(Main::read_with(dump, children.unwrap_or_default()))?;
+    pub fn of(dump: &'a [u8], about: Known<'a>) -> Result<Option<Main<'a>>> {
+        let children = about.definitions.map(|known| known.outermost(dump));
+        let children = children.transpose()?.unwrap_or_default();
+        let main = known(Main::read_with(dump, children))?;
         Ok(main.map(|main| Main {
-            definitions,
+            known: about,
             ..main
         }))
     }
 
     /// May one of its functions have this text?
     pub(super) fn may_have(&self, text: &[u8]) -> bool {
-        self.definitions
+        self.known
+            .definitions
             .is_none_or(|known| known.find(text).is_some())
     }
 
@@ -314,7 +340,7 @@ impl<'a> Main<'a> {
         let mut reader = Reader::of(dump).ok_or(Stop::Format)?;
         let mut main = Main {
             dump,
-            definitions: None,
+            known: Known::default(),
             code: &[],
             constants: Vec::new(),
             children,
@@ -387,10 +413,12 @@ fn captured(upvalues: &[u8]) -> impl Iterator<Item = u8> {
 pub struct Edit<'a> {
     /// The old main function.
     main: &'a Main<'a>,
-    /// Its number among the children of the main function.
-    child: usize,
     /// The piece, to be compiled under the name of the chunk.
     pub piece: Vec<u8>,
+    /// What is known of the new text's main function then.
+    new: Piece,
+    /// The piece has the function as it was in the old text, too.
+    has_old: bool,
     /// How many lines longer it is.
     longer: i32,
 }
@@ -403,16 +431,10 @@ impl<'a> Edit<'a> {
     /// [`Error::Memory`].
     pub fn find(
         difference: &Difference,
-        [old, new]: [&[u8]; 2],
+        [old, new]: [&'a [u8]; 2],
         main: &'a Main<'a>,
     ) -> Result<Option<Edit<'a>>> {
-        let found = EditFinder { old, new, main }.find(difference)?;
-        Ok(found.map(|(child, piece, longer)| Edit {
-            main,
-            child,
-            piece,
-            longer,
-        }))
+        EditFinder { old, new, main }.find(difference)
     }
 }
 
@@ -422,16 +444,13 @@ struct EditFinder<'a> {
     main: &'a Main<'a>,
 }
 
-/// The number of a function, the piece, and how many lines longer the function is.
-type FoundEdit = (usize, Vec<u8>, i32);
-
-impl EditFinder<'_> {
-    fn find(&self, difference: &Difference) -> Result<Option<FoundEdit>> {
+impl<'a> EditFinder<'a> {
+    fn find(&self, difference: &Difference) -> Result<Option<Edit<'a>>> {
         let Some(found) = self.enclosing(difference) else {
             return Ok(None);
         };
         let (child, begin, old, new) = found;
-        if has_attribute(self.old, self.main) {
+        if self.has_attribute() {
             return Ok(None);
         }
         let Some(Head {
@@ -452,13 +471,22 @@ impl EditFinder<'_> {
         if hides && (has_hidden(old) || has_hidden(new)) {
             return Ok(None);
         }
+        let place = |text: &[u8], context| Piece {
+            child,
+            text: begin..begin + text.len(),
+            context,
+        };
+        let now = place(old, context);
+        let has_old = self.main.known.piece != Some(&now);
         let mut piece = Vec::new();
-        piece.try_reserve_exact(context.len() + old.len() + new.len() + 2 * DEEPER + 64)?;
-        piece.extend_from_slice(&context);
+        piece.try_reserve_exact(now.context.len() + old.len() + new.len() + 2 * DEEPER + 64)?;
+        piece.extend_from_slice(&now.context);
         let (begin, end) = ([b'('; DEEPER], [b')'; DEEPER]);
         let (begin, end) = ([b"return ", &begin[..], b"{"], [b"}", &end[..]]);
         begin.iter().for_each(|part| piece.extend_from_slice(part));
-        for (before, text) in [(&b""[..], old), (b",", new)] {
+        let separator: &[u8] = if has_old { b"," } else { b"" };
+        let texts = [(&b""[..], old), (separator, new)];
+        for (before, text) in texts.into_iter().skip(usize::from(!has_old)) {
             let inside = text.get(paren + 1..).unwrap_or_default();
             let this: &[u8] = match (is_method, inside.trim_ascii_start().first()) {
                 (false, _) => b"",
@@ -470,7 +498,20 @@ impl EditFinder<'_> {
         }
         end.iter().for_each(|part| piece.extend_from_slice(part));
         let longer = lines(new) as i32 - lines(old) as i32;
-        Ok(Some((child, piece, longer)))
+        Ok(Some(Edit {
+            main: self.main,
+            piece,
+            new: place(new, now.context),
+            has_old,
+            longer,
+        }))
+    }
+
+    /// Has the old text a local with an attribute that stands in none of its functions?
+    fn has_attribute(&self) -> bool {
+        let find = || has_attribute(self.old, self.main);
+        let known = self.main.known.has_attribute;
+        known.map_or_else(find, |known| *known.get_or_init(find))
     }
 
     /// The one function of the main function that has the whole difference within it: its number,
@@ -569,14 +610,30 @@ impl Edit<'_> {
         known(self.spliced(piece))
     }
 
+    /// The function in the old dump and in the new one; none where others have moved as well, to
+    /// other lines.
+    pub fn edited(&self, spliced: &[u8]) -> Option<Edited> {
+        let old = self.main.children.get(self.new.child)?.bytes.clone();
+        let rest = self.main.dump.len() - old.len();
+        let new_length = spliced.len().checked_sub(rest)?;
+        (self.longer == 0).then_some(Edited { old, new_length })
+    }
+
+    /// What is known of the new text's main function then.
+    pub fn into_piece(self) -> Piece {
+        self.new
+    }
+
     fn spliced(&self, piece: &[u8]) -> Read<Vec<u8>> {
         let main = self.main;
         let dump = main.dump;
-        let child = main.children.get(self.child).ok_or(Stop::Format)?;
-        let (at, _) = main.closure(self.child).ok_or(Stop::Format)?;
+        let child = main.children.get(self.new.child).ok_or(Stop::Format)?;
+        let (at, _) = main.closure(self.new.child).ok_or(Stop::Format)?;
         let piece = Main::read(piece)?;
-        let [old, new] = &piece.children[..] else {
-            return Err(Stop::Format);
+        let (old, new) = match &piece.children[..] {
+            [old, new] if self.has_old => (Some(old), new),
+            [new] if !self.has_old => (None, new),
+            _ => return Err(Stop::Format),
         };
         let relocated = |one: &MainChild| -> Read<Vec<u8>> {
             let mut out = Vec::new();
@@ -586,7 +643,9 @@ impl Edit<'_> {
             Ok(out)
         };
         let was = dump.get(child.bytes.clone()).ok_or(Stop::Format)?;
-        if relocated(old)? != was {
+        if let Some(old) = old
+            && relocated(old)? != was
+        {
             return Err(Stop::Format);
         }
         let function = relocated(new)?;
@@ -602,7 +661,7 @@ impl Edit<'_> {
             put(&mut out, dump.get(child.bytes.end..).ok_or(Stop::Format)?)?;
             return Ok(out);
         }
-        for later in main.children.iter().skip(self.child + 1) {
+        for later in main.children.iter().skip(self.new.child + 1) {
             let mut reader = Reader::at(dump, later.bytes.start).ok_or(Stop::Format)?;
             reader.relocate(self.longer, 1, None, &mut out)?;
         }
@@ -638,7 +697,7 @@ impl Edit<'_> {
         }
         let any = |registers: &[bool; 256]| registers.contains(&true);
         let others = main.children.iter().enumerate();
-        let mut others = others.filter(|(number, _)| *number != self.child);
+        let mut others = others.filter(|(number, _)| *number != self.new.child);
         match any(&old) == any(&new) || others.any(|(_, child)| child.captures()) {
             true => Ok(()),
             false => Err(Stop::Format),
@@ -649,7 +708,7 @@ impl Edit<'_> {
     /// around it goes on at the line where it began.
     fn put_lines(&self, at: usize, out: &mut Vec<u8>) -> Read<()> {
         let main = self.main;
-        let child = main.children.get(self.child).ok_or(Stop::Format)?;
+        let child = main.children.get(self.new.child).ok_or(Stop::Format)?;
         if child.function.first == child.function.last {
             return Err(Stop::Format); // which side an instruction is on does not show
         }

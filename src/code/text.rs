@@ -3,6 +3,8 @@
 //! What is found is a guess, which whoever uses it compares with what the compiler has made of the
 //! text. Where something is not sure, nothing is found.
 
+use std::ops::Range;
+
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, copied};
 
@@ -20,11 +22,20 @@ pub struct Difference {
 impl Difference {
     /// Compares two texts; none where they have little in common, so that it is not worth while to
     /// look for more.
-    pub fn of(old: &[u8], new: &[u8]) -> Option<Difference> {
+    /// `old_counts_lines`: [`counts_lines`] of the old one.
+    pub fn of(
+        old: &[u8],
+        new: &[u8],
+        old_counts_lines: impl FnOnce() -> bool,
+    ) -> Option<Difference> {
         let (start, old_end, new_end) = difference(old, new);
         let is_little = |end: usize, text: &[u8]| end - start <= text.len() / 4 * 3;
-        let counts_lines = counts_lines(old) && counts_lines(new);
-        (is_little(old_end, old) && is_little(new_end, new) && counts_lines).then_some(Difference {
+        let edited = start.saturating_sub(1)..new_end;
+        (is_little(old_end, old)
+            && is_little(new_end, new)
+            && old_counts_lines()
+            && counts_lines_in(new, edited))
+        .then_some(Difference {
             start,
             old_end,
             new_end,
@@ -63,8 +74,15 @@ pub(super) fn difference(old: &[u8], new: &[u8]) -> (usize, usize, usize) {
 
 /// Are line feeds all that ends lines? (Lua takes `\r` for a line's end, and it together with a
 /// line feed for one.)
-pub(super) fn counts_lines(text: &[u8]) -> bool {
-    places_of(text, b'\r').all(|at| text.get(at + 1) == Some(&b'\n'))
+pub fn counts_lines(text: &[u8]) -> bool {
+    counts_lines_in(text, 0..text.len())
+}
+
+/// The same for a part of a text.
+fn counts_lines_in(text: &[u8], part: Range<usize>) -> bool {
+    let start = part.start;
+    let mut returns = places_of(text.get(part).unwrap_or_default(), b'\r');
+    returns.all(|at| text.get(start + at + 1) == Some(&b'\n'))
 }
 
 /// A text is looked through by blocks of so many bytes.

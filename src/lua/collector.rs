@@ -26,7 +26,7 @@ const MORE: c_int = 1 << 20;
 /// How often that is done, so that all of it can be taken back by one number.
 const MOST: u16 = 512;
 /// In KiB: what reloads may allocate within one cycle in any case.
-const FREE: i64 = 8 << 10;
+const FREE: i64 = 1 << 10;
 /// One part in so many of the program's memory: what reloads may allocate within one cycle where
 /// that is more.
 const SHARE: i64 = 4;

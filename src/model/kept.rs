@@ -48,7 +48,7 @@ pub fn keep(vm: &mut Vm, own: Ref, [name, object]: [Ref; 2], version: &Version) 
     let size = version.compiled.size();
     // Of many states each would keep a copy of what they do not share. What is made while the state
     // closes is never finalized, and its memory would be lost.
-    let is_shared = version.compiled.chunk.is_some();
+    let is_shared = version.compiled.is_shared;
     if size > MOST || shared::has_others() && !is_shared || vm.is_in_finalizer() {
         return Ok(());
     }

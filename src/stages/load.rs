@@ -22,15 +22,16 @@ use crate::stages::snapshot::{self, Change, Modules, Snapshot};
 use crate::support::error::{Error, Result, without_text};
 use crate::support::fault::{self, caught};
 use crate::support::limits::Where;
-use crate::support::mem::{TryPush, counted};
+use crate::support::mem::TryPush;
 
 /// Entries of the running object that are looked at for a function of the module's own.
 const MOST_LOOKED_AT: usize = 10_000;
 
 /// Values that a reload holds for each function, about…
 const HELD_PER_FUNCTION: usize = 6;
-/// …and for the globals, the standard libraries and the module's tables.
-const HELD_BESIDES: usize = 1000;
+/// …and for the globals, the standard libraries and the module's tables, of which a small module
+/// has few.
+const HELD_BESIDES: std::ops::Range<usize> = 400..1000;
 
 /// The incoming version, loaded; the running program is as it was.
 pub struct Loaded {
@@ -100,14 +101,7 @@ fn compile(
                 })?
         }
     };
-    let compiled = &version.compiled;
-    let chunk = match &compiled.chunk {
-        Some(chunk) => Some(chunk.clone()),
-        None => {
-            let chunk = Chunk::read(compiled.dump.clone(), vm.secret())?;
-            chunk.map(counted).transpose()?
-        }
-    };
+    let chunk = version.compiled.chunk(vm.secret())?;
     Ok((version, chunk))
 }
 
@@ -127,7 +121,7 @@ pub fn load(
     mut last: LastLoad,
     around: [Ref; 2],
 ) -> Result<Loaded> {
-    let (version, mut chunk) = compile(vm, context, found, last.version.as_ref())?;
+    let (version, chunk) = compile(vm, context, found, last.version.as_ref())?;
     let Version { main, compiled } = version;
     let met = match &chunk {
         Some(chunk) => chunk.unmet()?,
@@ -177,9 +171,6 @@ pub fn load(
     let names_loaded = chunk
         .as_ref()
         .is_some_and(|chunk| chunk.has_name(b"loaded", vm.secret()));
-    if let Some(chunk) = chunk.as_mut().and_then(Arc::get_mut) {
-        chunk.forget_names();
-    }
     let value = match result_of(vm, context, returned, set)? {
         Ref::NIL
             if vm.val(returned).is_nil()
@@ -276,7 +267,8 @@ fn run_chunk(
     (chunk, last): (Option<&Chunk>, LastCalls<'_>),
 ) -> Result<RanChunk> {
     let nothing = Chunk::default();
-    vm.reserve(chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION + HELD_BESIDES)?;
+    let of_functions = chunk.map_or(0, Chunk::functions) * HELD_PER_FUNCTION;
+    vm.reserve(of_functions + (HELD_BESIDES.start + of_functions).min(HELD_BESIDES.end))?;
     let expected = chunk.map_or(0, |chunk| chunk.functions() * 3 / 2);
     let mut snapshot = Snapshot::of(vm, context, modules, chunk.unwrap_or(&nothing), ownership)?;
     let address = vm.val(main).addr;

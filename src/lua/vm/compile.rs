@@ -7,8 +7,9 @@ mod tests;
 use std::ffi::CStr;
 
 use super::{DebugInfo, Ref, Version, Vm};
+use crate::code::Edited;
 use crate::code::compiled::Compiled;
-use crate::code::splice::Edit;
+use crate::code::splice::{Edit, Piece};
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, Outermost};
 use crate::lua::given::GivenText;
@@ -20,6 +21,10 @@ pub(super) struct Spliced {
     pub(super) dump: Vec<u8>,
     /// The outermost functions of the text, if it was read for them.
     pub(super) functions: Option<Vec<Outermost>>,
+    /// Where only one function differs from the older version, that one.
+    pub(super) edited: Option<Edited>,
+    /// The function that was compiled alone, if one was.
+    pub(super) piece: Option<Piece>,
     /// Each byte is what the compiler makes of the whole text. Else the main function's constants
     /// may have other numbers.
     #[cfg_attr(not(test), allow(dead_code))]
@@ -62,16 +67,12 @@ impl Vm {
         chunk_name: &CStr,
         last: &Compiled,
     ) -> Result<Option<Spliced>> {
-        let exact = |dump| Spliced {
-            dump,
-            functions: None,
-            is_exact: true,
-        };
         if last.text.is_empty() || last.name != chunk_name.to_bytes() {
             return Ok(None);
         }
         let texts = [&last.text[..], code.bytes()];
-        let Some(difference) = Difference::of(texts[0], texts[1]) else {
+        let counts_lines = || last.counts_lines();
+        let Some(difference) = Difference::of(texts[0], texts[1], counts_lines) else {
             return Ok(None);
         };
         let Some(old) = last.main()? else {
@@ -82,8 +83,14 @@ impl Vm {
             let Some(piece) = self.dump_of(&edit.piece, chunk_name)? else {
                 return Ok(None);
             };
-            if let Some(spliced) = edit.splice(&piece)? {
-                return Ok(Some(exact(spliced)));
+            if let Some(dump) = edit.splice(&piece)? {
+                return Ok(Some(Spliced {
+                    edited: edit.edited(&dump),
+                    piece: Some(edit.into_piece()),
+                    dump,
+                    functions: None,
+                    is_exact: true,
+                }));
             }
         }
         let known = last.functions.as_deref();
@@ -96,6 +103,8 @@ impl Vm {
         Ok(stubs.filled(&dump)?.map(|dump| Spliced {
             dump,
             functions: Some(stubs.functions),
+            edited: None,
+            piece: None,
             is_exact: false,
         }))
     }

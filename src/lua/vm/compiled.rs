@@ -7,7 +7,6 @@ use std::sync::Arc;
 use mlua::ffi;
 
 use super::{DebugInfo, Ref, Vm};
-use crate::code::Chunk;
 use crate::code::compiled::Compiled;
 use crate::lua::given::GivenText;
 use crate::lua::shared::{self, FileKey};
@@ -39,7 +38,8 @@ impl Vm {
         let is_it = |compiled: &Compiled| {
             code.is_text() && compiled.text == code.bytes() && compiled.name == name
         };
-        let digest = match self.shares && code.is_text() {
+        let has_others = self.shares && shared::has_others();
+        let digest = match has_others && code.is_text() {
             true => Some(self.text_digest(name, code.bytes())),
             false => None,
         };
@@ -59,23 +59,27 @@ impl Vm {
             }
         }
         let (main, spliced) = self.compile_text(&code, chunk_name, last)?;
-        let (dump, functions) = match spliced {
-            Some(spliced) => (spliced.dump, spliced.functions),
+        let compiled = |dump, text| Compiled::new(copied(name)?, text, dump);
+        let mut compiled = match spliced {
+            Some(spliced) => {
+                let text = code.into_text().unwrap_or_default();
+                let mut compiled = compiled(spliced.dump, text)?;
+                compiled.functions = spliced.functions;
+                compiled.piece = spliced.piece;
+                if let (Some(last), Some(edited)) = (last, &spliced.edited) {
+                    compiled.follow(&last.compiled, edited, &self.secret)?;
+                }
+                compiled
+            }
             None => {
                 self.reserve_dump(code.bytes().len())?;
                 self.dump(main, DebugInfo::Keep)?;
-                (self.take_dump(), None)
+                compiled(self.take_dump(), code.into_text().unwrap_or_default())?
             }
         };
-        let text = code.into_text().unwrap_or_default();
-        let mut compiled = Compiled::new(copied(name)?, text, dump)?;
-        compiled.functions = functions;
-        if digest.is_some() && shared::has_others() {
-            let chunk = Chunk::read(compiled.dump.clone(), &self.secret)?;
-            compiled.chunk = chunk.map(mem::counted).transpose()?;
-        }
+        compiled.is_shared = digest.is_some() && compiled.chunk(&self.secret)?.is_some();
         let compiled = mem::counted(compiled)?;
-        if compiled.chunk.is_some() {
+        if compiled.is_shared {
             self.share(digest, &compiled);
         }
         Ok(Version { main, compiled })

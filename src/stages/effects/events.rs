@@ -159,7 +159,7 @@ impl Effects<'_> {
 
     fn is_from_require(&self, frame: &CallFrame<'_>) -> bool {
         let caller = frame.caller();
-        caller.is_some_and(|caller| self.standard.what(caller) == Some(Use::Require))
+        caller.is_some_and(|caller| self.standard.is_require(caller))
     }
 
     /// A function in Lua is entered. False where nothing of what it has shown is kept.
@@ -228,8 +228,8 @@ impl Effects<'_> {
         if open::is_part(callee.addr) {
             return Ok(false);
         }
-        self.standard.prepare(vm, self.context)?;
-        match self.standard.what(callee.addr) {
+        let program = (self.context, self.snapshot);
+        match self.standard.what(vm, program, callee.addr)? {
             Some(Use::Plain | Use::Require) => Ok(false),
             Some(Use::Yields) => {
                 if frame.thread() == self.chunk_at.0 {

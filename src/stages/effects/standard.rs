@@ -1,8 +1,9 @@
 //! The functions of Lua's standard library, by address: what they do that matters to those who
 //! watch calls.
 
-use crate::lua::vm::{Ref, Vm};
+use crate::lua::vm::{Kept, KeyValue, Ref, Vm};
 use crate::stages::find::{Context, STANDARD};
+use crate::stages::snapshot::Snapshot;
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -51,36 +52,53 @@ const HOLDERS: [&str; 3] = ["stdout", "__index", "searchers"];
 pub struct Standard {
     /// Its functions that do something that matters.
     uses: Vec<(usize, Use)>,
-    /// All of its functions. (They are few: to go through them costs less than a table of them.)
+    /// All of its functions, once another one was called. (They are few: to go through them costs
+    /// less than a table of them.)
     functions: Vec<usize>,
 }
 
 impl Standard {
-    /// Reads it off the program, once.
-    ///
-    /// # Errors
-    /// [`crate::support::error::Error::Memory`].
-    pub fn prepare(&mut self, vm: &mut Vm, context: &Context) -> Result<()> {
+    /// Reads what matters of it off the program, once.
+    fn read_uses(&mut self, vm: &mut Vm, context: &Context) -> Result<()> {
+        if !self.uses.is_empty() {
+            return Ok(());
+        }
+        self.uses.try_reserve(USES.len())?;
+        let names = USES.iter().flat_map(|(library, name, _)| [*library, *name]);
+        let names = vm.strings(names.map(str::as_bytes))?;
+        let mut last = ("", Ref::NIL);
+        for ((library, _, what), i) in USES.iter().zip((0..).step_by(2)) {
+            if last.0 != *library {
+                last = (library, vm.get(context.loaded, names.at(i))?);
+            }
+            let function = vm.get(last.1, names.at(i + 1))?;
+            if vm.is_c_function(function).is_some() {
+                self.uses.try_push((vm.val(function).addr, *what))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all of its functions off the program, once: as it was before the chunk ran, where
+    /// that is remembered.
+    fn read_functions(
+        &mut self,
+        vm: &mut Vm,
+        (context, snapshot): (&Context, &Snapshot),
+    ) -> Result<()> {
         if !self.functions.is_empty() {
             return Ok(());
         }
         self.functions.try_reserve(256)?;
-        self.uses.try_reserve(USES.len())?;
-        let names = STANDARD.iter().chain(&HOLDERS).copied();
-        let names = names.chain(USES.iter().map(|(_, name, _)| *name));
-        let names = vm.strings(names.map(str::as_bytes))?;
-        let uses = (STANDARD.len() + HOLDERS.len()) as u32..names.len();
+        let names = STANDARD.iter().chain(&HOLDERS);
+        let names = vm.strings(names.map(|name| name.as_bytes()))?;
         let [stdout, index, searchers] =
             std::array::from_fn(|i| names.at((STANDARD.len() + i) as u32));
         for (library, name) in STANDARD.iter().zip(names.iter()) {
             let table = vm.get(context.loaded, name)?;
-            self.add(vm, table)?;
-            let named = USES.iter().zip(uses.clone());
-            for ((_, _, what), name) in named.filter(|((of, ..), _)| of == library) {
-                let function = vm.get(table, names.at(name))?;
-                if vm.is_c_function(function).is_some() {
-                    self.uses.try_push((vm.val(function).addr, *what))?;
-                }
+            match snapshot.whole(vm.val(table).addr) {
+                Some(entries) => self.add_remembered(vm, entries)?,
+                None => self.add(vm, table)?,
             }
             if *library == "io" {
                 let stdout = vm.get(table, stdout)?;
@@ -94,6 +112,13 @@ impl Standard {
         self.add(vm, strings)?;
         let searchers = vm.get(context.package, searchers)?;
         self.add(vm, searchers)
+    }
+
+    fn add_remembered(&mut self, vm: &Vm, entries: Kept<KeyValue>) -> Result<()> {
+        let mut functions = entries
+            .values()
+            .filter(|value| vm.is_c_function(*value).is_some());
+        functions.try_for_each(|function| self.functions.try_push(vm.val(function).addr))
     }
 
     fn add(&mut self, vm: &Vm, table: Ref) -> Result<()> {
@@ -118,10 +143,31 @@ impl Standard {
         Ok(is_there)
     }
 
-    /// What the function at an address does, if it is of the standard library.
-    pub fn what(&self, addr: usize) -> Option<Use> {
+    /// What the C function at an address does, if it is of the standard library.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn what(
+        &mut self,
+        vm: &mut Vm,
+        (context, snapshot): (&Context, &Snapshot),
+        addr: usize,
+    ) -> Result<Option<Use>> {
+        self.read_uses(vm, context)?;
+        if let Some(known) = self.known(addr) {
+            return Ok(Some(known));
+        }
+        self.read_functions(vm, (context, snapshot))?;
+        Ok(self.functions.contains(&addr).then_some(Use::Plain))
+    }
+
+    /// Is it `require`, which was called?
+    pub fn is_require(&self, addr: usize) -> bool {
+        self.known(addr) == Some(Use::Require)
+    }
+
+    fn known(&self, addr: usize) -> Option<Use> {
         let mut uses = self.uses.iter();
-        let known = uses.find(|(of, _)| *of == addr).map(|(_, what)| *what);
-        known.or_else(|| self.functions.contains(&addr).then_some(Use::Plain))
+        uses.find(|(of, _)| *of == addr).map(|(_, what)| *what)
     }
 }
