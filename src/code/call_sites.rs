@@ -125,12 +125,12 @@ impl Chunk {
     /// # Errors
     /// [`Error::Memory`].
     pub fn call_sites(&self) -> Result<Option<CallSites>> {
-        CallSites::read(self.dump())
+        CallSites::read(&self.dump)
     }
 
     /// Was it read from this dump?
     pub fn is_of(&self, dump: &[u8]) -> bool {
-        self.dump() == dump
+        *self.dump == *dump
     }
 }
 
