@@ -1,4 +1,4 @@
-//! Compiling a module's text, where possible only the one function that was edited since the text
+//! Compiling a module's text, where possible only the functions that were edited since the text
 //! was compiled last.
 
 #[cfg(test)]
@@ -8,12 +8,14 @@ use std::ffi::CStr;
 
 use super::{DebugInfo, Ref, Version, Vm};
 use crate::code::compiled::Compiled;
+use crate::code::pieces::Pieces;
 use crate::code::splice::Edit;
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, Outermost};
 use crate::lua::given::GivenText;
 use crate::support::error::{Error, Result};
 use crate::support::fault;
+use crate::support::mem::TryPush;
 
 /// The dump of a text of which not all was compiled.
 pub(super) struct Spliced {
@@ -83,6 +85,18 @@ impl Vm {
                 return Ok(None);
             };
             if let Some(spliced) = edit.splice(&piece)? {
+                return Ok(Some(exact(spliced)));
+            }
+        }
+        if let Some(pieces) = Pieces::of(&difference, texts, &old)? {
+            let mut dumps = Vec::new();
+            for piece in &pieces.texts {
+                let Some(dump) = self.dump_of(piece, chunk_name)? else {
+                    return Ok(None);
+                };
+                dumps.try_push(dump)?;
+            }
+            if let Some(spliced) = pieces.filled(&dumps)? {
                 return Ok(Some(exact(spliced)));
             }
         }
