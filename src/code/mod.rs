@@ -20,6 +20,7 @@ mod lines;
 mod names;
 mod op;
 pub mod outline;
+pub mod pieces;
 #[cfg(feature = "vendored")]
 pub mod probe;
 mod reader;

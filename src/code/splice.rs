@@ -28,35 +28,35 @@ use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
 /// Of the lines of a function, one that stands in a list of its own.
-const ABSOLUTE: i8 = i8::MIN;
+pub(super) const ABSOLUTE: i8 = i8::MIN;
 /// From so many lines on the next line is written in that list. Which step of the compiler's is as
 /// long as that shows roughly: in between nothing is said.
-const SURELY_SHORT: u32 = 112;
-const SURELY_LONG: u32 = 144;
+pub(super) const SURELY_SHORT: u32 = 112;
+pub(super) const SURELY_LONG: u32 = 144;
 /// Up to here constants have a place in an instruction: one that has none may be asked for and not
 /// be used.
 const NAMED_CONSTANTS: usize = 256;
 /// Stands for locals that no program can name. (A text that has this name is compiled as a whole,
 /// where it stands for one.)
-const HIDDEN: &[u8] = b"hidden_in_hotreload";
+pub(super) const HIDDEN: &[u8] = b"hidden_in_hotreload";
 /// In so many parentheses a function stands in a piece, half of what Lua allows: what is too
 /// deep for Lua in the text is so in the piece.
-const DEEPER: usize = 100;
+pub(super) const DEEPER: usize = 100;
 
 /// What the compiler has made of a main function.
 pub struct Main<'a> {
     pub(super) dump: &'a [u8],
     known: Known<'a>,
-    code: &'a [u8],
+    pub(super) code: &'a [u8],
     /// With their tags.
     constants: Vec<&'a [u8]>,
     pub(super) children: Vec<MainChild<'a>>,
     /// For each instruction.
-    deltas: &'a [u8],
+    pub(super) deltas: &'a [u8],
     /// Numbers of instructions, with lines.
-    absolute: Vec<(i32, i32)>,
+    pub(super) absolute: Vec<(i32, i32)>,
     /// Where both stand in the dump: from the number of instructions on.
-    lines: Range<usize>,
+    pub(super) lines: Range<usize>,
     pub(super) locals: Vec<DumpLocal<'a>>,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct MainChild<'a> {
 
 impl MainChild<'_> {
     /// It captures locals of the main function.
-    fn captures(&self) -> bool {
+    pub(super) fn captures(&self) -> bool {
         captured(self.function.upvalues).next().is_some()
     }
 }
@@ -293,7 +293,7 @@ pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Read<()> {
     Ok(())
 }
 
-fn put_line(out: &mut Vec<u8>, line: i32, by: i32) -> Read<()> {
+pub(super) fn put_line(out: &mut Vec<u8>, line: i32, by: i32) -> Read<()> {
     let line = line.checked_add(by).ok_or(Stop::Format)?;
     out.try_reserve(10).map_err(|_| Stop::Memory)?;
     size(out, u64::try_from(line).map_err(|_| Stop::Format)?);
@@ -388,7 +388,7 @@ impl<'a> Main<'a> {
     }
 
     /// The line of each instruction.
-    fn line_of_each(&self) -> Read<Vec<i32>> {
+    pub(super) fn line_of_each(&self) -> Read<Vec<i32>> {
         let mut lines = Vec::new();
         let mut absolute = self.absolute.iter();
         let mut line = 0_i32;
@@ -404,7 +404,7 @@ impl<'a> Main<'a> {
 }
 
 /// The registers that a function captures, by the descriptions of its upvalues.
-fn captured(upvalues: &[u8]) -> impl Iterator<Item = u8> {
+pub(super) fn captured(upvalues: &[u8]) -> impl Iterator<Item = u8> {
     let descriptions = upvalues.as_chunks().0.iter();
     descriptions.filter_map(|[in_stack, index, _]| (*in_stack == 1).then_some(*index))
 }
@@ -580,7 +580,7 @@ impl<'a> EditFinder<'a> {
 
 /// Has a text a local with an attribute that stands in none of the functions of `main`? A piece
 /// cannot have it: it may be a constant, of which the dump does not tell.
-fn has_attribute(text: &[u8], main: &Main) -> bool {
+pub(super) fn has_attribute(text: &[u8], main: &Main) -> bool {
     let mut places = places_of(text, b'<');
     let (mut line, mut counted) = (1, 0);
     places.any(|at| {
@@ -759,34 +759,49 @@ impl Edit<'_> {
 /// last. So a constant that the main function uses before and behind a function gets another place
 /// if the function has it as well.
 fn check_constants(main: &Main, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
-    let (old, new) = (constants(old)?, constants(new)?);
-    if old == new {
+    check_all_constants(main, &[(at, old, new)])
+}
+
+/// The same for several functions, in the order of the instructions that make them: each with this
+/// instruction's place, and as it was and is.
+pub(super) fn check_all_constants(main: &Main, edits: &[(usize, &[u8], &[u8])]) -> Read<()> {
+    let has_floats = main.constants.iter().any(|constant| is_float(constant));
+    // Those that matter, each with the first function for which it does.
+    let mut found: FxHashMap<&[u8], usize> = FxHashMap::default();
+    let mut seen: FxHashMap<&[u8], ComparedConstant> = FxHashMap::default();
+    for (at, old, new) in edits {
+        let (old, new) = (constants(old)?, constants(new)?);
+        if old == new {
+            continue;
+        }
+        seen.clear();
+        for (list, is_new) in [(old, false), (new, true)] {
+            for (number, bytes) in list {
+                let mut known: ComparedConstant = seen.get(bytes).copied().unwrap_or_default();
+                known.in_place |= main.constants.get(number) == Some(&bytes);
+                known.old |= !is_new;
+                known.new |= is_new;
+                seen.try_insert_value(bytes, known)?;
+            }
+        }
+        for (constant, seen) in &seen {
+            let differs = seen.old != seen.new;
+            if differs && is_float(constant) && has_floats {
+                return Err(Stop::Format); // two that are nearly the same may be one in that table
+            }
+            if (differs || seen.in_place) && !found.contains_key(constant) {
+                found.try_insert_value(constant, *at)?;
+            }
+        }
+    }
+    if found.is_empty() {
         return Ok(());
     }
-    let mut seen: FxHashMap<&[u8], ComparedConstant> = FxHashMap::default();
-    for (list, is_new) in [(old, false), (new, true)] {
-        for (number, bytes) in list {
-            let mut known: ComparedConstant = seen.get(bytes).copied().unwrap_or_default();
-            known.in_place |= main.constants.get(number) == Some(&bytes);
-            known.old |= !is_new;
-            known.new |= is_new;
-            seen.try_insert_value(bytes, known)?;
-        }
-    }
-    // Where the main function uses those that matter: how often, and whether behind the function.
+    // Where the main function uses them: how often, and whether behind the function.
     let mut uses: FxHashMap<&[u8], (u32, bool)> = FxHashMap::default();
     let few = main.constants.len() <= NAMED_CONSTANTS;
-    let has_floats = main.constants.iter().any(|constant| is_float(constant));
-    for (constant, seen) in &seen {
-        if seen.old != seen.new && is_float(constant) && has_floats {
-            return Err(Stop::Format); // two that are nearly the same may be one in that table
-        }
-    }
     for constant in &main.constants {
-        if seen
-            .get(constant)
-            .is_some_and(|seen| seen.old != seen.new || seen.in_place)
-        {
+        if found.contains_key(constant) {
             let is_string = constant.first().is_some_and(|tag| tag & !0x10 == 0x04);
             if !is_string && !few {
                 return Err(Stop::Format);
@@ -804,7 +819,7 @@ fn check_constants(main: &Main, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
             let constant = main.constants.get(number).ok_or(Stop::Format)?;
             if let Some((count, behind)) = uses.get_mut(constant) {
                 *count += 1;
-                *behind |= place > at;
+                *behind |= found.get(constant).is_some_and(|at| place > *at);
             }
         }
     }

@@ -1,9 +1,13 @@
 //! Compiles what was edited of a text, wherever that is, without the functions that are as before.
 //!
 //! In the new text each outermost function that the old text has as well gets a *stub* in place of
-//! its body: it mentions the variables that the function captures, and has as many lines. The
+//! its body: it has as many lines, and mentions the variables that the function captures. The
 //! compiler makes of the stub what the main function has to know of it, and which registers it
 //! captures. Then the old function takes the stub's place in the dump.
+//!
+//! Where a function captures locals of the outermost block alone, nothing in the main function
+//! depends on that, unless no other function captures any. Then the stub is *bare*: it mentions
+//! nothing, and the names of the locals in the dump tell which registers the function captures.
 //!
 //! The result is what the compiler makes of the whole text, but for the order of the main
 //! function's constants. (The compiler forgets where it has put one when a function that comes in
@@ -12,7 +16,7 @@
 use rustc_hash::FxHashMap;
 
 use super::reader::{Read, Reader, Stop};
-use super::splice::{DumpFunction, DumpLocal, Main, constants, known, put};
+use super::splice::{DumpFunction, DumpLocal, Main, captured, constants, known, put};
 use super::text::{Difference, Outermost, functions, has_word};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -42,6 +46,7 @@ struct Old {
     /// Its number among the children of the old main function.
     child: usize,
     is_named: bool,
+    is_bare: bool,
 }
 
 impl<'a> Stubs<'a> {
@@ -85,25 +90,43 @@ impl<'a> Stubs<'a> {
             places: Vec::new(),
         };
         stubs.text.try_reserve(texts[1].len())?;
-        let mut behind = 0;
+        let Some(mut scopes) = known(Scopes::of(old))? else {
+            return Ok(None);
+        };
+        let (mut locals, mut has_capture, mut behind) = (Registers::default(), false, 0);
         for (place, answer) in after.iter().zip(answers) {
             let found = answer.and_then(|child| Some((child, before.get(child)?)));
-            if let Some((child, _)) = found {
+            let mut stub = None;
+            if let Some((child, was)) = found {
+                let is_named = was.head.is_named;
+                let captured = stubs.captures(child, is_named, &mut scopes, &mut locals);
+                let Some(captured) = known(captured)? else {
+                    return Ok(None);
+                };
+                let is_bare = match captured {
+                    Captured::Nothing => true,
+                    Captured::Outermost => has_capture,
+                    Captured::Others => false,
+                };
+                has_capture |= captured != Captured::Nothing;
                 let head = place.begin + place.head.paren;
                 let kept = texts[1].get(behind..head).unwrap_or_default();
-                if known(stubs.put_stub(kept, child, place))?.is_none() {
+                let names = (!is_bare).then_some(child);
+                if known(stubs.put_stub(kept, names, place))?.is_none() {
                     return Ok(None);
                 }
                 behind = place.end;
+                stub = Some(Old {
+                    child,
+                    is_named,
+                    is_bare,
+                });
             }
             stubs.places.try_push(OuterFunction {
                 first: place.first,
                 last: place.last,
                 is_named: place.head.is_named,
-                old: found.map(|(child, old)| Old {
-                    child,
-                    is_named: old.head.is_named,
-                }),
+                old: stub,
             })?;
         }
         let rest = texts[1].get(behind..).unwrap_or_default();
@@ -112,11 +135,17 @@ impl<'a> Stubs<'a> {
         Ok(is_put.then_some(stubs))
     }
 
-    fn put_stub(&mut self, before: &[u8], child: usize, place: &Outermost) -> Read<()> {
+    /// Adds a stub that mentions what the child captures, if there is one.
+    fn put_stub(&mut self, before: &[u8], child: Option<usize>, place: &Outermost) -> Read<()> {
         put(&mut self.text, before)?;
         put(&mut self.text, b"()")?;
         let mut separator = &b"return "[..];
-        for name in self.names(child)? {
+        for name in child
+            .map(|child| self.names(child))
+            .transpose()?
+            .into_iter()
+            .flatten()
+        {
             put(&mut self.text, separator)?;
             put(&mut self.text, name?)?;
             separator = b",";
@@ -125,6 +154,53 @@ impl<'a> Stubs<'a> {
         self.text.try_reserve(feeds).map_err(|_| Stop::Memory)?;
         self.text.resize(self.text.len() + feeds, b'\n');
         put(&mut self.text, b" end")
+    }
+
+    /// Which locals of the old main function one of its functions captures.
+    fn captures(
+        &self,
+        child: usize,
+        is_named: bool,
+        scopes: &mut Scopes<'a>,
+        locals: &mut Registers<'a>,
+    ) -> Read<Captured> {
+        let function = &self.old.children.get(child).ok_or(Stop::Format)?.function;
+        let mut registers = captured(function.upvalues).peekable();
+        if registers.peek().is_none() {
+            return Ok(Captured::Nothing);
+        }
+        let scope = scopes.at(child, is_named)?;
+        locals.enter(&scope)?;
+        let are_outermost = registers.all(|register| locals.is_outermost(register, &scope));
+        Ok(match are_outermost {
+            true => Captured::Outermost,
+            false => Captured::Others,
+        })
+    }
+
+    /// The descriptions of the upvalues of a function of the old main function, where it captures
+    /// locals of the outermost block alone.
+    fn described(
+        &self,
+        child: usize,
+        scope: &FunctionScope<'a>,
+        locals: &Registers<'a>,
+        out: &mut Vec<u8>,
+    ) -> Read<()> {
+        let function = &self.old.children.get(child).ok_or(Stop::Format)?.function;
+        out.clear();
+        let was = function.upvalues.as_chunks().0;
+        for ([in_stack, index, kind], name) in was.iter().zip(self.names(child)?) {
+            let name = name?;
+            let register = locals.named(name, scope);
+            let description = match (*in_stack, register) {
+                (0, None) if name == b"_ENV" => [0, *index, *kind],
+                (1, Some(register)) if locals.is_outermost(register, scope) => [1, register, *kind],
+                _ => return Err(Stop::Format),
+            };
+            put(out, &description)?;
+        }
+        Ok(())
     }
 
     /// The names of what a function of the old main function captures.
@@ -169,7 +245,8 @@ impl<'a> Stubs<'a> {
             .map_or(dump.len(), |child| child.bytes.end);
         put(&mut out, dump.get(..first).ok_or(Stop::Format)?)?;
         let mut scopes = [Scopes::of(self.old)?, Scopes::of(&main)?];
-        let mut visible = Visible::default();
+        let (mut visible, mut locals) = (Visible::default(), Registers::default());
+        let mut bare = Vec::new();
         for (number, (child, place)) in main.children.iter().zip(&self.places).enumerate() {
             let stub = &child.function;
             if (stub.first, stub.last) != (place.first, place.last) {
@@ -181,26 +258,33 @@ impl<'a> Stubs<'a> {
             };
             let was = self.old.children.get(old.child).ok_or(Stop::Format)?;
             let function = &was.function;
-            let pairs = function.upvalues.chunks(3).zip(stub.upvalues.chunks(3));
+            let [before, after] = &mut scopes;
+            let before = before.at(old.child, old.is_named)?;
+            let after = after.at(number, place.is_named)?;
+            let upvalues = match old.is_bare {
+                true => {
+                    locals.enter(&after)?;
+                    self.described(old.child, &after, &locals, &mut bare)?;
+                    &bare[..]
+                }
+                false => stub.upvalues,
+            };
+            let pairs = function.upvalues.chunks(3).zip(upvalues.chunks(3));
             let is_alike = |(a, b): (&[u8], &[u8])| a.first() == b.first() && a.last() == b.last();
-            if function.upvalues.len() != stub.upvalues.len() || !pairs.into_iter().all(is_alike) {
+            if function.upvalues.len() != upvalues.len() || !pairs.into_iter().all(is_alike) {
                 return Err(Stop::Format);
             }
-            let [before, after] = &mut scopes;
-            let new = visible.added(
-                before.at(old.child, old.is_named)?,
-                after.at(number, place.is_named)?,
-            )?;
+            let new = visible.added(before, after)?;
             let bytes = self.old.dump.get(was.bytes.clone()).ok_or(Stop::Format)?;
             if !new.is_empty() && mentions(bytes, new)? {
                 return Err(Stop::Format);
             }
             let by = stub.first - function.first;
-            if by == 0 && function.upvalues == stub.upvalues {
+            if by == 0 && function.upvalues == upvalues {
                 put(&mut out, bytes)?;
             } else {
                 let mut reader = Reader::at(bytes, 0).ok_or(Stop::Format)?;
-                reader.relocate(by, 1, Some(stub.upvalues), &mut out)?;
+                reader.relocate(by, 1, Some(upvalues), &mut out)?;
             }
         }
         put(&mut out, dump.get(end..).ok_or(Stop::Format)?)?;
@@ -244,6 +328,15 @@ fn answers(texts: [&[u8]; 2], found: [&[Outermost]; 2]) -> Result<Vec<Option<usi
     Ok(answers)
 }
 
+/// Which locals of its main function a function captures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Captured {
+    Nothing,
+    /// Those of the outermost block alone.
+    Outermost,
+    Others,
+}
+
 /// Which locals of a main function its functions see.
 struct Scopes<'a> {
     main: &'a Main<'a>,
@@ -251,6 +344,8 @@ struct Scopes<'a> {
     closures: Vec<(usize, usize)>,
     /// Where locals begin, and where they end, in order.
     bounds: [Vec<usize>; 2],
+    /// Where it was looked last, and how many bounds that is behind.
+    last: (usize, [usize; 2]),
 }
 
 /// What a function sees.
@@ -260,8 +355,15 @@ struct FunctionScope<'a> {
     /// How many locals have begun before, and how many have ended: so long as both stay the same,
     /// so do the locals.
     scope: [usize; 2],
-    /// Its own name, if it is a local function.
-    own: Option<&'a [u8]>,
+    /// Its own name, if it is a local function, which stands behind all others.
+    own: Option<&'a DumpLocal<'a>>,
+}
+
+impl FunctionScope<'_> {
+    /// How many locals it sees besides itself.
+    fn count(&self) -> usize {
+        self.scope[0].saturating_sub(self.scope[1])
+    }
 }
 
 impl<'a> Scopes<'a> {
@@ -277,19 +379,28 @@ impl<'a> Scopes<'a> {
             main,
             closures: main.closures()?,
             bounds,
+            last: (0, [0; 2]),
         })
     }
 
-    fn at(&self, child: usize, is_named: bool) -> Read<FunctionScope<'a>> {
+    fn at(&mut self, child: usize, is_named: bool) -> Read<FunctionScope<'a>> {
         let (at, register) = *self.closures.get(child).ok_or(Stop::Format)?;
-        let passed = |bounds: &Vec<usize>| bounds.partition_point(|bound| *bound <= at);
-        let [starts, ends] = &self.bounds;
-        let scope = [passed(starts), passed(ends)];
+        if at < self.last.0 {
+            self.last = (0, [0; 2]);
+        }
+        let (last, scope) = &mut self.last;
+        *last = at;
+        // (Most functions come in their order.)
+        for (passed, bounds) in scope.iter_mut().zip(&self.bounds) {
+            let rest = bounds.get(*passed..).unwrap_or_default();
+            *passed += rest.iter().take_while(|bound| **bound <= at).count();
+        }
+        let scope = *scope;
         // A local function sees itself, though the debugger does not see it yet.
         let is_own = |local: &&DumpLocal| local.start == at + 1;
         let active = scope[0].checked_sub(scope[1]);
         let own = match is_named && active == Some(register) {
-            true => self.main.locals.iter().find(is_own).map(|local| local.name),
+            true => self.main.locals.iter().find(is_own),
             false => None,
         };
         Ok(FunctionScope {
@@ -299,6 +410,56 @@ impl<'a> Scopes<'a> {
             own,
         })
     }
+}
+
+/// The locals that a function sees, besides itself.
+#[derive(Default)]
+struct Registers<'a> {
+    /// By name, the last one of each.
+    by_name: FxHashMap<&'a [u8], u8>,
+    /// For each register: it is one of the outermost block.
+    outermost: Vec<bool>,
+    /// Of which locals they are.
+    scope: Option<[usize; 2]>,
+}
+
+impl<'a> Registers<'a> {
+    fn enter(&mut self, scope: &FunctionScope<'a>) -> Read<()> {
+        if self.scope == Some(scope.scope) {
+            return Ok(());
+        }
+        self.by_name.clear();
+        self.outermost.clear();
+        for (local, register) in scope.main.active(scope.at).zip(0..=u8::MAX) {
+            self.by_name.try_insert_value(local.name, register)?;
+            self.outermost.try_push(is_outermost(local, scope.main))?;
+        }
+        self.scope = Some(scope.scope);
+        Ok(())
+    }
+
+    /// The register of the local that has this name for a function.
+    fn named(&self, name: &[u8], scope: &FunctionScope<'a>) -> Option<u8> {
+        match scope.own {
+            Some(own) if own.name == name => u8::try_from(scope.count()).ok(),
+            _ => self.by_name.get(name).copied(),
+        }
+    }
+
+    fn is_outermost(&self, register: u8, scope: &FunctionScope<'a>) -> bool {
+        match self.outermost.get(usize::from(register)) {
+            Some(is_outermost) => *is_outermost,
+            None => {
+                let own = scope.own.filter(|_| usize::from(register) == scope.count());
+                own.is_some_and(|own| is_outermost(own, scope.main))
+            }
+        }
+    }
+}
+
+/// Is it a local of the outermost block?
+fn is_outermost(local: &DumpLocal<'_>, main: &Main<'_>) -> bool {
+    local.end == main.code.len() / 4
 }
 
 /// The names that a function sees in the new text and did not see in the old one, which has them
@@ -325,8 +486,9 @@ impl<'a> Visible<'a> {
             }
             self.scopes = scopes;
         }
-        let is_new = |own: &&[u8]| old.own != Some(own) && old.main.may_have(own);
-        let Some(own) = new.own.filter(is_new) else {
+        let name = |of: &FunctionScope<'a>| of.own.map(|own| own.name);
+        let is_new = |own: &&[u8]| name(&old) != Some(own) && old.main.may_have(own);
+        let Some(own) = name(&new).filter(is_new) else {
             return Ok(&self.names);
         };
         self.all.clear();

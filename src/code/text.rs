@@ -51,7 +51,7 @@ fn alike((a, b): &(&[u8; WORD], &[u8; WORD])) -> bool {
 }
 
 /// With how many bytes both texts begin.
-fn common(old: &[u8], new: &[u8]) -> usize {
+pub(super) fn common(old: &[u8], new: &[u8]) -> usize {
     let (words, others) = (old.as_chunks::<WORD>().0, new.as_chunks::<WORD>().0);
     let start = WORD * words.iter().zip(others).take_while(alike).count();
     let bytes = old.iter().skip(start).zip(new.iter().skip(start));

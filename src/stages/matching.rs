@@ -547,7 +547,10 @@ pub fn pair(
     base: Base,
 ) -> Result<Pairing> {
     let mut assigned = Assigned::read(vm, lineage, context.name, context.running)?;
-    if !assigned.is_known() {
+    // A reload notes what its text assigns, and leaves nothing where that is nothing.
+    let last = loaded.last.as_ref();
+    let was_reload = last.is_some_and(|last| vm.same(last.main, loaded.last_main));
+    if !assigned.is_known() && !was_reload {
         constants::read_first(vm, loaded.last_main, &mut assigned)?;
     }
     let base = match merge::is_of_another_load(vm, context, loaded, lineage, &base)? {

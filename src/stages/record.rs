@@ -430,8 +430,13 @@ impl<'a> Recorder<'a> {
 
     /// The running table for one of the incoming version.
     fn running_table(&self, address: usize) -> Option<Ref> {
+        self.pairing()?.tables.get(&address).copied()
+    }
+
+    /// What answers to what; none for a load that was Lua's.
+    fn pairing(&self) -> Option<&'a Pairing> {
         match &self.made {
-            ObjectsMade::ByReload(_, pairing) => pairing.tables.get(&address).copied(),
+            ObjectsMade::ByReload(_, pairing) => Some(pairing),
             ObjectsMade::ByLoad(_) => None,
         }
     }
@@ -560,16 +565,12 @@ impl<'a> Recorder<'a> {
         } = met;
         let address = self.vm.val(table).addr;
         let old = self.running_table(address).unwrap_or_default();
-        let old_path = match &self.made {
-            ObjectsMade::ByReload(_, pairing) => pairing.paths.get(&self.vm.val(old).addr).copied(),
-            ObjectsMade::ByLoad(_) => None,
-        };
+        let pairing = self.pairing();
+        let old_path = pairing.and_then(|pairing| pairing.paths.get(&self.vm.val(old).addr));
+        let old_path = old_path.copied();
         let mut entries = Vec::new();
         let mut keys = 0;
-        let list = match &self.made {
-            ObjectsMade::ByReload(_, pairing) => pairing.recorded.get(&address),
-            ObjectsMade::ByLoad(_) => None,
-        };
+        let list = pairing.and_then(|pairing| pairing.recorded.get(&address));
         let is_list = list.is_some();
         let (elements, stays) = match list {
             Some(list) => (copied(&list.elements)?, copied(&list.stays)?),
@@ -958,11 +959,9 @@ impl<'a> Recorder<'a> {
         if !(is_plain(old) || is_plain(new) && old.is_table() || is_kept) {
             return Ok(held);
         }
-        let function = match &self.made {
-            ObjectsMade::ByReload(_, pairing) => pairing.old_cells.get(pair.old as usize).copied(),
-            ObjectsMade::ByLoad(_) => None,
-        };
-        let known = function
+        let cells = self.pairing().map(|pairing| &pairing.old_cells);
+        let known = cells
+            .and_then(|cells| cells.get(pair.old as usize))
             .and_then(|cell| {
                 let number = self.numbers.of(self.vm, cell.function)?;
                 Some(base::local_of(self.vm, number, cell.function, cell.index))

@@ -1,4 +1,4 @@
-//! Compiling a module's text, where possible only the one function that was edited since the text
+//! Compiling a module's text, where possible only the functions that were edited since the text
 //! was compiled last.
 
 #[cfg(test)]
@@ -9,12 +9,14 @@ use std::ffi::CStr;
 use super::{DebugInfo, Ref, Version, Vm};
 use crate::code::Edited;
 use crate::code::compiled::Compiled;
+use crate::code::pieces::Pieces;
 use crate::code::splice::{Edit, Piece};
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, Outermost};
 use crate::lua::given::GivenText;
 use crate::support::error::{Error, Result};
 use crate::support::fault;
+use crate::support::mem::TryPush;
 
 /// The dump of a text of which not all was compiled.
 pub(super) struct Spliced {
@@ -89,6 +91,24 @@ impl Vm {
                     piece: Some(edit.into_piece()),
                     dump,
                     functions: None,
+                    is_exact: true,
+                }));
+            }
+        }
+        if let Some(pieces) = Pieces::of(&difference, texts, &old)? {
+            let mut dumps = Vec::new();
+            for piece in &pieces.texts {
+                let Some(dump) = self.dump_of(piece, chunk_name)? else {
+                    return Ok(None);
+                };
+                dumps.try_push(dump)?;
+            }
+            if let Some(dump) = pieces.filled(&dumps)? {
+                return Ok(Some(Spliced {
+                    dump,
+                    functions: None,
+                    edited: None,
+                    piece: None,
                     is_exact: true,
                 }));
             }

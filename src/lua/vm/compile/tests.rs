@@ -18,6 +18,7 @@ use super::Spliced;
 use crate::code::Chunk;
 use crate::code::compiled::Compiled;
 use crate::code::definitions::Definitions;
+use crate::code::pieces::Pieces;
 use crate::code::splice::{Edit, Known, Main, Piece, difference_in_meaning};
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, all_functions, counts_lines};
@@ -408,6 +409,58 @@ fn a_spliced_dump_is_that_of_the_whole_text() {
     assert!(tally.followed * 8 > tally.exact, "{tally:?}");
 }
 
+/// A text of functions, of which each has something else in the place of the `@`.
+fn functions(random: &mut Random, parts: &[&str]) -> String {
+    let mut out = String::from("local M, a = {}, 1\n");
+    for number in 0..12 {
+        let declared = match number % 4 {
+            0 => format!("local function f{number}(x)\n"),
+            1 => format!("local v{number} = {number} function M.f{number}(x) "),
+            2 => format!("do local b = {number}\nfunction M:f{number}(x)\n"),
+            _ => format!("M.t{number} = {{ 'key', x = function(x)\n"),
+        };
+        let end = ["end\n", "end", "\nend end\n", "\nend }\n"][number % 4];
+        let edited = random.below(3) == 0;
+        let part = if edited { random.of(parts) } else { parts[0] };
+        out += &format!("{declared}a = a + x; {part}; return x, {number} {end} x = 'key' ");
+    }
+    // (An edit of nearly all of a text is not looked at.)
+    out + &"\nlocal rest = { 1, 2, 3, 'and so on' }".repeat(60)
+}
+
+/// Edits of several functions, which have other lines, constants and variables then.
+#[test]
+fn several_functions_that_were_edited_are_exchanged() {
+    const PARTS: [&str; 12] = [
+        "y = 2",
+        "y = 3",
+        "y = 'key'",
+        "y = v5",
+        "y = b",
+        "y =\n4",
+        "\n\n",
+        "y = f8",
+        "y = function() return a end",
+        "y = x",
+        "y = 2.5",
+        "y = 2",
+    ];
+    let (mut random, mut tally) = (Random::new(), Tally::default());
+    let state = TestState::new();
+    state.view(|vm| {
+        for _ in 0..pick(600, 6_000, 60_000) {
+            let old = functions(&mut random, &PARTS[..1]);
+            // One time in two nothing but numbers and lines.
+            let parts = [&PARTS[..2], &PARTS[..], &PARTS[5..7]][random.below(3)];
+            let new = functions(&mut random, &[&PARTS[..1], parts].concat());
+            tally.compare(vm, (&old, None), &new);
+        }
+    });
+    eprintln!("{tally:?}");
+    assert_eq!(tally.compiled, tally.pairs, "{tally:?}");
+    assert!(tally.exact * 2 > tally.compiled, "{tally:?}");
+}
+
 /// Edits of one function that change the main function's code, constants or lines: each is spliced
 /// rightly, or not at all. The word is what is edited; whether it is spliced comes last.
 #[test]
@@ -550,17 +603,20 @@ M.h = { one = function(...) -- a comment
   return a, 'quoted' end }
 do local c function M:k(x) c = function() return c, a end end end
 ";
-    let new = OLD.replace("quoted", "edited");
+    // (Edits of more than half of a text are not looked at.)
+    let old = OLD.to_owned() + "local rest = '" + &"rest ".repeat(40) + "'\n";
+    let new = old.replace("quoted", "edited");
+    let two_new = new.replace("[[long]]", "[[\n\n]]");
     let all_new = new.replace("local a, b", "local d, a, b");
     let state = TestState::new();
     state.view(|vm| {
-        let main = vm.load_text(OLD.as_bytes(), c"@a").expect("compiles");
+        let main = vm.load_text(old.as_bytes(), c"@a").expect("compiles");
         let dump = vm.dump(main, DebugInfo::Keep).expect("memory").to_vec();
-        let (mut read, mut tried) = (0, 0);
+        let (mut read, mut tried, mut several) = (0, 0, 0);
         let mut attempt = |dump: &[u8], text: &[u8]| {
             tried += 1;
-            for new in [new.as_bytes(), all_new.as_bytes(), text] {
-                let texts = [OLD.as_bytes(), new];
+            for new in [new.as_bytes(), two_new.as_bytes(), all_new.as_bytes(), text] {
+                let texts = [old.as_bytes(), new];
                 let Some(difference) =
                     Difference::of(texts[0], texts[1], || counts_lines(texts[0]))
                 else {
@@ -572,6 +628,11 @@ do local c function M:k(x) c = function() return c, a end end end
                 read += 1;
                 if let Some(edit) = Edit::find(&difference, texts, &main).expect("memory") {
                     edit.splice(dump).expect("memory");
+                }
+                if let Some(pieces) = Pieces::of(&difference, texts, &main).expect("memory") {
+                    several += 1;
+                    let dumps = vec![dump.to_vec(); pieces.texts.len()];
+                    pieces.filled(&dumps).expect("memory");
                 }
                 if let Some(stubs) = Stubs::of(&difference, texts, &main, None).expect("memory") {
                     stubs.filled(dump).expect("memory");
@@ -594,7 +655,10 @@ do local c function M:k(x) c = function() return c, a end end end
                 attempt(&dump, &changed);
             }
         }
-        assert!(read > tried, "{read} of {tried}");
+        assert!(
+            read > tried && several > 100,
+            "{read}, {several} of {tried}"
+        );
     });
 }
 
