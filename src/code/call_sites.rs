@@ -3,13 +3,13 @@
 
 use std::hash::Hasher as _;
 
-use rustc_hash::FxHasher;
+use rustc_hash::{FxHashMap, FxHasher};
 use smallvec::SmallVec;
 
 use super::reader::{Read, Reader, Stop, word};
 use super::{Chunk, UpvalueSet, op, text_at};
 use crate::support::error::{Error, Result, shown};
-use crate::support::mem::TryPush;
+use crate::support::mem::{TryInsert, TryPush};
 use crate::support::secret::Secret;
 
 /// A jump's distance is stored with this added.
@@ -376,9 +376,9 @@ impl Reader<'_> {
         };
         registers.path(None, None, 0)?; // of what is not known
         let mut sites = Vec::new();
-        // Where ways of the code meet, and where one of them began; before `conditional` code may
-        // have been jumped over.
-        let mut meetings: Vec<(usize, usize)> = Vec::new();
+        // Where ways of the code meet, and where the first of them began; before `conditional` code
+        // may have been jumped over.
+        let mut meetings: FxHashMap<usize, usize> = FxHashMap::default();
         let (mut conditional, mut is_left) = (0, false);
         for (instruction, at) in code.chunks_exact(4).zip(1_usize..) {
             let i = word(instruction);
@@ -386,20 +386,17 @@ impl Reader<'_> {
             if op > op::LAST {
                 return Err(Stop::Format);
             }
-            meetings.retain(|(target, start)| {
-                if *target == at {
-                    registers.meet(*start);
-                }
-                *target > at
-            });
+            if let Some(start) = meetings.remove(&at) {
+                registers.meet(start);
+            }
             let target = match op {
                 op::JMP => (at + 1 + (i >> 7) as usize).saturating_sub(JUMP_BIAS),
                 op::FORPREP | op::TFORPREP => at + (i >> 15) as usize + 2,
                 _ => 0,
             };
             conditional = conditional.max(target);
-            if target > at {
-                meetings.try_push((target, at))?;
+            if target > at && !meetings.contains_key(&target) {
+                meetings.try_insert_value(target, at)?;
             }
             is_left |= (op::RETURN..=op::RETURN1).contains(&op);
             if matches!(op, op::CALL | op::TAILCALL) {
