@@ -57,12 +57,12 @@ local function changes_of(report)
     add_count(parts, report.calls.new, "new registration", "new registrations")
     add_count(parts, report.references, "reference elsewhere follows",
         "references elsewhere follow")
-    add_count(parts, #report.warnings, "warning", "warnings")
     if not parts[1] then
-        if functions.replaced == 0 then return "nothing to do, its code is that of the file" end
         add_count(parts, functions.replaced, "function replaced by the same code",
             "functions replaced by the same code")
     end
+    add_count(parts, #report.warnings, "warning", "warnings")
+    if not parts[1] then return "nothing to do, its code is that of the file" end
     local kept = cells.joined > 0 and cells.joined or data.kept
     local noun = (cells.joined > 0 and "upvalue" or "value") .. (kept == 1 and "" or "s")
     if kept > 0 then parts[#parts + 1] = format("state kept (%d %s)", kept, noun) end

@@ -2173,12 +2173,18 @@ impl<'a> Reload<'a> {
             _ => {}
         }
         // What "keep" retains, as the last load had left it, stays on record as it was.
-        match older.filter(|_| self.policy == Policy::Keep) {
-            Some(Known::Scalar(older)) if *older == runs => Known::Scalar(runs),
+        let keeps = self.policy == Policy::Keep;
+        let is_data = !is_function(file) && !self.is_others(file);
+        match older {
+            Some(Known::Scalar(older)) if keeps && *older == runs => Known::Scalar(runs),
             Some(Known::Table(path, older))
-                if Value::Table(*older) == runs && !matches!(file, Value::Table(_)) =>
+                if keeps && Value::Table(*older) == runs && !matches!(file, Value::Table(_)) =>
             {
                 Known::Table(path.clone(), *older)
+            }
+            // The program has changed it, and may change it back.
+            Some(Known::Scalar(_)) if is_data && !matches!(file, Value::Table(_)) => {
+                Known::Scalar(file)
             }
             _ => Known::Key,
         }
