@@ -1491,6 +1491,33 @@ describe("registrations", function()
     stop()
   end)
 
+  it("are repeats where the other module keeps their addresses", function()
+    start()
+    local lib = app:module("addresses", [[
+      local L = { classes = {}, list = {} }
+      function L.class(fields)
+        local class = { fields = fields }
+        L.classes[class] = tostring(class)
+        L.list[#L.list + 1] = class
+        return class
+      end
+      function L.on(f) L.list[#L.list + 1] = { id = "id " .. tostring(f), f = f } end
+      return L]])
+    local source = "local L = require 'addresses' local C = L.class { x = 1 } "
+      .. "function C.f() return %d end L.on(function() return %d end) return C"
+    app:module("chat", source:format(1, 1))
+    local others = {}
+    for version = 2, 30 do
+      for _ = 1, 7 * version do
+        others[#others + 1] = {}
+      end
+      local report = app:update("chat", source:format(version, version))
+      assert.same({ repeated = 2, new = 0, gone = 0, irrevocable = 0 }, report.calls)
+    end
+    assert.equal(2, #lib.list)
+    stop()
+  end)
+
   it("are repeats though an edit of the other module was undone, and another one made", function()
     start()
     local source = [[
