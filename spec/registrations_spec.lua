@@ -1491,6 +1491,76 @@ describe("registrations", function()
     stop()
   end)
 
+  -- A library that takes up what is new at its next turn.
+  for how, move in pairs {
+    ["into another table"] = "L.new = {}",
+    ["and empties its list"] = "for i = #L.new, 1, -1 do L.new[i] = nil end",
+  } do
+    for _, call in ipairs {
+      "on('hit', function() return 'hit @' end)",
+      "on('hit', M.hit)",
+      "every(5, 'slow', M.hit)",
+      "system { name = 's', f = function() return 'hit @' end }",
+      "system { name = 's', f = M.hit }",
+    } do
+      it(("are repeats where the other module moves them %s: %s"):format(how, call), function()
+        start()
+        local lib = app:module("moving", ([[
+          local L = { new = {}, old = {} }
+          function L.on(name, f) L.new[#L.new + 1] = { name = name, f = f } end
+          function L.every(n, name, f) L.new[#L.new + 1] = { n = n, name = name, f = f } end
+          function L.system(t) L.new[#L.new + 1] = t end
+          function L.turn()
+            for _, entry in ipairs(L.new) do L.old[#L.old + 1] = entry end
+            MOVE
+            local all = {}
+            for i, entry in ipairs(L.old) do all[i] = entry.f() end
+            return table.concat(all, ", ")
+          end
+          return L]]):gsub("MOVE", move))
+        local source = "local L, M = require 'moving', {}\nfunction M.hit()\nreturn 'hit @' end\nL."
+          .. call .. "\nL.on('other', function() return 'other' end)\nreturn M"
+        app:module("chat", (source:gsub("@", 1)))
+        assert.equal("hit 1, other", lib.turn())
+        if call:find "system" then -- a record tells what it was given
+          app:update("chat", (source:gsub("@", 1) .. " "))
+        end
+        for version = 2, 4 do
+          local report = app:update("chat", (source:gsub("@", version)))
+          assert.same({ "hit " .. version .. ", other", 0 }, { lib.turn(), report.calls.new })
+        end
+        stop()
+      end)
+    end
+  end
+
+  it("are repeats where the other module keeps their addresses", function()
+    start()
+    local lib = app:module("addresses", [[
+      local L = { classes = {}, list = {} }
+      function L.class(fields)
+        local class = { fields = fields }
+        L.classes[class] = tostring(class)
+        L.list[#L.list + 1] = class
+        return class
+      end
+      function L.on(f) L.list[#L.list + 1] = { id = "id " .. tostring(f), f = f } end
+      return L]])
+    local source = "local L = require 'addresses' local C = L.class { x = 1 } "
+      .. "function C.f() return %d end L.on(function() return %d end) return C"
+    app:module("chat", source:format(1, 1))
+    local others = {}
+    for version = 2, 30 do
+      for _ = 1, 7 * version do
+        table.insert(others, {})
+      end
+      local report = app:update("chat", source:format(version, version))
+      assert.same({ repeated = 2, new = 0, gone = 0, irrevocable = 0 }, report.calls)
+    end
+    assert.equal(2, #lib.list)
+    stop()
+  end)
+
   it("are repeats though an edit of the other module was undone, and another one made", function()
     start()
     local source = [[

@@ -97,7 +97,8 @@ impl Effects<'_> {
             return self.take_back(vm, made, frame, &call, &writes, &assignment);
         }
         let is_recorded = places && self.is_recorded(vm, made, &call)?;
-        if (raised || is_recorded)
+        let was_made = places && self.was_made(vm, made, &call)?;
+        if (raised || was_made)
             && self.replace_standing(
                 vm,
                 made,
@@ -539,17 +540,32 @@ impl Effects<'_> {
             .transpose()
     }
 
-    /// Did the last load make the call, and this one not yet as often?
+    /// Did the last load make the call, and this one not yet as often? What the text does not tell
+    /// whole may have changed.
     fn is_recorded(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
         if !self.are_recorded(vm, call.function) {
             return Ok(false);
         }
         let label = self.label(vm, made, call)?;
+        Ok(self.has_line(&label, call) && !label.contains("{...}"))
+    }
+
+    /// The same, as far as the text of the call and what it is given tell.
+    fn was_made(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
+        if !self.are_recorded(vm, call.function) {
+            return Ok(match call.by_text {
+                ByText::MadeAlike => true,
+                by_text => by_text == ByText::Made && call.given.tables.is_empty(),
+            });
+        }
+        let label = self.label(vm, made, call)?;
+        Ok(self.has_line(&label, call))
+    }
+
+    fn has_line(&self, label: &str, call: &OpenCall) -> bool {
+        let line = record::line(label, call.given.digest);
         let recorded = self.recorded.as_ref();
-        let is_left =
-            recorded.is_some_and(|recorded| recorded.has(&record::line(&label, call.given.digest)));
-        // What the text does not tell whole may have changed.
-        Ok(is_left && !label.contains("{...}"))
+        recorded.is_some_and(|recorded| recorded.has(&line))
     }
 
     /// The program has taken the entry of a recorded call away since. It stays away.

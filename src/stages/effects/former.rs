@@ -21,6 +21,8 @@ use crate::support::mem::{TryInsert, TryPush};
 struct InTexts {
     /// How many the former text has.
     former: u32,
+    /// How many of these the last load has made for sure.
+    certain: u32,
     /// How many the file has.
     file: u32,
     /// How many of these have been made.
@@ -45,6 +47,7 @@ struct OfCallee {
 
 /// The calls that stand in the main chunk of both texts.
 pub struct BothTexts {
+    are_one: bool,
     file: CallSites,
     by_line: FxHashMap<i32, SmallVec<[u32; 2]>>,
     former: CallSites,
@@ -56,11 +59,8 @@ pub struct BothTexts {
 }
 
 impl BothTexts {
-    /// None where both are one, or one of the dumps cannot be read.
+    /// None where one of the dumps cannot be read.
     fn of(chunk: &Chunk, former_dump: Arc<Vec<u8>>) -> Result<Option<BothTexts>> {
-        if chunk.is_of(&former_dump) {
-            return Ok(None); // nothing is new
-        }
         let (Some(file), Some(former)) = (chunk.call_sites()?, CallSites::read(&former_dump)?)
         else {
             return Ok(None);
@@ -78,7 +78,9 @@ impl BothTexts {
         }
         for site in &former.sites {
             alike.try_reserve(1)?;
-            alike.entry(site.key).or_default().former += 1;
+            let known = alike.entry(site.key).or_default();
+            known.former += 1;
+            known.certain += u32::from(site.is_certain);
             callees.try_reserve(1)?;
             callees.entry(site.callee).or_default().former += 1;
         }
@@ -102,6 +104,7 @@ impl BothTexts {
             }
         }
         Ok(Some(BothTexts {
+            are_one: chunk.is_of(&former_dump),
             file,
             by_line,
             former,
@@ -168,6 +171,11 @@ pub enum ByText {
     Unknown,
     /// Both have it.
     Kept,
+    /// Both have it, and the last load has made it. What stands in tables that it is given may be
+    /// edited.
+    Made,
+    /// The last load has made it, of the same text.
+    MadeAlike,
     /// Only the file has it; it may be another one of the former text, edited.
     Edited,
     /// Only the file has it, and a call that both have is still to come that may find its own entry
@@ -220,7 +228,11 @@ impl Effects<'_> {
                 alike.made += 1;
                 callee.to_come -= 1;
             }
-            return Ok(ByText::Kept);
+            return Ok(match alike.made <= alike.certain {
+                true if texts.are_one => ByText::MadeAlike,
+                true => ByText::Made,
+                false => ByText::Kept,
+            });
         }
         Ok(match callee {
             OfCallee { former: 0, .. } => ByText::Unknown,

@@ -444,22 +444,37 @@ pub(super) fn are_same_but_digits(vm: &Vm, a: Ref, b: Ref) -> bool {
     both.flatten().unwrap_or(false)
 }
 
-/// Are two strings the same but for the digits in them? What the callee numbers is one name:
-/// `"h12"` and `"h7"`.
-pub(super) fn same_but_digits(a: &[u8], b: &[u8]) -> bool {
-    let is_digit = |byte: &&u8| byte.is_ascii_digit();
-    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+/// Are two strings the same but for the numbers in them? What the callee numbers is one name:
+/// `"h12"` and `"h7"`, `"table: 0x55d0"` and `"table: 0x9af1"`.
+pub(super) fn same_but_digits(mut a: &[u8], mut b: &[u8]) -> bool {
     loop {
-        let numbers = (a.next_if(is_digit).is_some(), b.next_if(is_digit).is_some());
-        if numbers.0 != numbers.1 {
+        if pass_number(&mut a) != pass_number(&mut b) {
             return false;
         }
-        while a.next_if(is_digit).is_some() {}
-        while b.next_if(is_digit).is_some() {}
-        match (a.next(), b.next()) {
+        match (a.split_off_first(), b.split_off_first()) {
             (None, None) => return true,
             (x, y) if x == y => {}
             _ => return false,
         }
     }
+}
+
+/// Passes by a number with which a text begins. How it is written: 10, 16, or 0 for none.
+fn pass_number(text: &mut &[u8]) -> u32 {
+    let digits = |text: &[u8], base: u32| {
+        let is_digit = |byte: &u8| char::from(*byte).is_digit(base);
+        text.iter()
+            .position(|byte| !is_digit(byte))
+            .unwrap_or(text.len())
+    };
+    let base = match text.strip_prefix(b"0x") {
+        Some(rest) if digits(rest, 16) > 0 => {
+            *text = rest;
+            16
+        }
+        _ => 10,
+    };
+    let count = digits(text, base);
+    *text = text.get(count..).unwrap_or_default();
+    if count > 0 { base } else { 0 }
 }
