@@ -323,8 +323,7 @@ pub struct Pairing {
     /// The functions that the last load defined and the file still defines, by the numbers of their
     /// prototypes; only where references follow in the whole VM.
     pub go_on: Vec<(ProtoId, ProtoId)>,
-    /// What the edit made of the code of the functions that the last load defined, as far as that
-    /// matters.
+    /// What the edit made of the code of the functions that the last load defined.
     pub edits: FxHashMap<u64, Option<u64>>,
     /// The code of this and of earlier versions, with the number of the prototype that it is now;
     /// only where references follow in the whole VM.
@@ -600,16 +599,10 @@ pub fn pair(
     pairer.warn_of_no_record()?;
     let source = pairer.vm.source(pairer.loaded.main)?.unwrap_or_default();
     let source = pairer.vm.digest_of(&source);
-    let edited = pairer.identity.edited_codes()?;
-    let known = match options.vm || !edited.is_empty() {
-        true => edits::all(pairer.vm, lineage)?,
-        false => Vec::new(),
-    };
-    if !edited.is_empty() {
-        pairer.out.edits = pairer.identity.edits(pairer.vm, source, &edited, &known)?;
-    }
+    pairer.out.edits = pairer.identity.edits(pairer.vm, source)?;
     if options.vm {
         pairer.out.go_on = pairer.identity.functions_that_go_on()?;
+        let known = edits::all(pairer.vm, lineage)?;
         let of = (source, &pairer.out.edits);
         pairer.out.by_code = pairer.identity.functions_by_code(pairer.vm, of, known)?;
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::Function2;
 use super::origins::{self, By, Holder, Origins, Put, Roots, SideFunction};
@@ -264,66 +264,30 @@ impl Identity {
         Ok(found)
     }
 
-    /// The code of the functions that the last version of the text defined, and what it is in the
-    /// file, if that is known.
-    fn codes(&self) -> impl Iterator<Item = (Digest, Option<Digest>)> {
-        let versions = self.versions().filter(|_| self.is_text_edited());
-        versions.into_iter().flat_map(move |(base, definitions)| {
-            base.iter().filter_map(move |(id, _)| {
-                let former = base.function_digest(id)?;
-                let latest = self.incoming(id).and_then(|(id, reason)| {
-                    let latest = definitions.function_digest(id)?;
-                    let is_certain = reason != AlignmentReason::Likeness || latest == former;
-                    is_certain.then_some(latest)
-                });
-                Some((former, latest))
-            })
-        })
-    }
-
-    /// The code in the last version of the text that a function has no longer.
+    /// What has become of the code of the functions that the last version of the text defined.
+    /// `source`: a digest of the file's name.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub(super) fn edited_codes(&self) -> Result<FxHashSet<Digest>> {
-        let mut edited = FxHashSet::default();
-        for (former, latest) in self.codes() {
-            if latest != Some(former) {
-                edited.try_insert_value(former, ())?;
-            }
-        }
-        Ok(edited)
-    }
-
-    /// What has become of the code of the functions that the last version of the text defined. Of
-    /// what has stayed the same only that matters which other functions had as well, and that which
-    /// was a former code once: it is among `known`. `source`: a digest of the file's name.
-    ///
-    /// # Errors
-    /// [`crate::support::error::Error::Memory`].
-    pub(super) fn edits(
-        &self,
-        vm: &Vm,
-        source: u64,
-        edited: &FxHashSet<Digest>,
-        known: &[(u64, u64)],
-    ) -> Result<FxHashMap<u64, Option<u64>>> {
+    pub(super) fn edits(&self, vm: &Vm, source: u64) -> Result<FxHashMap<u64, Option<u64>>> {
         let mut edits: FxHashMap<u64, Option<u64>> = FxHashMap::default();
-        let mut was_former: FxHashSet<u64> = FxHashSet::default();
-        for (former, _) in known {
-            was_former.try_insert_value(*former, ())?;
-        }
-        for (former, latest) in self.codes() {
-            let is_edited = edited.contains(&former);
-            if !is_edited && was_former.is_empty() {
+        let Some((base, definitions)) = self.versions().filter(|_| self.is_text_edited()) else {
+            return Ok(edits);
+        };
+        for (id, _) in base.iter() {
+            let Some(former) = base.function_digest(id) else {
                 continue;
-            }
-            let code = code_in(vm, source, former);
-            if is_edited || was_former.contains(&code) {
-                let latest = latest.map(|latest| code_in(vm, source, latest));
-                let is_one = edits.get(&code).is_none_or(|known| *known == latest);
-                edits.try_insert_value(code, latest.filter(|_| is_one))?;
-            }
+            };
+            let latest = self.incoming(id).and_then(|(id, reason)| {
+                let latest = definitions.function_digest(id)?;
+                let is_certain = reason != AlignmentReason::Likeness || latest == former;
+                is_certain.then_some(latest)
+            });
+            let [former, latest] =
+                [Some(former), latest].map(|code| code.map(|code| code_in(vm, source, code)));
+            let Some(former) = former else { continue };
+            let is_one = edits.get(&former).is_none_or(|known| *known == latest);
+            edits.try_insert_value(former, latest.filter(|_| is_one))?;
         }
         Ok(edits)
     }
