@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::align::{Alignment, align};
 use super::definitions::Definitions;
-use super::splice::{Known, Main, Piece};
+use super::splice::{AboutMain, Main, Piece};
 use super::text::{Outermost, counts_lines};
-use super::{Chunk, Edited};
+use super::{Chunk, EditedChild};
 use crate::support::error::Result;
 use crate::support::mem;
 use crate::support::secret::Secret;
@@ -65,7 +65,7 @@ impl Compiled {
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn follow(&self, former: &Compiled, edited: &Edited, secret: &Secret) -> Result<()> {
+    pub fn follow(&self, former: &Compiled, edited: &EditedChild, secret: &Secret) -> Result<()> {
         self.has_attribute.get_or_init(|| false);
         self.counts_lines.get_or_init(|| true);
         if let Some(Some(chunk)) = former.chunk.get()
@@ -100,7 +100,7 @@ impl Compiled {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn main(&self) -> Result<Option<Main<'_>>> {
-        let about = Known {
+        let about = AboutMain {
             definitions: self.definitions.get().and_then(Option::as_deref),
             has_attribute: Some(&self.has_attribute),
             piece: self.piece.as_ref(),

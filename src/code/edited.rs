@@ -15,7 +15,7 @@ use crate::support::secret::Secret;
 
 /// A function that stands directly in the main function, in a dump in which nothing else was
 /// edited, no line either.
-pub struct Edited {
+pub struct EditedChild {
     /// Where it stood.
     pub old: Range<usize>,
     /// How long it is now.
@@ -30,7 +30,7 @@ impl Chunk {
     pub fn edited(
         &self,
         dump: &Arc<Vec<u8>>,
-        edited: &Edited,
+        edited: &EditedChild,
         secret: &Secret,
     ) -> Result<Option<Chunk>> {
         let start = edited.old.start;

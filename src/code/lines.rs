@@ -80,9 +80,8 @@ impl ByLines {
         });
     }
 
-    /// The functions of a chunk of which the only one on its lines was edited, and is still the only
-    /// one there. The old and the new one come with all within it; they have the lines of the
-    /// `main` one alone. None where that is not so.
+    /// The functions of a chunk in which one was edited: it and all within it were the `old` ones
+    /// and are the `new` ones. None where others share lines with it.
     pub fn edited(&self, old: &ByLines, new: &ByLines) -> Result<Option<ByLines>> {
         let span = |of: &ByLines| {
             let last = of.functions.iter().map(|one| one.lines.1).max();

@@ -35,7 +35,7 @@ pub mod tree;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use dump::Dump;
-pub use edited::Edited;
+pub use edited::EditedChild;
 pub use lines::MetFunctions;
 
 use lines::ByLines;

@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::Edited;
+use super::EditedChild;
 use super::reader::Read;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};
@@ -89,7 +89,7 @@ impl DumpStrings {
 
     /// The strings of a dump in which a part was edited, which has the `new` ones now. None where
     /// they are not known without a look at the rest.
-    pub fn edited(&self, new: &DumpStrings, edited: &Edited) -> Result<Option<DumpStrings>> {
+    pub fn edited(&self, new: &DumpStrings, edited: &EditedChild) -> Result<Option<DumpStrings>> {
         let part = &edited.old;
         let starts_before = |place: usize| {
             let before = |name: &StringAt| (name.span.0 as usize) < place;

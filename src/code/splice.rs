@@ -23,7 +23,7 @@ use super::cut::size;
 use super::definitions::Definitions;
 use super::reader::{Read, Reader, Stop, word};
 use super::text::{Difference, FUNCTION, Head, end_of, head, lines, places_of, the_function};
-use super::{Edited, MAX_DEPTH, op};
+use super::{EditedChild, MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -46,7 +46,7 @@ pub(super) const DEEPER: usize = 100;
 /// What the compiler has made of a main function.
 pub struct Main<'a> {
     pub(super) dump: &'a [u8],
-    known: Known<'a>,
+    known: AboutMain<'a>,
     pub(super) code: &'a [u8],
     /// With their tags.
     constants: Vec<&'a [u8]>,
@@ -62,7 +62,7 @@ pub struct Main<'a> {
 
 /// What is known of a main function and its text.
 #[derive(Clone, Copy, Default)]
-pub struct Known<'a> {
+pub struct AboutMain<'a> {
     /// Its definitions.
     pub definitions: Option<&'a Definitions>,
     /// Whether its text has a local with an attribute outside of functions, once that was asked
@@ -315,7 +315,7 @@ impl<'a> Main<'a> {
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn of(dump: &'a [u8], about: Known<'a>) -> Result<Option<Main<'a>>> {
+    pub fn of(dump: &'a [u8], about: AboutMain<'a>) -> Result<Option<Main<'a>>> {
         let children = about.definitions.map(|known| known.outermost(dump));
         let children = children.transpose()?.unwrap_or_default();
         let main = known(Main::read_with(dump, children))?;
@@ -340,7 +340,7 @@ impl<'a> Main<'a> {
         let mut reader = Reader::of(dump).ok_or(Stop::Format)?;
         let mut main = Main {
             dump,
-            known: Known::default(),
+            known: AboutMain::default(),
             code: &[],
             constants: Vec::new(),
             children,
@@ -612,11 +612,11 @@ impl Edit<'_> {
 
     /// The function in the old dump and in the new one; none where others have moved as well, to
     /// other lines.
-    pub fn edited(&self, spliced: &[u8]) -> Option<Edited> {
+    pub fn edited(&self, spliced: &[u8]) -> Option<EditedChild> {
         let old = self.main.children.get(self.new.child)?.bytes.clone();
         let rest = self.main.dump.len() - old.len();
         let new_length = spliced.len().checked_sub(rest)?;
-        (self.longer == 0).then_some(Edited { old, new_length })
+        (self.longer == 0).then_some(EditedChild { old, new_length })
     }
 
     /// What is known of the new text's main function then.

@@ -7,7 +7,7 @@ mod tests;
 use std::ffi::CStr;
 
 use super::{DebugInfo, Ref, Version, Vm};
-use crate::code::Edited;
+use crate::code::EditedChild;
 use crate::code::compiled::Compiled;
 use crate::code::pieces::Pieces;
 use crate::code::splice::{Edit, Piece};
@@ -24,7 +24,7 @@ pub(super) struct Spliced {
     /// The outermost functions of the text, if it was read for them.
     pub(super) functions: Option<Vec<Outermost>>,
     /// Where only one function differs from the older version, that one.
-    pub(super) edited: Option<Edited>,
+    pub(super) edited: Option<EditedChild>,
     /// The function that was compiled alone, if one was.
     pub(super) piece: Option<Piece>,
     /// Each byte is what the compiler makes of the whole text. Else the main function's constants

@@ -19,7 +19,7 @@ use crate::code::Chunk;
 use crate::code::compiled::Compiled;
 use crate::code::definitions::Definitions;
 use crate::code::pieces::Pieces;
-use crate::code::splice::{Edit, Known, Main, Piece, difference_in_meaning};
+use crate::code::splice::{AboutMain, Edit, Main, Piece, difference_in_meaning};
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, all_functions, counts_lines};
 use crate::lua::given::GivenText;
@@ -622,7 +622,7 @@ do local c function M:k(x) c = function() return c, a end end end
                 else {
                     continue;
                 };
-                let Some(main) = Main::of(dump, Known::default()).expect("memory") else {
+                let Some(main) = Main::of(dump, AboutMain::default()).expect("memory") else {
                     return;
                 };
                 read += 1;
