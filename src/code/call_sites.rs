@@ -367,6 +367,13 @@ impl Reader<'_> {
             self.function(1, &mut UpvalueSet::default(), &nothing, None)?;
         }
         let lines = self.lines_of(code.len() / 4)?;
+        for _ in 0..self.count()? {
+            self.string()?;
+            self.skip_ints(2)?;
+        }
+        for _ in 0..self.count()? {
+            self.string()?;
+        }
 
         let mut registers = CalleeRegisters {
             dump,
