@@ -124,7 +124,7 @@ fn the_second_state_compiles_nothing_of_the_file() {
             (first, second) = (second, most);
             program.must("local test = ... test.equal(m.f(), 5)");
         }
-        assert!(second * 10 < first * 7, "{first} bytes, then {second}");
+        assert!(second * 4 < first * 3, "{first} bytes, then {second}");
     });
 }
 

@@ -24,12 +24,12 @@ pub struct Pieces<'a> {
     /// The old main function.
     main: &'a Main<'a>,
     /// In the order of the text.
-    edits: Vec<Edit>,
+    edits: Vec<PieceEdit>,
 }
 
 /// One function that was edited.
 #[derive(Clone, Copy)]
-struct Edit {
+struct PieceEdit {
     /// Its number among the children of the main function.
     child: usize,
     /// The instruction that makes it.
@@ -44,7 +44,7 @@ struct Edit {
 }
 
 /// A function that was edited, as both texts have it, without its head.
-struct Found<'a> {
+struct EditedPair<'a> {
     child: usize,
     head: Head,
     bodies: [&'a [u8]; 2],
@@ -94,7 +94,7 @@ impl<'a> Pieces<'a> {
                 (context, pair) = (copied(&sees)?, 0);
             }
             pieces.put_pair(one)?;
-            pieces.edits.try_push(Edit {
+            pieces.edits.try_push(PieceEdit {
                 child: one.child,
                 at,
                 sees: sees.len(),
@@ -128,7 +128,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Adds the two functions to the last piece.
-    fn put_pair(&mut self, one: &Found<'_>) -> Result<()> {
+    fn put_pair(&mut self, one: &EditedPair<'_>) -> Result<()> {
         let Some(piece) = self.texts.last_mut() else {
             return Ok(());
         };
@@ -216,7 +216,7 @@ impl<'a> Pieces<'a> {
             return Ok(out);
         }
         self.put_children(next..main.children.len(), shift, &mut out)?;
-        let mut lines = Lines::of(main)?;
+        let mut lines = MainLines::of(main)?;
         for edit in self.edits.iter().rev().filter(|edit| edit.longer != 0) {
             let child = main.children.get(edit.child).ok_or(Stop::Format)?;
             lines = lines.moved(edit, (child.function.first, child.function.last))?;
@@ -242,7 +242,7 @@ impl<'a> Pieces<'a> {
 
     /// Which blocks of the main function are left by closing variables depends on what is captured
     /// in them; the outermost one is not.
-    fn check_captured(&self, edit: &Edit, pair: [&MainChild<'_>; 2]) -> Read<()> {
+    fn check_captured(&self, edit: &PieceEdit, pair: [&MainChild<'_>; 2]) -> Read<()> {
         let main = self.main;
         let [mut old, mut new] = [[false; 256]; 2];
         for (one, registers) in pair.iter().zip([&mut old, &mut new]) {
@@ -303,8 +303,8 @@ struct PieceFinder<'a> {
 
 impl<'a> PieceFinder<'a> {
     /// The functions that have all differences within them.
-    fn find(&self, difference: &Difference) -> Result<Option<Vec<Found<'a>>>> {
-        let mut found: Vec<Found<'a>> = Vec::new();
+    fn find(&self, difference: &Difference) -> Result<Option<Vec<EditedPair<'a>>>> {
+        let mut found: Vec<EditedPair<'a>> = Vec::new();
         let (mut start, mut new_start) = (difference.start, difference.start);
         let (mut line, mut counted, mut read) = (1, 0, 0);
         loop {
@@ -332,7 +332,11 @@ impl<'a> PieceFinder<'a> {
 
     /// The one function of the main function in which both texts begin to differ, at places on this
     /// line, and where it ends in both.
-    fn around(&self, [start, new_start]: [usize; 2], line: i32) -> Option<(Found<'a>, [usize; 2])> {
+    fn around(
+        &self,
+        [start, new_start]: [usize; 2],
+        line: i32,
+    ) -> Option<(EditedPair<'a>, [usize; 2])> {
         let children = &self.main.children;
         let next = children.partition_point(|child| child.function.first <= line);
         let number = next.checked_sub(1)?;
@@ -362,7 +366,7 @@ impl<'a> PieceFinder<'a> {
         if child.first + lines(old) as i32 != child.last {
             return None;
         }
-        let found = Found {
+        let found = EditedPair {
             child: number,
             head,
             bodies: [old.get(head.paren + 1..)?, new.get(head.paren + 1..)?],
@@ -388,7 +392,7 @@ impl<'a> Main<'a> {
 }
 
 /// The lines of the main function.
-struct Lines {
+struct MainLines {
     /// Of each instruction.
     of_each: Vec<i32>,
     /// As the dump has them.
@@ -397,9 +401,9 @@ struct Lines {
     absolute: Vec<(i32, i32)>,
 }
 
-impl Lines {
-    fn of(main: &Main<'_>) -> Read<Lines> {
-        Ok(Lines {
+impl MainLines {
+    fn of(main: &Main<'_>) -> Read<MainLines> {
+        Ok(MainLines {
             of_each: main.line_of_each()?,
             deltas: copied(main.deltas)?,
             absolute: copied(&main.absolute)?,
@@ -408,8 +412,8 @@ impl Lines {
 
     /// The lines after an edit of a function on these lines. What stands behind the function has
     /// moved; a statement around it goes on at the line where it began.
-    fn moved(mut self, edit: &Edit, (first, last): (i32, i32)) -> Read<Lines> {
-        let Edit { at, longer, .. } = *edit;
+    fn moved(mut self, edit: &PieceEdit, (first, last): (i32, i32)) -> Read<MainLines> {
+        let PieceEdit { at, longer, .. } = *edit;
         if first == last {
             return Err(Stop::Format); // which side an instruction is on does not show
         }

@@ -93,7 +93,7 @@ impl<'a> Stubs<'a> {
         let Some(mut scopes) = known(Scopes::of(old))? else {
             return Ok(None);
         };
-        let (mut locals, mut has_capture, mut behind) = (Registers::default(), false, 0);
+        let (mut locals, mut has_capture, mut behind) = (VisibleLocals::default(), false, 0);
         for (place, answer) in after.iter().zip(answers) {
             let found = answer.and_then(|child| Some((child, before.get(child)?)));
             let mut stub = None;
@@ -104,11 +104,11 @@ impl<'a> Stubs<'a> {
                     return Ok(None);
                 };
                 let is_bare = match captured {
-                    Captured::Nothing => true,
-                    Captured::Outermost => has_capture,
-                    Captured::Others => false,
+                    CapturedLocals::Nothing => true,
+                    CapturedLocals::Outermost => has_capture,
+                    CapturedLocals::Others => false,
                 };
-                has_capture |= captured != Captured::Nothing;
+                has_capture |= captured != CapturedLocals::Nothing;
                 let head = place.begin + place.head.paren;
                 let kept = texts[1].get(behind..head).unwrap_or_default();
                 let names = (!is_bare).then_some(child);
@@ -162,19 +162,19 @@ impl<'a> Stubs<'a> {
         child: usize,
         is_named: bool,
         scopes: &mut Scopes<'a>,
-        locals: &mut Registers<'a>,
-    ) -> Read<Captured> {
+        locals: &mut VisibleLocals<'a>,
+    ) -> Read<CapturedLocals> {
         let function = &self.old.children.get(child).ok_or(Stop::Format)?.function;
         let mut registers = captured(function.upvalues).peekable();
         if registers.peek().is_none() {
-            return Ok(Captured::Nothing);
+            return Ok(CapturedLocals::Nothing);
         }
         let scope = scopes.at(child, is_named)?;
         locals.enter(&scope)?;
         let are_outermost = registers.all(|register| locals.is_outermost(register, &scope));
         Ok(match are_outermost {
-            true => Captured::Outermost,
-            false => Captured::Others,
+            true => CapturedLocals::Outermost,
+            false => CapturedLocals::Others,
         })
     }
 
@@ -184,7 +184,7 @@ impl<'a> Stubs<'a> {
         &self,
         child: usize,
         scope: &FunctionScope<'a>,
-        locals: &Registers<'a>,
+        locals: &VisibleLocals<'a>,
         out: &mut Vec<u8>,
     ) -> Read<()> {
         let function = &self.old.children.get(child).ok_or(Stop::Format)?.function;
@@ -245,7 +245,7 @@ impl<'a> Stubs<'a> {
             .map_or(dump.len(), |child| child.bytes.end);
         put(&mut out, dump.get(..first).ok_or(Stop::Format)?)?;
         let mut scopes = [Scopes::of(self.old)?, Scopes::of(&main)?];
-        let (mut visible, mut locals) = (Visible::default(), Registers::default());
+        let (mut visible, mut locals) = (Visible::default(), VisibleLocals::default());
         let mut bare = Vec::new();
         for (number, (child, place)) in main.children.iter().zip(&self.places).enumerate() {
             let stub = &child.function;
@@ -330,7 +330,7 @@ fn answers(texts: [&[u8]; 2], found: [&[Outermost]; 2]) -> Result<Vec<Option<usi
 
 /// Which locals of its main function a function captures.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Captured {
+enum CapturedLocals {
     Nothing,
     /// Those of the outermost block alone.
     Outermost,
@@ -414,7 +414,7 @@ impl<'a> Scopes<'a> {
 
 /// The locals that a function sees, besides itself.
 #[derive(Default)]
-struct Registers<'a> {
+struct VisibleLocals<'a> {
     /// By name, the last one of each.
     by_name: FxHashMap<&'a [u8], u8>,
     /// For each register: it is one of the outermost block.
@@ -423,7 +423,7 @@ struct Registers<'a> {
     scope: Option<[usize; 2]>,
 }
 
-impl<'a> Registers<'a> {
+impl<'a> VisibleLocals<'a> {
     fn enter(&mut self, scope: &FunctionScope<'a>) -> Read<()> {
         if self.scope == Some(scope.scope) {
             return Ok(());
