@@ -1492,6 +1492,15 @@ impl<'a> Reload<'a> {
             if self.heap.tables[*old].meta.is_some() && self.heap.tables[*new].meta.is_none() {
                 return Err(Open("a metatable that the file has no longer"));
             }
+            let [mine, theirs] = [*old, *new].map(|table| &self.heap.tables[table].fields);
+            let is_list = mine.keys().any(|key| matches!(key, Key::Int(_)));
+            let mut fields = mine.iter().filter(|(key, _)| !theirs.contains_key(key));
+            if is_list
+                && !self.pairs.enumerated.contains(old)
+                && fields.any(|(_, value)| self.home(*value).is_some())
+            {
+                return Err(Open("a function that the program put into a list of data"));
+            }
         }
         for table in self
             .pairs
