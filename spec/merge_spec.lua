@@ -176,6 +176,19 @@ describe("data = 'merge' (R8)", function()
     assert.same({ b = { 1, { x = 3 } }, c = { y = 1 }, last = 1 }, M)
   end)
 
+  it("lets a reference to another module go that the file lacked at a `keep` in between", function()
+    app:write("dep", "return { deep = { 1 } }")
+    local M = app:module("m", [[
+      local dep = require "dep"
+      return { dep = dep, inner = { deep = dep.deep }, level = 1 }
+    ]])
+    app:update("m", "return { inner = {}, level = 1 }")
+    assert.equal(app:load "dep", M.dep)
+    app:update("m", "return { inner = {}, level = 1 } ", { data = "merge" })
+    assert.same({ inner = {}, level = 1 }, M)
+    assert.same({ deep = { 1 } }, app:load "dep")
+  end)
+
   it("brings what takes a table's place, which a `keep` in between left as it was", function()
     local M = load_first "return { a = { d = { x = { 0 } } }, { d = { 0 } } }"
     app:update("m", "return { a = { d = false }, { d = false } }")

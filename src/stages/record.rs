@@ -750,8 +750,7 @@ impl<'a> Recorder<'a> {
             }
             let address = self.vm.val(table).addr;
             let path = held.number().map_or(place.path(), Path::of);
-            let is_of_others = !seen.is_empty() && !self.base.knows(path);
-            if is_of_others || self.is_answered(address)? {
+            if !self.base.knows(path) || self.is_answered(address)? {
                 continue; // a reference: to what others have made, or the file has elsewhere
             }
             let is_met = seen.try_insert_value(address, ())?.is_some();

@@ -112,6 +112,9 @@ impl Record {
             return;
         };
         self.tables.insert(path.to_owned(), keys.clone());
+        let objects = older.objects.iter().filter(|((table, _), _)| table == path);
+        self.objects
+            .extend(objects.map(|(place, made)| (place.clone(), made.clone())));
         for known in keys.values() {
             match known {
                 Known::Table(inner, _) if !self.tables.contains_key(inner) => {
@@ -1264,6 +1267,11 @@ impl<'a> Reload<'a> {
         if old == new {
             return Ok(old);
         }
+        if matches!(old, Value::Import(_)) && new == self.heap.object() && known.is_none() {
+            return Err(Open(
+                "the module in the place of an import, without a record",
+            ));
+        }
         if self.is_object(new) || is_foreign(self.heap, new) || matches!(new, Value::Import(_)) {
             let is = self.import(oracle, known, old, new)?;
             let is_others = !matches!(new, Value::Import(_));
@@ -2069,7 +2077,7 @@ impl<'a> Reload<'a> {
                 for (key, known) in kept.into_iter().flatten() {
                     let runs = partner.map(|old| self.heap.get(old, key));
                     let stays = match (runs, known) {
-                        (Some(runs), Known::Table(..) | Known::Scalar(_)) => {
+                        (Some(runs), Known::Table(..) | Known::Scalar(_) | Known::Object(_)) => {
                             self.is_unchanged(oracle, Some(known), runs)?
                         }
                         _ => false,
